@@ -1,0 +1,33 @@
+"""aibridge_addon: a mitmproxy addon that records what AI clients send and spend.
+
+This file is both the package and the script: ``mitmdump -s aibridge_addon/__init__.py``.
+mitmproxy loads a script under a name of its own, so ``addons`` imports the package absolutely, and
+only when asked: the core can be imported without mitmproxy.
+
+The map, along the way of a request::
+
+    addon.py         mitmproxy's hooks: wiring only
+    settings.py      options and the config file -> one frozen Settings
+    routing.py       (host, path, method) -> Route
+    identity.py      headers -> who, which program, which session, which credential
+    apis/            one module per wire format: bytes -> facts
+    sse.py wire.py codings.py   events, JSON and content codings
+    facts.py         what is recorded
+    interception.py  one bridged request, from start to its one end
+    proxy/           inside mitmproxy: tunnels, the body tap, what leaves and what is shown
+    recorder/        facts -> SQLite, spooled when the database is away
+    observe/         facts -> metrics
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Make ``addons``, which mitmproxy looks for in a script, on first use."""
+    if name != "addons":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from aibridge_addon.addon import AIBridge
+
+    return globals().setdefault("addons", [AIBridge()])

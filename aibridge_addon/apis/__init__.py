@@ -1,0 +1,54 @@
+"""The wire formats, one module each, sans-io.
+
+Every module is a `WireFormat`: it reads requests and responses into facts and knows the shape of an
+error. To add one: write the module, add it to `WIRE_FORMATS`, and give `routing.ROUTES` a row.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from aibridge_addon.apis import anthropic_messages, openai_chat, openai_responses
+from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts
+from aibridge_addon.sse import Event
+
+
+class ResponseReader(Protocol):
+    """Reads one streamed response."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the event that ends a response of this format has come."""
+
+    def feed(self, event: Event) -> None:
+        """Take one event. Never raises: what cannot be read is counted."""
+
+    def facts(self) -> ResponseFacts:
+        """Return what has been read so far."""
+
+
+class WireFormat(Protocol):
+    """What a module of this package answers."""
+
+    NAME: str
+    """The API's name in the records."""
+
+    def read_request(self, body: Mapping[str, msgspec.Raw]) -> RequestFacts:
+        """Read a request, given its members."""
+
+    def response_reader(self) -> ResponseReader:
+        """Return a reader for one streamed response."""
+
+    def read_answer(self, body: bytes) -> ResponseFacts:
+        """Read a response that was not streamed, or an error."""
+
+    def error_body(self, status: int, message: str, error_type: str | None = None) -> bytes:
+        """Return an error in the shape that this format's clients show to their users."""
+
+
+WIRE_FORMATS: Mapping[str, WireFormat] = {
+    module.NAME: module for module in (anthropic_messages, openai_chat, openai_responses)
+}
+
+__all__ = ["WIRE_FORMATS", "ProviderError", "ResponseReader", "WireFormat"]

@@ -1,0 +1,140 @@
+"""Content codings, decoded a chunk at a time for observation. Sans-io.
+
+Not for what is relayed, which keeps its coding: this makes the copy that is read. Output is bounded
+by `max_bytes` in all, so that a decompression bomb costs no more than that.
+"""
+
+import zlib
+from collections.abc import Callable
+
+import brotli
+import zstandard
+
+type Decode = Callable[[bytes], bytes]
+
+
+class UndecodableError(ValueError):
+    """The coding is unknown, the bytes are broken, or they decode to more than the bound."""
+
+
+class ContentDecoder:
+    """Undoes a `Content-Encoding`, which may name several codings, in the order applied.
+
+    Raises:
+        UndecodableError: from the constructor for an unknown coding, from `feed` for broken bytes.
+    """
+
+    def __init__(self, content_encoding: str, *, max_bytes: int) -> None:
+        names = [name.strip().lower() for name in content_encoding.split(",")]
+        self._steps = [_step(name, max_bytes) for name in reversed(names) if name not in _IDENTITY]
+        self._left = max_bytes
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether bytes come out as they go in."""
+        return not self._steps
+
+    def feed(self, data: bytes) -> bytes:
+        """Decode a chunk as far as it goes."""
+        try:
+            for step in self._steps:
+                data = step(data)
+        except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as error:
+            raise UndecodableError(str(error)) from error
+        self._left -= len(data)
+        if self._left < 0:
+            raise UndecodableError("the body decodes to more than the bound")
+        return data
+
+
+def decode_body(body: bytes, content_encoding: str, *, max_bytes: int) -> bytes:
+    """Decode a whole body.
+
+    Raises:
+        UndecodableError: see `ContentDecoder`.
+    """
+    return ContentDecoder(content_encoding, max_bytes=max_bytes).feed(body)
+
+
+_IDENTITY = {"", "identity"}
+
+
+def _step(name: str, max_bytes: int) -> Decode:
+    match name:
+        case "gzip" | "x-gzip":
+            return _inflate(zlib.MAX_WBITS | 16, max_bytes)
+        case "deflate":
+            return _deflate(max_bytes)
+        case "br":
+            return _brotli(max_bytes)
+        case "zstd":
+            return _zstandard(max_bytes)
+    raise UndecodableError(f"content coding {name!r} is not known")
+
+
+def _inflate(window_bits: int, max_bytes: int) -> Decode:
+    decompressor = zlib.decompressobj(window_bits)
+
+    def step(data: bytes) -> bytes:
+        nonlocal decompressor
+        out = decompressor.decompress(data, max_bytes + 1)
+        while decompressor.eof and decompressor.unused_data:  # a further gzip member
+            rest = decompressor.unused_data
+            decompressor = zlib.decompressobj(window_bits)
+            out += decompressor.decompress(rest, max_bytes + 1)
+        if decompressor.unconsumed_tail:
+            raise UndecodableError("the body decodes to more than the bound")
+        return out
+
+    return step
+
+
+def _deflate(max_bytes: int) -> Decode:
+    # RFC 9110 means the zlib format; some servers send bare deflate. The first byte tells.
+    inner: Decode | None = None
+
+    def step(data: bytes) -> bytes:
+        nonlocal inner
+        if inner is None:
+            if not data:
+                return b""
+            inner = _inflate(zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS, max_bytes)
+        return inner(data)
+
+    return step
+
+
+def _brotli(max_bytes: int) -> Decode:
+    decompressor = brotli.Decompressor()
+
+    def step(data: bytes) -> bytes:
+        out = decompressor.process(data, output_buffer_limit=max_bytes + 1)
+        if not decompressor.can_accept_more_data():
+            raise UndecodableError("the body decodes to more than the bound")
+        return out  # type: ignore[no-any-return]
+
+    return step
+
+
+def _zstandard(max_bytes: int) -> Decode:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj(
+        read_across_frames=True
+    )
+    left = max_bytes
+
+    def step(data: bytes) -> bytes:
+        nonlocal left
+        out = bytearray()
+        # It has no bound on its output: small steps bound what a step can make of its input.
+        for start in range(0, len(data), _ZSTD_STEP):
+            out += decompressor.decompress(data[start : start + _ZSTD_STEP])
+            if len(out) > left:
+                raise UndecodableError("the body decodes to more than the bound")
+        left -= len(out)
+        return bytes(out)
+
+    return step
+
+
+_ZSTD_STEP = 1024
+"""Bytes. A block of a few bytes makes 128 KiB at most, so one step stays below 64 MiB."""

@@ -1,0 +1,220 @@
+"""What is recorded: facts, each made in one place and never changed.
+
+A fact goes to every subscriber (recorder, metrics, …); nobody computes it again. Times are UTC,
+ISO 8601 with microseconds; ids are UUIDv7, so they sort by time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+import uuid_utils
+
+
+class Status(StrEnum):
+    """How an interception ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """The upstream answered with an error, could not be reached, or broke off."""
+    CANCELLED = "cancelled"
+    """The client left before the end."""
+    REFUSED = "refused"
+    """A policy of ours said no."""
+    INTERRUPTED = "interrupted"
+    """Our process died; written at the next start."""
+
+
+type CredentialKind = Literal["centralized", "byok"]
+type ThoughtSource = Literal["thinking", "reasoning_summary", "commentary"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interception:
+    """One bridged client request, as known when it goes up."""
+
+    id: str
+    initiator_id: str
+    metadata: Mapping[str, Any]
+    provider: str
+    """The provider's type: `anthropic` or `openai`."""
+    provider_name: str
+    """The provider instance."""
+    api: str
+    """The wire format."""
+    route: str
+    """The route as the route table names it, never a raw path."""
+    method: str
+    model: str | None
+    """As the client asked for it."""
+    client: str
+    user_agent: str | None
+    client_session_id: str | None
+    correlating_tool_call_id: str | None
+    """The tool call whose result this request brings: it links to who issued that call."""
+    credential_kind: CredentialKind | None
+    credential_hint: str | None
+    streaming: bool
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterceptionEnded:
+    """The one end of an interception."""
+
+    interception: Interception
+    metadata: Mapping[str, Any]
+    """That of the interception, with what only its end tells."""
+    ended_at: str
+    status: Status
+    http_status: int | None
+    error_type: str | None
+    error_message: str | None
+    partial: bool
+    """Whether something of the answer could not be seen or understood."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUsage:
+    """What one upstream response cost."""
+
+    id: str
+    interception: Interception
+    provider_response_id: str | None
+    model: str | None
+    """As the provider names it."""
+    input_tokens: int
+    """Without what was read from or written to a cache."""
+    output_tokens: int
+    cache_read_input_tokens: int
+    cache_write_input_tokens: int
+    extra: Mapping[str, int | str]
+    raw: Mapping[str, Any]
+    """The provider's own usage object."""
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserPrompt:
+    """What the person said in this request."""
+
+    id: str
+    interception: Interception
+    provider_response_id: str | None
+    prompt: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUsage:
+    """One tool call that the model selected."""
+
+    id: str
+    interception: Interception
+    provider_response_id: str | None
+    tool: str
+    tool_call_id: str | None
+    server_url: str | None
+    """The MCP server of an injected tool."""
+    input: Any
+    """The arguments, as JSON; a string where they are not JSON."""
+    injected: bool
+    invocation_error: str | None
+    metadata: Mapping[str, Any]
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelThought:
+    """A thought that the model showed."""
+
+    id: str
+    interception: Interception
+    provider_response_id: str | None
+    content: str
+    source: ThoughtSource
+    created_at: str
+
+
+type Fact = Interception | InterceptionEnded | TokenUsage | UserPrompt | ToolUsage | ModelThought
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFacts:
+    """What a wire format's module reads from a request."""
+
+    model: str | None = None
+    streaming: bool = False
+    prompt: str | None = None
+    correlating_tool_call_id: str | None = None
+    session_hint: str | None = None
+    """The session as the body names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one upstream response, in the terms of `TokenUsage`."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_input_tokens: int = 0
+    cache_write_input_tokens: int = 0
+    extra: Mapping[str, int | str] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool call in a response."""
+
+    tool: str
+    call_id: str | None
+    input: Any
+    server_side: bool = False
+    """Run by the provider itself (web search, …): not the client's to answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thought:
+    """A thought in a response."""
+
+    content: str
+    source: ThoughtSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderError:
+    """An error as the provider names it."""
+
+    type: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseFacts:
+    """What a wire format's module reads from a response, whole or as far as it came."""
+
+    response_id: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    thoughts: tuple[Thought, ...] = ()
+    error: ProviderError | None = None
+    complete: bool = False
+    """Whether the response came to the end that its format defines."""
+    unreadable: int = 0
+    """Events or bodies that should have been JSON of a known shape and were not."""
+    unknown: tuple[str, ...] = ()
+    """Kinds of events that no reader knows; they pass all the same."""
+
+
+def new_id() -> str:
+    """Return a new id that sorts after all ids made before."""
+    return str(uuid_utils.uuid7())
+
+
+def now() -> str:
+    """Return the time, UTC, ISO 8601 with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

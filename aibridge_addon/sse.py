@@ -1,0 +1,91 @@
+"""Server-sent events, sans-io: bytes in, events out.
+
+Not a client: no retry, no last-event-id. Every byte that goes in comes out in exactly one event's
+`Event.raw`, in order, so what is relayed can be cut at event borders without loss.
+
+Time is linear in the bytes fed (it remembers how far it has looked), and memory is bounded by one
+event of at most ``max_event_bytes``. The format is the WHATWG HTML standard's "Server-sent events".
+"""
+
+import re
+from typing import NamedTuple
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+# Atomic, so that the CR LF of one line is never taken for two line ends.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class EventTooLargeError(ValueError):
+    """An event grew beyond the parser's bound."""
+
+
+class Event(NamedTuple):
+    """One block of a stream, up to and including the blank line that ends it."""
+
+    name: bytes
+    """The `event` field; empty if there was none."""
+    data: bytes | None
+    """The `data` lines joined by LF; None for a block without any (a comment, a keep-alive)."""
+    raw: bytes
+    """The block as it was on the wire."""
+
+
+class SSEParser:
+    """Splits a stream into events, however its bytes are cut."""
+
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._buffer = bytearray()
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Take a chunk; return the events that it completes.
+
+        Raises:
+            EventTooLargeError: the unfinished event is larger than the bound.
+        """
+        if not self._buffer and chunk.endswith(b"\n\n") and b"\r" not in chunk:
+            # How chunks of a live stream nearly always are: whole events.
+            return [_parse(block + b"\n\n") for block in chunk[:-2].split(b"\n\n")]
+        # Two line ends are at most four bytes: the border may be up to three bytes back.
+        search_from = max(0, len(self._buffer) - 3)
+        self._buffer += chunk
+        return self._take_events(search_from)
+
+    def close(self) -> Event | None:
+        """Return what stood without a blank line at the end of the stream, if anything."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return _parse(rest) if rest else None
+
+    def _take_events(self, search_from: int) -> list[Event]:
+        events = []
+        start = 0
+        for match in _BLANK_LINE.finditer(self._buffer, search_from):
+            events.append(_parse(bytes(self._buffer[start : match.end()])))
+            start = match.end()
+        if start:
+            del self._buffer[:start]
+        if len(self._buffer) > self._max_event_bytes:
+            raise EventTooLargeError(f"an event is larger than {self._max_event_bytes} bytes")
+        return events
+
+
+def _parse(raw: bytes) -> Event:
+    # The shapes that providers send: `data: …` alone, or after one `event: …`.
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and raw.endswith(b"\n\n"):
+        return Event(b"", raw[6:-2], raw)
+    name = b""
+    data: list[bytes] = []
+    for line in _LINE_END.split(raw.removeprefix(_BOM)):
+        field, colon, value = line.partition(b":")
+        if not colon and not field:
+            continue
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value
+    return Event(name, b"\n".join(data) if data else None, raw)
