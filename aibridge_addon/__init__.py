@@ -19,6 +19,9 @@ The map, along the way of a request::
     observe/         facts -> metrics
 """
 
+import importlib.util
+import sys
+from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
@@ -28,6 +31,8 @@ def __getattr__(name: str) -> Any:
     """Make ``addons``, which mitmproxy looks for in a script, on first use."""
     if name != "addons":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if importlib.util.find_spec("aibridge_addon") is None:  # a checkout that is not installed
+        sys.path.append(str(Path(__file__).parents[1]))
     from aibridge_addon.addon import AIBridge
 
     return globals().setdefault("addons", [AIBridge()])

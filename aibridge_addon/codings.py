@@ -39,7 +39,7 @@ class ContentDecoder:
         try:
             for step in self._steps:
                 data = step(data)
-        except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as error:
+        except (zlib.error, brotli.error, zstandard.ZstdError) as error:
             raise UndecodableError(str(error)) from error
         self._left -= len(data)
         if self._left < 0:
@@ -77,14 +77,18 @@ def _inflate(window_bits: int, max_bytes: int) -> Decode:
 
     def step(data: bytes) -> bytes:
         nonlocal decompressor
-        out = decompressor.decompress(data, max_bytes + 1)
-        while decompressor.eof and decompressor.unused_data:  # a further gzip member
-            rest = decompressor.unused_data
-            decompressor = zlib.decompressobj(window_bits)
-            out += decompressor.decompress(rest, max_bytes + 1)
-        if decompressor.unconsumed_tail:
-            raise UndecodableError("the body decodes to more than the bound")
-        return out
+        out = bytearray()
+        # What stands after a member is copied: small steps keep many small members linear.
+        for start in range(0, len(data), _INFLATE_STEP):
+            rest = data[start : start + _INFLATE_STEP]
+            while rest:
+                if decompressor.eof:  # a further gzip member
+                    decompressor = zlib.decompressobj(window_bits)
+                out += decompressor.decompress(rest, max_bytes + 1)
+                if len(out) > max_bytes:
+                    raise UndecodableError("the body decodes to more than the bound")
+                rest = decompressor.unused_data
+        return bytes(out)
 
     return step
 
@@ -135,6 +139,9 @@ def _zstandard(max_bytes: int) -> Decode:
 
     return step
 
+
+_INFLATE_STEP = 16 * 1024
+"""Bytes."""
 
 _ZSTD_STEP = 1024
 """Bytes. A block of a few bytes makes 128 KiB at most, so one step stays below 64 MiB."""

@@ -65,6 +65,7 @@ class InterceptionEnded:
     """The one end of an interception."""
 
     interception: Interception
+    provider_response_id: str | None
     metadata: Mapping[str, Any]
     """That of the interception, with what only its end tells."""
     ended_at: str
@@ -74,6 +75,16 @@ class InterceptionEnded:
     error_message: str | None
     partial: bool
     """Whether something of the answer could not be seen or understood."""
+    usage_told: bool
+    """Whether the answer told its token usage."""
+    unreadable: int
+    """Events or bodies that should have been understood and were not."""
+    unknown: tuple[str, ...]
+    """Kinds of events that no reader knows."""
+    seconds: float
+    """From the request's head to the end."""
+    seconds_to_first_byte: float | None
+    """From the request's head to the first byte of a streamed body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +109,10 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserPrompt:
-    """What the person said in this request."""
+    """What the person said in this request; recorded before anyone has answered it."""
 
     id: str
     interception: Interception
-    provider_response_id: str | None
     prompt: str
     created_at: str
 

@@ -68,18 +68,23 @@ class SSEParser:
             start = match.end()
         if start:
             del self._buffer[:start]
-        if len(self._buffer) > self._max_event_bytes:
+        if not events and len(self._buffer) > self._max_event_bytes:
             raise EventTooLargeError(f"an event is larger than {self._max_event_bytes} bytes")
         return events
 
 
 def _parse(raw: bytes) -> Event:
-    # The shapes that providers send: `data: …` alone, or after one `event: …`.
-    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and raw.endswith(b"\n\n"):
+    if (  # One line of data and nothing else, as chat streams are.
+        raw.startswith(b"data: ")
+        and raw.find(b"\n") == len(raw) - 2
+        and raw.endswith(b"\n\n")
+        and b"\r" not in raw
+    ):
         return Event(b"", raw[6:-2], raw)
     name = b""
     data: list[bytes] = []
-    for line in _LINE_END.split(raw.removeprefix(_BOM)):
+    # The LF of a CR LF that was cut in two stands before the next event.
+    for line in _LINE_END.split(raw.lstrip(b"\r\n").removeprefix(_BOM)):
         field, colon, value = line.partition(b":")
         if not colon and not field:
             continue

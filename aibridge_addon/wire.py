@@ -18,6 +18,12 @@ _decode: Callable[[bytes | msgspec.Raw], JSON] = msgspec.json.Decoder().decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
+_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder of msgspec raises."""
+
+_MAX_COUNT = 2**63 - 1
+"""What a database's integer can hold."""
+
 
 def decode(data: bytes | msgspec.Raw) -> JSON:
     """Decode JSON.
@@ -27,8 +33,16 @@ def decode(data: bytes | msgspec.Raw) -> JSON:
     """
     try:
         return _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _BROKEN:
         return _decode_leniently(data)
+
+
+def read(data: bytes | msgspec.Raw) -> JSON:
+    """Decode JSON; None if it is broken."""
+    try:
+        return decode(data)
+    except ValueError:
+        return None
 
 
 def _decode_leniently(data: bytes | msgspec.Raw) -> JSON:
@@ -43,15 +57,11 @@ def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
     """Split a JSON object into its members, undecoded; None if it is not an object."""
     try:
         return _decode_members(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        pass
-    try:
-        value = _decode_leniently(data)
-    except ValueError:
-        return None
+    except _BROKEN:
+        value = read(data)
     if not isinstance(value, dict):
         return None
-    return {name: msgspec.Raw(json.dumps(member).encode()) for name, member in value.items()}
+    return {name: _raw(member) for name, member in value.items()}
 
 
 def elements(data: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
@@ -60,27 +70,27 @@ def elements(data: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
         return []
     try:
         return _decode_elements(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return []
+    except _BROKEN:
+        return [_raw(element) for element in sequence(read(data))]
+
+
+def _raw(value: JSON) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps(value).encode())
 
 
 def member(data: dict[str, msgspec.Raw], name: str) -> JSON:
     """Decode one of `members`; None if it is missing or broken."""
     raw = data.get(name)
-    if raw is None:
-        return None
-    try:
-        return decode(raw)
-    except ValueError:
-        return None
+    return None if raw is None else read(raw)
 
 
 def encode(value: JSON) -> str:
     """Encode a value as compact JSON, in a text that every store can hold."""
     try:
         return msgspec.json.encode(value).decode()
-    except (msgspec.MsgspecError, UnicodeEncodeError):
-        return json.dumps(value, separators=(",", ":"))  # escapes what is not valid Unicode
+    except UnicodeEncodeError:
+        mended = _mend(json.dumps(value, ensure_ascii=False))
+        return msgspec.json.encode(_decode_leniently(mended.encode())).decode()
 
 
 def text(value: JSON) -> str | None:
@@ -89,15 +99,16 @@ def text(value: JSON) -> str | None:
         return None
     if value.isascii():
         return value
-    return value.encode("utf-8", "replace").decode() if _has_surrogates(value) else value
-
-
-def _has_surrogates(value: str) -> bool:
     try:
         value.encode()
     except UnicodeEncodeError:
-        return True
-    return False
+        return _mend(value)
+    return value
+
+
+def _mend(value: str) -> str:
+    """Join surrogates that belong together, as a stream may cut a pair in two; replace the rest."""
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def mapping(value: JSON) -> dict[str, JSON]:
@@ -111,19 +122,31 @@ def sequence(value: JSON) -> list[JSON]:
 
 
 def count(value: JSON) -> int | None:
-    """Return the value if it is a whole number that is not negative."""
+    """Return the value if it is a whole number that is not negative and that a store can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if value != value or value < 0 or value != int(value):  # NaN is not itself
+    if not 0 <= value <= _MAX_COUNT or value != int(value):
         return None
     return int(value)
 
 
+def expect[T](kind: type[T], value: JSON) -> T:
+    """Return the value, which must be of this kind.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{type(value).__name__} where {kind.__name__} belongs")
+    return value
+
+
 def arguments(value: str) -> JSON:
     """Decode the arguments of a tool call; a string where they are not JSON."""
-    if not value.strip():
+    given = text(value) or ""
+    if not given.strip():
         return {}
     try:
-        return decode(value.encode())
+        return decode(given.encode())
     except ValueError:
-        return value
+        return given

@@ -26,8 +26,10 @@ from aibridge_addon.wire import (
     decode,
     elements,
     encode,
+    expect,
     mapping,
     member,
+    read,
     sequence,
     text,
 )
@@ -69,7 +71,7 @@ def _read_trailing_turn(messages: msgspec.Raw | None) -> tuple[str | None, str |
     """Return the prompt and the last tool result's call of what stands after the last answer."""
     turn: list[JSON] = []
     for raw in reversed(elements(messages)):
-        message = mapping(decode(raw))
+        message = mapping(read(raw))
         if message.get("role") == "user":
             turn.append(message.get("content"))
         elif message.get("role") != "system":  # a system message may stand among the others
@@ -93,12 +95,9 @@ def _session(user_id: JSON) -> str | None:
     if not isinstance(user_id, str):
         return None
     if user_id.startswith("{"):
-        try:
-            return text(mapping(decode(user_id.encode("utf-8", "replace"))).get("session_id"))
-        except ValueError:
-            return None
-    _, found, session = user_id.partition("_session_")
-    return session if found else None
+        return text(mapping(read(user_id.encode("utf-8", "replace"))).get("session_id"))
+    _, _, session = user_id.partition("_session_")
+    return text(session) or None
 
 
 class ResponseReader:
@@ -134,7 +133,7 @@ class ResponseReader:
             kind = data["type"]
             handler = self._handlers.get(kind)
             if handler is None:
-                self._unknown.append(str(kind))
+                self._unknown.append(expect(str, kind))
             else:
                 handler(data)
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -162,15 +161,15 @@ class ResponseReader:
         self._merge_usage(message.get("usage"))
 
     def _on_block_start(self, data: dict[str, JSON]) -> None:
-        self._blocks[data["index"]] = _Block(data["content_block"])
+        self._blocks[expect(int, data["index"])] = _Block(data["content_block"])
 
     def _on_block_delta(self, data: dict[str, JSON]) -> None:
         delta = data["delta"]
         match delta["type"]:
             case "input_json_delta":
-                self._blocks[data["index"]].fragments.append(delta["partial_json"])
+                self._blocks[data["index"]].fragments.append(expect(str, delta["partial_json"]))
             case "thinking_delta":
-                self._blocks[data["index"]].fragments.append(delta["thinking"])
+                self._blocks[data["index"]].fragments.append(expect(str, delta["thinking"]))
 
     def _on_message_delta(self, data: dict[str, JSON]) -> None:
         self._merge_usage(data.get("usage"))
@@ -210,7 +209,7 @@ class _Block:
     def thought(self) -> Thought | None:
         if self._kind != "thinking":
             return None
-        content = "".join([str(self._start.get("thinking") or ""), *self.fragments])
+        content = text("".join([text(self._start.get("thinking")) or "", *self.fragments]))
         return Thought(content=content, source="thinking") if content else None
 
 

@@ -25,13 +25,23 @@ from aibridge_addon.wire import (
     count,
     decode,
     elements,
+    encode,
     mapping,
     member,
+    read,
     sequence,
     text,
 )
 
-__all__ = ["NAME", "error_body", "read_answer", "read_request", "response_reader"]
+__all__ = [
+    "NAME",
+    "ask_for_usage",
+    "error_body",
+    "is_usage_only",
+    "read_answer",
+    "read_request",
+    "response_reader",
+]
 
 NAME = "openai_chat"
 
@@ -59,11 +69,31 @@ def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
     )
 
 
+def ask_for_usage(body: Mapping[str, msgspec.Raw]) -> bytes | None:
+    """Return the request with usage asked for; None if the client has decided itself."""
+    options = mapping(member(dict(body), "stream_options"))
+    if "include_usage" in options:
+        return None
+    asking = msgspec.json.encode({**options, "include_usage": True})
+    return msgspec.json.encode({**body, "stream_options": msgspec.Raw(asking)})
+
+
+def is_usage_only(event: Event) -> bool:
+    """Whether an event is the chunk that only those get who ask for usage."""
+    if not event.data or b'"usage"' not in event.data:
+        return False
+    try:
+        chunk = mapping(decode(event.data))
+    except ValueError:
+        return False
+    return chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
+
+
 def _read_trailing_turn(messages: msgspec.Raw | None) -> tuple[str | None, str | None]:
     """Return the prompt and the last tool result's call of what stands after the last answer."""
     said: list[list[str]] = []
     for raw in reversed(elements(messages)):
-        message = mapping(decode(raw))
+        message = mapping(read(raw))
         match message.get("role"):
             case "user":
                 said.append(_texts(message.get("content")))
@@ -129,7 +159,6 @@ class ResponseReader:
         if chunk.get("error"):
             self._error = read_error(chunk)
             self.ended = True
-            return
         self._id = self._id or text(chunk.get("id"))
         self._model = self._model or text(chunk.get("model"))
         if "usage" in chunk or "x_groq" in chunk:
@@ -155,8 +184,7 @@ class ResponseReader:
     def _on_tool_call(self, choice_index: int, delta: dict[str, JSON]) -> None:
         key = (choice_index, delta.get("index") or 0)
         call = self._calls_by_index.get(key)
-        call_id = text(delta.get("id"))
-        if call is None or (call_id and call.call_id and call_id != call.call_id):
+        if call is None or call.is_followed_by(delta):
             call = self._calls_by_index[key] = _Call()
             self._calls.append(call)
         call.merge(delta)
@@ -171,6 +199,14 @@ class _Call:
         self._custom = False
         self._fragments: list[str] = []
 
+    def is_followed_by(self, delta: dict[str, JSON]) -> bool:
+        """Whether a delta with this call's index begins another call."""
+        call_id = text(delta.get("id"))
+        if call_id and self.call_id:
+            return call_id != self.call_id
+        # Without index and id, only a name tells a call from the rest of the call before it.
+        return "index" not in delta and bool(mapping(delta.get("function")).get("name"))
+
     def merge(self, delta: dict[str, JSON]) -> None:
         self.call_id = self.call_id or text(delta.get("id"))
         custom = delta.get("custom")
@@ -181,7 +217,7 @@ class _Call:
         if isinstance(fragment, str):
             self._fragments.append(fragment)
         elif fragment is not None:  # some hosts give an object
-            self._fragments.append(msgspec.json.encode(fragment).decode())
+            self._fragments.append(encode(fragment))
 
     def facts(self) -> ToolCall:
         joined = "".join(self._fragments)
@@ -230,11 +266,14 @@ def read_answer(body: bytes) -> ResponseFacts:
 
 def _thought_of(message: dict[str, JSON]) -> str | None:
     """Return the reasoning text: `reasoning_content` (DeepSeek, vLLM), `reasoning` (others)."""
-    return text(message.get("reasoning_content")) or text(message.get("reasoning"))
+    for name in ("reasoning_content", "reasoning"):
+        if (thought := message.get(name)) and isinstance(thought, str):
+            return thought
+    return None
 
 
 def _thoughts(content: str) -> tuple[Thought, ...]:
-    return (Thought(content=content, source="thinking"),) if content else ()
+    return (Thought(content=text(content) or "", source="thinking"),) if content else ()
 
 
 def _find_usage(chunk: dict[str, JSON]) -> Usage | None:

@@ -23,9 +23,9 @@ def read_error(data: JSON) -> ProviderError | None:
 def error_facts(error: dict[str, JSON]) -> ProviderError:
     """Read the object that says what went wrong; `code` is more precise than `type`."""
     kind = error.get("code") or error.get("type")
-    return ProviderError(
-        type=None if kind is None else text(str(kind)), message=text(error.get("message"))
-    )
+    if isinstance(kind, int):  # some hosts give the HTTP status
+        kind = str(kind)
+    return ProviderError(type=text(kind), message=text(error.get("message")))
 
 
 def error_body(status: int, message: str, error_type: str | None = None) -> bytes:

@@ -25,8 +25,10 @@ from aibridge_addon.wire import (
     count,
     decode,
     elements,
+    expect,
     mapping,
     member,
+    read,
     sequence,
     text,
 )
@@ -42,6 +44,7 @@ _CLIENT_CALLS = {
     "shell_call": "action",
     "apply_patch_call": "operation",
     "computer_call": "action",
+    "tool_search_call": "arguments",
 }
 """Items that the client answers, and where their input stands."""
 
@@ -51,6 +54,7 @@ _SERVER_CALLS = {
     "code_interpreter_call": "code",
     "image_generation_call": "prompt",
     "mcp_call": "arguments",
+    "program": "code",
 }
 """Items that the provider answers itself."""
 
@@ -77,6 +81,10 @@ _KNOWN_EVENTS = frozenset(
         "response.audio.done",
         "response.audio.transcript.delta",
         "response.audio.transcript.done",
+        "response.compaction.compacting",
+        "response.mcp_list_tools.in_progress",
+        "response.mcp_list_tools.completed",
+        "response.mcp_list_tools.failed",
         "keepalive",
     }
 )
@@ -99,12 +107,12 @@ def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
 
 def _read_trailing_turn(given: msgspec.Raw | None) -> tuple[str | None, str | None]:
     """Return the prompt and the last tool result's call of what stands after the last answer."""
-    if given is not None and bytes(given[:1]) == b'"':
-        return spoken([text(decode(given)) or ""]), None
+    if given is not None and bytes(memoryview(given)[:1]) == b'"':
+        return spoken([text(read(given)) or ""]), None
     said: list[list[str]] = []
     for raw in reversed(elements(given)):
-        item = mapping(decode(raw))
-        if str(item.get("type")).endswith("_call_output"):
+        item = mapping(read(raw))
+        if str(item.get("type")).endswith("_output"):
             return _joined(said), text(item.get("call_id"))
         if item.get("type") not in (None, "message") or item.get("role") == "assistant":
             break
@@ -159,7 +167,7 @@ class ResponseReader:
             if handler := self._handlers.get(kind):
                 handler(data)
             elif kind not in _KNOWN_EVENTS and "_call" not in kind:
-                self._unknown.append(str(kind))
+                self._unknown.append(kind)
         except (ValueError, TypeError, KeyError, AttributeError):
             self._unreadable += 1
 
@@ -183,24 +191,26 @@ class ResponseReader:
         return {**item, field: "".join(self._fragments[index])}
 
     def _on_response(self, data: dict[str, JSON]) -> None:
-        self._response = mapping(data["response"])
+        self._response = {**self._response, **data["response"]}
 
     def _on_item(self, data: dict[str, JSON]) -> None:
-        index = data.get("output_index", len(self._items))
+        index = expect(int, data.get("output_index", len(self._items)))
         self._items[index] = mapping(data["item"])
         self._fragments.pop(index, None)
 
     def _on_fragment(self, data: dict[str, JSON]) -> None:
-        self._fragments.setdefault(data["output_index"], []).append(data["delta"])
+        fragment = expect(str, data["delta"])
+        self._fragments.setdefault(data["output_index"], []).append(fragment)
 
     def _on_end(self, data: dict[str, JSON]) -> None:
         self._on_response(data)
         if data["type"] == "response.failed":
-            self._error = _failure(self._response)
+            self._error = error_facts(mapping(self._response.get("error")))
         self._complete = self.ended = True
 
     def _on_error(self, data: dict[str, JSON]) -> None:
-        self._error = read_error(data) or error_facts(data)
+        # Its own `type` says only that it is an error.
+        self._error = read_error(data) or error_facts({**data, "type": None})
         self.ended = True
 
 
@@ -262,7 +272,7 @@ def _tool_call(item: dict[str, JSON]) -> ToolCall | None:
         tool=text(item.get("name")) or str(kind).removesuffix("_call"),
         call_id=text(item.get("call_id")) or text(item.get("id")),
         input=given if given is not None else {},
-        server_side=kind in _SERVER_CALLS,
+        server_side=kind in _SERVER_CALLS or item.get("execution") == "server",
     )
 
 

@@ -55,14 +55,14 @@ def _without(tag: str, text: str) -> str:
     position = 0
     closing = f"</{tag}>"
     while (start := text.find(f"<{tag}", position)) >= 0:
-        end = text.find(closing, start)
-        if end < 0:
-            break
         name_end = start + 1 + len(tag)
-        if text[name_end] not in "> \t\r\n":  # <tagged> is not <tag>
+        if text[name_end : name_end + 1] not in "> \t\r\n":  # <tagged> is not <tag>
             kept.append(text[position:name_end])
             position = name_end
             continue
+        end = text.find(closing, name_end)
+        if end < 0:
+            break
         kept.append(text[position:start])
         position = end + len(closing)
     kept.append(text[position:])

@@ -1,0 +1,263 @@
+"""The mitmproxy addon: hooks and wiring, no parsing.
+
+A request is taken in (`proxy.intake`), its answer relayed as it comes while a tap reads along
+(`proxy.exchange`), and its end waits until the record is kept (`recorder`).
+"""
+
+import asyncio
+import functools
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mitmproxy import ctx, exceptions, flow, http
+from mitmproxy.addonmanager import Loader
+from mitmproxy.proxy import layer
+
+from aibridge_addon import recorder
+from aibridge_addon.facts import Fact, Interception
+from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.proxy.exchange import Exchange
+from aibridge_addon.proxy.intake import Intake, shaped_error, wire_format_of
+from aibridge_addon.proxy.stream import install
+from aibridge_addon.proxy.tap import BodyTap
+from aibridge_addon.proxy.tunnel import must_tunnel, tunnel
+from aibridge_addon.recorder import Recorder, RecorderError
+from aibridge_addon.recorder.sqlite import SQLiteRecorder
+from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
+
+logger = logging.getLogger(__name__)
+
+
+def _guarded[**P, R](hook: Callable[P, R]) -> Callable[P, R]:
+    """Keep a bug of ours from the flow: it goes on as it is, and the bug is logged with its id."""
+
+    def report(args: tuple[Any, ...]) -> None:
+        subject = args[1] if len(args) > 1 else None
+        known = subject.metadata.get if isinstance(subject, flow.Flow) else lambda name: None
+        logger.exception(
+            "aibridge: a bug of ours in %s; interception %s",
+            hook.__name__,
+            known("aibridge_interception_id") or getattr(subject, "interception_id", "none"),
+        )
+
+    @functools.wraps(hook)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
+        try:
+            return hook(*args, **kwargs)
+        except exceptions.AddonHalt:
+            raise
+        except Exception:  # noqa: BLE001 the edge
+            report(args)
+            return None
+
+    @functools.wraps(hook)
+    async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+        try:
+            return await hook(*args, **kwargs)  # type: ignore[misc]
+        except Exception:  # noqa: BLE001 the edge
+            report(args)
+
+    return guarded_async if inspect.iscoroutinefunction(hook) else guarded  # type: ignore[return-value]
+
+
+class AIBridge:
+    """Observes and records what passes to AI providers."""
+
+    def __init__(self) -> None:
+        self._settings: Settings | None = None
+        self._intake: Intake | None = None
+        self._recorder: Recorder | None = None
+        self._metrics: Metrics | None = None
+        self._subscribers: list[Callable[[Fact], None]] = []
+        self._exchanges: dict[str, Exchange] = {}
+        """By flow id, from the request to its end."""
+
+    # Start and end
+
+    def load(self, loader: Loader) -> None:
+        """Declare the options."""
+        for option in OPTIONS:
+            loader.add_option(option.name, option.type, option.default, option.help, option.choices)
+
+    def configure(self, updated: set[str]) -> None:
+        """Check the options.
+
+        Raises:
+            OptionsError: with every mistake; mitmproxy then does not start, or keeps the old ones.
+        """
+        changed = [option for option in OPTIONS if option.name in updated]
+        if not changed:
+            return
+        fixed = [option.name for option in changed if option.fixed]
+        if self._recorder is not None and fixed:
+            raise exceptions.OptionsError(f"{', '.join(fixed)}: read at the start only; restart")
+        try:
+            options = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
+            self._settings = read_settings(options)
+        except SettingsError as error:
+            if self._settings is not None:
+                raise exceptions.OptionsError(str(error)) from error
+            # At the start, mitmproxy ends itself over a logged error; an exception of a script
+            # would bury it under a traceback.
+            for line in str(error).splitlines():
+                logger.error("%s", line)
+        if self._recorder is not None:
+            self._make_intake()
+
+    def running(self) -> None:
+        """Start what records and counts."""
+        if self._settings is None or self._recorder is not None:
+            return
+        if ctx.options.connection_strategy == "eager":
+            # Eager opens the upstream before a request could be routed or refused.
+            ctx.options.update(connection_strategy="lazy")
+        try:
+            self._start(self._settings)
+        except RecorderError as error:
+            logger.error("aibridge_db: %s", error)
+        except OSError as error:
+            logger.error("aibridge_metrics_listen: %s", error.strerror or error)
+
+    def _start(self, settings: Settings) -> None:
+        self._metrics = Metrics(
+            label_values=settings.metrics_label_values,
+            initiators=settings.metrics_initiators,
+            tools=settings.metrics_tools,
+        )
+        if settings.recorder:
+            kept_by = recorder.load(settings.recorder)
+        else:
+            kept_by = SQLiteRecorder(settings.database, on_event=self._metrics.count_records)
+        kept_by.start()
+        if settings.metrics_listen:
+            self._metrics.serve(settings.metrics_listen)
+        self._recorder = kept_by
+        self._subscribers = [recorder.subscriber(kept_by), self._metrics.observe]
+        self._make_intake()
+        names = ", ".join(provider.name for provider in settings.providers)
+        logger.info("aibridge: recording %s in %s", names, settings.recorder or settings.database)
+
+    def _make_intake(self) -> None:
+        assert self._settings
+        assert self._metrics
+        assert self._recorder
+        kept_by = self._recorder
+        self._intake = Intake(
+            self._settings,
+            publish=self._publish,
+            metrics=self._metrics,
+            can_record=lambda: kept_by.available,
+        )
+
+    def done(self) -> None:
+        """End what is open, and keep what is left."""
+        for exchange in self._exchanges.values():
+            exchange.interrupt()
+        self._exchanges.clear()
+        if self._recorder:
+            self._recorder.close()
+        if self._metrics:
+            self._metrics.close()
+
+    def _publish(self, fact: Fact) -> None:
+        for subscriber in self._subscribers:
+            try:
+                subscriber(fact)
+            except Exception:  # the edge: one subscriber must not harm the others
+                interception = fact if isinstance(fact, Interception) else fact.interception
+                logger.exception("aibridge: a fact of interception %s is lost", interception.id)
+
+    # Connections
+
+    @_guarded
+    def next_layer(self, data: layer.NextLayer) -> None:
+        """Tunnel what goes to no provider; put our streams into what does."""
+        if data.layer or self._intake is None or self._metrics is None:
+            return
+        tunnelled = must_tunnel(data, self._intake.router.is_provider_host)
+        if tunnelled is None:
+            raise exceptions.AddonHalt  # the built-in addon would not wait for more
+        if tunnelled:
+            data.layer = tunnel(data.context)
+            self._metrics.tunnels.inc()
+            return
+        ctx.master.addons.get("nextlayer").next_layer(data)
+        install(data.layer, self)
+
+    def outgoing_request(self, flow: http.HTTPFlow) -> http.Request:
+        """Return the request whose head goes up in place of the flow's."""
+        exchange = self._exchanges.get(flow.id)
+        return exchange.outgoing_request() if exchange else flow.request
+
+    def client_left(self, flow: http.HTTPFlow) -> None:
+        """Learn that it is the client who broke off."""
+        if exchange := self._exchanges.get(flow.id):
+            exchange.client_left = True
+
+    # Requests and answers
+
+    @_guarded
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Take a request in."""
+        if self._intake is None or self._metrics is None or flow.response or flow.error:
+            return
+        start = time.perf_counter()
+        if exchange := self._intake.take(flow):
+            self._exchanges[flow.id] = exchange
+            self._metrics.request_latency.observe(time.perf_counter() - start)
+
+    @_guarded
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Decide how the answer travels."""
+        if flow.response and (exchange := self._exchanges.get(flow.id)):
+            exchange.prepare_response()
+
+    @_guarded
+    async def aibridge_held(self, tap: BodyTap) -> None:
+        """Record the end of a streamed answer before the client sees it."""
+        if tap.flow_id in self._exchanges:
+            self._exchanges[tap.flow_id].finish()
+            await self._kept()
+
+    @_guarded
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """Record an answer before the client sees its end."""
+        if exchange := self._exchanges.pop(flow.id, None):
+            exchange.finish()
+            if exchange.record and not (exchange.tap and exchange.tap.released):
+                await self._kept()
+
+    @_guarded
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Record an answer that broke off; where there is none, make one."""
+        exchange = self._exchanges.pop(flow.id, None)
+        if exchange is None:
+            return
+        message = flow.error.msg if flow.error else ""
+        exchange.break_off(message)
+        if flow.response is None and not exchange.client_left:
+            provider = exchange.route.provider
+            flow.response = shaped_error(
+                exchange.wire_format or wire_format_of(provider),
+                502,
+                f"aibridge: {provider.name} at {flow.request.host} did not answer: {message}",
+            )
+        if exchange.record:
+            await self._kept()
+
+    async def _kept(self) -> None:
+        """Wait until all that was published is safe, but not for ever."""
+        assert self._recorder
+        assert self._settings
+        assert self._metrics
+        start = time.perf_counter()
+        try:
+            kept = await asyncio.wait_for(self._recorder.kept(), self._settings.commit_wait)
+        except TimeoutError:
+            kept = False
+        if not kept:
+            self._metrics.commit_timeouts.inc()
+        self._metrics.commit_latency.observe(time.perf_counter() - start)

@@ -1,0 +1,209 @@
+"""Who sends a request: actor, client program, session, credential. Pure.
+
+Header names are given in lower case. Nothing that this module returns, but `Credential.secret`,
+holds a secret.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aibridge_addon.facts import CredentialKind
+
+ANONYMOUS = "anonymous"
+UNKNOWN_CLIENT = "Unknown"
+_MAX_ACTOR_LENGTH = 256
+
+type Headers = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientProgram:
+    """How a client program is recognised, and where it names its session."""
+
+    name: str
+    user_agents: tuple[str, ...] = ()
+    """Beginnings of the user agent, in lower case."""
+    originators: tuple[str, ...] = ()
+    """Beginnings of the `originator` header, in lower case."""
+    header: str | None = None
+    """A header that only this program sends."""
+    session_headers: tuple[str, ...] = ()
+    session_in_body: bool = False
+    """Whether the body may name the session where no header does."""
+
+
+CLIENTS = (
+    ClientProgram(name="Mux", user_agents=("mux/",), session_headers=("x-mux-workspace-id",)),
+    ClientProgram(
+        name="Claude Code",
+        user_agents=("claude",),
+        session_headers=("x-claude-code-session-id",),
+        session_in_body=True,
+    ),
+    ClientProgram(
+        name="Codex",
+        user_agents=("codex",),
+        originators=("codex",),
+        session_headers=("session-id", "session_id"),
+        session_in_body=True,
+    ),
+    ClientProgram(name="Zed", user_agents=("zed/",)),
+    ClientProgram(
+        name="GitHub Copilot (VS Code)",
+        user_agents=("githubcopilotchat/",),
+        session_headers=("x-interaction-id",),
+    ),
+    ClientProgram(
+        name="GitHub Copilot (CLI)",
+        user_agents=("copilot/",),
+        session_headers=("x-client-session-id",),
+    ),
+    ClientProgram(
+        name="Kilo Code",
+        user_agents=("kilo-code/",),
+        originators=("kilo-code",),
+        session_headers=("x-kilocode-taskid",),
+    ),
+    ClientProgram(name="Roo Code", user_agents=("roo-code/",), originators=("roo-code",)),
+    ClientProgram(
+        name="Coder Agents",
+        user_agents=("coder-agents/",),
+        session_headers=("x-coder-chat-id",),
+    ),
+    ClientProgram(name="Charm Crush", user_agents=("charm crush/", "charm-crush/")),
+    ClientProgram(name="Cursor", header="x-cursor-client-version"),
+    ClientProgram(
+        name="OpenCode",
+        user_agents=("opencode",),
+        originators=("opencode",),
+        session_headers=("x-session-id", "x-opencode-session", "x-session-affinity"),
+    ),
+    ClientProgram(name="Gemini CLI", user_agents=("geminicli",)),
+    ClientProgram(name="Qwen Code", user_agents=("qwencode",)),
+    ClientProgram(
+        name="OpenAI SDK (Python)",
+        user_agents=(
+            "openai/python",
+            "asyncopenai/python",
+            "azureopenai/python",
+            "asyncazureopenai/python",
+        ),
+    ),
+    ClientProgram(name="OpenAI SDK (JavaScript)", user_agents=("openai/js", "azureopenai/js")),
+    ClientProgram(
+        name="Anthropic SDK (Python)",
+        user_agents=("anthropic/python", "asyncanthropic/python"),
+    ),
+    ClientProgram(name="Anthropic SDK (JavaScript)", user_agents=("anthropic/js",)),
+)
+"""The first that applies is taken."""
+
+_UNKNOWN = ClientProgram(name=UNKNOWN_CLIENT)
+
+
+def recognise(headers: Headers) -> ClientProgram:
+    """Return the client program that sent these headers."""
+    user_agent = headers.get("user-agent", "").lower()
+    originator = headers.get("originator", "").lower()
+    for client in CLIENTS:
+        if (
+            user_agent.startswith(client.user_agents)
+            or (originator and originator.startswith(client.originators))
+            or (client.header in headers)
+        ):
+            return client
+    return _UNKNOWN
+
+
+def session_of(client: ClientProgram, headers: Headers, body_hint: str | None) -> str | None:
+    """Return the client's session: from its headers, else as the body names it."""
+    for name in client.session_headers:
+        if session := headers.get(name, "").strip():
+            return session
+    if client.session_in_body and body_hint:
+        return body_hint.strip() or None
+    return None
+
+
+def client_metadata(headers: Headers) -> dict[str, Any]:
+    """Return what else a client tells of itself: which sub-agent of it asks."""
+    agent_id = headers.get("x-claude-code-agent-id", "").strip()
+    return {"claude_code_agent_id": agent_id} if agent_id else {}
+
+
+CREDENTIAL_HEADERS = ("x-api-key", "authorization", "api-key", "x-goog-api-key")
+"""Where a client may put its own key, in the order in which they are looked at."""
+
+SECRET_HEADERS = frozenset({*CREDENTIAL_HEADERS, "proxy-authorization", "cookie"})
+"""Headers whose values are shown to nobody but the provider."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A key or token, and how it may be spoken of."""
+
+    kind: CredentialKind
+    secret: str = field(repr=False)
+
+    @property
+    def hint(self) -> str:
+        """The secret, masked."""
+        return mask(self.secret)
+
+    @property
+    def fingerprint(self) -> str:
+        """What an entry of `[[actors]]` names it by."""
+        return "sha256:" + hashlib.sha256(self.secret.encode()).hexdigest()
+
+
+def own_credential(headers: Headers) -> Credential | None:
+    """Return the credential that the client brings."""
+    for name in CREDENTIAL_HEADERS:
+        value = headers.get(name, "").strip()
+        scheme, _, token = value.partition(" ")
+        if scheme.lower() == "bearer":
+            value = token.strip()
+        if value:
+            return Credential(kind="byok", secret=value)
+    return None
+
+
+def mask(secret: str) -> str:
+    """Return a hint at a secret: a few characters of each end, the fewer the shorter it is."""
+    length = len(secret)
+    shown = 4 if length >= 20 else 2 if length >= 10 else 1 if length >= 5 else 0
+    return f"{secret[:shown]}...{secret[length - shown :]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who uses the model."""
+
+    id: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def actor_of(
+    *,
+    proxy_user: str | None,
+    header_value: str | None,
+    credential: Credential | None,
+    known_actors: Mapping[str, Actor],
+) -> Actor:
+    """Return the actor, by the first that applies: proxy user, header, credential, anonymous.
+
+    `known_actors` maps a fingerprint or a header's value to an actor.
+    """
+    if proxy_user:
+        return known_actors.get(proxy_user) or Actor(id=_clean(proxy_user))
+    if header_value and (name := _clean(header_value)):
+        return known_actors.get(name) or Actor(id=name)
+    if credential and known_actors and (known := known_actors.get(credential.fingerprint)):
+        return known
+    return Actor(id=ANONYMOUS)
+
+
+def _clean(name: str) -> str:
+    return "".join(c for c in name if c.isprintable()).strip()[:_MAX_ACTOR_LENGTH]

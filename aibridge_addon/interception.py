@@ -1,0 +1,160 @@
+"""One bridged request, from its start to its end. Pure: knows neither proxy nor store.
+
+It makes the facts and gives them to the subscribers. Whatever happens, it ends exactly once: who
+comes second finds it ended.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aibridge_addon.facts import (
+    Fact,
+    Interception,
+    InterceptionEnded,
+    ModelThought,
+    ProviderError,
+    ResponseFacts,
+    Status,
+    TokenUsage,
+    ToolUsage,
+    UserPrompt,
+    new_id,
+    now,
+)
+
+type Publish = Callable[[Fact], None]
+
+_NOTHING = ResponseFacts()
+
+
+class InterceptionRecord:
+    """Publishes the facts of one interception.
+
+    `capture` says which of `prompts`, `tools` and `thoughts` are kept; tokens always are.
+    """
+
+    def __init__(
+        self, interception: Interception, *, publish: Publish, capture: frozenset[str]
+    ) -> None:
+        self.interception = interception
+        self.ended = False
+        self.started = time.monotonic()
+        self._publish = publish
+        self._capture = capture
+        self._server_tools: list[dict[str, Any]] = []
+
+    def begin(self, prompt: str | None) -> None:
+        """Publish the start and what the person said."""
+        self._publish(self.interception)
+        if prompt is not None and "prompts" in self._capture:
+            self._publish(
+                UserPrompt(
+                    id=new_id(),
+                    interception=self.interception,
+                    prompt=prompt,
+                    created_at=self.interception.started_at,
+                )
+            )
+
+    def end(
+        self,
+        status: Status,
+        *,
+        response: ResponseFacts = _NOTHING,
+        http_status: int | None = None,
+        error: ProviderError | None = None,
+        partial: bool = False,
+        first_byte_at: float | None = None,
+    ) -> bool:
+        """Publish what the response told, then the end. Return whether this was the end.
+
+        `first_byte_at` is on the monotonic clock.
+        """
+        if self.ended:
+            return False
+        self.ended = True
+        self._publish_response(response)
+        error = error or response.error
+        self._publish(
+            InterceptionEnded(
+                interception=self.interception,
+                provider_response_id=response.response_id,
+                metadata=self._final_metadata(),
+                ended_at=now(),
+                status=status,
+                http_status=http_status,
+                error_type=error.type if error else None,
+                error_message=error.message if error else None,
+                partial=partial,
+                usage_told=response.usage is not None,
+                unreadable=response.unreadable,
+                unknown=response.unknown,
+                seconds=time.monotonic() - self.started,
+                seconds_to_first_byte=first_byte_at and first_byte_at - self.started,
+            )
+        )
+        return True
+
+    def _publish_response(self, response: ResponseFacts) -> None:
+        if usage := response.usage:
+            self._publish(
+                TokenUsage(
+                    id=new_id(),
+                    interception=self.interception,
+                    provider_response_id=response.response_id,
+                    model=response.model,
+                    input_tokens=usage.input_tokens,
+                    output_tokens=usage.output_tokens,
+                    cache_read_input_tokens=usage.cache_read_input_tokens,
+                    cache_write_input_tokens=usage.cache_write_input_tokens,
+                    extra=usage.extra,
+                    raw=usage.raw,
+                    created_at=now(),
+                )
+            )
+        if "tools" in self._capture:
+            self._publish_tool_calls(response)
+        if "thoughts" in self._capture:
+            self._publish_thoughts(response)
+
+    def _publish_tool_calls(self, response: ResponseFacts) -> None:
+        for call in response.tool_calls:
+            if call.server_side:
+                self._server_tools.append(
+                    {"tool": call.tool, "tool_call_id": call.call_id, "input": call.input}
+                )
+                continue
+            self._publish(
+                ToolUsage(
+                    id=new_id(),
+                    interception=self.interception,
+                    provider_response_id=response.response_id,
+                    tool=call.tool,
+                    tool_call_id=call.call_id,
+                    server_url=None,
+                    input=call.input,
+                    injected=False,
+                    invocation_error=None,
+                    metadata={},
+                    created_at=now(),
+                )
+            )
+
+    def _publish_thoughts(self, response: ResponseFacts) -> None:
+        for thought in response.thoughts:
+            self._publish(
+                ModelThought(
+                    id=new_id(),
+                    interception=self.interception,
+                    provider_response_id=response.response_id,
+                    content=thought.content,
+                    source=thought.source,
+                    created_at=now(),
+                )
+            )
+
+    def _final_metadata(self) -> Mapping[str, Any]:
+        if not self._server_tools:
+            return self.interception.metadata
+        return {**self.interception.metadata, "server_tools": self._server_tools}

@@ -1,0 +1,253 @@
+"""Prometheus metrics, in a registry of their own.
+
+Labels that a client controls are bounded: after so many values, further ones become `other`. Routes
+come from the route table, never from a path.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from aibridge_addon.facts import (
+    Fact,
+    Interception,
+    InterceptionEnded,
+    Status,
+    TokenUsage,
+    ToolUsage,
+    UserPrompt,
+)
+
+OTHER = "other"
+_DURATION_BUCKETS = (0.5, 2, 5, 15, 30, 60, 120)
+_FIRST_BYTE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
+_OVERHEAD_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _Bounded:
+    """Lets the first values of a label through, and calls all further ones `other`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._seen: set[str] = set()
+
+    def __call__(self, value: str | None) -> str:
+        value = value or "unknown"
+        if value in self._seen:
+            return value
+        if len(self._seen) >= self._limit:
+            return OTHER
+        self._seen.add(value)
+        return value
+
+
+class Metrics:
+    """Counts facts, and what is no fact: tunnels, passing requests, the recorder's troubles."""
+
+    def __init__(
+        self, *, label_values: int = 100, initiators: bool = True, tools: bool = True
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._model = _Bounded(label_values)
+        self._initiator: Callable[[str], str] = _Bounded(label_values) if initiators else _hidden
+        self._tool: Callable[[str], str] = _Bounded(label_values) if tools else _hidden
+        self._event = _Bounded(label_values)
+        self._server: tuple[WSGIServer, threading.Thread] | None = None
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, namespace="aibridge", registry=self.registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(
+                name, text, labels, namespace="aibridge", registry=self.registry, buckets=buckets
+            )
+
+        self.interceptions = counter(
+            "interceptions_total",
+            "Bridged requests that have ended.",
+            *("provider", "model", "status", "route", "method", "initiator_id", "client"),
+        )
+        self.inflight = Gauge(
+            "interceptions_inflight",
+            "Bridged requests that have not ended.",
+            ("provider", "model", "route"),
+            namespace="aibridge",
+            registry=self.registry,
+        )
+        self.duration = histogram(
+            "interceptions_duration_seconds",
+            "From a bridged request to the end of its answer.",
+            _DURATION_BUCKETS,
+            *("provider", "model"),
+        )
+        self.first_byte = histogram(
+            "time_to_first_token_seconds",
+            "From a bridged request to the first byte of its streamed answer.",
+            _FIRST_BYTE_BUCKETS,
+            *("provider", "model"),
+        )
+        self.added_latency = histogram(
+            "added_latency_seconds",
+            "What we add: handling a request, and waiting until its end is recorded.",
+            _OVERHEAD_BUCKETS,
+            "stage",
+        )
+        self.request_latency = self.added_latency.labels("request")
+        self.commit_latency = self.added_latency.labels("commit")
+        self.tokens = counter(
+            "tokens_total",
+            "Tokens by type: input (without cache), output, cache_read, cache_write, and extras.",
+            *("provider", "model", "type", "initiator_id", "client"),
+        )
+        self.prompts = counter(
+            "prompts_total",
+            "Prompts of people.",
+            *("provider", "model", "initiator_id", "client"),
+        )
+        self.injected_tools = counter(
+            "injected_tool_invocations_total",
+            "Calls of central MCP tools.",
+            *("provider", "model", "server", "name"),
+        )
+        self.client_tools = counter(
+            "non_injected_tool_selections_total",
+            "Calls of the client's own tools that models selected.",
+            *("provider", "model", "name"),
+        )
+        self.passthrough = counter(
+            "passthrough_total",
+            "Requests to providers that pass and are not recorded.",
+            *("provider", "route", "method"),
+        )
+        self.refused = counter(
+            "refused_total", "Requests that a policy refused.", "provider", "reason"
+        )
+        self.tunnels = counter("tunnels_total", "Connections to other hosts, never decrypted.")
+        self.unreadable = counter(
+            "unreadable_total",
+            "Requests, events and answers that should have been understood and were not.",
+            *("provider", "what"),
+        )
+        self.unknown_events = counter(
+            "unknown_events_total", "Events of a kind that is not known.", "provider", "event"
+        )
+        self.without_usage = counter(
+            "responses_without_usage_total",
+            "Completed responses that told no token usage.",
+            *("provider", "api"),
+        )
+        self.records = counter(
+            "records_total",
+            "Statements that could not go straight to the database, by what became of them.",
+            "event",
+        )
+        self.commit_timeouts = counter(
+            "commit_timeouts_total", "Ends of responses that could not wait for their record."
+        )
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Interception: self._on_started,
+            InterceptionEnded: self._on_ended,
+            TokenUsage: self._on_tokens,
+            UserPrompt: self._on_prompt,
+            ToolUsage: self._on_tool,
+        }
+
+    def serve(self, address: tuple[str, int]) -> None:
+        """Serve the metrics over HTTP, from a thread.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        host, port = address
+        self._server = start_http_server(port, host, registry=self.registry)
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._server:
+            server, thread = self._server
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    def observe(self, fact: Fact) -> None:
+        """Count a fact."""
+        if handler := self._handlers.get(type(fact)):
+            handler(fact)
+
+    def count_passthrough(self, provider: str, route: str, method: str) -> None:
+        """Count a request that passes."""
+        self.passthrough.labels(provider, route, method if method in _METHODS else OTHER).inc()
+
+    def count_records(self, event: str, count: int) -> None:
+        """Count what became of statements; called from the recorder's thread."""
+        self.records.labels(event).inc(count)
+
+    def _on_started(self, fact: Interception) -> None:
+        self.inflight.labels(fact.provider_name, self._model(fact.model), fact.route).inc()
+
+    def _on_ended(self, fact: InterceptionEnded) -> None:
+        started = fact.interception
+        provider, model = started.provider_name, self._model(started.model)
+        self.inflight.labels(provider, model, started.route).dec()
+        self.interceptions.labels(
+            provider,
+            model,
+            fact.status.value,
+            started.route,
+            started.method,
+            self._initiator(started.initiator_id),
+            started.client,
+        ).inc()
+        self.duration.labels(provider, model).observe(fact.seconds)
+        if fact.seconds_to_first_byte is not None:
+            self.first_byte.labels(provider, model).observe(fact.seconds_to_first_byte)
+        if fact.unreadable:
+            self.unreadable.labels(provider, "response").inc(fact.unreadable)
+        for event in fact.unknown:
+            self.unknown_events.labels(provider, self._event(event)).inc()
+        if fact.status is Status.COMPLETED and not fact.usage_told:
+            self.without_usage.labels(provider, started.api).inc()
+
+    def _on_tokens(self, fact: TokenUsage) -> None:
+        started = fact.interception
+        counts = {
+            "input": fact.input_tokens,
+            "output": fact.output_tokens,
+            "cache_read": fact.cache_read_input_tokens,
+            "cache_write": fact.cache_write_input_tokens,
+        }
+        counts |= {name: n for name, n in fact.extra.items() if isinstance(n, int)}
+        for kind, tokens in counts.items():
+            if tokens:
+                self.tokens.labels(
+                    started.provider_name,
+                    self._model(started.model),
+                    kind,
+                    self._initiator(started.initiator_id),
+                    started.client,
+                ).inc(tokens)
+
+    def _on_prompt(self, fact: UserPrompt) -> None:
+        started = fact.interception
+        self.prompts.labels(
+            started.provider_name,
+            self._model(started.model),
+            self._initiator(started.initiator_id),
+            started.client,
+        ).inc()
+
+    def _on_tool(self, fact: ToolUsage) -> None:
+        started = fact.interception
+        labels = (started.provider_name, self._model(started.model))
+        if fact.injected:
+            self.injected_tools.labels(*labels, fact.server_url, self._tool(fact.tool)).inc()
+        else:
+            self.client_tools.labels(*labels, self._tool(fact.tool)).inc()
+
+
+def _hidden(value: str) -> str:
+    return ""

@@ -1,0 +1,1 @@
+"""What touches mitmproxy's way of carrying messages: tunnels, streams, the tap on a body."""

@@ -1,0 +1,72 @@
+"""What of a request's headers is shown, and what leaves for the provider.
+
+While a flow is with us its secrets are replaced by hints, so that no hook, log, saved flow or web
+page ever has them; the real values are put back into the copy that goes up. That copy also loses
+the headers that are meant for this hop only (RFC 9110, 7.6.1).
+"""
+
+from collections.abc import Mapping
+
+from aibridge_addon.identity import SECRET_HEADERS, mask
+
+type Fields = tuple[tuple[bytes, bytes], ...]
+"""Header fields in order, as on the wire."""
+type Secrets = dict[tuple[bytes, bytes], bytes]
+"""By name, in lower case, and shown value: the real value."""
+
+_SECRET = frozenset(name.encode() for name in SECRET_HEADERS)
+_HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te"})
+_CONNECTION = b"connection"
+_UPGRADE = b"upgrade"
+
+
+def lowered(fields: Fields) -> Mapping[str, str]:
+    """Return the fields by name in lower case; of several of one name, the first."""
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        headers.setdefault(name.lower().decode("latin-1"), value.decode("utf-8", "replace"))
+    return headers
+
+
+def sealed(fields: Fields) -> tuple[Fields, Secrets]:
+    """Replace secrets by hints; return the fields to show and what they stand for."""
+    secrets: Secrets = {}
+    shown = []
+    for name, value in fields:
+        if (lower := name.lower()) in _SECRET:
+            hint = _hint(value)
+            secrets[lower, hint] = value
+            value = hint
+        shown.append((name, value))
+    return tuple(shown), secrets
+
+
+def _hint(value: bytes) -> bytes:
+    scheme, space, token = value.decode("utf-8", "replace").partition(" ")
+    if not space:
+        return mask(scheme).encode()
+    return f"{scheme} {mask(token)}".encode()
+
+
+def outgoing(fields: Fields, secrets: Secrets) -> Fields:
+    """Return the fields for the provider: secrets put back, this hop's own left out."""
+    names = {name.lower() for name, _ in fields}
+    dropped = _HOP_BY_HOP
+    if _CONNECTION in names and _UPGRADE not in names:
+        dropped = _HOP_BY_HOP | {_CONNECTION, *_named_by_connection(fields)}
+    return tuple(
+        (name, secrets.get((lower, value), value))
+        for name, value in fields
+        if (lower := name.lower()) not in dropped
+    )
+
+
+def _named_by_connection(fields: Fields) -> set[bytes]:
+    named = {
+        token.strip().lower()
+        for name, value in fields
+        if name.lower() == _CONNECTION
+        for token in value.split(b",")
+    }
+    # It is the framing of the body, which is as it was.
+    return named - {b"transfer-encoding", b"content-length", b"host"}

@@ -1,0 +1,257 @@
+"""What becomes of a request: routed, its secrets sealed, its actor found, read, or refused.
+
+Only the head of a request is changed, and only as the route says: where it goes, the central key,
+our own headers. Its body goes on as it came (but see the option `aibridge_ask_chat_usage`).
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from aibridge_addon import identity
+from aibridge_addon.apis import WIRE_FORMATS, WireFormat, anthropic_messages, openai_chat
+from aibridge_addon.codings import UndecodableError, decode_body
+from aibridge_addon.facts import (
+    Interception,
+    ProviderError,
+    RequestFacts,
+    Status,
+    new_id,
+    now,
+)
+from aibridge_addon.identity import ANONYMOUS, Actor, Credential, Headers
+from aibridge_addon.interception import InterceptionRecord, Publish
+from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.proxy.exchange import Exchange
+from aibridge_addon.proxy.headers import lowered, sealed
+from aibridge_addon.routing import Provider, Route, Router
+from aibridge_addon.settings import Settings
+from aibridge_addon.wire import members
+
+_NO_SUCH_ROUTE = "no_such_route"
+_NO_ACTOR = "no_actor"
+_NOT_RECORDED = "not_recorded"
+
+
+class Intake:
+    """Takes requests in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        publish: Publish,
+        metrics: Metrics,
+        can_record: Callable[[], bool],
+    ) -> None:
+        self.router = Router(settings.providers)
+        self._settings = settings
+        self._publish = publish
+        self._metrics = metrics
+        self._can_record = can_record
+
+    def take(self, flow: http.HTTPFlow) -> Exchange | None:
+        """Prepare a request for the way up. None: it is to no provider, and not our business."""
+        headers = lowered(flow.request.headers.fields)
+        route = self._route(flow, headers)
+        if route is None:
+            return None
+        proxy_user = _take_proxy_user(flow)
+        credential = self._credential(flow, route.provider, headers)
+        flow.request.headers.fields, secrets = sealed(self._without_our_headers(flow))
+        _direct(flow.request, route)
+        exchange = Exchange(
+            flow=flow, route=route, secrets=secrets, max_bytes=self._settings.max_body_bytes
+        )
+        body = None if route.api is None else self._read_body(flow.request, exchange)
+        if route.api is None or body is None:
+            self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
+            return exchange
+        exchange.wire_format = WIRE_FORMATS[route.api]
+        actor = identity.actor_of(
+            proxy_user=proxy_user,
+            header_value=headers.get(self._settings.actor_header),
+            credential=credential,
+            known_actors=self._settings.actors,
+        )
+        facts = exchange.wire_format.read_request(body)
+        interception = _interception(flow, route, facts, headers, actor, credential)
+        flow.metadata["aibridge_interception_id"] = interception.id
+        exchange.record = InterceptionRecord(
+            interception, publish=self._publish, capture=self._settings.capture
+        )
+        exchange.record.begin(facts.prompt)
+        self._apply_policy(flow, exchange, actor)
+        if self._settings.ask_chat_usage and facts.streaming and not exchange.record.ended:
+            _ask_chat_usage(flow.request, exchange, body)
+        return exchange
+
+    def _route(self, flow: http.HTTPFlow, headers: Headers) -> Route | None:
+        request = flow.request
+        mode = flow.client_conn.proxy_mode
+        if not isinstance(mode, ReverseMode) or flow.is_replay:
+            return self.router.forward(_host(flow), request.path, request.method)
+        route = self.router.reverse(request.path, request.method, target_host=mode.address[0])
+        if route is None:
+            provider = self.router.instance_of(request.path)
+            path = request.path.partition("?")[0]
+            message = f"aibridge: {request.method} {path} is not a route of this proxy."
+            if provider is None:
+                prefixes = [f"/{name}" for name in self.router.names]
+                message += f" Paths begin with one of {', '.join(prefixes)}."
+            wire_format = _wire_format_for(provider, headers)
+            flow.response = shaped_error(wire_format, 404, message)
+            self._metrics.refused.labels(provider.name if provider else "", _NO_SUCH_ROUTE).inc()
+        return route
+
+    def _credential(
+        self, flow: http.HTTPFlow, provider: Provider, headers: Headers
+    ) -> Credential | None:
+        """Return the client's own credential, else, in reverse mode, add the central key."""
+        if own := identity.own_credential(headers):
+            return own
+        if not isinstance(flow.client_conn.proxy_mode, ReverseMode) or not provider.api_key_env:
+            return None
+        key = os.environ.get(provider.api_key_env, "").strip()
+        if not key:
+            return None
+        if provider.type == "anthropic":
+            flow.request.headers["x-api-key"] = key
+        else:
+            flow.request.headers["authorization"] = f"Bearer {key}"
+        return Credential(kind="centralized", secret=key)
+
+    def _without_our_headers(self, flow: http.HTTPFlow) -> tuple[tuple[bytes, bytes], ...]:
+        ours = self._settings.actor_header.encode()
+        fields = flow.request.headers.fields
+        return tuple(field for field in fields if field[0].lower() != ours) if ours else fields
+
+    def _read_body(
+        self, request: http.Request, exchange: Exchange
+    ) -> Mapping[str, msgspec.Raw] | None:
+        """Return the members of the body; None if it is no JSON object, which is then counted."""
+        raw = request.raw_content or b""
+        try:
+            if len(raw) > exchange.max_bytes:
+                raise UndecodableError("the body is larger than the bound")
+            coding = request.headers.get("content-encoding", "")
+            body = decode_body(raw, coding, max_bytes=exchange.max_bytes) if coding else raw
+        except UndecodableError:
+            exchange.partial = True
+            body = b"{}"
+        found = members(body)
+        if found is None or exchange.partial:
+            self._metrics.unreadable.labels(exchange.route.provider.name, "request").inc()
+        return found
+
+    def _apply_policy(self, flow: http.HTTPFlow, exchange: Exchange, actor: Actor) -> None:
+        if self._settings.require_actor and actor.id == ANONYMOUS:
+            message = "aibridge: this proxy must know who asks."
+            if self._settings.actor_header:
+                message += f" Name yourself in the header {self._settings.actor_header}."
+            self._refuse(flow, exchange, 400, _NO_ACTOR, message)
+        elif self._settings.refuse_unrecorded and not self._can_record():
+            message = "aibridge: requests cannot be recorded at this moment; try again later."
+            self._refuse(flow, exchange, 503, _NOT_RECORDED, message)
+
+    def _refuse(
+        self, flow: http.HTTPFlow, exchange: Exchange, status: int, reason: str, message: str
+    ) -> None:
+        assert exchange.record is not None
+        assert exchange.wire_format is not None
+        flow.response = shaped_error(exchange.wire_format, status, message)
+        self._metrics.refused.labels(exchange.route.provider.name, reason).inc()
+        exchange.record.end(
+            Status.REFUSED,
+            http_status=status,
+            error=ProviderError(type=reason, message=message),
+        )
+
+
+def shaped_error(wire_format: WireFormat, status: int, message: str) -> http.Response:
+    """Return an error as the clients of a wire format show it to their users."""
+    body = wire_format.error_body(status, message)
+    return http.Response.make(status, body, {"content-type": "application/json"})
+
+
+def wire_format_of(provider: Provider) -> WireFormat:
+    """Return a wire format whose errors the clients of a provider understand."""
+    return anthropic_messages if provider.type == "anthropic" else openai_chat
+
+
+def _wire_format_for(provider: Provider | None, headers: Headers) -> WireFormat:
+    if provider is not None:
+        return wire_format_of(provider)
+    return anthropic_messages if "anthropic-version" in headers else openai_chat
+
+
+def _host(flow: http.HTTPFlow) -> str:
+    """Return the host that the client means: where it connects by address, the name it says."""
+    host = flow.request.host
+    if host[-1:].isdigit() or ":" in host:
+        return flow.client_conn.sni or flow.request.pretty_host
+    return host
+
+
+def _direct(request: http.Request, route: Route) -> None:
+    if (upstream := route.upstream) is None:
+        return
+    request.scheme = upstream.scheme
+    request.port = upstream.port
+    request.host = upstream.host  # sets the Host header or the authority too
+    request.path = upstream.path
+
+
+def _take_proxy_user(flow: http.HTTPFlow) -> str | None:
+    """Return the user of mitmproxy's own authentication, and forget the password."""
+    match flow.metadata.get("proxyauth"):
+        case (str(user), _):
+            flow.metadata["proxyauth"] = (user, "")
+            return user
+    return None
+
+
+def _interception(
+    flow: http.HTTPFlow,
+    route: Route,
+    facts: RequestFacts,
+    headers: Headers,
+    actor: Actor,
+    credential: Credential | None,
+) -> Interception:
+    client = identity.recognise(headers)
+    metadata: dict[str, Any] = {**actor.metadata, **identity.client_metadata(headers)}
+    return Interception(
+        id=new_id(),
+        initiator_id=actor.id,
+        metadata=metadata,
+        provider=route.provider.type,
+        provider_name=route.provider.name,
+        api=route.api or "",
+        route=route.label,
+        method=flow.request.method,
+        model=facts.model,
+        client=client.name,
+        user_agent=headers.get("user-agent"),
+        client_session_id=identity.session_of(client, headers, facts.session_hint),
+        correlating_tool_call_id=facts.correlating_tool_call_id,
+        credential_kind=credential.kind if credential else None,
+        credential_hint=credential.hint if credential else None,
+        streaming=facts.streaming,
+        started_at=now(),
+    )
+
+
+def _ask_chat_usage(
+    request: http.Request, exchange: Exchange, body: Mapping[str, msgspec.Raw]
+) -> None:
+    if exchange.route.api != openai_chat.NAME:
+        return
+    if (asking := openai_chat.ask_for_usage(body)) is not None:
+        request.content = asking
+        request.headers["accept-encoding"] = "identity"  # the extra chunk must be cut out
+        exchange.withhold = openai_chat.is_usage_only

@@ -1,0 +1,133 @@
+"""The tap on a streamed body: every byte goes on, a copy is read.
+
+mitmproxy calls it for each chunk. It never raises: on trouble it stops reading and says so, and the
+bytes go on all the same. Only the chunk with the end of the response is held, until the response is
+recorded; `proxy.stream` then sends it.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+from aibridge_addon.apis import ResponseReader
+from aibridge_addon.codings import ContentDecoder, UndecodableError
+from aibridge_addon.facts import ResponseFacts
+from aibridge_addon.sse import Event, EventTooLargeError, SSEParser
+
+logger = logging.getLogger(__name__)
+
+type Withhold = Callable[[Event], bool]
+"""Whether an event is kept from the client."""
+
+
+class BodyTap:
+    """Reads one streamed response on its way.
+
+    Args:
+        flow_id: the flow whose body it is.
+        interception_id: for the log.
+        reader: takes the events.
+        content_encoding: how the body is coded.
+        content_length: of the body, if it was announced: its last byte is its end.
+        withhold: which events the client does not get; only for bodies that are not coded.
+        max_bytes: decoded bytes up to which the body is read.
+    """
+
+    def __init__(
+        self,
+        flow_id: str,
+        interception_id: str,
+        reader: ResponseReader,
+        *,
+        content_encoding: str,
+        content_length: int | None,
+        max_bytes: int,
+        withhold: Withhold | None = None,
+    ) -> None:
+        self.flow_id = flow_id
+        self.interception_id = interception_id
+        self.first_byte_at: float | None = None
+        """On the monotonic clock."""
+        self.held: list[bytes] = []
+        """Chunks that wait for the record; not yet with the client."""
+        self.trouble: str | None = None
+        """Why reading stopped, if it did."""
+        self._reader = reader
+        self._parser = SSEParser()
+        self._left = content_length
+        self.released = False
+        """Whether the end was held and has been given out."""
+        self._decoder: ContentDecoder | None = None
+        try:
+            self._decoder = ContentDecoder(content_encoding, max_bytes=max_bytes)
+        except UndecodableError as error:
+            self._stop(error)
+        can_withhold = self._decoder is not None and self._decoder.is_identity
+        self._withhold = withhold if can_withhold else None
+
+    def __call__(self, data: bytes) -> list[bytes]:
+        """Take a chunk; return what goes on now. The empty chunk is the end of the body."""
+        if not data:
+            rest = self._finish()
+            return rest if self._withhold else []
+        if self.first_byte_at is None:
+            self.first_byte_at = time.monotonic()
+        if self._left is not None:
+            self._left -= len(data)
+        out = self._read(data)
+        if not self.released and (self._reader.ended or self._left == 0):
+            self.held.extend(out)
+            return []
+        return out
+
+    def release(self) -> list[bytes]:
+        """Give out what is held; nothing is held again after it."""
+        self.released = True
+        held, self.held = self.held, []
+        return held
+
+    def facts(self) -> ResponseFacts:
+        """Return what was read, with what a broken-off body left unfinished."""
+        self._finish()
+        try:
+            return self._reader.facts()
+        except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
+            self._stop(error)
+            return ResponseFacts()
+
+    def _read(self, data: bytes) -> list[bytes]:
+        if self.trouble is not None or self._decoder is None:
+            return [data]
+        try:
+            events = self._parser.feed(self._decoder.feed(data))
+            for event in events:
+                self._reader.feed(event)
+            if self._withhold is None:
+                return [data]
+            return [event.raw for event in events if not self._withhold(event)]
+        except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
+            rest = self._finish() if self._withhold else [data]
+            self._stop(error)
+            return rest
+
+    def _finish(self) -> list[bytes]:
+        """Read what stands without a blank line; return it."""
+        rest = self._parser.close()
+        if rest is None:
+            return []
+        if self.trouble is None:
+            self._reader.feed(rest)
+        return [rest.raw]
+
+    def _stop(self, error: Exception) -> None:
+        self.trouble = str(error) or type(error).__name__
+        if isinstance(error, UndecodableError | EventTooLargeError):
+            logger.warning(
+                "aibridge: interception %s is no longer read: %s", self.interception_id, error
+            )
+        else:
+            logger.error(
+                "aibridge: interception %s is no longer read, by a bug of ours",
+                self.interception_id,
+                exc_info=error,
+            )

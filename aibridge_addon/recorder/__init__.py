@@ -1,0 +1,97 @@
+"""Where facts are kept. `Recorder` is the contract; SQLite is the default.
+
+A recorder of your own is named by the option `aibridge_recorder` as `module:Class`; it is made
+without arguments. Its methods are called on the proxy's event loop: they must neither block nor
+raise, so do the work elsewhere and say by `kept` when it is done.
+"""
+
+import importlib
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
+
+from aibridge_addon.facts import (
+    Fact,
+    Interception,
+    InterceptionEnded,
+    ModelThought,
+    TokenUsage,
+    ToolUsage,
+    UserPrompt,
+)
+
+
+class RecorderError(Exception):
+    """The recorder cannot be started as it is configured."""
+
+
+class Recorder(Protocol):
+    """Keeps facts. Subclass it and override what you need."""
+
+    def start(self) -> None:
+        """Get ready; called once, before the first fact.
+
+        Raises:
+            RecorderError: it cannot work as configured. This stops the start of the proxy.
+        """
+
+    def record_interception(self, fact: Interception) -> None:
+        """Keep the start of an interception."""
+
+    def record_interception_ended(self, fact: InterceptionEnded) -> None:
+        """Keep the end of an interception."""
+
+    def record_token_usage(self, fact: TokenUsage) -> None:
+        """Keep what a response cost."""
+
+    def record_prompt_usage(self, fact: UserPrompt) -> None:
+        """Keep what the person said."""
+
+    def record_tool_usage(self, fact: ToolUsage) -> None:
+        """Keep a tool call."""
+
+    def record_model_thought(self, fact: ModelThought) -> None:
+        """Keep a thought."""
+
+    def kept(self) -> Awaitable[bool]:
+        """Wait until all that was recorded before is safe from a crash; False if it is not."""
+        return _at_once()
+
+    @property
+    def available(self) -> bool:
+        """Whether facts reach their store at this moment."""
+        return True
+
+    def close(self) -> None:
+        """Keep what is left, and end; called once, after the last fact. May block."""
+
+
+async def _at_once() -> bool:
+    return True
+
+
+def subscriber(recorder: Recorder) -> Callable[[Fact], None]:
+    """Return a subscriber to facts that gives each to its method."""
+    methods: dict[type, Callable[[Any], None]] = {
+        Interception: recorder.record_interception,
+        InterceptionEnded: recorder.record_interception_ended,
+        TokenUsage: recorder.record_token_usage,
+        UserPrompt: recorder.record_prompt_usage,
+        ToolUsage: recorder.record_tool_usage,
+        ModelThought: recorder.record_model_thought,
+    }
+    return lambda fact: methods[type(fact)](fact)
+
+
+def load(name: str) -> Recorder:
+    """Make the recorder that `module:Class` names.
+
+    Raises:
+        RecorderError: there is no such thing.
+    """
+    module_name, _, class_name = name.partition(":")
+    if not module_name or not class_name:
+        raise RecorderError(f"{name!r} should be module:Class, such as my_company.audit:Recorder")
+    try:
+        return cast(Recorder, getattr(importlib.import_module(module_name), class_name)())
+    except (ImportError, AttributeError, TypeError) as error:
+        raise RecorderError(f"{name!r} cannot be made: {error}") from error

@@ -1,0 +1,120 @@
+"""The tables, as migrations: small functions in order, each applied once, in a transaction.
+
+Never change one that has been released: add the next. Names of tables and columns are a contract
+with everybody's queries.
+"""
+
+from sqlite_utils import Database, Migrations
+
+TABLES = (
+    "aibridge_interceptions",
+    "aibridge_token_usages",
+    "aibridge_user_prompts",
+    "aibridge_tool_usages",
+    "aibridge_model_thoughts",
+)
+
+migrations = Migrations("aibridge")
+
+
+def migrate(db: Database) -> None:
+    """Bring a database to the newest schema.
+
+    Raises:
+        SchemaTooNewError: a newer version of this program has been there.
+    """
+    known = {migration.name for migration in migrations.pending(Database(memory=True))}
+    unknown = sorted({applied.name for applied in migrations.applied(db)} - known)
+    if unknown:
+        raise SchemaTooNewError(f"it was migrated by a newer version: {', '.join(unknown)}")
+    migrations.apply(db)
+
+
+class SchemaTooNewError(Exception):
+    """The database has migrations that this version does not know."""
+
+
+@migrations()
+def m001_interceptions(db: Database) -> None:
+    """Create the interceptions."""
+    table = db.table("aibridge_interceptions")
+    table.create(
+        {
+            "id": str,
+            "initiator_id": str,
+            "metadata": str,
+            "provider": str,
+            "provider_name": str,
+            "api": str,
+            "model": str,
+            "client": str,
+            "user_agent": str,
+            "client_session_id": str,
+            "correlating_tool_call_id": str,
+            "credential_kind": str,
+            "credential_hint": str,
+            "streaming": int,
+            "started_at": str,
+            "ended_at": str,
+            "status": str,
+            "http_status": int,
+            "error_type": str,
+            "error_message": str,
+            "partial": int,
+        },
+        pk="id",
+        not_null={"initiator_id", "metadata", "provider", "provider_name", "api", "started_at"},
+    )
+    table.create_index(["initiator_id", "started_at"])
+    table.create_index(["client_session_id"])
+
+
+@migrations()
+def m002_children(db: Database) -> None:
+    """Create what belongs to an interception."""
+    _create_child(
+        db,
+        "aibridge_token_usages",
+        {
+            "model": str,
+            "input_tokens": int,
+            "output_tokens": int,
+            "cache_read_input_tokens": int,
+            "cache_write_input_tokens": int,
+            "extra": str,
+            "raw": str,
+        },
+    )
+    _create_child(db, "aibridge_user_prompts", {"prompt": str})
+    _create_child(
+        db,
+        "aibridge_tool_usages",
+        {
+            "tool": str,
+            "tool_call_id": str,
+            "server_url": str,
+            "input": str,
+            "injected": int,
+            "invocation_error": str,
+        },
+    )
+    db.table("aibridge_tool_usages").create_index(["tool_call_id"])
+    _create_child(db, "aibridge_model_thoughts", {"content": str})
+
+
+def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:
+    table = db.table(name)
+    table.create(
+        {
+            "id": str,
+            "interception_id": str,
+            "provider_response_id": str,
+            **columns,
+            "metadata": str,
+            "created_at": str,
+        },
+        pk="id",
+        foreign_keys=[("interception_id", "aibridge_interceptions", "id")],
+        not_null={"interception_id", "created_at"},
+    )
+    table.create_index(["interception_id"])

@@ -1,0 +1,225 @@
+"""Facts as SQL: each becomes statements with named values, fit for a database or a spool.
+
+Every statement can be run again without harm, which makes taking in a spool twice the same as once.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from aibridge_addon.facts import (
+    Fact,
+    Interception,
+    InterceptionEnded,
+    ModelThought,
+    TokenUsage,
+    ToolUsage,
+    UserPrompt,
+)
+from aibridge_addon.wire import encode
+
+type Values = dict[str, str | int | None]
+
+
+class Statement(NamedTuple):
+    """A row of work."""
+
+    kind: str
+    """A key of `SQL`."""
+    values: Values
+
+
+def _insert(table: str, columns: Iterable[str]) -> str:
+    names = tuple(columns)
+    values = ", ".join(f":{name}" for name in names)
+    # Only names that stand in this file go into it.
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
+
+
+_START_COLUMNS = (
+    "id",
+    "initiator_id",
+    "metadata",
+    "provider",
+    "provider_name",
+    "api",
+    "model",
+    "client",
+    "user_agent",
+    "client_session_id",
+    "correlating_tool_call_id",
+    "credential_kind",
+    "credential_hint",
+    "streaming",
+    "started_at",
+)
+_END_COLUMNS = (
+    "ended_at",
+    "status",
+    "http_status",
+    "error_type",
+    "error_message",
+    "partial",
+)
+_CHILD_COLUMNS = ("id", "interception_id", "provider_response_id", "metadata", "created_at")
+
+_TOKEN_COLUMNS = (
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_write_input_tokens",
+    "extra",
+    "raw",
+)
+_TOOL_COLUMNS = (
+    "tool",
+    "tool_call_id",
+    "server_url",
+    "input",
+    "injected",
+    "invocation_error",
+)
+
+SQL = {
+    "interception": _insert("aibridge_interceptions", _START_COLUMNS),
+    # The whole row: it stands even where the start was lost with an older database file.
+    "interception_ended": _insert(
+        "aibridge_interceptions", (*_START_COLUMNS, *_END_COLUMNS)
+    ).removesuffix("DO NOTHING")
+    + "(id) DO UPDATE SET metadata = excluded.metadata, "
+    + ", ".join(f"{name} = excluded.{name}" for name in _END_COLUMNS),
+    "prompt_answered": (
+        "UPDATE aibridge_user_prompts SET provider_response_id = :provider_response_id"
+        " WHERE interception_id = :interception_id"
+    ),
+    "token_usage": _insert("aibridge_token_usages", (*_CHILD_COLUMNS, *_TOKEN_COLUMNS)),
+    "user_prompt": _insert("aibridge_user_prompts", (*_CHILD_COLUMNS, "prompt")),
+    "tool_usage": _insert("aibridge_tool_usages", (*_CHILD_COLUMNS, *_TOOL_COLUMNS)),
+    "model_thought": _insert("aibridge_model_thoughts", (*_CHILD_COLUMNS, "content")),
+}
+
+CLOSE_INTERRUPTED = (
+    "UPDATE aibridge_interceptions SET status = 'interrupted', partial = 1, ended_at = :now"
+    " WHERE ended_at IS NULL AND started_at < :before"
+)
+
+
+def statements(facts: Iterable[Fact]) -> list[Statement]:
+    """Return the work of some facts, in their order.
+
+    The start of an interception whose end is among them is left out: the end has the whole row.
+    """
+    facts = list(facts)
+    ended = {fact.interception.id for fact in facts if isinstance(fact, InterceptionEnded)}
+    return [
+        statement
+        for fact in facts
+        if not (isinstance(fact, Interception) and fact.id in ended)
+        for statement in _MAKERS[type(fact)](fact)
+    ]
+
+
+def _start_values(fact: Interception) -> Values:
+    return {
+        "id": fact.id,
+        "initiator_id": fact.initiator_id,
+        "metadata": encode(fact.metadata),
+        "provider": fact.provider,
+        "provider_name": fact.provider_name,
+        "api": fact.api,
+        "model": fact.model,
+        "client": fact.client,
+        "user_agent": fact.user_agent,
+        "client_session_id": fact.client_session_id,
+        "correlating_tool_call_id": fact.correlating_tool_call_id,
+        "credential_kind": fact.credential_kind,
+        "credential_hint": fact.credential_hint,
+        "streaming": fact.streaming,
+        "started_at": fact.started_at,
+    }
+
+
+def _interception(fact: Interception) -> list[Statement]:
+    return [Statement("interception", _start_values(fact))]
+
+
+def _interception_ended(fact: InterceptionEnded) -> list[Statement]:
+    values = _start_values(fact.interception)
+    values |= {
+        "metadata": encode(fact.metadata),
+        "ended_at": fact.ended_at,
+        "status": fact.status.value,
+        "http_status": fact.http_status,
+        "error_type": fact.error_type,
+        "error_message": fact.error_message,
+        "partial": fact.partial,
+    }
+    ended = Statement("interception_ended", values)
+    if fact.provider_response_id is None:
+        return [ended]
+    answered: Values = {
+        "interception_id": fact.interception.id,
+        "provider_response_id": fact.provider_response_id,
+    }
+    return [ended, Statement("prompt_answered", answered)]
+
+
+def _child(
+    fact: TokenUsage | UserPrompt | ToolUsage | ModelThought,
+    *,
+    response_id: str | None,
+    metadata: Any = None,
+) -> Values:
+    return {
+        "id": fact.id,
+        "interception_id": fact.interception.id,
+        "provider_response_id": response_id,
+        "metadata": encode(metadata or {}),
+        "created_at": fact.created_at,
+    }
+
+
+def _token_usage(fact: TokenUsage) -> list[Statement]:
+    values = _child(fact, response_id=fact.provider_response_id) | {
+        "model": fact.model,
+        "input_tokens": fact.input_tokens,
+        "output_tokens": fact.output_tokens,
+        "cache_read_input_tokens": fact.cache_read_input_tokens,
+        "cache_write_input_tokens": fact.cache_write_input_tokens,
+        "extra": encode(fact.extra),
+        "raw": encode(fact.raw),
+    }
+    return [Statement("token_usage", values)]
+
+
+def _user_prompt(fact: UserPrompt) -> list[Statement]:
+    return [Statement("user_prompt", _child(fact, response_id=None) | {"prompt": fact.prompt})]
+
+
+def _tool_usage(fact: ToolUsage) -> list[Statement]:
+    values = _child(fact, response_id=fact.provider_response_id, metadata=fact.metadata) | {
+        "tool": fact.tool,
+        "tool_call_id": fact.tool_call_id,
+        "server_url": fact.server_url,
+        "input": encode(fact.input),
+        "injected": fact.injected,
+        "invocation_error": fact.invocation_error,
+    }
+    return [Statement("tool_usage", values)]
+
+
+def _model_thought(fact: ModelThought) -> list[Statement]:
+    values = _child(
+        fact, response_id=fact.provider_response_id, metadata={"source": fact.source}
+    ) | {"content": fact.content}
+    return [Statement("model_thought", values)]
+
+
+_MAKERS: dict[type, Callable[[Any], list[Statement]]] = {
+    Interception: _interception,
+    InterceptionEnded: _interception_ended,
+    TokenUsage: _token_usage,
+    UserPrompt: _user_prompt,
+    ToolUsage: _tool_usage,
+    ModelThought: _model_thought,
+}

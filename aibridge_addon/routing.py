@@ -1,0 +1,254 @@
+"""Where a request goes: (host, path, method) -> Route. Pure; knows nothing of mitmproxy.
+
+Forward mode passes everything on, since the key is the client's own: a host that belongs to a
+provider instance always has a route. Reverse mode may add a powerful central key, so it allows the
+routes of the table and nothing else.
+
+Paths are compared as the upstream would see them: case and trailing slashes count, the query does
+not.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from aibridge_addon.apis import anthropic_messages, openai_chat, openai_responses
+
+type ProviderType = Literal["anthropic", "openai"]
+
+OTHER = "other"
+"""The label of a path that no row of the table names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """One row of the route table."""
+
+    path: str
+    """A path; one that ends in `/*` stands for everything below it."""
+    api: str | None = None
+    """The wire format of a bridged route; `POST` is bridged, other methods pass through."""
+    methods: frozenset[str] | None = None
+    """The methods that reverse mode allows; None for all."""
+
+    def matches(self, path: str) -> bool:
+        """Whether a path, without its query, is of this row."""
+        if self.path.endswith("/*"):
+            return path.startswith(self.path[:-1])
+        return path == self.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTable:
+    """The routes of a provider type."""
+
+    prefix: str
+    """What stands before a route's path on the provider's own host, and in a reverse-proxy URL."""
+    patterns: tuple[Pattern, ...]
+
+
+ROUTES: Mapping[ProviderType, RouteTable] = {
+    "anthropic": RouteTable(
+        prefix="",
+        patterns=(
+            Pattern(path="/v1/messages", api=anthropic_messages.NAME),
+            Pattern(path="/v1/messages/count_tokens"),
+            Pattern(path="/v1/models"),
+            Pattern(path="/v1/models/*"),
+            Pattern(path="/api/event_logging/*"),
+            Pattern(path="/", methods=frozenset({"HEAD"})),
+            Pattern(path="", methods=frozenset({"HEAD"})),
+        ),
+    ),
+    "openai": RouteTable(
+        prefix="/v1",
+        patterns=(
+            Pattern(path="/chat/completions", api=openai_chat.NAME),
+            Pattern(path="/responses", api=openai_responses.NAME),
+            Pattern(path="/responses/*"),
+            Pattern(path="/models"),
+            Pattern(path="/models/*"),
+            Pattern(path="/conversations"),
+            Pattern(path="/conversations/*"),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A provider instance: a configured name for somewhere that speaks one of the APIs."""
+
+    name: str
+    type: ProviderType
+    base_url: str
+    hosts: frozenset[str]
+    """Hosts intercepted in forward mode."""
+    api_key_env: str | None = None
+    """The environment variable that holds the central key."""
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return urlsplit(self.base_url).scheme
+
+    @property
+    def host(self) -> str:
+        """The host of the base URL."""
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port of the base URL."""
+        return urlsplit(self.base_url).port or (443 if self.scheme == "https" else 80)
+
+    @property
+    def base_path(self) -> str:
+        """The path of the base URL, without a slash at its end."""
+        return urlsplit(self.base_url).path.rstrip("/")
+
+    @property
+    def reverse_prefix(self) -> str:
+        """What stands before a route's path in a reverse-proxy URL."""
+        return f"/{self.name}{ROUTES[self.type].prefix}"
+
+
+DEFAULT_PROVIDERS = (
+    Provider(
+        name="anthropic",
+        type="anthropic",
+        base_url="https://api.anthropic.com",
+        hosts=frozenset({"api.anthropic.com"}),
+        api_key_env="ANTHROPIC_API_KEY",
+    ),
+    Provider(
+        name="openai",
+        type="openai",
+        base_url="https://api.openai.com/v1",
+        hosts=frozenset({"api.openai.com"}),
+        api_key_env="OPENAI_API_KEY",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """Where a request must be sent, if not where the client sent it."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    """With the query."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What becomes of a request."""
+
+    provider: Provider
+    label: str
+    """The row of the table: bounded, unlike a path."""
+    api: str | None
+    """The wire format if the request is bridged; None if it passes through."""
+    upstream: Upstream | None
+    """Where it goes; None: where the client sent it."""
+
+
+class Router:
+    """Finds routes among the configured provider instances."""
+
+    def __init__(self, providers: Iterable[Provider]) -> None:
+        self._targets = {provider.name: _Target(provider) for provider in providers}
+        self._by_host = {
+            host: target for target in self._targets.values() for host in target.provider.hosts
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the instances."""
+        return list(self._targets)
+
+    def is_provider_host(self, host: str) -> bool:
+        """Whether a host belongs to an instance, so that its connections are intercepted."""
+        return host.lower() in self._by_host
+
+    def forward(self, host: str, path: str, method: str) -> Route | None:
+        """Route a request that came through the forward proxy; None for hosts of no instance."""
+        target = self._by_host.get(host.lower())
+        return None if target is None else target.forward(host.lower(), path, method)
+
+    def reverse(self, path: str, method: str, *, target_host: str = "") -> Route | None:
+        """Route a request that came to the reverse proxy; None if it is not allowed.
+
+        A path without an instance's name is taken for one of the instance that `target_host`, the
+        reverse mode's own target, belongs to.
+        """
+        target = self._targets.get(path[1:].split("?", 1)[0].split("/", 1)[0])
+        if target is not None:
+            return target.reverse(path, method, prefix=target.provider.reverse_prefix)
+        target = self._by_host.get(target_host.lower())
+        if target is not None:
+            return target.reverse(path, method, prefix=ROUTES[target.provider.type].prefix)
+        return None
+
+    def instance_of(self, path: str) -> Provider | None:
+        """Return the instance that a reverse-proxy path names, whether or not it is allowed."""
+        target = self._targets.get(path[1:].split("?", 1)[0].split("/", 1)[0])
+        return target.provider if target else None
+
+
+class _Target:
+    """An instance with what of its base URL every request needs."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self._table = ROUTES[provider.type]
+        self._scheme = provider.scheme
+        self._host = provider.host
+        self._port = provider.port
+        self._base_path = provider.base_path
+
+    def forward(self, host: str, path: str, method: str) -> Route:
+        upstream = None if host == self._host else self._upstream(path)
+        bare = path.split("?", 1)[0]
+        for prefix in dict.fromkeys((self._base_path, self._table.prefix)):
+            if bare.startswith(prefix) and (pattern := self._find(bare[len(prefix) :])):
+                return self._route(pattern, method, upstream)
+        return Route(provider=self.provider, label=OTHER, api=None, upstream=upstream)
+
+    def reverse(self, path: str, method: str, *, prefix: str) -> Route | None:
+        if not path.startswith(prefix):
+            return None
+        rest = path[len(prefix) :]
+        bare = rest.split("?", 1)[0]
+        pattern = self._find(bare)
+        if pattern is None or (pattern.methods and method not in pattern.methods):
+            return None
+        if _has_dot_segment(bare):  # the upstream might resolve it to a route that is not allowed
+            return None
+        return self._route(pattern, method, self._upstream(self._base_path + rest))
+
+    def _find(self, path: str) -> Pattern | None:
+        return next((p for p in self._table.patterns if p.matches(path)), None)
+
+    def _route(self, pattern: Pattern, method: str, upstream: Upstream | None) -> Route:
+        return Route(
+            provider=self.provider,
+            label=self._table.prefix + pattern.path,
+            api=pattern.api if method == "POST" else None,
+            upstream=upstream,
+        )
+
+    def _upstream(self, path: str) -> Upstream:
+        return Upstream(
+            scheme=self._scheme,
+            host=self._host,
+            port=self._port,
+            path=path if path.startswith("/") else "/" + path,
+        )
+
+
+def _has_dot_segment(path: str) -> bool:
+    return any(segment in (".", "..") for segment in unquote(path).replace("\\", "/").split("/"))

@@ -1,0 +1,397 @@
+"""Options (`aibridge_*`) and the config file, checked and turned into one frozen `Settings`.
+
+Every mistake is found before the first request and named with its key, what is wrong and what would
+be right. Secrets are never part of it: keys stay in the environment variables that it names.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import pydantic
+from platformdirs import user_data_path
+
+from aibridge_addon.identity import Actor
+from aibridge_addon.routing import DEFAULT_PROVIDERS, Provider, ProviderType
+
+CAPTURABLE = ("prompts", "tools", "thoughts")
+ON_RECORD_FAILURE = ("relay", "refuse")
+MIB = 1024 * 1024
+
+
+class SettingsError(ValueError):
+    """Options or config file are wrong; the message has a line for each mistake."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One of mitmproxy's options that are ours."""
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    choices: Sequence[str] | None = None
+    fixed: bool = False
+    """Whether it is read once, at the start."""
+
+
+OPTIONS = (
+    Option(
+        name="aibridge_config",
+        type=str,
+        default="",
+        help="A TOML file with provider instances and known actors.",
+    ),
+    Option(
+        name="aibridge_db",
+        type=str,
+        default=str(user_data_path("aibridge", appauthor=False) / "aibridge.sqlite3"),
+        help="The SQLite database that everything is recorded in. It is made if it is not there.",
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_recorder",
+        type=str,
+        default="",
+        help="A recorder of your own, as module:Class, in place of the SQLite database.",
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_on_record_failure",
+        type=str,
+        default="relay",
+        choices=ON_RECORD_FAILURE,
+        help=(
+            "While the database is away: 'relay' goes on and spools what is recorded; 'refuse'"
+            " answers bridged requests with 503."
+        ),
+    ),
+    Option(
+        name="aibridge_commit_wait_ms",
+        type=int,
+        default=2000,
+        help="How many milliseconds the end of a response may wait until it is recorded.",
+    ),
+    Option(
+        name="aibridge_capture",
+        type=str,
+        default=",".join(CAPTURABLE),
+        help=(
+            "What is kept besides tokens: a comma-separated list of prompts, tools and thoughts."
+            " Empty keeps none of them."
+        ),
+    ),
+    Option(
+        name="aibridge_require_actor",
+        type=bool,
+        default=False,
+        help="Refuse bridged requests whose actor would be anonymous.",
+    ),
+    Option(
+        name="aibridge_actor_header",
+        type=str,
+        default="X-AIBridge-Actor",
+        help=(
+            "The request header that names the actor. It never reaches the provider. Anyone can"
+            " write it: leave it empty where clients are not trusted."
+        ),
+    ),
+    Option(
+        name="aibridge_ask_chat_usage",
+        type=bool,
+        default=False,
+        help=(
+            "Ask for the usage of Chat Completions streams where the client does not, and keep the"
+            " extra chunk from it. Such requests are edited; without it they carry no usage."
+        ),
+    ),
+    Option(
+        name="aibridge_max_body_mib",
+        type=int,
+        default=64,
+        help="The size up to which a body is read. Larger ones pass, and are recorded as partial.",
+    ),
+    Option(
+        name="aibridge_metrics_listen",
+        type=str,
+        default="",
+        help="Serve Prometheus metrics on host:port, such as 127.0.0.1:9464. Empty: off.",
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_metrics_initiators",
+        type=bool,
+        default=True,
+        help="Whether metrics are labelled with the actor.",
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_metrics_tools",
+        type=bool,
+        default=True,
+        help="Whether metrics are labelled with tool names.",
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_metrics_label_values",
+        type=int,
+        default=100,
+        help=(
+            "How many values a metric's label may have that clients choose (models, actors,"
+            " tools). Further ones are counted as 'other'."
+        ),
+        fixed=True,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that can be set, checked."""
+
+    providers: tuple[Provider, ...] = DEFAULT_PROVIDERS
+    actors: Mapping[str, Actor] = field(default_factory=dict)
+    """Known actors by credential fingerprint or header value."""
+    database: Path = Path("aibridge.sqlite3")
+    recorder: str = ""
+    refuse_unrecorded: bool = False
+    commit_wait: float = 2.0
+    """Seconds."""
+    capture: frozenset[str] = frozenset(CAPTURABLE)
+    require_actor: bool = False
+    actor_header: str = ""
+    """In lower case; empty: none."""
+    ask_chat_usage: bool = False
+    max_body_bytes: int = 64 * MIB
+    metrics_listen: tuple[str, int] | None = None
+    metrics_initiators: bool = True
+    metrics_tools: bool = True
+    metrics_label_values: int = 100
+
+
+def read_settings(options: Mapping[str, Any]) -> Settings:
+    """Check options and the config file.
+
+    Raises:
+        SettingsError: with all mistakes.
+    """
+    mistakes: list[str] = []
+
+    def checked[T](check: Any, *args: Any, default: T) -> T:
+        try:
+            return check(*args)  # type: ignore[no-any-return]
+        except SettingsError as error:
+            mistakes.append(str(error))
+            return default
+
+    config = checked(_read_config, options["aibridge_config"], default=_Config())
+    settings = Settings(
+        providers=_with_defaults(config.providers),
+        actors={
+            actor.match: Actor(id=actor.id, metadata=actor.metadata) for actor in config.actors
+        },
+        database=Path(options["aibridge_db"]),
+        recorder=options["aibridge_recorder"],
+        refuse_unrecorded=options["aibridge_on_record_failure"] == "refuse",
+        commit_wait=checked(_at_least, options, "aibridge_commit_wait_ms", 0, default=0) / 1000,
+        capture=checked(_read_capture, options["aibridge_capture"], default=frozenset[str]()),
+        require_actor=options["aibridge_require_actor"],
+        actor_header=options["aibridge_actor_header"].strip().lower(),
+        ask_chat_usage=options["aibridge_ask_chat_usage"],
+        max_body_bytes=checked(_at_least, options, "aibridge_max_body_mib", 1, default=1) * MIB,
+        metrics_listen=checked(_read_address, options["aibridge_metrics_listen"], default=None),
+        metrics_initiators=options["aibridge_metrics_initiators"],
+        metrics_tools=options["aibridge_metrics_tools"],
+        metrics_label_values=checked(
+            _at_least, options, "aibridge_metrics_label_values", 1, default=1
+        ),
+    )
+    if mistakes:
+        raise SettingsError("\n".join(mistakes))
+    return settings
+
+
+def _at_least(options: Mapping[str, Any], name: str, least: int) -> int:
+    value: int = options[name]
+    if value < least:
+        raise SettingsError(f"{name} is {value}; it must be at least {least}")
+    return value
+
+
+def _read_capture(value: str) -> frozenset[str]:
+    names = frozenset(name.strip() for name in value.split(",") if name.strip())
+    if unknown := sorted(names - set(CAPTURABLE)):
+        raise SettingsError(
+            f"aibridge_capture has {', '.join(map(repr, unknown))};"
+            f" it may list {', '.join(CAPTURABLE)}"
+        )
+    return names
+
+
+def _read_address(value: str) -> tuple[str, int] | None:
+    if not value:
+        return None
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise SettingsError(
+            f"aibridge_metrics_listen is {value!r}; it must be host:port, such as 127.0.0.1:9464"
+        )
+    return host.strip("[]"), int(port)
+
+
+class _Table(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _check_base_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("must be a URL such as https://api.example.com/v1")
+    if url.query or url.fragment or url.username or url.password:
+        raise ValueError("must have no user, query or fragment")
+    _ = url.port  # raises for a port that is none
+    return value
+
+
+def _check_host(value: str) -> str:
+    if not value or any(c in value for c in "/:@ *"):
+        raise ValueError("must be a plain host name, without scheme, port, path or wildcard")
+    return value.lower()
+
+
+class _ProviderTable(_Table):
+    name: Annotated[
+        str,
+        pydantic.StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64),
+    ]
+    type: ProviderType
+    base_url: Annotated[str, pydantic.AfterValidator(_check_base_url)]
+    hosts: list[Annotated[str, pydantic.AfterValidator(_check_host)]] | None = None
+    api_key_env: Annotated[str, pydantic.StringConstraints(min_length=1)] | None = None
+
+    def provider(self) -> Provider:
+        hosts = self.hosts
+        if hosts is None:
+            hosts = [(urlsplit(self.base_url).hostname or "").lower()]
+        return Provider(
+            name=self.name,
+            type=self.type,
+            base_url=self.base_url,
+            hosts=frozenset(hosts),
+            api_key_env=self.api_key_env,
+        )
+
+
+def _check_match(value: str) -> str:
+    if not value.startswith("sha256:"):
+        return value
+    digest = value.removeprefix("sha256:").lower()
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise ValueError("must be sha256: and the 64 hexadecimal digits of the key's SHA-256")
+    return "sha256:" + digest
+
+
+class _ActorTable(_Table):
+    match: Annotated[
+        str, pydantic.StringConstraints(min_length=1), pydantic.AfterValidator(_check_match)
+    ]
+    id: Annotated[str, pydantic.StringConstraints(min_length=1, max_length=256)]
+    metadata: dict[str, Any] = {}
+
+
+class _Config(_Table):
+    providers: list[_ProviderTable] = []
+    actors: list[_ActorTable] = []
+
+
+def _read_config(path: str) -> _Config:
+    if not path:
+        return _Config()
+    try:
+        document = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        config = _Config.model_validate(document)
+    except OSError as error:
+        raise SettingsError(f"aibridge_config {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"aibridge_config {path} is not TOML: {error}") from error
+    except pydantic.ValidationError as error:
+        mistakes = [_describe(mistake) for mistake in error.errors()]
+        raise SettingsError(_listed(path, mistakes)) from error
+    if mistakes := _conflicts(config):
+        raise SettingsError(_listed(path, mistakes))
+    return config
+
+
+def _listed(path: str, mistakes: list[str]) -> str:
+    return "\n".join(f"aibridge_config {path}: {mistake}" for mistake in mistakes)
+
+
+def _describe(mistake: Any) -> str:
+    *parents, last = mistake["loc"]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in mistake["loc"])
+    key = key.removeprefix(".")
+    if mistake["type"] == "extra_forbidden":
+        return f"{key} is not known; {_known_keys(parents, str(last))}"
+    if mistake["type"] == "missing":
+        return f"{key} is missing"
+    message = mistake["msg"].removeprefix("Value error, ")
+    return f"{key} is {mistake['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _known_keys(parents: list[Any], key: str) -> str:
+    tables: dict[str, type[_Table]] = {"providers": _ProviderTable, "actors": _ActorTable}
+    known = list(tables.get(str(parents[0]) if parents else "", _Config).model_fields)
+    if close := difflib.get_close_matches(key, known, n=1):
+        return f"did you mean {close[0]}?"
+    return f"known are {', '.join(known)}"
+
+
+def _conflicts(config: _Config) -> list[str]:
+    mistakes = []
+    names: dict[str, int] = {}
+    hosts: dict[str, str] = {}
+    for index, table in enumerate(config.providers):
+        if table.name in names:
+            mistakes.append(
+                f"providers[{index}].name is {table.name!r}, as is that of"
+                f" providers[{names[table.name]}]; names must be unique"
+            )
+        names[table.name] = index
+        for host in sorted(table.provider().hosts):
+            if host in hosts and hosts[host] != table.name:
+                mistakes.append(
+                    f"providers[{index}].hosts has {host!r}, which is also of"
+                    f" {hosts[host]!r}; give each host to one instance (hosts = [] for none)"
+                )
+            hosts[host] = table.name
+    matches = [actor.match for actor in config.actors]
+    mistakes += [
+        f"actors[{index}].match is {match!r} a second time; each must be unique"
+        for index, match in enumerate(matches)
+        if match in matches[:index]
+    ]
+    return mistakes
+
+
+def _with_defaults(tables: Sequence[_ProviderTable]) -> tuple[Provider, ...]:
+    """Add the configured instances to the defaults; they win, by name and by host."""
+    configured = [table.provider() for table in tables]
+    names = {provider.name for provider in configured}
+    hosts = {host for provider in configured for host in provider.hosts}
+    defaults = (
+        Provider(
+            name=provider.name,
+            type=provider.type,
+            base_url=provider.base_url,
+            hosts=provider.hosts - hosts,
+            api_key_env=provider.api_key_env,
+        )
+        for provider in DEFAULT_PROVIDERS
+        if provider.name not in names
+    )
+    return (*defaults, *configured)
