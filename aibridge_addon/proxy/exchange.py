@@ -104,7 +104,8 @@ class Exchange:
         status = Status.CANCELLED if self.client_left else Status.FAILED
         kind = "client_left" if self.client_left else "upstream_error"
         error = facts.error or ProviderError(type=kind, message=message)
-        self._end(status, facts, error=error, partial=True)
+        begun = self.client_left or self.flow.response is not None
+        self._end(status, facts, error=error, partial=begun)
 
     def interrupt(self) -> None:
         """End the record because the proxy itself ends."""
