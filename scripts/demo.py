@@ -1,0 +1,284 @@
+"""The whole thing at work, on this machine alone, with no key and no account.
+
+A real `mitmdump` with the addon, a stand-in for the providers, and the real anthropic and openai
+SDKs, through the forward proxy (TLS, a throw-away CA) and through the reverse proxy. Then it shows
+what was recorded. Everything lives in a folder that is gone at the end.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import sqlite3
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import anthropic
+import httpx2
+import openai
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[1]
+ADDON = ROOT / "aibridge_addon" / "__init__.py"
+BIN = Path(sys.executable).parent
+START_SECONDS = 30
+CLAUDE, GPT = "claude-sonnet-4-5", "gpt-5.2"
+console = Console(highlight=False)
+
+CONFIG = """\
+[[providers]]
+name = "anthropic"
+type = "anthropic"
+base_url = "{origin}"
+hosts = ["api.anthropic.com"]
+
+[[providers]]
+name = "openai"
+type = "openai"
+base_url = "{origin}/v1"
+hosts = ["api.openai.com"]
+"""
+
+TOOL = {
+    "name": "get_weather",
+    "description": "The weather of a city",
+    "schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+# The words in capitals tell the stand-in what to do; see standin/plan.py.
+ASK_TOOL = 'What is the weather in Berlin? USE_TOOL ARGS:{"city": "Berlin"}'
+TOOL_RESULT = "18 degrees, light rain"
+
+
+def main() -> None:
+    """Run the demonstration."""
+    started = time.monotonic()
+    console.print("[bold]aibridge_addon[/bold]: what AI clients send and spend, recorded.\n")
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aibridge-demo-")))
+        step("A stand-in provider speaks the formats of Anthropic and OpenAI, over TLS")
+        provider = stack.enter_context(stand_in(folder))
+        step("mitmdump, with the addon, is a forward and a reverse proxy at once")
+        forward, reverse = stack.enter_context(proxy(folder, provider))
+        step("The anthropic SDK calls through the forward proxy, as with HTTPS_PROXY")
+        with http_client(forward, folder) as http:
+            use_anthropic(anthropic.Anthropic(api_key="sk-ant-demo-alice-0001", http_client=http))
+        step("The openai SDK calls through the forward proxy")
+        with http_client(forward, folder) as http:
+            use_openai(openai.OpenAI(api_key="sk-demo-alice-0002", http_client=http))
+        step("Both call through the reverse proxy, as with a base URL")
+        bob = {"X-AIBridge-Actor": "bob"}
+        use_anthropic(
+            anthropic.Anthropic(
+                api_key="sk-ant-demo-bob-00003",
+                base_url=f"{reverse}/anthropic",
+                default_headers=bob,
+            )
+        )
+        use_openai(
+            openai.OpenAI(
+                api_key="sk-demo-bob-0004", base_url=f"{reverse}/openai/v1", default_headers=bob
+            )
+        )
+        console.print("\nThis is what the database holds now:\n")
+        show(folder / "aibridge.sqlite3")
+    console.print(
+        f"Done in {time.monotonic() - started:.0f} s; nothing is left behind."
+        " README.md says how to point your own clients at it."
+    )
+
+
+def step(text: str) -> None:
+    """Say what happens next."""
+    console.print(f"[green]•[/green] {text} …")
+
+
+@contextlib.contextmanager
+def process(
+    command: list[str | Path], folder: Path, **options: object
+) -> Iterator[subprocess.Popen]:
+    """Run a program for as long as the block lasts; its log goes to a file of its name."""
+    name = Path(command[0]).name
+    with (folder / f"{name}.log").open("w") as log:
+        running = subprocess.Popen(command, stderr=log, **options)
+        try:
+            yield running
+        finally:
+            running.terminate()
+            running.wait()
+
+
+@contextlib.contextmanager
+def stand_in(folder: Path) -> Iterator[dict[str, str]]:
+    """Run the stand-in; yield its `origin` and the path of its `ca`."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    command = [sys.executable, "-m", "standin", "--tls", "--ca-dir", folder]
+    with process(command, folder, stdout=subprocess.PIPE, env=environment) as running:
+        assert running.stdout
+        yield json.loads(running.stdout.readline())
+
+
+@contextlib.contextmanager
+def proxy(folder: Path, provider: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Run mitmdump with the addon; yield the URLs of the forward and of the reverse proxy."""
+    config = folder / "aibridge.toml"
+    config.write_text(CONFIG.format(**provider))
+    forward, reverse = free_port(), free_port()
+    options = {
+        "confdir": folder / "mitmproxy",
+        "ssl_verify_upstream_trusted_ca": provider["ca"],
+        "aibridge_config": config,
+        "aibridge_db": folder / "aibridge.sqlite3",
+    }
+    command = [
+        *(BIN / "mitmdump", "-s", ADDON),
+        *("--mode", f"regular@127.0.0.1:{forward}"),
+        *("--mode", f"reverse:https://api.anthropic.com@127.0.0.1:{reverse}"),
+        *(word for name, value in options.items() for word in ("--set", f"{name}={value}")),
+    ]
+    console.print("  " + " ".join(str(word) for word in command[1:7]) + " …", style="dim")
+    log = (folder / "mitmdump.out").open("w")
+    with log, process(command, folder, stdout=log) as running:
+        for port in (forward, reverse):
+            wait_for(port, running, folder)
+        yield f"http://127.0.0.1:{forward}", f"http://127.0.0.1:{reverse}"
+
+
+def free_port() -> int:
+    """Return a port that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def wait_for(port: int, running: subprocess.Popen, folder: Path) -> None:
+    """Wait until a port is listened on; end with the log if that never happens."""
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up and running.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+            return
+        time.sleep(0.05)
+    logs = "\n".join(file.read_text() for file in sorted(folder.glob("mitmdump.*")))
+    sys.exit(f"mitmdump did not start. Its log:\n{logs}")
+
+
+def http_client(forward: str, folder: Path) -> httpx2.Client:
+    """Return what HTTPS_PROXY and SSL_CERT_FILE make of a client, without touching this shell."""
+    trusting = ssl.create_default_context(cafile=folder / "mitmproxy" / "mitmproxy-ca-cert.pem")
+    alice = {"X-AIBridge-Actor": "alice"}
+    return httpx2.Client(proxy=forward, verify=trusting, headers=alice)
+
+
+def use_anthropic(client: anthropic.Anthropic) -> None:
+    """Ask plainly, streamed with thinking, and with a tool."""
+    client.messages.create(
+        model=CLAUDE, max_tokens=1024, messages=[{"role": "user", "content": "Hello, Claude."}]
+    )
+    with client.messages.stream(
+        model=CLAUDE,
+        max_tokens=1024,
+        messages=[{"role": "user", "content": "Why is the sky blue? THINK"}],
+    ) as stream:
+        for _ in stream.text_stream:
+            pass
+    tools = [
+        {
+            "name": TOOL["name"],
+            "description": TOOL["description"],
+            "input_schema": TOOL["schema"],
+        }
+    ]
+    conversation = [{"role": "user", "content": ASK_TOOL}]
+    with client.messages.stream(
+        model=CLAUDE, max_tokens=1024, tools=tools, messages=conversation
+    ) as stream:
+        answer = stream.get_final_message()
+    call = next(block for block in answer.content if block.type == "tool_use")
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": TOOL_RESULT}
+    conversation += [
+        {"role": "assistant", "content": answer.content},
+        {"role": "user", "content": [result]},
+    ]
+    client.messages.create(model=CLAUDE, max_tokens=1024, tools=tools, messages=conversation)
+
+
+def use_openai(client: openai.OpenAI) -> None:
+    """Ask by both APIs, streamed and not, with a tool and without."""
+    client.chat.completions.create(
+        model=GPT, messages=[{"role": "user", "content": "Hello by Chat Completions."}]
+    )
+    function = {
+        "name": TOOL["name"],
+        "description": TOOL["description"],
+        "parameters": TOOL["schema"],
+    }
+    for _ in client.chat.completions.create(
+        model=GPT,
+        messages=[{"role": "user", "content": ASK_TOOL}],
+        tools=[{"type": "function", "function": function}],
+        stream=True,
+        stream_options={"include_usage": True},
+    ):
+        pass
+    client.responses.create(model=GPT, input="Hello by Responses.")
+    with client.responses.stream(model=GPT, input="Why is the sky blue? THINK") as stream:
+        stream.get_final_response()
+
+
+def show(database: Path) -> None:
+    """Print what was recorded."""
+    connection = sqlite3.connect(database)
+    for title, columns, query in TABLES:
+        console.print(title, style="bold")
+        table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+        for column in table.columns:
+            if column.header in NUMBERS:
+                column.justify = "right"
+        for row in connection.execute(query):
+            table.add_row(*("" if value is None else str(value) for value in row))
+        console.print(table)
+    connection.close()
+
+
+NUMBERS = {"requests", "input", "cached", "output"}
+TABLES = (
+    (
+        "Requests (aibridge_interceptions, aibridge_token_usages)",
+        ("who", "API", "stream", "input", "cached", "output", "key", "status"),
+        """SELECT initiator_id, api, iif(streaming, 'yes', 'no'), input_tokens,
+                  cache_read_input_tokens, output_tokens, credential_hint, status
+           FROM aibridge_interceptions i
+           LEFT JOIN aibridge_token_usages u ON u.interception_id = i.id
+           ORDER BY i.id""",
+    ),
+    (
+        "What people said (aibridge_user_prompts)",
+        ("who", "prompt"),
+        """SELECT initiator_id, prompt FROM aibridge_user_prompts p
+           JOIN aibridge_interceptions i ON i.id = p.interception_id
+           GROUP BY initiator_id, prompt ORDER BY min(p.id)""",
+    ),
+    (
+        "Tool calls that models selected (aibridge_tool_usages)",
+        ("who", "API", "tool", "input"),
+        """SELECT initiator_id, api, tool, input FROM aibridge_tool_usages t
+           JOIN aibridge_interceptions i ON i.id = t.interception_id ORDER BY t.id""",
+    ),
+    (
+        "Spent (tokens by who and model)",
+        ("who", "model", "requests", "input", "cached", "output"),
+        """SELECT initiator_id, i.model, count(*), sum(input_tokens),
+                  sum(cache_read_input_tokens), sum(output_tokens)
+           FROM aibridge_token_usages u JOIN aibridge_interceptions i ON i.id = u.interception_id
+           GROUP BY initiator_id, i.model ORDER BY initiator_id, i.model""",
+    ),
+)
+
+
+if __name__ == "__main__":
+    main()

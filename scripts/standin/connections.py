@@ -1,0 +1,388 @@
+"""The two protocols of the server, each a thin shell around its sans-io library.
+
+HTTP/1.1 (h11) and HTTP/2 (h2) take bytes from a `Link`, call the application once a request is
+whole, and play the parts of its answer. Nothing here knows about AI.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h11
+
+from standin.codings import StreamCoder, encode
+from standin.messages import EndEarly, Part, Pause, Request, Reset, Response, Wait
+
+if TYPE_CHECKING:
+    from standin.server import Server
+
+_BODYLESS = (204, 304)
+
+
+class _Broken(Exception):  # noqa: N818
+    """A fault of the script ended the body."""
+
+
+class Sink(Protocol):
+    """Where a body's parts go."""
+
+    async def data(self, data: bytes) -> None:
+        """Send some bytes."""
+
+    def reset(self) -> None:
+        """Break off."""
+
+    def end_early(self) -> None:
+        """Close before the end."""
+
+
+class Link(asyncio.Protocol):
+    """One connection: the transport, and what is spoken over it."""
+
+    def __init__(self, server: "Server") -> None:
+        self.server = server
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        tls = transport.get_extra_info("ssl_object")
+        over_http2 = tls is not None and tls.selected_alpn_protocol() == "h2"
+        self._protocol = HTTP2(self) if over_http2 else HTTP1(self)
+        self.server.links.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._protocol.receive(data)
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.writable.set()
+        self.server.links.discard(self)
+        for task in self.tasks:
+            task.cancel()
+
+    def abort(self) -> None:
+        """Send an RST, as a process that dies does."""
+        sock = self.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def spawn(self, work: Any) -> asyncio.Task[None]:
+        """Run the answer to a request."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.server.failed(error)
+            self.transport.abort()
+
+    async def call(self, request: Request, sink: "Sink") -> Response:
+        """Record the request and ask the application.
+
+        Raises:
+            _Broken: its answer is a fault.
+        """
+        self.server.received(request)
+        try:
+            response = await self.server.app(request)
+        except Exception as error:
+            self.server.failed(error)
+            return Response(500, [("content-type", "text/plain")], b"the stand-in is broken")
+        if not isinstance(response, Response):
+            await _play_part(response, None, sink)
+        return response
+
+
+async def play(response: Response, sink: Sink) -> None:
+    """Send the parts of a body.
+
+    Raises:
+        _Broken: a fault ended it.
+    """
+    coder = StreamCoder(response.coding) if response.coding != "identity" else None
+    body = response.body
+    if isinstance(body, bytes):
+        body = (body,) if body else ()
+    if isinstance(body, AsyncIterable):
+        async for part in body:
+            await _play_part(part, coder, sink)
+    else:
+        for part in body:
+            if part.__class__ is bytes and coder is None:
+                await sink.data(part)
+            else:
+                await _play_part(part, coder, sink)
+    if coder:
+        await sink.data(coder.end())
+
+
+async def _play_part(part: Part, coder: StreamCoder | None, sink: Sink) -> None:
+    match part:
+        case bytes():
+            await sink.data(coder.part(part) if coder else part)
+        case Wait(event):
+            await event.wait()
+        case Pause(seconds):
+            await asyncio.sleep(seconds)
+        case Reset():
+            sink.reset()
+            raise _Broken
+        case EndEarly():
+            sink.end_early()
+            raise _Broken
+
+
+def _prepare(response: Response) -> tuple[list[tuple[str, str]], int | None]:
+    """Return the headers, framing apart, and the body's length if it is known."""
+    headers = list(response.headers)
+    if response.coding != "identity":
+        headers.append(("content-encoding", response.coding))
+        if isinstance(response.body, bytes):
+            response.body = encode(response.body, response.coding)
+            response.coding = "identity"
+    if response.announce_length is not None:
+        return headers, response.announce_length
+    return headers, len(response.body) if isinstance(response.body, bytes) else None
+
+
+class HTTP1:
+    """One HTTP/1.1 connection."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)
+        self._head: h11.Request | None = None
+        self._body: list[bytes] = []
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes."""
+        self._wire.receive_data(data)
+        self._advance()
+
+    def _advance(self) -> None:
+        while True:
+            try:
+                event = self._wire.next_event()
+            except h11.RemoteProtocolError:
+                return self._link.transport.close()
+            if isinstance(event, h11.Request):
+                self._head, self._body = event, []
+                if self._wire.they_are_waiting_for_100_continue:
+                    self._send(h11.InformationalResponse(status_code=100, headers=[]))
+            elif isinstance(event, h11.Data):
+                self._body.append(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self._link.spawn(self._answer(self._request()))
+            elif isinstance(event, h11.ConnectionClosed):
+                return self._link.transport.close()
+            else:  # needs data, or is paused until the answer is out
+                return None
+
+    def _request(self) -> Request:
+        head = self._head
+        assert head is not None
+        return Request(
+            method=head.method.decode(),
+            target=head.target.decode("latin-1"),
+            headers=[(n.decode(), v.decode("latin-1")) for n, v in head.headers.raw_items()],
+            body=b"".join(self._body),
+            http_version=head.http_version.decode(),
+        )
+
+    async def _answer(self, request: Request) -> None:
+        outcome = "abandoned"
+        try:
+            response = await self._link.call(request, self)
+            headers, length = _prepare(response)
+            if length is not None:
+                headers.append(("content-length", str(length)))
+            elif response.status not in _BODYLESS:
+                headers.append(("transfer-encoding", "chunked"))
+            self._send(h11.Response(status_code=response.status, headers=headers))
+            if request.method != "HEAD" and response.status not in _BODYLESS:
+                await play(response, self)
+            self._send(h11.EndOfMessage())
+            outcome = "answered"
+        except _Broken:
+            outcome = "broken"
+        finally:
+            self._link.server.ended(request, outcome)
+        if outcome == "answered":
+            self._next()
+
+    def _next(self) -> None:
+        if self._wire.our_state is h11.DONE and self._wire.their_state is h11.DONE:
+            self._wire.start_next_cycle()
+            self._advance()  # the next request may have come already
+        else:
+            self._link.transport.close()
+
+    def _send(self, event: Any) -> None:
+        self._link.transport.write(self._wire.send(event))
+
+    async def data(self, data: bytes) -> None:
+        """Send some bytes."""
+        self._link.transport.write(self._wire.send(h11.Data(data=data)))
+        if not self._link.writable.is_set():
+            await self._link.writable.wait()
+
+    def reset(self) -> None:
+        """Break the connection."""
+        self._link.abort()
+
+    def end_early(self) -> None:
+        """Close the connection where the body is."""
+        self._link.transport.close()
+
+
+class HTTP2:
+    """One HTTP/2 connection."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._wire = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=False, header_encoding="latin-1")
+        )
+        self._heads: dict[int, list[tuple[str, str]]] = {}
+        self._bodies: dict[int, list[bytes]] = {}
+        self._answers: dict[int, asyncio.Task[None]] = {}
+        self._window = asyncio.Event()
+        self._wire.initiate_connection()
+        self._flush()
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes."""
+        try:
+            events = self._wire.receive_data(data)
+        except h2.exceptions.ProtocolError:
+            self._flush()
+            self._link.transport.close()
+            return
+        for event in events:
+            self._handle(event)
+        self._flush()
+
+    def _handle(self, event: h2.events.Event) -> None:
+        match event:
+            case h2.events.RequestReceived():
+                self._heads[event.stream_id] = event.headers
+                self._bodies[event.stream_id] = []
+            case h2.events.DataReceived():
+                self._bodies[event.stream_id].append(event.data)
+                self._wire.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            case h2.events.StreamEnded():
+                request = self._request(event.stream_id)
+                task = self._link.spawn(self._answer(event.stream_id, request))
+                self._answers[event.stream_id] = task
+            case h2.events.StreamReset():
+                self._heads.pop(event.stream_id, None)
+                self._bodies.pop(event.stream_id, None)
+                if task := self._answers.get(event.stream_id):
+                    task.cancel()
+            case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
+                self._window.set()
+
+    def _request(self, stream_id: int) -> Request:
+        given = self._heads.pop(stream_id)
+        pseudo = {name: value for name, value in given if name.startswith(":")}
+        return Request(
+            method=pseudo[":method"],
+            target=pseudo.get(":path", ""),
+            headers=[pair for pair in map(tuple, given) if not pair[0].startswith(":")],
+            body=b"".join(self._bodies.pop(stream_id)),
+            http_version="2",
+            authority=pseudo.get(":authority"),
+        )
+
+    async def _answer(self, stream_id: int, request: Request) -> None:
+        outcome = "abandoned"
+        stream = _Stream(self, stream_id)
+        try:
+            response = await self._link.call(request, stream)
+            headers, length = _prepare(response)
+            if length is not None:
+                headers.append(("content-length", str(length)))
+            head = [(":status", str(response.status)), *((n.lower(), v) for n, v in headers)]
+            self._wire.send_headers(stream_id, head)
+            self._flush()
+            if request.method != "HEAD" and response.status not in _BODYLESS:
+                await play(response, stream)
+            self._wire.end_stream(stream_id)
+            self._flush()
+            outcome = "answered"
+        except _Broken:
+            outcome = "broken"
+        except h2.exceptions.ProtocolError:  # the stream or the connection is closed
+            pass
+        finally:
+            self._answers.pop(stream_id, None)
+            self._link.server.ended(request, outcome)
+
+    async def send(self, stream_id: int, data: bytes) -> None:
+        """Send bytes on a stream, as its windows allow."""
+        while data:
+            window = min(
+                self._wire.local_flow_control_window(stream_id), self._wire.max_outbound_frame_size
+            )
+            if window <= 0:
+                self._window.clear()
+                self._flush()
+                await self._window.wait()
+                continue
+            self._wire.send_data(stream_id, data[:window])
+            data = data[window:]
+        self._flush()
+        if not self._link.writable.is_set():
+            await self._link.writable.wait()
+
+    def reset(self, stream_id: int) -> None:
+        """Break a stream."""
+        self._wire.reset_stream(stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
+        self._flush()
+
+    def close(self) -> None:
+        """Say goodbye and close the connection."""
+        self._wire.close_connection()
+        self._flush()
+        self._link.transport.close()
+
+    def _flush(self) -> None:
+        if data := self._wire.data_to_send():
+            self._link.transport.write(data)
+
+
+class _Stream:
+    """One stream of an HTTP/2 connection, as a sink."""
+
+    def __init__(self, connection: HTTP2, stream_id: int) -> None:
+        self._connection = connection
+        self._stream_id = stream_id
+
+    async def data(self, data: bytes) -> None:
+        """Send some bytes."""
+        await self._connection.send(self._stream_id, data)
+
+    def reset(self) -> None:
+        """Break the stream."""
+        self._connection.reset(self._stream_id)
+
+    def end_early(self) -> None:
+        """Close the connection without having ended the stream."""
+        self._connection.close()

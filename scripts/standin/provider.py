@@ -1,0 +1,199 @@
+"""The stand-in AI provider: Anthropic and OpenAI on one port, answering by script (see `plan`).
+
+Not a model and not a validator: any body that is a JSON object gets an answer. A request with the
+header `x-standin-canned: NAME` gets `Provider.canned[NAME]` instead, byte for byte.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from standin import anthropic_messages, openai_chat, openai_responses
+from standin.codings import CODINGS, decode
+from standin.messages import EndEarly, Gate, Part, Pause, Request, Reset, Response, Wait
+from standin.plan import Ask, Plan, Script, make_plan, read_script
+from standin.rendering import CREATED, ID, Rendered, encode
+
+_APIS: dict[str, ModuleType] = {
+    "/v1/messages": anthropic_messages,
+    "/v1/chat/completions": openai_chat,
+    "/v1/responses": openai_responses,
+}
+
+MODELS = ("claude-standin-1", "claude-sonnet-4-5", "claude-haiku-4-5", "gpt-5", "gpt-4o")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What the provider made of a request; left in `Request.notes`."""
+
+    ask: Ask
+    plan: Plan
+    response_id: str
+    """The number that all ids of the response end in or hold."""
+
+
+class Provider:
+    """The application. One instance may serve one server."""
+
+    def __init__(self) -> None:
+        self.canned: dict[str, Callable[[Request], Response]] = {}
+        self._gates: dict[str, Gate] = {}
+        self._numbers = itertools.count(1)
+
+    def gate(self, name: str) -> Gate:
+        """Return the gate of that name."""
+        return self._gates.setdefault(name, Gate())
+
+    async def __call__(self, request: Request) -> Response | Reset:
+        if name := request.header("x-standin-canned"):
+            return self.canned[name](request)
+        number = next(self._numbers)
+        path = request.path
+        api = _APIS.get(path)
+        if api is not None and request.method == "POST":
+            return self._bridged(api, request, number)
+        dialect = _dialect(request)
+        if path == "/v1/messages/count_tokens" and request.method == "POST":
+            tokens = (len(_plain(request)) + 3) // 4
+            return _json(dialect, number, encode({"input_tokens": tokens}))
+        if path.startswith("/v1/models") and request.method == "GET":
+            return self._models(dialect, path, number)
+        if path == "/" and request.method == "HEAD":
+            return Response(200, _headers(dialect, number, "text/plain"))
+        if request.header("upgrade") == "websocket":
+            # What makes Codex fall back to server-sent events at once.
+            return _error(dialect, number, 426, "WebSocket is not spoken here")
+        return _error(dialect, number, 404, f"Unknown request: {request.method} {path}")
+
+    def _bridged(self, api: ModuleType, request: Request, number: int) -> Response | Reset:
+        body = _plain(request)
+        try:
+            ask = api.read(msgspec.json.decode(body, type=dict[str, Any]), len(body))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return _error(api, number, 400, "The request body is not a JSON object.")
+        script = read_script(ask.said)
+        if not ask.results and (response := _refusal(api, script, ask, number)):
+            return response
+        plan = make_plan(ask, script)
+        request.notes = Exchange(ask, plan, f"{number:020}")
+        if ask.stream:
+            events = api.render_stream(plan, ask.include_usage).numbered(number)
+            content_type = "text/event-stream; charset=utf-8"
+            response = Response(200, _headers(api, number, content_type))
+            response.headers.append(("cache-control", "no-cache"))
+            response.body = self._scripted(events, script, api, number)
+        else:
+            response = _json(api, number, api.render_body(plan).numbered(number)[0])
+            _break_body(response, script)
+        if (coding := script.word("CODING")) in CODINGS:
+            response.coding = coding
+        return response
+
+    def _scripted(
+        self, events: list[bytes], script: Script, api: ModuleType, number: int
+    ) -> list[bytes] | Iterator[Part]:
+        if not script.values.keys() & {"GATE", "PACE", "ERROR_EVENT", "END_EARLY", "RESET"}:
+            return events
+        return self._with_incidents(events, script, api, number)
+
+    def _with_incidents(
+        self, events: list[bytes], script: Script, api: ModuleType, number: int
+    ) -> Iterator[Part]:
+        gate = script.word("GATE")
+        pace_s = script.number("PACE", 0) / 1000
+        middle = len(events) // 2
+        for position, event in enumerate(events):
+            if position == middle and "ERROR_EVENT" in script:
+                yield Rendered((api.error_event(),)).numbered(number)[0]
+                return
+            if position == middle and "END_EARLY" in script:
+                yield EndEarly()
+            if position == middle and "RESET" in script:
+                yield Reset()
+            if position and gate:
+                yield Wait(self.gate(gate))
+            if position and "PACE" in script:
+                yield Pause(pace_s)
+            yield event
+
+    def _models(self, dialect: ModuleType, path: str, number: int) -> Response:
+        wanted = path.removeprefix("/v1/models").strip("/")
+        listed = [_model(dialect, name) for name in MODELS if wanted in ("", name)]
+        if wanted and not listed:
+            return _error(dialect, number, 404, f"model: {wanted}")
+        if wanted:
+            return _json(dialect, number, encode(listed[0]))
+        listing: dict[str, Any] = {"data": listed}
+        if dialect is anthropic_messages:
+            listing |= {"has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]}
+        else:
+            listing |= {"object": "list"}
+        return _json(dialect, number, encode(listing))
+
+
+def _dialect(request: Request) -> ModuleType:
+    """Tell Anthropic's clients from OpenAI's where the path does not."""
+    if request.header("anthropic-version") or request.header("x-api-key"):
+        return anthropic_messages
+    return openai_chat
+
+
+def _plain(request: Request) -> bytes:
+    return decode(request.body, request.header("content-encoding"))
+
+
+def _refusal(api: ModuleType, script: Script, ask: Ask, number: int) -> Response | Reset | None:
+    if "DROP" in script:
+        return Reset()
+    if "STATUS" in script:
+        status = script.number("STATUS", 500)
+        return _error(api, number, status, f"The script asked for {status}.")
+    if "ERROR_EVENT" in script and not ask.stream:
+        return _error(api, number, 500, "The script asked for an error.")
+    return None
+
+
+def _break_body(response: Response, script: Script) -> None:
+    """Cut an announced body in the middle, if the script says so."""
+    body = response.body
+    assert isinstance(body, bytes)
+    for name, fault in (("END_EARLY", EndEarly()), ("RESET", Reset())):
+        if name in script:
+            response.announce_length = len(body)
+            response.body = [body[: len(body) // 2], fault]
+
+
+def _headers(api: ModuleType, number: int, content_type: str) -> list[tuple[str, str]]:
+    return [
+        ("content-type", content_type),
+        (api.REQUEST_ID_HEADER, f"req_{number:020}"),
+        *api.HEADERS,
+    ]
+
+
+def _json(api: ModuleType, number: int, body: bytes, status: int = 200) -> Response:
+    return Response(status, _headers(api, number, "application/json"), body)
+
+
+def _error(api: ModuleType, number: int, status: int, message: str) -> Response:
+    body = api.error_body(status, message).replace(ID.encode(), f"{number:020}".encode())
+    response = _json(api, number, body, status)
+    if status in (408, 409, 429) or status >= 500:
+        response.headers.append(("retry-after", "1"))
+    return response
+
+
+def _model(dialect: ModuleType, name: str) -> dict[str, Any]:
+    if dialect is anthropic_messages:
+        return {
+            "type": "model",
+            "id": name,
+            "display_name": name,
+            "created_at": "2026-01-01T00:00:00Z",
+        }
+    return {"id": name, "object": "model", "created": CREATED, "owned_by": "standin"}
