@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ADDON = ROOT / "aibridge_addon" / "__init__.py"
 BIN = Path(sys.executable).parent
 START_SECONDS = 30
-CLAUDE, GPT = "claude-sonnet-4-5", "gpt-5.2"
+CLAUDE, GPT = "claude-opus-4-8", "gpt-5.2"
 console = Console(highlight=False)
 
 CONFIG = """\
@@ -250,7 +250,7 @@ TABLES = (
     (
         "Requests (aibridge_interceptions, aibridge_token_usages)",
         ("who", "API", "stream", "input", "cached", "output", "key", "status"),
-        """SELECT initiator_id, api, iif(streaming, 'yes', 'no'), input_tokens,
+        """SELECT initiator_id, substr(api, instr(api, '_') + 1), iif(streaming, 'yes', 'no'), input_tokens,
                   cache_read_input_tokens, output_tokens, credential_hint, status
            FROM aibridge_interceptions i
            LEFT JOIN aibridge_token_usages u ON u.interception_id = i.id
