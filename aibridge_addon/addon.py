@@ -238,12 +238,13 @@ class AIBridge:
             return
         message = flow.error.msg if flow.error else ""
         exchange.break_off(message)
-        if flow.response is None and not exchange.client_left:
+        if not exchange.client_left and (flow.response is None or not flow.response.stream):
             provider = exchange.route.provider
+            what = "broke off its answer" if flow.response else "did not answer"
             flow.response = shaped_error(
                 exchange.wire_format or wire_format_of(provider),
                 502,
-                f"aibridge: {provider.name} at {flow.request.host} did not answer: {message}",
+                f"aibridge: {provider.name} at {flow.request.host} {what}: {message}",
             )
         if exchange.record:
             await self._kept()

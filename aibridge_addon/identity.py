@@ -196,8 +196,8 @@ def actor_of(
 
     `known_actors` maps a fingerprint or a header's value to an actor.
     """
-    if proxy_user:
-        return known_actors.get(proxy_user) or Actor(id=_clean(proxy_user))
+    if proxy_user and (name := _clean(proxy_user)):
+        return known_actors.get(name) or Actor(id=name)
     if header_value and (name := _clean(header_value)):
         return known_actors.get(name) or Actor(id=name)
     if credential and known_actors and (known := known_actors.get(credential.fingerprint)):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pydantic
 from platformdirs import user_data_path
+from pydantic_core import PydanticCustomError
 
 from aibridge_addon.identity import Actor
 from aibridge_addon.routing import DEFAULT_PROVIDERS, Provider, ProviderType
@@ -190,6 +191,8 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
             return default
 
     config = checked(_read_config, options["aibridge_config"], default=_Config())
+    for option in OPTIONS:
+        checked(_one_of, options, option.name, option.choices, default=None)
     settings = Settings(
         providers=_with_defaults(config.providers),
         actors={
@@ -216,6 +219,12 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def _one_of(options: Mapping[str, Any], name: str, choices: Sequence[str] | None) -> None:
+    # mitmproxy shows the choices of an option and does not hold anybody to them.
+    if choices and options[name] not in choices:
+        raise SettingsError(f"{name} is {options[name]!r}; it must be one of {', '.join(choices)}")
+
+
 def _at_least(options: Mapping[str, Any], name: str, least: int) -> int:
     value: int = options[name]
     if value < least:
@@ -237,7 +246,7 @@ def _read_address(value: str) -> tuple[str, int] | None:
     if not value:
         return None
     host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(
             f"aibridge_metrics_listen is {value!r}; it must be host:port, such as 127.0.0.1:9464"
         )
@@ -248,12 +257,16 @@ class _Table(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+_UNSHOWN = "unshown"
+"""The type of a mistake whose value may hold a secret, and is left out of the message."""
+
+
 def _check_base_url(value: str) -> str:
     url = urlsplit(value)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("must be a URL such as https://api.example.com/v1")
     if url.query or url.fragment or url.username or url.password:
-        raise ValueError("must have no user, query or fragment")
+        raise PydanticCustomError(_UNSHOWN, "must have no user, query or fragment")
     _ = url.port  # raises for a port that is none
     return value
 
@@ -339,6 +352,8 @@ def _describe(mistake: Any) -> str:
         return f"{key} is not known; {_known_keys(parents, str(last))}"
     if mistake["type"] == "missing":
         return f"{key} is missing"
+    if mistake["type"] == _UNSHOWN:
+        return f"{key} {mistake['msg']}"
     message = mistake["msg"].removeprefix("Value error, ")
     return f"{key} is {mistake['input']!r}: {message[0].lower()}{message[1:]}"
 

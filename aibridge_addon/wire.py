@@ -150,3 +150,23 @@ def arguments(value: str) -> JSON:
         return decode(given.encode())
     except ValueError:
         return given
+
+
+def appended(array: bytes | msgspec.Raw, values: list[JSON]) -> msgspec.Raw:
+    """Return a JSON array with values after its own, which stay as they were written."""
+    return joined([*elements(array), *(raw(value) for value in values)])
+
+
+def joined(parts: list[msgspec.Raw]) -> msgspec.Raw:
+    """Return a JSON array of undecoded elements."""
+    return msgspec.Raw(b"[" + b",".join(bytes(part) for part in parts) + b"]")
+
+
+def raw(value: JSON) -> msgspec.Raw:
+    """Encode a value as an undecoded one."""
+    return msgspec.Raw(encode(value).encode())
+
+
+def body(request: dict[str, msgspec.Raw]) -> bytes:
+    """Encode a request from its members, each as it was written."""
+    return msgspec.json.encode(request)

@@ -35,6 +35,7 @@ from aibridge_addon.wire import (
 
 __all__ = [
     "NAME",
+    "StreamedCall",
     "ask_for_usage",
     "error_body",
     "is_usage_only",
@@ -123,8 +124,8 @@ class ResponseReader:
         self._id: str | None = None
         self._model: str | None = None
         self._usage: Usage | None = None
-        self._calls: list[_Call] = []
-        self._calls_by_index: dict[tuple[int, int], _Call] = {}
+        self._calls: list[StreamedCall] = []
+        self._calls_by_index: dict[tuple[int, int], StreamedCall] = {}
         self._thoughts: list[str] = []
         self._error: ProviderError | None = None
         self._finished = False
@@ -185,18 +186,18 @@ class ResponseReader:
         key = (choice_index, delta.get("index") or 0)
         call = self._calls_by_index.get(key)
         if call is None or call.is_followed_by(delta):
-            call = self._calls_by_index[key] = _Call()
+            call = self._calls_by_index[key] = StreamedCall()
             self._calls.append(call)
         call.merge(delta)
 
 
-class _Call:
+class StreamedCall:
     """A tool call on its way; fragments are joined once, at the end."""
 
     def __init__(self) -> None:
         self.call_id: str | None = None
-        self._name = ""
-        self._custom = False
+        self.name = ""
+        self.is_custom = False
         self._fragments: list[str] = []
 
     def is_followed_by(self, delta: dict[str, JSON]) -> bool:
@@ -208,23 +209,29 @@ class _Call:
         return "index" not in delta and bool(mapping(delta.get("function")).get("name"))
 
     def merge(self, delta: dict[str, JSON]) -> None:
-        self.call_id = self.call_id or text(delta.get("id"))
+        """Add a fragment, or a whole call."""
+        self.call_id = self.call_id or text(delta.get("id")) or None
         custom = delta.get("custom")
-        self._custom = self._custom or custom is not None
+        self.is_custom = self.is_custom or custom is not None
         function = mapping(custom or delta.get("function"))
-        self._name = self._name or text(function.get("name")) or ""
-        fragment = function.get("input" if self._custom else "arguments")
+        self.name = self.name or text(function.get("name")) or ""
+        fragment = function.get("input" if self.is_custom else "arguments")
         if isinstance(fragment, str):
             self._fragments.append(fragment)
         elif fragment is not None:  # some hosts give an object
             self._fragments.append(encode(fragment))
 
+    @property
+    def input_text(self) -> str:
+        """The input as far as it has come."""
+        return "".join(self._fragments)
+
     def facts(self) -> ToolCall:
-        joined = "".join(self._fragments)
+        """Return the call as far as it has come."""
         return ToolCall(
-            tool=self._name,
+            tool=self.name,
             call_id=self.call_id,
-            input=(text(joined) or "") if self._custom else arguments(joined),
+            input=(text(self.input_text) or "") if self.is_custom else arguments(self.input_text),
         )
 
 
@@ -243,7 +250,7 @@ def read_answer(body: bytes) -> ResponseFacts:
         return ResponseFacts(error=error, complete=True)
     if not isinstance(completion.get("choices"), list):
         return ResponseFacts(unreadable=1)
-    calls: list[_Call] = []
+    calls: list[StreamedCall] = []
     thoughts: list[str] = []
     for choice in map(mapping, completion["choices"]):
         message = mapping(choice.get("message"))
@@ -251,7 +258,7 @@ def read_answer(body: bytes) -> ResponseFacts:
         if message.get("function_call"):
             deltas.append({"function": message["function_call"]})
         for delta in deltas:
-            calls.append(_Call())
+            calls.append(StreamedCall())
             calls[-1].merge(delta)
         thoughts.append(_thought_of(message) or "")
     return ResponseFacts(

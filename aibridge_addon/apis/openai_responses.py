@@ -37,7 +37,7 @@ __all__ = ["NAME", "error_body", "read_answer", "read_request", "response_reader
 
 NAME = "openai_responses"
 
-_CLIENT_CALLS = {
+CLIENT_CALLS = {
     "function_call": "arguments",
     "custom_tool_call": "input",
     "local_shell_call": "action",
@@ -185,7 +185,7 @@ class ResponseReader:
     def _item(self, index: int) -> dict[str, JSON]:
         """Return an item; of a call that a stream broke off, as much of its input as came."""
         item = self._items[index]
-        field = _CLIENT_CALLS.get(str(item.get("type")))
+        field = CLIENT_CALLS.get(str(item.get("type")))
         if field is None or index not in self._fragments:
             return item
         return {**item, field: "".join(self._fragments[index])}
@@ -262,7 +262,7 @@ def _facts(
 
 def _tool_call(item: dict[str, JSON]) -> ToolCall | None:
     kind = item.get("type")
-    field = _CLIENT_CALLS.get(str(kind)) or _SERVER_CALLS.get(str(kind))
+    field = CLIENT_CALLS.get(str(kind)) or _SERVER_CALLS.get(str(kind))
     if field is None:
         return None
     given = item.get(field)

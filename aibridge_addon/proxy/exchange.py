@@ -4,6 +4,7 @@ It stands between mitmproxy's flow, which is shown and saved and must hold plain
 secrets only, and the facts. Kept by flow id, and dropped with the end.
 """
 
+import logging
 from dataclasses import dataclass, field
 
 from mitmproxy import http
@@ -15,6 +16,8 @@ from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.proxy.headers import Secrets, outgoing
 from aibridge_addon.proxy.tap import BodyTap, Withhold
 from aibridge_addon.routing import Route
+
+logger = logging.getLogger(__name__)
 
 _BROKEN_OFF = ProviderError(
     type="stream_broken_off",
@@ -142,9 +145,16 @@ class Exchange:
                 response.headers.get("content-encoding", ""),
                 max_bytes=self.max_bytes,
             )
+            return self.wire_format.read_answer(body)
         except UndecodableError:
             return ResponseFacts(unreadable=1)
-        return self.wire_format.read_answer(body)
+        except Exception:
+            assert self.record is not None
+            logger.exception(
+                "aibridge: interception %s is not read, by a bug of ours",
+                self.record.interception.id,
+            )
+            return ResponseFacts(unreadable=1)
 
 
 def _is_event_stream(response: http.Response) -> bool:
@@ -154,7 +164,7 @@ def _is_event_stream(response: http.Response) -> bool:
 
 def _content_length(response: http.Response) -> int | None:
     value = response.headers.get("content-length", "")
-    return int(value) if value.isdigit() else None
+    return int(value) if value.isdecimal() else None
 
 
 _SMALL = 1024 * 1024

@@ -6,6 +6,7 @@ the headers that are meant for this hop only (RFC 9110, 7.6.1).
 """
 
 from collections.abc import Mapping
+from itertools import count
 
 from aibridge_addon.identity import SECRET_HEADERS, mask
 
@@ -15,6 +16,8 @@ type Secrets = dict[tuple[bytes, bytes], bytes]
 """By name, in lower case, and shown value: the real value."""
 
 _SECRET = frozenset(name.encode() for name in SECRET_HEADERS)
+_SCHEMES = frozenset({"bearer", "basic"})
+"""What may stand before a secret and is shown; any other first word may be a part of it."""
 _HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te"})
 _CONNECTION = b"connection"
 _UPGRADE = b"upgrade"
@@ -34,18 +37,22 @@ def sealed(fields: Fields) -> tuple[Fields, Secrets]:
     shown = []
     for name, value in fields:
         if (lower := name.lower()) in _SECRET:
-            hint = _hint(value)
-            secrets[lower, hint] = value
+            hint = plain = _hint(value)
+            serial = count(2)
+            # Two values may look the same when masked, as short cookies do.
+            while secrets.setdefault((lower, hint), value) != value:
+                hint = b"%b (%d)" % (plain, next(serial))
             value = hint
         shown.append((name, value))
     return tuple(shown), secrets
 
 
 def _hint(value: bytes) -> bytes:
-    scheme, space, token = value.decode("utf-8", "replace").partition(" ")
-    if not space:
-        return mask(scheme).encode()
-    return f"{scheme} {mask(token)}".encode()
+    secret = value.decode("utf-8", "replace")
+    scheme, _, token = secret.partition(" ")
+    if scheme.lower() in _SCHEMES:
+        return f"{scheme} {mask(token)}".encode()
+    return mask(secret).encode()
 
 
 def outgoing(fields: Fields, secrets: Secrets) -> Fields:

@@ -89,7 +89,8 @@ class BridgeStream(HttpStream):
             self.bridge.client_left(self.flow)
             yield from super().handle_protocol_error(event)
             return
-        unanswered = self.flow.response is None
+        # The head of an answer goes on when its body streams, or with its whole body.
+        unanswered = self.server_state not in (self.state_stream_response_body, self.state_done)
         for command in super().handle_protocol_error(event):
             is_the_page = isinstance(command, SendHttp) and command.event is event
             if is_the_page and unanswered and self.flow.response:

@@ -64,12 +64,14 @@ class BodyTap:
             self._stop(error)
         can_withhold = self._decoder is not None and self._decoder.is_identity
         self._withhold = withhold if can_withhold else None
+        self._unsent = bytearray()
+        """While events are withheld: what waits for the end of its event."""
 
     def __call__(self, data: bytes) -> list[bytes]:
         """Take a chunk; return what goes on now. The empty chunk is the end of the body."""
         if not data:
-            rest = self._finish()
-            return rest if self._withhold else []
+            self._finish()
+            return self._rest()
         if self.first_byte_at is None:
             self.first_byte_at = time.monotonic()
         if self._left is not None:
@@ -98,26 +100,45 @@ class BodyTap:
     def _read(self, data: bytes) -> list[bytes]:
         if self.trouble is not None or self._decoder is None:
             return [data]
+        if self._withhold is not None:
+            return self._read_and_withhold(data, self._decoder, self._withhold)
         try:
-            events = self._parser.feed(self._decoder.feed(data))
-            for event in events:
+            for event in self._parser.feed(self._decoder.feed(data)):
                 self._reader.feed(event)
-            if self._withhold is None:
-                return [data]
-            return [event.raw for event in events if not self._withhold(event)]
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
-            rest = self._finish() if self._withhold else [data]
             self._stop(error)
-            return rest
+        return [data]
 
-    def _finish(self) -> list[bytes]:
-        """Read what stands without a blank line; return it."""
+    def _read_and_withhold(
+        self, data: bytes, decoder: ContentDecoder, withhold: Withhold
+    ) -> list[bytes]:
+        out = []
+        self._unsent += data
+        try:
+            for event in self._parser.feed(decoder.feed(data)):
+                self._reader.feed(event)
+                if not withhold(event):
+                    out.append(event.raw)
+                del self._unsent[: len(event.raw)]
+        except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
+            self._stop(error)
+            out += self._rest()
+        return out
+
+    def _rest(self) -> list[bytes]:
+        rest = bytes(self._unsent)
+        self._unsent.clear()
+        return [rest] if rest else []
+
+    def _finish(self) -> None:
+        """Read what stands without a blank line."""
         rest = self._parser.close()
-        if rest is None:
-            return []
-        if self.trouble is None:
+        if rest is None or self.trouble is not None:
+            return
+        try:
             self._reader.feed(rest)
-        return [rest.raw]
+        except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
+            self._stop(error)
 
     def _stop(self, error: Exception) -> None:
         self.trouble = str(error) or type(error).__name__

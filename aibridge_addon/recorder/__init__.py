@@ -7,7 +7,7 @@ raise, so do the work elsewhere and say by `kept` when it is done.
 
 import importlib
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, get_protocol_members
 
 from aibridge_addon.facts import (
     Fact,
@@ -92,6 +92,12 @@ def load(name: str) -> Recorder:
     if not module_name or not class_name:
         raise RecorderError(f"{name!r} should be module:Class, such as my_company.audit:Recorder")
     try:
-        return cast(Recorder, getattr(importlib.import_module(module_name), class_name)())
-    except (ImportError, AttributeError, TypeError) as error:
+        made = getattr(importlib.import_module(module_name), class_name)()
+    except Exception as error:  # the edge: somebody else's code
         raise RecorderError(f"{name!r} cannot be made: {error}") from error
+    if missing := sorted(m for m in get_protocol_members(Recorder) if not hasattr(made, m)):
+        raise RecorderError(
+            f"{name!r} is no recorder: it has no {', '.join(missing)};"
+            f" subclass {Recorder.__module__}.{Recorder.__name__}"
+        )
+    return cast(Recorder, made)

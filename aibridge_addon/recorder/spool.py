@@ -4,6 +4,8 @@ Each process appends to a file of its own, made when it is first needed. A line 
 left out when a spool is read: its facts were never said to be kept.
 """
 
+import contextlib
+import glob
 import json
 import logging
 import os
@@ -30,20 +32,13 @@ class Spool:
         Raises:
             OSError: they could not be written.
         """
-        lines = "".join(json.dumps({"statement": s.kind, "values": s.values}) + "\n" for s in work)
-        # Not inherited by children, not readable by others: it holds prompts.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            # Set first: a write that failed half-way may have left whole lines.
-            self.is_empty = False
-            _write_all(descriptor, b"\n" + lines.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        # Set first: a write that failed half-way may have left whole lines.
+        self.is_empty = False
+        append(self.path, work)
 
     def take(self) -> Iterator[Statement]:
         """Read the statements in order; they stay until `clear`."""
-        return iter(()) if self.is_empty else read(self.path)
+        return read(self.path)
 
     def clear(self) -> None:
         """Forget what was taken in."""
@@ -52,8 +47,24 @@ class Spool:
 
     def abandoned(self) -> list[Path]:
         """Return the spools of processes before this one, oldest first."""
-        pattern = f"{self._database.name}.spool-*.jsonl"
+        pattern = f"{glob.escape(self._database.name)}.spool-*.jsonl"
         return sorted(path for path in self._database.parent.glob(pattern) if path < self.path)
+
+
+def append(path: Path, work: Iterable[Statement]) -> None:
+    """Add statements to a file; when this returns, they survive a crash.
+
+    Raises:
+        OSError: they could not be written.
+    """
+    lines = "".join(json.dumps({"statement": s.kind, "values": s.values}) + "\n" for s in work)
+    # Not inherited by children, not readable by others: it holds prompts.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        _write_all(descriptor, b"\n" + lines.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -62,14 +73,15 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def read(path: Path) -> Iterator[Statement]:
-    """Read a spool; what is not a whole line is left out and said."""
-    with path.open("rb") as file:
+    """Read a spool; what is not a whole line is left out and said, a missing file is empty."""
+    # Somebody may have tidied it away, and the database must come back all the same.
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         for line in file:
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
-                kind, values = record["statement"], record["values"]
+                kind, values = str(record["statement"]), record["values"]
             except (ValueError, KeyError, TypeError):
                 logger.warning("aibridge: a torn line in %s is left out", path)
                 continue

@@ -36,7 +36,7 @@ from aibridge_addon.facts import (
 from aibridge_addon.recorder import Recorder, RecorderError
 from aibridge_addon.recorder.ownership import Ownership
 from aibridge_addon.recorder.schema import SchemaTooNewError, migrate
-from aibridge_addon.recorder.spool import Spool, read
+from aibridge_addon.recorder.spool import Spool, append, read
 from aibridge_addon.recorder.statements import CLOSE_INTERRUPTED, SQL, Statement, statements
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,11 @@ class SQLiteRecorder(Recorder):
 
     def start(self) -> None:
         """Open and migrate the database, take in what an earlier process left, start to write."""
-        self._store.start()
+        try:
+            self._store.start()
+        except BaseException:
+            self._store.close()
+            raise
         self._thread.start()
 
     def record_interception(self, fact: Interception) -> None:
@@ -138,14 +142,13 @@ class SQLiteRecorder(Recorder):
 
     def _write_queue(self) -> None:
         entries = [self._queue.popleft() for _ in range(len(self._queue))]
+        facts = [entry for entry in entries if not isinstance(entry, _Mark)]
         kept = False
         try:
-            kept = self._store.write(
-                statements(entry for entry in entries if not isinstance(entry, _Mark))
-            )
+            kept = self._store.write(statements(facts))
         except Exception:
             logger.exception("aibridge: the recorder failed; some facts are lost")
-            self._on_event("lost", len(entries))
+            self._on_event("lost", len(facts))
         _settle([entry for entry in entries if isinstance(entry, _Mark)], kept)
 
 
@@ -207,7 +210,9 @@ class _Store:
         return self._write_spool(work)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database, after a last try for what is in memory only."""
+        if self._in_memory and not (self._write_database([]) or self._write_spool([])):
+            self._note_lost(len(self._in_memory))
         self._disconnect()
         self._ownership.release()
 
@@ -215,7 +220,8 @@ class _Store:
         try:
             self._ensure_connected()
             self._recover()
-            self._take_in(self._spool.take(), then=self._spool.clear)
+            if not self._spool.is_empty:
+                self._take_in(self._spool.take(), then=self._spool.clear)
             if self._in_memory:
                 self._take_in(list(self._in_memory), then=self._in_memory.clear)
             if work:
@@ -245,8 +251,11 @@ class _Store:
         if overflow > 0:
             for _ in range(overflow):
                 self._in_memory.popleft()
-            logger.error("aibridge: %d statements are lost: no place to keep them", overflow)
-            self._on_event("lost", overflow)
+            self._note_lost(overflow)
+
+    def _note_lost(self, number: int) -> None:
+        logger.error("aibridge: %d statements are lost: no place to keep them", number)
+        self._on_event("lost", number)
 
     def _ensure_connected(self) -> None:
         # SQLite goes on writing to a file that was deleted or replaced: nobody would ever see it.
@@ -295,8 +304,8 @@ class _Store:
         for batch in batched(work, _TRANSACTION_SIZE, strict=False):
             self._commit(list(batch))
             taken += len(batch)
+        then()
         if taken:
-            then()
             logger.info("aibridge: %d statements that had waited are in the database", taken)
             self._on_event("recovered", taken)
 
@@ -320,9 +329,7 @@ class _Store:
                     self._connection.execute(SQL[statement.kind], statement.values)
                 except _OURS:
                     rejected.append(statement)
-        path = self._path.with_name(f"{self._path.name}.rejected.jsonl")
-        with path.open("a") as file:
-            file.writelines(f"{statement!r}\n" for statement in rejected)
+        append(self._path.with_name(f"{self._path.name}.rejected.jsonl"), rejected)
         self._on_event("rejected", len(rejected))
 
     def _note_away(self, error: Exception) -> None:

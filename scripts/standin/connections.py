@@ -258,7 +258,11 @@ class HTTP2:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._wire = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding="latin-1")
+            h2.config.H2Configuration(
+                client_side=False,
+                header_encoding="latin-1",
+                normalize_inbound_headers=False,  # as they came
+            )
         )
         self._heads: dict[int, list[tuple[str, str]]] = {}
         self._bodies: dict[int, list[bytes]] = {}

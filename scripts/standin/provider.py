@@ -5,7 +5,7 @@ header `x-standin-canned: NAME` gets `Provider.canned[NAME]` instead, byte for b
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -27,6 +27,10 @@ _APIS: dict[str, ModuleType] = {
 MODELS = ("claude-standin-1", "claude-sonnet-4-5", "claude-haiku-4-5", "gpt-5", "gpt-4o")
 
 
+type Answer = Response | Reset | EndEarly
+type Canned = Callable[[Request], Answer | Awaitable[Answer]]
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """What the provider made of a request; left in `Request.notes`."""
@@ -41,7 +45,7 @@ class Provider:
     """The application. One instance may serve one server."""
 
     def __init__(self) -> None:
-        self.canned: dict[str, Callable[[Request], Response]] = {}
+        self.canned: dict[str, Canned] = {}
         self._gates: dict[str, Gate] = {}
         self._numbers = itertools.count(1)
 
@@ -49,9 +53,10 @@ class Provider:
         """Return the gate of that name."""
         return self._gates.setdefault(name, Gate())
 
-    async def __call__(self, request: Request) -> Response | Reset:
+    async def __call__(self, request: Request) -> Answer:
         if name := request.header("x-standin-canned"):
-            return self.canned[name](request)
+            answer = self.canned[name](request)
+            return await answer if isinstance(answer, Awaitable) else answer
         number = next(self._numbers)
         path = request.path
         api = _APIS.get(path)

@@ -1,0 +1,156 @@
+"""What the inner loop and the wire formats say to each other. Sans-io.
+
+The loop asks a model, runs the injected calls of its turn, and asks again, until a turn has none;
+the client sees one message. Each wire format knows how its messages are cut and joined:
+
+- `inject` offers central tools in a request;
+- a `Splicer` (streamed) or a `Merger` (whole) makes one answer for the client of several upstream;
+- `continue_request` appends a turn and its results;
+- `conversation_runs` and `restore` put hidden turns back into later requests.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from aibridge_addon.sse import Event
+from aibridge_addon.tools.model import CentralTool, ToolResult
+from aibridge_addon.wire import JSON
+
+type Members = dict[str, msgspec.Raw]
+"""A request's members, undecoded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectedCall:
+    """A call that the model makes of a central tool."""
+
+    call_id: str
+    name: str
+    """The injected name."""
+    arguments: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What the model did in one upstream answer."""
+
+    items: tuple[JSON, ...] = ()
+    """The model's turn as the wire format takes it back: content blocks, a message, items."""
+    calls: tuple[InjectedCall, ...] = ()
+    """Empty unless the model waits for them."""
+    client_calls: tuple[str, ...] = ()
+    """Ids of the calls that are the client's to answer."""
+    text: str = ""
+    """What it said aloud, for `run_key`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restoration:
+    """What stood in place of what the client saw: the ledger's entry for one run."""
+
+    sequence: tuple[JSON, ...]
+    """Messages or items, in order, that replace the client's own."""
+    results: tuple[JSON, ...] = ()
+    """Results of injected calls that belong beside those that the client brings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What stands of one answer in a later request: elements `start` to `end` of its array."""
+
+    start: int
+    end: int
+    key: str
+
+
+@dataclass(slots=True)
+class History:
+    """The hidden side of one answer, gathered while the loop runs."""
+
+    sequence: list[JSON] = field(default_factory=list)
+    results: list[JSON] = field(default_factory=list)
+
+
+class Splicer(Protocol):
+    """Makes one stream of several."""
+
+    def feed(self, event: Event, data: JSON) -> bytes:
+        """Take an event and its decoded data; return what the client gets of it, if anything."""
+
+    def turn(self) -> Turn:
+        """Return the turn, once an upstream answer has ended."""
+
+    def resume(self) -> None:
+        """Get ready for the next upstream answer."""
+
+    def finish(self) -> bytes:
+        """Return the end of the client's message."""
+
+    def ping(self) -> bytes:
+        """Return what keeps the client waiting."""
+
+    def error(self, message: str) -> bytes:
+        """Return an error that ends the client's stream."""
+
+
+class Merger(Protocol):
+    """Makes one whole answer of several."""
+
+    def add(self, answer: JSON) -> Turn:
+        """Take an upstream answer; return its turn."""
+
+    def finish(self) -> bytes:
+        """Return the client's answer."""
+
+
+class ToolFormat(Protocol):
+    """How a wire format takes part in the inner loop."""
+
+    def inject(self, request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
+        """Offer tools in a request, in place; return those offered, none if that cannot be."""
+
+    def splicer(self, names: frozenset[str]) -> Splicer:
+        """Return a splicer that hides calls of these names."""
+
+    def merger(self, names: frozenset[str]) -> Merger:
+        """Return a merger that hides calls of these names."""
+
+    def answer_items(self, turn: Turn) -> list[JSON]:
+        """Return a turn as elements of a request's array."""
+
+    def result_items(self, results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSON]:
+        """Return results as elements of a request's array."""
+
+    def continue_request(
+        self, request: Members, turn: Turn, results: Sequence[JSON], *, last: bool
+    ) -> Members:
+        """Return the next request; if it is the last one, with no tool to be called any more."""
+
+    def conversation_runs(self, request: Members) -> list[Run]:
+        """Find earlier answers in a request."""
+
+    def restore(self, request: Members, found: Mapping[str, Restoration]) -> bool:
+        """Put back what was hidden, in place, by the key of a run; return whether anything was."""
+
+
+def run_key(client_calls: Iterable[str], said_before: str, text: str) -> str:
+    """Return what an answer is known by in later requests.
+
+    By the first of the client's own calls if it has one, since their ids are unique; else by what
+    was said before it and in it, since clients give no ids back.
+    """
+    for call_id in client_calls:
+        return f"call:{call_id}"
+    digest = hashlib.sha256()
+    for part in (said_before, text):
+        digest.update(hashlib.sha256(part.strip().encode("utf-8", "replace")).digest())
+    return f"text:{digest.hexdigest()}"
+
+
+def call_arguments(arguments: Any) -> dict[str, Any] | None:
+    """Return arguments that a tool can take; None if they are no object."""
+    return arguments if isinstance(arguments, dict) else None

@@ -1,0 +1,247 @@
+"""What the addon costs, beside a bare mitmdump, on this machine, in this run.
+
+Subjects take turns (A B C A B C …) under the same load, and only the ratio within a round counts,
+as a median over rounds: a shared machine is now fast, now slow, but rarely within a second.
+
+bare     `mitmdump`
+streams  `mitmdump` with a script of two lines: it streams every response and parses nothing
+addon    `mitmdump -s aibridge_addon/__init__.py`, recording everything in SQLite
+
+The way is plain HTTP in reverse mode, with the upstream as its target: all subjects get the same
+bytes at the same path, send them to the same place, and no TLS, which would cost all of them the
+same, hides what differs. The addon routes by the target's host, and still does all it does for
+requests in reverse mode.
+
+Load, proxies and upstream are processes of their own; what is measured is the proxy's, with all its
+threads. `stream` sends 200 events as fast as they go, so that they come coalesced, some tens of
+them in a chunk; `stream-one-by-one` waits a millisecond before each, so that each is a chunk of its
+own. Exit code 0 whatever the numbers say: speed is not a test.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench_scenarios import SCENARIOS, Row, Run, Scenario
+from bench_subjects import ADDON, SUBJECTS, Place, Proxy, Subject, other_checkout, upstream
+from rich.console import Console
+from rich.table import Table
+
+type Results = dict[str, dict[str, dict[str, list[float]]]]
+"""By scenario, subject and measure: a value for each round."""
+
+console = Console()
+if console.width < 110:
+    console.width = 110
+progress = Console(stderr=True)
+
+
+class Bench:
+    """One run of the benchmark."""
+
+    def __init__(self, subjects: Iterable[Subject], *, quick: bool, directory: Path) -> None:
+        self.subjects = tuple(subjects)
+        self.results: Results = {}
+        self._quick = quick
+        self._directory = directory
+        self._started = 0
+
+    async def measure(self, scenario: Scenario, upstream_port: int, rounds: int | None) -> None:
+        """Run a scenario's rounds."""
+        rounds = rounds or (scenario.quick_rounds if self._quick else scenario.rounds)
+        if scenario.fresh:
+            for _ in range(rounds):
+                for subject in self.subjects:
+                    async with self._proxies([subject], upstream_port) as proxies:
+                        await self._round(scenario, proxies, upstream_port)
+            return
+        async with self._proxies(self.subjects, upstream_port) as proxies:
+            for _ in range(rounds):
+                await self._round(scenario, proxies, upstream_port)
+
+    async def _round(self, scenario: Scenario, proxies: list[Proxy], upstream_port: int) -> None:
+        for proxy in proxies:
+            gc.collect()
+            run = Run(proxy=proxy, upstream_port=upstream_port, quick=self._quick)
+            measures = await scenario.run(run)
+            kept = self.results.setdefault(scenario.name, {}).setdefault(proxy.subject.name, {})
+            for name, value in measures.items():
+                kept.setdefault(name, []).append(value)
+
+    @asynccontextmanager
+    async def _proxies(self, subjects: Iterable[Subject], upstream_port: int) -> Any:
+        """Run proxies, with empty databases."""
+        async with AsyncExitStack() as stack:
+            proxies = []
+            for subject in subjects:
+                self._started += 1
+                directory = self._directory / f"{self._started}"
+                directory.mkdir()
+                confdir = self._directory / "confdir"
+                place = Place(directory=directory, confdir=confdir, upstream_port=upstream_port)
+                proxy = Proxy(subject, place)
+                stack.callback(proxy.stop)
+                await proxy.wait_until_up()
+                proxies.append(proxy)
+            yield proxies
+
+
+# --- the table
+
+
+def ratios(of: list[float], to: list[float]) -> list[float]:
+    """Return the ratio of each round."""
+    return [mine / theirs for mine, theirs in zip(of, to, strict=True) if theirs]
+
+
+def judge(row: Row, results: dict[str, dict[str, list[float]]], subject: str) -> dict[str, Any]:
+    """Compare a subject's measure with its base and its bound."""
+    values = results[subject][row.measure]
+    judged: dict[str, Any] = {"value": median(values)}
+    compared = judged["value"]
+    if row.base:
+        base = results[row.base][row.measure]
+        of_rounds = ratios(values, base)
+        judged |= {"ratio": median(of_rounds), "ratios": of_rounds}
+        compared = judged["ratio"]
+    bound = row.bound
+    if row.within_noise and row.base:
+        bound = max(base) / median(base)
+    if bound is not None:
+        judged |= {"bound": bound, "ok": compared <= bound}
+    return judged
+
+
+def table(scenarios: list[Scenario], results: Results, subjects: list[str]) -> Table:
+    """Lay out the results."""
+    judged_subjects = [name for name in subjects if name not in ("bare", "streams")]
+    shown = Table(caption="medians of rounds; ratios: median (least–most) of the rounds'")
+    shown.add_column("scenario")
+    shown.add_column("measure")
+    for name in subjects:
+        shown.add_column(name, justify="right")
+    for name in judged_subjects:
+        shown.add_column("ratio" if name == ADDON.name else f"ratio of {name}", justify="right")
+    shown.add_column("bound", justify="right")
+    shown.add_column("")
+    for scenario in scenarios:
+        title = scenario.title
+        for row in scenario.rows:
+            measured = results[scenario.name]
+            cells = [f"{median(measured[name][row.measure]):.2f}" for name in subjects]
+            verdicts = [judge(row, measured, name) for name in judged_subjects]
+            cells += [_ratio(verdict) for verdict in verdicts]
+            shown.add_row(
+                title, f"{row.measure}, {row.unit}", *cells, _bound(row, verdicts[0]), _ok(verdicts)
+            )
+            title = ""
+        shown.add_section()
+    return shown
+
+
+def _ratio(judged: dict[str, Any]) -> str:
+    if "ratio" not in judged:
+        return ""
+    of_rounds = judged["ratios"]
+    return f"{judged['ratio']:.2f} ({min(of_rounds):.2f}–{max(of_rounds):.2f})"
+
+
+def _bound(row: Row, judged: dict[str, Any]) -> str:
+    if "bound" not in judged:
+        return f"of {row.base}" if row.base else ""
+    noise = " (noise)" if row.within_noise else ""
+    return f"≤ {judged['bound']:.2f}{noise}" + (f" of {row.base}" if row.base else "")
+
+
+def _ok(verdicts: list[dict[str, Any]]) -> str:
+    marks = {True: "[green]ok[/]", False: "[red]over[/]", None: ""}
+    return " ".join(marks[verdict.get("ok")] for verdict in verdicts)
+
+
+# --- the command
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    names = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument(
+        "--scenario", action="append", choices=names, metavar="NAME", help=", ".join(names)
+    )
+    parser.add_argument("--quick", action="store_true", help="a fifth of the load, fewer rounds")
+    parser.add_argument("--rounds", type=int, help="how many, instead of each scenario's own")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save all values")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="CHECKOUT",
+        action="append",
+        default=[],
+        help="measure another checkout's addon too, such as a git worktree",
+    )
+    options = parser.parse_args()
+    _allow_many_sockets()
+    chosen = [s for s in SCENARIOS if not options.scenario or s.name in options.scenario]
+    others = [other_checkout(path.resolve()) for path in options.compare]
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="aibridge-bench-") as directory:
+        bench = Bench([*SUBJECTS, *others], quick=options.quick, directory=Path(directory))
+        asyncio.run(_measure_all(bench, chosen, options.rounds))
+    subjects = [subject.name for subject in bench.subjects]
+    console.print(table(chosen, bench.results, subjects))
+    progress.print(f"{time.monotonic() - start:.0f} s")
+    if options.json:
+        options.json.write_text(json.dumps(_report(chosen, bench.results, subjects), indent=1))
+
+
+async def _measure_all(bench: Bench, scenarios: list[Scenario], rounds: int | None) -> None:
+    with upstream() as port:
+        for scenario in scenarios:
+            with progress.status(scenario.title):
+                start = time.monotonic()
+                await bench.measure(scenario, port, rounds)
+            progress.print(f"{scenario.title}: {time.monotonic() - start:.0f} s")
+
+
+def _report(scenarios: list[Scenario], results: Results, subjects: list[str]) -> dict[str, Any]:
+    return {
+        "machine": platform.platform(),
+        "python": platform.python_version(),
+        "mitmproxy": version("mitmproxy"),
+        "values": results,
+        "judged": {
+            scenario.name: {
+                row.measure: {
+                    name: judge(row, results[scenario.name], name)
+                    for name in subjects
+                    if name not in ("bare", "streams")
+                }
+                for row in scenario.rows
+            }
+            for scenario in scenarios
+        },
+    }
+
+
+def _allow_many_sockets() -> None:
+    """Raise the limit of open files for this process and those that it starts."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if most == resource.RLIM_INFINITY else min(8192, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""What the benchmark compares: proxies, each a process with the same flags and route."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+START_S = 60.0
+STOP_S = 20.0
+
+_STREAM_SCRIPT = """\
+def responseheaders(flow):
+    flow.response.stream = True
+"""
+
+_CONFIG = """\
+[[providers]]
+name = "anthropic"
+type = "anthropic"
+base_url = "http://127.0.0.1:{port}"
+hosts = ["127.0.0.1"]
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a proxy runs."""
+
+    directory: Path
+    """Empty, and its own."""
+    confdir: Path
+    """mitmproxy's, with its CA; all share it."""
+    upstream_port: int
+
+    @property
+    def database(self) -> Path:
+        """What the addon records in."""
+        return self.directory / "aibridge.sqlite3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A kind of proxy."""
+
+    name: str
+    command: Callable[[Place], list[str]]
+    records: bool = False
+    """Whether it must have recorded every request."""
+    python_path: Path | None = None
+
+
+def _mitmdump(place: Place, *more: str) -> list[str]:
+    return [
+        str(Path(sys.executable).with_name("mitmdump")),
+        *("-q", "--mode", f"reverse:http://127.0.0.1:{place.upstream_port}@127.0.0.1:0"),
+        *("--set", "flow_detail=0"),
+        *("--set", "connection_strategy=lazy"),
+        *("--set", f"confdir={place.confdir}"),
+        *more,
+    ]
+
+
+def _streams(place: Place) -> list[str]:
+    script = place.directory / "streams.py"
+    script.write_text(_STREAM_SCRIPT)
+    return _mitmdump(place, "-s", str(script))
+
+
+def _addon(place: Place, checkout: Path = REPOSITORY) -> list[str]:
+    config = place.directory / "aibridge.toml"
+    config.write_text(_CONFIG.format(port=place.upstream_port))
+    return _mitmdump(
+        place,
+        *("-s", str(checkout / "aibridge_addon" / "__init__.py")),
+        *("--set", f"aibridge_config={config}"),
+        *("--set", f"aibridge_db={place.database}"),
+    )
+
+
+BARE = Subject(name="bare", command=_mitmdump)
+STREAMS = Subject(name="streams", command=_streams)
+ADDON = Subject(name="addon", command=_addon, records=True)
+
+SUBJECTS = (BARE, STREAMS, ADDON)
+"""In the order in which they take turns. A new way to run the addon goes here."""
+
+
+def other_checkout(checkout: Path) -> Subject:
+    """Return the addon as another checkout has it."""
+    return Subject(
+        name=f"addon of {checkout.name}",
+        command=lambda place: _addon(place, checkout),
+        records=True,
+        python_path=checkout,
+    )
+
+
+class Proxy:
+    """A running proxy."""
+
+    def __init__(self, subject: Subject, place: Place) -> None:
+        self.subject = subject
+        self.database = place.database
+        self._process = subprocess.Popen(
+            subject.command(place),
+            env=_environment(subject, place),
+            cwd=place.directory,
+            stdin=subprocess.DEVNULL,
+        )
+        self._ps = psutil.Process(self._process.pid)
+        self.port = 0
+
+    async def wait_until_up(self) -> None:
+        """Wait for the port, which the system chooses.
+
+        Raises:
+            RuntimeError: it does not come up; it has said on stderr why.
+        """
+        deadline = time.monotonic() + START_S
+        while not self.port:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.subject.name} did not come up")
+            await asyncio.sleep(0.05)
+            listening = [c for c in self._ps.net_connections("tcp4") if c.status == "LISTEN"]
+            self.port = listening[0].laddr.port if listening else 0
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time so far, user and system, of all threads."""
+        if sys.platform == "linux":
+            # What clock_getcpuclockid(3) returns: in nanoseconds, where psutil has ticks of 10 ms.
+            return time.clock_gettime((~self._process.pid << 3) | 2)
+        times = self._ps.cpu_times()
+        return times.user + times.system
+
+    def memory_kib(self) -> float:
+        """Return the memory that is this process's alone (USS)."""
+        return self._ps.memory_full_info().uss / 1024
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def upstream() -> Any:
+    """Run the upstream; give its port."""
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("bench_upstream.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.stdin.close()
+        process.wait(STOP_S)
+
+
+def _environment(subject: Subject, place: Place) -> dict[str, str]:
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not re.match(r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*)$", name)
+    }
+    # The same seed for all: else the layout of dicts is another one in each process.
+    mine = {"HOME": str(place.directory), "PYTHONHASHSEED": "0"}
+    if subject.python_path:
+        mine["PYTHONPATH"] = str(subject.python_path)
+    return inherited | mine

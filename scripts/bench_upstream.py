@@ -1,0 +1,95 @@
+"""The benchmark's upstream, as a process: the stand-in, and streams that only a benchmark wants.
+
+`x-standin-canned: stamped`  each event carries the monotonic clock of the moment it was sent
+`x-standin-canned: held`     a few events, then nothing more until the client leaves
+`x-standin-canned: holding`  how many streams are held, as JSON
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+
+from standin import Part, Provider, Request, Response, Server
+from standin.rendering import named_event
+
+STAMPED_EVENTS = 40
+PACE_S = 0.025
+HELD_EVENTS = 10
+
+_EVENT_STREAM = [("content-type", "text/event-stream; charset=utf-8")]
+_HEAD = (
+    {
+        "type": "message_start",
+        "message": {
+            "id": "msg_bench",
+            "type": "message",
+            "role": "assistant",
+            "model": "claude-standin-1",
+            "content": [],
+            "usage": {"input_tokens": 25, "output_tokens": 1},
+        },
+    },
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+)
+_TAIL = (
+    {"type": "content_block_stop", "index": 0},
+    {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn"},
+        "usage": {"output_tokens": STAMPED_EVENTS},
+    },
+    {"type": "message_stop"},
+)
+
+
+class Upstream:
+    """The canned streams of one process."""
+
+    def __init__(self) -> None:
+        self.provider = Provider()
+        self.provider.canned |= {
+            "stamped": lambda request: Response(200, list(_EVENT_STREAM), _stamped()),
+            "held": lambda request: Response(200, list(_EVENT_STREAM), self._held()),
+            "holding": self._holding,
+        }
+        self._held_streams = 0
+
+    async def _held(self) -> AsyncIterator[Part]:
+        yield b"".join(map(named_event, _HEAD))
+        for number in range(HELD_EVENTS):
+            yield _delta(f"word{number}")
+        self._held_streams += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._held_streams -= 1
+
+    def _holding(self, request: Request) -> Response:
+        return Response(200, [], json.dumps(self._held_streams).encode())
+
+
+async def _stamped() -> AsyncIterator[Part]:
+    yield b"".join(map(named_event, _HEAD))
+    for _ in range(STAMPED_EVENTS):
+        await asyncio.sleep(PACE_S)
+        yield _delta(f"@{time.monotonic_ns()}@")
+    yield b"".join(map(named_event, _TAIL))
+
+
+def _delta(text: str) -> bytes:
+    delta = {"type": "text_delta", "text": text}
+    return named_event({"type": "content_block_delta", "index": 0, "delta": delta})
+
+
+async def _serve() -> None:
+    async with Server(Upstream().provider, record=False) as server:
+        print(server.port, flush=True)
+        # Ends with the benchmark, however that ends: its end of the pipe closes.
+        await asyncio.to_thread(os.read, sys.stdin.fileno(), 1)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())

@@ -1,0 +1,149 @@
+"""Fixtures: a stand-in and a proxy for the whole session, factories for tests that break them.
+
+A test fails if a proxy that it used logged a traceback, unless it is marked `may_log_errors`.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standin import Authority, Provider, Server, ServerThread, make_authority
+from standin.messages import App
+
+from e2e.clients import Clients
+from e2e.proxy import Proxy, config_toml
+
+type StartProxy = Callable[..., Proxy]
+type StartStandin = Callable[..., Server]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks of this folder."""
+    config.addinivalue_line("markers", "may_log_errors: the proxy is expected to log errors")
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The CA of stand-ins."""
+    return make_authority(tmp_path_factory.mktemp("standin-ca"))
+
+
+@pytest.fixture(scope="session")
+def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """mitmproxy's folder, with a CA made beforehand."""
+    directory = tmp_path_factory.mktemp("confdir")
+    made = make_authority(directory, "mitmproxy-ca-cert")
+    shutil.copy(made.key_path, directory / "mitmproxy-ca.pem")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def provider() -> Provider:
+    """The application behind the shared stand-in."""
+    return Provider()
+
+
+@pytest.fixture(scope="session")
+def standin(provider: Provider, authority: Authority) -> Iterator[Server]:
+    """The shared stand-in: TLS, HTTP/1.1 and HTTP/2."""
+    with ServerThread(Server(provider, tls=authority.server_context())) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def proxy(
+    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """The shared proxy in front of the shared stand-in. Do not break it: see `start_proxy`."""
+    shared = Proxy(
+        tmp_path_factory.mktemp("proxy"),
+        config=config_toml(standin.origin),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        metrics=True,
+    )
+    shared.start()
+    yield shared
+    assert shared.stop() == 0, shared.log_text()
+
+
+@pytest.fixture
+def clients(proxy: Proxy, standin: Server, authority: Authority) -> Clients:
+    """Clients by way of the shared proxy."""
+    return Clients(standin.origin, (authority.path, proxy.ca_path), proxy)
+
+
+@pytest.fixture
+def direct_clients(standin: Server, authority: Authority) -> Clients:
+    """Clients of the shared stand-in, without a proxy."""
+    return Clients(standin.origin, (authority.path,))
+
+
+@pytest.fixture
+def start_standin(authority: Authority) -> Iterator[StartStandin]:
+    """Start stand-ins of a test's own: `start_standin(app=None, tls=True, http2=True)`."""
+    threads: list[ServerThread] = []
+
+    def start(app: App | None = None, *, tls: bool = True, http2: bool = True) -> Server:
+        context = authority.server_context() if tls else None
+        thread = ServerThread(Server(app or Provider(), tls=context, http2=http2))
+        threads.append(thread)
+        return thread.__enter__()
+
+    yield start
+    for thread in threads:
+        thread.__exit__(None, None, None)
+
+
+@pytest.fixture
+def start_proxy(
+    standin: Server, authority: Authority, confdir: Path, tmp_path: Path
+) -> Iterator[StartProxy]:
+    """Start proxies of a test's own, with the arguments of `Proxy`.
+
+    Without a `config` they stand before the shared stand-in, or before the `upstream` given (an
+    origin). `started=False` leaves the start to the test.
+    """
+    proxies: list[Proxy] = []
+
+    def start(*, upstream: str | None = None, started: bool = True, **arguments: Any) -> Proxy:
+        directory = tmp_path / f"proxy-{len(proxies)}"
+        directory.mkdir()
+        arguments.setdefault("config", config_toml(upstream or standin.origin))
+        arguments.setdefault("upstream_ca", authority.path)
+        made = Proxy(directory, confdir=confdir, **arguments)
+        proxies.append(made)
+        return made.start() if started else made
+
+    yield start
+    for made in proxies:
+        if made.process is not None:
+            made.stop()
+        print(f"--- log of {made.directory.name}\n{made.log_text()}")
+
+
+@pytest.fixture
+def clients_of(authority: Authority, standin: Server) -> Callable[[Proxy], Clients]:
+    """Return clients by way of a proxy of the test's own."""
+    return lambda of: Clients(standin.origin, (authority.path, of.ca_path), of)
+
+
+@pytest.fixture(autouse=True)
+def _no_faults(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail where the shared proxy or stand-in had an error, and show the log of a failed test."""
+    shared: Proxy | None = None
+    if "proxy" in request.fixturenames:
+        shared = request.getfixturevalue("proxy")
+    mark = len(shared.log) if shared else 0
+    yield
+    if shared:
+        print(f"--- log of the shared proxy\n{shared.log_text(mark)}")
+        if request.node.get_closest_marker("may_log_errors") is None:
+            assert not shared.faults(mark)
+    if "standin" in request.fixturenames:
+        server: Server = request.getfixturevalue("standin")
+        errors = list(server.errors)
+        server.errors.clear()
+        assert not errors

@@ -1,0 +1,817 @@
+"""Whatever breaks: the client gets what the provider sent or an error it understands, the record
+has one interception with how it ended, and the next request works.
+"""
+
+import gzip
+import json
+import socket
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import brotli
+import httpx2
+import pytest
+import zstandard
+from standin import (
+    Authority,
+    EndEarly,
+    Gate,
+    Part,
+    Provider,
+    Request,
+    Reset,
+    Response,
+    Server,
+    Wait,
+)
+from standin.codings import encode
+
+from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api, Tokens
+from e2e.clients import WAYS, Clients, Way
+from e2e.metrics import metric
+from e2e.proxy import Proxy, config_toml
+from e2e.records import Records, Row
+from e2e.wire import HTTP2Client, connect
+
+FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
+
+PAIRS = ((MESSAGES, FORWARD_H2), (CHAT, REVERSE), (RESPONSES, FORWARD), (MESSAGES, REVERSE_H2))
+
+each_pair = pytest.mark.parametrize(("api", "way"), PAIRS, ids=str)
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+each_api = pytest.mark.parametrize("api", APIS, ids=str)
+each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+MIB = 1024 * 1024
+SSE = [("content-type", "text/event-stream; charset=utf-8"), ("request-id", "req_1")]
+JSON = [("content-type", "application/json"), ("request-id", "req_1")]
+
+type Answer = Response | Reset | EndEarly
+
+
+@pytest.fixture(scope="module")
+def nobody() -> Iterator[str]:
+    """An origin that refuses connections: its port is taken, and nobody listens there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"https://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    standin: Server,
+    authority: Authority,
+    confdir: Path,
+    nobody: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Proxy]:
+    """The proxy of this module, with instances whose provider is down."""
+    down = "".join(
+        f'[[providers]]\nname = "down-{kind}"\ntype = "{kind}"\nbase_url = "{nobody}{path}"\n'
+        f'hosts = ["down.{kind}.test"]\n'
+        for kind, path in (("anthropic", ""), ("openai", "/v1"))
+    )
+    made = Proxy(
+        tmp_path_factory.mktemp("faults"),
+        config=config_toml(standin.origin) + down,
+        confdir=confdir,
+        upstream_ca=authority.path,
+        metrics=True,
+    )
+    made.start()
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+def open_rows(database: Path) -> int:
+    """Count the interceptions that have not ended."""
+    connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
+    try:
+        query = "select count(*) from aibridge_interceptions where ended_at is null"
+        return connection.execute(query).fetchone()[0]
+    finally:
+        connection.close()
+
+
+def read(response: httpx2.Response) -> tuple[bytes, bool]:
+    """Return the body as it is on the wire, and whether it came to its end."""
+    got = bytearray()
+    try:
+        for chunk in response.iter_raw():
+            got += chunk
+    except httpx2.TransportError:
+        return bytes(got), False
+    return bytes(got), True
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a client saw of an answer."""
+
+    status: int
+    headers: httpx2.Headers
+    body: bytes
+    whole: bool
+
+
+class Asker:
+    """Asks one provider that is told what to answer."""
+
+    def __init__(self, proxy: Proxy, clients: Clients, provider: Provider, server: Server) -> None:
+        self.proxy = proxy
+        self.server = server
+        self._clients = clients
+        self._provider = provider
+        self._mark = proxy.mark()
+
+    @contextmanager
+    def asking(
+        self,
+        way: Way,
+        api: Api,
+        answer: Callable[[Request], Any],
+        *,
+        stream: bool = True,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        read_timeout_s: float = 30.0,
+        url: str | None = None,
+    ) -> Iterator[httpx2.Response]:
+        """Give an answer while it comes."""
+        self._provider.canned["fault"] = answer
+        with (
+            self._clients.http(way) as client,
+            client.stream(
+                "POST",
+                url or self._clients.url(way, api.provider, api.path),
+                content=api.request("hi", stream=stream) if content is None else content,
+                headers={**api.headers, "x-standin-canned": "fault", **(headers or {})},
+                timeout=httpx2.Timeout(30.0, read=read_timeout_s),
+            ) as response,
+        ):
+            yield response
+
+    def ask(self, way: Way, api: Api, answer: Callable[[Request], Any], **options: Any) -> Seen:
+        """Take an answer as far as it comes."""
+        with self.asking(way, api, answer, **options) as response:
+            body, whole = read(response)
+            return Seen(response.status_code, response.headers, body, whole)
+
+    @property
+    def request(self) -> Request:
+        """What the provider got last."""
+        return self.server.requests[-1]
+
+    def wait_for_outcome(self, outcome: str) -> None:
+        """Wait until the provider knows how its last answer ended."""
+        self.server.wait_until(lambda: self.request.outcome == outcome)
+
+    def recorded(self) -> Records:
+        """Wait until the one interception has ended; return what was recorded."""
+        return self.proxy.wait_for_records(
+            lambda records: [row for row in records.interceptions if row["ended_at"]],
+            after=self._mark,
+        )
+
+    @property
+    def recorded_at_once(self) -> Records:
+        """What is recorded, without waiting: for answers whose end the client has seen."""
+        return self.proxy.wait_for_records(lambda _: True, after=self._mark)
+
+
+@pytest.fixture
+def asker(proxy: Proxy, clients: Clients, provider: Provider, standin: Server) -> Iterator[Asker]:
+    """Ask; afterwards the proxy must be as good as before."""
+    yield Asker(proxy, clients, provider, standin)
+    proxy.wait_for_records(lambda _: not open_rows(proxy.database))
+    with proxy.recording() as records, clients.http(FORWARD) as client:
+        url = clients.url(FORWARD, "anthropic", "/v1/messages")
+        content = MESSAGES.request("Still there?", stream=False)
+        assert client.post(url, content=content, headers=MESSAGES.headers).status_code == 200
+    assert records.interception["status"] == "completed"
+    standin.requests.clear()
+
+
+def outcome(row: Row) -> tuple[str, int | None, str | None, bool]:
+    """Return how an interception ended."""
+    return row["status"], row["http_status"], row["error_type"], bool(row["partial"])
+
+
+def tokens(records: Records) -> Tokens | None:
+    """Return the tokens of the only usage; None if there is none."""
+    return records.counts if records.token_usages else None
+
+
+# --- the table of broken answers
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An answer with something wrong, and what becomes of it."""
+
+    name: str
+    answer: Callable[[Api], Answer]
+    status: Literal["completed", "failed"] = "failed"
+    error_type: str | None = None
+    whole: bool = True
+    """Whether the client sees a proper end."""
+    usage: Literal["all", "first", "none"] = "none"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def half(api: Api) -> list[bytes]:
+    """Return the first half of the events."""
+    events = api.events()
+    return events[: len(events) // 2]
+
+
+def with_event(api: Api, event: bytes) -> list[bytes]:
+    """Return the events with one more in the middle."""
+    return [*half(api), event, *api.events()[len(half(api)) :]]
+
+
+def sse(*parts: Part) -> Response:
+    """Return a streamed answer."""
+    return Response(200, [*SSE], list(parts))
+
+
+def announced(parts: Sequence[Part], headers: list[tuple[str, str]], length: int) -> Response:
+    """Return an answer with a `content-length`, be it true or not."""
+    return Response(200, [*headers], list(parts), announce_length=length)
+
+
+STREAM_FAULTS = (
+    Fault(
+        "is_reset_in_mid_stream",
+        lambda api: sse(*half(api), Reset()),
+        error_type="upstream_error",
+        whole=False,
+        usage="first",
+    ),
+    Fault(
+        "closes_a_chunked_stream_early",
+        lambda api: sse(*half(api), EndEarly()),
+        error_type="upstream_error",
+        whole=False,
+        usage="first",
+    ),
+    Fault(
+        "closes_an_announced_stream_early",
+        lambda api: announced([*half(api), EndEarly()], SSE, len(b"".join(api.events()))),
+        error_type="upstream_error",
+        whole=False,
+        usage="first",
+    ),
+    Fault(
+        "ends_without_its_last_event",
+        lambda api: sse(*half(api)),
+        error_type="stream_broken_off",
+        usage="first",
+    ),
+    Fault(
+        "ends_without_any_event",
+        lambda api: Response(200, [*SSE], b""),
+        error_type="stream_broken_off",
+    ),
+    Fault(
+        "has_an_event_that_is_not_JSON",
+        lambda api: sse(*with_event(api, b'data: {"type":"content_block_delta", oops\n\n')),
+        status="completed",
+        usage="all",
+    ),
+    Fault(
+        "has_an_event_that_is_not_UTF-8",
+        lambda api: sse(*with_event(api, b'data: {"type":"ping","x":"\xff\xfe"}\n\n')),
+        status="completed",
+        usage="all",
+    ),
+    Fault(
+        "has_an_event_of_the_wrong_shape",
+        lambda api: sse(*with_event(api, b"data: [1, 2, 3]\n\n")),
+        status="completed",
+        usage="all",
+    ),
+    Fault(
+        "has_an_unknown_content_coding",
+        lambda api: Response(200, [*SSE, ("content-encoding", "rot13")], b"Jryy, jryy, jryy."),
+        status="completed",
+    ),
+    Fault(
+        "is_not_in_the_coding_that_it_says",
+        lambda api: Response(200, [*SSE, ("content-encoding", "gzip")], b"".join(api.events())),
+        status="completed",
+    ),
+    Fault(
+        "has_an_event_larger_than_is_read",
+        lambda api: sse(*half(api), b": " + b"x" * (17 * MIB), b"\n\n", api.events()[-1]),
+        status="completed",
+        usage="first",
+    ),
+)
+
+HTML = b"<html><body>Please log in to the airport's network.</body></html>"
+
+WHOLE_FAULTS = (
+    Fault(
+        "is_not_JSON",
+        lambda api: Response(200, [*JSON], api.answer()[:-1]),
+        status="completed",
+    ),
+    Fault(
+        "is_not_UTF-8",
+        lambda api: Response(200, [*JSON], api.answer().replace(b"Well", b"W\xe9ll")),
+        status="completed",
+    ),
+    Fault(
+        "is_HTML",
+        lambda api: Response(200, [("content-type", "text/html")], HTML),
+        status="completed",
+    ),
+    Fault(
+        "is_some_other_JSON",
+        lambda api: Response(200, [*JSON], b'[{"type": "message"}]'),
+        status="completed",
+    ),
+    Fault("is_empty", lambda api: Response(200, [*JSON], b""), status="completed"),
+    Fault(
+        "has_an_unknown_content_coding",
+        lambda api: Response(200, [*JSON, ("content-encoding", "rot13")], b"Jryy."),
+        status="completed",
+    ),
+    Fault(
+        "is_not_in_the_coding_that_it_says",
+        lambda api: Response(200, [*JSON, ("content-encoding", "br")], api.answer()),
+        status="completed",
+    ),
+)
+
+
+def sent_bytes(answer: Answer) -> bytes:
+    """Return the bytes of a body up to its fault."""
+    assert isinstance(answer, Response)
+    if isinstance(answer.body, bytes):
+        return answer.body
+    return b"".join(part for part in answer.body if isinstance(part, bytes))  # type: ignore[union-attr]
+
+
+@each_pair
+@pytest.mark.parametrize("fault", STREAM_FAULTS, ids=str)
+def test_a_stream_that(asker: Asker, api: Api, way: Way, fault: Fault) -> None:
+    seen = asker.ask(way, api, lambda request: fault.answer(api))
+    records = asker.recorded_at_once if seen.whole else asker.recorded()
+    assert seen.status == 200
+    assert seen.whole == fault.whole
+    assert seen.body == sent_bytes(fault.answer(api))
+    assert outcome(records.interception) == (fault.status, 200, fault.error_type, True)
+    expected = {"all": api.tokens, "first": api.first_tokens, "none": None}[fault.usage]
+    assert tokens(records) == expected
+    assert records.prompts == ["hi"]
+
+
+@each_pair
+@pytest.mark.parametrize("fault", WHOLE_FAULTS, ids=str)
+def test_an_answer_that(asker: Asker, api: Api, way: Way, fault: Fault) -> None:
+    seen = asker.ask(way, api, lambda request: fault.answer(api), stream=False)
+    records = asker.recorded_at_once
+    assert (seen.status, seen.whole) == (200, True)
+    assert seen.body == sent_bytes(fault.answer(api))
+    assert outcome(records.interception) == (fault.status, 200, fault.error_type, True)
+    assert tokens(records) is None
+
+
+@each_pair
+@pytest.mark.parametrize("fault", [Reset(), EndEarly()], ids=["reset", "closed"])
+def test_an_answer_that_is_cut_becomes_an_error_that_the_client_understands(
+    asker: Asker, api: Api, way: Way, fault: Part
+) -> None:
+    answer = api.answer()
+    parts = [answer[: len(answer) // 2], fault]
+    seen = asker.ask(way, api, lambda request: announced(parts, JSON, len(answer)), stream=False)
+    records = asker.recorded()
+    assert seen.status == 502
+    assert api.is_error(json.loads(seen.body))
+    assert outcome(records.interception) == ("failed", 200, "upstream_error", True)
+    assert tokens(records) is None
+
+
+@each_pair
+@each_delivery
+def test_a_reset_before_the_answer_becomes_an_error_that_the_client_understands(
+    asker: Asker, api: Api, way: Way, stream: bool
+) -> None:
+    seen = asker.ask(way, api, lambda request: Reset(), stream=stream)
+    records = asker.recorded_at_once
+    assert (seen.status, seen.whole) == (502, True)
+    assert seen.headers["content-type"] == "application/json"
+    assert api.is_error(json.loads(seen.body))
+    assert outcome(records.interception) == ("failed", None, "upstream_error", False)
+    assert records.prompts == ["hi"]
+
+
+@each_pair
+@each_delivery
+def test_a_provider_that_is_down_becomes_an_error_that_the_client_understands(
+    asker: Asker, clients: Clients, way: Way, api: Api, stream: bool
+) -> None:
+    url = clients.url(way, api.provider, api.path).replace(
+        f"api.{api.provider}.com", f"down.{api.provider}.test"
+    )
+    url = url.replace(f"/{api.provider}/", f"/down-{api.provider}/")
+    seen = asker.ask(way, api, lambda request: Reset(), stream=stream, url=url)
+    records = asker.recorded_at_once
+    assert (seen.status, seen.whole) == (502, True)
+    body = json.loads(seen.body)
+    assert api.is_error(body)
+    assert f"down-{api.provider}" in body["error"]["message"]
+    row = records.interception
+    assert outcome(row) == ("failed", None, "upstream_error", False)
+    assert row["provider_name"] == f"down-{api.provider}"
+    assert asker.server.requests == []
+
+
+@each_pair
+def test_an_error_event_in_the_stream_reaches_the_client_and_the_record(
+    asker: Asker, api: Api, way: Way
+) -> None:
+    parts = [*half(api), api.module.error_event()]
+    seen = asker.ask(way, api, lambda request: sse(*parts))
+    records = asker.recorded_at_once
+    assert seen.body == b"".join(parts)
+    assert seen.whole
+    assert outcome(records.interception) == ("failed", 200, api.error_event_type, True)
+    assert tokens(records) == api.first_tokens
+
+
+ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    529: "overloaded_error",
+}
+
+
+@each_way
+@each_delivery
+@pytest.mark.parametrize(("status", "kind"), ERRORS.items())
+def test_an_error_of_the_provider_reaches_the_client_unchanged(
+    asker: Asker, way: Way, stream: bool, status: int, kind: str
+) -> None:
+    api = APIS[status % 3]
+    # Neither its spaces nor its unknown fields are ours to tidy up.
+    error = b'{"type" : "error",  "error":{"type":"%b","message":"No\\u002e","x":[1.0]} }\r\n'
+    body = error % kind.encode()
+    headers = [
+        *JSON,
+        ("retry-after", "7"),
+        ("x-should-retry", "true"),
+        ("set-cookie", "a=1"),
+        ("set-cookie", "b=2"),
+    ]
+    seen = asker.ask(way, api, lambda request: Response(status, headers, body), stream=stream)
+    records = asker.recorded_at_once
+    assert (seen.status, seen.body, seen.whole) == (status, body, True)
+    assert [
+        pair for pair in seen.headers.multi_items() if pair[0] not in ("content-length", "date")
+    ] == headers
+    assert outcome(records.interception) == ("failed", status, kind, False)
+    assert records.interception["error_message"] == "No."
+    assert records.token_usages == []
+    assert records.prompts == ["hi"]
+
+
+def test_an_error_page_of_something_before_the_provider_is_recorded_by_its_status(
+    asker: Asker,
+) -> None:
+    page = [("content-type", "text/html")]
+    seen = asker.ask(FORWARD, MESSAGES, lambda request: Response(503, page, HTML))
+    assert (seen.status, seen.body) == (503, HTML)
+    records = asker.recorded_at_once
+    assert outcome(records.interception)[:3] == ("failed", 503, "http_503")
+
+
+# --- clients that leave
+
+
+@each_pair
+def test_a_client_that_gives_up_on_a_stalled_stream_is_recorded_and_frees_the_provider(
+    asker: Asker, api: Api, way: Way
+) -> None:
+    def stall(request: Request) -> Response:
+        return sse(*half(api), Wait(Gate()))
+
+    with asker.asking(way, api, stall, read_timeout_s=0.1) as response:
+        body, whole = read(response)
+    assert not whole
+    assert body == b"".join(half(api))
+    records = asker.recorded()
+    assert outcome(records.interception) == ("cancelled", 200, "client_left", True)
+    assert tokens(records) == api.first_tokens
+    asker.wait_for_outcome("abandoned")
+
+
+@each_way
+@each_delivery
+def test_a_client_that_leaves_before_the_answer_is_recorded_and_frees_the_provider(
+    asker: Asker, way: Way, stream: bool
+) -> None:
+    async def never(request: Request) -> Response:
+        await Gate().wait()
+        raise AssertionError
+
+    with (
+        pytest.raises(httpx2.ReadTimeout),
+        asker.asking(way, MESSAGES, never, stream=stream, read_timeout_s=0.1),
+    ):
+        pass
+    records = asker.recorded()
+    assert outcome(records.interception) == ("cancelled", None, "client_left", True)
+    assert records.prompts == ["hi"]
+    asker.wait_for_outcome("abandoned")
+
+
+@each_pair
+def test_a_client_that_leaves_in_mid_stream_is_recorded_and_frees_the_provider(
+    asker: Asker, api: Api, way: Way
+) -> None:
+    def endless(request: Request) -> Response:
+        return sse(*half(api), Wait(Gate()))
+
+    with asker.asking(way, api, endless) as response:
+        next(response.iter_raw())
+    records = asker.recorded()
+    assert outcome(records.interception) == ("cancelled", 200, "client_left", True)
+    asker.wait_for_outcome("abandoned")
+
+
+@each_pair
+def test_a_client_that_leaves_after_the_last_event_has_a_completed_response(
+    asker: Asker, api: Api, way: Way
+) -> None:
+    def unending(request: Request) -> Response:
+        return sse(*api.events(), Wait(Gate()))
+
+    with asker.asking(way, api, unending) as response:
+        body = b""
+        for chunk in response.iter_raw():
+            body += chunk
+            if api.end in body:
+                break
+        records = asker.recorded_at_once
+    assert outcome(records.interception) == ("completed", 200, None, False)
+    assert tokens(records) == api.tokens
+    asker.wait_for_outcome("abandoned")
+    assert asker.recorded() == records
+
+
+@each_way
+def test_a_client_that_leaves_before_its_request_is_whole_was_never_there(
+    asker: Asker, clients: Clients, way: Way
+) -> None:
+    if way.http2:
+        pytest.skip("the bare HTTP/2 client sends requests whole")
+    with connect(clients, way) as sock:
+        path = httpx2.URL(clients.url(way, "anthropic", "/v1/messages")).path
+        sock.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: api.anthropic.com\r\n"
+            'x-api-key: sk-ant-1\r\nContent-Length: 1000\r\n\r\n{"model": '.encode()
+        )
+    assert asker.ask(way, MESSAGES, lambda request: sse(*MESSAGES.events())).status == 200
+    assert asker.recorded_at_once.interception["status"] == "completed"
+
+
+@pytest.mark.parametrize("way", [FORWARD_H2, REVERSE_H2], ids=str)
+def test_a_reset_of_one_stream_of_a_connection_leaves_the_others_alone(
+    asker: Asker, clients: Clients, provider: Provider, way: Way
+) -> None:
+    gate = Gate()
+    provider.canned["gated"] = lambda request: sse(
+        *half(MESSAGES), Wait(gate), *MESSAGES.events()[len(half(MESSAGES)) :]
+    )
+    with HTTP2Client(clients, way) as client:
+        streams = [
+            client.post(
+                "/v1/messages",
+                {**MESSAGES.headers, "x-standin-canned": "gated"},
+                MESSAGES.request(f"stream {number}", stream=True),
+            )
+            for number in range(3)
+        ]
+        begun = len(b"".join(half(MESSAGES)))
+        client.read_until(lambda: all(len(client.bodies[stream]) == begun for stream in streams))
+        client.reset(streams[1])
+        left = asker.recorded()
+        assert outcome(left.interceptions[1]) == ("cancelled", 200, "client_left", True)
+        assert [row["ended_at"] is None for row in left.interceptions] == [True, False, True]
+        gate.open()
+        client.read_until(lambda: {streams[0], streams[2]} <= client.ended)
+        assert client.bodies[streams[0]] == b"".join(MESSAGES.events())
+        assert client.bodies[streams[2]] == b"".join(MESSAGES.events())
+        records = asker.recorded_at_once
+    assert [row["status"] for row in records.interceptions] == [
+        "completed",
+        "cancelled",
+        "completed",
+    ]
+    assert [row["output_tokens"] for row in records.token_usages] == [1, 20, 20]
+    outcomes = sorted(str(request.outcome) for request in asker.server.requests)
+    assert outcomes == ["abandoned", "answered", "answered"]
+
+
+# --- requests that are odd
+
+
+@each_pair
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+def test_a_compressed_request_is_relayed_as_it_is_and_read(
+    asker: Asker, api: Api, way: Way, coding: str
+) -> None:
+    content = encode(api.request("How are you?", stream=True), coding)
+    seen = asker.ask(
+        way,
+        api,
+        lambda request: sse(*api.events()),
+        content=content,
+        headers={"content-encoding": coding, "content-type": "application/json"},
+    )
+    assert seen.body == b"".join(api.events())
+    assert asker.request.body == content
+    assert asker.request.header("content-encoding") == coding
+    records = asker.recorded_at_once
+    assert outcome(records.interception) == ("completed", 200, None, False)
+    assert records.prompts == ["How are you?"]
+    assert tokens(records) == api.tokens
+
+
+@each_way
+@pytest.mark.parametrize(
+    ("coding", "content"),
+    [
+        ("gzip", b"this is no gzip"),
+        ("zstd", b"this is no zstd"),
+        ("rot13", MESSAGES.request("hi", stream=True)),
+    ],
+    ids=["no gzip", "no zstd", "unknown coding"],
+)
+def test_a_request_whose_coding_is_broken_passes_and_is_counted(
+    asker: Asker, proxy: Proxy, way: Way, coding: str, content: bytes
+) -> None:
+    before = metric(proxy, "aibridge_unreadable_total", what="request")
+    seen = asker.ask(
+        way,
+        MESSAGES,
+        lambda request: Response(200, [*JSON], MESSAGES.answer()),
+        content=content,
+        headers={"content-encoding": coding},
+    )
+    assert seen.body == MESSAGES.answer()
+    assert asker.request.body == content
+    records = asker.recorded_at_once
+    assert outcome(records.interception) == ("completed", 200, None, True)
+    assert tokens(records) == MESSAGES.tokens
+    assert metric(proxy, "aibridge_unreadable_total", what="request") == before + 1
+
+
+@each_pair
+@pytest.mark.parametrize(
+    "content", [b"", b"not JSON", b"[1, 2]", b'{"model": "m"', b"\xff\xfe"], ids=repr
+)
+def test_a_request_that_is_no_json_object_passes_and_is_counted(
+    asker: Asker, proxy: Proxy, way: Way, api: Api, content: bytes
+) -> None:
+    before = metric(proxy, "aibridge_unreadable_total", what="request")
+    error = api.module.error_body(400, "That is no JSON object.")
+    seen = asker.ask(way, api, lambda request: Response(400, [*JSON], error), content=content)
+    assert (seen.status, seen.body) == (400, error)
+    assert asker.request.body == content
+    assert asker.recorded_at_once == Records()
+    assert metric(proxy, "aibridge_unreadable_total", what="request") == before + 1
+
+
+@each_pair
+def test_a_request_that_is_not_utf_8_passes_and_is_recorded(
+    asker: Asker, api: Api, way: Way
+) -> None:
+    content = api.request("W-ll", stream=True).replace(b"W-ll", b"W\xe9ll")
+    seen = asker.ask(way, api, lambda request: sse(*api.events()), content=content)
+    assert seen.body == b"".join(api.events())
+    assert asker.request.body == content
+    assert tokens(asker.recorded_at_once) == api.tokens
+
+
+@each_pair
+def test_a_compressed_request_that_is_cut_passes_and_is_counted(
+    asker: Asker, proxy: Proxy, api: Api, way: Way
+) -> None:
+    before = metric(proxy, "aibridge_unreadable_total", what="request")
+    content = encode(api.request("hi", stream=True), "gzip")[:-30]
+    error = api.module.error_body(400, "That is no gzip.")
+    seen = asker.ask(
+        way,
+        api,
+        lambda request: Response(400, [*JSON], error),
+        content=content,
+        headers={"content-encoding": "gzip"},
+    )
+    assert (seen.status, seen.body) == (400, error)
+    assert asker.request.body == content
+    assert metric(proxy, "aibridge_unreadable_total", what="request") == before + 1
+
+
+# --- large bodies
+
+
+def pad(body: bytes, size: int) -> bytes:
+    """Return a JSON object with one long member more."""
+    return body[:-1] + b',"padding":"' + b"x" * size + b'"}'
+
+
+@pytest.mark.parametrize("way", [FORWARD, REVERSE_H2], ids=str)
+def test_a_request_of_50_megabytes_passes_and_is_read(asker: Asker, way: Way) -> None:
+    content = pad(MESSAGES.request("How are you?", stream=False), 50_000_000)
+    seen = asker.ask(
+        way,
+        MESSAGES,
+        lambda request: Response(200, [*JSON], MESSAGES.answer()),
+        content=content,
+        stream=False,
+    )
+    assert seen.body == MESSAGES.answer()
+    assert asker.request.body == content
+    records = asker.recorded_at_once
+    assert outcome(records.interception) == ("completed", 200, None, False)
+    assert records.prompts == ["How are you?"]
+
+
+@pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
+def test_an_answer_of_50_megabytes_passes_and_is_read(asker: Asker, way: Way) -> None:
+    body = pad(CHAT.answer(), 50_000_000)
+    seen = asker.ask(way, CHAT, lambda request: Response(200, [*JSON], body), stream=False)
+    assert seen.body == body
+    records = asker.recorded_at_once
+    assert outcome(records.interception) == ("completed", 200, None, False)
+    assert tokens(records) == CHAT.tokens
+
+
+@pytest.mark.parametrize("way", [FORWARD, REVERSE_H2], ids=str)
+@each_api
+def test_an_event_of_10_megabytes_passes_and_is_read(asker: Asker, api: Api, way: Way) -> None:
+    event = b'data: {"type":"ping","padding":"' + b"x" * 10_000_000 + b'"}\n\n'
+    parts = with_event(api, event)
+    seen = asker.ask(way, api, lambda request: sse(*parts))
+    assert seen.body == b"".join(parts)
+    records = asker.recorded_at_once
+    assert tokens(records) == api.tokens
+    assert records.interception["status"] == "completed"
+
+
+# --- decompression bombs
+
+BOMB_BYTES = 2048 * MIB
+ROOM_BYTES = 400 * MIB
+"""What reading may cost: the bound of 64 MiB, held a few times over, and far less than the bomb."""
+
+
+def bomb_of(coding: str) -> bytes:
+    """Return a few bytes that decode to very many."""
+    block = bytes(64 * MIB)
+    if coding == "gzip":
+        return gzip.compress(block, 1) * (BOMB_BYTES // len(block))
+    if coding == "zstd":
+        return zstandard.compress(block) * (BOMB_BYTES // len(block))
+    compressor = brotli.Compressor(quality=1)
+    pieces = [compressor.process(block) for _ in range(BOMB_BYTES // len(block))]
+    return b"".join([*pieces, compressor.finish()])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+@each_delivery
+def test_a_decompression_bomb_passes_and_costs_little(
+    asker: Asker, proxy: Proxy, coding: str, stream: bool
+) -> None:
+    bomb = bomb_of(coding)
+    assert len(bomb) < 12 * MIB
+    status = Path(f"/proc/{proxy.pid}/status")
+    Path(f"/proc/{proxy.pid}/clear_refs").write_text("5")  # forget the peak so far
+    before = _peak_bytes(status)
+    headers = [*(SSE if stream else JSON), ("content-encoding", coding)]
+    seen = asker.ask(FORWARD, MESSAGES, lambda request: Response(200, headers, bomb), stream=stream)
+    assert seen.body == bomb
+    assert outcome(asker.recorded_at_once.interception) == ("completed", 200, None, True)
+    assert _peak_bytes(status) - before < ROOM_BYTES
+
+
+def _peak_bytes(status: Path) -> int:
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,151 @@
+"""Facts made up for tests, and a place to look at what was recorded. Holds no tests itself."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aibridge_addon.facts import (
+    Fact,
+    Interception,
+    InterceptionEnded,
+    ModelThought,
+    Status,
+    TokenUsage,
+    ToolUsage,
+    UserPrompt,
+    new_id,
+    now,
+)
+
+
+def started(**changes: Any) -> Interception:
+    """The start of an interception."""
+    fact = Interception(
+        id=new_id(),
+        initiator_id="alice",
+        metadata={"team": "search"},
+        provider="anthropic",
+        provider_name="anthropic",
+        api="anthropic_messages",
+        route="/v1/messages",
+        method="POST",
+        model="claude-opus-4-5",
+        client="Claude Code",
+        user_agent="claude-cli/2",
+        client_session_id="s-1",
+        correlating_tool_call_id=None,
+        credential_kind="byok",
+        credential_hint="sk-a...cdef",
+        streaming=True,
+        started_at=now(),
+    )
+    return replace(fact, **changes)
+
+
+def ended(interception: Interception, **changes: Any) -> InterceptionEnded:
+    """The end of an interception."""
+    fact = InterceptionEnded(
+        interception=interception,
+        provider_response_id="msg_1",
+        metadata={**interception.metadata, "end": True},
+        ended_at=now(),
+        status=Status.COMPLETED,
+        http_status=200,
+        error_type=None,
+        error_message=None,
+        partial=False,
+        usage_told=True,
+        unreadable=0,
+        unknown=(),
+        seconds=1.5,
+        seconds_to_first_byte=0.25,
+    )
+    return replace(fact, **changes)
+
+
+def tokens(interception: Interception, **changes: Any) -> TokenUsage:
+    """What a response cost."""
+    fact = TokenUsage(
+        id=new_id(),
+        interception=interception,
+        provider_response_id="msg_1",
+        model="claude-opus-4-5-20251101",
+        input_tokens=10,
+        output_tokens=20,
+        cache_read_input_tokens=30,
+        cache_write_input_tokens=40,
+        extra={"web_search_requests": 2, "service_tier": "standard"},
+        raw={"input_tokens": 10},
+        created_at=now(),
+    )
+    return replace(fact, **changes)
+
+
+def prompt(interception: Interception, text: str = "Hello") -> UserPrompt:
+    """What the person said."""
+    return UserPrompt(id=new_id(), interception=interception, prompt=text, created_at=now())
+
+
+def tool(interception: Interception, **changes: Any) -> ToolUsage:
+    """A tool call."""
+    fact = ToolUsage(
+        id=new_id(),
+        interception=interception,
+        provider_response_id="msg_1",
+        tool="Read",
+        tool_call_id="toolu_1",
+        server_url=None,
+        input={"path": "/x"},
+        injected=False,
+        invocation_error=None,
+        metadata={},
+        created_at=now(),
+    )
+    return replace(fact, **changes)
+
+
+def thought(interception: Interception, content: str = "Hm.") -> ModelThought:
+    """A thought."""
+    return ModelThought(
+        id=new_id(),
+        interception=interception,
+        provider_response_id="msg_1",
+        content=content,
+        source="thinking",
+        created_at=now(),
+    )
+
+
+def all_of_one(interception: Interception) -> list[Fact]:
+    """Every fact of one interception, in order."""
+    return [
+        interception,
+        prompt(interception),
+        tokens(interception),
+        tool(interception),
+        thought(interception),
+        ended(interception),
+    ]
+
+
+@contextmanager
+def looking(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that only looks."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        yield connection
+
+
+def rows(path: Path, table: str, order: str = "rowid") -> list[dict[str, Any]]:
+    """The rows of a table of ours."""
+    with looking(path) as connection:
+        found = connection.execute(f"SELECT * FROM aibridge_{table} ORDER BY {order}")
+        return [dict(row) for row in found]
+
+
+def prompts(path: Path) -> list[str]:
+    """The prompts, in the order in which they were written."""
+    return [row["prompt"] for row in rows(path, "user_prompts")]
