@@ -5,11 +5,12 @@ A request is taken in (`proxy.intake`), its answer relayed as it comes while a t
 """
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from mitmproxy import ctx, exceptions, flow, http
@@ -19,6 +20,7 @@ from mitmproxy.proxy import layer
 from aibridge_addon import recorder
 from aibridge_addon.facts import Fact, Interception
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.proxy.central import CentralTools
 from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.intake import Intake, shaped_error, wire_format_of
 from aibridge_addon.proxy.stream import install
@@ -27,6 +29,7 @@ from aibridge_addon.proxy.tunnel import must_tunnel, tunnel
 from aibridge_addon.recorder import Recorder, RecorderError
 from aibridge_addon.recorder.sqlite import SQLiteRecorder
 from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
+from aibridge_addon.tools.servers import ToolServers
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +74,8 @@ class AIBridge:
         self._intake: Intake | None = None
         self._recorder: Recorder | None = None
         self._metrics: Metrics | None = None
+        self._servers: ToolServers | None = None
+        self._central: CentralTools | None = None
         self._subscribers: list[Callable[[Fact], None]] = []
         self._exchanges: dict[str, Exchange] = {}
         """By flow id, from the request to its end."""
@@ -136,6 +141,13 @@ class AIBridge:
             self._metrics.serve(settings.metrics_listen)
         self._recorder = kept_by
         self._subscribers = [recorder.subscriber(kept_by), self._metrics.observe]
+        if settings.mcp_servers:
+            self._servers = ToolServers(
+                settings.mcp_servers,
+                max_result_bytes=settings.tool_result_bytes,
+                default_timeout=settings.tool_call_seconds,
+            )
+            self._servers.start()
         self._make_intake()
         names = ", ".join(provider.name for provider in settings.providers)
         logger.info("aibridge: recording %s in %s", names, settings.recorder or settings.database)
@@ -151,8 +163,16 @@ class AIBridge:
             metrics=self._metrics,
             can_record=lambda: kept_by.available,
         )
+        if self._servers:
+            self._central = CentralTools(
+                self._settings,
+                servers=self._servers,
+                recorder=kept_by,
+                bridge=self,
+                register=self._registered,
+            )
 
-    def done(self) -> None:
+    def done(self) -> Awaitable[None] | None:
         """End what is open, and keep what is left."""
         for exchange in self._exchanges.values():
             exchange.interrupt()
@@ -161,6 +181,8 @@ class AIBridge:
             self._recorder.close()
         if self._metrics:
             self._metrics.close()
+        # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
+        return asyncio.create_task(self._servers.stop()) if self._servers else None
 
     def _publish(self, fact: Fact) -> None:
         for subscriber in self._subscribers:
@@ -196,47 +218,75 @@ class AIBridge:
         """Learn that it is the client who broke off."""
         if exchange := self._exchanges.get(flow.id):
             exchange.client_left = True
+            if exchange.inner:
+                exchange.inner.cancel()
 
     # Requests and answers
 
     @_guarded
-    def request(self, flow: http.HTTPFlow) -> None:
+    async def request(self, flow: http.HTTPFlow) -> None:
         """Take a request in."""
         if self._intake is None or self._metrics is None or flow.response or flow.error:
+            return
+        if flow.id in self._exchanges:  # of an inner loop
             return
         start = time.perf_counter()
         if exchange := self._intake.take(flow):
             self._exchanges[flow.id] = exchange
+            if self._central and flow.response is None:
+                await self._central.offer(exchange)
             self._metrics.request_latency.observe(time.perf_counter() - start)
 
     @_guarded
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Decide how the answer travels."""
-        if flow.response and (exchange := self._exchanges.get(flow.id)):
+        exchange = self._exchanges.get(flow.id)
+        if exchange is None or flow.response is None:
+            return
+        if exchange.call:
+            exchange.call.on_head()
+        else:
             exchange.prepare_response()
 
     @_guarded
     async def aibridge_held(self, tap: BodyTap) -> None:
-        """Record the end of a streamed answer before the client sees it."""
-        if tap.flow_id in self._exchanges:
-            self._exchanges[tap.flow_id].finish()
+        """Go on with a streamed answer; record its end before the client sees it."""
+        exchange = self._exchanges.get(tap.flow_id)
+        if exchange is None:
+            return
+        if exchange.inner and tap.is_spliced:
+            await exchange.inner.go_on(tap)
+        if not tap.waiting:
+            exchange.finish()
             await self._kept()
 
     @_guarded
     async def response(self, flow: http.HTTPFlow) -> None:
-        """Record an answer before the client sees its end."""
-        if exchange := self._exchanges.pop(flow.id, None):
-            exchange.finish()
-            if exchange.record and not (exchange.tap and exchange.tap.released):
-                await self._kept()
+        """Complete an answer, and record it before the client sees its end."""
+        exchange = self._exchanges.get(flow.id)
+        if exchange is None:
+            return
+        if exchange.call:
+            exchange.call.on_end()
+            return
+        if exchange.inner and exchange.tap is None:
+            await exchange.inner.complete()
+        self._exchanges.pop(flow.id, None)
+        exchange.finish()
+        if exchange.record and not (exchange.tap and exchange.tap.released):
+            await self._kept()
 
     @_guarded
     async def error(self, flow: http.HTTPFlow) -> None:
         """Record an answer that broke off; where there is none, make one."""
-        exchange = self._exchanges.pop(flow.id, None)
+        exchange = self._exchanges.get(flow.id)
         if exchange is None:
             return
         message = flow.error.msg if flow.error else ""
+        if exchange.call:
+            exchange.call.on_error(message)
+            return
+        del self._exchanges[flow.id]
         exchange.break_off(message)
         if not exchange.client_left and (flow.response is None or not flow.response.stream):
             provider = exchange.route.provider
@@ -248,6 +298,15 @@ class AIBridge:
             )
         if exchange.record:
             await self._kept()
+
+    @contextlib.asynccontextmanager
+    async def _registered(self, exchange: Exchange) -> AsyncIterator[None]:
+        """Make a request of an inner loop known to the hooks while it runs."""
+        self._exchanges[exchange.flow.id] = exchange
+        try:
+            yield
+        finally:
+            del self._exchanges[exchange.flow.id]
 
     async def _kept(self) -> None:
         """Wait until all that was published is safe, but not for ever."""

@@ -148,6 +148,19 @@ class ModelThought:
     created_at: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HiddenTurns:
+    """Turns of the inner loop that the client did not see, to be put back into later requests."""
+
+    scope: str
+    """A digest of whose conversation it is."""
+    key: str
+    """What the visible answer is known by in later requests."""
+    content: str
+    """JSON."""
+    created_at: str
+
+
 type Fact = Interception | InterceptionEnded | TokenUsage | UserPrompt | ToolUsage | ModelThought
 
 

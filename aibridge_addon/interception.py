@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from aibridge_addon.apis.turns import InjectedCall
 from aibridge_addon.facts import (
     Fact,
     Interception,
@@ -22,6 +23,7 @@ from aibridge_addon.facts import (
     new_id,
     now,
 )
+from aibridge_addon.tools.model import CentralTool, ToolResult
 
 type Publish = Callable[[Fact], None]
 
@@ -43,6 +45,8 @@ class InterceptionRecord:
         self._publish = publish
         self._capture = capture
         self._server_tools: list[dict[str, Any]] = []
+        self.injected: frozenset[str] = frozenset()
+        """Names of the central tools that were offered; their calls are told by `invoked`."""
 
     def begin(self, prompt: str | None) -> None:
         """Publish the start and what the person said."""
@@ -56,6 +60,32 @@ class InterceptionRecord:
                     created_at=self.interception.started_at,
                 )
             )
+
+    def answered(self, response: ResponseFacts) -> None:
+        """Publish what an upstream response told that is not the last."""
+        self._publish_response(response)
+
+    def invoked(
+        self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
+    ) -> None:
+        """Publish a call of a central tool."""
+        if "tools" not in self._capture:
+            return
+        self._publish(
+            ToolUsage(
+                id=new_id(),
+                interception=self.interception,
+                provider_response_id=response_id,
+                tool=tool.original_name,
+                tool_call_id=call.call_id,
+                server_url=tool.server_url,
+                input=call.arguments,
+                injected=True,
+                invocation_error=result.as_text if result.is_error else None,
+                metadata={"server": tool.server, "injected_name": tool.name},
+                created_at=now(),
+            )
+        )
 
     def end(
         self,
@@ -120,6 +150,8 @@ class InterceptionRecord:
 
     def _publish_tool_calls(self, response: ResponseFacts) -> None:
         for call in response.tool_calls:
+            if call.tool in self.injected:
+                continue
             if call.server_side:
                 self._server_tools.append(
                     {"tool": call.tool, "tool_call_id": call.call_id, "input": call.input}

@@ -29,6 +29,8 @@ class Pattern:
     """A path; one that ends in `/*` stands for everything below it."""
     api: str | None = None
     """The wire format of a bridged route; `POST` is bridged, other methods pass through."""
+    counts_for: str | None = None
+    """The wire format whose requests a `POST` of it counts the tokens of."""
     methods: frozenset[str] | None = None
     """The methods that reverse mode allows; None for all."""
 
@@ -53,7 +55,7 @@ ROUTES: Mapping[ProviderType, RouteTable] = {
         prefix="",
         patterns=(
             Pattern(path="/v1/messages", api=anthropic_messages.NAME),
-            Pattern(path="/v1/messages/count_tokens"),
+            Pattern(path="/v1/messages/count_tokens", counts_for=anthropic_messages.NAME),
             Pattern(path="/v1/models"),
             Pattern(path="/v1/models/*"),
             Pattern(path="/api/event_logging/*"),
@@ -152,6 +154,8 @@ class Route:
     """The row of the table: bounded, unlike a path."""
     api: str | None
     """The wire format if the request is bridged; None if it passes through."""
+    counts_for: str | None = None
+    """The wire format whose requests it counts the tokens of."""
     upstream: Upstream | None
     """Where it goes; None: where the client sent it."""
 
@@ -238,6 +242,7 @@ class _Target:
             provider=self.provider,
             label=self._table.prefix + pattern.path,
             api=pattern.api if method == "POST" else None,
+            counts_for=pattern.counts_for if method == "POST" else None,
             upstream=upstream,
         )
 

@@ -5,8 +5,10 @@ be right. Secrets are never part of it: keys stay in the environment variables t
 """
 
 import difflib
+import json
+import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,9 +20,21 @@ from pydantic_core import PydanticCustomError
 
 from aibridge_addon.identity import Actor
 from aibridge_addon.routing import DEFAULT_PROVIDERS, Provider, ProviderType
+from aibridge_addon.tools.config import (
+    SECRET_KEYS,
+    InjectionTable,
+    ServerConfig,
+    ServerConfigError,
+    ServerFile,
+    ServerTable,
+    servers_of_file,
+    servers_of_tables,
+)
+from aibridge_addon.tools.names import InjectionFilter
 
 CAPTURABLE = ("prompts", "tools", "thoughts")
 ON_RECORD_FAILURE = ("relay", "refuse")
+KIB = 1024
 MIB = 1024 * 1024
 
 
@@ -46,7 +60,7 @@ OPTIONS = (
         name="aibridge_config",
         type=str,
         default="",
-        help="A TOML file with provider instances and known actors.",
+        help="A TOML file with provider instances, known actors and MCP servers.",
     ),
     Option(
         name="aibridge_db",
@@ -118,6 +132,42 @@ OPTIONS = (
         help="The size up to which a body is read. Larger ones pass, and are recorded as partial.",
     ),
     Option(
+        name="aibridge_mcp_config",
+        type=str,
+        default="",
+        help=(
+            "An mcpServers JSON file, as Claude Code and Cursor use it: MCP servers whose tools"
+            " every client is given."
+        ),
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_tool_call_seconds",
+        type=int,
+        default=60,
+        help="How many seconds a call of an MCP tool may take, where its server does not say.",
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_tool_result_kib",
+        type=int,
+        default=256,
+        help="The size up to which a result of an MCP tool is given to the model; more is cut.",
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_tool_iterations",
+        type=int,
+        default=25,
+        help="How many answers in a row may call MCP tools, before a model is told to stop.",
+    ),
+    Option(
+        name="aibridge_tool_loop_seconds",
+        type=int,
+        default=600,
+        help="How many seconds calling MCP tools and asking again may take within one request.",
+    ),
+    Option(
         name="aibridge_metrics_listen",
         type=str,
         default="",
@@ -173,10 +223,17 @@ class Settings:
     metrics_initiators: bool = True
     metrics_tools: bool = True
     metrics_label_values: int = 100
+    mcp_servers: tuple[ServerConfig, ...] = ()
+    injection: InjectionFilter = field(default_factory=InjectionFilter)
+    """To whom the servers' tools are offered."""
+    tool_call_seconds: float = 60.0
+    tool_result_bytes: int = 256 * KIB
+    tool_iterations: int = 25
+    tool_loop_seconds: float = 600.0
 
 
-def read_settings(options: Mapping[str, Any]) -> Settings:
-    """Check options and the config file.
+def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Check options and the config files; `environ` has the variables that they name.
 
     Raises:
         SettingsError: with all mistakes.
@@ -193,6 +250,7 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
     config = checked(_read_config, options["aibridge_config"], default=_Config())
     for option in OPTIONS:
         checked(_one_of, options, option.name, option.choices, default=None)
+    servers = checked(_read_servers, config, options, environ, default=())
     settings = Settings(
         providers=_with_defaults(config.providers),
         actors={
@@ -213,6 +271,13 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
         metrics_label_values=checked(
             _at_least, options, "aibridge_metrics_label_values", 1, default=1
         ),
+        mcp_servers=servers,
+        injection=config.injection.filter(),
+        tool_call_seconds=checked(_at_least, options, "aibridge_tool_call_seconds", 1, default=1),
+        tool_result_bytes=checked(_at_least, options, "aibridge_tool_result_kib", 1, default=1)
+        * KIB,
+        tool_iterations=checked(_at_least, options, "aibridge_tool_iterations", 1, default=1),
+        tool_loop_seconds=checked(_at_least, options, "aibridge_tool_loop_seconds", 1, default=1),
     )
     if mistakes:
         raise SettingsError("\n".join(mistakes))
@@ -320,6 +385,8 @@ class _ActorTable(_Table):
 class _Config(_Table):
     providers: list[_ProviderTable] = []
     actors: list[_ActorTable] = []
+    mcp_servers: list[ServerTable] = []
+    injection: InjectionTable = InjectionTable()
 
 
 def _read_config(path: str) -> _Config:
@@ -334,14 +401,60 @@ def _read_config(path: str) -> _Config:
         raise SettingsError(f"aibridge_config {path} is not TOML: {error}") from error
     except pydantic.ValidationError as error:
         mistakes = [_describe(mistake) for mistake in error.errors()]
-        raise SettingsError(_listed(path, mistakes)) from error
+        raise SettingsError(_listed("aibridge_config", path, mistakes)) from error
     if mistakes := _conflicts(config):
-        raise SettingsError(_listed(path, mistakes))
+        raise SettingsError(_listed("aibridge_config", path, mistakes))
     return config
 
 
-def _listed(path: str, mistakes: list[str]) -> str:
-    return "\n".join(f"aibridge_config {path}: {mistake}" for mistake in mistakes)
+def _read_servers(
+    config: _Config, options: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[ServerConfig, ...]:
+    """Read both kinds of server configuration; mistakes of the one do not hide the other's."""
+    mistakes: list[str] = []
+    servers: tuple[ServerConfig, ...] = ()
+    taken = [table.name for table in config.mcp_servers]
+    try:
+        servers += servers_of_tables(config.mcp_servers, environ)
+    except ServerConfigError as error:
+        mistakes.append(_listed("aibridge_config", options["aibridge_config"], error.lines))
+    try:
+        servers += _read_server_file(options["aibridge_mcp_config"], environ, taken)
+    except SettingsError as error:
+        mistakes.append(str(error))
+    if mistakes:
+        raise SettingsError("\n".join(mistakes))
+    return servers
+
+
+def _read_server_file(
+    path: str, environ: Mapping[str, str], taken: Sequence[str]
+) -> tuple[ServerConfig, ...]:
+    if not path:
+        return ()
+    try:
+        document = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        return servers_of_file(ServerFile.model_validate(document), environ, taken)
+    except OSError as error:
+        raise SettingsError(f"aibridge_mcp_config {path}: {error.strerror or error}") from error
+    except ServerConfigError as error:
+        raise SettingsError(_listed("aibridge_mcp_config", path, error.lines)) from error
+    except pydantic.ValidationError as error:
+        mistakes = [_describe_in_file(mistake) for mistake in error.errors()]
+        raise SettingsError(_listed("aibridge_mcp_config", path, mistakes)) from error
+    except (ValueError, RecursionError) as error:
+        what = str(error) or "nested too deeply"
+        raise SettingsError(f"aibridge_mcp_config {path} is not JSON: {what}") from error
+
+
+def _describe_in_file(mistake: Any) -> str:
+    if len(mistake["loc"]) > 1:
+        return _describe(mistake)
+    return 'has no table of servers; it must be {"mcpServers": {"a-name": {"url": …}}}'
+
+
+def _listed(option: str, path: str, mistakes: Iterable[str]) -> str:
+    return "\n".join(f"{option} {path}: {mistake}" for mistake in mistakes)
 
 
 def _describe(mistake: Any) -> str:
@@ -355,11 +468,18 @@ def _describe(mistake: Any) -> str:
     if mistake["type"] == _UNSHOWN:
         return f"{key} {mistake['msg']}"
     message = mistake["msg"].removeprefix("Value error, ")
+    if SECRET_KEYS & set(mistake["loc"]):
+        return f"{key}: {message[0].lower()}{message[1:]}"
     return f"{key} is {mistake['input']!r}: {message[0].lower()}{message[1:]}"
 
 
 def _known_keys(parents: list[Any], key: str) -> str:
-    tables: dict[str, type[_Table]] = {"providers": _ProviderTable, "actors": _ActorTable}
+    tables: dict[str, type[pydantic.BaseModel]] = {
+        "providers": _ProviderTable,
+        "actors": _ActorTable,
+        "mcp_servers": ServerTable,
+        "injection": InjectionTable,
+    }
     known = list(tables.get(str(parents[0]) if parents else "", _Config).model_fields)
     if close := difflib.get_close_matches(key, known, n=1):
         return f"did you mean {close[0]}?"

@@ -154,7 +154,7 @@ def arguments(value: str) -> JSON:
 
 def appended(array: bytes | msgspec.Raw, values: list[JSON]) -> msgspec.Raw:
     """Return a JSON array with values after its own, which stay as they were written."""
-    return joined([*elements(array), *(raw(value) for value in values)])
+    return joined([*elements(array), *(as_raw(value) for value in values)])
 
 
 def joined(parts: list[msgspec.Raw]) -> msgspec.Raw:
@@ -162,7 +162,7 @@ def joined(parts: list[msgspec.Raw]) -> msgspec.Raw:
     return msgspec.Raw(b"[" + b",".join(bytes(part) for part in parts) + b"]")
 
 
-def raw(value: JSON) -> msgspec.Raw:
+def as_raw(value: JSON) -> msgspec.Raw:
     """Encode a value as an undecoded one."""
     return msgspec.Raw(encode(value).encode())
 

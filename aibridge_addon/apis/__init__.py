@@ -9,9 +9,18 @@ from typing import Protocol
 
 import msgspec
 
-from aibridge_addon.apis import anthropic_messages, openai_chat, openai_responses
+from aibridge_addon.apis import (
+    anthropic_messages,
+    anthropic_messages_tools,
+    openai_chat,
+    openai_chat_tools,
+    openai_responses,
+    openai_responses_tools,
+)
+from aibridge_addon.apis.turns import ToolFormat
 from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts
 from aibridge_addon.sse import Event
+from aibridge_addon.wire import JSON
 
 
 class ResponseReader(Protocol):
@@ -21,8 +30,11 @@ class ResponseReader(Protocol):
     def ended(self) -> bool:
         """Whether the event that ends a response of this format has come."""
 
-    def feed(self, event: Event) -> None:
-        """Take one event. Never raises: what cannot be read is counted."""
+    def feed(self, event: Event) -> JSON:
+        """Take one event; return its decoded data, None if it has none that can be read.
+
+        Never raises: what cannot be read is counted.
+        """
 
     def facts(self) -> ResponseFacts:
         """Return what has been read so far."""
@@ -51,4 +63,11 @@ WIRE_FORMATS: Mapping[str, WireFormat] = {
     module.NAME: module for module in (anthropic_messages, openai_chat, openai_responses)
 }
 
-__all__ = ["WIRE_FORMATS", "ProviderError", "ResponseReader", "WireFormat"]
+TOOL_FORMATS: Mapping[str, ToolFormat] = {
+    anthropic_messages.NAME: anthropic_messages_tools,
+    openai_chat.NAME: openai_chat_tools,
+    openai_responses.NAME: openai_responses_tools,
+}
+"""How each wire format takes part in the inner loop."""
+
+__all__ = ["TOOL_FORMATS", "WIRE_FORMATS", "ProviderError", "ResponseReader", "WireFormat"]

@@ -124,20 +124,22 @@ class ResponseReader:
             "ping": _ignore,
         }
 
-    def feed(self, event: Event) -> None:
-        """Take one event."""
+    def feed(self, event: Event) -> JSON:
+        """Take one event; return its decoded data."""
         if event.data is None:
-            return
+            return None
         try:
             data = decode(event.data)
             kind = data["type"]
             handler = self._handlers.get(kind)
             if handler is None:
-                self._unknown.append(expect(str, kind))
+                self._unknown.append(text(expect(str, kind)) or "")
             else:
                 handler(data)
         except (ValueError, TypeError, KeyError, AttributeError):
             self._unreadable += 1
+            return None
+        return data
 
     def facts(self) -> ResponseFacts:
         """Return what has been read so far."""

@@ -24,6 +24,7 @@ from aibridge_addon.wire import (
     JSON,
     appended,
     arguments,
+    as_raw,
     count,
     decode,
     elements,
@@ -31,7 +32,6 @@ from aibridge_addon.wire import (
     joined,
     mapping,
     member,
-    raw,
     sequence,
     text,
 )
@@ -52,7 +52,7 @@ def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool,
     taken = {mapping(decode(tool)).get("name") for tool in own}
     offered = tuple(tool for tool in tools if tool.name not in taken)
     if offered:
-        request["tools"] = joined([*(raw(_definition(tool)) for tool in offered), *own])
+        request["tools"] = joined([*(as_raw(_definition(tool)) for tool in offered), *own])
     return offered
 
 
@@ -262,7 +262,7 @@ def continue_request(
     added = [*answer_items(turn), *sequence_of_results(results)]
     following = {**request, "messages": appended(request["messages"], added)}
     if last:
-        following["tool_choice"] = raw({"type": "none"})
+        following["tool_choice"] = as_raw({"type": "none"})
     return following
 
 
@@ -294,12 +294,12 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
             entry = found[run.key]
             *before, own = entry.sequence
             own = _with_cache_breakpoint(own, mapping(decode(element)))
-            restored += [raw(message) for message in (*before, own)]
+            restored += [as_raw(message) for message in (*before, own)]
             results = entry.results
         elif results:
             message = mapping(decode(element))
             content = [*results, *_blocks(message.get("content"))]
-            restored.append(raw({**message, "content": content}))
+            restored.append(as_raw({**message, "content": content}))
             results = ()
         else:
             restored.append(element)

@@ -22,6 +22,7 @@ from aibridge_addon.sse import Event
 from aibridge_addon.wire import (
     JSON,
     arguments,
+    as_raw,
     count,
     decode,
     elements,
@@ -70,13 +71,12 @@ def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
     )
 
 
-def ask_for_usage(body: Mapping[str, msgspec.Raw]) -> bytes | None:
+def ask_for_usage(request: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw] | None:
     """Return the request with usage asked for; None if the client has decided itself."""
-    options = mapping(member(dict(body), "stream_options"))
+    options = mapping(member(dict(request), "stream_options"))
     if "include_usage" in options:
         return None
-    asking = msgspec.json.encode({**options, "include_usage": True})
-    return msgspec.json.encode({**body, "stream_options": msgspec.Raw(asking)})
+    return {**request, "stream_options": as_raw({**options, "include_usage": True})}
 
 
 def is_usage_only(event: Event) -> bool:
@@ -131,17 +131,20 @@ class ResponseReader:
         self._finished = False
         self._unreadable = 0
 
-    def feed(self, event: Event) -> None:
-        """Take one event."""
+    def feed(self, event: Event) -> JSON:
+        """Take one event; return its decoded data."""
         if event.data is None:
-            return
+            return None
         if event.data == _DONE:
             self._finished = self.ended = True
-            return
+            return None
         try:
-            self._on_chunk(decode(event.data))
+            data = decode(event.data)
+            self._on_chunk(data)
         except (ValueError, TypeError, KeyError, AttributeError):
             self._unreadable += 1
+            return None
+        return data
 
     def facts(self) -> ResponseFacts:
         """Return what has been read so far."""

@@ -23,6 +23,7 @@ from aibridge_addon.wire import (
     JSON,
     appended,
     arguments,
+    as_raw,
     count,
     decode,
     elements,
@@ -30,7 +31,6 @@ from aibridge_addon.wire import (
     joined,
     mapping,
     member,
-    raw,
     sequence,
     text,
 )
@@ -38,6 +38,8 @@ from aibridge_addon.wire import (
 _DONE = b"[DONE]"
 _CUT_OFF = frozenset({"length", "content_filter"})
 """Reasons to finish after which calls may be incomplete."""
+_ENVELOPE = ("id", "created", "model")
+"""What all chunks of one completion have in common."""
 _APPENDED = ("content", "reasoning_content", "reasoning", "refusal")
 """Fields of a delta whose texts are appended."""
 
@@ -57,7 +59,7 @@ def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool,
     taken = {mapping(mapping(decode(tool)).get("function")).get("name") for tool in own}
     offered = tuple(tool for tool in tools if tool.name not in taken)
     if offered:
-        request["tools"] = joined([*own, *(raw(_definition(tool)) for tool in offered)])
+        request["tools"] = joined([*own, *(as_raw(_definition(tool)) for tool in offered)])
     return offered
 
 
@@ -99,7 +101,7 @@ class Splicer:
         if not isinstance(data, dict) or data.get("error"):
             return event.raw
         if self._first and not self._envelope:
-            self._envelope = {k: data[k] for k in ("id", "created", "model") if k in data}
+            self._envelope = {k: data[k] for k in _ENVELOPE if k in data}
         if usage := data.get("usage"):
             self._usage = mapping(usage)
         if not data.get("choices"):
@@ -246,11 +248,8 @@ class Merger:
         merged |= {field: "".join(texts) for field, texts in self._texts.items()}
         if shown:
             merged["tool_calls"] = shown
-        completion = {
-            **self._last,
-            **{k: self._first[k] for k in ("id", "created", "model") if k in self._first},
-            "choices": [{**choice, "message": merged}],
-        }
+        completion = self._last | {k: self._first[k] for k in _ENVELOPE if k in self._first}
+        completion["choices"] = [{**choice, "message": merged}]
         if self._last.get("usage"):
             completion["usage"] = _summed(mapping(self._last["usage"]), self._used)
         return encode(completion).encode()
@@ -295,7 +294,7 @@ def continue_request(
     added = [*answer_items(turn), *results]
     following = {**request, "messages": appended(request["messages"], added)}
     if last:
-        following["tool_choice"] = raw("none")
+        following["tool_choice"] = as_raw("none")
     return following
 
 
@@ -332,7 +331,7 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
     for index, element in enumerate(elements(request.get("messages"))):
         if run := runs.get(index):
             entry = found[run.key]
-            restored += [raw(message) for message in (*entry.sequence, *entry.results)]
+            restored += [as_raw(message) for message in (*entry.sequence, *entry.results)]
         else:
             restored.append(element)
     request["messages"] = joined(restored)

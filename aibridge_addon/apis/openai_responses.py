@@ -157,19 +157,21 @@ class ResponseReader:
             "error": self._on_error,
         }
 
-    def feed(self, event: Event) -> None:
-        """Take one event."""
+    def feed(self, event: Event) -> JSON:
+        """Take one event; return its decoded data."""
         if event.data is None or event.data == b"[DONE]":
-            return
+            return None
         try:
             data = decode(event.data)
             kind = data["type"]
             if handler := self._handlers.get(kind):
                 handler(data)
             elif kind not in _KNOWN_EVENTS and "_call" not in kind:
-                self._unknown.append(kind)
+                self._unknown.append(text(kind) or "")
         except (ValueError, TypeError, KeyError, AttributeError):
             self._unreadable += 1
+            return None
+        return data
 
     def facts(self) -> ResponseFacts:
         """Return what has been read so far."""

@@ -8,7 +8,6 @@ client that goes on by `previous_response_id` needs nothing from us.
 
 from collections.abc import Mapping, Sequence
 
-from aibridge_addon.apis.openai_errors import error_body
 from aibridge_addon.apis.openai_responses import CLIENT_CALLS
 from aibridge_addon.apis.prompts import spoken
 from aibridge_addon.apis.turns import (
@@ -25,6 +24,7 @@ from aibridge_addon.wire import (
     JSON,
     appended,
     arguments,
+    as_raw,
     count,
     decode,
     elements,
@@ -32,7 +32,6 @@ from aibridge_addon.wire import (
     joined,
     mapping,
     member,
-    raw,
     sequence,
     text,
 )
@@ -56,7 +55,7 @@ def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool,
     taken = {mapping(decode(tool)).get("name") for tool in own}
     offered = tuple(tool for tool in tools if tool.name not in taken)
     if offered:
-        request["tools"] = joined([*own, *(raw(_definition(tool)) for tool in offered)])
+        request["tools"] = joined([*own, *(as_raw(_definition(tool)) for tool in offered)])
     return offered
 
 
@@ -256,9 +255,9 @@ def continue_request(
     turn_items = [] if known_upstream else _acceptable(request, answer_items(turn))
     following = {**request, "input": appended(_input(request), [*turn_items, *results])}
     if known_upstream:
-        following["input"] = raw(list(results))
+        following["input"] = as_raw(list(results))
     if last:
-        following["tool_choice"] = raw("none")
+        following["tool_choice"] = as_raw("none")
     return following
 
 
@@ -342,8 +341,8 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
         entry = found[run.key]
         restored += given[position : run.start]
         if run.end > run.start:
-            restored += [raw(item) for item in _acceptable(request, list(entry.sequence))]
-        restored += [raw(item) for item in entry.results]
+            restored += [as_raw(item) for item in _acceptable(request, list(entry.sequence))]
+        restored += [as_raw(item) for item in entry.results]
         position = run.end
     request["input"] = joined([*restored, *given[position:]])
     return True

@@ -125,6 +125,12 @@ class ToolFormat(Protocol):
     def result_items(self, results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSON]:
         """Return results as elements of a request's array."""
 
+    def sequence_of_results(self, results: Sequence[JSON]) -> list[JSON]:
+        """Return result items as what brings them in a request's array."""
+
+    def said_before(self, request: Members) -> str:
+        """Return what the person said last, for the key of the answer to it."""
+
     def continue_request(
         self, request: Members, turn: Turn, results: Sequence[JSON], *, last: bool
     ) -> Members:

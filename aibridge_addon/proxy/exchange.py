@@ -6,16 +6,23 @@ secrets only, and the facts. Kept by flow id, and dropped with the end.
 
 import logging
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
 from aibridge_addon.apis import WireFormat
+from aibridge_addon.apis.turns import Members
 from aibridge_addon.codings import UndecodableError, decode_body
-from aibridge_addon.facts import ProviderError, ResponseFacts, Status
+from aibridge_addon.facts import Interception, ProviderError, ResponseFacts, Status
+from aibridge_addon.identity import Credential
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.proxy.headers import Secrets, outgoing
 from aibridge_addon.proxy.tap import BodyTap, Withhold
 from aibridge_addon.routing import Route
+
+if TYPE_CHECKING:
+    from aibridge_addon.proxy.central import InnerAnswer
+    from aibridge_addon.proxy.replay import UpstreamCall
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +41,18 @@ class Exchange:
     flow: http.HTTPFlow
     route: Route
     secrets: Secrets = field(default_factory=dict)
+    credential: Credential | None = None
+    max_bytes: int
+    members: Members | None = None
+    """The request, undecoded; None if it was not read."""
+    interception: Interception | None = None
+    """Who asks what; also of a request that is only counted, which has no record."""
     wire_format: WireFormat | None = None
     record: InterceptionRecord | None = None
-    max_bytes: int
+    inner: "InnerAnswer | None" = None
+    """The inner loop, if central tools were offered."""
+    call: "UpstreamCall | None" = None
+    """What waits for the answer, if this is a request of an inner loop."""
     withhold: Withhold | None = None
     tap: BodyTap | None = None
     partial: bool = False
@@ -68,28 +84,42 @@ class Exchange:
         if self.record is None or self.wire_format is None:
             response.stream = not _is_small(response)
         elif _is_event_stream(response):
-            self.tap = BodyTap(
-                self.flow.id,
-                self.record.interception.id,
-                self.wire_format.response_reader(),
-                content_encoding=response.headers.get("content-encoding", ""),
-                content_length=_content_length(response),
-                max_bytes=self.max_bytes,
-                withhold=self.withhold,
-            )
-            response.stream = self.tap
-            if self.withhold:
-                response.headers.pop("content-length", None)
+            self.tap = response.stream = self._make_tap(response)
+            if self.withhold or self.tap.is_spliced:
+                self._let_length_vary(response)
+
+    def _make_tap(self, response: http.Response) -> BodyTap:
+        assert self.record is not None
+        assert self.wire_format is not None
+        return BodyTap(
+            self.flow.id,
+            self.record.interception.id,
+            self.wire_format.response_reader(),
+            content_encoding=response.headers.get("content-encoding", ""),
+            content_length=_content_length(response),
+            max_bytes=self.max_bytes,
+            withhold=self.withhold,
+            splice=self.inner.splicer.feed if self.inner else None,
+        )
+
+    def _let_length_vary(self, response: http.Response) -> None:
+        """Announce a body whose length nobody knows yet, and that is not coded."""
+        if self.inner:
+            response.headers.pop("content-encoding", None)
+        if response.headers.pop("content-length", None) and self.flow.request.is_http11:
+            response.headers["transfer-encoding"] = "chunked"
 
     def finish(self) -> None:
         """End the record by what the upstream answered."""
         response = self.flow.response
         if self.record is None or self.record.ended or response is None:
             return
-        facts = self.tap.facts() if self.tap else self._read_body(response)
+        facts = self.answer_facts()
         not_read = self.tap is not None and self.tap.trouble is not None
         http_status = response.status_code
-        if http_status >= 400:
+        if self.inner and self.inner.loop.error:
+            self._end(Status.FAILED, facts, error=self.inner.loop.error, partial=True)
+        elif http_status >= 400:
             unnamed = ProviderError(type=f"http_{http_status}", message=None)
             self._end(Status.FAILED, facts, error=facts.error or unnamed)
         elif facts.error:
@@ -99,11 +129,19 @@ class Exchange:
         else:
             self._end(Status.FAILED, facts, error=_BROKEN_OFF, partial=True)
 
+    def answer_facts(self) -> ResponseFacts:
+        """Return what is known of the answer; after an inner loop, of the last one upstream."""
+        if self.inner and self.inner.has_run:
+            return self.inner.loop.facts
+        if self.tap:
+            return self.tap.facts()
+        return self._read_body() if self.flow.response else ResponseFacts()
+
     def break_off(self, message: str) -> None:
         """End the record of an answer that never came to its end."""
         if self.record is None or self.record.ended:
             return
-        facts = self.tap.facts() if self.tap else ResponseFacts()
+        facts = self._facts_so_far()
         status = Status.CANCELLED if self.client_left else Status.FAILED
         kind = "client_left" if self.client_left else "upstream_error"
         error = facts.error or ProviderError(type=kind, message=message)
@@ -114,8 +152,12 @@ class Exchange:
         """End the record because the proxy itself ends."""
         if self.record is None or self.record.ended:
             return
-        facts = self.tap.facts() if self.tap else ResponseFacts()
+        facts = self._facts_so_far()
         self._end(Status.INTERRUPTED, facts, error=_SHUT_DOWN, partial=True)
+
+    def _facts_so_far(self) -> ResponseFacts:
+        running = self.tap or (self.inner and self.inner.has_run)
+        return self.answer_facts() if running else ResponseFacts()
 
     def _end(
         self,
@@ -135,17 +177,22 @@ class Exchange:
             first_byte_at=self.tap.first_byte_at if self.tap else None,
         )
 
-    def _read_body(self, response: http.Response) -> ResponseFacts:
+    def whole_body(self) -> bytes:
+        """Return the answer's whole body, decoded.
+
+        Raises:
+            UndecodableError: that cannot be done.
+        """
+        response = self.flow.response
+        if response is None or response.raw_content is None:
+            raise UndecodableError("there is no body")
+        coding = response.headers.get("content-encoding", "")
+        return decode_body(response.raw_content, coding, max_bytes=self.max_bytes)
+
+    def _read_body(self) -> ResponseFacts:
         assert self.wire_format is not None
-        if response.raw_content is None:  # streamed past us by another addon
-            return ResponseFacts(unreadable=1)
         try:
-            body = decode_body(
-                response.raw_content,
-                response.headers.get("content-encoding", ""),
-                max_bytes=self.max_bytes,
-            )
-            return self.wire_format.read_answer(body)
+            return self.wire_format.read_answer(self.whole_body())
         except UndecodableError:
             return ResponseFacts(unreadable=1)
         except Exception:

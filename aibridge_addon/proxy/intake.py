@@ -5,15 +5,15 @@ our own headers. Its body goes on as it came (but see the option `aibridge_ask_c
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from aibridge_addon import identity
 from aibridge_addon.apis import WIRE_FORMATS, WireFormat, anthropic_messages, openai_chat
+from aibridge_addon.apis.turns import Members
 from aibridge_addon.codings import UndecodableError, decode_body
 from aibridge_addon.facts import (
     Interception,
@@ -30,6 +30,7 @@ from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.headers import lowered, sealed
 from aibridge_addon.routing import Provider, Route, Router
 from aibridge_addon.settings import Settings
+from aibridge_addon.wire import body as encoded_body
 from aibridge_addon.wire import members
 
 _NO_SUCH_ROUTE = "no_such_route"
@@ -65,30 +66,43 @@ class Intake:
         flow.request.headers.fields, secrets = sealed(self._without_our_headers(flow))
         _direct(flow.request, route)
         exchange = Exchange(
-            flow=flow, route=route, secrets=secrets, max_bytes=self._settings.max_body_bytes
+            flow=flow,
+            route=route,
+            secrets=secrets,
+            credential=credential,
+            max_bytes=self._settings.max_body_bytes,
         )
-        body = None if route.api is None else self._read_body(flow.request, exchange)
-        if route.api is None or body is None:
+        api = route.api or route.counts_for
+        if api is not None:
+            exchange.members = self._read_body(flow.request, exchange)
+        if api is None or exchange.members is None:
             self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
             return exchange
-        exchange.wire_format = WIRE_FORMATS[route.api]
         actor = identity.actor_of(
             proxy_user=proxy_user,
             header_value=headers.get(self._settings.actor_header),
             credential=credential,
             known_actors=self._settings.actors,
         )
-        facts = exchange.wire_format.read_request(body)
-        interception = _interception(flow, route, facts, headers, actor, credential)
-        flow.metadata["aibridge_interception_id"] = interception.id
+        exchange.wire_format = WIRE_FORMATS[api]
+        facts = exchange.wire_format.read_request(exchange.members)
+        exchange.interception = _interception(exchange, facts, headers, actor)
+        if route.api is None:
+            self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
+        else:
+            self._begin_record(exchange, facts, actor)
+        return exchange
+
+    def _begin_record(self, exchange: Exchange, facts: RequestFacts, actor: Actor) -> None:
+        assert exchange.interception
+        exchange.flow.metadata["aibridge_interception_id"] = exchange.interception.id
         exchange.record = InterceptionRecord(
-            interception, publish=self._publish, capture=self._settings.capture
+            exchange.interception, publish=self._publish, capture=self._settings.capture
         )
         exchange.record.begin(facts.prompt)
-        self._apply_policy(flow, exchange, actor)
+        self._apply_policy(exchange, actor)
         if self._settings.ask_chat_usage and facts.streaming and not exchange.record.ended:
-            _ask_chat_usage(flow.request, exchange, body)
-        return exchange
+            _ask_chat_usage(exchange)
 
     def _route(self, flow: http.HTTPFlow, headers: Headers) -> Route | None:
         request = flow.request
@@ -130,9 +144,7 @@ class Intake:
         fields = flow.request.headers.fields
         return tuple(field for field in fields if field[0].lower() != ours) if ours else fields
 
-    def _read_body(
-        self, request: http.Request, exchange: Exchange
-    ) -> Mapping[str, msgspec.Raw] | None:
+    def _read_body(self, request: http.Request, exchange: Exchange) -> Members | None:
         """Return the members of the body; None if it is no JSON object, which is then counted."""
         raw = request.raw_content or b""
         try:
@@ -148,22 +160,20 @@ class Intake:
             self._metrics.unreadable.labels(exchange.route.provider.name, "request").inc()
         return found
 
-    def _apply_policy(self, flow: http.HTTPFlow, exchange: Exchange, actor: Actor) -> None:
+    def _apply_policy(self, exchange: Exchange, actor: Actor) -> None:
         if self._settings.require_actor and actor.id == ANONYMOUS:
             message = "aibridge: this proxy must know who asks."
             if self._settings.actor_header:
                 message += f" Name yourself in the header {self._settings.actor_header}."
-            self._refuse(flow, exchange, 400, _NO_ACTOR, message)
+            self._refuse(exchange, 400, _NO_ACTOR, message)
         elif self._settings.refuse_unrecorded and not self._can_record():
             message = "aibridge: requests cannot be recorded at this moment; try again later."
-            self._refuse(flow, exchange, 503, _NOT_RECORDED, message)
+            self._refuse(exchange, 503, _NOT_RECORDED, message)
 
-    def _refuse(
-        self, flow: http.HTTPFlow, exchange: Exchange, status: int, reason: str, message: str
-    ) -> None:
+    def _refuse(self, exchange: Exchange, status: int, reason: str, message: str) -> None:
         assert exchange.record is not None
         assert exchange.wire_format is not None
-        flow.response = shaped_error(exchange.wire_format, status, message)
+        exchange.flow.response = shaped_error(exchange.wire_format, status, message)
         self._metrics.refused.labels(exchange.route.provider.name, reason).inc()
         exchange.record.end(
             Status.REFUSED,
@@ -216,13 +226,9 @@ def _take_proxy_user(flow: http.HTTPFlow) -> str | None:
 
 
 def _interception(
-    flow: http.HTTPFlow,
-    route: Route,
-    facts: RequestFacts,
-    headers: Headers,
-    actor: Actor,
-    credential: Credential | None,
+    exchange: Exchange, facts: RequestFacts, headers: Headers, actor: Actor
 ) -> Interception:
+    route, credential = exchange.route, exchange.credential
     client = identity.recognise(headers)
     metadata: dict[str, Any] = {**actor.metadata, **identity.client_metadata(headers)}
     return Interception(
@@ -231,9 +237,9 @@ def _interception(
         metadata=metadata,
         provider=route.provider.type,
         provider_name=route.provider.name,
-        api=route.api or "",
+        api=route.api or route.counts_for or "",
         route=route.label,
-        method=flow.request.method,
+        method=exchange.flow.request.method,
         model=facts.model,
         client=client.name,
         user_agent=headers.get("user-agent"),
@@ -246,12 +252,12 @@ def _interception(
     )
 
 
-def _ask_chat_usage(
-    request: http.Request, exchange: Exchange, body: Mapping[str, msgspec.Raw]
-) -> None:
-    if exchange.route.api != openai_chat.NAME:
+def _ask_chat_usage(exchange: Exchange) -> None:
+    if exchange.route.api != openai_chat.NAME or exchange.members is None:
         return
-    if (asking := openai_chat.ask_for_usage(body)) is not None:
-        request.content = asking
-        request.headers["accept-encoding"] = "identity"  # the extra chunk must be cut out
+    if (asking := openai_chat.ask_for_usage(exchange.members)) is not None:
+        exchange.members = asking
+        exchange.flow.request.content = encoded_body(asking)
+        # The extra chunk must be cut out of the answer.
+        exchange.flow.request.headers["accept-encoding"] = "identity"
         exchange.withhold = openai_chat.is_usage_only

@@ -67,28 +67,40 @@ class BridgeStream(HttpStream):
         """Send up what the bridge says, not what the flow shows."""
         yield from _mapped(super().state_consume_request_body(event), self._with_outgoing_head)
 
+    def handle_event(self, event: events.Event) -> Commands:
+        """Tell the bridge at once when the client leaves, even while a hook is waiting."""
+        if isinstance(event, RequestProtocolError):
+            self.bridge.client_left(self.flow)
+        return super().handle_event(event)
+
     def state_stream_response_body(self, event: events.Event) -> Commands:
-        """Wait before what the tap holds goes on."""
+        """Send what the tap lets go on, then wait for what it holds."""
         yield from super().state_stream_response_body(event)
+        yield from self._send_held()
+
+    def send_response(self, already_streamed: bool = False) -> Commands:
+        """Send what the tap still holds before the end of the message."""
+        if already_streamed:
+            yield from self._send_held()
+        yield from super().send_response(already_streamed)
+
+    def _send_held(self) -> Commands:
+        """Ask for what goes on in place of what is held, until the tap says that was all."""
         tap = self.flow.response.stream if self.flow.response else None
-        if not isinstance(tap, BodyTap) or not tap.held:
-            return
-        yield AibridgeHeldHook(tap)
-        if (yield from self.check_killed(True)):
-            return
-        for chunk in tap.release():
-            if self.context.options.store_streamed_bodies:
-                self.response_body_buf += chunk
-            yield SendHttp(ResponseData(self.stream_id, chunk), self.context.client)
+        while isinstance(tap, BodyTap) and tap.waiting:
+            tap.waiting = False  # the hook says so again if there is more to come
+            yield AibridgeHeldHook(tap)
+            if (yield from self.check_killed(True)):
+                return
+            for chunk in tap.release():
+                if self.context.options.store_streamed_bodies:
+                    self.response_body_buf += chunk
+                yield SendHttp(ResponseData(self.stream_id, chunk), self.context.client)
 
     def handle_protocol_error(
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> Commands:
         """Let the `error` hook answer, by `flow.response`, where nobody has answered yet."""
-        if isinstance(event, RequestProtocolError):
-            self.bridge.client_left(self.flow)
-            yield from super().handle_protocol_error(event)
-            return
         # The head of an answer goes on when its body streams, or with its whole body.
         unanswered = self.server_state not in (self.state_stream_response_body, self.state_done)
         for command in super().handle_protocol_error(event):
@@ -97,12 +109,6 @@ class BridgeStream(HttpStream):
                 yield from self._send_whole(self.flow.response)
             else:
                 yield command
-
-    def check_killed(self, emit_error_hook: bool) -> Commands:
-        """Tell the bridge if the client left while a hook was waiting."""
-        if any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue):
-            self.bridge.client_left(self.flow)
-        return (yield from super().check_killed(emit_error_hook))
 
     def _with_outgoing_head(self, command: commands.Command) -> commands.Command:
         if isinstance(command, SendHttp) and isinstance(command.event, RequestHeaders):

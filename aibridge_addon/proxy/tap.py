@@ -13,11 +13,14 @@ from aibridge_addon.apis import ResponseReader
 from aibridge_addon.codings import ContentDecoder, UndecodableError
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.sse import Event, EventTooLargeError, SSEParser
+from aibridge_addon.wire import JSON
 
 logger = logging.getLogger(__name__)
 
 type Withhold = Callable[[Event], bool]
 """Whether an event is kept from the client."""
+type Splice = Callable[[Event, JSON], bytes]
+"""What the client gets of an event, given its decoded data."""
 
 
 class BodyTap:
@@ -30,6 +33,7 @@ class BodyTap:
         content_encoding: how the body is coded.
         content_length: of the body, if it was announced: its last byte is its end.
         withhold: which events the client does not get; only for bodies that are not coded.
+        splice: what the client gets of the others; the body then goes on decoded.
         max_bytes: decoded bytes up to which the body is read.
     """
 
@@ -43,6 +47,7 @@ class BodyTap:
         content_length: int | None,
         max_bytes: int,
         withhold: Withhold | None = None,
+        splice: Splice | None = None,
     ) -> None:
         self.flow_id = flow_id
         self.interception_id = interception_id
@@ -50,6 +55,8 @@ class BodyTap:
         """On the monotonic clock."""
         self.held: list[bytes] = []
         """Chunks that wait for the record; not yet with the client."""
+        self.waiting = False
+        """Whether the end is held: the client's stream goes on by `release`."""
         self.trouble: str | None = None
         """Why reading stopped, if it did."""
         self._reader = reader
@@ -64,14 +71,14 @@ class BodyTap:
             self._stop(error)
         can_withhold = self._decoder is not None and self._decoder.is_identity
         self._withhold = withhold if can_withhold else None
+        self._splice = splice if self._decoder is not None else None
         self._unsent = bytearray()
-        """While events are withheld: what waits for the end of its event."""
+        """While events are cut out: what waits for the end of its event."""
 
     def __call__(self, data: bytes) -> list[bytes]:
         """Take a chunk; return what goes on now. The empty chunk is the end of the body."""
         if not data:
-            self._finish()
-            return self._rest()
+            return self._end()
         if self.first_byte_at is None:
             self.first_byte_at = time.monotonic()
         if self._left is not None:
@@ -79,8 +86,14 @@ class BodyTap:
         out = self._read(data)
         if not self.released and (self._reader.ended or self._left == 0):
             self.held.extend(out)
+            self.waiting = True
             return []
         return out
+
+    @property
+    def is_spliced(self) -> bool:
+        """Whether the client gets something other than the body as it is."""
+        return self._splice is not None and self.trouble is None
 
     def release(self) -> list[bytes]:
         """Give out what is held; nothing is held again after it."""
@@ -100,8 +113,8 @@ class BodyTap:
     def _read(self, data: bytes) -> list[bytes]:
         if self.trouble is not None or self._decoder is None:
             return [data]
-        if self._withhold is not None:
-            return self._read_and_withhold(data, self._decoder, self._withhold)
+        if self._withhold is not None or self._splice is not None:
+            return self._read_and_cut(data, self._decoder)
         try:
             for event in self._parser.feed(self._decoder.feed(data)):
                 self._reader.feed(event)
@@ -109,21 +122,39 @@ class BodyTap:
             self._stop(error)
         return [data]
 
-    def _read_and_withhold(
-        self, data: bytes, decoder: ContentDecoder, withhold: Withhold
-    ) -> list[bytes]:
-        out = []
-        self._unsent += data
+    def _read_and_cut(self, data: bytes, decoder: ContentDecoder) -> list[bytes]:
         try:
-            for event in self._parser.feed(decoder.feed(data)):
-                self._reader.feed(event)
-                if not withhold(event):
-                    out.append(event.raw)
+            decoded = decoder.feed(data)
+        except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
+            self._stop(error)
+            return [*self._rest(), data]
+        out = []
+        self._unsent += decoded
+        try:
+            for event in self._parser.feed(decoded):
+                if chunk := self._cut(event):
+                    out.append(chunk)
                 del self._unsent[: len(event.raw)]
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)
             out += self._rest()
         return out
+
+    def _cut(self, event: Event) -> bytes:
+        """Read an event; return what the client gets of it."""
+        data = self._reader.feed(event)
+        if self._withhold is not None and self._withhold(event):
+            return b""
+        return event.raw if self._splice is None else self._splice(event, data)
+
+    def _end(self) -> list[bytes]:
+        """Take the end of the body: what stands without a blank line goes on as it is."""
+        self._finish()
+        if self.is_spliced and not self.released:
+            self.waiting = True
+            self.held += self._rest()
+            return []
+        return self._rest()
 
     def _rest(self) -> list[bytes]:
         rest = bytes(self._unsent)

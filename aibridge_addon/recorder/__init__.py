@@ -6,11 +6,12 @@ raise, so do the work elsewhere and say by `kept` when it is done.
 """
 
 import importlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol, cast, get_protocol_members
 
 from aibridge_addon.facts import (
     Fact,
+    HiddenTurns,
     Interception,
     InterceptionEnded,
     ModelThought,
@@ -51,6 +52,13 @@ class Recorder(Protocol):
 
     def record_model_thought(self, fact: ModelThought) -> None:
         """Keep a thought."""
+
+    def record_hidden_turns(self, turns: HiddenTurns) -> None:
+        """Keep turns of the inner loop that a client did not see."""
+
+    async def find_hidden_turns(self, scope: str, keys: Collection[str]) -> Mapping[str, str]:
+        """Return the contents of hidden turns by key, of those that are kept in a scope."""
+        return {}
 
     def kept(self) -> Awaitable[bool]:
         """Wait until all that was recorded before is safe from a crash; False if it is not."""

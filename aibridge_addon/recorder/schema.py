@@ -4,6 +4,8 @@ Never change one that has been released: add the next. Names of tables and colum
 with everybody's queries.
 """
 
+from contextlib import closing
+
 from sqlite_utils import Database, Migrations
 
 TABLES = (
@@ -12,6 +14,7 @@ TABLES = (
     "aibridge_user_prompts",
     "aibridge_tool_usages",
     "aibridge_model_thoughts",
+    "aibridge_hidden_turns",
 )
 
 migrations = Migrations("aibridge")
@@ -23,7 +26,8 @@ def migrate(db: Database) -> None:
     Raises:
         SchemaTooNewError: a newer version of this program has been there.
     """
-    known = {migration.name for migration in migrations.pending(Database(memory=True))}
+    with closing(Database(memory=True)) as empty:
+        known = {migration.name for migration in migrations.pending(empty)}
     unknown = sorted({applied.name for applied in migrations.applied(db)} - known)
     if unknown:
         raise SchemaTooNewError(f"it was migrated by a newer version: {', '.join(unknown)}")
@@ -100,6 +104,18 @@ def m002_children(db: Database) -> None:
     )
     db.table("aibridge_tool_usages").create_index(["tool_call_id"])
     _create_child(db, "aibridge_model_thoughts", {"content": str})
+
+
+@migrations()
+def m003_hidden_turns(db: Database) -> None:
+    """Create the transcript ledger of the inner loop."""
+    table = db.table("aibridge_hidden_turns")
+    table.create(
+        {"scope": str, "key": str, "content": str, "created_at": str},
+        pk=("scope", "key"),
+        not_null={"content", "created_at"},
+    )
+    table.create_index(["created_at"])
 
 
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:

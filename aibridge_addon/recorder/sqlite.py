@@ -11,13 +11,14 @@ memory, bounded, and `kept` says False.
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from itertools import batched
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from sqlite_utils import Database
 
 from aibridge_addon.facts import (
     Fact,
+    HiddenTurns,
     Interception,
     InterceptionEnded,
     ModelThought,
@@ -37,7 +39,13 @@ from aibridge_addon.recorder import Recorder, RecorderError
 from aibridge_addon.recorder.ownership import Ownership
 from aibridge_addon.recorder.schema import SchemaTooNewError, migrate
 from aibridge_addon.recorder.spool import Spool, append, read
-from aibridge_addon.recorder.statements import CLOSE_INTERRUPTED, SQL, Statement, statements
+from aibridge_addon.recorder.statements import (
+    CLOSE_INTERRUPTED,
+    FIND_HIDDEN_TURNS,
+    SQL,
+    Statement,
+    statements,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +80,7 @@ class SQLiteRecorder(Recorder):
     def __init__(self, path: Path, *, on_event: OnEvent = lambda name, count: None) -> None:
         self.path = path.expanduser().absolute()
         self._on_event = on_event
-        self._queue: deque[Fact | _Mark] = deque()
+        self._queue: deque[Fact | HiddenTurns | _Mark] = deque()
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="aibridge recorder", daemon=True)
@@ -110,6 +118,20 @@ class SQLiteRecorder(Recorder):
     def record_model_thought(self, fact: ModelThought) -> None:
         """Keep a thought."""
         self._queue.append(fact)
+
+    def record_hidden_turns(self, turns: HiddenTurns) -> None:
+        """Keep turns that a client did not see."""
+        self._queue.append(turns)
+
+    async def find_hidden_turns(self, scope: str, keys: Collection[str]) -> Mapping[str, str]:
+        """Look hidden turns up, on a thread of their own."""
+        return await asyncio.to_thread(self._find_hidden_turns, scope, list(keys))
+
+    def _find_hidden_turns(self, scope: str, keys: list[str]) -> dict[str, str]:
+        uri = f"{self.path.as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as reader:
+            values = {"scope": scope, "keys": json.dumps(keys)}
+            return dict(reader.execute(FIND_HIDDEN_TURNS, values).fetchall())
 
     def kept(self) -> Awaitable[bool]:
         """Wait for the commit, or the spool, of all that was recorded before."""
@@ -178,6 +200,7 @@ class _Store:
         self._ownership = Ownership(path)
         self._connection: sqlite3.Connection | None = None
         self._file_id: tuple[int, int] | None = None
+        self._side_files: dict[Path, tuple[int, int] | None] = {}
         self._recovered = False
         self._started_at = now()
         self._retry_at = 0.0
@@ -278,12 +301,26 @@ class _Store:
             raise
         self._connection = connection
         self._file_id = _file_id(self._path)
+        paths = [self._path.with_name(self._path.name + suffix) for suffix in ("-wal", "-shm")]
+        self._side_files = {path: _file_id(path) for path in paths}
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
+            if self._file_id != _file_id(self._path):
+                self._remove_side_files()
         self._connection = None
+
+    def _remove_side_files(self) -> None:
+        """Remove the log of a database that was deleted or replaced.
+
+        SQLite leaves it behind, and would play it into the database that now has this name.
+        """
+        for path, file_id in self._side_files.items():
+            if file_id is not None and file_id == _file_id(path):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _recover(self) -> None:
         """Take in what earlier processes left, and close what they left open.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from aibridge_addon.facts import (
     Fact,
+    HiddenTurns,
     Interception,
     InterceptionEnded,
     ModelThought,
@@ -95,6 +96,11 @@ SQL = {
     "token_usage": _insert("aibridge_token_usages", (*_CHILD_COLUMNS, *_TOKEN_COLUMNS)),
     "user_prompt": _insert("aibridge_user_prompts", (*_CHILD_COLUMNS, "prompt")),
     "tool_usage": _insert("aibridge_tool_usages", (*_CHILD_COLUMNS, *_TOOL_COLUMNS)),
+    "hidden_turns": (
+        "INSERT INTO aibridge_hidden_turns (scope, key, content, created_at)"
+        " VALUES (:scope, :key, :content, :created_at)"
+        " ON CONFLICT DO UPDATE SET content = excluded.content, created_at = excluded.created_at"
+    ),
     "model_thought": _insert("aibridge_model_thoughts", (*_CHILD_COLUMNS, "content")),
 }
 
@@ -104,7 +110,15 @@ CLOSE_INTERRUPTED = (
 )
 
 
-def statements(facts: Iterable[Fact]) -> list[Statement]:
+FORGET_HIDDEN_TURNS = "DELETE FROM aibridge_hidden_turns WHERE created_at < :before"
+
+FIND_HIDDEN_TURNS = (
+    "SELECT key, content FROM aibridge_hidden_turns"
+    " WHERE scope = :scope AND key IN (SELECT value FROM json_each(:keys))"
+)
+
+
+def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
     """Return the work of some facts, in their order.
 
     The start of an interception whose end is among them is left out: the end has the whole row.
@@ -215,6 +229,16 @@ def _model_thought(fact: ModelThought) -> list[Statement]:
     return [Statement("model_thought", values)]
 
 
+def _hidden_turns(fact: HiddenTurns) -> list[Statement]:
+    values: Values = {
+        "scope": fact.scope,
+        "key": fact.key,
+        "content": fact.content,
+        "created_at": fact.created_at,
+    }
+    return [Statement("hidden_turns", values)]
+
+
 _MAKERS: dict[type, Callable[[Any], list[Statement]]] = {
     Interception: _interception,
     InterceptionEnded: _interception_ended,
@@ -222,4 +246,5 @@ _MAKERS: dict[type, Callable[[Any], list[Statement]]] = {
     UserPrompt: _user_prompt,
     ToolUsage: _tool_usage,
     ModelThought: _model_thought,
+    HiddenTurns: _hidden_turns,
 }

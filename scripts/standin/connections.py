@@ -170,6 +170,7 @@ class HTTP1:
         self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)
         self._head: h11.Request | None = None
         self._body: list[bytes] = []
+        self._chunked = False
 
     def receive(self, data: bytes) -> None:
         """Take bytes."""
@@ -215,6 +216,7 @@ class HTTP1:
                 headers.append(("content-length", str(length)))
             elif response.status not in _BODYLESS:
                 headers.append(("transfer-encoding", "chunked"))
+            self._chunked = length is None
             self._send(h11.Response(status_code=response.status, headers=headers))
             if request.method != "HEAD" and response.status not in _BODYLESS:
                 await play(response, self)
@@ -239,7 +241,11 @@ class HTTP1:
 
     async def data(self, data: bytes) -> None:
         """Send some bytes."""
-        self._link.transport.write(self._wire.send(h11.Data(data=data)))
+        if self._chunked and data:
+            # What h11 does too, in a tenth of the time: this is the bench's inner loop.
+            self._link.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._send(h11.Data(data=data))
         if not self._link.writable.is_set():
             await self._link.writable.wait()
 

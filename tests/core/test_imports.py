@@ -8,10 +8,26 @@ import pytest
 import aibridge_addon
 
 PACKAGE = Path(aibridge_addon.__file__).parent
-CORE = ("routing", "identity", "facts", "sse", "wire", "codings", "interception")
+CORE = (
+    "routing",
+    "identity",
+    "facts",
+    "sse",
+    "wire",
+    "codings",
+    "interception",
+    "apis",
+    "tools.model",
+    "tools.names",
+    "tools.ledger",
+)
 FOREIGN = {"mitmproxy", "sqlite3", "sqlite_utils", "asyncio", "mcp", "prometheus_client"}
-FILES = [path for name in CORE if (path := PACKAGE / f"{name}.py").exists()]
-FILES += sorted((PACKAGE / "apis").glob("**/*.py"))
+FILES = sorted(
+    path
+    for name in CORE
+    for pattern in (f"{name.replace('.', '/')}.py", f"{name.replace('.', '/')}/**/*.py")
+    for path in PACKAGE.glob(pattern)
+)
 
 
 def imports(source: str) -> set[str]:
@@ -27,7 +43,8 @@ def imports(source: str) -> set[str]:
 
 
 def is_core(name: str) -> bool:
-    return name.split(".")[1] in (*CORE, "apis")
+    name = name.removeprefix("aibridge_addon.")
+    return any(name == core or name.startswith(f"{core}.") for core in CORE)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

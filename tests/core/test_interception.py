@@ -103,7 +103,7 @@ def test_an_answer_is_published_before_the_end():
         ("Read", "t-1", {"path": "/x"}),
         ("Write", "t-3", "no JSON"),
     ]
-    assert not (read.injected or read.server_url or read.invocation_error)
+    assert (read.injected, read.server_url, read.invocation_error) == (False, None, None)
     assert [(thought.content, thought.source) for thought in thoughts] == [
         ("Hm.", "thinking"),
         ("So.", "commentary"),

@@ -233,8 +233,8 @@ def test_reasoning_is_told_once_under_either_name(
         {"choices": [{"delta": "x"}]},
         {"choices": [{"delta": {"tool_calls": 7}}]},
         {"choices": [{"delta": {"tool_calls": ["x"]}}]},
-        {"choices": [{"delta": {"tool_calls": [{"index": []}]}}]},
-        {"choices": [{"index": [], "delta": {"tool_calls": [{}]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": [1]}]}}]},
+        {"choices": [{"index": [1], "delta": {"tool_calls": [{}]}}]},
     ],
     ids=range(8),
 )

@@ -143,6 +143,13 @@ def test_an_event_that_is_not_an_object_is_counted(wire_format: WireFormat, data
     assert reader.facts() == ResponseFacts(unreadable=2)
 
 
+@streams
+def test_feeding_an_event_gives_its_data(scenario: Scenario) -> None:
+    reader = scenario.wire_format.response_reader()
+    given = [reader.feed(event) for event in parse([scenario.stream()])]
+    assert [value for value in given if value is not None] == values_of(scenario)
+
+
 @wire_formats
 def test_an_event_without_data_is_nothing(wire_format: WireFormat) -> None:
     reader = wire_format.response_reader()

@@ -1,6 +1,6 @@
 """Fixtures: a stand-in and a proxy for the whole session, factories for tests that break them.
 
-A test fails if a proxy that it used logged a traceback, unless it is marked `may_log_errors`.
+A test fails if a proxy that it used logged an error, unless it is marked `may_log_errors`.
 """
 
 import shutil
@@ -99,9 +99,13 @@ def start_standin(authority: Authority) -> Iterator[StartStandin]:
 
 @pytest.fixture
 def start_proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path: Path
+    request: pytest.FixtureRequest,
+    standin: Server,
+    authority: Authority,
+    confdir: Path,
+    tmp_path: Path,
 ) -> Iterator[StartProxy]:
-    """Start proxies of a test's own, with the arguments of `Proxy`.
+    """Start proxies of a test's own, with the arguments of `Proxy`; their end stops them.
 
     Without a `config` they stand before the shared stand-in, or before the `upstream` given (an
     origin). `started=False` leaves the start to the test.
@@ -122,6 +126,8 @@ def start_proxy(
         if made.process is not None:
             made.stop()
         print(f"--- log of {made.directory.name}\n{made.log_text()}")
+    if request.node.get_closest_marker("may_log_errors") is None:
+        assert not any(made.faults() for made in proxies)
 
 
 @pytest.fixture
@@ -132,7 +138,7 @@ def clients_of(authority: Authority, standin: Server) -> Callable[[Proxy], Clien
 
 @pytest.fixture(autouse=True)
 def _no_faults(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail where the shared proxy or stand-in had an error, and show the log of a failed test."""
+    """Fail where the shared proxy or stand-in had an error; show the log of a failed test."""
     shared: Proxy | None = None
     if "proxy" in request.fixturenames:
         shared = request.getfixturevalue("proxy")

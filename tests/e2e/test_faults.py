@@ -4,11 +4,12 @@ has one interception with how it ended, and the next request works.
 
 import gzip
 import json
+import resource
 import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,9 +34,11 @@ from standin.codings import encode
 
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api, Tokens
 from e2e.clients import WAYS, Clients, Way
+from e2e.conftest import StartProxy
+from e2e.load import Load, ask_all
 from e2e.metrics import metric
 from e2e.proxy import Proxy, config_toml
-from e2e.records import Records, Row
+from e2e.records import Records, Row, read_records
 from e2e.wire import HTTP2Client, connect
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
@@ -52,6 +55,7 @@ SSE = [("content-type", "text/event-stream; charset=utf-8"), ("request-id", "req
 JSON = [("content-type", "application/json"), ("request-id", "req_1")]
 
 type Answer = Response | Reset | EndEarly
+type Canned = Callable[[Request], Any]
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +126,18 @@ class Seen:
 class Asker:
     """Asks one provider that is told what to answer."""
 
-    def __init__(self, proxy: Proxy, clients: Clients, provider: Provider, server: Server) -> None:
+    def __init__(
+        self,
+        proxy: Proxy,
+        clients: Clients,
+        kept: "KeptClients",
+        provider: Provider,
+        server: Server,
+    ) -> None:
         self.proxy = proxy
         self.server = server
         self._clients = clients
+        self._kept = kept
         self._provider = provider
         self._mark = proxy.mark()
 
@@ -134,29 +146,42 @@ class Asker:
         self,
         way: Way,
         api: Api,
-        answer: Callable[[Request], Any],
+        answer: Canned,
         *,
+        client: httpx2.Client | None = None,
         stream: bool = True,
         content: bytes | None = None,
         headers: dict[str, str] | None = None,
-        read_timeout_s: float = 30.0,
         url: str | None = None,
     ) -> Iterator[httpx2.Response]:
-        """Give an answer while it comes."""
+        """Give an answer while it comes; by a connection that earlier faults have left."""
         self._provider.canned["fault"] = answer
-        with (
-            self._clients.http(way) as client,
-            client.stream(
-                "POST",
-                url or self._clients.url(way, api.provider, api.path),
-                content=api.request("hi", stream=stream) if content is None else content,
-                headers={**api.headers, "x-standin-canned": "fault", **(headers or {})},
-                timeout=httpx2.Timeout(30.0, read=read_timeout_s),
-            ) as response,
-        ):
+        with (client or self._kept[way]).stream(
+            "POST",
+            url or self._clients.url(way, api.provider, api.path),
+            content=api.request("hi", stream=stream) if content is None else content,
+            headers={**api.headers, "x-standin-canned": "fault", **(headers or {})},
+        ) as response:
             yield response
 
-    def ask(self, way: Way, api: Api, answer: Callable[[Request], Any], **options: Any) -> Seen:
+    @contextmanager
+    def leaving(
+        self,
+        way: Way,
+        api: Api,
+        answer: Canned,
+        *,
+        read_timeout_s: float = 30.0,
+        stream: bool = True,
+    ) -> Iterator[httpx2.Response]:
+        """Give an answer while it comes; the client leaves with the end of the block."""
+        with self._clients.http(way) as client:
+            client.timeout = httpx2.Timeout(30.0, read=read_timeout_s)
+            with self.asking(way, api, answer, client=client, stream=stream) as response:
+                yield response
+                client.close()
+
+    def ask(self, way: Way, api: Api, answer: Canned, **options: Any) -> Seen:
         """Take an answer as far as it comes."""
         with self.asking(way, api, answer, **options) as response:
             body, whole = read(response)
@@ -184,16 +209,32 @@ class Asker:
         return self.proxy.wait_for_records(lambda _: True, after=self._mark)
 
 
+type KeptClients = dict[Way, httpx2.Client]
+
+
+@pytest.fixture(scope="module")
+def kept_clients(proxy: Proxy, standin: Server, authority: Authority) -> Iterator[KeptClients]:
+    """A client for each way that lives through all tests, and their faults."""
+    clients = Clients(standin.origin, (authority.path, proxy.ca_path), proxy)
+    with ExitStack() as stack:
+        yield {way: stack.enter_context(clients.http(way)) for way in WAYS}
+
+
 @pytest.fixture
-def asker(proxy: Proxy, clients: Clients, provider: Provider, standin: Server) -> Iterator[Asker]:
+def asker(
+    proxy: Proxy, clients: Clients, kept_clients: KeptClients, provider: Provider, standin: Server
+) -> Iterator[Asker]:
     """Ask; afterwards the proxy must be as good as before."""
-    yield Asker(proxy, clients, provider, standin)
-    proxy.wait_for_records(lambda _: not open_rows(proxy.database))
-    with proxy.recording() as records, clients.http(FORWARD) as client:
-        url = clients.url(FORWARD, "anthropic", "/v1/messages")
+    yield Asker(proxy, clients, kept_clients, provider, standin)
+    mark = proxy.mark()
+    proxy.wait_for_records(lambda _: not open_rows(proxy.database), after=mark)
+    for way in (FORWARD_H2, REVERSE):
+        url = clients.url(way, "anthropic", "/v1/messages")
         content = MESSAGES.request("Still there?", stream=False)
-        assert client.post(url, content=content, headers=MESSAGES.headers).status_code == 200
-    assert records.interception["status"] == "completed"
+        answer = kept_clients[way].post(url, content=content, headers=MESSAGES.headers)
+        assert answer.status_code == 200
+    statuses = [row["status"] for row in read_records(proxy.database, mark).interceptions]
+    assert statuses == ["completed", "completed"]
     standin.requests.clear()
 
 
@@ -307,12 +348,6 @@ STREAM_FAULTS = (
         "is_not_in_the_coding_that_it_says",
         lambda api: Response(200, [*SSE, ("content-encoding", "gzip")], b"".join(api.events())),
         status="completed",
-    ),
-    Fault(
-        "has_an_event_larger_than_is_read",
-        lambda api: sse(*half(api), b": " + b"x" * (17 * MIB), b"\n\n", api.events()[-1]),
-        status="completed",
-        usage="first",
     ),
 )
 
@@ -510,7 +545,7 @@ def test_a_client_that_gives_up_on_a_stalled_stream_is_recorded_and_frees_the_pr
     def stall(request: Request) -> Response:
         return sse(*half(api), Wait(Gate()))
 
-    with asker.asking(way, api, stall, read_timeout_s=0.1) as response:
+    with asker.leaving(way, api, stall, read_timeout_s=0.1) as response:
         body, whole = read(response)
     assert not whole
     assert body == b"".join(half(api))
@@ -531,7 +566,7 @@ def test_a_client_that_leaves_before_the_answer_is_recorded_and_frees_the_provid
 
     with (
         pytest.raises(httpx2.ReadTimeout),
-        asker.asking(way, MESSAGES, never, stream=stream, read_timeout_s=0.1),
+        asker.leaving(way, MESSAGES, never, stream=stream, read_timeout_s=0.1),
     ):
         pass
     records = asker.recorded()
@@ -547,7 +582,7 @@ def test_a_client_that_leaves_in_mid_stream_is_recorded_and_frees_the_provider(
     def endless(request: Request) -> Response:
         return sse(*half(api), Wait(Gate()))
 
-    with asker.asking(way, api, endless) as response:
+    with asker.leaving(way, api, endless) as response:
         next(response.iter_raw())
     records = asker.recorded()
     assert outcome(records.interception) == ("cancelled", 200, "client_left", True)
@@ -561,7 +596,7 @@ def test_a_client_that_leaves_after_the_last_event_has_a_completed_response(
     def unending(request: Request) -> Response:
         return sse(*api.events(), Wait(Gate()))
 
-    with asker.asking(way, api, unending) as response:
+    with asker.leaving(way, api, unending) as response:
         body = b""
         for chunk in response.iter_raw():
             body += chunk
@@ -736,9 +771,9 @@ def pad(body: bytes, size: int) -> bytes:
     return body[:-1] + b',"padding":"' + b"x" * size + b'"}'
 
 
-@pytest.mark.parametrize("way", [FORWARD, REVERSE_H2], ids=str)
-def test_a_request_of_50_megabytes_passes_and_is_read(asker: Asker, way: Way) -> None:
-    content = pad(MESSAGES.request("How are you?", stream=False), 50_000_000)
+@pytest.mark.parametrize(("way", "size"), [(FORWARD, 50_000_000), (REVERSE_H2, 10_000_000)])
+def test_a_large_request_passes_and_is_read(asker: Asker, way: Way, size: int) -> None:
+    content = pad(MESSAGES.request("How are you?", stream=False), size)
     seen = asker.ask(
         way,
         MESSAGES,
@@ -753,9 +788,9 @@ def test_a_request_of_50_megabytes_passes_and_is_read(asker: Asker, way: Way) ->
     assert records.prompts == ["How are you?"]
 
 
-@pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
-def test_an_answer_of_50_megabytes_passes_and_is_read(asker: Asker, way: Way) -> None:
-    body = pad(CHAT.answer(), 50_000_000)
+@pytest.mark.parametrize(("way", "size"), [(REVERSE, 50_000_000), (FORWARD_H2, 10_000_000)])
+def test_a_large_answer_passes_and_is_read(asker: Asker, way: Way, size: int) -> None:
+    body = pad(CHAT.answer(), size)
     seen = asker.ask(way, CHAT, lambda request: Response(200, [*JSON], body), stream=False)
     assert seen.body == body
     records = asker.recorded_at_once
@@ -763,8 +798,7 @@ def test_an_answer_of_50_megabytes_passes_and_is_read(asker: Asker, way: Way) ->
     assert tokens(records) == CHAT.tokens
 
 
-@pytest.mark.parametrize("way", [FORWARD, REVERSE_H2], ids=str)
-@each_api
+@pytest.mark.parametrize(("api", "way"), [(MESSAGES, FORWARD), (RESPONSES, REVERSE_H2)], ids=str)
 def test_an_event_of_10_megabytes_passes_and_is_read(asker: Asker, api: Api, way: Way) -> None:
     event = b'data: {"type":"ping","padding":"' + b"x" * 10_000_000 + b'"}\n\n'
     parts = with_event(api, event)
@@ -773,6 +807,15 @@ def test_an_event_of_10_megabytes_passes_and_is_read(asker: Asker, api: Api, way
     records = asker.recorded_at_once
     assert tokens(records) == api.tokens
     assert records.interception["status"] == "completed"
+
+
+def test_an_event_that_is_too_large_to_be_read_passes(asker: Asker) -> None:
+    parts = [*half(MESSAGES), b": " + b"x" * (17 * MIB), b"\n\n", *MESSAGES.events()[-2:]]
+    seen = asker.ask(FORWARD, MESSAGES, lambda request: sse(*parts))
+    assert seen.body == b"".join(parts)
+    records = asker.recorded_at_once
+    assert outcome(records.interception) == ("completed", 200, None, True)
+    assert tokens(records) == MESSAGES.first_tokens
 
 
 # --- decompression bombs
@@ -815,3 +858,160 @@ def test_a_decompression_bomb_passes_and_costs_little(
 def _peak_bytes(status: Path) -> int:
     line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+# --- the database is away
+
+
+@contextmanager
+def locked(proxy: Proxy) -> Iterator[None]:
+    """Hold the database's write lock, as another program may."""
+    connection = sqlite3.connect(proxy.database, isolation_level=None, timeout=10)
+    try:
+        connection.execute("begin immediate")
+        yield
+    finally:
+        connection.close()
+
+
+def limit_file_size(proxy: Proxy, size: int) -> None:
+    """Let the process write files of this many bytes: to it, what a full disk is."""
+    resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def spools(proxy: Proxy) -> list[Path]:
+    """Return the spools that there are."""
+    return sorted(proxy.directory.glob(f"{proxy.database.name}.spool-*"))
+
+
+def wait_for_all(proxy: Proxy, load: Load) -> Records:
+    """Wait until all that was asked is in the database and no spool is left."""
+    return proxy.wait_for_records(
+        lambda records: len(records.interceptions) >= len(load.asked) and not spools(proxy),
+        timeout_s=20.0,
+    )
+
+
+def test_what_is_asked_while_the_database_is_locked_is_answered_and_recorded_later(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
+) -> None:
+    proxy = start_proxy(metrics=True)
+    with locked(proxy):
+        load = ask_all(clients_of(proxy), 20)
+        assert proxy.records.interceptions == []
+        [spool] = spools(proxy)
+        assert spool.stat().st_mode & 0o077 == 0  # it holds prompts
+    assert load.check(wait_for_all(proxy, load)) == {"completed": 20}
+    assert metric(proxy, "aibridge_records_total", event="spooled") > 0
+    assert metric(proxy, "aibridge_records_total", event="recovered") == metric(
+        proxy, "aibridge_records_total", event="spooled"
+    )
+    assert metric(proxy, "aibridge_commit_timeouts_total") == 0
+
+
+def test_what_is_spooled_when_the_proxy_dies_is_recorded_once_by_the_next(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
+) -> None:
+    proxy = start_proxy()
+    with locked(proxy):
+        load = ask_all(clients_of(proxy), 20)
+        proxy.kill()
+    assert len(spools(proxy)) == 1
+    proxy.start()
+    assert load.check(wait_for_all(proxy, load)) == {"completed": 20}
+    proxy.restart()
+    assert load.check(proxy.records) == {"completed": 20}
+
+
+@pytest.mark.parametrize("suffixes", [("", "-wal", "-shm"), ("",)], ids=["all", "main file"])
+def test_after_the_database_was_deleted_a_new_one_has_all_that_ends_from_then_on(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    suffixes: tuple[str, ...],
+) -> None:
+    proxy = start_proxy()
+    clients = clients_of(proxy)
+    before = ask_all(clients, 5)
+    assert before.check(proxy.records) == {"completed": 5}
+    gate = Gate()
+    provider.canned["fault"] = lambda request: sse(
+        *half(MESSAGES), Wait(gate), *MESSAGES.events()[len(half(MESSAGES)) :]
+    )
+    with (
+        clients.http(FORWARD) as client,
+        client.stream(
+            "POST",
+            clients.url(FORWARD, "anthropic", "/v1/messages"),
+            content=MESSAGES.request("Begun before.", stream=True),
+            headers={**MESSAGES.headers, "x-standin-canned": "fault"},
+        ) as response,
+    ):
+        proxy.wait_for_records(lambda records: "Begun before." in records.prompts)
+        for suffix in suffixes:
+            proxy.database.with_name(proxy.database.name + suffix).unlink()
+        after = ask_all(clients, 5)
+        gate.open()
+        read(response)
+    records = proxy.records
+    begun = [row for row in records.interceptions if row["id"] not in _asked_ids(records)]
+    assert [outcome(row) for row in begun] == [("completed", 200, None, False)]
+    usage = [row for row in records.token_usages if row["interception_id"] == begun[0]["id"]]
+    assert [row["output_tokens"] for row in usage] == [20]
+    records.interceptions.remove(begun[0])
+    records.token_usages.remove(usage[0])
+    assert after.check(records) == {"completed": 5}
+
+
+def _asked_ids(records: Records) -> set[str]:
+    return {row["interception_id"] for row in records.user_prompts}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
+@pytest.mark.parametrize("room", ["for a spool", "for a torn spool", "for nothing"])
+def test_what_is_asked_while_the_disk_is_full_is_answered_and_recorded_later(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], room: str
+) -> None:
+    proxy = start_proxy(metrics=True)
+    clients = clients_of(proxy)
+    before = ask_all(clients, 5)
+    assert before.check(proxy.records) == {"completed": 5}
+    wal = proxy.database.with_name(proxy.database.name + "-wal")
+    size = {"for a spool": wal.stat().st_size, "for a torn spool": 3000, "for nothing": 0}[room]
+    limit_file_size(proxy, size)
+    load = ask_all(clients, 20)
+    assert len(proxy.records.interceptions) == 5
+    unsafe = metric(proxy, "aibridge_commit_timeouts_total")
+    assert (unsafe == 0) == (room == "for a spool")
+    limit_file_size(proxy, resource.RLIM_INFINITY)
+    for text, question in before.asked.items():
+        load.asked[text] = load.seen[text] = question
+    assert load.check(wait_for_all(proxy, load)) == {"completed": 25}
+    assert metric(proxy, "aibridge_records_total", event="lost") == 0
+
+
+def test_a_proxy_that_must_record_refuses_while_it_cannot_and_serves_again_when_it_can(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
+) -> None:
+    proxy = start_proxy(options={"aibridge_on_record_failure": "refuse"})
+    clients = clients_of(proxy)
+
+    def post(api: Api, way: Way) -> httpx2.Response:
+        with clients.http(way) as client:
+            url = clients.url(way, api.provider, api.path)
+            content = api.request("hi", stream=api is CHAT)
+            return client.post(url, content=content, headers=api.headers)
+
+    with locked(proxy):
+        assert post(MESSAGES, FORWARD).status_code == 200  # it tells the proxy that it cannot
+        asked = len(standin.requests)
+        for api, way in PAIRS:
+            refusal = post(api, way)
+            assert refusal.status_code == 503
+            assert api.is_error(refusal.json())
+        assert len(standin.requests) == asked
+    proxy.wait_for_log("the database is back")
+    assert post(MESSAGES, FORWARD).status_code == 200
+    rows = proxy.records.interceptions
+    assert [row["status"] for row in rows] == ["completed", *["refused"] * 4, "completed"]
+    assert {outcome(row)[1:] for row in rows[1:-1]} == {(503, "not_recorded", False)}

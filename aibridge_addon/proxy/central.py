@@ -1,0 +1,230 @@
+"""Central tools in an exchange: offered in its request, called in its answer's inner loop.
+
+Between mitmproxy's flows on the one side and `tools.loop` on the other. A request in which nothing
+can be offered, and to which nothing is put back, stays the bytes that it was.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from mitmproxy import http
+
+from aibridge_addon.apis import TOOL_FORMATS
+from aibridge_addon.apis.turns import InjectedCall, Members, Restoration, Splicer, ToolFormat
+from aibridge_addon.facts import Interception, ResponseFacts
+from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.proxy.exchange import Exchange
+from aibridge_addon.proxy.intake import shaped_error
+from aibridge_addon.proxy.replay import UpstreamCall
+from aibridge_addon.proxy.stream import Bridge
+from aibridge_addon.proxy.tap import BodyTap
+from aibridge_addon.recorder import Recorder
+from aibridge_addon.settings import Settings
+from aibridge_addon.tools.ledger import Ledger, scope_of
+from aibridge_addon.tools.loop import OVER_LIMIT, Answer, InnerLoop, Limits, UpstreamError
+from aibridge_addon.tools.model import CentralTool, ToolResult
+from aibridge_addon.tools.servers import ToolServers
+from aibridge_addon.wire import body
+
+type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
+"""Makes the exchange of an inner request known to the hooks for as long as it runs."""
+
+
+class CentralTools:
+    """Offers the tools of the configured servers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        servers: ToolServers,
+        recorder: Recorder,
+        bridge: Bridge,
+        register: Register,
+    ) -> None:
+        self._settings = settings
+        self._servers = servers
+        self._bridge = bridge
+        self._register = register
+        self._ledger = Ledger(
+            remember=recorder.record_hidden_turns, find=recorder.find_hidden_turns
+        )
+        self._limits = Limits(
+            iterations=settings.tool_iterations, seconds=settings.tool_loop_seconds
+        )
+
+    async def offer(self, exchange: Exchange) -> None:
+        """Offer tools in a request, and put back what earlier answers hid."""
+        asks, request = exchange.interception, exchange.members
+        tools = self._servers.catalogue.tools
+        if asks is None or request is None or not tools or not self._is_for(asks):
+            return
+        if exchange.partial:  # not read, so not to be edited
+            return
+        tool_format = TOOL_FORMATS[asks.api]
+        edited = dict(request)
+        offered = tool_format.inject(edited, tools)
+        if not offered:
+            return
+        key = exchange.credential.fingerprint if exchange.credential else ""
+        scope = scope_of(asks.initiator_id, asks.provider_name, key)
+        await self._restore(tool_format, edited, scope)
+        flow = exchange.flow
+        flow.request.content = body(edited)
+        if exchange.record is None:  # only counted
+            return
+        exchange.record.injected = frozenset(tool.name for tool in offered)
+        flow.request.headers["accept-encoding"] = "identity"  # the answer must be cut
+        exchange.inner = InnerAnswer(
+            exchange,
+            tool_format,
+            loop=InnerLoop(
+                tool_format=tool_format,
+                request=edited,
+                offered=offered,
+                said_before=tool_format.said_before(request),
+                ask=lambda members, iteration: self._ask(exchange, members, iteration),
+                call_tool=self._servers.call,
+                observer=_Observer(exchange.record, self._ledger, scope),
+                limits=self._limits,
+            ),
+        )
+
+    def _is_for(self, asks: Interception) -> bool:
+        return self._settings.injection.allows(
+            actor=asks.initiator_id,
+            client=asks.client,
+            provider=asks.provider_name,
+            model=asks.model or "",
+        )
+
+    async def _restore(self, tool_format: ToolFormat, request: Members, scope: str) -> None:
+        runs = tool_format.conversation_runs(request)
+        if runs and (found := await self._ledger.find(scope, [run.key for run in runs])):
+            tool_format.restore(request, found)
+
+    def _ask(
+        self, exchange: Exchange, request: Members, iteration: int
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Send a further request of an exchange, as a flow of its own."""
+        flow = exchange.flow.copy()
+        flow.is_replay = "request"
+        flow.response = flow.error = None
+        flow.request.stream = False
+        flow.request.content = body(request)
+        flow.comment = f"aibridge: request {iteration} of one interception"
+        assert exchange.wire_format
+        call = UpstreamCall(flow, exchange.wire_format, self._bridge, max_bytes=exchange.max_bytes)
+        inner = Exchange(
+            flow=flow,
+            route=exchange.route,
+            secrets=exchange.secrets,
+            max_bytes=exchange.max_bytes,
+            call=call,
+        )
+        return _Asked(call, self._register(inner))
+
+
+@dataclass(slots=True)
+class _Asked:
+    """An inner request, known to the hooks while it runs."""
+
+    call: UpstreamCall
+    registered: AbstractAsyncContextManager[None]
+
+    async def __aenter__(self) -> Answer:
+        await self.registered.__aenter__()
+        return await self.call.__aenter__()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        try:
+            await self.call.__aexit__(*exc_info)
+        finally:
+            await self.registered.__aexit__(None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Observer:
+    """Tells the record and the ledger what happens in a loop."""
+
+    record: InterceptionRecord
+    ledger: Ledger
+    scope: str
+
+    def answered(self, facts: ResponseFacts) -> None:
+        self.record.answered(facts)
+
+    def invoked(
+        self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
+    ) -> None:
+        self.record.invoked(tool, call, result, response_id)
+
+    def hidden(self, key: str, restoration: Restoration) -> None:
+        self.ledger.add(self.scope, key, restoration)
+
+
+class InnerAnswer:
+    """The answer of an exchange in which tools were offered."""
+
+    def __init__(self, exchange: Exchange, tool_format: ToolFormat, *, loop: InnerLoop) -> None:
+        self.loop = loop
+        self.has_run = False
+        """Whether what is known of the answer is in the loop."""
+        self.splicer: Splicer = tool_format.splicer(loop.names)
+        self._exchange = exchange
+        self._chunks: AsyncGenerator[bytes] | None = None
+        self._pending: asyncio.Future[bytes | None] | None = None
+
+    async def go_on(self, tap: BodyTap) -> None:
+        """Give the tap what the client of a streamed answer gets next, or at last its end."""
+        if self._chunks is None:
+            self._chunks = self.loop.stream(self.splicer, self._exchange.answer_facts())
+            self.has_run = True
+        chunk = await self._unless_client_leaves(anext(self._chunks, None))
+        if chunk is not None:
+            tap.held.append(chunk)
+            tap.waiting = True
+        elif self.loop.error is None:
+            tap.held.append(self.splicer.finish())
+
+    async def complete(self) -> None:
+        """Make the flow's whole answer the client's."""
+        response = self._exchange.flow.response
+        facts = self._exchange.answer_facts()
+        if response is None or not facts.complete or facts.error:
+            return
+        work = self.loop.whole(self._exchange.whole_body(), facts)
+        self.has_run = True
+        try:
+            merged = await self._unless_client_leaves(work)
+        except UpstreamError as error:
+            self._exchange.flow.response = self._error_response(error)
+            return
+        if merged is not None:
+            response.content = merged
+
+    def cancel(self) -> None:
+        """Cancel whatever runs: the client has left."""
+        if self._pending is not None:
+            self._pending.cancel()
+
+    async def _unless_client_leaves(self, work: Awaitable[bytes | None]) -> bytes | None:
+        self._pending = asyncio.ensure_future(work)
+        try:
+            return await self._pending
+        except asyncio.CancelledError:
+            if not self._exchange.client_left:
+                raise
+            self._exchange.break_off("The client left while a central tool was at work.")
+            return None
+        finally:
+            self._pending = None
+
+    def _error_response(self, error: UpstreamError) -> http.Response:
+        if isinstance(error.response, http.Response):
+            return error.response.copy()
+        assert self._exchange.wire_format
+        status = 400 if error.error_type == OVER_LIMIT else 502  # 400: not to be tried again
+        return shaped_error(self._exchange.wire_format, status, str(error))

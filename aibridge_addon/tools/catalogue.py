@@ -1,0 +1,96 @@
+"""All central tools at one moment: an immutable snapshot, sorted by injected name. Pure.
+
+It is not the connections: they make a new one when a server's tools change, and whoever holds an
+old one keeps it. The same listings, in any order, give an equal catalogue.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from aibridge_addon.tools.model import CentralTool
+from aibridge_addon.tools.names import injected_names, is_offered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedTool:
+    """A tool as its server lists it."""
+
+    name: str
+    description: str = ""
+    input_schema: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What one server offers, and what of it is wanted."""
+
+    server: str
+    server_url: str
+    tools: tuple[ListedTool, ...] = ()
+    allow: re.Pattern[str] | None = None
+    deny: re.Pattern[str] | None = None
+
+    def offered(self) -> dict[str, ListedTool]:
+        """The wanted tools by name; of tools of the same name the first, which a call reaches."""
+        offered: dict[str, ListedTool] = {}
+        for tool in self.tools:
+            if is_offered(tool.name, self.allow, self.deny):
+                offered.setdefault(tool.name, tool)
+        return offered
+
+
+class Catalogue:
+    """The tools that are offered; iterating it goes by name."""
+
+    __slots__ = ("_by_name", "tools")
+
+    tools: tuple[CentralTool, ...]
+
+    def __init__(self, listings: Iterable[Listing] = ()) -> None:
+        found = {
+            (listing.server, tool.name): (listing, tool)
+            for listing in listings
+            for tool in listing.offered().values()
+        }
+        names = injected_names(found)
+        tools = (_central_tool(names[key], *source) for key, source in found.items())
+        self.tools = tuple(sorted(tools, key=lambda tool: tool.name))
+        self._by_name = MappingProxyType({tool.name: tool for tool in self.tools})
+
+    def get(self, name: str) -> CentralTool | None:
+        """The tool of an injected name."""
+        return self._by_name.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[CentralTool]:
+        return iter(self.tools)
+
+    def __len__(self) -> int:
+        return len(self.tools)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Catalogue) and self.tools == other.tools
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._by_name))
+
+
+def _central_tool(name: str, listing: Listing, tool: ListedTool) -> CentralTool:
+    return CentralTool(
+        name=name,
+        server=listing.server,
+        server_url=listing.server_url,
+        original_name=tool.name,
+        description=tool.description,
+        input_schema=_typed(tool.input_schema),
+    )
+
+
+def _typed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    # Without a type it is legal JSON Schema, and has providers refuse the whole request.
+    return schema if "type" in schema else {"type": "object", **schema}

@@ -1,0 +1,76 @@
+"""The transcript ledger: what was hidden from a client, to be put back when it comes again.
+
+Entries are known by the key of a run (`apis.turns.run_key`) within a scope, which is one actor with
+one credential at one provider instance: nobody's turns can come into another's conversation.
+The newest are in memory; all are in the store, so that a restart or another process can serve them.
+"""
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
+
+from aibridge_addon.apis.turns import Restoration
+from aibridge_addon.facts import HiddenTurns, now
+from aibridge_addon.wire import decode, encode
+
+logger = logging.getLogger(__name__)
+
+MAX_IN_MEMORY = 1_000
+
+type Remember = Callable[[HiddenTurns], None]
+type Find = Callable[[str, Collection[str]], Awaitable[Mapping[str, str]]]
+"""From a scope and keys to the contents that the store has."""
+
+
+class Ledger:
+    """Remembers restorations."""
+
+    def __init__(self, *, remember: Remember, find: Find) -> None:
+        self._remember = remember
+        self._find = find
+        self._recent: OrderedDict[tuple[str, str], Restoration] = OrderedDict()
+
+    def add(self, scope: str, key: str, restoration: Restoration) -> None:
+        """Remember what stood in place of a run."""
+        self._keep_recent(scope, key, restoration)
+        content = encode(
+            {"sequence": list(restoration.sequence), "results": list(restoration.results)}
+        )
+        self._remember(HiddenTurns(scope=scope, key=key, content=content, created_at=now()))
+
+    async def find(self, scope: str, keys: Collection[str]) -> dict[str, Restoration]:
+        """Return what is known of some runs. Never raises: what cannot be found is not there."""
+        found = {key: hit for key in keys if (hit := self._recent.get((scope, key)))}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        if not missing:
+            return found
+        try:
+            contents = await self._find(scope, missing)
+        except Exception:  # the edge: a store of any kind
+            logger.exception("aibridge: hidden turns cannot be looked up")
+            return found
+        for key, content in contents.items():
+            found[key] = _restoration(decode(content.encode()))
+            self._keep_recent(scope, key, found[key])
+        return found
+
+    def _keep_recent(self, scope: str, key: str, restoration: Restoration) -> None:
+        self._recent[scope, key] = restoration
+        self._recent.move_to_end((scope, key))
+        if len(self._recent) > MAX_IN_MEMORY:
+            self._recent.popitem(last=False)
+
+
+def _restoration(content: Any) -> Restoration:
+    return Restoration(sequence=tuple(content["sequence"]), results=tuple(content["results"]))
+
+
+def scope_of(actor: str, provider: str, credential_fingerprint: str) -> str:
+    """Return the scope of an actor's conversations; a digest, from which nothing can be read."""
+    parts = (actor, provider, credential_fingerprint)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(hashlib.sha256(part.encode("utf-8", "replace")).digest())
+    return digest.hexdigest()

@@ -1,0 +1,120 @@
+"""How central tools and their servers are named, which tools are offered, and to whom. Pure.
+
+It is not the catalogue: it knows names only. A name depends on the whole set and never on its
+order, is legal for every API, and no tool loses its name to another.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+PREFIX = "bmcp_"
+MAX_NAME = 64
+"""Characters of an injected name: what the strictest API takes."""
+MAX_SERVER_NAME = 32
+"""Characters of a server's name; the tool's own name has the rest."""
+SERVER_NAME = r"^[a-z0-9]+([_-][a-z0-9]+)*$"
+
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]+")
+_ILLEGAL_IN_SERVER = re.compile(r"[^a-z0-9]+")
+_DIGITS = (0, 8, 16, 24)
+"""How many digits of its hash a name carries: the fewest that tell it from all others."""
+
+
+def injected_name(server: str, tool: str, digits: int = 0) -> str:
+    """Return `bmcp_<server>_<tool>`, made legal.
+
+    It ends in `digits` of a hash where told so, and in 8 where it is not legal as it is.
+    """
+    plain = f"{PREFIX}{server}_{tool}"
+    legal = len(plain) <= MAX_NAME and tool and not _ILLEGAL.search(plain)
+    if legal and not digits:
+        return plain
+    mark = "_" + _digest(f"{server}\0{tool}", digits or _DIGITS[1])
+    stem = _ILLEGAL.sub("_", tool).strip("_") or "tool"
+    return f"{PREFIX}{server}_{stem}"[: MAX_NAME - len(mark)].rstrip("_") + mark
+
+
+def injected_names(tools: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Name all tools of a catalogue, each given as its server's name and its own.
+
+    Tools that would share a name all carry a hash, so that the order says nothing.
+    """
+    return _distinct(tools, lambda tool, digits: injected_name(*tool, digits))
+
+
+def server_names(written: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Give servers whose names are free text legal ones, none of which is `taken`."""
+    written, taken = set(written), set(taken)
+    kept = {name for name in written - taken if is_server_name(name)}
+    made = _distinct(written - kept, _legal_server_name, taken | kept)
+    return {name: name for name in kept} | made
+
+
+def is_server_name(name: str) -> bool:
+    """Whether a server may be called so as it is."""
+    return len(name) <= MAX_SERVER_NAME and re.fullmatch(SERVER_NAME, name) is not None
+
+
+def is_offered(tool_name: str, allow: re.Pattern[str] | None, deny: re.Pattern[str] | None) -> bool:
+    """Whether a server's tool is offered: both are searched in its original name; deny wins."""
+    if deny is not None and deny.search(tool_name):
+        return False
+    return allow is None or allow.search(tool_name) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectionFilter:
+    """To whom the tools are offered. Names or shell patterns; an empty one lets everybody in."""
+
+    actors: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+    def allows(
+        self, *, actor: str | None, client: str | None, provider: str | None, model: str | None
+    ) -> bool:
+        """Whether a request is offered them; what is unknown of it fits an empty list only."""
+        return (
+            _fits(actor, self.actors)
+            and _fits(client, self.clients)
+            and _fits(provider, self.providers)
+            and _fits(model, self.models)
+        )
+
+
+def _fits(value: str | None, patterns: tuple[str, ...]) -> bool:
+    # An exact name comes first: model names such as `opus[1m]` are patterns by accident.
+    return not patterns or (
+        value is not None
+        and any(value == pattern or fnmatchcase(value, pattern) for pattern in patterns)
+    )
+
+
+def _distinct[T](
+    things: Iterable[T], name: Callable[[T, int], str], taken: Iterable[str] = ()
+) -> dict[T, str]:
+    names: dict[T, str] = {}
+    taken, alike = set(taken), set(things)
+    for digits in _DIGITS:
+        names |= {thing: name(thing, digits) for thing in alike}
+        uses = Counter(names.values())
+        alike = {thing for thing, made in names.items() if uses[made] > 1 or made in taken}
+    return names
+
+
+def _legal_server_name(written: str, digits: int) -> str:
+    slug = _ILLEGAL_IN_SERVER.sub("-", written.lower()).strip("-") or "server"
+    if len(slug) <= MAX_SERVER_NAME and not digits:
+        return slug
+    mark = "-" + _digest(written, digits or _DIGITS[1])
+    return slug[: MAX_SERVER_NAME - len(mark)].rstrip("-") + mark
+
+
+def _digest(text: str, digits: int) -> str:
+    data = text.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(data).hexdigest()[:digits]

@@ -1,0 +1,245 @@
+"""What README.md says of the code, taken from the code: called by its cog blocks.
+
+Each function returns Markdown. What a thing means stands here where the code has no place for it;
+a thing of the code without a meaning here raises, so that none goes undocumented.
+"""
+
+from collections.abc import Iterable
+from typing import get_args, get_origin
+
+from platformdirs import user_data_path
+from prometheus_client.metrics import MetricWrapperBase
+from sqlite_utils import Database
+
+from aibridge_addon import settings
+from aibridge_addon.identity import CLIENTS
+from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.recorder import schema
+from aibridge_addon.routing import DEFAULT_PROVIDERS, ROUTES
+from aibridge_addon.settings import OPTIONS
+
+DATA_FOLDER = str(user_data_path("aibridge", appauthor=False))
+
+
+def options() -> str:
+    """Return mitmproxy's options that are ours."""
+    rows = []
+    for option in OPTIONS:
+        values = " or ".join(map(_code, option.choices or ())) or option.type.__name__
+        text = option.help + (" Read at the start only." if option.fixed else "")
+        rows.append((_code(option.name), values, _default(option.default), text))
+    return _table(("option", "value", "default", "what it does"), rows)
+
+
+def _default(value: object) -> str:
+    if isinstance(value, bool):
+        return _code(str(value).lower())
+    # The folder is another on every machine.
+    text = str(value).replace(DATA_FOLDER, "<data folder>").replace("\\", "/")
+    return _code(text) if text else "empty"
+
+
+CONFIG = {
+    "providers": {
+        "name": "Its name in records and metrics, and the first part of its reverse-proxy paths:"
+        " lower-case letters, digits, single hyphens.",
+        "type": "Which APIs it speaks.",
+        "base_url": "Where its requests go; may have a port and a path. For `openai` with the"
+        " version (`…/v1`), for `anthropic` without.",
+        "hosts": "The hosts that the forward proxy intercepts for it. Default: that of `base_url`."
+        " `[]` for none.",
+        "api_key_env": "The environment variable that holds its central key. Default: none.",
+    },
+    "actors": {
+        "match": "`sha256:` and the SHA-256 of a key, in hexadecimal; or the value of the actor"
+        " header; or a user of `--proxyauth`.",
+        "id": "Who that is: the `initiator_id` of the records.",
+        "metadata": "Goes into the `metadata` of the interceptions.",
+    },
+    "mcp_servers": {
+        "name": "Its name: a part of its tools' names.",
+        "type": "`http`, `sse` or `stdio`. Default: `stdio` with a `command`, else `http`.",
+        "url": "Where it listens; may hold `${VARIABLES}` of the environment.",
+        "headers": "Sent with each request; may hold `${VARIABLES}`.",
+        "command": "The program of a `stdio` server.",
+        "args": "Its arguments; may hold `${VARIABLES}`.",
+        "env": "Its environment variables; may hold `${VARIABLES}`.",
+        "cwd": "The folder that it runs in.",
+        "allow": "A regular expression, searched in a tool's name. Default: all tools.",
+        "deny": "Likewise, for tools that are left out; it wins over `allow`.",
+        "timeout_s": "Seconds that a call may take.",
+    },
+    "injection": {
+        "actors": "Names or shell patterns of those who are offered the tools. Default: all.",
+        "clients": "Likewise, of client programs.",
+        "providers": "Likewise, of provider instances.",
+        "models": "Likewise, of models.",
+    },
+}
+
+
+def config() -> str:
+    """Return the keys of the config file."""
+    rows = []
+    for table, field in settings._Config.model_fields.items():
+        is_list = get_origin(field.annotation) is list
+        model = get_args(field.annotation)[0] if is_list else field.annotation
+        title = f"[[{table}]]" if is_list else f"[{table}]"
+        for key, about in model.model_fields.items():
+            needed = "yes" if about.is_required() else "no"
+            rows.append((_code(title), _code(key), needed, CONFIG[table][key]))
+    return _table(("table", "key", "needed", "what it is"), rows)
+
+
+def providers() -> str:
+    """Return the provider instances that need no configuration."""
+    rows = [
+        (
+            _code(provider.name),
+            _code(provider.type),
+            _code(provider.base_url),
+            ", ".join(map(_code, sorted(provider.hosts))),
+            _code(provider.api_key_env or ""),
+            _code(f"http://127.0.0.1:8081{provider.reverse_prefix}"),
+        )
+        for provider in DEFAULT_PROVIDERS
+    ]
+    head = ("name", "type", "base_url", "hosts", "api_key_env", "base URL for clients")
+    return _table(head, rows)
+
+
+def routes() -> str:
+    """Return the route table."""
+    rows = []
+    for kind, table in ROUTES.items():
+        for pattern in table.patterns:
+            path = f"/<name>{table.prefix}{pattern.path}"
+            methods = ", ".join(sorted(pattern.methods or {"all"}))
+            fate = "passes"
+            if pattern.api:
+                fate = f"`POST` is recorded as `{pattern.api}`, other methods pass"
+            rows.append((_code(kind), _code(path), methods, fate))
+    return _table(("type", "path at the reverse proxy", "methods", "what becomes of it"), rows)
+
+
+def clients() -> str:
+    """Return the client programs that are known."""
+    rows = []
+    for client in CLIENTS:
+        signs = []
+        if client.user_agents:
+            signs.append("user agent " + ", ".join(map(_code, client.user_agents)))
+        if client.originators:
+            signs.append("`originator` " + ", ".join(map(_code, client.originators)))
+        if client.header:
+            signs.append("header " + _code(client.header))
+        sessions = [*map(_code, client.session_headers)]
+        if client.session_in_body:
+            sessions.append("else the body")
+        rows.append((client.name, "; or ".join(signs), ", ".join(sessions)))
+    return _table(("client", "known by the beginning of", "session from"), rows)
+
+
+TABLES = {
+    "aibridge_interceptions": "One row per bridged request: who asked what for which model, and how"
+    " it ended.",
+    "aibridge_token_usages": "One row per answer that told its usage.",
+    "aibridge_user_prompts": "What the person said in a request; at most one row each.",
+    "aibridge_tool_usages": "One row per tool call that the model selected.",
+    "aibridge_model_thoughts": "One row per thought that the model showed.",
+    "aibridge_hidden_turns": "Turns with central MCP tools that the client did not see, to be put"
+    " back into its later requests.",
+}
+COLUMNS = {
+    "id": "UUIDv7: sorts by time",
+    "initiator_id": "the actor",
+    "metadata": "JSON",
+    "aibridge_interceptions.metadata": "JSON: the actor's metadata; `claude_code_agent_id`;"
+    " `server_tools`, the tools that the provider ran itself",
+    "aibridge_model_thoughts.metadata": "JSON: `source` is `thinking`, `reasoning_summary` or"
+    " `commentary`",
+    "provider": "type: `anthropic` or `openai`",
+    "provider_name": "instance",
+    "api": "wire format",
+    "model": "as the client asked for it",
+    "aibridge_token_usages.model": "as the provider names it",
+    "client": "program, see Clients",
+    "user_agent": "as sent",
+    "client_session_id": "see Clients",
+    "correlating_tool_call_id": "the tool call whose result this request brings: a"
+    " `tool_call_id` of `aibridge_tool_usages`",
+    "credential_kind": "`byok`: the client's own; `centralized`: added by the proxy; null: none",
+    "credential_hint": "a few characters of both ends",
+    "streaming": "1 if the client asked for a stream",
+    "started_at": "UTC, ISO 8601",
+    "ended_at": "null while it runs",
+    "status": "`completed`, `failed`, `cancelled` (the client left), `refused` (by a policy of"
+    " yours), `interrupted` (the proxy ended); null while it runs",
+    "http_status": "what the client got; null if nothing came from the provider",
+    "error_type": "as the provider names it, or ours",
+    "error_message": "",
+    "partial": "1 if something of it could not be seen or understood",
+    "interception_id": "`aibridge_interceptions.id`",
+    "provider_response_id": "the answer's id",
+    "input_tokens": "without what was read from or written to a cache",
+    "output_tokens": "",
+    "cache_read_input_tokens": "",
+    "cache_write_input_tokens": "",
+    "extra": "JSON: other counts, such as `reasoning_tokens`",
+    "raw": "JSON: the provider's own usage object",
+    "prompt": "text",
+    "tool": "name",
+    "tool_call_id": "",
+    "server_url": "of a central MCP tool: its server",
+    "input": "JSON: the arguments",
+    "injected": "1 for a central MCP tool, 0 for one of the client's own",
+    "invocation_error": "of a central MCP tool: why its call failed",
+    "content": "text",
+    "aibridge_hidden_turns.scope": "a digest of whose conversation it is",
+    "aibridge_hidden_turns.key": "what the visible answer is known by",
+    "aibridge_hidden_turns.content": "JSON",
+    "created_at": "UTC, ISO 8601",
+}
+
+
+def tables() -> str:
+    """Return the tables, as the migrations make them."""
+    db = Database(memory=True)
+    schema.migrate(db)
+    parts = []
+    for name in schema.TABLES:
+        rows = [
+            (_code(column.name), column.type, _meaning(name, column.name))
+            for column in db.table(name).columns
+        ]
+        parts.append(
+            f"`{name}`: {TABLES[name]}\n\n{_table(('column', 'type', 'what it is'), rows)}"
+        )
+    return "\n".join(parts)
+
+
+def _meaning(table: str, column: str) -> str:
+    return COLUMNS[f"{table}.{column}" if f"{table}.{column}" in COLUMNS else column]
+
+
+def metrics() -> str:
+    """Return the metrics."""
+    rows = []
+    for metric in vars(Metrics()).values():
+        if not isinstance(metric, MetricWrapperBase) or metric._labelvalues:
+            continue  # what is no metric, and those with their labels filled in
+        (family,) = metric.describe()
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = ", ".join(map(_code, metric._labelnames))
+        rows.append((_code(name), family.type, labels, family.documentation))
+    return _table(("metric", "type", "labels", "what it counts"), rows)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [head, ["---"] * len(list(head)), *rows]
+    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "".join("| " + " | ".join(line) + " |\n" for line in cells)

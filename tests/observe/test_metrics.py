@@ -1,0 +1,284 @@
+"""What is counted, under which labels, and that clients cannot make more of them."""
+
+import socket
+import threading
+import urllib.request
+
+import pytest
+from recorder.test_doubles import all_of_one, ended, prompt, started, thought, tokens, tool
+
+from aibridge_addon.facts import Status
+from aibridge_addon.observe.metrics import Metrics
+
+CONTRACT = {
+    "aibridge_interceptions": "provider model status route method initiator_id client",
+    "aibridge_interceptions_inflight": "provider model route",
+    "aibridge_interceptions_duration_seconds": "provider model",
+    "aibridge_time_to_first_token_seconds": "provider model",
+    "aibridge_added_latency_seconds": "stage",
+    "aibridge_tokens": "provider model type initiator_id client",
+    "aibridge_prompts": "provider model initiator_id client",
+    "aibridge_injected_tool_invocations": "provider model server name",
+    "aibridge_non_injected_tool_selections": "provider model name",
+    "aibridge_passthrough": "provider route method",
+    "aibridge_refused": "provider reason",
+    "aibridge_tunnels": "",
+    "aibridge_unreadable": "provider what",
+    "aibridge_unknown_events": "provider event",
+    "aibridge_responses_without_usage": "provider api",
+    "aibridge_records": "event",
+    "aibridge_commit_timeouts": "",
+}
+INTERCEPTION = started(initiator_id="alice", model="m", client="c", provider_name="acme")
+
+
+@pytest.fixture
+def metrics():
+    return Metrics()
+
+
+def observed(metrics, *facts):
+    for fact in facts:
+        metrics.observe(fact)
+    return metrics
+
+
+def value(metrics, name, /, **labels):
+    """The value of one sample, None if there is none."""
+    return metrics.registry.get_sample_value(f"aibridge_{name}", labels)
+
+
+def label_values(metrics, name, label):
+    """All values that a label of a metric has."""
+    return {
+        sample.labels[label]
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == f"aibridge_{name}"
+    }
+
+
+def count_everything(metrics):
+    """Let every metric have a sample."""
+    observed(metrics, *all_of_one(INTERCEPTION))
+    observed(metrics, tool(INTERCEPTION, injected=True, server_url="https://mcp"))
+    observed(metrics, ended(INTERCEPTION, unreadable=1, unknown=("x",), usage_told=False))
+    metrics.count_passthrough("acme", "/v1/models", "GET")
+    metrics.count_records("spooled", 1)
+    metrics.refused.labels("acme", "no_actor").inc()
+    metrics.unreadable.labels("acme", "request").inc()
+    metrics.tunnels.inc()
+    metrics.commit_timeouts.inc()
+
+
+def test_every_metric_of_the_contract_is_there_with_its_labels(metrics):
+    count_everything(metrics)
+
+    found = {}
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            if not sample.name.endswith("_created"):
+                labels = found.setdefault(family.name, set())
+                labels |= set(sample.labels) - {"le"}
+    assert found == {name: set(labels.split()) for name, labels in CONTRACT.items()}
+
+
+def test_an_interception_is_in_flight_from_its_start_to_its_end(metrics):
+    labels = {"provider": "acme", "model": "m", "route": "/v1/messages"}
+
+    observed(metrics, INTERCEPTION)
+    assert value(metrics, "interceptions_inflight", **labels) == 1
+    observed(metrics, ended(INTERCEPTION))
+    assert value(metrics, "interceptions_inflight", **labels) == 0
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_in_flight_returns_to_zero_however_models_are_bounded(limit):
+    metrics = Metrics(label_values=limit)
+    all_started = [started(model=model) for model in ("a", "b", None, "c", "a", "b")]
+
+    observed(metrics, *all_started)
+    observed(metrics, *(ended(fact) for fact in reversed(all_started)))
+
+    for family in metrics.registry.collect():
+        if family.name == "aibridge_interceptions_inflight":
+            assert {sample.value for sample in family.samples} == {0}
+
+
+@pytest.mark.parametrize("status", Status)
+def test_an_end_is_counted_with_how_it_ended(metrics, status):
+    observed(metrics, INTERCEPTION, ended(INTERCEPTION, status=status))
+
+    assert (
+        value(
+            metrics,
+            "interceptions_total",
+            provider="acme",
+            model="m",
+            status=status.value,
+            route="/v1/messages",
+            method="POST",
+            initiator_id="alice",
+            client="c",
+        )
+        == 1
+    )
+
+
+def test_durations_fall_into_the_buckets_of_the_contract(metrics):
+    observed(metrics, ended(INTERCEPTION, seconds=4.0, seconds_to_first_byte=0.3))
+    observed(metrics, ended(INTERCEPTION, seconds=1.0, seconds_to_first_byte=None))
+
+    labels = {"provider": "acme", "model": "m"}
+    counts = {
+        bound: value(metrics, "interceptions_duration_seconds_bucket", le=bound, **labels)
+        for bound in ("0.5", "2.0", "5.0", "15.0", "30.0", "60.0", "120.0", "+Inf")
+    }
+    assert list(counts.values()) == [0, 1, 2, 2, 2, 2, 2, 2]
+    assert value(metrics, "interceptions_duration_seconds_sum", **labels) == 5.0
+    assert value(metrics, "time_to_first_token_seconds_count", **labels) == 1
+
+
+def test_tokens_are_counted_by_type(metrics):
+    observed(metrics, tokens(INTERCEPTION), tokens(INTERCEPTION, input_tokens=0, extra={}))
+
+    kinds = label_values(metrics, "tokens_total", "type")
+    labels = {"provider": "acme", "model": "m", "initiator_id": "alice", "client": "c"}
+    assert {kind: value(metrics, "tokens_total", type=kind, **labels) for kind in kinds} == {
+        "input": 10,
+        "output": 40,
+        "cache_read": 60,
+        "cache_write": 80,
+        "web_search_requests": 2,
+    }
+
+
+def test_prompts_and_tools_are_counted_and_thoughts_are_not(metrics):
+    observed(metrics, prompt(INTERCEPTION), tool(INTERCEPTION), thought(INTERCEPTION))
+    observed(metrics, tool(INTERCEPTION, injected=True, server_url="https://mcp", tool="ask"))
+
+    labels = {"provider": "acme", "model": "m"}
+    assert value(metrics, "prompts_total", initiator_id="alice", client="c", **labels) == 1
+    assert value(metrics, "non_injected_tool_selections_total", name="Read", **labels) == 1
+    injected = {"server": "https://mcp", "name": "ask"}
+    assert value(metrics, "injected_tool_invocations_total", **injected, **labels) == 1
+
+
+def test_what_could_not_be_understood_is_counted(metrics):
+    observed(metrics, ended(INTERCEPTION, unreadable=3, unknown=("x", "y", "x")))
+
+    assert value(metrics, "unreadable_total", provider="acme", what="response") == 3
+    assert value(metrics, "unknown_events_total", provider="acme", event="x") == 2
+    assert value(metrics, "unknown_events_total", provider="acme", event="y") == 1
+
+
+def test_only_completed_answers_are_missed_for_telling_no_usage(metrics):
+    observed(
+        metrics,
+        ended(INTERCEPTION, usage_told=False),
+        ended(INTERCEPTION, usage_told=True),
+        ended(INTERCEPTION, usage_told=False, status=Status.FAILED),
+    )
+
+    name = "responses_without_usage_total"
+    assert value(metrics, name, provider="acme", api="anthropic_messages") == 1
+
+
+# Labels that clients control
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "facts_of"),
+    [
+        ("interceptions_total", "model", lambda n: [ended(started(model=f"m{n}"))]),
+        ("interceptions_total", "initiator_id", lambda n: [ended(started(initiator_id=f"a{n}"))]),
+        (
+            "non_injected_tool_selections_total",
+            "name",
+            lambda n: [tool(INTERCEPTION, tool=f"t{n}")],
+        ),
+        ("unknown_events_total", "event", lambda n: [ended(INTERCEPTION, unknown=(f"e{n}",))]),
+    ],
+)
+def test_further_values_of_a_bounded_label_are_other(metric, label, facts_of):
+    metrics = Metrics(label_values=3)
+
+    for number in [*range(10), 0, 9]:
+        observed(metrics, *facts_of(number))
+
+    values = label_values(metrics, metric, label)
+    assert len(values) == 4
+    assert "other" in values
+    assert sum("0" in name for name in values) == 1
+
+
+def test_an_unknown_model_is_a_value_of_its_own(metrics):
+    observed(metrics, ended(started(model=None)))
+
+    assert label_values(metrics, "interceptions_total", "model") == {"unknown"}
+
+
+@pytest.mark.parametrize(
+    ("method", "label"), [("GET", "GET"), ("get", "other"), ("X" * 99, "other")]
+)
+def test_methods_are_bounded(metrics, method, label):
+    metrics.count_passthrough("acme", "/v1/models", method)
+
+    assert label_values(metrics, "passthrough_total", "method") == {label}
+
+
+def test_initiators_and_tools_can_be_switched_off():
+    metrics = Metrics(initiators=False, tools=False)
+
+    count_everything(metrics)
+
+    for metric in ("interceptions_total", "tokens_total", "prompts_total"):
+        assert label_values(metrics, metric, "initiator_id") == {""}
+    for metric in ("injected_tool_invocations_total", "non_injected_tool_selections_total"):
+        assert label_values(metrics, metric, "name") == {""}
+
+
+def test_two_registries_share_nothing():
+    first, second = Metrics(), Metrics()
+
+    first.tunnels.inc()
+
+    assert value(second, "tunnels_total") == 0
+
+
+# Over HTTP
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_metrics_are_served_over_http_until_closed(metrics):
+    port = free_port()
+    threads = threading.active_count()
+    observed(metrics, *all_of_one(INTERCEPTION))
+
+    metrics.serve(("127.0.0.1", port))
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+    finally:
+        metrics.close()
+
+    assert 'aibridge_prompts_total{client="c",initiator_id="alice",' in text
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=10)
+    assert threading.active_count() <= threads
+
+
+def test_an_address_that_is_taken_is_an_error(metrics):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(OSError, match="Address already in use"),
+    ):
+        metrics.serve(taken.getsockname())
+
+
+def test_closing_what_was_never_served_does_nothing(metrics):
+    metrics.close()
