@@ -79,6 +79,7 @@ class AIBridge:
         self._subscribers: list[Callable[[Fact], None]] = []
         self._exchanges: dict[str, Exchange] = {}
         """By flow id, from the request to its end."""
+        self._is_done = False
 
     # Start and end
 
@@ -174,6 +175,7 @@ class AIBridge:
 
     def done(self) -> Awaitable[None] | None:
         """End what is open, and keep what is left."""
+        self._is_done = True
         for exchange in self._exchanges.values():
             exchange.interrupt()
         self._exchanges.clear()
@@ -227,6 +229,9 @@ class AIBridge:
     async def request(self, flow: http.HTTPFlow) -> None:
         """Take a request in."""
         if self._intake is None or self._metrics is None or flow.response or flow.error:
+            return
+        if self._is_done:
+            flow.kill()  # nobody would record it
             return
         if flow.id in self._exchanges:  # of an inner loop
             return

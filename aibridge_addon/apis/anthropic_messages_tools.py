@@ -44,6 +44,10 @@ _FRAGMENTS = {
 """Deltas that append to a block's field of that name."""
 
 
+RESTORES_WITHOUT_TOOLS = False
+"""Blocks of a tool are refused where no tools are defined."""
+
+
 def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
     """Offer tools before the client's own, so that its cache breakpoints stay valid."""
     if mapping(member(request, "tool_choice")).get("type") == "none":
@@ -264,6 +268,11 @@ def continue_request(
     if last:
         following["tool_choice"] = as_raw({"type": "none"})
     return following
+
+
+def alias_key(response_id: str) -> str | None:
+    """Answers are not named by their ids."""
+    return None
 
 
 def conversation_runs(request: Members) -> list[Run]:

@@ -44,6 +44,9 @@ _APPENDED = ("content", "reasoning_content", "reasoning", "refusal")
 """Fields of a delta whose texts are appended."""
 
 
+RESTORES_WITHOUT_TOOLS = True
+
+
 def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
     """Offer tools after the client's own.
 
@@ -296,6 +299,11 @@ def continue_request(
     if last:
         following["tool_choice"] = as_raw("none")
     return following
+
+
+def alias_key(response_id: str) -> str | None:
+    """Answers are not named by their ids."""
+    return None
 
 
 def conversation_runs(request: Members) -> list[Run]:

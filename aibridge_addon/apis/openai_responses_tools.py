@@ -1,9 +1,9 @@
 """Central tools in OpenAI Responses. Sans-io.
 
-What the client sees is one response: items renumbered over the hidden ones, events numbered without
-gaps, the first `response.created` and the last event that ends a response. That last event has the
-id of the last upstream response, since it is the one whose stored state holds the hidden items: a
-client that goes on by `previous_response_id` needs nothing from us.
+What the client sees is one response: one id, items renumbered over the hidden ones, events numbered
+without gaps, the first `response.created` and the last event that ends a response. Its id is that
+of the first upstream response; the one whose stored state is complete is the last, so a client that
+goes on by `previous_response_id` is led to that one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,6 +38,9 @@ from aibridge_addon.wire import (
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _BEGINNINGS = frozenset({"response.created", "response.in_progress", "response.queued"})
+
+
+RESTORES_WITHOUT_TOOLS = True
 
 
 def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
@@ -87,6 +90,8 @@ class Splicer:
         self._shown_count = 0
         self._used: list[dict[str, JSON]] = []
         """Usage of the answers before this one."""
+        self._id: JSON = None
+        """The id of the client's response."""
         self._end: tuple[Event, dict[str, JSON]] | None = None
         """The event that ends the response, held until it is known to end."""
 
@@ -95,6 +100,8 @@ class Splicer:
         if not isinstance(data, dict):
             return event.raw if event.data is None or self._first else b""
         kind = data.get("type")
+        if self._id is None:
+            self._id = mapping(data.get("response")).get("id")
         if kind in _ENDS:
             self._end = (event, data)
             return b""
@@ -132,7 +139,7 @@ class Splicer:
         if self._first and None not in self._index.values():
             return self._relayed(event, data, {})
         response = mapping(data.get("response"))
-        merged = {**response, "output": self._shown}
+        merged = {**response, "id": self._id, "output": self._shown}
         if response.get("usage"):
             merged["usage"] = _summed(self._usage(), self._used)
         return self._relayed(event, data, {"response": merged})
@@ -184,6 +191,7 @@ class Merger:
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
         self._shown: list[JSON] = []
+        self._id: JSON = None
         self._last: dict[str, JSON] = {}
         self._used: list[dict[str, JSON]] = []
 
@@ -192,13 +200,14 @@ class Merger:
         if self._last:
             self._used.append(mapping(self._last.get("usage")))
         self._last = mapping(answer)
+        self._id = self._id or self._last.get("id")
         items = sequence(self._last.get("output"))
         self._shown += [item for item in items if not _is_call_of(item, self._names)]
         return _turn(items, text(self._last.get("status")), self._names)
 
     def finish(self) -> bytes:
         """Return the client's response."""
-        response = {**self._last, "output": self._shown}
+        response = {**self._last, "id": self._id, "output": self._shown}
         if self._last.get("usage"):
             response["usage"] = _summed(mapping(self._last["usage"]), self._used)
         return encode(response).encode()
@@ -289,6 +298,11 @@ def _acceptable(request: Members, items: list[JSON]) -> list[JSON]:
     ]
 
 
+def alias_key(response_id: str) -> str | None:
+    """Return the key of an answer that `previous_response_id` names."""
+    return f"response:{response_id}"
+
+
 def conversation_runs(request: Members) -> list[Run]:
     """Find earlier answers: what stands between two sayings of the client.
 
@@ -296,6 +310,8 @@ def conversation_runs(request: Members) -> list[Run]:
     make an empty run before the first of them.
     """
     runs: list[Run] = []
+    if previous := text(member(request, "previous_response_id")):
+        runs.append(Run(start=0, end=0, key=f"response:{previous}"))
     answer: list[dict[str, JSON]] = []
     start = 0
     said = ""
@@ -334,6 +350,8 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
     runs = [run for run in conversation_runs(request) if run.key in found]
     if not runs:
         return False
+    if runs[0].key.startswith("response:"):
+        request["previous_response_id"] = as_raw(found[runs.pop(0).key].sequence[0])
     given = elements(request.get("input"))
     restored = []
     position = 0
@@ -344,7 +362,8 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
             restored += [as_raw(item) for item in _acceptable(request, list(entry.sequence))]
         restored += [as_raw(item) for item in entry.results]
         position = run.end
-    request["input"] = joined([*restored, *given[position:]])
+    if runs:
+        request["input"] = joined([*restored, *given[position:]])
     return True
 
 

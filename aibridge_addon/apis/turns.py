@@ -110,6 +110,9 @@ class Merger(Protocol):
 class ToolFormat(Protocol):
     """How a wire format takes part in the inner loop."""
 
+    RESTORES_WITHOUT_TOOLS: bool
+    """Whether hidden turns can stand in a request that offers no central tools."""
+
     def inject(self, request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
         """Offer tools in a request, in place; return those offered, none if that cannot be."""
 
@@ -135,6 +138,12 @@ class ToolFormat(Protocol):
         self, request: Members, turn: Turn, results: Sequence[JSON], *, last: bool
     ) -> Members:
         """Return the next request; if it is the last one, with no tool to be called any more."""
+
+    def alias_key(self, response_id: str) -> str | None:
+        """Return the key under which later requests name a whole answer by its id, if they do.
+
+        Its restoration is the id of the last upstream answer, whose state is complete.
+        """
 
     def conversation_runs(self, request: Members) -> list[Run]:
         """Find earlier answers in a request."""

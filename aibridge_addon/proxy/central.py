@@ -66,14 +66,16 @@ class CentralTools:
         tool_format = TOOL_FORMATS[asks.api]
         edited = dict(request)
         offered = tool_format.inject(edited, tools)
-        if not offered:
-            return
         key = exchange.credential.fingerprint if exchange.credential else ""
         scope = scope_of(asks.initiator_id, asks.provider_name, key)
-        await self._restore(tool_format, edited, scope)
+        restored = False
+        if offered or tool_format.RESTORES_WITHOUT_TOOLS:
+            restored = await self._restore(tool_format, edited, scope)
+        if not offered and not restored:
+            return
         flow = exchange.flow
         flow.request.content = body(edited)
-        if exchange.record is None:  # only counted
+        if not offered or exchange.record is None:  # a record is missing where tokens are counted
             return
         exchange.record.injected = frozenset(tool.name for tool in offered)
         flow.request.headers["accept-encoding"] = "identity"  # the answer must be cut
@@ -100,10 +102,10 @@ class CentralTools:
             model=asks.model or "",
         )
 
-    async def _restore(self, tool_format: ToolFormat, request: Members, scope: str) -> None:
+    async def _restore(self, tool_format: ToolFormat, request: Members, scope: str) -> bool:
         runs = tool_format.conversation_runs(request)
-        if runs and (found := await self._ledger.find(scope, [run.key for run in runs])):
-            tool_format.restore(request, found)
+        found = await self._ledger.find(scope, [run.key for run in runs]) if runs else {}
+        return tool_format.restore(request, found) if found else False
 
     def _ask(
         self, exchange: Exchange, request: Members, iteration: int

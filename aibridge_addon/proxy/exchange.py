@@ -154,6 +154,8 @@ class Exchange:
             return
         facts = self._facts_so_far()
         self._end(Status.INTERRUPTED, facts, error=_SHUT_DOWN, partial=True)
+        if self.flow.killable:
+            self.flow.kill()  # the loop runs on a little: no end must reach the client unrecorded
 
     def _facts_so_far(self) -> ResponseFacts:
         running = self.tap or (self.inner and self.inner.has_run)

@@ -4,6 +4,7 @@ Only the head of a request is changed, and only as the route says: where it goes
 our own headers. Its body goes on as it came (but see the option `aibridge_ask_chat_usage`).
 """
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,8 @@ from aibridge_addon.routing import Provider, Route, Router
 from aibridge_addon.settings import Settings
 from aibridge_addon.wire import body as encoded_body
 from aibridge_addon.wire import members
+
+logger = logging.getLogger(__name__)
 
 _NO_SUCH_ROUTE = "no_such_route"
 _NO_ACTOR = "no_actor"
@@ -72,16 +75,29 @@ class Intake:
             credential=credential,
             max_bytes=self._settings.max_body_bytes,
         )
+        try:
+            self._look_into(exchange, headers, proxy_user)
+        except Exception:
+            # The request goes on as it is; without its exchange, it would go without its secrets.
+            logger.exception(
+                "aibridge: a request is not read, by a bug of ours; interception %s",
+                flow.metadata.get("aibridge_interception_id", "none"),
+            )
+        return exchange
+
+    def _look_into(self, exchange: Exchange, headers: Headers, proxy_user: str | None) -> None:
+        """Read a request, and begin its record if it is bridged."""
+        flow, route = exchange.flow, exchange.route
         api = route.api or route.counts_for
         if api is not None:
             exchange.members = self._read_body(flow.request, exchange)
         if api is None or exchange.members is None:
             self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
-            return exchange
+            return
         actor = identity.actor_of(
             proxy_user=proxy_user,
             header_value=headers.get(self._settings.actor_header),
-            credential=credential,
+            credential=exchange.credential,
             known_actors=self._settings.actors,
         )
         exchange.wire_format = WIRE_FORMATS[api]
@@ -91,7 +107,6 @@ class Intake:
             self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
         else:
             self._begin_record(exchange, facts, actor)
-        return exchange
 
     def _begin_record(self, exchange: Exchange, facts: RequestFacts, actor: Actor) -> None:
         assert exchange.interception
@@ -120,6 +135,7 @@ class Intake:
             wire_format = _wire_format_for(provider, headers)
             flow.response = shaped_error(wire_format, 404, message)
             self._metrics.refused.labels(provider.name if provider else "", _NO_SUCH_ROUTE).inc()
+            request.headers.fields, _ = sealed(request.headers.fields)
         return route
 
     def _credential(

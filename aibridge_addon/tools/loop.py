@@ -136,6 +136,7 @@ class InnerLoop:
         self._iteration = 1
         self._history = History()
         self._texts: list[str] = []
+        self._first_id: str | None = None
         self._told = False
         """Whether the model was told that it may call no more tools."""
 
@@ -151,6 +152,7 @@ class InnerLoop:
         recorded.
         """
         self.facts = first
+        self._first_id = first.response_id
         if first.error or not first.complete:
             return
         turn = splicer.turn()
@@ -183,6 +185,7 @@ class InnerLoop:
             UpstreamError: a further request failed; `error` says how.
         """
         self.facts = first
+        self._first_id = first.response_id
         merger = self._format.merger(self.names)
         turn = merger.add(decode(first_answer))
         had_calls = bool(turn.calls)
@@ -292,6 +295,9 @@ class InnerLoop:
         )
         key = run_key(turn.client_calls, self._said_before, "".join(self._texts))
         self._observer.hidden(key, restoration)
+        first, last = self._first_id or "", self.facts.response_id or ""
+        if first != last and (alias := self._format.alias_key(first)):
+            self._observer.hidden(alias, Restoration(sequence=(last,)))
         self._history = History()
 
 

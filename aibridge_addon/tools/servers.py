@@ -8,17 +8,32 @@ wait side by side, and cancelling the caller cancels the request at the server.
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import os
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
+import anyio
+import httpx2
 import mcp_types as types
+import pydantic
+from mcp.client import Client, IncomingMessage
+from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from mcp.shared.exceptions import MCPError
 
 from aibridge_addon.tools.catalogue import Catalogue, ListedTool, Listing
 from aibridge_addon.tools.config import ServerConfig
-from aibridge_addon.tools.model import CentralTool, ToolResult, error_result
+from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult, error_result
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +106,8 @@ class ToolServers:
             for name, server in self._servers.items()
         }
 
-    async def ready(self, timeout: float) -> bool:
-        """Wait until each server was tried once; False if that takes more than `timeout` seconds."""
+    async def ready(self, timeout: float) -> bool:  # noqa: ASYNC109 it does not raise
+        """Wait `timeout` seconds at most until each server was tried once; whether all were."""
         tried = (server.tried.wait() for server in self._servers.values())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -786,7 +801,7 @@ def _described(error: BaseException) -> str:
     match error:
         case httpx2.HTTPStatusError():
             return _http_problem(error.response.status_code)
-        case httpx2.TimeoutException():
+        case httpx2.TimeoutException() | TimeoutError():
             return "it did not answer in time"
         case httpx2.ConnectError():
             return f"it cannot be reached: {_clipped(str(error))}"

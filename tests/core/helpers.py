@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from aibridge_addon.apis import WIRE_FORMATS, WireFormat
@@ -25,6 +26,9 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 LINE_ENDS = {"LF": b"\n", "CR": b"\r", "CRLF": b"\r\n"}
 TRAILING = b"\n\n: trailing"
 """Ends the event before it and brings no data of its own."""
+
+thorough = settings(max_examples=150)
+"""For properties that are not checked once for every fixture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import brotli
 import pytest
 import zstandard
-from helpers import STREAMS, Scenario, pieces, read_stream
+from helpers import STREAMS, Scenario, pieces, read_stream, thorough
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -191,6 +191,7 @@ def test_bytes_after_the_end_are_an_error(coding: str) -> None:
 
 
 @codings
+@thorough
 @given(st.data())
 def test_flipped_bytes_decode_or_are_an_error(coding: str, data: st.DataObject) -> None:
     name, encode = ENCODERS[coding]

@@ -1,4 +1,5 @@
 import pytest
+from helpers import thorough
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,12 +66,14 @@ def test_many_tags_take_linear_time(opening: str) -> None:
     spoken([opening * 100_000 + "</system-reminder>"])
 
 
+@thorough
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="<#"))))
 def test_a_text_without_tags_is_said_as_it_stands(parts: list[str]) -> None:
     said = "\n".join(part.strip() for part in parts if part.strip())
     assert spoken(parts) == (said or None)
 
 
+@thorough
 @given(st.lists(st.sampled_from(["<", "</", "system-reminder", ">", " ", "a", "\n"])))
 def test_any_shape_of_tags_can_be_read(tokens: list[str]) -> None:
     said = spoken(["".join(tokens)])

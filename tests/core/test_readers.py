@@ -22,6 +22,7 @@ from helpers import (
     read_request,
     read_stream,
     sse,
+    thorough,
     three_ways,
 )
 from hypothesis import given
@@ -158,6 +159,7 @@ def test_an_event_without_data_is_nothing(wire_format: WireFormat) -> None:
 
 
 @wire_formats
+@thorough
 @given(st.lists(json_values))
 def test_feeding_any_json_never_raises(wire_format: WireFormat, values: list[Any]) -> None:
     assert storable(columns(read_stream(wire_format, [sse(*values)])))
@@ -194,6 +196,7 @@ def test_an_answer_with_anything_in_it_never_raises(
 
 
 @wire_formats
+@thorough
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_as_an_answer_never_raise(wire_format: WireFormat, body: bytes) -> None:
     facts = wire_format.read_answer(body)
@@ -221,6 +224,7 @@ FIELDS = ("model", "stream", "messages", "input", "metadata", "prompt_cache_key"
 
 
 @wire_formats
+@thorough
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, json_values)))
 def test_any_json_in_every_field_of_a_request_never_raises(
     wire_format: WireFormat, body: dict[str, Any]
@@ -260,6 +264,7 @@ def test_only_true_asks_for_a_stream(wire_format: WireFormat, stream: Any) -> No
 
 
 @wire_formats
+@thorough
 @given(number=numbers)
 def test_any_number_as_usage_gives_tokens_that_a_store_holds(
     wire_format: WireFormat, number: float

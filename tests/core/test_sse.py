@@ -1,7 +1,17 @@
 import itertools
 
 import pytest
-from helpers import LINE_ENDS, STREAMS, Scenario, data_of, parse, pieces, raw_of, three_ways
+from helpers import (
+    LINE_ENDS,
+    STREAMS,
+    Scenario,
+    data_of,
+    parse,
+    pieces,
+    raw_of,
+    thorough,
+    three_ways,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -111,6 +121,7 @@ def test_any_split_of_a_recorded_stream_gives_the_same_events(
 TOKENS = [b"\r", b"\n", b"\r\n", b"\n\n", b"data", b"event", b":", b" ", b"x", BOM]
 
 
+@thorough
 @given(st.lists(st.sampled_from(TOKENS), max_size=24).map(b"".join), st.data())
 @example(b"x\r\n\r\n" + BOM + b"data: y", None)
 def test_any_split_of_any_bytes_gives_the_same_events(stream: bytes, data: st.DataObject) -> None:

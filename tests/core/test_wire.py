@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from helpers import json_values
+from helpers import json_values, thorough
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ def raw(value: dict[str, msgspec.Raw] | list[msgspec.Raw] | None) -> Any:
     return value and [bytes(element) for element in value]
 
 
+@thorough
 @given(json_values)
 def test_whatever_json_python_writes_is_decoded(value: Any) -> None:
     decoded = wire.decode(json.dumps(value).encode())
@@ -35,6 +36,7 @@ def test_what_is_not_json_is_a_value_error(broken: bytes) -> None:
     assert wire.read(broken) is None
 
 
+@thorough
 @given(st.binary(max_size=20))
 def test_reading_never_raises(data: bytes) -> None:
     wire.read(data)
@@ -88,6 +90,7 @@ def test_a_member_is_decoded_when_it_is_asked_for() -> None:
     assert [wire.member(members, name) for name in ("a", "broken", "missing")] == [[1], None, None]
 
 
+@thorough
 @given(json_values)
 def test_whatever_was_decoded_is_encoded_as_strict_json(value: Any) -> None:
     encoded = wire.encode(wire.decode(json.dumps(value).encode()))
@@ -124,6 +127,7 @@ def test_a_pair_of_surrogates_is_made_whole() -> None:
     assert wire.text("\ud83c" + "\udf15") == "🌕"
 
 
+@thorough
 @given(st.text(st.characters(codec="utf-8") | st.just("\ud83d")))
 def test_only_lone_surrogates_are_replaced(value: str) -> None:
     assert wire.text(value) == value.replace("\ud83d", "\ufffd")

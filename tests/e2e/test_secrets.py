@@ -1,0 +1,316 @@
+"""No secret is written anywhere, and the provider gets every one unchanged.
+
+Known keys go by every path through a proxy that writes all it can: logs with whole flows, saved
+flows, metrics, database, spool. Then all of that is searched.
+"""
+
+import base64
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+from standin import Provider, Reset, Response, Server
+
+from e2e.bodies import APIS, CHAT, MESSAGES, Api
+from e2e.clients import WAYS, Clients, Way
+from e2e.conftest import StartProxy
+from e2e.metrics import metrics_text
+from e2e.proxy import Proxy, config_toml
+from e2e.wire import connect, open_tunnel
+
+FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
+
+HEADERS = {
+    "x-api-key": "sk-ant-api03-k1k1k1k1k1k1k1k1k1k1",
+    "authorization": "Bearer sk-proj-k2k2k2k2k2k2k2k2k2k2",
+    "api-key": "azure-k3k3k3k3k3k3k3k3k3k3",
+    "x-goog-api-key": "AIza-k4k4k4k4k4k4k4k4k4k4",
+    "cookie": "session=k5k5k5k5k5k5k5k5k5k5; other=k6k6k6k6k6k6k6k6k6k6",
+}
+CENTRAL = {
+    "ANTHROPIC_API_KEY": "sk-ant-central-k7k7k7k7k7k7k7k7",
+    "OPENAI_API_KEY": "sk-central-k8k8k8k8k8k8k8k8k8k8",
+}
+USER, PASSWORD = "alice", "k9k9k9k9k9k9k9k9k9k9"
+WRONG_PASSWORD = "k0k0k0k0k0k0k0k0k0k0"
+
+SECRETS = tuple(
+    f"k{number}" * 4 for number in range(10)
+)  # a part of each, longer than any hint shows
+PROMPT = "p1p1p1p1p1p1p1p1p1p1"
+
+
+def basic(password: str) -> str:
+    """Return credentials as HTTP sends them."""
+    return "Basic " + base64.b64encode(f"{USER}:{password}".encode()).decode()
+
+
+ENCODED = tuple(basic(password).split()[1] for password in (PASSWORD, WRONG_PASSWORD))
+
+
+@dataclass(slots=True)
+class Written:
+    """All that a proxy wrote, by where."""
+
+    places: dict[str, bytes]
+
+    def where(self, text: str) -> list[str]:
+        """Return the places that hold a text."""
+        return [name for name, content in self.places.items() if text.encode() in content]
+
+    def assert_no_secrets(self) -> None:
+        """Assert that there is no secret in any place."""
+        found = {text: places for text in (*SECRETS, *ENCODED) if (places := self.where(text))}
+        assert found == {}
+
+
+def everything(proxy: Proxy, **more: bytes | str) -> Written:
+    """Return all that a proxy has written so far."""
+    places = {
+        path.name: path.read_bytes()
+        for path in proxy.directory.rglob("*")
+        if path.is_file() and path != proxy.config_path
+    }
+    places["log"] = proxy.log_text().encode()
+    places |= {
+        name: text.encode() if isinstance(text, str) else text for name, text in more.items()
+    }
+    return Written(places)
+
+
+def verbose(directory: str = "flows") -> dict[str, Any]:
+    """Return options that make mitmdump write all it can."""
+    return {
+        "flow_detail": 4,
+        "termlog_verbosity": "debug",
+        "proxy_debug": True,
+        "save_stream_file": directory,  # in its working directory
+        "aibridge_capture": "",
+    }
+
+
+@contextmanager
+def locked(proxy: Proxy) -> Iterator[None]:
+    """Hold the database's write lock, so that the proxy spools."""
+    connection = sqlite3.connect(proxy.database, isolation_level=None, timeout=10)
+    try:
+        connection.execute("begin immediate")
+        yield
+    finally:
+        connection.close()
+
+
+def arrived(server: Server, names: tuple[str, ...] = tuple(HEADERS)) -> list[dict[str, str]]:
+    """Return those headers of every request that reached the provider."""
+    return [
+        {name: value for name in names if (value := request.header(name)) is not None}
+        for request in server.requests
+    ]
+
+
+class Visitor:
+    """Goes every path with all secrets in its headers."""
+
+    def __init__(self, clients: Clients, provider: Provider) -> None:
+        self._clients = clients
+        self._provider = provider
+
+    def visit(self, way: Way, api: Api, extra: dict[str, str] | None = None) -> int:
+        """Go the paths that end at the provider; return how many they are."""
+        self._provider.canned["cut"] = lambda request: Response(
+            200, [("content-type", "text/event-stream")], [*api.events()[:2], Reset()]
+        )
+        self._provider.canned["reset"] = lambda request: Reset()
+        paths: list[tuple[str, dict[str, str], bytes]] = [
+            (api.path, {}, api.request(PROMPT, stream=False)),
+            (api.path, {}, api.request(PROMPT, stream=True)),
+            (api.path, {}, api.request(f"{PROMPT} STATUS:401", stream=False)),
+            (api.path, {}, api.request(f"{PROMPT} ERROR_EVENT", stream=True)),
+            (api.path, {"x-standin-canned": "cut"}, api.request(PROMPT, stream=True)),
+            (api.path, {"x-standin-canned": "reset"}, api.request(PROMPT, stream=True)),
+            (api.path, {}, b"this is no JSON"),
+        ]
+        with self._clients.http(way) as http:
+            for path, headers, content in paths:
+                url = self._clients.url(way, api.provider, path)
+                self._post(http, url, headers | (extra or {}), content)
+            url = self._clients.url(way, "anthropic", "/v1/models?key=none")
+            http.get(url, headers=HEADERS)
+        return len(paths) + 1
+
+    def visit_what_is_refused(self, way: Way, headers: dict[str, str]) -> list[int]:
+        """Go the paths that end at the proxy; return the statuses."""
+        statuses = []
+        with self._clients.http(way) as http:
+            for path in ("/v1/messages", "/v1/secret/files"):
+                content = MESSAGES.request(PROMPT, stream=True)
+                url = self._clients.url(way, "anthropic", path)
+                statuses.append(http.post(url, content=content, headers=headers).status_code)
+        return statuses
+
+    def leave(self, way: Way) -> None:
+        """Leave while the request is on its way."""
+        path = httpx2.URL(self._clients.url(way, "anthropic", "/v1/messages")).path
+        lines = [f"{name}: {value}" for name, value in HEADERS.items()]
+        head = [f"POST {path} HTTP/1.1", "host: api.anthropic.com", "content-length: 999", *lines]
+        with connect(self._clients, way) as sock:
+            sock.sendall("\r\n".join(head).encode() + b"\r\n\r\n{")
+
+    def _post(self, http: httpx2.Client, url: str, headers: dict[str, str], content: bytes) -> None:
+        try:
+            http.post(url, content=content, headers=HEADERS | headers)
+        except httpx2.RemoteProtocolError:
+            assert headers.get("x-standin-canned") == "cut"
+
+
+def test_no_path_writes_a_secret_and_the_provider_gets_them_all(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+) -> None:
+    down = '[[providers]]\nname = "down"\ntype = "anthropic"\nbase_url = "https://127.0.0.1:1"\n'
+    proxy = start_proxy(config=config_toml(standin.origin) + down, options=verbose(), metrics=True)
+    clients = clients_of(proxy)
+    visitor = Visitor(clients, provider)
+    standin.requests.clear()
+    sent = 0
+    for way, api in ((FORWARD, MESSAGES), (REVERSE_H2, CHAT)):
+        sent += visitor.visit(way, api)
+    with locked(proxy):
+        for way, api in ((FORWARD_H2, CHAT), (REVERSE, MESSAGES)):
+            sent += visitor.visit(way, api)
+        spooled = everything(proxy, metrics=metrics_text(proxy))
+        assert any("spool" in name for name in spooled.places)
+        spooled.assert_no_secrets()
+    assert arrived(standin) == [HEADERS] * sent
+    standin.requests.clear()
+
+    for way in (REVERSE, REVERSE_H2):
+        statuses = visitor.visit_what_is_refused(way, HEADERS)
+        assert statuses == [200, 404]
+        with clients.http(way) as http:  # no such provider, and one that is down
+            url = clients.url(way, "anthropic", "/v1/messages")
+            content = MESSAGES.request(PROMPT, stream=True)
+            for name, status in (("nobody", 404), ("down", 502)):
+                other = url.replace("/anthropic/", f"/{name}/")
+                answer = http.post(other, content=content, headers=HEADERS)
+                assert answer.status_code == status
+    for way in (FORWARD, REVERSE):
+        visitor.leave(way)
+        proxy.wait_for_log(r"<< .*[Cc]lient (closed|disconnected)|peer closed")
+    everything(proxy, metrics=metrics_text(proxy)).assert_no_secrets()
+    proxy.stop()
+    written = everything(proxy)
+    assert "x-api-key" in written.places["flows"].decode("latin-1")  # it is saved, sealed
+    written.assert_no_secrets()
+    assert "aibridge: a bug" not in proxy.log_text()
+
+
+def test_a_central_key_reaches_the_provider_and_nothing_else(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
+) -> None:
+    proxy = start_proxy(
+        options=verbose() | {"aibridge_require_actor": True}, env=CENTRAL, metrics=True
+    )
+    clients = clients_of(proxy)
+    standin.requests.clear()
+    expected = []
+    for way in (REVERSE, REVERSE_H2):
+        with clients.http(way) as http:
+            for api in APIS:
+                url = clients.url(way, api.provider, api.path)
+                for text in (PROMPT, f"{PROMPT} STATUS:401", f"{PROMPT} DROP"):
+                    content = api.request(text, stream=True)
+                    http.post(url, content=content, headers={"x-aibridge-actor": "alice"})
+                    expected.append(
+                        {"x-api-key": CENTRAL["ANTHROPIC_API_KEY"]}
+                        if api is MESSAGES
+                        else {"authorization": f"Bearer {CENTRAL['OPENAI_API_KEY']}"}
+                    )
+                assert http.post(url, content=content).status_code == 400  # no actor
+    assert arrived(standin) == expected
+    everything(proxy, metrics=metrics_text(proxy)).assert_no_secrets()
+    proxy.stop()
+    everything(proxy).assert_no_secrets()
+    assert {row["credential_hint"] for row in proxy.records.interceptions} == {
+        "sk-a...k7k7",
+        "sk-c...k8k8",
+    }
+
+
+def test_a_proxy_password_is_written_nowhere(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+) -> None:
+    proxy = start_proxy(options=verbose() | {"proxyauth": f"{USER}:{PASSWORD}"}, metrics=True)
+    clients = clients_of(proxy)
+    standin.requests.clear()
+    for password in (PASSWORD, WRONG_PASSWORD):
+        for way in (FORWARD, FORWARD_H2):
+            options = {
+                "verify": clients.trust(),
+                "http2": way.http2,
+                "http1": not way.http2,
+                "trust_env": False,
+                "proxy": httpx2.Proxy(proxy.forward_url, auth=(USER, password)),
+            }
+            with httpx2.Client(**options) as http:
+                for text in (PROMPT, f"{PROMPT} STATUS:401", f"{PROMPT} DROP"):
+                    content = MESSAGES.request(text, stream=True)
+                    try:
+                        answer = http.post(
+                            clients.url(way, "anthropic", "/v1/messages"),
+                            content=content,
+                            headers=MESSAGES.headers,
+                        )
+                    except httpx2.ProxyError:
+                        assert password == WRONG_PASSWORD
+                    else:
+                        assert answer.status_code in (200, 401, 502)
+        for way in (REVERSE, REVERSE_H2):
+            with clients.http(way) as http:
+                answer = http.post(
+                    clients.url(way, "anthropic", "/v1/messages"),
+                    content=MESSAGES.request(PROMPT, stream=True),
+                    headers={"x-api-key": HEADERS["x-api-key"], "authorization": basic(password)},
+                )
+                assert answer.status_code == (200 if password == PASSWORD else 401)
+    with pytest.raises(ConnectionRefusedError):
+        open_tunnel(proxy.forward_port, "api.anthropic.com", credentials=basic(WRONG_PASSWORD))
+    assert {request.header("proxy-authorization") for request in standin.requests} == {None}
+    assert {row["initiator_id"] for row in proxy.records.interceptions} == {USER}
+    everything(proxy, metrics=metrics_text(proxy)).assert_no_secrets()
+    proxy.stop()
+    everything(proxy).assert_no_secrets()
+
+
+@pytest.mark.parametrize("detail", [1, 4])
+def test_prompts_that_are_not_captured_are_only_where_mitmproxy_shows_flows(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+    detail: int,
+) -> None:
+    options = verbose() | {"flow_detail": detail, "termlog_verbosity": "info", "proxy_debug": False}
+    proxy = start_proxy(options=options, metrics=True)
+    clients = clients_of(proxy)
+    visitor = Visitor(clients, provider)
+    with locked(proxy):
+        visitor.visit(FORWARD, MESSAGES)
+        visitor.visit(REVERSE_H2, CHAT)
+        written = everything(proxy, metrics=metrics_text(proxy))
+        assert any("spool" in name for name in written.places)
+        assert set(written.where(PROMPT)) <= {"flows", *(["log"] if detail == 4 else [])}
+    proxy.stop()
+    shown = {"flows", *(["log"] if detail == 4 else [])}
+    assert set(everything(proxy).where(PROMPT)) == shown
+    assert proxy.records.prompts == []
+    standin.requests.clear()

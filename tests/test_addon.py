@@ -1,0 +1,571 @@
+"""The addon as mitmproxy calls it: options, start and end, and the way of a flow through its hooks."""
+
+import asyncio
+import json
+import logging
+import socket
+from contextlib import asynccontextmanager
+
+import pytest
+from mitmproxy import exceptions, hooks
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.test import taddons, tflow, tutils
+from recorder.test_doubles import rows
+
+import aibridge_addon
+from aibridge_addon.addon import AIBridge
+from aibridge_addon.apis import anthropic_messages
+from aibridge_addon.proxy.exchange import Exchange
+from aibridge_addon.proxy.intake import Intake
+from aibridge_addon.proxy.tap import BodyTap
+from aibridge_addon.recorder import Recorder
+from aibridge_addon.settings import OPTIONS
+
+SECRET = "sk-ant-api03-0123456789abcdef"
+QUESTION = {
+    "model": "claude-opus-4-5",
+    "max_tokens": 10,
+    "messages": [{"role": "user", "content": "Hello"}],
+}
+ANSWER = {
+    "type": "message",
+    "id": "msg_1",
+    "model": "claude-opus-4-5-20251101",
+    "content": [{"type": "text", "text": "Hi"}],
+    "usage": {"input_tokens": 3, "output_tokens": 5},
+}
+STREAM = [
+    b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1",'
+    b'"model":"claude","usage":{"input_tokens":3,"output_tokens":1}}}\n\n',
+    b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":5}}\n\n',
+    b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+]
+
+
+@pytest.fixture
+def database(tmp_path):
+    return tmp_path / "aibridge.sqlite3"
+
+
+async def call(tctx, addon, hook):
+    await tctx.master.addons.invoke_addon(addon, hook)
+
+
+@asynccontextmanager
+async def started(**options):
+    """An addon that runs, within its context."""
+    addon = AIBridge()
+    with taddons.context(addon) as tctx:
+        tctx.configure(addon, **options)
+        await call(tctx, addon, hooks.RunningHook())
+        try:
+            yield addon, tctx
+        finally:
+            await call(tctx, addon, hooks.DoneHook())
+
+
+@pytest.fixture
+async def running(database):
+    """A running addon and its context."""
+    async with started(aibridge_db=str(database)) as pair:
+        yield pair
+
+
+def flow_to(host="api.anthropic.com", path="/v1/messages", *, mode=None, headers=(), body=QUESTION):
+    """A flow with a request and no answer yet."""
+    fields = {"user-agent": "claude-cli/2", "x-api-key": SECRET} | dict(headers)
+    request = tutils.treq(
+        host=host,
+        port=443,
+        scheme=b"https",
+        method=b"POST",
+        path=path.encode(),
+        headers=tuple((name.encode(), value.encode()) for name, value in fields.items() if value),
+        content=body if isinstance(body, bytes) else json.dumps(body).encode(),
+    )
+    flow = tflow.tflow(req=request)
+    if mode:
+        flow.client_conn.proxy_mode = ProxyMode.parse(mode)
+    return flow
+
+
+def answered(flow, body=ANSWER, *, status=200, content_type="application/json"):
+    """Give a flow its answer."""
+    flow.response = tutils.tresp(
+        status_code=status,
+        headers=((b"content-type", content_type.encode()),),
+        content=body if isinstance(body, bytes) else json.dumps(body).encode(),
+    )
+    return flow
+
+
+async def ask(tctx, addon, flow, body=ANSWER, **answer):
+    """Take a flow all the way, with this answer."""
+    await call(tctx, addon, hook_of("request", flow))
+    if flow.response is None:
+        answered(flow, body, **answer)
+    await call(tctx, addon, hook_of("responseheaders", flow))
+    await call(tctx, addon, hook_of("response", flow))
+
+
+def hook_of(name, flow):
+    from mitmproxy.proxy.layers import http
+
+    return {
+        "request": http.HttpRequestHook,
+        "responseheaders": http.HttpResponseHeadersHook,
+        "response": http.HttpResponseHook,
+        "error": http.HttpErrorHook,
+    }[name](flow)
+
+
+def complaints(caplog):
+    return [r for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+# Options
+
+
+def test_the_package_is_what_mitmdump_loads_as_a_script():
+    (addon,) = aibridge_addon.addons
+
+    assert isinstance(addon, AIBridge)
+    with pytest.raises(AttributeError, match="no attribute 'missing'"):
+        _ = aibridge_addon.missing
+
+
+async def test_all_options_are_declared_with_their_help():
+    with taddons.context(AIBridge()) as tctx:
+        for option in OPTIONS:
+            declared = tctx.options._options[option.name]
+            assert declared.help == option.help
+            assert declared.default == option.default
+            assert declared.choices == option.choices
+
+
+async def test_mistakes_at_the_start_are_logged_a_line_each_and_nothing_starts(database, caplog):
+    async with started(
+        aibridge_db=str(database), aibridge_capture="x", aibridge_max_body_mib=0
+    ) as (addon, tctx):
+        await ask(tctx, addon, flow_to())
+
+    assert [r.getMessage() for r in complaints(caplog)] == [
+        "aibridge_capture has 'x'; it may list prompts, tools, thoughts",
+        "aibridge_max_body_mib is 0; it must be at least 1",
+    ]
+    assert not database.exists()
+
+
+async def test_mistakes_while_running_are_raised_and_the_old_options_stay(running, database):
+    addon, tctx = running
+
+    with pytest.raises(exceptions.OptionsError, match="aibridge_capture has 'x'"):
+        tctx.configure(addon, aibridge_capture="x")
+    await ask(tctx, addon, flow_to())
+
+    assert tctx.options.aibridge_capture == "prompts,tools,thoughts"
+    assert len(rows(database, "user_prompts")) == 1
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.fixed])
+async def test_a_fixed_option_refuses_to_change_at_run_time(running, option):
+    addon, tctx = running
+    other = {str: "x", int: 7, bool: not option.default}[option.type]
+    before = getattr(tctx.options, option.name)
+
+    with pytest.raises(exceptions.OptionsError) as caught:
+        tctx.configure(addon, **{option.name: other})
+
+    assert str(caught.value) == f"{option.name}: read at the start only; restart"
+    assert getattr(tctx.options, option.name) == before
+
+
+async def test_other_options_change_at_run_time(running, database):
+    addon, tctx = running
+
+    tctx.configure(addon, aibridge_capture="tools")
+    await ask(tctx, addon, flow_to())
+
+    assert rows(database, "user_prompts") == []
+    assert len(rows(database, "token_usages")) == 1
+
+
+async def test_options_of_others_are_none_of_our_business(running):
+    addon, tctx = running
+
+    tctx.configure(addon, showhost=True)
+
+
+async def test_the_upstream_is_not_opened_before_a_request_is_seen(running):
+    _, tctx = running
+
+    assert tctx.options.connection_strategy == "lazy"
+
+
+async def test_a_database_that_cannot_be_made_is_logged_and_requests_pass(tmp_path, caplog):
+    async with started(aibridge_db=str(tmp_path)) as (addon, tctx):
+        flow = flow_to()
+        await ask(tctx, addon, flow)
+
+    (record,) = complaints(caplog)
+    assert record.getMessage() == f"aibridge_db: {tmp_path}: Is a directory"
+    assert flow.request.headers["x-api-key"] == SECRET
+    assert flow.response.json() == ANSWER
+
+
+async def test_a_metrics_address_that_is_taken_is_logged(database, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with started(aibridge_db=str(database), aibridge_metrics_listen=f"127.0.0.1:{port}"):
+            pass
+
+    (record,) = complaints(caplog)
+    assert record.getMessage() == "aibridge_metrics_listen: Address already in use"
+
+
+# The way of a flow
+
+
+async def test_an_answer_is_recorded_when_the_response_hook_is_done(running, database):
+    addon, tctx = running
+    flow = flow_to()
+
+    await ask(tctx, addon, flow)
+
+    (row,) = rows(database, "interceptions")
+    assert row["id"] == flow.metadata["aibridge_interception_id"]
+    assert (row["status"], row["http_status"], row["client"]) == ("completed", 200, "Claude Code")
+    assert (row["credential_kind"], row["credential_hint"]) == ("byok", "sk-a...cdef")
+    assert [row["prompt"] for row in rows(database, "user_prompts")] == ["Hello"]
+    (usage,) = rows(database, "token_usages")
+    assert (usage["input_tokens"], usage["output_tokens"]) == (3, 5)
+
+
+async def test_a_stream_is_recorded_before_its_end_goes_on(running, database):
+    addon, tctx = running
+    flow = flow_to(body=QUESTION | {"stream": True})
+    await call(tctx, addon, hook_of("request", flow))
+    answered(flow, b"", content_type="text/event-stream; charset=utf-8")
+    await call(tctx, addon, hook_of("responseheaders", flow))
+    tap = flow.response.stream
+    assert isinstance(tap, BodyTap)
+
+    assert [tap(chunk) for chunk in STREAM] == [[STREAM[0]], [STREAM[1]], []]
+    assert rows(database, "token_usages") == []
+    tap_released = tap.held == [STREAM[2]]
+    while not rows(database, "token_usages"):
+        tap.release()
+        await addon.aibridge_held(tap)
+    await call(tctx, addon, hook_of("response", flow))
+
+    assert tap_released
+    (usage,) = rows(database, "token_usages")
+    assert usage["output_tokens"] == 5
+    (row,) = rows(database, "interceptions")
+    assert (row["status"], row["streaming"]) == ("completed", 1)
+
+
+async def test_secrets_are_hidden_while_a_flow_is_shown_and_leave_whole(running, database):
+    addon, tctx = running
+    flow = flow_to(headers={"x-aibridge-actor": "alice", "connection": "close"})
+
+    await call(tctx, addon, hook_of("request", flow))
+
+    assert SECRET not in repr(flow.get_state())
+    assert flow.request.headers["x-api-key"] == "sk-a...cdef"
+    head = addon.outgoing_request(flow)
+    assert head.headers.fields == (
+        (b"user-agent", b"claude-cli/2"),
+        (b"x-api-key", SECRET.encode()),
+    )
+    assert rows(database, "interceptions") == [] or SECRET not in repr(
+        rows(database, "interceptions")
+    )
+    await ask(tctx, addon, answered(flow))
+
+
+async def test_what_goes_to_no_provider_is_left_alone(running, database):
+    addon, tctx = running
+    flow = flow_to(host="example.com")
+    before = flow.request.get_state()
+
+    await ask(tctx, addon, flow)
+
+    assert flow.request.get_state() == before
+    assert addon.outgoing_request(flow) is flow.request
+    assert "aibridge_interception_id" not in flow.metadata
+    assert rows(database, "interceptions") == []
+
+
+async def test_reverse_mode_adds_the_central_key_and_does_not_show_it(
+    running, database, monkeypatch
+):
+    addon, tctx = running
+    monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
+    flow = flow_to(
+        host="127.0.0.1",
+        path="/anthropic/v1/messages?beta=true",
+        mode="reverse:http://127.0.0.1:1",
+        headers={"x-api-key": ""},
+    )
+
+    await call(tctx, addon, hook_of("request", flow))
+
+    head = addon.outgoing_request(flow)
+    assert head.headers["x-api-key"] == SECRET
+    assert SECRET not in repr(flow.get_state())
+    assert flow.request.url == "https://api.anthropic.com/v1/messages?beta=true"
+    await ask(tctx, addon, answered(flow))
+    assert rows(database, "interceptions")[0]["credential_kind"] == "centralized"
+
+
+async def test_reverse_mode_refuses_what_is_no_route_in_the_provider_s_shape(running, database):
+    addon, tctx = running
+    flow = flow_to(path="/anthropic/v1/files?x=1", mode="reverse:http://127.0.0.1:1")
+
+    await ask(tctx, addon, flow)
+
+    assert flow.response.status_code == 404
+    assert flow.response.json() == {
+        "type": "error",
+        "error": {
+            "type": "not_found_error",
+            "message": "aibridge: POST /anthropic/v1/files is not a route of this proxy.",
+        },
+    }
+    assert SECRET not in repr(flow.get_state())
+    assert rows(database, "interceptions") == []
+
+
+async def test_who_must_be_known_and_is_not_is_refused_with_400(database):
+    async with started(aibridge_db=str(database), aibridge_require_actor=True) as (addon, tctx):
+        flow = flow_to()
+        await ask(tctx, addon, flow)
+
+    assert flow.response.status_code == 400
+    assert flow.response.json()["error"]["type"] == "invalid_request_error"
+    (row,) = rows(database, "interceptions")
+    assert (row["status"], row["http_status"], row["error_type"]) == ("refused", 400, "no_actor")
+
+
+async def test_an_upstream_that_cannot_be_reached_is_a_502_in_the_provider_s_shape(
+    running, database
+):
+    addon, tctx = running
+    flow = flow_to()
+    await call(tctx, addon, hook_of("request", flow))
+    flow.error = tflow.terr("connection refused")
+
+    await call(tctx, addon, hook_of("error", flow))
+
+    assert flow.response.status_code == 502
+    assert flow.response.json()["error"]["type"] == "api_error"
+    (row,) = rows(database, "interceptions")
+    assert (row["status"], row["http_status"], row["partial"]) == ("failed", None, 0)
+
+
+async def test_a_client_that_leaves_cancels_its_interception(running, database):
+    addon, tctx = running
+    flow = flow_to()
+    await call(tctx, addon, hook_of("request", flow))
+    addon.client_left(flow)
+    flow.error = tflow.terr("client disconnected")
+
+    await call(tctx, addon, hook_of("error", flow))
+
+    assert flow.response is None
+    assert rows(database, "interceptions")[0]["status"] == "cancelled"
+
+
+async def test_an_interception_that_has_ended_does_not_end_again(running, database):
+    addon, tctx = running
+    flow = flow_to()
+    await ask(tctx, addon, flow)
+    before = rows(database, "interceptions")
+
+    flow.error = tflow.terr("late")
+    await call(tctx, addon, hook_of("error", flow))
+    await call(tctx, addon, hook_of("response", flow))
+    addon.client_left(flow)
+
+    assert rows(database, "interceptions") == before
+
+
+async def test_what_is_open_when_the_proxy_ends_is_interrupted(database):
+    async with started(aibridge_db=str(database)) as (addon, tctx):
+        await call(tctx, addon, hook_of("request", flow_to()))
+
+    (row,) = rows(database, "interceptions")
+    assert (row["status"], row["error_type"], row["partial"]) == ("interrupted", "shut_down", 1)
+
+
+# Recorders of others
+
+
+class Raising(Recorder):
+    """Raises wherever it can."""
+
+    def _raise(self, *args):
+        raise RuntimeError("a bug in the plug-in")
+
+    record_interception = record_interception_ended = _raise
+    record_token_usage = record_prompt_usage = kept = _raise
+
+
+class Never(Recorder):
+    """Keeps nothing, ever."""
+
+    def kept(self):
+        return asyncio.get_running_loop().create_future()
+
+
+class Listening(Recorder):
+    """Remembers what it is given."""
+
+    made: "Listening"
+
+    def __init__(self):
+        Listening.made = self
+        self.told = []
+
+    def start(self):
+        self.told.append("start")
+
+    def record_interception(self, fact):
+        self.told.append("begin")
+
+    def record_interception_ended(self, fact):
+        self.told.append(fact.status.value)
+
+    def close(self):
+        self.told.append("close")
+
+
+async def test_a_recorder_of_ones_own_is_told_everything_in_order(database):
+    async with started(aibridge_db=str(database), aibridge_recorder=f"{__name__}:Listening") as (
+        addon,
+        tctx,
+    ):
+        await ask(tctx, addon, flow_to())
+
+    assert Listening.made.told == ["start", "begin", "completed", "close"]
+    assert not database.exists()
+
+
+async def test_a_recorder_that_raises_does_not_harm_the_flow(caplog):
+    async with started(aibridge_recorder=f"{__name__}:Raising") as (addon, tctx):
+        flow = flow_to()
+        await ask(tctx, addon, flow)
+
+    assert flow.response.json() == ANSWER
+    interception_id = flow.metadata["aibridge_interception_id"]
+    messages = [r.getMessage() for r in complaints(caplog)]
+    assert messages == [
+        *[f"aibridge: a fact of interception {interception_id} is lost"] * 4,
+        f"aibridge: a bug of ours in response; interception {interception_id}",
+    ]
+
+
+async def test_the_end_of_a_response_does_not_wait_for_its_record_for_ever():
+    async with started(aibridge_recorder=f"{__name__}:Never", aibridge_commit_wait_ms=1) as (
+        addon,
+        tctx,
+    ):
+        flow = flow_to()
+        await ask(tctx, addon, flow)
+        text = addon._metrics.registry.get_sample_value("aibridge_commit_timeouts_total")
+
+    assert flow.response.json() == ANSWER
+    assert text == 1
+
+
+async def test_a_recorder_that_does_not_exist_is_logged_and_requests_pass(caplog):
+    async with started(aibridge_recorder="nowhere:Recorder") as (addon, tctx):
+        await ask(tctx, addon, flow_to())
+
+    (record,) = complaints(caplog)
+    assert "'nowhere:Recorder' cannot be made: No module named 'nowhere'" in record.getMessage()
+
+
+# Bugs of ours
+
+
+def fail(*args, **kwargs):
+    raise RuntimeError("a bug")
+
+
+async def test_a_bug_in_taking_a_request_in_leaves_it_as_it_is(running, caplog, monkeypatch):
+    addon, tctx = running
+    monkeypatch.setattr(Intake, "take", fail)
+    flow = flow_to()
+    before = flow.request.get_state()
+
+    await ask(tctx, addon, flow)
+
+    assert flow.request.get_state() == before
+    assert flow.response.json() == ANSWER
+    (record,) = complaints(caplog)
+    assert record.getMessage() == "aibridge: a bug of ours in request; interception none"
+    assert record.exc_info
+
+
+async def test_a_bug_in_reading_a_request_lets_it_go_up_with_its_secrets(
+    running, caplog, monkeypatch
+):
+    addon, tctx = running
+    monkeypatch.setattr(anthropic_messages, "read_request", fail)
+    flow = flow_to()
+
+    await call(tctx, addon, hook_of("request", flow))
+
+    assert addon.outgoing_request(flow).headers["x-api-key"] == SECRET
+    assert SECRET not in repr(flow.get_state())
+    await ask(tctx, addon, answered(flow))
+    assert flow.response.json() == ANSWER
+    assert len(complaints(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "hook"), [("prepare_response", "responseheaders"), ("finish", "response")]
+)
+async def test_a_bug_in_a_hook_is_logged_once_with_the_interception_and_the_flow_goes_on(
+    running, caplog, monkeypatch, method, hook
+):
+    addon, tctx = running
+    flow = flow_to()
+    with monkeypatch.context() as patch:
+        patch.setattr(Exchange, method, fail)
+        await ask(tctx, addon, flow)
+
+    assert flow.response.json() == ANSWER
+    (record,) = complaints(caplog)
+    interception_id = flow.metadata["aibridge_interception_id"]
+    assert record.getMessage() == (
+        f"aibridge: a bug of ours in {hook}; interception {interception_id}"
+    )
+    assert isinstance(record.exc_info[1], RuntimeError)
+
+
+async def test_a_bug_in_reading_an_answer_still_ends_its_interception(
+    running, database, caplog, monkeypatch
+):
+    addon, tctx = running
+    monkeypatch.setattr(anthropic_messages, "read_answer", fail)
+    flow = flow_to()
+
+    await ask(tctx, addon, flow)
+
+    assert flow.response.json() == ANSWER
+    (row,) = rows(database, "interceptions")
+    assert (row["status"], row["partial"]) == ("completed", 1)
+    (record,) = complaints(caplog)
+    assert row["id"] in record.getMessage()
+
+
+async def test_nothing_of_a_flow_is_left_behind_when_it_has_ended(running):
+    addon, tctx = running
+
+    for body in (ANSWER, b"no JSON", b""):
+        flow = flow_to()
+        await ask(tctx, addon, flow, body)
+        assert addon.outgoing_request(flow) is flow.request
