@@ -79,6 +79,8 @@ class AIBridge:
         self._subscribers: list[Callable[[Fact], None]] = []
         self._exchanges: dict[str, Exchange] = {}
         """By flow id, from the request to its end."""
+        self._closed = False
+        """Whether all is recorded that ever will be; connections may outlive that for a moment."""
         self._is_done = False
 
     # Start and end
@@ -176,9 +178,9 @@ class AIBridge:
     def done(self) -> Awaitable[None] | None:
         """End what is open, and keep what is left."""
         self._is_done = True
+        self._closed = True
         for exchange in self._exchanges.values():
             exchange.interrupt()
-        self._exchanges.clear()
         if self._recorder:
             self._recorder.close()
         if self._metrics:
@@ -235,6 +237,9 @@ class AIBridge:
             return
         if flow.id in self._exchanges:  # of an inner loop
             return
+        if self._closed:
+            flow.kill()
+            return
         start = time.perf_counter()
         if exchange := self._intake.take(flow):
             self._exchanges[flow.id] = exchange
@@ -257,7 +262,7 @@ class AIBridge:
     async def aibridge_held(self, tap: BodyTap) -> None:
         """Go on with a streamed answer; record its end before the client sees it."""
         exchange = self._exchanges.get(tap.flow_id)
-        if exchange is None:
+        if exchange is None or self._is_cut_off(exchange):
             return
         if exchange.inner and tap.is_spliced:
             await exchange.inner.go_on(tap)
@@ -273,6 +278,8 @@ class AIBridge:
             return
         if exchange.call:
             exchange.call.on_end()
+            return
+        if self._is_cut_off(exchange):
             return
         if exchange.inner and exchange.tap is None:
             await exchange.inner.complete()
@@ -303,6 +310,12 @@ class AIBridge:
             )
         if exchange.record:
             await self._kept()
+
+    def _is_cut_off(self, exchange: Exchange) -> bool:
+        """Break off, after our end, an answer that was recorded as interrupted."""
+        if self._closed and exchange.record:
+            exchange.flow.kill()
+        return self._closed
 
     @contextlib.asynccontextmanager
     async def _registered(self, exchange: Exchange) -> AsyncIterator[None]:

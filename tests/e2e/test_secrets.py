@@ -87,7 +87,6 @@ def verbose(directory: str = "flows") -> dict[str, Any]:
     return {
         "flow_detail": 4,
         "termlog_verbosity": "debug",
-        "proxy_debug": True,
         "save_stream_file": directory,  # in its working directory
         "aibridge_capture": "",
     }
@@ -299,7 +298,7 @@ def test_prompts_that_are_not_captured_are_only_where_mitmproxy_shows_flows(
     standin: Server,
     detail: int,
 ) -> None:
-    options = verbose() | {"flow_detail": detail, "termlog_verbosity": "info", "proxy_debug": False}
+    options = verbose() | {"flow_detail": detail}
     proxy = start_proxy(options=options, metrics=True)
     clients = clients_of(proxy)
     visitor = Visitor(clients, provider)
