@@ -22,6 +22,7 @@ from aibridge_addon.facts import Fact, Interception
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.proxy.central import CentralTools
 from aibridge_addon.proxy.exchange import Exchange
+from aibridge_addon.proxy.headers import hide_secrets
 from aibridge_addon.proxy.intake import Intake, shaped_error, wire_format_of
 from aibridge_addon.proxy.stream import install
 from aibridge_addon.proxy.tap import BodyTap
@@ -79,9 +80,8 @@ class AIBridge:
         self._subscribers: list[Callable[[Fact], None]] = []
         self._exchanges: dict[str, Exchange] = {}
         """By flow id, from the request to its end."""
-        self._closed = False
-        """Whether all is recorded that ever will be; connections may outlive that for a moment."""
         self._is_done = False
+        """Whether all is recorded that ever will be; connections may outlive that for a moment."""
 
     # Start and end
 
@@ -139,9 +139,13 @@ class AIBridge:
             kept_by = recorder.load(settings.recorder)
         else:
             kept_by = SQLiteRecorder(settings.database, on_event=self._metrics.count_records)
-        kept_by.start()
         if settings.metrics_listen:
             self._metrics.serve(settings.metrics_listen)
+        try:
+            kept_by.start()
+        except RecorderError:
+            self._metrics.close()
+            raise
         self._recorder = kept_by
         self._subscribers = [recorder.subscriber(kept_by), self._metrics.observe]
         if settings.mcp_servers:
@@ -178,13 +182,12 @@ class AIBridge:
     def done(self) -> Awaitable[None] | None:
         """End what is open, and keep what is left."""
         self._is_done = True
-        self._closed = True
         for exchange in self._exchanges.values():
             exchange.interrupt()
-        if self._recorder:
-            self._recorder.close()
         if self._metrics:
             self._metrics.close()
+        if self._recorder:
+            self._recorder.close()
         # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
         return asyncio.create_task(self._servers.stop()) if self._servers else None
 
@@ -230,15 +233,14 @@ class AIBridge:
     @_guarded
     async def request(self, flow: http.HTTPFlow) -> None:
         """Take a request in."""
+        if flow.response:  # another addon, such as that for passwords, has answered
+            hide_secrets(flow.request)
         if self._intake is None or self._metrics is None or flow.response or flow.error:
             return
         if self._is_done:
             flow.kill()  # nobody would record it
             return
         if flow.id in self._exchanges:  # of an inner loop
-            return
-        if self._closed:
-            flow.kill()
             return
         start = time.perf_counter()
         if exchange := self._intake.take(flow):
@@ -293,6 +295,8 @@ class AIBridge:
         """Record an answer that broke off; where there is none, make one."""
         exchange = self._exchanges.get(flow.id)
         if exchange is None:
+            if self._intake and self._intake.is_ours(flow):  # it broke off before it was whole
+                hide_secrets(flow.request)
             return
         message = flow.error.msg if flow.error else ""
         if exchange.call:
@@ -308,14 +312,14 @@ class AIBridge:
                 502,
                 f"aibridge: {provider.name} at {flow.request.host} {what}: {message}",
             )
-        if exchange.record:
+        if exchange.record and not self._is_done:
             await self._kept()
 
     def _is_cut_off(self, exchange: Exchange) -> bool:
         """Break off, after our end, an answer that was recorded as interrupted."""
-        if self._closed and exchange.record:
+        if self._is_done and exchange.record:
             exchange.flow.kill()
-        return self._closed
+        return self._is_done
 
     @contextlib.asynccontextmanager
     async def _registered(self, exchange: Exchange) -> AsyncIterator[None]:
@@ -325,6 +329,11 @@ class AIBridge:
             yield
         finally:
             del self._exchanges[exchange.flow.id]
+
+    @_guarded
+    def http_connect_error(self, flow: http.HTTPFlow) -> None:
+        """Keep a password that was refused from being shown."""
+        hide_secrets(flow.request)
 
     async def _kept(self) -> None:
         """Wait until all that was published is safe, but not for ever."""

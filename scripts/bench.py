@@ -13,9 +13,10 @@ same, hides what differs. The addon routes by the target's host, and still does 
 requests in reverse mode.
 
 Load, proxies and upstream are processes of their own; what is measured is the proxy's, with all its
-threads. `stream` sends 200 events as fast as they go, so that they come coalesced, some tens of
-them in a chunk; `stream-one-by-one` waits a millisecond before each, so that each is a chunk of its
-own. Exit code 0 whatever the numbers say: speed is not a test.
+threads. How events arrive matters: `stream` sends 200 as fast as they go, each as an HTTP chunk of
+its own, of which some come in one read; `stream-coalesced` puts 20 into a chunk; and
+`stream-one-by-one` waits a millisecond before each. Exit code 0 whatever the numbers say: speed is
+not a test.
 """
 
 import argparse

@@ -92,11 +92,11 @@ x-stainless-timeout: 600
 """
 
 
-def _request(body: dict[str, Any], canned: str = "") -> bytes:
+def _request(body: dict[str, Any], special: str = "") -> bytes:
     encoded = json.dumps({"model": "claude-standin-1", "max_tokens": 1024, **body}).encode()
     head = _HEADERS + f"content-length: {len(encoded)}\n"
-    if canned:
-        head += f"x-standin-canned: {canned}\n"
+    if special:
+        head += f"x-bench: {special}\n"
     return head.replace("\n", "\r\n").encode() + b"\r\n" + encoded
 
 
@@ -136,10 +136,11 @@ SMALL = _request(_asking("Hello"))
 LARGE = _request(_conversation(_KIB_100))
 STREAM = _request(_asking("LONG:194", stream=True))
 """200 events: what is not a delta makes six."""
+STREAM_COALESCED = _request(_asking("LONG:194", stream=True), special="coalesced")
 STREAM_ONE_BY_ONE = _request(_asking("LONG:194 PACE:1", stream=True))
-STAMPED = _request(_asking("Hello", stream=True), canned="stamped")
-HELD = _request(_asking("Hello", stream=True), canned="held")
-HOLDING = _request({}, canned="holding")
+STAMPED = _request(_asking("Hello", stream=True), special="stamped")
+HELD = _request(_asking("Hello", stream=True), special="held")
+HOLDING = _request({}, special="holding")
 
 
 # --- scenarios
@@ -235,56 +236,57 @@ async def _growth(run: Run) -> Measures:
     return {"growth": (run.proxy.memory_kib() - before) / n}
 
 
+_REQUEST_ROWS = (
+    Row(measure="CPU", unit="ms", base="bare", bound=1.35),
+    Row(measure="time", unit="ms", base="bare"),
+)
+_STREAM_ROWS = (
+    Row(measure="CPU", unit="ms", base="streams", bound=1.20),
+    Row(measure="first byte", unit="ms", base="streams"),
+)
+
 SCENARIOS = (
     Scenario(
         name="small",
         title="small JSON, 8 connections",
-        rows=(
-            Row(measure="CPU", unit="ms", base="bare", bound=1.35),
-            Row(measure="time", unit="ms", base="bare"),
-        ),
-        run=_load(SMALL, count=500, connections=8),
+        rows=_REQUEST_ROWS,
+        run=_load(SMALL, count=400, connections=8),
         rounds=9,
     ),
     Scenario(
         name="small-serial",
         title="small JSON, one after the other",
-        rows=(
-            Row(measure="CPU", unit="ms", base="bare", bound=1.35),
-            Row(measure="time", unit="ms", base="bare"),
-        ),
-        run=_load(SMALL, count=300, connections=1),
+        rows=_REQUEST_ROWS,
+        run=_load(SMALL, count=200, connections=1),
         rounds=7,
     ),
     Scenario(
         name="large",
         title="100 KB request, 8 connections",
-        rows=(
-            Row(measure="CPU", unit="ms", base="bare", bound=1.35),
-            Row(measure="time", unit="ms", base="bare"),
-        ),
-        run=_load(LARGE, count=300, connections=8),
+        rows=_REQUEST_ROWS,
+        run=_load(LARGE, count=250, connections=8),
         rounds=9,
     ),
     Scenario(
         name="stream",
-        title="200 events, coalesced",
-        rows=(
-            Row(measure="CPU", unit="ms", base="streams", bound=1.20),
-            Row(measure="first byte", unit="ms", base="streams"),
-        ),
-        run=_load(STREAM, count=200, connections=4),
-        rounds=9,
+        title="200 events, in a burst",
+        rows=_STREAM_ROWS,
+        run=_load(STREAM, count=150, connections=4),
+        rounds=7,
+    ),
+    Scenario(
+        name="stream-coalesced",
+        title="200 events, 20 in a chunk",
+        rows=_STREAM_ROWS,
+        run=_load(STREAM_COALESCED, count=200, connections=4),
+        rounds=7,
     ),
     Scenario(
         name="stream-one-by-one",
         title="200 events, one by one",
-        rows=(
-            Row(measure="CPU", unit="ms", base="streams", bound=1.20),
-            Row(measure="first byte", unit="ms", base="streams"),
-        ),
+        rows=_STREAM_ROWS,
         run=_load(STREAM_ONE_BY_ONE, count=40, connections=5),
-        rounds=5,
+        rounds=4,
     ),
     Scenario(
         name="paced",

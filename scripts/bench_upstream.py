@@ -1,8 +1,11 @@
 """The benchmark's upstream, as a process: the stand-in, and streams that only a benchmark wants.
 
-`x-standin-canned: stamped`  each event carries the monotonic clock of the moment it was sent
-`x-standin-canned: held`     a few events, then nothing more until the client leaves
-`x-standin-canned: holding`  how many streams are held, as JSON
+The header `x-bench` asks for them:
+
+`coalesced`  what the stand-in answers, with so many of its events in each chunk
+`stamped`    each event carries the monotonic clock of the moment it was sent
+`held`       a few events, then nothing more until the client leaves
+`holding`    how many streams are held, as JSON
 """
 
 import asyncio
@@ -11,6 +14,8 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from itertools import batched
+from typing import cast
 
 from standin import Part, Provider, Request, Response, Server
 from standin.rendering import named_event
@@ -18,6 +23,7 @@ from standin.rendering import named_event
 STAMPED_EVENTS = 40
 PACE_S = 0.025
 HELD_EVENTS = 10
+IN_A_CHUNK = 20
 
 _EVENT_STREAM = [("content-type", "text/event-stream; charset=utf-8")]
 _HEAD = (
@@ -46,16 +52,26 @@ _TAIL = (
 
 
 class Upstream:
-    """The canned streams of one process."""
+    """The application."""
 
     def __init__(self) -> None:
-        self.provider = Provider()
-        self.provider.canned |= {
-            "stamped": lambda request: Response(200, list(_EVENT_STREAM), _stamped()),
-            "held": lambda request: Response(200, list(_EVENT_STREAM), self._held()),
-            "holding": self._holding,
-        }
+        self._provider = Provider()
         self._held_streams = 0
+
+    async def __call__(self, request: Request) -> Response:
+        match request.header("x-bench"):
+            case "stamped":
+                return Response(200, list(_EVENT_STREAM), _stamped())
+            case "held":
+                return Response(200, list(_EVENT_STREAM), self._held())
+            case "holding":
+                return Response(200, [], json.dumps(self._held_streams).encode())
+        response = await self._provider(request)
+        assert isinstance(response, Response)
+        if request.header("x-bench") == "coalesced":
+            events = cast(list[bytes], response.body)
+            response.body = [b"".join(some) for some in batched(events, IN_A_CHUNK, strict=False)]
+        return response
 
     async def _held(self) -> AsyncIterator[Part]:
         yield b"".join(map(named_event, _HEAD))
@@ -66,9 +82,6 @@ class Upstream:
             await asyncio.Event().wait()
         finally:
             self._held_streams -= 1
-
-    def _holding(self, request: Request) -> Response:
-        return Response(200, [], json.dumps(self._held_streams).encode())
 
 
 async def _stamped() -> AsyncIterator[Part]:
@@ -85,7 +98,7 @@ def _delta(text: str) -> bytes:
 
 
 async def _serve() -> None:
-    async with Server(Upstream().provider, record=False) as server:
+    async with Server(Upstream(), record=False) as server:
         print(server.port, flush=True)
         # Ends with the benchmark, however that ends: its end of the pipe closes.
         await asyncio.to_thread(os.read, sys.stdin.fileno(), 1)

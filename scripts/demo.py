@@ -1,8 +1,9 @@
 """The whole thing at work, on this machine alone, with no key and no account.
 
-A real `mitmdump` with the addon, a stand-in for the providers, and the real anthropic and openai
-SDKs, through the forward proxy (TLS, a throw-away CA) and through the reverse proxy. Then it shows
-what was recorded. Everything lives in a folder that is gone at the end.
+A real `mitmdump` with the addon, a stand-in for the providers, two real MCP servers whose tools
+every client gets, and the real anthropic and openai SDKs, through the forward proxy (TLS, a
+throw-away CA) and through the reverse proxy. Then it shows what was recorded. Everything lives in a
+folder that is gone at the end.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 ADDON = ROOT / "aibridge_addon" / "__init__.py"
+TOOLS = ROOT / "scripts" / "demo_tools.py"
 BIN = Path(sys.executable).parent
 START_SECONDS = 30
 CLAUDE, GPT = "claude-opus-4-8", "gpt-5.2"
@@ -44,6 +46,17 @@ name = "openai"
 type = "openai"
 base_url = "{origin}/v1"
 hosts = ["api.openai.com"]
+
+[[mcp_servers]]
+name = "weather"
+url = "{weather}"
+allow = "^forecast$"
+
+[[mcp_servers]]
+name = "money"
+command = "{python}"
+args = ["{tools}", "stdio"]
+allow = "^exchange_rate$"
 """
 
 TOOL = {
@@ -52,7 +65,7 @@ TOOL = {
     "schema": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
 # The words in capitals tell the stand-in what to do; see standin/plan.py.
-ASK_TOOL = 'What is the weather in Berlin? USE_TOOL ARGS:{"city": "Berlin"}'
+ASK_TOOL = 'What is the weather in Berlin? USE_TOOL:get_weather ARGS:{"city": "Berlin"}'
 TOOL_RESULT = "18 degrees, light rain"
 
 
@@ -64,8 +77,10 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aibridge-demo-")))
         step("A stand-in provider speaks the formats of Anthropic and OpenAI, over TLS")
         provider = stack.enter_context(stand_in(folder))
+        step("Two MCP servers have a tool each, over HTTP and over stdio")
+        weather = stack.enter_context(mcp_server(folder))
         step("mitmdump, with the addon, is a forward and a reverse proxy at once")
-        forward, reverse = stack.enter_context(proxy(folder, provider))
+        forward, reverse = stack.enter_context(proxy(folder, provider, weather))
         step("The anthropic SDK calls through the forward proxy, as with HTTPS_PROXY")
         with http_client(forward, folder) as http:
             use_anthropic(anthropic.Anthropic(api_key="sk-ant-demo-alice-0001", http_client=http))
@@ -84,6 +99,15 @@ def main() -> None:
         use_openai(
             openai.OpenAI(
                 api_key="sk-demo-bob-0004", base_url=f"{reverse}/openai/v1", default_headers=bob
+            )
+        )
+        step("Carol's clients know of no tools; the models call the central ones, live")
+        carol = {"X-AIBridge-Actor": "carol"}
+        use_central_tools(
+            anthropic.Anthropic(
+                api_key="sk-ant-demo-carol-005",
+                base_url=f"{reverse}/anthropic",
+                default_headers=carol,
             )
         )
         console.print("\nThis is what the database holds now:\n")
@@ -125,10 +149,20 @@ def stand_in(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def proxy(folder: Path, provider: dict[str, str]) -> Iterator[tuple[str, str]]:
+def mcp_server(folder: Path) -> Iterator[str]:
+    """Run the MCP server over HTTP; yield its URL."""
+    with process([sys.executable, TOOLS, "http"], folder, stdout=subprocess.PIPE) as running:
+        assert running.stdout
+        yield running.stdout.readline().decode().strip()
+
+
+@contextlib.contextmanager
+def proxy(folder: Path, provider: dict[str, str], weather: str) -> Iterator[tuple[str, str]]:
     """Run mitmdump with the addon; yield the URLs of the forward and of the reverse proxy."""
     config = folder / "aibridge.toml"
-    config.write_text(CONFIG.format(**provider))
+    config.write_text(
+        CONFIG.format(**provider, weather=weather, python=sys.executable, tools=TOOLS)
+    )
     forward, reverse = free_port(), free_port()
     options = {
         "confdir": folder / "mitmproxy",
@@ -230,6 +264,24 @@ def use_openai(client: openai.OpenAI) -> None:
         stream.get_final_response()
 
 
+def use_central_tools(client: anthropic.Anthropic) -> None:
+    """Ask without offering a tool; print what the client sees."""
+    asked = (
+        "Weather in Berlin, and the dollar? USE_TOOL:bmcp_weather_forecast"
+        ' ARGS:{"city": "Berlin"} USE_TOOL:bmcp_money_exchange_rate'
+        ' ARGS:{"base": "EUR", "quote": "USD"}'
+    )
+    with client.messages.stream(
+        model=CLAUDE, max_tokens=1024, messages=[{"role": "user", "content": asked}]
+    ) as stream:
+        answer = stream.get_final_message()
+    kinds = ", ".join(block.type for block in answer.content)
+    console.print(
+        f"  one message, stop_reason {answer.stop_reason}, of blocks: {kinds}", style="dim"
+    )
+    console.print(f"  “{answer.content[-1].text}”", style="dim")
+
+
 def show(database: Path) -> None:
     """Print what was recorded."""
     connection = sqlite3.connect(database)
@@ -250,8 +302,8 @@ TABLES = (
     (
         "Requests (aibridge_interceptions, aibridge_token_usages)",
         ("who", "API", "stream", "input", "cached", "output", "key", "status"),
-        """SELECT initiator_id, substr(api, instr(api, '_') + 1), iif(streaming, 'yes', 'no'), input_tokens,
-                  cache_read_input_tokens, output_tokens, credential_hint, status
+        """SELECT initiator_id, substr(api, instr(api, '_') + 1), iif(streaming, 'yes', 'no'),
+                  input_tokens, cache_read_input_tokens, output_tokens, credential_hint, status
            FROM aibridge_interceptions i
            LEFT JOIN aibridge_token_usages u ON u.interception_id = i.id
            ORDER BY i.id""",
@@ -265,8 +317,10 @@ TABLES = (
     ),
     (
         "Tool calls that models selected (aibridge_tool_usages)",
-        ("who", "API", "tool", "input"),
-        """SELECT initiator_id, api, tool, input FROM aibridge_tool_usages t
+        ("who", "tool", "input", "run by"),
+        """SELECT initiator_id, tool, input,
+                  iif(injected, 'MCP server ' || json_extract(t.metadata, '$.server'), 'client')
+           FROM aibridge_tool_usages t
            JOIN aibridge_interceptions i ON i.id = t.interception_id ORDER BY t.id""",
     ),
     (

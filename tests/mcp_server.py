@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import hmac
 import json
-import logging
 import os
 import socket
 import sys
@@ -23,10 +22,16 @@ from typing import Any
 import anyio
 import mcp_types as types
 import uvicorn
+from mcp.server import runner
+from mcp.server.lowlevel import server as lowlevel
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
 
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwAD"
+    "hgGAWjR9awAAAABJRU5ErkJggg=="
+)
 """A PNG image in base64."""
 PATHS = {"http": "/mcp", "sse": "/sse"}
 
@@ -47,7 +52,7 @@ def make_server(world: World, *, page: int = 0, legacy: bool = False) -> MCPServ
     middleware = [paginate(page)] if page else []
     if legacy:
         middleware.append(know_no_discovery)
-    server = MCPServer("test-server", log_level="WARNING", middleware=middleware)
+    server = MCPServer("test-server", log_level="CRITICAL", middleware=middleware)
     for tool in (add, echo, slow, fail, image, audio, resource, link, structured, big, die):
         server.add_tool(tool, structured_output=tool in (add, structured))
     server.add_tool(echo, name="odd/name.of a tool", structured_output=False)
@@ -114,7 +119,7 @@ async def slow(report: str, until: str = "") -> str:
 
 async def fail(message: str = "it did not work") -> str:
     """Fail, as a tool does."""
-    raise RuntimeError(message)
+    raise ToolError(message)
 
 
 async def image() -> list[types.ContentBlock]:
@@ -211,9 +216,8 @@ def guarded(app: Any, world: World) -> Any:
     async def guard(scope: Any, receive: Any, send: Any) -> None:
         headers = dict(scope.get("headers", ()))
         wanted = f"Bearer {world.token}".encode()
-        if scope["type"] != "http" or not world.token:
-            await app(scope, receive, send)
-        elif hmac.compare_digest(headers.get(b"authorization", b""), wanted):
+        known = hmac.compare_digest(headers.get(b"authorization", b""), wanted)
+        if scope["type"] != "http" or not world.token or known:
             await app(scope, receive, send)
         else:
             challenge = [(b"www-authenticate", b'Bearer error="invalid_token"')]
@@ -256,11 +260,12 @@ def read_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run."""
     arguments = read_arguments()
-    logging.getLogger().setLevel(logging.ERROR)
     if arguments.say:
         print(arguments.say, file=sys.stderr, flush=True)
     if arguments.say_on_stdout:
         print(arguments.say_on_stdout, flush=True)
+    if arguments.legacy:
+        lowlevel.serve_dual_era_loop = runner.serve_loop  # streams: there is no option for it
     world = World(token=arguments.token)
     server = make_server(world, page=arguments.page, legacy=arguments.legacy)
     if arguments.transport == "stdio":

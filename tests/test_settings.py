@@ -162,7 +162,6 @@ ACTOR = '[[actors]]\nmatch = "m"\nid = "alice"\n'
     ("toml", "line"),
     [
         ("provders = []", "provders is not known; did you mean providers?"),
-        ("zzz = 1", "zzz is not known; known are providers, actors"),
         (
             PROVIDER + 'api_key = "k"',
             "providers[0].api_key is not known; did you mean api_key_env?",
@@ -212,6 +211,12 @@ ACTOR = '[[actors]]\nmatch = "m"\nid = "alice"\n'
 )
 def test_a_mistake_in_the_config_file_is_named_with_its_key(config, toml, line):
     assert mistakes(config, toml) == [line]
+
+
+def test_a_key_like_no_other_is_answered_with_all_that_there_are(config):
+    (line,) = mistakes(config, "zzz = 1")
+
+    assert line.startswith("zzz is not known; known are providers, actors")
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "a--b", "A", "a b", "a/b", "a\\n", "é", "a" * 65])
@@ -346,7 +351,12 @@ def test_a_secret_in_the_environment_is_never_a_part_of_the_settings(config, mon
     for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "ACME_KEY"):
         monkeypatch.setenv(name, secret)
 
-    read = config(PROVIDER + 'api_key_env = "ACME_KEY"')
+    read = config(
+        PROVIDER
+        + 'api_key_env = "ACME_KEY"\n'
+        + '[[mcp_servers]]\nname = "docs"\nurl = "https://mcp.example/${ACME_KEY}"\n'
+        + 'headers = { Authorization = "Bearer ${ACME_KEY}" }'
+    )
 
     assert secret not in repr(read)
     assert "ACME_KEY" in repr(read)

@@ -5,6 +5,7 @@ can be offered, and to which nothing is put back, stays the bytes that it was.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from aibridge_addon.tools.loop import OVER_LIMIT, Answer, InnerLoop, Limits, Ups
 from aibridge_addon.tools.model import CentralTool, ToolResult
 from aibridge_addon.tools.servers import ToolServers
 from aibridge_addon.wire import body
+
+START_SECONDS = 5.0
+"""How long requests may wait for tools after the start."""
 
 type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
 """Makes the exchange of an inner request known to the hooks for as long as it runs."""
@@ -51,6 +55,7 @@ class CentralTools:
         self._ledger = Ledger(
             remember=recorder.record_hidden_turns, find=recorder.find_hidden_turns
         )
+        self._connected_by = time.monotonic() + START_SECONDS
         self._limits = Limits(
             iterations=settings.tool_iterations, seconds=settings.tool_loop_seconds
         )
@@ -58,6 +63,7 @@ class CentralTools:
     async def offer(self, exchange: Exchange) -> None:
         """Offer tools in a request, and put back what earlier answers hid."""
         asks, request = exchange.interception, exchange.members
+        await self._first_connections()
         tools = self._servers.catalogue.tools
         if asks is None or request is None or not tools or not self._is_for(asks):
             return
@@ -93,6 +99,12 @@ class CentralTools:
                 limits=self._limits,
             ),
         )
+
+    async def _first_connections(self) -> None:
+        """Let the first requests wait, for a moment, until every server has been tried."""
+        seconds = self._connected_by - time.monotonic()
+        if seconds > 0 and await self._servers.ready(seconds):
+            self._connected_by = 0.0
 
     def _is_for(self, asks: Interception) -> bool:
         return self._settings.injection.allows(

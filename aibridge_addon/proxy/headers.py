@@ -8,6 +8,8 @@ the headers that are meant for this hop only (RFC 9110, 7.6.1).
 from collections.abc import Mapping
 from itertools import count
 
+from mitmproxy import http
+
 from aibridge_addon.identity import SECRET_HEADERS, mask
 
 type Fields = tuple[tuple[bytes, bytes], ...]
@@ -53,6 +55,11 @@ def _hint(value: bytes) -> bytes:
     if scheme.lower() in _SCHEMES:
         return f"{scheme} {mask(token)}".encode()
     return mask(secret).encode()
+
+
+def hide_secrets(request: http.Request) -> None:
+    """Replace the secrets of a request that goes nowhere, before it is shown or saved."""
+    request.headers.fields, _ = sealed(request.headers.fields)
 
 
 def outgoing(fields: Fields, secrets: Secrets) -> Fields:

@@ -28,7 +28,7 @@ from aibridge_addon.identity import ANONYMOUS, Actor, Credential, Headers
 from aibridge_addon.interception import InterceptionRecord, Publish
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.proxy.exchange import Exchange
-from aibridge_addon.proxy.headers import lowered, sealed
+from aibridge_addon.proxy.headers import hide_secrets, lowered, sealed
 from aibridge_addon.routing import Provider, Route, Router
 from aibridge_addon.settings import Settings
 from aibridge_addon.wire import body as encoded_body
@@ -63,6 +63,8 @@ class Intake:
         headers = lowered(flow.request.headers.fields)
         route = self._route(flow, headers)
         if route is None:
+            if flow.response:
+                hide_secrets(flow.request)
             return None
         proxy_user = _take_proxy_user(flow)
         credential = self._credential(flow, route.provider, headers)
@@ -118,6 +120,11 @@ class Intake:
         self._apply_policy(exchange, actor)
         if self._settings.ask_chat_usage and facts.streaming and not exchange.record.ended:
             _ask_chat_usage(exchange)
+
+    def is_ours(self, flow: http.HTTPFlow) -> bool:
+        """Whether a request is to a provider, or came to the reverse proxy."""
+        reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
+        return reverse or self.router.is_provider_host(_host(flow))
 
     def _route(self, flow: http.HTTPFlow, headers: Headers) -> Route | None:
         request = flow.request

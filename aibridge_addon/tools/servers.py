@@ -464,7 +464,7 @@ class _Connection:
             transport = await self._transport(stack)
             client = await stack.enter_async_context(
                 Client(
-                    _watched(transport, on_end=lambda: self._lose("it closed the connection")),
+                    _watched(transport, on_end=self._closing.set),  # `run` finds out why
                     cache=None,
                     read_timeout_seconds=self._timeout,
                     client_info=types.Implementation(name="aibridge", version="1"),

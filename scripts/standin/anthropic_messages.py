@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from standin.plan import Ask, Call, Plan, Tool
-from standin.rendering import ID, Rendered, encode, fragments, mapping, named_event, text_of
+from standin.rendering import ID, Rendered, encode, fragments, mapping, named_event, text_of, words
 
 _ERROR_TYPES = {
     400: "invalid_request_error",
@@ -76,7 +76,7 @@ def render_stream(plan: Plan, include_usage: bool = True) -> Rendered:
     """Render the events of a message."""
     events: list[dict[str, Any]] = [{"type": "message_start", "message": _start(plan)}]
     for index, block in enumerate(_blocks(plan)):
-        opening, deltas = _streamed(block, plan)
+        opening, deltas = _streamed(block)
         events.append({"type": "content_block_start", "index": index, "content_block": opening})
         if index == 0:
             events.append({"type": "ping"})
@@ -134,6 +134,8 @@ def _blocks(plan: Plan) -> list[dict[str, Any]]:
     if plan.deltas:
         blocks.append({"type": "text", "text": plan.text})
     blocks += (_tool_use(number, call) for number, call in enumerate(plan.calls))
+    if plan.after:
+        blocks.append({"type": "text", "text": plan.after})
     return blocks
 
 
@@ -146,7 +148,7 @@ def _tool_use(number: int, call: Call) -> dict[str, Any]:
     }
 
 
-def _streamed(block: dict[str, Any], plan: Plan) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _streamed(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return how a block begins, and what follows."""
     match block["type"]:
         case "thinking":
@@ -158,7 +160,7 @@ def _streamed(block: dict[str, Any], plan: Plan) -> tuple[dict[str, Any], list[d
             return block | {"thinking": "", "signature": ""}, deltas
         case "text":
             return block | {"text": ""}, [
-                {"type": "text_delta", "text": piece} for piece in plan.deltas
+                {"type": "text_delta", "text": piece} for piece in words(block["text"])
             ]
     pieces = ["", *fragments(json.dumps(block["input"]))]
     return block | {"input": {}}, [

@@ -77,6 +77,8 @@ def render_stream(plan: Plan, include_usage: bool = True) -> Rendered:
     deltas += ({"content": piece} for piece in plan.deltas)
     for number, call in enumerate(plan.calls):
         deltas += ({"tool_calls": [piece]} for piece in _streamed(number, call))
+    if plan.after:
+        deltas.append({"content": plan.after})
     chunks = [_chunk(plan, [_choice(delta, None)], include_usage) for delta in deltas]
     chunks.append(_chunk(plan, [_choice({}, _finish_reason(plan))], include_usage))
     if include_usage:
@@ -89,7 +91,7 @@ def render_body(plan: Plan) -> Rendered:
     """Render a completion."""
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": plan.text,
+        "content": plan.text + plan.after,
         "refusal": None,
         "annotations": [],
     }

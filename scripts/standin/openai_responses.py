@@ -15,6 +15,7 @@ from standin.rendering import (
     mapping,
     named_event,
     text_of,
+    words,
 )
 
 __all__ = [
@@ -81,7 +82,7 @@ def render_stream(plan: Plan, include_usage: bool = True) -> Rendered:
     ]
     items = _items(plan)
     for index, item in enumerate(items):
-        events += ({**event, "output_index": index} for event in _streamed(item, plan))
+        events += ({**event, "output_index": index} for event in _streamed(item))
     ended = _ended(plan, items)
     events.append({"type": f"response.{ended['status']}", "response": ended})
     numbered = ({**event, "sequence_number": number} for number, event in enumerate(events))
@@ -148,18 +149,22 @@ def _items(plan: Plan) -> list[dict[str, Any]]:
         summary = [{"type": "summary_text", "text": plan.thinking}]
         items.append({"id": f"rs_{ID}", "type": "reasoning", "summary": summary})
     if plan.deltas:
-        part = {"type": "output_text", "text": plan.text, "annotations": [], "logprobs": []}
-        items.append(
-            {
-                "id": f"msg_{ID}",
-                "type": "message",
-                "status": "completed",
-                "role": "assistant",
-                "content": [part],
-            }
-        )
+        items.append(_message(f"msg_{ID}", plan.text))
     items += (_call(number, call) for number, call in enumerate(plan.calls))
+    if plan.after:
+        items.append(_message(f"msg_{ID}_after", plan.after))
     return items
+
+
+def _message(message_id: str, text: str) -> dict[str, Any]:
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {
+        "id": message_id,
+        "type": "message",
+        "status": "completed",
+        "role": "assistant",
+        "content": [part],
+    }
 
 
 def _call(number: int, call: Call) -> dict[str, Any]:
@@ -174,7 +179,7 @@ def _call(number: int, call: Call) -> dict[str, Any]:
     }
 
 
-def _streamed(item: dict[str, Any], plan: Plan) -> Iterator[dict[str, Any]]:
+def _streamed(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Give out the events of one item."""
     about = {"item_id": item["id"]}
     match item["type"]:
@@ -184,7 +189,7 @@ def _streamed(item: dict[str, Any], plan: Plan) -> Iterator[dict[str, Any]]:
         case "message":
             opening = item | {"content": [], "status": "in_progress"}
             yield {"type": "response.output_item.added", "item": opening}
-            yield from _streamed_text(item, plan, about)
+            yield from _streamed_text(item, about)
         case kind:
             field = "input" if kind == "custom_tool_call" else "arguments"
             name = "custom_tool_call_input" if field == "input" else "function_call_arguments"
@@ -208,13 +213,11 @@ def _streamed_summary(item: dict[str, Any], about: dict[str, Any]) -> Iterator[d
         yield {"type": f"{event}_part.done", **at, "part": part}
 
 
-def _streamed_text(
-    item: dict[str, Any], plan: Plan, about: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+def _streamed_text(item: dict[str, Any], about: dict[str, Any]) -> Iterator[dict[str, Any]]:
     part = item["content"][0]
     at = {**about, "content_index": 0}
     yield {"type": "response.content_part.added", **at, "part": part | {"text": ""}}
-    for piece in plan.deltas:
+    for piece in words(part["text"]):
         yield {"type": "response.output_text.delta", **at, "delta": piece, "logprobs": []}
     yield {"type": "response.output_text.done", **at, "text": part["text"], "logprobs": []}
     yield {"type": "response.content_part.done", **at, "part": part}

@@ -9,6 +9,10 @@ Directives, looked for in the last 4,000 characters of what the user said last:
                      the tool's schema
 `PARALLEL`           calls two tools at once
 `TURNS:n`            goes on calling for n turns before it answers
+`NEXT`               what stands after it is for the next turn, once the results are there; every
+                     stretch between two of them is a script of its own
+`SAY[:word]`         when it calls, says that word or nothing; else it names the tools
+`AFTER:word`         says that word after its calls
 `THINK`              thinks first
 `LONG:n`             answers with n text deltas
 `TOKENS:i,o,r,w`     usage: input (without caches), output, cache read, cache write
@@ -28,15 +32,19 @@ Without a `TOKENS`, usage derives from lengths: see `tokens` and `Usage`.
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from standin.rendering import words
 
 _SCANNED = 4000
 
 _DIRECTIVE = re.compile(
-    r"(?<!\w)(USE_TOOL|PARALLEL|TURNS|THINK|LONG|TOKENS|STOP_SHORT|STATUS|PACE|GATE|CODING"
-    r"|ERROR_EVENT|END_EARLY|RESET|DROP)(?::([\w,.-]*[\w]))?(?!\w)"
+    r"(?<!\w)(USE_TOOL|PARALLEL|TURNS|SAY|AFTER|THINK|LONG|TOKENS|STOP_SHORT|STATUS|PACE|GATE"
+    r"|CODING|ERROR_EVENT|END_EARLY|RESET|DROP)(?::([\w,.-]*[\w]))?(?!\w)"
 )
+
+_NEXT = re.compile(r"(?<!\w)NEXT(?!\w)")
 
 ANSWER = "Hello from the stand-in."
 THOUGHT = "The user wants something. Let me think about it."
@@ -111,6 +119,8 @@ class Plan:
     calls: tuple[Call, ...]
     usage: Usage
     stop_short: bool = False
+    after: str = ""
+    """Text after the calls."""
 
     @property
     def text(self) -> str:
@@ -138,6 +148,13 @@ class Script:
         return next((value for value in self.values.get(name, []) if value), None)
 
 
+def script_of(ask: Ask) -> tuple[Ask, Script]:
+    """Return the script of this turn, and the request as that script sees it."""
+    turns = _NEXT.split(ask.said[-_SCANNED:])
+    number = min(ask.turns, len(turns) - 1)
+    return replace(ask, turns=ask.turns - number), read_script(turns[number])
+
+
 def read_script(said: str) -> Script:
     """Find the directives in a text."""
     said = said[-_SCANNED:]
@@ -159,9 +176,11 @@ def tokens(text: str) -> int:
 
 def make_plan(ask: Ask, script: Script) -> Plan:
     """Decide what the model says."""
-    thinking = THOUGHT if "THINK" in script and not ask.results else ""
+    thinking = THOUGHT if "THINK" in script and not ask.turns else ""
     calls = _calls(ask, script)
-    if calls:
+    if calls and "SAY" in script:
+        text = script.word("SAY") or ""
+    elif calls:
         text = f"I will use {' and '.join(call.name for call in calls)}."
     elif ask.results:
         text = f"The tool returned: {' | '.join(ask.results)}"
@@ -170,9 +189,10 @@ def make_plan(ask: Ask, script: Script) -> Plan:
     if "LONG" in script and not calls:
         deltas = tuple(f"word{number:04} " for number in range(script.number("LONG", 100)))
     else:
-        deltas = tuple(re.findall(r"\S+\s*", text))
+        deltas = tuple(words(text))
     usage = _usage(ask, script, deltas, thinking, calls)
-    return Plan(ask.model, deltas, thinking, calls, usage, "STOP_SHORT" in script)
+    after = (script.word("AFTER") or "") if calls else ""
+    return Plan(ask.model, deltas, thinking, calls, usage, "STOP_SHORT" in script, after)
 
 
 def _calls(ask: Ask, script: Script) -> tuple[Call, ...]:

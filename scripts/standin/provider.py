@@ -15,7 +15,7 @@ import msgspec
 from standin import anthropic_messages, openai_chat, openai_responses
 from standin.codings import CODINGS, decode
 from standin.messages import EndEarly, Gate, Part, Pause, Request, Reset, Response, Wait
-from standin.plan import Ask, Plan, Script, make_plan, read_script
+from standin.plan import Ask, Plan, Script, make_plan, script_of
 from standin.rendering import CREATED, ID, Rendered, encode
 
 _APIS: dict[str, ModuleType] = {
@@ -81,8 +81,8 @@ class Provider:
             ask = api.read(msgspec.json.decode(body, type=dict[str, Any]), len(body))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return _error(api, number, 400, "The request body is not a JSON object.")
-        script = read_script(ask.said)
-        if not ask.results and (response := _refusal(api, script, ask, number)):
+        ask, script = script_of(ask)
+        if not ask.turns and (response := _refusal(api, script, ask, number)):
             return response
         plan = make_plan(ask, script)
         request.notes = Exchange(ask, plan, f"{number:020}")

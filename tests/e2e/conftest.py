@@ -12,6 +12,7 @@ import pytest
 from standin import Authority, Provider, Server, ServerThread, make_authority
 from standin.messages import App
 
+from e2e.central import Central, ToolServer, program, server_toml, wait_for_servers
 from e2e.clients import Clients
 from e2e.proxy import Proxy, config_toml
 
@@ -67,6 +68,60 @@ def proxy(
     shared.start()
     yield shared
     assert shared.stop() == 0, shared.log_text()
+
+
+@pytest.fixture(scope="session")
+def tool_server() -> Iterator[ToolServer]:
+    """The shared MCP server, over HTTP."""
+    server = ToolServer("http")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def sse_tool_server() -> Iterator[ToolServer]:
+    """The shared MCP server, over SSE."""
+    server = ToolServer("sse")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def central_proxy(
+    standin: Server,
+    authority: Authority,
+    confdir: Path,
+    tool_server: ToolServer,
+    sse_tool_server: ToolServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Proxy]:
+    """The shared proxy that offers tools, of servers by every transport."""
+    servers = (
+        server_toml("calc", url=tool_server.url, deny="^(die|grow|revoke|meet|counter|odd)"),
+        server_toml("local", **program(), allow="^echo$"),
+        server_toml("old", url=sse_tool_server.url, type="sse", allow="^echo$"),
+    )
+    shared = Proxy(
+        tmp_path_factory.mktemp("central"),
+        config=config_toml(standin.origin) + "".join(servers),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        metrics=True,
+    )
+    shared.start()
+    wait_for_servers(shared, "calc", "local", "old")
+    yield shared
+    assert shared.stop() == 0, shared.log_text()
+
+
+@pytest.fixture
+def central(
+    proxy: Proxy, clients: Clients, provider: Provider, standin: Server
+) -> Iterator[Central]:
+    """Ask through the proxy of the module; all that reaches the provider must be legal."""
+    made = Central(proxy, clients, provider, standin)
+    yield made
+    made.check()
 
 
 @pytest.fixture

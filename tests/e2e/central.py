@@ -1,0 +1,321 @@
+"""Central tools end to end: real MCP servers, a client's view, and what goes upstream.
+
+`Central` asks through a proxy that offers tools. Every request that reaches the provider by way of
+it must be legal: that is checked at the end of each test.
+"""
+
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import httpx2
+from standin import (
+    Provider,
+    Request,
+    Response,
+    Server,
+    anthropic_messages,
+    openai_chat,
+    openai_responses,
+)
+
+from e2e.asking import API, Answer
+from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, WAYS, Clients, Way
+from e2e.dialects import DIALECTS, JSON, Story, data_of, dialect_of
+from e2e.proxy import REPOSITORY, Proxy
+from e2e.records import Records
+
+MCP_SERVER = REPOSITORY / "tests" / "mcp_server.py"
+WAIT_S = 20.0
+
+FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
+
+ADD = "bmcp_calc_add"
+"""The tool that most tests call."""
+SUM = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
+"""Has the model call it, and say a word before."""
+SUM_LINE = f'calls {ADD} {{"a":2,"b":40}}'
+TOLD = "says The tool returned: 42"
+"""What the model then says."""
+ADD_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "a": {"title": "A", "type": "integer"},
+        "b": {"title": "B", "type": "integer"},
+    },
+    "required": ["a", "b"],
+    "title": "addArguments",
+}
+
+
+# --- MCP servers
+
+
+class ToolServer:
+    """`tests/mcp_server.py` as a process of its own, over HTTP or SSE."""
+
+    def __init__(self, transport: Literal["http", "sse"], *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(MCP_SERVER), transport, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], WAIT_S)
+        assert ready, "the MCP server did not come up"
+        self.url: str = json.loads(self._process.stdout.readline())["url"]
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.wait(WAIT_S)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+def server_toml(name: str, **keys: Any) -> str:
+    """Return an entry of the config file."""
+    lines = [f"{key} = {_toml(value)}" for key, value in {"name": name, **keys}.items()]
+    return "\n".join(["\n[[mcp_servers]]", *lines, ""])
+
+
+def program(*arguments: str) -> dict[str, Any]:
+    """Return the keys of a server that the proxy runs itself."""
+    return {"command": sys.executable, "args": [str(MCP_SERVER), "stdio", *arguments]}
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
+
+
+def wait_for_servers(proxy: Proxy, *names: str, mark: int = 0) -> None:
+    """Wait until servers are up."""
+    for name in names:
+        proxy.wait_for_log(f"MCP server {name} is up", mark, WAIT_S)
+
+
+class Report:
+    """A call of the tool `slow`: what it tells of itself, and when it may return."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path, self._until = directory / "report", directory / "until"
+        os.mkfifo(self._path)
+        self._pipe = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
+        self._said = ""
+
+    @property
+    def arguments(self) -> str:
+        """The arguments of the call, as JSON."""
+        return json.dumps({"report": str(self._path), "until": str(self._until)})
+
+    def wait_for(self, word: str) -> None:
+        """Wait until it tells that it has started, finished or been cancelled."""
+        while word not in self._said.split():
+            ready, _, _ = select.select([self._pipe], [], [], WAIT_S)
+            assert ready, f"not {word}; it said {self._said!r}"
+            self._said += os.read(self._pipe, 4096).decode()
+
+    @property
+    def said(self) -> list[str]:
+        """What it has told so far."""
+        return self._said.split()
+
+    def release(self) -> None:
+        """Let it return."""
+        self._until.touch()
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self._pipe)
+
+
+# --- asking
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An answer as a bare client sees it."""
+
+    status: int
+    headers: httpx2.Headers
+    raw: bytes
+    whole: bool
+    """Whether it came to its end."""
+
+    @property
+    def json(self) -> Any:
+        """The body of an answer that is not streamed."""
+        return json.loads(self.raw)
+
+
+class Central:
+    """Asks through a proxy that offers central tools."""
+
+    def __init__(self, proxy: Proxy, clients: Clients, provider: Provider, standin: Server) -> None:
+        self.proxy = proxy
+        self.clients = clients
+        self.provider = provider
+        self.standin = standin
+        self._start = len(standin.requests)
+
+    @property
+    def requests(self) -> list[Request]:
+        """What the provider got in this test."""
+        return self.standin.requests[self._start :]
+
+    @property
+    def received(self) -> list[JSON]:
+        """The bodies of what the provider got in this test."""
+        return [json.loads(request.body) for request in self.requests if request.body]
+
+    def transcripts(self, api: API) -> list[list[str]]:
+        """The conversations that the provider got in this test, each of them legal."""
+        return [dialect_of(api).transcript(body) for body in self.received]
+
+    def check(self) -> None:
+        """Assert that the provider would have taken all that it got."""
+        for request in self.requests:
+            for name, dialect in _BY_PATH.items():
+                if request.path == name and request.method == "POST":
+                    dialect.transcript(json.loads(request.body))
+
+    def wire_module(self, api: API) -> ModuleType:
+        """Return the stand-in's side of an API."""
+        return _MODULES[api.name]
+
+    def ask(self, api: API, way: Way, said: str | list[Any], **options: Any) -> Answer:
+        """Ask by the SDK."""
+        return api.ask(self.clients, way, said, **options)
+
+    def see(self, api: API, way: Way, said: str | list[Any], **options: Any) -> Story:
+        """Ask by a bare client; return what it saw of an answer that is whole and legal."""
+        seen = self.post(api, way, said, **options)
+        assert seen.whole
+        assert seen.status == 200, seen.raw
+        dialect = dialect_of(api)
+        if options.get("stream"):
+            return dialect.streamed_story(seen.raw)
+        return dialect.story(seen.json)
+
+    def post(self, api: API, way: Way, said: str | list[Any], **options: Any) -> Seen:
+        """Ask by a bare client, for whatever comes."""
+        with self.asking(api, way, said, **options) as response:
+            got = bytearray()
+            whole = True
+            try:
+                for chunk in response.iter_raw():
+                    got += chunk
+            except httpx2.TransportError:
+                whole = False
+            return Seen(response.status_code, response.headers, bytes(got), whole)
+
+    @contextmanager
+    def asking(
+        self,
+        api: API,
+        way: Way,
+        said: str | list[Any],
+        *,
+        stream: bool = False,
+        tools: Sequence[str] = (),
+        members: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        path: str | None = None,
+        client: httpx2.Client | None = None,
+    ) -> Iterator[httpx2.Response]:
+        """Ask by a bare client; give the answer while it comes."""
+        body = {**api.body(said, stream=stream, tools=tools), **(members or {})}
+        url = self.clients.url(way, api.provider, path or api.path)
+        with (
+            client or self.clients.http(way) as used,
+            used.stream(
+                "POST", url, json=body, headers={**key_headers(api), **(headers or {})}
+            ) as response,
+        ):
+            yield response
+
+    def recorded(self, condition: Callable[[Records], object], after: str) -> Records:
+        """Wait for records of an answer whose end no client has seen."""
+        return self.proxy.wait_for_records(condition, after=after)
+
+
+_MODULES: dict[str, ModuleType] = {
+    "anthropic_messages": anthropic_messages,
+    "openai_chat": openai_chat,
+    "openai_responses": openai_responses,
+}
+_BY_PATH = {
+    "/v1/messages": DIALECTS["anthropic_messages"],
+    "/v1/chat/completions": DIALECTS["openai_chat"],
+    "/v1/responses": DIALECTS["openai_responses"],
+}
+
+
+def key_headers(api: API, key: str | None = None) -> dict[str, str]:
+    """Return what a bare client of an API sends besides its body."""
+    if api.provider == "anthropic":
+        return {"x-api-key": key or ANTHROPIC_KEY, "anthropic-version": "2023-06-01"}
+    return {"authorization": f"Bearer {key or OPENAI_KEY}"}
+
+
+# --- answers that no script makes
+
+
+type Change = Callable[[list[JSON]], list[JSON]]
+"""What becomes of a stream's events, `[DONE]` apart; or of a whole answer, the only one then."""
+
+
+def reworked(
+    provider: Provider, change: Change, *, request: Callable[[JSON], JSON] = lambda body: body
+) -> Callable[[Request], Any]:
+    """Return a canned answer: what the script says, changed.
+
+    `request` changes what the script sees of the request.
+    """
+
+    async def answer(asked: Request) -> Any:
+        headers = [pair for pair in asked.headers if pair[0].lower() != "x-standin-canned"]
+        body = json.dumps(request(json.loads(asked.body))).encode()
+        response = await provider(replace(asked, headers=headers, body=body))
+        assert isinstance(response, Response)
+        if isinstance(response.body, bytes):
+            [whole] = change([json.loads(response.body)])
+            response.body = json.dumps(whole).encode()
+        else:
+            response.body = _rework(b"".join(response.body), change)  # type: ignore[arg-type]
+        return response
+
+    return answer
+
+
+def _rework(stream: bytes, change: Change) -> list[bytes]:
+    *data, last = data_of(stream)
+    done = last == "[DONE]"
+    events = change([json.loads(event) for event in (data if done else [*data, last])])
+    return [*map(_event, events), *([b"data: [DONE]\n\n"] if done else [])]
+
+
+def _event(event: JSON) -> bytes:
+    head = f"event: {event['type']}\n" if "type" in event else ""
+    return f"{head}data: {json.dumps(event)}\n\n".encode()
+
+
+def each_object(value: Any) -> Iterator[JSON]:
+    """Give out every object within a value, outer ones first."""
+    if isinstance(value, dict):
+        yield value
+    for member in value.values() if isinstance(value, dict) else value:
+        if isinstance(member, dict | list):
+            yield from each_object(member)

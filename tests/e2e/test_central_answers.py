@@ -1,0 +1,235 @@
+"""The model calls central tools: the client gets one answer, and the provider each result.
+
+By every way, for every API, streaming and not: what the SDKs make of it, what is on the wire, and
+what the provider was asked in between.
+"""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from standin import Exchange
+from standin.plan import THOUGHT
+
+from e2e.asking import API, APIS, ChatCompletions
+from e2e.central import ADD, FORWARD, FORWARD_H2, REVERSE, SUM, SUM_LINE, Central
+from e2e.clients import WAYS, Way
+from e2e.dialects import dialect_of
+from e2e.proxy import Proxy
+
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+each_api = pytest.mark.parametrize("api", APIS, ids=str)
+each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+PIXEL_START = "iVBORw0K"
+
+
+@pytest.fixture
+def proxy(central_proxy: Proxy) -> Proxy:
+    """The proxy that offers tools."""
+    return central_proxy
+
+
+def says(api: API, *texts: str) -> list[str]:
+    """Return what the client is told in several turns, whose texts Chat joins."""
+    joined = ["".join(texts)] if isinstance(api, ChatCompletions) else texts
+    return [f"says {text}" for text in joined]
+
+
+@each_way
+@each_api
+class TestEveryWay:
+    @each_delivery
+    def test_a_result_reaches_the_model_and_its_answer_the_client(
+        self, central: Central, way: Way, api: API, stream: bool
+    ) -> None:
+        story = central.see(api, way, SUM, stream=stream)
+        assert list(story.lines) == says(api, "Moment", "The tool returned: 42")
+        asked = f"user: {SUM}"
+        assert central.transcripts(api) == [
+            [asked],
+            [asked, "says Moment", SUM_LINE, "gets 42"],
+        ]
+
+    def test_the_sdk_makes_of_a_stream_what_it_makes_of_a_whole_answer(
+        self, central: Central, way: Way, api: API
+    ) -> None:
+        tokens = "TOKENS:100,20,30,5"
+        said = f"THINK {SUM} {tokens} NEXT {SUM} {tokens} NEXT {tokens}"
+        whole, streamed = (central.ask(api, way, said, stream=stream) for stream in (False, True))
+        assert whole.text.replace("\n", "") == "MomentMomentThe tool returned: 42"
+        assert streamed.calls == whole.calls == ()
+        assert comparable(streamed.item) == comparable(whole.item)
+
+
+def comparable(item: Any) -> Any:
+    """Return an SDK's object without ids, and without what its helpers add."""
+    dumped = item.model_dump(mode="json", exclude_none=True, by_alias=True)
+    return _comparable(json.loads(re.sub(r"\d{20}", "ID", json.dumps(dumped))))
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _comparable(member)
+            for key, member in value.items()
+            if not key.startswith("parsed") and member != []
+        }
+    return [_comparable(member) for member in value] if isinstance(value, list) else value
+
+
+@each_api
+@each_delivery
+class TestTurns:
+    def test_several_calls_of_a_turn_run_side_by_side(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        calls = [("calc", "one"), ("local", "two"), ("old", "three")]
+        said = " ".join(
+            f'USE_TOOL:bmcp_{server}_echo ARGS:{{"text": "{text}"}}' for server, text in calls
+        )
+        story = central.see(api, FORWARD, f"{said} SAY", stream=stream)
+        assert story.lines == ("says The tool returned: one | two | three",)
+        assert central.transcripts(api)[1][1:] == [
+            *(f'calls bmcp_{server}_echo {{"text":"{text}"}}' for server, text in calls),
+            *(f"gets {text}" for _, text in calls),
+        ]
+
+    def test_the_model_calls_and_is_answered_turn_by_turn(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        said = f"{SUM} NEXT USE_TOOL:bmcp_calc_echo SAY:Again NEXT {SUM} NEXT LONG:3"
+        story = central.see(api, FORWARD_H2, said, stream=stream)
+        words = "word0000 word0001 word0002 "
+        assert list(story.lines) == says(api, "Moment", "Again", "Moment", words)
+        conversations = central.transcripts(api)
+        assert conversations[3] == [
+            f"user: {said}",
+            *("says Moment", SUM_LINE, "gets 42"),
+            *("says Again", 'calls bmcp_calc_echo {"text":"text"}', "gets text"),
+            *("says Moment", SUM_LINE, "gets 42"),
+        ]
+        for shorter, longer in zip(conversations, conversations[1:], strict=False):
+            assert longer[: len(shorter)] == shorter
+
+    def test_thinking_travels_unchanged_into_the_next_request(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        story = central.see(api, REVERSE, f"THINK {SUM} NEXT THINK {SUM}", stream=stream)
+        thoughts = [line for line in story.lines if line.startswith("thinks")]
+        assert "".join(thoughts).replace("thinks ", "") == THOUGHT * 2
+        last = central.transcripts(api)[-1]
+        turn = [f"thinks {THOUGHT}", "says Moment", SUM_LINE, "gets 42"]
+        assert last[1:] == [*turn, *turn]
+
+    def test_the_end_tells_the_context_that_the_client_now_has_and_all_the_output(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        said = f"{SUM} TOKENS:100,7,30,5 NEXT {SUM} TOKENS:200,11,130,6 NEXT TOKENS:300,13,230,9"
+        story = central.see(api, REVERSE, said, stream=stream)
+        assert story.tokens == _told(api, 300, 7 + 11 + 13, 230, 9)
+
+    def test_no_injected_name_and_no_hidden_id_reaches_the_client(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        seen = central.post(api, FORWARD, f"THINK {SUM} NEXT {SUM}", stream=stream)
+        assert seen.whole
+        for word in (b"bmcp_", b"toolu_", b"call_", b"fc_", b'a\\":'):
+            assert word not in seen.raw
+
+    def test_the_answer_bears_the_id_of_the_first_upstream(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        story = central.see(api, FORWARD, SUM, stream=stream)
+        first: Exchange = central.requests[0].notes
+        assert story.id.endswith(first.response_id)
+
+    def test_an_answer_without_calls_comes_as_it_is(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        seen = central.post(api, FORWARD, "THINK", stream=stream)
+        [request] = central.requests
+        exchange: Exchange = request.notes
+        module = central.wire_module(api)
+        render = module.render_stream if stream else module.render_body
+        events = render(exchange.plan).numbered(int(exchange.response_id))
+        assert seen.raw == b"".join(events)
+        assert ADD in dialect_of(api).names(central.received[0])
+
+    def test_a_client_call_comes_through_with_the_clients_own_tools(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        answer = central.ask(
+            api, FORWARD, "USE_TOOL:get_weather", stream=stream, tools=["get_weather"]
+        )
+        [call] = answer.calls
+        assert (call.name, call.arguments) == ("get_weather", {"city": "text"})
+        assert len(central.requests) == 1
+
+
+def _told(api: API, fresh: int, output: int, read: int, write: int) -> tuple[int, int, int, int]:
+    if isinstance(api, ChatCompletions):  # it does not tell what was written to a cache
+        return fresh + write, output, read, 0
+    return fresh, output, read, write
+
+
+RESULTS: dict[str, dict[str, str]] = {
+    "image": {
+        "anthropic_messages": f"gets a pixel | [image/png {PIXEL_START}]",
+        "openai_chat": "gets a pixel\n[image/png image, 96 characters of base64]",
+        "openai_responses": f"gets a pixel | [data:image/png;base64 {PIXEL_START}]",
+    },
+    "resource": {
+        "anthropic_messages": "gets [text/plain test://text]\ninside"
+        " | [application/pdf test://bytes, 4 characters of base64]",
+        "openai_chat": "gets [text/plain test://text]\ninside"
+        "\n[application/pdf test://bytes, 4 characters of base64]",
+    },
+    "link": {
+        "anthropic_messages": 'gets {"type":"resource_link","name":"far away","uri":"test://far"}',
+    },
+    "audio": {"anthropic_messages": "gets [audio/wav audio, 4 characters of base64]"},
+    "fail": {
+        "anthropic_messages": "gets error: Error executing tool fail: it did not work",
+        "openai_chat": "gets Error: Error executing tool fail: it did not work",
+    },
+}
+"""What the model is sent, by API; like the one before where nothing is said."""
+
+
+@each_api
+@pytest.mark.parametrize("tool", RESULTS)
+def test_the_model_is_sent_all_that_a_result_holds(central: Central, api: API, tool: str) -> None:
+    central.see(api, FORWARD, f"USE_TOOL:bmcp_calc_{tool} SAY", stream=True)
+    lines = RESULTS[tool]
+    names = [known.name for known in APIS[: APIS.index(api) + 1] if known.name in lines]
+    assert central.transcripts(api)[1][2:] == [lines[names[-1]]]
+
+
+@each_api
+def test_structured_content_is_told_once(central: Central, api: API) -> None:
+    central.see(api, FORWARD, "USE_TOOL:bmcp_calc_structured SAY", stream=True)
+    [result] = central.transcripts(api)[1][2:]
+    assert json.loads(result.removeprefix("gets ")) == {"city": "Kraków", "degrees": [1, 2.5]}
+
+
+@each_api
+def test_many_at_once_have_their_own_answers(central: Central, api: API) -> None:
+    import asyncio
+
+    async def ask_many() -> list[str]:
+        async with api.async_client(central.clients, FORWARD_H2) as client:
+            answers = await asyncio.gather(
+                *(
+                    api.ask_async(
+                        client,
+                        f'USE_TOOL:{ADD} ARGS:{{"a": {number}, "b": 0}} SAY',
+                        stream=bool(number % 2),
+                    )
+                    for number in range(20)
+                )
+            )
+        return [answer.text for answer in answers]
+
+    assert asyncio.run(ask_many()) == [f"The tool returned: {number}" for number in range(20)]

@@ -1,0 +1,419 @@
+"""Who may ask, with whose key, and what: actors, credentials, routes, options, mistakes."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from standin import Authority, Provider, Response, Server
+
+from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
+from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, WAYS, Clients, Way
+from e2e.conftest import StartProxy
+from e2e.metrics import metric
+from e2e.proxy import MITMDUMP, SCRIPT, START_S, Proxy, config_toml
+
+FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
+
+each_pair = pytest.mark.parametrize(
+    ("api", "way"),
+    [(CHAT, FORWARD), (MESSAGES, FORWARD_H2), (MESSAGES, REVERSE), (RESPONSES, REVERSE_H2)],
+    ids=str,
+)
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+each_api = pytest.mark.parametrize("api", APIS, ids=str)
+each_reverse_way = pytest.mark.parametrize("way", [REVERSE, REVERSE_H2], ids=str)
+each_forward_way = pytest.mark.parametrize("way", [FORWARD, FORWARD_H2], ids=str)
+
+CENTRAL_ANTHROPIC = "sk-ant-central-0123456789"
+CENTRAL_OPENAI = "sk-central-0123456789"
+
+KNOWN_KEY = "sk-ant-known-0123456789"
+FINGERPRINT = "sha256:" + hashlib.sha256(KNOWN_KEY.encode()).hexdigest()
+
+ACTORS = f"""
+[[actors]]
+match = "{FINGERPRINT}"
+id = "carol"
+metadata = {{ team = "search", level = 3 }}
+
+[[actors]]
+match = "d.smith"
+id = "dave"
+metadata = {{ team = "ads" }}
+"""
+
+ACTOR = {"X-AIBridge-Actor": "alice"}
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A strict proxy: it must know who asks, it has keys, and it asks for usage."""
+    made = Proxy(
+        tmp_path_factory.mktemp("policy"),
+        config=config_toml(standin.origin) + ACTORS,
+        confdir=confdir,
+        upstream_ca=authority.path,
+        options={"aibridge_require_actor": True, "aibridge_ask_chat_usage": True},
+        env={"ANTHROPIC_API_KEY": CENTRAL_ANTHROPIC, "OPENAI_API_KEY": CENTRAL_OPENAI},
+        metrics=True,
+    )
+    made.start()
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.fixture(autouse=True)
+def _no_requests_yet(standin: Server) -> None:
+    standin.requests.clear()
+
+
+def post(
+    clients: Clients,
+    way: Way,
+    api: Api,
+    headers: dict[str, str],
+    *,
+    stream: bool = False,
+    content: bytes | None = None,
+) -> httpx2.Response:
+    """Ask, with these headers alone."""
+    with clients.http(way) as http:
+        return http.post(
+            clients.url(way, api.provider, api.path),
+            content=api.request("hi", stream=stream) if content is None else content,
+            headers=headers,
+        )
+
+
+# --- who asks
+
+
+@each_pair
+def test_a_request_of_nobody_is_refused_and_never_reaches_the_provider(
+    proxy: Proxy, clients: Clients, standin: Server, api: Api, way: Way
+) -> None:
+    before = metric(proxy, "aibridge_refused_total", reason="no_actor")
+    with proxy.recording() as records:
+        refusal = post(clients, way, api, api.headers, stream=True)
+    assert refusal.status_code == 400
+    assert refusal.headers["content-type"] == "application/json"
+    assert api.is_error(refusal.json())
+    assert "x-aibridge-actor" in refusal.text.lower()
+    assert standin.requests == []
+    row = records.interception
+    assert (row["status"], row["http_status"], row["error_type"]) == ("refused", 400, "no_actor")
+    assert (row["initiator_id"], row["partial"]) == ("anonymous", 0)
+    assert row["ended_at"]
+    assert records.token_usages == []
+    assert metric(proxy, "aibridge_refused_total", reason="no_actor") == before + 1
+
+
+@each_way
+def test_what_is_not_bridged_needs_no_actor(clients: Clients, standin: Server, way: Way) -> None:
+    with clients.http(way) as http:
+        answer = http.get(clients.url(way, "anthropic", "/v1/models"), headers=MESSAGES.headers)
+    assert answer.status_code == 200
+    assert [request.path for request in standin.requests] == ["/v1/models"]
+
+
+@each_pair
+@pytest.mark.parametrize(
+    ("named", "actor", "metadata"),
+    [("alice", "alice", {}), ("d.smith", "dave", {"team": "ads"})],
+)
+def test_the_header_names_the_actor_and_stays_here(
+    proxy: Proxy,
+    clients: Clients,
+    standin: Server,
+    api: Api,
+    way: Way,
+    named: str,
+    actor: str,
+    metadata: dict[str, Any],
+) -> None:
+    with proxy.recording() as records:
+        assert post(clients, way, api, api.headers | {"X-AIBridge-Actor": named}).status_code == 200
+    assert records.interception["initiator_id"] == actor
+    assert records.interception["metadata"] == metadata
+    assert standin.requests[-1].header("x-aibridge-actor") is None
+
+
+@each_way
+@pytest.mark.parametrize("header", ["x-api-key", "authorization"])
+def test_a_known_key_names_the_actor(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, header: str
+) -> None:
+    value = KNOWN_KEY if header == "x-api-key" else f"Bearer {KNOWN_KEY}"
+    with proxy.recording() as records:
+        assert post(clients, way, MESSAGES, {header: value}).status_code == 200
+    assert records.interception["initiator_id"] == "carol"
+    assert records.interception["metadata"] == {"team": "search", "level": 3}
+    assert standin.requests[-1].header(header) == value
+
+
+def test_the_user_of_proxy_authentication_is_the_actor(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
+) -> None:
+    proxy = start_proxy(options={"proxyauth": "erin:secret", "aibridge_require_actor": True})
+    clients = clients_of(proxy)
+    for way in (FORWARD, FORWARD_H2):
+        with httpx2.Client(
+            verify=clients.trust(),
+            http2=way.http2,
+            http1=not way.http2,
+            trust_env=False,
+            proxy=httpx2.Proxy(proxy.forward_url, auth=("erin", "secret")),
+        ) as http:
+            answer = http.post(
+                clients.url(way, "anthropic", "/v1/messages"),
+                content=MESSAGES.request("hi", stream=False),
+                headers=MESSAGES.headers | ACTOR,  # who has proved it is who counts
+            )
+            assert answer.status_code == 200
+    with clients.http(REVERSE) as http:
+        answer = http.post(
+            clients.url(REVERSE, "anthropic", "/v1/messages"),
+            content=MESSAGES.request("hi", stream=False),
+            headers=MESSAGES.headers,
+            auth=("erin", "secret"),
+        )
+        assert answer.status_code == 200
+    assert [row["initiator_id"] for row in proxy.records.interceptions] == ["erin"] * 3
+    with clients.http(FORWARD) as http, pytest.raises(httpx2.ProxyError):
+        http.get("https://api.anthropic.com/v1/models")
+    assert len(standin.requests) == 3
+    assert [request.header("proxy-authorization") for request in standin.requests] == [None] * 3
+    assert standin.requests[-1].header("authorization") is None
+
+
+# --- with whose key
+
+
+@each_reverse_way
+@each_api
+def test_the_central_key_is_used_where_the_client_brings_none(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, api: Api
+) -> None:
+    with proxy.recording() as records:
+        assert post(clients, way, api, ACTOR).status_code == 200
+    request = standin.requests[-1]
+    central = (CENTRAL_ANTHROPIC, None) if api is MESSAGES else (None, f"Bearer {CENTRAL_OPENAI}")
+    assert (request.header("x-api-key"), request.header("authorization")) == central
+    row = records.interception
+    assert row["credential_kind"] == "centralized"
+    assert row["credential_hint"] == ("sk-a...6789" if api is MESSAGES else "sk-c...6789")
+
+
+@each_forward_way
+@each_api
+def test_the_central_key_is_never_used_in_forward_mode(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, api: Api
+) -> None:
+    with proxy.recording() as records:
+        assert post(clients, way, api, ACTOR).status_code == 200
+    request = standin.requests[-1]
+    assert (request.header("x-api-key"), request.header("authorization")) == (None, None)
+    assert records.interception["credential_kind"] is None
+
+
+@each_way
+@pytest.mark.parametrize(
+    "own",
+    [
+        (MESSAGES, {"x-api-key": ANTHROPIC_KEY}),
+        (MESSAGES, {"authorization": "Bearer sk-ant-oat01-subscription"}),
+        (CHAT, {"authorization": f"Bearer {OPENAI_KEY}"}),
+        (CHAT, {"api-key": "azure-0123456789"}),
+    ],
+    ids=["key", "subscription", "bearer", "azure"],
+)
+def test_a_clients_own_key_wins(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, own: tuple[Api, dict[str, str]]
+) -> None:
+    api, credentials = own
+    with proxy.recording() as records:
+        assert post(clients, way, api, credentials | ACTOR).status_code == 200
+    request = standin.requests[-1]
+    names = ("x-api-key", "authorization", "api-key")
+    assert {name: request.header(name) for name in names} == dict.fromkeys(names) | credentials
+    assert records.interception["credential_kind"] == "byok"
+
+
+# --- which routes
+
+NO_ROUTES = (
+    ("POST", "/anthropic/v1/files"),
+    ("POST", "/anthropic/v1/messages/batches"),
+    ("POST", "/anthropic/v1/messages/"),
+    ("POST", "/anthropic/V1/Messages"),
+    ("GET", "/anthropic/v1/organizations/usage?x=1"),
+    ("GET", "/anthropic/"),
+    ("GET", "/anthropic/v1/models/%2e%2e/organizations"),
+    ("DELETE", "/openai/v1/files/file-1"),
+    ("POST", "/openai/v1/embeddings"),
+    ("POST", "/openai/chat/completions"),
+    ("POST", "/nobody/v1/messages"),
+    ("GET", "/"),
+    ("GET", "/v1/models"),
+)
+
+
+@each_reverse_way
+@pytest.mark.parametrize(("method", "target"), NO_ROUTES, ids=lambda value: value)
+def test_the_reverse_proxy_has_no_other_routes(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, method: str, target: str
+) -> None:
+    scheme = "https" if way.http2 else "http"
+    url = httpx2.URL(f"{scheme}://127.0.0.1:{proxy.reverse_port}")
+    path, _, query = target.partition("?")
+    url = url.copy_with(raw_path=target.encode())
+    with proxy.recording() as records, clients.http(way) as http:
+        answer = http.request(method, url, headers=MESSAGES.headers | ACTOR)
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert f"{method} {path} is not a route" in error["message"]
+    assert "x=1" not in answer.text or not query
+    if target.startswith("/anthropic"):
+        assert MESSAGES.is_error(answer.json())
+    elif target.startswith("/openai"):
+        assert CHAT.is_error(answer.json())
+        assert "type" not in answer.json()
+    assert standin.requests == []
+    assert records.interceptions == []
+
+
+def test_the_forward_proxy_passes_every_route_on(clients: Clients, standin: Server) -> None:
+    with clients.http(FORWARD) as http:
+        answer = http.post("https://api.anthropic.com/v1/files?x=1", content=b"file")
+    assert answer.status_code == 404  # the provider's own
+    assert [request.target for request in standin.requests] == ["/v1/files?x=1"]
+
+
+# --- usage of chat streams
+
+
+def chat_request(**members: Any) -> bytes:
+    """Return a request that streams and does not ask for usage, unless `members` do."""
+    body = json.loads(CHAT.request("hi", stream=True))
+    del body["stream_options"]
+    return json.dumps(body | members, indent=1).encode()
+
+
+@each_way
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize("announced", [False, True], ids=["chunked", "announced"])
+def test_the_usage_of_a_chat_stream_is_recorded_and_not_shown_to_who_did_not_ask(
+    proxy: Proxy,
+    clients: Clients,
+    provider: Provider,
+    standin: Server,
+    way: Way,
+    coding: str,
+    announced: bool,
+) -> None:
+    events = CHAT.events()
+
+    def answer(request: Any) -> Response:
+        # Compressed only for those who take it.
+        accepted = (request.header("accept-encoding") or "").replace(" ", "").split(",")
+        used = coding if coding in accepted else "identity"
+        body = b"".join(events) if announced else list(events)
+        return Response(200, [("content-type", "text/event-stream")], body, coding=used)
+
+    provider.canned["chat"] = answer
+    content = chat_request()
+    with proxy.recording() as records:
+        headers = CHAT.headers | ACTOR | {"x-standin-canned": "chat"}
+        seen = post(clients, way, CHAT, headers, content=content)
+    assert records.counts == CHAT.tokens
+    assert records.interception["status"] == "completed"
+    assert records.interception["partial"] == 0
+    *others, usage, done = events
+    assert b'"choices":[]' in usage
+    assert seen.content == b"".join([*others, done])
+    asked = json.loads(standin.requests[-1].body)
+    assert asked == json.loads(content) | {"stream_options": {"include_usage": True}}
+
+
+@each_way
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_client_that_says_itself_whether_it_wants_usage_has_its_way_to_the_byte(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, wanted: bool
+) -> None:
+    content = chat_request(stream_options={"include_usage": wanted})
+    with proxy.recording() as records:
+        seen = post(clients, way, CHAT, CHAT.headers | ACTOR, content=content)
+    assert standin.requests[-1].body == content
+    assert (b'"choices":[]' in seen.content) == wanted
+    assert len(records.token_usages) == wanted
+
+
+@each_way
+def test_other_requests_are_not_edited(clients: Clients, standin: Server, way: Way) -> None:
+    whole = chat_request(stream=False)
+    post(clients, way, CHAT, CHAT.headers | ACTOR, content=whole)
+    assert standin.requests[-1].body == whole
+    streamed = MESSAGES.request("hi", stream=True)
+    post(clients, way, MESSAGES, MESSAGES.headers | ACTOR, content=streamed)
+    assert standin.requests[-1].body == streamed
+
+
+# --- mistakes
+
+PROVIDER = '[[providers]]\nname = "x"\ntype = "openai"\nbase_url = "https://x.test"\n'
+
+WRONG_TABLES = (
+    (PROVIDER + 'base_ulr = "y"\n', "providers[0].base_ulr"),
+    (PROVIDER.replace("openai", "oops"), "providers[1].type"),
+    (PROVIDER.replace("https://", ""), "providers[2].base_url"),
+    ('[[providers]]\nname = "x"\ntype = "openai"\n', "providers[3].base_url"),
+    ('[[actors]]\nmatch = "sha256:12"\nid = "a"\n', "actors[0].match"),
+    ("[servers]\n", "servers"),
+)
+
+MISTAKES: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
+    "tables": (
+        "".join(table for table, _ in WRONG_TABLES),
+        {},
+        tuple(key for _, key in WRONG_TABLES),
+    ),
+    "a name twice": (PROVIDER + PROVIDER, {}, ("providers[1].name",)),
+    "no TOML": ("[[providers\n", {}, ("aibridge_config",)),
+    "an option": ("", {"aibridge_capture": "promts"}, ("aibridge_capture", "promts")),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_stops_the_start_with_a_message_that_names_the_key(
+    tmp_path: Path, confdir: Path, mistake: str
+) -> None:
+    config, options, keys = MISTAKES[mistake]
+    path = tmp_path / "aibridge.toml"
+    path.write_text(config)
+    given = {
+        "confdir": confdir,
+        "listen_port": 0,
+        "aibridge_config": path,
+        "aibridge_db": tmp_path / "aibridge.sqlite3",
+        **options,
+    }
+    ended = subprocess.run(
+        [MITMDUMP, "-s", SCRIPT, *(f"--set={name}={value}" for name, value in given.items())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=START_S,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert [key for key in keys if key not in ended.stdout] == [], ended.stdout
+    assert "Traceback" not in ended.stdout
+    assert not Path(given["aibridge_db"]).exists()
