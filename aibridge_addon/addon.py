@@ -29,6 +29,7 @@ from aibridge_addon.proxy.tap import BodyTap
 from aibridge_addon.proxy.tunnel import must_tunnel, tunnel
 from aibridge_addon.recorder import Recorder, RecorderError
 from aibridge_addon.recorder.sqlite import SQLiteRecorder
+from aibridge_addon.recorder.store import Retention
 from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
 from aibridge_addon.tools.servers import ToolServers
 
@@ -138,7 +139,13 @@ class AIBridge:
         if settings.recorder:
             kept_by = recorder.load(settings.recorder)
         else:
-            kept_by = SQLiteRecorder(settings.database, on_event=self._metrics.count_records)
+            kept_by = SQLiteRecorder(
+                settings.database,
+                on_event=self._metrics.count_records,
+                retention=Retention(
+                    interceptions=settings.retention_days, hidden_turns=settings.tool_memory_days
+                ),
+            )
         if settings.metrics_listen:
             self._metrics.serve(settings.metrics_listen)
         try:
@@ -317,7 +324,7 @@ class AIBridge:
 
     def _is_cut_off(self, exchange: Exchange) -> bool:
         """Break off, after our end, an answer that was recorded as interrupted."""
-        if self._is_done and exchange.record:
+        if self._is_done and exchange.record and exchange.flow.killable:
             exchange.flow.kill()
         return self._is_done
 

@@ -87,6 +87,23 @@ OPTIONS = (
         ),
     ),
     Option(
+        name="aibridge_retention_days",
+        type=int,
+        default=0,
+        help="Delete interceptions, and what belongs to them, after so many days. 0: never.",
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_tool_memory_days",
+        type=int,
+        default=30,
+        help=(
+            "For how many days hidden turns are kept, so that a conversation goes on with the"
+            " central tools' results in it. 0: for ever."
+        ),
+        fixed=True,
+    ),
+    Option(
         name="aibridge_commit_wait_ms",
         type=int,
         default=2000,
@@ -210,6 +227,8 @@ class Settings:
     """Known actors by credential fingerprint or header value."""
     database: Path = Path("aibridge.sqlite3")
     recorder: str = ""
+    retention_days: int | None = None
+    tool_memory_days: int | None = 30
     refuse_unrecorded: bool = False
     commit_wait: float = 2.0
     """Seconds."""
@@ -258,6 +277,9 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         },
         database=Path(options["aibridge_db"]),
         recorder=options["aibridge_recorder"],
+        retention_days=checked(_at_least, options, "aibridge_retention_days", 0, default=0) or None,
+        tool_memory_days=checked(_at_least, options, "aibridge_tool_memory_days", 0, default=0)
+        or None,
         refuse_unrecorded=options["aibridge_on_record_failure"] == "refuse",
         commit_wait=checked(_at_least, options, "aibridge_commit_wait_ms", 0, default=0) / 1000,
         capture=checked(_read_capture, options["aibridge_capture"], default=frozenset[str]()),

@@ -8,7 +8,7 @@ import warnings
 from contextlib import asynccontextmanager
 
 import pytest
-from recorder.test_doubles import rows
+from recorder.doubles import rows
 
 import aibridge_addon
 from aibridge_addon.apis import anthropic_messages

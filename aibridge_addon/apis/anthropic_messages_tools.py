@@ -26,23 +26,15 @@ from aibridge_addon.wire import (
     arguments,
     as_raw,
     count,
-    decode,
     elements,
     encode,
     joined,
     mapping,
     member,
+    read,
     sequence,
     text,
 )
-
-_FRAGMENTS = {
-    "text_delta": "text",
-    "thinking_delta": "thinking",
-    "signature_delta": "signature",
-}
-"""Deltas that append to a block's field of that name."""
-
 
 RESTORES_WITHOUT_TOOLS = False
 """Blocks of a tool are refused where no tools are defined."""
@@ -53,7 +45,7 @@ def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool,
     if mapping(member(request, "tool_choice")).get("type") == "none":
         return ()
     own = elements(request.get("tools"))
-    taken = {mapping(decode(tool)).get("name") for tool in own}
+    taken = {text(mapping(read(tool)).get("name")) for tool in own}
     offered = tuple(tool for tool in tools if tool.name not in taken)
     if offered:
         request["tools"] = joined([*(as_raw(_definition(tool)) for tool in offered), *own])
@@ -84,7 +76,8 @@ class Splicer:
         self._output_tokens = 0
         """Of the answers before this one."""
         self._end: list[tuple[Event, JSON]] = []
-        """The events that end the message, held until it is known to end."""
+        """The events that end the message, held until it is known to end; once one of them is,
+        all that come after it."""
         self._stop_reason: str | None = None
 
     def feed(self, event: Event, data: JSON) -> bytes:
@@ -99,13 +92,21 @@ class Splicer:
                 return self._on_block(event, data)
             case "message_delta":
                 self._usage |= _told(data.get("usage"))
-                self._stop_reason = text(mapping(data.get("delta")).get("stop_reason"))
-                self._end.append((event, data))
-                return b""
+                reason = text(mapping(data.get("delta")).get("stop_reason"))
+                self._stop_reason = reason or self._stop_reason
+                return self._held(event, data)
             case "message_stop":
-                self._end.append((event, data))
-                return b""
-        return event.raw
+                return self._held(event, data)
+            case "error":
+                return event.raw
+        return self._held(event, data) if self._end else event.raw
+
+    def _held(self, event: Event, data: JSON) -> bytes:
+        """Hold an event; where nothing is hidden, the message ends as it was."""
+        if self._first and None not in self._index.values():
+            return event.raw
+        self._end.append((event, data))
+        return b""
 
     def turn(self) -> Turn:
         """Return the turn, once an upstream answer has ended."""
@@ -116,6 +117,7 @@ class Splicer:
         """Get ready for the next upstream answer."""
         self._output_tokens += count(self._usage.get("output_tokens")) or 0
         self._first = False
+        self._stop_reason = None
         self._index.clear()
         self._blocks.clear()
         self._end.clear()
@@ -126,7 +128,9 @@ class Splicer:
             return b"".join(event.raw for event, _ in self._end)
         usage = _summed(self._usage, self._output_tokens)
         return b"".join(
-            _event({**data, "usage": usage}) if data["type"] == "message_delta" else event.raw
+            _event({**data, "usage": usage})
+            if mapping(data).get("type") == "message_delta"
+            else event.raw
             for event, data in self._end
         )
 
@@ -148,9 +152,12 @@ class Splicer:
         return _renumbered(event, data, self._shown - 1)
 
     def _on_block(self, event: Event, data: JSON) -> bytes:
-        if block := self._blocks.get(data["index"]):
+        given = data.get("index")
+        if not isinstance(given, int):
+            return event.raw
+        if block := self._blocks.get(given):
             block.add(mapping(data.get("delta")))
-        index = self._index.get(data["index"], data["index"])
+        index = self._index.get(given, given)
         return b"" if index is None else _renumbered(event, data, index)
 
 
@@ -158,22 +165,24 @@ class _Block:
     """A content block on its way; fragments are joined once, at the end."""
 
     def __init__(self, start: dict[str, JSON]) -> None:
-        self._start = start
+        self._start = dict(start)
         self._fragments: dict[str, list[str]] = {}
         self._input: list[str] = []
         self._citations: list[JSON] = []
 
     def calls(self, names: frozenset[str]) -> bool:
-        return self._start.get("type") == "tool_use" and self._start.get("name") in names
+        return _is_call_of(self._start, names)
 
     def add(self, delta: dict[str, JSON]) -> None:
         kind = delta.get("type")
-        if field := _FRAGMENTS.get(str(kind)):
-            self._fragments.setdefault(field, []).append(str(delta.get(field) or ""))
-        elif kind == "input_json_delta":
+        if kind == "input_json_delta":
             self._input.append(str(delta.get("partial_json") or ""))
         elif kind == "citations_delta":
             self._citations.append(delta.get("citation"))
+        else:  # others, known or not, bring what the block's field of that name gets
+            for field, value in delta.items():
+                if isinstance(value, str) and field != "type":
+                    self._fragments.setdefault(field, []).append(value)
 
     def whole(self) -> JSON:
         block = dict(self._start)
@@ -196,6 +205,7 @@ class Merger:
         self._last: dict[str, JSON] = {}
         self._output_tokens = 0
         self._usage: dict[str, JSON] = {}
+        self.hides = False
 
     def add(self, answer: JSON) -> Turn:
         """Take an upstream answer; return its turn."""
@@ -205,7 +215,9 @@ class Merger:
         self._output_tokens += count(self._usage.get("output_tokens")) or 0
         self._usage = mapping(message.get("usage"))
         blocks = sequence(message.get("content"))
-        self._content += [block for block in blocks if not _is_call_of(block, self._names)]
+        shown = [block for block in blocks if not _is_call_of(block, self._names)]
+        self._content += shown
+        self.hides = self.hides or len(shown) < len(blocks)
         return _turn(blocks, text(message.get("stop_reason")), self._names)
 
     def finish(self) -> bytes:
@@ -230,8 +242,8 @@ def merger(names: frozenset[str]) -> Merger:
 
 
 def answer_items(turn: Turn) -> list[JSON]:
-    """Return a turn as a message."""
-    return [{"role": "assistant", "content": list(turn.items)}]
+    """Return a turn as a message; of an empty one there is none, as the API takes none."""
+    return [{"role": "assistant", "content": list(turn.items)}] if turn.items else []
 
 
 def result_items(results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSON]:
@@ -277,17 +289,36 @@ def alias_key(response_id: str) -> str | None:
 
 def conversation_runs(request: Members) -> list[Run]:
     """Find earlier answers: each is one assistant message."""
+    return _runs(request)[0]
+
+
+def said_before(request: Members) -> str:
+    """Return what was said since the last answer, for the key of the answer to it."""
+    return _runs(request)[1]
+
+
+def _runs(request: Members) -> tuple[list[Run], str]:
+    """Return earlier answers, and what was said since the last one."""
     runs = []
-    said = ""
+    said: list[str] = []
     for index, element in enumerate(elements(request.get("messages"))):
-        message = mapping(decode(element))
+        message = mapping(read(element))
         blocks = _blocks(message.get("content"))
         if message.get("role") == "assistant":
-            calls = [str(b.get("id")) for b in blocks if b.get("type") == "tool_use"]
-            runs.append(Run(start=index, end=index + 1, key=run_key(calls, said, _text(blocks))))
+            calls = [text(b.get("id")) or "" for b in blocks if b.get("type") == "tool_use"]
+            key = run_key(calls, "\n".join(said), _text(blocks))
+            runs.append(Run(start=index, end=index + 1, key=key))
+            said = []
         elif message.get("role") == "user":
-            said = spoken([str(b.get("text")) for b in blocks if b.get("type") == "text"]) or ""
-    return runs
+            said += _said(blocks)
+    return runs, "\n".join(said)
+
+
+def _said(blocks: Sequence[dict[str, JSON]]) -> list[str]:
+    """Return what tells a message from others: the person's words, and the calls it answers."""
+    words = spoken([text(b.get("text")) or "" for b in blocks if b.get("type") == "text"])
+    answered = [text(b.get("tool_use_id")) for b in blocks if b.get("type") == "tool_result"]
+    return [part for part in (words, *answered) if part]
 
 
 def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
@@ -302,11 +333,10 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
         if run := runs.get(index):
             entry = found[run.key]
             *before, own = entry.sequence
-            own = _with_cache_breakpoint(own, mapping(decode(element)))
+            own = _with_cache_breakpoint(own, mapping(read(element)))
             restored += [as_raw(message) for message in (*before, own)]
             results = entry.results
-        elif results:
-            message = mapping(decode(element))
+        elif results and (message := mapping(read(element))).get("role") == "user":
             content = [*results, *_blocks(message.get("content"))]
             restored.append(as_raw({**message, "content": content}))
             results = ()
@@ -325,17 +355,6 @@ def _with_cache_breakpoint(own: JSON, shown: dict[str, JSON]) -> JSON:
     return {**own, "content": [*before, {**last, "cache_control": breakpoint_}]}
 
 
-def said_before(request: Members) -> str:
-    """Return what the person said last, for the key of the answer to it."""
-    said = ""
-    for element in elements(request.get("messages")):
-        message = mapping(decode(element))
-        if message.get("role") == "user":
-            blocks = _blocks(message.get("content"))
-            said = spoken([str(b.get("text")) for b in blocks if b.get("type") == "text"]) or ""
-    return said
-
-
 def _turn(blocks: Sequence[JSON], stop_reason: str | None, names: frozenset[str]) -> Turn:
     calls = [mapping(block) for block in blocks if mapping(block).get("type") == "tool_use"]
     waits = stop_reason == "tool_use"
@@ -348,16 +367,19 @@ def _turn(blocks: Sequence[JSON], stop_reason: str | None, names: frozenset[str]
                 arguments=call.get("input"),
             )
             for call in calls
-            if waits and call.get("name") in names
+            if waits and _is_call_of(call, names)
         ),
-        client_calls=tuple(str(call.get("id")) for call in calls if call.get("name") not in names),
+        client_calls=tuple(
+            text(call.get("id")) or "" for call in calls if not _is_call_of(call, names)
+        ),
         text=_text([mapping(block) for block in blocks]),
     )
 
 
 def _is_blank(block: JSON) -> bool:
-    """Whether it is a text block without text, which the API gives but does not take back."""
-    return mapping(block).get("type") == "text" and not mapping(block).get("text")
+    """Whether it is a text block without words, which the API gives but does not take back."""
+    whole = mapping(block)
+    return whole.get("type") == "text" and not (text(whole.get("text")) or "").strip()
 
 
 def _acceptable(block: dict[str, JSON]) -> JSON:
@@ -368,7 +390,8 @@ def _acceptable(block: dict[str, JSON]) -> JSON:
 
 
 def _is_call_of(block: JSON, names: frozenset[str]) -> bool:
-    return mapping(block).get("type") == "tool_use" and mapping(block).get("name") in names
+    whole = mapping(block)
+    return whole.get("type") == "tool_use" and text(whole.get("name")) in names
 
 
 def _blocks(content: JSON) -> list[dict[str, JSON]]:

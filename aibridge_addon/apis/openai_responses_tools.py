@@ -8,6 +8,8 @@ goes on by `previous_response_id` is led to that one.
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from aibridge_addon.apis.openai_responses import CLIENT_CALLS
 from aibridge_addon.apis.prompts import spoken
 from aibridge_addon.apis.turns import (
@@ -26,19 +28,33 @@ from aibridge_addon.wire import (
     arguments,
     as_raw,
     count,
-    decode,
     elements,
     encode,
     joined,
     mapping,
     member,
+    read,
     sequence,
     text,
 )
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_ITEMS = frozenset({"response.output_item.added", "response.output_item.done"})
 _BEGINNINGS = frozenset({"response.created", "response.in_progress", "response.queued"})
 
+
+_OF_MODELS = frozenset(
+    {
+        "reasoning",
+        "compaction",
+        "additional_tools",
+        "mcp_list_tools",
+        "mcp_approval_request",
+        "program",
+        "program_output",
+    }
+)
+"""Items of an answer, besides messages and calls."""
 
 RESTORES_WITHOUT_TOOLS = True
 
@@ -55,7 +71,7 @@ def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool,
     if member(request, "background") is True or member(request, "generate") is False:
         return ()
     own = elements(request.get("tools"))
-    taken = {mapping(decode(tool)).get("name") for tool in own}
+    taken = {text(mapping(read(tool)).get("name")) for tool in own}
     offered = tuple(tool for tool in tools if tool.name not in taken)
     if offered:
         request["tools"] = joined([*own, *(as_raw(_definition(tool)) for tool in offered)])
@@ -93,24 +109,32 @@ class Splicer:
         self._id: JSON = None
         """The id of the client's response."""
         self._end: tuple[Event, dict[str, JSON]] | None = None
-        """The event that ends the response, held until it is known to end."""
+        """The event that ends this answer."""
+        self._is_end_owed = False
+        """Whether the client has not got the end, held until the response is known to end."""
+
+    @property
+    def _hides(self) -> bool:
+        """Whether anything was hidden so far; until then, events go on as they are."""
+        return not self._first or None in self._index.values()
 
     def feed(self, event: Event, data: JSON) -> bytes:
         """Take an event; return what the client gets of it."""
         if not isinstance(data, dict):
-            return event.raw if event.data is None or self._first else b""
+            is_kept = event.data is None or not (self._is_end_owed or not self._first)
+            return event.raw if is_kept else b""
         kind = data.get("type")
         if self._id is None:
             self._id = mapping(data.get("response")).get("id")
         if kind in _ENDS:
             self._end = (event, data)
-            return b""
+            self._is_end_owed = True
+            # Nothing comes after a failure, nor is there a reason to hold what nothing hides.
+            return self.finish() if kind == "response.failed" or not self._hides else b""
         if kind in _BEGINNINGS and not self._first:
             return b""
-        if kind == "response.output_item.added":
-            self._place(data)
-        elif kind == "response.output_item.done":
-            self._on_item(data)
+        if kind in _ITEMS:
+            return self._on_item(event, data)
         index = data.get("output_index")
         if not isinstance(index, int):
             return self._relayed(event, data, {})
@@ -120,8 +144,8 @@ class Splicer:
     def turn(self) -> Turn:
         """Return the turn, once an upstream answer has ended."""
         items = [self._items[index] for index in sorted(self._items)]
-        status = mapping(self._end[1].get("response")).get("status") if self._end else None
-        return _turn(items, text(status), self._names)
+        is_completed = bool(self._end) and self._end[1]["type"] == "response.completed"
+        return _turn(items, is_completed, self._names)
 
     def resume(self) -> None:
         """Get ready for the next upstream answer."""
@@ -130,13 +154,15 @@ class Splicer:
         self._index.clear()
         self._items.clear()
         self._end = None
+        self._is_end_owed = False
 
     def finish(self) -> bytes:
-        """Return the end of the response."""
-        if self._end is None:
+        """Return the end of the response, if the client has not got it."""
+        if self._end is None or not self._is_end_owed:
             return b""
+        self._is_end_owed = False
         event, data = self._end
-        if self._first and None not in self._index.values():
+        if not self._hides:
             return self._relayed(event, data, {})
         response = mapping(data.get("response"))
         merged = {**response, "id": self._id, "output": self._shown}
@@ -159,25 +185,36 @@ class Splicer:
         }
         return _event(data)
 
-    def _place(self, data: dict[str, JSON]) -> None:
-        if _is_call_of(data.get("item"), self._names):
-            self._index[data["output_index"]] = None
-        else:
-            self._index[data["output_index"]] = self._shown_count
-            self._shown_count += 1
+    def _on_item(self, event: Event, data: dict[str, JSON]) -> bytes:
+        item = data.get("item")
+        given = data.get("output_index")
+        index = given if isinstance(given, int) else len(self._items)  # as some hosts leave it out
+        if index not in self._index:  # some begin with the whole item
+            self._place(index, item)
+        place = self._index[index]
+        if data["type"] == "response.output_item.done":
+            self._items[index] = item
+            self._shown += [item] if place is not None else []
+        if place is None:
+            return b""
+        return self._relayed(event, data, {"output_index": place} if given is not None else {})
 
-    def _on_item(self, data: dict[str, JSON]) -> None:
-        if data["output_index"] not in self._index:  # some hosts begin with the whole item
-            self._place(data)
-        self._items[data["output_index"]] = data.get("item")
-        if self._index[data["output_index"]] is not None:
-            self._shown.append(data.get("item"))
+    def _place(self, index: int, item: JSON) -> None:
+        if _is_call_of(item, self._names):
+            self._index[index] = None
+            return
+        self._index[index] = self._shown_count if self._hides else index
+        self._shown_count = (self._index[index] or 0) + 1
 
     def _usage(self) -> dict[str, JSON]:
         return mapping(mapping(self._end[1].get("response")).get("usage")) if self._end else {}
 
     def _relayed(self, event: Event, data: dict[str, JSON], changes: dict[str, JSON]) -> bytes:
-        if "sequence_number" in data:
+        number = data.get("sequence_number")
+        if not self._hides:
+            self._number = number + 1 if isinstance(number, int) else self._number
+            return event.raw
+        if number is not None:
             changes = {**changes, "sequence_number": self._number}
             self._number += 1
         if all(data.get(name) == value for name, value in changes.items()):
@@ -194,6 +231,7 @@ class Merger:
         self._id: JSON = None
         self._last: dict[str, JSON] = {}
         self._used: list[dict[str, JSON]] = []
+        self.hides = False
 
     def add(self, answer: JSON) -> Turn:
         """Take an upstream answer; return its turn."""
@@ -202,8 +240,10 @@ class Merger:
         self._last = mapping(answer)
         self._id = self._id or self._last.get("id")
         items = sequence(self._last.get("output"))
-        self._shown += [item for item in items if not _is_call_of(item, self._names)]
-        return _turn(items, text(self._last.get("status")), self._names)
+        shown = [item for item in items if not _is_call_of(item, self._names)]
+        self._shown += shown
+        self.hides = self.hides or len(shown) < len(items)
+        return _turn(items, self._last.get("status") == "completed", self._names)
 
     def finish(self) -> bytes:
         """Return the client's response."""
@@ -309,40 +349,48 @@ def conversation_runs(request: Members) -> list[Run]:
     Where the provider has stored an answer, only the client's results of its calls are there; they
     make an empty run before the first of them.
     """
-    runs: list[Run] = []
-    if previous := text(member(request, "previous_response_id")):
-        runs.append(Run(start=0, end=0, key=f"response:{previous}"))
+    return _runs(request)[0]
+
+
+def said_before(request: Members) -> str:
+    """Return what was said since the last answer, for the key of the answer to it."""
+    return _runs(request)[1]
+
+
+def _runs(request: Members) -> tuple[list[Run], str]:
+    """Return earlier answers, and what was said since the last one."""
+    given = member(request, "input")
+    if isinstance(given, str):
+        return _runs_of_stored(request), spoken([given]) or ""
+    runs = _runs_of_stored(request)
     answer: list[dict[str, JSON]] = []
     start = 0
-    said = ""
+    said: list[str] = []
     called: set[str] = set()
-    items = [mapping(decode(element)) for element in elements(request.get("input"))]
+    items = [mapping(read(element)) for element in elements(request.get("input"))]
     for index, item in enumerate([*items, {}]):
         if _is_models(item):
             start = start if answer else index
             answer.append(item)
             continue
         if answer:
-            calls = [call for i in answer if (call := _client_call(i))]
+            calls = [text(i.get("call_id")) or "" for i in answer if _is_client_call(i)]
             called.update(calls)
-            runs.append(Run(start=start, end=index, key=run_key(calls, said, _text(answer))))
-            answer = []
+            key = run_key(calls, "\n".join(said), _text(answer))
+            runs.append(Run(start=start, end=index, key=key))
+            answer, said = [], []
         if item.get("role") == "user":
-            said = spoken(_said(item.get("content"))) or ""
-        elif (call_id := text(item.get("call_id"))) and call_id not in called:
-            runs.append(Run(start=index, end=index, key=f"call:{call_id}"))
-    return runs
+            said.append(spoken(_said(item.get("content"))) or "")
+        elif call_id := text(item.get("call_id")):
+            said.append(call_id)  # which call it answers tells it from others
+            if call_id not in called:
+                runs.append(Run(start=index, end=index, key=f"call:{call_id}"))
+    return runs, "\n".join(said)
 
 
-def said_before(request: Members) -> str:
-    """Return what the person said last, for the key of the answer to it."""
-    given = member(request, "input")
-    if isinstance(given, str):
-        return spoken([given]) or ""
-    for item in reversed([mapping(item) for item in sequence(given)]):
-        if item.get("role") == "user":
-            return spoken(_said(item.get("content"))) or ""
-    return ""
+def _runs_of_stored(request: Members) -> list[Run]:
+    previous = text(member(request, "previous_response_id"))
+    return [Run(start=0, end=0, key=f"response:{previous}")] if previous else []
 
 
 def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
@@ -353,21 +401,43 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
     if runs[0].key.startswith("response:"):
         request["previous_response_id"] = as_raw(found[runs.pop(0).key].sequence[0])
     given = elements(request.get("input"))
+    is_stored = any(member(request, m) for m in ("previous_response_id", "conversation"))
+    calls = {call for run in runs if run.end > run.start for call in _calls(found[run.key].sequence)}
     restored = []
     position = 0
     for run in runs:
         entry = found[run.key]
-        restored += given[position : run.start]
+        restored += _without(given[position : run.start], calls)
+        put_back: list[JSON] = []
         if run.end > run.start:
-            restored += [as_raw(item) for item in _acceptable(request, list(entry.sequence))]
-        restored += [as_raw(item) for item in entry.results]
+            put_back += entry.sequence
+        elif not is_stored:  # the client's own calls are there as references; the hidden are not
+            answered = _calls(entry.results)
+            put_back += [item for item in entry.sequence if _calls([item]) & answered]
+        restored += [as_raw(item) for item in (*_acceptable(request, put_back), *entry.results)]
         position = run.end
     if runs:
-        request["input"] = joined([*restored, *given[position:]])
+        request["input"] = joined([*restored, *_without(given[position:], calls)])
     return True
 
 
-def _turn(items: Sequence[JSON], status: str | None, names: frozenset[str]) -> Turn:
+def _calls(items: Sequence[JSON]) -> set[str]:
+    """Return the ids of calls in items."""
+    return {call for item in items if (call := text(mapping(item).get("call_id")))}
+
+
+def _without(given: Sequence[msgspec.Raw], calls: set[str]) -> list[msgspec.Raw]:
+    """Leave out calls that are put back elsewhere: clients may keep each with its result."""
+    if not calls:
+        return list(given)
+    return [
+        element
+        for element in given
+        if not (_is_models(item := mapping(read(element))) and _calls([item]) & calls)
+    ]
+
+
+def _turn(items: Sequence[JSON], is_completed: bool, names: frozenset[str]) -> Turn:
     whole = [mapping(item) for item in items]
     return Turn(
         items=tuple(whole),
@@ -378,26 +448,29 @@ def _turn(items: Sequence[JSON], status: str | None, names: frozenset[str]) -> T
                 arguments=arguments(text(item.get("arguments")) or ""),
             )
             for item in whole
-            if status == "completed" and _is_call_of(item, names)
+            if is_completed and _is_call_of(item, names)
         ),
         client_calls=tuple(
-            call for item in whole if not _is_call_of(item, names) and (call := _client_call(item))
+            text(item.get("call_id")) or ""
+            for item in whole
+            if _is_client_call(item) and not _is_call_of(item, names)
         ),
         text=_text(whole),
     )
 
 
 def _is_call_of(item: JSON, names: frozenset[str]) -> bool:
-    return mapping(item).get("type") == "function_call" and mapping(item).get("name") in names
+    whole = mapping(item)
+    return whole.get("type") == "function_call" and text(whole.get("name")) in names
 
 
-def _client_call(item: dict[str, JSON]) -> str | None:
-    return text(item.get("call_id")) if item.get("type") in CLIENT_CALLS else None
+def _is_client_call(item: dict[str, JSON]) -> bool:
+    return str(item.get("type")) in CLIENT_CALLS and item.get("execution") != "server"
 
 
 def _is_models(item: dict[str, JSON]) -> bool:
     kind = str(item.get("type"))
-    return item.get("role") == "assistant" or kind == "reasoning" or kind.endswith("_call")
+    return item.get("role") == "assistant" or kind in _OF_MODELS or kind.endswith("_call")
 
 
 def _text(items: Sequence[dict[str, JSON]]) -> str:

@@ -43,7 +43,7 @@ class Turn:
     calls: tuple[InjectedCall, ...] = ()
     """Empty unless the model waits for them."""
     client_calls: tuple[str, ...] = ()
-    """Ids of the calls that are the client's to answer."""
+    """Ids of the calls that are the client's to answer; empty where a host gives none."""
     text: str = ""
     """What it said aloud, for `run_key`."""
 
@@ -100,6 +100,9 @@ class Splicer(Protocol):
 class Merger(Protocol):
     """Makes one whole answer of several."""
 
+    hides: bool
+    """Whether the client's answer is another than the upstream's."""
+
     def add(self, answer: JSON) -> Turn:
         """Take an upstream answer; return its turn."""
 
@@ -132,7 +135,7 @@ class ToolFormat(Protocol):
         """Return result items as what brings them in a request's array."""
 
     def said_before(self, request: Members) -> str:
-        """Return what the person said last, for the key of the answer to it."""
+        """Return what was said since the last answer, for the key of the answer to it."""
 
     def continue_request(
         self, request: Members, turn: Turn, results: Sequence[JSON], *, last: bool
@@ -156,13 +159,15 @@ def run_key(client_calls: Iterable[str], said_before: str, text: str) -> str:
     """Return what an answer is known by in later requests.
 
     By the first of the client's own calls if it has one, since their ids are unique; else by what
-    was said before it and in it, since clients give no ids back.
+    was said before it and in it, since clients give no ids back. White space does not count: one
+    client joins what another keeps apart, or leaves out what is blank.
     """
-    for call_id in client_calls:
+    for call_id in filter(None, client_calls):
         return f"call:{call_id}"
     digest = hashlib.sha256()
     for part in (said_before, text):
-        digest.update(hashlib.sha256(part.strip().encode("utf-8", "replace")).digest())
+        words = "".join(part.split())
+        digest.update(hashlib.sha256(words.encode("utf-8", "replace")).digest())
     return f"text:{digest.hexdigest()}"
 
 

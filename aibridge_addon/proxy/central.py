@@ -73,7 +73,7 @@ class CentralTools:
         edited = dict(request)
         offered = tool_format.inject(edited, tools)
         key = exchange.credential.fingerprint if exchange.credential else ""
-        scope = scope_of(asks.initiator_id, asks.provider_name, key)
+        scope = scope_of(asks.initiator_id, asks.provider_name, asks.api, key)
         restored = False
         if offered or tool_format.RESTORES_WITHOUT_TOOLS:
             restored = await self._restore(tool_format, edited, scope)

@@ -63,8 +63,6 @@ class Intake:
         headers = lowered(flow.request.headers.fields)
         route = self._route(flow, headers)
         if route is None:
-            if flow.response:
-                hide_secrets(flow.request)
             return None
         proxy_user = _take_proxy_user(flow)
         credential = self._credential(flow, route.provider, headers)
@@ -142,7 +140,7 @@ class Intake:
             wire_format = _wire_format_for(provider, headers)
             flow.response = shaped_error(wire_format, 404, message)
             self._metrics.refused.labels(provider.name if provider else "", _NO_SUCH_ROUTE).inc()
-            request.headers.fields, _ = sealed(request.headers.fields)
+            hide_secrets(request)
         return route
 
     def _credential(

@@ -112,6 +112,24 @@ CLOSE_INTERRUPTED = (
 
 FORGET_HIDDEN_TURNS = "DELETE FROM aibridge_hidden_turns WHERE created_at < :before"
 
+_OLD = (
+    "SELECT id FROM aibridge_interceptions WHERE started_at < :before AND ended_at IS NOT NULL"
+    " ORDER BY id LIMIT :limit"
+)
+FORGET_INTERCEPTIONS = (
+    *(
+        f"DELETE FROM {table} WHERE interception_id IN ({_OLD})"  # noqa: S608
+        for table in (
+            "aibridge_token_usages",
+            "aibridge_user_prompts",
+            "aibridge_tool_usages",
+            "aibridge_model_thoughts",
+        )
+    ),
+    f"DELETE FROM aibridge_interceptions WHERE id IN ({_OLD})",  # noqa: S608
+)
+"""In order: what belongs to an interception, then itself."""
+
 FIND_HIDDEN_TURNS = (
     "SELECT key, content FROM aibridge_hidden_turns"
     " WHERE scope = :scope AND key IN (SELECT value FROM json_each(:keys))"

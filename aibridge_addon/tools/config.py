@@ -239,12 +239,13 @@ class _Reader:
         """Return the server; worth nothing where there are mistakes."""
         transport = transport or ("stdio" if table.command and not table.url else "http")
         self._check_form(transport, table)
-        url = self._url(table.url or "") if transport != "stdio" else ""
+        local = transport == "stdio"
+        url = self._url(table.url) if table.url and not local else ""
         command = self._expand("command", table.command or "")
         return ServerConfig(
             name=name,
             transport=transport,
-            shown_url=_shown_command(table.command or "") if not url else _shown(table.url or ""),
+            shown_url=_shown_command(table.command or "") if local else _shown_url(table.url or ""),
             url=url,
             headers=self._headers(table.headers or {}),
             command=command,
@@ -354,7 +355,7 @@ def _named_only(template: str) -> str:
     return _VARIABLE.sub(r"${\1}", template)
 
 
-def _shown(template: str) -> str:
+def _shown_url(template: str) -> str:
     named = _named_only(template)
     try:
         url = urlsplit(named)

@@ -1,7 +1,8 @@
 """The transcript ledger: what was hidden from a client, to be put back when it comes again.
 
 Entries are known by the key of a run (`apis.turns.run_key`) within a scope, which is one actor with
-one credential at one provider instance: nobody's turns can come into another's conversation.
+one credential at one API of one provider instance: nobody's turns can come into another's
+conversation, and none into a request of another format.
 The newest are in memory; all are in the store, so that a restart or another process can serve them.
 """
 
@@ -47,13 +48,11 @@ class Ledger:
         if not missing:
             return found
         try:
-            contents = await self._find(scope, missing)
+            for key, content in (await self._find(scope, missing)).items():
+                found[key] = _restoration(decode(content.encode()))
+                self._keep_recent(scope, key, found[key])
         except Exception:  # the edge: a store of any kind
             logger.exception("aibridge: hidden turns cannot be looked up")
-            return found
-        for key, content in contents.items():
-            found[key] = _restoration(decode(content.encode()))
-            self._keep_recent(scope, key, found[key])
         return found
 
     def _keep_recent(self, scope: str, key: str, restoration: Restoration) -> None:
@@ -67,9 +66,9 @@ def _restoration(content: Any) -> Restoration:
     return Restoration(sequence=tuple(content["sequence"]), results=tuple(content["results"]))
 
 
-def scope_of(actor: str, provider: str, credential_fingerprint: str) -> str:
+def scope_of(actor: str, provider: str, api: str, credential_fingerprint: str) -> str:
     """Return the scope of an actor's conversations; a digest, from which nothing can be read."""
-    parts = (actor, provider, credential_fingerprint)
+    parts = (actor, provider, api, credential_fingerprint)
     digest = hashlib.sha256()
     for part in parts:
         digest.update(hashlib.sha256(part.encode("utf-8", "replace")).digest())

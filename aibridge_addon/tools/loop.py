@@ -179,7 +179,7 @@ class InnerLoop:
             yield splicer.error(self.error.message or "")
 
     async def whole(self, first_answer: bytes, first: ResponseFacts) -> bytes | None:
-        """Go on from the first whole answer; return the client's, None if there was no loop.
+        """Go on from the first whole answer; return the client's, None if it is that one.
 
         Raises:
             UpstreamError: a further request failed; `error` says how.
@@ -188,7 +188,6 @@ class InnerLoop:
         self._first_id = first.response_id
         merger = self._format.merger(self.names)
         turn = merger.add(decode(first_answer))
-        had_calls = bool(turn.calls)
         try:
             while self._must_step(turn):
                 await self._step(turn)
@@ -197,13 +196,14 @@ class InnerLoop:
                 async with self._ask(self._request, self._iteration) as answer:
                     body = await answer.body()
                     self.facts = answer.facts()
+                self._raise_if_failed()
                 turn = merger.add(decode(body))
         except UpstreamError as error:
             self._note_error(error)
             raise
         if self.error:
             raise UpstreamError(self.error.message or "", error_type=self.error.type)
-        return merger.finish() if had_calls else None
+        return merger.finish() if merger.hides else None
 
     async def _stream_answer(self, splicer: Splicer) -> AsyncGenerator[bytes]:
         async with self._ask(self._request, self._iteration) as answer:
@@ -218,6 +218,15 @@ class InnerLoop:
         if not self.facts.complete and not self.facts.error:
             raise UpstreamError(
                 "aibridge: the provider ended its answer early.", error_type="stream_broken_off"
+            )
+
+    def _raise_if_failed(self) -> None:
+        """A whole answer may be an error in spite of its status, or nothing that can be read."""
+        if error := self.facts.error:
+            raise UpstreamError(error.message or "", error_type=error.type)
+        if not self.facts.complete:
+            raise UpstreamError(
+                "aibridge: the provider's answer cannot be read.", error_type="upstream_error"
             )
 
     def _must_step(self, turn: Turn) -> bool:

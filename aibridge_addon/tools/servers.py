@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TextIO
 
 import anyio
@@ -138,7 +138,7 @@ class ToolServers:
                 server.config.hide(_clipped(repr(error))),
             )
             return error_result(f"{tool.name}: the call failed for a reason of our own.")
-        return _fitting(read_result(result), self._max_result_bytes)
+        return _fitting(read_result(result, server.config.hide), self._max_result_bytes)
 
     async def stop(self) -> None:
         """End all connections and programs; at most some seconds, and nothing is left."""
@@ -568,11 +568,9 @@ class _Connection:
             return _http_problem(answer.status)
         if error.code == types.CONNECTION_CLOSED:
             self.doubt()
-            hint = "; over SSE, results are at most 1 MiB" if self._is_sse else ""
-            return (
-                f"the connection broke off ({self.problem or error.message}{hint});"
-                " the call may have had its effect"
-            )
+            hint = " (over SSE, a result has at most 1 MiB)" if self._is_sse else ""
+            why = self.problem or _clipped(error.message)
+            return f"the call was lost{hint}, and may have had its effect: {why}"
         if error.code == types.URL_ELICITATION_REQUIRED:
             return "the server wants somebody to log in in a browser, which its operator has to do"
         return _clipped(error.message) or f"the server failed (MCP error {error.code})"
@@ -808,7 +806,7 @@ def _described(error: BaseException) -> str:
         case httpx2.SSEError():
             return "it sent an event of more than 1 MiB, or something that is no event stream"
         case httpx2.TransportError():
-            return f"the connection broke off ({type(error).__name__})"
+            return f"it broke off the connection ({type(error).__name__})"
         case MCPError():
             return _clipped(error.message) or f"MCP error {error.code}"
         case OSError():
@@ -826,9 +824,16 @@ def _clipped(text: str) -> str:
 # Results
 
 
-def read_result(result: types.CallToolResult) -> ToolResult:
-    """Map what a tool gave, in order; what cannot be given is described."""
+def read_result(
+    result: types.CallToolResult, hide: Callable[[str], str] = lambda text: text
+) -> ToolResult:
+    """Map what a tool gave, in order; what cannot be given is described.
+
+    An error is passed through `hide`: it may quote how the server was asked.
+    """
     parts = [_part(block) for block in result.content]
+    if result.is_error:
+        parts = [replace(part, text=hide(part.text)) for part in parts]
     structured = result.structured_content
     if structured is not None and not _is_said(structured, [p for p in parts if p.kind == "text"]):
         parts.append(ResultPart(kind="other", text=_json(structured)))

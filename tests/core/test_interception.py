@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from recorder.test_doubles import started
+from recorder.doubles import started
 
 from aibridge_addon.facts import (
     InterceptionEnded,

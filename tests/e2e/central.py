@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import httpx2
 from standin import (
+    Exchange,
     Provider,
     Request,
     Response,
@@ -191,10 +192,6 @@ class Central:
                 if request.path == name and request.method == "POST":
                     dialect.transcript(json.loads(request.body))
 
-    def wire_module(self, api: API) -> ModuleType:
-        """Return the stand-in's side of an API."""
-        return _MODULES[api.name]
-
     def ask(self, api: API, way: Way, said: str | list[Any], **options: Any) -> Answer:
         """Ask by the SDK."""
         return api.ask(self.clients, way, said, **options)
@@ -268,6 +265,14 @@ def key_headers(api: API, key: str | None = None) -> dict[str, str]:
     if api.provider == "anthropic":
         return {"x-api-key": key or ANTHROPIC_KEY, "anthropic-version": "2023-06-01"}
     return {"authorization": f"Bearer {key or OPENAI_KEY}"}
+
+
+def answered_bytes(api: API, request: Request, *, stream: bool) -> bytes:
+    """Return what the stand-in has answered by script."""
+    exchange: Exchange = request.notes
+    module = _MODULES[api.name]
+    render = module.render_stream if stream else module.render_body
+    return b"".join(render(exchange.plan).numbered(int(exchange.response_id)))
 
 
 # --- answers that no script makes

@@ -116,8 +116,7 @@ class AnthropicDialect(Dialect):
             else:
                 calls.end()
                 assert blocks, "an empty message"
-            for block in blocks:
-                lines.append(self._line(block, message["role"], calls))
+            lines += [self._line(block, message["role"], calls) for block in blocks]
             if message["role"] == "user":
                 calls.end()
         calls.end()

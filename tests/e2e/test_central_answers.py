@@ -4,8 +4,10 @@ By every way, for every API, streaming and not: what the SDKs make of it, what i
 what the provider was asked in between.
 """
 
+import asyncio
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from standin import Exchange
 from standin.plan import THOUGHT
 
 from e2e.asking import API, APIS, ChatCompletions
-from e2e.central import ADD, FORWARD, FORWARD_H2, REVERSE, SUM, SUM_LINE, Central
+from e2e.central import ADD, FORWARD, FORWARD_H2, REVERSE, SUM, SUM_LINE, Central, answered_bytes
 from e2e.clients import WAYS, Way
 from e2e.dialects import dialect_of
 from e2e.proxy import Proxy
@@ -110,7 +112,7 @@ class TestTurns:
             *("says Again", 'calls bmcp_calc_echo {"text":"text"}', "gets text"),
             *("says Moment", SUM_LINE, "gets 42"),
         ]
-        for shorter, longer in zip(conversations, conversations[1:], strict=False):
+        for shorter, longer in pairwise(conversations):
             assert longer[: len(shorter)] == shorter
 
     def test_thinking_travels_unchanged_into_the_next_request(
@@ -150,11 +152,7 @@ class TestTurns:
     ) -> None:
         seen = central.post(api, FORWARD, "THINK", stream=stream)
         [request] = central.requests
-        exchange: Exchange = request.notes
-        module = central.wire_module(api)
-        render = module.render_stream if stream else module.render_body
-        events = render(exchange.plan).numbered(int(exchange.response_id))
-        assert seen.raw == b"".join(events)
+        assert seen.raw == answered_bytes(api, request, stream=stream)
         assert ADD in dialect_of(api).names(central.received[0])
 
     def test_a_client_call_comes_through_with_the_clients_own_tools(
@@ -187,7 +185,7 @@ RESULTS: dict[str, dict[str, str]] = {
         "\n[application/pdf test://bytes, 4 characters of base64]",
     },
     "link": {
-        "anthropic_messages": 'gets {"type":"resource_link","name":"far away","uri":"test://far"}',
+        "anthropic_messages": 'gets {"name":"far away","uri":"test://far","type":"resource_link"}',
     },
     "audio": {"anthropic_messages": "gets [audio/wav audio, 4 characters of base64]"},
     "fail": {
@@ -216,8 +214,6 @@ def test_structured_content_is_told_once(central: Central, api: API) -> None:
 
 @each_api
 def test_many_at_once_have_their_own_answers(central: Central, api: API) -> None:
-    import asyncio
-
     async def ask_many() -> list[str]:
         async with api.async_client(central.clients, FORWARD_H2) as client:
             answers = await asyncio.gather(

@@ -20,7 +20,7 @@ each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["whole", "
 
 CANNED = {"x-standin-canned": "shape"}
 LINK_LINE = "calls bmcp_calc_link {}"
-LINK_RESULT = 'gets {"type":"resource_link","name":"far away","uri":"test://far"}'
+LINK_RESULT = 'gets {"name":"far away","uri":"test://far","type":"resource_link"}'
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def _calls_of_messages(events: list[JSON]) -> list[tuple[JSON, list[JSON]]]:
 
 
 def _is_fragment(event: JSON) -> bool:
-    return event.get("delta", {}).get("type") == "input_json_delta"
+    return event.get("type") == "content_block_delta" and "partial_json" in event["delta"]
 
 
 def _joined(fragments: list[JSON]) -> str:
@@ -152,6 +152,15 @@ def call_in_the_finish_chunk(events: list[JSON]) -> list[JSON]:
     return kept
 
 
+def role_with_the_text(events: list[JSON]) -> list[JSON]:
+    """Have the role come with the first words."""
+    first, second, *others = events
+    if not _delta(second).get("content"):
+        return events
+    _delta(second)["role"] = _delta(first)["role"]
+    return [second, *others]
+
+
 def index_from_one(events: list[JSON]) -> list[JSON]:
     """Have calls be numbered from 1."""
     for fragment in _fragments(events):
@@ -207,6 +216,7 @@ SHAPES = (
     Shape("whole call without index", CHAT, whole_call_without_index),
     Shape("whole call in the first chunk", CHAT, whole_call_in_the_first_chunk),
     Shape("call in the finish chunk", CHAT, call_in_the_finish_chunk),
+    Shape("role with the text", CHAT, role_with_the_text),
     Shape("index from one", CHAT, index_from_one),
     Shape("usage on the finish chunk", CHAT, usage_on_the_finish_chunk),
     Shape("finish reason stop", CHAT, finish_reason_stop),

@@ -18,8 +18,8 @@ from e2e.proxy import Proxy
 CLIENTS = 40
 
 ROUNDS = {
-    signal.SIGKILL: (1, 30, 75, 130),
-    signal.SIGTERM: (1, 40, 90),
+    signal.SIGKILL: (1, 40, 110),
+    signal.SIGTERM: (1, 60),
 }
 """After how many answers the end comes."""
 

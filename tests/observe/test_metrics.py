@@ -5,7 +5,7 @@ import threading
 import urllib.request
 
 import pytest
-from recorder.test_doubles import all_of_one, ended, prompt, started, thought, tokens, tool
+from recorder.doubles import all_of_one, ended, prompt, started, thought, tokens, tool
 
 from aibridge_addon.facts import Status
 from aibridge_addon.observe.metrics import Metrics

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from recorder.test_doubles import all_of_one, ended, prompt, prompts, rows, started
+from recorder.doubles import all_of_one, ended, prompt, prompts, rows, started
 
 from aibridge_addon.recorder import subscriber
 from aibridge_addon.recorder.spool import Spool
@@ -22,7 +22,7 @@ import asyncio, sys
 from pathlib import Path
 from aibridge_addon.recorder import subscriber
 from aibridge_addon.recorder.sqlite import SQLiteRecorder
-from recorder.test_doubles import ended, prompt, started
+from recorder.doubles import ended, prompt, started
 
 recorder = SQLiteRecorder(Path(sys.argv[1]))
 recorder.start()
@@ -213,7 +213,7 @@ def test_a_spool_with_nothing_whole_in_it_is_removed_all_the_same(database):
 
 
 def test_more_than_one_transaction_of_a_spool_is_taken_in(database, monkeypatch):
-    monkeypatch.setattr("aibridge_addon.recorder.sqlite._TRANSACTION_SIZE", 3)
+    monkeypatch.setattr("aibridge_addon.recorder.store._TRANSACTION_SIZE", 3)
     interception = started()
     expected = [str(number) for number in range(10)]
     leave_spool(database, 1, *(prompt(interception, text) for text in expected))

@@ -3,7 +3,7 @@
 from typing import get_protocol_members
 
 import pytest
-from recorder.test_doubles import all_of_one, started
+from recorder.doubles import all_of_one, started
 
 from aibridge_addon.recorder import Recorder, RecorderError, load, subscriber
 

@@ -3,7 +3,7 @@
 from contextlib import closing
 
 import pytest
-from recorder.test_doubles import started
+from recorder.doubles import started
 from sqlite_utils import Database
 
 from aibridge_addon.recorder.schema import TABLES, SchemaTooNewError, migrate, migrations

@@ -4,7 +4,7 @@ import errno
 import os
 
 import pytest
-from recorder.test_doubles import prompt, started, tokens
+from recorder.doubles import prompt, started, tokens
 
 from aibridge_addon.recorder import spool as spool_module
 from aibridge_addon.recorder.spool import Spool, read

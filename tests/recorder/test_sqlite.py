@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import closing, contextmanager
 
 import pytest
-from recorder.test_doubles import (
+from recorder.doubles import (
     all_of_one,
     ended,
     looking,
@@ -23,9 +23,10 @@ from recorder.test_doubles import (
     tokens,
 )
 
-from aibridge_addon.facts import Status
-from aibridge_addon.recorder import RecorderError, spool, sqlite, subscriber
+from aibridge_addon.facts import HiddenTurns, Status, now
+from aibridge_addon.recorder import RecorderError, spool, sqlite, store, subscriber
 from aibridge_addon.recorder.ownership import Ownership
+from aibridge_addon.recorder.schema import TABLES
 from aibridge_addon.recorder.sqlite import SQLiteRecorder
 
 BOUND = 30
@@ -56,9 +57,10 @@ class Events:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     """Waits that nobody would notice in a test."""
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
-    monkeypatch.setattr(sqlite, "RETRY_SECONDS", (0.01, 0.05))
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(store, "RETRY_SECONDS", (0.01, 0.05))
     monkeypatch.setattr(sqlite, "LINGER", 0.01)
+    monkeypatch.setattr(store, "_FORGET_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -76,8 +78,8 @@ def start(database, events):
     """Start recorders; they are closed in the end."""
     made = []
 
-    def start_one(path=database):
-        recorder = SQLiteRecorder(path, on_event=events)
+    def start_one(path=database, **options):
+        recorder = SQLiteRecorder(path, on_event=events, **options)
         made.append(recorder)
         recorder.start()
         return recorder
@@ -506,7 +508,7 @@ async def test_without_database_and_spool_facts_wait_in_memory_and_are_not_said_
 async def test_the_memory_is_bounded_and_the_oldest_are_lost(
     start, database, events, monkeypatch, caplog
 ):
-    monkeypatch.setattr(sqlite, "MAX_IN_MEMORY", 3)
+    monkeypatch.setattr(store, "MAX_IN_MEMORY", 3)
     recorder = start()
     interception = started()
 
@@ -537,7 +539,7 @@ async def test_what_is_in_memory_at_the_end_gets_a_last_try(start, database, mon
     def append(path, work):
         raise OSError("no spool here")
 
-    monkeypatch.setattr(sqlite, "RETRY_SECONDS", (3600.0, 3600.0))
+    monkeypatch.setattr(store, "RETRY_SECONDS", (3600.0, 3600.0))
     monkeypatch.setattr(spool, "append", append)
     recorder = start()
     with locked(database):
@@ -739,3 +741,49 @@ def test_a_newer_schema_is_refused(start, database):
 
 def test_status_values_are_those_of_the_contract():
     assert {*Status} == {"completed", "failed", "cancelled", "refused", "interrupted"}
+
+
+OLD = "2020-01-01T00:00:00.000000+00:00"
+
+
+async def test_what_is_older_than_the_retention_is_deleted_with_all_that_belongs_to_it(
+    start, database, events, monkeypatch
+):
+    monkeypatch.setattr(store, "_FORGET_AT_ONCE", 2)
+    recorder = start()
+    old = [all_of_one(started(started_at=OLD)) for _ in range(5)]
+    new = all_of_one(started())
+    keep(recorder, *(fact for facts in (*old, new) for fact in facts))
+    await kept(recorder)
+    recorder.close()
+    start(retention=store.Retention(interceptions=30))
+    await events.reach("forgotten", 5)
+    with looking(database) as connection:
+        for table in TABLES[:5]:
+            key = "id" if table == "aibridge_interceptions" else "interception_id"
+            ids = {row[0] for row in connection.execute(f"SELECT {key} FROM {table}")}
+            assert ids == {new[0].id}, table
+
+
+async def test_an_old_interception_that_is_still_open_is_kept(start, database, events):
+    recorder = start(retention=store.Retention(interceptions=30))
+    kept_open, gone = started(started_at=OLD), started(started_at=OLD)
+    keep(recorder, kept_open, gone, ended(gone))
+    await kept(recorder)
+    await events.reach("forgotten", 1)
+    assert [row["id"] for row in rows(database, "interceptions")] == [kept_open.id]
+
+
+async def test_hidden_turns_are_kept_as_long_as_was_said(start, database, events):
+    recorder = start()
+    for key, created_at in (("old", OLD), ("new", now())):
+        turns = HiddenTurns(scope="s", key=key, content="{}", created_at=created_at)
+        recorder.record_hidden_turns(turns)
+    await kept(recorder)
+    recorder.close()
+    later = start(retention=store.Retention(interceptions=30, hidden_turns=30))
+    sign = started(started_at=OLD)
+    keep(later, sign, ended(sign))
+    await events.reach("forgotten", 1)
+    assert await later.find_hidden_turns("s", ["old", "new", "none"]) == {"new": "{}"}
+    assert await later.find_hidden_turns("other", ["new"]) == {}

@@ -1,7 +1,7 @@
 """Facts as statements: what is left out, and that each can be run again without harm."""
 
 import pytest
-from recorder.test_doubles import all_of_one, ended, prompt, started, tokens
+from recorder.doubles import all_of_one, ended, prompt, started, tokens
 from sqlite_utils import Database
 
 from aibridge_addon.recorder.schema import TABLES, migrate

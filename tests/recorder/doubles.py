@@ -1,4 +1,4 @@
-"""Facts made up for tests, and a place to look at what was recorded. Holds no tests itself."""
+"""Facts made up for tests, and a place to look at what was recorded."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -1,0 +1,73 @@
+"""An MCP server over HTTP, written by hand: it lists any tools, and answers calls as badly as told.
+
+For what no real server does; all else is asked of `tests/mcp_server.py`.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from standin import EndEarly, Request, Reset, Response, Server, ServerThread
+
+type JSON = dict[str, Any]
+type Reply = Response | Reset | EndEarly
+
+METHOD_NOT_FOUND = -32601
+
+
+class ToolsByHand:
+    """The application; `on_call` answers the call of a message, and `down` whatever comes."""
+
+    def __init__(self, tools: Sequence[JSON] = ()) -> None:
+        self.tools = list(tools)
+        self.on_call: Callable[[JSON], Reply] = said("done")
+        self.refuses: Callable[[], Reply] | None = None
+        self.url = ""
+
+    async def __call__(self, request: Request) -> Reply:
+        if self.refuses:
+            return self.refuses()
+        if request.method != "POST":
+            return Response(405)
+        message = json.loads(request.body)
+        match message.get("method"):
+            case "initialize":
+                return answered(message, self._welcome(message["params"]))
+            case "tools/list":
+                return answered(message, {"tools": self.tools})
+            case "tools/call":
+                return self.on_call(message)
+            case str(method) if method.startswith("notifications/"):
+                return Response(202)
+        error = {"code": METHOD_NOT_FOUND, "message": "Method not found"}
+        return _json({"jsonrpc": "2.0", "id": message.get("id"), "error": error})
+
+    def _welcome(self, params: JSON) -> JSON:
+        return {
+            "protocolVersion": params["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "by-hand", "version": "1"},
+        }
+
+
+@contextmanager
+def serving(app: ToolsByHand) -> Iterator[ToolsByHand]:
+    """Serve it, and tell it where."""
+    with ServerThread(Server(app, record=False)) as server:
+        app.url = f"{server.origin}/mcp"
+        yield app
+
+
+def said(text: str) -> Callable[[JSON], Reply]:
+    """Return an answer to calls: a text."""
+    return lambda message: answered(message, {"content": [{"type": "text", "text": text}]})
+
+
+def answered(message: JSON, result: JSON) -> Reply:
+    """Return the answer to a message."""
+    return _json({"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+
+def _json(body: JSON) -> Response:
+    return Response(200, [("content-type", "application/json")], json.dumps(body).encode())

@@ -1,0 +1,327 @@
+"""Who is offered which tools, where in a request, and what stays the bytes that it was."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from standin import Authority, Provider, Server
+
+from e2e.asking import API, APIS, TOOL_SCHEMAS, user
+from e2e.central import (
+    ADD,
+    FORWARD,
+    FORWARD_H2,
+    REVERSE,
+    SUM,
+    Central,
+    answered_bytes,
+    key_headers,
+    server_toml,
+    wait_for_servers,
+)
+from e2e.clients import WAYS, Clients, Way
+from e2e.dialects import JSON, dialect_of
+from e2e.mcp_by_hand import ToolsByHand, serving
+from e2e.proxy import Proxy, config_toml
+
+MESSAGES, CHAT, RESPONSES = APIS
+
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+each_api = pytest.mark.parametrize("api", APIS, ids=str)
+each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+OFFERED = [
+    *(
+        f"bmcp_calc_{name}"
+        for name in (
+            *("add", "audio", "big", "echo", "fail", "image"),
+            *("link", "resource", "slow", "structured"),
+        )
+    ),
+    "bmcp_local_echo",
+    "bmcp_old_echo",
+]
+"""What the shared proxy offers: what its filters let through, in order."""
+
+NESTED: JSON = {
+    "type": "object",
+    "properties": {"tree": {"$ref": "#/$defs/Tree"}, "when": {"type": ["string", "null"]}},
+    "required": ["tree"],
+    "additionalProperties": False,
+    "$defs": {
+        "Tree": {
+            "type": "object",
+            "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/Tree"}}},
+        }
+    },
+}
+
+
+@pytest.fixture
+def proxy(central_proxy: Proxy) -> Proxy:
+    """The proxy that offers tools."""
+    return central_proxy
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> Iterator[ToolsByHand]:
+    """A server whose only tool has a nested schema."""
+    tool = {"name": "grow/tree", "description": "Grows.", "inputSchema": NESTED}
+    with serving(ToolsByHand([tool])) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def limited_proxy(
+    standin: Server,
+    authority: Authority,
+    confdir: Path,
+    by_hand: ToolsByHand,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Proxy]:
+    """A proxy that offers tools to some only."""
+    config = f"""\
+{config_toml(standin.origin)}
+[[providers]]
+name = "other"
+type = "openai"
+base_url = "{standin.origin}/v1"
+hosts = ["other.test"]
+
+[injection]
+actors = ["alice", "team-*"]
+clients = ["* SDK (Python)", "Claude Code"]
+providers = ["anthropic", "openai"]
+models = ["gpt-5", "claude-*"]
+"""
+    made = Proxy(
+        tmp_path_factory.mktemp("limited"),
+        config=config + server_toml("trees", url=by_hand.url),
+        confdir=confdir,
+        upstream_ca=authority.path,
+    )
+    made.start()
+    wait_for_servers(made, "trees")
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.fixture
+def limited(
+    limited_proxy: Proxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+) -> Iterator[Central]:
+    """Ask through the proxy that offers tools to some only."""
+    made = Central(limited_proxy, clients_of(limited_proxy), provider, standin)
+    yield made
+    made.check()
+
+
+# --- what is offered
+
+
+@each_api
+class TestOffer:
+    def test_central_tools_stand_before_those_of_the_client_or_after_as_the_api_caches(
+        self, central: Central, api: API
+    ) -> None:
+        central.see(api, FORWARD, "hi", tools=["get_weather", "get_time"])
+        names = dialect_of(api).names(central.received[0])
+        theirs = ["get_weather", "get_time"]
+        assert names == ([*OFFERED, *theirs] if api is MESSAGES else [*theirs, *OFFERED])
+
+    def test_the_clients_own_tools_stay_as_they_are(self, central: Central, api: API) -> None:
+        body = api.body("hi", tools=["get_weather", "get_time"])
+        central.see(api, FORWARD, "hi", tools=["get_weather", "get_time"])
+        assert [tool for tool in central.received[0]["tools"] if tool in body["tools"]] == (
+            body["tools"]
+        )
+
+    def test_a_tool_is_defined_whole(self, limited: Central, api: API) -> None:
+        limited.see(api, FORWARD, "hi", headers=ALICE)
+        [tool] = limited.received[0]["tools"]
+        name = tool.get("function", tool)["name"]
+        assert name.startswith("bmcp_trees_grow_tree_")
+        assert tool == dialect_of(api).definition(name, "Grows.", NESTED)
+
+    def test_all_else_of_the_request_stays_as_it_is_in_the_order_that_it_had(
+        self, central: Central, api: API
+    ) -> None:
+        extra = {"zebra": {"é": [1.50, None]}, "metadata": {"user_id": "u"}, "alpha": 1}
+        body = api.body("hi") | extra
+        central.see(api, FORWARD, "hi", members=extra)
+        [received] = central.received
+        tools = received.pop("tools")
+        assert len(tools) == len(OFFERED)
+        assert list(received.items()) == list(body.items())
+        assert b'{"\xc3\xa9":[1.5,null]}' in central.requests[0].body.replace(b" ", b"").replace(
+            b"\\u00e9", b"\xc3\xa9"
+        )
+
+    @pytest.mark.parametrize("value", [True, False, None], ids=str)
+    def test_parallel_calls_are_the_clients_to_allow(
+        self, central: Central, api: API, value: bool | None
+    ) -> None:
+        members: JSON = {} if value is None else {"parallel_tool_calls": value}
+        if api is MESSAGES and value is not None:
+            choice = {"type": "auto", "disable_parallel_tool_use": not value}
+            members = {"tool_choice": choice}
+        central.see(api, FORWARD, SUM, members=members)
+        assert len(central.received) == 2
+        for body in central.received:
+            kept = {"parallel_tool_calls", "tool_choice"} & body.keys()
+            assert {name: body[name] for name in kept} == members
+
+    @each_delivery
+    def test_a_tool_of_the_client_wins_over_ours_of_the_same_name(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        own = dialect_of(api).definition(ADD, "Mine.", TOOL_SCHEMAS["get_weather"])
+        story = central.see(
+            api, FORWARD, f"USE_TOOL:{ADD} SAY", stream=stream, members={"tools": [own]}
+        )
+        assert story.lines == (f'calls {ADD} {{"city":"text"}}',)
+        assert story.stop == dialect_of(api).calls_stop
+        names = dialect_of(api).names(central.received[0])
+        assert names.count(ADD) == 1
+        assert own in central.received[0]["tools"]
+
+    def test_the_offer_does_not_change_from_one_request_to_the_next(
+        self, central: Central, api: API
+    ) -> None:
+        for way in WAYS:
+            central.see(api, way, "hi")
+        assert len({json.dumps(body["tools"]) for body in central.received}) == 1
+
+    def test_the_answer_is_asked_for_without_a_coding(self, central: Central, api: API) -> None:
+        central.see(api, FORWARD, SUM, headers={"accept-encoding": "br, gzip"})
+        asked = {request.header("accept-encoding") for request in central.requests}
+        assert asked == {"identity"}
+
+
+def test_tokens_are_counted_with_the_tools_that_will_be_sent(central: Central) -> None:
+    said = f"{SUM} to_be_counted"
+    first = central.ask(MESSAGES, FORWARD, said)
+    conversation = [user(said), *first.turn, user("And now?")]
+    tools = MESSAGES.body("hi", tools=["get_weather"])["tools"]
+    with central.clients.anthropic(REVERSE) as client:
+        counted = client.messages.count_tokens(
+            model=MESSAGES.model, messages=conversation, tools=tools
+        )
+    central.ask(MESSAGES, FORWARD, conversation, tools=["get_weather"])
+    count, sent = central.received[-2:]
+    assert central.requests[-2].path == "/v1/messages/count_tokens"
+    assert count == {name: value for name, value in sent.items() if name != "max_tokens"}
+    assert any(line.startswith("gets") for line in dialect_of(MESSAGES).transcript(count))
+    assert counted.input_tokens == (len(central.requests[-2].body) + 3) // 4
+
+
+# --- to whom
+
+ALICE = {"x-aibridge-actor": "alice", "user-agent": "OpenAI/Python 3.54.0"}
+
+LIMITS: dict[str, tuple[dict[str, str], JSON, bool]] = {
+    "an actor of the list": (ALICE, {}, True),
+    "an actor by pattern": ({**ALICE, "x-aibridge-actor": "team-blue"}, {}, True),
+    "another actor": ({**ALICE, "x-aibridge-actor": "bob"}, {}, False),
+    "nobody": ({"user-agent": ALICE["user-agent"]}, {}, False),
+    "another client of the list": ({**ALICE, "user-agent": "claude-cli/2.1"}, {}, True),
+    "another client": ({**ALICE, "user-agent": "curl/8"}, {}, False),
+    "a model by pattern": (ALICE, {"model": "claude-of-tomorrow"}, True),
+    "another model": (ALICE, {"model": "gpt-4o"}, False),
+}
+
+
+@each_api
+@pytest.mark.parametrize("case", LIMITS)
+def test_tools_are_offered_to_those_of_the_lists_only(
+    limited: Central, api: API, case: str
+) -> None:
+    headers, members, is_offered = LIMITS[case]
+    limited.see(api, FORWARD, "hi", headers=headers, members=members)
+    assert ("tools" in limited.received[0]) == is_offered
+
+
+def test_tools_are_offered_at_the_providers_of_the_list_only(limited: Central) -> None:
+    for name in ("openai", "other"):
+        with limited.clients.http(REVERSE) as client:
+            client.post(
+                f"{limited.proxy.reverse_url}/{name}/v1/chat/completions",
+                json=CHAT.body("hi"),
+                headers={**ALICE, **key_headers(CHAT)},
+            ).raise_for_status()
+    assert ["tools" in body for body in limited.received] == [True, False]
+
+
+def test_tokens_of_those_who_are_offered_none_are_counted_without(limited: Central) -> None:
+    path = "/v1/messages/count_tokens"
+    for actor in ("alice", "bob"):
+        headers = {**ALICE, "x-aibridge-actor": actor}
+        limited.post(MESSAGES, FORWARD, "hi", headers=headers, path=path)
+    assert ["tools" in body for body in limited.received] == [True, False]
+
+
+# --- what stays the bytes that it was
+
+UNTOUCHED: dict[str, tuple[API, JSON]] = {
+    "messages that forbid tools": (MESSAGES, {"tool_choice": {"type": "none"}}),
+    "chat that forbids tools": (CHAT, {"tool_choice": "none"}),
+    "responses that forbid tools": (RESPONSES, {"tool_choice": "none"}),
+    "chat that allows some tools": (
+        CHAT,
+        {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}},
+    ),
+    "responses that allow some tools": (
+        RESPONSES,
+        {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}},
+    ),
+    "chat for several answers": (CHAT, {"n": 2}),
+    "chat with functions": (CHAT, {"functions": [{"name": "f", "parameters": {}}]}),
+    "responses in the background": (RESPONSES, {"background": True}),
+    "a warm-up of responses": (RESPONSES, {"generate": False}),
+}
+
+
+@pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
+@each_delivery
+@pytest.mark.parametrize("case", UNTOUCHED)
+def test_where_no_tools_can_be_offered_not_a_byte_changes(
+    central: Central, way: Way, stream: bool, case: str
+) -> None:
+    api, members = UNTOUCHED[case]
+    assert_untouched(central, api, way, stream, members)
+
+
+@each_way
+@each_api
+@each_delivery
+def test_where_nobody_is_offered_tools_not_a_byte_changes(
+    limited: Central, way: Way, api: API, stream: bool
+) -> None:
+    assert_untouched(limited, api, way, stream, {}, {"x-aibridge-actor": "bob"})
+
+
+def assert_untouched(
+    central: Central,
+    api: API,
+    way: Way,
+    stream: bool,
+    members: JSON,
+    headers: dict[str, str] | None = None,
+) -> None:
+    """Assert that a request and its answer pass as they are."""
+    body = json.dumps(api.body("hi THINK", stream=stream) | members, indent=1).encode()
+    sent = {**key_headers(api), **(headers or {}), "accept-encoding": "br;q=0.5"}
+    url = central.clients.url(way, api.provider, api.path)
+    with (
+        central.clients.http(way) as client,
+        client.stream("POST", url, content=body, headers=sent) as response,
+    ):
+        raw = b"".join(response.iter_raw())
+    [request] = central.requests
+    assert request.body == body
+    assert request.header("accept-encoding") == "br;q=0.5"
+    assert raw == answered_bytes(api, request, stream=stream)

@@ -1,0 +1,286 @@
+"""What was hidden from a client is put back when it comes again, and into nobody else's request.
+
+A client that has calls of its own to answer brings their results; the calls beside them, and their
+results, stand in what goes up. Later requests of a conversation have all hidden turns again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from standin import Server
+
+from e2e.asking import API, APIS, Answer, user
+from e2e.central import (
+    ADD,
+    FORWARD,
+    FORWARD_H2,
+    REVERSE,
+    SUM,
+    SUM_LINE,
+    Central,
+    key_headers,
+    program,
+    server_toml,
+    wait_for_servers,
+)
+from e2e.clients import WAYS, Clients, Way
+from e2e.conftest import StartProxy
+from e2e.dialects import dialect_of
+from e2e.proxy import Proxy, config_toml
+
+MESSAGES, CHAT, RESPONSES = APIS
+
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+each_api = pytest.mark.parametrize("api", APIS, ids=str)
+each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+OURS = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}}'
+THEIRS = 'USE_TOOL:get_weather ARGS:{"city": "Oslo"}'
+TOOLS = ["get_weather"]
+WEATHER_LINE = 'calls get_weather {"city":"Oslo"}'
+
+
+@pytest.fixture
+def proxy(central_proxy: Proxy) -> Proxy:
+    """The proxy that offers tools."""
+    return central_proxy
+
+
+def ours_first() -> str:
+    """Have the model call a central tool, then one of the client's, in one turn."""
+    return f'USE_TOOL:{ADD} USE_TOOL:get_weather ARGS:{{"a": 2, "b": 40}} ARGS:{{"city": "Oslo"}}'
+
+
+def theirs_first() -> str:
+    """Have the model call a tool of the client's, then a central one, in one turn."""
+    return f'USE_TOOL:get_weather USE_TOOL:{ADD} ARGS:{{"city": "Oslo"}} ARGS:{{"a": 2, "b": 40}}'
+
+
+def with_results(api: API, said: str, answer: Answer) -> list[Any]:
+    """Return the conversation with which a client brings the results of its calls."""
+    results = [api.result(call, "12 degrees") for call in answer.calls]
+    return [user(said), *answer.turn, *results]
+
+
+@each_way
+@each_api
+@each_delivery
+@pytest.mark.parametrize("script", [ours_first, theirs_first])
+def test_the_client_sees_its_own_call_only_and_its_results_go_up_beside_ours(
+    central: Central, way: Way, api: API, stream: bool, script: Callable[[], str]
+) -> None:
+    said = f"{script()} SAY:Moment"
+    first = central.ask(api, way, said, stream=stream, tools=TOOLS)
+    [call] = first.calls
+    assert (call.name, call.arguments) == ("get_weather", {"city": "Oslo"})
+    assert len(central.requests) == 1
+    conversation = with_results(api, said, first)
+    second = central.ask(api, way, conversation, stream=stream, tools=TOOLS)
+    assert second.text == "The tool returned: 42 | 12 degrees"
+    calls = [SUM_LINE, WEATHER_LINE]
+    assert central.transcripts(api)[1] == [
+        f"user: {said}",
+        "says Moment",
+        *(calls if script is ours_first else reversed(calls)),
+        "gets 42",
+        "gets 12 degrees",
+    ]
+
+
+@each_api
+@each_delivery
+class TestMixedTurns:
+    def test_the_answer_ends_for_the_clients_calls(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        story = central.see(api, FORWARD, f"{ours_first()} SAY", stream=stream, tools=TOOLS)
+        assert story.lines == (WEATHER_LINE,)
+        assert story.stop == dialect_of(api).calls_stop
+
+    def test_turns_that_were_hidden_before_are_put_back_too(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        said = f"{SUM} NEXT {theirs_first()} SAY:Then"
+        first = central.ask(api, FORWARD, said, stream=stream, tools=TOOLS)
+        assert [call.name for call in first.calls] == ["get_weather"]
+        central.ask(api, FORWARD, with_results(api, said, first), stream=stream, tools=TOOLS)
+        assert central.transcripts(api)[-1] == [
+            f"user: {said}",
+            *("says Moment", SUM_LINE, "gets 42"),
+            *("says Then", WEATHER_LINE, SUM_LINE, "gets 42", "gets 12 degrees"),
+        ]
+
+    def test_the_inner_loop_goes_on_after_the_clients_results(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        said = f"{ours_first()} SAY NEXT {SUM} NEXT LONG:2"
+        first = central.ask(api, FORWARD, said, stream=stream, tools=TOOLS)
+        second = central.ask(
+            api, FORWARD, with_results(api, said, first), stream=stream, tools=TOOLS
+        )
+        assert second.calls == ()
+        assert second.text.endswith("word0000 word0001 ")
+        assert central.transcripts(api)[-1] == [
+            f"user: {said}",
+            *(SUM_LINE, WEATHER_LINE, "gets 42", "gets 12 degrees"),
+            *("says Moment", SUM_LINE, "gets 42"),
+        ]
+
+    def test_a_conversation_that_nobody_remembers_goes_up_as_it_is(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        said = "What is the weather?"
+        answer = central.ask(api, FORWARD, f"{THEIRS} SAY", stream=stream, tools=TOOLS)
+        conversation = _renamed(with_results(api, said, answer))
+        central.ask(api, FORWARD, conversation, stream=stream, tools=TOOLS)
+        field = "input" if api is RESPONSES else "messages"
+        assert central.received[-1][field] == conversation
+
+
+def _renamed(value: Any) -> Any:
+    """Give the calls of a conversation ids that nobody knows."""
+    if isinstance(value, dict):
+        return {key: _renamed(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_renamed(member) for member in value]
+    is_id = isinstance(value, str) and value.startswith(("toolu_", "call_"))
+    return f"{value}_of_another" if is_id else value
+
+
+@each_api
+@each_delivery
+class TestMemory:
+    def test_later_requests_have_the_hidden_turns_again(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        said = f"{SUM} THINK of_memory_{stream}"
+        first = central.ask(api, FORWARD, said, stream=stream)
+        hidden = central.transcripts(api)[-1]
+        conversation = [user(said), *first.turn, user("And now?")]
+        central.ask(api, FORWARD_H2, conversation, stream=stream)
+        told = "says The tool returned: 42"
+        assert central.transcripts(api)[-1] == [*hidden, told, "user: And now?"]
+
+    def test_the_beginning_is_word_for_word_what_the_provider_has_in_its_cache(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        said = f"{SUM} of_the_cache_{stream}"
+        first = central.ask(api, FORWARD, said, stream=stream)
+        conversation = [user(said), *first.turn, user(f"{SUM} again")]
+        central.ask(api, FORWARD, conversation, stream=stream)
+        field = "input" if api is RESPONSES else "messages"
+        earlier, later = central.received[1], central.received[2]
+        assert later["tools"] == earlier["tools"]
+        assert later[field][: len(earlier[field])] == earlier[field]
+
+    def test_turns_of_a_client_call_stay_in_later_requests(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        said = f"{ours_first()} SAY"
+        first = central.ask(api, FORWARD, said, stream=stream, tools=TOOLS)
+        conversation = with_results(api, said, first)
+        second = central.ask(api, FORWARD, conversation, stream=stream, tools=TOOLS)
+        conversation += [*second.turn, user("And now?")]
+        central.ask(api, FORWARD, conversation, stream=stream, tools=TOOLS)
+        assert central.transcripts(api)[-1] == [
+            f"user: {said}",
+            *(SUM_LINE, WEATHER_LINE, "gets 42", "gets 12 degrees"),
+            *("says The tool returned: 42 | 12 degrees", "user: And now?"),
+        ]
+
+
+@each_api
+class TestWhoseMemory:
+    def _first(self, central: Central, api: API, said: str) -> list[Any]:
+        first = central.ask(
+            api, FORWARD, said, client_options={"default_headers": {"X-AIBridge-Actor": "alice"}}
+        )
+        return [user(said), *first.turn, user("And now?")]
+
+    def test_the_same_actor_with_the_same_key_gets_it(self, central: Central, api: API) -> None:
+        conversation = self._first(central, api, f"{SUM} of_alice")
+        central.see(api, REVERSE, conversation, headers={"x-aibridge-actor": "alice"})
+        assert SUM_LINE in central.transcripts(api)[-1]
+
+    def test_another_actor_does_not(self, central: Central, api: API) -> None:
+        conversation = self._first(central, api, f"{SUM} of_alice")
+        central.see(api, REVERSE, conversation, headers={"x-aibridge-actor": "bob"})
+        assert SUM_LINE not in central.transcripts(api)[-1]
+
+    def test_another_key_does_not(self, central: Central, api: API) -> None:
+        conversation = self._first(central, api, f"{SUM} of_alice")
+        other = key_headers(api, "sk-another-key-0123456789abcdef")
+        central.see(api, REVERSE, conversation, headers={"x-aibridge-actor": "alice", **other})
+        assert SUM_LINE not in central.transcripts(api)[-1]
+
+    def test_another_api_does_not(self, central: Central, api: API) -> None:
+        other = RESPONSES if api is CHAT else CHAT
+        said = f"{SUM} of_another_api_than_{api}"
+        told = "MomentThe tool returned: 42"
+        central.ask(other, FORWARD, said)
+        conversation = [user(said), {"role": "assistant", "content": told}, user("And now?")]
+        central.see(api, FORWARD, conversation)
+        last = dialect_of(api).transcript(central.received[-1])
+        assert last == [f"user: {said}", f"says {told}", "user: And now?"]
+
+
+@pytest.fixture
+def restarted(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    central: Central,
+    standin: Server,
+) -> Central:
+    """Ask through a proxy of the test's own, which it may start again."""
+    servers = server_toml("calc", **program(), allow="^add$")
+    own = start_proxy(config=config_toml(standin.origin) + servers)
+    return Central(own, clients_of(own), central.provider, standin)
+
+
+def test_another_process_with_the_same_database_remembers(restarted: Central) -> None:
+    said = f"{SUM} NEXT {theirs_first()} SAY:Then"
+    firsts = {api: restarted.ask(api, REVERSE, said, stream=True, tools=TOOLS) for api in APIS}
+    told = {api: restarted.ask(api, REVERSE, SUM) for api in APIS}
+    mark = len(restarted.proxy.log)
+    assert restarted.proxy.stop() == 0
+    restarted.proxy.restart()
+    wait_for_servers(restarted.proxy, "calc", mark=mark)
+    for api, first in firsts.items():
+        restarted.ask(api, REVERSE, with_results(api, said, first), tools=TOOLS)
+        assert dialect_of(api).transcript(restarted.received[-1])[1:] == [
+            *("says Moment", SUM_LINE, "gets 42"),
+            *("says Then", WEATHER_LINE, SUM_LINE, "gets 42", "gets 12 degrees"),
+        ]
+    for api, first in told.items():
+        restarted.ask(api, REVERSE, [user(SUM), *first.turn, user("And now?")])
+        assert dialect_of(api).transcript(restarted.received[-1])[1:-1] == [
+            *("says Moment", SUM_LINE, "gets 42", "says The tool returned: 42"),
+        ]
+
+
+@each_delivery
+class TestStoredResponses:
+    """Of OpenAI: the client names the answer, and brings its results only."""
+
+    def test_our_results_go_up_beside_those_of_the_client(
+        self, central: Central, stream: bool
+    ) -> None:
+        first = central.ask(RESPONSES, FORWARD, f"{ours_first()} SAY", stream=stream, tools=TOOLS)
+        results = [RESPONSES.result(call, "12 degrees") for call in first.calls]
+        members = {"previous_response_id": first.id}
+        central.see(RESPONSES, FORWARD, results, stream=stream, tools=TOOLS, members=members)
+        assert central.received[-1]["previous_response_id"] == first.id
+        assert central.transcripts(RESPONSES)[-1] == ["gets 42", "gets 12 degrees"]
+
+    def test_they_go_up_to_the_last_of_several_answers(
+        self, central: Central, stream: bool
+    ) -> None:
+        said = f"{SUM} NEXT {ours_first()} SAY"
+        first = central.ask(RESPONSES, FORWARD, said, stream=stream, tools=TOOLS)
+        last = f"resp_{central.requests[-1].notes.response_id}"
+        results = [RESPONSES.result(call, "12 degrees") for call in first.calls]
+        members = {"previous_response_id": first.id}
+        central.see(RESPONSES, FORWARD, results, stream=stream, tools=TOOLS, members=members)
+        assert central.received[-1]["previous_response_id"] == last
+        assert central.transcripts(RESPONSES)[-1] == ["gets 42", "gets 12 degrees"]

@@ -1,0 +1,1 @@
+"""Tests of central MCP tools: names, configuration, catalogue, connections."""

@@ -1,0 +1,96 @@
+"""Fixtures: servers for all tests, servers of a test's own, connections that are ended with it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from aibridge_addon.tools.config import ServerConfig
+from aibridge_addon.tools.servers import ToolServers
+from tools.running import BOUND, Heard, Program, Report, Scripted
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def eager() -> None:
+    """Start tasks as mitmproxy does."""
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[dict[str, Program]]:
+    """Servers for all tests, by what they speak. Do not break them."""
+    running = {
+        "http": Program("http", "--page", "3"),
+        "http-legacy": Program("http", "--legacy", "--page", "5"),
+        "http-json": Program("http", "--json"),
+        "sse": Program("sse"),
+        "sse-legacy": Program("sse", "--legacy"),
+    }
+    for program in running.values():
+        program.wait()
+    yield running
+    for program in running.values():
+        program.kill()
+
+
+@pytest.fixture
+def start_program() -> Iterator[Callable[..., Program]]:
+    """Start servers of a test's own."""
+    started: list[Program] = []
+
+    def start(*arguments: str) -> Program:
+        program = Program(*arguments)
+        started.append(program)
+        program.wait()
+        return program
+
+    yield start
+    for program in started:
+        program.kill()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def connect(eager: None) -> AsyncIterator[Callable[..., Any]]:
+    """Connect to servers of a test's own: `servers, heard = await connect(config, …)`."""
+    stopped: list[ToolServers] = []
+
+    async def connect(
+        *configs: ServerConfig, wait: bool = True, **more: Any
+    ) -> tuple[ToolServers, Heard]:
+        heard = Heard()
+        servers = ToolServers(configs, on_event=heard, **more)
+        stopped.append(servers)
+        servers.start()
+        if wait:
+            assert await servers.ready(BOUND)
+        return servers, heard
+
+    yield connect
+    for servers in stopped:
+        await servers.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def report(tmp_path: Path) -> AsyncIterator[Report]:
+    """What the tool `slow` tells of itself."""
+    report = Report(tmp_path / "report")
+    await report.open()
+    yield report
+    report.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def scripted() -> AsyncIterator[Callable[..., Any]]:
+    """Start a server that answers calls with these bytes; return its URL."""
+    started: list[Scripted] = []
+
+    async def start(answer: bytes = b"", **more: Any) -> str:
+        started.append(Scripted(answer, **more))
+        return await started[-1].start()
+
+    yield start
+    for server in started:
+        await server.stop()

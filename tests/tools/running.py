@@ -1,0 +1,198 @@
+"""Real MCP servers over each transport, scripted ones that misbehave, and what is heard of both."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aibridge_addon.tools.config import ServerConfig, Transport
+from aibridge_addon.tools.model import CentralTool
+
+BOUND = 60.0
+"""Seconds after which whatever is waited for is said not to come."""
+PROGRAM = str(Path(__file__).parents[1] / "mcp_server.py")
+
+
+class Program:
+    """A running `mcp_server.py` that is reached by URL."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
+        self.port = 0
+        self.url = ""
+        self.start()
+
+    def start(self) -> None:
+        """Start it, a second time on the same port."""
+        command = [sys.executable, PROGRAM, *self._arguments, "--port", str(self.port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def wait(self) -> None:
+        """Wait until it listens."""
+        said = json.loads(self._process.stdout.readline())
+        self.port, self.url = said["port"], said["url"]
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+class Heard:
+    """What `on_event` was told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+        self._new = asyncio.Event()
+
+    def __call__(self, server: str, event: str) -> None:
+        self.events.append((server, event))
+        self._new.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds that can change with an event only."""
+        async with asyncio.timeout(BOUND):
+            while not condition():
+                self._new.clear()
+                await self._new.wait()
+
+
+class Report:
+    """A named pipe that the tool `slow` writes to."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = str(path)
+        self._lines = asyncio.StreamReader()
+        # Open for both, so that it has no end while nobody writes.
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0)
+
+    async def open(self) -> None:
+        """Begin to read."""
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(self._lines), self._file
+        )
+
+    async def next(self) -> str:
+        """The next line."""
+        async with asyncio.timeout(BOUND):
+            return (await self._lines.readline()).decode().strip()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._transport.close()
+
+
+class Scripted:
+    """A server of the time before 2026 that answers a call of its one tool with any bytes."""
+
+    def __init__(self, answer: bytes, *, listing: bytes = b"") -> None:
+        self._answer = answer
+        self._listing = listing
+        self.called = asyncio.Event()
+
+    async def start(self) -> str:
+        """Listen, and return the URL."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/mcp"
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        self._server.close()
+        self._server.close_clients()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while request := await _read_request(reader):
+                answer = self._answer_to(*request)
+                writer.write(answer)
+                await writer.drain()
+                if self.called.is_set() and not answer:
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    def _answer_to(self, method: str, body: dict[str, Any]) -> bytes:
+        match body.get("method"):
+            case "initialize":
+                return result(body, INITIALIZED)
+            case "tools/list":
+                return self._listing or result(body, LISTING)
+            case "tools/call":
+                self.called.set()
+                return self._answer
+            case None:
+                return http(b"", status="405 Method Not Allowed")
+            case other if other.startswith("notifications/"):
+                return http(b"", status="202 Accepted")
+        return http(b"", status="404 Not Found")
+
+
+INITIALIZED = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {"tools": {}},
+    "serverInfo": {"name": "scripted", "version": "1"},
+}
+LISTING = {"tools": [{"name": "tool", "inputSchema": {"type": "object"}}]}
+
+
+def http(body: bytes, *, status: str = "200 OK", kind: str = "application/json") -> bytes:
+    """An HTTP answer."""
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def result(request: dict[str, Any], value: Any) -> bytes:
+    """A JSON-RPC answer."""
+    answer = {"jsonrpc": "2.0", "id": request.get("id"), "result": value}
+    return http(json.dumps(answer).encode())
+
+
+async def _read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]] | None:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    except asyncio.IncompleteReadError:
+        return None
+    length = head.partition("content-length: ")[2].partition("\r\n")[0]
+    body = await reader.readexactly(int(length or 0))
+    return head.split()[0], json.loads(body or b"{}")
+
+
+def by_url(name: str, transport: Transport, url: str, **more: Any) -> ServerConfig:
+    """A server that is reached by URL."""
+    return ServerConfig(name=name, transport=transport, url=url, shown_url=f"the {name}", **more)
+
+
+def by_command(name: str, *arguments: str, command: str = sys.executable, **more: Any) -> Any:
+    """A server that is a program: `mcp_server.py`, if not told otherwise."""
+    if not arguments or arguments[0].startswith("--"):
+        arguments = (PROGRAM, "stdio", *arguments)
+    return ServerConfig(
+        name=name,
+        transport="stdio",
+        command=command,
+        args=arguments,
+        shown_url=f"stdio:{name}",
+        **more,
+    )
+
+
+def tool_of(server: str, name: str) -> CentralTool:
+    """A tool as a catalogue would have it, of a server that may not be up."""
+    return CentralTool(
+        name=f"bmcp_{server}_{name}",
+        server=server,
+        server_url="",
+        original_name=name,
+        description="",
+        input_schema={},
+    )

@@ -1,0 +1,92 @@
+"""The catalogue is a snapshot: sorted, filtered, the same in whatever order servers answer."""
+
+import re
+
+import pytest
+
+from aibridge_addon.tools.catalogue import Catalogue, ListedTool, Listing
+from aibridge_addon.tools.model import CentralTool
+
+SCHEMA = {
+    "$defs": {"Place": {"type": "string"}},
+    "type": "object",
+    "properties": {"place": {"$ref": "#/$defs/Place"}},
+}
+
+
+def listing(server: str, *names: str, **patterns: re.Pattern[str]) -> Listing:
+    return Listing(
+        server=server,
+        server_url=f"https://{server}.example.com/mcp",
+        tools=tuple(ListedTool(name=name, input_schema=SCHEMA) for name in names),
+        **patterns,
+    )
+
+
+def test_a_catalogue_without_servers_is_empty():
+    assert Catalogue().tools == ()
+    assert len(Catalogue()) == 0
+    assert Catalogue().get("bmcp_a_b") is None
+
+
+def test_a_tool_is_found_by_its_injected_name_with_all_that_is_known_of_it():
+    tool = ListedTool(name="look up", description="Looks it up.", input_schema=SCHEMA)
+    catalogue = Catalogue([Listing(server="wiki", server_url="https://wiki/mcp", tools=(tool,))])
+
+    (found,) = catalogue
+    assert found == CentralTool(
+        name=found.name,
+        server="wiki",
+        server_url="https://wiki/mcp",
+        original_name="look up",
+        description="Looks it up.",
+        input_schema=SCHEMA,
+    )
+    assert found.input_schema is SCHEMA
+    assert catalogue.get(found.name) is found
+    assert found.name in catalogue
+    assert "look up" not in catalogue
+
+
+def test_tools_are_sorted_by_name_whatever_the_order_of_servers_and_tools():
+    one = Catalogue([listing("b", "y", "x"), listing("a", "z")])
+    other = Catalogue([listing("a", "z"), listing("b", "x", "y")])
+
+    assert [tool.name for tool in one] == ["bmcp_a_z", "bmcp_b_x", "bmcp_b_y"]
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != Catalogue([listing("a", "z")])
+
+
+def test_only_wanted_tools_are_in_it():
+    wanted = listing(
+        "s", "get_a", "get_b", "set_a", allow=re.compile("^get"), deny=re.compile("b$")
+    )
+
+    assert [tool.original_name for tool in Catalogue([wanted])] == ["get_a"]
+
+
+def test_a_tool_that_a_server_lists_twice_is_in_it_once():
+    first = ListedTool(name="x", description="first")
+    second = ListedTool(name="x", description="second")
+    (tool,) = Catalogue([Listing(server="s", server_url="", tools=(first, second))])
+
+    assert tool.description == "first"
+
+
+def test_names_that_would_be_alike_are_told_apart():
+    catalogue = Catalogue([listing("a", "b_c", "b.c"), listing("a_b", "c")])
+
+    assert len({tool.name for tool in catalogue}) == 3
+
+
+def test_a_schema_without_a_type_gets_the_one_that_providers_demand():
+    tool = ListedTool(name="x", input_schema={"properties": {}})
+    (found,) = Catalogue([Listing(server="s", server_url="", tools=(tool,))])
+
+    assert found.input_schema == {"type": "object", "properties": {}}
+
+
+def test_a_catalogue_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        Catalogue().extra = 1  # type: ignore[attr-defined]

@@ -1,0 +1,618 @@
+"""Connections to real MCP servers: calls, results, and everything that can go wrong."""
+
+import asyncio
+import gc
+import logging
+import math
+import os
+import signal
+import socket
+
+import mcp_types as types
+import psutil
+import pytest
+import pytest_asyncio
+
+from aibridge_addon.tools.config import ServerEntry, ServerFile, servers_of_file
+from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult, error_result
+from aibridge_addon.tools.servers import ToolServers, read_result
+from tools.running import BOUND, LISTING, by_command, by_url, http, result, tool_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SPOKEN = ["http", "http-legacy", "http-json", "sse", "sse-legacy", "stdio", "stdio-legacy"]
+PIXEL_HEAD = "iVBORw0KGgo"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def everything(eager, programs):
+    """Connections to servers of every kind, which the tests that use it leave as they are."""
+    configs = [
+        by_url(name, "sse" if name.startswith("sse") else "http", program.url)
+        for name, program in programs.items()
+    ]
+    configs += [by_command("stdio"), by_command("stdio-legacy", "--legacy", "--page", "2")]
+    servers = ToolServers(configs)
+    servers.start()
+    assert await servers.ready(BOUND)
+    yield servers
+    await servers.stop()
+
+
+@pytest.fixture(params=SPOKEN)
+def spoken(request) -> str:
+    return request.param
+
+
+def tool(servers: ToolServers, server: str, name: str) -> CentralTool:
+    (found,) = [t for t in servers.catalogue if (t.server, t.original_name) == (server, name)]
+    return found
+
+
+def text(*parts: str, is_error: bool = False) -> ToolResult:
+    found = tuple(ResultPart(kind="text", text=part) for part in parts)
+    return ToolResult(parts=found, is_error=is_error)
+
+
+def state(servers: ToolServers, name: str) -> str:
+    (found,) = [status for status in servers.status() if status.name == name]
+    return found.state
+
+
+# What works, over every transport
+
+
+async def test_all_tools_of_all_pages_are_in_the_catalogue(everything, spoken):
+    found = {t.original_name: t for t in everything.catalogue if t.server == spoken}
+
+    assert len(found) >= 16
+    assert found["add"].name == f"bmcp_{spoken}_add"
+    assert found["add"].description == "Add two numbers."
+    assert found["add"].input_schema["required"] == ["a", "b"]
+    assert found["odd/name.of a tool"].name.startswith(f"bmcp_{spoken}_odd_name_of_a_tool_")
+    assert all(len(t.name) <= 64 for t in found.values())
+
+
+async def test_a_tool_is_called(everything, spoken):
+    call = everything.call(tool(everything, spoken, "add"), {"a": 1, "b": 2})
+
+    assert await call == text("3")
+
+
+async def test_a_tool_with_an_odd_name_is_called_by_its_own(everything, spoken):
+    found = tool(everything, spoken, "odd/name.of a tool")
+
+    assert await everything.call(found, {"text": "Grüße 🌍"}) == text("Grüße 🌍")
+
+
+async def test_a_failing_tool_gives_an_error_with_its_words(everything, spoken):
+    found = await everything.call(tool(everything, spoken, "fail"), {"message": "no paper"})
+
+    assert found.is_error
+    assert "no paper" in found.as_text
+
+
+async def test_calls_run_side_by_side(everything, spoken):
+    """Each of them answers only once all are there."""
+    meet = tool(everything, spoken, "meet")
+    async with asyncio.timeout(BOUND):
+        found = await asyncio.gather(*(everything.call(meet, {"count": 5}) for _ in range(5)))
+
+    assert found == [text("met")] * 5
+
+
+async def test_an_image_comes_with_its_text(everything, spoken):
+    found = await everything.call(tool(everything, spoken, "image"), {})
+
+    assert [part.kind for part in found.parts] == ["text", "image"]
+    assert found.parts[1].media_type == "image/png"
+    assert found.parts[1].data.startswith(PIXEL_HEAD)
+
+
+async def test_cancelling_the_caller_cancels_the_tool(everything, spoken, report):
+    arguments = {"report": report.path}
+    call = asyncio.create_task(everything.call(tool(everything, spoken, "slow"), arguments))
+    assert await report.next() == "started"
+    call.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await report.next() == "cancelled"
+    assert await everything.call(tool(everything, spoken, "add"), {"a": 1, "b": 1}) == text("2")
+
+
+@pytest.mark.parametrize("spoken", [name for name in SPOKEN if not name.startswith("sse")])
+async def test_a_result_of_10_mb_is_cut_and_says_so(everything, spoken):
+    found = await everything.call(tool(everything, spoken, "big"), {})
+
+    assert [len(part.text) for part in found.parts[:1]] == [256 * 1024]
+    assert (
+        found.parts[1:] == text("[cut: the result has 10000000 bytes, and 262144 are given]").parts
+    )
+    assert not found.is_error
+
+
+# Changes
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+@pytest.mark.parametrize("transport", ["http", "sse", "stdio"])
+async def test_a_tool_that_is_added_comes_into_the_catalogue(
+    connect, start_program, transport, legacy
+):
+    arguments = ["--legacy"] if legacy else []
+    if transport == "stdio":
+        config = by_command("s", *arguments)
+    else:
+        config = by_url("s", transport, start_program(transport, *arguments).url)
+    servers, heard = await connect(config)
+    before = servers.catalogue
+
+    assert await servers.call(tool(servers, "s", "grow"), {}) == text("grown_1")
+    await heard.until(lambda: "bmcp_s_grown_1" in servers.catalogue)
+
+    assert "bmcp_s_grown_1" not in before
+    assert ("s", "changed") in heard.events
+    grown = servers.catalogue.get("bmcp_s_grown_1")
+    assert await servers.call(grown, {"text": "new"}) == text("new")
+
+
+async def test_only_wanted_tools_are_in_the_catalogue(connect):
+    entry = by_command("s")
+    (config,) = servers_of_file(
+        ServerFile(mcpServers={"s": ServerEntry(command=entry.command, args=list(entry.args))}),
+        {},
+    )
+    servers, _ = await connect(config)
+
+    assert "bmcp_s_add" in servers.catalogue
+    assert servers.status()[0].tools == len(servers.catalogue)
+
+
+# Servers that are down, die, hang, or are restarted
+
+
+async def test_a_server_that_is_down_at_the_start_is_found_by_the_next_call(
+    connect, start_program, caplog
+):
+    with socket.create_server(("127.0.0.1", 0)) as placeholder:
+        port = placeholder.getsockname()[1]
+    config = by_url("late", "http", f"http://127.0.0.1:{port}/mcp")
+    servers, heard = await connect(config, by_command("here"))
+    assert (state(servers, "late"), state(servers, "here")) == ("down", "up")
+    assert "bmcp_here_add" in servers.catalogue
+
+    down = await servers.call(tool_of("late", "add"), {"a": 1, "b": 2})
+    assert down == error_result(
+        "bmcp_late_add: the tool server is not available: it cannot be reached:"
+        " All connection attempts failed; go on without it"
+    )
+
+    start_program("http", "--port", str(port))
+    assert await servers.call(tool_of("late", "add"), {"a": 1, "b": 2}) == text("3")
+    assert "bmcp_late_add" in servers.catalogue
+    assert [event for event in heard.events if event[0] == "late"] == [
+        ("late", "down"),
+        ("late", "changed"),
+        ("late", "up"),
+    ]
+    assert [r.message for r in caplog.records if "late (" in r.message] == [
+        "aibridge: MCP server late (the late) is down: it cannot be reached:"
+        " All connection attempts failed; trying again"
+    ]
+
+
+async def test_a_server_that_stays_down_is_logged_once(connect, caplog):
+    servers, heard = await connect(by_command("gone", "x", command="/no/such/program"))
+    for _ in range(3):
+        found = await servers.call(tool_of("gone", "add"), {})
+        assert "it cannot be started: No such file or directory" in found.as_text
+
+    assert heard.events == [("gone", "down")]
+    assert len([r for r in caplog.records if "gone" in r.message]) == 1
+
+
+@pytest.mark.parametrize("transport", ["http", "sse", "stdio"])
+async def test_a_server_that_dies_in_a_call_loses_it_and_is_back_for_the_next(
+    connect, start_program, report, transport
+):
+    if transport == "stdio":
+        config, program = by_command("s"), None
+    else:
+        program = start_program(transport)
+        config = by_url("s", transport, program.url)
+    servers, heard = await connect(config)
+    catalogue = servers.catalogue
+    slow = asyncio.create_task(servers.call(tool(servers, "s", "slow"), {"report": report.path}))
+    assert await report.next() == "started"
+
+    async with asyncio.timeout(BOUND):
+        died = await servers.call(tool(servers, "s", "die"), {})
+        lost = await slow
+    for found in (died, lost):
+        assert found.is_error
+        assert "may have had its effect" in found.as_text
+    await heard.until(lambda: ("s", "down") in heard.events)
+    assert servers.catalogue is catalogue, "a conversation may rely on its tools"
+
+    if program:
+        program.kill()
+        program.start()
+        program.wait()
+    assert await servers.call(tool(servers, "s", "add"), {"a": 1, "b": 2}) == text("3")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--legacy"]])
+async def test_a_server_that_was_restarted_between_calls_is_not_noticed(
+    connect, start_program, arguments
+):
+    program = start_program("http", *arguments)
+    servers, _ = await connect(by_url("s", "http", program.url))
+    counter = tool(servers, "s", "counter")
+    assert await servers.call(counter, {}) == text("1")
+    program.kill()
+    program.start()
+    program.wait()
+
+    found = await servers.call(counter, {})
+    if found.is_error:  # what was open broke off first, and was not run for that
+        found = await servers.call(counter, {})
+    assert found == text("1")
+
+
+async def test_a_program_that_never_answers_is_given_up(connect):
+    hanging = by_command("s", "-c", "import sys; sys.stdin.read()")
+    servers, _ = await connect(hanging, connect_timeout=0.5)
+
+    assert servers.status()[0].last_error == "it was not ready within 0.5 seconds"
+    assert state(servers, "s") == "down"
+
+
+async def test_a_tool_that_takes_too_long_is_cancelled(connect, report):
+    servers, _ = await connect(by_command("s", timeout_s=1.5))
+    found = await servers.call(tool(servers, "s", "slow"), {"report": report.path})
+
+    assert found == error_result(
+        "bmcp_s_slow: no answer within 1.5 seconds; the call was cancelled"
+    )
+    assert await report.next() == "started"
+    assert await report.next() == "cancelled"
+
+
+async def test_a_server_that_hangs_is_connected_to_anew(connect):
+    servers, heard = await connect(by_command("s", timeout_s=2))
+    (process,) = [c for c in psutil.Process().children() if "mcp_server.py" in str(c.cmdline())]
+    process.suspend()
+    found = await servers.call(tool(servers, "s", "add"), {"a": 1, "b": 2})
+    assert "no answer within 2 seconds" in found.as_text
+
+    await heard.until(lambda: ("s", "down") in heard.events)
+    assert servers.status()[0].last_error == "it does not answer any more"
+    process.kill()
+
+
+async def test_words_of_a_program_that_ends_at_once_are_told(connect):
+    code = "import sys; sys.exit('no configuration found')"
+    servers, _ = await connect(by_command("s", "-c", code))
+
+    assert "no configuration found" in servers.status()[0].last_error
+
+
+async def test_what_a_program_writes_besides_mcp_does_no_harm(connect, capfd, caplog):
+    caplog.set_level(logging.DEBUG, "aibridge_addon")
+    noisy = by_command("s", "--say", "on stderr", "--say-on-stdout", "on stdout")
+    servers, _ = await connect(noisy)
+
+    assert await servers.call(tool(servers, "s", "add"), {"a": 1, "b": 2}) == text("3")
+    assert "on stderr" in caplog.text
+    assert "on stderr" not in "".join(capfd.readouterr())
+
+
+# Answers that are none
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (http(b"no json"), "Failed to parse JSON response"),
+        (http(b'{"jsonrpc":"2.0","id":1}'), "Failed to parse JSON response"),
+        (http(b"<html>", kind="text/html"), "Unexpected content type"),
+        (http(b"oops", status="500 Internal Server Error"), "the server answered with HTTP 500"),
+        (http(b"", status="401 Unauthorized"), "the server wants a login (HTTP 401)"),
+        (http(b"", status="403 Forbidden"), "the server wants a login (HTTP 403)"),
+        (http(b"", status="202 Accepted"), "202 Accepted"),
+        (http(b"", status="307 Temporary Redirect\r\nlocation: http://evil/"), "not followed"),
+        (http(b"event: x\ndata: {\n\n", kind="text/event-stream"), "lost"),
+        (http(b"data: {]\n\n", kind="text/event-stream"), "Failed to parse SSE message"),
+        (b"", "may have had its effect"),
+        (b"garbage\r\n\r\n", "may have had its effect"),
+    ],
+)
+async def test_an_answer_that_is_no_result_is_told_as_an_error(connect, scripted, answer, said):
+    servers, _ = await connect(by_url("s", "http", await scripted(answer), timeout_s=10))
+    async with asyncio.timeout(BOUND):
+        found = await servers.call(tool(servers, "s", "tool"), {})
+
+    assert found.is_error
+    assert said in found.as_text
+
+
+@pytest.mark.parametrize(
+    "value", [{"content": "text"}, {"content": [{"type": "text"}]}, [], {"content": [{"type": 5}]}]
+)
+async def test_a_result_of_a_wrong_shape_is_told_as_an_error(connect, scripted, value):
+    answer = result({"id": 0}, value).replace(b'"id": 0', b'"id": 4')
+    ids = [answer.replace(b'"id": 4', b'"id": %d' % number) for number in range(2, 6)]
+    for attempt in ids:
+        servers, _ = await connect(by_url("s", "http", await scripted(attempt), timeout_s=1))
+        found = await servers.call(tool(servers, "s", "tool"), {})
+        assert found.is_error
+    await asyncio.gather(servers.stop())
+
+
+async def test_a_listing_of_a_wrong_shape_leaves_the_server_down(connect, scripted):
+    url = await scripted(listing=http(b'{"jsonrpc":"2.0","id":3,"result":{"tools":[{"name":5}]}}'))
+    servers, _ = await connect(by_url("s", "http", url, timeout_s=1), connect_timeout=2)
+
+    assert state(servers, "s") == "down"
+    assert servers.catalogue.tools == ()
+
+
+async def test_a_listing_whose_pages_never_end_is_cut(connect, scripted, monkeypatch):
+    monkeypatch.setattr("aibridge_addon.tools.servers.MAX_PAGES", 3)
+    listing = LISTING | {"nextCursor": "again"}
+    monkeypatch.setattr("tools.running.LISTING", listing)
+    servers, _ = await connect(by_url("s", "http", await scripted()))
+
+    assert [t.name for t in servers.catalogue] == ["bmcp_s_tool"]
+
+
+async def test_a_result_too_large_for_sse_is_told_and_the_server_is_back(connect, start_program):
+    servers, _ = await connect(by_url("s", "sse", start_program("sse").url))
+    found = await servers.call(tool(servers, "s", "big"), {})
+
+    assert found.is_error
+    assert "over SSE, a result has at most 1 MiB" in found.as_text
+    assert await servers.call(tool(servers, "s", "add"), {"a": 1, "b": 2}) == text("3")
+
+
+# Arguments and tools that are none
+
+
+@pytest.mark.parametrize(
+    "arguments", [None, [], "text", 5, {"a": math.nan}, {"text": "\ud800"}, {"a": object()}]
+)
+async def test_arguments_that_are_no_json_object_are_told_as_an_error(everything, arguments):
+    add = tool(everything, "stdio", "add")
+
+    assert await everything.call(add, arguments) == error_result(
+        "The arguments of bmcp_stdio_add must be a JSON object."
+    )
+    assert await everything.call(add, {"a": 1, "b": 2}) == text("3"), "the connection is whole"
+
+
+async def test_arguments_that_do_not_fit_are_the_servers_to_refuse(everything, spoken):
+    found = await everything.call(tool(everything, spoken, "add"), {"a": "one"})
+
+    assert found.is_error
+
+
+async def test_a_tool_that_is_not_there_is_told_as_an_error(everything, spoken):
+    unknown = await everything.call(tool_of(spoken, "nothing"), {})
+    elsewhere = await everything.call(tool_of("nowhere", "nothing"), {})
+
+    assert unknown.is_error
+    assert "nothing" in unknown.as_text
+    assert elsewhere == error_result("There is no tool server 'nowhere' any more.")
+
+
+# Logins and secrets
+
+
+SECRET = "t0k3n-of-somebody"
+
+
+def with_secret(url: str, **more: object) -> object:
+    """A server whose header and query hold the secret."""
+    entry = ServerEntry(
+        url=f"{url}?key=${{SECRET}}", headers={"Authorization": "Bearer ${SECRET}"}, **more
+    )
+    (config,) = servers_of_file(ServerFile(mcpServers={"s": entry}), {"SECRET": SECRET})
+    return config
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+async def test_a_server_that_wants_a_login_gets_the_configured_one(
+    connect, start_program, caplog, transport
+):
+    caplog.set_level(logging.DEBUG)
+    program = start_program(transport, "--token", SECRET)
+    servers, _ = await connect(with_secret(program.url, type=transport))
+    assert await servers.call(tool(servers, "s", "add"), {"a": 1, "b": 2}) == text("3")
+    assert tool(servers, "s", "add").server_url == program.url
+
+    await servers.call(tool(servers, "s", "revoke"), {})
+    found = await servers.call(tool(servers, "s", "add"), {"a": 1, "b": 2})
+
+    assert found.is_error
+    assert "the server wants a login (HTTP 401)" in found.as_text
+    for shown in (
+        caplog.text,
+        found.as_text,
+        repr(servers.status()),
+        repr(servers.catalogue.tools),
+    ):
+        assert SECRET not in shown
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+async def test_a_server_that_refuses_the_login_is_down(connect, start_program, caplog, transport):
+    caplog.set_level(logging.DEBUG)
+    program = start_program(transport, "--token", "another")
+    servers, _ = await connect(with_secret(program.url, type=transport))
+
+    assert servers.status()[0].last_error == (
+        "the server wants a login (HTTP 401), which its operator has to configure"
+    )
+    found = await servers.call(tool_of("s", "add"), {})
+    for shown in (caplog.text, found.as_text, repr(servers.status())):
+        assert SECRET not in shown
+
+
+async def test_what_a_program_says_of_a_secret_is_hidden(connect, caplog):
+    caplog.set_level(logging.DEBUG)
+    code = "import os, sys; sys.exit('bad token ' + os.environ['KEY'])"
+    entry = ServerEntry(command=by_command("s").command, args=["-c", code], env={"KEY": "${S}"})
+    (config,) = servers_of_file(ServerFile(mcpServers={"s": entry}), {"S": SECRET})
+    servers, _ = await connect(config)
+    found = await servers.call(tool_of("s", "add"), {})
+
+    assert "bad token ***" in found.as_text
+    assert SECRET not in caplog.text
+    assert SECRET not in repr(servers.status())
+
+
+async def test_an_error_of_a_tool_does_not_tell_a_secret(connect):
+    entry = ServerEntry(
+        command=by_command("s").command, args=list(by_command("s").args), env={"KEY": "${S}"}
+    )
+    (config,) = servers_of_file(ServerFile(mcpServers={"s": entry}), {"S": SECRET})
+    servers, _ = await connect(config)
+    found = await servers.call(tool(servers, "s", "fail"), {"message": f"bad {SECRET}"})
+
+    assert found.is_error
+    assert SECRET not in found.as_text
+
+
+async def test_proxies_of_the_environment_are_not_used(connect, programs, monkeypatch):
+    """One of them may be ourselves."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    servers, _ = await connect(
+        by_url("a", "http", programs["http"].url), by_url("b", "sse", programs["sse"].url)
+    )
+
+    assert [status.state for status in servers.status()] == ["up", "up"]
+
+
+# Start and stop
+
+
+async def test_starting_does_not_wait_and_stopping_leaves_nothing(connect, programs):
+    gc.collect()
+    before = asyncio.all_tasks()
+    configs = [by_url(name, "http", programs["http"].url) for name in ("a", "b")]
+    configs += [by_url("c", "sse", programs["sse"].url), by_command("d"), by_command("e")]
+    servers, _ = await connect(*configs, wait=False)
+    assert {status.state for status in servers.status()} == {"starting"}
+    assert await servers.ready(BOUND)
+    children = [c for c in psutil.Process().children() if c.ppid() == os.getpid()]
+    mine = [c for c in children if "stdio" in c.cmdline()][-2:]
+    slow = tool(servers, "a", "meet")
+    call = asyncio.create_task(servers.call(slow, {"count": 1000}))
+    await asyncio.sleep(0)
+
+    async with asyncio.timeout(BOUND):
+        await servers.stop()
+        found = await call
+
+    assert found.is_error
+    assert {status.state for status in servers.status()} == {"stopped"}
+    assert not [process for process in mine if process.is_running()]
+    assert asyncio.all_tasks() - before == set()
+    stopped = await servers.call(slow, {"count": 1})
+    assert stopped.as_text.endswith(
+        "the tool server is not available: it is stopped; go on without it"
+    )
+
+
+async def test_stopping_while_connecting_ends_programs_that_would_not_go(connect):
+    code = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x', flush=True); signal.pause()"
+    before = set(psutil.Process().children())
+    servers, _ = await connect(by_command("s", "-c", code), wait=False)
+    assert not await servers.ready(0.5)
+    (process,) = set(psutil.Process().children()) - before
+
+    async with asyncio.timeout(BOUND):
+        await servers.stop()
+
+    assert not process.is_running()
+    assert state(servers, "s") == "stopped"
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
+
+
+async def test_without_servers_there_is_nothing_to_wait_for(connect):
+    servers, _ = await connect()
+
+    assert servers.catalogue.tools == ()
+    assert servers.status() == ()
+    await servers.stop()
+
+
+# Results
+
+
+def call_result(*blocks: types.ContentBlock, **more: object) -> ToolResult:
+    return read_result(types.CallToolResult(content=list(blocks), **more))
+
+
+def said(words: str) -> types.TextContent:
+    return types.TextContent(type="text", text=words)
+
+
+async def test_parts_that_no_model_can_be_given_are_described(everything):
+    found = {
+        name: await everything.call(tool(everything, "http", name), {})
+        for name in ("audio", "resource", "link", "structured")
+    }
+
+    assert found["audio"].as_text == "[audio/wav audio, 4 characters of base64]"
+    assert [part.text for part in found["resource"].parts] == [
+        "[text/plain test://text]\ninside",
+        "[application/pdf test://bytes, 4 characters of base64]",
+    ]
+    assert '"uri":"test://far"' in found["link"].as_text
+    assert '"name":"far away"' in found["link"].as_text
+    assert [part.kind for part in found["structured"].parts] == ["text"]
+    assert '"Kraków"' in found["structured"].as_text
+
+
+@pytest.mark.parametrize(
+    ("blocks", "structured"),
+    [
+        (['{ "a": [1, 2] }'], {"a": [1, 2]}),
+        (["3"], {"result": 3}),
+        (["three"], {"result": "three"}),
+        (["1", "2"], {"result": [1, 2]}),
+        (["text", '{"a": 1}'], {"a": 1}),
+    ],
+)
+def test_structured_content_that_the_text_repeats_is_not_given_twice(blocks, structured):
+    found = call_result(*map(said, blocks), structured_content=structured)
+
+    assert found == text(*blocks)
+
+
+@pytest.mark.parametrize("blocks", [[], ["something else"], ['{"a": 2}']])
+def test_structured_content_that_the_text_does_not_repeat_is_given(blocks):
+    found = call_result(*map(said, blocks), structured_content={"a": "ü"})
+
+    assert found.parts[-1] == ResultPart(kind="other", text='{"a":"ü"}')
+    assert len(found.parts) == len(blocks) + 1
+
+
+def test_a_result_of_nothing_says_so():
+    assert call_result() == text("(no output)")
+    assert call_result(is_error=True) == text("The tool failed and gave no reason.", is_error=True)
+
+
+async def test_a_result_is_cut_between_characters_and_parts(connect):
+    servers, _ = await connect(by_command("s"), max_result_bytes=5)
+    found = await servers.call(tool(servers, "s", "echo"), {"text": "äöü"})
+    pixel = await servers.call(tool(servers, "s", "image"), {})
+
+    assert found == text("äö", "[cut: the result has 6 bytes, and 5 are given]")
+    assert pixel.parts[0].text == "a pix"
+    assert pixel.parts[1].text.endswith("; 1 of its 2 parts are left out]")
