@@ -23,7 +23,12 @@ from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.proxy.central import CentralTools
 from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.headers import hide_secrets
-from aibridge_addon.proxy.intake import Intake, shaped_error, wire_format_of
+from aibridge_addon.proxy.intake import (
+    Intake,
+    shaped_error,
+    take_proxy_user,
+    wire_format_of,
+)
 from aibridge_addon.proxy.stream import install
 from aibridge_addon.proxy.tap import BodyTap
 from aibridge_addon.proxy.tunnel import must_tunnel, tunnel
@@ -113,18 +118,19 @@ class AIBridge:
             # would bury it under a traceback.
             for line in str(error).splitlines():
                 logger.error("%s", line)
+            return
         if self._recorder is not None:
             self._make_intake()
+        elif not self._is_done:
+            self._try_to_start(self._settings)
 
-    def running(self) -> None:
-        """Start what records and counts."""
-        if self._settings is None or self._recorder is not None:
-            return
+    def _try_to_start(self, settings: Settings) -> None:
+        """Start what records and counts: now, since mitmproxy listens before it calls `running`."""
         if ctx.options.connection_strategy == "eager":
             # Eager opens the upstream before a request could be routed or refused.
             ctx.options.update(connection_strategy="lazy")
         try:
-            self._start(self._settings)
+            self._start(settings)
         except RecorderError as error:
             logger.error("aibridge_db: %s", error)
         except OSError as error:
@@ -338,8 +344,14 @@ class AIBridge:
             del self._exchanges[exchange.flow.id]
 
     @_guarded
+    def http_connected(self, flow: http.HTTPFlow) -> None:
+        """Keep a password that was accepted from being shown."""
+        take_proxy_user(flow)
+
+    @_guarded
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
-        """Keep a password that was refused from being shown."""
+        """Keep a password from being shown, whether it was refused or the connection failed."""
+        take_proxy_user(flow)
         hide_secrets(flow.request)
 
     async def _kept(self) -> None:

@@ -136,6 +136,9 @@ def client_metadata(headers: Headers) -> dict[str, Any]:
 CREDENTIAL_HEADERS = ("x-api-key", "authorization", "api-key", "x-goog-api-key")
 """Where a client may put its own key, in the order in which they are looked at."""
 
+PLACEHOLDER_KEY = "aibridge"
+"""What a client gives as its key that must give one, but is to be given the central one."""
+
 SECRET_HEADERS = frozenset({*CREDENTIAL_HEADERS, "proxy-authorization", "cookie"})
 """Headers whose values are shown to nobody but the provider."""
 

@@ -170,9 +170,9 @@ class Router:
         }
 
     @property
-    def names(self) -> list[str]:
-        """The names of the instances."""
-        return list(self._targets)
+    def reverse_prefixes(self) -> list[str]:
+        """What the paths of a reverse proxy may begin with."""
+        return [target.provider.reverse_prefix for target in self._targets.values()]
 
     def is_provider_host(self, host: str) -> bool:
         """Whether a host belongs to an instance, so that its connections are intercepted."""

@@ -58,17 +58,18 @@ class Bench:
         self._directory = directory
         self._started = 0
 
-    async def measure(self, scenario: Scenario, upstream_port: int, rounds: int | None) -> None:
-        """Run a scenario's rounds."""
-        rounds = rounds or (scenario.quick_rounds if self._quick else scenario.rounds)
+    async def measure(self, scenario: Scenario, upstream_port: int) -> None:
+        """Run rounds of a scenario for its time."""
+        subjects = [s for s in self.subjects if s.name not in scenario.leave_out]
+        deadline = time.monotonic() + scenario.seconds / (4 if self._quick else 1)
         if scenario.fresh:
-            for _ in range(rounds):
-                for subject in self.subjects:
-                    async with self._proxies([subject], upstream_port) as proxies:
-                        await self._round(scenario, proxies, upstream_port)
+            for subject in subjects:
+                async with self._proxies([subject], upstream_port) as proxies:
+                    await self._round(scenario, proxies, upstream_port)
             return
-        async with self._proxies(self.subjects, upstream_port) as proxies:
-            for _ in range(rounds):
+        async with self._proxies(subjects, upstream_port) as proxies:
+            await self._round(scenario, proxies, upstream_port)
+            while time.monotonic() < deadline:
                 await self._round(scenario, proxies, upstream_port)
 
     async def _round(self, scenario: Scenario, proxies: list[Proxy], upstream_port: int) -> None:
@@ -140,7 +141,7 @@ def table(scenarios: list[Scenario], results: Results, subjects: list[str]) -> T
         title = scenario.title
         for row in scenario.rows:
             measured = results[scenario.name]
-            cells = [f"{median(measured[name][row.measure]):.2f}" for name in subjects]
+            cells = [_value(measured.get(name, {}).get(row.measure)) for name in subjects]
             verdicts = [judge(row, measured, name) for name in judged_subjects]
             cells += [_ratio(verdict) for verdict in verdicts]
             shown.add_row(
@@ -149,6 +150,10 @@ def table(scenarios: list[Scenario], results: Results, subjects: list[str]) -> T
             title = ""
         shown.add_section()
     return shown
+
+
+def _value(values: list[float] | None) -> str:
+    return f"{median(values):.2f}" if values else "–"
 
 
 def _ratio(judged: dict[str, Any]) -> str:
@@ -182,8 +187,7 @@ def main() -> None:
     parser.add_argument(
         "--scenario", action="append", choices=names, metavar="NAME", help=", ".join(names)
     )
-    parser.add_argument("--quick", action="store_true", help="a fifth of the load, fewer rounds")
-    parser.add_argument("--rounds", type=int, help="how many, instead of each scenario's own")
+    parser.add_argument("--quick", action="store_true", help="a quarter of load and time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save all values")
     parser.add_argument(
         "--compare",
@@ -200,7 +204,7 @@ def main() -> None:
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="aibridge-bench-") as directory:
         bench = Bench([*SUBJECTS, *others], quick=options.quick, directory=Path(directory))
-        asyncio.run(_measure_all(bench, chosen, options.rounds))
+        asyncio.run(_measure_all(bench, chosen))
     subjects = [subject.name for subject in bench.subjects]
     console.print(table(chosen, bench.results, subjects))
     progress.print(f"{time.monotonic() - start:.0f} s")
@@ -208,12 +212,12 @@ def main() -> None:
         options.json.write_text(json.dumps(_report(chosen, bench.results, subjects), indent=1))
 
 
-async def _measure_all(bench: Bench, scenarios: list[Scenario], rounds: int | None) -> None:
+async def _measure_all(bench: Bench, scenarios: list[Scenario]) -> None:
     with upstream() as port:
         for scenario in scenarios:
             with progress.status(scenario.title):
                 start = time.monotonic()
-                await bench.measure(scenario, port, rounds)
+                await bench.measure(scenario, port)
             progress.print(f"{scenario.title}: {time.monotonic() - start:.0f} s")
 
 

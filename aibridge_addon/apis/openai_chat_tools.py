@@ -405,7 +405,7 @@ def _turn(message: dict[str, JSON], finish_reason: str | None, names: frozenset[
             InjectedCall(
                 call_id=call["id"],
                 name=_name(call),
-                arguments=arguments(text(mapping(call.get("function")).get("arguments")) or ""),
+                arguments=_arguments(mapping(call.get("function")).get("arguments")),
             )
             for call in calls
             if waits and _name(call) in names
@@ -422,6 +422,11 @@ def _first_choice(data: dict[str, JSON]) -> dict[str, JSON]:
 def _choice(completion: dict[str, JSON]) -> tuple[dict[str, JSON], dict[str, JSON]]:
     choice = _first_choice(completion)
     return choice, mapping(choice.get("message"))
+
+
+def _arguments(given: JSON) -> JSON:
+    """Return what a call is given; some hosts give an object, not the text of one."""
+    return given if isinstance(given, dict) else arguments(text(given) or "")
 
 
 def _id(call: JSON) -> str:

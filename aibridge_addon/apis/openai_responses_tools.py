@@ -144,7 +144,7 @@ class Splicer:
     def turn(self) -> Turn:
         """Return the turn, once an upstream answer has ended."""
         items = [self._items[index] for index in sorted(self._items)]
-        is_completed = bool(self._end) and self._end[1]["type"] == "response.completed"
+        is_completed = self._end is not None and self._end[1]["type"] == "response.completed"
         return _turn(items, is_completed, self._names)
 
     def resume(self) -> None:
@@ -402,7 +402,9 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
         request["previous_response_id"] = as_raw(found[runs.pop(0).key].sequence[0])
     given = elements(request.get("input"))
     is_stored = any(member(request, m) for m in ("previous_response_id", "conversation"))
-    calls = {call for run in runs if run.end > run.start for call in _calls(found[run.key].sequence)}
+    calls = {
+        call for run in runs if run.end > run.start for call in _calls(found[run.key].sequence)
+    }
     restored = []
     position = 0
     for run in runs:
@@ -514,4 +516,4 @@ def _summed_details(usage: dict[str, JSON], before: Sequence[dict[str, JSON]]) -
 
 
 def _event(data: dict[str, JSON]) -> bytes:
-    return f"event: {data['type']}\ndata: {encode(data)}\n\n".encode()
+    return f"event: {text(data['type'])}\ndata: {encode(data)}\n\n".encode()

@@ -60,11 +60,11 @@ class Intake:
 
     def take(self, flow: http.HTTPFlow) -> Exchange | None:
         """Prepare a request for the way up. None: it is to no provider, and not our business."""
+        proxy_user = take_proxy_user(flow)
         headers = lowered(flow.request.headers.fields)
         route = self._route(flow, headers)
         if route is None:
             return None
-        proxy_user = _take_proxy_user(flow)
         credential = self._credential(flow, route.provider, headers)
         flow.request.headers.fields, secrets = sealed(self._without_our_headers(flow))
         _direct(flow.request, route)
@@ -135,8 +135,7 @@ class Intake:
             path = request.path.partition("?")[0]
             message = f"aibridge: {request.method} {path} is not a route of this proxy."
             if provider is None:
-                prefixes = [f"/{name}" for name in self.router.names]
-                message += f" Paths begin with one of {', '.join(prefixes)}."
+                message += f" Paths begin with one of {', '.join(self.router.reverse_prefixes)}."
             wire_format = _wire_format_for(provider, headers)
             flow.response = shaped_error(wire_format, 404, message)
             self._metrics.refused.labels(provider.name if provider else "", _NO_SUCH_ROUTE).inc()
@@ -147,13 +146,16 @@ class Intake:
         self, flow: http.HTTPFlow, provider: Provider, headers: Headers
     ) -> Credential | None:
         """Return the client's own credential, else, in reverse mode, add the central key."""
-        if own := identity.own_credential(headers):
-            return own
+        own = identity.own_credential(headers)
         if not isinstance(flow.client_conn.proxy_mode, ReverseMode) or not provider.api_key_env:
-            return None
+            return own
+        if own and own.secret != identity.PLACEHOLDER_KEY:
+            return own
         key = os.environ.get(provider.api_key_env, "").strip()
         if not key:
-            return None
+            return own
+        for name in identity.CREDENTIAL_HEADERS:
+            flow.request.headers.pop(name, None)
         if provider.type == "anthropic":
             flow.request.headers["x-api-key"] = key
         else:
@@ -237,7 +239,7 @@ def _direct(request: http.Request, route: Route) -> None:
     request.path = upstream.path
 
 
-def _take_proxy_user(flow: http.HTTPFlow) -> str | None:
+def take_proxy_user(flow: http.HTTPFlow) -> str | None:
     """Return the user of mitmproxy's own authentication, and forget the password."""
     match flow.metadata.get("proxyauth"):
         case (str(user), _):

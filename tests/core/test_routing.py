@@ -264,7 +264,7 @@ def test_an_instance_may_be_named_freely():
 
     assert route.api == CHAT
     assert route.upstream.path == "/api/v1/chat/completions"
-    assert Router([acme]).names == ["my-router-2"]
+    assert Router([acme]).reverse_prefixes == ["/my-router-2/v1"]
 
 
 @pytest.mark.parametrize(

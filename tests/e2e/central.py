@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -70,10 +71,15 @@ class ToolServer:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    @cached_property
+    def url(self) -> str:
+        """Where it is, once it is up."""
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], WAIT_S)
         assert ready, "the MCP server did not come up"
-        self.url: str = json.loads(self._process.stdout.readline())["url"]
+        where: dict[str, str] = json.loads(self._process.stdout.readline())
+        return where["url"]
 
     def stop(self) -> None:
         """End it, whatever it does."""
@@ -230,14 +236,13 @@ class Central:
         members: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         path: str | None = None,
-        client: httpx2.Client | None = None,
     ) -> Iterator[httpx2.Response]:
-        """Ask by a bare client; give the answer while it comes."""
+        """Ask by a bare client; give the answer while it comes. It leaves with the block's end."""
         body = {**api.body(said, stream=stream, tools=tools), **(members or {})}
         url = self.clients.url(way, api.provider, path or api.path)
         with (
-            client or self.clients.http(way) as used,
-            used.stream(
+            self.clients.http(way) as client,
+            client.stream(
                 "POST", url, json=body, headers={**key_headers(api), **(headers or {})}
             ) as response,
         ):
@@ -273,6 +278,29 @@ def answered_bytes(api: API, request: Request, *, stream: bool) -> bytes:
     module = _MODULES[api.name]
     render = module.render_stream if stream else module.render_body
     return b"".join(render(exchange.plan).numbered(int(exchange.response_id)))
+
+
+def assert_untouched(
+    central: Central,
+    api: API,
+    way: Way,
+    stream: bool,
+    members: JSON,
+    headers: dict[str, str] | None = None,
+) -> None:
+    """Assert that a request and its answer pass as they are."""
+    body = json.dumps(api.body("hi THINK", stream=stream) | members, indent=1).encode()
+    sent = {**key_headers(api), **(headers or {}), "accept-encoding": "br;q=0.5"}
+    url = central.clients.url(way, api.provider, api.path)
+    with (
+        central.clients.http(way) as client,
+        client.stream("POST", url, content=body, headers=sent) as response,
+    ):
+        raw = b"".join(response.iter_raw())
+    [request] = central.requests
+    assert request.body == body
+    assert request.header("accept-encoding") == "br;q=0.5"
+    assert raw == answered_bytes(api, request, stream=stream)
 
 
 # --- answers that no script makes

@@ -19,7 +19,7 @@ CLIENTS = 40
 
 ROUNDS = {
     signal.SIGKILL: (1, 40, 110),
-    signal.SIGTERM: (1, 60),
+    signal.SIGTERM: (30, 90),
 }
 """After how many answers the end comes."""
 

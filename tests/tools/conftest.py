@@ -41,8 +41,8 @@ def start_program() -> Iterator[Callable[..., Program]]:
     """Start servers of a test's own."""
     started: list[Program] = []
 
-    def start(*arguments: str) -> Program:
-        program = Program(*arguments)
+    def start(*arguments: str, port: int = 0) -> Program:
+        program = Program(*arguments, port=port)
         started.append(program)
         program.wait()
         return program

@@ -20,9 +20,9 @@ PROGRAM = str(Path(__file__).parents[1] / "mcp_server.py")
 class Program:
     """A running `mcp_server.py` that is reached by URL."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, port: int = 0) -> None:
         self._arguments = arguments
-        self.port = 0
+        self.port = port
         self.url = ""
         self.start()
 

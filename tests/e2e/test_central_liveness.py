@@ -1,0 +1,315 @@
+"""While a central tool runs, the client has all that was said; when it leaves, all of it ends.
+
+The tool is held until the client has what it should have, so that anything that waited for the tool
+would wait for ever.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import httpx2
+import pytest
+from standin import Server
+
+from e2e.asking import API, APIS
+from e2e.central import (
+    FORWARD,
+    FORWARD_H2,
+    REVERSE,
+    REVERSE_H2,
+    SUM,
+    Central,
+    Report,
+    ToolServer,
+    key_headers,
+    server_toml,
+    wait_for_servers,
+)
+from e2e.clients import WAYS, Clients, Way
+from e2e.dialects import dialect_of
+from e2e.proxy import Proxy, config_toml
+from e2e.records import Records
+from e2e.wire import HTTP2Client, connect
+
+MESSAGES, CHAT, RESPONSES = APIS
+
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+each_api = pytest.mark.parametrize("api", APIS, ids=str)
+
+QUICK_PINGS = Path(__file__).with_name("quick_pings.py")
+
+_numbers = count()
+
+
+@pytest.fixture
+def proxy(central_proxy: Proxy) -> Proxy:
+    """The proxy that offers tools."""
+    return central_proxy
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Iterator[Report]:
+    """A call of the tool `slow`."""
+    made = Report(tmp_path / "slow")
+    yield made
+    made.close()
+
+
+def slow(report: Report) -> str:
+    """Have the model call `slow`."""
+    return f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments}"
+
+
+def read_until(chunks: Iterator[bytes], text: bytes, times: int = 1) -> bytes:
+    """Read until a text has come so many times."""
+    got = b""
+    while got.count(text) < times:
+        got += next(chunks)
+    return got
+
+
+# --- the client has what there is
+
+
+@each_way
+@each_api
+def test_what_was_said_is_with_the_client_before_the_tool_returns(
+    central: Central, way: Way, api: API, report: Report
+) -> None:
+    said = f"{slow(report)} SAY:Moment"
+    with central.asking(api, way, said, stream=True) as response:
+        chunks = response.iter_raw()
+        got = read_until(chunks, b"Moment")
+        report.wait_for("started")
+        assert len(central.requests) == 1
+        report.release()
+        got += b"".join(chunks)
+    story = dialect_of(api).streamed_story(got)
+    assert story.lines[-1].endswith("The tool returned: done")
+
+
+@each_api
+def test_the_beginning_is_with_the_client_even_if_a_call_is_all_there_is(
+    central: Central, api: API, report: Report
+) -> None:
+    with central.asking(api, FORWARD, f"{slow(report)} SAY", stream=True) as response:
+        assert response.status_code == 200
+        chunks = response.iter_raw()
+        got = next(chunks)
+        report.wait_for("started")
+        report.release()
+        got += b"".join(chunks)
+    assert dialect_of(api).streamed_story(got).lines == ("says The tool returned: done",)
+
+
+BEFORE_THE_TEXT = {"anthropic_messages": 3, "openai_chat": 1, "openai_responses": 4}
+"""Events after the first and up to the first words."""
+
+
+@each_way
+@each_api
+def test_each_piece_of_a_further_answer_is_with_the_client_before_the_next_is_sent(
+    central: Central, way: Way, api: API
+) -> None:
+    gate = central.provider.gate(name := f"inner_{next(_numbers)}")
+    said = f"{SUM} NEXT GATE:{name} LONG:5"
+    with central.asking(api, way, said, stream=True) as response:
+        chunks = response.iter_raw()
+        got = read_until(chunks, b"Moment")
+        for _ in range(BEFORE_THE_TEXT[api.name]):
+            gate.release()
+        for number in range(5):
+            got += read_until(chunks, b"word%04d" % number)
+            gate.release()
+        gate.open()
+        got += b"".join(chunks)
+    assert dialect_of(api).streamed_story(got).lines[-1].endswith("word0003 word0004 ")
+
+
+def test_a_running_tool_holds_nobody_else_up(central: Central, report: Report) -> None:
+    with central.asking(MESSAGES, FORWARD, slow(report), stream=True) as response:
+        chunks = response.iter_raw()
+        report.wait_for("started")
+        for api in APIS:
+            central.see(api, FORWARD, SUM, stream=True)
+        report.release()
+        assert b"done" in b"".join(chunks)
+
+
+@pytest.fixture(scope="module")
+def pinging(
+    standin: Server,
+    authority: object,
+    confdir: Path,
+    tool_server: ToolServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Proxy]:
+    """A proxy whose signs of life come at once."""
+    made = Proxy(
+        tmp_path_factory.mktemp("pinging"),
+        config=config_toml(standin.origin) + server_toml("calc", url=tool_server.url),
+        confdir=confdir,
+        upstream_ca=authority.path,  # type: ignore[attr-defined]
+        script=QUICK_PINGS,
+    )
+    made.start()
+    wait_for_servers(made, "calc")
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
+@each_api
+def test_signs_of_life_come_while_a_tool_runs(
+    pinging: Proxy,
+    clients_of: Callable[[Proxy], Clients],
+    central: Central,
+    way: Way,
+    api: API,
+    report: Report,
+) -> None:
+    asking = Central(pinging, clients_of(pinging), central.provider, central.standin)
+    ping = b"event: ping\n" if api is MESSAGES else b": waiting"
+    with asking.asking(api, way, f"{slow(report)} SAY:Moment", stream=True) as response:
+        chunks = response.iter_raw()
+        got = read_until(chunks, ping, 3)
+        report.wait_for("started")
+        assert "finished" not in report.said
+        report.release()
+        got += b"".join(chunks)
+    assert dialect_of(api).streamed_story(got).lines[-1].endswith("The tool returned: done")
+
+
+@each_api
+def test_the_sdk_takes_signs_of_life_for_what_they_are(
+    pinging: Proxy,
+    clients_of: Callable[[Proxy], Clients],
+    central: Central,
+    api: API,
+    report: Report,
+) -> None:
+    gate = central.provider.gate(name := f"pinged_{next(_numbers)}")
+    gate.open()
+    asking = Central(pinging, clients_of(pinging), central.provider, central.standin)
+    report.release()
+    said = f"{slow(report)} SAY:Moment NEXT GATE:{name} PACE:30"
+    answer = asking.ask(api, FORWARD, said, stream=True)
+    assert answer.text.endswith("The tool returned: done")
+
+
+# --- the client leaves
+
+
+def cancelled_once(central: Central, before: str) -> Records:
+    """Wait for the end of the record; it is the only one."""
+    records = central.recorded(
+        lambda found: [r for r in found.interceptions if r["ended_at"]], before
+    )
+    interception = records.interception
+    assert (interception["status"], interception["error_type"]) == ("cancelled", "client_left")
+    return records
+
+
+def assert_nothing_goes_on(central: Central, before: int) -> None:
+    """Assert that the provider is asked no more: a later request is the next that it sees."""
+    central.see(MESSAGES, FORWARD, "Still there?")
+    assert len(central.requests) == before + 1
+    assert central.proxy.faults() == ""
+
+
+@each_way
+@each_api
+def test_a_client_that_leaves_a_stream_cancels_the_running_tool(
+    central: Central, way: Way, api: API, report: Report
+) -> None:
+    before = central.proxy.mark()
+    with central.asking(api, way, f"{slow(report)} SAY:Moment", stream=True) as response:
+        read_until(response.iter_raw(), b"Moment")
+        report.wait_for("started")
+    report.wait_for("cancelled")
+    records = cancelled_once(central, before)
+    assert len(records.token_usages) == 1
+    assert_nothing_goes_on(central, 1)
+    assert "finished" not in report.said
+
+
+@pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+@each_api
+def test_a_client_that_leaves_while_it_waits_cancels_the_running_tool(
+    central: Central, way: Way, api: API, report: Report
+) -> None:
+    before = central.proxy.mark()
+    url = httpx2.URL(central.clients.url(way, api.provider, api.path))
+    body = json.dumps(api.body(f"{slow(report)} SAY")).encode()
+    headers = {
+        **key_headers(api),
+        "host": url.netloc.decode(),
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with connect(central.clients, way, url.host) as sock:
+        sock.sendall(f"POST {url.path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        report.wait_for("started")
+    report.wait_for("cancelled")
+    records = cancelled_once(central, before)
+    assert len(records.token_usages) == 1
+    assert_nothing_goes_on(central, 1)
+
+
+@pytest.mark.parametrize("way", [FORWARD_H2, REVERSE_H2], ids=str)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_client_that_gives_up_one_stream_of_a_connection_cancels_that_one_only(
+    central: Central, way: Way, stream: bool, report: Report, tmp_path: Path
+) -> None:
+    other = Report(tmp_path / "other")
+    before = central.proxy.mark()
+    with HTTP2Client(central.clients, way) as client:
+        headers = {**key_headers(MESSAGES), "content-type": "application/json"}
+        given_up, kept = (
+            client.post(
+                "/v1/messages",
+                headers,
+                json.dumps(MESSAGES.body(f"{slow(call)} SAY", stream=stream)).encode(),
+            )
+            for call in (report, other)
+        )
+        report.wait_for("started")
+        other.wait_for("started")
+        client.reset(given_up)
+        report.wait_for("cancelled")
+        other.release()
+        client.read_until(lambda: kept in client.ended)
+        assert b"done" in client.bodies[kept]
+    other.wait_for("finished")
+    records = central.recorded(
+        lambda found: len([r for r in found.interceptions if r["ended_at"]]) == 2, before
+    )
+    assert sorted(row["status"] for row in records.interceptions) == ["cancelled", "completed"]
+    other.close()
+
+
+@each_way
+@each_api
+def test_a_client_that_leaves_a_further_answer_ends_it_upstream(
+    central: Central, way: Way, api: API
+) -> None:
+    before = central.proxy.mark()
+    gate = central.provider.gate(name := f"left_{next(_numbers)}")
+    said = f"{SUM} TOKENS:1,2,0,0 NEXT GATE:{name} LONG:5 TOKENS:10,20,0,0"
+    with central.asking(api, way, said, stream=True) as response:
+        chunks = response.iter_raw()
+        read_until(chunks, b"Moment")
+        for _ in range(BEFORE_THE_TEXT[api.name]):
+            gate.release()
+        read_until(chunks, b"word0000")
+    inner = central.requests[1]
+    central.standin.wait_until(lambda: inner.outcome == "abandoned")
+    records = cancelled_once(central, before)
+    counted = [(row["input_tokens"], row["output_tokens"]) for row in records.token_usages]
+    assert counted[0] == (1, 2)
+    assert counted[1:] in ([], [(10, 1)]), "of the second, what it told at its start"
+    assert len({row["provider_response_id"] for row in records.token_usages}) == len(counted)
+    assert_nothing_goes_on(central, 2)
