@@ -106,8 +106,8 @@ class Observer(Protocol):
 class InnerLoop:
     """One interception's loop.
 
-    After `stream` or `whole` has ended, `facts` is the last answer's and `error` says what went
-    wrong, if anything did.
+    `facts` is of the last answer, as far as it has come; `error` says what went wrong, if anything
+    did.
     """
 
     def __init__(
@@ -122,8 +122,10 @@ class InnerLoop:
         observer: Observer,
         limits: Limits,
     ) -> None:
-        self.facts = ResponseFacts()
         self.error: ProviderError | None = None
+        self._facts = ResponseFacts()
+        self._answer: Answer | None = None
+        """The last answer, unless it is the first."""
         self._format = tool_format
         self._request = request
         self._tools = {tool.name: tool for tool in offered}
@@ -145,13 +147,18 @@ class InnerLoop:
         """The names whose calls are ours."""
         return frozenset(self._tools)
 
+    @property
+    def facts(self) -> ResponseFacts:
+        """What the last answer has told so far that the observer has not heard."""
+        return self._answer.facts() if self._answer else self._facts
+
     async def stream(self, splicer: Splicer, first: ResponseFacts) -> AsyncGenerator[bytes]:
         """Go on from the end of the first answer; give what the client gets.
 
         The very end of the message is not among it: it is `splicer.finish()`'s, once all is
         recorded.
         """
-        self.facts = first
+        self._facts = first
         self._first_id = first.response_id
         if first.error or not first.complete:
             return
@@ -184,7 +191,7 @@ class InnerLoop:
         Raises:
             UpstreamError: a further request failed; `error` says how.
         """
-        self.facts = first
+        self._facts = first
         self._first_id = first.response_id
         merger = self._format.merger(self.names)
         turn = merger.add(decode(first_answer))
@@ -194,8 +201,8 @@ class InnerLoop:
                 if turn.client_calls:
                     break
                 async with self._ask(self._request, self._iteration) as answer:
+                    self._answer = answer
                     body = await answer.body()
-                    self.facts = answer.facts()
                 self._raise_if_failed()
                 turn = merger.add(decode(body))
         except UpstreamError as error:
@@ -207,6 +214,7 @@ class InnerLoop:
 
     async def _stream_answer(self, splicer: Splicer) -> AsyncGenerator[bytes]:
         async with self._ask(self._request, self._iteration) as answer:
+            self._answer = answer
             async with aclosing(_with_pings(answer.head(), splicer.ping())) as signs:
                 async for sign in signs:
                     yield sign
@@ -214,7 +222,6 @@ class InnerLoop:
                 async for events in batches:
                     if chunk := b"".join(splicer.feed(event, data) for event, data in events):
                         yield chunk
-            self.facts = answer.facts()
         if not self.facts.complete and not self.facts.error:
             raise UpstreamError(
                 "aibridge: the provider ended its answer early.", error_type="stream_broken_off"
@@ -251,6 +258,7 @@ class InnerLoop:
             self._end_history(turn)
             return
         self._observer.answered(self.facts)
+        self._facts, self._answer = ResponseFacts(), None
         self._history.sequence += [
             *self._format.answer_items(turn),
             *self._format.sequence_of_results(items),

@@ -196,7 +196,7 @@ def _clients() -> tuple[anthropic.Anthropic, openai.OpenAI]:
 
 def sdk_sees(api: str, stream: bytes) -> Any:
     """What the accumulator of the official SDK makes of a stream."""
-    global _body  # noqa: PLW0603
+    global _body
     _body = stream
     of_anthropic, of_openai = _clients()
     if api == "anthropic_messages":

@@ -226,7 +226,8 @@ def test_a_client_that_leaves_a_stream_cancels_the_running_tool(
 ) -> None:
     before = central.proxy.mark()
     with central.asking(api, way, f"{slow(report)} SAY:Moment", stream=True) as response:
-        read_until(response.iter_raw(), b"Moment")
+        chunks = response.iter_raw()
+        read_until(chunks, b"Moment")
         report.wait_for("started")
     report.wait_for("cancelled")
     records = cancelled_once(central, before)

@@ -147,16 +147,13 @@ class TestRows:
 
 
 @each_api
-def test_calls_are_counted_by_server_and_tool(central: Central, api: API) -> None:
+def test_calls_are_counted_by_server_and_tool(
+    central: Central, tool_server: ToolServer, api: API
+) -> None:
+    labels = {"provider": api.provider, "model": api.model, "server": tool_server.url}
+
     def counted() -> float:
-        return metric(
-            central.proxy,
-            "aibridge_injected_tool_invocations_total",
-            provider=api.provider,
-            model=api.model,
-            server="calc",
-            name="add",
-        )
+        return metric(central.proxy, "aibridge_injected_tool_invocations_total", **labels)
 
     before = counted()
     central.see(api, FORWARD, f"{SUM} NEXT {SUM}", stream=True)

@@ -211,6 +211,26 @@ def test_the_central_key_is_used_where_the_client_brings_none(
     assert row["credential_hint"] == ("sk-a...6789" if api is MESSAGES else "sk-c...6789")
 
 
+@each_reverse_way
+@pytest.mark.parametrize(
+    ("api", "own"),
+    [
+        (MESSAGES, {"x-api-key": "aibridge"}),
+        (MESSAGES, {"authorization": "Bearer aibridge"}),
+        (CHAT, {"authorization": "Bearer aibridge"}),
+    ],
+)
+def test_a_placeholder_key_stands_for_the_central_one(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, api: Api, own: dict[str, str]
+) -> None:
+    with proxy.recording() as records:
+        assert post(clients, way, api, {**ACTOR, **own}).status_code == 200
+    request = standin.requests[-1]
+    central = (CENTRAL_ANTHROPIC, None) if api is MESSAGES else (None, f"Bearer {CENTRAL_OPENAI}")
+    assert (request.header("x-api-key"), request.header("authorization")) == central
+    assert records.interception["credential_kind"] == "centralized"
+
+
 @each_forward_way
 @each_api
 def test_the_central_key_is_never_used_in_forward_mode(

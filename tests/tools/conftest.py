@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from aibridge_addon.tools.config import ServerConfig
 from aibridge_addon.tools.servers import ToolServers
-from tools.running import BOUND, Heard, Program, Report, Scripted
+from tools.running import BOUND, LISTING, Heard, Program, Report, Scripted
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -84,11 +84,11 @@ async def report(tmp_path: Path) -> AsyncIterator[Report]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def scripted() -> AsyncIterator[Callable[..., Any]]:
-    """Start a server that answers calls with these bytes; return its URL."""
+    """Start a server that answers calls with this result, or these bytes; return its URL."""
     started: list[Scripted] = []
 
-    async def start(answer: bytes = b"", **more: Any) -> str:
-        started.append(Scripted(answer, **more))
+    async def start(answer: Any = b"", listing: Any = LISTING) -> str:
+        started.append(Scripted(answer, listing=listing))
         return await started[-1].start()
 
     yield start

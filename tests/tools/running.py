@@ -90,9 +90,9 @@ class Report:
 
 
 class Scripted:
-    """A server of the time before 2026 that answers a call of its one tool with any bytes."""
+    """A server of the time before 2026 whose one tool gives any result, or any bytes at all."""
 
-    def __init__(self, answer: bytes, *, listing: bytes = b"") -> None:
+    def __init__(self, answer: Any, *, listing: Any) -> None:
         self._answer = answer
         self._listing = listing
         self.called = asyncio.Event()
@@ -126,10 +126,11 @@ class Scripted:
             case "initialize":
                 return result(body, INITIALIZED)
             case "tools/list":
-                return self._listing or result(body, LISTING)
+                return result(body, self._listing)
             case "tools/call":
                 self.called.set()
-                return self._answer
+                raw = isinstance(self._answer, bytes)
+                return self._answer if raw else result(body, self._answer)
             case None:
                 return http(b"", status="405 Method Not Allowed")
             case other if other.startswith("notifications/"):

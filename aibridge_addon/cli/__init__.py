@@ -1,0 +1,50 @@
+"""The `aibridge` command: one module per sub-command, imported when it is run.
+
+    proxy.py run.py env.py ca.py doctor.py usage.py completion.py   the sub-commands
+    serving.py logs.py     mitmproxy as a master of ours, from start to graceful end
+    running.py             how a running proxy is found, and one started for a while
+    clients.py             which client program honours what; what to set for it
+    authority.py bundle.py the CA, and the bundle that joins it with the system's
+    checks.py              what the doctor looks at
+    totals.py              sums of what was recorded
+
+Modules import mitmproxy, the SDKs and the like where they use them: those take seconds, and
+`eval "$(aibridge env)"` stands in people's shell profiles.
+"""
+
+import importlib
+
+import click
+
+from aibridge_addon import __version__
+
+_COMMANDS = ("proxy", "run", "env", "usage", "doctor", "ca", "completion")
+"""In the order in which the help shows them. Each is a module with a `command`."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a sub-command; None if there is none of this name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Two commands to begin with:  aibridge run -- claude   and then   aibridge usage",
+)
+@click.version_option(__version__, prog_name="aibridge")
+def main() -> None:
+    """See what your AI clients send and spend.
+
+    A proxy stands between AI clients (Claude Code, Codex, SDKs, anything that speaks HTTP) and AI
+    providers, passes every byte on, and records who used which model with how many tokens, what
+    they asked and which tools were called. All of it stays on your machine.
+    """

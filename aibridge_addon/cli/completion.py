@@ -1,0 +1,23 @@
+"""`aibridge completion`: the script with which a shell completes our commands, made by click."""
+
+import click
+from click.shell_completion import get_completion_class
+
+_VARIABLE = "_AIBRIDGE_COMPLETE"
+"""What click looks for when the shell asks."""
+
+
+@click.command(short_help="Print a script that lets your shell complete this command.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
+    """Print a script that lets SHELL complete this command.
+
+    \b
+    bash   echo 'eval "$(aibridge completion bash)"' >> ~/.bashrc
+    zsh    echo 'eval "$(aibridge completion zsh)"' >> ~/.zshrc
+    fish   aibridge completion fish > ~/.config/fish/completions/aibridge.fish
+    """
+    complete = get_completion_class(shell)
+    assert complete is not None
+    click.echo(complete(ctx.find_root().command, {}, "aibridge", _VARIABLE).source())

@@ -1,0 +1,101 @@
+"""`aibridge env`: what leads a client to the proxy, as lines for a shell."""
+
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from aibridge_addon.cli import clients, running
+from aibridge_addon.cli.bundle import join_bundle, own_extra
+from aibridge_addon.cli.clients import NoWayError, Way
+from aibridge_addon.cli.running import RunningProxy
+
+
+def _sh(name: str, value: str) -> str:
+    return f"export {name}={shlex.quote(value)}"
+
+
+def _fish(name: str, value: str) -> str:
+    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"set -gx {name} '{quoted}'"
+
+
+def _powershell(name: str, value: str) -> str:
+    quoted = value.replace("'", "''")
+    return f"$env:{name} = '{quoted}'"
+
+
+SHELLS: dict[str, Callable[[str, str], str]] = {
+    "sh": _sh,
+    "fish": _fish,
+    "powershell": _powershell,
+}
+
+
+@click.command(short_help="Print the variables that lead a client to the proxy.")
+@click.argument(
+    "client",
+    required=False,
+    type=click.Choice([*(client.name for client in clients.CLIENTS), "js"]),
+)
+@click.option("--shell", type=click.Choice(list(SHELLS)), help="Default: as $SHELL says.")
+@click.option("--reverse", is_flag=True, help="Base URLs instead of HTTPS_PROXY and a CA.")
+def command(client: str | None, shell: str | None, reverse: bool) -> None:
+    """Print the variables that lead CLIENT, or any program, to the running proxy.
+
+    \b
+    sh, bash, zsh   eval "$(aibridge env claude)"
+    fish            aibridge env claude | source
+    PowerShell      aibridge env claude --shell powershell | Out-String | Invoke-Expression
+
+    They are for HTTPS_PROXY and for trusting the proxy's CA; with --reverse they are base URLs, and
+    no CA is needed. `aibridge run` does the same for one program alone.
+    """
+    proxy = running.find()
+    if proxy is None:
+        raise click.ClickException(
+            "no proxy runs that these could lead to. Start one: aibridge proxy"
+            " (or start a program with one of its own: aibridge run -- …)"
+        )
+    chosen = clients.named(client)
+    way = way_to(proxy)
+    try:
+        found = clients.variables(chosen, way, os.environ, reverse=reverse)
+    except NoWayError as error:
+        raise click.ClickException(str(error)) from error
+    line = SHELLS[shell or _this_shell()]
+    for name, value in found.items():
+        click.echo(line(name, value))
+    if words := clients.arguments(chosen, way, reverse=reverse):
+        click.echo(f"start it as: {chosen.name} {shlex.join(words)} …", err=True)
+
+
+def way_to(proxy: RunningProxy) -> Way:
+    """Return how clients of this shell get to a proxy; writes the joined bundle.
+
+    Raises:
+        ClickException: a certificate cannot be read, or the bundle not written.
+    """
+    ca = Path(proxy.ca)
+    try:
+        bundle = join_bundle(ca)
+        extra = own_extra(ca)
+    except OSError as error:
+        raise click.ClickException(f"certificates: {error}; see: aibridge doctor") from error
+    return Way(
+        forward_url=proxy.forward_url,
+        reverse_url=proxy.reverse_url,
+        ca=ca,
+        bundle=bundle,
+        adding=bundle if extra else ca,
+        hosts=proxy.hosts,
+        plain_hosts=proxy.plain_hosts,
+    )
+
+
+def _this_shell() -> str:
+    if os.name == "nt":
+        return "powershell"
+    return "fish" if os.environ.get("SHELL", "").endswith("fish") else "sh"

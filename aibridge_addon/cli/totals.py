@@ -1,0 +1,131 @@
+"""Sums of what was recorded: from the database, read only, or from a proxy's own metrics."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+GROUPS = {
+    "actor": "i.initiator_id",
+    "model": "coalesce(i.model, 'unknown')",
+    "client": "i.client",
+    "session": "coalesce(i.client_session_id, 'none')",
+    "day": "date(i.started_at, 'localtime')",
+}
+"""By what can be summed, as SQL."""
+
+_QUERY = """
+SELECT {group} AS name, count(*) AS requests,
+       sum(status IS NOT NULL AND status <> 'completed') AS failed,
+       coalesce(sum(u.input), 0) AS input, coalesce(sum(u.cache_read), 0) AS cache_read,
+       coalesce(sum(u.cache_write), 0) AS cache_write, coalesce(sum(u.output), 0) AS output,
+       max(i.started_at) AS latest
+FROM aibridge_interceptions i
+LEFT JOIN (
+    SELECT interception_id, sum(input_tokens) AS input, sum(output_tokens) AS output,
+           sum(cache_read_input_tokens) AS cache_read, sum(cache_write_input_tokens) AS cache_write
+    FROM aibridge_token_usages GROUP BY interception_id
+) u ON u.interception_id = i.id
+WHERE i.started_at >= :since
+GROUP BY 1 ORDER BY {order}
+"""
+
+
+@dataclass(slots=True)
+class Total:
+    """What was used under one name."""
+
+    name: str
+    requests: int = 0
+    failed: int = 0
+    """Of the requests, those that did not end well."""
+    input: int = 0
+    """Tokens, without those from or to a cache."""
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    latest: str = ""
+    """When the newest request began."""
+
+
+class UnreadableError(Exception):
+    """The database cannot be read."""
+
+
+def read_totals(database: Path, *, since: str, by: str) -> list[Total]:
+    """Sum up what began at or after a time (as in the records) by a key of `GROUPS`.
+
+    Raises:
+        UnreadableError: there is no database, or it is none of ours.
+    """
+    order = "1" if by == "day" else "output DESC, requests DESC"
+    # The group is one of ours.
+    query = _QUERY.format(group=GROUPS[by], order=order)
+    try:
+        with contextlib.closing(connect(database)) as connection:
+            rows = connection.execute(query, {"since": since}).fetchall()
+    except sqlite3.Error as error:
+        raise UnreadableError(f"{database}: {error}") from error
+    return [Total(*row) for row in rows]
+
+
+def connect(database: Path) -> sqlite3.Connection:
+    """Open a database for reading only."""
+    uri = f"{database.expanduser().absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=5)
+
+
+_TYPES = {
+    "input": "input",
+    "output": "output",
+    "cache_read": "cache_read",
+    "cache_write": "cache_write",
+}
+
+
+def totals_of(registry: "CollectorRegistry") -> list[Total]:
+    """Sum up, by model, what a proxy has counted since its start."""
+    totals: dict[str, Total] = {}
+    for sample in (sample for metric in registry.collect() for sample in metric.samples):
+        value, model = int(sample.value), sample.labels.get("model", "")
+        total = totals.setdefault(model, Total(model))
+        if sample.name == "aibridge_interceptions_total":
+            total.requests += value
+            total.failed += value if sample.labels["status"] != "completed" else 0
+        elif sample.name == "aibridge_tokens_total":
+            kind = _TYPES.get(sample.labels["type"])
+            if kind is not None:
+                setattr(total, kind, getattr(total, kind) + value)
+    return [total for total in totals.values() if total.requests]
+
+
+def of_json(totals: Iterable[Mapping[str, Any]]) -> list[Total]:
+    """Return totals from what `asdict` made of them."""
+    return [Total(**total) for total in totals]
+
+
+def summary(totals: Iterable[Total]) -> str:
+    """Return one line for all totals."""
+    totals = list(totals)
+    requests = sum(total.requests for total in totals)
+    if not requests:
+        return "no requests to AI providers"
+    failed = sum(total.failed for total in totals)
+    line = f"{requests} request{'s' * (requests != 1)}"
+    if failed:
+        line += f" ({failed} did not complete)"
+    return " · ".join([line, *(f"{total.name}: {_tokens(total)}" for total in totals)])
+
+
+def _tokens(total: Total) -> str:
+    parts = [f"{total.input:,} in"]
+    if total.cache_read:
+        parts.append(f"{total.cache_read:,} from cache")
+    if total.cache_write:
+        parts.append(f"{total.cache_write:,} to cache")
+    return ", ".join([*parts, f"{total.output:,} out"])

@@ -1,0 +1,107 @@
+"""`aibridge usage`: what was recorded, summed up for a person."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aibridge_addon.cli import running
+from aibridge_addon.cli.totals import GROUPS, Total, UnreadableError, read_totals
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class _Since(click.ParamType):
+    name = "since"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime | None:
+        """Return the time, or None for all times."""
+        if value == "all":
+            return None
+        try:
+            if span := re.fullmatch(r"(\d+)([mhdw])", value):
+                return datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is neither a span (30m, 12h, 7d, 4w), a date nor 'all'")
+
+
+@click.command(short_help="Show what was used: requests and tokens.")
+@click.option(
+    "--since",
+    type=_Since(),
+    default="7d",
+    metavar="SPAN|DATE|all",
+    help="A span such as 30m, 12h, 7d or 4w; a date such as 2026-01-31; or 'all'. Default: 7d.",
+)
+@click.option("--by", type=click.Choice(list(GROUPS)), default="model", help="Default: model.")
+@click.option(
+    "--db",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The database. Default: that of the running proxy, else the usual one.",
+)
+def command(since: datetime | None, by: str, db: Path | None) -> None:
+    """Show what was used: requests and tokens, summed up.
+
+    Input is without what came from a cache or went into one. Nothing is changed, and a proxy may
+    write at the same time.
+    """
+    database = db or default_database()
+    if not database.expanduser().exists():
+        raise click.ClickException(f"nothing was recorded yet: there is no {database}")
+    begin = since.isoformat(timespec="microseconds") if since else ""
+    try:
+        totals = read_totals(database, since=begin, by=by)
+    except UnreadableError as error:
+        raise click.ClickException(str(error)) from error
+    if not totals:
+        click.echo(f"Nothing was recorded in this time in {database}.")
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(_table(totals, by))
+
+
+def default_database() -> Path:
+    """Return the database of the running proxy, else the usual one."""
+    proxy = running.find()
+    if proxy and proxy.database:
+        return Path(proxy.database)
+    return running.data_folder() / "aibridge.sqlite3"
+
+
+def _table(totals: list[Total], by: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    whole = Total("total", *(sum(values) for values in zip(*map(_numbers, totals), strict=True)))
+    table = Table(box=box.SIMPLE_HEAD, show_footer=len(totals) > 1, pad_edge=False)
+    heads = ("requests", "failed", "input", "cache read", "cache write", "output")
+    table.add_column(by, footer=whole.name, overflow="fold")
+    for head, sum_ in zip(heads, _numbers(whole), strict=True):
+        table.add_column(head, footer=f"{sum_:,}", justify="right")
+    table.add_column("latest")
+    for total in totals:
+        numbers = (f"{number:,}" if number else "·" for number in _numbers(total))
+        latest = datetime.fromisoformat(total.latest).astimezone()
+        table.add_row(total.name or "none", *numbers, f"{latest:%Y-%m-%d %H:%M}")
+    return table
+
+
+def _numbers(total: Total) -> tuple[int, ...]:
+    return (
+        total.requests,
+        total.failed,
+        total.input,
+        total.cache_read,
+        total.cache_write,
+        total.output,
+    )
