@@ -296,12 +296,34 @@ class AIBridge:
             return
         if self._is_cut_off(exchange):
             return
+        if flow.websocket:  # it goes on
+            return
         if exchange.inner and exchange.tap is None:
             await exchange.inner.complete()
         self._exchanges.pop(flow.id, None)
         exchange.finish()
         if exchange.record and not (exchange.tap and exchange.tap.released):
             await self._kept()
+
+    @_guarded
+    async def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Read a message; record an answer before the client sees its end."""
+        exchange = self._exchanges.get(flow.id)
+        if exchange is None or exchange.conversation is None or flow.websocket is None:
+            return
+        message = flow.websocket.messages[-1]
+        if self._is_done:
+            message.drop()
+        elif exchange.conversation.on_message(message.content, from_client=message.from_client):
+            await self._kept()
+
+    @_guarded
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """Record what the end of a connection broke off."""
+        exchange = self._exchanges.pop(flow.id, None)
+        if exchange and exchange.conversation and flow.websocket:
+            by_client = bool(flow.websocket.closed_by_client)
+            exchange.conversation.on_end(by_client=by_client)
 
     @_guarded
     async def error(self, flow: http.HTTPFlow) -> None:

@@ -31,6 +31,8 @@ class Pattern:
     """The wire format of a bridged route; `POST` is bridged, other methods pass through."""
     counts_for: str | None = None
     """The wire format whose requests a `POST` of it counts the tokens of."""
+    socket: str | None = None
+    """The wire format that a WebSocket at this path speaks."""
     methods: frozenset[str] | None = None
     """The methods that reverse mode allows; None for all."""
 
@@ -67,7 +69,7 @@ ROUTES: Mapping[ProviderType, RouteTable] = {
         prefix="/v1",
         patterns=(
             Pattern(path="/chat/completions", api=openai_chat.NAME),
-            Pattern(path="/responses", api=openai_responses.NAME),
+            Pattern(path="/responses", api=openai_responses.NAME, socket=openai_responses.NAME),
             Pattern(path="/responses/*"),
             Pattern(path="/models"),
             Pattern(path="/models/*"),
@@ -156,6 +158,8 @@ class Route:
     """The wire format if the request is bridged; None if it passes through."""
     counts_for: str | None = None
     """The wire format whose requests it counts the tokens of."""
+    socket: str | None = None
+    """The wire format that it speaks if it becomes a WebSocket."""
     upstream: Upstream | None
     """Where it goes; None: where the client sent it."""
 
@@ -243,6 +247,7 @@ class _Target:
             label=self._table.prefix + pattern.path,
             api=pattern.api if method == "POST" else None,
             counts_for=pattern.counts_for if method == "POST" else None,
+            socket=pattern.socket if method == "GET" else None,
             upstream=upstream,
         )
 

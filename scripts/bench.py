@@ -94,8 +94,9 @@ class Bench:
                 place = Place(directory=directory, confdir=confdir, upstream_port=upstream_port)
                 proxy = Proxy(subject, place)
                 stack.callback(proxy.stop)
-                await proxy.wait_until_up()
                 proxies.append(proxy)
+            for proxy in proxies:
+                await proxy.wait_until_up()
             yield proxies
 
 

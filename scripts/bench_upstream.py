@@ -20,8 +20,8 @@ from typing import cast
 from standin import Part, Provider, Request, Response, Server
 from standin.rendering import named_event
 
-STAMPED_EVENTS = 40
-PACE_S = 0.025
+STAMPED_EVENTS = 50
+PACE_S = 0.05
 HELD_EVENTS = 10
 IN_A_CHUNK = 20
 

@@ -29,14 +29,14 @@ def bundle_path() -> Path:
     return data_folder() / "ca-bundle.pem"
 
 
-def system_bundle(environ: Mapping[str, str] = os.environ) -> Path:
+def system_bundle(ca: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """Return what programs of this shell trust without us: their own choice, the system's, certifi.
 
     macOS keeps an organisation's certificates in the keychain; those are not in it.
     """
     usual = ssl.get_default_verify_paths().openssl_cafile
     for candidate in (environ.get("SSL_CERT_FILE"), *_SYSTEM, usual):
-        if candidate and (path := Path(candidate)).is_file() and not _same(path, bundle_path()):
+        if candidate and (path := Path(candidate)).is_file() and not _is_ours(path, ca):
             return path
     return Path(certifi.where())
 
@@ -47,7 +47,7 @@ def join_bundle(ca: Path, environ: Mapping[str, str] = os.environ) -> Path:
     Raises:
         OSError: a file cannot be read or written.
     """
-    sources = [system_bundle(environ)]
+    sources = [system_bundle(ca, environ)]
     if (extra := own_extra(ca, environ)) is not None:
         sources.append(extra)
     joined = b"\n".join(source.read_bytes().strip() for source in (*sources, ca)) + b"\n"
@@ -61,13 +61,13 @@ def own_extra(ca: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return what this shell lets Node trust besides, if that is neither our CA nor our bundle."""
     value = environ.get("NODE_EXTRA_CA_CERTS")
     path = Path(value) if value else None
-    if path is None or not path.is_file() or _same(path, ca) or _same(path, bundle_path()):
+    if path is None or not path.is_file() or _is_ours(path, ca):
         return None
     return path if _BEGIN in path.read_bytes() else None
 
 
-def _same(one: Path, other: Path) -> bool:
-    return other.exists() and one.samefile(other)
+def _is_ours(path: Path, ca: Path) -> bool:
+    return any(ours.exists() and path.samefile(ours) for ours in (ca, bundle_path()))
 
 
 def _replace(path: Path, content: bytes) -> None:

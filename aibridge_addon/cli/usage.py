@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class _Since(click.ParamType):
+class _Since(click.ParamType[datetime | None]):
     name = "since"
 
     def convert(
@@ -67,7 +67,7 @@ def command(since: datetime | None, by: str, db: Path | None) -> None:
         return
     from rich.console import Console
 
-    Console(highlight=False).print(_table(totals, by))
+    Console(highlight=False, markup=False).print(_table(totals, by))
 
 
 def default_database() -> Path:

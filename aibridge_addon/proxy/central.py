@@ -65,7 +65,11 @@ class CentralTools:
         asks, request = exchange.interception, exchange.members
         await self._first_connections()
         tools = self._servers.catalogue.tools
-        if asks is None or request is None or not tools or not self._is_for(asks):
+        if asks is None or not tools or not self._is_for(asks):
+            return
+        if exchange.conversation:
+            self._refuse_socket(exchange)
+        if request is None:
             return
         if exchange.partial:  # not read, so not to be edited
             return
@@ -99,6 +103,14 @@ class CentralTools:
                 limits=self._limits,
             ),
         )
+
+    def _refuse_socket(self, exchange: Exchange) -> None:
+        """Refuse a WebSocket, in which no tools can be offered; clients then stream over HTTP."""
+        assert exchange.wire_format
+        exchange.flow.response = shaped_error(
+            exchange.wire_format, 426, "aibridge: central tools are offered over HTTP only."
+        )
+        exchange.conversation = None
 
     async def _first_connections(self) -> None:
         """Let the first requests wait, for a moment, until every server has been tried."""

@@ -16,6 +16,7 @@ from aibridge_addon.codings import UndecodableError, decode_body
 from aibridge_addon.facts import Interception, ProviderError, ResponseFacts, Status
 from aibridge_addon.identity import Credential
 from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.proxy.conversation import Conversation
 from aibridge_addon.proxy.headers import Secrets, outgoing
 from aibridge_addon.proxy.tap import BodyTap, Withhold
 from aibridge_addon.routing import Route
@@ -51,6 +52,8 @@ class Exchange:
     record: InterceptionRecord | None = None
     inner: "InnerAnswer | None" = None
     """The inner loop, if central tools were offered."""
+    conversation: Conversation | None = None
+    """What is said, if this becomes a WebSocket."""
     call: "UpstreamCall | None" = None
     """What waits for the answer, if this is a request of an inner loop."""
     withhold: Withhold | None = None
@@ -150,6 +153,8 @@ class Exchange:
 
     def interrupt(self) -> None:
         """End the record because the proxy itself ends."""
+        if self.conversation:
+            self.conversation.interrupt(_SHUT_DOWN)
         if self.record is None or self.record.ended:
             return
         facts = self._facts_so_far()

@@ -7,6 +7,7 @@ our own headers. Its body goes on as it came (but see the option `aibridge_ask_c
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from mitmproxy import http
@@ -27,6 +28,7 @@ from aibridge_addon.facts import (
 from aibridge_addon.identity import ANONYMOUS, Actor, Credential, Headers
 from aibridge_addon.interception import InterceptionRecord, Publish
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.proxy.conversation import Conversation
 from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.headers import hide_secrets, lowered, sealed
 from aibridge_addon.routing import Provider, Route, Router
@@ -88,36 +90,58 @@ class Intake:
     def _look_into(self, exchange: Exchange, headers: Headers, proxy_user: str | None) -> None:
         """Read a request, and begin its record if it is bridged."""
         flow, route = exchange.flow, exchange.route
-        api = route.api or route.counts_for
-        if api is not None:
-            exchange.members = self._read_body(flow.request, exchange)
-        if api is None or exchange.members is None:
-            self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
-            return
         actor = identity.actor_of(
             proxy_user=proxy_user,
             header_value=headers.get(self._settings.actor_header),
             credential=exchange.credential,
             known_actors=self._settings.actors,
         )
+        if route.socket and headers.get("upgrade", "").lower() == "websocket":
+            self._open_conversation(exchange, route.socket, headers, actor)
+            return
+        api = route.api or route.counts_for
+        if api is not None:
+            exchange.members = self._read_body(flow.request, exchange)
+        if route.api is None or exchange.members is None:
+            self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
+        if api is None or exchange.members is None:
+            return
         exchange.wire_format = WIRE_FORMATS[api]
         facts = exchange.wire_format.read_request(exchange.members)
-        exchange.interception = _interception(exchange, facts, headers, actor)
-        if route.api is None:
-            self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
-        else:
+        exchange.interception = _interception(exchange, api, facts, headers, actor)
+        if route.api is not None:
             self._begin_record(exchange, facts, actor)
 
     def _begin_record(self, exchange: Exchange, facts: RequestFacts, actor: Actor) -> None:
         assert exchange.interception
         exchange.flow.metadata["aibridge_interception_id"] = exchange.interception.id
-        exchange.record = InterceptionRecord(
-            exchange.interception, publish=self._publish, capture=self._settings.capture
-        )
+        exchange.record = self._record(exchange.interception)
         exchange.record.begin(facts.prompt)
         self._apply_policy(exchange, actor)
         if self._settings.ask_chat_usage and facts.streaming and not exchange.record.ended:
             _ask_chat_usage(exchange)
+
+    def _record(self, interception: Interception) -> InterceptionRecord:
+        return InterceptionRecord(
+            interception, publish=self._publish, capture=self._settings.capture
+        )
+
+    def _open_conversation(
+        self, exchange: Exchange, api: str, headers: Headers, actor: Actor
+    ) -> None:
+        """Get ready for a WebSocket, each of whose requests will be an interception."""
+        exchange.wire_format = WIRE_FORMATS[api]
+        exchange.interception = _interception(exchange, api, RequestFacts(), headers, actor)
+        self._apply_policy(exchange, actor)
+        wire_format = exchange.wire_format
+
+        def begin(request: Members) -> InterceptionRecord:
+            facts = replace(wire_format.read_request(request), streaming=True)
+            record = self._record(_interception(exchange, api, facts, headers, actor))
+            record.begin(facts.prompt)
+            return record
+
+        exchange.conversation = Conversation(wire_format, begin)
 
     def is_ours(self, flow: http.HTTPFlow) -> bool:
         """Whether a request is to a provider, or came to the reverse proxy."""
@@ -194,15 +218,12 @@ class Intake:
             self._refuse(exchange, 503, _NOT_RECORDED, message)
 
     def _refuse(self, exchange: Exchange, status: int, reason: str, message: str) -> None:
-        assert exchange.record is not None
         assert exchange.wire_format is not None
         exchange.flow.response = shaped_error(exchange.wire_format, status, message)
         self._metrics.refused.labels(exchange.route.provider.name, reason).inc()
-        exchange.record.end(
-            Status.REFUSED,
-            http_status=status,
-            error=ProviderError(type=reason, message=message),
-        )
+        if exchange.record:
+            error = ProviderError(type=reason, message=message)
+            exchange.record.end(Status.REFUSED, http_status=status, error=error)
 
 
 def shaped_error(wire_format: WireFormat, status: int, message: str) -> http.Response:
@@ -249,7 +270,7 @@ def take_proxy_user(flow: http.HTTPFlow) -> str | None:
 
 
 def _interception(
-    exchange: Exchange, facts: RequestFacts, headers: Headers, actor: Actor
+    exchange: Exchange, api: str, facts: RequestFacts, headers: Headers, actor: Actor
 ) -> Interception:
     route, credential = exchange.route, exchange.credential
     client = identity.recognise(headers)
@@ -260,7 +281,7 @@ def _interception(
         metadata=metadata,
         provider=route.provider.type,
         provider_name=route.provider.name,
-        api=route.api or route.counts_for or "",
+        api=api,
         route=route.label,
         method=exchange.flow.request.method,
         model=facts.model,

@@ -12,7 +12,7 @@ def metrics_text(proxy: Proxy) -> str:
     return httpx2.get(address, trust_env=False).raise_for_status().text
 
 
-def metric(proxy: Proxy, name: str, **labels: str) -> float:
+def metric(proxy: Proxy, name: str, /, **labels: str) -> float:
     """Return the sum of a metric's samples that have these labels.
 
     Args:

@@ -182,6 +182,31 @@ def test_signs_of_life_come_while_a_tool_runs(
     assert dialect_of(api).streamed_story(got).lines[-1].endswith("The tool returned: done")
 
 
+class _WatchedStream(httpx2.SyncByteStream):
+    def __init__(self, stream: httpx2.SyncByteStream, watch: Callable[[bytes], None]) -> None:
+        self._stream = stream
+        self._watch = watch
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            self._watch(chunk)
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def watching(client: httpx2.Client, watch: Callable[[bytes], None]) -> httpx2.Client:
+    """Have a client show what comes, before whoever uses it sees it."""
+
+    def wrap(response: httpx2.Response) -> None:
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        response.stream = _WatchedStream(response.stream, watch)
+
+    client.event_hooks["response"].append(wrap)
+    return client
+
+
 @each_api
 def test_the_sdk_takes_signs_of_life_for_what_they_are(
     pinging: Proxy,
@@ -190,12 +215,24 @@ def test_the_sdk_takes_signs_of_life_for_what_they_are(
     api: API,
     report: Report,
 ) -> None:
-    gate = central.provider.gate(name := f"pinged_{next(_numbers)}")
-    gate.open()
     asking = Central(pinging, clients_of(pinging), central.provider, central.standin)
-    report.release()
-    said = f"{slow(report)} SAY:Moment NEXT GATE:{name} PACE:30"
-    answer = asking.ask(api, FORWARD, said, stream=True)
+    ping = b"event: ping\n" if api is MESSAGES else b": waiting"
+    pings = 0
+
+    def watch(chunk: bytes) -> None:
+        nonlocal pings
+        pings += chunk.count(ping)
+        if pings >= 3:
+            report.release()
+
+    answer = asking.ask(
+        api,
+        FORWARD,
+        f"{slow(report)} SAY:Moment",
+        stream=True,
+        client_options={"http_client": watching(asking.clients.http(FORWARD), watch)},
+    )
+    assert pings >= 3
     assert answer.text.endswith("The tool returned: done")
 
 

@@ -150,7 +150,12 @@ class TestRows:
 def test_calls_are_counted_by_server_and_tool(
     central: Central, tool_server: ToolServer, api: API
 ) -> None:
-    labels = {"provider": api.provider, "model": api.model, "server": tool_server.url}
+    labels = {
+        "provider": api.provider,
+        "model": api.model,
+        "server": tool_server.url,
+        "name": "add",
+    }
 
     def counted() -> float:
         return metric(central.proxy, "aibridge_injected_tool_invocations_total", **labels)

@@ -1,0 +1,381 @@
+"""`aibridge proxy`: forward and reverse proxy in one process."""
+
+import contextlib
+import errno
+import ipaddress
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aibridge_addon import __version__
+from aibridge_addon.cli import running
+from aibridge_addon.cli.logs import FORMATS, log_to_stderr
+from aibridge_addon.cli.running import RunningProxy
+
+if TYPE_CHECKING:
+    from mitmproxy.master import Master
+
+    from aibridge_addon.cli.serving import AddonSet, Plan
+
+METRICS = ("127.0.0.1", 9464)
+WEB_PORT = 8082
+"""mitmweb's own is that of our reverse proxy."""
+NOWHERE = "reverse:http://aibridge.invalid:1"
+"""A reverse mode must have a target; ours is by path, so that none of it is ever used."""
+LISTENING_OPTIONS = frozenset({"mode", "listen_host", "listen_port", "server"})
+AUTHENTICATION_OPTIONS = ("proxyauth",)
+"""Any of these makes sure that nobody uses the proxy without showing who they are."""
+
+
+class _Port(click.ParamType[int | None]):
+    name = "port"
+
+    def convert(
+        self, value: str | int | None, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """Return a port, or None for 'off'."""
+        if value is None or value == "off":
+            return None
+        try:
+            port = int(value)
+        except ValueError:
+            port = -1
+        if not 0 <= port <= 65535:
+            self.fail(f"{value!r} is neither a port nor 'off'")
+        return port
+
+
+@click.command(short_help="Run the proxy: forward and reverse at once.")
+@click.option(
+    "--port",
+    type=_Port(),
+    default="8080",
+    metavar="PORT|off",
+    help="Of the forward proxy (HTTPS_PROXY). 0: a free one. Default: 8080.",
+)
+@click.option(
+    "--reverse-port",
+    type=_Port(),
+    default="8081",
+    metavar="PORT|off",
+    help="Of the reverse proxy (base URLs). Default: 8081.",
+)
+@click.option("--listen-host", default="127.0.0.1", metavar="HOST", help="Default: 127.0.0.1.")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A TOML file with provider instances, known actors and MCP servers.",
+)
+@click.option(
+    "--db",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The SQLite database to record in. Default: one in your data folder.",
+)
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT|off",
+    help="Where Prometheus may ask. Default: 127.0.0.1:9464, unless that is taken.",
+)
+@click.option("--web", is_flag=True, help="With mitmproxy's web page. It keeps all in memory.")
+@click.option("--all-addons", is_flag=True, help="With all that mitmdump has; costs more CPU.")
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set an option of mitmproxy or of the addon (aibridge_…). May be given several times.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    metavar="SECONDS",
+    help="How long the end waits for open requests. Default: 10.",
+)
+@click.option("--allow-open", is_flag=True, help="Let anybody in who can reach it.")
+@click.option("--log-format", type=click.Choice(FORMATS), default="text", help="Default: text.")
+@click.option("-v", "--verbose", is_flag=True, help="Log every connection.")
+@click.option("--private", is_flag=True, hidden=True)
+def command(
+    *,
+    web: bool,
+    all_addons: bool,
+    log_format: str,
+    verbose: bool,
+    private: bool,
+    **given: Any,
+) -> None:
+    """Run the proxy until Ctrl-C or SIGTERM.
+
+    It is a forward proxy (clients set HTTPS_PROXY and trust its CA) and a reverse proxy (clients
+    set a base URL) at once. Only hosts of AI providers are looked into; connections to all others
+    are tunnelled, never decrypted.
+
+    What is open when it is to end gets some seconds to complete (--grace); a second signal ends it
+    at once. SIGHUP makes a proxy that runs without a terminal read its config file again.
+
+    Options of mitmproxy may also stand in ~/.mitmproxy/config.yaml. --private, which `aibridge run`
+    uses, says as JSON where the proxy is and what passed through it.
+    """
+    addons: AddonSet = "web" if web else "all" if all_addons else "needed"
+    log_to_stderr(log_format, verbose=verbose or addons != "needed")
+    plan = _plan(addons, **given)
+    from aibridge_addon.cli.serving import StartError, serve
+
+    announced = _Announced(_announce_json if private else _announce, register=not private)
+    try:
+        totals = serve(plan, on_up=announced.up, on_end=announced.end, until_eof=private)
+    except StartError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        announced.end()
+    if private:
+        click.echo(json.dumps({"totals": [asdict(total) for total in totals]}))
+
+
+def _plan(
+    addons: "AddonSet",
+    *,
+    port: int | None,
+    reverse_port: int | None,
+    listen_host: str,
+    config: Path | None,
+    db: Path | None,
+    metrics: str | None,
+    sets: tuple[str, ...],
+    grace: float,
+    allow_open: bool,
+) -> "Plan":
+    """Make of what was asked for what will run, or refuse it.
+
+    Raises:
+        ClickException: why not.
+    """
+    if port is None and reverse_port is None:
+        raise click.UsageError("with both ports off, there is nothing to run")
+    if wrong := sorted(LISTENING_OPTIONS & {spec.partition("=")[0] for spec in sets}):
+        raise click.UsageError(
+            f"--set {wrong[0]}: where it listens is set by --port, --reverse-port and --listen-host"
+        )
+    is_local = _is_loopback(listen_host)
+    if not (is_local or allow_open or _authenticates(sets)):
+        raise click.ClickException(
+            f"on {listen_host}, anybody who reaches this machine could use the proxy, and your keys"
+            " by the reverse one. Ask for a login (--set proxyauth=user:password, or"
+            " proxyauth=@htpasswd-file), listen on 127.0.0.1, or, if something before it"
+            " knows its users, say --allow-open"
+        )
+    port, reverse_port = _free(listen_host, port, reverse_port)
+    usual: dict[str, Any] = {"connection_strategy": "lazy"}
+    flags: dict[str, Any] = {}
+    if addons == "web":
+        usual |= {
+            "store_streamed_bodies": True,
+            "web_port": WEB_PORT,
+            "web_open_browser": False,
+        }
+    _choose_metrics(metrics, usual, flags)
+    if config is not None:
+        flags["aibridge_config"] = str(config.absolute())
+    if db is not None:
+        flags["aibridge_db"] = str(db.absolute())
+    host = f"[{listen_host}]" if ":" in listen_host else listen_host
+    modes = [f"regular@{host}:{port}"] if port is not None else []
+    modes += [f"{NOWHERE}@{host}:{reverse_port}"] if reverse_port is not None else []
+    from aibridge_addon.cli.serving import Plan
+
+    return Plan(
+        modes=tuple(modes),
+        addons=addons,
+        is_local=is_local,
+        usual=usual,
+        flags=flags,
+        sets=sets,
+        grace_s=grace,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _authenticates(sets: tuple[str, ...]) -> bool:
+    values = dict(spec.partition("=")[::2] for spec in sets)
+    return any(values.get(name) for name in AUTHENTICATION_OPTIONS)
+
+
+# Ports
+
+
+def _free(host: str, port: int | None, reverse: int | None) -> tuple[int | None, int | None]:
+    """Check both ports, and choose where any will do: mitmproxy wants two that differ."""
+    if port == reverse and port:
+        raise click.UsageError("--port and --reverse-port must differ")
+    with contextlib.ExitStack() as both:
+        return (
+            _bound(both, host, port, "--port"),
+            _bound(both, host, reverse, "--reverse-port"),
+        )
+
+
+def _bound(stack: contextlib.ExitStack, host: str, port: int | None, option: str) -> int | None:
+    if port is None:
+        return None
+    try:
+        return stack.enter_context(_listener(host, port)).getsockname()[1]  # type: ignore[no-any-return]
+    except OSError as error:
+        raise click.ClickException(_why_not(error, host, port, option)) from error
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    [(family, _, _, _, address), *_] = socket.getaddrinfo(
+        host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _why_not(error: OSError, host: str, port: int, option: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        known = running.find()
+        if known and any(url.endswith(f":{port}") for url in known.urls):
+            who = f"an aibridge proxy that runs already (process {known.pid})"
+        else:
+            who = "another program"
+        return f"port {port} on {host} is taken by {who}. Choose another by {option}"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs rights that you do not have. Choose another by {option}"
+    return f"cannot listen on {host}, port {port}: {error.strerror or error}"
+
+
+def _choose_metrics(given: str | None, usual: dict[str, Any], flags: dict[str, Any]) -> None:
+    option = "aibridge_metrics_listen"
+    if given is not None:
+        flags[option] = "" if given == "off" else given
+        return
+    host, port = METRICS
+    try:
+        _listener(host, port).close()
+    except OSError:
+        click.echo(f"Port {port} is taken: no metrics. See --metrics.", err=True)
+    else:
+        usual[option] = f"{host}:{port}"
+
+
+# What is said when it is up
+
+
+class _Announced:
+    """Says once that a proxy is up, and, if it is for others too, where they find it."""
+
+    def __init__(self, say: Callable[[RunningProxy], None], *, register: bool) -> None:
+        self._say = say
+        self._register = register
+        self._registered: RunningProxy | None = None
+
+    def up(self, master: "Master") -> None:
+        """The proxy works."""
+        where = _where(master)
+        if self._register:
+            try:
+                where.save(running.state_path())
+                self._registered = where
+            except OSError as error:
+                click.echo(f"Others will not find this proxy: {error}", err=True)
+        self._say(where)
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        """Nobody should come any more."""
+        if self._registered:
+            self._registered.forget(running.state_path())
+            self._registered = None
+
+
+def _where(master: "Master") -> RunningProxy:
+    from aibridge_addon.settings import OPTIONS, read_settings
+
+    options = master.options
+    settings = read_settings({option.name: getattr(options, option.name) for option in OPTIONS})
+    urls = _urls(master)
+    metrics = settings.metrics_listen
+    providers = settings.providers
+    return RunningProxy(
+        pid=os.getpid(),
+        forward_url=urls.get("regular"),
+        reverse_url=urls.get("reverse"),
+        ca=str(Path(options.confdir).expanduser().absolute() / "mitmproxy-ca-cert.pem"),
+        database="" if settings.recorder else str(settings.database.expanduser().absolute()),
+        config=options.aibridge_config,
+        metrics_url=_url(*metrics) if metrics else None,
+        hosts=tuple(sorted(host for provider in providers for host in provider.hosts)),
+        plain_hosts=tuple(
+            sorted(
+                host
+                for provider in providers
+                if provider.scheme == "http"
+                for host in provider.hosts & {provider.host}
+            )
+        ),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _urls(master: "Master") -> dict[str, str]:
+    servers = master.addons.get("proxyserver").servers
+    return {
+        server.mode.type_name: _url(*server.listen_addrs[0][:2])
+        for server in servers
+        if server.listen_addrs
+    }
+
+
+def _url(host: str, port: int) -> str:
+    """Return where clients of this machine find what listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _announce_json(where: RunningProxy) -> None:
+    click.echo(json.dumps(asdict(where)))
+
+
+def _announce(where: RunningProxy) -> None:
+    lines = [("records in", where.database or "your own recorder")]
+    if where.forward_url:
+        lines += [("HTTPS_PROXY", where.forward_url), ("its CA", where.ca)]
+    if where.reverse_url:
+        lines += [
+            ("ANTHROPIC_BASE_URL", f"{where.reverse_url}/anthropic"),
+            ("OPENAI_BASE_URL", f"{where.reverse_url}/openai/v1"),
+        ]
+    if where.metrics_url:
+        lines.append(("metrics", f"{where.metrics_url}/metrics"))
+    click.echo(f"aibridge {__version__} is up, process {where.pid}.\n")
+    for name, value in lines:
+        click.echo(f"  {name:20}{value}")
+    click.echo(
+        "\n  aibridge run -- claude       starts a program that goes through it"
+        '\n  eval "$(aibridge env)"       sets up a shell'
+        "\n  aibridge usage               shows what was used\n"
+    )

@@ -1,0 +1,389 @@
+"""mitmproxy, with the addon, as `aibridge proxy` runs it: from the start to a graceful end.
+
+mitmproxy hands every event to every addon it has, which for a small request is half of what it
+costs. So, unless told otherwise, only those addons are there that proxying needs, and those whose
+options somebody set. What each addon does stays mitmproxy's business.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from mitmproxy import exceptions, http, optmanager
+from mitmproxy.addons import (
+    block,
+    core,
+    default_addons,
+    disable_h2c,
+    dumper,
+    errorcheck,
+    keepserving,
+    next_layer,
+    proxyserver,
+    readfile,
+    script,
+    tlsconfig,
+)
+from mitmproxy.master import Master
+from mitmproxy.options import Options
+from mitmproxy.tools.web.master import WebMaster
+
+from aibridge_addon.addon import AIBridge
+from aibridge_addon.cli.authority import AuthorityError, key_path, read_authority
+from aibridge_addon.cli.totals import Total, totals_of
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.05
+"""Between looks at whether something is still open."""
+
+type AddonSet = Literal["needed", "all", "web"]
+
+_NEEDED = (
+    core.Core,
+    disable_h2c.DisableH2C,
+    next_layer.NextLayer,
+    proxyserver.Proxyserver,
+    tlsconfig.TlsConfig,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to run."""
+
+    modes: tuple[str, ...]
+    """As mitmproxy's option `mode` has them."""
+    addons: AddonSet = "needed"
+    is_local: bool = True
+    """Whether only this machine can reach it."""
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    """Options that `config.yaml` overrides."""
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    """Options that override `config.yaml`."""
+    sets: tuple[str, ...] = ()
+    """`name=value` as people write them; they override everything."""
+    grace_s: float = 10.0
+    """How long the end waits for what is open."""
+
+
+class StartError(Exception):
+    """It cannot run; the message says why."""
+
+
+class Bridge(AIBridge):
+    """The addon, which can also say whether it is busy and what it has seen."""
+
+    name = "aibridge"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ending = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request to a provider is open."""
+        return bool(self._exchanges) or self._ending > 0
+
+    @property
+    def totals(self) -> list[Total]:
+        """What has passed so far."""
+        return totals_of(self._metrics.registry) if self._metrics else []
+
+    # An exchange is no more once its answer is whole; the client gets its end a moment later.
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """Complete an answer."""
+        self._ending += 1
+        try:
+            await super().response(flow)
+        finally:
+            self._ending -= 1
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Record an answer that broke off."""
+        self._ending += 1
+        try:
+            await super().error(flow)
+        finally:
+            self._ending -= 1
+
+
+class _Running:
+    """A master that tells when it is up."""
+
+    on_up: Callable[[], None]
+
+    async def running(self) -> None:
+        """Tell the addons, and then, if none of them failed, us."""
+        await super().running()  # type: ignore[misc]
+        master = cast(Master, self)
+        await master.addons.get("errorcheck").shutdown_if_errored()
+        self.on_up()
+
+
+class _Master(_Running, Master):
+    pass
+
+
+class _WebMaster(_Running, WebMaster):
+    pass
+
+
+def _make_master(plan: Plan, bridge: Bridge) -> _Master | _WebMaster:
+    """Make a master with its addons, and its options set.
+
+    Raises:
+        OptionsError: an option is wrong.
+    """
+    options = Options()
+    from_file = _config_yaml(plan)
+    _check_authority(plan, from_file)
+    if plan.addons == "web":
+        web = _WebMaster(options, with_termlog=False)
+        _insert(web, bridge)
+        _set_options(web, plan, from_file)
+        return web
+    master = _Master(options, with_termlog=False)
+    wanted = {*from_file, *_names(plan.sets)}
+    addons = [
+        addon
+        for addon in default_addons()
+        if plan.addons == "all" or _is_needed(addon, wanted, is_local=plan.is_local)
+    ]
+    if plan.addons == "all":
+        addons += [dumper.Dumper(), keepserving.KeepServing(), readfile.ReadFileStdin()]
+    master.addons.add(*addons, errorcheck.ErrorCheck())
+    _insert(master, bridge)
+    _set_options(master, plan, from_file)
+    return master
+
+
+def _is_needed(addon: object, wanted: set[str], *, is_local: bool) -> bool:
+    if isinstance(addon, _NEEDED):
+        return True
+    if isinstance(addon, block.Block) and not is_local:
+        return True
+    return not wanted.isdisjoint(_options_of(addon))
+
+
+class _Names:
+    """Takes the place of mitmproxy's `Loader`, to see which options an addon would add."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def add_option(self, name: str, *_: Any, **__: Any) -> None:
+        self.names.add(name)
+
+    def add_command(self, *_: Any) -> None:
+        pass
+
+
+def _options_of(addon: Any) -> set[str]:
+    names = _Names()
+    if hasattr(addon, "load"):
+        addon.load(names)
+    return names.names
+
+
+def _insert(master: Master, bridge: Bridge) -> None:
+    """Put the addon where scripts are: it must see connections before `NextLayer` does."""
+    chain = master.addons.chain
+    before = (script.ScriptLoader, next_layer.NextLayer)
+    place = next(index for index, addon in enumerate(chain) if isinstance(addon, before))
+    place += isinstance(chain[place], script.ScriptLoader)
+    chain.insert(place, master.addons.register(bridge))
+
+
+def _names(sets: Iterable[str]) -> set[str]:
+    return {spec.partition("=")[0] for spec in sets}
+
+
+def _check_authority(plan: Plan, from_file: Mapping[str, Any]) -> None:
+    """Find out what is wrong with the CA, which mitmproxy would tell by a traceback.
+
+    Raises:
+        AuthorityError: what is wrong.
+    """
+    options = Options(**{"confdir": from_file["confdir"]} if "confdir" in from_file else {})
+    options.set(*(spec for spec in plan.sets if spec.startswith(("confdir=", "cert_passphrase="))))
+    folder = Path(options.confdir).expanduser()
+    if key_path(folder).exists() and not (
+        options.cert_passphrase or "cert_passphrase" in from_file
+    ):
+        read_authority(folder)
+
+
+def _config_yaml(plan: Plan) -> dict[str, Any]:
+    """Read mitmproxy's own configuration, from the folder that is asked for."""
+    options = Options()
+    options.set(*(spec for spec in plan.sets if spec.startswith("confdir=")))
+    found: dict[str, Any] = {}
+    for name in ("config.yaml", "config.yml"):
+        path = Path(options.confdir).expanduser() / name
+        try:
+            found |= optmanager.parse(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError, exceptions.OptionsError) as error:
+            raise exceptions.OptionsError(f"{path}: {error}") from error
+    return found
+
+
+def _set_options(master: Master, plan: Plan, from_file: Mapping[str, Any]) -> None:
+    options = master.options
+    given = _names(plan.sets)
+    if unknown := sorted(given - options.keys()):
+        more = (
+            "" if plan.addons != "needed" else " (or not of an addon that runs; see --all-addons)"
+        )
+        raise exceptions.OptionsError(f"--set {', '.join(unknown)}: no such option{more}")
+    values = {**plan.usual, **from_file, **plan.flags, "mode": list(plan.modes)}
+    try:
+        # At once, as far as it can be: options are checked together.
+        options.update_known(**{name: values[name] for name in values.keys() - given})
+    except TypeError as error:  # mitmproxy's own word for a value of a wrong type
+        raise exceptions.OptionsError(str(error)) from error
+    options.set(*plan.sets)
+
+
+class _Ending:
+    """Ends a master in good order: first what listens, then, once nothing is open, the rest."""
+
+    def __init__(self, master: Master, bridge: Bridge, grace_s: float) -> None:
+        self._master = master
+        self._bridge = bridge
+        self._grace_s = grace_s
+        self._task: asyncio.Task[None] | None = None
+        self.on_begin: Callable[[], None] = lambda: None
+
+    def begin(self) -> None:
+        """Begin; when asked again, end at once."""
+        if self._task is not None:
+            self._master.shutdown()
+            return
+        self._task = asyncio.get_running_loop().create_task(self._end(), name="aibridge ending")
+
+    async def _end(self) -> None:
+        self.on_begin()
+        try:
+            self._master.options.update(server=False)
+            await self._wait()
+        finally:
+            self._master.shutdown()
+
+    async def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._grace_s
+        if self._is_open():
+            logger.info("aibridge: ending, as soon as what is open is done (again: at once)")
+        quiet = 0
+        # Twice in a row: between a hook and the bytes that follow from it, all looks quiet.
+        while quiet < 2 and loop.time() < deadline:
+            quiet = 0 if self._is_open() else quiet + 1
+            await asyncio.sleep(POLL_S)
+
+    def _is_open(self) -> bool:
+        return self._bridge.is_busy or _unsent(self._master.addons.get("proxyserver"))
+
+
+def _unsent(server: proxyserver.Proxyserver) -> bool:
+    """Whether bytes wait for somebody to read them."""
+    return any(
+        io.writer.transport.get_write_buffer_size()
+        for handler in server.connections.values()
+        for io in handler.transports.values()
+        if isinstance(io.writer, asyncio.StreamWriter)
+    )
+
+
+def serve(
+    plan: Plan,
+    *,
+    on_up: Callable[[Master], None],
+    on_end: Callable[[], None] = lambda: None,
+    until_eof: bool = False,
+) -> list[Total]:
+    """Run until a signal, or the end of stdin, says otherwise; return what has passed.
+
+    `on_up` is called once everything works, `on_end` when clients should no longer come.
+
+    Raises:
+        StartError: it cannot run.
+        SystemExit: it cannot run either, and the log says why.
+    """
+    bridge = Bridge()
+    try:
+        asyncio.run(_serve(plan, bridge, on_up, on_end, until_eof=until_eof))
+    except (exceptions.OptionsError, AuthorityError, OSError) as error:
+        raise StartError(str(error)) from error
+    return bridge.totals
+
+
+async def _serve(
+    plan: Plan,
+    bridge: Bridge,
+    on_up: Callable[[Master], None],
+    on_end: Callable[[], None],
+    *,
+    until_eof: bool,
+) -> None:
+    master = _make_master(plan, bridge)
+    ending = _Ending(master, bridge, plan.grace_s)
+    ending.on_begin = on_end
+    master.on_up = lambda: on_up(master)
+    _listen_to_signals(master, ending)
+    if until_eof:
+        _end_with_stdin(ending)
+    await master.run()
+
+
+def _listen_to_signals(master: Master, ending: _Ending) -> None:
+    def reload() -> None:
+        _reload(master)
+
+    # Where a terminal is closed, this is its goodbye; else, by an old custom, a wish to reload.
+    on_hangup = ending.begin if sys.stdin and sys.stdin.isatty() else reload
+    handlers = {"SIGINT": ending.begin, "SIGTERM": ending.begin, "SIGHUP": on_hangup}
+    loop = asyncio.get_running_loop()
+    for name, handler in handlers.items():
+        if (number := getattr(signal, name, None)) is None:
+            continue
+        try:
+            loop.add_signal_handler(number, handler)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_, call=handler: loop.call_soon_threadsafe(call))
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+def _reload(master: Master) -> None:
+    try:
+        master.options.update(aibridge_config=master.options.aibridge_config)
+    except exceptions.OptionsError as error:
+        logger.error("aibridge: the config file is not taken, the old one stays: %s", error)
+    else:
+        logger.info("aibridge: the config file was read again")
+
+
+def _end_with_stdin(ending: _Ending) -> None:
+    """End when whoever started us closes our stdin, or dies."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        # Unbuffered: a thread that holds the lock of a buffer would spoil the interpreter's end.
+        with contextlib.suppress(OSError), open(0, "rb", buffering=0, closefd=False) as stdin:
+            while stdin.read(1024):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop is gone: we end already
+            loop.call_soon_threadsafe(ending.begin)
+
+    threading.Thread(target=read, name="aibridge stdin", daemon=True).start()

@@ -1,0 +1,297 @@
+"""A tool server is down, dies, hangs or talks nonsense: the model is told, and the answer goes on."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from standin import Authority, EndEarly, Provider, Reset, Response, Server
+
+from e2e.asking import API, APIS
+from e2e.central import (
+    FORWARD,
+    FORWARD_H2,
+    REVERSE,
+    Central,
+    Report,
+    ToolServer,
+    assert_untouched,
+    program,
+    server_toml,
+    wait_for_servers,
+)
+from e2e.clients import Clients, Way
+from e2e.dialects import dialect_of
+from e2e.mcp_by_hand import JSON, Reply, ToolsByHand, answered, said, serving
+from e2e.proxy import Proxy, config_toml, free_port
+
+MESSAGES, CHAT, RESPONSES = APIS
+
+each_api = pytest.mark.parametrize("api", APIS, ids=str)
+each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+TOKEN = "tok-n1n1n1n1n1n1n1n1n1n1"
+NO_ARGUMENTS: JSON = {"type": "object", "properties": {}}
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> Iterator[ToolsByHand]:
+    """A server that answers calls as it is told."""
+    with serving(ToolsByHand([{"name": "ask", "inputSchema": NO_ARGUMENTS}])) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def locked_server() -> Iterator[ToolServer]:
+    """A server that wants a token, and may want another."""
+    server = ToolServer("http", "--token", TOKEN)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    standin: Server,
+    authority: Authority,
+    confdir: Path,
+    tool_server: ToolServer,
+    by_hand: ToolsByHand,
+    locked_server: ToolServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Proxy]:
+    """The proxy of this module; some of its servers are bad from the start."""
+    known = {"Authorization": "Bearer ${TOOL_TOKEN}"}
+    wrong = {"Authorization": "Bearer wrong"}
+    servers = (
+        server_toml("mortal", **program(), allow="^(add|die)$"),
+        server_toml("hang", url=tool_server.url, timeout_s=0.3, allow="^slow$"),
+        server_toml("big", url=tool_server.url, allow="^big$"),
+        server_toml("rude", url=by_hand.url),
+        server_toml("locked", url=locked_server.url, headers=known, allow="^(echo|revoke)$"),
+        server_toml("wrong", url=locked_server.url, headers=wrong),
+        server_toml("down", url=f"http://127.0.0.1:{free_port()}/mcp"),
+        server_toml("absent", command="/no/such/program"),
+    )
+    made = Proxy(
+        tmp_path_factory.mktemp("faults"),
+        config=config_toml(standin.origin) + "".join(servers),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        env={"TOOL_TOKEN": TOKEN},
+    )
+    made.start()
+    wait_for_servers(made, "mortal", "hang", "big", "rude", "locked")
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+def result_of(central: Central, api: API) -> str:
+    """Return the last result that the model was sent."""
+    return dialect_of(api).transcript(central.received[-1])[-1]
+
+
+def call(server: str, tool: str) -> str:
+    """Have the model call a tool."""
+    return f"USE_TOOL:bmcp_{server}_{tool} SAY"
+
+
+# --- from the start
+
+
+def test_servers_that_cannot_be_reached_are_logged_and_the_others_serve(
+    central: Central,
+) -> None:
+    for name, why in (
+        ("down", "it cannot be reached"),
+        ("absent", "it cannot be started"),
+        ("wrong", "login"),
+    ):
+        line = central.proxy.wait_for_log(f"MCP server {name} .* is down")
+        assert why in line
+        assert "trying again" in line
+    central.see(MESSAGES, FORWARD, "hi")
+    names = dialect_of(MESSAGES).names(central.received[0])
+    servers = {name.split("_")[1] for name in names}
+    assert servers == {"mortal", "hang", "big", "rude", "locked"}
+
+
+@pytest.fixture(scope="module")
+def toolless_proxy(
+    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy of whose servers one is down, and one has no tools."""
+    with serving(ToolsByHand()) as empty:
+        made = Proxy(
+            tmp_path_factory.mktemp("toolless"),
+            config=config_toml(standin.origin)
+            + server_toml("empty", url=empty.url)
+            + server_toml("down", url=f"http://127.0.0.1:{free_port()}/mcp"),
+            confdir=confdir,
+            upstream_ca=authority.path,
+        )
+        made.start()
+        wait_for_servers(made, "empty")
+        yield made
+        assert made.stop() == 0, made.log_text()
+
+
+@each_api
+@each_delivery
+@pytest.mark.parametrize("way", [FORWARD, REVERSE, FORWARD_H2], ids=str)
+def test_where_no_server_has_a_tool_not_a_byte_changes(
+    toolless_proxy: Proxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+    way: Way,
+    api: API,
+    stream: bool,
+) -> None:
+    toolless = Central(toolless_proxy, clients_of(toolless_proxy), provider, standin)
+    assert_untouched(toolless, api, way, stream, {})
+
+
+# --- in the middle
+
+
+@each_api
+@each_delivery
+class TestCalls:
+    def test_a_server_that_dies_is_started_again_for_the_next_call(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        with central.proxy.recording() as records:
+            central.see(api, FORWARD, call("mortal", "die"), stream=stream)
+        assert "the connection broke off" in result_of(central, api)
+        assert "the connection broke off" in records.tool_usages[0]["invocation_error"]
+        assert records.interception["status"] == "completed"
+        arguments = 'ARGS:{"a": 2, "b": 40}'
+        central.see(api, FORWARD, f"{call('mortal', 'add')} {arguments}", stream=stream)
+        assert result_of(central, api) == "gets 42"
+
+    def test_a_call_that_takes_too_long_is_cancelled(
+        self, central: Central, api: API, stream: bool, tmp_path: Path
+    ) -> None:
+        report = Report(tmp_path / "slow")
+        said = f"{call('hang', 'slow')} ARGS:{report.arguments}"
+        with central.proxy.recording() as records:
+            central.see(api, FORWARD, said, stream=stream)
+        assert "no answer within 0.3 seconds" in result_of(central, api)
+        report.wait_for("cancelled")
+        report.close()
+        assert "no answer within 0.3 seconds" in records.tool_usages[0]["invocation_error"]
+
+    def test_a_huge_result_is_cut_and_says_so(
+        self, central: Central, api: API, stream: bool
+    ) -> None:
+        central.see(api, FORWARD, call("big", "big") + ' ARGS:{"size": 10000000}', stream=stream)
+        result = result_of(central, api)
+        assert result.startswith("gets xxxxxxxx")
+        assert result.endswith("[cut: the result has 10000000 bytes, and 262144 are given]")
+        assert len(central.requests[-1].body) < 300_000
+
+
+def reset(message: JSON) -> Reply:
+    """Break the connection."""
+    return Reset()
+
+
+def half(message: JSON) -> Reply:
+    """End in the middle."""
+    return Response(
+        200,
+        [("content-type", "application/json")],
+        [b'{"jsonrpc":', EndEarly()],
+        announce_length=99,
+    )
+
+
+def garbage(message: JSON) -> Reply:
+    """Answer with HTML."""
+    return Response(200, [("content-type", "text/html")], b"<html>Log in!</html>")
+
+
+def no_json(message: JSON) -> Reply:
+    """Answer with JSON that is none."""
+    return Response(200, [("content-type", "application/json")], b'{"jsonrpc": "2.0", "id')
+
+
+def nothing(message: JSON) -> Reply:
+    """Answer with nothing."""
+    return Response(200, [("content-type", "application/json")], b"")
+
+
+def wrong_shape(message: JSON) -> Reply:
+    """Answer with a result that is none."""
+    return answered(message, {"content": 5})
+
+
+def status(code: int) -> Callable[[JSON], Reply]:
+    """Answer with an HTTP error."""
+
+    def answer(message: JSON) -> Reply:
+        return Response(code, [("www-authenticate", "Bearer")], b"secret details")
+
+    answer.__name__ = f"status {code}"
+    return answer
+
+
+RUDE = (reset, half, garbage, no_json, nothing, wrong_shape, *map(status, (401, 403, 404, 500)))
+
+
+@pytest.mark.parametrize("api", [MESSAGES, RESPONSES], ids=str)
+@pytest.mark.parametrize("answer", RUDE, ids=lambda answer: answer.__name__)
+def test_the_model_is_told_of_a_server_that_answers_badly_and_the_next_call_works(
+    central: Central, by_hand: ToolsByHand, api: API, answer: Callable[[JSON], Reply]
+) -> None:
+    by_hand.on_call = answer
+    with central.proxy.recording() as records:
+        story = central.see(api, FORWARD, call("rude", "ask"), stream=True)
+    result = result_of(central, api)
+    assert result.startswith(("gets error: bmcp_rude_ask: ", "gets Error: bmcp_rude_ask: "))
+    assert "secret" not in result
+    assert "for a reason of our own" not in result
+    assert story.lines[-1].startswith("says The tool returned: ")
+    assert records.interception["status"] == "completed"
+    assert records.tool_usages[0]["invocation_error"]
+    by_hand.on_call = said("fine")
+    central.see(api, FORWARD, call("rude", "ask"), stream=True)
+    assert result_of(central, api) == "gets fine"
+
+
+def test_a_server_that_wants_another_login_is_told_of_without_the_secret(
+    central: Central,
+) -> None:
+    central.see(MESSAGES, FORWARD, call("locked", "revoke"))
+    assert result_of(central, MESSAGES) == "gets revoked"
+    central.see(MESSAGES, FORWARD, call("locked", "echo"))
+    assert "wants a login (HTTP 401)" in result_of(central, MESSAGES)
+    assert TOKEN not in central.proxy.log_text()
+
+
+def test_the_others_answer_while_one_fails(central: Central, by_hand: ToolsByHand) -> None:
+    by_hand.on_call = reset
+    said = 'USE_TOOL:bmcp_rude_ask USE_TOOL:bmcp_mortal_add ARGS:{} ARGS:{"a": 1, "b": 2} SAY'
+    central.see(MESSAGES, FORWARD, said, stream=True)
+    [*_, failed, fine] = dialect_of(MESSAGES).transcript(central.received[-1])
+    assert failed.startswith("gets error: ")
+    assert fine == "gets 3"
+
+
+def test_no_program_is_left_when_the_proxy_ends(
+    start_proxy: Callable[..., Proxy], standin: Server, tmp_path: Path
+) -> None:
+    pid_file = tmp_path / "pid"
+    script = tmp_path / "server.sh"
+    keys = program()
+    script.write_text(f"echo $$ > {pid_file}\nexec {keys['command']} {' '.join(keys['args'])}\n")
+    own = start_proxy(
+        config=config_toml(standin.origin)
+        + server_toml("calc", command="/bin/sh", args=[str(script)])
+    )
+    wait_for_servers(own, "calc")
+    pid = int(pid_file.read_text())
+    os.kill(pid, 0)
+    assert own.stop() == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -1,0 +1,325 @@
+"""The provider fails in the middle of an inner loop: the client gets an error that it understands.
+
+Streaming, the answer has begun, so an error event ends it. Otherwise the provider's own answer comes
+as it is. The record has one failed interception, with what was used until then.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+from standin import Authority, Response, Server
+
+from e2e.asking import API, APIS
+from e2e.central import (
+    ADD,
+    FORWARD,
+    FORWARD_H2,
+    REVERSE,
+    SUM,
+    SUM_LINE,
+    Central,
+    program,
+    reworked,
+    server_toml,
+    wait_for_servers,
+)
+from e2e.clients import WAYS, Clients, Way
+from e2e.dialects import JSON, data_of, dialect_of
+from e2e.proxy import Proxy, config_toml
+from e2e.records import Row
+
+MESSAGES, CHAT, RESPONSES = APIS
+
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+each_api = pytest.mark.parametrize("api", APIS, ids=str)
+each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+FIRST = f"{SUM} TOKENS:10,2,0,0"
+
+
+@pytest.fixture
+def proxy(central_proxy: Proxy) -> Proxy:
+    """The proxy that offers tools."""
+    return central_proxy
+
+
+def error_of(api: API, raw: bytes) -> JSON:
+    """Return the error that ends a stream, in the shape of its API."""
+    data = data_of(raw)
+    if api is CHAT:
+        data = [event for event in data if event != "[DONE]"]
+    last: JSON = json.loads(data[-1])
+    if api is MESSAGES:
+        assert last["type"] == "error"
+        assert raw.count(b"event: error\n") == 1
+        error: JSON = last["error"]
+        assert error["type"]
+    elif api is CHAT:
+        error = last["error"]
+        assert "choices" not in last
+    else:
+        assert last["type"] == "error"
+        numbers = [json.loads(event)["sequence_number"] for event in data]
+        assert numbers == list(range(len(data)))
+        error = last
+    assert isinstance(error["message"], str)
+    return error
+
+
+def ended(row: Row) -> tuple[str, int | None, bool]:
+    """Return how an interception ended."""
+    return row["status"], row["http_status"], bool(row["partial"])
+
+
+FAULTS = {
+    "STATUS:529": ("The script asked for 529.", None),
+    "STATUS:400": ("The script asked for 400.", None),
+    "RESET LONG:9": (None, "upstream_error"),
+    "END_EARLY LONG:9": (None, "upstream_error"),
+    "DROP": (None, "upstream_error"),
+}
+"""What the second answer does: the error's message and recorded type, where they are known."""
+
+
+@each_api
+@pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_stream_ends_with_an_error_event_when_a_further_answer_fails(
+    central: Central, way: Way, api: API, fault: str
+) -> None:
+    message, kind = FAULTS[fault]
+    with central.proxy.recording() as records:
+        seen = central.post(api, way, f"{FIRST} NEXT {fault}", stream=True)
+    assert (seen.status, seen.whole) == (200, True)
+    assert b"Moment" in seen.raw
+    error = error_of(api, seen.raw)
+    assert message is None or message in error["message"]
+    assert ended(records.interception) == ("failed", 200, True)
+    assert kind is None or records.interception["error_type"] == kind
+    assert records.interception["error_message"] == error["message"]
+    assert [row["input_tokens"] for row in records.token_usages][0] == 10
+    assert len({row["provider_response_id"] for row in records.token_usages}) == len(
+        records.token_usages
+    )
+    assert len(records.tool_usages) == 1
+    assert not any(word in seen.raw for word in (b"message_stop", b"response.completed"))
+
+
+@each_api
+def test_an_error_event_of_a_further_answer_comes_through(central: Central, api: API) -> None:
+    with central.proxy.recording() as records:
+        seen = central.post(api, FORWARD, f"{FIRST} NEXT ERROR_EVENT LONG:9", stream=True)
+    told = {
+        "anthropic_messages": "Overloaded",
+        "openai_chat": "The server had an error.",
+        "openai_responses": "The server had an error.",
+    }
+    assert error_of(api, seen.raw)["message"] == told[api.name]
+    assert ended(records.interception) == ("failed", 200, True)
+    assert records.interception["error_message"] == told[api.name]
+
+
+@each_api
+@pytest.mark.parametrize("fault", ["STATUS:529", "ERROR_EVENT LONG:9", "RESET LONG:9"])
+def test_the_sdk_raises_the_error_of_a_further_answer(
+    central: Central, api: API, fault: str
+) -> None:
+    # OpenAI's accumulator of responses notices no more than that the end is missing.
+    errors = (anthropic.APIError, openai.APIError, RuntimeError)
+    with pytest.raises(errors):
+        central.ask(api, FORWARD, f"{FIRST} NEXT {fault}", stream=True)
+    with pytest.raises(errors):
+        central.ask(api, FORWARD, f"{FIRST} NEXT {fault}", stream=False)
+
+
+@each_way
+@each_api
+def test_an_answer_that_is_not_streamed_gets_the_providers_error_as_it_is(
+    central: Central, way: Way, api: API
+) -> None:
+    with central.proxy.recording() as records:
+        seen = central.post(api, way, f"{FIRST} NEXT STATUS:429")
+    direct = central.post(api, way, "STATUS:429")
+    assert seen.status == direct.status == 429
+    assert seen.headers["retry-after"] == "1"
+    assert _without_numbers(seen.json) == _without_numbers(direct.json)
+    assert records.interception["status"] == "failed"
+    assert records.interception["http_status"] == 429
+    assert "The script asked for 429." in records.interception["error_message"]
+    assert [row["input_tokens"] for row in records.token_usages] == [10]
+
+
+def _without_numbers(value: Any) -> str:
+    return "".join(letter for letter in json.dumps(value) if not letter.isdigit())
+
+
+@each_api
+@pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+@pytest.mark.parametrize("fault", ["DROP", "RESET", "END_EARLY"])
+def test_an_answer_that_is_not_streamed_becomes_a_bad_gateway_when_a_further_one_breaks_off(
+    central: Central, way: Way, api: API, fault: str
+) -> None:
+    with central.proxy.recording() as records:
+        seen = central.post(api, way, f"{FIRST} NEXT {fault}")
+    assert (seen.status, seen.whole) == (502, True)
+    assert seen.json["error"]["message"].startswith("aibridge: ")
+    assert records.interception["status"] == "failed"
+    assert records.interception["error_type"] == "upstream_error"
+    assert [row["input_tokens"] for row in records.token_usages] == [10]
+
+
+ODD = {
+    "no stream": Response(200, [("content-type", "application/json")], b"{}"),
+    "no JSON": Response(200, [("content-type", "text/html")], b"<html>Log in!</html>"),
+    "nothing": Response(200, [("content-type", "text/event-stream")], b""),
+    "no redirect": Response(302, [("location", "https://elsewhere.test/")], b""),
+}
+
+
+@each_api
+@each_delivery
+@pytest.mark.parametrize("odd", ODD)
+def test_a_further_answer_that_is_none_is_an_error(
+    central: Central, api: API, stream: bool, odd: str
+) -> None:
+    after_the_first(central, lambda: ODD[odd])
+    headers = {"x-standin-canned": "after-the-first"}
+    with central.proxy.recording() as records:
+        seen = central.post(api, FORWARD, FIRST, stream=stream, headers=headers)
+    assert records.interception["status"] == "failed"
+    if stream:
+        assert error_of(api, seen.raw)
+    elif odd == "no redirect":
+        assert seen.status == 302
+    else:
+        assert seen.status == 502
+        assert seen.json["error"]["message"].startswith("aibridge: ")
+    assert [row["input_tokens"] for row in records.token_usages] == [10]
+
+
+def after_the_first(central: Central, answer: Callable[[], Response]) -> None:
+    """Have the provider answer once by script, and then so."""
+    scripted = reworked(central.provider, lambda events: events)
+    asked = 0
+
+    async def canned(request: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            return await scripted(request)
+        made = answer()
+        return Response(made.status, list(made.headers), made.body)
+
+    central.provider.canned["after-the-first"] = canned
+
+
+@each_api
+@each_delivery
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+def test_answers_in_a_coding_that_nobody_asked_for_are_read(
+    central: Central, api: API, stream: bool, coding: str
+) -> None:
+    said = f"{SUM} CODING:{coding} NEXT CODING:{coding}"
+    story = central.see(api, FORWARD, said, stream=stream)
+    assert story.lines[-1].endswith("The tool returned: 42")
+
+
+@each_api
+def test_an_error_of_the_first_answer_comes_as_it_is(central: Central, api: API) -> None:
+    for stream in (False, True):
+        seen = central.post(api, FORWARD, f"{SUM} STATUS:429", stream=stream)
+        assert (seen.status, seen.headers["retry-after"]) == (429, "1")
+        assert "The script asked for 429." in seen.json["error"]["message"]
+
+
+@each_api
+@pytest.mark.parametrize("fault", ["RESET", "END_EARLY"])
+def test_a_first_answer_that_breaks_off_breaks_off(central: Central, api: API, fault: str) -> None:
+    before = central.proxy.mark()
+    seen = central.post(api, FORWARD, f"{SUM} {fault}", stream=True)
+    assert not seen.whole
+    records = central.recorded(lambda r: [x for x in r.interceptions if x["ended_at"]], before)
+    assert records.interception["status"] == "failed"
+    assert records.tool_usages == []
+    assert len(central.requests) == 1
+
+
+# --- a model that never stops
+
+
+@pytest.fixture(scope="module")
+def bounded_proxy(
+    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy that has the calls of two answers run."""
+    made = Proxy(
+        tmp_path_factory.mktemp("bounded"),
+        config=config_toml(standin.origin) + server_toml("calc", **program(), allow="^add$"),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        options={"aibridge_tool_iterations": 2},
+    )
+    made.start()
+    wait_for_servers(made, "calc")
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.fixture
+def bounded(
+    bounded_proxy: Proxy, clients_of: Callable[[Proxy], Clients], central: Central
+) -> Central:
+    """Ask through the proxy with limits."""
+    return Central(bounded_proxy, clients_of(bounded_proxy), central.provider, central.standin)
+
+
+@each_api
+@each_delivery
+class TestLimits:
+    def test_a_model_that_goes_on_calling_is_told_to_answer(
+        self, bounded: Central, api: API, stream: bool
+    ) -> None:
+        with bounded.proxy.recording() as records:
+            story = bounded.see(api, FORWARD, f"{SUM} TURNS:99", stream=stream)
+        assert "No more tool calls are allowed" in story.lines[-1]
+        last = bounded.received[3]
+        turn = ["says Moment", SUM_LINE]
+        refused = "No more tool calls are allowed. Answer with what you have."
+        error = f"gets error: {refused}" if api is MESSAGES else f"gets Error: {refused}"
+        assert dialect_of(api).transcript(last)[1:] == [
+            *(*turn, "gets 42"),
+            *(*turn, "gets 42"),
+            *(*turn, error),
+        ]
+        assert len(bounded.received) == 4
+        assert last["tool_choice"] == ({"type": "none"} if api is MESSAGES else "none")
+        assert all("tool_choice" not in body for body in bounded.received[:3])
+        assert ADD in dialect_of(api).names(last)
+        assert records.interception["status"] == "completed"
+        errors = [row["invocation_error"] for row in records.tool_usages]
+        assert errors == [None, None, refused]
+
+    def test_a_model_that_does_not_heed_that_ends_in_an_error(
+        self, bounded: Central, api: API, stream: bool
+    ) -> None:
+        def heedless(body: JSON) -> JSON:
+            return {name: value for name, value in body.items() if name != "tool_choice"}
+
+        bounded.provider.canned["heedless"] = reworked(
+            bounded.provider, lambda events: events, request=heedless
+        )
+        headers = {"x-standin-canned": "heedless"}
+        with bounded.proxy.recording() as records:
+            seen = bounded.post(api, FORWARD, f"{SUM} TURNS:99", stream=stream, headers=headers)
+        assert len(bounded.received) == 4
+        message = error_of(api, seen.raw)["message"] if stream else seen.json["error"]["message"]
+        assert message == "aibridge: the model called tools in 4 answers on end."
+        assert seen.status == (200 if stream else 400)
+        assert records.interception["status"] == "failed"
+        assert records.interception["error_type"] == "tool_loop_limit"
+        assert len(records.token_usages) == 4
