@@ -99,6 +99,8 @@ class Splicer:
         """The sequence number of the client's next event."""
         self._index: dict[int, int | None] = {}
         """The client's index of each item of this answer; None for a hidden one."""
+        self._hidden_ids: set[str | None] = set()
+        """Ids of hidden items, for the events of hosts that give no index."""
         self._items: dict[int, JSON] = {}
         """The whole items of this answer."""
         self._shown: list[JSON] = []
@@ -137,7 +139,8 @@ class Splicer:
             return self._on_item(event, data)
         index = data.get("output_index")
         if not isinstance(index, int):
-            return self._relayed(event, data, {})
+            is_hidden = text(data.get("item_id")) in self._hidden_ids
+            return b"" if is_hidden else self._relayed(event, data, {})
         place = self._index.get(index, index)
         return b"" if place is None else self._relayed(event, data, {"output_index": place})
 
@@ -202,6 +205,8 @@ class Splicer:
     def _place(self, index: int, item: JSON) -> None:
         if _is_call_of(item, self._names):
             self._index[index] = None
+            if item_id := text(mapping(item).get("id")):
+                self._hidden_ids.add(item_id)
             return
         self._index[index] = self._shown_count if self._hides else index
         self._shown_count = (self._index[index] or 0) + 1

@@ -124,9 +124,10 @@ def command(
     What is open when it is to end gets some seconds to complete (--grace); a second signal ends it
     at once. SIGHUP makes a proxy that runs without a terminal read its config file again.
 
-    Options of mitmproxy may also stand in ~/.mitmproxy/config.yaml. --private, which `aibridge run`
-    uses, says as JSON where the proxy is and what passed through it.
+    Options of mitmproxy may also stand in ~/.mitmproxy/config.yaml.
     """
+    # --private is for `aibridge run`: it says as JSON where it is, ends with its stdin, and then
+    # says what passed through it.
     addons: AddonSet = "web" if web else "all" if all_addons else "needed"
     log_to_stderr(log_format, verbose=verbose or addons != "needed")
     plan = _plan(addons, **given)

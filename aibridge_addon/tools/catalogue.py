@@ -5,6 +5,7 @@ old one keeps it. The same listings, in any order, give an equal catalogue.
 """
 
 import re
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -91,6 +92,18 @@ def _central_tool(name: str, listing: Listing, tool: ListedTool) -> CentralTool:
     )
 
 
+_COMBINATORS = ("anyOf", "oneOf", "allOf")
+
+
 def _typed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    # Without a type it is legal JSON Schema, and has providers refuse the whole request.
-    return schema if "type" in schema else {"type": "object", **schema}
+    """Return a schema as providers take it: legal JSON Schema may have them refuse a request.
+
+    It must have a type, and no combinator at its top: the properties of the branches are offered
+    all together, and the server, which knows better, checks what comes.
+    """
+    typed = {"type": "object", **schema}
+    branches = [branch for name in _COMBINATORS for branch in typed.pop(name, ())]
+    properties = [branch["properties"] for branch in branches if "properties" in branch]
+    if properties:
+        typed["properties"] = dict(ChainMap(typed.get("properties", {}), *properties))
+    return typed

@@ -315,7 +315,7 @@ SHAPES = {
 def numbered(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {**each, "id": f"chatcmpl-{n}", "created": n, "usage": usage(100 * n, 10 * n)}
-        for n, each in enumerate(deepcopy(list(answers)), 1)
+        for n, each in enumerate(json.loads(json.dumps(list(answers))), 1)
     ]
 
 
@@ -349,11 +349,12 @@ def answers_on_end(draw: st.DrawFn) -> list[dict[str, Any]]:
         answers.append(answer(draw(texts), *calls, reasoning=draw(texts)))
     last = draw(st.lists(own_calls | hidden_calls, max_size=4))
     answers.append(answer(draw(texts), *last))
+    answers = numbered(answers)
     ids = iter(range(99))
     for each in answers:
-        for given_call in each["choices"][0]["message"].get("tool_calls", ()):
-            given_call["id"] += str(next(ids))
-    return numbered(answers)
+        for own_or_not in each["choices"][0]["message"].get("tool_calls", ()):
+            own_or_not["id"] += str(next(ids))
+    return answers
 
 
 @thorough

@@ -28,6 +28,7 @@ from standin import (
     openai_chat,
     openai_responses,
 )
+from standin.codings import decode
 
 from e2e.asking import API, Answer
 from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, WAYS, Clients, Way
@@ -164,7 +165,7 @@ class Seen:
     @property
     def json(self) -> Any:
         """The body of an answer that is not streamed."""
-        return json.loads(self.raw)
+        return json.loads(decode(self.raw, self.headers.get("content-encoding")))
 
 
 class Central:

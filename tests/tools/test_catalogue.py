@@ -90,3 +90,18 @@ def test_a_schema_without_a_type_gets_the_one_that_providers_demand():
 def test_a_catalogue_cannot_be_changed():
     with pytest.raises(AttributeError):
         Catalogue().extra = 1  # type: ignore[attr-defined]
+
+
+def test_a_schema_has_no_combinator_at_its_top_since_providers_refuse_that():
+    schema = {
+        "properties": {"a": {"type": "string"}},
+        "anyOf": [{"properties": {"b": {"type": "number"}}}, {"required": ["a"]}],
+        "$defs": {"x": {"anyOf": [{}]}},
+    }
+    listing = Listing(server="s", server_url="u", tools=(ListedTool(name="t", input_schema=schema),))
+    (tool,) = Catalogue([listing]).tools
+    assert tool.input_schema == {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "number"}},
+        "$defs": {"x": {"anyOf": [{}]}},
+    }

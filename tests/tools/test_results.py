@@ -4,7 +4,7 @@ import mcp_types as types
 import pytest
 
 from aibridge_addon.tools.model import ResultPart, ToolResult
-from aibridge_addon.tools.servers import read_result
+from aibridge_addon.tools.results import read_result
 
 
 def text(*parts: str, is_error: bool = False) -> ToolResult:

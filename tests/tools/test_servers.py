@@ -355,7 +355,7 @@ async def test_a_listing_of_a_wrong_shape_leaves_the_server_down(connect, script
 
 
 async def test_a_listing_whose_pages_never_end_is_cut(connect, scripted, monkeypatch):
-    monkeypatch.setattr("aibridge_addon.tools.servers.MAX_PAGES", 3)
+    monkeypatch.setattr("aibridge_addon.tools.connection.MAX_PAGES", 3)
     url = await scripted(listing=LISTING | {"nextCursor": "again"})
     servers, _ = await connect(by_url("s", "http", url))
 
