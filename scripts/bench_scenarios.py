@@ -23,7 +23,7 @@ type Measures = dict[str, float]
 SETTLE_S = 0.05
 """What a proxy still does after its last byte belongs to what it did."""
 SETTLE_MEMORY_S = 1.5
-GROWTH_S = 40.0
+GROWTH_S = 25.0
 """A slow machine does not get to 10,000 requests; the growth of one shows all the same."""
 
 

@@ -359,7 +359,11 @@ def _turn(blocks: Sequence[JSON], stop_reason: str | None, names: frozenset[str]
     calls = [mapping(block) for block in blocks if mapping(block).get("type") == "tool_use"]
     waits = stop_reason == "tool_use"
     return Turn(
-        items=tuple(_acceptable(mapping(block)) for block in blocks if not _is_blank(block)),
+        items=tuple(
+            _acceptable(mapping(block))
+            for block in blocks
+            if not _is_blank(block) and (waits or not _is_call_of(block, names))
+        ),
         calls=tuple(
             InjectedCall(
                 call_id=str(call.get("id")),

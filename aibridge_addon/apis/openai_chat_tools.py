@@ -399,8 +399,10 @@ def _turn(message: dict[str, JSON], finish_reason: str | None, names: frozenset[
     # Some hosts give no ids; results need them.
     calls = [{**call, "id": _id(call) or f"call_{n}"} for n, call in enumerate(given)]
     waits = finish_reason not in _CUT_OFF
+    kept = [call for call in calls if waits or _name(call) not in names]
+    said = {name: value for name, value in message.items() if name != "tool_calls"}
     return Turn(
-        items=({**message, "tool_calls": calls} if calls else message,),
+        items=({**said, "tool_calls": kept} if kept else said,),
         calls=tuple(
             InjectedCall(
                 call_id=call["id"],

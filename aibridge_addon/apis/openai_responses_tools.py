@@ -447,7 +447,7 @@ def _without(given: Sequence[msgspec.Raw], calls: set[str]) -> list[msgspec.Raw]
 def _turn(items: Sequence[JSON], is_completed: bool, names: frozenset[str]) -> Turn:
     whole = [mapping(item) for item in items]
     return Turn(
-        items=tuple(whole),
+        items=tuple(item for item in whole if is_completed or not _is_call_of(item, names)),
         calls=tuple(
             InjectedCall(
                 call_id=str(item.get("call_id")),

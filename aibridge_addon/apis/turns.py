@@ -39,7 +39,8 @@ class Turn:
     """What the model did in one upstream answer."""
 
     items: tuple[JSON, ...] = ()
-    """The model's turn as the wire format takes it back: content blocks, a message, items."""
+    """The model's turn as the wire format takes it back: content blocks, a message, items; without
+    injected calls that it does not wait for, since they get no results."""
     calls: tuple[InjectedCall, ...] = ()
     """Empty unless the model waits for them."""
     client_calls: tuple[str, ...] = ()

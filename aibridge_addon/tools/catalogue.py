@@ -101,6 +101,8 @@ def _typed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     It must have a type, and no combinator at its top: the properties of the branches are offered
     all together, and the server, which knows better, checks what comes.
     """
+    if "type" in schema and not any(name in schema for name in _COMBINATORS):
+        return schema
     typed = {"type": "object", **schema}
     branches = [branch for name in _COMBINATORS for branch in typed.pop(name, ())]
     properties = [branch["properties"] for branch in branches if "properties" in branch]

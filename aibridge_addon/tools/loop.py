@@ -244,7 +244,8 @@ class InnerLoop:
                 type=OVER_LIMIT,
                 message=f"aibridge: the model called tools in {self._iteration} answers on end.",
             )
-        elif turn.calls:
+            return False
+        if turn.calls:
             return True
         self._end_history(turn)
         return False

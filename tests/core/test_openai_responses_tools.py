@@ -304,7 +304,11 @@ def answers_on_end(draw: st.DrawFn) -> list[dict[str, Any]]:
     ]
     answers = [answer(*draw(st.permutations(turn))) for turn in turns]
     answers.append(answer(*draw(st.lists(visible | hidden_calls | own_calls, max_size=4))))
-    return numbered(answers)
+    answers = numbered(answers)
+    for number, item in enumerate(item for each in answers for item in each["output"]):
+        if "call_id" in item:
+            item["call_id"] += str(number)
+    return answers
 
 
 @thorough

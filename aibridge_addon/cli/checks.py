@@ -1,0 +1,441 @@
+"""What the doctor looks at: each check returns what it found, and, where something is wrong, what
+to do about it. Nothing is changed, and no secret is shown.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sqlite3
+import ssl
+import stat
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import certifi
+
+from aibridge_addon.cli import clients, running
+from aibridge_addon.cli.bundle import bundle_path
+from aibridge_addon.cli.running import RunningProxy
+from aibridge_addon.routing import Provider
+from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
+
+type Level = Literal["ok", "note", "bad"]
+
+PYTHON = (3, 13)
+MITMPROXY = ((12, 2), (13,))
+"""From the one on, below the other."""
+USUAL_PORTS = {"forward proxy": 8080, "reverse proxy": 8081}
+NETWORK_S = 8.0
+SERVERS_S = 30.0
+"""For MCP servers: a program may have to be downloaded first."""
+FEW_DAYS = 30
+LARGE_MIB = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that was looked at."""
+
+    about: str
+    level: Level
+    what: str
+    to_do: str = ""
+
+
+def versions() -> list[Finding]:
+    """Look at Python and mitmproxy."""
+    ours = sys.version_info[:2]
+    python = Finding(about="Python", level="ok", what=".".join(map(str, sys.version_info[:3])))
+    if ours < PYTHON:
+        python = Finding(
+            about="Python",
+            level="bad",
+            what=f"{python.what} is too old",
+            to_do=f"install Python {PYTHON[0]}.{PYTHON[1]} or newer",
+        )
+    return [python, _mitmproxy()]
+
+
+def _mitmproxy() -> Finding:
+    try:
+        found = version("mitmproxy")
+    except PackageNotFoundError:
+        return Finding(about="mitmproxy", level="bad", what="is missing", to_do="install it again")
+    numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
+    if MITMPROXY[0] <= numbers < MITMPROXY[1]:
+        return Finding(about="mitmproxy", level="ok", what=found)
+    return Finding(
+        about="mitmproxy",
+        level="bad",
+        what=f"{found} was not tried with this version",
+        to_do="pip install 'mitmproxy>=12.2,<13'",
+    )
+
+
+def ports(proxy: RunningProxy | None, usual: Mapping[str, int] = USUAL_PORTS) -> list[Finding]:
+    """Look whether a proxy runs; if not, whether it could."""
+    if proxy is not None:
+        urls = " and ".join(proxy.urls)
+        return [Finding(about="proxy", level="ok", what=f"process {proxy.pid} on {urls}")]
+    found = []
+    if left := running.load(running.state_path()):
+        found.append(
+            Finding(
+                about="proxy",
+                level="note",
+                what=f"process {left.pid} is gone, or takes no connections",
+                to_do="start it again: aibridge proxy",
+            )
+        )
+    else:
+        found.append(
+            Finding(
+                about="proxy", level="note", what="none runs", to_do="start one: aibridge proxy"
+            )
+        )
+    return found + [_port(name, port) for name, port in usual.items()]
+
+
+def _port(name: str, port: int) -> Finding:
+    if not running.takes_connections(f"http://127.0.0.1:{port}"):
+        return Finding(about=f"port {port}", level="ok", what=f"is free for the {name}")
+    option = "--port" if name == "forward proxy" else "--reverse-port"
+    return Finding(
+        about=f"port {port}",
+        level="note",
+        what="is taken by another program",
+        to_do=f"choose another port for the {name}: aibridge proxy {option} …",
+    )
+
+
+def authority(folder: Path) -> list[Finding]:
+    """Look at the CA."""
+    from aibridge_addon.cli.authority import AuthorityError, certificate_path, key_path
+    from aibridge_addon.cli.authority import read_authority as read
+
+    key, certificate = key_path(folder), certificate_path(folder)
+    if not key.exists() and not certificate.exists():
+        todo = "aibridge ca create; the proxy makes one too, at its first start"
+        return [Finding(about="CA", level="note", what=f"there is none in {folder}", to_do=todo)]
+    try:
+        found = read(folder)
+    except AuthorityError as error:
+        todo = "move it away and make another (aibridge ca create), or mend it"
+        return [Finding(about="CA", level="bad", what=str(error), to_do=todo)]
+    left = found.days_left()
+    what = f"{certificate}, until {found.expires:%Y-%m-%d}"
+    findings = [Finding(about="CA", level="ok", what=what)]
+    if left < FEW_DAYS:
+        todo = "make the next one in another folder: aibridge ca create --confdir …"
+        what = f"expires in {left} days" if left >= 0 else "its chain has expired"
+        level: Level = "note" if left >= 0 else "bad"
+        findings = [Finding(about="CA", level=level, what=what, to_do=todo)]
+    if not _is_certificate_of(certificate, found.certificate):
+        todo = f"take the certificates of {key} into it"
+        what = f"{certificate} is not the certificate of the key"
+        findings.append(Finding(about="CA", level="bad", what=what, to_do=todo))
+    if os.name == "posix" and (mode := stat.S_IMODE(key.stat().st_mode)) & 0o077:
+        what = f"others can read the key (mode {mode:04o})"
+        findings.append(Finding(about="CA", level="bad", what=what, to_do=f"chmod 600 {key}"))
+    return findings
+
+
+def _is_certificate_of(path: Path, certificate: Any) -> bool:
+    from cryptography import x509
+
+    try:
+        return certificate in x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+
+
+def config(path: str, options: Mapping[str, Any]) -> tuple[list[Finding], Settings]:
+    """Look at the config file; return what it says, or what is usual where it is wrong."""
+    values = {option.name: option.default for option in OPTIONS} | dict(options)
+    try:
+        settings = read_settings(values)
+    except SettingsError as error:
+        todo = "see the README about this key"
+        lines = str(error).splitlines()
+        return (
+            [Finding(about="config", level="bad", what=line, to_do=todo) for line in lines],
+            Settings(database=Path(values["aibridge_db"])),
+        )
+    names = ", ".join(provider.name for provider in settings.providers)
+    what = f"{path or 'no file'}; providers: {names}"
+    return [Finding(about="config", level="ok", what=what)], settings
+
+
+def database(settings: Settings) -> list[Finding]:
+    """Look at the database, and at what waits beside it."""
+    if settings.recorder:
+        return [Finding(about="database", level="note", what=f"your own: {settings.recorder}")]
+    path = settings.database.expanduser().absolute()
+    found = [_database_file(path)]
+    waiting = sorted(path.parent.glob(f"{path.name}.spool-*.jsonl"))
+    if waiting:
+        found.append(
+            Finding(
+                about="spool",
+                level="note",
+                what=f"{len(waiting)} files wait beside the database",
+                to_do="a proxy takes them in, when it starts or the database is back",
+            )
+        )
+    rejected = path.with_name(f"{path.name}.rejected.jsonl")
+    if rejected.exists():
+        found.append(
+            Finding(
+                about="records",
+                level="note",
+                what=f"some did not fit the database: {rejected}",
+                to_do="please report what it says, without its values, as a bug",
+            )
+        )
+    return found
+
+
+def _database_file(path: Path) -> Finding:
+    if not path.exists():
+        parent = next(folder for folder in path.parents if folder.exists())
+        if os.access(parent, os.W_OK | os.X_OK):
+            return Finding(about="database", level="ok", what=f"{path} will be made")
+        what, todo = f"{path} cannot be made", f"let yourself write in {parent}, or use --db"
+        return Finding(about="database", level="bad", what=what, to_do=todo)
+    try:
+        rows, problem = _look_into(path)
+    except (sqlite3.Error, OSError) as error:
+        todo = "let yourself write there, or name another by --db"
+        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+            todo = "move it away, or name another by --db"
+        return Finding(about="database", level="bad", what=f"{path}: {error}", to_do=todo)
+    if problem:
+        return problem
+    size = path.stat().st_size / 2**20
+    what = f"{path}, {rows:,} requests, {size:,.1f} MiB"
+    if size > LARGE_MIB:
+        return Finding(about="database", level="note", what=what, to_do="delete what is old")
+    return Finding(about="database", level="ok", what=what)
+
+
+def _look_into(path: Path) -> tuple[int, Finding | None]:
+    """Count requests; find out whether the schema is known and it can be written."""
+    from sqlite_utils import Database
+
+    from aibridge_addon.recorder.schema import migrations
+
+    with contextlib.closing(sqlite3.connect(path.as_uri() + "?mode=rw", uri=True)) as connection:
+        connection.execute("PRAGMA busy_timeout = 3000")
+        applied = {migration.name for migration in migrations.applied(Database(connection))}
+        known = {migration.name for migration in migrations.pending(Database(memory=True))}
+        if unknown := sorted(applied - known):
+            what = f"a newer version has written it ({', '.join(unknown)})"
+            todo = "use the newer version, or another database by --db"
+            return 0, Finding(about="database", level="bad", what=what, to_do=todo)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        if not applied:
+            return 0, None
+        [count] = connection.execute("SELECT count(*) FROM aibridge_interceptions").fetchone()
+        return count, None
+
+
+def variables(
+    environ: Mapping[str, str], proxy: RunningProxy | None, hosts: Iterable[str], ca: Path
+) -> list[Finding]:
+    """Look whether programs of this shell find the proxy, and trust it."""
+    found = [*_proxy_variables(environ, proxy), *_base_urls(environ, proxy)]
+    no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    for entry in filter(None, map(str.strip, no_proxy.split(","))):
+        if past := [host for host in sorted(hosts) if clients.covers(entry, host)]:
+            what = f"has {entry}: {', '.join(past)} goes past the proxy"
+            found.append(
+                Finding(about="NO_PROXY", level="note", what=what, to_do="take it out of NO_PROXY")
+            )
+    if _leads_to(environ, proxy):
+        found += _certificates(environ, ca)
+    return found
+
+
+_SET_UP = 'eval "$(aibridge env)", or aibridge run -- …'
+
+
+def _leads_to(environ: Mapping[str, str], proxy: RunningProxy | None) -> bool:
+    return proxy is not None and (
+        proxy.forward_url in (environ.get("https_proxy"), environ.get("HTTPS_PROXY"))
+    )
+
+
+def _proxy_variables(environ: Mapping[str, str], proxy: RunningProxy | None) -> list[Finding]:
+    upper, lower = environ.get("HTTPS_PROXY"), environ.get("https_proxy")
+    if upper and lower and upper != lower:
+        what = "and https_proxy differ; most programs take the latter"
+        return [Finding(about="HTTPS_PROXY", level="bad", what=what, to_do="set both alike")]
+    if not (upper or lower):
+        what = "is not set: programs of this shell go past a forward proxy"
+        return [Finding(about="HTTPS_PROXY", level="note", what=what, to_do=_SET_UP)]
+    if proxy is None:
+        what = "is set, and no proxy of ours runs"
+        return [Finding(about="HTTPS_PROXY", level="note", what=what, to_do="aibridge proxy")]
+    if _leads_to(environ, proxy):
+        return [Finding(about="HTTPS_PROXY", level="ok", what="leads to the proxy")]
+    what = "leads to another proxy"
+    return [Finding(about="HTTPS_PROXY", level="note", what=what, to_do=_SET_UP)]
+
+
+def _base_urls(environ: Mapping[str, str], proxy: RunningProxy | None) -> list[Finding]:
+    found = []
+    for name in ("ANTHROPIC_BASE_URL", "OPENAI_BASE_URL"):
+        url = environ.get(name)
+        if not url:
+            continue
+        if proxy and proxy.reverse_url and url.startswith(f"{proxy.reverse_url}/"):
+            found.append(Finding(about=name, level="ok", what="leads to the proxy"))
+        elif "127.0.0.1" in url or "localhost" in url:
+            what = "leads to this machine, and not to the proxy"
+            todo = 'eval "$(aibridge env --reverse)", or unset it'
+            found.append(Finding(about=name, level="note", what=what, to_do=todo))
+    return found
+
+
+def _certificates(environ: Mapping[str, str], ca: Path) -> list[Finding]:
+    found = []
+    for name in (*clients.ADDING, *clients.REPLACING):
+        value = environ.get(name)
+        if not value:
+            continue
+        if problem := _trust_problem(Path(value), ca, replaces=name in clients.REPLACING):
+            found.append(Finding(about=name, level="bad", what=problem, to_do=_SET_UP))
+        else:
+            found.append(Finding(about=name, level="ok", what="trusts the proxy's CA"))
+    if not any(environ.get(name) for name in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")):
+        what = "neither it nor NODE_EXTRA_CA_CERTS is set: few programs will trust the proxy"
+        found.append(Finding(about="SSL_CERT_FILE", level="bad", what=what, to_do=_SET_UP))
+    return found
+
+
+def _trust_problem(path: Path, ca: Path, *, replaces: bool) -> str:
+    from cryptography import x509
+
+    try:
+        trusted = set(x509.load_pem_x509_certificates(path.read_bytes()))
+        ours = set(x509.load_pem_x509_certificates(ca.read_bytes()))
+    except (OSError, ValueError) as error:
+        return f"cannot be used: {error}"
+    if not ours <= trusted:
+        return "does not hold the proxy's CA"
+    if replaces and trusted == ours:
+        return f"holds the proxy's CA alone, and no other host would be trusted ({bundle_path()})"
+    return ""
+
+
+def tool_servers(settings: Settings, seconds: float = SERVERS_S) -> list[Finding]:
+    """Connect to the MCP servers, and count their tools."""
+    if not settings.mcp_servers:
+        return []
+    from aibridge_addon.tools.servers import ServerStatus, ToolServers
+
+    async def look() -> tuple[ServerStatus, ...]:
+        servers = ToolServers(settings.mcp_servers, connect_timeout=seconds)
+        servers.start()
+        try:
+            await servers.ready(seconds + 1)
+            return servers.status()
+        finally:
+            await servers.stop()
+
+    found = []
+    for status in asyncio.run(look()):
+        about = f"MCP {status.name}"
+        if status.state == "up":
+            level: Level = "ok" if status.tools else "note"
+            todo = "" if status.tools else "look at its allow and deny"
+            what = f"{status.url}: {status.tools} tools"
+            found.append(Finding(about=about, level=level, what=what, to_do=todo))
+        else:
+            what = f"{status.url}: {status.last_error or status.state}"
+            todo = "start it, or mend its entry in the config"
+            found.append(Finding(about=about, level="bad", what=what, to_do=todo))
+    return found
+
+
+def providers(settings: Settings, trusted: str | None = None) -> list[Finding]:
+    """Connect to each provider's base URL, all at once; `trusted` is a bundle of the user's own."""
+
+    def look(provider: Provider) -> Finding:
+        return reach(provider, trusted)
+
+    return _at_once(look, settings.providers)
+
+
+def _at_once[T](look: Callable[[T], Finding], things: Iterable[T]) -> list[Finding]:
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(look, things))
+
+
+def reach(provider: Provider, trusted: str | None = None) -> Finding:
+    """Connect to a provider's base URL, by TCP and TLS."""
+    about, where = provider.name, f"{provider.host}, port {provider.port}"
+    try:
+        address = (provider.host, provider.port)
+        with socket.create_connection(address, NETWORK_S) as connection:
+            if provider.scheme == "https":
+                context = ssl.create_default_context(cafile=trusted or certifi.where())
+                context.wrap_socket(connection, server_hostname=provider.host).close()
+    except ssl.SSLCertVerificationError as error:
+        todo = "if something between decrypts it: --set ssl_verify_upstream_trusted_ca=FILE"
+        what = f"{where}: its certificate is not trusted: {error.verify_message}"
+        return Finding(about=about, level="bad", what=what, to_do=todo)
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        todo = "look at the network, the name and base_url"
+        return Finding(about=about, level="bad", what=f"{where}: {reason}", to_do=todo)
+    return Finding(about=about, level="ok", what=f"{where} can be reached")
+
+
+def keys(settings: Settings, environ: Mapping[str, str], trusted: str | None) -> list[Finding]:
+    """Ask each provider whose key is here for its models, by the official SDKs."""
+
+    def look(provider: Provider) -> Finding:
+        return _try_key(provider, environ[provider.api_key_env or ""].strip(), trusted)
+
+    with_key = [
+        provider
+        for provider in settings.providers
+        if provider.api_key_env and environ.get(provider.api_key_env, "").strip()
+    ]
+    if not with_key:
+        names = ", ".join(p.api_key_env for p in settings.providers if p.api_key_env)
+        what = f"none is set, of {names}"
+        return [Finding(about="keys", level="note", what=what, to_do="set the one to be tried")]
+    return _at_once(look, with_key)
+
+
+def _try_key(provider: Provider, key: str, trusted: str | None) -> Finding:
+    import anthropic
+    import httpx2
+    import openai
+
+    about = f"key of {provider.name}"
+    context = ssl.create_default_context(cafile=trusted or certifi.where())
+    make: Any = anthropic.Anthropic if provider.type == "anthropic" else openai.OpenAI
+    with httpx2.Client(verify=context, timeout=NETWORK_S, trust_env=False) as http:
+        client = make(api_key=key, base_url=provider.base_url, max_retries=0, http_client=http)
+        try:
+            models = client.models.list().data
+        except (anthropic.APIStatusError, openai.APIStatusError) as error:
+            # Not the message: some providers repeat the key in it.
+            what = f"{provider.api_key_env} is refused: HTTP {error.status_code}"
+            todo = "get a valid key" if error.status_code in (401, 403) else "try again later"
+            return Finding(about=about, level="bad", what=what, to_do=todo)
+        except (anthropic.APIError, openai.APIError) as error:
+            what = f"{provider.api_key_env} cannot be tried: {type(error).__name__}"
+            todo = f"see above: {provider.name}"
+            return Finding(about=about, level="bad", what=what, to_do=todo)
+    return Finding(about=about, level="ok", what=f"{provider.api_key_env}: {len(models)} models")
