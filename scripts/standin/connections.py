@@ -1,4 +1,4 @@
-"""The two protocols of the server, each a thin shell around its sans-io library.
+"""The two protocols of HTTP, each a thin shell around its sans-io library.
 
 HTTP/1.1 (h11) and HTTP/2 (h2) take bytes from a `Link`, call the application once a request is
 whole, and play the parts of its answer. Nothing here knows about AI.
@@ -7,8 +7,7 @@ whole, and play the parts of its answer. Nothing here knows about AI.
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import h2.config
 import h2.connection
@@ -17,30 +16,14 @@ import h2.events
 import h2.exceptions
 import h11
 
-from standin.codings import StreamCoder, encode
-from standin.messages import EndEarly, Part, Pause, Request, Reset, Response, Wait
+from standin.codings import encode
+from standin.messages import Broken, Request, Response, Sink, Upgrade, play, play_part
+from standin.websocket import WebSocket, accepting
 
 if TYPE_CHECKING:
     from standin.server import Server
 
 _BODYLESS = (204, 304)
-
-
-class _Broken(Exception):  # noqa: N818
-    """A fault of the script ended the body."""
-
-
-class Sink(Protocol):
-    """Where a body's parts go."""
-
-    async def data(self, data: bytes) -> None:
-        """Send some bytes."""
-
-    def reset(self) -> None:
-        """Break off."""
-
-    def end_early(self) -> None:
-        """Close before the end."""
 
 
 class Link(asyncio.Protocol):
@@ -56,7 +39,7 @@ class Link(asyncio.Protocol):
         self.transport = transport
         tls = transport.get_extra_info("ssl_object")
         over_http2 = tls is not None and tls.selected_alpn_protocol() == "h2"
-        self._protocol = HTTP2(self) if over_http2 else HTTP1(self)
+        self._protocol: HTTP1 | HTTP2 | WebSocket = HTTP2(self) if over_http2 else HTTP1(self)
         self.server.links.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -71,8 +54,15 @@ class Link(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.writable.set()
         self.server.links.discard(self)
+        if isinstance(self._protocol, WebSocket):
+            self._protocol.lost()
         for task in self.tasks:
             task.cancel()
+
+    def upgrade(self, protocol: WebSocket, data: bytes) -> None:
+        """Speak something else from now on; some of it may have come already."""
+        self._protocol = protocol
+        protocol.receive(data)
 
     def abort(self) -> None:
         """Send an RST, as a process that dies does."""
@@ -93,11 +83,11 @@ class Link(asyncio.Protocol):
             self.server.failed(error)
             self.transport.abort()
 
-    async def call(self, request: Request, sink: "Sink") -> Response:
+    async def call(self, request: Request, sink: Sink) -> Response | Upgrade:
         """Record the request and ask the application.
 
         Raises:
-            _Broken: its answer is a fault.
+            Broken: its answer is a fault.
         """
         self.server.received(request)
         try:
@@ -105,48 +95,9 @@ class Link(asyncio.Protocol):
         except Exception as error:
             self.server.failed(error)
             return Response(500, [("content-type", "text/plain")], b"the stand-in is broken")
-        if not isinstance(response, Response):
-            await _play_part(response, None, sink)
+        if not isinstance(response, Response | Upgrade):
+            await play_part(response, None, sink)
         return response
-
-
-async def play(response: Response, sink: Sink) -> None:
-    """Send the parts of a body.
-
-    Raises:
-        _Broken: a fault ended it.
-    """
-    coder = StreamCoder(response.coding) if response.coding != "identity" else None
-    body = response.body
-    if isinstance(body, bytes):
-        body = (body,) if body else ()
-    if isinstance(body, AsyncIterable):
-        async for part in body:
-            await _play_part(part, coder, sink)
-    else:
-        for part in body:
-            if part.__class__ is bytes and coder is None:
-                await sink.data(part)
-            else:
-                await _play_part(part, coder, sink)
-    if coder:
-        await sink.data(coder.end())
-
-
-async def _play_part(part: Part, coder: StreamCoder | None, sink: Sink) -> None:
-    match part:
-        case bytes():
-            await sink.data(coder.part(part) if coder else part)
-        case Wait(event):
-            await event.wait()
-        case Pause(seconds):
-            await asyncio.sleep(seconds)
-        case Reset():
-            sink.reset()
-            raise _Broken
-        case EndEarly():
-            sink.end_early()
-            raise _Broken
 
 
 def _prepare(response: Response) -> tuple[list[tuple[str, str]], int | None]:
@@ -211,6 +162,10 @@ class HTTP1:
         outcome = "abandoned"
         try:
             response = await self._link.call(request, self)
+            if isinstance(response, Upgrade):
+                self._upgrade(request, response)
+                outcome = "upgraded"
+                return
             headers, length = _prepare(response)
             if length is not None:
                 headers.append(("content-length", str(length)))
@@ -222,12 +177,18 @@ class HTTP1:
                 await play(response, self)
             self._send(h11.EndOfMessage())
             outcome = "answered"
-        except _Broken:
+        except Broken:
             outcome = "broken"
         finally:
             self._link.server.ended(request, outcome)
         if outcome == "answered":
             self._next()
+
+    def _upgrade(self, request: Request, upgrade: Upgrade) -> None:
+        headers, extensions = accepting(request, upgrade)
+        self._send(h11.InformationalResponse(status_code=101, headers=headers))
+        data, _ = self._wire.trailing_data
+        self._link.upgrade(WebSocket(self._link, request, upgrade, extensions), data)
 
     def _next(self) -> None:
         if self._wire.our_state is h11.DONE and self._wire.their_state is h11.DONE:
@@ -326,6 +287,7 @@ class HTTP2:
         stream = _Stream(self, stream_id)
         try:
             response = await self._link.call(request, stream)
+            assert isinstance(response, Response), "WebSockets are spoken over HTTP/1 only"
             headers, length = _prepare(response)
             if length is not None:
                 headers.append(("content-length", str(length)))
@@ -337,7 +299,7 @@ class HTTP2:
             self._wire.end_stream(stream_id)
             self._flush()
             outcome = "answered"
-        except _Broken:
+        except Broken:
             outcome = "broken"
         except h2.exceptions.ProtocolError:  # the stream or the connection is closed
             pass

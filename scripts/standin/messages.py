@@ -1,6 +1,7 @@
 """What goes between the server and its application: requests, responses and the parts of a body.
 
-A part of a body is bytes, or something that happens at that point: a wait, a pause, a fault.
+A part of a body is bytes, or something that happens at that point: a wait, a pause, a fault. `play`
+makes it happen.
 """
 
 import asyncio
@@ -9,6 +10,8 @@ from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from standin.codings import StreamCoder
 
 
 class Waitable(Protocol):
@@ -39,7 +42,10 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class EndEarly:
-    """The connection closes, politely, before the body is whole."""
+    """The connection closes, politely, before the body is whole.
+
+    A WebSocket closes with a close frame.
+    """
 
 
 type Part = bytes | Wait | Pause | Reset | EndEarly
@@ -64,6 +70,10 @@ class Request:
     """For the application; the provider leaves here what it made of the request."""
     outcome: str | None = None
     """How the answer ended: `answered`, `broken` (a fault of ours), `abandoned` (the peer left)."""
+    messages: list[list[bytes]] = field(default_factory=list)
+    """What came over it once it was a WebSocket: messages, each as its frames."""
+    close_code: int | None = None
+    """How the peer closed the WebSocket."""
 
     @property
     def path(self) -> str:
@@ -90,8 +100,78 @@ class Response:
     """A `content-length` for a body of parts, be it true or not (for `EndEarly`)."""
 
 
-type App = Callable[[Request], Awaitable[Response | Reset | EndEarly]]
+@dataclass(slots=True)
+class Upgrade:
+    """What the application answers where the connection becomes a WebSocket (HTTP/1 only)."""
+
+    answer: Callable[[bytes], Body]
+    """What is said to a message; every part of bytes is a message."""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+type App = Callable[[Request], Awaitable[Response | Upgrade | Reset | EndEarly]]
 """A fault instead of a response happens before any header is out."""
+
+
+class Broken(Exception):  # noqa: N818
+    """A fault of the script ended the body."""
+
+
+class Sink(Protocol):
+    """Where a body's parts go."""
+
+    async def data(self, data: bytes) -> None:
+        """Send some bytes."""
+
+    def reset(self) -> None:
+        """Break off."""
+
+    def end_early(self) -> None:
+        """Close before the end."""
+
+
+async def play(response: Response, sink: Sink) -> None:
+    """Send the parts of a body.
+
+    Raises:
+        Broken: a fault ended it.
+    """
+    coder = StreamCoder(response.coding) if response.coding != "identity" else None
+    body = response.body
+    if isinstance(body, bytes):
+        body = (body,) if body else ()
+    if isinstance(body, AsyncIterable):
+        async for part in body:
+            await play_part(part, coder, sink)
+    else:
+        for part in body:
+            if part.__class__ is bytes and coder is None:
+                await sink.data(part)
+            else:
+                await play_part(part, coder, sink)
+    if coder:
+        await sink.data(coder.end())
+
+
+async def play_part(part: Part, coder: StreamCoder | None, sink: Sink) -> None:
+    """Send a part of a body, or let happen what it stands for.
+
+    Raises:
+        Broken: it is a fault.
+    """
+    match part:
+        case bytes():
+            await sink.data(coder.part(part) if coder else part)
+        case Wait(event):
+            await event.wait()
+        case Pause(seconds):
+            await asyncio.sleep(seconds)
+        case Reset():
+            sink.reset()
+            raise Broken
+        case EndEarly():
+            sink.end_early()
+            raise Broken
 
 
 class Gate:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from standin.openai_shared import HEADERS, REQUEST_ID_HEADER, error_body
-from standin.plan import Ask, Call, Plan, Tool
+from standin.plan import Ask, Call, Plan, Tool, Usage
 from standin.rendering import (
     CREATED,
     ID,
@@ -26,6 +26,7 @@ __all__ = [
     "read",
     "render_body",
     "render_stream",
+    "render_warm_up",
 ]
 
 _RESULTS = ("function_call_output", "custom_tool_call_output")
@@ -87,6 +88,19 @@ def render_stream(plan: Plan, include_usage: bool = True) -> Rendered:
     events.append({"type": f"response.{ended['status']}", "response": ended})
     numbered = ({**event, "sequence_number": number} for number, event in enumerate(events))
     return Rendered(tuple(map(named_event, numbered)))
+
+
+@lru_cache
+def render_warm_up(model: str) -> Rendered:
+    """Render the answer to a request that generates nothing."""
+    plan = Plan(model, (), "", (), Usage(0, 0, 0, 0))
+    started, ended = _response(plan, [], "in_progress"), _ended(plan, [])
+    return Rendered(
+        (
+            named_event({"type": "response.created", "response": started, "sequence_number": 0}),
+            named_event({"type": "response.completed", "response": ended, "sequence_number": 1}),
+        )
+    )
 
 
 @lru_cache(1024)

@@ -5,7 +5,7 @@ header `x-standin-canned: NAME` gets `Provider.canned[NAME]` instead, byte for b
 """
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -14,7 +14,8 @@ import msgspec
 
 from standin import anthropic_messages, openai_chat, openai_responses
 from standin.codings import CODINGS, decode
-from standin.messages import EndEarly, Gate, Part, Pause, Request, Reset, Response, Wait
+from standin.conversation import Conversation
+from standin.messages import EndEarly, Gate, Part, Pause, Request, Reset, Response, Upgrade, Wait
 from standin.plan import Ask, Plan, Script, make_plan, script_of
 from standin.rendering import CREATED, ID, Rendered, encode
 
@@ -22,18 +23,19 @@ _APIS: dict[str, ModuleType] = {
     "/v1/messages": anthropic_messages,
     "/v1/chat/completions": openai_chat,
     "/v1/responses": openai_responses,
+    "/backend-api/codex/responses": openai_responses,
 }
 
 MODELS = ("claude-standin-1", "claude-sonnet-4-5", "claude-haiku-4-5", "gpt-5", "gpt-4o")
 
 
-type Answer = Response | Reset | EndEarly
+type Answer = Response | Upgrade | Reset | EndEarly
 type Canned = Callable[[Request], Answer | Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What the provider made of a request; left in `Request.notes`."""
+    """What the provider made of a request; left in `Request.notes`, of a WebSocket as a list."""
 
     ask: Ask
     plan: Plan
@@ -70,9 +72,8 @@ class Provider:
             return self._models(dialect, path, number)
         if path == "/" and request.method == "HEAD":
             return Response(200, _headers(dialect, number, "text/plain"))
-        if request.header("upgrade") == "websocket":
-            # What makes Codex fall back to server-sent events at once.
-            return _error(dialect, number, 426, "WebSocket is not spoken here")
+        if api is openai_responses and request.header("upgrade") == "websocket":
+            return self._upgraded(request)
         return _error(dialect, number, 404, f"Unknown request: {request.method} {path}")
 
     def _bridged(self, api: ModuleType, request: Request, number: int) -> Response | Reset:
@@ -98,6 +99,18 @@ class Provider:
         if (coding := script.word("CODING")) in CODINGS:
             response.coding = coding
         return response
+
+    def _upgraded(self, request: Request) -> Upgrade:
+        request.notes = []
+
+        def answered(ask: Ask, plan: Plan, number: int) -> None:
+            request.notes.append(Exchange(ask, plan, f"{number:020}"))
+
+        conversation = Conversation(lambda: next(self._numbers), self._incidents, answered)
+        return Upgrade(conversation.answer, list(openai_responses.HEADERS))
+
+    def _incidents(self, events: list[bytes], script: Script, number: int) -> Iterable[Part]:
+        return self._scripted(events, script, openai_responses, number)
 
     def _scripted(
         self, events: list[bytes], script: Script, api: ModuleType, number: int

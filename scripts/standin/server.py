@@ -1,7 +1,7 @@
 """A small HTTP server for one application, scriptable down to the part of a body.
 
 Not a web server: no routing, no time-outs, no limits. It records every request exactly as it came,
-speaks HTTP/1.1 and HTTP/2, with or without TLS, and breaks off wherever it is told to.
+speaks HTTP/1.1, HTTP/2 and WebSocket, with or without TLS, and breaks off wherever it is told to.
 """
 
 import asyncio
@@ -81,6 +81,13 @@ class Server:
         if self._record:
             with self._changed:
                 self.requests.append(request)
+                self._changed.notify_all()
+
+    def heard(self, request: Request, frames: list[bytes]) -> None:
+        """Record a message that came over a WebSocket."""
+        if self._record:
+            with self._changed:
+                request.messages.append(frames)
                 self._changed.notify_all()
 
     def ended(self, request: Request, outcome: str) -> None:

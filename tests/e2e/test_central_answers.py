@@ -84,7 +84,7 @@ def _comparable(value: Any) -> Any:
 @each_api
 @each_delivery
 class TestTurns:
-    def test_several_calls_of_a_turn_run_side_by_side(
+    def test_several_calls_of_a_turn_reach_their_servers_by_every_transport(
         self, central: Central, api: API, stream: bool
     ) -> None:
         calls = [("calc", "one"), ("local", "two"), ("old", "three")]

@@ -6,12 +6,13 @@ would wait for ever.
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
 import httpx2
 import pytest
-from standin import Server
+from standin import Authority, Server
 
 from e2e.asking import API, APIS
 from e2e.central import (
@@ -128,6 +129,28 @@ def test_each_piece_of_a_further_answer_is_with_the_client_before_the_next_is_se
     assert dialect_of(api).streamed_story(got).lines[-1].endswith("word0003 word0004 ")
 
 
+@each_api
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_the_calls_of_a_turn_run_at_the_same_time(
+    central: Central, api: API, stream: bool, report: Report, tmp_path: Path
+) -> None:
+    other = Report(tmp_path / "other")
+    said = f"{slow(report)} {slow(other)} SAY"
+
+    def release_once_both_run() -> None:
+        report.wait_for("started")
+        other.wait_for("started")
+        report.release()
+        other.release()
+
+    with ThreadPoolExecutor(1) as pool:
+        releasing = pool.submit(release_once_both_run)
+        story = central.see(api, FORWARD, said, stream=stream)
+        releasing.result()
+    other.close()
+    assert story.lines == ("says The tool returned: done | done",)
+
+
 def test_a_running_tool_holds_nobody_else_up(central: Central, report: Report) -> None:
     with central.asking(MESSAGES, FORWARD, slow(report), stream=True) as response:
         chunks = response.iter_raw()
@@ -141,7 +164,7 @@ def test_a_running_tool_holds_nobody_else_up(central: Central, report: Report) -
 @pytest.fixture(scope="module")
 def pinging(
     standin: Server,
-    authority: object,
+    authority: Authority,
     confdir: Path,
     tool_server: ToolServer,
     tmp_path_factory: pytest.TempPathFactory,
@@ -151,7 +174,7 @@ def pinging(
         tmp_path_factory.mktemp("pinging"),
         config=config_toml(standin.origin) + server_toml("calc", url=tool_server.url),
         confdir=confdir,
-        upstream_ca=authority.path,  # type: ignore[attr-defined]
+        upstream_ca=authority.path,
         script=QUICK_PINGS,
     )
     made.start()

@@ -1,0 +1,187 @@
+"""The `aibridge` command as real processes, all with one home: data folder, CA, configuration.
+
+Every wait is bounded, and says when it fails what the process had said.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aibridge_addon.cli import main, running
+from aibridge_addon.cli.running import RunningProxy
+from click.testing import CliRunner, Result
+from e2e.proxy import config_toml
+
+
+AIBRIDGE = (sys.executable, "-P", "-m", "aibridge_addon.cli")
+WAIT_S = 60.0
+"""For what should take a moment, on a machine that is busy."""
+
+_FOREIGN = r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*|SSL_.*|.*CA_.*|XDG_.*|GIT_.*)$"
+
+
+class Process:
+    """A process whose output is read as it comes."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str], **options: Any) -> None:
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            **options,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def text(self) -> str:
+        """All that it has said."""
+        return "\n".join(self.lines)
+
+    def wait_for(self, pattern: str) -> str:
+        """Return the first line that matches; fail with all lines if none comes."""
+        deadline = time.monotonic() + WAIT_S
+        with self._changed:
+            while (line := next((x for x in self.lines if re.search(pattern, x)), None)) is None:
+                left = deadline - time.monotonic()
+                assert left > 0 and self._reader.is_alive(), f"no {pattern!r} in:\n{self.text}"
+                self._changed.wait(min(left, 1.0))
+            return line
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end; return the exit code."""
+        try:
+            code = self._process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it did not end:\n{self.text}") from None
+        self._reader.join(WAIT_S)
+        return code
+
+    def stop(self) -> int:
+        """Send SIGTERM, and wait."""
+        self.send(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """End it, if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(WAIT_S)
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        with self._process.stdout as lines:
+            for line in lines:
+                with self._changed:
+                    self.lines.append(line.rstrip("\n"))
+                    self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+
+class Home:
+    """A user's home: every command that runs in it finds what the others left."""
+
+    def __init__(self, path: Path, *, origin: str, confdir: Path, upstream_ca: Path) -> None:
+        self.path = path
+        self.data = path / "data" / "aibridge"
+        self.database = self.data / "aibridge.sqlite3"
+        self.config = path / "aibridge.toml"
+        self.config.write_text(config_toml(origin))
+        self.confdir = confdir
+        self.options = (
+            *("--config", str(self.config)),
+            *("--set", f"confdir={confdir}"),
+            *("--set", f"ssl_verify_upstream_trusted_ca={upstream_ca}"),
+        )
+        self.processes: list[Process] = []
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Its environment variables."""
+        inherited = {k: v for k, v in os.environ.items() if not re.match(_FOREIGN, k)}
+        here = {
+            "HOME": str(self.path),
+            "XDG_DATA_HOME": str(self.path / "data"),
+            "PYTHONUNBUFFERED": "1",
+            "SHELL": "/bin/sh",
+        }
+        return inherited | here
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Process:
+        """Start the command."""
+        process = Process([*AIBRIDGE, *arguments], self.env | dict(env or {}), cwd=self.path)
+        self.processes.append(process)
+        return process
+
+    def start_proxy(self, *arguments: str, **options: Any) -> Process:
+        """Start a proxy on free ports; return once it is up."""
+        words = ("--port", "0", "--reverse-port", "0", "--metrics", "off", *self.options)
+        process = self.start("proxy", *words, *arguments, **options)
+        process.wait_for("is up, process")
+        return process
+
+    def proxy(self) -> RunningProxy:
+        """Return where the proxy is that registered itself."""
+        found = running.load(self.data / "proxy.json")
+        assert found
+        return found
+
+    def run(self, *arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+        """Run the command to its end."""
+        return self.shell([*AIBRIDGE, *arguments], **options)
+
+    def shell(
+        self, words: list[str], *, env: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run any program to its end."""
+        return subprocess.run(
+            words,
+            env=self.env | dict(env or {}),
+            cwd=self.path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+
+    def invoke(
+        self, *arguments: str, env: Mapping[str, str | None] | None = None, text: str | None = None
+    ) -> Result:
+        """Run the command in this process; `text` is typed."""
+        cleared: dict[str, str | None] = {k: None for k in os.environ if re.match(_FOREIGN, k)}
+        wide = {"COLUMNS": "300"}
+        runner = CliRunner(env=cleared | dict(self.env) | wide | dict(env or {}))
+        return runner.invoke(main, list(arguments), input=text, prog_name="aibridge")
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Wait for what another process does, and nobody tells of."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        threading.Event().wait(0.02)

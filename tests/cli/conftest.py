@@ -1,0 +1,50 @@
+"""Fixtures: a home with a running proxy for the whole session, and homes of a test's own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from e2e.conftest import authority, confdir, provider, standin  # noqa: F401 fixtures
+from standin import Authority, Server
+
+from cli.command import Home
+
+type MakeHome = Callable[[], Home]
+
+
+@pytest.fixture(scope="session")
+def shared(
+    standin: Server,  # noqa: F811
+    authority: Authority,  # noqa: F811
+    confdir: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Home]:
+    """A home in which a proxy runs, before the shared stand-in."""
+    home = Home(
+        tmp_path_factory.mktemp("home"),
+        origin=standin.origin,
+        confdir=confdir,
+        upstream_ca=authority.path,
+    )
+    process = home.start_proxy()
+    yield home
+    assert process.stop() == 0, process.text
+    for started in home.processes:
+        started.kill()
+
+
+@pytest.fixture
+def home(
+    standin: Server,  # noqa: F811
+    authority: Authority,  # noqa: F811
+    confdir: Path,  # noqa: F811
+    tmp_path: Path,
+) -> Iterator[Home]:
+    """A home of the test's own, in which nothing runs; its end ends what was started."""
+    path = tmp_path / "home"
+    path.mkdir()
+    made = Home(path, origin=standin.origin, confdir=confdir, upstream_ca=authority.path)
+    yield made
+    for process in made.processes:
+        process.kill()
+        print(f"--- {process.pid}\n{process.text}")

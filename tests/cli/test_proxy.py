@@ -1,0 +1,299 @@
+"""`aibridge proxy`: what it serves, what it refuses, and how it ends."""
+
+import socket
+import sqlite3
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from signal import SIGHUP, SIGTERM
+
+import anthropic
+import httpx2
+import openai
+import pytest
+from aibridge_addon.cli import proxy as proxy_command
+from aibridge_addon.cli import running
+from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY
+from e2e.records import read_records
+from standin import Provider
+
+from cli.command import Home, wait_until
+
+TIMEOUT_S = 30.0
+HELLO = {
+    "model": "claude-standin-1",
+    "max_tokens": 100,
+    "messages": [{"role": "user", "content": "hello"}],
+}
+
+
+def ask(base_url: str, text: str = "hello") -> anthropic.types.Message:
+    """Ask by the reverse proxy."""
+    with anthropic.Anthropic(
+        base_url=f"{base_url}/anthropic",
+        api_key=ANTHROPIC_KEY,
+        max_retries=0,
+        http_client=httpx2.Client(trust_env=False, timeout=TIMEOUT_S),
+    ) as client:
+        return client.messages.create(
+            model="claude-standin-1",
+            max_tokens=100,
+            messages=[{"role": "user", "content": text}],
+        )
+
+
+@contextmanager
+def open_stream(base_url: str, text: str) -> Iterator[Iterator[str]]:
+    """Begin a streamed answer; give its lines, the first events having come."""
+    with (
+        httpx2.Client(trust_env=False, timeout=TIMEOUT_S) as http,
+        http.stream(
+            "POST",
+            f"{base_url}/anthropic/v1/messages",
+            json=HELLO | {"stream": True, "messages": [{"role": "user", "content": text}]},
+            headers={"x-api-key": ANTHROPIC_KEY, "anthropic-version": "2023-06-01"},
+        ) as answer,
+    ):
+        lines = answer.iter_lines()
+        assert next(lines) == "event: message_start"
+        yield lines
+
+
+# What it serves
+
+
+def test_both_proxies_serve_in_one_process_and_record(shared: Home) -> None:
+    where = shared.proxy()
+    assert where.forward_url
+    assert where.reverse_url
+    before = len(read_records(shared.database).interceptions)
+    ask(where.reverse_url)
+    context = httpx2.create_ssl_context(verify=where.ca)
+    forward = httpx2.Client(proxy=where.forward_url, verify=context, trust_env=False)
+    with openai.OpenAI(api_key=OPENAI_KEY, max_retries=0, http_client=forward) as client:
+        client.responses.create(model="gpt-5", input="hello")
+    rows = read_records(shared.database).interceptions[before:]
+    assert [row["api"] for row in rows] == ["anthropic_messages", "openai_responses"]
+    assert {row["status"] for row in rows} == {"completed"}
+
+
+def test_it_says_what_to_set_in_a_client(shared: Home) -> None:
+    where, said = shared.proxy(), shared.processes[0].text
+    for value in (where.forward_url, f"{where.reverse_url}/openai/v1", where.ca, "aibridge run"):
+        assert str(value) in said
+    assert "client connect" not in said
+
+
+def test_a_path_that_names_no_provider_goes_nowhere(shared: Home) -> None:
+    answer = httpx2.get(f"{shared.proxy().reverse_url}/v1/messages", trust_env=False)
+    assert answer.status_code == 404
+    assert "not a route of this proxy" in answer.text
+
+
+@pytest.mark.parametrize("addons", ["--all-addons", "--web"])
+def test_the_full_sets_of_addons_record_too(home: Home, addons: str) -> None:
+    web_port = running_port()
+    more = ("--set", f"web_port={web_port}") if addons == "--web" else ()
+    process = home.start_proxy(addons, *more)
+    where = home.proxy()
+    assert where.reverse_url
+    ask(where.reverse_url)
+    assert read_records(home.database).interception["status"] == "completed"
+    if addons == "--web":
+        url = process.wait_for("Web server listening").partition("at ")[2]
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as page:
+            assert b"mitmproxy" in page.read()
+    assert process.stop() == 0, process.text
+
+
+# What it refuses
+
+
+def running_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def refused(home: Home, *arguments: str) -> str:
+    """Return why the command does not even begin."""
+    result = home.invoke("proxy", *arguments)
+    assert result.exit_code not in (0, None), result.output
+    assert isinstance(result.exception, SystemExit)
+    return result.stderr
+
+
+def test_a_port_that_is_taken_is_named(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        message = refused(home, "--port", port)
+        assert f"port {port}" in message
+        assert "another program" in message
+        assert "--port" in message
+        assert "--reverse-port" in refused(home, "--port", "0", "--reverse-port", port)
+
+
+def test_a_second_proxy_is_told_of_the_first(shared: Home) -> None:
+    where = shared.proxy()
+    port = str(where.forward_url).rpartition(":")[2]
+    assert f"process {where.pid}" in refused(shared, "--port", port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
+def test_an_open_proxy_is_refused(home: Home, host: str) -> None:
+    message = refused(home, "--listen-host", host, "--port", "0", "--reverse-port", "0")
+    assert "proxyauth" in message
+    assert "--allow-open" in message
+
+
+def test_an_empty_login_is_no_login(home: Home) -> None:
+    assert "proxyauth" in refused(home, "--listen-host", "0.0.0.0", "--set", "proxyauth=")
+
+
+def test_a_host_that_is_not_of_this_machine_is_refused(home: Home) -> None:
+    message = refused(home, "--listen-host", "192.0.2.1", "--allow-open", "--port", "0")
+    assert "cannot listen on 192.0.2.1" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--port", "off", "--reverse-port", "off"), "nothing to run"),
+        (("--port", "7000", "--reverse-port", "7000"), "must differ"),
+        (("--port", "70000"), "neither a port nor"),
+        (("--port", "http"), "neither a port nor"),
+        (("--set", "mode=socks5"), "--listen-host"),
+        (("--set", "listen_host=0.0.0.0"), "--listen-host"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(home: Home, arguments: tuple[str, ...], why: str) -> None:
+    assert why in refused(home, *arguments)
+
+
+FREE = ("proxy", "--port", "0", "--reverse-port", "0", "--metrics", "off")
+
+
+def test_a_wrong_config_file_stops_the_start(home: Home) -> None:
+    home.config.write_text('[[providers]]\nname = "x"\ntipe = "openai"\n')
+    ended = home.run(*FREE, *home.options)
+    assert ended.returncode == 1
+    assert "did you mean type?" in ended.stderr
+    assert "is up" not in ended.stdout
+    assert not (home.data / "proxy.json").exists()
+
+
+def test_a_database_that_cannot_be_used_stops_the_start(home: Home) -> None:
+    nonsense = home.path / "nonsense.sqlite3"
+    nonsense.write_text("this is no database, and long enough to be seen as none" * 20)
+    ended = home.run(*FREE, *home.options, "--db", str(nonsense))
+    assert ended.returncode == 1
+    assert "aibridge_db" in ended.stderr
+    assert "is up" not in ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("sets", "why"),
+    [
+        ("no_such_option=1", "no such option"),
+        ("http2=perhaps", "boolean must be"),
+        ("proxyauth=nonsense", "Invalid proxyauth"),
+    ],
+)
+def test_a_wrong_option_stops_the_start(home: Home, sets: str, why: str) -> None:
+    # In this process: it ends before anything runs.
+    assert why in refused(home, *FREE[1:], *home.options, "--set", sets)
+
+
+def test_a_wrong_file_of_mitmproxys_options_stops_the_start(home: Home) -> None:
+    folder = home.path / "confdir"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("http2: [1")
+    assert "config.yaml" in refused(home, *FREE[1:], "--set", f"confdir={folder}")
+    (folder / "config.yaml").write_text("http2: 5")
+    assert "http2" in refused(home, *FREE[1:], "--set", f"confdir={folder}")
+
+
+def test_a_broken_ca_stops_the_start(home: Home) -> None:
+    folder = home.path / "confdir"
+    folder.mkdir()
+    (folder / "mitmproxy-ca.pem").write_text("nonsense")
+    message = refused(home, *FREE[1:], "--set", f"confdir={folder}")
+    assert "mitmproxy-ca.pem holds no" in message
+
+
+def test_metrics_are_left_out_where_their_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(proxy_command, "METRICS", taken.getsockname())
+        usual: dict[str, object] = {}
+        proxy_command._choose_metrics(None, usual, {})
+        assert usual == {}
+    proxy_command._choose_metrics(None, usual, {})
+    assert list(usual) == ["aibridge_metrics_listen"]
+
+
+# How it ends
+
+
+def test_a_signal_lets_an_open_stream_complete(home: Home, provider: Provider) -> None:
+    process = home.start_proxy("--grace", "600")
+    url = home.proxy().reverse_url
+    assert url
+    with open_stream(url, "GATE:graceful") as lines:
+        process.send(SIGTERM)
+        process.wait_for("ending")
+        wait_until(lambda: not running.takes_connections(url), "it still listens")
+        assert not (home.data / "proxy.json").exists()
+        provider.gate("graceful").release()
+        assert "event: message_stop" in list(lines)
+    assert process.wait() == 0, process.text
+    assert read_records(home.database).interception["status"] == "completed"
+
+
+def test_the_grace_has_an_end(home: Home) -> None:
+    process = home.start_proxy("--grace", "0.1")
+    with open_stream(str(home.proxy().reverse_url), "GATE:never"):
+        assert process.stop() == 0, process.text
+    row = read_records(home.database).interception
+    assert row["status"] in ("interrupted", "cancelled")
+    assert row["ended_at"]
+
+
+def test_sighup_reads_the_config_again_and_a_second_signal_ends_at_once(home: Home) -> None:
+    process = home.start_proxy("--grace", "600", "--log-format", "json")
+    url = str(home.proxy().reverse_url)
+    good = home.config.read_text()
+    home.config.write_text("nonsense")
+    process.send(SIGHUP)
+    process.wait_for("the old one stays")
+    ask(url)
+    home.config.write_text(good.replace('name = "anthropic"', 'name = "claude"'))
+    process.send(SIGHUP)
+    assert '"level": "info"' in process.wait_for("was read again")
+    answer = httpx2.get(f"{url}/claude/v1/models", trust_env=False, timeout=TIMEOUT_S)
+    assert answer.status_code == 200, answer.text
+    home.config.write_text(good)
+    process.send(SIGHUP)
+    wait_until(lambda: process.text.count("was read again") == 2, process.text)
+    with open_stream(url, "GATE:never"):
+        process.send(SIGTERM)
+        process.wait_for("ending")
+        assert process.stop() == 0, process.text
+
+
+def test_a_proxy_that_was_killed_is_not_found(home: Home) -> None:
+    process = home.start_proxy()
+    process.kill()
+    left = home.proxy()
+    assert not left.answers
+    assert "no proxy runs" in home.invoke("env").stderr
+    with closing(sqlite3.connect(home.database)) as connection:
+        assert connection.execute("SELECT count(*) FROM aibridge_interceptions").fetchone() == (0,)
+
+
+def test_a_state_that_makes_no_sense_is_no_proxy(home: Home, tmp_path: Path) -> None:
+    for text in ("", "[]", "{}", '{"pid": 1}', "nonsense"):
+        path = tmp_path / "proxy.json"
+        path.write_text(text)
+        assert running.load(path) is None

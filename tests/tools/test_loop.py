@@ -1,0 +1,710 @@
+"""The inner loop itself, with an upstream and tools that do as the test says.
+
+The wire format is a real one; what is real besides is proved end to end.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aibridge_addon.apis import openai_chat, openai_chat_tools, openai_responses_tools
+from aibridge_addon.apis.turns import InjectedCall, Members, Restoration, run_key
+from aibridge_addon.facts import ProviderError, ResponseFacts
+from aibridge_addon.sse import Event, SSEParser
+from aibridge_addon.tools import loop as module
+from aibridge_addon.tools.loop import OVER_LIMIT, Answer, InnerLoop, Limits, UpstreamError
+from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
+from aibridge_addon.wire import JSON, members
+
+BOUND = 20.0
+"""Seconds after which whatever is waited for is said not to come."""
+
+
+@pytest.fixture(autouse=True, params=["lazy", "eager"])
+async def task_factory(request: pytest.FixtureRequest) -> None:
+    """Start tasks as asyncio does, and as mitmproxy does."""
+    if request.param == "eager":
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+
+@pytest.fixture(autouse=True)
+async def nothing_runs_on() -> AsyncGenerator[None]:
+    """Whatever the loop started has ended with it."""
+    yield
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+TOOLS = [
+    CentralTool(
+        name=f"bmcp_s_{name}",
+        server="s",
+        server_url="https://mcp.example/",
+        original_name=name,
+        description="",
+        input_schema={"type": "object"},
+    )
+    for name in ("look", "find")
+]
+NAMES = frozenset(tool.name for tool in TOOLS)
+ASKED = {"model": "m", "messages": [{"role": "user", "content": "Where?"}]}
+
+
+def result(said: str) -> ToolResult:
+    return ToolResult(parts=(ResultPart(kind="text", text=said),))
+
+
+def call(call_id: str, name: str = "bmcp_s_look", given: str = '{"at":"it"}') -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": given}}
+
+
+OWN = call("own", "Bash")
+
+
+def answer(content: str | None, *calls: dict[str, Any], response_id: str = "r1") -> dict[str, Any]:
+    message = {"role": "assistant", "content": content}
+    if calls:
+        message["tool_calls"] = list(calls)  # type: ignore[assignment]
+    finish = "tool_calls" if calls else "stop"
+    return {"id": response_id, "choices": [{"message": message, "finish_reason": finish}]}
+
+
+def events_of(completion: Mapping[str, Any]) -> list[Event]:
+    """A completion as chunks: its message, its end."""
+    [choice] = completion["choices"]
+    delta = dict(choice["message"])
+    calls = [{"index": n, **c} for n, c in enumerate(delta.pop("tool_calls", ()))]
+    deltas = [delta, {"tool_calls": calls}, {}] if calls else [delta, {}]
+    chunks = [
+        {"id": completion["id"], "choices": [{"delta": d, "finish_reason": None}]} for d in deltas
+    ]
+    chunks[-1]["choices"][0]["finish_reason"] = choice["finish_reason"]
+    stream = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks)
+    return SSEParser().feed(stream + b"data: [DONE]\n\n")
+
+
+class Script:
+    """An answer upstream, and what goes wrong with it."""
+
+    def __init__(
+        self,
+        completion: Mapping[str, Any],
+        *,
+        head: Exception | asyncio.Event | None = None,
+        broken_off: bool = False,
+        ends_early: bool = False,
+        events: Iterable[bytes] = (),
+        body: bytes | None = None,
+    ) -> None:
+        self.completion = completion
+        self.head_waits_for = head
+        self.broken_off = broken_off
+        self.events = events_of(completion)[: 1 if broken_off or ends_early else None]
+        self.events += SSEParser().feed(b"".join(events))
+        self.whole = json.dumps(completion).encode() if body is None else body
+
+
+class FakeAnswer:
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._reader = openai_chat.response_reader()
+        self._whole: ResponseFacts | None = None
+
+    async def head(self) -> None:
+        match self._script.head_waits_for:
+            case asyncio.Event() as event:
+                await event.wait()
+            case Exception() as error:
+                raise error
+
+    async def events(self) -> AsyncGenerator[list[tuple[Event, JSON]]]:
+        for event in self._script.events:
+            yield [(event, self._reader.feed(event))]
+        if self._script.broken_off:
+            raise UpstreamError("it broke off", error_type="upstream_error")
+
+    async def body(self) -> bytes:
+        await self.head()
+        self._whole = openai_chat.read_answer(self._script.whole)
+        return self._script.whole
+
+    def facts(self) -> ResponseFacts:
+        return self._whole or self._reader.facts()
+
+
+class World:
+    """What is around a loop: upstream, tools, observer. `told` is what happens, in order."""
+
+    def __init__(self, *scripts: Script | Mapping[str, Any]) -> None:
+        self.first, *self.scripts = (
+            s if isinstance(s, Script) else Script(s) for s in scripts
+        )  # fmt: skip
+        self.requests: list[Any] = []
+        self.open = 0
+        self.told: list[tuple[Any, ...]] = []
+        self.hidden_turns: dict[str, Restoration] = {}
+        self.tool: Callable[[Mapping[str, JSON]], Awaitable[ToolResult]] = self._find
+        self.called: list[Mapping[str, JSON]] = []
+        self.cancelled = 0
+
+    async def _find(self, arguments: Mapping[str, JSON]) -> ToolResult:
+        return result(f"found {json.dumps(arguments)}")
+
+    async def call_tool(self, tool: CentralTool, arguments: Mapping[str, JSON]) -> ToolResult:
+        self.called.append(arguments)
+        try:
+            return await self.tool(arguments)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    def ask(self, request: Members, iteration: int) -> AbstractAsyncContextManager[Answer]:
+        self.requests.append({k: json.loads(bytes(v)) for k, v in request.items()})
+        assert iteration == len(self.requests) + 1
+        self.told.append(("asked", iteration))
+        return self._asking(self.scripts[len(self.requests) - 1])
+
+    @asynccontextmanager
+    async def _asking(self, script: Script) -> AsyncGenerator[Answer]:
+        self.open += 1
+        try:
+            yield FakeAnswer(script)
+        finally:
+            self.open -= 1
+
+    def answered(self, facts: ResponseFacts) -> None:
+        self.told.append(("answered", facts.response_id))
+
+    def invoked(
+        self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
+    ) -> None:
+        self.told.append(
+            (
+                "invoked",
+                tool.original_name,
+                call.call_id,
+                result.as_text,
+                result.is_error,
+                response_id,
+            )
+        )
+
+    def hidden(self, key: str, restoration: Restoration) -> None:
+        self.told.append(("hidden", key))
+        self.hidden_turns[key] = restoration
+
+    def loop(self, *, tool_format: Any = openai_chat_tools, **limits: float) -> InnerLoop:
+        asked = members(json.dumps(ASKED).encode())
+        assert asked is not None
+        return InnerLoop(
+            tool_format=tool_format,
+            request=asked,
+            offered=TOOLS,
+            said_before="Where?",
+            ask=self.ask,
+            call_tool=self.call_tool,
+            observer=self,
+            limits=Limits(**({"iterations": 5, "seconds": 60.0} | limits)),  # type: ignore[arg-type]
+        )
+
+
+class Client:
+    """Consumes the loop of a streamed answer as the proxy does."""
+
+    def __init__(self, world: World, **loop: Any) -> None:
+        self.world = world
+        self.loop = world.loop(**loop)
+        self.splicer = openai_chat_tools.splicer(self.loop.names)
+        reader = openai_chat.response_reader()
+        self.chunks = [self.splicer.feed(e, reader.feed(e)) for e in world.first.events]
+        self._stream = self.loop.stream(self.splicer, reader.facts())
+
+    async def next(self) -> bytes | None:
+        async with asyncio.timeout(BOUND):
+            chunk = await anext(self._stream, None)
+        self.chunks += [chunk] if chunk else []
+        return chunk
+
+    async def run(self) -> str:
+        """Take all there is; return the text that the client has."""
+        while await self.next() is not None:
+            pass
+        if self.loop.error is None:
+            self.chunks.append(self.splicer.finish())
+        return self.text
+
+    async def leave(self) -> None:
+        await self._stream.aclose()
+
+    @property
+    def text(self) -> str:
+        return "".join(
+            choice["delta"].get("content") or ""
+            for chunk in self.json()
+            for choice in chunk.get("choices", ())
+        )
+
+    def json(self) -> Iterator[Any]:
+        for event in SSEParser().feed(b"".join(self.chunks)):
+            if event.data not in (None, b"[DONE]"):
+                yield json.loads(event.data)
+
+
+async def whole(world: World, **loop: Any) -> tuple[InnerLoop, Any]:
+    """Run the loop of a whole answer; return it with the client's answer."""
+    inner = world.loop(**loop)
+    first = world.first.whole
+    async with asyncio.timeout(BOUND):
+        given = await inner.whole(first, openai_chat.read_answer(first))
+    return inner, None if given is None else json.loads(given)
+
+
+LOOKING = answer("Looking. ", call("c1"))
+DONE = answer("Done.", response_id="r2")
+KEY = run_key([], "Where?", "Looking. Done.")
+
+
+async def test_without_calls_there_is_no_loop() -> None:
+    world = World(answer("Hi."))
+    client = Client(world)
+    assert await client.next() is None
+    assert await client.run() == "Hi."
+    _, given = await whole(World(answer("Hi.")))
+    assert given is None
+    assert world.told == []
+
+
+TOLD = [
+    ("invoked", "look", "c1", 'found {"at": "it"}', False, "r1"),
+    ("answered", "r1"),
+    ("asked", 2),
+    ("hidden", KEY),
+]
+
+
+async def test_a_call_is_run_and_the_model_asked_again_streamed() -> None:
+    world = World(LOOKING, DONE)
+    client = Client(world)
+    assert await client.run() == "Looking. Done."
+    assert world.told == TOLD
+    assert client.loop.facts.response_id == "r2"
+    assert client.loop.facts.complete
+    assert client.loop.error is None
+    assert world.open == 0
+
+
+async def test_a_call_is_run_and_the_model_asked_again_whole() -> None:
+    world = World(LOOKING, DONE)
+    loop, given = await whole(world)
+    assert given["choices"][0]["message"]["content"] == "Looking. Done."
+    assert given["id"] == "r1"
+    assert world.told == TOLD
+    assert loop.facts.response_id == "r2"
+
+
+async def test_the_next_request_carries_the_turn_and_its_result() -> None:
+    world = World(LOOKING, DONE)
+    await whole(world)
+    turn = LOOKING["choices"][0]["message"]
+    found = {"role": "tool", "tool_call_id": "c1", "content": 'found {"at": "it"}'}
+    assert world.requests == [{**ASKED, "messages": [*ASKED["messages"], turn, found]}]
+    final = DONE["choices"][0]["message"]
+    assert world.hidden_turns == {KEY: Restoration(sequence=(turn, found, final))}
+
+
+async def test_text_reaches_the_client_as_it_comes() -> None:
+    world = World(LOOKING, DONE)
+    client = Client(world)
+    while client.text != "Looking. Done.":
+        assert await client.next() is not None
+    assert world.open == 1, "the answer is still on its way"
+    await client.leave()
+    assert world.open == 0
+
+
+async def test_calls_run_at_once_and_their_results_keep_the_order_of_the_calls() -> None:
+    world = World(
+        answer(None, call("c1", given='{"n":1}'), call("c2", "bmcp_s_find", '{"n":2}')), DONE
+    )
+    second_is_done = asyncio.Event()
+
+    async def tool(arguments: Mapping[str, JSON]) -> ToolResult:
+        if arguments["n"] == 2:
+            second_is_done.set()
+        await second_is_done.wait()  # the first ends only after the second has begun
+        return result(f"{arguments['n']}")
+
+    world.tool = tool
+    await Client(world).run()
+    [request] = world.requests
+    assert [(m["tool_call_id"], m["content"]) for m in request["messages"][-2:]] == [
+        ("c1", "1"),
+        ("c2", "2"),
+    ]
+    assert {told[2] for told in world.told if told[0] == "invoked"} == {"c1", "c2"}
+    assert {told[1] for told in world.told if told[0] == "invoked"} == {"look", "find"}
+
+
+@pytest.mark.parametrize("given", ['{"a', "[]", "1", '"x"', "null"])
+async def test_arguments_that_are_no_object_are_told_to_the_model(given: str) -> None:
+    world = World(answer(None, call("c1", given=given)), DONE)
+    await Client(world).run()
+    assert world.called == []
+    assert world.told[0][3:5] == ("The arguments are not a JSON object.", True)
+    assert "not a JSON object" in world.requests[0]["messages"][-1]["content"]
+
+
+async def test_no_arguments_are_an_empty_object() -> None:
+    world = World(answer(None, call("c1", given="")), DONE)
+    await Client(world).run()
+    assert world.called == [{}]
+
+
+# Turns with calls of the client
+
+
+MIXED = answer("Both.", call("c1"), OWN)
+
+
+async def test_a_mixed_turn_ends_the_loop_streamed() -> None:
+    world = World(MIXED)
+    client = Client(world)
+    assert await client.run() == "Both."
+    shown = [c for chunk in client.json() for x in chunk["choices"]
+             for c in x["delta"].get("tool_calls", ())]  # fmt: skip
+    assert [c["id"] for c in shown] == ["own"]
+    assert world.requests == []
+    assert world.told == [TOLD[0], ("hidden", "call:own")]
+    turn = MIXED["choices"][0]["message"]
+    found = {"role": "tool", "tool_call_id": "c1", "content": 'found {"at": "it"}'}
+    assert world.hidden_turns == {"call:own": Restoration(sequence=(turn,), results=(found,))}
+
+
+async def test_a_mixed_turn_ends_the_loop_whole() -> None:
+    world = World(LOOKING, {**MIXED, "id": "r2"})
+    loop, given = await whole(world)
+    assert [c["id"] for c in given["choices"][0]["message"]["tool_calls"]] == ["own"]
+    assert [told[0] for told in world.told] == ["invoked", "answered", "asked", "invoked", "hidden"]
+    restoration = world.hidden_turns["call:own"]
+    assert len(restoration.sequence) == 3
+    assert len(restoration.results) == 1
+    assert loop.facts.response_id == "r2"
+
+
+async def test_calls_of_the_client_alone_end_the_loop() -> None:
+    world = World(LOOKING, answer(None, OWN, response_id="r2"))
+    await Client(world).run()
+    assert world.told == [*TOLD[:3], ("hidden", "call:own")]
+    assert world.hidden_turns["call:own"].results == ()
+
+
+async def test_an_answer_of_several_turns_is_known_by_its_first_id_where_ids_name_answers() -> None:
+    named = SimpleNamespace(
+        **{**vars(openai_chat_tools), "alias_key": openai_responses_tools.alias_key}
+    )
+    world = World(LOOKING, DONE)
+    await whole(world, tool_format=named)
+    assert world.hidden_turns["response:r1"] == Restoration(sequence=("r2",))
+    assert set(world.hidden_turns) == {KEY, "response:r1"}
+    world = World(MIXED)
+    await whole(world, tool_format=named)
+    assert set(world.hidden_turns) == {"call:own"}, "the id is the right one as it is"
+
+
+async def test_a_call_that_was_cut_off_is_not_remembered() -> None:
+    cut = answer("Half", call("c2", given='{"a'), response_id="r2")
+    cut["choices"][0]["finish_reason"] = "length"
+    for run in (lambda world: Client(world).run(), whole):
+        world = World(LOOKING, cut)
+        await run(world)
+        [restoration] = world.hidden_turns.values()
+        assert restoration.sequence[-1] == {"role": "assistant", "content": "Half"}
+        assert len(world.called) == 1
+
+
+async def test_a_whole_answer_does_not_show_a_call_that_was_cut_off() -> None:
+    cut = answer("Half", call("c1", given='{"a'))
+    cut["choices"][0]["finish_reason"] = "length"
+    _, given = await whole(World(cut))
+    assert given["choices"][0]["message"] == {"role": "assistant", "content": "Half"}
+
+
+# Limits
+
+
+def calling(count: int) -> list[dict[str, Any]]:
+    return [answer(f"{n}.", call(f"c{n}"), response_id=f"r{n}") for n in range(1, count + 1)]
+
+
+async def test_as_many_answers_as_allowed_have_their_calls_run() -> None:
+    world = World(*calling(2), answer("Done.", response_id="r3"))
+    assert await Client(world, iterations=2).run() == "1.2.Done."
+    assert len(world.called) == 2
+    assert not any("tool_choice" in request for request in world.requests)
+
+
+async def test_over_the_limit_the_model_is_told_and_answers() -> None:
+    world = World(*calling(3), answer("Done.", response_id="r4"))
+    client = Client(world, iterations=2)
+    assert await client.run() == "1.2.3.Done."
+    assert len(world.called) == 2
+    told = "No more tool calls are allowed. Answer with what you have."
+    assert ("invoked", "look", "c3", told, True, "r3") in world.told
+    assert told in world.requests[-1]["messages"][-1]["content"]
+    assert [r.get("tool_choice") for r in world.requests] == [None, None, "none"]
+    assert client.loop.error is None
+
+
+async def test_a_model_that_goes_on_calling_ends_with_an_error_streamed() -> None:
+    world = World(*calling(4))
+    client = Client(world, iterations=2)
+    assert await client.run() == "1.2.3.4."
+    assert client.loop.error == ProviderError(
+        type=OVER_LIMIT, message="aibridge: the model called tools in 4 answers on end."
+    )
+    [error] = [chunk["error"] for chunk in client.json() if "error" in chunk]
+    assert error["message"] == client.loop.error.message
+    assert len(world.called) == 2
+    assert world.hidden_turns == {}, "the answer has calls without results"
+
+
+async def test_a_model_that_goes_on_calling_ends_with_an_error_whole() -> None:
+    world = World(*calling(4))
+    with pytest.raises(UpstreamError, match="in 4 answers on end") as raised:
+        await whole(world, iterations=2)
+    assert raised.value.error_type == OVER_LIMIT
+    assert world.hidden_turns == {}
+
+
+async def test_after_the_time_for_it_no_call_is_run() -> None:
+    world = World(LOOKING, DONE)
+    assert await Client(world, seconds=-1.0).run() == "Looking. Done."
+    assert world.called == []
+    assert world.requests[0]["tool_choice"] == "none"
+
+
+async def test_a_call_ends_with_the_time_for_it() -> None:
+    world = World(LOOKING, DONE)
+
+    async def forever(arguments: Mapping[str, JSON]) -> ToolResult:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    world.tool = forever
+    assert await Client(world, seconds=0.05).run() == "Looking. Done."
+    assert world.cancelled == 1
+    assert world.told[0][3:5] == ("There was no time left for this call.", True)
+    assert world.requests[0]["tool_choice"] == "none"
+
+
+# Signs of life, and leaving
+
+
+class Held:
+    """A tool that waits."""
+
+    def __init__(self, world: World) -> None:
+        self.started = asyncio.Semaphore(0)
+        self.may_end = asyncio.Event()
+        world.tool = self
+
+    async def __call__(self, arguments: Mapping[str, JSON]) -> ToolResult:
+        self.started.release()
+        await self.may_end.wait()
+        return result("at last")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PING_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_the_client_gets_signs_of_life_while_tools_run() -> None:
+    world = World(LOOKING, DONE)
+    held = Held(world)
+    client = Client(world)
+    ping = client.splicer.ping()
+    assert [await client.next() for _ in range(3)] == [ping] * 3
+    assert world.requests == []
+    held.may_end.set()
+    assert await client.run() == "Looking. Done."
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_the_client_gets_signs_of_life_while_the_provider_thinks() -> None:
+    answers = asyncio.Event()
+    world = World(LOOKING, Script(DONE, head=answers))
+    client = Client(world)
+    while not world.open:
+        assert await client.next() == client.splicer.ping()
+    assert await client.next() == client.splicer.ping()
+    answers.set()
+    assert await client.run() == "Looking. Done."
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_leaving_a_stream_cancels_all_tools() -> None:
+    world = World(answer(None, call("c1"), call("c2"), call("c3")), DONE)
+    held = Held(world)
+    client = Client(world)
+    for _ in range(3):
+        await client.next()
+        await held.started.acquire()
+    await client.leave()
+    assert world.cancelled == 3
+    assert world.told == []
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_leaving_a_stream_lets_go_of_the_provider() -> None:
+    world = World(LOOKING, Script(DONE, head=asyncio.Event()))
+    client = Client(world)
+    while not world.open:
+        await client.next()
+    await client.leave()
+    assert world.open == 0
+
+
+async def test_cancelling_a_stream_that_waits_cancels_all_tools() -> None:
+    world = World(answer(None, call("c1"), call("c2")), DONE)
+    held = Held(world)
+    task = asyncio.ensure_future(Client(world).run())
+    for _ in range(2):
+        await held.started.acquire()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.cancelled == 2
+
+
+@pytest.mark.parametrize("where", ["tools", "provider"])
+async def test_cancelling_a_whole_answer_cancels_everything(where: str) -> None:
+    world = World(answer(None, call("c1"), call("c2")), Script(DONE, head=asyncio.Event()))
+    held = Held(world)
+    task = asyncio.ensure_future(whole(world))
+    for _ in range(2):
+        await held.started.acquire()
+    if where == "provider":
+        held.may_end.set()
+        async with asyncio.timeout(BOUND):
+            while not world.open:
+                await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.cancelled == (2 if where == "tools" else 0)
+    assert world.open == 0
+
+
+async def test_a_tool_that_raises_takes_the_others_with_it() -> None:
+    world = World(answer(None, call("c1", given='{"n":1}'), call("c2", given='{"n":2}')), DONE)
+
+    async def tool(arguments: Mapping[str, JSON]) -> ToolResult:
+        if arguments["n"] == 2:
+            raise LookupError("a bug")
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    world.tool = tool
+    with pytest.raises(LookupError):
+        await whole(world)
+    assert world.cancelled == 1
+
+
+# Errors upstream
+
+
+REFUSED = UpstreamError("Too busy.", error_type="overloaded_error", response="the response")
+ERROR_CHUNK = b'data: {"error":{"message":"Gone.","code":"gone"}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "message", "text"),
+    [
+        (Script(DONE, head=REFUSED), "overloaded_error", "Too busy.", "Looking. "),
+        (Script(DONE, broken_off=True), "upstream_error", "it broke off", "Looking. Done."),
+        (
+            Script(DONE, ends_early=True),
+            "stream_broken_off",
+            "aibridge: the provider ended its answer early.",
+            "Looking. Done.",
+        ),
+        (
+            Script(DONE, ends_early=True, events=[ERROR_CHUNK]),
+            "gone",
+            "Gone.",
+            "Looking. Done.",
+        ),
+    ],
+    ids=["refused", "broken off", "ended early", "an error in the stream"],
+)
+async def test_an_error_in_a_later_answer_ends_the_stream(
+    script: Script, kind: str, message: str, text: str
+) -> None:
+    world = World(LOOKING, script)
+    client = Client(world)
+    assert await client.run() == text
+    assert client.loop.error == ProviderError(type=kind, message=message)
+    errors = [chunk["error"]["message"] for chunk in client.json() if "error" in chunk]
+    assert errors == [message], "told once"
+    assert world.open == 0
+    assert world.hidden_turns == {}
+    assert [told[0] for told in world.told] == ["invoked", "answered", "asked"]
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "message"),
+    [
+        (Script(DONE, head=REFUSED), "overloaded_error", "Too busy."),
+        (
+            Script(DONE, body=b"<html>"),
+            "upstream_error",
+            "aibridge: the provider's answer cannot be read.",
+        ),
+        (Script(DONE, body=b'{"error":{"message":"Gone.","code":"gone"}}'), "gone", "Gone."),
+    ],
+    ids=["refused", "not readable", "an error"],
+)
+async def test_an_error_in_a_later_answer_is_raised(
+    script: Script, kind: str, message: str
+) -> None:
+    world = World(LOOKING, script)
+    loop = world.loop()
+    first = world.first.whole
+    with pytest.raises(UpstreamError) as raised:
+        await loop.whole(first, openai_chat.read_answer(first))
+    assert (str(raised.value), raised.value.error_type) == (message, kind)
+    assert loop.error == ProviderError(type=kind, message=message)
+    assert world.open == 0
+    assert world.hidden_turns == {}
+
+
+async def test_an_error_keeps_the_response_that_it_came_in() -> None:
+    with pytest.raises(UpstreamError) as raised:
+        await whole(World(LOOKING, Script(DONE, head=REFUSED)))
+    assert raised.value.response == "the response"
+
+
+async def test_a_first_answer_that_did_not_end_is_left_alone() -> None:
+    world = World(Script(LOOKING, ends_early=True))
+    assert await Client(world).run() == "Looking. "
+    world = World(Script(LOOKING, ends_early=True, events=[ERROR_CHUNK]))
+    client = Client(world)
+    await client.run()
+    assert world.told == []
+    assert b"".join(client.chunks).count(b"Gone.") == 1
+
+
+async def test_a_stream_can_be_closed_at_any_moment() -> None:
+    for taken in range(6):
+        world = World(*calling(2), DONE)
+        client = Client(world)
+        async with aclosing(client._stream):
+            for _ in range(taken):
+                await client.next()
+        assert world.open == 0
