@@ -21,6 +21,7 @@ from aibridge_addon import recorder
 from aibridge_addon.facts import Fact, Interception
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.proxy.central import CentralTools
+from aibridge_addon.proxy.conversation import RefusedError
 from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.headers import hide_secrets
 from aibridge_addon.proxy.intake import (
@@ -188,6 +189,7 @@ class AIBridge:
                 self._settings,
                 servers=self._servers,
                 recorder=kept_by,
+                metrics=self._metrics,
                 bridge=self,
                 register=self._registered,
             )
@@ -296,7 +298,8 @@ class AIBridge:
             return
         if self._is_cut_off(exchange):
             return
-        if flow.websocket:  # it goes on
+        if flow.websocket:  # it goes on; each of its requests has a record of its own
+            exchange.record = None
             return
         if exchange.inner and exchange.tap is None:
             await exchange.inner.complete()
@@ -312,9 +315,20 @@ class AIBridge:
         if exchange is None or exchange.conversation is None or flow.websocket is None:
             return
         message = flow.websocket.messages[-1]
+        if not ctx.options.store_streamed_bodies:
+            del flow.websocket.messages[:-1]  # a connection may last for hours
         if self._is_done:
             message.drop()
-        elif exchange.conversation.on_message(message.content, from_client=message.from_client):
+            return
+        try:
+            ended = exchange.conversation.on_message(
+                message.content, from_client=message.from_client
+            )
+        except RefusedError as refused:
+            message.drop()
+            ctx.master.commands.call("inject.websocket", flow, True, refused.message, True)
+            return
+        if ended:
             await self._kept()
 
     @_guarded

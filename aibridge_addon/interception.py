@@ -40,6 +40,7 @@ class InterceptionRecord:
         self, interception: Interception, *, publish: Publish, capture: frozenset[str]
     ) -> None:
         self.interception = interception
+        self.begun = False
         self.ended = False
         self.started = time.monotonic()
         self._publish = publish
@@ -50,6 +51,7 @@ class InterceptionRecord:
 
     def begin(self, prompt: str | None) -> None:
         """Publish the start and what the person said."""
+        self.begun = True
         self._publish(self.interception)
         if prompt is not None and "prompts" in self._capture:
             self._publish(
@@ -99,11 +101,14 @@ class InterceptionRecord:
     ) -> bool:
         """Publish what the response told, then the end. Return whether this was the end.
 
+        What has not begun begins with it: it is known only now to be worth a record.
         `first_byte_at` is on the monotonic clock.
         """
         if self.ended:
             return False
         self.ended = True
+        if not self.begun:
+            self.begin(None)
         self._publish_response(response)
         error = error or response.error
         self._publish(

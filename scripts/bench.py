@@ -42,6 +42,9 @@ from rich.table import Table
 type Results = dict[str, dict[str, dict[str, list[float]]]]
 """By scenario, subject and measure: a value for each round."""
 
+MEASURABLE = 1.1
+"""A ratio below it is noise, even where a few rounds happen to agree."""
+
 console = Console()
 if console.width < 110:
     console.width = 110
@@ -120,7 +123,7 @@ def judge(row: Row, results: dict[str, dict[str, list[float]]], subject: str) ->
         compared = judged["ratio"]
     bound = row.bound
     if row.within_noise and row.base:
-        bound = max(base) / median(base)
+        bound = max(MEASURABLE, max(base) / median(base))
     if bound is not None:
         judged |= {"bound": bound, "ok": compared <= bound}
     return judged

@@ -194,7 +194,7 @@ _STREAMS_AT_ONCE = 50
 
 
 async def _paced(run: Run) -> Measures:
-    await ask_at_once(run.proxy.port, STAMPED, streams=2, spread_s=0)
+    await ask_at_once(run.proxy.port, STAMPED, streams=10, spread_s=0.5)
     answers = await ask_at_once(
         run.proxy.port, STAMPED, streams=_STREAMS_AT_ONCE, spread_s=PACE_S * 30
     )

@@ -1,4 +1,4 @@
-"""Bounds what Hypothesis does, on a machine that may be slow, so that tests stay a matter of seconds.
+"""Bounds what Hypothesis does on a machine that may be slow: tests stay a matter of seconds.
 
 Set `HYPOTHESIS_EXAMPLES` to look further.
 """

@@ -85,6 +85,11 @@ _KNOWN_EVENTS = frozenset(
         "response.mcp_list_tools.in_progress",
         "response.mcp_list_tools.completed",
         "response.mcp_list_tools.failed",
+        "response.steer.accepted",
+        "response.steer.pending",
+        "response.steer.failed",
+        "response.metadata",
+        "codex.rate_limits",
         "keepalive",
     }
 )

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mitmproxy import http
 
@@ -16,6 +16,7 @@ from aibridge_addon.apis import TOOL_FORMATS
 from aibridge_addon.apis.turns import InjectedCall, Members, Restoration, Splicer, ToolFormat
 from aibridge_addon.facts import Interception, ResponseFacts
 from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.intake import shaped_error
 from aibridge_addon.proxy.replay import UpstreamCall
@@ -28,6 +29,8 @@ from aibridge_addon.tools.loop import OVER_LIMIT, Answer, InnerLoop, Limits, Ups
 from aibridge_addon.tools.model import CentralTool, ToolResult
 from aibridge_addon.tools.servers import ToolServers
 from aibridge_addon.wire import body
+
+_TOOLS_NEED_HTTP = "tools_need_http"
 
 START_SECONDS = 5.0
 """How long requests may wait for tools after the start."""
@@ -45,10 +48,12 @@ class CentralTools:
         *,
         servers: ToolServers,
         recorder: Recorder,
+        metrics: Metrics,
         bridge: Bridge,
         register: Register,
     ) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._servers = servers
         self._bridge = bridge
         self._register = register
@@ -65,7 +70,9 @@ class CentralTools:
         asks, request = exchange.interception, exchange.members
         await self._first_connections()
         tools = self._servers.catalogue.tools
-        if asks is None or not tools or not self._is_for(asks):
+        # The handshake of a WebSocket does not name a model.
+        any_model = exchange.conversation is not None
+        if asks is None or not tools or not self._is_for(asks, any_model=any_model):
             return
         if exchange.conversation:
             self._refuse_socket(exchange)
@@ -110,7 +117,8 @@ class CentralTools:
         exchange.flow.response = shaped_error(
             exchange.wire_format, 426, "aibridge: central tools are offered over HTTP only."
         )
-        exchange.conversation = None
+        exchange.conversation = exchange.record = None
+        self._metrics.refused.labels(exchange.route.provider.name, _TOOLS_NEED_HTTP).inc()
 
     async def _first_connections(self) -> None:
         """Let the first requests wait, for a moment, until every server has been tried."""
@@ -118,8 +126,11 @@ class CentralTools:
         if seconds > 0 and await self._servers.ready(seconds):
             self._connected_by = 0.0
 
-    def _is_for(self, asks: Interception) -> bool:
-        return self._settings.injection.allows(
+    def _is_for(self, asks: Interception, *, any_model: bool) -> bool:
+        rule = self._settings.injection
+        if any_model:
+            rule = replace(rule, models=())
+        return rule.allows(
             actor=asks.initiator_id,
             client=asks.client,
             provider=asks.provider_name,

@@ -3,22 +3,85 @@
 OpenAI Responses can be spoken so, and Codex does: each `response.create` that the client sends is a
 request, and the messages that follow are the events of its answer. Messages are relayed untouched.
 Later requests carry only what is new; who asks is known from the handshake.
+
+Requests of one lane (`stream_id`) are answered in order, those of different lanes at the same time.
+Where a person steers an answer (`response.steer`), another follows that no request asked for.
 """
 
+import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
 
 from aibridge_addon.apis import ResponseReader, WireFormat
 from aibridge_addon.apis.turns import Members
-from aibridge_addon.facts import ProviderError, ResponseFacts, Status
+from aibridge_addon.facts import ProviderError, Status
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.sse import Event
-from aibridge_addon.wire import member, members
+from aibridge_addon.wire import (
+    JSON,
+    as_raw,
+    count,
+    elements,
+    joined,
+    mapping,
+    member,
+    members,
+    read,
+    text,
+)
 
 SWITCHING_PROTOCOLS = 101
-_REQUEST = "response.create"
+_INHERITED = ("model", "prompt_cache_key")
+"""What an answer that no request asked for has of the request before it."""
 
 type Begin = Callable[[Members], InterceptionRecord]
-"""Begins the record of a request."""
+"""Begins the record of a request; raises `RefusedError` if it must not go on."""
+
+
+class RefusedError(Exception):
+    """A policy refuses a request; `message` tells the client so."""
+
+    def __init__(self, message: bytes) -> None:
+        super().__init__()
+        self.message = message
+
+
+@dataclass(slots=True)
+class _Answer:
+    """An answer that has not ended."""
+
+    record: InterceptionRecord
+    reader: ResponseReader
+    first_at: float | None = None
+    """When its first message came, on the monotonic clock."""
+
+    def end(
+        self,
+        status: Status,
+        *,
+        error: ProviderError | None = None,
+        http_status: int = SWITCHING_PROTOCOLS,
+    ) -> None:
+        facts = self.reader.facts()
+        self.record.end(
+            Status.FAILED if facts.error else status,
+            response=facts,
+            http_status=http_status,
+            error=facts.error or error,
+            partial=bool(facts.unreadable) or not facts.complete,
+            first_byte_at=self.first_at,
+        )
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Requests that are answered one after the other."""
+
+    open: deque[_Answer] = field(default_factory=deque)
+    inherited: Members = field(default_factory=dict)
 
 
 class Conversation:
@@ -27,23 +90,29 @@ class Conversation:
     def __init__(self, wire_format: WireFormat, begin: Begin) -> None:
         self._wire_format = wire_format
         self._begin = begin
-        self._record: InterceptionRecord | None = None
-        """The request that is being answered."""
-        self._reader: ResponseReader | None = None
+        self._lanes: dict[str | None, _Lane] = {}
+        self._steering: dict[str | None, list[msgspec.Raw]] = {}
+        """What was said by steering, by the response that it steers."""
 
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
-        """Read a message; return whether an answer ended with it."""
+        """Read a message; return whether an answer ended with it.
+
+        Raises:
+            RefusedError: it is a request that must not go on.
+        """
         if from_client:
             self._on_request(content)
             return False
-        if self._record is None or self._reader is None:
+        lane = self._lane_of(content)
+        if lane is None or not (lane.open or self._follows(lane, content)):
             return False
-        self._reader.feed(Event(b"", content, content))
-        if not self._reader.ended:
+        answer = lane.open[0]
+        answer.first_at = answer.first_at or time.monotonic()
+        data = answer.reader.feed(Event(b"", content, content))
+        if not answer.reader.ended:
             return False
-        facts = self._reader.facts()
-        partial = bool(facts.unreadable) or not facts.complete
-        self._end(Status.FAILED if facts.error else Status.COMPLETED, facts, partial=partial)
+        lane.open.popleft()
+        answer.end(Status.COMPLETED, http_status=_http_status(data))
         return True
 
     def on_end(self, *, by_client: bool) -> None:
@@ -60,36 +129,53 @@ class Conversation:
         """The proxy itself ends."""
         self._break_off(Status.INTERRUPTED, error)
 
+    def _break_off(self, status: Status, error: ProviderError) -> None:
+        for lane in self._lanes.values():
+            while lane.open:
+                lane.open.popleft().end(status, error=error)
+
     def _on_request(self, content: bytes) -> None:
         request = members(content)
-        if request is None or member(request, "type") != _REQUEST:
+        if request is None:
             return
-        self._break_off(
-            Status.CANCELLED,
-            ProviderError(type="superseded", message="The client asked anew before the end."),
-        )
-        self._record = self._begin(request)
-        self._reader = self._wire_format.response_reader()
+        match member(request, "type"):
+            case "response.create":
+                lane = self._lanes.setdefault(text(member(request, "stream_id")), _Lane())
+                lane.inherited = {name: request[name] for name in _INHERITED if name in request}
+                self._ask(lane, request)
+            case "response.steer":
+                steers = text(member(request, "previous_response_id"))
+                self._steering.setdefault(steers, []).extend(_items(request.get("input")))
 
-    def _break_off(self, status: Status, error: ProviderError) -> None:
-        if self._reader is not None:
-            facts = self._reader.facts()
-            self._end(status, facts, error=facts.error or error, partial=True)
+    def _lane_of(self, content: bytes) -> _Lane | None:
+        if len(self._lanes) == 1:
+            return next(iter(self._lanes.values()))
+        return self._lanes.get(text(mapping(read(content)).get("stream_id")))
 
-    def _end(
-        self,
-        status: Status,
-        facts: ResponseFacts,
-        *,
-        error: ProviderError | None = None,
-        partial: bool,
-    ) -> None:
-        assert self._record is not None
-        self._record.end(
-            status,
-            response=facts,
-            http_status=SWITCHING_PROTOCOLS,
-            error=error,
-            partial=partial,
-        )
-        self._record = self._reader = None
+    def _follows(self, lane: _Lane, content: bytes) -> bool:
+        """Whether a message begins an answer that no request asked for."""
+        data = mapping(read(content))
+        if data.get("type") != "response.created":
+            return False
+        previous = mapping(data.get("response")).get("previous_response_id")
+        self._ask(lane, {**lane.inherited, "previous_response_id": as_raw(previous)})
+        return True
+
+    def _ask(self, lane: _Lane, request: Members) -> None:
+        steering = self._steering.pop(text(member(request, "previous_response_id")), None)
+        if steering:
+            request = {**request, "input": joined([*_items(request.get("input")), *steering])}
+        record = self._begin(request)
+        lane.open.append(_Answer(record, self._wire_format.response_reader()))
+
+
+def _items(given: msgspec.Raw | None) -> list[msgspec.Raw]:
+    """Return an input as items; a text is one of the user's."""
+    said = None if given is None else text(read(given))
+    return elements(given) if said is None else [as_raw({"role": "user", "content": said})]
+
+
+def _http_status(data: JSON) -> int:
+    """Return the status that the message of an error tells."""
+    told = count(mapping(data).get("status"))
+    return told if told and told >= 400 else SWITCHING_PROTOCOLS

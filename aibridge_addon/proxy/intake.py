@@ -28,7 +28,7 @@ from aibridge_addon.facts import (
 from aibridge_addon.identity import ANONYMOUS, Actor, Credential, Headers
 from aibridge_addon.interception import InterceptionRecord, Publish
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.proxy.conversation import Conversation
+from aibridge_addon.proxy.conversation import Conversation, RefusedError
 from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.headers import hide_secrets, lowered, sealed
 from aibridge_addon.routing import Provider, Route, Router
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 _NO_SUCH_ROUTE = "no_such_route"
 _NO_ACTOR = "no_actor"
 _NOT_RECORDED = "not_recorded"
+_CANNOT_RECORD = "aibridge: requests cannot be recorded at this moment; try again later."
 
 
 class Intake:
@@ -129,16 +130,24 @@ class Intake:
     def _open_conversation(
         self, exchange: Exchange, api: str, headers: Headers, actor: Actor
     ) -> None:
-        """Get ready for a WebSocket, each of whose requests will be an interception."""
-        exchange.wire_format = WIRE_FORMATS[api]
+        """Get ready for a WebSocket, each of whose requests will be an interception.
+
+        The handshake is one itself if it fails.
+        """
+        wire_format = exchange.wire_format = WIRE_FORMATS[api]
         exchange.interception = _interception(exchange, api, RequestFacts(), headers, actor)
+        exchange.record = self._record(exchange.interception)
         self._apply_policy(exchange, actor)
-        wire_format = exchange.wire_format
 
         def begin(request: Members) -> InterceptionRecord:
             facts = replace(wire_format.read_request(request), streaming=True)
             record = self._record(_interception(exchange, api, facts, headers, actor))
+            exchange.flow.metadata["aibridge_interception_id"] = record.interception.id
             record.begin(facts.prompt)
+            if self._settings.refuse_unrecorded and not self._can_record():
+                self._end_refused(record, exchange.route, 503, _NOT_RECORDED, _CANNOT_RECORD)
+                body = wire_format.error_body(503, _CANNOT_RECORD)
+                raise RefusedError(b'{"type":"error","status":503,' + body[1:])
             return record
 
         exchange.conversation = Conversation(wire_format, begin)
@@ -214,16 +223,20 @@ class Intake:
                 message += f" Name yourself in the header {self._settings.actor_header}."
             self._refuse(exchange, 400, _NO_ACTOR, message)
         elif self._settings.refuse_unrecorded and not self._can_record():
-            message = "aibridge: requests cannot be recorded at this moment; try again later."
-            self._refuse(exchange, 503, _NOT_RECORDED, message)
+            self._refuse(exchange, 503, _NOT_RECORDED, _CANNOT_RECORD)
 
     def _refuse(self, exchange: Exchange, status: int, reason: str, message: str) -> None:
         assert exchange.wire_format is not None
         exchange.flow.response = shaped_error(exchange.wire_format, status, message)
-        self._metrics.refused.labels(exchange.route.provider.name, reason).inc()
-        if exchange.record:
-            error = ProviderError(type=reason, message=message)
-            exchange.record.end(Status.REFUSED, http_status=status, error=error)
+        assert exchange.record is not None
+        self._end_refused(exchange.record, exchange.route, status, reason, message)
+
+    def _end_refused(
+        self, record: InterceptionRecord, route: Route, status: int, reason: str, message: str
+    ) -> None:
+        self._metrics.refused.labels(route.provider.name, reason).inc()
+        error = ProviderError(type=reason, message=message)
+        record.end(Status.REFUSED, http_status=status, error=error)
 
 
 def shaped_error(wire_format: WireFormat, status: int, message: str) -> http.Response:

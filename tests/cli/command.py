@@ -14,17 +14,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aibridge_addon.cli import main, running
-from aibridge_addon.cli.running import RunningProxy
 from click.testing import CliRunner, Result
 from e2e.proxy import config_toml
 
+from aibridge_addon.cli import main, running
+from aibridge_addon.cli.running import RunningProxy
 
 AIBRIDGE = (sys.executable, "-P", "-m", "aibridge_addon.cli")
 WAIT_S = 60.0
 """For what should take a moment, on a machine that is busy."""
 
-_FOREIGN = r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*|SSL_.*|.*CA_.*|XDG_.*|GIT_.*)$"
+_FOREIGN = (
+    r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*|SSL_.*|.*CA_.*|XDG_.*)$"
+)
 
 
 class Process:
@@ -62,7 +64,8 @@ class Process:
         with self._changed:
             while (line := next((x for x in self.lines if re.search(pattern, x)), None)) is None:
                 left = deadline - time.monotonic()
-                assert left > 0 and self._reader.is_alive(), f"no {pattern!r} in:\n{self.text}"
+                waits = left > 0 and self._reader.is_alive()
+                assert waits, f"no {pattern!r} in:\n{self.text}"
                 self._changed.wait(min(left, 1.0))
             return line
 

@@ -1,5 +1,6 @@
 """Fixtures: a home with a running proxy for the whole session, and homes of a test's own."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from e2e.conftest import authority, confdir, provider, standin  # noqa: F401 fix
 from standin import Authority, Server
 
 from cli.command import Home
+
+with warnings.catch_warnings():  # mitmproxy 12.2 uses names that others have renamed
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import aibridge_addon.cli.serving  # noqa: F401 the command imports it when it is run
 
 type MakeHome = Callable[[], Home]
 

@@ -12,12 +12,12 @@ import anthropic
 import httpx2
 import openai
 import pytest
-from aibridge_addon.cli import proxy as proxy_command
-from aibridge_addon.cli import running
 from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY
 from e2e.records import read_records
 from standin import Provider
 
+from aibridge_addon.cli import proxy as proxy_command
+from aibridge_addon.cli import running
 from cli.command import Home, wait_until
 
 TIMEOUT_S = 30.0

@@ -1,8 +1,9 @@
 """Which addons run, and in which order."""
 
 import pytest
-from aibridge_addon.cli.serving import Bridge, Plan, _make_master
 from mitmproxy import exceptions
+
+from aibridge_addon.cli.serving import Bridge, Plan, _make_master
 
 MODES = ("regular@127.0.0.1:0",)
 
@@ -91,5 +92,5 @@ async def test_what_is_set_wins_over_flags_and_those_over_the_file(tmp_path: obj
 
 
 async def test_an_option_of_an_addon_that_does_not_run_is_named(confdir_set: str) -> None:
-    with pytest.raises(exceptions.OptionsError, match="flow_detail.*--all-addons"):
+    with pytest.raises(exceptions.OptionsError, match=r"flow_detail.*--all-addons"):
         await names(sets=(confdir_set, "flow_detail=2"))

@@ -18,7 +18,9 @@ from aibridge_addon.tools.names import (
 
 LEGAL = re.compile(r"bmcp_[A-Za-z0-9_-]{1,59}")
 
-servers = st.text("ab-_", min_size=1, max_size=32).filter(is_server_name)
+servers = st.lists(st.text("ab01", min_size=1, max_size=7), min_size=1, max_size=4).flatmap(
+    lambda words: st.sampled_from("_-").map(lambda joint: joint.join(words))
+)
 tools = st.one_of(
     st.text(max_size=80),
     st.text("ab_-", max_size=4),  # many of these are alike once joined with a server's name
