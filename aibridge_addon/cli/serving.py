@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from mitmproxy import exceptions, http, optmanager
+from mitmproxy import exceptions, hooks, http, optmanager
 from mitmproxy.addons import (
     block,
     core,
@@ -37,6 +37,7 @@ from mitmproxy.tools.web.master import WebMaster
 
 from aibridge_addon.addon import AIBridge
 from aibridge_addon.cli.authority import AuthorityError, key_path, read_authority
+from aibridge_addon.cli.dispatch import KnowingAddonManager
 from aibridge_addon.cli.totals import Total, totals_of
 
 logger = logging.getLogger(__name__)
@@ -133,6 +134,14 @@ class _Master(_Running, Master):
     pass
 
 
+class _LeanMaster(_Master):
+    """For few addons, whose hooks are known."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.addons = KnowingAddonManager(self)
+
+
 class _WebMaster(_Running, WebMaster):
     pass
 
@@ -142,28 +151,29 @@ def _make_master(plan: Plan, bridge: Bridge) -> _Master | _WebMaster:
 
     Raises:
         OptionsError: an option is wrong.
+        AuthorityError: the CA is.
     """
     options = Options()
     from_file = _config_yaml(plan)
     _check_authority(plan, from_file)
+    master: _Master | _WebMaster
     if plan.addons == "web":
-        web = _WebMaster(options, with_termlog=False)
-        _insert(web, bridge)
-        _set_options(web, plan, from_file)
-        return web
-    master = _Master(options, with_termlog=False)
-    wanted = {*from_file, *_names(plan.sets)}
-    addons = [
-        addon
-        for addon in default_addons()
-        if plan.addons == "all" or _is_needed(addon, wanted, is_local=plan.is_local)
-    ]
-    if plan.addons == "all":
-        addons += [dumper.Dumper(), keepserving.KeepServing(), readfile.ReadFileStdin()]
-    master.addons.add(*addons, errorcheck.ErrorCheck())
-    _insert(master, bridge)
+        master = _WebMaster(options, with_termlog=False)
+    else:
+        master = _Master(options) if plan.addons == "all" else _LeanMaster(options)
+        master.addons.add(*_addons(plan, {*from_file, *_names(plan.sets)}), errorcheck.ErrorCheck())
     _set_options(master, plan, from_file)
+    _add(master, bridge, _names(plan.sets))
     return master
+
+
+def _addons(plan: Plan, wanted: set[str]) -> list[Any]:
+    if plan.addons == "all":  # as mitmdump has them
+        more = [dumper.Dumper(), keepserving.KeepServing(), readfile.ReadFileStdin()]
+        return [*default_addons(), *more]
+    return [
+        addon for addon in default_addons() if _is_needed(addon, wanted, is_local=plan.is_local)
+    ]
 
 
 def _is_needed(addon: object, wanted: set[str], *, is_local: bool) -> bool:
@@ -194,13 +204,25 @@ def _options_of(addon: Any) -> set[str]:
     return names.names
 
 
-def _insert(master: Master, bridge: Bridge) -> None:
-    """Put the addon where scripts are: it must see connections before `NextLayer` does."""
+def _add(master: Master, bridge: Bridge, given: set[str]) -> None:
+    """Add ours where scripts are, since it must see connections before `NextLayer` does.
+
+    Raises:
+        OptionsError: an option is wrong, or there is none of a name that was given.
+    """
+    master.addons.register(bridge)
+    if unknown := sorted(given & master.options.deferred.keys()):
+        needed = isinstance(master, _LeanMaster)
+        raise exceptions.OptionsError(
+            f"--set {', '.join(unknown)}: no such option"
+            + " that this set of addons knows; see --all-addons" * needed
+        )
     chain = master.addons.chain
     before = (script.ScriptLoader, next_layer.NextLayer)
     place = next(index for index, addon in enumerate(chain) if isinstance(addon, before))
-    place += isinstance(chain[place], script.ScriptLoader)
-    chain.insert(place, master.addons.register(bridge))
+    chain.insert(place + isinstance(chain[place], script.ScriptLoader), bridge)
+    # All at once, as for a script: it starts with what it is told first.
+    master.addons.invoke_addon_sync(bridge, hooks.ConfigureHook(master.options.keys()))
 
 
 def _names(sets: Iterable[str]) -> set[str]:
@@ -239,20 +261,13 @@ def _config_yaml(plan: Plan) -> dict[str, Any]:
 
 
 def _set_options(master: Master, plan: Plan, from_file: Mapping[str, Any]) -> None:
-    options = master.options
-    given = _names(plan.sets)
-    if unknown := sorted(given - options.keys()):
-        more = (
-            "" if plan.addons != "needed" else " (or not of an addon that runs; see --all-addons)"
-        )
-        raise exceptions.OptionsError(f"--set {', '.join(unknown)}: no such option{more}")
+    """Set what is known, and leave to the addon what will be known when it comes."""
     values = {**plan.usual, **from_file, **plan.flags, "mode": list(plan.modes)}
     try:
-        # At once, as far as it can be: options are checked together.
-        options.update_known(**{name: values[name] for name in values.keys() - given})
+        master.options.update_defer(**values)
     except TypeError as error:  # mitmproxy's own word for a value of a wrong type
         raise exceptions.OptionsError(str(error)) from error
-    options.set(*plan.sets)
+    master.options.set(*plan.sets, defer=True)
 
 
 class _Ending:

@@ -98,7 +98,9 @@ def test_a_schema_has_no_combinator_at_its_top_since_providers_refuse_that():
         "anyOf": [{"properties": {"b": {"type": "number"}}}, {"required": ["a"]}],
         "$defs": {"x": {"anyOf": [{}]}},
     }
-    listing = Listing(server="s", server_url="u", tools=(ListedTool(name="t", input_schema=schema),))
+    listing = Listing(
+        server="s", server_url="u", tools=(ListedTool(name="t", input_schema=schema),)
+    )
     (tool,) = Catalogue([listing]).tools
     assert tool.input_schema == {
         "type": "object",
