@@ -75,6 +75,8 @@ class InterceptionEnded:
     error_message: str | None
     partial: bool
     """Whether something of the answer could not be seen or understood."""
+    prompted: bool
+    """Whether a prompt was recorded."""
     usage_told: bool
     """Whether the answer told its token usage."""
     unreadable: int

@@ -45,6 +45,7 @@ class InterceptionRecord:
         self.started = time.monotonic()
         self._publish = publish
         self._capture = capture
+        self._prompted = False
         self._server_tools: list[dict[str, Any]] = []
         self.injected: frozenset[str] = frozenset()
         """Names of the central tools that were offered; their calls are told by `invoked`."""
@@ -54,6 +55,7 @@ class InterceptionRecord:
         self.begun = True
         self._publish(self.interception)
         if prompt is not None and "prompts" in self._capture:
+            self._prompted = True
             self._publish(
                 UserPrompt(
                     id=new_id(),
@@ -122,6 +124,7 @@ class InterceptionRecord:
                 error_type=error.type if error else None,
                 error_message=error.message if error else None,
                 partial=partial,
+                prompted=self._prompted,
                 usage_told=response.usage is not None,
                 unreadable=response.unreadable,
                 unknown=response.unknown,

@@ -139,16 +139,27 @@ FIND_HIDDEN_TURNS = (
 def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
     """Return the work of some facts, in their order.
 
-    The start of an interception whose end is among them is left out: the end has the whole row.
+    What the end of an interception makes needless is left out if the end is among them: its start,
+    since the end has the whole row, and the answer's id as an afterthought to the prompt.
     """
     facts = list(facts)
-    ended = {fact.interception.id for fact in facts if isinstance(fact, InterceptionEnded)}
-    return [
-        statement
-        for fact in facts
-        if not (isinstance(fact, Interception) and fact.id in ended)
-        for statement in _MAKERS[type(fact)](fact)
-    ]
+    ended = {fact.interception.id: fact for fact in facts if isinstance(fact, InterceptionEnded)}
+    work: list[Statement] = []
+    for fact in facts:
+        match fact:
+            case Interception(id=id_) if id_ in ended:
+                continue
+            case UserPrompt(interception=Interception(id=id_)) if id_ in ended:
+                work.append(_user_prompt(fact, ended.pop(id_).provider_response_id))
+            case UserPrompt():
+                work.append(_user_prompt(fact, None))
+            case InterceptionEnded():
+                work.append(_interception_ended(fact))
+                if fact.prompted and fact.interception.id in ended:
+                    work += _prompt_answered(fact)
+            case _:
+                work.append(_MAKERS[type(fact)](fact))
+    return work
 
 
 def _start_values(fact: Interception) -> Values:
@@ -171,11 +182,11 @@ def _start_values(fact: Interception) -> Values:
     }
 
 
-def _interception(fact: Interception) -> list[Statement]:
-    return [Statement("interception", _start_values(fact))]
+def _interception(fact: Interception) -> Statement:
+    return Statement("interception", _start_values(fact))
 
 
-def _interception_ended(fact: InterceptionEnded) -> list[Statement]:
+def _interception_ended(fact: InterceptionEnded) -> Statement:
     values = _start_values(fact.interception)
     values |= {
         "metadata": encode(fact.metadata),
@@ -186,14 +197,17 @@ def _interception_ended(fact: InterceptionEnded) -> list[Statement]:
         "error_message": fact.error_message,
         "partial": fact.partial,
     }
-    ended = Statement("interception_ended", values)
+    return Statement("interception_ended", values)
+
+
+def _prompt_answered(fact: InterceptionEnded) -> list[Statement]:
     if fact.provider_response_id is None:
-        return [ended]
-    answered: Values = {
+        return []
+    values: Values = {
         "interception_id": fact.interception.id,
         "provider_response_id": fact.provider_response_id,
     }
-    return [ended, Statement("prompt_answered", answered)]
+    return [Statement("prompt_answered", values)]
 
 
 def _child(
@@ -211,7 +225,7 @@ def _child(
     }
 
 
-def _token_usage(fact: TokenUsage) -> list[Statement]:
+def _token_usage(fact: TokenUsage) -> Statement:
     values = _child(fact, response_id=fact.provider_response_id) | {
         "model": fact.model,
         "input_tokens": fact.input_tokens,
@@ -221,14 +235,15 @@ def _token_usage(fact: TokenUsage) -> list[Statement]:
         "extra": encode(fact.extra),
         "raw": encode(fact.raw),
     }
-    return [Statement("token_usage", values)]
+    return Statement("token_usage", values)
 
 
-def _user_prompt(fact: UserPrompt) -> list[Statement]:
-    return [Statement("user_prompt", _child(fact, response_id=None) | {"prompt": fact.prompt})]
+def _user_prompt(fact: UserPrompt, response_id: str | None) -> Statement:
+    values = _child(fact, response_id=response_id) | {"prompt": fact.prompt}
+    return Statement("user_prompt", values)
 
 
-def _tool_usage(fact: ToolUsage) -> list[Statement]:
+def _tool_usage(fact: ToolUsage) -> Statement:
     values = _child(fact, response_id=fact.provider_response_id, metadata=fact.metadata) | {
         "tool": fact.tool,
         "tool_call_id": fact.tool_call_id,
@@ -237,31 +252,29 @@ def _tool_usage(fact: ToolUsage) -> list[Statement]:
         "injected": fact.injected,
         "invocation_error": fact.invocation_error,
     }
-    return [Statement("tool_usage", values)]
+    return Statement("tool_usage", values)
 
 
-def _model_thought(fact: ModelThought) -> list[Statement]:
+def _model_thought(fact: ModelThought) -> Statement:
     values = _child(
         fact, response_id=fact.provider_response_id, metadata={"source": fact.source}
     ) | {"content": fact.content}
-    return [Statement("model_thought", values)]
+    return Statement("model_thought", values)
 
 
-def _hidden_turns(fact: HiddenTurns) -> list[Statement]:
+def _hidden_turns(fact: HiddenTurns) -> Statement:
     values: Values = {
         "scope": fact.scope,
         "key": fact.key,
         "content": fact.content,
         "created_at": fact.created_at,
     }
-    return [Statement("hidden_turns", values)]
+    return Statement("hidden_turns", values)
 
 
-_MAKERS: dict[type, Callable[[Any], list[Statement]]] = {
+_MAKERS: dict[type, Callable[[Any], Statement]] = {
     Interception: _interception,
-    InterceptionEnded: _interception_ended,
     TokenUsage: _token_usage,
-    UserPrompt: _user_prompt,
     ToolUsage: _tool_usage,
     ModelThought: _model_thought,
     HiddenTurns: _hidden_turns,

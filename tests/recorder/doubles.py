@@ -57,6 +57,7 @@ def ended(interception: Interception, **changes: Any) -> InterceptionEnded:
         error_type=None,
         error_message=None,
         partial=False,
+        prompted=True,
         usage_told=True,
         unreadable=0,
         unknown=(),

@@ -37,8 +37,17 @@ def test_a_start_whose_end_is_known_is_left_out():
     one, two = started(), started()
 
     assert kinds(one, two, prompt(one), ended(one)) == [
-        *("interception", "user_prompt", "interception_ended", "prompt_answered")
+        *("interception", "user_prompt", "interception_ended")
     ]
+
+
+def test_a_prompt_has_its_answer_s_id_whether_or_not_it_was_written_before():
+    one = started()
+
+    (asked,) = (s for s in statements([prompt(one), ended(one)]) if s.kind == "user_prompt")
+    assert asked.values["provider_response_id"] == "msg_1"
+    assert kinds(ended(one)) == ["interception_ended", "prompt_answered"]
+    assert kinds(ended(one, prompted=False)) == ["interception_ended"]
 
 
 def test_an_end_without_an_answer_answers_no_prompt():
