@@ -133,6 +133,12 @@ DEFAULT_PROVIDERS = (
         hosts=frozenset({"api.openai.com"}),
         api_key_env="OPENAI_API_KEY",
     ),
+    Provider(  # where Codex goes with a ChatGPT login
+        name="chatgpt",
+        type="openai",
+        base_url="https://chatgpt.com/backend-api/codex",
+        hosts=frozenset({"chatgpt.com"}),
+    ),
 )
 
 

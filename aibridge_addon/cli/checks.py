@@ -5,6 +5,7 @@ to do about it. Nothing is changed, and no secret is shown.
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import sqlite3
 import ssl
@@ -36,6 +37,8 @@ SERVERS_S = 30.0
 """For MCP servers: a program may have to be downloaded first."""
 FEW_DAYS = 30
 LARGE_MIB = 4096
+BUSY_MS = 3000
+"""For another program to let go of the database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,9 +234,10 @@ def _look_into(path: Path) -> tuple[int, Finding | None]:
     from aibridge_addon.recorder.schema import migrations
 
     with contextlib.closing(sqlite3.connect(path.as_uri() + "?mode=rw", uri=True)) as connection:
-        connection.execute("PRAGMA busy_timeout = 3000")
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         applied = {migration.name for migration in migrations.applied(Database(connection))}
-        known = {migration.name for migration in migrations.pending(Database(memory=True))}
+        with contextlib.closing(Database(memory=True)) as empty:
+            known = {migration.name for migration in migrations.pending(empty)}
         if unknown := sorted(applied - known):
             what = f"a newer version has written it ({', '.join(unknown)})"
             todo = "use the newer version, or another database by --db"
@@ -321,18 +325,21 @@ def _certificates(environ: Mapping[str, str], ca: Path) -> list[Finding]:
 
 
 def _trust_problem(path: Path, ca: Path, *, replaces: bool) -> str:
-    from cryptography import x509
-
     try:
-        trusted = set(x509.load_pem_x509_certificates(path.read_bytes()))
-        ours = set(x509.load_pem_x509_certificates(ca.read_bytes()))
-    except (OSError, ValueError) as error:
-        return f"cannot be used: {error}"
+        trusted, ours = _certificates_in(path), _certificates_in(ca)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
     if not ours <= trusted:
-        return "does not hold the proxy's CA"
+        return f"{path} does not hold the proxy's CA"
     if replaces and trusted == ours:
-        return f"holds the proxy's CA alone, and no other host would be trusted ({bundle_path()})"
+        return f"holds the proxy's CA alone, so that no other host is trusted; use {bundle_path()}"
     return ""
+
+
+def _certificates_in(path: Path) -> set[bytes]:
+    """Return the certificates of a PEM file, unparsed: among a system's, some are odd."""
+    blocks = re.findall(rb"-----BEGIN CERTIFICATE-----(.*?)-----END", path.read_bytes(), re.DOTALL)
+    return {b"".join(block.split()) for block in blocks}
 
 
 def tool_servers(settings: Settings, seconds: float = SERVERS_S) -> list[Finding]:

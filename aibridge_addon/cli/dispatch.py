@@ -1,4 +1,4 @@
-"""An `AddonManager` that knows which addon listens to what, instead of asking all of them each time.
+"""An `AddonManager` that knows who listens to what, instead of asking all addons each time.
 
 mitmproxy looks every hook up in every addon at every event. Here that is done once for each kind of
 event, and anew whenever an addon comes or goes. Order, halting and how errors are handled are as in
@@ -18,23 +18,23 @@ class KnowingAddonManager(AddonManager):
     """Dispatches events to those who listen."""
 
     def __init__(self, master: Master) -> None:
-        super().__init__(master)
+        super().__init__(master)  # type: ignore[no-untyped-call]
         self._listeners: dict[str, list[Callable[..., Any]]] = {}
 
     def register(self, addon: Any) -> Any:
         """Take an addon in; so it goes for all the ways in which addons come."""
         self._listeners.clear()
-        return super().register(addon)
+        return super().register(addon)  # type: ignore[no-untyped-call]
 
     def remove(self, addon: Any) -> None:
         """Let an addon go."""
         self._listeners.clear()
-        super().remove(addon)
+        super().remove(addon)  # type: ignore[no-untyped-call]
 
     def clear(self) -> None:
         """Let all go."""
         self._listeners.clear()
-        super().clear()
+        super().clear()  # type: ignore[no-untyped-call]
 
     async def trigger_event(self, event: hooks.Hook) -> None:
         """Tell everybody who listens, in order, until somebody says that it is enough."""

@@ -104,6 +104,8 @@ def _look(
     yield from checks.variables(os.environ, proxy, hosts, ca)
     yield from found
     yield from checks.database(settings)
+    if any(finding.level == "bad" for finding in found):
+        return  # the rest would be about the defaults, which are not what is meant
     yield from checks.tool_servers(settings)
     yield from checks.providers(settings, trusted)
     if with_keys:

@@ -5,6 +5,7 @@ secrets only, and the facts. Kept by flow id, and dropped with the end.
 """
 
 import logging
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -64,21 +65,11 @@ class Exchange:
 
     def outgoing_request(self) -> http.Request:
         """Return the head that goes up: with the secrets, without this hop's headers."""
-        request = self.flow.request
-        return http.Request(
-            host=request.host,
-            port=request.port,
-            method=request.data.method,
-            scheme=request.data.scheme,
-            authority=request.data.authority,
-            path=request.data.path,
-            http_version=request.data.http_version,
-            headers=http.Headers(outgoing(request.headers.fields, self.secrets)),
-            content=None,
-            trailers=request.data.trailers,
-            timestamp_start=request.data.timestamp_start,
-            timestamp_end=request.data.timestamp_end,
-        )
+        # Its constructor checks the type of each field, which costs more than all else here.
+        request = copy(self.flow.request)
+        request.data = copy(request.data)
+        request.data.headers = http.Headers(outgoing(request.headers.fields, self.secrets))
+        return request
 
     def prepare_response(self) -> None:
         """Decide how the body travels: as it comes, or whole because it is read whole."""
