@@ -50,7 +50,7 @@ class Scenario:
     rows: tuple[Row, ...]
     run: Callable[["Run"], Awaitable[Measures]]
     seconds: float
-    """Rounds go on for so long; there is at least one, and few are worth little."""
+    """Rounds go on for so long; few are worth little."""
     fresh: bool = False
     """Whether each round takes new processes, as memory does."""
     leave_out: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Run:
 
     def count(self, count: int) -> int:
         """Return how many, or fewer if the run is to be quick."""
-        return max(count // 4, 1) if self.quick else count
+        return max(count // 5, 1) if self.quick else count
 
 
 # --- requests, as Claude Code and Anthropic's SDK send them

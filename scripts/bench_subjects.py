@@ -87,11 +87,30 @@ def _addon(place: Place, checkout: Path = REPOSITORY) -> list[str]:
     )
 
 
+_SERVE = """\
+import sys
+from aibridge_addon.cli.logs import set_levels
+from aibridge_addon.cli.serving import Plan, serve
+
+set_levels(verbose=False)
+serve(Plan(modes=(sys.argv[1],), sets=tuple(sys.argv[2:])), on_up=lambda master: None)
+"""
+
+
+def _command(place: Place) -> list[str]:
+    """Return what `aibridge proxy` runs, in the mode of all subjects instead of its own two."""
+    words = _addon(place)
+    mode = words[words.index("--mode") + 1]
+    sets = [word for word in words if "=" in word and not word.startswith("flow_detail")]
+    return [sys.executable, "-P", "-c", _SERVE, mode, *sets]
+
+
 BARE = Subject(name="bare", command=_mitmdump)
 STREAMS = Subject(name="streams", command=_streams)
 ADDON = Subject(name="addon", command=_addon, records=True)
+COMMAND = Subject(name="aibridge proxy", command=_command, records=True)
 
-SUBJECTS = (BARE, STREAMS, ADDON)
+SUBJECTS = (BARE, STREAMS, ADDON, COMMAND)
 """In the order in which they take turns. A new way to run the addon goes here."""
 
 

@@ -118,6 +118,8 @@ def routes() -> str:
             fate = "passes"
             if pattern.api:
                 fate = f"`POST` is recorded as `{pattern.api}`, other methods pass"
+            if pattern.socket:
+                fate = fate.replace("`POST` is", "`POST` and WebSocket are")
             rows.append((_code(kind), _code(path), methods, fate))
     return _table(("type", "path at the reverse proxy", "methods", "what becomes of it"), rows)
 

@@ -8,7 +8,7 @@ from aibridge_addon.identity import Actor
 from aibridge_addon.routing import DEFAULT_PROVIDERS, Provider
 from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
 
-ANTHROPIC, OPENAI = DEFAULT_PROVIDERS
+ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS
 FINGERPRINT = "sha256:" + "0123456789abcdef" * 4
 
 
@@ -289,7 +289,7 @@ def test_a_configured_instance_replaces_the_default_of_its_name(config):
         base_url="http://127.0.0.1:9999",
         hosts=frozenset({"api.anthropic.com"}),
     )
-    assert read.providers == (OPENAI, replaced)
+    assert read.providers == (OPENAI, CHATGPT, replaced)
 
 
 def test_a_host_is_taken_from_a_default_by_a_configured_instance(config):

@@ -1,11 +1,19 @@
 """What a running proxy says on stderr: warnings and errors, and little else, as text or JSON."""
 
+import contextlib
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import TextIO
 
 FORMATS = ("text", "json")
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 logging's name
+        """Say nothing: it is stderr that is closed."""
 
 
 class _JSON(logging.Formatter):
@@ -37,13 +45,17 @@ class _Text(logging.Formatter):
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
-def log_to_stderr(form: str, *, verbose: bool) -> None:
-    """Say what is of interest: our own news, and warnings of everybody else."""
-    handler = logging.StreamHandler(sys.stderr)
+@contextlib.contextmanager
+def log_to_stderr(form: str, *, verbose: bool) -> Iterator[None]:
+    """Say, while this lasts, what is of interest: our own news, and warnings of everybody else."""
+    handler = _Handler(sys.stderr)
     handler.setFormatter(_JSON() if form == "json" else _Text())
-    logging.getLogger().addHandler(handler)
-    logging.raiseExceptions = False  # stderr may be closed
     set_levels(verbose=verbose)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def set_levels(*, verbose: bool) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mitmproxy.master import Master
 
     from aibridge_addon.cli.serving import AddonSet, Plan
+    from aibridge_addon.cli.totals import Total
 
 METRICS = ("127.0.0.1", 9464)
 WEB_PORT = 8082
@@ -129,19 +130,23 @@ def command(
     # --private is for `aibridge run`: it says as JSON where it is, ends with its stdin, and then
     # says what passed through it.
     addons: AddonSet = "web" if web else "all" if all_addons else "needed"
-    log_to_stderr(log_format, verbose=verbose or addons != "needed")
     plan = _plan(addons, **given)
+    with log_to_stderr(log_format, verbose=verbose or addons != "needed"):
+        totals = _serve(plan, private=private)
+    if private:
+        click.echo(json.dumps({"totals": [asdict(total) for total in totals]}))
+
+
+def _serve(plan: "Plan", *, private: bool) -> "list[Total]":
     from aibridge_addon.cli.serving import StartError, serve
 
     announced = _Announced(_announce_json if private else _announce, register=not private)
     try:
-        totals = serve(plan, on_up=announced.up, on_end=announced.end, until_eof=private)
+        return serve(plan, on_up=announced.up, on_end=announced.end, until_eof=private)
     except StartError as error:
         raise click.ClickException(str(error)) from error
     finally:
         announced.end()
-    if private:
-        click.echo(json.dumps({"totals": [asdict(total) for total in totals]}))
 
 
 def _plan(

@@ -23,6 +23,7 @@ Directives, looked for in the last 4,000 characters of what the user said last:
 `CODING:c`           compresses the answer: identity, gzip, br, zstd
 `ERROR_EVENT`        an error event in the middle of the stream (not streaming: 500)
 `END_EARLY`          the connection closes in the middle
+`CUT`                the same, and only where the answer streams
 `RESET`              the connection or HTTP/2 stream is reset in the middle
 `DROP`               the connection is reset before any answer
 ===================  ===============================================================================
@@ -41,7 +42,7 @@ _SCANNED = 4000
 
 _DIRECTIVE = re.compile(
     r"(?<!\w)(USE_TOOL|PARALLEL|TURNS|SAY|AFTER|THINK|LONG|TOKENS|STOP_SHORT|STATUS|PACE|GATE"
-    r"|CODING|ERROR_EVENT|END_EARLY|RESET|DROP)(?::([\w,.-]*[\w]))?(?!\w)"
+    r"|CODING|ERROR_EVENT|END_EARLY|CUT|RESET|DROP)(?::([\w,.-]*[\w]))?(?!\w)"
 )
 
 _NEXT = re.compile(r"(?<!\w)NEXT(?!\w)")

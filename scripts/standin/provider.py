@@ -26,6 +26,9 @@ _APIS: dict[str, ModuleType] = {
     "/backend-api/codex/responses": openai_responses,
 }
 
+_INCIDENTS = {"GATE", "PACE", "ERROR_EVENT", "END_EARLY", "CUT", "RESET"}
+"""What a script may want to happen amid the events of an answer."""
+
 MODELS = ("claude-standin-1", "claude-sonnet-4-5", "claude-haiku-4-5", "gpt-5", "gpt-4o")
 
 
@@ -70,6 +73,8 @@ class Provider:
             return _json(dialect, number, encode({"input_tokens": tokens}))
         if path.startswith("/v1/models") and request.method == "GET":
             return self._models(dialect, path, number)
+        if path == "/backend-api/wham/accounts/check":
+            return _json(dialect, number, _account(request.header("chatgpt-account-id")))
         if path == "/" and request.method == "HEAD":
             return Response(200, _headers(dialect, number, "text/plain"))
         if api is openai_responses and request.header("upgrade") == "websocket":
@@ -115,7 +120,7 @@ class Provider:
     def _scripted(
         self, events: list[bytes], script: Script, api: ModuleType, number: int
     ) -> list[bytes] | Iterator[Part]:
-        if not script.values.keys() & {"GATE", "PACE", "ERROR_EVENT", "END_EARLY", "RESET"}:
+        if not script.values.keys() & _INCIDENTS:
             return events
         return self._with_incidents(events, script, api, number)
 
@@ -129,7 +134,7 @@ class Provider:
             if position == middle and "ERROR_EVENT" in script:
                 yield Rendered((api.error_event(),)).numbered(number)[0]
                 return
-            if position == middle and "END_EARLY" in script:
+            if position == middle and ("END_EARLY" in script or "CUT" in script):
                 yield EndEarly()
             if position == middle and "RESET" in script:
                 yield Reset()
@@ -152,6 +157,16 @@ class Provider:
         else:
             listing |= {"object": "list"}
         return _json(dialect, number, encode(listing))
+
+
+def _account(account_id: str | None) -> bytes:
+    """Render what Codex must know of a ChatGPT account before it asks anything."""
+    account = {
+        "id": account_id,
+        "workspace_backend_origin": "https://chatgpt.com",
+        "account_routing_override": "NO_CONSTRAINT",
+    }
+    return encode({"accounts": [account], "default_account_id": account_id})
 
 
 def _dialect(request: Request) -> ModuleType:

@@ -3,6 +3,7 @@
 Every wait is bounded, and says when it fails what the process had said.
 """
 
+import json
 import os
 import re
 import signal
@@ -19,14 +20,13 @@ from e2e.proxy import config_toml
 
 from aibridge_addon.cli import main, running
 from aibridge_addon.cli.running import RunningProxy
+from aibridge_addon.routing import DEFAULT_PROVIDERS
 
 AIBRIDGE = (sys.executable, "-P", "-m", "aibridge_addon.cli")
 WAIT_S = 60.0
 """For what should take a moment, on a machine that is busy."""
 
-_FOREIGN = (
-    r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*|SSL_.*|.*CA_.*|XDG_.*)$"
-)
+_FOREIGN = r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*|SSL_.*|.*CA_.*|XDG_.*)$"
 
 
 class Process:
@@ -105,6 +105,16 @@ class Process:
             self._changed.notify_all()
 
 
+def _other_providers(origin: str) -> str:
+    """Put the stand-in in the place of the default providers that are left: none is outside."""
+    return "".join(
+        f'[[providers]]\nname = "{provider.name}"\ntype = "{provider.type}"\n'
+        f'base_url = "{origin}{provider.base_path}"\nhosts = {json.dumps(sorted(provider.hosts))}\n'
+        for provider in DEFAULT_PROVIDERS
+        if provider.name not in ("anthropic", "openai")
+    )
+
+
 class Home:
     """A user's home: every command that runs in it finds what the others left."""
 
@@ -113,7 +123,7 @@ class Home:
         self.data = path / "data" / "aibridge"
         self.database = self.data / "aibridge.sqlite3"
         self.config = path / "aibridge.toml"
-        self.config.write_text(config_toml(origin))
+        self.config.write_text(config_toml(origin) + _other_providers(origin))
         self.confdir = confdir
         self.options = (
             *("--config", str(self.config)),

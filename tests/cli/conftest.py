@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from e2e.conftest import authority, confdir, provider, standin  # noqa: F401 fixtures
+from e2e.conftest import authority, provider, standin  # noqa: F401 fixtures
 from standin import Authority, Server
 
+from aibridge_addon.cli.authority import make_authority
 from cli.command import Home
 
 with warnings.catch_warnings():  # mitmproxy 12.2 uses names that others have renamed
@@ -18,10 +19,18 @@ type MakeHome = Callable[[], Home]
 
 
 @pytest.fixture(scope="session")
+def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """mitmproxy's folder, with a CA of ours."""
+    folder = tmp_path_factory.mktemp("confdir")
+    make_authority(folder, name="of the tests", days=100)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared(
     standin: Server,  # noqa: F811
     authority: Authority,  # noqa: F811
-    confdir: Path,  # noqa: F811
+    confdir: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Home]:
     """A home in which a proxy runs, before the shared stand-in."""
@@ -42,7 +51,7 @@ def shared(
 def home(
     standin: Server,  # noqa: F811
     authority: Authority,  # noqa: F811
-    confdir: Path,  # noqa: F811
+    confdir: Path,
     tmp_path: Path,
 ) -> Iterator[Home]:
     """A home of the test's own, in which nothing runs; its end ends what was started."""

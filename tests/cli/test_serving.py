@@ -1,5 +1,10 @@
 """Which addons run, and in which order."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
 import pytest
 from mitmproxy import exceptions
 
@@ -8,24 +13,33 @@ from aibridge_addon.cli.serving import Bridge, Plan, _make_master
 MODES = ("regular@127.0.0.1:0",)
 
 
-async def names(**plan: object) -> list[str]:
-    """Return the addons of a plan, in their order."""
-    master = _make_master(Plan(modes=MODES, **plan), Bridge())  # type: ignore[arg-type]
+@asynccontextmanager
+async def made(**plan: Any) -> AsyncIterator[Any]:
+    """Give a master, which listens nowhere."""
+    bridge = Bridge()
+    master = _make_master(Plan(modes=MODES, **plan), bridge)
     try:
-        return [getattr(addon, "name", type(addon).__name__) for addon in master.addons.chain]
+        yield master
     finally:
+        bridge.done()
         master.addons.get("errorcheck").finish()
         master._legacy_log_events.uninstall()
 
 
+async def names(**plan: Any) -> list[str]:
+    """Return the addons of a plan, in their order."""
+    async with made(**plan) as master:
+        return [getattr(addon, "name", type(addon).__name__) for addon in master.addons.chain]
+
+
 @pytest.fixture
-def confdir_set(confdir: object) -> str:
-    """Keeps mitmproxy from the home of whoever runs the tests."""
-    return f"confdir={confdir}"
+def here(confdir: Path, tmp_path: Path) -> tuple[str, ...]:
+    """Options that keep all of it from the home of whoever runs the tests."""
+    return (f"confdir={confdir}", f"aibridge_db={tmp_path}/aibridge.sqlite3")
 
 
-async def test_only_what_proxying_needs_runs(confdir_set: str) -> None:
-    assert await names(sets=(confdir_set,)) == [
+async def test_only_what_proxying_needs_runs(here: tuple[str, ...]) -> None:
+    assert await names(sets=here) == [
         "Core",
         "DisableH2C",
         "Proxyserver",
@@ -41,56 +55,50 @@ async def test_only_what_proxying_needs_runs(confdir_set: str) -> None:
     [
         ("proxyauth=alice:secret", "ProxyAuth"),
         ("upstream_auth=alice:secret", "UpstreamAuth"),
-        ("save_stream_file=flows", "Save"),
+        ("save_stream_filter=~all", "Save"),
         ("map_remote=|a|b", "MapRemote"),
         ("block_private=true", "Block"),
     ],
 )
-async def test_an_option_brings_its_addon(
-    confdir_set: str, option: str, addon: str, tmp_path: object
+async def test_an_option_brings_its_addon(here: tuple[str, ...], option: str, addon: str) -> None:
+    assert addon in await names(sets=(*here, option))
+
+
+async def test_who_comes_from_the_internet_is_kept_out(
+    here: tuple[str, ...],
 ) -> None:
-    option = option.replace("flows", f"{tmp_path}/flows")
-    assert addon in await names(sets=(confdir_set, option))
-
-
-async def test_who_comes_from_the_internet_is_kept_out_as_by_mitmdump(confdir_set: str) -> None:
-    assert "Block" in await names(sets=(confdir_set,), is_local=False)
+    assert "Block" in await names(sets=here, is_local=False)
 
 
 @pytest.mark.parametrize("addons", ["all", "web"])
 async def test_the_addon_sees_connections_before_the_built_in_decides(
-    confdir_set: str, addons: str
+    here: tuple[str, ...], addons: str
 ) -> None:
-    chain = await names(addons=addons, sets=(confdir_set,))
+    chain = await names(addons=addons, sets=here)
     assert chain.index("ScriptLoader") + 1 == chain.index("aibridge") < chain.index("NextLayer")
     assert len(chain) > 30
 
 
-async def test_what_is_set_wins_over_flags_and_those_over_the_file(tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder = Path(str(tmp_path))
-    (folder / "config.yaml").write_text(
-        "http2: false\naibridge_commit_wait_ms: 1\nconnection_strategy: eager\nconsole_layout: x\n"
+async def test_what_is_set_wins_over_flags_and_those_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "http2: false\naibridge_commit_wait_ms: 1\nweb_port: 5\nupstream_cert: false\n"
     )
-    master = _make_master(
-        Plan(
-            modes=MODES,
-            usual={"connection_strategy": "lazy", "aibridge_commit_wait_ms": 0},
-            flags={"aibridge_commit_wait_ms": 2, "aibridge_capture": "tools"},
-            sets=(f"confdir={folder}", "aibridge_capture=prompts"),
+    async with made(
+        usual={"upstream_cert": True, "aibridge_commit_wait_ms": 0},
+        flags={"aibridge_commit_wait_ms": 2, "aibridge_capture": "tools"},
+        sets=(
+            f"confdir={tmp_path}",
+            f"aibridge_db={tmp_path}/aibridge.sqlite3",
+            "aibridge_capture=prompts",
         ),
-        Bridge(),
-    )
-    options = master.options
-    master.addons.get("errorcheck").finish()
-    master._legacy_log_events.uninstall()
-    assert options.connection_strategy == "eager"
-    assert options.http2 is False
-    assert options.aibridge_commit_wait_ms == 2
-    assert options.aibridge_capture == "prompts"
+    ) as master:
+        options = master.options
+        assert (options.upstream_cert, options.http2) == (False, False)
+        assert options.aibridge_commit_wait_ms == 2
+        assert options.aibridge_capture == "prompts"
+        assert (tmp_path / "aibridge.sqlite3").exists()
 
 
-async def test_an_option_of_an_addon_that_does_not_run_is_named(confdir_set: str) -> None:
+async def test_an_option_of_an_addon_that_does_not_run_is_named(here: tuple[str, ...]) -> None:
     with pytest.raises(exceptions.OptionsError, match=r"flow_detail.*--all-addons"):
-        await names(sets=(confdir_set, "flow_detail=2"))
+        await names(sets=(*here, "flow_detail=2"))

@@ -228,6 +228,14 @@ def test_a_stream_without_injected_calls_stays_the_bytes_that_it_was(
 
 
 @streams
+def test_nothing_is_held_where_nothing_is_hidden(scenario: Scenario) -> None:
+    stream = scenario.stream()
+    splicer = TOOL_FORMATS[scenario.api].splicer(NAMES)
+    assert feed(scenario.api, splicer, stream) == [event.raw for event in parse([stream])]
+    assert splicer.finish() == b""
+
+
+@streams
 @given(st.data())
 def test_so_it_does_however_it_is_cut(scenario: Scenario, data: st.DataObject) -> None:
     stream = scenario.stream(data.draw(st.sampled_from(["LF", "CRLF", "CR"])))

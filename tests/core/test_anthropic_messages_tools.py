@@ -355,6 +355,7 @@ def test_a_call_that_the_model_does_not_wait_for_is_hidden_and_not_run(stop: str
     merged, [turn] = merge(NAME, [message])
     assert spliced.turns == [turn]
     assert turn.calls == ()
+    assert turn.items == (text("Look"),), "a call without a result is not taken back"
     assert said(sdk_sees(NAME, spliced.stream)) == said(merged)
     assert merged["content"] == [text("Look")]
 

@@ -117,8 +117,9 @@ def test_every_delta_of_anthropic_is_recorded_or_known_to_be_nothing(union: Any)
 
 
 def test_every_event_of_responses_is_known() -> None:
-    events = [{"type": kind} for kind in kinds(responses.ResponseStreamEvent)]
-    assert read_stream(openai_responses, [sse(*events)]).unknown == ()
+    for union in (responses.ResponseStreamEvent, responses.ResponsesServerEvent):
+        events = [{"type": kind} for kind in kinds(union)]
+        assert read_stream(openai_responses, [sse(*events)]).unknown == ()
 
 
 def test_every_item_of_responses_is_recorded_or_known_to_be_nothing() -> None:

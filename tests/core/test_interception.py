@@ -6,6 +6,7 @@ import pytest
 from recorder.doubles import started
 
 from aibridge_addon.facts import (
+    Interception,
     InterceptionEnded,
     ModelThought,
     ProviderError,
@@ -77,11 +78,21 @@ def test_a_request_in_which_nobody_spoke_has_no_prompt():
     assert published == [subject.interception]
 
 
+def test_what_ends_without_having_begun_begins_then():
+    subject, published = record()
+
+    assert not subject.begun
+    assert subject.end(Status.REFUSED)
+
+    assert [type(fact) for fact in published] == [Interception, InterceptionEnded]
+
+
 def test_an_answer_is_published_before_the_end():
     subject, published = record()
 
     assert subject.end(Status.COMPLETED, response=RESPONSE, http_status=200)
 
+    assert published.pop(0) is subject.interception
     assert [type(fact) for fact in published] == [
         *(TokenUsage, ToolUsage, ToolUsage, ModelThought, ModelThought, InterceptionEnded)
     ]
@@ -134,7 +145,7 @@ def test_an_answer_without_usage_makes_no_token_row():
 
     subject.end(Status.COMPLETED, response=ResponseFacts(complete=True))
 
-    (end,) = published
+    _, end = published
     assert not end.usage_told
 
 
@@ -188,7 +199,7 @@ def test_it_ends_once_whoever_comes_first(order):
 
 
 def test_it_has_ended_even_for_a_subscriber_that_ends_it_again():
-    answers = []
+    answers = []  # one for each fact: the start and the end
     subject = InterceptionRecord(
         started(),
         publish=lambda fact: answers.append(subject.end(Status.FAILED)),
@@ -197,4 +208,4 @@ def test_it_has_ended_even_for_a_subscriber_that_ends_it_again():
 
     assert subject.end(Status.COMPLETED)
 
-    assert answers == [False]
+    assert answers == [False, False]

@@ -419,6 +419,7 @@ def test_a_call_that_the_model_does_not_wait_for_is_hidden_and_not_run(status: s
     merged, [turn] = merge(NAME, [response])
     assert spliced.turns == [turn]
     assert turn.calls == ()
+    assert turn.items == (message("Look"),), "a call without a result is not taken back"
     assert merged["output"] == [message("Look")]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aibridge_addon.routing import DEFAULT_PROVIDERS, ROUTES, Provider, Router, Upstream
 
-ANTHROPIC, OPENAI = DEFAULT_PROVIDERS
+ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS
 ROUTER = Router(DEFAULT_PROVIDERS)
 
 MESSAGES, CHAT, RESPONSES = "anthropic_messages", "openai_chat", "openai_responses"
@@ -87,6 +87,46 @@ def test_head_of_the_base_url_itself_is_allowed():
 def test_reverse_mode_allows_only_head_on_the_root():
     assert ROUTER.reverse("/anthropic/", "GET") is None
     assert ROUTER.reverse("/anthropic", "POST") is None
+
+
+# Codex with a ChatGPT login
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "api", "label"),
+    [
+        ("POST", "/backend-api/codex/responses", RESPONSES, "/v1/responses"),
+        ("GET", "/backend-api/codex/responses", None, "/v1/responses"),
+        ("GET", "/backend-api/codex/models?client_version=1", None, "/v1/models"),
+        ("GET", "/backend-api/wham/accounts/check", None, "other"),
+        ("POST", "/backend-api/conversation", None, "other"),
+        ("GET", "/", None, "other"),
+    ],
+)
+def test_of_chatgpt_only_what_codex_asks_is_bridged(method, path, api, label):
+    route = ROUTER.forward("chatgpt.com", path, method)
+
+    assert (route.provider, route.api, route.label) == (CHATGPT, api, label)
+    assert route.upstream is None
+
+
+def test_codex_may_come_to_chatgpt_by_the_reverse_proxy():
+    route = ROUTER.reverse("/chatgpt/v1/responses", "POST")
+
+    assert (route.provider, route.api) == (CHATGPT, RESPONSES)
+    assert route.upstream == Upstream(
+        scheme="https", host="chatgpt.com", port=443, path="/backend-api/codex/responses"
+    )
+    assert ROUTER.reverse("/chatgpt/backend-api/wham/accounts/check", "GET") is None
+
+
+def test_responses_may_be_a_websocket_and_nothing_else_may():
+    for host, base in (("api.openai.com", "/v1"), ("chatgpt.com", "/backend-api/codex")):
+        assert ROUTER.forward(host, f"{base}/responses", "GET").socket == RESPONSES
+        assert ROUTER.forward(host, f"{base}/responses", "POST").socket is None
+        assert ROUTER.forward(host, f"{base}/realtime", "GET").socket is None
+    assert ROUTER.reverse("/openai/v1/responses", "GET").socket == RESPONSES
+    assert ROUTER.reverse("/anthropic/v1/messages", "GET").socket is None
 
 
 # Query, case, slashes

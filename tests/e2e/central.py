@@ -46,17 +46,6 @@ ADD = "bmcp_calc_add"
 SUM = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
 """Has the model call it, and say a word before."""
 SUM_LINE = f'calls {ADD} {{"a":2,"b":40}}'
-TOLD = "says The tool returned: 42"
-"""What the model then says."""
-ADD_SCHEMA = {
-    "type": "object",
-    "properties": {
-        "a": {"title": "A", "type": "integer"},
-        "b": {"title": "B", "type": "integer"},
-    },
-    "required": ["a", "b"],
-    "title": "addArguments",
-}
 
 
 # --- MCP servers

@@ -17,17 +17,14 @@ METHOD_NOT_FOUND = -32601
 
 
 class ToolsByHand:
-    """The application; `on_call` answers the call of a message, and `down` whatever comes."""
+    """The application; `on_call` answers calls, given the message."""
 
     def __init__(self, tools: Sequence[JSON] = ()) -> None:
         self.tools = list(tools)
         self.on_call: Callable[[JSON], Reply] = said("done")
-        self.refuses: Callable[[], Reply] | None = None
         self.url = ""
 
     async def __call__(self, request: Request) -> Reply:
-        if self.refuses:
-            return self.refuses()
         if request.method != "POST":
             return Response(405)
         message = json.loads(request.body)

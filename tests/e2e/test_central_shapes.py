@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from e2e.asking import API, APIS
+from e2e.asking import API, APIS, user
 from e2e.central import ADD, FORWARD, REVERSE, SUM, SUM_LINE, Central, each_object, reworked
-from e2e.dialects import JSON
+from e2e.dialects import JSON, named_events
 from e2e.proxy import Proxy
 
 MESSAGES, CHAT, RESPONSES = APIS
@@ -471,3 +471,21 @@ def test_a_custom_tool_of_the_client_is_its_own_beside_ours(central: Central) ->
     )
     assert story.lines == ("says Moment", "says I will use note.", "calls note some text")
     assert central.received[0]["tools"][0] == tools[0]
+
+
+@each_delivery
+def test_results_of_a_custom_tool_go_up_beside_ours(central: Central, stream: bool) -> None:
+    members = {"tools": [{"type": "custom", "name": "note"}]}
+    said = f'USE_TOOL:note USE_TOOL:{ADD} ARGS:{{"x": 1}} ARGS:{{"a": 2, "b": 40}} SAY'
+    seen = central.post(RESPONSES, FORWARD, said, stream=stream, members=members)
+    answer = named_events(seen.raw)[-1]["response"] if stream else seen.json
+    [call] = answer["output"]
+    assert (call["type"], call["name"]) == ("custom_tool_call", "note")
+    result = {"type": "custom_tool_call_output", "call_id": call["call_id"], "output": "noted"}
+    conversation = [user(said), call, result]
+    central.see(RESPONSES, FORWARD, conversation, stream=stream, members=members)
+    assert central.transcripts(RESPONSES)[-1] == [
+        f"user: {said}",
+        'calls note {"x": 1}',
+        *(SUM_LINE, "gets 42", "gets noted"),
+    ]

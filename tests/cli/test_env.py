@@ -1,0 +1,285 @@
+"""What leads a client to the proxy: the table, the shells, and real clients that go by it."""
+
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from e2e.clients import ANTHROPIC_KEY
+from e2e.records import read_records
+from standin import Authority, Server
+
+from aibridge_addon.cli import clients
+from aibridge_addon.cli.bundle import bundle_path, join_bundle, own_extra
+from aibridge_addon.cli.clients import ANY, CLIENTS, LOCAL_HOSTS, NoWayError, Way, variables
+from aibridge_addon.cli.env import SHELLS
+from cli.command import Home
+
+WAY = Way(
+    forward_url="http://127.0.0.1:1",
+    reverse_url="http://127.0.0.1:2",
+    ca=Path("/ca.pem"),
+    bundle=Path("/bundle.pem"),
+    adding=Path("/ca.pem"),
+    hosts=("api.anthropic.com", "api.openai.com"),
+)
+ANTHROPIC, OPENAI = "http://127.0.0.1:2/anthropic", "http://127.0.0.1:2/openai/v1"
+
+EVERY_VARIABLE = {
+    "HTTPS_PROXY": "http://127.0.0.1:1",
+    "https_proxy": "http://127.0.0.1:1",
+    "NO_PROXY": "localhost,127.0.0.1,::1",
+    "no_proxy": "localhost,127.0.0.1,::1",
+    "NODE_EXTRA_CA_CERTS": "/ca.pem",
+    "DENO_CERT": "/ca.pem",
+    "SSL_CERT_FILE": "/bundle.pem",
+    "REQUESTS_CA_BUNDLE": "/bundle.pem",
+    "CURL_CA_BUNDLE": "/bundle.pem",
+    "GIT_SSL_CAINFO": "/bundle.pem",
+    "AWS_CA_BUNDLE": "/bundle.pem",
+    "CODEX_CA_CERTIFICATE": "/bundle.pem",
+}
+
+
+# The table
+
+
+@pytest.mark.parametrize("client", [*CLIENTS, ANY], ids=lambda client: client.name)
+def test_every_client_and_what_it_starts_is_led_and_trusts(client: clients.Client) -> None:
+    found = variables(client, WAY, {})
+    assert found.items() >= EVERY_VARIABLE.items()
+    assert "HTTP_PROXY" not in found
+
+
+def test_node_that_goes_past_a_forward_proxy_is_given_base_urls_too() -> None:
+    found = variables(clients.named("js"), WAY, {})
+    assert found["OPENAI_BASE_URL"] == OPENAI
+    assert found["NODE_USE_ENV_PROXY"] == "1"
+    without = variables(clients.named("node"), replace(WAY, reverse_url=None), {})
+    assert "OPENAI_BASE_URL" not in without
+
+
+def test_plain_http_goes_by_the_proxy_only_where_a_provider_is_reached_so() -> None:
+    assert "HTTP_PROXY" not in variables(ANY, replace(WAY, plain_hosts=("127.0.0.1",)), {})
+    found = variables(ANY, replace(WAY, plain_hosts=("models.lan",)), {})
+    assert found["http_proxy"] == found["HTTP_PROXY"] == WAY.forward_url
+
+
+REVERSE = {
+    "claude": {"ANTHROPIC_BASE_URL": ANTHROPIC, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+    "qwen": {"OPENAI_BASE_URL": OPENAI},
+    "aider": {"ANTHROPIC_API_BASE": ANTHROPIC, "OPENAI_API_BASE": OPENAI},
+    "python": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI},
+    "llm": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI},
+}
+
+
+@pytest.mark.parametrize("name", REVERSE)
+def test_base_urls_take_the_place_of_a_proxy(name: str) -> None:
+    found = variables(clients.named(name), WAY, {}, reverse=True)
+    local = ",".join(LOCAL_HOSTS)
+    assert found == REVERSE[name] | {"NO_PROXY": local, "no_proxy": local}
+
+
+def test_codex_reads_its_base_url_from_arguments() -> None:
+    codex = clients.named("codex")
+    words = ["-c", f'openai_base_url="{OPENAI}"']
+    assert clients.arguments(codex, WAY, reverse=True) == words
+    assert clients.arguments(codex, WAY, reverse=False) == []
+    assert "OPENAI_BASE_URL" not in variables(codex, WAY, {}, reverse=True)
+
+
+def test_opencode_reads_its_base_urls_from_json_and_keeps_what_it_has() -> None:
+    opencode = clients.named("opencode")
+    content = variables(opencode, WAY, {}, reverse=True)["OPENCODE_CONFIG_CONTENT"]
+    assert json.loads(content)["provider"] == {
+        "anthropic": {"options": {"baseURL": f"{ANTHROPIC}/v1"}},
+        "openai": {"options": {"baseURL": OPENAI}},
+    }
+    variables(opencode, WAY, {"OPENCODE_CONFIG_CONTENT": content}, reverse=True)
+    with pytest.raises(NoWayError, match="would be lost"):
+        variables(opencode, WAY, {"OPENCODE_CONFIG_CONTENT": "{}"}, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["gemini", "curl"])
+def test_a_client_without_a_base_url_cannot_go_in_reverse(name: str) -> None:
+    with pytest.raises(NoWayError, match=name):
+        variables(clients.named(name), WAY, {}, reverse=True)
+
+
+def test_a_proxy_of_one_kind_says_so() -> None:
+    with pytest.raises(NoWayError, match="use --reverse"):
+        variables(ANY, replace(WAY, forward_url=None), {})
+    with pytest.raises(NoWayError, match="leave --reverse out"):
+        variables(ANY, replace(WAY, reverse_url=None), {}, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [
+        ("claude", "claude"),
+        ("/usr/local/bin/codex", "codex"),
+        ("Codex.EXE", "codex"),
+        ("python3.13", "python"),
+        ("uv", "python"),
+        ("npx", "node"),
+        ("curl", "curl"),
+        ("curly", "any"),
+        ("my-claude", "any"),
+    ],
+)
+def test_programs_are_known_by_their_names(program: str, name: str) -> None:
+    assert clients.client_of(program).name == name
+
+
+@pytest.mark.parametrize(
+    ("had", "kept"),
+    [
+        ("intra.example,10.0.0.1", "intra.example,10.0.0.1"),
+        ("*", ""),
+        ("api.anthropic.com,a.b", "a.b"),
+        (".anthropic.com, a.b ", "a.b"),
+        ("*.openai.com,com,a.b", "a.b"),
+        ("api.openai.com:443", ""),
+        ("notopenai.com,localhost", "notopenai.com"),
+    ],
+)
+def test_what_goes_past_proxies_stays_but_for_providers(had: str, kept: str) -> None:
+    expected = ",".join(filter(None, [*LOCAL_HOSTS, kept]))
+    assert variables(ANY, WAY, {"NO_PROXY": had})["no_proxy"] == expected
+    assert variables(ANY, WAY, {"no_proxy": had, "NO_PROXY": "z"})["NO_PROXY"] == expected
+
+
+# Shells
+
+AWKWARD = 'a\'b \\ "c" $HOME `x`;\n*'
+
+
+def test_sh_gets_back_what_was_meant() -> None:
+    script = SHELLS["sh"]("NAME", AWKWARD) + '\nprintf %s "$NAME"'
+    assert subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout == AWKWARD
+
+
+def test_fish_and_powershell_quote_their_own_way() -> None:
+    assert SHELLS["fish"]("A", "it's a \\") == r"set -gx A 'it\'s a \\'"
+    assert SHELLS["powershell"]("A", "it's $b") == "$env:A = 'it''s $b'"
+
+
+# The command
+
+
+def test_it_prints_a_line_for_each_variable(shared: Home) -> None:
+    result = shared.invoke("env", "claude")
+    assert result.exit_code == 0, result.output
+    lines = dict(shlex.split(line)[1].split("=", 1) for line in result.stdout.splitlines())
+    where = shared.proxy()
+    assert lines["HTTPS_PROXY"] == where.forward_url
+    assert lines["NODE_EXTRA_CA_CERTS"] == where.ca
+    assert lines["SSL_CERT_FILE"] == str(shared.data / "ca-bundle.pem")
+
+
+def test_it_takes_the_shell_from_the_environment(shared: Home) -> None:
+    assert shared.invoke("env", env={"SHELL": "/usr/bin/fish"}).stdout.startswith("set -gx ")
+    assert shared.invoke("env", "--shell", "powershell").stdout.startswith("$env:")
+
+
+def test_it_says_what_variables_cannot(shared: Home) -> None:
+    result = shared.invoke("env", "codex", "--reverse")
+    assert "codex -c 'openai_base_url=" in result.stderr
+    assert "gemini cannot" in shared.invoke("env", "gemini", "--reverse").stderr
+
+
+def test_it_needs_neither_mitmproxy_nor_an_sdk() -> None:
+    script = (
+        "import sys, aibridge_addon.cli.env, aibridge_addon.cli.usage, aibridge_addon.cli.run\n"
+        "heavy = {'mitmproxy', 'anthropic', 'openai', 'mcp', 'rich', 'cryptography'}\n"
+        "print(*heavy & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("\n", "")
+
+
+def test_a_shell_that_is_set_up_sends_curl_through_the_proxy(shared: Home) -> None:
+    before = len(read_records(shared.database).interceptions)
+    body = '{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "by curl"}]}'
+    aibridge = shlex.join([sys.executable, "-P", "-m", "aibridge_addon.cli"])
+    ended = shared.shell(
+        [
+            *("sh", "-euc"),
+            f'eval "$({aibridge} env curl)"; curl -sS --fail https://api.anthropic.com/v1/messages'
+            f' -H "x-api-key: {ANTHROPIC_KEY}" -H "anthropic-version: 2023-06-01" -d {body!r}',
+        ]
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["type"] == "message"
+    [row] = read_records(shared.database).interceptions[before:]
+    assert row["status"] == "completed"
+    assert row["user_agent"].startswith("curl/")
+
+
+# The joined bundle
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A data folder of the test's own."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data" / "aibridge"
+
+
+def test_the_bundle_verifies_both_a_public_host_and_the_proxys(
+    shared: Home, standin: Server, authority: Authority
+) -> None:
+    """The stand-in, by its own name, stands for any public host: it is tunnelled."""
+    shown = shared.invoke("env", "curl", env={"SSL_CERT_FILE": str(authority.path)})
+    assert shown.exit_code == 0, shown.output
+    lines = dict(shlex.split(line)[1].split("=", 1) for line in shown.stdout.splitlines())
+    env = {name: value for name, value in lines.items() if name.lower() != "no_proxy"}
+    for url in (f"{standin.origin}/v1/models", "https://api.anthropic.com/v1/models"):
+        ended = shared.shell(["curl", "-sS", "--fail", "-H", "x-api-key: k", url], env=env)
+        assert ended.returncode == 0, (url, ended.stderr)
+        alone = shared.shell(
+            ["curl", "-sS", url], env=env | {"CURL_CA_BUNDLE": str(authority.path)}
+        )
+        assert (alone.returncode == 0) == (url.startswith(standin.origin))
+    assert shared.invoke("env").exit_code == 0  # with the system's again, for other tests
+
+
+def test_the_bundle_is_written_anew_only_when_something_changed(data: Path, tmp_path: Path) -> None:
+    system, ca = tmp_path / "system.pem", tmp_path / "ca.pem"
+    system.write_text("SYSTEM")
+    ca.write_text("CA ONE\n")
+    environ = {"SSL_CERT_FILE": str(system)}
+    path = join_bundle(ca, environ)
+    assert path == data / "ca-bundle.pem"
+    assert path.read_text() == "SYSTEM\nCA ONE\n"
+    written = path.stat().st_ino
+    assert join_bundle(ca, environ).stat().st_ino == written
+    ca.write_text("CA TWO")
+    join_bundle(ca, environ)
+    assert path.read_text() == "SYSTEM\nCA TWO\n"
+    assert [entry.name for entry in data.iterdir()] == ["ca-bundle.pem"]
+
+
+def test_the_bundle_never_grows_from_itself(data: Path, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("CA")
+    first = join_bundle(ca, {}).read_bytes()
+    assert b"-----BEGIN CERTIFICATE-----" in first
+    again = {"SSL_CERT_FILE": str(bundle_path()), "NODE_EXTRA_CA_CERTS": str(bundle_path())}
+    assert join_bundle(ca, again).read_bytes() == first
+    assert join_bundle(ca, {"SSL_CERT_FILE": str(ca)}).read_bytes() == first
+
+
+def test_what_node_trusts_besides_is_kept(data: Path, tmp_path: Path) -> None:
+    ca, extra = tmp_path / "ca.pem", tmp_path / "extra.pem"
+    ca.write_text("CA")
+    extra.write_text("-----BEGIN CERTIFICATE-----\nEXTRA")
+    environ = {"NODE_EXTRA_CA_CERTS": str(extra)}
+    assert own_extra(ca, environ) == extra
+    assert "EXTRA" in join_bundle(ca, environ).read_text()
+    for ours in (str(ca), str(bundle_path()), "/no/such/file", ""):
+        assert own_extra(ca, {"NODE_EXTRA_CA_CERTS": ours}) is None

@@ -1,0 +1,155 @@
+"""`aibridge run`: real programs, their exit codes, their signals, and what is said of them."""
+
+import json
+import signal
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+import pytest
+from e2e.clients import ANTHROPIC_KEY
+from e2e.records import read_records
+
+from cli.command import AIBRIDGE, WAIT_S, Home, Process
+
+KEY = {"ANTHROPIC_API_KEY": ANTHROPIC_KEY, "OPENAI_API_KEY": "sk-proj-0123456789abcdefghij"}
+
+ANTHROPIC_PROGRAM = """
+import anthropic, sys
+client = anthropic.Anthropic(max_retries=0)
+for model, tokens in (("opus", "11,7"), ("haiku", "5,3")):
+    said = client.messages.create(
+        model=model, max_tokens=9, messages=[{"role": "user", "content": f"TOKENS:{tokens}"}])
+print("the program is done", said.type)
+sys.exit(7)
+"""
+
+OPENAI_PROGRAM = """
+import openai
+print(openai.OpenAI(max_retries=0).responses.create(model="gpt-5", input="TOKENS:5,3").status)
+"""
+
+WAITING_PROGRAM = """
+import signal, sys
+for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"):
+    signal.signal(getattr(signal, name), lambda got, _: sys.exit(got + 20))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Path:
+    """A program that waits for a signal, whose number it tells by its exit code."""
+    path = tmp_path / "waiting.py"
+    path.write_text(textwrap.dedent(WAITING_PROGRAM))
+    return path
+
+
+def test_a_program_is_given_a_proxy_of_its_own_and_has_the_last_word(home: Home) -> None:
+    words = (sys.executable, "-c", ANTHROPIC_PROGRAM)
+    ended = home.run("run", *home.options, "--", *words, env=KEY)
+    assert ended.returncode == 7, ended.stderr
+    assert ended.stdout == "the program is done message\n"
+    [line] = ended.stderr.splitlines()
+    assert line == "aibridge: 2 requests · opus: 11 in, 7 out · haiku: 5 in, 3 out"
+    records = read_records(home.database)
+    assert {row["status"] for row in records.interceptions} == {"completed"}
+    assert not (home.data / "proxy.json").exists()
+
+
+def test_a_program_is_given_base_urls_if_that_is_wanted(shared: Home) -> None:
+    before = len(read_records(shared.database).interceptions)
+    words = (sys.executable, "-c", OPENAI_PROGRAM)
+    ended = shared.run("run", "--reverse", "--", *words, env=KEY)
+    assert (ended.returncode, ended.stdout) == (0, "completed\n"), ended.stderr
+    assert "1 request · gpt-5: 5 in, 3 out (all that the running proxy" in ended.stderr
+    [row] = read_records(shared.database).interceptions[before:]
+    assert row["provider_name"] == "openai"
+
+
+def test_a_running_proxy_is_used(shared: Home) -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "STATUS:400"}]}
+    curl = [
+        *("curl", "-sS", "--fail", "-H", "anthropic-version: 2023-06-01"),
+        *("-d", json.dumps(body), "https://api.anthropic.com/v1/messages"),
+    ]
+    ended = shared.run("run", "--", *curl)
+    assert ended.returncode == 22
+    assert "1 request (1 did not complete) · m: 0 in, 0 out" in ended.stderr
+    quiet = shared.run("run", "--quiet", *curl)  # the dashes may be left out
+    assert quiet.returncode == 22
+    assert "aibridge" not in quiet.stderr
+
+
+def test_a_program_that_asks_nothing_is_told_so(shared: Home) -> None:
+    ended = shared.run("run", "--", "true")
+    assert ended.returncode == 0
+    assert "no requests to AI providers" in ended.stderr
+
+
+def test_a_program_that_is_not_there_ends_as_in_a_shell(home: Home) -> None:
+    missing = home.invoke("run", "--", "no-such-program-anywhere")
+    assert missing.exit_code == 127
+    assert "no such program" in missing.stderr
+    mere_file = home.path / "file"
+    mere_file.write_text("nothing")
+    result = home.invoke("run", "--", str(mere_file))
+    assert result.exit_code == 126
+    assert "cannot be executed" in result.stderr
+
+
+def test_without_a_program_it_says_how_it_is_used(home: Home) -> None:
+    result = home.invoke("run")
+    assert result.exit_code == 2
+    assert "PROGRAM" in result.stderr
+
+
+def test_a_client_that_cannot_go_that_way_is_not_started(shared: Home) -> None:
+    result = shared.invoke("run", "--reverse", "--", "curl", "--version")
+    assert result.exit_code == 1
+    assert "curl cannot be given a base URL" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
+def test_a_signal_reaches_the_program(shared: Home, waiting: Path, name: str) -> None:
+    number = getattr(signal, name)
+    # In a session of its own: it has no terminal that would send signals to all.
+    process = Process(
+        [*AIBRIDGE, "run", "-q", "--", sys.executable, str(waiting)],
+        shared.env,
+        start_new_session=True,
+    )
+    shared.processes.append(process)
+    process.wait_for("ready")
+    process.send(number)
+    assert process.wait() == number + 20, process.text
+
+
+def test_a_program_that_is_killed_ends_as_in_a_shell(shared: Home) -> None:
+    ended = shared.run("run", "-q", "--", "sh", "-c", "kill -KILL $$")
+    assert ended.returncode == 128 + signal.SIGKILL
+
+
+def test_its_proxy_ends_even_if_it_is_killed(home: Home, waiting: Path) -> None:
+    process = home.start("run", *home.options, "--", sys.executable, str(waiting))
+    process.wait_for("ready")
+    children = psutil.Process(process.pid).children()
+    [proxy] = [child for child in children if "--private" in child.cmdline()]
+    [program] = [child for child in children if child != proxy]
+    process.kill()
+    try:
+        psutil.wait_procs([proxy], timeout=WAIT_S)
+        assert not proxy.is_running(), (home.data / "run.log").read_text()
+    finally:
+        program.kill()
+
+
+def test_a_proxy_that_does_not_start_is_told_with_its_reason(home: Home) -> None:
+    home.config.write_text("[[providers]]\nnonsense = 1\n")
+    ended = home.run("run", "--config", str(home.config), "--", "true")
+    assert ended.returncode == 1
+    assert "the proxy did not start" in ended.stderr
+    assert "nonsense is not known" in ended.stderr

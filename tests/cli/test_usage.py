@@ -1,0 +1,158 @@
+"""`aibridge usage`: sums, spans of time, and a database that is not touched."""
+
+import re
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from aibridge_addon.cli.totals import Total, read_totals, summary
+from aibridge_addon.recorder.schema import migrate
+from cli.command import Home
+
+ROWS = (
+    # days ago, actor, model, client, session, status, token rows (input, output, read, write)
+    (0, "alice", "opus", "Claude Code", "s-1", "completed", [(10, 20, 300, 4)]),
+    (0, "alice", "opus", "Claude Code", "s-1", "failed", []),
+    (2, "bob", "gpt", "Codex", None, "completed", [(1, 2, None, None), (3, 4, 0, 0)]),
+    (30, "[red]eve", None, "Unknown", None, None, [(1000, 2000, 0, 0)]),
+)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A database with a few rows."""
+    path = tmp_path / "some.sqlite3"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        db = Database(connection)
+        migrate(db)
+        for number, (days, actor, model, client, session, status, usages) in enumerate(ROWS):
+            began = datetime.now(UTC) - timedelta(days=days, seconds=1)
+            row = {
+                "id": str(number),
+                "initiator_id": actor,
+                "metadata": "{}",
+                "provider": "anthropic",
+                "provider_name": "anthropic",
+                "api": "anthropic_messages",
+                "model": model,
+                "client": client,
+                "client_session_id": session,
+                "started_at": began.isoformat(timespec="microseconds"),
+                "status": status,
+            }
+            db.table("aibridge_interceptions").insert(row)
+            for index, usage in enumerate(usages):
+                names = (
+                    "input_tokens",
+                    "output_tokens",
+                    "cache_read_input_tokens",
+                    "cache_write_input_tokens",
+                )
+                values = dict(zip(names, usage, strict=True))
+                child = {
+                    "id": f"{number}-{index}",
+                    "interception_id": str(number),
+                    "created_at": row["started_at"],
+                }
+                db.table("aibridge_token_usages").insert(child | values)
+    return path
+
+
+def shown(home: Home, database: Path, *words: str) -> list[list[str]]:
+    """Return the rows of the table, cell by cell."""
+    result = home.invoke("usage", "--db", str(database), *words)
+    assert result.exit_code == 0, result.output
+    lines = [re.split(r"\s{2,}", line.strip()) for line in result.output.splitlines()]
+    return [cells for cells in lines if len(cells) > 2]
+
+
+def test_models_are_summed_up_over_the_last_week(home: Home, database: Path) -> None:
+    head, opus, gpt, total = shown(home, database)
+    assert head[:3] == ["model", "requests", "failed"]
+    assert opus[:7] == ["opus", "2", "1", "10", "300", "4", "20"]
+    assert gpt[:7] == ["gpt", "1", "·", "4", "·", "·", "6"]
+    assert total[:7] == ["total", "3", "1", "14", "300", "4", "26"]
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("actor", ["[red]eve", "alice", "bob", "total"]),
+        ("client", ["Unknown", "Claude Code", "Codex", "total"]),
+        ("session", ["none", "s-1", "total"]),
+    ],
+)
+def test_other_ways_to_sum_up(home: Home, database: Path, by: str, names: list[str]) -> None:
+    rows = shown(home, database, "--since", "all", "--by", by)
+    assert [cells[0] for cells in rows] == [by, *names]
+
+
+def test_days_come_in_their_order(home: Home, database: Path) -> None:
+    days = [cells[0] for cells in shown(home, database, "--since", "all", "--by", "day")][1:-1]
+    assert days == sorted(days)
+    assert len(days) == 3
+
+
+@pytest.mark.parametrize(("span", "requests"), [("1d", 1), ("3d", 2), ("5w", 3), ("90m", 1)])
+def test_a_span_of_time(home: Home, database: Path, span: str, requests: int) -> None:
+    rows = shown(home, database, "--since", span, "--by", "actor")[1:]
+    assert len([cells for cells in rows if cells[0] != "total"]) == requests
+
+
+def test_a_date(home: Home, database: Path) -> None:
+    day = (datetime.now().astimezone() - timedelta(days=5)).date().isoformat()
+    assert len(shown(home, database, "--since", day)) == 4
+
+
+@pytest.mark.parametrize("since", ["yesterday", "7", "7y", "2026-99-99", f"{9**20}d"])
+def test_what_is_no_time_is_refused(home: Home, database: Path, since: str) -> None:
+    result = home.invoke("usage", "--db", str(database), "--since", since)
+    assert result.exit_code == 2
+    assert "neither a span" in result.stderr
+
+
+def test_it_changes_nothing_and_reads_beside_a_writer(home: Home, database: Path) -> None:
+    before = database.read_bytes()
+    with closing(sqlite3.connect(database, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        before = database.read_bytes()
+        writer.execute("BEGIN IMMEDIATE")
+        shown(home, database)
+        writer.execute("ROLLBACK")
+        assert database.read_bytes() == before
+
+
+def test_no_database_an_empty_one_and_one_that_is_none_are_told_apart(
+    home: Home, tmp_path: Path
+) -> None:
+    missing = home.invoke("usage", "--db", str(tmp_path / "no.sqlite3"))
+    assert missing.exit_code == 1
+    assert "nothing was recorded yet" in missing.stderr
+    assert not (tmp_path / "no.sqlite3").exists()
+    other = tmp_path / "other.sqlite3"
+    other.write_text("nonsense" * 100)
+    assert home.invoke("usage", "--db", str(other)).exit_code == 1
+    with closing(sqlite3.connect(tmp_path / "empty.sqlite3")) as connection:
+        migrate(Database(connection))
+    empty = home.invoke("usage", "--db", str(tmp_path / "empty.sqlite3"))
+    assert empty.exit_code == 0
+    assert "Nothing was recorded" in empty.output
+
+
+def test_the_database_of_the_running_proxy_is_meant_where_none_is_named(shared: Home) -> None:
+    shared.run("run", "-q", "--", "true")
+    result = shared.invoke("usage", "--since", "all")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+
+
+def test_a_line_says_it_all(database: Path) -> None:
+    line = summary(read_totals(database, since="", by="actor"))
+    assert line.startswith("4 requests (1 did not complete) · [red]eve: 1,000 in, 2,000 out · ")
+    assert "alice: 10 in, 300 from cache, 4 to cache, 20 out" in line
+    assert summary([Total("m", requests=1)]) == "1 request · m: 0 in, 0 out"
+    assert summary([]) == "no requests to AI providers"

@@ -1,0 +1,104 @@
+"""Fixtures: a proxy before the stand-in, one that offers central tools, and desks to work at."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from e2e.central import ToolServer, server_toml, wait_for_servers
+from e2e.conftest import (  # noqa: F401 what pytest finds by name
+    authority,
+    confdir,
+    provider,
+    pytest_configure,
+    standin,
+    start_proxy,
+    start_standin,
+    tool_server,
+)
+from e2e.proxy import Proxy, config_toml
+from standin import Authority, Server
+
+from clients.programs import Desk
+
+type MakeDesk = Callable[[Proxy], Desk]
+
+
+def config_of(origin: str) -> str:
+    """Return a config file that puts the stand-in in the place of every provider."""
+    return f"""{config_toml(origin)}
+[[providers]]
+name = "chatgpt"
+type = "openai"
+base_url = "{origin}/backend-api/codex"
+hosts = ["chatgpt.com"]
+"""
+
+
+@pytest.fixture(scope="session")
+def proxy(
+    standin: Server,  # noqa: F811
+    authority: Authority,  # noqa: F811
+    confdir: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Proxy]:
+    """A proxy that only records."""
+    shared = Proxy(
+        tmp_path_factory.mktemp("proxy"),
+        config=config_of(standin.origin),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        metrics=True,
+    )
+    yield shared.start()
+    assert shared.stop() == 0, shared.log_text()
+
+
+@pytest.fixture(scope="session")
+def central_proxy(
+    standin: Server,  # noqa: F811
+    authority: Authority,  # noqa: F811
+    confdir: Path,  # noqa: F811
+    tool_server: ToolServer,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Proxy]:
+    """A proxy that offers central tools."""
+    shared = Proxy(
+        tmp_path_factory.mktemp("central"),
+        config=config_of(standin.origin) + server_toml("calc", url=tool_server.url, allow="^add$"),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        metrics=True,
+    )
+    shared.start()
+    wait_for_servers(shared, "calc")
+    yield shared
+    assert shared.stop() == 0, shared.log_text()
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
+    """Make a desk by a proxy; the proxy's log is shown where the test fails."""
+    desks: list[tuple[Proxy, int]] = []
+
+    def make(proxy: Proxy) -> Desk:
+        desk = Desk(proxy, tmp_path)
+        desk.work.mkdir()
+        desks.append((proxy, len(proxy.log)))
+        return desk
+
+    yield make
+    for used, mark in desks:
+        print(f"--- log of the proxy\n{used.log_text(mark)}")
+        assert not used.faults(mark)
+
+
+@pytest.fixture
+def desk(proxy: Proxy, make_desk: MakeDesk) -> Desk:
+    """A desk by the proxy that only records."""
+    return make_desk(proxy)
+
+
+@pytest.fixture
+def central_desk(central_proxy: Proxy, make_desk: MakeDesk) -> Desk:
+    """A desk by the proxy that offers central tools."""
+    return make_desk(central_proxy)

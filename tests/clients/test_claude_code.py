@@ -1,0 +1,160 @@
+"""Claude Code: with a key or a token, with tools and sub-agents, resumed, and after a break."""
+
+import json
+from typing import Any
+
+import pytest
+from e2e.central import ADD
+from e2e.metrics import metric
+
+from clients.programs import CLAUDE_CODE, Desk, Mode, Ran, program
+
+each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
+
+KEY = {"ANTHROPIC_API_KEY": "sk-ant-api03-0123456789abcdefghij"}
+TOKEN = "sk-ant-oat01-0123456789abcdefghij"
+QUIET = {
+    "DISABLE_TELEMETRY": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_MAX_RETRIES": "1",
+    "IS_SANDBOX": "1",  # so that it runs tools unasked, even as root
+}
+
+
+def claude(desk: Desk, *arguments: str, mode: Mode, env: dict[str, str] = KEY) -> tuple[Ran, Any]:
+    """Run Claude Code in its print mode; return what it printed, decoded."""
+    command = [program(CLAUDE_CODE), "--output-format", "json", *arguments]
+    ran = desk.run(command, mode=mode, client="claude", env={**QUIET, **env})
+    return ran, json.loads(ran.out)
+
+
+@each_mode
+def test_a_question(desk: Desk, mode: Mode) -> None:
+    with desk.proxy.recording() as records:
+        ran, told = claude(desk, "-p", "hello there TOKENS:11,7,5,3", mode=mode)
+    assert ran.code == 0
+    assert told["result"] == "Hello from the stand-in."
+    row = records.interception
+    assert (row["provider"], row["provider_name"]) == ("anthropic", "anthropic")
+    assert (row["api"], row["streaming"]) == ("anthropic_messages", 1)
+    assert (row["status"], row["http_status"], row["partial"]) == ("completed", 200, 0)
+    assert row["client"] == "Claude Code"
+    assert row["client_session_id"] == told["session_id"]
+    assert (row["credential_kind"], row["credential_hint"]) == ("byok", "sk-a...ghij")
+    assert records.prompts == ["hello there TOKENS:11,7,5,3"]
+    assert records.counts == (11, 7, 5, 3)
+    assert records.usage["model"] == row["model"]
+
+
+@each_mode
+@pytest.mark.parametrize("variable", ["ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"])
+def test_a_bearer_token(desk: Desk, mode: Mode, variable: str) -> None:
+    with desk.proxy.recording() as records:
+        ran, told = claude(desk, "-p", "hello", mode=mode, env={variable: TOKEN})
+    assert ran.code == 0
+    assert told["result"] == "Hello from the stand-in."
+    row = records.interception
+    assert (row["credential_kind"], row["credential_hint"]) == ("byok", "sk-a...ghij")
+    assert row["status"] == "completed"
+    assert records.prompts == ["hello"]
+
+
+@each_mode
+def test_a_tool(desk: Desk, mode: Mode) -> None:
+    said = 'USE_TOOL:Bash ARGS:{"command": "echo tool-ran", "description": "d"}'
+    with desk.proxy.recording() as records:
+        ran, told = claude(desk, "-p", said, "--dangerously-skip-permissions", mode=mode)
+    assert ran.code == 0
+    assert told["result"] == "The tool returned: tool-ran"
+    asked, answered = records.interceptions
+    [call] = records.tool_usages
+    assert (call["interception_id"], call["tool"]) == (asked["id"], "Bash")
+    assert call["input"]["command"] == "echo tool-ran"
+    assert call["injected"] == 0
+    assert answered["correlating_tool_call_id"] == call["tool_call_id"]
+    assert asked["client_session_id"] == answered["client_session_id"] == told["session_id"]
+    assert records.prompts == [said]
+    assert len(records.token_usages) == 2
+
+
+@each_mode
+def test_a_sub_agent(desk: Desk, mode: Mode) -> None:
+    given = {
+        "description": "d",
+        "prompt": "hello from the parent",
+        "subagent_type": "general-purpose",
+        "run_in_background": False,
+    }
+    said = f"USE_TOOL:Agent ARGS:{json.dumps(given)}"
+    with desk.proxy.recording() as records:
+        ran, told = claude(desk, "-p", said, "--dangerously-skip-permissions", mode=mode)
+    assert ran.code == 0
+    assert "Hello from the stand-in." in told["result"]
+    [of_agent] = [row for row in records.interceptions if "claude_code_agent_id" in row["metadata"]]
+    assert of_agent["metadata"]["claude_code_agent_id"]
+    assert {row["client_session_id"] for row in records.interceptions} == {told["session_id"]}
+    assert {row["status"] for row in records.interceptions} == {"completed"}
+    prompts = {row["prompt"]: row["interception_id"] for row in records.user_prompts}
+    assert prompts["hello from the parent"] == of_agent["id"]
+    assert said in prompts
+    assert [row["tool"] for row in records.tool_usages] == ["Agent"]
+
+
+@each_mode
+def test_a_resumed_session(desk: Desk, mode: Mode) -> None:
+    with desk.proxy.recording() as records:
+        _, first = claude(desk, "-p", "the first", mode=mode)
+        ran, second = claude(desk, "-p", "the second", "--resume", first["session_id"], mode=mode)
+    assert ran.code == 0
+    assert second["session_id"] == first["session_id"]
+    assert {row["client_session_id"] for row in records.interceptions} == {first["session_id"]}
+    assert records.prompts == ["the first", "the second"]
+
+
+@each_mode
+def test_a_stream_that_breaks_is_asked_for_again_without_streaming(desk: Desk, mode: Mode) -> None:
+    with desk.proxy.recording() as records:
+        ran, told = claude(desk, "-p", "hello CUT TOKENS:11,7", mode=mode)
+    assert ran.code == 0
+    assert told["result"] == "Hello from the stand-in."
+    broken, whole = records.interceptions
+    assert (broken["streaming"], broken["status"], broken["partial"]) == (1, "failed", 1)
+    assert (whole["streaming"], whole["status"], whole["partial"]) == (0, "completed", 0)
+    [usage] = [row for row in records.token_usages if row["interception_id"] == whole["id"]]
+    assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
+
+
+@each_mode
+def test_a_refusal_is_shown_after_one_request(desk: Desk, mode: Mode) -> None:
+    with desk.proxy.recording() as records:
+        ran, told = claude(desk, "-p", "STATUS:400", mode=mode)
+    assert ran.code != 0
+    assert "The script asked for 400" in told["result"]
+    row = records.interception
+    assert (row["status"], row["http_status"]) == ("failed", 400)
+    assert row["error_type"] == "invalid_request_error"
+
+
+@each_mode
+def test_a_central_tool_of_which_it_knows_nothing(central_desk: Desk, mode: Mode) -> None:
+    said = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
+    with central_desk.proxy.recording() as records:
+        ran, told = claude(central_desk, "-p", said, mode=mode)
+    assert ran.code == 0
+    assert told["result"].endswith("The tool returned: 42")
+    assert told["num_turns"] == 1
+    row = records.interception
+    assert (row["status"], row["client"]) == ("completed", "Claude Code")
+    [call] = records.tool_usages
+    assert (call["tool"], call["injected"], call["input"]) == ("add", 1, {"a": 2, "b": 40})
+    assert call["invocation_error"] is None
+    assert len(records.token_usages) == 2
+    assert records.prompts == [said]
+
+
+def test_what_else_it_asks_its_provider_passes_and_is_counted(desk: Desk) -> None:
+    name = "aibridge_passthrough_total"
+    before = metric(desk.proxy, name, provider="anthropic")
+    claude(desk, "-p", "hello", mode="forward")
+    assert metric(desk.proxy, name, provider="anthropic") > before

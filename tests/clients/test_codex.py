@@ -1,0 +1,236 @@
+"""Codex: over WebSocket by default, streaming over HTTP where it must, with a ChatGPT login."""
+
+import base64
+import json
+import time
+from typing import Any
+
+import pytest
+from e2e.central import ADD
+from e2e.metrics import metric
+from e2e.records import Records
+from standin import Server
+
+from clients.programs import CODEX, Desk, Mode, Ran, program
+
+each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
+
+KEY = {"CODEX_API_KEY": "sk-proj-0123456789abcdefghij"}
+CONFIG = """\
+check_for_update_on_startup = false
+model = "gpt-5.2-codex"
+[analytics]
+enabled = false
+[otel]
+metrics_exporter = "none"
+[features]
+plugins = false
+apps = false
+"""
+OVER_HTTP = """\
+model_provider = "plain"
+[model_providers.plain]
+name = "plain"
+base_url = "{base_url}"
+env_key = "CODEX_API_KEY"
+wire_api = "responses"
+"""
+ACCOUNT = "00000000-0000-4000-8000-000000000042"
+
+
+def codex(
+    desk: Desk,
+    *arguments: str,
+    mode: Mode,
+    config: str = "",
+    env: dict[str, str] = KEY,
+    lead: bool = True,
+) -> tuple[Ran, list[dict[str, Any]]]:
+    """Run `codex exec`; return the events that it printed."""
+    folder = desk.home / ".codex"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.toml").write_text(config + CONFIG)
+    command = [program(CODEX), "exec", "--json", "--skip-git-repo-check", *arguments]
+    ran = desk.run(command, mode=mode if lead else None, client="codex", env=env)
+    return ran, [json.loads(line) for line in ran.out.splitlines() if line.startswith("{")]
+
+
+def said(events: list[dict[str, Any]]) -> str:
+    """Return the last message of the model."""
+    items = [event["item"] for event in events if event["type"] == "item.completed"]
+    text: str = [item["text"] for item in items if item["type"] == "agent_message"][-1]
+    return text
+
+
+def thread(events: list[dict[str, Any]]) -> str:
+    """Return the session as Codex names it."""
+    [started] = [event for event in events if event["type"] == "thread.started"]
+    name: str = started["thread_id"]
+    return name
+
+
+def login(desk: Desk) -> None:
+    """Leave what a login with ChatGPT leaves."""
+    auth = {"chatgpt_account_id": ACCOUNT, "chatgpt_plan_type": "plus", "chatgpt_user_id": "u"}
+    claims = {
+        "exp": int(time.time()) + 86_400,
+        "email": "alice@example.org",
+        "https://api.openai.com/auth": auth,
+    }
+    token = ".".join(_part(part) for part in ({"alg": "none"}, claims, {"sig": 1}))
+    tokens = {
+        "id_token": token,
+        "access_token": token,
+        "refresh_token": "rt-0123456789abcdefghij",
+        "account_id": ACCOUNT,
+    }
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    content = {"OPENAI_API_KEY": None, "tokens": tokens, "last_refresh": now}
+    (desk.home / ".codex").mkdir()
+    (desk.home / ".codex" / "auth.json").write_text(json.dumps(content))
+
+
+def _part(claims: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+
+
+def over_websocket(records: Records) -> list[dict[str, Any]]:
+    """Return the interceptions, all of which must have gone over a WebSocket."""
+    rows = records.interceptions
+    assert {(row["http_status"], row["streaming"]) for row in rows} == {(101, 1)}
+    return rows
+
+
+@each_mode
+def test_a_question_goes_over_websocket(desk: Desk, mode: Mode) -> None:
+    with desk.proxy.recording() as records:
+        ran, events = codex(desk, "hello there TOKENS:11,7,5,3", mode=mode)
+    assert ran.code == 0
+    assert said(events) == "Hello from the stand-in."
+    warm_up, asked = over_websocket(records)
+    for row in (warm_up, asked):
+        assert (row["provider_name"], row["api"]) == ("openai", "openai_responses")
+        assert (row["status"], row["partial"]) == ("completed", 0)
+        assert row["client"] == "Codex"
+        assert row["client_session_id"] == thread(events)
+        assert row["model"] == "gpt-5.2-codex"
+        assert (row["credential_kind"], row["credential_hint"]) == ("byok", "sk-p...ghij")
+    assert records.prompts == ["hello there TOKENS:11,7,5,3"]
+    usages = {row["interception_id"]: row for row in records.token_usages}
+    assert len(usages) == len(records.token_usages) == 2
+    usage = usages[asked["id"]]
+    assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
+    assert (usage["cache_read_input_tokens"], usage["cache_write_input_tokens"]) == (5, 3)
+    [done] = [event for event in events if event["type"] == "turn.completed"]
+    assert done["usage"]["output_tokens"] == 7
+
+
+@each_mode
+def test_a_tool(desk: Desk, mode: Mode) -> None:
+    asked = 'USE_TOOL:exec_command ARGS:{"cmd": "echo tool-ran"}'
+    with desk.proxy.recording() as records:
+        ran, events = codex(desk, "--dangerously-bypass-approvals-and-sandbox", asked, mode=mode)
+    assert ran.code == 0
+    assert "tool-ran" in said(events)
+    _, calling, answered = over_websocket(records)
+    [call] = records.tool_usages
+    assert (call["interception_id"], call["tool"]) == (calling["id"], "exec_command")
+    assert call["input"] == {"cmd": "echo tool-ran"}
+    assert answered["correlating_tool_call_id"] == call["tool_call_id"]
+    assert records.prompts == [asked]
+    assert len(records.token_usages) == 3
+
+
+@each_mode
+def test_a_resumed_session(desk: Desk, mode: Mode) -> None:
+    with desk.proxy.recording() as records:
+        _, first = codex(desk, "the first", mode=mode)
+        ran, second = codex(desk, "resume", thread(first), "the second", mode=mode)
+    assert ran.code == 0
+    assert said(second) == "Hello from the stand-in."
+    assert {row["client_session_id"] for row in records.interceptions} == {thread(first)}
+    assert records.prompts == ["the first", "the second"]
+
+
+@each_mode
+def test_over_http_it_streams(desk: Desk, mode: Mode) -> None:
+    base_url = "https://api.openai.com/v1"
+    if mode == "reverse":
+        base_url = f"{desk.proxy.reverse_url}/openai/v1"
+    config = OVER_HTTP.format(base_url=base_url)
+    with desk.proxy.recording() as records:
+        ran, events = codex(
+            desk, "hello TOKENS:11,7", mode=mode, config=config, lead=mode == "forward"
+        )
+    assert ran.code == 0
+    assert said(events) == "Hello from the stand-in."
+    row = records.interception
+    assert (row["http_status"], row["status"], row["streaming"]) == (200, "completed", 1)
+    assert row["client_session_id"] == thread(events)
+    assert records.prompts == ["hello TOKENS:11,7"]
+    assert records.counts == (11, 7, 0, 0)
+
+
+def test_a_refusal_is_shown_after_one_request(desk: Desk) -> None:
+    with desk.proxy.recording() as records:
+        ran, _ = codex(desk, "STATUS:400", mode="forward")
+    assert ran.code != 0
+    assert "The script asked for 400" in ran.out
+    *_, row = records.interceptions
+    assert len(records.interceptions) == 2  # with the warm-up
+    assert (row["status"], row["http_status"]) == ("failed", 400)
+
+
+@each_mode
+def test_a_central_tool_of_which_it_knows_nothing(central_desk: Desk, mode: Mode) -> None:
+    asked = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
+    labels = {"provider": "openai", "reason": "tools_need_http"}
+    refused = metric(central_desk.proxy, "aibridge_refused_total", **labels)
+    with central_desk.proxy.recording() as records:
+        ran, events = codex(central_desk, asked, mode=mode)
+    assert ran.code == 0
+    assert said(events).endswith("The tool returned: 42")
+    assert metric(central_desk.proxy, "aibridge_refused_total", **labels) > refused
+    assert {row["http_status"] for row in records.interceptions} == {200}
+    [call] = records.tool_usages
+    assert (call["tool"], call["injected"], call["input"]) == ("add", 1, {"a": 2, "b": 40})
+    assert records.prompts == [asked]
+
+
+def test_where_tools_are_offered_its_own_still_work(central_desk: Desk) -> None:
+    asked = 'USE_TOOL:exec_command ARGS:{"cmd": "echo tool-ran"}'
+    with central_desk.proxy.recording() as records:
+        ran, events = codex(
+            central_desk, "--dangerously-bypass-approvals-and-sandbox", asked, mode="forward"
+        )
+    assert ran.code == 0
+    assert "tool-ran" in said(events)
+    [call] = records.tool_usages
+    assert (call["tool"], call["injected"]) == ("exec_command", 0)
+    assert records.interceptions[-1]["correlating_tool_call_id"] == call["tool_call_id"]
+
+
+def test_a_login_with_chatgpt(desk: Desk) -> None:
+    login(desk)
+    with desk.proxy.recording() as records:
+        ran, events = codex(desk, "hello TOKENS:11,7", mode="forward", env={})
+    assert ran.code == 0
+    assert said(events) == "Hello from the stand-in."
+    for row in over_websocket(records):
+        assert (row["provider"], row["provider_name"]) == ("openai", "chatgpt")
+        assert (row["status"], row["client_session_id"]) == ("completed", thread(events))
+    assert records.prompts == ["hello TOKENS:11,7"]
+
+
+def test_a_login_with_chatgpt_where_tools_are_offered(central_desk: Desk, standin: Server) -> None:
+    login(central_desk)
+    asked = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
+    with central_desk.proxy.recording() as records:
+        ran, events = codex(central_desk, asked, mode="forward", env={})
+    assert ran.code == 0
+    assert said(events).endswith("The tool returned: 42")
+    assert {row["provider_name"] for row in records.interceptions} == {"chatgpt"}
+    assert [row["tool"] for row in records.tool_usages] == ["add"]
+    assert records.prompts == [asked]
+    posted = [r for r in standin.requests if r.path == "/backend-api/codex/responses"]
+    assert "zstd" in {request.header("content-encoding") for request in posted}
