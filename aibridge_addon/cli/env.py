@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -34,6 +35,14 @@ SHELLS: dict[str, Callable[[str, str], str]] = {
 }
 
 
+login_option = click.option(
+    "--login",
+    metavar="USER:PASSWORD",
+    envvar="AIBRIDGE_LOGIN",
+    help="For a proxy that asks who you are. Better set AIBRIDGE_LOGIN, which nobody else sees.",
+)
+
+
 @click.command(short_help="Print the variables that lead a client to the proxy.")
 @click.argument(
     "client",
@@ -42,7 +51,8 @@ SHELLS: dict[str, Callable[[str, str], str]] = {
 )
 @click.option("--shell", type=click.Choice(list(SHELLS)), help="Default: as $SHELL says.")
 @click.option("--reverse", is_flag=True, help="Base URLs instead of HTTPS_PROXY and a CA.")
-def command(client: str | None, shell: str | None, reverse: bool) -> None:
+@login_option
+def command(client: str | None, shell: str | None, reverse: bool, login: str | None) -> None:
     """Print the variables that lead CLIENT, or any program, to the running proxy.
 
     \b
@@ -60,7 +70,7 @@ def command(client: str | None, shell: str | None, reverse: bool) -> None:
             " (or start a program with one of its own: aibridge run -- …)"
         )
     chosen = clients.named(client)
-    way = way_to(proxy)
+    way = way_to(proxy, login)
     try:
         found = clients.variables(chosen, way, os.environ, reverse=reverse)
     except NoWayError as error:
@@ -72,12 +82,17 @@ def command(client: str | None, shell: str | None, reverse: bool) -> None:
         click.echo(f"start it as: {chosen.name} {shlex.join(words)} …", err=True)
 
 
-def way_to(proxy: RunningProxy) -> Way:
+def way_to(proxy: RunningProxy, login: str | None = None) -> Way:
     """Return how clients of this shell get to a proxy; writes the joined bundle.
 
     Raises:
-        ClickException: a certificate cannot be read, or the bundle not written.
+        ClickException: a certificate cannot be read, or the bundle not written; or the proxy asks
+            for a login.
     """
+    if proxy.needs_login and not login:
+        raise click.ClickException(
+            "this proxy asks who you are: set AIBRIDGE_LOGIN to user:password"
+        )
     ca = Path(proxy.ca)
     try:
         bundle = join_bundle(ca)
@@ -85,7 +100,7 @@ def way_to(proxy: RunningProxy) -> Way:
     except OSError as error:
         raise click.ClickException(f"certificates: {error}; see: aibridge doctor") from error
     return Way(
-        forward_url=proxy.forward_url,
+        forward_url=_with_login(proxy.forward_url, login),
         reverse_url=proxy.reverse_url,
         ca=ca,
         bundle=bundle,
@@ -93,6 +108,13 @@ def way_to(proxy: RunningProxy) -> Way:
         hosts=proxy.hosts,
         plain_hosts=proxy.plain_hosts,
     )
+
+
+def _with_login(url: str | None, login: str | None) -> str | None:
+    if not (url and login):
+        return url
+    user, _, password = login.partition(":")
+    return url.replace("://", f"://{quote(user, safe='')}:{quote(password, safe='')}@", 1)
 
 
 def _this_shell() -> str:

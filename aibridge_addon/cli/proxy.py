@@ -195,7 +195,7 @@ def _plan(
         flags["aibridge_config"] = str(config.absolute())
     if db is not None:
         flags["aibridge_db"] = str(db.absolute())
-    host = f"[{listen_host}]" if ":" in listen_host else listen_host
+    host = listen_host.strip("[]")  # mitmproxy takes what is before the last colon
     modes = [f"regular@{host}:{port}"] if port is not None else []
     modes += [f"{NOWHERE}@{host}:{reverse_port}"] if reverse_port is not None else []
     from aibridge_addon.cli.serving import Plan
@@ -344,6 +344,7 @@ def _where(master: "Master") -> RunningProxy:
             )
         ),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        needs_login=bool(options.proxyauth) if "proxyauth" in options else False,
     )
 
 

@@ -14,7 +14,7 @@ import click
 
 from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.clients import NoWayError
-from aibridge_addon.cli.env import way_to
+from aibridge_addon.cli.env import login_option, way_to
 from aibridge_addon.cli.running import OwnProxy, RunningProxy
 from aibridge_addon.cli.totals import (
     Total,
@@ -37,6 +37,7 @@ _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", *_FROM_TERMINAL)
     context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False},
 )
 @click.option("--reverse", is_flag=True, help="By a base URL instead of HTTPS_PROXY and a CA.")
+@login_option
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing of what was used.")
 @click.option("--new", is_flag=True, help="Start a proxy even if one runs.")
 @click.option(
@@ -60,6 +61,7 @@ def command(
     ctx: click.Context,
     *,
     reverse: bool,
+    login: str | None,
     quiet: bool,
     new: bool,
     config: Path | None,
@@ -84,9 +86,9 @@ def command(
     shared = None if new or own else running.find()
     say = (lambda text: None) if quiet else (lambda text: click.echo(f"aibridge: {text}", err=True))
     if shared is not None:
-        code = _by_shared(shared, path, program, say, reverse=reverse)
+        code = _by_shared(shared, path, program, say, login=login, reverse=reverse)
     else:
-        code = _by_own(own, path, program, say, reverse=reverse)
+        code = _by_own(own, path, program, say, login=login, reverse=reverse)
     ctx.exit(code)
 
 
@@ -114,10 +116,16 @@ type _Say = Callable[[str], None]
 
 
 def _by_shared(
-    proxy: RunningProxy, path: str, program: Sequence[str], say: _Say, *, reverse: bool
+    proxy: RunningProxy,
+    path: str,
+    program: Sequence[str],
+    say: _Say,
+    *,
+    login: str | None,
+    reverse: bool,
 ) -> int:
     begin = datetime.now(UTC).isoformat(timespec="microseconds")
-    code = _run(proxy, path, program, reverse=reverse)
+    code = _run(proxy, path, program, login=login, reverse=reverse)
     if proxy.database:
         with contextlib.suppress(UnreadableError):
             totals = read_totals(Path(proxy.database), since=begin, by="model")
@@ -126,18 +134,26 @@ def _by_shared(
 
 
 def _by_own(
-    arguments: Sequence[str], path: str, program: Sequence[str], say: _Say, *, reverse: bool
+    arguments: Sequence[str],
+    path: str,
+    program: Sequence[str],
+    say: _Say,
+    *,
+    login: str | None,
+    reverse: bool,
 ) -> int:
     with OwnProxy(arguments) as proxy:
-        code = _run(proxy.where, path, program, reverse=reverse)
+        code = _run(proxy.where, path, program, login=login, reverse=reverse)
         totals: list[Total] = of_json(proxy.end().get("totals", ()))
     say(summary(totals))
     return code
 
 
-def _run(proxy: RunningProxy, path: str, program: Sequence[str], *, reverse: bool) -> int:
+def _run(
+    proxy: RunningProxy, path: str, program: Sequence[str], *, login: str | None, reverse: bool
+) -> int:
     """Run the program to its end; return its exit code, as a shell would."""
-    client, way = clients.client_of(path), way_to(proxy)
+    client, way = clients.client_of(path), way_to(proxy, login)
     try:
         variables = clients.variables(client, way, os.environ, reverse=reverse)
     except NoWayError as error:

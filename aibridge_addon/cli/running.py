@@ -26,6 +26,8 @@ from platformdirs import user_data_path
 START_S = 60.0
 """For a proxy to come up: on a busy machine, importing mitmproxy alone takes seconds."""
 CONNECT_S = 2.0
+GRACE_S = "3"
+"""For what a program has left open."""
 MAX_LOG = 1024 * 1024
 """Bytes after which the log of proxies that `aibridge run` starts begins anew."""
 
@@ -61,6 +63,8 @@ class RunningProxy:
     plain_hosts: tuple[str, ...]
     """Those of them that are reached without TLS."""
     started_at: str
+    needs_login: bool = False
+    """Whether clients must say who they are, in the proxy's URL."""
 
     def save(self, path: Path) -> None:
         """Write it down for others to find."""
@@ -165,7 +169,7 @@ class OwnProxy:
             self._process = subprocess.Popen(  # noqa: S603 ourselves
                 [
                     *(sys.executable, "-P", "-m", "aibridge_addon.cli", "proxy", "--private"),
-                    *("--port", "0", "--reverse-port", "0", "--metrics", "off"),
+                    *("--port", "0", "--reverse-port", "0", "--metrics", "off", "--grace", GRACE_S),
                     *self._arguments,
                 ],
                 stdin=subprocess.PIPE,

@@ -244,7 +244,9 @@ class Metrics:
         started = fact.interception
         labels = (started.provider_name, self._model(started.model))
         if fact.injected:
-            self.injected_tools.labels(*labels, fact.server_url, self._tool(fact.tool)).inc()
+            self.injected_tools.labels(
+                *labels, fact.metadata.get("server", ""), self._tool(fact.tool)
+            ).inc()
         else:
             self.client_tools.labels(*labels, self._tool(fact.tool)).inc()
 

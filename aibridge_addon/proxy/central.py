@@ -68,11 +68,13 @@ class CentralTools:
     async def offer(self, exchange: Exchange) -> None:
         """Offer tools in a request, and put back what earlier answers hid."""
         asks, request = exchange.interception, exchange.members
-        await self._first_connections()
-        tools = self._servers.catalogue.tools
         # The handshake of a WebSocket does not name a model.
         any_model = exchange.conversation is not None
-        if asks is None or not tools or not self._is_for(asks, any_model=any_model):
+        if asks is None or not self._is_for(asks, any_model=any_model):
+            return
+        await self._first_connections()
+        tools = self._servers.catalogue.tools
+        if not tools:
             return
         if exchange.conversation:
             self._refuse_socket(exchange)

@@ -61,7 +61,7 @@ def label_values(metrics, name, label):
 def count_everything(metrics):
     """Let every metric have a sample."""
     observed(metrics, *all_of_one(INTERCEPTION))
-    observed(metrics, tool(INTERCEPTION, injected=True, server_url="https://mcp"))
+    observed(metrics, tool(INTERCEPTION, injected=True, metadata={"server": "mcp"}))
     observed(metrics, ended(INTERCEPTION, unreadable=1, unknown=("x",), usage_told=False))
     metrics.count_passthrough("acme", "/v1/models", "GET")
     metrics.count_records("spooled", 1)
@@ -155,12 +155,12 @@ def test_tokens_are_counted_by_type(metrics):
 
 def test_prompts_and_tools_are_counted_and_thoughts_are_not(metrics):
     observed(metrics, prompt(INTERCEPTION), tool(INTERCEPTION), thought(INTERCEPTION))
-    observed(metrics, tool(INTERCEPTION, injected=True, server_url="https://mcp", tool="ask"))
+    observed(metrics, tool(INTERCEPTION, injected=True, metadata={"server": "mcp"}, tool="ask"))
 
     labels = {"provider": "acme", "model": "m"}
     assert value(metrics, "prompts_total", initiator_id="alice", client="c", **labels) == 1
     assert value(metrics, "non_injected_tool_selections_total", name="Read", **labels) == 1
-    injected = {"server": "https://mcp", "name": "ask"}
+    injected = {"server": "mcp", "name": "ask"}
     assert value(metrics, "injected_tool_invocations_total", **injected, **labels) == 1
 
 
