@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +18,6 @@ from aibridge_addon.cli.clients import NoWayError
 from aibridge_addon.cli.env import login_option, way_to
 from aibridge_addon.cli.running import OwnProxy, RunningProxy
 from aibridge_addon.cli.totals import (
-    Total,
     UnreadableError,
     of_json,
     read_totals,
@@ -79,16 +79,14 @@ def command(
     The program gets the variables that `aibridge env` prints, every signal, and the last word: its
     exit code is that of this command. At the end, a line on stderr says what was used.
     """
-    path = _find(program[0])
+    wanted = _Program(path=_find(program[0]), words=program, login=login, reverse=reverse)
     own = [word for spec in sets for word in ("--set", spec)]
     own += ["--config", str(config.absolute())] if config else []
     own += ["--db", str(db.absolute())] if db else []
     shared = None if new or own else running.find()
-    say = (lambda text: None) if quiet else (lambda text: click.echo(f"aibridge: {text}", err=True))
-    if shared is not None:
-        code = _by_shared(shared, path, program, say, login=login, reverse=reverse)
-    else:
-        code = _by_own(own, path, program, say, login=login, reverse=reverse)
+    code, said = _by_shared(shared, wanted) if shared else _by_own(own, wanted)
+    if said and not quiet:
+        click.echo(f"aibridge: {said}", err=True)
     ctx.exit(code)
 
 
@@ -112,61 +110,55 @@ def _find(name: str) -> str:
     return path
 
 
-type _Say = Callable[[str], None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Program:
+    """What is to be run, and how it gets to a proxy."""
+
+    path: str
+    words: Sequence[str]
+    login: str | None
+    reverse: bool
+
+    def run(self, proxy: RunningProxy) -> int:
+        """Run it to its end; return its exit code, as a shell would."""
+        words, variables = self._prepared(proxy)
+        with _signals() as take_over:
+            try:
+                process = subprocess.Popen(  # noqa: S603 asked for
+                    words, executable=self.path, env=os.environ | variables
+                )
+            except OSError as error:
+                raise _CannotRunError(f"{self.path}: {error.strerror}", _NOT_EXECUTABLE) from error
+            take_over(process)
+            code = process.wait()
+        return 128 - code if code < 0 else code
+
+    def _prepared(self, proxy: RunningProxy) -> tuple[list[str], dict[str, str]]:
+        client, way = clients.client_of(self.path), way_to(proxy, self.login)
+        try:
+            variables = clients.variables(client, way, os.environ, reverse=self.reverse)
+        except NoWayError as error:
+            raise click.ClickException(str(error)) from error
+        name, *others = self.words
+        return [name, *clients.arguments(client, way, reverse=self.reverse), *others], variables
 
 
-def _by_shared(
-    proxy: RunningProxy,
-    path: str,
-    program: Sequence[str],
-    say: _Say,
-    *,
-    login: str | None,
-    reverse: bool,
-) -> int:
+def _by_shared(proxy: RunningProxy, program: _Program) -> tuple[int, str]:
+    """Return the exit code, and what there is to say."""
     begin = datetime.now(UTC).isoformat(timespec="microseconds")
-    code = _run(proxy, path, program, login=login, reverse=reverse)
+    code = program.run(proxy)
     if proxy.database:
         with contextlib.suppress(UnreadableError):
             totals = read_totals(Path(proxy.database), since=begin, by="model")
-            say(f"{summary(totals)} (all that the running proxy recorded meanwhile)")
-    return code
+            return code, f"{summary(totals)} (all that the running proxy recorded meanwhile)"
+    return code, ""
 
 
-def _by_own(
-    arguments: Sequence[str],
-    path: str,
-    program: Sequence[str],
-    say: _Say,
-    *,
-    login: str | None,
-    reverse: bool,
-) -> int:
+def _by_own(arguments: Sequence[str], program: _Program) -> tuple[int, str]:
     with OwnProxy(arguments) as proxy:
-        code = _run(proxy.where, path, program, login=login, reverse=reverse)
-        totals: list[Total] = of_json(proxy.end().get("totals", ()))
-    say(summary(totals))
-    return code
-
-
-def _run(
-    proxy: RunningProxy, path: str, program: Sequence[str], *, login: str | None, reverse: bool
-) -> int:
-    """Run the program to its end; return its exit code, as a shell would."""
-    client, way = clients.client_of(path), way_to(proxy, login)
-    try:
-        variables = clients.variables(client, way, os.environ, reverse=reverse)
-    except NoWayError as error:
-        raise click.ClickException(str(error)) from error
-    words = [*program[:1], *clients.arguments(client, way, reverse=reverse), *program[1:]]
-    with _signals() as take_over:
-        try:
-            process = subprocess.Popen(words, executable=path, env=os.environ | variables)  # noqa: S603 asked for
-        except OSError as error:
-            raise _CannotRunError(f"{path}: {error.strerror}", _NOT_EXECUTABLE) from error
-        take_over(process)
-        code = process.wait()
-    return 128 - code if code < 0 else code
+        code = program.run(proxy.where)
+        totals = of_json(proxy.end().get("totals", ()))
+    return code, summary(totals)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 from e2e.clients import ANTHROPIC_KEY
 from e2e.records import read_records
@@ -15,7 +16,7 @@ from standin import Authority, Server
 from aibridge_addon.cli import clients
 from aibridge_addon.cli.bundle import bundle_path, join_bundle, own_extra
 from aibridge_addon.cli.clients import ANY, CLIENTS, LOCAL_HOSTS, NoWayError, Way, variables
-from aibridge_addon.cli.env import SHELLS
+from aibridge_addon.cli.env import SHELLS, way_to
 from cli.command import Home
 
 WAY = Way(
@@ -218,6 +219,19 @@ def test_a_shell_that_is_set_up_sends_curl_through_the_proxy(shared: Home) -> No
     [row] = read_records(shared.database).interceptions[before:]
     assert row["status"] == "completed"
     assert row["user_agent"].startswith("curl/")
+
+
+def test_a_login_goes_into_the_proxys_url(shared: Home) -> None:
+    host = str(shared.proxy().forward_url).removeprefix("http://")
+    for options in ({"env": {"AIBRIDGE_LOGIN": "al:s/@:ß"}}, {}):
+        words = () if options else ("--login", "al:s/@:ß")
+        result = shared.invoke("env", *words, **options)
+        assert f"HTTPS_PROXY=http://al:s%2F%40%3A%C3%9F@{host}\n" in result.stdout
+
+
+def test_a_proxy_that_asks_for_a_login_is_not_led_to_without(shared: Home) -> None:
+    with pytest.raises(click.ClickException, match="AIBRIDGE_LOGIN"):
+        way_to(replace(shared.proxy(), needs_login=True))
 
 
 # The joined bundle

@@ -1,6 +1,8 @@
 """`aibridge run`: real programs, their exit codes, their signals, and what is said of them."""
 
 import json
+import os
+import shlex
 import signal
 import sys
 import textwrap
@@ -131,6 +133,40 @@ def test_a_signal_reaches_the_program(shared: Home, waiting: Path, name: str) ->
 def test_a_program_that_is_killed_ends_as_in_a_shell(shared: Home) -> None:
     ended = shared.run("run", "-q", "--", "sh", "-c", "kill -KILL $$")
     assert ended.returncode == 128 + signal.SIGKILL
+
+
+COUNTING_PROGRAM = """
+import signal, sys
+count = 0
+def interrupted(*_):
+    global count
+    count += 1
+    print("interrupted", flush=True)
+signal.signal(signal.SIGINT, interrupted)
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(count))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_ctrl_c_at_a_terminal_reaches_the_program_once(shared: Home) -> None:
+    """The terminal sends it to both: to hand it on would be once too often."""
+    ours, theirs = os.openpty()
+    # The leader of a session that opens a terminal gets it as its own.
+    command = [*AIBRIDGE, "run", "-q", "--", sys.executable, "-c", COUNTING_PROGRAM]
+    script = f"exec {shlex.join(command)} < {os.ttyname(theirs)}"
+    process = Process(["sh", "-c", script], shared.env, start_new_session=True)
+    shared.processes.append(process)
+    try:
+        process.wait_for("ready")
+        os.write(ours, b"\x03")
+        process.wait_for("interrupted")
+        process.send(signal.SIGUSR1)
+        assert process.wait() == 1, process.text
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_its_proxy_ends_even_if_it_is_killed(home: Home, waiting: Path) -> None:
