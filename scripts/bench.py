@@ -125,7 +125,7 @@ def judge(row: Row, results: dict[str, dict[str, list[float]]], subject: str) ->
         of_rounds = ratios(values, base)
         judged |= {"ratio": median(of_rounds), "ratios": of_rounds}
         compared = judged["ratio"]
-    bound = row.bound
+    bound = row.own_bounds.get(subject, row.bound)
     if row.within_noise and row.base:
         bound = max(MEASURABLE, max(base) / median(base))
     if bound is not None:
@@ -153,7 +153,7 @@ def table(scenarios: list[Scenario], results: Results, subjects: list[str]) -> T
             verdicts = [judge(row, measured, name) for name in judged_subjects]
             cells += [_ratio(verdict) for verdict in verdicts]
             shown.add_row(
-                title, f"{row.measure}, {row.unit}", *cells, _bound(row, verdicts[0]), _ok(verdicts)
+                title, f"{row.measure}, {row.unit}", *cells, _bound(row, verdicts), _ok(verdicts)
             )
             title = ""
         shown.add_section()
@@ -171,11 +171,13 @@ def _ratio(judged: dict[str, Any]) -> str:
     return f"{judged['ratio']:.2f} ({min(of_rounds):.2f}–{max(of_rounds):.2f})"
 
 
-def _bound(row: Row, judged: dict[str, Any]) -> str:
-    if "bound" not in judged:
-        return f"of {row.base}" if row.base else ""
+def _bound(row: Row, verdicts: list[dict[str, Any]]) -> str:
+    of = f" of {row.base}" if row.base else ""
+    bounds = dict.fromkeys(f"{v['bound']:.2f}" for v in verdicts if "bound" in v)
+    if not bounds:
+        return of.strip()
     noise = " (noise)" if row.within_noise else ""
-    return f"≤ {judged['bound']:.2f}{noise}" + (f" of {row.base}" if row.base else "")
+    return f"≤ {' / '.join(bounds)}{noise}{of}"
 
 
 def _ok(verdicts: list[dict[str, Any]]) -> str:

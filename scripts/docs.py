@@ -227,7 +227,10 @@ def _meaning(table: str, column: str) -> str:
 def metrics() -> str:
     """Return the metrics."""
     rows = []
-    for metric in vars(Metrics()).values():
+    counted = (
+        Metrics()
+    )  # held: Python 3.13.0 may clear the values of a dictionary without its object
+    for metric in vars(counted).values():
         if not isinstance(metric, MetricWrapperBase) or metric._labelvalues:
             continue  # what is no metric, and those with their labels filled in
         (family,) = metric.describe()
