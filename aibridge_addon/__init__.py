@@ -15,8 +15,10 @@ The map, along the way of a request::
     facts.py         what is recorded
     interception.py  one bridged request, from start to its one end
     proxy/           inside mitmproxy: tunnels, the body tap, what leaves and what is shown
+    tools/           central MCP tools: connections, the inner loop, the ledger of hidden turns
     recorder/        facts -> SQLite, spooled when the database is away
     observe/         facts -> metrics
+    cli/             the command aibridge
 """
 
 import importlib.util
