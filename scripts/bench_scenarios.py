@@ -196,7 +196,7 @@ _STREAMS_AT_ONCE = 50
 
 
 async def _paced(run: Run) -> Measures:
-    await ask_at_once(run.proxy.port, STAMPED, streams=10, spread_s=0.5)
+    await ask_many(run.proxy.port, STREAM_COALESCED, count=40, connections=4)
     answers = await ask_at_once(
         run.proxy.port, STAMPED, streams=_STREAMS_AT_ONCE, spread_s=PACE_S * 30
     )
