@@ -37,4 +37,6 @@ def __getattr__(name: str) -> Any:
         sys.path.append(str(Path(__file__).parents[1]))
     from aibridge_addon.addon import AIBridge
 
+    # mitmproxy asks a script for each hook of each flow: what is absent costs nothing from now on.
+    del globals()["__getattr__"]
     return globals().setdefault("addons", [AIBridge()])

@@ -11,7 +11,7 @@ import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx, exceptions, flow, http
 from mitmproxy.addonmanager import Loader
@@ -37,7 +37,9 @@ from aibridge_addon.recorder import Recorder, RecorderError
 from aibridge_addon.recorder.sqlite import SQLiteRecorder
 from aibridge_addon.recorder.store import Retention
 from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
-from aibridge_addon.tools.servers import ToolServers
+
+if TYPE_CHECKING:
+    from aibridge_addon.tools.servers import ToolServers
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +165,9 @@ class AIBridge:
         self._recorder = kept_by
         self._subscribers = [recorder.subscriber(kept_by), self._metrics.observe]
         if settings.mcp_servers:
+            # Only here: the mcp package costs 20 MiB of memory.
+            from aibridge_addon.tools.servers import ToolServers
+
             self._servers = ToolServers(
                 settings.mcp_servers,
                 max_result_bytes=settings.tool_result_bytes,

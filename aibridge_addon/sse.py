@@ -47,8 +47,10 @@ class SSEParser:
             EventTooLargeError: the unfinished event is larger than the bound.
         """
         if not self._buffer and chunk.endswith(b"\n\n") and b"\r" not in chunk:
-            # How chunks of a live stream nearly always are: whole events.
-            return [_parse(block + b"\n\n") for block in chunk[:-2].split(b"\n\n")]
+            # How chunks of a live stream nearly always are: whole events, mostly one.
+            if chunk.find(b"\n\n") == len(chunk) - 2:
+                return [_parse_plain(chunk)]
+            return [_parse_plain(block + b"\n\n") for block in chunk[:-2].split(b"\n\n")]
         # Two line ends are at most four bytes: the border may be up to three bytes back.
         search_from = max(0, len(self._buffer) - 3)
         self._buffer += chunk
@@ -73,14 +75,19 @@ class SSEParser:
         return events
 
 
-def _parse(raw: bytes) -> Event:
-    if (  # One line of data and nothing else, as chat streams are.
-        raw.startswith(b"data: ")
-        and raw.find(b"\n") == len(raw) - 2
-        and raw.endswith(b"\n\n")
-        and b"\r" not in raw
-    ):
+def _parse_plain(raw: bytes) -> Event:
+    """Parse a block without a CR that ends in its only blank line: of a usual shape, or any."""
+    if raw.startswith(b"event: "):
+        line_end = raw.find(b"\n")
+        data_at = line_end + 7
+        if raw.startswith(b"data: ", line_end + 1) and raw.find(b"\n", data_at) == len(raw) - 2:
+            return Event(raw[7:line_end], raw[data_at:-2], raw)
+    elif raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2:
         return Event(b"", raw[6:-2], raw)
+    return _parse(raw)
+
+
+def _parse(raw: bytes) -> Event:
     name = b""
     data: list[bytes] = []
     # The LF of a CR LF that was cut in two stands before the next event.

@@ -56,6 +56,7 @@ class Metrics:
         self._initiator: Callable[[str], str] = _Bounded(label_values) if initiators else _hidden
         self._tool: Callable[[str], str] = _Bounded(label_values) if tools else _hidden
         self._event = _Bounded(label_values)
+        self._children: dict[tuple[Any, tuple[str, ...]], Any] = {}
         self._server: tuple[WSGIServer, threading.Thread] | None = None
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -186,14 +187,23 @@ class Metrics:
         """Count what became of statements; called from the recorder's thread."""
         self.records.labels(event).inc(count)
 
+    def _child(self, metric: Any, *values: str) -> Any:
+        """Return what `metric.labels` does, without its cost."""
+        key = (metric, values)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*values)
+        return child
+
     def _on_started(self, fact: Interception) -> None:
-        self.inflight.labels(fact.provider_name, self._model(fact.model), fact.route).inc()
+        self._child(self.inflight, fact.provider_name, self._model(fact.model), fact.route).inc()
 
     def _on_ended(self, fact: InterceptionEnded) -> None:
         started = fact.interception
         provider, model = started.provider_name, self._model(started.model)
-        self.inflight.labels(provider, model, started.route).dec()
-        self.interceptions.labels(
+        self._child(self.inflight, provider, model, started.route).dec()
+        self._child(
+            self.interceptions,
             provider,
             model,
             fact.status.value,
@@ -202,9 +212,9 @@ class Metrics:
             self._initiator(started.initiator_id),
             started.client,
         ).inc()
-        self.duration.labels(provider, model).observe(fact.seconds)
+        self._child(self.duration, provider, model).observe(fact.seconds)
         if fact.seconds_to_first_byte is not None:
-            self.first_byte.labels(provider, model).observe(fact.seconds_to_first_byte)
+            self._child(self.first_byte, provider, model).observe(fact.seconds_to_first_byte)
         if fact.unreadable:
             self.unreadable.labels(provider, "response").inc(fact.unreadable)
         for event in fact.unknown:
@@ -223,7 +233,8 @@ class Metrics:
         counts |= {name: n for name, n in fact.extra.items() if isinstance(n, int)}
         for kind, tokens in counts.items():
             if tokens:
-                self.tokens.labels(
+                self._child(
+                    self.tokens,
                     started.provider_name,
                     self._model(started.model),
                     kind,
@@ -233,7 +244,8 @@ class Metrics:
 
     def _on_prompt(self, fact: UserPrompt) -> None:
         started = fact.interception
-        self.prompts.labels(
+        self._child(
+            self.prompts,
             started.provider_name,
             self._model(started.model),
             self._initiator(started.initiator_id),

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
@@ -27,10 +28,12 @@ from aibridge_addon.settings import Settings
 from aibridge_addon.tools.ledger import Ledger, scope_of
 from aibridge_addon.tools.loop import OVER_LIMIT, Answer, InnerLoop, Limits, UpstreamError
 from aibridge_addon.tools.model import CentralTool, ToolResult
-from aibridge_addon.tools.servers import ToolServers
 from aibridge_addon.wire import body
 
 _TOOLS_NEED_HTTP = "tools_need_http"
+
+if TYPE_CHECKING:
+    from aibridge_addon.tools.servers import ToolServers
 
 START_SECONDS = 5.0
 """How long requests may wait for tools after the start."""
@@ -46,7 +49,7 @@ class CentralTools:
         self,
         settings: Settings,
         *,
-        servers: ToolServers,
+        servers: "ToolServers",
         recorder: Recorder,
         metrics: Metrics,
         bridge: Bridge,

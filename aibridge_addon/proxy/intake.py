@@ -267,9 +267,9 @@ def _host(flow: http.HTTPFlow) -> str:
 def _direct(request: http.Request, route: Route) -> None:
     if (upstream := route.upstream) is None:
         return
+    request.data.port = upstream.port  # without the side effect of `request.port`, which is …
     request.scheme = upstream.scheme
-    request.port = upstream.port
-    request.host = upstream.host  # sets the Host header or the authority too
+    request.host = upstream.host  # … done here: sets the Host header or the authority too
     request.path = upstream.path
 
 

@@ -62,8 +62,10 @@ class SQLiteRecorder(Recorder):
         self.path = path.expanduser().absolute()
         self._on_event = on_event
         self._queue: deque[Fact | HiddenTurns | _Mark] = deque()
-        self._wake = threading.Event()
+        self._wake = threading.Lock()  # as a bell: cheaper than an Event
+        self._wake.acquire()
         self._closing = False
+        self._is_waking = False
         self._thread = threading.Thread(target=self._run, name="aibridge recorder", daemon=True)
         self._store = Store(self.path, on_event, retention)
 
@@ -118,8 +120,18 @@ class SQLiteRecorder(Recorder):
         """Wait for the commit, or the spool, of all that was recorded before."""
         mark = _Mark()
         self._queue.append(mark)
-        self._wake.set()
+        if not self._is_waking:  # one wake for all that end in this turn of the loop
+            self._is_waking = True
+            mark.loop.call_soon(self._wake_writer)
         return mark.future
+
+    def _wake_writer(self) -> None:
+        self._is_waking = False
+        self._ring()
+
+    def _ring(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it has been rung
+            self._wake.release()
 
     @property
     def available(self) -> bool:
@@ -129,15 +141,14 @@ class SQLiteRecorder(Recorder):
     def close(self) -> None:
         """Write what is left, and end."""
         self._closing = True
-        self._wake.set()
+        self._ring()
         if self._thread.ident is not None:
             self._thread.join()
         self._store.close()
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(LINGER)
-            self._wake.clear()
+            self._wake.acquire(timeout=LINGER)
             closing = self._closing
             self._write_queue()
             if closing:
