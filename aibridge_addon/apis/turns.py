@@ -12,7 +12,7 @@ the client sees one message. Each wire format knows how its messages are cut and
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -66,6 +66,25 @@ class Run:
     start: int
     end: int
     key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastAnswer:
+    """An earlier answer: elements `start` to `end` of a request's array, and what they say."""
+
+    start: int
+    end: int
+    client_calls: Sequence[str]
+    """Ids of the calls that were the client's to answer."""
+    text: str
+
+
+class Transcript(NamedTuple):
+    """What a request shows of its conversation."""
+
+    runs: list[Run]
+    said_since: str
+    """What was said since the last answer."""
 
 
 @dataclass(slots=True)
@@ -170,6 +189,23 @@ def run_key(client_calls: Iterable[str], said_before: str, text: str) -> str:
         words = "".join(part.split())
         digest.update(hashlib.sha256(words.encode("utf-8", "replace")).digest())
     return f"text:{digest.hexdigest()}"
+
+
+def transcript(conversation: Iterable[PastAnswer | str]) -> Transcript:
+    """Take down a conversation: answers, and between them what tells others from them.
+
+    That is what a person said, and the calls whose results came.
+    """
+    runs = []
+    said: list[str] = []
+    for part in conversation:
+        if isinstance(part, str):
+            said.append(part)
+            continue
+        key = run_key(part.client_calls, "\n".join(said), part.text)
+        runs.append(Run(start=part.start, end=part.end, key=key))
+        said.clear()
+    return Transcript(runs, "\n".join(said))
 
 
 def call_arguments(arguments: Any) -> dict[str, Any] | None:

@@ -6,9 +6,10 @@ can be offered, and to which nothing is put back, stays the bytes that it was.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
@@ -18,25 +19,25 @@ from aibridge_addon.apis.turns import InjectedCall, Members, Restoration, Splice
 from aibridge_addon.facts import Interception, ResponseFacts
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.proxy.answers import whole_body
 from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.intake import shaped_error
 from aibridge_addon.proxy.replay import UpstreamCall
 from aibridge_addon.proxy.stream import Bridge
 from aibridge_addon.proxy.tap import BodyTap
-from aibridge_addon.recorder import Recorder
 from aibridge_addon.settings import Settings
 from aibridge_addon.tools.ledger import Ledger, scope_of
 from aibridge_addon.tools.loop import OVER_LIMIT, Answer, InnerLoop, Limits, UpstreamError
 from aibridge_addon.tools.model import CentralTool, ToolResult
 from aibridge_addon.wire import body
 
-_TOOLS_NEED_HTTP = "tools_need_http"
-
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ToolServers
 
 START_SECONDS = 5.0
 """How long requests may wait for tools after the start."""
+
+_TOOLS_NEED_HTTP = "tools_need_http"
 
 type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
 """Makes the exchange of an inner request known to the hooks for as long as it runs."""
@@ -50,7 +51,7 @@ class CentralTools:
         settings: Settings,
         *,
         servers: "ToolServers",
-        recorder: Recorder,
+        ledger: Ledger,
         metrics: Metrics,
         bridge: Bridge,
         register: Register,
@@ -60,9 +61,7 @@ class CentralTools:
         self._servers = servers
         self._bridge = bridge
         self._register = register
-        self._ledger = Ledger(
-            remember=recorder.record_hidden_turns, find=recorder.find_hidden_turns
-        )
+        self._ledger = ledger
         self._connected_by = time.monotonic() + START_SECONDS
         self._limits = Limits(
             iterations=settings.tool_iterations, seconds=settings.tool_loop_seconds
@@ -70,7 +69,7 @@ class CentralTools:
 
     async def offer(self, exchange: Exchange) -> None:
         """Offer tools in a request, and put back what earlier answers hid."""
-        asks, request = exchange.interception, exchange.members
+        asks = exchange.interception
         # The handshake of a WebSocket does not name a model.
         any_model = exchange.conversation is not None
         if asks is None or not self._is_for(asks, any_model=any_model):
@@ -81,40 +80,41 @@ class CentralTools:
             return
         if exchange.conversation:
             self._refuse_socket(exchange)
-        if request is None:
-            return
-        if exchange.partial:  # not read, so not to be edited
-            return
+        elif exchange.members is not None and not exchange.partial:  # what is not read stays
+            await self._edit(exchange, asks, exchange.members, tools)
+
+    async def _edit(
+        self,
+        exchange: Exchange,
+        asks: Interception,
+        request: Members,
+        tools: Sequence[CentralTool],
+    ) -> None:
+        """Edit a request if that changes it; follow its answer if it offers tools."""
         tool_format = TOOL_FORMATS[asks.api]
+        scope = _scope(exchange, asks)
         edited = dict(request)
         offered = tool_format.inject(edited, tools)
-        key = exchange.credential.fingerprint if exchange.credential else ""
-        scope = scope_of(asks.initiator_id, asks.provider_name, asks.api, key)
         restored = False
         if offered or tool_format.RESTORES_WITHOUT_TOOLS:
             restored = await self._restore(tool_format, edited, scope)
-        if not offered and not restored:
-            return
-        flow = exchange.flow
-        flow.request.content = body(edited)
+        if offered or restored:
+            exchange.flow.request.content = body(edited)
         if not offered or exchange.record is None:  # a record is missing where tokens are counted
             return
         exchange.record.injected = frozenset(tool.name for tool in offered)
-        flow.request.headers["accept-encoding"] = "identity"  # the answer must be cut
-        exchange.inner = InnerAnswer(
-            exchange,
-            tool_format,
-            loop=InnerLoop(
-                tool_format=tool_format,
-                request=edited,
-                offered=offered,
-                said_before=tool_format.said_before(request),
-                ask=lambda members, iteration: self._ask(exchange, members, iteration),
-                call_tool=self._servers.call,
-                observer=_Observer(exchange.record, self._ledger, scope),
-                limits=self._limits,
-            ),
+        exchange.flow.request.headers["accept-encoding"] = "identity"  # the answer must be cut
+        loop = InnerLoop(
+            tool_format=tool_format,
+            request=edited,
+            offered=offered,
+            said_before=tool_format.said_before(request),
+            ask=partial(self._ask, exchange),
+            call_tool=self._servers.call,
+            observer=_Observer(exchange.record, self._ledger, scope),
+            limits=self._limits,
         )
+        exchange.inner = InnerAnswer(exchange, tool_format, loop=loop)
 
     def _refuse_socket(self, exchange: Exchange) -> None:
         """Refuse a WebSocket, in which no tools can be offered; clients then stream over HTTP."""
@@ -123,7 +123,7 @@ class CentralTools:
             exchange.wire_format, 426, "aibridge: central tools are offered over HTTP only."
         )
         exchange.conversation = exchange.record = None
-        self._metrics.refused.labels(exchange.route.provider.name, _TOOLS_NEED_HTTP).inc()
+        self._metrics.count_refused(exchange.route.provider.name, _TOOLS_NEED_HTTP)
 
     async def _first_connections(self) -> None:
         """Let the first requests wait, for a moment, until every server has been tried."""
@@ -147,10 +147,11 @@ class CentralTools:
         found = await self._ledger.find(scope, [run.key for run in runs]) if runs else {}
         return tool_format.restore(request, found) if found else False
 
-    def _ask(
+    @asynccontextmanager
+    async def _ask(
         self, exchange: Exchange, request: Members, iteration: int
-    ) -> AbstractAsyncContextManager[Answer]:
-        """Send a further request of an exchange, as a flow of its own."""
+    ) -> AsyncIterator[Answer]:
+        """Send a further request of an exchange, as a flow of its own that the hooks know."""
         flow = exchange.flow.copy()
         flow.is_replay = "request"
         flow.response = flow.error = None
@@ -166,25 +167,13 @@ class CentralTools:
             max_bytes=exchange.max_bytes,
             call=call,
         )
-        return _Asked(call, self._register(inner))
+        async with self._register(inner), call:
+            yield call
 
 
-@dataclass(slots=True)
-class _Asked:
-    """An inner request, known to the hooks while it runs."""
-
-    call: UpstreamCall
-    registered: AbstractAsyncContextManager[None]
-
-    async def __aenter__(self) -> Answer:
-        await self.registered.__aenter__()
-        return await self.call.__aenter__()
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        try:
-            await self.call.__aexit__(*exc_info)
-        finally:
-            await self.registered.__aexit__(None, None, None)
+def _scope(exchange: Exchange, asks: Interception) -> str:
+    key = exchange.credential.fingerprint if exchange.credential else ""
+    return scope_of(asks.initiator_id, asks.provider_name, asks.api, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +226,8 @@ class InnerAnswer:
         facts = self._exchange.answer_facts()
         if response is None or not facts.complete or facts.error:
             return
-        work = self.loop.whole(self._exchange.whole_body(), facts)
+        answer = whole_body(response, max_bytes=self._exchange.max_bytes)
+        work = self.loop.whole(answer, facts)
         self.has_run = True
         try:
             merged = await self._unless_client_leaves(work)

@@ -13,10 +13,15 @@ from mitmproxy import http
 
 from aibridge_addon.apis import WireFormat
 from aibridge_addon.apis.turns import Members
-from aibridge_addon.codings import UndecodableError, decode_body
 from aibridge_addon.facts import Interception, ProviderError, ResponseFacts, Status
 from aibridge_addon.identity import Credential
 from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.proxy.answers import (
+    content_encoding,
+    content_length,
+    is_event_stream,
+    read_whole,
+)
 from aibridge_addon.proxy.conversation import Conversation
 from aibridge_addon.proxy.headers import Secrets, outgoing
 from aibridge_addon.proxy.tap import BodyTap, Withhold
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
     from aibridge_addon.proxy.replay import UpstreamCall
 
 logger = logging.getLogger(__name__)
+
+_SMALL = 1024 * 1024
+"""Bytes."""
 
 _BROKEN_OFF = ProviderError(
     type="stream_broken_off",
@@ -77,7 +85,7 @@ class Exchange:
         assert response is not None
         if self.record is None or self.wire_format is None:
             response.stream = not _is_small(response)
-        elif _is_event_stream(response):
+        elif is_event_stream(response):
             self.tap = response.stream = self._make_tap(response)
             if self.withhold or self.tap.is_spliced:
                 self._let_length_vary(response)
@@ -89,8 +97,8 @@ class Exchange:
             self.flow.id,
             self.record.interception.id,
             self.wire_format.response_reader(),
-            content_encoding=response.headers.get("content-encoding", ""),
-            content_length=_content_length(response),
+            content_encoding=content_encoding(response),
+            content_length=content_length(response),
             max_bytes=self.max_bytes,
             withhold=self.withhold,
             splice=self.inner.splicer.feed if self.inner else None,
@@ -129,7 +137,12 @@ class Exchange:
             return self.inner.loop.facts
         if self.tap:
             return self.tap.facts()
-        return self._read_body() if self.flow.response else ResponseFacts()
+        return self._read_whole(self.flow.response) if self.flow.response else ResponseFacts()
+
+    def refuse(self, http_status: int, error: ProviderError) -> None:
+        """End the record of a request that does not go up."""
+        if self.record is not None and not self.record.ended:
+            self.record.end(Status.REFUSED, http_status=http_status, error=error)
 
     def break_off(self, message: str) -> None:
         """End the record of an answer that never came to its end."""
@@ -175,24 +188,10 @@ class Exchange:
             first_byte_at=self.tap.first_byte_at if self.tap else None,
         )
 
-    def whole_body(self) -> bytes:
-        """Return the answer's whole body, decoded.
-
-        Raises:
-            UndecodableError: that cannot be done.
-        """
-        response = self.flow.response
-        if response is None or response.raw_content is None:
-            raise UndecodableError("there is no body")
-        coding = response.headers.get("content-encoding", "")
-        return decode_body(response.raw_content, coding, max_bytes=self.max_bytes)
-
-    def _read_body(self) -> ResponseFacts:
+    def _read_whole(self, response: http.Response) -> ResponseFacts:
         assert self.wire_format is not None
         try:
-            return self.wire_format.read_answer(self.whole_body())
-        except UndecodableError:
-            return ResponseFacts(unreadable=1)
+            return read_whole(response, self.wire_format, max_bytes=self.max_bytes)
         except Exception:
             assert self.record is not None
             logger.exception(
@@ -202,20 +201,7 @@ class Exchange:
             return ResponseFacts(unreadable=1)
 
 
-def _is_event_stream(response: http.Response) -> bool:
-    content_type: str = response.headers.get("content-type", "")
-    return content_type.partition(";")[0].strip().lower() == "text/event-stream"
-
-
-def _content_length(response: http.Response) -> int | None:
-    value = response.headers.get("content-length", "")
-    return int(value) if value.isdecimal() else None
-
-
-_SMALL = 1024 * 1024
-
-
 def _is_small(response: http.Response) -> bool:
     """Whether a body that nobody reads may be kept whole, to be seen in mitmweb."""
-    length = _content_length(response)
+    length = content_length(response)
     return length is not None and length <= _SMALL

@@ -6,16 +6,18 @@ see that flow too, tell the `UpstreamCall` how it goes.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 
 from mitmproxy import ctx, http
 from mitmproxy.addons.clientplayback import ReplayHandler
 
 from aibridge_addon.apis import ResponseReader, WireFormat
-from aibridge_addon.codings import ContentDecoder, UndecodableError, decode_body
+from aibridge_addon.codings import ContentDecoder, UndecodableError
 from aibridge_addon.facts import ProviderError, ResponseFacts
+from aibridge_addon.proxy.answers import content_encoding, is_event_stream, read_whole, whole_body
 from aibridge_addon.proxy.stream import Bridge, install
-from aibridge_addon.sse import Event, SSEParser
+from aibridge_addon.sse import Event, EventTooLargeError, SSEParser
 from aibridge_addon.tools.loop import UpstreamError
 from aibridge_addon.wire import JSON
 
@@ -66,7 +68,7 @@ class UpstreamCall:
         """Take the head of the answer; a stream is read as it comes."""
         response = self.flow.response
         assert response is not None
-        if response.status_code < 300 and "text/event-stream" in _content_type(response):
+        if response.status_code < 300 and is_event_stream(response):
             response.stream = self._take_chunk
             self._streams = True
             self._has_head.set()
@@ -76,7 +78,7 @@ class UpstreamCall:
         response = self.flow.response
         assert response is not None
         if response.status_code >= 300:
-            facts = self._read_whole(response)
+            facts = read_whole(response, self._wire_format, max_bytes=self._max_bytes)
             self._fail_with(facts.error, response)
         self._has_head.set()
         self._chunks.put_nowait(None)
@@ -106,24 +108,25 @@ class UpstreamCall:
         assert self.flow.response
         self._reader = self._wire_format.response_reader()
         parser = SSEParser()
-        decoder = ContentDecoder(
-            self.flow.response.headers.get("content-encoding", ""), max_bytes=self._max_bytes
-        )
+        coding = content_encoding(self.flow.response)
         ended = False
+        with _unreadable_is_an_upstream_error():
+            decoder = ContentDecoder(coding, max_bytes=self._max_bytes)
         while not ended:
-            chunk = await self._chunks.get()
-            data = b"" if chunk is None else chunk
-            ended = chunk is None
-            while not ended and not self._chunks.empty():
-                following = self._chunks.get_nowait()
-                data, ended = data + (following or b""), following is None
-            events = [
-                (event, self._reader.feed(event)) for event in parser.feed(decoder.feed(data))
-            ]
-            if events:
+            data, ended = await self._next_chunks()
+            with _unreadable_is_an_upstream_error():
+                read = parser.feed(decoder.feed(data))
+            if events := [(event, self._reader.feed(event)) for event in read]:
                 yield events
         if self._error is not None:
             raise self._error
+
+    async def _next_chunks(self) -> tuple[bytes, bool]:
+        """Return all that is there, once something is, and whether the answer ends with it."""
+        chunks = [await self._chunks.get()]
+        while not self._chunks.empty():
+            chunks.append(self._chunks.get_nowait())
+        return b"".join(filter(None, chunks)), None in chunks
 
     async def body(self) -> bytes:
         """Return the whole body."""
@@ -131,8 +134,10 @@ class UpstreamCall:
         if self._error is not None:
             raise self._error
         assert self.flow.response
-        self._facts = self._read_whole(self.flow.response)
-        return self._whole_body(self.flow.response)
+        with _unreadable_is_an_upstream_error():
+            body = whole_body(self.flow.response, max_bytes=self._max_bytes)
+        self._facts = self._wire_format.read_answer(body)
+        return body
 
     def facts(self) -> ResponseFacts:
         """Return what was read."""
@@ -143,22 +148,16 @@ class UpstreamCall:
             self._chunks.put_nowait(data)
         return data
 
-    def _whole_body(self, response: http.Response) -> bytes:
-        coding = response.headers.get("content-encoding", "")
-        return decode_body(response.raw_content or b"", coding, max_bytes=self._max_bytes)
-
-    def _read_whole(self, response: http.Response) -> ResponseFacts:
-        try:
-            return self._wire_format.read_answer(self._whole_body(response))
-        except UndecodableError:
-            return ResponseFacts(unreadable=1)
-
     def _fail_with(self, error: ProviderError | None, response: http.Response) -> None:
         message = error.message if error and error.message else f"HTTP {response.status_code}"
         kind = error.type if error and error.type else f"http_{response.status_code}"
         self._error = UpstreamError(message, error_type=kind, response=response)
 
 
-def _content_type(response: http.Response) -> str:
-    content_type: str = response.headers.get("content-type", "")
-    return content_type.lower()
+@contextmanager
+def _unreadable_is_an_upstream_error() -> Iterator[None]:
+    try:
+        yield
+    except (UndecodableError, EventTooLargeError) as error:
+        message = f"aibridge: the provider's answer cannot be read: {error}"
+        raise UpstreamError(message, error_type="upstream_error") from error

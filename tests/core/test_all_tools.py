@@ -27,7 +27,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aibridge_addon.apis import TOOL_FORMATS, WIRE_FORMATS
-from aibridge_addon.apis.turns import Members, Restoration, Splicer, Turn, run_key
+from aibridge_addon.apis.turns import (
+    Members,
+    PastAnswer,
+    Restoration,
+    Run,
+    Splicer,
+    Transcript,
+    Turn,
+    run_key,
+    transcript,
+)
 from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 from aibridge_addon.wire import JSON, arguments, body, decode, elements, members
 
@@ -553,3 +563,18 @@ def test_an_answer_is_known_by_its_first_call_of_the_client_else_by_what_was_sai
         run_key([], "There.", "Where?"),
     ]
     assert len({key, *others}) == 6
+
+
+def test_each_answer_is_known_by_what_was_said_since_the_one_before() -> None:
+    first = PastAnswer(start=1, end=2, client_calls=(), text="There.")
+    second = PastAnswer(start=4, end=7, client_calls=(), text="")
+    third = PastAnswer(start=7, end=8, client_calls=("c",), text="Look.")
+
+    assert transcript(["Where?", first, "a", "b", second, third, "d", "e"]) == Transcript(
+        runs=[
+            Run(start=1, end=2, key=run_key([], "Where?", "There.")),
+            Run(start=4, end=7, key=run_key([], "a\nb", "")),
+            Run(start=7, end=8, key="call:c"),
+        ],
+        said_since="d\ne",
+    )

@@ -678,3 +678,25 @@ def test_calls_without_an_id_are_no_key() -> None:
 def test_answers_are_not_named_by_their_ids() -> None:
     assert api.alias_key("chatcmpl-1") is None
     assert api.RESTORES_WITHOUT_TOOLS
+
+
+PART, MORE = {"type": "text", "text": "Parts."}, {"type": "text", "text": "More."}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "seen"),
+    [
+        ("Text. ", "More.", "Text. More."),
+        ("Text.", [PART], [{"type": "text", "text": "Text."}, PART]),
+        ([PART], "More.", [PART, MORE]),
+        ([PART], [MORE], [PART, MORE]),
+        ([PART], "", [PART]),
+        (None, [PART], [PART]),
+    ],
+)
+def test_what_hosts_say_in_parts_is_kept_whole(first: Any, second: Any, seen: Any) -> None:
+    messages = [answer(None, HIDDEN), answer("")]
+    for message, content in zip(messages, (first, second), strict=True):
+        message["choices"][0]["message"]["content"] = content
+    merged, _ = merge(NAME, messages)
+    assert merged["choices"][0]["message"]["content"] == seen

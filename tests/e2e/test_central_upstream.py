@@ -176,6 +176,12 @@ ODD = {
     "no stream": Response(200, [("content-type", "application/json")], b"{}"),
     "no JSON": Response(200, [("content-type", "text/html")], b"<html>Log in!</html>"),
     "nothing": Response(200, [("content-type", "text/event-stream")], b""),
+    "no coding": Response(
+        200, [("content-type", "text/event-stream"), ("content-encoding", "gzip")], b"not gzip"
+    ),
+    "no known coding": Response(
+        200, [("content-type", "application/json"), ("content-encoding", "rot13")], b"{}"
+    ),
     "no redirect": Response(302, [("location", "https://elsewhere.test/")], b""),
 }
 
