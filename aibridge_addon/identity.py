@@ -4,6 +4,7 @@ Header names are given in lower case. Nothing that this module returns, but `Cre
 holds a secret.
 """
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -139,7 +140,10 @@ CREDENTIAL_HEADERS = ("x-api-key", "authorization", "api-key", "x-goog-api-key")
 PLACEHOLDER_KEY = "aibridge"
 """What a client gives as its key that must give one, but is to be given the central one."""
 
-SECRET_HEADERS = frozenset({*CREDENTIAL_HEADERS, "proxy-authorization", "cookie"})
+TOKEN_HEADER = "x-aibridge-token"  # noqa: S105 a name
+"""Where a client may put a gateway token besides a key of its own."""
+
+SECRET_HEADERS = frozenset({*CREDENTIAL_HEADERS, TOKEN_HEADER, "proxy-authorization", "cookie"})
 """Headers whose values are shown to nobody but the provider."""
 
 
@@ -164,13 +168,28 @@ class Credential:
 def own_credential(headers: Headers) -> Credential | None:
     """Return the credential that the client brings."""
     for name in CREDENTIAL_HEADERS:
-        value = headers.get(name, "").strip()
-        scheme, _, token = value.partition(" ")
-        if scheme.lower() == "bearer":
-            value = token.strip()
-        if value:
-            return Credential(kind="byok", secret=value)
+        if secret := without_scheme(headers.get(name, "")):
+            return Credential(kind="byok", secret=secret)
     return None
+
+
+def without_scheme(value: str) -> str:
+    """Return what a header that holds a secret says, without `Bearer` before it."""
+    value = value.strip()
+    scheme, _, token = value.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else value
+
+
+def login_of(value: str) -> tuple[str, str] | None:
+    """Return user and password of a header that holds a login (RFC 7617); None if it holds none."""
+    scheme, _, encoded = value.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        return None
+    return (user, password) if colon else None
 
 
 def mask(secret: str) -> str:
@@ -191,18 +210,18 @@ class Actor:
 def actor_of(
     *,
     proxy_user: str | None,
+    token_owner: str | None,
     header_value: str | None,
     credential: Credential | None,
     known_actors: Mapping[str, Actor],
 ) -> Actor:
-    """Return the actor, by the first that applies: proxy user, header, credential, anonymous.
+    """Return the actor, by the first that applies: login, token, header, credential, anonymous.
 
-    `known_actors` maps a fingerprint or a header's value to an actor.
+    `known_actors` maps a fingerprint or a name to an actor.
     """
-    if proxy_user and (name := _clean(proxy_user)):
-        return known_actors.get(name) or Actor(id=name)
-    if header_value and (name := _clean(header_value)):
-        return known_actors.get(name) or Actor(id=name)
+    for said in (proxy_user, token_owner, header_value):
+        if said and (name := _clean(said)):
+            return known_actors.get(name) or Actor(id=name)
     if credential and known_actors and (known := known_actors.get(credential.fingerprint)):
         return known
     return Actor(id=ANONYMOUS)

@@ -1,6 +1,6 @@
 """The `aibridge` command: one module per sub-command, imported when it is run.
 
-    proxy.py run.py env.py ca.py doctor.py usage.py completion.py   the sub-commands
+    proxy.py run.py env.py usage.py token.py doctor.py ca.py completion.py   the sub-commands
     serving.py logs.py     mitmproxy as a master of ours, from start to graceful end
     running.py             how a running proxy is found, and one started for a while
     clients.py             which client program honours what; what to set for it
@@ -18,7 +18,7 @@ import click
 
 from aibridge_addon import __version__
 
-_COMMANDS = ("proxy", "run", "env", "usage", "doctor", "ca", "completion")
+_COMMANDS = ("proxy", "run", "env", "usage", "token", "doctor", "ca", "completion")
 """In the order in which the help shows them. Each is a module with a `command`."""
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aibridge_addon.cli import running
+from aibridge_addon.cli.running import default_database
 from aibridge_addon.cli.totals import GROUPS, Total, UnreadableError, read_totals
 
 if TYPE_CHECKING:
@@ -68,14 +68,6 @@ def command(since: datetime | None, by: str, db: Path | None) -> None:
     from rich.console import Console
 
     Console(highlight=False, markup=False).print(_table(totals, by))
-
-
-def default_database() -> Path:
-    """Return the database of the running proxy, else the usual one."""
-    proxy = running.find()
-    if proxy and proxy.database:
-        return Path(proxy.database)
-    return running.data_folder() / "aibridge.sqlite3"
 
 
 def _table(totals: list[Total], by: str) -> "Table":

@@ -25,23 +25,25 @@ from aibridge_addon.facts import (
     new_id,
     now,
 )
-from aibridge_addon.identity import ANONYMOUS, Actor, Credential, Headers
+from aibridge_addon.identity import Credential, Headers
 from aibridge_addon.interception import InterceptionRecord, Publish
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.proxy.conversation import Conversation, RefusedError
 from aibridge_addon.proxy.exchange import Exchange
+from aibridge_addon.proxy.gate import Admission, Gate, ask_for_login
 from aibridge_addon.proxy.headers import hide_secrets, lowered, sealed
+from aibridge_addon.proxy.policy import Policy, Refusal, Sender
 from aibridge_addon.routing import Provider, Route, Router
 from aibridge_addon.settings import Settings
+from aibridge_addon.tokens import TokenError
 from aibridge_addon.wire import body as encoded_body
-from aibridge_addon.wire import members
+from aibridge_addon.wire import member, members, text
 
 logger = logging.getLogger(__name__)
 
 _NO_SUCH_ROUTE = "no_such_route"
-_NO_ACTOR = "no_actor"
-_NOT_RECORDED = "not_recorded"
-_CANNOT_RECORD = "aibridge: requests cannot be recorded at this moment; try again later."
+_BODY_TOO_LARGE = "body_too_large"
+_NOT_ADMITTED = "aibridge: this proxy cannot tell whether you may use it."
 
 
 class Intake:
@@ -53,22 +55,24 @@ class Intake:
         *,
         publish: Publish,
         metrics: Metrics,
+        gate: Gate,
         can_record: Callable[[], bool],
     ) -> None:
         self.router = Router(settings.providers)
         self._settings = settings
         self._publish = publish
         self._metrics = metrics
-        self._can_record = can_record
+        self._gate = gate
+        self._policy = Policy(settings, gate=gate, can_record=can_record)
 
-    def take(self, flow: http.HTTPFlow) -> Exchange | None:
+    def take(self, flow: http.HTTPFlow, admission: Admission) -> Exchange | None:
         """Prepare a request for the way up. None: it is to no provider, and not our business."""
         proxy_user = take_proxy_user(flow)
-        headers = lowered(flow.request.headers.fields)
-        route = self._route(flow, headers)
+        route = self._route(flow, admission.headers)
         if route is None:
+            self._refuse_unrouted(flow, admission.refusal)
             return None
-        credential = self._credential(flow, route.provider, headers)
+        credential = self._credential(flow, route.provider, admission.headers)
         flow.request.headers.fields, secrets = sealed(self._without_our_headers(flow))
         _direct(flow.request, route)
         exchange = Exchange(
@@ -79,46 +83,43 @@ class Intake:
             max_bytes=self._settings.max_body_bytes,
         )
         try:
-            self._look_into(exchange, headers, proxy_user)
+            self._look_into(exchange, self._sender(exchange, admission, proxy_user))
         except Exception:
             # The request goes on as it is; without its exchange, it would go without its secrets.
             logger.exception(
                 "aibridge: a request is not read, by a bug of ours; interception %s",
                 flow.metadata.get("aibridge_interception_id", "none"),
             )
+            if admission.refusal and flow.response is None:
+                flow.response = shaped_error(wire_format_of(route.provider), 400, _NOT_ADMITTED)
         return exchange
 
-    def _look_into(self, exchange: Exchange, headers: Headers, proxy_user: str | None) -> None:
+    def _look_into(self, exchange: Exchange, sender: Sender) -> None:
         """Read a request, and begin its record if it is bridged."""
         flow, route = exchange.flow, exchange.route
-        actor = identity.actor_of(
-            proxy_user=proxy_user,
-            header_value=headers.get(self._settings.actor_header),
-            credential=exchange.credential,
-            known_actors=self._settings.actors,
-        )
-        if route.socket and headers.get("upgrade", "").lower() == "websocket":
-            self._open_conversation(exchange, route.socket, headers, actor)
+        if route.socket and sender.headers.get("upgrade", "").lower() == "websocket":
+            self._open_conversation(exchange, route.socket, sender)
             return
         api = route.api or route.counts_for
         if api is not None:
             exchange.members = self._read_body(flow.request, exchange)
         if route.api is None or exchange.members is None:
             self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
-        if api is None or exchange.members is None:
-            return
-        exchange.wire_format = WIRE_FORMATS[api]
-        facts = exchange.wire_format.read_request(exchange.members)
-        exchange.interception = _interception(exchange, api, facts, headers, actor)
-        if route.api is not None:
-            self._begin_record(exchange, facts, actor)
+        if api is not None and exchange.members is not None:
+            exchange.wire_format = WIRE_FORMATS[api]
+            facts = exchange.wire_format.read_request(exchange.members)
+            exchange.interception = _interception(exchange, api, facts, sender)
+            if route.api is not None:
+                self._begin_record(exchange, facts, sender)
+                return
+        self._check_passing(exchange, sender)
 
-    def _begin_record(self, exchange: Exchange, facts: RequestFacts, actor: Actor) -> None:
+    def _begin_record(self, exchange: Exchange, facts: RequestFacts, sender: Sender) -> None:
         assert exchange.interception
         exchange.flow.metadata["aibridge_interception_id"] = exchange.interception.id
         exchange.record = self._record(exchange.interception)
         exchange.record.begin(facts.prompt)
-        self._apply_policy(exchange, actor)
+        self._apply_policy(exchange, sender, model=facts.model)
         if self._settings.ask_chat_usage and facts.streaming and not exchange.record.ended:
             _ask_chat_usage(exchange)
 
@@ -127,27 +128,25 @@ class Intake:
             interception, publish=self._publish, capture=self._settings.capture
         )
 
-    def _open_conversation(
-        self, exchange: Exchange, api: str, headers: Headers, actor: Actor
-    ) -> None:
+    def _open_conversation(self, exchange: Exchange, api: str, sender: Sender) -> None:
         """Get ready for a WebSocket, each of whose requests will be an interception.
 
         The handshake is one itself if it fails.
         """
         wire_format = exchange.wire_format = WIRE_FORMATS[api]
-        exchange.interception = _interception(exchange, api, RequestFacts(), headers, actor)
+        exchange.interception = _interception(exchange, api, RequestFacts(), sender)
         exchange.record = self._record(exchange.interception)
-        self._apply_policy(exchange, actor)
+        self._apply_policy(exchange, sender, any_model=True)
 
         def begin(request: Members) -> InterceptionRecord:
             facts = replace(wire_format.read_request(request), streaming=True)
-            record = self._record(_interception(exchange, api, facts, headers, actor))
+            record = self._record(_interception(exchange, api, facts, sender))
             exchange.flow.metadata["aibridge_interception_id"] = record.interception.id
             record.begin(facts.prompt)
-            if self._settings.refuse_unrecorded and not self._can_record():
-                self._end_refused(record, exchange.route, 503, _NOT_RECORDED, _CANNOT_RECORD)
-                body = wire_format.error_body(503, _CANNOT_RECORD)
-                raise RefusedError(b'{"type":"error","status":503,' + body[1:])
+            if refusal := self._policy.why_not(exchange, sender, model=facts.model):
+                self._end_refused(record, exchange.route, refusal)
+                body = wire_format.error_body(refusal.status, refusal.message)
+                raise RefusedError(b'{"type":"error","status":%d,' % refusal.status + body[1:])
             return record
 
         exchange.conversation = Conversation(wire_format, begin)
@@ -156,6 +155,19 @@ class Intake:
         """Whether a request is to a provider, or came to the reverse proxy."""
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
         return reverse or self.router.is_provider_host(_host(flow))
+
+    def too_large(self, flow: http.HTTPFlow, limit: str) -> http.Response | None:
+        """Answer a request to a provider whose body is larger than is taken; None: it is to none.
+
+        It has not been read, so that it is not recorded.
+        """
+        route = self._route(flow, lowered(flow.request.headers.fields))
+        if route is None:
+            return flow.response
+        self._metrics.count_refused(route.provider.name, _BODY_TOO_LARGE)
+        wire_format = WIRE_FORMATS[route.api] if route.api else wire_format_of(route.provider)
+        message = f"aibridge: this proxy takes bodies of up to {limit} (option body_size_limit)."
+        return shaped_error(wire_format, 413, message)
 
     def _route(self, flow: http.HTTPFlow, headers: Headers) -> Route | None:
         request = flow.request
@@ -171,7 +183,7 @@ class Intake:
                 message += f" Paths begin with one of {', '.join(self.router.reverse_prefixes)}."
             wire_format = _wire_format_for(provider, headers)
             flow.response = shaped_error(wire_format, 404, message)
-            self._metrics.refused.labels(provider.name if provider else "", _NO_SUCH_ROUTE).inc()
+            self._metrics.count_refused(provider.name if provider else "", _NO_SUCH_ROUTE)
             hide_secrets(request)
         return route
 
@@ -202,41 +214,86 @@ class Intake:
 
     def _read_body(self, request: http.Request, exchange: Exchange) -> Members | None:
         """Return the members of the body; None if it is no JSON object, which is then counted."""
-        raw = request.raw_content or b""
         try:
-            if len(raw) > exchange.max_bytes:
-                raise UndecodableError("the body is larger than the bound")
-            coding = request.headers.get("content-encoding", "")
-            body = decode_body(raw, coding, max_bytes=exchange.max_bytes) if coding else raw
+            body = self._decoded(request, exchange.max_bytes)
         except UndecodableError:
             exchange.partial = True
             body = b"{}"
         found = members(body)
         if found is None or exchange.partial:
-            self._metrics.unreadable.labels(exchange.route.provider.name, "request").inc()
+            self._metrics.count_unreadable(exchange.route.provider.name, "request")
         return found
 
-    def _apply_policy(self, exchange: Exchange, actor: Actor) -> None:
-        if self._settings.require_actor and actor.id == ANONYMOUS:
-            message = "aibridge: this proxy must know who asks."
-            if self._settings.actor_header:
-                message += f" Name yourself in the header {self._settings.actor_header}."
-            self._refuse(exchange, 400, _NO_ACTOR, message)
-        elif self._settings.refuse_unrecorded and not self._can_record():
-            self._refuse(exchange, 503, _NOT_RECORDED, _CANNOT_RECORD)
+    def _decoded(self, request: http.Request, max_bytes: int) -> bytes:
+        raw = request.raw_content or b""
+        if len(raw) > max_bytes:
+            raise UndecodableError("the body is larger than the bound")
+        coding = request.headers.get("content-encoding", "")
+        return decode_body(raw, coding, max_bytes=max_bytes) if coding else raw
 
-    def _refuse(self, exchange: Exchange, status: int, reason: str, message: str) -> None:
-        assert exchange.wire_format is not None
-        exchange.flow.response = shaped_error(exchange.wire_format, status, message)
-        assert exchange.record is not None
-        self._end_refused(exchange.record, exchange.route, status, reason, message)
+    def _sender(self, exchange: Exchange, admission: Admission, proxy_user: str | None) -> Sender:
+        actor = identity.actor_of(
+            proxy_user=proxy_user,
+            token_owner=admission.owner,
+            header_value=admission.headers.get(self._settings.actor_header),
+            credential=exchange.credential,
+            known_actors=self._settings.actors,
+        )
+        return Sender(actor=actor, admission=admission)
 
-    def _end_refused(
-        self, record: InterceptionRecord, route: Route, status: int, reason: str, message: str
+    # Policy
+
+    def _apply_policy(
+        self,
+        exchange: Exchange,
+        sender: Sender,
+        *,
+        model: str | None = None,
+        any_model: bool = False,
     ) -> None:
-        self._metrics.refused.labels(route.provider.name, reason).inc()
-        error = ProviderError(type=reason, message=message)
-        record.end(Status.REFUSED, http_status=status, error=error)
+        """Answer a recorded request that must not go on."""
+        if refusal := self._policy.why_not(exchange, sender, model=model, any_model=any_model):
+            assert exchange.wire_format is not None
+            assert exchange.record is not None
+            exchange.flow.response = shaped_error(
+                exchange.wire_format, refusal.status, refusal.message
+            )
+            self._end_refused(exchange.record, exchange.route, refusal)
+
+    def _check_passing(self, exchange: Exchange, sender: Sender) -> None:
+        """Answer a request that is not recorded, and must not go on either."""
+        route = exchange.route
+        token = sender.admission.token
+        model = self._model_told(exchange) if token and token.models else None
+        names_one = bool(model or route.api or route.counts_for)
+        if refusal := self._policy.why_not_by_token(
+            exchange, sender, model=model, any_model=not names_one
+        ):
+            wire_format = exchange.wire_format or wire_format_of(route.provider)
+            exchange.flow.response = shaped_error(wire_format, refusal.status, refusal.message)
+            self._metrics.count_refused(route.provider.name, refusal.reason)
+
+    def _model_told(self, exchange: Exchange) -> str | None:
+        """Return the model that a request names, which nobody has to read otherwise."""
+        told = exchange.members
+        if told is None:
+            try:
+                told = members(self._decoded(exchange.flow.request, exchange.max_bytes))
+            except UndecodableError:
+                return None
+        return text(member(told, "model")) if told else None
+
+    def _refuse_unrouted(self, flow: http.HTTPFlow, refusal: TokenError | None) -> None:
+        """Answer a plain request to another host, if its sender must not pass."""
+        if refusal and flow.response is None:
+            flow.response = ask_for_login(refusal)
+            self._metrics.count_refused("", refusal.reason)
+            hide_secrets(flow.request)
+
+    def _end_refused(self, record: InterceptionRecord, route: Route, refusal: Refusal) -> None:
+        self._metrics.count_refused(route.provider.name, refusal.reason)
+        error = ProviderError(type=refusal.reason, message=refusal.message)
+        record.end(Status.REFUSED, http_status=refusal.status, error=error)
 
 
 def shaped_error(wire_format: WireFormat, status: int, message: str) -> http.Response:
@@ -283,9 +340,10 @@ def take_proxy_user(flow: http.HTTPFlow) -> str | None:
 
 
 def _interception(
-    exchange: Exchange, api: str, facts: RequestFacts, headers: Headers, actor: Actor
+    exchange: Exchange, api: str, facts: RequestFacts, sender: Sender
 ) -> Interception:
     route, credential = exchange.route, exchange.credential
+    headers, actor = sender.headers, sender.actor
     client = identity.recognise(headers)
     metadata: dict[str, Any] = {**actor.metadata, **identity.client_metadata(headers)}
     return Interception(

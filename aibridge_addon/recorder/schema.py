@@ -15,6 +15,7 @@ TABLES = (
     "aibridge_tool_usages",
     "aibridge_model_thoughts",
     "aibridge_hidden_turns",
+    "aibridge_tokens",
 )
 
 migrations = Migrations("aibridge")
@@ -116,6 +117,25 @@ def m003_hidden_turns(db: Database) -> None:
         not_null={"content", "created_at"},
     )
     table.create_index(["created_at"])
+
+
+@migrations()
+def m004_tokens(db: Database) -> None:
+    """Create the gateway tokens."""
+    db.table("aibridge_tokens").create(
+        {
+            "id": str,
+            "initiator_id": str,
+            "digest": str,
+            "providers": str,
+            "models": str,
+            "created_at": str,
+            "expires_at": str,
+            "revoked_at": str,
+        },
+        pk="id",
+        not_null={"initiator_id", "digest", "providers", "models", "created_at"},
+    )
 
 
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:

@@ -80,14 +80,15 @@ class InjectionFilter:
     ) -> bool:
         """Whether a request is offered them; what is unknown of it fits an empty list only."""
         return (
-            _fits(actor, self.actors)
-            and _fits(client, self.clients)
-            and _fits(provider, self.providers)
-            and _fits(model, self.models)
+            fits(actor, self.actors)
+            and fits(client, self.clients)
+            and fits(provider, self.providers)
+            and fits(model, self.models)
         )
 
 
-def _fits(value: str | None, patterns: tuple[str, ...]) -> bool:
+def fits(value: str | None, patterns: tuple[str, ...]) -> bool:
+    """Whether a value is one of these names or shell patterns; an empty list lets all in."""
     # An exact name comes first: model names such as `opus[1m]` are patterns by accident.
     return not patterns or (
         value is not None

@@ -205,9 +205,12 @@ ALICE, BOB, CAROL = (Actor(id=name, metadata={"team": "x"}) for name in ("alice"
 KNOWN = {KEY.fingerprint: ALICE, "b-header": BOB, "c-user": CAROL}
 
 
-def actor(proxy_user=None, header_value=None, credential=None, known_actors=KNOWN):
+def actor(
+    proxy_user=None, header_value=None, credential=None, known_actors=KNOWN, token_owner=None
+):
     return actor_of(
         proxy_user=proxy_user,
+        token_owner=token_owner,
         header_value=header_value,
         credential=credential,
         known_actors=known_actors,
@@ -217,6 +220,9 @@ def actor(proxy_user=None, header_value=None, credential=None, known_actors=KNOW
 def test_the_first_that_applies_names_the_actor():
     assert actor("c-user", "b-header", KEY) == CAROL
     assert actor("dave", "b-header", KEY) == Actor(id="dave")
+    assert actor("dave", "b-header", KEY, token_owner="frank") == Actor(id="dave")
+    assert actor(None, "b-header", KEY, token_owner="c-user") == CAROL
+    assert actor(None, "b-header", KEY, token_owner="frank") == Actor(id="frank")
     assert actor(None, "b-header", KEY) == BOB
     assert actor(None, "erin", KEY) == Actor(id="erin")
     assert actor(None, None, KEY) == ALICE

@@ -58,6 +58,7 @@ class Socket:
         host: str = "api.openai.com",
         url: str | None = None,
         compress: bool = True,
+        credentials: str = "",
     ) -> None:
         self.status = 0
         """Of the handshake."""
@@ -67,7 +68,7 @@ class Socket:
         """How the other side closed."""
         self.pongs: list[bytes] = []
         target = urlsplit(url or clients.url(way, "openai", "/responses"))
-        self._socket = _connected(clients, way, host)
+        self._socket = _connected(clients, way, host, credentials)
         self._wire = WSConnection(ConnectionType.CLIENT)
         self._messages: list[list[bytes]] = []
         self._frames = [b""]
@@ -204,9 +205,9 @@ class Socket:
         self._socket.sendall(self._wire.send(event))
 
 
-def _connected(clients: Clients, way: Way, host: str) -> socket.socket:
+def _connected(clients: Clients, way: Way, host: str, credentials: str) -> socket.socket:
     if way.mode != "direct":
-        return connect(clients, way, host)
+        return connect(clients, way, host, credentials)
     origin = urlsplit(clients.origin)
     assert origin.hostname
     assert origin.port

@@ -48,12 +48,14 @@ def read_head(sock: socket.socket) -> bytes:
     return head
 
 
-def connect(clients: Clients, way: Way, host: str = "api.anthropic.com") -> socket.socket:
+def connect(
+    clients: Clients, way: Way, host: str = "api.anthropic.com", credentials: str = ""
+) -> socket.socket:
     """Connect by a way to where requests can be written."""
     proxy = clients.proxy
     assert proxy is not None
     if way.mode == "forward":
-        sock = open_tunnel(proxy.forward_port, host)
+        sock = open_tunnel(proxy.forward_port, host, credentials=credentials)
     else:
         host = "127.0.0.1"
         sock = socket.create_connection((host, proxy.reverse_port), timeout=TIMEOUT_S)

@@ -1,0 +1,214 @@
+"""`aibridge token`: gateway tokens, by which a team's clients show whose they are."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import click
+
+from aibridge_addon.cli.running import default_database
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from aibridge_addon.tokens import GatewayToken
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+_db_option = click.option(
+    "--db",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The proxy's database. Default: that of the running proxy, else the usual one.",
+)
+
+
+class _Expiry(click.ParamType[str | None]):
+    name = "expiry"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | None:
+        """Return the time as it is kept, or None for never."""
+        if value == "never":
+            return None
+        try:
+            if span := re.fullmatch(r"(\d+)([mhdw])", value):
+                time = datetime.now(UTC) + timedelta(**{_UNITS[span[2]]: int(span[1])})
+            else:
+                time = datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is neither a span (12h, 90d, 4w), a date nor 'never'")
+        if time <= datetime.now(UTC):
+            self.fail(f"{value} is in the past")
+        return time.isoformat(timespec="microseconds")
+
+
+class _Names(click.ParamType[tuple[str, ...]]):
+    name = "names"
+
+    def convert(
+        self,
+        value: str | tuple[str, ...],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, ...]:
+        """Return the names of a comma-separated list."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+@click.group(short_help="Make, list and revoke gateway tokens.")
+def command() -> None:
+    """Gateway tokens: who may use the proxy, until when, and for what.
+
+    From the first one on, every client of the proxy needs one (see the option
+    aibridge_require_token). A client gives it as the password in the proxy's URL, in the header
+    X-AIBridge-Token or, at the reverse proxy, in place of the API key: the central key then goes
+    up.
+    """
+
+
+@command.command(short_help="Make a token, and show it once.")
+@click.argument("actor")
+@click.option(
+    "--expires",
+    type=_Expiry(),
+    default="90d",
+    metavar="SPAN|DATE|never",
+    help="A span such as 12h, 90d or 4w; a date; or 'never'. Default: 90d.",
+)
+@click.option(
+    "--providers",
+    type=_Names(),
+    default=(),
+    metavar="NAMES",
+    help="Provider instances that it is for: names or patterns, with commas. Default: all.",
+)
+@click.option(
+    "--models",
+    type=_Names(),
+    default=(),
+    metavar="NAMES",
+    help="Models that it is for, such as 'claude-haiku-*,gpt-5.2'. Default: all.",
+)
+@_db_option
+def create(
+    actor: str,
+    expires: str | None,
+    providers: tuple[str, ...],
+    models: tuple[str, ...],
+    db: Path | None,
+) -> None:
+    """Make a token for ACTOR.
+
+    It is printed once and cannot be shown again: only its SHA-256 is kept. A proxy that runs knows
+    it at once.
+    """
+    from aibridge_addon.recorder.tokens import TokensError, add_token
+    from aibridge_addon.tokens import GatewayToken
+
+    if not actor.strip() or not actor.isprintable():
+        raise click.UsageError("ACTOR must be a name")
+    text, token = GatewayToken.make(
+        actor.strip(), expires_at=expires, providers=providers, models=models
+    )
+    try:
+        add_token(_path(db), token)
+    except TokensError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(text)
+    click.echo(_how_to_use(token), err=True)
+
+
+def _how_to_use(token: "GatewayToken") -> str:
+    until = f"until {_local(token.expires_at)}" if token.expires_at else "for ever"
+    return f"""\
+
+The token {token.id} of {token.initiator_id}, good {until}. It is not shown again. Use it as one of
+
+  the proxy's password   HTTPS_PROXY=http://{quote(token.initiator_id, safe="")}:TOKEN@HOST:8080
+  a header               ANTHROPIC_CUSTOM_HEADERS="X-AIBridge-Token: TOKEN"
+  the API key            ANTHROPIC_API_KEY=TOKEN, with the reverse proxy as base URL
+
+or let aibridge do that: AIBRIDGE_LOGIN=TOKEN aibridge run -- claude"""
+
+
+@command.command("list", short_help="Show all tokens, without their secrets.")
+@_db_option
+def list_(db: Path | None) -> None:
+    """Show all tokens that were ever made, without their secrets."""
+    from aibridge_addon.recorder.tokens import TokensError, read_tokens
+
+    path = _path(db)
+    try:
+        tokens = read_tokens(path)
+    except TokensError as error:
+        raise click.ClickException(str(error)) from error
+    if not tokens:
+        click.echo(f"There are no tokens in {path}.")
+        return
+    from rich.console import Console
+
+    Console(highlight=False, markup=False).print(_table(list(tokens.values())))
+
+
+@command.command(short_help="Revoke a token, or all of an actor.")
+@click.argument("name", metavar="ID|ACTOR")
+@_db_option
+def revoke(name: str, db: Path | None) -> None:
+    """Revoke the token of an id, or all tokens of an actor.
+
+    A proxy that runs refuses it from the next request on. A tunnel that is open stays open.
+    """
+    from aibridge_addon.recorder.tokens import TokensError, revoke_tokens
+
+    path = _path(db)
+    try:
+        revoked = revoke_tokens(path, name) if path.exists() else []
+    except TokensError as error:
+        raise click.ClickException(str(error)) from error
+    if not revoked:
+        raise click.ClickException(f"{name}: no good token has this id or actor in {path}")
+    for token in revoked:
+        click.echo(f"revoked {token.id} of {token.initiator_id}")
+
+
+def _path(db: Path | None) -> Path:
+    return (db or default_database()).expanduser().absolute()
+
+
+def _table(tokens: "list[GatewayToken]") -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("id", "actor", "state", "made", "providers", "models"):
+        table.add_column(head, overflow="fold")
+    for token in tokens:
+        table.add_row(
+            token.id,
+            token.initiator_id,
+            _state(token),
+            _local(token.created_at),
+            ", ".join(token.providers) or "all",
+            ", ".join(token.models) or "all",
+        )
+    return table
+
+
+def _state(token: "GatewayToken") -> str:
+    from aibridge_addon.facts import now
+
+    if token.revoked_at:
+        return f"revoked {_local(token.revoked_at)}"
+    if token.expires_at is None:
+        return "good"
+    return f"{'good until' if token.expires_at > now() else 'expired'} {_local(token.expires_at)}"
+
+
+def _local(time: str) -> str:
+    return f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,118 @@
+"""`aibridge token`: shown once, listed without secrets, revoked; and clients led by one."""
+
+import json
+import re
+import sys
+
+import pytest
+
+from aibridge_addon.recorder.tokens import read_tokens
+from aibridge_addon.tokens import accepted
+from cli.command import Home
+
+TOKEN = re.compile(r"aib_[a-z2-7]{10}_[A-Za-z0-9_-]{43}")
+
+
+def create(home: Home, *arguments: str) -> str:
+    """Make a token; return its text."""
+    result = home.invoke("token", "create", *arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
+
+
+def refused(home: Home, *arguments: str) -> str:
+    """Return why a command does nothing."""
+    result = home.invoke("token", *arguments)
+    assert result.exit_code not in (0, None), result.output
+    assert isinstance(result.exception, SystemExit)
+    return result.stderr
+
+
+def test_a_token_is_shown_once_and_alone_on_stdout(home: Home) -> None:
+    result = home.invoke("token", "create", "alice", "--expires", "12h")
+    text = result.stdout.removesuffix("\n")
+    assert TOKEN.fullmatch(text)
+    assert text not in result.stderr
+    assert "not shown again" in result.stderr
+    kept = read_tokens(home.database)
+    assert accepted(text, kept).initiator_id == "alice"
+    assert text.encode() not in home.database.read_bytes()
+    assert text.split("_", 2)[2] not in home.invoke("token", "list").output
+
+
+def test_tokens_are_listed_with_their_state_and_scope(home: Home) -> None:
+    assert "There are no tokens" in home.invoke("token", "list").output
+    create(home, "alice", "--expires", "never", "--providers", "anthropic, openai")
+    revoked = create(home, "bob", "--models", "claude-haiku-*")
+    home.invoke("token", "revoke", revoked.split("_")[1])
+    listed = home.invoke("token", "list").output
+    first, second = (line for line in listed.splitlines() if re.match(r" *[a-z2-7]{10} ", line))
+    assert re.search(r"alice +good +\d{4}-.* anthropic, openai +all", first)
+    assert re.search(r"bob +revoked \d{4}-.* all +claude-haiku-\*", second)
+
+
+def test_all_tokens_of_an_actor_are_revoked_by_name(home: Home) -> None:
+    create(home, "alice")
+    create(home, "alice")
+    said = home.invoke("token", "revoke", "alice").output
+    assert len(re.findall("revoked .* of alice", said)) == 2
+    assert "no good token has this id or actor" in refused(home, "revoke", "alice")
+    assert "no good token" in refused(home, "revoke", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("create",), "Missing argument 'ACTOR'"),
+        (("create", " "), "must be a name"),
+        (("create", "alice", "--expires", "soon"), "neither a span"),
+        (("create", "alice", "--expires", "2020-01-01"), "is in the past"),
+        (("create", "alice", "--expires", "0d"), "is in the past"),
+        (("create", "alice", "--expires", "99999999999w"), "neither a span"),
+    ],
+)
+def test_a_mistake_is_named_and_makes_nothing(
+    home: Home, arguments: tuple[str, ...], why: str
+) -> None:
+    assert why in refused(home, *arguments)
+    assert read_tokens(home.database) == {}
+
+
+def test_a_database_that_cannot_be_used_is_named(home: Home) -> None:
+    path = home.path / "no-database"
+    path.write_text("something else " * 100)
+    for words in (("create", "alice"), ("list",), ("revoke", "alice")):
+        assert "no-database: file is not a database" in refused(home, *words, "--db", str(path))
+
+
+def test_clients_are_led_with_a_token_once_the_proxy_asks_for_one(home: Home) -> None:
+    home.start_proxy(env={"ANTHROPIC_API_KEY": "sk-ant-central-0123456789"})
+    assert home.run("env", "claude").returncode == 0
+    text = create(home, "alice")
+    without = home.run("env", "claude")
+    assert without.returncode != 0
+    assert "AIBRIDGE_LOGIN" in without.stderr
+    login = {"AIBRIDGE_LOGIN": f"alice:{text}"}
+    assert f"alice:{text}@127.0.0.1" in home.run("env", "claude", env=login).stdout
+    program = (
+        "import anthropic; print(anthropic.Anthropic(max_retries=0).messages.create("
+        "model='standin-1', max_tokens=9,"
+        " messages=[{'role': 'user', 'content': 'hi'}]).model_dump_json())"
+    )
+    words = ("run", "--reverse", "-q", "--", sys.executable, "-c", program)
+    answer = home.run(*words, env=login)
+    assert json.loads(answer.stdout)["type"] == "message", answer.stderr
+    own = home.run(*words, env=login | {"ANTHROPIC_API_KEY": "sk-ant-own-0123456789"})
+    assert json.loads(own.stdout)["type"] == "message", own.stderr
+    used = home.invoke("usage", "--by", "actor").output
+    assert re.search(r"alice +2 ", used), used
+
+
+def test_a_proxy_for_one_program_asks_for_no_token(home: Home) -> None:
+    create(home, "alice")
+    program = (
+        "import openai; print(openai.OpenAI(api_key='sk-own', max_retries=0)"
+        ".responses.create(model='gpt-5', input='hi').status)"
+    )
+    ended = home.run("run", "-q", *home.options, "--", sys.executable, "-c", program)
+    assert (ended.returncode, ended.stdout) == (0, "completed\n"), ended.stderr

@@ -1,0 +1,569 @@
+"""Gateway tokens: every place for one, every refusal, and that nobody else ever sees one."""
+
+import base64
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from standin import Authority, Server
+
+from aibridge_addon.recorder.tokens import add_token, revoke_tokens
+from aibridge_addon.tokens import GatewayToken
+from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
+from e2e.clients import TIMEOUT_S, WAYS, Clients, Way
+from e2e.conftest import StartProxy
+from e2e.metrics import metric
+from e2e.proxy import Proxy, config_toml
+from e2e.sockets import CODEX, Socket
+from e2e.test_secrets import everything, verbose
+
+FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
+
+CENTRAL = {
+    "ANTHROPIC_API_KEY": "sk-ant-central-0123456789",
+    "OPENAI_API_KEY": "sk-central-0123456789",
+}
+PAST = (datetime.now(UTC) - timedelta(days=1)).isoformat(timespec="microseconds")
+NEVER_MADE = GatewayToken.make("mallory")[0]
+
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+each_api = pytest.mark.parametrize("api", APIS, ids=str)
+
+
+def token(proxy: Proxy, name: str = "alice", **scope: Any) -> str:
+    """Make a token as the command does; return its text."""
+    text, made = GatewayToken.make(name, **scope)
+    add_token(proxy.database, made)
+    return text
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    standin: Server, authority: Authority, confdir: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy with central keys and one token; it writes all it can."""
+    made = Proxy(
+        tmp_path_factory.mktemp("tokens"),
+        config=config_toml(standin.origin),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        options=verbose() | {"aibridge_private_networks": "127.0.0.1"},
+        env=CENTRAL,
+        metrics=True,
+    )
+    token(made)
+    made.start()
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.fixture(autouse=True)
+def _no_requests_yet(standin: Server) -> None:
+    standin.requests.clear()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a client puts its token."""
+
+    name: str
+    headers: Callable[[Api, str], dict[str, str]] = lambda api, text: {}
+    login: Callable[[str], tuple[str, str] | None] = lambda text: None
+    ways: tuple[Way, ...] = field(default=WAYS)
+    as_key: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+LOGIN = Place("login", login=lambda text: ("anybody", text), ways=(FORWARD, FORWARD_H2))
+HEADER = Place("header", lambda api, text: {"X-AIBridge-Token": text})
+BEARER = Place(
+    "bearer",
+    lambda api, text: {"authorization": f"Bearer {text}"},
+    ways=(REVERSE, REVERSE_H2),
+    as_key=True,
+)
+PLACES = (
+    LOGIN,
+    Place("login without password", login=lambda text: (text, ""), ways=(FORWARD, FORWARD_H2)),
+    HEADER,
+    BEARER,
+    Place("key", lambda api, text: {"x-api-key": text}, ways=(REVERSE, REVERSE_H2), as_key=True),
+    Place(
+        "both keys",
+        lambda api, text: {"x-api-key": text, "authorization": f"Bearer {text}"},
+        ways=(REVERSE,),
+        as_key=True,
+    ),
+    Place(
+        "base URL with a login",
+        lambda api, text: {"authorization": basic("alice", text)},
+        ways=(REVERSE,),
+        as_key=True,
+    ),
+)
+each_place = pytest.mark.parametrize(
+    ("place", "way"),
+    [(place, way) for place in PLACES for way in place.ways],
+    ids=str,
+)
+
+
+def client(clients: Clients, way: Way, login: tuple[str, str] | None = None) -> httpx2.Client:
+    """Return a bare client that logs in to the forward proxy, if it has a login."""
+    if way.mode == "reverse" or login is None:
+        return clients.http(way)
+    assert clients.proxy
+    return httpx2.Client(
+        verify=clients.trust(),
+        http2=way.http2,
+        http1=not way.http2,
+        trust_env=False,
+        timeout=TIMEOUT_S,
+        proxy=httpx2.Proxy(clients.proxy.forward_url, auth=login),
+    )
+
+
+def ask(
+    clients: Clients,
+    way: Way,
+    api: Api,
+    place: Place,
+    text: str,
+    *,
+    own_key: bool = True,
+    stream: bool = True,
+    **members: Any,
+) -> httpx2.Response:
+    """Ask with a token in its place, and a key of one's own where the token is not that."""
+    headers = api.headers if own_key and not place.as_key else {}
+    with client(clients, way, place.login(text)) as http:
+        return http.post(
+            clients.url(way, api.provider, api.path),
+            content=api.request("hi", stream=stream, **members),
+            headers=headers | place.headers(api, text),
+        )
+
+
+def refused(proxy: Proxy, api: Api, answer: httpx2.Response, reason: str) -> dict[str, Any]:
+    """Check that an answer is a refusal as the provider's clients show it; return its error."""
+    assert answer.status_code == 400, answer.text
+    assert api.is_error(answer.json())
+    return dict(answer.json()["error"])
+
+
+# --- every place
+
+
+@each_place
+@each_api
+def test_a_token_is_taken_wherever_it_stands_and_names_its_owner(
+    proxy: Proxy, clients: Clients, standin: Server, api: Api, place: Place, way: Way
+) -> None:
+    text = token(proxy, "bob")
+    with proxy.recording() as records:
+        answer = ask(clients, way, api, place, text)
+    assert answer.status_code == 200, answer.text
+    row = records.interception
+    assert (row["initiator_id"], row["status"]) == ("bob", "completed")
+    assert row["credential_kind"] == ("centralized" if place.as_key else "byok")
+    [request] = standin.requests
+    sent = dict(request.headers)
+    assert text not in repr(sent) + repr(request.body)
+    assert "x-aibridge-token" not in {name.lower() for name in sent}
+    keys = api.headers
+    if place.as_key:
+        keys = {"x-api-key": CENTRAL["ANTHROPIC_API_KEY"]}
+        if api.provider == "openai":
+            keys = {"authorization": f"Bearer {CENTRAL['OPENAI_API_KEY']}"}
+    for name in ("x-api-key", "authorization"):
+        assert request.header(name) == keys.get(name)
+
+
+@pytest.mark.parametrize(
+    ("place", "way"), [(LOGIN, FORWARD), (HEADER, FORWARD), (BEARER, REVERSE)], ids=str
+)
+def test_a_websocket_takes_a_token_in_every_place(
+    proxy: Proxy, clients: Clients, standin: Server, place: Place, way: Way
+) -> None:
+    text = token(proxy, "carol")
+    headers = CODEX | place.headers(RESPONSES, text)
+    credentials = basic(*login) if (login := place.login(text)) else ""
+    with (
+        proxy.recording() as records,
+        Socket(clients, way, headers=headers, credentials=credentials) as codex,
+    ):
+        codex.ask("hello")
+    assert records.interception["initiator_id"] == "carol"
+    assert text not in repr([dict(request.headers) for request in standin.requests])
+
+
+def test_who_has_a_token_needs_no_name_in_a_header(proxy: Proxy, clients: Clients) -> None:
+    with proxy.recording() as records, clients.http(FORWARD) as http:
+        http.post(
+            clients.url(FORWARD, "anthropic", "/v1/messages"),
+            content=MESSAGES.request("hi", stream=False),
+            headers=MESSAGES.headers
+            | {"X-AIBridge-Token": token(proxy, "dave"), "X-AIBridge-Actor": "alice"},
+        )
+    assert records.interception["initiator_id"] == "dave"
+
+
+# --- every refusal
+
+
+@each_way
+@each_api
+def test_without_a_token_nothing_passes(
+    proxy: Proxy, clients: Clients, standin: Server, api: Api, way: Way
+) -> None:
+    before = metric(proxy, "aibridge_refused_total", provider=api.provider, reason="no_token")
+    with proxy.recording() as records, clients.http(way) as http:
+        answer = http.post(
+            clients.url(way, api.provider, api.path),
+            content=api.request("hi", stream=True),
+            headers=api.headers,
+        )
+        passing = http.get(clients.url(way, api.provider) + "/v1/models", headers=api.headers)
+    assert "asks for a gateway token" in refused(proxy, api, answer, "no_token")["message"]
+    assert passing.status_code in (400, 404)
+    assert standin.requests == []
+    row = records.interception
+    assert (row["status"], row["http_status"], row["error_type"]) == ("refused", 400, "no_token")
+    assert row["initiator_id"] == "anonymous"
+    after = metric(proxy, "aibridge_refused_total", provider=api.provider, reason="no_token")
+    assert after >= before + 1
+
+
+@pytest.mark.parametrize(
+    ("place", "way"),
+    [(HEADER, FORWARD_H2), (HEADER, REVERSE), (BEARER, REVERSE_H2)],
+    ids=str,
+)
+@pytest.mark.parametrize("state", ["unknown", "expired", "revoked"])
+@each_api
+def test_a_token_that_is_not_good_is_refused(
+    proxy: Proxy,
+    clients: Clients,
+    standin: Server,
+    api: Api,
+    place: Place,
+    way: Way,
+    state: str,
+) -> None:
+    text = NEVER_MADE
+    if state != "unknown":
+        text = token(proxy, f"owner-{state}", expires_at=PAST if state == "expired" else None)
+    if state == "revoked":
+        revoke_tokens(proxy.database, text.split("_")[1])
+    with proxy.recording() as records:
+        answer = ask(clients, way, api, place, text)
+    message = refused(proxy, api, answer, f"{state}_token")["message"]
+    assert {"unknown": "not known", "expired": "expired at", "revoked": "was revoked"}[
+        state
+    ] in message
+    row = records.interception
+    assert (row["status"], row["error_type"]) == ("refused", f"{state}_token")
+    assert row["initiator_id"] == ("anonymous" if state == "unknown" else f"owner-{state}")
+    assert standin.requests == []
+
+
+@pytest.mark.parametrize(
+    ("place", "way"), [(HEADER, FORWARD), (LOGIN, FORWARD_H2), (BEARER, REVERSE)], ids=str
+)
+@each_api
+def test_a_token_is_good_for_its_providers_only(
+    proxy: Proxy, clients: Clients, standin: Server, api: Api, place: Place, way: Way
+) -> None:
+    other = "openai" if api.provider == "anthropic" else "anthropic"
+    with proxy.recording() as records:
+        answer = ask(clients, way, api, place, token(proxy, "erin", providers=(other,)))
+    message = refused(proxy, api, answer, "token_scope")["message"]
+    assert f"is not for the provider {api.provider}" in message
+    assert (records.interception["error_type"], records.interception["initiator_id"]) == (
+        "token_scope",
+        "erin",
+    )
+    assert standin.requests == []
+    own = token(proxy, "erin", providers=(api.provider,))
+    assert ask(clients, way, api, place, own).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("place", "way"), [(HEADER, FORWARD), (LOGIN, FORWARD_H2), (BEARER, REVERSE)], ids=str
+)
+@each_api
+def test_a_token_is_good_for_its_models_only(
+    proxy: Proxy, clients: Clients, standin: Server, api: Api, place: Place, way: Way
+) -> None:
+    text = token(proxy, "frank", models=("claude-haiku-*", "gpt-5"))
+    answer = ask(clients, way, api, place, text, model="claude-opus-4-8")
+    message = refused(proxy, api, answer, "token_scope")["message"]
+    assert "is not for the model claude-opus-4-8" in message
+    assert standin.requests == []
+    assert ask(clients, way, api, place, text, model="claude-haiku-4-5").status_code == 200
+
+
+def test_a_body_that_names_no_model_does_not_get_past_a_list_of_models(
+    proxy: Proxy, clients: Clients, standin: Server
+) -> None:
+    headers = {"x-api-key": token(proxy, models=("claude-haiku-*",))}
+    with clients.http(REVERSE) as http:
+        for content in (b"[]", b"not JSON", b"{}", b'{"model": 7}'):
+            url = clients.url(REVERSE, "anthropic", "/v1/messages")
+            answer = http.post(url, content=content, headers=headers)
+            assert answer.status_code == 400, content
+            assert "name one" in answer.json()["error"]["message"]
+        for path, status in (("/v1/messages/count_tokens", 400), ("/v1/models", 200)):
+            answer = http.request(
+                "POST" if status == 400 else "GET",
+                clients.url(REVERSE, "anthropic", path),
+                json={"model": "claude-opus-4-8", "messages": []} if status == 400 else None,
+                headers=headers,
+            )
+            assert answer.status_code == status, path
+        answer = http.post(
+            clients.url(REVERSE, "openai", "/responses/compact"),
+            json={"model": "gpt-5.2-pro"},
+            headers={"authorization": f"Bearer {headers['x-api-key']}"},
+        )
+        assert answer.status_code == 400
+        assert "is not for the model gpt-5.2-pro" in answer.json()["error"]["message"]
+    assert [request.path for request in standin.requests] == ["/v1/models"]
+
+
+def test_a_websocket_is_held_to_the_models_of_its_token_at_each_request(
+    proxy: Proxy, clients: Clients, standin: Server
+) -> None:
+    text = token(proxy, "gina", models=("gpt-5",))
+    headers = CODEX | {"authorization": f"Bearer {text}"}
+    with proxy.recording() as records, Socket(clients, REVERSE, headers=headers) as codex:
+        codex.ask("one")
+        refusal = codex.ask("two", model="gpt-5.2-pro")
+        assert (refusal["type"], refusal["status"]) == ("error", 400)
+        assert "is not for the model gpt-5.2-pro" in refusal["error"]["message"]
+        codex.ask("three")
+        revoke_tokens(proxy.database, text.split("_")[1])
+        wait_for_freshness()
+        assert "was revoked" in codex.ask("four")["error"]["message"]
+    statuses = [row["status"] for row in records.interceptions]
+    assert statuses == ["completed", "refused", "completed", "refused"]
+
+
+def wait_for_freshness() -> None:
+    """Wait until what the proxy last read of the tokens is old: there is no event to wait for."""
+    from threading import Event
+
+    from aibridge_addon.proxy.gate import FRESH_SECONDS
+
+    Event().wait(FRESH_SECONDS * 1.5)
+
+
+def test_a_websocket_without_a_token_is_refused(proxy: Proxy, clients: Clients) -> None:
+    with proxy.recording() as records, Socket(clients, REVERSE, headers=CODEX) as codex:
+        assert codex.status == 400
+        assert b"asks for a gateway token" in codex.refusal
+    assert records.interception["error_type"] == "no_token"
+
+
+@pytest.mark.parametrize("way", [FORWARD, FORWARD_H2], ids=str)
+@each_api
+def test_a_token_never_goes_to_a_provider_as_a_key(
+    proxy: Proxy, clients: Clients, standin: Server, api: Api, way: Way
+) -> None:
+    text = token(proxy)
+    with clients.http(way) as http:
+        for path in (api.path, "/v1/models"):
+            answer = http.post(
+                clients.url(way, api.provider, path),
+                content=api.request("hi", stream=True),
+                headers={"authorization": f"Bearer {text}"},
+            )
+            assert "is no key of a provider" in refused(proxy, api, answer, "")["message"]
+    assert standin.requests == []
+
+
+def test_a_revoked_token_ends_with_the_next_request_of_an_open_connection(
+    proxy: Proxy, clients: Clients
+) -> None:
+    text = token(proxy, "hank")
+    url = clients.url(FORWARD, "anthropic", "/v1/messages")
+    body = MESSAGES.request("hi", stream=False)
+    with client(clients, FORWARD, ("hank", text)) as http:
+        assert http.post(url, content=body, headers=MESSAGES.headers).status_code == 200
+        assert revoke_tokens(proxy.database, "hank")
+        wait_for_freshness()
+        answer = http.post(url, content=body, headers=MESSAGES.headers)
+    assert "was revoked" in refused(proxy, MESSAGES, answer, "")["message"]
+
+
+# --- connections
+
+
+def connect(proxy: Proxy, host: str, headers: dict[str, str]) -> str:
+    """Ask for a tunnel; return the answer's head and body."""
+    lines = [f"CONNECT {host} HTTP/1.1", f"host: {host}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    with socket.create_connection(("127.0.0.1", proxy.forward_port), TIMEOUT_S) as sock:
+        sock.sendall("\r\n".join([*lines, "", ""]).encode())
+        return sock.recv(64 * 1024).decode()
+
+
+def test_a_tunnel_needs_a_token(proxy: Proxy, standin: Server) -> None:
+    host = f"127.0.0.1:{standin.port}"
+    before = metric(proxy, "aibridge_refused_total", reason="no_token")
+    answer = connect(proxy, host, {})
+    assert answer.startswith("HTTP/1.1 407 ")
+    assert 'Basic realm="aibridge"' in answer
+    assert "asks for a gateway token" in answer
+    assert metric(proxy, "aibridge_refused_total", reason="no_token") == before + 1
+    good = connect(proxy, host, {"proxy-authorization": basic("ida", token(proxy, "ida"))})
+    assert good.startswith("HTTP/1.1 200 ")
+    bearer = connect(proxy, host, {"Proxy-Authorization": f"Bearer {token(proxy, 'ida')}"})
+    assert bearer.startswith("HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "login",
+    [basic("ida", NEVER_MADE), basic("ida", "a guess"), "Basic !!!", "Bearer nonsense"],
+    ids=["unknown", "no token", "no login", "no bearer"],
+)
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "api.anthropic.com:443"])
+def test_a_wrong_login_opens_no_connection(proxy: Proxy, host: str, login: str) -> None:
+    answer = connect(proxy, host, {"proxy-authorization": login})
+    assert answer.startswith("HTTP/1.1 407 "), answer
+
+
+@pytest.mark.parametrize("state", ["expired", "revoked"])
+def test_a_login_by_a_token_that_is_not_good_opens_no_connection(proxy: Proxy, state: str) -> None:
+    text = token(proxy, "jack", expires_at=PAST if state == "expired" else None)
+    if state == "revoked":
+        revoke_tokens(proxy.database, text.split("_")[1])
+    answer = connect(proxy, "api.anthropic.com:443", {"proxy-authorization": basic("jack", text)})
+    assert answer.startswith("HTTP/1.1 407 ")
+    assert state in answer
+
+
+def test_plain_requests_to_other_hosts_need_a_token_and_do_not_carry_it_on(
+    proxy: Proxy, clients: Clients, start_standin: Any
+) -> None:
+    other = start_standin(tls=False)
+    url = f"{other.origin}/v1/models"
+    text = token(proxy)
+    with clients.http(FORWARD) as http:
+        assert http.get(url).status_code == 407
+        assert http.get(url, headers={"X-AIBridge-Token": text}).status_code == 200
+    with client(clients, FORWARD, ("alice", text)) as http:
+        assert http.get(url).status_code == 200
+    assert len(other.requests) == 2
+    assert "aib_" not in repr([dict(request.headers) for request in other.requests])
+    assert "proxy-authorization" not in repr([dict(r.headers) for r in other.requests]).lower()
+
+
+# --- when they are asked for
+
+
+def test_without_tokens_nobody_is_asked_and_the_first_one_changes_that(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
+) -> None:
+    proxy = start_proxy(env=CENTRAL)
+    clients = clients_of(proxy)
+    assert ask(clients, REVERSE, MESSAGES, HEADER_OFF, "").status_code == 200
+    text = token(proxy)
+    wait_for_freshness()
+    assert ask(clients, REVERSE, MESSAGES, HEADER_OFF, "").status_code == 400
+    assert ask(clients, REVERSE, MESSAGES, HEADER, text).status_code == 200
+    revoke_tokens(proxy.database, "alice")
+    wait_for_freshness()
+    answer = ask(clients, REVERSE, MESSAGES, HEADER_OFF, "")
+    assert answer.status_code == 400, "a proxy that asked for tokens goes on to do so"
+
+
+HEADER_OFF = Place("nowhere")
+
+
+def test_always_asks_before_there_is_a_token_and_never_does_not(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
+) -> None:
+    strict = start_proxy(options={"aibridge_require_token": "always"})
+    assert ask(clients_of(strict), FORWARD, CHAT, HEADER_OFF, "").status_code == 400
+    lax = start_proxy(options={"aibridge_require_token": "never"}, started=False)
+    text = token(lax, "kim")
+    lax.start()
+    with lax.recording() as records:
+        assert ask(clients_of(lax), FORWARD, CHAT, HEADER_OFF, "").status_code == 200
+    assert records.interception["initiator_id"] == "anonymous"
+    with lax.recording() as records:
+        assert ask(clients_of(lax), FORWARD, CHAT, HEADER, text).status_code == 200
+    assert records.interception["initiator_id"] == "kim"
+    assert ask(clients_of(lax), FORWARD, CHAT, HEADER, NEVER_MADE).status_code == 400
+
+
+def test_a_login_that_mitmproxy_accepts_stands_for_a_token(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
+) -> None:
+    proxy = start_proxy(options={"proxyauth": "lena:secret", "aibridge_require_token": "always"})
+    place = Place("mitmproxy's login", login=lambda text: ("lena", "secret"))
+    with proxy.recording() as records:
+        assert ask(clients_of(proxy), FORWARD, MESSAGES, place, "").status_code == 200
+    assert records.interception["initiator_id"] == "lena"
+
+
+def test_where_there_is_no_central_key_a_token_as_key_says_so(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
+) -> None:
+    proxy = start_proxy()
+    answer = ask(clients_of(proxy), REVERSE, CHAT, BEARER, token(proxy))
+    assert "no key for openai (OPENAI_API_KEY is not set)" in answer.json()["error"]["message"]
+    assert standin.requests == []
+
+
+def test_tokens_are_kept_beside_a_recorder_of_ones_own(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], tmp_path: Path
+) -> None:
+    proxy = start_proxy(
+        options={"aibridge_recorder": "my_recorder:Mine"},
+        env={"PYTHONPATH": str(tmp_path)},
+        started=False,
+    )
+    (tmp_path / "my_recorder.py").write_text(
+        "from aibridge_addon.recorder import Recorder\n\nclass Mine(Recorder):\n    pass\n"
+    )
+    text = token(proxy)
+    proxy.start()
+    assert ask(clients_of(proxy), FORWARD, MESSAGES, HEADER_OFF, "").status_code == 400
+    assert ask(clients_of(proxy), FORWARD, MESSAGES, HEADER, text).status_code == 200
+
+
+# --- secrecy
+
+
+def test_no_token_is_written_anywhere(proxy: Proxy, clients: Clients, standin: Server) -> None:
+    text = token(proxy, "mia")
+    expired = token(proxy, "mia", expires_at=PAST)
+    for place in PLACES:
+        for way in place.ways:
+            for said in (text, expired, NEVER_MADE):
+                try:
+                    ask(clients, way, MESSAGES, place, said)
+                except httpx2.ProxyError:
+                    assert place.login(said), "only a login is refused by the proxy itself"
+    assert standin.requests
+    sent = repr([(dict(request.headers), request.body) for request in standin.requests])
+    written = everything(proxy)
+    for said in (text, expired, NEVER_MADE):
+        secret = said.split("_", 2)[2]
+        assert secret not in sent
+        assert written.where(secret) == []
+        for login in (("anybody", said), (said, ""), ("alice", said)):
+            assert written.where(basic(*login).split()[1]) == []
