@@ -8,6 +8,7 @@ The map, along the way of a request::
 
     addon.py         mitmproxy's hooks: wiring only
     settings.py      options and the config file -> one frozen Settings
+    watching.py      files that are read again when they have changed
     routing.py       (host, path, method) -> Route
     identity.py      headers -> who, which program, which session, which credential
     apis/            one module per wire format: bytes -> facts
@@ -17,7 +18,7 @@ The map, along the way of a request::
     proxy/           inside mitmproxy: tunnels, the body tap, what leaves and what is shown
     tools/           central MCP tools: connections, the inner loop, the ledger of hidden turns
     recorder/        facts -> SQLite, spooled when the database is away
-    observe/         facts -> metrics
+    observe/         facts -> metrics; health
     cli/             the command aibridge
 """
 

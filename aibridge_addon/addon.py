@@ -7,22 +7,32 @@ A request is taken in (`proxy.intake`), its answer relayed as it comes while a t
 import asyncio
 import contextlib
 import functools
+import importlib
 import inspect
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx, exceptions, flow, http
 from mitmproxy.addonmanager import Loader
+from mitmproxy.connection import Address, Client
 from mitmproxy.proxy import layer
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.utils.human import parse_size
 
 from aibridge_addon import recorder
-from aibridge_addon.facts import Fact, Interception
+from aibridge_addon.facts import Fact, Interception, ProviderError
+from aibridge_addon.observe.health import Health
+from aibridge_addon.observe.listener import Listener
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.proxy.central import CentralTools
+from aibridge_addon.proxy.connections import Connections
 from aibridge_addon.proxy.conversation import RefusedError
 from aibridge_addon.proxy.exchange import Exchange
+from aibridge_addon.proxy.gate import Closed, Gate, OpenError, check_not_open
 from aibridge_addon.proxy.headers import hide_secrets
 from aibridge_addon.proxy.intake import (
     Intake,
@@ -30,13 +40,16 @@ from aibridge_addon.proxy.intake import (
     take_proxy_user,
     wire_format_of,
 )
-from aibridge_addon.proxy.stream import install
+from aibridge_addon.proxy.reach import PRIVATE_ADDRESS, Reach, plain_answer, refusal_in
+from aibridge_addon.proxy.stream import REQUEST_TOO_LARGE, install
 from aibridge_addon.proxy.tap import BodyTap
 from aibridge_addon.proxy.tunnel import must_tunnel, tunnel
 from aibridge_addon.recorder import Recorder, RecorderError
 from aibridge_addon.recorder.sqlite import SQLiteRecorder
 from aibridge_addon.recorder.store import Retention
 from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
+from aibridge_addon.tools.ledger import Ledger
+from aibridge_addon.watching import FileWatch
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ToolServers
@@ -81,9 +94,15 @@ class AIBridge:
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
+        self._gate: Gate | None = None
+        self._reach = Reach(on_refused=self._count_refused)
+        self._connections = Connections(on_refused=self._count_refused)
         self._intake: Intake | None = None
         self._recorder: Recorder | None = None
         self._metrics: Metrics | None = None
+        self._listener: Listener | None = None
+        self._watch = FileWatch(_watched_files, self._read_again)
+        self._ledger: Ledger | None = None
         self._servers: ToolServers | None = None
         self._central: CentralTools | None = None
         self._subscribers: list[Callable[[Fact], None]] = []
@@ -112,8 +131,7 @@ class AIBridge:
         if self._recorder is not None and fixed:
             raise exceptions.OptionsError(f"{', '.join(fixed)}: read at the start only; restart")
         try:
-            options = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
-            self._settings = read_settings(options)
+            settings = self._read()
         except SettingsError as error:
             if self._settings is not None:
                 raise exceptions.OptionsError(str(error)) from error
@@ -123,9 +141,38 @@ class AIBridge:
                 logger.error("%s", line)
             return
         if self._recorder is not None:
-            self._make_intake()
+            self._apply(settings)
         elif not self._is_done:
-            self._try_to_start(self._settings)
+            self._settings = settings
+            self._try_to_start(settings)
+
+    def reload(self) -> None:
+        """Have the config files read again, in a moment; where they are wrong, all stays."""
+        self._watch.ask()
+
+    def _read(self) -> Settings:
+        self._watch.note()
+        return read_settings({option.name: getattr(ctx.options, option.name) for option in OPTIONS})
+
+    async def _read_again(self) -> None:
+        try:
+            settings = self._read()
+            if settings.mcp_servers and self._servers is None:
+                # On a thread: it takes a second, for which all that is streamed would stand still.
+                await asyncio.to_thread(importlib.import_module, "aibridge_addon.tools.servers")
+                settings = self._read()
+        except SettingsError as error:
+            for line in str(error).splitlines():
+                logger.error("aibridge: the old settings stay: %s", line)
+            return
+        self._apply(settings)
+        logger.info("aibridge: the configuration was read again")
+
+    def _apply(self, settings: Settings) -> None:
+        """Go on with these settings. What is under way keeps those that it began with."""
+        self._settings = settings
+        self._use_servers(settings)
+        self._make_intake()
 
     def _try_to_start(self, settings: Settings) -> None:
         """Start what records and counts: now, since mitmproxy listens before it calls `running`."""
@@ -136,10 +183,15 @@ class AIBridge:
             self._start(settings)
         except RecorderError as error:
             logger.error("aibridge_db: %s", error)
+        except OpenError as error:
+            logger.error("aibridge: %s", error)
         except OSError as error:
             logger.error("aibridge_metrics_listen: %s", error.strerror or error)
 
     def _start(self, settings: Settings) -> None:
+        self._gate = Gate(settings.database, settings.require_token)
+        if not settings.allow_open:
+            check_not_open(self._gate, ctx.options)
         self._metrics = Metrics(
             label_values=settings.metrics_label_values,
             initiators=settings.metrics_initiators,
@@ -156,15 +208,26 @@ class AIBridge:
                 ),
             )
         if settings.metrics_listen:
-            self._metrics.serve(settings.metrics_listen)
+            registry = self._metrics.registry
+            self._listener = Listener(settings.metrics_listen, registry, self._health)
         try:
             kept_by.start()
         except RecorderError:
-            self._metrics.close()
+            self._close_listener()
             raise
         self._recorder = kept_by
         self._subscribers = [recorder.subscriber(kept_by), self._metrics.observe]
-        if settings.mcp_servers:
+        self._ledger = Ledger(remember=kept_by.record_hidden_turns, find=kept_by.find_hidden_turns)
+        self._apply(settings)
+        self._watch.start()
+        names = ", ".join(provider.name for provider in settings.providers)
+        logger.info("aibridge: recording %s in %s", names, settings.recorder or settings.database)
+
+    def _use_servers(self, settings: Settings) -> None:
+        """Have those MCP servers that are configured."""
+        if self._servers is not None:
+            self._servers.update(settings.mcp_servers)
+        elif settings.mcp_servers:
             # Only here: the mcp package costs 20 MiB of memory.
             from aibridge_addon.tools.servers import ToolServers
 
@@ -172,28 +235,49 @@ class AIBridge:
                 settings.mcp_servers,
                 max_result_bytes=settings.tool_result_bytes,
                 default_timeout=settings.tool_call_seconds,
+                on_event=lambda name, event: self._show_servers(),
             )
             self._servers.start()
-        self._make_intake()
-        names = ", ".join(provider.name for provider in settings.providers)
-        logger.info("aibridge: recording %s in %s", names, settings.recorder or settings.database)
+        self._show_servers()
+
+    def _show_servers(self) -> None:
+        if self._servers and self._metrics:
+            self._metrics.show_mcp_servers(self._servers.status())
+
+    def _health(self) -> Health:
+        servers = self._servers.status() if self._servers else ()
+        is_kept = self._recorder is not None and self._recorder.available
+        return Health(
+            database="ok" if is_kept else "away",
+            mcp_servers={
+                server.name: "down" if server.state == "stopped" else server.state
+                for server in servers
+            },
+        )
 
     def _make_intake(self) -> None:
         assert self._settings
         assert self._metrics
         assert self._recorder
+        assert self._gate
+        self._gate.rule = self._settings.require_token
+        self._reach.allow(self._settings)
+        self._connections.most = self._settings.max_connections
         kept_by = self._recorder
         self._intake = Intake(
             self._settings,
             publish=self._publish,
             metrics=self._metrics,
+            gate=self._gate,
             can_record=lambda: kept_by.available,
         )
-        if self._servers:
+        self._central = None
+        if self._servers and self._settings.mcp_servers:
+            assert self._ledger
             self._central = CentralTools(
                 self._settings,
                 servers=self._servers,
-                recorder=kept_by,
+                ledger=self._ledger,
                 metrics=self._metrics,
                 bridge=self,
                 register=self._registered,
@@ -204,12 +288,17 @@ class AIBridge:
         self._is_done = True
         for exchange in self._exchanges.values():
             exchange.interrupt()
-        if self._metrics:
-            self._metrics.close()
+        self._watch.stop()
+        self._close_listener()
         if self._recorder:
             self._recorder.close()
         # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
         return asyncio.create_task(self._servers.stop()) if self._servers else None
+
+    def _close_listener(self) -> None:
+        if self._listener:
+            self._listener.close()
+            self._listener = None
 
     def _publish(self, fact: Fact) -> None:
         for subscriber in self._subscribers:
@@ -219,16 +308,58 @@ class AIBridge:
                 interception = fact if isinstance(fact, Interception) else fact.interception
                 logger.exception("aibridge: a fact of interception %s is lost", interception.id)
 
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether nobody passes without a gateway token."""
+        return self._gate is not None and self._gate.asks
+
+    def _count_refused(self, reason: str) -> None:
+        """Count a refusal that is not about a provider."""
+        if self._metrics:
+            self._metrics.count_refused("", reason)
+
     # Connections
+
+    @_guarded
+    def client_connected(self, client: Client) -> None:
+        """Take a connection in, unless there are too many."""
+        self._connections.admit(client)
+
+    @_guarded
+    def client_disconnected(self, client: Client) -> None:
+        """Know that a connection is no more."""
+        self._connections.forget(client)
+
+    async def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Direct a connection to where it may go."""
+        try:
+            await self._reach.direct(data)
+        except Exception:  # the edge; unlike elsewhere, what is not checked must not go on
+            logger.exception("aibridge: a bug of ours in server_connect")
+            data.server.error = "aibridge: this proxy cannot tell whether it may connect."
+
+    @_guarded
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """Show a connection by what was asked for."""
+        self._reach.connected(data.server)
+
+    server_connect_error = server_connected
+
+    def refusal_beyond(self, address: Address, client: Client) -> str | None:
+        """Return why an upstream proxy must not be asked for an address, if it must not."""
+        return self._reach.refusal_beyond(*address[:2], client)
 
     @_guarded
     def next_layer(self, data: layer.NextLayer) -> None:
         """Tunnel what goes to no provider; put our streams into what does."""
-        if data.layer or self._intake is None or self._metrics is None:
+        if data.layer or not (self._intake and self._metrics and self._gate):
             return
         tunnelled = must_tunnel(data, self._intake.router.is_provider_host)
         if tunnelled is None:
             raise exceptions.AddonHalt  # the built-in addon would not wait for more
+        if tunnelled and not self._gate.lets_tunnel(data.context.client):
+            data.layer = Closed(data.context)
+            return
         if tunnelled:
             data.layer = tunnel(data.context)
             self._metrics.tunnels.inc()
@@ -240,6 +371,15 @@ class AIBridge:
         """Return the request whose head goes up in place of the flow's."""
         exchange = self._exchanges.get(flow.id)
         return exchange.outgoing_request() if exchange else flow.request
+
+    def holds_at_most(self, flow: http.HTTPFlow) -> int | None:
+        """Return up to how many bytes an answer is held; None: all, as far as mitmproxy goes."""
+        exchange = self._exchanges.get(flow.id)
+        if exchange:  # what is too large to be read need not be held, unless it is to be cut
+            return None if exchange.inner or exchange.call else exchange.max_bytes
+        limits = (ctx.options.body_size_limit, ctx.options.stream_large_bodies)
+        sizes = [size for limit in limits if (size := parse_size(limit)) is not None]
+        return min(sizes, default=None)
 
     def client_left(self, flow: http.HTTPFlow) -> None:
         """Learn that it is the client who broke off."""
@@ -255,7 +395,7 @@ class AIBridge:
         """Take a request in."""
         if flow.response:  # another addon, such as that for passwords, has answered
             hide_secrets(flow.request)
-        if self._intake is None or self._metrics is None or flow.response or flow.error:
+        if not (self._intake and self._metrics and self._gate) or flow.response or flow.error:
             return
         if self._is_done:
             flow.kill()  # nobody would record it
@@ -263,7 +403,8 @@ class AIBridge:
         if flow.id in self._exchanges:  # of an inner loop
             return
         start = time.perf_counter()
-        if exchange := self._intake.take(flow):
+        admission = await self._gate.admit(flow)
+        if exchange := self._intake.take(flow, admission):
             self._exchanges[flow.id] = exchange
             if self._central and flow.response is None:
                 await self._central.offer(exchange)
@@ -284,7 +425,7 @@ class AIBridge:
     async def aibridge_held(self, tap: BodyTap) -> None:
         """Go on with a streamed answer; record its end before the client sees it."""
         exchange = self._exchanges.get(tap.flow_id)
-        if exchange is None or self._is_cut_off(exchange):
+        if exchange is None or self._is_done:
             return
         if exchange.inner and tap.is_spliced:
             await exchange.inner.go_on(tap)
@@ -301,15 +442,17 @@ class AIBridge:
         if exchange.call:
             exchange.call.on_end()
             return
-        if self._is_cut_off(exchange):
+        if self._is_done:
             return
         if flow.websocket:  # it goes on; each of its requests has a record of its own
             exchange.record = None
             return
-        if exchange.inner and exchange.tap is None:
-            await exchange.inner.complete()
-        self._exchanges.pop(flow.id, None)
-        exchange.finish()
+        try:
+            if exchange.inner and exchange.tap is None:
+                await exchange.inner.complete()
+        finally:
+            self._exchanges.pop(flow.id, None)
+            exchange.finish()
         if exchange.record and not (exchange.tap and exchange.tap.released):
             await self._kept()
 
@@ -320,6 +463,8 @@ class AIBridge:
         if exchange is None or exchange.conversation is None or flow.websocket is None:
             return
         message = flow.websocket.messages[-1]
+        if message.from_client and self._gate:
+            await self._gate.refresh()
         if not ctx.options.store_streamed_bodies:
             del flow.websocket.messages[:-1]  # a connection may last for hours
         if self._is_done:
@@ -331,6 +476,7 @@ class AIBridge:
             )
         except RefusedError as refused:
             message.drop()
+            await self._kept()
             ctx.master.commands.call("inject.websocket", flow, True, refused.message, True)
             return
         if ended:
@@ -348,32 +494,39 @@ class AIBridge:
     async def error(self, flow: http.HTTPFlow) -> None:
         """Record an answer that broke off; where there is none, make one."""
         exchange = self._exchanges.get(flow.id)
-        if exchange is None:
-            if self._intake and self._intake.is_ours(flow):  # it broke off before it was whole
-                hide_secrets(flow.request)
-            return
         message = flow.error.msg if flow.error else ""
+        if exchange is None:
+            self._answer_untaken(flow, message)
+            return
         if exchange.call:
             exchange.call.on_error(message)
             return
         del self._exchanges[flow.id]
-        exchange.break_off(message)
-        if not exchange.client_left and (flow.response is None or not flow.response.stream):
-            provider = exchange.route.provider
-            what = "broke off its answer" if flow.response else "did not answer"
-            flow.response = shaped_error(
-                exchange.wire_format or wire_format_of(provider),
-                502,
-                f"aibridge: {provider.name} at {flow.request.host} {what}: {message}",
-            )
+        self._answer_broken_off(exchange, message)
         if exchange.record and not self._is_done:
             await self._kept()
 
-    def _is_cut_off(self, exchange: Exchange) -> bool:
-        """Break off, after our end, an answer that was recorded as interrupted."""
-        if self._is_done and exchange.record and exchange.flow.killable:
-            exchange.flow.kill()
-        return self._is_done
+    def _answer_untaken(self, flow: http.HTTPFlow, message: str) -> None:
+        """Answer a request to another host, or one that broke off before it was whole."""
+        if refusal := refusal_in(message):
+            flow.response = plain_answer(403, refusal)
+        if self._intake and self._intake.is_ours(flow):
+            if message == REQUEST_TOO_LARGE:
+                flow.response = self._intake.too_large(flow, ctx.options.body_size_limit)
+            hide_secrets(flow.request)
+
+    def _answer_broken_off(self, exchange: Exchange, message: str) -> None:
+        """Answer a request that nobody answered, and record what became of it."""
+        flow, provider = exchange.flow, exchange.route.provider
+        what = "broke off its answer" if flow.response else "did not answer"
+        status, text = 502, f"aibridge: {provider.name} at {flow.request.host} {what}: {message}"
+        if refusal := refusal_in(message):
+            status, text = 403, refusal
+            exchange.refuse(status, ProviderError(type=PRIVATE_ADDRESS, message=refusal))
+        exchange.break_off(message)
+        if not exchange.client_left and (flow.response is None or not flow.response.stream):
+            wire_format = exchange.wire_format or wire_format_of(provider)
+            flow.response = shaped_error(wire_format, status, text)
 
     @contextlib.asynccontextmanager
     async def _registered(self, exchange: Exchange) -> AsyncIterator[None]:
@@ -383,6 +536,16 @@ class AIBridge:
             yield
         finally:
             del self._exchanges[exchange.flow.id]
+
+    @_guarded
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Let a CONNECT pass, or answer it."""
+        if not (self._intake and self._metrics and self._gate) or flow.response:
+            return
+        if refusal := await self._gate.connect(flow, self._intake.router.is_provider_host):
+            self._metrics.count_refused("", refusal.reason)
+        elif not self._intake.router.is_provider_host(flow.request.host):
+            await self._reach.check_connect(flow)
 
     @_guarded
     def http_connected(self, flow: http.HTTPFlow) -> None:
@@ -408,3 +571,8 @@ class AIBridge:
         if not kept:
             self._metrics.commit_timeouts.inc()
         self._metrics.commit_latency.observe(time.perf_counter() - start)
+
+
+def _watched_files() -> list[Path]:
+    names = (getattr(ctx.options, option.name) for option in OPTIONS if option.watched)
+    return [Path(os.path.expanduser(name)) for name in names if name]

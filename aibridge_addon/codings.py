@@ -1,7 +1,8 @@
 """Content codings, decoded a chunk at a time for observation. Sans-io.
 
 Not for what is relayed, which keeps its coding: this makes the copy that is read. Output is bounded
-by `max_bytes` in all, so that a decompression bomb costs no more than that.
+by `max_bytes` in all, so that a decompression bomb costs no more than that; that of a whole body is
+bounded by its size too, so that a few bytes never cost more than a moment.
 """
 
 import zlib
@@ -12,6 +13,15 @@ import zstandard
 
 type Decode = Callable[[bytes], bytes]
 
+MOST_CODINGS = 8
+"""That a body may have gone through, one after the other: each has a state of its own."""
+MOST_GROWTH = 300
+"""How many times larger than it came a body may be that is larger than `ANY_GROWTH`.
+
+A conversation that repeats itself grows tens of times, a bomb a thousand times and more."""
+ANY_GROWTH = 4 * 1024 * 1024
+"""Bytes."""
+
 
 class UndecodableError(ValueError):
     """The coding is unknown, the bytes are broken, or they decode to more than the bound."""
@@ -21,12 +31,16 @@ class ContentDecoder:
     """Undoes a `Content-Encoding`, which may name several codings, in the order applied.
 
     Raises:
-        UndecodableError: from the constructor for an unknown coding, from `feed` for broken bytes.
+        UndecodableError: from the constructor for an unknown coding, or too many; from `feed` for
+            broken bytes.
     """
 
     def __init__(self, content_encoding: str, *, max_bytes: int) -> None:
-        names = [name.strip().lower() for name in content_encoding.split(",")]
-        self._steps = [_step(name, max_bytes) for name in reversed(names) if name not in _IDENTITY]
+        listed = [name.strip().lower() for name in content_encoding.split(",")]
+        names = [name for name in listed if name not in _IDENTITY]
+        if len(names) > MOST_CODINGS:
+            raise UndecodableError(f"there are {len(names)} content codings")
+        self._steps = [_step(name, max_bytes) for name in reversed(names)]
         self._left = max_bytes
 
     @property
@@ -51,8 +65,9 @@ def decode_body(body: bytes, content_encoding: str, *, max_bytes: int) -> bytes:
     """Decode a whole body.
 
     Raises:
-        UndecodableError: see `ContentDecoder`.
+        UndecodableError: see `ContentDecoder`; or it is a bomb.
     """
+    max_bytes = min(max_bytes, max(ANY_GROWTH, MOST_GROWTH * len(body)))
     return ContentDecoder(content_encoding, max_bytes=max_bytes).feed(body)
 
 

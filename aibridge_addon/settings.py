@@ -7,17 +7,20 @@ be right. Secrets are never part of it: keys stay in the environment variables t
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pydantic
 from platformdirs import user_data_path
 from pydantic_core import PydanticCustomError
 
+from aibridge_addon.addresses import EVERYTHING, Network, literal
 from aibridge_addon.identity import Actor
 from aibridge_addon.routing import DEFAULT_PROVIDERS, Provider, ProviderType
 from aibridge_addon.tools.config import (
@@ -34,6 +37,7 @@ from aibridge_addon.tools.names import InjectionFilter
 
 CAPTURABLE = ("prompts", "tools", "thoughts")
 ON_RECORD_FAILURE = ("relay", "refuse")
+TOKEN_RULES = ("auto", "always", "never")
 KIB = 1024
 MIB = 1024 * 1024
 
@@ -53,6 +57,8 @@ class Option:
     choices: Sequence[str] | None = None
     fixed: bool = False
     """Whether it is read once, at the start."""
+    watched: bool = False
+    """Whether it names a file that is read again when it has changed."""
 
 
 OPTIONS = (
@@ -61,6 +67,7 @@ OPTIONS = (
         type=str,
         default="",
         help="A TOML file with provider instances, known actors and MCP servers.",
+        watched=True,
     ),
     Option(
         name="aibridge_db",
@@ -134,6 +141,45 @@ OPTIONS = (
         ),
     ),
     Option(
+        name="aibridge_require_token",
+        type=str,
+        default="auto",
+        choices=TOKEN_RULES,
+        help=(
+            "Whether clients need a gateway token: 'auto' from the first one on that was made,"
+            " 'always', or 'never'. Tunnels need one too."
+        ),
+    ),
+    Option(
+        name="aibridge_allow_open",
+        type=bool,
+        default=False,
+        help=(
+            "Start although others than this machine can reach the proxy and nothing asks who they"
+            " are."
+        ),
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_private_networks",
+        type=str,
+        default="",
+        help=(
+            "What clients may reach through the proxy although its address is not public: a"
+            " comma-separated list of networks, addresses and host names, or * for all. What is a"
+            " provider's by the config file need not be in it."
+        ),
+    ),
+    Option(
+        name="aibridge_max_connections",
+        type=int,
+        default=4096,
+        help=(
+            "How many connections clients may have at once; further ones are closed. Each takes"
+            " two file descriptors, and often more. 0: no limit."
+        ),
+    ),
+    Option(
         name="aibridge_ask_chat_usage",
         type=bool,
         default=False,
@@ -156,7 +202,7 @@ OPTIONS = (
             "An mcpServers JSON file, as Claude Code and Cursor use it: MCP servers whose tools"
             " every client is given."
         ),
-        fixed=True,
+        watched=True,
     ),
     Option(
         name="aibridge_tool_call_seconds",
@@ -188,7 +234,10 @@ OPTIONS = (
         name="aibridge_metrics_listen",
         type=str,
         default="",
-        help="Serve Prometheus metrics on host:port, such as 127.0.0.1:9464. Empty: off.",
+        help=(
+            "Serve Prometheus metrics and a health page on host:port, such as 127.0.0.1:9464."
+            " Empty: off."
+        ),
         fixed=True,
     ),
     Option(
@@ -236,6 +285,14 @@ class Settings:
     require_actor: bool = False
     actor_header: str = ""
     """In lower case; empty: none."""
+    require_token: str = "auto"  # noqa: S105 a rule
+    """One of `TOKEN_RULES`."""
+    allow_open: bool = False
+    private_networks: tuple[Network, ...] = ()
+    """What is not public, and may be reached; `EVERYTHING`: all."""
+    private_hosts: frozenset[str] = frozenset()
+    """Likewise, by name; in lower case."""
+    max_connections: int | None = 4096
     ask_chat_usage: bool = False
     max_body_bytes: int = 64 * MIB
     metrics_listen: tuple[str, int] | None = None
@@ -270,6 +327,9 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     for option in OPTIONS:
         checked(_one_of, options, option.name, option.choices, default=None)
     servers = checked(_read_servers, config, options, environ, default=())
+    private = checked(
+        _read_private_networks, options["aibridge_private_networks"], default=_Private()
+    )
     settings = Settings(
         providers=_with_defaults(config.providers),
         actors={
@@ -285,6 +345,12 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         capture=checked(_read_capture, options["aibridge_capture"], default=frozenset[str]()),
         require_actor=options["aibridge_require_actor"],
         actor_header=options["aibridge_actor_header"].strip().lower(),
+        require_token=options["aibridge_require_token"],
+        allow_open=options["aibridge_allow_open"],
+        private_networks=private.networks,
+        private_hosts=private.hosts,
+        max_connections=checked(_at_least, options, "aibridge_max_connections", 0, default=0)
+        or None,
         ask_chat_usage=options["aibridge_ask_chat_usage"],
         max_body_bytes=checked(_at_least, options, "aibridge_max_body_mib", 1, default=1) * MIB,
         metrics_listen=checked(_read_address, options["aibridge_metrics_listen"], default=None),
@@ -338,6 +404,49 @@ def _read_address(value: str) -> tuple[str, int] | None:
             f"aibridge_metrics_listen is {value!r}; it must be host:port, such as 127.0.0.1:9464"
         )
     return host.strip("[]"), int(port)
+
+
+class _Private(NamedTuple):
+    networks: tuple[Network, ...] = ()
+    hosts: frozenset[str] = frozenset()
+
+
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+
+def _read_private_networks(value: str) -> _Private:
+    entries = [entry.strip().lower() for entry in value.split(",") if entry.strip()]
+    networks: list[Network] = []
+    hosts = set()
+    wrong = []
+    for entry in entries:
+        if entry == "*":
+            networks += EVERYTHING
+        elif network := _network(entry):
+            networks.append(network)
+        elif _is_host_name(entry):
+            hosts.add(entry)
+        else:
+            wrong.append(entry)
+    if wrong:
+        raise SettingsError(
+            f"aibridge_private_networks has {', '.join(map(repr, wrong))}; it may list networks"
+            " such as 10.0.0.0/8, addresses, and host names, without ports, or be * for all"
+        )
+    return _Private(EVERYTHING if "*" in entries else tuple(networks), frozenset(hosts))
+
+
+def _is_host_name(text: str) -> bool:
+    # Not an address with a mistake, which may well be one of another kind to the system.
+    is_number = literal(text) is not None or text.rpartition(".")[2].isdigit()
+    return _HOST_NAME.fullmatch(text) is not None and not is_number
+
+
+def _network(text: str) -> Network | None:
+    try:
+        return ip_network(text)
+    except ValueError:
+        return None
 
 
 class _Table(pydantic.BaseModel):

@@ -1,7 +1,8 @@
 """Server-sent events, sans-io: bytes in, events out.
 
 Not a client: no retry, no last-event-id. Every byte that goes in comes out in exactly one event's
-`Event.raw`, in order, so what is relayed can be cut at event borders without loss.
+`Event.raw`, in order, so what is relayed can be cut at event borders without loss; only events that
+the caller does not want are left out.
 
 Time is linear in the bytes fed (it remembers how far it has looked), and memory is bounded by one
 event of at most ``max_event_bytes``. The format is the WHATWG HTML standard's "Server-sent events".
@@ -40,12 +41,18 @@ class SSEParser:
         self._max_event_bytes = max_event_bytes
         self._buffer = bytearray()
 
-    def feed(self, chunk: bytes) -> list[Event]:
+    def feed(self, chunk: bytes, unwanted: re.Pattern[bytes] | None = None) -> list[Event]:
         """Take a chunk; return the events that it completes.
+
+        `unwanted` matches runs of whole events; one that begins the chunk may be left out.
 
         Raises:
             EventTooLargeError: the unfinished event is larger than the bound.
         """
+        if unwanted and not self._buffer and (run := unwanted.match(chunk)):
+            chunk = chunk[run.end() :]
+            if not chunk:
+                return []
         if not self._buffer and chunk.endswith(b"\n\n") and b"\r" not in chunk:
             # How chunks of a live stream nearly always are: whole events, mostly one.
             if chunk.find(b"\n\n") == len(chunk) - 2:

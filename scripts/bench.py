@@ -3,9 +3,12 @@
 Subjects take turns (A B C A B C …) under the same load, and only the ratio within a round counts,
 as a median over rounds: a shared machine is now fast, now slow, but rarely within a second.
 
-bare     `mitmdump`
-streams  `mitmdump` with a script of two lines: it streams every response and parses nothing
-addon    `mitmdump -s aibridge_addon/__init__.py`, recording everything in SQLite
+bare            `mitmdump`
+streams         `mitmdump` with a script of two lines: it streams every response, parses nothing
+addon           `mitmdump -s aibridge_addon/__init__.py`, recording everything in SQLite
+aibridge proxy  the addon with only those of mitmproxy's own that it needs
+with tools      the addon offering ten tools of an MCP server, of which the model calls none; it may
+                cost more than the addon by what the edit of the request takes, and noise
 
 The way is plain HTTP in reverse mode, with the upstream as its target: all subjects get the same
 bytes at the same path, send them to the same place, and no TLS, which would cost all of them the
@@ -28,20 +31,22 @@ import platform
 import resource
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench_scenarios import SCENARIOS, Row, Run, Scenario
-from bench_subjects import ADDON, SUBJECTS, Place, Proxy, Subject, other_checkout, upstream
+from bench_scenarios import SCENARIOS, Measures, Row, Run, Scenario
+from bench_subjects import ADDON, Place, Proxy, Subject, other_checkout, upstream
 from rich.console import Console
 from rich.table import Table
 
-type Results = dict[str, dict[str, dict[str, list[float]]]]
-"""By scenario, subject and measure: a value for each round."""
+type Measured = dict[str, dict[str, list[float]]]
+"""By subject and measure: a value for each round."""
+type Results = dict[str, Measured]
+"""By scenario."""
 
 LEAST_ROUNDS = 3
 
@@ -57,16 +62,20 @@ progress = Console(stderr=True)
 class Bench:
     """One run of the benchmark."""
 
-    def __init__(self, subjects: Iterable[Subject], *, quick: bool, directory: Path) -> None:
-        self.subjects = tuple(subjects)
+    def __init__(self, others: Iterable[Subject], *, quick: bool, directory: Path) -> None:
+        self._others = tuple(others)
         self.results: Results = {}
         self._quick = quick
         self._directory = directory
         self._started = 0
 
+    def judged(self, scenario: Scenario) -> tuple[Subject, ...]:
+        """Return who is compared with the bases of a scenario."""
+        return (*scenario.judged, *(self._others if ADDON in scenario.judged else ()))
+
     async def measure(self, scenario: Scenario, upstream_port: int) -> None:
         """Run rounds of a scenario for its time."""
-        subjects = [s for s in self.subjects if s.name not in scenario.leave_out]
+        subjects = (*scenario.bases, *self.judged(scenario))
         deadline = time.monotonic() + scenario.seconds / (4 if self._quick else 1)
         if scenario.fresh:
             for subject in subjects:
@@ -80,11 +89,13 @@ class Bench:
                 await self._round(scenario, proxies, upstream_port)
 
     async def _round(self, scenario: Scenario, proxies: list[Proxy], upstream_port: int) -> None:
+        measured: dict[str, Measures] = {}
         for proxy in proxies:
             gc.collect()
-            run = Run(proxy=proxy, upstream_port=upstream_port, quick=self._quick)
-            measures = await scenario.run(run)
-            kept = self.results.setdefault(scenario.name, {}).setdefault(proxy.subject.name, {})
+            run = Run(proxy=proxy, upstream_port=upstream_port, quick=self._quick, before=measured)
+            measured[proxy.subject.name] = await scenario.run(run)
+        for subject, measures in measured.items():
+            kept = self.results.setdefault(scenario.name, {}).setdefault(subject, {})
             for name, value in measures.items():
                 kept.setdefault(name, []).append(value)
 
@@ -115,42 +126,56 @@ def ratios(of: list[float], to: list[float]) -> list[float]:
     return [mine / theirs for mine, theirs in zip(of, to, strict=True) if theirs]
 
 
-def judge(row: Row, results: dict[str, dict[str, list[float]]], subject: str) -> dict[str, Any]:
+def judge(row: Row, results: Measured, subject: str) -> dict[str, Any]:
     """Compare a subject's measure with its base and its bound."""
     values = results[subject][row.measure]
     judged: dict[str, Any] = {"value": median(values)}
     compared = judged["value"]
     if row.base:
-        base = results[row.base][row.measure]
-        of_rounds = ratios(values, base)
+        of_rounds = ratios(values, results[row.base][row.measure])
         judged |= {"ratio": median(of_rounds), "ratios": of_rounds}
         compared = judged["ratio"]
-    bound = row.own_bounds.get(subject, row.bound)
-    if row.within_noise and row.base:
-        bound = max(MEASURABLE, max(base) / median(base))
+    bound = _bound_of(row, results, subject)
     if bound is not None:
         judged |= {"bound": bound, "ok": compared <= bound}
     return judged
 
 
-def table(scenarios: list[Scenario], results: Results, subjects: list[str]) -> Table:
-    """Lay out the results."""
-    judged_subjects = [name for name in subjects if name not in ("bare", "streams")]
+def _bound_of(row: Row, results: Measured, subject: str) -> float | None:
+    bound = row.own_bounds.get(subject, row.bound)
+    if row.base is None:
+        return bound
+    base = results[row.base][row.measure]
+    if row.within_noise:
+        bound = max(MEASURABLE, max(base) / median(base))
+    if row.besides and bound is not None:
+        bound += median(results[subject][row.besides]) / median(base)
+    return bound
+
+
+def tables(scenarios: Iterable[Scenario], bench: Bench) -> Iterator[Table]:
+    """Lay out the results: a table for all scenarios that judge the same subjects."""
+    for judged, group in itertools.groupby(scenarios, bench.judged):
+        yield _table(list(group), [subject.name for subject in judged], bench.results)
+
+
+def _table(scenarios: list[Scenario], judged: list[str], results: Results) -> Table:
+    bases = list(dict.fromkeys(base.name for s in scenarios for base in s.bases))
     shown = Table(caption="medians of rounds; ratios: median (least–most) of the rounds'")
     shown.add_column("scenario")
     shown.add_column("measure")
-    for name in subjects:
+    for name in (*bases, *judged):
         shown.add_column(name, justify="right")
-    for name in judged_subjects:
-        shown.add_column("ratio" if name == ADDON.name else f"ratio of {name}", justify="right")
+    for name in judged:
+        shown.add_column("ratio" if name == judged[0] else f"ratio of {name}", justify="right")
     shown.add_column("bound", justify="right")
     shown.add_column("")
     for scenario in scenarios:
         title = scenario.title
         for row in scenario.rows:
             measured = results[scenario.name]
-            cells = [_value(measured.get(name, {}).get(row.measure)) for name in subjects]
-            verdicts = [judge(row, measured, name) for name in judged_subjects]
+            cells = [_value(measured.get(n, {}).get(row.measure)) for n in (*bases, *judged)]
+            verdicts = [judge(row, measured, name) for name in judged]
             cells += [_ratio(verdict) for verdict in verdicts]
             shown.add_row(
                 title, f"{row.measure}, {row.unit}", *cells, _bound(row, verdicts), _ok(verdicts)
@@ -177,6 +202,8 @@ def _bound(row: Row, verdicts: list[dict[str, Any]]) -> str:
     if not bounds:
         return of.strip()
     noise = " (noise)" if row.within_noise else ""
+    if row.besides:
+        noise = f" ({row.besides}, noise)"
     return f"≤ {' / '.join(bounds)}{noise}{of}"
 
 
@@ -215,13 +242,13 @@ def main() -> None:
     others = [other_checkout(path.resolve()) for path in options.compare]
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="aibridge-bench-") as directory:
-        bench = Bench([*SUBJECTS, *others], quick=options.quick, directory=Path(directory))
+        bench = Bench(others, quick=options.quick, directory=Path(directory))
         asyncio.run(_measure_all(bench, chosen))
-    subjects = [subject.name for subject in bench.subjects]
-    console.print(table(chosen, bench.results, subjects))
+    for table in tables(chosen, bench):
+        console.print(table)
     progress.print(f"{time.monotonic() - start:.0f} s")
     if options.json:
-        options.json.write_text(json.dumps(_report(chosen, bench.results, subjects), indent=1))
+        options.json.write_text(json.dumps(_report(chosen, bench), indent=1))
 
 
 async def _measure_all(bench: Bench, scenarios: list[Scenario]) -> None:
@@ -233,7 +260,8 @@ async def _measure_all(bench: Bench, scenarios: list[Scenario]) -> None:
             progress.print(f"{scenario.title}: {time.monotonic() - start:.0f} s")
 
 
-def _report(scenarios: list[Scenario], results: Results, subjects: list[str]) -> dict[str, Any]:
+def _report(scenarios: list[Scenario], bench: Bench) -> dict[str, Any]:
+    results = bench.results
     return {
         "machine": platform.platform(),
         "python": platform.python_version(),
@@ -242,9 +270,8 @@ def _report(scenarios: list[Scenario], results: Results, subjects: list[str]) ->
         "judged": {
             scenario.name: {
                 row.measure: {
-                    name: judge(row, results[scenario.name], name)
-                    for name in subjects
-                    if name not in ("bare", "streams")
+                    subject.name: judge(row, results[scenario.name], subject.name)
+                    for subject in bench.judged(scenario)
                 }
                 for row in scenario.rows
             }

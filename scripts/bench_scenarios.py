@@ -6,16 +6,29 @@ loses a byte is not measured, it stops the run.
 """
 
 import asyncio
-import json
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median, quantiles
-from typing import Any
 
 from bench_load import Answer, WrongAnswerError, ask_at_once, ask_many, ask_once, open_streams
-from bench_subjects import COMMAND, Proxy
+from bench_requests import (
+    HELD,
+    HOLDING,
+    LARGE,
+    OFFERED,
+    SMALL,
+    SMALL_WITH_TOOLS,
+    STAMPED,
+    STREAM,
+    STREAM_COALESCED,
+    STREAM_ONE_BY_ONE,
+    STREAM_WITH_TOOLS,
+    Asked,
+)
+from bench_subjects import ADDON, BARE, COMMAND, START_S, STREAMS, WITH_TOOLS, Proxy, Subject
+from bench_tools import COUNT, central_tools, edit_seconds, edited
 from bench_upstream import PACE_S, STAMPED_EVENTS
 
 type Measures = dict[str, float]
@@ -41,6 +54,8 @@ class Row:
     """By subject, for those with a bound of their own."""
     within_noise: bool = False
     """The bound is what the base itself varies between rounds."""
+    besides: str | None = None
+    """Another measure of the subject, which it may cost more than the base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +70,8 @@ class Scenario:
     """Rounds go on for so long; few are worth little."""
     fresh: bool = False
     """Whether each round takes new processes, as memory does."""
-    leave_out: tuple[str, ...] = ()
-    """Subjects that tell nothing here and would cost time."""
+    bases: tuple[Subject, ...] = (BARE, STREAMS)
+    judged: tuple[Subject, ...] = (ADDON, COMMAND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,102 +81,37 @@ class Run:
     proxy: Proxy
     upstream_port: int
     quick: bool
+    before: Mapping[str, Measures]
+    """What the subjects before this one have measured in this round."""
 
     def count(self, count: int) -> int:
         """Return how many, or fewer if the run is to be quick."""
         return max(count // 5, 1) if self.quick else count
 
 
-# --- requests, as Claude Code and Anthropic's SDK send them
-
-_HEADERS = """\
-POST /v1/messages?beta=true HTTP/1.1
-host: 127.0.0.1
-accept: application/json
-accept-encoding: identity
-anthropic-beta: claude-code-20250219,interleaved-thinking-2025-05-14
-anthropic-dangerous-direct-browser-access: true
-anthropic-version: 2023-06-01
-content-type: application/json
-user-agent: claude-cli/2.1.0 (external, cli)
-x-api-key: sk-ant-api03-benchmark-benchmark-benchmark
-x-app: cli
-x-claude-code-session-id: 01234567-89ab-cdef-0123-456789abcdef
-x-stainless-arch: x64
-x-stainless-lang: js
-x-stainless-os: Linux
-x-stainless-package-version: 0.70.0
-x-stainless-retry-count: 0
-x-stainless-runtime: node
-x-stainless-runtime-version: v24.3.0
-x-stainless-timeout: 600
-"""
+# --- requests, one after the other
 
 
-def _request(body: dict[str, Any], special: str = "") -> bytes:
-    encoded = json.dumps({"model": "claude-standin-1", "max_tokens": 1024, **body}).encode()
-    head = _HEADERS + f"content-length: {len(encoded)}\n"
-    if special:
-        head += f"x-bench: {special}\n"
-    return head.replace("\n", "\r\n").encode() + b"\r\n" + encoded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A request that is sent many times."""
 
+    request: Asked
+    count: int
+    connections: int
 
-def _asking(text: str, **more: Any) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": text}], **more}
+    async def run(self, run: Run) -> Measures:
+        """Send it, and take the CPU of each."""
+        return await self.run_as(run, self.request)
 
-
-_KIB_100 = 100 * 1024
-_PROSE = "The quick brown fox reads the whole file, and then it says what it found there. "
-
-
-def _conversation(size: int) -> dict[str, Any]:
-    """Return the body of a request in the middle of an agent's work, of so many bytes."""
-    schema = {"type": "object", "properties": {"path": {"type": "string", "description": _PROSE}}}
-    tools = [
-        {"name": f"tool_{n}", "description": _PROSE * 8, "input_schema": schema} for n in range(20)
-    ]
-    messages: list[dict[str, Any]] = [{"role": "user", "content": "What does this project do?"}]
-    for number in range(15):
-        call = {
-            "type": "tool_use",
-            "id": f"toolu_{number}",
-            "name": "tool_1",
-            "input": {"path": "a"},
-        }
-        result = {"type": "tool_result", "tool_use_id": f"toolu_{number}", "content": _PROSE * 40}
-        messages.append({"role": "assistant", "content": [call]})
-        messages.append({"role": "user", "content": [result]})
-    messages.append({"role": "assistant", "content": [{"type": "text", "text": _PROSE}]})
-    messages.append({"role": "user", "content": "Thank you. And what does it cost?"})
-    body = {"system": [{"type": "text", "text": ""}], "messages": messages, "tools": tools}
-    body["system"][0]["text"] = (_PROSE * 1000)[: size - len(json.dumps(body)) - 60]
-    return body
-
-
-SMALL = _request(_asking("Hello"))
-LARGE = _request(_conversation(_KIB_100))
-STREAM = _request(_asking("LONG:194", stream=True))
-"""200 events: what is not a delta makes six."""
-STREAM_COALESCED = _request(_asking("LONG:194", stream=True), special="coalesced")
-STREAM_ONE_BY_ONE = _request(_asking("LONG:194 PACE:1", stream=True))
-STAMPED = _request(_asking("Hello", stream=True), special="stamped")
-HELD = _request(_asking("Hello", stream=True), special="held")
-HOLDING = _request({}, special="holding")
-
-
-# --- scenarios
-
-
-def _load(request: bytes, *, count: int, connections: int) -> Callable[[Run], Awaitable[Measures]]:
-    """Return a scenario that sends a request many times and takes the CPU of each."""
-
-    async def run(run: Run) -> Measures:
-        expected = await ask_once(run.upstream_port, request)
-        await _ask(run, request, expected, run.count(count) // 20 + 1, connections)
-        n = run.count(count)
+    async def run_as(self, run: Run, relayed: Asked) -> Measures:
+        """Send it; the answer is that to what the proxy relays."""
+        expected = await ask_once(run.upstream_port, relayed.raw)
+        n = run.count(self.count)
+        await self._ask(run, expected, n // 20 + 1)
         recorded = _recorded(run.proxy)
         cpu = run.proxy.cpu_seconds()
-        answers = await _ask(run, request, expected, n, connections)
+        answers = await self._ask(run, expected, n)
         await asyncio.sleep(SETTLE_S)
         cpu = run.proxy.cpu_seconds() - cpu
         if run.proxy.subject.records and _recorded(run.proxy) - recorded != n:
@@ -172,16 +122,39 @@ def _load(request: bytes, *, count: int, connections: int) -> Callable[[Run], Aw
             "first byte": median(answer.first_byte for answer in answers) * 1000,
         }
 
-    return run
+    async def _ask(self, run: Run, expected: Answer, count: int) -> list[Answer]:
+        answers = await ask_many(
+            run.proxy.port, self.request.raw, count=count, connections=self.connections
+        )
+        if any(len(answer.body) != len(expected.body) for answer in answers):
+            raise WrongAnswerError(f"{run.proxy.subject.name} has changed a body")
+        return answers
 
 
-async def _ask(
-    run: Run, request: bytes, expected: Answer, count: int, connections: int
-) -> list[Answer]:
-    answers = await ask_many(run.proxy.port, request, count=count, connections=connections)
-    if any(len(answer.body) != len(expected.body) for answer in answers):
-        raise WrongAnswerError(f"{run.proxy.subject.name} has changed a body")
-    return answers
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadWithTools(Load):
+    """The same where central tools may be offered, of which the model calls none."""
+
+    async def run(self, run: Run) -> Measures:
+        """Send it, and tell what it costs to offer tools, and what the edit alone costs."""
+        if run.proxy.subject is not WITH_TOOLS:
+            return await self.run_as(run, self.request)
+        tools = await central_tools()
+        await _wait_for_tools(run)
+        measures = await self.run_as(run, Asked(body=edited(self.request.body, tools)))
+        without = run.before[ADDON.name]["CPU"]
+        return measures | {
+            "CPU of the tools": measures["CPU"] - without,
+            "CPU of the edit": edit_seconds(self.request.body, tools) * 1000,
+        }
+
+
+async def _wait_for_tools(run: Run) -> None:
+    deadline = time.monotonic() + START_S
+    while int((await ask_once(run.proxy.port, OFFERED.raw)).body) < COUNT:
+        if time.monotonic() > deadline:
+            raise WrongAnswerError("the tools are not offered")
+        await asyncio.sleep(0.1)
 
 
 def _recorded(proxy: Proxy) -> int:
@@ -192,13 +165,15 @@ def _recorded(proxy: Proxy) -> int:
         return db.execute("SELECT count(*) FROM aibridge_token_usages").fetchone()[0]
 
 
+# --- many at once, and for long
+
 _STREAMS_AT_ONCE = 50
 
 
 async def _paced(run: Run) -> Measures:
-    await ask_many(run.proxy.port, STREAM_COALESCED, count=40, connections=4)
+    await ask_many(run.proxy.port, STREAM_COALESCED.raw, count=40, connections=4)
     answers = await ask_at_once(
-        run.proxy.port, STAMPED, streams=_STREAMS_AT_ONCE, spread_s=PACE_S * 30
+        run.proxy.port, STAMPED.raw, streams=_STREAMS_AT_ONCE, spread_s=PACE_S * 30
     )
     lags = [lag * 1000 for answer in answers for lag in answer.lags]
     if len(lags) != _STREAMS_AT_ONCE * STAMPED_EVENTS:
@@ -211,14 +186,14 @@ async def _paced(run: Run) -> Measures:
 
 
 async def _open_streams(run: Run) -> Measures:
-    await ask_many(run.proxy.port, SMALL, count=200, connections=4)
+    await ask_many(run.proxy.port, SMALL.raw, count=200, connections=4)
     await asyncio.sleep(SETTLE_MEMORY_S)
     idle = run.proxy.memory_kib()
     streams = run.count(1000)
-    opened = await open_streams(run.proxy.port, HELD, streams=streams)
+    opened = await open_streams(run.proxy.port, HELD.raw, streams=streams)
     try:
         deadline = time.monotonic() + 30
-        while int((await ask_once(run.upstream_port, HOLDING)).body) < streams:
+        while int((await ask_once(run.upstream_port, HOLDING.raw)).body) < streams:
             if time.monotonic() > deadline:
                 raise WrongAnswerError("not all streams were opened")
             await asyncio.sleep(0.1)
@@ -227,113 +202,166 @@ async def _open_streams(run: Run) -> Measures:
     finally:
         for connection in opened:
             connection.close()
-    while int((await ask_once(run.upstream_port, HOLDING)).body):
+    while int((await ask_once(run.upstream_port, HOLDING.raw)).body):
         await asyncio.sleep(0.1)
     return {"memory": memory / 1024, "idle": idle / 1024, "a stream": (memory - idle) / streams}
 
 
 async def _growth(run: Run) -> Measures:
     n = run.count(10_000)
-    await ask_many(run.proxy.port, SMALL, count=n // 10, connections=8)
+    await ask_many(run.proxy.port, SMALL.raw, count=n // 10, connections=8)
     await asyncio.sleep(SETTLE_MEMORY_S)
     before = run.proxy.memory_kib()
     asked = 0
     deadline = time.monotonic() + GROWTH_S
     while asked < n and time.monotonic() < deadline:
-        asked += len(await ask_many(run.proxy.port, SMALL, count=n // 20, connections=8))
+        asked += len(await ask_many(run.proxy.port, SMALL.raw, count=n // 20, connections=8))
     await asyncio.sleep(SETTLE_MEMORY_S)
     return {"growth": (run.proxy.memory_kib() - before) / asked, "requests": asked}
 
 
-_TIME = Row(measure="time", unit="ms", base="bare")
+# --- the table
 
 
-def _request_rows(of_command: float) -> tuple[Row, ...]:
+def _requests(
+    name: str, title: str, load: Load, *, seconds: float, bound: float, of_command: float
+) -> Scenario:
+    """Whole answers, beside a bare mitmdump."""
     own = {COMMAND.name: of_command}
-    return (Row(measure="CPU", unit="ms", base="bare", bound=1.35, own_bounds=own), _TIME)
+    rows = (
+        Row(measure="CPU", unit="ms", base=BARE.name, bound=bound, own_bounds=own),
+        Row(measure="time", unit="ms", base=BARE.name),
+    )
+    return Scenario(name=name, title=title, rows=rows, run=load.run, seconds=seconds)
 
 
-_STREAM_ROWS = (
-    Row(measure="CPU", unit="ms", base="streams", bound=1.20),
-    Row(measure="first byte", unit="ms", base="streams"),
-)
+def _streams(name: str, title: str, load: Load, *, seconds: float) -> Scenario:
+    """Streams, beside a mitmdump that streams too."""
+    rows = (
+        Row(measure="CPU", unit="ms", base=STREAMS.name, bound=1.20),
+        Row(measure="first byte", unit="ms", base=STREAMS.name),
+    )
+    return Scenario(name=name, title=title, rows=rows, run=load.run, seconds=seconds)
+
+
+def _tools(name: str, title: str, load: LoadWithTools, *, seconds: float) -> Scenario:
+    """Central tools that are offered and not called, beside the addon without any."""
+    rows = (
+        Row(
+            measure="CPU",
+            unit="ms",
+            base=ADDON.name,
+            besides="CPU of the edit",
+            within_noise=True,
+        ),
+        Row(measure="CPU of the tools", unit="ms"),
+        Row(measure="CPU of the edit", unit="ms"),
+    )
+    return Scenario(
+        name=name,
+        title=title,
+        rows=rows,
+        run=load.run,
+        seconds=seconds,
+        bases=(ADDON,),
+        judged=(WITH_TOOLS,),
+    )
+
 
 SCENARIOS = (
-    Scenario(
-        name="small",
-        title="small JSON, 8 connections",
-        rows=_request_rows(0.90),
-        run=_load(SMALL, count=300, connections=8),
+    _requests(
+        "small",
+        "small JSON, 8 connections",
+        Load(request=SMALL, count=300, connections=8),
         seconds=28,
+        bound=1.35,
+        of_command=0.90,
     ),
-    Scenario(
-        name="small-serial",
-        title="small JSON, one after the other",
-        rows=_request_rows(0.90),
-        run=_load(SMALL, count=150, connections=1),
+    _requests(
+        "small-serial",
+        "small JSON, one after the other",
+        Load(request=SMALL, count=150, connections=1),
         seconds=18,
+        bound=1.35,
+        of_command=0.90,
     ),
-    Scenario(
-        name="large",
-        title="100 KB request, 8 connections",
-        rows=_request_rows(1.0),
-        run=_load(LARGE, count=200, connections=8),
+    _requests(
+        "large",
+        "100 KB request, 8 connections",
+        Load(request=LARGE, count=200, connections=8),
         seconds=26,
+        bound=1.35,
+        of_command=1.0,
     ),
-    Scenario(
-        name="stream",
-        title="200 events, in a burst",
-        rows=_STREAM_ROWS,
-        run=_load(STREAM, count=80, connections=4),
+    _streams(
+        "stream",
+        "200 events, in a burst",
+        Load(request=STREAM, count=80, connections=4),
         seconds=28,
     ),
-    Scenario(
-        name="stream-coalesced",
-        title="200 events, 20 in a chunk",
-        rows=_STREAM_ROWS,
-        run=_load(STREAM_COALESCED, count=120, connections=4),
+    _streams(
+        "stream-coalesced",
+        "200 events, 20 in a chunk",
+        Load(request=STREAM_COALESCED, count=120, connections=4),
         seconds=16,
     ),
-    Scenario(
-        name="stream-one-by-one",
-        title="200 events, one by one",
-        rows=_STREAM_ROWS,
-        run=_load(STREAM_ONE_BY_ONE, count=30, connections=5),
+    _streams(
+        "stream-one-by-one",
+        "200 events, one by one",
+        Load(request=STREAM_ONE_BY_ONE, count=30, connections=5),
         seconds=24,
     ),
     Scenario(
         name="paced",
         title="50 paced streams at once",
         rows=(
-            Row(measure="first byte", unit="ms", base="streams", within_noise=True),
-            Row(measure="lag", unit="ms", base="streams", within_noise=True),
-            Row(measure="lag, p95", unit="ms", base="streams"),
+            Row(measure="first byte", unit="ms", base=STREAMS.name, within_noise=True),
+            Row(measure="lag", unit="ms", base=STREAMS.name, within_noise=True),
+            Row(measure="lag, p95", unit="ms", base=STREAMS.name),
         ),
         run=_paced,
-        leave_out=("bare",),
         seconds=20,
+        bases=(STREAMS,),
     ),
     Scenario(
         name="open",
         title="1,000 open streams",
         rows=(
-            Row(measure="memory", unit="MiB", base="streams", bound=1.25),
-            Row(measure="a stream", unit="KiB", base="streams"),
-            Row(measure="idle", unit="MiB", base="streams"),
+            Row(measure="memory", unit="MiB", base=STREAMS.name, bound=1.25),
+            Row(measure="a stream", unit="KiB", base=STREAMS.name),
+            Row(measure="idle", unit="MiB", base=STREAMS.name),
         ),
         run=_open_streams,
-        leave_out=("bare",),
         seconds=1,
         fresh=True,
+        bases=(STREAMS,),
     ),
     Scenario(
         name="growth",
         title="10,000 requests",
         rows=(Row(measure="growth", unit="KiB/request", bound=3.0),),
         run=_growth,
-        leave_out=("streams",),
         seconds=1,
         fresh=True,
+        bases=(BARE,),
+    ),
+    _tools(
+        "tools-small",
+        "small JSON with 3 tools",
+        LoadWithTools(request=SMALL_WITH_TOOLS, count=300, connections=8),
+        seconds=20,
+    ),
+    _tools(
+        "tools-large",
+        "100 KB request with 20 tools",
+        LoadWithTools(request=LARGE, count=200, connections=8),
+        seconds=20,
+    ),
+    _tools(
+        "tools-stream",
+        "200 events, one by one",
+        LoadWithTools(request=STREAM_WITH_TOOLS, count=30, connections=5),
+        seconds=24,
     ),
 )
 """A new scenario goes here."""

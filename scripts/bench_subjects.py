@@ -1,6 +1,7 @@
 """What the benchmark compares: proxies, each a process with the same flags and route."""
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -76,15 +77,30 @@ def _streams(place: Place) -> list[str]:
     return _mitmdump(place, "-s", str(script))
 
 
-def _addon(place: Place, checkout: Path = REPOSITORY) -> list[str]:
+def _addon(place: Place, checkout: Path = REPOSITORY, more_config: str = "") -> list[str]:
     config = place.directory / "aibridge.toml"
-    config.write_text(_CONFIG.format(port=place.upstream_port))
+    config.write_text(_CONFIG.format(port=place.upstream_port) + more_config)
     return _mitmdump(
         place,
         *("-s", str(checkout / "aibridge_addon" / "__init__.py")),
         *("--set", f"aibridge_config={config}"),
         *("--set", f"aibridge_db={place.database}"),
     )
+
+
+_TOOLS = """\
+
+[[mcp_servers]]
+name = "bench"
+command = {python}
+args = [{script}]
+"""
+
+
+def _with_tools(place: Place) -> list[str]:
+    script = Path(__file__).with_name("bench_tools.py")
+    written = {"python": json.dumps(sys.executable), "script": json.dumps(str(script))}
+    return _addon(place, more_config=_TOOLS.format(**written))
 
 
 _SERVE = """\
@@ -109,9 +125,7 @@ BARE = Subject(name="bare", command=_mitmdump)
 STREAMS = Subject(name="streams", command=_streams)
 ADDON = Subject(name="addon", command=_addon, records=True)
 COMMAND = Subject(name="aibridge proxy", command=_command, records=True)
-
-SUBJECTS = (BARE, STREAMS, ADDON, COMMAND)
-"""In the order in which they take turns. A new way to run the addon goes here."""
+WITH_TOOLS = Subject(name="with tools", command=_with_tools, records=True)
 
 
 def other_checkout(checkout: Path) -> Subject:

@@ -6,6 +6,7 @@ The header `x-bench` asks for them:
 `stamped`    each event carries the monotonic clock of the moment it was sent
 `held`       a few events, then nothing more until the client leaves
 `holding`    how many streams are held, as JSON
+`offered`    how many tools the request offers, as JSON
 """
 
 import asyncio
@@ -66,6 +67,9 @@ class Upstream:
                 return Response(200, list(_EVENT_STREAM), self._held())
             case "holding":
                 return Response(200, [], json.dumps(self._held_streams).encode())
+            case "offered":
+                tools = json.loads(request.body).get("tools", [])
+                return Response(200, [], json.dumps(len(tools)).encode())
         response = await self._provider(request)
         assert isinstance(response, Response)
         if request.header("x-bench") == "coalesced":

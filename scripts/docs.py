@@ -27,6 +27,7 @@ def options() -> str:
     for option in OPTIONS:
         values = " or ".join(map(_code, option.choices or ())) or option.type.__name__
         text = option.help + (" Read at the start only." if option.fixed else "")
+        text += " Read again when it has changed." if option.watched else ""
         rows.append((_code(option.name), values, _default(option.default), text))
     return _table(("option", "value", "default", "what it does"), rows)
 
@@ -52,7 +53,7 @@ CONFIG = {
     },
     "actors": {
         "match": "`sha256:` and the SHA-256 of a key, in hexadecimal; or the value of the actor"
-        " header; or a user of `--proxyauth`.",
+        " header; or the owner of a gateway token; or a user of `--proxyauth`.",
         "id": "Who that is: the `initiator_id` of the records.",
         "metadata": "Goes into the `metadata` of the interceptions.",
     },
@@ -151,10 +152,12 @@ TABLES = {
     "aibridge_model_thoughts": "One row per thought that the model showed.",
     "aibridge_hidden_turns": "Turns with central MCP tools that the client did not see, to be put"
     " back into its later requests.",
+    "aibridge_tokens": "The gateway tokens that were ever made, without their secrets.",
 }
 COLUMNS = {
     "id": "UUIDv7: sorts by time",
     "initiator_id": "the actor",
+    "aibridge_tokens.id": "the part of the token that is no secret",
     "metadata": "JSON",
     "aibridge_interceptions.metadata": "JSON: the actor's metadata; `claude_code_agent_id`;"
     " `server_tools`, the tools that the provider ran itself",
@@ -200,6 +203,11 @@ COLUMNS = {
     "aibridge_hidden_turns.scope": "a digest of whose conversation it is",
     "aibridge_hidden_turns.key": "what the visible answer is known by",
     "aibridge_hidden_turns.content": "JSON",
+    "digest": "the SHA-256 of the whole token",
+    "providers": "JSON: names or patterns of instances; empty: all",
+    "models": "JSON: likewise, of models",
+    "expires_at": "UTC, ISO 8601; null: never",
+    "revoked_at": "null: it was not",
     "created_at": "UTC, ISO 8601",
 }
 

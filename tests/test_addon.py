@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import socket
+import sys
 import warnings
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from recorder.doubles import rows
@@ -17,18 +19,22 @@ from aibridge_addon.settings import OPTIONS
 
 with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyparsing has renamed
     warnings.simplefilter("ignore", DeprecationWarning)
-    from mitmproxy import exceptions, hooks
+    from mitmproxy import connection, exceptions, hooks
     from mitmproxy.addons.proxyserver import Proxyserver
     from mitmproxy.proxy.layers import http
     from mitmproxy.proxy.mode_specs import ProxyMode
+    from mitmproxy.proxy.server_hooks import ServerConnectHook, ServerConnectionHookData
     from mitmproxy.test import taddons, tflow, tutils
 
     from aibridge_addon.addon import AIBridge
+    from aibridge_addon.proxy import central
     from aibridge_addon.proxy.exchange import Exchange
     from aibridge_addon.proxy.intake import Intake
+    from aibridge_addon.proxy.reach import Reach
     from aibridge_addon.proxy.stream import AibridgeHeldHook
     from aibridge_addon.proxy.tap import BodyTap
 
+MCP_SERVER = Path(__file__).with_name("mcp_server.py")
 SECRET = "sk-ant-api03-0123456789abcdef"
 QUESTION = {
     "model": "claude-opus-4-5",
@@ -64,7 +70,7 @@ async def started(**options):
     """An addon that runs, within its context."""
     addon = AIBridge()
     with taddons.context(Proxyserver(), addon) as tctx:  # it declares `connection_strategy`
-        tctx.configure(addon, **options)
+        tctx.configure(addon, listen_host="127.0.0.1", **options)
         await call(tctx, addon, hooks.RunningHook())
         try:
             yield addon, tctx
@@ -194,6 +200,25 @@ async def test_other_options_change_at_run_time(running, database):
 
     assert rows(database, "user_prompts") == []
     assert len(rows(database, "token_usages")) == 1
+
+
+async def test_a_file_of_mcp_servers_can_be_named_and_left_while_it_runs(
+    running, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(central, "START_SECONDS", 60.0)  # for a busy machine
+    addon, tctx = running
+    path = tmp_path / "servers.json"
+    program = {"command": sys.executable, "args": [str(MCP_SERVER), "stdio"]}
+    path.write_text(json.dumps({"mcpServers": {"calc": program}}))
+
+    tctx.configure(addon, aibridge_mcp_config=str(path))
+    with_tools, without = flow_to(), flow_to()
+    await call(tctx, addon, hook_of("request", with_tools))
+    tctx.configure(addon, aibridge_mcp_config="")
+    await call(tctx, addon, hook_of("request", without))
+
+    assert "bmcp_calc_add" in with_tools.request.text
+    assert without.request.text == json.dumps(QUESTION)
 
 
 async def test_options_of_others_are_none_of_our_business(running):
@@ -550,6 +575,51 @@ async def test_a_bug_in_a_hook_is_logged_once_with_the_interception_and_the_flow
         f"aibridge: a bug of ours in {hook}; interception {interception_id}"
     )
     assert isinstance(record.exc_info[1], RuntimeError)
+
+
+async def test_a_bug_in_checking_where_a_connection_goes_keeps_it_from_being_made(
+    running, caplog, monkeypatch
+):
+    addon, tctx = running
+    monkeypatch.setattr(Reach, "direct", fail)
+    server = connection.Server(address=("8.8.8.8", 443))
+
+    await call(tctx, addon, connecting(server))
+
+    assert server.error == "aibridge: this proxy cannot tell whether it may connect."
+    assert len(complaints(caplog)) == 1
+
+
+async def test_a_connection_that_another_addon_forbids_stays_forbidden(running):
+    addon, tctx = running
+    server = connection.Server(address=("127.0.0.1", 443))
+    server.error = "not by me"
+
+    await call(tctx, addon, connecting(server))
+
+    assert server.error == "not by me"
+
+
+async def test_what_clients_may_reach_changes_with_the_options(running):
+    addon, tctx = running
+    for allowed, address, error in (
+        ("", ("127.0.0.1", 1), True),
+        ("127.1.0.0/16", ("127.0.0.1", 1), True),
+        ("127.0.0.1", ("127.0.0.1", 1), False),
+        ("*", ("10.0.0.1", 1), False),
+        ("10.0.0.1", ("::ffff:10.0.0.1", 1), False),
+        ("", ("10.0.0.1", 1), True),
+    ):
+        tctx.configure(addon, aibridge_private_networks=allowed)
+        server = connection.Server(address=address)
+        await call(tctx, addon, connecting(server))
+        assert bool(server.error) is error
+
+
+def connecting(server):
+    """The hook before a connection is made."""
+    client = tflow.tclient_conn()
+    return ServerConnectHook(ServerConnectionHookData(client=client, server=server))
 
 
 async def test_a_bug_in_reading_an_answer_still_ends_its_interception(

@@ -1,9 +1,11 @@
 """Options and the config file: every mistake is named, with its key and what would be right."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
+from aibridge_addon.addresses import EVERYTHING
 from aibridge_addon.identity import Actor
 from aibridge_addon.routing import DEFAULT_PROVIDERS, Provider
 from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
@@ -78,6 +80,27 @@ def test_the_defaults_are_settings_without_any_configuration():
         ({"aibridge_metrics_listen": "127.0.0.1:9464"}, {"metrics_listen": ("127.0.0.1", 9464)}),
         ({"aibridge_metrics_listen": "[::1]:0"}, {"metrics_listen": ("::1", 0)}),
         ({"aibridge_metrics_label_values": 1}, {"metrics_label_values": 1}),
+        ({"aibridge_max_connections": 7}, {"max_connections": 7}),
+        ({"aibridge_max_connections": 0}, {"max_connections": None}),
+        (
+            {"aibridge_private_networks": "10.0.0.0/8, fd00::/8,192.168.1.5 ,"},
+            {
+                "private_networks": (
+                    ip_network("10.0.0.0/8"),
+                    ip_network("fd00::/8"),
+                    ip_network("192.168.1.5"),
+                ),
+                "private_hosts": frozenset(),
+            },
+        ),
+        (
+            {"aibridge_private_networks": "Git.corp, localhost,db1,_x.y"},
+            {
+                "private_networks": (),
+                "private_hosts": frozenset({"git.corp", "localhost", "db1", "_x.y"}),
+            },
+        ),
+        ({"aibridge_private_networks": "git.corp,*"}, {"private_networks": EVERYTHING}),
     ],
 )
 def test_options_become_settings(options, expected):
@@ -102,6 +125,16 @@ def test_options_become_settings(options, expected):
             "aibridge_commit_wait_ms is -1; it must be at least 0",
         ),
         ({"aibridge_max_body_mib": 0}, "aibridge_max_body_mib is 0; it must be at least 1"),
+        ({"aibridge_max_connections": -1}, "aibridge_max_connections is -1; it must be at least 0"),
+        (
+            {
+                "aibridge_private_networks": "10.0.0.1/8,ok.corp,git.corp:443,[::1],http://x,127.1,"
+                "0x7f000001,300.1.1.1,*.corp,-x"
+            },
+            "aibridge_private_networks has '10.0.0.1/8', 'git.corp:443', '[::1]', 'http://x',"
+            " '127.1', '0x7f000001', '300.1.1.1', '*.corp', '-x'; it may list networks such as"
+            " 10.0.0.0/8, addresses, and host names, without ports, or be * for all",
+        ),
         (
             {"aibridge_metrics_label_values": 0},
             "aibridge_metrics_label_values is 0; it must be at least 1",

@@ -4,6 +4,7 @@ Every module is a `WireFormat`: it reads requests and responses into facts and k
 error. To add one: write the module, add it to `WIRE_FORMATS`, and give `routing.ROUTES` a row.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -29,6 +30,10 @@ class ResponseReader(Protocol):
     @property
     def ended(self) -> bool:
         """Whether the event that ends a response of this format has come."""
+
+    @property
+    def unrecorded(self) -> re.Pattern[bytes] | None:
+        """What matches runs of events that would change nothing in the facts: to be fed or not."""
 
     def feed(self, event: Event) -> JSON:
         """Take one event; return its decoded data, None if it has none that can be read.

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from aibridge_addon.apis.prompts import spoken
+from aibridge_addon.apis.unrecorded import NUMBER, STRING, events, whole
 from aibridge_addon.facts import (
     ProviderError,
     RequestFacts,
@@ -52,6 +53,16 @@ _EXTRA_USAGE = {
     "web_search_requests": ("server_tool_use", "web_search_requests"),
     "web_fetch_requests": ("server_tool_use", "web_fetch_requests"),
 }
+
+_TEXT_DELTAS = events(
+    whole(
+        {
+            "type": '"content_block_delta"',
+            "index": NUMBER,
+            "delta": whole({"type": '"text_delta"', "text": STRING}),
+        }
+    )
+)
 
 
 def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
@@ -102,6 +113,8 @@ def _session(user_id: JSON) -> str | None:
 
 class ResponseReader:
     """Reads one streamed message."""
+
+    unrecorded = _TEXT_DELTAS
 
     def __init__(self) -> None:
         self.ended = False

@@ -4,12 +4,14 @@ The format that most hosts imitate, each a little differently: usage may stand o
 the finish chunk or under `x_groq`; tool calls may come without an index, or all with the same one.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from aibridge_addon.apis.openai_errors import error_body, read_error
 from aibridge_addon.apis.prompts import spoken
+from aibridge_addon.apis.unrecorded import STRING, events, scalars, whole
 from aibridge_addon.facts import (
     ProviderError,
     RequestFacts,
@@ -48,6 +50,15 @@ __all__ = [
 NAME = "openai_chat"
 
 _DONE = b"[DONE]"
+
+_TEXT = whole(
+    {"content": STRING},
+    beside=scalars("content", "tool_calls", "function_call", "reasoning_content", "reasoning"),
+)
+_CHOICE = whole({"delta": _TEXT}, beside=scalars("delta", "finish_reason", "usage"))
+_TEXT_DELTAS = events(
+    whole({"choices": rf"\[{_CHOICE}\]"}, beside=scalars("choices", "error", "usage", "x_groq"))
+)
 
 _EXTRA_USAGE = {
     "reasoning_tokens": ("completion_tokens_details", "reasoning_tokens"),
@@ -131,6 +142,11 @@ class ResponseReader:
         self._finished = False
         self._unreadable = 0
 
+    @property
+    def unrecorded(self) -> re.Pattern[bytes] | None:
+        """Pieces of text, once it is known what every chunk repeats."""
+        return _TEXT_DELTAS if self._id and self._model else None
+
     def feed(self, event: Event) -> JSON:
         """Take one event; return its decoded data."""
         if event.data is None:
@@ -165,7 +181,7 @@ class ResponseReader:
             self.ended = True
         self._id = self._id or text(chunk.get("id"))
         self._model = self._model or text(chunk.get("model"))
-        if "usage" in chunk or "x_groq" in chunk:
+        if chunk.get("usage") or "x_groq" in chunk:
             self._usage = _find_usage(chunk) or self._usage
         for choice in chunk.get("choices") or ():
             self._on_choice(choice)

@@ -10,6 +10,7 @@ import msgspec
 
 from aibridge_addon.apis.openai_errors import error_body, error_facts, read_error
 from aibridge_addon.apis.prompts import spoken
+from aibridge_addon.apis.unrecorded import events, scalars, whole
 from aibridge_addon.facts import (
     ProviderError,
     RequestFacts,
@@ -95,6 +96,13 @@ _KNOWN_EVENTS = frozenset(
 )
 """Events of which nothing is recorded, besides those of the provider's own tools."""
 
+_TEXT_DELTAS = events(
+    whole(
+        {"type": r'"response\.(?:output_text|reasoning_summary_text|reasoning_text)\.delta"'},
+        beside=scalars("type"),
+    )
+)
+
 
 def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
     """Read a request, given its members."""
@@ -139,6 +147,8 @@ def _texts(content: JSON) -> list[str]:
 
 class ResponseReader:
     """Reads one streamed response."""
+
+    unrecorded = _TEXT_DELTAS
 
     def __init__(self) -> None:
         self.ended = False

@@ -4,6 +4,7 @@ to do about it. Nothing is changed, and no secret is shown.
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import socket
@@ -14,9 +15,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import certifi
 
@@ -115,6 +118,38 @@ def _port(name: str, port: int) -> Finding:
         what="is taken by another program",
         to_do=f"choose another port for the {name}: aibridge proxy {option} …",
     )
+
+
+def health(proxy: RunningProxy | None) -> list[Finding]:
+    """Ask the running proxy how it is, as a probe does."""
+    if proxy is None or proxy.metrics_url is None:
+        return []
+    try:
+        told = _probe(proxy.metrics_url)
+        down = [name for name, state in told["mcp_servers"].items() if state == "down"]
+        is_kept = told["database"] == "ok"
+    except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError):
+        what = f"{proxy.metrics_url}/healthz does not tell"
+        return [Finding(about="health", level="note", what=what, to_do="look into its log")]
+    found = []
+    if not is_kept:
+        what = "the proxy does not reach its database, and keeps records beside it"
+        todo = "look into its log, and see below"
+        found.append(Finding(about="health", level="bad", what=what, to_do=todo))
+    if down:
+        what = f"the proxy is not connected to {', '.join(down)}"
+        todo = "look into its log, and at its environment"
+        found.append(Finding(about="health", level="note", what=what, to_do=todo))
+    return found or [Finding(about="health", level="ok", what="the proxy itself is well")]
+
+
+def _probe(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=NETWORK_S)
+    with contextlib.closing(connection):
+        connection.request("GET", "/healthz")
+        told: dict[str, Any] = json.loads(connection.getresponse().read())
+    return told
 
 
 def authority(folder: Path) -> list[Finding]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 """What no proxy should see: base URLs of ours among them."""
@@ -35,13 +36,13 @@ class Client:
     programs: str
     """A regular expression for the names of its programs."""
     base_urls: Mapping[str, str] = field(default_factory=dict)
-    """Variables for the reverse proxy; `{anthropic}` and `{openai}` stand for our base URLs."""
+    """Variables for the reverse proxy; names in braces stand for base URLs, see `Way.base_urls`."""
     arguments: tuple[str, ...] = ()
     """Likewise, what goes behind the program's name, where variables will not do."""
     besides: Mapping[str, str] = field(default_factory=dict)
     """Other variables for the reverse proxy."""
-    always: Mapping[str, str] = field(default_factory=dict)
-    """Variables for both."""
+    keys: tuple[str, ...] = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+    """Variables for its keys, which a gateway token may stand in for at the reverse proxy."""
     needs_base_url: bool = False
     """Whether it may go past a forward proxy, so that it is better given both."""
 
@@ -67,9 +68,15 @@ CLIENTS = (
         base_urls=_ANTHROPIC,
         # Its side calls go straight to Anthropic otherwise.
         besides={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+        keys=("ANTHROPIC_AUTH_TOKEN",),
     ),
     # It does not read OPENAI_BASE_URL.
-    Client(name="codex", programs="codex", arguments=("-c", 'openai_base_url="{openai}"')),
+    Client(
+        name="codex",
+        programs="codex",
+        arguments=("-c", 'openai_base_url="{codex}"'),
+        keys=("CODEX_API_KEY", "OPENAI_API_KEY"),
+    ),
     Client(
         name="opencode",
         programs="opencode",
@@ -92,9 +99,7 @@ CLIENTS = (
         name="node",
         programs="node|npx|npm|pnpm|tsx|bun|bunx|deno|js",
         base_urls=_ANTHROPIC | _OPENAI,
-        # Node ignores HTTPS_PROXY up to version 22, and later does without this.
-        always={"NODE_USE_ENV_PROXY": "1"},
-        needs_base_url=True,
+        needs_base_url=True,  # Node knows no HTTPS_PROXY before version 22.21
     ),
     Client(name="curl", programs="curl"),
 )
@@ -131,15 +136,20 @@ class Way:
     bundle: Path
     adding: Path
     """What variables that add are set to: the CA, or the bundle if they had something already."""
+    token: str = ""
+    """A gateway token, if that is how this user logs in."""
     hosts: tuple[str, ...] = ()
     plain_hosts: tuple[str, ...] = ()
+    codex: str = "openai"
+    """The provider instance that Codex's login is for."""
 
     def base_urls(self) -> dict[str, str]:
-        """Return the base URLs of the providers that clients know, by type."""
+        """Return the base URLs of the providers that clients know, and that of Codex."""
         assert self.reverse_url
         return {
             "anthropic": f"{self.reverse_url}/anthropic",
             "openai": f"{self.reverse_url}/openai/v1",
+            "codex": f"{self.reverse_url}/{self.codex}/v1",
         }
 
 
@@ -157,13 +167,9 @@ def variables(
     """
     if not reverse and way.forward_url is None:
         raise NoWayError("this proxy is no forward proxy; use --reverse")
-    found = dict(client.always)
-    if reverse:
-        found |= _reverse(client, way, environ)
-    else:
-        found |= _forward(way)
-        if client.needs_base_url and way.reverse_url:
-            found |= _filled(client.base_urls, way)
+    found = _reverse(client, way, environ) if reverse else _forward(way)
+    if not reverse and client.needs_base_url and way.reverse_url:
+        found |= _unless_elsewhere(client, way, environ) | _keys(client, way, environ)
     return found | _both_cases("NO_PROXY", _no_proxy(way, environ))
 
 
@@ -180,6 +186,8 @@ def _forward(way: Way) -> dict[str, str]:
     if any(host not in LOCAL_HOSTS for host in way.plain_hosts):
         # Else not: plain HTTP to other hosts would pass through us, and for nothing.
         found |= _both_cases("HTTP_PROXY", way.forward_url)
+    # Node takes HTTPS_PROXY only if it is told to, and many a program starts one.
+    found["NODE_USE_ENV_PROXY"] = "1"
     found |= dict.fromkeys(ADDING, str(way.adding))
     return found | dict.fromkeys(REPLACING, str(way.bundle))
 
@@ -189,11 +197,49 @@ def _reverse(client: Client, way: Way, environ: Mapping[str, str]) -> dict[str, 
         raise NoWayError("this proxy is no reverse proxy; leave --reverse out")
     if not client.can_reverse:
         raise NoWayError(f"{client.name} cannot be given a base URL; leave --reverse out")
-    found = _filled(client.base_urls, way) | dict(client.besides)
+    found = _filled(client.base_urls, way) | dict(client.besides) | _keys(client, way, environ)
     content = "OPENCODE_CONFIG_CONTENT"
     if content in found and environ.get(content, found[content]) != found[content]:
         raise NoWayError(f"{content} is set already, and would be lost; leave --reverse out")
     return found
+
+
+_ANTHROPIC_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+_ANTHROPIC_HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
+
+
+def _keys(client: Client, way: Way, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what shows a gateway token at the reverse proxy: a key, or a header beside a key."""
+    if not way.token:
+        return {}
+    own = {name for name in (*client.keys, *_ANTHROPIC_KEYS) if environ.get(name)}
+    found = {name: way.token for name in client.keys if not (name in own or own & {*_alike(name)})}
+    if own & {*_ANTHROPIC_KEYS}:
+        had = environ.get(_ANTHROPIC_HEADERS, "")
+        found[_ANTHROPIC_HEADERS] = "\n".join(filter(None, (had, f"X-AIBridge-Token: {way.token}")))
+    return found
+
+
+def _alike(name: str) -> tuple[str, ...]:
+    """Return the variables of which one is enough."""
+    return _ANTHROPIC_KEYS if name in _ANTHROPIC_KEYS else (name,)
+
+
+def _unless_elsewhere(client: Client, way: Way, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return base URLs, but for those that this shell points at a provider that is none of ours.
+
+    Nobody asked for base URLs, and the key that goes with such a one must not go to another host.
+    """
+    urls = _filled(client.base_urls, way)
+    return {name: url for name, url in urls.items() if _is_ours(environ.get(name), way)}
+
+
+def _is_ours(url: str | None, way: Way) -> bool:
+    """Whether a base URL is that of a provider which the proxy knows, or none at all."""
+    try:
+        return not url or urlsplit(url).hostname in way.hosts
+    except ValueError:
+        return False
 
 
 def _filled(templates: Mapping[str, str], way: Way) -> dict[str, str]:

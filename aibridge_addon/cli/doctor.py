@@ -97,6 +97,7 @@ def _look(
         options.setdefault("aibridge_db", str(db or (proxy and proxy.database)))
     yield from checks.versions()
     yield from checks.ports(proxy)
+    yield from checks.health(proxy)
     yield from checks.authority(folder)
     found, settings = checks.config(options["aibridge_config"], options)
     hosts = {host for provider in settings.providers for host in provider.hosts}

@@ -1,5 +1,7 @@
 """`aibridge env`: what leads a client to the proxy, as lines for a shell."""
 
+import contextlib
+import json
 import os
 import shlex
 from collections.abc import Callable
@@ -12,6 +14,8 @@ from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.bundle import join_bundle, own_extra
 from aibridge_addon.cli.clients import NoWayError, Way
 from aibridge_addon.cli.running import RunningProxy
+from aibridge_addon.recorder.tokens import TokensError, read_tokens
+from aibridge_addon.tokens import looks_like_token
 
 
 def _sh(name: str, value: str) -> str:
@@ -37,7 +41,7 @@ SHELLS: dict[str, Callable[[str, str], str]] = {
 
 login_option = click.option(
     "--login",
-    metavar="USER:PASSWORD",
+    metavar="USER:PASSWORD|TOKEN",
     envvar="AIBRIDGE_LOGIN",
     help="For a proxy that asks who you are. Better set AIBRIDGE_LOGIN, which nobody else sees.",
 )
@@ -89,9 +93,10 @@ def way_to(proxy: RunningProxy, login: str | None = None) -> Way:
         ClickException: a certificate cannot be read, or the bundle not written; or the proxy asks
             for a login.
     """
-    if proxy.needs_login and not login:
+    if not login and (proxy.needs_login or _needs_token(proxy)):
         raise click.ClickException(
-            "this proxy asks who you are: set AIBRIDGE_LOGIN to user:password"
+            "this proxy asks who you are: set AIBRIDGE_LOGIN to user:password, or to your gateway"
+            " token (aibridge token create …)"
         )
     ca = Path(proxy.ca)
     try:
@@ -107,7 +112,37 @@ def way_to(proxy: RunningProxy, login: str | None = None) -> Way:
         adding=bundle if extra else ca,
         hosts=proxy.hosts,
         plain_hosts=proxy.plain_hosts,
+        token=_token_in(login),
+        codex=_instance_of_codex(has_token=bool(_token_in(login))),
     )
+
+
+def _instance_of_codex(*, has_token: bool) -> str:
+    """Return the provider instance that Codex's login is for: it is good for no other."""
+    by_key = has_token or os.environ.get("CODEX_API_KEY")
+    folder = Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex")
+    try:
+        login = json.loads((folder / "auth.json").read_text(encoding="utf-8"))
+        mode = login.get("auth_mode") or ("apikey" if login.get("OPENAI_API_KEY") else "chatgpt")
+    except (OSError, ValueError, AttributeError):
+        return "openai"
+    return "chatgpt" if mode == "chatgpt" and not by_key else "openai"
+
+
+def _needs_token(proxy: RunningProxy) -> bool:
+    """Whether it asks for gateway tokens by now."""
+    match proxy.token_rule:
+        case "always":
+            return True
+        case "auto" if proxy.database:
+            with contextlib.suppress(TokensError):
+                return bool(read_tokens(Path(proxy.database)))
+    return False
+
+
+def _token_in(login: str | None) -> str:
+    words = (login or "").rpartition(":")
+    return next((word for word in words if looks_like_token(word)), "")
 
 
 def _with_login(url: str | None, login: str | None) -> str | None:

@@ -2,13 +2,12 @@
 
 import contextlib
 import errno
-import ipaddress
 import json
 import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +30,11 @@ WEB_PORT = 8082
 """mitmweb's own is that of our reverse proxy."""
 NOWHERE = "reverse:http://aibridge.invalid:1"
 """A reverse mode must have a target; ours is by path, so that none of it is ever used."""
+LARGEST_BODY = "600m"
+"""As mitmproxy's `body_size_limit`: requests are held whole. Providers take files of up to 512 MB,
+and a form around them."""
+OPEN_FILES = 65536
 LISTENING_OPTIONS = frozenset({"mode", "listen_host", "listen_port", "server"})
-AUTHENTICATION_OPTIONS = ("proxyauth",)
-"""Any of these makes sure that nobody uses the proxy without showing who they are."""
 
 
 class _Port(click.ParamType[int | None]):
@@ -123,7 +124,8 @@ def command(
     are tunnelled, never decrypted.
 
     What is open when it is to end gets some seconds to complete (--grace); a second signal ends it
-    at once. SIGHUP makes a proxy that runs without a terminal read its config file again.
+    at once. Config files are read again when they change; SIGHUP makes a proxy that runs without
+    a terminal do so at once.
 
     Options of mitmproxy may also stand in ~/.mitmproxy/config.yaml.
     """
@@ -140,9 +142,16 @@ def command(
 def _serve(plan: "Plan", *, private: bool) -> "list[Total]":
     from aibridge_addon.cli.serving import StartError, serve
 
+    _allow_open_files()
     announced = _Announced(_announce_json if private else _announce, register=not private)
     try:
-        return serve(plan, on_up=announced.up, on_end=announced.end, until_eof=private)
+        return serve(
+            plan,
+            on_up=announced.up,
+            on_change=announced.changed,
+            on_end=announced.end,
+            until_eof=private,
+        )
     except StartError as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -173,16 +182,8 @@ def _plan(
         raise click.UsageError(
             f"--set {wrong[0]}: where it listens is set by --port, --reverse-port and --listen-host"
         )
-    is_local = _is_loopback(listen_host)
-    if not (is_local or allow_open or _authenticates(sets)):
-        raise click.ClickException(
-            f"on {listen_host}, anybody who reaches this machine could use the proxy, and your keys"
-            " by the reverse one. Ask for a login (--set proxyauth=user:password, or"
-            " proxyauth=@htpasswd-file), listen on 127.0.0.1, or, if something before it"
-            " knows its users, say --allow-open"
-        )
     port, reverse_port = _free(listen_host, port, reverse_port)
-    usual: dict[str, Any] = {"connection_strategy": "lazy"}
+    usual: dict[str, Any] = {"connection_strategy": "lazy", "body_size_limit": LARGEST_BODY}
     flags: dict[str, Any] = {}
     if addons == "web":
         usual |= {
@@ -195,15 +196,18 @@ def _plan(
         flags["aibridge_config"] = str(config.absolute())
     if db is not None:
         flags["aibridge_db"] = str(db.absolute())
+    if allow_open:
+        flags["aibridge_allow_open"] = True
     host = listen_host.strip("[]")  # mitmproxy takes what is before the last colon
     modes = [f"regular@{host}:{port}"] if port is not None else []
     modes += [f"{NOWHERE}@{host}:{reverse_port}"] if reverse_port is not None else []
     from aibridge_addon.cli.serving import Plan
+    from aibridge_addon.proxy.gate import is_loopback
 
     return Plan(
         modes=tuple(modes),
         addons=addons,
-        is_local=is_local,
+        is_local=is_loopback(listen_host),
         usual=usual,
         flags=flags,
         sets=sets,
@@ -211,16 +215,17 @@ def _plan(
     )
 
 
-def _is_loopback(host: str) -> bool:
+def _allow_open_files() -> None:
+    """Take as many open files as we may: shells often give 1024, and a client takes two."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _authenticates(sets: tuple[str, ...]) -> bool:
-    values = dict(spec.partition("=")[::2] for spec in sets)
-    return any(values.get(name) for name in AUTHENTICATION_OPTIONS)
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):  # macOS has a further limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 # Ports
@@ -303,19 +308,27 @@ class _Announced:
         """The proxy works."""
         where = _where(master)
         if self._register:
-            try:
-                where.save(running.state_path())
-                self._registered = where
-            except OSError as error:
-                click.echo(f"Others will not find this proxy: {error}", err=True)
+            self._put_down(where)
         self._say(where)
         sys.stdout.flush()
+
+    def changed(self, master: "Master") -> None:
+        """It has other settings: other hosts, perhaps."""
+        if self._registered:
+            self._put_down(replace(_where(master), started_at=self._registered.started_at))
 
     def end(self) -> None:
         """Nobody should come any more."""
         if self._registered:
             self._registered.forget(running.state_path())
             self._registered = None
+
+    def _put_down(self, where: RunningProxy) -> None:
+        try:
+            where.save(running.state_path())
+            self._registered = where
+        except OSError as error:
+            click.echo(f"Others will not find this proxy: {error}", err=True)
 
 
 def _where(master: "Master") -> RunningProxy:
@@ -345,6 +358,7 @@ def _where(master: "Master") -> RunningProxy:
         ),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         needs_login=bool(options.proxyauth) if "proxyauth" in options else False,
+        token_rule=settings.require_token,
     )
 
 
@@ -377,7 +391,10 @@ def _announce(where: RunningProxy) -> None:
             ("OPENAI_BASE_URL", f"{where.reverse_url}/openai/v1"),
         ]
     if where.metrics_url:
-        lines.append(("metrics", f"{where.metrics_url}/metrics"))
+        lines += [
+            ("metrics", f"{where.metrics_url}/metrics"),
+            ("health", f"{where.metrics_url}/healthz"),
+        ]
     click.echo(f"aibridge {__version__} is up, process {where.pid}.\n")
     for name, value in lines:
         click.echo(f"  {name:20}{value}")

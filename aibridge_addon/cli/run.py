@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,15 +15,18 @@ from typing import IO, Any
 import click
 
 from aibridge_addon.cli import clients, running
-from aibridge_addon.cli.clients import NoWayError
+from aibridge_addon.cli.clients import Client, NoWayError
 from aibridge_addon.cli.env import login_option, way_to
 from aibridge_addon.cli.running import OwnProxy, RunningProxy
 from aibridge_addon.cli.totals import (
+    Total,
     UnreadableError,
     of_json,
     read_totals,
     summary,
 )
+
+type TakeOver = Callable[["subprocess.Popen[bytes]"], None]
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 """What shells say."""
@@ -119,22 +123,26 @@ class _Program:
     login: str | None
     reverse: bool
 
-    def run(self, proxy: RunningProxy) -> int:
+    @property
+    def may_go_past(self) -> bool:
+        """Whether it is not known to honour what it is given."""
+        return not self.reverse and _client_of(self.path) is clients.ANY
+
+    def run(self, proxy: RunningProxy, take_over: TakeOver) -> int:
         """Run it to its end; return its exit code, as a shell would."""
         words, variables = self._prepared(proxy)
-        with _signals() as take_over:
-            try:
-                process = subprocess.Popen(  # noqa: S603 asked for
-                    words, executable=self.path, env=os.environ | variables
-                )
-            except OSError as error:
-                raise _CannotRunError(f"{self.path}: {error.strerror}", _NOT_EXECUTABLE) from error
-            take_over(process)
-            code = process.wait()
+        try:
+            process = subprocess.Popen(  # noqa: S603 asked for
+                words, executable=self.path, env=os.environ | variables
+            )
+        except OSError as error:
+            raise _CannotRunError(f"{self.path}: {error.strerror}", _NOT_EXECUTABLE) from error
+        take_over(process)
+        code = process.wait()
         return 128 - code if code < 0 else code
 
     def _prepared(self, proxy: RunningProxy) -> tuple[list[str], dict[str, str]]:
-        client, way = clients.client_of(self.path), way_to(proxy, self.login)
+        client, way = _client_of(self.path), way_to(proxy, self.login)
         try:
             variables = clients.variables(client, way, os.environ, reverse=self.reverse)
         except NoWayError as error:
@@ -143,27 +151,58 @@ class _Program:
         return [name, *clients.arguments(client, way, reverse=self.reverse), *others], variables
 
 
+def _client_of(path: str) -> Client:
+    """Return the client that a program is: by its name, or as a script that Node runs."""
+    known = clients.client_of(path)
+    runner = clients.client_of(_interpreter(path)) if known is clients.ANY else known
+    return runner if runner.needs_base_url else known
+
+
+def _interpreter(path: str) -> str:
+    """Return the program that a script's first line names; empty if it is no script."""
+    try:
+        with open(path, "rb") as file:
+            line = file.readline(256).decode(errors="replace")
+    except OSError:
+        return ""
+    words = line[2:].split() if line.startswith("#!") else []
+    # As in `#!/usr/bin/env -S A=b node --flag`.
+    named = (word for word in words if not re.match(r"-|.*=|.*\benv$", word))
+    return next(named, "")
+
+
 def _by_shared(proxy: RunningProxy, program: _Program) -> tuple[int, str]:
     """Return the exit code, and what there is to say."""
     begin = datetime.now(UTC).isoformat(timespec="microseconds")
-    code = program.run(proxy)
+    with _signals() as take_over:
+        code = program.run(proxy, take_over)
     if proxy.database:
         with contextlib.suppress(UnreadableError):
             totals = read_totals(Path(proxy.database), since=begin, by="model")
-            return code, f"{summary(totals)} (all that the running proxy recorded meanwhile)"
+            said = _said(totals, program)
+            return code, f"{said} (all that the running proxy recorded meanwhile)"
     return code, ""
 
 
 def _by_own(arguments: Sequence[str], program: _Program) -> tuple[int, str]:
-    with OwnProxy(arguments) as proxy:
-        code = program.run(proxy.where)
+    # Its end takes a moment; an impatient Ctrl-C then must not cost the program's exit code.
+    with OwnProxy(arguments) as proxy, _signals() as take_over:
+        code = program.run(proxy.where, take_over)
         totals = of_json(proxy.end().get("totals", ()))
-    return code, summary(totals)
+    return code, _said(totals, program)
+
+
+def _said(totals: list[Total], program: _Program) -> str:
+    hint = "; if it made some, they went past the proxy: try --reverse"
+    return summary(totals) + hint * (not totals and program.may_go_past)
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[Callable[["subprocess.Popen[bytes]"], None]]:
-    """Hand signals on to a process; those that come before there is one wait for it."""
+def _signals() -> Iterator[TakeOver]:
+    """Hand signals on to a process; those that come before there is one wait for it.
+
+    Once it has ended, they are lost.
+    """
     process: subprocess.Popen[bytes] | None = None
     waiting: list[int] = []
 

@@ -65,6 +65,8 @@ class RunningProxy:
     started_at: str
     needs_login: bool = False
     """Whether clients must say who they are, in the proxy's URL."""
+    token_rule: str = "never"  # noqa: S105 a rule
+    """Whether they need a gateway token, as the option `aibridge_require_token` has it."""
 
     def save(self, path: Path) -> None:
         """Write it down for others to find."""
@@ -112,6 +114,14 @@ def find() -> RunningProxy | None:
     """Return the proxy that runs on this machine for this user, if one does."""
     saved = load(state_path())
     return saved if saved and saved.answers else None
+
+
+def default_database() -> Path:
+    """Return the database of the running proxy, else the usual one."""
+    proxy = find()
+    if proxy and proxy.database:
+        return Path(proxy.database)
+    return data_folder() / "aibridge.sqlite3"
 
 
 def takes_connections(url: str) -> bool:
@@ -170,6 +180,8 @@ class OwnProxy:
                 [
                     *(sys.executable, "-P", "-m", "aibridge_addon.cli", "proxy", "--private"),
                     *("--port", "0", "--reverse-port", "0", "--metrics", "off", "--grace", GRACE_S),
+                    # For this program alone; whoever made tokens made them for another proxy.
+                    *("--set", "aibridge_require_token=never"),
                     *self._arguments,
                 ],
                 stdin=subprocess.PIPE,

@@ -39,6 +39,7 @@ from aibridge_addon.addon import AIBridge
 from aibridge_addon.cli.authority import AuthorityError, key_path, read_authority
 from aibridge_addon.cli.dispatch import KnowingAddonManager
 from aibridge_addon.cli.totals import Total, totals_of
+from aibridge_addon.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,12 @@ class Bridge(AIBridge):
     def __init__(self) -> None:
         super().__init__()
         self._ending = 0
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when it has taken settings."""
+
+    def _apply(self, settings: Settings) -> None:
+        super()._apply(settings)
+        self.on_change()
 
     @property
     def is_busy(self) -> bool:
@@ -324,12 +331,14 @@ def serve(
     plan: Plan,
     *,
     on_up: Callable[[Master], None],
+    on_change: Callable[[Master], None] = lambda master: None,
     on_end: Callable[[], None] = lambda: None,
     until_eof: bool = False,
 ) -> list[Total]:
     """Run until a signal, or the end of stdin, says otherwise; return what has passed.
 
-    `on_up` is called once everything works, `on_end` when clients should no longer come.
+    `on_up` is called once everything works, `on_change` when there are other settings, `on_end`
+    when clients should no longer come.
 
     Raises:
         StartError: it cannot run.
@@ -337,7 +346,7 @@ def serve(
     """
     bridge = Bridge()
     try:
-        asyncio.run(_serve(plan, bridge, on_up, on_end, until_eof=until_eof))
+        asyncio.run(_serve(plan, bridge, on_up, on_change, on_end, until_eof=until_eof))
     except (exceptions.OptionsError, AuthorityError, OSError) as error:
         raise StartError(str(error)) from error
     return bridge.totals
@@ -347,6 +356,7 @@ async def _serve(
     plan: Plan,
     bridge: Bridge,
     on_up: Callable[[Master], None],
+    on_change: Callable[[Master], None],
     on_end: Callable[[], None],
     *,
     until_eof: bool,
@@ -354,17 +364,15 @@ async def _serve(
     master = _make_master(plan, bridge)
     ending = _Ending(master, bridge, plan.grace_s)
     ending.on_begin = on_end
+    bridge.on_change = lambda: on_change(master)
     master.on_up = lambda: on_up(master)
-    _listen_to_signals(master, ending)
+    _listen_to_signals(ending, bridge.reload)
     if until_eof:
         _end_with_stdin(ending)
     await master.run()
 
 
-def _listen_to_signals(master: Master, ending: _Ending) -> None:
-    def reload() -> None:
-        _reload(master)
-
+def _listen_to_signals(ending: _Ending, reload: Callable[[], None]) -> None:
     # Where a terminal is closed, this is its goodbye; else, by an old custom, a wish to reload.
     on_hangup = ending.begin if sys.stdin and sys.stdin.isatty() else reload
     handlers = {"SIGINT": ending.begin, "SIGTERM": ending.begin, "SIGHUP": on_hangup}
@@ -378,15 +386,6 @@ def _listen_to_signals(master: Master, ending: _Ending) -> None:
             signal.signal(number, lambda *_, call=handler: loop.call_soon_threadsafe(call))
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-
-
-def _reload(master: Master) -> None:
-    try:
-        master.options.update(aibridge_config=master.options.aibridge_config)
-    except exceptions.OptionsError as error:
-        logger.error("aibridge: the config file is not taken, the old one stays: %s", error)
-    else:
-        logger.info("aibridge: the config file was read again")
 
 
 def _end_with_stdin(ending: _Ending) -> None:

@@ -1,1 +1,1 @@
-"""What is shown of facts: metrics."""
+"""What is shown: facts as metrics, and how the proxy is."""

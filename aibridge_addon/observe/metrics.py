@@ -4,12 +4,10 @@ Labels that a client controls are bounded: after so many values, further ones be
 come from the route table, never from a path.
 """
 
-import threading
-from collections.abc import Callable
-from typing import Any
-from wsgiref.simple_server import WSGIServer
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from aibridge_addon.facts import (
     Fact,
@@ -20,6 +18,9 @@ from aibridge_addon.facts import (
     ToolUsage,
     UserPrompt,
 )
+
+if TYPE_CHECKING:
+    from aibridge_addon.tools.servers import ServerStatus
 
 OTHER = "other"
 _DURATION_BUCKETS = (0.5, 2, 5, 15, 30, 60, 120)
@@ -46,7 +47,10 @@ class _Bounded:
 
 
 class Metrics:
-    """Counts facts, and what is no fact: tunnels, passing requests, the recorder's troubles."""
+    """Counts facts, and what is no fact: tunnels, passing requests, the recorder's troubles.
+
+    A metric with labels is reached by `_child`, whoever counts.
+    """
 
     def __init__(
         self, *, label_values: int = 100, initiators: bool = True, tools: bool = True
@@ -57,10 +61,14 @@ class Metrics:
         self._tool: Callable[[str], str] = _Bounded(label_values) if tools else _hidden
         self._event = _Bounded(label_values)
         self._children: dict[tuple[Any, tuple[str, ...]], Any] = {}
-        self._server: tuple[WSGIServer, threading.Thread] | None = None
+        self._mcp_servers: frozenset[str] = frozenset()
+        """Those that have a gauge."""
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, namespace="aibridge", registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, namespace="aibridge", registry=self.registry)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(
@@ -72,12 +80,10 @@ class Metrics:
             "Bridged requests that have ended.",
             *("provider", "model", "status", "route", "method", "initiator_id", "client"),
         )
-        self.inflight = Gauge(
+        self.inflight = gauge(
             "interceptions_inflight",
             "Bridged requests that have not ended.",
-            ("provider", "model", "route"),
-            namespace="aibridge",
-            registry=self.registry,
+            *("provider", "model", "route"),
         )
         self.duration = histogram(
             "interceptions_duration_seconds",
@@ -97,8 +103,8 @@ class Metrics:
             _OVERHEAD_BUCKETS,
             "stage",
         )
-        self.request_latency = self.added_latency.labels("request")
-        self.commit_latency = self.added_latency.labels("commit")
+        self.request_latency = self._child(self.added_latency, "request")
+        self.commit_latency = self._child(self.added_latency, "commit")
         self.tokens = counter(
             "tokens_total",
             "Tokens by type: input (without cache), output, cache_read, cache_write, and extras.",
@@ -149,6 +155,14 @@ class Metrics:
         self.commit_timeouts = counter(
             "commit_timeouts_total", "Ends of responses that could not wait for their record."
         )
+        self.mcp_server_up = gauge(
+            "mcp_server_up", "Whether an MCP server is connected: 1, or 0.", "server"
+        )
+        self.mcp_server_tools = gauge(
+            "mcp_server_tools",
+            "Tools of an MCP server that are offered; while it is down, those of before.",
+            "server",
+        )
         self._handlers: dict[type, Callable[[Any], None]] = {
             Interception: self._on_started,
             InterceptionEnded: self._on_ended,
@@ -157,23 +171,6 @@ class Metrics:
             ToolUsage: self._on_tool,
         }
 
-    def serve(self, address: tuple[str, int]) -> None:
-        """Serve the metrics over HTTP, from a thread.
-
-        Raises:
-            OSError: the address cannot be listened on.
-        """
-        host, port = address
-        self._server = start_http_server(port, host, registry=self.registry)
-
-    def close(self) -> None:
-        """Stop serving."""
-        if self._server:
-            server, thread = self._server
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
     def observe(self, fact: Fact) -> None:
         """Count a fact."""
         if handler := self._handlers.get(type(fact)):
@@ -181,11 +178,31 @@ class Metrics:
 
     def count_passthrough(self, provider: str, route: str, method: str) -> None:
         """Count a request that passes."""
-        self.passthrough.labels(provider, route, method if method in _METHODS else OTHER).inc()
+        method = method if method in _METHODS else OTHER
+        self._child(self.passthrough, provider, route, method).inc()
+
+    def count_refused(self, provider: str, reason: str) -> None:
+        """Count a request that a policy refused."""
+        self._child(self.refused, provider, reason).inc()
+
+    def count_unreadable(self, provider: str, what: str, count: int = 1) -> None:
+        """Count what should have been understood and was not: a request, or of a response."""
+        self._child(self.unreadable, provider, what).inc(count)
 
     def count_records(self, event: str, count: int) -> None:
         """Count what became of statements; called from the recorder's thread."""
-        self.records.labels(event).inc(count)
+        self._child(self.records, event).inc(count)
+
+    def show_mcp_servers(self, servers: Sequence["ServerStatus"]) -> None:
+        """Show how the servers are; those that are not among them any more have no gauge."""
+        names = frozenset(server.name for server in servers)
+        for gone in self._mcp_servers - names:
+            self._drop(self.mcp_server_up, gone)
+            self._drop(self.mcp_server_tools, gone)
+        self._mcp_servers = names
+        for server in servers:
+            self._child(self.mcp_server_up, server.name).set(server.state == "up")
+            self._child(self.mcp_server_tools, server.name).set(server.tools)
 
     def _child(self, metric: Any, *values: str) -> Any:
         """Return what `metric.labels` does, without its cost."""
@@ -194,6 +211,11 @@ class Metrics:
         if child is None:
             child = self._children[key] = metric.labels(*values)
         return child
+
+    def _drop(self, metric: Any, *values: str) -> None:
+        """Show what `_child` returned no more."""
+        self._children.pop((metric, values), None)
+        metric.remove(*values)
 
     def _on_started(self, fact: Interception) -> None:
         self._child(self.inflight, fact.provider_name, self._model(fact.model), fact.route).inc()
@@ -216,11 +238,11 @@ class Metrics:
         if fact.seconds_to_first_byte is not None:
             self._child(self.first_byte, provider, model).observe(fact.seconds_to_first_byte)
         if fact.unreadable:
-            self.unreadable.labels(provider, "response").inc(fact.unreadable)
+            self.count_unreadable(provider, "response", fact.unreadable)
         for event in fact.unknown:
-            self.unknown_events.labels(provider, self._event(event)).inc()
+            self._child(self.unknown_events, provider, self._event(event)).inc()
         if fact.status is Status.COMPLETED and not fact.usage_told:
-            self.without_usage.labels(provider, started.api).inc()
+            self._child(self.without_usage, provider, started.api).inc()
 
     def _on_tokens(self, fact: TokenUsage) -> None:
         started = fact.interception
@@ -255,12 +277,12 @@ class Metrics:
     def _on_tool(self, fact: ToolUsage) -> None:
         started = fact.interception
         labels = (started.provider_name, self._model(started.model))
+        name = self._tool(fact.tool)
         if fact.injected:
-            self.injected_tools.labels(
-                *labels, fact.metadata.get("server", ""), self._tool(fact.tool)
-            ).inc()
+            server = fact.metadata.get("server", "")
+            self._child(self.injected_tools, *labels, server, name).inc()
         else:
-            self.client_tools.labels(*labels, self._tool(fact.tool)).inc()
+            self._child(self.client_tools, *labels, name).inc()
 
 
 def _hidden(value: str) -> str:

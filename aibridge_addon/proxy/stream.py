@@ -1,8 +1,10 @@
 """The one file that knows mitmproxy's internals: a stream that can wait before it goes on.
 
 mitmproxy offers no public way to wait for something in the middle of a streamed body, to change
-what goes up without changing the flow, or to answer for an upstream that cannot be reached
-(`mitmproxy.proxy.layers.http`, 12.2). `BridgeStream` adds these three, and nothing else.
+what goes up without changing the flow, to answer for an upstream that cannot be reached, or to let
+a body pass that grew larger than is held (`mitmproxy.proxy.layers.http`, 12.2). `BridgeStream` adds
+these four, and nothing else; `BridgeLayer` makes such streams, and fewer writes, and asks before an
+upstream proxy is.
 """
 
 from collections.abc import Callable
@@ -10,8 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mitmproxy import http
+from mitmproxy.connection import Address, Client
+from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import (
+    DropStream,
+    GetHttpConnection,
+    GetHttpConnectionCompleted,
     HttpLayer,
     HttpStream,
     RequestHeaders,
@@ -27,6 +34,9 @@ from aibridge_addon.proxy.tap import BodyTap
 
 type Commands = layer.CommandGenerator[Any]
 
+REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
+"""mitmproxy's error, before it has told the client."""
+
 
 class Bridge(Protocol):
     """What a stream asks of the addon."""
@@ -36,6 +46,15 @@ class Bridge(Protocol):
 
     def client_left(self, flow: http.HTTPFlow) -> None:
         """Learn that it is the client who broke off."""
+
+    def refusal_beyond(self, address: Address, client: Client) -> str | None:
+        """Return why an upstream proxy must not be asked for an address, if it must not."""
+
+    def holds_at_most(self, flow: http.HTTPFlow) -> int | None:
+        """Return up to how many bytes an answer is held, if it is not streamed anyway.
+
+        None: all of it, or it fails.
+        """
 
 
 @dataclass
@@ -50,12 +69,25 @@ class BridgeLayer(HttpLayer):
 
     bridge: Bridge
 
+    def handle_event(self, event: events.Event) -> Commands:
+        """Handle an event as the original does; what goes to one peer in a row goes at once."""
+        return _joined(super().handle_event(event))
+
     def make_stream(self, stream_id: int) -> Commands:
         """Make a stream of ours; otherwise as the original."""
         stream = BridgeStream(self.context.fork(), stream_id)
         stream.bridge = self.bridge
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
+
+    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
+        """Refuse what an upstream proxy must not be asked for: it makes the connection, not us."""
+        refusal = event.via and self.bridge.refusal_beyond(event.address, self.context.client)
+        if not refusal:
+            yield from super().get_connection(event, reuse=reuse)
+            return
+        stream = self.command_sources.pop(event)
+        yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, (None, refusal)))
 
 
 class BridgeStream(HttpStream):
@@ -110,6 +142,57 @@ class BridgeStream(HttpStream):
             else:
                 yield command
 
+    def check_body_size(self, request: bool) -> Commands:
+        """Let the `error` hook answer for a body that is too large; stream an answer that is."""
+        held = None if request else self.bridge.holds_at_most(self.flow)
+        if held is not None:
+            if self._answer_size() > held:
+                yield from self._stream_from_here()
+            return False
+        before = self.flow.response
+        is_too_large = False
+        for command in super().check_body_size(request):
+            is_the_page = isinstance(command, SendHttp) and isinstance(
+                command.event, ResponseProtocolError
+            )
+            is_too_large = is_too_large or is_the_page
+            answer = self.flow.response
+            if is_the_page and answer is not None and answer is not before:
+                yield from self._answer_early(answer)
+            else:
+                yield command
+        return is_too_large
+
+    def _answer_size(self) -> int:
+        """Return how large an answer has grown, or else is said to be."""
+        if self.response_body_buf:
+            return len(self.response_body_buf)
+        try:
+            return expected_http_body_size(self.flow.request, self.flow.response) or 0
+        except ValueError:  # nobody knows; mitmproxy says so where it matters
+            return 0
+
+    def _stream_from_here(self) -> Commands:
+        """Send what has come of an answer, and what comes as it comes: as mitmproxy would."""
+        assert self.flow.response
+        self.flow.response.stream = True
+        if self.response_body_buf:
+            begun = bytes(self.response_body_buf)
+            self.response_body_buf.clear()
+            yield from self.start_response_stream()
+            yield from self.server_state(ResponseData(self.stream_id, begun))
+
+    def _answer_early(self, response: http.Response) -> Commands:
+        """Answer while the request still comes. The rest of it is read, and forgotten.
+
+        Where it is not read, many clients see a broken connection in place of the answer.
+        """
+        self.request_body_buf.clear()
+        if not self.flow.request.is_http2:
+            response.headers["connection"] = "close"
+        yield from self._send_whole(response)
+        yield DropStream(self.stream_id)
+
     def _with_outgoing_head(self, command: commands.Command) -> commands.Command:
         if isinstance(command, SendHttp) and isinstance(command.event, RequestHeaders):
             head = replace(command.event, request=self.bridge.outgoing_request(self.flow))
@@ -135,6 +218,48 @@ def _mapped(original: Commands, change: Callable[[commands.Command], commands.Co
         except StopIteration:
             return
         reply = yield change(command)
+
+
+LARGEST_JOINED = 1024 * 1024
+"""Bytes. To copy a larger part costs more than to write it on its own."""
+
+
+def _joined(original: Commands) -> Commands:
+    """Run what handles an event, with what it sends to one peer in a row sent in one go.
+
+    mitmproxy sends each part of a message on its own, be it a chunk of a few bytes: a system call,
+    and in TLS a record. Nothing is held for what may come later: an event is handled without a
+    wait, and any other command, such as a hook, comes after what was to be sent before it.
+    """
+    unsent: list[commands.SendData] = []
+    try:
+        for command in original:  # replies come as events, not into this generator
+            if unsent and not _can_join(unsent[-1], command):
+                parts, unsent = unsent, []
+                yield _as_one(parts)
+            if isinstance(command, commands.SendData):
+                unsent.append(command)
+            else:
+                yield command
+    finally:  # after an error too; wherever it can be closed instead, nothing is unsent
+        if unsent:
+            yield _as_one(unsent)
+
+
+def _can_join(before: commands.SendData, command: commands.Command) -> bool:
+    """Whether a command is only more of what was sent before it."""
+    return (
+        isinstance(command, commands.SendData)
+        and command.connection is before.connection
+        and command.connection.transport_protocol == "tcp"  # a datagram has borders
+        and len(before.data) + len(command.data) <= LARGEST_JOINED
+    )
+
+
+def _as_one(parts: list[commands.SendData]) -> commands.SendData:
+    if len(parts) == 1:
+        return parts[0]
+    return commands.SendData(parts[0].connection, b"".join(part.data for part in parts))
 
 
 def install(first: layer.Layer | None, bridge: Bridge) -> None:

@@ -99,7 +99,7 @@ class BodyTap:
         """Give out what is held; nothing is held again after it."""
         self.released = True
         held, self.held = self.held, []
-        return held
+        return [chunk for chunk in held if chunk]  # an empty one would be the end of the body
 
     def facts(self) -> ResponseFacts:
         """Return what was read, with what a broken-off body left unfinished."""
@@ -116,7 +116,8 @@ class BodyTap:
         if self._withhold is not None or self._splice is not None:
             return self._read_and_cut(data, self._decoder)
         try:
-            for event in self._parser.feed(self._decoder.feed(data)):
+            decoded = self._decoder.feed(data)
+            for event in self._parser.feed(decoded, self._reader.unrecorded):
                 self._reader.feed(event)
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ STABLE_SECONDS = 60.0
 class ToolServers:
     """All configured servers: start them, look at the catalogue, call tools, stop them.
 
-    `max_result_bytes` bounds what a result gives to the model; `default_timeout` is in seconds.
+    `max_result_bytes` bounds what a result gives to the model; the time-outs are in seconds.
     """
 
     def __init__(
@@ -60,18 +60,21 @@ class ToolServers:
         connect_timeout: float = CONNECT_SECONDS,
     ) -> None:
         self._max_result_bytes = max_result_bytes
+        self._default_timeout = default_timeout
+        self._connect_timeout = connect_timeout
         self._on_event = on_event
-        self._servers = {
-            config.name: _Server(
-                config,
-                call_timeout=config.timeout_s or default_timeout,
-                connect_timeout=connect_timeout,
-                on_event=self._heard,
-            )
-            for config in configs
-        }
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._servers = {config.name: self._made(config) for config in configs}
+        self._retiring: dict[_Server, asyncio.Task[None]] = {}
+        """Those that are configured no more, and wait for the end of their calls."""
         self._catalogue = Catalogue()
+
+    def _made(self, config: ServerConfig) -> "_Server":
+        return _Server(
+            config,
+            call_timeout=config.timeout_s or self._default_timeout,
+            connect_timeout=self._connect_timeout,
+            on_event=self._heard,
+        )
 
     @property
     def catalogue(self) -> Catalogue:
@@ -81,10 +84,37 @@ class ToolServers:
     def start(self) -> None:
         """Begin to connect to all servers, on the running loop, and return at once."""
         _quiet()
-        self._tasks = {
-            asyncio.create_task(server.run(), name=f"MCP server {name}")
-            for name, server in self._servers.items()
+        for server in self._servers.values():
+            server.start()
+
+    def update(self, configs: Iterable[ServerConfig]) -> None:
+        """Have these servers from now on, once started; return at once.
+
+        One whose configuration is the same stays connected. One that is gone, or is another now,
+        gets no more calls, and ends when those that run on it have ended.
+        """
+        before = self._servers
+        self._servers = {
+            config.name: kept
+            if (kept := before.get(config.name)) and kept.config == config
+            else self._made(config)
+            for config in configs
         }
+        for name, server in before.items():
+            if self._servers.get(name) is not server:
+                self._retire(server)
+        for name, server in self._servers.items():
+            if before.get(name) is not server:
+                server.start()
+        self._renew_catalogue()
+
+    def _retire(self, server: "_Server") -> None:
+        name = server.config.name
+        what = "has changed in" if name in self._servers else "is gone from"
+        logger.info("aibridge: MCP server %s %s the configuration", name, what)
+        task = asyncio.create_task(server.retire(), name=f"MCP server {name} retires")
+        self._retiring[server] = task
+        task.add_done_callback(lambda _: self._retiring.pop(server))
 
     async def ready(self, timeout: float) -> bool:  # noqa: ASYNC109 it does not raise
         """Wait `timeout` seconds at most until each server was tried once; whether all were."""
@@ -122,30 +152,27 @@ class ToolServers:
 
     async def stop(self) -> None:
         """End all connections and programs; at most some seconds, and nothing is left."""
-        for server in self._servers.values():
-            server.stop()
-        await self._ended(STOP_SECONDS)
-        for server in self._servers.values():
-            server.hurry()
-        await self._ended(STOP_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await self._ended(GOODBYE_SECONDS)
-        if self._tasks:
-            logger.warning("aibridge: %d MCP connections did not end", len(self._tasks))
-
-    async def _ended(self, seconds: float) -> None:
-        if self._tasks:
-            _, self._tasks = await asyncio.wait(self._tasks, timeout=seconds)
+        retiring = dict(self._retiring)
+        servers = (*self._servers.values(), *retiring)
+        await asyncio.gather(*(server.end() for server in servers))
+        for task in retiring.values():
+            task.cancel()  # what it waits for is done
+        await asyncio.gather(*retiring.values(), return_exceptions=True)
 
     def status(self) -> tuple["ServerStatus", ...]:
         """How each server is, for people."""
         return tuple(server.status() for server in self._servers.values())
 
-    def _heard(self, server: str, event: str) -> None:
+    def _heard(self, server: "_Server", event: str) -> None:
+        name = server.config.name
+        if self._servers.get(name) is not server:  # it retires
+            return
         if event == "changed":
-            self._catalogue = Catalogue(server.listing for server in self._servers.values())
-        self._on_event(server, event)
+            self._renew_catalogue()
+        self._on_event(name, event)
+
+    def _renew_catalogue(self) -> None:
+        self._catalogue = Catalogue(server.listing for server in self._servers.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +214,7 @@ class _Server:
         *,
         call_timeout: float,
         connect_timeout: float,
-        on_event: OnEvent,
+        on_event: Callable[["_Server", str], None],
     ) -> None:
         self.config = config
         self.tried = asyncio.Event()
@@ -204,10 +231,20 @@ class _Server:
         """Set, and replaced, when an attempt ends."""
         self._wake = asyncio.Event()
         self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._calls = 0
+        """That run now."""
+        self._idle = asyncio.Event()
+        """Whether none does."""
+        self._idle.set()
 
     # Its task
 
-    async def run(self) -> None:
+    def start(self) -> None:
+        """Begin to connect, on the running loop."""
+        self._task = asyncio.create_task(self._run(), name=f"MCP server {self.config.name}")
+
+    async def _run(self) -> None:
         """Be connected, until stopped."""
         loop = asyncio.get_running_loop()
         failures = 0
@@ -237,14 +274,14 @@ class _Server:
         """Take a listing; the first one of a connection says that it is up."""
         known, self.listing = self.listing, self._listed(tools)
         if known != self.listing:
-            self._on_event(self.config.name, "changed")
+            self._on_event(self, "changed")
         if self._state == "up":
             return
         self._state = "up"
         offered = len(self.listing.offered())
         logger.info("aibridge: MCP server %s is up; %d tools", self.config.name, offered)
         self._attempt_ended()
-        self._on_event(self.config.name, "up")
+        self._on_event(self, "up")
 
     def _listed(self, tools: tuple[ListedTool, ...]) -> Listing:
         config = self.config
@@ -268,7 +305,7 @@ class _Server:
             self.config.shown_url,
             self._last_error,
         )
-        self._on_event(self.config.name, "down")
+        self._on_event(self, "down")
 
     def _attempt_ended(self) -> None:
         self.tried.set()
@@ -282,14 +319,35 @@ class _Server:
 
     # From other tasks
 
-    def stop(self) -> None:
+    async def retire(self) -> None:
+        """Let the calls that run come to their end, each in its own time, and end."""
+        if self._open:  # else they only wait for a connection
+            await self._idle.wait()
+        await self.end()
+
+    async def end(self) -> None:
+        """End its connection and its program; at most some seconds, and nothing is left."""
+        if self._task is None:
+            return
+        ways = (
+            (self._close, STOP_SECONDS),
+            (self._hurry, STOP_SECONDS),
+            (self._task.cancel, GOODBYE_SECONDS),
+        )
+        for end, seconds in ways:
+            end()
+            if (await asyncio.wait({self._task}, timeout=seconds))[0]:
+                return
+        logger.warning("aibridge: the connection to MCP server %s did not end", self.config.name)
+
+    def _close(self) -> None:
         """Have the task end in good order."""
         self._stopping = True
         self._wake.set()
         if self._connection is not None:
             self._connection.close()
 
-    def hurry(self) -> None:
+    def _hurry(self) -> None:
         """Have the task end whatever it waits for."""
         if self._connection is not None:
             self._connection.cancel()
@@ -311,6 +369,21 @@ class _Server:
         Raises:
             CallError: there is no result.
         """
+        with self._counted():
+            return await self._call(tool, arguments)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def _call(self, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
         try:
             async with asyncio.timeout(self._call_timeout):
                 try:

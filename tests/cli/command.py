@@ -144,9 +144,13 @@ class Home:
         }
         return inherited | here
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Process:
+    def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any
+    ) -> Process:
         """Start the command."""
-        process = Process([*AIBRIDGE, *arguments], self.env | dict(env or {}), cwd=self.path)
+        process = Process(
+            [*AIBRIDGE, *arguments], self.env | dict(env or {}), cwd=self.path, **options
+        )
         self.processes.append(process)
         return process
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from e2e.conftest import authority, provider, standin  # noqa: F401 fixtures
+from e2e.conftest import authority, provider, standin, start_standin  # noqa: F401 fixtures
 from standin import Authority, Server
 
 from aibridge_addon.cli.authority import make_authority

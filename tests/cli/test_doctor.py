@@ -1,5 +1,6 @@
 """`aibridge doctor`: each thing that can be wrong, with what to do about it."""
 
+import asyncio
 import json
 import socket
 import sqlite3
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from e2e.proxy import free_port
+from prometheus_client import CollectorRegistry
 from sqlite_utils import Database
 from standin import Authority, Server
 
@@ -17,6 +20,8 @@ from aibridge_addon.cli import checks
 from aibridge_addon.cli.authority import make_authority
 from aibridge_addon.cli.bundle import join_bundle
 from aibridge_addon.cli.checks import Finding
+from aibridge_addon.observe.health import Health
+from aibridge_addon.observe.listener import Listener
 from aibridge_addon.recorder.schema import migrate
 from aibridge_addon.routing import DEFAULT_PROVIDERS, Provider
 from aibridge_addon.settings import Settings
@@ -104,6 +109,37 @@ def test_ports_without_a_proxy(home: Home, monkeypatch: pytest.MonkeyPatch) -> N
         found = checks.ports(None, usual)
     assert levels(found) == ["note", "note", "ok"]
     assert "--port" in found[1].to_do
+
+
+@pytest.mark.parametrize(
+    ("health", "expected"),
+    [
+        (Health(database="ok", mcp_servers={"a": "up", "b": "starting"}), ["ok"]),
+        (Health(database="ok", mcp_servers={"a": "up", "b": "down"}), ["note"]),
+        (Health(database="away", mcp_servers={"b": "down"}), ["bad", "note"]),
+    ],
+)
+async def test_a_running_proxy_is_asked_how_it_is(
+    shared: Home, health: Health, expected: list[str]
+) -> None:
+    address = ("127.0.0.1", free_port())
+    listener = Listener(address, CollectorRegistry(), lambda: health)
+    proxy = replace(shared.proxy(), metrics_url=f"http://127.0.0.1:{address[1]}")
+    try:
+        found = await asyncio.to_thread(checks.health, proxy)
+    finally:
+        listener.close()
+    assert levels(found) == expected
+    assert ("b" in found[-1].what.split()) == ("down" in health.mcp_servers.values())
+
+
+def test_a_proxy_that_does_not_tell_how_it_is(shared: Home) -> None:
+    assert checks.health(None) == []
+    assert checks.health(replace(shared.proxy(), metrics_url=None)) == []
+    nowhere = replace(shared.proxy(), metrics_url=f"http://127.0.0.1:{free_port()}")
+    elsewhere = replace(shared.proxy(), metrics_url=shared.proxy().reverse_url)
+    for proxy in (nowhere, elsewhere):
+        assert only(checks.health(proxy), "health").level == "note"
 
 
 # The CA

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from e2e.clients import ANTHROPIC_KEY
+from e2e.conftest import StartStandin
 from e2e.records import read_records
 
 from cli.command import AIBRIDGE, WAIT_S, Home, Process
@@ -84,6 +85,27 @@ def test_a_running_proxy_is_used(shared: Home) -> None:
     quiet = shared.run("run", "--quiet", *curl)  # the dashes may be left out
     assert quiet.returncode == 22
     assert "aibridge" not in quiet.stderr
+
+
+LOCAL_PROGRAM = """
+import sys, httpx2
+for host in ("localhost", "127.0.0.1"):
+    for port in sys.argv[1:]:
+        print(httpx2.get(f"https://{host}:{port}/v1/models", verify=False).status_code)
+"""
+
+
+def test_a_program_reaches_the_servers_of_this_machine_past_the_proxy(
+    shared: Home, start_standin: StartStandin
+) -> None:
+    servers = [start_standin(), start_standin()]
+    ports = [str(server.port) for server in servers]
+    ended = shared.run("run", "--", sys.executable, "-c", LOCAL_PROGRAM, *ports)
+    assert ended.stdout == "200\n" * 4, ended.stderr
+    by_the_proxy = ("curl", "-sS", "--noproxy", "", f"https://localhost:{ports[0]}/v1/models")
+    ended = shared.run("run", "--", *by_the_proxy)
+    assert ended.returncode == 56
+    assert "403" in ended.stderr
 
 
 def test_a_program_that_asks_nothing_is_told_so(shared: Home) -> None:

@@ -18,7 +18,7 @@ from e2e.conftest import (  # noqa: F401 what pytest finds by name
 from e2e.proxy import Proxy, config_toml
 from standin import Authority, Server
 
-from clients.programs import Desk
+from clients.places import Desk
 
 type MakeDesk = Callable[[Proxy], Desk]
 

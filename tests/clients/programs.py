@@ -1,17 +1,12 @@
-"""The client programs: which versions, how they are installed once, how they are led to a proxy.
-
-The variables that lead them are the product's own (`aibridge env`), so these tests prove that table
-too. Every program gets a home of its own and nothing else of this environment.
-"""
+"""The client programs: which versions, and how they are installed, once."""
 
 import fcntl
 import functools
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +14,8 @@ from typing import Literal
 
 import platformdirs
 import pytest
-from e2e.proxy import Proxy
-
-from aibridge_addon.cli import clients
-
-type Mode = Literal["forward", "reverse"]
 
 INSTALL_S = 900.0
-RUN_S = 90.0
-"""For what takes seconds, on a machine that is busy."""
 
 _CACHE = Path(
     os.environ.get("AIBRIDGE_CLIENTS_CACHE") or platformdirs.user_cache_dir("aibridge-clients")
@@ -73,6 +61,9 @@ JS_SDKS = Package(
     registry="npm",
     requirements=("@anthropic-ai/sdk@1.12.0", "openai@6.49.0"),
     program="node_modules/openai/package.json",
+)
+NODE_24 = Package(
+    registry="npm", requirements=("node@24.21.0",), program="node_modules/node/bin/node"
 )
 LLM = Package(registry="pypi", requirements=("llm==0.36", "llm-anthropic==0.30"), program="bin/llm")
 AIDER = Package(
@@ -157,96 +148,3 @@ def _alone(folder: Path) -> Iterator[None]:
     with (folder.parent / f"{folder.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a program ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def __str__(self) -> str:
-        return f"exit code {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Where somebody sits: a home, a folder with work in it, and a proxy to go by."""
-
-    proxy: Proxy
-    home: Path
-
-    @property
-    def work(self) -> Path:
-        """The working directory."""
-        return self.home / "work"
-
-    def run(
-        self,
-        command: Sequence[str | Path],
-        *,
-        mode: Mode | None,
-        client: str,
-        env: Mapping[str, str] | None = None,
-        timeout_s: float = RUN_S,
-    ) -> Ran:
-        """Run a program to its end.
-
-        Args:
-            command: What to run.
-            mode: How it is led to the proxy; None: not at all.
-            client: Its name in the product's table.
-            env: More variables.
-            timeout_s: After which it is ended, and the test fails.
-        """
-        arguments, variables = self._led(client, mode)
-        process = subprocess.Popen(
-            [command[0], *arguments, *command[1:]],
-            env={**self._plain(), **variables, **(env or {})},
-            cwd=self.work,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
-            pytest.fail(f"not within {timeout_s} s: {command}\n{Ran(-9, out, err)}")
-        ran = Ran(process.returncode, out, err)
-        print(f"--- {Path(command[0]).name}\n{ran}")
-        return ran
-
-    def _plain(self) -> dict[str, str]:
-        node = shutil.which("node")
-        folders = [str(Path(node).parent)] if node else []
-        return {
-            "PATH": os.pathsep.join([*folders, "/usr/local/bin", "/usr/bin", "/bin"]),
-            "HOME": str(self.home),
-            "LANG": "C.UTF-8",
-            "TERM": "dumb",
-        }
-
-    def _led(self, client: str, mode: Mode | None) -> tuple[list[str], dict[str, str]]:
-        """Return the arguments and variables that lead a client to the proxy."""
-        if mode is None:
-            return [], {}
-        way = clients.Way(
-            forward_url=self.proxy.forward_url,
-            reverse_url=self.proxy.reverse_url,
-            ca=self.proxy.ca_path,
-            bundle=self.proxy.ca_path,
-            adding=self.proxy.ca_path,
-            hosts=("api.anthropic.com", "api.openai.com", "chatgpt.com"),
-        )
-        known = clients.named(client)
-        assert known is not clients.ANY, client
-        reverse = mode == "reverse"
-        variables = clients.variables(known, way, {}, reverse=reverse)
-        return clients.arguments(known, way, reverse=reverse), variables

@@ -1,32 +1,17 @@
 """Claude Code: with a key or a token, with tools and sub-agents, resumed, and after a break."""
 
 import json
-from typing import Any
 
 import pytest
 from e2e.central import ADD
 from e2e.metrics import metric
 
-from clients.programs import CLAUDE_CODE, Desk, Mode, Ran, program
+from clients.asking import claude
+from clients.places import Desk, Mode
 
 each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
 
-KEY = {"ANTHROPIC_API_KEY": "sk-ant-api03-0123456789abcdefghij"}
 TOKEN = "sk-ant-oat01-0123456789abcdefghij"
-QUIET = {
-    "DISABLE_TELEMETRY": "1",
-    "DISABLE_AUTOUPDATER": "1",
-    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-    "CLAUDE_CODE_MAX_RETRIES": "1",
-    "IS_SANDBOX": "1",  # so that it runs tools unasked, even as root
-}
-
-
-def claude(desk: Desk, *arguments: str, mode: Mode, env: dict[str, str] = KEY) -> tuple[Ran, Any]:
-    """Run Claude Code in its print mode; return what it printed, decoded."""
-    command = [program(CLAUDE_CODE), "--output-format", "json", *arguments]
-    ran = desk.run(command, mode=mode, client="claude", env={**QUIET, **env})
-    return ran, json.loads(ran.out)
 
 
 @each_mode

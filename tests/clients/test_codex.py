@@ -1,8 +1,5 @@
 """Codex: over WebSocket by default, streaming over HTTP where it must, with a ChatGPT login."""
 
-import base64
-import json
-import time
 from typing import Any
 
 import pytest
@@ -11,22 +8,11 @@ from e2e.metrics import metric
 from e2e.records import Records
 from standin import Server
 
-from clients.programs import CODEX, Desk, Mode, Ran, program
+from clients.asking import codex, login, said, thread
+from clients.places import Desk, Mode
 
 each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
 
-KEY = {"CODEX_API_KEY": "sk-proj-0123456789abcdefghij"}
-CONFIG = """\
-check_for_update_on_startup = false
-model = "gpt-5.2-codex"
-[analytics]
-enabled = false
-[otel]
-metrics_exporter = "none"
-[features]
-plugins = false
-apps = false
-"""
 OVER_HTTP = """\
 model_provider = "plain"
 [model_providers.plain]
@@ -35,63 +21,6 @@ base_url = "{base_url}"
 env_key = "CODEX_API_KEY"
 wire_api = "responses"
 """
-ACCOUNT = "00000000-0000-4000-8000-000000000042"
-
-
-def codex(
-    desk: Desk,
-    *arguments: str,
-    mode: Mode,
-    config: str = "",
-    env: dict[str, str] = KEY,
-    lead: bool = True,
-) -> tuple[Ran, list[dict[str, Any]]]:
-    """Run `codex exec`; return the events that it printed."""
-    folder = desk.home / ".codex"
-    folder.mkdir(exist_ok=True)
-    (folder / "config.toml").write_text(config + CONFIG)
-    command = [program(CODEX), "exec", "--json", "--skip-git-repo-check", *arguments]
-    ran = desk.run(command, mode=mode if lead else None, client="codex", env=env)
-    return ran, [json.loads(line) for line in ran.out.splitlines() if line.startswith("{")]
-
-
-def said(events: list[dict[str, Any]]) -> str:
-    """Return the last message of the model."""
-    items = [event["item"] for event in events if event["type"] == "item.completed"]
-    text: str = [item["text"] for item in items if item["type"] == "agent_message"][-1]
-    return text
-
-
-def thread(events: list[dict[str, Any]]) -> str:
-    """Return the session as Codex names it."""
-    [started] = [event for event in events if event["type"] == "thread.started"]
-    name: str = started["thread_id"]
-    return name
-
-
-def login(desk: Desk) -> None:
-    """Leave what a login with ChatGPT leaves."""
-    auth = {"chatgpt_account_id": ACCOUNT, "chatgpt_plan_type": "plus", "chatgpt_user_id": "u"}
-    claims = {
-        "exp": int(time.time()) + 86_400,
-        "email": "alice@example.org",
-        "https://api.openai.com/auth": auth,
-    }
-    token = ".".join(_part(part) for part in ({"alg": "none"}, claims, {"sig": 1}))
-    tokens = {
-        "id_token": token,
-        "access_token": token,
-        "refresh_token": "rt-0123456789abcdefghij",
-        "account_id": ACCOUNT,
-    }
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    content = {"OPENAI_API_KEY": None, "tokens": tokens, "last_refresh": now}
-    (desk.home / ".codex").mkdir()
-    (desk.home / ".codex" / "auth.json").write_text(json.dumps(content))
-
-
-def _part(claims: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
 
 
 def over_websocket(records: Records) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import aibridge_addon
 
 PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
+    "addresses",
     "routing",
     "identity",
     "facts",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from standin import Authority, Provider, Server
@@ -24,6 +25,7 @@ from e2e.clients import WAYS, Clients, Way
 from e2e.dialects import JSON, dialect_of
 from e2e.mcp_by_hand import ToolsByHand, serving
 from e2e.proxy import Proxy, config_toml
+from e2e.wire import connect
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -299,3 +301,16 @@ def test_where_nobody_is_offered_tools_not_a_byte_changes(
     limited: Central, way: Way, api: API, stream: bool
 ) -> None:
     assert_untouched(limited, api, way, stream, {}, {"x-aibridge-actor": "bob"})
+
+
+@each_api
+def test_a_stream_in_which_no_tool_is_called_ends_once(central: Central, api: API) -> None:
+    url = urlsplit(central.clients.url(REVERSE, api.provider, api.path))
+    body = json.dumps(api.body("hi", stream=True)).encode()
+    headers = {"host": url.netloc, **key_headers(api), "content-length": str(len(body))}
+    headers["connection"] = "close"
+    lines = [f"POST {url.path} HTTP/1.1", *(f"{name}: {v}" for name, v in headers.items()), "", ""]
+    with connect(central.clients, REVERSE) as sock, sock.makefile("rb") as received:
+        sock.sendall("\r\n".join(lines).encode() + body)
+        answer = received.read()
+    assert answer.endswith(b"\n\n\r\n0\r\n\r\n")  # an event, and one last chunk

@@ -852,6 +852,32 @@ def test_a_decompression_bomb_passes_and_costs_little(
     assert _peak_bytes(status) - before < ROOM_BYTES
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "gzip, gzip", "br, zstd"])
+def test_a_request_that_is_a_bomb_passes_and_costs_little(
+    asker: Asker, proxy: Proxy, coding: str
+) -> None:
+    inner, _, outer = coding.partition(", ")
+    bomb = bomb_of(inner)
+    if outer:
+        bomb = {"gzip": gzip.compress, "zstd": zstandard.compress}[outer](bomb)
+    status = Path(f"/proc/{proxy.pid}/status")
+    Path(f"/proc/{proxy.pid}/clear_refs").write_text("5")  # forget the peak so far
+    before = _peak_bytes(status)
+    seen = asker.ask(
+        FORWARD,
+        MESSAGES,
+        lambda request: Response(200, JSON, MESSAGES.answer()),
+        stream=False,
+        content=bomb,
+        headers={"content-encoding": coding},
+    )
+    assert seen.body == MESSAGES.answer()
+    assert asker.request.body == bomb
+    assert outcome(asker.recorded_at_once.interception) == ("completed", 200, None, True)
+    assert _peak_bytes(status) - before < ROOM_BYTES
+
+
 def _peak_bytes(status: Path) -> int:
     line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024

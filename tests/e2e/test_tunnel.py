@@ -35,7 +35,11 @@ def proxy(
         config=config_toml(standin.origin),
         confdir=confdir,
         upstream_ca=authority.path,
-        options={"flow_detail": 4, "save_stream_file": "flows"},
+        options={
+            "flow_detail": 4,
+            "save_stream_file": "flows",
+            "aibridge_private_networks": "127.0.0.1",  # the other hosts of these tests
+        },
         metrics=True,
     )
     made.start()

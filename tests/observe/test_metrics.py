@@ -1,14 +1,11 @@
 """What is counted, under which labels, and that clients cannot make more of them."""
 
-import socket
-import threading
-import urllib.request
-
 import pytest
 from recorder.doubles import all_of_one, ended, prompt, started, thought, tokens, tool
 
 from aibridge_addon.facts import Status
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.tools.servers import ServerStatus
 
 CONTRACT = {
     "aibridge_interceptions": "provider model status route method initiator_id client",
@@ -28,6 +25,8 @@ CONTRACT = {
     "aibridge_responses_without_usage": "provider api",
     "aibridge_records": "event",
     "aibridge_commit_timeouts": "",
+    "aibridge_mcp_server_up": "server",
+    "aibridge_mcp_server_tools": "server",
 }
 INTERCEPTION = started(initiator_id="alice", model="m", client="c", provider_name="acme")
 
@@ -58,6 +57,13 @@ def label_values(metrics, name, label):
     }
 
 
+def server(name, state, tools):
+    """How an MCP server is."""
+    return ServerStatus(
+        name=name, transport="http", url="", state=state, tools=tools, last_error=""
+    )
+
+
 def count_everything(metrics):
     """Let every metric have a sample."""
     observed(metrics, *all_of_one(INTERCEPTION))
@@ -65,8 +71,9 @@ def count_everything(metrics):
     observed(metrics, ended(INTERCEPTION, unreadable=1, unknown=("x",), usage_told=False))
     metrics.count_passthrough("acme", "/v1/models", "GET")
     metrics.count_records("spooled", 1)
-    metrics.refused.labels("acme", "no_actor").inc()
-    metrics.unreadable.labels("acme", "request").inc()
+    metrics.count_refused("acme", "no_actor")
+    metrics.count_unreadable("acme", "request")
+    metrics.show_mcp_servers([server("calc", "up", 3)])
     metrics.tunnels.inc()
     metrics.commit_timeouts.inc()
 
@@ -184,6 +191,24 @@ def test_only_completed_answers_are_missed_for_telling_no_usage(metrics):
     assert value(metrics, name, provider="acme", api="anthropic_messages") == 1
 
 
+def test_mcp_servers_are_shown_as_they_are_and_only_while_they_are_there(metrics):
+    metrics.show_mcp_servers([server("a", "starting", 0), server("b", "up", 2)])
+    assert label_values(metrics, "mcp_server_up", "server") == {"a", "b"}
+    assert value(metrics, "mcp_server_up", server="a") == 0
+    assert value(metrics, "mcp_server_up", server="b") == 1
+    assert value(metrics, "mcp_server_tools", server="b") == 2
+
+    metrics.show_mcp_servers([server("b", "down", 2), server("c", "up", 1)])
+    assert label_values(metrics, "mcp_server_up", "server") == {"b", "c"}
+    assert value(metrics, "mcp_server_up", server="b") == 0
+    assert value(metrics, "mcp_server_tools", server="b") == 2
+    assert value(metrics, "mcp_server_tools", server="a") is None
+
+    metrics.show_mcp_servers([server("a", "up", 4)])
+    assert value(metrics, "mcp_server_up", server="a") == 1
+    assert label_values(metrics, "mcp_server_tools", "server") == {"a"}
+
+
 # Labels that clients control
 
 
@@ -244,41 +269,3 @@ def test_two_registries_share_nothing():
     first.tunnels.inc()
 
     assert value(second, "tunnels_total") == 0
-
-
-# Over HTTP
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-def test_metrics_are_served_over_http_until_closed(metrics):
-    port = free_port()
-    threads = threading.active_count()
-    observed(metrics, *all_of_one(INTERCEPTION))
-
-    metrics.serve(("127.0.0.1", port))
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-    finally:
-        metrics.close()
-
-    assert 'aibridge_prompts_total{client="c",initiator_id="alice",' in text
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=10)
-    assert threading.active_count() <= threads
-
-
-def test_an_address_that_is_taken_is_an_error(metrics):
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(OSError, match="Address already in use"),
-    ):
-        metrics.serve(taken.getsockname())
-
-
-def test_closing_what_was_never_served_does_nothing(metrics):
-    metrics.close()

@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import logging
+import re
 from functools import partial
 
 import pytest
@@ -35,9 +36,10 @@ class OurBugError(Exception):
 class Reader:
     """Remembers events; ends at `data: end`; fails at one of them."""
 
-    def __init__(self, *, fails_at=None, facts_fail=False):
+    def __init__(self, *, fails_at=None, facts_fail=False, unrecorded=None):
         self.events = []
         self.ended = False
+        self.unrecorded = unrecorded
         self._fails_at = fails_at
         self._facts_fail = facts_fail
 
@@ -53,7 +55,7 @@ class Reader:
         return ResponseFacts(response_id=str(len(self.events)))
 
 
-def make_tap(reader=None, *, coding="", length=None, withhold=None, max_bytes=10**6):
+def make_tap(reader=None, *, coding="", length=None, max_bytes=10**6, **cutting):
     return BodyTap(
         "flow-1",
         "interception-1",
@@ -61,7 +63,7 @@ def make_tap(reader=None, *, coding="", length=None, withhold=None, max_bytes=10
         content_encoding=coding,
         content_length=length,
         max_bytes=max_bytes,
-        withhold=withhold,
+        **cutting,
     )
 
 
@@ -121,6 +123,39 @@ def test_only_withheld_events_are_kept_from_the_client(chunks):
     reader = Reader()
 
     assert relayed(make_tap(reader, withhold=withheld), chunks) == filtered_up_to(len(BLOCKS))
+    assert len(reader.events) == len(BLOCKS) + 1
+
+
+ANYTHING = re.compile(rb"(?s).*\n\n")
+
+
+@ANY_CASE
+@given(chunks=cuts())
+def test_what_is_not_recorded_need_not_be_read_but_goes_on(chunks):
+    reader = Reader(unrecorded=re.compile(rb"(?:event: \w+\ndata: .+\n\n)+"))
+
+    assert relayed(make_tap(reader), chunks) == BODY
+    assert {b"withheld 1", b"two\nlines", b"end", b"after the end"} < {
+        event.data for event in reader.events
+    }
+
+
+def test_events_that_are_not_recorded_are_not_read():
+    reader = Reader(unrecorded=ANYTHING)
+    tap = make_tap(reader)
+
+    assert relayed(tap, [BLOCKS[0] * 3, BLOCKS[1] + TAIL]) == BLOCKS[0] * 3 + BLOCKS[1] + TAIL
+    assert [event.raw for event in reader.events] == [TAIL]
+
+
+@pytest.mark.parametrize(
+    "cutting", [{"withhold": withheld}, {"splice": lambda event, data: event.raw}]
+)
+def test_where_events_are_cut_every_event_is_read(cutting):
+    reader = Reader(unrecorded=ANYTHING)
+
+    relayed(make_tap(reader, **cutting), [BODY])
+
     assert len(reader.events) == len(BLOCKS) + 1
 
 
@@ -230,6 +265,15 @@ def test_what_comes_while_the_end_is_held_is_held_behind_it():
     assert tap.release() == [b"data: end\n\n", b"data: more\n\n"]
     assert tap.release() == []
     assert tap(b"data: later\n\n") == [b"data: later\n\n"]
+
+
+def test_an_end_that_says_nothing_is_no_chunk():
+    tap = make_tap(splice=lambda event, data: event.raw)
+    tap(b"data: end\n\n")
+
+    tap.held.append(b"")  # what is left to say where nothing was hidden
+
+    assert tap.release() == [b"data: end\n\n"]
 
 
 @ANY_CASE

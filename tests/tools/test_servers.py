@@ -561,6 +561,168 @@ async def test_without_servers_there_is_nothing_to_wait_for(connect):
     await servers.stop()
 
 
+# Another list of servers
+
+
+@pytest.fixture
+def programs_of_mine():
+    """The programs that run now and did not before the test."""
+    before = set(psutil.Process().children())
+    return lambda: set(psutil.Process().children()) - before
+
+
+async def ended(process: psutil.Process) -> None:
+    """Wait until a program has ended."""
+    await asyncio.to_thread(process.wait, BOUND)
+
+
+def only(name: str, offered: str, **more: object) -> object:
+    """A program of which one tool is offered."""
+    return by_command(name, allow=re.compile(f"^{offered}$"), **more)
+
+
+async def test_servers_come_and_go_and_the_others_stay_connected(connect, programs_of_mine):
+    servers, heard = await connect(only("goes", "add"))
+    (process,) = programs_of_mine()
+    before = servers.catalogue
+    servers.update([only("goes", "add"), only("stays", "counter")])
+    await heard.until(lambda: "bmcp_stays_counter" in servers.catalogue)
+    assert await servers.call(tool(servers, "stays", "counter"), {}) == text("1")
+    assert "bmcp_goes_add" in servers.catalogue
+    assert process.is_running()
+
+    servers.update([only("comes", "echo"), only("stays", "counter")])
+
+    assert [status.name for status in servers.status()] == ["comes", "stays"]
+    assert [t.name for t in servers.catalogue] == ["bmcp_stays_counter"]
+    await heard.until(lambda: "bmcp_comes_echo" in servers.catalogue)
+    assert await servers.call(tool(servers, "comes", "echo"), {"text": "hi"}) == text("hi")
+    assert await servers.call(tool(servers, "stays", "counter"), {}) == text("2"), "it stayed"
+    await ended(process)
+    assert "bmcp_goes_add" in before, "who holds a catalogue keeps it"
+    gone = await servers.call(before.get("bmcp_goes_add"), {"a": 1, "b": 2})
+    assert gone == error_result("There is no tool server 'goes' any more.")
+
+
+async def test_all_servers_can_go_and_others_come(connect, programs_of_mine):
+    servers, heard = await connect(only("a", "add"))
+    (process,) = programs_of_mine()
+
+    servers.update([])
+    assert servers.catalogue.tools == ()
+    assert servers.status() == ()
+    assert await servers.ready(BOUND)
+    await ended(process)
+
+    servers.update([only("a", "add")])
+    await heard.until(lambda: "bmcp_a_add" in servers.catalogue)
+    assert await servers.call(tool(servers, "a", "add"), {"a": 1, "b": 2}) == text("3")
+
+
+async def test_a_server_that_is_configured_otherwise_is_connected_to_anew(
+    connect, programs_of_mine
+):
+    servers, _ = await connect(by_command("s", allow=re.compile("^(add|counter)$")))
+    (process,) = programs_of_mine()
+    assert await servers.call(tool(servers, "s", "counter"), {}) == text("1")
+
+    servers.update([only("s", "counter")])
+    assert await servers.ready(BOUND)
+
+    assert [t.name for t in servers.catalogue] == ["bmcp_s_counter"]
+    assert await servers.call(tool(servers, "s", "counter"), {}) == text("1")
+    await ended(process)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_a_call_that_runs_on_a_server_that_goes_comes_to_its_end(
+    connect, report, tmp_path, programs_of_mine, stays
+):
+    servers, heard = await connect(only("s", "slow"))
+    (process,) = programs_of_mine()
+    until = tmp_path / "until"
+    arguments = {"report": report.path, "until": str(until)}
+    slow = asyncio.create_task(servers.call(tool(servers, "s", "slow"), arguments))
+    assert await report.next() == "started"
+
+    servers.update([only("s", "add")] if stays else [])
+    if stays:  # the new one serves while the old one works
+        await heard.until(lambda: "bmcp_s_add" in servers.catalogue)
+        assert await servers.call(tool(servers, "s", "add"), {"a": 1, "b": 2}) == text("3")
+    assert process.is_running()
+    until.touch()
+
+    async with asyncio.timeout(BOUND):
+        assert await slow == text("done")
+    await ended(process)
+
+
+async def test_a_call_that_would_never_end_ends_by_its_time_on_a_server_that_goes(
+    connect, report, programs_of_mine
+):
+    servers, _ = await connect(only("s", "slow", timeout_s=1.5))
+    (process,) = programs_of_mine()
+    slow = asyncio.create_task(servers.call(tool(servers, "s", "slow"), {"report": report.path}))
+    assert await report.next() == "started"
+    servers.update([])
+
+    async with asyncio.timeout(BOUND):
+        found = await slow
+    assert found.as_text.endswith("no answer within 1.5 seconds; the call was cancelled")
+    await ended(process)
+
+
+async def test_stopping_ends_what_still_runs_on_servers_that_go(connect, report, programs_of_mine):
+    tasks = asyncio.all_tasks()
+    servers, _ = await connect(only("s", "slow"))
+    (process,) = programs_of_mine()
+    slow = asyncio.create_task(servers.call(tool(servers, "s", "slow"), {"report": report.path}))
+    assert await report.next() == "started"
+    servers.update([])
+
+    async with asyncio.timeout(BOUND):
+        await servers.stop()
+        found = await slow
+
+    assert found.is_error
+    assert not process.is_running()
+    assert asyncio.all_tasks() - tasks == set()
+
+
+async def test_what_becomes_of_a_server_that_goes_is_not_told_of_its_successor(
+    connect, report, programs_of_mine
+):
+    servers, heard = await connect(only("s", "slow"))
+    (process,) = programs_of_mine()
+    slow = asyncio.create_task(servers.call(tool(servers, "s", "slow"), {"report": report.path}))
+    assert await report.next() == "started"
+    servers.update([only("s", "add")])
+    await heard.until(lambda: heard.events.count(("s", "up")) == 2)
+
+    process.kill()
+
+    async with asyncio.timeout(BOUND):
+        assert "may have had its effect" in (await slow).as_text
+    await ended(process)
+    assert ("s", "down") not in heard.events
+    assert state(servers, "s") == "up"
+    assert [t.name for t in servers.catalogue] == ["bmcp_s_add"]
+
+
+async def test_a_server_that_goes_while_it_is_connected_to_is_not_waited_for(connect):
+    hanging = by_command("s", "-c", "import sys; sys.stdin.read()")
+    servers, _ = await connect(hanging, wait=False)
+    ready = asyncio.create_task(servers.ready(BOUND))
+    call = asyncio.create_task(servers.call(tool_of("s", "add"), {}))
+
+    servers.update([])
+
+    async with asyncio.timeout(BOUND):
+        assert await ready
+        found = await call
+    assert "the tool server is not available: it is stopped" in found.as_text
+
+
 # Results
 
 

@@ -1,0 +1,181 @@
+"""Where programs are run: with the variables that lead to a proxy, or by `aibridge run`.
+
+The variables are the product's own (`aibridge env`), so these tests prove that table too. Every
+program gets a home of its own and nothing else of this environment.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+from e2e.proxy import Proxy
+from e2e.records import Records, latest_id, read_records
+
+from aibridge_addon.cli import clients
+
+type Mode = Literal["forward", "reverse"]
+
+RUN_S = 90.0
+"""For what takes seconds, on a machine that is busy."""
+
+_SYSTEM = ("/usr/local/bin", "/usr/bin", "/bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a program ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def __str__(self) -> str:
+        return f"exit code {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+
+class Place(ABC):
+    """A home, and a folder with work in it."""
+
+    home: Path
+    commands: ClassVar[tuple[Path, ...]] = ()
+    """Folders of commands that are at hand."""
+
+    @property
+    def work(self) -> Path:
+        """The working directory."""
+        return self.home / "work"
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        mode: Mode | None,
+        client: str,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = RUN_S,
+    ) -> Ran:
+        """Run a program to its end.
+
+        Args:
+            command: What to run.
+            mode: How it is led to the proxy; None: not at all.
+            client: Its name in the product's table.
+            env: More variables.
+            timeout_s: After which it is ended, and the test fails.
+        """
+        words, variables = self._led([str(word) for word in command], client, mode)
+        self.work.mkdir(parents=True, exist_ok=True)
+        process = subprocess.Popen(
+            words,
+            env={**self.environ, **variables, **(env or {})},
+            cwd=self.work,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            pytest.fail(f"not within {timeout_s} s: {words}\n{Ran(-9, out, err)}")
+        ran = Ran(process.returncode, out, err)
+        print(f"--- {Path(command[0]).name}\n{ran}")
+        return ran
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that everything here is run with."""
+        node = [Path(found).parent for found in (shutil.which("node"),) if found]
+        return {
+            "PATH": os.pathsep.join([*map(str, (*self.commands, *node)), *_SYSTEM]),
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+        }
+
+    @abstractmethod
+    def _led(
+        self, words: list[str], client: str, mode: Mode | None
+    ) -> tuple[list[str], dict[str, str]]:
+        """Return what to run, and the variables that it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk(Place):
+    """Where somebody has set all variables, for a proxy to go by."""
+
+    proxy: Proxy
+    home: Path
+
+    def _led(
+        self, words: list[str], client: str, mode: Mode | None
+    ) -> tuple[list[str], dict[str, str]]:
+        if mode is None:
+            return words, {}
+        way = clients.Way(
+            forward_url=self.proxy.forward_url,
+            reverse_url=self.proxy.reverse_url,
+            ca=self.proxy.ca_path,
+            bundle=self.proxy.ca_path,
+            adding=self.proxy.ca_path,
+            hosts=("api.anthropic.com", "api.openai.com", "chatgpt.com"),
+        )
+        known = clients.named(client)
+        assert known.name == client
+        reverse = mode == "reverse"
+        variables = clients.variables(known, way, {}, reverse=reverse)
+        arguments = clients.arguments(known, way, reverse=reverse)
+        return [words[0], *arguments, *words[1:]], variables
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser(Place):
+    """Where somebody knows one command: `aibridge run`."""
+
+    commands = (Path(sys.executable).parent,)  # `aibridge`, as it is installed
+    home: Path
+    mark: str = ""
+    """The record that was the last."""
+
+    @classmethod
+    def at(cls, home: Path) -> "NewUser":
+        """Return somebody who cares for what is recorded from now on."""
+        return cls(home, latest_id(cls(home).database))
+
+    @property
+    def database(self) -> Path:
+        """Where everything is recorded."""
+        return self.home / ".local" / "share" / "aibridge" / "aibridge.sqlite3"
+
+    @property
+    def records(self) -> Records:
+        """What was recorded since this somebody came."""
+        return read_records(self.database, self.mark)
+
+    def settle(self, config: str) -> None:
+        """Write what must stand in files, so that the commands can be short."""
+        (self.home / ".mitmproxy").mkdir(parents=True)
+        path = self.home / "aibridge.toml"
+        path.write_text(config)
+        (self.home / ".mitmproxy" / "config.yaml").write_text(f"aibridge_config: {path}\n")
+
+    def _led(
+        self, words: list[str], client: str, mode: Mode | None
+    ) -> tuple[list[str], dict[str, str]]:
+        assert mode, "it goes by a proxy in any case"
+        program = Path(words[0])
+        path = os.pathsep.join([str(program.parent), self.environ["PATH"]])
+        flags = ["--reverse"] * (mode == "reverse")
+        return ["aibridge", "run", *flags, "--", program.name, *words[1:]], {"PATH": path}

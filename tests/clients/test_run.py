@@ -1,0 +1,311 @@
+"""`aibridge run -- client` and `eval "$(aibridge env client)"`, as somebody new would type them."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from cli.command import Process, wait_until
+from e2e.records import Row
+from standin import Provider, Request, Server, ServerThread
+
+from clients import asking
+from clients.asking import HELLO, KEYS, claude, codex, program
+from clients.conftest import config_of
+from clients.places import Mode, NewUser, Ran
+from clients.programs import CLAUDE_CODE, CODEX, LLM
+from clients.terminal import Terminal
+
+type OpenTerminal = Callable[..., Terminal]
+
+ASKED = "TOKENS:11,7"
+PROXY = ("aibridge", "proxy", "--port", "0", "--reverse-port", "0", "--metrics", "off")
+
+each_way = pytest.mark.parametrize(
+    ("user", "mode"),
+    [("own", "forward"), ("own", "reverse"), ("running", "forward")],
+    indirect=["user"],
+)
+each_proxy = pytest.mark.parametrize("user", ["own", "running"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def providers() -> Iterator[Server]:
+    """A stand-in for all providers, without TLS."""
+    known = Provider()
+
+    async def answer(request: Request) -> object:
+        google = request.path.startswith("/v1beta/")
+        return await (asking.speak_gemini(request) if google else known(request))
+
+    with ServerThread(Server(answer)) as server:  # type: ignore[arg-type]
+        yield server
+
+
+@pytest.fixture
+def user(
+    request: pytest.FixtureRequest, providers: Server, tmp_path: Path
+) -> Iterator[NewUser]:
+    """Somebody new, in whose home a proxy runs already or, by default, none does."""
+    made = NewUser(tmp_path / "home")
+    made.settle(config_of(providers.origin) + google(providers.origin))
+    if getattr(request, "param", "own") == "own":
+        yield made
+        assert not own_proxies(made)
+    else:
+        yield from beside_a_proxy(made)
+
+
+def google(origin: str) -> str:
+    """Return the part of a config file that puts the stand-in in Google's place."""
+    return f"""
+[[providers]]
+name = "google"
+type = "openai"
+base_url = "{origin}"
+hosts = ["generativelanguage.googleapis.com"]
+"""
+
+
+def beside_a_proxy(made: NewUser) -> Iterator[NewUser]:
+    """Give somebody a proxy; it must run until the end."""
+    proxy = Process([*PROXY], made.environ, cwd=made.home)
+    try:
+        proxy.wait_for("is up, process")
+        yield made
+        assert proxy.stop() == 0, proxy.text
+        assert "Traceback" not in proxy.text
+    finally:
+        proxy.kill()
+
+
+def own_proxies(made: NewUser) -> list[psutil.Process]:
+    """Return the proxies that `aibridge run` has started for somebody, and that still run."""
+    found = [process for process in psutil.process_iter() if "--private" in _words(process)]
+    return [process for process in found if process.environ().get("HOME") == str(made.home)]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def asked(user: NewUser, ran: Ran) -> Row:
+    """Return the request in which ASKED was asked; it must be recorded, counted and told of."""
+    records = user.records
+    [prompt] = [row for row in records.user_prompts if row["prompt"].startswith(ASKED)]
+    [row] = [row for row in records.interceptions if row["id"] == prompt["interception_id"]]
+    [usage] = [row for row in records.token_usages if row["interception_id"] == prompt["interception_id"]]
+    assert row["status"] == "completed"
+    assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
+    assert f"{row['model']}: 11 in, 7 out" in last_word(ran)
+    return row
+
+
+def last_word(ran: Ran) -> str:
+    """Return what `aibridge run` said, which is one line after all others."""
+    assert ran.err.count("aibridge: ") == 1
+    assert "aibridge" not in ran.out
+    line = ran.err.splitlines()[-1]
+    assert line.startswith("aibridge: ")
+    return line
+
+
+# --- each client
+
+
+@each_way
+def test_claude_code(user: NewUser, mode: Mode) -> None:
+    ran, told = claude(user, "-p", ASKED, mode=mode, quiet=False)
+    assert (ran.code, told["result"]) == (0, HELLO)
+    row = asked(user, ran)
+    assert (row["client"], row["client_session_id"]) == ("Claude Code", told["session_id"])
+
+
+@each_way
+def test_codex(user: NewUser, mode: Mode) -> None:
+    ran, events = codex(user, ASKED, mode=mode)
+    assert (ran.code, asking.said(events)) == (0, HELLO)
+    row = asked(user, ran)
+    assert (row["client"], row["client_session_id"]) == ("Codex", asking.thread(events))
+    assert row["provider_name"] == "openai"
+
+
+@each_way
+def test_codex_with_a_login_of_chatgpt(user: NewUser, mode: Mode, providers: Server) -> None:
+    asking.login(user)
+    # What is none of a model's business goes straight there, in reverse mode.
+    elsewhere = f'chatgpt_base_url = "{providers.origin}/backend-api/"\n' * (mode == "reverse")
+    ran, events = codex(user, ASKED, mode=mode, config=elsewhere, env={})
+    assert (ran.code, asking.said(events)) == (0, HELLO)
+    row = asked(user, ran)
+    assert (row["client"], row["client_session_id"]) == ("Codex", asking.thread(events))
+    assert row["provider_name"] == "chatgpt"
+
+
+@each_way
+def test_opencode(user: NewUser, mode: Mode) -> None:
+    ran = asking.opencode(user, "anthropic/claude-sonnet-4-5", ASKED, mode=mode)
+    assert ran.code == 0
+    assert HELLO in ran.out
+    row = asked(user, ran)
+    assert row["client"] == "OpenCode"
+    assert row["client_session_id"].startswith("ses_")
+
+
+@each_way
+def test_llm(user: NewUser, mode: Mode) -> None:
+    ran = asking.llm(user, "gpt-4o", ASKED, mode=mode)
+    assert (ran.code, ran.out.strip()) == (0, HELLO)
+    assert asked(user, ran)["client"] == "OpenAI SDK (Python)"
+
+
+@each_way
+def test_aider(user: NewUser, mode: Mode) -> None:
+    ran = asking.aider(user, "anthropic/claude-sonnet-4-5", ASKED, mode=mode)
+    assert ran.code == 0
+    assert HELLO in ran.out
+    asked(user, ran)
+
+
+@each_way
+def test_a_program_with_the_sdks_of_python(user: NewUser, mode: Mode) -> None:
+    ran = asking.python(user, mode=mode)
+    assert (ran.code, ran.out.splitlines()) == (0, [HELLO] * 5)
+    asking.by_sdks(user.records, "Python")
+    assert last_word(ran).startswith("aibridge: 5 requests · ")
+
+
+@each_way
+def test_a_program_with_the_sdks_of_javascript(user: NewUser, mode: Mode) -> None:
+    ran = asking.javascript(user, mode=mode)
+    assert (ran.code, ran.out.splitlines()) == (0, [HELLO] * 5)
+    asking.by_sdks(user.records, "JavaScript")
+    assert last_word(ran).startswith("aibridge: 5 requests · ")
+
+
+@each_way
+def test_a_program_of_any_name_that_node_runs(user: NewUser, mode: Mode) -> None:
+    path = user.home / "bin" / "some-agent"
+    path.parent.mkdir()
+    path.write_text(f"#!/usr/bin/env node\n{asking.JAVASCRIPT}")
+    path.chmod(0o755)
+    ran = user.run([path], mode=mode, client="node", env=KEYS | asking.js_modules())
+    assert (ran.code, ran.out.splitlines()) == (0, [HELLO] * 5)
+    asking.by_sdks(user.records, "JavaScript")
+
+
+@each_proxy
+def test_gemini_cli_passes_and_is_not_recorded(user: NewUser, providers: Server) -> None:
+    before = len(providers.requests)
+    ran, told = asking.gemini(user, "hello")
+    assert (ran.code, told["response"]) == (0, HELLO)
+    paths = [request.path for request in providers.requests[before:]]
+    assert paths
+    assert all(path.startswith("/v1beta/models/") for path in paths)
+    assert user.records.interceptions == []
+    assert last_word(ran).startswith("aibridge: no requests to AI providers")
+
+
+# --- ends
+
+
+@each_way
+def test_a_client_that_fails_has_the_last_word(user: NewUser, mode: Mode) -> None:
+    ran, told = claude(user, "-p", "STATUS:400", mode=mode)
+    assert (ran.code, told["is_error"]) == (1, True)
+    assert "(1 did not complete)" in last_word(ran)
+    failed = asking.llm(user, "gpt-4o", "STATUS:400", mode=mode)
+    assert failed.code == 1
+    assert "The script asked for 400" in failed.err
+    assert [row["status"] for row in user.records.interceptions] == ["failed", "failed"]
+
+
+@pytest.fixture
+def open_terminal(user: NewUser) -> Iterator[OpenTerminal]:
+    """Open a terminal and run something in it by way of the proxy."""
+    opened: list[Terminal] = []
+
+    def run(command: list[str | Path], env: dict[str, str]) -> Terminal:
+        words, variables = user.led([str(word) for word in command], "forward")
+        user.work.mkdir(parents=True, exist_ok=True)
+        opened.append(Terminal(words, {**user.environ, **variables, **env}, user.work))
+        return opened[-1]
+
+    yield run
+    for terminal in opened:
+        terminal.close()
+
+
+@each_proxy
+def test_ctrl_c_ends_claude_code(user: NewUser, open_terminal: OpenTerminal) -> None:
+    command = [program(CLAUDE_CODE), "-p", "GATE:held", "--verbose", "--include-partial-messages"]
+    env = asking.CLAUDE_QUIET | asking.CLAUDE_KEY
+    terminal = open_terminal([*command, "--output-format", "stream-json"], env)
+    terminal.wait_for("message_start")
+    terminal.type("\x03")
+    assert terminal.wait() == 0  # so it ends without us, too
+    assert terminal.text.count("aibridge: 1 request") == 1
+    wait_until(lambda: is_cancelled(user), "the request was given up")
+
+
+@each_proxy
+def test_ctrl_c_ends_codex(user: NewUser, open_terminal: OpenTerminal) -> None:
+    asking.set_up_codex(user)
+    command = [program(CODEX), "exec", "--json", "--skip-git-repo-check", "GATE:held"]
+    terminal = open_terminal(command, asking.CODEX_KEY)
+    terminal.wait_for("turn.started")
+    wait_until(lambda: user.records.prompts, "the prompt was recorded")
+    terminal.type("\x03")
+    assert terminal.wait() == 1
+    assert terminal.text.count("aibridge: 2 requests") == 1
+    wait_until(lambda: is_cancelled(user), "the request was given up")
+
+
+def is_cancelled(user: NewUser) -> bool:
+    """Whether the last request was given up by its client."""
+    return bool(user.records.interceptions[-1]["status"] == "cancelled")
+
+
+@each_proxy
+def test_the_screen_of_claude_code_is_its_own(user: NewUser, open_terminal: OpenTerminal) -> None:
+    key = KEYS["ANTHROPIC_API_KEY"]
+    known = {
+        "hasCompletedOnboarding": True,
+        "customApiKeyResponses": {"approved": [key[-20:]], "rejected": []},
+        "projects": {str(user.work): {"hasTrustDialogAccepted": True}},
+    }
+    (user.home / ".claude.json").write_text(json.dumps(known))
+    terminal = open_terminal([program(CLAUDE_CODE)], asking.CLAUDE_QUIET | asking.CLAUDE_KEY)
+    terminal.wait_for("shortcuts")
+    terminal.type(ASKED)
+    terminal.wait_for(ASKED)
+    terminal.type("\r")
+    wait_until(lambda: user.records.token_usages, "the answer was recorded")
+    terminal.type("\x03")
+    terminal.wait_for("again to exit")
+    assert "aibridge" not in terminal.text
+    terminal.type("\x03")
+    assert terminal.wait() == 0
+    assert re.search(r"aibridge: \d requests? · .*11 in, 7 out", terminal.text.splitlines()[-1])
+
+
+# --- a shell that is set up
+
+
+@pytest.mark.parametrize("user", ["running"], indirect=True)
+@pytest.mark.parametrize("flags", ["", " --reverse"])
+@pytest.mark.parametrize(
+    ("name", "package", "arguments"),
+    [("claude", CLAUDE_CODE, ["-p", ASKED]), ("llm", LLM, ["-m", "gpt-4o", ASKED])],
+)
+def test_a_shell_that_is_set_up(
+    user: NewUser, flags: str, name: str, package: programs.Package, arguments: list[str]
+) -> None:
+    script = f'eval "$(aibridge env {name}{flags})"; {shlex.join([name, *arguments])}'
+    ...

@@ -1,0 +1,85 @@
+"""What a probe gets while all is well, while something is away, and when that is back."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+from standin import Server
+
+import aibridge_addon
+from e2e.asking import APIS
+from e2e.central import REVERSE, ToolServer, server_toml, wait_for_servers
+from e2e.clients import Clients
+from e2e.conftest import StartProxy
+from e2e.metrics import health, metric, served, wait_for_health
+from e2e.proxy import Proxy, config_toml
+
+MESSAGES, *_ = APIS
+TOKEN = "tok-h3h3h3h3h3h3h3h3h3h3"
+
+
+def test_while_all_is_well_a_probe_is_told_so_and_no_secret(
+    start_proxy: StartProxy, standin: Server
+) -> None:
+    server = ToolServer("http", "--token", TOKEN)
+    headers = {"Authorization": "Bearer ${TOOL_TOKEN}"}
+    proxy = start_proxy(
+        metrics=True,
+        config=config_toml(standin.origin) + server_toml("calc", url=server.url, headers=headers),
+        env={"TOOL_TOKEN": TOKEN},
+    )
+    wait_for_servers(proxy, "calc")
+    assert health(proxy) == (
+        200,
+        {
+            "status": "ok",
+            "database": "ok",
+            "mcp_servers": {"calc": "up"},
+            "version": aibridge_addon.__version__,
+        },
+    )
+    text = served(proxy, "/healthz").text
+    assert TOKEN not in text
+    assert "127.0.0.1" not in text
+    server.stop()
+
+
+def test_a_server_of_tools_that_is_down_degrades_and_does_not_fail(
+    start_proxy: StartProxy, standin: Server
+) -> None:
+    server = ToolServer("http")
+    proxy = start_proxy(
+        metrics=True,
+        config=config_toml(standin.origin)
+        + server_toml("calc", url=server.url)
+        + server_toml("hangs", command="sleep", args=["1000"]),
+    )
+    wait_for_servers(proxy, "calc")
+    status, body = health(proxy)
+    assert (status, body["status"]) == (200, "ok")
+    assert body["mcp_servers"] == {"calc": "up", "hangs": "starting"}
+    assert metric(proxy, "aibridge_mcp_server_up", server="calc") == 1
+    assert metric(proxy, "aibridge_mcp_server_up", server="hangs") == 0
+
+    server.stop()
+    proxy.wait_for_log("MCP server calc .* is down")
+    status, body = wait_for_health(proxy, lambda found: found[1]["status"] == "degraded")
+    assert status == 200
+    assert body["database"] == "ok"
+    assert body["mcp_servers"] == {"calc": "down", "hangs": "starting"}
+    assert metric(proxy, "aibridge_mcp_server_up", server="calc") == 0
+
+
+@pytest.mark.may_log_errors
+def test_while_the_database_is_away_a_probe_fails_until_it_is_back(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
+) -> None:
+    proxy = start_proxy(metrics=True)
+    with closing(sqlite3.connect(proxy.database, isolation_level=None, timeout=10)) as other:
+        other.execute("begin immediate")
+        MESSAGES.ask(clients_of(proxy), REVERSE, "hi")  # is answered, and cannot be recorded
+        status, body = health(proxy)
+        assert (status, body["status"], body["database"]) == (503, "degraded", "away")
+    status, body = wait_for_health(proxy, lambda found: found[0] == 200)
+    assert (body["status"], body["database"]) == ("ok", "ok")

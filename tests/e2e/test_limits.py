@@ -1,0 +1,320 @@
+"""How much clients may ask of the proxy at once: connections, and the bodies that it holds."""
+
+import gzip
+import json
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from standin import Authority, Provider, Response, Server
+
+from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
+from e2e.central import program, server_toml, wait_for_servers
+from e2e.clients import TIMEOUT_S, WAYS, Clients, Way
+from e2e.conftest import StartProxy, StartStandin
+from e2e.metrics import metric
+from e2e.proxy import Proxy, config_toml
+from e2e.records import Records
+from e2e.wire import read_head
+
+FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
+KIB, MIB = 1024, 1024 * 1024
+LIMIT = 100 * KIB
+
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+each_pair = pytest.mark.parametrize(
+    ("api", "way"),
+    [(MESSAGES, FORWARD_H2), (CHAT, REVERSE), (RESPONSES, FORWARD), (MESSAGES, REVERSE_H2)],
+    ids=str,
+)
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy that holds little."""
+    made = Proxy(
+        tmp_path_factory.mktemp("limits"),
+        config=config_toml(standin.origin),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        options={
+            "body_size_limit": "100k",
+            "aibridge_max_body_mib": 1,
+            "aibridge_private_networks": "127.0.0.1",
+        },
+        metrics=True,
+    )
+    made.start()
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.fixture(autouse=True)
+def _no_requests_yet(standin: Server) -> None:
+    standin.requests.clear()
+
+
+# Connections
+
+
+def connects(proxy: Proxy) -> socket.socket | None:
+    """Connect, and ask something; None if the connection was closed instead."""
+    sock = socket.create_connection(("127.0.0.1", proxy.reverse_port), TIMEOUT_S)
+    try:
+        sock.sendall(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n")
+        if re.match(rb"HTTP/1.1 404 ", read_head(sock)):
+            return sock
+    except ConnectionError:
+        pass
+    sock.close()
+    return None
+
+
+def test_a_connection_that_is_one_too_many_is_closed(start_proxy: StartProxy) -> None:
+    proxy = start_proxy(options={"aibridge_max_connections": 2}, metrics=True)
+    first, second = connects(proxy), connects(proxy)
+    assert first
+    assert second
+    assert [connects(proxy) for _ in range(5)] == [None] * 5
+    first.sendall(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n")  # it is as good as before
+    while b"is not a route of this proxy" not in (first.recv(64 * KIB)):
+        pass
+    refused = metric(proxy, "aibridge_refused_total", provider="", reason="too_many_connections")
+    assert refused == 5
+    assert proxy.log_text().count("as many as aibridge_max_connections allows") == 1
+    second.close()
+    deadline = time.monotonic() + TIMEOUT_S
+    while (third := connects(proxy)) is None:  # once the proxy has seen that there is room
+        assert time.monotonic() < deadline
+    third.close()
+    first.close()
+
+
+# Requests
+
+
+def parts(content: bytes) -> Iterator[bytes]:
+    """Give a body whose length is not announced."""
+    for start in range(0, len(content), 16 * KIB):
+        yield content[start : start + 16 * KIB]
+
+
+@each_pair
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "in parts"])
+def test_a_request_that_is_too_large_is_answered_in_the_providers_words(
+    proxy: Proxy, clients: Clients, standin: Server, api: Api, way: Way, announced: bool
+) -> None:
+    before = metric(proxy, "aibridge_refused_total", provider=api.provider, reason="body_too_large")
+    content = api.request("x" * 3 * MIB, stream=True)
+    with proxy.recording() as records, clients.http(way) as http:
+        answer = http.post(
+            clients.url(way, api.provider, api.path),
+            content=content if announced else parts(content),
+            headers=api.headers,
+        )
+        assert answer.status_code == 413
+        assert api.is_error(answer.json())
+        assert "up to 100k (option body_size_limit)" in answer.json()["error"]["message"]
+        following = http.post(  # by the same connection, in HTTP/2
+            clients.url(way, api.provider, api.path),
+            content=api.request("hi", stream=False),
+            headers=api.headers,
+        )
+        assert following.status_code == 200
+    assert len(standin.requests) == 1
+    assert records.interception["status"] == "completed"
+    assert before + 1 == metric(
+        proxy, "aibridge_refused_total", provider=api.provider, reason="body_too_large"
+    )
+
+
+def test_what_is_announced_too_large_is_answered_before_it_comes(proxy: Proxy) -> None:
+    head = b"POST /anthropic/v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", proxy.reverse_port), TIMEOUT_S) as sock:
+        sock.sendall(head)
+        answer = read_head(sock)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
+def test_the_rest_of_a_request_that_is_too_large_is_not_held(
+    proxy: Proxy, clients: Clients, way: Way
+) -> None:
+    status = Path(f"/proc/{proxy.pid}/status")
+    Path(f"/proc/{proxy.pid}/clear_refs").write_text("5")  # forget the peak so far
+    before = peak_bytes(status)
+    block = bytes(64 * KIB)
+    with clients.http(way) as http:
+        answer = http.post(
+            clients.url(way, "anthropic", MESSAGES.path),
+            content=(block for _ in range(1024)),
+            headers=MESSAGES.headers,
+        )
+    assert answer.status_code == 413
+    assert peak_bytes(status) - before < 32 * MIB
+
+
+def peak_bytes(status: Path) -> int:
+    """Return the most memory that a process has had."""
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def test_a_path_that_is_no_route_is_none_however_large(proxy: Proxy) -> None:
+    answer = httpx2.post(f"{proxy.reverse_url}/nothing", content=bytes(MIB), trust_env=False)
+    assert answer.status_code == 404
+    assert "is not a route of this proxy" in answer.text
+
+
+def test_a_large_request_to_another_host_gets_mitmproxys_own_answer(
+    proxy: Proxy, start_standin: StartStandin
+) -> None:
+    server = start_standin(tls=False)
+    with httpx2.Client(proxy=proxy.forward_url, trust_env=False) as http:
+        answer = http.post(f"{server.origin}/upload", content=bytes(MIB))
+    assert answer.status_code == 413
+    assert "body_size_limit" in answer.text
+    assert server.requests == []
+
+
+# Answers: a body that is not held is a body that goes on as it comes
+
+
+def large_answer(api: Api, size: int) -> bytes:
+    """Return an answer that is larger than it looks."""
+    body = json.loads(api.answer())
+    return json.dumps({**body, "padding": "x" * size}).encode()
+
+
+@each_way
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "in parts"])
+@pytest.mark.parametrize("size", [LIMIT * 5, 3 * MIB], ids=["held", "too large to be read"])
+def test_an_answer_passes_however_large(
+    proxy: Proxy, clients: Clients, provider: Provider, way: Way, announced: bool, size: int
+) -> None:
+    body = large_answer(MESSAGES, size)
+    provider.canned["large"] = lambda request: Response(
+        200,
+        [("content-type", "application/json")],
+        body if announced else list(parts(body)),
+    )
+    with proxy.recording() as records, clients.http(way) as http:
+        answer = http.post(
+            clients.url(way, "anthropic", MESSAGES.path),
+            content=MESSAGES.request("hi", stream=False),
+            headers={**MESSAGES.headers, "x-standin-canned": "large"},
+        )
+    assert answer.content == body
+    row = records.interception
+    is_read = size < MIB
+    assert (row["status"], row["http_status"]) == ("completed", 200)
+    assert bool(row["partial"]) is not is_read
+    assert bool(records.token_usages) is is_read
+
+
+@pytest.mark.parametrize("api", APIS, ids=str)
+def test_a_stream_has_no_limit(
+    proxy: Proxy, clients: Clients, provider: Provider, api: Api
+) -> None:
+    comment = b": " + b"x" * 1000 + b"\n\n"
+    events = [part for event in api.events() for part in (*[comment] * 40, event)]
+    assert LIMIT < len(b"".join(events)) < MIB
+    provider.canned["long"] = lambda request: Response(
+        200, [("content-type", "text/event-stream")], events
+    )
+    with proxy.recording() as records, clients.http(FORWARD) as http:
+        answer = http.post(
+            clients.url(FORWARD, api.provider, api.path),
+            content=api.request("hi", stream=True),
+            headers={**api.headers, "x-standin-canned": "long"},
+        )
+    assert answer.content == b"".join(events)
+    assert records.interception["status"] == "completed"
+    assert records.counts == api.tokens
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "in parts"])
+def test_a_download_passes(
+    proxy: Proxy, clients: Clients, provider: Provider, announced: bool
+) -> None:
+    body = bytes(3 * MIB)
+    provider.canned["file"] = lambda request: Response(
+        200,
+        [("content-type", "application/octet-stream")],
+        body if announced else list(parts(body)),
+    )
+    with proxy.recording() as records, clients.http(FORWARD_H2) as http:
+        answer = http.get(
+            clients.url(FORWARD_H2, "anthropic", "/v1/files/1/content"),
+            headers={**MESSAGES.headers, "x-standin-canned": "file"},
+        )
+    assert answer.content == body
+    assert records == Records()
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "in parts"])
+def test_a_download_from_another_host_passes(
+    proxy: Proxy, start_standin: StartStandin, announced: bool
+) -> None:
+    body = bytes(3 * MIB)
+
+    async def app(request: object) -> Response:
+        return Response(200, [], body if announced else list(parts(body)))
+
+    server = start_standin(app, tls=False)
+    with httpx2.Client(proxy=proxy.forward_url, trust_env=False) as http:
+        answer = http.get(f"{server.origin}/file")
+    assert answer.status_code == 200
+    assert answer.content == body
+
+
+@pytest.mark.may_log_errors
+def test_an_answer_that_must_be_cut_and_is_too_large_is_an_error_in_the_providers_words(
+    start_proxy: StartProxy, standin: Server, provider: Provider
+) -> None:
+    config = config_toml(standin.origin) + server_toml("calc", **program(), allow="^add$")
+    proxy = start_proxy(config=config, options={"body_size_limit": "100k"})
+    wait_for_servers(proxy, "calc")
+    body = large_answer(MESSAGES, 5 * LIMIT)
+    provider.canned["large"] = lambda request: Response(
+        200, [("content-type", "application/json")], body
+    )
+    with proxy.recording() as records:
+        answer = httpx2.post(
+            f"{proxy.reverse_url}/anthropic{MESSAGES.path}",
+            content=MESSAGES.request("hi", stream=False),
+            headers={**MESSAGES.headers, "x-standin-canned": "large"},
+            trust_env=False,
+        )
+    assert answer.status_code == 502
+    assert MESSAGES.is_error(answer.json())
+    assert records.interception["status"] == "failed"
+
+
+# What a body decodes to
+
+
+@pytest.mark.parametrize("way", [FORWARD, REVERSE_H2], ids=str)
+def test_a_request_is_as_large_as_it_comes_not_as_it_decodes(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way
+) -> None:
+    body = gzip.compress(MESSAGES.request("x" * 8 * MIB, stream=False))
+    assert len(body) < LIMIT
+    with proxy.recording() as records, clients.http(way) as http:
+        answer = http.post(
+            clients.url(way, "anthropic", MESSAGES.path),
+            content=body,
+            headers={**MESSAGES.headers, "content-encoding": "gzip"},
+        )
+    assert answer.status_code == 200
+    assert standin.requests[-1].body == body
+    assert records.interception["partial"]

@@ -1,0 +1,276 @@
+"""Files that are edited while the proxy runs: what is new holds, what is wrong changes nothing."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from standin import Provider, Server
+
+from e2e.asking import APIS, user
+from e2e.central import (
+    FORWARD,
+    REVERSE,
+    SUM,
+    SUM_LINE,
+    Central,
+    Report,
+    ToolServer,
+    program,
+    server_toml,
+    wait_for_servers,
+)
+from e2e.clients import Clients
+from e2e.conftest import StartProxy
+from e2e.dialects import dialect_of
+from e2e.metrics import metric, metrics_text
+from e2e.proxy import Proxy, config_toml
+
+MESSAGES, CHAT, RESPONSES = APIS
+
+TAKEN = "the configuration was read again"
+NOT_TAKEN = "the old settings stay: "
+TOKEN = "tok-r4r4r4r4r4r4r4r4r4r4"
+
+type CentralOf = Callable[[Proxy], Central]
+
+
+@pytest.fixture
+def central_of(
+    clients_of: Callable[[Proxy], Clients], provider: Provider, standin: Server
+) -> Iterator[CentralOf]:
+    """Ask through a proxy; all that reaches the provider by way of it must be legal."""
+    made: list[Central] = []
+
+    def central(proxy: Proxy) -> Central:
+        made.append(Central(proxy, clients_of(proxy), provider, standin))
+        return made[-1]
+
+    yield central
+    for one in made:
+        one.check()
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Iterator[Report]:
+    """A call of the tool `slow`."""
+    made = Report(tmp_path / "slow")
+    yield made
+    made.close()
+
+
+def edit(proxy: Proxy, text: str, *started: str) -> None:
+    """Write the config file anew; wait until it is taken, and servers that it starts are up."""
+    mark = len(proxy.log)
+    proxy.config_path.write_text(text)
+    proxy.wait_for_log(TAKEN, mark)
+    wait_for_servers(proxy, *started, mark=mark)
+
+
+def offered(central: Central) -> list[str]:
+    """Ask something; return the tools that the provider is then told of."""
+    central.see(MESSAGES, REVERSE, "hi")
+    return [tool["name"] for tool in central.received[-1].get("tools", [])]
+
+
+def calc(**keys: object) -> str:
+    """A server with one tool."""
+    return server_toml("calc", **program(), **{"allow": "^add$", **keys})
+
+
+# --- MCP servers
+
+
+def test_a_server_that_is_added_is_offered_and_one_that_is_taken_out_is_not(
+    start_proxy: StartProxy, central_of: CentralOf, standin: Server
+) -> None:
+    proxy = start_proxy(metrics=True)
+    central = central_of(proxy)
+    without = config_toml(standin.origin)
+    assert offered(central) == []
+    assert "aibridge_mcp_server_up{" not in metrics_text(proxy)
+
+    edit(proxy, without + calc(), "calc")
+    assert offered(central) == ["bmcp_calc_add"]
+    assert central.ask(MESSAGES, FORWARD, SUM, stream=True).text.endswith("The tool returned: 42")
+    assert metric(proxy, "aibridge_mcp_server_up", server="calc") == 1
+    assert metric(proxy, "aibridge_mcp_server_tools", server="calc") == 1
+
+    edit(proxy, without + calc(allow="^echo$"), "calc")
+    assert offered(central) == ["bmcp_calc_echo"]
+
+    edit(proxy, without)
+    assert offered(central) == []
+    assert "aibridge_mcp_server_up{" not in metrics_text(proxy)
+
+    edit(proxy, without + calc(), "calc")
+    assert offered(central) == ["bmcp_calc_add"]
+
+
+def test_a_file_of_servers_is_read_again_too_with_variables_of_the_environment(
+    start_proxy: StartProxy, central_of: CentralOf, tmp_path: Path
+) -> None:
+    server = ToolServer("http", "--token", TOKEN)
+    entry = {"url": server.url, "headers": {"Authorization": "Bearer ${TOOL_TOKEN}"}}
+    path = tmp_path / "servers.json"
+    path.write_text(json.dumps({"mcpServers": {}}))
+    proxy = start_proxy(options={"aibridge_mcp_config": path}, env={"TOOL_TOKEN": TOKEN})
+    central = central_of(proxy)
+    assert offered(central) == []
+
+    replacement = path.with_name("replacement.json")
+    replacement.write_text(json.dumps({"mcpServers": {"locked": entry}}))
+    mark = len(proxy.log)
+    replacement.replace(path)  # as many editors do it
+    proxy.wait_for_log(TAKEN, mark)
+    wait_for_servers(proxy, "locked", mark=mark)
+
+    assert "bmcp_locked_add" in offered(central)
+    assert TOKEN not in proxy.log_text()
+    server.stop()
+
+
+def test_a_tool_that_runs_when_its_server_is_taken_out_gives_its_result(
+    start_proxy: StartProxy, central_of: CentralOf, standin: Server, report: Report
+) -> None:
+    config = config_toml(standin.origin)
+    proxy = start_proxy(config=config + server_toml("calc", **program(), allow="^slow$"))
+    wait_for_servers(proxy, "calc")
+    central = central_of(proxy)
+    said = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY:Moment"
+    with central.asking(MESSAGES, FORWARD, said, stream=True) as response:
+        chunks = response.iter_raw()
+        got = next(chunks)
+        report.wait_for("started")
+        edit(proxy, config)
+        assert offered(central) == []
+        report.release()
+        got += b"".join(chunks)
+    story = dialect_of(MESSAGES).streamed_story(got)
+    assert story.lines[-1].endswith("The tool returned: done")
+
+
+def test_whom_tools_are_offered_to_follows_the_file(
+    start_proxy: StartProxy, central_of: CentralOf, standin: Server
+) -> None:
+    config = config_toml(standin.origin) + calc()
+    proxy = start_proxy(config=config)
+    wait_for_servers(proxy, "calc")
+    central = central_of(proxy)
+    assert offered(central) == ["bmcp_calc_add"]
+    mark = len(proxy.log)
+    edit(proxy, config + '\n[injection]\nmodels = ["gpt-*"]\n')
+    assert offered(central) == []
+    assert "MCP server" not in proxy.log_text(mark), "it stays connected"
+
+
+@pytest.mark.may_log_errors
+def test_what_was_hidden_is_known_after_a_change_even_if_the_database_is_away(
+    start_proxy: StartProxy, central_of: CentralOf, standin: Server
+) -> None:
+    config = config_toml(standin.origin) + calc()
+    proxy = start_proxy(config=config)
+    wait_for_servers(proxy, "calc")
+    central = central_of(proxy)
+    with closing(sqlite3.connect(proxy.database, isolation_level=None, timeout=10)) as other:
+        other.execute("begin immediate")
+        first = central.ask(MESSAGES, FORWARD, SUM)
+        edit(proxy, f"{config}\n# as before\n")
+        central.ask(MESSAGES, FORWARD, [user(SUM), *first.turn, user("And now?")])
+    assert SUM_LINE in central.transcripts(MESSAGES)[-1]
+
+
+def test_what_servers_need_is_loaded_only_once_there_are_some(
+    start_proxy: StartProxy, standin: Server
+) -> None:
+    proxy = start_proxy(env={"PYTHONPROFILEIMPORTTIME": "1"})
+    loaded = re.compile(r"^import time: .*\| +mcp$", re.MULTILINE)
+    config = config_toml(standin.origin)
+    edit(proxy, f"{config}\n# the same")
+    assert not loaded.search(proxy.log_text())
+    edit(proxy, config + calc(), "calc")
+    assert loaded.search(proxy.log_text())
+
+
+# --- providers
+
+
+def test_providers_and_actors_follow_the_file(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
+) -> None:
+    proxy = start_proxy()
+    config = config_toml(standin.origin)
+    more = f"""
+[[providers]]
+name = "another"
+type = "anthropic"
+base_url = "{standin.origin}"
+hosts = []
+
+[[actors]]
+match = "alice@laptop"
+id = "alice"
+"""
+
+    def ask() -> tuple[int, str]:
+        with clients_of(proxy).http(REVERSE) as client, proxy.recording() as records:
+            url = f"{proxy.reverse_url}/another/v1/messages"
+            headers = {"x-aibridge-actor": "alice@laptop", "x-api-key": "k"}
+            status = client.post(url, json=MESSAGES.body("hi"), headers=headers).status_code
+        return status, "".join(row["initiator_id"] for row in records.interceptions)
+
+    assert ask() == (404, "")
+    edit(proxy, config + more)
+    assert ask() == (200, "alice")
+    edit(proxy, config)
+    assert ask() == (404, "")
+
+
+# --- mistakes
+
+
+@pytest.mark.may_log_errors
+@pytest.mark.parametrize(
+    ("broken", "lines"),
+    [
+        ("[[providers", ["aibridge_config .* is not TOML"]),
+        (
+            '[[providers]]\nname = "x"\ntipe = "openai"\n[[mcp_servers]]\nname = "UP"\n',
+            [r"providers\[0\].tipe is not known; did you mean type\?", r"mcp_servers\[0\].name"],
+        ),
+        (server_toml("calc", url="https://${NOT_SET}/"), ["the environment has no NOT_SET"]),
+        (None, ["aibridge_config .* No such file or directory"]),
+    ],
+    ids=["no TOML", "several", "no variable", "no file"],
+)
+def test_a_mistake_is_named_and_the_old_settings_stay(
+    start_proxy: StartProxy,
+    central_of: CentralOf,
+    standin: Server,
+    broken: str | None,
+    lines: list[str],
+) -> None:
+    good = config_toml(standin.origin) + calc()
+    proxy = start_proxy(config=good)
+    wait_for_servers(proxy, "calc")
+    central = central_of(proxy)
+    mark = len(proxy.log)
+    if broken is None:
+        proxy.config_path.unlink()
+    else:
+        proxy.config_path.write_text(broken)
+    for line in lines:
+        proxy.wait_for_log(f"{NOT_TAKEN}.*{line}", mark)
+    assert TAKEN not in proxy.log_text(mark)
+    assert offered(central) == ["bmcp_calc_add"]
+    assert central.ask(MESSAGES, FORWARD, SUM).text.endswith("The tool returned: 42")
+    assert not [line for line in proxy.log[mark:] if "MCP server calc" in line]
+
+    edit(proxy, good.replace('"^add$"', '"^echo$"'), "calc")
+    assert offered(central) == ["bmcp_calc_echo"]
+    said = [line for line in proxy.log[mark:] if NOT_TAKEN in line]
+    assert len(said) >= len(lines)
+    assert len(said) == len(set(said)), "each mistake is told once"
