@@ -6,18 +6,20 @@ only when asked: the core can be imported without mitmproxy.
 
 The map, along the way of a request::
 
-    addon.py         mitmproxy's hooks: wiring only
+    addon.py         mitmproxy's hooks
+    parts.py         what the hooks work with: made, renewed, ended
     settings.py      options and the config file -> one frozen Settings
     watching.py      files that are read again when they have changed
     routing.py       (host, path, method) -> Route
     identity.py      headers -> who, which program, which session, which credential
-    apis/            one module per wire format: bytes -> facts
+    tokens.py        gateway tokens: whose, until when, for what
+    apis/            wire formats: bytes -> facts; central tools put in and taken out
     sse.py wire.py codings.py   events, JSON and content codings
     facts.py         what is recorded
     interception.py  one bridged request, from start to its one end
-    proxy/           inside mitmproxy: tunnels, the body tap, what leaves and what is shown
+    proxy/           inside mitmproxy: who may pass, the body tap, what leaves and what is shown
     tools/           central MCP tools: connections, the inner loop, the ledger of hidden turns
-    recorder/        facts -> SQLite, spooled when the database is away
+    recorder/        facts -> SQLite, spooled when the database is away; the table of tokens
     observe/         facts -> metrics; health
     cli/             the command aibridge
 """

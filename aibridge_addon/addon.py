@@ -1,4 +1,4 @@
-"""The mitmproxy addon: hooks and wiring, no parsing.
+"""The mitmproxy addon: hooks, and who of the `parts` does what they are for; no parsing.
 
 A request is taken in (`proxy.intake`), its answer relayed as it comes while a tap reads along
 (`proxy.exchange`), and its end waits until the record is kept (`recorder`).
@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mitmproxy import ctx, exceptions, flow, http
 from mitmproxy.addonmanager import Loader
@@ -23,36 +23,25 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils.human import parse_size
 
-from aibridge_addon import recorder
-from aibridge_addon.facts import Fact, Interception, ProviderError
-from aibridge_addon.observe.health import Health
-from aibridge_addon.observe.listener import Listener
+from aibridge_addon.facts import ProviderError
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.proxy.central import CentralTools
-from aibridge_addon.proxy.connections import Connections
+from aibridge_addon.parts import Parts
 from aibridge_addon.proxy.conversation import RefusedError
 from aibridge_addon.proxy.exchange import Exchange
-from aibridge_addon.proxy.gate import Closed, Gate, OpenError, check_not_open
+from aibridge_addon.proxy.gate import Closed, OpenError
 from aibridge_addon.proxy.headers import hide_secrets
 from aibridge_addon.proxy.intake import (
-    Intake,
     shaped_error,
     take_proxy_user,
     wire_format_of,
 )
-from aibridge_addon.proxy.reach import PRIVATE_ADDRESS, Reach, plain_answer, refusal_in
+from aibridge_addon.proxy.reach import PRIVATE_ADDRESS, plain_answer, refusal_in
 from aibridge_addon.proxy.stream import REQUEST_TOO_LARGE, install
 from aibridge_addon.proxy.tap import BodyTap
 from aibridge_addon.proxy.tunnel import must_tunnel, tunnel
-from aibridge_addon.recorder import Recorder, RecorderError
-from aibridge_addon.recorder.sqlite import SQLiteRecorder
-from aibridge_addon.recorder.store import Retention
+from aibridge_addon.recorder import RecorderError
 from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
-from aibridge_addon.tools.ledger import Ledger
 from aibridge_addon.watching import FileWatch
-
-if TYPE_CHECKING:
-    from aibridge_addon.tools.servers import ToolServers
 
 logger = logging.getLogger(__name__)
 
@@ -93,23 +82,15 @@ class AIBridge:
     """Observes and records what passes to AI providers."""
 
     def __init__(self) -> None:
-        self._settings: Settings | None = None
-        self._gate: Gate | None = None
-        self._reach = Reach(on_refused=self._count_refused)
-        self._connections = Connections(on_refused=self._count_refused)
-        self._intake: Intake | None = None
-        self._recorder: Recorder | None = None
-        self._metrics: Metrics | None = None
-        self._listener: Listener | None = None
+        self._parts: Parts | None = None
+        """None until it has started."""
         self._watch = FileWatch(_watched_files, self._read_again)
-        self._ledger: Ledger | None = None
-        self._servers: ToolServers | None = None
-        self._central: CentralTools | None = None
-        self._subscribers: list[Callable[[Fact], None]] = []
         self._exchanges: dict[str, Exchange] = {}
         """By flow id, from the request to its end."""
         self._is_done = False
         """Whether all is recorded that ever will be; connections may outlive that for a moment."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when it has taken other settings."""
 
     # Start and end
 
@@ -128,22 +109,22 @@ class AIBridge:
         if not changed:
             return
         fixed = [option.name for option in changed if option.fixed]
-        if self._recorder is not None and fixed:
+        if self._parts and fixed:
             raise exceptions.OptionsError(f"{', '.join(fixed)}: read at the start only; restart")
         try:
             settings = self._read()
         except SettingsError as error:
-            if self._settings is not None:
+            if self._parts:
                 raise exceptions.OptionsError(str(error)) from error
             # At the start, mitmproxy ends itself over a logged error; an exception of a script
             # would bury it under a traceback.
             for line in str(error).splitlines():
                 logger.error("%s", line)
             return
-        if self._recorder is not None:
-            self._apply(settings)
+        if self._parts:
+            self._parts.apply(settings)
+            self.on_change()
         elif not self._is_done:
-            self._settings = settings
             self._try_to_start(settings)
 
     def reload(self) -> None:
@@ -155,9 +136,11 @@ class AIBridge:
         return read_settings({option.name: getattr(ctx.options, option.name) for option in OPTIONS})
 
     async def _read_again(self) -> None:
+        if self._parts is None:
+            return
         try:
             settings = self._read()
-            if settings.mcp_servers and self._servers is None:
+            if settings.mcp_servers:
                 # On a thread: it takes a second, for which all that is streamed would stand still.
                 await asyncio.to_thread(importlib.import_module, "aibridge_addon.tools.servers")
                 settings = self._read()
@@ -165,14 +148,9 @@ class AIBridge:
             for line in str(error).splitlines():
                 logger.error("aibridge: the old settings stay: %s", line)
             return
-        self._apply(settings)
+        self._parts.apply(settings)
+        self.on_change()
         logger.info("aibridge: the configuration was read again")
-
-    def _apply(self, settings: Settings) -> None:
-        """Go on with these settings. What is under way keeps those that it began with."""
-        self._settings = settings
-        self._use_servers(settings)
-        self._make_intake()
 
     def _try_to_start(self, settings: Settings) -> None:
         """Start what records and counts: now, since mitmproxy listens before it calls `running`."""
@@ -180,108 +158,18 @@ class AIBridge:
             # Eager opens the upstream before a request could be routed or refused.
             ctx.options.update(connection_strategy="lazy")
         try:
-            self._start(settings)
+            self._parts = Parts(settings, ctx.options, bridge=self, register=self._registered)
         except RecorderError as error:
             logger.error("aibridge_db: %s", error)
         except OpenError as error:
             logger.error("aibridge: %s", error)
         except OSError as error:
             logger.error("aibridge_metrics_listen: %s", error.strerror or error)
-
-    def _start(self, settings: Settings) -> None:
-        self._gate = Gate(settings.database, settings.require_token)
-        if not settings.allow_open:
-            check_not_open(self._gate, ctx.options)
-        self._metrics = Metrics(
-            label_values=settings.metrics_label_values,
-            initiators=settings.metrics_initiators,
-            tools=settings.metrics_tools,
-        )
-        if settings.recorder:
-            kept_by = recorder.load(settings.recorder)
         else:
-            kept_by = SQLiteRecorder(
-                settings.database,
-                on_event=self._metrics.count_records,
-                retention=Retention(
-                    interceptions=settings.retention_days, hidden_turns=settings.tool_memory_days
-                ),
-            )
-        if settings.metrics_listen:
-            registry = self._metrics.registry
-            self._listener = Listener(settings.metrics_listen, registry, self._health)
-        try:
-            kept_by.start()
-        except RecorderError:
-            self._close_listener()
-            raise
-        self._recorder = kept_by
-        self._subscribers = [recorder.subscriber(kept_by), self._metrics.observe]
-        self._ledger = Ledger(remember=kept_by.record_hidden_turns, find=kept_by.find_hidden_turns)
-        self._apply(settings)
-        self._watch.start()
-        names = ", ".join(provider.name for provider in settings.providers)
-        logger.info("aibridge: recording %s in %s", names, settings.recorder or settings.database)
-
-    def _use_servers(self, settings: Settings) -> None:
-        """Have those MCP servers that are configured."""
-        if self._servers is not None:
-            self._servers.update(settings.mcp_servers)
-        elif settings.mcp_servers:
-            # Only here: the mcp package costs 20 MiB of memory.
-            from aibridge_addon.tools.servers import ToolServers
-
-            self._servers = ToolServers(
-                settings.mcp_servers,
-                max_result_bytes=settings.tool_result_bytes,
-                default_timeout=settings.tool_call_seconds,
-                on_event=lambda name, event: self._show_servers(),
-            )
-            self._servers.start()
-        self._show_servers()
-
-    def _show_servers(self) -> None:
-        if self._servers and self._metrics:
-            self._metrics.show_mcp_servers(self._servers.status())
-
-    def _health(self) -> Health:
-        servers = self._servers.status() if self._servers else ()
-        is_kept = self._recorder is not None and self._recorder.available
-        return Health(
-            database="ok" if is_kept else "away",
-            mcp_servers={
-                server.name: "down" if server.state == "stopped" else server.state
-                for server in servers
-            },
-        )
-
-    def _make_intake(self) -> None:
-        assert self._settings
-        assert self._metrics
-        assert self._recorder
-        assert self._gate
-        self._gate.rule = self._settings.require_token
-        self._reach.allow(self._settings)
-        self._connections.most = self._settings.max_connections
-        kept_by = self._recorder
-        self._intake = Intake(
-            self._settings,
-            publish=self._publish,
-            metrics=self._metrics,
-            gate=self._gate,
-            can_record=lambda: kept_by.available,
-        )
-        self._central = None
-        if self._servers and self._settings.mcp_servers:
-            assert self._ledger
-            self._central = CentralTools(
-                self._settings,
-                servers=self._servers,
-                ledger=self._ledger,
-                metrics=self._metrics,
-                bridge=self,
-                register=self._registered,
-            )
+            self._watch.start()
+            names = ", ".join(provider.name for provider in settings.providers)
+            where = settings.recorder or settings.database
+            logger.info("aibridge: recording %s in %s", names, where)
 
     def done(self) -> Awaitable[None] | None:
         """End what is open, and keep what is left."""
@@ -289,51 +177,38 @@ class AIBridge:
         for exchange in self._exchanges.values():
             exchange.interrupt()
         self._watch.stop()
-        self._close_listener()
-        if self._recorder:
-            self._recorder.close()
-        # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
-        return asyncio.create_task(self._servers.stop()) if self._servers else None
-
-    def _close_listener(self) -> None:
-        if self._listener:
-            self._listener.close()
-            self._listener = None
-
-    def _publish(self, fact: Fact) -> None:
-        for subscriber in self._subscribers:
-            try:
-                subscriber(fact)
-            except Exception:  # the edge: one subscriber must not harm the others
-                interception = fact if isinstance(fact, Interception) else fact.interception
-                logger.exception("aibridge: a fact of interception %s is lost", interception.id)
+        return self._parts.close() if self._parts else None
 
     @property
-    def asks_for_tokens(self) -> bool:
-        """Whether nobody passes without a gateway token."""
-        return self._gate is not None and self._gate.asks
+    def is_busy(self) -> bool:
+        """Whether a request to a provider is open."""
+        return bool(self._exchanges)
 
-    def _count_refused(self, reason: str) -> None:
-        """Count a refusal that is not about a provider."""
-        if self._metrics:
-            self._metrics.count_refused("", reason)
+    @property
+    def metrics(self) -> Metrics | None:
+        """What has been counted since the start; None before it."""
+        return self._parts.metrics if self._parts else None
 
     # Connections
 
     @_guarded
     def client_connected(self, client: Client) -> None:
         """Take a connection in, unless there are too many."""
-        self._connections.admit(client)
+        if self._parts:
+            self._parts.connections.admit(client)
 
     @_guarded
     def client_disconnected(self, client: Client) -> None:
         """Know that a connection is no more."""
-        self._connections.forget(client)
+        if self._parts:
+            self._parts.connections.forget(client)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
         """Direct a connection to where it may go."""
+        if self._parts is None:
+            return
         try:
-            await self._reach.direct(data)
+            await self._parts.reach.direct(data)
         except Exception:  # the edge; unlike elsewhere, what is not checked must not go on
             logger.exception("aibridge: a bug of ours in server_connect")
             data.server.error = "aibridge: this proxy cannot tell whether it may connect."
@@ -341,28 +216,29 @@ class AIBridge:
     @_guarded
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Show a connection by what was asked for."""
-        self._reach.connected(data.server)
+        if self._parts:
+            self._parts.reach.connected(data.server)
 
     server_connect_error = server_connected
 
     def refusal_beyond(self, address: Address, client: Client) -> str | None:
         """Return why an upstream proxy must not be asked for an address, if it must not."""
-        return self._reach.refusal_beyond(*address[:2], client)
+        return self._parts.reach.refusal_beyond(*address[:2], client) if self._parts else None
 
     @_guarded
     def next_layer(self, data: layer.NextLayer) -> None:
         """Tunnel what goes to no provider; put our streams into what does."""
-        if data.layer or not (self._intake and self._metrics and self._gate):
+        if data.layer or (parts := self._parts) is None:
             return
-        tunnelled = must_tunnel(data, self._intake.router.is_provider_host)
+        tunnelled = must_tunnel(data, parts.intake.router.is_provider_host)
         if tunnelled is None:
             raise exceptions.AddonHalt  # the built-in addon would not wait for more
-        if tunnelled and not self._gate.lets_tunnel(data.context.client):
+        if tunnelled and not parts.gate.lets_tunnel(data.context.client):
             data.layer = Closed(data.context)
             return
         if tunnelled:
             data.layer = tunnel(data.context)
-            self._metrics.tunnels.inc()
+            parts.metrics.tunnels.inc()
             return
         ctx.master.addons.get("nextlayer").next_layer(data)
         install(data.layer, self)
@@ -381,6 +257,13 @@ class AIBridge:
         sizes = [size for limit in limits if (size := parse_size(limit)) is not None]
         return min(sizes, default=None)
 
+    def pass_on(self, flow: http.HTTPFlow) -> None:
+        """Have an answer streamed that has outgrown what is held."""
+        if exchange := self._exchanges.get(flow.id):
+            exchange.pass_unread()
+        elif flow.response:
+            flow.response.stream = True
+
     def client_left(self, flow: http.HTTPFlow) -> None:
         """Learn that it is the client who broke off."""
         if exchange := self._exchanges.get(flow.id):
@@ -395,7 +278,7 @@ class AIBridge:
         """Take a request in."""
         if flow.response:  # another addon, such as that for passwords, has answered
             hide_secrets(flow.request)
-        if not (self._intake and self._metrics and self._gate) or flow.response or flow.error:
+        if (parts := self._parts) is None or flow.response or flow.error:
             return
         if self._is_done:
             flow.kill()  # nobody would record it
@@ -403,12 +286,12 @@ class AIBridge:
         if flow.id in self._exchanges:  # of an inner loop
             return
         start = time.perf_counter()
-        admission = await self._gate.admit(flow)
-        if exchange := self._intake.take(flow, admission):
+        admission = await parts.gate.admit(flow)
+        if exchange := parts.intake.take(flow, admission):
             self._exchanges[flow.id] = exchange
-            if self._central and flow.response is None:
-                await self._central.offer(exchange)
-            self._metrics.request_latency.observe(time.perf_counter() - start)
+            if parts.central and flow.response is None:
+                await parts.central.offer(exchange)
+            parts.metrics.request_latency.observe(time.perf_counter() - start)
 
     @_guarded
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -463,8 +346,8 @@ class AIBridge:
         if exchange is None or exchange.conversation is None or flow.websocket is None:
             return
         message = flow.websocket.messages[-1]
-        if message.from_client and self._gate:
-            await self._gate.refresh()
+        if message.from_client and self._parts:
+            await self._parts.gate.refresh()
         if not ctx.options.store_streamed_bodies:
             del flow.websocket.messages[:-1]  # a connection may last for hours
         if self._is_done:
@@ -510,9 +393,9 @@ class AIBridge:
         """Answer a request to another host, or one that broke off before it was whole."""
         if refusal := refusal_in(message):
             flow.response = plain_answer(403, refusal)
-        if self._intake and self._intake.is_ours(flow):
+        if self._parts and self._parts.intake.is_ours(flow):
             if message == REQUEST_TOO_LARGE:
-                flow.response = self._intake.too_large(flow, ctx.options.body_size_limit)
+                flow.response = self._parts.intake.too_large(flow, ctx.options.body_size_limit)
             hide_secrets(flow.request)
 
     def _answer_broken_off(self, exchange: Exchange, message: str) -> None:
@@ -540,12 +423,12 @@ class AIBridge:
     @_guarded
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Let a CONNECT pass, or answer it."""
-        if not (self._intake and self._metrics and self._gate) or flow.response:
+        if (parts := self._parts) is None or flow.response:
             return
-        if refusal := await self._gate.connect(flow, self._intake.router.is_provider_host):
-            self._metrics.count_refused("", refusal.reason)
-        elif not self._intake.router.is_provider_host(flow.request.host):
-            await self._reach.check_connect(flow)
+        if refusal := await parts.gate.connect(flow, parts.intake.router.is_provider_host):
+            parts.metrics.count_refused("", refusal.reason)
+        elif not parts.intake.router.is_provider_host(flow.request.host):
+            await parts.reach.check_connect(flow)
 
     @_guarded
     def http_connected(self, flow: http.HTTPFlow) -> None:
@@ -559,18 +442,9 @@ class AIBridge:
         hide_secrets(flow.request)
 
     async def _kept(self) -> None:
-        """Wait until all that was published is safe, but not for ever."""
-        assert self._recorder
-        assert self._settings
-        assert self._metrics
-        start = time.perf_counter()
-        try:
-            kept = await asyncio.wait_for(self._recorder.kept(), self._settings.commit_wait)
-        except TimeoutError:
-            kept = False
-        if not kept:
-            self._metrics.commit_timeouts.inc()
-        self._metrics.commit_latency.observe(time.perf_counter() - start)
+        """Wait until all that was published is safe."""
+        assert self._parts
+        await self._parts.kept()
 
 
 def _watched_files() -> list[Path]:

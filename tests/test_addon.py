@@ -504,7 +504,7 @@ async def test_the_end_of_a_response_does_not_wait_for_its_record_for_ever():
     ):
         flow = flow_to()
         await ask(tctx, addon, flow)
-        text = addon._metrics.registry.get_sample_value("aibridge_commit_timeouts_total")
+        text = addon.metrics.registry.get_sample_value("aibridge_commit_timeouts_total")
 
     assert flow.response.json() == ANSWER
     assert text == 1

@@ -39,7 +39,6 @@ from aibridge_addon.addon import AIBridge
 from aibridge_addon.cli.authority import AuthorityError, key_path, read_authority
 from aibridge_addon.cli.dispatch import KnowingAddonManager
 from aibridge_addon.cli.totals import Total, totals_of
-from aibridge_addon.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -88,22 +87,16 @@ class Bridge(AIBridge):
     def __init__(self) -> None:
         super().__init__()
         self._ending = 0
-        self.on_change: Callable[[], None] = lambda: None
-        """Called when it has taken settings."""
-
-    def _apply(self, settings: Settings) -> None:
-        super()._apply(settings)
-        self.on_change()
 
     @property
     def is_busy(self) -> bool:
         """Whether a request to a provider is open."""
-        return bool(self._exchanges) or self._ending > 0
+        return super().is_busy or self._ending > 0
 
     @property
     def totals(self) -> list[Total]:
         """What has passed so far."""
-        return totals_of(self._metrics.registry) if self._metrics else []
+        return totals_of(self.metrics.registry) if self.metrics else []
 
     # An exchange is no more once its answer is whole; the client gets its end a moment later.
 

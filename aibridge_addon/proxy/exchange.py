@@ -90,6 +90,15 @@ class Exchange:
             if self.withhold or self.tap.is_spliced:
                 self._let_length_vary(response)
 
+    def pass_unread(self) -> None:
+        """Let an answer go on that is too large to be read; its end still waits for the record."""
+        response = self.flow.response
+        assert response is not None
+        response.stream = True
+        if self.record is not None and self.wire_format is not None:
+            self.tap = response.stream = self._make_tap(response)
+            self.tap.trouble = "it is larger than is read"
+
     def _make_tap(self, response: http.Response) -> BodyTap:
         assert self.record is not None
         assert self.wire_format is not None

@@ -56,6 +56,9 @@ class Bridge(Protocol):
         None: all of it, or it fails.
         """
 
+    def pass_on(self, flow: http.HTTPFlow) -> None:
+        """Have an answer streamed that has outgrown what is held."""
+
 
 @dataclass
 class AibridgeHeldHook(commands.StartHook):
@@ -174,8 +177,7 @@ class BridgeStream(HttpStream):
 
     def _stream_from_here(self) -> Commands:
         """Send what has come of an answer, and what comes as it comes: as mitmproxy would."""
-        assert self.flow.response
-        self.flow.response.stream = True
+        self.bridge.pass_on(self.flow)
         if self.response_body_buf:
             begun = bytes(self.response_body_buf)
             self.response_body_buf.clear()
@@ -187,7 +189,6 @@ class BridgeStream(HttpStream):
 
         Where it is not read, many clients see a broken connection in place of the answer.
         """
-        self.request_body_buf.clear()
         if not self.flow.request.is_http2:
             response.headers["connection"] = "close"
         yield from self._send_whole(response)

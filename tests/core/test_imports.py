@@ -12,6 +12,7 @@ CORE = (
     "addresses",
     "routing",
     "identity",
+    "tokens",
     "facts",
     "sse",
     "wire",

@@ -41,6 +41,9 @@ class Bridge:
     def holds_at_most(self, flow: http.HTTPFlow) -> int | None:
         return None
 
+    def pass_on(self, flow: http.HTTPFlow) -> None:
+        raise AssertionError("nothing is too large")
+
 
 class Reader:
     """Takes `data: end` for the end."""
@@ -175,6 +178,42 @@ def test_a_connection_is_closed_after_what_was_to_be_sent(driver: Driver) -> Non
     ]
     assert b"".join(writes(outward, driver.client)) == head + chunked(CHUNKS) + LAST
     assert isinstance(outward[-1], commands.CloseConnection)
+
+
+# A body that is too large
+
+
+class Refusing(Driver):
+    """Answers for what is too large."""
+
+    def _on_hook(self, hook: commands.StartHook) -> None:
+        if hook.name == "error":
+            (flow,) = hook.args()
+            flow.response = http.Response.make(413, b"too large")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_request_that_is_too_large_is_answered_read_to_its_end_and_forgotten(
+    announced: bool,
+) -> None:
+    body = chunked([bytes(1000)] * 5)
+    framing = b"content-length: %d" % len(body) if announced else b"transfer-encoding: chunked"
+    head = b"POST http://example.com/ HTTP/1.1\r\nhost: example.com\r\n" + framing + b"\r\n\r\n"
+    with taddons.context(Proxyserver()) as context:
+        context.options.update(body_size_limit="2k")
+        driver = Refusing(context.options)
+        list(driver._handle(events.Start()))
+
+        came = driver.client_says(head + body[:3000])
+
+        [answer] = writes(came, driver.client)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert answer.endswith(b"\r\n\r\ntoo large")
+        assert driver.layer.streams == {}
+        assert not any(isinstance(command, commands.CloseConnection) for command in came)
+        [*_, last] = driver.client_says(body[3000:] + (b"" if announced else LAST))
+        assert isinstance(last, commands.CloseConnection)
+        assert last.connection is driver.client
 
 
 # Whatever mitmproxy's layer yields
