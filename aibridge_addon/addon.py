@@ -286,8 +286,13 @@ class AIBridge:
         if flow.id in self._exchanges:  # of an inner loop
             return
         start = time.perf_counter()
-        admission = await parts.gate.admit(flow)
-        if exchange := parts.intake.take(flow, admission):
+        try:
+            exchange = parts.intake.take(flow, await parts.gate.admit(flow))
+        except Exception:
+            if parts.gate.asks:  # unlike elsewhere, a bug of ours must not let anybody pass
+                flow.kill()
+            raise
+        if exchange:
             self._exchanges[flow.id] = exchange
             if parts.central and flow.response is None:
                 await parts.central.offer(exchange)

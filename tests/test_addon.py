@@ -540,6 +540,20 @@ async def test_a_bug_in_taking_a_request_in_leaves_it_as_it_is(running, caplog, 
     assert record.exc_info
 
 
+async def test_a_bug_lets_nobody_pass_where_tokens_are_asked_for(database, monkeypatch):
+    async with started(aibridge_db=str(database), aibridge_require_token="always") as (addon, tctx):
+        with monkeypatch.context() as patch:
+            patch.setattr(Intake, "take", fail)
+            killed = flow_to()
+            await call(tctx, addon, hook_of("request", killed))
+        monkeypatch.setattr(Intake, "_look_into", fail)
+        refused = flow_to()
+        await call(tctx, addon, hook_of("request", refused))
+
+    assert killed.error
+    assert refused.response.status_code == 400
+
+
 async def test_a_bug_in_reading_a_request_lets_it_go_up_with_its_secrets(
     running, caplog, monkeypatch
 ):

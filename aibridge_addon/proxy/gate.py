@@ -73,6 +73,12 @@ class Admission:
     """Whether the token stood in place of a key."""
 
     @property
+    def is_free(self) -> bool:
+        """Whether nothing about the token can stand against a request."""
+        token = self.token
+        return self.refusal is None and not (token and (token.providers or token.models))
+
+    @property
     def owner(self) -> str | None:
         """The actor whose token it is."""
         if self.refusal:

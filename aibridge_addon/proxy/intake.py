@@ -62,7 +62,6 @@ class Intake:
         self._settings = settings
         self._publish = publish
         self._metrics = metrics
-        self._gate = gate
         self._policy = Policy(settings, gate=gate, can_record=can_record)
 
     def take(self, flow: http.HTTPFlow, admission: Admission) -> Exchange | None:
@@ -90,7 +89,7 @@ class Intake:
                 "aibridge: a request is not read, by a bug of ours; interception %s",
                 flow.metadata.get("aibridge_interception_id", "none"),
             )
-            if admission.refusal and flow.response is None:
+            if not admission.is_free and flow.response is None:
                 flow.response = shaped_error(wire_format_of(route.provider), 400, _NOT_ADMITTED)
         return exchange
 
