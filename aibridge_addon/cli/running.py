@@ -28,6 +28,12 @@ START_S = 60.0
 CONNECT_S = 2.0
 GRACE_S = "3"
 """For what a program has left open."""
+_AT_HOME = (
+    *("--set", "aibridge_private_networks=*"),
+    *("--set", "aibridge_require_token=never"),
+)
+"""A proxy just for a program is where the program is: what that reaches without it, such as a git
+server of its company, it must reach with it. And who made tokens made them for another proxy."""
 MAX_LOG = 1024 * 1024
 """Bytes after which the log of proxies that `aibridge run` starts begins anew."""
 
@@ -180,8 +186,7 @@ class OwnProxy:
                 [
                     *(sys.executable, "-P", "-m", "aibridge_addon.cli", "proxy", "--private"),
                     *("--port", "0", "--reverse-port", "0", "--metrics", "off", "--grace", GRACE_S),
-                    # For this program alone; whoever made tokens made them for another proxy.
-                    *("--set", "aibridge_require_token=never"),
+                    *_AT_HOME,
                     *self._arguments,
                 ],
                 stdin=subprocess.PIPE,

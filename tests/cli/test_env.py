@@ -36,6 +36,7 @@ EVERY_VARIABLE = {
     "no_proxy": "localhost,127.0.0.1,::1",
     "NODE_EXTRA_CA_CERTS": "/ca.pem",
     "DENO_CERT": "/ca.pem",
+    "NODE_USE_ENV_PROXY": "1",
     "SSL_CERT_FILE": "/bundle.pem",
     "REQUESTS_CA_BUNDLE": "/bundle.pem",
     "CURL_CA_BUNDLE": "/bundle.pem",
@@ -58,9 +59,26 @@ def test_every_client_and_what_it_starts_is_led_and_trusts(client: clients.Clien
 def test_node_that_goes_past_a_forward_proxy_is_given_base_urls_too() -> None:
     found = variables(clients.named("js"), WAY, {})
     assert found["OPENAI_BASE_URL"] == OPENAI
-    assert found["NODE_USE_ENV_PROXY"] == "1"
     without = variables(clients.named("node"), replace(WAY, reverse_url=None), {})
     assert "OPENAI_BASE_URL" not in without
+
+
+@pytest.mark.parametrize(
+    ("had", "kept"),
+    [
+        ("https://api.openai.com/v1", False),
+        ("https://API.OPENAI.COM", False),
+        ("", False),
+        ("https://openrouter.ai/api/v1", True),
+        ("http://127.0.0.1:4000", True),
+        ("http://[nonsense", True),
+    ],
+)
+def test_a_base_url_of_a_provider_that_is_not_ours_stays(had: str, kept: bool) -> None:
+    """The key that goes with it is for that provider, and for no other."""
+    found = variables(clients.named("node"), WAY, {"OPENAI_BASE_URL": had})
+    assert ("OPENAI_BASE_URL" not in found) == kept
+    assert found["ANTHROPIC_BASE_URL"] == ANTHROPIC
 
 
 def test_plain_http_goes_by_the_proxy_only_where_a_provider_is_reached_so() -> None:
@@ -91,6 +109,38 @@ def test_codex_reads_its_base_url_from_arguments() -> None:
     assert clients.arguments(codex, WAY, reverse=True) == words
     assert clients.arguments(codex, WAY, reverse=False) == []
     assert "OPENAI_BASE_URL" not in variables(codex, WAY, {}, reverse=True)
+
+
+def test_codex_goes_where_its_login_is_good() -> None:
+    words = clients.arguments(clients.named("codex"), replace(WAY, codex="chatgpt"), reverse=True)
+    assert words == ["-c", 'openai_base_url="http://127.0.0.1:2/chatgpt/v1"']
+
+
+TOKENS: dict[str, object] = {"tokens": {"access_token": "t"}}
+
+
+@pytest.mark.parametrize(
+    ("login", "environ", "instance"),
+    [
+        ({"auth_mode": "chatgpt", "OPENAI_API_KEY": None, **TOKENS}, {}, "chatgpt"),
+        ({"OPENAI_API_KEY": None, **TOKENS}, {}, "chatgpt"),
+        ({"auth_mode": "chatgpt", "OPENAI_API_KEY": "sk", **TOKENS}, {}, "chatgpt"),
+        ({"auth_mode": "chatgpt", **TOKENS}, {"CODEX_API_KEY": "sk"}, "openai"),
+        ({"auth_mode": "apikey", "OPENAI_API_KEY": "sk"}, {}, "openai"),
+        ({"OPENAI_API_KEY": "sk", **TOKENS}, {}, "openai"),
+        ({"auth_mode": "of tomorrow"}, {}, "openai"),
+        ([], {}, "openai"),
+        (None, {}, "openai"),
+    ],
+)
+def test_the_login_of_codex_is_found_where_it_keeps_it(
+    shared: Home, tmp_path: Path, login: object, environ: dict[str, str], instance: str
+) -> None:
+    if login is not None:
+        (tmp_path / "auth.json").write_text(json.dumps(login))
+    env = {"CODEX_HOME": str(tmp_path), **environ}
+    result = shared.invoke("env", "codex", "--reverse", env=env)
+    assert f"/{instance}/v1" in result.stderr
 
 
 def test_opencode_reads_its_base_urls_from_json_and_keeps_what_it_has() -> None:

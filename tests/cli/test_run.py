@@ -13,8 +13,9 @@ import pytest
 from e2e.clients import ANTHROPIC_KEY
 from e2e.conftest import StartStandin
 from e2e.records import read_records
+from standin import Provider, Server, ServerThread
 
-from cli.command import AIBRIDGE, WAIT_S, Home, Process
+from cli.command import AIBRIDGE, WAIT_S, Home, Process, wait_until
 
 KEY = {"ANTHROPIC_API_KEY": ANTHROPIC_KEY, "OPENAI_API_KEY": "sk-proj-0123456789abcdefghij"}
 
@@ -108,10 +109,57 @@ def test_a_program_reaches_the_servers_of_this_machine_past_the_proxy(
     assert "403" in ended.stderr
 
 
+def test_by_a_proxy_of_its_own_a_program_reaches_what_it_reaches_without(home: Home) -> None:
+    """A server in a private network, that is: through a proxy for others it would be refused."""
+    with ServerThread(Server(Provider())) as server:
+        curl = 'exec curl -sS --fail -p -x "$HTTPS_PROXY" --noproxy "" "$0"'
+        words = ("sh", "-c", curl, f"{server.origin}/v1/models")
+        ended = home.run("run", *home.options, "--", *words)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["object"] == "list"
+
+
 def test_a_program_that_asks_nothing_is_told_so(shared: Home) -> None:
     ended = shared.run("run", "--", "true")
     assert ended.returncode == 0
     assert "no requests to AI providers" in ended.stderr
+
+
+def test_a_program_that_may_go_past_a_proxy_is_told_of_the_other_way(shared: Home) -> None:
+    hint = "they went past the proxy: try --reverse"
+    assert hint in shared.run("run", "--", "true").stderr
+    assert hint not in shared.run("run", "--reverse", "--", "true").stderr
+    assert hint not in shared.run("run", "--", sys.executable, "-c", "").stderr
+
+
+SHOWING_PROGRAM = """\
+#!{interpreter}
+echo "${{OPENAI_BASE_URL-none}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "is_node"),
+    [
+        ("/usr/bin/env node", True),
+        ("/usr/bin/env -S A=b node --no-warnings", True),
+        ("/bin/sh", False),
+        ("/usr/bin/env sh", False),
+    ],
+)
+def test_a_script_of_any_name_that_node_runs_is_given_base_urls(
+    shared: Home, tmp_path: Path, interpreter: str, is_node: bool
+) -> None:
+    node = tmp_path / "node"  # any shell does
+    node.write_text('#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift; done\nexec sh "$@"\n')
+    node.chmod(0o755)
+    agent = tmp_path / "agent"
+    agent.write_text(SHOWING_PROGRAM.format(interpreter=interpreter))
+    agent.chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    ended = shared.run("run", "--", str(agent), env={"PATH": path})
+    expected = f"{shared.proxy().reverse_url}/openai/v1" if is_node else "none"
+    assert ended.stdout == f"{expected}\n", ended.stderr
 
 
 def test_a_program_that_is_not_there_ends_as_in_a_shell(home: Home) -> None:
@@ -189,6 +237,29 @@ def test_ctrl_c_at_a_terminal_reaches_the_program_once(shared: Home) -> None:
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+LEAVING_PROGRAM = """
+import json, subprocess, sys
+said = [{"role": "user", "content": "GATE:never"}]
+body = {"model": "m", "max_tokens": 9, "stream": True, "messages": said}
+url = "https://api.anthropic.com/v1/messages"
+held = subprocess.Popen(["curl", "-sN", url, "-d", json.dumps(body)], stdout=subprocess.PIPE)
+held.stdout.readline()
+print("left", flush=True)
+sys.exit(7)
+"""
+"""Ends with a request of a process of its own still open, for which its proxy waits a moment."""
+
+
+def test_an_impatient_ctrl_c_does_not_cost_the_exit_code(home: Home) -> None:
+    process = home.start("run", *home.options, "--", sys.executable, "-c", LEAVING_PROGRAM)
+    process.wait_for("left")
+    ours = psutil.Process(process.pid)
+    wait_until(lambda: len(ours.children()) == 1, "the program has ended, and its proxy has not")
+    process.send(signal.SIGINT)
+    assert process.wait() == 7, process.text
+    assert "aibridge: 1 request" in process.lines[-1]
 
 
 def test_its_proxy_ends_even_if_it_is_killed(home: Home, waiting: Path) -> None:

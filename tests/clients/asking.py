@@ -2,9 +2,9 @@
 
 import base64
 import json
-import shutil
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from e2e.records import Records
@@ -19,8 +19,11 @@ from clients.programs import (
     JS_SDKS,
     LLM,
     OPENCODE,
+    node,
     program,
 )
+
+type Words = list[str | Path]
 
 HELLO = "Hello from the stand-in."
 KEYS = {
@@ -33,9 +36,10 @@ HINTS = {"anthropic": "sk-a...ghij", "openai": "sk-p...ghij"}
 # --- Claude Code
 
 CLAUDE_KEY = {"ANTHROPIC_API_KEY": KEYS["ANTHROPIC_API_KEY"]}
+CLAUDE_STABLE = {"DISABLE_AUTOUPDATER": "1"}
 CLAUDE_QUIET = {
+    **CLAUDE_STABLE,
     "DISABLE_TELEMETRY": "1",
-    "DISABLE_AUTOUPDATER": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_MAX_RETRIES": "1",
     "IS_SANDBOX": "1",  # so that it runs tools unasked, even as root
@@ -43,11 +47,12 @@ CLAUDE_QUIET = {
 
 
 def claude(
-    place: Place, *arguments: str, mode: Mode, env: dict[str, str] = CLAUDE_KEY
+    place: Place, *arguments: str, mode: Mode, env: dict[str, str] = CLAUDE_KEY, quiet: bool = True
 ) -> tuple[Ran, Any]:
     """Run Claude Code in its print mode; return what it printed, decoded."""
-    command = [program(CLAUDE_CODE), "--output-format", "json", *arguments]
-    ran = place.run(command, mode=mode, client="claude", env={**CLAUDE_QUIET, **env})
+    command: Words = [program(CLAUDE_CODE), "--output-format", "json", *arguments]
+    variables = CLAUDE_QUIET if quiet else CLAUDE_STABLE
+    ran = place.run(command, mode=mode, client="claude", env=variables | env)
     return ran, json.loads(ran.out)
 
 
@@ -78,7 +83,7 @@ def codex(
 ) -> tuple[Ran, list[dict[str, Any]]]:
     """Run `codex exec`; return the events that it printed."""
     set_up_codex(place, config)
-    command = [program(CODEX), "exec", "--json", "--skip-git-repo-check", *arguments]
+    command: Words = [program(CODEX), "exec", "--json", "--skip-git-repo-check", *arguments]
     ran = place.run(command, mode=mode if lead else None, client="codex", env=env)
     return ran, [json.loads(line) for line in ran.out.splitlines() if line.startswith("{")]
 
@@ -150,7 +155,7 @@ def opencode(place: Place, model: str, asked: str, *, mode: Mode) -> Ran:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "opencode.json").write_text(json.dumps(OPENCODE_CONFIG))
     env = {**KEYS, "OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
-    command = [program(OPENCODE), "run", "--pure", "-m", model, asked]
+    command: Words = [program(OPENCODE), "run", "--pure", "-m", model, asked]
     return place.run(command, mode=mode, client="opencode", env=env)
 
 
@@ -234,9 +239,7 @@ def python(place: Place, *, mode: Mode) -> Ran:
 
 def javascript(place: Place, *, mode: Mode) -> Ran:
     """Run the script for JavaScript's SDKs."""
-    node = shutil.which("node")
-    assert node
-    return place.run([node, "-e", JAVASCRIPT], mode=mode, client="node", env=KEYS | js_modules())
+    return place.run([node(), "-e", JAVASCRIPT], mode=mode, client="node", env=KEYS | js_modules())
 
 
 def js_modules() -> dict[str, str]:
@@ -254,7 +257,7 @@ def llm(place: Place, model: str, asked: str, *, mode: Mode) -> Ran:
 
 def aider(place: Place, model: str, asked: str, *, mode: Mode) -> Ran:
     """Run aider for one message."""
-    command = [
+    command: Words = [
         *(program(AIDER), "--model", model, "--message", asked, "--no-git", "--yes-always"),
         *("--no-check-update", "--no-show-model-warnings", "--analytics-disable", "--no-pretty"),
         *("--no-show-release-notes", "--map-tokens", "0"),
@@ -277,7 +280,7 @@ def gemini(place: Place, asked: str) -> tuple[Ran, Any]:
         "general": {"disableAutoUpdate": True, "disableUpdateNag": True},
     }
     (folder / "settings.json").write_text(json.dumps(settings))
-    command = [program(GEMINI_CLI), "-p", asked, "--output-format", "json"]
+    command: Words = [program(GEMINI_CLI), "-p", asked, "--output-format", "json"]
     env = {**GEMINI_KEY, "GEMINI_CLI_TRUST_WORKSPACE": "true"}
     ran = place.run(command, mode="forward", client="gemini", env=env)
     return ran, json.loads(ran.out)

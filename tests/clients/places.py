@@ -5,6 +5,7 @@ program gets a home of its own and nothing else of this environment.
 """
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -71,11 +72,17 @@ class Place(ABC):
             env: More variables.
             timeout_s: After which it is ended, and the test fails.
         """
-        words, variables = self._led([str(word) for word in command], client, mode)
+        words, variables = self.led([str(word) for word in command], client, mode)
+        return self.run_plainly(words, env=variables | dict(env or {}), timeout_s=timeout_s)
+
+    def run_plainly(
+        self, words: Sequence[str], *, env: Mapping[str, str], timeout_s: float = RUN_S
+    ) -> Ran:
+        """Run anything, as it is, to its end."""
         self.work.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(
             words,
-            env={**self.environ, **variables, **(env or {})},
+            env={**self.environ, **env},
             cwd=self.work,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -91,7 +98,7 @@ class Place(ABC):
             out, err = process.communicate()
             pytest.fail(f"not within {timeout_s} s: {words}\n{Ran(-9, out, err)}")
         ran = Ran(process.returncode, out, err)
-        print(f"--- {Path(command[0]).name}\n{ran}")
+        print(f"--- {shlex.join(words)[:200]}\n{ran}")
         return ran
 
     @property
@@ -106,7 +113,7 @@ class Place(ABC):
         }
 
     @abstractmethod
-    def _led(
+    def led(
         self, words: list[str], client: str, mode: Mode | None
     ) -> tuple[list[str], dict[str, str]]:
         """Return what to run, and the variables that it needs."""
@@ -119,9 +126,10 @@ class Desk(Place):
     proxy: Proxy
     home: Path
 
-    def _led(
+    def led(
         self, words: list[str], client: str, mode: Mode | None
     ) -> tuple[list[str], dict[str, str]]:
+        """Return what to run, and the variables that it needs."""
         if mode is None:
             return words, {}
         way = clients.Way(
@@ -171,11 +179,15 @@ class NewUser(Place):
         path.write_text(config)
         (self.home / ".mitmproxy" / "config.yaml").write_text(f"aibridge_config: {path}\n")
 
-    def _led(
+    def led(
         self, words: list[str], client: str, mode: Mode | None
     ) -> tuple[list[str], dict[str, str]]:
+        """Return what to run, and the variables that it needs."""
         assert mode, "it goes by a proxy in any case"
         program = Path(words[0])
-        path = os.pathsep.join([str(program.parent), self.environ["PATH"]])
         flags = ["--reverse"] * (mode == "reverse")
-        return ["aibridge", "run", *flags, "--", program.name, *words[1:]], {"PATH": path}
+        return ["aibridge", "run", *flags, "--", program.name, *words[1:]], self.at_hand(program)
+
+    def at_hand(self, program: Path) -> dict[str, str]:
+        """Return the variable that lets a shell find a program by its name."""
+        return {"PATH": os.pathsep.join([str(program.parent), self.environ["PATH"]])}

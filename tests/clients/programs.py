@@ -3,6 +3,7 @@
 import fcntl
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,9 +18,14 @@ import pytest
 
 INSTALL_S = 900.0
 
-_CACHE = Path(
-    os.environ.get("AIBRIDGE_CLIENTS_CACHE") or platformdirs.user_cache_dir("aibridge-clients")
-)
+_NOT_TELLING = r"npm error (code|syscall|errno) "
+"""What stands before the line that says why."""
+
+
+def cache() -> Path:
+    """Return where programs are installed."""
+    given = os.environ.get("AIBRIDGE_CLIENTS_CACHE")
+    return Path(given or platformdirs.user_cache_dir("aibridge-clients"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,7 @@ class Package:
     @property
     def folder(self) -> Path:
         """Where it is."""
-        return _CACHE / "_".join(self.requirements).replace("/", "-").strip("@")
+        return cache() / "_".join(self.requirements).replace("/", "-").strip("@")
 
 
 CLAUDE_CODE = Package(
@@ -86,6 +92,14 @@ def program(package: Package) -> Path:
     return package.folder / package.program
 
 
+def node() -> Path:
+    """Return Node, as this environment has it; skip the test if it has none."""
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("there is no node")
+    return Path(found)
+
+
 @functools.cache
 def _install(package: Package) -> str:
     """Install a package once; return why that failed, if it did."""
@@ -101,10 +115,10 @@ def _install(package: Package) -> str:
 
 
 def _install_npm(package: Package) -> None:
-    if shutil.which("npm") is None:
+    if (npm := shutil.which("npm")) is None:
         raise InstallError("there is no npm")
-    _run("npm", "install", "--no-fund", "--no-audit", "--prefix", ".", *package.requirements,
-         cwd=package.folder)  # fmt: skip
+    _run(npm, "install", "--no-fund", "--no-audit", "--fetch-retries=1", "--prefix", ".",
+         *package.requirements, cwd=package.folder)  # fmt: skip
 
 
 def _install_pypi(package: Package) -> None:
@@ -117,7 +131,7 @@ def _install_pypi(package: Package) -> None:
 def _python(package: Package) -> str:
     if not package.python:
         return sys.executable
-    known = Path.home().glob(".pyenv/versions/*/bin/python3.*")
+    known = list(Path.home().glob(".pyenv/versions/*/bin/python3.*"))
     for name in package.python:
         here = [path for path in known if path.name == name]
         for found in filter(None, (shutil.which(name), *map(str, sorted(here)))):
@@ -138,7 +152,14 @@ def _run(*command: str, cwd: Path) -> None:
     except subprocess.TimeoutExpired:
         raise InstallError(f"not within {INSTALL_S:.0f} s") from None
     except subprocess.CalledProcessError as error:
-        raise InstallError(error.stderr.strip()[-500:] or f"exit code {error.returncode}") from None
+        raise InstallError(_telling(error.stderr) or f"exit code {error.returncode}") from None
+
+
+def _telling(text: str) -> str:
+    """Return the line of an installer's output that says why."""
+    lines = [line for line in text.splitlines() if not re.match(_NOT_TELLING, line)]
+    telling = [line for line in lines if "error" in line.lower()]
+    return "".join([*telling, *lines[-1:]][:1])[:300]
 
 
 @contextmanager

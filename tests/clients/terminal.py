@@ -44,7 +44,7 @@ class Terminal:
         os.write(self._ours, text.encode())
 
     def wait_for(self, pattern: str) -> None:
-        """Wait until something is shown, and forget what was shown before; bounded."""
+        """Wait until something is shown; bounded."""
         deadline = time.monotonic() + RUN_S
         with self._changed:
             while not re.search(pattern, self.text):

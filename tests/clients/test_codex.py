@@ -139,10 +139,21 @@ def test_where_tools_are_offered_its_own_still_work(central_desk: Desk) -> None:
     assert records.interceptions[-1]["correlating_tool_call_id"] == call["tool_call_id"]
 
 
-def test_a_login_with_chatgpt(desk: Desk) -> None:
+def at_chatgpt(desk: Desk, mode: Mode) -> dict[str, Any]:
+    """Return how Codex is sent to the instance of ChatGPT: in reverse mode by its config."""
+    if mode == "forward":
+        return {"mode": mode, "env": {}}
+    base_url = f"{desk.proxy.reverse_url}/chatgpt/v1"
+    # What is none of a model's business would go straight there.
+    config = f'openai_base_url = "{base_url}"\nchatgpt_base_url = "http://127.0.0.1:9/"\n'
+    return {"mode": mode, "env": {}, "config": config, "lead": False}
+
+
+@each_mode
+def test_a_login_with_chatgpt(desk: Desk, mode: Mode) -> None:
     login(desk)
     with desk.proxy.recording() as records:
-        ran, events = codex(desk, "hello TOKENS:11,7", mode="forward", env={})
+        ran, events = codex(desk, "hello TOKENS:11,7", **at_chatgpt(desk, mode))
     assert ran.code == 0
     assert said(events) == "Hello from the stand-in."
     for row in over_websocket(records):
@@ -151,15 +162,20 @@ def test_a_login_with_chatgpt(desk: Desk) -> None:
     assert records.prompts == ["hello TOKENS:11,7"]
 
 
-def test_a_login_with_chatgpt_where_tools_are_offered(central_desk: Desk, standin: Server) -> None:
+@each_mode
+def test_a_login_with_chatgpt_where_tools_are_offered(
+    central_desk: Desk, standin: Server, mode: Mode
+) -> None:
     login(central_desk)
     asked = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
+    before = len(standin.requests)
     with central_desk.proxy.recording() as records:
-        ran, events = codex(central_desk, asked, mode="forward", env={})
+        ran, events = codex(central_desk, asked, **at_chatgpt(central_desk, mode))
     assert ran.code == 0
     assert said(events).endswith("The tool returned: 42")
     assert {row["provider_name"] for row in records.interceptions} == {"chatgpt"}
     assert [row["tool"] for row in records.tool_usages] == ["add"]
     assert records.prompts == [asked]
-    posted = [r for r in standin.requests if r.path == "/backend-api/codex/responses"]
-    assert "zstd" in {request.header("content-encoding") for request in posted}
+    path = "/backend-api/codex/responses"
+    posted = [request for request in standin.requests[before:] if request.path == path]
+    assert [request.header("content-encoding") for request in posted] == ["zstd", "zstd"]

@@ -1,8 +1,8 @@
 """`aibridge run -- client` and `eval "$(aibridge env client)"`, as somebody new would type them."""
 
+import contextlib
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from e2e.records import Row
 from standin import Provider, Request, Server, ServerThread
 
 from clients import asking
-from clients.asking import HELLO, KEYS, claude, codex, program
+from clients.asking import HELLO, KEYS, claude, codex
 from clients.conftest import config_of
 from clients.places import Mode, NewUser, Ran
-from clients.programs import CLAUDE_CODE, CODEX, LLM
+from clients.programs import CLAUDE_CODE, CODEX, LLM, Package, program
 from clients.terminal import Terminal
 
 type OpenTerminal = Callable[..., Terminal]
@@ -46,15 +46,13 @@ def providers() -> Iterator[Server]:
 
 
 @pytest.fixture
-def user(
-    request: pytest.FixtureRequest, providers: Server, tmp_path: Path
-) -> Iterator[NewUser]:
+def user(request: pytest.FixtureRequest, providers: Server, tmp_path: Path) -> Iterator[NewUser]:
     """Somebody new, in whose home a proxy runs already or, by default, none does."""
     made = NewUser(tmp_path / "home")
     made.settle(config_of(providers.origin) + google(providers.origin))
     if getattr(request, "param", "own") == "own":
         yield made
-        assert not own_proxies(made)
+        wait_until(lambda: not own_proxies(made), "its proxy has ended")
     else:
         yield from beside_a_proxy(made)
 
@@ -84,15 +82,14 @@ def beside_a_proxy(made: NewUser) -> Iterator[NewUser]:
 
 def own_proxies(made: NewUser) -> list[psutil.Process]:
     """Return the proxies that `aibridge run` has started for somebody, and that still run."""
-    found = [process for process in psutil.process_iter() if "--private" in _words(process)]
-    return [process for process in found if process.environ().get("HOME") == str(made.home)]
+    return [process for process in psutil.process_iter() if _is_own_proxy(process, made)]
 
 
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
+def _is_own_proxy(process: psutil.Process, made: NewUser) -> bool:
+    with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+        is_private = "--private" in process.cmdline()
+        return is_private and process.environ().get("HOME") == str(made.home)
+    return False
 
 
 def asked(user: NewUser, ran: Ran) -> Row:
@@ -100,7 +97,9 @@ def asked(user: NewUser, ran: Ran) -> Row:
     records = user.records
     [prompt] = [row for row in records.user_prompts if row["prompt"].startswith(ASKED)]
     [row] = [row for row in records.interceptions if row["id"] == prompt["interception_id"]]
-    [usage] = [row for row in records.token_usages if row["interception_id"] == prompt["interception_id"]]
+    [usage] = [
+        row for row in records.token_usages if row["interception_id"] == prompt["interception_id"]
+    ]
     assert row["status"] == "completed"
     assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
     assert f"{row['model']}: 11 in, 7 out" in last_word(ran)
@@ -232,7 +231,7 @@ def open_terminal(user: NewUser) -> Iterator[OpenTerminal]:
     opened: list[Terminal] = []
 
     def run(command: list[str | Path], env: dict[str, str]) -> Terminal:
-        words, variables = user.led([str(word) for word in command], "forward")
+        words, variables = user.led([str(word) for word in command], "", "forward")
         user.work.mkdir(parents=True, exist_ok=True)
         opened.append(Terminal(words, {**user.environ, **variables, **env}, user.work))
         return opened[-1]
@@ -286,7 +285,7 @@ def test_the_screen_of_claude_code_is_its_own(user: NewUser, open_terminal: Open
     terminal.type(ASKED)
     terminal.wait_for(ASKED)
     terminal.type("\r")
-    wait_until(lambda: user.records.token_usages, "the answer was recorded")
+    terminal.wait_for("stand-in")
     terminal.type("\x03")
     terminal.wait_for("again to exit")
     assert "aibridge" not in terminal.text
@@ -302,10 +301,15 @@ def test_the_screen_of_claude_code_is_its_own(user: NewUser, open_terminal: Open
 @pytest.mark.parametrize("flags", ["", " --reverse"])
 @pytest.mark.parametrize(
     ("name", "package", "arguments"),
-    [("claude", CLAUDE_CODE, ["-p", ASKED]), ("llm", LLM, ["-m", "gpt-4o", ASKED])],
+    [("claude", CLAUDE_CODE, f"-p {ASKED}"), ("llm", LLM, f"-m gpt-4o {ASKED}")],
 )
 def test_a_shell_that_is_set_up(
-    user: NewUser, flags: str, name: str, package: programs.Package, arguments: list[str]
+    user: NewUser, flags: str, name: str, package: Package, arguments: str
 ) -> None:
-    script = f'eval "$(aibridge env {name}{flags})"; {shlex.join([name, *arguments])}'
-    ...
+    script = f'set -eu; eval "$(aibridge env {name}{flags})"; {name} {arguments}'
+    env = user.at_hand(program(package)) | asking.CLAUDE_QUIET | KEYS
+    ran = user.run_plainly(["bash", "-c", script], env=env)
+    assert (ran.code, ran.out.strip()) == (0, HELLO)
+    [row] = user.records.interceptions
+    assert (row["status"], user.records.prompts) == ("completed", [ASKED])
+    assert user.records.counts[:2] == (11, 7)
