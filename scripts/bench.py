@@ -201,10 +201,10 @@ def _bound(row: Row, verdicts: list[dict[str, Any]]) -> str:
     bounds = dict.fromkeys(f"{v['bound']:.2f}" for v in verdicts if "bound" in v)
     if not bounds:
         return of.strip()
-    noise = " (noise)" if row.within_noise else ""
+    why = " (noise)" if row.within_noise else ""
     if row.besides:
-        noise = f" ({row.besides}, noise)"
-    return f"≤ {' / '.join(bounds)}{noise}{of}"
+        why = f" (with the {row.besides})"
+    return f"≤ {' / '.join(bounds)}{why}{of}"
 
 
 def _ok(verdicts: list[dict[str, Any]]) -> str:

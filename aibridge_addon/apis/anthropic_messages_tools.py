@@ -14,9 +14,9 @@ from aibridge_addon.apis.turns import (
     Members,
     PastAnswer,
     Restoration,
-    Run,
+    Transcript,
     Turn,
-    transcript,
+    taken_down,
 )
 from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 from aibridge_addon.wire import (
@@ -105,14 +105,9 @@ def alias_key(response_id: str) -> str | None:
     return None
 
 
-def conversation_runs(request: Members) -> list[Run]:
-    """Find earlier answers: each is one assistant message."""
-    return transcript(_conversation(request)).runs
-
-
-def said_before(request: Members) -> str:
-    """Return what was said since the last answer, for the key of the answer to it."""
-    return transcript(_conversation(request)).said_since
+def transcript(request: Members) -> Transcript:
+    """Find earlier answers, each one assistant message, and what was said since the last one."""
+    return taken_down(_conversation(request))
 
 
 def _conversation(request: Members) -> Iterator[PastAnswer | str]:
@@ -136,7 +131,7 @@ def _said(blocks: Sequence[dict[str, JSON]]) -> list[str]:
 def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
     """Put back what was hidden, in place; return whether anything was."""
     messages = elements(request.get("messages"))
-    runs = {run.start: run for run in conversation_runs(request) if run.key in found}
+    runs = {run.start: run for run in transcript(request).runs if run.key in found}
     if not runs:
         return False
     restored = []

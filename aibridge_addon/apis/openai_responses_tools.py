@@ -25,9 +25,10 @@ from aibridge_addon.apis.turns import (
     PastAnswer,
     Restoration,
     Run,
+    Transcript,
     Turn,
     run_key,
-    transcript,
+    taken_down,
 )
 from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 from aibridge_addon.wire import (
@@ -158,20 +159,16 @@ def alias_key(response_id: str) -> str:
     return f"response:{response_id}"
 
 
-def conversation_runs(request: Members) -> list[Run]:
-    """Find earlier answers: what stands between two sayings of the client.
+def transcript(request: Members) -> Transcript:
+    """Find earlier answers, what stands between two sayings of the client, and the last of these.
 
     Where the provider has stored an answer, only the client's results of its calls are there; they
     make an empty run before the first of them.
     """
     items = _items(request)
-    runs = [*_runs_of_stored(request, items), *transcript(_conversation(items)).runs]
-    return sorted(runs, key=lambda run: run.start)
-
-
-def said_before(request: Members) -> str:
-    """Return what was said since the last answer, for the key of the answer to it."""
-    return transcript(_conversation(_items(request))).said_since
+    shown = taken_down(_conversation(items))
+    runs = sorted([*_runs_of_stored(request, items), *shown.runs], key=lambda run: run.start)
+    return Transcript(runs, shown.said_since)
 
 
 def _items(request: Members) -> list[dict[str, JSON]]:
@@ -220,7 +217,7 @@ def _runs_of_stored(request: Members, items: Sequence[dict[str, JSON]]) -> list[
 
 def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
     """Put back what was hidden, in place; return whether anything was."""
-    runs = [run for run in conversation_runs(request) if run.key in found]
+    runs = [run for run in transcript(request).runs if run.key in found]
     if not runs:
         return False
     if runs[0].key.startswith("response:"):

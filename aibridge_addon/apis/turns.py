@@ -6,7 +6,7 @@ the client sees one message. Each wire format knows how its messages are cut and
 - `inject` offers central tools in a request;
 - a `Splicer` (streamed) or a `Merger` (whole) makes one answer for the client of several upstream;
 - `continue_request` appends a turn and its results;
-- `conversation_runs` and `restore` put hidden turns back into later requests.
+- `transcript` and `restore` put hidden turns back into later requests.
 """
 
 import hashlib
@@ -84,7 +84,7 @@ class Transcript(NamedTuple):
 
     runs: list[Run]
     said_since: str
-    """What was said since the last answer."""
+    """What was said since the last answer: for the key of the answer to it."""
 
 
 @dataclass(slots=True)
@@ -154,9 +154,6 @@ class ToolFormat(Protocol):
     def sequence_of_results(self, results: Sequence[JSON]) -> list[JSON]:
         """Return result items as what brings them in a request's array."""
 
-    def said_before(self, request: Members) -> str:
-        """Return what was said since the last answer, for the key of the answer to it."""
-
     def continue_request(
         self, request: Members, turn: Turn, results: Sequence[JSON], *, last: bool
     ) -> Members:
@@ -168,8 +165,8 @@ class ToolFormat(Protocol):
         Its restoration is the id of the last upstream answer, whose state is complete.
         """
 
-    def conversation_runs(self, request: Members) -> list[Run]:
-        """Find earlier answers in a request."""
+    def transcript(self, request: Members) -> Transcript:
+        """Find earlier answers in a request, and what was said since the last one."""
 
     def restore(self, request: Members, found: Mapping[str, Restoration]) -> bool:
         """Put back what was hidden, in place, by the key of a run; return whether anything was."""
@@ -191,7 +188,7 @@ def run_key(client_calls: Iterable[str], said_before: str, text: str) -> str:
     return f"text:{digest.hexdigest()}"
 
 
-def transcript(conversation: Iterable[PastAnswer | str]) -> Transcript:
+def taken_down(conversation: Iterable[PastAnswer | str]) -> Transcript:
     """Take down a conversation: answers, and between them what tells others from them.
 
     That is what a person said, and the calls whose results came.

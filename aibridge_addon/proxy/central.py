@@ -95,9 +95,11 @@ class CentralTools:
         scope = _scope(exchange, asks)
         edited = dict(request)
         offered = tool_format.inject(edited, tools)
-        restored = False
-        if offered or tool_format.RESTORES_WITHOUT_TOOLS:
-            restored = await self._restore(tool_format, edited, scope)
+        if not offered and not tool_format.RESTORES_WITHOUT_TOOLS:
+            return
+        runs, said_since = tool_format.transcript(request)
+        found = await self._ledger.find(scope, [run.key for run in runs])
+        restored = tool_format.restore(edited, found) if found else False
         if offered or restored:
             exchange.flow.request.content = body(edited)
         if not offered or exchange.record is None:  # a record is missing where tokens are counted
@@ -108,7 +110,7 @@ class CentralTools:
             tool_format=tool_format,
             request=edited,
             offered=offered,
-            said_before=tool_format.said_before(request),
+            said_before=said_since,
             ask=partial(self._ask, exchange),
             call_tool=self._servers.call,
             observer=_Observer(exchange.record, self._ledger, scope),
@@ -141,11 +143,6 @@ class CentralTools:
             provider=asks.provider_name,
             model=asks.model or "",
         )
-
-    async def _restore(self, tool_format: ToolFormat, request: Members, scope: str) -> bool:
-        runs = tool_format.conversation_runs(request)
-        found = await self._ledger.find(scope, [run.key for run in runs]) if runs else {}
-        return tool_format.restore(request, found) if found else False
 
     @asynccontextmanager
     async def _ask(
@@ -194,6 +191,9 @@ class _Observer:
 
     def hidden(self, key: str, restoration: Restoration) -> None:
         self.ledger.add(self.scope, key, restoration)
+
+    def hid_nothing(self, key: str) -> None:
+        self.ledger.add_nothing(self.scope, key)
 
 
 class InnerAnswer:

@@ -4,6 +4,8 @@ Entries are known by the key of a run (`apis.turns.run_key`) within a scope, whi
 one credential at one API of one provider instance: nobody's turns can come into another's
 conversation, and none into a request of another format.
 The newest are in memory; all are in the store, so that a restart or another process can serve them.
+So are the keys of the newest answers that hid nothing, which are most: a conversation comes again
+with all of them, and the store is asked about none twice.
 """
 
 import hashlib
@@ -19,6 +21,7 @@ from aibridge_addon.wire import decode, encode
 logger = logging.getLogger(__name__)
 
 MAX_IN_MEMORY = 1_000
+MAX_NOTHING_HIDDEN = 10_000
 
 type Remember = Callable[[HiddenTurns], None]
 type Find = Callable[[str, Collection[str]], Awaitable[Mapping[str, str]]]
@@ -31,35 +34,59 @@ class Ledger:
     def __init__(self, *, remember: Remember, find: Find) -> None:
         self._remember = remember
         self._find = find
-        self._recent: OrderedDict[tuple[str, str], Restoration] = OrderedDict()
+        self._recent = _Newest[Restoration](MAX_IN_MEMORY)
+        self._nothing_hidden = _Newest[None](MAX_NOTHING_HIDDEN)
 
     def add(self, scope: str, key: str, restoration: Restoration) -> None:
         """Remember what stood in place of a run."""
-        self._keep_recent(scope, key, restoration)
+        self._nothing_hidden.pop((scope, key), None)
+        self._recent.keep((scope, key), restoration)
         content = encode(
             {"sequence": list(restoration.sequence), "results": list(restoration.results)}
         )
         self._remember(HiddenTurns(scope=scope, key=key, content=content, created_at=now()))
 
+    def add_nothing(self, scope: str, key: str) -> None:
+        """Remember that nothing stood in place of a run, unless something did."""
+        if (scope, key) not in self._recent:
+            self._nothing_hidden.keep((scope, key), None)
+
     async def find(self, scope: str, keys: Collection[str]) -> dict[str, Restoration]:
         """Return what is known of some runs. Never raises: what cannot be found is not there."""
         found = {key: hit for key in keys if (hit := self._recent.get((scope, key)))}
-        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        missing = [
+            key
+            for key in dict.fromkeys(keys)
+            if key not in found and (scope, key) not in self._nothing_hidden
+        ]
         if not missing:
             return found
         try:
-            for key, content in (await self._find(scope, missing)).items():
-                found[key] = _restoration(decode(content.encode()))
-                self._keep_recent(scope, key, found[key])
+            stored = await self._find(scope, missing)
+            for key in missing:
+                if key in stored:
+                    found[key] = _restoration(decode(stored[key].encode()))
+                    self._recent.keep((scope, key), found[key])
+                else:
+                    self.add_nothing(scope, key)
         except Exception:  # the edge: a store of any kind
             logger.exception("aibridge: hidden turns cannot be looked up")
         return found
 
-    def _keep_recent(self, scope: str, key: str, restoration: Restoration) -> None:
-        self._recent[scope, key] = restoration
-        self._recent.move_to_end((scope, key))
-        if len(self._recent) > MAX_IN_MEMORY:
-            self._recent.popitem(last=False)
+
+class _Newest[V](OrderedDict[tuple[str, str], V]):
+    """The newest values, by scope and key."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def keep(self, name: tuple[str, str], value: V) -> None:
+        """Add a value as the newest."""
+        self[name] = value
+        self.move_to_end(name)
+        if len(self) > self._limit:
+            self.popitem(last=False)
 
 
 def _restoration(content: Any) -> Restoration:

@@ -102,6 +102,9 @@ class Observer(Protocol):
     def hidden(self, key: str, restoration: Restoration) -> None:
         """Turns were hidden from the client."""
 
+    def hid_nothing(self, key: str) -> None:
+        """An answer has ended of which nothing is to be put back."""
+
 
 class InnerLoop:
     """One interception's loop.
@@ -305,13 +308,14 @@ class InnerLoop:
         self.error = ProviderError(type=error.error_type, message=str(error))
 
     def _end_history(self, turn: Turn) -> None:
+        key = run_key(turn.client_calls, self._said_before, "".join(self._texts))
         if not self._history.sequence and not self._history.results:
+            self._observer.hid_nothing(key)
             return
         restoration = Restoration(
             sequence=(*self._history.sequence, *self._format.answer_items(turn)),
             results=tuple(self._history.results),
         )
-        key = run_key(turn.client_calls, self._said_before, "".join(self._texts))
         self._observer.hidden(key, restoration)
         first, last = self._first_id or "", self.facts.response_id or ""
         if first != last and (alias := self._format.alias_key(first)):

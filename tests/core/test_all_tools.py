@@ -36,7 +36,7 @@ from aibridge_addon.apis.turns import (
     Transcript,
     Turn,
     run_key,
-    transcript,
+    taken_down,
 )
 from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 from aibridge_addon.wire import JSON, arguments, body, decode, elements, members
@@ -156,7 +156,7 @@ def loop(
         requests.append(tool_format.continue_request(requests[-1], turn, items, last=False))
     sequence = (*hidden, *tool_format.answer_items(turns[-1]))
     said = "".join(turn.text for turn in turns)
-    key = run_key(turns[-1].client_calls, tool_format.said_before(request(asked)), said)
+    key = run_key(turns[-1].client_calls, tool_format.transcript(request(asked)).said_since, said)
     found = {key: Restoration(sequence=sequence, results=tuple(results))}
     if len(turns) > 1 and (alias := tool_format.alias_key(ids[0])):
         found[alias] = Restoration(sequence=(ids[len(turns) - 1],))
@@ -169,7 +169,7 @@ def restored(api: str, asked: Any, found: dict[str, Restoration]) -> Any:
     before = dict(given)
     tool_format = TOOL_FORMATS[api]
     known = {
-        run.key: found[run.key] for run in tool_format.conversation_runs(given) if run.key in found
+        run.key: found[run.key] for run in tool_format.transcript(given).runs if run.key in found
     }
     was_restored = tool_format.restore(given, known)
     assert was_restored is bool(known)
@@ -406,14 +406,12 @@ def try_everything(api: str, asked: dict[str, Any]) -> None:
     given = members(json.dumps(asked).encode())
     assert given is not None
     tool_format.inject(dict(given), TOOLS)
-    assert isinstance(tool_format.said_before(given), str)
+    runs, said_since = tool_format.transcript(given)
+    assert isinstance(said_since, str)
     item = {"role": "assistant", "content": [{"type": "text", "text": "a"}]}
     whole = Restoration(sequence=(item, item), results=({"call_id": "c"},))
     alias = Restoration(sequence=("resp_2",))
-    found = {
-        run.key: alias if run.key.startswith("response:") else whole
-        for run in tool_format.conversation_runs(given)
-    }
+    found = {run.key: alias if run.key.startswith("response:") else whole for run in runs}
     assert tool_format.restore(given, found) is bool(found)
     assert all(json.loads(bytes(value)) is not ... for value in given.values())
 
@@ -428,8 +426,7 @@ def test_what_cannot_be_decoded_in_a_request_stays_as_it_is(api: str, broken: by
     )
     assert given is not None
     tool_format.inject(dict(given), TOOLS)
-    tool_format.said_before(given)
-    runs = tool_format.conversation_runs(given)
+    runs = tool_format.transcript(given).runs
     tool_format.restore(
         given, {run.key: Restoration(sequence=({"role": "assistant"},)) for run in runs}
     )
@@ -512,7 +509,7 @@ def test_a_request_without_answers_has_nothing_to_be_restored(api: str) -> None:
     conversation = [{"role": "user", "content": "hi"}]
     for asked in ({}, {"messages": conversation, "input": conversation}, {"input": "hi"}):
         given = request(asked)
-        assert TOOL_FORMATS[api].conversation_runs(given) == []
+        assert TOOL_FORMATS[api].transcript(given).runs == []
         assert not TOOL_FORMATS[api].restore(given, {})
 
 
@@ -570,7 +567,7 @@ def test_each_answer_is_known_by_what_was_said_since_the_one_before() -> None:
     second = PastAnswer(start=4, end=7, client_calls=(), text="")
     third = PastAnswer(start=7, end=8, client_calls=("c",), text="Look.")
 
-    assert transcript(["Where?", first, "a", "b", second, third, "d", "e"]) == Transcript(
+    assert taken_down(["Where?", first, "a", "b", second, third, "d", "e"]) == Transcript(
         runs=[
             Run(start=1, end=2, key=run_key([], "Where?", "There.")),
             Run(start=4, end=7, key=run_key([], "a\nb", "")),

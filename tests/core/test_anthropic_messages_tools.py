@@ -607,7 +607,7 @@ def test_what_the_ledger_does_not_have_stays_as_it_is() -> None:
     asked = request({"messages": [*ASKED["messages"], shown]})  # type: ignore[misc]
     before = dict(asked)
     done = loop(NAME, {"messages": [{"role": "user", "content": "Something else"}]}, turns)
-    known = {run.key for run in api.conversation_runs(asked)}
+    known = {run.key for run in api.transcript(asked).runs}
     assert known & set(done.found) == set()
     assert not api.restore(asked, {})
     assert asked == before
@@ -632,7 +632,7 @@ def test_all_answers_of_a_conversation_are_restored() -> None:
 
 
 def keys(*messages: Any) -> list[str]:
-    return [run.key for run in api.conversation_runs(request({"messages": list(messages)}))]
+    return [run.key for run in api.transcript(request({"messages": list(messages)})).runs]
 
 
 def test_the_same_words_are_another_answer_where_other_results_led_to_them() -> None:
@@ -650,7 +650,7 @@ def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
     both = {"role": "user", "content": [text("A"), text("B")]}
     assert keys(a, b, done) == keys(both, done)
     assert keys(a, done, b, done)[1] == keys(b, done)[0] != keys(a, done)[0]
-    assert api.said_before(request({"messages": [a, done, b]})) == "B"
+    assert api.transcript(request({"messages": [a, done, b]})).said_since == "B"
 
 
 def test_calls_without_an_id_are_no_key() -> None:

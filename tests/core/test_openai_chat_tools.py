@@ -649,7 +649,7 @@ def test_the_client_s_messages_are_restored_as_the_bytes_that_they_were() -> Non
 
 
 def keys(*messages: Any) -> list[str]:
-    return [run.key for run in api.conversation_runs(request({"messages": list(messages)}))]
+    return [run.key for run in api.transcript(request({"messages": list(messages)})).runs]
 
 
 def test_the_same_words_are_another_answer_where_other_results_led_to_them() -> None:
@@ -666,7 +666,7 @@ def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
     a, b = {"role": "user", "content": "A"}, {"role": "user", "content": "B"}
     assert keys(a, b, done) == keys({"role": "user", "content": "A\nB"}, done)
     assert keys(a, done, b, done)[1] == keys(b, done)[0] != keys(a, done)[0]
-    assert api.said_before(request({"messages": [a, done, b]})) == "B"
+    assert api.transcript(request({"messages": [a, done, b]})).said_since == "B"
 
 
 def test_calls_without_an_id_are_no_key() -> None:

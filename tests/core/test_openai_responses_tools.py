@@ -708,7 +708,7 @@ def test_the_client_s_items_are_restored_as_the_bytes_that_they_were() -> None:
 
 
 def keys(*items: Any) -> list[str]:
-    return [run.key for run in api.conversation_runs(request({"input": list(items)}))]
+    return [run.key for run in api.transcript(request({"input": list(items)})).runs]
 
 
 def test_the_same_words_are_another_answer_where_other_results_led_to_them() -> None:
@@ -723,8 +723,8 @@ def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
     a, b, done = user("A"), user("B"), message("Done.")
     assert keys(a, b, done) == keys(user("A\nB"), done)
     assert keys(a, done, b, done)[1] == keys(b, done)[0] != keys(a, done)[0]
-    assert api.said_before(request({"input": [a, done, b]})) == "B"
-    assert api.said_before(request({"input": "B"})) == "B"
+    assert api.transcript(request({"input": [a, done, b]})).said_since == "B"
+    assert api.transcript(request({"input": "B"})).said_since == "B"
 
 
 def test_calls_without_an_id_are_no_key() -> None:
@@ -747,7 +747,7 @@ def test_an_answer_is_one_run_whatever_is_in_it() -> None:
     }  # fmt: skip
     given_items = [{"type": kind, "role": "assistant"} if kind == "message" else {"type": kind}
                    for kind in sorted(of_models)]  # fmt: skip
-    [run] = api.conversation_runs(request({"input": [user("A"), *given_items, user("B")]}))
+    [run] = api.transcript(request({"input": [user("A"), *given_items, user("B")]})).runs
     assert (run.start, run.end) == (1, 1 + len(given_items))
 
 

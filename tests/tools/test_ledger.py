@@ -97,6 +97,61 @@ async def test_only_the_newest_are_in_memory(store: Store, monkeypatch: pytest.M
     assert len(ledger._recent) == 3
 
 
+async def test_the_store_is_asked_once_about_what_it_does_not_know(store: Store) -> None:
+    ledger = ledger_on(store)
+    for _ in range(2):
+        assert await ledger.find("me", ["k", "l"]) == {}
+    assert store.asked == [("me", ["k", "l"])]
+    assert await ledger.find("you", ["k"]) == {}
+    assert store.asked[1:] == [("you", ["k"])]
+
+
+async def test_the_store_is_not_asked_about_what_hid_nothing(store: Store) -> None:
+    ledger = ledger_on(store)
+    ledger.add_nothing("me", "k")
+    assert await ledger.find("me", ["k", "new"]) == {}
+    assert store.asked == [("me", ["new"])]
+
+
+@pytest.mark.parametrize("order", [("add", "add_nothing"), ("add_nothing", "add")])
+async def test_what_was_hidden_under_a_key_outweighs_that_nothing_was(
+    store: Store, order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_IN_MEMORY", 1)
+    ledger = ledger_on(store)
+    for name in order:
+        if name == "add":
+            ledger.add("me", "k", OTHER)
+        else:
+            ledger.add_nothing("me", "k")
+    assert await ledger.find("me", ["k"]) == {"k": OTHER}
+    ledger.add("me", "another", OTHER)
+    assert await ledger.find("me", ["k"]) == {"k": OTHER}, "it is found in the store again"
+
+
+async def test_what_is_hidden_while_the_store_is_asked_is_found_later(store: Store) -> None:
+    ledger = ledger_on(store)
+
+    async def find(scope: str, keys: Collection[str]) -> Mapping[str, str]:
+        ledger.add(scope, "k", HIDDEN)
+        return {}
+
+    ledger._find = find
+    assert await ledger.find("me", ["k"]) == {}
+    assert await ledger.find("me", ["k"]) == {"k": HIDDEN}
+
+
+async def test_only_the_newest_that_hid_nothing_are_in_memory(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_NOTHING_HIDDEN", 2)
+    ledger = ledger_on(store)
+    for key in ("a", "b", "c"):
+        ledger.add_nothing("me", key)
+    assert await ledger.find("me", ["a", "b", "c"]) == {}
+    assert store.asked == [("me", ["a"])]
+
+
 async def test_a_store_that_fails_finds_nothing_and_is_logged(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,6 +162,9 @@ async def test_a_store_that_fails_finds_nothing_and_is_logged(
         assert await ledger.find("me", ["k", "other"]) == {"k": HIDDEN}
     assert "hidden turns cannot be looked up" in caplog.text
     assert "gone" in caplog.text
+    store.error = None
+    await ledger.find("me", ["other"])
+    assert store.asked[-1] == ("me", ["other"]), "it may well know"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"sequence":1,"results":[]}', "{}"])

@@ -197,6 +197,9 @@ class World:
         self.told.append(("hidden", key))
         self.hidden_turns[key] = restoration
 
+    def hid_nothing(self, key: str) -> None:
+        self.told.append(("hid nothing", key))
+
     def loop(self, *, tool_format: Any = openai_chat_tools, **limits: float) -> InnerLoop:
         asked = members(json.dumps(ASKED).encode())
         assert asked is not None
@@ -275,7 +278,7 @@ async def test_without_calls_there_is_no_loop() -> None:
     assert await client.run() == "Hi."
     _, given = await whole(World(answer("Hi.")))
     assert given is None
-    assert world.told == []
+    assert world.told == [("hid nothing", run_key([], "Where?", "Hi."))]
 
 
 TOLD = [
