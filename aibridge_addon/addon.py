@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, exceptions, flow, http
 from mitmproxy.addonmanager import Loader
@@ -31,6 +32,7 @@ from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.gate import Closed, OpenError
 from aibridge_addon.proxy.headers import hide_secrets
 from aibridge_addon.proxy.intake import (
+    Head,
     shaped_error,
     take_proxy_user,
     wire_format_of,
@@ -38,7 +40,16 @@ from aibridge_addon.proxy.intake import (
 from aibridge_addon.proxy.reach import PRIVATE_ADDRESS, plain_answer, refusal_in
 from aibridge_addon.proxy.stream import REQUEST_TOO_LARGE, install
 from aibridge_addon.proxy.tap import BodyTap
-from aibridge_addon.proxy.tunnel import must_tunnel, tunnel
+from aibridge_addon.proxy.tunnel import (
+    NotHttpError,
+    check_is_read,
+    has_begun,
+    intercepted,
+    mitmproxy_knows_it,
+    must_tunnel,
+    tunnel,
+)
+from aibridge_addon.proxy.upgrades import becomes_websocket
 from aibridge_addon.recorder import RecorderError
 from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
 from aibridge_addon.watching import FileWatch
@@ -87,6 +98,10 @@ class AIBridge:
         self._watch = FileWatch(_watched_files, self._read_again)
         self._exchanges: dict[str, Exchange] = {}
         """By flow id, from the request to its end."""
+        self._heads: WeakKeyDictionary[http.HTTPFlow, Head] = WeakKeyDictionary()
+        """Of requests that have not come whole."""
+        self._told: set[str] = set()
+        """Kinds of closed connections that the log has."""
         self._is_done = False
         """Whether all is recorded that ever will be; connections may outlive that for a moment."""
         self.on_change: Callable[[], None] = lambda: None
@@ -133,7 +148,9 @@ class AIBridge:
 
     def _read(self) -> Settings:
         self._watch.note()
-        return read_settings({option.name: getattr(ctx.options, option.name) for option in OPTIONS})
+        ours = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
+        # What is deferred, nobody knows; a name with a slip would do nothing, and say nothing.
+        return read_settings(ctx.options.deferred | ours)
 
     async def _read_again(self) -> None:
         if self._parts is None:
@@ -225,23 +242,52 @@ class AIBridge:
         """Return why an upstream proxy must not be asked for an address, if it must not."""
         return self._parts.reach.refusal_beyond(*address[:2], client) if self._parts else None
 
-    @_guarded
     def next_layer(self, data: layer.NextLayer) -> None:
         """Tunnel what goes to no provider; put our streams into what does."""
         if data.layer or (parts := self._parts) is None:
             return
+        try:
+            data.layer = self._layer_of(data, parts)
+        except NotHttpError as error:
+            self._close(data, error)
+        except Exception as error:  # noqa: BLE001 the edge; left to mitmproxy, it might pass unread
+            self._close(data, error)
+        if data.layer is None:
+            raise exceptions.AddonHalt  # the built-in addon would not wait for more
+
+    def _layer_of(self, data: layer.NextLayer, parts: Parts) -> layer.Layer | None:
         tunnelled = must_tunnel(data, parts.intake.router.is_provider_host)
         if tunnelled is None:
-            raise exceptions.AddonHalt  # the built-in addon would not wait for more
+            return None
         if tunnelled and not parts.gate.lets_tunnel(data.context.client):
-            data.layer = Closed(data.context)
-            return
+            return Closed(data.context)
         if tunnelled:
-            data.layer = tunnel(data.context)
             parts.metrics.tunnels.inc()
-            return
+            return tunnel(data.context)
+        if mitmproxy_knows_it(data.context):
+            made = self._mitmproxys_layer(data) if has_begun(data) else None
+        else:
+            made = intercepted(data)
+        install(made, self)
+        return made
+
+    def _mitmproxys_layer(self, data: layer.NextLayer) -> layer.Layer | None:
         ctx.master.addons.get("nextlayer").next_layer(data)
-        install(data.layer, self)
+        if data.layer:
+            check_is_read(data.layer)
+        return data.layer
+
+    def _close(self, data: layer.NextLayer, error: Exception) -> None:
+        """Close a connection that nothing of ours would read; say so once of each kind."""
+        data.layer = Closed(data.context)
+        is_bug = not isinstance(error, NotHttpError)
+        if self._parts:
+            self._parts.metrics.count_refused("", "bug" if is_bug else str(error))
+        if (kind := f"{type(error).__name__} {'' if is_bug else error}") not in self._told:
+            self._told.add(kind)
+            message = "aibridge: a connection is closed, since it would pass unread (%s)"
+            what, level = ("a bug of ours", logging.ERROR) if is_bug else (error, logging.WARNING)
+            logger.log(level, message, what, exc_info=error if is_bug else None)
 
     def outgoing_request(self, flow: http.HTTPFlow) -> http.Request:
         """Return the request whose head goes up in place of the flow's."""
@@ -256,6 +302,12 @@ class AIBridge:
         limits = (ctx.options.body_size_limit, ctx.options.stream_large_bodies)
         sizes = [size for limit in limits if (size := parse_size(limit)) is not None]
         return min(sizes, default=None)
+
+    def lets_switch(self, flow: http.HTTPFlow, response: http.Response) -> bool:
+        """Whether an answer 101 may go on: a provider's, if a WebSocket comes of it."""
+        parts = self._parts
+        is_ours = flow.id in self._exchanges or (parts and parts.intake.is_ours(flow))
+        return not is_ours or (ctx.options.websocket and becomes_websocket(flow.request, response))
 
     def pass_on(self, flow: http.HTTPFlow) -> None:
         """Have an answer streamed that has outgrown what is held."""
@@ -274,9 +326,33 @@ class AIBridge:
     # Requests and answers
 
     @_guarded
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Take the head of a request in: from now on, nobody is shown its secrets."""
+        if self._parts and not (flow.response or flow.error or flow.id in self._exchanges):
+            await self._take_head(self._parts, flow)
+
+    async def _take_head(self, parts: Parts, flow: http.HTTPFlow) -> Head:
+        try:
+            head = parts.intake.take_head(flow, await parts.gate.admit(flow))
+        except Exception:
+            if parts.gate.asks:  # unlike elsewhere, a bug of ours must not let anybody pass
+                flow.kill()
+            raise
+        self._heads[flow] = head
+        return head
+
+    def refused_unread(self, flow: http.HTTPFlow) -> http.Response | None:
+        """Return what answers a request whose body is not worth waiting for; None: it is."""
+        head = self._heads.get(flow)
+        if head is None or self._parts is None:
+            return None
+        return flow.response or self._parts.intake.refused_unread(head)
+
+    @_guarded
     async def request(self, flow: http.HTTPFlow) -> None:
         """Take a request in."""
-        if flow.response:  # another addon, such as that for passwords, has answered
+        head = self._heads.pop(flow, None)
+        if flow.response and head is None:  # another addon, such as that for logins, answered
             hide_secrets(flow.request)
         if (parts := self._parts) is None or flow.response or flow.error:
             return
@@ -286,14 +362,13 @@ class AIBridge:
         if flow.id in self._exchanges:  # of an inner loop
             return
         start = time.perf_counter()
-        try:
-            exchange = parts.intake.take(flow, await parts.gate.admit(flow))
-        except Exception:
-            if parts.gate.asks:  # unlike elsewhere, a bug of ours must not let anybody pass
-                flow.kill()
-            raise
-        if exchange:
-            self._exchanges[flow.id] = exchange
+        head = head or await self._take_head(parts, flow)
+        self._heads.pop(flow, None)
+        if exchange := head.exchange:
+            self._exchanges[flow.id] = (
+                exchange  # first: without it, it would go without its secrets
+            )
+            parts.intake.take(head)
             if parts.central and flow.response is None:
                 await parts.central.offer(exchange)
             parts.metrics.request_latency.observe(time.perf_counter() - start)
@@ -348,13 +423,15 @@ class AIBridge:
     async def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Read a message; record an answer before the client sees its end."""
         exchange = self._exchanges.get(flow.id)
-        if exchange is None or exchange.conversation is None or flow.websocket is None:
+        if exchange is None or flow.websocket is None:
             return
         message = flow.websocket.messages[-1]
-        if message.from_client and self._parts:
-            await self._parts.gate.refresh()
         if not ctx.options.store_streamed_bodies:
             del flow.websocket.messages[:-1]  # a connection may last for hours
+        if exchange.conversation is None:
+            return
+        if message.from_client and self._parts:
+            await self._parts.gate.refresh()
         if self._is_done:
             message.drop()
             return
@@ -399,9 +476,12 @@ class AIBridge:
         if refusal := refusal_in(message):
             flow.response = plain_answer(403, refusal)
         if self._parts and self._parts.intake.is_ours(flow):
-            if message == REQUEST_TOO_LARGE:
-                flow.response = self._parts.intake.too_large(flow, ctx.options.body_size_limit)
-            hide_secrets(flow.request)
+            head = self._heads.pop(flow, None)
+            if head is None:
+                hide_secrets(flow.request)
+            elif message == REQUEST_TOO_LARGE:
+                limit = ctx.options.body_size_limit
+                flow.response = self._parts.intake.too_large(head, limit) or flow.response
 
     def _answer_broken_off(self, exchange: Exchange, message: str) -> None:
         """Answer a request that nobody answered, and record what became of it."""
@@ -430,7 +510,7 @@ class AIBridge:
         """Let a CONNECT pass, or answer it."""
         if (parts := self._parts) is None or flow.response:
             return
-        if refusal := await parts.gate.connect(flow, parts.intake.router.is_provider_host):
+        if refusal := await parts.gate.connect(flow, parts.intake.router):
             parts.metrics.count_refused("", refusal.reason)
         elif not parts.intake.router.is_provider_host(flow.request.host):
             await parts.reach.check_connect(flow)

@@ -8,14 +8,15 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from aibridge_addon.facts import now
 from aibridge_addon.tools.names import fits
 
-_TOKEN = re.compile(r"aib_([a-z2-7]{10})_[A-Za-z0-9_-]{43}")
+_PREFIX = "aib_"
+_TOKEN = re.compile(_PREFIX + r"([a-z2-7]{10})_[A-Za-z0-9_-]{43}")
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -70,13 +71,25 @@ class GatewayToken:
             TokenError: it may not; a model that is not known fits no list, unless `any_model`.
         """
         if not fits(provider, self.providers):
-            raise self._out_of_scope(f"is not for the provider {provider}")
+            raise self.out_of_scope(f"is not for the provider {provider}")
         if not (any_model or fits(model, self.models)):
-            raise self._out_of_scope(
+            raise self.out_of_scope(
                 f"is not for the model {model}" if model else "is for some models only; name one"
             )
 
-    def _out_of_scope(self, what: str) -> "TokenError":
+    def check_unseen(self, providers: Iterable[str]) -> None:
+        """Check that it may be used where nobody sees which of these instances is asked for what.
+
+        Raises:
+            TokenError: it may not.
+        """
+        for provider in providers:
+            self.check_scope(provider=provider, model=None, any_model=True)
+            if self.models:
+                raise self.out_of_scope("is for some models only, and in a tunnel none is seen")
+
+    def out_of_scope(self, what: str) -> "TokenError":
+        """Return the refusal of what it is not for."""
         message = f"the gateway token {self.id} {what}."
         return TokenError("token_scope", message, initiator_id=self.initiator_id)
 
@@ -93,8 +106,14 @@ class TokenError(Exception):
 
 
 def looks_like_token(text: str) -> bool:
-    """Whether a text has the form of a token, which must never reach a provider."""
-    return _TOKEN.fullmatch(text) is not None
+    """Whether a text is, or was to be, a token, which must never reach a provider."""
+    return text.startswith(_PREFIX)
+
+
+def token_within(text: str) -> str:
+    """Return the first token that stands somewhere in a text; empty if there is none."""
+    found = _TOKEN.search(text)
+    return found[0] if found else ""
 
 
 def accepted(text: str, tokens: Mapping[str, GatewayToken]) -> GatewayToken:
@@ -106,7 +125,7 @@ def accepted(text: str, tokens: Mapping[str, GatewayToken]) -> GatewayToken:
     match = _TOKEN.fullmatch(text)
     token = tokens.get(match[1]) if match else None
     if token is None or not token.is_of(text):
-        raise TokenError("unknown_token", "this gateway token is not known.")
+        raise TokenError("unknown_token", "this gateway token is not known, or not complete.")
     return still_good(token)
 
 
@@ -123,6 +142,15 @@ def still_good(token: GatewayToken) -> GatewayToken:
         message = f"the gateway token {token.id} expired at {token.expires_at[:16]} UTC."
         raise TokenError("expired_token", message, initiator_id=token.initiator_id)
     return token
+
+
+def is_good(token: GatewayToken) -> bool:
+    """Whether a token is neither revoked nor expired."""
+    try:
+        still_good(token)
+    except TokenError:
+        return False
+    return True
 
 
 def _digest(text: str) -> str:

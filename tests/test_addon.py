@@ -21,6 +21,8 @@ with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyparsing has 
     warnings.simplefilter("ignore", DeprecationWarning)
     from mitmproxy import connection, exceptions, hooks
     from mitmproxy.addons.proxyserver import Proxyserver
+    from mitmproxy.proxy import layer
+    from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layers import http
     from mitmproxy.proxy.mode_specs import ProxyMode
     from mitmproxy.proxy.server_hooks import ServerConnectHook, ServerConnectionHookData
@@ -29,6 +31,7 @@ with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyparsing has 
     from aibridge_addon.addon import AIBridge
     from aibridge_addon.proxy import central
     from aibridge_addon.proxy.exchange import Exchange
+    from aibridge_addon.proxy.gate import Closed
     from aibridge_addon.proxy.intake import Intake
     from aibridge_addon.proxy.reach import Reach
     from aibridge_addon.proxy.stream import AibridgeHeldHook
@@ -527,7 +530,7 @@ def fail(*args, **kwargs):
 
 async def test_a_bug_in_taking_a_request_in_leaves_it_as_it_is(running, caplog, monkeypatch):
     addon, tctx = running
-    monkeypatch.setattr(Intake, "take", fail)
+    monkeypatch.setattr(Intake, "take_head", fail)
     flow = flow_to()
     before = flow.request.get_state()
 
@@ -543,7 +546,7 @@ async def test_a_bug_in_taking_a_request_in_leaves_it_as_it_is(running, caplog, 
 async def test_a_bug_lets_nobody_pass_where_tokens_are_asked_for(database, monkeypatch):
     async with started(aibridge_db=str(database), aibridge_require_token="always") as (addon, tctx):
         with monkeypatch.context() as patch:
-            patch.setattr(Intake, "take", fail)
+            patch.setattr(Intake, "take_head", fail)
             killed = flow_to()
             await call(tctx, addon, hook_of("request", killed))
         monkeypatch.setattr(Intake, "_look_into", fail)
@@ -602,6 +605,24 @@ async def test_a_bug_in_checking_where_a_connection_goes_keeps_it_from_being_mad
 
     assert server.error == "aibridge: this proxy cannot tell whether it may connect."
     assert len(complaints(caplog)) == 1
+
+
+async def test_a_bug_in_finding_what_a_connection_speaks_closes_it_and_is_logged_once(
+    running, caplog, monkeypatch
+):
+    addon, tctx = running
+    monkeypatch.setattr("aibridge_addon.addon.must_tunnel", fail)
+    for _ in range(3):
+        asked = layer.NextLayer(Context(tflow.tclient_conn(), tctx.options))
+        await call(tctx, addon, layer.NextLayerHook(asked))
+        assert isinstance(asked.layer, Closed)
+    (record,) = complaints(caplog)
+    assert record.getMessage().endswith("it would pass unread (a bug of ours)")
+    assert isinstance(record.exc_info[1], RuntimeError)
+    counted = addon.metrics.registry.get_sample_value(
+        "aibridge_refused_total", {"provider": "", "reason": "bug"}
+    )
+    assert counted == 3
 
 
 async def test_a_connection_that_another_addon_forbids_stays_forbidden(running):

@@ -11,7 +11,7 @@ import logging
 import socket
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,23 +34,28 @@ from aibridge_addon.identity import (
     login_of,
     without_scheme,
 )
-from aibridge_addon.proxy.headers import lowered
+from aibridge_addon.proxy.headers import Fields, lowered
 from aibridge_addon.recorder.tokens import read_tokens
+from aibridge_addon.routing import Router
 from aibridge_addon.tokens import (
     GatewayToken,
     TokenError,
     accepted,
     looks_like_token,
     still_good,
+    token_within,
 )
 
 logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 0.5
 """How long what was read of the tokens is taken for true: a revoked one is good for so long."""
-_FRESH_FOR_NEW_SECONDS = 0.01
-"""How long for a token that is not known: it may be new; many of them must not cost much."""
+_BETWEEN_READINGS_SECONDS = 0.01
+"""For tokens that are not known, each of which may be new; many of them must not cost much."""
 _PROXY_AUTHORIZATION = "proxy-authorization"
+_TOKEN_HEADER = TOKEN_HEADER.encode()
+_KEYS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
+_PLACES = _KEYS | {_TOKEN_HEADER, _PROXY_AUTHORIZATION.encode()}
 _NO_TOKEN = (
     "this proxy asks for a gateway token: as the password in the proxy's URL, in the header"  # noqa: S105
     " X-AIBridge-Token or, at the reverse proxy, in place of the API key."
@@ -131,9 +136,7 @@ class Gate:
 
     # Connections
 
-    async def connect(
-        self, flow: http.HTTPFlow, is_provider_host: Callable[[str], bool]
-    ) -> TokenError | None:
+    async def connect(self, flow: http.HTTPFlow, router: Router) -> TokenError | None:
         """Let a CONNECT pass, or answer it, and return why.
 
         To a provider it may come without a token, which may still come inside, in a header.
@@ -141,12 +144,15 @@ class Gate:
         if _logins_are_mitmproxys():
             return None
         value = flow.request.headers.get(_PROXY_AUTHORIZATION, "")
+        host, port = flow.request.host, flow.request.port
         await self.refresh()
         try:
             if text := _token_in(value):
-                self._logins[flow.client_conn] = (await self._accepted(text)).id
+                token = await self._accepted(text)
+                token.check_unseen(there.name for there in router.tunnels_to(host, port))
+                self._logins[flow.client_conn] = token.id
                 del flow.request.headers[_PROXY_AUTHORIZATION]
-            elif self.asks and (value or not is_provider_host(flow.request.host)):
+            elif self.asks and (value or not router.is_provider_host(host)):
                 raise TokenError("no_token", _NO_TOKEN)
         except TokenError as error:
             flow.response = ask_for_login(error)
@@ -163,21 +169,27 @@ class Gate:
     async def admit(self, flow: http.HTTPFlow) -> Admission:
         """Judge a request by its token, and take that out of it."""
         await self.refresh()
-        headers = lowered(flow.request.headers.fields)
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
-        header = headers.get(TOKEN_HEADER, "").strip()
-        keys = {name: text for name in CREDENTIAL_HEADERS if (text := _token_in(headers.get(name)))}
-        login = _token_in(headers.get(_PROXY_AUTHORIZATION))
-        if TOKEN_HEADER in headers or keys or login:
-            headers = _without(flow, {*keys, TOKEN_HEADER, *([_PROXY_AUTHORIZATION] * bool(login))})
+        given = _tokens_in(flow.request.headers.fields)
+        if given:
+            flow.request.headers.fields = tuple(
+                field for field in flow.request.headers.fields if field not in given
+            )
+        headers = lowered(flow.request.headers.fields)
+        names = {name.lower() for name, _ in given}
+        as_key = not names.isdisjoint(_KEYS)
         try:
-            if keys and not reverse:
+            if as_key and not reverse:
                 raise TokenError("token_as_key", _NOT_A_KEY)
-            text = header or next(iter(keys.values()), "") or login
-            token = await self._token(flow, text)
+            texts = set(filter(None, given.values()))
+            if len(texts) > 1:
+                raise TokenError("unknown_token", "this request holds several gateway tokens.")
+            if not names <= _PLACES:
+                raise TokenError("unknown_token", "a gateway token stands where none belongs.")
+            token = await self._token(flow, next(iter(texts), ""))
         except TokenError as error:
             return Admission(refusal=error, headers=headers)
-        return Admission(token=token, headers=headers, as_key=bool(keys))
+        return Admission(token=token, headers=headers, as_key=as_key)
 
     def check(self, admission: Admission) -> None:
         """Check that somebody who was admitted is, and still would be.
@@ -203,7 +215,8 @@ class Gate:
         try:
             return accepted(text, self._tokens)
         except TokenError:
-            await self.refresh(_FRESH_FOR_NEW_SECONDS)
+            await asyncio.sleep(self._read_at + _BETWEEN_READINGS_SECONDS - time.monotonic())
+            await self.refresh(0)
             return accepted(text, self._tokens)
 
 
@@ -258,22 +271,36 @@ class Closed(layer.Layer):
 def ask_for_login(error: TokenError) -> http.Response:
     """Return what makes the program of a client give its login to the proxy."""
     headers = {"proxy-authenticate": 'Basic realm="aibridge"', "content-type": "text/plain"}
-    return http.Response.make(407, f"aibridge: {error}\n", headers)
+    made = http.Response.make(407, f"aibridge: {error}\n", headers)
+    made.reason = f"aibridge: {error}".removesuffix(".")  # all that most programs show of it
+    return made
 
 
-def _token_in(value: str | None) -> str:
-    """Return the token that a header holds, as it is, as a bearer's, or in a login."""
-    if not value:
+def _tokens_in(fields: Fields) -> dict[tuple[bytes, bytes], str]:
+    """Return the header fields that hold a token, and the token that each holds."""
+    found = {}
+    for field in fields:
+        if token := _token_of(*field):
+            found[field] = token
+        elif field[0].lower() == _TOKEN_HEADER:  # also if it is empty: it is ours
+            found[field] = ""
+    return found
+
+
+def _token_of(name: bytes, value: bytes) -> str:
+    if b"aib_" not in value and value[:6].lower() != b"basic ":  # which is encoded
         return ""
+    text = value.decode("latin-1")
+    if name.lower() == _TOKEN_HEADER:
+        return text.strip()
+    return _token_in(text) if name.lower() in _PLACES else token_within(text)
+
+
+def _token_in(value: str) -> str:
+    """Return the token that a header holds: as it is, as a bearer's, in a login, or anywhere."""
     login = login_of(value)
     said = (login[1], login[0]) if login else (without_scheme(value),)
-    return next((text for text in said if looks_like_token(text)), "")
-
-
-def _without(flow: http.HTTPFlow, names: set[str]) -> Headers:
-    for name in names:
-        flow.request.headers.pop(name, None)
-    return lowered(flow.request.headers.fields)
+    return next((text for text in said if looks_like_token(text)), "") or token_within(value)
 
 
 def _logins_are_mitmproxys() -> bool:

@@ -7,7 +7,7 @@ our own headers. Its body goes on as it came (but see the option `aibridge_ask_c
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mitmproxy import http
@@ -16,7 +16,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from aibridge_addon import identity
 from aibridge_addon.apis import WIRE_FORMATS, WireFormat, anthropic_messages, openai_chat
 from aibridge_addon.apis.turns import Members
-from aibridge_addon.codings import UndecodableError, decode_body
+from aibridge_addon.codings import UndecodableError
 from aibridge_addon.facts import (
     Interception,
     ProviderError,
@@ -31,11 +31,12 @@ from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.proxy.conversation import Conversation, RefusedError
 from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.gate import Admission, Gate, ask_for_login
-from aibridge_addon.proxy.headers import hide_secrets, lowered, sealed
+from aibridge_addon.proxy.headers import hide_secrets, sealed
 from aibridge_addon.proxy.policy import Policy, Refusal, Sender
-from aibridge_addon.routing import Provider, Route, Router
+from aibridge_addon.proxy.upgrades import forget_other_upgrades, is_websocket
+from aibridge_addon.routing import Provider, Route, Router, bare_host
 from aibridge_addon.settings import Settings
-from aibridge_addon.tokens import TokenError
+from aibridge_addon.tokens import GatewayToken, TokenError
 from aibridge_addon.wire import body as encoded_body
 from aibridge_addon.wire import member, members, text
 
@@ -43,7 +44,18 @@ logger = logging.getLogger(__name__)
 
 _NO_SUCH_ROUTE = "no_such_route"
 _BODY_TOO_LARGE = "body_too_large"
+_UNREAD_WEBSOCKET = "aibridge: this proxy cannot read a WebSocket of this path, and lets none pass."
 _NOT_ADMITTED = "aibridge: this proxy cannot tell whether you may use it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What is known of a request before its body has come."""
+
+    admission: Admission
+    exchange: Exchange | None = None
+    """None: it is to no provider, or has no route."""
+    proxy_user: str | None = None
 
 
 class Intake:
@@ -64,16 +76,17 @@ class Intake:
         self._metrics = metrics
         self._policy = Policy(settings, gate=gate, can_record=can_record)
 
-    def take(self, flow: http.HTTPFlow, admission: Admission) -> Exchange | None:
-        """Prepare a request for the way up. None: it is to no provider, and not our business."""
+    def take_head(self, flow: http.HTTPFlow, admission: Admission) -> Head:
+        """Prepare the head of a request for the way up, before its body has come."""
         proxy_user = take_proxy_user(flow)
-        route = self._route(flow, admission.headers)
+        route = self._route(flow, admission)
         if route is None:
-            self._refuse_unrouted(flow, admission.refusal)
-            return None
+            self._refuse_unrouted(flow, admission)
+            return Head(admission=admission)
         credential = self._credential(flow, route.provider, admission.headers)
         flow.request.headers.fields, secrets = sealed(self._without_our_headers(flow))
         _direct(flow.request, route)
+        forget_other_upgrades(flow.request)
         exchange = Exchange(
             flow=flow,
             route=route,
@@ -81,27 +94,44 @@ class Intake:
             credential=credential,
             max_bytes=self._settings.max_body_bytes,
         )
+        return Head(admission=admission, exchange=exchange, proxy_user=proxy_user)
+
+    def take(self, head: Head) -> None:
+        """Read a request to a provider that has come whole."""
+        exchange, admission = head.exchange, head.admission
+        assert exchange
+        flow = exchange.flow
         try:
-            self._look_into(exchange, self._sender(exchange, admission, proxy_user))
+            self._look_into(exchange, self._sender(exchange, admission, head.proxy_user))
         except Exception:
-            # The request goes on as it is; without its exchange, it would go without its secrets.
             logger.exception(
                 "aibridge: a request is not read, by a bug of ours; interception %s",
                 flow.metadata.get("aibridge_interception_id", "none"),
             )
             if not admission.is_free and flow.response is None:
-                flow.response = shaped_error(wire_format_of(route.provider), 400, _NOT_ADMITTED)
-        return exchange
+                wire_format = wire_format_of(exchange.route.provider)
+                flow.response = shaped_error(wire_format, 400, _NOT_ADMITTED)
+
+    def refused_unread(self, head: Head) -> http.Response | None:
+        """Return what answers a request whose body is not worth waiting for; None: it is."""
+        refusal, exchange = head.admission.refusal, head.exchange
+        if exchange is None or refusal is None:
+            return None
+        self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
+        return shaped_error(_wire_format_of(exchange.route), 400, f"aibridge: {refusal}")
 
     def _look_into(self, exchange: Exchange, sender: Sender) -> None:
         """Read a request, and begin its record if it is bridged."""
         flow, route = exchange.flow, exchange.route
-        if route.socket and sender.headers.get("upgrade", "").lower() == "websocket":
-            self._open_conversation(exchange, route.socket, sender)
+        if is_websocket(flow.request):
+            if route.socket:
+                self._open_conversation(exchange, route.socket, sender)
+            else:
+                self._pass_websocket(exchange, sender)
             return
         api = route.api or route.counts_for
         if api is not None:
-            exchange.members = self._read_body(flow.request, exchange)
+            exchange.members = self._read_body(exchange)
         if route.api is None or exchange.members is None:
             self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
         if api is not None and exchange.members is not None:
@@ -117,7 +147,8 @@ class Intake:
         assert exchange.interception
         exchange.flow.metadata["aibridge_interception_id"] = exchange.interception.id
         exchange.record = self._record(exchange.interception)
-        exchange.record.begin(facts.prompt)
+        # What strangers say is not kept: they could fill the disk with it.
+        exchange.record.begin(None if sender.admission.refusal else facts.prompt)
         self._apply_policy(exchange, sender, model=facts.model)
         if self._settings.ask_chat_usage and facts.streaming and not exchange.record.ended:
             _ask_chat_usage(exchange)
@@ -137,50 +168,76 @@ class Intake:
         exchange.record = self._record(exchange.interception)
         self._apply_policy(exchange, sender, any_model=True)
 
-        def begin(request: Members) -> InterceptionRecord:
+        def begin(request: Members, message: bytes) -> InterceptionRecord:
             facts = replace(wire_format.read_request(request), streaming=True)
             record = self._record(_interception(exchange, api, facts, sender))
             exchange.flow.metadata["aibridge_interception_id"] = record.interception.id
             record.begin(facts.prompt)
-            if refusal := self._policy.why_not(exchange, sender, model=facts.model):
+            if refusal := self._policy.why_not(exchange, sender, model=facts.model, said=message):
                 self._end_refused(record, exchange.route, refusal)
-                body = wire_format.error_body(refusal.status, refusal.message)
-                raise RefusedError(b'{"type":"error","status":%d,' % refusal.status + body[1:])
+                raise _refused_message(wire_format, refusal)
             return record
 
-        exchange.conversation = Conversation(wire_format, begin)
+        def check(message: bytes) -> None:
+            token = sender.admission.token
+            if token is None or not token.models:
+                return  # it is part of what was begun, whatever has become of the token
+            if refusal := self._policy.why_not_by_token(
+                exchange, sender, model=None, any_model=True, said=message
+            ):
+                self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
+                raise _refused_message(wire_format, refusal)
+
+        exchange.conversation = Conversation(wire_format, begin, check)
+
+    def _pass_websocket(self, exchange: Exchange, sender: Sender) -> None:
+        """Let a WebSocket pass that nobody reads, unless that spends our key or hides a model."""
+        flow, route, token = exchange.flow, exchange.route, sender.admission.token
+        self._check_passing(exchange, sender)
+        if flow.response:
+            return
+        if isinstance(flow.client_conn.proxy_mode, ReverseMode) or (token and token.models):
+            flow.response = shaped_error(wire_format_of(route.provider), 400, _UNREAD_WEBSOCKET)
+            self._metrics.count_refused(route.provider.name, "unread_websocket")
+            return
+        self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
 
     def is_ours(self, flow: http.HTTPFlow) -> bool:
         """Whether a request is to a provider, or came to the reverse proxy."""
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
         return reverse or self.router.is_provider_host(_host(flow))
 
-    def too_large(self, flow: http.HTTPFlow, limit: str) -> http.Response | None:
+    def too_large(self, head: Head, limit: str) -> http.Response | None:
         """Answer a request to a provider whose body is larger than is taken; None: it is to none.
 
         It has not been read, so that it is not recorded.
         """
-        route = self._route(flow, lowered(flow.request.headers.fields))
-        if route is None:
-            return flow.response
+        if head.exchange is None:
+            return None
+        route = head.exchange.route
         self._metrics.count_refused(route.provider.name, _BODY_TOO_LARGE)
-        wire_format = WIRE_FORMATS[route.api] if route.api else wire_format_of(route.provider)
+        wire_format = _wire_format_of(route)
         message = f"aibridge: this proxy takes bodies of up to {limit} (option body_size_limit)."
         return shaped_error(wire_format, 413, message)
 
-    def _route(self, flow: http.HTTPFlow, headers: Headers) -> Route | None:
+    def _route(self, flow: http.HTTPFlow, admission: Admission) -> Route | None:
         request = flow.request
         mode = flow.client_conn.proxy_mode
         if not isinstance(mode, ReverseMode) or flow.is_replay:
             return self.router.forward(_host(flow), request.path, request.method)
         route = self.router.reverse(request.path, request.method, target_host=mode.address[0])
-        if route is None:
+        if route is None and admission.refusal:  # to strangers, nothing is told of what there is
+            wire_format = _wire_format_for(None, admission.headers)
+            flow.response = shaped_error(wire_format, 400, f"aibridge: {admission.refusal}")
+            self._metrics.count_refused("", admission.refusal.reason)
+            hide_secrets(request)
+        elif route is None:
             provider = self.router.instance_of(request.path)
             path = request.path.partition("?")[0]
             message = f"aibridge: {request.method} {path} is not a route of this proxy."
             if provider is None:
                 message += f" Paths begin with one of {', '.join(self.router.reverse_prefixes)}."
-            wire_format = _wire_format_for(provider, headers)
+            wire_format = _wire_format_for(provider, admission.headers)
             flow.response = shaped_error(wire_format, 404, message)
             self._metrics.count_refused(provider.name if provider else "", _NO_SUCH_ROUTE)
             hide_secrets(request)
@@ -211,10 +268,10 @@ class Intake:
         fields = flow.request.headers.fields
         return tuple(field for field in fields if field[0].lower() != ours) if ours else fields
 
-    def _read_body(self, request: http.Request, exchange: Exchange) -> Members | None:
+    def _read_body(self, exchange: Exchange) -> Members | None:
         """Return the members of the body; None if it is no JSON object, which is then counted."""
         try:
-            body = self._decoded(request, exchange.max_bytes)
+            body = exchange.request_body()
         except UndecodableError:
             exchange.partial = True
             body = b"{}"
@@ -222,13 +279,6 @@ class Intake:
         if found is None or exchange.partial:
             self._metrics.count_unreadable(exchange.route.provider.name, "request")
         return found
-
-    def _decoded(self, request: http.Request, max_bytes: int) -> bytes:
-        raw = request.raw_content or b""
-        if len(raw) > max_bytes:
-            raise UndecodableError("the body is larger than the bound")
-        coding = request.headers.get("content-encoding", "")
-        return decode_body(raw, coding, max_bytes=max_bytes) if coding else raw
 
     def _sender(self, exchange: Exchange, admission: Admission, proxy_user: str | None) -> Sender:
         actor = identity.actor_of(
@@ -262,32 +312,31 @@ class Intake:
     def _check_passing(self, exchange: Exchange, sender: Sender) -> None:
         """Answer a request that is not recorded, and must not go on either."""
         route = exchange.route
-        token = sender.admission.token
-        model = self._model_told(exchange) if token and token.models else None
-        names_one = bool(model or route.api or route.counts_for)
+        model = text(member(exchange.members, "model")) if exchange.members else None
+        must_name_one = bool(route.api or route.counts_for)
         if refusal := self._policy.why_not_by_token(
-            exchange, sender, model=model, any_model=not names_one
+            exchange, sender, model=model, any_model=not must_name_one
         ):
             wire_format = exchange.wire_format or wire_format_of(route.provider)
             exchange.flow.response = shaped_error(wire_format, refusal.status, refusal.message)
             self._metrics.count_refused(route.provider.name, refusal.reason)
 
-    def _model_told(self, exchange: Exchange) -> str | None:
-        """Return the model that a request names, which nobody has to read otherwise."""
-        told = exchange.members
-        if told is None:
-            try:
-                told = members(self._decoded(exchange.flow.request, exchange.max_bytes))
-            except UndecodableError:
-                return None
-        return text(member(told, "model")) if told else None
-
-    def _refuse_unrouted(self, flow: http.HTTPFlow, refusal: TokenError | None) -> None:
+    def _refuse_unrouted(self, flow: http.HTTPFlow, admission: Admission) -> None:
         """Answer a plain request to another host, if its sender must not pass."""
+        refusal = admission.refusal or self._why_not_unseen(flow, admission.token)
         if refusal and flow.response is None:
             flow.response = ask_for_login(refusal)
             self._metrics.count_refused("", refusal.reason)
             hide_secrets(flow.request)
+
+    def _why_not_unseen(self, flow: http.HTTPFlow, token: GatewayToken | None) -> TokenError | None:
+        there = self.router.tunnels_to(flow.request.host, flow.request.port)
+        try:
+            if token:
+                token.check_unseen(provider.name for provider in there)
+        except TokenError as error:
+            return error
+        return None
 
     def _end_refused(self, record: InterceptionRecord, route: Route, refusal: Refusal) -> None:
         self._metrics.count_refused(route.provider.name, refusal.reason)
@@ -301,9 +350,18 @@ def shaped_error(wire_format: WireFormat, status: int, message: str) -> http.Res
     return http.Response.make(status, body, {"content-type": "application/json"})
 
 
+def _refused_message(wire_format: WireFormat, refusal: Refusal) -> RefusedError:
+    body = wire_format.error_body(refusal.status, refusal.message)
+    return RefusedError(b'{"type":"error","status":%d,' % refusal.status + body[1:])
+
+
 def wire_format_of(provider: Provider) -> WireFormat:
     """Return a wire format whose errors the clients of a provider understand."""
     return anthropic_messages if provider.type == "anthropic" else openai_chat
+
+
+def _wire_format_of(route: Route) -> WireFormat:
+    return WIRE_FORMATS[route.api] if route.api else wire_format_of(route.provider)
 
 
 def _wire_format_for(provider: Provider | None, headers: Headers) -> WireFormat:
@@ -315,7 +373,7 @@ def _wire_format_for(provider: Provider | None, headers: Headers) -> WireFormat:
 def _host(flow: http.HTTPFlow) -> str:
     """Return the host that the client means: where it connects by address, the name it says."""
     host = flow.request.host
-    if host[-1:].isdigit() or ":" in host:
+    if bare_host(host)[-1:].isdigit() or ":" in host:
         return flow.client_conn.sni or flow.request.pretty_host
     return host
 
@@ -354,16 +412,29 @@ def _interception(
         api=api,
         route=route.label,
         method=exchange.flow.request.method,
-        model=facts.model,
+        model=_label(facts.model),
         client=client.name,
-        user_agent=headers.get("user-agent"),
-        client_session_id=identity.session_of(client, headers, facts.session_hint),
-        correlating_tool_call_id=facts.correlating_tool_call_id,
+        user_agent=_label(headers.get("user-agent")),
+        client_session_id=_label(identity.session_of(client, headers, facts.session_hint)),
+        correlating_tool_call_id=_label(facts.correlating_tool_call_id),
         credential_kind=credential.kind if credential else None,
         credential_hint=credential.hint if credential else None,
         streaming=facts.streaming,
         started_at=now(),
     )
+
+
+_MAX_LABEL = 512
+
+
+def _label(said: str | None) -> str | None:
+    """Return a name that a client made up as it may be kept and shown: bounded, without controls.
+
+    People read it on terminals, which would take some of what can be written for commands.
+    """
+    if said is None or (len(said) <= _MAX_LABEL and said.isprintable()):
+        return said
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in said[:_MAX_LABEL])
 
 
 def _ask_chat_usage(exchange: Exchange) -> None:

@@ -7,12 +7,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from aibridge_addon.identity import ANONYMOUS, Actor, Headers
+from aibridge_addon.codings import UndecodableError
+from aibridge_addon.identity import ANONYMOUS, PLACEHOLDER_KEY, Actor, Headers
 from aibridge_addon.proxy.exchange import Exchange
 from aibridge_addon.proxy.gate import Admission, Gate
 from aibridge_addon.routing import Provider
+from aibridge_addon.scope import (
+    UnclearError,
+    models_of_body,
+    models_of_message,
+    models_of_query,
+)
 from aibridge_addon.settings import Settings
-from aibridge_addon.tokens import TokenError
+from aibridge_addon.tokens import GatewayToken, TokenError
+from aibridge_addon.wire import members
+
+_WITHOUT_BODY = ("GET", "HEAD", "DELETE")
+"""Methods whose bodies say nothing, where there is one at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +59,22 @@ class Policy:
         self._can_record = can_record
 
     def why_not(
-        self, exchange: Exchange, sender: Sender, *, model: str | None, any_model: bool = False
+        self,
+        exchange: Exchange,
+        sender: Sender,
+        *,
+        model: str | None,
+        any_model: bool = False,
+        said: bytes | None = None,
     ) -> Refusal | None:
         """Return why a request that would be recorded must not go on, if there is a reason.
 
-        `any_model`: whether it names none, and none is asked for.
+        `any_model`: whether it names none, and none is asked for. `said`: the message over a
+        WebSocket that asks, if it is not the request that opened that.
         """
-        if refusal := self.why_not_by_token(exchange, sender, model=model, any_model=any_model):
+        if refusal := self.why_not_by_token(
+            exchange, sender, model=model, any_model=any_model, said=said
+        ):
             return refusal
         if self._settings.require_actor and sender.actor.id == ANONYMOUS:
             message = "aibridge: this proxy must know who asks."
@@ -67,25 +87,69 @@ class Policy:
         return None
 
     def why_not_by_token(
-        self, exchange: Exchange, sender: Sender, *, model: str | None, any_model: bool
+        self,
+        exchange: Exchange,
+        sender: Sender,
+        *,
+        model: str | None,
+        any_model: bool,
+        said: bytes | None = None,
     ) -> Refusal | None:
         """Return why the sender's token, or the lack of one, forbids a request."""
         admission, provider = sender.admission, exchange.route.provider
         try:
             self._gate.check(admission)
-            if admission.as_key and exchange.credential is None:
+            if token := admission.token:
+                token.check_scope(provider=provider.name, model=model, any_model=any_model)
+                if token.models and exchange.route.names_models:
+                    _check_models(token, exchange, said)
+            credential = exchange.credential
+            if admission.as_key and credential is None:
                 raise TokenError("no_central_key", _no_central_key(provider))
-            if admission.token:
-                admission.token.check_scope(
-                    provider=provider.name, model=model, any_model=any_model
-                )
+            if credential and credential.secret == PLACEHOLDER_KEY:
+                raise TokenError("no_central_key", _no_central_key(provider))
         except TokenError as error:
             return Refusal(400, error.reason, f"aibridge: {error}")
         return None
+
+
+def _check_models(token: GatewayToken, exchange: Exchange, said: bytes | None) -> None:
+    """Check all models that a request or a message names.
+
+    Raises:
+        TokenError: the token is not for one of them, or they cannot be told.
+    """
+    path = exchange.flow.request.path
+    try:
+        named = models_of_message(said) if said is not None else _models_of(exchange)
+        for model in [*models_of_query(path), *named]:
+            token.check_scope(provider=exchange.route.provider.name, model=model)
+    except UnclearError as error:
+        raise token.out_of_scope(f"is for some models only; this request {error}") from error
+
+
+def _models_of(exchange: Exchange) -> list[str]:
+    """Return the models that the body of a request names.
+
+    Raises:
+        UnclearError: they cannot be told.
+    """
+    request = exchange.flow.request
+    if not request.raw_content:
+        return []
+    try:
+        # A form's fields can be made to look like JSON.
+        is_form = "form" in request.headers.get("content-type", "").lower()
+        body = b"" if is_form else exchange.request_body()
+    except UndecodableError:
+        body = b""
+    if request.method in _WITHOUT_BODY and members(body) is None:
+        return []
+    return list(models_of_body(body))
 
 
 def _no_central_key(provider: Provider) -> str:
     message = f"this proxy has no key for {provider.name}"
     if provider.api_key_env:
         message += f" ({provider.api_key_env} is not set)"
-    return message + ": give your own, and the gateway token in the header X-AIBridge-Token."
+    return message + ": give your own (and a gateway token in the header X-AIBridge-Token)."

@@ -13,12 +13,16 @@ from typing import Any, Protocol
 
 from mitmproxy import http
 from mitmproxy.connection import Address, Client
+from mitmproxy.flow import Error
 from mitmproxy.net.http.http1 import expected_http_body_size
+from mitmproxy.net.http.status_codes import SWITCHING
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import (
     DropStream,
+    ErrorCode,
     GetHttpConnection,
     GetHttpConnectionCompleted,
+    HttpErrorHook,
     HttpLayer,
     HttpStream,
     RequestHeaders,
@@ -36,6 +40,12 @@ type Commands = layer.CommandGenerator[Any]
 
 REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
 """mitmproxy's error, before it has told the client."""
+
+_SWITCHED = "it switches to another protocol than was asked for"
+
+REFUSED_UNREAD = "The request is refused, whatever else it says."
+HELD_OF_STRANGERS = 64 * 1024
+"""Bytes of the body of a request that is refused anyway; smaller ones are read, and recorded."""
 
 
 class Bridge(Protocol):
@@ -55,6 +65,12 @@ class Bridge(Protocol):
 
         None: all of it, or it fails.
         """
+
+    def refused_unread(self, flow: http.HTTPFlow) -> http.Response | None:
+        """Return what answers a request whose body is not worth waiting for; None: it is."""
+
+    def lets_switch(self, flow: http.HTTPFlow, response: http.Response) -> bool:
+        """Whether a connection may switch to another protocol, as an answer 101 says."""
 
     def pass_on(self, flow: http.HTTPFlow) -> None:
         """Have an answer streamed that has outgrown what is held."""
@@ -108,6 +124,23 @@ class BridgeStream(HttpStream):
             self.bridge.client_left(self.flow)
         return super().handle_event(event)
 
+    def state_wait_for_response_headers(self, event: events.Event) -> Commands:
+        """Take no switch to another protocol that the bridge does not let pass."""
+        head = event.response if isinstance(event, ResponseHeaders) else None
+        if head and head.status_code == SWITCHING and not self.bridge.lets_switch(self.flow, head):
+            yield from self._refuse_switch()
+        else:
+            yield from super().state_wait_for_response_headers(event)
+
+    def _refuse_switch(self) -> Commands:
+        """Fail as if nobody had answered; what the server still says is in no known protocol."""
+        code = ErrorCode.GENERIC_SERVER_ERROR
+        left = RequestProtocolError(self.stream_id, _SWITCHED, code)
+        yield SendHttp(left, self.context.server)
+        yield from self.handle_protocol_error(
+            ResponseProtocolError(self.stream_id, _SWITCHED, code)
+        )
+
     def state_stream_response_body(self, event: events.Event) -> Commands:
         """Send what the tap lets go on, then wait for what it holds."""
         yield from super().state_stream_response_body(event)
@@ -147,6 +180,8 @@ class BridgeStream(HttpStream):
 
     def check_body_size(self, request: bool) -> Commands:
         """Let the `error` hook answer for a body that is too large; stream an answer that is."""
+        if request and (yield from self._refuse_unread()):
+            return True
         held = None if request else self.bridge.holds_at_most(self.flow)
         if held is not None:
             if self._answer_size() > held:
@@ -165,6 +200,20 @@ class BridgeStream(HttpStream):
             else:
                 yield command
         return is_too_large
+
+    def _refuse_unread(self) -> layer.CommandGenerator[bool]:
+        """Answer a request that is refused anyway, and whose body grows large."""
+        if len(self.request_body_buf) <= HELD_OF_STRANGERS:
+            return False
+        answer = self.bridge.refused_unread(self.flow)
+        if answer is None:
+            return False
+        self.flow.error = Error(REFUSED_UNREAD)
+        yield HttpErrorHook(self.flow)
+        yield from self._answer_early(answer)
+        self.client_state = self.state_errored
+        self.flow.live = False
+        return True
 
     def _answer_size(self) -> int:
         """Return how large an answer has grown, or else is said to be."""

@@ -52,7 +52,7 @@ def test_a_secret_of_another_token_is_not_known():
     assert reason(lambda: accepted(second, {token.id: token})) == "unknown_token"
 
 
-@pytest.mark.parametrize("text", ["", "aib_", "sk-ant-api03-aib_", "aibridge", "aib_short_short"])
+@pytest.mark.parametrize("text", ["", "aib", "sk-ant-api03-aib_", "aibridge"])
 def test_keys_of_providers_do_not_look_like_tokens(text):
     assert not looks_like_token(text)
 
@@ -99,3 +99,23 @@ def test_a_model_that_is_not_known_fits_no_list_unless_any_will_do():
 
     assert reason(lambda: token.check_scope(provider="anthropic", model=None)) == "token_scope"
     token.check_scope(provider="anthropic", model=None, any_model=True)
+
+
+@pytest.mark.parametrize(
+    ("scope", "there", "fits"),
+    [
+        ({}, ("anthropic", "openai"), True),
+        ({"providers": ("openai",)}, ("openai",), True),
+        ({"providers": ("openai",)}, ("anthropic", "openai"), False),
+        ({"providers": ("openai",)}, (), True),
+        ({"models": ("gpt-*",)}, ("openai",), False),
+        ({"models": ("gpt-*",)}, (), True),
+    ],
+)
+def test_where_nobody_looks_a_token_must_be_for_all_that_could_be_asked(scope, there, fits):
+    _, token = GatewayToken.make("alice", **scope)
+
+    if fits:
+        token.check_unseen(there)
+    else:
+        assert reason(lambda: token.check_unseen(there)) == "token_scope"

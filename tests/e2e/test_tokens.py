@@ -21,6 +21,7 @@ from e2e.metrics import metric
 from e2e.proxy import Proxy, config_toml
 from e2e.sockets import CODEX, Socket
 from e2e.test_secrets import everything, verbose
+from e2e.wire import connect as connect_to
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 
@@ -567,3 +568,110 @@ def test_no_token_is_written_anywhere(proxy: Proxy, clients: Clients, standin: S
         assert written.where(secret) == []
         for login in (("anybody", said), (said, ""), ("alice", said)):
             assert written.where(basic(*login).split()[1]) == []
+
+
+# --- what strangers may cost and see
+
+
+def test_a_stranger_is_answered_before_a_large_body_is_held(
+    proxy: Proxy, clients: Clients, standin: Server
+) -> None:
+    half = b"x" * 512 * 1024
+    for way in (FORWARD, REVERSE):
+        with connect_to(clients, way) as sock:
+            path = "/anthropic/v1/messages" if way.mode == "reverse" else "/v1/messages"
+            head = f"POST {path} HTTP/1.1\r\nhost: api.anthropic.com\r\nx-api-key: sk-own\r\n"
+            sock.sendall(head.encode() + b"content-length: %d\r\n\r\n" % (4 * len(half)) + half)
+            answer = sock.recv(64 * 1024)  # although most of the body has not been sent
+        assert answer.startswith(b"HTTP/1.1 400 "), answer
+        assert b"asks for a gateway token" in answer
+    assert standin.requests == []
+
+
+def test_what_strangers_say_is_not_kept(proxy: Proxy, clients: Clients) -> None:
+    with proxy.recording() as records:
+        ask(clients, REVERSE, MESSAGES, HEADER_OFF, "", model="m\u001b]0;x\u0007" + "n" * 1000)
+    assert records.user_prompts == []
+    model = records.interception["model"]
+    assert model.isprintable()
+    assert len(model) <= 512
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("x-api-key", "sk-own"), ("x-api-key", "{}")],
+        [("authorization", "Bearer sk-own"), ("Authorization", "Bearer {}")],
+        [("x-api-key", "sk-own, {}")],
+        [("authorization", "Token {}")],
+        [("x-custom", "see {}")],
+        [("cookie", "a=b; token={}")],
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+def test_a_token_in_another_place_goes_no_further(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, fields: list[tuple[str, str]]
+) -> None:
+    text = token(proxy, "nina")
+    headers = [("X-AIBridge-Token", text), *((name, value.format(text)) for name, value in fields)]
+    with clients.http(way) as http:
+        answer = http.post(
+            clients.url(way, "anthropic", "/v1/messages"),
+            content=MESSAGES.request("hi", stream=False),
+            headers=headers,
+        )
+    assert answer.status_code in (200, 400)
+    assert text not in repr([request.headers for request in standin.requests])
+    assert text.encode() not in answer.content
+
+
+def test_two_tokens_in_one_request_are_refused(
+    proxy: Proxy, clients: Clients, standin: Server
+) -> None:
+    with clients.http(REVERSE) as http:
+        answer = http.post(
+            clients.url(REVERSE, "anthropic", "/v1/messages"),
+            content=MESSAGES.request("hi", stream=False),
+            headers={"X-AIBridge-Token": token(proxy, "olga"), "x-api-key": token(proxy, "paul")},
+        )
+    assert "several gateway tokens" in refused(proxy, MESSAGES, answer, "")["message"]
+    assert standin.requests == []
+
+
+def test_a_stranger_is_not_told_what_there_is(proxy: Proxy, clients: Clients) -> None:
+    with clients.http(REVERSE) as http:
+        answer = http.get(f"http://127.0.0.1:{proxy.reverse_port}/nobody/v1/models")
+    assert answer.status_code == 400
+    assert "chatgpt" not in answer.text
+
+
+def test_the_word_for_the_central_key_never_goes_up(
+    proxy: Proxy, clients: Clients, standin: Server
+) -> None:
+    headers = {"X-AIBridge-Token": token(proxy), "x-api-key": "aibridge"}
+    with clients.http(FORWARD) as http:
+        answer = http.post(
+            clients.url(FORWARD, "anthropic", "/v1/messages"),
+            content=MESSAGES.request("hi", stream=False),
+            headers=headers,
+        )
+    assert answer.status_code == 400
+    assert standin.requests == []
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:9/v1/messages", "http://api.anthropic.com/"])
+def test_a_token_is_hidden_even_if_its_request_never_came_whole(proxy: Proxy, target: str) -> None:
+    text, mark = token(proxy, "rita"), len(proxy.log)
+    login = basic("rita", text)
+    head = f"POST {target} HTTP/1.1\r\nhost: x\r\nX-AIBridge-Token: {text}\r\n"
+    head += f"Proxy-Authorization: {login}\r\n"
+    secrets = [text, login.split()[1]]
+    if "api.anthropic.com" in target:  # keys for other hosts are none of ours
+        secrets.append("sk-ant-rita-0123456789")
+        head += f"x-api-key: {secrets[-1]}\r\n"
+    with socket.create_connection(("127.0.0.1", proxy.forward_port), TIMEOUT_S) as sock:
+        sock.sendall(head.encode() + b"content-length: 100\r\n\r\nhalf")
+    proxy.wait_for_log("client disconnect", mark)
+    written = everything(proxy)
+    assert [secret for secret in secrets if written.where(secret)] == []

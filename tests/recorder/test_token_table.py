@@ -67,7 +67,7 @@ def test_what_is_no_database_is_named(database):
         lambda path: make(path, "alice"),
         lambda path: revoke_tokens(path, ""),
     ):
-        with pytest.raises(TokensError, match="aibridge.sqlite3: file is not a database"):
+        with pytest.raises(TokensError, match=r"aibridge\.sqlite3: file is not a database"):
             use(database)
 
 
