@@ -38,6 +38,8 @@ from aibridge_addon.tools.names import InjectionFilter
 CAPTURABLE = ("prompts", "tools", "thoughts")
 ON_RECORD_FAILURE = ("relay", "refuse")
 TOKEN_RULES = ("auto", "always", "never")
+PREFIX = "aibridge_"
+"""Of all our options; mitmproxy has none of this kind."""
 KIB = 1024
 MIB = 1024 * 1024
 
@@ -311,6 +313,8 @@ class Settings:
 def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
     """Check options and the config files; `environ` has the variables that they name.
 
+    Options that are not ours are left alone, unless their names look as if they were.
+
     Raises:
         SettingsError: with all mistakes.
     """
@@ -323,6 +327,9 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
             mistakes.append(str(error))
             return default
 
+    known = {option.name for option in OPTIONS}
+    ours = (name for name in options if name.startswith(PREFIX))
+    mistakes += [unknown_option(name) for name in ours if name not in known]
     config = checked(_read_config, options["aibridge_config"], default=_Config())
     for option in OPTIONS:
         checked(_one_of, options, option.name, option.choices, default=None)
@@ -370,6 +377,14 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     if mistakes:
         raise SettingsError("\n".join(mistakes))
     return settings
+
+
+def unknown_option(name: str) -> str:
+    """Return what is wrong with the name of an option of ours that there is not."""
+    known = [option.name.removeprefix(PREFIX) for option in OPTIONS]
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
+    hint = f"did you mean {PREFIX}{close[0]}?" if close else "see the options in the README"
+    return f"{name} is not known; {hint}"
 
 
 def _one_of(options: Mapping[str, Any], name: str, choices: Sequence[str] | None) -> None:

@@ -52,6 +52,11 @@ def test_every_option_has_a_help_text_and_a_fitting_default():
         assert option.choices is None or option.default in option.choices
 
 
+def test_a_slip_in_the_name_of_an_option_is_named():
+    wrong = mistakes(settings, aibridge_capure="x", flow_detail=1)
+    assert wrong == ["aibridge_capure is not known; did you mean aibridge_capture?"]
+
+
 def test_the_defaults_are_settings_without_any_configuration():
     read = settings()
 

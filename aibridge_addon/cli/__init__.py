@@ -6,7 +6,7 @@
     clients.py             which client program honours what; what to set for it
     authority.py bundle.py the CA, and the bundle that joins it with the system's
     checks.py              what the doctor looks at
-    totals.py              sums of what was recorded
+    totals.py tables.py    sums of what was recorded; how they are shown
 
 Modules import mitmproxy, the SDKs and the like where they use them: those take seconds, and
 `eval "$(aibridge env)"` stands in people's shell profiles.

@@ -25,9 +25,12 @@ import certifi
 
 from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.bundle import bundle_path
+from aibridge_addon.cli.env import token_of_login
 from aibridge_addon.cli.running import RunningProxy
+from aibridge_addon.recorder.tokens import TokensError, read_tokens
 from aibridge_addon.routing import Provider
 from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
+from aibridge_addon.tokens import GatewayToken, TokenError, accepted, is_good
 
 type Level = Literal["ok", "note", "bad"]
 
@@ -171,7 +174,7 @@ def authority(folder: Path) -> list[Finding]:
     findings = [Finding(about="CA", level="ok", what=what)]
     if left < FEW_DAYS:
         todo = "make the next one in another folder: aibridge ca create --confdir …"
-        what = f"expires in {left} days" if left >= 0 else "its chain has expired"
+        what = f"expires in {_count(left, 'day')}" if left >= 0 else "its chain has expired"
         level: Level = "note" if left >= 0 else "bad"
         findings = [Finding(about="CA", level=level, what=what, to_do=todo)]
     if not _is_certificate_of(certificate, found.certificate):
@@ -182,6 +185,10 @@ def authority(folder: Path) -> list[Finding]:
         what = f"others can read the key (mode {mode:04o})"
         findings.append(Finding(about="CA", level="bad", what=what, to_do=f"chmod 600 {key}"))
     return findings
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
 def _is_certificate_of(path: Path, certificate: Any) -> bool:
@@ -199,15 +206,25 @@ def config(path: str, options: Mapping[str, Any]) -> tuple[list[Finding], Settin
     try:
         settings = read_settings(values)
     except SettingsError as error:
-        todo = "see the README about this key"
         lines = str(error).splitlines()
         return (
-            [Finding(about="config", level="bad", what=line, to_do=todo) for line in lines],
+            [
+                Finding(about="config", level="bad", what=line, to_do=_to_mend(line, path))
+                for line in lines
+            ],
             Settings(database=Path(values["aibridge_db"])),
         )
     names = ", ".join(provider.name for provider in settings.providers)
     what = f"{path or 'no file'}; providers: {names}"
     return [Finding(about="config", level="ok", what=what)], settings
+
+
+def _to_mend(mistake: str, path: str) -> str:
+    if mistake.startswith(f"aibridge_config {path} is not TOML"):
+        return "mend its syntax"
+    if path and not os.access(Path(path).expanduser(), os.R_OK):
+        return "is the path right?"
+    return "see the README about this key"
 
 
 def database(settings: Settings) -> list[Finding]:
@@ -222,7 +239,7 @@ def database(settings: Settings) -> list[Finding]:
             Finding(
                 about="spool",
                 level="note",
-                what=f"{len(waiting)} files wait beside the database",
+                what=f"{_count(len(waiting), 'file')} waiting beside the database",
                 to_do="a proxy takes them in, when it starts or the database is back",
             )
         )
@@ -256,7 +273,7 @@ def _database_file(path: Path) -> Finding:
     if problem:
         return problem
     size = path.stat().st_size / 2**20
-    what = f"{path}, {rows:,} requests, {size:,.1f} MiB"
+    what = f"{path}, {_count(rows, 'request')}, {size:,.1f} MiB"
     if size > LARGE_MIB:
         return Finding(about="database", level="note", what=what, to_do="delete what is old")
     return Finding(about="database", level="ok", what=what)
@@ -285,6 +302,42 @@ def _look_into(path: Path) -> tuple[int, Finding | None]:
         return count, None
 
 
+def tokens(
+    proxy: RunningProxy | None, settings: Settings, environ: Mapping[str, str]
+) -> list[Finding]:
+    """Look whether gateway tokens are asked for, and whether this shell has a good one."""
+    path = Path(proxy.tokens_in) if proxy and proxy.tokens_in else settings.database
+    rule = proxy.token_rule if proxy else settings.require_token
+    try:
+        known = read_tokens(path.expanduser().absolute())
+    except TokensError as error:
+        todo = "see above: database"
+        return [Finding(about="tokens", level="bad", what=str(error), to_do=todo)]
+    asks = rule == "always" or (rule == "auto" and bool(known))
+    good = sum(is_good(token) for token in known.values())
+    what = f"{'' if asks else 'not '}asked for; {_count(good, 'good one')}"
+    found = [Finding(about="tokens", level="ok", what=what)]
+    if asks and not good:
+        todo = "make one: aibridge token create …"
+        what = f"{what}: nobody can use the proxy"
+        found = [Finding(about="tokens", level="bad", what=what, to_do=todo)]
+    if text := token_of_login(environ.get("AIBRIDGE_LOGIN")):
+        found.append(_your_token(text, known))
+    return found
+
+
+def _your_token(text: str, known: Mapping[str, GatewayToken]) -> Finding:
+    about = "AIBRIDGE_LOGIN"
+    try:
+        token = accepted(text, known)
+    except TokenError as error:
+        todo = "make another: aibridge token create …"
+        return Finding(about=about, level="bad", what=str(error), to_do=todo)
+    until = f"until {token.expires_at[:16]} UTC" if token.expires_at else "for ever"
+    what = f"the token {token.id} of {token.initiator_id}, good {until}"
+    return Finding(about=about, level="ok", what=what)
+
+
 def variables(
     environ: Mapping[str, str], proxy: RunningProxy | None, hosts: Iterable[str], ca: Path
 ) -> list[Finding]:
@@ -306,9 +359,19 @@ _SET_UP = 'eval "$(aibridge env)", or aibridge run -- …'
 
 
 def _leads_to(environ: Mapping[str, str], proxy: RunningProxy | None) -> bool:
-    return proxy is not None and (
-        proxy.forward_url in (environ.get("https_proxy"), environ.get("HTTPS_PROXY"))
-    )
+    if proxy is None or proxy.forward_url is None:
+        return False
+    urls = (environ.get("https_proxy"), environ.get("HTTPS_PROXY"))
+    return _place(proxy.forward_url) in (_place(url) for url in urls if url)
+
+
+def _place(url: str) -> tuple[str | None, int | None] | None:
+    """Return the host and the port that a proxy's URL names, whatever login is in it."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        return parts.hostname, parts.port
+    except ValueError:
+        return None
 
 
 def _proxy_variables(environ: Mapping[str, str], proxy: RunningProxy | None) -> list[Finding]:
@@ -398,7 +461,7 @@ def tool_servers(settings: Settings, seconds: float = SERVERS_S) -> list[Finding
         if status.state == "up":
             level: Level = "ok" if status.tools else "note"
             todo = "" if status.tools else "look at its allow and deny"
-            what = f"{status.url}: {status.tools} tools"
+            what = f"{status.url}: {_count(status.tools, 'tool')}"
             found.append(Finding(about=about, level=level, what=what, to_do=todo))
         else:
             what = f"{status.url}: {status.last_error or status.state}"
@@ -480,4 +543,6 @@ def _try_key(provider: Provider, key: str, trusted: str | None) -> Finding:
             what = f"{provider.api_key_env} cannot be tried: {type(error).__name__}"
             todo = f"see above: {provider.name}"
             return Finding(about=about, level="bad", what=what, to_do=todo)
-    return Finding(about=about, level="ok", what=f"{provider.api_key_env}: {len(models)} models")
+    return Finding(
+        about=about, level="ok", what=f"{provider.api_key_env}: {_count(len(models), 'model')}"
+    )

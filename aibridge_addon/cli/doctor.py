@@ -1,6 +1,7 @@
 """`aibridge doctor`: looks at everything, and says what is wrong and what to do about it."""
 
 import os
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,16 @@ import click
 from aibridge_addon.cli import checks, running
 from aibridge_addon.cli.ca import folder_of
 from aibridge_addon.cli.checks import Finding
-from aibridge_addon.settings import OPTIONS
+from aibridge_addon.cli.tables import make_table, print_table, printable, terminal_width
+from aibridge_addon.settings import OPTIONS, PREFIX, unknown_option
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+_AROUND = 6
+"""Columns for the mark, and between."""
+_LEAST = 30
+"""Columns for prose, however narrow the terminal is."""
 _MARKS = {"ok": ("✓", "green"), "note": ("•", "yellow"), "bad": ("✗", "bold red")}
 _TRUSTED = "ssl_verify_upstream_trusted_ca"
 _KNOWN = {option.name: option for option in OPTIONS}
@@ -58,12 +64,10 @@ def command(
     """
     options = _options(sets)
     findings = list(_look(options, config, db, with_keys=keys))
-    from rich.console import Console
-
-    Console(highlight=False, markup=False).print(_table(findings))
+    print_table(_table(findings, terminal_width()))
     broken = sum(finding.level == "bad" for finding in findings)
     if broken:
-        click.echo(f"{broken} of {len(findings)} are broken.")
+        click.echo(f"{broken} of {len(findings)} {'is' if broken == 1 else 'are'} broken.")
         ctx.exit(1)
     click.echo("Nothing is broken.")
 
@@ -73,6 +77,8 @@ def _options(sets: tuple[str, ...]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for spec in sets:
         name, _, value = spec.partition("=")
+        if name.startswith(PREFIX) and name not in _KNOWN:
+            raise click.UsageError(f"--set {unknown_option(name)}")
         kind = _KNOWN[name].type if name in _KNOWN else str
         if name not in _KNOWN and name not in ("confdir", _TRUSTED):
             raise click.UsageError(f"--set {name}: the doctor does not look at this option")
@@ -105,6 +111,7 @@ def _look(
     yield from checks.variables(os.environ, proxy, hosts, ca)
     yield from found
     yield from checks.database(settings)
+    yield from checks.tokens(proxy, settings, os.environ)
     if any(finding.level == "bad" for finding in found):
         return  # the rest would be about the defaults, which are not what is meant
     yield from checks.tool_servers(settings)
@@ -113,19 +120,23 @@ def _look(
         yield from checks.keys(settings, os.environ, trusted)
 
 
-def _table(findings: list[Finding]) -> "Table":
-    from rich import box
-    from rich.table import Table
+def _table(findings: list[Finding], width: int) -> "Table":
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    table.add_column("", no_wrap=True)
-    table.add_column("what", overflow="fold", ratio=3)
-    table.add_column("what to do", overflow="fold", ratio=2)
+    table = make_table()
+    for head in ("", "", "what, and what to do"):
+        table.add_column(head)
+    room = width - max(len(finding.about) for finding in findings) - _AROUND
     for finding in findings:
         mark, style = _MARKS[finding.level]
-        table.add_row(
-            Text(mark, style), finding.about, Text(finding.what), Text(finding.to_do, "dim")
-        )
+        what = Text(_folded(finding.what, room))
+        if finding.to_do:
+            what.append("\n" + _folded(f"→ {finding.to_do}", room), "dim")
+        table.add_row(Text(mark, style), finding.about, what)
     return table
+
+
+def _folded(text: str, room: int) -> str:
+    """Break a text into lines, between its words: paths are to be copied."""
+    lines = textwrap.wrap(text, max(room, _LEAST), break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(printable, lines))

@@ -1,8 +1,8 @@
 """`aibridge env`: what leads a client to the proxy, as lines for a shell."""
 
-import contextlib
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from aibridge_addon.cli.bundle import join_bundle, own_extra
 from aibridge_addon.cli.clients import NoWayError, Way
 from aibridge_addon.cli.running import RunningProxy
 from aibridge_addon.recorder.tokens import TokensError, read_tokens
-from aibridge_addon.tokens import looks_like_token
+from aibridge_addon.tokens import TokenError, accepted, looks_like_token
 
 
 def _sh(name: str, value: str) -> str:
@@ -38,6 +38,9 @@ SHELLS: dict[str, Callable[[str, str], str]] = {
     "powershell": _powershell,
 }
 
+
+_ANY_USER = "aibridge"
+"""Beside a token, which says itself whose it is. Programs hide passwords, and show user names."""
 
 login_option = click.option(
     "--login",
@@ -91,13 +94,9 @@ def way_to(proxy: RunningProxy, login: str | None = None) -> Way:
 
     Raises:
         ClickException: a certificate cannot be read, or the bundle not written; or the proxy asks
-            for a login.
+            for a login, and would not take this one.
     """
-    if not login and (proxy.needs_login or _needs_token(proxy)):
-        raise click.ClickException(
-            "this proxy asks who you are: set AIBRIDGE_LOGIN to user:password, or to your gateway"
-            " token (aibridge token create …)"
-        )
+    _check_login(proxy, login)
     ca = Path(proxy.ca)
     try:
         bundle = join_bundle(ca)
@@ -112,8 +111,8 @@ def way_to(proxy: RunningProxy, login: str | None = None) -> Way:
         adding=bundle if extra else ca,
         hosts=proxy.hosts,
         plain_hosts=proxy.plain_hosts,
-        token=_token_in(login),
-        codex=_instance_of_codex(has_token=bool(_token_in(login))),
+        token=token_of_login(login),
+        codex=_instance_of_codex(has_token=bool(token_of_login(login))),
     )
 
 
@@ -129,18 +128,53 @@ def _instance_of_codex(*, has_token: bool) -> str:
     return "chatgpt" if mode == "chatgpt" and not by_key else "openai"
 
 
-def _needs_token(proxy: RunningProxy) -> bool:
-    """Whether it asks for gateway tokens by now."""
-    match proxy.token_rule:
-        case "always":
-            return True
-        case "auto" if proxy.database:
-            with contextlib.suppress(TokensError):
-                return bool(read_tokens(Path(proxy.database)))
-    return False
+def _check_login(proxy: RunningProxy, login: str | None) -> None:
+    """Find out what the proxy would refuse: to most programs it can only say a bare 407.
+
+    Raises:
+        ClickException: what is wrong.
+    """
+    token, asks = token_of_login(login), proxy.asks_for_token
+    if not login and (proxy.needs_login or asks):
+        raise click.ClickException(
+            "this proxy asks who you are: set AIBRIDGE_LOGIN to user:password, or to your gateway"
+            " token (aibridge token create …)"
+        )
+    if proxy.needs_login:
+        return  # that is mitmproxy's own, which knows no tokens
+    if token:
+        _check_token(proxy, token)
+    elif asks:
+        raise click.ClickException(
+            "AIBRIDGE_LOGIN has no gateway token, which this proxy asks for (aibridge token create"
+            " …)"
+        )
 
 
-def _token_in(login: str | None) -> str:
+def _check_token(proxy: RunningProxy, text: str) -> None:
+    path = Path(proxy.tokens_in)
+    if not (proxy.tokens_in and os.access(path, os.R_OK)):
+        return  # another user's: it will tell itself
+    try:
+        accepted(text, read_tokens(path))
+    except TokensError:
+        return
+    except TokenError as error:
+        what = str(error).removesuffix(".")
+        if error.reason == "unknown_token":
+            what = f"{_public_name(text)} is not known to the proxy's database, {path}"
+        todo = "make another (aibridge token create …), or ask for one"
+        raise click.ClickException(f"{what}; {todo}") from error
+
+
+def _public_name(text: str) -> str:
+    """Return what may be shown of a token, if it has the shape of one."""
+    token_id = re.match(r"aib_([a-z2-7]{10})_", text)
+    return f"the gateway token {token_id[1]}" if token_id else "the gateway token"
+
+
+def token_of_login(login: str | None) -> str:
+    """Return the gateway token that a login is, or has in it."""
     words = (login or "").rpartition(":")
     return next((word for word in words if looks_like_token(word)), "")
 
@@ -149,6 +183,8 @@ def _with_login(url: str | None, login: str | None) -> str | None:
     if not (url and login):
         return url
     user, _, password = login.partition(":")
+    if looks_like_token(user) and not password:
+        user, password = _ANY_USER, user
     return url.replace("://", f"://{quote(user, safe='')}:{quote(password, safe='')}@", 1)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mitmproxy.master import Master
 
     from aibridge_addon.cli.serving import AddonSet, Plan
-    from aibridge_addon.cli.totals import Total
+    from aibridge_addon.cli.totals import Passed
 
 METRICS = ("127.0.0.1", 9464)
 WEB_PORT = 8082
@@ -134,23 +134,27 @@ def command(
     addons: AddonSet = "web" if web else "all" if all_addons else "needed"
     plan = _plan(addons, **given)
     with log_to_stderr(log_format, verbose=verbose or addons != "needed"):
-        totals = _serve(plan, private=private)
+        passed = _serve(plan, _announced(log_format, private=private), until_eof=private)
     if private:
-        click.echo(json.dumps({"totals": [asdict(total) for total in totals]}))
+        click.echo(json.dumps(asdict(passed)))
 
 
-def _serve(plan: "Plan", *, private: bool) -> "list[Total]":
+def _announced(log_format: str, *, private: bool) -> "_Announced":
+    say = _announce_json if private else _ANNOUNCE[log_format]
+    return _Announced(say, register=not private)
+
+
+def _serve(plan: "Plan", announced: "_Announced", *, until_eof: bool) -> "Passed":
     from aibridge_addon.cli.serving import StartError, serve
 
     _allow_open_files()
-    announced = _Announced(_announce_json if private else _announce, register=not private)
     try:
         return serve(
             plan,
             on_up=announced.up,
             on_change=announced.changed,
             on_end=announced.end,
-            until_eof=private,
+            until_eof=until_eof,
         )
     except StartError as error:
         raise click.ClickException(str(error)) from error
@@ -182,6 +186,7 @@ def _plan(
         raise click.UsageError(
             f"--set {wrong[0]}: where it listens is set by --port, --reverse-port and --listen-host"
         )
+    _check_values(sets)
     port, reverse_port = _free(listen_host, port, reverse_port)
     usual: dict[str, Any] = {"connection_strategy": "lazy", "body_size_limit": LARGEST_BODY}
     flags: dict[str, Any] = {}
@@ -213,6 +218,22 @@ def _plan(
         sets=sets,
         grace_s=grace,
     )
+
+
+def _check_values(sets: tuple[str, ...]) -> None:
+    """Refuse an option without a value, which mitmproxy takes for "on", unless it is a switch.
+
+    Options of mitmproxy's addons are not known yet, so that their switches must be written out.
+    """
+    from mitmproxy.options import Options
+
+    from aibridge_addon.settings import OPTIONS
+
+    switches = {option.name for option in OPTIONS if option.type is bool}
+    switches |= {name for name, option in Options().items() if option.typespec is bool}
+    for spec in sets:
+        if "=" not in spec and spec not in switches:
+            raise click.UsageError(f"--set {spec}: write it as NAME=VALUE")
 
 
 def _allow_open_files() -> None:
@@ -269,7 +290,8 @@ def _listener(host: str, port: int) -> socket.socket:
 def _why_not(error: OSError, host: str, port: int, option: str) -> str:
     if error.errno == errno.EADDRINUSE:
         known = running.find()
-        if known and any(url.endswith(f":{port}") for url in known.urls):
+        urls = (*known.urls, known.metrics_url or "") if known else ()
+        if known and any(url.endswith(f":{port}") for url in urls):
             who = f"an aibridge proxy that runs already (process {known.pid})"
         else:
             who = "another program"
@@ -283,6 +305,10 @@ def _choose_metrics(given: str | None, usual: dict[str, Any], flags: dict[str, A
     option = "aibridge_metrics_listen"
     if given is not None:
         flags[option] = "" if given == "off" else given
+        name, _, number = given.rpartition(":")
+        if name and number.isdecimal() and int(number) <= 65535:  # else, settings say so
+            with contextlib.ExitStack() as stack:
+                _bound(stack, name, int(number), "--metrics")
         return
     host, port = METRICS
     try:
@@ -296,10 +322,13 @@ def _choose_metrics(given: str | None, usual: dict[str, Any], flags: dict[str, A
 # What is said when it is up
 
 
+type Announce = Callable[[RunningProxy], None]
+
+
 class _Announced:
     """Says once that a proxy is up, and, if it is for others too, where they find it."""
 
-    def __init__(self, say: Callable[[RunningProxy], None], *, register: bool) -> None:
+    def __init__(self, say: Announce, *, register: bool) -> None:
         self._say = say
         self._register = register
         self._registered: RunningProxy | None = None
@@ -359,7 +388,18 @@ def _where(master: "Master") -> RunningProxy:
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         needs_login=bool(options.proxyauth) if "proxyauth" in options else False,
         token_rule=settings.require_token,
+        tokens_in=str(settings.database.expanduser().absolute()),
+        providers=tuple(provider.name for provider in providers),
+        open_on=_open_on(master),
     )
+
+
+def _open_on(master: "Master") -> str:
+    from aibridge_addon.proxy.gate import is_loopback
+
+    servers = master.addons.get("proxyserver").servers
+    hosts = (server.listen_addrs[0][0] for server in servers if server.listen_addrs)
+    return next((host for host in hosts if not is_loopback(host)), "")
 
 
 def _urls(master: "Master") -> dict[str, str]:
@@ -381,8 +421,34 @@ def _announce_json(where: RunningProxy) -> None:
     click.echo(json.dumps(asdict(where)))
 
 
+def _announce_record(where: RunningProxy) -> None:
+    """Say it as a line of a log."""
+    warning = _warning(where)
+    record = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": "warning" if warning else "info",
+        "logger": __name__,
+        "message": ". ".join(filter(None, (_headline(where), warning))),
+        "proxy": asdict(where),
+    }
+    click.echo(json.dumps(record))
+
+
+def _headline(where: RunningProxy) -> str:
+    return f"aibridge {__version__} is up, process {where.pid}"
+
+
+def _warning(where: RunningProxy) -> str:
+    if where.open_on and not (where.needs_login or where.asks_for_token):
+        return "OPEN: whoever reaches it may use it"
+    return ""
+
+
 def _announce(where: RunningProxy) -> None:
     lines = [("records in", where.database or "your own recorder")]
+    if where.open_on:
+        lines += [("listens on", f"{where.open_on}: others reach it too")]
+    lines += [("tokens", "asked for" if where.asks_for_token else "not asked for")]
     if where.forward_url:
         lines += [("HTTPS_PROXY", where.forward_url), ("its CA", where.ca)]
     if where.reverse_url:
@@ -395,7 +461,9 @@ def _announce(where: RunningProxy) -> None:
             ("metrics", f"{where.metrics_url}/metrics"),
             ("health", f"{where.metrics_url}/healthz"),
         ]
-    click.echo(f"aibridge {__version__} is up, process {where.pid}.\n")
+    click.echo(f"{_headline(where)}.\n")
+    if warning := _warning(where):
+        click.echo(f"  {warning}.\n")
     for name, value in lines:
         click.echo(f"  {name:20}{value}")
     click.echo(
@@ -403,3 +471,7 @@ def _announce(where: RunningProxy) -> None:
         '\n  eval "$(aibridge env)"       sets up a shell'
         "\n  aibridge usage               shows what was used\n"
     )
+
+
+_ANNOUNCE: dict[str, Announce] = {"text": _announce, "json": _announce_record}
+"""By the form of the log."""

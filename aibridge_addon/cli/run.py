@@ -188,13 +188,14 @@ def _by_own(arguments: Sequence[str], program: _Program) -> tuple[int, str]:
     # Its end takes a moment; an impatient Ctrl-C then must not cost the program's exit code.
     with OwnProxy(arguments) as proxy, _signals() as take_over:
         code = program.run(proxy.where, take_over)
-        totals = of_json(proxy.end().get("totals", ()))
-    return code, _said(totals, program)
+        passed = proxy.end()
+    return code, _said(of_json(passed.get("totals", ())), program, passed.get("unrecorded", 0))
 
 
-def _said(totals: list[Total], program: _Program) -> str:
+def _said(totals: list[Total], program: _Program, unrecorded: int = 0) -> str:
     hint = "; if it made some, they went past the proxy: try --reverse"
-    return summary(totals) + hint * (not totals and program.may_go_past)
+    went_past = not totals and not unrecorded and program.may_go_past
+    return summary(totals, unrecorded) + hint * went_past
 
 
 @contextlib.contextmanager

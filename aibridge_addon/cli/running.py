@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 import click
 from platformdirs import user_data_path
 
+from aibridge_addon.recorder.tokens import TokensError, read_tokens
+
 START_S = 60.0
 """For a proxy to come up: on a busy machine, importing mitmproxy alone takes seconds."""
 CONNECT_S = 2.0
@@ -73,6 +75,23 @@ class RunningProxy:
     """Whether clients must say who they are, in the proxy's URL."""
     token_rule: str = "never"  # noqa: S105 a rule
     """Whether they need a gateway token, as the option `aibridge_require_token` has it."""
+    tokens_in: str = ""
+    """The database that gateway tokens stand in, also beside a recorder of the user's own."""
+    providers: tuple[str, ...] = ()
+    """The names of the provider instances."""
+    open_on: str = ""
+    """The address by which others than this machine reach it; empty if they do not."""
+
+    @property
+    def asks_for_token(self) -> bool:
+        """Whether clients need a gateway token by now, as far as this user can tell."""
+        match self.token_rule:
+            case "always":
+                return True
+            case "auto" if self.tokens_in:
+                with contextlib.suppress(TokensError):
+                    return bool(read_tokens(Path(self.tokens_in)))
+        return False
 
     def save(self, path: Path) -> None:
         """Write it down for others to find."""
@@ -104,7 +123,8 @@ def of_json(values: dict[str, Any]) -> RunningProxy:
     Raises:
         TypeError: other members than expected.
     """
-    values |= {name: tuple(values[name]) for name in ("hosts", "plain_hosts") if name in values}
+    lists = ("hosts", "plain_hosts", "providers")
+    values |= {name: tuple(values[name]) for name in lists if name in values}
     return RunningProxy(**values)
 
 
@@ -125,9 +145,13 @@ def find() -> RunningProxy | None:
 def default_database() -> Path:
     """Return the database of the running proxy, else the usual one."""
     proxy = find()
-    if proxy and proxy.database:
-        return Path(proxy.database)
-    return data_folder() / "aibridge.sqlite3"
+    return Path((proxy and proxy.database) or data_folder() / "aibridge.sqlite3")
+
+
+def default_tokens() -> Path:
+    """Return the database of the running proxy's tokens, else the usual one."""
+    proxy = find()
+    return Path((proxy and proxy.tokens_in) or data_folder() / "aibridge.sqlite3")
 
 
 def takes_connections(url: str) -> bool:

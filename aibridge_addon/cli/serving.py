@@ -33,12 +33,12 @@ from mitmproxy.addons import (
 )
 from mitmproxy.master import Master
 from mitmproxy.options import Options
-from mitmproxy.tools.web.master import WebMaster
 
 from aibridge_addon.addon import AIBridge
 from aibridge_addon.cli.authority import AuthorityError, key_path, read_authority
 from aibridge_addon.cli.dispatch import KnowingAddonManager
-from aibridge_addon.cli.totals import Total, totals_of
+from aibridge_addon.cli.totals import Passed, passed_of
+from aibridge_addon.settings import PREFIX, unknown_option
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +94,9 @@ class Bridge(AIBridge):
         return super().is_busy or self._ending > 0
 
     @property
-    def totals(self) -> list[Total]:
+    def passed(self) -> Passed:
         """What has passed so far."""
-        return totals_of(self.metrics.registry) if self.metrics else []
+        return passed_of(self.metrics.registry) if self.metrics else Passed()
 
     # An exchange is no more once its answer is whole; the client gets its end a moment later.
 
@@ -142,11 +142,17 @@ class _LeanMaster(_Master):
         self.addons = KnowingAddonManager(self)
 
 
-class _WebMaster(_Running, WebMaster):
-    pass
+def _make_web_master(options: Options) -> Master:
+    # Here: nobody else needs it, and its web server takes megabytes.
+    from mitmproxy.tools.web.master import WebMaster
+
+    class WithWebPage(_Running, WebMaster):
+        pass
+
+    return WithWebPage(options, with_termlog=False)
 
 
-def _make_master(plan: Plan, bridge: Bridge) -> _Master | _WebMaster:
+def _make_master(plan: Plan, bridge: Bridge) -> Master:
     """Make a master with its addons, and its options set.
 
     Raises:
@@ -156,9 +162,9 @@ def _make_master(plan: Plan, bridge: Bridge) -> _Master | _WebMaster:
     options = Options()
     from_file = _config_yaml(plan)
     _check_authority(plan, from_file)
-    master: _Master | _WebMaster
+    master: Master
     if plan.addons == "web":
-        master = _WebMaster(options, with_termlog=False)
+        master = _make_web_master(options)
     else:
         master = _Master(options) if plan.addons == "all" else _LeanMaster(options)
         master.addons.add(*_addons(plan, {*from_file, *_names(plan.sets)}), errorcheck.ErrorCheck())
@@ -213,16 +219,21 @@ def _add(master: Master, bridge: Bridge, given: set[str]) -> None:
     master.addons.register(bridge)
     if unknown := sorted(given & master.options.deferred.keys()):
         needed = isinstance(master, _LeanMaster)
-        raise exceptions.OptionsError(
-            f"--set {', '.join(unknown)}: no such option"
-            + " that this set of addons knows; see --all-addons" * needed
-        )
+        raise exceptions.OptionsError("\n".join(_unknown(name, needed) for name in unknown))
     chain = master.addons.chain
     before = (script.ScriptLoader, next_layer.NextLayer)
     place = next(index for index, addon in enumerate(chain) if isinstance(addon, before))
     chain.insert(place + isinstance(chain[place], script.ScriptLoader), bridge)
     # All at once, as for a script: it starts with what it is told first.
     master.addons.invoke_addon_sync(bridge, hooks.ConfigureHook(master.options.keys()))
+
+
+def _unknown(name: str, needed: bool) -> str:
+    """Return what is to be said of an option that there is not."""
+    if name.startswith(PREFIX):
+        return f"--set {unknown_option(name)}"
+    beyond = " that this set of addons knows; see --all-addons" * needed
+    return f"--set {name}: no such option{beyond}"
 
 
 def _names(sets: Iterable[str]) -> set[str]:
@@ -327,7 +338,7 @@ def serve(
     on_change: Callable[[Master], None] = lambda master: None,
     on_end: Callable[[], None] = lambda: None,
     until_eof: bool = False,
-) -> list[Total]:
+) -> Passed:
     """Run until a signal, or the end of stdin, says otherwise; return what has passed.
 
     `on_up` is called once everything works, `on_change` when there are other settings, `on_end`
@@ -342,7 +353,7 @@ def serve(
         asyncio.run(_serve(plan, bridge, on_up, on_change, on_end, until_eof=until_eof))
     except (exceptions.OptionsError, AuthorityError, OSError) as error:
         raise StartError(str(error)) from error
-    return bridge.totals
+    return bridge.passed
 
 
 async def _serve(
@@ -358,7 +369,7 @@ async def _serve(
     ending = _Ending(master, bridge, plan.grace_s)
     ending.on_begin = on_end
     bridge.on_change = lambda: on_change(master)
-    master.on_up = lambda: on_up(master)
+    cast(_Running, master).on_up = lambda: on_up(master)
     _listen_to_signals(ending, bridge.reload)
     if until_eof:
         _end_with_stdin(ending)

@@ -1,6 +1,7 @@
 """`aibridge token`: gateway tokens, by which a team's clients show whose they are."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,12 +9,19 @@ from urllib.parse import quote
 
 import click
 
-from aibridge_addon.cli.running import default_database
+from aibridge_addon.cli import running
+from aibridge_addon.cli.running import RunningProxy
+from aibridge_addon.cli.tables import make_table, print_table, printable
+from aibridge_addon.recorder.tokens import (
+    TokensError,
+    add_token,
+    read_tokens,
+    revoke_tokens,
+)
+from aibridge_addon.tokens import GatewayToken, is_good
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from aibridge_addon.tokens import GatewayToken
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -58,6 +66,8 @@ class _Names(click.ParamType[tuple[str, ...]]):
         """Return the names of a comma-separated list."""
         if isinstance(value, tuple):
             return value
+        if not value.isprintable():
+            self.fail("it has characters that cannot be printed")
         return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
@@ -108,31 +118,63 @@ def create(
     It is printed once and cannot be shown again: only its SHA-256 is kept. A proxy that runs knows
     it at once.
     """
-    from aibridge_addon.recorder.tokens import TokensError, add_token
-    from aibridge_addon.tokens import GatewayToken
-
     if not actor.strip() or not actor.isprintable():
-        raise click.UsageError("ACTOR must be a name")
+        raise click.UsageError("ACTOR must be a name, of characters that can be printed")
     text, token = GatewayToken.make(
         actor.strip(), expires_at=expires, providers=providers, models=models
     )
+    path = _path(db)
     try:
-        add_token(_path(db), token)
+        is_first = not read_tokens(path)  # first: once it is kept, it must be shown
+        add_token(path, token)
     except TokensError as error:
         raise click.ClickException(str(error)) from error
     click.echo(text)
     click.echo(_how_to_use(token), err=True)
+    click.echo("\n" + "\n".join(_what_it_means(token, path, is_first=is_first)), err=True)
 
 
-def _how_to_use(token: "GatewayToken") -> str:
-    until = f"until {_local(token.expires_at)}" if token.expires_at else "for ever"
+def _what_it_means(token: GatewayToken, path: Path, *, is_first: bool) -> Iterator[str]:
+    proxy = _proxy_on(path)
+    if proxy:
+        yield f"It is kept in {path}; the proxy that runs on it (process {proxy.pid}) knows it."
+    else:
+        yield f"It is kept in {path}; no proxy that `aibridge proxy` started runs on it."
+    if proxy and not proxy.asks_for_token:
+        yield "That proxy asks nobody for a token: its aibridge_require_token is never."
+    elif is_first:
+        yield (
+            "From now on every client of this proxy needs a token (aibridge_require_token=never"
+            " turns that off)."
+        )
+    if proxy and proxy.providers and (unknown := _unknown(token.providers, proxy.providers)):
+        yield (
+            f"Warning: that proxy has no provider {', '.join(unknown)};"
+            f" it has {', '.join(proxy.providers)}."
+        )
+
+
+def _proxy_on(path: Path) -> RunningProxy | None:
+    """Return the running proxy that reads its tokens from a database."""
+    proxy = running.find()
+    is_its = proxy and proxy.tokens_in and Path(proxy.tokens_in).resolve() == path.resolve()
+    return proxy if is_its else None
+
+
+def _unknown(names: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
+    """Return the names that are neither known nor patterns, which may fit what is yet to come."""
+    return [name for name in names if name not in known and not set(name) & set("*?[")]
+
+
+def _how_to_use(token: GatewayToken) -> str:
+    until = f"until {_local(token.expires_at)} local time" if token.expires_at else "for ever"
     return f"""\
 
 The token {token.id} of {token.initiator_id}, good {until}. It is not shown again. Use it as one of
 
   the proxy's password   HTTPS_PROXY=http://{quote(token.initiator_id, safe="")}:TOKEN@HOST:8080
   a header               ANTHROPIC_CUSTOM_HEADERS="X-AIBridge-Token: TOKEN"
-  the API key            ANTHROPIC_API_KEY=TOKEN, with the reverse proxy as base URL
+  the API key            ANTHROPIC_AUTH_TOKEN=TOKEN, with the reverse proxy as base URL
 
 or let aibridge do that: AIBRIDGE_LOGIN=TOKEN aibridge run -- claude"""
 
@@ -141,8 +183,6 @@ or let aibridge do that: AIBRIDGE_LOGIN=TOKEN aibridge run -- claude"""
 @_db_option
 def list_(db: Path | None) -> None:
     """Show all tokens that were ever made, without their secrets."""
-    from aibridge_addon.recorder.tokens import TokensError, read_tokens
-
     path = _path(db)
     try:
         tokens = read_tokens(path)
@@ -151,9 +191,7 @@ def list_(db: Path | None) -> None:
     if not tokens:
         click.echo(f"There are no tokens in {path}.")
         return
-    from rich.console import Console
-
-    Console(highlight=False, markup=False).print(_table(list(tokens.values())))
+    print_table(_table(list(tokens.values())))
 
 
 @command.command(short_help="Revoke a token, or all of an actor.")
@@ -164,32 +202,38 @@ def revoke(name: str, db: Path | None) -> None:
 
     A proxy that runs refuses it from the next request on. A tunnel that is open stays open.
     """
-    from aibridge_addon.recorder.tokens import TokensError, revoke_tokens
-
     path = _path(db)
     try:
         revoked = revoke_tokens(path, name) if path.exists() else []
+        tokens = read_tokens(path)
     except TokensError as error:
         raise click.ClickException(str(error)) from error
     if not revoked:
-        raise click.ClickException(f"{name}: no good token has this id or actor in {path}")
+        raise click.ClickException(
+            f"there is no token of {printable(name)} that could be revoked in {path}"
+        )
     for token in revoked:
-        click.echo(f"revoked {token.id} of {token.initiator_id}")
+        click.echo(f"revoked {token.id} of {printable(token.initiator_id)}")
+    if not any(map(is_good, tokens.values())) and _asks(path):
+        click.echo("No good token is left: nobody can use this proxy until one is made.", err=True)
+
+
+def _asks(path: Path) -> bool:
+    """Whether a proxy with this database asks for tokens, as far as can be told from here."""
+    proxy = _proxy_on(path)
+    return proxy is None or proxy.asks_for_token
 
 
 def _path(db: Path | None) -> Path:
-    return (db or default_database()).expanduser().absolute()
+    return (db or running.default_tokens()).expanduser().absolute()
 
 
-def _table(tokens: "list[GatewayToken]") -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in ("id", "actor", "state", "made", "providers", "models"):
-        table.add_column(head, overflow="fold")
+def _table(tokens: list[GatewayToken]) -> "Table":
+    table = make_table()
+    for head in ("id", "actor", "state (local time)", "made (local time)", "providers", "models"):
+        table.add_column(head)
     for token in tokens:
-        table.add_row(
+        cells = (
             token.id,
             token.initiator_id,
             _state(token),
@@ -197,10 +241,11 @@ def _table(tokens: "list[GatewayToken]") -> "Table":
             ", ".join(token.providers) or "all",
             ", ".join(token.models) or "all",
         )
+        table.add_row(*map(printable, cells))
     return table
 
 
-def _state(token: "GatewayToken") -> str:
+def _state(token: GatewayToken) -> str:
     from aibridge_addon.facts import now
 
     if token.revoked_at:

@@ -3,9 +3,11 @@
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from aibridge_addon.cli.tables import printable
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -51,6 +53,16 @@ class Total:
     output: int = 0
     latest: str = ""
     """When the newest request began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What has passed through a proxy."""
+
+    totals: list[Total] = field(default_factory=list)
+    """By model."""
+    unrecorded: int = 0
+    """Requests to providers that are none to a model, so that nothing is recorded of them."""
 
 
 class UnreadableError(Exception):
@@ -104,22 +116,35 @@ def totals_of(registry: "CollectorRegistry") -> list[Total]:
     return [total for total in totals.values() if total.requests]
 
 
+def passed_of(registry: "CollectorRegistry") -> Passed:
+    """Sum up what a proxy has counted since its start."""
+    samples = (sample for metric in registry.collect() for sample in metric.samples)
+    unrecorded = sum(int(s.value) for s in samples if s.name == "aibridge_passthrough_total")
+    return Passed(totals=totals_of(registry), unrecorded=unrecorded)
+
+
 def of_json(totals: Iterable[Mapping[str, Any]]) -> list[Total]:
     """Return totals from what `asdict` made of them."""
     return [Total(**total) for total in totals]
 
 
-def summary(totals: Iterable[Total]) -> str:
-    """Return one line for all totals."""
+def summary(totals: Iterable[Total], unrecorded: int = 0) -> str:
+    """Return one line for all totals, or for what passed where there are none."""
     totals = list(totals)
     requests = sum(total.requests for total in totals)
     if not requests:
-        return "no requests to AI providers"
+        passed = f"nothing to record ({requests_of(unrecorded)} passed)"
+        return passed if unrecorded else "no requests to AI providers"
     failed = sum(total.failed for total in totals)
-    line = f"{requests} request{'s' * (requests != 1)}"
+    line = requests_of(requests)
     if failed:
         line += f" ({failed} did not complete)"
-    return " · ".join([line, *(f"{total.name}: {_tokens(total)}" for total in totals)])
+    return " · ".join([line, *(f"{printable(total.name)}: {_tokens(total)}" for total in totals)])
+
+
+def requests_of(count: int) -> str:
+    """Return a number of requests, in words."""
+    return f"{count:,} request{'s' * (count != 1)}"
 
 
 def _tokens(total: Total) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aibridge_addon.cli.running import default_database
+from aibridge_addon.cli.tables import make_table, print_table, printable
 from aibridge_addon.cli.totals import GROUPS, Total, UnreadableError, read_totals
 
 if TYPE_CHECKING:
@@ -65,26 +66,21 @@ def command(since: datetime | None, by: str, db: Path | None) -> None:
     if not totals:
         click.echo(f"Nothing was recorded in this time in {database}.")
         return
-    from rich.console import Console
-
-    Console(highlight=False, markup=False).print(_table(totals, by))
+    print_table(_table(totals, by))
 
 
 def _table(totals: list[Total], by: str) -> "Table":
-    from rich import box
-    from rich.table import Table
-
     whole = Total("total", *(sum(values) for values in zip(*map(_numbers, totals), strict=True)))
-    table = Table(box=box.SIMPLE_HEAD, show_footer=len(totals) > 1, pad_edge=False)
+    table = make_table(show_footer=len(totals) > 1)
     heads = ("requests", "failed", "input", "cache read", "cache write", "output")
-    table.add_column(by, footer=whole.name, overflow="fold")
+    table.add_column(by, footer=whole.name)
     for head, sum_ in zip(heads, _numbers(whole), strict=True):
         table.add_column(head, footer=f"{sum_:,}", justify="right")
     table.add_column("latest")
     for total in totals:
         numbers = (f"{number:,}" if number else "·" for number in _numbers(total))
         latest = datetime.fromisoformat(total.latest).astimezone()
-        table.add_row(total.name or "none", *numbers, f"{latest:%Y-%m-%d %H:%M}")
+        table.add_row(printable(total.name) or "none", *numbers, f"{latest:%Y-%m-%d %H:%M}")
     return table
 
 

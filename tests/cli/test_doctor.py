@@ -23,8 +23,10 @@ from aibridge_addon.cli.checks import Finding
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.recorder.schema import migrate
+from aibridge_addon.recorder.tokens import add_token, revoke_tokens
 from aibridge_addon.routing import DEFAULT_PROVIDERS, Provider
 from aibridge_addon.settings import Settings
+from aibridge_addon.tokens import GatewayToken
 from cli.command import Home
 
 MCP_SERVER = Path(__file__).resolve().parents[1] / "mcp_server.py"
@@ -83,7 +85,30 @@ def test_keys_are_tried_only_when_asked_and_never_shown(shared: Home, authority:
     assert "key of" not in examine(shared, *trusted, env=env).output
 
 
+def test_paths_are_whole_on_a_narrow_terminal(shared: Home) -> None:
+    result = examine(shared, env={"COLUMNS": "40"})
+    for path in (shared.database, shared.proxy().ca):
+        assert any(str(path) in line for line in result.output.splitlines()), result.output
+    about = next(line for line in result.output.splitlines() if "HTTPS_PROXY" in line)
+    assert len(about.rstrip()) <= 60  # prose is folded: it stands beside the longest name
+
+
+@pytest.mark.parametrize(
+    ("text", "todo"),
+    [(None, "is the path right?"), ("[[", "mend its syntax"), ("x = 1", "see the README")],
+)
+def test_a_config_file_that_is_no_use(tmp_path: Path, text: str | None, todo: str) -> None:
+    path = tmp_path / "aibridge.toml"
+    if text is not None:
+        path.write_text(text)
+    [found], _ = checks.config(str(path), {"aibridge_config": str(path)})
+    assert found.level == "bad"
+    assert found.to_do.startswith(todo)
+
+
 def test_an_option_that_it_does_not_look_at_is_refused(home: Home) -> None:
+    slip = examine(home, "--set", "aibridge_max_body_mb=5")
+    assert "did you mean aibridge_max_body_mib?" in slip.stderr
     assert examine(home, "--set", "http2=true").exit_code == 2
     assert examine(home, "--set", "aibridge_max_body_mib=many").exit_code == 2
 
@@ -233,6 +258,35 @@ def test_a_shell_that_goes_by_the_proxy_and_trusts_nobody(shared: Home, ca: Path
     assert only(found, "SSL_CERT_FILE").level == "bad"
 
 
+def test_a_login_in_the_proxys_url_leads_there_all_the_same(shared: Home, ca: Path) -> None:
+    url = str(shared.proxy().forward_url).replace("://", "://alice:secret@")
+    found = checks.variables({"HTTPS_PROXY": url}, shared.proxy(), HOSTS, ca)
+    assert only(found, "HTTPS_PROXY").what == "leads to the proxy"
+    assert "secret" not in f"{found}"
+    assert only(found, "SSL_CERT_FILE").level == "bad"  # it goes on to look at these
+    nonsense = checks.variables({"HTTPS_PROXY": "http://[::1"}, shared.proxy(), HOSTS, ca)
+    assert only(nonsense, "HTTPS_PROXY").level == "note"
+
+
+# Gateway tokens
+
+
+def test_gateway_tokens_and_ones_own(database: Path) -> None:
+    settings = Settings(database=database)
+    assert "not asked for; 0 good ones" in only(checks.tokens(None, settings, {}), "tokens").what
+    text, token = GatewayToken.make("alice", expires_at="2999-01-31T10:00:00.000000+00:00")
+    add_token(database, token)
+    found = checks.tokens(None, settings, {"AIBRIDGE_LOGIN": f"x:{text}"})
+    assert only(found, "tokens").what == "asked for; 1 good one"
+    own = only(found, "AIBRIDGE_LOGIN").what
+    assert own == f"the token {token.id} of alice, good until 2999-01-31T10:00 UTC"
+    revoke_tokens(database, "alice")
+    for finding in checks.tokens(None, settings, {"AIBRIDGE_LOGIN": text}):
+        assert finding.level == "bad"
+        assert finding.to_do
+        assert text not in f"{finding}"
+
+
 # The database
 
 
@@ -250,6 +304,13 @@ def test_a_database_and_what_waits_beside_it(database: Path) -> None:
     [found] = checks.database(settings)
     assert found.level == "ok"
     assert "0 requests" in found.what
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "INSERT INTO aibridge_interceptions (id, initiator_id, metadata, provider,"
+            " provider_name, api, client, started_at) VALUES ('1', 'a', '{}', 'x', 'x', 'x', 'x',"
+            " '')"
+        )
+    assert ", 1 request," in checks.database(settings)[0].what
     database.with_name(f"{database.name}.spool-1.jsonl").write_text("{}")
     database.with_name(f"{database.name}.rejected.jsonl").write_text("{}")
     found, *others = checks.database(settings)

@@ -17,6 +17,9 @@ from aibridge_addon.cli import clients
 from aibridge_addon.cli.bundle import bundle_path, join_bundle, own_extra
 from aibridge_addon.cli.clients import ANY, CLIENTS, LOCAL_HOSTS, NoWayError, Way, variables
 from aibridge_addon.cli.env import SHELLS, way_to
+from aibridge_addon.cli.running import RunningProxy
+from aibridge_addon.recorder.tokens import add_token
+from aibridge_addon.tokens import GatewayToken
 from cli.command import Home
 
 WAY = Way(
@@ -282,6 +285,50 @@ def test_a_login_goes_into_the_proxys_url(shared: Home) -> None:
 def test_a_proxy_that_asks_for_a_login_is_not_led_to_without(shared: Home) -> None:
     with pytest.raises(click.ClickException, match="AIBRIDGE_LOGIN"):
         way_to(replace(shared.proxy(), needs_login=True))
+
+
+@pytest.fixture
+def with_tokens(shared: Home, tmp_path: Path) -> RunningProxy:
+    """A proxy that looks for gateway tokens in a database without any, which is there."""
+    database = tmp_path / "tokens.sqlite3"
+    database.touch()
+    return replace(shared.proxy(), tokens_in=str(database))
+
+
+def make_token(proxy: RunningProxy, **values: str) -> str:
+    """Make a token that a proxy knows; return its text."""
+    text, token = GatewayToken.make("alice", **values)  # type: ignore[arg-type]
+    add_token(Path(proxy.tokens_in), token)
+    return text
+
+
+def test_a_bare_token_is_a_password(with_tokens: RunningProxy) -> None:
+    text = make_token(with_tokens)
+    host = str(with_tokens.forward_url).removeprefix("http://")
+    for login in (text, f"{text}:"):
+        assert way_to(with_tokens, login).forward_url == f"http://aibridge:{text}@{host}"
+    assert way_to(with_tokens, f"al:{text}").forward_url == f"http://al:{text}@{host}"
+
+
+def test_a_login_that_the_proxy_would_refuse_is_named_first(with_tokens: RunningProxy) -> None:
+    way_to(with_tokens, "al:secret")  # so far, it asks for none
+    expired = make_token(with_tokens, expires_at="2026-01-31T10:00:00.000000+00:00")
+    for login, why in (
+        (expired, rf"{expired[4:14]} expired at 2026-01-31"),
+        (GatewayToken.make("eve")[0], r"[a-z2-7]{10} is not known to the proxy's database"),
+        ("aib_something", "the gateway token is not known"),
+        ("al:secret", "no gateway token"),
+        (None, "asks who you are"),
+    ):
+        with pytest.raises(click.ClickException, match=why) as caught:
+            way_to(with_tokens, login)
+        assert not login or login not in str(caught.value)
+
+
+def test_a_login_that_cannot_be_looked_up_is_left_to_the_proxy(with_tokens: RunningProxy) -> None:
+    elsewhere = replace(with_tokens, tokens_in=f"{with_tokens.tokens_in}-of-somebody-else")
+    assert way_to(elsewhere, GatewayToken.make("alice")[0])
+    assert way_to(replace(elsewhere, token_rule="always"), GatewayToken.make("alice")[0])
 
 
 # The joined bundle

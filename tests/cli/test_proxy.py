@@ -1,5 +1,7 @@
 """`aibridge proxy`: what it serves, what it refuses, and how it ends."""
 
+import json
+import re
 import shutil
 import socket
 import ssl
@@ -87,6 +89,30 @@ def test_it_says_what_to_set_in_a_client(shared: Home) -> None:
     for value in (where.forward_url, f"{where.reverse_url}/openai/v1", where.ca, "aibridge run"):
         assert str(value) in said
     assert "client connect" not in said
+
+
+def test_it_says_who_may_use_it(home: Home, shared: Home) -> None:
+    local = shared.processes[0].text
+    assert re.search(r"tokens +not asked for", local)
+    assert "listens on" not in local
+    assert "OPEN:" not in local
+    everywhere = ("--listen-host", "0.0.0.0")
+    opened = home.start_proxy(*everywhere, "--allow-open")
+    opened.wait_for("OPEN: whoever reaches it may use it")
+    opened.wait_for(r"listens on +0\.0\.0\.0: others reach it too")
+    opened.stop()
+    asking = home.start_proxy(*everywhere, "--set", "aibridge_require_token=always")
+    asking.wait_for(r"tokens +asked for")
+    assert "OPEN:" not in asking.text
+
+
+def test_among_lines_of_json_it_says_so_in_json(home: Home) -> None:
+    process = home.start_proxy("--log-format", "json")
+    process.stop()
+    records = [json.loads(line) for line in process.lines]
+    [up] = (record for record in records if "is up, process" in record["message"])
+    assert up["level"] == "info"
+    assert up["proxy"]["database"] == str(home.database)
 
 
 def test_a_path_that_names_no_provider_goes_nowhere(shared: Home) -> None:
@@ -215,6 +241,8 @@ def test_a_host_that_is_not_of_this_machine_is_refused(home: Home) -> None:
         (("--port", "7000", "--reverse-port", "7000"), "must differ"),
         (("--port", "70000"), "neither a port nor"),
         (("--port", "http"), "neither a port nor"),
+        (("--set", "foo"), "--set foo: write it as NAME=VALUE"),
+        (("--set", "aibridge_capture"), "write it as NAME=VALUE"),
         (("--set", "mode=socks5"), "--listen-host"),
         (("--set", "listen_host=0.0.0.0"), "--listen-host"),
     ],
@@ -247,6 +275,8 @@ def test_a_database_that_cannot_be_used_stops_the_start(home: Home) -> None:
         ("no_such_option=1", "no such option"),
         ("http2=perhaps", "boolean must be"),
         ("proxyauth=nonsense", "Invalid proxyauth"),
+        ("aibridge_retention_day=90", "did you mean aibridge_retention_days?"),
+        ("aibridge_nonsense=1", "aibridge_nonsense is not known; see the options"),
     ],
 )
 def test_a_wrong_option_stops_the_start(home: Home, sets: str, why: str) -> None:
@@ -268,6 +298,22 @@ def test_a_broken_ca_stops_the_start(home: Home) -> None:
     (folder / "mitmproxy-ca.pem").write_text("nonsense")
     message = refused(home, *FREE, "--set", f"confdir={folder}")
     assert "mitmproxy-ca.pem holds no" in message
+
+
+def test_a_slip_in_the_file_of_options_stops_the_start(home: Home) -> None:
+    folder = home.path / "confdir"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("aibridge_capure: prompts\n")
+    assert "did you mean aibridge_capture?" in refused(home, *FREE, "--set", f"confdir={folder}")
+
+
+def test_an_address_for_metrics_that_is_taken_is_named(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ports = ("--port", "0", "--reverse-port", "0", "--metrics", f"127.0.0.1:{port}")
+        message = refused(home, *ports, *home.options)
+    assert f"port {port} on 127.0.0.1 is taken by another program" in message
+    assert "--metrics" in message
 
 
 def test_metrics_are_left_out_where_their_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +389,7 @@ def test_a_config_file_that_is_edited_is_taken_and_who_looks_for_the_proxy_is_to
     home.config.write_text(home.config.read_text() + another)
     wait_until(lambda: "another.test" in home.proxy().hosts, "it is not told")
     hosts = tuple(sorted((*before.hosts, "another.test")))
-    assert home.proxy() == replace(before, hosts=hosts)
+    assert home.proxy() == replace(before, hosts=hosts, providers=(*before.providers, "another"))
 
 
 def test_a_proxy_that_was_killed_is_not_found(home: Home, shared: Home) -> None:

@@ -3,11 +3,12 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
-from aibridge_addon.recorder.tokens import read_tokens
-from aibridge_addon.tokens import accepted
+from aibridge_addon.recorder.tokens import add_token, read_tokens
+from aibridge_addon.tokens import GatewayToken, accepted
 from cli.command import Home
 
 TOKEN = re.compile(r"aib_[a-z2-7]{10}_[A-Za-z0-9_-]{43}")
@@ -56,8 +57,59 @@ def test_all_tokens_of_an_actor_are_revoked_by_name(home: Home) -> None:
     create(home, "alice")
     said = home.invoke("token", "revoke", "alice").output
     assert len(re.findall("revoked .* of alice", said)) == 2
-    assert "no good token has this id or actor" in refused(home, "revoke", "alice")
-    assert "no good token" in refused(home, "revoke", "nobody")
+    for name in ("alice", "nobody"):
+        why = f"there is no token of {name} that could be revoked"
+        assert why in refused(home, "revoke", name)
+
+
+def test_who_makes_the_first_token_is_told_what_it_changes_and_where(home: Home) -> None:
+    everybody = "From now on every client of this proxy needs a token"
+    first = home.invoke("token", "create", "alice").stderr
+    assert everybody in first
+    assert f"kept in {home.database}; no proxy" in first
+    assert "ANTHROPIC_AUTH_TOKEN=TOKEN" in first
+    assert re.search(r"good until \S+ \S+ local time", first)
+    assert everybody not in home.invoke("token", "create", "bob").stderr
+
+
+def test_who_makes_a_token_is_told_of_the_proxy_that_runs_on_it(home: Home, shared: Home) -> None:
+    """A proxy that is said to be here: the shared one, by its process and ports."""
+    there = replace(shared.proxy(), database="", tokens_in=str(home.database))
+    there.save(home.data / "proxy.json")
+    said = home.invoke("token", "create", "alice", "--providers", "openai,opnai,any-*").stderr
+    assert f"(process {there.pid}) knows it" in said
+    assert "no provider opnai; it has " in said
+    assert "Warning" not in home.invoke("token", "create", "bob", "--providers", "openai").stderr
+    replace(there, token_rule="never").save(home.data / "proxy.json")
+    assert "asks nobody" in home.invoke("token", "create", "carol").stderr
+    elsewhere = ("--db", str(home.path / "other.sqlite3"))
+    assert "no proxy" in home.invoke("token", "create", "dora", *elsewhere).stderr
+
+
+def test_who_revokes_the_last_good_token_is_told_that_nobody_can_come(home: Home) -> None:
+    nobody = "No good token is left"
+    create(home, "alice")
+    create(home, "bob")
+    assert nobody not in home.invoke("token", "revoke", "alice").stderr
+    assert nobody in home.invoke("token", "revoke", "bob").stderr
+
+
+def test_ids_names_and_dates_are_whole_on_a_narrow_terminal(home: Home) -> None:
+    models = ",".join(f"claude-model-{number}" for number in range(9))
+    text = create(home, "somebody@a-long-name.example", "--models", models)
+    listed = home.invoke("token", "list", env={"COLUMNS": "40"}).output
+    [row] = (line for line in listed.splitlines() if text.split("_")[1] in line)
+    assert "somebody@a-long-name.example" in row
+    assert re.search(r"good until \d{4}-\d\d-\d\d \d\d:\d\d ", row)
+    assert "claude-model-8" in row
+    assert "state (local time)" in listed
+
+
+def test_what_a_terminal_would_act_on_is_not_printed(home: Home) -> None:
+    add_token(home.database, GatewayToken.make("\x1b[2Jeve")[1])
+    listed = home.invoke("token", "list").output
+    assert "\x1b" not in listed
+    assert "�[2Jeve" in listed
 
 
 @pytest.mark.parametrize(
@@ -65,6 +117,9 @@ def test_all_tokens_of_an_actor_are_revoked_by_name(home: Home) -> None:
     [
         (("create",), "Missing argument 'ACTOR'"),
         (("create", " "), "must be a name"),
+        (("create", "al\x1b[2Jice"), "must be a name"),
+        (("create", "alice", "--providers", "open\nai"), "cannot be printed"),
+        (("create", "alice", "--models", "gpt\x1b*"), "cannot be printed"),
         (("create", "alice", "--expires", "soon"), "neither a span"),
         (("create", "alice", "--expires", "2020-01-01"), "is in the past"),
         (("create", "alice", "--expires", "0d"), "is in the past"),

@@ -91,6 +91,25 @@ def test_other_ways_to_sum_up(home: Home, database: Path, by: str, names: list[s
     assert [cells[0] for cells in rows] == [by, *names]
 
 
+def test_names_and_dates_are_whole_on_a_narrow_terminal(home: Home, database: Path) -> None:
+    model = "claude-opus-4-8-with-a-long-name"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE aibridge_interceptions SET model = ?", [model])
+    words = ("usage", "--db", str(database), "--since", "all")
+    shown = home.invoke(*words, env={"COLUMNS": "40"}).output
+    [row] = (line for line in shown.splitlines() if model in line)
+    assert re.search(r" 2,026 .* \d{4}-\d\d-\d\d \d\d:\d\d$", row.rstrip())
+
+
+def test_what_a_terminal_would_act_on_is_not_printed(home: Home, database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE aibridge_interceptions SET client_session_id = ?", ["\x1b]0;x"])
+    shown = home.invoke("usage", "--db", str(database), "--since", "all", "--by", "session").output
+    assert "\x1b" not in shown
+    assert "�]0;x" in shown
+    assert summary([Total("\x1b[2J", requests=1)]).startswith("1 request · �[2J: ")
+
+
 def test_days_come_in_their_order(home: Home, database: Path) -> None:
     days = [cells[0] for cells in shown(home, database, "--since", "all", "--by", "day")][1:-1]
     assert days == sorted(days)
@@ -156,3 +175,5 @@ def test_a_line_says_it_all(database: Path) -> None:
     assert "alice: 10 in, 300 from cache, 4 to cache, 20 out" in line
     assert summary([Total("m", requests=1)]) == "1 request · m: 0 in, 0 out"
     assert summary([]) == "no requests to AI providers"
+    assert summary([], unrecorded=1) == "nothing to record (1 request passed)"
+    assert summary([], unrecorded=2) == "nothing to record (2 requests passed)"
