@@ -171,6 +171,19 @@ async def test_mistakes_at_the_start_are_logged_a_line_each_and_nothing_starts(d
     assert not database.exists()
 
 
+async def test_a_slip_in_the_name_of_an_option_stops_the_start(database, caplog):
+    addon = AIBridge()
+    with taddons.context(Proxyserver(), addon) as tctx:
+        tctx.options.set("aibridge_capure=x", "of_another_script=1", defer=True)
+        tctx.configure(addon, listen_host="127.0.0.1", aibridge_db=str(database))
+        await call(tctx, addon, hooks.DoneHook())
+
+    assert [r.getMessage() for r in complaints(caplog)] == [
+        "aibridge_capure is not known; did you mean aibridge_capture?"
+    ]
+    assert not database.exists()
+
+
 async def test_mistakes_while_running_are_raised_and_the_old_options_stay(running, database):
     addon, tctx = running
 

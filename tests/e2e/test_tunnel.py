@@ -1,5 +1,6 @@
 """Hosts of no provider: their connections are passed on untouched, unread and unrecorded."""
 
+import re
 import socket
 import ssl
 import threading
@@ -14,11 +15,11 @@ from standin import Authority, Server
 
 from e2e.bodies import MESSAGES
 from e2e.clients import TIMEOUT_S, WAYS, Clients
-from e2e.conftest import StartStandin
+from e2e.conftest import StartProxy, StartStandin
 from e2e.metrics import metric
 from e2e.proxy import Proxy, config_toml
 from e2e.records import Records
-from e2e.wire import open_tunnel
+from e2e.wire import connect, open_tunnel
 
 FORWARD, FORWARD_H2, REVERSE, _ = WAYS
 
@@ -48,7 +49,14 @@ def proxy(
 
 
 def handshake(
-    proxy: Proxy, authority: Authority, host: str, port: int, server_name: str, *, cut: bool = False
+    proxy: Proxy,
+    authority: Authority,
+    host: str,
+    port: int,
+    server_name: str,
+    *,
+    cut: bool = False,
+    record_version: int | None = None,
 ) -> ssl.SSLObject:
     """Speak TLS through the proxy up to the server's certificate.
 
@@ -59,6 +67,7 @@ def handshake(
         port: Which port there.
         server_name: What it says in TLS.
         cut: Whether the client hello comes in two parts.
+        record_version: What its record says of the version of TLS, if not the usual.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for path in (authority.path, proxy.ca_path):
@@ -72,11 +81,16 @@ def handshake(
                 tls.do_handshake()
             except ssl.SSLWantReadError:
                 hello = outgoing.read()
+                if hello and record_version is not None:
+                    hello, record_version = hello[:2] + bytes([record_version]) + hello[3:], None
                 if cut:
                     sock.sendall(hello[:40])
                     hello, cut = hello[40:], False
                 sock.sendall(hello)
-                incoming.write(sock.recv(64 * 1024))
+                if heard := sock.recv(64 * 1024):
+                    incoming.write(heard)
+                else:
+                    incoming.write_eof()
             else:
                 return tls
 
@@ -215,6 +229,95 @@ def test_a_host_that_is_down_is_told_to_the_client(proxy: Proxy) -> None:
         with open_tunnel(proxy.forward_port, "127.0.0.1", port) as sock:
             sock.sendall(b"hello?")
             assert sock.recv(100) == b""
+
+
+# --- connections to a provider that do not look like HTTP
+
+
+ASKED = (
+    b"POST /v1/messages HTTP/1.1\r\nhost: api.anthropic.com\r\nconnection: close\r\n"
+    + b"".join(b"%b: %b\r\n" % (k.encode(), v.encode()) for k, v in MESSAGES.headers.items())
+    + b"content-length: %d\r\n\r\n"
+)
+
+
+def request(said: str) -> bytes:
+    """Return a request, as it is on the wire."""
+    body = MESSAGES.request(said, stream=False)
+    return ASKED % len(body) + body
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Read what comes until the other side closes."""
+    got = b""
+    while chunk := sock.recv(64 * 1024):
+        got += chunk
+    return got
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\n\n", b"\r\n\r\n"])
+def test_empty_lines_do_not_lead_a_request_past_the_record(
+    proxy: Proxy, clients: Clients, before: bytes
+) -> None:
+    with proxy.recording() as records, connect(clients, FORWARD) as sock:
+        sock.sendall(before + request("after empty lines"))
+        assert read_all(sock).startswith(b"HTTP/1.1 200")
+    assert records.prompts == ["after empty lines"]
+
+
+@pytest.mark.parametrize("first", [1, 2, 4], ids=lambda size: f"{size} bytes")
+def test_a_request_that_comes_in_bits_is_recorded(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], first: int
+) -> None:
+    # Its log says what it has read, so that the rest comes when it must have decided.
+    proxy = start_proxy(options={"proxy_debug": True, "termlog_verbosity": "debug"})
+    said = request("in bits")
+    with proxy.recording() as records, connect(clients_of(proxy), FORWARD) as sock:
+        sock.sendall(said[:first])
+        proxy.wait_for_log(re.escape(f">> DataReceived(client, {said[:first]!r})"))
+        sock.sendall(said[first:])
+        assert read_all(sock).startswith(b"HTTP/1.1 200")
+    assert records.prompts == ["in bits"]
+
+
+@pytest.mark.parametrize("by_address", [False, True], ids=["by name", "by address"])
+def test_tls_that_only_servers_take_is_closed_to_a_provider_and_passes_elsewhere(
+    proxy: Proxy, authority: Authority, standin: Server, by_address: bool
+) -> None:
+    before, closed = tunnels(proxy), metric(proxy, "aibridge_refused_total", reason="unknown_tls")
+    host, port = ("127.0.0.1", standin.port) if by_address else (PROVIDER_HOST, 443)
+    with pytest.raises(ssl.SSLEOFError):
+        handshake(proxy, authority, host, port, PROVIDER_HOST, record_version=4)
+    assert tunnels(proxy) == before
+    assert metric(proxy, "aibridge_refused_total", reason="unknown_tls") == closed + 1
+    elsewhere = handshake(
+        proxy, authority, "127.0.0.1", standin.port, "localhost", record_version=4
+    )
+    assert issuer(elsewhere).startswith("standin-ca")
+    assert tunnels(proxy) == before + 1
+    told = [line for line in proxy.log if "would pass unread (unknown_tls)" in line]
+    assert len(told) == 1
+
+
+def test_nonsense_to_a_provider_is_answered_by_400(proxy: Proxy, clients: Clients) -> None:
+    with proxy.recording() as records, connect(clients, FORWARD) as sock:
+        sock.sendall(b"\x00\x01\x02 what?\r\n\r\n")
+        assert read_all(sock).startswith(b"HTTP/1.1 400")
+    assert records == Records()
+
+
+@pytest.mark.parametrize("option", ["ignore_hosts", "tcp_hosts"])
+def test_no_option_of_mitmproxy_lets_a_client_pass_a_provider_unread(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], option: str
+) -> None:
+    proxy = start_proxy(options={option: r"ignored\.test"})
+    clients = clients_of(proxy)
+    body = MESSAGES.request("unread?", stream=False)
+    said = (ASKED % len(body)).replace(b"host: api.anthropic.com", b"host: ignored.test") + body
+    with proxy.recording() as records, connect(clients, FORWARD) as sock:
+        sock.sendall(said)
+        assert read_all(sock).startswith(b"HTTP/1.1 200")
+    assert records.prompts == ["unread?"]
 
 
 @pytest.fixture(scope="module", autouse=True)

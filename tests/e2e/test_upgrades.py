@@ -1,0 +1,280 @@
+"""Requests that ask a provider for another protocol: a WebSocket that is read, or none that counts.
+
+The provider of these tests switches at every request, to what its client does not understand.
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import pytest
+from standin import Authority, Server
+
+from aibridge_addon.recorder.tokens import add_token
+from aibridge_addon.tokens import GatewayToken
+from e2e.clients import OPENAI_KEY, TIMEOUT_S, Clients, Way
+from e2e.metrics import metric
+from e2e.proxy import Proxy, config_toml
+from e2e.records import Records
+from e2e.wire import connect, read_head
+
+FORWARD, REVERSE = Way("forward"), Way("reverse")
+each_way = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+
+CENTRAL = "sk-central-0123456789abcdef"
+KEY = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="
+VERSION = "sec-websocket-version: 13"
+WEBSOCKET = ["upgrade: websocket", VERSION]
+ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+RAW = b'RAW {"model": "anything"}'
+
+RESPONSES, MODELS, REALTIME = "/responses", "/models", "/realtime"
+
+ODD = {
+    "h2c": ["upgrade: h2c", "http2-settings: AAMAAABkAARAAAAAAAIAAAAA"],
+    "version 8": ["upgrade: websocket", "sec-websocket-version: 8"],
+    "no version": ["upgrade: websocket"],
+    "version twice": ["upgrade: websocket", VERSION, VERSION],
+    "versions": ["upgrade: websocket", "sec-websocket-version: 13, 8"],
+    "another first": ["upgrade: foo", *WEBSOCKET],
+    "another after": [*WEBSOCKET, "upgrade: foo"],
+    "a list": ["upgrade: websocket, foo", VERSION],
+    "nothing asked": [],
+}
+
+
+class Switching:
+    """A provider that answers whatever it is asked by 101, and says all back that comes then."""
+
+    def __init__(self) -> None:
+        self.heads: list[bytes] = []
+        """Of requests."""
+        self.raw = b""
+        """What came after them."""
+        self.answer = ACCEPTED
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(TIMEOUT_S)
+
+    def forget(self) -> None:
+        self.heads.clear()
+        self.raw, self.answer = b"", ACCEPTED
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            with peer:
+                self._talk(peer)
+
+    def _talk(self, peer: socket.socket) -> None:
+        try:
+            self.heads.append(read_head(peer))
+            peer.sendall(self.answer)
+            while said := peer.recv(4096):
+                self.raw += said
+                peer.sendall(said)
+        except ConnectionError:
+            return
+
+
+@pytest.fixture(scope="module")
+def switching() -> Iterator[Switching]:
+    """The provider."""
+    with Switching() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    switching: Switching,
+    authority: Authority,
+    confdir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Proxy]:
+    """A proxy before it, with a central key; no token is asked for."""
+    made = Proxy(
+        tmp_path_factory.mktemp("upgrades"),
+        config=config_toml(switching.origin),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        env={"OPENAI_API_KEY": CENTRAL},
+        options={"aibridge_require_token": "never"},
+        metrics=True,
+    )
+    made.start()
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_yet(switching: Switching) -> None:
+    switching.forget()
+
+
+@contextmanager
+def asking(
+    clients: Clients, way: Way, path: str, fields: list[str], method: str = "GET"
+) -> Iterator[tuple[socket.socket, bytes]]:
+    """Ask for an upgrade; give the connection, and the head of the answer."""
+    prefix = "/openai/v1" if way is REVERSE else "/v1"
+    names = [field.partition(":")[0] for field in fields if not field.startswith("sec-")]
+    lines = [f"{method} {prefix}{path} HTTP/1.1", "host: api.openai.com", KEY, *fields]
+    lines += [f"connection: {', '.join(names)}"] if names else []
+    lines += [f"authorization: Bearer {OPENAI_KEY}"] if way is FORWARD else []
+    with connect(clients, way, "api.openai.com") as sock:
+        sock.sendall("\r\n".join([*lines, "", ""]).encode())
+        yield sock, read_head(sock)
+
+
+def body_of(sock: socket.socket, head: bytes) -> dict[str, dict[str, str]]:
+    """Return the error that an answer holds."""
+    [length] = [
+        int(line.partition(b":")[2])
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"content-length:")
+    ]
+    got = b""
+    while len(got) < length:
+        got += sock.recv(length - len(got))
+    decoded: dict[str, dict[str, str]] = json.loads(got)
+    return decoded
+
+
+def refused(proxy: Proxy) -> float:
+    return metric(proxy, "aibridge_refused_total", reason="unread_websocket")
+
+
+@each_way
+@pytest.mark.parametrize("path", [RESPONSES, MODELS])
+@pytest.mark.parametrize("odd", ODD)
+def test_nothing_passes_raw(
+    proxy: Proxy, clients: Clients, switching: Switching, way: Way, path: str, odd: str
+) -> None:
+    if path == MODELS and odd == "nothing asked":
+        switching.answer = ACCEPTED.replace(b"websocket", b"h2c")
+    with asking(clients, way, path, ODD[odd]) as (sock, head):
+        assert head.startswith(b"HTTP/1.1 502 ")
+        assert "another protocol" in body_of(sock, head)["error"]["message"]
+        sock.sendall(RAW)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(4096):
+            pass
+    assert switching.raw == b""
+    [asked] = switching.heads
+    names = [line.partition(b":")[0].lower() for line in asked.split(b"\r\n")]
+    assert not {b"upgrade", b"http2-settings", b"connection"}.intersection(names)
+    assert b"sec-websocket-key" in names
+
+
+@each_way
+@pytest.mark.parametrize("answer", [b"h2c", b"foo, websocket", b""])
+def test_a_websocket_that_is_answered_by_something_else_is_an_error(
+    proxy: Proxy, clients: Clients, switching: Switching, way: Way, answer: bytes
+) -> None:
+    switching.answer = ACCEPTED.replace(b"websocket", answer)
+    with (
+        proxy.recording() as records,
+        asking(clients, way, RESPONSES, WEBSOCKET) as (sock, head),
+    ):
+        assert head.startswith(b"HTTP/1.1 502 ")
+        assert "another protocol" in body_of(sock, head)["error"]["message"]
+    row = records.interception
+    assert (row["status"], row["error_type"]) == ("failed", "upstream_error")
+
+
+@each_way
+@pytest.mark.parametrize("spelled", ["websocket", "WebSocket"])
+def test_a_websocket_that_is_read_passes(
+    proxy: Proxy, clients: Clients, switching: Switching, way: Way, spelled: str
+) -> None:
+    fields = [f"upgrade: {spelled}", VERSION]
+    with asking(clients, way, RESPONSES, fields) as (_, head):
+        assert head.startswith(b"HTTP/1.1 101 ")
+    [asked] = switching.heads
+    assert f"upgrade: {spelled}".encode() in asked
+
+
+def test_a_websocket_of_another_path_passes_the_forward_proxy_and_is_counted(
+    proxy: Proxy, clients: Clients, switching: Switching
+) -> None:
+    labels = {"provider": "openai", "route": "other", "method": "GET"}
+    before = metric(proxy, "aibridge_passthrough_total", **labels)
+    said = b"\x81\x82\x00\x00\x00\x00hi"
+    with (
+        proxy.recording() as records,
+        asking(clients, FORWARD, REALTIME, WEBSOCKET) as (sock, head),
+    ):
+        assert head.startswith(b"HTTP/1.1 101 ")
+        sock.sendall(said)
+        sock.recv(100)  # what comes back has a mask, which servers must not use
+    assert switching.raw[:2] == said[:2]
+    assert records == Records()
+    assert metric(proxy, "aibridge_passthrough_total", **labels) == before + 1
+
+
+def test_a_websocket_of_another_path_is_refused_where_it_would_spend_our_key(
+    proxy: Proxy, clients: Clients, switching: Switching
+) -> None:
+    before = refused(proxy)
+    with asking(clients, REVERSE, MODELS, WEBSOCKET) as (sock, head):
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert "WebSocket" in body_of(sock, head)["error"]["message"]
+    assert switching.heads == []
+    assert refused(proxy) == before + 1
+
+
+@pytest.mark.parametrize(("scope", "passes"), [({}, True), ({"models": ("cheap-*",)}, False)])
+def test_a_token_for_some_models_opens_no_websocket_that_is_not_read(
+    proxy: Proxy,
+    clients: Clients,
+    switching: Switching,
+    scope: dict[str, tuple[str, ...]],
+    passes: bool,
+) -> None:
+    text, made = GatewayToken.make("alice", **scope)
+    add_token(proxy.database, made)
+    fields = [*WEBSOCKET, f"x-aibridge-token: {text}"]
+    with asking(clients, FORWARD, REALTIME, fields) as (_, head):
+        assert head.startswith(b"HTTP/1.1 101 " if passes else b"HTTP/1.1 400 ")
+    assert len(switching.heads) == passes
+
+
+@each_way
+def test_a_client_that_would_rather_have_http2_gets_its_answer(
+    start_proxy: Callable[..., Proxy],
+    clients_of: Callable[[Proxy], Clients],
+    standin: Server,
+    way: Way,
+) -> None:
+    # As Java's client does over plain HTTP, with whatever it asks first.
+    clients = clients_of(start_proxy())
+    with asking(clients, way, MODELS, ODD["h2c"]) as (_, head):
+        assert head.startswith(b"HTTP/1.1 200 ")
+    assert standin.requests[-1].header("upgrade") is None
+
+
+def test_a_websocket_is_begun_by_get_only(
+    proxy: Proxy, clients: Clients, switching: Switching
+) -> None:
+    with asking(clients, FORWARD, RESPONSES, WEBSOCKET, "PUT") as (_, head):
+        assert head.startswith(b"HTTP/1.1 502 ")
+    assert b"upgrade:" not in switching.heads[0].lower()
