@@ -2,7 +2,7 @@
 
 Forward mode passes everything on, since the key is the client's own: a host that belongs to a
 provider instance always has a route. Reverse mode may add a powerful central key, so it allows the
-routes of the table and nothing else.
+routes and the methods of the table and nothing else.
 
 Paths are compared as the upstream would see them: case and trailing slashes count, the query does
 not.
@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from aibridge_addon.addresses import literal
 from aibridge_addon.apis import anthropic_messages, openai_chat, openai_responses
 
 type ProviderType = Literal["anthropic", "openai"]
 
 OTHER = "other"
 """The label of a path that no row of the table names."""
+
+_MOST_QUOTED = 8
+"""How often a path may be percent-encoded on top of itself, as no client does even once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +31,16 @@ class Pattern:
 
     path: str
     """A path; one that ends in `/*` stands for everything below it."""
+    methods: frozenset[str]
+    """The methods that reverse mode allows."""
     api: str | None = None
     """The wire format of a bridged route; `POST` is bridged, other methods pass through."""
     counts_for: str | None = None
     """The wire format whose requests a `POST` of it counts the tokens of."""
     socket: str | None = None
     """The wire format that a WebSocket at this path speaks."""
-    methods: frozenset[str] | None = None
-    """The methods that reverse mode allows; None for all."""
+    names_models: bool = True
+    """Whether what is asked there may be asked of a model."""
 
     def matches(self, path: str) -> bool:
         """Whether a path, without its query, is of this row."""
@@ -52,15 +58,27 @@ class RouteTable:
     patterns: tuple[Pattern, ...]
 
 
+_POST = frozenset({"POST"})
+_READ = frozenset({"GET", "HEAD"})
+_KEPT = frozenset({"GET", "POST", "DELETE"})
+"""For what clients made there themselves, and take away again."""
+
+# In reverse mode, each row has the methods that its clients use and no more, bridged rows too: by
+# TRACE a provider would send the central key back, and DELETE of a model is for good. That other
+# methods pass on a bridged path is for forward mode, where the key is the client's own.
 ROUTES: Mapping[ProviderType, RouteTable] = {
     "anthropic": RouteTable(
         prefix="",
         patterns=(
-            Pattern(path="/v1/messages", api=anthropic_messages.NAME),
-            Pattern(path="/v1/messages/count_tokens", counts_for=anthropic_messages.NAME),
-            Pattern(path="/v1/models"),
-            Pattern(path="/v1/models/*"),
-            Pattern(path="/api/event_logging/*"),
+            Pattern(path="/v1/messages", methods=_POST, api=anthropic_messages.NAME),
+            Pattern(
+                path="/v1/messages/count_tokens",
+                methods=_POST,
+                counts_for=anthropic_messages.NAME,
+            ),
+            Pattern(path="/v1/models", methods=_READ),
+            Pattern(path="/v1/models/*", methods=_READ),
+            Pattern(path="/api/event_logging/*", methods=_POST, names_models=False),
             Pattern(path="/", methods=frozenset({"HEAD"})),
             Pattern(path="", methods=frozenset({"HEAD"})),
         ),
@@ -68,13 +86,18 @@ ROUTES: Mapping[ProviderType, RouteTable] = {
     "openai": RouteTable(
         prefix="/v1",
         patterns=(
-            Pattern(path="/chat/completions", api=openai_chat.NAME),
-            Pattern(path="/responses", api=openai_responses.NAME, socket=openai_responses.NAME),
-            Pattern(path="/responses/*"),
-            Pattern(path="/models"),
-            Pattern(path="/models/*"),
-            Pattern(path="/conversations"),
-            Pattern(path="/conversations/*"),
+            Pattern(path="/chat/completions", methods=_POST, api=openai_chat.NAME),
+            Pattern(
+                path="/responses",
+                methods=_POST | {"GET"},  # a WebSocket begins as GET
+                api=openai_responses.NAME,
+                socket=openai_responses.NAME,
+            ),
+            Pattern(path="/responses/*", methods=_KEPT),
+            Pattern(path="/models", methods=_READ),
+            Pattern(path="/models/*", methods=_READ),
+            Pattern(path="/conversations", methods=_KEPT),
+            Pattern(path="/conversations/*", methods=_KEPT),
         ),
     ),
 }
@@ -166,6 +189,8 @@ class Route:
     """The wire format whose requests it counts the tokens of."""
     socket: str | None = None
     """The wire format that it speaks if it becomes a WebSocket."""
+    names_models: bool = True
+    """Whether it may be asked of a model."""
     upstream: Upstream | None
     """Where it goes; None: where the client sent it."""
 
@@ -176,7 +201,9 @@ class Router:
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._targets = {provider.name: _Target(provider) for provider in providers}
         self._by_host = {
-            host: target for target in self._targets.values() for host in target.provider.hosts
+            bare_host(host): target
+            for target in self._targets.values()
+            for host in target.provider.hosts
         }
 
     @property
@@ -186,11 +213,19 @@ class Router:
 
     def is_provider_host(self, host: str) -> bool:
         """Whether a host belongs to an instance, so that its connections are intercepted."""
-        return host.lower() in self._by_host
+        return bare_host(host) in self._by_host
+
+    def tunnels_to(self, host: str, port: int) -> list[Provider]:
+        """Return the instances at an address that is not intercepted, so that nobody looks."""
+        if self.is_provider_host(host):
+            return []
+        asked = (_spelled(host), port)
+        providers = (target.provider for target in self._targets.values())
+        return [there for there in providers if (_spelled(there.host), there.port) == asked]
 
     def forward(self, host: str, path: str, method: str) -> Route | None:
         """Route a request that came through the forward proxy; None for hosts of no instance."""
-        target = self._by_host.get(host.lower())
+        target = self._by_host.get(bare_host(host))
         return None if target is None else target.forward(host.lower(), path, method)
 
     def reverse(self, path: str, method: str, *, target_host: str = "") -> Route | None:
@@ -202,7 +237,7 @@ class Router:
         target = self._targets.get(path[1:].split("?", 1)[0].split("/", 1)[0])
         if target is not None:
             return target.reverse(path, method, prefix=target.provider.reverse_prefix)
-        target = self._by_host.get(target_host.lower())
+        target = self._by_host.get(bare_host(target_host))
         if target is not None:
             return target.reverse(path, method, prefix=ROUTES[target.provider.type].prefix)
         return None
@@ -238,7 +273,7 @@ class _Target:
         rest = path[len(prefix) :]
         bare = rest.split("?", 1)[0]
         pattern = self._find(bare)
-        if pattern is None or (pattern.methods and method not in pattern.methods):
+        if pattern is None or method not in pattern.methods:
             return None
         if _has_dot_segment(bare):  # the upstream might resolve it to a route that is not allowed
             return None
@@ -254,6 +289,7 @@ class _Target:
             api=pattern.api if method == "POST" else None,
             counts_for=pattern.counts_for if method == "POST" else None,
             socket=pattern.socket if method == "GET" else None,
+            names_models=pattern.names_models,
             upstream=upstream,
         )
 
@@ -266,5 +302,25 @@ class _Target:
         )
 
 
+def bare_host(host: str) -> str:
+    """Return a host as it is compared: in lower case, without the dot that ends a whole name."""
+    return host.lower().removesuffix(".")
+
+
+def _spelled(host: str) -> str:
+    return str(literal(host) or bare_host(host))
+
+
 def _has_dot_segment(path: str) -> bool:
-    return any(segment in (".", "..") for segment in unquote(path).replace("\\", "/").split("/"))
+    """Whether a path has a segment that some server, after whatever decoding, takes for a step up.
+
+    Servers of Java servlets leave out what follows a semicolon; several decode twice on the way.
+    """
+    for _ in range(_MOST_QUOTED):
+        segments = path.replace("\\", "/").split("/")
+        if any(segment.partition(";")[0] in (".", "..") for segment in segments):
+            return True
+        quoted, path = path, unquote(path)
+        if path == quoted:
+            return False
+    return True

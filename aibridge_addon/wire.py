@@ -18,6 +18,20 @@ _decode: Callable[[bytes | msgspec.Raw], JSON] = msgspec.json.Decoder().decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
+
+class _Name:
+    """A member's name that equals no other, so that a dict keeps all members of one name."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+_decode_pairs = msgspec.json.Decoder(
+    dict[_Name, msgspec.Raw], dec_hook=lambda _, text: _Name(text)
+).decode
+
 _BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What a decoder of msgspec raises."""
 
@@ -64,6 +78,35 @@ def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
     return {name: _raw(member) for name, member in value.items()}
 
 
+def pairs(data: bytes | msgspec.Raw) -> list[tuple[str, msgspec.Raw]] | None:
+    """Split a JSON object into its members as `members` does, with all of those of one name."""
+    try:
+        return [(name.text, value) for name, value in _decode_pairs(data).items()]
+    except _BROKEN:
+        pass
+    value = _read_as_written(data)
+    if not isinstance(value, tuple):
+        return None
+    return [(name, msgspec.Raw(_written(member).encode())) for name, member in value]
+
+
+def _read_as_written(data: bytes | msgspec.Raw) -> JSON:
+    """Decode JSON leniently, objects as tuples of pairs; None if it is broken."""
+    try:
+        return json.loads(bytes(data), object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _written(value: JSON) -> str:
+    """Encode a value whose objects are tuples of pairs."""
+    if isinstance(value, tuple):
+        return f"{{{', '.join(f'{json.dumps(name)}: {_written(of)}' for name, of in value)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
+    return json.dumps(value)
+
+
 def elements(data: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
     """Split a JSON array into its elements, undecoded; empty if it is not an array."""
     if data is None:
@@ -71,7 +114,9 @@ def elements(data: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
     try:
         return _decode_elements(data)
     except _BROKEN:
-        return [_raw(element) for element in sequence(read(data))]
+        return [
+            msgspec.Raw(_written(element).encode()) for element in sequence(_read_as_written(data))
+        ]
 
 
 def _raw(value: JSON) -> msgspec.Raw:

@@ -115,12 +115,12 @@ def routes() -> str:
     for kind, table in ROUTES.items():
         for pattern in table.patterns:
             path = f"/<name>{table.prefix}{pattern.path}"
-            methods = ", ".join(sorted(pattern.methods or {"all"}))
+            methods = ", ".join(sorted(pattern.methods))
             fate = "passes"
             if pattern.api:
-                fate = f"`POST` is recorded as `{pattern.api}`, other methods pass"
+                fate = f"`POST` is recorded as `{pattern.api}`"
             if pattern.socket:
-                fate = fate.replace("`POST` is", "`POST` and WebSocket are")
+                fate = fate.replace("`POST` is", "`POST` and WebSocket are") + ", a `GET` passes"
             rows.append((_code(kind), _code(path), methods, fate))
     return _table(("type", "path at the reverse proxy", "methods", "what becomes of it"), rows)
 

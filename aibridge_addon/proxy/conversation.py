@@ -37,8 +37,11 @@ SWITCHING_PROTOCOLS = 101
 _INHERITED = ("model", "prompt_cache_key")
 """What an answer that no request asked for has of the request before it."""
 
-type Begin = Callable[[Members], InterceptionRecord]
-"""Begins the record of a request; raises `RefusedError` if it must not go on."""
+type Begin = Callable[[Members, bytes], InterceptionRecord]
+"""Begins the record of a request, of which the client said so much in its message; raises
+`RefusedError` if it must not go on."""
+type Check = Callable[[bytes], None]
+"""Raises `RefusedError` if a message that is no request must not go on."""
 
 
 class RefusedError(Exception):
@@ -87,9 +90,12 @@ class _Lane:
 class Conversation:
     """Reads the messages of one connection."""
 
-    def __init__(self, wire_format: WireFormat, begin: Begin) -> None:
+    def __init__(
+        self, wire_format: WireFormat, begin: Begin, check: Check = lambda message: None
+    ) -> None:
         self._wire_format = wire_format
         self._begin = begin
+        self._check = check
         self._lanes: dict[str | None, _Lane] = {}
         self._steering: dict[str | None, list[msgspec.Raw]] = {}
         """What was said by steering, by the response that it steers."""
@@ -98,7 +104,7 @@ class Conversation:
         """Read a message; return whether an answer ended with it.
 
         Raises:
-            RefusedError: it is a request that must not go on.
+            RefusedError: it must not go on.
         """
         if from_client:
             self._on_request(content)
@@ -136,13 +142,16 @@ class Conversation:
 
     def _on_request(self, content: bytes) -> None:
         request = members(content)
+        kind = None if request is None else member(request, "type")
+        if request is None or kind != "response.create":
+            self._check(content)
         if request is None:
             return
-        match member(request, "type"):
+        match kind:
             case "response.create":
                 lane = self._lanes.setdefault(text(member(request, "stream_id")), _Lane())
                 lane.inherited = {name: request[name] for name in _INHERITED if name in request}
-                self._ask(lane, request)
+                self._ask(lane, request, content)
             case "response.steer":
                 steers = text(member(request, "previous_response_id"))
                 self._steering.setdefault(steers, []).extend(_items(request.get("input")))
@@ -158,14 +167,14 @@ class Conversation:
         if data.get("type") != "response.created":
             return False
         previous = mapping(data.get("response")).get("previous_response_id")
-        self._ask(lane, {**lane.inherited, "previous_response_id": as_raw(previous)})
+        self._ask(lane, {**lane.inherited, "previous_response_id": as_raw(previous)}, b"{}")
         return True
 
-    def _ask(self, lane: _Lane, request: Members) -> None:
+    def _ask(self, lane: _Lane, request: Members, message: bytes) -> None:
         steering = self._steering.pop(text(member(request, "previous_response_id")), None)
         if steering:
             request = {**request, "input": joined([*_items(request.get("input")), *steering])}
-        record = self._begin(request)
+        record = self._begin(request, message)
         lane.open.append(_Answer(record, self._wire_format.response_reader()))
 
 

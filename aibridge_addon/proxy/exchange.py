@@ -13,6 +13,7 @@ from mitmproxy import http
 
 from aibridge_addon.apis import WireFormat
 from aibridge_addon.apis.turns import Members
+from aibridge_addon.codings import UndecodableError, decode_body
 from aibridge_addon.facts import Interception, ProviderError, ResponseFacts, Status
 from aibridge_addon.identity import Credential
 from aibridge_addon.interception import InterceptionRecord
@@ -70,6 +71,18 @@ class Exchange:
     partial: bool = False
     """Whether something of the request could not be read."""
     client_left: bool = False
+
+    def request_body(self) -> bytes:
+        """Return the decoded body of the request.
+
+        Raises:
+            UndecodableError: it is not of its coding, or larger than the bound.
+        """
+        raw = self.flow.request.raw_content or b""
+        if len(raw) > self.max_bytes:
+            raise UndecodableError("the body is larger than the bound")
+        coding = self.flow.request.headers.get("content-encoding", "")
+        return decode_body(raw, coding, max_bytes=self.max_bytes) if coding else raw
 
     def outgoing_request(self) -> http.Request:
         """Return the head that goes up: with the secrets, without this hop's headers."""

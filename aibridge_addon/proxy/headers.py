@@ -10,7 +10,7 @@ from itertools import count
 
 from mitmproxy import http
 
-from aibridge_addon.identity import SECRET_HEADERS, mask
+from aibridge_addon.identity import CREDENTIAL_HEADERS, SECRET_HEADERS, mask
 
 type Fields = tuple[tuple[bytes, bytes], ...]
 """Header fields in order, as on the wire."""
@@ -23,6 +23,10 @@ _SCHEMES = frozenset({"bearer", "basic"})
 _HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te"})
 _CONNECTION = b"connection"
 _UPGRADE = b"upgrade"
+_FRAMING = frozenset({b"transfer-encoding", b"host"})
+_CREDENTIALS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
+_OF_PROVIDERS = (b"content-", b"anthropic-", b"openai-")
+"""What the names of headers begin with that say what a request is."""
 
 
 def lowered(fields: Fields) -> Mapping[str, str]:
@@ -82,5 +86,6 @@ def _named_by_connection(fields: Fields) -> set[bytes]:
         if name.lower() == _CONNECTION
         for token in value.split(b",")
     }
-    # It is the framing of the body, which is as it was.
-    return named - {b"transfer-encoding", b"content-length", b"host"}
+    # What a request is, and with whose key, has been judged by all of its headers: it stays so.
+    kept = {name for name in named if name.startswith(_OF_PROVIDERS)}
+    return named - _FRAMING - _CREDENTIALS - kept

@@ -225,7 +225,8 @@ class Intake:
         mode = flow.client_conn.proxy_mode
         if not isinstance(mode, ReverseMode) or flow.is_replay:
             return self.router.forward(_host(flow), request.path, request.method)
-        route = self.router.reverse(request.path, request.method, target_host=mode.address[0])
+        method = _method(request)
+        route = self.router.reverse(request.path, method, target_host=mode.address[0])
         if route is None and admission.refusal:  # to strangers, nothing is told of what there is
             wire_format = _wire_format_for(None, admission.headers)
             flow.response = shaped_error(wire_format, 400, f"aibridge: {admission.refusal}")
@@ -234,7 +235,7 @@ class Intake:
         elif route is None:
             provider = self.router.instance_of(request.path)
             path = request.path.partition("?")[0]
-            message = f"aibridge: {request.method} {path} is not a route of this proxy."
+            message = f"aibridge: {method} {path} is not a route of this proxy."
             if provider is None:
                 message += f" Paths begin with one of {', '.join(self.router.reverse_prefixes)}."
             wire_format = _wire_format_for(provider, admission.headers)
@@ -376,6 +377,12 @@ def _host(flow: http.HTTPFlow) -> str:
     if bare_host(host)[-1:].isdigit() or ":" in host:
         return flow.client_conn.sni or flow.request.pretty_host
     return host
+
+
+def _method(request: http.Request) -> str:
+    """Return the method that goes up: `request.method` is in upper case, which may be another."""
+    method: bytes = request.data.method
+    return method.decode("utf-8", "backslashreplace")
 
 
 def _direct(request: http.Request, route: Route) -> None:

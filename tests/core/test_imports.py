@@ -11,6 +11,7 @@ PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
     "addresses",
     "routing",
+    "scope",
     "identity",
     "tokens",
     "facts",

@@ -25,7 +25,6 @@ def provider(base_url: str, **changes: object) -> Provider:
 
 ANTHROPIC_ROWS = [
     ("POST", "/v1/messages", MESSAGES, "/v1/messages"),
-    ("GET", "/v1/messages", None, "/v1/messages"),
     ("POST", "/v1/messages/count_tokens", None, "/v1/messages/count_tokens"),
     ("GET", "/v1/models", None, "/v1/models"),
     ("GET", "/v1/models/claude-opus-4-5", None, "/v1/models/*"),
@@ -34,7 +33,6 @@ ANTHROPIC_ROWS = [
 ]
 OPENAI_ROWS = [
     ("POST", "/v1/chat/completions", CHAT, "/v1/chat/completions"),
-    ("PUT", "/v1/chat/completions", None, "/v1/chat/completions"),
     ("POST", "/v1/responses", RESPONSES, "/v1/responses"),
     ("GET", "/v1/responses", None, "/v1/responses"),
     ("GET", "/v1/responses/resp_1", None, "/v1/responses/*"),
@@ -126,7 +124,7 @@ def test_responses_may_be_a_websocket_and_nothing_else_may():
         assert ROUTER.forward(host, f"{base}/responses", "POST").socket is None
         assert ROUTER.forward(host, f"{base}/realtime", "GET").socket is None
     assert ROUTER.reverse("/openai/v1/responses", "GET").socket == RESPONSES
-    assert ROUTER.reverse("/anthropic/v1/messages", "GET").socket is None
+    assert ROUTER.reverse("/openai/v1/responses/resp_1", "GET").socket is None
 
 
 # Query, case, slashes
@@ -155,10 +153,62 @@ def test_what_stands_below_a_route_travels_as_it_is(path):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "post"])
-def test_only_post_is_bridged(method):
-    for path in ("/anthropic/v1/messages", "/openai/v1/chat/completions", "/openai/v1/responses"):
-        assert ROUTER.reverse(path, method).api is None
-    assert ROUTER.forward("api.openai.com", "/v1/responses", method).api is None
+def test_only_post_is_bridged_and_the_forward_proxy_passes_the_others_on(method):
+    for host, path in (
+        ("api.anthropic.com", "/v1/messages"),
+        ("api.openai.com", "/v1/chat/completions"),
+        ("api.openai.com", "/v1/responses"),
+    ):
+        route = ROUTER.forward(host, path, method)
+        assert (route.api, route.label) == (None, path)
+
+
+# Methods of reverse mode, where a central key may go along
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PRI"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/anthropic/v1/messages", {"POST"}),
+        ("/anthropic/v1/messages/count_tokens", {"POST"}),
+        ("/anthropic/v1/models", {"GET", "HEAD"}),
+        ("/anthropic/v1/models/claude-opus-4-5", {"GET", "HEAD"}),
+        ("/anthropic/api/event_logging/batch", {"POST"}),
+        ("/anthropic/", {"HEAD"}),
+        ("/openai/v1/chat/completions", {"POST"}),
+        ("/openai/v1/responses", {"POST", "GET"}),
+        ("/openai/v1/responses/resp_1", {"GET", "POST", "DELETE"}),
+        ("/openai/v1/models", {"GET", "HEAD"}),
+        ("/openai/v1/models/ft:gpt-4.1:acme", {"GET", "HEAD"}),
+        ("/openai/v1/conversations", {"GET", "POST", "DELETE"}),
+        ("/openai/v1/conversations/conv_1/items", {"GET", "POST", "DELETE"}),
+    ],
+)
+def test_reverse_mode_allows_the_methods_of_a_row_and_no_others(path, allowed):
+    odd = [*map(str.lower, METHODS), "", "POST ", "POSTS", "\udcff\udcfe"]
+
+    assert {method for method in [*METHODS, *odd] if ROUTER.reverse(path, method)} == allowed
+
+
+def test_no_row_has_a_method_by_which_a_provider_would_send_the_key_back():
+    for table in ROUTES.values():
+        for pattern in table.patterns:
+            assert pattern.methods <= {"GET", "HEAD", "POST", "DELETE"}
+
+
+def test_only_what_logs_events_has_nothing_to_do_with_models():
+    without = {
+        pattern.path
+        for table in ROUTES.values()
+        for pattern in table.patterns
+        if not pattern.names_models
+    }
+
+    assert without == {"/api/event_logging/*"}
+    assert not ROUTER.reverse("/anthropic/api/event_logging/batch", "POST").names_models
+    assert ROUTER.forward("api.openai.com", "/v1/audio/transcriptions", "POST").names_models
 
 
 # What forward mode passes on, and reverse mode does not
@@ -229,12 +279,64 @@ def test_hosts_are_compared_without_case():
     assert ROUTER.forward("API.Anthropic.COM", "/v1/messages", "POST").upstream is None
 
 
+@pytest.mark.parametrize("host", ["api.anthropic.com.", "API.anthropic.com."])
+def test_the_dot_that_ends_a_whole_name_does_not_matter(host):
+    assert ROUTER.is_provider_host(host)
+    route = ROUTER.forward(host, "/v1/messages?x", "POST")
+    assert (route.provider, route.api) == (ANTHROPIC, MESSAGES)
+    assert route.upstream == Upstream(
+        scheme="https", host="api.anthropic.com", port=443, path="/v1/messages?x"
+    ), "the certificate is for the name without it"
+    assert ROUTER.reverse("/v1/messages", "POST", target_host=host).provider == ANTHROPIC
+    assert not ROUTER.is_provider_host(f"{host}.")
+
+
+def test_an_instance_may_be_configured_with_the_dot():
+    acme = provider("https://x.example./v1", hosts=frozenset({"x.example."}))
+
+    assert Router([acme]).is_provider_host("x.example")
+
+
+# Where nobody looks
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "there"),
+    [
+        ("127.0.0.1", 11434, ["local"]),
+        ("127.1", 11434, ["local"]),
+        ("2130706433", 11434, ["local"]),
+        ("127.0.0.1.", 11434, ["local"]),
+        ("127.0.0.1", 443, []),
+        ("Models.Example.", 443, ["named", "named-too"]),
+        ("models.example", 8443, []),
+        ("api.openai.com", 443, []),
+        ("example.com", 443, []),
+    ],
+)
+def test_the_instances_that_a_tunnel_would_lead_to_are_known(host, port, there):
+    router = Router(
+        [
+            OPENAI,
+            provider("http://127.0.0.1:11434/v1", name="local"),
+            provider("https://models.example/v1", name="named"),
+            provider("https://models.example/v2", name="named-too"),
+        ]
+    )
+
+    assert [found.name for found in router.tunnels_to(host, port)] == there
+
+
 # Dot segments: the upstream might resolve them to a route that is not allowed
 
 
 @pytest.mark.parametrize(
     "segment",
-    ["..", ".", "%2e%2e", "%2E.", ".%2e", "..%2f..", "..\\..", "%5c..%5C..", "a%2f..%2fb"],
+    [
+        *("..", ".", "%2e%2e", "%2E.", ".%2e", "..%2f..", "..\\..", "%5c..%5C..", "a%2f..%2fb"),
+        *("..;", "..;x=1", ".;", "%2e%2e%3b", "..%3Bx", "%252e%252e%252fx", "%25252e."),
+        *("a%252f..%252fb", "..%253b", "%" + "25" * 20 + "2e%2e"),
+    ],
 )
 def test_dot_segments_never_get_through_reverse_mode(segment):
     for below in ("/openai/v1/models", "/openai/v1/responses", "/anthropic/v1/models"):
@@ -243,7 +345,13 @@ def test_dot_segments_never_get_through_reverse_mode(segment):
         assert ROUTER.reverse(f"{below}/x/{segment}?q", "GET") is None
 
 
-@pytest.mark.parametrize("name", ["gpt-5.1", "...", "a..b", ".hidden", "ft:gpt-4.1:acme::x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("gpt-5.1", "...", "a..b", ".hidden", "ft:gpt-4.1:acme::x", "a%2Fb", "100%25", "50%"),
+        *("x;..", ";..", "a..;", "...;"),
+    ],
+)
 def test_dots_within_a_name_get_through(name):
     assert ROUTER.reverse(f"/openai/v1/models/{name}", "GET").upstream.path == f"/v1/models/{name}"
 
@@ -268,7 +376,7 @@ ACME = provider("http://localhost:9090/gateway/v1", hosts=frozenset({"localhost"
 @settings(max_examples=300, deadline=None)
 @given(
     path=PATHS,
-    method=st.sampled_from(["GET", "POST", "HEAD", "DELETE"]),
+    method=st.sampled_from(["GET", "POST", "HEAD", "DELETE", "TRACE"]),
     target=st.sampled_from(["", "api.anthropic.com", "api.openai.com", "localhost"]),
 )
 @example(path="/openai/v1/models/%2e%2e/files", method="GET", target="")
@@ -289,8 +397,10 @@ def test_reverse_mode_never_makes_an_upstream_path_outside_the_table(path, metho
     below = bare.removeprefix(instance.base_path)
     patterns = [pattern for pattern in ROUTES[instance.type].patterns if pattern.matches(below)]
     assert patterns or (method, bare) == ("HEAD", "/")
-    segments = unquote(below).replace("\\", "/").split("/")
-    assert not {".", ".."} & set(segments)
+    assert method in patterns[0].methods if patterns else True
+    for form in (below, unquote(below), unquote(unquote(below))):
+        segments = form.replace("\\", "/").split("/")
+        assert not {".", ".."} & {segment.partition(";")[0] for segment in segments}
     assert route.upstream.path.partition("?")[2] == path.partition("?")[2]
 
 

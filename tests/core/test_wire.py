@@ -186,3 +186,25 @@ def test_a_value_of_another_kind_is_a_type_error_that_names_both() -> None:
 )
 def test_arguments_are_json_or_the_text_that_they_were(given: str, expected: Any) -> None:
     assert wire.arguments(given) == expected
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.integers() | st.lists(st.text())), max_size=6))
+@pytest.mark.parametrize("other", ["1", "NaN", '"\\ud800"', '{"b": [{"a": 1, "a": NaN}, {}]}'])
+def test_pairs_keep_all_members_of_one_name_in_their_order(
+    other: str, given_: list[tuple[str, Any]]
+) -> None:
+    written = [*((name, json.dumps(value)) for name, value in given_), ("a", other), ("a", "2")]
+    data = f"{{{','.join(f'{json.dumps(name)}: {value}' for name, value in written)}}}"
+
+    found = wire.pairs(data.encode())
+
+    assert found is not None
+    assert [name for name, _ in found] == [name for name, _ in written]
+    assert [bytes(value).decode().replace(" ", "") for _, value in found] == [
+        value.replace(" ", "") for _, value in written
+    ]
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"[[]]", b"1", b"{", b'{"a":1}x', b"{" * 100_000])
+def test_what_is_no_object_has_no_pairs(data: bytes) -> None:
+    assert wire.pairs(data) is None

@@ -1,5 +1,6 @@
 """Who may ask, with whose key, and what: actors, credentials, routes, options, mistakes."""
 
+import gzip
 import hashlib
 import json
 import subprocess
@@ -16,6 +17,7 @@ from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, WAYS, Clients, Way
 from e2e.conftest import StartProxy
 from e2e.metrics import metric
 from e2e.proxy import MITMDUMP, SCRIPT, START_S, Proxy, config_toml
+from e2e.wire import connect
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 
@@ -276,6 +278,13 @@ NO_ROUTES = (
     ("GET", "/anthropic/v1/organizations/usage?x=1"),
     ("GET", "/anthropic/"),
     ("GET", "/anthropic/v1/models/%2e%2e/organizations"),
+    ("GET", "/anthropic/v1/models/..;/organizations"),
+    ("GET", "/anthropic/v1/models/%252e%252e%252forganizations"),
+    ("TRACE", "/anthropic/v1/messages"),
+    ("OPTIONS", "/anthropic/v1/messages"),
+    ("PUT", "/openai/v1/chat/completions"),
+    ("QUERY", "/openai/v1/responses"),
+    ("DELETE", "/openai/v1/models/ft:gpt-4.1:acme"),
     ("DELETE", "/openai/v1/files/file-1"),
     ("POST", "/openai/v1/embeddings"),
     ("POST", "/openai/chat/completions"),
@@ -314,6 +323,52 @@ def test_the_forward_proxy_passes_every_route_on(clients: Clients, standin: Serv
         answer = http.post("https://api.anthropic.com/v1/files?x=1", content=b"file")
     assert answer.status_code == 404  # the provider's own
     assert [request.target for request in standin.requests] == ["/v1/files?x=1"]
+
+
+@pytest.mark.parametrize("method", [b"post", b"Post", b"PRI", b"\xff\xfe", b"P\xc3\x96ST"])
+def test_the_reverse_proxy_takes_a_method_as_it_is_written(
+    clients: Clients, standin: Server, method: bytes
+) -> None:
+    with connect(clients, REVERSE) as sock:
+        sock.sendall(method + b" /anthropic/v1/messages HTTP/1.1\r\nhost: x\r\n\r\n")
+        answer = sock.recv(64 * 1024)
+    assert answer.startswith(b"HTTP/1.1 40"), answer
+    assert standin.requests == []
+    if method.isascii():
+        assert b"aibridge: %b /anthropic/v1/messages is not a route" % method in answer
+
+
+@pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PUT", "QUERY"])
+def test_nor_does_it_ask_for_a_method(clients: Clients, standin: Server, method: str) -> None:
+    with clients.http(FORWARD) as http:
+        http.request(method, "https://api.anthropic.com/v1/messages", headers=MESSAGES.headers)
+    assert [(request.method, request.path) for request in standin.requests] == [
+        (method, "/v1/messages")
+    ]
+
+
+@pytest.mark.parametrize("name", ["Content-Encoding", "x-api-key", "anthropic-version"])
+def test_a_client_cannot_have_a_header_left_out_that_says_what_it_asks(
+    clients: Clients, standin: Server, name: str
+) -> None:
+    content = gzip.compress(MESSAGES.request("hi", stream=False))
+    headers = MESSAGES.headers | ACTOR | {"content-encoding": "gzip", "connection": name}
+    assert post(clients, REVERSE, MESSAGES, headers, content=content).status_code == 200
+    [request] = standin.requests
+    assert request.header(name) == (MESSAGES.headers | {"content-encoding": "gzip"})[name.lower()]
+
+
+def test_a_host_that_ends_with_a_dot_is_the_same_host(
+    proxy: Proxy, clients: Clients, standin: Server
+) -> None:
+    with proxy.recording() as records, connect(clients, FORWARD, "api.anthropic.com.") as sock:
+        body = MESSAGES.request("hi", stream=False)
+        head = "POST /v1/messages HTTP/1.1\r\nhost: api.anthropic.com.\r\nx-api-key: a\r\n"
+        head += f"connection: close\r\nx-aibridge-actor: alice\r\ncontent-length: {len(body)}\r\n"
+        sock.sendall(head.encode() + b"\r\n" + body)
+        assert sock.recv(64 * 1024).startswith(b"HTTP/1.1 200 ")
+    assert records.interception["status"] == "completed"
+    assert [request.path for request in standin.requests] == ["/v1/messages"]
 
 
 # --- usage of chat streams

@@ -27,7 +27,7 @@ class Spoken:
         self.asked = []
         self.conversation = Conversation(openai_responses, self._begin)
 
-    def _begin(self, request):
+    def _begin(self, request, message):
         facts = openai_responses.read_request(request)
         self.asked.append(facts)
         record = InterceptionRecord(
@@ -197,7 +197,7 @@ def test_the_end_of_a_connection_ends_all_that_is_open_once():
 
 
 def test_a_refused_request_is_told_and_waits_for_no_answer():
-    def begin(request):
+    def begin(request, message):
         raise RefusedError(b"no")
 
     conversation = Conversation(openai_responses, begin)
@@ -207,3 +207,33 @@ def test_a_refused_request_is_told_and_waits_for_no_answer():
 
     assert refused.value.message == b"no"
     conversation.on_end(by_client=True)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b'{"type":"response.cancel"}', b'{"Type":"response.create"}', b"[]", b"{}", b"no JSON", b""],
+)
+def test_what_is_no_request_is_checked_as_it_was_written(message):
+    checked = []
+    conversation = Conversation(openai_responses, Spoken()._begin, checked.append)
+
+    conversation.on_message(message, from_client=True)
+    conversation.on_message(b'{"type":"response.create"}', from_client=True)
+    conversation.on_message(message, from_client=False)
+
+    assert checked == [message]
+
+
+def test_a_request_is_begun_with_what_was_written_of_it():
+    begun = []
+    spoken = Spoken()
+
+    def begin(request, message):
+        begun.append(message)
+        return spoken._begin(request, message)
+
+    conversation = Conversation(openai_responses, begin)
+    asked = b'{"model": "a", "type":"response.create", "model":"b"}'
+    conversation.on_message(asked, from_client=True)
+
+    assert begun == [asked]

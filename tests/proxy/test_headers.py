@@ -117,6 +117,19 @@ def test_connection_cannot_take_away_the_framing_of_the_body(name):
     assert outgoing(((b"connection", name), (name, b"x")), {}) == ((name, b"x"),)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"Content-Encoding", b"content-type", b"X-Api-Key", b"authorization", b"api-key"),
+        *(b"x-goog-api-key", b"anthropic-version", b"Anthropic-Beta", b"OpenAI-Organization"),
+    ],
+)
+def test_connection_cannot_take_away_what_a_request_is_or_its_key(name):
+    shown, secrets = sealed(((b"Connection", b"x-hop, " + name), (name, SECRET), (b"x-hop", b"1")))
+
+    assert outgoing(shown, secrets) == ((name, SECRET),)
+
+
 def test_an_upgrade_is_kept_whole():
     fields = (
         (b"Connection", b"keep-alive, Upgrade"),
