@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from mitmproxy import ctx, exceptions, flow, http
 from mitmproxy.addonmanager import Loader
@@ -100,6 +100,8 @@ class AIBridge:
         """By flow id, from the request to its end."""
         self._heads: WeakKeyDictionary[http.HTTPFlow, Head] = WeakKeyDictionary()
         """Of requests that have not come whole."""
+        self._left: WeakSet[http.HTTPFlow] = WeakSet()
+        """Of which the client has left."""
         self._told: set[str] = set()
         """Kinds of closed connections that the log has."""
         self._is_done = False
@@ -318,6 +320,7 @@ class AIBridge:
 
     def client_left(self, flow: http.HTTPFlow) -> None:
         """Learn that it is the client who broke off."""
+        self._left.add(flow)  # it may not have been taken in yet
         if exchange := self._exchanges.get(flow.id):
             exchange.client_left = True
             if exchange.inner:
@@ -364,10 +367,11 @@ class AIBridge:
         start = time.perf_counter()
         head = head or await self._take_head(parts, flow)
         self._heads.pop(flow, None)
+        await parts.gate.refresh()
+        parts.intake.check_unrouted(flow, head)
         if exchange := head.exchange:
-            self._exchanges[flow.id] = (
-                exchange  # first: without it, it would go without its secrets
-            )
+            self._exchanges[flow.id] = exchange  # first: it puts the secrets back
+            exchange.client_left = flow in self._left
             parts.intake.take(head)
             if parts.central and flow.response is None:
                 await parts.central.offer(exchange)

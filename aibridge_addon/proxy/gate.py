@@ -76,6 +76,8 @@ class Admission:
     """The request's, without tokens."""
     as_key: bool = False
     """Whether the token stood in place of a key."""
+    logged_in: bool = False
+    """Whether mitmproxy itself has accepted a login."""
 
     @property
     def is_free(self) -> bool:
@@ -167,8 +169,11 @@ class Gate:
     # Requests
 
     async def admit(self, flow: http.HTTPFlow) -> Admission:
-        """Judge a request by its token, and take that out of it."""
-        await self.refresh()
+        """Judge a request by its token, and take that out of it.
+
+        By what is known of tokens, without a wait: where a client leaves while a hook waits for the
+        head, mitmproxy never asks for the rest. `refresh` and `check` follow when it has come.
+        """
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
         given = _tokens_in(flow.request.headers.fields)
         if given:
@@ -189,7 +194,8 @@ class Gate:
             token = await self._token(flow, next(iter(texts), ""))
         except TokenError as error:
             return Admission(refusal=error, headers=headers)
-        return Admission(token=token, headers=headers, as_key=as_key)
+        logged_in = "proxyauth" in flow.metadata
+        return Admission(token=token, headers=headers, as_key=as_key, logged_in=logged_in)
 
     def check(self, admission: Admission) -> None:
         """Check that somebody who was admitted is, and still would be.
@@ -201,6 +207,8 @@ class Gate:
             raise admission.refusal
         if token := admission.token:
             still_good(self._tokens.get(token.id, token))
+        elif self.asks and not admission.logged_in:
+            raise TokenError("no_token", _NO_TOKEN)
 
     async def _token(self, flow: http.HTTPFlow, text: str) -> GatewayToken | None:
         if text:

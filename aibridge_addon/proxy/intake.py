@@ -96,6 +96,11 @@ class Intake:
         )
         return Head(admission=admission, exchange=exchange, proxy_user=proxy_user)
 
+    def check_unrouted(self, flow: http.HTTPFlow, head: Head) -> None:
+        """Answer a request to no provider whose sender, by what is known now, must not pass."""
+        if head.exchange is None and (refusal := self._policy.refusal_of(head.admission)):
+            self._refuse_unrouted(flow, replace(head.admission, refusal=refusal))
+
     def take(self, head: Head) -> None:
         """Read a request to a provider that has come whole."""
         exchange, admission = head.exchange, head.admission

@@ -86,6 +86,14 @@ class Policy:
             return Refusal(503, "not_recorded", message)
         return None
 
+    def refusal_of(self, admission: Admission) -> TokenError | None:
+        """Return why nobody may pass so, if that is so."""
+        try:
+            self._gate.check(admission)
+        except TokenError as error:
+            return error
+        return None
+
     def why_not_by_token(
         self,
         exchange: Exchange,

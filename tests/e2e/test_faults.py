@@ -1038,3 +1038,24 @@ def test_a_proxy_that_must_record_refuses_while_it_cannot_and_serves_again_when_
     rows = proxy.records.interceptions
     assert [row["status"] for row in rows] == ["completed", *["refused"] * 4, "completed"]
     assert {outcome(row)[1:] for row in rows[1:-1]} == {(503, "not_recorded", False)}
+
+
+def test_what_clients_asked_who_left_at_once_is_recorded(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
+) -> None:
+    proxy = start_proxy()
+    clients = clients_of(proxy)
+    body = MESSAGES.request("hi", stream=True)
+    head = b"POST /anthropic/v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(
+        body
+    )
+    for _ in range(100):
+        with connect(clients, WAYS[2]) as sock:
+            sock.sendall(head + body)
+    records = proxy.wait_for_records(
+        lambda found: (
+            len(found.interceptions) == 100 and all(r["ended_at"] for r in found.interceptions)
+        )
+    )
+    assert {outcome(row)[0] for row in records.interceptions} <= {"cancelled", "completed"}
+    assert records.prompts == ["hi"] * 100
