@@ -514,6 +514,9 @@ class AIBridge:
         """Let a CONNECT pass, or answer it."""
         if (parts := self._parts) is None or flow.response:
             return
+        if self._is_done:
+            flow.kill()  # nobody would record what comes through it
+            return
         if refusal := await parts.gate.connect(flow, parts.intake.router):
             parts.metrics.count_refused("", refusal.reason)
         elif not parts.intake.router.is_provider_host(flow.request.host):
