@@ -88,6 +88,7 @@ class Switching:
     def _talk(self, peer: socket.socket) -> None:
         try:
             self.heads.append(read_head(peer))
+            self.raw = b""  # the one before may have said goodbye since it was forgotten
             peer.sendall(self.answer)
             while said := peer.recv(4096):
                 self.raw += said
