@@ -4,24 +4,22 @@ This file is both the package and the script: ``mitmdump -s aibridge_addon/__ini
 mitmproxy loads a script under a name of its own, so ``addons`` imports the package absolutely, and
 only when asked: the core can be imported without mitmproxy.
 
-The map, along the way of a request::
+The packages, along the way of a request::
 
     addon.py         mitmproxy's hooks
-    parts.py         what the hooks work with: made, renewed, ended
-    settings.py      options and the config file -> one frozen Settings
-    watching.py      files that are read again when they have changed
-    routing.py       (host, path, method) -> Route
-    identity.py      headers -> who, which program, which session, which credential
-    tokens.py        gateway tokens: whose, until when, for what
-    apis/            wire formats: bytes -> facts; central tools put in and taken out
-    sse.py wire.py codings.py   events, JSON and content codings
-    facts.py         what is recorded
-    interception.py  one bridged request, from start to its one end
-    proxy/           inside mitmproxy: who may pass, the body tap, what leaves and what is shown
-    tools/           central MCP tools: connections, the inner loop, the ledger of hidden turns
-    recorder/        facts -> SQLite, spooled when the database is away; the table of tokens
+    assembly.py      composition root: builds the components from the settings
+    config/          options, the TOML file, file watching -> one frozen Settings
+    providers/       (host, path, method) -> Route; headers -> actor, client, session, credential
+    access/          admission, access tokens, policies, egress
+    formats/         wire formats: bytes -> facts; central tools put in and taken out
+    facts.py         the facts that are recorded
+    interception.py  one bridged request, from its start to its one end
+    relay/           inside mitmproxy: layers, body tap, tunnels, upstream requests
+    exchange/        the live state of one client request
+    tools/           central MCP tools: connections, inner loop, ledger of hidden turns
+    store/           facts -> SQLite, spooled while the database is away; the access-token table
     observe/         facts -> metrics; health
-    cli/             the command aibridge
+    cli/             the aibridge command
 """
 
 import importlib.util

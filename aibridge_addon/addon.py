@@ -1,7 +1,7 @@
-"""The mitmproxy addon: hooks, and who of the `parts` does what they are for; no parsing.
+"""The mitmproxy addon: hooks only, no parsing.
 
-A request is taken in (`proxy.intake`), its answer relayed as it comes while a tap reads along
-(`proxy.exchange`), and its end waits until the record is kept (`recorder`).
+A request is taken in (`exchange.intake`), its answer relayed as it comes while a tap reads along
+(`exchange.exchange`), and its end waits until the record is kept (`recorder`).
 """
 
 import asyncio
@@ -24,23 +24,25 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils.human import parse_size
 
-from aibridge_addon.facts import ProviderError
-from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.parts import Parts
-from aibridge_addon.proxy.conversation import RefusedError
-from aibridge_addon.proxy.exchange import Exchange
-from aibridge_addon.proxy.gate import Closed, OpenError
-from aibridge_addon.proxy.headers import hide_secrets
-from aibridge_addon.proxy.intake import (
+from aibridge_addon.access.admission import Closed, OpenError
+from aibridge_addon.access.egress import PRIVATE_ADDRESS, plain_answer, refusal_in
+from aibridge_addon.assembly import Parts
+from aibridge_addon.config.settings import OPTIONS, Settings, SettingsError, read_settings
+from aibridge_addon.config.watch import FileWatch
+from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.intake import (
     Head,
     shaped_error,
     take_proxy_user,
     wire_format_of,
 )
-from aibridge_addon.proxy.reach import PRIVATE_ADDRESS, plain_answer, refusal_in
-from aibridge_addon.proxy.stream import REQUEST_TOO_LARGE, install
-from aibridge_addon.proxy.tap import BodyTap
-from aibridge_addon.proxy.tunnel import (
+from aibridge_addon.exchange.websocket import RefusedError
+from aibridge_addon.facts import ProviderError
+from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.relay.body_tap import BodyTap
+from aibridge_addon.relay.mitm_layers import REQUEST_TOO_LARGE, install
+from aibridge_addon.relay.secrets import hide_secrets
+from aibridge_addon.relay.tunnel import (
     NotHttpError,
     check_is_read,
     has_begun,
@@ -49,10 +51,8 @@ from aibridge_addon.proxy.tunnel import (
     must_tunnel,
     tunnel,
 )
-from aibridge_addon.proxy.upgrades import becomes_websocket
-from aibridge_addon.recorder import RecorderError
-from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
-from aibridge_addon.watching import FileWatch
+from aibridge_addon.relay.upgrades import becomes_websocket
+from aibridge_addon.store.recorder import RecorderError
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aibridge_addon.apis.turns import InjectedCall
 from aibridge_addon.facts import (
     Fact,
     Interception,
@@ -23,6 +22,7 @@ from aibridge_addon.facts import (
     new_id,
     now,
 )
+from aibridge_addon.formats.tool_protocol import InjectedCall
 from aibridge_addon.tools.model import CentralTool, ToolResult
 
 type Publish = Callable[[Fact], None]

@@ -12,10 +12,11 @@ from typing import Annotated
 from mcp.server.mcpserver import MCPServer
 from pydantic import Field
 
-from aibridge_addon.apis import TOOL_FORMATS, anthropic_messages
+from aibridge_addon.formats import TOOL_FORMATS
+from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.raw_json import body, members
 from aibridge_addon.tools.catalogue import Catalogue, ListedTool, Listing
 from aibridge_addon.tools.model import CentralTool
-from aibridge_addon.wire import body, members
 
 NAME = "bench"
 """The server's name in the configuration."""

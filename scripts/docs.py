@@ -11,12 +11,12 @@ from platformdirs import user_data_path
 from prometheus_client.metrics import MetricWrapperBase
 from sqlite_utils import Database
 
-from aibridge_addon import settings
-from aibridge_addon.identity import CLIENTS
+from aibridge_addon.config import settings
+from aibridge_addon.config.settings import OPTIONS
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.recorder import schema
-from aibridge_addon.routing import DEFAULT_PROVIDERS, ROUTES
-from aibridge_addon.settings import OPTIONS
+from aibridge_addon.providers.identity import CLIENTS
+from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, ROUTES
+from aibridge_addon.store import schema
 
 DATA_FOLDER = str(user_data_path("aibridge", appauthor=False))
 

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from recorder.doubles import rows
+from store.doubles import rows
 
 import aibridge_addon
-from aibridge_addon.apis import anthropic_messages
-from aibridge_addon.recorder import Recorder
-from aibridge_addon.settings import OPTIONS
+from aibridge_addon.config.settings import OPTIONS
+from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.store.recorder import Recorder
 
 with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyparsing has renamed
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -28,14 +28,14 @@ with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyparsing has 
     from mitmproxy.proxy.server_hooks import ServerConnectHook, ServerConnectionHookData
     from mitmproxy.test import taddons, tflow, tutils
 
+    from aibridge_addon.access.admission import Closed
+    from aibridge_addon.access.egress import Reach
     from aibridge_addon.addon import AIBridge
-    from aibridge_addon.proxy import central
-    from aibridge_addon.proxy.exchange import Exchange
-    from aibridge_addon.proxy.gate import Closed
-    from aibridge_addon.proxy.intake import Intake
-    from aibridge_addon.proxy.reach import Reach
-    from aibridge_addon.proxy.stream import AibridgeHeldHook
-    from aibridge_addon.proxy.tap import BodyTap
+    from aibridge_addon.exchange import central_tools as central
+    from aibridge_addon.exchange.exchange import Exchange
+    from aibridge_addon.exchange.intake import Intake
+    from aibridge_addon.relay.body_tap import BodyTap
+    from aibridge_addon.relay.mitm_layers import AibridgeHeldHook
 
 MCP_SERVER = Path(__file__).with_name("mcp_server.py")
 SECRET = "sk-ant-api03-0123456789abcdef"

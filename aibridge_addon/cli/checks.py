@@ -23,14 +23,14 @@ from urllib.parse import urlsplit
 
 import certifi
 
+from aibridge_addon.access.tokens import GatewayToken, TokenError, accepted, is_good
 from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.bundle import bundle_path
 from aibridge_addon.cli.env import token_of_login
 from aibridge_addon.cli.running import RunningProxy
-from aibridge_addon.recorder.tokens import TokensError, read_tokens
-from aibridge_addon.routing import Provider
-from aibridge_addon.settings import OPTIONS, Settings, SettingsError, read_settings
-from aibridge_addon.tokens import GatewayToken, TokenError, accepted, is_good
+from aibridge_addon.config.settings import OPTIONS, Settings, SettingsError, read_settings
+from aibridge_addon.providers.routing import Provider
+from aibridge_addon.store.token_table import TokensError, read_tokens
 
 type Level = Literal["ok", "note", "bad"]
 
@@ -283,7 +283,7 @@ def _look_into(path: Path) -> tuple[int, Finding | None]:
     """Count requests; find out whether the schema is known and it can be written."""
     from sqlite_utils import Database
 
-    from aibridge_addon.recorder.schema import migrations
+    from aibridge_addon.store.schema import migrations
 
     with contextlib.closing(sqlite3.connect(path.as_uri() + "?mode=rw", uri=True)) as connection:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")

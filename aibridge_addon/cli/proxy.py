@@ -206,8 +206,8 @@ def _plan(
     host = listen_host.strip("[]")  # mitmproxy takes what is before the last colon
     modes = [f"regular@{host}:{port}"] if port is not None else []
     modes += [f"{NOWHERE}@{host}:{reverse_port}"] if reverse_port is not None else []
+    from aibridge_addon.access.admission import is_loopback
     from aibridge_addon.cli.serving import Plan
-    from aibridge_addon.proxy.gate import is_loopback
 
     return Plan(
         modes=tuple(modes),
@@ -227,7 +227,7 @@ def _check_values(sets: tuple[str, ...]) -> None:
     """
     from mitmproxy.options import Options
 
-    from aibridge_addon.settings import OPTIONS
+    from aibridge_addon.config.settings import OPTIONS
 
     switches = {option.name for option in OPTIONS if option.type is bool}
     switches |= {name for name, option in Options().items() if option.typespec is bool}
@@ -361,7 +361,7 @@ class _Announced:
 
 
 def _where(master: "Master") -> RunningProxy:
-    from aibridge_addon.settings import OPTIONS, read_settings
+    from aibridge_addon.config.settings import OPTIONS, read_settings
 
     options = master.options
     settings = read_settings({option.name: getattr(options, option.name) for option in OPTIONS})
@@ -395,7 +395,7 @@ def _where(master: "Master") -> RunningProxy:
 
 
 def _open_on(master: "Master") -> str:
-    from aibridge_addon.proxy.gate import is_loopback
+    from aibridge_addon.access.admission import is_loopback
 
     servers = master.addons.get("proxyserver").servers
     hosts = (server.listen_addrs[0][0] for server in servers if server.listen_addrs)

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import click
 from platformdirs import user_data_path
 
-from aibridge_addon.recorder.tokens import TokensError, read_tokens
+from aibridge_addon.store.token_table import TokensError, read_tokens
 
 START_S = 60.0
 """For a proxy to come up: on a busy machine, importing mitmproxy alone takes seconds."""

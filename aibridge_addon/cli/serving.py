@@ -38,7 +38,7 @@ from aibridge_addon.addon import AIBridge
 from aibridge_addon.cli.authority import AuthorityError, key_path, read_authority
 from aibridge_addon.cli.dispatch import KnowingAddonManager
 from aibridge_addon.cli.totals import Passed, passed_of
-from aibridge_addon.settings import PREFIX, unknown_option
+from aibridge_addon.config.settings import PREFIX, unknown_option
 
 logger = logging.getLogger(__name__)
 

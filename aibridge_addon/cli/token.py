@@ -9,16 +9,16 @@ from urllib.parse import quote
 
 import click
 
+from aibridge_addon.access.tokens import GatewayToken, is_good
 from aibridge_addon.cli import running
 from aibridge_addon.cli.running import RunningProxy
 from aibridge_addon.cli.tables import make_table, print_table, printable
-from aibridge_addon.recorder.tokens import (
+from aibridge_addon.store.token_table import (
     TokensError,
     add_token,
     read_tokens,
     revoke_tokens,
 )
-from aibridge_addon.tokens import GatewayToken, is_good
 
 if TYPE_CHECKING:
     from rich.table import Table

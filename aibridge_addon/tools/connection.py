@@ -27,8 +27,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.shared.exceptions import MCPError
 
+from aibridge_addon.config.mcp_file import ServerConfig
 from aibridge_addon.tools.catalogue import ListedTool
-from aibridge_addon.tools.config import ServerConfig
 
 logger = logging.getLogger(__name__)
 

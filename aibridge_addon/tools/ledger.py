@@ -14,9 +14,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-from aibridge_addon.apis.turns import Restoration
 from aibridge_addon.facts import HiddenTurns, now
-from aibridge_addon.wire import decode, encode
+from aibridge_addon.formats.tool_protocol import Restoration
+from aibridge_addon.raw_json import decode, encode
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,9 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
-from aibridge_addon.apis.turns import (
+from aibridge_addon.facts import ProviderError, ResponseFacts
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.tool_protocol import (
     History,
     InjectedCall,
     Members,
@@ -22,10 +24,8 @@ from aibridge_addon.apis.turns import (
     call_arguments,
     run_key,
 )
-from aibridge_addon.facts import ProviderError, ResponseFacts
-from aibridge_addon.sse import Event
+from aibridge_addon.raw_json import JSON, decode
 from aibridge_addon.tools.model import CentralTool, ToolResult, error_result
-from aibridge_addon.wire import JSON, decode
 
 PING_SECONDS = 8.0
 """Between signs of life to the client; it gives up after some minutes of silence."""

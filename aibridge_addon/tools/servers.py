@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import mcp_types as types
 
+from aibridge_addon.config.mcp_file import ServerConfig
 from aibridge_addon.tools.catalogue import Catalogue, ListedTool, Listing
-from aibridge_addon.tools.config import ServerConfig
 from aibridge_addon.tools.connection import (
     FIRST_RETRY_SECONDS,
     GOODBYE_SECONDS,

@@ -20,7 +20,7 @@ from e2e.proxy import config_toml
 
 from aibridge_addon.cli import main, running
 from aibridge_addon.cli.running import RunningProxy
-from aibridge_addon.routing import DEFAULT_PROVIDERS
+from aibridge_addon.providers.routing import DEFAULT_PROVIDERS
 
 AIBRIDGE = (sys.executable, "-P", "-m", "aibridge_addon.cli")
 WAIT_S = 60.0

@@ -16,17 +16,17 @@ from prometheus_client import CollectorRegistry
 from sqlite_utils import Database
 from standin import Authority, Server
 
+from aibridge_addon.access.tokens import GatewayToken
 from aibridge_addon.cli import checks
 from aibridge_addon.cli.authority import make_authority
 from aibridge_addon.cli.bundle import join_bundle
 from aibridge_addon.cli.checks import Finding
+from aibridge_addon.config.settings import Settings
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
-from aibridge_addon.recorder.schema import migrate
-from aibridge_addon.recorder.tokens import add_token, revoke_tokens
-from aibridge_addon.routing import DEFAULT_PROVIDERS, Provider
-from aibridge_addon.settings import Settings
-from aibridge_addon.tokens import GatewayToken
+from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
+from aibridge_addon.store.schema import migrate
+from aibridge_addon.store.token_table import add_token, revoke_tokens
 from cli.command import Home
 
 MCP_SERVER = Path(__file__).resolve().parents[1] / "mcp_server.py"

@@ -13,13 +13,13 @@ from e2e.clients import ANTHROPIC_KEY
 from e2e.records import read_records
 from standin import Authority, Server
 
+from aibridge_addon.access.tokens import GatewayToken
 from aibridge_addon.cli import clients
 from aibridge_addon.cli.bundle import bundle_path, join_bundle, own_extra
 from aibridge_addon.cli.clients import ANY, CLIENTS, LOCAL_HOSTS, NoWayError, Way, variables
 from aibridge_addon.cli.env import SHELLS, way_to
 from aibridge_addon.cli.running import RunningProxy
-from aibridge_addon.recorder.tokens import add_token
-from aibridge_addon.tokens import GatewayToken
+from aibridge_addon.store.token_table import add_token
 from cli.command import Home
 
 WAY = Way(

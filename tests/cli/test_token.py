@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from aibridge_addon.recorder.tokens import add_token, read_tokens
-from aibridge_addon.tokens import GatewayToken, accepted
+from aibridge_addon.access.tokens import GatewayToken, accepted
+from aibridge_addon.store.token_table import add_token, read_tokens
 from cli.command import Home
 
 TOKEN = re.compile(r"aib_[a-z2-7]{10}_[A-Za-z0-9_-]{43}")

@@ -10,7 +10,7 @@ import pytest
 from sqlite_utils import Database
 
 from aibridge_addon.cli.totals import Total, read_totals, summary
-from aibridge_addon.recorder.schema import migrate
+from aibridge_addon.store.schema import migrate
 from cli.command import Home
 
 ROWS = (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import httpx2
 
-from aibridge_addon.recorder.tokens import add_token
-from aibridge_addon.tokens import GatewayToken
+from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.store.token_table import add_token
 from e2e.bodies import APIS, Api
 from e2e.clients import WAYS, Clients, Way
 from e2e.conftest import StartProxy

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from standin import Authority, Server
 
-from aibridge_addon.recorder.tokens import add_token, revoke_tokens
-from aibridge_addon.tokens import GatewayToken
+from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.store.token_table import add_token, revoke_tokens
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
 from e2e.clients import TIMEOUT_S, WAYS, Clients, Way
 from e2e.conftest import StartProxy
@@ -365,7 +365,7 @@ def wait_for_freshness() -> None:
     """Wait until what the proxy last read of the tokens is old: there is no event to wait for."""
     from threading import Event
 
-    from aibridge_addon.proxy.gate import FRESH_SECONDS
+    from aibridge_addon.access.admission import FRESH_SECONDS
 
     Event().wait(FRESH_SECONDS * 1.5)
 

@@ -14,8 +14,8 @@ from typing import Self
 import pytest
 from standin import Authority, Server
 
-from aibridge_addon.recorder.tokens import add_token
-from aibridge_addon.tokens import GatewayToken
+from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.store.token_table import add_token
 from e2e.clients import OPENAI_KEY, TIMEOUT_S, Clients, Way
 from e2e.metrics import metric
 from e2e.proxy import Proxy, config_toml

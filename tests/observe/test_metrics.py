@@ -1,7 +1,7 @@
 """What is counted, under which labels, and that clients cannot make more of them."""
 
 import pytest
-from recorder.doubles import all_of_one, ended, prompt, started, thought, tokens, tool
+from store.doubles import all_of_one, ended, prompt, started, thought, tokens, tool
 
 from aibridge_addon.facts import Status
 from aibridge_addon.observe.metrics import Metrics

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aibridge_addon.tools.config import ServerConfig, Transport
+from aibridge_addon.config.mcp_file import ServerConfig, Transport
 from aibridge_addon.tools.model import CentralTool
 
 BOUND = 60.0

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from aibridge_addon.apis.turns import Restoration
 from aibridge_addon.facts import HiddenTurns
+from aibridge_addon.formats.tool_protocol import Restoration
 from aibridge_addon.tools import ledger as module
 from aibridge_addon.tools.ledger import Ledger, scope_of
 

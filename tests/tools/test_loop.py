@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from aibridge_addon.apis import openai_chat, openai_chat_tools, openai_responses_tools
-from aibridge_addon.apis.turns import InjectedCall, Members, Restoration, run_key
 from aibridge_addon.facts import ProviderError, ResponseFacts
-from aibridge_addon.sse import Event, SSEParser
+from aibridge_addon.formats.decoders.sse import Event, SSEParser
+from aibridge_addon.formats.openai_chat import reader as openai_chat
+from aibridge_addon.formats.openai_chat import tools as openai_chat_tools
+from aibridge_addon.formats.openai_responses import tools as openai_responses_tools
+from aibridge_addon.formats.tool_protocol import InjectedCall, Members, Restoration, run_key
+from aibridge_addon.raw_json import JSON, members
 from aibridge_addon.tools import loop as module
 from aibridge_addon.tools.loop import OVER_LIMIT, Answer, InnerLoop, Limits, UpstreamError
 from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
-from aibridge_addon.wire import JSON, members
 
 BOUND = 20.0
 """Seconds after which whatever is waited for is said not to come."""

@@ -1,0 +1,1 @@
+"""Access control: admission, access tokens, policies, and which addresses may be reached."""

@@ -1,0 +1,315 @@
+"""Who may pass: gateway tokens, wherever a client may put one.
+
+That is the header `X-AIBridge-Token`, the API key at the reverse proxy, or the password of a login
+to the forward proxy, which is good for its connection. A token is taken out of the request: it
+never goes on to anybody. Where mitmproxy's own `proxyauth` is set, its logins do as well.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mitmproxy import connection, ctx, http
+from mitmproxy.options import Options
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.mode_specs import (
+    ProxyMode,
+    RegularMode,
+    ReverseMode,
+    Socks5Mode,
+    TransparentMode,
+    UpstreamMode,
+)
+
+from aibridge_addon.access.tokens import (
+    GatewayToken,
+    TokenError,
+    accepted,
+    looks_like_token,
+    still_good,
+    token_within,
+)
+from aibridge_addon.providers.identity import (
+    CREDENTIAL_HEADERS,
+    TOKEN_HEADER,
+    Headers,
+    login_of,
+    without_scheme,
+)
+from aibridge_addon.providers.routing import Router
+from aibridge_addon.relay.secrets import Fields, lowered
+from aibridge_addon.store.token_table import read_tokens
+
+logger = logging.getLogger(__name__)
+
+FRESH_SECONDS = 0.5
+"""How long what was read of the tokens is taken for true: a revoked one is good for so long."""
+_BETWEEN_READINGS_SECONDS = 0.01
+"""For tokens that are not known, each of which may be new; many of them must not cost much."""
+_PROXY_AUTHORIZATION = "proxy-authorization"
+_TOKEN_HEADER = TOKEN_HEADER.encode()
+_KEYS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
+_PLACES = _KEYS | {_TOKEN_HEADER, _PROXY_AUTHORIZATION.encode()}
+_NO_TOKEN = (
+    "this proxy asks for a gateway token: as the password in the proxy's URL, in the header"  # noqa: S105
+    " X-AIBridge-Token or, at the reverse proxy, in place of the API key."
+)
+_NOT_A_KEY = (
+    "a gateway token is no key of a provider. Give it as the password in the proxy's URL, or in"
+    " the header X-AIBridge-Token."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What is known of a request's sender by its token."""
+
+    token: GatewayToken | None = None
+    refusal: TokenError | None = None
+    headers: Headers
+    """The request's, without tokens."""
+    as_key: bool = False
+    """Whether the token stood in place of a key."""
+    logged_in: bool = False
+    """Whether mitmproxy itself has accepted a login."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing about the token can stand against a request."""
+        token = self.token
+        return self.refusal is None and not (token and (token.providers or token.models))
+
+    @property
+    def owner(self) -> str | None:
+        """The actor whose token it is."""
+        if self.refusal:
+            return self.refusal.initiator_id
+        return self.token.initiator_id if self.token else None
+
+
+class Gate:
+    """Knows the tokens, and who logged in by which."""
+
+    def __init__(self, database: Path, rule: str) -> None:
+        self.rule = rule
+        self._database = database.expanduser().absolute()
+        self._tokens: Mapping[str, GatewayToken] = {}
+        self._logins: weakref.WeakKeyDictionary[connection.Client, str] = (
+            weakref.WeakKeyDictionary()
+        )
+        """Ids of tokens."""
+        self._read_at = 0.0
+        """When the last reading began, on the monotonic clock."""
+        self._reading: asyncio.Task[None] | None = None
+        self._failed = False
+        self._take_in_tokens()
+
+    @property
+    def asks(self) -> bool:
+        """Whether nobody passes without a token: by rule, or once there has been one."""
+        return self.rule == "always" or (self.rule == "auto" and bool(self._tokens))
+
+    async def refresh(self, seconds: float = FRESH_SECONDS) -> None:
+        """Read the tokens again, unless that was begun so few seconds ago; all share a reading."""
+        not_before = time.monotonic() - seconds
+        while self._read_at <= not_before:
+            if self._reading is None or self._reading.done():
+                work = asyncio.to_thread(self._take_in_tokens)
+                self._reading = asyncio.create_task(work, name="aibridge tokens")
+            await asyncio.shield(self._reading)
+
+    def _take_in_tokens(self) -> None:
+        begun = time.monotonic()
+        try:
+            # They are never deleted: where there are none any more, the database is away.
+            self._tokens = read_tokens(self._database) or self._tokens
+            self._failed = False
+        except Exception as error:  # noqa: BLE001 the edge: nobody may pass by a bug of ours
+            if not self._failed:
+                logger.error("aibridge: gateway tokens cannot be read, those known stay: %s", error)
+            self._failed = True
+        self._read_at = begun
+
+    # Connections
+
+    async def connect(self, flow: http.HTTPFlow, router: Router) -> TokenError | None:
+        """Let a CONNECT pass, or answer it, and return why.
+
+        To a provider it may come without a token, which may still come inside, in a header.
+        """
+        if _logins_are_mitmproxys():
+            return None
+        value = flow.request.headers.get(_PROXY_AUTHORIZATION, "")
+        host, port = flow.request.host, flow.request.port
+        await self.refresh()
+        try:
+            if text := _token_in(value):
+                token = await self._accepted(text)
+                token.check_unseen(there.name for there in router.tunnels_to(host, port))
+                self._logins[flow.client_conn] = token.id
+                del flow.request.headers[_PROXY_AUTHORIZATION]
+            elif self.asks and (value or not router.is_provider_host(host)):
+                raise TokenError("no_token", _NO_TOKEN)
+        except TokenError as error:
+            flow.response = ask_for_login(error)
+            return error
+        return None
+
+    def lets_tunnel(self, client: connection.Client) -> bool:
+        """Whether a connection that is to be tunnelled may be; a CONNECT has been asked before."""
+        by_connect = isinstance(client.proxy_mode, RegularMode | UpstreamMode)
+        return by_connect or not self.asks or _logins_are_mitmproxys() or client in self._logins
+
+    # Requests
+
+    async def admit(self, flow: http.HTTPFlow) -> Admission:
+        """Judge a request by its token, and take that out of it.
+
+        By what is known of tokens, without a wait: where a client leaves while a hook waits for the
+        head, mitmproxy never asks for the rest. `refresh` and `check` follow when it has come.
+        """
+        reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
+        given = _tokens_in(flow.request.headers.fields)
+        if given:
+            flow.request.headers.fields = tuple(
+                field for field in flow.request.headers.fields if field not in given
+            )
+        headers = lowered(flow.request.headers.fields)
+        names = {name.lower() for name, _ in given}
+        as_key = not names.isdisjoint(_KEYS)
+        try:
+            if as_key and not reverse:
+                raise TokenError("token_as_key", _NOT_A_KEY)
+            texts = set(filter(None, given.values()))
+            if len(texts) > 1:
+                raise TokenError("unknown_token", "this request holds several gateway tokens.")
+            if not names <= _PLACES:
+                raise TokenError("unknown_token", "a gateway token stands where none belongs.")
+            token = await self._token(flow, next(iter(texts), ""))
+        except TokenError as error:
+            return Admission(refusal=error, headers=headers)
+        logged_in = "proxyauth" in flow.metadata
+        return Admission(token=token, headers=headers, as_key=as_key, logged_in=logged_in)
+
+    def check(self, admission: Admission) -> None:
+        """Check that somebody who was admitted is, and still would be.
+
+        Raises:
+            TokenError: it is not so.
+        """
+        if admission.refusal:
+            raise admission.refusal
+        if token := admission.token:
+            still_good(self._tokens.get(token.id, token))
+        elif self.asks and not admission.logged_in:
+            raise TokenError("no_token", _NO_TOKEN)
+
+    async def _token(self, flow: http.HTTPFlow, text: str) -> GatewayToken | None:
+        if text:
+            return await self._accepted(text)
+        if login := self._logins.get(flow.client_conn):
+            return still_good(self._tokens[login])
+        if self.asks and "proxyauth" not in flow.metadata:
+            raise TokenError("no_token", _NO_TOKEN)
+        return None
+
+    async def _accepted(self, text: str) -> GatewayToken:
+        try:
+            return accepted(text, self._tokens)
+        except TokenError:
+            await asyncio.sleep(self._read_at + _BETWEEN_READINGS_SECONDS - time.monotonic())
+            await self.refresh(0)
+            return accepted(text, self._tokens)
+
+
+class OpenError(Exception):
+    """Anybody could use the proxy; the message says how, and what to do about it."""
+
+
+def check_not_open(gate: Gate, options: Options) -> None:
+    """Check that others than this machine, if they can reach the proxy, must say who they are.
+
+    Raises:
+        OpenError: they need not.
+    """
+    if gate.asks or _logins_are_mitmproxys() or not options.server:
+        return
+    for spec in options.mode:
+        mode = ProxyMode.parse(spec)
+        host = mode.listen_host(options.listen_host)
+        if isinstance(mode, _LISTENING) and not is_loopback(host):
+            raise OpenError(
+                f"the {mode.type_name} proxy on {host or 'all addresses'} could be used by anybody"
+                " who reaches this machine, and your keys by a reverse one. Ask for gateway tokens"
+                " (aibridge token create …, or --set aibridge_require_token=always) or a login"
+                " (--set proxyauth=user:password), listen on 127.0.0.1 (--listen-host), or, if"
+                " something before it knows its users, allow it (aibridge proxy --allow-open, or"
+                " --set aibridge_allow_open=true)"
+            )
+
+
+_LISTENING = RegularMode | ReverseMode | UpstreamMode | Socks5Mode | TransparentMode
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches what listens there."""
+    if not host:
+        return False
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False  # mitmproxy will say what is wrong with it
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
+
+
+class Closed(layer.Layer):
+    """A connection of somebody who may not pass, in a mode that has no words for that."""
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.Start):
+            yield commands.CloseConnection(self.context.client)
+
+
+def ask_for_login(error: TokenError) -> http.Response:
+    """Return what makes the program of a client give its login to the proxy."""
+    headers = {"proxy-authenticate": 'Basic realm="aibridge"', "content-type": "text/plain"}
+    made = http.Response.make(407, f"aibridge: {error}\n", headers)
+    made.reason = f"aibridge: {error}".removesuffix(".")  # all that most programs show of it
+    return made
+
+
+def _tokens_in(fields: Fields) -> dict[tuple[bytes, bytes], str]:
+    """Return the header fields that hold a token, and the token that each holds."""
+    found = {}
+    for field in fields:
+        if token := _token_of(*field):
+            found[field] = token
+        elif field[0].lower() == _TOKEN_HEADER:  # also if it is empty: it is ours
+            found[field] = ""
+    return found
+
+
+def _token_of(name: bytes, value: bytes) -> str:
+    if b"aib_" not in value and value[:6].lower() != b"basic ":  # which is encoded
+        return ""
+    text = value.decode("latin-1")
+    if name.lower() == _TOKEN_HEADER:
+        return text.strip()
+    return _token_in(text) if name.lower() in _PLACES else token_within(text)
+
+
+def _token_in(value: str) -> str:
+    """Return the token that a header holds: as it is, as a bearer's, in a login, or anywhere."""
+    login = login_of(value)
+    said = (login[1], login[0]) if login else (without_scheme(value),)
+    return next((text for text in said if looks_like_token(text)), "") or token_within(value)
+
+
+def _logins_are_mitmproxys() -> bool:
+    return bool(getattr(ctx.options, "proxyauth", None))

@@ -1,0 +1,200 @@
+"""The parts that the hooks work with: made of the settings, renewed by other settings, and ended.
+
+Which parts there are and who knows whom stands here and nowhere else. Not the hooks themselves,
+which are `addon`'s, nor where settings come from.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from mitmproxy.options import Options
+
+from aibridge_addon.access.admission import Gate, check_not_open
+from aibridge_addon.access.connection_limit import Connections
+from aibridge_addon.access.egress import Reach
+from aibridge_addon.config.settings import Settings
+from aibridge_addon.exchange.central_tools import CentralTools
+from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.intake import Intake
+from aibridge_addon.facts import Fact, Interception
+from aibridge_addon.observe.health import Health
+from aibridge_addon.observe.listener import Listener
+from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.relay.mitm_layers import Bridge
+from aibridge_addon.store import recorder
+from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.store.sqlite import SQLiteRecorder
+from aibridge_addon.store.writer import Retention
+from aibridge_addon.tools.ledger import Ledger
+
+if TYPE_CHECKING:
+    from aibridge_addon.tools.servers import ToolServers
+
+logger = logging.getLogger(__name__)
+
+type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
+"""Makes a request of an inner loop known to the hooks while it runs."""
+
+
+class Parts:
+    """All parts, from the start to the end.
+
+    Raises:
+        RecorderError: the recorder cannot work as configured.
+        OpenError: anybody could use the proxy.
+        OSError: the metrics' address cannot be listened on.
+    """
+
+    intake: Intake
+    central: CentralTools | None
+
+    def __init__(
+        self, settings: Settings, options: Options, *, bridge: Bridge, register: Register
+    ) -> None:
+        self._bridge = bridge
+        self._register = register
+        self._settings = settings
+        self._servers: ToolServers | None = None
+        self.gate = Gate(settings.database, settings.require_token)
+        if not settings.allow_open:
+            check_not_open(self.gate, options)
+        self.reach = Reach(on_refused=self._count_refused)
+        self.connections = Connections(on_refused=self._count_refused)
+        self.metrics = Metrics(
+            label_values=settings.metrics_label_values,
+            initiators=settings.metrics_initiators,
+            tools=settings.metrics_tools,
+        )
+        self._recorder = self._made_recorder(settings)
+        self._listener = self._made_listener(settings)
+        try:
+            self._recorder.start()
+        except BaseException:
+            self._close_listener()
+            raise
+        self._subscribers = (recorder.subscriber(self._recorder), self.metrics.observe)
+        self._ledger = Ledger(
+            remember=self._recorder.record_hidden_turns, find=self._recorder.find_hidden_turns
+        )
+        self.apply(settings)
+
+    def apply(self, settings: Settings) -> None:
+        """Go on with these settings. What is under way keeps those that it began with."""
+        self._settings = settings
+        self.gate.rule = settings.require_token
+        self.reach.allow(settings)
+        self.connections.most = settings.max_connections
+        self._use_servers(settings)
+        kept_by = self._recorder
+        self.intake = Intake(
+            settings,
+            publish=self._publish,
+            metrics=self.metrics,
+            gate=self.gate,
+            can_record=lambda: kept_by.available,
+        )
+        self.central = self._made_central(settings)
+
+    async def kept(self) -> None:
+        """Wait until all that was published is safe, but not for ever."""
+        start = time.perf_counter()
+        try:
+            kept = await asyncio.wait_for(self._recorder.kept(), self._settings.commit_wait)
+        except TimeoutError:
+            kept = False
+        if not kept:
+            self.metrics.commit_timeouts.inc()
+        self.metrics.commit_latency.observe(time.perf_counter() - start)
+
+    def close(self) -> Awaitable[None] | None:
+        """Keep what is left, and end; return what must be awaited, if there is something."""
+        self._close_listener()
+        self._recorder.close()
+        # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
+        return asyncio.create_task(self._servers.stop()) if self._servers else None
+
+    # Made once
+
+    def _made_recorder(self, settings: Settings) -> Recorder:
+        if settings.recorder:
+            return recorder.load(settings.recorder)
+        return SQLiteRecorder(
+            settings.database,
+            on_event=self.metrics.count_records,
+            retention=Retention(
+                interceptions=settings.retention_days, hidden_turns=settings.tool_memory_days
+            ),
+        )
+
+    def _made_listener(self, settings: Settings) -> Listener | None:
+        if settings.metrics_listen is None:
+            return None
+        return Listener(settings.metrics_listen, self.metrics.registry, self._health)
+
+    def _close_listener(self) -> None:
+        if self._listener:
+            self._listener.close()
+            self._listener = None
+
+    # Renewed
+
+    def _use_servers(self, settings: Settings) -> None:
+        """Have those MCP servers that are configured."""
+        if self._servers is not None:
+            self._servers.update(settings.mcp_servers)
+        elif settings.mcp_servers:
+            # Only here: the mcp package costs 20 MiB of memory.
+            from aibridge_addon.tools.servers import ToolServers
+
+            self._servers = ToolServers(
+                settings.mcp_servers,
+                max_result_bytes=settings.tool_result_bytes,
+                default_timeout=settings.tool_call_seconds,
+                on_event=lambda name, event: self._show_servers(),
+            )
+            self._servers.start()
+        self._show_servers()
+
+    def _made_central(self, settings: Settings) -> CentralTools | None:
+        if self._servers is None or not settings.mcp_servers:
+            return None
+        return CentralTools(
+            settings,
+            servers=self._servers,
+            ledger=self._ledger,
+            metrics=self.metrics,
+            bridge=self._bridge,
+            register=self._register,
+        )
+
+    # What the parts tell each other
+
+    def _publish(self, fact: Fact) -> None:
+        for subscriber in self._subscribers:
+            try:
+                subscriber(fact)
+            except Exception:  # the edge: one subscriber must not harm the others
+                interception = fact if isinstance(fact, Interception) else fact.interception
+                logger.exception("aibridge: a fact of interception %s is lost", interception.id)
+
+    def _count_refused(self, reason: str) -> None:
+        """Count a refusal that is not about a provider."""
+        self.metrics.count_refused("", reason)
+
+    def _show_servers(self) -> None:
+        if self._servers:
+            self.metrics.show_mcp_servers(self._servers.status())
+
+    def _health(self) -> Health:
+        servers = self._servers.status() if self._servers else ()
+        return Health(
+            database="ok" if self._recorder.available else "away",
+            mcp_servers={
+                server.name: "down" if server.state == "stopped" else server.state
+                for server in servers
+            },
+        )

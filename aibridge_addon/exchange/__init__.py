@@ -1,0 +1,1 @@
+"""One client request from its head to its end: intake, relay, inner loop, WebSocket."""

@@ -1,0 +1,268 @@
+"""Central tools in an exchange: offered in its request, called in its answer's inner loop.
+
+Between mitmproxy's flows on the one side and `tools.loop` on the other. A request in which nothing
+can be offered, and to which nothing is put back, stays the bytes that it was.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mitmproxy import http
+
+from aibridge_addon.config.settings import Settings
+from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.intake import shaped_error
+from aibridge_addon.facts import Interception, ResponseFacts
+from aibridge_addon.formats import TOOL_FORMATS
+from aibridge_addon.formats.tool_protocol import (
+    InjectedCall,
+    Members,
+    Restoration,
+    Splicer,
+    ToolFormat,
+)
+from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.raw_json import body
+from aibridge_addon.relay.body_tap import BodyTap
+from aibridge_addon.relay.mitm_layers import Bridge
+from aibridge_addon.relay.responses import whole_body
+from aibridge_addon.relay.upstream_call import UpstreamCall
+from aibridge_addon.tools.ledger import Ledger, scope_of
+from aibridge_addon.tools.loop import OVER_LIMIT, Answer, InnerLoop, Limits, UpstreamError
+from aibridge_addon.tools.model import CentralTool, ToolResult
+
+if TYPE_CHECKING:
+    from aibridge_addon.tools.servers import ToolServers
+
+START_SECONDS = 5.0
+"""How long requests may wait for tools after the start."""
+
+_TOOLS_NEED_HTTP = "tools_need_http"
+
+type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
+"""Makes the exchange of an inner request known to the hooks for as long as it runs."""
+
+
+class CentralTools:
+    """Offers the tools of the configured servers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        servers: "ToolServers",
+        ledger: Ledger,
+        metrics: Metrics,
+        bridge: Bridge,
+        register: Register,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._servers = servers
+        self._bridge = bridge
+        self._register = register
+        self._ledger = ledger
+        self._connected_by = time.monotonic() + START_SECONDS
+        self._limits = Limits(
+            iterations=settings.tool_iterations, seconds=settings.tool_loop_seconds
+        )
+
+    async def offer(self, exchange: Exchange) -> None:
+        """Offer tools in a request, and put back what earlier answers hid."""
+        asks = exchange.interception
+        # The handshake of a WebSocket does not name a model.
+        any_model = exchange.conversation is not None
+        if asks is None or not self._is_for(asks, any_model=any_model):
+            return
+        await self._first_connections()
+        tools = self._servers.catalogue.tools
+        if not tools:
+            return
+        if exchange.conversation:
+            self._refuse_socket(exchange)
+        elif exchange.members is not None and not exchange.partial:  # what is not read stays
+            await self._edit(exchange, asks, exchange.members, tools)
+
+    async def _edit(
+        self,
+        exchange: Exchange,
+        asks: Interception,
+        request: Members,
+        tools: Sequence[CentralTool],
+    ) -> None:
+        """Edit a request if that changes it; follow its answer if it offers tools."""
+        tool_format = TOOL_FORMATS[asks.api]
+        scope = _scope(exchange, asks)
+        edited = dict(request)
+        offered = tool_format.inject(edited, tools)
+        if not offered and not tool_format.RESTORES_WITHOUT_TOOLS:
+            return
+        runs, said_since = tool_format.transcript(request)
+        found = await self._ledger.find(scope, [run.key for run in runs])
+        restored = tool_format.restore(edited, found) if found else False
+        if offered or restored:
+            exchange.flow.request.content = body(edited)
+        if not offered or exchange.record is None:  # a record is missing where tokens are counted
+            return
+        exchange.record.injected = frozenset(tool.name for tool in offered)
+        exchange.flow.request.headers["accept-encoding"] = "identity"  # the answer must be cut
+        loop = InnerLoop(
+            tool_format=tool_format,
+            request=edited,
+            offered=offered,
+            said_before=said_since,
+            ask=partial(self._ask, exchange),
+            call_tool=self._servers.call,
+            observer=_Observer(exchange.record, self._ledger, scope),
+            limits=self._limits,
+        )
+        exchange.inner = InnerAnswer(exchange, tool_format, loop=loop)
+
+    def _refuse_socket(self, exchange: Exchange) -> None:
+        """Refuse a WebSocket, in which no tools can be offered; clients then stream over HTTP."""
+        assert exchange.wire_format
+        exchange.flow.response = shaped_error(
+            exchange.wire_format, 426, "aibridge: central tools are offered over HTTP only."
+        )
+        exchange.conversation = exchange.record = None
+        self._metrics.count_refused(exchange.route.provider.name, _TOOLS_NEED_HTTP)
+
+    async def _first_connections(self) -> None:
+        """Let the first requests wait, for a moment, until every server has been tried."""
+        seconds = self._connected_by - time.monotonic()
+        if seconds > 0 and await self._servers.ready(seconds):
+            self._connected_by = 0.0
+
+    def _is_for(self, asks: Interception, *, any_model: bool) -> bool:
+        rule = self._settings.injection
+        if any_model:
+            rule = replace(rule, models=())
+        return rule.allows(
+            actor=asks.initiator_id,
+            client=asks.client,
+            provider=asks.provider_name,
+            model=asks.model or "",
+        )
+
+    @asynccontextmanager
+    async def _ask(
+        self, exchange: Exchange, request: Members, iteration: int
+    ) -> AsyncIterator[Answer]:
+        """Send a further request of an exchange, as a flow of its own that the hooks know."""
+        flow = exchange.flow.copy()
+        flow.is_replay = "request"
+        flow.response = flow.error = None
+        flow.request.stream = False
+        flow.request.content = body(request)
+        flow.comment = f"aibridge: request {iteration} of one interception"
+        assert exchange.wire_format
+        call = UpstreamCall(flow, exchange.wire_format, self._bridge, max_bytes=exchange.max_bytes)
+        inner = Exchange(
+            flow=flow,
+            route=exchange.route,
+            secrets=exchange.secrets,
+            max_bytes=exchange.max_bytes,
+            call=call,
+        )
+        async with self._register(inner), call:
+            yield call
+
+
+def _scope(exchange: Exchange, asks: Interception) -> str:
+    key = exchange.credential.fingerprint if exchange.credential else ""
+    return scope_of(asks.initiator_id, asks.provider_name, asks.api, key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Observer:
+    """Tells the record and the ledger what happens in a loop."""
+
+    record: InterceptionRecord
+    ledger: Ledger
+    scope: str
+
+    def answered(self, facts: ResponseFacts) -> None:
+        self.record.answered(facts)
+
+    def invoked(
+        self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
+    ) -> None:
+        self.record.invoked(tool, call, result, response_id)
+
+    def hidden(self, key: str, restoration: Restoration) -> None:
+        self.ledger.add(self.scope, key, restoration)
+
+    def hid_nothing(self, key: str) -> None:
+        self.ledger.add_nothing(self.scope, key)
+
+
+class InnerAnswer:
+    """The answer of an exchange in which tools were offered."""
+
+    def __init__(self, exchange: Exchange, tool_format: ToolFormat, *, loop: InnerLoop) -> None:
+        self.loop = loop
+        self.has_run = False
+        """Whether what is known of the answer is in the loop."""
+        self.splicer: Splicer = tool_format.splicer(loop.names)
+        self._exchange = exchange
+        self._chunks: AsyncGenerator[bytes] | None = None
+        self._pending: asyncio.Future[bytes | None] | None = None
+
+    async def go_on(self, tap: BodyTap) -> None:
+        """Give the tap what the client of a streamed answer gets next, or at last its end."""
+        if self._chunks is None:
+            self._chunks = self.loop.stream(self.splicer, self._exchange.answer_facts())
+            self.has_run = True
+        chunk = await self._unless_client_leaves(anext(self._chunks, None))
+        if chunk is not None:
+            tap.held.append(chunk)
+            tap.waiting = True
+        elif self.loop.error is None:
+            tap.held.append(self.splicer.finish())
+
+    async def complete(self) -> None:
+        """Make the flow's whole answer the client's."""
+        response = self._exchange.flow.response
+        facts = self._exchange.answer_facts()
+        if response is None or not facts.complete or facts.error:
+            return
+        answer = whole_body(response, max_bytes=self._exchange.max_bytes)
+        work = self.loop.whole(answer, facts)
+        self.has_run = True
+        try:
+            merged = await self._unless_client_leaves(work)
+        except UpstreamError as error:
+            self._exchange.flow.response = self._error_response(error)
+            return
+        if merged is not None:
+            response.content = merged
+
+    def cancel(self) -> None:
+        """Cancel whatever runs: the client has left."""
+        if self._pending is not None:
+            self._pending.cancel()
+
+    async def _unless_client_leaves(self, work: Awaitable[bytes | None]) -> bytes | None:
+        self._pending = asyncio.ensure_future(work)
+        try:
+            return await self._pending
+        except asyncio.CancelledError:
+            if not self._exchange.client_left:
+                raise
+            self._exchange.break_off("The client left while a central tool was at work.")
+            return None
+        finally:
+            self._pending = None
+
+    def _error_response(self, error: UpstreamError) -> http.Response:
+        if isinstance(error.response, http.Response):
+            return error.response.copy()
+        assert self._exchange.wire_format
+        status = 400 if error.error_type == OVER_LIMIT else 502  # 400: not to be tried again
+        return shaped_error(self._exchange.wire_format, status, str(error))

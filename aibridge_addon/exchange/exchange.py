@@ -1,0 +1,229 @@
+"""The live state of one request to a provider, from its head to its one end.
+
+It stands between mitmproxy's flow, which is shown and saved and must hold plain data without
+secrets only, and the facts. Kept by flow id, and dropped with the end.
+"""
+
+import logging
+from copy import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mitmproxy import http
+
+from aibridge_addon.exchange.websocket import Conversation
+from aibridge_addon.facts import Interception, ProviderError, ResponseFacts, Status
+from aibridge_addon.formats import WireFormat
+from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.providers.identity import Credential
+from aibridge_addon.providers.routing import Route
+from aibridge_addon.relay.body_tap import BodyTap, Withhold
+from aibridge_addon.relay.responses import (
+    content_encoding,
+    content_length,
+    is_event_stream,
+    read_whole,
+)
+from aibridge_addon.relay.secrets import Secrets, outgoing
+
+if TYPE_CHECKING:
+    from aibridge_addon.exchange.central_tools import InnerAnswer
+    from aibridge_addon.relay.upstream_call import UpstreamCall
+
+logger = logging.getLogger(__name__)
+
+_SMALL = 1024 * 1024
+"""Bytes."""
+
+_BROKEN_OFF = ProviderError(
+    type="stream_broken_off",
+    message="The stream ended without the event that ends a response.",
+)
+
+_SHUT_DOWN = ProviderError(type="shut_down", message="The proxy was shut down.")
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """One request to a provider; bridged if it has a `record`."""
+
+    flow: http.HTTPFlow
+    route: Route
+    secrets: Secrets = field(default_factory=dict)
+    credential: Credential | None = None
+    max_bytes: int
+    members: Members | None = None
+    """The request, undecoded; None if it was not read."""
+    interception: Interception | None = None
+    """Who asks what; also of a request that is only counted, which has no record."""
+    wire_format: WireFormat | None = None
+    record: InterceptionRecord | None = None
+    inner: "InnerAnswer | None" = None
+    """The inner loop, if central tools were offered."""
+    conversation: Conversation | None = None
+    """What is said, if this becomes a WebSocket."""
+    call: "UpstreamCall | None" = None
+    """What waits for the answer, if this is a request of an inner loop."""
+    withhold: Withhold | None = None
+    tap: BodyTap | None = None
+    partial: bool = False
+    """Whether something of the request could not be read."""
+    client_left: bool = False
+
+    def request_body(self) -> bytes:
+        """Return the decoded body of the request.
+
+        Raises:
+            UndecodableError: it is not of its coding, or larger than the bound.
+        """
+        raw = self.flow.request.raw_content or b""
+        if len(raw) > self.max_bytes:
+            raise UndecodableError("the body is larger than the bound")
+        coding = self.flow.request.headers.get("content-encoding", "")
+        return decode_body(raw, coding, max_bytes=self.max_bytes) if coding else raw
+
+    def outgoing_request(self) -> http.Request:
+        """Return the head that goes up: with the secrets, without this hop's headers."""
+        # Its constructor checks the type of each field, which costs more than all else here.
+        request = copy(self.flow.request)
+        request.data = copy(request.data)
+        request.data.headers = http.Headers(outgoing(request.headers.fields, self.secrets))
+        return request
+
+    def prepare_response(self) -> None:
+        """Decide how the body travels: as it comes, or whole because it is read whole."""
+        response = self.flow.response
+        assert response is not None
+        if self.record is None or self.wire_format is None:
+            response.stream = not _is_small(response)
+        elif is_event_stream(response):
+            self.tap = response.stream = self._make_tap(response)
+            if self.withhold or self.tap.is_spliced:
+                self._let_length_vary(response)
+
+    def pass_unread(self) -> None:
+        """Let an answer go on that is too large to be read; its end still waits for the record."""
+        response = self.flow.response
+        assert response is not None
+        response.stream = True
+        if self.record is not None and self.wire_format is not None:
+            self.tap = response.stream = self._make_tap(response)
+            self.tap.trouble = "it is larger than is read"
+
+    def _make_tap(self, response: http.Response) -> BodyTap:
+        assert self.record is not None
+        assert self.wire_format is not None
+        return BodyTap(
+            self.flow.id,
+            self.record.interception.id,
+            self.wire_format.response_reader(),
+            content_encoding=content_encoding(response),
+            content_length=content_length(response),
+            max_bytes=self.max_bytes,
+            withhold=self.withhold,
+            splice=self.inner.splicer.feed if self.inner else None,
+        )
+
+    def _let_length_vary(self, response: http.Response) -> None:
+        """Announce a body whose length nobody knows yet, and that is not coded."""
+        if self.inner:
+            response.headers.pop("content-encoding", None)
+        if response.headers.pop("content-length", None) and self.flow.request.is_http11:
+            response.headers["transfer-encoding"] = "chunked"
+
+    def finish(self) -> None:
+        """End the record by what the upstream answered."""
+        response = self.flow.response
+        if self.record is None or self.record.ended or response is None:
+            return
+        facts = self.answer_facts()
+        not_read = self.tap is not None and self.tap.trouble is not None
+        http_status = response.status_code
+        if self.inner and self.inner.loop.error:
+            self._end(Status.FAILED, facts, error=self.inner.loop.error, partial=True)
+        elif http_status >= 400:
+            unnamed = ProviderError(type=f"http_{http_status}", message=None)
+            self._end(Status.FAILED, facts, error=facts.error or unnamed)
+        elif facts.error:
+            self._end(Status.FAILED, facts, partial=not facts.complete)
+        elif facts.complete or facts.unreadable or not_read:
+            self._end(Status.COMPLETED, facts, partial=not_read or bool(facts.unreadable))
+        else:
+            self._end(Status.FAILED, facts, error=_BROKEN_OFF, partial=True)
+
+    def answer_facts(self) -> ResponseFacts:
+        """Return what is known of the answer; after an inner loop, of the last one upstream."""
+        if self.inner and self.inner.has_run:
+            return self.inner.loop.facts
+        if self.tap:
+            return self.tap.facts()
+        return self._read_whole(self.flow.response) if self.flow.response else ResponseFacts()
+
+    def refuse(self, http_status: int, error: ProviderError) -> None:
+        """End the record of a request that does not go up."""
+        if self.record is not None and not self.record.ended:
+            self.record.end(Status.REFUSED, http_status=http_status, error=error)
+
+    def break_off(self, message: str) -> None:
+        """End the record of an answer that never came to its end."""
+        if self.record is None or self.record.ended:
+            return
+        facts = self._facts_so_far()
+        status = Status.CANCELLED if self.client_left else Status.FAILED
+        kind = "client_left" if self.client_left else "upstream_error"
+        error = facts.error or ProviderError(type=kind, message=message)
+        begun = self.client_left or self.flow.response is not None
+        self._end(status, facts, error=error, partial=begun)
+
+    def interrupt(self) -> None:
+        """End the record because the proxy itself ends."""
+        if self.conversation:
+            self.conversation.interrupt(_SHUT_DOWN)
+        if self.record is None or self.record.ended:
+            return
+        facts = self._facts_so_far()
+        self._end(Status.INTERRUPTED, facts, error=_SHUT_DOWN, partial=True)
+        if self.flow.killable:
+            self.flow.kill()  # the loop runs on a little: no end must reach the client unrecorded
+
+    def _facts_so_far(self) -> ResponseFacts:
+        running = self.tap or (self.inner and self.inner.has_run)
+        return self.answer_facts() if running else ResponseFacts()
+
+    def _end(
+        self,
+        status: Status,
+        facts: ResponseFacts,
+        *,
+        error: ProviderError | None = None,
+        partial: bool = False,
+    ) -> None:
+        assert self.record is not None
+        self.record.end(
+            status,
+            response=facts,
+            http_status=self.flow.response.status_code if self.flow.response else None,
+            error=error,
+            partial=partial or self.partial,
+            first_byte_at=self.tap.first_byte_at if self.tap else None,
+        )
+
+    def _read_whole(self, response: http.Response) -> ResponseFacts:
+        assert self.wire_format is not None
+        try:
+            return read_whole(response, self.wire_format, max_bytes=self.max_bytes)
+        except Exception:
+            assert self.record is not None
+            logger.exception(
+                "aibridge: interception %s is not read, by a bug of ours",
+                self.record.interception.id,
+            )
+            return ResponseFacts(unreadable=1)
+
+
+def _is_small(response: http.Response) -> bool:
+    """Whether a body that nobody reads may be kept whole, to be seen in mitmweb."""
+    length = content_length(response)
+    return length is not None and length <= _SMALL

@@ -1,0 +1,462 @@
+"""What becomes of a request: routed, its secrets sealed, its actor found, read, or refused.
+
+Only the head of a request is changed, and only as the route says: where it goes, the central key,
+our own headers. Its body goes on as it came (but see the option `aibridge_ask_chat_usage`).
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from aibridge_addon.access.admission import Admission, Gate, ask_for_login
+from aibridge_addon.access.policy import Policy, Refusal, Sender
+from aibridge_addon.access.tokens import GatewayToken, TokenError
+from aibridge_addon.config.settings import Settings
+from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.websocket import Conversation, RefusedError
+from aibridge_addon.facts import (
+    Interception,
+    ProviderError,
+    RequestFacts,
+    Status,
+    new_id,
+    now,
+)
+from aibridge_addon.formats import WIRE_FORMATS, WireFormat
+from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.formats.decoders.codings import UndecodableError
+from aibridge_addon.formats.openai_chat import reader as openai_chat
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.interception import InterceptionRecord, Publish
+from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.providers import identity
+from aibridge_addon.providers.identity import Credential, Headers
+from aibridge_addon.providers.routing import Provider, Route, Router, bare_host
+from aibridge_addon.raw_json import body as encoded_body
+from aibridge_addon.raw_json import member, members, text
+from aibridge_addon.relay.secrets import hide_secrets, sealed
+from aibridge_addon.relay.upgrades import forget_other_upgrades, is_websocket
+
+logger = logging.getLogger(__name__)
+
+_NO_SUCH_ROUTE = "no_such_route"
+_BODY_TOO_LARGE = "body_too_large"
+_UNREAD_WEBSOCKET = "aibridge: this proxy cannot read a WebSocket of this path, and lets none pass."
+_NOT_ADMITTED = "aibridge: this proxy cannot tell whether you may use it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What is known of a request before its body has come."""
+
+    admission: Admission
+    exchange: Exchange | None = None
+    """None: it is to no provider, or has no route."""
+    proxy_user: str | None = None
+
+
+class Intake:
+    """Takes requests in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        publish: Publish,
+        metrics: Metrics,
+        gate: Gate,
+        can_record: Callable[[], bool],
+    ) -> None:
+        self.router = Router(settings.providers)
+        self._settings = settings
+        self._publish = publish
+        self._metrics = metrics
+        self._policy = Policy(settings, gate=gate, can_record=can_record)
+
+    def take_head(self, flow: http.HTTPFlow, admission: Admission) -> Head:
+        """Prepare the head of a request for the way up, before its body has come."""
+        proxy_user = take_proxy_user(flow)
+        route = self._route(flow, admission)
+        if route is None:
+            self._refuse_unrouted(flow, admission)
+            return Head(admission=admission)
+        credential = self._credential(flow, route.provider, admission.headers)
+        flow.request.headers.fields, secrets = sealed(self._without_our_headers(flow))
+        _direct(flow.request, route)
+        forget_other_upgrades(flow.request)
+        exchange = Exchange(
+            flow=flow,
+            route=route,
+            secrets=secrets,
+            credential=credential,
+            max_bytes=self._settings.max_body_bytes,
+        )
+        return Head(admission=admission, exchange=exchange, proxy_user=proxy_user)
+
+    def check_unrouted(self, flow: http.HTTPFlow, head: Head) -> None:
+        """Answer a request to no provider whose sender, by what is known now, must not pass."""
+        if head.exchange is None and (refusal := self._policy.refusal_of(head.admission)):
+            self._refuse_unrouted(flow, replace(head.admission, refusal=refusal))
+
+    def take(self, head: Head) -> None:
+        """Read a request to a provider that has come whole."""
+        exchange, admission = head.exchange, head.admission
+        assert exchange
+        flow = exchange.flow
+        try:
+            self._look_into(exchange, self._sender(exchange, admission, head.proxy_user))
+        except Exception:
+            logger.exception(
+                "aibridge: a request is not read, by a bug of ours; interception %s",
+                flow.metadata.get("aibridge_interception_id", "none"),
+            )
+            if not admission.is_free and flow.response is None:
+                wire_format = wire_format_of(exchange.route.provider)
+                flow.response = shaped_error(wire_format, 400, _NOT_ADMITTED)
+
+    def refused_unread(self, head: Head) -> http.Response | None:
+        """Return what answers a request whose body is not worth waiting for; None: it is."""
+        refusal, exchange = head.admission.refusal, head.exchange
+        if exchange is None or refusal is None:
+            return None
+        self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
+        return shaped_error(_wire_format_of(exchange.route), 400, f"aibridge: {refusal}")
+
+    def _look_into(self, exchange: Exchange, sender: Sender) -> None:
+        """Read a request, and begin its record if it is bridged."""
+        flow, route = exchange.flow, exchange.route
+        if is_websocket(flow.request):
+            if route.socket:
+                self._open_conversation(exchange, route.socket, sender)
+            else:
+                self._pass_websocket(exchange, sender)
+            return
+        api = route.api or route.counts_for
+        if api is not None:
+            exchange.members = self._read_body(exchange)
+        if route.api is None or exchange.members is None:
+            self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
+        if api is not None and exchange.members is not None:
+            exchange.wire_format = WIRE_FORMATS[api]
+            facts = exchange.wire_format.read_request(exchange.members)
+            exchange.interception = _interception(exchange, api, facts, sender)
+            if route.api is not None:
+                self._begin_record(exchange, facts, sender)
+                return
+        self._check_passing(exchange, sender)
+
+    def _begin_record(self, exchange: Exchange, facts: RequestFacts, sender: Sender) -> None:
+        assert exchange.interception
+        exchange.flow.metadata["aibridge_interception_id"] = exchange.interception.id
+        exchange.record = self._record(exchange.interception)
+        # What strangers say is not kept: they could fill the disk with it.
+        exchange.record.begin(None if sender.admission.refusal else facts.prompt)
+        self._apply_policy(exchange, sender, model=facts.model)
+        if self._settings.ask_chat_usage and facts.streaming and not exchange.record.ended:
+            _ask_chat_usage(exchange)
+
+    def _record(self, interception: Interception) -> InterceptionRecord:
+        return InterceptionRecord(
+            interception, publish=self._publish, capture=self._settings.capture
+        )
+
+    def _open_conversation(self, exchange: Exchange, api: str, sender: Sender) -> None:
+        """Get ready for a WebSocket, each of whose requests will be an interception.
+
+        The handshake is one itself if it fails.
+        """
+        wire_format = exchange.wire_format = WIRE_FORMATS[api]
+        exchange.interception = _interception(exchange, api, RequestFacts(), sender)
+        exchange.record = self._record(exchange.interception)
+        self._apply_policy(exchange, sender, any_model=True)
+
+        def begin(request: Members, message: bytes) -> InterceptionRecord:
+            facts = replace(wire_format.read_request(request), streaming=True)
+            record = self._record(_interception(exchange, api, facts, sender))
+            exchange.flow.metadata["aibridge_interception_id"] = record.interception.id
+            record.begin(facts.prompt)
+            if refusal := self._policy.why_not(exchange, sender, model=facts.model, said=message):
+                self._end_refused(record, exchange.route, refusal)
+                raise _refused_message(wire_format, refusal)
+            return record
+
+        def check(message: bytes) -> None:
+            token = sender.admission.token
+            if token is None or not token.models:
+                return  # it is part of what was begun, whatever has become of the token
+            if refusal := self._policy.why_not_by_token(
+                exchange, sender, model=None, any_model=True, said=message
+            ):
+                self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
+                raise _refused_message(wire_format, refusal)
+
+        exchange.conversation = Conversation(wire_format, begin, check)
+
+    def _pass_websocket(self, exchange: Exchange, sender: Sender) -> None:
+        """Let a WebSocket pass that nobody reads, unless that spends our key or hides a model."""
+        flow, route, token = exchange.flow, exchange.route, sender.admission.token
+        self._check_passing(exchange, sender)
+        if flow.response:
+            return
+        if isinstance(flow.client_conn.proxy_mode, ReverseMode) or (token and token.models):
+            flow.response = shaped_error(wire_format_of(route.provider), 400, _UNREAD_WEBSOCKET)
+            self._metrics.count_refused(route.provider.name, "unread_websocket")
+            return
+        self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
+
+    def is_ours(self, flow: http.HTTPFlow) -> bool:
+        """Whether a request is to a provider, or came to the reverse proxy."""
+        reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
+        return reverse or self.router.is_provider_host(_host(flow))
+
+    def too_large(self, head: Head, limit: str) -> http.Response | None:
+        """Answer a request to a provider whose body is larger than is taken; None: it is to none.
+
+        It has not been read, so that it is not recorded.
+        """
+        if head.exchange is None:
+            return None
+        route = head.exchange.route
+        self._metrics.count_refused(route.provider.name, _BODY_TOO_LARGE)
+        wire_format = _wire_format_of(route)
+        message = f"aibridge: this proxy takes bodies of up to {limit} (option body_size_limit)."
+        return shaped_error(wire_format, 413, message)
+
+    def _route(self, flow: http.HTTPFlow, admission: Admission) -> Route | None:
+        request = flow.request
+        mode = flow.client_conn.proxy_mode
+        if not isinstance(mode, ReverseMode) or flow.is_replay:
+            return self.router.forward(_host(flow), request.path, request.method)
+        method = _method(request)
+        route = self.router.reverse(request.path, method, target_host=mode.address[0])
+        if route is None and admission.refusal:  # to strangers, nothing is told of what there is
+            wire_format = _wire_format_for(None, admission.headers)
+            flow.response = shaped_error(wire_format, 400, f"aibridge: {admission.refusal}")
+            self._metrics.count_refused("", admission.refusal.reason)
+            hide_secrets(request)
+        elif route is None:
+            provider = self.router.instance_of(request.path)
+            path = request.path.partition("?")[0]
+            message = f"aibridge: {method} {path} is not a route of this proxy."
+            if provider is None:
+                message += f" Paths begin with one of {', '.join(self.router.reverse_prefixes)}."
+            wire_format = _wire_format_for(provider, admission.headers)
+            flow.response = shaped_error(wire_format, 404, message)
+            self._metrics.count_refused(provider.name if provider else "", _NO_SUCH_ROUTE)
+            hide_secrets(request)
+        return route
+
+    def _credential(
+        self, flow: http.HTTPFlow, provider: Provider, headers: Headers
+    ) -> Credential | None:
+        """Return the client's own credential, else, in reverse mode, add the central key."""
+        own = identity.own_credential(headers)
+        if not isinstance(flow.client_conn.proxy_mode, ReverseMode) or not provider.api_key_env:
+            return own
+        if own and own.secret != identity.PLACEHOLDER_KEY:
+            return own
+        key = os.environ.get(provider.api_key_env, "").strip()
+        if not key:
+            return own
+        for name in identity.CREDENTIAL_HEADERS:
+            flow.request.headers.pop(name, None)
+        if provider.type == "anthropic":
+            flow.request.headers["x-api-key"] = key
+        else:
+            flow.request.headers["authorization"] = f"Bearer {key}"
+        return Credential(kind="centralized", secret=key)
+
+    def _without_our_headers(self, flow: http.HTTPFlow) -> tuple[tuple[bytes, bytes], ...]:
+        ours = self._settings.actor_header.encode()
+        fields = flow.request.headers.fields
+        return tuple(field for field in fields if field[0].lower() != ours) if ours else fields
+
+    def _read_body(self, exchange: Exchange) -> Members | None:
+        """Return the members of the body; None if it is no JSON object, which is then counted."""
+        try:
+            body = exchange.request_body()
+        except UndecodableError:
+            exchange.partial = True
+            body = b"{}"
+        found = members(body)
+        if found is None or exchange.partial:
+            self._metrics.count_unreadable(exchange.route.provider.name, "request")
+        return found
+
+    def _sender(self, exchange: Exchange, admission: Admission, proxy_user: str | None) -> Sender:
+        actor = identity.actor_of(
+            proxy_user=proxy_user,
+            token_owner=admission.owner,
+            header_value=admission.headers.get(self._settings.actor_header),
+            credential=exchange.credential,
+            known_actors=self._settings.actors,
+        )
+        return Sender(actor=actor, admission=admission)
+
+    # Policy
+
+    def _apply_policy(
+        self,
+        exchange: Exchange,
+        sender: Sender,
+        *,
+        model: str | None = None,
+        any_model: bool = False,
+    ) -> None:
+        """Answer a recorded request that must not go on."""
+        if refusal := self._policy.why_not(exchange, sender, model=model, any_model=any_model):
+            assert exchange.wire_format is not None
+            assert exchange.record is not None
+            exchange.flow.response = shaped_error(
+                exchange.wire_format, refusal.status, refusal.message
+            )
+            self._end_refused(exchange.record, exchange.route, refusal)
+
+    def _check_passing(self, exchange: Exchange, sender: Sender) -> None:
+        """Answer a request that is not recorded, and must not go on either."""
+        route = exchange.route
+        model = text(member(exchange.members, "model")) if exchange.members else None
+        must_name_one = bool(route.api or route.counts_for)
+        if refusal := self._policy.why_not_by_token(
+            exchange, sender, model=model, any_model=not must_name_one
+        ):
+            wire_format = exchange.wire_format or wire_format_of(route.provider)
+            exchange.flow.response = shaped_error(wire_format, refusal.status, refusal.message)
+            self._metrics.count_refused(route.provider.name, refusal.reason)
+
+    def _refuse_unrouted(self, flow: http.HTTPFlow, admission: Admission) -> None:
+        """Answer a plain request to another host, if its sender must not pass."""
+        refusal = admission.refusal or self._why_not_unseen(flow, admission.token)
+        if refusal and flow.response is None:
+            flow.response = ask_for_login(refusal)
+            self._metrics.count_refused("", refusal.reason)
+            hide_secrets(flow.request)
+
+    def _why_not_unseen(self, flow: http.HTTPFlow, token: GatewayToken | None) -> TokenError | None:
+        there = self.router.tunnels_to(flow.request.host, flow.request.port)
+        try:
+            if token:
+                token.check_unseen(provider.name for provider in there)
+        except TokenError as error:
+            return error
+        return None
+
+    def _end_refused(self, record: InterceptionRecord, route: Route, refusal: Refusal) -> None:
+        self._metrics.count_refused(route.provider.name, refusal.reason)
+        error = ProviderError(type=refusal.reason, message=refusal.message)
+        record.end(Status.REFUSED, http_status=refusal.status, error=error)
+
+
+def shaped_error(wire_format: WireFormat, status: int, message: str) -> http.Response:
+    """Return an error as the clients of a wire format show it to their users."""
+    body = wire_format.error_body(status, message)
+    return http.Response.make(status, body, {"content-type": "application/json"})
+
+
+def _refused_message(wire_format: WireFormat, refusal: Refusal) -> RefusedError:
+    body = wire_format.error_body(refusal.status, refusal.message)
+    return RefusedError(b'{"type":"error","status":%d,' % refusal.status + body[1:])
+
+
+def wire_format_of(provider: Provider) -> WireFormat:
+    """Return a wire format whose errors the clients of a provider understand."""
+    return anthropic_messages if provider.type == "anthropic" else openai_chat
+
+
+def _wire_format_of(route: Route) -> WireFormat:
+    return WIRE_FORMATS[route.api] if route.api else wire_format_of(route.provider)
+
+
+def _wire_format_for(provider: Provider | None, headers: Headers) -> WireFormat:
+    if provider is not None:
+        return wire_format_of(provider)
+    return anthropic_messages if "anthropic-version" in headers else openai_chat
+
+
+def _host(flow: http.HTTPFlow) -> str:
+    """Return the host that the client means: where it connects by address, the name it says."""
+    host = flow.request.host
+    if bare_host(host)[-1:].isdigit() or ":" in host:
+        return flow.client_conn.sni or flow.request.pretty_host
+    return host
+
+
+def _method(request: http.Request) -> str:
+    """Return the method that goes up: `request.method` is in upper case, which may be another."""
+    method: bytes = request.data.method
+    return method.decode("utf-8", "backslashreplace")
+
+
+def _direct(request: http.Request, route: Route) -> None:
+    if (upstream := route.upstream) is None:
+        return
+    request.data.port = upstream.port  # without the side effect of `request.port`, which is …
+    request.scheme = upstream.scheme
+    request.host = upstream.host  # … done here: sets the Host header or the authority too
+    request.path = upstream.path
+
+
+def take_proxy_user(flow: http.HTTPFlow) -> str | None:
+    """Return the user of mitmproxy's own authentication, and forget the password."""
+    match flow.metadata.get("proxyauth"):
+        case (str(user), _):
+            flow.metadata["proxyauth"] = (user, "")
+            return user
+    return None
+
+
+def _interception(
+    exchange: Exchange, api: str, facts: RequestFacts, sender: Sender
+) -> Interception:
+    route, credential = exchange.route, exchange.credential
+    headers, actor = sender.headers, sender.actor
+    client = identity.recognise(headers)
+    metadata: dict[str, Any] = {**actor.metadata, **identity.client_metadata(headers)}
+    return Interception(
+        id=new_id(),
+        initiator_id=actor.id,
+        metadata=metadata,
+        provider=route.provider.type,
+        provider_name=route.provider.name,
+        api=api,
+        route=route.label,
+        method=exchange.flow.request.method,
+        model=_label(facts.model),
+        client=client.name,
+        user_agent=_label(headers.get("user-agent")),
+        client_session_id=_label(identity.session_of(client, headers, facts.session_hint)),
+        correlating_tool_call_id=_label(facts.correlating_tool_call_id),
+        credential_kind=credential.kind if credential else None,
+        credential_hint=credential.hint if credential else None,
+        streaming=facts.streaming,
+        started_at=now(),
+    )
+
+
+_MAX_LABEL = 512
+
+
+def _label(said: str | None) -> str | None:
+    """Return a name that a client made up as it may be kept and shown: bounded, without controls.
+
+    People read it on terminals, which would take some of what can be written for commands.
+    """
+    if said is None or (len(said) <= _MAX_LABEL and said.isprintable()):
+        return said
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in said[:_MAX_LABEL])
+
+
+def _ask_chat_usage(exchange: Exchange) -> None:
+    if exchange.route.api != openai_chat.NAME or exchange.members is None:
+        return
+    if (asking := openai_chat.ask_for_usage(exchange.members)) is not None:
+        exchange.members = asking
+        exchange.flow.request.content = encoded_body(asking)
+        # The extra chunk must be cut out of the answer.
+        exchange.flow.request.headers["accept-encoding"] = "identity"
+        exchange.withhold = openai_chat.is_usage_only

@@ -1,0 +1,290 @@
+"""Anthropic Messages: `POST /v1/messages`. Sans-io.
+
+Usage in a stream is cumulative: each `message_delta` overwrites what it names, field by field, and
+nothing is ever added up ("Streaming messages" in Anthropic's documentation).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from aibridge_addon.facts import (
+    ProviderError,
+    RequestFacts,
+    ResponseFacts,
+    Thought,
+    ToolCall,
+    Usage,
+)
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.prompts import spoken
+from aibridge_addon.formats.skippable import NUMBER, STRING, events, whole
+from aibridge_addon.raw_json import (
+    JSON,
+    arguments,
+    count,
+    decode,
+    elements,
+    encode,
+    expect,
+    mapping,
+    member,
+    read,
+    sequence,
+    text,
+)
+
+NAME = "anthropic_messages"
+
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
+
+_EXTRA_USAGE = {
+    "cache_write_5m_input_tokens": ("cache_creation", "ephemeral_5m_input_tokens"),
+    "cache_write_1h_input_tokens": ("cache_creation", "ephemeral_1h_input_tokens"),
+    "web_search_requests": ("server_tool_use", "web_search_requests"),
+    "web_fetch_requests": ("server_tool_use", "web_fetch_requests"),
+}
+
+_TEXT_DELTAS = events(
+    whole(
+        {
+            "type": '"content_block_delta"',
+            "index": NUMBER,
+            "delta": whole({"type": '"text_delta"', "text": STRING}),
+        }
+    )
+)
+
+
+def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
+    """Read a request, given its members."""
+    members = dict(body)
+    prompt, tool_call_id = _read_trailing_turn(members.get("messages"))
+    return RequestFacts(
+        model=text(member(members, "model")),
+        streaming=member(members, "stream") is True,
+        prompt=prompt,
+        correlating_tool_call_id=tool_call_id,
+        session_hint=_session(mapping(member(members, "metadata")).get("user_id")),
+    )
+
+
+def _read_trailing_turn(messages: msgspec.Raw | None) -> tuple[str | None, str | None]:
+    """Return the prompt and the last tool result's call of what stands after the last answer."""
+    turn: list[JSON] = []
+    for raw in reversed(elements(messages)):
+        message = mapping(read(raw))
+        if message.get("role") == "user":
+            turn.append(message.get("content"))
+        elif message.get("role") != "system":  # a system message may stand among the others
+            break
+    parts: list[str] = []
+    tool_call_id = None
+    for content in reversed(turn):
+        if isinstance(content, str):
+            parts.append(text(content) or "")
+            continue
+        for block in map(mapping, sequence(content)):
+            if block.get("type") == "text" and (said := text(block.get("text"))):
+                parts.append(said)
+            elif block.get("type") == "tool_result":
+                tool_call_id = text(block.get("tool_use_id")) or tool_call_id
+    return spoken(parts), tool_call_id
+
+
+def _session(user_id: JSON) -> str | None:
+    """Find the session in `metadata.user_id`, in both shapes that Claude Code has used."""
+    if not isinstance(user_id, str):
+        return None
+    if user_id.startswith("{"):
+        return text(mapping(read(user_id.encode("utf-8", "replace"))).get("session_id"))
+    _, _, session = user_id.partition("_session_")
+    return text(session) or None
+
+
+class ResponseReader:
+    """Reads one streamed message."""
+
+    unrecorded = _TEXT_DELTAS
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._id: str | None = None
+        self._model: str | None = None
+        self._usage: dict[str, Any] = {}
+        self._blocks: dict[int, _Block] = {}
+        self._error: ProviderError | None = None
+        self._complete = False
+        self._unreadable = 0
+        self._unknown: list[str] = []
+        self._handlers = {
+            "message_start": self._on_message_start,
+            "content_block_start": self._on_block_start,
+            "content_block_delta": self._on_block_delta,
+            "content_block_stop": _ignore,
+            "message_delta": self._on_message_delta,
+            "message_stop": self._on_message_stop,
+            "error": self._on_error,
+            "ping": _ignore,
+        }
+
+    def feed(self, event: Event) -> JSON:
+        """Take one event; return its decoded data."""
+        if event.data is None:
+            return None
+        try:
+            data = decode(event.data)
+            kind = data["type"]
+            handler = self._handlers.get(kind)
+            if handler is None:
+                self._unknown.append(text(expect(str, kind)) or "")
+            else:
+                handler(data)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self._unreadable += 1
+            return None
+        return data
+
+    def facts(self) -> ResponseFacts:
+        """Return what has been read so far."""
+        blocks = [self._blocks[index] for index in sorted(self._blocks)]
+        return ResponseFacts(
+            response_id=self._id,
+            model=self._model,
+            usage=read_usage(self._usage),
+            tool_calls=tuple(call for block in blocks if (call := block.tool_call())),
+            thoughts=tuple(thought for block in blocks if (thought := block.thought())),
+            error=self._error,
+            complete=self._complete,
+            unreadable=self._unreadable,
+            unknown=tuple(self._unknown),
+        )
+
+    def _on_message_start(self, data: dict[str, JSON]) -> None:
+        message = data["message"]
+        self._id = text(message.get("id"))
+        self._model = text(message.get("model"))
+        self._merge_usage(message.get("usage"))
+
+    def _on_block_start(self, data: dict[str, JSON]) -> None:
+        self._blocks[expect(int, data["index"])] = _Block(data["content_block"])
+
+    def _on_block_delta(self, data: dict[str, JSON]) -> None:
+        delta = data["delta"]
+        match delta["type"]:
+            case "input_json_delta":
+                self._blocks[data["index"]].fragments.append(expect(str, delta["partial_json"]))
+            case "thinking_delta":
+                self._blocks[data["index"]].fragments.append(expect(str, delta["thinking"]))
+
+    def _on_message_delta(self, data: dict[str, JSON]) -> None:
+        self._merge_usage(data.get("usage"))
+
+    def _on_message_stop(self, data: dict[str, JSON]) -> None:
+        self._complete = self.ended = True
+
+    def _on_error(self, data: dict[str, JSON]) -> None:
+        self._error = read_error(data)
+        self.ended = True
+
+    def _merge_usage(self, usage: JSON) -> None:
+        self._usage.update(
+            (name, value) for name, value in mapping(usage).items() if value is not None
+        )
+
+
+class _Block:
+    """A content block on its way; fragments are joined once, at the end."""
+
+    def __init__(self, start: JSON) -> None:
+        self._start = mapping(start)
+        self._kind = str(self._start.get("type"))
+        self.fragments: list[str] = []
+
+    def tool_call(self) -> ToolCall | None:
+        if not self._kind.endswith("tool_use"):
+            return None
+        given = self._start.get("input")
+        return ToolCall(
+            tool=text(self._start.get("name")) or "",
+            call_id=text(self._start.get("id")),
+            input=arguments("".join(self.fragments)) if self.fragments else given or {},
+            server_side=self._kind != "tool_use",
+        )
+
+    def thought(self) -> Thought | None:
+        if self._kind != "thinking":
+            return None
+        content = text("".join([text(self._start.get("thinking")) or "", *self.fragments]))
+        return Thought(content=content, source="thinking") if content else None
+
+
+def _ignore(data: dict[str, JSON]) -> None:
+    """Nothing of this event is recorded."""
+
+
+def response_reader() -> ResponseReader:
+    """Return a reader for one streamed response."""
+    return ResponseReader()
+
+
+def read_answer(body: bytes) -> ResponseFacts:
+    """Read a message that was not streamed, or an error."""
+    try:
+        message = mapping(decode(body))
+    except ValueError:
+        return ResponseFacts(unreadable=1)
+    if message.get("type") == "error":
+        return ResponseFacts(error=read_error(message), complete=True)
+    if message.get("type") != "message":
+        return ResponseFacts(unreadable=1)
+    blocks = [_Block(block) for block in sequence(message.get("content"))]
+    return ResponseFacts(
+        response_id=text(message.get("id")),
+        model=text(message.get("model")),
+        usage=read_usage(mapping(message.get("usage"))),
+        tool_calls=tuple(call for block in blocks if (call := block.tool_call())),
+        thoughts=tuple(thought for block in blocks if (thought := block.thought())),
+        complete=True,
+    )
+
+
+def read_usage(usage: dict[str, JSON]) -> Usage | None:
+    """Read a usage object; None if it counts no tokens."""
+    if count(usage.get("input_tokens")) is None and count(usage.get("output_tokens")) is None:
+        return None
+    extra: dict[str, int | str] = {}
+    for name, (group, field) in _EXTRA_USAGE.items():
+        if value := count(mapping(usage.get(group)).get(field)):
+            extra[name] = value
+    if tier := text(usage.get("service_tier")):
+        extra["service_tier"] = tier
+    return Usage(
+        input_tokens=count(usage.get("input_tokens")) or 0,
+        output_tokens=count(usage.get("output_tokens")) or 0,
+        cache_read_input_tokens=count(usage.get("cache_read_input_tokens")) or 0,
+        cache_write_input_tokens=count(usage.get("cache_creation_input_tokens")) or 0,
+        extra=extra,
+        raw=usage,
+    )
+
+
+def read_error(data: JSON) -> ProviderError:
+    """Read an error body or an `error` event."""
+    error = mapping(mapping(data).get("error"))
+    return ProviderError(type=text(error.get("type")), message=text(error.get("message")))
+
+
+def error_body(status: int, message: str, error_type: str | None = None) -> bytes:
+    """Return an error as the Messages API shapes it."""
+    kind = error_type or _ERROR_TYPES.get(status, "api_error")
+    return encode({"type": "error", "error": {"type": kind, "message": message}}).encode()

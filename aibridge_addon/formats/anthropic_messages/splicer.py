@@ -1,0 +1,195 @@
+"""One message of several, in Anthropic Messages. Sans-io.
+
+What the client sees is one message: blocks are renumbered over the hidden ones, the first
+`message_start` and the last `message_delta` and `message_stop` are its only ones. Where nothing was
+hidden, events go on as the bytes that they were.
+"""
+
+from aibridge_addon.formats.anthropic_messages.reader import error_body
+from aibridge_addon.formats.anthropic_messages.turn import is_call_of, summed, turn_of
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.tool_protocol import Turn
+from aibridge_addon.raw_json import JSON, arguments, count, encode, mapping, sequence, text
+
+
+class Splicer:
+    """Makes one streamed message of several."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+        self._first = True
+        """Whether this is the first upstream answer."""
+        self._shown = 0
+        """How many blocks the client has seen."""
+        self._index: dict[int, int | None] = {}
+        """The client's index of each block of this answer; None for a hidden one."""
+        self._blocks: dict[int, _Block] = {}
+        self._usage: dict[str, JSON] = {}
+        self._output_tokens = 0
+        """Of the answers before this one."""
+        self._end: list[tuple[Event, JSON]] = []
+        """The events that end the message, held until it is known to end; once one of them is,
+        all that come after it."""
+        self._stop_reason: str | None = None
+
+    def feed(self, event: Event, data: JSON) -> bytes:
+        """Take an event; return what the client gets of it."""
+        match mapping(data).get("type"):
+            case "message_start":
+                self._usage = _told(mapping(data.get("message")).get("usage"))
+                return event.raw if self._first else b""
+            case "content_block_start":
+                return self._on_block_start(event, data)
+            case "content_block_delta" | "content_block_stop":
+                return self._on_block(event, data)
+            case "message_delta":
+                self._usage |= _told(data.get("usage"))
+                reason = text(mapping(data.get("delta")).get("stop_reason"))
+                self._stop_reason = reason or self._stop_reason
+                return self._held(event, data)
+            case "message_stop":
+                return self._held(event, data)
+            case "error":
+                return event.raw
+        return self._held(event, data) if self._end else event.raw
+
+    def _held(self, event: Event, data: JSON) -> bytes:
+        """Hold an event; where nothing is hidden, the message ends as it was."""
+        if self._first and None not in self._index.values():
+            return event.raw
+        self._end.append((event, data))
+        return b""
+
+    def turn(self) -> Turn:
+        """Return the turn, once an upstream answer has ended."""
+        blocks = [self._blocks[index].whole() for index in sorted(self._blocks)]
+        return turn_of(blocks, self._stop_reason, self._names)
+
+    def resume(self) -> None:
+        """Get ready for the next upstream answer."""
+        self._output_tokens += count(self._usage.get("output_tokens")) or 0
+        self._first = False
+        self._stop_reason = None
+        self._index.clear()
+        self._blocks.clear()
+        self._end.clear()
+
+    def finish(self) -> bytes:
+        """Return the end of the message."""
+        if self._first:
+            return b"".join(event.raw for event, _ in self._end)
+        usage = summed(self._usage, self._output_tokens)
+        return b"".join(
+            _event({**data, "usage": usage})
+            if mapping(data).get("type") == "message_delta"
+            else event.raw
+            for event, data in self._end
+        )
+
+    def ping(self) -> bytes:
+        """Return an event that says nothing."""
+        return _event({"type": "ping"})
+
+    def error(self, message: str) -> bytes:
+        """Return an error that ends the stream."""
+        return b"event: error\ndata: " + error_body(500, message) + b"\n\n"
+
+    def _on_block_start(self, event: Event, data: JSON) -> bytes:
+        block = self._blocks[data["index"]] = _Block(mapping(data.get("content_block")))
+        if block.calls(self._names):
+            self._index[data["index"]] = None
+            return b""
+        self._index[data["index"]] = self._shown
+        self._shown += 1
+        return _renumbered(event, data, self._shown - 1)
+
+    def _on_block(self, event: Event, data: JSON) -> bytes:
+        given = data.get("index")
+        if not isinstance(given, int):
+            return event.raw
+        if block := self._blocks.get(given):
+            block.add(mapping(data.get("delta")))
+        index = self._index.get(given, given)
+        return b"" if index is None else _renumbered(event, data, index)
+
+
+class _Block:
+    """A content block on its way; fragments are joined once, at the end."""
+
+    def __init__(self, start: dict[str, JSON]) -> None:
+        self._start = dict(start)
+        self._fragments: dict[str, list[str]] = {}
+        self._input: list[str] = []
+        self._citations: list[JSON] = []
+
+    def calls(self, names: frozenset[str]) -> bool:
+        return is_call_of(self._start, names)
+
+    def add(self, delta: dict[str, JSON]) -> None:
+        kind = delta.get("type")
+        if kind == "input_json_delta":
+            self._input.append(str(delta.get("partial_json") or ""))
+        elif kind == "citations_delta":
+            self._citations.append(delta.get("citation"))
+        else:  # others, known or not, bring what the block's field of that name gets
+            for field, value in delta.items():
+                if isinstance(value, str) and field != "type":
+                    self._fragments.setdefault(field, []).append(value)
+
+    def whole(self) -> JSON:
+        block = dict(self._start)
+        for field, fragments in self._fragments.items():
+            block[field] = str(block.get(field) or "") + "".join(fragments)
+        if self._input:
+            block["input"] = arguments("".join(self._input))
+        if self._citations:
+            block["citations"] = [*sequence(block.get("citations")), *self._citations]
+        return block
+
+
+class Merger:
+    """Makes one whole message of several."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+        self._content: list[JSON] = []
+        self._first: dict[str, JSON] | None = None
+        self._last: dict[str, JSON] = {}
+        self._output_tokens = 0
+        self._usage: dict[str, JSON] = {}
+        self.hides = False
+
+    def add(self, answer: JSON) -> Turn:
+        """Take an upstream answer; return its turn."""
+        message = mapping(answer)
+        self._first = self._first or message
+        self._last = message
+        self._output_tokens += count(self._usage.get("output_tokens")) or 0
+        self._usage = mapping(message.get("usage"))
+        blocks = sequence(message.get("content"))
+        shown = [block for block in blocks if not is_call_of(block, self._names)]
+        self._content += shown
+        self.hides = self.hides or len(shown) < len(blocks)
+        return turn_of(blocks, text(message.get("stop_reason")), self._names)
+
+    def finish(self) -> bytes:
+        """Return the client's message."""
+        message = {
+            **self._last,
+            "id": mapping(self._first).get("id"),
+            "content": self._content,
+            "usage": summed(self._usage, self._output_tokens),
+        }
+        return encode(message).encode()
+
+
+def _told(usage: JSON) -> dict[str, JSON]:
+    return {name: value for name, value in mapping(usage).items() if value is not None}
+
+
+def _renumbered(event: Event, data: JSON, index: int) -> bytes:
+    return event.raw if data["index"] == index else _event({**data, "index": index})
+
+
+def _event(data: dict[str, JSON]) -> bytes:
+    return f"event: {data['type']}\ndata: {encode(data)}\n\n".encode()

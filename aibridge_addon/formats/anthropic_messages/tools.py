@@ -1,0 +1,168 @@
+"""Central tools in requests of Anthropic Messages. Sans-io.
+
+An answer is one assistant message, its calls are blocks of it, and their results are blocks of the
+user message after it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from aibridge_addon.formats.anthropic_messages.splicer import Merger, Splicer
+from aibridge_addon.formats.anthropic_messages.turn import text_of
+from aibridge_addon.formats.prompts import spoken
+from aibridge_addon.formats.tool_protocol import (
+    InjectedCall,
+    Members,
+    PastAnswer,
+    Restoration,
+    Transcript,
+    Turn,
+    taken_down,
+)
+from aibridge_addon.raw_json import (
+    JSON,
+    appended,
+    as_raw,
+    elements,
+    joined,
+    mapping,
+    member,
+    read,
+    sequence,
+    text,
+)
+from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
+
+RESTORES_WITHOUT_TOOLS = False
+"""Blocks of a tool are refused where no tools are defined."""
+
+splicer = Splicer
+merger = Merger
+
+
+def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
+    """Offer tools before the client's own, so that its cache breakpoints stay valid."""
+    if mapping(member(request, "tool_choice")).get("type") == "none":
+        return ()
+    own = elements(request.get("tools"))
+    taken = {text(mapping(read(tool)).get("name")) for tool in own}
+    offered = tuple(tool for tool in tools if tool.name not in taken)
+    if offered:
+        request["tools"] = joined([*(as_raw(_definition(tool)) for tool in offered), *own])
+    return offered
+
+
+def _definition(tool: CentralTool) -> JSON:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "input_schema": dict(tool.input_schema),
+    }
+
+
+def answer_items(turn: Turn) -> list[JSON]:
+    """Return a turn as a message; of an empty one there is none, as the API takes none."""
+    return [{"role": "assistant", "content": list(turn.items)}] if turn.items else []
+
+
+def result_items(results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSON]:
+    """Return results as the blocks of a user message."""
+    return [
+        {
+            "type": "tool_result",
+            "tool_use_id": call.call_id,
+            "content": [_result_part(part) for part in result.parts],
+            "is_error": result.is_error,
+        }
+        for call, result in results
+    ]
+
+
+def _result_part(part: ResultPart) -> JSON:
+    if part.kind != "image":
+        return {"type": "text", "text": part.text}
+    source = {"type": "base64", "media_type": part.media_type, "data": part.data}
+    return {"type": "image", "source": source}
+
+
+def sequence_of_results(results: Sequence[JSON]) -> list[JSON]:
+    """Return result items as the message that brings them."""
+    return [{"role": "user", "content": list(results)}]
+
+
+def continue_request(
+    request: Members, turn: Turn, results: Sequence[JSON], *, last: bool
+) -> Members:
+    """Return the next request: with the turn, its results, and no more tools if it is the last."""
+    added = [*answer_items(turn), *sequence_of_results(results)]
+    following = {**request, "messages": appended(request["messages"], added)}
+    if last:
+        following["tool_choice"] = as_raw({"type": "none"})
+    return following
+
+
+def alias_key(response_id: str) -> str | None:
+    """Answers are not named by their ids."""
+    return None
+
+
+def transcript(request: Members) -> Transcript:
+    """Find earlier answers, each one assistant message, and what was said since the last one."""
+    return taken_down(_conversation(request))
+
+
+def _conversation(request: Members) -> Iterator[PastAnswer | str]:
+    for index, element in enumerate(elements(request.get("messages"))):
+        message = mapping(read(element))
+        blocks = _blocks(message.get("content"))
+        if message.get("role") == "assistant":
+            calls = [text(b.get("id")) or "" for b in blocks if b.get("type") == "tool_use"]
+            yield PastAnswer(start=index, end=index + 1, client_calls=calls, text=text_of(blocks))
+        elif message.get("role") == "user":
+            yield from _said(blocks)
+
+
+def _said(blocks: Sequence[dict[str, JSON]]) -> list[str]:
+    """Return what tells a message from others: the person's words, and the calls it answers."""
+    words = spoken([text(b.get("text")) or "" for b in blocks if b.get("type") == "text"])
+    answered = [text(b.get("tool_use_id")) for b in blocks if b.get("type") == "tool_result"]
+    return [part for part in (words, *answered) if part]
+
+
+def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
+    """Put back what was hidden, in place; return whether anything was."""
+    messages = elements(request.get("messages"))
+    runs = {run.start: run for run in transcript(request).runs if run.key in found}
+    if not runs:
+        return False
+    restored = []
+    results: tuple[JSON, ...] = ()
+    for index, element in enumerate(messages):
+        if run := runs.get(index):
+            entry = found[run.key]
+            *before, own = entry.sequence
+            own = _with_cache_breakpoint(own, mapping(read(element)))
+            restored += [as_raw(message) for message in (*before, own)]
+            results = entry.results
+        elif results and (message := mapping(read(element))).get("role") == "user":
+            content = [*results, *_blocks(message.get("content"))]
+            restored.append(as_raw({**message, "content": content}))
+            results = ()
+        else:
+            restored.append(element)
+    request["messages"] = joined(restored)
+    return True
+
+
+def _with_cache_breakpoint(own: JSON, shown: dict[str, JSON]) -> JSON:
+    """Keep the breakpoint that the client set on the last block of what it saw."""
+    blocks = _blocks(shown.get("content"))
+    if not blocks or not (breakpoint_ := blocks[-1].get("cache_control")):
+        return own
+    *before, last = own["content"]
+    return {**own, "content": [*before, {**last, "cache_control": breakpoint_}]}
+
+
+def _blocks(content: JSON) -> list[dict[str, JSON]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [mapping(block) for block in sequence(content)]

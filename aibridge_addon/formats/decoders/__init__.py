@@ -1,0 +1,1 @@
+"""Decoders: server-sent events and content codings."""

@@ -1,0 +1,336 @@
+"""OpenAI Chat Completions: `POST /chat/completions`. Sans-io.
+
+The format that most hosts imitate, each a little differently: usage may stand on the last chunk, on
+the finish chunk or under `x_groq`; tool calls may come without an index, or all with the same one.
+"""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from aibridge_addon.facts import (
+    ProviderError,
+    RequestFacts,
+    ResponseFacts,
+    Thought,
+    ToolCall,
+    Usage,
+)
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.openai_errors import error_body, read_error
+from aibridge_addon.formats.prompts import spoken
+from aibridge_addon.formats.skippable import STRING, events, scalars, whole
+from aibridge_addon.raw_json import (
+    JSON,
+    arguments,
+    as_raw,
+    count,
+    decode,
+    elements,
+    encode,
+    mapping,
+    member,
+    read,
+    sequence,
+    text,
+)
+
+__all__ = [
+    "NAME",
+    "StreamedCall",
+    "ask_for_usage",
+    "error_body",
+    "is_usage_only",
+    "read_answer",
+    "read_request",
+    "response_reader",
+]
+
+NAME = "openai_chat"
+
+_DONE = b"[DONE]"
+
+_TEXT = whole(
+    {"content": STRING},
+    beside=scalars("content", "tool_calls", "function_call", "reasoning_content", "reasoning"),
+)
+_CHOICE = whole({"delta": _TEXT}, beside=scalars("delta", "finish_reason", "usage"))
+_TEXT_DELTAS = events(
+    whole({"choices": rf"\[{_CHOICE}\]"}, beside=scalars("choices", "error", "usage", "x_groq"))
+)
+
+_EXTRA_USAGE = {
+    "reasoning_tokens": ("completion_tokens_details", "reasoning_tokens"),
+    "audio_input_tokens": ("prompt_tokens_details", "audio_tokens"),
+    "audio_output_tokens": ("completion_tokens_details", "audio_tokens"),
+    "accepted_prediction_tokens": ("completion_tokens_details", "accepted_prediction_tokens"),
+    "rejected_prediction_tokens": ("completion_tokens_details", "rejected_prediction_tokens"),
+}
+
+
+def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
+    """Read a request, given its members."""
+    members = dict(body)
+    prompt, tool_call_id = _read_trailing_turn(members.get("messages"))
+    return RequestFacts(
+        model=text(member(members, "model")),
+        streaming=member(members, "stream") is True,
+        prompt=prompt,
+        correlating_tool_call_id=tool_call_id,
+        session_hint=text(member(members, "prompt_cache_key")),
+    )
+
+
+def ask_for_usage(request: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw] | None:
+    """Return the request with usage asked for; None if the client has decided itself."""
+    options = mapping(member(dict(request), "stream_options"))
+    if "include_usage" in options:
+        return None
+    return {**request, "stream_options": as_raw({**options, "include_usage": True})}
+
+
+def is_usage_only(event: Event) -> bool:
+    """Whether an event is the chunk that only those get who ask for usage."""
+    if not event.data or b'"usage"' not in event.data:
+        return False
+    try:
+        chunk = mapping(decode(event.data))
+    except ValueError:
+        return False
+    return chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
+
+
+def _read_trailing_turn(messages: msgspec.Raw | None) -> tuple[str | None, str | None]:
+    """Return the prompt and the last tool result's call of what stands after the last answer."""
+    said: list[list[str]] = []
+    for raw in reversed(elements(messages)):
+        message = mapping(read(raw))
+        match message.get("role"):
+            case "user":
+                said.append(_texts(message.get("content")))
+            case "tool":
+                return _joined(said), text(message.get("tool_call_id"))
+            case "assistant" | "function":
+                break
+    return _joined(said), None
+
+
+def _joined(said: list[list[str]]) -> str | None:
+    return spoken([part for parts in reversed(said) for part in parts])
+
+
+def _texts(content: JSON) -> list[str]:
+    if isinstance(content, str):
+        return [text(content) or ""]
+    parts = map(mapping, sequence(content))
+    return [text(part.get("text")) or "" for part in parts if part.get("type") == "text"]
+
+
+class ResponseReader:
+    """Reads one streamed completion."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._id: str | None = None
+        self._model: str | None = None
+        self._usage: Usage | None = None
+        self._calls: list[StreamedCall] = []
+        self._calls_by_index: dict[tuple[int, int], StreamedCall] = {}
+        self._thoughts: list[str] = []
+        self._error: ProviderError | None = None
+        self._finished = False
+        self._unreadable = 0
+
+    @property
+    def unrecorded(self) -> re.Pattern[bytes] | None:
+        """Pieces of text, once it is known what every chunk repeats."""
+        return _TEXT_DELTAS if self._id and self._model else None
+
+    def feed(self, event: Event) -> JSON:
+        """Take one event; return its decoded data."""
+        if event.data is None:
+            return None
+        if event.data == _DONE:
+            self._finished = self.ended = True
+            return None
+        try:
+            data = decode(event.data)
+            self._on_chunk(data)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self._unreadable += 1
+            return None
+        return data
+
+    def facts(self) -> ResponseFacts:
+        """Return what has been read so far."""
+        return ResponseFacts(
+            response_id=self._id,
+            model=self._model,
+            usage=self._usage,
+            tool_calls=tuple(call.facts() for call in self._calls),
+            thoughts=_thoughts("".join(self._thoughts)),
+            error=self._error,
+            complete=self._finished and not self._error,
+            unreadable=self._unreadable,
+        )
+
+    def _on_chunk(self, chunk: dict[str, JSON]) -> None:
+        if chunk.get("error"):
+            self._error = read_error(chunk)
+            self.ended = True
+        self._id = self._id or text(chunk.get("id"))
+        self._model = self._model or text(chunk.get("model"))
+        if chunk.get("usage") or "x_groq" in chunk:
+            self._usage = _find_usage(chunk) or self._usage
+        for choice in chunk.get("choices") or ():
+            self._on_choice(choice)
+
+    def _on_choice(self, choice: dict[str, JSON]) -> None:
+        if choice.get("finish_reason"):
+            self._finished = True
+        if "usage" in choice:
+            self._usage = read_usage(mapping(choice["usage"])) or self._usage
+        delta = choice.get("delta")
+        if not delta:
+            return
+        for call in delta.get("tool_calls") or ():
+            self._on_tool_call(choice.get("index") or 0, call)
+        if legacy := delta.get("function_call"):
+            self._on_tool_call(choice.get("index") or 0, {"index": -1, "function": legacy})
+        if thought := _thought_of(delta):
+            self._thoughts.append(thought)
+
+    def _on_tool_call(self, choice_index: int, delta: dict[str, JSON]) -> None:
+        key = (choice_index, delta.get("index") or 0)
+        call = self._calls_by_index.get(key)
+        if call is None or call.is_followed_by(delta):
+            call = self._calls_by_index[key] = StreamedCall()
+            self._calls.append(call)
+        call.merge(delta)
+
+
+class StreamedCall:
+    """A tool call on its way; fragments are joined once, at the end."""
+
+    def __init__(self) -> None:
+        self.call_id: str | None = None
+        self.name = ""
+        self.is_custom = False
+        self._fragments: list[str] = []
+
+    def is_followed_by(self, delta: dict[str, JSON]) -> bool:
+        """Whether a delta with this call's index begins another call."""
+        call_id = text(delta.get("id"))
+        if call_id and self.call_id:
+            return call_id != self.call_id
+        # Without index and id, only a name tells a call from the rest of the call before it.
+        return "index" not in delta and bool(mapping(delta.get("function")).get("name"))
+
+    def merge(self, delta: dict[str, JSON]) -> None:
+        """Add a fragment, or a whole call."""
+        self.call_id = self.call_id or text(delta.get("id")) or None
+        custom = delta.get("custom")
+        self.is_custom = self.is_custom or custom is not None
+        function = mapping(custom or delta.get("function"))
+        self.name = self.name or text(function.get("name")) or ""
+        fragment = function.get("input" if self.is_custom else "arguments")
+        if isinstance(fragment, str):
+            self._fragments.append(fragment)
+        elif fragment is not None:  # some hosts give an object
+            self._fragments.append(encode(fragment))
+
+    @property
+    def input_text(self) -> str:
+        """The input as far as it has come."""
+        return "".join(self._fragments)
+
+    def facts(self) -> ToolCall:
+        """Return the call as far as it has come."""
+        return ToolCall(
+            tool=self.name,
+            call_id=self.call_id,
+            input=(text(self.input_text) or "") if self.is_custom else arguments(self.input_text),
+        )
+
+
+def response_reader() -> ResponseReader:
+    """Return a reader for one streamed response."""
+    return ResponseReader()
+
+
+def read_answer(body: bytes) -> ResponseFacts:
+    """Read a completion that was not streamed, or an error."""
+    try:
+        completion = mapping(decode(body))
+    except ValueError:
+        return ResponseFacts(unreadable=1)
+    if error := read_error(completion):
+        return ResponseFacts(error=error, complete=True)
+    if not isinstance(completion.get("choices"), list):
+        return ResponseFacts(unreadable=1)
+    calls: list[StreamedCall] = []
+    thoughts: list[str] = []
+    for choice in map(mapping, completion["choices"]):
+        message = mapping(choice.get("message"))
+        deltas = [mapping(call) for call in sequence(message.get("tool_calls"))]
+        if message.get("function_call"):
+            deltas.append({"function": message["function_call"]})
+        for delta in deltas:
+            calls.append(StreamedCall())
+            calls[-1].merge(delta)
+        thoughts.append(_thought_of(message) or "")
+    return ResponseFacts(
+        response_id=text(completion.get("id")),
+        model=text(completion.get("model")),
+        usage=_find_usage(completion),
+        tool_calls=tuple(call.facts() for call in calls),
+        thoughts=_thoughts("".join(thoughts)),
+        complete=True,
+    )
+
+
+def _thought_of(message: dict[str, JSON]) -> str | None:
+    """Return the reasoning text: `reasoning_content` (DeepSeek, vLLM), `reasoning` (others)."""
+    for name in ("reasoning_content", "reasoning"):
+        if (thought := message.get(name)) and isinstance(thought, str):
+            return thought
+    return None
+
+
+def _thoughts(content: str) -> tuple[Thought, ...]:
+    return (Thought(content=text(content) or "", source="thinking"),) if content else ()
+
+
+def _find_usage(chunk: dict[str, JSON]) -> Usage | None:
+    return read_usage(mapping(chunk.get("usage"))) or read_usage(
+        mapping(mapping(chunk.get("x_groq")).get("usage"))
+    )
+
+
+def read_usage(usage: dict[str, JSON]) -> Usage | None:
+    """Read a usage object; None if it counts no tokens.
+
+    `prompt_tokens` includes what was cached. DeepSeek names that `prompt_cache_hit_tokens`;
+    OpenRouter also tells what was written to a cache, likewise included.
+    """
+    prompt = count(usage.get("prompt_tokens"))
+    completion = count(usage.get("completion_tokens"))
+    if prompt is None and completion is None:
+        return None
+    details = mapping(usage.get("prompt_tokens_details"))
+    cached = count(details.get("cached_tokens")) or count(usage.get("prompt_cache_hit_tokens")) or 0
+    written = count(details.get("cache_write_tokens")) or 0
+    extra = {
+        name: value
+        for name, (group, field) in _EXTRA_USAGE.items()
+        if (value := count(mapping(usage.get(group)).get(field)))
+    }
+    return Usage(
+        input_tokens=max(0, (prompt or 0) - cached - written),
+        output_tokens=completion or 0,
+        cache_read_input_tokens=cached,
+        cache_write_input_tokens=written,
+        extra=extra,
+        raw=usage,
+    )

@@ -1,0 +1,37 @@
+"""The error shape that OpenAI's APIs share. Sans-io."""
+
+from aibridge_addon.facts import ProviderError
+from aibridge_addon.raw_json import JSON, encode, mapping, text
+
+_ERROR_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+
+
+def read_error(data: JSON) -> ProviderError | None:
+    """Read `{"error": …}`, an `error` object by itself, or a bare text; None if it is none."""
+    error = mapping(data).get("error")
+    if isinstance(error, str):
+        return ProviderError(type=None, message=text(error))
+    if not isinstance(error, dict):
+        return None
+    return error_facts(error)
+
+
+def error_facts(error: dict[str, JSON]) -> ProviderError:
+    """Read the object that says what went wrong; `code` is more precise than `type`."""
+    kind = error.get("code") or error.get("type")
+    if isinstance(kind, int):  # some hosts give the HTTP status
+        kind = str(kind)
+    return ProviderError(type=text(kind), message=text(error.get("message")))
+
+
+def error_body(status: int, message: str, error_type: str | None = None) -> bytes:
+    """Return an error as OpenAI's APIs shape it."""
+    kind = error_type or _ERROR_TYPES.get(
+        status, "server_error" if status >= 500 else "invalid_request_error"
+    )
+    error = {"message": message, "type": kind, "param": None, "code": None}
+    return encode({"error": error}).encode()

@@ -1,0 +1,331 @@
+"""OpenAI Responses: `POST /responses`. Sans-io.
+
+Items are read when they are whole (`response.output_item.done`); usage from the one event that ends
+a response, be it completed, incomplete or failed.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from aibridge_addon.facts import (
+    ProviderError,
+    RequestFacts,
+    ResponseFacts,
+    Thought,
+    ToolCall,
+    Usage,
+)
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.openai_errors import error_body, error_facts, read_error
+from aibridge_addon.formats.prompts import spoken
+from aibridge_addon.formats.skippable import events, scalars, whole
+from aibridge_addon.raw_json import (
+    JSON,
+    arguments,
+    count,
+    decode,
+    elements,
+    expect,
+    mapping,
+    member,
+    read,
+    sequence,
+    text,
+)
+
+__all__ = ["NAME", "error_body", "read_answer", "read_request", "response_reader"]
+
+NAME = "openai_responses"
+
+CLIENT_CALLS = {
+    "function_call": "arguments",
+    "custom_tool_call": "input",
+    "local_shell_call": "action",
+    "shell_call": "action",
+    "apply_patch_call": "operation",
+    "computer_call": "action",
+    "tool_search_call": "arguments",
+}
+"""Items that the client answers, and where their input stands."""
+
+_SERVER_CALLS = {
+    "web_search_call": "action",
+    "file_search_call": "queries",
+    "code_interpreter_call": "code",
+    "image_generation_call": "prompt",
+    "mcp_call": "arguments",
+    "program": "code",
+}
+"""Items that the provider answers itself."""
+
+_KNOWN_EVENTS = frozenset(
+    {
+        "response.queued",
+        "response.in_progress",
+        "response.content_part.added",
+        "response.content_part.done",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.output_text.annotation.added",
+        "response.refusal.delta",
+        "response.refusal.done",
+        "response.function_call_arguments.done",
+        "response.custom_tool_call_input.done",
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_part.done",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_text.delta",
+        "response.reasoning_text.done",
+        "response.audio.delta",
+        "response.audio.done",
+        "response.audio.transcript.delta",
+        "response.audio.transcript.done",
+        "response.compaction.compacting",
+        "response.mcp_list_tools.in_progress",
+        "response.mcp_list_tools.completed",
+        "response.mcp_list_tools.failed",
+        "response.steer.accepted",
+        "response.steer.pending",
+        "response.steer.failed",
+        "response.metadata",
+        "codex.rate_limits",
+        "keepalive",
+    }
+)
+"""Events of which nothing is recorded, besides those of the provider's own tools."""
+
+_TEXT_DELTAS = events(
+    whole(
+        {"type": r'"response\.(?:output_text|reasoning_summary_text|reasoning_text)\.delta"'},
+        beside=scalars("type"),
+    )
+)
+
+
+def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
+    """Read a request, given its members."""
+    members = dict(body)
+    prompt, tool_call_id = _read_trailing_turn(members.get("input"))
+    return RequestFacts(
+        model=text(member(members, "model")),
+        streaming=member(members, "stream") is True,
+        # The warm-up of Codex asks for nothing to be generated: nobody said anything.
+        prompt=None if member(members, "generate") is False else prompt,
+        correlating_tool_call_id=tool_call_id,
+        session_hint=text(member(members, "prompt_cache_key")),
+    )
+
+
+def _read_trailing_turn(given: msgspec.Raw | None) -> tuple[str | None, str | None]:
+    """Return the prompt and the last tool result's call of what stands after the last answer."""
+    if given is not None and bytes(memoryview(given)[:1]) == b'"':
+        return spoken([text(read(given)) or ""]), None
+    said: list[list[str]] = []
+    for raw in reversed(elements(given)):
+        item = mapping(read(raw))
+        if str(item.get("type")).endswith("_output"):
+            return _joined(said), text(item.get("call_id"))
+        if item.get("type") not in (None, "message") or item.get("role") == "assistant":
+            break
+        if item.get("role") == "user":
+            said.append(_texts(item.get("content")))
+    return _joined(said), None
+
+
+def _joined(said: list[list[str]]) -> str | None:
+    return spoken([part for parts in reversed(said) for part in parts])
+
+
+def _texts(content: JSON) -> list[str]:
+    if isinstance(content, str):
+        return [text(content) or ""]
+    parts = map(mapping, sequence(content))
+    return [text(part.get("text")) or "" for part in parts if part.get("type") == "input_text"]
+
+
+class ResponseReader:
+    """Reads one streamed response."""
+
+    unrecorded = _TEXT_DELTAS
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._response: dict[str, JSON] = {}
+        self._items: dict[int, dict[str, JSON]] = {}
+        self._fragments: dict[int, list[str]] = {}
+        """Input of calls that are not whole yet, by output index."""
+        self._error: ProviderError | None = None
+        self._complete = False
+        self._unreadable = 0
+        self._unknown: list[str] = []
+        self._handlers = {
+            "response.created": self._on_response,
+            "response.output_item.added": self._on_item,
+            "response.output_item.done": self._on_item,
+            "response.function_call_arguments.delta": self._on_fragment,
+            "response.custom_tool_call_input.delta": self._on_fragment,
+            "response.completed": self._on_end,
+            "response.incomplete": self._on_end,
+            "response.failed": self._on_end,
+            "error": self._on_error,
+        }
+
+    def feed(self, event: Event) -> JSON:
+        """Take one event; return its decoded data."""
+        if event.data is None or event.data == b"[DONE]":
+            return None
+        try:
+            data = decode(event.data)
+            kind = data["type"]
+            if handler := self._handlers.get(kind):
+                handler(data)
+            elif kind not in _KNOWN_EVENTS and "_call" not in kind:
+                self._unknown.append(text(kind) or "")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self._unreadable += 1
+            return None
+        return data
+
+    def facts(self) -> ResponseFacts:
+        """Return what has been read so far."""
+        items = [self._item(index) for index in sorted(self._items)]
+        return _facts(
+            {**self._response, "output": items or self._response.get("output")},
+            error=self._error,
+            complete=self._complete,
+            unreadable=self._unreadable,
+            unknown=tuple(self._unknown),
+        )
+
+    def _item(self, index: int) -> dict[str, JSON]:
+        """Return an item; of a call that a stream broke off, as much of its input as came."""
+        item = self._items[index]
+        field = CLIENT_CALLS.get(str(item.get("type")))
+        if field is None or index not in self._fragments:
+            return item
+        return {**item, field: "".join(self._fragments[index])}
+
+    def _on_response(self, data: dict[str, JSON]) -> None:
+        self._response = {**self._response, **data["response"]}
+
+    def _on_item(self, data: dict[str, JSON]) -> None:
+        index = expect(int, data.get("output_index", len(self._items)))
+        self._items[index] = mapping(data["item"])
+        self._fragments.pop(index, None)
+
+    def _on_fragment(self, data: dict[str, JSON]) -> None:
+        fragment = expect(str, data["delta"])
+        self._fragments.setdefault(data["output_index"], []).append(fragment)
+
+    def _on_end(self, data: dict[str, JSON]) -> None:
+        self._on_response(data)
+        if data["type"] == "response.failed":
+            self._error = error_facts(mapping(self._response.get("error")))
+        self._complete = self.ended = True
+
+    def _on_error(self, data: dict[str, JSON]) -> None:
+        # Its own `type` says only that it is an error.
+        self._error = read_error(data) or error_facts({**data, "type": None})
+        self.ended = True
+
+
+def response_reader() -> ResponseReader:
+    """Return a reader for one streamed response."""
+    return ResponseReader()
+
+
+def read_answer(body: bytes) -> ResponseFacts:
+    """Read a response that was not streamed, or an error."""
+    try:
+        response = mapping(decode(body))
+    except ValueError:
+        return ResponseFacts(unreadable=1)
+    if response.get("object") != "response":
+        if error := read_error(response):
+            return ResponseFacts(error=error, complete=True)
+        return ResponseFacts(unreadable=1)
+    return _facts(response, error=_failure(response), complete=True)
+
+
+def _failure(response: dict[str, JSON]) -> ProviderError | None:
+    if response.get("status") != "failed":
+        return None
+    return error_facts(mapping(response.get("error")))
+
+
+def _facts(
+    response: dict[str, JSON],
+    *,
+    error: ProviderError | None,
+    complete: bool,
+    unreadable: int = 0,
+    unknown: tuple[str, ...] = (),
+) -> ResponseFacts:
+    items = [mapping(item) for item in sequence(response.get("output"))]
+    return ResponseFacts(
+        response_id=text(response.get("id")),
+        model=text(response.get("model")),
+        usage=read_usage(mapping(response.get("usage"))),
+        tool_calls=tuple(call for item in items if (call := _tool_call(item))),
+        thoughts=tuple(thought for item in items if (thought := _thought(item))),
+        error=error,
+        complete=complete,
+        unreadable=unreadable,
+        unknown=unknown,
+    )
+
+
+def _tool_call(item: dict[str, JSON]) -> ToolCall | None:
+    kind = item.get("type")
+    field = CLIENT_CALLS.get(str(kind)) or _SERVER_CALLS.get(str(kind))
+    if field is None:
+        return None
+    given = item.get(field)
+    if field == "arguments" and isinstance(given, str):
+        given = arguments(given)
+    return ToolCall(
+        tool=text(item.get("name")) or str(kind).removesuffix("_call"),
+        call_id=text(item.get("call_id")) or text(item.get("id")),
+        input=given if given is not None else {},
+        server_side=kind in _SERVER_CALLS or item.get("execution") == "server",
+    )
+
+
+def _thought(item: dict[str, JSON]) -> Thought | None:
+    match item.get("type"):
+        case "reasoning":
+            if summary := _join_texts(item.get("summary"), "summary_text"):
+                return Thought(content=summary, source="reasoning_summary")
+            if content := _join_texts(item.get("content"), "reasoning_text"):
+                return Thought(content=content, source="thinking")
+        case "message" if item.get("phase") == "commentary":
+            if content := _join_texts(item.get("content"), "output_text"):
+                return Thought(content=content, source="commentary")
+    return None
+
+
+def _join_texts(parts: JSON, kind: str) -> str:
+    texts = [part.get("text") for part in map(mapping, sequence(parts)) if part.get("type") == kind]
+    return "\n".join(content for part in texts if (content := text(part)))
+
+
+def read_usage(usage: dict[str, JSON]) -> Usage | None:
+    """Read a usage object; None if it counts no tokens. `input_tokens` includes what was cached."""
+    given = count(usage.get("input_tokens"))
+    output = count(usage.get("output_tokens"))
+    if given is None and output is None:
+        return None
+    details = mapping(usage.get("input_tokens_details"))
+    cached = count(details.get("cached_tokens")) or 0
+    written = count(details.get("cache_write_tokens")) or 0
+    reasoning = count(mapping(usage.get("output_tokens_details")).get("reasoning_tokens"))
+    return Usage(
+        input_tokens=max(0, (given or 0) - cached - written),
+        output_tokens=output or 0,
+        cache_read_input_tokens=cached,
+        cache_write_input_tokens=written,
+        extra={"reasoning_tokens": reasoning} if reasoning else {},
+        raw=usage,
+    )

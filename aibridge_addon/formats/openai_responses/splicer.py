@@ -1,0 +1,189 @@
+"""One response of several, in OpenAI Responses. Sans-io.
+
+What the client sees is one response: one id, items renumbered over the hidden ones, events numbered
+without gaps, the first `response.created` and the last event that ends a response. Its id is that
+of the first upstream response.
+"""
+
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.openai_responses.turn import is_call_of, summed, turn_of
+from aibridge_addon.formats.tool_protocol import Turn
+from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
+
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_ITEMS = frozenset({"response.output_item.added", "response.output_item.done"})
+_BEGINNINGS = frozenset({"response.created", "response.in_progress", "response.queued"})
+
+
+class Splicer:
+    """Makes one streamed response of several."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+        self._first = True
+        """Whether this is the first upstream answer."""
+        self._number = 0
+        """The sequence number of the client's next event."""
+        self._index: dict[int, int | None] = {}
+        """The client's index of each item of this answer; None for a hidden one."""
+        self._hidden_ids: set[str] = set()
+        """Ids of hidden items, for the events of hosts that give no index."""
+        self._items: dict[int, JSON] = {}
+        """The whole items of this answer."""
+        self._shown: list[JSON] = []
+        """The whole items that the client has seen, of all answers."""
+        self._shown_count = 0
+        self._used: list[dict[str, JSON]] = []
+        """Usage of the answers before this one."""
+        self._id: JSON = None
+        """The id of the client's response."""
+        self._end: tuple[Event, dict[str, JSON]] | None = None
+        """The event that ends this answer."""
+        self._is_end_owed = False
+        """Whether the client has not got the end, held until the response is known to end."""
+
+    @property
+    def _hides(self) -> bool:
+        """Whether anything was hidden so far; until then, events go on as they are."""
+        return not self._first or None in self._index.values()
+
+    def feed(self, event: Event, data: JSON) -> bytes:
+        """Take an event; return what the client gets of it."""
+        if not isinstance(data, dict):
+            is_kept = event.data is None or not (self._is_end_owed or not self._first)
+            return event.raw if is_kept else b""
+        kind = data.get("type")
+        if self._id is None:
+            self._id = mapping(data.get("response")).get("id")
+        if kind in _ENDS:
+            self._end = (event, data)
+            self._is_end_owed = True
+            # Nothing comes after a failure, nor is there a reason to hold what nothing hides.
+            return self.finish() if kind == "response.failed" or not self._hides else b""
+        if kind in _BEGINNINGS and not self._first:
+            return b""
+        if kind in _ITEMS:
+            return self._on_item(event, data)
+        index = data.get("output_index")
+        if not isinstance(index, int):
+            is_hidden = text(data.get("item_id")) in self._hidden_ids
+            return b"" if is_hidden else self._relayed(event, data, {})
+        place = self._index.get(index, index)
+        return b"" if place is None else self._relayed(event, data, {"output_index": place})
+
+    def turn(self) -> Turn:
+        """Return the turn, once an upstream answer has ended."""
+        items = [self._items[index] for index in sorted(self._items)]
+        is_completed = self._end is not None and self._end[1]["type"] == "response.completed"
+        return turn_of(items, is_completed, self._names)
+
+    def resume(self) -> None:
+        """Get ready for the next upstream answer."""
+        self._used.append(self._usage())
+        self._first = False
+        self._index.clear()
+        self._items.clear()
+        self._end = None
+        self._is_end_owed = False
+
+    def finish(self) -> bytes:
+        """Return the end of the response, if the client has not got it."""
+        if self._end is None or not self._is_end_owed:
+            return b""
+        self._is_end_owed = False
+        event, data = self._end
+        if not self._hides:
+            return self._relayed(event, data, {})
+        response = mapping(data.get("response"))
+        merged = {**response, "id": self._id, "output": self._shown}
+        if response.get("usage"):
+            merged["usage"] = summed(self._usage(), self._used)
+        return self._relayed(event, data, {"response": merged})
+
+    def ping(self) -> bytes:
+        """Return a comment, which says nothing."""
+        return b": waiting for a tool\n\n"
+
+    def error(self, message: str) -> bytes:
+        """Return an error that ends the stream."""
+        data = {
+            "type": "error",
+            "code": "server_error",
+            "message": message,
+            "param": None,
+            "sequence_number": self._number,
+        }
+        return _event(data)
+
+    def _on_item(self, event: Event, data: dict[str, JSON]) -> bytes:
+        item = data.get("item")
+        given = data.get("output_index")
+        index = given if isinstance(given, int) else len(self._items)  # as some hosts leave it out
+        if index not in self._index:  # some begin with the whole item
+            self._place(index, item)
+        place = self._index[index]
+        if data["type"] == "response.output_item.done":
+            self._items[index] = item
+            self._shown += [item] if place is not None else []
+        if place is None:
+            return b""
+        return self._relayed(event, data, {"output_index": place} if given is not None else {})
+
+    def _place(self, index: int, item: JSON) -> None:
+        if is_call_of(item, self._names):
+            self._index[index] = None
+            if item_id := text(mapping(item).get("id")):
+                self._hidden_ids.add(item_id)
+            return
+        self._index[index] = self._shown_count if self._hides else index
+        self._shown_count = (self._index[index] or 0) + 1
+
+    def _usage(self) -> dict[str, JSON]:
+        return mapping(mapping(self._end[1].get("response")).get("usage")) if self._end else {}
+
+    def _relayed(self, event: Event, data: dict[str, JSON], changes: dict[str, JSON]) -> bytes:
+        number = data.get("sequence_number")
+        if not self._hides:
+            self._number = number + 1 if isinstance(number, int) else self._number
+            return event.raw
+        if number is not None:
+            changes = {**changes, "sequence_number": self._number}
+            self._number += 1
+        if all(data.get(name) == value for name, value in changes.items()):
+            return event.raw
+        return _event({**data, **changes})
+
+
+class Merger:
+    """Makes one whole response of several."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+        self._shown: list[JSON] = []
+        self._id: JSON = None
+        self._last: dict[str, JSON] = {}
+        self._used: list[dict[str, JSON]] = []
+        self.hides = False
+
+    def add(self, answer: JSON) -> Turn:
+        """Take an upstream answer; return its turn."""
+        if self._last:
+            self._used.append(mapping(self._last.get("usage")))
+        self._last = mapping(answer)
+        self._id = self._id or self._last.get("id")
+        items = sequence(self._last.get("output"))
+        shown = [item for item in items if not is_call_of(item, self._names)]
+        self._shown += shown
+        self.hides = self.hides or len(shown) < len(items)
+        return turn_of(items, self._last.get("status") == "completed", self._names)
+
+    def finish(self) -> bytes:
+        """Return the client's response."""
+        response = {**self._last, "id": self._id, "output": self._shown}
+        if self._last.get("usage"):
+            response["usage"] = summed(mapping(self._last["usage"]), self._used)
+        return encode(response).encode()
+
+
+def _event(data: dict[str, JSON]) -> bytes:
+    return f"event: {text(data['type'])}\ndata: {encode(data)}\n\n".encode()

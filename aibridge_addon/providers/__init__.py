@@ -1,0 +1,1 @@
+"""Providers and clients: routes, provider instances, and who sends a request."""

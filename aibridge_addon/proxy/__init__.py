@@ -1,1 +1,0 @@
-"""What touches mitmproxy's way of carrying messages: tunnels, streams, the tap on a body."""

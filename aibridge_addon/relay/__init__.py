@@ -1,0 +1,1 @@
+"""Relays bytes through mitmproxy: layers, body tap, tunnels, upgrades, upstream requests."""

@@ -1,0 +1,91 @@
+"""What of a request's headers is shown, and what leaves for the provider.
+
+While a flow is with us its secrets are replaced by hints, so that no hook, log, saved flow or web
+page ever has them; the real values are put back into the copy that goes up. That copy also loses
+the headers that are meant for this hop only (RFC 9110, 7.6.1).
+"""
+
+from collections.abc import Mapping
+from itertools import count
+
+from mitmproxy import http
+
+from aibridge_addon.providers.identity import CREDENTIAL_HEADERS, SECRET_HEADERS, mask
+
+type Fields = tuple[tuple[bytes, bytes], ...]
+"""Header fields in order, as on the wire."""
+type Secrets = dict[tuple[bytes, bytes], bytes]
+"""By name, in lower case, and shown value: the real value."""
+
+_SECRET = frozenset(name.encode() for name in SECRET_HEADERS)
+_SCHEMES = frozenset({"bearer", "basic"})
+"""What may stand before a secret and is shown; any other first word may be a part of it."""
+_HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te"})
+_CONNECTION = b"connection"
+_UPGRADE = b"upgrade"
+_FRAMING = frozenset({b"transfer-encoding", b"host"})
+_CREDENTIALS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
+_OF_PROVIDERS = (b"content-", b"anthropic-", b"openai-")
+"""What the names of headers begin with that say what a request is."""
+
+
+def lowered(fields: Fields) -> Mapping[str, str]:
+    """Return the fields by name in lower case; of several of one name, the first."""
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        headers.setdefault(name.lower().decode("latin-1"), value.decode("utf-8", "replace"))
+    return headers
+
+
+def sealed(fields: Fields) -> tuple[Fields, Secrets]:
+    """Replace secrets by hints; return the fields to show and what they stand for."""
+    secrets: Secrets = {}
+    shown = []
+    for name, value in fields:
+        if (lower := name.lower()) in _SECRET:
+            hint = plain = _hint(value)
+            serial = count(2)
+            # Two values may look the same when masked, as short cookies do.
+            while secrets.setdefault((lower, hint), value) != value:
+                hint = b"%b (%d)" % (plain, next(serial))
+            value = hint
+        shown.append((name, value))
+    return tuple(shown), secrets
+
+
+def _hint(value: bytes) -> bytes:
+    secret = value.decode("utf-8", "replace")
+    scheme, _, token = secret.partition(" ")
+    if scheme.lower() in _SCHEMES:
+        return f"{scheme} {mask(token)}".encode()
+    return mask(secret).encode()
+
+
+def hide_secrets(request: http.Request) -> None:
+    """Replace the secrets of a request that goes nowhere, before it is shown or saved."""
+    request.headers.fields, _ = sealed(request.headers.fields)
+
+
+def outgoing(fields: Fields, secrets: Secrets) -> Fields:
+    """Return the fields for the provider: secrets put back, this hop's own left out."""
+    names = {name.lower() for name, _ in fields}
+    dropped = _HOP_BY_HOP
+    if _CONNECTION in names and _UPGRADE not in names:
+        dropped = _HOP_BY_HOP | {_CONNECTION, *_named_by_connection(fields)}
+    return tuple(
+        (name, secrets.get((lower, value), value))
+        for name, value in fields
+        if (lower := name.lower()) not in dropped
+    )
+
+
+def _named_by_connection(fields: Fields) -> set[bytes]:
+    named = {
+        token.strip().lower()
+        for name, value in fields
+        if name.lower() == _CONNECTION
+        for token in value.split(b",")
+    }
+    # What a request is, and with whose key, has been judged by all of its headers: it stays so.
+    kept = {name for name in named if name.startswith(_OF_PROVIDERS)}
+    return named - _FRAMING - _CREDENTIALS - kept

@@ -1,0 +1,163 @@
+"""Upstream requests of our own, sent through mitmproxy itself.
+
+Upstream proxies, TLS options and client certificates apply to them as to any other, and each is a
+flow of its own, seen in mitmweb. mitmproxy's `ReplayHandler` runs it; the hooks of the addon, which
+see that flow too, tell the `UpstreamCall` how it goes.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+
+from mitmproxy import ctx, http
+from mitmproxy.addons.clientplayback import ReplayHandler
+
+from aibridge_addon.facts import ProviderError, ResponseFacts
+from aibridge_addon.formats import ResponseReader, WireFormat
+from aibridge_addon.formats.decoders.codings import ContentDecoder, UndecodableError
+from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError, SSEParser
+from aibridge_addon.raw_json import JSON
+from aibridge_addon.relay.mitm_layers import Bridge, install
+from aibridge_addon.relay.responses import content_encoding, is_event_stream, read_whole, whole_body
+from aibridge_addon.tools.loop import UpstreamError
+
+
+class UpstreamCall:
+    """One upstream request of the inner loop, and its answer (`tools.loop.Answer`).
+
+    Used as a context; leaving it early cancels the request.
+    """
+
+    def __init__(
+        self, flow: http.HTTPFlow, wire_format: WireFormat, bridge: Bridge, *, max_bytes: int
+    ) -> None:
+        self.flow = flow
+        self._wire_format = wire_format
+        self._bridge = bridge
+        self._max_bytes = max_bytes
+        self._reader: ResponseReader | None = None
+        self._streams = False
+        self._facts = ResponseFacts()
+        self._has_head = asyncio.Event()
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._error: UpstreamError | None = None
+        self._handler: ReplayHandler | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "UpstreamCall":
+        """Send the request."""
+        self._handler = ReplayHandler(self.flow, ctx.options)
+        install(self._handler.layer, self._bridge)
+        self._task = asyncio.create_task(self._handler.replay(), name="aibridge inner request")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Let go of the request, whether or not it has come to its end."""
+        assert self._handler
+        assert self._task
+        if not self._handler.done.is_set():
+            for transport in self._handler.transports.values():
+                if transport.handler:
+                    transport.handler.cancel("the inner loop has ended")
+            self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    # How the flow goes, as the hooks tell
+
+    def on_head(self) -> None:
+        """Take the head of the answer; a stream is read as it comes."""
+        response = self.flow.response
+        assert response is not None
+        if response.status_code < 300 and is_event_stream(response):
+            response.stream = self._take_chunk
+            self._streams = True
+            self._has_head.set()
+
+    def on_end(self) -> None:
+        """The answer has come to its end."""
+        response = self.flow.response
+        assert response is not None
+        if response.status_code >= 300:
+            facts = read_whole(response, self._wire_format, max_bytes=self._max_bytes)
+            self._fail_with(facts.error, response)
+        self._has_head.set()
+        self._chunks.put_nowait(None)
+
+    def on_error(self, message: str) -> None:
+        """Nobody answered, or the answer broke off."""
+        if self._error is None:
+            self._error = UpstreamError(
+                f"aibridge: the provider broke off: {message}", error_type="upstream_error"
+            )
+        self._has_head.set()
+        self._chunks.put_nowait(None)
+
+    # The answer
+
+    async def head(self) -> None:
+        """Wait for the head."""
+        await self._has_head.wait()
+        if self._streams:
+            return
+        raise self._error or UpstreamError(
+            "aibridge: the provider did not stream its answer.", error_type="upstream_error"
+        )
+
+    async def events(self) -> AsyncGenerator[list[tuple[Event, JSON]]]:
+        """Give the events as they come, all that are there at once."""
+        assert self.flow.response
+        self._reader = self._wire_format.response_reader()
+        parser = SSEParser()
+        coding = content_encoding(self.flow.response)
+        ended = False
+        with _unreadable_is_an_upstream_error():
+            decoder = ContentDecoder(coding, max_bytes=self._max_bytes)
+        while not ended:
+            data, ended = await self._next_chunks()
+            with _unreadable_is_an_upstream_error():
+                read = parser.feed(decoder.feed(data))
+            if events := [(event, self._reader.feed(event)) for event in read]:
+                yield events
+        if self._error is not None:
+            raise self._error
+
+    async def _next_chunks(self) -> tuple[bytes, bool]:
+        """Return all that is there, once something is, and whether the answer ends with it."""
+        chunks = [await self._chunks.get()]
+        while not self._chunks.empty():
+            chunks.append(self._chunks.get_nowait())
+        return b"".join(filter(None, chunks)), None in chunks
+
+    async def body(self) -> bytes:
+        """Return the whole body."""
+        await self._has_head.wait()
+        if self._error is not None:
+            raise self._error
+        assert self.flow.response
+        with _unreadable_is_an_upstream_error():
+            body = whole_body(self.flow.response, max_bytes=self._max_bytes)
+        self._facts = self._wire_format.read_answer(body)
+        return body
+
+    def facts(self) -> ResponseFacts:
+        """Return what was read."""
+        return self._reader.facts() if self._reader else self._facts
+
+    def _take_chunk(self, data: bytes) -> bytes:
+        if data:
+            self._chunks.put_nowait(data)
+        return data
+
+    def _fail_with(self, error: ProviderError | None, response: http.Response) -> None:
+        message = error.message if error and error.message else f"HTTP {response.status_code}"
+        kind = error.type if error and error.type else f"http_{response.status_code}"
+        self._error = UpstreamError(message, error_type=kind, response=response)
+
+
+@contextmanager
+def _unreadable_is_an_upstream_error() -> Iterator[None]:
+    try:
+        yield
+    except (UndecodableError, EventTooLargeError) as error:
+        message = f"aibridge: the provider's answer cannot be read: {error}"
+        raise UpstreamError(message, error_type="upstream_error") from error

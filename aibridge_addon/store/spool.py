@@ -1,0 +1,91 @@
+"""Where statements wait while the database is away: append-only files of JSON lines beside it.
+
+Each process appends to a file of its own, made when it is first needed. A line that a crash tore is
+left out when a spool is read: its facts were never said to be kept.
+"""
+
+import contextlib
+import glob
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from aibridge_addon.facts import new_id
+from aibridge_addon.store.statements import SQL, Statement
+
+logger = logging.getLogger(__name__)
+
+
+class Spool:
+    """The spool of one process."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self.path = database.with_name(f"{database.name}.spool-{new_id()}.jsonl")
+        self.is_empty = True
+
+    def append(self, work: Iterable[Statement]) -> None:
+        """Add statements; when this returns, they survive a crash.
+
+        Raises:
+            OSError: they could not be written.
+        """
+        # Set first: a write that failed half-way may have left whole lines.
+        self.is_empty = False
+        append(self.path, work)
+
+    def take(self) -> Iterator[Statement]:
+        """Read the statements in order; they stay until `clear`."""
+        return read(self.path)
+
+    def clear(self) -> None:
+        """Forget what was taken in."""
+        self.path.unlink(missing_ok=True)
+        self.is_empty = True
+
+    def abandoned(self) -> list[Path]:
+        """Return the spools of processes before this one, oldest first."""
+        pattern = f"{glob.escape(self._database.name)}.spool-*.jsonl"
+        return sorted(path for path in self._database.parent.glob(pattern) if path < self.path)
+
+
+def append(path: Path, work: Iterable[Statement]) -> None:
+    """Add statements to a file; when this returns, they survive a crash.
+
+    Raises:
+        OSError: they could not be written.
+    """
+    lines = "".join(json.dumps({"statement": s.kind, "values": s.values}) + "\n" for s in work)
+    # Not inherited by children, not readable by others: it holds prompts.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        _write_all(descriptor, b"\n" + lines.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def read(path: Path) -> Iterator[Statement]:
+    """Read a spool; what is not a whole line is left out and said, a missing file is empty."""
+    # Somebody may have tidied it away, and the database must come back all the same.
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        for line in file:
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                kind, values = str(record["statement"]), record["values"]
+            except (ValueError, KeyError, TypeError):
+                logger.warning("aibridge: a torn line in %s is left out", path)
+                continue
+            if kind in SQL:
+                yield Statement(kind, values)
+            else:
+                logger.warning("aibridge: %s holds %r, which is not known", path, kind)

@@ -1,0 +1,281 @@
+"""Facts as SQL: each becomes statements with named values, fit for a database or a spool.
+
+Every statement can be run again without harm, which makes taking in a spool twice the same as once.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from aibridge_addon.facts import (
+    Fact,
+    HiddenTurns,
+    Interception,
+    InterceptionEnded,
+    ModelThought,
+    TokenUsage,
+    ToolUsage,
+    UserPrompt,
+)
+from aibridge_addon.raw_json import encode
+
+type Values = dict[str, str | int | None]
+
+
+class Statement(NamedTuple):
+    """A row of work."""
+
+    kind: str
+    """A key of `SQL`."""
+    values: Values
+
+
+def _insert(table: str, columns: Iterable[str]) -> str:
+    names = tuple(columns)
+    values = ", ".join(f":{name}" for name in names)
+    # Only names that stand in this file go into it.
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
+
+
+_START_COLUMNS = (
+    "id",
+    "initiator_id",
+    "metadata",
+    "provider",
+    "provider_name",
+    "api",
+    "model",
+    "client",
+    "user_agent",
+    "client_session_id",
+    "correlating_tool_call_id",
+    "credential_kind",
+    "credential_hint",
+    "streaming",
+    "started_at",
+)
+_END_COLUMNS = (
+    "ended_at",
+    "status",
+    "http_status",
+    "error_type",
+    "error_message",
+    "partial",
+)
+_CHILD_COLUMNS = ("id", "interception_id", "provider_response_id", "metadata", "created_at")
+
+_TOKEN_COLUMNS = (
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_write_input_tokens",
+    "extra",
+    "raw",
+)
+_TOOL_COLUMNS = (
+    "tool",
+    "tool_call_id",
+    "server_url",
+    "input",
+    "injected",
+    "invocation_error",
+)
+
+SQL = {
+    "interception": _insert("aibridge_interceptions", _START_COLUMNS),
+    # The whole row: it stands even where the start was lost with an older database file.
+    "interception_ended": _insert(
+        "aibridge_interceptions", (*_START_COLUMNS, *_END_COLUMNS)
+    ).removesuffix("DO NOTHING")
+    + "(id) DO UPDATE SET metadata = excluded.metadata, "
+    + ", ".join(f"{name} = excluded.{name}" for name in _END_COLUMNS),
+    "prompt_answered": (
+        "UPDATE aibridge_user_prompts SET provider_response_id = :provider_response_id"
+        " WHERE interception_id = :interception_id"
+    ),
+    "token_usage": _insert("aibridge_token_usages", (*_CHILD_COLUMNS, *_TOKEN_COLUMNS)),
+    "user_prompt": _insert("aibridge_user_prompts", (*_CHILD_COLUMNS, "prompt")),
+    "tool_usage": _insert("aibridge_tool_usages", (*_CHILD_COLUMNS, *_TOOL_COLUMNS)),
+    "hidden_turns": (
+        "INSERT INTO aibridge_hidden_turns (scope, key, content, created_at)"
+        " VALUES (:scope, :key, :content, :created_at)"
+        " ON CONFLICT DO UPDATE SET content = excluded.content, created_at = excluded.created_at"
+    ),
+    "model_thought": _insert("aibridge_model_thoughts", (*_CHILD_COLUMNS, "content")),
+}
+
+CLOSE_INTERRUPTED = (
+    "UPDATE aibridge_interceptions SET status = 'interrupted', partial = 1, ended_at = :now"
+    " WHERE ended_at IS NULL AND started_at < :before"
+)
+
+
+FORGET_HIDDEN_TURNS = "DELETE FROM aibridge_hidden_turns WHERE created_at < :before"
+
+_OLD = (
+    "SELECT id FROM aibridge_interceptions WHERE started_at < :before AND ended_at IS NOT NULL"
+    " ORDER BY id LIMIT :limit"
+)
+FORGET_INTERCEPTIONS = (
+    *(
+        f"DELETE FROM {table} WHERE interception_id IN ({_OLD})"  # noqa: S608
+        for table in (
+            "aibridge_token_usages",
+            "aibridge_user_prompts",
+            "aibridge_tool_usages",
+            "aibridge_model_thoughts",
+        )
+    ),
+    f"DELETE FROM aibridge_interceptions WHERE id IN ({_OLD})",  # noqa: S608
+)
+"""In order: what belongs to an interception, then itself."""
+
+FIND_HIDDEN_TURNS = (
+    "SELECT key, content FROM aibridge_hidden_turns"
+    " WHERE scope = :scope AND key IN (SELECT value FROM json_each(:keys))"
+)
+
+
+def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
+    """Return the work of some facts, in their order.
+
+    What the end of an interception makes needless is left out if the end is among them: its start,
+    since the end has the whole row, and the answer's id as an afterthought to the prompt.
+    """
+    facts = list(facts)
+    ended = {fact.interception.id: fact for fact in facts if isinstance(fact, InterceptionEnded)}
+    work: list[Statement] = []
+    for fact in facts:
+        match fact:
+            case Interception(id=id_) if id_ in ended:
+                continue
+            case UserPrompt(interception=Interception(id=id_)) if id_ in ended:
+                work.append(_user_prompt(fact, ended.pop(id_).provider_response_id))
+            case UserPrompt():
+                work.append(_user_prompt(fact, None))
+            case InterceptionEnded():
+                work.append(_interception_ended(fact))
+                if fact.prompted and fact.interception.id in ended:
+                    work += _prompt_answered(fact)
+            case _:
+                work.append(_MAKERS[type(fact)](fact))
+    return work
+
+
+def _start_values(fact: Interception) -> Values:
+    return {
+        "id": fact.id,
+        "initiator_id": fact.initiator_id,
+        "metadata": encode(fact.metadata),
+        "provider": fact.provider,
+        "provider_name": fact.provider_name,
+        "api": fact.api,
+        "model": fact.model,
+        "client": fact.client,
+        "user_agent": fact.user_agent,
+        "client_session_id": fact.client_session_id,
+        "correlating_tool_call_id": fact.correlating_tool_call_id,
+        "credential_kind": fact.credential_kind,
+        "credential_hint": fact.credential_hint,
+        "streaming": fact.streaming,
+        "started_at": fact.started_at,
+    }
+
+
+def _interception(fact: Interception) -> Statement:
+    return Statement("interception", _start_values(fact))
+
+
+def _interception_ended(fact: InterceptionEnded) -> Statement:
+    values = _start_values(fact.interception)
+    values |= {
+        "metadata": encode(fact.metadata),
+        "ended_at": fact.ended_at,
+        "status": fact.status.value,
+        "http_status": fact.http_status,
+        "error_type": fact.error_type,
+        "error_message": fact.error_message,
+        "partial": fact.partial,
+    }
+    return Statement("interception_ended", values)
+
+
+def _prompt_answered(fact: InterceptionEnded) -> list[Statement]:
+    if fact.provider_response_id is None:
+        return []
+    values: Values = {
+        "interception_id": fact.interception.id,
+        "provider_response_id": fact.provider_response_id,
+    }
+    return [Statement("prompt_answered", values)]
+
+
+def _child(
+    fact: TokenUsage | UserPrompt | ToolUsage | ModelThought,
+    *,
+    response_id: str | None,
+    metadata: Any = None,
+) -> Values:
+    return {
+        "id": fact.id,
+        "interception_id": fact.interception.id,
+        "provider_response_id": response_id,
+        "metadata": encode(metadata or {}),
+        "created_at": fact.created_at,
+    }
+
+
+def _token_usage(fact: TokenUsage) -> Statement:
+    values = _child(fact, response_id=fact.provider_response_id) | {
+        "model": fact.model,
+        "input_tokens": fact.input_tokens,
+        "output_tokens": fact.output_tokens,
+        "cache_read_input_tokens": fact.cache_read_input_tokens,
+        "cache_write_input_tokens": fact.cache_write_input_tokens,
+        "extra": encode(fact.extra),
+        "raw": encode(fact.raw),
+    }
+    return Statement("token_usage", values)
+
+
+def _user_prompt(fact: UserPrompt, response_id: str | None) -> Statement:
+    values = _child(fact, response_id=response_id) | {"prompt": fact.prompt}
+    return Statement("user_prompt", values)
+
+
+def _tool_usage(fact: ToolUsage) -> Statement:
+    values = _child(fact, response_id=fact.provider_response_id, metadata=fact.metadata) | {
+        "tool": fact.tool,
+        "tool_call_id": fact.tool_call_id,
+        "server_url": fact.server_url,
+        "input": encode(fact.input),
+        "injected": fact.injected,
+        "invocation_error": fact.invocation_error,
+    }
+    return Statement("tool_usage", values)
+
+
+def _model_thought(fact: ModelThought) -> Statement:
+    values = _child(
+        fact, response_id=fact.provider_response_id, metadata={"source": fact.source}
+    ) | {"content": fact.content}
+    return Statement("model_thought", values)
+
+
+def _hidden_turns(fact: HiddenTurns) -> Statement:
+    values: Values = {
+        "scope": fact.scope,
+        "key": fact.key,
+        "content": fact.content,
+        "created_at": fact.created_at,
+    }
+    return Statement("hidden_turns", values)
+
+
+_MAKERS: dict[type, Callable[[Any], Statement]] = {
+    Interception: _interception,
+    TokenUsage: _token_usage,
+    ToolUsage: _tool_usage,
+    ModelThought: _model_thought,
+    HiddenTurns: _hidden_turns,
+}

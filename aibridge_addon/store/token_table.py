@@ -1,0 +1,107 @@
+"""The table of gateway tokens: made, listed and revoked by the command, read by the proxy.
+
+It stands in the database of records, whatever recorder is used. A token is never deleted, so that
+a list tells who once had one, and a proxy that asked for tokens goes on to do so.
+"""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.facts import now
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_TABLE = "aibridge_tokens"
+_COLUMNS = ", ".join(field.name for field in fields(GatewayToken))
+_READ_SECONDS, _WRITE_SECONDS = 1.0, 5.0
+"""For another program to let go of the database."""
+
+
+class TokensError(Exception):
+    """The table cannot be used; the message says why."""
+
+
+def read_tokens(path: Path) -> dict[str, GatewayToken]:
+    """Return all tokens by id; none where there is no database, or none of ours.
+
+    Raises:
+        TokensError: it cannot be read.
+    """
+    if not path.is_file():
+        return {}
+    uri = f"{path.as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_READ_SECONDS)) as reader:
+            if not reader.execute(
+                "SELECT 1 FROM sqlite_master WHERE name = ?", [_TABLE]
+            ).fetchone():
+                return {}
+            reader.row_factory = sqlite3.Row
+            rows = reader.execute(f"SELECT {_COLUMNS} FROM {_TABLE} ORDER BY created_at")  # noqa: S608
+            return {row["id"]: _of_row(row) for row in rows}
+    except (sqlite3.Error, ValueError) as error:
+        raise TokensError(f"{path}: {error}") from error
+
+
+def add_token(path: Path, token: GatewayToken) -> None:
+    """Keep a token; the database is made if it is not there.
+
+    Raises:
+        TokensError: it cannot be written.
+    """
+    with _database(path) as db:
+        db.table(_TABLE).insert(
+            asdict(token)
+            | {"providers": json.dumps(token.providers), "models": json.dumps(token.models)}
+        )
+
+
+def revoke_tokens(path: Path, name: str) -> list[GatewayToken]:
+    """Revoke the token of an id, or all of an actor; return those that were good until now.
+
+    Raises:
+        TokensError: the database cannot be written.
+    """
+    with _database(path) as db:
+        rows = db.query(
+            f"UPDATE {_TABLE} SET revoked_at = :now"  # noqa: S608
+            " WHERE revoked_at IS NULL AND :name IN (id, initiator_id) "
+            f" RETURNING {_COLUMNS}",
+            {"now": now(), "name": name},
+        )
+        return [_of_row(row) for row in rows]
+
+
+@contextlib.contextmanager
+def _database(path: Path) -> "Iterator[Database]":
+    # Here: `aibridge env`, which stands in shell profiles, only reads.
+    from sqlite_utils import Database
+
+    from aibridge_addon.store.schema import SchemaTooNewError, migrate
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        connection = sqlite3.connect(path, timeout=_WRITE_SECONDS)
+        with contextlib.closing(connection):
+            db = Database(connection)
+            db.enable_wal()
+            migrate(db)
+            with connection:
+                yield db
+    except (sqlite3.Error, SchemaTooNewError, OSError) as error:
+        raise TokensError(f"{path}: {error}") from error
+
+
+def _of_row(row: "sqlite3.Row | dict[str, str]") -> GatewayToken:
+    values = dict(row)
+    for name in ("providers", "models"):
+        values[name] = tuple(json.loads(values[name]))
+    return GatewayToken(**values)

@@ -1,0 +1,82 @@
+"""How many connections are taken in, and what is said of those that are not."""
+
+import logging
+
+import pytest
+from mitmproxy import connection
+
+from aibridge_addon.access.connection_limit import SAID_EVERY_S, Connections
+
+
+class Counted(Connections):
+    """With a clock that stands still until it is set, and what was counted."""
+
+    def __init__(self, most: int | None) -> None:
+        self.now = 0.0
+        self.refused: list[str] = []
+        super().__init__(on_refused=self.refused.append, clock=lambda: self.now)
+        self.most = most
+
+
+def client(error: str | None = None) -> connection.Client:
+    made = connection.Client(peername=("127.0.0.1", 50000), sockname=("127.0.0.1", 8080))
+    made.error = error
+    return made
+
+
+def admitted(connections: Connections, *clients: connection.Client) -> list[bool]:
+    for each in clients:
+        connections.admit(each)
+    return [each.error is None for each in clients]
+
+
+def test_so_many_are_taken_in_and_no_more():
+    connections = Counted(2)
+    first, second, third = client(), client(), client()
+
+    assert admitted(connections, first, second, third) == [True, True, False]
+    assert connections.refused == ["too_many_connections"]
+
+    connections.forget(third)  # mitmproxy tells of its end too
+    assert admitted(connections, client()) == [False]
+    connections.forget(first)
+    assert admitted(connections, client(), client()) == [True, False]
+
+
+def test_without_a_limit_all_are_taken_in():
+    connections = Counted(None)
+
+    assert all(admitted(connections, *(client() for _ in range(100))))
+
+
+def test_a_limit_that_is_lowered_leaves_those_that_are_open():
+    connections = Counted(None)
+    clients = [client() for _ in range(3)]
+    admitted(connections, *clients)
+
+    connections.most = 2
+    connections.forget(clients[0])
+
+    assert admitted(connections, client()) == [False]
+    connections.forget(clients[1])
+    assert admitted(connections, client()) == [True]
+
+
+def test_who_is_turned_away_by_another_addon_is_not_counted():
+    connections = Counted(1)
+
+    admitted(connections, client("Connection killed by block_private."))
+
+    assert connections.refused == []
+    assert admitted(connections, client()) == [True]
+
+
+def test_it_is_said_once_in_a_while_with_how_many_there_were(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.WARNING)
+    connections = Counted(0)
+
+    for connections.now in (0.0, 1.0, SAID_EVERY_S - 1, SAID_EVERY_S, SAID_EVERY_S + 1):
+        admitted(connections, client())
+
+    assert [record.args for record in caplog.records] == [(0, 1), (0, 3)]
+    assert "aibridge_max_connections" in caplog.text

@@ -1,0 +1,144 @@
+"""Which models a request names: every place for one, and what is too unclear to be let through."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibridge_addon.access.model_scope import (
+    UnclearError,
+    models_of_body,
+    models_of_message,
+    models_of_query,
+)
+
+MODEL = {"model": "a", "input": [{"model": "said", "models": ["said"]}], "metadata": {"Model": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("members", "named"),
+    [
+        ({}, ["a"]),
+        ({"models": ["b", "c"]}, ["a", "b", "c"]),
+        ({"models": None, "tools": None, "fallbacks": "default"}, ["a"]),
+        ({"fallbacks": [{"model": "b"}, {"model": "c", "max_tokens": 1}]}, ["a", "b", "c"]),
+        ({"tools": [{"type": "advisor_20260301", "model": "b"}, {"name": "f"}]}, ["a", "b"]),
+        ({"tools": [{"name": "f", "input_schema": {"Model": 1, "model": 2}}]}, ["a"]),
+        ({"tools": ["x", None, 1]}, ["a"]),
+        ({"model": None}, []),
+    ],
+)
+def test_a_request_names_models_in_many_places(members, named):
+    for read in (models_of_body, models_of_message):
+        assert list(read(json.dumps(MODEL | members).encode())) == named
+
+
+def test_every_request_of_a_batch_names_its_own():
+    batch = [
+        {"custom_id": "1", "params": {"model": "a", "tools": [{"model": "b"}]}},
+        {"custom_id": "2", "params": {"model": "c", "fallbacks": [{"model": "d"}]}},
+        {"custom_id": "3"},
+    ]
+
+    assert list(models_of_body(json.dumps({"requests": batch}).encode())) == ["a", "b", "c", "d"]
+
+
+def test_a_message_may_hold_its_request_one_level_deeper():
+    message = {"type": "response.create", "response": {"model": "a", "models": ["b"]}}
+
+    assert list(models_of_message(json.dumps(message).encode())) == ["a", "b"]
+    assert list(models_of_message(b'{"type":"response.cancel","response":"resp_1"}')) == []
+
+
+UNCLEAR = [
+    b'{"model":"a","model":"a"}',
+    b'{"model":"a","Model":"a"}',
+    b'{"MODEL":"a"}',
+    b'{"model":"a","\\u006dodel":"b"}',
+    b'{"model":"a","x":NaN,"model":"b"}',
+    b'{"model":"a","x":"\\ud800","Model":"b"}',
+    b'{"model":7}',
+    b'{"model":["a"]}',
+    b'{"models":["a"],"models":["b"]}',
+    b'{"Models":["a"]}',
+    '{"model\u017f":["a"]}'.encode(),
+    b'{"models":[{"id":"a"}]}',
+    b'{"tools":[],"tools":[{"model":"a"}]}',
+    b'{"Fallbacks":[]}',
+    b'{"tools":[{"model":"a","model":"b"}]}',
+    b'{"fallbacks":[{"x":NaN,"model":"a","model":"b"}]}',
+]
+
+
+@pytest.mark.parametrize("request_", UNCLEAR)
+def test_what_could_be_read_in_two_ways_is_unclear(request_):
+    for read in (models_of_body, models_of_message):
+        with pytest.raises(UnclearError):
+            list(read(request_))
+    for read, envelope in (
+        (models_of_body, b'{"requests":[{"params":%b}]}'),
+        (models_of_message, b'{"response":%b}'),
+    ):
+        with pytest.raises(UnclearError):
+            list(read(envelope % request_))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b"",
+            b"[]",
+            b'"model"',
+            b"null",
+            b"--b\r\n\r\nexp\r\n--b--",
+            b"model=exp",
+            b"{",
+            b"\xff{}",
+        ),
+        *(b'{"requests":[],"Requests":[]}', b'{"requests":[{"params":{},"params":{}}]}'),
+        *(b'{"requests":[7]}', b'{"requests":[{"params":7}]}', b"[" * 100_000),
+    ],
+)
+def test_a_body_that_cannot_be_seen_through_is_unclear(body):
+    with pytest.raises(UnclearError):
+        list(models_of_body(body))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"[]", b'{"type":"a","type":"b"}', b'{"Type":"a"}', b'{"response":{},"Response":{}}'],
+)
+def test_the_type_of_a_message_must_be_clear_too(message):
+    with pytest.raises(UnclearError):
+        list(models_of_message(message))
+
+
+@given(
+    before=st.dictionaries(st.text(), st.integers() | st.text() | st.none(), max_size=4),
+    name=st.sampled_from(["model", "Model", "mOdEl", "MODEL"]),
+    first=st.booleans(),
+)
+def test_a_second_name_is_seen_wherever_it_stands(before, name, first):
+    members = [*before.items(), ("model", "a")]
+    members.insert(0 if first else len(members), (name, "b"))
+    body = f"{{{','.join(f'{json.dumps(k)}:{json.dumps(v)}' for k, v in members)}}}"
+
+    with pytest.raises(UnclearError):
+        list(models_of_body(body.encode()))
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/v1/realtime?model=a", ["a"]),
+        ("/v1/realtime?x=1&Model=a&model=b%2Fc&models=d", ["a", "b/c", "d"]),
+        ("/v1/realtime?m%6fdel=a&model=", ["a", ""]),
+        ("/v1/model=a", []),
+        ("/v1/realtime?xmodel=a", []),
+        ("/v1/realtime", []),
+    ],
+)
+def test_a_query_may_name_models(path, named):
+    assert list(models_of_query(path)) == named

@@ -1,0 +1,405 @@
+"""Options and the config file: every mistake is named, with its key and what would be right."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from aibridge_addon.access.addresses import EVERYTHING
+from aibridge_addon.config.settings import OPTIONS, Settings, SettingsError, read_settings
+from aibridge_addon.providers.identity import Actor
+from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
+
+ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS
+FINGERPRINT = "sha256:" + "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Read settings with a config file of this text."""
+
+    def read(toml: str, **options: object) -> Settings:
+        path = tmp_path / "aibridge.toml"
+        path.write_text(toml, encoding="utf-8")
+        return settings(aibridge_config=str(path), **options)
+
+    return read
+
+
+def settings(**options: object) -> Settings:
+    return read_settings({option.name: option.default for option in OPTIONS} | options)
+
+
+def mistakes(read, *args: object, **options: object) -> list[str]:
+    """The lines of what is wrong, without the path of the config file."""
+    with pytest.raises(SettingsError) as caught:
+        read(*args, **options)
+    return [
+        line.partition(".toml")[2].removeprefix(": ") or line
+        for line in str(caught.value).splitlines()
+    ]
+
+
+# Options
+
+
+def test_every_option_has_a_help_text_and_a_fitting_default():
+    for option in OPTIONS:
+        assert option.name.startswith("aibridge_")
+        assert option.help.endswith(".")
+        assert "  " not in option.help
+        assert type(option.default) is option.type
+        assert option.choices is None or option.default in option.choices
+
+
+def test_a_slip_in_the_name_of_an_option_is_named():
+    wrong = mistakes(settings, aibridge_capure="x", flow_detail=1)
+    assert wrong == ["aibridge_capure is not known; did you mean aibridge_capture?"]
+
+
+def test_the_defaults_are_settings_without_any_configuration():
+    read = settings()
+
+    assert read.providers == DEFAULT_PROVIDERS
+    assert read.capture == {"prompts", "tools", "thoughts"}
+    assert read.actor_header == "x-aibridge-actor"
+    assert (read.commit_wait, read.max_body_bytes) == (2.0, 64 * 1024 * 1024)
+    assert (read.refuse_unrecorded, read.require_actor, read.ask_chat_usage) == (False,) * 3
+    assert read.metrics_listen is None
+    assert read.database.name == "aibridge.sqlite3"
+    assert read.database.is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"aibridge_capture": ""}, {"capture": frozenset()}),
+        ({"aibridge_capture": " tools, prompts,"}, {"capture": frozenset({"tools", "prompts"})}),
+        ({"aibridge_commit_wait_ms": 0}, {"commit_wait": 0.0}),
+        ({"aibridge_max_body_mib": 1}, {"max_body_bytes": 1024 * 1024}),
+        ({"aibridge_on_record_failure": "refuse"}, {"refuse_unrecorded": True}),
+        ({"aibridge_actor_header": " X-User "}, {"actor_header": "x-user"}),
+        ({"aibridge_actor_header": ""}, {"actor_header": ""}),
+        ({"aibridge_db": "/x/y.db"}, {"database": Path("/x/y.db")}),
+        ({"aibridge_recorder": "a:B"}, {"recorder": "a:B"}),
+        ({"aibridge_metrics_listen": "127.0.0.1:9464"}, {"metrics_listen": ("127.0.0.1", 9464)}),
+        ({"aibridge_metrics_listen": "[::1]:0"}, {"metrics_listen": ("::1", 0)}),
+        ({"aibridge_metrics_label_values": 1}, {"metrics_label_values": 1}),
+        ({"aibridge_max_connections": 7}, {"max_connections": 7}),
+        ({"aibridge_max_connections": 0}, {"max_connections": None}),
+        (
+            {"aibridge_private_networks": "10.0.0.0/8, fd00::/8,192.168.1.5 ,"},
+            {
+                "private_networks": (
+                    ip_network("10.0.0.0/8"),
+                    ip_network("fd00::/8"),
+                    ip_network("192.168.1.5"),
+                ),
+                "private_hosts": frozenset(),
+            },
+        ),
+        (
+            {"aibridge_private_networks": "Git.corp, localhost,db1,_x.y"},
+            {
+                "private_networks": (),
+                "private_hosts": frozenset({"git.corp", "localhost", "db1", "_x.y"}),
+            },
+        ),
+        ({"aibridge_private_networks": "git.corp,*"}, {"private_networks": EVERYTHING}),
+    ],
+)
+def test_options_become_settings(options, expected):
+    read = settings(**options)
+
+    assert {name: getattr(read, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            {"aibridge_capture": "prompts,tokens, Tools"},
+            "aibridge_capture has 'Tools', 'tokens'; it may list prompts, tools, thoughts",
+        ),
+        (
+            {"aibridge_on_record_failure": "refsue"},
+            "aibridge_on_record_failure is 'refsue'; it must be one of relay, refuse",
+        ),
+        (
+            {"aibridge_commit_wait_ms": -1},
+            "aibridge_commit_wait_ms is -1; it must be at least 0",
+        ),
+        ({"aibridge_max_body_mib": 0}, "aibridge_max_body_mib is 0; it must be at least 1"),
+        ({"aibridge_max_connections": -1}, "aibridge_max_connections is -1; it must be at least 0"),
+        (
+            {
+                "aibridge_private_networks": "10.0.0.1/8,ok.corp,git.corp:443,[::1],http://x,127.1,"
+                "0x7f000001,300.1.1.1,*.corp,-x"
+            },
+            "aibridge_private_networks has '10.0.0.1/8', 'git.corp:443', '[::1]', 'http://x',"
+            " '127.1', '0x7f000001', '300.1.1.1', '*.corp', '-x'; it may list networks such as"
+            " 10.0.0.0/8, addresses, and host names, without ports, or be * for all",
+        ),
+        (
+            {"aibridge_metrics_label_values": 0},
+            "aibridge_metrics_label_values is 0; it must be at least 1",
+        ),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_would_be_right(options, line):
+    assert mistakes(settings, **options) == [line]
+
+
+@pytest.mark.parametrize(
+    "address", ["9464", ":9464", "localhost", "localhost:", "localhost:x", "h:65536", "h:-1", "h:²"]
+)
+def test_a_wrong_metrics_address_is_named(address):
+    assert mistakes(settings, aibridge_metrics_listen=address) == [
+        f"aibridge_metrics_listen is {address!r}; it must be host:port, such as 127.0.0.1:9464"
+    ]
+
+
+# The config file
+
+
+def test_all_mistakes_are_named_at_once(config):
+    toml = """
+    provider = 1
+    [[providers]]
+    name = "Acme"
+    typ = "openai"
+    type = "google"
+    base_url = "ftp://x"
+    hosts = ["https://x"]
+    [[actors]]
+    match = "sha256:abc"
+    """
+
+    found = mistakes(config, toml, aibridge_capture="x", aibridge_max_body_mib=0)
+
+    keys = [line.partition(" ")[0] for line in found]
+    assert sorted(keys) == [
+        "actors[0].id",
+        "actors[0].match",
+        "aibridge_capture",
+        "aibridge_max_body_mib",
+        "provider",
+        "providers[0].base_url",
+        "providers[0].hosts[0]",
+        "providers[0].name",
+        "providers[0].typ",
+        "providers[0].type",
+    ]
+
+
+PROVIDER = '[[providers]]\nname = "acme"\ntype = "openai"\nbase_url = "https://x.example/v1"\n'
+ACTOR = '[[actors]]\nmatch = "m"\nid = "alice"\n'
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        ("provders = []", "provders is not known; did you mean providers?"),
+        (
+            PROVIDER + 'api_key = "k"',
+            "providers[0].api_key is not known; did you mean api_key_env?",
+        ),
+        (ACTOR + "zzz = 1", "actors[0].zzz is not known; known are match, id, metadata"),
+        ("[[actors]]\nmatch = 'm'", "actors[0].id is missing"),
+        (
+            PROVIDER.replace("openai", "google"),
+            "providers[0].type is 'google': input should be 'anthropic' or 'openai'",
+        ),
+        (
+            PROVIDER.replace("acme", "Acme_1"),
+            "providers[0].name is 'Acme_1': string should match pattern '^[a-z0-9]+(-[a-z0-9]+)*$'",
+        ),
+        (
+            PROVIDER.replace("https://x.example/v1", "x.example"),
+            "providers[0].base_url is 'x.example':"
+            " must be a URL such as https://api.example.com/v1",
+        ),
+        (
+            PROVIDER.replace("https://x.example/v1", "https://x:y"),
+            "providers[0].base_url is 'https://x:y':"
+            " port could not be cast to integer value as 'y'",
+        ),
+        (
+            PROVIDER + 'hosts = ["x.example", "*.x"]',
+            "providers[0].hosts[1] is '*.x':"
+            " must be a plain host name, without scheme, port, path or wildcard",
+        ),
+        (
+            PROVIDER + 'hosts = "x.example"',
+            "providers[0].hosts is 'x.example': input should be a valid list",
+        ),
+        (
+            PROVIDER + 'api_key_env = ""',
+            "providers[0].api_key_env is '': string should have at least 1 character",
+        ),
+        (ACTOR.replace("alice", ""), "actors[0].id is '': string should have at least 1 character"),
+        (
+            ACTOR.replace('"m"', '"sha256:xyz"'),
+            "actors[0].match is 'sha256:xyz':"
+            " must be sha256: and the 64 hexadecimal digits of the key's SHA-256",
+        ),
+        (ACTOR + "metadata = 1", "actors[0].metadata is 1: input should be a valid dictionary"),
+        ("providers = 1", "providers is 1: input should be a valid list"),
+    ],
+)
+def test_a_mistake_in_the_config_file_is_named_with_its_key(config, toml, line):
+    assert mistakes(config, toml) == [line]
+
+
+def test_a_key_like_no_other_is_answered_with_all_that_there_are(config):
+    (line,) = mistakes(config, "zzz = 1")
+
+    assert line.startswith("zzz is not known; known are providers, actors")
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "a--b", "A", "a b", "a/b", "a\\n", "é", "a" * 65])
+def test_a_name_that_could_be_no_prefix_is_a_mistake(config, name):
+    (line,) = mistakes(config, PROVIDER.replace("acme", name))
+
+    assert line.startswith("providers[0].name is ")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://u:sk-secret@x/v1", "https://x?key=sk-secret", "http://x#sk-secret"]
+)
+def test_a_base_url_with_more_than_a_base_is_not_repeated_as_it_may_hold_a_secret(config, url):
+    assert mistakes(config, PROVIDER.replace("https://x.example/v1", url)) == [
+        "providers[0].base_url must have no user, query or fragment"
+    ]
+
+
+def test_a_config_file_that_cannot_be_read_is_named(tmp_path):
+    missing = str(tmp_path / "missing.toml")
+    assert mistakes(settings, aibridge_config=missing) == ["No such file or directory"]
+    with pytest.raises(SettingsError, match=f"aibridge_config {tmp_path}: Is a directory"):
+        settings(aibridge_config=str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"[[providers]", b"name = ", b"\xff\xfe"])
+def test_a_config_file_that_is_not_toml_is_named(tmp_path, content):
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(SettingsError, match=f"aibridge_config {path} is not TOML: "):
+        settings(aibridge_config=str(path))
+
+
+def test_the_config_file_may_lie_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.toml").write_text(ACTOR)
+
+    assert settings(aibridge_config="~/a.toml").actors == {"m": Actor(id="alice")}
+
+
+# Providers
+
+
+def test_a_configured_instance_is_added_to_the_defaults(config):
+    read = config(PROVIDER + 'api_key_env = "ACME_KEY"')
+
+    acme = Provider(
+        name="acme",
+        type="openai",
+        base_url="https://x.example/v1",
+        hosts=frozenset({"x.example"}),
+        api_key_env="ACME_KEY",
+    )
+    assert read.providers == (*DEFAULT_PROVIDERS, acme)
+
+
+def test_a_configured_instance_replaces_the_default_of_its_name(config):
+    read = config("""
+    [[providers]]
+    name = "anthropic"
+    type = "anthropic"
+    base_url = "http://127.0.0.1:9999"
+    hosts = ["API.Anthropic.com"]
+    """)
+
+    replaced = Provider(
+        name="anthropic",
+        type="anthropic",
+        base_url="http://127.0.0.1:9999",
+        hosts=frozenset({"api.anthropic.com"}),
+    )
+    assert read.providers == (OPENAI, CHATGPT, replaced)
+
+
+def test_a_host_is_taken_from_a_default_by_a_configured_instance(config):
+    read = config(PROVIDER + 'hosts = ["api.openai.com"]')
+
+    by_name = {provider.name: provider for provider in read.providers}
+    assert by_name["acme"].hosts == {"api.openai.com"}
+    assert by_name["openai"].hosts == frozenset()
+    assert by_name["openai"].base_url == OPENAI.base_url
+    assert by_name["anthropic"] == ANTHROPIC
+
+
+def test_an_instance_may_have_no_hosts(config):
+    *_, acme = config(PROVIDER + "hosts = []").providers
+
+    assert acme.hosts == frozenset()
+
+
+def test_two_instances_of_one_name_are_a_conflict(config):
+    assert mistakes(config, PROVIDER + PROVIDER) == [
+        "providers[1].name is 'acme', as is that of providers[0]; names must be unique"
+    ]
+
+
+def test_two_instances_with_one_host_are_a_conflict(config):
+    assert mistakes(config, PROVIDER + PROVIDER.replace("acme", "other")) == [
+        "providers[1].hosts has 'x.example', which is also of 'acme';"
+        " give each host to one instance (hosts = [] for none)"
+    ]
+
+
+# Actors
+
+
+def test_actors_are_known_by_fingerprint_or_header_value(config):
+    read = config(
+        ACTOR
+        + f'[[actors]]\nmatch = "{FINGERPRINT.upper().replace("SHA", "sha")}"\nid = "bob"\n'
+        + 'metadata = { team = "search" }'
+    )
+
+    assert read.actors == {
+        "m": Actor(id="alice"),
+        FINGERPRINT: Actor(id="bob", metadata={"team": "search"}),
+    }
+
+
+def test_two_actors_for_one_match_are_a_conflict(config):
+    assert mistakes(config, ACTOR + ACTOR) == [
+        "actors[1].match is 'm' a second time; each must be unique"
+    ]
+
+
+# Secrets
+
+
+def test_a_secret_in_the_environment_is_never_a_part_of_the_settings(config, monkeypatch):
+    secret = "sk-ant-api03-0123456789"
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "ACME_KEY"):
+        monkeypatch.setenv(name, secret)
+
+    read = config(
+        PROVIDER
+        + 'api_key_env = "ACME_KEY"\n'
+        + '[[mcp_servers]]\nname = "docs"\nurl = "https://mcp.example/${ACME_KEY}"\n'
+        + 'headers = { Authorization = "Bearer ${ACME_KEY}" }'
+    )
+
+    assert secret not in repr(read)
+    assert "ACME_KEY" in repr(read)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(AttributeError):
+        settings().require_actor = True

@@ -1,0 +1,173 @@
+"""Scenarios from `tests/fixtures`, and streams fed in every way."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from aibridge_addon.facts import (
+    ProviderError,
+    RequestFacts,
+    ResponseFacts,
+    Thought,
+    ToolCall,
+    Usage,
+)
+from aibridge_addon.formats import WIRE_FORMATS, WireFormat
+from aibridge_addon.formats.decoders.sse import Event, SSEParser
+from aibridge_addon.raw_json import members
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+LINE_ENDS = {"LF": b"\n", "CR": b"\r", "CRLF": b"\r\n"}
+TRAILING = b"\n\n: trailing"
+"""Ends the event before it and brings no data of its own."""
+
+thorough = settings(max_examples=150)
+"""For properties that are not checked once for every fixture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A folder of fixtures: one exchange, as seen streamed and not streamed."""
+
+    api: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.api}/{self.name}"
+
+    @property
+    def wire_format(self) -> WireFormat:
+        return WIRE_FORMATS[self.api]
+
+    def has(self, file: str) -> bool:
+        return self._path(file).exists()
+
+    def read(self, file: str) -> bytes:
+        return self._path(file).read_bytes()
+
+    def stream(self, line_end: str = "LF") -> bytes:
+        return self.read("stream.sse").replace(b"\n", LINE_ENDS[line_end])
+
+    def request_facts(self) -> RequestFacts:
+        return RequestFacts(**json.loads(self.read("facts.json"))["request"])
+
+    def response_facts(self) -> ResponseFacts:
+        return response_facts(**json.loads(self.read("facts.json"))["response"])
+
+    def _path(self, file: str) -> Path:
+        return FIXTURES / self.api / self.name / file
+
+
+def response_facts(
+    *,
+    usage: dict[str, Any] | None = None,
+    tool_calls: Iterable[dict[str, Any]] = (),
+    thoughts: Iterable[dict[str, Any]] = (),
+    error: dict[str, Any] | None = None,
+    unknown: Iterable[str] = (),
+    **rest: Any,
+) -> ResponseFacts:
+    return ResponseFacts(
+        usage=Usage(**usage) if usage else None,
+        tool_calls=tuple(ToolCall(**call) for call in tool_calls),
+        thoughts=tuple(Thought(**thought) for thought in thoughts),
+        error=ProviderError(**error) if error else None,
+        unknown=tuple(unknown),
+        **rest,
+    )
+
+
+SCENARIOS = sorted(
+    (Scenario(api=path.parent.name, name=path.name) for path in FIXTURES.glob("*/*/")), key=str
+)
+STREAMS = [scenario for scenario in SCENARIOS if scenario.has("stream.sse")]
+ANSWERS = [scenario for scenario in SCENARIOS if scenario.has("answer.json")]
+REQUESTS = [scenario for scenario in SCENARIOS if scenario.has("request.json")]
+
+
+def read_request(wire_format: WireFormat, body: Any) -> RequestFacts:
+    """Read a request given as a value, as bytes of JSON or as its members' JSON."""
+    parts = members(body if isinstance(body, bytes) else json.dumps(body).encode())
+    assert parts is not None
+    return wire_format.read_request(parts)
+
+
+def sse(*values: Any) -> bytes:
+    """Values as a stream of their JSON."""
+    return b"".join(b"data: %s\n\n" % json.dumps(value).encode() for value in values)
+
+
+def parse(chunks: Iterable[bytes]) -> list[Event]:
+    """Every event of a stream, the unfinished one included."""
+    parser = SSEParser()
+    events = [event for chunk in chunks for event in parser.feed(chunk)]
+    if rest := parser.close():
+        events.append(rest)
+    return events
+
+
+def data_of(events: Iterable[Event]) -> list[tuple[bytes, bytes]]:
+    """What a client would see of the events."""
+    return [(event.name, event.data) for event in events if event.data is not None]
+
+
+def raw_of(events: Iterable[Event]) -> bytes:
+    return b"".join(event.raw for event in events)
+
+
+def read_stream(wire_format: WireFormat, chunks: Iterable[bytes]) -> ResponseFacts:
+    reader = wire_format.response_reader()
+    for event in parse(chunks):
+        reader.feed(event)
+    return reader.facts()
+
+
+def three_ways[T](run: Callable[[list[bytes]], T], data: bytes) -> T:
+    """Run on the data whole, byte by byte and with trailing data; the result must not differ."""
+    whole = run([data])
+    assert run([data[i : i + 1] for i in range(len(data))]) == whole
+    assert run([data + TRAILING]) == whole
+    return whole
+
+
+@st.composite
+def pieces(draw: st.DrawFn, data: bytes) -> list[bytes]:
+    """The data, cut anywhere: often at and inside line ends, where it hurts."""
+    borders = [i for i in range(len(data)) if data[i] in b"\r\n"] or [0]
+    position = st.integers(0, len(data)) | st.sampled_from(borders)
+    cuts = [0, *sorted(draw(st.lists(position, max_size=12))), len(data)]
+    return [data[start:end] for start, end in pairwise(cuts)]
+
+
+numbers = (
+    st.integers()
+    | st.floats()
+    | st.sampled_from([-1, 0, 2**63, 2**64, 10**400, float("inf"), float("nan")])
+)
+strings = st.text(st.characters(codec=None), max_size=8) | st.sampled_from(
+    ["", "\ud83d", "\ude00", '{"session_id": 1}', "_session_", "<system-reminder>"]
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | numbers | strings,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(strings, inner, max_size=3),
+    max_leaves=8,
+)
+"""Any JSON, with what other people's encoders let through: NaN, lone surrogates, huge numbers."""
+
+
+@st.composite
+def mutated(draw: st.DrawFn, value: Any) -> Any:
+    """The value with one part of it, however deep, replaced by any JSON."""
+    if isinstance(value, dict | list) and value and draw(st.integers(0, 5)):
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = draw(st.sampled_from(keys))
+        copy = value.copy()
+        copy[key] = draw(mutated(value[key]))
+        return copy
+    return draw(json_values)

@@ -1,0 +1,577 @@
+"""What holds for central tools in every wire format; and the ways in which the others try them."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import anthropic
+import httpx2
+import openai
+import pytest
+from helpers import (
+    ANSWERS,
+    REQUESTS,
+    STREAMS,
+    Scenario,
+    json_values,
+    mutated,
+    parse,
+    pieces,
+    raw_of,
+    sse,
+    thorough,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibridge_addon.formats import TOOL_FORMATS, WIRE_FORMATS
+from aibridge_addon.formats.tool_protocol import (
+    Members,
+    PastAnswer,
+    Restoration,
+    Run,
+    Splicer,
+    Transcript,
+    Turn,
+    run_key,
+    taken_down,
+)
+from aibridge_addon.raw_json import JSON, arguments, body, decode, elements, members
+from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
+
+apis = pytest.mark.parametrize("api", TOOL_FORMATS)
+streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)
+NAMES = frozenset({"bmcp_s_look", "bmcp_s_find"})
+"""The injected names of scenarios that are made here."""
+
+
+# Ways to try
+
+
+class Spliced(NamedTuple):
+    """What a splicer made of several streams."""
+
+    stream: bytes
+    turns: list[Turn]
+
+
+def splice(
+    api: str, upstream: Sequence[bytes | list[bytes]], names: frozenset[str] = NAMES
+) -> Spliced:
+    """Splice streams as the inner loop does."""
+    splicer = TOOL_FORMATS[api].splicer(names)
+    out: list[bytes] = []
+    turns = []
+    for number, stream in enumerate(upstream):
+        if number:
+            splicer.resume()
+        out += feed(api, splicer, stream)
+        turns.append(splicer.turn())
+    return Spliced(b"".join(out) + splicer.finish(), turns)
+
+
+def feed(api: str, splicer: Splicer, stream: bytes | list[bytes]) -> list[bytes]:
+    """Feed one answer as the tap does; return what the client gets of each event."""
+    reader = WIRE_FORMATS[api].response_reader()
+    events = parse([stream] if isinstance(stream, bytes) else stream)
+    return [splicer.feed(event, reader.feed(event)) for event in events]
+
+
+def merge(
+    api: str, answers: Sequence[JSON], names: frozenset[str] = NAMES
+) -> tuple[JSON, list[Turn]]:
+    """Merge whole answers as the inner loop does."""
+    merger = TOOL_FORMATS[api].merger(names)
+    turns = [merger.add(decode(json.dumps(answer).encode())) for answer in answers]
+    return decode(merger.finish()), turns
+
+
+def values(stream: bytes) -> list[JSON]:
+    """The JSON of a stream's events, in order."""
+    return [
+        json.loads(event.data) for event in parse([stream]) if event.data not in (None, b"[DONE]")
+    ]
+
+
+def tool(name: str, **schema: Any) -> CentralTool:
+    return CentralTool(
+        name=name,
+        server="s",
+        server_url="https://mcp.example/",
+        original_name=name.removeprefix("bmcp_s_"),
+        description=f"Does {name}.",
+        input_schema={"type": "object", **schema},
+    )
+
+
+TOOLS = tuple(tool(name) for name in sorted(NAMES))
+
+
+def request(value: Any) -> Members:
+    """A request's members, written as people write JSON."""
+    parts = members(json.dumps(value, indent=1, ensure_ascii=False).encode())
+    assert parts is not None
+    return parts
+
+
+def result(said: str = "found", *, is_error: bool = False) -> ToolResult:
+    return ToolResult(parts=(ResultPart(kind="text", text=said),), is_error=is_error)
+
+
+IMAGE = ToolResult(
+    parts=(
+        ResultPart(kind="text", text="A map:"),
+        ResultPart(kind="image", data="aW1n", media_type="image/png"),
+        ResultPart(kind="other", text='{"uri":"file:///x"}'),
+    )
+)
+
+
+class Loop(NamedTuple):
+    """What an inner loop did, as the real one does it."""
+
+    asked: list[Members]
+    """The requests upstream."""
+    found: dict[str, Restoration]
+    """What the ledger got."""
+
+
+def loop(
+    api: str, asked: Any, turns: Sequence[Turn], ids: Sequence[str] = ("r1", "r2", "r3")
+) -> Loop:
+    """Go through turns; every call gets a result that names it."""
+    tool_format = TOOL_FORMATS[api]
+    requests = [request(asked)]
+    hidden: list[JSON] = []
+    results: list[JSON] = []
+    for turn in turns:
+        answers = [(call, result(f"result of {call.call_id}")) for call in turn.calls]
+        items = tool_format.result_items(answers)
+        if not turn.calls or turn.client_calls:
+            results = items
+            break
+        hidden += [*tool_format.answer_items(turn), *tool_format.sequence_of_results(items)]
+        requests.append(tool_format.continue_request(requests[-1], turn, items, last=False))
+    sequence = (*hidden, *tool_format.answer_items(turns[-1]))
+    said = "".join(turn.text for turn in turns)
+    key = run_key(turns[-1].client_calls, tool_format.transcript(request(asked)).said_since, said)
+    found = {key: Restoration(sequence=sequence, results=tuple(results))}
+    if len(turns) > 1 and (alias := tool_format.alias_key(ids[0])):
+        found[alias] = Restoration(sequence=(ids[len(turns) - 1],))
+    return Loop(requests, found)
+
+
+def restored(api: str, asked: Any, found: dict[str, Restoration]) -> Any:
+    """The request with what was hidden put back; the same members if nothing was."""
+    given = request(asked)
+    before = dict(given)
+    tool_format = TOOL_FORMATS[api]
+    known = {
+        run.key: found[run.key] for run in tool_format.transcript(given).runs if run.key in found
+    }
+    was_restored = tool_format.restore(given, known)
+    assert was_restored is bool(known)
+    if not was_restored:
+        assert given == before
+    return json.loads(body(given))
+
+
+def sequence_of(asked: Members) -> Any:
+    """The conversation that a request upstream carries."""
+    return json.loads(bytes(asked["messages" if "messages" in asked else "input"]))
+
+
+_body = b""
+
+
+def _answer(_: httpx2.Request) -> httpx2.Response:
+    kind = "text/event-stream" if b"data:" in _body else "application/json"
+    return httpx2.Response(200, headers={"content-type": kind}, content=_body)
+
+
+@cache
+def _transport() -> httpx2.Client:
+    return httpx2.Client(transport=httpx2.MockTransport(_answer))
+
+
+@cache
+def _clients() -> tuple[anthropic.Anthropic, openai.OpenAI]:
+    return (
+        anthropic.Anthropic(api_key="k", base_url="http://a", http_client=_transport()),
+        openai.OpenAI(api_key="k", base_url="http://o", http_client=_transport()),
+    )
+
+
+def sdk_sees(api: str, stream: bytes) -> Any:
+    """What the accumulator of the official SDK makes of a stream."""
+    global _body
+    _body = stream
+    of_anthropic, of_openai = _clients()
+    if api == "anthropic_messages":
+        with of_anthropic.messages.stream(model="m", max_tokens=1, messages=[]) as message:
+            return message.get_final_message().to_dict(mode="json")
+    if api == "openai_chat":
+        with of_openai.chat.completions.stream(model="m", messages=[]) as completion:
+            return completion.get_final_completion().to_dict(mode="json")
+    with of_openai.responses.stream(model="m", input="") as response:
+        return response.get_final_response().to_dict(mode="json")
+
+
+# Streams in which nothing is injected
+
+
+def called(scenario: Scenario) -> list[str]:
+    """The names of the client tools that a scenario calls."""
+    calls = scenario.response_facts().tool_calls
+    return sorted({call.tool for call in calls if not call.server_side})
+
+
+@streams
+@pytest.mark.parametrize("names", [frozenset(), NAMES], ids=["nothing", "something"])
+def test_a_stream_without_injected_calls_stays_the_bytes_that_it_was(
+    scenario: Scenario, names: frozenset[str]
+) -> None:
+    stream = scenario.stream()
+    assert splice(scenario.api, [stream], names).stream == stream
+
+
+@streams
+def test_nothing_is_held_where_nothing_is_hidden(scenario: Scenario) -> None:
+    stream = scenario.stream()
+    splicer = TOOL_FORMATS[scenario.api].splicer(NAMES)
+    assert feed(scenario.api, splicer, stream) == [event.raw for event in parse([stream])]
+    assert splicer.finish() == b""
+
+
+@streams
+@given(st.data())
+def test_so_it_does_however_it_is_cut(scenario: Scenario, data: st.DataObject) -> None:
+    stream = scenario.stream(data.draw(st.sampled_from(["LF", "CRLF", "CR"])))
+    chunks = data.draw(pieces(stream))
+    assert splice(scenario.api, [chunks]).stream == raw_of(parse(chunks)) == stream
+
+
+@streams
+@given(st.data())
+def test_so_it_does_with_comments_and_unknown_events_anywhere(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    events = [event.raw for event in parse([scenario.stream()])]
+    strange = [
+        b": still here\n\n",
+        b'event: ping\ndata: {"type": "ping"}\n\n',
+        b"data: nothing\n\n",
+    ]
+    for event in data.draw(st.lists(st.sampled_from(strange), max_size=4)):
+        events.insert(data.draw(st.integers(0, len(events) - 1)), event)
+    stream = b"".join(events)
+    assert splice(scenario.api, [stream]).stream == stream
+
+
+@streams
+def test_the_turn_of_a_stream_without_injected_calls_waits_for_nothing(scenario: Scenario) -> None:
+    [turn] = splice(scenario.api, [scenario.stream()]).turns
+    assert turn.calls == ()
+    calls = scenario.response_facts().tool_calls
+    if scenario.name not in ("legacy_function_call", "cut_in_the_middle"):
+        expected = [call.call_id or "" for call in calls if not call.server_side]
+        assert list(turn.client_calls) == expected
+
+
+def read_arguments(value: Any) -> Any:
+    return arguments(value) if isinstance(value, str) else value
+
+
+BOTH = [scenario for scenario in ANSWERS if scenario in STREAMS]
+
+
+def plain(value: Any) -> Any:
+    """Without the members that say nothing, which only whole answers tell; arguments decoded."""
+    if isinstance(value, dict):
+        said = {k: v for k, v in value.items() if v not in (None, [], "")}
+        return {k: read_arguments(v) if k == "arguments" else plain(v) for k, v in said.items()}
+    return [plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize("scenario", BOTH, ids=str)
+def test_a_streamed_turn_is_that_of_the_whole_answer(scenario: Scenario) -> None:
+    answer = decode(scenario.read("answer.json"))
+    for size in range(len(called(scenario)) + 1):
+        for names in combinations(called(scenario), size):
+            [streamed] = splice(scenario.api, [scenario.stream()], frozenset(names)).turns
+            _, [whole] = merge(scenario.api, [answer], frozenset(names))
+            assert streamed.calls == whole.calls
+            assert streamed.client_calls == whole.client_calls
+            assert streamed.text == whole.text
+            if scenario.name != "legacy_function_call":
+                assert plain(streamed.items) == plain(whole.items)
+
+
+# Robustness
+
+
+@streams
+@given(st.data())
+def test_splicing_events_with_anything_in_them_never_raises(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    stream = data.draw(
+        mutated(values(scenario.stream())) if scenario.name != "cut_in_the_middle" else st.just([])
+    )
+    names = frozenset(called(scenario)) | NAMES
+    spliced = sse(*stream) if isinstance(stream, list) else sse(stream)
+    splice(scenario.api, [spliced, spliced, scenario.stream()], names)
+
+
+@apis
+@thorough
+@given(st.lists(json_values))
+def test_splicing_any_json_never_raises(api: str, stream: list[Any]) -> None:
+    splice(api, [sse(*stream)] * 2)
+
+
+@pytest.mark.parametrize("scenario", ANSWERS, ids=str)
+@given(st.data())
+def test_merging_answers_with_anything_in_them_never_raises(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    answer = data.draw(mutated(decode(scenario.read("answer.json"))))
+    merge(scenario.api, [answer, decode(scenario.read("answer.json"))], frozenset(called(scenario)))
+
+
+@pytest.mark.parametrize("scenario", REQUESTS, ids=str)
+@given(st.data())
+def test_a_request_with_anything_in_it_is_offered_tools_and_restored_without_raising(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    value = decode(scenario.read("request.json"))
+    value["tools"] = [{"name": "a", "type": "function", "function": {"name": "b"}}]
+    value["tool_choice"] = {"type": "auto"}
+    asked = data.draw(mutated(value).filter(lambda drawn: isinstance(drawn, dict)))
+    try_everything(scenario.api, asked)
+
+
+FIELDS = (
+    "tools", "tool_choice", "messages", "input", "n", "functions", "background", "generate",
+    "previous_response_id", "conversation", "store",
+)  # fmt: skip
+
+
+@apis
+@thorough
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, json_values)))
+def test_any_json_in_every_field_of_a_request_never_raises(api: str, asked: dict[str, Any]) -> None:
+    try_everything(api, asked)
+
+
+roles = st.sampled_from(["user", "assistant", "system", "tool", None, 7])
+kinds = st.sampled_from(["message", "reasoning", "function_call", "function_call_output", None])
+blocks = st.lists(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["text", "tool_use", "tool_result", "output_text"])},
+        optional={"text": json_values, "id": json_values, "cache_control": json_values},
+    ),
+    max_size=3,
+)
+conversations = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "role": roles,
+            "type": kinds,
+            "content": st.sampled_from(["a", ""]) | blocks | json_values,
+            "tool_calls": blocks | json_values,
+            "call_id": st.sampled_from(["a", "b"]) | json_values,
+        },
+    ),
+    max_size=5,
+)
+
+
+@apis
+@thorough
+@given(conversations, st.sampled_from([None, "resp_1"]))
+def test_any_conversation_is_restored_without_raising(
+    api: str, conversation: list[Any], previous: str | None
+) -> None:
+    asked = {"messages": conversation, "input": conversation, "previous_response_id": previous}
+    try_everything(api, asked)
+
+
+def try_everything(api: str, asked: dict[str, Any]) -> None:
+    """Offer tools; restore with an entry for every run."""
+    tool_format = TOOL_FORMATS[api]
+    given = members(json.dumps(asked).encode())
+    assert given is not None
+    tool_format.inject(dict(given), TOOLS)
+    runs, said_since = tool_format.transcript(given)
+    assert isinstance(said_since, str)
+    item = {"role": "assistant", "content": [{"type": "text", "text": "a"}]}
+    whole = Restoration(sequence=(item, item), results=({"call_id": "c"},))
+    alias = Restoration(sequence=("resp_2",))
+    found = {run.key: alias if run.key.startswith("response:") else whole for run in runs}
+    assert tool_format.restore(given, found) is bool(found)
+    assert all(json.loads(bytes(value)) is not ... for value in given.values())
+
+
+@apis
+@pytest.mark.parametrize("broken", [b"1" * 5000, b'"\xff"'], ids=["a huge number", "no UTF-8"])
+def test_what_cannot_be_decoded_in_a_request_stays_as_it_is(api: str, broken: bytes) -> None:
+    tool_format = TOOL_FORMATS[api]
+    conversation = b'[{"role":"assistant","content":%b},{"role":"user","content":"a"}]' % broken
+    given = members(
+        b'{"tools":[{"name":%b}],"messages":%b,"input":%b}' % (broken, conversation, conversation)
+    )
+    assert given is not None
+    tool_format.inject(dict(given), TOOLS)
+    runs = tool_format.transcript(given).runs
+    tool_format.restore(
+        given, {run.key: Restoration(sequence=({"role": "assistant"},)) for run in runs}
+    )
+
+
+# Requests
+
+
+@apis
+def test_nothing_is_offered_where_there_is_nothing(api: str) -> None:
+    given = request({"model": "m", "tools": []})
+    before = dict(given)
+    assert TOOL_FORMATS[api].inject(given, ()) == ()
+    assert given == before
+
+
+@apis
+def test_a_choice_of_no_tools_is_left_alone(api: str) -> None:
+    for choice in ("none", {"type": "none"}):
+        given = request({"tools": [], "tool_choice": choice})
+        before = dict(given)
+        offered = TOOL_FORMATS[api].inject(given, TOOLS)
+        if (api == "anthropic_messages") is isinstance(choice, dict):
+            assert offered == ()
+            assert given == before
+
+
+ASKING = [scenario for scenario in REQUESTS if scenario.name != "warm_up"]
+
+
+@pytest.mark.parametrize("scenario", ASKING, ids=str)
+def test_what_is_not_edited_stays_as_it_was_written(scenario: Scenario) -> None:
+    given = members(scenario.read("request.json"))
+    assert given is not None
+    before = dict(given)
+    assert TOOL_FORMATS[scenario.api].inject(given, TOOLS) == TOOLS
+    assert list(given) == [*before, *(["tools"] if "tools" not in before else [])]
+    own = [bytes(own) for own in elements(before.get("tools"))]
+    assert [bytes(t) for t in elements(given.pop("tools")) if bytes(t) in own] == own
+    before.pop("tools", None)
+    assert {k: bytes(v) for k, v in given.items()} == {k: bytes(v) for k, v in before.items()}
+
+
+@apis
+def test_tools_are_offered_in_the_same_order_again_and_again(api: str) -> None:
+    tools = tuple(tool(f"bmcp_s_{number}") for number in "cab")
+    offers = []
+    for _ in range(2):
+        given = request({"model": "m"})
+        assert TOOL_FORMATS[api].inject(given, tools) == tools
+        offers.append(bytes(given["tools"]))
+    assert offers[0] == offers[1]
+    names = [json.dumps(t).split("bmcp_s_")[1][0] for t in json.loads(offers[0])]
+    assert "".join(names) == "cab"
+
+
+SCHEMA = {
+    "$defs": {"place": {"type": "object", "properties": {"name": {"type": "string"}}}},
+    "properties": {"at": {"$ref": "#/$defs/place"}},
+    "required": ["at"],
+    "additionalProperties": False,
+    "x-of-ours": [1, 2.5, None, "é"],
+}
+
+
+@apis
+def test_the_whole_schema_goes_along(api: str) -> None:
+    given = request({"model": "m"})
+    TOOL_FORMATS[api].inject(given, (tool("bmcp_s_look", **SCHEMA),))
+    [offered] = json.loads(bytes(given["tools"]))
+    definition = offered.get("function", offered)
+    assert definition["name"] == "bmcp_s_look"
+    assert definition["description"] == "Does bmcp_s_look."
+    schema = definition.get("parameters") or definition.get("input_schema")
+    assert schema == {"type": "object", **SCHEMA}
+
+
+@apis
+def test_a_request_without_answers_has_nothing_to_be_restored(api: str) -> None:
+    conversation = [{"role": "user", "content": "hi"}]
+    for asked in ({}, {"messages": conversation, "input": conversation}, {"input": "hi"}):
+        given = request(asked)
+        assert TOOL_FORMATS[api].transcript(given).runs == []
+        assert not TOOL_FORMATS[api].restore(given, {})
+
+
+# Errors and signs of life
+
+
+@apis
+def test_an_error_of_ours_is_one_event_that_the_reader_knows(api: str) -> None:
+    facts = WIRE_FORMATS[api].response_reader()
+    for event in parse([TOOL_FORMATS[api].splicer(NAMES).error("No – not “now”.")]):
+        facts.feed(event)
+    error = facts.facts().error
+    assert error is not None
+    assert error.message == "No – not “now”."
+
+
+@apis
+def test_an_error_of_ours_is_an_error_to_the_sdk(api: str) -> None:
+    start = parse([Scenario(api=api, name="text").stream()])[0].raw
+    with pytest.raises(Exception, match=r"not now|Didn't receive") as raised:
+        sdk_sees(api, start + TOOL_FORMATS[api].splicer(NAMES).error("not now"))
+    if api != "openai_responses":  # there, an error is an event like others
+        assert isinstance(raised.value, anthropic.APIError | openai.APIError)
+
+
+@apis
+def test_a_sign_of_life_says_nothing(api: str) -> None:
+    ping = TOOL_FORMATS[api].splicer(NAMES).ping()
+    [event] = parse([ping])
+    assert ping.endswith(b"\n\n")
+    reader = WIRE_FORMATS[api].response_reader()
+    reader.feed(event)
+    assert reader.facts() == WIRE_FORMATS[api].response_reader().facts()
+
+
+# Keys
+
+
+def test_an_answer_is_known_by_its_first_call_of_the_client_else_by_what_was_said() -> None:
+    assert run_key(["a", "b"], "x", "y") == run_key(["a"], "z", "z") == "call:a"
+    key = run_key([], "Where?", "There.")
+    assert key == run_key([], " Where?\n", "There.\n")
+    others = [
+        run_key([], "Where?", "Here."),
+        run_key([], "What?", "There."),
+        run_key([], "", "Where?There."),
+        run_key([], "Where?There.", ""),
+        run_key([], "There.", "Where?"),
+    ]
+    assert len({key, *others}) == 6
+
+
+def test_each_answer_is_known_by_what_was_said_since_the_one_before() -> None:
+    first = PastAnswer(start=1, end=2, client_calls=(), text="There.")
+    second = PastAnswer(start=4, end=7, client_calls=(), text="")
+    third = PastAnswer(start=7, end=8, client_calls=("c",), text="Look.")
+
+    assert taken_down(["Where?", first, "a", "b", second, third, "d", "e"]) == Transcript(
+        runs=[
+            Run(start=1, end=2, key=run_key([], "Where?", "There.")),
+            Run(start=4, end=7, key=run_key([], "a\nb", "")),
+            Run(start=7, end=8, key="call:c"),
+        ],
+        said_since="d\ne",
+    )

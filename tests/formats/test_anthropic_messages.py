@@ -1,0 +1,279 @@
+import json
+from typing import Any
+
+import pytest
+from helpers import read_request, read_stream, sse
+
+from aibridge_addon.facts import (
+    ProviderError,
+    RequestFacts,
+    ResponseFacts,
+    Thought,
+    ToolCall,
+    Usage,
+)
+from aibridge_addon.formats.anthropic_messages import reader as api
+
+SESSION = "5e551071-0000-4000-8000-000000000001"
+
+
+def user(*content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content[0] if isinstance(content[0], str) else content}
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def result(call_id: Any) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": call_id, "content": "ok"}
+
+
+REMINDER = said("<system-reminder>\nbe good\n</system-reminder>")
+ANSWER = {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "x"}]}
+SYSTEM = {"role": "system", "content": "More tools are there."}
+
+
+@pytest.mark.parametrize(
+    ("messages", "prompt", "call_id"),
+    [
+        pytest.param([user("hi")], "hi", None, id="a text"),
+        pytest.param([user(said("a"), said("b"))], "a\nb", None, id="text blocks"),
+        pytest.param([user("a"), ANSWER, user("b")], "b", None, id="only the last turn"),
+        pytest.param([user("a"), user("b")], "a\nb", None, id="trailing user messages"),
+        pytest.param([user(REMINDER, said("hi"))], "hi", None, id="a wrapper before"),
+        pytest.param([user(REMINDER)], None, None, id="a wrapper alone"),
+        pytest.param([user("hi"), SYSTEM], "hi", None, id="a system message after it"),
+        pytest.param([user("a"), SYSTEM, user("b")], "a\nb", None, id="one between"),
+        pytest.param([ANSWER, user(result("t1"))], None, "t1", id="a result alone"),
+        pytest.param([ANSWER, user(result("t1"), result("t2"))], None, "t2", id="the last result"),
+        pytest.param([user(result("t1")), user(result("t2"))], None, "t2", id="in two messages"),
+        pytest.param([user(result("t1"), REMINDER)], None, "t1", id="a wrapper after a result"),
+        pytest.param([user(result("t1"), said("no"))], "no", "t1", id="words after a result"),
+        pytest.param([user(result("t1")), SYSTEM], None, "t1", id="a system message after it all"),
+        pytest.param([user(result("t1"), result(7))], None, "t1", id="a result without an id"),
+        pytest.param([user("a"), ANSWER], None, None, id="a prefilled answer"),
+        pytest.param([user({"type": "image"}, said("what?"))], "what?", None, id="an image"),
+        pytest.param([user(said("")), user("x")], "x", None, id="an empty text"),
+        pytest.param([user("half \ud83d")], "half \ufffd", None, id="half a surrogate pair"),
+        pytest.param([], None, None, id="nothing"),
+        pytest.param("hi", None, None, id="not a list"),
+        pytest.param([None, 7, "x", user("hi"), SYSTEM], "hi", None, id="what is no message"),
+        pytest.param([user(None, 7, "x", said("hi"))], "hi", None, id="what is no block"),
+        pytest.param([{"role": "user"}], None, None, id="no content"),
+        pytest.param([{"role": "user", "content": {"text": "x"}}], None, None, id="an object"),
+    ],
+)
+def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
+    messages: Any, prompt: str | None, call_id: str | None
+) -> None:
+    facts = read_request(api, {"messages": messages})
+    assert facts == RequestFacts(prompt=prompt, correlating_tool_call_id=call_id)
+
+
+@pytest.mark.parametrize(
+    ("user_id", "session"),
+    [
+        (json.dumps({"device_id": "d", "account_uuid": "", "session_id": SESSION}), SESSION),
+        (json.dumps({"session_id": "\ud83d"}), "\ufffd"),
+        (json.dumps({"session_id": 7}), None),
+        (json.dumps({"device_id": "d"}), None),
+        ('{"session_id": ', None),
+        ("{\ud83d", None),
+        (f"user_00ff_account_11ee_session_{SESSION}", SESSION),
+        ("user_00ff_account__session_", None),
+        ("alice", None),
+        ("", None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_the_session_is_found_in_both_shapes_of_the_user_id(
+    user_id: Any, session: str | None
+) -> None:
+    assert read_request(api, {"metadata": {"user_id": user_id}}) == RequestFacts(
+        session_hint=session
+    )
+
+
+def test_a_request_is_read_beside_what_only_lenient_decoders_take() -> None:
+    body = b'{"temperature":NaN,"model":"m","messages":[{"role":"user","content":"hi","x":NaN}]}'
+    assert read_request(api, body) == RequestFacts(model="m", prompt="hi")
+
+
+def started(**usage: Any) -> dict[str, Any]:
+    return {"type": "message_start", "message": {"id": "msg_1", "model": "m", "usage": usage}}
+
+
+def delta(**usage: Any) -> dict[str, Any]:
+    return {"type": "message_delta", "delta": {}, "usage": usage}
+
+
+def usage_of(*events: Any) -> Usage | None:
+    return read_stream(api, [sse(*events)]).usage
+
+
+def test_usage_is_overwritten_and_never_added_up() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 30, "cache_read_input_tokens": 5}
+    events = started(**usage), delta(output_tokens=20), delta(**usage), delta(**usage)
+    assert usage_of(*events) == Usage(
+        input_tokens=10, output_tokens=30, cache_read_input_tokens=5, raw=usage
+    )
+
+
+def test_a_field_that_is_missing_or_null_keeps_its_value() -> None:
+    first = {"input_tokens": 10, "output_tokens": 1, "cache_creation_input_tokens": 7}
+    last = {"output_tokens": 9, "input_tokens": None, "cache_read_input_tokens": 0}
+    assert usage_of(started(**first), delta(**last)) == Usage(
+        input_tokens=10,
+        output_tokens=9,
+        cache_write_input_tokens=7,
+        raw={**first, "output_tokens": 9, "cache_read_input_tokens": 0},
+    )
+
+
+def test_usage_that_comes_only_at_the_end_counts() -> None:
+    assert usage_of(started(), delta(output_tokens=3)) == Usage(
+        input_tokens=0, output_tokens=3, raw={"output_tokens": 3}
+    )
+
+
+def test_what_counts_no_tokens_is_no_usage() -> None:
+    assert usage_of(started(service_tier="standard"), {"type": "message_delta"}) is None
+    assert usage_of(started(input_tokens="many", output_tokens=None)) is None
+
+
+def test_extra_usage_is_kept_where_there_is_any() -> None:
+    usage = {
+        "input_tokens": 1,
+        "output_tokens": 2,
+        "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
+        "server_tool_use": {"web_search_requests": 5, "web_fetch_requests": 6},
+        "service_tier": "batch",
+    }
+    found = usage_of(started(**usage))
+    assert found is not None
+    assert found.extra == {
+        "cache_write_5m_input_tokens": 3,
+        "cache_write_1h_input_tokens": 4,
+        "web_search_requests": 5,
+        "web_fetch_requests": 6,
+        "service_tier": "batch",
+    }
+    usage = {"input_tokens": 1, "cache_creation": None, "server_tool_use": 0, "service_tier": None}
+    assert usage_of(started(**usage)) == Usage(
+        input_tokens=1,
+        output_tokens=0,
+        raw={"input_tokens": 1, "server_tool_use": 0},
+    )
+
+
+def block(index: Any, **fields: Any) -> dict[str, Any]:
+    return {"type": "content_block_start", "index": index, "content_block": fields}
+
+
+def fragment(index: Any, kind: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "type": "content_block_delta",
+        "index": index,
+        "delta": {"type": f"{kind}_delta", **fields},
+    }
+
+
+def test_blocks_may_come_interleaved_and_are_told_in_order() -> None:
+    stream = sse(
+        block(1, type="tool_use", id="t1", name="b", input={}),
+        block(0, type="thinking", thinking="So"),
+        fragment(1, "input_json", partial_json='{"x"'),
+        fragment(0, "thinking", thinking=" be it."),
+        block(2, type="tool_use", id="t2", name="c", input={"whole": True}),
+        fragment(1, "input_json", partial_json=":1}"),
+    )
+    assert read_stream(api, [stream]) == ResponseFacts(
+        tool_calls=(
+            ToolCall(tool="b", call_id="t1", input={"x": 1}),
+            ToolCall(tool="c", call_id="t2", input={"whole": True}),
+        ),
+        thoughts=(Thought(content="So be it.", source="thinking"),),
+    )
+
+
+def test_a_tool_call_without_name_and_id_is_still_told() -> None:
+    assert read_stream(api, [sse(block(0, type="tool_use", input=None))]) == ResponseFacts(
+        tool_calls=(ToolCall(tool="", call_id=None, input={}),)
+    )
+
+
+def test_a_surrogate_pair_that_two_deltas_share_is_made_whole() -> None:
+    stream = sse(
+        block(0, type="thinking", thinking=""),
+        fragment(0, "thinking", thinking="moon \ud83c"),
+        fragment(0, "thinking", thinking="\udf15"),
+    )
+    assert read_stream(api, [stream]).thoughts == (Thought(content="moon 🌕", source="thinking"),)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "message_start"},
+        {"type": "message_start", "message": None},
+        {"type": "content_block_start", "index": "0", "content_block": {}},
+        {"type": "content_block_start", "index": None, "content_block": {}},
+        {"type": "content_block_start", "index": 0},
+        {"type": "content_block_delta", "index": 0},
+        {"type": "content_block_delta", "index": 0, "delta": "x"},
+        fragment(9, "input_json", partial_json="{}"),
+        fragment([], "input_json", partial_json="{}"),
+        fragment(0, "input_json", partial_json=7),
+        fragment(0, "input_json"),
+        fragment(0, "thinking", thinking=None),
+        {"type": ["message_stop"]},
+        {"type": None},
+        {"type": 7},
+        {"kind": "message_stop"},
+    ],
+    ids=range(16),
+)
+def test_a_known_event_of_another_shape_is_counted_and_changes_nothing(event: Any) -> None:
+    stream = [block(0, type="tool_use", id="t", name="n", input={}), event]
+    assert read_stream(api, [sse(*stream)]) == ResponseFacts(
+        tool_calls=(ToolCall(tool="n", call_id="t", input={}),), unreadable=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        ({"error": {"type": "a", "message": "b"}}, ProviderError(type="a", message="b")),
+        ({"error": {"type": 7, "message": None}}, ProviderError(type=None, message=None)),
+        ({"error": "b"}, ProviderError(type=None, message=None)),
+        ({}, ProviderError(type=None, message=None)),
+    ],
+)
+def test_an_error_ends_a_stream_whatever_its_shape(event: Any, error: ProviderError) -> None:
+    assert read_stream(api, [sse({"type": "error", **event})]) == ResponseFacts(error=error)
+    assert api.read_answer(json.dumps({"type": "error", **event}).encode()) == ResponseFacts(
+        error=error, complete=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (403, "permission_error"),
+        (404, "not_found_error"),
+        (413, "request_too_large"),
+        (418, "api_error"),
+        (429, "rate_limit_error"),
+        (502, "api_error"),
+        (529, "overloaded_error"),
+    ],
+)
+def test_an_error_is_shaped_as_the_documentation_says(status: int, kind: str) -> None:
+    assert json.loads(api.error_body(status, "No.")) == {
+        "type": "error",
+        "error": {"type": kind, "message": "No."},
+    }

@@ -1,0 +1,287 @@
+import json
+from typing import Any
+
+import pytest
+from helpers import read_request, read_stream, sse
+
+from aibridge_addon.facts import (
+    ProviderError,
+    RequestFacts,
+    ResponseFacts,
+    Thought,
+    ToolCall,
+    Usage,
+)
+from aibridge_addon.formats.openai_responses import reader as api
+
+
+def user(*texts: str) -> dict[str, Any]:
+    content = [{"type": "input_text", "text": text} for text in texts]
+    return {"type": "message", "role": "user", "content": content}
+
+
+def result(kind: str, call_id: Any) -> dict[str, Any]:
+    return {"type": f"{kind}_call_output", "call_id": call_id, "output": "ok"}
+
+
+CONTEXT = user("<environment_context>\n  <cwd>/srv</cwd>\n</environment_context>")
+DEVELOPER = {"type": "message", "role": "developer", "content": "Write code."}
+SYSTEM = {"role": "system", "content": "Be good."}
+ANSWER = {"type": "message", "role": "assistant", "content": []}
+CALL = {"type": "function_call", "call_id": "c0", "name": "f", "arguments": "{}"}
+EASY = {"role": "user", "content": "hi"}
+WITH_IMAGE = {
+    "role": "user",
+    "content": [{"type": "input_image"}, {"type": "input_text", "text": "what?"}],
+}
+AGENTS = user("# AGENTS.md instructions for /srv\n\n<INSTRUCTIONS>\nx\n</INSTRUCTIONS>")
+
+
+@pytest.mark.parametrize(
+    ("given", "prompt", "call_id"),
+    [
+        pytest.param("hi", "hi", None, id="a text"),
+        pytest.param("half \ud83d", "half \ufffd", None, id="half a surrogate pair"),
+        pytest.param("", None, None, id="an empty text"),
+        pytest.param([user("a", "b")], "a\nb", None, id="text parts"),
+        pytest.param([EASY], "hi", None, id="an item without a type"),
+        pytest.param([user("a"), ANSWER, user("b")], "b", None, id="only the last turn"),
+        pytest.param([user("a"), user("b")], "a\nb", None, id="trailing user messages"),
+        pytest.param([DEVELOPER, CONTEXT, user("hi")], "hi", None, id="as Codex starts"),
+        pytest.param([AGENTS, CONTEXT, user("hi")], "hi", None, id="with a folder's instructions"),
+        pytest.param([DEVELOPER, CONTEXT], None, None, id="the program's words alone"),
+        pytest.param([user("hi"), DEVELOPER, SYSTEM], "hi", None, id="instructions after it"),
+        pytest.param([CALL, result("function", "c1")], None, "c1", id="a result alone"),
+        pytest.param([result("custom_tool", "c1")], None, "c1", id="a custom tool's result"),
+        pytest.param([result("local_shell", "c1")], None, "c1", id="a shell's result"),
+        pytest.param(
+            [{"type": "tool_search_output", "call_id": "c1"}], None, "c1", id="a search's result"
+        ),
+        pytest.param(
+            [result("function", "c1"), result("custom_tool", "c2")], None, "c2", id="the last one"
+        ),
+        pytest.param([result("function", "c1"), user("no")], "no", "c1", id="words after a result"),
+        pytest.param([user("a"), CALL, result("function", "c1")], None, "c1", id="an older prompt"),
+        pytest.param([result("function", 7)], None, None, id="a result without an id"),
+        pytest.param([user("a"), {"type": "item_reference"}], None, None, id="a reference"),
+        pytest.param([WITH_IMAGE], "what?", None, id="an image"),
+        pytest.param([{"role": "user", "content": 7}], None, None, id="content of another shape"),
+        pytest.param([None, user("hi"), 7, "x"], "hi", None, id="what is no item"),
+        pytest.param({"role": "user"}, None, None, id="an object"),
+        pytest.param(7, None, None, id="a number"),
+        pytest.param(None, None, None, id="null"),
+        pytest.param([], None, None, id="nothing"),
+    ],
+)
+def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
+    given: Any, prompt: str | None, call_id: str | None
+) -> None:
+    facts = read_request(api, {"input": given})
+    assert facts == RequestFacts(prompt=prompt, correlating_tool_call_id=call_id)
+
+
+def test_a_warm_up_has_no_prompt() -> None:
+    assert read_request(api, {"input": "hi", "generate": False}) == RequestFacts()
+    assert read_request(api, {"input": "hi", "generate": True}) == RequestFacts(prompt="hi")
+
+
+def test_the_cache_key_hints_at_the_session() -> None:
+    assert read_request(api, {"prompt_cache_key": "t"}) == RequestFacts(session_hint="t")
+    assert read_request(api, {"prompt_cache_key": 7}) == RequestFacts()
+
+
+def read_events(*events: Any) -> ResponseFacts:
+    return read_stream(api, [sse(*events)])
+
+
+def event(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"type": f"response.{kind}", **fields}
+
+
+def item(kind: str, index: Any = 0, /, **fields: Any) -> dict[str, Any]:
+    return event("output_item.done", output_index=index, item={"type": kind, **fields})
+
+
+def response(status: str, **fields: Any) -> dict[str, Any]:
+    return event(status, response={"status": status, **fields})
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
+def test_usage_is_taken_from_every_end(status: str) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 4, "input_tokens_details": {"cached_tokens": 7}}
+    facts = read_events(response(status, id="r", usage=usage))
+    assert facts.usage == Usage(
+        input_tokens=3, output_tokens=4, cache_read_input_tokens=7, raw=usage
+    )
+    assert facts.complete
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"output_tokens": 4}, {"input_tokens": 0, "output_tokens": 4}),
+        ({"input_tokens": 4}, {"input_tokens": 4, "output_tokens": 0}),
+        (
+            {"input_tokens": 9, "input_tokens_details": {"cache_write_tokens": 5}},
+            {"input_tokens": 4, "output_tokens": 0, "cache_write_input_tokens": 5},
+        ),
+        (
+            {"input_tokens": 1, "input_tokens_details": {"cached_tokens": 5}},
+            {"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 5},
+        ),
+        (
+            {"output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 5}},
+            {"input_tokens": 0, "output_tokens": 9, "extra": {"reasoning_tokens": 5}},
+        ),
+    ],
+)
+def test_input_is_told_without_what_was_cached(usage: Any, expected: Any) -> None:
+    assert read_events(response("completed", usage=usage)).usage == Usage(**expected, raw=usage)
+
+
+@pytest.mark.parametrize("usage", [None, {}, [], "x", {"total_tokens": 7}])
+def test_what_counts_no_tokens_is_no_usage(usage: Any) -> None:
+    assert read_events(response("completed", usage=usage)) == ResponseFacts(complete=True)
+
+
+def test_the_end_of_a_response_keeps_what_only_its_start_said() -> None:
+    facts = read_events(
+        response("created", id="r", model="m"), event("completed", response={"id": "r"})
+    )
+    assert facts == ResponseFacts(response_id="r", model="m", complete=True)
+
+
+def test_output_that_stands_only_in_the_end_counts() -> None:
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "[1]"}
+    assert read_events(response("completed", output=[call])) == ResponseFacts(
+        tool_calls=(ToolCall(tool="f", call_id="c", input=[1]),), complete=True
+    )
+
+
+def test_items_are_told_in_the_order_of_the_output() -> None:
+    facts = read_events(
+        item("function_call", 1, call_id="b", name="g"),
+        item("function_call", 0, call_id="a", name="f"),
+    )
+    assert [call.call_id for call in facts.tool_calls] == ["a", "b"]
+
+
+def test_of_a_call_that_was_broken_off_there_is_as_much_as_came() -> None:
+    facts = read_events(
+        event("output_item.added", output_index=2, item={"type": "custom_tool_call", "name": "f"}),
+        event("custom_tool_call_input.delta", output_index=2, delta="ab"),
+        event("custom_tool_call_input.delta", output_index=2, delta="c"),
+    )
+    assert facts == ResponseFacts(tool_calls=(ToolCall(tool="f", call_id=None, input="abc"),))
+
+
+def test_fragments_of_an_item_that_takes_none_are_nothing() -> None:
+    facts = read_events(
+        event("output_item.added", output_index=0, item={"type": "message"}),
+        event("function_call_arguments.delta", output_index=0, delta="ab"),
+        event("function_call_arguments.delta", output_index=1, delta="ab"),
+    )
+    assert facts == ResponseFacts()
+
+
+def test_reasoning_that_has_a_summary_is_told_by_it_alone() -> None:
+    summary = [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]
+    content = [{"type": "reasoning_text", "text": "c"}]
+    facts = read_events(item("reasoning", summary=summary, content=content))
+    assert facts.thoughts == (Thought(content="a\nb", source="reasoning_summary"),)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"summary": [], "content": None},
+        {"summary": [{"type": "summary_text", "text": ""}]},
+        {"summary": [{"type": "x", "text": "a"}, None, 7]},
+        {"summary": [{"type": "summary_text", "text": 7}], "content": "x"},
+        {},
+    ],
+)
+def test_reasoning_without_a_text_is_no_thought(fields: dict[str, Any]) -> None:
+    assert read_events(item("reasoning", **fields)) == ResponseFacts()
+
+
+@pytest.mark.parametrize("phase", [None, "final_answer", 7])
+def test_a_message_is_a_thought_only_as_commentary(phase: Any) -> None:
+    content = [{"type": "output_text", "text": "a"}]
+    assert read_events(item("message", phase=phase, content=content)) == ResponseFacts()
+    assert read_events(item("message", phase="commentary", content=[])) == ResponseFacts()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        event("created"),
+        response("created") | {"response": None},
+        event("completed", response="x"),
+        event("output_item.added", output_index=0),
+        item("message", "0"),
+        item("message", None),
+        event("function_call_arguments.delta", output_index=0),
+        event("function_call_arguments.delta", output_index=0, delta=7),
+        event("function_call_arguments.delta", output_index=[], delta="x"),
+        {"type": ["response.completed"]},
+        {"type": None},
+        {"type": 7},
+        {},
+    ],
+    ids=range(13),
+)
+def test_a_known_event_of_another_shape_is_counted_and_changes_nothing(broken: Any) -> None:
+    assert read_events(broken) == ResponseFacts(unreadable=1)
+
+
+def test_events_of_tools_that_are_yet_to_come_are_no_surprise() -> None:
+    assert read_events(event("telepathy_call.in_progress")) == ResponseFacts()
+    assert read_events(event("telepathy.started")) == ResponseFacts(
+        unknown=("response.telepathy.started",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"error": {"code": "a", "message": "b"}}, ProviderError(type="a", message="b")),
+        ({"error": None}, ProviderError(type=None, message=None)),
+        ({}, ProviderError(type=None, message=None)),
+    ],
+)
+def test_a_failed_response_is_an_error_whatever_its_shape(
+    fields: dict[str, Any], error: ProviderError
+) -> None:
+    expected = ResponseFacts(response_id="r", error=error, complete=True)
+    assert read_events(event("failed", response={"id": "r", **fields})) == expected
+    answer = {"object": "response", "id": "r", "status": "failed", **fields}
+    assert api.read_answer(json.dumps(answer).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"code": "a", "message": "b"}, ProviderError(type="a", message="b")),
+        ({"code": None, "message": "b"}, ProviderError(type=None, message="b")),
+        ({"error": {"type": "a", "message": "b"}}, ProviderError(type="a", message="b")),
+        ({"error": "b"}, ProviderError(type=None, message="b")),
+        ({}, ProviderError(type=None, message=None)),
+    ],
+)
+def test_an_error_event_is_read_from_every_shape(
+    fields: dict[str, Any], error: ProviderError
+) -> None:
+    assert read_events({"type": "error", **fields}) == ResponseFacts(error=error)
+
+
+def test_the_last_line_of_some_hosts_is_nothing() -> None:
+    assert read_stream(api, [b"data: [DONE]\n\n"]) == ResponseFacts()
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete", "cancelled", "queued", None])
+def test_an_answer_that_did_not_fail_has_no_error(status: str | None) -> None:
+    answer = {"object": "response", "id": "r", "status": status, "error": None}
+    assert api.read_answer(json.dumps(answer).encode()) == ResponseFacts(
+        response_id="r", complete=True
+    )

@@ -1,0 +1,300 @@
+"""What holds for every reader and every fixture."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from helpers import (
+    ANSWERS,
+    FIXTURES,
+    LINE_ENDS,
+    REQUESTS,
+    SCENARIOS,
+    STREAMS,
+    Scenario,
+    data_of,
+    json_values,
+    mutated,
+    numbers,
+    parse,
+    pieces,
+    read_request,
+    read_stream,
+    sse,
+    thorough,
+    three_ways,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts
+from aibridge_addon.formats import WIRE_FORMATS, WireFormat
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.raw_json import decode, encode, read
+
+FILES = {"request.json", "stream.sse", "answer.json", "facts.json"}
+
+wire_formats = pytest.mark.parametrize("wire_format", WIRE_FORMATS.values(), ids=WIRE_FORMATS)
+streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)
+
+
+def storable(value: Any) -> bool:
+    """Whether a store takes every text and number in it."""
+    if isinstance(value, dict):
+        return all(storable(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple):
+        return all(map(storable, value))
+    if isinstance(value, str):
+        return value == value.encode("utf-8", "replace").decode()
+    return value is None or (isinstance(value, int) and abs(value) < 2**63)
+
+
+def columns(facts: ResponseFacts | RequestFacts) -> dict[str, Any]:
+    """The facts as a store gets them: what is JSON there as its text."""
+    values = asdict(facts)
+    if values.get("usage"):
+        values["usage"]["raw"] = encode(values["usage"]["raw"])
+    for call in values.get("tool_calls", ()):
+        call["input"] = encode(call["input"])
+    return values
+
+
+def values_of(scenario: Scenario) -> list[Any]:
+    """The JSON of a stream's events."""
+    data = [data for _, data in data_of(parse([scenario.stream()]))]
+    return [value for value in map(read, data) if value is not None]
+
+
+def test_every_fixture_is_part_of_a_scenario_that_is_tested() -> None:
+    assert {path.name for path in FIXTURES.glob("*/*/*")} == FILES
+    assert {scenario.api for scenario in SCENARIOS} == set(WIRE_FORMATS)
+    assert all(scenario.has("facts.json") for scenario in SCENARIOS)
+    assert set(SCENARIOS) == {*STREAMS, *ANSWERS}
+
+
+@pytest.mark.parametrize("line_end", LINE_ENDS)
+@streams
+def test_a_stream_gives_its_facts_three_ways(scenario: Scenario, line_end: str) -> None:
+    def run(chunks: list[bytes]) -> ResponseFacts:
+        return read_stream(scenario.wire_format, chunks)
+
+    assert three_ways(run, scenario.stream(line_end)) == scenario.response_facts()
+
+
+@streams
+@given(st.data())
+def test_any_split_of_a_stream_gives_the_same_facts(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    stream = scenario.stream(data.draw(st.sampled_from(sorted(LINE_ENDS))))
+    facts = read_stream(scenario.wire_format, data.draw(pieces(stream)))
+    assert facts == scenario.response_facts()
+
+
+@pytest.mark.parametrize("scenario", ANSWERS, ids=str)
+def test_an_answer_that_is_not_streamed_gives_the_same_facts(scenario: Scenario) -> None:
+    assert scenario.wire_format.read_answer(scenario.read("answer.json")) == (
+        scenario.response_facts()
+    )
+
+
+@pytest.mark.parametrize("scenario", REQUESTS, ids=str)
+def test_a_request_gives_its_facts(scenario: Scenario) -> None:
+    facts = read_request(scenario.wire_format, scenario.read("request.json"))
+    assert facts == scenario.request_facts()
+
+
+@streams
+def test_reading_the_facts_on_the_way_changes_nothing(scenario: Scenario) -> None:
+    reader = scenario.wire_format.response_reader()
+    for event in parse([scenario.stream()]):
+        reader.feed(event)
+        assert reader.facts() == reader.facts()
+    assert reader.facts() == scenario.response_facts()
+
+
+@streams
+def test_a_stream_is_complete_only_with_its_end(scenario: Scenario) -> None:
+    reader = scenario.wire_format.response_reader()
+    ended = [reader.ended]
+    for event in parse([scenario.stream()]):
+        reader.feed(event)
+        ended.append(reader.ended)
+    facts = scenario.response_facts()
+    assert ended == sorted(ended)
+    if scenario.name != "no_usage":  # its host does not end a stream as the format says
+        assert ended[-1] is (facts.complete or facts.error is not None)
+    assert True not in ended[:-2]
+
+
+@wire_formats
+def test_of_nothing_there_are_no_facts(wire_format: WireFormat) -> None:
+    reader = wire_format.response_reader()
+    assert reader.facts() == ResponseFacts()
+    assert not reader.ended
+
+
+@wire_formats
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'"a"', b"1", b"null", b"\xff", b"[" * 100_000])
+def test_an_event_that_is_not_an_object_is_counted(wire_format: WireFormat, data: bytes) -> None:
+    reader = wire_format.response_reader()
+    for _ in range(2):
+        reader.feed(Event(b"", data, b""))
+    assert reader.facts() == ResponseFacts(unreadable=2)
+
+
+@streams
+def test_feeding_an_event_gives_its_data(scenario: Scenario) -> None:
+    reader = scenario.wire_format.response_reader()
+    given = [reader.feed(event) for event in parse([scenario.stream()])]
+    assert [value for value in given if value is not None] == values_of(scenario)
+
+
+@wire_formats
+def test_an_event_without_data_is_nothing(wire_format: WireFormat) -> None:
+    reader = wire_format.response_reader()
+    reader.feed(Event(b"error", None, b""))
+    assert reader.facts() == ResponseFacts()
+
+
+@wire_formats
+@thorough
+@given(st.lists(json_values))
+def test_feeding_any_json_never_raises(wire_format: WireFormat, values: list[Any]) -> None:
+    assert storable(columns(read_stream(wire_format, [sse(*values)])))
+
+
+@streams
+@given(st.data())
+def test_feeding_events_with_anything_in_them_never_raises(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    values = data.draw(mutated(values_of(scenario)).filter(lambda value: isinstance(value, list)))
+    assert storable(columns(read_stream(scenario.wire_format, [sse(*values)])))
+
+
+@streams
+@given(st.data())
+def test_feeding_events_in_any_order_never_raises(scenario: Scenario, data: st.DataObject) -> None:
+    events = parse([scenario.stream()])
+    shuffled = data.draw(st.lists(st.sampled_from(events), max_size=2 * len(events)))
+    reader = scenario.wire_format.response_reader()
+    for event in shuffled:
+        reader.feed(event)
+    assert storable(columns(reader.facts()))
+
+
+@pytest.mark.parametrize("scenario", ANSWERS, ids=str)
+@given(st.data())
+def test_an_answer_with_anything_in_it_never_raises(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    answer = data.draw(mutated(decode(scenario.read("answer.json"))))
+    facts = scenario.wire_format.read_answer(json.dumps(answer).encode())
+    assert storable(columns(facts))
+
+
+@wire_formats
+@thorough
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_as_an_answer_never_raise(wire_format: WireFormat, body: bytes) -> None:
+    facts = wire_format.read_answer(body)
+    assert facts == ResponseFacts(unreadable=1) or facts.complete
+
+
+@wire_formats
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices":{}}', b"[" * 100_000])
+def test_an_answer_of_another_shape_is_counted(wire_format: WireFormat, body: bytes) -> None:
+    assert wire_format.read_answer(body) == ResponseFacts(unreadable=1)
+
+
+@pytest.mark.parametrize("scenario", REQUESTS, ids=str)
+@given(st.data())
+def test_a_request_with_anything_in_it_never_raises(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    body = data.draw(
+        mutated(decode(scenario.read("request.json"))).filter(lambda value: isinstance(value, dict))
+    )
+    assert storable(columns(read_request(scenario.wire_format, body)))
+
+
+FIELDS = ("model", "stream", "messages", "input", "metadata", "prompt_cache_key", "generate")
+
+
+@wire_formats
+@thorough
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, json_values)))
+def test_any_json_in_every_field_of_a_request_never_raises(
+    wire_format: WireFormat, body: dict[str, Any]
+) -> None:
+    assert storable(columns(read_request(wire_format, body)))
+
+
+HUGE = b"1" * 5000
+BROKEN = [
+    b'"\xff"',
+    b'["\xff"]',
+    b'[{"role":"user","content":"\xff"}]',
+    HUGE,
+    b'[{"role":%b}]' % HUGE,
+]
+
+
+@wire_formats
+@pytest.mark.parametrize("broken", BROKEN, ids=range(len(BROKEN)))
+def test_broken_members_of_a_request_are_as_if_they_were_missing(
+    wire_format: WireFormat, broken: bytes
+) -> None:
+    body = b'{"model":%b,"messages":%b,"input":%b,"metadata":%b}' % ((broken,) * 4)
+    assert read_request(wire_format, body) == RequestFacts()
+
+
+@wire_formats
+def test_a_request_without_anything_has_no_facts(wire_format: WireFormat) -> None:
+    assert read_request(wire_format, {}) == RequestFacts()
+
+
+@wire_formats
+@pytest.mark.parametrize("stream", [None, False, 1, "true", [True]])
+def test_only_true_asks_for_a_stream(wire_format: WireFormat, stream: Any) -> None:
+    assert not read_request(wire_format, {"stream": stream}).streaming
+    assert read_request(wire_format, {"stream": True}).streaming
+
+
+@wire_formats
+@thorough
+@given(number=numbers)
+def test_any_number_as_usage_gives_tokens_that_a_store_holds(
+    wire_format: WireFormat, number: float
+) -> None:
+    usage = dict.fromkeys(
+        ("input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"), number
+    )
+    shapes = {
+        "anthropic_messages": {"type": "message", "usage": usage},
+        "openai_chat": {"choices": [], "usage": usage},
+        "openai_responses": {"object": "response", "usage": usage},
+    }
+    facts = wire_format.read_answer(json.dumps(shapes[wire_format.NAME]).encode())
+    tokens = facts.usage and (facts.usage.input_tokens, facts.usage.output_tokens)
+    whole = 0 <= number < 2**63 and number == int(number)
+    assert tokens == ((int(number), int(number)) if whole else None)
+
+
+@wire_formats
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 502, 503, 529])
+def test_an_error_of_ours_reads_as_one_of_the_provider(
+    wire_format: WireFormat, status: int
+) -> None:
+    facts = wire_format.read_answer(wire_format.error_body(status, "No – not “now”."))
+    assert facts.error is not None
+    assert facts.error.message == "No – not “now”."
+    assert facts == ResponseFacts(error=facts.error, complete=True)
+
+
+@wire_formats
+def test_an_error_of_ours_may_name_its_type(wire_format: WireFormat) -> None:
+    facts = wire_format.read_answer(wire_format.error_body(400, "No.", "policy"))
+    assert facts.error == ProviderError(type="policy", message="No.")

@@ -1,0 +1,357 @@
+"""Events that are passed over: never one of which something is recorded, and most of a stream."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from helpers import STREAMS, Scenario, json_values, mutated, parse, pieces, sse, thorough
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from aibridge_addon.facts import ResponseFacts
+from aibridge_addon.formats import WIRE_FORMATS, ResponseReader, WireFormat
+from aibridge_addon.formats.decoders.sse import SSEParser
+
+ANTHROPIC = {
+    "type": "content_block_delta",
+    "index": 0,
+    "delta": {"type": "text_delta", "text": "a piece"},
+}
+CHAT = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion.chunk",
+    "created": 1790000000,
+    "model": "gpt-5.2",
+    "service_tier": "default",
+    "choices": [
+        {
+            "index": 0,
+            "delta": {"role": "assistant", "content": "a piece", "tool_calls": []},
+            "logprobs": None,
+            "finish_reason": None,
+        }
+    ],
+    "usage": None,
+    "obfuscation": "x1",
+}
+RESPONSES = {
+    "type": "response.output_text.delta",
+    "content_index": 0,
+    "delta": "a piece",
+    "item_id": "msg_1",
+    "logprobs": [],
+    "output_index": 0,
+    "sequence_number": 4,
+}
+TEXT = {"anthropic_messages": ANTHROPIC, "openai_chat": CHAT, "openai_responses": RESPONSES}
+BEGINNINGS = {
+    "anthropic_messages": [
+        {"type": "message_start", "message": {"id": "msg_1", "model": "claude"}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}},
+        {
+            "type": "content_block_start",
+            "index": 1,
+            "content_block": {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}},
+        },
+    ],
+    "openai_chat": [CHAT],
+    "openai_responses": [
+        {"type": "response.created", "response": {"id": "resp_1", "model": "gpt-5.2"}},
+        {
+            "type": "response.output_item.added",
+            "output_index": 0,
+            "item": {"type": "function_call", "call_id": "call_1", "name": "f"},
+        },
+    ],
+}
+WRITINGS: tuple[dict[str, Any], ...] = (
+    {"separators": (",", ":")},
+    {"separators": (", ", ": ")},
+    {"separators": (",", ":"), "ensure_ascii": False},
+    {"separators": (",", ":"), "indent": 1},
+)
+
+apis = pytest.mark.parametrize("api", WIRE_FORMATS)
+
+
+def begun(wire_format: WireFormat) -> ResponseReader:
+    """A reader in the middle of an answer."""
+    reader = wire_format.response_reader()
+    for event in parse([sse(*BEGINNINGS[wire_format.NAME])]):
+        reader.feed(event)
+    return reader
+
+
+def event_of(data: bytes, name: bytes = b"") -> bytes:
+    return (b"event: %b\n" % name if name else b"") + b"data: %b\n\n" % data
+
+
+def is_passed_over(api: str, data: Any) -> bool:
+    encoded = data if isinstance(data, bytes) else json.dumps(data).encode()
+    pattern = begun(WIRE_FORMATS[api]).unrecorded
+    return pattern is not None and pattern.fullmatch(event_of(encoded)) is not None
+
+
+def facts_of(
+    wire_format: WireFormat, chunks: Iterable[bytes], *, passing_over: bool
+) -> tuple[ResponseFacts, int]:
+    """What a reader knows of a stream, and how many events it was fed."""
+    reader, parser, fed = wire_format.response_reader(), SSEParser(), 0
+    for chunk in chunks:
+        for event in parser.feed(chunk, reader.unrecorded if passing_over else None):
+            reader.feed(event)
+            fed += 1
+    if rest := parser.close():
+        reader.feed(rest)
+    return reader.facts(), fed
+
+
+# What is passed over
+
+
+@pytest.mark.parametrize("writing", WRITINGS[:3], ids=str)
+@apis
+def test_pieces_of_text_are_passed_over(api: str, writing: dict[str, Any]) -> None:
+    for said in (
+        "a piece",
+        "",
+        "}}\n\ndata: {",
+        'a "quoted" \\ piece',
+        "zażółć 🙂",
+        "\x00\x1f\ud83d",
+    ):
+        data = json.loads(json.dumps(TEXT[api]).replace('"a piece"', json.dumps(said)))
+        if "\ud83d" in said and not writing.get("ensure_ascii", True):
+            continue  # that is no bytes
+        assert is_passed_over(api, json.dumps(data, **writing).encode())
+
+
+@pytest.mark.parametrize("name", [b"", b"content_block_delta", b"response.output_text.delta"])
+@apis
+def test_a_run_is_passed_over_at_once_whatever_the_names(api: str, name: bytes) -> None:
+    run = event_of(json.dumps(TEXT[api]).encode(), name) * 20
+    events = SSEParser().feed(run + b"data: after\n\n", begun(WIRE_FORMATS[api]).unrecorded)
+    assert [event.data for event in events] == [b"after"]
+
+
+def test_the_padding_of_anthropic_is_passed_over() -> None:
+    assert is_passed_over(
+        "anthropic_messages",
+        b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}     }',
+    )
+
+
+@pytest.mark.parametrize("kind", ["reasoning_summary_text", "reasoning_text"])
+def test_pieces_of_what_comes_whole_later_are_passed_over(kind: str) -> None:
+    assert is_passed_over("openai_responses", {**RESPONSES, "type": f"response.{kind}.delta"})
+
+
+def test_chat_chunks_of_other_hosts_are_passed_over() -> None:
+    choice = {"index": 0, "finish_reason": None, "native_finish_reason": None, "delta": {}}
+    for delta in (
+        {"content": "a piece"},
+        {"role": "assistant", "content": "a piece", "reasoning": None, "refusal": None},
+    ):
+        chunk = {"choices": [{**choice, "delta": delta}], "created": 1, "id": "x", "model": "m"}
+        assert is_passed_over("openai_chat", chunk)
+
+
+def test_no_chat_chunk_is_passed_over_before_one_has_said_what_all_repeat() -> None:
+    reader = WIRE_FORMATS["openai_chat"].response_reader()
+    assert reader.unrecorded is None
+    for chunk in ({**CHAT, "id": ""}, {**CHAT, "model": ""}):
+        reader.feed(parse([sse(chunk)])[0])
+    assert reader.unrecorded is not None
+    assert (reader.facts().response_id, reader.facts().model) == ("chatcmpl-1", "gpt-5.2")
+
+
+# What is not
+
+
+def chunk_with(**changes: Any) -> dict[str, Any]:
+    return {**CHAT, **changes}
+
+
+def choice_with(**changes: Any) -> dict[str, Any]:
+    return {**CHAT, "choices": [{**CHAT["choices"][0], **changes}]}  # type: ignore[index]
+
+
+def delta_with(**changes: Any) -> dict[str, Any]:
+    return choice_with(delta={"content": "a piece", **changes})
+
+
+@pytest.mark.parametrize(
+    ("api", "data"),
+    [
+        ("anthropic_messages", {**ANTHROPIC, "type": "message_delta"}),
+        ("anthropic_messages", {**ANTHROPIC, "delta": {"type": "thinking_delta", "thinking": ""}}),
+        (
+            "anthropic_messages",
+            {**ANTHROPIC, "delta": {"type": "input_json_delta", "partial_json": '"text_delta'}},
+        ),
+        ("anthropic_messages", {**ANTHROPIC, "usage": {"output_tokens": 3}}),
+        ("openai_chat", chunk_with(usage={"prompt_tokens": 1, "completion_tokens": 1})),
+        ("openai_chat", chunk_with(x_groq={"usage": {"prompt_tokens": 1}})),
+        ("openai_chat", chunk_with(error="out of order")),
+        ("openai_chat", chunk_with(choices=[])),
+        ("openai_chat", choice_with(finish_reason="stop")),
+        ("openai_chat", choice_with(usage={"prompt_tokens": 1, "completion_tokens": 1})),
+        ("openai_chat", delta_with(reasoning="hm")),
+        ("openai_chat", delta_with(reasoning_content="hm")),
+        ("openai_chat", delta_with(tool_calls=[{"index": 0, "function": {"name": "f"}}])),
+        ("openai_chat", delta_with(tool_calls="f")),
+        ("openai_chat", delta_with(function_call={"name": "f"})),
+        ("openai_chat", delta_with(function_call="f")),
+        ("openai_responses", {**RESPONSES, "type": "response.function_call_arguments.delta"}),
+        ("openai_responses", {**RESPONSES, "type": "response.output_text.delta.new"}),
+        ("openai_responses", {"sequence_number": 1, "type": "response.completed"}),
+    ],
+)
+def test_what_may_be_recorded_is_not_passed_over(api: str, data: Any) -> None:
+    assert not is_passed_over(api, data)
+
+
+@pytest.mark.parametrize(
+    ("api", "more"),
+    [
+        ("anthropic_messages", b'"type":"error"'),
+        ("anthropic_messages", b'"\\u0074ype":"error"'),
+        ("openai_chat", b'"error":"too late"'),
+        ("openai_chat", b'"\\u0065rror":"too late"'),
+        ("openai_responses", b'"type":"error"'),
+        ("openai_responses", b'"\\u0074ype":"error"'),
+    ],
+)
+def test_a_name_that_comes_again_is_not_passed_over(api: str, more: bytes) -> None:
+    data = json.dumps(TEXT[api]).encode()
+    assert is_passed_over(api, data)
+    assert not is_passed_over(api, data[:-1] + b"," + more + b"}")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda data: data[:-1],
+        lambda data: data.replace(b"a piece", b"a \\x piece"),
+        lambda data: data.replace(b"a piece", b"a \\u12 piece"),
+        lambda data: data.replace(b"a piece", b"a \t piece"),
+        lambda data: data.replace(b"a piece", b'a " piece'),
+        lambda data: data.replace(b'": 0', b'": 00'),
+        lambda data: data.replace(b", ", b",, ", 1),
+        lambda data: data + b"}",
+        lambda data: b"\xef\xbb\xbf" + data,
+    ],
+)
+@apis
+def test_what_is_broken_is_not_passed_over(api: str, broken: Any) -> None:
+    data = json.dumps(TEXT[api]).encode()
+    changed = broken(data)
+    assert changed != data
+    assert not is_passed_over(api, changed)
+
+
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\r"])
+@apis
+def test_only_lines_that_end_in_lf_are_passed_over(api: str, line_end: bytes) -> None:
+    event = event_of(json.dumps(TEXT[api]).encode()).replace(b"\n", line_end)
+    assert len(SSEParser().feed(event, begun(WIRE_FORMATS[api]).unrecorded)) == 1
+
+
+def test_an_event_that_began_before_is_not_taken_for_one_of_its_own() -> None:
+    parser, unwanted = SSEParser(), begun(WIRE_FORMATS["anthropic_messages"]).unrecorded
+    run = event_of(json.dumps(ANTHROPIC).encode())
+    assert parser.feed(b"data: more\n", unwanted) == []
+    (event,) = parser.feed(run, unwanted)
+    assert event.raw == b"data: more\n" + run
+
+
+# Whatever comes
+
+
+SMALL_VALUES = [
+    *(None, True, False, 0, 1, 3.5, "", "a", "stop"),
+    *([], {}, [1], {"a": 1}, "response.completed"),
+]
+NAMES = [
+    *("type", "id", "model", "index", "delta", "text", "item", "output_index", "new"),
+    *("error", "usage", "x_groq", "choices", "finish_reason"),
+    *("reasoning", "tool_calls", "function_call"),
+]
+
+
+@st.composite
+def with_more(draw: st.DrawFn, value: Any) -> Any:
+    """The value with members added or replaced, anywhere."""
+    if isinstance(value, list):
+        return [draw(with_more(element)) for element in value]
+    if not isinstance(value, dict):
+        return value
+    changed = {name: draw(with_more(member)) for name, member in value.items()}
+    for name in draw(st.lists(st.sampled_from(NAMES), max_size=1)):
+        changed[name] = draw(st.sampled_from(SMALL_VALUES) | json_values)
+    order = draw(st.permutations(list(changed)) | st.just(list(changed)))
+    return {name: changed[name] for name in order}
+
+
+@st.composite
+def near_a_text_delta(draw: st.DrawFn, api: str) -> bytes:
+    """The data of an event that is a piece of text, or nearly."""
+    value = draw(with_more(TEXT[api]) | mutated(TEXT[api]) | st.just(TEXT[api]))
+    try:
+        data = bytearray(json.dumps(value, **draw(st.sampled_from(WRITINGS))).encode())
+    except UnicodeEncodeError:
+        assume(False)
+    for at in draw(st.lists(st.integers(0, len(data) - 1), max_size=2)):
+        data[at : at + 1] = draw(
+            st.sampled_from([b"", b'"', b"}", b"\\", b",", b"0", b" ", b"\xff"])
+        )
+    return bytes(data).replace(b"\n", b"")
+
+
+@thorough
+@given(st.data())
+@apis
+def test_an_event_that_is_passed_over_would_have_changed_nothing(
+    api: str, data: st.DataObject
+) -> None:
+    given_data = data.draw(near_a_text_delta(api))
+    reader = begun(WIRE_FORMATS[api])
+    assert reader.unrecorded
+    if not reader.unrecorded.fullmatch(event_of(given_data)):
+        return
+    try:
+        given_data.decode()
+    except UnicodeDecodeError:
+        return  # the one thing that is no longer counted as unreadable
+    before = (reader.facts(), reader.ended)
+
+    reader.feed(parse([event_of(given_data)])[0])
+
+    assert (reader.facts(), reader.ended) == before
+
+
+@pytest.mark.parametrize("scenario", STREAMS, ids=str)
+@given(st.data())
+def test_any_split_of_a_stream_gives_the_same_facts(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    chunks = data.draw(pieces(scenario.stream()))
+
+    facts, _ = facts_of(scenario.wire_format, chunks, passing_over=True)
+
+    assert facts == scenario.response_facts()
+
+
+@example(chunks=1)
+@given(chunks=st.integers(1, 30))
+@apis
+def test_most_of_a_stream_is_not_fed(api: str, chunks: int) -> None:
+    text = event_of(json.dumps(TEXT[api]).encode())
+    stream = [sse(*BEGINNINGS[api]), *[text * 10] * chunks, b"data: {}\n\n"]
+
+    facts, fed = facts_of(WIRE_FORMATS[api], stream, passing_over=True)
+    expected, fed_before = facts_of(WIRE_FORMATS[api], stream, passing_over=False)
+
+    assert facts == expected
+    assert fed == fed_before - 10 * chunks == len(BEGINNINGS[api]) + 1

@@ -1,0 +1,255 @@
+"""Who asks: client program, session, credential, actor. And no secret in what is shown."""
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibridge_addon.providers.identity import (
+    CLIENTS,
+    Actor,
+    Credential,
+    actor_of,
+    client_metadata,
+    mask,
+    own_credential,
+    recognise,
+    session_of,
+)
+
+CLAUDE_CODE = recognise({"user-agent": "claude-cli/2"})
+CODEX = recognise({"user-agent": "codex_cli_rs/1"})
+
+# Client programs
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        ({"user-agent": "mux/0.9 (darwin)"}, "Mux"),
+        ({"user-agent": "claude-cli/2.0.14 (external, cli)"}, "Claude Code"),
+        ({"user-agent": "Claude-Code/1"}, "Claude Code"),
+        ({"user-agent": "codex_cli_rs/0.46.0 (Mac OS)"}, "Codex"),
+        ({"user-agent": "x", "originator": "codex_vscode"}, "Codex"),
+        ({"user-agent": "Zed/0.200"}, "Zed"),
+        ({"user-agent": "GitHubCopilotChat/0.31"}, "GitHub Copilot (VS Code)"),
+        ({"user-agent": "copilot/0.0.339"}, "GitHub Copilot (CLI)"),
+        ({"user-agent": "Kilo-Code/4.9"}, "Kilo Code"),
+        ({"user-agent": "OpenAI/JS 5", "originator": "kilo-code"}, "Kilo Code"),
+        ({"user-agent": "roo-code/3"}, "Roo Code"),
+        ({"originator": "Roo-Code"}, "Roo Code"),
+        ({"user-agent": "coder-agents/1"}, "Coder Agents"),
+        ({"user-agent": "Charm Crush/0.11"}, "Charm Crush"),
+        ({"user-agent": "undici", "x-cursor-client-version": "1.7"}, "Cursor"),
+        ({"user-agent": "opencode/0.15"}, "OpenCode"),
+        ({"user-agent": "GeminiCLI/0.9"}, "Gemini CLI"),
+        ({"user-agent": "QwenCode/0.0.14"}, "Qwen Code"),
+        ({"user-agent": "OpenAI/Python 2.3.0"}, "OpenAI SDK (Python)"),
+        ({"user-agent": "AsyncOpenAI/Python 2.3.0"}, "OpenAI SDK (Python)"),
+        ({"user-agent": "OpenAI/JS 6.3.0"}, "OpenAI SDK (JavaScript)"),
+        ({"user-agent": "Anthropic/Python 0.71"}, "Anthropic SDK (Python)"),
+        ({"user-agent": "AsyncAnthropic/Python 0.71"}, "Anthropic SDK (Python)"),
+        ({"user-agent": "Anthropic/JS 0.66"}, "Anthropic SDK (JavaScript)"),
+        ({"user-agent": "curl/8.5"}, "Unknown"),
+        ({"user-agent": "not claude"}, "Unknown"),
+        ({"user-agent": "", "originator": ""}, "Unknown"),
+        ({}, "Unknown"),
+    ],
+)
+def test_a_client_is_recognised_by_the_beginning_of_its_user_agent_or_by_a_header(headers, name):
+    assert recognise(headers).name == name
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_every_row_of_the_table_is_reached_by_all_that_it_names(client):
+    for prefix in client.user_agents:
+        assert recognise({"user-agent": prefix.upper() + "1.0"}) is client
+    for prefix in client.originators:
+        assert recognise({"user-agent": "node", "originator": prefix}) is client
+    if client.header:
+        assert recognise({client.header: ""}) is client
+
+
+def test_a_user_agent_alone_does_not_take_what_stands_later_in_the_table_for_its_own():
+    assert recognise({"user-agent": "claude", "originator": "opencode"}).name == "Claude Code"
+
+
+# Sessions
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "header"),
+    [
+        ("mux/1", "x-mux-workspace-id"),
+        ("claude-cli/1", "x-claude-code-session-id"),
+        ("codex/1", "session-id"),
+        ("codex/1", "session_id"),
+        ("githubcopilotchat/1", "x-interaction-id"),
+        ("copilot/1", "x-client-session-id"),
+        ("kilo-code/1", "x-kilocode-taskid"),
+        ("opencode/1", "x-session-id"),
+        ("opencode/1", "x-opencode-session"),
+        ("opencode/1", "x-session-affinity"),
+        ("coder-agents/1", "x-coder-chat-id"),
+    ],
+)
+def test_each_client_names_its_session_in_its_own_header(user_agent, header):
+    headers = {"user-agent": user_agent, header: " s-1 "}
+
+    assert session_of(recognise(headers), headers, None) == "s-1"
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_of_several_session_headers_the_first_that_is_not_blank_is_taken(client):
+    headers = dict.fromkeys(client.session_headers, "")
+    assert session_of(client, headers, None) is None
+    for number, name in reversed(list(enumerate(client.session_headers))):
+        headers[name] = f"s-{number}"
+        assert session_of(client, headers, "of the body") == f"s-{number}"
+
+
+@pytest.mark.parametrize("client", [CLAUDE_CODE, CODEX], ids=lambda client: client.name)
+def test_the_body_names_the_session_where_no_header_does(client):
+    (first, *_) = client.session_headers
+
+    assert session_of(client, {first: "h"}, "b") == "h"
+    assert session_of(client, {first: "  "}, " b ") == "b"
+    assert session_of(client, {}, "  ") is None
+    assert session_of(client, {}, None) is None
+
+
+def test_another_client_s_header_or_body_names_no_session():
+    unknown = recognise({})
+
+    assert session_of(unknown, {"x-session-id": "s"}, "b") is None
+    assert session_of(CODEX, {"x-claude-code-session-id": "s"}, None) is None
+    assert session_of(recognise({"user-agent": "opencode"}), {}, "b") is None
+
+
+def test_a_sub_agent_of_claude_code_is_named_in_the_metadata():
+    assert client_metadata({"x-claude-code-agent-id": " a-1 "}) == {"claude_code_agent_id": "a-1"}
+    assert client_metadata({"x-claude-code-agent-id": " "}) == {}
+    assert client_metadata({}) == {}
+
+
+# Credentials
+
+SECRET = "sk-ant-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-api-key": SECRET},
+        {"authorization": f"Bearer {SECRET}"},
+        {"authorization": f"bearer   {SECRET} "},
+        {"api-key": SECRET},
+        {"x-goog-api-key": SECRET},
+        {"x-api-key": SECRET, "authorization": "Bearer other"},
+        {"x-api-key": " ", "authorization": f"Bearer {SECRET}"},
+        {"x-api-key": "Bearer", "authorization": f"Bearer {SECRET}"},
+    ],
+)
+def test_a_client_s_own_credential_is_found(headers):
+    assert own_credential(headers) == Credential(kind="byok", secret=SECRET)
+
+
+def test_another_scheme_is_a_credential_as_a_whole():
+    assert own_credential({"authorization": "Basic dTpw"}).secret == "Basic dTpw"
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"x-api-key": ""}, {"authorization": "Bearer "}, {"authorization": " "}]
+)
+def test_an_empty_credential_is_none(headers):
+    assert own_credential(headers) is None
+
+
+@pytest.mark.parametrize("length", range(26))
+def test_a_mask_shows_as_much_as_the_rule_says(length):
+    secret = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:length]
+    shown = 0 if length < 5 else 1 if length < 10 else 2 if length < 20 else 4
+
+    masked = mask(secret)
+
+    assert masked == f"{secret[:shown]}...{secret[length - shown :]}"
+    assert len(masked) == 3 + 2 * shown
+
+
+@given(st.text(min_size=1, alphabet=st.characters(exclude_characters=".")))
+def test_a_mask_never_shows_a_whole_secret(secret):
+    shown = mask(secret)
+
+    assert secret not in shown
+    assert len(shown.replace("...", "")) < len(secret)
+
+
+def test_a_fingerprint_is_the_sha256_of_the_secret():
+    credential = Credential(kind="byok", secret="sk-ü")
+
+    assert credential.fingerprint == "sha256:" + hashlib.sha256("sk-ü".encode()).hexdigest()
+
+
+def test_a_credential_is_shown_without_its_secret():
+    credential = Credential(kind="byok", secret=SECRET)
+
+    assert SECRET not in repr(credential)
+    assert credential.hint == "sk-a...cdef"
+
+
+# Actors
+
+KEY = Credential(kind="byok", secret=SECRET)
+ALICE, BOB, CAROL = (Actor(id=name, metadata={"team": "x"}) for name in ("alice", "bob", "carol"))
+KNOWN = {KEY.fingerprint: ALICE, "b-header": BOB, "c-user": CAROL}
+
+
+def actor(
+    proxy_user=None, header_value=None, credential=None, known_actors=KNOWN, token_owner=None
+):
+    return actor_of(
+        proxy_user=proxy_user,
+        token_owner=token_owner,
+        header_value=header_value,
+        credential=credential,
+        known_actors=known_actors,
+    )
+
+
+def test_the_first_that_applies_names_the_actor():
+    assert actor("c-user", "b-header", KEY) == CAROL
+    assert actor("dave", "b-header", KEY) == Actor(id="dave")
+    assert actor("dave", "b-header", KEY, token_owner="frank") == Actor(id="dave")
+    assert actor(None, "b-header", KEY, token_owner="c-user") == CAROL
+    assert actor(None, "b-header", KEY, token_owner="frank") == Actor(id="frank")
+    assert actor(None, "b-header", KEY) == BOB
+    assert actor(None, "erin", KEY) == Actor(id="erin")
+    assert actor(None, None, KEY) == ALICE
+    assert actor(None, "", KEY) == ALICE
+
+
+def test_who_is_not_known_by_anything_is_anonymous():
+    assert actor() == Actor(id="anonymous")
+    assert actor(credential=Credential(kind="byok", secret="other")) == Actor(id="anonymous")
+    assert actor(credential=KEY, known_actors={}) == Actor(id="anonymous")
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\x00\x1b\r\n", "\u2028\u200b"])
+def test_a_blank_name_names_nobody(blank):
+    assert actor(proxy_user=blank, header_value=blank, credential=KEY) == ALICE
+    assert actor(proxy_user=blank, header_value=blank) == Actor(id="anonymous")
+
+
+def test_control_characters_are_left_out_of_a_name():
+    assert actor(header_value=" al\x00i\x1b[31mce\r\n\u202e ") == Actor(id="ali[31mce")
+    assert actor(proxy_user="al\x07ice") == Actor(id="alice")
+    assert actor(header_value="b-\x00header") == BOB
+
+
+def test_a_name_is_bounded():
+    assert actor(header_value="a" * 10_000).id == "a" * 256
+
+
+def test_what_is_human_stays_in_a_name():
+    assert actor(header_value="Zoë Müller 李 @search").id == "Zoë Müller 李 @search"

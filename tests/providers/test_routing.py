@@ -1,0 +1,475 @@
+"""The route table, by both ways in, and what reverse mode must never let through."""
+
+import itertools
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, ROUTES, Provider, Router, Upstream
+
+ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS
+ROUTER = Router(DEFAULT_PROVIDERS)
+
+MESSAGES, CHAT, RESPONSES = "anthropic_messages", "openai_chat", "openai_responses"
+
+
+def provider(base_url: str, **changes: object) -> Provider:
+    """An instance named `acme`."""
+    values = {"name": "acme", "type": "openai", "hosts": frozenset(), "base_url": base_url}
+    return Provider(**values | changes)
+
+
+# The table of the behaviour: instance, method, path as the provider knows it, wire format, label
+
+ANTHROPIC_ROWS = [
+    ("POST", "/v1/messages", MESSAGES, "/v1/messages"),
+    ("POST", "/v1/messages/count_tokens", None, "/v1/messages/count_tokens"),
+    ("GET", "/v1/models", None, "/v1/models"),
+    ("GET", "/v1/models/claude-opus-4-5", None, "/v1/models/*"),
+    ("POST", "/api/event_logging/batch", None, "/api/event_logging/*"),
+    ("HEAD", "/", None, "/"),
+]
+OPENAI_ROWS = [
+    ("POST", "/v1/chat/completions", CHAT, "/v1/chat/completions"),
+    ("POST", "/v1/responses", RESPONSES, "/v1/responses"),
+    ("GET", "/v1/responses", None, "/v1/responses"),
+    ("GET", "/v1/responses/resp_1", None, "/v1/responses/*"),
+    ("POST", "/v1/responses/resp_1/cancel", None, "/v1/responses/*"),
+    ("GET", "/v1/models", None, "/v1/models"),
+    ("GET", "/v1/models/gpt-5", None, "/v1/models/*"),
+    ("POST", "/v1/conversations", None, "/v1/conversations"),
+    ("GET", "/v1/conversations/conv_1/items", None, "/v1/conversations/*"),
+]
+ROWS = [(ANTHROPIC, *row) for row in ANTHROPIC_ROWS] + [(OPENAI, *row) for row in OPENAI_ROWS]
+
+
+@pytest.mark.parametrize(("instance", "method", "path", "api", "label"), ROWS)
+def test_forward_mode_knows_every_row_and_leaves_the_request_where_it_goes(
+    instance, method, path, api, label
+):
+    (host,) = instance.hosts
+
+    route = ROUTER.forward(host, path, method)
+
+    assert (route.provider, route.api, route.label) == (instance, api, label)
+    assert route.upstream is None
+
+
+@pytest.mark.parametrize(("instance", "method", "path", "api", "label"), ROWS)
+def test_reverse_mode_knows_every_row_and_sends_it_to_the_base_url(
+    instance, method, path, api, label
+):
+    route = ROUTER.reverse(f"/{instance.name}{path}", method)
+
+    assert (route.provider, route.api, route.label) == (instance, api, label)
+    assert route.upstream == Upstream(scheme="https", host=instance.host, port=443, path=path)
+
+
+@pytest.mark.parametrize(("instance", "method", "path", "api", "label"), ROWS)
+def test_reverse_mode_takes_a_path_without_an_instance_for_one_of_its_target(
+    instance, method, path, api, label
+):
+    route = ROUTER.reverse(path, method, target_host=instance.host.upper())
+
+    assert (route.provider, route.api, route.label) == (instance, api, label)
+    assert route.upstream.path == path
+
+
+def test_head_of_the_base_url_itself_is_allowed():
+    assert ROUTER.reverse("/anthropic", "HEAD").upstream.path == "/"
+    assert ROUTER.reverse("/anthropic?x=1", "HEAD").upstream.path == "/?x=1"
+
+
+def test_reverse_mode_allows_only_head_on_the_root():
+    assert ROUTER.reverse("/anthropic/", "GET") is None
+    assert ROUTER.reverse("/anthropic", "POST") is None
+
+
+# Codex with a ChatGPT login
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "api", "label"),
+    [
+        ("POST", "/backend-api/codex/responses", RESPONSES, "/v1/responses"),
+        ("GET", "/backend-api/codex/responses", None, "/v1/responses"),
+        ("GET", "/backend-api/codex/models?client_version=1", None, "/v1/models"),
+        ("GET", "/backend-api/wham/accounts/check", None, "other"),
+        ("POST", "/backend-api/conversation", None, "other"),
+        ("GET", "/", None, "other"),
+    ],
+)
+def test_of_chatgpt_only_what_codex_asks_is_bridged(method, path, api, label):
+    route = ROUTER.forward("chatgpt.com", path, method)
+
+    assert (route.provider, route.api, route.label) == (CHATGPT, api, label)
+    assert route.upstream is None
+
+
+def test_codex_may_come_to_chatgpt_by_the_reverse_proxy():
+    route = ROUTER.reverse("/chatgpt/v1/responses", "POST")
+
+    assert (route.provider, route.api) == (CHATGPT, RESPONSES)
+    assert route.upstream == Upstream(
+        scheme="https", host="chatgpt.com", port=443, path="/backend-api/codex/responses"
+    )
+    assert ROUTER.reverse("/chatgpt/backend-api/wham/accounts/check", "GET") is None
+
+
+def test_responses_may_be_a_websocket_and_nothing_else_may():
+    for host, base in (("api.openai.com", "/v1"), ("chatgpt.com", "/backend-api/codex")):
+        assert ROUTER.forward(host, f"{base}/responses", "GET").socket == RESPONSES
+        assert ROUTER.forward(host, f"{base}/responses", "POST").socket is None
+        assert ROUTER.forward(host, f"{base}/realtime", "GET").socket is None
+    assert ROUTER.reverse("/openai/v1/responses", "GET").socket == RESPONSES
+    assert ROUTER.reverse("/openai/v1/responses/resp_1", "GET").socket is None
+
+
+# Query, case, slashes
+
+
+def test_the_query_is_not_matched_and_travels_on():
+    route = ROUTER.reverse("/anthropic/v1/messages?beta=true&x=/../y", "POST")
+
+    assert route.api == MESSAGES
+    assert route.upstream.path == "/v1/messages?beta=true&x=/../y"
+    assert ROUTER.forward("api.anthropic.com", "/v1/messages?beta=true", "POST").api == MESSAGES
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/Messages", "/V1/messages", "/v1/messages/", "//v1/messages", "/v1//messages"]
+)
+def test_case_and_slashes_count_as_they_do_for_the_upstream(path):
+    assert ROUTER.reverse("/anthropic" + path, "POST") is None
+    route = ROUTER.forward("api.anthropic.com", path, "POST")
+    assert (route.api, route.label) == (None, "other")
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/v1/models//x"])
+def test_what_stands_below_a_route_travels_as_it_is(path):
+    assert ROUTER.reverse("/anthropic" + path, "GET").upstream.path == path
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "post"])
+def test_only_post_is_bridged_and_the_forward_proxy_passes_the_others_on(method):
+    for host, path in (
+        ("api.anthropic.com", "/v1/messages"),
+        ("api.openai.com", "/v1/chat/completions"),
+        ("api.openai.com", "/v1/responses"),
+    ):
+        route = ROUTER.forward(host, path, method)
+        assert (route.api, route.label) == (None, path)
+
+
+# Methods of reverse mode, where a central key may go along
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PRI"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/anthropic/v1/messages", {"POST"}),
+        ("/anthropic/v1/messages/count_tokens", {"POST"}),
+        ("/anthropic/v1/models", {"GET", "HEAD"}),
+        ("/anthropic/v1/models/claude-opus-4-5", {"GET", "HEAD"}),
+        ("/anthropic/api/event_logging/batch", {"POST"}),
+        ("/anthropic/", {"HEAD"}),
+        ("/openai/v1/chat/completions", {"POST"}),
+        ("/openai/v1/responses", {"POST", "GET"}),
+        ("/openai/v1/responses/resp_1", {"GET", "POST", "DELETE"}),
+        ("/openai/v1/models", {"GET", "HEAD"}),
+        ("/openai/v1/models/ft:gpt-4.1:acme", {"GET", "HEAD"}),
+        ("/openai/v1/conversations", {"GET", "POST", "DELETE"}),
+        ("/openai/v1/conversations/conv_1/items", {"GET", "POST", "DELETE"}),
+    ],
+)
+def test_reverse_mode_allows_the_methods_of_a_row_and_no_others(path, allowed):
+    odd = [*map(str.lower, METHODS), "", "POST ", "POSTS", "\udcff\udcfe"]
+
+    assert {method for method in [*METHODS, *odd] if ROUTER.reverse(path, method)} == allowed
+
+
+def test_no_row_has_a_method_by_which_a_provider_would_send_the_key_back():
+    for table in ROUTES.values():
+        for pattern in table.patterns:
+            assert pattern.methods <= {"GET", "HEAD", "POST", "DELETE"}
+
+
+def test_only_what_logs_events_has_nothing_to_do_with_models():
+    without = {
+        pattern.path
+        for table in ROUTES.values()
+        for pattern in table.patterns
+        if not pattern.names_models
+    }
+
+    assert without == {"/api/event_logging/*"}
+    assert not ROUTER.reverse("/anthropic/api/event_logging/batch", "POST").names_models
+    assert ROUTER.forward("api.openai.com", "/v1/audio/transcriptions", "POST").names_models
+
+
+# What forward mode passes on, and reverse mode does not
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/organizations/api_keys", "/", "*", ""])
+def test_forward_mode_passes_every_path_of_a_provider_on(path):
+    route = ROUTER.forward("api.openai.com", path, "GET")
+
+    assert route.provider == OPENAI
+    assert (route.api, route.upstream, route.label) == (None, None, "other")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/openai/v1/files",
+        "/openai/v1/organization/admin_api_keys",
+        "/openai/v1",
+        "/openai/v1/",
+        "/openai/chat/completions",
+        "/openai/v1chat/completions",
+        "/openai/v2/responses",
+        "/openai/v1/modelsx",
+        "/anthropic/v1/files",
+        "/anthropic/v1/messages/batches",
+        "/anthropic/v1/messagesx",
+        "/anthropic/api/event_logging",
+        "/anthropicx/v1/messages",
+        "anthropic/v1/messages",
+        "xanthropic/v1/messages",
+        "/v1/messages",
+        "/nobody/v1/messages",
+        "/",
+        "",
+        "*",
+    ],
+)
+def test_reverse_mode_allows_no_path_beside_the_table(path):
+    assert ROUTER.reverse(path, "POST") is None
+
+
+def test_a_reverse_target_of_no_instance_allows_nothing_without_a_name():
+    assert ROUTER.reverse("/v1/messages", "POST", target_host="example.com") is None
+    assert ROUTER.reverse("/v1/messages", "POST", target_host="api.openai.com") is None
+
+
+def test_a_name_in_the_path_wins_over_the_reverse_target():
+    route = ROUTER.reverse("/anthropic/v1/messages", "POST", target_host="api.openai.com")
+
+    assert route.provider == ANTHROPIC
+
+
+def test_the_instance_of_a_forbidden_path_is_known_all_the_same():
+    assert ROUTER.instance_of("/openai/v1/files?x") == OPENAI
+    assert ROUTER.instance_of("/openai") == OPENAI
+    assert ROUTER.instance_of("/v1/files") is None
+
+
+@pytest.mark.parametrize("host", ["example.com", "anthropic.com", "x.api.anthropic.com", ""])
+def test_a_host_of_no_instance_has_no_route(host):
+    assert ROUTER.forward(host, "/v1/messages", "POST") is None
+    assert not ROUTER.is_provider_host(host)
+
+
+def test_hosts_are_compared_without_case():
+    assert ROUTER.is_provider_host("API.Anthropic.COM")
+    assert ROUTER.forward("API.Anthropic.COM", "/v1/messages", "POST").upstream is None
+
+
+@pytest.mark.parametrize("host", ["api.anthropic.com.", "API.anthropic.com."])
+def test_the_dot_that_ends_a_whole_name_does_not_matter(host):
+    assert ROUTER.is_provider_host(host)
+    route = ROUTER.forward(host, "/v1/messages?x", "POST")
+    assert (route.provider, route.api) == (ANTHROPIC, MESSAGES)
+    assert route.upstream == Upstream(
+        scheme="https", host="api.anthropic.com", port=443, path="/v1/messages?x"
+    ), "the certificate is for the name without it"
+    assert ROUTER.reverse("/v1/messages", "POST", target_host=host).provider == ANTHROPIC
+    assert not ROUTER.is_provider_host(f"{host}.")
+
+
+def test_an_instance_may_be_configured_with_the_dot():
+    acme = provider("https://x.example./v1", hosts=frozenset({"x.example."}))
+
+    assert Router([acme]).is_provider_host("x.example")
+
+
+# Where nobody looks
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "there"),
+    [
+        ("127.0.0.1", 11434, ["local"]),
+        ("127.1", 11434, ["local"]),
+        ("2130706433", 11434, ["local"]),
+        ("127.0.0.1.", 11434, ["local"]),
+        ("127.0.0.1", 443, []),
+        ("Models.Example.", 443, ["named", "named-too"]),
+        ("models.example", 8443, []),
+        ("api.openai.com", 443, []),
+        ("example.com", 443, []),
+    ],
+)
+def test_the_instances_that_a_tunnel_would_lead_to_are_known(host, port, there):
+    router = Router(
+        [
+            OPENAI,
+            provider("http://127.0.0.1:11434/v1", name="local"),
+            provider("https://models.example/v1", name="named"),
+            provider("https://models.example/v2", name="named-too"),
+        ]
+    )
+
+    assert [found.name for found in router.tunnels_to(host, port)] == there
+
+
+# Dot segments: the upstream might resolve them to a route that is not allowed
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        *("..", ".", "%2e%2e", "%2E.", ".%2e", "..%2f..", "..\\..", "%5c..%5C..", "a%2f..%2fb"),
+        *("..;", "..;x=1", ".;", "%2e%2e%3b", "..%3Bx", "%252e%252e%252fx", "%25252e."),
+        *("a%252f..%252fb", "..%253b", "%" + "25" * 20 + "2e%2e"),
+    ],
+)
+def test_dot_segments_never_get_through_reverse_mode(segment):
+    for below in ("/openai/v1/models", "/openai/v1/responses", "/anthropic/v1/models"):
+        assert ROUTER.reverse(f"{below}/{segment}", "GET") is None
+        assert ROUTER.reverse(f"{below}/{segment}/v1/files", "GET") is None
+        assert ROUTER.reverse(f"{below}/x/{segment}?q", "GET") is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("gpt-5.1", "...", "a..b", ".hidden", "ft:gpt-4.1:acme::x", "a%2Fb", "100%25", "50%"),
+        *("x;..", ";..", "a..;", "...;"),
+    ],
+)
+def test_dots_within_a_name_get_through(name):
+    assert ROUTER.reverse(f"/openai/v1/models/{name}", "GET").upstream.path == f"/v1/models/{name}"
+
+
+PIECES = st.one_of(
+    st.sampled_from(
+        [
+            *("anthropic", "openai", "acme", "v1", "api", "gateway"),
+            *("messages", "count_tokens", "models", "event_logging", "chat", "completions"),
+            *("responses", "conversations", "files", "admin"),
+            *("/", "//", "..", ".", "\\", "%2e", "%2E%2e", "%2f", "%5c", "?", "#", ";", "%", "%00"),
+        ]
+    ),
+    st.text(max_size=4),
+)
+PATHS = st.lists(PIECES, max_size=9).map(lambda pieces: "/" + "/".join(pieces)) | st.lists(
+    PIECES, max_size=9
+).map("".join)
+ACME = provider("http://localhost:9090/gateway/v1", hosts=frozenset({"localhost"}))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    path=PATHS,
+    method=st.sampled_from(["GET", "POST", "HEAD", "DELETE", "TRACE"]),
+    target=st.sampled_from(["", "api.anthropic.com", "api.openai.com", "localhost"]),
+)
+@example(path="/openai/v1/models/%2e%2e/files", method="GET", target="")
+@example(path="/anthropic?/../v1/messages", method="HEAD", target="")
+def test_reverse_mode_never_makes_an_upstream_path_outside_the_table(path, method, target):
+    route = Router([*DEFAULT_PROVIDERS, ACME]).reverse(path, method, target_host=target)
+
+    if route is None:
+        return
+    instance = route.provider
+    assert (route.upstream.scheme, route.upstream.host, route.upstream.port) == (
+        instance.scheme,
+        instance.host,
+        instance.port,
+    )
+    bare = route.upstream.path.partition("?")[0]
+    assert bare.startswith(instance.base_path)
+    below = bare.removeprefix(instance.base_path)
+    patterns = [pattern for pattern in ROUTES[instance.type].patterns if pattern.matches(below)]
+    assert patterns or (method, bare) == ("HEAD", "/")
+    assert method in patterns[0].methods if patterns else True
+    for form in (below, unquote(below), unquote(unquote(below))):
+        segments = form.replace("\\", "/").split("/")
+        assert not {".", ".."} & {segment.partition(";")[0] for segment in segments}
+    assert route.upstream.path.partition("?")[2] == path.partition("?")[2]
+
+
+# Configured instances
+
+
+def test_an_instance_may_be_named_freely():
+    acme = provider("https://openrouter.ai/api/v1", name="my-router-2")
+
+    route = Router([acme]).reverse("/my-router-2/v1/chat/completions", "POST")
+
+    assert route.api == CHAT
+    assert route.upstream.path == "/api/v1/chat/completions"
+    assert Router([acme]).reverse_prefixes == ["/my-router-2/v1"]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "scheme", "host", "port", "base_path"),
+    [
+        ("https://api.groq.com/openai/v1", "https", "api.groq.com", 443, "/openai/v1"),
+        ("https://api.groq.com/openai/v1/", "https", "api.groq.com", 443, "/openai/v1"),
+        ("http://localhost:11434/v1", "http", "localhost", 11434, "/v1"),
+        ("http://LocalHost", "http", "localhost", 80, ""),
+        ("https://[::1]:8443/a/b", "https", "::1", 8443, "/a/b"),
+    ],
+)
+def test_a_base_url_may_have_a_path_and_a_port_and_be_http(base_url, scheme, host, port, base_path):
+    route = Router([provider(base_url)]).reverse("/acme/v1/responses?x", "POST")
+
+    assert route.api == RESPONSES
+    assert route.upstream == Upstream(
+        scheme=scheme, host=host, port=port, path=f"{base_path}/responses?x"
+    )
+
+
+@pytest.mark.parametrize("path", ["/openai/v1/chat/completions", "/v1/chat/completions"])
+def test_forward_mode_knows_routes_below_the_path_of_the_base_url_and_below_the_usual_one(path):
+    groq = provider("https://api.groq.com/openai/v1", hosts=frozenset({"api.groq.com"}))
+
+    route = Router([groq]).forward("api.groq.com", path, "POST")
+
+    assert (route.api, route.label, route.upstream) == (CHAT, "/v1/chat/completions", None)
+
+
+def test_forward_mode_sends_an_instance_s_host_to_its_stand_in():
+    stand_in = provider(
+        "http://127.0.0.1:9999",
+        name="anthropic",
+        type="anthropic",
+        hosts=frozenset({"api.anthropic.com"}),
+    )
+
+    bridged = Router([stand_in]).forward("api.anthropic.com", "/v1/messages?beta=true", "POST")
+    other = Router([stand_in]).forward("api.anthropic.com", "/v1/files", "GET")
+
+    assert bridged.api == MESSAGES
+    assert bridged.upstream == Upstream(
+        scheme="http", host="127.0.0.1", port=9999, path="/v1/messages?beta=true"
+    )
+    assert (other.label, other.upstream.path) == ("other", "/v1/files")
+
+
+def test_every_label_is_of_the_table():
+    labels = {
+        ROUTER.forward(host, path, "GET").label
+        for host, path in itertools.product(
+            ["api.anthropic.com", "api.openai.com"],
+            ["/v1/models/a", "/v1/models/b", "/secret/1", "/secret/2", "/v1/responses/x/y"],
+        )
+    }
+
+    assert labels == {"/v1/models/*", "/v1/responses/*", "other"}

@@ -1,0 +1,385 @@
+"""The tap on a body: whatever goes wrong with reading, every byte goes on, once and in order."""
+
+import gzip
+import itertools
+import logging
+import re
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aibridge_addon.facts import ResponseFacts
+from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.formats.decoders.sse import SSEParser
+from aibridge_addon.relay import body_tap as tap_module
+from aibridge_addon.relay.body_tap import BodyTap
+
+BLOCKS = [
+    b"event: a\ndata: {}\n\n",
+    b"data: withheld 1\n\n",
+    b": a comment\r\n\r\n",
+    b"data: two\ndata: lines\n\n",
+    b"event: withheld\ndata: 2\n\n",
+    b"data: end\n\n",
+    b"data: after the end\n\n",
+]
+TAIL = b"data: no blank li"
+BODY = b"".join(BLOCKS) + TAIL
+
+
+class OurBugError(Exception):
+    """What no code of ours would raise."""
+
+
+class Reader:
+    """Remembers events; ends at `data: end`; fails at one of them."""
+
+    def __init__(self, *, fails_at=None, facts_fail=False, unrecorded=None):
+        self.events = []
+        self.ended = False
+        self.unrecorded = unrecorded
+        self._fails_at = fails_at
+        self._facts_fail = facts_fail
+
+    def feed(self, event):
+        if len(self.events) == self._fails_at:
+            raise OurBugError("in the reader")
+        self.events.append(event)
+        self.ended = self.ended or event.data == b"end"
+
+    def facts(self):
+        if self._facts_fail:
+            raise OurBugError("in the facts")
+        return ResponseFacts(response_id=str(len(self.events)))
+
+
+def make_tap(reader=None, *, coding="", length=None, max_bytes=10**6, **cutting):
+    return BodyTap(
+        "flow-1",
+        "interception-1",
+        reader or Reader(),
+        content_encoding=coding,
+        content_length=length,
+        max_bytes=max_bytes,
+        **cutting,
+    )
+
+
+def withheld(event):
+    return b"withheld" in event.raw
+
+
+def relayed(tap, chunks):
+    """What the client gets, as the stream relays it: what is held is given out after its chunk."""
+    out = []
+    for chunk in chunks:
+        passed = tap(chunk)
+        assert b"" not in passed  # it would end the body
+        out += passed
+        if tap.held:
+            assert passed == []
+            out += tap.release()
+    rest = tap(b"")
+    assert b"" not in rest
+    return b"".join(out + rest)
+
+
+@st.composite
+def cuts(draw, body=BODY):
+    """A body in chunks, none of them empty."""
+    borders = draw(st.sets(st.integers(1, len(body) - 1)))
+    return [body[a:b] for a, b in itertools.pairwise([0, *sorted(borders), len(body)])]
+
+
+def filtered_up_to(number):
+    """The body with the withheld ones of its first blocks left out."""
+    return b"".join(
+        block
+        for index, block in enumerate([*BLOCKS, TAIL])
+        if index >= number or b"withheld" not in block
+    )
+
+
+ANY_CASE = settings(deadline=None, max_examples=60)
+
+
+@ANY_CASE
+@given(chunks=cuts())
+def test_every_byte_goes_on_and_every_event_is_read(chunks):
+    reader = Reader()
+    tap = make_tap(reader)
+
+    assert relayed(tap, chunks) == BODY
+    assert tap.facts().response_id == str(len(BLOCKS) + 1)
+    assert tap.trouble is None
+    assert b"".join(event.raw for event in reader.events) == BODY
+
+
+@ANY_CASE
+@given(chunks=cuts())
+def test_only_withheld_events_are_kept_from_the_client(chunks):
+    reader = Reader()
+
+    assert relayed(make_tap(reader, withhold=withheld), chunks) == filtered_up_to(len(BLOCKS))
+    assert len(reader.events) == len(BLOCKS) + 1
+
+
+ANYTHING = re.compile(rb"(?s).*\n\n")
+
+
+@ANY_CASE
+@given(chunks=cuts())
+def test_what_is_not_recorded_need_not_be_read_but_goes_on(chunks):
+    reader = Reader(unrecorded=re.compile(rb"(?:event: \w+\ndata: .+\n\n)+"))
+
+    assert relayed(make_tap(reader), chunks) == BODY
+    assert {b"withheld 1", b"two\nlines", b"end", b"after the end"} < {
+        event.data for event in reader.events
+    }
+
+
+def test_events_that_are_not_recorded_are_not_read():
+    reader = Reader(unrecorded=ANYTHING)
+    tap = make_tap(reader)
+
+    assert relayed(tap, [BLOCKS[0] * 3, BLOCKS[1] + TAIL]) == BLOCKS[0] * 3 + BLOCKS[1] + TAIL
+    assert [event.raw for event in reader.events] == [TAIL]
+
+
+@pytest.mark.parametrize(
+    "cutting", [{"withhold": withheld}, {"splice": lambda event, data: event.raw}]
+)
+def test_where_events_are_cut_every_event_is_read(cutting):
+    reader = Reader(unrecorded=ANYTHING)
+
+    relayed(make_tap(reader, **cutting), [BODY])
+
+    assert len(reader.events) == len(BLOCKS) + 1
+
+
+@ANY_CASE
+@given(chunks=cuts(), fails_at=st.integers(0, len(BLOCKS)))
+def test_a_reader_that_fails_at_any_event_costs_no_byte(chunks, fails_at):
+    tap = make_tap(Reader(fails_at=fails_at))
+    withholding = make_tap(Reader(fails_at=fails_at), withhold=withheld)
+
+    assert relayed(tap, chunks) == BODY
+    assert relayed(withholding, chunks) == filtered_up_to(fails_at)
+    for subject in (tap, withholding):
+        assert subject.facts().response_id == str(fails_at)
+        assert subject.trouble == "in the reader"
+
+
+@ANY_CASE
+@given(chunks=cuts(), fails_at=st.integers(0, len(BLOCKS) - 1))
+def test_a_filter_that_fails_at_any_event_costs_no_byte(chunks, fails_at):
+    seen = itertools.count()
+
+    def failing(event):
+        if next(seen) == fails_at:
+            raise OurBugError("in the filter")
+        return withheld(event)
+
+    tap = make_tap(withhold=failing)
+
+    assert relayed(tap, chunks) == filtered_up_to(fails_at)
+    assert tap.trouble == "in the filter"
+
+
+@ANY_CASE
+@given(chunks=cuts(), bound=st.integers(0, len(BODY)), withhold=st.sampled_from([None, withheld]))
+def test_a_decoder_that_fails_after_any_byte_costs_no_byte(chunks, bound, withhold):
+    tap = make_tap(max_bytes=bound, withhold=withhold)
+
+    out = relayed(tap, chunks)
+
+    assert (tap.trouble is None) == (bound == len(BODY))
+    if withhold is None:
+        assert out == BODY
+    else:
+        assert out in {filtered_up_to(number) for number in range(len(BLOCKS) + 1)}
+
+
+@ANY_CASE
+@given(chunks=cuts(), bound=st.integers(1, 40), withhold=st.sampled_from([None, withheld]))
+def test_a_parser_that_fails_at_an_event_costs_no_byte(chunks, bound, withhold):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tap_module, "SSEParser", partial(SSEParser, max_event_bytes=bound))
+        tap = make_tap(withhold=withhold)
+
+    out = relayed(tap, chunks)
+
+    if withhold is None:
+        assert out == BODY
+    else:
+        assert out in {filtered_up_to(number) for number in range(len(BLOCKS) + 1)}
+
+
+@ANY_CASE
+@given(data=st.data(), coding=st.sampled_from(["gzip", "br", "deflate", "zstd", "x-unknown"]))
+def test_a_coded_body_goes_on_as_it_came_whether_or_not_it_can_be_decoded(data, coding):
+    body = gzip.compress(BODY, mtime=0)
+    reader = Reader()
+    tap = make_tap(reader, coding=coding, withhold=withheld)
+
+    assert relayed(tap, data.draw(cuts(body))) == body
+    if coding == "gzip":
+        tap.facts()
+        assert b"".join(event.raw for event in reader.events) == BODY
+    else:
+        assert tap.trouble
+        assert reader.events == []
+
+
+# The end is held until it is recorded
+
+
+@ANY_CASE
+@given(chunks=cuts())
+def test_only_the_chunk_in_which_the_end_comes_is_held(chunks):
+    end = BODY.index(b"data: end\n\n") + len(b"data: end\n\n")
+    tap = make_tap()
+    position = 0
+
+    for chunk in chunks:
+        is_the_end = position < end <= position + len(chunk)
+        position += len(chunk)
+
+        passed = tap(chunk)
+
+        assert (passed, tap.held) == (([], [chunk]) if is_the_end else ([chunk], []))
+        if is_the_end:
+            assert not tap.released
+            assert tap.release() == [chunk]
+        assert tap.released == (position >= end)
+
+
+def test_what_comes_while_the_end_is_held_is_held_behind_it():
+    tap = make_tap()
+
+    for chunk in (b"data: end\n\n", b"data: more\n\n"):
+        assert tap(chunk) == []
+
+    assert tap.release() == [b"data: end\n\n", b"data: more\n\n"]
+    assert tap.release() == []
+    assert tap(b"data: later\n\n") == [b"data: later\n\n"]
+
+
+def test_an_end_that_says_nothing_is_no_chunk():
+    tap = make_tap(splice=lambda event, data: event.raw)
+    tap(b"data: end\n\n")
+
+    tap.held.append(b"")  # what is left to say where nothing was hidden
+
+    assert tap.release() == [b"data: end\n\n"]
+
+
+@ANY_CASE
+@given(chunks=cuts(gzip.compress(TAIL, mtime=0)))
+def test_the_last_byte_of_an_announced_length_is_an_end(chunks):
+    tap = make_tap(coding="gzip", length=sum(map(len, chunks)))
+
+    for chunk in chunks[:-1]:
+        assert tap(chunk) == [chunk]
+    assert tap(chunks[-1]) == []
+    assert tap.held == [chunks[-1]]
+
+
+def test_the_end_of_a_length_is_held_even_when_nothing_can_be_read_any_more():
+    tap = make_tap(Reader(fails_at=0), length=len(BLOCKS[0]))
+
+    assert tap(BLOCKS[0]) == []
+    assert tap.release() == [BLOCKS[0]]
+
+
+def test_a_body_shorter_or_longer_than_announced_goes_on():
+    for length in (0, len(TAIL) - 1, len(TAIL) + 1):
+        tap = make_tap(length=length)
+        assert tap(TAIL) == [TAIL]
+        assert tap(b"") == []
+
+
+def test_the_end_of_the_body_is_no_chunk():
+    tap = make_tap()
+
+    assert tap(b"") == []
+    assert tap.first_byte_at is None
+
+
+def test_the_time_of_the_first_byte_stays():
+    tap = make_tap()
+
+    tap(b"data: 1\n\n")
+    first = tap.first_byte_at
+    tap(b"data: 2\n\n")
+
+    assert first is not None
+    assert tap.first_byte_at == first
+
+
+# Facts
+
+
+def test_facts_of_a_body_that_broke_off_have_what_stood_unfinished():
+    reader = Reader()
+    tap = make_tap(reader)
+    tap(BLOCKS[0] + TAIL)
+
+    assert tap.facts().response_id == "2"
+    assert reader.events[-1].raw == TAIL
+    assert tap.facts().response_id == "2"
+
+
+def test_facts_of_an_answer_that_broke_off_have_the_usage_that_was_told():
+    tap = make_tap(anthropic_messages.response_reader())
+    tap(
+        b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1",'
+        b'"model":"claude","usage":{"input_tokens":5,"output_tokens":1}}}\n\n'
+        b'event: content_block_delta\ndata: {"type":"content_bl'
+    )
+
+    facts = tap.facts()
+
+    assert (facts.response_id, facts.complete) == ("msg_1", False)
+    assert (facts.usage.input_tokens, facts.usage.output_tokens) == (5, 1)
+
+
+def test_a_bug_while_reading_the_unfinished_rest_is_not_the_callers():
+    for finish in (lambda tap: tap(b""), BodyTap.facts):
+        tap = make_tap(Reader(fails_at=0))
+        tap(TAIL)
+
+        finish(tap)
+
+        assert tap.trouble == "in the reader"
+
+
+def test_facts_that_fail_are_empty():
+    tap = make_tap(Reader(facts_fail=True))
+    relayed(tap, [BODY])
+
+    assert tap.facts() == ResponseFacts()
+    assert tap.trouble == "in the facts"
+
+
+def test_a_bug_is_logged_once_with_the_interception(caplog):
+    tap = make_tap(Reader(fails_at=1))
+
+    relayed(tap, BLOCKS)
+    tap.facts()
+
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "interception-1" in record.getMessage()
+    assert isinstance(record.exc_info[1], OurBugError)
+
+
+def test_a_body_that_cannot_be_decoded_is_a_warning_without_a_traceback(caplog):
+    relayed(make_tap(coding="gzip"), [b"no gzip", b"nor this"])
+
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "interception-1" in record.getMessage()
+    assert record.exc_info is None

@@ -1,0 +1,78 @@
+"""What an answer's head says of its body, and the body itself."""
+
+import gzip
+
+import pytest
+from mitmproxy import http
+
+from aibridge_addon.facts import ResponseFacts
+from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.formats.decoders.codings import UndecodableError
+from aibridge_addon.relay.responses import (
+    content_encoding,
+    content_length,
+    is_event_stream,
+    read_whole,
+    whole_body,
+)
+
+UNREADABLE = ResponseFacts(unreadable=1)
+MESSAGE = b'{"type":"message","id":"msg_1","content":[]}'
+
+
+def answer(content=b"", **headers):
+    """A response with these headers only."""
+    fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    response = http.Response.make(200)
+    response.headers = http.Headers(fields)
+    response.raw_content = content
+    return response
+
+
+@pytest.mark.parametrize(
+    ("content_type", "streams"),
+    [
+        ("text/event-stream", True),
+        ("Text/Event-Stream ; charset=utf-8", True),
+        ("text/event-stream-of-others", False),
+        ("application/json; of=text/event-stream", False),
+        ("", False),
+    ],
+)
+def test_the_media_type_alone_tells_whether_events_come(content_type, streams):
+    assert is_event_stream(answer(content_type=content_type)) is streams
+
+
+def test_a_head_that_says_nothing_says_so():
+    assert not is_event_stream(answer())
+    assert content_encoding(answer()) == ""
+    assert content_length(answer()) is None
+
+
+@pytest.mark.parametrize(("value", "length"), [("0", 0), ("17", 17), ("-1", None), ("1, 1", None)])
+def test_only_a_plain_number_announces_a_length(value, length):
+    assert content_length(answer(content_length=value)) == length
+
+
+def test_a_whole_body_is_decoded_within_its_bound():
+    response = answer(gzip.compress(MESSAGE), content_encoding="gzip")
+
+    assert whole_body(response, max_bytes=len(MESSAGE)) == MESSAGE
+    with pytest.raises(UndecodableError):
+        whole_body(response, max_bytes=len(MESSAGE) - 1)
+
+
+def test_what_can_be_decoded_is_read():
+    facts = read_whole(answer(MESSAGE), anthropic_messages, max_bytes=1000)
+
+    assert facts.response_id == "msg_1"
+    assert facts.complete
+
+
+@pytest.mark.parametrize(
+    "response",
+    [answer(MESSAGE, content_encoding="nobody-knows"), answer(MESSAGE * 100), answer(None)],
+    ids=["an unknown coding", "more than the bound", "not kept"],
+)
+def test_what_cannot_be_decoded_counts_as_unreadable(response):
+    assert read_whole(response, anthropic_messages, max_bytes=1000) == UNREADABLE

@@ -1,0 +1,154 @@
+"""What is shown of a request's headers holds no secret, and what leaves is what came."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from aibridge_addon.providers.identity import SECRET_HEADERS
+from aibridge_addon.relay.secrets import lowered, outgoing, sealed
+
+SECRET = b"sk-ant-api03-0123456789abcdef"
+
+
+def cased(name: str) -> st.SearchStrategy[bytes]:
+    """A name in some case."""
+    return st.sampled_from([name, name.title(), name.upper()]).map(str.encode)
+
+
+END_TO_END_NAMES = st.sampled_from(
+    ["accept", "anthropic-beta", "x-custom", "content-length", "transfer-encoding", "upgrade"]
+).flatmap(cased)
+HOP_NAMES = st.sampled_from(["keep-alive", "proxy-connection", "te"]).flatmap(cased)
+SECRET_NAMES = st.sampled_from(sorted(SECRET_HEADERS - {"proxy-authorization"})).flatmap(cased)
+VALUES = st.one_of(
+    st.binary(max_size=30),
+    st.sampled_from([b"", b"a=1", b"b=2", b"Bearer a", b"Bearer b", b"Basic ", b"... (2)"]),
+    st.tuples(st.sampled_from([b"Bearer ", b"basic ", b"x "]), st.binary(max_size=30)).map(
+        b"".join
+    ),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(END_TO_END_NAMES | SECRET_NAMES, VALUES), max_size=8).map(tuple))
+@example(((b"Cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"a=1")))
+@example(((b"cookie", b"a"), (b"cookie", b"b"), (b"cookie", b"... (2)"), (b"cookie", b"c")))
+def test_what_leaves_is_what_came_in_its_order_and_case(fields):
+    shown, secrets = sealed(fields)
+
+    assert [name for name, _ in shown] == [name for name, _ in fields]
+    assert outgoing(shown, secrets) == fields
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    name=SECRET_NAMES | st.just(b"Proxy-Authorization"),
+    before=st.sampled_from([b"", b"Bearer ", b"BASIC ", b"Token ", b"session=", b"a=b; c="]),
+    after=st.sampled_from([b"", b"; Path=/", b" x", b"\xff"]),
+    secret=st.permutations(list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")).map(bytes),
+    length=st.integers(12, 36),
+)
+def test_no_more_than_the_ends_of_a_secret_is_shown(name, before, after, secret, length):
+    secret = secret[:length]
+
+    shown, _ = sealed(((b"accept", b"*/*"), (name, before + secret + after)))
+
+    assert shown[0] == (b"accept", b"*/*")
+    assert shown[1][0] == name
+    assert not any(secret[i : i + 5] in shown[1][1] for i in range(length - 4))
+
+
+@pytest.mark.parametrize(
+    ("field", "hint"),
+    [
+        ((b"X-Api-Key", SECRET), b"sk-a...cdef"),
+        ((b"Authorization", b"Bearer " + SECRET), b"Bearer sk-a...cdef"),
+        ((b"authorization", b"Basic " + SECRET), b"Basic sk-a...cdef"),
+        ((b"authorization", SECRET + b" x"), b"sk-a...ef x"),
+        ((b"Cookie", b"id=" + SECRET + b"; a=b"), b"id=s... a=b"),
+        ((b"api-key", b"abc"), b"..."),
+    ],
+)
+def test_a_hint_is_shown_and_a_scheme(field, hint):
+    shown, _ = sealed((field,))
+
+    assert shown == ((field[0], hint),)
+
+
+def test_secrets_that_look_the_same_when_masked_are_told_apart():
+    fields = ((b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"a=1"))
+
+    shown, secrets = sealed(fields)
+
+    assert [value for _, value in shown] == [b"...", b"... (2)", b"..."]
+    assert outgoing(shown[1:], secrets) == fields[1:]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(
+        st.tuples(END_TO_END_NAMES | SECRET_NAMES, VALUES).map(lambda field: (field, True))
+        | st.tuples(HOP_NAMES | cased("proxy-authorization"), VALUES).map(
+            lambda field: (field, False)
+        ),
+        max_size=8,
+    )
+)
+def test_hop_by_hop_headers_stay_with_us_and_all_others_go_on(marked):
+    shown, secrets = sealed(tuple(field for field, _ in marked))
+
+    assert outgoing(shown, secrets) == tuple(field for field, goes_on in marked if goes_on)
+
+
+def test_what_connection_names_stays_with_us_too():
+    fields = (
+        (b"Connection", b"close, X-Hop"),
+        (b"connection", b"x-other"),
+        (b"x-hop", b"1"),
+        (b"X-Other", b"2"),
+        (b"x-end", b"3"),
+    )
+
+    assert outgoing(fields, {}) == ((b"x-end", b"3"),)
+
+
+@pytest.mark.parametrize("name", [b"Transfer-Encoding", b"content-length", b"Host"])
+def test_connection_cannot_take_away_the_framing_of_the_body(name):
+    assert outgoing(((b"connection", name), (name, b"x")), {}) == ((name, b"x"),)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"Content-Encoding", b"content-type", b"X-Api-Key", b"authorization", b"api-key"),
+        *(b"x-goog-api-key", b"anthropic-version", b"Anthropic-Beta", b"OpenAI-Organization"),
+    ],
+)
+def test_connection_cannot_take_away_what_a_request_is_or_its_key(name):
+    shown, secrets = sealed(((b"Connection", b"x-hop, " + name), (name, SECRET), (b"x-hop", b"1")))
+
+    assert outgoing(shown, secrets) == ((name, SECRET),)
+
+
+def test_an_upgrade_is_kept_whole():
+    fields = (
+        (b"Connection", b"keep-alive, Upgrade"),
+        (b"Upgrade", b"websocket"),
+        (b"Sec-WebSocket-Key", b"x"),
+    )
+
+    assert outgoing(fields, {}) == fields
+
+
+def test_a_header_that_was_changed_on_the_way_leaves_as_it_was_changed():
+    shown, secrets = sealed(((b"x-api-key", SECRET), (b"accept", b"*/*")))
+
+    changed = ((b"x-api-key", b"another"), *shown[1:])
+
+    assert outgoing(changed, secrets) == ((b"x-api-key", b"another"), (b"accept", b"*/*"))
+
+
+def test_headers_are_read_by_lower_case_name_and_the_first_counts():
+    fields = ((b"User-Agent", "ü".encode()), (b"X-A", b"1"), (b"x-a", b"2"), (b"x-b", b"\xff"))
+
+    assert lowered(fields) == {"user-agent": "ü", "x-a": "1", "x-b": "\ufffd"}

@@ -1,0 +1,230 @@
+"""Which connections are tunnelled, told by the address and by the name in the client hello.
+
+All others are HTTP, or nothing.
+"""
+
+import contextlib
+import ssl
+
+import pytest
+from mitmproxy import connection, options
+from mitmproxy.proxy import events, layer, layers
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.proxy.mode_specs import ProxyMode
+
+from aibridge_addon.relay.tunnel import (
+    NotHttpError,
+    check_is_read,
+    has_begun,
+    intercepted,
+    must_tunnel,
+    tunnel,
+)
+
+PROVIDER_HOSTS = {"api.anthropic.com", "127.0.0.9"}
+ELSEWHERE = ("203.0.113.7", 443)
+
+
+def client_hello(server_name: str | None) -> bytes:
+    """The first bytes of a TLS client."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    outgoing = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=server_name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+HELLO = client_hello("api.anthropic.com")
+PROVIDER = ("api.anthropic.com", 443)
+
+
+def of_version(minor: int, hello: bytes = HELLO) -> bytes:
+    """A client hello whose record says another version, as servers do not mind."""
+    return hello[:2] + bytes([minor]) + hello[3:]
+
+
+def in_two_records(hello: bytes) -> bytes:
+    """A client hello whose message is spread over two records."""
+    head, body = hello[:3], hello[5:]
+    parts = (body[:50], body[50:])
+    return b"".join(head + len(part).to_bytes(2, "big") + part for part in parts)
+
+
+def asked(address, *data: bytes, sni: str | None = None, mode: str = "regular") -> layer.NextLayer:
+    """A connection whose next layer is asked for after these bytes of the client."""
+    client = connection.Client(
+        peername=("127.0.0.1", 50000),
+        sockname=("127.0.0.1", 8080),
+        timestamp_start=0,
+        proxy_mode=ProxyMode.parse(mode),
+    )
+    client.sni = sni
+    context = Context(client, options.Options())
+    context.server.address = address
+    first = modes.ReverseProxy if mode.startswith("reverse:") else modes.HttpProxy
+    first(context)
+    subject = layer.NextLayer(context)
+    subject.events = [events.DataReceived(client, chunk) for chunk in data]
+    return subject
+
+
+def verdict(subject: layer.NextLayer) -> bool | None:
+    return must_tunnel(subject, lambda host: host in PROVIDER_HOSTS)
+
+
+def test_a_client_that_still_speaks_to_the_proxy_is_heard():
+    assert verdict(asked(None, b"CONNECT api.anthropic.com:443 HTTP/1.1\r\n")) is False
+
+
+@pytest.mark.parametrize(
+    "data", [HELLO, client_hello("example.com"), b"GET / HTTP/1.1", b"", b"\x16"]
+)
+def test_a_provider_s_address_is_intercepted_whatever_the_client_says(data):
+    assert verdict(asked(("api.anthropic.com", 443), data)) is False
+
+
+def test_a_provider_s_name_in_the_client_hello_is_enough():
+    assert verdict(asked(ELSEWHERE, HELLO)) is False
+    assert verdict(asked(ELSEWHERE, HELLO[:7], HELLO[7:])) is False
+
+
+@pytest.mark.parametrize(
+    "data",
+    [client_hello("example.com"), client_hello(None), b"GET / HTTP/1.1\r\n", b"", b"SSH-2.0-x"],
+)
+def test_what_goes_to_no_provider_is_tunnelled(data):
+    assert verdict(asked(("example.com", 443), data)) is True
+
+
+@pytest.mark.parametrize("length", range(3, len(HELLO), 37))
+def test_an_incomplete_client_hello_is_waited_for(length):
+    assert verdict(asked(ELSEWHERE, HELLO[:length])) is None
+
+
+def test_a_broken_client_hello_names_nobody_and_is_tunnelled():
+    broken = HELLO[:9] + b"\xff" * (len(HELLO) - 9)  # its headers are whole
+
+    assert verdict(asked(ELSEWHERE, broken)) is True
+
+
+def test_a_server_name_that_is_already_known_is_used():
+    assert verdict(asked(ELSEWHERE, b"PRI * HTTP/2.0", sni="api.anthropic.com")) is False
+    assert verdict(asked(ELSEWHERE, HELLO[:9], sni="example.com")) is True
+
+
+def test_reverse_mode_never_tunnels():
+    assert verdict(asked(ELSEWHERE, b"GET /", mode="reverse:http://example.com")) is False
+
+
+def test_a_tunnel_passes_bytes_and_makes_no_flow():
+    made = tunnel(asked(ELSEWHERE).context)
+
+    assert isinstance(made, layers.TCPLayer)
+    assert made.flow is None
+
+
+@pytest.mark.parametrize("minor", [0, 3, 4, 5, 0xFF])
+@pytest.mark.parametrize("spread", [lambda hello: hello, in_two_records], ids=["one", "two"])
+def test_a_name_is_seen_whatever_version_a_record_says(minor, spread):
+    assert verdict(asked(ELSEWHERE, spread(of_version(minor)))) is False
+    assert verdict(asked(ELSEWHERE, spread(of_version(minor))[:40])) is None
+    assert verdict(asked(ELSEWHERE, of_version(minor, client_hello("example.com")))) is True
+
+
+def test_what_is_no_client_hello_is_not_waited_for():
+    assert verdict(asked(ELSEWHERE, b"\x16\x03\x07\x40\x00\x02 something else")) is True
+
+
+# --- what goes to a provider
+
+
+NO_TLS = [
+    b"P",
+    b"PO",
+    b"POST /v1/messages HTTP/1.1\r\n",
+    b"SSH-2.0-x\r\n",
+    b"\x80\x2e\x01\x03\x01",  # a hello of SSL 2, which some servers take
+    b"\x16\x02\x01",
+    b"\x00" * 50,
+]
+
+
+@pytest.mark.parametrize("data", NO_TLS)
+@pytest.mark.parametrize("port", [443, 53, 5353])
+def test_a_connection_to_a_provider_is_http_whatever_it_begins_with(data, port):
+    made = intercepted(asked((PROVIDER[0], port), data))
+    assert type(made) is layers.HttpLayer
+    assert made.mode is HTTPMode.transparent
+
+
+@pytest.mark.parametrize("data", [*NO_TLS, HELLO, of_version(4)])
+def test_what_is_inside_of_tls_to_a_provider_is_http(data):
+    subject = asked(PROVIDER, data, sni=PROVIDER[0])
+    layers.ClientTLSLayer(subject.context)
+    subject.context.client.alpn = b"not-http"
+
+    assert type(intercepted(subject)) is layers.HttpLayer
+
+
+def test_tls_to_a_provider_is_taken_off():
+    made = intercepted(asked(PROVIDER, HELLO[:3]))
+
+    assert isinstance(made, layers.ServerTLSLayer)
+    assert isinstance(made.child_layer, layers.ClientTLSLayer)
+    assert isinstance(made.child_layer.child_layer, layer.NextLayer)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x16", b"\x16\x03", b"\r\n", b"\r"])
+def test_too_little_to_tell_is_waited_for(data):
+    assert intercepted(asked(PROVIDER, data)) is None
+
+
+def test_a_server_that_speaks_first_does_not_decide():
+    subject = asked(PROVIDER)
+    subject.events = [events.DataReceived(subject.context.server, b"SSH-2.0-server\r\n")]
+    assert intercepted(subject) is None
+
+
+@pytest.mark.parametrize("chunks", [[b"\r\n\r\nGET /"], [b"\r", b"\n", b"\nGET", b" /"]])
+def test_empty_lines_before_a_request_are_forgotten(chunks):
+    subject = asked(PROVIDER, *chunks)
+
+    assert type(intercepted(subject)) is layers.HttpLayer
+    assert subject.data_client() == b"GET /"
+
+
+@pytest.mark.parametrize("minor", [4, 5, 0xFF])
+def test_tls_that_mitmproxy_does_not_parse_is_refused(minor):
+    for subject in (asked(PROVIDER, of_version(minor)), asked(PROVIDER, of_version(minor)[:3])):
+        with pytest.raises(NotHttpError, match="unknown_tls"):
+            intercepted(subject)
+    with pytest.raises(NotHttpError, match="unknown_tls"):
+        has_begun(asked(None, of_version(minor)))
+
+
+def test_datagrams_to_a_provider_are_refused():
+    subject = asked(PROVIDER, b"\x00" * 30)
+    subject.context.client.transport_protocol = "udp"
+
+    with pytest.raises(NotHttpError, match="udp_to_provider"):
+        intercepted(subject)
+
+
+@pytest.mark.parametrize("raw", [layers.TCPLayer, layers.UDPLayer, layers.DNSLayer])
+@pytest.mark.parametrize("in_tls", [False, True], ids=["bare", "in TLS"])
+def test_a_stack_that_does_not_end_in_http_is_refused(raw, in_tls):
+    def stack(kind):
+        context = asked(ELSEWHERE).context
+        if not in_tls:
+            return kind(context)
+        first = layers.ClientTLSLayer(context)
+        first.child_layer = kind(context)
+        return first
+
+    with pytest.raises(NotHttpError, match="not_http"):
+        check_is_read(stack(raw))
+    check_is_read(stack(lambda context: layers.HttpLayer(context, HTTPMode.transparent)))

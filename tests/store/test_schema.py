@@ -1,0 +1,98 @@
+"""The migrations: whatever version a database has, its rows arrive at the newest."""
+
+from contextlib import closing
+
+import pytest
+from sqlite_utils import Database
+from store.doubles import started
+
+from aibridge_addon.store.schema import TABLES, SchemaTooNewError, migrate, migrations
+from aibridge_addon.store.statements import SQL, statements
+
+CONTRACT = {
+    "aibridge_interceptions": (
+        "id initiator_id metadata provider provider_name api model client user_agent"
+        " client_session_id correlating_tool_call_id credential_kind credential_hint streaming"
+        " started_at ended_at status http_status error_type error_message partial"
+    ),
+    "aibridge_token_usages": (
+        "id interception_id provider_response_id model input_tokens output_tokens"
+        " cache_read_input_tokens cache_write_input_tokens extra raw metadata created_at"
+    ),
+    "aibridge_user_prompts": ("id interception_id provider_response_id prompt metadata created_at"),
+    "aibridge_tool_usages": (
+        "id interception_id provider_response_id tool tool_call_id server_url input injected"
+        " invocation_error metadata created_at"
+    ),
+    "aibridge_model_thoughts": (
+        "id interception_id provider_response_id content metadata created_at"
+    ),
+}
+with closing(Database(memory=True)) as empty:
+    NAMES = [migration.name for migration in migrations.pending(empty)]
+
+
+@pytest.fixture
+def db():
+    database = Database(memory=True)
+    yield database
+    database.close()
+
+
+def test_the_tables_are_those_of_the_contract(db):
+    migrate(db)
+
+    assert set(CONTRACT) <= set(TABLES) <= set(db.table_names())
+    found = {name: " ".join(column.name for column in db.table(name).columns) for name in CONTRACT}
+    assert found == CONTRACT
+
+
+def test_children_point_to_their_interception(db):
+    migrate(db)
+
+    for name in set(CONTRACT) - {"aibridge_interceptions"}:
+        (key,) = db.table(name).foreign_keys
+        assert (key.column, key.other_table) == ("interception_id", "aibridge_interceptions")
+        assert ["interception_id"] in [index.columns for index in db.table(name).indexes]
+
+
+def test_migrating_again_changes_nothing(db):
+    migrate(db)
+    before = db.schema
+
+    migrate(db)
+
+    assert db.schema == before
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_rows_from_before_a_migration_survive_it(db, name):
+    migrations.apply(db, stop_before=name)
+    interception = started()
+    (statement,) = statements([interception])
+    db.conn.execute(SQL[statement.kind], statement.values)
+
+    migrate(db)
+
+    (row,) = db.table("aibridge_interceptions").rows
+    assert {column: row[column] for column in statement.values} == statement.values
+    assert [migration.name for migration in migrations.applied(db)] == NAMES
+
+
+def test_a_migration_that_is_not_known_is_of_a_newer_version(db):
+    migrate(db)
+    db.table("_sqlite_migrations").insert(
+        {"migration_set": "aibridge", "name": "m999_new", "applied_at": "2099"}
+    )
+
+    with pytest.raises(SchemaTooNewError, match="newer version: m999_new"):
+        migrate(db)
+
+
+def test_migrations_of_others_are_none_of_our_business(db):
+    migrate(db)
+    db.table("_sqlite_migrations").insert(
+        {"migration_set": "another", "name": "m999_new", "applied_at": "2099"}
+    )
+
+    migrate(db)

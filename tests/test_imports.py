@@ -1,0 +1,64 @@
+"""The core knows neither proxy nor store nor loop."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import aibridge_addon
+
+PACKAGE = Path(aibridge_addon.__file__).parent
+CORE = (
+    "access.addresses",
+    "access.model_scope",
+    "access.tokens",
+    "facts",
+    "formats",
+    "interception",
+    "providers",
+    "raw_json",
+    "tools.ledger",
+    "tools.model",
+    "tools.names",
+)
+FOREIGN = {"mitmproxy", "sqlite3", "sqlite_utils", "asyncio", "mcp", "prometheus_client"}
+FILES = sorted(
+    path
+    for name in CORE
+    for pattern in (f"{name.replace('.', '/')}.py", f"{name.replace('.', '/')}/**/*.py")
+    for path in PACKAGE.glob(pattern)
+)
+
+
+def imports(source: str) -> set[str]:
+    """The modules that a source imports; `from a import b` as `a.b`, for `b` may be a module."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_core(name: str) -> bool:
+    name = name.removeprefix("aibridge_addon.")
+    return any(name == core or name.startswith(f"{core}.") for core in CORE)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_core_imports_nothing_of_the_outside(path: Path) -> None:
+    names = imports(path.read_text())
+    assert {name for name in names if name.split(".")[0] in FOREIGN} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_core_imports_nothing_of_ours_but_the_core(path: Path) -> None:
+    ours = {name for name in imports(path.read_text()) if name.startswith("aibridge_addon.")}
+    assert {name for name in ours if not is_core(name)} == set()
+
+
+def test_an_import_is_seen_wherever_it_stands() -> None:
+    source = "def f():\n    import sqlite3.dbapi2\n    from mitmproxy import http, ctx\n"
+    assert imports(source) == {"sqlite3.dbapi2", "mitmproxy.http", "mitmproxy.ctx"}

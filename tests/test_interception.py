@@ -1,0 +1,211 @@
+"""One bridged request: what is published, in which order, and that it ends once."""
+
+import itertools
+
+import pytest
+from store.doubles import started
+
+from aibridge_addon.config.settings import CAPTURABLE
+from aibridge_addon.facts import (
+    Interception,
+    InterceptionEnded,
+    ModelThought,
+    ProviderError,
+    ResponseFacts,
+    Status,
+    Thought,
+    TokenUsage,
+    ToolCall,
+    ToolUsage,
+    Usage,
+    UserPrompt,
+)
+from aibridge_addon.interception import InterceptionRecord
+
+RESPONSE = ResponseFacts(
+    response_id="msg_1",
+    model="claude-opus-4-5-20251101",
+    usage=Usage(
+        input_tokens=1,
+        output_tokens=2,
+        cache_read_input_tokens=3,
+        cache_write_input_tokens=4,
+        extra={"web_search_requests": 1},
+        raw={"input_tokens": 1},
+    ),
+    tool_calls=(
+        ToolCall(tool="Read", call_id="t-1", input={"path": "/x"}),
+        ToolCall(tool="web_search", call_id="t-2", input={"query": "q"}, server_side=True),
+        ToolCall(tool="Write", call_id="t-3", input="no JSON"),
+    ),
+    thoughts=(
+        Thought(content="Hm.", source="thinking"),
+        Thought(content="So.", source="commentary"),
+    ),
+    complete=True,
+    unreadable=2,
+    unknown=("new_event",),
+)
+
+
+def record(capture=CAPTURABLE, **changes):
+    """A record and what it publishes."""
+    published = []
+    interception = started(**changes)
+    return (
+        InterceptionRecord(interception, publish=published.append, capture=frozenset(capture)),
+        published,
+    )
+
+
+def test_the_start_and_the_prompt_are_published_before_there_is_an_answer():
+    subject, published = record()
+
+    subject.begin("Hello")
+
+    start, prompt = published
+    assert start is subject.interception
+    assert prompt == UserPrompt(
+        id=prompt.id, interception=start, prompt="Hello", created_at=start.started_at
+    )
+
+
+def test_a_request_in_which_nobody_spoke_has_no_prompt():
+    subject, published = record()
+
+    subject.begin(None)
+
+    assert published == [subject.interception]
+
+
+def test_what_ends_without_having_begun_begins_then():
+    subject, published = record()
+
+    assert not subject.begun
+    assert subject.end(Status.REFUSED)
+
+    assert [type(fact) for fact in published] == [Interception, InterceptionEnded]
+
+
+def test_an_answer_is_published_before_the_end():
+    subject, published = record()
+
+    assert subject.end(Status.COMPLETED, response=RESPONSE, http_status=200)
+
+    assert published.pop(0) is subject.interception
+    assert [type(fact) for fact in published] == [
+        *(TokenUsage, ToolUsage, ToolUsage, ModelThought, ModelThought, InterceptionEnded)
+    ]
+    usage, read, write, *thoughts, end = published
+    assert usage == TokenUsage(
+        id=usage.id,
+        interception=subject.interception,
+        provider_response_id="msg_1",
+        model="claude-opus-4-5-20251101",
+        input_tokens=1,
+        output_tokens=2,
+        cache_read_input_tokens=3,
+        cache_write_input_tokens=4,
+        extra={"web_search_requests": 1},
+        raw={"input_tokens": 1},
+        created_at=usage.created_at,
+    )
+    assert [(call.tool, call.tool_call_id, call.input) for call in (read, write)] == [
+        ("Read", "t-1", {"path": "/x"}),
+        ("Write", "t-3", "no JSON"),
+    ]
+    assert (read.injected, read.server_url, read.invocation_error) == (False, None, None)
+    assert [(thought.content, thought.source) for thought in thoughts] == [
+        ("Hm.", "thinking"),
+        ("So.", "commentary"),
+    ]
+    assert (end.status, end.http_status, end.provider_response_id) == ("completed", 200, "msg_1")
+    assert (end.usage_told, end.unreadable, end.unknown) == (True, 2, ("new_event",))
+    assert (end.error_type, end.error_message, end.partial) == (None, None, False)
+    assert end.seconds >= 0
+    assert end.seconds_to_first_byte is None
+
+
+def test_tools_that_the_provider_ran_itself_are_in_the_metadata_only():
+    subject, published = record(metadata={"team": "search"})
+
+    subject.end(Status.COMPLETED, response=RESPONSE)
+
+    assert published[-1].metadata == {
+        "team": "search",
+        "server_tools": [
+            {"tool": "web_search", "tool_call_id": "t-2", "input": {"query": "q"}},
+        ],
+    }
+    assert subject.interception.metadata == {"team": "search"}
+
+
+def test_an_answer_without_usage_makes_no_token_row():
+    subject, published = record()
+
+    subject.end(Status.COMPLETED, response=ResponseFacts(complete=True))
+
+    _, end = published
+    assert not end.usage_told
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_only_what_is_captured_is_kept_and_tokens_always(count):
+    kinds = {"prompts": UserPrompt, "tools": ToolUsage, "thoughts": ModelThought}
+    for capture in itertools.combinations(CAPTURABLE, count):
+        subject, published = record(capture)
+
+        subject.begin("Hello")
+        subject.end(Status.COMPLETED, response=RESPONSE)
+
+        found = {type(fact) for fact in published}
+        assert found & set(kinds.values()) == {kinds[name] for name in capture}
+        assert TokenUsage in found
+        assert ("server_tools" in published[-1].metadata) == ("tools" in capture)
+
+
+def test_our_own_error_wins_over_the_provider_s():
+    theirs = ResponseFacts(error=ProviderError(type="overloaded_error", message="Busy"))
+    ours = ProviderError(type="client_left", message="gone")
+
+    for error, expected in ((None, "overloaded_error"), (ours, "client_left")):
+        subject, published = record()
+        subject.end(Status.FAILED, response=theirs, error=error, partial=True)
+        assert (published[-1].error_type, published[-1].partial) == (expected, True)
+
+
+def test_the_first_byte_is_told_from_the_start():
+    subject, published = record()
+
+    subject.end(Status.COMPLETED, first_byte_at=subject.started + 0.5)
+
+    assert published[-1].seconds_to_first_byte == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(Status, 2)))
+def test_it_ends_once_whoever_comes_first(order):
+    subject, published = record()
+    subject.begin("Hello")
+    first, second = order
+
+    assert subject.end(first, response=RESPONSE)
+    told = list(published)
+    assert not subject.end(second, response=RESPONSE, http_status=500)
+
+    assert published == told
+    assert subject.ended
+    ends = [fact for fact in published if isinstance(fact, InterceptionEnded)]
+    assert [end.status for end in ends] == [first]
+
+
+def test_it_has_ended_even_for_a_subscriber_that_ends_it_again():
+    answers = []  # one for each fact: the start and the end
+    subject = InterceptionRecord(
+        started(),
+        publish=lambda fact: answers.append(subject.end(Status.FAILED)),
+        capture=frozenset(CAPTURABLE),
+    )
+
+    assert subject.end(Status.COMPLETED)
+
+    assert answers == [False, False]
