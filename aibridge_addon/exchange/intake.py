@@ -393,6 +393,8 @@ def _method(request: http.Request) -> str:
 
 
 def _direct(request: http.Request, route: Route) -> None:
+    if route.path is not None:
+        request.path = route.path
     if (upstream := route.upstream) is None:
         return
     request.data.port = upstream.port  # without the side effect of `request.port`, which is …

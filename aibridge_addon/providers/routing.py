@@ -4,27 +4,26 @@ Forward mode passes everything on, since the key is the client's own: a host tha
 provider instance always has a route. Reverse mode may add a powerful central key, so it allows the
 routes and the methods of the table and nothing else.
 
-Paths are compared as the upstream would see them: case and trailing slashes count, the query does
-not.
+Paths are compared as the upstream would see them: case and a trailing slash count, the query does
+not. Doubled slashes are collapsed first, and the collapsed path goes up: they come from base URLs
+that end in a slash.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from aibridge_addon.access.addresses import literal
 from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
 from aibridge_addon.formats.openai_chat import reader as openai_chat
 from aibridge_addon.formats.openai_responses import reader as openai_responses
+from aibridge_addon.providers.paths import collapse_slashes, has_dot_segment
 
 type ProviderType = Literal["anthropic", "openai"]
 
 OTHER = "other"
 """The label of a path that no row of the table names."""
-
-_MOST_QUOTED = 8
-"""How often a path may be percent-encoded on top of itself, as no client does even once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +57,8 @@ class RouteTable:
     prefix: str
     """What stands before a route's path on the provider's own host, and in a reverse-proxy URL."""
     patterns: tuple[Pattern, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Paths that reverse mode takes for another path of the table."""
 
 
 _POST = frozenset({"POST"})
@@ -84,6 +85,10 @@ ROUTES: Mapping[ProviderType, RouteTable] = {
             Pattern(path="/", methods=frozenset({"HEAD"})),
             Pattern(path="", methods=frozenset({"HEAD"})),
         ),
+        aliases={  # of SDKs that expect `/v1` to be part of the base URL
+            "/messages": "/v1/messages",
+            "/messages/count_tokens": "/v1/messages/count_tokens",
+        },
     ),
     "openai": RouteTable(
         prefix="/v1",
@@ -195,6 +200,8 @@ class Route:
     """Whether it may be asked of a model."""
     upstream: Upstream | None
     """Where it goes; None: where the client sent it."""
+    path: str | None = None
+    """The path and query that replace the client's, where only they change."""
 
 
 class Router:
@@ -236,7 +243,8 @@ class Router:
         A path without an instance's name is taken for one of the instance that `target_host`, the
         reverse mode's own target, belongs to.
         """
-        target = self._targets.get(path[1:].split("?", 1)[0].split("/", 1)[0])
+        path = collapse_slashes(path)
+        target = self._targets.get(_instance_name(path))
         if target is not None:
             return target.reverse(path, method, prefix=target.provider.reverse_prefix)
         target = self._by_host.get(bare_host(target_host))
@@ -246,7 +254,7 @@ class Router:
 
     def instance_of(self, path: str) -> Provider | None:
         """Return the instance that a reverse-proxy path names, whether or not it is allowed."""
-        target = self._targets.get(path[1:].split("?", 1)[0].split("/", 1)[0])
+        target = self._targets.get(_instance_name(collapse_slashes(path)))
         return target.provider if target else None
 
 
@@ -262,24 +270,28 @@ class _Target:
         self._base_path = provider.base_path
 
     def forward(self, host: str, path: str, method: str) -> Route:
-        upstream = None if host == self._host else self._upstream(path)
-        bare = path.split("?", 1)[0]
+        goes_elsewhere = host != self._host
+        collapsed = collapse_slashes(path)
+        bare = collapsed.split("?", 1)[0]
         for prefix in dict.fromkeys((self._base_path, self._table.prefix)):
             if bare.startswith(prefix) and (pattern := self._find(bare[len(prefix) :])):
-                return self._route(pattern, method, upstream)
+                upstream = self._upstream(collapsed) if goes_elsewhere else None
+                route = self._route(pattern, method, upstream)
+                return route if collapsed == path else replace(route, path=collapsed)
+        upstream = self._upstream(path) if goes_elsewhere else None
         return Route(provider=self.provider, label=OTHER, api=None, upstream=upstream)
 
     def reverse(self, path: str, method: str, *, prefix: str) -> Route | None:
         if not path.startswith(prefix):
             return None
-        rest = path[len(prefix) :]
-        bare = rest.split("?", 1)[0]
+        bare, mark, query = path[len(prefix) :].partition("?")
+        bare = self._table.aliases.get(bare, bare)
         pattern = self._find(bare)
         if pattern is None or method not in pattern.methods:
             return None
-        if _has_dot_segment(bare):  # the upstream might resolve it to a route that is not allowed
+        if has_dot_segment(bare):  # the upstream might resolve it to a route that is not allowed
             return None
-        return self._route(pattern, method, self._upstream(self._base_path + rest))
+        return self._route(pattern, method, self._upstream(self._base_path + bare + mark + query))
 
     def _find(self, path: str) -> Pattern | None:
         return next((p for p in self._table.patterns if p.matches(path)), None)
@@ -309,20 +321,10 @@ def bare_host(host: str) -> str:
     return host.lower().removesuffix(".")
 
 
+def _instance_name(path: str) -> str:
+    """Return the first segment of a path, which names an instance in reverse mode."""
+    return path[1:].split("?", 1)[0].split("/", 1)[0]
+
+
 def _spelled(host: str) -> str:
     return str(literal(host) or bare_host(host))
-
-
-def _has_dot_segment(path: str) -> bool:
-    """Whether a path has a segment that some server, after whatever decoding, takes for a step up.
-
-    Servers of Java servlets leave out what follows a semicolon; several decode twice on the way.
-    """
-    for _ in range(_MOST_QUOTED):
-        segments = path.replace("\\", "/").split("/")
-        if any(segment.partition(";")[0] in (".", "..") for segment in segments):
-            return True
-        quoted, path = path, unquote(path)
-        if path == quoted:
-            return False
-    return True

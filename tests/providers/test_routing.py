@@ -138,18 +138,68 @@ def test_the_query_is_not_matched_and_travels_on():
     assert ROUTER.forward("api.anthropic.com", "/v1/messages?beta=true", "POST").api == MESSAGES
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/Messages", "/V1/messages", "/v1/messages/", "//v1/messages", "/v1//messages"]
-)
-def test_case_and_slashes_count_as_they_do_for_the_upstream(path):
+@pytest.mark.parametrize("path", ["/v1/Messages", "/V1/messages", "/v1/messages/"])
+def test_case_and_a_trailing_slash_count_as_they_do_for_the_upstream(path):
     assert ROUTER.reverse("/anthropic" + path, "POST") is None
     route = ROUTER.forward("api.anthropic.com", path, "POST")
-    assert (route.api, route.label) == (None, "other")
+    assert (route.api, route.label, route.path) == (None, "other", None)
 
 
-@pytest.mark.parametrize("path", ["/v1/models/", "/v1/models//x"])
-def test_what_stands_below_a_route_travels_as_it_is(path):
-    assert ROUTER.reverse("/anthropic" + path, "GET").upstream.path == path
+@pytest.mark.parametrize("path", ["//v1/messages", "/v1//messages", "///v1////messages"])
+def test_doubled_slashes_are_collapsed_before_routing_and_the_collapsed_path_goes_up(path):
+    query = "?x=//a//b"
+    for prefix in ("/anthropic", "//anthropic"):
+        route = ROUTER.reverse(prefix + path + query, "POST")
+        assert (route.api, route.upstream.path) == (MESSAGES, "/v1/messages" + query)
+    route = ROUTER.forward("api.anthropic.com", path + query, "POST")
+    assert (route.api, route.upstream, route.path) == (MESSAGES, None, "/v1/messages" + query)
+
+
+@pytest.mark.parametrize(
+    ("path", "api", "upstream"),
+    [
+        ("/openai/v1//chat/completions", CHAT, "/v1/chat/completions"),
+        ("/openai//v1/responses", RESPONSES, "/v1/responses"),
+        ("/openai//v1//chat//completions?a=//", CHAT, "/v1/chat/completions?a=//"),
+    ],
+)
+def test_doubled_slashes_are_collapsed_for_openai(path, api, upstream):
+    route = ROUTER.reverse(path, "POST")
+    assert (route.api, route.upstream.path) == (api, upstream)
+    assert ROUTER.instance_of("/" + path).name == "openai"
+
+
+def test_a_path_of_no_row_keeps_its_slashes_in_forward_mode():
+    route = ROUTER.forward("api.anthropic.com", "/files//a?x=//", "GET")
+    assert (route.label, route.upstream, route.path) == ("other", None, None)
+
+
+def test_doubled_slashes_before_a_dot_segment_do_not_hide_it():
+    assert ROUTER.reverse("/openai/v1//models//..//..//files", "GET") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "api", "counts_for"),
+    [("/messages", MESSAGES, None), ("/messages/count_tokens", None, MESSAGES)],
+)
+def test_an_anthropic_instance_takes_message_paths_without_v1(path, api, counts_for):
+    for prefix in ("/anthropic", "/anthropic/"):
+        route = ROUTER.reverse(f"{prefix}{path}?beta=true", "POST")
+        assert (route.api, route.counts_for) == (api, counts_for)
+        assert route.label == "/v1" + path
+        assert route.upstream.path == f"/v1{path}?beta=true"
+    assert ROUTER.reverse("/openai" + path, "POST") is None
+    assert ROUTER.reverse("/anthropic" + path, "GET") is None
+    assert ROUTER.reverse(path, "POST", target_host="api.anthropic.com").api == api
+
+
+@pytest.mark.parametrize("path", ["/models", "/messages/batches", "/messages/"])
+def test_an_anthropic_instance_takes_no_other_path_without_v1(path):
+    assert ROUTER.reverse("/anthropic" + path, "POST") is None
+
+
+def test_what_stands_below_a_route_keeps_its_trailing_slash():
+    assert ROUTER.reverse("/anthropic/v1/models/", "GET").upstream.path == "/v1/models/"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "post"])
