@@ -29,6 +29,9 @@ class Status(StrEnum):
 
 type CredentialKind = Literal["centralized", "byok"]
 type ThoughtSource = Literal["thinking", "reasoning_summary", "commentary"]
+type RequestKind = Literal["turn", "title", "compaction", "subagent", "memory", "warmup", "side"]
+"""Purpose of a request: `turn` is a person's or a script's own request, all others are made by the
+client program itself. `side` covers quota probes, classifiers and the like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,11 @@ class Interception:
     client: str
     user_agent: str | None
     client_session_id: str | None
+    request_kind: RequestKind
+    prompt_id: str | None
+    """The client's id of the typed prompt: joins its attempts, tool round trips and sub-agents."""
+    agent_id: str | None
+    """The client's id of the sub-agent that sends this request."""
     correlating_tool_call_id: str | None
     """The tool call whose result this request brings: it links to who issued that call."""
     credential_kind: CredentialKind | None
@@ -176,6 +184,8 @@ class RequestFacts:
     correlating_tool_call_id: str | None = None
     session_hint: str | None = None
     """The session as the body names it."""
+    client_metadata: Mapping[str, str] = field(default_factory=dict)
+    """The texts of `client_metadata`, in which Codex repeats its headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

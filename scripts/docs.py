@@ -171,6 +171,11 @@ COLUMNS = {
     "client": "program, see Clients",
     "user_agent": "as sent",
     "client_session_id": "see Clients",
+    "request_kind": "`turn`: a person or a script asks; `title`, `compaction`, `subagent`,"
+    " `memory`, `warmup`, `side`: the client program does by itself",
+    "prompt_id": "the client's id of the typed prompt, the same for its attempts, tool round trips"
+    " and sub-agents; null if the client has none",
+    "agent_id": "the client's id of the sub-agent that asks",
     "correlating_tool_call_id": "the tool call whose result this request brings: a"
     " `tool_call_id` of `aibridge_tool_usages`",
     "credential_kind": "`byok`: the client's own; `centralized`: added by the proxy; null: none",

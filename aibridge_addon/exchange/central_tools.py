@@ -45,6 +45,9 @@ START_SECONDS = 5.0
 
 _TOOLS_NEED_HTTP = "tools_need_http"
 
+_KINDS_WITH_TOOLS = frozenset({"turn", "subagent"})
+"""Kinds of requests that are offered tools; the client program makes all others by itself."""
+
 type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
 """Makes the exchange of an inner request known to the hooks for as long as it runs."""
 
@@ -100,7 +103,8 @@ class CentralTools:
         tool_format = TOOL_FORMATS[asks.api]
         scope = _scope(exchange, asks)
         edited = dict(request)
-        offered = tool_format.inject(edited, tools)
+        is_offered = asks.request_kind in _KINDS_WITH_TOOLS
+        offered = tool_format.inject(edited, tools) if is_offered else ()
         if not offered and not tool_format.RESTORES_WITHOUT_TOOLS:
             return
         runs, said_since = tool_format.transcript(request)

@@ -36,6 +36,7 @@ from aibridge_addon.interception import InterceptionRecord, Publish
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers import identity
 from aibridge_addon.providers.identity import Credential, Headers
+from aibridge_addon.providers.request_kind import purpose_of
 from aibridge_addon.providers.routing import Provider, Route, Router, bare_host
 from aibridge_addon.raw_json import body as encoded_body
 from aibridge_addon.raw_json import member, members, text
@@ -418,6 +419,7 @@ def _interception(
     route, credential = exchange.route, exchange.credential
     headers, actor = sender.headers, sender.actor
     client = identity.recognise(headers)
+    purpose = purpose_of(headers, facts)
     metadata: dict[str, Any] = {**actor.metadata, **identity.client_metadata(headers)}
     return Interception(
         id=new_id(),
@@ -432,6 +434,9 @@ def _interception(
         client=client.name,
         user_agent=_label(headers.get("user-agent")),
         client_session_id=_label(identity.session_of(client, headers, facts.session_hint)),
+        request_kind=purpose.kind,
+        prompt_id=_label(purpose.prompt_id),
+        agent_id=_label(purpose.agent_id),
         correlating_tool_call_id=_label(facts.correlating_tool_call_id),
         credential_kind=credential.kind if credential else None,
         credential_hint=credential.hint if credential else None,

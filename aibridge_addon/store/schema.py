@@ -138,6 +138,15 @@ def m004_tokens(db: Database) -> None:
     )
 
 
+@migrations()
+def m005_request_kinds(db: Database) -> None:
+    """Add the purpose of each request, and the ids that join the requests of one typed prompt."""
+    table = db.table("aibridge_interceptions")
+    for column in ("request_kind", "prompt_id", "agent_id"):
+        table.add_column(column, str)
+    table.create_index(["prompt_id"])
+
+
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:
     table = db.table(name)
     table.create(

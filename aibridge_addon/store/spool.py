@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aibridge_addon.facts import new_id
-from aibridge_addon.store.statements import SQL, Statement
+from aibridge_addon.store.statements import SQL, Statement, completed
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +81,11 @@ def read(path: Path) -> Iterator[Statement]:
                 continue
             try:
                 record = json.loads(line)
-                kind, values = str(record["statement"]), record["values"]
+                statement = completed(Statement(str(record["statement"]), record["values"]))
             except (ValueError, KeyError, TypeError):
                 logger.warning("aibridge: a torn line in %s is left out", path)
                 continue
-            if kind in SQL:
-                yield Statement(kind, values)
+            if statement.kind in SQL:
+                yield statement
             else:
-                logger.warning("aibridge: %s holds %r, which is not known", path, kind)
+                logger.warning("aibridge: %s holds %r, which is not known", path, statement.kind)

@@ -52,6 +52,9 @@ _START_COLUMNS = (
     "credential_hint",
     "streaming",
     "started_at",
+    "request_kind",
+    "prompt_id",
+    "agent_id",
 )
 _END_COLUMNS = (
     "ended_at",
@@ -136,6 +139,15 @@ FIND_HIDDEN_TURNS = (
 )
 
 
+_ADDED_COLUMNS = dict.fromkeys(("request_kind", "prompt_id", "agent_id"))
+_ADDED: dict[str, Values] = {"interception": _ADDED_COLUMNS, "interception_ended": _ADDED_COLUMNS}
+
+
+def completed(statement: Statement) -> Statement:
+    """Return a statement of an older version with the columns that were added since, as null."""
+    return Statement(statement.kind, _ADDED.get(statement.kind, {}) | statement.values)
+
+
 def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
     """Return the work of some facts, in their order.
 
@@ -179,6 +191,9 @@ def _start_values(fact: Interception) -> Values:
         "credential_hint": fact.credential_hint,
         "streaming": fact.streaming,
         "started_at": fact.started_at,
+        "request_kind": fact.request_kind,
+        "prompt_id": fact.prompt_id,
+        "agent_id": fact.agent_id,
     }
 
 

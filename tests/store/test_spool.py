@@ -30,6 +30,17 @@ def test_statements_are_read_as_they_were_appended(database):
     assert list(spool.take()) == [*WORK, *WORK[::-1]]
 
 
+def test_spool_of_an_older_version_is_read_with_null_in_columns_added_since(database):
+    (statement,) = statements([started()])
+    added = {"request_kind", "prompt_id", "agent_id"}
+    old = {name: value for name, value in statement.values.items() if name not in added}
+    spool = Spool(database)
+
+    spool.append([Statement(statement.kind, old)])
+
+    assert list(spool.take()) == [Statement(statement.kind, old | dict.fromkeys(added))]
+
+
 def test_a_cleared_spool_leaves_no_file(database):
     spool = Spool(database)
     spool.append(WORK)

@@ -115,7 +115,12 @@ def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
         prompt=None if member(members, "generate") is False else prompt,
         correlating_tool_call_id=tool_call_id,
         session_hint=text(member(members, "prompt_cache_key")),
+        client_metadata=_client_metadata(member(members, "client_metadata")),
     )
+
+
+def _client_metadata(given: JSON) -> dict[str, str]:
+    return {name: said for name, value in mapping(given).items() if (said := text(value))}
 
 
 def _read_trailing_turn(given: msgspec.Raw | None) -> tuple[str | None, str | None]:
