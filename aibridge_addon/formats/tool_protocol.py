@@ -172,6 +172,10 @@ class ToolFormat(Protocol):
         """Put back what was hidden, in place, by the key of a run; return whether anything was."""
 
 
+_CALL = "call:"
+"""Begins the keys of answers that called a tool of the client."""
+
+
 def run_key(client_calls: Iterable[str], said_before: str, text: str) -> str:
     """Return what an answer is known by in later requests.
 
@@ -180,7 +184,7 @@ def run_key(client_calls: Iterable[str], said_before: str, text: str) -> str:
     client joins what another keeps apart, or leaves out what is blank.
     """
     for call_id in filter(None, client_calls):
-        return f"call:{call_id}"
+        return f"{_CALL}{call_id}"
     digest = hashlib.sha256()
     for part in (said_before, text):
         words = "".join(part.split())
@@ -195,13 +199,18 @@ def taken_down(conversation: Iterable[PastAnswer | str]) -> Transcript:
     """
     runs = []
     said: list[str] = []
+    called: set[str] = set()
     for part in conversation:
         if isinstance(part, str):
             said.append(part)
             continue
         key = run_key(part.client_calls, "\n".join(said), part.text)
-        runs.append(Run(start=part.start, end=part.end, key=key))
         said.clear()
+        if key in called:  # a call is made once; repeating its id must not multiply what is hidden
+            continue
+        if key.startswith(_CALL):
+            called.add(key)
+        runs.append(Run(start=part.start, end=part.end, key=key))
     return Transcript(runs, "\n".join(said))
 
 

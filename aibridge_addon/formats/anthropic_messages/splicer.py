@@ -19,8 +19,8 @@ class Splicer:
         self._names = names
         self._first = True
         """Whether this is the first upstream answer."""
-        self._shown = 0
-        """How many blocks the client has seen."""
+        self._next_index = 0
+        """The client's index of its next block, where some are hidden."""
         self._index: dict[int, int | None] = {}
         """The client's index of each block of this answer; None for a hidden one."""
         self._blocks: dict[int, _Block] = {}
@@ -31,6 +31,8 @@ class Splicer:
         """The events that end the message, held until it is known to end; once one of them is,
         all that come after it."""
         self._stop_reason: str | None = None
+        self._hides = False
+        """Whether anything was hidden so far; until then, events go on as they are."""
 
     def feed(self, event: Event, data: JSON) -> bytes:
         """Take an event; return what the client gets of it."""
@@ -55,7 +57,7 @@ class Splicer:
 
     def _held(self, event: Event, data: JSON) -> bytes:
         """Hold an event; where nothing is hidden, the message ends as it was."""
-        if self._first and None not in self._index.values():
+        if not self._hides:
             return event.raw
         self._end.append((event, data))
         return b""
@@ -69,6 +71,7 @@ class Splicer:
         """Get ready for the next upstream answer."""
         self._output_tokens += count(self._usage.get("output_tokens")) or 0
         self._first = False
+        self._hides = True
         self._stop_reason = None
         self._index.clear()
         self._blocks.clear()
@@ -98,10 +101,11 @@ class Splicer:
         block = self._blocks[data["index"]] = _Block(mapping(data.get("content_block")))
         if block.calls(self._names):
             self._index[data["index"]] = None
+            self._hides = True
             return b""
-        self._index[data["index"]] = self._shown
-        self._shown += 1
-        return _renumbered(event, data, self._shown - 1)
+        index = self._index[data["index"]] = self._next_index if self._hides else data["index"]
+        self._next_index = max(self._next_index, index + 1)
+        return _renumbered(event, data, index)
 
     def _on_block(self, event: Event, data: JSON) -> bytes:
         given = data.get("index")

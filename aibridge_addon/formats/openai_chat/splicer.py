@@ -41,12 +41,12 @@ class Splicer:
         """Fragments of the message's texts, by field."""
         self._lists: dict[str, list[JSON]] = {}
         """What its other fields hold, such as signed reasoning."""
-        self._calls: list[StreamedCall] = []
-        self._extras: list[dict[str, JSON]] = []
-        """What hosts say of each call besides, such as a signature."""
-        self._calls_by_index: dict[int, StreamedCall] = {}
-        self._client_index: dict[int, int] = {}
-        """The client's index of its own calls, by place in `_calls`."""
+        self._calls: list[_Call] = []
+        self._calls_by_index: dict[int, _Call] = {}
+        self._next_index = 0
+        """The client's index of its next own call, where some are hidden."""
+        self._hides = False
+        """Whether anything was hidden so far; until then, chunks go on as they are."""
         self._finish_reason: str | None = None
         self._usage: dict[str, JSON] = {}
         self._used: list[dict[str, JSON]] = []
@@ -54,11 +54,6 @@ class Splicer:
         self._end: list[tuple[Event, JSON]] = []
         """What ends the completion, held until it is known to end; once something is, all that
         comes after it."""
-
-    @property
-    def _hides(self) -> bool:
-        """Whether anything was hidden so far; until then, chunks go on as they are."""
-        return not self._first or any(call.name in self._names for call in self._calls)
 
     def feed(self, event: Event, data: JSON) -> bytes:
         """Take an event; return what the client gets of it."""
@@ -86,7 +81,7 @@ class Splicer:
         message |= self._lists
         message |= {field: "".join(texts) for field, texts in self._texts.items()}
         if self._calls:
-            message["tool_calls"] = list(map(_whole, self._calls, self._extras))
+            message["tool_calls"] = [call.whole() for call in self._calls]
         return turn_of(message, self._finish_reason, self._names)
 
     def resume(self) -> None:
@@ -94,13 +89,13 @@ class Splicer:
         self._used.append(self._usage)
         self._usage = {}
         self._first = False
+        self._hides = True
         self._finish_reason = None
         self._texts.clear()
         self._lists = {}
         self._calls_by_index.clear()
-        self._client_index.clear()
+        self._next_index = 0
         self._calls.clear()
-        self._extras.clear()
         self._end.clear()
 
     def finish(self) -> bytes:
@@ -188,26 +183,45 @@ class Splicer:
         index = given if isinstance(given, int) else 0
         call = self._calls_by_index.get(index)
         if call is None or call.is_followed_by(delta):
-            call = self._calls_by_index[index] = StreamedCall()
+            call = self._calls_by_index[index] = _Call()
             self._calls.append(call)
-            self._extras.append({})
         call.merge(delta)
-        place = self._calls.index(call)
-        self._extras[place] |= {k: v for k, v in delta.items() if k not in _OF_CALLS}
         if call.name in self._names:
+            self._hides = True
             return None
-        number = self._client_index.setdefault(place, self._next_index(index))
+        if call.client_index is None:
+            call.client_index = self._next_index if self._hides else index
+            self._next_index = max(self._next_index, call.client_index + 1)
+        number = call.client_index
         return delta if given in (None, number) else {**delta, "index": number}
-
-    def _next_index(self, index: int) -> int:
-        """Number the client's calls without gaps where some are hidden; else leave them."""
-        return max(self._client_index.values(), default=-1) + 1 if self._hides else index
 
     def _with_usage(self, data: dict[str, JSON]) -> dict[str, JSON]:
         return data if self._first else with_summed_usage(data, self._used)
 
     def _event(self, data: dict[str, JSON]) -> bytes:
         return f"data: {encode({**data, **self._envelope})}\n\n".encode()
+
+
+class _Call(StreamedCall):
+    """A tool call on its way, and its place in the client's completion."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client_index: int | None = None
+        """The client's index of it; None while it is not shown."""
+        self._extras: dict[str, JSON] = {}
+        """What hosts say of it besides, such as a signature."""
+
+    def merge(self, delta: dict[str, JSON]) -> None:
+        """Add a fragment, or a whole call."""
+        super().merge(delta)
+        self._extras |= {k: v for k, v in delta.items() if k not in _OF_CALLS}
+
+    def whole(self) -> JSON:
+        """Return it as a message takes it."""
+        kind = "custom" if self.is_custom else "function"
+        said = {"name": self.name, "input" if self.is_custom else "arguments": self.input_text}
+        return {"id": self.call_id, "type": kind, kind: said, **self._extras}
 
 
 class Merger:
@@ -263,13 +277,6 @@ def _joined(said: list[str | list[JSON]]) -> JSON:
 def _choice(completion: dict[str, JSON]) -> tuple[dict[str, JSON], dict[str, JSON]]:
     choice = first_choice(completion)
     return choice, mapping(choice.get("message"))
-
-
-def _whole(call: StreamedCall, extras: dict[str, JSON]) -> JSON:
-    """Return a streamed call as a message takes it."""
-    kind = "custom" if call.is_custom else "function"
-    said = {"name": call.name, "input" if call.is_custom else "arguments": call.input_text}
-    return {"id": call.call_id, "type": kind, kind: said, **extras}
 
 
 def _says_something(delta: dict[str, JSON]) -> bool:

@@ -213,7 +213,7 @@ class ResponseReader:
         return {**item, field: "".join(self._fragments[index])}
 
     def _on_response(self, data: dict[str, JSON]) -> None:
-        self._response = {**self._response, **data["response"]}
+        self._response |= data["response"]
 
     def _on_item(self, data: dict[str, JSON]) -> None:
         index = expect(int, data.get("output_index", len(self._items)))

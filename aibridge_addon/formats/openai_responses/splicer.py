@@ -41,11 +41,8 @@ class Splicer:
         """The event that ends this answer."""
         self._is_end_owed = False
         """Whether the client has not got the end, held until the response is known to end."""
-
-    @property
-    def _hides(self) -> bool:
+        self._hides = False
         """Whether anything was hidden so far; until then, events go on as they are."""
-        return not self._first or None in self._index.values()
 
     def feed(self, event: Event, data: JSON) -> bytes:
         """Take an event; return what the client gets of it."""
@@ -81,6 +78,7 @@ class Splicer:
         """Get ready for the next upstream answer."""
         self._used.append(self._usage())
         self._first = False
+        self._hides = True
         self._index.clear()
         self._items.clear()
         self._end = None
@@ -132,11 +130,12 @@ class Splicer:
     def _place(self, index: int, item: JSON) -> None:
         if is_call_of(item, self._names):
             self._index[index] = None
+            self._hides = True
             if item_id := text(mapping(item).get("id")):
                 self._hidden_ids.add(item_id)
             return
-        self._index[index] = self._shown_count if self._hides else index
-        self._shown_count = (self._index[index] or 0) + 1
+        place = self._index[index] = self._shown_count if self._hides else index
+        self._shown_count = max(self._shown_count, place + 1)
 
     def _usage(self) -> dict[str, JSON]:
         return mapping(mapping(self._end[1].get("response")).get("usage")) if self._end else {}

@@ -211,6 +211,7 @@ def _runs_of_stored(request: Members, items: Sequence[dict[str, JSON]]) -> list[
         if is_client_call(item):
             called.add(call_id)
         elif is_result and call_id and call_id not in called:
+            called.add(call_id)
             runs.append(Run(start=index, end=index, key=run_key([call_id], "", "")))
     return runs
 
