@@ -24,6 +24,7 @@ from mitmproxy.proxy.layers.http import (
     GetHttpConnectionCompleted,
     HttpErrorHook,
     HttpLayer,
+    HttpRequestHeadersHook,
     HttpStream,
     RequestHeaders,
     RequestProtocolError,
@@ -34,9 +35,13 @@ from mitmproxy.proxy.layers.http import (
     SendHttp,
 )
 
+from aibridge_addon.relay import http1
 from aibridge_addon.relay.body_tap import BodyTap
+from aibridge_addon.relay.joined_writes import joined
 
 type Commands = layer.CommandGenerator[Any]
+
+http1.use_in_mitmproxy()
 
 REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
 """mitmproxy's error, before it has told the client."""
@@ -90,7 +95,7 @@ class BridgeLayer(HttpLayer):
 
     def handle_event(self, event: events.Event) -> Commands:
         """Handle an event as the original does; what goes to one peer in a row goes at once."""
-        return _joined(super().handle_event(event))
+        return joined(super().handle_event(event))
 
     def make_stream(self, stream_id: int) -> Commands:
         """Make a stream of ours; otherwise as the original."""
@@ -177,6 +182,25 @@ class BridgeStream(HttpStream):
                 yield from self._send_whole(self.flow.response)
             else:
                 yield command
+
+    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Refuse also what mitmproxy would pass on although a server may read it differently."""
+        if request:
+            http1.unfold(self.flow.request)
+            if problem := http1.malformed(self.mode, self.flow.request):
+                yield from self._refuse_malformed(problem)
+                return True
+        return (yield from super().check_invalid(request))
+
+    def _refuse_malformed(self, problem: str) -> Commands:
+        """Answer 400, as mitmproxy does where its own validation fails."""
+        self.flow.error = Error(problem)
+        yield HttpRequestHeadersHook(self.flow)
+        yield HttpErrorHook(self.flow)
+        code = ErrorCode.REQUEST_VALIDATION_FAILED
+        yield SendHttp(ResponseProtocolError(self.stream_id, problem, code), self.context.client)
+        self.flow.live = False
+        self.client_state = self.server_state = self.state_errored
 
     def check_body_size(self, request: bool) -> Commands:
         """Let the `error` hook answer for a body that is too large; stream an answer that is."""
@@ -268,48 +292,6 @@ def _mapped(original: Commands, change: Callable[[commands.Command], commands.Co
         except StopIteration:
             return
         reply = yield change(command)
-
-
-LARGEST_JOINED = 1024 * 1024
-"""Bytes. To copy a larger part costs more than to write it on its own."""
-
-
-def _joined(original: Commands) -> Commands:
-    """Run what handles an event, with what it sends to one peer in a row sent in one go.
-
-    mitmproxy sends each part of a message on its own, be it a chunk of a few bytes: a system call,
-    and in TLS a record. Nothing is held for what may come later: an event is handled without a
-    wait, and any other command, such as a hook, comes after what was to be sent before it.
-    """
-    unsent: list[commands.SendData] = []
-    try:
-        for command in original:  # replies come as events, not into this generator
-            if unsent and not _can_join(unsent[-1], command):
-                parts, unsent = unsent, []
-                yield _as_one(parts)
-            if isinstance(command, commands.SendData):
-                unsent.append(command)
-            else:
-                yield command
-    finally:  # after an error too; wherever it can be closed instead, nothing is unsent
-        if unsent:
-            yield _as_one(unsent)
-
-
-def _can_join(before: commands.SendData, command: commands.Command) -> bool:
-    """Whether a command is only more of what was sent before it."""
-    return (
-        isinstance(command, commands.SendData)
-        and command.connection is before.connection
-        and command.connection.transport_protocol == "tcp"  # a datagram has borders
-        and len(before.data) + len(command.data) <= LARGEST_JOINED
-    )
-
-
-def _as_one(parts: list[commands.SendData]) -> commands.SendData:
-    if len(parts) == 1:
-        return parts[0]
-    return commands.SendData(parts[0].connection, b"".join(part.data for part in parts))
 
 
 def install(first: layer.Layer | None, bridge: Bridge) -> None:

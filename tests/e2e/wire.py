@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import h2.config
@@ -71,13 +71,17 @@ def connect(
 class HTTP2Client:
     """One HTTP/2 connection; its streams are the test's to end."""
 
-    def __init__(self, clients: Clients, way: Way) -> None:
+    def __init__(
+        self, clients: Clients, way: Way, provider: Literal["anthropic", "openai"] = "anthropic"
+    ) -> None:
         self.bodies: dict[int, bytes] = {}
+        self.statuses: dict[int, int] = {}
         self.ended: set[int] = set()
         self.broken: set[int] = set()
         self._clients = clients
         self._way = way
-        self._socket = connect(clients, way)
+        self._provider = provider
+        self._socket = connect(clients, way, f"api.{provider}.com")
         self._wire = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self._wire.initiate_connection()
         self._flush()
@@ -89,19 +93,36 @@ class HTTP2Client:
         self._socket.close()
 
     def post(self, path: str, headers: dict[str, str], body: bytes) -> int:
-        """Send a small request to Anthropic's place; return its stream."""
-        url = urlsplit(self._clients.url(self._way, "anthropic", path))
+        """Send a small request to the provider's place; return its stream."""
+        return self.send("POST", path, headers, body)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        trailers: dict[str, str] | None = None,
+    ) -> int:
+        """Send a small request with exactly these headers; return its stream.
+
+        A body is sent without `content-length`. None: the head ends the stream.
+        """
+        url = urlsplit(self._clients.url(self._way, self._provider, path))
         stream_id = self._wire.get_next_available_stream_id()
         head = {
-            ":method": "POST",
+            ":method": method,
             ":scheme": "https",
             ":authority": url.netloc,
-            ":path": url.path,
+            ":path": url.path + (f"?{url.query}" if url.query else ""),
             **headers,
         }
         self.bodies[stream_id] = b""
-        self._wire.send_headers(stream_id, list(head.items()))
-        self._wire.send_data(stream_id, body, end_stream=True)
+        self._wire.send_headers(stream_id, list(head.items()), end_stream=body is None)
+        if body is not None:
+            self._wire.send_data(stream_id, body, end_stream=trailers is None)
+        if trailers is not None:
+            self._wire.send_headers(stream_id, list(trailers.items()), end_stream=True)
         self._flush()
         return stream_id
 
@@ -127,6 +148,8 @@ class HTTP2Client:
 
     def _handle(self, event: h2.events.Event) -> None:
         match event:
+            case h2.events.ResponseReceived():
+                self.statuses[event.stream_id] = int(dict(event.headers)[b":status"])
             case h2.events.DataReceived():
                 self.bodies[event.stream_id] += event.data
                 self._wire.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

@@ -13,7 +13,8 @@ from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.relay.body_tap import BodyTap
-from aibridge_addon.relay.mitm_layers import LARGEST_JOINED, AibridgeHeldHook, BridgeLayer
+from aibridge_addon.relay.joined_writes import LARGEST_JOINED
+from aibridge_addon.relay.mitm_layers import AibridgeHeldHook, BridgeLayer
 
 with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyasn1 has renamed
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -1,0 +1,221 @@
+"""HTTP/1.1 connections: frames each request that goes up, and bounds and tidies what is read.
+
+mitmproxy's own classes send the body of an HTTP/2 request without a length, fail at trailers, take
+an informational response for the final one, and read heads and chunk sizes of any size
+(`mitmproxy.proxy.layers.http._http1`, 12.2 and 12.3; see docs/internals/mitmproxy.md). Other than
+that, all is left to them.
+"""
+
+import re
+from copy import copy
+from dataclasses import replace
+
+from h11 import Data, EndOfMessage, RemoteProtocolError
+from h11._readers import ChunkedReader
+from h11._receivebuffer import ReceiveBuffer
+from mitmproxy import http
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers import http as http_layers
+from mitmproxy.proxy.layers.http import (
+    ErrorCode,
+    HTTPMode,
+    ReceiveHttp,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseProtocolError,
+    ResponseTrailers,
+)
+from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.layers.http._http1 import (
+    Http1Client,
+    Http1Server,
+    TBodyReader,
+    make_error_response,
+)
+
+type Commands = layer.CommandGenerator[None]
+
+LARGEST_REQUEST_HEAD = 64 * 1024
+"""Bytes; as in HTTP/2, where the h2 library sets this limit."""
+LARGEST_RESPONSE_HEAD = 256 * 1024
+LARGEST_CHUNK_LINE = 4 * 1024
+"""Bytes of a chunk size with its extensions."""
+LARGEST_TRAILERS = 64 * 1024
+_LARGEST_DISCARDED = 1024 * 1024
+"""Bytes that are read and forgotten after a refusal, so that the client can read the refusal."""
+
+_HEAD_TOO_LARGE = f"The head of the request is larger than {LARGEST_REQUEST_HEAD} bytes."
+_INFORMATIONAL = re.compile(rb"HTTP/\d\.\d +1(?!01)\d\d[ \r\n]")
+"""How an informational response begins; 101 is final."""
+_START_OF_HEAD = 16
+
+
+class Http1ClientConnection(Http1Server):
+    """The client's HTTP/1.1 connection; mitmproxy names a class after its own role."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        """Answer 431 when a head has grown too large."""
+        yield from super().read_headers(event)
+        if self.state == self.read_headers and len(self.buf) > LARGEST_REQUEST_HEAD:
+            yield commands.SendData(self.conn, make_error_response(431, _HEAD_TOO_LARGE))
+            yield commands.CloseTcpConnection(self.conn, half_close=True)
+            self._discarded = 0
+            self.state = self.discard
+
+    def discard(self, event: events.ConnectionEvent) -> Commands:
+        """Forget what a refused client still sends, within a limit."""
+        self._discarded += len(self.buf)
+        self.buf.maybe_extract_at_most(len(self.buf))
+        if isinstance(event, events.ConnectionClosed) or self._discarded > _LARGEST_DISCARDED:
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+
+    def read_body(self, event: events.Event) -> Commands:
+        """Read a chunked body within limits, and drop its trailers."""
+        self.body_reader = _bounded(self.body_reader)
+        yield from super().read_body(event)
+
+    def send(self, event: HttpEvent) -> Commands:
+        """Drop the trailers of an HTTP/2 response, which mitmproxy cannot send in HTTP/1.1."""
+        if not isinstance(event, ResponseTrailers):
+            yield from super().send(event)
+
+
+class Http1ServerConnection(Http1Client):
+    """A server's HTTP/1.1 connection."""
+
+    def send(self, event: HttpEvent) -> Commands:
+        """Frame a request; drop trailers, which mitmproxy cannot send in HTTP/1.1."""
+        if isinstance(event, RequestTrailers):
+            return
+        if isinstance(event, RequestHeaders):
+            server = self.context.server
+            is_proxy = server.via is not None and not server.tls
+            request = framed(event.request, has_body=not event.end_stream, absolute=is_proxy)
+            event = replace(event, request=request)
+        yield from super().send(event)
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        """Skip informational responses; fail when a head has grown too large."""
+        if self.request:
+            self._skip_informational()
+        yield from super().read_headers(event)
+        if self.stream_id and self.response is None and len(self.buf) > LARGEST_RESPONSE_HEAD:
+            yield commands.CloseConnection(self.conn)
+            message = f"The head of the response is larger than {LARGEST_RESPONSE_HEAD} bytes."
+            code = ErrorCode.GENERIC_SERVER_ERROR
+            yield ReceiveHttp(ResponseProtocolError(self.stream_id, message, code))
+            self.state = self.done
+
+    def _skip_informational(self) -> None:
+        while _INFORMATIONAL.match(bytes(self.buf)[:_START_OF_HEAD]):
+            if self.buf.maybe_extract_lines() is None:
+                return
+
+    def read_body(self, event: events.Event) -> Commands:
+        """Read a chunked body within limits, and drop its trailers."""
+        self.body_reader = _bounded(self.body_reader)
+        yield from super().read_body(event)
+
+
+def use_in_mitmproxy() -> None:
+    """Make mitmproxy's HTTP layers create these connections in place of its own."""
+    http_layers.Http1Server = Http1ClientConnection  # type: ignore[misc]
+    http_layers.Http1Client = Http1ServerConnection  # type: ignore[misc]
+
+
+# Framing
+
+
+def framed(request: http.Request, *, has_body: bool, absolute: bool = False) -> http.Request:
+    """Return the head of a request as it must go up in HTTP/1.1.
+
+    Exactly one of `content-length` and `transfer-encoding` frames a body, whatever the client
+    sent. The target is in origin form, unless the server is a proxy that needs the `absolute` form.
+    """
+    result = copy(request)
+    result.data = copy(request.data)
+    result.data.headers = request.headers.copy()
+    if request.is_http2 or request.is_http3:
+        _use_authority_as_host(result)
+        result.headers.pop("transfer-encoding", None)
+    elif not absolute:
+        result.data.authority = b""
+    _set_length(result, has_body=has_body)
+    return result
+
+
+def _use_authority_as_host(request: http.Request) -> None:
+    """Make `Host` say what `:authority` says, by which the request was routed."""
+    named = request.headers.get_all("host")
+    if named and request.authority and named != [request.authority]:
+        request.headers["host"] = request.authority
+
+
+def _set_length(request: http.Request, *, has_body: bool) -> None:
+    headers, content = request.headers, request.data.content
+    if "chunked" in headers.get("transfer-encoding", "").lower():  # mitmproxy sends it chunked
+        headers.pop("content-length", None)
+        return
+    headers.pop("transfer-encoding", None)
+    announced = headers.get_all("content-length")
+    if content is None:
+        if has_body and len(announced) != 1:  # it is streamed, and its length is unknown
+            headers.pop("content-length", None)
+            headers["transfer-encoding"] = "chunked"
+    elif (has_body or announced) and announced != [str(len(content))]:
+        headers["content-length"] = str(len(content))
+
+
+# Malformed heads
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TARGET = re.compile(rb"/[^\x00-\x20\x7f]*|\*")
+_UNSAFE_IN_VALUE = re.compile(rb"[\r\n\x00]")
+_FOLD = b"\r\n "
+"""How mitmproxy joins the lines of a value that continues on the next line."""
+
+
+def unfold(request: http.Request) -> None:
+    """Put each header value that spans several lines into one (RFC 9112, 5.2)."""
+    fields = request.headers.fields
+    if any(_FOLD in value for _, value in fields):
+        unfolded = tuple((name, value.replace(_FOLD, b" ")) for name, value in fields)
+        request.headers.fields = unfolded
+
+
+def malformed(mode: HTTPMode, request: http.Request) -> str | None:
+    """Return why the head of a request could be read differently by a server, if it could."""
+    for name, value in request.headers.fields:
+        if _UNSAFE_IN_VALUE.search(value):
+            shown = name.decode("ascii", "backslashreplace")
+            return f"The header {shown} contains a carriage return, line feed or null character."
+    if not _TOKEN.fullmatch(request.data.method):
+        return "The request method is not valid."
+    is_connect = request.method == "CONNECT" and mode is not HTTPMode.transparent
+    if not (is_connect or _TARGET.fullmatch(request.data.path)):
+        return "The request target is not valid."
+    return None
+
+
+# Reading
+
+
+class _BoundedChunkedReader(ChunkedReader):
+    """Reads a chunked body; bounds what is no data of it, and drops its trailers."""
+
+    def __call__(self, buf: ReceiveBuffer) -> Data | EndOfMessage | None:
+        """Read the next piece of the body.
+
+        Raises:
+            RemoteProtocolError: a line is longer than allowed.
+        """
+        event = super().__call__(buf)
+        limit = LARGEST_TRAILERS if self._reading_trailer else LARGEST_CHUNK_LINE
+        if event is None and len(buf) > limit:  # what is left is the begin of a line
+            raise RemoteProtocolError(f"chunk size or trailers larger than {limit} bytes")
+        return EndOfMessage() if isinstance(event, EndOfMessage) else event
+
+
+def _bounded(reader: TBodyReader) -> TBodyReader:
+    return _BoundedChunkedReader() if type(reader) is ChunkedReader else reader

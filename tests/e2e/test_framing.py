@@ -1,0 +1,235 @@
+"""Requests that go up in HTTP/1.1 are framed and in origin form; odd answers are relayed.
+
+The provider speaks HTTP/1.1 only, so that requests in HTTP/2 are converted.
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, Self
+
+import pytest
+from standin import Provider, Server, ServerThread
+
+from e2e.bodies import APIS, MESSAGES, Api
+from e2e.central import program, server_toml, wait_for_servers
+from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, TIMEOUT_S, WAYS, Clients, Way
+from e2e.proxy import Proxy, config_toml
+from e2e.wire import HTTP2Client, connect, read_head
+
+FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
+each_h1_way = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+each_h2_way = pytest.mark.parametrize("way", [FORWARD_H2, REVERSE_H2], ids=str)
+each_api = pytest.mark.parametrize("api", APIS, ids=str)
+
+SMUGGLED = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
+ANTHROPIC = {"x-api-key": ANTHROPIC_KEY, "anthropic-version": "2023-06-01"}
+OPENAI = {"authorization": f"Bearer {OPENAI_KEY}"}
+
+
+@pytest.fixture(scope="module")
+def standin() -> Iterator[Server]:
+    """A provider that speaks HTTP/1.1 in clear text."""
+    with ServerThread(Server(Provider(), http2=False)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    standin: Server, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy that offers a tool of its own, so that some requests are repeated by it."""
+    made = Proxy(
+        tmp_path_factory.mktemp("framing"),
+        config=config_toml(standin.origin) + server_toml("local", **program(), allow="^echo$"),
+        confdir=confdir,
+    )
+    made.start()
+    wait_for_servers(made, "local")
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.fixture(autouse=True)
+def _no_requests_yet(standin: Server) -> None:
+    standin.requests.clear()
+
+
+ROUTES = [
+    ("anthropic", "/v1/messages/count_tokens", "POST"),
+    ("anthropic", "/v1/models", "GET"),
+    ("openai", "/models", "GET"),
+    ("openai", "/models/gpt-5", "GET"),
+    ("openai", "/responses/resp_1", "DELETE"),
+    ("openai", "/responses/resp_1/cancel", "POST"),
+    ("openai", "/conversations", "POST"),
+]
+"""Routes that pass through; bridged ones have tests of their own."""
+
+
+@each_h2_way
+@pytest.mark.parametrize(("provider", "path", "method"), ROUTES)
+@pytest.mark.parametrize("body", [SMUGGLED, b"", None], ids=["body", "empty body", "no body"])
+def test_a_request_in_http2_without_a_length_goes_up_as_one_request(
+    clients: Clients,
+    standin: Server,
+    way: Way,
+    provider: Literal["anthropic", "openai"],
+    path: str,
+    method: str,
+    body: bytes | None,
+) -> None:
+    headers = ANTHROPIC if provider == "anthropic" else OPENAI
+    with HTTP2Client(clients, way, provider) as client:
+        stream = client.send(method, path, headers, body)
+        client.read_until(lambda: stream in client.ended)
+    [request] = standin.requests
+    assert (request.method, request.body) == (method, body or b"")
+    assert request.header("content-length") == (str(len(body)) if body else None)
+
+
+@each_h2_way
+@each_api
+@pytest.mark.parametrize("trailers", [None, {"x-checksum": "1"}], ids=["", "with trailers"])
+def test_a_model_request_in_http2_without_a_length_goes_up_whole(
+    clients: Clients, standin: Server, way: Way, api: Api, trailers: dict[str, str] | None
+) -> None:
+    assert clients.proxy
+    content = api.request("hi", stream=True)
+    with clients.proxy.recording() as records, HTTP2Client(clients, way, api.provider) as client:
+        stream = client.send("POST", api.path, api.headers, content, trailers)
+        client.read_until(lambda: stream in client.ended)
+    assert client.statuses[stream] == 200
+    [request] = standin.requests
+    assert request.header("content-length") == str(len(request.body))
+    assert json.loads(request.body)["model"] == json.loads(content)["model"]
+    assert records.interception["status"] == "completed"
+
+
+@each_h2_way
+def test_requests_that_the_proxy_repeats_are_framed(
+    clients: Clients, standin: Server, way: Way
+) -> None:
+    content = MESSAGES.request("USE_TOOL:bmcp_local_echo", stream=True)
+    with HTTP2Client(clients, way) as client:
+        stream = client.post("/v1/messages", dict(MESSAGES.headers), content)
+        client.read_until(lambda: stream in client.ended)
+    assert len(standin.requests) == 2
+    for request in standin.requests:
+        assert request.header("content-length") == str(len(request.body)) != "0"
+
+
+@each_h1_way
+@pytest.mark.parametrize("path", ["/messages/count_tokens", "//messages/count_tokens?a=//"])
+def test_an_absolute_target_goes_up_in_origin_form(
+    clients: Clients, standin: Server, way: Way, path: str
+) -> None:
+    prefix = "http://proxy.test/anthropic/v1" if way is REVERSE else "https://api.anthropic.com/v1"
+    head = f"POST {prefix}{path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n"
+    with connect(clients, way) as sock:
+        sock.sendall(head.encode() + b"{}")
+        read_head(sock)
+    [request] = standin.requests
+    assert request.target == "/v1" + path.replace("//messages", "/messages")
+
+
+@each_h1_way
+def test_a_bare_carriage_return_in_a_header_does_not_go_up(
+    clients: Clients, standin: Server, way: Way
+) -> None:
+    prefix = "/anthropic" if way is REVERSE else ""
+    head = f"POST {prefix}/v1/messages HTTP/1.1\r\nhost: x\r\nx-a: b\rc: d\r\ncontent-length: 2"
+    with connect(clients, way) as sock:
+        sock.sendall(head.encode() + b"\r\n\r\n{}")
+        assert read_head(sock).startswith(b"HTTP/1.1 400 ")
+    assert standin.requests == []
+
+
+# Answers
+
+
+class Raw:
+    """A provider that answers each request with the same bytes."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(TIMEOUT_S)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            with peer:
+                head = read_head(peer).lower()
+                length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                while length > 0:
+                    length -= len(peer.recv(length))
+                peer.sendall(self.answer)
+
+
+@pytest.fixture(scope="module")
+def raw_provider() -> Iterator[Raw]:
+    with Raw() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def raw_proxy(
+    raw_provider: Raw, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy before it, which offers a tool."""
+    made = Proxy(
+        tmp_path_factory.mktemp("raw"),
+        config=config_toml(raw_provider.origin) + server_toml("local", **program(), allow="^echo$"),
+        confdir=confdir,
+    )
+    made.start()
+    wait_for_servers(made, "local")
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+
+
+@each_api
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("way", [FORWARD, REVERSE_H2], ids=str)
+def test_an_answer_with_interim_responses_and_trailers_is_relayed_and_recorded(
+    raw_provider: Raw, raw_proxy: Proxy, clients_of: object, api: Api, way: Way, stream: bool
+) -> None:
+    body = b"".join(api.events()) if stream else api.answer()
+    kind = b"text/event-stream" if stream else b"application/json"
+    raw_provider.answer = (
+        INTERIM
+        + b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ntransfer-encoding: chunked\r\n\r\n" % kind
+        + b"%x\r\n%b\r\n0\r\nx-checksum: 1\r\n\r\n" % (len(body), body)
+    )
+    clients: Clients = clients_of(raw_proxy)  # type: ignore[operator]
+    with raw_proxy.recording() as records, clients.http(way) as client:
+        answer = client.post(
+            clients.url(way, api.provider, api.path),
+            content=api.request("hi", stream=stream),
+            headers=api.headers,
+        )
+    assert (answer.status_code, answer.content) == (200, body)
+    assert records.interception["status"] == "completed"
+    assert records.counts == api.tokens
