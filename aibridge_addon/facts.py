@@ -99,7 +99,7 @@ class InterceptionEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
-    """What one upstream response cost."""
+    """What one model call cost: an upstream response, or a call that the provider made for it."""
 
     id: str
     interception: Interception
@@ -111,9 +111,11 @@ class TokenUsage:
     output_tokens: int
     cache_read_input_tokens: int
     cache_write_input_tokens: int
-    extra: Mapping[str, int | str]
+    extra: Mapping[str, int | float | str]
     raw: Mapping[str, Any]
     """The provider's own usage object."""
+    call: str | None = None
+    """The kind of the call if the provider made it by itself, such as `compaction`."""
     created_at: str
 
 
@@ -190,14 +192,18 @@ class RequestFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one upstream response, in the terms of `TokenUsage`."""
+    """Tokens of one model call, in the terms of `TokenUsage`."""
 
     input_tokens: int
     output_tokens: int
     cache_read_input_tokens: int = 0
     cache_write_input_tokens: int = 0
-    extra: Mapping[str, int | str] = field(default_factory=dict)
+    extra: Mapping[str, int | float | str] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
+    call: str | None = None
+    """The kind of the call if the provider made it by itself; None: the response's own tokens."""
+    model: str | None = None
+    """The model of such a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +239,11 @@ class ResponseFacts:
 
     response_id: str | None = None
     model: str | None = None
+    """The model that served the request."""
     usage: Usage | None = None
+    """The response's own tokens."""
+    hidden_usages: tuple[Usage, ...] = ()
+    """Tokens of calls that the provider made by itself and does not count in `usage`."""
     tool_calls: tuple[ToolCall, ...] = ()
     thoughts: tuple[Thought, ...] = ()
     error: ProviderError | None = None

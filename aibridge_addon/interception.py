@@ -18,6 +18,7 @@ from aibridge_addon.facts import (
     Status,
     TokenUsage,
     ToolUsage,
+    Usage,
     UserPrompt,
     new_id,
     now,
@@ -135,26 +136,31 @@ class InterceptionRecord:
         return True
 
     def _publish_response(self, response: ResponseFacts) -> None:
-        if usage := response.usage:
-            self._publish(
-                TokenUsage(
-                    id=new_id(),
-                    interception=self.interception,
-                    provider_response_id=response.response_id,
-                    model=response.model,
-                    input_tokens=usage.input_tokens,
-                    output_tokens=usage.output_tokens,
-                    cache_read_input_tokens=usage.cache_read_input_tokens,
-                    cache_write_input_tokens=usage.cache_write_input_tokens,
-                    extra=usage.extra,
-                    raw=usage.raw,
-                    created_at=now(),
-                )
-            )
+        for usage in (response.usage, *response.hidden_usages):
+            if usage is not None:
+                self._publish_usage(response, usage)
         if "tools" in self._capture:
             self._publish_tool_calls(response)
         if "thoughts" in self._capture:
             self._publish_thoughts(response)
+
+    def _publish_usage(self, response: ResponseFacts, usage: Usage) -> None:
+        self._publish(
+            TokenUsage(
+                id=new_id(),
+                interception=self.interception,
+                provider_response_id=response.response_id,
+                model=usage.model if usage.call else response.model,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cache_read_input_tokens=usage.cache_read_input_tokens,
+                cache_write_input_tokens=usage.cache_write_input_tokens,
+                extra=usage.extra,
+                raw=usage.raw,
+                call=usage.call,
+                created_at=now(),
+            )
+        )
 
     def _publish_tool_calls(self, response: ResponseFacts) -> None:
         for call in response.tool_calls:

@@ -209,3 +209,27 @@ def test_it_has_ended_even_for_a_subscriber_that_ends_it_again():
     assert subject.end(Status.COMPLETED)
 
     assert answers == [False, False]
+
+
+def test_call_that_the_provider_made_by_itself_has_a_usage_row_with_its_own_model():
+    subject, published = record()
+    advised = Usage(input_tokens=5, output_tokens=6, call="advisor_message", model="claude-dear")
+    unnamed = Usage(input_tokens=7, output_tokens=8, call="advisor_message")
+    response = ResponseFacts(
+        response_id="msg_1",
+        model="claude-cheap",
+        usage=Usage(input_tokens=1, output_tokens=2),
+        hidden_usages=(advised, unnamed),
+        complete=True,
+    )
+
+    subject.end(Status.COMPLETED, response=response)
+
+    rows = [fact for fact in published if isinstance(fact, TokenUsage)]
+    assert [(row.model, row.call, row.input_tokens, row.output_tokens) for row in rows] == [
+        ("claude-cheap", None, 1, 2),
+        ("claude-dear", "advisor_message", 5, 6),
+        (None, "advisor_message", 7, 8),
+    ]
+    assert {row.provider_response_id for row in rows} == {"msg_1"}
+    assert len({row.id for row in rows}) == 3

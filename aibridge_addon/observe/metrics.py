@@ -246,6 +246,8 @@ class Metrics:
 
     def _on_tokens(self, fact: TokenUsage) -> None:
         started = fact.interception
+        # Calls that the provider made by itself are often of another model than the one asked for.
+        model = self._model((fact.call and fact.model) or started.model)
         counts = {
             "input": fact.input_tokens,
             "output": fact.output_tokens,
@@ -258,7 +260,7 @@ class Metrics:
                 self._child(
                     self.tokens,
                     started.provider_name,
-                    self._model(started.model),
+                    model,
                     kind,
                     self._initiator(started.initiator_id),
                     started.client,

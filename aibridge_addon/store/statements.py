@@ -241,7 +241,8 @@ def _child(
 
 
 def _token_usage(fact: TokenUsage) -> Statement:
-    values = _child(fact, response_id=fact.provider_response_id) | {
+    metadata = {"call": fact.call} if fact.call else None
+    values = _child(fact, response_id=fact.provider_response_id, metadata=metadata) | {
         "model": fact.model,
         "input_tokens": fact.input_tokens,
         "output_tokens": fact.output_tokens,

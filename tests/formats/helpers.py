@@ -67,6 +67,7 @@ class Scenario:
 def response_facts(
     *,
     usage: dict[str, Any] | None = None,
+    hidden_usages: Iterable[dict[str, Any]] = (),
     tool_calls: Iterable[dict[str, Any]] = (),
     thoughts: Iterable[dict[str, Any]] = (),
     error: dict[str, Any] | None = None,
@@ -75,6 +76,7 @@ def response_facts(
 ) -> ResponseFacts:
     return ResponseFacts(
         usage=Usage(**usage) if usage else None,
+        hidden_usages=tuple(Usage(**one) for one in hidden_usages),
         tool_calls=tuple(ToolCall(**call) for call in tool_calls),
         thoughts=tuple(Thought(**thought) for thought in thoughts),
         error=ProviderError(**error) if error else None,

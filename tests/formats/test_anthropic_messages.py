@@ -132,6 +132,32 @@ def test_a_field_that_is_missing_or_null_keeps_its_value() -> None:
     )
 
 
+def test_zero_does_not_overwrite_a_count_at_any_depth() -> None:
+    first = {
+        "input_tokens": 10,
+        "output_tokens": 1,
+        "cache_read_input_tokens": 7,
+        "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1},
+    }
+    last = {
+        "input_tokens": 0,
+        "output_tokens": 9,
+        "cache_read_input_tokens": 0,
+        "server_tool_use": {"web_search_requests": 3, "web_fetch_requests": 0},
+    }
+    assert usage_of(started(**first), delta(**last), delta(output_tokens=0)) == Usage(
+        input_tokens=10,
+        output_tokens=9,
+        cache_read_input_tokens=7,
+        extra={"web_search_requests": 3, "web_fetch_requests": 1},
+        raw={
+            **first,
+            "output_tokens": 9,
+            "server_tool_use": {"web_search_requests": 3, "web_fetch_requests": 1},
+        },
+    )
+
+
 def test_usage_that_comes_only_at_the_end_counts() -> None:
     assert usage_of(started(), delta(output_tokens=3)) == Usage(
         input_tokens=0, output_tokens=3, raw={"output_tokens": 3}

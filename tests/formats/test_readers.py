@@ -53,8 +53,9 @@ def storable(value: Any) -> bool:
 def columns(facts: ResponseFacts | RequestFacts) -> dict[str, Any]:
     """The facts as a store gets them: what is JSON there as its text."""
     values = asdict(facts)
-    if values.get("usage"):
-        values["usage"]["raw"] = encode(values["usage"]["raw"])
+    for usage in (values.get("usage"), *values.get("hidden_usages", ())):
+        if usage:
+            usage["raw"], usage["extra"] = encode(usage["raw"]), encode(usage["extra"])
     for call in values.get("tool_calls", ()):
         call["input"] = encode(call["input"])
     return values

@@ -4,7 +4,7 @@ Usage in a stream is cumulative: each `message_delta` overwrites what it names, 
 nothing is ever added up ("Streaming messages" in Anthropic's documentation).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,15 +15,19 @@ from aibridge_addon.facts import (
     ResponseFacts,
     Thought,
     ToolCall,
-    Usage,
+)
+from aibridge_addon.formats.anthropic_messages.usage import (
+    read_hidden_usages,
+    read_usage,
+    serving_model,
 )
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.prompts import spoken
 from aibridge_addon.formats.skippable import NUMBER, STRING, events, whole
+from aibridge_addon.formats.usage import merge_usage
 from aibridge_addon.raw_json import (
     JSON,
     arguments,
-    count,
     decode,
     elements,
     encode,
@@ -45,13 +49,6 @@ _ERROR_TYPES = {
     413: "request_too_large",
     429: "rate_limit_error",
     529: "overloaded_error",
-}
-
-_EXTRA_USAGE = {
-    "cache_write_5m_input_tokens": ("cache_creation", "ephemeral_5m_input_tokens"),
-    "cache_write_1h_input_tokens": ("cache_creation", "ephemeral_1h_input_tokens"),
-    "web_search_requests": ("server_tool_use", "web_search_requests"),
-    "web_fetch_requests": ("server_tool_use", "web_fetch_requests"),
 }
 
 _TEXT_DELTAS = events(
@@ -157,12 +154,9 @@ class ResponseReader:
     def facts(self) -> ResponseFacts:
         """Return what has been read so far."""
         blocks = [self._blocks[index] for index in sorted(self._blocks)]
-        return ResponseFacts(
-            response_id=self._id,
-            model=self._model,
-            usage=read_usage(self._usage),
-            tool_calls=tuple(call for block in blocks if (call := block.tool_call())),
-            thoughts=tuple(thought for block in blocks if (thought := block.thought())),
+        return _facts(
+            {"id": self._id, "model": self._model, "usage": self._usage},
+            blocks,
             error=self._error,
             complete=self._complete,
             unreadable=self._unreadable,
@@ -197,9 +191,8 @@ class ResponseReader:
         self.ended = True
 
     def _merge_usage(self, usage: JSON) -> None:
-        self._usage.update(
-            (name, value) for name, value in mapping(usage).items() if value is not None
-        )
+        restarts = serving_model(usage) is not None
+        self._usage = merge_usage(self._usage, usage, restarts=restarts)
 
 
 class _Block:
@@ -227,6 +220,12 @@ class _Block:
         content = text("".join([text(self._start.get("thinking")) or "", *self.fragments]))
         return Thought(content=content, source="thinking") if content else None
 
+    def fallback_model(self) -> str | None:
+        """Return the model that takes over where the block says that one declined."""
+        if self._kind != "fallback":
+            return None
+        return text(mapping(self._start.get("to")).get("model"))
+
 
 def _ignore(data: dict[str, JSON]) -> None:
     """Nothing of this event is recorded."""
@@ -248,33 +247,33 @@ def read_answer(body: bytes) -> ResponseFacts:
     if message.get("type") != "message":
         return ResponseFacts(unreadable=1)
     blocks = [_Block(block) for block in sequence(message.get("content"))]
+    return _facts(message, blocks, complete=True)
+
+
+def _facts(
+    message: dict[str, JSON],
+    blocks: Sequence[_Block],
+    *,
+    error: ProviderError | None = None,
+    complete: bool,
+    unreadable: int = 0,
+    unknown: tuple[str, ...] = (),
+) -> ResponseFacts:
+    usage = mapping(message.get("usage"))
+    handed_to = [found for block in blocks if (found := block.fallback_model())]
+    last = handed_to[-1] if handed_to else text(message.get("model"))
+    model = serving_model(usage) or last
     return ResponseFacts(
         response_id=text(message.get("id")),
-        model=text(message.get("model")),
-        usage=read_usage(mapping(message.get("usage"))),
+        model=model,
+        usage=read_usage(usage),
+        hidden_usages=read_hidden_usages(usage, model),
         tool_calls=tuple(call for block in blocks if (call := block.tool_call())),
         thoughts=tuple(thought for block in blocks if (thought := block.thought())),
-        complete=True,
-    )
-
-
-def read_usage(usage: dict[str, JSON]) -> Usage | None:
-    """Read a usage object; None if it counts no tokens."""
-    if count(usage.get("input_tokens")) is None and count(usage.get("output_tokens")) is None:
-        return None
-    extra: dict[str, int | str] = {}
-    for name, (group, field) in _EXTRA_USAGE.items():
-        if value := count(mapping(usage.get(group)).get(field)):
-            extra[name] = value
-    if tier := text(usage.get("service_tier")):
-        extra["service_tier"] = tier
-    return Usage(
-        input_tokens=count(usage.get("input_tokens")) or 0,
-        output_tokens=count(usage.get("output_tokens")) or 0,
-        cache_read_input_tokens=count(usage.get("cache_read_input_tokens")) or 0,
-        cache_write_input_tokens=count(usage.get("cache_creation_input_tokens")) or 0,
-        extra=extra,
-        raw=usage,
+        error=error,
+        complete=complete,
+        unreadable=unreadable,
+        unknown=unknown,
     )
 
 

@@ -6,10 +6,12 @@ hidden, events go on as the bytes that they were.
 """
 
 from aibridge_addon.formats.anthropic_messages.reader import error_body
-from aibridge_addon.formats.anthropic_messages.turn import is_call_of, summed, turn_of
+from aibridge_addon.formats.anthropic_messages.turn import is_call_of, turn_of
+from aibridge_addon.formats.anthropic_messages.usage import serving_model, summed_usage
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.tool_protocol import Turn
-from aibridge_addon.raw_json import JSON, arguments, count, encode, mapping, sequence, text
+from aibridge_addon.formats.usage import merge_usage
+from aibridge_addon.raw_json import JSON, arguments, encode, mapping, sequence, text
 
 
 class Splicer:
@@ -25,8 +27,8 @@ class Splicer:
         """The client's index of each block of this answer; None for a hidden one."""
         self._blocks: dict[int, _Block] = {}
         self._usage: dict[str, JSON] = {}
-        self._output_tokens = 0
-        """Of the answers before this one."""
+        self._used: list[dict[str, JSON]] = []
+        """Usage of the answers before this one."""
         self._end: list[tuple[Event, JSON]] = []
         """The events that end the message, held until it is known to end; once one of them is,
         all that come after it."""
@@ -38,14 +40,16 @@ class Splicer:
         """Take an event; return what the client gets of it."""
         match mapping(data).get("type"):
             case "message_start":
-                self._usage = _told(mapping(data.get("message")).get("usage"))
+                self._usage = merge_usage({}, mapping(data.get("message")).get("usage"))
                 return event.raw if self._first else b""
             case "content_block_start":
                 return self._on_block_start(event, data)
             case "content_block_delta" | "content_block_stop":
                 return self._on_block(event, data)
             case "message_delta":
-                self._usage |= _told(data.get("usage"))
+                usage = data.get("usage")
+                restarts = serving_model(usage) is not None
+                self._usage = merge_usage(self._usage, usage, restarts=restarts)
                 reason = text(mapping(data.get("delta")).get("stop_reason"))
                 self._stop_reason = reason or self._stop_reason
                 return self._held(event, data)
@@ -69,7 +73,7 @@ class Splicer:
 
     def resume(self) -> None:
         """Get ready for the next upstream answer."""
-        self._output_tokens += count(self._usage.get("output_tokens")) or 0
+        self._used.append(self._usage)
         self._first = False
         self._hides = True
         self._stop_reason = None
@@ -81,7 +85,7 @@ class Splicer:
         """Return the end of the message."""
         if self._first:
             return b"".join(event.raw for event, _ in self._end)
-        usage = summed(self._usage, self._output_tokens)
+        usage = summed_usage(self._usage, self._used)
         return b"".join(
             _event({**data, "usage": usage})
             if mapping(data).get("type") == "message_delta"
@@ -159,16 +163,17 @@ class Merger:
         self._content: list[JSON] = []
         self._first: dict[str, JSON] | None = None
         self._last: dict[str, JSON] = {}
-        self._output_tokens = 0
+        self._used: list[dict[str, JSON]] = []
         self._usage: dict[str, JSON] = {}
         self.hides = False
 
     def add(self, answer: JSON) -> Turn:
         """Take an upstream answer; return its turn."""
         message = mapping(answer)
+        if self._first is not None:
+            self._used.append(self._usage)
         self._first = self._first or message
         self._last = message
-        self._output_tokens += count(self._usage.get("output_tokens")) or 0
         self._usage = mapping(message.get("usage"))
         blocks = sequence(message.get("content"))
         shown = [block for block in blocks if not is_call_of(block, self._names)]
@@ -182,13 +187,9 @@ class Merger:
             **self._last,
             "id": mapping(self._first).get("id"),
             "content": self._content,
-            "usage": summed(self._usage, self._output_tokens),
+            "usage": summed_usage(self._usage, self._used),
         }
         return encode(message).encode()
-
-
-def _told(usage: JSON) -> dict[str, JSON]:
-    return {name: value for name, value in mapping(usage).items() if value is not None}
 
 
 def _renumbered(event: Event, data: JSON, index: int) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aibridge_addon.formats.tool_protocol import InjectedCall, Turn
-from aibridge_addon.raw_json import JSON, count, mapping, text
+from aibridge_addon.raw_json import JSON, mapping, text
 
 
 def turn_of(blocks: Sequence[JSON], stop_reason: str | None, names: frozenset[str]) -> Turn:
@@ -54,8 +54,3 @@ def _acceptable(block: dict[str, JSON]) -> JSON:
     if block.get("type") == "tool_use" and not isinstance(block.get("input"), dict):
         return {**block, "input": {}}
     return block
-
-
-def summed(usage: dict[str, JSON], output_tokens: int) -> dict[str, JSON]:
-    """Return the last answer's usage with the output of all: what the client's context holds."""
-    return {**usage, "output_tokens": output_tokens + (count(usage.get("output_tokens")) or 0)}

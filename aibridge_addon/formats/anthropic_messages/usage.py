@@ -1,0 +1,131 @@
+"""Reads the usage of Anthropic Messages: of the answer, and of the calls behind it. Sans-io.
+
+`usage.iterations` lists every model call of a request. The top level leaves some of them out: those
+of compaction, of an advisor, and of models that declined before a fallback served the request.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from aibridge_addon.facts import Usage
+from aibridge_addon.formats.usage import Path, costs_of, counts_at, labels_at
+from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
+
+_COUNTS: Mapping[str, Path] = {
+    "cache_write_5m_input_tokens": ("cache_creation", "ephemeral_5m_input_tokens"),
+    "cache_write_1h_input_tokens": ("cache_creation", "ephemeral_1h_input_tokens"),
+    "thinking_tokens": ("output_tokens_details", "thinking_tokens"),
+    "web_search_requests": ("server_tool_use", "web_search_requests"),
+    "web_fetch_requests": ("server_tool_use", "web_fetch_requests"),
+}
+_LABELS: Mapping[str, Path] = {
+    "service_tier": ("service_tier",),
+    "inference_geo": ("inference_geo",),
+    "speed": ("speed",),
+    "fallback_credit": ("fallback_credit", "status", "type"),
+}
+_TOKENS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
+_PUT_OUT = ("output_tokens", "output_tokens_details", "server_tool_use")
+_OF_THE_ANSWER = frozenset({"message", "fallback_message"})
+"""Iterations that produce the answer."""
+_DATE = re.compile(r"-(?:\d{8}|latest)$")
+
+
+def read_usage(usage: dict[str, JSON]) -> Usage | None:
+    """Read the usage of the answer; None if it counts no tokens."""
+    if count(usage.get("input_tokens")) is None and count(usage.get("output_tokens")) is None:
+        return None
+    return _usage(usage)
+
+
+def read_hidden_usages(usage: dict[str, JSON], model: str | None) -> tuple[Usage, ...]:
+    """Read the iterations that the top level leaves out, given the model of the answer."""
+    iterations = [mapping(iteration) for iteration in sequence(usage.get("iterations"))]
+    of_answer = [one for one in iterations if one.get("type") in _OF_THE_ANSWER]
+    left_out = [one for one in iterations if not _is_by(model, one)]
+    if _is_sum_of(iterations, usage):
+        return ()
+    if _is_sum_of(of_answer, usage):
+        left_out = [one for one in iterations if one.get("type") not in _OF_THE_ANSWER]
+    return tuple(_usage(one, call=_kind(one), model=_model_of(one, model)) for one in left_out)
+
+
+def serving_model(usage: JSON) -> str | None:
+    """Return the model that served a request in place of the one asked for, if usage tells."""
+    for iteration in sequence(mapping(usage).get("iterations")):
+        if mapping(iteration).get("type") == "fallback_message":
+            return text(mapping(iteration).get("model"))
+    return None
+
+
+def _usage(told: dict[str, JSON], *, call: str | None = None, model: str | None = None) -> Usage:
+    return Usage(
+        input_tokens=count(told.get("input_tokens")) or 0,
+        output_tokens=count(told.get("output_tokens")) or 0,
+        cache_read_input_tokens=count(told.get("cache_read_input_tokens")) or 0,
+        cache_write_input_tokens=count(told.get("cache_creation_input_tokens")) or 0,
+        extra=counts_at(told, _COUNTS) | labels_at(told, _LABELS) | costs_of(told),
+        raw=told,
+        call=call,
+        model=model,
+    )
+
+
+def _is_by(model: str | None, iteration: dict[str, JSON]) -> bool:
+    """Whether an iteration is one of the answer's model that produces the answer."""
+    own = text(iteration.get("model"))
+    is_of_answer = iteration.get("type") in _OF_THE_ANSWER
+    return is_of_answer and (own is None or model is None or _undated(own) == _undated(model))
+
+
+def _undated(model: str) -> str:
+    """Return a model's name without its date, which an alias leaves out."""
+    return _DATE.sub("", model)
+
+
+def _is_sum_of(iterations: Sequence[dict[str, JSON]], usage: dict[str, JSON]) -> bool:
+    """Whether the top level already counts all of these iterations."""
+    return all(
+        sum(count(one.get(name)) or 0 for one in iterations) == (count(usage.get(name)) or 0)
+        for name in _TOKENS
+    )
+
+
+def _kind(iteration: dict[str, JSON]) -> str:
+    return text(iteration.get("type")) or "unknown"
+
+
+def _model_of(iteration: dict[str, JSON], model: str | None) -> str | None:
+    """Return an iteration's model; a compaction, which names none, is done by the answer's."""
+    return text(iteration.get("model")) or (
+        model if iteration.get("type") == "compaction" else None
+    )
+
+
+def summed_usage(usage: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
+    """Return the last answer's usage with what all answers put out: the client sees them as one.
+
+    Input and cache stay those of the last answer: that is the context which the client now has.
+    """
+    summed = dict(usage)
+    for name in _PUT_OUT:
+        if name in usage or any(name in one for one in before):
+            summed[name] = _added([one.get(name) for one in (*before, usage)])
+    iterations = [entry for one in (*before, usage) for entry in sequence(one.get("iterations"))]
+    if iterations:
+        summed["iterations"] = iterations
+    return summed
+
+
+def _added(values: Sequence[JSON]) -> JSON:
+    """Add counts, or objects of counts member by member."""
+    objects = [value for value in values if isinstance(value, dict)]
+    if not objects:
+        return sum(count(value) or 0 for value in values)
+    names = dict.fromkeys(name for one in objects for name in one)
+    return {name: _added([one.get(name) for one in objects]) for name in names}

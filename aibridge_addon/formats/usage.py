@@ -1,0 +1,83 @@
+"""Reads usage objects: counts, labels and prices at fixed places, and views that follow each other.
+
+Shared by all wire formats; which member means what stands in their own modules. Sans-io.
+"""
+
+import math
+from collections.abc import Mapping
+
+from aibridge_addon.raw_json import JSON, count, mapping, text
+
+type Path = tuple[str, ...]
+"""Names of members, from the outermost to the innermost."""
+type Extra = dict[str, int | float | str]
+
+COSTS: Mapping[str, Path] = {
+    "cost": ("cost",),  # OpenRouter
+    "upstream_inference_cost": ("cost_details", "upstream_inference_cost"),
+    "total_cost": ("cost", "total_cost"),  # Perplexity
+    "cost_in_usd_ticks": ("cost_in_usd_ticks",),  # xAI
+}
+"""Places where hosts tell the price of a response, in their own units."""
+
+
+def value_at(told: dict[str, JSON], path: Path) -> JSON:
+    """Return the value at a path; None if there is none."""
+    *outer, name = path
+    for step in outer:
+        told = mapping(told.get(step))
+    return told.get(name)
+
+
+def first_count(told: dict[str, JSON], *paths: Path) -> int:
+    """Return the first count at one of the paths that is not zero; 0 if there is none."""
+    return next((found for path in paths if (found := count(value_at(told, path)))), 0)
+
+
+def counts_at(told: dict[str, JSON], places: Mapping[str, Path]) -> Extra:
+    """Return the counts at the named places, without zeros."""
+    return {name: found for name, path in places.items() if (found := count(value_at(told, path)))}
+
+
+def labels_at(told: dict[str, JSON], places: Mapping[str, Path]) -> Extra:
+    """Return the texts at the named places."""
+    return {name: found for name, path in places.items() if (found := text(value_at(told, path)))}
+
+
+def costs_of(usage: dict[str, JSON]) -> Extra:
+    """Return the prices that a usage object tells, zeros included: a free response is known."""
+    return {
+        name: value
+        for name, path in COSTS.items()
+        if _is_number(value := value_at(usage, path)) or (value and isinstance(value, str))
+    }
+
+
+def _is_number(value: JSON) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) < 2**63
+
+
+_MAX_DEPTH = 8
+"""Objects in objects up to which views are merged; no usage is nested half as deep."""
+
+
+def merge_usage(
+    before: dict[str, JSON], after: JSON, *, restarts: bool = False, depth: int = _MAX_DEPTH
+) -> dict[str, JSON]:
+    """Merge two views of one response's usage, the later one over the earlier one.
+
+    Counts are cumulative: a missing one keeps its value, and a zero does not overwrite a count,
+    unless the counting `restarts` because another model took over.
+    """
+    merged = dict(before)
+    for name, value in mapping(after).items():
+        kept = merged.get(name)
+        if depth and isinstance(value, dict) and isinstance(kept, dict):
+            merged[name] = merge_usage(kept, value, restarts=restarts, depth=depth - 1)
+        elif value is None or (kept and not value and not restarts):
+            continue
+        else:
+            merged[name] = value
+    return merged
