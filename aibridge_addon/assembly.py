@@ -27,8 +27,8 @@ from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.mitm_layers import Bridge
 from aibridge_addon.store import recorder
 from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.store.retention import Retention
 from aibridge_addon.store.sqlite import SQLiteRecorder
-from aibridge_addon.store.writer import Retention
 from aibridge_addon.tools.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -108,12 +108,15 @@ class Gate:
         """When the last reading began, on the monotonic clock."""
         self._reading: asyncio.Task[None] | None = None
         self._failed = False
+        self._has_read = False
+        """Whether the tokens have been read once; before, it is not known whether there are any."""
         self._take_in_tokens()
 
     @property
     def asks(self) -> bool:
         """Whether nobody passes without a token: by rule, or once there has been one."""
-        return self.rule == "always" or (self.rule == "auto" and bool(self._tokens))
+        may_ask = bool(self._tokens) or not self._has_read
+        return self.rule == "always" or (self.rule == "auto" and may_ask)
 
     async def refresh(self, seconds: float = FRESH_SECONDS) -> None:
         """Read the tokens again, unless that was begun so few seconds ago; all share a reading."""
@@ -129,10 +132,12 @@ class Gate:
         try:
             # They are never deleted: where there are none any more, the database is away.
             self._tokens = read_tokens(self._database) or self._tokens
-            self._failed = False
+            self._failed, self._has_read = False, True
         except Exception as error:  # noqa: BLE001 the edge: nobody may pass by a bug of ours
-            if not self._failed:
-                logger.error("aibridge: gateway tokens cannot be read, those known stay: %s", error)
+            if not self._failed:  # no error at the start, since mitmproxy ends itself over one
+                level = logging.ERROR if self._has_read else logging.WARNING
+                message = "aibridge: access tokens cannot be read, those known stay: %s"
+                logger.log(level, message, error)
             self._failed = True
         self._read_at = begun
 

@@ -29,15 +29,24 @@ class Ownership:
         Raises:
             OSError: the lock file cannot be made.
         """
+        if self._descriptor is not None:
+            return
         if fcntl is None:
             self.alone = True
             return
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.alone = self.exclude()
+        if not self.alone:
+            self.share()
+
+    def exclude(self) -> bool:
+        """Keep other processes out until `share`; return False if there are some."""
+        if self._descriptor is None:
+            return False
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.alone = True
-            return
-        self.share()
+            return True
+        return False
 
     def share(self) -> None:
         """Hold it together with others."""

@@ -45,10 +45,14 @@ class Spool:
         self.path.unlink(missing_ok=True)
         self.is_empty = True
 
-    def abandoned(self) -> list[Path]:
-        """Return the spools of processes before this one, oldest first."""
+    def others(self, *, older: bool) -> list[Path]:
+        """Return the spools of other processes by age, or only those made before this one's.
+
+        Names tell the age by the clock, which may have gone back since a spool was made.
+        """
         pattern = f"{glob.escape(self._database.name)}.spool-*.jsonl"
-        return sorted(path for path in self._database.parent.glob(pattern) if path < self.path)
+        paths = sorted(self._database.parent.glob(pattern))
+        return [path for path in paths if (path < self.path if older else path != self.path)]
 
 
 def append(path: Path, work: Iterable[Statement]) -> None:
@@ -81,8 +85,8 @@ def read(path: Path) -> Iterator[Statement]:
                 continue
             try:
                 record = json.loads(line)
-                statement = completed(Statement(str(record["statement"]), record["values"]))
-            except (ValueError, KeyError, TypeError):
+                statement = completed(Statement(str(record["statement"]), dict(record["values"])))
+            except (ValueError, KeyError, TypeError, RecursionError):
                 logger.warning("aibridge: a torn line in %s is left out", path)
                 continue
             if statement.kind in SQL:

@@ -29,9 +29,11 @@ from aibridge_addon.facts import (
     ToolUsage,
     UserPrompt,
 )
+from aibridge_addon.store.database import BUSY_SECONDS
 from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.store.retention import Retention
 from aibridge_addon.store.statements import FIND_HIDDEN_TURNS, statements
-from aibridge_addon.store.writer import BUSY_SECONDS, OnEvent, Retention, Store
+from aibridge_addon.store.writer import OnEvent, Store
 
 logger = logging.getLogger(__name__)
 
@@ -164,6 +166,7 @@ class SQLiteRecorder(Recorder):
             logger.exception("aibridge: the recorder failed; some facts are lost")
             self._on_event("lost", len(facts))
         _settle([entry for entry in entries if isinstance(entry, _Mark)], kept)
+        self._store.tidy()
 
 
 def _settle(marks: list[_Mark], kept: bool) -> None:

@@ -36,7 +36,7 @@ from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api, Tokens
 from e2e.clients import WAYS, Clients, Way
 from e2e.conftest import StartProxy
 from e2e.load import Load, ask_all
-from e2e.metrics import metric
+from e2e.metrics import metric, wait_for_health
 from e2e.proxy import Proxy, config_toml
 from e2e.records import Records, Row, read_records
 from e2e.wire import HTTP2Client, connect
@@ -944,6 +944,37 @@ def test_what_is_spooled_when_the_proxy_dies_is_recorded_once_by_the_next(
     assert load.check(wait_for_all(proxy, load)) == {"completed": 20}
     proxy.restart()
     assert load.check(proxy.records) == {"completed": 20}
+
+
+def test_proxy_starts_while_another_process_holds_its_database_and_recovers_a_broken_spool(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
+) -> None:
+    proxy = start_proxy()
+    with locked(proxy):
+        load = ask_all(clients_of(proxy), 5)
+        proxy.kill()
+        [spool] = spools(proxy)
+        with spool.open("a") as file:
+            file.write('{"statement": "user_prompt", "values": {"id": "x"}}\n')
+        proxy.start()
+        proxy.wait_for_log("the database is away, facts are spooled: database is locked")
+        load.asked |= (later := ask_all(clients_of(proxy), 5)).asked
+        load.seen |= later.seen
+    assert load.check(wait_for_all(proxy, load)) == {"completed": 10}
+
+
+def test_database_overwritten_while_running_is_told_by_health_and_nothing_is_lost(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
+) -> None:
+    proxy = start_proxy(metrics=True)
+    with proxy.database.open("r+b") as file:
+        file.write(b"no database " * 100)
+    assert wait_for_health(proxy, lambda found: found[0] == 503)[1]["database"] == "away"
+    load = ask_all(clients_of(proxy), 5)
+    assert len(spools(proxy)) == 1
+    proxy.database.unlink()
+    assert wait_for_health(proxy, lambda found: found[0] == 200)[1]["database"] == "ok"
+    assert load.check(wait_for_all(proxy, load)) == {"completed": 5}
 
 
 @pytest.mark.parametrize("suffixes", [("", "-wal", "-shm"), ("",)], ids=["all", "main file"])

@@ -1,17 +1,20 @@
 """Processes that die, and processes side by side: what is recovered, by whom, and how often."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from store.doubles import all_of_one, ended, prompt, prompts, rows, started
 
+from aibridge_addon.store.ownership import Ownership
 from aibridge_addon.store.recorder import subscriber
 from aibridge_addon.store.spool import Spool
 from aibridge_addon.store.sqlite import SQLiteRecorder
@@ -41,6 +44,8 @@ if sys.stdin.readline():
     recorder.close()
 """
 BOUND = 30
+LATER = "9999-01-01T00:00:00.000000+00:00"
+LATER_SPOOL = "aibridge.sqlite3.spool-ffffffff-ffff-7fff-8fff-ffffffffffff.jsonl"
 OLD_SPOOL = "aibridge.sqlite3.spool-00000000-0000-7000-8000-00000000000{}.jsonl"
 
 
@@ -123,13 +128,104 @@ async def _kept(recorder):
     assert await recorder.kept()
 
 
-def test_what_a_start_closes_is_only_what_is_older_than_it(database):
-    late = started(started_at="9999-01-01T00:00:00.000000+00:00")
+def test_interception_from_before_the_clock_went_back_is_closed_at_the_next_start(database):
+    late = started(started_at=LATER)
     with recording(database, late):
         pass
 
     with recording(database):
-        assert statuses(database) == {late.id: None}
+        assert statuses(database) == {late.id: "interrupted"}
+
+
+def test_spool_from_before_the_clock_went_back_is_taken_in(database):
+    path = leave_spool(database, 1, prompt(started(), "spooled"))
+    path.rename(database.with_name(LATER_SPOOL))
+
+    with recording(database):
+        assert prompts(database) == ["spooled"]
+    assert not list(database.parent.glob("*.spool-*"))
+
+
+def test_late_recovery_beside_a_newer_process_takes_only_what_is_older(database):
+    late = started(started_at=LATER)
+    with recording(database, late):
+        pass
+    leave_spool(database, 1, prompt(started(), "older"))
+    newer = leave_spool(database, 2, prompt(started(), "newer"))
+    newer = newer.rename(database.with_name(LATER_SPOOL))
+    other = Ownership(database)
+
+    with closing(sqlite3.connect(database, isolation_level=None)) as program:
+        program.execute("BEGIN IMMEDIATE")
+        with recording(database) as recorder:
+            assert not recorder.available
+            other.take()
+            program.execute("ROLLBACK")
+            while not recorder.available:
+                asyncio.run(asyncio.wait_for(_kept(recorder), BOUND))
+            assert prompts(database) == ["older"]
+            assert statuses(database) == {late.id: None}
+    other.release()
+    assert newer.exists()
+
+
+def test_late_recovery_alone_takes_everything_but_the_own_spool(database):
+    with recording(database):
+        pass
+    newer = leave_spool(database, 1, prompt(started(), "newer"))
+    newer.rename(database.with_name(LATER_SPOOL))
+    own = started()
+
+    with closing(sqlite3.connect(database, isolation_level=None)) as program:
+        program.execute("BEGIN IMMEDIATE")
+        with recording(database, own, prompt(own, "own")) as recorder:
+            asyncio.run(asyncio.wait_for(_kept(recorder), BOUND))
+            program.execute("ROLLBACK")
+            while not recorder.available:
+                asyncio.run(asyncio.wait_for(_kept(recorder), BOUND))
+            assert prompts(database) == ["newer", "own"]
+            assert statuses(database) == {own.id: None}
+
+
+BAD_LINES = {
+    "values that are a list": '{"statement": "user_prompt", "values": [1, 2, 3, 4, 5, 6]}',
+    "values that are missing": '{"statement": "user_prompt", "values": {"id": "x"}}',
+    "a nested value": '{"statement": "user_prompt", "values": {"id": {"a": 1}}}',
+    "deep nesting": "[" * 200_000,
+    "a number without end": '{"statement": "user_prompt", "values": {"id": %s}}' % ("9" * 5000),
+    "no interception": json.dumps(
+        {"statement": "interception", "values": dict.fromkeys(started().__slots__)}
+    ),
+    "no text": "\ufffd\x00",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES)
+def test_bad_line_in_a_spool_stops_neither_the_start_nor_the_other_lines(database, line, caplog):
+    path = leave_spool(database, 1, prompt(started(), "1"))
+    path.write_bytes(path.read_bytes() + line.encode() + b"\n")
+    leave_spool(database, 1, prompt(started(), "2"))
+
+    with recording(database) as recorder:
+        assert recorder.available
+        assert prompts(database) == ["1", "2"]
+
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert not path.exists()
+
+
+def test_spool_that_cannot_be_read_stays_and_the_others_are_taken_in(database, caplog):
+    unreadable = database.with_name(OLD_SPOOL.format(1))
+    unreadable.mkdir()
+    leave_spool(database, 2, prompt(started(), "2"))
+
+    with recording(database) as recorder:
+        assert recorder.available
+        assert prompts(database) == ["2"]
+
+    assert unreadable.exists()
+    assert f"{unreadable} cannot be taken in, and stays" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
 def test_an_interrupted_interception_can_still_be_ended_by_a_spool(database):

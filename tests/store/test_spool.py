@@ -109,11 +109,12 @@ def test_a_missing_spool_is_empty(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.sqlite3", "a[1].sqlite3", "a*?.sqlite3"])
-def test_only_older_spools_of_this_database_are_abandoned(tmp_path, name):
+def test_spools_of_other_processes_with_this_database_are_found_by_age(tmp_path, name):
     database = tmp_path / name
     first, second, own, later = (Spool(database) for _ in range(4))
     other = Spool(tmp_path / "a1.sqlite3")
     for spool in (later, own, second, first, other):
         spool.append([Statement("user_prompt", {})])
 
-    assert own.abandoned() == [first.path, second.path]
+    assert own.others(older=True) == [first.path, second.path]
+    assert own.others(older=False) == [first.path, second.path, later.path]

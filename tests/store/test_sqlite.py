@@ -1,6 +1,7 @@
 """The SQLite recorder, with real files, its real thread and other connections that hold locks."""
 
 import asyncio
+import errno
 import json
 import os
 import resource
@@ -24,7 +25,8 @@ from store.doubles import (
 )
 
 from aibridge_addon.facts import HiddenTurns, Status, now
-from aibridge_addon.store import spool, sqlite
+from aibridge_addon.store import database as database_file
+from aibridge_addon.store import retention, spool, sqlite
 from aibridge_addon.store import writer as store
 from aibridge_addon.store.ownership import Ownership
 from aibridge_addon.store.recorder import RecorderError, subscriber
@@ -59,10 +61,11 @@ class Events:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     """Waits that nobody would notice in a test."""
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(store, "RETRY_SECONDS", (0.01, 0.05))
     monkeypatch.setattr(sqlite, "LINGER", 0.01)
-    monkeypatch.setattr(store, "_FORGET_SECONDS", 0.0)
+    monkeypatch.setattr(retention, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(retention, "STEP_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -101,10 +104,10 @@ async def kept(recorder):
 
 
 @contextmanager
-def locked(database):
+def locked(database, how="IMMEDIATE"):
     """Another program writes, and does not come to an end."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"BEGIN {how}")
         yield
         connection.execute("ROLLBACK")
 
@@ -138,6 +141,11 @@ def connections(monkeypatch):
 
 def spools(database):
     return sorted(database.parent.glob("*.spool-*.jsonl"))
+
+
+def assert_no_error_is_logged(caplog):
+    """mitmproxy ends itself over an error that is logged during its start."""
+    assert [r.getMessage() for r in caplog.records if r.levelname in ("ERROR", "CRITICAL")] == []
 
 
 def mode(path):
@@ -426,17 +434,96 @@ async def test_an_outage_is_logged_at_its_begin_and_its_end_only(start, database
     ]
 
 
-async def test_a_database_that_is_locked_at_the_start_stops_nothing(start, database, events):
-    start().close()
-    with locked(database):
+@pytest.mark.parametrize("exists", [True, False], ids=["existing", "new"])
+@pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
+async def test_recorder_starts_and_spools_while_another_program_holds_the_database(
+    start, database, events, caplog, exists, how
+):
+    if exists:
+        start().close()
+    with locked(database, how):
         recorder = start()
         assert not recorder.available
         keep(recorder, prompt(started()))
         assert await kept(recorder)
+        assert len(spools(database)) == 1
+    assert "the database is away, facts are spooled: database is locked" in caplog.text
+    assert_no_error_is_logged(caplog)
 
     await events.reach("recovered", 1)
 
     assert prompts(database) == ["Hello"]
+
+
+async def test_recorder_starts_with_a_full_disk(start, database, events, caplog):
+    start().close()
+    with no_space():
+        recorder = start()
+        keep(recorder, prompt(started()))
+        assert not await kept(recorder)
+        assert not recorder.available
+    assert_no_error_is_logged(caplog)
+
+    while not recorder.available:
+        assert await kept(recorder)
+
+    assert prompts(database) == ["Hello"]
+
+
+async def test_recorder_starts_and_spools_with_a_read_only_database_file(
+    start, database, events, caplog, monkeypatch
+):
+    start().close()
+    open_ = os.open
+    denied = True
+
+    def open_unless_denied(path, *args):
+        if denied and path == database:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_(path, *args)
+
+    monkeypatch.setattr(database_file.os, "open", open_unless_denied)
+    recorder = start()
+    keep(recorder, prompt(started()))
+    assert await kept(recorder)
+    assert len(spools(database)) == 1
+    assert "facts are spooled: [Errno 13] Permission denied" in caplog.text
+    assert_no_error_is_logged(caplog)
+
+    denied = False
+    await events.reach("recovered", 1)
+
+    assert prompts(database) == ["Hello"]
+
+
+async def test_recorder_starts_with_a_database_that_sqlite_cannot_write(
+    start, database, events, caplog, monkeypatch
+):
+    start().close()
+    migrate = database_file.migrate
+
+    def read_only(db):
+        db.execute("PRAGMA query_only = 1")
+        migrate(db)
+        db.execute("CREATE TABLE x (a)")
+
+    monkeypatch.setattr(database_file, "migrate", read_only)
+    recorder = start()
+    keep(recorder, prompt(started()))
+    assert await kept(recorder)
+    assert not recorder.available
+    assert_no_error_is_logged(caplog)
+
+
+async def test_a_folder_without_write_permission_is_refused_where_there_is_no_database(
+    start, database, monkeypatch
+):
+    def deny(*args):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(database_file.os, "open", deny)
+
+    assert refused(start, database) == f"{database}: Read-only file system"
 
 
 async def test_what_is_spooled_at_the_end_is_taken_in_at_the_next_start(start, database):
@@ -754,14 +841,14 @@ OLD = "2020-01-01T00:00:00.000000+00:00"
 async def test_what_is_older_than_the_retention_is_deleted_with_all_that_belongs_to_it(
     start, database, events, monkeypatch
 ):
-    monkeypatch.setattr(store, "_FORGET_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "AT_ONCE", 2)
     recorder = start()
     old = [all_of_one(started(started_at=OLD)) for _ in range(5)]
     new = all_of_one(started())
     keep(recorder, *(fact for facts in (*old, new) for fact in facts))
     await kept(recorder)
     recorder.close()
-    start(retention=store.Retention(interceptions=30))
+    start(retention=retention.Retention(interceptions=30))
     await events.reach("forgotten", 5)
     with looking(database) as connection:
         for table in TABLES[:5]:
@@ -771,7 +858,7 @@ async def test_what_is_older_than_the_retention_is_deleted_with_all_that_belongs
 
 
 async def test_an_old_interception_that_is_still_open_is_kept(start, database, events):
-    recorder = start(retention=store.Retention(interceptions=30))
+    recorder = start(retention=retention.Retention(interceptions=30))
     kept_open, gone = started(started_at=OLD), started(started_at=OLD)
     keep(recorder, kept_open, gone, ended(gone))
     await kept(recorder)
@@ -786,7 +873,7 @@ async def test_hidden_turns_are_kept_as_long_as_was_said(start, database, events
         recorder.record_hidden_turns(turns)
     await kept(recorder)
     recorder.close()
-    later = start(retention=store.Retention(interceptions=30, hidden_turns=30))
+    later = start(retention=retention.Retention(interceptions=30, hidden_turns=30))
     sign = started(started_at=OLD)
     keep(later, sign, ended(sign))
     await events.reach("forgotten", 1)

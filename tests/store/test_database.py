@@ -1,0 +1,220 @@
+"""The database file is changed behind the recorder's back: that is noticed, and nothing is lost."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+from store.doubles import looking, prompt, prompts, rows, started
+
+from aibridge_addon.store import database as database_file
+from aibridge_addon.store import sqlite
+from aibridge_addon.store import writer as store
+from aibridge_addon.store.database import DatabaseFile
+from aibridge_addon.store.recorder import subscriber
+from aibridge_addon.store.sqlite import SQLiteRecorder
+
+BOUND = 30
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(store, "RETRY_SECONDS", (0.01, 0.05))
+    monkeypatch.setattr(sqlite, "LINGER", 0.01)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "data" / "aibridge.sqlite3"
+
+
+@pytest.fixture
+def recorder(path):
+    made = SQLiteRecorder(path)
+    made.start()
+    yield made
+    made.close()
+
+
+async def record(recorder, text):
+    """Record a prompt; return whether it is kept."""
+    subscriber(recorder)(prompt(started(), text))
+    return await asyncio.wait_for(recorder.kept(), BOUND)
+
+
+async def until_available(recorder):
+    while not recorder.available:
+        await asyncio.wait_for(recorder.kept(), BOUND)
+
+
+def spools(path):
+    return list(path.parent.glob("*.spool-*.jsonl"))
+
+
+def write_in_place(path, content):
+    """Overwrite a file as `cp` does: it stays the same file."""
+    with path.open("r+b") as file:
+        file.truncate()
+        file.write(content)
+
+
+def other_database(tmp_path):
+    other = tmp_path / "other.sqlite3"
+    with closing(sqlite3.connect(other)) as connection, connection:
+        connection.execute("CREATE TABLE somebody_elses (x)")
+    return other.read_bytes()
+
+
+GARBAGE = {
+    "text": b"This is no database." * 1000,
+    "zeros": bytes(100_000),
+    "a head that is cut": b"SQLite form",
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
+async def test_database_overwritten_in_place_is_away_and_facts_are_spooled(
+    recorder, path, garbage, caplog
+):
+    assert await record(recorder, "before")
+
+    write_in_place(path, garbage)
+    assert await record(recorder, "during")
+
+    assert not recorder.available
+    assert path.read_bytes() == garbage
+    assert len(spools(path)) == 1
+    assert "was overwritten while in use" in caplog.text
+    path.unlink()
+    await until_available(recorder)
+    assert prompts(path) == ["during"]
+    assert spools(path) == []
+
+
+async def test_overwritten_database_is_noticed_though_nothing_is_recorded(recorder, path):
+    assert await record(recorder, "before")
+
+    write_in_place(path, GARBAGE["text"])
+
+    async with asyncio.timeout(BOUND):
+        while recorder.available:
+            await recorder.kept()
+
+
+async def test_backup_that_is_put_in_place_of_garbage_gets_what_was_spooled(recorder, path):
+    assert await record(recorder, "before")
+    backup = path.with_name("backup.sqlite3")
+    with looking(path) as connection:
+        connection.execute("VACUUM INTO ?", [str(backup)])
+
+    write_in_place(path, GARBAGE["text"])
+    assert await record(recorder, "during")
+    write_in_place(path, backup.read_bytes())
+    await until_available(recorder)
+
+    assert prompts(path) == ["before", "during"]
+    with looking(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+async def test_truncated_database_is_made_anew_and_said(recorder, path, caplog):
+    assert await record(recorder, "before")
+
+    write_in_place(path, b"")
+    assert await record(recorder, "after")
+    await until_available(recorder)
+
+    assert prompts(path) == ["after"]
+    assert "was overwritten while in use" in caplog.text
+
+
+async def test_another_database_copied_into_the_file_is_noticed(recorder, path, tmp_path, caplog):
+    assert await record(recorder, "before")
+
+    write_in_place(path, other_database(tmp_path))
+    assert await record(recorder, "after")
+    await until_available(recorder)
+
+    assert "was overwritten while in use" in caplog.text
+    assert prompts(path) == ["after"]
+    with looking(path) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    assert "somebody_elses" in tables
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "folder deleted"])
+async def test_deleted_or_replaced_database_is_said_and_goes_on(recorder, path, caplog, how):
+    assert await record(recorder, "before")
+
+    match how:
+        case "deleted":
+            path.unlink()
+        case "replaced":
+            new = path.with_name("new")
+            with closing(sqlite3.connect(new)) as connection:
+                connection.execute("CREATE TABLE x (y)")
+            os.replace(new, path)
+        case "folder deleted":
+            shutil.rmtree(path.parent)
+    assert await record(recorder, "after")
+    await until_available(recorder)
+
+    assert prompts(path) == ["after"]
+    assert "was deleted or replaced while in use" in caplog.text
+
+
+async def test_deleted_log_costs_no_row(recorder, path, caplog):
+    assert await record(recorder, "before")
+
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    assert await record(recorder, "after")
+    await until_available(recorder)
+
+    assert prompts(path) == ["before", "after"]
+    assert "log of the database" in caplog.text
+
+
+async def test_vacuum_and_checkpoints_of_other_programs_are_no_change(recorder, path, caplog):
+    for number in range(5):
+        assert await record(recorder, str(number))
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=BOUND)) as program:
+            program.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            program.execute("VACUUM")
+            program.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    await until_available(recorder)
+    assert prompts(path) == ["0", "1", "2", "3", "4"]
+    assert "while in use" not in caplog.text
+
+
+def test_closing_a_connection_to_an_overwritten_file_leaves_that_file_alone(path):
+    database = DatabaseFile(path)
+    database.connect()
+    write_in_place(path, GARBAGE["text"])
+
+    database.close()
+
+    assert path.read_bytes() == GARBAGE["text"]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+async def test_facts_of_an_interception_that_spans_the_change_are_all_in_the_new_file(
+    recorder, path
+):
+    interception = started()
+    subscriber(recorder)(interception)
+    assert await record(recorder, "before")
+
+    write_in_place(path, GARBAGE["text"])
+    assert await record(recorder, "during")
+    path.unlink()
+    await until_available(recorder)
+    assert await record(recorder, "after")
+
+    assert prompts(path) == ["during", "after"]
+    assert rows(path, "interceptions") == []
