@@ -17,9 +17,13 @@ CORE = (
     "interception",
     "providers",
     "raw_json",
+    "tools.catalogue",
     "tools.ledger",
+    "tools.legal",
     "tools.model",
     "tools.names",
+    "tools.schema_roots",
+    "tools.schemas",
 )
 FOREIGN = {"mitmproxy", "sqlite3", "sqlite_utils", "asyncio", "mcp", "prometheus_client"}
 FILES = sorted(

@@ -3,14 +3,22 @@
 from collections.abc import Sequence
 
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON, count, mapping, member
+from aibridge_addon.raw_json import JSON, count, member
+from aibridge_addon.tools.legal import OfferLimits
 from aibridge_addon.tools.model import ToolResult
 
 
-def allows_all_tools(request: Members) -> bool:
-    """Whether the client lets the model choose among all tools, not none or only some."""
-    choice = member(request, "tool_choice")
-    return choice != "none" and mapping(choice).get("type") != "allowed_tools"
+LIMITS = OfferLimits(tools=128, description=1024)
+"""More tools, or a longer description, are refused with 400."""
+
+
+def leaves_choice(request: Members) -> bool:
+    """Whether the client lets the model choose freely whether and which tool to call.
+
+    Where a call is forced, or only some tools are allowed, ours must not be among them: a forced
+    choice would be forced again in each request of the inner loop.
+    """
+    return member(request, "tool_choice") in (None, "auto", {"type": "auto"})
 
 
 def result_text(result: ToolResult) -> str:

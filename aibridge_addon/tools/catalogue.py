@@ -5,14 +5,15 @@ old one keeps it. The same listings, in any order, give an equal catalogue.
 """
 
 import re
-from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from aibridge_addon.tools.legal import LegalSchema, legal_schema
 from aibridge_addon.tools.model import CentralTool
 from aibridge_addon.tools.names import injected_names, is_offered
+from aibridge_addon.tools.schema_roots import IllegalSchemaError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class ListedTool:
     name: str
     description: str = ""
     input_schema: Mapping[str, Any] = field(default_factory=dict)
+    has_output_schema: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +54,10 @@ class Catalogue:
 
     def __init__(self, listings: Iterable[Listing] = ()) -> None:
         found = {
-            (listing.server, tool.name): (listing, tool)
+            (listing.server, tool.name): (listing, tool, legal)
             for listing in listings
             for tool in listing.offered().values()
+            if (legal := _legal(tool))
         }
         names = injected_names(found)
         tools = (_central_tool(names[key], *source) for key, source in found.items())
@@ -81,31 +84,21 @@ class Catalogue:
         return hash(tuple(self._by_name))
 
 
-def _central_tool(name: str, listing: Listing, tool: ListedTool) -> CentralTool:
+def _legal(tool: ListedTool) -> LegalSchema | None:
+    try:
+        return legal_schema(tool.input_schema)
+    except IllegalSchemaError:  # whoever read the listing has told of it
+        return None
+
+
+def _central_tool(name: str, listing: Listing, tool: ListedTool, legal: LegalSchema) -> CentralTool:
     return CentralTool(
         name=name,
         server=listing.server,
         server_url=listing.server_url,
         original_name=tool.name,
         description=tool.description,
-        input_schema=_typed(tool.input_schema),
+        input_schema=legal.schema,
+        original_names=legal.original_names,
+        has_output_schema=tool.has_output_schema,
     )
-
-
-_COMBINATORS = ("anyOf", "oneOf", "allOf")
-
-
-def _typed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a schema as providers take it: legal JSON Schema may have them refuse a request.
-
-    It must have a type, and no combinator at its top: the properties of the branches are offered
-    all together, and the server, which knows better, checks what comes.
-    """
-    if "type" in schema and not any(name in schema for name in _COMBINATORS):
-        return schema
-    typed = {"type": "object", **schema}
-    branches = [branch for name in _COMBINATORS for branch in typed.pop(name, ())]
-    properties = [branch["properties"] for branch in branches if "properties" in branch]
-    if properties:
-        typed["properties"] = dict(ChainMap(typed.get("properties", {}), *properties))
-    return typed

@@ -1,7 +1,7 @@
 """What a central tool is and what a call of it gives. Pure data, of no protocol in particular."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -19,7 +19,11 @@ class CentralTool:
     """What the server itself calls it."""
     description: str
     input_schema: Mapping[str, Any]
-    """The whole JSON schema, `$defs` and all."""
+    """The whole JSON schema, `$defs` and all, as every API takes it."""
+    original_names: Mapping[str, str] = field(default_factory=dict)
+    """The server's property names by those of the schema, where they differ."""
+    has_output_schema: bool = False
+    """Whether the server promises structured content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

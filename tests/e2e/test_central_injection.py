@@ -277,6 +277,17 @@ UNTOUCHED: dict[str, tuple[API, JSON]] = {
         RESPONSES,
         {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}},
     ),
+    **{
+        f"{api} that force a call": (
+            api,
+            {"tools": api.body("hi", tools=["get_time"])["tools"], "tool_choice": choice},
+        )
+        for api, choice in (
+            (MESSAGES, {"type": "tool", "name": "get_time"}),
+            (CHAT, "required"),
+            (RESPONSES, "required"),
+        )
+    },
     "chat for several answers": (CHAT, {"n": 2}),
     "chat with functions": (CHAT, {"functions": [{"name": "f", "parameters": {}}]}),
     "responses in the background": (RESPONSES, {"background": True}),

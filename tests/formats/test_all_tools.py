@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -452,6 +453,25 @@ def test_a_choice_of_no_tools_is_left_alone(api: str) -> None:
         if (api == "anthropic_messages") is isinstance(choice, dict):
             assert offered == ()
             assert given == before
+
+
+@pytest.mark.parametrize("api", ["openai_chat", "openai_responses"])
+def test_no_more_tools_are_offered_than_openai_takes_with_the_clients_own(api: str) -> None:
+    many = [tool(f"bmcp_s_{number:03}") for number in range(200)]
+    own = [{"type": "function", "name": f"own{number}"} for number in range(100)]
+    given = request({"tools": [*own, {"type": "web_search"}]})
+    offered = TOOL_FORMATS[api].inject(given, many)
+    assert offered == tuple(many[:27])
+    assert len(elements(given["tools"])) == 128
+
+
+@apis
+def test_long_description_is_cut_where_openai_would_refuse_it(api: str) -> None:
+    given = request({})
+    TOOL_FORMATS[api].inject(given, [replace(tool("bmcp_s_find"), description="d" * 2000)])
+    [definition] = decode(given["tools"])
+    description = definition.get("function", definition)["description"]
+    assert len(description) == (2000 if api == "anthropic_messages" else 1024)
 
 
 ASKING = [scenario for scenario in REQUESTS if scenario.name != "warm_up"]

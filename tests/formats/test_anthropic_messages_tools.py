@@ -413,12 +413,19 @@ def test_a_name_of_the_client_is_not_taken() -> None:
     assert asked == before
 
 
-@pytest.mark.parametrize("choice", ["auto", "any", "tool"])
-def test_other_choices_of_tools_let_ours_in(choice: str) -> None:
-    asked = request({"tool_choice": {"type": choice, "disable_parallel_tool_use": True}})
+def test_tools_are_offered_where_the_model_may_choose() -> None:
+    asked = request({"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}})
     before = bytes(asked["tool_choice"])
     assert api.inject(asked, TOOLS) == TOOLS
     assert bytes(asked["tool_choice"]) == before
+
+
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "weather"}], ids=str)
+def test_nothing_is_offered_where_the_client_forces_a_call(choice: Any) -> None:
+    asked = request({"tool_choice": choice, "tools": [{"name": "weather"}]})
+    before = dict(asked)
+    assert api.inject(asked, TOOLS) == ()
+    assert asked == before
 
 
 ASKED = {

@@ -455,6 +455,11 @@ def test_a_name_of_the_client_is_not_taken() -> None:
     [
         {"tool_choice": "none"},
         {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}},
+        {"tool_choice": {"type": "allowed_tools", "mode": "required", "tools": []}},
+        {"tool_choice": "required"},
+        {"tool_choice": {"type": "function", "name": "f"}},
+        {"tool_choice": {"type": "web_search"}},
+        {"tool_choice": {"type": "mcp", "server_label": "s"}},
         {"background": True},
         {"generate": False},
     ],
@@ -467,8 +472,8 @@ def test_nothing_is_offered_where_it_would_not_fit(refusing: dict[str, Any]) -> 
     assert asked == before
 
 
-@pytest.mark.parametrize("choice", ["auto", "required", {"type": "function", "name": "f"}], ids=str)
-def test_other_choices_of_tools_let_ours_in(choice: Any) -> None:
+@pytest.mark.parametrize("choice", ["auto", None], ids=str)
+def test_tools_are_offered_where_the_model_may_choose(choice: Any) -> None:
     asked = request({"tool_choice": choice, "background": False})
     assert api.inject(asked, TOOLS) == TOOLS
 

@@ -30,22 +30,28 @@ from aibridge_addon.raw_json import (
     sequence,
     text,
 )
+from aibridge_addon.tools.legal import OfferLimits
 from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 
 RESTORES_WITHOUT_TOOLS = False
 """Blocks of a tool are refused where no tools are defined."""
+
+LIMITS = OfferLimits()
 
 splicer = Splicer
 merger = Merger
 
 
 def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
-    """Offer tools before the client's own, so that its cache breakpoints stay valid."""
-    if mapping(member(request, "tool_choice")).get("type") == "none":
+    """Offer tools before the client's own, so that its cache breakpoints stay valid.
+
+    Not where the client forbids calls, or forces one: that would be forced again in each request of
+    the inner loop.
+    """
+    if mapping(member(request, "tool_choice")).get("type", "auto") != "auto":
         return ()
     own = elements(request.get("tools"))
-    taken = {text(mapping(read(tool)).get("name")) for tool in own}
-    offered = tuple(tool for tool in tools if tool.name not in taken)
+    offered = LIMITS.selected(tools, [text(mapping(read(tool)).get("name")) for tool in own])
     if offered:
         request["tools"] = joined([*(as_raw(_definition(tool)) for tool in offered), *own])
     return offered
@@ -54,7 +60,7 @@ def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool,
 def _definition(tool: CentralTool) -> JSON:
     return {
         "name": tool.name,
-        "description": tool.description,
+        "description": LIMITS.described(tool),
         "input_schema": dict(tool.input_schema),
     }
 

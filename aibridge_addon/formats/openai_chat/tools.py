@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from aibridge_addon.formats.openai_chat.splicer import Merger, Splicer
 from aibridge_addon.formats.openai_chat.turn import call_id, call_name, text_of
-from aibridge_addon.formats.openai_tools import allows_all_tools, result_text
+from aibridge_addon.formats.openai_tools import LIMITS, leaves_choice, result_text
 from aibridge_addon.formats.prompts import spoken
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
@@ -42,16 +42,15 @@ merger = Merger
 def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
     """Offer tools after the client's own.
 
-    Not where the client allows no tools, or only some; nor where it asks for several answers at
+    Not where the client forbids or forces calls, or allows some tools only; nor where it asks for several answers at
     once, or by the older `functions`, which do not mix with tools.
     """
-    if not allows_all_tools(request):
+    if not leaves_choice(request):
         return ()
     if "functions" in request or (count(member(request, "n")) or 1) > 1:
         return ()
     own = elements(request.get("tools"))
-    taken = {call_name(read(tool)) for tool in own}
-    offered = tuple(tool for tool in tools if tool.name not in taken)
+    offered = LIMITS.selected(tools, [call_name(read(tool)) for tool in own])
     if offered:
         request["tools"] = joined([*own, *(as_raw(_definition(tool)) for tool in offered)])
     return offered
@@ -60,7 +59,7 @@ def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool,
 def _definition(tool: CentralTool) -> JSON:
     function = {
         "name": tool.name,
-        "description": tool.description,
+        "description": LIMITS.described(tool),
         "parameters": dict(tool.input_schema),
     }
     return {"type": "function", "function": function}

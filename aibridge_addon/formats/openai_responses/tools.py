@@ -17,7 +17,7 @@ from aibridge_addon.formats.openai_responses.turn import (
     said_in,
     text_of,
 )
-from aibridge_addon.formats.openai_tools import allows_all_tools, result_text
+from aibridge_addon.formats.openai_tools import LIMITS, leaves_choice, result_text
 from aibridge_addon.formats.prompts import spoken
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
@@ -53,16 +53,15 @@ merger = Merger
 def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
     """Offer tools after the client's own.
 
-    Not where the client allows no tools, or only some; nor for an answer in the background, which
+    Not where the client forbids or forces calls, or allows some tools only; nor for an answer in the background, which
     nobody waits for.
     """
-    if not allows_all_tools(request):
+    if not leaves_choice(request):
         return ()
     if member(request, "background") is True or member(request, "generate") is False:
         return ()
     own = elements(request.get("tools"))
-    taken = {text(mapping(read(tool)).get("name")) for tool in own}
-    offered = tuple(tool for tool in tools if tool.name not in taken)
+    offered = LIMITS.selected(tools, [text(mapping(read(tool)).get("name")) for tool in own])
     if offered:
         request["tools"] = joined([*own, *(as_raw(_definition(tool)) for tool in offered)])
     return offered
@@ -72,7 +71,7 @@ def _definition(tool: CentralTool) -> JSON:
     return {
         "type": "function",
         "name": tool.name,
-        "description": tool.description,
+        "description": LIMITS.described(tool),
         "parameters": dict(tool.input_schema),
         "strict": False,
     }
