@@ -7,7 +7,6 @@ from aibridge_addon.raw_json import JSON, count, member
 from aibridge_addon.tools.legal import OfferLimits
 from aibridge_addon.tools.model import ToolResult
 
-
 LIMITS = OfferLimits(tools=128, description=1024)
 """More tools, or a longer description, are refused with 400."""
 

@@ -28,17 +28,19 @@ from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.shared.exceptions import MCPError
 
 from aibridge_addon.config.mcp_file import ServerConfig
+from aibridge_addon.tools import lenient_messages
 from aibridge_addon.tools.catalogue import ListedTool
+from aibridge_addon.tools.listings import ListingReader
 
 logger = logging.getLogger(__name__)
+
+lenient_messages.install()
 
 HTTP_SECONDS = 15.0
 """For an HTTP server to take a connection or a request. Its answer is bounded by the call."""
 GOODBYE_SECONDS = 2.0
 """For an HTTP server to hear that a session ends."""
 MAX_EVENT_BYTES = 64 * 1024 * 1024
-MAX_PAGES = 100
-"""Of a listing: one whose pages never end must not hang us."""
 MAX_MESSAGE = 500
 """Characters of a server's error that are passed on."""
 MAX_LINE = 2000
@@ -91,6 +93,7 @@ class Connection:
         self._stale = asyncio.Event()
         """Set when the listing may have changed, or the server may be dead."""
         self._connecting = _Answer()
+        self._listings = ListingReader(config.name)
         self._said: deque[str] = deque(maxlen=3)
 
     @property
@@ -144,14 +147,18 @@ class Connection:
             transport = await self._transport(stack)
             client = await stack.enter_async_context(
                 Client(
-                    _watched(transport, on_end=self._closing.set),  # `run` finds out why
+                    _watched(
+                        transport,
+                        on_message=self._listings.sift,
+                        on_end=self._closing.set,  # `run` finds out why
+                    ),
                     cache=None,
                     read_timeout_seconds=self._timeout,
                     client_info=types.Implementation(name="aibridge", version="1"),
                     message_handler=self._on_message,
                 )
             )
-            tools = await _list_tools(client)
+            tools = await self._listings.read(client)
             watchdog.cancel()
             if self.is_closing:
                 return
@@ -199,7 +206,7 @@ class Connection:
             self._stale.clear()
             try:
                 with anyio.fail_after(self._call_timeout):
-                    self._on_tools(await _list_tools(client))
+                    self._on_tools(await self._listings.read(client))
             except TimeoutError:
                 self._lose("it does not answer any more")
             except (MCPError, pydantic.ValidationError) as error:
@@ -345,10 +352,13 @@ def _tls() -> ssl.SSLContext:
 
 
 class _Watched:
-    """A transport's read stream that tells of its end, which a session tells nobody."""
+    """A transport's read stream that tells of its messages, and of its end."""
 
-    def __init__(self, stream: Any, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: Any, on_message: Callable[[Any], None], on_end: Callable[[], None]
+    ) -> None:
         self._stream = stream
+        self._on_message = on_message
         self._on_end = on_end
 
     @property
@@ -356,7 +366,9 @@ class _Watched:
         return getattr(self._stream, "last_context", None)
 
     async def receive(self) -> Any:
-        return await self._stream.receive()
+        message = await self._stream.receive()
+        self._on_message(message)
+        return message
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -366,10 +378,12 @@ class _Watched:
 
     async def __anext__(self) -> Any:
         try:
-            return await self._stream.__anext__()
+            message = await self._stream.__anext__()
         except StopAsyncIteration:
             self._on_end()
             raise
+        self._on_message(message)
+        return message
 
     async def __aenter__(self) -> "_Watched":
         await self._stream.__aenter__()
@@ -382,10 +396,13 @@ class _Watched:
 
 @asynccontextmanager
 async def _watched(
-    transport: AbstractAsyncContextManager[Any], *, on_end: Callable[[], None]
+    transport: AbstractAsyncContextManager[Any],
+    *,
+    on_message: Callable[[Any], None],
+    on_end: Callable[[], None],
 ) -> AsyncIterator[tuple[Any, Any]]:
     async with transport as (read, write):
-        yield _Watched(read, on_end), write
+        yield _Watched(read, on_message, on_end), write
 
 
 class _Lines(asyncio.Protocol):
@@ -429,30 +446,6 @@ async def _lines_of(on_line: Callable[[str], None]) -> AsyncIterator[TextIO]:
             with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
                 await lines.ended.wait()
             pipe.close()
-
-
-async def _list_tools(client: Client) -> tuple[ListedTool, ...]:
-    tools: list[types.Tool] = []
-    cursor: str | None = None
-    for _ in range(MAX_PAGES):
-        try:
-            page = await client.list_tools(cursor=cursor)
-        except MCPError as error:
-            if error.code == types.METHOD_NOT_FOUND and client.server_capabilities.tools is None:
-                return ()
-            raise
-        tools += page.tools
-        cursor = page.next_cursor
-        if not cursor:
-            break
-    return tuple(
-        ListedTool(
-            name=tool.name,
-            description=tool.description or tool.title or "",
-            input_schema=tool.input_schema,
-        )
-        for tool in tools
-    )
 
 
 # Errors, in words that hold no secret

@@ -346,7 +346,7 @@ async def test_a_result_of_a_wrong_shape_is_told_as_an_error(connect, scripted, 
 
 
 async def test_a_listing_of_a_wrong_shape_leaves_the_server_down(connect, scripted):
-    url = await scripted(listing={"tools": [{"name": 5}]})
+    url = await scripted(listing={"tools": None})
     servers, _ = await connect(by_url("s", "http", url))
 
     assert servers.status()[0].last_error == "it answers with something that is not MCP"
@@ -355,7 +355,7 @@ async def test_a_listing_of_a_wrong_shape_leaves_the_server_down(connect, script
 
 
 async def test_a_listing_whose_pages_never_end_is_cut(connect, scripted, monkeypatch):
-    monkeypatch.setattr("aibridge_addon.tools.connection.MAX_PAGES", 3)
+    monkeypatch.setattr("aibridge_addon.tools.listings.MAX_PAGES", 3)
     url = await scripted(listing=LISTING | {"nextCursor": "again"})
     servers, _ = await connect(by_url("s", "http", url))
 

@@ -42,8 +42,8 @@ merger = Merger
 def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
     """Offer tools after the client's own.
 
-    Not where the client forbids or forces calls, or allows some tools only; nor where it asks for several answers at
-    once, or by the older `functions`, which do not mix with tools.
+    Not where the client forbids or forces calls, or allows some tools only; nor where it asks for
+    several answers at once, or by the older `functions`, which do not mix with tools.
     """
     if not leaves_choice(request):
         return ()

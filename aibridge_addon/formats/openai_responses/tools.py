@@ -53,8 +53,8 @@ merger = Merger
 def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
     """Offer tools after the client's own.
 
-    Not where the client forbids or forces calls, or allows some tools only; nor for an answer in the background, which
-    nobody waits for.
+    Not where the client forbids or forces calls, or allows some tools only; nor for an answer in
+    the background, which nobody waits for.
     """
     if not leaves_choice(request):
         return ()

@@ -1,0 +1,119 @@
+"""Reads the tools that an MCP server lists, each on its own: an odd one is left out with a warning.
+
+The `mcp` package validates a listing as a whole, so that one odd entry would take its server down.
+It is shown plain entries instead; what was listed travels in their `_meta`.
+"""
+
+import logging
+from typing import Any
+
+import mcp_types as types
+import pydantic
+from mcp.client import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types.methods import validate_server_result
+
+from aibridge_addon.raw_json import JSON, mapping, text
+from aibridge_addon.tools.catalogue import ListedTool
+from aibridge_addon.tools.legal import legal_schema
+from aibridge_addon.tools.schema_roots import IllegalSchemaError
+
+logger = logging.getLogger(__name__)
+
+MAX_PAGES = 100
+"""Of a listing: one whose pages never end must not hang us."""
+_LISTED = "aibridge"
+"""The member of an entry's `_meta` that holds the entry as it was listed."""
+
+
+class ListingReader:
+    """Reads the listings of one server; warns once of each tool that is left out."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._warned: set[tuple[str, str]] = set()
+
+    def sift(self, message: Any) -> None:
+        """Make a listing in a message from the server one that the `mcp` package takes."""
+        answer = getattr(message, "message", None)
+        if not isinstance(answer, types.JSONRPCResponse):
+            return
+        listing = answer.result
+        given = listing.get("tools")
+        if not isinstance(given, list) or "content" in listing:
+            return
+        listing["tools"] = [kept for entry in given if (kept := self._sifted(entry))]
+        if not isinstance(listing.get("nextCursor"), str):
+            listing.pop("nextCursor", None)
+
+    def _sifted(self, entry: JSON) -> dict[str, JSON] | None:
+        """Return an entry as the `mcp` package takes it; None if it cannot be offered."""
+        listed = mapping(entry)
+        name = listed.get("name")
+        try:
+            if not isinstance(name, str) or not name:
+                raise IllegalSchemaError("it has no name")
+            legal_schema(listed.get("inputSchema"))
+        except IllegalSchemaError as error:
+            self._warn(str(name or "without a name"), str(error))
+            return None
+        return {
+            "name": name,
+            "inputSchema": _acceptable(listed["inputSchema"]),
+            "_meta": {_LISTED: listed},
+        }
+
+    def _warn(self, tool: str, reason: str) -> None:
+        if (tool, reason) not in self._warned:
+            self._warned.add((tool, reason))
+            logger.warning(
+                "aibridge: tool %s of MCP server %s is not offered: %s",
+                ascii(tool),
+                self._server,
+                reason,
+            )
+
+    async def read(self, client: Client) -> tuple[ListedTool, ...]:
+        """Ask for the tools, page by page, until there are no more or a cursor repeats."""
+        tools: list[types.Tool] = []
+        cursors: set[str | None] = set()
+        cursor: str | None = None
+        while cursor not in cursors and len(cursors) < MAX_PAGES:
+            cursors.add(cursor)
+            try:
+                page = await client.list_tools(cursor=cursor)
+            except MCPError as error:
+                is_none = error.code == types.METHOD_NOT_FOUND
+                if is_none and client.server_capabilities.tools is None:
+                    return ()
+                raise
+            tools += page.tools
+            cursor = page.next_cursor or None
+        return tuple(_listed_tool((tool.meta or {}).get(_LISTED)) for tool in tools)
+
+
+def _listed_tool(listed: JSON) -> ListedTool:
+    return ListedTool(
+        name=listed["name"],
+        description=text(listed.get("description")) or text(listed.get("title")) or "",
+        input_schema=listed["inputSchema"],
+        has_output_schema=listed.get("outputSchema") is not None,
+    )
+
+
+def _acceptable(schema: dict[str, JSON]) -> dict[str, JSON]:
+    """Return a schema that the `mcp` package takes; it reads which arguments become headers."""
+    plain: dict[str, JSON] = {"type": "object"}
+    given = {name: value for name, value in schema.items() if name != "$schema"} | plain
+    entry = {"name": "tool", "inputSchema": given}
+    try:
+        validate_server_result(
+            "tools/list", types.LATEST_PROTOCOL_VERSION, _PAGE | {"tools": [entry]}
+        )
+    except pydantic.ValidationError:
+        return plain
+    return given
+
+
+_PAGE: dict[str, JSON] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+"""What a listing of any version of the protocol needs besides its tools."""
