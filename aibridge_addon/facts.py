@@ -190,6 +190,10 @@ class RequestFacts:
     """The texts of `client_metadata`, in which Codex repeats its headers."""
 
 
+UNEXPLAINED_TOKENS = "unexplained_tokens"
+"""In the `extra` of a usage: the told total less input and output, where nothing explains it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one model call, in the terms of `TokenUsage`."""

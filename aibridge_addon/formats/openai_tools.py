@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from aibridge_addon.formats.openai_usage import Names
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON, count, member
+from aibridge_addon.raw_json import JSON, count, mapping, member
 from aibridge_addon.tools.legal import OfferLimits
 from aibridge_addon.tools.model import ToolResult
 
@@ -26,12 +27,26 @@ def result_text(result: ToolResult) -> str:
 
 
 def summed_usage(
-    usage: dict[str, JSON], before: Sequence[dict[str, JSON]], *, input_name: str, output_name: str
+    usage: dict[str, JSON], before: Sequence[dict[str, JSON]], names: Names
 ) -> dict[str, JSON]:
     """Return the last answer's usage with the output of all: what the client's context holds."""
-    output = count(usage.get(output_name)) or 0
-    output += sum(count(used.get(output_name)) or 0 for used in before)
-    summed = {**usage, output_name: output}
-    if "total_tokens" in usage:
-        summed["total_tokens"] = output + (count(usage.get(input_name)) or 0)
+    output = sum(count(used.get(names.output)) or 0 for used in (*before, usage))
+    summed = {**usage, names.output: output}
+    if (total := count(usage.get("total_tokens"))) is not None:
+        summed["total_tokens"] = total + sum(_put_out(used, names) for used in before)
+    if details := mapping(usage.get(names.output_details)):
+        earlier = [mapping(used.get(names.output_details)) for used in before]
+        summed[names.output_details] = {
+            name: value
+            if (own := count(value)) is None
+            else own + sum(count(used.get(name)) or 0 for used in earlier)
+            for name, value in details.items()
+        }
     return summed
+
+
+def _put_out(usage: dict[str, JSON], names: Names) -> int:
+    """Return what an answer adds to the total: for some hosts, reasoning lies beside the output."""
+    total, given = count(usage.get("total_tokens")), count(usage.get(names.input))
+    output = count(usage.get(names.output)) or 0
+    return output if total is None or given is None else max(output, total - given)

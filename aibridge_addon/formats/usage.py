@@ -4,21 +4,22 @@ Shared by all wire formats; which member means what stands in their own modules.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 
 from aibridge_addon.raw_json import JSON, count, mapping, text
 
 type Path = tuple[str, ...]
 """Names of members, from the outermost to the innermost."""
+type Places = Sequence[tuple[str, Path]]
+"""Where the values stand that are known by a name: at the first place that has one."""
 type Extra = dict[str, int | float | str]
 
-COSTS: Mapping[str, Path] = {
-    "cost": ("cost",),  # OpenRouter
-    "upstream_inference_cost": ("cost_details", "upstream_inference_cost"),
-    "total_cost": ("cost", "total_cost"),  # Perplexity
-    "cost_in_usd_ticks": ("cost_in_usd_ticks",),  # xAI
-}
-"""Places where hosts tell the price of a response, in their own units."""
+_COSTS: Places = (
+    ("cost", ("cost",)),  # OpenRouter
+    ("cost", ("cost", "total_cost")),  # Perplexity
+    ("upstream_inference_cost", ("cost_details", "upstream_inference_cost")),
+    ("cost_in_usd_ticks", ("cost_in_usd_ticks",)),  # xAI
+)
 
 
 def value_at(told: dict[str, JSON], path: Path) -> JSON:
@@ -34,23 +35,29 @@ def first_count(told: dict[str, JSON], *paths: Path) -> int:
     return next((found for path in paths if (found := count(value_at(told, path)))), 0)
 
 
-def counts_at(told: dict[str, JSON], places: Mapping[str, Path]) -> Extra:
+def counts_at(told: dict[str, JSON], places: Places) -> Extra:
     """Return the counts at the named places, without zeros."""
-    return {name: found for name, path in places.items() if (found := count(value_at(told, path)))}
+    return _found(told, places, lambda value: count(value) or None)
 
 
-def labels_at(told: dict[str, JSON], places: Mapping[str, Path]) -> Extra:
+def labels_at(told: dict[str, JSON], places: Places) -> Extra:
     """Return the texts at the named places."""
-    return {name: found for name, path in places.items() if (found := text(value_at(told, path)))}
+    return _found(told, places, lambda value: text(value) or None)
 
 
 def costs_of(usage: dict[str, JSON]) -> Extra:
     """Return the prices that a usage object tells, zeros included: a free response is known."""
-    return {
-        name: value
-        for name, path in COSTS.items()
-        if _is_number(value := value_at(usage, path)) or (value and isinstance(value, str))
-    }
+    return _found(usage, _COSTS, lambda value: value if _is_number(value) else text(value))
+
+
+def _found(
+    told: dict[str, JSON], places: Places, read: Callable[[JSON], int | float | str | None]
+) -> Extra:
+    found: Extra = {}
+    for name, path in places:
+        if name not in found and (value := read(value_at(told, path))) is not None:
+            found[name] = value
+    return found
 
 
 def _is_number(value: JSON) -> bool:

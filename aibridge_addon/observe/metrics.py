@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from aibridge_addon.facts import (
+    UNEXPLAINED_TOKENS,
     Fact,
     Interception,
     InterceptionEnded,
@@ -26,6 +27,8 @@ OTHER = "other"
 _DURATION_BUCKETS = (0.5, 2, 5, 15, 30, 60, 120)
 _FIRST_BYTE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 _OVERHEAD_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
+_COUNTS = ("_tokens", "_requests")
+"""Ends of the names in a usage's `extra` that are counts; others are labels and prices."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -142,6 +145,11 @@ class Metrics:
         self.unknown_events = counter(
             "unknown_events_total", "Events of a kind that is not known.", "provider", "event"
         )
+        self.usage_mismatches = counter(
+            "usage_mismatches_total",
+            "Usage objects whose total is not the sum of what they count.",
+            *("provider", "api"),
+        )
         self.without_usage = counter(
             "responses_without_usage_total",
             "Completed responses that told no token usage.",
@@ -254,7 +262,13 @@ class Metrics:
             "cache_read": fact.cache_read_input_tokens,
             "cache_write": fact.cache_write_input_tokens,
         }
-        counts |= {name: n for name, n in fact.extra.items() if isinstance(n, int)}
+        counts |= {
+            name: n
+            for name, n in fact.extra.items()
+            if isinstance(n, int) and name != UNEXPLAINED_TOKENS and name.endswith(_COUNTS)
+        }
+        if UNEXPLAINED_TOKENS in fact.extra:
+            self._child(self.usage_mismatches, started.provider_name, started.api).inc()
         for kind, tokens in counts.items():
             if tokens:
                 self._child(

@@ -114,7 +114,7 @@ def call(**fields: Any) -> dict[str, Any]:
         ),
         (
             {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}},
-            {"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 8},
+            {"input_tokens": 5, "output_tokens": 0, "cache_read_input_tokens": 8},
         ),
         ({"completion_tokens": 2}, {"input_tokens": 0, "output_tokens": 2}),
     ],

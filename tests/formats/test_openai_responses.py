@@ -127,7 +127,7 @@ def test_usage_is_taken_from_every_end(status: str) -> None:
         ),
         (
             {"input_tokens": 1, "input_tokens_details": {"cached_tokens": 5}},
-            {"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 5},
+            {"input_tokens": 1, "output_tokens": 0, "cache_read_input_tokens": 5},
         ),
         (
             {"output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 5}},

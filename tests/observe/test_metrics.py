@@ -23,6 +23,7 @@ CONTRACT = {
     "aibridge_unreadable": "provider what",
     "aibridge_unknown_events": "provider event",
     "aibridge_responses_without_usage": "provider api",
+    "aibridge_usage_mismatches": "provider api",
     "aibridge_records": "event",
     "aibridge_commit_timeouts": "",
     "aibridge_mcp_server_up": "server",
@@ -69,6 +70,7 @@ def count_everything(metrics):
     observed(metrics, *all_of_one(INTERCEPTION))
     observed(metrics, tool(INTERCEPTION, injected=True, metadata={"server": "mcp"}))
     observed(metrics, ended(INTERCEPTION, unreadable=1, unknown=("x",), usage_told=False))
+    observed(metrics, tokens(INTERCEPTION, extra={"unexplained_tokens": 1}))
     metrics.count_passthrough("acme", "/v1/models", "GET")
     metrics.count_records("spooled", 1)
     metrics.count_refused("acme", "no_actor")
@@ -158,6 +160,22 @@ def test_tokens_are_counted_by_type(metrics):
         "cache_write": 80,
         "web_search_requests": 2,
     }
+
+
+def test_prices_and_unexplained_totals_are_not_counted_as_tokens(metrics):
+    extra = {"cost": 3, "cost_in_usd_ticks": 4, "unexplained_tokens": -5, "reasoning_tokens": 6}
+    observed(metrics, tokens(INTERCEPTION, extra=extra), tokens(INTERCEPTION, extra={"cost": 0.5}))
+
+    kinds = label_values(metrics, "tokens_total", "type")
+    assert not kinds & {"cost", "cost_in_usd_ticks", "unexplained_tokens"}
+    labels = {"provider": "acme", "api": INTERCEPTION.api}
+    assert value(metrics, "usage_mismatches_total", **labels) == 1
+
+
+def test_tokens_of_a_hidden_model_call_are_counted_for_its_own_model(metrics):
+    observed(metrics, tokens(INTERCEPTION, call="advisor_message", model="dear"))
+
+    assert label_values(metrics, "tokens_total", "model") == {"dear"}
 
 
 def test_prompts_and_tools_are_counted_and_thoughts_are_not(metrics):

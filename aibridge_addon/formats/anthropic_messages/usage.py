@@ -5,25 +5,25 @@ of compaction, of an advisor, and of models that declined before a fallback serv
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from aibridge_addon.facts import Usage
-from aibridge_addon.formats.usage import Path, costs_of, counts_at, labels_at
+from aibridge_addon.formats.usage import Places, costs_of, counts_at, labels_at
 from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
 
-_COUNTS: Mapping[str, Path] = {
-    "cache_write_5m_input_tokens": ("cache_creation", "ephemeral_5m_input_tokens"),
-    "cache_write_1h_input_tokens": ("cache_creation", "ephemeral_1h_input_tokens"),
-    "thinking_tokens": ("output_tokens_details", "thinking_tokens"),
-    "web_search_requests": ("server_tool_use", "web_search_requests"),
-    "web_fetch_requests": ("server_tool_use", "web_fetch_requests"),
-}
-_LABELS: Mapping[str, Path] = {
-    "service_tier": ("service_tier",),
-    "inference_geo": ("inference_geo",),
-    "speed": ("speed",),
-    "fallback_credit": ("fallback_credit", "status", "type"),
-}
+_COUNTS: Places = (
+    ("cache_write_5m_input_tokens", ("cache_creation", "ephemeral_5m_input_tokens")),
+    ("cache_write_1h_input_tokens", ("cache_creation", "ephemeral_1h_input_tokens")),
+    ("thinking_tokens", ("output_tokens_details", "thinking_tokens")),
+    ("web_search_requests", ("server_tool_use", "web_search_requests")),
+    ("web_fetch_requests", ("server_tool_use", "web_fetch_requests")),
+)
+_LABELS: Places = (
+    ("service_tier", ("service_tier",)),
+    ("inference_geo", ("inference_geo",)),
+    ("speed", ("speed",)),
+    ("fallback_credit", ("fallback_credit", "status", "type")),
+)
 _TOKENS = (
     "input_tokens",
     "output_tokens",

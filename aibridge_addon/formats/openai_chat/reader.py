@@ -18,14 +18,16 @@ from aibridge_addon.facts import (
     Usage,
 )
 from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.openai_chat.usage import usage_of
 from aibridge_addon.formats.openai_errors import error_body, read_error
+from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
 from aibridge_addon.formats.prompts import spoken
 from aibridge_addon.formats.skippable import STRING, events, scalars, whole
+from aibridge_addon.formats.usage import Extra, merge_usage
 from aibridge_addon.raw_json import (
     JSON,
     arguments,
     as_raw,
-    count,
     decode,
     elements,
     encode,
@@ -59,14 +61,6 @@ _CHOICE = whole({"delta": _TEXT}, beside=scalars("delta", "finish_reason", "usag
 _TEXT_DELTAS = events(
     whole({"choices": rf"\[{_CHOICE}\]"}, beside=scalars("choices", "error", "usage", "x_groq"))
 )
-
-_EXTRA_USAGE = {
-    "reasoning_tokens": ("completion_tokens_details", "reasoning_tokens"),
-    "audio_input_tokens": ("prompt_tokens_details", "audio_tokens"),
-    "audio_output_tokens": ("completion_tokens_details", "audio_tokens"),
-    "accepted_prediction_tokens": ("completion_tokens_details", "accepted_prediction_tokens"),
-    "rejected_prediction_tokens": ("completion_tokens_details", "rejected_prediction_tokens"),
-}
 
 
 def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
@@ -134,7 +128,8 @@ class ResponseReader:
         self.ended = False
         self._id: str | None = None
         self._model: str | None = None
-        self._usage: Usage | None = None
+        self._usage: dict[str, JSON] = {}
+        self._service_tier: str | None = None
         self._calls: list[StreamedCall] = []
         self._calls_by_index: dict[tuple[int, int], StreamedCall] = {}
         self._thoughts: list[str] = []
@@ -167,7 +162,7 @@ class ResponseReader:
         return ResponseFacts(
             response_id=self._id,
             model=self._model,
-            usage=self._usage,
+            usage=_read_usage(self._usage, self._service_tier),
             tool_calls=tuple(call.facts() for call in self._calls),
             thoughts=_thoughts("".join(self._thoughts)),
             error=self._error,
@@ -179,18 +174,20 @@ class ResponseReader:
         if chunk.get("error"):
             self._error = read_error(chunk)
             self.ended = True
+        choices = chunk.get("choices") or ()
+        tells_usage = chunk.get("usage") or "x_groq" in chunk or any("usage" in c for c in choices)
+        if tells_usage:
+            self._usage = merge_usage(self._usage, usage_of(chunk))
+        if tells_usage or not (self._id and self._model):  # others may go by unread
+            self._service_tier = text(chunk.get("service_tier")) or self._service_tier
         self._id = self._id or text(chunk.get("id"))
         self._model = self._model or text(chunk.get("model"))
-        if chunk.get("usage") or "x_groq" in chunk:
-            self._usage = _find_usage(chunk) or self._usage
-        for choice in chunk.get("choices") or ():
+        for choice in choices:
             self._on_choice(choice)
 
     def _on_choice(self, choice: dict[str, JSON]) -> None:
         if choice.get("finish_reason"):
             self._finished = True
-        if "usage" in choice:
-            self._usage = read_usage(mapping(choice["usage"])) or self._usage
         delta = choice.get("delta")
         if not delta:
             return
@@ -283,7 +280,7 @@ def read_answer(body: bytes) -> ResponseFacts:
     return ResponseFacts(
         response_id=text(completion.get("id")),
         model=text(completion.get("model")),
-        usage=_find_usage(completion),
+        usage=_read_usage(usage_of(completion), text(completion.get("service_tier"))),
         tool_calls=tuple(call.facts() for call in calls),
         thoughts=_thoughts("".join(thoughts)),
         complete=True,
@@ -302,35 +299,6 @@ def _thoughts(content: str) -> tuple[Thought, ...]:
     return (Thought(content=text(content) or "", source="thinking"),) if content else ()
 
 
-def _find_usage(chunk: dict[str, JSON]) -> Usage | None:
-    return read_usage(mapping(chunk.get("usage"))) or read_usage(
-        mapping(mapping(chunk.get("x_groq")).get("usage"))
-    )
-
-
-def read_usage(usage: dict[str, JSON]) -> Usage | None:
-    """Read a usage object; None if it counts no tokens.
-
-    `prompt_tokens` includes what was cached. DeepSeek names that `prompt_cache_hit_tokens`;
-    OpenRouter also tells what was written to a cache, likewise included.
-    """
-    prompt = count(usage.get("prompt_tokens"))
-    completion = count(usage.get("completion_tokens"))
-    if prompt is None and completion is None:
-        return None
-    details = mapping(usage.get("prompt_tokens_details"))
-    cached = count(details.get("cached_tokens")) or count(usage.get("prompt_cache_hit_tokens")) or 0
-    written = count(details.get("cache_write_tokens")) or 0
-    extra = {
-        name: value
-        for name, (group, field) in _EXTRA_USAGE.items()
-        if (value := count(mapping(usage.get(group)).get(field)))
-    }
-    return Usage(
-        input_tokens=max(0, (prompt or 0) - cached - written),
-        output_tokens=completion or 0,
-        cache_read_input_tokens=cached,
-        cache_write_input_tokens=written,
-        extra=extra,
-        raw=usage,
-    )
+def _read_usage(usage: dict[str, JSON], service_tier: str | None) -> Usage | None:
+    tier: Extra = {"service_tier": service_tier} if service_tier else {}
+    return read_usage(usage, CHAT_NAMES, outside=tier)

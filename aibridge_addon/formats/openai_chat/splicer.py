@@ -6,13 +6,8 @@ chunk, one usage. Where nothing was hidden, chunks go on as the bytes that they 
 
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_chat.reader import StreamedCall
-from aibridge_addon.formats.openai_chat.turn import (
-    call_name,
-    first_choice,
-    turn_of,
-    usage_of,
-    with_summed_usage,
-)
+from aibridge_addon.formats.openai_chat.turn import call_name, first_choice, turn_of
+from aibridge_addon.formats.openai_chat.usage import usage_of, with_summed_usage
 from aibridge_addon.formats.openai_errors import error_body
 from aibridge_addon.formats.tool_protocol import Turn
 from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text

@@ -1,8 +1,5 @@
 """What a model does in one answer of OpenAI Chat Completions: says, calls, uses up. Sans-io."""
 
-from collections.abc import Sequence
-
-from aibridge_addon.formats.openai_tools import summed_usage
 from aibridge_addon.formats.tool_protocol import InjectedCall, Turn
 from aibridge_addon.raw_json import JSON, arguments, mapping, sequence, text
 
@@ -61,26 +58,3 @@ def text_of(content: JSON) -> str:
 def first_choice(data: dict[str, JSON]) -> dict[str, JSON]:
     """Return the choice of a chunk or a completion; empty if it has none."""
     return mapping((sequence(data.get("choices")) or [None])[0])
-
-
-def usage_of(data: dict[str, JSON]) -> dict[str, JSON]:
-    """Find the usage, in each of the places where hosts put it."""
-    places = (data, mapping(data.get("x_groq")), first_choice(data))
-    return next((usage for place in places if (usage := mapping(place.get("usage")))), {})
-
-
-def with_summed_usage(data: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
-    """Return a chunk or a completion with its usage summed, wherever it stands."""
-    summed = dict(data)
-    if usage := mapping(data.get("usage")):
-        summed["usage"] = _summed(usage, before)
-    x_groq, choice = mapping(data.get("x_groq")), first_choice(data)
-    if usage := mapping(x_groq.get("usage")):
-        summed["x_groq"] = {**x_groq, "usage": _summed(usage, before)}
-    if usage := mapping(choice.get("usage")):
-        summed["choices"] = [{**choice, "usage": _summed(usage, before)}]
-    return summed
-
-
-def _summed(usage: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
-    return summed_usage(usage, before, input_name="prompt_tokens", output_name="completion_tokens")

@@ -14,16 +14,15 @@ from aibridge_addon.facts import (
     ResponseFacts,
     Thought,
     ToolCall,
-    Usage,
 )
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_errors import error_body, error_facts, read_error
+from aibridge_addon.formats.openai_responses.usage import read_response_usage, read_tool_usages
 from aibridge_addon.formats.prompts import spoken
 from aibridge_addon.formats.skippable import events, scalars, whole
 from aibridge_addon.raw_json import (
     JSON,
     arguments,
-    count,
     decode,
     elements,
     expect,
@@ -272,7 +271,8 @@ def _facts(
     return ResponseFacts(
         response_id=text(response.get("id")),
         model=text(response.get("model")),
-        usage=read_usage(mapping(response.get("usage"))),
+        usage=read_response_usage(response),
+        hidden_usages=read_tool_usages(items),
         tool_calls=tuple(call for item in items if (call := _tool_call(item))),
         thoughts=tuple(thought for item in items if (thought := _thought(item))),
         error=error,
@@ -314,23 +314,3 @@ def _thought(item: dict[str, JSON]) -> Thought | None:
 def _join_texts(parts: JSON, kind: str) -> str:
     texts = [part.get("text") for part in map(mapping, sequence(parts)) if part.get("type") == kind]
     return "\n".join(content for part in texts if (content := text(part)))
-
-
-def read_usage(usage: dict[str, JSON]) -> Usage | None:
-    """Read a usage object; None if it counts no tokens. `input_tokens` includes what was cached."""
-    given = count(usage.get("input_tokens"))
-    output = count(usage.get("output_tokens"))
-    if given is None and output is None:
-        return None
-    details = mapping(usage.get("input_tokens_details"))
-    cached = count(details.get("cached_tokens")) or 0
-    written = count(details.get("cache_write_tokens")) or 0
-    reasoning = count(mapping(usage.get("output_tokens_details")).get("reasoning_tokens"))
-    return Usage(
-        input_tokens=max(0, (given or 0) - cached - written),
-        output_tokens=output or 0,
-        cache_read_input_tokens=cached,
-        cache_write_input_tokens=written,
-        extra={"reasoning_tokens": reasoning} if reasoning else {},
-        raw=usage,
-    )

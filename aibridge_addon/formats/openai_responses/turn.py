@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from aibridge_addon.formats.openai_responses.reader import CLIENT_CALLS
 from aibridge_addon.formats.openai_tools import summed_usage
+from aibridge_addon.formats.openai_usage import RESPONSES_NAMES
 from aibridge_addon.formats.tool_protocol import InjectedCall, Turn
-from aibridge_addon.raw_json import JSON, arguments, count, mapping, sequence, text
+from aibridge_addon.raw_json import JSON, arguments, mapping, sequence, text
 
 _OF_MODELS = frozenset(
     {
@@ -82,18 +83,4 @@ def said_in(content: JSON) -> list[str]:
 
 def summed(usage: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
     """Return the last answer's usage with the output of all: what the client's context holds."""
-    summed = summed_usage(usage, before, input_name="input_tokens", output_name="output_tokens")
-    if "output_tokens_details" in usage:
-        summed["output_tokens_details"] = _summed_details(usage, before)
-    return summed
-
-
-def _summed_details(usage: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> JSON:
-    details = mapping(usage.get("output_tokens_details"))
-    earlier = [mapping(used.get("output_tokens_details")) for used in before]
-    return {
-        name: value + sum(count(used.get(name)) or 0 for used in earlier)
-        if isinstance(value, int)
-        else value
-        for name, value in details.items()
-    }
+    return summed_usage(usage, before, RESPONSES_NAMES)

@@ -1,0 +1,33 @@
+"""Finds and sums the usage of OpenAI Chat Completions, wherever a host puts it. Sans-io."""
+
+from collections.abc import Sequence
+
+from aibridge_addon.formats.openai_tools import summed_usage
+from aibridge_addon.formats.openai_usage import CHAT_NAMES, counts_tokens
+from aibridge_addon.raw_json import JSON, mapping, sequence
+
+
+def usage_of(data: dict[str, JSON]) -> dict[str, JSON]:
+    """Find the usage of a chunk or a completion; empty if it counts no tokens."""
+    choices = [mapping(choice) for choice in sequence(data.get("choices"))]
+    places = (data, mapping(data.get("x_groq")), *choices)
+    usages = (mapping(place.get("usage")) for place in places)
+    return next((usage for usage in usages if counts_tokens(usage, CHAT_NAMES)), {})
+
+
+def with_summed_usage(data: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
+    """Return a chunk or a completion with its usage summed, wherever it stands."""
+    summed = _summed_in(data, before)
+    if (x_groq := mapping(data.get("x_groq"))).get("usage"):
+        summed["x_groq"] = _summed_in(x_groq, before)
+    choices = sequence(data.get("choices"))
+    if any(mapping(choice).get("usage") for choice in choices):
+        summed["choices"] = [
+            _summed_in(choice, before) if isinstance(choice, dict) else choice for choice in choices
+        ]
+    return summed
+
+
+def _summed_in(place: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
+    usage = mapping(place.get("usage"))
+    return {**place, "usage": summed_usage(usage, before, CHAT_NAMES)} if usage else dict(place)

@@ -1,0 +1,48 @@
+"""Reads the usage of OpenAI Responses: of a response, and of the provider's tools. Sans-io."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from aibridge_addon.facts import Usage
+from aibridge_addon.formats.openai_usage import RESPONSES_NAMES, read_usage
+from aibridge_addon.formats.usage import Places, counts_at, labels_at
+from aibridge_addon.raw_json import JSON, mapping, text
+
+_IMAGES = ("tool_usage", "image_gen")
+_TOOL_COUNTS: Places = (
+    ("web_search_requests", ("tool_usage", "web_search", "num_requests")),
+    ("image_gen_input_tokens", (*_IMAGES, "input_tokens")),
+    ("image_gen_output_tokens", (*_IMAGES, "output_tokens")),
+    ("image_gen_cached_tokens", (*_IMAGES, "cached_tokens")),
+    *(
+        (f"image_gen_{kind}_{part}_tokens", (*_IMAGES, f"{part}_tokens_details", f"{kind}_tokens"))
+        for part in ("input", "output")
+        for kind in ("image", "text")
+    ),
+    *(
+        (
+            f"image_gen_cached_{kind}_tokens",
+            (*_IMAGES, "cached_tokens_details", f"cached_{kind}_tokens"),
+        )
+        for kind in ("image", "text")
+    ),
+)
+
+
+def read_response_usage(response: dict[str, JSON]) -> Usage | None:
+    """Read the usage of a response; None if it counts no tokens."""
+    outside = counts_at(response, _TOOL_COUNTS) | labels_at(
+        response, (("service_tier", ("service_tier",)),)
+    )
+    return read_usage(mapping(response.get("usage")), RESPONSES_NAMES, outside=outside)
+
+
+def read_tool_usages(items: Sequence[dict[str, JSON]]) -> tuple[Usage, ...]:
+    """Read what the provider's tools used of models of their own, by a response's items."""
+    found = []
+    for item in items:
+        told = mapping(item.get("svg_usage"))
+        if usage := read_usage(told, RESPONSES_NAMES):
+            kind = text(item.get("type")) or "unknown"
+            found.append(replace(usage, call=kind, model=text(told.get("model"))))
+    return tuple(found)

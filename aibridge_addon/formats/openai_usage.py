@@ -1,0 +1,136 @@
+"""Reads the usage of OpenAI's APIs, and of the hosts that imitate them. Sans-io.
+
+Hosts agree on the names and not on what they count: caches and reasoning lie inside the counts of
+prompt and completion for most, beside them for some. The total tells which.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage
+from aibridge_addon.formats.usage import Extra, Places, costs_of, counts_at, first_count
+from aibridge_addon.raw_json import JSON, count
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How an API names the counts of a usage object."""
+
+    input: str
+    output: str
+
+    @property
+    def input_details(self) -> str:
+        """The member that breaks the input down."""
+        return f"{self.input}_details"
+
+    @property
+    def output_details(self) -> str:
+        """The member that breaks the output down."""
+        return f"{self.output}_details"
+
+
+CHAT_NAMES = Names("prompt_tokens", "completion_tokens")
+RESPONSES_NAMES = Names("input_tokens", "output_tokens")
+
+
+def _places(names: Names) -> Places:
+    given, put_out = names.input_details, names.output_details
+    return (
+        ("reasoning_tokens", (put_out, "reasoning_tokens")),
+        ("reasoning_tokens", ("reasoning_tokens",)),  # Perplexity
+        *((f"{kind}_input_tokens", (given, f"{kind}_tokens")) for kind in _MODALITIES),
+        *((f"{kind}_output_tokens", (put_out, f"{kind}_tokens")) for kind in _MODALITIES),
+        ("accepted_prediction_tokens", (put_out, "accepted_prediction_tokens")),
+        ("rejected_prediction_tokens", (put_out, "rejected_prediction_tokens")),
+        *(
+            (f"cache_write_{ttl}_input_tokens", (given, "cache_write_tokens_details", member))
+            for ttl, member in (("30m", "ttl_30m_tokens"), ("12h", "ttl_12h_tokens"))
+        ),
+        *(
+            (f"cache_write_{ttl}_input_tokens", (*place, f"ephemeral_{ttl}_input_tokens"))
+            for ttl in ("5m", "1h")
+            for place in (
+                (given, "cache_creation"),  # Qwen
+                (given, "cache_creation_token_details"),  # LiteLLM
+                ("cache_creation",),
+            )
+        ),
+        ("web_search_requests", ("server_tool_use", "web_search_requests")),
+        ("citation_tokens", ("citation_tokens",)),  # Perplexity
+        ("num_search_queries", ("num_search_queries",)),
+        ("num_sources_used", ("num_sources_used",)),  # xAI
+        ("prompt_audio_seconds", ("prompt_audio_seconds",)),  # Mistral
+    )
+
+
+_MODALITIES = ("audio", "image", "text")
+_PLACES: Mapping[Names, Places] = {names: _places(names) for names in (CHAT_NAMES, RESPONSES_NAMES)}
+
+
+def counts_tokens(usage: dict[str, JSON], names: Names) -> bool:
+    """Whether a usage object counts the tokens of the input or the output."""
+    return any(count(usage.get(name)) is not None for name in (names.input, names.output))
+
+
+def read_usage(
+    usage: dict[str, JSON], names: Names, *, outside: Extra | None = None
+) -> Usage | None:
+    """Read a usage object; None if it counts no tokens.
+
+    `outside` is what the response tells of its cost outside the usage object.
+    """
+    if not counts_tokens(usage, names):
+        return None
+    given = count(usage.get(names.input)) or 0
+    cached, written = _cached(usage, names), _written(usage, names)
+    plain = _without_cache(given, cached, written)
+    output = count(usage.get(names.output)) or 0
+    extra = counts_at(usage, _PLACES[names]) | costs_of(usage) | (outside or {})
+    if (total := count(usage.get("total_tokens"))) is not None:
+        reasoning = first_count(
+            usage, (names.output_details, "reasoning_tokens"), ("reasoning_tokens",)
+        )
+        more = total - given - output
+        beside = cached + written - (given - plain)
+        if reasoning and more in (reasoning, reasoning + beside):
+            output += reasoning
+        elif more not in (0, beside):
+            extra[UNEXPLAINED_TOKENS] = more
+    return Usage(
+        input_tokens=plain,
+        output_tokens=output,
+        cache_read_input_tokens=cached,
+        cache_write_input_tokens=written,
+        extra=extra,
+        raw=usage,
+    )
+
+
+def _cached(usage: dict[str, JSON], names: Names) -> int:
+    return first_count(
+        usage,
+        (names.input_details, "cached_tokens"),
+        ("prompt_cache_hit_tokens",),  # DeepSeek
+        ("cached_tokens",),  # Kimi
+        ("num_cached_tokens",),  # Mistral
+        ("cache_read_input_tokens",),  # LiteLLM, Perplexity
+    )
+
+
+def _written(usage: dict[str, JSON], names: Names) -> int:
+    return first_count(
+        usage,
+        (names.input_details, "cache_write_tokens"),
+        (names.input_details, "cache_creation_input_tokens"),  # Qwen
+        (names.input_details, "cache_creation_tokens"),  # LiteLLM
+        ("cache_creation_input_tokens",),
+    )
+
+
+def _without_cache(given: int, cached: int, written: int) -> int:
+    """Return the input without caches; a cache larger than what is left lies beside it."""
+    for inside in (cached + written, cached, written):
+        if inside <= given:
+            return given - inside
+    return given

@@ -1,0 +1,237 @@
+"""Usage of OpenAI's APIs and of hosts that imitate them: what their counts mean."""
+
+from typing import Any
+
+import pytest
+from helpers import read_stream, sse
+
+from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage
+from aibridge_addon.formats import WIRE_FORMATS
+from aibridge_addon.formats.openai_tools import summed_usage
+from aibridge_addon.formats.openai_usage import CHAT_NAMES, RESPONSES_NAMES, Names, read_usage
+
+each_api = pytest.mark.parametrize("names", [CHAT_NAMES, RESPONSES_NAMES], ids=["chat", "resp"])
+
+
+def told(names: Names, given: int, output: int, **fields: Any) -> dict[str, Any]:
+    """A usage object; `in_…` and `out_…` are details of the input and of the output."""
+    usage: dict[str, Any] = {names.input: given, names.output: output}
+    for name, value in fields.items():
+        side, _, detail = name.partition("_")
+        if side in ("in", "out"):
+            of = names.input_details if side == "in" else names.output_details
+            usage.setdefault(of, {})[detail] = value
+        else:
+            usage[name] = value
+    return usage
+
+
+def counted(usage: dict[str, Any], names: Names) -> tuple[int, ...]:
+    found = read_usage(usage, names)
+    assert found is not None
+    assert found.raw == usage
+    return (
+        found.input_tokens,
+        found.output_tokens,
+        found.cache_read_input_tokens,
+        found.cache_write_input_tokens,
+    )
+
+
+def extra(usage: dict[str, Any], names: Names = CHAT_NAMES) -> dict[str, Any]:
+    found = read_usage(usage, names)
+    assert found is not None
+    return dict(found.extra)
+
+
+@each_api
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"out_reasoning_tokens": 94, "total_tokens": 135}, (32, 103, 0, 0)),  # xAI
+        ({"out_reasoning_tokens": 4, "total_tokens": 41}, (32, 9, 0, 0)),
+        ({"reasoning_tokens": 50, "total_tokens": 91}, (32, 59, 0, 0)),  # Perplexity
+        ({"out_reasoning_tokens": 94}, (32, 9, 0, 0)),  # no total: nothing tells
+        ({"cached_tokens": 30}, (2, 9, 30, 0)),  # Kimi
+        ({"num_cached_tokens": 30}, (2, 9, 30, 0)),  # Mistral
+        ({"prompt_cache_hit_tokens": 30, "prompt_cache_miss_tokens": 2}, (2, 9, 30, 0)),  # DeepSeek
+        ({"cached_tokens": 7, "in_cached_tokens": 30}, (2, 9, 30, 0)),
+        ({"cached_tokens": 30, "in_cached_tokens": 0}, (2, 9, 30, 0)),
+        (
+            {"cache_creation_input_tokens": 10, "cache_read_input_tokens": 20, "total_tokens": 41},
+            (2, 9, 20, 10),
+        ),  # LiteLLM
+        ({"in_cached_tokens": 20, "in_cache_creation_input_tokens": 10}, (2, 9, 20, 10)),  # Qwen
+        ({"in_cached_tokens": 20, "in_cache_write_tokens": 10}, (2, 9, 20, 10)),  # OpenRouter
+        ({"cache_creation_input_tokens": 500, "in_cached_tokens": 20}, (12, 9, 20, 500)),
+        ({"cache_creation_input_tokens": 500, "total_tokens": 541}, (32, 9, 0, 500)),
+        ({"in_cached_tokens": 500, "total_tokens": 541}, (32, 9, 500, 0)),  # xAI
+        (
+            {"in_cached_tokens": 500, "out_reasoning_tokens": 94, "total_tokens": 635},
+            (32, 103, 500, 0),
+        ),
+    ],
+)
+def test_hosts_counts_become_input_output_and_caches(
+    names: Names, fields: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    usage = told(names, 32, 9, **fields)
+    assert counted(usage, names) == expected
+    assert UNEXPLAINED_TOKENS not in extra(usage, names)
+
+
+@each_api
+@pytest.mark.parametrize(
+    ("fields", "unexplained"),
+    [
+        ({"total_tokens": 141}, 100),  # Gemini's compatible endpoint: thoughts in the total only
+        ({"total_tokens": 141, "out_reasoning_tokens": 94}, 100),
+        ({"total_tokens": 40}, -1),
+        ({"total_tokens": 0}, -41),
+    ],
+)
+def test_total_that_nothing_explains_is_kept_beside_the_counts(
+    names: Names, fields: dict[str, Any], unexplained: int
+) -> None:
+    usage = told(names, 32, 9, **fields)
+    assert counted(usage, names)[:2] == (32, 9)
+    assert extra(usage, names)[UNEXPLAINED_TOKENS] == unexplained
+
+
+def test_what_a_response_cost_besides_tokens_is_kept() -> None:
+    assert extra({"prompt_tokens": 1, "cost": 0.00012, "cost_details": {"x": 1}}) == {
+        "cost": 0.00012
+    }
+    assert extra({"prompt_tokens": 1, "cost": 0}) == {"cost": 0}
+    assert extra(
+        {
+            "prompt_tokens": 1,
+            "cost": {"input_tokens_cost": 0.1, "total_cost": 0.3},
+            "citation_tokens": 5,
+            "num_search_queries": 2,
+        }
+    ) == {"cost": 0.3, "citation_tokens": 5, "num_search_queries": 2}
+    assert extra(
+        {
+            "prompt_tokens": 1,
+            "cost": 0.1,
+            "cost_details": {"upstream_inference_cost": 0.2},
+            "cost_in_usd_ticks": 37756000,
+            "num_sources_used": 3,
+        }
+    ) == {
+        "cost": 0.1,
+        "upstream_inference_cost": 0.2,
+        "cost_in_usd_ticks": 37756000,
+        "num_sources_used": 3,
+    }
+
+
+@pytest.mark.parametrize("cost", [None, True, [], {}, float("nan"), float("inf"), 2**70])
+def test_what_is_no_price_is_not_kept(cost: Any) -> None:
+    assert extra({"prompt_tokens": 1, "cost": cost}) == {}
+
+
+@each_api
+def test_every_part_of_the_counts_has_a_name(names: Names) -> None:
+    usage = told(
+        names,
+        1000,
+        1000,
+        in_text_tokens=1,
+        in_audio_tokens=2,
+        in_image_tokens=3,
+        in_cache_write_tokens=9,
+        in_cache_write_tokens_details={"ttl_30m_tokens": 4, "ttl_12h_tokens": 5},
+        in_cache_creation={"ephemeral_5m_input_tokens": 6},
+        in_cache_creation_token_details={"ephemeral_1h_input_tokens": 7},
+        out_text_tokens=8,
+        out_audio_tokens=9,
+        out_image_tokens=10,
+        out_reasoning_tokens=11,
+        out_accepted_prediction_tokens=12,
+        out_rejected_prediction_tokens=13,
+    )
+    assert extra(usage, names) == {
+        "text_input_tokens": 1,
+        "audio_input_tokens": 2,
+        "image_input_tokens": 3,
+        "cache_write_30m_input_tokens": 4,
+        "cache_write_12h_input_tokens": 5,
+        "cache_write_5m_input_tokens": 6,
+        "cache_write_1h_input_tokens": 7,
+        "text_output_tokens": 8,
+        "audio_output_tokens": 9,
+        "image_output_tokens": 10,
+        "reasoning_tokens": 11,
+        "accepted_prediction_tokens": 12,
+        "rejected_prediction_tokens": 13,
+    }
+
+
+# Places of the usage in a chat stream
+
+USAGE = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 41}
+
+
+def chunk(finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": finish}
+    return {"id": "c", "model": "m", "choices": [choice | fields.pop("choice", {})], **fields}
+
+
+LAST = {"id": "c", "model": "m", "choices": []}
+STREAMS = {
+    "last chunk": [chunk(), chunk("stop"), LAST | {"usage": USAGE}],
+    "finish chunk": [chunk(), chunk("stop", usage=USAGE)],
+    "choice of the finish chunk": [chunk(), chunk("stop", choice={"usage": USAGE})],
+    "x_groq of the finish chunk": [chunk(), chunk("stop", x_groq={"id": "r", "usage": USAGE})],
+    "choice, and then null": [chunk("stop", choice={"usage": USAGE}), LAST | {"usage": None}],
+    "finish chunk, and then zeros": [
+        chunk("stop", usage=USAGE),
+        LAST | {"usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}},
+    ],
+    "every chunk": [
+        chunk(usage={"prompt_tokens": 32, "completion_tokens": 0, "total_tokens": 32}),
+        chunk(usage={"prompt_tokens": 32, "completion_tokens": 4, "total_tokens": 36}),
+        chunk("stop", usage=USAGE),
+    ],
+    "only the output at the end": [
+        chunk(usage=USAGE | {"completion_tokens": 1, "total_tokens": 33}),
+        LAST | {"usage": {"completion_tokens": 9, "total_tokens": 41}},
+    ],
+}
+
+
+@pytest.mark.parametrize("chunks", STREAMS.values(), ids=STREAMS)
+def test_chat_usage_is_found_in_every_place_of_a_stream(chunks: list[Any]) -> None:
+    facts = read_stream(WIRE_FORMATS["openai_chat"], [sse(*chunks), b"data: [DONE]\n\n"])
+    assert facts.usage == Usage(input_tokens=32, output_tokens=9, raw=USAGE)
+
+
+@pytest.mark.parametrize("place", ["usage", "x_groq", "choice"])
+def test_chat_usage_is_found_in_every_place_of_a_whole_answer(place: str) -> None:
+    choice: dict[str, Any] = {"index": 0, "message": {"content": "a"}}
+    answer: dict[str, Any] = {"id": "c", "model": "m", "choices": [choice]}
+    if place == "choice":
+        choice["usage"] = USAGE
+    else:
+        answer[place] = USAGE if place == "usage" else {"usage": USAGE}
+    facts = WIRE_FORMATS["openai_chat"].read_answer(sse(answer).removeprefix(b"data: "))
+    assert facts.usage == Usage(input_tokens=32, output_tokens=9, raw=USAGE)
+
+
+@pytest.mark.parametrize("position", [0, 2])
+def test_service_tier_of_a_chat_stream_is_kept(position: int) -> None:
+    chunks = [chunk(), chunk("stop"), LAST | {"usage": USAGE}]
+    chunks[position]["service_tier"] = "flex"
+    facts = read_stream(WIRE_FORMATS["openai_chat"], [sse(*chunks)])
+    assert facts.usage is not None
+    assert facts.usage.extra == {"service_tier": "flex"}
+
+
+def test_summed_usage_counts_reasoning_that_lies_beside_the_output() -> None:
+    beside = told(CHAT_NAMES, 32, 9, total_tokens=135, out_reasoning_tokens=94)
+    last = told(CHAT_NAMES, 60, 5, total_tokens=75, out_reasoning_tokens=10)
+    assert summed_usage(last, [beside], CHAT_NAMES) == told(
+        CHAT_NAMES, 60, 14, total_tokens=178, out_reasoning_tokens=104
+    )
