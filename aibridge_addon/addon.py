@@ -22,6 +22,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Address, Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.proxy.utils import ReceiveBuffer
 from mitmproxy.utils.human import parse_size
 
 from aibridge_addon.access.admission import Closed, OpenError
@@ -296,11 +297,10 @@ class AIBridge:
         exchange = self._exchanges.get(flow.id)
         return exchange.outgoing_request() if exchange else flow.request
 
-    def holds_at_most(self, flow: http.HTTPFlow) -> int | None:
+    def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
         """Return up to how many bytes an answer is held; None: all, as far as mitmproxy goes."""
-        exchange = self._exchanges.get(flow.id)
-        if exchange:  # what is too large to be read need not be held, unless it is to be cut
-            return None if exchange.inner or exchange.call else exchange.max_bytes
+        if exchange := self._exchanges.get(flow.id):
+            return exchange.holds_at_most(begun)
         limits = (ctx.options.body_size_limit, ctx.options.stream_large_bodies)
         sizes = [size for limit in limits if (size := parse_size(limit)) is not None]
         return min(sizes, default=None)
@@ -314,7 +314,7 @@ class AIBridge:
     def pass_on(self, flow: http.HTTPFlow) -> None:
         """Have an answer streamed that has outgrown what is held."""
         if exchange := self._exchanges.get(flow.id):
-            exchange.pass_unread()
+            exchange.pass_on()
         elif flow.response:
             flow.response.stream = True
 

@@ -166,7 +166,13 @@ class CentralTools:
         flow.request.content = body(request)
         flow.comment = f"aibridge: request {iteration} of one interception"
         assert exchange.wire_format
-        call = UpstreamCall(flow, exchange.wire_format, self._bridge, max_bytes=exchange.max_bytes)
+        call = UpstreamCall(
+            flow,
+            exchange.wire_format,
+            self._bridge,
+            wants_stream=exchange.streams,
+            max_bytes=exchange.max_bytes,
+        )
         inner = Exchange(
             flow=flow,
             route=exchange.route,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
+from mitmproxy.proxy.utils import ReceiveBuffer
 
 from aibridge_addon.exchange.websocket import Conversation
 from aibridge_addon.facts import Interception, ProviderError, ResponseFacts, Status
@@ -19,13 +20,9 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.providers.identity import Credential
 from aibridge_addon.providers.routing import Route
+from aibridge_addon.relay.answer_reader import FirstBytes, may_stream, says_event_stream
 from aibridge_addon.relay.body_tap import BodyTap, Withhold
-from aibridge_addon.relay.responses import (
-    content_encoding,
-    content_length,
-    is_event_stream,
-    read_whole,
-)
+from aibridge_addon.relay.responses import content_encoding, content_length, read_whole
 from aibridge_addon.relay.secrets import Secrets, outgoing
 
 if TYPE_CHECKING:
@@ -68,6 +65,8 @@ class Exchange:
     """What waits for the answer, if this is a request of an inner loop."""
     withhold: Withhold | None = None
     tap: BodyTap | None = None
+    first_bytes: FirstBytes | None = None
+    """Tells whether the answer streams, if it would be cut and its head does not say so."""
     partial: bool = False
     """Whether something of the request could not be read."""
     client_left: bool = False
@@ -98,33 +97,59 @@ class Exchange:
         assert response is not None
         if self.record is None or self.wire_format is None:
             response.stream = not _is_small(response)
-        elif is_event_stream(response):
-            self.tap = response.stream = self._make_tap(response)
-            if self.withhold or self.tap.is_spliced:
-                self._let_length_vary(response)
+        elif not may_stream(response, asked=self._asks_for_stream):
+            return
+        elif says_event_stream(response) or not (self.inner or self.withhold):
+            self._tap(response)
+        else:
+            # A whole answer of which something is cut needs its length, or the status of an error.
+            self.first_bytes = FirstBytes(content_encoding(response), max_bytes=self.max_bytes)
 
-    def pass_unread(self) -> None:
-        """Let an answer go on that is too large to be read; its end still waits for the record."""
+    def holds_at_most(self, begun: ReceiveBuffer) -> int | None:
+        """Return up to how many bytes an answer is held that has begun; None: all of it."""
+        if self.first_bytes and self.first_bytes.are_a_stream(begun):
+            return 0
+        # What is too large to be read need not be held, unless it is to be cut.
+        return None if self.inner or self.call else self.max_bytes
+
+    def pass_on(self) -> None:
+        """Let an answer go on: a stream, or a body too large to be read, whose end still waits."""
         response = self.flow.response
         assert response is not None
         response.stream = True
-        if self.record is not None and self.wire_format is not None:
-            self.tap = response.stream = self._make_tap(response)
-            self.tap.trouble = "it is larger than is read"
+        if self.record is None or self.wire_format is None:
+            return
+        tap = self._tap(response)
+        if not (self.first_bytes and self.first_bytes.show_a_stream):
+            tap.trouble = "it is larger than is read"
 
-    def _make_tap(self, response: http.Response) -> BodyTap:
+    @property
+    def streams(self) -> bool:
+        """Whether the answer comes as events."""
+        return self.tap is not None and not self.tap.is_whole
+
+    @property
+    def _asks_for_stream(self) -> bool:
+        return self.interception is not None and self.interception.streaming
+
+    def _tap(self, response: http.Response) -> BodyTap:
+        """Have a tap read the body on its way."""
         assert self.record is not None
         assert self.wire_format is not None
-        return BodyTap(
+        self.tap = response.stream = BodyTap(
             self.flow.id,
             self.record.interception.id,
-            self.wire_format.response_reader(),
+            self.wire_format,
+            says_stream=says_event_stream(response),
             content_encoding=content_encoding(response),
             content_length=content_length(response),
             max_bytes=self.max_bytes,
             withhold=self.withhold,
             splice=self.inner.splicer.feed if self.inner else None,
         )
+        if self.withhold or self.tap.is_spliced:
+            self._let_length_vary(response)
+        return self.tap
 
     def _let_length_vary(self, response: http.Response) -> None:
         """Announce a body whose length nobody knows yet, and that is not coded."""

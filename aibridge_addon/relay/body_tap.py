@@ -1,8 +1,8 @@
 """The tap on a streamed body: every byte goes on, a copy is read.
 
 mitmproxy calls it for each chunk. It never raises: on trouble it stops reading and says so, and the
-bytes go on all the same. Only the chunk with the end of the response is held, until the response is
-recorded; `proxy.stream` then sends it.
+bytes go on all the same. Only the event that ends the response, and what comes after it, is held
+until the response is recorded; `relay.mitm_layers` then sends it.
 """
 
 import logging
@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 
 from aibridge_addon.facts import ResponseFacts
-from aibridge_addon.formats import ResponseReader
-from aibridge_addon.formats.decoders.codings import ContentDecoder, UndecodableError
-from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError, SSEParser
+from aibridge_addon.formats import WireFormat
+from aibridge_addon.formats.decoders.codings import UndecodableError
+from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
 from aibridge_addon.raw_json import JSON
+from aibridge_addon.relay.answer_reader import AnswerReader
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class BodyTap:
     Args:
         flow_id: the flow whose body it is.
         interception_id: for the log.
-        reader: takes the events.
+        wire_format: the API of the response.
+        says_stream: whether the head announces events; otherwise, the first bytes decide.
         content_encoding: how the body is coded.
         content_length: of the body, if it was announced: its last byte is its end.
         withhold: which events the client does not get; only for bodies that are not coded.
@@ -41,8 +43,9 @@ class BodyTap:
         self,
         flow_id: str,
         interception_id: str,
-        reader: ResponseReader,
+        wire_format: WireFormat,
         *,
+        says_stream: bool,
         content_encoding: str,
         content_length: int | None,
         max_bytes: int,
@@ -59,21 +62,26 @@ class BodyTap:
         """Whether the end is held: the client's stream goes on by `release`."""
         self.trouble: str | None = None
         """Why reading stopped, if it did."""
-        self._reader = reader
-        self._parser = SSEParser()
         self._left = content_length
         self.released = False
         """Whether the end was held and has been given out."""
-        self._decoder: ContentDecoder | None = None
+        self._answer: AnswerReader | None = None
         try:
-            self._decoder = ContentDecoder(content_encoding, max_bytes=max_bytes)
+            self._answer = AnswerReader(
+                wire_format,
+                says_stream=says_stream,
+                content_encoding=content_encoding,
+                max_bytes=max_bytes,
+            )
         except UndecodableError as error:
             self._stop(error)
-        can_withhold = self._decoder is not None and self._decoder.is_identity
+        can_withhold = self._answer is not None and not self._answer.is_coded
         self._withhold = withhold if can_withhold else None
-        self._splice = splice if self._decoder is not None else None
+        self._splice = splice if self._answer is not None else None
         self._unsent = bytearray()
         """While events are cut out: what waits for the end of its event."""
+        self._is_ending = False
+        """Whether the end has come."""
 
     def __call__(self, data: bytes) -> list[bytes]:
         """Take a chunk; return what goes on now. The empty chunk is the end of the body."""
@@ -81,19 +89,24 @@ class BodyTap:
             return self._end()
         if self.first_byte_at is None:
             self.first_byte_at = time.monotonic()
+        passing, ending = self._read(data)
         if self._left is not None:
             self._left -= len(data)
-        out = self._read(data)
-        if not self.released and (self._reader.ended or self._left == 0):
-            self.held.extend(out)
-            self.waiting = True
-            return []
-        return out
+            if self._left == 0:
+                self._on_all()
+                if ending is None:
+                    passing, ending = _before_last_byte(passing)
+        return self._hold(passing, ending)
 
     @property
     def is_spliced(self) -> bool:
         """Whether the client gets something other than the body as it is."""
-        return self._splice is not None and self.trouble is None
+        return self._splice is not None and self.trouble is None and not self.is_whole
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the body turned out to be no stream of events."""
+        return self._answer is not None and self._answer.is_whole
 
     def release(self) -> list[bytes]:
         """Give out what is held; nothing is held again after it."""
@@ -103,74 +116,111 @@ class BodyTap:
 
     def facts(self) -> ResponseFacts:
         """Return what was read, with what a broken-off body left unfinished."""
-        self._finish()
+        if self._answer is None:
+            return ResponseFacts()
         try:
-            return self._reader.facts()
+            for event in self._rest_events():
+                self._answer.feed(event)
+            return self._answer.facts()
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)
             return ResponseFacts()
 
-    def _read(self, data: bytes) -> list[bytes]:
-        if self.trouble is not None or self._decoder is None:
-            return [data]
-        if self._withhold is not None or self._splice is not None:
-            return self._read_and_cut(data, self._decoder)
-        try:
-            decoded = self._decoder.feed(data)
-            for event in self._parser.feed(decoded, self._reader.unrecorded):
-                self._reader.feed(event)
-        except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
-            self._stop(error)
-        return [data]
+    @property
+    def _cuts(self) -> bool:
+        return self._withhold is not None or self._splice is not None
 
-    def _read_and_cut(self, data: bytes, decoder: ContentDecoder) -> list[bytes]:
+    def _hold(self, passing: list[bytes], ending: list[bytes] | None) -> list[bytes]:
+        """Hold the end and all that comes after it; return what goes on now."""
+        if self.released:
+            return passing + (ending or [])
+        if self._is_ending:
+            self.held += passing + (ending or [])
+            return []
+        if ending is not None:
+            self.held += ending
+            self._is_ending = self.waiting = True
+        return passing
+
+    def _read(self, data: bytes) -> tuple[list[bytes], list[bytes] | None]:
+        """Read a chunk; return what goes on, and the end with what follows it, if it has come."""
+        answer = self._answer
+        if self.trouble is not None or answer is None:
+            return [data], None
+        if self._cuts:
+            return self._read_and_cut(data, answer)
         try:
-            decoded = decoder.feed(data)
+            position = answer.read(data)
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)
-            return [*self._rest(), data]
-        out = []
-        self._unsent += decoded
+            position = 0 if answer.ended else None
+        if position is None:
+            return [data], None
+        return ([data[:position]] if position else []), [data[position:]]
+
+    def _read_and_cut(
+        self, data: bytes, answer: AnswerReader
+    ) -> tuple[list[bytes], list[bytes] | None]:
+        passing: list[bytes] = []
+        ending: list[bytes] = []
+        undecoded = data
         try:
-            for event in self._parser.feed(decoded):
-                if chunk := self._cut(event):
-                    out.append(chunk)
+            decoded, undecoded = answer.decode(data), b""
+            self._unsent += decoded
+            for event in answer.split(decoded):
+                chunk = self._cut(event)
+                (ending if answer.ended else passing).append(chunk)
                 del self._unsent[: len(event.raw)]
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)
-            out += self._rest()
-        return out
+        if self.trouble is not None or answer.is_whole:
+            (ending if answer.ended else passing).extend((self._take_unsent(), undecoded))
+        return list(filter(None, passing)), list(filter(None, ending)) if answer.ended else None
 
     def _cut(self, event: Event) -> bytes:
         """Read an event; return what the client gets of it."""
-        data = self._reader.feed(event)
+        assert self._answer is not None
+        data = self._answer.feed(event)
         if self._withhold is not None and self._withhold(event):
             return b""
         return event.raw if self._splice is None else self._splice(event, data)
 
     def _end(self) -> list[bytes]:
-        """Take the end of the body: what stands without a blank line goes on as it is."""
-        self._finish()
+        """Take the end of the body; what stands without a blank line is an event too."""
+        self._on_all()
+        rest = self._read_rest()
         if self.is_spliced and not self.released:
-            self.waiting = True
-            self.held += self._rest()
+            self._is_ending = self.waiting = True
+            self.held += rest
             return []
-        return self._rest()
+        return rest
 
-    def _rest(self) -> list[bytes]:
-        rest = bytes(self._unsent)
-        self._unsent.clear()
-        return [rest] if rest else []
+    def _on_all(self) -> None:
+        if self._answer is not None:
+            self._answer.has_all = True
 
-    def _finish(self) -> None:
-        """Read what stands without a blank line."""
-        rest = self._parser.close()
-        if rest is None or self.trouble is not None:
-            return
+    def _read_rest(self) -> list[bytes]:
+        """Read what stands without a blank line; return what the client has not got of it."""
+        out: list[bytes] = []
         try:
-            self._reader.feed(rest)
+            for event in self._rest_events():
+                chunk = self._cut(event)
+                del self._unsent[: len(event.raw)]
+                out.append(chunk)
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)
+        out.append(self._take_unsent())
+        return list(filter(None, out)) if self._cuts else []
+
+    def _rest_events(self) -> list[Event]:
+        if self._answer is None or self.trouble is not None:
+            return []
+        return self._answer.take_rest()
+
+    def _take_unsent(self) -> bytes:
+        unsent = bytes(self._unsent)
+        self._unsent.clear()
+        return unsent
 
     def _stop(self, error: Exception) -> None:
         self.trouble = str(error) or type(error).__name__
@@ -184,3 +234,11 @@ class BodyTap:
                 self.interception_id,
                 exc_info=error,
             )
+
+
+def _before_last_byte(chunks: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Split the last byte off: held, it keeps the end of a body of known length from the client."""
+    if not chunks:
+        return [], []
+    *passing, last = chunks
+    return [*passing, *([last[:-1]] if len(last) > 1 else [])], [last[-1:]]

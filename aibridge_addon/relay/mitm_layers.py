@@ -34,6 +34,7 @@ from mitmproxy.proxy.layers.http import (
     ResponseProtocolError,
     SendHttp,
 )
+from mitmproxy.proxy.utils import ReceiveBuffer
 
 from aibridge_addon.relay import http1
 from aibridge_addon.relay.body_tap import BodyTap
@@ -65,10 +66,10 @@ class Bridge(Protocol):
     def refusal_beyond(self, address: Address, client: Client) -> str | None:
         """Return why an upstream proxy must not be asked for an address, if it must not."""
 
-    def holds_at_most(self, flow: http.HTTPFlow) -> int | None:
-        """Return up to how many bytes an answer is held, if it is not streamed anyway.
+    def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
+        """Return up to how many bytes an answer is held, given what has come of its body.
 
-        None: all of it, or it fails.
+        None: all of it, or it fails. An answer that is streamed anyway is not held.
         """
 
     def refused_unread(self, flow: http.HTTPFlow) -> http.Response | None:
@@ -206,7 +207,7 @@ class BridgeStream(HttpStream):
         """Let the `error` hook answer for a body that is too large; stream an answer that is."""
         if request and (yield from self._refuse_unread()):
             return True
-        held = None if request else self.bridge.holds_at_most(self.flow)
+        held = None if request else self.bridge.holds_at_most(self.flow, self.response_body_buf)
         if held is not None:
             if self._answer_size() > held:
                 yield from self._stream_from_here()

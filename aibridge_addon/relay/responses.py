@@ -1,7 +1,7 @@
-"""What an answer is, by its head, and its body when that has come whole.
+"""Response helpers: the content coding and length of a head, and the decoding of a whole body.
 
-The same for the client's answer (`proxy.exchange`) and for those to the requests of an inner loop
-(`proxy.replay`).
+The same for the client's answer (`exchange.exchange`) and for those to the requests of an inner
+loop (`relay.upstream_call`).
 """
 
 from mitmproxy import http
@@ -9,12 +9,6 @@ from mitmproxy import http
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats import WireFormat
 from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
-
-
-def is_event_stream(response: http.Response) -> bool:
-    """Whether the body is a stream of server-sent events."""
-    content_type: str = response.headers.get("content-type", "")
-    return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
 def content_encoding(response: http.Response) -> str:

@@ -7,35 +7,44 @@ see that flow too, tell the `UpstreamCall` how it goes.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 
 from mitmproxy import ctx, http
 from mitmproxy.addons.clientplayback import ReplayHandler
 
 from aibridge_addon.facts import ProviderError, ResponseFacts
-from aibridge_addon.formats import ResponseReader, WireFormat
-from aibridge_addon.formats.decoders.codings import ContentDecoder, UndecodableError
-from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError, SSEParser
+from aibridge_addon.formats import WireFormat
+from aibridge_addon.formats.decoders.codings import UndecodableError
+from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
 from aibridge_addon.raw_json import JSON
+from aibridge_addon.relay.answer_reader import AnswerReader, may_stream, says_event_stream
 from aibridge_addon.relay.mitm_layers import Bridge, install
-from aibridge_addon.relay.responses import content_encoding, is_event_stream, read_whole, whole_body
+from aibridge_addon.relay.responses import content_encoding, read_whole, whole_body
 from aibridge_addon.tools.loop import UpstreamError
 
 
 class UpstreamCall:
     """One upstream request of the inner loop, and its answer (`tools.loop.Answer`).
 
-    Used as a context; leaving it early cancels the request.
+    Used as a context; leaving it early cancels the request. `wants_stream`: whether its answer is
+    read by `events`, not by `body`.
     """
 
     def __init__(
-        self, flow: http.HTTPFlow, wire_format: WireFormat, bridge: Bridge, *, max_bytes: int
+        self,
+        flow: http.HTTPFlow,
+        wire_format: WireFormat,
+        bridge: Bridge,
+        *,
+        wants_stream: bool,
+        max_bytes: int,
     ) -> None:
         self.flow = flow
         self._wire_format = wire_format
         self._bridge = bridge
+        self._wants_stream = wants_stream
         self._max_bytes = max_bytes
-        self._reader: ResponseReader | None = None
+        self._reader: AnswerReader | None = None
         self._streams = False
         self._facts = ResponseFacts()
         self._has_head = asyncio.Event()
@@ -68,7 +77,7 @@ class UpstreamCall:
         """Take the head of the answer; a stream is read as it comes."""
         response = self.flow.response
         assert response is not None
-        if response.status_code < 300 and is_event_stream(response):
+        if response.status_code < 300 and may_stream(response, asked=self._wants_stream):
             response.stream = self._take_chunk
             self._streams = True
             self._has_head.set()
@@ -97,29 +106,33 @@ class UpstreamCall:
     async def head(self) -> None:
         """Wait for the head."""
         await self._has_head.wait()
-        if self._streams:
-            return
-        raise self._error or UpstreamError(
-            "aibridge: the provider did not stream its answer.", error_type="upstream_error"
-        )
+        if not self._streams:
+            raise self._error or _mismatch("did not stream its answer")
 
     async def events(self) -> AsyncGenerator[list[tuple[Event, JSON]]]:
         """Give the events as they come, all that are there at once."""
         assert self.flow.response
-        self._reader = self._wire_format.response_reader()
-        parser = SSEParser()
-        coding = content_encoding(self.flow.response)
-        ended = False
         with _unreadable_is_an_upstream_error():
-            decoder = ContentDecoder(coding, max_bytes=self._max_bytes)
+            self._reader = reader = AnswerReader(
+                self._wire_format,
+                says_stream=says_event_stream(self.flow.response),
+                content_encoding=content_encoding(self.flow.response),
+                max_bytes=self._max_bytes,
+            )
+        ended = False
         while not ended:
             data, ended = await self._next_chunks()
             with _unreadable_is_an_upstream_error():
-                read = parser.feed(decoder.feed(data))
-            if events := [(event, self._reader.feed(event)) for event in read]:
+                events = reader.events(data)
+                if ended:
+                    events += [(event, reader.feed(event)) for event in reader.take_rest()]
+            if events:
                 yield events
         if self._error is not None:
             raise self._error
+        reader.has_all = True
+        if reader.is_whole:
+            raise _mismatch("did not stream its answer", reader.facts().error)
 
     async def _next_chunks(self) -> tuple[bytes, bool]:
         """Return all that is there, once something is, and whether the answer ends with it."""
@@ -131,6 +144,11 @@ class UpstreamCall:
     async def body(self) -> bytes:
         """Return the whole body."""
         await self._has_head.wait()
+        if self._streams:
+            async with aclosing(self.events()) as batches:
+                async for _ in batches:  # read all the same, for its usage
+                    pass
+            raise _mismatch("streamed an answer that was to come whole", self.facts().error)
         if self._error is not None:
             raise self._error
         assert self.flow.response
@@ -152,6 +170,12 @@ class UpstreamCall:
         message = error.message if error and error.message else f"HTTP {response.status_code}"
         kind = error.type if error and error.type else f"http_{response.status_code}"
         self._error = UpstreamError(message, error_type=kind, response=response)
+
+
+def _mismatch(what: str, error: ProviderError | None = None) -> UpstreamError:
+    """Return the error of an answer in the wrong shape, or the error that the answer is."""
+    message = (error and error.message) or f"aibridge: the provider {what}."
+    return UpstreamError(message, error_type=(error and error.type) or "upstream_error")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ codings.py      gzip, br, zstd, flushed part by part
 provider.py     the application that speaks Anthropic's and OpenAI's APIs
 conversation.py OpenAI Responses over a WebSocket
 plan.py         what it says, by words in the user's text (the list is there)
+delivery.py     how an answer travels: shape, content type, pieces
 tls.py          a throw-away CA
 """
 

@@ -21,6 +21,11 @@ Directives, looked for in the last 4,000 characters of what the user said last:
 `PACE:ms`            waits between events
 `GATE:name`          withholds each event after the first until `provider.gate(name).release()`
 `CODING:c`           compresses the answer: identity, gzip, br, zstd
+`MEDIA:type`         gives the answer that content type: none, events, plain, octets, json
+`OTHER_SHAPE`        streams what was to come whole, and the reverse
+`PIECES:how`         writes a stream as one piece, or byte by byte (one, bytes), or as one piece
+                     whose length is announced (sized)
+`BOM`                begins a stream with a byte order mark
 `ERROR_EVENT`        an error event in the middle of the stream (not streaming: 500)
 `END_EARLY`          the connection closes in the middle
 `CUT`                the same, and only where the answer streams
@@ -42,7 +47,7 @@ _SCANNED = 4000
 
 _DIRECTIVE = re.compile(
     r"(?<!\w)(USE_TOOL|PARALLEL|TURNS|SAY|AFTER|THINK|LONG|TOKENS|STOP_SHORT|STATUS|PACE|GATE"
-    r"|CODING|ERROR_EVENT|END_EARLY|CUT|RESET|DROP)(?::([\w,.-]*[\w]))?(?!\w)"
+    r"|CODING|MEDIA|OTHER_SHAPE|PIECES|BOM|ERROR_EVENT|END_EARLY|CUT|RESET|DROP)(?::([\w,.-]*[\w]))?(?!\w)"
 )
 
 _NEXT = re.compile(r"(?<!\w)NEXT(?!\w)")

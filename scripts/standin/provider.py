@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from standin import anthropic_messages, openai_chat, openai_responses
+from standin import anthropic_messages, delivery, openai_chat, openai_responses
 from standin.codings import CODINGS, decode
 from standin.conversation import Conversation
 from standin.messages import EndEarly, Gate, Part, Pause, Request, Reset, Response, Upgrade, Wait
@@ -92,15 +92,20 @@ class Provider:
             return response
         plan = make_plan(ask, script)
         request.notes = Exchange(ask, plan, f"{number:020}")
-        if ask.stream:
+        if delivery.streams(script, asked=ask.stream):
             events = api.render_stream(plan, ask.include_usage).numbered(number)
             content_type = "text/event-stream; charset=utf-8"
             response = Response(200, _headers(api, number, content_type))
             response.headers.append(("cache-control", "no-cache"))
-            response.body = self._scripted(events, script, api, number)
+            pieces = delivery.in_pieces(events, script)
+            if delivery.is_sized(script):
+                response.body = b"".join(pieces)
+            else:
+                response.body = self._scripted(pieces, script, api, number)
         else:
             response = _json(api, number, api.render_body(plan).numbered(number)[0])
             _break_body(response, script)
+        response.headers = delivery.with_media_type(response.headers, script)
         if (coding := script.word("CODING")) in CODINGS:
             response.coding = coding
         return response

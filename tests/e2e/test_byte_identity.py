@@ -93,7 +93,9 @@ def test_answers_come_back_as_they_are(
     with clients.http(way) as client:
         for fixture in fixtures:
             wire = encode(fixture.body, coding)
-            headers = [("Content-Type", fixture.content_type), ("X-Odd", "a,  b"), ("X-Odd", "c")]
+            headers = [("X-Odd", "a,  b"), ("X-Odd", "c")]
+            if not way.http2:  # else the first bytes tell what it is
+                headers.append(("Content-Type", fixture.content_type))
             if coding != "identity":
                 headers.append(("Content-Encoding", coding))
             body = wire if framing == "announced" else _pieces(wire, 61)

@@ -92,6 +92,21 @@ def test_what_was_said_is_with_the_client_before_the_tool_returns(
 
 
 @each_api
+@pytest.mark.parametrize("delivery", ["PIECES:one", "PIECES:sized", "PIECES:one MEDIA:none"])
+def test_text_of_an_answer_in_one_piece_is_with_the_client_before_the_tool_returns(
+    central: Central, api: API, delivery: str, report: Report
+) -> None:
+    said = f"{slow(report)} SAY:Moment {delivery}"
+    with central.asking(api, REVERSE, said, stream=True) as response:
+        chunks = response.iter_raw()
+        got = read_until(chunks, b"Moment")
+        report.wait_for("started")
+        report.release()
+        got += b"".join(chunks)
+    assert dialect_of(api).streamed_story(got).lines[-1].endswith("The tool returned: done")
+
+
+@each_api
 def test_the_beginning_is_with_the_client_even_if_a_call_is_all_there_is(
     central: Central, api: API, report: Report
 ) -> None:

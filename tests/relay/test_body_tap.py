@@ -9,11 +9,13 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from standin.codings import encode
 
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.formats.decoders.codings import ContentDecoder
 from aibridge_addon.formats.decoders.sse import SSEParser
-from aibridge_addon.relay import body_tap as tap_module
+from aibridge_addon.relay import answer_reader
 from aibridge_addon.relay.body_tap import BodyTap
 
 BLOCKS = [
@@ -55,11 +57,22 @@ class Reader:
         return ResponseFacts(response_id=str(len(self.events)))
 
 
-def make_tap(reader=None, *, coding="", length=None, max_bytes=10**6, **cutting):
+class Format:
+    """An API whose streams one reader reads."""
+
+    def __init__(self, reader):
+        self.response_reader = lambda: reader
+
+    def read_answer(self, body):
+        return ResponseFacts(response_id=body.decode(), complete=True)
+
+
+def make_tap(reader=None, *, coding="", length=None, max_bytes=10**6, says_stream=True, **cutting):
     return BodyTap(
         "flow-1",
         "interception-1",
-        reader or Reader(),
+        reader if hasattr(reader, "response_reader") else Format(reader or Reader()),
+        says_stream=says_stream,
         content_encoding=coding,
         content_length=length,
         max_bytes=max_bytes,
@@ -79,7 +92,6 @@ def relayed(tap, chunks):
         assert b"" not in passed  # it would end the body
         out += passed
         if tap.held:
-            assert passed == []
             out += tap.release()
     rest = tap(b"")
     assert b"" not in rest
@@ -206,7 +218,7 @@ def test_a_decoder_that_fails_after_any_byte_costs_no_byte(chunks, bound, withho
 @given(chunks=cuts(), bound=st.integers(1, 40), withhold=st.sampled_from([None, withheld]))
 def test_a_parser_that_fails_at_an_event_costs_no_byte(chunks, bound, withhold):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tap_module, "SSEParser", partial(SSEParser, max_event_bytes=bound))
+        patch.setattr(answer_reader, "SSEParser", partial(SSEParser, max_event_bytes=bound))
         tap = make_tap(withhold=withhold)
 
     out = relayed(tap, chunks)
@@ -236,24 +248,66 @@ def test_a_coded_body_goes_on_as_it_came_whether_or_not_it_can_be_decoded(data, 
 # The end is held until it is recorded
 
 
+END_BEGINS = BODY.index(b"data: end\n\n")
+END_ENDS = END_BEGINS + len(b"data: end\n\n")
+
+
 @ANY_CASE
-@given(chunks=cuts())
-def test_only_the_chunk_in_which_the_end_comes_is_held(chunks):
-    end = BODY.index(b"data: end\n\n") + len(b"data: end\n\n")
-    tap = make_tap()
+@given(chunks=cuts(), cutting=st.sampled_from([{}, {"splice": lambda event, data: event.raw}]))
+def test_only_the_event_that_ends_the_answer_is_held(chunks, cutting):
+    tap = make_tap(**cutting)
     position = 0
+    out = b""
 
     for chunk in chunks:
-        is_the_end = position < end <= position + len(chunk)
+        brings_the_end = position < END_ENDS <= position + len(chunk)
         position += len(chunk)
 
-        passed = tap(chunk)
+        out += b"".join(tap(chunk))
 
-        assert (passed, tap.held) == (([], [chunk]) if is_the_end else ([chunk], []))
-        if is_the_end:
+        assert tap.waiting == brings_the_end
+        if brings_the_end:
+            assert out == BODY[: max(END_BEGINS, position - len(chunk))] or cutting
+            assert len(out) >= END_BEGINS
             assert not tap.released
-            assert tap.release() == [chunk]
-        assert tap.released == (position >= end)
+            tap.waiting = False
+            out += b"".join(tap.release())
+        assert tap.released == (position >= END_ENDS)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_a_coded_answer_in_a_single_chunk_is_held_only_where_its_end_is_coded(coding):
+    text = b"".join(b"data: %d\n\n" % (number**5) for number in range(1000, 2000))
+    body = encode(text + b"data: end\n\n", coding)
+    reader = Reader()
+    tap = make_tap(reader, coding=coding)
+
+    [passed] = tap(body)
+
+    decoded = ContentDecoder(coding, max_bytes=10**6).feed(passed)
+    assert text.startswith(decoded)
+    assert len(decoded) > 0.95 * len(text)
+    assert tap.waiting
+    assert passed + b"".join(tap.release()) == body
+    assert len(reader.events) == 1001
+
+
+@ANY_CASE
+@given(data=st.data(), coding=st.sampled_from(["gzip", "br", "zstd"]))
+def test_nothing_of_the_end_of_a_coded_answer_goes_on_before_it_is_recorded(data, coding):
+    body = encode(BODY, coding)
+    tap = make_tap(coding=coding)
+    decoder = ContentDecoder(coding, max_bytes=10**6)
+    client_has = b""
+
+    for chunk in data.draw(cuts(body)):
+        before = client_has
+        client_has += decoder.feed(b"".join(tap(chunk)))
+        if tap.waiting:
+            assert len(client_has) <= max(END_BEGINS, len(before))
+            break
+    else:
+        raise AssertionError("the end was not held")
 
 
 def test_what_comes_while_the_end_is_held_is_held_behind_it():
@@ -261,6 +315,7 @@ def test_what_comes_while_the_end_is_held_is_held_behind_it():
 
     for chunk in (b"data: end\n\n", b"data: more\n\n"):
         assert tap(chunk) == []
+        tap.waiting = False  # as the stream does before it asks
 
     assert tap.release() == [b"data: end\n\n", b"data: more\n\n"]
     assert tap.release() == []
@@ -283,15 +338,25 @@ def test_the_last_byte_of_an_announced_length_is_an_end(chunks):
 
     for chunk in chunks[:-1]:
         assert tap(chunk) == [chunk]
-    assert tap(chunks[-1]) == []
-    assert tap.held == [chunks[-1]]
+    *body, last = chunks[-1]
+    assert b"".join(tap(chunks[-1])) == bytes(body)
+    assert tap.held == [bytes([last])]
 
 
 def test_the_end_of_a_length_is_held_even_when_nothing_can_be_read_any_more():
     tap = make_tap(Reader(fails_at=0), length=len(BLOCKS[0]))
 
-    assert tap(BLOCKS[0]) == []
-    assert tap.release() == [BLOCKS[0]]
+    assert tap(BLOCKS[0]) == [BLOCKS[0][:-1]]
+    assert tap.release() == [BLOCKS[0][-1:]]
+
+
+def test_the_end_is_held_when_what_follows_it_cannot_be_read():
+    for cutting in ({}, {"withhold": withheld}):
+        tap = make_tap(Reader(fails_at=2), **cutting)
+
+        assert b"".join(tap(b"data: 1\n\ndata: end\n\ndata: after\n\n")) in (b"", b"data: 1\n\n")
+        assert tap.waiting
+        assert b"".join(tap.release()).endswith(b"data: end\n\ndata: after\n\n")
 
 
 def test_a_body_shorter_or_longer_than_announced_goes_on():
@@ -319,6 +384,54 @@ def test_the_time_of_the_first_byte_stays():
     assert tap.first_byte_at == first
 
 
+# A body that its head does not announce as a stream
+
+
+@ANY_CASE
+@given(chunks=cuts())
+def test_events_are_read_although_the_head_does_not_announce_them(chunks):
+    reader = Reader()
+    tap = make_tap(reader, says_stream=False)
+    sent = b"".join(chunks)
+
+    assert relayed(tap, chunks) == sent
+    assert tap.facts().response_id == str(len(BLOCKS) + 1)
+
+
+@ANY_CASE
+@given(says_stream=st.booleans(), coding=st.sampled_from(["", "gzip"]), data=st.data())
+def test_a_whole_body_in_place_of_a_stream_goes_on_at_once_and_is_read(says_stream, coding, data):
+    body = encode(b' \n{"id": 1}', coding or "identity")
+    cutting = data.draw(st.sampled_from([{}, {"withhold": withheld}]))
+    tap = make_tap(coding=coding, says_stream=says_stream, **cutting)
+
+    out = b""
+    for chunk in data.draw(cuts(body)):
+        out += b"".join(tap(chunk))
+        if tap.is_whole:
+            assert tap.facts() == ResponseFacts(), "a part of it says nothing"
+    out += b"".join(tap(b""))
+
+    assert out == body
+    assert tap.is_whole
+    assert tap.facts().response_id == ' \n{"id": 1}'
+
+
+def test_a_whole_body_of_known_length_is_read_before_its_last_byte_goes_on():
+    tap = make_tap(length=2, says_stream=False)
+
+    assert tap(b"{}") == [b"{"]
+    assert tap.waiting
+    assert tap.facts().response_id == "{}"
+    assert tap.release() == [b"}"]
+
+
+def test_an_event_that_no_blank_line_ends_is_withheld_too():
+    tap = make_tap(withhold=withheld)
+
+    assert relayed(tap, [b"data: 1\n\ndata: withheld\n"]) == b"data: 1\n\n"
+
+
 # Facts
 
 
@@ -333,7 +446,7 @@ def test_facts_of_a_body_that_broke_off_have_what_stood_unfinished():
 
 
 def test_facts_of_an_answer_that_broke_off_have_the_usage_that_was_told():
-    tap = make_tap(anthropic_messages.response_reader())
+    tap = make_tap(anthropic_messages)
     tap(
         b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1",'
         b'"model":"claude","usage":{"input_tokens":5,"output_tokens":1}}}\n\n'

@@ -10,6 +10,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
+from mitmproxy.proxy.utils import ReceiveBuffer
 
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.relay.body_tap import BodyTap
@@ -39,7 +40,7 @@ class Bridge:
     def refusal_beyond(self, address: connection.Address, client: connection.Client) -> str | None:
         raise AssertionError("there is no upstream proxy")
 
-    def holds_at_most(self, flow: http.HTTPFlow) -> int | None:
+    def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
         return None
 
     def pass_on(self, flow: http.HTTPFlow) -> None:
@@ -57,6 +58,12 @@ class Reader:
 
     def facts(self) -> ResponseFacts:
         return ResponseFacts()
+
+
+class Format:
+    """An API whose answers are for the `Reader`."""
+
+    response_reader = Reader
 
 
 class Driver:
@@ -102,7 +109,8 @@ class Driver:
             flow.response.stream = BodyTap(
                 flow.id,
                 "interception-1",
-                Reader(),
+                Format(),
+                says_stream=True,
                 content_encoding="",
                 content_length=None,
                 max_bytes=10**6,
@@ -153,6 +161,23 @@ def test_nothing_is_held_while_a_hook_waits(driver: Driver) -> None:
         AibridgeHeldHook,
         chunked([b"data: end\n\n"]),
         LAST,
+    ]
+
+
+def test_only_the_event_that_ends_the_answer_waits_for_a_hook(driver: Driver) -> None:
+    driver.server_says(HEAD)
+
+    came = driver.server_says(chunked([b"".join(CHUNKS) + b"data: end\n\n"]))
+
+    relevant = [
+        command.data if isinstance(command, commands.SendData) else type(command)
+        for command in came
+        if isinstance(command, commands.SendData | AibridgeHeldHook)
+    ]
+    assert relevant == [
+        chunked([b"".join(CHUNKS)]),
+        AibridgeHeldHook,
+        chunked([b"data: end\n\n"]),
     ]
 
 

@@ -11,7 +11,6 @@ from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.relay.responses import (
     content_encoding,
     content_length,
-    is_event_stream,
     read_whole,
     whole_body,
 )
@@ -29,22 +28,7 @@ def answer(content=b"", **headers):
     return response
 
 
-@pytest.mark.parametrize(
-    ("content_type", "streams"),
-    [
-        ("text/event-stream", True),
-        ("Text/Event-Stream ; charset=utf-8", True),
-        ("text/event-stream-of-others", False),
-        ("application/json; of=text/event-stream", False),
-        ("", False),
-    ],
-)
-def test_the_media_type_alone_tells_whether_events_come(content_type, streams):
-    assert is_event_stream(answer(content_type=content_type)) is streams
-
-
 def test_a_head_that_says_nothing_says_so():
-    assert not is_event_stream(answer())
     assert content_encoding(answer()) == ""
     assert content_length(answer()) is None
 

@@ -41,6 +41,11 @@ class SSEParser:
         self._max_event_bytes = max_event_bytes
         self._buffer = bytearray()
 
+    @property
+    def pending(self) -> int:
+        """How many bytes of an unfinished event it holds."""
+        return len(self._buffer)
+
     def feed(self, chunk: bytes, unwanted: re.Pattern[bytes] | None = None) -> list[Event]:
         """Take a chunk; return the events that it completes.
 
