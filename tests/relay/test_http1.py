@@ -10,6 +10,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.proxy.utils import ReceiveBuffer
 
 from aibridge_addon.relay.http1 import (
     LARGEST_CHUNK_LINE,
@@ -186,7 +187,7 @@ class Bridge:
     def client_left(self, flow: http.HTTPFlow) -> None:
         pass
 
-    def holds_at_most(self, flow: http.HTTPFlow) -> int | None:
+    def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
         return None
 
 
