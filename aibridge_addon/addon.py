@@ -41,6 +41,7 @@ from aibridge_addon.exchange.websocket import RefusedError
 from aibridge_addon.facts import ProviderError
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.body_tap import BodyTap
+from aibridge_addon.relay.event_delivery import deliver_every_event
 from aibridge_addon.relay.mitm_layers import REQUEST_TOO_LARGE, install
 from aibridge_addon.relay.secrets import hide_secrets
 from aibridge_addon.relay.tunnel import (
@@ -214,6 +215,8 @@ class AIBridge:
     @_guarded
     def client_connected(self, client: Client) -> None:
         """Take a connection in, unless there are too many."""
+        if handler := ctx.master.addons.get("proxyserver").connections.get(client.id):
+            deliver_every_event(handler)
         if self._parts:
             self._parts.connections.admit(client)
 

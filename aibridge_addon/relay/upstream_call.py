@@ -18,6 +18,7 @@ from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
 from aibridge_addon.raw_json import JSON
 from aibridge_addon.relay.answer_reader import AnswerReader, may_stream, says_event_stream
+from aibridge_addon.relay.event_delivery import deliver_every_event
 from aibridge_addon.relay.mitm_layers import Bridge, install
 from aibridge_addon.relay.responses import content_encoding, read_whole, whole_body
 from aibridge_addon.tools.loop import UpstreamError
@@ -56,6 +57,7 @@ class UpstreamCall:
     async def __aenter__(self) -> "UpstreamCall":
         """Send the request."""
         self._handler = ReplayHandler(self.flow, ctx.options)
+        deliver_every_event(self._handler)
         install(self._handler.layer, self._bridge)
         self._task = asyncio.create_task(self._handler.replay(), name="aibridge inner request")
         return self
