@@ -25,18 +25,16 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.proxy.utils import ReceiveBuffer
 from mitmproxy.utils.human import parse_size
 
-from aibridge_addon.access.admission import Closed, OpenError
+from aibridge_addon.access.admission import Closed
 from aibridge_addon.access.egress import PRIVATE_ADDRESS, plain_answer, refusal_in
+from aibridge_addon.access.listening import OpenError
 from aibridge_addon.assembly import Parts
-from aibridge_addon.config.settings import OPTIONS, Settings, SettingsError, read_settings
+from aibridge_addon.config.mistakes import SettingsError
+from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
 from aibridge_addon.config.watch import FileWatch
+from aibridge_addon.exchange.error_answers import shaped_error, wire_format_of
 from aibridge_addon.exchange.exchange import Exchange
-from aibridge_addon.exchange.intake import (
-    Head,
-    shaped_error,
-    take_proxy_user,
-    wire_format_of,
-)
+from aibridge_addon.exchange.intake import Head, take_proxy_user
 from aibridge_addon.exchange.websocket import RefusedError
 from aibridge_addon.facts import ProviderError
 from aibridge_addon.observe.metrics import Metrics

@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING
 
 from mitmproxy.options import Options
 
-from aibridge_addon.access.admission import Gate, check_not_open
+from aibridge_addon.access.admission import Gate
 from aibridge_addon.access.connection_limit import Connections
 from aibridge_addon.access.egress import Reach
+from aibridge_addon.access.listening import check_not_open, listened_names
+from aibridge_addon.access.policies import (
+    Asked,
+    BrowserOrigin,
+    Policy,
+    Refusal,
+    first_refusal,
+    ordered_policies,
+)
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.central_tools import CentralTools
 from aibridge_addon.exchange.exchange import Exchange
@@ -55,6 +64,7 @@ class Parts:
     def __init__(
         self, settings: Settings, options: Options, *, bridge: Bridge, register: Register
     ) -> None:
+        self._options = options
         self._bridge = bridge
         self._register = register
         self._settings = settings
@@ -89,13 +99,13 @@ class Parts:
         self.reach.allow(settings)
         self.connections.most = settings.max_connections
         self._use_servers(settings)
-        kept_by = self._recorder
+        self._policies = self._made_policies(settings)
         self.intake = Intake(
             settings,
             publish=self._publish,
             metrics=self.metrics,
-            gate=self.gate,
-            can_record=lambda: kept_by.available,
+            check_admission=self.gate.check,
+            check=self._check,
         )
         self.central = self._made_central(settings)
 
@@ -169,9 +179,31 @@ class Parts:
             metrics=self.metrics,
             bridge=self._bridge,
             register=self._register,
+            check_upstream=self._check_upstream,
+        )
+
+    def _made_policies(self, settings: Settings) -> tuple[Policy, ...]:
+        return ordered_policies(
+            check_admission=self.gate.check,
+            browser_origin=BrowserOrigin(
+                allowed_origins=settings.allowed_origins,
+                allowed_hosts=settings.allowed_hosts | listened_names(self._options),
+            ),
+            require_actor=settings.require_actor,
+            actor_header=settings.actor_header,
+            must_record=settings.refuse_unrecorded,
+            can_record=lambda: self._recorder.available,
         )
 
     # What the parts tell each other
+
+    def _check(self, asked: Asked) -> Refusal | None:
+        return first_refusal(self._policies, asked)
+
+    async def _check_upstream(self, asked: Asked) -> Refusal | None:
+        """Check a request of an inner loop, after which an access token was revoked perhaps."""
+        await self.gate.refresh(0)
+        return self._check(asked)
 
     def _publish(self, fact: Fact) -> None:
         for subscriber in self._subscribers:

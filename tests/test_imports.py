@@ -11,6 +11,8 @@ PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
     "access.addresses",
     "access.model_scope",
+    "access.policies",
+    "access.sender",
     "access.tokens",
     "facts",
     "formats",

@@ -6,27 +6,17 @@ never goes on to anybody. Where mitmproxy's own `proxyauth` is set, its logins d
 """
 
 import asyncio
-import ipaddress
 import logging
-import socket
 import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from mitmproxy import connection, ctx, http
-from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
-from mitmproxy.proxy.mode_specs import (
-    ProxyMode,
-    RegularMode,
-    ReverseMode,
-    Socks5Mode,
-    TransparentMode,
-    UpstreamMode,
-)
+from mitmproxy.proxy.mode_specs import RegularMode, ReverseMode, UpstreamMode
 
+from aibridge_addon.access.sender import Admission
 from aibridge_addon.access.tokens import (
     GatewayToken,
     TokenError,
@@ -38,7 +28,6 @@ from aibridge_addon.access.tokens import (
 from aibridge_addon.providers.identity import (
     CREDENTIAL_HEADERS,
     TOKEN_HEADER,
-    Headers,
     login_of,
     without_scheme,
 )
@@ -66,33 +55,6 @@ _NOT_A_KEY = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
-    """What is known of a request's sender by its token."""
-
-    token: GatewayToken | None = None
-    refusal: TokenError | None = None
-    headers: Headers
-    """The request's, without tokens."""
-    as_key: bool = False
-    """Whether the token stood in place of a key."""
-    logged_in: bool = False
-    """Whether mitmproxy itself has accepted a login."""
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nothing about the token can stand against a request."""
-        token = self.token
-        return self.refusal is None and not (token and (token.providers or token.models))
-
-    @property
-    def owner(self) -> str | None:
-        """The actor whose token it is."""
-        if self.refusal:
-            return self.refusal.initiator_id
-        return self.token.initiator_id if self.token else None
-
-
 class Gate:
     """Knows the tokens, and who logged in by which."""
 
@@ -104,6 +66,10 @@ class Gate:
             weakref.WeakKeyDictionary()
         )
         """Ids of tokens."""
+        self._refused_logins: weakref.WeakKeyDictionary[connection.Client, TokenError] = (
+            weakref.WeakKeyDictionary()
+        )
+        """Refusals at CONNECT to a provider, whose requests are answered inside the tunnel."""
         self._read_at = 0.0
         """When the last reading began, on the monotonic clock."""
         self._reading: asyncio.Task[None] | None = None
@@ -144,32 +110,44 @@ class Gate:
     # Connections
 
     async def connect(self, flow: http.HTTPFlow, router: Router) -> TokenError | None:
-        """Let a CONNECT pass, or answer it, and return why.
+        """Let a CONNECT pass, or answer it with 407 and return the reason.
 
-        To a provider it may come without a token, which may still come inside, in a header.
+        A tunnel to a provider always opens: programs wait for ever after a 407, so that a missing
+        or bad access token is answered inside, where a good one may still come in a header.
         """
-        if _logins_are_mitmproxys():
+        if logins_are_mitmproxys():
             return None
-        value = flow.request.headers.get(_PROXY_AUTHORIZATION, "")
-        host, port = flow.request.host, flow.request.port
         await self.refresh()
         try:
-            if text := _token_in(value):
-                token = await self._accepted(text)
-                token.check_unseen(there.name for there in router.tunnels_to(host, port))
-                self._logins[flow.client_conn] = token.id
-                del flow.request.headers[_PROXY_AUTHORIZATION]
-            elif self.asks and (value or not router.is_provider_host(host)):
-                raise TokenError("no_token", _NO_TOKEN)
+            await self._log_in(flow, router)
         except TokenError as error:
-            flow.response = ask_for_login(error)
-            return error
+            if not router.is_provider_host(flow.request.host):
+                flow.response = ask_for_login(error)
+                return error
+            if error.reason != "no_token":  # whether one is required may change
+                self._refused_logins[flow.client_conn] = error
+            flow.request.headers.pop(_PROXY_AUTHORIZATION, None)
         return None
+
+    async def _log_in(self, flow: http.HTTPFlow, router: Router) -> None:
+        """Remember the access token of a CONNECT for its connection.
+
+        Raises:
+            TokenError: it is not good, or one is required and missing.
+        """
+        host, port = flow.request.host, flow.request.port
+        if text := _token_in(flow.request.headers.get(_PROXY_AUTHORIZATION, "")):
+            token = await self._accepted(text)
+            token.check_unseen(there.name for there in router.tunnels_to(host, port))
+            self._logins[flow.client_conn] = token.id
+            del flow.request.headers[_PROXY_AUTHORIZATION]
+        elif self.asks:
+            raise TokenError("no_token", _NO_TOKEN)
 
     def lets_tunnel(self, client: connection.Client) -> bool:
         """Whether a connection that is to be tunnelled may be; a CONNECT has been asked before."""
         by_connect = isinstance(client.proxy_mode, RegularMode | UpstreamMode)
-        return by_connect or not self.asks or _logins_are_mitmproxys() or client in self._logins
+        return by_connect or not self.asks or logins_are_mitmproxys() or client in self._logins
 
     # Requests
 
@@ -220,6 +198,8 @@ class Gate:
             return await self._accepted(text)
         if login := self._logins.get(flow.client_conn):
             return still_good(self._tokens[login])
+        if refused := self._refused_logins.get(flow.client_conn):
+            raise refused
         if self.asks and "proxyauth" not in flow.metadata:
             raise TokenError("no_token", _NO_TOKEN)
         return None
@@ -231,46 +211,6 @@ class Gate:
             await asyncio.sleep(self._read_at + _BETWEEN_READINGS_SECONDS - time.monotonic())
             await self.refresh(0)
             return accepted(text, self._tokens)
-
-
-class OpenError(Exception):
-    """Anybody could use the proxy; the message says how, and what to do about it."""
-
-
-def check_not_open(gate: Gate, options: Options) -> None:
-    """Check that others than this machine, if they can reach the proxy, must say who they are.
-
-    Raises:
-        OpenError: they need not.
-    """
-    if gate.asks or _logins_are_mitmproxys() or not options.server:
-        return
-    for spec in options.mode:
-        mode = ProxyMode.parse(spec)
-        host = mode.listen_host(options.listen_host)
-        if isinstance(mode, _LISTENING) and not is_loopback(host):
-            raise OpenError(
-                f"the {mode.type_name} proxy on {host or 'all addresses'} could be used by anybody"
-                " who reaches this machine, and your keys by a reverse one. Ask for gateway tokens"
-                " (aibridge token create …, or --set aibridge_require_token=always) or a login"
-                " (--set proxyauth=user:password), listen on 127.0.0.1 (--listen-host), or, if"
-                " something before it knows its users, allow it (aibridge proxy --allow-open, or"
-                " --set aibridge_allow_open=true)"
-            )
-
-
-_LISTENING = RegularMode | ReverseMode | UpstreamMode | Socks5Mode | TransparentMode
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches what listens there."""
-    if not host:
-        return False
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False  # mitmproxy will say what is wrong with it
-    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
 
 
 class Closed(layer.Layer):
@@ -316,5 +256,6 @@ def _token_in(value: str) -> str:
     return next((text for text in said if looks_like_token(text)), "") or token_within(value)
 
 
-def _logins_are_mitmproxys() -> bool:
+def logins_are_mitmproxys() -> bool:
+    """Return whether mitmproxy's `proxyauth` asks for logins."""
     return bool(getattr(ctx.options, "proxyauth", None))

@@ -1,90 +1,202 @@
-"""Which models a request names, in every place for one: for tokens that are for some only. Pure.
+"""Finds every model a request names, so that model-restricted access tokens can be enforced. Pure.
 
-It says nothing of who may use them. What could be read in two ways is refused rather than guessed:
-a provider might read it the other way.
+Providers and gateways take models in more places than `model`: fallbacks, routers, server tools,
+stored presets. All members are looked at but those that hold the conversation, schemas or labels. A
+member that chooses a model without naming it cannot be checked, and neither can a body that readers
+could take in two ways: such requests are unclear, and refused to these access tokens.
 """
 
+import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from aibridge_addon.raw_json import elements, pairs, read
+from aibridge_addon.raw_json import elements, mapping, pairs, read
 
-_MODEL = frozenset({"model"})
-_PARAMS = frozenset({"params"})
-_REQUEST = frozenset(
+_MODEL = "model"
+_NAMING = re.compile(
+    r"(.*[^a-z0-9])?(fallback)?(models?|fallbacks?|engine|deployment)([_-]?(id|name|list))?"
+)
+"""Names of members, headers and query parameters whose values name models."""
+_CHOOSING = re.compile(r"(preset|agent|assistant|router?)s?([_-]?id)?")
+"""Names of members and query parameters that choose a stored configuration, and its model."""
+_CHOOSING_HEADER = re.compile(r"(.*-)?(config|preset)([_-]?id)?")
+_PROMPT = "prompt"
+"""A stored prompt names a model for requests that name none; a text is what was said."""
+_TOOLS = "tools"
+_TYPE = "type"
+_CLEARLY_NAMED = (_TYPE, "response")
+"""Members that decide how a WebSocket message is read."""
+_OPAQUE = frozenset(
     {
-        "model",
-        "models",  # OpenRouter: what to ask if the first does not answer
-        "fallbacks",  # Anthropic: likewise
-        "tools",  # some are models themselves, as Anthropic's `advisor`
+        *("messages", "input", "content", "system", "instructions", "variables", "arguments"),
+        *("metadata", "client_metadata", "headers", "logit_bias", "prediction"),
+        *("schema", "json_schema", "response_format", "format", "text", "output_format"),
+        *("functions", "function", "function_call", "tool_choice", "parameters", "input_schema"),
     }
 )
-_BODY = _REQUEST | {"requests"}  # Anthropic: a batch
-_MESSAGE = _REQUEST | {"type", "response"}
+"""Members that hold a conversation, a schema or labels: no provider looks for a model in them."""
+_SERVER_TOOL_OPAQUE = _OPAQUE - {"parameters"}
+_CLIENT_TOOLS = (None, "function", "custom", "namespace")
+"""Types of tools that the client runs: `parameters` is a schema."""
+_IN_PATH = re.compile(r"/(?:deployments|engines|models?)/([^/:]+)[/:]")
+"""Azure, Gemini and Bedrock name the model in the path."""
+_SEPARATOR = re.compile(r"[,;|\s]+")
+_PRESET = "@preset"
+_MOST_NESTED = 32
 
 type _Object = bytes | msgspec.Raw
-type _Members = dict[str, msgspec.Raw]
 
 
 class UnclearError(Exception):
-    """It cannot be told which models a request names; the message says why."""
+    """The models of a request cannot be told; the message says why."""
 
 
-def models_of_query(path: str) -> Iterator[str]:
-    """Give the models that the query of a path names."""
-    for name, value in parse_qsl(path.partition("?")[2], keep_blank_values=True):
-        if name.casefold() in ("model", "models"):
-            yield value
+def models_of_path(method: str, path: str) -> Iterator[str]:
+    """Give the models that a path and its query name.
+
+    Raises:
+        UnclearError: the query chooses a model without naming it.
+    """
+    bare, _, query = path.partition("?")
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if _NAMING.fullmatch(plain := name.casefold()):
+            yield from _named(value)
+        elif _CHOOSING.fullmatch(plain):
+            raise _chosen_by(name)
+    if method not in ("GET", "HEAD"):  # those read what is known of a model
+        for name in _IN_PATH.findall(unquote(bare)):
+            yield from _named(name)
+
+
+def models_of_headers(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
+    """Give the models that header fields name.
+
+    Raises:
+        UnclearError: a header chooses a model without naming it.
+    """
+    for field, value in fields:
+        name = field.decode("latin-1").lower()
+        if _NAMING.fullmatch(name):
+            yield from _named(value.decode("utf-8", "replace"))
+        elif _CHOOSING_HEADER.fullmatch(name):
+            raise _chosen_by(name)
 
 
 def models_of_body(body: bytes) -> Iterator[str]:
     """Give the models that the body of a request names.
 
     Raises:
-        UnclearError: it is not a JSON object, or one of its members could be read in two ways.
+        UnclearError: it is not a JSON object, could be read in two ways, or chooses a model
+            without naming it.
     """
-    found = _members(body, _BODY)
-    yield from _models_of_request(found)
-    for request in elements(found.get("requests")):
-        if params := _members(request, _PARAMS).get("params"):
-            yield from _models_of_request(_members(params, _REQUEST))
+    yield from _models_in(body, _OPAQUE, 0)
 
 
 def models_of_message(message: bytes) -> Iterator[str]:
-    """Give the models that a client's message over a WebSocket names.
+    """Give the models that a client's WebSocket message names.
 
     Raises:
-        UnclearError: as with a body; its `type` too must be clear.
+        UnclearError: as for a body; its `type` must be clear as well.
     """
-    found = _members(message, _MESSAGE)
-    yield from _models_of_request(found)
-    response = found.get("response")
-    if response is not None and isinstance(read(response), dict):
-        yield from _models_of_request(_members(response, _REQUEST))
+    for name, _ in _members(message):
+        if (plain := name.casefold()) in _CLEARLY_NAMED and name != plain:
+            raise _read_in_two_ways(plain)
+    yield from _models_in(message, _OPAQUE, 0)
 
 
-def _models_of_request(request: _Members) -> Iterator[str]:
-    yield from _names([request.get("model")])
-    yield from _names(elements(request.get("models")))
-    for name in ("fallbacks", "tools"):
-        for element in elements(request.get(name)):
-            if isinstance(read(element), dict):
-                yield from _names([_members(element, _MODEL).get("model")])
+def _models_in(data: _Object, opaque: frozenset[str], depth: int) -> Iterator[str]:
+    """Give the models that an object names, however deep."""
+    if depth > _MOST_NESTED:
+        raise UnclearError("is nested too deeply")
+    members = _members(data)
+    names = {name.casefold() for name, _ in members}
+    for name, value in members:
+        plain = name.casefold()
+        if _NAMING.fullmatch(plain):
+            if name != plain:
+                raise _read_in_two_ways(plain)
+            yield from _models_of(plain, value, opaque, depth)
+        elif _CHOOSING.fullmatch(plain) or (
+            plain == _PROMPT and _MODEL not in names and isinstance(read(value), dict)
+        ):
+            yield from _models_of_choice(name, value, opaque, depth)
+        elif plain == _TOOLS:
+            yield from _models_of_tools(value, depth)
+        elif plain not in opaque:
+            yield from _models_below(value, opaque, depth)
 
 
-def _names(values: Iterable[msgspec.Raw | None]) -> Iterator[str]:
-    for value in values:
-        name = None if value is None else read(value)
-        if isinstance(name, str):
-            yield name
-        elif name is not None:
-            raise UnclearError("names a model by something else than a text")
+def _models_of(name: str, value: msgspec.Raw, opaque: frozenset[str], depth: int) -> Iterator[str]:
+    """Give the models of a member that names some: a name, a list, or what holds such members."""
+    found = read(value)
+    if isinstance(found, str):
+        yield from _named(found)
+    elif isinstance(found, dict):
+        yield from _at_least_one(_models_in(value, opaque, depth + 1))
+    elif isinstance(found, list) and name != _MODEL:
+        for element in elements(value):
+            yield from _models_of(_MODEL, element, opaque, depth)
+    elif found is not None:
+        raise UnclearError("names a model by something else than a text")
 
 
-def _members(data: _Object, asked: frozenset[str]) -> _Members:
-    """Return the members of an object that are asked for, each of which must stand there once.
+def _models_of_choice(
+    name: str, value: msgspec.Raw, opaque: frozenset[str], depth: int
+) -> Iterator[str]:
+    found = read(value)
+    if isinstance(found, dict):
+        yield from _at_least_one(_models_in(value, opaque, depth + 1), name)
+    elif found is not None and name.casefold() != _PROMPT:
+        raise _chosen_by(name)
+
+
+def _models_of_tools(tools: msgspec.Raw, depth: int) -> Iterator[str]:
+    """Give the models of server tools, some of which are models themselves."""
+    for tool in elements(tools):
+        found = read(tool)
+        if isinstance(found, dict):
+            is_client_tool = mapping(found).get(_TYPE) in _CLIENT_TOOLS
+            yield from _models_in(
+                tool, _OPAQUE if is_client_tool else _SERVER_TOOL_OPAQUE, depth + 1
+            )
+
+
+def _models_below(value: msgspec.Raw, opaque: frozenset[str], depth: int) -> Iterator[str]:
+    start = bytes(value[:1] if isinstance(value, bytes) else memoryview(value)[:1])
+    if start == b"{":
+        yield from _models_in(value, opaque, depth + 1)
+    elif start == b"[" and depth <= _MOST_NESTED:
+        for element in elements(value):
+            yield from _models_below(element, opaque, depth + 1)
+
+
+def _at_least_one(models: Iterable[str], name: str = "") -> Iterator[str]:
+    found = list(models)
+    if not found:
+        raise _chosen_by(name) if name else UnclearError("names no model that could be seen")
+    yield from found
+
+
+def _named(value: str) -> Iterator[str]:
+    """Give the models that a text names: some gateways take several, or a stored preset."""
+    if _PRESET in value.casefold():
+        raise _chosen_by("@preset")
+    yield value
+    yield from (part for part in _SEPARATOR.split(value) if part not in ("", value))
+
+
+def _chosen_by(name: str) -> UnclearError:
+    return UnclearError(f"chooses a model by {name!r}, so that it could not be seen")
+
+
+def _read_in_two_ways(name: str) -> UnclearError:
+    return UnclearError(f"can be read in two ways: name {name!r} once, in lower case")
+
+
+def _members(data: _Object) -> list[tuple[str, msgspec.Raw]]:
+    """Return the members of an object, each of which must stand there once.
 
     Of two members of one name some readers take the first, others the last, and some do not care
     for upper and lower case.
@@ -92,11 +204,9 @@ def _members(data: _Object, asked: frozenset[str]) -> _Members:
     found = pairs(data)
     if found is None:
         raise UnclearError("names no model that could be seen")
-    members: _Members = {}
-    for name, value in found:
-        if (plain := name.casefold()) not in asked:
-            continue
-        if name != plain or name in members:
-            raise UnclearError(f"can be read in two ways: name {plain!r} once, in lower case")
-        members[name] = value
-    return members
+    seen: set[str] = set()
+    for name, _ in found:
+        if (plain := name.casefold()) in seen:
+            raise _read_in_two_ways(plain)
+        seen.add(plain)
+    return found

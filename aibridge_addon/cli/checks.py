@@ -28,7 +28,8 @@ from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.bundle import bundle_path
 from aibridge_addon.cli.env import token_of_login
 from aibridge_addon.cli.running import RunningProxy
-from aibridge_addon.config.settings import OPTIONS, Settings, SettingsError, read_settings
+from aibridge_addon.config.mistakes import SettingsError
+from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
 from aibridge_addon.providers.routing import Provider
 from aibridge_addon.store.token_table import TokensError, read_tokens
 

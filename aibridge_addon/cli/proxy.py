@@ -206,7 +206,7 @@ def _plan(
     host = listen_host.strip("[]")  # mitmproxy takes what is before the last colon
     modes = [f"regular@{host}:{port}"] if port is not None else []
     modes += [f"{NOWHERE}@{host}:{reverse_port}"] if reverse_port is not None else []
-    from aibridge_addon.access.admission import is_loopback
+    from aibridge_addon.access.listening import is_loopback
     from aibridge_addon.cli.serving import Plan
 
     return Plan(
@@ -395,7 +395,7 @@ def _where(master: "Master") -> RunningProxy:
 
 
 def _open_on(master: "Master") -> str:
-    from aibridge_addon.access.admission import is_loopback
+    from aibridge_addon.access.listening import is_loopback
 
     servers = master.addons.get("proxyserver").servers
     hosts = (server.listen_addrs[0][0] for server in servers if server.listen_addrs)

@@ -7,7 +7,6 @@ be right. Secrets are never part of it: keys stay in the environment variables t
 import difflib
 import json
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ import pydantic
 from platformdirs import user_data_path
 from pydantic_core import PydanticCustomError
 
-from aibridge_addon.access.addresses import EVERYTHING, Network, literal
+from aibridge_addon.access.addresses import EVERYTHING, Network
 from aibridge_addon.config.mcp_file import (
     SECRET_KEYS,
     InjectionTable,
@@ -31,6 +30,8 @@ from aibridge_addon.config.mcp_file import (
     servers_of_file,
     servers_of_tables,
 )
+from aibridge_addon.config.mistakes import SettingsError
+from aibridge_addon.config.origins import is_host_name, read_hosts, read_origins
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider, ProviderType
 from aibridge_addon.tools.names import InjectionFilter
@@ -42,10 +43,6 @@ PREFIX = "aibridge_"
 """Of all our options; mitmproxy has none of this kind."""
 KIB = 1024
 MIB = 1024 * 1024
-
-
-class SettingsError(ValueError):
-    """Options or config file are wrong; the message has a line for each mistake."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +158,26 @@ OPTIONS = (
             " are."
         ),
         fixed=True,
+    ),
+    Option(
+        name="aibridge_allowed_origins",
+        type=str,
+        default="",
+        help=(
+            "Web origins whose pages may use the reverse proxy: a comma-separated list such as"
+            " https://app.example.com, or * for all. Without an access token, pages of all others"
+            " are refused the central keys and central tools."
+        ),
+    ),
+    Option(
+        name="aibridge_allowed_hosts",
+        type=str,
+        default="",
+        help=(
+            "Host names by which clients without an access token may reach the reverse proxy,"
+            " besides loopback names, addresses and the name it listens on: a comma-separated"
+            " list, or * for all."
+        ),
     ),
     Option(
         name="aibridge_private_networks",
@@ -290,6 +307,10 @@ class Settings:
     require_token: str = "auto"  # noqa: S105 a rule
     """One of `TOKEN_RULES`."""
     allow_open: bool = False
+    allowed_origins: frozenset[str] = frozenset()
+    """Web origins, in lower case and without default ports; `*`: all."""
+    allowed_hosts: frozenset[str] = frozenset()
+    """Host names of the reverse proxy, in lower case; `*`: all."""
     private_networks: tuple[Network, ...] = ()
     """What is not public, and may be reached; `EVERYTHING`: all."""
     private_hosts: frozenset[str] = frozenset()
@@ -354,6 +375,12 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         actor_header=options["aibridge_actor_header"].strip().lower(),
         require_token=options["aibridge_require_token"],
         allow_open=options["aibridge_allow_open"],
+        allowed_origins=checked(
+            read_origins, options["aibridge_allowed_origins"], default=frozenset[str]()
+        ),
+        allowed_hosts=checked(
+            read_hosts, options["aibridge_allowed_hosts"], default=frozenset[str]()
+        ),
         private_networks=private.networks,
         private_hosts=private.hosts,
         max_connections=checked(_at_least, options, "aibridge_max_connections", 0, default=0)
@@ -426,9 +453,6 @@ class _Private(NamedTuple):
     hosts: frozenset[str] = frozenset()
 
 
-_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
-
-
 def _read_private_networks(value: str) -> _Private:
     entries = [entry.strip().lower() for entry in value.split(",") if entry.strip()]
     networks: list[Network] = []
@@ -439,7 +463,7 @@ def _read_private_networks(value: str) -> _Private:
             networks += EVERYTHING
         elif network := _network(entry):
             networks.append(network)
-        elif _is_host_name(entry):
+        elif is_host_name(entry):
             hosts.add(entry)
         else:
             wrong.append(entry)
@@ -449,12 +473,6 @@ def _read_private_networks(value: str) -> _Private:
             " such as 10.0.0.0/8, addresses, and host names, without ports, or be * for all"
         )
     return _Private(EVERYTHING if "*" in entries else tuple(networks), frozenset(hosts))
-
-
-def _is_host_name(text: str) -> bool:
-    # Not an address with a mistake, which may well be one of another kind to the system.
-    is_number = literal(text) is not None or text.rpartition(".")[2].isdigit()
-    return _HOST_NAME.fullmatch(text) is not None and not is_number
 
 
 def _network(text: str) -> Network | None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
+from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.config.settings import Settings
+from aibridge_addon.exchange.error_answers import shaped_error
 from aibridge_addon.exchange.exchange import Exchange
-from aibridge_addon.exchange.intake import shaped_error
 from aibridge_addon.facts import Interception, ResponseFacts
 from aibridge_addon.formats import TOOL_FORMATS
 from aibridge_addon.formats.tool_protocol import (
@@ -48,6 +49,8 @@ _TOOLS_NEED_HTTP = "tools_need_http"
 _KINDS_WITH_TOOLS = frozenset({"turn", "subagent"})
 """Kinds of requests that are offered tools; the client program makes all others by itself."""
 
+type CheckUpstream = Callable[[Asked], Awaitable[Refusal | None]]
+"""Asks the policies, by the access tokens of this moment, whether a further request may go up."""
 type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
 """Makes the exchange of an inner request known to the hooks for as long as it runs."""
 
@@ -64,8 +67,10 @@ class CentralTools:
         metrics: Metrics,
         bridge: Bridge,
         register: Register,
+        check_upstream: CheckUpstream,
     ) -> None:
         self._settings = settings
+        self._check_upstream = check_upstream
         self._metrics = metrics
         self._servers = servers
         self._bridge = bridge
@@ -159,6 +164,7 @@ class CentralTools:
         self, exchange: Exchange, request: Members, iteration: int
     ) -> AsyncIterator[Answer]:
         """Send a further request of an exchange, as a flow of its own that the hooks know."""
+        await self._check_policies(exchange, request)
         flow = exchange.flow.copy()
         flow.is_replay = "request"
         flow.response = flow.error = None
@@ -182,6 +188,20 @@ class CentralTools:
         )
         async with self._register(inner), call:
             yield call
+
+    async def _check_policies(self, exchange: Exchange, request: Members) -> None:
+        """Ask the policies about a further request: what they know may have changed since.
+
+        Raises:
+            UpstreamError: it must not go up.
+        """
+        assert exchange.asked
+        assert exchange.wire_format
+        asked = replace(exchange.asked, content=lambda: body(request))
+        if refusal := await self._check_upstream(asked):
+            self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
+            answer = shaped_error(exchange.wire_format, refusal.status, refusal.message)
+            raise UpstreamError(refusal.message, error_type=refusal.reason, response=answer)
 
 
 def _scope(exchange: Exchange, asks: Interception) -> str:

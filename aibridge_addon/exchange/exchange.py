@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mitmproxy import http
 from mitmproxy.proxy.utils import ReceiveBuffer
 
+from aibridge_addon.access.policies import Asked
 from aibridge_addon.exchange.websocket import Conversation
 from aibridge_addon.facts import Interception, ProviderError, ResponseFacts, Status
 from aibridge_addon.formats import WireFormat
@@ -50,6 +51,10 @@ class Exchange:
     route: Route
     secrets: Secrets = field(default_factory=dict)
     credential: Credential | None = None
+    hosts: tuple[str, ...] = ()
+    """The authorities that the client named."""
+    asked: Asked | None = None
+    """What the policies judged."""
     max_bytes: int
     members: Members | None = None
     """The request, undecoded; None if it was not read."""
@@ -82,6 +87,21 @@ class Exchange:
             raise UndecodableError("the body is larger than the bound")
         coding = self.flow.request.headers.get("content-encoding", "")
         return decode_body(raw, coding, max_bytes=self.max_bytes) if coding else raw
+
+    def content_to_judge(self) -> bytes | None:
+        """Return the decoded body for policies, empty if it cannot be read; None if there is none.
+
+        The fields of a form can be made to look like JSON, so that a form counts as unreadable.
+        """
+        request = self.flow.request
+        if not request.raw_content:
+            return None
+        if "form" in request.headers.get("content-type", "").lower():
+            return b""
+        try:
+            return self.request_body()
+        except UndecodableError:
+            return b""
 
     def outgoing_request(self) -> http.Request:
         """Return the head that goes up: with the secrets, without this hop's headers."""

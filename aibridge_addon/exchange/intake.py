@@ -6,19 +6,27 @@ our own headers. Its body goes on as it came (but see the option `aibridge_ask_c
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from aibridge_addon.access.admission import Admission, Gate, ask_for_login
-from aibridge_addon.access.policy import Policy, Refusal, Sender
+from aibridge_addon.access.admission import ask_for_login
+from aibridge_addon.access.policies import Asked, Refusal
+from aibridge_addon.access.sender import Admission, Sender
 from aibridge_addon.access.tokens import GatewayToken, TokenError
 from aibridge_addon.config.settings import Settings
+from aibridge_addon.exchange.error_answers import (
+    refused_message,
+    shaped_error,
+    wire_format_for,
+    wire_format_of,
+    wire_format_of_route,
+)
 from aibridge_addon.exchange.exchange import Exchange
-from aibridge_addon.exchange.websocket import Conversation, RefusedError
+from aibridge_addon.exchange.websocket import Conversation
 from aibridge_addon.facts import (
     Interception,
     ProviderError,
@@ -27,19 +35,19 @@ from aibridge_addon.facts import (
     new_id,
     now,
 )
-from aibridge_addon.formats import WIRE_FORMATS, WireFormat
-from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.formats import WIRE_FORMATS
 from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.openai_chat import reader as openai_chat
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord, Publish
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers import identity
-from aibridge_addon.providers.identity import Credential, Headers
+from aibridge_addon.providers.identity import Credential
 from aibridge_addon.providers.request_kind import purpose_of
 from aibridge_addon.providers.routing import Provider, Route, Router, bare_host
 from aibridge_addon.raw_json import body as encoded_body
 from aibridge_addon.raw_json import member, members, text
+from aibridge_addon.relay.mitm_layers import NAMED_HOSTS
 from aibridge_addon.relay.secrets import hide_secrets, sealed
 from aibridge_addon.relay.upgrades import forget_other_upgrades, is_websocket
 
@@ -70,23 +78,25 @@ class Intake:
         *,
         publish: Publish,
         metrics: Metrics,
-        gate: Gate,
-        can_record: Callable[[], bool],
+        check_admission: Callable[[Admission], None],
+        check: Callable[[Asked], Refusal | None],
     ) -> None:
         self.router = Router(settings.providers)
         self._settings = settings
         self._publish = publish
         self._metrics = metrics
-        self._policy = Policy(settings, gate=gate, can_record=can_record)
+        self._check_admission = check_admission
+        self._check = check
 
     def take_head(self, flow: http.HTTPFlow, admission: Admission) -> Head:
         """Prepare the head of a request for the way up, before its body has come."""
         proxy_user = take_proxy_user(flow)
+        hosts = take_hosts(flow)
         route = self._route(flow, admission)
         if route is None:
             self._refuse_unrouted(flow, admission)
             return Head(admission=admission)
-        credential = self._credential(flow, route.provider, admission.headers)
+        credential = self._credential(flow, route.provider, admission)
         flow.request.headers.fields, secrets = sealed(self._without_our_headers(flow))
         _direct(flow.request, route)
         forget_other_upgrades(flow.request)
@@ -95,14 +105,19 @@ class Intake:
             route=route,
             secrets=secrets,
             credential=credential,
+            hosts=hosts,
             max_bytes=self._settings.max_body_bytes,
         )
         return Head(admission=admission, exchange=exchange, proxy_user=proxy_user)
 
     def check_unrouted(self, flow: http.HTTPFlow, head: Head) -> None:
         """Answer a request to no provider whose sender, by what is known now, must not pass."""
-        if head.exchange is None and (refusal := self._policy.refusal_of(head.admission)):
-            self._refuse_unrouted(flow, replace(head.admission, refusal=refusal))
+        if head.exchange is not None:
+            return
+        try:
+            self._check_admission(head.admission)
+        except TokenError as error:
+            self._refuse_unrouted(flow, replace(head.admission, refusal=error))
 
     def take(self, head: Head) -> None:
         """Read a request to a provider that has come whole."""
@@ -126,7 +141,7 @@ class Intake:
         if exchange is None or refusal is None:
             return None
         self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
-        return shaped_error(_wire_format_of(exchange.route), 400, f"aibridge: {refusal}")
+        return shaped_error(wire_format_of_route(exchange.route), 400, f"aibridge: {refusal}")
 
     def _look_into(self, exchange: Exchange, sender: Sender) -> None:
         """Read a request, and begin its record if it is bridged."""
@@ -152,14 +167,27 @@ class Intake:
         self._check_passing(exchange, sender)
 
     def _begin_record(self, exchange: Exchange, facts: RequestFacts, sender: Sender) -> None:
-        assert exchange.interception
-        exchange.flow.metadata["aibridge_interception_id"] = exchange.interception.id
-        exchange.record = self._record(exchange.interception)
+        asked = self._asked(exchange, sender, model=facts.model)
+        refusal = self._judged(exchange, asked)
+        record = exchange.record
+        assert record
+        exchange.flow.metadata["aibridge_interception_id"] = record.interception.id
         # What strangers say is not kept: they could fill the disk with it.
-        exchange.record.begin(None if sender.admission.refusal else facts.prompt)
-        self._apply_policy(exchange, sender, model=facts.model)
-        if self._settings.ask_chat_usage and facts.streaming and not exchange.record.ended:
+        record.begin(None if refusal and refusal.is_stranger else facts.prompt)
+        if refusal:
+            self._refuse_recorded(exchange, record, refusal)
+        elif self._settings.ask_chat_usage and facts.streaming:
             _ask_chat_usage(exchange)
+
+    def _judged(self, exchange: Exchange, asked: Asked) -> Refusal | None:
+        """Check a request, and make its record: of a refused one, with no credential."""
+        assert exchange.interception
+        exchange.asked = asked
+        refusal = self._check(asked)
+        if refusal:
+            exchange.interception = _without_credential(exchange.interception)
+        exchange.record = self._record(exchange.interception)
+        return refusal
 
     def _record(self, interception: Interception) -> InterceptionRecord:
         return InterceptionRecord(
@@ -173,28 +201,27 @@ class Intake:
         """
         wire_format = exchange.wire_format = WIRE_FORMATS[api]
         exchange.interception = _interception(exchange, api, RequestFacts(), sender)
-        exchange.record = self._record(exchange.interception)
-        self._apply_policy(exchange, sender, any_model=True)
+        opening = replace(self._asked(exchange, sender), must_name_model=False)
+        if (refusal := self._judged(exchange, opening)) and exchange.record:
+            self._refuse_recorded(exchange, exchange.record, refusal)
 
         def begin(request: Members, message: bytes) -> InterceptionRecord:
             facts = replace(wire_format.read_request(request), streaming=True)
-            record = self._record(_interception(exchange, api, facts, sender))
-            exchange.flow.metadata["aibridge_interception_id"] = record.interception.id
-            record.begin(facts.prompt)
-            if refusal := self._policy.why_not(exchange, sender, model=facts.model, said=message):
+            interception = _interception(exchange, api, facts, sender)
+            asked = _said(opening, message, model=facts.model, must_name_model=True)
+            refusal = self._check(asked)
+            record = self._record(_without_credential(interception) if refusal else interception)
+            exchange.flow.metadata["aibridge_interception_id"] = interception.id
+            record.begin(None if refusal and refusal.is_stranger else facts.prompt)
+            if refusal:
                 self._end_refused(record, exchange.route, refusal)
-                raise _refused_message(wire_format, refusal)
+                raise refused_message(wire_format, refusal)
             return record
 
         def check(message: bytes) -> None:
-            token = sender.admission.token
-            if token is None or not token.models:
-                return  # it is part of what was begun, whatever has become of the token
-            if refusal := self._policy.why_not_by_token(
-                exchange, sender, model=None, any_model=True, said=message
-            ):
+            if refusal := self._check(_said(opening, message, is_recorded=False)):
                 self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
-                raise _refused_message(wire_format, refusal)
+                raise refused_message(wire_format, refusal)
 
         exchange.conversation = Conversation(wire_format, begin, check)
 
@@ -224,7 +251,7 @@ class Intake:
             return None
         route = head.exchange.route
         self._metrics.count_refused(route.provider.name, _BODY_TOO_LARGE)
-        wire_format = _wire_format_of(route)
+        wire_format = wire_format_of_route(route)
         message = f"aibridge: this proxy takes bodies of up to {limit} (option body_size_limit)."
         return shaped_error(wire_format, 413, message)
 
@@ -236,7 +263,7 @@ class Intake:
         method = _method(request)
         route = self.router.reverse(request.path, method, target_host=mode.address[0])
         if route is None and admission.refusal:  # to strangers, nothing is told of what there is
-            wire_format = _wire_format_for(None, admission.headers)
+            wire_format = wire_format_for(None, admission.headers)
             flow.response = shaped_error(wire_format, 400, f"aibridge: {admission.refusal}")
             self._metrics.count_refused("", admission.refusal.reason)
             hide_secrets(request)
@@ -246,18 +273,20 @@ class Intake:
             message = f"aibridge: {method} {path} is not a route of this proxy."
             if provider is None:
                 message += f" Paths begin with one of {', '.join(self.router.reverse_prefixes)}."
-            wire_format = _wire_format_for(provider, admission.headers)
+            wire_format = wire_format_for(provider, admission.headers)
             flow.response = shaped_error(wire_format, 404, message)
             self._metrics.count_refused(provider.name if provider else "", _NO_SUCH_ROUTE)
             hide_secrets(request)
         return route
 
     def _credential(
-        self, flow: http.HTTPFlow, provider: Provider, headers: Headers
+        self, flow: http.HTTPFlow, provider: Provider, admission: Admission
     ) -> Credential | None:
         """Return the client's own credential, else, in reverse mode, add the central key."""
-        own = identity.own_credential(headers)
+        own = identity.own_credential(admission.headers)
         if not isinstance(flow.client_conn.proxy_mode, ReverseMode) or not provider.api_key_env:
+            return own
+        if admission.refusal:
             return own
         if own and own.secret != identity.PLACEHOLDER_KEY:
             return own
@@ -301,31 +330,50 @@ class Intake:
 
     # Policy
 
-    def _apply_policy(
-        self,
-        exchange: Exchange,
-        sender: Sender,
-        *,
-        model: str | None = None,
-        any_model: bool = False,
-    ) -> None:
-        """Answer a recorded request that must not go on."""
-        if refusal := self._policy.why_not(exchange, sender, model=model, any_model=any_model):
-            assert exchange.wire_format is not None
-            assert exchange.record is not None
-            exchange.flow.response = shaped_error(
-                exchange.wire_format, refusal.status, refusal.message
+    def _asked(self, exchange: Exchange, sender: Sender, *, model: str | None = None) -> Asked:
+        """Return what the policies are to judge of a client's request."""
+        flow, route = exchange.flow, exchange.route
+        return Asked(
+            sender=sender,
+            route=route,
+            credential=exchange.credential,
+            method=flow.request.method,
+            path=flow.request.path,
+            fields=flow.request.headers.fields,
+            hosts=exchange.hosts,
+            to_reverse_proxy=isinstance(flow.client_conn.proxy_mode, ReverseMode),
+            content=exchange.content_to_judge,
+            model=model,
+            must_name_model=bool(route.api or route.counts_for),
+            is_recorded=bool(route.api or route.socket),
+            uses_central_tools=self._offers_tools(exchange.interception),
+        )
+
+    def _offers_tools(self, asks: Interception | None) -> bool:
+        return (
+            asks is not None
+            and bool(self._settings.mcp_servers)
+            and self._settings.injection.allows(
+                actor=asks.initiator_id,
+                client=asks.client,
+                provider=asks.provider_name,
+                model=asks.model or "",
             )
-            self._end_refused(exchange.record, exchange.route, refusal)
+        )
+
+    def _refuse_recorded(
+        self, exchange: Exchange, record: InterceptionRecord, refusal: Refusal
+    ) -> None:
+        assert exchange.wire_format is not None
+        exchange.flow.response = shaped_error(exchange.wire_format, refusal.status, refusal.message)
+        self._end_refused(record, exchange.route, refusal)
 
     def _check_passing(self, exchange: Exchange, sender: Sender) -> None:
         """Answer a request that is not recorded, and must not go on either."""
         route = exchange.route
         model = text(member(exchange.members, "model")) if exchange.members else None
-        must_name_one = bool(route.api or route.counts_for)
-        if refusal := self._policy.why_not_by_token(
-            exchange, sender, model=model, any_model=not must_name_one
-        ):
+        asked = replace(self._asked(exchange, sender, model=model), is_recorded=False)
+        if refusal := self._check(asked):
             wire_format = exchange.wire_format or wire_format_of(route.provider)
             exchange.flow.response = shaped_error(wire_format, refusal.status, refusal.message)
             self._metrics.count_refused(route.provider.name, refusal.reason)
@@ -351,32 +399,6 @@ class Intake:
         self._metrics.count_refused(route.provider.name, refusal.reason)
         error = ProviderError(type=refusal.reason, message=refusal.message)
         record.end(Status.REFUSED, http_status=refusal.status, error=error)
-
-
-def shaped_error(wire_format: WireFormat, status: int, message: str) -> http.Response:
-    """Return an error as the clients of a wire format show it to their users."""
-    body = wire_format.error_body(status, message)
-    return http.Response.make(status, body, {"content-type": "application/json"})
-
-
-def _refused_message(wire_format: WireFormat, refusal: Refusal) -> RefusedError:
-    body = wire_format.error_body(refusal.status, refusal.message)
-    return RefusedError(b'{"type":"error","status":%d,' % refusal.status + body[1:])
-
-
-def wire_format_of(provider: Provider) -> WireFormat:
-    """Return a wire format whose errors the clients of a provider understand."""
-    return anthropic_messages if provider.type == "anthropic" else openai_chat
-
-
-def _wire_format_of(route: Route) -> WireFormat:
-    return WIRE_FORMATS[route.api] if route.api else wire_format_of(route.provider)
-
-
-def _wire_format_for(provider: Provider | None, headers: Headers) -> WireFormat:
-    if provider is not None:
-        return wire_format_of(provider)
-    return anthropic_messages if "anthropic-version" in headers else openai_chat
 
 
 def _host(flow: http.HTTPFlow) -> str:
@@ -411,6 +433,22 @@ def take_proxy_user(flow: http.HTTPFlow) -> str | None:
             flow.metadata["proxyauth"] = (user, "")
             return user
     return None
+
+
+def take_hosts(flow: http.HTTPFlow) -> tuple[str, ...]:
+    """Return the authorities that a client named, before mitmproxy has changed them."""
+    hosts: Sequence[str] = flow.metadata.pop(NAMED_HOSTS, ())
+    return tuple(hosts)
+
+
+def _said(opening: Asked, message: bytes, **changes: Any) -> Asked:
+    """Return what the policies are to judge of a message over a WebSocket."""
+    return replace(opening, content=lambda: message, is_message=True, **changes)
+
+
+def _without_credential(interception: Interception) -> Interception:
+    """Return an interception of which nothing goes up, so that no key is used."""
+    return replace(interception, credential_kind=None, credential_hint=None)
 
 
 def _interception(

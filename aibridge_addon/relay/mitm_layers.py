@@ -49,6 +49,9 @@ REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
 
 _SWITCHED = "it switches to another protocol than was asked for"
 
+NAMED_HOSTS = "aibridge_named_hosts"
+"""The key of a flow's metadata for the authorities that the client named; `take_hosts` takes it."""
+
 REFUSED_UNREAD = "The request is refused, whatever else it says."
 HELD_OF_STRANGERS = 64 * 1024
 """Bytes of the body of a request that is refused anyway; smaller ones are read, and recorded."""
@@ -119,6 +122,17 @@ class BridgeStream(HttpStream):
     """One request and its response."""
 
     bridge: Bridge
+
+    def state_wait_for_request_headers(self, event: events.Event) -> Commands:
+        """Keep the hosts that the client named: in reverse mode, mitmproxy overwrites them."""
+        named = _named_hosts(event.request) if isinstance(event, RequestHeaders) else []
+
+        def tell(command: commands.Command) -> commands.Command:
+            if isinstance(command, HttpRequestHeadersHook):
+                command.flow.metadata[NAMED_HOSTS] = named
+            return command
+
+        yield from _mapped(super().state_wait_for_request_headers(event), tell)
 
     def state_consume_request_body(self, event: events.Event) -> Commands:
         """Send up what the bridge says, not what the flow shows."""
@@ -282,6 +296,12 @@ class BridgeStream(HttpStream):
             ResponseEndOfMessage(self.stream_id),
         ):
             yield SendHttp(part, self.context.client)
+
+
+def _named_hosts(request: http.Request) -> list[str]:
+    """Return the authorities of a request: `Host`, `:authority` and that of an absolute target."""
+    hosts = (request.authority, *request.headers.get_all("host"))
+    return list(dict.fromkeys(filter(None, hosts)))
 
 
 def _mapped(original: Commands, change: Callable[[commands.Command], commands.Command]) -> Commands:

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from aibridge_addon.config.mcp_file import ServerConfig
-from aibridge_addon.config.settings import OPTIONS, Settings, SettingsError, read_settings
+from aibridge_addon.config.mistakes import SettingsError
+from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
 from aibridge_addon.tools.names import InjectionFilter
 
 SECRET = "s3cr3t-value"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from aibridge_addon.access.addresses import EVERYTHING
-from aibridge_addon.config.settings import OPTIONS, Settings, SettingsError, read_settings
+from aibridge_addon.config.mistakes import SettingsError
+from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
 

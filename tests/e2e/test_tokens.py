@@ -439,20 +439,61 @@ def test_a_tunnel_needs_a_token(proxy: Proxy, standin: Server) -> None:
     [basic("ida", NEVER_MADE), basic("ida", "a guess"), "Basic !!!", "Bearer nonsense"],
     ids=["unknown", "no token", "no login", "no bearer"],
 )
-@pytest.mark.parametrize("host", ["127.0.0.1:9", "api.anthropic.com:443"])
-def test_a_wrong_login_opens_no_connection(proxy: Proxy, host: str, login: str) -> None:
-    answer = connect(proxy, host, {"proxy-authorization": login})
+def test_a_wrong_login_opens_no_tunnel_to_other_hosts(proxy: Proxy, login: str) -> None:
+    answer = connect(proxy, "127.0.0.1:9", {"proxy-authorization": login})
     assert answer.startswith("HTTP/1.1 407 "), answer
 
 
-@pytest.mark.parametrize("state", ["expired", "revoked"])
-def test_a_login_by_a_token_that_is_not_good_opens_no_connection(proxy: Proxy, state: str) -> None:
-    text = token(proxy, "jack", expires_at=PAST if state == "expired" else None)
+@pytest.mark.parametrize("state", ["unknown", "expired", "revoked", "none"])
+@pytest.mark.parametrize("way", [FORWARD, FORWARD_H2], ids=str)
+def test_bad_access_token_at_connect_to_a_provider_is_answered_inside_the_tunnel(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, state: str
+) -> None:
+    text = {"unknown": NEVER_MADE, "none": "a guess"}.get(state) or token(
+        proxy, "jack", expires_at=PAST if state == "expired" else None
+    )
     if state == "revoked":
         revoke_tokens(proxy.database, text.split("_")[1])
-    answer = connect(proxy, "api.anthropic.com:443", {"proxy-authorization": basic("jack", text)})
-    assert answer.startswith("HTTP/1.1 407 ")
-    assert state in answer
+    url = clients.url(way, "anthropic", "/v1/messages")
+    body = MESSAGES.request("hi", stream=False)
+    with proxy.recording() as records, client(clients, way, ("jack", text)) as http:
+        answer = http.post(url, content=body, headers=MESSAGES.headers)
+        assert standin.requests == []
+        good = http.post(url, content=body, headers=MESSAGES.headers | in_header(proxy))
+    message = refused(proxy, MESSAGES, answer, "")["message"]
+    words = {"unknown": "not known", "none": "asks for a gateway token"}
+    assert words.get(state, state) in message
+    assert good.status_code == 200, "an access token in a header stands for the login"
+    first, _ = records.interceptions
+    owner = "jack" if state in ("expired", "revoked") else "anonymous"
+    reason = "no_token" if state == "none" else f"{state}_token"
+    assert (first["initiator_id"], first["error_type"]) == (owner, reason)
+    assert first["credential_kind"] is None
+
+
+def test_websocket_after_a_bad_access_token_at_connect_is_refused(
+    proxy: Proxy, clients: Clients
+) -> None:
+    with Socket(clients, FORWARD, credentials=basic("jack", NEVER_MADE)) as codex:
+        assert codex.status == 400
+        assert b"not known" in codex.refusal
+
+
+def in_header(proxy: Proxy) -> dict[str, str]:
+    return {"X-AIBridge-Token": token(proxy)}
+
+
+@pytest.mark.parametrize("text", [NEVER_MADE, "aib_mistyped"], ids=["unknown", "mistyped"])
+@each_api
+def test_mistyped_access_token_as_key_is_recorded_without_a_credential(
+    proxy: Proxy, clients: Clients, standin: Server, api: Api, text: str
+) -> None:
+    with proxy.recording() as records:
+        answer = ask(clients, REVERSE, api, BEARER, text)
+    refused(proxy, api, answer, "unknown_token")
+    row = records.interception
+    assert (row["credential_kind"], row["credential_hint"]) == (None, None)
+    assert standin.requests == []
 
 
 def test_plain_requests_to_other_hosts_need_a_token_and_do_not_carry_it_on(

@@ -1,0 +1,25 @@
+"""Policy: the access token is known, not expired and not revoked, or none is required."""
+
+from collections.abc import Callable
+
+from aibridge_addon.access.policies.asked import Asked, Refusal
+from aibridge_addon.access.sender import Admission
+from aibridge_addon.access.tokens import TokenError
+
+
+class GoodAccessToken:
+    """Asks for a good access token wherever one is required."""
+
+    def __init__(self, check_admission: Callable[[Admission], None]) -> None:
+        """Take the check against the current access tokens; it raises `TokenError`."""
+        self._check_admission = check_admission
+
+    def check(self, asked: Asked) -> Refusal | None:
+        """Return the refusal of a missing, unknown, expired or revoked access token."""
+        try:
+            self._check_admission(asked.sender.admission)
+        except TokenError as error:
+            return Refusal(
+                status=400, reason=error.reason, message=f"aibridge: {error}", is_stranger=True
+            )
+        return None

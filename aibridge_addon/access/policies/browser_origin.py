@@ -1,0 +1,106 @@
+"""Policy: web pages and rebound host names cannot spend the central key or use central tools.
+
+A browser sends a page's requests to any address that it can reach, so that a page of a stranger
+could ask the proxy of whoever looks at it. An access token proves that the page may; without one,
+the page must be of an allowed origin. DNS rebinding makes a page of the stranger's own host name
+same-origin with the proxy, which is why the host name is checked as well.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aibridge_addon.access.addresses import literal
+from aibridge_addon.access.policies.asked import Asked, Refusal
+
+ANY = "*"
+_CROSS_SITE = "cross-site"
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_LOCALHOST = "localhost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrowserOrigin:
+    """Refuses foreign origins and host names to requests without an access token."""
+
+    allowed_origins: frozenset[str] = frozenset()
+    """As `normalized_origin` writes them; `*`: all."""
+    allowed_hosts: frozenset[str] = frozenset()
+    """Host names in lower case; `*`: all."""
+
+    def check(self, asked: Asked) -> Refusal | None:
+        """Return the refusal of a request of a foreign page, or to a foreign host name."""
+        admission = asked.sender.admission
+        if admission.token or not asked.spends:
+            return None
+        # Browsers keep a login per origin, so that a rebound host name never has it.
+        if not admission.logged_in and (host := self._foreign_host(asked)):
+            return _refusal(
+                "foreign_host",
+                f"{host} is not a host name of this proxy. Add it to the option"
+                " aibridge_allowed_hosts",
+            )
+        if origin := self._foreign_origin(asked):
+            return _refusal(
+                "foreign_origin",
+                f"web pages of {origin} may not use this proxy. Add the origin to the option"
+                " aibridge_allowed_origins",
+            )
+        return None
+
+    def allows_origin(self, origin: str) -> bool:
+        """Return whether an option allows pages of an origin."""
+        return ANY in self.allowed_origins or normalized_origin(origin) in self.allowed_origins
+
+    def _foreign_host(self, asked: Asked) -> str | None:
+        named = asked.hosts if asked.to_reverse_proxy else ()
+        return next((name for name in named if not self._is_ours(host_of(name))), None)
+
+    def _is_ours(self, host: str) -> bool:
+        return (
+            host == _LOCALHOST
+            or host.endswith(f".{_LOCALHOST}")
+            or literal(host) is not None
+            or not self.allowed_hosts.isdisjoint((host, ANY))
+        )
+
+    def _foreign_origin(self, asked: Asked) -> str | None:
+        origins = asked.values(b"origin")
+        others = [origin for origin in origins if not self.allows_origin(origin)]
+        if found := next((origin for origin in others if not _is_same(origin, asked.hosts)), None):
+            return found
+        sites = {value.lower() for value in asked.values(b"sec-fetch-site")}
+        # An allowed origin may well be another site; where no origin is named, none is allowed.
+        return "another site" if _CROSS_SITE in sites and (others or not origins) else None
+
+
+def _refusal(reason: str, message: str) -> Refusal:
+    text = f"aibridge: {message}, or use an access token (aibridge token create)."
+    return Refusal(status=403, reason=reason, message=text, is_stranger=True)
+
+
+def _is_same(origin: str, authorities: tuple[str, ...]) -> bool:
+    """Return whether an origin is that of the proxy itself, by whatever scheme it is reached."""
+    scheme, found, authority = origin.strip().lower().partition("://")
+    if not found or not authority or not authorities:
+        return False
+    default = _DEFAULT_PORTS.get(scheme, "")
+    named = {name.strip().lower().removesuffix(default) for name in authorities}
+    return named == {authority.removesuffix(default)}
+
+
+def normalized_origin(origin: str) -> str:
+    """Return an origin in lower case, without the default port of its scheme."""
+    origin = origin.strip().lower()
+    scheme = origin.partition("://")[0]
+    return origin.removesuffix(_DEFAULT_PORTS.get(scheme, ""))
+
+
+def host_of(authority: str) -> str:
+    """Return the host of an authority, in lower case and without the dot that ends a full name."""
+    if "@" in authority:  # no client puts a user there, and readers differ in what the host is
+        return authority
+    try:
+        host = urlsplit(f"//{authority.strip()}").hostname
+    except ValueError:
+        return authority
+    return (host or authority).lower().removesuffix(".")

@@ -1,0 +1,20 @@
+"""Policy: requests can be recorded (`aibridge_on_record_failure=refuse`)."""
+
+from collections.abc import Callable
+
+from aibridge_addon.access.policies.asked import Asked, Refusal
+
+
+class RecordStore:
+    """Refuses requests while the store is away."""
+
+    def __init__(self, can_record: Callable[[], bool]) -> None:
+        """Take the test of whether the store works."""
+        self._can_record = can_record
+
+    def check(self, asked: Asked) -> Refusal | None:
+        """Return the refusal of a request that could not be recorded."""
+        if not asked.is_recorded or self._can_record():
+            return None
+        message = "aibridge: requests cannot be recorded at this moment; try again later."
+        return Refusal(status=503, reason="not_recorded", message=message)

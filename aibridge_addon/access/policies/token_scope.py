@@ -1,0 +1,57 @@
+"""Policy: an access token is used for its provider instances and models only."""
+
+from collections.abc import Iterator
+
+from aibridge_addon.access.model_scope import (
+    UnclearError,
+    models_of_body,
+    models_of_headers,
+    models_of_message,
+    models_of_path,
+)
+from aibridge_addon.access.policies.asked import Asked, Refusal
+from aibridge_addon.access.tokens import TokenError
+from aibridge_addon.raw_json import members
+
+_WITHOUT_BODY = ("GET", "HEAD", "DELETE")
+"""Methods whose body, if there is one, has no meaning."""
+
+
+class TokenScope:
+    """Holds an access token to its provider instances and models."""
+
+    def check(self, asked: Asked) -> Refusal | None:
+        """Return the refusal of a provider instance or model that is out of scope."""
+        token, name = asked.sender.admission.token, asked.route.provider.name
+        if token is None:
+            return None
+        try:
+            any_model = not asked.must_name_model
+            token.check_scope(provider=name, model=asked.model, any_model=any_model)
+            if token.models and asked.route.names_models:
+                for model in _models(asked):
+                    token.check_scope(provider=name, model=model)
+        except UnclearError as error:
+            out = token.out_of_scope(f"is for some models only; this request {error}")
+            return _refusal(out)
+        except TokenError as error:
+            return _refusal(error)
+        return None
+
+
+def _refusal(error: TokenError) -> Refusal:
+    return Refusal(status=400, reason=error.reason, message=f"aibridge: {error}")
+
+
+def _models(asked: Asked) -> Iterator[str]:
+    yield from models_of_path(asked.method, asked.path)
+    yield from models_of_headers(asked.fields)
+    content = asked.content()
+    if asked.is_message:
+        yield from models_of_message(content or b"")
+    elif content is not None and not _is_meaningless(asked.method, content):
+        yield from models_of_body(content)
+
+
+def _is_meaningless(method: str, body: bytes) -> bool:
+    return method in _WITHOUT_BODY and members(body) is None
