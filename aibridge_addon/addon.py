@@ -350,7 +350,8 @@ class AIBridge:
         head = self._heads.get(flow)
         if head is None or self._parts is None:
             return None
-        return flow.response or self._parts.intake.refused_unread(head)
+        flow.response = flow.response or self._parts.intake.refused_unread(head)
+        return flow.response
 
     @_guarded
     async def request(self, flow: http.HTTPFlow) -> None:
@@ -378,9 +379,15 @@ class AIBridge:
                 await parts.central.offer(exchange)
             parts.metrics.request_latency.observe(time.perf_counter() - start)
 
+    def _share(self, flow: http.HTTPFlow) -> None:
+        """Let web pages of allowed origins read what answers them."""
+        if self._parts:
+            self._parts.intake.cross_origin.share(flow)
+
     @_guarded
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Decide how the answer travels."""
+        self._share(flow)
         exchange = self._exchanges.get(flow.id)
         if exchange is None or flow.response is None:
             return
@@ -467,12 +474,14 @@ class AIBridge:
         message = flow.error.msg if flow.error else ""
         if exchange is None:
             self._answer_untaken(flow, message)
+            self._share(flow)
             return
         if exchange.call:
             exchange.call.on_error(message)
             return
         del self._exchanges[flow.id]
         self._answer_broken_off(exchange, message)
+        self._share(flow)
         if exchange.record and not self._is_done:
             await self._kept()
 

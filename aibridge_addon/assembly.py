@@ -15,6 +15,7 @@ from mitmproxy.options import Options
 
 from aibridge_addon.access.admission import Gate
 from aibridge_addon.access.connection_limit import Connections
+from aibridge_addon.access.cors import CrossOrigin
 from aibridge_addon.access.egress import Reach
 from aibridge_addon.access.listening import check_not_open, listened_names
 from aibridge_addon.access.policies import (
@@ -99,11 +100,16 @@ class Parts:
         self.reach.allow(settings)
         self.connections.most = settings.max_connections
         self._use_servers(settings)
-        self._policies = self._made_policies(settings)
+        browser_origin = BrowserOrigin(
+            allowed_origins=settings.allowed_origins,
+            allowed_hosts=settings.allowed_hosts | listened_names(self._options),
+        )
+        self._policies = self._made_policies(settings, browser_origin)
         self.intake = Intake(
             settings,
             publish=self._publish,
             metrics=self.metrics,
+            cross_origin=CrossOrigin(browser_origin),
             check_admission=self.gate.check,
             check=self._check,
         )
@@ -182,13 +188,12 @@ class Parts:
             check_upstream=self._check_upstream,
         )
 
-    def _made_policies(self, settings: Settings) -> tuple[Policy, ...]:
+    def _made_policies(
+        self, settings: Settings, browser_origin: BrowserOrigin
+    ) -> tuple[Policy, ...]:
         return ordered_policies(
             check_admission=self.gate.check,
-            browser_origin=BrowserOrigin(
-                allowed_origins=settings.allowed_origins,
-                allowed_hosts=settings.allowed_hosts | listened_names(self._options),
-            ),
+            browser_origin=browser_origin,
             require_actor=settings.require_actor,
             actor_header=settings.actor_header,
             must_record=settings.refuse_unrecorded,

@@ -14,6 +14,7 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from aibridge_addon.access.admission import ask_for_login
+from aibridge_addon.access.cors import CrossOrigin
 from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.access.sender import Admission, Sender
 from aibridge_addon.access.tokens import GatewayToken, TokenError
@@ -78,10 +79,12 @@ class Intake:
         *,
         publish: Publish,
         metrics: Metrics,
+        cross_origin: CrossOrigin,
         check_admission: Callable[[Admission], None],
         check: Callable[[Asked], Refusal | None],
     ) -> None:
         self.router = Router(settings.providers)
+        self.cross_origin = cross_origin
         self._settings = settings
         self._publish = publish
         self._metrics = metrics
@@ -92,6 +95,10 @@ class Intake:
         """Prepare the head of a request for the way up, before its body has come."""
         proxy_user = take_proxy_user(flow)
         hosts = take_hosts(flow)
+        if preflight := self.cross_origin.preflight(flow):
+            flow.response = preflight
+            hide_secrets(flow.request)
+            return Head(admission=admission)
         route = self._route(flow, admission)
         if route is None:
             self._refuse_unrouted(flow, admission)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from aibridge_addon.access.model_scope import (
     UnclearError,
     models_of_body,
+    models_of_headers,
     models_of_message,
     models_of_path,
 )
@@ -143,3 +144,104 @@ def test_a_second_name_is_seen_wherever_it_stands(before, name, first):
 )
 def test_a_query_may_name_models(path, named):
     assert list(models_of_path("GET", path)) == named
+
+
+@pytest.mark.parametrize(
+    ("members", "named"),
+    [
+        ({"fallbacks": ["b", "c"]}, ["a", "b", "c"]),
+        ({"fallbacks": "b"}, ["a", "b"]),
+        ({"fallback_models": ["b", {"model": "c"}]}, ["a", "b", "c"]),
+        ({"models": "b"}, ["a", "b"]),
+        ({"extra_body": {"model": "b", "models": ["c"]}}, ["a", "b", "c"]),
+        ({"context_window_fallbacks": [{"model": "b"}]}, ["a", "b"]),
+        ({"plugins": [{"id": "auto-router", "allowed_models": ["b"]}]}, ["a", "b"]),
+        ({"providerOptions": {"gateway": {"models": ["b"]}}}, ["a", "b"]),
+        ({"prompt": {"id": "p", "model": "b"}}, ["a", "b"]),
+        ({"prompt": {"id": "p", "variables": {"model": "said"}}}, ["a"]),
+        ({"prompt": "said"}, ["a"]),
+        ({"agent": {"model": "b"}}, ["a", "b"]),
+        ({"deployment": "b", "engine": "c", "model_id": "d"}, ["a", "b", "c", "d"]),
+        ({"deployment": {"x": [{"model": "b"}]}}, ["a", "b"]),
+        ({"session": {"model": "b", "audio": {"transcription": {"model": "c"}}}}, ["a", "b", "c"]),
+        ({"tools": [{"type": "x:research", "parameters": {"model": "b"}}]}, ["a", "b"]),
+        (
+            {"tools": [{"type": "function", "function": {"parameters": {"model": 1}}}]},
+            ["a"],
+        ),
+        ({"text": {"format": {"schema": {"properties": {"model": {}}}}}}, ["a"]),
+        ({"reasoning": {"effort": "high"}, "thinking": {"type": "adaptive"}, "n": 1}, ["a"]),
+        ({"model": "b,c"}, ["b,c", "b", "c"]),
+    ],
+)
+def test_models_are_found_in_the_members_of_gateways_too(members, named):
+    for read in (models_of_body, models_of_message):
+        assert sorted(read(json.dumps(MODEL | members).encode())) == sorted(named)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"model": "@preset/x"},
+        {"model": "a@preset/x"},
+        {"models": ["a@preset/x"]},
+        {"preset": "x"},
+        {"preset": ["x"]},
+        {"extra_body": {"preset": "x"}},
+        {"route": "fallback"},
+        {"agent": "x"},
+        {"agent_id": "x"},
+        {"agent": {"name": "x"}},
+        {"assistant_id": "x"},
+        {"deployment": {"name": "x"}},
+        {"fallbacks": [{"a": ["b"]}]},
+        {"fallbacks": [7]},
+        {"fallbacks": {"x": 1}},
+        {"fallbackModels": ["b"]},
+        {"extra_body": {"Model": "b"}},
+        {"extra_body": {"model": "b", "MODEL": "c"}},
+    ],
+)
+def test_member_that_chooses_a_model_unseen_is_unclear(members):
+    for read in (models_of_body, models_of_message):
+        with pytest.raises(UnclearError):
+            list(read(json.dumps(MODEL | members).encode()))
+
+
+def test_stored_prompt_is_unclear_unless_the_request_names_the_model():
+    with pytest.raises(UnclearError):
+        list(models_of_body(b'{"prompt":{"id":"p"}}'))
+    assert list(models_of_body(b'{"model":"a","prompt":{"id":"p"}}')) == ["a"]
+    assert list(models_of_body(b'{"prompt":"said"}')) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "named"),
+    [
+        ("POST", "/openai/deployments/a/chat/completions?api-version=1", ["a"]),
+        ("POST", "/openai/deployments/a%2Fb/chat", ["a"]),
+        ("POST", "/v1/engines/a/completions", ["a"]),
+        ("POST", "/v1beta/models/a:generateContent", ["a"]),
+        ("POST", "/model/a/invoke", ["a"]),
+        ("GET", "/v1/models/a/x", []),
+        ("POST", "/v1/models/a", []),
+        ("POST", "/v1/x?deployment=a&fallback_models=b,c", ["a", "b,c", "b", "c"]),
+    ],
+)
+def test_path_may_name_models(method, path, named):
+    assert list(models_of_path(method, path)) == named
+
+
+@pytest.mark.parametrize("query", ["preset=x", "agent_id=x", "model=@preset/x", "route=x"])
+def test_query_that_chooses_a_model_unseen_is_unclear(query):
+    with pytest.raises(UnclearError):
+        list(models_of_path("GET", f"/v1/responses?{query}"))
+
+
+def test_headers_may_name_models():
+    fields = [(b"X-Model", b"a"), (b"azureml-model-deployment", b"b"), (b"x-fallbacks", b"c, d")]
+    assert list(models_of_headers(fields)) == ["a", "b", "c, d", "c", "d"]
+    harmless = [(b"anthropic-beta", b"model"), (b"x-claude-code-agent-id", b"1"), (b"te", b"x")]
+    assert list(models_of_headers(harmless)) == []
+    with pytest.raises(UnclearError):
+        list(models_of_headers([(b"x-portkey-config", b"pc-1")]))

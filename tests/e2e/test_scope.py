@@ -88,6 +88,9 @@ EVASIONS = {
     "in what only lenient readers take": CHEAP % b',"x":NaN,"Model":"dear"',
     "as what else to ask": CHEAP % b',"models":["cheap-2","dear"]',
     "as a fallback": CHEAP % b',"fallbacks":[{"model":"dear"}]',
+    "as a fallback by name": CHEAP % b',"fallbacks":["dear"]',
+    "deeper": CHEAP % b',"extra_body":{"model":"dear"}',
+    "by a preset": CHEAP % b',"preset":"x"',
     "as a tool": CHEAP % b',"tools":[{"type":"advisor_20260301","model":"dear"}]',
 }
 
@@ -131,6 +134,7 @@ def test_a_token_for_all_models_is_not_held_to_clear_words(
 
 FORM = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ndear\r\n--b--\r\n'
 PASSING = [
+    ("POST", "/embeddings", b'{"model":"cheap-1"}', {"x-model": "dear"}),
     ("POST", "/audio/transcriptions", FORM, {"content-type": "multipart/form-data; boundary=b"}),
     ("POST", "/x", b'{"a":"&model=dear&"}', {"content-type": "application/x-www-form-urlencoded"}),
     ("POST", "/embeddings", b'{"model":"dear"}', {}),
@@ -211,6 +215,8 @@ def test_what_has_nothing_against_it_passes(
         b'{"type":"response.create","type":"x","model":"dear","input":"x"}',
         b'{"Type":"response.create","model":"gpt-5","input":"x"}',
         b'{"type":"session.update","model":"dear"}',
+        b'{"type":"session.update","session":{"model":"dear"}}',
+        b'{"type":"response.create","model":"gpt-5","preset":"model","input":"x"}',
         b"no JSON",
     ],
 )

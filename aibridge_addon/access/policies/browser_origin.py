@@ -64,7 +64,7 @@ class BrowserOrigin:
         )
 
     def _foreign_origin(self, asked: Asked) -> str | None:
-        origins = asked.values(b"origin")
+        origins = [origin for origin in asked.values(b"origin") if origin]
         others = [origin for origin in origins if not self.allows_origin(origin)]
         if found := next((origin for origin in others if not _is_same(origin, asked.hosts)), None):
             return found

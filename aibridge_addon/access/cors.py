@@ -1,0 +1,54 @@
+"""CORS in the reverse proxy: answers preflights of allowed origins, and lets their pages read.
+
+In forward mode the provider's own CORS headers hold.
+"""
+
+from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from aibridge_addon.access.policies import BrowserOrigin
+
+_MAX_AGE_S = 600
+_ASKED_METHOD = "access-control-request-method"
+_ASKED_HEADERS = "access-control-request-headers"
+_ASKED_NETWORK = "access-control-request-private-network"
+
+
+class CrossOrigin:
+    """Speaks CORS to pages of allowed origins."""
+
+    def __init__(self, policy: BrowserOrigin) -> None:
+        """Take the policy that knows the allowed origins."""
+        self._policy = policy
+
+    def preflight(self, flow: http.HTTPFlow) -> http.Response | None:
+        """Return the answer to a preflight of an allowed origin; None for all other requests."""
+        headers = flow.request.headers
+        if flow.request.method != "OPTIONS" or _ASKED_METHOD not in headers:
+            return None
+        if self._allowed_origin(flow) is None:
+            return None
+        answer = http.Response.make(204)
+        answer.headers["access-control-allow-methods"] = headers[_ASKED_METHOD]
+        if asked := headers.get(_ASKED_HEADERS):
+            answer.headers["access-control-allow-headers"] = asked
+        if headers.get(_ASKED_NETWORK) == "true":
+            answer.headers["access-control-allow-private-network"] = "true"
+        answer.headers["access-control-max-age"] = str(_MAX_AGE_S)
+        return answer
+
+    def share(self, flow: http.HTTPFlow) -> None:
+        """Let pages of an allowed origin read the response."""
+        origin, response = self._allowed_origin(flow), flow.response
+        if origin is None or response is None:
+            return
+        response.headers["access-control-allow-origin"] = origin
+        response.headers["access-control-expose-headers"] = "*"
+        response.headers.add("vary", "Origin")
+
+    def _allowed_origin(self, flow: http.HTTPFlow) -> str | None:
+        """Return the origin of a request to the reverse proxy if it is allowed."""
+        origin = flow.request.headers.get("origin", "")
+        if not origin or not isinstance(flow.client_conn.proxy_mode, ReverseMode):
+            return None
+        return origin if self._policy.allows_origin(origin) else None
