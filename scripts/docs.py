@@ -247,7 +247,7 @@ def metrics() -> str:
         if not isinstance(metric, MetricWrapperBase) or metric._labelvalues:
             continue  # what is no metric, and those with their labels filled in
         (family,) = metric.describe()
-        name = family.name + ("_total" if family.type == "counter" else "")
+        name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
         labels = ", ".join(map(_code, metric._labelnames))
         rows.append((_code(name), family.type, labels, family.documentation))
     return _table(("metric", "type", "labels", "what it counts"), rows)

@@ -4,11 +4,21 @@ Labels that a client controls are bounded: after so many values, further ones be
 come from the route table, never from a path.
 """
 
-from collections.abc import Callable, Sequence
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+)
 
+from aibridge_addon import __version__
 from aibridge_addon.facts import (
     UNEXPLAINED_TOKENS,
     Fact,
@@ -22,6 +32,8 @@ from aibridge_addon.facts import (
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ServerStatus
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 OTHER = "other"
 _DURATION_BUCKETS = (0.5, 2, 5, 15, 30, 60, 120)
@@ -110,8 +122,14 @@ class Metrics:
         self.commit_latency = self._child(self.added_latency, "commit")
         self.tokens = counter(
             "tokens_total",
-            "Tokens by type: input (without cache), output, cache_read, cache_write, and extras.",
+            "Tokens by type, which add up: input (without cache), output, cache_read, cache_write.",
             *("provider", "model", "type", "initiator_id", "client"),
+        )
+        self.token_details = counter(
+            "token_details_total",
+            "Parts of the tokens, such as reasoning_tokens, and requests that tools of the provider"
+            " made. They are contained in other counts: do not add them up.",
+            *("provider", "model", "part", "initiator_id", "client"),
         )
         self.prompts = counter(
             "prompts_total",
@@ -171,6 +189,13 @@ class Metrics:
             "Tools of an MCP server that are offered; while it is down, those of before.",
             "server",
         )
+        self.build = Info(
+            "build",
+            "Versions of the running proxy.",
+            namespace="aibridge",
+            registry=self.registry,
+        )
+        self.build.info(_versions())
         self._handlers: dict[type, Callable[[Any], None]] = {
             Interception: self._on_started,
             InterceptionEnded: self._on_ended,
@@ -253,32 +278,32 @@ class Metrics:
             self._child(self.without_usage, provider, started.api).inc()
 
     def _on_tokens(self, fact: TokenUsage) -> None:
-        started = fact.interception
-        # Calls that the provider made by itself are often of another model than the one asked for.
-        model = self._model((fact.call and fact.model) or started.model)
-        counts = {
+        wholes = {
             "input": fact.input_tokens,
             "output": fact.output_tokens,
             "cache_read": fact.cache_read_input_tokens,
             "cache_write": fact.cache_write_input_tokens,
         }
-        counts |= {
-            name: n
-            for name, n in fact.extra.items()
-            if isinstance(n, int) and name != UNEXPLAINED_TOKENS and name.endswith(_COUNTS)
+        parts = {
+            name: count
+            for name, count in fact.extra.items()
+            if isinstance(count, int) and name != UNEXPLAINED_TOKENS and name.endswith(_COUNTS)
         }
         if UNEXPLAINED_TOKENS in fact.extra:
+            started = fact.interception
             self._child(self.usage_mismatches, started.provider_name, started.api).inc()
-        for kind, tokens in counts.items():
-            if tokens:
-                self._child(
-                    self.tokens,
-                    started.provider_name,
-                    model,
-                    kind,
-                    self._initiator(started.initiator_id),
-                    started.client,
-                ).inc(tokens)
+        self._count_tokens(self.tokens, fact, wholes)
+        self._count_tokens(self.token_details, fact, parts)
+
+    def _count_tokens(self, metric: Counter, fact: TokenUsage, counts: Mapping[str, int]) -> None:
+        started = fact.interception
+        # Calls that the provider made by itself are often of another model than the one asked for.
+        model = self._model((fact.call and fact.model) or started.model)
+        actor = self._initiator(started.initiator_id)
+        for kind, count in counts.items():
+            if count > 0:
+                labels = (started.provider_name, model, kind, actor, started.client)
+                self._child(metric, *labels).inc(count)
 
     def _on_prompt(self, fact: UserPrompt) -> None:
         started = fact.interception
@@ -303,3 +328,11 @@ class Metrics:
 
 def _hidden(value: str) -> str:
     return ""
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "version": __version__,
+        "mitmproxy": version("mitmproxy"),
+        "python": platform.python_version(),
+    }

@@ -1,8 +1,13 @@
 """What is counted, under which labels, and that clients cannot make more of them."""
 
+import platform
+
+import mitmproxy.version
 import pytest
+from prometheus_client import generate_latest
 from store.doubles import all_of_one, ended, prompt, started, thought, tokens, tool
 
+import aibridge_addon
 from aibridge_addon.facts import Status
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.tools.servers import ServerStatus
@@ -14,6 +19,8 @@ CONTRACT = {
     "aibridge_time_to_first_token_seconds": "provider model",
     "aibridge_added_latency_seconds": "stage",
     "aibridge_tokens": "provider model type initiator_id client",
+    "aibridge_token_details": "provider model part initiator_id client",
+    "aibridge_build": "version mitmproxy python",
     "aibridge_prompts": "provider model initiator_id client",
     "aibridge_injected_tool_invocations": "provider model server name",
     "aibridge_non_injected_tool_selections": "provider model name",
@@ -86,9 +93,8 @@ def test_every_metric_of_the_contract_is_there_with_its_labels(metrics):
     found = {}
     for family in metrics.registry.collect():
         for sample in family.samples:
-            if not sample.name.endswith("_created"):
-                labels = found.setdefault(family.name, set())
-                labels |= set(sample.labels) - {"le"}
+            labels = found.setdefault(family.name, set())
+            labels |= set(sample.labels) - {"le"}
     assert found == {name: set(labels.split()) for name, labels in CONTRACT.items()}
 
 
@@ -148,6 +154,47 @@ def test_durations_fall_into_the_buckets_of_the_contract(metrics):
     assert value(metrics, "time_to_first_token_seconds_count", **labels) == 1
 
 
+def test_no_created_series_is_served(metrics):
+    count_everything(metrics)
+
+    served = generate_latest(metrics.registry).decode()
+    assert "aibridge_tokens_total{" in served
+    assert "_created" not in served
+
+
+def test_build_info_names_the_versions(metrics):
+    versions = {
+        "version": aibridge_addon.__version__,
+        "mitmproxy": mitmproxy.version.VERSION,
+        "python": platform.python_version(),
+    }
+    assert value(metrics, "build_info", **versions) == 1
+
+
+def test_token_details_hold_the_parts_and_tokens_only_what_adds_up(metrics):
+    extra = {
+        "reasoning_tokens": 15,
+        "cache_write_5m_input_tokens": 40,
+        "web_search_requests": 2,
+        "zero_tokens": 0,
+        "cost": 0.25,
+        "cost_in_usd_ticks": 12,
+        "service_tier": "standard",
+    }
+    observed(metrics, tokens(INTERCEPTION, extra=extra), tokens(INTERCEPTION, extra=extra))
+
+    labels = {"provider": "acme", "model": "m", "initiator_id": "alice", "client": "c"}
+    parts = label_values(metrics, "token_details_total", "part")
+    assert {part: value(metrics, "token_details_total", part=part, **labels) for part in parts} == {
+        "reasoning_tokens": 30,
+        "cache_write_5m_input_tokens": 80,
+        "web_search_requests": 4,
+    }
+    assert label_values(metrics, "tokens_total", "type") == {
+        *("input", "output", "cache_read", "cache_write")
+    }
+
+
 def test_tokens_are_counted_by_type(metrics):
     observed(metrics, tokens(INTERCEPTION), tokens(INTERCEPTION, input_tokens=0, extra={}))
 
@@ -158,7 +205,6 @@ def test_tokens_are_counted_by_type(metrics):
         "output": 40,
         "cache_read": 60,
         "cache_write": 80,
-        "web_search_requests": 2,
     }
 
 
