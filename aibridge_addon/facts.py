@@ -86,7 +86,7 @@ class InterceptionEnded:
     prompted: bool
     """Whether a prompt was recorded."""
     usage_told: bool
-    """Whether the answer told its token usage."""
+    """Whether an answer told its token usage."""
     unreadable: int
     """Events or bodies that should have been understood and were not."""
     unknown: tuple[str, ...]
@@ -117,6 +117,12 @@ class TokenUsage:
     call: str | None = None
     """The kind of the call if the provider made it by itself, such as `compaction`."""
     created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUsageSoFar(TokenUsage):
+    """What a stream told of its tokens before its end. A `TokenUsage` with the same id follows,
+    unless the process dies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +179,15 @@ class HiddenTurns:
     created_at: str
 
 
-type Fact = Interception | InterceptionEnded | TokenUsage | UserPrompt | ToolUsage | ModelThought
+type Fact = (
+    Interception
+    | InterceptionEnded
+    | TokenUsage
+    | TokenUsageSoFar
+    | UserPrompt
+    | ToolUsage
+    | ModelThought
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

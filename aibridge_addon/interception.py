@@ -6,6 +6,7 @@ comes second finds it ended.
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from aibridge_addon.facts import (
@@ -17,6 +18,7 @@ from aibridge_addon.facts import (
     ResponseFacts,
     Status,
     TokenUsage,
+    TokenUsageSoFar,
     ToolUsage,
     Usage,
     UserPrompt,
@@ -47,6 +49,9 @@ class InterceptionRecord:
         self._publish = publish
         self._capture = capture
         self._prompted = False
+        self._usage_told = False
+        self._told_so_far: dict[str | None, TokenUsageSoFar] = {}
+        """Of streams that have not ended, by the response's id."""
         self._server_tools: list[dict[str, Any]] = []
         self.injected: frozenset[str] = frozenset()
         """Names of the central tools that were offered; their calls are told by `invoked`."""
@@ -65,6 +70,14 @@ class InterceptionRecord:
                     created_at=self.interception.started_at,
                 )
             )
+
+    def usage_so_far(self, response: ResponseFacts) -> None:
+        """Publish what a stream told of its tokens, so that it outlives a crash before the end."""
+        if response.usage is None or self.ended:
+            return
+        fact = TokenUsageSoFar(**self._usage_values(response, response.usage))
+        self._told_so_far[response.response_id] = fact
+        self._publish(fact)
 
     def answered(self, response: ResponseFacts) -> None:
         """Publish what an upstream response told that is not the last."""
@@ -113,6 +126,9 @@ class InterceptionRecord:
         if not self.begun:
             self.begin(None)
         self._publish_response(response)
+        for told in self._told_so_far.values():  # by streams that nobody read to their end
+            values = {field.name: getattr(told, field.name) for field in fields(told)}
+            self._publish_usage(TokenUsage(**values))
         error = error or response.error
         self._publish(
             InterceptionEnded(
@@ -126,7 +142,7 @@ class InterceptionRecord:
                 error_message=error.message if error else None,
                 partial=partial,
                 prompted=self._prompted,
-                usage_told=response.usage is not None,
+                usage_told=self._usage_told,
                 unreadable=response.unreadable,
                 unknown=response.unknown,
                 seconds=time.monotonic() - self.started,
@@ -138,29 +154,32 @@ class InterceptionRecord:
     def _publish_response(self, response: ResponseFacts) -> None:
         for usage in (response.usage, *response.hidden_usages):
             if usage is not None:
-                self._publish_usage(response, usage)
+                self._publish_usage(TokenUsage(**self._usage_values(response, usage)))
         if "tools" in self._capture:
             self._publish_tool_calls(response)
         if "thoughts" in self._capture:
             self._publish_thoughts(response)
 
-    def _publish_usage(self, response: ResponseFacts, usage: Usage) -> None:
-        self._publish(
-            TokenUsage(
-                id=new_id(),
-                interception=self.interception,
-                provider_response_id=response.response_id,
-                model=usage.model if usage.call else response.model,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cache_read_input_tokens=usage.cache_read_input_tokens,
-                cache_write_input_tokens=usage.cache_write_input_tokens,
-                extra=usage.extra,
-                raw=usage.raw,
-                call=usage.call,
-                created_at=now(),
-            )
-        )
+    def _publish_usage(self, fact: TokenUsage) -> None:
+        self._usage_told = True
+        self._publish(fact)
+
+    def _usage_values(self, response: ResponseFacts, usage: Usage) -> dict[str, Any]:
+        told = None if usage.call else self._told_so_far.pop(response.response_id, None)
+        return {
+            "id": told.id if told else new_id(),
+            "interception": self.interception,
+            "provider_response_id": response.response_id,
+            "model": usage.model if usage.call else response.model,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cache_read_input_tokens": usage.cache_read_input_tokens,
+            "cache_write_input_tokens": usage.cache_write_input_tokens,
+            "extra": usage.extra,
+            "raw": usage.raw,
+            "call": usage.call,
+            "created_at": now(),
+        }
 
     def _publish_tool_calls(self, response: ResponseFacts) -> None:
         for call in response.tool_calls:

@@ -1,6 +1,7 @@
 """One bridged request: what is published, in which order, and that it ends once."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from store.doubles import started
@@ -15,6 +16,7 @@ from aibridge_addon.facts import (
     Status,
     Thought,
     TokenUsage,
+    TokenUsageSoFar,
     ToolCall,
     ToolUsage,
     Usage,
@@ -233,3 +235,68 @@ def test_call_that_the_provider_made_by_itself_has_a_usage_row_with_its_own_mode
     ]
     assert {row.provider_response_id for row in rows} == {"msg_1"}
     assert len({row.id for row in rows}) == 3
+
+
+SO_FAR = replace(
+    RESPONSE,
+    usage=Usage(input_tokens=1, output_tokens=0, raw={"input_tokens": 1}),
+    tool_calls=(),
+    thoughts=(),
+    complete=False,
+)
+
+
+def usages(published):
+    return [fact for fact in published if isinstance(fact, TokenUsage)]
+
+
+def test_usage_told_before_the_end_is_published_and_the_final_one_has_its_id():
+    subject, published = record()
+    subject.begin(None)
+
+    subject.usage_so_far(SO_FAR)
+    subject.end(Status.COMPLETED, response=RESPONSE)
+
+    early, final = usages(published)
+    assert (type(early), type(final)) == (TokenUsageSoFar, TokenUsage)
+    assert early.id == final.id
+    assert (early.input_tokens, early.output_tokens) == (1, 0)
+    assert (final.output_tokens, final.cache_read_input_tokens) == (2, 3)
+
+
+def test_each_response_of_an_inner_loop_completes_its_own_early_usage():
+    subject, published = record()
+    subject.begin(None)
+    responses = [replace(RESPONSE, response_id=f"msg_{number}") for number in (1, 2)]
+
+    for response in responses:
+        subject.usage_so_far(replace(SO_FAR, response_id=response.response_id))
+    subject.answered(responses[0])
+    subject.end(Status.COMPLETED, response=responses[1])
+
+    first, second, *final = usages(published)
+    assert first.id != second.id
+    assert [fact.id for fact in final] == [first.id, second.id]
+
+
+def test_early_usage_of_a_stream_that_nobody_read_to_its_end_becomes_final():
+    subject, published = record()
+    subject.begin(None)
+    subject.usage_so_far(replace(SO_FAR, response_id="msg_broken"))
+
+    subject.end(Status.COMPLETED, response=RESPONSE)
+
+    early, _, left = usages(published)
+    assert (type(left), left.id) == (TokenUsage, early.id)
+    assert left.provider_response_id == "msg_broken"
+
+
+def test_early_usage_without_tokens_or_after_the_end_is_not_published():
+    subject, published = record()
+    subject.begin(None)
+
+    subject.usage_so_far(replace(SO_FAR, usage=None))
+    subject.end(Status.COMPLETED)
+    subject.usage_so_far(SO_FAR)
+
+    assert usages(published) == []

@@ -172,12 +172,14 @@ class CentralTools:
         flow.request.content = body(request)
         flow.comment = f"aibridge: request {iteration} of one interception"
         assert exchange.wire_format
+        assert exchange.record
         call = UpstreamCall(
             flow,
             exchange.wire_format,
             self._bridge,
             wants_stream=exchange.streams,
             max_bytes=exchange.max_bytes,
+            on_usage=exchange.record.usage_so_far,
         )
         inner = Exchange(
             flow=flow,

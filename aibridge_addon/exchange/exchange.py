@@ -166,6 +166,7 @@ class Exchange:
             max_bytes=self.max_bytes,
             withhold=self.withhold,
             splice=self.inner.splicer.feed if self.inner else None,
+            on_usage=self.record.usage_so_far,
         )
         if self.withhold or self.tap.is_spliced:
             self._let_length_vary(response)

@@ -175,7 +175,9 @@ class Conversation:
         if steering:
             request = {**request, "input": joined([*_items(request.get("input")), *steering])}
         record = self._begin(request, message)
-        lane.open.append(_Answer(record, self._wire_format.response_reader()))
+        reader = self._wire_format.response_reader()
+        reader.on_usage = record.usage_so_far
+        lane.open.append(_Answer(record, reader))
 
 
 def _items(given: msgspec.Raw | None) -> list[msgspec.Raw]:

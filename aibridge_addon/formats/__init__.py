@@ -5,7 +5,7 @@ error. To add one: write the module, add it to `WIRE_FORMATS`, and give `routing
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -24,6 +24,9 @@ from aibridge_addon.raw_json import JSON
 
 class ResponseReader(Protocol):
     """Reads one streamed response."""
+
+    on_usage: Callable[[ResponseFacts], None]
+    """Called at most once: when a stream that goes on has told some of its tokens."""
 
     @property
     def ended(self) -> bool:

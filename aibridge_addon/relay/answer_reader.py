@@ -5,6 +5,7 @@ by the first bytes. Hosts answer with valid events and no content type, or with 
 """
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from itertools import accumulate
@@ -26,6 +27,13 @@ _MOST_FIRST_BYTES = 4096
 """Bytes of a body that is held after which it is no stream, unless it has shown to be a stream."""
 _SMALLEST_SLICE = 16
 """Bytes of a coded body that are decoded on their own."""
+
+
+type OnUsage = Callable[[ResponseFacts], None]
+
+
+def ignore_usage(facts: ResponseFacts) -> None:
+    """Take notice of nothing."""
 
 
 class Shape(Enum):
@@ -107,17 +115,25 @@ class AnswerReader:
         says_stream: whether the head announces events.
         content_encoding: the coding of the body.
         max_bytes: the largest decoded body that is read.
+        on_usage: called when a stream has told some of its tokens, before its end.
 
     Raises:
         UndecodableError: from the constructor for an unknown coding.
     """
 
     def __init__(
-        self, wire_format: WireFormat, *, says_stream: bool, content_encoding: str, max_bytes: int
+        self,
+        wire_format: WireFormat,
+        *,
+        says_stream: bool,
+        content_encoding: str,
+        max_bytes: int,
+        on_usage: OnUsage = ignore_usage,
     ) -> None:
         self._decoder = ContentDecoder(content_encoding, max_bytes=max_bytes)
         self._wire_format = wire_format
         self._reader = wire_format.response_reader()
+        self._reader.on_usage = on_usage
         self._detector = ShapeDetector(says_stream=says_stream)
         self._parser = SSEParser()
         self._body = bytearray()

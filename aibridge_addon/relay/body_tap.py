@@ -14,7 +14,7 @@ from aibridge_addon.formats import WireFormat
 from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
 from aibridge_addon.raw_json import JSON
-from aibridge_addon.relay.answer_reader import AnswerReader
+from aibridge_addon.relay.answer_reader import AnswerReader, OnUsage, ignore_usage
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class BodyTap:
         withhold: which events the client does not get; only for bodies that are not coded.
         splice: what the client gets of the others; the body then goes on decoded.
         max_bytes: decoded bytes up to which the body is read.
+        on_usage: called when the stream has told some of its tokens, before its end.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class BodyTap:
         max_bytes: int,
         withhold: Withhold | None = None,
         splice: Splice | None = None,
+        on_usage: OnUsage = ignore_usage,
     ) -> None:
         self.flow_id = flow_id
         self.interception_id = interception_id
@@ -72,6 +74,7 @@ class BodyTap:
                 says_stream=says_stream,
                 content_encoding=content_encoding,
                 max_bytes=max_bytes,
+                on_usage=on_usage,
             )
         except UndecodableError as error:
             self._stop(error)

@@ -17,7 +17,12 @@ from aibridge_addon.formats import WireFormat
 from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
 from aibridge_addon.raw_json import JSON
-from aibridge_addon.relay.answer_reader import AnswerReader, may_stream, says_event_stream
+from aibridge_addon.relay.answer_reader import (
+    AnswerReader,
+    OnUsage,
+    may_stream,
+    says_event_stream,
+)
 from aibridge_addon.relay.event_delivery import deliver_every_event
 from aibridge_addon.relay.mitm_layers import Bridge, install
 from aibridge_addon.relay.responses import content_encoding, read_whole, whole_body
@@ -39,12 +44,14 @@ class UpstreamCall:
         *,
         wants_stream: bool,
         max_bytes: int,
+        on_usage: OnUsage,
     ) -> None:
         self.flow = flow
         self._wire_format = wire_format
         self._bridge = bridge
         self._wants_stream = wants_stream
         self._max_bytes = max_bytes
+        self._on_usage = on_usage
         self._reader: AnswerReader | None = None
         self._streams = False
         self._facts = ResponseFacts()
@@ -120,6 +127,7 @@ class UpstreamCall:
                 says_stream=says_event_stream(self.flow.response),
                 content_encoding=content_encoding(self.flow.response),
                 max_bytes=self._max_bytes,
+                on_usage=self._on_usage,
             )
         ended = False
         while not ended:

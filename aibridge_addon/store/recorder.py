@@ -16,6 +16,7 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     ModelThought,
     TokenUsage,
+    TokenUsageSoFar,
     ToolUsage,
     UserPrompt,
 )
@@ -43,6 +44,9 @@ class Recorder(Protocol):
 
     def record_token_usage(self, fact: TokenUsage) -> None:
         """Keep what a response cost."""
+
+    def record_token_usage_so_far(self, fact: TokenUsageSoFar) -> None:
+        """Keep what a running stream told of its cost, until `record_token_usage` has its id."""
 
     def record_prompt_usage(self, fact: UserPrompt) -> None:
         """Keep what the person said."""
@@ -83,6 +87,7 @@ def subscriber(recorder: Recorder) -> Callable[[Fact], None]:
         Interception: recorder.record_interception,
         InterceptionEnded: recorder.record_interception_ended,
         TokenUsage: recorder.record_token_usage,
+        TokenUsageSoFar: recorder.record_token_usage_so_far,
         UserPrompt: recorder.record_prompt_usage,
         ToolUsage: recorder.record_tool_usage,
         ModelThought: recorder.record_model_thought,

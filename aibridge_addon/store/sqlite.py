@@ -26,6 +26,7 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     ModelThought,
     TokenUsage,
+    TokenUsageSoFar,
     ToolUsage,
     UserPrompt,
 )
@@ -90,6 +91,10 @@ class SQLiteRecorder(Recorder):
 
     def record_token_usage(self, fact: TokenUsage) -> None:
         """Keep what a response cost."""
+        self._queue.append(fact)
+
+    def record_token_usage_so_far(self, fact: TokenUsageSoFar) -> None:
+        """Keep what a running stream told of its cost."""
         self._queue.append(fact)
 
     def record_prompt_usage(self, fact: UserPrompt) -> None:

@@ -13,6 +13,7 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     ModelThought,
     TokenUsage,
+    TokenUsageSoFar,
     ToolUsage,
     UserPrompt,
 )
@@ -34,6 +35,12 @@ def _insert(table: str, columns: Iterable[str]) -> str:
     values = ", ".join(f":{name}" for name in names)
     # Only names that stand in this file go into it.
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
+
+
+def _upsert(insert: str, columns: Iterable[str]) -> str:
+    """Return an insert that updates some columns of a row that is already there."""
+    updates = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    return f"{insert.removesuffix('DO NOTHING')}(id) DO UPDATE SET {updates}"
 
 
 _START_COLUMNS = (
@@ -84,19 +91,21 @@ _TOOL_COLUMNS = (
     "invocation_error",
 )
 
+_INSERT_TOKENS = _insert("aibridge_token_usages", (*_CHILD_COLUMNS, *_TOKEN_COLUMNS))
+
 SQL = {
     "interception": _insert("aibridge_interceptions", _START_COLUMNS),
     # The whole row: it stands even where the start was lost with an older database file.
-    "interception_ended": _insert(
-        "aibridge_interceptions", (*_START_COLUMNS, *_END_COLUMNS)
-    ).removesuffix("DO NOTHING")
-    + "(id) DO UPDATE SET metadata = excluded.metadata, "
-    + ", ".join(f"{name} = excluded.{name}" for name in _END_COLUMNS),
+    "interception_ended": _upsert(
+        _insert("aibridge_interceptions", (*_START_COLUMNS, *_END_COLUMNS)),
+        ("metadata", *_END_COLUMNS),
+    ),
     "prompt_answered": (
         "UPDATE aibridge_user_prompts SET provider_response_id = :provider_response_id"
         " WHERE interception_id = :interception_id"
     ),
-    "token_usage": _insert("aibridge_token_usages", (*_CHILD_COLUMNS, *_TOKEN_COLUMNS)),
+    "token_usage": _upsert(_INSERT_TOKENS, ("provider_response_id", "metadata", *_TOKEN_COLUMNS)),
+    "token_usage_so_far": _INSERT_TOKENS,
     "user_prompt": _insert("aibridge_user_prompts", (*_CHILD_COLUMNS, "prompt")),
     "tool_usage": _insert("aibridge_tool_usages", (*_CHILD_COLUMNS, *_TOOL_COLUMNS)),
     "hidden_turns": (
@@ -152,14 +161,18 @@ def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
     """Return the work of some facts, in their order.
 
     What the end of an interception makes needless is left out if the end is among them: its start,
-    since the end has the whole row, and the answer's id as an afterthought to the prompt.
+    since the end has the whole row, and the answer's id as an afterthought to the prompt. So is
+    what a stream told of its tokens before its end, if the end's row is among them.
     """
     facts = list(facts)
+    final = {fact.id for fact in facts if type(fact) is TokenUsage}
     ended = {fact.interception.id: fact for fact in facts if isinstance(fact, InterceptionEnded)}
     work: list[Statement] = []
     for fact in facts:
         match fact:
             case Interception(id=id_) if id_ in ended:
+                continue
+            case TokenUsageSoFar(id=id_) if id_ in final:
                 continue
             case UserPrompt(interception=Interception(id=id_)) if id_ in ended:
                 work.append(_user_prompt(fact, ended.pop(id_).provider_response_id))
@@ -254,6 +267,10 @@ def _token_usage(fact: TokenUsage) -> Statement:
     return Statement("token_usage", values)
 
 
+def _token_usage_so_far(fact: TokenUsageSoFar) -> Statement:
+    return Statement("token_usage_so_far", _token_usage(fact).values)
+
+
 def _user_prompt(fact: UserPrompt, response_id: str | None) -> Statement:
     values = _child(fact, response_id=response_id) | {"prompt": fact.prompt}
     return Statement("user_prompt", values)
@@ -291,6 +308,7 @@ def _hidden_turns(fact: HiddenTurns) -> Statement:
 _MAKERS: dict[type, Callable[[Any], Statement]] = {
     Interception: _interception,
     TokenUsage: _token_usage,
+    TokenUsageSoFar: _token_usage_so_far,
     ToolUsage: _tool_usage,
     ModelThought: _model_thought,
     HiddenTurns: _hidden_turns,

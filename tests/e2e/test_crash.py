@@ -8,14 +8,16 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from standin import Server
+from standin import Gate, Provider, Response, Server, Wait
 
-from e2e.clients import Clients
+from e2e.bodies import MESSAGES
+from e2e.clients import WAYS, Clients
 from e2e.conftest import StartProxy
 from e2e.load import Crowd, Load
 from e2e.proxy import Proxy
 
 CLIENTS = 40
+FORWARD, *_ = WAYS
 
 ROUNDS = {
     signal.SIGKILL: (1, 40, 110),
@@ -68,3 +70,30 @@ def test_a_proxy_that_ends_by_itself_closes_what_is_open_as_interrupted(
     assert {row["status"] for row in streaming} <= {"interrupted", "cancelled"}
     assert "interrupted" in {row["status"] for row in streaming}
     standin.requests.clear()
+
+
+def test_usage_that_a_stream_told_at_its_begin_survives_a_kill(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], provider: Provider
+) -> None:
+    proxy = start_proxy()
+    clients = clients_of(proxy)
+    gate = Gate()
+    begin, *rest = MESSAGES.events()
+    sse = [("content-type", "text/event-stream")]
+    provider.canned["halves"] = lambda request: Response(200, sse, [begin, Wait(gate), *rest])
+    with (
+        clients.http(FORWARD) as client,
+        client.stream(
+            "POST",
+            clients.url(FORWARD, MESSAGES.provider, MESSAGES.path),
+            content=MESSAGES.request("hi", stream=True),
+            headers={**MESSAGES.headers, "x-standin-canned": "halves"},
+        ),
+    ):
+        told = proxy.wait_for_records(lambda records: records.token_usages)
+        proxy.kill()
+    gate.open()
+    assert told.usage["input_tokens"] > 0
+    proxy.start()
+    assert proxy.records.interception["status"] == "interrupted"
+    assert proxy.records.usage == told.usage

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from aibridge_addon.facts import (
     ModelThought,
     Status,
     TokenUsage,
+    TokenUsageSoFar,
     ToolUsage,
     UserPrompt,
     new_id,
@@ -86,6 +87,12 @@ def tokens(interception: Interception, **changes: Any) -> TokenUsage:
         created_at=now(),
     )
     return replace(fact, **changes)
+
+
+def tokens_so_far(usage: TokenUsage, **changes: Any) -> TokenUsageSoFar:
+    """What a stream told before its end, which is another usage."""
+    values = {field.name: getattr(usage, field.name) for field in fields(usage)}
+    return TokenUsageSoFar(**values | {"output_tokens": 0, "extra": {}} | changes)
 
 
 def prompt(interception: Interception, text: str = "Hello") -> UserPrompt:

@@ -2,7 +2,7 @@
 
 import pytest
 from sqlite_utils import Database
-from store.doubles import all_of_one, ended, prompt, started, tokens
+from store.doubles import all_of_one, ended, prompt, started, tokens, tokens_so_far
 
 from aibridge_addon.store.schema import TABLES, migrate
 from aibridge_addon.store.statements import SQL, statements
@@ -91,3 +91,25 @@ def test_an_answer_names_the_prompt_of_its_interception_only(db):
         row["prompt"]: row["provider_response_id"] for row in db["aibridge_user_prompts"].rows
     }
     assert answered == {"1": "msg_1", "2": None}
+
+
+def output_tokens(db):
+    return [row["output_tokens"] for row in db.table("aibridge_token_usages").rows]
+
+
+def test_final_usage_overwrites_the_row_of_the_early_one_however_often_they_are_run(db):
+    final = tokens(started())
+    early = tokens_so_far(final)
+
+    run(db, statements([final.interception, early]))
+    assert output_tokens(db) == [0]
+    for facts in ([final], [early], [final], [early, final]):
+        run(db, statements(facts))
+        assert output_tokens(db) == [20]
+
+
+def test_early_usage_is_left_out_where_the_final_one_is_known():
+    final = tokens(started())
+
+    assert kinds(tokens_so_far(final), final) == ["token_usage"]
+    assert kinds(tokens_so_far(final), tokens(started())) == ["token_usage_so_far", "token_usage"]

@@ -4,7 +4,7 @@ Usage in a stream is cumulative: each `message_delta` overwrites what it names, 
 nothing is ever added up ("Streaming messages" in Anthropic's documentation).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -115,6 +115,7 @@ class ResponseReader:
 
     def __init__(self) -> None:
         self.ended = False
+        self.on_usage: Callable[[ResponseFacts], None] = lambda facts: None
         self._id: str | None = None
         self._model: str | None = None
         self._usage: dict[str, Any] = {}
@@ -168,6 +169,8 @@ class ResponseReader:
         self._id = text(message.get("id"))
         self._model = text(message.get("model"))
         self._merge_usage(message.get("usage"))
+        if self._usage:
+            self.on_usage(self.facts())
 
     def _on_block_start(self, data: dict[str, JSON]) -> None:
         self._blocks[expect(int, data["index"])] = _Block(data["content_block"])

@@ -5,7 +5,7 @@ the finish chunk or under `x_groq`; tool calls may come without an index, or all
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -126,6 +126,8 @@ class ResponseReader:
 
     def __init__(self) -> None:
         self.ended = False
+        self.on_usage: Callable[[ResponseFacts], None] = lambda facts: None
+        self._usage_is_told = False
         self._id: str | None = None
         self._model: str | None = None
         self._usage: dict[str, JSON] = {}
@@ -184,6 +186,9 @@ class ResponseReader:
         self._model = self._model or text(chunk.get("model"))
         for choice in choices:
             self._on_choice(choice)
+        if self._usage and not (self._usage_is_told or self._finished):
+            self._usage_is_told = True
+            self.on_usage(self.facts())
 
     def _on_choice(self, choice: dict[str, JSON]) -> None:
         if choice.get("finish_reason"):

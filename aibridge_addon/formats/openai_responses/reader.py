@@ -4,7 +4,7 @@ Items are read when they are whole (`response.output_item.done`); usage from the
 a response, be it completed, incomplete or failed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -60,8 +60,6 @@ _SERVER_CALLS = {
 
 _KNOWN_EVENTS = frozenset(
     {
-        "response.queued",
-        "response.in_progress",
         "response.content_part.added",
         "response.content_part.done",
         "response.output_text.delta",
@@ -156,6 +154,8 @@ class ResponseReader:
 
     def __init__(self) -> None:
         self.ended = False
+        self.on_usage: Callable[[ResponseFacts], None] = lambda facts: None
+        self._usage_is_told = False
         self._response: dict[str, JSON] = {}
         self._items: dict[int, dict[str, JSON]] = {}
         self._fragments: dict[int, list[str]] = {}
@@ -165,7 +165,9 @@ class ResponseReader:
         self._unreadable = 0
         self._unknown: list[str] = []
         self._handlers = {
-            "response.created": self._on_response,
+            "response.created": self._on_begin,
+            "response.queued": self._on_begin,
+            "response.in_progress": self._on_begin,
             "response.output_item.added": self._on_item,
             "response.output_item.done": self._on_item,
             "response.function_call_arguments.delta": self._on_fragment,
@@ -210,6 +212,12 @@ class ResponseReader:
         if field is None or index not in self._fragments:
             return item
         return {**item, field: "".join(self._fragments[index])}
+
+    def _on_begin(self, data: dict[str, JSON]) -> None:
+        self._on_response(data)
+        if self._response.get("usage") and not self._usage_is_told:
+            self._usage_is_told = True
+            self.on_usage(self.facts())
 
     def _on_response(self, data: dict[str, JSON]) -> None:
         self._response |= data["response"]

@@ -1,0 +1,67 @@
+"""Usage that a stream tells before its end is given out when it comes, once."""
+
+import json
+
+import pytest
+
+from aibridge_addon.formats import WIRE_FORMATS
+from aibridge_addon.formats.decoders.sse import Event
+
+CHAT_USAGE = {"prompt_tokens": 7, "completion_tokens": 1}
+RESPONSES_USAGE = {"input_tokens": 7, "output_tokens": 0}
+CHAT = {"id": "c-1", "model": "m"}
+
+EARLY = {
+    "anthropic_messages": [
+        {
+            "type": "message_start",
+            "message": {"id": "m-1", "model": "m", "usage": {"input_tokens": 7}},
+        },
+        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 9}},
+    ],
+    "openai_chat": [
+        {**CHAT, "choices": [{"delta": {"content": "a"}}], "usage": CHAT_USAGE},
+        {**CHAT, "choices": [{"delta": {"content": "b"}}], "usage": CHAT_USAGE},
+    ],
+    "openai_responses": [
+        {"type": "response.created", "response": {"id": "r-1", "usage": RESPONSES_USAGE}},
+        {"type": "response.in_progress", "response": {"id": "r-1", "usage": RESPONSES_USAGE}},
+    ],
+}
+
+LATE = {
+    "anthropic_messages": [{"type": "message_start", "message": {"id": "m-1", "usage": None}}],
+    "openai_chat": [
+        {**CHAT, "choices": [{"delta": {"content": "a"}}], "usage": None},
+        {**CHAT, "choices": [{"delta": {}, "finish_reason": "stop"}]},
+        {**CHAT, "choices": [], "usage": CHAT_USAGE},
+    ],
+    "openai_responses": [
+        {"type": "response.created", "response": {"id": "r-1", "usage": None}},
+        {"type": "response.completed", "response": {"id": "r-1", "usage": RESPONSES_USAGE}},
+    ],
+}
+
+
+def early(api, events):
+    """The facts that were given out while these events were read."""
+    told = []
+    reader = WIRE_FORMATS[api].response_reader()
+    reader.on_usage = told.append
+    for event in events:
+        data = json.dumps(event).encode()
+        reader.feed(Event(b"", data, data))
+    return told
+
+
+@pytest.mark.parametrize("api", EARLY)
+def test_usage_at_the_begin_of_a_stream_is_given_out_once(api):
+    (facts,) = early(api, EARLY[api])
+
+    assert facts.usage.input_tokens == 7
+    assert not facts.complete
+
+
+@pytest.mark.parametrize("api", LATE)
+def test_usage_at_the_end_of_a_stream_is_not_given_out_before(api):
+    assert early(api, LATE[api]) == []
