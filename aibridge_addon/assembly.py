@@ -39,6 +39,7 @@ from aibridge_addon.store import recorder
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.retention import Retention
 from aibridge_addon.store.sqlite import SQLiteRecorder
+from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ class Parts:
             self._close_listener()
             raise
         self._subscribers = (recorder.subscriber(self._recorder), self.metrics.observe)
-        self._ledger = Ledger(
-            remember=self._recorder.record_hidden_turns, find=self._recorder.find_hidden_turns
-        )
+        remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
+        self._ledger = Ledger(remember=remember, find=find)
+        self._attempts = Attempts(remember=remember, find=find)
         self.apply(settings)
 
     def apply(self, settings: Settings) -> None:
@@ -182,6 +183,7 @@ class Parts:
             settings,
             servers=self._servers,
             ledger=self._ledger,
+            attempts=self._attempts,
             metrics=self.metrics,
             bridge=self._bridge,
             register=self._register,

@@ -34,9 +34,11 @@ from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.mitm_layers import Bridge
 from aibridge_addon.relay.responses import whole_body
 from aibridge_addon.relay.upstream_call import UpstreamCall
+from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.ledger import Ledger, scope_of
-from aibridge_addon.tools.loop import OVER_LIMIT, Answer, InnerLoop, Limits, UpstreamError
+from aibridge_addon.tools.loop import OVER_LIMIT, InnerLoop, Limits
 from aibridge_addon.tools.model import CentralTool, ToolResult
+from aibridge_addon.tools.upstream import Answer, UpstreamError
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ToolServers
@@ -64,6 +66,7 @@ class CentralTools:
         *,
         servers: "ToolServers",
         ledger: Ledger,
+        attempts: Attempts,
         metrics: Metrics,
         bridge: Bridge,
         register: Register,
@@ -76,6 +79,7 @@ class CentralTools:
         self._bridge = bridge
         self._register = register
         self._ledger = ledger
+        self._attempts = attempts
         self._connected_by = time.monotonic() + START_SECONDS
         self._limits = Limits(
             iterations=settings.tool_iterations, seconds=settings.tool_loop_seconds
@@ -126,11 +130,13 @@ class CentralTools:
             request=edited,
             offered=offered,
             said_before=said_since,
+            attempt=await self._attempts.join(scope, request),
             ask=partial(self._ask, exchange),
             call_tool=self._servers.call,
             observer=_Observer(exchange.record, self._ledger, scope),
             limits=self._limits,
         )
+        exchange.flow.request.content = body(loop.request)  # it may go on from an earlier attempt
         exchange.inner = InnerAnswer(exchange, tool_format, loop=loop)
 
     def _refuse_socket(self, exchange: Exchange) -> None:
@@ -297,4 +303,5 @@ class InnerAnswer:
             return error.response.copy()
         assert self._exchange.wire_format
         status = 400 if error.error_type == OVER_LIMIT else 502  # 400: not to be tried again
-        return shaped_error(self._exchange.wire_format, status, str(error))
+        body = self._exchange.wire_format.error_body(status, str(error), error.error_type)
+        return http.Response.make(status, body, {"content-type": "application/json"})

@@ -28,10 +28,15 @@ def error_facts(error: dict[str, JSON]) -> ProviderError:
     return ProviderError(type=text(kind), message=text(error.get("message")))
 
 
+def error_type_of(status: int | None) -> str:
+    """Return the type of error that an HTTP status stands for."""
+    if status is None or status >= 500:
+        return "server_error"
+    return _ERROR_TYPES.get(status, "invalid_request_error")
+
+
 def error_body(status: int, message: str, error_type: str | None = None) -> bytes:
     """Return an error as OpenAI's APIs shape it."""
-    kind = error_type or _ERROR_TYPES.get(
-        status, "server_error" if status >= 500 else "invalid_request_error"
-    )
+    kind = error_type or error_type_of(status)
     error = {"message": message, "type": kind, "param": None, "code": None}
     return encode({"error": error}).encode()

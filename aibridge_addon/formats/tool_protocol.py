@@ -95,6 +95,19 @@ class History:
     results: list[JSON] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamError:
+    """An error that ends a client's stream."""
+
+    message: str
+    error_type: str | None = None
+    """The provider's own, if it gave one."""
+    http_status: int | None = None
+    """The provider's, if it refused the request."""
+    body: JSON = None
+    """The provider's error as it came, decoded."""
+
+
 class Splicer(Protocol):
     """Makes one stream of several."""
 
@@ -113,8 +126,8 @@ class Splicer(Protocol):
     def ping(self) -> bytes:
         """Return what keeps the client waiting."""
 
-    def error(self, message: str) -> bytes:
-        """Return an error that ends the client's stream."""
+    def error(self, error: StreamError) -> bytes:
+        """Return the end of the client's stream: an error, with the provider's own type."""
 
 
 class Merger(Protocol):

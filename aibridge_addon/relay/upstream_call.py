@@ -7,7 +7,7 @@ see that flow too, tell the `UpstreamCall` how it goes.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 
 from mitmproxy import ctx, http
 from mitmproxy.addons.clientplayback import ReplayHandler
@@ -16,7 +16,7 @@ from aibridge_addon.facts import ProviderError, ResponseFacts
 from aibridge_addon.formats import WireFormat
 from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
-from aibridge_addon.raw_json import JSON
+from aibridge_addon.raw_json import JSON, read
 from aibridge_addon.relay.answer_reader import (
     AnswerReader,
     OnUsage,
@@ -26,7 +26,7 @@ from aibridge_addon.relay.answer_reader import (
 from aibridge_addon.relay.event_delivery import deliver_every_event
 from aibridge_addon.relay.mitm_layers import Bridge, install
 from aibridge_addon.relay.responses import content_encoding, read_whole, whole_body
-from aibridge_addon.tools.loop import UpstreamError
+from aibridge_addon.tools.upstream import UpstreamError
 
 
 class UpstreamCall:
@@ -105,7 +105,9 @@ class UpstreamCall:
         """Nobody answered, or the answer broke off."""
         if self._error is None:
             self._error = UpstreamError(
-                f"aibridge: the provider broke off: {message}", error_type="upstream_error"
+                f"aibridge: the provider broke off: {message}",
+                error_type="upstream_error",
+                nothing_came=self.flow.response is None,
             )
         self._has_head.set()
         self._chunks.put_nowait(None)
@@ -178,8 +180,17 @@ class UpstreamCall:
 
     def _fail_with(self, error: ProviderError | None, response: http.Response) -> None:
         message = error.message if error and error.message else f"HTTP {response.status_code}"
-        kind = error.type if error and error.type else f"http_{response.status_code}"
-        self._error = UpstreamError(message, error_type=kind, response=response)
+        body = None
+        with suppress(UndecodableError):
+            body = read(whole_body(response, max_bytes=self._max_bytes))
+        self._error = UpstreamError(
+            message,
+            error_type=error.type if error else None,
+            http_status=response.status_code,
+            headers=response.headers,
+            body=body,
+            response=response,
+        )
 
 
 def _mismatch(what: str, error: ProviderError | None = None) -> UpstreamError:

@@ -6,31 +6,34 @@ consumes it may stop at any moment; what runs then is cancelled, tool calls incl
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from aibridge_addon.facts import ProviderError, ResponseFacts
-from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.tool_protocol import (
     History,
-    InjectedCall,
     Members,
     Restoration,
     Splicer,
+    StreamError,
     ToolFormat,
     Turn,
-    call_arguments,
     run_key,
 )
-from aibridge_addon.raw_json import JSON, decode
-from aibridge_addon.tools.model import CentralTool, ToolResult, error_result
+from aibridge_addon.raw_json import decode
+from aibridge_addon.tools.attempts import Attempt, Step
+from aibridge_addon.tools.calls import CallObserver, CallTool, TurnCalls
+from aibridge_addon.tools.model import CentralTool
+from aibridge_addon.tools.upstream import Answer, Ask, UpstreamError, pause_before_retry
+from aibridge_addon.tools.waiting import with_pings
 
-PING_SECONDS = 8.0
-"""Between signs of life to the client; it gives up after some minutes of silence."""
 OVER_LIMIT = "tool_loop_limit"
 """The error type of a model that goes on calling tools when it was told that it may not."""
+
+NO_MORE_CALLS = "No more tool calls are allowed. Answer with what you have."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,61 +46,11 @@ class Limits:
     """Of the whole loop."""
 
 
-class Answer(Protocol):
-    """One upstream answer, on its way."""
-
-    async def head(self) -> None:
-        """Wait for its head.
-
-        Raises:
-            UpstreamError: nobody answered, or it is an error.
-        """
-
-    def events(self) -> AsyncGenerator[list[tuple[Event, JSON]]]:
-        """Give the events of a streamed answer as they come, with their decoded data.
-
-        Raises:
-            UpstreamError: it broke off.
-        """
-
-    async def body(self) -> bytes:
-        """Return the whole body of an answer that is not streamed.
-
-        Raises:
-            UpstreamError: nobody answered, it is an error, or it broke off.
-        """
-
-    def facts(self) -> ResponseFacts:
-        """Return what was read of it."""
-
-
-type Ask = Callable[[Members, int], AbstractAsyncContextManager[Answer]]
-"""Sends a request of some iteration upstream; leaving the context early cancels it."""
-type CallTool = Callable[[CentralTool, Mapping[str, JSON]], Awaitable[ToolResult]]
-
-
-class UpstreamError(Exception):
-    """An upstream request of the inner loop failed."""
-
-    def __init__(
-        self, message: str, *, error_type: str | None = None, response: object = None
-    ) -> None:
-        super().__init__(message)
-        self.error_type = error_type
-        self.response = response
-        """The error as it came, for a client that has seen nothing yet."""
-
-
-class Observer(Protocol):
+class Observer(CallObserver, Protocol):
     """Learns what happens in the loop."""
 
     def answered(self, facts: ResponseFacts) -> None:
         """An upstream answer that is not the last has ended."""
-
-    def invoked(
-        self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
-    ) -> None:
-        """A central tool was called."""
 
     def hidden(self, key: str, restoration: Restoration) -> None:
         """Turns were hidden from the client."""
@@ -120,6 +73,7 @@ class InnerLoop:
         request: Members,
         offered: Sequence[CentralTool],
         said_before: str,
+        attempt: Attempt,
         ask: Ask,
         call_tool: CallTool,
         observer: Observer,
@@ -130,25 +84,35 @@ class InnerLoop:
         self._answer: Answer | None = None
         """The last answer, unless it is the first."""
         self._format = tool_format
-        self._request = request
-        self._tools = {tool.name: tool for tool in offered}
+        self.request = request
+        """The next request, as it goes up."""
+        self._attempt = attempt
+        self._give_up_at = time.monotonic() + limits.seconds
+        self._calls = TurnCalls(
+            tool_format=tool_format,
+            offered=offered,
+            attempt=attempt,
+            call_tool=call_tool,
+            observer=observer,
+            give_up_at=self._give_up_at,
+        )
         self._said_before = said_before
         self._ask = ask
-        self._call_tool = call_tool
         self._observer = observer
         self._limits = limits
-        self._give_up_at = time.monotonic() + limits.seconds
         self._iteration = 1
         self._history = History()
         self._texts: list[str] = []
         self._first_id: str | None = None
         self._told = False
         """Whether the model was told that it may call no more tools."""
+        for step in attempt.steps:  # an earlier attempt has come so far
+            self._go_on_from(step)
 
     @property
     def names(self) -> frozenset[str]:
         """The names whose calls are ours."""
-        return frozenset(self._tools)
+        return self._calls.names
 
     @property
     def facts(self) -> ResponseFacts:
@@ -167,11 +131,11 @@ class InnerLoop:
             return
         turn = splicer.turn()
         while self._must_step(turn):
-            async with aclosing(_with_pings(self._step(turn), splicer.ping())) as signs:
+            async with aclosing(with_pings(self._step(turn), splicer.ping())) as signs:
                 async for sign in signs:
                     yield sign
             if turn.client_calls:
-                return
+                break
             splicer.resume()
             try:
                 async with aclosing(self._stream_answer(splicer)) as chunks:
@@ -179,14 +143,16 @@ class InnerLoop:
                         yield chunk
             except UpstreamError as error:
                 self._note_error(error)
-                yield splicer.error(str(error))
+                yield splicer.error(error.for_stream())
                 return
             if self.facts.error:  # the client has seen it
                 self.error = self.facts.error
+                self._attempt.fail()
                 return
             turn = splicer.turn()
         if self.error:
-            yield splicer.error(self.error.message or "")
+            yield splicer.error(StreamError(message=self.error.message or "", http_status=400))
+        self._attempt.succeed()
 
     async def whole(self, first_answer: bytes, first: ResponseFacts) -> bytes | None:
         """Go on from the first whole answer; return the client's, None if it is that one.
@@ -203,22 +169,59 @@ class InnerLoop:
                 await self._step(turn)
                 if turn.client_calls:
                     break
-                async with self._ask(self._request, self._iteration) as answer:
-                    self._answer = answer
-                    body = await answer.body()
-                self._raise_if_failed()
-                turn = merger.add(decode(body))
+                turn = merger.add(decode(await self._whole_answer()))
         except UpstreamError as error:
             self._note_error(error)
             raise
+        self._attempt.succeed()
         if self.error:
             raise UpstreamError(self.error.message or "", error_type=self.error.type)
         return merger.finish() if merger.hides else None
 
-    async def _stream_answer(self, splicer: Splicer) -> AsyncGenerator[bytes]:
-        async with self._ask(self._request, self._iteration) as answer:
+    async def _whole_answer(self) -> bytes:
+        """Ask until there is an answer, or no more sense in asking."""
+        tries = 1
+        while True:
+            try:
+                return await self._whole_answer_once()
+            except UpstreamError as error:
+                await asyncio.sleep(self._pause(error, tries))
+            tries += 1
+
+    async def _whole_answer_once(self) -> bytes:
+        async with self._ask(self.request, self._iteration) as answer:
             self._answer = answer
-            async with aclosing(_with_pings(answer.head(), splicer.ping())) as signs:
+            body = await answer.body()
+        self._raise_if_failed()
+        return body
+
+    async def _stream_answer(self, splicer: Splicer) -> AsyncGenerator[bytes]:
+        """Ask until there is an answer, or no more sense in asking; give what it brings."""
+        tries = 1
+        while True:
+            try:
+                async with aclosing(self._stream_answer_once(splicer)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                return
+            except UpstreamError as error:
+                pause = self._pause(error, tries)
+            tries += 1
+            async with aclosing(with_pings(asyncio.sleep(pause), splicer.ping())) as signs:
+                async for sign in signs:
+                    yield sign
+
+    def _pause(self, error: UpstreamError, tries: int) -> float:
+        """Return how long to wait before the next try; raise the error if there is to be none."""
+        pause = pause_before_retry(error, tries, self._give_up_at - time.monotonic())
+        if pause is None:
+            raise error
+        return pause
+
+    async def _stream_answer_once(self, splicer: Splicer) -> AsyncGenerator[bytes]:
+        async with self._ask(self.request, self._iteration) as answer:
+            self._answer = answer
+            async with aclosing(with_pings(answer.head(), splicer.ping())) as signs:
                 async for sign in signs:
                     yield sign
             async with aclosing(answer.events()) as batches:
@@ -254,58 +257,38 @@ class InnerLoop:
         return False
 
     async def _step(self, turn: Turn) -> None:
-        """Run a turn's calls and prepare the next request."""
-        results = await self._results(turn.calls)
-        items = self._format.result_items(list(zip(turn.calls, results, strict=True)))
+        """Run a turn's calls and prepare the next request, unless another attempt has."""
+        asked = (turn, self.facts.response_id, NO_MORE_CALLS if self._is_last() else "")
         if turn.client_calls:  # the client must answer its own calls first
-            self._history.results = items
+            self._history.results = await self._calls.run_beside_client_calls(*asked)
             self._end_history(turn)
             return
+        step = await self._attempt.step(
+            self._iteration - 1, self._calls.interrupted(turn), partial(self._calls.run, *asked)
+        )
         self._observer.answered(self.facts)
         self._facts, self._answer = ResponseFacts(), None
+        self._go_on_from(step)
+
+    def _go_on_from(self, step: Step) -> None:
+        """Prepare the request that follows a step."""
+        turn, results = Turn(items=step.items), step.results
         self._history.sequence += [
             *self._format.answer_items(turn),
-            *self._format.sequence_of_results(items),
+            *self._format.sequence_of_results(results),
         ]
         self._told = self._is_last()
-        self._request = self._format.continue_request(self._request, turn, items, last=self._told)
+        self.request = self._format.continue_request(self.request, turn, results, last=self._told)
         self._iteration += 1
-
-    async def _results(self, calls: Sequence[InjectedCall]) -> list[ToolResult]:
-        """Run all calls of a turn at once; every one has a result."""
-        tasks = [asyncio.ensure_future(self._result(call)) for call in calls]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            await _cancelled(tasks)
-
-    async def _result(self, call: InjectedCall) -> ToolResult:
-        tool = self._tools[call.name]
-        arguments = call_arguments(call.arguments)
-        if self._is_last():
-            result = error_result("No more tool calls are allowed. Answer with what you have.")
-        elif arguments is None:
-            result = error_result("The arguments are not a JSON object.")
-        else:
-            result = await self._call(tool, arguments)
-        self._observer.invoked(tool, call, result, self.facts.response_id)
-        return result
-
-    async def _call(self, tool: CentralTool, arguments: Mapping[str, JSON]) -> ToolResult:
-        try:
-            async with asyncio.timeout_at(
-                asyncio.get_running_loop().time() + self._give_up_at - time.monotonic()
-            ):
-                return await self._call_tool(tool, arguments)
-        except TimeoutError:
-            return error_result("There was no time left for this call.")
 
     def _is_last(self) -> bool:
         """Whether this answer's calls are not run, and the model is told so."""
         return self._iteration > self._limits.iterations or time.monotonic() > self._give_up_at
 
     def _note_error(self, error: UpstreamError) -> None:
-        self.error = ProviderError(type=error.error_type, message=str(error))
+        kind = error.error_type or (error.http_status and f"http_{error.http_status}") or None
+        self.error = ProviderError(type=kind, message=str(error))
+        self._attempt.fail()
 
     def _end_history(self, turn: Turn) -> None:
         key = run_key(turn.client_calls, self._said_before, "".join(self._texts))
@@ -321,21 +304,3 @@ class InnerLoop:
         if first != last and (alias := self._format.alias_key(first)):
             self._observer.hidden(alias, Restoration(sequence=(last,)))
         self._history = History()
-
-
-async def _with_pings(work: Coroutine[None, None, None], ping: bytes) -> AsyncGenerator[bytes]:
-    """Do some work; give a sign of life whenever it takes long."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not (await asyncio.wait({task}, timeout=PING_SECONDS))[0]:
-            yield ping
-        task.result()
-    finally:
-        await _cancelled([task])
-
-
-async def _cancelled(tasks: Sequence[asyncio.Task[object]]) -> None:
-    """Cancel what still runs, and wait until it has ended."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,7 +1,7 @@
 """The addon, as a script for mitmdump, whose signs of life come at once."""
 
 from aibridge_addon.addon import AIBridge
-from aibridge_addon.tools import loop
+from aibridge_addon.tools import waiting
 
-loop.PING_SECONDS = 0.02
+waiting.PING_SECONDS = 0.02
 addons = [AIBridge()]

@@ -34,6 +34,7 @@ from aibridge_addon.formats.tool_protocol import (
     Restoration,
     Run,
     Splicer,
+    StreamError,
     Transcript,
     Turn,
     run_key,
@@ -539,7 +540,9 @@ def test_a_request_without_answers_has_nothing_to_be_restored(api: str) -> None:
 @apis
 def test_an_error_of_ours_is_one_event_that_the_reader_knows(api: str) -> None:
     facts = WIRE_FORMATS[api].response_reader()
-    for event in parse([TOOL_FORMATS[api].splicer(NAMES).error("No – not “now”.")]):
+    for event in parse(
+        [TOOL_FORMATS[api].splicer(NAMES).error(StreamError(message="No – not “now”."))]
+    ):
         facts.feed(event)
     error = facts.facts().error
     assert error is not None
@@ -550,7 +553,9 @@ def test_an_error_of_ours_is_one_event_that_the_reader_knows(api: str) -> None:
 def test_an_error_of_ours_is_an_error_to_the_sdk(api: str) -> None:
     start = parse([Scenario(api=api, name="text").stream()])[0].raw
     with pytest.raises(Exception, match=r"not now|Didn't receive") as raised:
-        sdk_sees(api, start + TOOL_FORMATS[api].splicer(NAMES).error("not now"))
+        sdk_sees(
+            api, start + TOOL_FORMATS[api].splicer(NAMES).error(StreamError(message="not now"))
+        )
     if api != "openai_responses":  # there, an error is an event like others
         assert isinstance(raised.value, anthropic.APIError | openai.APIError)
 
@@ -595,3 +600,45 @@ def test_each_answer_is_known_by_what_was_said_since_the_one_before() -> None:
         ],
         said_since="d\ne",
     )
+
+
+REFUSALS = [
+    (429, "rate_limit_error", "Slow down."),
+    (529, "overloaded_error", "Overloaded"),
+    (400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
+]
+
+
+@apis
+@pytest.mark.parametrize(("status", "kind", "message"), REFUSALS)
+def test_an_error_of_the_provider_keeps_its_type_in_the_stream(
+    api: str, status: int, kind: str, message: str
+) -> None:
+    error = {"type": kind, "message": message, "code": None, "param": "input"}
+    body = {"type": "error", "error": error, "request_id": "req_1"}
+    given = StreamError(message=message, error_type=kind, http_status=status, body=body)
+    [value] = values(TOOL_FORMATS[api].splicer(NAMES).error(given))
+    if api == "openai_responses":
+        assert (value["code"], value["message"], value["param"]) == (kind, message, "input")
+    else:
+        assert value == body
+
+
+@apis
+@pytest.mark.parametrize(
+    ("status", "kinds"),
+    [
+        (429, {"rate_limit_error"}),
+        (529, {"overloaded_error", "server_error"}),
+        (400, {"invalid_request_error"}),
+        (502, {"api_error", "server_error"}),
+        (None, {"api_error", "server_error"}),
+    ],
+)
+def test_an_error_without_a_type_gets_that_of_its_status_in_the_stream(
+    api: str, status: int | None, kinds: set[str]
+) -> None:
+    given = StreamError(message="<html>", http_status=status)
+    [value] = values(TOOL_FORMATS[api].splicer(NAMES).error(given))
+    kind = value["code"] if api == "openai_responses" else value["error"]["type"]
+    assert kind in kinds

@@ -5,7 +5,15 @@ The wire format is a real one; what is real besides is proved end to end.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +27,11 @@ from aibridge_addon.formats.openai_chat import tools as openai_chat_tools
 from aibridge_addon.formats.openai_responses import tools as openai_responses_tools
 from aibridge_addon.formats.tool_protocol import InjectedCall, Members, Restoration, run_key
 from aibridge_addon.raw_json import JSON, members
-from aibridge_addon.tools import loop as module
-from aibridge_addon.tools.loop import OVER_LIMIT, Answer, InnerLoop, Limits, UpstreamError
+from aibridge_addon.tools import waiting
+from aibridge_addon.tools.attempts import Attempt, Attempts
+from aibridge_addon.tools.loop import OVER_LIMIT, InnerLoop, Limits
 from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
+from aibridge_addon.tools.upstream import Answer, UpstreamError
 
 BOUND = 20.0
 """Seconds after which whatever is waited for is said not to come."""
@@ -138,6 +148,10 @@ class FakeAnswer:
         return self._whole or self._reader.facts()
 
 
+async def nothing(scope: str, keys: Collection[str]) -> dict[str, str]:
+    return {}
+
+
 class World:
     """What is around a loop: upstream, tools, observer. `told` is what happens, in order."""
 
@@ -152,6 +166,8 @@ class World:
         self.tool: Callable[[Mapping[str, JSON]], Awaitable[ToolResult]] = self._find
         self.called: list[Mapping[str, JSON]] = []
         self.cancelled = 0
+        nowhere = Attempts(remember=lambda turns: None, find=nothing)
+        self.attempt = Attempt("digest", nowhere)
 
     async def _find(self, arguments: Mapping[str, JSON]) -> ToolResult:
         return result(f"found {json.dumps(arguments)}")
@@ -166,7 +182,6 @@ class World:
 
     def ask(self, request: Members, iteration: int) -> AbstractAsyncContextManager[Answer]:
         self.requests.append({k: json.loads(bytes(v)) for k, v in request.items()})
-        assert iteration == len(self.requests) + 1
         self.told.append(("asked", iteration))
         return self._asking(self.scripts[len(self.requests) - 1])
 
@@ -210,6 +225,7 @@ class World:
             request=asked,
             offered=TOOLS,
             said_before="Where?",
+            attempt=self.attempt,
             ask=self.ask,
             call_tool=self.call_tool,
             observer=self,
@@ -525,7 +541,7 @@ class Held:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PING_SECONDS", 0)
+    monkeypatch.setattr(waiting, "PING_SECONDS", 0)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -9,7 +9,7 @@ from aibridge_addon.formats.anthropic_messages.reader import error_body
 from aibridge_addon.formats.anthropic_messages.turn import is_call_of, turn_of
 from aibridge_addon.formats.anthropic_messages.usage import serving_model, summed_usage
 from aibridge_addon.formats.decoders.sse import Event
-from aibridge_addon.formats.tool_protocol import Turn
+from aibridge_addon.formats.tool_protocol import StreamError, Turn
 from aibridge_addon.formats.usage import merge_usage
 from aibridge_addon.raw_json import JSON, arguments, encode, mapping, sequence, text
 
@@ -97,9 +97,12 @@ class Splicer:
         """Return an event that says nothing."""
         return _event({"type": "ping"})
 
-    def error(self, message: str) -> bytes:
-        """Return an error that ends the stream."""
-        return b"event: error\ndata: " + error_body(500, message) + b"\n\n"
+    def error(self, error: StreamError) -> bytes:
+        """Return an error that ends the stream: the provider's own, or one of its type."""
+        if mapping(mapping(error.body).get("error")).get("type"):
+            return _event({**error.body, "type": "error"})
+        body = error_body(error.http_status or 500, error.message, error.error_type)
+        return b"event: error\ndata: " + body + b"\n\n"
 
     def _on_block_start(self, event: Event, data: JSON) -> bytes:
         block = self._blocks[data["index"]] = _Block(mapping(data.get("content_block")))

@@ -9,7 +9,7 @@ from aibridge_addon.formats.openai_chat.reader import StreamedCall
 from aibridge_addon.formats.openai_chat.turn import call_name, first_choice, turn_of
 from aibridge_addon.formats.openai_chat.usage import usage_of, with_summed_usage
 from aibridge_addon.formats.openai_errors import error_body
-from aibridge_addon.formats.tool_protocol import Turn
+from aibridge_addon.formats.tool_protocol import StreamError, Turn
 from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
 
 _DONE = b"[DONE]"
@@ -108,9 +108,13 @@ class Splicer:
         """Return a comment, which says nothing."""
         return b": waiting for a tool\n\n"
 
-    def error(self, message: str) -> bytes:
-        """Return an error that ends the stream."""
-        return b"data: " + error_body(500, message) + b"\n\ndata: [DONE]\n\n"
+    def error(self, error: StreamError) -> bytes:
+        """Return an error that ends the stream: the provider's own, or one of its type."""
+        if mapping(error.body).get("error"):
+            body = encode(error.body).encode()
+        else:
+            body = error_body(error.http_status or 500, error.message, error.error_type)
+        return b"data: " + body + b"\n\ndata: [DONE]\n\n"
 
     def _without_choice(self, event: Event, data: dict[str, JSON]) -> bytes:
         if data.get("usage") or self._end:

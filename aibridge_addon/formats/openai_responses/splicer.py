@@ -6,8 +6,9 @@ of the first upstream response.
 """
 
 from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.openai_errors import error_type_of
 from aibridge_addon.formats.openai_responses.turn import is_call_of, summed, turn_of
-from aibridge_addon.formats.tool_protocol import Turn
+from aibridge_addon.formats.tool_protocol import StreamError, Turn
 from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -102,13 +103,14 @@ class Splicer:
         """Return a comment, which says nothing."""
         return b": waiting for a tool\n\n"
 
-    def error(self, message: str) -> bytes:
-        """Return an error that ends the stream."""
+    def error(self, error: StreamError) -> bytes:
+        """Return an error that ends the stream, with the provider's own code."""
+        given = mapping(mapping(error.body).get("error"))
         data = {
             "type": "error",
-            "code": "server_error",
-            "message": message,
-            "param": None,
+            "code": given.get("code") or error.error_type or error_type_of(error.http_status),
+            "message": error.message,
+            "param": given.get("param"),
             "sequence_number": self._number,
         }
         return _event(data)

@@ -1,0 +1,129 @@
+"""Upstream requests of the inner loop, as the loop sees them: an answer, or why there is none.
+
+Decides which failures are worth another try, and after how long.
+"""
+
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+
+from aibridge_addon.facts import ResponseFacts
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.tool_protocol import Members, StreamError
+from aibridge_addon.raw_json import JSON
+
+MAX_TRIES = 5
+"""Of one follow-up request, the first included."""
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 8.0
+"""Between tries, doubling, where the provider does not say how long to wait."""
+
+_RETRIED = frozenset({408, 425, 429})
+_NO_MONEY = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached"})
+"""Error types of a 429 that waiting does not cure."""
+
+
+class UpstreamError(Exception):
+    """An upstream request of the inner loop failed.
+
+    `http_status` is the provider's, None if it did not answer; `body` is its error as it came.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_type: str | None = None,
+        http_status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: JSON = None,
+        response: object = None,
+        nothing_came: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.http_status = http_status
+        self.headers = headers or {}
+        self.body = body
+        self.response = response
+        """The error as it came, for a client that has seen nothing yet."""
+        self.nothing_came = nothing_came
+        """Whether the connection failed before any byte of an answer."""
+
+    def for_stream(self) -> StreamError:
+        """Return the error as it ends a client's stream."""
+        return StreamError(
+            message=str(self),
+            error_type=self.error_type if self.http_status else None,  # else it is ours
+            http_status=self.http_status,
+            body=self.body,
+        )
+
+
+class Answer(Protocol):
+    """One upstream answer, on its way."""
+
+    async def head(self) -> None:
+        """Wait for its head.
+
+        Raises:
+            UpstreamError: nobody answered, or it is an error.
+        """
+
+    def events(self) -> AsyncGenerator[list[tuple[Event, JSON]]]:
+        """Give the events of a streamed answer as they come, with their decoded data.
+
+        Raises:
+            UpstreamError: it broke off.
+        """
+
+    async def body(self) -> bytes:
+        """Return the whole body of an answer that is not streamed.
+
+        Raises:
+            UpstreamError: nobody answered, it is an error, or it broke off.
+        """
+
+    def facts(self) -> ResponseFacts:
+        """Return what was read of it."""
+
+
+type Ask = Callable[[Members, int], AbstractAsyncContextManager[Answer]]
+"""Sends a request of some iteration upstream; leaving the context early cancels it."""
+
+
+def pause_before_retry(error: UpstreamError, tries: int, seconds_left: float) -> float | None:
+    """Return how long to wait before a request is sent again; None if it is not to be."""
+    if tries >= MAX_TRIES or not _is_worth_retrying(error):
+        return None
+    asked_for = _retry_after(error.headers)
+    pause = _backoff(tries) if asked_for is None else asked_for
+    return pause if pause < seconds_left else None
+
+
+def _is_worth_retrying(error: UpstreamError) -> bool:
+    if error.headers.get("x-should-retry") == "false" or error.error_type in _NO_MONEY:
+        return False
+    status = error.http_status
+    return error.nothing_came if status is None else status in _RETRIED or status >= 500
+
+
+def _backoff(tries: int) -> float:
+    longest = min(FIRST_PAUSE_SECONDS * 2.0 ** (tries - 1), LONGEST_PAUSE_SECONDS)
+    return longest * (0.75 + random.random() / 4)  # or all that were refused come back at once
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read how long the provider wants us to wait: in milliseconds, seconds, or until a date."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if value.replace(".", "", 1).isdecimal():
+            return float(value) / unit
+    try:
+        until = parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
