@@ -16,6 +16,8 @@ from e2e.central import Central, ToolServer, program, server_toml, wait_for_serv
 from e2e.clients import Clients
 from e2e.proxy import Proxy, config_toml
 
+QUICK_RETRIES = Path(__file__).with_name("quick_retries.py")
+
 type StartProxy = Callable[..., Proxy]
 type StartStandin = Callable[..., Server]
 
@@ -107,6 +109,7 @@ def central_proxy(
         confdir=confdir,
         upstream_ca=authority.path,
         metrics=True,
+        script=QUICK_RETRIES,
     )
     shared.start()
     wait_for_servers(shared, "calc", "local", "old")

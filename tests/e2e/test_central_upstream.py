@@ -6,6 +6,7 @@ comes as it is. The record has one failed interception, with what was used until
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,12 @@ each_way = pytest.mark.parametrize("way", WAYS, ids=str)
 each_api = pytest.mark.parametrize("api", APIS, ids=str)
 each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
-FIRST = f"{SUM} TOKENS:10,2,0,0"
+_numbers = count()
+
+
+def first() -> str:
+    """Have the model call a tool, in a request like no other: what is sent again goes on."""
+    return f"{SUM} TOKENS:10,2,0,0 (request {next(_numbers)})"
 
 
 @pytest.fixture
@@ -94,7 +100,7 @@ def test_a_stream_ends_with_an_error_event_when_a_further_answer_fails(
 ) -> None:
     message, kind = FAULTS[fault]
     with central.proxy.recording() as records:
-        seen = central.post(api, way, f"{FIRST} NEXT {fault}", stream=True)
+        seen = central.post(api, way, f"{first()} NEXT {fault}", stream=True)
     assert (seen.status, seen.whole) == (200, True)
     assert b"Moment" in seen.raw
     error = error_of(api, seen.raw)
@@ -112,7 +118,7 @@ def test_a_stream_ends_with_an_error_event_when_a_further_answer_fails(
 @each_api
 def test_an_error_event_of_a_further_answer_comes_through(central: Central, api: API) -> None:
     with central.proxy.recording() as records:
-        seen = central.post(api, FORWARD, f"{FIRST} NEXT ERROR_EVENT LONG:9", stream=True)
+        seen = central.post(api, FORWARD, f"{first()} NEXT ERROR_EVENT LONG:9", stream=True)
     told = {
         "anthropic_messages": "Overloaded",
         "openai_chat": "The server had an error.",
@@ -131,9 +137,9 @@ def test_the_sdk_raises_the_error_of_a_further_answer(
     # OpenAI's accumulator of responses notices no more than that the end is missing.
     errors = (anthropic.APIError, openai.APIError, RuntimeError)
     with pytest.raises(errors):
-        central.ask(api, FORWARD, f"{FIRST} NEXT {fault}", stream=True)
+        central.ask(api, FORWARD, f"{first()} NEXT {fault}", stream=True)
     with pytest.raises(errors):
-        central.ask(api, FORWARD, f"{FIRST} NEXT {fault}", stream=False)
+        central.ask(api, FORWARD, f"{first()} NEXT {fault}", stream=False)
 
 
 @each_way
@@ -142,7 +148,7 @@ def test_an_answer_that_is_not_streamed_gets_the_providers_error_as_it_is(
     central: Central, way: Way, api: API
 ) -> None:
     with central.proxy.recording() as records:
-        seen = central.post(api, way, f"{FIRST} NEXT STATUS:429")
+        seen = central.post(api, way, f"{first()} NEXT STATUS:429")
     direct = central.post(api, way, "STATUS:429")
     assert seen.status == direct.status == 429
     assert seen.headers["retry-after"] == "1"
@@ -164,7 +170,7 @@ def test_an_answer_that_is_not_streamed_becomes_a_bad_gateway_when_a_further_one
     central: Central, way: Way, api: API, fault: str
 ) -> None:
     with central.proxy.recording() as records:
-        seen = central.post(api, way, f"{FIRST} NEXT {fault}")
+        seen = central.post(api, way, f"{first()} NEXT {fault}")
     assert (seen.status, seen.whole) == (502, True)
     assert seen.json["error"]["message"].startswith("aibridge: ")
     assert records.interception["status"] == "failed"
@@ -195,7 +201,7 @@ def test_a_further_answer_that_is_none_is_an_error(
     after_the_first(central, lambda: ODD[odd])
     headers = {"x-standin-canned": "after-the-first"}
     with central.proxy.recording() as records:
-        seen = central.post(api, FORWARD, FIRST, stream=stream, headers=headers)
+        seen = central.post(api, FORWARD, first(), stream=stream, headers=headers)
     assert records.interception["status"] == "failed"
     if stream:
         assert error_of(api, seen.raw)
@@ -290,7 +296,7 @@ class TestLimits:
         self, bounded: Central, api: API, stream: bool
     ) -> None:
         with bounded.proxy.recording() as records:
-            story = bounded.see(api, FORWARD, f"{SUM} TURNS:99", stream=stream)
+            story = bounded.see(api, FORWARD, f"{first()} TURNS:99", stream=stream)
         assert "No more tool calls are allowed" in story.lines[-1]
         last = bounded.received[3]
         turn = ["says Moment", SUM_LINE]
@@ -320,7 +326,7 @@ class TestLimits:
         )
         headers = {"x-standin-canned": "heedless"}
         with bounded.proxy.recording() as records:
-            seen = bounded.post(api, FORWARD, f"{SUM} TURNS:99", stream=stream, headers=headers)
+            seen = bounded.post(api, FORWARD, f"{first()} TURNS:99", stream=stream, headers=headers)
         assert len(bounded.received) == 4
         message = error_of(api, seen.raw)["message"] if stream else seen.json["error"]["message"]
         assert message == "aibridge: the model called tools in 4 answers on end."

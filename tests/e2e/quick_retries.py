@@ -1,0 +1,7 @@
+"""The addon, as a script for mitmdump, which hardly waits before it sends a request again."""
+
+from aibridge_addon.addon import AIBridge
+from aibridge_addon.tools import upstream
+
+upstream.FIRST_PAUSE_SECONDS = 0.01
+addons = [AIBridge()]
