@@ -190,13 +190,18 @@ class AIBridge:
             where = settings.recorder or settings.database
             logger.info("aibridge: recording %s in %s", names, where)
 
-    def done(self) -> Awaitable[None] | None:
+    def done(self) -> Awaitable[object] | None:
         """End what is open, and keep what is left."""
         self._is_done = True
-        for exchange in self._exchanges.values():
+        exchanges = list(self._exchanges.values())
+        for exchange in exchanges:
             exchange.interrupt()
         self._watch.stop()
-        return self._parts.close() if self._parts else None
+        # Tasks, since mitmproxy awaits this at its end, but not where a script is reloaded.
+        ends: list[Awaitable[None]] = [e.inner.close() for e in exchanges if e.inner]
+        if self._parts and (closing := self._parts.close()):
+            ends.append(closing)
+        return asyncio.gather(*ends) if ends else None
 
     @property
     def is_busy(self) -> bool:
@@ -484,6 +489,8 @@ class AIBridge:
         self._share(flow)
         if exchange.record and not self._is_done:
             await self._kept()
+        if exchange.inner:
+            await exchange.inner.close()
 
     def _answer_untaken(self, flow: http.HTTPFlow, message: str) -> None:
         """Answer a request to another host, or one that broke off before it was whole."""

@@ -251,6 +251,7 @@ class InnerAnswer:
         self._exchange = exchange
         self._chunks: AsyncGenerator[bytes] | None = None
         self._pending: asyncio.Future[bytes | None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def go_on(self, tap: BodyTap) -> None:
         """Give the tap what the client of a streamed answer gets next, or at last its end."""
@@ -285,6 +286,23 @@ class InnerAnswer:
         """Cancel whatever runs: the client has left."""
         if self._pending is not None:
             self._pending.cancel()
+
+    def close(self) -> asyncio.Task[None]:
+        """Cancel whatever runs, and let go of the upstream request that a stream holds open.
+
+        Where nobody does, the end of the event loop closes the generators of a loop in any order,
+        and each finds the one that it would close closed, which is an error.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="aibridge inner loop closes")
+        return self._closing
+
+    async def _close(self) -> None:
+        if self._pending is not None:
+            self._pending.cancel()
+            await asyncio.wait([self._pending])
+        if self._chunks is not None:
+            await self._chunks.aclose()
 
     async def _unless_client_leaves(self, work: Awaitable[bytes | None]) -> bytes | None:
         self._pending = asyncio.ensure_future(work)

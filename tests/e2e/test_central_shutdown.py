@@ -1,0 +1,64 @@
+"""SIGTERM in the middle of inner loops: all end, are recorded, and leave no error behind."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+from standin import Provider, Server
+
+from e2e.asking import API, APIS
+from e2e.central import (
+    FORWARD,
+    FORWARD_H2,
+    REVERSE,
+    SUM,
+    Central,
+    Report,
+    ToolServer,
+    server_toml,
+    wait_for_servers,
+)
+from e2e.clients import Clients, Way
+from e2e.conftest import StartProxy
+from e2e.proxy import Proxy, config_toml
+
+
+def test_sigterm_in_inner_loops_records_them_as_interrupted_and_logs_no_error(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+    tool_server: ToolServer,
+    tmp_path: Path,
+) -> None:
+    servers = server_toml("calc", url=tool_server.url)
+    proxy = start_proxy(config=config_toml(standin.origin) + servers)
+    wait_for_servers(proxy, "calc")
+    central = Central(proxy, clients_of(proxy), provider, standin)
+    report = Report(tmp_path / "slow")
+    slow = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments}"
+    answering = f"{SUM} NEXT PACE:1 LONG:5000"
+    asks = [(api, way, answering, True) for api in APIS for way in (FORWARD, FORWARD_H2)]
+    asks += [(APIS[0], REVERSE, slow, stream) for stream in (True, False)]
+
+    with ThreadPoolExecutor(len(asks)) as pool:
+        asked = [
+            pool.submit(broken, central, api, way, said, stream) for api, way, said, stream in asks
+        ]
+        standin.wait_until(lambda: len(central.requests) == 2 * 6 + 2)
+        report.wait_for("started")
+        assert proxy.stop() == 0
+        assert all(future.result() for future in asked)
+
+    report.close()
+    assert [row["status"] for row in proxy.records.interceptions] == ["interrupted"] * len(asks)
+    assert "generator" not in proxy.log_text()
+
+
+def broken(central: Central, api: API, way: Way, said: str, stream: bool) -> bool:
+    """Ask; return whether the answer broke off."""
+    try:
+        return not central.post(api, way, said, stream=stream).whole
+    except httpx2.TransportError:
+        return True
