@@ -103,7 +103,7 @@ class AIBridge:
         self._left: WeakSet[http.HTTPFlow] = WeakSet()
         """Of which the client has left."""
         self._told: set[str] = set()
-        """Kinds of closed connections that the log has."""
+        """Kinds of closed connections, and doubts about the config file, that the log has."""
         self._is_done = False
         """Whether all is recorded that ever will be; connections may outlive that for a moment."""
         self.on_change: Callable[[], None] = lambda: None
@@ -152,7 +152,11 @@ class AIBridge:
         self._watch.note()
         ours = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
         # What is deferred, nobody knows; a name with a slip would do nothing, and say nothing.
-        return read_settings(ctx.options.deferred | ours)
+        settings = read_settings(ctx.options.deferred | ours)
+        for doubt in set(settings.doubts) - self._told:
+            logger.warning("aibridge: %s", doubt)
+        self._told.update(settings.doubts)
+        return settings
 
     async def _read_again(self) -> None:
         if self._parts is None:

@@ -12,6 +12,7 @@ Modules import mitmproxy, the SDKs and the like where they use them: those take 
 `eval "$(aibridge env)"` stands in people's shell profiles.
 """
 
+import difflib
 import importlib
 
 import click
@@ -33,6 +34,19 @@ class _Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the sub-command that arguments begin with; suggest one for a mistyped name."""
+        name = args[0]
+        if not (name.startswith("-") or name in _COMMANDS or ctx.resilient_parsing):
+            close = difflib.get_close_matches(name, _COMMANDS, n=1)
+            hint = (
+                f" Did you mean {close[0]!r}?" if close else f" There are {', '.join(_COMMANDS)}."
+            )
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
 
 @click.group(

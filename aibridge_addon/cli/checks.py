@@ -217,7 +217,11 @@ def config(path: str, options: Mapping[str, Any]) -> tuple[list[Finding], Settin
         )
     names = ", ".join(provider.name for provider in settings.providers)
     what = f"{path or 'no file'}; providers: {names}"
-    return [Finding(about="config", level="ok", what=what)], settings
+    doubts = [
+        Finding(about="config", level="note", what=doubt, to_do="see the README about base_url")
+        for doubt in settings.doubts
+    ]
+    return [Finding(about="config", level="ok", what=what), *doubts], settings
 
 
 def _to_mend(mistake: str, path: str) -> str:

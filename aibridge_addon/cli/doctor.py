@@ -11,6 +11,7 @@ import click
 from aibridge_addon.cli import checks, running
 from aibridge_addon.cli.ca import folder_of
 from aibridge_addon.cli.checks import Finding
+from aibridge_addon.cli.parameters import DatabasePath
 from aibridge_addon.cli.tables import make_table, print_table, printable, terminal_width
 from aibridge_addon.config.settings import OPTIONS, PREFIX, unknown_option
 
@@ -35,7 +36,7 @@ _KNOWN = {option.name: option for option in OPTIONS}
 )
 @click.option(
     "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=DatabasePath(),
     metavar="FILE",
     help="The database. Default: that of the running proxy, else the usual one.",
 )

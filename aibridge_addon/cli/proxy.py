@@ -17,6 +17,7 @@ import click
 from aibridge_addon import __version__
 from aibridge_addon.cli import running
 from aibridge_addon.cli.logs import FORMATS, log_to_stderr
+from aibridge_addon.cli.parameters import DatabasePath
 from aibridge_addon.cli.running import RunningProxy
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _Port(click.ParamType[int | None]):
 )
 @click.option(
     "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=DatabasePath(),
     metavar="FILE",
     help="The SQLite database to record in. Default: one in your data folder.",
 )

@@ -17,6 +17,7 @@ import click
 from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.clients import Client, NoWayError
 from aibridge_addon.cli.env import login_option, way_to
+from aibridge_addon.cli.parameters import DatabasePath
 from aibridge_addon.cli.running import OwnProxy, RunningProxy
 from aibridge_addon.cli.totals import (
     Total,
@@ -52,7 +53,7 @@ _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", *_FROM_TERMINAL)
 )
 @click.option(
     "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=DatabasePath(),
     metavar="FILE",
     help="The database to record in; implies --new.",
 )

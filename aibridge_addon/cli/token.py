@@ -11,6 +11,7 @@ import click
 
 from aibridge_addon.access.tokens import GatewayToken, is_good
 from aibridge_addon.cli import running
+from aibridge_addon.cli.parameters import DatabasePath
 from aibridge_addon.cli.running import RunningProxy
 from aibridge_addon.cli.tables import make_table, print_table, printable
 from aibridge_addon.store.token_table import (
@@ -27,7 +28,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 _db_option = click.option(
     "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=DatabasePath(),
     metavar="FILE",
     help="The proxy's database. Default: that of the running proxy, else the usual one.",
 )

@@ -1,12 +1,12 @@
 """`aibridge usage`: what was recorded, summed up for a person."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from aibridge_addon.cli.parameters import DatabasePath, Since
 from aibridge_addon.cli.running import default_database
 from aibridge_addon.cli.tables import make_table, print_table, printable
 from aibridge_addon.cli.totals import GROUPS, Total, UnreadableError, read_totals
@@ -14,38 +14,22 @@ from aibridge_addon.cli.totals import GROUPS, Total, UnreadableError, read_total
 if TYPE_CHECKING:
     from rich.table import Table
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class _Since(click.ParamType[datetime | None]):
-    name = "since"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime | None:
-        """Return the time, or None for all times."""
-        if value == "all":
-            return None
-        try:
-            if span := re.fullmatch(r"(\d+)([mhdw])", value):
-                return datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
-            return datetime.fromisoformat(value).astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is neither a span (30m, 12h, 7d, 4w), a date nor 'all'")
-
 
 @click.command(short_help="Show what was used: requests and tokens.")
 @click.option(
     "--since",
-    type=_Since(),
+    type=Since(),
     default="7d",
-    metavar="SPAN|DATE|all",
-    help="A span such as 30m, 12h, 7d or 4w; a date such as 2026-01-31; or 'all'. Default: 7d.",
+    metavar="SPAN|DATE|today|yesterday|all",
+    help=(
+        "A span such as 30m, 12h, 7d or 4w; a date such as 2026-01-31; 'today' or 'yesterday' (from"
+        " its midnight on, local time); or 'all'. Default: 7d."
+    ),
 )
 @click.option("--by", type=click.Choice(list(GROUPS)), default="model", help="Default: model.")
 @click.option(
     "--db",
-    type=click.Path(path_type=Path),
+    type=DatabasePath(),
     metavar="FILE",
     help="The database. Default: that of the running proxy, else the usual one.",
 )

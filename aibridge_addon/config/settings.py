@@ -8,7 +8,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -20,6 +20,7 @@ from platformdirs import user_data_path
 from pydantic_core import PydanticCustomError
 
 from aibridge_addon.access.addresses import EVERYTHING, Network
+from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
 from aibridge_addon.config.mcp_file import (
     SECRET_KEYS,
     InjectionTable,
@@ -30,7 +31,7 @@ from aibridge_addon.config.mcp_file import (
     servers_of_file,
     servers_of_tables,
 )
-from aibridge_addon.config.mistakes import SettingsError
+from aibridge_addon.config.mistakes import SettingsError, in_words
 from aibridge_addon.config.origins import is_host_name, read_hosts, read_origins
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider, ProviderType
@@ -329,6 +330,8 @@ class Settings:
     tool_result_bytes: int = 256 * KIB
     tool_iterations: int = 25
     tool_loop_seconds: float = 600.0
+    doubts: tuple[str, ...] = ()
+    """What is probably a mistake in the config file: warnings."""
 
 
 def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -400,6 +403,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         * KIB,
         tool_iterations=checked(_at_least, options, "aibridge_tool_iterations", 1, default=1),
         tool_loop_seconds=checked(_at_least, options, "aibridge_tool_loop_seconds", 1, default=1),
+        doubts=tuple(_doubts(config, options["aibridge_config"])),
     )
     if mistakes:
         raise SettingsError("\n".join(mistakes))
@@ -530,6 +534,8 @@ class _ProviderTable(_Table):
 
 
 def _check_match(value: str) -> str:
+    if looks_like_secret(value):
+        raise PydanticCustomError(_UNSHOWN, "has a key in it: write sha256: and the key's SHA-256")
     if not value.startswith("sha256:"):
         return value
     digest = value.removeprefix("sha256:").lower()
@@ -557,7 +563,7 @@ def _read_config(path: str) -> _Config:
     if not path:
         return _Config()
     try:
-        document = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        document = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig"))
         config = _Config.model_validate(document)
     except OSError as error:
         raise SettingsError(f"aibridge_config {path}: {error.strerror or error}") from error
@@ -597,7 +603,7 @@ def _read_server_file(
     if not path:
         return ()
     try:
-        document = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        document = json.loads(Path(path).expanduser().read_text(encoding="utf-8-sig"))
         return servers_of_file(ServerFile.model_validate(document), environ, taken)
     except OSError as error:
         raise SettingsError(f"aibridge_mcp_config {path}: {error.strerror or error}") from error
@@ -631,10 +637,18 @@ def _describe(mistake: Any) -> str:
         return f"{key} is missing"
     if mistake["type"] == _UNSHOWN:
         return f"{key} {mistake['msg']}"
-    message = mistake["msg"].removeprefix("Value error, ")
-    if SECRET_KEYS & set(mistake["loc"]):
+    message = in_words(mistake["type"], key, mistake["input"]) or mistake["msg"].removeprefix(
+        "Value error, "
+    )
+    if SECRET_KEYS & set(mistake["loc"]) or isinstance(mistake["input"], dict | list):
         return f"{key}: {message[0].lower()}{message[1:]}"
     return f"{key} is {mistake['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _doubts(config: _Config, path: str) -> Iterator[str]:
+    for index, table in enumerate(config.providers):
+        if doubt := doubt_of_base_url(table.type, table.base_url):
+            yield f"aibridge_config {path}: providers[{index}].base_url {doubt}"
 
 
 def _known_keys(parents: list[Any], key: str) -> str:

@@ -213,7 +213,8 @@ ACTOR = '[[actors]]\nmatch = "m"\nid = "alice"\n'
         ),
         (
             PROVIDER.replace("acme", "Acme_1"),
-            "providers[0].name is 'Acme_1': string should match pattern '^[a-z0-9]+(-[a-z0-9]+)*$'",
+            "providers[0].name is 'Acme_1': use lower-case letters and digits, with single dashes"
+            " between, such as my-provider",
         ),
         (
             PROVIDER.replace("https://x.example/v1", "x.example"),
@@ -404,3 +405,125 @@ def test_a_secret_in_the_environment_is_never_a_part_of_the_settings(config, mon
 def test_settings_are_frozen():
     with pytest.raises(AttributeError):
         settings().require_actor = True
+
+
+# Slips that are seen
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        ('[providers]\nname = "a"\n', "providers: this is one table; write [[providers]]"),
+        ('[actors]\nmatch = "a"\n', "actors: this is one table; write [[actors]]"),
+        ("[mcp_servers]\n", "mcp_servers: this is one table; write [[mcp_servers]]"),
+        ('[[injection]]\nactors = ["a"]\n', "injection: this is a list of tables; write [inj"),
+        (
+            '[[providers]]\nname = "A B"\ntype = "openai"\nbase_url = "https://x.test/v1"\n',
+            "providers[0].name is 'A B': use lower-case letters and digits",
+        ),
+        (
+            '[[mcp_servers]]\nname = "A B"\nurl = "https://x.test/"\n',
+            "mcp_servers[0].name is 'A B': use lower-case letters and digits",
+        ),
+    ],
+)
+def test_slip_in_a_table_or_name_is_said_in_words(config, toml, line):
+    [mistake] = mistakes(config, toml)
+    assert mistake.startswith(line)
+    assert "pattern" not in mistake
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-ant-api03-0123456789abcdefghij",
+        "sk-proj-0123456789abcdefghij",
+        "Bearer sk-0123456789",
+        "xai-0123456789abcdef",
+        "AIzaSyA0123456789abcdefghijklmnopqrstuv",
+        "aib_abcdefghij_0123456789012345678901234567890123456789012",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+        "0123456789abcdef0123456789abcdef",
+    ],
+)
+def test_raw_key_in_a_match_is_refused_and_not_repeated(config, key):
+    [mistake] = mistakes(config, f'[[actors]]\nmatch = "{key}"\nid = "alice"\n')
+    assert mistake.startswith("actors[0].match has a key in it")
+    assert key not in mistake
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("alice", "d.smith", "alice@example.com", "sk", "key-user", "Team Search (Berlin)"),
+        *("a-very-long-name-of-a-machine-account-in-the-lab", FINGERPRINT),
+        "0d5e5c0a-1b2c-4d3e-8f90-0123456789ab",
+    ],
+)
+def test_name_of_an_actor_is_not_taken_for_a_key(config, name):
+    assert name in config(f'[[actors]]\nmatch = "{name}"\nid = "alice"\n').actors
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "word"),
+    [
+        ("anthropic", "https://x.test/v1", "leave /v1 out"),
+        ("anthropic", "https://x.test/api/v1/", "leave /v1 out"),
+        ("openai", "https://x.test", "want /v1"),
+        ("openai", "http://127.0.0.1:11434/", "want /v1"),
+    ],
+)
+def test_base_url_that_does_not_fit_its_type_is_a_warning(config, kind, url, word):
+    read = config(f'[[providers]]\nname = "x"\ntype = "{kind}"\nbase_url = "{url}"\n')
+    [doubt] = read.doubts
+    assert "providers[0].base_url" in doubt
+    assert word in doubt
+
+
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        ("anthropic", "https://x.test"),
+        ("anthropic", "https://x.test/anthropic"),
+        ("openai", "https://x.test/v1"),
+        ("openai", "https://x.test/backend-api/codex"),
+    ],
+)
+def test_base_url_that_fits_its_type_is_no_warning(config, kind, url):
+    read = config(f'[[providers]]\nname = "x"\ntype = "{kind}"\nbase_url = "{url}"\n')
+    assert read.doubts == ()
+
+
+def test_byte_order_mark_of_an_editor_is_accepted(config, tmp_path):
+    assert config('\ufeff[[actors]]\nmatch = "a"\nid = "b"\n').actors
+    path = tmp_path / "mcp.json"
+    path.write_text('\ufeff{"mcpServers": {"a": {"url": "https://x.test/"}}}', encoding="utf-8")
+    assert settings(aibridge_mcp_config=str(path)).mcp_servers
+
+
+# Browsers
+
+
+def test_origins_and_hosts_are_read_in_lower_case():
+    read = settings(
+        aibridge_allowed_origins=" HTTPS://App.Example:443, null,app://notes ",
+        aibridge_allowed_hosts="Proxy.Example., *",
+    )
+    assert read.allowed_origins == {"https://app.example", "null", "app://notes"}
+    assert read.allowed_hosts == {"proxy.example", "*"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("aibridge_allowed_origins", "app.example"),
+        ("aibridge_allowed_origins", "https://app.example/path"),
+        ("aibridge_allowed_origins", "https://*.example"),
+        ("aibridge_allowed_hosts", "https://proxy.example"),
+        ("aibridge_allowed_hosts", "proxy.example:8081"),
+        ("aibridge_allowed_hosts", "*.example"),
+    ],
+)
+def test_wrong_origin_or_host_is_named(option, value):
+    [mistake] = mistakes(settings, **{option: value})
+    assert mistake.startswith(f"{option} has {value!r}; it may list")

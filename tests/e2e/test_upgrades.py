@@ -138,7 +138,8 @@ def asking(
     """Ask for an upgrade; give the connection, and the head of the answer."""
     prefix = "/openai/v1" if way is REVERSE else "/v1"
     names = [field.partition(":")[0] for field in fields if not field.startswith("sec-")]
-    lines = [f"{method} {prefix}{path} HTTP/1.1", "host: api.openai.com", KEY, *fields]
+    host = "api.openai.com" if way.mode == "forward" else "127.0.0.1"
+    lines = [f"{method} {prefix}{path} HTTP/1.1", f"host: {host}", KEY, *fields]
     lines += [f"connection: {', '.join(names)}"] if names else []
     lines += [f"authorization: Bearer {OPENAI_KEY}"] if way is FORWARD else []
     with connect(clients, way, "api.openai.com") as sock:
