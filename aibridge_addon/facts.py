@@ -200,6 +200,8 @@ class RequestFacts:
     correlating_tool_call_id: str | None = None
     session_hint: str | None = None
     """The session as the body names it."""
+    request_kind: RequestKind | None = None
+    """The purpose, where the wire format itself tells it."""
     client_metadata: Mapping[str, str] = field(default_factory=dict)
     """The texts of `client_metadata`, in which Codex repeats its headers."""
 

@@ -90,7 +90,9 @@ class CentralTools:
         asks = exchange.interception
         # The handshake of a WebSocket does not name a model.
         any_model = exchange.conversation is not None
-        if asks is None or not self._is_for(asks, any_model=any_model):
+        if asks is None or asks.api not in TOOL_FORMATS:
+            return
+        if not self._is_for(asks, any_model=any_model):
             return
         await self._first_connections()
         tools = self._servers.catalogue.tools

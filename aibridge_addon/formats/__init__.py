@@ -16,6 +16,7 @@ from aibridge_addon.formats.anthropic_messages import tools as anthropic_message
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_chat import reader as openai_chat
 from aibridge_addon.formats.openai_chat import tools as openai_chat_tools
+from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
 from aibridge_addon.formats.openai_responses import reader as openai_responses
 from aibridge_addon.formats.openai_responses import tools as openai_responses_tools
 from aibridge_addon.formats.tool_protocol import ToolFormat
@@ -66,7 +67,8 @@ class WireFormat(Protocol):
 
 
 WIRE_FORMATS: Mapping[str, WireFormat] = {
-    module.NAME: module for module in (anthropic_messages, openai_chat, openai_responses)
+    module.NAME: module
+    for module in (anthropic_messages, openai_chat, openai_responses, openai_responses_compact)
 }
 
 TOOL_FORMATS: Mapping[str, ToolFormat] = {
@@ -74,6 +76,6 @@ TOOL_FORMATS: Mapping[str, ToolFormat] = {
     openai_chat.NAME: openai_chat_tools,
     openai_responses.NAME: openai_responses_tools,
 }
-"""How each wire format takes part in the inner loop."""
+"""How wire formats take part in the inner loop; no tools are offered in others."""
 
 __all__ = ["TOOL_FORMATS", "WIRE_FORMATS", "ProviderError", "ResponseReader", "WireFormat"]

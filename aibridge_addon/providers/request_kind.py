@@ -40,8 +40,9 @@ def purpose_of(headers: Headers, facts: RequestFacts) -> Purpose:
     codex = _codex_metadata(headers, facts)
     prompt_id = headers.get("x-claude-code-prompt-id", "").strip()
     agent_id = headers.get("x-claude-code-agent-id", "").strip()
+    declared = _claude_code_kind(headers, agent_id) or _codex_kind(codex)
     return Purpose(
-        kind=_claude_code_kind(headers, agent_id) or _codex_kind(codex) or "turn",
+        kind=facts.request_kind or declared or "turn",
         prompt_id=prompt_id or codex.get("root_turn_id") or codex.get("turn_id") or None,
         agent_id=agent_id or None,
     )

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from aibridge_addon.access.addresses import literal
 from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
 from aibridge_addon.formats.openai_chat import reader as openai_chat
+from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
 from aibridge_addon.formats.openai_responses import reader as openai_responses
 from aibridge_addon.providers.paths import collapse_slashes, has_dot_segment
 
@@ -100,6 +101,7 @@ ROUTES: Mapping[ProviderType, RouteTable] = {
                 api=openai_responses.NAME,
                 socket=openai_responses.NAME,
             ),
+            Pattern(path="/responses/compact", methods=_POST, api=openai_responses_compact.NAME),
             Pattern(path="/responses/*", methods=_KEPT),
             Pattern(path="/models", methods=_READ),
             Pattern(path="/models/*", methods=_READ),

@@ -277,6 +277,7 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
         "anthropic_messages": {"type": "message", "usage": usage},
         "openai_chat": {"choices": [], "usage": usage},
         "openai_responses": {"object": "response", "usage": usage},
+        "openai_responses_compact": {"object": "response.compaction", "usage": usage},
     }
     facts = wire_format.read_answer(json.dumps(shapes[wire_format.NAME]).encode())
     tokens = facts.usage and (facts.usage.input_tokens, facts.usage.output_tokens)

@@ -13,6 +13,7 @@ ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS
 ROUTER = Router(DEFAULT_PROVIDERS)
 
 MESSAGES, CHAT, RESPONSES = "anthropic_messages", "openai_chat", "openai_responses"
+COMPACT = "openai_responses_compact"
 
 
 def provider(base_url: str, **changes: object) -> Provider:
@@ -35,6 +36,7 @@ OPENAI_ROWS = [
     ("POST", "/v1/chat/completions", CHAT, "/v1/chat/completions"),
     ("POST", "/v1/responses", RESPONSES, "/v1/responses"),
     ("GET", "/v1/responses", None, "/v1/responses"),
+    ("POST", "/v1/responses/compact", COMPACT, "/v1/responses/compact"),
     ("GET", "/v1/responses/resp_1", None, "/v1/responses/*"),
     ("POST", "/v1/responses/resp_1/cancel", None, "/v1/responses/*"),
     ("GET", "/v1/models", None, "/v1/models"),
@@ -95,6 +97,8 @@ def test_reverse_mode_allows_only_head_on_the_root():
     [
         ("POST", "/backend-api/codex/responses", RESPONSES, "/v1/responses"),
         ("GET", "/backend-api/codex/responses", None, "/v1/responses"),
+        ("POST", "/backend-api/codex/responses/compact", COMPACT, "/v1/responses/compact"),
+        ("GET", "/backend-api/codex/responses/compact", None, "/v1/responses/compact"),
         ("GET", "/backend-api/codex/models?client_version=1", None, "/v1/models"),
         ("GET", "/backend-api/wham/accounts/check", None, "other"),
         ("POST", "/backend-api/conversation", None, "other"),
@@ -229,6 +233,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
         ("/anthropic/", {"HEAD"}),
         ("/openai/v1/chat/completions", {"POST"}),
         ("/openai/v1/responses", {"POST", "GET"}),
+        ("/openai/v1/responses/compact", {"POST"}),
         ("/openai/v1/responses/resp_1", {"GET", "POST", "DELETE"}),
         ("/openai/v1/models", {"GET", "HEAD"}),
         ("/openai/v1/models/ft:gpt-4.1:acme", {"GET", "HEAD"}),

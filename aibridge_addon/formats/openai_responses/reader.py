@@ -58,6 +58,9 @@ _SERVER_CALLS = {
 }
 """Items that the provider answers itself."""
 
+_ANSWERS = ("response", "response.compaction")
+"""What the `object` of a whole answer says; some hosts leave it out."""
+
 _KNOWN_EVENTS = frozenset(
     {
         "response.content_part.added",
@@ -254,11 +257,11 @@ def read_answer(body: bytes) -> ResponseFacts:
         response = mapping(decode(body))
     except ValueError:
         return ResponseFacts(unreadable=1)
-    if response.get("object") != "response":
-        if error := read_error(response):
-            return ResponseFacts(error=error, complete=True)
-        return ResponseFacts(unreadable=1)
-    return _facts(response, error=_failure(response), complete=True)
+    if response.get("object") in _ANSWERS or isinstance(response.get("output"), list):
+        return _facts(response, error=_failure(response), complete=True)
+    if error := read_error(response):
+        return ResponseFacts(error=error, complete=True)
+    return ResponseFacts(unreadable=1)
 
 
 def _failure(response: dict[str, JSON]) -> ProviderError | None:
