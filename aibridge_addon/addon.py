@@ -450,6 +450,8 @@ class AIBridge:
         if not ctx.options.store_streamed_bodies:
             del flow.websocket.messages[:-1]  # a connection may last for hours
         if exchange.conversation is None:
+            if not message.from_client:
+                exchange.on_unread_message(message.content)
             return
         if message.from_client and self._parts:
             await self._parts.gate.refresh()

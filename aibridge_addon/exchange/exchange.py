@@ -5,8 +5,10 @@ secrets only, and the facts. Kept by flow id, and dropped with the end.
 """
 
 import logging
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
@@ -25,6 +27,7 @@ from aibridge_addon.relay.answer_reader import FirstBytes, may_stream, says_even
 from aibridge_addon.relay.body_tap import BodyTap, Withhold
 from aibridge_addon.relay.responses import content_encoding, content_length, read_whole
 from aibridge_addon.relay.secrets import Secrets, outgoing
+from aibridge_addon.relay.usage_watch import UsageWatch, has_usage
 
 if TYPE_CHECKING:
     from aibridge_addon.exchange.central_tools import InnerAnswer
@@ -68,6 +71,10 @@ class Exchange:
     """What is said, if this becomes a WebSocket."""
     call: "UpstreamCall | None" = None
     """What waits for the answer, if this is a request of an inner loop."""
+    on_unrecorded_usage: Callable[[Route], None] = field(default=lambda route: None)
+    """Called when an answer without a record tells usage."""
+    usage_watch: UsageWatch | None = None
+    """What looks for usage in an answer without a record."""
     withhold: Withhold | None = None
     tap: BodyTap | None = None
     first_bytes: FirstBytes | None = None
@@ -116,7 +123,7 @@ class Exchange:
         response = self.flow.response
         assert response is not None
         if self.record is None or self.wire_format is None:
-            response.stream = not _is_small(response)
+            self._watch_usage(response)
         elif not may_stream(response, asked=self._asks_for_stream):
             return
         elif says_event_stream(response) or not (self.inner or self.withhold):
@@ -124,6 +131,18 @@ class Exchange:
         else:
             # A whole answer of which something is cut needs its length, or the status of an error.
             self.first_bytes = FirstBytes(content_encoding(response), max_bytes=self.max_bytes)
+
+    def _watch_usage(self, response: http.Response) -> None:
+        """Let a body go on that nobody records, and see whether it tells usage."""
+        self.usage_watch = UsageWatch(
+            response, partial(self.on_unrecorded_usage, self.route), max_bytes=self.max_bytes
+        )
+        response.stream = False if _is_small(response) else self.usage_watch
+
+    def on_unread_message(self, content: bytes) -> None:
+        """Look at a message of a provider over a WebSocket that nobody reads."""
+        if has_usage(content):
+            self.on_unrecorded_usage(self.route)
 
     def holds_at_most(self, begun: ReceiveBuffer) -> int | None:
         """Return up to how many bytes an answer is held that has begun; None: all of it."""
@@ -182,6 +201,8 @@ class Exchange:
     def finish(self) -> None:
         """End the record by what the upstream answered."""
         response = self.flow.response
+        if response and self.usage_watch and not response.stream:
+            self.usage_watch(response.raw_content or b"")
         if self.record is None or self.record.ended or response is None:
             return
         facts = self.answer_facts()

@@ -27,6 +27,7 @@ from aibridge_addon.exchange.error_answers import (
     wire_format_of_route,
 )
 from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.unrecorded_usage import UnrecordedUsage
 from aibridge_addon.exchange.websocket import Conversation
 from aibridge_addon.facts import (
     Interception,
@@ -90,6 +91,7 @@ class Intake:
         self._metrics = metrics
         self._check_admission = check_admission
         self._check = check
+        self._unrecorded_usage = UnrecordedUsage(metrics)
 
     def take_head(self, flow: http.HTTPFlow, admission: Admission) -> Head:
         """Prepare the head of a request for the way up, before its body has come."""
@@ -114,6 +116,7 @@ class Intake:
             credential=credential,
             hosts=hosts,
             max_bytes=self._settings.max_body_bytes,
+            on_unrecorded_usage=self._unrecorded_usage.count,
         )
         return Head(admission=admission, exchange=exchange, proxy_user=proxy_user)
 

@@ -151,6 +151,11 @@ class Metrics:
             "Requests to providers that pass and are not recorded.",
             *("provider", "route", "method"),
         )
+        self.unrecorded_usage = counter(
+            "unrecorded_usage_total",
+            "Answers that told token usage and are not recorded.",
+            *("provider", "route"),
+        )
         self.refused = counter(
             "refused_total", "Requests that a policy refused.", "provider", "reason"
         )
@@ -213,6 +218,10 @@ class Metrics:
         """Count a request that passes."""
         method = method if method in _METHODS else OTHER
         self._child(self.passthrough, provider, route, method).inc()
+
+    def count_unrecorded_usage(self, provider: str, route: str) -> None:
+        """Count an answer that told token usage and has no record."""
+        self._child(self.unrecorded_usage, provider, route).inc()
 
     def count_refused(self, provider: str, reason: str) -> None:
         """Count a request that a policy refused."""

@@ -25,6 +25,7 @@ CONTRACT = {
     "aibridge_injected_tool_invocations": "provider model server name",
     "aibridge_non_injected_tool_selections": "provider model name",
     "aibridge_passthrough": "provider route method",
+    "aibridge_unrecorded_usage": "provider route",
     "aibridge_refused": "provider reason",
     "aibridge_tunnels": "",
     "aibridge_unreadable": "provider what",
@@ -80,6 +81,7 @@ def count_everything(metrics):
     observed(metrics, tokens(INTERCEPTION, extra={"unexplained_tokens": 1}))
     metrics.count_passthrough("acme", "/v1/models", "GET")
     metrics.count_records("spooled", 1)
+    metrics.count_unrecorded_usage("acme", "other")
     metrics.count_refused("acme", "no_actor")
     metrics.count_unreadable("acme", "request")
     metrics.show_mcp_servers([server("calc", "up", 3)])
