@@ -32,6 +32,7 @@ HOP_BY_HOP = {
 FRAMING = {b"content-length", b"transfer-encoding"}
 
 _API_BY_NAME = {api.name: api for api in APIS}
+_API_BY_NAME["openai_responses_compact"] = _API_BY_NAME["openai_responses"]
 
 
 class Fixture(NamedTuple):
