@@ -41,6 +41,7 @@ from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.event_delivery import deliver_every_event
 from aibridge_addon.relay.mitm_layers import REQUEST_TOO_LARGE, install
+from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.secrets import hide_secrets
 from aibridge_addon.relay.tunnel import (
     NotHttpError,
@@ -328,13 +329,20 @@ class AIBridge:
         elif flow.response:
             flow.response.stream = True
 
+    def second_attempt(self, flow: http.HTTPFlow, status: int) -> SecondAttempt | None:
+        """Return an attempt with the client's own request, where an edited one was refused."""
+        exchange = self._exchanges.get(flow.id)
+        if exchange is None or self._parts is None or self._is_done:
+            return None
+        return self._parts.last_resort.attempt(exchange, status)
+
     def client_left(self, flow: http.HTTPFlow) -> None:
         """Learn that it is the client who broke off."""
         self._left.add(flow)  # it may not have been taken in yet
         if exchange := self._exchanges.get(flow.id):
             exchange.client_left = True
-            if exchange.inner:
-                exchange.inner.cancel()
+            if running := exchange.inner or exchange.attempt:
+                running.cancel()
 
     # Requests and answers
 
@@ -416,6 +424,11 @@ class AIBridge:
         if not tap.waiting:
             exchange.finish()
             await self._kept()
+
+    @_guarded
+    async def aibridge_second_attempt(self, attempt: SecondAttempt) -> None:
+        """Wait for the next piece of the answer that takes the place of a refused one."""
+        await attempt.advance()
 
     @_guarded
     async def response(self, flow: http.HTTPFlow) -> None:

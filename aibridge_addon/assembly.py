@@ -30,6 +30,7 @@ from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.central_tools import CentralTools
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.intake import Intake
+from aibridge_addon.exchange.last_resort import LastResort
 from aibridge_addon.facts import Fact, Interception
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
@@ -80,6 +81,12 @@ class Parts:
             label_values=settings.metrics_label_values,
             initiators=settings.metrics_initiators,
             tools=settings.metrics_tools,
+        )
+        self.last_resort = LastResort(
+            metrics=self.metrics,
+            bridge=self._bridge,
+            register=self._register,
+            check_upstream=self._check_upstream,
         )
         self._recorder = self._made_recorder(settings)
         self._listener = self._made_listener(settings)
@@ -188,6 +195,7 @@ class Parts:
             bridge=self._bridge,
             register=self._register,
             check_upstream=self._check_upstream,
+            refusals=self.last_resort.refusals,
         )
 
     def _made_policies(

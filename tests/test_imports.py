@@ -24,6 +24,7 @@ CORE = (
     "tools.legal",
     "tools.model",
     "tools.names",
+    "tools.refusals",
     "tools.schema_roots",
     "tools.schemas",
 )

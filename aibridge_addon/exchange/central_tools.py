@@ -6,18 +6,18 @@ can be offered, and to which nothing is put back, stays the bytes that it was.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
-from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.error_answers import shaped_error
 from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.last_resort import CheckUpstream, Register
 from aibridge_addon.facts import Interception, ResponseFacts
 from aibridge_addon.formats import TOOL_FORMATS
 from aibridge_addon.formats.tool_protocol import (
@@ -29,15 +29,18 @@ from aibridge_addon.formats.tool_protocol import (
 )
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.raw_json import body
+from aibridge_addon.raw_json import JSON, body
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.mitm_layers import Bridge
 from aibridge_addon.relay.responses import whole_body
 from aibridge_addon.relay.upstream_call import UpstreamCall
 from aibridge_addon.tools.attempts import Attempts
+from aibridge_addon.tools.catalogue import Catalogue
 from aibridge_addon.tools.ledger import Ledger, scope_of
+from aibridge_addon.tools.legal import original_arguments
 from aibridge_addon.tools.loop import OVER_LIMIT, InnerLoop, Limits
 from aibridge_addon.tools.model import CentralTool, ToolResult
+from aibridge_addon.tools.refusals import Refusals
 from aibridge_addon.tools.upstream import Answer, UpstreamError
 
 if TYPE_CHECKING:
@@ -50,11 +53,6 @@ _TOOLS_NEED_HTTP = "tools_need_http"
 
 _KINDS_WITH_TOOLS = frozenset({"turn", "subagent"})
 """Kinds of requests that are offered tools; the client program makes all others by itself."""
-
-type CheckUpstream = Callable[[Asked], Awaitable[Refusal | None]]
-"""Asks the policies, by the access tokens of this moment, whether a further request may go up."""
-type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
-"""Makes the exchange of an inner request known to the hooks for as long as it runs."""
 
 
 class CentralTools:
@@ -71,9 +69,11 @@ class CentralTools:
         bridge: Bridge,
         register: Register,
         check_upstream: CheckUpstream,
+        refusals: Refusals,
     ) -> None:
         self._settings = settings
         self._check_upstream = check_upstream
+        self._refusals = refusals
         self._metrics = metrics
         self._servers = servers
         self._bridge = bridge
@@ -95,32 +95,36 @@ class CentralTools:
         if not self._is_for(asks, any_model=any_model):
             return
         await self._first_connections()
-        tools = self._servers.catalogue.tools
-        if not tools:
+        catalogue = self._servers.catalogue
+        if not catalogue.tools:
             return
         if exchange.conversation:
             self._refuse_socket(exchange)
         elif exchange.members is not None and not exchange.partial:  # what is not read stays
-            await self._edit(exchange, asks, exchange.members, tools)
+            await self._edit(exchange, asks, exchange.members, catalogue)
 
     async def _edit(
         self,
         exchange: Exchange,
         asks: Interception,
         request: Members,
-        tools: Sequence[CentralTool],
+        catalogue: Catalogue,
     ) -> None:
         """Edit a request if that changes it; follow its answer if it offers tools."""
         tool_format = TOOL_FORMATS[asks.api]
         scope = _scope(exchange, asks)
         edited = dict(request)
-        is_offered = asks.request_kind in _KINDS_WITH_TOOLS
-        offered = tool_format.inject(edited, tools) if is_offered else ()
+        tool_set = (scope, asks.model, catalogue.digest)
+        is_offered = asks.request_kind in _KINDS_WITH_TOOLS and tool_set not in self._refusals
+        offered = tool_format.inject(edited, catalogue.tools) if is_offered else ()
         if not offered and not tool_format.RESTORES_WITHOUT_TOOLS:
             return
         runs, said_since = tool_format.transcript(request)
-        found = await self._ledger.find(scope, [run.key for run in runs])
+        keys = [run.key for run in runs if (scope, run.key) not in self._refusals]
+        found = await self._ledger.find(scope, keys)
         restored = tool_format.restore(edited, found) if found else False
+        # What was restored is suspected first: the tools are the same in all conversations.
+        exchange.edits = tuple((scope, key) for key in found) if restored else (tool_set,)
         if offered or restored:
             exchange.flow.request.content = body(edited)
         if not offered or exchange.record is None:  # a record is missing where tokens are counted
@@ -134,12 +138,15 @@ class CentralTools:
             said_before=said_since,
             attempt=await self._attempts.join(scope, request),
             ask=partial(self._ask, exchange),
-            call_tool=self._servers.call,
+            call_tool=self._call_tool,
             observer=_Observer(exchange.record, self._ledger, scope),
             limits=self._limits,
         )
         exchange.flow.request.content = body(loop.request)  # it may go on from an earlier attempt
         exchange.inner = InnerAnswer(exchange, tool_format, loop=loop)
+
+    async def _call_tool(self, tool: CentralTool, arguments: Mapping[str, JSON]) -> ToolResult:
+        return await self._servers.call(tool, original_arguments(arguments, tool.original_names))
 
     def _refuse_socket(self, exchange: Exchange) -> None:
         """Refuse a WebSocket, in which no tools can be offered; clients then stream over HTTP."""
@@ -233,6 +240,8 @@ class _Observer:
     def invoked(
         self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
     ) -> None:
+        arguments = original_arguments(call.arguments, tool.original_names)
+        call = replace(call, arguments=arguments)
         self.record.invoked(tool, call, result, response_id)
 
     def hidden(self, key: str, restoration: Restoration) -> None:

@@ -5,7 +5,7 @@ secrets only, and the facts. Kept by flow id, and dropped with the end.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,9 @@ from aibridge_addon.providers.identity import Credential
 from aibridge_addon.providers.routing import Route
 from aibridge_addon.relay.answer_reader import FirstBytes, may_stream, says_event_stream
 from aibridge_addon.relay.body_tap import BodyTap, Withhold
+from aibridge_addon.relay.own_request import OwnRequest
 from aibridge_addon.relay.responses import content_encoding, content_length, read_whole
+from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.secrets import Secrets, outgoing
 from aibridge_addon.relay.usage_watch import UsageWatch, has_usage
 
@@ -69,6 +71,12 @@ class Exchange:
     """The inner loop, if central tools were offered."""
     conversation: Conversation | None = None
     """What is said, if this becomes a WebSocket."""
+    own: OwnRequest | None = None
+    """The request before any edit of ours."""
+    edits: tuple[Hashable, ...] = ()
+    """What is not to be tried again, if the provider refuses the edited request."""
+    attempt: SecondAttempt | None = None
+    """The attempt with the client's own request, once the edited one was refused."""
     call: "UpstreamCall | None" = None
     """What waits for the answer, if this is a request of an inner loop."""
     on_unrecorded_usage: Callable[[Route], None] = field(default=lambda route: None)
@@ -82,6 +90,17 @@ class Exchange:
     partial: bool = False
     """Whether something of the request could not be read."""
     client_left: bool = False
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether the body that went up is another than the client's."""
+        return self.own is not None and self.own.body != (self.flow.request.raw_content or b"")
+
+    def forget_edits(self) -> None:
+        """Have the answer be one to the client's own request."""
+        self.inner = self.withhold = None
+        if self.record is not None:
+            self.record.injected = frozenset()
 
     def request_body(self) -> bytes:
         """Return the decoded body of the request.

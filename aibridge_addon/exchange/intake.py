@@ -50,6 +50,7 @@ from aibridge_addon.providers.routing import Provider, Route, Router, bare_host
 from aibridge_addon.raw_json import body as encoded_body
 from aibridge_addon.raw_json import member, members, text
 from aibridge_addon.relay.mitm_layers import NAMED_HOSTS
+from aibridge_addon.relay.own_request import OwnRequest
 from aibridge_addon.relay.secrets import hide_secrets, sealed
 from aibridge_addon.relay.upgrades import forget_other_upgrades, is_websocket
 
@@ -134,6 +135,7 @@ class Intake:
         exchange, admission = head.exchange, head.admission
         assert exchange
         flow = exchange.flow
+        exchange.own = OwnRequest(flow.request.headers.fields, flow.request.raw_content or b"")
         try:
             self._look_into(exchange, self._sender(exchange, admission, head.proxy_user))
         except Exception:

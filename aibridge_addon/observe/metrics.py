@@ -159,6 +159,11 @@ class Metrics:
         self.refused = counter(
             "refused_total", "Requests that a policy refused.", "provider", "reason"
         )
+        self.edits_refused = counter(
+            "edits_refused_total",
+            "Requests that a provider refused after an edit, and that went up again without it.",
+            *("provider", "http_status"),
+        )
         self.tunnels = counter("tunnels_total", "Connections to other hosts, never decrypted.")
         self.unreadable = counter(
             "unreadable_total",
@@ -226,6 +231,10 @@ class Metrics:
     def count_refused(self, provider: str, reason: str) -> None:
         """Count a request that a policy refused."""
         self._child(self.refused, provider, reason).inc()
+
+    def count_edit_refused(self, provider: str, http_status: int) -> None:
+        """Count a request that was refused after an edit, and sent again without it."""
+        self._child(self.edits_refused, provider, str(http_status)).inc()
 
     def count_unreadable(self, provider: str, what: str, count: int = 1) -> None:
         """Count what should have been understood and was not: a request, or of a response."""

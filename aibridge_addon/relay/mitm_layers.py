@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mitmproxy import http
-from mitmproxy.connection import Address, Client
+from mitmproxy.connection import Address, Client, Connection
 from mitmproxy.flow import Error
 from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.net.http.status_codes import SWITCHING
@@ -39,6 +39,8 @@ from mitmproxy.proxy.utils import ReceiveBuffer
 from aibridge_addon.relay import http1
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.joined_writes import joined
+from aibridge_addon.relay.second_answers import OF_ANSWERS, answer_by
+from aibridge_addon.relay.second_attempt import SecondAttempt
 
 type Commands = layer.CommandGenerator[Any]
 
@@ -84,6 +86,9 @@ class Bridge(Protocol):
     def pass_on(self, flow: http.HTTPFlow) -> None:
         """Have an answer streamed that has outgrown what is held."""
 
+    def second_attempt(self, flow: http.HTTPFlow, status: int) -> SecondAttempt | None:
+        """Return another attempt whose answer takes the place of an upstream's, by its status."""
+
 
 @dataclass
 class AibridgeHeldHook(commands.StartHook):
@@ -122,6 +127,8 @@ class BridgeStream(HttpStream):
     """One request and its response."""
 
     bridge: Bridge
+    _attempt: SecondAttempt | None = None
+    """Once it is there, what the first upstream still says is dropped."""
 
     def state_wait_for_request_headers(self, event: events.Event) -> Commands:
         """Keep the hosts that the client named: in reverse mode, mitmproxy overwrites them."""
@@ -142,6 +149,9 @@ class BridgeStream(HttpStream):
         """Tell the bridge at once when the client leaves, even while a hook is waiting."""
         if isinstance(event, RequestProtocolError):
             self.bridge.client_left(self.flow)
+        if self._attempt and isinstance(event, OF_ANSWERS):
+            self._attempt.note_refusal(event.data if isinstance(event, ResponseData) else b"")
+            return _nothing()
         return super().handle_event(event)
 
     def state_wait_for_response_headers(self, event: events.Event) -> Commands:
@@ -149,6 +159,9 @@ class BridgeStream(HttpStream):
         head = event.response if isinstance(event, ResponseHeaders) else None
         if head and head.status_code == SWITCHING and not self.bridge.lets_switch(self.flow, head):
             yield from self._refuse_switch()
+        elif head and (attempt := self.bridge.second_attempt(self.flow, head.status_code)):
+            self._attempt = attempt
+            yield from answer_by(attempt, self.stream_id, self._handle_event)
         else:
             yield from super().state_wait_for_response_headers(event)
 
@@ -195,6 +208,8 @@ class BridgeStream(HttpStream):
             is_the_page = isinstance(command, SendHttp) and command.event is event
             if is_the_page and unanswered and self.flow.response:
                 yield from self._send_whole(self.flow.response)
+            elif self._attempt and _goes_to(command, self.context.server):
+                pass  # its connection may serve another request now
             else:
                 yield command
 
@@ -302,6 +317,14 @@ def _named_hosts(request: http.Request) -> list[str]:
     """Return the authorities of a request: `Host`, `:authority` and that of an absolute target."""
     hosts = (request.authority, *request.headers.get_all("host"))
     return list(dict.fromkeys(filter(None, hosts)))
+
+
+def _nothing() -> Commands:
+    yield from ()
+
+
+def _goes_to(command: commands.Command, connection: Connection) -> bool:
+    return isinstance(command, SendHttp) and command.connection is connection
 
 
 def _mapped(original: Commands, change: Callable[[commands.Command], commands.Command]) -> Commands:

@@ -7,9 +7,11 @@ old one keeps it. The same listings, in any order, give an equal catalogue.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
+from aibridge_addon.raw_json import encode
 from aibridge_addon.tools.legal import LegalSchema, legal_schema
 from aibridge_addon.tools.model import CentralTool
 from aibridge_addon.tools.names import injected_names, is_offered
@@ -48,9 +50,11 @@ class Listing:
 class Catalogue:
     """The tools that are offered; iterating it goes by name."""
 
-    __slots__ = ("_by_name", "tools")
+    __slots__ = ("_by_name", "digest", "tools")
 
     tools: tuple[CentralTool, ...]
+    digest: str
+    """Of the definitions; tells one set of tools from another."""
 
     def __init__(self, listings: Iterable[Listing] = ()) -> None:
         found = {
@@ -62,6 +66,8 @@ class Catalogue:
         names = injected_names(found)
         tools = (_central_tool(names[key], *source) for key, source in found.items())
         self.tools = tuple(sorted(tools, key=lambda tool: tool.name))
+        definitions = [(tool.name, tool.description, tool.input_schema) for tool in self.tools]
+        self.digest = sha256(encode(definitions).encode()).hexdigest()
         self._by_name = MappingProxyType({tool.name: tool for tool in self.tools})
 
     def get(self, name: str) -> CentralTool | None:

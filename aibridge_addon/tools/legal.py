@@ -95,14 +95,21 @@ def original_arguments(arguments: Any, original_names: Mapping[str, str]) -> Any
 
     Strings in them can be encoded after it: a model may write half of a surrogate pair.
     """
-    match arguments:
+    try:
+        return _original(arguments, original_names)
+    except RecursionError:  # whoever sends them says that they cannot be sent
+        return arguments
+
+
+def _original(value: Any, original_names: Mapping[str, str]) -> Any:
+    match value:
         case dict():
             return {
-                original_names.get(name, text(name)): original_arguments(value, original_names)
-                for name, value in arguments.items()
+                original_names.get(name, text(name)): _original(inner, original_names)
+                for name, inner in value.items()
             }
         case list():
-            return [original_arguments(value, original_names) for value in arguments]
+            return [_original(inner, original_names) for inner in value]
         case str():
-            return text(arguments)
-    return arguments
+            return text(value)
+    return value

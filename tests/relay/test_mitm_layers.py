@@ -43,6 +43,9 @@ class Bridge:
     def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
         return None
 
+    def second_attempt(self, flow: http.HTTPFlow, status: int) -> None:
+        return None
+
     def pass_on(self, flow: http.HTTPFlow) -> None:
         raise AssertionError("nothing is too large")
 

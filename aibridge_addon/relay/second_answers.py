@@ -1,0 +1,58 @@
+"""Feeds the answer to a second attempt to a client's stream, as if its upstream had sent it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers.http import (
+    ErrorCode,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+)
+
+from aibridge_addon.relay.second_attempt import SecondAttempt
+
+type Commands = layer.CommandGenerator[Any]
+
+OF_ANSWERS = (
+    ResponseHeaders,
+    ResponseData,
+    ResponseTrailers,
+    ResponseEndOfMessage,
+    ResponseProtocolError,
+)
+"""What an upstream says; dropped of one whose answer is replaced."""
+
+
+@dataclass
+class AibridgeSecondAttemptHook(commands.StartHook):
+    """The next piece of the answer is waited for."""
+
+    attempt: SecondAttempt
+
+
+def answer_by(
+    attempt: SecondAttempt, stream_id: int, handle: Callable[[events.Event], Commands]
+) -> Commands:
+    """Go on as if the answer to an attempt were the upstream's; `handle` takes its events."""
+    while True:
+        yield AibridgeSecondAttemptHook(attempt)
+        match attempt.piece:
+            case None:  # the client has left; its event waits behind this one
+                return
+            case http.Response() as head:
+                yield from handle(ResponseHeaders(stream_id, head))
+            case b"":
+                yield from handle(ResponseEndOfMessage(stream_id))
+                return
+            case bytes() as data:
+                yield from handle(ResponseData(stream_id, data))
+            case message:
+                code = ErrorCode.GENERIC_SERVER_ERROR
+                yield from handle(ResponseProtocolError(stream_id, message, code))
+                return
