@@ -37,6 +37,7 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.intake import Head, take_proxy_user
 from aibridge_addon.exchange.websocket import RefusedError
 from aibridge_addon.facts import ProviderError
+from aibridge_addon.observe.announcement import Announcement, where_is
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.event_delivery import deliver_every_event
@@ -93,7 +94,11 @@ def _guarded[**P, R](hook: Callable[P, R]) -> Callable[P, R]:
 class AIBridge:
     """Observes and records what passes to AI providers."""
 
+    announces = True
+    """Whether it announces the proxy to `aibridge` commands, since nobody else does."""
+
     def __init__(self) -> None:
+        self._announcement = Announcement()
         self._parts: Parts | None = None
         """None until it has started."""
         self._watch = FileWatch(_watched_files, self._read_again)
@@ -141,9 +146,27 @@ class AIBridge:
             return
         if self._parts:
             self._parts.apply(settings)
-            self.on_change()
+            self._changed()
         elif not self._is_done:
             self._try_to_start(settings)
+
+    @_guarded
+    def running(self) -> None:
+        """Announce the proxy to other processes: it listens now."""
+        if self._parts and self.announces:
+            self._announce()
+
+    def _announce(self) -> None:
+        try:
+            self._announcement.make(where_is(ctx.master))
+        except OSError as error:
+            logger.warning("aibridge: other programs will not find this proxy: %s", error)
+
+    def _changed(self) -> None:
+        """Tell others of other settings."""
+        self.on_change()
+        if self._announcement.is_made:
+            self._announce()
 
     def reload(self) -> None:
         """Have the config files read again, in a moment; where they are wrong, all stays."""
@@ -173,7 +196,7 @@ class AIBridge:
                 logger.error("aibridge: the old settings stay: %s", line)
             return
         self._parts.apply(settings)
-        self.on_change()
+        self._changed()
         logger.info("aibridge: the configuration was read again")
 
     def _try_to_start(self, settings: Settings) -> None:
@@ -198,6 +221,7 @@ class AIBridge:
     def done(self) -> Awaitable[object] | None:
         """End what is open, and keep what is left."""
         self._is_done = True
+        self._announcement.end()
         exchanges = list(self._exchanges.values())
         for exchange in exchanges:
             exchange.interrupt()

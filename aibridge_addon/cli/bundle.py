@@ -12,7 +12,7 @@ from pathlib import Path
 
 import certifi
 
-from aibridge_addon.cli.running import data_folder
+from aibridge_addon.observe.announcement import data_folder
 
 _SYSTEM = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch, Alpine

@@ -24,12 +24,17 @@ from urllib.parse import urlsplit
 import certifi
 
 from aibridge_addon.access.tokens import GatewayToken, TokenError, accepted, is_good
-from aibridge_addon.cli import clients, running
+from aibridge_addon.cli import clients
 from aibridge_addon.cli.bundle import bundle_path
 from aibridge_addon.cli.env import token_of_login
-from aibridge_addon.cli.running import RunningProxy
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
+from aibridge_addon.observe.announcement import (
+    RunningProxy,
+    load,
+    state_path,
+    takes_connections,
+)
 from aibridge_addon.providers.routing import Provider
 from aibridge_addon.store.token_table import TokensError, read_tokens
 
@@ -94,7 +99,7 @@ def ports(proxy: RunningProxy | None, usual: Mapping[str, int] = USUAL_PORTS) ->
         urls = " and ".join(proxy.urls)
         return [Finding(about="proxy", level="ok", what=f"process {proxy.pid} on {urls}")]
     found = []
-    if left := running.load(running.state_path()):
+    if left := load(state_path()):
         found.append(
             Finding(
                 about="proxy",
@@ -113,7 +118,7 @@ def ports(proxy: RunningProxy | None, usual: Mapping[str, int] = USUAL_PORTS) ->
 
 
 def _port(name: str, port: int) -> Finding:
-    if not running.takes_connections(f"http://127.0.0.1:{port}"):
+    if not takes_connections(f"http://127.0.0.1:{port}"):
         return Finding(about=f"port {port}", level="ok", what=f"is free for the {name}")
     option = "--port" if name == "forward proxy" else "--reverse-port"
     return Finding(

@@ -14,7 +14,7 @@ from aibridge_addon.access.tokens import TokenError, accepted, looks_like_token
 from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.bundle import join_bundle, own_extra
 from aibridge_addon.cli.clients import NoWayError, Way
-from aibridge_addon.cli.running import RunningProxy
+from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.store.token_table import TokensError, read_tokens
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from aibridge_addon import __version__
 from aibridge_addon.cli import running
 from aibridge_addon.cli.logs import FORMATS, log_to_stderr
 from aibridge_addon.cli.parameters import DatabasePath
-from aibridge_addon.cli.running import RunningProxy
+from aibridge_addon.observe.announcement import Announcement, RunningProxy, where_is
 
 if TYPE_CHECKING:
     from mitmproxy.master import Master
@@ -331,91 +331,30 @@ class _Announced:
 
     def __init__(self, say: Announce, *, register: bool) -> None:
         self._say = say
-        self._register = register
-        self._registered: RunningProxy | None = None
+        self._announcement = Announcement() if register else None
 
     def up(self, master: "Master") -> None:
         """The proxy works."""
-        where = _where(master)
-        if self._register:
-            self._put_down(where)
-        self._say(where)
+        if self._announcement:
+            self._put_down(self._announcement, master)
+        self._say(where_is(master))
         sys.stdout.flush()
 
     def changed(self, master: "Master") -> None:
         """It has other settings: other hosts, perhaps."""
-        if self._registered:
-            self._put_down(replace(_where(master), started_at=self._registered.started_at))
+        if self._announcement and self._announcement.is_made:
+            self._put_down(self._announcement, master)
 
     def end(self) -> None:
         """Nobody should come any more."""
-        if self._registered:
-            self._registered.forget(running.state_path())
-            self._registered = None
+        if self._announcement:
+            self._announcement.end()
 
-    def _put_down(self, where: RunningProxy) -> None:
+    def _put_down(self, announcement: Announcement, master: "Master") -> None:
         try:
-            where.save(running.state_path())
-            self._registered = where
+            announcement.make(where_is(master))
         except OSError as error:
             click.echo(f"Others will not find this proxy: {error}", err=True)
-
-
-def _where(master: "Master") -> RunningProxy:
-    from aibridge_addon.config.settings import OPTIONS, read_settings
-
-    options = master.options
-    settings = read_settings({option.name: getattr(options, option.name) for option in OPTIONS})
-    urls = _urls(master)
-    metrics = settings.metrics_listen
-    providers = settings.providers
-    return RunningProxy(
-        pid=os.getpid(),
-        forward_url=urls.get("regular"),
-        reverse_url=urls.get("reverse"),
-        ca=str(Path(options.confdir).expanduser().absolute() / "mitmproxy-ca-cert.pem"),
-        database="" if settings.recorder else str(settings.database.expanduser().absolute()),
-        config=options.aibridge_config,
-        metrics_url=_url(*metrics) if metrics else None,
-        hosts=tuple(sorted(host for provider in providers for host in provider.hosts)),
-        plain_hosts=tuple(
-            sorted(
-                host
-                for provider in providers
-                if provider.scheme == "http"
-                for host in provider.hosts & {provider.host}
-            )
-        ),
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        needs_login=bool(options.proxyauth) if "proxyauth" in options else False,
-        token_rule=settings.require_token,
-        tokens_in=str(settings.database.expanduser().absolute()),
-        providers=tuple(provider.name for provider in providers),
-        open_on=_open_on(master),
-    )
-
-
-def _open_on(master: "Master") -> str:
-    from aibridge_addon.access.listening import is_loopback
-
-    servers = master.addons.get("proxyserver").servers
-    hosts = (server.listen_addrs[0][0] for server in servers if server.listen_addrs)
-    return next((host for host in hosts if not is_loopback(host)), "")
-
-
-def _urls(master: "Master") -> dict[str, str]:
-    servers = master.addons.get("proxyserver").servers
-    return {
-        server.mode.type_name: _url(*server.listen_addrs[0][:2])
-        for server in servers
-        if server.listen_addrs
-    }
-
-
-def _url(host: str, port: int) -> str:
-    """Return where clients of this machine find what listens there."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _announce_json(where: RunningProxy) -> None:

@@ -18,7 +18,7 @@ from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.clients import Client, NoWayError
 from aibridge_addon.cli.env import login_option, way_to
 from aibridge_addon.cli.parameters import DatabasePath
-from aibridge_addon.cli.running import OwnProxy, RunningProxy
+from aibridge_addon.cli.running import OwnProxy
 from aibridge_addon.cli.totals import (
     Total,
     UnreadableError,
@@ -26,6 +26,7 @@ from aibridge_addon.cli.totals import (
     read_totals,
     summary,
 )
+from aibridge_addon.observe.announcement import RunningProxy
 
 type TakeOver = Callable[["subprocess.Popen[bytes]"], None]
 

@@ -83,6 +83,7 @@ class Bridge(AIBridge):
     """The addon, which can also say whether it is busy and what it has seen."""
 
     name = "aibridge"
+    announces = False  # the command does, with more to say
 
     def __init__(self) -> None:
         super().__init__()

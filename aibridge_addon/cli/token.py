@@ -12,8 +12,8 @@ import click
 from aibridge_addon.access.tokens import GatewayToken, is_good
 from aibridge_addon.cli import running
 from aibridge_addon.cli.parameters import DatabasePath
-from aibridge_addon.cli.running import RunningProxy
 from aibridge_addon.cli.tables import make_table, print_table, printable
+from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.store.token_table import (
     TokensError,
     add_token,

@@ -18,8 +18,8 @@ from typing import Any
 from click.testing import CliRunner, Result
 from e2e.proxy import config_toml
 
-from aibridge_addon.cli import main, running
-from aibridge_addon.cli.running import RunningProxy
+from aibridge_addon.cli import main
+from aibridge_addon.observe.announcement import RunningProxy, load
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS
 
 AIBRIDGE = (sys.executable, "-P", "-m", "aibridge_addon.cli")
@@ -163,7 +163,7 @@ class Home:
 
     def proxy(self) -> RunningProxy:
         """Return where the proxy is that registered itself."""
-        found = running.load(self.data / "proxy.json")
+        found = load(self.data / "proxy.json")
         assert found
         return found
 

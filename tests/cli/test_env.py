@@ -18,7 +18,7 @@ from aibridge_addon.cli import clients
 from aibridge_addon.cli.bundle import bundle_path, join_bundle, own_extra
 from aibridge_addon.cli.clients import ANY, CLIENTS, LOCAL_HOSTS, NoWayError, Way, variables
 from aibridge_addon.cli.env import SHELLS, way_to
-from aibridge_addon.cli.running import RunningProxy
+from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.store.token_table import add_token
 from cli.command import Home
 

@@ -23,7 +23,7 @@ from e2e.records import read_records
 from standin import Provider
 
 from aibridge_addon.cli import proxy as proxy_command
-from aibridge_addon.cli import running
+from aibridge_addon.observe import announcement
 from cli.command import Home, wait_until
 
 TIMEOUT_S = 30.0
@@ -336,7 +336,7 @@ def test_a_signal_lets_an_open_stream_complete(home: Home, provider: Provider) -
     with open_stream(url, "GATE:graceful") as lines:
         process.send(SIGTERM)
         process.wait_for("ending")
-        wait_until(lambda: not running.takes_connections(url), "it still listens")
+        wait_until(lambda: not announcement.takes_connections(url), "it still listens")
         assert not (home.data / "proxy.json").exists()
         provider.gate("graceful").open()
         assert "event: message_stop" in list(lines)
@@ -421,4 +421,4 @@ def test_a_state_that_makes_no_sense_is_no_proxy(home: Home, tmp_path: Path) -> 
     for text in ("", "[]", "{}", '{"pid": 1}', "nonsense"):
         path = tmp_path / "proxy.json"
         path.write_text(text)
-        assert running.load(path) is None
+        assert announcement.load(path) is None
