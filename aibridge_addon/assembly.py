@@ -32,6 +32,7 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.intake import Intake
 from aibridge_addon.exchange.last_resort import LastResort
 from aibridge_addon.facts import Fact, Interception
+from aibridge_addon.observe.descriptors import ShortageLog, calm_accepting
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.observe.metrics import Metrics
@@ -95,6 +96,9 @@ class Parts:
         except BaseException:
             self._close_listener()
             raise
+        self._shortage_log = ShortageLog()
+        self._shortage_log.install()
+        calm_accepting(asyncio.get_running_loop())
         self._subscribers = (recorder.subscriber(self._recorder), self.metrics.observe)
         remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
         self._ledger = Ledger(remember=remember, find=find)
@@ -137,6 +141,7 @@ class Parts:
     def close(self) -> Awaitable[None] | None:
         """Keep what is left, and end; return what must be awaited, if there is something."""
         self._close_listener()
+        self._shortage_log.remove()
         self._recorder.close()
         # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
         return asyncio.create_task(self._servers.stop()) if self._servers else None
