@@ -416,6 +416,8 @@ class AIBridge:
             self._exchanges[flow.id] = exchange  # first: it puts the secrets back
             exchange.client_left = flow in self._left
             parts.intake.take(head)
+            if flow.response is None:
+                await parts.background.attach(exchange)
             if parts.central and flow.response is None:
                 await parts.central.offer(exchange)
             parts.metrics.request_latency.observe(time.perf_counter() - start)

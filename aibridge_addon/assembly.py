@@ -27,6 +27,7 @@ from aibridge_addon.access.policies import (
     ordered_policies,
 )
 from aibridge_addon.config.settings import Settings
+from aibridge_addon.exchange.background import BackgroundResponses
 from aibridge_addon.exchange.central_tools import CentralTools
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.intake import Intake
@@ -99,7 +100,16 @@ class Parts:
         self._shortage_log = ShortageLog()
         self._shortage_log.install()
         calm_accepting(asyncio.get_running_loop())
-        self._subscribers = (recorder.subscriber(self._recorder), self.metrics.observe)
+        self.background = BackgroundResponses(
+            find=self._recorder.find_background_response,
+            publish=self._publish,
+            capture=settings.capture,
+        )
+        self._subscribers = (
+            recorder.subscriber(self._recorder),
+            self.metrics.observe,
+            self.background.observe,
+        )
         remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
         self._ledger = Ledger(remember=remember, find=find)
         self._attempts = Attempts(remember=remember, find=find)
@@ -108,6 +118,7 @@ class Parts:
     def apply(self, settings: Settings) -> None:
         """Go on with these settings. What is under way keeps those that it began with."""
         self._settings = settings
+        self.background.capture = settings.capture
         self.gate.rule = settings.require_token
         self.reach.allow(settings)
         self.connections.most = settings.max_connections

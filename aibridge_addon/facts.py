@@ -87,6 +87,8 @@ class InterceptionEnded:
     """Whether a prompt was recorded."""
     usage_told: bool
     """Whether an answer told its token usage."""
+    in_background: bool
+    """Whether it stayed open as a `BackgroundResponse` before."""
     unreadable: int
     """Events or bodies that should have been understood and were not."""
     unknown: tuple[str, ...]
@@ -95,6 +97,22 @@ class InterceptionEnded:
     """From the request's head to the end."""
     seconds_to_first_byte: float | None
     """From the request's head to the first byte of a streamed body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackgroundResponse:
+    """A response that the provider goes on to make in the background.
+
+    Its interception stays open until a later request, such as a poll, brings its end.
+    """
+
+    interception: Interception
+    provider_response_id: str
+    prompted: bool
+    """Whether a prompt was recorded."""
+    token_usage_id: str
+    """The id of the usage to come, so that it has one row however often its end is seen."""
+    created_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +200,7 @@ class HiddenTurns:
 type Fact = (
     Interception
     | InterceptionEnded
+    | BackgroundResponse
     | TokenUsage
     | TokenUsageSoFar
     | UserPrompt
@@ -196,6 +215,8 @@ class RequestFacts:
 
     model: str | None = None
     streaming: bool = False
+    background: bool = False
+    """Whether the provider goes on although nobody waits for its answer."""
     prompt: str | None = None
     correlating_tool_call_id: str | None = None
     session_hint: str | None = None
@@ -269,6 +290,10 @@ class ResponseFacts:
     error: ProviderError | None = None
     complete: bool = False
     """Whether the response came to the end that its format defines."""
+    pending: bool = False
+    """Whether the provider has not come to the end of its work, as the response itself says."""
+    cancelled: bool = False
+    """Whether the response says that it was cancelled."""
     unreadable: int = 0
     """Events or bodies that should have been JSON of a known shape and were not."""
     unknown: tuple[str, ...] = ()

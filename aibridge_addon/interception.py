@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from aibridge_addon.facts import (
+    BackgroundResponse,
     Fact,
     Interception,
     InterceptionEnded,
@@ -39,6 +40,8 @@ class InterceptionRecord:
     `capture` says which of `prompts`, `tools` and `thoughts` are kept; tokens always are.
     """
 
+    _was_in_background = False
+
     def __init__(
         self, interception: Interception, *, publish: Publish, capture: frozenset[str]
     ) -> None:
@@ -46,6 +49,8 @@ class InterceptionRecord:
         self.begun = False
         self.ended = False
         self.started = time.monotonic()
+        self.in_background = False
+        """Whether the provider was asked to go on although nobody waits for its answer."""
         self._publish = publish
         self._capture = capture
         self._prompted = False
@@ -118,11 +123,17 @@ class InterceptionRecord:
         """Publish what the response told, then the end. Return whether this was the end.
 
         What has not begun begins with it: it is known only now to be worth a record.
-        `first_byte_at` is on the monotonic clock.
+        `first_byte_at` is on the monotonic clock. A response that goes on in the background ends
+        here only for this request; a `BackgroundRecord` takes over.
         """
         if self.ended:
             return False
         self.ended = True
+        if response.pending and (self.in_background or response.complete) and response.response_id:
+            self._publish_background(response.response_id)
+            return False
+        if response.cancelled and status is Status.COMPLETED:
+            status = Status.CANCELLED
         if not self.begun:
             self.begin(None)
         self._publish_response(response)
@@ -143,6 +154,7 @@ class InterceptionRecord:
                 partial=partial,
                 prompted=self._prompted,
                 usage_told=self._usage_told,
+                in_background=self._was_in_background,
                 unreadable=response.unreadable,
                 unknown=response.unknown,
                 seconds=time.monotonic() - self.started,
@@ -150,6 +162,17 @@ class InterceptionRecord:
             )
         )
         return True
+
+    def _publish_background(self, response_id: str) -> None:
+        self._publish(
+            BackgroundResponse(
+                interception=self.interception,
+                provider_response_id=response_id,
+                prompted=self._prompted,
+                token_usage_id=new_id(),
+                created_at=now(),
+            )
+        )
 
     def _publish_response(self, response: ResponseFacts) -> None:
         for usage in (response.usage, *response.hidden_usages):
@@ -165,9 +188,8 @@ class InterceptionRecord:
         self._publish(fact)
 
     def _usage_values(self, response: ResponseFacts, usage: Usage) -> dict[str, Any]:
-        told = None if usage.call else self._told_so_far.pop(response.response_id, None)
         return {
-            "id": told.id if told else new_id(),
+            "id": new_id() if usage.call else self._usage_id(response.response_id),
             "interception": self.interception,
             "provider_response_id": response.response_id,
             "model": usage.model if usage.call else response.model,
@@ -180,6 +202,10 @@ class InterceptionRecord:
             "call": usage.call,
             "created_at": now(),
         }
+
+    def _usage_id(self, response_id: str | None) -> str:
+        told = self._told_so_far.pop(response_id, None)
+        return told.id if told else new_id()
 
     def _publish_tool_calls(self, response: ResponseFacts) -> None:
         for call in response.tool_calls:
@@ -223,3 +249,45 @@ class InterceptionRecord:
         if not self._server_tools:
             return self.interception.metadata
         return {**self.interception.metadata, "server_tools": self._server_tools}
+
+
+class BackgroundRecord(InterceptionRecord):
+    """Publishes the end of a response that went on in the background.
+
+    Every poll of the response shares it. It ends by the first that brings the response's end, and
+    stays open whatever else becomes of a poll.
+    """
+
+    _was_in_background = True
+
+    def __init__(
+        self, fact: BackgroundResponse, *, publish: Publish, capture: frozenset[str]
+    ) -> None:
+        super().__init__(fact.interception, publish=publish, capture=capture)
+        self.begun = True
+        self._prompted = fact.prompted
+        self._fact = fact
+
+    def end(
+        self,
+        status: Status,
+        *,
+        response: ResponseFacts = _NOTHING,
+        http_status: int | None = None,
+        error: ProviderError | None = None,
+        partial: bool = False,
+        first_byte_at: float | None = None,
+    ) -> bool:
+        """Publish the end if the response tells it. How the poll itself ended does not matter."""
+        is_it = response.response_id == self._fact.provider_response_id
+        if not is_it or response.pending or not response.complete:
+            return False
+        return super().end(
+            Status.FAILED if response.error else Status.COMPLETED,
+            response=response,
+            http_status=http_status,
+            partial=bool(response.unreadable),
+        )
+
+    def _usage_id(self, response_id: str | None) -> str:
+        return self._fact.token_usage_id

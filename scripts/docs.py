@@ -153,10 +153,13 @@ TABLES = {
     "aibridge_hidden_turns": "Turns with central MCP tools that the client did not see, to be put"
     " back into its later requests.",
     "aibridge_tokens": "The gateway tokens that were ever made, without their secrets.",
+    "aibridge_background_responses": "Background responses whose end no poll has brought yet.",
 }
 COLUMNS = {
     "id": "UUIDv7: sorts by time",
     "initiator_id": "the actor",
+    "response_id": "as the provider names it",
+    "aibridge_background_responses.content": "JSON: what the end of the interception needs",
     "aibridge_tokens.id": "the part of the token that is no secret",
     "metadata": "JSON",
     "aibridge_interceptions.metadata": "JSON: the actor's metadata; `claude_code_agent_id`;"

@@ -8,6 +8,7 @@ from store.doubles import started
 
 from aibridge_addon.config.settings import CAPTURABLE
 from aibridge_addon.facts import (
+    BackgroundResponse,
     Interception,
     InterceptionEnded,
     ModelThought,
@@ -22,7 +23,7 @@ from aibridge_addon.facts import (
     Usage,
     UserPrompt,
 )
-from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.interception import BackgroundRecord, InterceptionRecord
 
 RESPONSE = ResponseFacts(
     response_id="msg_1",
@@ -300,3 +301,97 @@ def test_early_usage_without_tokens_or_after_the_end_is_not_published():
     subject.usage_so_far(SO_FAR)
 
     assert usages(published) == []
+
+
+PENDING = ResponseFacts(response_id="resp_1", pending=True, complete=True)
+FINAL = replace(RESPONSE, response_id="resp_1")
+
+
+def in_background():
+    """The record of a background response that was answered at once, and what it publishes."""
+    subject, published = record()
+    subject.in_background = True
+    subject.begin("Hello")
+    assert not subject.end(Status.COMPLETED, response=PENDING, http_status=200)
+    fact = published.pop()
+    assert isinstance(fact, BackgroundResponse)
+    published.clear()
+    return BackgroundRecord(fact, publish=published.append, capture=frozenset(CAPTURABLE)), fact
+
+
+def polled(*ends):
+    """Ends of polls, and what is published; an end is the response and how the poll ended."""
+    subject, fact = in_background()
+    published = []
+    subject._publish = published.append
+    for status, response in ends:
+        subject.end(status, response=response, http_status=200)
+    return published, fact
+
+
+def test_queued_response_leaves_its_interception_open():
+    _, fact = in_background()
+    assert (fact.provider_response_id, fact.prompted) == ("resp_1", True)
+
+
+@pytest.mark.parametrize(
+    ("background", "response", "stays_open"),
+    [
+        (True, replace(PENDING, complete=False), True),  # a stream that broke off
+        (False, replace(PENDING, complete=False), False),
+        (False, PENDING, True),  # the response itself says that it is not complete
+        (True, replace(PENDING, response_id=None), False),
+        (True, FINAL, False),
+    ],
+)
+def test_only_an_unfinished_background_response_stays_open(background, response, stays_open):
+    subject, published = record()
+    subject.in_background = background
+    subject.begin(None)
+
+    subject.end(Status.CANCELLED, response=response)
+
+    assert isinstance(published[-1], BackgroundResponse) == stays_open
+    assert any(isinstance(fact, InterceptionEnded) for fact in published) != stays_open
+
+
+def test_first_poll_with_the_end_completes_the_record_and_later_ones_do_not():
+    published, fact = polled(
+        (Status.COMPLETED, PENDING),
+        (Status.COMPLETED, FINAL),
+        (Status.COMPLETED, FINAL),
+    )
+
+    (usage,) = usages(published)
+    (end,) = (fact for fact in published if isinstance(fact, InterceptionEnded))
+    assert usage.id == fact.token_usage_id
+    assert (end.status, end.in_background, end.prompted) == (Status.COMPLETED, True, True)
+    assert len([fact for fact in published if isinstance(fact, ToolUsage)]) == 2
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        (Status.FAILED, ResponseFacts(error=ProviderError(type="x", message=None), complete=True)),
+        (Status.CANCELLED, replace(FINAL, complete=False)),
+        (Status.INTERRUPTED, ResponseFacts()),
+        (Status.REFUSED, ResponseFacts()),
+        (Status.COMPLETED, replace(FINAL, response_id="resp_2")),
+        (Status.COMPLETED, ResponseFacts(unreadable=1)),
+    ],
+)
+def test_poll_that_does_not_bring_the_end_leaves_the_record_open(end):
+    published, _ = polled(end)
+    assert published == []
+
+
+@pytest.mark.parametrize(
+    ("response", "status"),
+    [
+        (replace(FINAL, cancelled=True, usage=None), Status.CANCELLED),
+        (replace(FINAL, error=ProviderError(type="x", message=None)), Status.FAILED),
+    ],
+)
+def test_end_of_a_background_response_is_recorded_as_what_it_is(response, status):
+    published, _ = polled((Status.COMPLETED, response))
+    assert published[-1].status is status

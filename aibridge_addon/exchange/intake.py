@@ -186,6 +186,7 @@ class Intake:
         exchange.flow.metadata["aibridge_interception_id"] = record.interception.id
         # What strangers say is not kept: they could fill the disk with it.
         record.begin(None if refusal and refusal.is_stranger else facts.prompt)
+        record.in_background = facts.background
         if refusal:
             self._refuse_recorded(exchange, record, refusal)
         elif self._settings.ask_chat_usage and facts.streaming:

@@ -21,6 +21,7 @@ from prometheus_client import (
 from aibridge_addon import __version__
 from aibridge_addon.facts import (
     UNEXPLAINED_TOKENS,
+    BackgroundResponse,
     Fact,
     Interception,
     InterceptionEnded,
@@ -29,36 +30,19 @@ from aibridge_addon.facts import (
     ToolUsage,
     UserPrompt,
 )
+from aibridge_addon.observe.labels import OTHER, Bounded, hidden
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ServerStatus
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-OTHER = "other"
 _DURATION_BUCKETS = (0.5, 2, 5, 15, 30, 60, 120)
 _FIRST_BYTE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 _OVERHEAD_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
 _COUNTS = ("_tokens", "_requests")
 """Ends of the names in a usage's `extra` that are counts; others are labels and prices."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-class _Bounded:
-    """Lets the first values of a label through, and calls all further ones `other`."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._seen: set[str] = set()
-
-    def __call__(self, value: str | None) -> str:
-        value = value or "unknown"
-        if value in self._seen:
-            return value
-        if len(self._seen) >= self._limit:
-            return OTHER
-        self._seen.add(value)
-        return value
 
 
 class Metrics:
@@ -71,10 +55,10 @@ class Metrics:
         self, *, label_values: int = 100, initiators: bool = True, tools: bool = True
     ) -> None:
         self.registry = CollectorRegistry()
-        self._model = _Bounded(label_values)
-        self._initiator: Callable[[str], str] = _Bounded(label_values) if initiators else _hidden
-        self._tool: Callable[[str], str] = _Bounded(label_values) if tools else _hidden
-        self._event = _Bounded(label_values)
+        self._model = Bounded(label_values)
+        self._initiator: Callable[[str], str] = Bounded(label_values) if initiators else hidden
+        self._tool: Callable[[str], str] = Bounded(label_values) if tools else hidden
+        self._event = Bounded(label_values)
         self._children: dict[tuple[Any, tuple[str, ...]], Any] = {}
         self._mcp_servers: frozenset[str] = frozenset()
         """Those that have a gauge."""
@@ -209,6 +193,7 @@ class Metrics:
         self._handlers: dict[type, Callable[[Any], None]] = {
             Interception: self._on_started,
             InterceptionEnded: self._on_ended,
+            BackgroundResponse: self._on_background,
             TokenUsage: self._on_tokens,
             UserPrompt: self._on_prompt,
             ToolUsage: self._on_tool,
@@ -274,7 +259,9 @@ class Metrics:
     def _on_ended(self, fact: InterceptionEnded) -> None:
         started = fact.interception
         provider, model = started.provider_name, self._model(started.model)
-        self._child(self.inflight, provider, model, started.route).dec()
+        if not fact.in_background:
+            self._child(self.inflight, provider, model, started.route).dec()
+            self._child(self.duration, provider, model).observe(fact.seconds)
         self._child(
             self.interceptions,
             provider,
@@ -285,7 +272,6 @@ class Metrics:
             self._initiator(started.initiator_id),
             started.client,
         ).inc()
-        self._child(self.duration, provider, model).observe(fact.seconds)
         if fact.seconds_to_first_byte is not None:
             self._child(self.first_byte, provider, model).observe(fact.seconds_to_first_byte)
         if fact.unreadable:
@@ -294,6 +280,11 @@ class Metrics:
             self._child(self.unknown_events, provider, self._event(event)).inc()
         if fact.status is Status.COMPLETED and not fact.usage_told:
             self._child(self.without_usage, provider, started.api).inc()
+
+    def _on_background(self, fact: BackgroundResponse) -> None:
+        started = fact.interception
+        labels = (started.provider_name, self._model(started.model), started.route)
+        self._child(self.inflight, *labels).dec()
 
     def _on_tokens(self, fact: TokenUsage) -> None:
         wholes = {
@@ -342,10 +333,6 @@ class Metrics:
             self._child(self.injected_tools, *labels, server, name).inc()
         else:
             self._child(self.client_tools, *labels, name).inc()
-
-
-def _hidden(value: str) -> str:
-    return ""
 
 
 def _versions() -> dict[str, str]:

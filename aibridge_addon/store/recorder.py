@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol, cast, get_protocol_members
 
 from aibridge_addon.facts import (
+    BackgroundResponse,
     Fact,
     HiddenTurns,
     Interception,
@@ -42,6 +43,9 @@ class Recorder(Protocol):
     def record_interception_ended(self, fact: InterceptionEnded) -> None:
         """Keep the end of an interception."""
 
+    def record_background_response(self, fact: BackgroundResponse) -> None:
+        """Keep what is needed to end an interception by a later poll."""
+
     def record_token_usage(self, fact: TokenUsage) -> None:
         """Keep what a response cost."""
 
@@ -63,6 +67,12 @@ class Recorder(Protocol):
     async def find_hidden_turns(self, scope: str, keys: Collection[str]) -> Mapping[str, str]:
         """Return the contents of hidden turns by key, of those that are kept in a scope."""
         return {}
+
+    async def find_background_response(
+        self, provider_name: str, response_id: str
+    ) -> BackgroundResponse | None:
+        """Return what was kept of a response whose end nobody has seen yet."""
+        return None
 
     def kept(self) -> Awaitable[bool]:
         """Wait until all that was recorded before is safe from a crash; False if it is not."""
@@ -86,6 +96,7 @@ def subscriber(recorder: Recorder) -> Callable[[Fact], None]:
     methods: dict[type, Callable[[Any], None]] = {
         Interception: recorder.record_interception,
         InterceptionEnded: recorder.record_interception_ended,
+        BackgroundResponse: recorder.record_background_response,
         TokenUsage: recorder.record_token_usage,
         TokenUsageSoFar: recorder.record_token_usage_so_far,
         UserPrompt: recorder.record_prompt_usage,

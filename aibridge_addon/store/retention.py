@@ -9,14 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from aibridge_addon.facts import now
 from aibridge_addon.store import vacuum
 from aibridge_addon.store.database import transaction
-from aibridge_addon.store.statements import FORGET_HIDDEN_TURNS, FORGET_INTERCEPTIONS
+from aibridge_addon.store.housekeeping import (
+    CLOSE_NEVER_POLLED,
+    FIND_NEVER_POLLED,
+    FORGET_HIDDEN_TURNS,
+    FORGET_INTERCEPTIONS,
+)
 
 ROUND_SECONDS = 3600.0
 """Between times that everything too old is deleted."""
 STEP_SECONDS = 0.25
 """Between two steps of a round."""
+POLLED_DAYS = 30
+"""For so long, a poll may bring the end of a background response; providers keep it no longer."""
 AT_ONCE = 500
 """Interceptions deleted in one step."""
 
@@ -47,8 +55,17 @@ class Sweeper:
 
     def step(self, connection: sqlite3.Connection) -> None:
         """Delete some rows; once all are deleted, free some of their space."""
+        self._close_never_polled(connection)
         more = self._delete(connection) or vacuum.free_some(connection)
         self._next_at = time.monotonic() + (STEP_SECONDS if more else ROUND_SECONDS)
+
+    def _close_never_polled(self, connection: sqlite3.Connection) -> None:
+        values = {"before": _days_ago(POLLED_DAYS), "now": now()}
+        if connection.execute(FIND_NEVER_POLLED, values).fetchone() is None:
+            return
+        with transaction(connection):
+            for statement in CLOSE_NEVER_POLLED:
+                connection.execute(statement, values)
 
     def _delete(self, connection: sqlite3.Connection) -> bool:
         """Return whether there may be more to delete."""

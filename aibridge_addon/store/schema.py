@@ -16,6 +16,7 @@ TABLES = (
     "aibridge_model_thoughts",
     "aibridge_hidden_turns",
     "aibridge_tokens",
+    "aibridge_background_responses",
 )
 
 migrations = Migrations("aibridge")
@@ -145,6 +146,24 @@ def m005_request_kinds(db: Database) -> None:
     for column in ("request_kind", "prompt_id", "agent_id"):
         table.add_column(column, str)
     table.create_index(["prompt_id"])
+
+
+@migrations()
+def m006_background_responses(db: Database) -> None:
+    """Create what is needed to end interceptions by a later poll."""
+    table = db.table("aibridge_background_responses")
+    table.create(
+        {
+            "provider_name": str,
+            "response_id": str,
+            "interception_id": str,
+            "content": str,
+            "created_at": str,
+        },
+        pk=("provider_name", "response_id"),
+        not_null={"interception_id", "content", "created_at"},
+    )
+    table.create_index(["interception_id"])
 
 
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:

@@ -18,8 +18,10 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from aibridge_addon.facts import (
+    BackgroundResponse,
     Fact,
     HiddenTurns,
     Interception,
@@ -33,7 +35,12 @@ from aibridge_addon.facts import (
 from aibridge_addon.store.database import BUSY_SECONDS
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.retention import Retention
-from aibridge_addon.store.statements import FIND_HIDDEN_TURNS, statements
+from aibridge_addon.store.statements import (
+    FIND_BACKGROUND_RESPONSE,
+    FIND_HIDDEN_TURNS,
+    read_background_response,
+    statements,
+)
 from aibridge_addon.store.writer import OnEvent, Store
 
 logger = logging.getLogger(__name__)
@@ -89,6 +96,10 @@ class SQLiteRecorder(Recorder):
         """Keep the end of an interception."""
         self._queue.append(fact)
 
+    def record_background_response(self, fact: BackgroundResponse) -> None:
+        """Keep what is needed to end an interception by a later poll."""
+        self._queue.append(fact)
+
     def record_token_usage(self, fact: TokenUsage) -> None:
         """Keep what a response cost."""
         self._queue.append(fact)
@@ -118,10 +129,20 @@ class SQLiteRecorder(Recorder):
         return await asyncio.to_thread(self._find_hidden_turns, scope, list(keys))
 
     def _find_hidden_turns(self, scope: str, keys: list[str]) -> dict[str, str]:
+        return dict(self._read(FIND_HIDDEN_TURNS, {"scope": scope, "keys": json.dumps(keys)}))
+
+    async def find_background_response(
+        self, provider_name: str, response_id: str
+    ) -> BackgroundResponse | None:
+        """Look a response up, on a thread of its own."""
+        values = {"provider_name": provider_name, "response_id": response_id}
+        rows = await asyncio.to_thread(self._read, FIND_BACKGROUND_RESPONSE, values)
+        return read_background_response(rows[0][0]) if rows else None
+
+    def _read(self, query: str, values: dict[str, str]) -> list[Any]:
         uri = f"{self.path.as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as reader:
-            values = {"scope": scope, "keys": json.dumps(keys)}
-            return dict(reader.execute(FIND_HIDDEN_TURNS, values).fetchall())
+            return reader.execute(query, values).fetchall()
 
     def kept(self) -> Awaitable[bool]:
         """Wait for the commit, or the spool, of all that was recorded before."""

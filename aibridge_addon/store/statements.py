@@ -3,10 +3,13 @@
 Every statement can be run again without harm, which makes taking in a spool twice the same as once.
 """
 
+import json
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from aibridge_addon.facts import (
+    BackgroundResponse,
     Fact,
     HiddenTurns,
     Interception,
@@ -106,6 +109,13 @@ SQL = {
     ),
     "token_usage": _upsert(_INSERT_TOKENS, ("provider_response_id", "metadata", *_TOKEN_COLUMNS)),
     "token_usage_so_far": _INSERT_TOKENS,
+    "background_response": _insert(
+        "aibridge_background_responses",
+        ("provider_name", "response_id", "interception_id", "content", "created_at"),
+    ),
+    "background_ended": (
+        "DELETE FROM aibridge_background_responses WHERE interception_id = :interception_id"
+    ),
     "user_prompt": _insert("aibridge_user_prompts", (*_CHILD_COLUMNS, "prompt")),
     "tool_usage": _insert("aibridge_tool_usages", (*_CHILD_COLUMNS, *_TOOL_COLUMNS)),
     "hidden_turns": (
@@ -116,32 +126,10 @@ SQL = {
     "model_thought": _insert("aibridge_model_thoughts", (*_CHILD_COLUMNS, "content")),
 }
 
-CLOSE_INTERRUPTED = (
-    "UPDATE aibridge_interceptions SET status = 'interrupted', partial = 1, ended_at = :now"
-    " WHERE ended_at IS NULL AND started_at < :before"
+FIND_BACKGROUND_RESPONSE = (
+    "SELECT content FROM aibridge_background_responses"
+    " WHERE provider_name = :provider_name AND response_id = :response_id"
 )
-
-
-FORGET_HIDDEN_TURNS = "DELETE FROM aibridge_hidden_turns WHERE created_at < :before"
-
-_OLD = (
-    "SELECT id FROM aibridge_interceptions WHERE started_at < :before AND ended_at IS NOT NULL"
-    " ORDER BY id LIMIT :limit"
-)
-FORGET_INTERCEPTIONS = (
-    *(
-        f"DELETE FROM {table} WHERE interception_id IN ({_OLD})"  # noqa: S608
-        for table in (
-            "aibridge_token_usages",
-            "aibridge_user_prompts",
-            "aibridge_tool_usages",
-            "aibridge_model_thoughts",
-        )
-    ),
-    f"DELETE FROM aibridge_interceptions WHERE id IN ({_OLD})",  # noqa: S608
-)
-"""In order: what belongs to an interception, then itself."""
-
 FIND_HIDDEN_TURNS = (
     "SELECT key, content FROM aibridge_hidden_turns"
     " WHERE scope = :scope AND key IN (SELECT value FROM json_each(:keys))"
@@ -182,6 +170,9 @@ def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
                 work.append(_interception_ended(fact))
                 if fact.prompted and fact.interception.id in ended:
                     work += _prompt_answered(fact)
+                if fact.in_background:
+                    values: Values = {"interception_id": fact.interception.id}
+                    work.append(Statement("background_ended", values))
             case _:
                 work.append(_MAKERS[type(fact)](fact))
     return work
@@ -295,6 +286,34 @@ def _model_thought(fact: ModelThought) -> Statement:
     return Statement("model_thought", values)
 
 
+def _background_response(fact: BackgroundResponse) -> Statement:
+    content = {
+        "interception": asdict(fact.interception),
+        "provider_response_id": fact.provider_response_id,
+        "prompted": fact.prompted,
+        "token_usage_id": fact.token_usage_id,
+        "created_at": fact.created_at,
+    }
+    values: Values = {
+        "provider_name": fact.interception.provider_name,
+        "response_id": fact.provider_response_id,
+        "interception_id": fact.interception.id,
+        "content": encode(content),
+        "created_at": fact.created_at,
+    }
+    return Statement("background_response", values)
+
+
+def read_background_response(content: str) -> BackgroundResponse:
+    """Return the fact of a row's content.
+
+    Raises:
+        TypeError: another version has written other members.
+    """
+    values = json.loads(content)
+    return BackgroundResponse(**values | {"interception": Interception(**values["interception"])})
+
+
 def _hidden_turns(fact: HiddenTurns) -> Statement:
     values: Values = {
         "scope": fact.scope,
@@ -307,6 +326,7 @@ def _hidden_turns(fact: HiddenTurns) -> Statement:
 
 _MAKERS: dict[type, Callable[[Any], Statement]] = {
     Interception: _interception,
+    BackgroundResponse: _background_response,
     TokenUsage: _token_usage,
     TokenUsageSoFar: _token_usage_so_far,
     ToolUsage: _tool_usage,

@@ -15,12 +15,13 @@ from pathlib import Path
 from aibridge_addon.facts import now
 from aibridge_addon.store import vacuum
 from aibridge_addon.store.database import DatabaseFile, may_pass, transaction
+from aibridge_addon.store.housekeeping import CLOSE_INTERRUPTED
 from aibridge_addon.store.ownership import Ownership
 from aibridge_addon.store.recorder import RecorderError
 from aibridge_addon.store.retention import Retention, Sweeper
 from aibridge_addon.store.schema import SchemaTooNewError
 from aibridge_addon.store.spool import Spool, append, read
-from aibridge_addon.store.statements import CLOSE_INTERRUPTED, SQL, Statement
+from aibridge_addon.store.statements import SQL, Statement
 
 logger = logging.getLogger(__name__)
 

@@ -283,5 +283,8 @@ def test_the_last_line_of_some_hosts_is_nothing() -> None:
 def test_an_answer_that_did_not_fail_has_no_error(status: str | None) -> None:
     answer = {"object": "response", "id": "r", "status": status, "error": None}
     assert api.read_answer(json.dumps(answer).encode()) == ResponseFacts(
-        response_id="r", complete=True
+        response_id="r",
+        complete=True,
+        pending=status == "queued",
+        cancelled=status == "cancelled",
     )

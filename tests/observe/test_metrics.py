@@ -8,7 +8,7 @@ from prometheus_client import generate_latest
 from store.doubles import all_of_one, ended, prompt, started, thought, tokens, tool
 
 import aibridge_addon
-from aibridge_addon.facts import Status
+from aibridge_addon.facts import BackgroundResponse, Status, now
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.tools.servers import ServerStatus
 
@@ -335,3 +335,20 @@ def test_two_registries_share_nothing():
     first.tunnels.inc()
 
     assert value(second, "tunnels_total") == 0
+
+
+def test_background_response_is_not_in_flight_and_has_no_duration(metrics):
+    fact = BackgroundResponse(
+        interception=INTERCEPTION,
+        provider_response_id="resp_1",
+        prompted=False,
+        token_usage_id="u-1",
+        created_at=now(),
+    )
+    labels = {"provider": "acme", "model": "m"}
+
+    observed(metrics, INTERCEPTION, fact)
+    assert value(metrics, "interceptions_inflight", route="/v1/messages", **labels) == 0
+    observed(metrics, ended(INTERCEPTION, in_background=True))
+    assert value(metrics, "interceptions_inflight", route="/v1/messages", **labels) == 0
+    assert value(metrics, "interceptions_duration_seconds_count", **labels) is None

@@ -63,6 +63,7 @@ def ended(interception: Interception, **changes: Any) -> InterceptionEnded:
         partial=False,
         prompted=True,
         usage_told=True,
+        in_background=False,
         unreadable=0,
         unknown=(),
         seconds=1.5,

@@ -10,6 +10,7 @@ import stat
 import threading
 from collections import Counter
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pytest
 from store.doubles import (
@@ -24,7 +25,7 @@ from store.doubles import (
     tokens,
 )
 
-from aibridge_addon.facts import HiddenTurns, Status, now
+from aibridge_addon.facts import BackgroundResponse, HiddenTurns, Status, now
 from aibridge_addon.store import database as database_file
 from aibridge_addon.store import retention, spool, sqlite
 from aibridge_addon.store import writer as store
@@ -879,3 +880,50 @@ async def test_hidden_turns_are_kept_as_long_as_was_said(start, database, events
     await events.reach("forgotten", 1)
     assert await later.find_hidden_turns("s", ["old", "new", "none"]) == {"new": "{}"}
     assert await later.find_hidden_turns("other", ["new"]) == {}
+
+
+def background_response(interception, **changes):
+    fact = BackgroundResponse(
+        interception=interception,
+        provider_response_id="resp_1",
+        prompted=True,
+        token_usage_id="u-1",
+        created_at=now(),
+    )
+    return replace(fact, **changes)
+
+
+async def test_background_response_stays_open_over_a_restart_until_its_end(start, database):
+    interception = started()
+    fact = background_response(interception)
+    recorder = start()
+    keep(recorder, interception, fact)
+    assert await kept(recorder)
+    recorder.close()
+
+    later = start()
+
+    assert rows(database, "interceptions")[0]["ended_at"] is None
+    name = interception.provider_name
+    assert await later.find_background_response(name, "resp_1") == fact
+    assert await later.find_background_response(name, "resp_2") is None
+    assert await later.find_background_response("another", "resp_1") is None
+    keep(later, ended(interception, in_background=True))
+    assert await kept(later)
+    assert rows(database, "interceptions")[0]["status"] == "completed"
+    assert await later.find_background_response(name, "resp_1") is None
+
+
+async def test_background_response_that_nobody_polls_is_closed_after_a_month(start, database):
+    recorder = start()
+    new, old = started(), started()
+    keep(recorder, new, background_response(new))
+    keep(recorder, old, background_response(old, provider_response_id="r", created_at=OLD))
+    assert await kept(recorder)
+    while len(rows(database, "background_responses")) > 1:
+        assert await kept(recorder)
+
+    found = {
+        row["id"]: (row["status"], row["error_type"]) for row in rows(database, "interceptions")
+    }
+    assert found == {new.id: (None, None), old.id: ("interrupted", "never_polled")}

@@ -111,6 +111,7 @@ def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
+        background=member(members, "background") is True,
         # The warm-up of Codex asks for nothing to be generated: nobody said anything.
         prompt=None if member(members, "generate") is False else prompt,
         correlating_tool_call_id=tool_call_id,
@@ -176,6 +177,7 @@ class ResponseReader:
             "response.function_call_arguments.delta": self._on_fragment,
             "response.custom_tool_call_input.delta": self._on_fragment,
             "response.completed": self._on_end,
+            "response.cancelled": self._on_end,
             "response.incomplete": self._on_end,
             "response.failed": self._on_end,
             "error": self._on_error,
@@ -200,8 +202,10 @@ class ResponseReader:
     def facts(self) -> ResponseFacts:
         """Return what has been read so far."""
         items = [self._item(index) for index in sorted(self._items)]
+        # A stream that was taken up again has only the last items, its last event has them all.
+        output = max(items, sequence(self._response.get("output")), key=len)
         return _facts(
-            {**self._response, "output": items or self._response.get("output")},
+            {**self._response, "output": output},
             error=self._error,
             complete=self._complete,
             unreadable=self._unreadable,
@@ -288,6 +292,8 @@ def _facts(
         thoughts=tuple(thought for item in items if (thought := _thought(item))),
         error=error,
         complete=complete,
+        pending=error is None and response.get("status") in ("queued", "in_progress"),
+        cancelled=response.get("status") == "cancelled",
         unreadable=unreadable,
         unknown=unknown,
     )

@@ -1,0 +1,88 @@
+"""Responses that the provider makes in the background, and the polls that bring their end.
+
+OpenAI's Responses answer a request with `background: true` at once; clients then ask for the
+response by its id, streamed or not, as often as they like, or cancel it.
+"""
+
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+from mitmproxy import http
+
+from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.facts import BackgroundResponse, Fact
+from aibridge_addon.formats import WIRE_FORMATS
+from aibridge_addon.formats.openai_responses import reader as openai_responses
+from aibridge_addon.interception import BackgroundRecord, Publish
+from aibridge_addon.providers.routing import Route
+
+logger = logging.getLogger(__name__)
+
+MOST_REMEMBERED = 4096
+"""Responses of which it is known without asking the store whether their end has been seen."""
+_POLL = re.compile(r"/responses/([^/?]+)(/cancel)?/?(?:\?.*)?")
+
+type Find = Callable[[str, str], Awaitable[BackgroundResponse | None]]
+"""Looks a response up by the provider instance's name and its id."""
+
+
+class BackgroundResponses:
+    """Gives polls the record of the response that they ask for."""
+
+    def __init__(self, *, find: Find, publish: Publish, capture: frozenset[str]) -> None:
+        self.capture = capture
+        self._find = find
+        self._publish = publish
+        self._records: OrderedDict[tuple[str, str], BackgroundRecord] = OrderedDict()
+
+    def observe(self, fact: Fact) -> None:
+        """Remember a response that goes on in the background."""
+        if isinstance(fact, BackgroundResponse):
+            self._remember(fact)
+
+    async def attach(self, exchange: Exchange) -> None:
+        """Have a poll read, if the end of its response has not been seen."""
+        response_id = polled_id(exchange.flow.request)
+        if response_id is None or exchange.record is not None:
+            return
+        record = await self._record(exchange.route.provider.name, response_id)
+        if record is None:
+            return
+        exchange.on_unrecorded_usage = _is_recorded
+        if not record.ended:
+            exchange.wire_format = WIRE_FORMATS[openai_responses.NAME]
+            exchange.record = record
+
+    async def _record(self, provider: str, response_id: str) -> BackgroundRecord | None:
+        key = (provider, response_id)
+        if key not in self._records:
+            try:
+                found = await self._find(provider, response_id)
+            except Exception:  # the edge: the store may be away, or somebody else's
+                logger.warning("aibridge: a background response cannot be looked up", exc_info=True)
+                return None
+            if found is not None and key not in self._records:
+                self._remember(found)
+        return self._records.get(key)
+
+    def _remember(self, fact: BackgroundResponse) -> None:
+        key = (fact.interception.provider_name, fact.provider_response_id)
+        self._records[key] = BackgroundRecord(fact, publish=self._publish, capture=self.capture)
+        while len(self._records) > MOST_REMEMBERED:
+            self._records.popitem(last=False)
+
+
+def _is_recorded(route: Route) -> None:
+    """Take no notice of usage that has its row, or is about to have it."""
+
+
+def polled_id(request: http.Request) -> str | None:
+    """Return the id of the response that a request asks for or cancels."""
+    before, _, _ = request.path.partition("/responses/")
+    found = _POLL.fullmatch(request.path[len(before) :])
+    if found is None or request.method != ("POST" if found[2] else "GET"):
+        return None
+    return unquote(found[1])

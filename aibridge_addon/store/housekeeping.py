@@ -1,0 +1,38 @@
+"""SQL that closes what was left open and deletes what is too old."""
+
+CLOSE_INTERRUPTED = (
+    "UPDATE aibridge_interceptions SET status = 'interrupted', partial = 1, ended_at = :now"
+    " WHERE ended_at IS NULL AND started_at < :before"
+    " AND id NOT IN (SELECT interception_id FROM aibridge_background_responses)"
+)
+
+_EXPIRED = "SELECT interception_id FROM aibridge_background_responses WHERE created_at < :before"
+FIND_NEVER_POLLED = f"{_EXPIRED} LIMIT 1"
+CLOSE_NEVER_POLLED = (
+    "UPDATE aibridge_interceptions SET status = 'interrupted', partial = 1, ended_at = :now,"  # noqa: S608
+    " error_type = 'never_polled',"
+    " error_message = 'No poll brought the end of this background response.'"
+    f" WHERE ended_at IS NULL AND id IN ({_EXPIRED})",
+    "DELETE FROM aibridge_background_responses WHERE created_at < :before",
+)
+"""In order."""
+
+FORGET_HIDDEN_TURNS = "DELETE FROM aibridge_hidden_turns WHERE created_at < :before"
+
+_OLD = (
+    "SELECT id FROM aibridge_interceptions WHERE started_at < :before AND ended_at IS NOT NULL"
+    " ORDER BY id LIMIT :limit"
+)
+FORGET_INTERCEPTIONS = (
+    *(
+        f"DELETE FROM {table} WHERE interception_id IN ({_OLD})"  # noqa: S608
+        for table in (
+            "aibridge_token_usages",
+            "aibridge_user_prompts",
+            "aibridge_tool_usages",
+            "aibridge_model_thoughts",
+        )
+    ),
+    f"DELETE FROM aibridge_interceptions WHERE id IN ({_OLD})",  # noqa: S608
+)
+"""In order: what belongs to an interception, then itself."""

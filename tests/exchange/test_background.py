@@ -1,0 +1,128 @@
+"""Polls of background responses find the record of the response, and end it once."""
+
+import warnings
+from types import SimpleNamespace
+
+import pytest
+from mitmproxy import http
+from store.doubles import started
+
+from aibridge_addon.facts import BackgroundResponse, ResponseFacts, Status, now
+from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Route
+
+with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from aibridge_addon.exchange import background
+    from aibridge_addon.exchange.background import BackgroundResponses, polled_id
+    from aibridge_addon.exchange.exchange import Exchange
+
+OPENAI = next(provider for provider in DEFAULT_PROVIDERS if provider.name == "openai")
+ROUTE = Route(provider=OPENAI, label="/v1/responses/*", api=None, upstream=None)
+FINAL = ResponseFacts(response_id="resp_1", complete=True)
+
+
+def pending(response_id="resp_1"):
+    return BackgroundResponse(
+        interception=started(provider_name="openai"),
+        provider_response_id=response_id,
+        prompted=False,
+        token_usage_id="u-1",
+        created_at=now(),
+    )
+
+
+def request(path, method="GET"):
+    return http.Request.make(method, f"https://api.openai.com{path}")
+
+
+def poll(path="/v1/responses/resp_1"):
+    flow = SimpleNamespace(request=request(path))
+    return Exchange(flow=flow, route=ROUTE, max_bytes=1000)
+
+
+class Store:
+    """A store with one response, or with none."""
+
+    def __init__(self, fact=None, error=None):
+        self.asked = 0
+        self.published = []
+        self._fact = fact
+        self._error = error
+        self.responses = BackgroundResponses(
+            find=self._find, publish=self.published.append, capture=frozenset()
+        )
+
+    async def _find(self, provider, response_id):
+        self.asked += 1
+        if self._error:
+            raise self._error
+        fact = self._fact
+        is_it = fact and (provider, response_id) == ("openai", fact.provider_response_id)
+        return fact if is_it else None
+
+    async def attached(self, exchange):
+        await self.responses.attach(exchange)
+        return exchange.record
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/v1/responses/resp_1", "resp_1"),
+        ("GET", "/v1/responses/resp_1?stream=true&starting_after=5", "resp_1"),
+        ("GET", "/api/v2/responses/resp_1/", "resp_1"),
+        ("GET", "/v1/responses/resp%5F1", "resp_1"),
+        ("POST", "/v1/responses/resp_1/cancel", "resp_1"),
+        ("GET", "/v1/responses/resp_1/input_items", None),
+        ("GET", "/v1/responses/resp_1/cancel", None),
+        ("POST", "/v1/responses/resp_1", None),
+        ("DELETE", "/v1/responses/resp_1", None),
+        ("GET", "/v1/responses", None),
+        ("GET", "/v1/models/responses", None),
+    ],
+)
+def test_polls_and_cancels_name_their_response(method, path, expected):
+    assert polled_id(request(path, method)) == expected
+
+
+async def test_poll_shares_the_record_of_the_response_it_asks_for():
+    store = Store()
+    store.responses.observe(pending())
+
+    first, second = await store.attached(poll()), await store.attached(poll())
+
+    assert first is second is not None
+    assert store.asked == 0
+
+
+async def test_poll_after_a_restart_finds_the_response_in_the_store():
+    store = Store(pending())
+
+    record = await store.attached(poll())
+
+    assert record.end(Status.COMPLETED, response=FINAL)
+    assert await store.attached(poll()) is None  # though the store may not have it written yet
+    assert len(store.published) == 1
+
+
+async def test_poll_of_another_response_is_not_read():
+    store = Store(pending())
+    assert await store.attached(poll("/v1/responses/resp_2")) is None
+
+
+async def test_store_that_is_away_lets_polls_pass(caplog):
+    store = Store(error=OSError("away"))
+    assert await store.attached(poll()) is None
+    assert "cannot be looked up" in caplog.text
+
+
+async def test_remembered_responses_are_bounded(monkeypatch):
+    monkeypatch.setattr(background, "MOST_REMEMBERED", 2)
+    store = Store(pending("resp_0"))
+    for number in range(3):
+        store.responses.observe(pending(f"resp_{number}"))
+
+    await store.attached(poll("/v1/responses/resp_2"))
+    assert store.asked == 0
+    assert await store.attached(poll("/v1/responses/resp_0")) is not None
+    assert store.asked == 1
