@@ -194,6 +194,7 @@ class Parts:
                 settings.mcp_servers,
                 max_result_bytes=settings.tool_result_bytes,
                 default_timeout=settings.tool_call_seconds,
+                call_seconds_in_all=settings.tool_call_max_seconds,
                 on_event=lambda name, event: self._show_servers(),
             )
             self._servers.start()

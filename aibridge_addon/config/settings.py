@@ -228,7 +228,17 @@ OPTIONS = (
         name="aibridge_tool_call_seconds",
         type=int,
         default=60,
-        help="How many seconds a call of an MCP tool may take, where its server does not say.",
+        help=(
+            "How many seconds a call of an MCP tool may take without reporting progress, where its"
+            " server does not say."
+        ),
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_tool_call_max_seconds",
+        type=int,
+        default=600,
+        help="How many seconds a call of an MCP tool may take in all, if it reports progress.",
         fixed=True,
     ),
     Option(
@@ -327,6 +337,8 @@ class Settings:
     injection: InjectionFilter = field(default_factory=InjectionFilter)
     """To whom the servers' tools are offered."""
     tool_call_seconds: float = 60.0
+    """Without progress."""
+    tool_call_max_seconds: float = 600.0
     tool_result_bytes: int = 256 * KIB
     tool_iterations: int = 25
     tool_loop_seconds: float = 600.0
@@ -399,6 +411,9 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         mcp_servers=servers,
         injection=config.injection.filter(),
         tool_call_seconds=checked(_at_least, options, "aibridge_tool_call_seconds", 1, default=1),
+        tool_call_max_seconds=checked(
+            _at_least, options, "aibridge_tool_call_max_seconds", 1, default=1
+        ),
         tool_result_bytes=checked(_at_least, options, "aibridge_tool_result_kib", 1, default=1)
         * KIB,
         tool_iterations=checked(_at_least, options, "aibridge_tool_iterations", 1, default=1),

@@ -17,16 +17,15 @@ from typing import Any, Literal
 import mcp_types as types
 
 from aibridge_addon.config.mcp_file import ServerConfig
+from aibridge_addon.tools.call_time import CallTimeoutError, call_time
 from aibridge_addon.tools.catalogue import Catalogue, ListedTool, Listing
-from aibridge_addon.tools.connection import (
+from aibridge_addon.tools.connection.connection import (
     FIRST_RETRY_SECONDS,
-    GOODBYE_SECONDS,
     LAST_RETRY_SECONDS,
-    CallError,
     Connection,
-    SessionEndedError,
-    clipped,
 )
+from aibridge_addon.tools.connection.errors import CallError, SessionEndedError, clipped
+from aibridge_addon.tools.connection.http import GOODBYE_SECONDS
 from aibridge_addon.tools.model import CentralTool, ToolResult, error_result
 from aibridge_addon.tools.results import fitting, read_result
 
@@ -48,6 +47,7 @@ class ToolServers:
     """All configured servers: start them, look at the catalogue, call tools, stop them.
 
     `max_result_bytes` bounds what a result gives to the model; the time-outs are in seconds.
+    `default_timeout` is of a call without progress, `call_seconds_in_all` of any.
     """
 
     def __init__(
@@ -56,11 +56,13 @@ class ToolServers:
         *,
         max_result_bytes: int = 256 * 1024,
         default_timeout: float = 60.0,
+        call_seconds_in_all: float = 600.0,
         on_event: OnEvent = lambda server, event: None,
         connect_timeout: float = CONNECT_SECONDS,
     ) -> None:
         self._max_result_bytes = max_result_bytes
         self._default_timeout = default_timeout
+        self._call_seconds_in_all = call_seconds_in_all
         self._connect_timeout = connect_timeout
         self._on_event = on_event
         self._servers = {config.name: self._made(config) for config in configs}
@@ -72,6 +74,7 @@ class ToolServers:
         return _Server(
             config,
             call_timeout=config.timeout_s or self._default_timeout,
+            call_seconds_in_all=self._call_seconds_in_all,
             connect_timeout=self._connect_timeout,
             on_event=self._heard,
         )
@@ -213,10 +216,12 @@ class _Server:
         config: ServerConfig,
         *,
         call_timeout: float,
+        call_seconds_in_all: float,
         connect_timeout: float,
         on_event: Callable[["_Server", str], None],
     ) -> None:
         self.config = config
+        self._call_seconds_in_all = max(call_timeout, call_seconds_in_all)
         self.tried = asyncio.Event()
         """Set once the first attempt has ended, however."""
         self.listing = self._listed(())
@@ -385,17 +390,16 @@ class _Server:
 
     async def _call(self, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
         try:
-            async with asyncio.timeout(self._call_timeout):
+            async with call_time(self._call_timeout, in_all=self._call_seconds_in_all) as renew:
+                given = (tool, arguments, self._call_seconds_in_all, renew)
                 try:
-                    return await (await self._connected()).call(tool, arguments)
+                    return await (await self._connected()).call(*given)
                 except SessionEndedError:  # it was not run, so that asking again is safe
-                    return await (await self._connected()).call(tool, arguments)
-        except TimeoutError:
+                    return await (await self._connected()).call(*given)
+        except CallTimeoutError as error:
             if self._connection is not None:
                 self._connection.doubt()
-            raise CallError(
-                f"no answer within {self._call_timeout:g} seconds; the call was cancelled"
-            ) from None
+            raise CallError(str(error)) from None
         except SessionEndedError:
             raise CallError("the server ends each session at once") from None
 

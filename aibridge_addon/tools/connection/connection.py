@@ -5,16 +5,11 @@ task. What goes wrong becomes a `CallError` whose words hold no secret.
 """
 
 import asyncio
-import functools
 import logging
-import os
-import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, TextIO
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
 
 import anyio
 import httpx2
@@ -22,14 +17,31 @@ import mcp_types as types
 import pydantic
 from mcp.client import Client, IncomingMessage
 from mcp.client.sse import sse_client
-from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 
 from aibridge_addon.config.mcp_file import ServerConfig
 from aibridge_addon.tools import lenient_messages
 from aibridge_addon.tools.catalogue import ListedTool
+from aibridge_addon.tools.connection.bounds import MAX_MESSAGE_BYTES
+from aibridge_addon.tools.connection.errors import (
+    FROM_HTTP,
+    CallError,
+    SessionEndedError,
+    clipped,
+    described,
+    first_of,
+    http_problem,
+)
+from aibridge_addon.tools.connection.http import (
+    BoundedTransport,
+    HttpAnswer,
+    answer_of_this_call,
+)
+from aibridge_addon.tools.connection.stdio import program
+from aibridge_addon.tools.connection.watched import watched
 from aibridge_addon.tools.listings import ListingReader
 
 logger = logging.getLogger(__name__)
@@ -38,36 +50,11 @@ lenient_messages.install()
 
 HTTP_SECONDS = 15.0
 """For an HTTP server to take a connection or a request. Its answer is bounded by the call."""
-GOODBYE_SECONDS = 2.0
-"""For an HTTP server to hear that a session ends."""
-MAX_EVENT_BYTES = 64 * 1024 * 1024
-MAX_MESSAGE = 500
-"""Characters of a server's error that are passed on."""
-MAX_LINE = 2000
-"""Bytes of a line that a server writes to stderr."""
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
 """Between tries, doubling."""
 MODERN = "2026-07-28"
 """The first protocol version whose changes are heard by asking for them."""
-
-
-class CallError(Exception):
-    """Why a call has no result; the message is for the model."""
-
-
-class SessionEndedError(Exception):
-    """The server has forgotten the session, and has not run the call."""
-
-
-@dataclass(slots=True)
-class _Answer:
-    """What HTTP said to one request; it reaches the transport in the request's context."""
-
-    status: int = 0
-
-
-_answer: ContextVar[_Answer | None] = ContextVar("aibridge_mcp_answer", default=None)
 
 
 class Connection:
@@ -92,7 +79,7 @@ class Connection:
         self._closing = asyncio.Event()
         self._stale = asyncio.Event()
         """Set when the listing may have changed, or the server may be dead."""
-        self._connecting = _Answer()
+        self._connecting = HttpAnswer()
         self._listings = ListingReader(config.name)
         self._said: deque[str] = deque(maxlen=3)
 
@@ -147,7 +134,7 @@ class Connection:
             transport = await self._transport(stack)
             client = await stack.enter_async_context(
                 Client(
-                    _watched(
+                    watched(
                         transport,
                         on_message=self._listings.sift,
                         on_end=self._closing.set,  # `run` finds out why
@@ -210,7 +197,7 @@ class Connection:
             except TimeoutError:
                 self._lose("it does not answer any more")
             except (MCPError, pydantic.ValidationError) as error:
-                if self._is_of_no_session(error, self._connecting):
+                if self._connecting.status in (400, 404) and self._config.transport == "http":
                     self._lose("it ended the session")
                 logger.warning(
                     "aibridge: MCP server %s does not list its tools: %s",
@@ -218,18 +205,26 @@ class Connection:
                     self._config.hide(self._described(error)),
                 )
 
-    async def call(self, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
-        """Call a tool, in the caller's task.
+    async def call(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        seconds: float,
+        on_progress: Callable[[], None],
+    ) -> types.CallToolResult:
+        """Call a tool, in the caller's task; `seconds` is the most that it may take.
 
         Raises:
             CallError: there is no result.
             SessionEndedError: the server was restarted; call again on a new connection.
         """
         assert self._client is not None
-        answer = _Answer()
-        token = _answer.set(answer)
+        answer = HttpAnswer()
+        token = answer_of_this_call.set(answer)
         try:
-            return await self._client.call_tool(tool, arguments, self._call_timeout)
+            return await self._client.call_tool(
+                tool, arguments, seconds, progress_callback=_told(on_progress)
+            )
         except MCPError as error:
             if self._is_of_no_session(error, answer):
                 self._lose("it ended the session")
@@ -240,19 +235,23 @@ class Connection:
         except RuntimeError as error:  # the structured content does not fit its schema
             raise CallError(clipped(str(error))) from None
         finally:
-            _answer.reset(token)
+            answer_of_this_call.reset(token)
 
-    def _is_of_no_session(self, error: Exception, answer: _Answer) -> bool:
+    def _is_of_no_session(self, error: Exception, answer: HttpAnswer) -> bool:
         """Whether a server that was restarted refuses the session that it has forgotten."""
         if self._config.transport != "http" or not isinstance(error, MCPError):
             return False
         legacy = self._client is not None and self._client.protocol_version < MODERN
-        told = "session" in error.message.lower()
+        told = "session" in f"{error.message} {answer.said}".lower()
         return legacy and (answer.status == 404 or (answer.status == 400 and told))
 
-    def _reason(self, error: MCPError, answer: _Answer) -> str:
-        if answer.status >= 400 and error.code in _FROM_HTTP:
-            return _http_problem(answer.status)
+    def _reason(self, error: MCPError, answer: HttpAnswer) -> str:
+        if answer.problem:
+            return f"the result was not taken: {answer.problem}"
+        if answer.status == 400 and answer.said:  # perhaps of a session that it has forgotten
+            self.doubt()
+        if answer.status >= 400 and error.code in FROM_HTTP:
+            return http_problem(answer.status)
         if error.code == types.CONNECTION_CLOSED:
             self.doubt()
             hint = " (over SSE, a result has at most 1 MiB)" if self._is_sse else ""
@@ -276,34 +275,29 @@ class Connection:
             return streamable_http_client(
                 config.url,
                 http_client=await stack.enter_async_context(self._http_client()),
-                max_sse_event_size=MAX_EVENT_BYTES,
+                max_sse_event_size=MAX_MESSAGE_BYTES,
             )
-        return stdio_client(
-            StdioServerParameters(
-                command=config.command, args=list(config.args), env=dict(config.env), cwd=config.cwd
-            ),
-            errlog=await stack.enter_async_context(_lines_of(self._on_stderr)),
-        )
+        return program(config, on_stderr=self._on_stderr, on_problem=self._lose)
 
     def _http_client(self, *_: Any, **__: Any) -> httpx2.AsyncClient:
         # An answer is bounded by its call, and a stream of notifications by nothing.
         return httpx2.AsyncClient(
-            transport=_DirectTransport(self._on_answer, self._on_failure),
+            transport=BoundedTransport(self._on_answer, self._on_failure),
             headers=dict(self._config.headers),
             timeout=httpx2.Timeout(HTTP_SECONDS, read=None),
             trust_env=False,
         )
 
-    def _on_answer(self, request: httpx2.Request, status: int) -> None:
+    def _on_answer(self, request: httpx2.Request, told: HttpAnswer) -> None:
         if request.method != "POST":
             return
-        (_answer.get() or self._connecting).status = status
-        if status >= 400 and self._is_sse:  # the answer would never come
-            self._lose(_http_problem(status))
+        (answer_of_this_call.get() or self._connecting).take(told)
+        if told.status >= 400 and self._is_sse:  # the answer would never come
+            self._lose(http_problem(told.status))
 
     def _on_failure(self, request: httpx2.Request, error: httpx2.TransportError) -> None:
         if request.method != "DELETE":
-            self._lose(_described(error))
+            self._lose(described(error))
 
     def _on_stderr(self, line: str) -> None:
         line = self._config.hide(line)
@@ -312,183 +306,16 @@ class Connection:
 
     def _described(self, error: BaseException) -> str:
         """Say why the connection could not be opened, or ended."""
-        error = _first_of(error)
+        error = first_of(error)
         status = self._connecting.status
-        if isinstance(error, MCPError) and status >= 400 and error.code in _FROM_HTTP:
-            return _http_problem(status)
+        if isinstance(error, MCPError) and status >= 400 and error.code in FROM_HTTP:
+            return http_problem(status)
         said = f"; it said: {' | '.join(self._said)}" if self._said else ""
-        return _described(error) + clipped(said)
+        return described(error) + clipped(said)
 
 
-class _DirectTransport(httpx2.AsyncHTTPTransport):
-    """HTTP without proxies of the environment, which may be ourselves; tells what comes of it."""
+def _told(on_progress: Callable[[], None]) -> ProgressFnT:
+    async def told(progress: float, total: float | None, message: str | None) -> None:
+        on_progress()
 
-    def __init__(
-        self,
-        on_answer: Callable[[httpx2.Request, int], None],
-        on_failure: Callable[[httpx2.Request, httpx2.TransportError], None],
-    ) -> None:
-        super().__init__(
-            verify=_tls(), limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20)
-        )
-        self._on_answer = on_answer
-        self._on_failure = on_failure
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        if request.method == "DELETE":
-            request.extensions["timeout"] = httpx2.Timeout(GOODBYE_SECONDS).as_dict()
-        try:
-            response = await super().handle_async_request(request)
-        except httpx2.TransportError as error:
-            self._on_failure(request, error)
-            raise
-        self._on_answer(request, response.status_code)
-        return response
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    return httpx2.create_ssl_context()
-
-
-class _Watched:
-    """A transport's read stream that tells of its messages, and of its end."""
-
-    def __init__(
-        self, stream: Any, on_message: Callable[[Any], None], on_end: Callable[[], None]
-    ) -> None:
-        self._stream = stream
-        self._on_message = on_message
-        self._on_end = on_end
-
-    @property
-    def last_context(self) -> Any:
-        return getattr(self._stream, "last_context", None)
-
-    async def receive(self) -> Any:
-        message = await self._stream.receive()
-        self._on_message(message)
-        return message
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def __aiter__(self) -> "_Watched":
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            message = await self._stream.__anext__()
-        except StopAsyncIteration:
-            self._on_end()
-            raise
-        self._on_message(message)
-        return message
-
-    async def __aenter__(self) -> "_Watched":
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc_info: Any) -> bool | None:
-        closed: bool | None = await self._stream.__aexit__(*exc_info)
-        return closed
-
-
-@asynccontextmanager
-async def _watched(
-    transport: AbstractAsyncContextManager[Any],
-    *,
-    on_message: Callable[[Any], None],
-    on_end: Callable[[], None],
-) -> AsyncIterator[tuple[Any, Any]]:
-    async with transport as (read, write):
-        yield _Watched(read, on_message, on_end), write
-
-
-class _Lines(asyncio.Protocol):
-    """Takes a pipe's lines apart; what is too long of one is cut."""
-
-    def __init__(self, on_line: Callable[[str], None]) -> None:
-        self._on_line = on_line
-        self._rest = b""
-        self.ended = asyncio.Event()
-
-    def data_received(self, data: bytes) -> None:
-        *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest[:MAX_LINE]
-        for line in lines:
-            self._take(line)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._take(self._rest)
-        self.ended.set()
-
-    def _take(self, line: bytes) -> None:
-        text = line[:MAX_LINE].decode(errors="replace").strip()
-        if text:
-            self._on_line(text)
-
-
-@asynccontextmanager
-async def _lines_of(on_line: Callable[[str], None]) -> AsyncIterator[TextIO]:
-    """Give a file to be a program's stderr, whose lines are told."""
-    read_end, write_end = os.pipe()
-    loop = asyncio.get_running_loop()
-    with os.fdopen(write_end, "w") as program_side:
-        pipe, lines = await loop.connect_read_pipe(
-            lambda: _Lines(on_line), os.fdopen(read_end, "rb", buffering=0)
-        )
-        try:
-            yield program_side
-        finally:
-            program_side.close()
-            # What it said last is worth a moment, unless something that it started lives on.
-            with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
-                await lines.ended.wait()
-            pipe.close()
-
-
-# Errors, in words that hold no secret
-
-
-_FROM_HTTP = frozenset({types.INTERNAL_ERROR, types.INVALID_REQUEST, types.METHOD_NOT_FOUND})
-"""The codes that stand for an HTTP status in `mcp`'s HTTP transport."""
-
-
-def _http_problem(status: int) -> str:
-    if status in (401, 403):
-        return f"the server wants a login (HTTP {status}), which its operator has to configure"
-    return f"the server answered with HTTP {status}"
-
-
-def _first_of(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _described(error: BaseException) -> str:
-    """Describe an error by its kind: what `httpx2` and `pydantic` say may quote a secret."""
-    match error:
-        case httpx2.HTTPStatusError():
-            return _http_problem(error.response.status_code)
-        case httpx2.TimeoutException() | TimeoutError():
-            return "it did not answer in time"
-        case httpx2.ConnectError():
-            return f"it cannot be reached: {clipped(str(error))}"
-        case httpx2.SSEError():
-            return "it sent an event of more than 1 MiB, or something that is no event stream"
-        case httpx2.TransportError():
-            return f"it broke off the connection ({type(error).__name__})"
-        case MCPError():
-            return clipped(error.message) or f"MCP error {error.code}"
-        case OSError():
-            return f"it cannot be started: {error.strerror or type(error).__name__}"
-        case ValueError():
-            return "it answers with something that is not MCP"
-        case _:
-            return type(error).__name__
-
-
-def clipped(text: str) -> str:
-    return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…"
+    return told
