@@ -83,6 +83,14 @@ def make_server(world: World, *, page: int = 0, legacy: bool = False) -> MCPServ
         return f"grown_{world.grown}"
 
     @server.tool(structured_output=False)
+    async def steps(context: Context, count: int, seconds: float) -> str:
+        """Take so many steps of so many seconds, and report each."""
+        for number in range(count):
+            await anyio.sleep(seconds)
+            await context.report_progress(number + 1, count)
+        return "there"
+
+    @server.tool(structured_output=False)
     async def revoke() -> str:
         """Demand another bearer token from now on."""
         world.token = os.urandom(16).hex()

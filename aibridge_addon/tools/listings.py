@@ -13,7 +13,7 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types.methods import validate_server_result
 
-from aibridge_addon.raw_json import JSON, mapping, text
+from aibridge_addon.raw_json import JSON, encode, mapping, text
 from aibridge_addon.tools.catalogue import ListedTool
 from aibridge_addon.tools.legal import legal_schema
 from aibridge_addon.tools.schema_roots import IllegalSchemaError
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MAX_PAGES = 100
 """Of a listing: one whose pages never end must not hang us."""
+MAX_BYTES = 32 * 1024 * 1024
+"""Of a listing, all pages together; what is beyond it is left out."""
 _LISTED = "aibridge"
 """The member of an entry's `_meta` that holds the entry as it was listed."""
 
@@ -78,7 +80,8 @@ class ListingReader:
         tools: list[types.Tool] = []
         cursors: set[str | None] = set()
         cursor: str | None = None
-        while cursor not in cursors and len(cursors) < MAX_PAGES:
+        size = 0
+        while cursor not in cursors and len(cursors) < MAX_PAGES and size <= MAX_BYTES:
             cursors.add(cursor)
             try:
                 page = await client.list_tools(cursor=cursor)
@@ -88,6 +91,7 @@ class ListingReader:
                     return ()
                 raise
             tools += page.tools
+            size += len(encode([tool.meta for tool in page.tools]))
             cursor = page.next_cursor or None
         return tuple(_listed_tool((tool.meta or {}).get(_LISTED)) for tool in tools)
 

@@ -99,7 +99,7 @@ def central_proxy(
 ) -> Iterator[Proxy]:
     """The shared proxy that offers tools, of servers by every transport."""
     servers = (
-        server_toml("calc", url=tool_server.url, deny="^(die|grow|revoke|meet|counter|odd)"),
+        server_toml("calc", url=tool_server.url, deny="^(die|grow|revoke|meet|counter|odd|steps)"),
         server_toml("local", **program(), allow="^echo$"),
         server_toml("old", url=sse_tool_server.url, type="sse", allow="^echo$"),
     )

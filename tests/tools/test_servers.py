@@ -275,6 +275,27 @@ async def test_a_tool_that_takes_too_long_is_cancelled(connect, report):
     assert await report.next() == "cancelled"
 
 
+@pytest.mark.parametrize("spoken", ["http", "http-legacy", "sse", "stdio"], indirect=True)
+async def test_a_tool_that_reports_progress_may_take_longer(connect, programs, spoken):
+    timeout = 2.0
+    if spoken == "stdio":
+        config = by_command("s", timeout_s=timeout)
+    else:
+        transport = "sse" if spoken == "sse" else "http"
+        config = by_url("s", transport, programs[spoken].url, timeout_s=timeout)
+    servers, _ = await connect(config)
+    found = await servers.call(tool(servers, "s", "steps"), {"count": 30, "seconds": 0.1})
+    assert found == text("there")
+
+
+async def test_progress_does_not_prolong_a_call_for_ever(connect, programs):
+    config = by_url("s", "http", programs["http"].url, timeout_s=0.5)
+    servers, _ = await connect(config, call_seconds_in_all=0.6)
+    found = await servers.call(tool(servers, "s", "steps"), {"count": 9999, "seconds": 0.05})
+    assert "seconds" in found.as_text
+    assert found.is_error
+
+
 async def test_a_server_that_hangs_is_connected_to_anew(connect):
     before = set(psutil.Process().children())
     servers, heard = await connect(by_command("s", timeout_s=2))
