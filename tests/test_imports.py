@@ -20,6 +20,7 @@ CORE = (
     "providers",
     "raw_json",
     "tools.catalogue",
+    "tools.images",
     "tools.ledger",
     "tools.legal",
     "tools.model",

@@ -29,7 +29,7 @@ from aibridge_addon.formats.tool_protocol import (
 )
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.raw_json import JSON, body
+from aibridge_addon.raw_json import JSON, body, read
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.mitm_layers import Bridge
 from aibridge_addon.relay.responses import whole_body
@@ -259,6 +259,7 @@ class InnerAnswer:
         self.has_run = False
         """Whether what is known of the answer is in the loop."""
         self.splicer: Splicer = tool_format.splicer(loop.names)
+        self._tool_format = tool_format
         self._exchange = exchange
         self._chunks: AsyncGenerator[bytes] | None = None
         self._pending: asyncio.Future[bytes | None] | None = None
@@ -281,6 +282,7 @@ class InnerAnswer:
         response = self._exchange.flow.response
         facts = self._exchange.answer_facts()
         if response is None or not facts.complete or facts.error:
+            self._cut_echo(response)
             return
         answer = whole_body(response, max_bytes=self._exchange.max_bytes)
         work = self.loop.whole(answer, facts)
@@ -292,6 +294,17 @@ class InnerAnswer:
             return
         if merged is not None:
             response.content = merged
+
+    def _cut_echo(self, response: http.Response | None) -> None:
+        """Cut our tools from a failed answer that repeats the request."""
+        if response is None or response.status_code >= 300:
+            return
+        answer = read(whole_body(response, max_bytes=self._exchange.max_bytes))
+        merger = self._tool_format.merger(self.loop.names)
+        if isinstance(answer, dict) and answer.get("tools"):
+            merger.add(answer)
+            if merger.hides:
+                response.content = merger.finish()
 
     def cancel(self) -> None:
         """Cancel whatever runs: the client has left."""

@@ -151,7 +151,8 @@ class ToolServers:
                 server.config.hide(clipped(repr(error))),
             )
             return error_result(f"{tool.name}: the call failed for a reason of our own.")
-        return fitting(read_result(result, server.config.hide), self._max_result_bytes)
+        read = read_result(result, server.config.hide, is_structured=tool.has_output_schema)
+        return fitting(read, self._max_result_bytes)
 
     async def stop(self) -> None:
         """End all connections and programs; at most some seconds, and nothing is left."""

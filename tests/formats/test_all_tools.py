@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 
 from aibridge_addon.formats import TOOL_FORMATS, WIRE_FORMATS
 from aibridge_addon.formats.tool_protocol import (
+    InjectedCall,
     Members,
     PastAnswer,
     Restoration,
@@ -40,7 +41,7 @@ from aibridge_addon.formats.tool_protocol import (
     run_key,
     taken_down,
 )
-from aibridge_addon.raw_json import JSON, arguments, body, decode, elements, members
+from aibridge_addon.raw_json import JSON, arguments, as_raw, body, decode, elements, members
 from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 
 apis = pytest.mark.parametrize("api", TOOL_FORMATS)
@@ -473,6 +474,28 @@ def test_long_description_is_cut_where_openai_would_refuse_it(api: str) -> None:
     [definition] = decode(given["tools"])
     description = definition.get("function", definition)["description"]
     assert len(description) == (2000 if api == "anthropic_messages" else 1024)
+
+
+ILLEGAL = ToolResult(
+    parts=(
+        ResultPart(kind="text", text="half \ud83d"),
+        ResultPart(kind="image", data="A" * 30_000_000, media_type="image/png"),
+        ResultPart(kind="image", data="PHN2Zy8+", media_type="image/svg+xml"),
+        ResultPart(kind="image", data="AAAA", media_type="image/jpg"),
+    )
+)
+
+
+@apis
+def test_result_is_given_as_the_api_takes_it(api: str) -> None:
+    call = InjectedCall(call_id="c", name="bmcp_s_find", arguments={})
+    items = TOOL_FORMATS[api].result_items([(call, ILLEGAL)])
+    said = bytes(as_raw(items)).decode()
+    assert "half \ufffd" in said
+    assert "svg+xml;base64" not in said
+    assert '"media_type":"image/svg+xml"' not in said
+    assert "image/jpg" not in said or api == "openai_chat"  # in which images are only described
+    assert len(said) < 2000
 
 
 ASKING = [scenario for scenario in REQUESTS if scenario.name != "warm_up"]

@@ -674,3 +674,38 @@ def test_answers_are_not_named_by_their_ids() -> None:
 def test_every_scenario_of_this_api_that_calls_is_tried() -> None:
     assert {"tool_use", "parallel_tools", "web_search"} <= {scenario.name for scenario in CALLING}
     assert FINAL in SCENARIOS
+
+
+def test_what_is_restored_is_made_legal() -> None:
+    """The ledger may hold what an older version has stored."""
+    image = {"type": "base64", "media_type": "image/jpg", "data": "AAAA"}
+    parts = [
+        {"type": "text", "text": " "},
+        {"type": "image", "source": {**image, "media_type": "image/svg+xml"}},
+        {"type": "image", "source": image},
+    ]
+    stored = {"type": "tool_result", "tool_use_id": "t", "content": parts}
+    blank = {**stored, "content": [{"type": "text", "text": ""}]}
+    call = {"type": "tool_use", "id": "t", "name": "bmcp_s_look", "input": {}}
+    entry = Restoration(
+        sequence=(
+            {"role": "assistant", "content": [{"type": "text", "text": "\n"}, call]},
+            {"role": "user", "content": [stored, blank]},
+            {"role": "assistant", "content": [{"type": "text", "text": "Done."}]},
+        )
+    )
+    messages = [
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "content": "Done."},
+        {"role": "user", "content": "And now?"},
+    ]
+    asked = request({"messages": messages})
+    [run] = api.transcript(asked).runs
+    assert api.restore(asked, {run.key: entry})
+    restored = json.loads(bytes(asked["messages"]))
+    assert restored[1]["content"] == [call]
+    result, empty = restored[2]["content"]
+    assert [part["type"] for part in result["content"]] == ["text", "image"]
+    assert result["content"][-1]["source"]["media_type"] == "image/jpeg"
+    assert all(part["type"] == "image" or part["text"].strip() for part in result["content"])
+    assert empty["content"] == [{"type": "text", "text": "(no output)"}]

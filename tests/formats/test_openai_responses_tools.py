@@ -763,3 +763,66 @@ def test_answers_are_named_by_their_ids() -> None:
     assert restored(NAME, {"previous_response_id": "resp_1"}, found) == {
         "previous_response_id": "resp_2"
     }
+
+
+# What a response repeats of its request
+
+OWN_TOOL = {"type": "function", "name": "weather", "parameters": {}}
+OUR_TOOL = {"type": "function", "name": "bmcp_s_look", "parameters": {}}
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
+@pytest.mark.parametrize("items", [(OWN,), (HIDDEN,)], ids=["shown", "hidden"])
+def test_our_tools_are_cut_from_every_event_that_repeats_the_request(
+    status: str, items: tuple[dict[str, Any], ...]
+) -> None:
+    given = answer(*items, status=status) | {"tools": [OWN_TOOL, {"type": "web_search"}, OUR_TOOL]}
+    events = events_of(given)
+    spliced = splice(NAME, [sse(events)])
+    repeating = [event for event in values(spliced.stream) if "response" in event]
+    assert [event["type"] for event in repeating] == [
+        event["type"] for event in events if "response" in event
+    ]
+    for event in repeating:
+        assert event["response"]["tools"] == [OWN_TOOL, {"type": "web_search"}]
+
+
+def test_events_that_do_not_repeat_our_tools_keep_their_bytes() -> None:
+    stream = sse(events_of(answer(OWN) | {"tools": [OWN_TOOL]}))
+    assert splice(NAME, [stream]).stream == stream
+    repeating = sse(events_of(answer(OWN) | {"tools": [OUR_TOOL]}))
+    kept = [part for part in repeating.split(b"\n\n") if b'"tools"' not in part]
+    assert all(part in splice(NAME, [repeating]).stream for part in kept)
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
+def test_our_tools_are_cut_from_a_whole_answer_that_repeats_the_request(status: str) -> None:
+    given = answer(OWN, status=status) | {"tools": [OWN_TOOL, OUR_TOOL]}
+    merged, _ = merge(NAME, [given])
+    assert merged == given | {"tools": [OWN_TOOL]}
+
+
+def test_whole_answer_that_repeats_none_of_our_tools_is_left_alone() -> None:
+    merger = api.merger(NAMES)
+    merger.add(answer(OWN) | {"tools": [OWN_TOOL]})
+    assert not merger.hides
+
+
+def test_what_is_restored_is_made_legal() -> None:
+    """The ledger may hold what an older version has stored."""
+    output = [
+        {"type": "input_text", "text": "A map:"},
+        {"type": "input_image", "image_url": "data:image/svg+xml;base64,PHN2Zy8+"},
+        {"type": "input_image", "image_url": "data:image/jpg;base64,AAAA"},
+    ]
+    stored = {"type": "function_call_output", "call_id": "call_hid", "output": output}
+    said = message("Done.")
+    asked = request({"input": [user("Look."), said, user("And now?")]})
+    [run] = api.transcript(asked).runs
+    assert api.restore(asked, {run.key: Restoration(sequence=(HIDDEN, stored, said))})
+    [result] = [i for i in json.loads(bytes(asked["input"])) if i["type"] == stored["type"]]
+    assert result["output"] == [
+        {"type": "input_text", "text": "A map:"},
+        {"type": "input_text", "text": "[image/svg+xml]\n<svg/>"},
+        {"type": "input_image", "image_url": "data:image/jpeg;base64,AAAA"},
+    ]

@@ -3,8 +3,9 @@
 import mcp_types as types
 import pytest
 
+from aibridge_addon.tools import results
 from aibridge_addon.tools.model import ResultPart, ToolResult
-from aibridge_addon.tools.results import read_result
+from aibridge_addon.tools.results import fitting, read_result
 
 
 def text(*parts: str, is_error: bool = False) -> ToolResult:
@@ -47,3 +48,55 @@ def test_structured_content_that_the_text_does_not_repeat_is_given(blocks):
 def test_a_result_of_nothing_says_so():
     assert call_result() == text("(no output)")
     assert call_result(is_error=True) == text("The tool failed and gave no reason.", is_error=True)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t"])
+def test_blank_texts_are_left_out(blank):
+    assert call_result(said(blank), said("a"), said(blank)) == text("a")
+    assert call_result(said(blank)) == text("(no output)")
+    assert call_result(said(blank), is_error=True) == text(
+        "The tool failed and gave no reason.", is_error=True
+    )
+
+
+def test_half_a_surrogate_pair_is_replaced():
+    found = call_result(said("half \ud83d"), structured_content={"\udc00": 1})
+
+    assert [part.text for part in found.parts] == ["half \ufffd", '{"\ufffd":1}']
+
+
+def test_promised_structured_content_that_does_not_come_is_noted():
+    result = types.CallToolResult(content=[said("done")])
+
+    found = read_result(result, is_structured=True)
+    assert not found.is_error
+    assert found.parts[0].text == "done"
+    assert "promises structured content" in found.parts[1].text
+    assert read_result(result) == text("done")
+
+
+def test_structured_content_nested_too_deeply_is_described():
+    deep: object = {}
+    for _ in range(100_000):
+        deep = {"x": deep}
+    found = call_result(structured_content={"deep": deep})
+
+    assert "nested too deeply" in found.as_text
+
+
+def screenshot(size: int) -> types.ImageContent:
+    return types.ImageContent(type="image", data="A" * size, mime_type="image/png")
+
+
+def test_image_does_not_count_as_text():
+    result = call_result(said("a screenshot"), screenshot(1000))
+
+    assert fitting(result, 100) is result
+
+
+def test_images_beyond_their_own_limit_are_left_out_and_said_so(monkeypatch):
+    monkeypatch.setattr(results, "MAX_IMAGES", 2000)
+    found = fitting(call_result(screenshot(1200), screenshot(1200), said("end")), 100)
+
+    assert [part.kind for part in found.parts] == ["image", "text", "text"]
+    assert "1 of its 3 parts are left out" in found.parts[2].text

@@ -770,5 +770,6 @@ async def test_a_result_is_cut_between_characters_and_parts(connect):
     pixel = await servers.call(tool(servers, "s", "image"), {})
 
     assert found == text("äö", "[cut: the result has 6 bytes, and 5 are given]")
+    assert [part.kind for part in pixel.parts] == ["text", "image", "text"]
     assert pixel.parts[0].text == "a pix"
-    assert pixel.parts[1].text.endswith("; 1 of its 2 parts are left out]")
+    assert pixel.parts[2].text == "[cut: the result has 7 bytes, and 5 are given]"

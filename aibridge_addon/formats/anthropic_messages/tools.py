@@ -30,6 +30,7 @@ from aibridge_addon.raw_json import (
     sequence,
     text,
 )
+from aibridge_addon.tools.images import ImageLimits
 from aibridge_addon.tools.legal import OfferLimits
 from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 
@@ -37,6 +38,7 @@ RESTORES_WITHOUT_TOOLS = False
 """Blocks of a tool are refused where no tools are defined."""
 
 LIMITS = OfferLimits()
+IMAGES = ImageLimits(characters=5 * 1024 * 1024, pixels=8000)
 
 splicer = Splicer
 merger = Merger
@@ -67,7 +69,37 @@ def _definition(tool: CentralTool) -> JSON:
 
 def answer_items(turn: Turn) -> list[JSON]:
     """Return a turn as a message; of an empty one there is none, as the API takes none."""
-    return [{"role": "assistant", "content": list(turn.items)}] if turn.items else []
+    blocks = _legal_blocks(turn.items)
+    return [{"role": "assistant", "content": blocks}] if blocks else []
+
+
+def _legal_blocks(blocks: Sequence[JSON]) -> list[JSON]:
+    """Return blocks as the API takes them: models write blank texts, and it refuses them."""
+    return [
+        _legal_result(block) if mapping(block).get("type") == "tool_result" else block
+        for block in blocks
+        if mapping(block).get("type") != "text" or (text(block.get("text")) or "").strip()
+    ]
+
+
+def _legal_result(result: dict[str, JSON]) -> JSON:
+    """Return a result that was stored, perhaps by an older version, as the API takes it."""
+    content = result.get("content")
+    if not isinstance(content, list):
+        return result
+    legal = [_legal_part(mapping(part)) for part in content]
+    parts = [part for part in legal if part.get("type") != "text" or part["text"].strip()]
+    return {**result, "content": parts or [{"type": "text", "text": "(no output)"}]}
+
+
+def _legal_part(part: dict[str, JSON]) -> dict[str, JSON]:
+    if part.get("type") == "text":
+        return {**part, "text": text(part.get("text")) or ""}
+    source = mapping(part.get("source"))
+    if source.get("type") != "base64" or part.get("type") != "image":
+        return part
+    data, media_type = text(source.get("data")) or "", text(source.get("media_type")) or ""
+    return _result_part(ResultPart(kind="image", data=data, media_type=media_type))
 
 
 def result_items(results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSON]:
@@ -83,7 +115,9 @@ def result_items(results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSO
     ]
 
 
-def _result_part(part: ResultPart) -> JSON:
+def _result_part(part: ResultPart) -> dict[str, JSON]:
+    if part.kind == "image":
+        part = IMAGES.applied(part)
     if part.kind != "image":
         return {"type": "text", "text": part.text}
     source = {"type": "base64", "media_type": part.media_type, "data": part.data}
@@ -147,8 +181,8 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
             entry = found[run.key]
             *before, own = entry.sequence
             own = _with_cache_breakpoint(own, mapping(read(element)))
-            restored += [as_raw(message) for message in (*before, own)]
-            results = entry.results
+            restored += [as_raw(_legal_message(message)) for message in (*before, own)]
+            results = tuple(_legal_blocks(entry.results))
         elif results and (message := mapping(read(element))).get("role") == "user":
             content = [*results, *_blocks(message.get("content"))]
             restored.append(as_raw({**message, "content": content}))
@@ -157,6 +191,13 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
             restored.append(element)
     request["messages"] = joined(restored)
     return True
+
+
+def _legal_message(message: JSON) -> JSON:
+    content = mapping(message).get("content")
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": _legal_blocks(content) or content}
 
 
 def _with_cache_breakpoint(own: JSON, shown: dict[str, JSON]) -> JSON:

@@ -7,6 +7,7 @@ of the first upstream response.
 
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_errors import error_type_of
+from aibridge_addon.formats.openai_responses.echo import without_tools
 from aibridge_addon.formats.openai_responses.turn import is_call_of, summed, turn_of
 from aibridge_addon.formats.tool_protocol import StreamError, Turn
 from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
@@ -50,6 +51,10 @@ class Splicer:
         if not isinstance(data, dict):
             is_kept = event.data is None or not (self._is_end_owed or not self._first)
             return event.raw if is_kept else b""
+        given = data.get("response")
+        if (response := without_tools(given, self._names)) is not given:
+            data = {**data, "response": response}
+            event = event._replace(raw=_event(data))
         kind = data.get("type")
         if self._id is None:
             self._id = mapping(data.get("response")).get("id")
@@ -170,7 +175,9 @@ class Merger:
         """Take an upstream answer; return its turn."""
         if self._last:
             self._used.append(mapping(self._last.get("usage")))
-        self._last = mapping(answer)
+        cut = without_tools(answer, self._names)
+        self.hides = self.hides or cut is not answer
+        self._last = mapping(cut)
         self._id = self._id or self._last.get("id")
         items = sequence(self._last.get("output"))
         shown = [item for item in items if not is_call_of(item, self._names)]

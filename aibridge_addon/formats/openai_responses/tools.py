@@ -42,9 +42,12 @@ from aibridge_addon.raw_json import (
     read,
     text,
 )
+from aibridge_addon.tools.images import ImageLimits
 from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 
 RESTORES_WITHOUT_TOOLS = True
+
+IMAGES = ImageLimits(characters=20 * 1024 * 1024)
 
 splicer = Splicer
 merger = Merger
@@ -97,6 +100,8 @@ def _output(result: ToolResult) -> JSON:
 
 
 def _output_part(part: ResultPart) -> JSON:
+    if part.kind == "image":
+        part = IMAGES.applied(part)
     if part.kind != "image":
         return {"type": "input_text", "text": part.text}
     return {"type": "input_image", "image_url": f"data:{part.media_type};base64,{part.data}"}
@@ -234,15 +239,31 @@ def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
         restored += _without(given[position : run.start], calls)
         put_back: list[JSON] = []
         if run.end > run.start:
-            put_back += entry.sequence
+            put_back += map(_legal_result, entry.sequence)
         elif not is_stored:  # the client's own calls are there as references; the hidden are not
             answered = _calls(entry.results)
             put_back += [item for item in entry.sequence if _calls([item]) & answered]
-        restored += [as_raw(item) for item in (*_acceptable(request, put_back), *entry.results)]
+        results = map(_legal_result, entry.results)
+        restored += [as_raw(item) for item in (*_acceptable(request, put_back), *results)]
         position = run.end
     if runs:
         request["input"] = joined([*restored, *_without(given[position:], calls)])
     return True
+
+
+def _legal_result(item: JSON) -> JSON:
+    """Return a result that was stored, perhaps by an older version, as the API takes it."""
+    output = mapping(item).get("output")
+    if mapping(item).get("type") != "function_call_output" or not isinstance(output, list):
+        return item
+    return {**item, "output": [_legal_part(mapping(part)) for part in output]}
+
+
+def _legal_part(part: dict[str, JSON]) -> JSON:
+    url = text(part.get("image_url")) or ""
+    if part.get("type") != "input_image" or not url.startswith("data:"):
+        return part
+    return _output_part(ResultPart(kind="image", data=url))
 
 
 def _calls(items: Sequence[JSON]) -> set[str]:
