@@ -40,7 +40,7 @@ from aibridge_addon.facts import ProviderError
 from aibridge_addon.observe.announcement import Announcement, where_is
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.body_tap import BodyTap
-from aibridge_addon.relay.event_delivery import deliver_every_event
+from aibridge_addon.relay.connection_handlers import deliver_events_of
 from aibridge_addon.relay.mitm_layers import REQUEST_TOO_LARGE, install
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.secrets import hide_secrets
@@ -247,16 +247,18 @@ class AIBridge:
     @_guarded
     def client_connected(self, client: Client) -> None:
         """Take a connection in, unless there are too many."""
-        if handler := ctx.master.addons.get("proxyserver").connections.get(client.id):
-            deliver_every_event(handler)
+        deliver_events_of(client)
         if self._parts:
             self._parts.connections.admit(client)
+            self._parts.silent.opened(client)
 
     @_guarded
     def client_disconnected(self, client: Client) -> None:
         """Know that a connection is no more."""
         if self._parts:
             self._parts.connections.forget(client)
+            self._parts.silent.has_asked(client)
+            self._parts.held.release_all(client.id)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
         """Direct a connection to where it may go."""
@@ -301,6 +303,7 @@ class AIBridge:
             return Closed(data.context)
         if tunnelled:
             parts.metrics.tunnels.inc()
+            parts.silent.has_asked(data.context.client)
             return tunnel(data.context)
         if mitmproxy_knows_it(data.context):
             made = self._mitmproxys_layer(data) if has_begun(data) else None
@@ -373,6 +376,8 @@ class AIBridge:
     @_guarded
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Take the head of a request in: from now on, nobody is shown its secrets."""
+        if self._parts:
+            self._parts.silent.has_asked(flow.client_conn)
         if self._parts and not (flow.response or flow.error or flow.id in self._exchanges):
             await self._take_head(self._parts, flow)
 
@@ -393,6 +398,17 @@ class AIBridge:
             return None
         flow.response = flow.response or self._parts.intake.refused_unread(head)
         return flow.response
+
+    def refused_held(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
+        """Return what answers a request whose body, grown so large, must not be held."""
+        parts, head = self._parts, self._heads.get(flow)
+        if parts is None or head is None or parts.held.hold(flow.client_conn.id, flow.id, size):
+            return None
+        return parts.intake.too_much_held(head)
+
+    def _release_body(self, flow: http.HTTPFlow) -> None:
+        if self._parts:
+            self._parts.held.release(flow.client_conn.id, flow.id)
 
     @_guarded
     async def request(self, flow: http.HTTPFlow) -> None:
@@ -459,6 +475,7 @@ class AIBridge:
     @_guarded
     async def response(self, flow: http.HTTPFlow) -> None:
         """Complete an answer, and record it before the client sees its end."""
+        self._release_body(flow)
         exchange = self._exchanges.get(flow.id)
         if exchange is None:
             return
@@ -520,6 +537,7 @@ class AIBridge:
     @_guarded
     async def error(self, flow: http.HTTPFlow) -> None:
         """Record an answer that broke off; where there is none, make one."""
+        self._release_body(flow)
         exchange = self._exchanges.get(flow.id)
         message = flow.error.msg if flow.error else ""
         if exchange is None:

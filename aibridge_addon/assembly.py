@@ -26,6 +26,7 @@ from aibridge_addon.access.policies import (
     first_refusal,
     ordered_policies,
 )
+from aibridge_addon.access.silent_connections import SilentConnections
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.background import BackgroundResponses
 from aibridge_addon.exchange.central_tools import CentralTools
@@ -37,6 +38,8 @@ from aibridge_addon.observe.descriptors import ShortageLog, calm_accepting
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.relay.connection_handlers import close_client
+from aibridge_addon.relay.held_bodies import HeldBodies
 from aibridge_addon.relay.mitm_layers import Bridge
 from aibridge_addon.store import recorder
 from aibridge_addon.store.recorder import Recorder
@@ -79,6 +82,8 @@ class Parts:
             check_not_open(self.gate, options)
         self.reach = Reach(on_refused=self._count_refused)
         self.connections = Connections(on_refused=self._count_refused)
+        self.silent = SilentConnections(close=close_client, on_refused=self._count_refused)
+        self.held = HeldBodies()
         self.metrics = Metrics(
             label_values=settings.metrics_label_values,
             initiators=settings.metrics_initiators,
@@ -122,6 +127,9 @@ class Parts:
         self.gate.rule = settings.require_token
         self.reach.allow(settings)
         self.connections.most = settings.max_connections
+        self.connections.most_per_address = settings.max_connections_per_address
+        self.silent.seconds = settings.first_request_seconds
+        self.held.most = settings.held_bodies
         self._use_servers(settings)
         browser_origin = BrowserOrigin(
             allowed_origins=settings.allowed_origins,

@@ -5,7 +5,9 @@ connection that is one too many: nothing can be opened any more, upstream or on 
 """
 
 import logging
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from mitmproxy import connection
@@ -13,6 +15,7 @@ from mitmproxy import connection
 logger = logging.getLogger(__name__)
 
 TOO_MANY = "too_many_connections"
+TOO_MANY_OF_ADDRESS = "too_many_connections_of_address"
 SAID_EVERY_S = 60.0
 
 
@@ -21,13 +24,17 @@ class Connections:
 
     most: int | None = None
     """None: no limit."""
+    most_per_address: int | None = None
+    """None: no limit."""
 
     def __init__(
         self, *, on_refused: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._on_refused = on_refused
         self._clock = clock
-        self._open: set[str] = set()
+        self._open: dict[str, str] = {}
+        """The addresses of clients, by the ids of their connections."""
+        self._by_address: Counter[str] = Counter()
         self._unsaid = 0
         self._quiet_until = float("-inf")
 
@@ -35,16 +42,29 @@ class Connections:
         """Take a connection in, or have it closed."""
         if client.error:  # another addon will have none of it
             return
-        if self.most is None or len(self._open) < self.most:
-            self._open.add(client.id)
-            return
-        client.error = "aibridge: there are too many connections (aibridge_max_connections)"
-        self._on_refused(TOO_MANY)
-        self._say()
+        address = client.peername[0]
+        if self.most is not None and len(self._open) >= self.most:
+            client.error = "aibridge: there are too many connections (aibridge_max_connections)"
+            self._on_refused(TOO_MANY)
+            self._say()
+        elif self._by_address[address] >= (self.most_per_address or sys.maxsize):
+            client.error = (
+                "aibridge: there are too many connections from this address"
+                " (aibridge_max_connections_per_address)"
+            )
+            self._on_refused(TOO_MANY_OF_ADDRESS)
+        else:
+            self._open[client.id] = address
+            self._by_address[address] += 1
 
     def forget(self, client: connection.Client) -> None:
         """A connection is no more."""
-        self._open.discard(client.id)
+        address = self._open.pop(client.id, None)
+        if address is None:
+            return
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
 
     def _say(self) -> None:
         self._unsaid += 1

@@ -200,6 +200,33 @@ OPTIONS = (
         ),
     ),
     Option(
+        name="aibridge_max_connections_per_address",
+        type=int,
+        default=0,
+        help=(
+            "How many connections clients may have at once from the same address; further ones are"
+            " closed. 0: no limit."
+        ),
+    ),
+    Option(
+        name="aibridge_first_request_seconds",
+        type=int,
+        default=120,
+        help=(
+            "Close a client's connection if it makes no request for so many seconds after it was"
+            " opened. 0: never."
+        ),
+    ),
+    Option(
+        name="aibridge_held_bodies_mib",
+        type=int,
+        default=1024,
+        help=(
+            "The sum of all request bodies held in memory at once. A request that would exceed it"
+            " is answered with 503. 0: no limit."
+        ),
+    ),
+    Option(
         name="aibridge_ask_chat_usage",
         type=bool,
         default=False,
@@ -212,7 +239,10 @@ OPTIONS = (
         name="aibridge_max_body_mib",
         type=int,
         default=64,
-        help="The size up to which a body is read. Larger ones pass, and are recorded as partial.",
+        help=(
+            "The size up to which a body is read. Larger ones pass, and are recorded as partial."
+            " A larger WebSocket message closes its connection with status 1009."
+        ),
     ),
     Option(
         name="aibridge_mcp_config",
@@ -327,6 +357,10 @@ class Settings:
     private_hosts: frozenset[str] = frozenset()
     """Likewise, by name; in lower case."""
     max_connections: int | None = 4096
+    max_connections_per_address: int | None = None
+    first_request_seconds: float | None = 120.0
+    held_bodies: int | None = 1024 * MIB
+    """Bytes."""
     ask_chat_usage: bool = False
     max_body_bytes: int = 64 * MIB
     metrics_listen: tuple[str, int] | None = None
@@ -399,6 +433,16 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         private_networks=private.networks,
         private_hosts=private.hosts,
         max_connections=checked(_at_least, options, "aibridge_max_connections", 0, default=0)
+        or None,
+        max_connections_per_address=checked(
+            _at_least, options, "aibridge_max_connections_per_address", 0, default=0
+        )
+        or None,
+        first_request_seconds=checked(
+            _at_least, options, "aibridge_first_request_seconds", 0, default=0
+        )
+        or None,
+        held_bodies=checked(_at_least, options, "aibridge_held_bodies_mib", 0, default=0) * MIB
         or None,
         ask_chat_usage=options["aibridge_ask_chat_usage"],
         max_body_bytes=checked(_at_least, options, "aibridge_max_body_mib", 1, default=1) * MIB,

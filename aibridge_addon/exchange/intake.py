@@ -58,6 +58,11 @@ logger = logging.getLogger(__name__)
 
 _NO_SUCH_ROUTE = "no_such_route"
 _BODY_TOO_LARGE = "body_too_large"
+_TOO_MUCH_HELD = "too_much_held"
+_HOLDS_TOO_MUCH = (
+    "aibridge: this proxy holds too many large requests at the moment"
+    " (option aibridge_held_bodies_mib). Try again."
+)
 _UNREAD_WEBSOCKET = "aibridge: this proxy cannot read a WebSocket of this path, and lets none pass."
 _NOT_ADMITTED = "aibridge: this proxy cannot tell whether you may use it."
 
@@ -254,6 +259,15 @@ class Intake:
         """Whether a request is to a provider, or came to the reverse proxy."""
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
         return reverse or self.router.is_provider_host(_host(flow))
+
+    def too_much_held(self, head: Head) -> http.Response:
+        """Answer a request whose body would exceed what the proxy holds of all requests."""
+        route = head.exchange.route if head.exchange else None
+        self._metrics.count_refused(route.provider.name if route else "", _TOO_MUCH_HELD)
+        wire_format = wire_format_of_route(route) if route else openai_chat
+        answer = shaped_error(wire_format, 503, _HOLDS_TOO_MUCH)
+        answer.headers["retry-after"] = "1"
+        return answer
 
     def too_large(self, head: Head, limit: str) -> http.Response | None:
         """Answer a request to a provider whose body is larger than is taken; None: it is to none.

@@ -36,7 +36,7 @@ from mitmproxy.proxy.layers.http import (
 )
 from mitmproxy.proxy.utils import ReceiveBuffer
 
-from aibridge_addon.relay import http1
+from aibridge_addon.relay import http1, websocket_limits
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.joined_writes import joined
 from aibridge_addon.relay.second_answers import OF_ANSWERS, answer_by
@@ -45,6 +45,7 @@ from aibridge_addon.relay.second_attempt import SecondAttempt
 type Commands = layer.CommandGenerator[Any]
 
 http1.use_in_mitmproxy()
+websocket_limits.use_in_mitmproxy()
 
 REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
 """mitmproxy's error, before it has told the client."""
@@ -79,6 +80,9 @@ class Bridge(Protocol):
 
     def refused_unread(self, flow: http.HTTPFlow) -> http.Response | None:
         """Return what answers a request whose body is not worth waiting for; None: it is."""
+
+    def refused_held(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
+        """Return what answers a request whose body, grown so large, must not be held."""
 
     def lets_switch(self, flow: http.HTTPFlow, response: http.Response) -> bool:
         """Whether a connection may switch to another protocol, as an answer 101 says."""
@@ -234,7 +238,7 @@ class BridgeStream(HttpStream):
 
     def check_body_size(self, request: bool) -> Commands:
         """Let the `error` hook answer for a body that is too large; stream an answer that is."""
-        if request and (yield from self._refuse_unread()):
+        if request and (yield from self._refuse_early()):
             return True
         held = None if request else self.bridge.holds_at_most(self.flow, self.response_body_buf)
         if held is not None:
@@ -255,13 +259,16 @@ class BridgeStream(HttpStream):
                 yield command
         return is_too_large
 
-    def _refuse_unread(self) -> layer.CommandGenerator[bool]:
-        """Answer a request that is refused anyway, and whose body grows large."""
-        if len(self.request_body_buf) <= HELD_OF_STRANGERS:
-            return False
-        answer = self.bridge.refused_unread(self.flow)
+    def _refuse_early(self) -> layer.CommandGenerator[bool]:
+        """Answer a request that is refused, although its body has not come whole."""
+        size, answer = len(self.request_body_buf), None
+        if size > HELD_OF_STRANGERS:
+            answer = self.bridge.refused_unread(self.flow)
+        if size and answer is None:
+            answer = self.bridge.refused_held(self.flow, size)
         if answer is None:
             return False
+        self.request_body_buf.clear()
         self.flow.error = Error(REFUSED_UNREAD)
         yield HttpErrorHook(self.flow)
         yield from self._answer_early(answer)

@@ -23,7 +23,7 @@ from aibridge_addon.relay.answer_reader import (
     may_stream,
     says_event_stream,
 )
-from aibridge_addon.relay.event_delivery import deliver_every_event
+from aibridge_addon.relay.connection_handlers import deliver_every_event
 from aibridge_addon.relay.mitm_layers import Bridge, install
 from aibridge_addon.relay.responses import content_encoding, read_whole, whole_body
 from aibridge_addon.tools.upstream import UpstreamError

@@ -18,8 +18,8 @@ class Counted(Connections):
         self.most = most
 
 
-def client(error: str | None = None) -> connection.Client:
-    made = connection.Client(peername=("127.0.0.1", 50000), sockname=("127.0.0.1", 8080))
+def client(error: str | None = None, address: str = "127.0.0.1") -> connection.Client:
+    made = connection.Client(peername=(address, 50000), sockname=("127.0.0.1", 8080))
     made.error = error
     return made
 
@@ -60,6 +60,21 @@ def test_a_limit_that_is_lowered_leaves_those_that_are_open():
     assert admitted(connections, client()) == [False]
     connections.forget(clients[1])
     assert admitted(connections, client()) == [True]
+
+
+def test_each_address_has_a_limit_of_its_own():
+    connections = Counted(5)
+    connections.most_per_address = 2
+    first, second, third = (client(address="10.0.0.1") for _ in range(3))
+
+    assert admitted(connections, first, second, third) == [True, True, False]
+    assert connections.refused == ["too_many_connections_of_address"]
+    assert third.error.endswith("(aibridge_max_connections_per_address)")
+    assert admitted(connections, client(address="10.0.0.2")) == [True]
+    connections.forget(third)
+    assert admitted(connections, client(address="10.0.0.1")) == [False]
+    connections.forget(first)
+    assert admitted(connections, client(address="10.0.0.1")) == [True]
 
 
 def test_who_is_turned_away_by_another_addon_is_not_counted():

@@ -89,6 +89,14 @@ def test_the_defaults_are_settings_without_any_configuration():
         ({"aibridge_max_connections": 7}, {"max_connections": 7}),
         ({"aibridge_max_connections": 0}, {"max_connections": None}),
         (
+            {"aibridge_max_connections_per_address": 3},
+            {"max_connections_per_address": 3},
+        ),
+        ({"aibridge_first_request_seconds": 5}, {"first_request_seconds": 5}),
+        ({"aibridge_first_request_seconds": 0}, {"first_request_seconds": None}),
+        ({"aibridge_held_bodies_mib": 2}, {"held_bodies": 2 * 1024 * 1024}),
+        ({"aibridge_held_bodies_mib": 0}, {"held_bodies": None}),
+        (
             {"aibridge_private_networks": "10.0.0.0/8, fd00::/8,192.168.1.5 ,"},
             {
                 "private_networks": (

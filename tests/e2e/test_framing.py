@@ -126,8 +126,8 @@ def test_requests_that_the_proxy_repeats_are_framed(
 def test_an_absolute_target_goes_up_in_origin_form(
     clients: Clients, standin: Server, way: Way, path: str
 ) -> None:
-    prefix = "http://proxy.test/anthropic/v1" if way is REVERSE else "https://api.anthropic.com/v1"
-    head = f"POST {prefix}{path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n"
+    prefix = "http://127.0.0.1/anthropic/v1" if way is REVERSE else "https://api.anthropic.com/v1"
+    head = f"POST {prefix}{path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 2\r\n\r\n"
     with connect(clients, way) as sock:
         sock.sendall(head.encode() + b"{}")
         read_head(sock)
@@ -140,9 +140,9 @@ def test_a_bare_carriage_return_in_a_header_does_not_go_up(
     clients: Clients, standin: Server, way: Way
 ) -> None:
     prefix = "/anthropic" if way is REVERSE else ""
-    head = f"POST {prefix}/v1/messages HTTP/1.1\r\nhost: x\r\nx-a: b\rc: d\r\ncontent-length: 2"
+    head = f"POST {prefix}/v1/messages HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: b\rc: d"
     with connect(clients, way) as sock:
-        sock.sendall(head.encode() + b"\r\n\r\n{}")
+        sock.sendall(head.encode() + b"\r\ncontent-length: 2\r\n\r\n{}")
         assert read_head(sock).startswith(b"HTTP/1.1 400 ")
     assert standin.requests == []
 

@@ -6,12 +6,12 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
-from standin import Authority, Provider, Response, Server
+from standin import Authority, Gate, Provider, Response, Server, Wait
 
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
 from e2e.central import program, server_toml, wait_for_servers
@@ -20,7 +20,8 @@ from e2e.conftest import StartProxy, StartStandin
 from e2e.metrics import metric
 from e2e.proxy import Proxy, config_toml
 from e2e.records import Records
-from e2e.wire import read_head
+from e2e.sockets import LeftError, Socket
+from e2e.wire import open_tunnel, read_head
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 KIB, MIB = 1024, 1024 * 1024
@@ -97,7 +98,115 @@ def test_a_connection_that_is_one_too_many_is_closed(start_proxy: StartProxy) ->
     first.close()
 
 
+def is_open(sock: socket.socket) -> bool:
+    """Ask something; return whether there was an answer."""
+    try:
+        sock.sendall(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n")
+        return bool(sock.recv(100))
+    except ConnectionError:
+        return False
+
+
+def test_a_connection_without_a_request_is_closed_and_others_are_not(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
+) -> None:
+    proxy = start_proxy(options={"aibridge_first_request_seconds": 1}, metrics=True)
+    asked = connects(proxy)
+    assert asked
+    tunnel = open_tunnel(proxy.forward_port, "api.anthropic.com")
+    with (
+        socket.create_connection(("127.0.0.1", proxy.reverse_port), TIMEOUT_S) as silent,
+        socket.create_connection(("127.0.0.1", proxy.reverse_port), TIMEOUT_S) as slow,
+        tunnel,
+        asked,
+    ):
+        slow.sendall(b"GET /nothing HTTP/1.1\r\nhost: x")
+        for sock in (silent, slow, tunnel):
+            assert sock.recv(100) == b""
+        while b"is not a route of this proxy" not in asked.recv(64 * KIB):
+            pass
+        assert is_open(asked)
+    assert metric(proxy, "aibridge_refused_total", provider="", reason="silent_connection") == 3
+
+
 # Requests
+
+
+@each_pair
+def test_a_request_whose_body_is_too_much_in_sum_is_answered_in_the_providers_words(
+    few_held: Proxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+    api: Api,
+    way: Way,
+) -> None:
+    proxy, clients, gate = few_held, clients_of(few_held), Gate()
+    labels = {"provider": api.provider, "reason": "too_much_held"}
+    before = metric(proxy, "aibridge_refused_total", **labels)
+    provider.canned["gated"] = lambda request: Response(200, [], [Wait(gate)])
+    head = (
+        "POST /anthropic/v1/messages HTTP/1.1\r\nhost: 127.0.0.1\r\nx-standin-canned: gated\r\n"
+        f"content-length: {MIB - 100}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", proxy.reverse_port), TIMEOUT_S) as holding:
+        holding.sendall(head.encode() + b"x" * (MIB - 100))
+        standin.wait_until(lambda: len(standin.requests) == 1)  # it is held until its answer ends
+        answer = ask_with(clients, way, api)
+        assert answer.status_code == 503
+        assert api.is_error(answer.json())
+        assert "aibridge_held_bodies_mib" in answer.json()["error"]["message"]
+        assert answer.headers["retry-after"] == "1"
+        gate.open()
+        while not holding.recv(64 * KIB).endswith(b"0\r\n\r\n"):
+            pass
+    for _ in range(3):  # each of them gives its room back
+        large = api.request("x" * (MIB // 2), stream=False)
+        assert ask_with(clients, way, api, large).status_code == 200
+    assert metric(proxy, "aibridge_refused_total", **labels) == before + 1
+
+
+def ask_with(clients: Clients, way: Way, api: Api, content: bytes | None = None) -> httpx2.Response:
+    with clients.http(way) as http:
+        return http.post(
+            clients.url(way, api.provider, api.path),
+            content=content or api.request("hi" * 100, stream=False),
+            headers=api.headers,
+        )
+
+
+@pytest.fixture(scope="module")
+def few_held(
+    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy that holds few bodies at once."""
+    made = Proxy(
+        tmp_path_factory.mktemp("few-held"),
+        config=config_toml(standin.origin),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        options={"aibridge_held_bodies_mib": 1},
+        metrics=True,
+    )
+    made.start()
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+@pytest.mark.parametrize("frames", [1, 10])
+def test_a_websocket_message_that_is_too_large_closes_the_connection(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, frames: int
+) -> None:
+    with proxy.recording() as records:
+        with Socket(clients, way, compress=False) as client:
+            assert client.ask("x" * (MIB // 2))["type"] == "response.completed"
+            client.send(b"x" * (MIB + 1), frames=frames)
+            with pytest.raises(LeftError):
+                client.hear()
+            assert client.close_code == 1009
+        standin.wait_until(lambda: standin.requests[-1].close_code == 1009)
+    assert [row["status"] for row in records.interceptions] == ["completed"]
 
 
 def parts(content: bytes) -> Iterator[bytes]:

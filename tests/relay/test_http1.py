@@ -187,6 +187,9 @@ class Bridge:
     def client_left(self, flow: http.HTTPFlow) -> None:
         pass
 
+    def refused_held(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
+        return None
+
     def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
         return None
 

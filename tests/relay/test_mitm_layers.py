@@ -40,6 +40,9 @@ class Bridge:
     def refusal_beyond(self, address: connection.Address, client: connection.Client) -> str | None:
         raise AssertionError("there is no upstream proxy")
 
+    def refused_held(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
+        return None
+
     def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
         return None
 

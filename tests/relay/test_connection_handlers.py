@@ -14,7 +14,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 
 with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyasn1 has renamed
     warnings.simplefilter("ignore", DeprecationWarning)
-    from aibridge_addon.relay.event_delivery import deliver_every_event
+    from aibridge_addon.relay.connection_handlers import deliver_every_event
 
 
 class Recording(layer.Layer):

@@ -1,4 +1,4 @@
-"""Connection handlers that lose no event when they are cancelled.
+"""Connection handlers: lets them lose no event when they are cancelled, and closes connections.
 
 mitmproxy's `ConnectionHandler.drain_writers` cancels the task that reads a connection when a write
 to it fails. Where that task waits for the event lock, with data or the close of its connection in
@@ -8,8 +8,10 @@ hand, the cancellation discards this event, and the layers wait for it for ever 
 
 import asyncio
 
+from mitmproxy import ctx
 from mitmproxy.addons.clientplayback import ReplayHandler
-from mitmproxy.connection import ConnectionState
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.proxy import events
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionHandler
@@ -49,6 +51,25 @@ def deliver_every_event(handler: ConnectionHandler) -> None:
     """Make a connection handler deliver every event, also while it is cancelled."""
     if made := _DELIVERING.get(type(handler)):
         handler.__class__ = made
+
+
+def deliver_events_of(client: Client) -> None:
+    """Make the handler of a client's connection deliver every event."""
+    if handler := _handler_of(client):
+        deliver_every_event(handler)
+
+
+def close_client(client: Client) -> None:
+    """Close a client's connection, as mitmproxy does after its `tcp_timeout`."""
+    handler = _handler_of(client)
+    io = handler.transports.get(client) if handler else None
+    if io and io.handler:
+        io.handler.cancel("aibridge: closed")
+
+
+def _handler_of(client: Client) -> ConnectionHandler | None:
+    server: Proxyserver | None = ctx.master.addons.get("proxyserver")
+    return server.connections.get(client.id) if server else None
 
 
 def _is_last(event: events.Event) -> bool:
