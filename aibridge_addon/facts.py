@@ -256,6 +256,8 @@ class ToolCall:
     input: Any
     server_side: bool = False
     """Run by the provider itself (web search, …): not the client's to answer."""
+    asks_approval: bool = False
+    """Not run yet: the provider asks whether it may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,9 +212,9 @@ class InterceptionRecord:
             if call.tool in self.injected:
                 continue
             if call.server_side:
-                self._server_tools.append(
-                    {"tool": call.tool, "tool_call_id": call.call_id, "input": call.input}
-                )
+                told = {"tool": call.tool, "tool_call_id": call.call_id, "input": call.input}
+                approval = {"approval": "requested"} if call.asks_approval else {}
+                self._server_tools.append(told | approval)
                 continue
             self._publish(
                 ToolUsage(

@@ -395,3 +395,15 @@ def test_poll_that_does_not_bring_the_end_leaves_the_record_open(end):
 def test_end_of_a_background_response_is_recorded_as_what_it_is(response, status):
     published, _ = polled((Status.COMPLETED, response))
     assert published[-1].status is status
+
+
+def test_approval_request_stands_among_the_server_tools_as_one():
+    subject, published = record()
+    asked = ToolCall(tool="roll", call_id="a", input={}, server_side=True, asks_approval=True)
+
+    subject.end(Status.COMPLETED, response=ResponseFacts(tool_calls=(asked,), complete=True))
+
+    [ended] = [fact for fact in published if isinstance(fact, InterceptionEnded)]
+    assert ended.metadata["server_tools"] == [
+        {"tool": "roll", "tool_call_id": "a", "input": {}, "approval": "requested"}
+    ]

@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from helpers import read_request, read_stream, sse
+from helpers import read_request, read_stream, sse, three_ways
 
 from aibridge_addon.facts import (
     ProviderError,
@@ -303,3 +303,31 @@ def test_an_error_is_shaped_as_the_documentation_says(status: int, kind: str) ->
         "type": "error",
         "error": {"type": kind, "message": "No."},
     }
+
+
+STREAM = (
+    b'event: message_start\ndata: {"message": {"id": "i", "model": "m"}}\n\n'
+    b'event: message_delta\ndata: {"delta": {}, "usage": {"output_tokens": 3}}\n\n'
+    b"event: message_stop\ndata: {}\n\n"
+)
+
+
+@pytest.mark.parametrize("end", [b"", b"data: [DONE]\n\n"], ids=["as usual", "as vLLM"])
+def test_stream_whose_events_have_only_names_is_read(end: bytes) -> None:
+    facts = three_ways(lambda chunks: read_stream(api, chunks), STREAM + end)
+    usage = Usage(input_tokens=0, output_tokens=3, raw={"output_tokens": 3})
+    assert facts == ResponseFacts(response_id="i", model="m", usage=usage, complete=True)
+
+
+def test_whole_answer_without_a_type_is_read() -> None:
+    call = {"type": "tool_use", "id": "t", "name": "n", "input": {}}
+    body = {"id": "i", "model": "m", "content": [call], "usage": {"output_tokens": 3}}
+    assert api.read_answer(json.dumps(body).encode()) == ResponseFacts(
+        response_id="i",
+        model="m",
+        usage=Usage(input_tokens=0, output_tokens=3, raw={"output_tokens": 3}),
+        tool_calls=(ToolCall(tool="n", call_id="t", input={}),),
+        complete=True,
+    )
+    error = api.read_answer(b'{"error": {"type": "overloaded_error", "message": "No."}}')
+    assert error.error == ProviderError(type="overloaded_error", message="No.")

@@ -3,39 +3,87 @@
 A new kind is either handled by a reader or, where nothing of it is recorded, named here.
 """
 
+import copy
+import dataclasses
+import itertools
+import json
+import re
+import types
 import typing
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anthropic.types.beta as anthropic_beta
+import openai.types.beta as openai_beta
+import pydantic
 import pytest
 from anthropic import types as anthropic_types
 from helpers import read_request, read_stream, sse
-from openai.types import chat, completion_usage, responses
+from openai.types import chat, responses
 from openai.types.chat import chat_completion_chunk
-from openai.types.responses import response_usage
+from openai.types.responses import response_output_item
 
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
 from aibridge_addon.formats.openai_chat import reader as openai_chat
 from aibridge_addon.formats.openai_responses import reader as openai_responses
 
-NOTHING_OF = {
+_RESULT = "an output of a tool, not a choice of the model; its call is recorded"
+_TEXT = "what the model says aloud is not recorded"
+
+NOTHING_OF: dict[str, dict[str, str]] = {
     "blocks": {
-        "text", "redacted_thinking", "container_upload", "compaction", "fallback",
-        "mcp_tool_listing", "mcp_tool_result", "web_search_tool_result", "web_fetch_tool_result",
-        "advisor_tool_result", "code_execution_tool_result", "bash_code_execution_tool_result",
-        "text_editor_code_execution_tool_result", "tool_search_tool_result",
+        "text": _TEXT,
+        "redacted_thinking": "cannot be read",
+        "container_upload": "a file that a tool made",
+        "compaction": "a summary for the model; its tokens are an iteration of the usage",
+        "fallback": "its model is the response's, which a test of the usage proves",
+        "mcp_tool_listing": "a list of tools",
+        **dict.fromkeys(
+            (
+                "mcp_tool_result", "web_search_tool_result", "web_fetch_tool_result",
+                "advisor_tool_result", "code_execution_tool_result",
+                "bash_code_execution_tool_result", "text_editor_code_execution_tool_result",
+                "tool_search_tool_result",
+            ),
+            _RESULT,
+        ),
     },
-    "deltas": {"text_delta", "citations_delta", "signature_delta", "compaction_delta"},
+    "deltas": {
+        "text_delta": _TEXT,
+        "citations_delta": _TEXT,
+        "signature_delta": "a seal of the provider's",
+        "compaction_delta": "a summary for the model",
+    },
     "items": {
-        "additional_tools", "compaction", "mcp_list_tools", "mcp_approval_request",
-        "mcp_approval_response", "tool_search_output", "program_output", "function_call_output",
-        "custom_tool_call_output", "computer_call_output", "local_shell_call_output",
-        "shell_call_output", "apply_patch_call_output",
+        "additional_tools": "a list of tools",
+        "mcp_list_tools": "a list of tools",
+        "compaction": "cannot be read; its tokens are part of the usage",
+        "mcp_approval_response": "the client's own; as an item of a request it links to the call",
+        **dict.fromkeys(
+            (
+                "tool_search_output", "program_output", "function_call_output",
+                "custom_tool_call_output", "computer_call_output", "local_shell_call_output",
+                "shell_call_output", "apply_patch_call_output",
+            ),
+            _RESULT,
+        ),
     },
-    "chat deltas": {"role", "content", "refusal", "audio"},
+    "chat deltas": {
+        "role": "always the same",
+        "content": _TEXT,
+        "refusal": _TEXT,
+        "audio": _TEXT,
+    },
 }  # fmt: skip
-"""Kinds of which nothing is recorded."""
+"""Kinds of which nothing is recorded, and why."""
+
+SILENT_USAGE = {
+    r"iterations\.[03]\..*": "of the answer's own model: the top level counts them",
+    r"fallback_credit\.status\.(reason|remove_to_redeem\..*)": "why no credit was applied",
+    r"tool_usage\.image_gen\.total_tokens": "the sum of two counts that are kept",
+}
+"""Members of usage objects that only the raw usage has, and why."""
 
 
 def models(union: Any) -> list[type]:
@@ -96,7 +144,7 @@ def test_every_block_of_anthropic_is_recorded_or_known_to_be_nothing(union: Any)
         return read_stream(anthropic_messages, [sse(event)]) != ResponseFacts()
 
     silent = {kind for kind in kinds(union) if not is_recorded(kind)}
-    assert silent - NOTHING_OF["blocks"] == set()
+    assert silent - set(NOTHING_OF["blocks"]) == set()
     assert not any(is_recorded(kind) for kind in NOTHING_OF["blocks"])
 
 
@@ -115,7 +163,7 @@ def test_every_delta_of_anthropic_is_recorded_or_known_to_be_nothing(union: Any)
         return read_stream(anthropic_messages, [sse(*events)]) != ResponseFacts()
 
     silent = {kind for kind in kinds(union) if not is_recorded(kind)}
-    assert silent - NOTHING_OF["deltas"] == set()
+    assert silent - set(NOTHING_OF["deltas"]) == set()
 
 
 def test_every_event_of_responses_is_known() -> None:
@@ -133,7 +181,7 @@ def test_every_item_of_responses_is_recorded_or_known_to_be_nothing() -> None:
         return read_stream(openai_responses, [sse(event)]) != ResponseFacts()
 
     silent = {kind for kind in kinds(responses.ResponseOutputItem) if not is_recorded(kind)}
-    assert silent - NOTHING_OF["items"] == set()
+    assert silent - set(NOTHING_OF["items"]) == set()
     assert not any(is_recorded(kind) for kind in NOTHING_OF["items"])
 
 
@@ -155,7 +203,8 @@ def test_every_result_that_a_responses_request_brings_is_linked_to_its_call() ->
 
 def test_every_part_of_a_chat_delta_is_recorded_or_known_to_be_nothing() -> None:
     handled = {"tool_calls", "function_call"}
-    assert fields(chat_completion_chunk.ChoiceDelta) - handled - NOTHING_OF["chat deltas"] == set()
+    told = fields(chat_completion_chunk.ChoiceDelta)
+    assert told - handled - set(NOTHING_OF["chat deltas"]) == set()
 
 
 def test_every_kind_of_chat_tool_call_is_recorded() -> None:
@@ -165,51 +214,176 @@ def test_every_kind_of_chat_tool_call_is_recorded() -> None:
         assert call.tool == "n"
 
 
-@pytest.mark.parametrize(
-    ("model", "known"),
-    [
-        (
-            anthropic_types.Usage,
-            {
-                "input_tokens", "output_tokens", "cache_read_input_tokens",
-                "cache_creation_input_tokens", "cache_creation", "server_tool_use", "service_tier",
-                "inference_geo", "output_tokens_details", "speed",
-            },
-        ),
-        (anthropic_types.CacheCreation, {"ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"}),
-        (anthropic_types.ServerToolUsage, {"web_search_requests", "web_fetch_requests"}),
-        (
-            completion_usage.CompletionUsage,
-            {
-                "prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details",
-                "completion_tokens_details",
-            },
-        ),
-        (
-            completion_usage.PromptTokensDetails,
-            {"cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens", "text_tokens"},
-        ),
-        (
-            completion_usage.CompletionTokensDetails,
-            {
-                "reasoning_tokens", "audio_tokens", "accepted_prediction_tokens",
-                "rejected_prediction_tokens", "text_tokens",
-            },
-        ),
-        (
-            response_usage.ResponseUsage,
-            {
-                "input_tokens", "output_tokens", "total_tokens", "input_tokens_details",
-                "output_tokens_details",
-            },
-        ),
-        (
-            response_usage.InputTokensDetails,
-            {"cached_tokens", "cache_write_tokens", "cache_write_tokens_details"},
-        ),
-        (response_usage.OutputTokensDetails, {"reasoning_tokens"}),
-    ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else "",
-)  # fmt: skip
-def test_every_count_of_a_usage_object_is_known(model: Any, known: set[str]) -> None:
-    assert fields(model) - known == set()
+# Usage: each member of a complete usage object makes a difference in the facts
+
+
+def sample(annotation: Any, pick: int) -> Any:
+    """A value of a type with all of its members; `pick` chooses among the members of unions."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
+        return {
+            field.alias or name: sample(field.annotation, pick)
+            for name, field in annotation.model_fields.items()
+        }
+    if origin is typing.Annotated:
+        return sample(args[0], pick)
+    if origin is list:
+        return [sample(model, pick) for model in models(args[0])]
+    if origin is typing.Literal:
+        return args[pick % len(args)]
+    if origin in (typing.Union, types.UnionType):
+        others = [arg for arg in args if arg is not type(None)]
+        return sample(others[pick % len(others)], pick)
+    return next(NUMBERS) if annotation is int else "text"
+
+
+NUMBERS = itertools.count(1009, 101)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from leaves(value[key], (*path, key))
+    else:
+        yield path
+
+
+def without(value: Any, path: tuple[Any, ...]) -> Any:
+    changed = copy.deepcopy(value)
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    del place[path[-1]]
+    return changed
+
+
+def read_message(usage: Any) -> ResponseFacts:
+    message = {"type": "message", "model": "m", "content": [], "usage": usage}
+    return anthropic_messages.read_answer(json.dumps(message).encode())
+
+
+def read_delta(usage: Any) -> ResponseFacts:
+    start = {"type": "message_start", "message": {"id": "i", "model": "m"}}
+    events = [start, {"type": "message_delta", "delta": {}, "usage": usage}]
+    return read_stream(anthropic_messages, [sse(*events)])
+
+
+def read_completion(told: Any) -> ResponseFacts:
+    return openai_chat.read_answer(json.dumps({"choices": [], **told}).encode())
+
+
+def read_chunk(told: Any) -> ResponseFacts:
+    return read_stream(openai_chat, [sse({"choices": [], **told})])
+
+
+def read_response(told: Any) -> ResponseFacts:
+    return openai_responses.read_answer(json.dumps({"output": [], **told}).encode())
+
+
+def read_end(told: Any) -> ResponseFacts:
+    return read_stream(openai_responses, [sse({"type": "response.completed", "response": told})])
+
+
+def read_svg(told: Any) -> ResponseFacts:
+    item = {"type": "image_generation_call", "id": "i", "svg_usage": told}
+    return read_response({"output": [item]})
+
+
+def members_of(model: Any, *names: str) -> Any:
+    """A model with only these members of another."""
+    given = {name: (model.model_fields[name].annotation, None) for name in names}
+    return pydantic.create_model("Told", **given)
+
+
+TOLD = ("usage", "service_tier", "tool_usage")
+USAGES = [
+    (anthropic_types.Usage, read_message),
+    (anthropic_beta.BetaUsage, read_message),
+    (anthropic_types.MessageDeltaUsage, read_delta),
+    (anthropic_beta.BetaMessageDeltaUsage, read_delta),
+    (members_of(chat.ChatCompletion, "usage", "service_tier"), read_completion),
+    (members_of(chat.ChatCompletionChunk, "usage", "service_tier"), read_chunk),
+    (members_of(responses.Response, *TOLD), read_response),
+    (members_of(responses.Response, *TOLD), read_end),
+    (members_of(openai_beta.BetaResponse, *TOLD), read_response),
+    (members_of(responses.CompactedResponse, "usage"), read_response),
+    (response_output_item.ImageGenerationCallSvgUsage, read_svg),
+]
+
+
+def bare(facts: ResponseFacts) -> Any:
+    """The facts without the usage objects themselves."""
+    usages = [facts.usage, *facts.hidden_usages]
+    return facts.model, [usage and dataclasses.replace(usage, raw={}) for usage in usages]
+
+
+@pytest.mark.parametrize(("model", "read_usage"), USAGES, ids=lambda value: value.__name__)
+@pytest.mark.parametrize("pick", range(4))
+def test_every_member_of_a_usage_object_has_a_place_in_the_record(
+    model: Any, read_usage: Callable[[Any], ResponseFacts], pick: int
+) -> None:
+    whole = sample(model, pick)
+    told = bare(read_usage(whole))
+    assert told != bare(ResponseFacts())
+    silent = {
+        ".".join(map(str, path))
+        for path in leaves(whole)
+        if bare(read_usage(without(whole, path))) == told
+    }
+    known = re.compile("|".join(SILENT_USAGE))
+    assert {path for path in silent if not known.fullmatch(path)} == set()
+
+
+PLACES_OF_USAGE = re.compile("usage|tokens|cost|credit|billed|service_tier")
+ROOTS = (
+    anthropic_beta.BetaMessage,
+    *models(anthropic_beta.BetaRawMessageStreamEvent),
+    chat.ChatCompletion,
+    chat.ChatCompletionChunk,
+    responses.Response,
+    responses.CompactedResponse,
+    *models(responses.ResponseStreamEvent),
+    *models(responses.ResponsesServerEvent),
+)
+READ = {
+    **dict.fromkeys(("usage", "tool_usage", "svg_usage", "service_tier"), "read"),
+    **dict.fromkeys(("max_tokens", "max_output_tokens", "max_content_tokens"), "limits"),
+    "cleared_input_tokens": "left out of the context, and so not billed",
+    "cache_missed_tokens": "why a cache was missed; the usage counts them as input",
+    "cache_missed_input_tokens": "the same",
+    "comparison_reusable_tokens": "the same",
+    "estimated_tokens": "an estimate on the way; the usage has the count",
+    "fallback_credit_token": "a secret to be spent later, not a price",
+}
+"""Members outside usage objects that tell or name tokens and prices, and why they are not read."""
+
+
+def reachable(root: Any, seen: set[Any]) -> set[Any]:
+    """The models that a type is made of, however deep."""
+    if isinstance(root, type) and hasattr(root, "model_fields"):
+        if root not in seen:
+            seen.add(root)
+            for field in root.model_fields.values():
+                reachable(field.annotation, seen)
+        return seen
+    for arg in typing.get_args(getattr(root, "__value__", root)):
+        reachable(arg, seen)
+    return seen
+
+
+def test_no_answer_tells_tokens_or_prices_at_a_place_that_is_not_read() -> None:
+    seen: set[Any] = set()
+    for root in ROOTS:
+        reachable(root, seen)
+    usages: set[Any] = set()
+    for model, _ in USAGES:
+        reachable(model, usages)
+    places = {
+        name
+        for model in seen
+        if model.__name__ not in {usage.__name__ for usage in usages}
+        for name in model.model_fields
+        if PLACES_OF_USAGE.search(name)
+    }
+    assert {"usage", "svg_usage", "tool_usage", "service_tier"} <= places
+    assert places - set(READ) == set()

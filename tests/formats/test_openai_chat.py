@@ -338,3 +338,37 @@ def test_a_client_that_has_decided_about_usage_is_left_alone(decision: bytes) ->
 )
 def test_only_the_chunk_that_brings_usage_alone_is_one(data: bytes | None, expected: bool) -> None:
     assert api.is_usage_only(Event(b"", data, b"")) is expected
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [
+            {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Let "}]}]},
+            {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "me."}]}]},
+            {"content": [{"type": "text", "text": "91."}]},
+        ],
+        [{"content": [{"type": "thinking", "thinking": "Let me."}, {"type": "text", "text": "x"}]}],
+        [{"content": [{"type": "reasoning", "text": "Let "}]}, {"reasoning_content": "me."}],
+        [
+            {"reasoning_details": [{"type": "reasoning.text", "text": "Let "}]},
+            {"reasoning_details": [{"type": "reasoning.summary", "summary": "me."}]},
+            {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]},
+        ],
+        [{"reasoning": "Let me.", "reasoning_details": [{"text": "Let me."}]}],
+    ],
+    ids=["Mistral", "a text", "mixed", "details", "twice"],
+)
+def test_thinking_parts_of_a_content_are_thoughts(pieces: list[Any]) -> None:
+    facts = read_chunks(*(choice(**piece) for piece in pieces))
+    assert facts.thoughts == (Thought(content="Let me.", source="thinking"),)
+
+
+def test_thinking_parts_of_a_whole_message_are_thoughts() -> None:
+    content = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Let me."}]},
+        {"type": "text", "text": "91."},
+    ]
+    body = {"choices": [{"message": {"content": content}}]}
+    facts = api.read_answer(json.dumps(body).encode())
+    assert facts.thoughts == (Thought(content="Let me.", source="thinking"),)

@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from helpers import read_request, read_stream, sse
+from helpers import read_request, read_stream, sse, three_ways
 
 from aibridge_addon.facts import (
     ProviderError,
@@ -288,3 +288,200 @@ def test_an_answer_that_did_not_fail_has_no_error(status: str | None) -> None:
         pending=status == "queued",
         cancelled=status == "cancelled",
     )
+
+
+# Items that are told in unusual ways
+
+
+def whole_and_streamed(items: list[Any], **fields: Any) -> ResponseFacts:
+    """The facts of a response that must be the same whole and streamed, however it is cut."""
+    answer = {"id": "r", "model": "m", "status": "completed", "output": items, **fields}
+    events = [
+        event("created", response={"id": "r", "model": "m", "output": []}),
+        *(event("output_item.done", output_index=n, item=each) for n, each in enumerate(items)),
+        event("completed", response=answer),
+    ]
+    facts = three_ways(lambda chunks: read_stream(api, chunks), sse(*events))
+    assert facts == api.read_answer(json.dumps({"object": "response", **answer}).encode())
+    assert facts == api.read_answer(json.dumps(answer).encode()), "without object"
+    return facts
+
+
+def calls(*items: Any) -> list[tuple[Any, ...]]:
+    found = whole_and_streamed(list(items)).tool_calls
+    return [(call.tool, call.call_id, call.input, call.server_side) for call in found]
+
+
+CLICKS = [{"type": "click", "x": 1, "y": 2}, {"type": "wait"}]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (
+            {"type": "computer_call", "call_id": "c", "actions": CLICKS},
+            ("computer", "c", CLICKS, False),
+        ),
+        (
+            {"type": "computer_call", "call_id": "c", "action": CLICKS[0], "actions": None},
+            ("computer", "c", CLICKS[0], False),
+        ),
+        (
+            {"type": "tool_search_call", "id": "t", "arguments": {"q": 1}, "execution": "client"},
+            ("tool_search", "t", {"q": 1}, False),
+        ),
+        (
+            {"type": "tool_search_call", "id": "t", "arguments": {"q": 1}, "execution": "server"},
+            ("tool_search", "t", {"q": 1}, True),
+        ),
+        (
+            {"type": "image_generation_call", "id": "i", "revised_prompt": "A cat."},
+            ("image_generation", "i", "A cat.", True),
+        ),
+        (
+            {"type": "web_search_call", "id": "w", "queries": ["a", "b"]},
+            ("web_search", "w", ["a", "b"], True),
+        ),
+        (
+            {
+                "type": "shell_call",
+                "call_id": "s",
+                "action": {"commands": ["ls"]},
+                "environment": {"type": "container_reference", "container_id": "cntr_1"},
+            },
+            ("shell", "s", {"commands": ["ls"]}, True),
+        ),
+        (
+            {
+                "type": "shell_call",
+                "call_id": "s",
+                "action": {"commands": ["ls"]},
+                "environment": {"type": "local"},
+            },
+            ("shell", "s", {"commands": ["ls"]}, False),
+        ),
+        (
+            {"type": "new_tool_call", "call_id": "n", "operation": {"x": 1}},
+            ("new_tool", "n", {"x": 1}, False),
+        ),
+        (
+            {"type": "new_hosted_call", "id": "n", "queries": ["a"]},
+            ("new_hosted", "n", ["a"], True),
+        ),
+        ({"type": "new_hosted_call", "id": "n"}, ("new_hosted", "n", {}, True)),
+    ],
+)
+def test_input_of_a_call_is_found_where_its_kind_has_it(told: Any, expected: Any) -> None:
+    assert calls(told) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("call", "output"),
+    [
+        ({"type": "shell_call", "call_id": "c"}, {"type": "shell_call_output", "call_id": "c"}),
+        (
+            {"type": "apply_patch_call", "call_id": "c"},
+            {"type": "apply_patch_call_output", "call_id": "c", "id": "o"},
+        ),
+        (
+            {"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}"},
+            {"type": "function_call_output", "id": "o"},
+        ),
+        (
+            {"type": "local_shell_call", "id": "lsh_1", "call_id": "c"},
+            {"type": "local_shell_call_output", "id": "lsh_1"},
+        ),
+        (
+            {"type": "local_shell_call", "id": "lsh_1", "call_id": "c"},
+            {"type": "local_shell_call_output", "id": "c"},
+        ),
+        (
+            {"type": "tool_search_call", "id": "t", "execution": "client"},
+            {"type": "tool_search_output", "call_id": None},
+        ),
+    ],
+)
+def test_call_whose_output_is_in_the_same_answer_is_the_providers(call: Any, output: Any) -> None:
+    [(*_, server_side)] = calls(call, output)
+    assert server_side
+    [(*_, server_side)] = calls(call)
+    assert not server_side
+    other = {**call, "id": "other", "call_id": "other"}
+    assert [is_server for *_, is_server in calls(other, call, output)] == [False, True]
+
+
+def test_approval_request_is_recorded_as_one() -> None:
+    asked = {"type": "mcp_approval_request", "id": "a", "name": "roll", "arguments": '{"n": 6}'}
+    [call] = whole_and_streamed([asked]).tool_calls
+    assert call == ToolCall(
+        tool="roll", call_id="a", input={"n": 6}, server_side=True, asks_approval=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "call_id"),
+    [
+        ({"type": "mcp_approval_response", "approval_request_id": "a", "approve": True}, "a"),
+        ({"type": "local_shell_call_output", "id": "lsh_1", "output": "{}"}, "lsh_1"),
+        ({"type": "tool_search_output", "call_id": None, "tools": []}, None),
+        ({"type": "function_call_output", "id": "o", "output": ""}, None),
+    ],
+)
+def test_answer_to_a_call_links_the_request_to_it(answer: Any, call_id: str | None) -> None:
+    spoken = {"type": "message", "role": "user", "content": "Earlier."}
+    facts = read_request(api, {"input": [spoken, answer]})
+    assert (facts.prompt, facts.correlating_tool_call_id) == (None, call_id)
+
+
+def test_thinking_parts_of_a_message_are_thoughts() -> None:
+    content = [
+        {"type": "reasoning_text", "text": "Hm."},
+        {"type": "thinking", "thinking": "So."},
+        {"type": "output_text", "text": "91 = 7 * 13."},
+    ]
+    facts = whole_and_streamed([{"type": "message", "role": "assistant", "content": content}])
+    assert facts.thoughts == (Thought(content="Hm.\nSo.", source="thinking"),)
+
+
+def test_tool_that_uses_a_model_of_its_own_has_a_usage_of_its_own() -> None:
+    svg = {"model": "gpt-svg", "input_tokens": 5, "output_tokens": 9, "reasoning_tokens": 4}
+    usage = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    facts = whole_and_streamed(
+        [{"type": "image_generation_call", "id": "i", "svg_usage": svg}],
+        usage=usage,
+        service_tier="priority",
+        tool_usage={
+            "web_search": {"num_requests": 2},
+            "image_gen": {"input_tokens": 6, "output_tokens": 7, "total_tokens": 13},
+        },
+    )
+    assert facts.usage == Usage(
+        input_tokens=1,
+        output_tokens=2,
+        extra={
+            "service_tier": "priority",
+            "web_search_requests": 2,
+            "image_gen_input_tokens": 6,
+            "image_gen_output_tokens": 7,
+        },
+        raw=usage,
+    )
+    assert facts.hidden_usages == (
+        Usage(
+            input_tokens=5,
+            output_tokens=9,
+            extra={"reasoning_tokens": 4},
+            raw=svg,
+            call="image_generation_call",
+            model="gpt-svg",
+        ),
+    )
+
+
+def test_events_that_tell_their_type_by_name_only_are_read() -> None:
+    stream = (
+        b'event: response.created\ndata: {"response": {"id": "r", "model": "m"}}\n\n'
+        b'event: response.completed\ndata: {"response": {"usage": {"output_tokens": 2}}}\n\n'
+    )
+    facts = three_ways(lambda chunks: read_stream(api, chunks), stream)
+    assert (facts.response_id, facts.complete, facts.unreadable) == ("r", True, 0)

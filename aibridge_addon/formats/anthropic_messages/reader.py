@@ -21,7 +21,7 @@ from aibridge_addon.formats.anthropic_messages.usage import (
     read_usage,
     serving_model,
 )
-from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.decoders.sse import Event, typed
 from aibridge_addon.formats.prompts import spoken
 from aibridge_addon.formats.skippable import NUMBER, STRING, events, whole
 from aibridge_addon.formats.usage import merge_usage
@@ -137,10 +137,10 @@ class ResponseReader:
 
     def feed(self, event: Event) -> JSON:
         """Take one event; return its decoded data."""
-        if event.data is None:
+        if event.data is None or event.data == b"[DONE]":  # vLLM ends a stream so
             return None
         try:
-            data = decode(event.data)
+            data = typed(decode(event.data), event)
             kind = data["type"]
             handler = self._handlers.get(kind)
             if handler is None:
@@ -245,9 +245,9 @@ def read_answer(body: bytes) -> ResponseFacts:
         message = mapping(decode(body))
     except ValueError:
         return ResponseFacts(unreadable=1)
-    if message.get("type") == "error":
+    if message.get("type") == "error" or isinstance(message.get("error"), dict):
         return ResponseFacts(error=read_error(message), complete=True)
-    if message.get("type") != "message":
+    if message.get("type") != "message" and not isinstance(message.get("content"), list):
         return ResponseFacts(unreadable=1)
     blocks = [_Block(block) for block in sequence(message.get("content"))]
     return _facts(message, blocks, complete=True)

@@ -9,7 +9,7 @@ event of at most ``max_event_bytes``. The format is the WHATWG HTML standard's "
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
@@ -32,6 +32,13 @@ class Event(NamedTuple):
     """The `data` lines joined by LF; None for a block without any (a comment, a keep-alive)."""
     raw: bytes
     """The block as it was on the wire."""
+
+
+def typed(data: Any, event: Event) -> Any:
+    """Return an event's decoded data with its type, which some hosts tell by the name only."""
+    if isinstance(data, dict) and event.name and "type" not in data:
+        return {"type": event.name.decode("utf-8", "replace"), **data}
+    return data
 
 
 class SSEParser:

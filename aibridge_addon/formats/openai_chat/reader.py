@@ -18,6 +18,7 @@ from aibridge_addon.facts import (
     Usage,
 )
 from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.openai_chat.thoughts import thought_of
 from aibridge_addon.formats.openai_chat.usage import usage_of
 from aibridge_addon.formats.openai_errors import error_body, read_error
 from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
@@ -200,7 +201,7 @@ class ResponseReader:
             self._on_tool_call(choice.get("index") or 0, call)
         if legacy := delta.get("function_call"):
             self._on_tool_call(choice.get("index") or 0, {"index": -1, "function": legacy})
-        if thought := _thought_of(delta):
+        if thought := thought_of(delta):
             self._thoughts.append(thought)
 
     def _on_tool_call(self, choice_index: int, delta: dict[str, JSON]) -> None:
@@ -281,7 +282,7 @@ def read_answer(body: bytes) -> ResponseFacts:
         for delta in deltas:
             calls.append(StreamedCall())
             calls[-1].merge(delta)
-        thoughts.append(_thought_of(message) or "")
+        thoughts.append(thought_of(message) or "")
     return ResponseFacts(
         response_id=text(completion.get("id")),
         model=text(completion.get("model")),
@@ -290,14 +291,6 @@ def read_answer(body: bytes) -> ResponseFacts:
         thoughts=_thoughts("".join(thoughts)),
         complete=True,
     )
-
-
-def _thought_of(message: dict[str, JSON]) -> str | None:
-    """Return the reasoning text: `reasoning_content` (DeepSeek, vLLM), `reasoning` (others)."""
-    for name in ("reasoning_content", "reasoning"):
-        if (thought := message.get(name)) and isinstance(thought, str):
-            return thought
-    return None
 
 
 def _thoughts(content: str) -> tuple[Thought, ...]:

@@ -12,17 +12,21 @@ from aibridge_addon.facts import (
     ProviderError,
     RequestFacts,
     ResponseFacts,
-    Thought,
-    ToolCall,
 )
-from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.decoders.sse import Event, typed
 from aibridge_addon.formats.openai_errors import error_body, error_facts, read_error
+from aibridge_addon.formats.openai_responses.items import (
+    answered_call_id,
+    input_field,
+    is_answer,
+    read_calls,
+    read_thoughts,
+)
 from aibridge_addon.formats.openai_responses.usage import read_response_usage, read_tool_usages
 from aibridge_addon.formats.prompts import spoken
 from aibridge_addon.formats.skippable import events, scalars, whole
 from aibridge_addon.raw_json import (
     JSON,
-    arguments,
     decode,
     elements,
     expect,
@@ -36,27 +40,6 @@ from aibridge_addon.raw_json import (
 __all__ = ["NAME", "error_body", "read_answer", "read_request", "response_reader"]
 
 NAME = "openai_responses"
-
-CLIENT_CALLS = {
-    "function_call": "arguments",
-    "custom_tool_call": "input",
-    "local_shell_call": "action",
-    "shell_call": "action",
-    "apply_patch_call": "operation",
-    "computer_call": "action",
-    "tool_search_call": "arguments",
-}
-"""Items that the client answers, and where their input stands."""
-
-_SERVER_CALLS = {
-    "web_search_call": "action",
-    "file_search_call": "queries",
-    "code_interpreter_call": "code",
-    "image_generation_call": "prompt",
-    "mcp_call": "arguments",
-    "program": "code",
-}
-"""Items that the provider answers itself."""
 
 _ANSWERS = ("response", "response.compaction")
 """What the `object` of a whole answer says; some hosts leave it out."""
@@ -131,8 +114,8 @@ def _read_trailing_turn(given: msgspec.Raw | None) -> tuple[str | None, str | No
     said: list[list[str]] = []
     for raw in reversed(elements(given)):
         item = mapping(read(raw))
-        if str(item.get("type")).endswith("_output"):
-            return _joined(said), text(item.get("call_id"))
+        if is_answer(item):
+            return _joined(said), answered_call_id(item)
         if item.get("type") not in (None, "message") or item.get("role") == "assistant":
             break
         if item.get("role") == "user":
@@ -188,7 +171,7 @@ class ResponseReader:
         if event.data is None or event.data == b"[DONE]":
             return None
         try:
-            data = decode(event.data)
+            data = typed(decode(event.data), event)
             kind = data["type"]
             if handler := self._handlers.get(kind):
                 handler(data)
@@ -215,7 +198,7 @@ class ResponseReader:
     def _item(self, index: int) -> dict[str, JSON]:
         """Return an item; of a call that a stream broke off, as much of its input as came."""
         item = self._items[index]
-        field = CLIENT_CALLS.get(str(item.get("type")))
+        field = input_field(item)
         if field is None or index not in self._fragments:
             return item
         return {**item, field: "".join(self._fragments[index])}
@@ -288,8 +271,8 @@ def _facts(
         model=text(response.get("model")),
         usage=read_response_usage(response),
         hidden_usages=read_tool_usages(items),
-        tool_calls=tuple(call for item in items if (call := _tool_call(item))),
-        thoughts=tuple(thought for item in items if (thought := _thought(item))),
+        tool_calls=read_calls(items),
+        thoughts=read_thoughts(items),
         error=error,
         complete=complete,
         pending=error is None and response.get("status") in ("queued", "in_progress"),
@@ -297,37 +280,3 @@ def _facts(
         unreadable=unreadable,
         unknown=unknown,
     )
-
-
-def _tool_call(item: dict[str, JSON]) -> ToolCall | None:
-    kind = item.get("type")
-    field = CLIENT_CALLS.get(str(kind)) or _SERVER_CALLS.get(str(kind))
-    if field is None:
-        return None
-    given = item.get(field)
-    if field == "arguments" and isinstance(given, str):
-        given = arguments(given)
-    return ToolCall(
-        tool=text(item.get("name")) or str(kind).removesuffix("_call"),
-        call_id=text(item.get("call_id")) or text(item.get("id")),
-        input=given if given is not None else {},
-        server_side=kind in _SERVER_CALLS or item.get("execution") == "server",
-    )
-
-
-def _thought(item: dict[str, JSON]) -> Thought | None:
-    match item.get("type"):
-        case "reasoning":
-            if summary := _join_texts(item.get("summary"), "summary_text"):
-                return Thought(content=summary, source="reasoning_summary")
-            if content := _join_texts(item.get("content"), "reasoning_text"):
-                return Thought(content=content, source="thinking")
-        case "message" if item.get("phase") == "commentary":
-            if content := _join_texts(item.get("content"), "output_text"):
-                return Thought(content=content, source="commentary")
-    return None
-
-
-def _join_texts(parts: JSON, kind: str) -> str:
-    texts = [part.get("text") for part in map(mapping, sequence(parts)) if part.get("type") == kind]
-    return "\n".join(content for part in texts if (content := text(part)))

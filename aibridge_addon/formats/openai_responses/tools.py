@@ -10,9 +10,9 @@ from itertools import groupby
 
 import msgspec
 
+from aibridge_addon.formats.openai_responses.items import is_client_call
 from aibridge_addon.formats.openai_responses.splicer import Merger, Splicer
 from aibridge_addon.formats.openai_responses.turn import (
-    is_client_call,
     is_models,
     said_in,
     text_of,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aibridge_addon.formats.openai_responses.reader import CLIENT_CALLS
+from aibridge_addon.formats.openai_responses.items import is_client_call
 from aibridge_addon.formats.openai_tools import summed_usage
 from aibridge_addon.formats.openai_usage import RESPONSES_NAMES
 from aibridge_addon.formats.tool_protocol import InjectedCall, Turn
@@ -49,11 +49,6 @@ def is_call_of(item: JSON, names: frozenset[str]) -> bool:
     """Whether an item calls a tool of one of these names."""
     whole = mapping(item)
     return whole.get("type") == "function_call" and text(whole.get("name")) in names
-
-
-def is_client_call(item: dict[str, JSON]) -> bool:
-    """Whether an item is a call that the provider does not answer itself."""
-    return str(item.get("type")) in CLIENT_CALLS and item.get("execution") != "server"
 
 
 def is_models(item: dict[str, JSON]) -> bool:
