@@ -116,6 +116,8 @@ class CentralTools:
         edited = dict(request)
         tool_set = (scope, asks.model, catalogue.digest)
         is_offered = asks.request_kind in _KINDS_WITH_TOOLS and tool_set not in self._refusals
+        attempt = await self._attempts.join(scope, request)
+        is_offered = is_offered and (scope, attempt.digest) not in self._refusals
         offered = tool_format.inject(edited, catalogue.tools) if is_offered else ()
         if not offered and not tool_format.RESTORES_WITHOUT_TOOLS:
             return
@@ -123,8 +125,9 @@ class CentralTools:
         keys = [run.key for run in runs if (scope, run.key) not in self._refusals]
         found = await self._ledger.find(scope, keys)
         restored = tool_format.restore(edited, found) if found else False
-        # What was restored is suspected first: the tools are the same in all conversations.
-        exchange.edits = tuple((scope, key) for key in found) if restored else (tool_set,)
+        # The tools are suspected last: they are the same in all conversations.
+        suspects = found if restored else [attempt.digest] if attempt.steps else ()
+        exchange.edits = tuple((scope, key) for key in suspects) or (tool_set,)
         if offered or restored:
             exchange.flow.request.content = body(edited)
         if not offered or exchange.record is None:  # a record is missing where tokens are counted
@@ -136,7 +139,7 @@ class CentralTools:
             request=edited,
             offered=offered,
             said_before=said_since,
-            attempt=await self._attempts.join(scope, request),
+            attempt=attempt,
             ask=partial(self._ask, exchange),
             call_tool=self._call_tool,
             observer=_Observer(exchange.record, self._ledger, scope),
@@ -218,7 +221,12 @@ class CentralTools:
         if refusal := await self._check_upstream(asked):
             self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
             answer = shaped_error(exchange.wire_format, refusal.status, refusal.message)
-            raise UpstreamError(refusal.message, error_type=refusal.reason, response=answer)
+            raise UpstreamError(
+                refusal.message,
+                error_type=refusal.reason,
+                body=read(answer.content or b""),
+                response=answer,
+            )
 
 
 def _scope(exchange: Exchange, asks: Interception) -> str:

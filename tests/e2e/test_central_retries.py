@@ -1,17 +1,32 @@
 """A client sends the same request again: it goes on from what the tools have done for it."""
 
-from collections.abc import Iterator
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from standin import Response
+from standin import Provider, Response, Server
 
 from e2e.asking import API, APIS
-from e2e.central import FORWARD, SUM, SUM_LINE, Central, Report, reworked
+from e2e.central import (
+    FORWARD,
+    SUM,
+    SUM_LINE,
+    WAIT_S,
+    Central,
+    Report,
+    ToolServer,
+    reworked,
+    server_toml,
+    wait_for_servers,
+)
+from e2e.clients import Clients
 from e2e.dialects import dialect_of
-from e2e.proxy import Proxy
+from e2e.proxy import Proxy, config_toml
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -37,13 +52,16 @@ def report(tmp_path: Path) -> Iterator[Report]:
     made.close()
 
 
-def overloaded(central: Central, answers: range) -> None:
-    """Have the provider refuse those of its answers."""
+def overloaded(central: Central, answers: range, *, refused: int | None = None) -> None:
+    """Have the provider be overloaded for some of its answers, and refuse another."""
     scripted = reworked(central.provider, lambda events: events)
     asked = count()
 
     async def canned(request: Any) -> Any:
-        if next(asked) in answers:
+        number = next(asked)
+        if number == refused:
+            return Response(400, [("content-type", "application/json")], b'{"error": {}}')
+        if number in answers:
             return Response(529, [("content-type", "application/json")], b'{"error": {}}')
         return await scripted(request)
 
@@ -75,6 +93,20 @@ def test_a_tool_runs_once_though_the_client_has_to_send_its_request_again(
     ]
 
 
+def test_a_provider_that_refuses_what_was_done_before_gets_the_clients_own_request(
+    central: Central,
+) -> None:
+    overloaded(central, range(1, 6), refused=6)
+    said = f"{SUM} (retry {next(_numbers)})"
+    headers = {"x-standin-canned": "overloaded"}
+    assert central.post(MESSAGES, FORWARD, said, headers=headers).status == 529
+    assert central.post(MESSAGES, FORWARD, said, headers=headers).status == 200
+    assert dialect_of(MESSAGES).names(central.received[-2])
+    assert not dialect_of(MESSAGES).names(central.received[-1])
+    central.see(MESSAGES, FORWARD, "hi")
+    assert dialect_of(MESSAGES).names(central.received[-1]), "others are offered tools all the same"
+
+
 def test_a_call_that_the_client_left_is_not_run_again(central: Central, report: Report) -> None:
     before = central.proxy.mark()
     said = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY"
@@ -85,3 +117,43 @@ def test_a_call_that_the_client_left_is_not_run_again(central: Central, report: 
     story = central.see(MESSAGES, FORWARD, said, stream=True)
     assert INTERRUPTED in story.lines[-1]
     assert report.said == ["started", "cancelled"]
+
+
+def test_a_call_that_ran_when_the_proxy_was_killed_is_not_run_again(
+    start_proxy: Callable[..., Proxy],
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+    tool_server: ToolServer,
+    report: Report,
+) -> None:
+    own = start_proxy(
+        config=config_toml(standin.origin)
+        + server_toml("calc", url=tool_server.url, allow="^slow$")
+    )
+    wait_for_servers(own, "calc")
+    said = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY"
+    central = Central(own, clients_of(own), provider, standin)
+    with central.asking(CHAT, FORWARD, said, stream=True):
+        report.wait_for("started")
+        wait_until_stored(own, "attempts")
+        own.kill()
+    mark = len(own.log)
+    own.start()
+    wait_for_servers(own, "calc", mark=mark)
+    central = Central(own, clients_of(own), provider, standin)
+    story = central.see(CHAT, FORWARD, said, stream=True)
+    assert INTERRUPTED in story.lines[-1]
+    assert report.said.count("started") == 1
+
+
+def wait_until_stored(proxy: Proxy, scope: str) -> None:
+    """Wait until the database has something in a scope."""
+    deadline = time.monotonic() + WAIT_S
+    found = "SELECT count(*) FROM aibridge_hidden_turns WHERE scope = ?"
+    while time.monotonic() < deadline:
+        with closing(sqlite3.connect(proxy.database)) as database:
+            if database.execute(found, (scope,)).fetchone()[0]:
+                return
+        time.sleep(0.02)
+    raise AssertionError("nothing was stored")

@@ -113,7 +113,7 @@ class Splicer:
         given = mapping(mapping(error.body).get("error"))
         data = {
             "type": "error",
-            "code": given.get("code") or error.error_type or error_type_of(error.http_status),
+            "code": given.get("code") or error.error_type or _type_of(given, error.http_status),
             "message": error.message,
             "param": given.get("param"),
             "sequence_number": self._number,
@@ -191,6 +191,10 @@ class Merger:
         if self._last.get("usage"):
             response["usage"] = summed(mapping(self._last["usage"]), self._used)
         return encode(response).encode()
+
+
+def _type_of(given: dict[str, JSON], http_status: int | None) -> JSON:
+    return given.get("type") or error_type_of(http_status)
 
 
 def _event(data: dict[str, JSON]) -> bytes:
