@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from mitmproxy import ctx, exceptions, flow, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Address, Client
+from mitmproxy.optmanager import OptManager
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.proxy.utils import ReceiveBuffer
@@ -30,7 +31,7 @@ from aibridge_addon.access.egress import PRIVATE_ADDRESS, plain_answer, refusal_
 from aibridge_addon.access.listening import OpenError
 from aibridge_addon.assembly import Parts
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
+from aibridge_addon.config.settings import OPTIONS, Settings, ask_rule, read_settings
 from aibridge_addon.config.watch import FileWatch
 from aibridge_addon.exchange.error_answers import shaped_error, wire_format_of
 from aibridge_addon.exchange.exchange import Exchange
@@ -119,6 +120,7 @@ class AIBridge:
 
     def load(self, loader: Loader) -> None:
         """Declare the options."""
+        _respell_booleans(ctx.options)
         for option in OPTIONS:
             loader.add_option(option.name, option.type, option.default, option.help, option.choices)
 
@@ -617,6 +619,16 @@ class AIBridge:
         """Wait until all that was published is safe."""
         assert self._parts
         await self._parts.kept()
+
+
+def _respell_booleans(options: OptManager) -> None:
+    """Turn what `config.yaml` and `--set` say of options that once were booleans into text."""
+    name = "aibridge_ask_chat_usage"
+    if name in options.deferred:
+        value = options.deferred[name]
+        is_bare = getattr(value, "val", None) == []  # --set NAME, without a value
+        if is_bare or isinstance(value, bool):
+            options.deferred[name] = ask_rule(True if is_bare else value)
 
 
 def _watched_files() -> list[Path]:

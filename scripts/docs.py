@@ -50,6 +50,8 @@ CONFIG = {
         "hosts": "The hosts that the forward proxy intercepts for it. Default: that of `base_url`."
         " `[]` for none.",
         "api_key_env": "The environment variable that holds its central key. Default: none.",
+        "include_usage": "Whether `aibridge_ask_chat_usage = auto` may ask its Chat Completions"
+        " streams for usage. Default: as known of its host.",
     },
     "actors": {
         "match": "`sha256:` and the SHA-256 of a key, in hexadecimal; or the value of the actor"

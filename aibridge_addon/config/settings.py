@@ -39,6 +39,9 @@ from aibridge_addon.tools.names import InjectionFilter
 
 CAPTURABLE = ("prompts", "tools", "thoughts")
 ON_RECORD_FAILURE = ("relay", "refuse")
+ASK_RULES = ("auto", "always", "never")
+_OLD_ASK_RULES = {"true": "always", "false": "never"}
+"""Spellings from when the option was a boolean."""
 TOKEN_RULES = ("auto", "always", "never")
 PREFIX = "aibridge_"
 """Of all our options; mitmproxy has none of this kind."""
@@ -228,11 +231,14 @@ OPTIONS = (
     ),
     Option(
         name="aibridge_ask_chat_usage",
-        type=bool,
-        default=False,
+        type=str,
+        default="auto",
+        choices=ASK_RULES,
         help=(
             "Ask for the usage of Chat Completions streams where the client does not, and keep the"
-            " extra chunk from it. Such requests are edited; without it they carry no usage."
+            " extra chunk from it: 'auto' in the reverse proxy, at providers that are known to"
+            " accept it; 'always'; or 'never'. Such requests are edited; without it, most hosts"
+            " tell no usage of a stream."
         ),
     ),
     Option(
@@ -361,7 +367,8 @@ class Settings:
     first_request_seconds: float | None = 120.0
     held_bodies: int | None = 1024 * MIB
     """Bytes."""
-    ask_chat_usage: bool = False
+    ask_chat_usage: str = "auto"
+    """One of `ASK_RULES`."""
     max_body_bytes: int = 64 * MIB
     metrics_listen: tuple[str, int] | None = None
     metrics_initiators: bool = True
@@ -401,8 +408,9 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     ours = (name for name in options if name.startswith(PREFIX))
     mistakes += [unknown_option(name) for name in ours if name not in known]
     config = checked(_read_config, options["aibridge_config"], default=_Config())
+    asks = {"aibridge_ask_chat_usage": ask_rule(options["aibridge_ask_chat_usage"])}
     for option in OPTIONS:
-        checked(_one_of, options, option.name, option.choices, default=None)
+        checked(_one_of, {**options, **asks}, option.name, option.choices, default=None)
     servers = checked(_read_servers, config, options, environ, default=())
     private = checked(
         _read_private_networks, options["aibridge_private_networks"], default=_Private()
@@ -444,7 +452,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         or None,
         held_bodies=checked(_at_least, options, "aibridge_held_bodies_mib", 0, default=0) * MIB
         or None,
-        ask_chat_usage=options["aibridge_ask_chat_usage"],
+        ask_chat_usage=ask_rule(options["aibridge_ask_chat_usage"]),
         max_body_bytes=checked(_at_least, options, "aibridge_max_body_mib", 1, default=1) * MIB,
         metrics_listen=checked(_read_address, options["aibridge_metrics_listen"], default=None),
         metrics_initiators=options["aibridge_metrics_initiators"],
@@ -467,6 +475,12 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     if mistakes:
         raise SettingsError("\n".join(mistakes))
     return settings
+
+
+def ask_rule(value: str | bool) -> str:
+    """Return the rule of `aibridge_ask_chat_usage`, also for a value of an earlier version."""
+    text = str(value)
+    return _OLD_ASK_RULES.get(text.lower(), text)
 
 
 def unknown_option(name: str) -> str:
@@ -578,6 +592,7 @@ class _ProviderTable(_Table):
     base_url: Annotated[str, pydantic.AfterValidator(_check_base_url)]
     hosts: list[Annotated[str, pydantic.AfterValidator(_check_host)]] | None = None
     api_key_env: Annotated[str, pydantic.StringConstraints(min_length=1)] | None = None
+    include_usage: bool | None = None
 
     def provider(self) -> Provider:
         hosts = self.hosts
@@ -589,6 +604,7 @@ class _ProviderTable(_Table):
             base_url=self.base_url,
             hosts=frozenset(hosts),
             api_key_env=self.api_key_env,
+            include_usage=self.include_usage,
         )
 
 

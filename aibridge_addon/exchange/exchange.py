@@ -177,8 +177,11 @@ class Exchange:
         response.stream = True
         if self.record is None or self.wire_format is None:
             return
+        is_stream = self.first_bytes is not None and self.first_bytes.show_a_stream
+        if not is_stream:
+            self.withhold = None  # what is not read goes on as it is coded
         tap = self._tap(response)
-        if not (self.first_bytes and self.first_bytes.show_a_stream):
+        if not is_stream:
             tap.trouble = "it is larger than is read"
 
     @property
@@ -206,14 +209,13 @@ class Exchange:
             splice=self.inner.splicer.feed if self.inner else None,
             on_usage=self.record.usage_so_far,
         )
-        if self.withhold or self.tap.is_spliced:
+        if self.tap.cuts:
             self._let_length_vary(response)
         return self.tap
 
     def _let_length_vary(self, response: http.Response) -> None:
         """Announce a body whose length nobody knows yet, and that is not coded."""
-        if self.inner:
-            response.headers.pop("content-encoding", None)
+        response.headers.pop("content-encoding", None)
         if response.headers.pop("content-length", None) and self.flow.request.is_http11:
             response.headers["transfer-encoding"] = "chunked"
 

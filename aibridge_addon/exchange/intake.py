@@ -194,8 +194,15 @@ class Intake:
         record.in_background = facts.background
         if refusal:
             self._refuse_recorded(exchange, record, refusal)
-        elif self._settings.ask_chat_usage and facts.streaming:
+        elif facts.streaming and self._may_ask_usage(exchange):
             _ask_chat_usage(exchange)
+
+    def _may_ask_usage(self, exchange: Exchange) -> bool:
+        """Return whether usage may be asked for: a forward proxy's requests stay as they are."""
+        rule = self._settings.ask_chat_usage
+        is_reverse = isinstance(exchange.flow.client_conn.proxy_mode, ReverseMode)
+        takes_it = is_reverse and exchange.route.provider.takes_include_usage
+        return rule == "always" or (rule == "auto" and takes_it)
 
     def _judged(self, exchange: Exchange, asked: Asked) -> Refusal | None:
         """Check a request, and make its record: of a refused one, with no credential."""

@@ -20,6 +20,7 @@ from aibridge_addon.formats.openai_chat import reader as openai_chat
 from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
 from aibridge_addon.formats.openai_responses import reader as openai_responses
 from aibridge_addon.providers.paths import collapse_slashes, has_dot_segment
+from aibridge_addon.providers.usage_hosts import TAKES_INCLUDE_USAGE
 
 type ProviderType = Literal["anthropic", "openai"]
 
@@ -123,6 +124,15 @@ class Provider:
     """Hosts intercepted in forward mode."""
     api_key_env: str | None = None
     """The environment variable that holds the central key."""
+    include_usage: bool | None = None
+    """Whether it takes `stream_options.include_usage`, without which its Chat streams tell no
+    usage. None: as known of its host."""
+
+    @property
+    def takes_include_usage(self) -> bool:
+        """Whether its Chat streams may be asked for usage."""
+        known = self.host in TAKES_INCLUDE_USAGE
+        return known if self.include_usage is None else self.include_usage
 
     @property
     def scheme(self) -> str:

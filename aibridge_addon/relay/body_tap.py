@@ -34,7 +34,7 @@ class BodyTap:
         says_stream: whether the head announces events; otherwise, the first bytes decide.
         content_encoding: how the body is coded.
         content_length: of the body, if it was announced: its last byte is its end.
-        withhold: which events the client does not get; only for bodies that are not coded.
+        withhold: which events the client does not get; the body then goes on decoded.
         splice: what the client gets of the others; the body then goes on decoded.
         max_bytes: decoded bytes up to which the body is read.
         on_usage: called when the stream has told some of its tokens, before its end.
@@ -78,8 +78,7 @@ class BodyTap:
             )
         except UndecodableError as error:
             self._stop(error)
-        can_withhold = self._answer is not None and not self._answer.is_coded
-        self._withhold = withhold if can_withhold else None
+        self._withhold = withhold if self._answer is not None else None
         self._splice = splice if self._answer is not None else None
         self._unsent = bytearray()
         """While events are cut out: what waits for the end of its event."""
@@ -130,7 +129,8 @@ class BodyTap:
             return ResponseFacts()
 
     @property
-    def _cuts(self) -> bool:
+    def cuts(self) -> bool:
+        """Whether the body goes on decoded, with some events cut out or replaced."""
         return self._withhold is not None or self._splice is not None
 
     def _hold(self, passing: list[bytes], ending: list[bytes] | None) -> list[bytes]:
@@ -150,7 +150,7 @@ class BodyTap:
         answer = self._answer
         if self.trouble is not None or answer is None:
             return [data], None
-        if self._cuts:
+        if self.cuts:
             return self._read_and_cut(data, answer)
         try:
             position = answer.read(data)
@@ -213,7 +213,7 @@ class BodyTap:
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)
         out.append(self._take_unsent())
-        return list(filter(None, out)) if self._cuts else []
+        return list(filter(None, out)) if self.cuts else []
 
     def _rest_events(self) -> list[Event]:
         if self._answer is None or self.trouble is not None:

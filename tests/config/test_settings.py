@@ -65,7 +65,8 @@ def test_the_defaults_are_settings_without_any_configuration():
     assert read.capture == {"prompts", "tools", "thoughts"}
     assert read.actor_header == "x-aibridge-actor"
     assert (read.commit_wait, read.max_body_bytes) == (2.0, 64 * 1024 * 1024)
-    assert (read.refuse_unrecorded, read.require_actor, read.ask_chat_usage) == (False,) * 3
+    assert (read.refuse_unrecorded, read.require_actor) == (False,) * 2
+    assert read.ask_chat_usage == "auto"
     assert read.metrics_listen is None
     assert read.database.name == "aibridge.sqlite3"
     assert read.database.is_absolute()
@@ -535,3 +536,46 @@ def test_origins_and_hosts_are_read_in_lower_case():
 def test_wrong_origin_or_host_is_named(option, value):
     [mistake] = mistakes(settings, **{option: value})
     assert mistake.startswith(f"{option} has {value!r}; it may list")
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ("auto", "auto"),
+        ("always", "always"),
+        ("never", "never"),
+        ("true", "always"),
+        ("false", "never"),
+        ("True", "always"),
+        (True, "always"),
+        (False, "never"),
+    ],
+)
+def test_ask_chat_usage_takes_its_rules_and_the_booleans_of_earlier_versions(value, rule):
+    assert settings(aibridge_ask_chat_usage=value).ask_chat_usage == rule
+
+
+def test_unknown_rule_of_ask_chat_usage_is_refused():
+    with pytest.raises(SettingsError, match="must be one of auto, always, never"):
+        settings(aibridge_ask_chat_usage="sometimes")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "told", "takes_it"),
+    [
+        ("https://api.openai.com/v1", None, True),
+        ("https://api.deepseek.com", None, True),
+        ("https://openrouter.ai/api/v1", None, False),
+        ("https://api.mistral.ai/v1", None, False),
+        ("http://127.0.0.1:8000/v1", None, False),
+        ("http://127.0.0.1:8000/v1", "true", True),
+        ("https://api.openai.com/v1", "false", False),
+    ],
+)
+def test_include_usage_of_an_instance_is_told_or_known_by_its_host(
+    config, base_url, told, takes_it
+):
+    toml = f'[[providers]]\nname = "acme"\ntype = "openai"\nbase_url = "{base_url}"\n'
+    *_, acme = config(toml + (f"include_usage = {told}\n" if told else "")).providers
+
+    assert acme.takes_include_usage is takes_it

@@ -18,7 +18,7 @@ from standin.plan import ANSWER, THOUGHT
 
 from e2e.asking import API, APIS, AnthropicMessages, ChatCompletions
 from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, WAYS, Clients, Way
-from e2e.proxy import Proxy
+from e2e.proxy import Proxy, config_toml
 
 FORWARD = Way("forward")
 REVERSE = Way("reverse")
@@ -229,6 +229,18 @@ class TestEveryAPI:
         assert records.interception["status"] == "completed"
 
 
+def _stream_chat(clients: Clients, way: Way, text: str) -> None:
+    """Ask for a stream, as a client that does not want usage, and check that it gets none."""
+    with clients.openai(way) as client:
+        chunks = list(
+            client.chat.completions.create(
+                model="gpt-5", messages=[{"role": "user", "content": text}], stream=True
+            )
+        )
+    assert chunks
+    assert all(chunk.choices and chunk.usage is None for chunk in chunks)
+
+
 class TestChatUsage:
     def test_a_stream_that_does_not_ask_for_usage_has_none(
         self, proxy: Proxy, clients: Clients
@@ -247,16 +259,26 @@ class TestChatUsage:
         self, start_proxy: Callable[..., Proxy], clients_of: Callable[[Proxy], Clients]
     ) -> None:
         proxy = start_proxy(options={"aibridge_ask_chat_usage": True})
-        with proxy.recording() as records, clients_of(proxy).openai(FORWARD) as client:
-            chunks = list(
-                client.chat.completions.create(
-                    model="gpt-5",
-                    messages=[{"role": "user", "content": "TOKENS:1,2,3,4"}],
-                    stream=True,
-                )
-            )
-        assert all(chunk.choices and chunk.usage is None for chunk in chunks)
+        for coding in ("identity", "gzip", "br", "zstd"):
+            with proxy.recording() as records:
+                _stream_chat(clients_of(proxy), FORWARD, f"TOKENS:1,2,3,4 CODING:{coding}")
+            assert records.counts == ChatCompletions().counts(1, 2, 3, 4), coding
+
+    def test_by_default_only_the_reverse_proxy_asks_and_only_where_it_is_known_to_work(
+        self,
+        start_proxy: Callable[..., Proxy],
+        clients_of: Callable[[Proxy], Clients],
+        standin: Server,
+    ) -> None:
+        proxy = start_proxy(config=config_toml(standin.origin) + "include_usage = true\n")
+        with proxy.recording() as records:
+            _stream_chat(clients_of(proxy), REVERSE, "TOKENS:1,2,3,4 CODING:gzip")
         assert records.counts == ChatCompletions().counts(1, 2, 3, 4)
+        assert b"include_usage" in standin.requests[-1].body
+        with proxy.recording() as records:
+            _stream_chat(clients_of(proxy), FORWARD, "hi")
+        assert records.token_usages == []
+        assert b"include_usage" not in standin.requests[-1].body
 
 
 class TestPassthrough:

@@ -326,8 +326,9 @@ def test_a_client_that_has_decided_about_usage_is_left_alone(decision: bytes) ->
     [
         (b'{"choices":[],"usage":{"prompt_tokens":1}}', True),
         (b'{"choices":[],"usage":null}', False),
+        (b'{"choices":null,"usage":{"prompt_tokens":1}}', True),
+        (b'{"usage":{"prompt_tokens":1}}', True),
         (b'{"choices":[{"index":0}],"usage":{"prompt_tokens":1}}', False),
-        (b'{"usage":{"prompt_tokens":1}}', False),
         (b'{"choices":[]}', False),
         (b'["usage"]', False),
         (b'{"usage"', False),

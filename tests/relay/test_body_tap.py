@@ -234,7 +234,7 @@ def test_a_parser_that_fails_at_an_event_costs_no_byte(chunks, bound, withhold):
 def test_a_coded_body_goes_on_as_it_came_whether_or_not_it_can_be_decoded(data, coding):
     body = gzip.compress(BODY, mtime=0)
     reader = Reader()
-    tap = make_tap(reader, coding=coding, withhold=withheld)
+    tap = make_tap(reader, coding=coding)
 
     assert relayed(tap, data.draw(cuts(body))) == body
     if coding == "gzip":
@@ -243,6 +243,24 @@ def test_a_coded_body_goes_on_as_it_came_whether_or_not_it_can_be_decoded(data, 
     else:
         assert tap.trouble
         assert reader.events == []
+
+
+@ANY_CASE
+@given(data=st.data(), coding=st.sampled_from(["gzip", "br", "zstd"]))
+def test_withheld_events_of_a_coded_body_do_not_reach_the_client(data, coding):
+    tap = make_tap(coding=coding, withhold=withheld)
+
+    out = relayed(tap, data.draw(cuts(encode(BODY, coding))))
+
+    assert tap.cuts
+    assert out == filtered_up_to(len(BLOCKS))
+
+
+def test_body_of_an_unknown_coding_is_not_cut():
+    tap = make_tap(coding="x-unknown", withhold=withheld)
+
+    assert not tap.cuts
+    assert relayed(tap, [BODY]) == BODY
 
 
 # The end is held until it is recorded
@@ -412,7 +430,7 @@ def test_a_whole_body_in_place_of_a_stream_goes_on_at_once_and_is_read(says_stre
             assert tap.facts() == ResponseFacts(), "a part of it says nothing"
     out += b"".join(tap(b""))
 
-    assert out == body
+    assert out == (b' \n{"id": 1}' if cutting else body)
     assert tap.is_whole
     assert tap.facts().response_id == ' \n{"id": 1}'
 

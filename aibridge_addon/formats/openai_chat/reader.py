@@ -93,7 +93,7 @@ def is_usage_only(event: Event) -> bool:
         chunk = mapping(decode(event.data))
     except ValueError:
         return False
-    return chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
+    return not chunk.get("choices") and isinstance(chunk.get("usage"), dict)
 
 
 def _read_trailing_turn(messages: msgspec.Raw | None) -> tuple[str | None, str | None]:
