@@ -5,8 +5,9 @@ can be offered, and to which nothing is put back, stays the bytes that it was.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,6 +47,8 @@ from aibridge_addon.tools.upstream import Answer, UpstreamError
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ToolServers
 
+logger = logging.getLogger(__name__)
+
 START_SECONDS = 5.0
 """How long requests may wait for tools after the start."""
 
@@ -74,6 +77,8 @@ class CentralTools:
         self._settings = settings
         self._check_upstream = check_upstream
         self._refusals = refusals
+        self._warned: set[str] = set()
+        """Names of tools that were left out of a request."""
         self._metrics = metrics
         self._servers = servers
         self._bridge = bridge
@@ -119,7 +124,9 @@ class CentralTools:
         attempt = await self._attempts.join(scope, request)
         is_offered = is_offered and (scope, attempt.digest) not in self._refusals
         offered = tool_format.inject(edited, catalogue.tools) if is_offered else ()
-        if not offered and not tool_format.RESTORES_WITHOUT_TOOLS:
+        if offered:
+            self._warn_of_excess(request, catalogue, offered)
+        elif not tool_format.RESTORES_WITHOUT_TOOLS:
             return
         runs, said_since = tool_format.transcript(request)
         keys = [run.key for run in runs if (scope, run.key) not in self._refusals]
@@ -147,6 +154,22 @@ class CentralTools:
         )
         exchange.flow.request.content = body(loop.request)  # it may go on from an earlier attempt
         exchange.inner = InnerAnswer(exchange, tool_format, loop=loop)
+
+    def _warn_of_excess(
+        self, request: Members, catalogue: Catalogue, offered: Sequence[CentralTool]
+    ) -> None:
+        """Warn once of each tool for which the API has no room beside the client's own."""
+        if len(offered) == len(catalogue):
+            return
+        own = bytes(request.get("tools", b""))
+        left_out = {tool.name for tool in catalogue} - {tool.name for tool in offered}
+        left_out = {name for name in left_out - self._warned if f'"{name}"'.encode() not in own}
+        if left_out:
+            self._warned |= left_out
+            logger.warning(
+                "aibridge: the API takes no more tools with those of the client; not offered: %s",
+                ", ".join(sorted(left_out)),
+            )
 
     async def _call_tool(self, tool: CentralTool, arguments: Mapping[str, JSON]) -> ToolResult:
         return await self._servers.call(tool, original_arguments(arguments, tool.original_names))
