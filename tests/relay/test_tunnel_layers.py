@@ -161,7 +161,11 @@ def test_a_connection_to_a_provider_is_http_whatever_it_begins_with(data, port):
     assert made.mode is HTTPMode.transparent
 
 
-@pytest.mark.parametrize("data", [*NO_TLS, HELLO, of_version(4)])
+# With ids of their own: a client hello holds random bytes, and pytest-xdist compares ids.
+@pytest.mark.parametrize(
+    "data",
+    [*NO_TLS, pytest.param(HELLO, id="hello"), pytest.param(of_version(4), id="hello of 1.4")],
+)
 def test_what_is_inside_of_tls_to_a_provider_is_http(data):
     subject = asked(PROVIDER, data, sni=PROVIDER[0])
     layers.ClientTLSLayer(subject.context)
