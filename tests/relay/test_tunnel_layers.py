@@ -80,8 +80,11 @@ def test_a_client_that_still_speaks_to_the_proxy_is_heard():
     assert verdict(asked(None, b"CONNECT api.anthropic.com:443 HTTP/1.1\r\n")) is False
 
 
+# Parameters have ids: a client hello holds random bytes, and pytest-xdist compares generated ids.
 @pytest.mark.parametrize(
-    "data", [HELLO, client_hello("example.com"), b"GET / HTTP/1.1", b"", b"\x16"]
+    "data",
+    [HELLO, client_hello("example.com"), b"GET / HTTP/1.1", b"", b"\x16"],
+    ids=["hello", "hello to another", "HTTP", "nothing", "a byte"],
 )
 def test_a_provider_s_address_is_intercepted_whatever_the_client_says(data):
     assert verdict(asked(("api.anthropic.com", 443), data)) is False
@@ -95,6 +98,7 @@ def test_a_provider_s_name_in_the_client_hello_is_enough():
 @pytest.mark.parametrize(
     "data",
     [client_hello("example.com"), client_hello(None), b"GET / HTTP/1.1\r\n", b"", b"SSH-2.0-x"],
+    ids=["hello", "hello without a name", "HTTP", "nothing", "SSH"],
 )
 def test_what_goes_to_no_provider_is_tunnelled(data):
     assert verdict(asked(("example.com", 443), data)) is True
@@ -161,7 +165,6 @@ def test_a_connection_to_a_provider_is_http_whatever_it_begins_with(data, port):
     assert made.mode is HTTPMode.transparent
 
 
-# With ids of their own: a client hello holds random bytes, and pytest-xdist compares ids.
 @pytest.mark.parametrize(
     "data",
     [*NO_TLS, pytest.param(HELLO, id="hello"), pytest.param(of_version(4), id="hello of 1.4")],
