@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standin import Provider, Request, Response
+from standin import Provider, Request, Response, Upgrade
 
 from e2e.clients import WAYS, Clients, Way
 from e2e.metrics import metric
 from e2e.proxy import Proxy
+from e2e.sockets import CODEX, Socket
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -112,3 +113,19 @@ def test_usage_of_a_recorded_answer_is_not_counted_as_unrecorded(
         client.models.list()
     assert records.counts
     assert metric(proxy, "aibridge_unrecorded_usage_total") == before
+
+
+def test_usage_that_an_unread_websocket_tells_is_counted(
+    proxy: Proxy, clients: Clients, provider: Provider
+) -> None:
+    told = json.dumps({"type": "response.done", "response": {"usage": USAGE}}).encode()
+    provider.canned["accounting"] = lambda request: Upgrade(lambda message: [told])
+    labels = {"provider": "openai", "route": "other"}
+    before = metric(proxy, "aibridge_unrecorded_usage_total", **labels)
+
+    url = clients.url(FORWARD, "openai", "/realtime?model=gpt-realtime")
+    with Socket(clients, FORWARD, headers=CODEX | CANNED, url=url) as client:
+        client.send({"type": "response.create"})
+        assert client.event() == json.loads(told)
+
+    assert metric(proxy, "aibridge_unrecorded_usage_total", **labels) == before + 1

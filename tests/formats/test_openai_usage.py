@@ -7,6 +7,8 @@ from helpers import read_stream, sse
 
 from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage
 from aibridge_addon.formats import WIRE_FORMATS
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.openai_chat.splicer import Splicer
 from aibridge_addon.formats.openai_tools import summed_usage
 from aibridge_addon.formats.openai_usage import CHAT_NAMES, RESPONSES_NAMES, Names, read_usage
 
@@ -235,3 +237,24 @@ def test_summed_usage_counts_reasoning_that_lies_beside_the_output() -> None:
     assert summed_usage(last, [beside], CHAT_NAMES) == told(
         CHAT_NAMES, 60, 14, total_tokens=178, out_reasoning_tokens=104
     )
+
+
+def test_zeros_after_the_counts_do_not_undo_the_sum_of_several_answers() -> None:
+    names = frozenset({"bmcp_ask"})
+    splicer = Splicer(names)
+    call = {"index": 0, "id": "t", "function": {"name": "bmcp_ask", "arguments": "{}"}}
+    zeros = dict.fromkeys(USAGE, 0)
+    first = [
+        chunk(choice={"delta": {"tool_calls": [call]}}),
+        chunk("tool_calls", usage=USAGE, choice={"delta": {}}),
+        LAST | {"usage": zeros},
+    ]
+    last = [chunk("stop"), LAST | {"usage": told(CHAT_NAMES, 50, 4, total_tokens=54)}]
+    for value in first:
+        splicer.feed(Event(b"", b"", b""), value)
+    splicer.turn()
+    splicer.resume()
+    out = b"".join(splicer.feed(Event(b"", b"", b""), value) for value in last)
+    out += splicer.finish()
+    assert b'"completion_tokens":13' in out
+    assert b'"total_tokens":63' in out

@@ -10,6 +10,7 @@ from aibridge_addon.formats.openai_chat.turn import call_name, first_choice, tur
 from aibridge_addon.formats.openai_chat.usage import usage_of, with_summed_usage
 from aibridge_addon.formats.openai_errors import error_body
 from aibridge_addon.formats.tool_protocol import StreamError, Turn
+from aibridge_addon.formats.usage import merge_usage
 from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
 
 _DONE = b"[DONE]"
@@ -56,7 +57,7 @@ class Splicer:
             return event.raw
         if not isinstance(data, dict):
             return self._held(event, None) if self._end or event.data == _DONE else event.raw
-        self._usage = usage_of(data) or self._usage
+        self._usage = merge_usage(self._usage, usage_of(data))
         if not data.get("choices"):
             return self._without_choice(event, data)
         if not self._envelope:
