@@ -10,7 +10,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
-from mitmproxy.proxy.utils import ReceiveBuffer
+from quiet_bridge import QuietBridge
 
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.relay.body_tap import BodyTap
@@ -28,26 +28,14 @@ HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST = b"0\r\n\r\n"
 
 
-class Bridge:
-    """Changes nothing."""
-
-    def outgoing_request(self, flow: http.HTTPFlow) -> http.Request:
-        return flow.request
+class Bridge(QuietBridge):
+    """Fails where a test would not expect to be asked."""
 
     def client_left(self, flow: http.HTTPFlow) -> None:
         raise AssertionError("nobody leaves here")
 
     def refusal_beyond(self, address: connection.Address, client: connection.Client) -> str | None:
         raise AssertionError("there is no upstream proxy")
-
-    def refused_held(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
-        return None
-
-    def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
-        return None
-
-    def second_attempt(self, flow: http.HTTPFlow, status: int) -> None:
-        return None
 
     def pass_on(self, flow: http.HTTPFlow) -> None:
         raise AssertionError("nothing is too large")
