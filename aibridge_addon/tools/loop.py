@@ -27,7 +27,13 @@ from aibridge_addon.raw_json import decode
 from aibridge_addon.tools.attempts import Attempt, Step
 from aibridge_addon.tools.calls import CallObserver, CallTool, TurnCalls
 from aibridge_addon.tools.model import CentralTool
-from aibridge_addon.tools.upstream import Answer, Ask, UpstreamError, pause_before_retry
+from aibridge_addon.tools.upstream import (
+    Answer,
+    Ask,
+    UpstreamError,
+    pause_before_retry,
+    raise_if_passing,
+)
 from aibridge_addon.tools.waiting import with_pings
 
 OVER_LIMIT = "tool_loop_limit"
@@ -225,7 +231,11 @@ class InnerLoop:
                 async for sign in signs:
                     yield sign
             async with aclosing(answer.events()) as batches:
+                first = True
                 async for events in batches:
+                    if first and len(events) == 1 and (error := self.facts.error):
+                        raise_if_passing(error, events[0][1])
+                    first = False
                     if chunk := b"".join(splicer.feed(event, data) for event, data in events):
                         yield chunk
         if not self.facts.complete and not self.facts.error:

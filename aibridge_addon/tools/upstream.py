@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
-from aibridge_addon.facts import ResponseFacts
+from aibridge_addon.facts import ProviderError, ResponseFacts
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.tool_protocol import Members, StreamError
 from aibridge_addon.raw_json import JSON
@@ -22,6 +22,14 @@ LONGEST_PAUSE_SECONDS = 8.0
 """Between tries, doubling, where the provider does not say how long to wait."""
 
 _RETRIED = frozenset({408, 425, 429})
+_STATUS_OF_TYPE = {
+    "overloaded_error": 529,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "server_error": 500,
+}
+"""Errors that providers also tell as the first event of a stream, once its head has gone out."""
 _NO_MONEY = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached"})
 """Error types of a 429 that waiting does not cure."""
 
@@ -102,6 +110,18 @@ def pause_before_retry(error: UpstreamError, tries: int, seconds_left: float) ->
     asked_for = _retry_after(error.headers)
     pause = _backoff(tries) if asked_for is None else asked_for
     return pause if pause < seconds_left else None
+
+
+def raise_if_passing(error: ProviderError, data: JSON) -> None:
+    """Raise an error with which a stream begins if it is one that passes, as its HTTP status would.
+
+    Raises:
+        UpstreamError: it is.
+    """
+    if status := _STATUS_OF_TYPE.get(error.type or ""):
+        raise UpstreamError(
+            error.message or "", error_type=error.type, http_status=status, body=data
+        )
 
 
 def _is_worth_retrying(error: UpstreamError) -> bool:

@@ -114,6 +114,35 @@ async def test_a_follow_up_that_fails_for_a_while_is_sent_again(
     assert world.requests[0] == world.requests[1] == world.requests[2]
 
 
+def beginning_with(kind: str) -> Script:
+    error = {"error": {"message": "Wait.", "type": kind}}
+    script = Script(DONE, events=[b"data: %b\n\n" % json.dumps(error).encode()])
+    script.events = script.events[-1:]
+    return script
+
+
+@pytest.mark.parametrize("kind", ["overloaded_error", "rate_limit_error", "server_error"])
+async def test_a_stream_that_begins_with_an_error_that_passes_is_asked_for_again(kind: str) -> None:
+    world = World(LOOKING, beginning_with(kind), DONE)
+    assert await sent(world, stream=True) == "Looking. Done."
+    assert len(world.called) == 1
+
+
+async def test_a_stream_that_begins_with_another_error_ends_with_it() -> None:
+    world = World(LOOKING, beginning_with("invalid_request_error"))
+    client = Client(world)
+    await client.run()
+    assert b"invalid_request_error" in client.chunks[-1]
+    assert len(world.requests) == 1
+
+
+async def test_a_stream_that_begins_with_errors_only_ends_with_the_last() -> None:
+    world = World(LOOKING, *[beginning_with("overloaded_error")] * upstream.MAX_TRIES)
+    client = Client(world)
+    await client.run()
+    assert b'"overloaded_error"' in client.chunks[-1]
+
+
 @each_delivery
 @pytest.mark.parametrize(
     "error",
