@@ -465,6 +465,8 @@ class AIBridge:
             return
         if exchange.inner and tap.is_spliced:
             await exchange.inner.go_on(tap)
+        elif exchange.inner and tap.holds_whole:
+            await exchange.inner.complete_held(tap)
         if not tap.waiting:
             exchange.finish()
             await self._kept()

@@ -7,7 +7,7 @@ can be offered, and to which nothing is put back, stays the bytes that it was.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,7 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.last_resort import CheckUpstream, Register
 from aibridge_addon.facts import Interception, ResponseFacts
 from aibridge_addon.formats import TOOL_FORMATS
+from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
     Members,
@@ -311,31 +312,47 @@ class InnerAnswer:
     async def complete(self) -> None:
         """Make the flow's whole answer the client's."""
         response = self._exchange.flow.response
-        facts = self._exchange.answer_facts()
-        if response is None or not facts.complete or facts.error:
-            self._cut_echo(response)
+        if response is None:
             return
-        answer = whole_body(response, max_bytes=self._exchange.max_bytes)
-        work = self.loop.whole(answer, facts)
-        self.has_run = True
+        body = partial(whole_body, response, max_bytes=self._exchange.max_bytes)
         try:
-            merged = await self._unless_client_leaves(work)
+            merged = await self._merged(body)
         except UpstreamError as error:
             self._exchange.flow.response = self._error_response(error)
             return
         if merged is not None:
             response.content = merged
 
-    def _cut_echo(self, response: http.Response | None) -> None:
-        """Cut our tools from a failed answer that repeats the request."""
+    async def complete_held(self, tap: BodyTap) -> None:
+        """Make the whole answer that a tap holds the client's."""
+        try:
+            merged = await self._merged(partial(b"".join, tap.held))
+        except UpstreamError as error:  # too late for its status
+            merged = self._error_response(error).content
+        if merged is not None:
+            tap.held = [merged]
+
+    async def _merged(self, body: Callable[[], bytes]) -> bytes | None:
+        facts = self._exchange.answer_facts()
+        if not facts.complete or facts.error:
+            return self._without_echo(body)
+        work = self.loop.whole(body(), facts)
+        self.has_run = True
+        return await self._unless_client_leaves(work)
+
+    def _without_echo(self, body: Callable[[], bytes]) -> bytes | None:
+        """Cut our tools from a failed answer that repeats the request; None if it does not."""
+        response = self._exchange.flow.response
         if response is None or response.status_code >= 300:
-            return
-        answer = read(whole_body(response, max_bytes=self._exchange.max_bytes))
+            return None
+        try:
+            answer = read(body())
+        except UndecodableError:
+            return None
         merger = self._tool_format.merger(self.loop.names)
         if isinstance(answer, dict) and answer.get("tools"):
             merger.add(answer)
-            if merger.hides:
-                response.content = merger.finish()
+        return merger.finish() if merger.hides else None
 
     def cancel(self) -> None:
         """Cancel whatever runs: the client has left."""

@@ -152,6 +152,11 @@ class AnswerReader:
         return self.shape is Shape.WHOLE
 
     @property
+    def body(self) -> bytes:
+        """The decoded body of a whole answer."""
+        return bytes(self._body)
+
+    @property
     def is_coded(self) -> bool:
         """Whether the body has a content coding."""
         return not self._decoder.is_identity
@@ -235,7 +240,7 @@ class AnswerReader:
             return self._reader.facts()
         # A part of a whole body says nothing.
         whole = self.has_all and self.shape is Shape.WHOLE
-        return self._wire_format.read_answer(bytes(self._body)) if whole else ResponseFacts()
+        return self._wire_format.read_answer(self.body) if whole else ResponseFacts()
 
     def _split_begun(self, unwanted: re.Pattern[bytes] | None) -> list[Event]:
         begun = bytes(self._body)

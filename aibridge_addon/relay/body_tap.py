@@ -96,7 +96,9 @@ class BodyTap:
             self._left -= len(data)
             if self._left == 0:
                 self._on_all()
-                if ending is None:
+                if self.holds_whole:
+                    ending = [self._take_unsent()]
+                elif ending is None:
                     passing, ending = _before_last_byte(passing)
         return self._hold(passing, ending)
 
@@ -104,6 +106,11 @@ class BodyTap:
     def is_spliced(self) -> bool:
         """Whether the client gets something other than the body as it is."""
         return self._splice is not None and self.trouble is None and not self.is_whole
+
+    @property
+    def holds_whole(self) -> bool:
+        """Whether the body, announced as a stream to be spliced, is whole, and so held whole."""
+        return self._splice is not None and self.trouble is None and self.is_whole
 
     @property
     def is_whole(self) -> bool:
@@ -176,7 +183,7 @@ class BodyTap:
                 del self._unsent[: len(event.raw)]
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)
-        if self.trouble is not None or answer.is_whole:
+        if self.trouble is not None or (answer.is_whole and not self.holds_whole):
             (ending if answer.ended else passing).extend((self._take_unsent(), undecoded))
         return list(filter(None, passing)), list(filter(None, ending)) if answer.ended else None
 
@@ -192,7 +199,7 @@ class BodyTap:
         """Take the end of the body; what stands without a blank line is an event too."""
         self._on_all()
         rest = self._read_rest()
-        if self.is_spliced and not self.released:
+        if (self.is_spliced or self.holds_whole) and not self.released:
             self._is_ending = self.waiting = True
             self.held += rest
             return []

@@ -122,15 +122,26 @@ class UpstreamCall:
 
     async def events(self) -> AsyncGenerator[list[tuple[Event, JSON]]]:
         """Give the events as they come, all that are there at once."""
+        reader = self._made_reader()
+        async with aclosing(self._read_by(reader)) as batches:
+            async for events in batches:
+                yield events
+        if reader.is_whole:
+            raise _mismatch("did not stream its answer", reader.facts().error)
+
+    def _made_reader(self) -> AnswerReader:
         assert self.flow.response
         with _unreadable_is_an_upstream_error():
-            self._reader = reader = AnswerReader(
+            self._reader = AnswerReader(
                 self._wire_format,
                 says_stream=says_event_stream(self.flow.response),
                 content_encoding=content_encoding(self.flow.response),
                 max_bytes=self._max_bytes,
                 on_usage=self._on_usage,
             )
+        return self._reader
+
+    async def _read_by(self, reader: AnswerReader) -> AsyncGenerator[list[tuple[Event, JSON]]]:
         ended = False
         while not ended:
             data, ended = await self._next_chunks()
@@ -143,8 +154,6 @@ class UpstreamCall:
         if self._error is not None:
             raise self._error
         reader.has_all = True
-        if reader.is_whole:
-            raise _mismatch("did not stream its answer", reader.facts().error)
 
     async def _next_chunks(self) -> tuple[bytes, bool]:
         """Return all that is there, once something is, and whether the answer ends with it."""
@@ -157,10 +166,7 @@ class UpstreamCall:
         """Return the whole body."""
         await self._has_head.wait()
         if self._streams:
-            async with aclosing(self.events()) as batches:
-                async for _ in batches:  # read all the same, for its usage
-                    pass
-            raise _mismatch("streamed an answer that was to come whole", self.facts().error)
+            return await self._body_of_stream()
         if self._error is not None:
             raise self._error
         assert self.flow.response
@@ -168,6 +174,16 @@ class UpstreamCall:
             body = whole_body(self.flow.response, max_bytes=self._max_bytes)
         self._facts = self._wire_format.read_answer(body)
         return body
+
+    async def _body_of_stream(self) -> bytes:
+        """Return the body of an answer that was announced as a stream, if it is whole after all."""
+        reader = self._made_reader()
+        async with aclosing(self._read_by(reader)) as batches:
+            async for _ in batches:  # read all the same, for its usage
+                pass
+        if not reader.is_whole:
+            raise _mismatch("streamed an answer that was to come whole", reader.facts().error)
+        return reader.body
 
     def facts(self) -> ResponseFacts:
         """Return what was read."""

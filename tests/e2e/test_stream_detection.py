@@ -115,11 +115,20 @@ class TestCentralTools:
     def test_calls_in_the_other_shape_than_asked_for_are_run_and_hidden(
         self, central: Central, api: API, stream: bool
     ) -> None:
-        said = f"{SUM} OTHER_SHAPE NEXT OTHER_SHAPE"
-        seen = central.post(api, WAYS[0], said, stream=stream)
         dialect = dialect_of(api)
-        story = dialect.story(seen.json) if stream else dialect.streamed_story(seen.raw)
-        assert story.lines[-1].endswith("The tool returned: 42")
+        deliveries = ["OTHER_SHAPE"]
+        if stream:
+            deliveries += ["OTHER_SHAPE MEDIA:none", "OTHER_SHAPE MEDIA:events"]
+            deliveries += ["OTHER_SHAPE MEDIA:events CODING:gzip"]
+        for delivery in deliveries:
+            for way in WAYS[:2]:
+                with central.proxy.recording() as records:
+                    seen = central.post(
+                        api, way, f"{SUM} {delivery} NEXT {delivery}", stream=stream
+                    )
+                story = dialect.story(seen.json) if stream else dialect.streamed_story(seen.raw)
+                assert story.lines[-1].endswith("The tool returned: 42"), delivery
+                assert records.interception["status"] == "completed", delivery
 
     @each_api
     def test_further_answer_in_the_other_shape_is_an_error_with_its_usage_recorded(
@@ -127,7 +136,8 @@ class TestCentralTools:
     ) -> None:
         for stream in (True, False):
             with central.proxy.recording() as records:
-                seen = central.post(api, WAYS[0], f"{SUM} NEXT OTHER_SHAPE", stream=stream)
+                said = f"Streamed: {stream}. {SUM} NEXT OTHER_SHAPE"
+                seen = central.post(api, WAYS[0], said, stream=stream)
             assert b"aibridge: the provider" in seen.raw
             assert records.interception["status"] == "failed"
             assert records.interception["error_type"] == "upstream_error"

@@ -444,6 +444,22 @@ def test_a_whole_body_of_known_length_is_read_before_its_last_byte_goes_on():
     assert tap.release() == [b"}"]
 
 
+@pytest.mark.parametrize("length", [None, 10])
+def test_a_whole_body_that_would_be_spliced_is_held_whole(length):
+    tap = make_tap(length=length, splice=lambda event, data: event.raw)
+
+    for piece in (b' {"a"', b": 1}\n"):
+        assert tap(piece) == []
+    if length is None:
+        assert tap(b"") == []
+    assert tap.waiting
+    assert tap.holds_whole
+    assert not tap.is_spliced
+    assert tap.facts().response_id == ' {"a": 1}\n'
+    assert tap.release() == [b' {"a": 1}\n']
+    assert tap(b"") == []
+
+
 def test_an_event_that_no_blank_line_ends_is_withheld_too():
     tap = make_tap(withhold=withheld)
 
