@@ -33,6 +33,7 @@ from aibridge_addon.exchange.central_tools import CentralTools
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.intake import Intake
 from aibridge_addon.exchange.last_resort import LastResort
+from aibridge_addon.exchange.typed_prompts import TypedPrompts
 from aibridge_addon.facts import Fact, Interception
 from aibridge_addon.observe.descriptors import ShortageLog, calm_accepting
 from aibridge_addon.observe.health import Health
@@ -102,6 +103,7 @@ class Parts:
         except BaseException:
             self._close_listener()
             raise
+        self._typed_prompts = TypedPrompts()
         self._shortage_log = ShortageLog()
         self._shortage_log.install()
         calm_accepting(asyncio.get_running_loop())
@@ -114,6 +116,7 @@ class Parts:
             recorder.subscriber(self._recorder),
             self.metrics.observe,
             self.background.observe,
+            self._typed_prompts.observe,
         )
         remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
         self._ledger = Ledger(remember=remember, find=find)
@@ -143,6 +146,7 @@ class Parts:
             cross_origin=CrossOrigin(browser_origin),
             check_admission=self.gate.check,
             check=self._check,
+            typed_prompts=self._typed_prompts,
         )
         self.central = self._made_central(settings)
 

@@ -145,11 +145,13 @@ class TokenUsageSoFar(TokenUsage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserPrompt:
-    """What the person said in this request; recorded before anyone has answered it."""
+    """What a person typed; recorded with the first request that brings it, before its answer."""
 
     id: str
     interception: Interception
     prompt: str
+    digest: str | None
+    """Names the typed prompt, so that a store keeps it once; None where a retry is unknown."""
     created_at: str
 
 
@@ -217,7 +219,12 @@ class RequestFacts:
     streaming: bool = False
     background: bool = False
     """Whether the provider goes on although nobody waits for its answer."""
-    prompt: str | None = None
+    said: tuple[tuple[str, ...], ...] = ()
+    """Texts of each user message after the last answer, oldest first, as the client sent them."""
+    position: str | None = None
+    """Where `said` stands in the conversation: the same in a retry, another in the next turn."""
+    system: tuple[str, ...] = ()
+    """Beginnings of the texts of the system prompt."""
     correlating_tool_call_id: str | None = None
     session_hint: str | None = None
     """The session as the body names it."""

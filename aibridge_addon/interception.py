@@ -61,8 +61,8 @@ class InterceptionRecord:
         self.injected: frozenset[str] = frozenset()
         """Names of the central tools that were offered; their calls are told by `invoked`."""
 
-    def begin(self, prompt: str | None) -> None:
-        """Publish the start and what the person said."""
+    def begin(self, prompt: str | None, *, digest: str | None = None) -> None:
+        """Publish the start and what the person typed; `digest` names the typed prompt."""
         self.begun = True
         self._publish(self.interception)
         if prompt is not None and "prompts" in self._capture:
@@ -72,6 +72,7 @@ class InterceptionRecord:
                     id=new_id(),
                     interception=self.interception,
                     prompt=prompt,
+                    digest=digest,
                     created_at=self.interception.started_at,
                 )
             )

@@ -149,7 +149,7 @@ TABLES = {
     "aibridge_interceptions": "One row per bridged request: who asked what for which model, and how"
     " it ended.",
     "aibridge_token_usages": "One row per answer that told its usage.",
-    "aibridge_user_prompts": "What the person said in a request; at most one row each.",
+    "aibridge_user_prompts": "One row per typed prompt, of the first request that brought it.",
     "aibridge_tool_usages": "One row per tool call that the model selected.",
     "aibridge_model_thoughts": "One row per thought that the model showed.",
     "aibridge_hidden_turns": "Turns with central MCP tools that the client did not see, to be put"
@@ -202,7 +202,9 @@ COLUMNS = {
     "cache_write_input_tokens": "",
     "extra": "JSON: other counts, such as `reasoning_tokens`",
     "raw": "JSON: the provider's own usage object",
-    "prompt": "text",
+    "prompt": "what was typed, without what the client program adds to it",
+    "aibridge_user_prompts.digest": "names a typed prompt that has an id of the client's, so that"
+    " it is kept once; null for others",
     "tool": "name",
     "tool_call_id": "",
     "server_url": "of a central MCP tool: its server",

@@ -64,12 +64,12 @@ def record(capture=CAPTURABLE, **changes):
 def test_the_start_and_the_prompt_are_published_before_there_is_an_answer():
     subject, published = record()
 
-    subject.begin("Hello")
+    subject.begin("Hello", digest="d")
 
     start, prompt = published
     assert start is subject.interception
     assert prompt == UserPrompt(
-        id=prompt.id, interception=start, prompt="Hello", created_at=start.started_at
+        id=prompt.id, interception=start, prompt="Hello", digest="d", created_at=start.started_at
     )
 
 

@@ -19,6 +19,7 @@ from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.access.sender import Admission, Sender
 from aibridge_addon.access.tokens import GatewayToken, TokenError
 from aibridge_addon.config.settings import Settings
+from aibridge_addon.exchange.asking import Asking, asking_of
 from aibridge_addon.exchange.error_answers import (
     refused_message,
     shaped_error,
@@ -27,6 +28,7 @@ from aibridge_addon.exchange.error_answers import (
     wire_format_of_route,
 )
 from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.typed_prompts import TypedPrompts
 from aibridge_addon.exchange.unrecorded_usage import UnrecordedUsage
 from aibridge_addon.exchange.websocket import Conversation
 from aibridge_addon.facts import (
@@ -34,8 +36,6 @@ from aibridge_addon.facts import (
     ProviderError,
     RequestFacts,
     Status,
-    new_id,
-    now,
 )
 from aibridge_addon.formats import WIRE_FORMATS
 from aibridge_addon.formats.decoders.codings import UndecodableError
@@ -45,7 +45,6 @@ from aibridge_addon.interception import InterceptionRecord, Publish
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers import identity
 from aibridge_addon.providers.identity import Credential
-from aibridge_addon.providers.request_kind import purpose_of
 from aibridge_addon.providers.routing import Provider, Route, Router, bare_host
 from aibridge_addon.raw_json import body as encoded_body
 from aibridge_addon.raw_json import member, members, text
@@ -86,6 +85,7 @@ class Intake:
         *,
         publish: Publish,
         metrics: Metrics,
+        typed_prompts: TypedPrompts,
         cross_origin: CrossOrigin,
         check_admission: Callable[[Admission], None],
         check: Callable[[Asked], Refusal | None],
@@ -95,6 +95,7 @@ class Intake:
         self._settings = settings
         self._publish = publish
         self._metrics = metrics
+        self._typed_prompts = typed_prompts
         self._check_admission = check_admission
         self._check = check
         self._unrecorded_usage = UnrecordedUsage(metrics)
@@ -177,20 +178,22 @@ class Intake:
         if api is not None and exchange.members is not None:
             exchange.wire_format = WIRE_FORMATS[api]
             facts = exchange.wire_format.read_request(exchange.members)
-            exchange.interception = _interception(exchange, api, facts, sender)
+            asking = asking_of(exchange, api, facts, sender)
+            exchange.interception = asking.interception
             if route.api is not None:
-                self._begin_record(exchange, facts, sender)
+                self._begin_record(exchange, asking, facts, sender)
                 return
         self._check_passing(exchange, sender)
 
-    def _begin_record(self, exchange: Exchange, facts: RequestFacts, sender: Sender) -> None:
+    def _begin_record(
+        self, exchange: Exchange, asking: Asking, facts: RequestFacts, sender: Sender
+    ) -> None:
         asked = self._asked(exchange, sender, model=facts.model)
         refusal = self._judged(exchange, asked)
         record = exchange.record
         assert record
         exchange.flow.metadata["aibridge_interception_id"] = record.interception.id
-        # What strangers say is not kept: they could fill the disk with it.
-        record.begin(None if refusal and refusal.is_stranger else facts.prompt)
+        self._begin(record, asking, refusal)
         record.in_background = facts.background
         if refusal:
             self._refuse_recorded(exchange, record, refusal)
@@ -214,6 +217,18 @@ class Intake:
         exchange.record = self._record(exchange.interception)
         return refusal
 
+    def _begin(self, record: InterceptionRecord, asking: Asking, refusal: Refusal | None) -> None:
+        """Begin a record with what was typed, unless an earlier request has brought that."""
+        prompt = None
+        if not (refusal and refusal.is_stranger):  # what strangers say could fill the disk
+            prompt = self._typed_prompts.new(
+                asking.interception,
+                asking.purpose,
+                position=asking.position,
+                is_retry=asking.is_retry,
+            )
+        record.begin(prompt and prompt.text, digest=prompt and prompt.digest)
+
     def _record(self, interception: Interception) -> InterceptionRecord:
         return InterceptionRecord(
             interception, publish=self._publish, capture=self._settings.capture
@@ -225,19 +240,20 @@ class Intake:
         The handshake is one itself if it fails.
         """
         wire_format = exchange.wire_format = WIRE_FORMATS[api]
-        exchange.interception = _interception(exchange, api, RequestFacts(), sender)
+        exchange.interception = asking_of(exchange, api, RequestFacts(), sender).interception
         opening = replace(self._asked(exchange, sender), must_name_model=False)
         if (refusal := self._judged(exchange, opening)) and exchange.record:
             self._refuse_recorded(exchange, exchange.record, refusal)
 
         def begin(request: Members, message: bytes) -> InterceptionRecord:
             facts = replace(wire_format.read_request(request), streaming=True)
-            interception = _interception(exchange, api, facts, sender)
+            asking = asking_of(exchange, api, facts, sender)
+            interception = asking.interception
             asked = _said(opening, message, model=facts.model, must_name_model=True)
             refusal = self._check(asked)
             record = self._record(_without_credential(interception) if refusal else interception)
             exchange.flow.metadata["aibridge_interception_id"] = interception.id
-            record.begin(None if refusal and refusal.is_stranger else facts.prompt)
+            self._begin(record, asking, refusal)
             if refusal:
                 self._end_refused(record, exchange.route, refusal)
                 raise refused_message(wire_format, refusal)
@@ -483,51 +499,6 @@ def _said(opening: Asked, message: bytes, **changes: Any) -> Asked:
 def _without_credential(interception: Interception) -> Interception:
     """Return an interception of which nothing goes up, so that no key is used."""
     return replace(interception, credential_kind=None, credential_hint=None)
-
-
-def _interception(
-    exchange: Exchange, api: str, facts: RequestFacts, sender: Sender
-) -> Interception:
-    route, credential = exchange.route, exchange.credential
-    headers, actor = sender.headers, sender.actor
-    client = identity.recognise(headers)
-    purpose = purpose_of(headers, facts)
-    metadata: dict[str, Any] = {**actor.metadata, **identity.client_metadata(headers)}
-    return Interception(
-        id=new_id(),
-        initiator_id=actor.id,
-        metadata=metadata,
-        provider=route.provider.type,
-        provider_name=route.provider.name,
-        api=api,
-        route=route.label,
-        method=exchange.flow.request.method,
-        model=_label(facts.model),
-        client=client.name,
-        user_agent=_label(headers.get("user-agent")),
-        client_session_id=_label(identity.session_of(client, headers, facts.session_hint)),
-        request_kind=purpose.kind,
-        prompt_id=_label(purpose.prompt_id),
-        agent_id=_label(purpose.agent_id),
-        correlating_tool_call_id=_label(facts.correlating_tool_call_id),
-        credential_kind=credential.kind if credential else None,
-        credential_hint=credential.hint if credential else None,
-        streaming=facts.streaming,
-        started_at=now(),
-    )
-
-
-_MAX_LABEL = 512
-
-
-def _label(said: str | None) -> str | None:
-    """Return a name that a client made up as it may be kept and shown: bounded, without controls.
-
-    People read it on terminals, which would take some of what can be written for commands.
-    """
-    if said is None or (len(said) <= _MAX_LABEL and said.isprintable()):
-        return said
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in said[:_MAX_LABEL])
 
 
 def _ask_chat_usage(exchange: Exchange) -> None:

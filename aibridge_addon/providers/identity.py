@@ -30,6 +30,10 @@ class ClientProgram:
     """Beginnings of the `originator` header, in lower case."""
     header: str | None = None
     """A header that only this program sends."""
+    system: tuple[str, ...] = ()
+    """Beginnings of a text of its system prompt, for programs whose headers are a library's."""
+    is_library: bool = False
+    """Whether programs are built on it, of which some are known by their system prompt."""
     session_headers: tuple[str, ...] = ()
     session_in_body: bool = False
     """Whether the body may name the session where no header does."""
@@ -83,6 +87,34 @@ CLIENTS = (
     ),
     ClientProgram(name="Gemini CLI", user_agents=("geminicli",)),
     ClientProgram(name="Qwen Code", user_agents=("qwencode",)),
+    # With a provider of its own, its user agent is an SDK's.
+    ClientProgram(
+        name="GitHub Copilot (CLI)",
+        header="x-interaction-type",
+        session_headers=("x-client-session-id",),
+    ),
+    ClientProgram(name="Cline", user_agents=("cline/",), system=("You are Cline,",)),
+    ClientProgram(
+        name="Continue",
+        user_agents=("continue/",),
+        system=("You are an agent in the Continue CLI",),
+    ),
+    ClientProgram(
+        name="aider",
+        user_agents=("aider",),
+        system=(
+            "Act as an expert software developer.\nAlways use best practices when coding.",
+            "Act as an expert code analyst.",
+            "Act as an expert architect engineer",
+        ),
+    ),
+    ClientProgram(name="llm", user_agents=("llm/",)),
+    ClientProgram(name="LiteLLM", user_agents=("litellm",), is_library=True),
+    ClientProgram(name="Pydantic AI", user_agents=("pydantic-ai/",), is_library=True),
+    ClientProgram(name="OpenAI Agents SDK", user_agents=("agents/",), is_library=True),
+    ClientProgram(name="LangChain", user_agents=("langchain",), is_library=True),
+    ClientProgram(name="Vercel AI SDK", user_agents=("ai/", "ai-sdk/"), is_library=True),
+    ClientProgram(name="node-fetch", user_agents=("node-fetch",), is_library=True),
     ClientProgram(
         name="OpenAI SDK (Python)",
         user_agents=(
@@ -91,21 +123,42 @@ CLIENTS = (
             "azureopenai/python",
             "asyncazureopenai/python",
         ),
+        is_library=True,
     ),
-    ClientProgram(name="OpenAI SDK (JavaScript)", user_agents=("openai/js", "azureopenai/js")),
+    ClientProgram(
+        name="OpenAI SDK (JavaScript)",
+        user_agents=("openai/js", "azureopenai/js"),
+        is_library=True,
+    ),
     ClientProgram(
         name="Anthropic SDK (Python)",
         user_agents=("anthropic/python", "asyncanthropic/python"),
+        is_library=True,
     ),
-    ClientProgram(name="Anthropic SDK (JavaScript)", user_agents=("anthropic/js",)),
+    ClientProgram(
+        name="Anthropic SDK (JavaScript)", user_agents=("anthropic/js",), is_library=True
+    ),
 )
 """The first that applies is taken."""
 
-_UNKNOWN = ClientProgram(name=UNKNOWN_CLIENT)
+_UNKNOWN = ClientProgram(name=UNKNOWN_CLIENT, is_library=True)
 
 
-def recognise(headers: Headers) -> ClientProgram:
-    """Return the client program that sent these headers."""
+def recognise(headers: Headers, system: tuple[str, ...] = ()) -> ClientProgram:
+    """Return the client program, by its headers; where they are a library's, by its system prompt.
+
+    `system` are the beginnings of the texts of the system prompt.
+    """
+    found = _by_headers(headers)
+    if not (found.is_library and system):
+        return found
+    for client in CLIENTS:
+        if client.system and any(text.startswith(client.system) for text in system):
+            return client
+    return found
+
+
+def _by_headers(headers: Headers) -> ClientProgram:
     user_agent = headers.get("user-agent", "").lower()
     originator = headers.get("originator", "").lower()
     for client in CLIENTS:

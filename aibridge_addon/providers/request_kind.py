@@ -1,31 +1,128 @@
-"""Decides the purpose of a request: a typed turn, or one that the client program makes by itself.
+"""Decides the purpose of a request, and what a person typed in it. Pure.
 
-Claude Code and Codex declare it in headers (Codex over WebSocket in the body's `client_metadata`).
-Header names are given in lower case. Pure.
+Claude Code and Codex declare the purpose in headers (Codex over WebSocket in the body's
+`client_metadata`); Claude Code does so only towards its own provider's host. For all others, and
+for older versions, a table of beginnings decides. Header names are given in lower case.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aibridge_addon.facts import RequestFacts, RequestKind
+from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.providers.identity import Headers
 from aibridge_addon.raw_json import mapping, read, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purpose:
-    """Purpose of a request, and the ids that join it to others."""
+    """Purpose of a request, what was typed in it, and the ids that join it to others."""
 
     kind: RequestKind
     prompt_id: str | None = None
     agent_id: str | None = None
+    typed: tuple[str, ...] = ()
+    """What a person typed, by message, oldest first; earlier ones may have been sent before."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Beginning:
+    """How a text begins that the client program writes by itself."""
+
+    kind: RequestKind
+    of: tuple[str, ...]
+    clients: tuple[str, ...] = ()
+    """Empty: any client, since SDKs and unknown programs send such texts too."""
+    in_system: bool = False
+    """Whether it is a text of the system prompt, not of a user message."""
+
+
+_BEGINNINGS = (
+    _Beginning(
+        kind="title",
+        clients=("Claude Code",),
+        of=("<session>", "Please write a 5-10 word title"),
+    ),
+    _Beginning(
+        kind="title",
+        in_system=True,
+        of=(
+            "You are naming a coding session",  # Claude Code
+            "Generate a concise, sentence-case title",
+            "Analyze if this message indicates a new conversation topic",
+            "Summarize this coding conversation in under 50 characters",
+            "You are a title generator. You output ONLY a thread title.",  # opencode
+            "You are an expert in crafting pithy titles for chatbot conversations",  # Copilot
+        ),
+    ),
+    _Beginning(
+        kind="title",
+        of=(
+            "Generate a title for this conversation:",  # opencode
+            "Generate a concise title for the following content:",  # Crush
+            "Generate a concise, single-line task title",  # Codex
+            "Generate a concise 3-7 word title for this conversation",  # Zed
+            "### Task:\nGenerate a concise, 3-5 word title",  # Open WebUI
+        ),
+    ),
+    _Beginning(
+        kind="compaction",
+        of=(
+            "CRITICAL: Respond with TEXT ONLY. Do NOT call any tools.",  # Claude Code
+            "Your task is to create a detailed summary of the conversation so far",
+            "You are performing a CONTEXT CHECKPOINT COMPACTION",  # Codex
+            "Provide a detailed prompt for continuing our conversation above",  # opencode
+        ),
+    ),
+    _Beginning(
+        kind="compaction",
+        in_system=True,
+        of=(
+            "You are a helpful AI assistant tasked with summarizing conversations",  # Claude Code
+            "You are the component that summarizes internal chat history",  # Qwen Code
+        ),
+    ),
+    _Beginning(
+        kind="memory",
+        of=(
+            "Managed memory directory:",  # Qwen Code
+            "You are now acting as the memory extraction subagent",  # Claude Code
+        ),
+    ),
+    _Beginning(
+        kind="memory",
+        in_system=True,
+        of=("You are now acting as the managed memory extraction subagent",),  # Qwen Code
+    ),
+    _Beginning(kind="warmup", clients=("Claude Code",), of=("Warmup",)),
+    _Beginning(
+        kind="side",
+        clients=("Claude Code",),
+        of=("[SUGGESTION MODE:", "The user stepped away and is coming back"),
+    ),
+    _Beginning(
+        kind="side",
+        in_system=True,
+        of=("Extract any file paths that this command reads or modifies",),  # Claude Code
+    ),
+    _Beginning(
+        kind="side",
+        of=("Analyze *only* the content and structure of your immediately preceding response",),
+    ),  # Qwen Code and Gemini CLI: who speaks next
+)
+
+_INSIDE = ("task", "user_message", "feedback", "answer")
+_INSIDE_CLIENTS = ("Cline", "Kilo Code", "Roo Code")
+"""Tags in which these clients put the typed text."""
 
 _CLAUDE_CODE_CLASSES: Mapping[str, RequestKind] = {
     "main": "turn",
     "subagent": "subagent",
+    "workflow": "subagent",
     "compaction": "compaction",
     "auxiliary": "side",
+    "side_reply": "side",
 }
 _CODEX_KINDS: Mapping[str, RequestKind] = {
     "turn": "turn",
@@ -33,33 +130,78 @@ _CODEX_KINDS: Mapping[str, RequestKind] = {
     "compaction": "compaction",
     "memory": "memory",
 }
+_CODEX_THREADS: Mapping[str, RequestKind] = {
+    "thread_title": "title",
+    "memory_consolidation": "memory",
+    "guardian_review": "side",
+    "subagent": "subagent",
+}
+_CODEX_SUBAGENTS: Mapping[str, RequestKind] = {
+    "compact": "compaction",
+    "memory_consolidation": "memory",
+}
+_COPILOT_INTERACTIONS: Mapping[str, RequestKind] = {
+    "conversation-user": "turn",
+    "conversation-agent": "turn",
+    "conversation-subagent": "subagent",
+    "conversation-compaction": "compaction",
+}
+
+_TURN_ORIGIN = re.compile(r"x-anthropic-billing-header:.*\bcc_turn_origin=(\w+)")
+_TYPED_ORIGINS = ("human", "sdk")
 
 
-def purpose_of(headers: Headers, facts: RequestFacts) -> Purpose:
-    """Return the purpose of a request by its headers and what was read from its body."""
+def purpose_of(client: str, headers: Headers, facts: RequestFacts) -> Purpose:
+    """Return the purpose of a request by its client, its headers and what its body holds."""
     codex = _codex_metadata(headers, facts)
-    prompt_id = headers.get("x-claude-code-prompt-id", "").strip()
+    kind = _declared_kind(headers, facts, codex) or _kind_by_text(client, facts) or "turn"
     agent_id = headers.get("x-claude-code-agent-id", "").strip()
-    declared = _claude_code_kind(headers, agent_id) or _codex_kind(codex)
+    if kind == "subagent":
+        agent_id = agent_id or codex.get("thread_id", "")
+    prompt_id = headers.get("x-claude-code-prompt-id", "").strip()
     return Purpose(
-        kind=facts.request_kind or declared or "turn",
+        kind=kind,
         prompt_id=prompt_id or codex.get("root_turn_id") or codex.get("turn_id") or None,
         agent_id=agent_id or None,
+        typed=_typed(client, facts) if kind == "turn" else (),
     )
 
 
-def _claude_code_kind(headers: Headers, agent_id: str) -> RequestKind | None:
-    if "x-claude-code-compaction" in headers:
+def _declared_kind(
+    headers: Headers, facts: RequestFacts, codex: Mapping[str, str]
+) -> RequestKind | None:
+    return (
+        facts.request_kind
+        or _claude_code_kind(headers, facts)
+        or _codex_kind(headers, facts, codex)
+        or _COPILOT_INTERACTIONS.get(headers.get("x-interaction-type", ""))
+    )
+
+
+def _claude_code_kind(headers: Headers, facts: RequestFacts) -> RequestKind | None:
+    if "x-claude-code-compaction" in headers or "x-cc-compaction-request" in headers:
         return "compaction"
-    declared = headers.get("x-claude-code-request-class", "").strip()
-    return _CLAUDE_CODE_CLASSES.get(declared) or ("subagent" if agent_id else None)
+    declared = _CLAUDE_CODE_CLASSES.get(headers.get("x-claude-code-request-class", "").strip())
+    if declared == "side":
+        return _kind_by_text("Claude Code", facts) or declared
+    is_agent = headers.get("x-claude-code-agent-id", "").strip() or any(
+        "cc_is_subagent=true" in text for text in facts.system[:1]
+    )
+    return declared or ("subagent" if is_agent else None)
 
 
-def _codex_kind(metadata: Mapping[str, str]) -> RequestKind | None:
+def _codex_kind(
+    headers: Headers, facts: RequestFacts, metadata: Mapping[str, str]
+) -> RequestKind | None:
     kind = _CODEX_KINDS.get(metadata.get("request_kind", ""))
-    if kind == "turn" and metadata.get("thread_source") == "thread_title":
-        return "title"
-    return kind
+    if kind not in (None, "turn"):
+        return kind
+    subagent = facts.client_metadata.get("x-openai-subagent") or headers.get("x-openai-subagent")
+    if subagent:
+        return _CODEX_SUBAGENTS.get(subagent, "subagent")
+    if "subagent_kind" in metadata:
+        return "subagent"
+    return _CODEX_THREADS.get(metadata.get("thread_source", "")) or kind
 
 
 def _codex_metadata(headers: Headers, facts: RequestFacts) -> Mapping[str, str]:
@@ -71,3 +213,23 @@ def _codex_metadata(headers: Headers, facts: RequestFacts) -> Mapping[str, str]:
         return {}
     found = mapping(read(given.encode("utf-8", "replace")))
     return {name: value for name in found if (value := text(found[name]))}
+
+
+def _kind_by_text(client: str, facts: RequestFacts) -> RequestKind | None:
+    said = [part.lstrip()[:200] for parts in facts.said for part in parts]
+    for row in _BEGINNINGS:
+        texts = facts.system if row.in_system else said
+        if (not row.clients or client in row.clients) and any(
+            part.startswith(row.of) for part in texts
+        ):
+            return row.kind
+    return None
+
+
+def _typed(client: str, facts: RequestFacts) -> tuple[str, ...]:
+    origin = _TURN_ORIGIN.match(facts.system[0]) if facts.system else None
+    if origin and origin[1] not in _TYPED_ORIGINS:
+        return ()
+    inside = _INSIDE if client in _INSIDE_CLIENTS else ()
+    found = (typed_text(parts, inside=inside) for parts in facts.said)
+    return tuple(typed for typed in found if typed)

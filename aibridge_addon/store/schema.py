@@ -166,6 +166,14 @@ def m006_background_responses(db: Database) -> None:
     table.create_index(["interception_id"])
 
 
+@migrations()
+def m007_prompt_digests(db: Database) -> None:
+    """Keep each typed prompt once, whichever process or attempt brings it."""
+    table = db.table("aibridge_user_prompts")
+    table.add_column("digest", str)
+    table.create_index(["digest"], unique=True)
+
+
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:
     table = db.table(name)
     table.create(

@@ -116,7 +116,7 @@ SQL = {
     "background_ended": (
         "DELETE FROM aibridge_background_responses WHERE interception_id = :interception_id"
     ),
-    "user_prompt": _insert("aibridge_user_prompts", (*_CHILD_COLUMNS, "prompt")),
+    "user_prompt": _insert("aibridge_user_prompts", (*_CHILD_COLUMNS, "prompt", "digest")),
     "tool_usage": _insert("aibridge_tool_usages", (*_CHILD_COLUMNS, *_TOOL_COLUMNS)),
     "hidden_turns": (
         "INSERT INTO aibridge_hidden_turns (scope, key, content, created_at)"
@@ -137,7 +137,11 @@ FIND_HIDDEN_TURNS = (
 
 
 _ADDED_COLUMNS = dict.fromkeys(("request_kind", "prompt_id", "agent_id"))
-_ADDED: dict[str, Values] = {"interception": _ADDED_COLUMNS, "interception_ended": _ADDED_COLUMNS}
+_ADDED: dict[str, Values] = {
+    "interception": _ADDED_COLUMNS,
+    "interception_ended": _ADDED_COLUMNS,
+    "user_prompt": {"digest": None},
+}
 
 
 def completed(statement: Statement) -> Statement:
@@ -263,7 +267,7 @@ def _token_usage_so_far(fact: TokenUsageSoFar) -> Statement:
 
 
 def _user_prompt(fact: UserPrompt, response_id: str | None) -> Statement:
-    values = _child(fact, response_id=response_id) | {"prompt": fact.prompt}
+    values = _child(fact, response_id=response_id) | {"prompt": fact.prompt, "digest": fact.digest}
     return Statement("user_prompt", values)
 
 

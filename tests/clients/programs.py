@@ -51,11 +51,11 @@ class Package:
 
 CLAUDE_CODE = Package(
     registry="npm",
-    requirements=("@anthropic-ai/claude-code@2.1.197",),
+    requirements=("@anthropic-ai/claude-code@2.1.332",),
     program="node_modules/.bin/claude",
 )
 CODEX = Package(
-    registry="npm", requirements=("@openai/codex@0.169.0",), program="node_modules/.bin/codex"
+    registry="npm", requirements=("@openai/codex@0.171.0",), program="node_modules/.bin/codex"
 )
 OPENCODE = Package(
     registry="npm", requirements=("opencode-ai@1.18.33",), program="node_modules/.bin/opencode"

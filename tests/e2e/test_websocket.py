@@ -286,7 +286,8 @@ def test_a_provider_that_breaks_off(
 def test_errors_end_a_request_and_not_the_connection(
     clients: Clients, proxy: Proxy, way: Way
 ) -> None:
-    with proxy.recording() as records, Socket(clients, way) as client:
+    headers = CODEX | {"session-id": f"errors-{way}"}  # the same text there would be a retry
+    with proxy.recording() as records, Socket(clients, way, headers=headers) as client:
         assert client.ask("STATUS:429")["status"] == 429
         assert client.ask("ERROR_EVENT LONG:9")["type"] == "error"
         assert client.ask("more", previous_response_id="resp_gone")["status"] == 400
@@ -411,7 +412,7 @@ def test_requests_that_cannot_be_recorded_are_refused_one_by_one(
             pass
     came = [json.loads(b"".join(frames)) for frames in connections(standin)[-1].messages]
     records = proxy.records
-    assert len(records.user_prompts) == len(records.interceptions)
+    assert {row["prompt"] for row in records.user_prompts} == {"before", "meanwhile", "after"}
     refused = [row for row in records.interceptions if row["status"] == "refused"]
     assert {(row["http_status"], row["error_type"]) for row in refused} == {(503, "not_recorded")}
     assert len(came) == len(records.interceptions) - len(refused)

@@ -16,6 +16,7 @@ from aibridge_addon.facts import (
     new_id,
 )
 from aibridge_addon.formats.openai_responses import reader as openai_responses
+from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.interception import InterceptionRecord
 
 
@@ -35,7 +36,7 @@ class Spoken:
             publish=self.facts.append,
             capture=frozenset(CAPTURABLE),
         )
-        record.begin(facts.prompt)
+        record.begin(typed_text(part for parts in facts.said for part in parts))
         return record
 
     def client(self, kind, **members):

@@ -20,6 +20,7 @@ from aibridge_addon.facts import (
 )
 from aibridge_addon.formats import WIRE_FORMATS, WireFormat
 from aibridge_addon.formats.decoders.sse import Event, SSEParser
+from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.raw_json import members
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -173,3 +174,8 @@ def mutated(draw: st.DrawFn, value: Any) -> Any:
         copy[key] = draw(mutated(value[key]))
         return copy
     return draw(json_values)
+
+
+def prompt_of(facts: RequestFacts) -> str | None:
+    """Return what was typed in the trailing messages of a request."""
+    return typed_text(part for parts in facts.said for part in parts)

@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from helpers import read_request, read_stream, sse, three_ways
+from helpers import prompt_of, read_request, read_stream, sse, three_ways
 
 from aibridge_addon.facts import (
     ProviderError,
@@ -77,12 +77,21 @@ def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
     given: Any, prompt: str | None, call_id: str | None
 ) -> None:
     facts = read_request(api, {"input": given})
-    assert facts == RequestFacts(prompt=prompt, correlating_tool_call_id=call_id)
+    assert prompt_of(facts) == prompt
+    assert facts.correlating_tool_call_id == call_id
 
 
-def test_a_warm_up_has_no_prompt() -> None:
-    assert read_request(api, {"input": "hi", "generate": False}) == RequestFacts()
-    assert read_request(api, {"input": "hi", "generate": True}) == RequestFacts(prompt="hi")
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"input": "hi", "generate": False}, "warmup"),
+        ({"input": "hi", "generate": True}, None),
+        ({"input": [user("hi"), {"type": "compaction_trigger"}]}, "compaction"),
+        ({"input": [{"type": "compaction_trigger"}, user("hi")]}, None),
+    ],
+)
+def test_body_declares_a_warm_up_and_a_compaction(body: Any, kind: str | None) -> None:
+    assert read_request(api, body).request_kind == kind
 
 
 def test_the_cache_key_hints_at_the_session() -> None:
@@ -430,7 +439,7 @@ def test_approval_request_is_recorded_as_one() -> None:
 def test_answer_to_a_call_links_the_request_to_it(answer: Any, call_id: str | None) -> None:
     spoken = {"type": "message", "role": "user", "content": "Earlier."}
     facts = read_request(api, {"input": [spoken, answer]})
-    assert (facts.prompt, facts.correlating_tool_call_id) == (None, call_id)
+    assert (prompt_of(facts), facts.correlating_tool_call_id) == (None, call_id)
 
 
 def test_thinking_parts_of_a_message_are_thoughts() -> None:

@@ -3,7 +3,7 @@ from helpers import thorough
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibridge_addon.formats.prompts import CLIENT_WRAPPERS, spoken
+from aibridge_addon.formats.prompts import CLIENT_WRAPPERS, typed_text
 
 
 @pytest.mark.parametrize(
@@ -25,15 +25,47 @@ from aibridge_addon.formats.prompts import CLIENT_WRAPPERS, spoken
         (['<attached_files count="1"\n>a</attached_files>hello'], "hello"),
         (["# AGENTS.md instructions for /srv\n\n<INSTRUCTIONS>\na\n</INSTRUCTIONS>"], None),
         (["# AGENTS.md instructions for /srv\n<INSTRUCTIONS>a</INSTRUCTIONS>\nhello"], "hello"),
+        (["<current_datetime>2026</current_datetime>\n\nhello"], "hello"),
+        (["<ide_opened_file>a.py</ide_opened_file>", "hello"], "hello"),
+        (["<ide_selection>a.py</ide_selection>\nhello"], "hello"),
+        (["hello\n\n# *SEARCH/REPLACE block* Rules:\n\nEvery block …"], "hello"),
+        (["hello\n\n# File editing rules:\n\nReturn edits …"], "hello"),
+        (["This session is being continued from a previous conversation …", "hello"], "hello"),
+        (["[Request interrupted by user for tool use]", "hello"], "hello"),
+        (["<context>a</context><userRequest>\nhello\n</userRequest>"], "hello"),
+        (["<user_query>\nhello\n</user_query>"], "hello"),
+        (["[SYSTEM NOTIFICATION - NOT USER INPUT]\nA task has ended."], None),
     ],
 )
 def test_what_the_client_program_put_there_is_not_said(parts: list[str], said: str | None) -> None:
-    assert spoken(parts) == said
+    assert typed_text(parts) == said
+
+
+QUEUED = "The user sent a new message while you were working:\nhello\n\nand more"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        QUEUED,
+        f"{QUEUED}\n\nThis is how Claude Code surfaces messages the user sends mid-turn …",
+        f"<system-reminder>\n{QUEUED}\n\nIMPORTANT: After completing your current task, you MUST"
+        " address the user's message above.\n</system-reminder>",
+    ],
+)
+def test_message_queued_while_claude_code_works_is_typed_without_its_explanation(text: str) -> None:
+    assert typed_text(["<system-reminder>a</system-reminder>", text]) == "hello\n\nand more"
+
+
+def test_tags_of_one_client_are_taken_off_only_there() -> None:
+    text = "<task>\nhello\n</task>\n<environment_details>a</environment_details>"
+    assert typed_text([text], inside=("task",)) == "hello"
+    assert typed_text([text]) == "<task>\nhello\n</task>"
 
 
 @pytest.mark.parametrize("tag", CLIENT_WRAPPERS)
 def test_every_wrapper_is_taken_off(tag: str) -> None:
-    assert spoken([f"before\n<{tag}>\n  inside\n</{tag}>\nafter"]) == "before\n\nafter"
+    assert typed_text([f"before\n<{tag}>\n  inside\n</{tag}>\nafter"]) == "before\n\nafter"
 
 
 @pytest.mark.parametrize(
@@ -50,12 +82,12 @@ def test_every_wrapper_is_taken_off(tag: str) -> None:
     ],
 )
 def test_what_only_looks_like_a_wrapper_is_said(text: str) -> None:
-    assert spoken([text]) == text
+    assert typed_text([text]) == text
 
 
 def test_a_wrapper_after_one_that_only_looks_like_it_is_taken_off() -> None:
     text = "<system-reminders/> a <system-reminder>b</system-reminder>"
-    assert spoken([text]) == "<system-reminders/> a"
+    assert typed_text([text]) == "<system-reminders/> a"
 
 
 @pytest.mark.timeout(20)
@@ -63,18 +95,18 @@ def test_a_wrapper_after_one_that_only_looks_like_it_is_taken_off() -> None:
     "opening", ["<system-reminder>", "<system-reminder", "<system-reminder>x</system-reminder>"]
 )
 def test_many_tags_take_linear_time(opening: str) -> None:
-    spoken([opening * 100_000 + "</system-reminder>"])
+    typed_text([opening * 100_000 + "</system-reminder>"])
 
 
 @thorough
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="<#"))))
 def test_a_text_without_tags_is_said_as_it_stands(parts: list[str]) -> None:
     said = "\n".join(part.strip() for part in parts if part.strip())
-    assert spoken(parts) == (said or None)
+    assert typed_text(parts) == (said or None)
 
 
 @thorough
 @given(st.lists(st.sampled_from(["<", "</", "system-reminder", ">", " ", "a", "\n"])))
 def test_any_shape_of_tags_can_be_read(tokens: list[str]) -> None:
-    said = spoken(["".join(tokens)])
+    said = typed_text(["".join(tokens)])
     assert said is None or said == said.strip() != ""

@@ -51,6 +51,21 @@ CODEX = recognise({"user-agent": "codex_cli_rs/1"})
         ({"user-agent": "Anthropic/Python 0.71"}, "Anthropic SDK (Python)"),
         ({"user-agent": "AsyncAnthropic/Python 0.71"}, "Anthropic SDK (Python)"),
         ({"user-agent": "Anthropic/JS 0.66"}, "Anthropic SDK (JavaScript)"),
+        ({"user-agent": "litellm/1.110.2"}, "LiteLLM"),
+        ({"user-agent": "pydantic-ai/2.68.0"}, "Pydantic AI"),
+        ({"user-agent": "Agents/Python 0.24.0"}, "OpenAI Agents SDK"),
+        ({"user-agent": "langchain-anthropic/1.7.10"}, "LangChain"),
+        ({"user-agent": "ai/6.0.326 ai-sdk/provider-utils/4.0.66"}, "Vercel AI SDK"),
+        ({"user-agent": "ai-sdk/anthropic/4.0.42 runtime/bun/1.3.13"}, "Vercel AI SDK"),
+        ({"user-agent": "node-fetch"}, "node-fetch"),
+        (
+            {"user-agent": "OpenAI/JS 5.20.1", "x-interaction-type": "conversation-user"},
+            "GitHub Copilot (CLI)",
+        ),
+        (
+            {"user-agent": "Anthropic/JS 0.94.0", "x-interaction-type": "conversation-agent"},
+            "GitHub Copilot (CLI)",
+        ),
         ({"user-agent": "curl/8.5"}, "Unknown"),
         ({"user-agent": "not claude"}, "Unknown"),
         ({"user-agent": "", "originator": ""}, "Unknown"),
@@ -69,6 +84,25 @@ def test_every_row_of_the_table_is_reached_by_all_that_it_names(client):
         assert recognise({"user-agent": "node", "originator": prefix}) is client
     if client.header:
         assert recognise({client.header: ""}) is client
+
+
+AIDER = "Act as an expert software developer.\nAlways use best practices when coding."
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "system", "name"),
+    [
+        ("ai-sdk/anthropic/4.0.42", ("You are Cline, an AI coding agent.",), "Cline"),
+        ("node-fetch", ("You are an agent in the Continue CLI. Given …",), "Continue"),
+        ("litellm/1.81.10", (AIDER,), "aider"),
+        ("OpenAI/Python 2.20.0", ("x", AIDER), "aider"),
+        ("", (AIDER,), "aider"),
+        ("litellm/1.81.10", ("Be nice.",), "LiteLLM"),
+        ("claude-cli/2", (AIDER,), "Claude Code"),
+    ],
+)
+def test_program_on_a_library_is_recognised_by_its_system_prompt(user_agent, system, name):
+    assert recognise({"user-agent": user_agent}, system).name == name
 
 
 def test_a_user_agent_alone_does_not_take_what_stands_later_in_the_table_for_its_own():

@@ -98,7 +98,9 @@ def tokens_so_far(usage: TokenUsage, **changes: Any) -> TokenUsageSoFar:
 
 def prompt(interception: Interception, text: str = "Hello") -> UserPrompt:
     """What the person said."""
-    return UserPrompt(id=new_id(), interception=interception, prompt=text, created_at=now())
+    return UserPrompt(
+        id=new_id(), interception=interception, prompt=text, digest=None, created_at=now()
+    )
 
 
 def tool(interception: Interception, **changes: Any) -> ToolUsage:

@@ -20,7 +20,9 @@ CONTRACT = {
         "id interception_id provider_response_id model input_tokens output_tokens"
         " cache_read_input_tokens cache_write_input_tokens extra raw metadata created_at"
     ),
-    "aibridge_user_prompts": ("id interception_id provider_response_id prompt metadata created_at"),
+    "aibridge_user_prompts": (
+        "id interception_id provider_response_id prompt metadata created_at digest"
+    ),
     "aibridge_tool_usages": (
         "id interception_id provider_response_id tool tool_call_id server_url input injected"
         " invocation_error metadata created_at"

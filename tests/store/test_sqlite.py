@@ -25,7 +25,7 @@ from store.doubles import (
     tokens,
 )
 
-from aibridge_addon.facts import BackgroundResponse, HiddenTurns, Status, now
+from aibridge_addon.facts import BackgroundResponse, HiddenTurns, Status, new_id, now
 from aibridge_addon.store import database as database_file
 from aibridge_addon.store import retention, spool, sqlite
 from aibridge_addon.store import writer as store
@@ -201,6 +201,7 @@ async def test_an_interception_is_in_the_tables_with_all_that_belongs_to_it(star
             "prompt": "Hello",
             "metadata": "{}",
             "created_at": said.created_at,
+            "digest": None,
         }
     ]
     assert rows(database, "token_usages") == [
@@ -281,6 +282,20 @@ async def test_the_start_alone_is_written_though_nobody_waits_for_it(start, data
     assert await asyncio.to_thread(written.wait, BOUND)
     recorder.close()
     assert len(rows(database, "interceptions")) == 1
+
+
+async def test_prompt_of_one_digest_is_kept_once_whichever_process_brings_it(start, database):
+    first, second = start(), start()
+    interception = started()
+    once = replace(prompt(interception, "a"), digest="d")
+
+    keep(first, interception, once)
+    assert await kept(first)
+    keep(second, replace(once, id=new_id()), replace(once, id=new_id(), prompt="b", digest="e"))
+    keep(second, prompt(interception, "c"), prompt(interception, "c"))
+
+    assert await kept(second)
+    assert prompts(database) == ["a", "b", "c", "c"]
 
 
 async def test_all_who_wait_during_a_commit_share_the_next(start, database, connections):

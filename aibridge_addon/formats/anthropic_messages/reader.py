@@ -22,7 +22,7 @@ from aibridge_addon.formats.anthropic_messages.usage import (
     serving_model,
 )
 from aibridge_addon.formats.decoders.sse import Event, typed
-from aibridge_addon.formats.prompts import spoken
+from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
 from aibridge_addon.formats.skippable import NUMBER, STRING, events, whole
 from aibridge_addon.formats.usage import merge_usage
 from aibridge_addon.raw_json import (
@@ -65,37 +65,48 @@ _TEXT_DELTAS = events(
 def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
     """Read a request, given its members."""
     members = dict(body)
-    prompt, tool_call_id = _read_trailing_turn(members.get("messages"))
+    turn = _read_trailing_turn(members.get("messages"))
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
-        prompt=prompt,
-        correlating_tool_call_id=tool_call_id,
+        said=turn.said,
+        position=turn.position,
+        system=beginnings(_texts(member(members, "system"))),
+        correlating_tool_call_id=turn.tool_call_id,
         session_hint=_session(mapping(member(members, "metadata")).get("user_id")),
     )
 
 
-def _read_trailing_turn(messages: msgspec.Raw | None) -> tuple[str | None, str | None]:
-    """Return the prompt and the last tool result's call of what stands after the last answer."""
+def _read_trailing_turn(messages: msgspec.Raw | None) -> TrailingTurn:
+    """Read the user messages after the last answer, and which tool call the last result is of."""
     turn: list[JSON] = []
-    for raw in reversed(elements(messages)):
-        message = mapping(read(raw))
+    before: list[str] = []
+    left = elements(messages)
+    while left:
+        message = mapping(read(left.pop()))
         if message.get("role") == "user":
             turn.append(message.get("content"))
         elif message.get("role") != "system":  # a system message may stand among the others
+            before = _texts(message.get("content"))
             break
-    parts: list[str] = []
-    tool_call_id = None
-    for content in reversed(turn):
-        if isinstance(content, str):
-            parts.append(text(content) or "")
-            continue
-        for block in map(mapping, sequence(content)):
-            if block.get("type") == "text" and (said := text(block.get("text"))):
-                parts.append(said)
-            elif block.get("type") == "tool_result":
-                tool_call_id = text(block.get("tool_use_id")) or tool_call_id
-    return spoken(parts), tool_call_id
+    said = map(_texts, turn)
+    return trailing_turn(said, index=len(left), before=before, tool_call_id=_last_result(turn))
+
+
+def _texts(content: JSON) -> list[str]:
+    if isinstance(content, str):
+        return [text(content) or ""]
+    blocks = map(mapping, sequence(content))
+    return [text(block.get("text")) or "" for block in blocks if block.get("type") == "text"]
+
+
+def _last_result(turn: list[JSON]) -> str | None:
+    """Return the tool call that the last result answers; the newest message is first."""
+    for block in (mapping(block) for content in turn for block in reversed(sequence(content))):
+        is_result = block.get("type") == "tool_result"
+        if is_result and (tool_call_id := text(block.get("tool_use_id"))):
+            return tool_call_id
+    return None
 
 
 def _session(user_id: JSON) -> str | None:

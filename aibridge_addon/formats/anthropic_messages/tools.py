@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from aibridge_addon.formats.anthropic_messages.splicer import Merger, Splicer
 from aibridge_addon.formats.anthropic_messages.turn import text_of
-from aibridge_addon.formats.prompts import spoken
+from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
     Members,
@@ -163,7 +163,7 @@ def _conversation(request: Members) -> Iterator[PastAnswer | str]:
 
 def _said(blocks: Sequence[dict[str, JSON]]) -> list[str]:
     """Return what tells a message from others: the person's words, and the calls it answers."""
-    words = spoken([text(b.get("text")) or "" for b in blocks if b.get("type") == "text"])
+    words = typed_text([text(b.get("text")) or "" for b in blocks if b.get("type") == "text"])
     answered = [text(b.get("tool_use_id")) for b in blocks if b.get("type") == "tool_result"]
     return [part for part in (words, *answered) if part]
 

@@ -22,7 +22,7 @@ from aibridge_addon.formats.openai_chat.thoughts import thought_of
 from aibridge_addon.formats.openai_chat.usage import usage_of
 from aibridge_addon.formats.openai_errors import error_body, read_error
 from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
-from aibridge_addon.formats.prompts import spoken
+from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
 from aibridge_addon.formats.skippable import STRING, events, scalars, whole
 from aibridge_addon.formats.usage import Extra, merge_usage
 from aibridge_addon.raw_json import (
@@ -67,12 +67,16 @@ _TEXT_DELTAS = events(
 def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
     """Read a request, given its members."""
     members = dict(body)
-    prompt, tool_call_id = _read_trailing_turn(members.get("messages"))
+    messages = elements(members.get("messages"))
+    system = _system(messages)
+    turn = _read_trailing_turn(messages)
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
-        prompt=prompt,
-        correlating_tool_call_id=tool_call_id,
+        said=turn.said,
+        position=turn.position,
+        system=system,
+        correlating_tool_call_id=turn.tool_call_id,
         session_hint=text(member(members, "prompt_cache_key")),
     )
 
@@ -96,23 +100,26 @@ def is_usage_only(event: Event) -> bool:
     return not chunk.get("choices") and isinstance(chunk.get("usage"), dict)
 
 
-def _read_trailing_turn(messages: msgspec.Raw | None) -> tuple[str | None, str | None]:
-    """Return the prompt and the last tool result's call of what stands after the last answer."""
+def _system(messages: list[msgspec.Raw]) -> tuple[str, ...]:
+    first = mapping(read(messages[0])) if messages else {}
+    is_system = first.get("role") in ("system", "developer")
+    return beginnings(_texts(first.get("content"))) if is_system else ()
+
+
+def _read_trailing_turn(left: list[msgspec.Raw]) -> TrailingTurn:
+    """Read the user messages after the last answer, and which tool call the last result is of."""
     said: list[list[str]] = []
-    for raw in reversed(elements(messages)):
-        message = mapping(read(raw))
-        match message.get("role"):
-            case "user":
-                said.append(_texts(message.get("content")))
-            case "tool":
-                return _joined(said), text(message.get("tool_call_id"))
-            case "assistant" | "function":
-                break
-    return _joined(said), None
-
-
-def _joined(said: list[list[str]]) -> str | None:
-    return spoken([part for parts in reversed(said) for part in parts])
+    before: list[str] = []
+    tool_call_id = None
+    while left:
+        message = mapping(read(left.pop()))
+        if message.get("role") == "user":
+            said.append(_texts(message.get("content")))
+        elif message.get("role") in ("tool", "assistant", "function"):
+            before = _texts(message.get("content"))
+            tool_call_id = text(message.get("tool_call_id"))
+            break
+    return trailing_turn(said, index=len(left), before=before, tool_call_id=tool_call_id)
 
 
 def _texts(content: JSON) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from aibridge_addon.formats.openai_chat.splicer import Merger, Splicer
 from aibridge_addon.formats.openai_chat.turn import call_id, call_name, text_of
 from aibridge_addon.formats.openai_tools import LIMITS, leaves_choice, result_text
-from aibridge_addon.formats.prompts import spoken
+from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
     Members,
@@ -113,7 +113,7 @@ def _conversation(request: Members) -> Iterator[PastAnswer | str]:
                 calls = [call_id(call) for call in sequence(message.get("tool_calls"))]
                 yield PastAnswer(start=index, end=index + 1, client_calls=calls, text=said)
             case "user":
-                yield spoken([said]) or ""
+                yield typed_text([said]) or ""
             case "tool":  # which call it answers tells it from others
                 yield text(message.get("tool_call_id")) or ""
 

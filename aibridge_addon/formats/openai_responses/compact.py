@@ -22,7 +22,8 @@ NAME = "openai_responses_compact"
 def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
     """Read a request, given its members: the whole conversation, in which nobody speaks now."""
     facts = reader.read_request(body)
-    return replace(facts, prompt=None, correlating_tool_call_id=None, request_kind="compaction")
+    nothing_said = replace(facts, said=(), position=None, correlating_tool_call_id=None)
+    return replace(nothing_said, request_kind="compaction")
 
 
 def read_answer(body: bytes) -> ResponseFacts:

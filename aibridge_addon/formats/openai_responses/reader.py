@@ -11,6 +11,7 @@ import msgspec
 from aibridge_addon.facts import (
     ProviderError,
     RequestFacts,
+    RequestKind,
     ResponseFacts,
 )
 from aibridge_addon.formats.decoders.sse import Event, typed
@@ -23,7 +24,7 @@ from aibridge_addon.formats.openai_responses.items import (
     read_thoughts,
 )
 from aibridge_addon.formats.openai_responses.usage import read_response_usage, read_tool_usages
-from aibridge_addon.formats.prompts import spoken
+from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
 from aibridge_addon.formats.skippable import events, scalars, whole
 from aibridge_addon.raw_json import (
     JSON,
@@ -90,14 +91,18 @@ _TEXT_DELTAS = events(
 def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
     """Read a request, given its members."""
     members = dict(body)
-    prompt, tool_call_id = _read_trailing_turn(members.get("input"))
+    follows = text(member(members, "previous_response_id")) or ""
+    turn = _read_trailing_turn(members.get("input"), follows)
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
         background=member(members, "background") is True,
-        # The warm-up of Codex asks for nothing to be generated: nobody said anything.
-        prompt=None if member(members, "generate") is False else prompt,
-        correlating_tool_call_id=tool_call_id,
+        said=turn.said,
+        # Only the server knows where a message stands in a conversation that it keeps.
+        position=None if "conversation" in members else turn.position,
+        system=beginnings(_texts(member(members, "instructions"))),
+        request_kind=_declared_kind(members),
+        correlating_tool_call_id=turn.tool_call_id,
         session_hint=text(member(members, "prompt_cache_key")),
         client_metadata=_client_metadata(member(members, "client_metadata")),
     )
@@ -107,31 +112,42 @@ def _client_metadata(given: JSON) -> dict[str, str]:
     return {name: said for name, value in mapping(given).items() if (said := text(value))}
 
 
-def _read_trailing_turn(given: msgspec.Raw | None) -> tuple[str | None, str | None]:
-    """Return the prompt and the last tool result's call of what stands after the last answer."""
+def _declared_kind(members: dict[str, msgspec.Raw]) -> RequestKind | None:
+    if member(members, "generate") is False:  # Codex warms up and asks for nothing
+        return "warmup"
+    last = elements(members.get("input"))[-1:]
+    is_trigger = any(mapping(read(item)).get("type") == "compaction_trigger" for item in last)
+    return "compaction" if is_trigger else None
+
+
+def _read_trailing_turn(given: msgspec.Raw | None, follows: str) -> TrailingTurn:
+    """Read the user messages after the last answer, and which tool call the last result is of."""
     if given is not None and bytes(memoryview(given)[:1]) == b'"':
-        return spoken([text(read(given)) or ""]), None
+        return trailing_turn([[text(read(given)) or ""]], index=0, follows=follows)
     said: list[list[str]] = []
-    for raw in reversed(elements(given)):
-        item = mapping(read(raw))
+    before: list[str] = []
+    tool_call_id = None
+    left = elements(given)
+    while left:
+        item = mapping(read(left.pop()))
         if is_answer(item):
-            return _joined(said), answered_call_id(item)
+            tool_call_id = answered_call_id(item)
+            break
         if item.get("type") not in (None, "message") or item.get("role") == "assistant":
+            before = _texts(item.get("content"), "output_text")
             break
         if item.get("role") == "user":
             said.append(_texts(item.get("content")))
-    return _joined(said), None
+    return trailing_turn(
+        said, index=len(left), before=before, follows=follows, tool_call_id=tool_call_id
+    )
 
 
-def _joined(said: list[list[str]]) -> str | None:
-    return spoken([part for parts in reversed(said) for part in parts])
-
-
-def _texts(content: JSON) -> list[str]:
+def _texts(content: JSON, kind: str = "input_text") -> list[str]:
     if isinstance(content, str):
         return [text(content) or ""]
     parts = map(mapping, sequence(content))
-    return [text(part.get("text")) or "" for part in parts if part.get("type") == "input_text"]
+    return [text(part.get("text")) or "" for part in parts if part.get("type") == kind]
 
 
 class ResponseReader:

@@ -18,7 +18,7 @@ from aibridge_addon.formats.openai_responses.turn import (
     text_of,
 )
 from aibridge_addon.formats.openai_tools import LIMITS, leaves_choice, result_text
-from aibridge_addon.formats.prompts import spoken
+from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
     Members,
@@ -199,7 +199,7 @@ def _said(items: Sequence[dict[str, JSON]]) -> Iterator[str]:
     """Give what tells items from others: the person's words, and the calls that they answer."""
     for item in items:
         if item.get("role") == "user":
-            yield spoken(said_in(item.get("content"))) or ""
+            yield typed_text(said_in(item.get("content"))) or ""
         elif call_id := text(item.get("call_id")):
             yield call_id
 
