@@ -23,6 +23,8 @@ _CLIENT_HELLO = 0x01
 _RECORD_HEADER = struct.Struct("!BBBH")
 """Kind, version, length."""
 _BLANK = b"\r\n"
+LARGEST_HELLO = 64 * 1024
+"""Bytes of a TLS client hello, which is held until it has come whole."""
 
 
 def must_tunnel(data: layer.NextLayer, is_provider_host: Callable[[str], bool]) -> bool | None:
@@ -153,6 +155,8 @@ def _server_name(data: bytes) -> str | None:
         hello = parse_client_hello(_with_known_version(data))
     except ValueError:
         return None
+    if hello is None and len(data) > LARGEST_HELLO:
+        raise NotHttpError("client_hello_too_large")
     if hello is None:
         raise _IncompleteError
     return hello.sni

@@ -104,6 +104,14 @@ def test_what_goes_to_no_provider_is_tunnelled(data):
     assert verdict(asked(("example.com", 443), data)) is True
 
 
+def test_a_client_hello_that_grows_too_large_is_refused():
+    record = b"\x16\x03\x01\x40\x00" + bytes(0x4000)
+    begun = b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(0x4000 - 4)
+    assert verdict(asked(ELSEWHERE, begun + record * 2)) is None
+    with pytest.raises(NotHttpError, match="client_hello_too_large"):
+        verdict(asked(ELSEWHERE, begun + record * 3))
+
+
 @pytest.mark.parametrize("length", range(3, len(HELLO), 37))
 def test_an_incomplete_client_hello_is_waited_for(length):
     assert verdict(asked(ELSEWHERE, HELLO[:length])) is None
