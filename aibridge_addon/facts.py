@@ -98,6 +98,18 @@ class InterceptionEnded:
     seconds_to_first_byte: float | None
     """From the request's head to the first byte of a streamed body."""
 
+    @property
+    def usage_is_unknown(self) -> bool:
+        """Whether a provider may have billed something, and told no usage.
+
+        What was refused, answered with an error or never answered costs nothing.
+        """
+        if self.usage_told or self.status is Status.REFUSED:
+            return False
+        if self.http_status is None:
+            return self.status in (Status.CANCELLED, Status.INTERRUPTED)
+        return self.http_status < 400
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackgroundResponse:

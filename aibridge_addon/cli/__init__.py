@@ -13,6 +13,7 @@ Modules import mitmproxy, the SDKs and the like where they use them: those take 
 """
 
 import difflib
+import errno
 import importlib
 
 import click
@@ -34,6 +35,15 @@ class _Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a sub-command; say in one line what cannot be written, such as a read-only home."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.filename is None or error.errno == errno.EPIPE:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

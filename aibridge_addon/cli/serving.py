@@ -8,6 +8,7 @@ options somebody set. What each addon does stays mitmproxy's business.
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -254,6 +255,17 @@ def _check_authority(plan: Plan, from_file: Mapping[str, Any]) -> None:
         options.cert_passphrase or "cert_passphrase" in from_file
     ):
         read_authority(folder)
+    elif not key_path(folder).exists():
+        _check_writable(folder)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise AuthorityError(f"{folder} cannot be written: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise AuthorityError(f"{folder} cannot be written, and has no CA; see --set confdir=FOLDER")
 
 
 def _config_yaml(plan: Plan) -> dict[str, Any]:

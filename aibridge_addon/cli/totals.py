@@ -21,12 +21,19 @@ GROUPS = {
 }
 """By what can be summed, as SQL."""
 
+# As `InterceptionEnded.usage_is_unknown` has it.
+_UNKNOWN = """(
+    u.interception_id IS NULL AND i.ended_at IS NOT NULL AND i.status <> 'refused'
+    AND coalesce(i.http_status < 400, i.status IN ('cancelled', 'interrupted'))
+)"""
 _QUERY = """
 SELECT {group} AS name, count(*) AS requests,
        sum(status IS NOT NULL AND status <> 'completed') AS failed,
        coalesce(sum(u.input), 0) AS input, coalesce(sum(u.cache_read), 0) AS cache_read,
        coalesce(sum(u.cache_write), 0) AS cache_write, coalesce(sum(u.output), 0) AS output,
-       max(i.started_at) AS latest
+       max(i.started_at) AS latest,
+       sum({unknown}) AS without_usage,
+       sum({unknown} AND i.api = 'openai_chat') AS chats_without_usage
 FROM aibridge_interceptions i
 LEFT JOIN (
     SELECT interception_id, sum(input_tokens) AS input, sum(output_tokens) AS output,
@@ -53,6 +60,16 @@ class Total:
     output: int = 0
     latest: str = ""
     """When the newest request began."""
+    without_usage: int = 0
+    """Of the requests, those that may have been billed and told no usage."""
+    chats_without_usage: int = 0
+    """Of these, those of Chat Completions, whose usage can be asked for."""
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing is known of the tokens, so that they must not be shown as zero."""
+        tokens = self.input or self.cache_read or self.cache_write or self.output
+        return self.without_usage > 0 and not tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +94,7 @@ def read_totals(database: Path, *, since: str, by: str) -> list[Total]:
     """
     order = "1" if by == "day" else "output DESC, requests DESC"
     # The group is one of ours.
-    query = _QUERY.format(group=GROUPS[by], order=order)
+    query = _QUERY.format(group=GROUPS[by], order=order, unknown=_UNKNOWN)
     try:
         with contextlib.closing(connect(database)) as connection:
             rows = connection.execute(query, {"since": since}).fetchall()
@@ -109,6 +126,9 @@ def totals_of(registry: "CollectorRegistry") -> list[Total]:
         if sample.name == "aibridge_interceptions_total":
             total.requests += value
             total.failed += value if sample.labels["status"] != "completed" else 0
+        elif sample.name == "aibridge_responses_without_usage_total":
+            total.without_usage += value
+            total.chats_without_usage += value if sample.labels["api"] == "openai_chat" else 0
         elif sample.name == "aibridge_tokens_total":
             kind = _TYPES.get(sample.labels["type"])
             if kind is not None:
@@ -139,7 +159,20 @@ def summary(totals: Iterable[Total], unrecorded: int = 0) -> str:
     line = requests_of(requests)
     if failed:
         line += f" ({failed} did not complete)"
-    return " · ".join([line, *(f"{printable(total.name)}: {_tokens(total)}" for total in totals)])
+    tokens = [f"{printable(total.name)}: {_tokens(total)}" for total in totals]
+    return " · ".join([line, *tokens, *filter(None, [unknown_usage(totals)])])
+
+
+def unknown_usage(totals: Iterable[Total]) -> str:
+    """Return how many requests told no usage, and the option that helps; empty if none."""
+    totals = list(totals)
+    unknown = sum(total.without_usage for total in totals)
+    if not unknown:
+        return ""
+    said = f"{unknown:,} of {requests_of(sum(total.requests for total in totals))} told no usage"
+    if any(total.chats_without_usage for total in totals):
+        said += " (aibridge_ask_chat_usage=always asks for that of Chat Completions)"
+    return said
 
 
 def requests_of(count: int) -> str:
@@ -148,6 +181,8 @@ def requests_of(count: int) -> str:
 
 
 def _tokens(total: Total) -> str:
+    if total.is_unknown:
+        return "tokens unknown"
     parts = [f"{total.input:,} in"]
     if total.cache_read:
         parts.append(f"{total.cache_read:,} from cache")

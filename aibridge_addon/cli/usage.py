@@ -1,18 +1,30 @@
 """`aibridge usage`: what was recorded, summed up for a person."""
 
+import json
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aibridge_addon.cli.parameters import DatabasePath, Since
 from aibridge_addon.cli.running import default_database
 from aibridge_addon.cli.tables import make_table, print_table, printable
-from aibridge_addon.cli.totals import GROUPS, Total, UnreadableError, read_totals
+from aibridge_addon.cli.totals import (
+    GROUPS,
+    Total,
+    UnreadableError,
+    read_totals,
+    unknown_usage,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_COUNTS = ("requests", "failed")
+_TOKENS = ("input", "cache_read", "cache_write", "output")
+_UNKNOWN = "—"
 
 
 @click.command(short_help="Show what was used: requests and tokens.")
@@ -33,7 +45,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The database. Default: that of the running proxy, else the usual one.",
 )
-def command(since: datetime | None, by: str, db: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the sums as JSON, for programs.")
+def command(since: datetime | None, by: str, db: Path | None, *, as_json: bool) -> None:
     """Show what was used: requests and tokens, summed up.
 
     Input is without what came from a cache or went into one. Nothing is changed, and a proxy may
@@ -47,33 +60,50 @@ def command(since: datetime | None, by: str, db: Path | None) -> None:
         totals = read_totals(database, since=begin, by=by)
     except UnreadableError as error:
         raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps([_record(total) for total in totals]))
+        return
     if not totals:
         click.echo(f"Nothing was recorded in this time in {database}.")
         return
     print_table(_table(totals, by))
+    if unknown := unknown_usage(totals):
+        click.echo(f"{unknown}: their tokens are not in the sums.")
+
+
+def _record(total: Total) -> dict[str, Any]:
+    """Return a total for programs; tokens that are not known are null."""
+    unknown = dict.fromkeys(_TOKENS) if total.is_unknown else {}
+    return asdict(total) | unknown
 
 
 def _table(totals: list[Total], by: str) -> "Table":
-    whole = Total("total", *(sum(values) for values in zip(*map(_numbers, totals), strict=True)))
+    whole = Total("total")
+    for name in (*_COUNTS, *_TOKENS, "without_usage"):
+        setattr(whole, name, sum(getattr(total, name) for total in totals))
+    has_unknown = whole.without_usage > 0
     table = make_table(show_footer=len(totals) > 1)
-    heads = ("requests", "failed", "input", "cache read", "cache write", "output")
     table.add_column(by, footer=whole.name)
-    for head, sum_ in zip(heads, _numbers(whole), strict=True):
-        table.add_column(head, footer=f"{sum_:,}", justify="right")
+    heads = ["requests", "failed", "input", "cache read", "cache write", "output"]
+    heads += ["no usage"] * has_unknown
+    for head, sum_ in zip(heads, _cells(whole, "0", has_unknown=has_unknown), strict=True):
+        table.add_column(head, footer=sum_, justify="right")
     table.add_column("latest")
     for total in totals:
-        numbers = (f"{number:,}" if number else "·" for number in _numbers(total))
+        numbers = _cells(total, "·", has_unknown=has_unknown)
         latest = datetime.fromisoformat(total.latest).astimezone()
         table.add_row(printable(total.name) or "none", *numbers, f"{latest:%Y-%m-%d %H:%M}")
     return table
 
 
-def _numbers(total: Total) -> tuple[int, ...]:
-    return (
-        total.requests,
-        total.failed,
-        total.input,
-        total.cache_read,
-        total.cache_write,
-        total.output,
-    )
+def _cells(total: Total, zero: str, *, has_unknown: bool) -> list[str]:
+    """Return the numbers of a total; tokens that are not known are no zeros."""
+    counts = [_number(getattr(total, name), zero) for name in _COUNTS]
+    tokens = [
+        _UNKNOWN if total.is_unknown else _number(getattr(total, name), zero) for name in _TOKENS
+    ]
+    return [*counts, *tokens, *[_number(total.without_usage, zero)] * has_unknown]
+
+
+def _number(number: int, zero: str) -> str:
+    return f"{number:,}" if number else zero

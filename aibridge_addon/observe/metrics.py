@@ -25,7 +25,6 @@ from aibridge_addon.facts import (
     Fact,
     Interception,
     InterceptionEnded,
-    Status,
     TokenUsage,
     ToolUsage,
     UserPrompt,
@@ -164,8 +163,8 @@ class Metrics:
         )
         self.without_usage = counter(
             "responses_without_usage_total",
-            "Completed responses that told no token usage.",
-            *("provider", "api"),
+            "Requests that a provider may have billed, and of which it told no token usage.",
+            *("provider", "model", "api"),
         )
         self.records = counter(
             "records_total",
@@ -278,8 +277,8 @@ class Metrics:
             self.count_unreadable(provider, "response", fact.unreadable)
         for event in fact.unknown:
             self._child(self.unknown_events, provider, self._event(event)).inc()
-        if fact.status is Status.COMPLETED and not fact.usage_told:
-            self._child(self.without_usage, provider, started.api).inc()
+        if fact.usage_is_unknown:
+            self._child(self.without_usage, provider, model, started.api).inc()
 
     def _on_background(self, fact: BackgroundResponse) -> None:
         started = fact.interception

@@ -1,6 +1,10 @@
 """Help worth reading, and completion."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -66,3 +70,37 @@ def test_it_completes(home: Home, typed: str, completed: list[str]) -> None:
     assert [line.partition(",")[2] for line in result.output.split()] == sorted(completed) or [
         line.partition(",")[2] for line in result.output.split()
     ] == completed
+
+
+READ_ONLY = "/proc/1/nowhere"
+"""A home in which nobody, root included, can make anything."""
+
+
+@pytest.mark.skipif(not Path("/proc/1").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--", "true"),
+        ("proxy", "--port", "0", "--metrics", "off"),
+        ("usage",),
+        ("env", "claude"),
+        ("token", "create", "alice"),
+        ("token", "list"),
+        ("ca", "create"),
+        ("ca", "bundle"),
+    ],
+    ids=" ".join,
+)
+def test_read_only_home_is_said_in_a_line_without_a_traceback(words: tuple[str, ...]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "aibridge_addon.cli", *words],
+        env=os.environ | {"HOME": READ_ONLY, "XDG_DATA_HOME": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in ended.stdout + ended.stderr
+    if words != ("token", "list"):
+        assert ended.returncode == 1
+        assert READ_ONLY in ended.stderr + ended.stdout or words[0] == "env"

@@ -1,5 +1,6 @@
 """`aibridge usage`: sums, spans of time, and a database that is not touched."""
 
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from sqlite_utils import Database
+from store.doubles import ended, started, tokens
 
-from aibridge_addon.cli.totals import Total, read_totals, summary
+from aibridge_addon.cli.totals import Total, read_totals, summary, totals_of
+from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.store.schema import migrate
 from cli.command import Home
 
@@ -177,3 +180,92 @@ def test_a_line_says_it_all(database: Path) -> None:
     assert summary([]) == "no requests to AI providers"
     assert summary([], unrecorded=1) == "nothing to record (1 request passed)"
     assert summary([], unrecorded=2) == "nothing to record (2 requests passed)"
+
+
+def add_requests(database: Path, *requests: tuple[str, str, str, int | None]) -> None:
+    """Add requests without usage: model, API, status, HTTP status."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for number, (model, api, status, http_status) in enumerate(requests):
+            moment = datetime.now(UTC).isoformat(timespec="microseconds")
+            row = {
+                "id": f"added-{number}",
+                "initiator_id": "carol",
+                "metadata": "{}",
+                "provider": "openai",
+                "provider_name": "openai",
+                "api": api,
+                "model": model,
+                "started_at": moment,
+                "ended_at": moment,
+                "status": status,
+                "http_status": http_status,
+            }
+            Database(connection).table("aibridge_interceptions").insert(row)
+
+
+def test_tokens_of_requests_that_told_no_usage_are_unknown_and_not_zero(
+    home: Home, database: Path
+) -> None:
+    add_requests(
+        database,
+        ("silent", "openai_chat", "completed", 200),
+        ("silent", "openai_chat", "cancelled", None),
+        ("opus", "anthropic_messages", "interrupted", None),
+    )
+    head, opus, gpt, silent, total = shown(home, database)
+    assert head[3:8] == ["input", "cache read", "cache write", "output", "no usage"]
+    assert opus[3:8] == ["10", "300", "4", "20", "1"]
+    assert gpt[3:8] == ["4", "·", "·", "6", "·"]
+    assert silent[3:8] == ["—", "—", "—", "—", "2"]
+    assert total[3:8] == ["14", "300", "4", "26", "3"]
+    output = home.invoke("usage", "--db", str(database)).output
+    assert "3 of 6 requests told no usage (aibridge_ask_chat_usage=always" in output
+
+
+@pytest.mark.parametrize(
+    ("status", "http_status"),
+    [("refused", 400), ("failed", 429), ("failed", None), ("refused", None)],
+)
+def test_requests_that_cost_nothing_are_not_unknown(
+    home: Home, database: Path, status: str, http_status: int | None
+) -> None:
+    add_requests(database, ("silent", "openai_chat", status, http_status))
+    assert "told no usage" not in home.invoke("usage", "--db", str(database)).output
+
+
+def test_option_is_not_named_where_it_does_not_help(home: Home, database: Path) -> None:
+    add_requests(database, ("silent", "openai_responses", "completed", 200))
+    output = home.invoke("usage", "--db", str(database)).output
+    assert "1 of 4 requests told no usage: their tokens are not in the sums." in output
+
+
+def test_sums_as_json_have_null_for_unknown_tokens(home: Home, database: Path) -> None:
+    add_requests(database, ("silent", "openai_chat", "completed", 200))
+    totals = json.loads(home.invoke("usage", "--db", str(database), "--json").output)
+    by_name = {total["name"]: total for total in totals}
+    assert by_name["silent"]["input"] is by_name["silent"]["output"] is None
+    assert by_name["silent"]["without_usage"] == 1
+    assert (by_name["gpt"]["input"], by_name["gpt"]["without_usage"]) == (4, 0)
+
+
+def test_closing_line_says_what_told_no_usage() -> None:
+    totals = [
+        Total("known", requests=2, input=5, output=6),
+        Total("silent", requests=1, without_usage=1, chats_without_usage=1),
+    ]
+    assert summary(totals) == (
+        "3 requests · known: 5 in, 6 out · silent: tokens unknown · 1 of 3 requests told no usage"
+        " (aibridge_ask_chat_usage=always asks for that of Chat Completions)"
+    )
+
+
+def test_a_proxy_counts_what_told_no_usage_by_model() -> None:
+    metrics = Metrics()
+    silent, known = (started(model=model, api="openai_chat") for model in ("silent", "known"))
+    facts = (silent, ended(silent, usage_told=False), known, tokens(known), ended(known))
+    for fact in facts:
+        metrics.observe(fact)
+
+    by_name = {total.name: total for total in totals_of(metrics.registry)}
+    assert by_name["silent"].is_unknown
+    assert (by_name["silent"].chats_without_usage, by_name["known"].without_usage) == (1, 0)

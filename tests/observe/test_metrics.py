@@ -30,7 +30,7 @@ CONTRACT = {
     "aibridge_tunnels": "",
     "aibridge_unreadable": "provider what",
     "aibridge_unknown_events": "provider event",
-    "aibridge_responses_without_usage": "provider api",
+    "aibridge_responses_without_usage": "provider model api",
     "aibridge_usage_mismatches": "provider api",
     "aibridge_records": "event",
     "aibridge_commit_timeouts": "",
@@ -245,16 +245,26 @@ def test_what_could_not_be_understood_is_counted(metrics):
     assert value(metrics, "unknown_events_total", provider="acme", event="y") == 1
 
 
-def test_only_completed_answers_are_missed_for_telling_no_usage(metrics):
-    observed(
-        metrics,
-        ended(INTERCEPTION, usage_told=False),
-        ended(INTERCEPTION, usage_told=True),
-        ended(INTERCEPTION, usage_told=False, status=Status.FAILED),
-    )
+@pytest.mark.parametrize(
+    ("status", "http_status", "unknown"),
+    [
+        (Status.COMPLETED, 200, True),
+        (Status.FAILED, 200, True),
+        (Status.CANCELLED, None, True),
+        (Status.INTERRUPTED, None, True),
+        (Status.FAILED, 429, False),
+        (Status.FAILED, None, False),
+        (Status.REFUSED, 400, False),
+    ],
+)
+def test_usage_is_missed_only_where_a_provider_may_have_billed(
+    metrics, status, http_status, unknown
+):
+    end = ended(INTERCEPTION, usage_told=False, status=status, http_status=http_status)
+    observed(metrics, end, ended(INTERCEPTION, status=status, http_status=http_status))
 
-    name = "responses_without_usage_total"
-    assert value(metrics, name, provider="acme", api="anthropic_messages") == 1
+    labels = {"provider": "acme", "model": "m", "api": "anthropic_messages"}
+    assert (value(metrics, "responses_without_usage_total", **labels) == 1) is unknown
 
 
 def test_mcp_servers_are_shown_as_they_are_and_only_while_they_are_there(metrics):
