@@ -32,7 +32,7 @@ from aibridge_addon.relay.secrets import Secrets, outgoing
 from aibridge_addon.relay.usage_watch import UsageWatch, has_usage
 
 if TYPE_CHECKING:
-    from aibridge_addon.exchange.central_tools import InnerAnswer
+    from aibridge_addon.exchange.inner_answer import InnerAnswer
     from aibridge_addon.relay.upstream_call import UpstreamCall
 
 logger = logging.getLogger(__name__)
