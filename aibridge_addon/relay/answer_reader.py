@@ -131,6 +131,7 @@ class AnswerReader:
         on_usage: OnUsage = ignore_usage,
     ) -> None:
         self._decoder = ContentDecoder(content_encoding, max_bytes=max_bytes)
+        self._is_coded = not self._decoder.is_identity
         self._wire_format = wire_format
         self._reader = wire_format.response_reader()
         self._reader.on_usage = on_usage
@@ -157,11 +158,6 @@ class AnswerReader:
         return bytes(self._body)
 
     @property
-    def is_coded(self) -> bool:
-        """Whether the body has a content coding."""
-        return not self._decoder.is_identity
-
-    @property
     def ended(self) -> bool:
         """Whether the event that ends the answer has come."""
         return self._reader.ended
@@ -180,7 +176,7 @@ class AnswerReader:
         Raises:
             EventTooLargeError: an event is too large.
         """
-        if self.shape is Shape.EVENTS:
+        if self._detector.shape is Shape.EVENTS:
             return self._parser.feed(decoded, unwanted)
         self._body += decoded
         if self._detector.feed(decoded) is not Shape.EVENTS:
@@ -202,7 +198,7 @@ class AnswerReader:
             UndecodableError: it is broken, or the body is too large.
             EventTooLargeError: an event is too large.
         """
-        if not self.is_coded:
+        if not self._is_coded:
             return self._read_decoded(self._decoder.feed(data))
         slices = _slices(data)
         decoded = [self._decoder.feed(piece) for piece in slices]
@@ -248,12 +244,13 @@ class AnswerReader:
         return self._parser.feed(begun, unwanted)
 
     def _read_decoded(self, decoded: bytes) -> int | None:
-        had_ended = self.ended
-        events = self.split(decoded, self._reader.unrecorded)
+        reader = self._reader
+        had_ended = reader.ended
+        events = self.split(decoded, reader.unrecorded)
         last = None
         for number, event in enumerate(events):
-            self._reader.feed(event)
-            if last is None and self._reader.ended:
+            reader.feed(event)
+            if last is None and reader.ended:
                 last = number
         if last is None or had_ended:
             return None

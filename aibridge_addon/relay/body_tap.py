@@ -80,6 +80,8 @@ class BodyTap:
             self._stop(error)
         self._withhold = withhold if self._answer is not None else None
         self._splice = splice if self._answer is not None else None
+        self.cuts = self._withhold is not None or self._splice is not None
+        """Whether the body goes on decoded, with some events cut out or replaced."""
         self._unsent = bytearray()
         """While events are cut out: what waits for the end of its event."""
         self._is_ending = False
@@ -92,6 +94,8 @@ class BodyTap:
         if self.first_byte_at is None:
             self.first_byte_at = time.monotonic()
         passing, ending = self._read(data)
+        if ending is None and self._left is None and not self._is_ending:
+            return passing
         if self._left is not None:
             self._left -= len(data)
             if self._left == 0:
@@ -134,11 +138,6 @@ class BodyTap:
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)
             return ResponseFacts()
-
-    @property
-    def cuts(self) -> bool:
-        """Whether the body goes on decoded, with some events cut out or replaced."""
-        return self._withhold is not None or self._splice is not None
 
     def _hold(self, passing: list[bytes], ending: list[bytes] | None) -> list[bytes]:
         """Hold the end and all that comes after it; return what goes on now."""
