@@ -16,6 +16,7 @@ from mitmproxy import connection, ctx, http
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.mode_specs import RegularMode, ReverseMode, UpstreamMode
 
+from aibridge_addon.access.runs import mark_of_login, split_path
 from aibridge_addon.access.sender import Admission
 from aibridge_addon.access.tokens import (
     GatewayToken,
@@ -70,6 +71,8 @@ class Gate:
             weakref.WeakKeyDictionary()
         )
         """Refusals at CONNECT to a provider, whose requests are answered inside the tunnel."""
+        self._runs: weakref.WeakKeyDictionary[connection.Client, str] = weakref.WeakKeyDictionary()
+        """Marks of `aibridge run`."""
         self._read_at = 0.0
         """When the last reading began, on the monotonic clock."""
         self._reading: asyncio.Task[None] | None = None
@@ -136,7 +139,10 @@ class Gate:
             TokenError: it is not good, or one is required and missing.
         """
         host, port = flow.request.host, flow.request.port
-        if text := _token_in(flow.request.headers.get(_PROXY_AUTHORIZATION, "")):
+        value = flow.request.headers.get(_PROXY_AUTHORIZATION, "")
+        if mark := mark_of_login(value):
+            self._runs[flow.client_conn] = mark
+        if text := _token_in(value):
             token = await self._accepted(text)
             token.check_unseen(there.name for there in router.tunnels_to(host, port))
             self._logins[flow.client_conn] = token.id
@@ -158,6 +164,7 @@ class Gate:
         head, mitmproxy never asks for the rest. `refresh` and `check` follow when it has come.
         """
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
+        run = self._take_run(flow, reverse=reverse)
         given = _tokens_in(flow.request.headers.fields)
         if given:
             flow.request.headers.fields = tuple(
@@ -176,9 +183,20 @@ class Gate:
                 raise TokenError("unknown_token", "a gateway token stands where none belongs.")
             token = await self._token(flow, next(iter(texts), ""))
         except TokenError as error:
-            return Admission(refusal=error, headers=headers)
+            return Admission(refusal=error, headers=headers, run=run)
         logged_in = "proxyauth" in flow.metadata
-        return Admission(token=token, headers=headers, as_key=as_key, logged_in=logged_in)
+        return Admission(token=token, headers=headers, as_key=as_key, logged_in=logged_in, run=run)
+
+    def _take_run(self, flow: http.HTTPFlow, *, reverse: bool) -> str | None:
+        """Take the mark of a run out of a request, which must not go on to anybody."""
+        request = flow.request
+        if reverse and not flow.is_replay:
+            run, request.path = split_path(request.path)
+            return run
+        mark = mark_of_login(request.headers.get(_PROXY_AUTHORIZATION, ""))
+        if mark and not _token_in(request.headers[_PROXY_AUTHORIZATION]):
+            del request.headers[_PROXY_AUTHORIZATION]
+        return mark or self._runs.get(flow.client_conn)
 
     def check(self, admission: Admission) -> None:
         """Check that somebody who was admitted is, and still would be.

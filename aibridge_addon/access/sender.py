@@ -18,6 +18,8 @@ class Admission:
     """Whether the access token was sent in place of an API key."""
     logged_in: bool = False
     """Whether mitmproxy's `proxyauth` has accepted a login."""
+    run: str | None = None
+    """The mark of the `aibridge run` that started the client program."""
 
     @property
     def is_free(self) -> bool:

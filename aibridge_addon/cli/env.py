@@ -5,11 +5,13 @@ import os
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import click
 
+from aibridge_addon.access.runs import marked_login
 from aibridge_addon.access.tokens import TokenError, accepted, looks_like_token
 from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.bundle import join_bundle, own_extra
@@ -113,6 +115,16 @@ def way_to(proxy: RunningProxy, login: str | None = None) -> Way:
         plain_hosts=proxy.plain_hosts,
         token=token_of_login(login),
         codex=_instance_of_codex(has_token=bool(token_of_login(login))),
+    )
+
+
+def marked(way: Way, proxy: RunningProxy, login: str | None, mark: str) -> Way:
+    """Return a way on which the proxy knows by a mark which program asks."""
+    token = token_of_login(login)
+    return replace(
+        way,
+        forward_url=_with_login(proxy.forward_url, marked_login(mark, token)),
+        reverse_url=f"{proxy.reverse_url}/{mark}" if proxy.reverse_url else None,
     )
 
 

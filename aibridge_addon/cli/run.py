@@ -7,16 +7,17 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
+from aibridge_addon.access.runs import new_mark
 from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.clients import Client, NoWayError
-from aibridge_addon.cli.env import login_option, way_to
+from aibridge_addon.cli.env import login_option, marked, way_to
 from aibridge_addon.cli.parameters import DatabasePath
 from aibridge_addon.cli.running import OwnProxy
 from aibridge_addon.cli.totals import (
@@ -124,11 +125,17 @@ class _Program:
     words: Sequence[str]
     login: str | None
     reverse: bool
+    mark: str = ""
+    """Tells its requests from others; empty: it has a proxy of its own."""
 
     @property
     def may_go_past(self) -> bool:
         """Whether it is not known to honour what it is given."""
         return not self.reverse and _client_of(self.path) is clients.ANY
+
+    def is_marked(self, proxy: RunningProxy) -> bool:
+        """Return whether its requests bear its mark; a login to mitmproxy leaves no room for it."""
+        return bool(self.mark) and proxy.knows_runs and not proxy.needs_login
 
     def run(self, proxy: RunningProxy, take_over: TakeOver) -> int:
         """Run it to its end; return its exit code, as a shell would."""
@@ -145,6 +152,8 @@ class _Program:
 
     def _prepared(self, proxy: RunningProxy) -> tuple[list[str], dict[str, str]]:
         client, way = _client_of(self.path), way_to(proxy, self.login)
+        if self.is_marked(proxy):
+            way = marked(way, proxy, self.login, self.mark)
         try:
             variables = clients.variables(client, way, os.environ, reverse=self.reverse)
         except NoWayError as error:
@@ -175,14 +184,16 @@ def _interpreter(path: str) -> str:
 
 def _by_shared(proxy: RunningProxy, program: _Program) -> tuple[int, str]:
     """Return the exit code, and what there is to say."""
+    program = replace(program, mark=new_mark())
     begin = datetime.now(UTC).isoformat(timespec="microseconds")
     with _signals() as take_over:
         code = program.run(proxy, take_over)
     if proxy.database:
         with contextlib.suppress(UnreadableError):
-            totals = read_totals(Path(proxy.database), since=begin, by="model")
-            said = _said(totals, program)
-            return code, f"{said} (all that the running proxy recorded meanwhile)"
+            run = program.mark if program.is_marked(proxy) else None
+            totals = read_totals(Path(proxy.database), since=begin, by="model", run=run)
+            rest = "" if run else " (all that the running proxy recorded meanwhile)"
+            return code, _said(totals, program) + rest
     return code, ""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aibridge_addon.access.runs import METADATA_KEY
 from aibridge_addon.cli.tables import printable
 
 if TYPE_CHECKING:
@@ -40,9 +41,11 @@ LEFT JOIN (
            sum(cache_read_input_tokens) AS cache_read, sum(cache_write_input_tokens) AS cache_write
     FROM aibridge_token_usages GROUP BY interception_id
 ) u ON u.interception_id = i.id
-WHERE i.started_at >= :since
+WHERE i.started_at >= :since AND {condition}
 GROUP BY 1 ORDER BY {order}
 """
+
+_OF_RUN = f"json_extract(i.metadata, '$.{METADATA_KEY}') = :run"
 
 
 @dataclass(slots=True)
@@ -86,18 +89,21 @@ class UnreadableError(Exception):
     """The database cannot be read."""
 
 
-def read_totals(database: Path, *, since: str, by: str) -> list[Total]:
+def read_totals(database: Path, *, since: str, by: str, run: str | None = None) -> list[Total]:
     """Sum up what began at or after a time (as in the records) by a key of `GROUPS`.
+
+    `run`: only the requests of the program that bears this mark of `aibridge run`.
 
     Raises:
         UnreadableError: there is no database, or it is none of ours.
     """
     order = "1" if by == "day" else "output DESC, requests DESC"
     # The group is one of ours.
-    query = _QUERY.format(group=GROUPS[by], order=order, unknown=_UNKNOWN)
+    condition = "1" if run is None else _OF_RUN
+    query = _QUERY.format(group=GROUPS[by], order=order, unknown=_UNKNOWN, condition=condition)
     try:
         with contextlib.closing(connect(database)) as connection:
-            rows = connection.execute(query, {"since": since}).fetchall()
+            rows = connection.execute(query, {"since": since, "run": run}).fetchall()
     except sqlite3.Error as error:
         raise UnreadableError(f"{database}: {error}") from error
     return [Total(*row) for row in rows]

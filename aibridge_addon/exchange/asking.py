@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from aibridge_addon.access.runs import METADATA_KEY
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.facts import Interception, RequestFacts, new_id, now
@@ -48,6 +49,8 @@ def _interception(
     route, credential = exchange.route, exchange.credential
     headers, actor = sender.headers, sender.actor
     metadata: dict[str, Any] = {**actor.metadata, **identity.client_metadata(headers)}
+    if sender.admission.run:
+        metadata[METADATA_KEY] = sender.admission.run
     return Interception(
         id=new_id(),
         initiator_id=actor.id,

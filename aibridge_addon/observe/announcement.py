@@ -64,6 +64,8 @@ class RunningProxy:
     """The database that gateway tokens stand in, also beside a recorder of the user's own."""
     providers: tuple[str, ...] = ()
     """The names of the provider instances."""
+    knows_runs: bool = False
+    """Whether it takes the marks of `aibridge run`."""
     open_on: str = ""
     """The address by which others than this machine reach it; empty if they do not."""
 
@@ -205,6 +207,7 @@ def where_is(master: "Master") -> RunningProxy:
         token_rule=settings.require_token,
         tokens_in=str(settings.database.expanduser().absolute()),
         providers=tuple(provider.name for provider in providers),
+        knows_runs=True,
         open_on=_open_on(master),
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -69,7 +70,7 @@ def test_a_program_is_given_base_urls_if_that_is_wanted(shared: Home) -> None:
     words = (sys.executable, "-c", OPENAI_PROGRAM)
     ended = shared.run("run", "--reverse", "--", *words, env=KEY)
     assert (ended.returncode, ended.stdout) == (0, "completed\n"), ended.stderr
-    assert "1 request · gpt-5: 5 in, 3 out (all that the running proxy" in ended.stderr
+    assert ended.stderr == "aibridge: 1 request · gpt-5: 5 in, 3 out\n"
     [row] = read_records(shared.database).interceptions[before:]
     assert row["provider_name"] == "openai"
 
@@ -86,6 +87,26 @@ def test_a_running_proxy_is_used(shared: Home) -> None:
     quiet = shared.run("run", "--quiet", *curl)  # the dashes may be left out
     assert quiet.returncode == 22
     assert "aibridge" not in quiet.stderr
+
+
+@pytest.mark.parametrize("way", [(), ("--reverse",)], ids=["forward", "reverse"])
+def test_closing_line_counts_the_requests_of_its_own_program_only(
+    shared: Home, way: tuple[str, ...]
+) -> None:
+    """Another program asks in the middle of it."""
+    nested = (*AIBRIDGE, "run", *way, "--quiet", "--", sys.executable, "-c", OPENAI_PROGRAM)
+    program = (
+        f"import subprocess, sys; subprocess.run({list(nested)!r}, check=True)\n{ANTHROPIC_PROGRAM}"
+    )
+    before = len(read_records(shared.database).interceptions)
+    ended = shared.run("run", *way, "--", sys.executable, "-c", program, env=KEY)
+    assert ended.returncode == 7, ended.stderr
+    assert "2 requests · " in ended.stderr
+    assert "gpt-5" not in ended.stderr
+    rows = read_records(shared.database).interceptions[before:]
+    marks = [row["metadata"]["aibridge_run"] for row in rows]
+    assert len(marks) == 3
+    assert len(set(marks)) == 2
 
 
 LOCAL_PROGRAM = """
@@ -167,8 +188,9 @@ def test_a_script_of_any_name_that_node_runs_is_given_base_urls(
     agent.chmod(0o755)
     path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
     ended = shared.run("run", "--", str(agent), env={"PATH": path})
+    shown = re.sub(r"/aibridge-run-[0-9a-f]{16}/", "/", ended.stdout)
     expected = f"{shared.proxy().reverse_url}/openai/v1" if is_node else "none"
-    assert ended.stdout == f"{expected}\n", ended.stderr
+    assert shown == f"{expected}\n", ended.stderr
 
 
 def test_a_program_that_is_not_there_ends_as_in_a_shell(home: Home) -> None:
