@@ -46,6 +46,9 @@ class Client:
     needs_base_url: bool = False
     """Whether it may go past a forward proxy, so that it is better given both."""
 
+    unread_api: str = ""
+    """The API that it speaks, if the proxy relays that without recording it."""
+
     @property
     def can_reverse(self) -> bool:
         """Whether it can be sent to a base URL from outside."""
@@ -82,7 +85,7 @@ CLIENTS = (
         programs="opencode",
         base_urls={"OPENCODE_CONFIG_CONTENT": json.dumps(_OPENCODE)},
     ),
-    Client(name="gemini", programs="gemini"),
+    Client(name="gemini", programs="gemini", unread_api="Google's Gemini API"),
     Client(name="qwen", programs="qwen", base_urls=_OPENAI),
     Client(name="llm", programs="llm", base_urls=_ANTHROPIC | _OPENAI),
     Client(

@@ -87,6 +87,12 @@ def command(client: str | None, shell: str | None, reverse: bool, login: str | N
     line = SHELLS[shell or _this_shell()]
     for name, value in found.items():
         click.echo(line(name, value))
+    if chosen.unread_api:
+        click.echo(
+            f"note: {chosen.name} speaks {chosen.unread_api}, which this proxy relays but does not"
+            " record",
+            err=True,
+        )
     if words := clients.arguments(chosen, way, reverse=reverse):
         click.echo(f"start it as: {chosen.name} {shlex.join(words)} …", err=True)
 

@@ -246,6 +246,13 @@ def test_it_says_what_variables_cannot(shared: Home) -> None:
     assert "gemini cannot" in shared.invoke("env", "gemini", "--reverse").stderr
 
 
+def test_env_for_gemini_says_that_its_requests_are_not_recorded(shared: Home) -> None:
+    ended = shared.invoke("env", "gemini")
+    assert ended.exit_code == 0
+    assert "speaks Google's Gemini API, which this proxy relays but does not record" in ended.stderr
+    assert "does not record" not in shared.invoke("env", "claude").stderr
+
+
 def test_it_needs_neither_mitmproxy_nor_an_sdk() -> None:
     script = (
         "import sys, aibridge_addon.cli.env, aibridge_addon.cli.usage, aibridge_addon.cli.run\n"
