@@ -148,9 +148,13 @@ class Home:
         self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any
     ) -> Process:
         """Start the command."""
-        process = Process(
-            [*AIBRIDGE, *arguments], self.env | dict(env or {}), cwd=self.path, **options
-        )
+        return self.start_program([*AIBRIDGE, *arguments], env=env, **options)
+
+    def start_program(
+        self, words: list[str], *, env: Mapping[str, str] | None = None, **options: Any
+    ) -> Process:
+        """Start any program."""
+        process = Process(words, self.env | dict(env or {}), cwd=self.path, **options)
         self.processes.append(process)
         return process
 

@@ -1,4 +1,4 @@
-"""What README.md says of the code, taken from the code: called by its cog blocks.
+"""Generates the reference tables of the documentation from the code; called by its cog blocks.
 
 Each function returns Markdown. What a thing means stands here where the code has no place for it;
 a thing of the code without a meaning here raises, so that none goes undocumented.

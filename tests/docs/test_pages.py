@@ -1,0 +1,102 @@
+"""The README and the documentation pages hold what the code holds."""
+
+import json
+import re
+import shlex
+import sqlite3
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+from sqlite_utils import Database
+
+from aibridge_addon.cli import main
+from aibridge_addon.config.settings import OPTIONS, read_settings
+from aibridge_addon.store import schema
+from docs.blocks import PAGES, ROOT, Block, blocks
+
+OF_CLIENTS = ("openai_base_url", "model_provider")
+"""Keys that open a config file of a client program, not of ours."""
+
+README_LINES = 150
+
+
+_COMMANDS = "|".join(main.list_commands(click.Context(main)))
+_CALL = re.compile(rf"(?:^|[\s/(])aibridge (?P<arguments>(?:{_COMMANDS})\b[^)|&]*)")
+
+
+def aibridge_calls() -> list[tuple[str, list[str]]]:
+    """Every call of the `aibridge` command in the documentation, with its arguments."""
+    return [
+        (f"{block}: {match[0].strip()}", shlex.split(match["arguments"]))
+        for block in blocks("sh")
+        for command in block.commands
+        for match in _CALL.finditer(command)
+    ]
+
+
+@pytest.mark.parametrize(("where", "words"), aibridge_calls(), ids=lambda value: str(value)[:70])
+def test_documented_aibridge_call_is_accepted_by_the_command_line_parser(
+    where: str, words: list[str]
+) -> None:
+    context = click.Context(main, info_name="aibridge")
+    name, command, rest = main.resolve_command(context, words)
+    while isinstance(command, click.Group) and rest:
+        name, command, rest = command.resolve_command(click.Context(command), rest)
+    assert command is not None
+    command.make_context(name, rest)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_documented_options_exist(page: Path) -> None:
+    known = {option.name for option in OPTIONS}
+    named = set(re.findall(r"--set '?(aibridge_\w+)=", page.read_text()))
+    assert named <= known
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_documented_config_file_is_accepted(block: Block, tmp_path: Path) -> None:
+    tomllib.loads(block.code)
+    if block.code.startswith(OF_CLIENTS):
+        return
+    file = tmp_path / "aibridge.toml"
+    file.write_text(block.code)
+    read_settings(
+        {option.name: option.default for option in OPTIONS} | {"aibridge_config": str(file)}
+    )
+
+
+@pytest.mark.parametrize("block", blocks("json"), ids=str)
+def test_documented_json_is_json(block: Block) -> None:
+    json.loads(block.code)
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_documented_python_compiles(block: Block) -> None:
+    compile(block.code, str(block), "exec")
+
+
+@pytest.mark.parametrize("block", blocks("sql"), ids=str)
+def test_documented_query_runs_on_an_empty_database(block: Block) -> None:
+    connection = sqlite3.connect(":memory:")
+    schema.migrate(Database(connection))
+    connection.executescript(block.code)
+    connection.close()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_documented_scripts_and_files_exist(page: Path) -> None:
+    text = page.read_text()
+    scripts = set(re.findall(r"(?<![\w/])(?:scripts|\.ci)/[a-z_]+(?:\.py)?", text))
+    assert {name for name in scripts if not (ROOT / name).exists()} == set()
+
+
+def test_readme_links_lead_to_files_and_headings() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_readme_fits_one_screen() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
