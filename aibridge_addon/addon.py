@@ -29,7 +29,7 @@ from mitmproxy.utils.human import parse_size
 from aibridge_addon.access.admission import Closed
 from aibridge_addon.access.egress import PRIVATE_ADDRESS, plain_answer, refusal_in
 from aibridge_addon.access.listening import OpenError
-from aibridge_addon.assembly import Parts
+from aibridge_addon.assembly import Components
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.settings import OPTIONS, Settings, ask_rule, read_settings
 from aibridge_addon.config.watch import FileWatch
@@ -100,7 +100,7 @@ class AIBridge:
 
     def __init__(self) -> None:
         self._announcement = Announcement()
-        self._parts: Parts | None = None
+        self._components: Components | None = None
         """None until it has started."""
         self._watch = FileWatch(_watched_files, self._read_again)
         self._exchanges: dict[str, Exchange] = {}
@@ -134,20 +134,20 @@ class AIBridge:
         if not changed:
             return
         fixed = [option.name for option in changed if option.fixed]
-        if self._parts and fixed:
+        if self._components and fixed:
             raise exceptions.OptionsError(f"{', '.join(fixed)}: read at the start only; restart")
         try:
             settings = self._read()
         except SettingsError as error:
-            if self._parts:
+            if self._components:
                 raise exceptions.OptionsError(str(error)) from error
             # At the start, mitmproxy ends itself over a logged error; an exception of a script
             # would bury it under a traceback.
             for line in str(error).splitlines():
                 logger.error("%s", line)
             return
-        if self._parts:
-            self._parts.apply(settings)
+        if self._components:
+            self._components.apply(settings)
             self._changed()
         elif not self._is_done:
             self._try_to_start(settings)
@@ -155,7 +155,7 @@ class AIBridge:
     @_guarded
     def running(self) -> None:
         """Announce the proxy to other processes: it listens now."""
-        if self._parts and self.announces:
+        if self._components and self.announces:
             self._announce()
 
     def _announce(self) -> None:
@@ -185,7 +185,7 @@ class AIBridge:
         return settings
 
     async def _read_again(self) -> None:
-        if self._parts is None:
+        if self._components is None:
             return
         try:
             settings = self._read()
@@ -197,7 +197,7 @@ class AIBridge:
             for line in str(error).splitlines():
                 logger.error("aibridge: the old settings stay: %s", line)
             return
-        self._parts.apply(settings)
+        self._components.apply(settings)
         self._changed()
         logger.info("aibridge: the configuration was read again")
 
@@ -207,7 +207,9 @@ class AIBridge:
             # Eager opens the upstream before a request could be routed or refused.
             ctx.options.update(connection_strategy="lazy")
         try:
-            self._parts = Parts(settings, ctx.options, bridge=self, register=self._registered)
+            self._components = Components(
+                settings, ctx.options, bridge=self, register=self._registered
+            )
         except RecorderError as error:
             logger.error("aibridge_db: %s", error)
         except OpenError as error:
@@ -230,7 +232,7 @@ class AIBridge:
         self._watch.stop()
         # Tasks, since mitmproxy awaits this at its end, but not where a script is reloaded.
         ends: list[Awaitable[None]] = [e.inner.close() for e in exchanges if e.inner]
-        if self._parts and (closing := self._parts.close()):
+        if self._components and (closing := self._components.close()):
             ends.append(closing)
         return asyncio.gather(*ends) if ends else None
 
@@ -242,7 +244,7 @@ class AIBridge:
     @property
     def metrics(self) -> Metrics | None:
         """What has been counted since the start; None before it."""
-        return self._parts.metrics if self._parts else None
+        return self._components.metrics if self._components else None
 
     # Connections
 
@@ -250,24 +252,24 @@ class AIBridge:
     def client_connected(self, client: Client) -> None:
         """Take a connection in, unless there are too many."""
         deliver_events_of(client)
-        if self._parts:
-            self._parts.connections.admit(client)
-            self._parts.silent.opened(client)
+        if self._components:
+            self._components.connections.admit(client)
+            self._components.silent.opened(client)
 
     @_guarded
     def client_disconnected(self, client: Client) -> None:
         """Know that a connection is no more."""
-        if self._parts:
-            self._parts.connections.forget(client)
-            self._parts.silent.has_asked(client)
-            self._parts.held.release_all(client.id)
+        if self._components:
+            self._components.connections.forget(client)
+            self._components.silent.has_asked(client)
+            self._components.held.release_all(client.id)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
         """Direct a connection to where it may go."""
-        if self._parts is None:
+        if self._components is None:
             return
         try:
-            await self._parts.reach.direct(data)
+            await self._components.reach.direct(data)
         except Exception:  # the edge; unlike elsewhere, what is not checked must not go on
             logger.exception("aibridge: a bug of ours in server_connect")
             data.server.error = "aibridge: this proxy cannot tell whether it may connect."
@@ -275,21 +277,25 @@ class AIBridge:
     @_guarded
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Show a connection by what was asked for."""
-        if self._parts:
-            self._parts.reach.connected(data.server)
+        if self._components:
+            self._components.reach.connected(data.server)
 
     server_connect_error = server_connected
 
     def refusal_beyond(self, address: Address, client: Client) -> str | None:
         """Return why an upstream proxy must not be asked for an address, if it must not."""
-        return self._parts.reach.refusal_beyond(*address[:2], client) if self._parts else None
+        return (
+            self._components.reach.refusal_beyond(*address[:2], client)
+            if self._components
+            else None
+        )
 
     def next_layer(self, data: layer.NextLayer) -> None:
         """Tunnel what goes to no provider; put our streams into what does."""
-        if data.layer or (parts := self._parts) is None:
+        if data.layer or (components := self._components) is None:
             return
         try:
-            data.layer = self._layer_of(data, parts)
+            data.layer = self._layer_of(data, components)
         except NotHttpError as error:
             self._close(data, error)
         except Exception as error:  # noqa: BLE001 the edge; left to mitmproxy, it might pass unread
@@ -297,15 +303,15 @@ class AIBridge:
         if data.layer is None:
             raise exceptions.AddonHalt  # the built-in addon would not wait for more
 
-    def _layer_of(self, data: layer.NextLayer, parts: Parts) -> layer.Layer | None:
-        tunnelled = must_tunnel(data, parts.intake.router.is_provider_host)
+    def _layer_of(self, data: layer.NextLayer, components: Components) -> layer.Layer | None:
+        tunnelled = must_tunnel(data, components.intake.router.is_provider_host)
         if tunnelled is None:
             return None
-        if tunnelled and not parts.gate.lets_tunnel(data.context.client):
+        if tunnelled and not components.gate.lets_tunnel(data.context.client):
             return Closed(data.context)
         if tunnelled:
-            parts.metrics.tunnels.inc()
-            parts.silent.has_asked(data.context.client)
+            components.metrics.tunnels.inc()
+            components.silent.has_asked(data.context.client)
             return tunnel(data.context)
         if mitmproxy_knows_it(data.context):
             made = self._mitmproxys_layer(data) if has_begun(data) else None
@@ -324,8 +330,8 @@ class AIBridge:
         """Close a connection that nothing of ours would read; say so once of each kind."""
         data.layer = Closed(data.context)
         is_bug = not isinstance(error, NotHttpError)
-        if self._parts:
-            self._parts.metrics.count_refused("", "bug" if is_bug else str(error))
+        if self._components:
+            self._components.metrics.count_refused("", "bug" if is_bug else str(error))
         if (kind := f"{type(error).__name__} {'' if is_bug else error}") not in self._told:
             self._told.add(kind)
             message = "aibridge: a connection is closed, since it would pass unread (%s)"
@@ -347,8 +353,8 @@ class AIBridge:
 
     def lets_switch(self, flow: http.HTTPFlow, response: http.Response) -> bool:
         """Whether an answer 101 may go on: a provider's, if a WebSocket comes of it."""
-        parts = self._parts
-        is_ours = flow.id in self._exchanges or (parts and parts.intake.is_ours(flow))
+        components = self._components
+        is_ours = flow.id in self._exchanges or (components and components.intake.is_ours(flow))
         return not is_ours or (ctx.options.websocket and becomes_websocket(flow.request, response))
 
     def pass_on(self, flow: http.HTTPFlow) -> None:
@@ -361,9 +367,9 @@ class AIBridge:
     def second_attempt(self, flow: http.HTTPFlow, status: int) -> SecondAttempt | None:
         """Return an attempt with the client's own request, where an edited one was refused."""
         exchange = self._exchanges.get(flow.id)
-        if exchange is None or self._parts is None or self._is_done:
+        if exchange is None or self._components is None or self._is_done:
             return None
-        return self._parts.last_resort.attempt(exchange, status)
+        return self._components.last_resort.attempt(exchange, status)
 
     def client_left(self, flow: http.HTTPFlow) -> None:
         """Learn that it is the client who broke off."""
@@ -378,16 +384,16 @@ class AIBridge:
     @_guarded
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Take the head of a request in: from now on, nobody is shown its secrets."""
-        if self._parts:
-            self._parts.silent.has_asked(flow.client_conn)
-        if self._parts and not (flow.response or flow.error or flow.id in self._exchanges):
-            await self._take_head(self._parts, flow)
+        if self._components:
+            self._components.silent.has_asked(flow.client_conn)
+        if self._components and not (flow.response or flow.error or flow.id in self._exchanges):
+            await self._take_head(self._components, flow)
 
-    async def _take_head(self, parts: Parts, flow: http.HTTPFlow) -> Head:
+    async def _take_head(self, components: Components, flow: http.HTTPFlow) -> Head:
         try:
-            head = parts.intake.take_head(flow, await parts.gate.admit(flow))
+            head = components.intake.take_head(flow, await components.gate.admit(flow))
         except Exception:
-            if parts.gate.asks:  # unlike elsewhere, a bug of ours must not let anybody pass
+            if components.gate.asks:  # unlike elsewhere, a bug of ours must not let anybody pass
                 flow.kill()
             raise
         self._heads[flow] = head
@@ -396,21 +402,25 @@ class AIBridge:
     def refused_unread(self, flow: http.HTTPFlow) -> http.Response | None:
         """Return what answers a request whose body is not worth waiting for; None: it is."""
         head = self._heads.get(flow)
-        if head is None or self._parts is None:
+        if head is None or self._components is None:
             return None
-        flow.response = flow.response or self._parts.intake.refused_unread(head)
+        flow.response = flow.response or self._components.intake.refused_unread(head)
         return flow.response
 
     def refused_held(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
         """Return what answers a request whose body, grown so large, must not be held."""
-        parts, head = self._parts, self._heads.get(flow)
-        if parts is None or head is None or parts.held.hold(flow.client_conn.id, flow.id, size):
+        components, head = self._components, self._heads.get(flow)
+        if (
+            components is None
+            or head is None
+            or components.held.hold(flow.client_conn.id, flow.id, size)
+        ):
             return None
-        return parts.intake.too_much_held(head)
+        return components.intake.too_much_held(head)
 
     def _release_body(self, flow: http.HTTPFlow) -> None:
-        if self._parts:
-            self._parts.held.release(flow.client_conn.id, flow.id)
+        if self._components:
+            self._components.held.release(flow.client_conn.id, flow.id)
 
     @_guarded
     async def request(self, flow: http.HTTPFlow) -> None:
@@ -418,7 +428,7 @@ class AIBridge:
         head = self._heads.pop(flow, None)
         if flow.response and head is None:  # another addon, such as that for logins, answered
             hide_secrets(flow.request)
-        if (parts := self._parts) is None or flow.response or flow.error:
+        if (components := self._components) is None or flow.response or flow.error:
             return
         if self._is_done:
             flow.kill()  # nobody would record it
@@ -426,24 +436,24 @@ class AIBridge:
         if flow.id in self._exchanges:  # of an inner loop
             return
         start = time.perf_counter()
-        head = head or await self._take_head(parts, flow)
+        head = head or await self._take_head(components, flow)
         self._heads.pop(flow, None)
-        await parts.gate.refresh()
-        parts.intake.check_unrouted(flow, head)
+        await components.gate.refresh()
+        components.intake.check_unrouted(flow, head)
         if exchange := head.exchange:
             self._exchanges[flow.id] = exchange  # first: it puts the secrets back
             exchange.client_left = flow in self._left
-            parts.intake.take(head)
+            components.intake.take(head)
             if flow.response is None:
-                await parts.background.attach(exchange)
-            if parts.central and flow.response is None:
-                await parts.central.offer(exchange)
-            parts.metrics.request_latency.observe(time.perf_counter() - start)
+                await components.background.attach(exchange)
+            if components.central and flow.response is None:
+                await components.central.offer(exchange)
+            components.metrics.request_latency.observe(time.perf_counter() - start)
 
     def _share(self, flow: http.HTTPFlow) -> None:
         """Let web pages of allowed origins read what answers them."""
-        if self._parts:
-            self._parts.intake.cross_origin.share(flow)
+        if self._components:
+            self._components.intake.cross_origin.share(flow)
 
     @_guarded
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -513,8 +523,8 @@ class AIBridge:
             if not message.from_client:
                 exchange.on_unread_message(message.content)
             return
-        if message.from_client and self._parts:
-            await self._parts.gate.refresh()
+        if message.from_client and self._components:
+            await self._components.gate.refresh()
         if self._is_done:
             message.drop()
             return
@@ -563,13 +573,13 @@ class AIBridge:
         """Answer a request to another host, or one that broke off before it was whole."""
         if refusal := refusal_in(message):
             flow.response = plain_answer(403, refusal)
-        if self._parts and self._parts.intake.is_ours(flow):
+        if self._components and self._components.intake.is_ours(flow):
             head = self._heads.pop(flow, None)
             if head is None:
                 hide_secrets(flow.request)
             elif message == REQUEST_TOO_LARGE:
                 limit = ctx.options.body_size_limit
-                flow.response = self._parts.intake.too_large(head, limit) or flow.response
+                flow.response = self._components.intake.too_large(head, limit) or flow.response
 
     def _answer_broken_off(self, exchange: Exchange, message: str) -> None:
         """Answer a request that nobody answered, and record what became of it."""
@@ -596,15 +606,15 @@ class AIBridge:
     @_guarded
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Let a CONNECT pass, or answer it."""
-        if (parts := self._parts) is None or flow.response:
+        if (components := self._components) is None or flow.response:
             return
         if self._is_done:
             flow.kill()  # nobody would record what comes through it
             return
-        if refusal := await parts.gate.connect(flow, parts.intake.router):
-            parts.metrics.count_refused("", refusal.reason)
-        elif not parts.intake.router.is_provider_host(flow.request.host):
-            await parts.reach.check_connect(flow)
+        if refusal := await components.gate.connect(flow, components.intake.router):
+            components.metrics.count_refused("", refusal.reason)
+        elif not components.intake.router.is_provider_host(flow.request.host):
+            await components.reach.check_connect(flow)
 
     @_guarded
     def http_connected(self, flow: http.HTTPFlow) -> None:
@@ -619,8 +629,8 @@ class AIBridge:
 
     async def _kept(self) -> None:
         """Wait until all that was published is safe."""
-        assert self._parts
-        await self._parts.kept()
+        assert self._components
+        await self._components.kept()
 
 
 def _respell_booleans(options: OptManager) -> None:

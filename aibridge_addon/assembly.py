@@ -1,7 +1,7 @@
-"""The parts that the hooks work with: made of the settings, renewed by other settings, and ended.
+"""Composition root: builds the components from `Settings`, applies a reload, and shuts them down.
 
-Which parts there are and who knows whom stands here and nowhere else. Not the hooks themselves,
-which are `addon`'s, nor where settings come from.
+Nothing else decides which components exist and who knows whom. The hooks are `addon`'s; settings
+come from `config`.
 """
 
 import asyncio
@@ -58,8 +58,8 @@ type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
 """Makes a request of an inner loop known to the hooks while it runs."""
 
 
-class Parts:
-    """All parts, from the start to the end.
+class Components:
+    """All components, from the start to the end.
 
     Raises:
         RecorderError: the recorder cannot work as configured.
@@ -239,7 +239,7 @@ class Parts:
             can_record=lambda: self._recorder.available,
         )
 
-    # What the parts tell each other
+    # What the components tell each other
 
     def _check(self, asked: Asked) -> Refusal | None:
         return first_refusal(self._policies, asked)

@@ -26,8 +26,8 @@ from aibridge_addon.facts import (
     new_id,
     now,
 )
+from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.tool_protocol import InjectedCall
-from aibridge_addon.tools.model import CentralTool, ToolResult
 
 type Publish = Callable[[Fact], None]
 

@@ -14,9 +14,9 @@ from pydantic import Field
 
 from aibridge_addon.formats import TOOL_FORMATS
 from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.raw_json import body, members
 from aibridge_addon.tools.catalogue import Catalogue, ListedTool, Listing
-from aibridge_addon.tools.model import CentralTool
 
 NAME = "bench"
 """The server's name in the configuration."""

@@ -55,7 +55,7 @@ CONFIG = {
     },
     "actors": {
         "match": "`sha256:` and the SHA-256 of a key, in hexadecimal; or the value of the actor"
-        " header; or the owner of a gateway token; or a user of `--proxyauth`.",
+        " header; or the owner of an access token; or a user of `--proxyauth`.",
         "id": "Who that is: the `initiator_id` of the records.",
         "metadata": "Goes into the `metadata` of the interceptions.",
     },
@@ -154,7 +154,7 @@ TABLES = {
     "aibridge_model_thoughts": "One row per thought that the model showed.",
     "aibridge_hidden_turns": "Turns with central MCP tools that the client did not see, to be put"
     " back into its later requests.",
-    "aibridge_tokens": "The gateway tokens that were ever made, without their secrets.",
+    "aibridge_tokens": "The access tokens that were ever made, without their secrets.",
     "aibridge_background_responses": "Background responses whose end no poll has brought yet.",
 }
 COLUMNS = {

@@ -9,7 +9,8 @@ import aibridge_addon
 
 PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
-    "access.addresses",
+    "addresses",
+    "addresses",
     "access.model_scope",
     "access.policies",
     "access.sender",
@@ -23,7 +24,6 @@ CORE = (
     "tools.images",
     "tools.ledger",
     "tools.legal",
-    "tools.model",
     "tools.names",
     "tools.refusals",
     "tools.schema_roots",

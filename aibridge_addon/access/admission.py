@@ -1,4 +1,4 @@
-"""Who may pass: gateway tokens, wherever a client may put one.
+"""Who may pass: access tokens, wherever a client may put one.
 
 That is the header `X-AIBridge-Token`, the API key at the reverse proxy, or the password of a login
 to the forward proxy, which is good for its connection. A token is taken out of the request: it
@@ -19,7 +19,7 @@ from mitmproxy.proxy.mode_specs import RegularMode, ReverseMode, UpstreamMode
 from aibridge_addon.access.runs import mark_of_login, split_path
 from aibridge_addon.access.sender import Admission
 from aibridge_addon.access.tokens import (
-    GatewayToken,
+    AccessToken,
     TokenError,
     accepted,
     looks_like_token,
@@ -47,11 +47,11 @@ _TOKEN_HEADER = TOKEN_HEADER.encode()
 _KEYS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
 _PLACES = _KEYS | {_TOKEN_HEADER, _PROXY_AUTHORIZATION.encode()}
 _NO_TOKEN = (
-    "this proxy asks for a gateway token: as the password in the proxy's URL, in the header"  # noqa: S105
+    "this proxy asks for an access token: as the password in the proxy's URL, in the header"  # noqa: S105
     " X-AIBridge-Token or, at the reverse proxy, in place of the API key."
 )
 _NOT_A_KEY = (
-    "a gateway token is no key of a provider. Give it as the password in the proxy's URL, or in"
+    "an access token is no key of a provider. Give it as the password in the proxy's URL, or in"
     " the header X-AIBridge-Token."
 )
 
@@ -62,7 +62,7 @@ class Gate:
     def __init__(self, database: Path, rule: str) -> None:
         self.rule = rule
         self._database = database.expanduser().absolute()
-        self._tokens: Mapping[str, GatewayToken] = {}
+        self._tokens: Mapping[str, AccessToken] = {}
         self._logins: weakref.WeakKeyDictionary[connection.Client, str] = (
             weakref.WeakKeyDictionary()
         )
@@ -178,9 +178,9 @@ class Gate:
                 raise TokenError("token_as_key", _NOT_A_KEY)
             texts = set(filter(None, given.values()))
             if len(texts) > 1:
-                raise TokenError("unknown_token", "this request holds several gateway tokens.")
+                raise TokenError("unknown_token", "this request holds several access tokens.")
             if not names <= _PLACES:
-                raise TokenError("unknown_token", "a gateway token stands where none belongs.")
+                raise TokenError("unknown_token", "an access token stands where none belongs.")
             token = await self._token(flow, next(iter(texts), ""))
         except TokenError as error:
             return Admission(refusal=error, headers=headers, run=run)
@@ -211,7 +211,7 @@ class Gate:
         elif self.asks and not admission.logged_in:
             raise TokenError("no_token", _NO_TOKEN)
 
-    async def _token(self, flow: http.HTTPFlow, text: str) -> GatewayToken | None:
+    async def _token(self, flow: http.HTTPFlow, text: str) -> AccessToken | None:
         if text:
             return await self._accepted(text)
         if login := self._logins.get(flow.client_conn):
@@ -222,7 +222,7 @@ class Gate:
             raise TokenError("no_token", _NO_TOKEN)
         return None
 
-    async def _accepted(self, text: str) -> GatewayToken:
+    async def _accepted(self, text: str) -> AccessToken:
         try:
             return accepted(text, self._tokens)
         except TokenError:

@@ -19,7 +19,7 @@ from mitmproxy.proxy.mode_specs import DnsMode, ProxyMode, ReverseMode, Upstream
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils.strutils import escape_control_characters
 
-from aibridge_addon.access.addresses import (
+from aibridge_addon.addresses import (
     EVERYTHING,
     Address,
     Network,

@@ -36,7 +36,7 @@ def check_not_open(gate: Gate, options: Options) -> None:
         if not is_loopback(host):
             raise OpenError(
                 f"the {mode.type_name} proxy on {host or 'all addresses'} could be used by anybody"
-                " who reaches this machine, and your keys by a reverse one. Ask for gateway tokens"
+                " who reaches this machine, and your keys by a reverse one. Ask for access tokens"
                 " (aibridge token create …, or --set aibridge_require_token=always) or a login"
                 " (--set proxyauth=user:password), listen on 127.0.0.1 (--listen-host), or, if"
                 " something before it knows its users, allow it (aibridge proxy --allow-open, or"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from aibridge_addon.access.tokens import GatewayToken, TokenError
+from aibridge_addon.access.tokens import AccessToken, TokenError
 from aibridge_addon.providers.identity import Actor, Headers
 
 
@@ -10,7 +10,7 @@ from aibridge_addon.providers.identity import Actor, Headers
 class Admission:
     """Result of looking for an access token in a request."""
 
-    token: GatewayToken | None = None
+    token: AccessToken | None = None
     refusal: TokenError | None = None
     headers: Headers
     """The request's headers, without access tokens."""

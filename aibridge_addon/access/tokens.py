@@ -1,4 +1,4 @@
-"""Gateway tokens: who may use the proxy, until when, and for what. Pure.
+"""Access tokens: who may use the proxy, until when, and for what. Pure.
 
 A token is `aib_<id>_<secret>`. The id is public: lists and hints show it. Of the secret only the
 SHA-256 is kept. It is 256 random bits, which nobody can guess, so that no slow hash is needed.
@@ -21,7 +21,7 @@ _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayToken:
+class AccessToken:
     """What is kept of a token. Times are UTC, ISO 8601 with microseconds."""
 
     id: str
@@ -90,7 +90,7 @@ class GatewayToken:
 
     def out_of_scope(self, what: str) -> "TokenError":
         """Return the refusal of what it is not for."""
-        message = f"the gateway token {self.id} {what}."
+        message = f"the access token {self.id} {what}."
         return TokenError("token_scope", message, initiator_id=self.initiator_id)
 
 
@@ -116,7 +116,7 @@ def token_within(text: str) -> str:
     return found[0] if found else ""
 
 
-def accepted(text: str, tokens: Mapping[str, GatewayToken]) -> GatewayToken:
+def accepted(text: str, tokens: Mapping[str, AccessToken]) -> AccessToken:
     """Return the token that a text is, of those that are known by id.
 
     Raises:
@@ -125,26 +125,26 @@ def accepted(text: str, tokens: Mapping[str, GatewayToken]) -> GatewayToken:
     match = _TOKEN.fullmatch(text)
     token = tokens.get(match[1]) if match else None
     if token is None or not token.is_of(text):
-        raise TokenError("unknown_token", "this gateway token is not known, or not complete.")
+        raise TokenError("unknown_token", "this access token is not known, or not complete.")
     return still_good(token)
 
 
-def still_good(token: GatewayToken) -> GatewayToken:
+def still_good(token: AccessToken) -> AccessToken:
     """Return a token that is neither revoked nor expired.
 
     Raises:
         TokenError: it is.
     """
     if token.revoked_at is not None:
-        message = f"the gateway token {token.id} was revoked."
+        message = f"the access token {token.id} was revoked."
         raise TokenError("revoked_token", message, initiator_id=token.initiator_id)
     if token.expires_at is not None and token.expires_at <= now():
-        message = f"the gateway token {token.id} expired at {token.expires_at[:16]} UTC."
+        message = f"the access token {token.id} expired at {token.expires_at[:16]} UTC."
         raise TokenError("expired_token", message, initiator_id=token.initiator_id)
     return token
 
 
-def is_good(token: GatewayToken) -> bool:
+def is_good(token: AccessToken) -> bool:
     """Whether a token is neither revoked nor expired."""
     try:
         still_good(token)

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import certifi
 
-from aibridge_addon.access.tokens import GatewayToken, TokenError, accepted, is_good
+from aibridge_addon.access.tokens import AccessToken, TokenError, accepted, is_good
 from aibridge_addon.cli import clients
 from aibridge_addon.cli.bundle import bundle_path
 from aibridge_addon.cli.env import token_of_login
@@ -315,7 +315,7 @@ def _look_into(path: Path) -> tuple[int, Finding | None]:
 def tokens(
     proxy: RunningProxy | None, settings: Settings, environ: Mapping[str, str]
 ) -> list[Finding]:
-    """Look whether gateway tokens are asked for, and whether this shell has a good one."""
+    """Look whether access tokens are asked for, and whether this shell has a good one."""
     path = Path(proxy.tokens_in) if proxy and proxy.tokens_in else settings.database
     rule = proxy.token_rule if proxy else settings.require_token
     try:
@@ -336,7 +336,7 @@ def tokens(
     return found
 
 
-def _your_token(text: str, known: Mapping[str, GatewayToken]) -> Finding:
+def _your_token(text: str, known: Mapping[str, AccessToken]) -> Finding:
     about = "AIBRIDGE_LOGIN"
     try:
         token = accepted(text, known)

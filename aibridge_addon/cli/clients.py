@@ -42,7 +42,7 @@ class Client:
     besides: Mapping[str, str] = field(default_factory=dict)
     """Other variables for the reverse proxy."""
     keys: tuple[str, ...] = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
-    """Variables for its keys, which a gateway token may stand in for at the reverse proxy."""
+    """Variables for its keys, which an access token may stand in for at the reverse proxy."""
     needs_base_url: bool = False
     """Whether it may go past a forward proxy, so that it is better given both."""
 
@@ -140,7 +140,7 @@ class Way:
     adding: Path
     """What variables that add are set to: the CA, or the bundle if they had something already."""
     token: str = ""
-    """A gateway token, if that is how this user logs in."""
+    """An access token, if that is how this user logs in."""
     hosts: tuple[str, ...] = ()
     plain_hosts: tuple[str, ...] = ()
     codex: str = "openai"
@@ -212,7 +212,7 @@ _ANTHROPIC_HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
 
 
 def _keys(client: Client, way: Way, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what shows a gateway token at the reverse proxy: a key, or a header beside a key."""
+    """Return what shows an access token at the reverse proxy: a key, or a header beside a key."""
     if not way.token:
         return {}
     own = {name for name in (*client.keys, *_ANTHROPIC_KEYS) if environ.get(name)}

@@ -164,7 +164,7 @@ def _check_login(proxy: RunningProxy, login: str | None) -> None:
         _check_token(proxy, token)
     elif asks:
         raise click.ClickException(
-            "AIBRIDGE_LOGIN has no gateway token, which this proxy asks for (aibridge token create"
+            "AIBRIDGE_LOGIN has no access token, which this proxy asks for (aibridge token create"
             " …)"
         )
 
@@ -188,11 +188,11 @@ def _check_token(proxy: RunningProxy, text: str) -> None:
 def _public_name(text: str) -> str:
     """Return what may be shown of a token, if it has the shape of one."""
     token_id = re.match(r"aib_([a-z2-7]{10})_", text)
-    return f"the gateway token {token_id[1]}" if token_id else "the gateway token"
+    return f"the access token {token_id[1]}" if token_id else "the access token"
 
 
 def token_of_login(login: str | None) -> str:
-    """Return the gateway token that a login is, or has in it."""
+    """Return the access token that a login is, or has in it."""
     words = (login or "").rpartition(":")
     return next((word for word in words if looks_like_token(word)), "")
 

@@ -1,4 +1,4 @@
-"""`aibridge token`: gateway tokens, by which a team's clients show whose they are."""
+"""`aibridge token`: access tokens, by which a team's clients show whose they are."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from aibridge_addon.access.tokens import GatewayToken, is_good
+from aibridge_addon.access.tokens import AccessToken, is_good
 from aibridge_addon.cli import running
 from aibridge_addon.cli.parameters import DatabasePath
 from aibridge_addon.cli.tables import make_table, print_table, printable
@@ -72,9 +72,9 @@ class _Names(click.ParamType[tuple[str, ...]]):
         return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
-@click.group(short_help="Make, list and revoke gateway tokens.")
+@click.group(short_help="Make, list and revoke access tokens.")
 def command() -> None:
-    """Gateway tokens: who may use the proxy, until when, and for what.
+    """Access tokens: who may use the proxy, until when, and for what.
 
     From the first one on, every client of the proxy needs one (see the option
     aibridge_require_token). A client gives it as the password in the proxy's URL, in the header
@@ -121,7 +121,7 @@ def create(
     """
     if not actor.strip() or not actor.isprintable():
         raise click.UsageError("ACTOR must be a name, of characters that can be printed")
-    text, token = GatewayToken.make(
+    text, token = AccessToken.make(
         actor.strip(), expires_at=expires, providers=providers, models=models
     )
     path = _path(db)
@@ -135,7 +135,7 @@ def create(
     click.echo("\n" + "\n".join(_what_it_means(token, path, is_first=is_first)), err=True)
 
 
-def _what_it_means(token: GatewayToken, path: Path, *, is_first: bool) -> Iterator[str]:
+def _what_it_means(token: AccessToken, path: Path, *, is_first: bool) -> Iterator[str]:
     proxy = _proxy_on(path)
     if proxy:
         yield f"It is kept in {path}; the proxy that runs on it (process {proxy.pid}) knows it."
@@ -167,7 +167,7 @@ def _unknown(names: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
     return [name for name in names if name not in known and not set(name) & set("*?[")]
 
 
-def _how_to_use(token: GatewayToken) -> str:
+def _how_to_use(token: AccessToken) -> str:
     until = f"until {_local(token.expires_at)} local time" if token.expires_at else "for ever"
     return f"""\
 
@@ -229,7 +229,7 @@ def _path(db: Path | None) -> Path:
     return (db or running.default_tokens()).expanduser().absolute()
 
 
-def _table(tokens: list[GatewayToken]) -> "Table":
+def _table(tokens: list[AccessToken]) -> "Table":
     table = make_table()
     for head in ("id", "actor", "state (local time)", "made (local time)", "providers", "models"):
         table.add_column(head)
@@ -246,7 +246,7 @@ def _table(tokens: list[GatewayToken]) -> "Table":
     return table
 
 
-def _state(token: GatewayToken) -> str:
+def _state(token: AccessToken) -> str:
     from aibridge_addon.facts import now
 
     if token.revoked_at:

@@ -2,8 +2,8 @@
 
 import re
 
-from aibridge_addon.access.addresses import literal
 from aibridge_addon.access.policies.browser_origin import ANY, normalized_origin
+from aibridge_addon.addresses import literal
 from aibridge_addon.config.mistakes import SettingsError
 
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")

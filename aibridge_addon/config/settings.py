@@ -19,7 +19,7 @@ import pydantic
 from platformdirs import user_data_path
 from pydantic_core import PydanticCustomError
 
-from aibridge_addon.access.addresses import EVERYTHING, Network
+from aibridge_addon.addresses import EVERYTHING, Network
 from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
 from aibridge_addon.config.mcp_file import (
     SECRET_KEYS,
@@ -149,7 +149,7 @@ OPTIONS = (
         default="auto",
         choices=TOKEN_RULES,
         help=(
-            "Whether clients need a gateway token: 'auto' from the first one on that was made,"
+            "Whether clients need an access token: 'auto' from the first one on that was made,"
             " 'always', or 'never'. Tunnels need one too."
         ),
     ),

@@ -19,6 +19,7 @@ from aibridge_addon.exchange.inner_answer import InnerAnswer
 from aibridge_addon.exchange.last_resort import CheckUpstream, Register
 from aibridge_addon.facts import Interception, ResponseFacts
 from aibridge_addon.formats import TOOL_FORMATS
+from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
     Members,
@@ -34,7 +35,6 @@ from aibridge_addon.tools.catalogue import Catalogue
 from aibridge_addon.tools.ledger import Ledger, scope_of
 from aibridge_addon.tools.legal import original_arguments
 from aibridge_addon.tools.loop import InnerLoop, Limits
-from aibridge_addon.tools.model import CentralTool, ToolResult
 from aibridge_addon.tools.refusals import Refusals
 from aibridge_addon.tools.upstream import Answer, UpstreamError
 

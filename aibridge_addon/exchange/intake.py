@@ -17,7 +17,7 @@ from aibridge_addon.access.admission import ask_for_login
 from aibridge_addon.access.cors import CrossOrigin
 from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.access.sender import Admission, Sender
-from aibridge_addon.access.tokens import GatewayToken, TokenError
+from aibridge_addon.access.tokens import AccessToken, TokenError
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.asking import Asking, asking_of
 from aibridge_addon.exchange.error_answers import (
@@ -436,7 +436,7 @@ class Intake:
             self._metrics.count_refused("", refusal.reason)
             hide_secrets(flow.request)
 
-    def _why_not_unseen(self, flow: http.HTTPFlow, token: GatewayToken | None) -> TokenError | None:
+    def _why_not_unseen(self, flow: http.HTTPFlow, token: AccessToken | None) -> TokenError | None:
         there = self.router.tunnels_to(flow.request.host, flow.request.port)
         try:
             if token:

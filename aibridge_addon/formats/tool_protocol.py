@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.raw_json import JSON
-from aibridge_addon.tools.model import CentralTool, ToolResult
 
 type Members = dict[str, msgspec.Raw]
 """A request's members, undecoded."""

@@ -59,9 +59,9 @@ class RunningProxy:
     needs_login: bool = False
     """Whether clients must say who they are, in the proxy's URL."""
     token_rule: str = "never"  # noqa: S105 a rule
-    """Whether they need a gateway token, as the option `aibridge_require_token` has it."""
+    """Whether they need an access token, as the option `aibridge_require_token` has it."""
     tokens_in: str = ""
-    """The database that gateway tokens stand in, also beside a recorder of the user's own."""
+    """The database that access tokens stand in, also beside a recorder of the user's own."""
     providers: tuple[str, ...] = ()
     """The names of the provider instances."""
     knows_runs: bool = False
@@ -71,7 +71,7 @@ class RunningProxy:
 
     @property
     def asks_for_token(self) -> bool:
-        """Whether clients need a gateway token by now, as far as this user can tell."""
+        """Whether clients need an access token by now, as far as this user can tell."""
         match self.token_rule:
             case "always":
                 return True

@@ -194,7 +194,7 @@ PLACEHOLDER_KEY = "aibridge"
 """What a client gives as its key that must give one, but is to be given the central one."""
 
 TOKEN_HEADER = "x-aibridge-token"  # noqa: S105 a name
-"""Where a client may put a gateway token besides a key of its own."""
+"""Where a client may put an access token besides a key of its own."""
 
 SECRET_HEADERS = frozenset({*CREDENTIAL_HEADERS, TOKEN_HEADER, "proxy-authorization", "cookie"})
 """Headers whose values are shown to nobody but the provider."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
-from aibridge_addon.access.addresses import literal
+from aibridge_addon.addresses import literal
 from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
 from aibridge_addon.formats.openai_chat import reader as openai_chat
 from aibridge_addon.formats.openai_responses import compact as openai_responses_compact

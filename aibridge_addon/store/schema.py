@@ -122,7 +122,7 @@ def m003_hidden_turns(db: Database) -> None:
 
 @migrations()
 def m004_tokens(db: Database) -> None:
-    """Create the gateway tokens."""
+    """Create the access tokens."""
     db.table("aibridge_tokens").create(
         {
             "id": str,

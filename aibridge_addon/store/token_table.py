@@ -1,4 +1,4 @@
-"""The table of gateway tokens: made, listed and revoked by the command, read by the proxy.
+"""The table of access tokens: made, listed and revoked by the command, read by the proxy.
 
 It stands in the database of records, whatever recorder is used. A token is never deleted, so that
 a list tells who once had one, and a proxy that asked for tokens goes on to do so.
@@ -12,14 +12,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.facts import now
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _TABLE = "aibridge_tokens"
-_COLUMNS = ", ".join(field.name for field in fields(GatewayToken))
+_COLUMNS = ", ".join(field.name for field in fields(AccessToken))
 _READ_SECONDS, _WRITE_SECONDS = 1.0, 5.0
 """For another program to let go of the database."""
 
@@ -28,7 +28,7 @@ class TokensError(Exception):
     """The table cannot be used; the message says why."""
 
 
-def read_tokens(path: Path) -> dict[str, GatewayToken]:
+def read_tokens(path: Path) -> dict[str, AccessToken]:
     """Return all tokens by id; none where there is no database, or none of ours.
 
     Raises:
@@ -50,7 +50,7 @@ def read_tokens(path: Path) -> dict[str, GatewayToken]:
         raise TokensError(f"{path}: {error}") from error
 
 
-def add_token(path: Path, token: GatewayToken) -> None:
+def add_token(path: Path, token: AccessToken) -> None:
     """Keep a token; the database is made if it is not there.
 
     Raises:
@@ -63,7 +63,7 @@ def add_token(path: Path, token: GatewayToken) -> None:
         )
 
 
-def revoke_tokens(path: Path, name: str) -> list[GatewayToken]:
+def revoke_tokens(path: Path, name: str) -> list[AccessToken]:
     """Revoke the token of an id, or all of an actor; return those that were good until now.
 
     Raises:
@@ -100,8 +100,8 @@ def _database(path: Path) -> "Iterator[Database]":
         raise TokensError(f"{path}: {error}") from error
 
 
-def _of_row(row: "sqlite3.Row | dict[str, str]") -> GatewayToken:
+def _of_row(row: "sqlite3.Row | dict[str, str]") -> AccessToken:
     values = dict(row)
     for name in ("providers", "models"):
         values[name] = tuple(json.loads(values[name]))
-    return GatewayToken(**values)
+    return AccessToken(**values)

@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 
 from aibridge_addon.facts import HiddenTurns, now
+from aibridge_addon.formats.central_tool import ToolResult, error_result
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, decode, encode
-from aibridge_addon.tools.model import ToolResult, error_result
 
 logger = logging.getLogger(__name__)
 

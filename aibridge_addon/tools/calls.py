@@ -8,10 +8,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
+from aibridge_addon.formats.central_tool import CentralTool, ToolResult, error_result
 from aibridge_addon.formats.tool_protocol import InjectedCall, ToolFormat, Turn, call_arguments
 from aibridge_addon.raw_json import JSON, encode
 from aibridge_addon.tools.attempts import INTERRUPTED, Attempt, Call, Step
-from aibridge_addon.tools.model import CentralTool, ToolResult, error_result
 from aibridge_addon.tools.waiting import all_of, cancelled
 
 type CallTool = Callable[[CentralTool, Mapping[str, JSON]], Awaitable[ToolResult]]

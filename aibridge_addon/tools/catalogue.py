@@ -11,9 +11,9 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
+from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.raw_json import encode
 from aibridge_addon.tools.legal import LegalSchema, legal_schema
-from aibridge_addon.tools.model import CentralTool
 from aibridge_addon.tools.names import injected_names, is_offered
 from aibridge_addon.tools.schema_roots import IllegalSchemaError
 

@@ -7,7 +7,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from aibridge_addon.tools.model import ResultPart
+from aibridge_addon.formats.central_tool import ResultPart
 
 TYPES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 """What all APIs take."""

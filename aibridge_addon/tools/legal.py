@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.raw_json import encode, sequence, text
-from aibridge_addon.tools.model import CentralTool
 from aibridge_addon.tools.schema_roots import IllegalSchemaError, Schema, as_root
 from aibridge_addon.tools.schemas import Mender
 

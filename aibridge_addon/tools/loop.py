@@ -13,6 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from aibridge_addon.facts import ProviderError, ResponseFacts
+from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.formats.tool_protocol import (
     History,
     Members,
@@ -26,7 +27,6 @@ from aibridge_addon.formats.tool_protocol import (
 from aibridge_addon.raw_json import decode
 from aibridge_addon.tools.attempts import Attempt, Step
 from aibridge_addon.tools.calls import CallObserver, CallTool, TurnCalls
-from aibridge_addon.tools.model import CentralTool
 from aibridge_addon.tools.upstream import (
     Answer,
     Ask,

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import mcp_types as types
 
 from aibridge_addon.config.mcp_file import ServerConfig
+from aibridge_addon.formats.central_tool import CentralTool, ToolResult, error_result
 from aibridge_addon.tools.call_time import CallTimeoutError, call_time
 from aibridge_addon.tools.catalogue import Catalogue, ListedTool, Listing
 from aibridge_addon.tools.connection.connection import (
@@ -26,7 +27,6 @@ from aibridge_addon.tools.connection.connection import (
 )
 from aibridge_addon.tools.connection.errors import CallError, SessionEndedError, clipped
 from aibridge_addon.tools.connection.http import GOODBYE_SECONDS
-from aibridge_addon.tools.model import CentralTool, ToolResult, error_result
 from aibridge_addon.tools.results import fitting, read_result
 
 logger = logging.getLogger(__name__)

@@ -1,11 +1,11 @@
-"""Gateway tokens: how they are made, told apart, limited, and what a refusal says."""
+"""Access tokens: how they are made, told apart, limited, and what a refusal says."""
 
 from dataclasses import replace
 
 import pytest
 
 from aibridge_addon.access.tokens import (
-    GatewayToken,
+    AccessToken,
     TokenError,
     accepted,
     looks_like_token,
@@ -22,7 +22,7 @@ def reason(check) -> str:
 
 
 def test_a_token_is_accepted_and_its_text_is_not_kept():
-    text, token = GatewayToken.make("alice", expires_at=FUTURE)
+    text, token = AccessToken.make("alice", expires_at=FUTURE)
 
     assert accepted(text, {token.id: token}) is token
     assert looks_like_token(text)
@@ -31,20 +31,20 @@ def test_a_token_is_accepted_and_its_text_is_not_kept():
 
 
 def test_no_two_tokens_are_alike():
-    texts = {GatewayToken.make("alice")[0] for _ in range(100)}
+    texts = {AccessToken.make("alice")[0] for _ in range(100)}
 
     assert len(texts) == 100
 
 
 @pytest.mark.parametrize("change", [str.upper, lambda text: text[:-1], lambda text: text + "A"])
 def test_what_is_not_quite_a_token_is_not_known(change):
-    text, token = GatewayToken.make("alice")
+    text, token = AccessToken.make("alice")
 
     assert reason(lambda: accepted(change(text), {token.id: token})) == "unknown_token"
 
 
 def test_a_secret_of_another_token_is_not_known():
-    (first, token), (second, _) = GatewayToken.make("alice"), GatewayToken.make("bob")
+    (first, token), (second, _) = AccessToken.make("alice"), AccessToken.make("bob")
     crossed = first[:15] + second[15:]
 
     assert looks_like_token(crossed)
@@ -58,7 +58,7 @@ def test_keys_of_providers_do_not_look_like_tokens(text):
 
 
 def test_an_expired_token_is_refused_and_whose_it_is_is_known():
-    text, token = GatewayToken.make("alice", expires_at=PAST)
+    text, token = AccessToken.make("alice", expires_at=PAST)
 
     with pytest.raises(TokenError, match="expired at 2020-01-01T00:00 UTC") as raised:
         accepted(text, {token.id: token})
@@ -66,7 +66,7 @@ def test_an_expired_token_is_refused_and_whose_it_is_is_known():
 
 
 def test_a_revoked_token_is_refused_whenever_it_would_have_expired():
-    _, token = GatewayToken.make("alice", expires_at=FUTURE)
+    _, token = AccessToken.make("alice", expires_at=FUTURE)
 
     assert reason(lambda: still_good(replace(token, revoked_at=PAST))) == "revoked_token"
 
@@ -83,7 +83,7 @@ def test_a_revoked_token_is_refused_whenever_it_would_have_expired():
     ],
 )
 def test_a_token_is_for_its_providers_and_models(providers, models, fits):
-    _, token = GatewayToken.make("alice", providers=providers, models=models)
+    _, token = AccessToken.make("alice", providers=providers, models=models)
 
     def check():
         token.check_scope(provider="anthropic", model="claude-haiku-4-5")
@@ -95,7 +95,7 @@ def test_a_token_is_for_its_providers_and_models(providers, models, fits):
 
 
 def test_a_model_that_is_not_known_fits_no_list_unless_any_will_do():
-    _, token = GatewayToken.make("alice", models=("claude-*",))
+    _, token = AccessToken.make("alice", models=("claude-*",))
 
     assert reason(lambda: token.check_scope(provider="anthropic", model=None)) == "token_scope"
     token.check_scope(provider="anthropic", model=None, any_model=True)
@@ -113,7 +113,7 @@ def test_a_model_that_is_not_known_fits_no_list_unless_any_will_do():
     ],
 )
 def test_where_nobody_looks_a_token_must_be_for_all_that_could_be_asked(scope, there, fits):
-    _, token = GatewayToken.make("alice", **scope)
+    _, token = AccessToken.make("alice", **scope)
 
     if fits:
         token.check_unseen(there)

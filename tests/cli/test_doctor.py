@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from sqlite_utils import Database
 from standin import Authority, Server
 
-from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.cli import checks
 from aibridge_addon.cli.authority import make_authority
 from aibridge_addon.cli.bundle import join_bundle
@@ -268,13 +268,13 @@ def test_a_login_in_the_proxys_url_leads_there_all_the_same(shared: Home, ca: Pa
     assert only(nonsense, "HTTPS_PROXY").level == "note"
 
 
-# Gateway tokens
+# Access tokens
 
 
 def test_gateway_tokens_and_ones_own(database: Path) -> None:
     settings = Settings(database=database)
     assert "not asked for; 0 good ones" in only(checks.tokens(None, settings, {}), "tokens").what
-    text, token = GatewayToken.make("alice", expires_at="2999-01-31T10:00:00.000000+00:00")
+    text, token = AccessToken.make("alice", expires_at="2999-01-31T10:00:00.000000+00:00")
     add_token(database, token)
     found = checks.tokens(None, settings, {"AIBRIDGE_LOGIN": f"x:{text}"})
     assert only(found, "tokens").what == "asked for; 1 good one"

@@ -13,7 +13,7 @@ from e2e.clients import ANTHROPIC_KEY
 from e2e.records import read_records
 from standin import Authority, Server
 
-from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.cli import clients
 from aibridge_addon.cli.bundle import bundle_path, join_bundle, own_extra
 from aibridge_addon.cli.clients import ANY, CLIENTS, LOCAL_HOSTS, NoWayError, Way, variables
@@ -296,7 +296,7 @@ def test_a_proxy_that_asks_for_a_login_is_not_led_to_without(shared: Home) -> No
 
 @pytest.fixture
 def with_tokens(shared: Home, tmp_path: Path) -> RunningProxy:
-    """A proxy that looks for gateway tokens in a database without any, which is there."""
+    """A proxy that looks for access tokens in a database without any, which is there."""
     database = tmp_path / "tokens.sqlite3"
     database.touch()
     return replace(shared.proxy(), tokens_in=str(database))
@@ -304,7 +304,7 @@ def with_tokens(shared: Home, tmp_path: Path) -> RunningProxy:
 
 def make_token(proxy: RunningProxy, **values: str) -> str:
     """Make a token that a proxy knows; return its text."""
-    text, token = GatewayToken.make("alice", **values)  # type: ignore[arg-type]
+    text, token = AccessToken.make("alice", **values)  # type: ignore[arg-type]
     add_token(Path(proxy.tokens_in), token)
     return text
 
@@ -322,9 +322,9 @@ def test_a_login_that_the_proxy_would_refuse_is_named_first(with_tokens: Running
     expired = make_token(with_tokens, expires_at="2026-01-31T10:00:00.000000+00:00")
     for login, why in (
         (expired, rf"{expired[4:14]} expired at 2026-01-31"),
-        (GatewayToken.make("eve")[0], r"[a-z2-7]{10} is not known to the proxy's database"),
-        ("aib_something", "the gateway token is not known"),
-        ("al:secret", "no gateway token"),
+        (AccessToken.make("eve")[0], r"[a-z2-7]{10} is not known to the proxy's database"),
+        ("aib_something", "the access token is not known"),
+        ("al:secret", "no access token"),
         (None, "asks who you are"),
     ):
         with pytest.raises(click.ClickException, match=why) as caught:
@@ -334,8 +334,8 @@ def test_a_login_that_the_proxy_would_refuse_is_named_first(with_tokens: Running
 
 def test_a_login_that_cannot_be_looked_up_is_left_to_the_proxy(with_tokens: RunningProxy) -> None:
     elsewhere = replace(with_tokens, tokens_in=f"{with_tokens.tokens_in}-of-somebody-else")
-    assert way_to(elsewhere, GatewayToken.make("alice")[0])
-    assert way_to(replace(elsewhere, token_rule="always"), GatewayToken.make("alice")[0])
+    assert way_to(elsewhere, AccessToken.make("alice")[0])
+    assert way_to(replace(elsewhere, token_rule="always"), AccessToken.make("alice")[0])
 
 
 # The joined bundle

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from aibridge_addon.access.tokens import GatewayToken, accepted
+from aibridge_addon.access.tokens import AccessToken, accepted
 from aibridge_addon.store.token_table import add_token, read_tokens
 from cli.command import Home
 
@@ -106,7 +106,7 @@ def test_ids_names_and_dates_are_whole_on_a_narrow_terminal(home: Home) -> None:
 
 
 def test_what_a_terminal_would_act_on_is_not_printed(home: Home) -> None:
-    add_token(home.database, GatewayToken.make("\x1b[2Jeve")[1])
+    add_token(home.database, AccessToken.make("\x1b[2Jeve")[1])
     listed = home.invoke("token", "list").output
     assert "\x1b" not in listed
     assert "�[2Jeve" in listed

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aibridge_addon.access.addresses import EVERYTHING
+from aibridge_addon.addresses import EVERYTHING
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
 from aibridge_addon.providers.identity import Actor

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx2
 
-from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.store.token_table import add_token
 from e2e.bodies import APIS, Api
 from e2e.clients import WAYS, Clients, Way
@@ -74,7 +74,7 @@ def make_people(proxy: Proxy) -> list[Person]:
     """Give everybody a token, and a kind of client, in turn."""
     people = []
     for number, kind in zip(range(CLIENTS), itertools.cycle(_KINDS), strict=False):
-        text, token = GatewayToken.make(f"person-{number}")
+        text, token = AccessToken.make(f"person-{number}")
         add_token(proxy.database, token)
         people.append(Person(token.initiator_id, text, *kind))
     return people

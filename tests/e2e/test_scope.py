@@ -1,4 +1,4 @@
-"""What a gateway token is not for: models that are named where nobody looks, other instances."""
+"""What an access token is not for: models that are named where nobody looks, other instances."""
 
 import gzip
 import json
@@ -292,7 +292,7 @@ def test_who_has_no_token_is_not_told_which_instances_there_are(
     headers = {"x-api-key": text} if text else {}
     with clients.http(REVERSE) as http:
         answer = http.get(f"{proxy.reverse_url}{path}", headers=headers)
-        assert "gateway token" in refusal(answer)
+        assert "access token" in refusal(answer)
         assert "Paths begin" not in answer.text
         assert json.loads(answer.text).keys() == {"error"}, "one shape for all"
         known = http.get(f"{proxy.reverse_url}/", headers={"x-api-key": token(proxy)})

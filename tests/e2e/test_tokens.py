@@ -1,4 +1,4 @@
-"""Gateway tokens: every place for one, every refusal, and that nobody else ever sees one."""
+"""Access tokens: every place for one, every refusal, and that nobody else ever sees one."""
 
 import base64
 import socket
@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from standin import Authority, Server
 
-from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.store.token_table import add_token, revoke_tokens
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
 from e2e.clients import TIMEOUT_S, WAYS, Clients, Way
@@ -30,7 +30,7 @@ CENTRAL = {
     "OPENAI_API_KEY": "sk-central-0123456789",
 }
 PAST = (datetime.now(UTC) - timedelta(days=1)).isoformat(timespec="microseconds")
-NEVER_MADE = GatewayToken.make("mallory")[0]
+NEVER_MADE = AccessToken.make("mallory")[0]
 
 each_way = pytest.mark.parametrize("way", WAYS, ids=str)
 each_api = pytest.mark.parametrize("api", APIS, ids=str)
@@ -38,7 +38,7 @@ each_api = pytest.mark.parametrize("api", APIS, ids=str)
 
 def token(proxy: Proxy, name: str = "alice", **scope: Any) -> str:
     """Make a token as the command does; return its text."""
-    text, made = GatewayToken.make(name, **scope)
+    text, made = AccessToken.make(name, **scope)
     add_token(proxy.database, made)
     return text
 
@@ -236,7 +236,7 @@ def test_without_a_token_nothing_passes(
             headers=api.headers,
         )
         passing = http.get(clients.url(way, api.provider) + "/v1/models", headers=api.headers)
-    assert "asks for a gateway token" in refused(proxy, api, answer, "no_token")["message"]
+    assert "asks for an access token" in refused(proxy, api, answer, "no_token")["message"]
     assert passing.status_code in (400, 404)
     assert standin.requests == []
     row = records.interception
@@ -373,7 +373,7 @@ def wait_for_freshness() -> None:
 def test_a_websocket_without_a_token_is_refused(proxy: Proxy, clients: Clients) -> None:
     with proxy.recording() as records, Socket(clients, REVERSE, headers=CODEX) as codex:
         assert codex.status == 400
-        assert b"asks for a gateway token" in codex.refusal
+        assert b"asks for an access token" in codex.refusal
     assert records.interception["error_type"] == "no_token"
 
 
@@ -426,7 +426,7 @@ def test_a_tunnel_needs_a_token(proxy: Proxy, standin: Server) -> None:
     answer = connect(proxy, host, {})
     assert answer.startswith("HTTP/1.1 407 ")
     assert 'Basic realm="aibridge"' in answer
-    assert "asks for a gateway token" in answer
+    assert "asks for an access token" in answer
     assert metric(proxy, "aibridge_refused_total", reason="no_token") == before + 1
     good = connect(proxy, host, {"proxy-authorization": basic("ida", token(proxy, "ida"))})
     assert good.startswith("HTTP/1.1 200 ")
@@ -461,7 +461,7 @@ def test_bad_access_token_at_connect_to_a_provider_is_answered_inside_the_tunnel
         assert standin.requests == []
         good = http.post(url, content=body, headers=MESSAGES.headers | in_header(proxy))
     message = refused(proxy, MESSAGES, answer, "")["message"]
-    words = {"unknown": "not known", "none": "asks for a gateway token"}
+    words = {"unknown": "not known", "none": "asks for an access token"}
     assert words.get(state, state) in message
     assert good.status_code == 200, "an access token in a header stands for the login"
     first, _ = records.interceptions
@@ -625,7 +625,7 @@ def test_a_stranger_is_answered_before_a_large_body_is_held(
             sock.sendall(head.encode() + b"content-length: %d\r\n\r\n" % (4 * len(half)) + half)
             answer = sock.recv(64 * 1024)  # although most of the body has not been sent
         assert answer.startswith(b"HTTP/1.1 400 "), answer
-        assert b"asks for a gateway token" in answer
+        assert b"asks for an access token" in answer
     assert standin.requests == []
 
 
@@ -676,7 +676,7 @@ def test_two_tokens_in_one_request_are_refused(
             content=MESSAGES.request("hi", stream=False),
             headers={"X-AIBridge-Token": token(proxy, "olga"), "x-api-key": token(proxy, "paul")},
         )
-    assert "several gateway tokens" in refused(proxy, MESSAGES, answer, "")["message"]
+    assert "several access tokens" in refused(proxy, MESSAGES, answer, "")["message"]
     assert standin.requests == []
 
 

@@ -14,7 +14,7 @@ from typing import Self
 import pytest
 from standin import Authority, Server
 
-from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.store.token_table import add_token
 from e2e.clients import OPENAI_KEY, TIMEOUT_S, Clients, Way
 from e2e.metrics import metric
@@ -252,7 +252,7 @@ def test_a_token_for_some_models_opens_no_websocket_that_is_not_read(
     scope: dict[str, tuple[str, ...]],
     passes: bool,
 ) -> None:
-    text, made = GatewayToken.make("alice", **scope)
+    text, made = AccessToken.make("alice", **scope)
     add_token(proxy.database, made)
     fields = [*WEBSOCKET, f"x-aibridge-token: {text}"]
     with asking(clients, FORWARD, REALTIME, fields) as (_, head):

@@ -28,6 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aibridge_addon.formats import TOOL_FORMATS, WIRE_FORMATS
+from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
     Members,
@@ -42,7 +43,6 @@ from aibridge_addon.formats.tool_protocol import (
     taken_down,
 )
 from aibridge_addon.raw_json import JSON, arguments, as_raw, body, decode, elements, members
-from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 
 apis = pytest.mark.parametrize("api", TOOL_FORMATS)
 streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)

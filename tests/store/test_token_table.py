@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from store.doubles import started
 
-from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.store.sqlite import SQLiteRecorder
 from aibridge_addon.store.token_table import TokensError, add_token, read_tokens, revoke_tokens
 
@@ -17,7 +17,7 @@ def database(tmp_path):
 
 
 def make(database, *names, **scope):
-    tokens = [GatewayToken.make(name, **scope)[1] for name in names]
+    tokens = [AccessToken.make(name, **scope)[1] for name in names]
     for token in tokens:
         add_token(database, token)
     return tokens

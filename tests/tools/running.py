@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aibridge_addon.config.mcp_file import ServerConfig, Transport
-from aibridge_addon.tools.model import CentralTool
+from aibridge_addon.formats.central_tool import CentralTool
 
 BOUND = 60.0
 """Seconds after which whatever is waited for is said not to come."""

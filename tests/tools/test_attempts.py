@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from aibridge_addon.facts import HiddenTurns
+from aibridge_addon.formats.central_tool import ToolResult
 from aibridge_addon.raw_json import JSON, members
 from aibridge_addon.tools import attempts as module
 from aibridge_addon.tools import upstream
 from aibridge_addon.tools.attempts import INTERRUPTED, Attempt, Attempts
-from aibridge_addon.tools.model import ToolResult
 from aibridge_addon.tools.upstream import UpstreamError, pause_before_retry
 from tools.test_loop import (
     ASKED,

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.tools.catalogue import Catalogue, ListedTool, Listing
-from aibridge_addon.tools.model import CentralTool
 
 SCHEMA = {
     "$defs": {"Place": {"type": "string"}},

@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.tools.legal import (
     MAX_NESTING,
     MAX_SCHEMA_BYTES,
@@ -15,7 +16,6 @@ from aibridge_addon.tools.legal import (
     legal_schema,
     original_arguments,
 )
-from aibridge_addon.tools.model import CentralTool
 from aibridge_addon.tools.schema_roots import IllegalSchemaError
 
 type JSON = dict[str, Any]

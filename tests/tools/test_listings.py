@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aibridge_addon.tools.model import ResultPart
+from aibridge_addon.formats.central_tool import ResultPart
 from tools.running import by_command, by_url, http
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from aibridge_addon.facts import ProviderError, ResponseFacts
+from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult
 from aibridge_addon.formats.decoders.sse import Event, SSEParser
 from aibridge_addon.formats.openai_chat import reader as openai_chat
 from aibridge_addon.formats.openai_chat import tools as openai_chat_tools
@@ -30,7 +31,6 @@ from aibridge_addon.raw_json import JSON, members
 from aibridge_addon.tools import waiting
 from aibridge_addon.tools.attempts import Attempt, Attempts
 from aibridge_addon.tools.loop import OVER_LIMIT, InnerLoop, Limits
-from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 from aibridge_addon.tools.upstream import Answer, UpstreamError
 
 BOUND = 20.0

@@ -3,8 +3,8 @@
 import mcp_types as types
 import pytest
 
+from aibridge_addon.formats.central_tool import ResultPart, ToolResult
 from aibridge_addon.tools import results
-from aibridge_addon.tools.model import ResultPart, ToolResult
 from aibridge_addon.tools.results import fitting, read_result
 
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from aibridge_addon.config.mcp_file import ServerEntry, ServerFile, servers_of_file
-from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult, error_result
+from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult, error_result
 from aibridge_addon.tools.servers import ToolServers
 from tools.running import BOUND, LISTING, by_command, by_url, http, tool_of
 

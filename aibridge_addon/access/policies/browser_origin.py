@@ -9,8 +9,8 @@ same-origin with the proxy, which is why the host name is checked as well.
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from aibridge_addon.access.addresses import literal
 from aibridge_addon.access.policies.asked import Asked, Refusal
+from aibridge_addon.addresses import literal
 
 ANY = "*"
 _CROSS_SITE = "cross-site"

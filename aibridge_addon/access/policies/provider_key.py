@@ -22,4 +22,4 @@ def _no_central_key(provider: Provider) -> str:
     message = f"this proxy has no key for {provider.name}"
     if provider.api_key_env:
         message += f" ({provider.api_key_env} is not set)"
-    return message + ": give your own (and a gateway token in the header X-AIBridge-Token)."
+    return message + ": give your own (and an access token in the header X-AIBridge-Token)."

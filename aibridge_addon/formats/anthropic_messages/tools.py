@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from aibridge_addon.formats.anthropic_messages.splicer import Merger, Splicer
 from aibridge_addon.formats.anthropic_messages.turn import text_of
+from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult
 from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
@@ -32,7 +33,6 @@ from aibridge_addon.raw_json import (
 )
 from aibridge_addon.tools.images import ImageLimits
 from aibridge_addon.tools.legal import OfferLimits
-from aibridge_addon.tools.model import CentralTool, ResultPart, ToolResult
 
 RESTORES_WITHOUT_TOOLS = False
 """Blocks of a tool are refused where no tools are defined."""

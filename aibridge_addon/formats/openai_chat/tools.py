@@ -5,6 +5,7 @@ An answer is one assistant message, and each result of its calls is a message af
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.openai_chat.splicer import Merger, Splicer
 from aibridge_addon.formats.openai_chat.turn import call_id, call_name, text_of
 from aibridge_addon.formats.openai_tools import LIMITS, leaves_choice, result_text
@@ -31,7 +32,6 @@ from aibridge_addon.raw_json import (
     sequence,
     text,
 )
-from aibridge_addon.tools.model import CentralTool, ToolResult
 
 RESTORES_WITHOUT_TOOLS = True
 

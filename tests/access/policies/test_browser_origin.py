@@ -7,7 +7,7 @@ import pytest
 from aibridge_addon.access.policies import Asked, BrowserOrigin
 from aibridge_addon.access.policies.browser_origin import normalized_origin
 from aibridge_addon.access.sender import Admission, Sender
-from aibridge_addon.access.tokens import GatewayToken
+from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.providers.identity import Actor, Credential
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Router
 
@@ -134,7 +134,7 @@ def test_who_spends_nothing_of_the_operator_is_not_held_to_an_origin(credential)
 
 
 def test_access_token_stands_for_origin_and_host():
-    _, token = GatewayToken.make("alice")
+    _, token = AccessToken.make("alice")
     sender = Sender(actor=Actor(id="alice"), admission=Admission(headers={}, token=token))
     assert reason(POLICY, *FOREIGN, sender=sender, hosts=("evil.example",)) is None
 

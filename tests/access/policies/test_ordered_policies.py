@@ -6,7 +6,7 @@ import pytest
 
 from aibridge_addon.access.policies import BrowserOrigin, first_refusal, ordered_policies
 from aibridge_addon.access.sender import Admission, Sender
-from aibridge_addon.access.tokens import GatewayToken, TokenError
+from aibridge_addon.access.tokens import AccessToken, TokenError
 from aibridge_addon.providers.identity import PLACEHOLDER_KEY, Actor, Credential
 
 from .test_browser_origin import ASKED
@@ -34,7 +34,7 @@ def reason(asked, **changes):
 
 
 def by_token(asked, **scope):
-    _, token = GatewayToken.make("alice", **scope)
+    _, token = AccessToken.make("alice", **scope)
     sender = Sender(actor=Actor(id="alice"), admission=Admission(headers={}, token=token))
     return dataclasses.replace(asked, sender=sender)
 

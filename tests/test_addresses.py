@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from aibridge_addon.access.addresses import literal, why_not_public
+from aibridge_addon.addresses import literal, why_not_public
 
 
 @pytest.mark.parametrize(
