@@ -10,7 +10,6 @@ import aibridge_addon
 PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
     "addresses",
-    "addresses",
     "access.model_scope",
     "access.policies",
     "access.sender",
