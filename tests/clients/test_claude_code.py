@@ -80,9 +80,11 @@ def test_a_sub_agent(desk: Desk, mode: Mode) -> None:
     assert of_agent["metadata"]["claude_code_agent_id"]
     assert {row["client_session_id"] for row in records.interceptions} == {told["session_id"]}
     assert {row["status"] for row in records.interceptions} == {"completed"}
-    prompts = {row["prompt"]: row["interception_id"] for row in records.user_prompts}
-    assert prompts["hello from the parent"] == of_agent["id"]
-    assert said in prompts
+    assert (of_agent["request_kind"], of_agent["agent_id"]) == (
+        "subagent",
+        of_agent["metadata"]["claude_code_agent_id"],
+    )
+    assert records.prompts == [said]
     assert [row["tool"] for row in records.tool_usages] == ["Agent"]
 
 
@@ -98,27 +100,35 @@ def test_a_resumed_session(desk: Desk, mode: Mode) -> None:
 
 
 @each_mode
-def test_a_stream_that_breaks_is_asked_for_again_without_streaming(desk: Desk, mode: Mode) -> None:
+def test_a_stream_that_breaks_is_asked_for_again_and_leaves_one_prompt(
+    desk: Desk, mode: Mode
+) -> None:
     with desk.proxy.recording() as records:
         ran, told = claude(desk, "-p", "hello CUT TOKENS:11,7", mode=mode)
     assert ran.code == 0
     assert told["result"] == "Hello from the stand-in."
-    broken, whole = records.interceptions
-    assert (broken["streaming"], broken["status"], broken["partial"]) == (1, "failed", 1)
+    *broken, whole = records.interceptions
+    assert {(row["streaming"], row["status"], row["partial"]) for row in broken} == {
+        (1, "failed", 1)
+    }
     assert (whole["streaming"], whole["status"], whole["partial"]) == (0, "completed", 0)
     [usage] = [row for row in records.token_usages if row["interception_id"] == whole["id"]]
     assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
+    assert records.prompts == ["hello CUT TOKENS:11,7"]
 
 
 @each_mode
-def test_a_refusal_is_shown_after_one_request(desk: Desk, mode: Mode) -> None:
+def test_a_refusal_is_shown_and_leaves_one_prompt(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
         ran, told = claude(desk, "-p", "STATUS:400", mode=mode)
     assert ran.code != 0
     assert "The script asked for 400" in told["result"]
-    row = records.interception
-    assert (row["status"], row["http_status"]) == ("failed", 400)
-    assert row["error_type"] == "invalid_request_error"
+    # At a base URL it asks several times.
+    assert len(records.interceptions) == 1 or mode == "reverse"
+    for row in records.interceptions:
+        assert (row["status"], row["http_status"]) == ("failed", 400)
+        assert row["error_type"] == "invalid_request_error"
+    assert records.prompts == ["STATUS:400"]
 
 
 @each_mode

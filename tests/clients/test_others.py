@@ -56,7 +56,8 @@ def test_opencode(desk: Desk, mode: Mode, model: str, api: str) -> None:
     [call] = [row for row in records.tool_usages if row["tool"] == "bash"]
     assert call["input"]["command"] == "text"
     assert call["tool_call_id"] in {row["correlating_tool_call_id"] for row in rows}
-    assert any(said in prompt for prompt in records.prompts)
+    assert records.prompts == [said]
+    assert {row["request_kind"] for row in records.interceptions} == {"title", "turn"}
     assert len(records.token_usages) == len(records.interceptions)
 
 
@@ -125,7 +126,8 @@ def test_aider(desk: Desk, mode: Mode, model: str, api: str) -> None:
     assert HELLO in ran.out
     row = records.interception
     assert (row["api"], row["status"], row["streaming"]) == (api, "completed", 1)
-    assert records.prompts[0].startswith("hello")  # it appends rules of its own
+    assert row["client"] == "aider"
+    assert records.prompts == ["hello"]  # it appends rules of its own
     # At a base URL it does not ask OpenAI for the usage.
     told = mode == "forward" or api != "openai_chat"
     assert len(records.token_usages) == told

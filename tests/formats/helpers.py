@@ -20,7 +20,7 @@ from aibridge_addon.facts import (
 )
 from aibridge_addon.formats import WIRE_FORMATS, WireFormat
 from aibridge_addon.formats.decoders.sse import Event, SSEParser
-from aibridge_addon.formats.prompts import typed_text
+from aibridge_addon.providers.request_kind import purpose_of
 from aibridge_addon.raw_json import members
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -55,8 +55,13 @@ class Scenario:
     def stream(self, line_end: str = "LF") -> bytes:
         return self.read("stream.sse").replace(b"\n", LINE_ENDS[line_end])
 
-    def request_facts(self) -> RequestFacts:
-        return RequestFacts(**json.loads(self.read("facts.json"))["request"])
+    def request_facts(self) -> dict[str, Any]:
+        """What must be read from the request; `prompt` is what was typed in it."""
+        named: dict[str, Any] = json.loads(self.read("facts.json"))["request"]
+        return dict.fromkeys(("model", "correlating_tool_call_id", "session_hint", "prompt")) | {
+            "streaming": False,
+            **named,
+        }
 
     def response_facts(self) -> ResponseFacts:
         return response_facts(**json.loads(self.read("facts.json"))["response"])
@@ -178,4 +183,9 @@ def mutated(draw: st.DrawFn, value: Any) -> Any:
 
 def prompt_of(facts: RequestFacts) -> str | None:
     """Return what was typed in the trailing messages of a request."""
-    return typed_text(part for parts in facts.said for part in parts)
+    return "\n".join(purpose_of("Unknown", {}, facts).typed) or None
+
+
+def named_facts(facts: RequestFacts, names: Iterable[str]) -> dict[str, Any]:
+    """Return facts by name, and what was typed as `prompt`."""
+    return {name: prompt_of(facts) if name == "prompt" else getattr(facts, name) for name in names}
