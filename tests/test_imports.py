@@ -20,7 +20,6 @@ CORE = (
     "providers",
     "raw_json",
     "tools.catalogue",
-    "tools.images",
     "tools.ledger",
     "tools.legal",
     "tools.names",

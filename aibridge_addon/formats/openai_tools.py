@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from aibridge_addon.formats.central_tool import ToolResult
+from aibridge_addon.formats.offer_limits import OfferLimits
 from aibridge_addon.formats.openai_usage import Names
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, count, mapping, member
-from aibridge_addon.tools.legal import OfferLimits
 
 LIMITS = OfferLimits(tools=128, description=1024)
 """More tools, or a longer description, are refused with 400."""

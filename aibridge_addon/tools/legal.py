@@ -1,14 +1,13 @@
 """Makes a tool legal for an API: one tool must not make the requests of all clients fail. Pure.
 
 Schemas are mended once, for all APIs alike; lengths and numbers differ by API, and are applied
-where a tool is offered.
+where a tool is offered (`formats.offer_limits`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.raw_json import encode, sequence, text
 from aibridge_addon.tools.schema_roots import IllegalSchemaError, Schema, as_root
 from aibridge_addon.tools.schemas import Mender
@@ -16,34 +15,6 @@ from aibridge_addon.tools.schemas import Mender
 MAX_NESTING = 64
 """Levels of JSON, two of which make one level of a schema."""
 MAX_SCHEMA_BYTES = 128 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfferLimits:
-    """What an API takes of tools; None where it has no limit that is known."""
-
-    tools: int | None = None
-    """Tools of a request, the client's own among them."""
-    description: int | None = None
-    """Characters of a tool's description."""
-
-    def selected(
-        self, tools: Sequence[CentralTool], own_names: Sequence[str | None]
-    ) -> tuple[CentralTool, ...]:
-        """Return the tools that can be offered beside the client's own, whose names win.
-
-        `own_names` has an entry for each tool of the client; some tools have no name.
-        """
-        taken = set(own_names)
-        free = tuple(tool for tool in tools if tool.name not in taken)
-        return free if self.tools is None else free[: max(0, self.tools - len(own_names))]
-
-    def described(self, tool: CentralTool) -> str:
-        """Return a tool's description, cut where it is too long."""
-        whole = tool.description
-        if self.description is None or len(whole) <= self.description:
-            return whole
-        return whole[: self.description - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

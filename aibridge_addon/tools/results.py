@@ -9,8 +9,8 @@ import mcp_types as types
 import pydantic
 
 from aibridge_addon.formats.central_tool import ResultPart, ToolResult
+from aibridge_addon.formats.images import image_part
 from aibridge_addon.raw_json import text
-from aibridge_addon.tools.images import image_part
 
 _NOT_STRUCTURED = "[This tool promises structured content; it gave only text.]"
 

@@ -7,12 +7,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.tools.legal import (
     MAX_NESTING,
     MAX_SCHEMA_BYTES,
     LegalSchema,
-    OfferLimits,
     legal_schema,
     original_arguments,
 )
@@ -340,37 +338,3 @@ def test_arguments_with_half_a_surrogate_pair_can_be_sent():
     arguments = original_arguments({"a\ud83d": ["\udc00", {"b": "ok \ud83d"}]}, {})
 
     assert arguments == {"a\ufffd": ["\ufffd", {"b": "ok \ufffd"}]}
-
-
-# Lengths and numbers
-
-
-def tools(*names: str) -> list[CentralTool]:
-    return [
-        CentralTool(
-            name=name,
-            server="s",
-            server_url="u",
-            original_name=name,
-            description="d" * 20,
-            input_schema=OBJECT,
-        )
-        for name in names
-    ]
-
-
-def test_number_of_tools_is_bounded_together_with_the_clients_own():
-    limits = OfferLimits(tools=4)
-    offered = limits.selected(tools("a", "b", "c", "d"), ["own", None, "a"])
-
-    assert [tool.name for tool in offered] == ["b"]
-    assert limits.selected(tools("a"), ["own"] * 5) == ()
-    assert len(OfferLimits().selected(tools(*map(str, range(500))), [])) == 500
-
-
-def test_description_is_cut_to_what_the_api_takes():
-    [tool] = tools("a")
-
-    assert OfferLimits(description=10).described(tool) == "d" * 9 + "…"
-    assert OfferLimits(description=20).described(tool) == "d" * 20
-    assert OfferLimits().described(tool) == "d" * 20

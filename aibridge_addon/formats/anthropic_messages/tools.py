@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from aibridge_addon.formats.anthropic_messages.splicer import Merger, Splicer
 from aibridge_addon.formats.anthropic_messages.turn import text_of
 from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult
+from aibridge_addon.formats.images import ImageLimits
+from aibridge_addon.formats.offer_limits import OfferLimits
 from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
@@ -31,8 +33,6 @@ from aibridge_addon.raw_json import (
     sequence,
     text,
 )
-from aibridge_addon.tools.images import ImageLimits
-from aibridge_addon.tools.legal import OfferLimits
 
 RESTORES_WITHOUT_TOOLS = False
 """Blocks of a tool are refused where no tools are defined."""

@@ -11,6 +11,7 @@ from itertools import groupby
 import msgspec
 
 from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult
+from aibridge_addon.formats.images import ImageLimits
 from aibridge_addon.formats.openai_responses.items import is_client_call
 from aibridge_addon.formats.openai_responses.splicer import Merger, Splicer
 from aibridge_addon.formats.openai_responses.turn import (
@@ -43,7 +44,6 @@ from aibridge_addon.raw_json import (
     read,
     text,
 )
-from aibridge_addon.tools.images import ImageLimits
 
 RESTORES_WITHOUT_TOOLS = True
 

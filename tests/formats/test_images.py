@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from aibridge_addon.formats.central_tool import ResultPart
-from aibridge_addon.tools.images import ImageLimits, image_part
+from aibridge_addon.formats.images import ImageLimits, image_part
 
 
 def png(width: int = 1, height: int = 1) -> bytes:

@@ -1,0 +1,37 @@
+"""Numbers of tools and lengths of descriptions stay within an API's limits."""
+
+from aibridge_addon.formats.central_tool import CentralTool
+from aibridge_addon.formats.offer_limits import OfferLimits
+
+OBJECT = {"type": "object", "properties": {}}
+
+
+def central_tools(*names: str) -> list[CentralTool]:
+    return [
+        CentralTool(
+            name=name,
+            server="s",
+            server_url="u",
+            original_name=name,
+            description="d" * 20,
+            input_schema=OBJECT,
+        )
+        for name in names
+    ]
+
+
+def test_tools_of_the_client_count_towards_the_limit_and_win_over_equal_names():
+    limits = OfferLimits(tools=4)
+    offered = limits.selected(central_tools("a", "b", "c", "d"), ["own", None, "a"])
+
+    assert [tool.name for tool in offered] == ["b"]
+    assert limits.selected(central_tools("a"), ["own"] * 5) == ()
+    assert len(OfferLimits().selected(central_tools(*map(str, range(500))), [])) == 500
+
+
+def test_description_longer_than_the_limit_is_cut():
+    [tool] = central_tools("a")
+
+    assert OfferLimits(description=10).described(tool) == "d" * 9 + "…"
+    assert OfferLimits(description=20).described(tool) == "d" * 20
+    assert OfferLimits().described(tool) == "d" * 20
