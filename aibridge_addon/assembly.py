@@ -22,6 +22,7 @@ from aibridge_addon.access.policies import (
     Asked,
     BrowserOrigin,
     Policy,
+    PolicyContext,
     Refusal,
     first_refusal,
     ordered_policies,
@@ -231,12 +232,14 @@ class Components:
         self, settings: Settings, browser_origin: BrowserOrigin
     ) -> tuple[Policy, ...]:
         return ordered_policies(
-            check_admission=self.gate.check,
-            browser_origin=browser_origin,
-            require_actor=settings.require_actor,
-            actor_header=settings.actor_header,
-            must_record=settings.refuse_unrecorded,
-            can_record=lambda: self._recorder.available,
+            PolicyContext(
+                check_admission=self.gate.check,
+                browser_origin=browser_origin,
+                require_actor=settings.require_actor,
+                actor_header=settings.actor_header,
+                must_record=settings.refuse_unrecorded,
+                can_record=lambda: self._recorder.available,
+            )
         )
 
     # What the components tell each other

@@ -33,6 +33,7 @@ from aibridge_addon.config.mcp_file import (
 )
 from aibridge_addon.config.mistakes import SettingsError, in_words
 from aibridge_addon.config.origins import is_host_name, read_hosts, read_origins
+from aibridge_addon.config.plugins import import_plugins, read_plugins
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider, ProviderType
 from aibridge_addon.tools.names import InjectionFilter
@@ -71,6 +72,16 @@ OPTIONS = (
         default="",
         help="A TOML file with provider instances, known actors and MCP servers.",
         watched=True,
+    ),
+    Option(
+        name="aibridge_plugins",
+        type=str,
+        default="",
+        help=(
+            "Python modules to import at the start, a comma-separated list: each may register"
+            " policies of its own. They run with all rights of the proxy."
+        ),
+        fixed=True,
     ),
     Option(
         name="aibridge_db",
@@ -340,6 +351,8 @@ class Settings:
     providers: tuple[Provider, ...] = DEFAULT_PROVIDERS
     actors: Mapping[str, Actor] = field(default_factory=dict)
     """Known actors by credential fingerprint or header value."""
+    plugins: tuple[str, ...] = ()
+    """Names of the imported plugin modules."""
     database: Path = Path("aibridge.sqlite3")
     recorder: str = ""
     retention_days: int | None = None
@@ -407,6 +420,8 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     known = {option.name for option in OPTIONS}
     ours = (name for name in options if name.startswith(PREFIX))
     mistakes += [unknown_option(name) for name in ours if name not in known]
+    plugins = read_plugins(options["aibridge_plugins"])
+    checked(import_plugins, plugins, default=None)  # first: they add what the config file may name
     config = checked(_read_config, options["aibridge_config"], default=_Config())
     asks = {"aibridge_ask_chat_usage": ask_rule(options["aibridge_ask_chat_usage"])}
     for option in OPTIONS:
@@ -420,6 +435,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         actors={
             actor.match: Actor(id=actor.id, metadata=actor.metadata) for actor in config.actors
         },
+        plugins=plugins,
         database=Path(options["aibridge_db"]),
         recorder=options["aibridge_recorder"],
         retention_days=checked(_at_least, options, "aibridge_retention_days", 0, default=0) or None,

@@ -1,10 +1,12 @@
 """Policies: the rules that every client request, WebSocket message and inner-loop request meets.
 
-Each rule is a module of its own. They are pure: what they are given decides. A new rule is a new
-module and a line in `ordered_policies`.
+Each rule is a module of its own and a row of `_FACTORIES`. Policies decide by their arguments
+alone. A module outside of this package adds its policies with `register`.
 """
 
+import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from aibridge_addon.access.policies.access_token import GoodAccessToken
 from aibridge_addon.access.policies.asked import Asked, Policy, Refusal
@@ -15,29 +17,83 @@ from aibridge_addon.access.policies.record_store import RecordStore
 from aibridge_addon.access.policies.token_scope import TokenScope
 from aibridge_addon.access.sender import Admission
 
-__all__ = ["Asked", "BrowserOrigin", "Policy", "Refusal", "first_refusal", "ordered_policies"]
+__all__ = [
+    "Asked",
+    "BrowserOrigin",
+    "Policy",
+    "PolicyContext",
+    "PolicyFactory",
+    "Refusal",
+    "first_refusal",
+    "ordered_policies",
+    "register",
+]
+
+logger = logging.getLogger(__name__)
+
+POLICY_FAILED = "policy_failed"
 
 
-def ordered_policies(
-    *,
-    check_admission: Callable[[Admission], None],
-    browser_origin: BrowserOrigin,
-    require_actor: bool,
-    actor_header: str,
-    must_record: bool,
-    can_record: Callable[[], bool],
-) -> tuple[Policy, ...]:
-    """Return all policies, in the order in which they are asked."""
-    return (
-        GoodAccessToken(check_admission),
-        browser_origin,
-        TokenScope(),
-        ProviderKey(),
-        *([KnownActor(actor_header)] if require_actor else []),
-        *([RecordStore(can_record)] if must_record else []),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyContext:
+    """Settings and checks that policies are built from."""
+
+    check_admission: Callable[[Admission], None]
+    """Raises `TokenError` if the access token is missing, unknown, expired or revoked."""
+    browser_origin: BrowserOrigin
+    require_actor: bool = False
+    actor_header: str = ""
+    must_record: bool = False
+    """True if requests that cannot be recorded are refused."""
+    can_record: Callable[[], bool] = lambda: True
+
+
+type PolicyFactory = Callable[[PolicyContext], Policy | None]
+"""Builds a policy each time the settings are read; returns None if they switch it off."""
+
+_FACTORIES: list[PolicyFactory] = [
+    lambda context: GoodAccessToken(context.check_admission),
+    lambda context: context.browser_origin,
+    lambda context: TokenScope(),
+    lambda context: ProviderKey(),
+    lambda context: KnownActor(context.actor_header) if context.require_actor else None,
+    lambda context: RecordStore(context.can_record) if context.must_record else None,
+]
+_REGISTERED: list[PolicyFactory] = []
+
+
+def register(factory: PolicyFactory) -> None:
+    """Add a policy from outside of this package; it is checked after the built-in policies.
+
+    Modules that call this are named by the option `aibridge_plugins`.
+    """
+    _REGISTERED.append(factory)
+
+
+def ordered_policies(context: PolicyContext) -> tuple[Policy, ...]:
+    """Build all policies, in the order in which they are checked."""
+    built_in = [policy for factory in _FACTORIES if (policy := factory(context))]
+    registered = [policy for factory in _REGISTERED if (policy := factory(context))]
+    return (*built_in, *map(_Guarded, registered))
 
 
 def first_refusal(policies: Iterable[Policy], asked: Asked) -> Refusal | None:
     """Return the refusal of the first policy that a request breaks."""
     return next((refusal for policy in policies if (refusal := policy.check(asked))), None)
+
+
+class _Guarded:
+    """Refuses a request if a policy from outside raises: a broken rule must not let it through."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def check(self, asked: Asked) -> Refusal | None:
+        """Return the refusal of the policy, or a refusal because the policy failed."""
+        try:
+            return self._policy.check(asked)
+        except Exception:
+            name = type(self._policy).__name__
+            logger.exception("aibridge: the policy %s failed; the request is refused", name)
+            message = f"aibridge: the policy {name} of this proxy failed. Its log has the error."
+            return Refusal(status=400, reason=POLICY_FAILED, message=message)

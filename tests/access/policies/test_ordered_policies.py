@@ -4,7 +4,12 @@ import dataclasses
 
 import pytest
 
-from aibridge_addon.access.policies import BrowserOrigin, first_refusal, ordered_policies
+from aibridge_addon.access.policies import (
+    BrowserOrigin,
+    PolicyContext,
+    first_refusal,
+    ordered_policies,
+)
 from aibridge_addon.access.sender import Admission, Sender
 from aibridge_addon.access.tokens import AccessToken, TokenError
 from aibridge_addon.providers.identity import PLACEHOLDER_KEY, Actor, Credential
@@ -25,7 +30,7 @@ def policies(**changes):
         "must_record": True,
         "can_record": lambda: False,
     }
-    return ordered_policies(**(given | changes))
+    return ordered_policies(PolicyContext(**(given | changes)))
 
 
 def reason(asked, **changes):
