@@ -5,7 +5,6 @@ come from `config`.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -35,7 +34,7 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.intake import Intake
 from aibridge_addon.exchange.last_resort import LastResort
 from aibridge_addon.exchange.typed_prompts import TypedPrompts
-from aibridge_addon.facts import Fact, Interception
+from aibridge_addon.fact_bus import FactBus
 from aibridge_addon.observe.descriptors import ShortageLog, calm_accepting
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
@@ -52,8 +51,6 @@ from aibridge_addon.tools.ledger import Ledger
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ToolServers
-
-logger = logging.getLogger(__name__)
 
 type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
 """Makes a request of an inner loop known to the hooks while it runs."""
@@ -79,6 +76,7 @@ class Components:
         self._register = register
         self._settings = settings
         self._servers: ToolServers | None = None
+        self._facts = FactBus()
         self.gate = Gate(settings.database, settings.require_token)
         if not settings.allow_open:
             check_not_open(self.gate, options)
@@ -110,15 +108,16 @@ class Components:
         calm_accepting(asyncio.get_running_loop())
         self.background = BackgroundResponses(
             find=self._recorder.find_background_response,
-            publish=self._publish,
+            publish=self._facts.publish,
             capture=settings.capture,
         )
-        self._subscribers = (
-            recorder.subscriber(self._recorder),
-            self.metrics.observe,
-            self.background.observe,
-            self._typed_prompts.observe,
-        )
+        for handlers in (
+            recorder.fact_handlers(self._recorder),
+            self.metrics.handlers,
+            self.background.handlers,
+            self._typed_prompts.handlers,
+        ):
+            self._facts.subscribe(handlers)
         remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
         self._ledger = Ledger(remember=remember, find=find)
         self._attempts = Attempts(remember=remember, find=find)
@@ -142,7 +141,7 @@ class Components:
         self._policies = self._made_policies(settings, browser_origin)
         self.intake = Intake(
             settings,
-            publish=self._publish,
+            publish=self._facts.publish,
             metrics=self.metrics,
             cross_origin=CrossOrigin(browser_origin),
             check_admission=self.gate.check,
@@ -251,14 +250,6 @@ class Components:
         """Check a request of an inner loop, after which an access token was revoked perhaps."""
         await self.gate.refresh(0)
         return self._check(asked)
-
-    def _publish(self, fact: Fact) -> None:
-        for subscriber in self._subscribers:
-            try:
-                subscriber(fact)
-            except Exception:  # the edge: one subscriber must not harm the others
-                interception = fact if isinstance(fact, Interception) else fact.interception
-                logger.exception("aibridge: a fact of interception %s is lost", interception.id)
 
     def _count_refused(self, reason: str) -> None:
         """Count a refusal that is not about a provider."""

@@ -55,7 +55,7 @@ class InterceptionRecord:
         self._capture = capture
         self._prompted = False
         self._usage_told = False
-        self._told_so_far: dict[str | None, TokenUsageSoFar] = {}
+        self._usage_so_far: dict[str | None, TokenUsageSoFar] = {}
         """Of streams that have not ended, by the response's id."""
         self._server_tools: list[dict[str, Any]] = []
         self.injected: frozenset[str] = frozenset()
@@ -82,7 +82,7 @@ class InterceptionRecord:
         if response.usage is None or self.ended:
             return
         fact = TokenUsageSoFar(**self._usage_values(response, response.usage))
-        self._told_so_far[response.response_id] = fact
+        self._usage_so_far[response.response_id] = fact
         self._publish(fact)
 
     def answered(self, response: ResponseFacts) -> None:
@@ -138,10 +138,26 @@ class InterceptionRecord:
         if not self.begun:
             self.begin(None)
         self._publish_response(response)
-        for told in self._told_so_far.values():  # by streams that nobody read to their end
-            values = {field.name: getattr(told, field.name) for field in fields(told)}
+        self._publish_usage_of_unread_streams()
+        self._publish_end(
+            status, response, http_status, error or response.error, partial, first_byte_at
+        )
+        return True
+
+    def _publish_usage_of_unread_streams(self) -> None:
+        for usage in self._usage_so_far.values():
+            values = {field.name: getattr(usage, field.name) for field in fields(usage)}
             self._publish_usage(TokenUsage(**values))
-        error = error or response.error
+
+    def _publish_end(
+        self,
+        status: Status,
+        response: ResponseFacts,
+        http_status: int | None,
+        error: ProviderError | None,
+        partial: bool,
+        first_byte_at: float | None,
+    ) -> None:
         self._publish(
             InterceptionEnded(
                 interception=self.interception,
@@ -162,7 +178,6 @@ class InterceptionRecord:
                 seconds_to_first_byte=first_byte_at and first_byte_at - self.started,
             )
         )
-        return True
 
     def _publish_background(self, response_id: str) -> None:
         self._publish(
@@ -205,7 +220,7 @@ class InterceptionRecord:
         }
 
     def _usage_id(self, response_id: str | None) -> str:
-        told = self._told_so_far.pop(response_id, None)
+        told = self._usage_so_far.pop(response_id, None)
         return told.id if told else new_id()
 
     def _publish_tool_calls(self, response: ResponseFacts) -> None:

@@ -14,6 +14,7 @@ CORE = (
     "access.policies",
     "access.sender",
     "access.tokens",
+    "fact_bus",
     "facts",
     "formats",
     "interception",

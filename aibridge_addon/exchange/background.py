@@ -13,7 +13,8 @@ from urllib.parse import unquote
 from mitmproxy import http
 
 from aibridge_addon.exchange.exchange import Exchange
-from aibridge_addon.facts import BackgroundResponse, Fact
+from aibridge_addon.fact_bus import Handlers
+from aibridge_addon.facts import BackgroundResponse
 from aibridge_addon.formats import WIRE_FORMATS
 from aibridge_addon.formats.openai_responses import reader as openai_responses
 from aibridge_addon.interception import BackgroundRecord, Publish
@@ -38,10 +39,7 @@ class BackgroundResponses:
         self._publish = publish
         self._records: OrderedDict[tuple[str, str], BackgroundRecord] = OrderedDict()
 
-    def observe(self, fact: Fact) -> None:
-        """Remember a response that goes on in the background."""
-        if isinstance(fact, BackgroundResponse):
-            self._remember(fact)
+        self.handlers: Handlers = {BackgroundResponse: self.remember}
 
     async def attach(self, exchange: Exchange) -> None:
         """Have a poll read, if the end of its response has not been seen."""
@@ -65,10 +63,11 @@ class BackgroundResponses:
                 logger.warning("aibridge: a background response cannot be looked up", exc_info=True)
                 return None
             if found is not None and key not in self._records:
-                self._remember(found)
+                self.remember(found)
         return self._records.get(key)
 
-    def _remember(self, fact: BackgroundResponse) -> None:
+    def remember(self, fact: BackgroundResponse) -> None:
+        """Create the record that polls of a background response share."""
         key = (fact.interception.provider_name, fact.provider_response_id)
         self._records[key] = BackgroundRecord(fact, publish=self._publish, capture=self.capture)
         while len(self._records) > MOST_REMEMBERED:

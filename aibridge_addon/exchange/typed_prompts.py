@@ -12,7 +12,8 @@ import hashlib
 from collections import OrderedDict
 from typing import NamedTuple
 
-from aibridge_addon.facts import Fact, Interception, InterceptionEnded, Status
+from aibridge_addon.fact_bus import Handlers
+from aibridge_addon.facts import Interception, InterceptionEnded, Status
 from aibridge_addon.providers.request_kind import Purpose
 
 _MOST = 10_000
@@ -33,7 +34,8 @@ class TypedPrompts:
     def __init__(self) -> None:
         self._seen: OrderedDict[str, str] = OrderedDict()
         self._unanswered: OrderedDict[str, str] = OrderedDict()
-        """Digests by interception, which its answer makes unknown again."""
+        """Digests by interception; a completed response makes them unknown again."""
+        self.handlers: Handlers = {InterceptionEnded: self.on_ended}
 
     def new(
         self, asks: Interception, purpose: Purpose, *, position: str | None, is_retry: bool = False
@@ -55,12 +57,11 @@ class TypedPrompts:
             _remember(self._seen, _said(asks, text))
         return NewPrompt("\n".join(unseen), digest) if unseen else None
 
-    def observe(self, fact: Fact) -> None:
+    def on_ended(self, fact: InterceptionEnded) -> None:
         """Forget the place of a prompt that was answered: the same text there is typed again."""
-        if isinstance(fact, InterceptionEnded):
-            digest = self._unanswered.pop(fact.interception.id, None)
-            if digest and fact.status is Status.COMPLETED:
-                self._seen.pop(digest, None)
+        digest = self._unanswered.pop(fact.interception.id, None)
+        if digest and fact.status is Status.COMPLETED:
+            self._seen.pop(digest, None)
 
     def _is_new(self, asks: Interception, digest: str | None) -> bool:
         if digest is None:

@@ -19,6 +19,7 @@ from prometheus_client import (
 )
 
 from aibridge_addon import __version__
+from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.facts import (
     UNEXPLAINED_TOKENS,
     BackgroundResponse,
@@ -189,7 +190,7 @@ class Metrics:
             registry=self.registry,
         )
         self.build.info(_versions())
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        self.handlers: Handlers = {
             Interception: self._on_started,
             InterceptionEnded: self._on_ended,
             BackgroundResponse: self._on_background,
@@ -200,7 +201,7 @@ class Metrics:
 
     def observe(self, fact: Fact) -> None:
         """Count a fact."""
-        if handler := self._handlers.get(type(fact)):
+        if handler := self.handlers.get(type(fact)):
             handler(fact)
 
     def count_passthrough(self, provider: str, route: str, method: str) -> None:

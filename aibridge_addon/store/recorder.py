@@ -7,8 +7,9 @@ raise, so do the work elsewhere and say by `kept` when it is done.
 
 import importlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, Protocol, cast, get_protocol_members
+from typing import Protocol, cast, get_protocol_members
 
+from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.facts import (
     BackgroundResponse,
     Fact,
@@ -91,9 +92,9 @@ async def _at_once() -> bool:
     return True
 
 
-def subscriber(recorder: Recorder) -> Callable[[Fact], None]:
-    """Return a subscriber to facts that gives each to its method."""
-    methods: dict[type, Callable[[Any], None]] = {
+def fact_handlers(recorder: Recorder) -> Handlers:
+    """Return the recorder's methods by the type of the facts that they record."""
+    return {
         Interception: recorder.record_interception,
         InterceptionEnded: recorder.record_interception_ended,
         BackgroundResponse: recorder.record_background_response,
@@ -103,6 +104,11 @@ def subscriber(recorder: Recorder) -> Callable[[Fact], None]:
         ToolUsage: recorder.record_tool_usage,
         ModelThought: recorder.record_model_thought,
     }
+
+
+def subscriber(recorder: Recorder) -> Callable[[Fact], None]:
+    """Return a function that passes each fact to its method of the recorder."""
+    methods = fact_handlers(recorder)
     return lambda fact: methods[type(fact)](fact)
 
 

@@ -87,7 +87,7 @@ def test_polls_and_cancels_name_their_response(method, path, expected):
 
 async def test_poll_shares_the_record_of_the_response_it_asks_for():
     store = Store()
-    store.responses.observe(pending())
+    store.responses.remember(pending())
 
     first, second = await store.attached(poll()), await store.attached(poll())
 
@@ -120,7 +120,7 @@ async def test_remembered_responses_are_bounded(monkeypatch):
     monkeypatch.setattr(background, "MOST_REMEMBERED", 2)
     store = Store(pending("resp_0"))
     for number in range(3):
-        store.responses.observe(pending(f"resp_{number}"))
+        store.responses.remember(pending(f"resp_{number}"))
 
     await store.attached(poll("/v1/responses/resp_2"))
     assert store.asked == 0

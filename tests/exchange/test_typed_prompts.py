@@ -64,7 +64,7 @@ def test_without_an_id_a_retry_has_the_place_of_a_request_that_was_not_answered(
     first = in_session()
     assert ask(prompts, first, "yes", position="2") == "yes"
     if status:
-        prompts.observe(ended(first, status=status))
+        prompts.on_ended(ended(first, status=status))
     assert ask(prompts, in_session(), "yes", position="2") is None
 
 
@@ -80,16 +80,16 @@ def test_same_text_at_the_place_of_an_answered_one_is_typed_again() -> None:
     for _ in range(2):  # as after the history was cleared
         failed, retry = in_session(), in_session()
         assert ask(prompts, failed, "hello") == "hello"
-        prompts.observe(ended(failed, status=Status.FAILED))
+        prompts.on_ended(ended(failed, status=Status.FAILED))
         assert ask(prompts, retry, "hello") is None
-        prompts.observe(ended(retry))
+        prompts.on_ended(ended(retry))
 
 
 def test_an_answer_does_not_make_a_prompt_with_an_id_new_again() -> None:
     prompts = TypedPrompts()
     first = with_id("p-1")
     ask(prompts, first, "hello")
-    prompts.observe(ended(first))
+    prompts.on_ended(ended(first))
     assert ask(prompts, with_id("p-1"), "hello") is None
 
 

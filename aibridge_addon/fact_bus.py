@@ -1,0 +1,33 @@
+"""Delivers each published fact to the handlers that subscribed to its type, in order."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aibridge_addon.facts import Fact, Interception
+
+logger = logging.getLogger(__name__)
+
+type Handlers = Mapping[type, Callable[[Any], None]]
+"""Handlers by the type of the facts that they receive."""
+
+
+class FactBus:
+    """Publishes facts. A handler that raises is logged and does not affect the others."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[type, list[Callable[[Any], None]]] = {}
+
+    def subscribe(self, handlers: Handlers) -> None:
+        """Add handlers; they run after those that subscribed before."""
+        for kind, handler in handlers.items():
+            self._handlers.setdefault(kind, []).append(handler)
+
+    def publish(self, fact: Fact) -> None:
+        """Call all handlers of a fact."""
+        for handler in self._handlers.get(type(fact), ()):
+            try:
+                handler(fact)
+            except Exception:  # the edge: one subscriber must not harm the others
+                interception = fact if isinstance(fact, Interception) else fact.interception
+                logger.exception("aibridge: a fact of interception %s is lost", interception.id)
