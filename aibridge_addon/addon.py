@@ -44,14 +44,14 @@ from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.connection_handlers import deliver_events_of
 from aibridge_addon.relay.mitm_layers import REQUEST_TOO_LARGE, install
 from aibridge_addon.relay.second_attempt import SecondAttempt
-from aibridge_addon.relay.secrets import hide_secrets
+from aibridge_addon.relay.secrets import mask_request
 from aibridge_addon.relay.tunnel import (
     NotHttpError,
-    check_is_read,
-    has_begun,
-    intercepted,
-    mitmproxy_knows_it,
+    interception_layer,
+    is_proxy_mode,
     must_tunnel,
+    protocol_is_known,
+    require_http,
     tunnel,
 )
 from aibridge_addon.relay.upgrades import becomes_websocket
@@ -282,7 +282,7 @@ class AIBridge:
 
     server_connect_error = server_connected
 
-    def refusal_beyond(self, address: Address, client: Client) -> str | None:
+    def upstream_proxy_refusal(self, address: Address, client: Client) -> str | None:
         """Return why an upstream proxy must not be asked for an address, if it must not."""
         return (
             self._components.reach.refusal_beyond(*address[:2], client)
@@ -313,17 +313,17 @@ class AIBridge:
             components.metrics.tunnels.inc()
             components.silent.has_asked(data.context.client)
             return tunnel(data.context)
-        if mitmproxy_knows_it(data.context):
-            made = self._mitmproxys_layer(data) if has_begun(data) else None
+        if is_proxy_mode(data.context):
+            made = self._mitmproxys_layer(data) if protocol_is_known(data) else None
         else:
-            made = intercepted(data)
+            made = interception_layer(data)
         install(made, self)
         return made
 
     def _mitmproxys_layer(self, data: layer.NextLayer) -> layer.Layer | None:
         ctx.master.addons.get("nextlayer").next_layer(data)
         if data.layer:
-            check_is_read(data.layer)
+            require_http(data.layer)
         return data.layer
 
     def _close(self, data: layer.NextLayer, error: Exception) -> None:
@@ -343,7 +343,7 @@ class AIBridge:
         exchange = self._exchanges.get(flow.id)
         return exchange.outgoing_request() if exchange else flow.request
 
-    def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
+    def hold_limit(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
         """Return up to how many bytes an answer is held; None: all, as far as mitmproxy goes."""
         if exchange := self._exchanges.get(flow.id):
             return exchange.holds_at_most(begun)
@@ -351,13 +351,13 @@ class AIBridge:
         sizes = [size for limit in limits if (size := parse_size(limit)) is not None]
         return min(sizes, default=None)
 
-    def lets_switch(self, flow: http.HTTPFlow, response: http.Response) -> bool:
+    def allows_protocol_switch(self, flow: http.HTTPFlow, response: http.Response) -> bool:
         """Whether an answer 101 may go on: a provider's, if a WebSocket comes of it."""
         components = self._components
         is_ours = flow.id in self._exchanges or (components and components.intake.is_ours(flow))
         return not is_ours or (ctx.options.websocket and becomes_websocket(flow.request, response))
 
-    def pass_on(self, flow: http.HTTPFlow) -> None:
+    def stream_response(self, flow: http.HTTPFlow) -> None:
         """Have an answer streamed that has outgrown what is held."""
         if exchange := self._exchanges.get(flow.id):
             exchange.pass_on()
@@ -371,7 +371,7 @@ class AIBridge:
             return None
         return self._components.last_resort.attempt(exchange, status)
 
-    def client_left(self, flow: http.HTTPFlow) -> None:
+    def client_aborted(self, flow: http.HTTPFlow) -> None:
         """Learn that it is the client who broke off."""
         self._left.add(flow)  # it may not have been taken in yet
         if exchange := self._exchanges.get(flow.id):
@@ -399,7 +399,7 @@ class AIBridge:
         self._heads[flow] = head
         return head
 
-    def refused_unread(self, flow: http.HTTPFlow) -> http.Response | None:
+    def refusal_before_body(self, flow: http.HTTPFlow) -> http.Response | None:
         """Return what answers a request whose body is not worth waiting for; None: it is."""
         head = self._heads.get(flow)
         if head is None or self._components is None:
@@ -407,7 +407,7 @@ class AIBridge:
         flow.response = flow.response or self._components.intake.refused_unread(head)
         return flow.response
 
-    def refused_held(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
+    def refusal_of_size(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
         """Return what answers a request whose body, grown so large, must not be held."""
         components, head = self._components, self._heads.get(flow)
         if (
@@ -427,7 +427,7 @@ class AIBridge:
         """Take a request in."""
         head = self._heads.pop(flow, None)
         if flow.response and head is None:  # another addon, such as that for logins, answered
-            hide_secrets(flow.request)
+            mask_request(flow.request)
         if (components := self._components) is None or flow.response or flow.error:
             return
         if self._is_done:
@@ -475,9 +475,9 @@ class AIBridge:
             return
         if exchange.inner and tap.is_spliced:
             await exchange.inner.go_on(tap)
-        elif exchange.inner and tap.holds_whole:
+        elif exchange.inner and tap.holds_buffered:
             await exchange.inner.complete_held(tap)
-        if not tap.waiting:
+        if not tap.is_waiting:
             exchange.finish()
             await self._kept()
 
@@ -576,7 +576,7 @@ class AIBridge:
         if self._components and self._components.intake.is_ours(flow):
             head = self._heads.pop(flow, None)
             if head is None:
-                hide_secrets(flow.request)
+                mask_request(flow.request)
             elif message == REQUEST_TOO_LARGE:
                 limit = ctx.options.body_size_limit
                 flow.response = self._components.intake.too_large(head, limit) or flow.response
@@ -625,7 +625,7 @@ class AIBridge:
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
         """Keep a password from being shown, whether it was refused or the connection failed."""
         take_proxy_user(flow)
-        hide_secrets(flow.request)
+        mask_request(flow.request)
 
     async def _kept(self) -> None:
         """Wait until all that was published is safe."""

@@ -39,9 +39,9 @@ from aibridge_addon.observe.descriptors import ShortageLog, calm_accepting
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
-from aibridge_addon.relay.mitm_layers import Bridge
 from aibridge_addon.store import recorder
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.retention import Retention

@@ -11,25 +11,25 @@ class QuietBridge:
     def outgoing_request(self, flow: http.HTTPFlow) -> http.Request:
         return flow.request
 
-    def client_left(self, flow: http.HTTPFlow) -> None:
+    def client_aborted(self, flow: http.HTTPFlow) -> None:
         pass
 
-    def refusal_beyond(self, address: Address, client: Client) -> str | None:
+    def upstream_proxy_refusal(self, address: Address, client: Client) -> str | None:
         return None
 
-    def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
+    def hold_limit(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
         return None
 
-    def refused_unread(self, flow: http.HTTPFlow) -> http.Response | None:
+    def refusal_before_body(self, flow: http.HTTPFlow) -> http.Response | None:
         return None
 
-    def refused_held(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
+    def refusal_of_size(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
         return None
 
-    def lets_switch(self, flow: http.HTTPFlow, response: http.Response) -> bool:
+    def allows_protocol_switch(self, flow: http.HTTPFlow, response: http.Response) -> bool:
         return True
 
-    def pass_on(self, flow: http.HTTPFlow) -> None:
+    def stream_response(self, flow: http.HTTPFlow) -> None:
         pass
 
     def second_attempt(self, flow: http.HTTPFlow, status: int) -> None:

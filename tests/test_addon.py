@@ -298,9 +298,9 @@ async def test_a_stream_is_recorded_before_its_end_goes_on(running, database):
     assert isinstance(tap, BodyTap)
 
     assert [tap(chunk) for chunk in STREAM] == [[STREAM[0]], [STREAM[1]], []]
-    assert tap.waiting
+    assert tap.is_waiting
     assert rows(database, "token_usages") == []
-    tap.waiting = False  # as the stream does before it asks
+    tap.is_waiting = False  # as the stream does before it asks
     await call(tctx, addon, AibridgeHeldHook(tap))
     recorded = rows(database, "interceptions"), rows(database, "token_usages")
     assert tap.release() == [STREAM[2]]
@@ -415,7 +415,7 @@ async def test_a_client_that_leaves_cancels_its_interception(running, database):
     addon, tctx = running
     flow = flow_to()
     await call(tctx, addon, hook_of("request", flow))
-    addon.client_left(flow)
+    addon.client_aborted(flow)
     flow.error = tflow.terr("client disconnected")
 
     await call(tctx, addon, hook_of("error", flow))
@@ -433,7 +433,7 @@ async def test_an_interception_that_has_ended_does_not_end_again(running, databa
     flow.error = tflow.terr("late")
     await call(tctx, addon, hook_of("error", flow))
     await call(tctx, addon, hook_of("response", flow))
-    addon.client_left(flow)
+    addon.client_aborted(flow)
 
     assert rows(database, "interceptions") == before
 

@@ -24,7 +24,7 @@ CORE = (
     "tools.ledger",
     "tools.legal",
     "tools.names",
-    "tools.refusals",
+    "tools.refused_edits",
     "tools.schema_roots",
     "tools.schemas",
 )

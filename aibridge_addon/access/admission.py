@@ -70,7 +70,7 @@ class Gate:
         self._refused_logins: weakref.WeakKeyDictionary[connection.Client, TokenError] = (
             weakref.WeakKeyDictionary()
         )
-        """Refusals at CONNECT to a provider, whose requests are answered inside the tunnel."""
+        """RefusedEdits at CONNECT to a provider, whose requests are answered inside the tunnel."""
         self._runs: weakref.WeakKeyDictionary[connection.Client, str] = weakref.WeakKeyDictionary()
         """Marks of `aibridge run`."""
         self._read_at = 0.0

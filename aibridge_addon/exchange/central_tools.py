@@ -25,18 +25,19 @@ from aibridge_addon.formats.tool_protocol import (
     Members,
     Restoration,
 )
+from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.raw_json import JSON, body, read
-from aibridge_addon.relay.mitm_layers import Bridge
+from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.upstream_call import UpstreamCall
 from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.catalogue import Catalogue
 from aibridge_addon.tools.ledger import Ledger, scope_of
 from aibridge_addon.tools.legal import original_arguments
 from aibridge_addon.tools.loop import InnerLoop, Limits
-from aibridge_addon.tools.refusals import Refusals
-from aibridge_addon.tools.upstream import Answer, UpstreamError
+from aibridge_addon.tools.refused_edits import RefusedEdits
+from aibridge_addon.tools.upstream import UpstreamResponse
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ToolServers
@@ -66,7 +67,7 @@ class CentralTools:
         bridge: Bridge,
         register: Register,
         check_upstream: CheckUpstream,
-        refusals: Refusals,
+        refusals: RefusedEdits,
     ) -> None:
         self._settings = settings
         self._check_upstream = check_upstream
@@ -197,7 +198,7 @@ class CentralTools:
     @asynccontextmanager
     async def _ask(
         self, exchange: Exchange, request: Members, iteration: int
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[UpstreamResponse]:
         """Send a further request of an exchange, as a flow of its own that the hooks know."""
         await self._check_policies(exchange, request)
         flow = exchange.flow.copy()

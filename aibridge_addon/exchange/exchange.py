@@ -23,12 +23,12 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.providers.identity import Credential
 from aibridge_addon.providers.routing import Route
-from aibridge_addon.relay.answer_reader import FirstBytes, may_stream, says_event_stream
 from aibridge_addon.relay.body_tap import BodyTap, Withhold
-from aibridge_addon.relay.own_request import OwnRequest
-from aibridge_addon.relay.responses import content_encoding, content_length, read_whole
+from aibridge_addon.relay.original_request import OriginalRequest
+from aibridge_addon.relay.response_reader import FirstBytes, announces_event_stream, may_stream
+from aibridge_addon.relay.responses import content_encoding, content_length, read_buffered
 from aibridge_addon.relay.second_attempt import SecondAttempt
-from aibridge_addon.relay.secrets import Secrets, outgoing
+from aibridge_addon.relay.secrets import Secrets, outgoing_fields
 from aibridge_addon.relay.usage_watch import UsageWatch, has_usage
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Exchange:
     """The inner loop, if central tools were offered."""
     conversation: Conversation | None = None
     """What is said, if this becomes a WebSocket."""
-    own: OwnRequest | None = None
+    own: OriginalRequest | None = None
     """The request before any edit of ours."""
     edits: tuple[Hashable, ...] = ()
     """What is not to be tried again, if the provider refuses the edited request."""
@@ -134,7 +134,7 @@ class Exchange:
         # Its constructor checks the type of each field, which costs more than all else here.
         request = copy(self.flow.request)
         request.data = copy(request.data)
-        request.data.headers = http.Headers(outgoing(request.headers.fields, self.secrets))
+        request.data.headers = http.Headers(outgoing_fields(request.headers.fields, self.secrets))
         return request
 
     def prepare_response(self) -> None:
@@ -145,7 +145,7 @@ class Exchange:
             self._watch_usage(response)
         elif not may_stream(response, asked=self._asks_for_stream):
             return
-        elif says_event_stream(response) or not (self.inner or self.withhold):
+        elif announces_event_stream(response) or not (self.inner or self.withhold):
             self._tap(response)
         else:
             # A whole answer of which something is cut needs its length, or the status of an error.
@@ -182,12 +182,12 @@ class Exchange:
             self.withhold = None  # what is not read goes on as it is coded
         tap = self._tap(response)
         if not is_stream:
-            tap.trouble = "it is larger than is read"
+            tap.read_error = "it is larger than is read"
 
     @property
     def streams(self) -> bool:
         """Whether the answer comes as events."""
-        return self.tap is not None and not self.tap.is_whole
+        return self.tap is not None and not self.tap.is_buffered
 
     @property
     def _asks_for_stream(self) -> bool:
@@ -201,7 +201,7 @@ class Exchange:
             self.flow.id,
             self.record.interception.id,
             self.wire_format,
-            says_stream=says_event_stream(response),
+            announces_stream=announces_event_stream(response),
             content_encoding=content_encoding(response),
             content_length=content_length(response),
             max_bytes=self.max_bytes,
@@ -209,7 +209,7 @@ class Exchange:
             splice=self.inner.splicer.feed if self.inner else None,
             on_usage=self.record.usage_so_far,
         )
-        if self.tap.cuts:
+        if self.tap.edits_events:
             self._let_length_vary(response)
         return self.tap
 
@@ -227,7 +227,7 @@ class Exchange:
         if self.record is None or self.record.ended or response is None:
             return
         facts = self.answer_facts()
-        not_read = self.tap is not None and self.tap.trouble is not None
+        not_read = self.tap is not None and self.tap.read_error is not None
         http_status = response.status_code
         if self.inner and self.inner.loop.error:
             self._end(Status.FAILED, facts, error=self.inner.loop.error, partial=True)
@@ -301,7 +301,7 @@ class Exchange:
     def _read_whole(self, response: http.Response) -> ResponseFacts:
         assert self.wire_format is not None
         try:
-            return read_whole(response, self.wire_format, max_bytes=self.max_bytes)
+            return read_buffered(response, self.wire_format, max_bytes=self.max_bytes)
         except Exception:
             assert self.record is not None
             logger.exception(

@@ -12,11 +12,11 @@ from aibridge_addon.formats.tool_protocol import (
     Splicer,
     ToolFormat,
 )
+from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.raw_json import read
 from aibridge_addon.relay.body_tap import BodyTap
-from aibridge_addon.relay.responses import whole_body
+from aibridge_addon.relay.responses import decoded_body
 from aibridge_addon.tools.loop import OVER_LIMIT, InnerLoop
-from aibridge_addon.tools.upstream import UpstreamError
 
 
 class InnerAnswer:
@@ -41,7 +41,7 @@ class InnerAnswer:
         chunk = await self._unless_client_leaves(anext(self._chunks, None))
         if chunk is not None:
             tap.held.append(chunk)
-            tap.waiting = True
+            tap.is_waiting = True
         elif self.loop.error is None:
             tap.held.append(self.splicer.finish())
 
@@ -50,7 +50,7 @@ class InnerAnswer:
         response = self._exchange.flow.response
         if response is None:
             return
-        body = partial(whole_body, response, max_bytes=self._exchange.max_bytes)
+        body = partial(decoded_body, response, max_bytes=self._exchange.max_bytes)
         try:
             merged = await self._merged(body)
         except UpstreamError as error:

@@ -1,4 +1,4 @@
-"""What becomes of a request: routed, its secrets sealed, its actor found, read, or refused.
+"""What becomes of a request: routed, its secrets masked, its actor found, read, or refused.
 
 Only the head of a request is changed, and only as the route says: where it goes, the central key,
 our own headers. Its body goes on as it came (but see the option `aibridge_ask_chat_usage`).
@@ -49,9 +49,9 @@ from aibridge_addon.providers.routing import Provider, Route, Router, bare_host
 from aibridge_addon.raw_json import body as encoded_body
 from aibridge_addon.raw_json import member, members, text
 from aibridge_addon.relay.mitm_layers import NAMED_HOSTS
-from aibridge_addon.relay.own_request import OwnRequest
-from aibridge_addon.relay.secrets import hide_secrets, sealed
-from aibridge_addon.relay.upgrades import forget_other_upgrades, is_websocket
+from aibridge_addon.relay.original_request import OriginalRequest
+from aibridge_addon.relay.secrets import mask_fields, mask_request
+from aibridge_addon.relay.upgrades import is_websocket, strip_other_upgrades
 
 logger = logging.getLogger(__name__)
 
@@ -106,16 +106,16 @@ class Intake:
         hosts = take_hosts(flow)
         if preflight := self.cross_origin.preflight(flow):
             flow.response = preflight
-            hide_secrets(flow.request)
+            mask_request(flow.request)
             return Head(admission=admission)
         route = self._route(flow, admission)
         if route is None:
             self._refuse_unrouted(flow, admission)
             return Head(admission=admission)
         credential = self._credential(flow, route.provider, admission)
-        flow.request.headers.fields, secrets = sealed(self._without_our_headers(flow))
+        flow.request.headers.fields, secrets = mask_fields(self._without_our_headers(flow))
         _direct(flow.request, route)
-        forget_other_upgrades(flow.request)
+        strip_other_upgrades(flow.request)
         exchange = Exchange(
             flow=flow,
             route=route,
@@ -141,7 +141,7 @@ class Intake:
         exchange, admission = head.exchange, head.admission
         assert exchange
         flow = exchange.flow
-        exchange.own = OwnRequest(flow.request.headers.fields, flow.request.raw_content or b"")
+        exchange.own = OriginalRequest(flow.request.headers.fields, flow.request.raw_content or b"")
         try:
             self._look_into(exchange, self._sender(exchange, admission, head.proxy_user))
         except Exception:
@@ -316,7 +316,7 @@ class Intake:
             wire_format = wire_format_for(None, admission.headers)
             flow.response = shaped_error(wire_format, 400, f"aibridge: {admission.refusal}")
             self._metrics.count_refused("", admission.refusal.reason)
-            hide_secrets(request)
+            mask_request(request)
         elif route is None:
             provider = self.router.instance_of(request.path)
             path = request.path.partition("?")[0]
@@ -326,7 +326,7 @@ class Intake:
             wire_format = wire_format_for(provider, admission.headers)
             flow.response = shaped_error(wire_format, 404, message)
             self._metrics.count_refused(provider.name if provider else "", _NO_SUCH_ROUTE)
-            hide_secrets(request)
+            mask_request(request)
         return route
 
     def _credential(
@@ -434,7 +434,7 @@ class Intake:
         if refusal and flow.response is None:
             flow.response = ask_for_login(refusal)
             self._metrics.count_refused("", refusal.reason)
-            hide_secrets(flow.request)
+            mask_request(flow.request)
 
     def _why_not_unseen(self, flow: http.HTTPFlow, token: AccessToken | None) -> TokenError | None:
         there = self.router.tunnels_to(flow.request.host, flow.request.port)

@@ -13,10 +13,10 @@ from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.exchange.error_answers import shaped_error
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.relay.mitm_layers import Bridge
-from aibridge_addon.relay.own_request import OwnRequestCall, own_request
+from aibridge_addon.relay.bridge import Bridge
+from aibridge_addon.relay.original_request import OriginalRequestCall, original_request
 from aibridge_addon.relay.second_attempt import SecondAttempt, Take
-from aibridge_addon.tools.refusals import SECONDS, Refusals
+from aibridge_addon.tools.refused_edits import SECONDS, RefusedEdits
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class LastResort:
         register: Register,
         check_upstream: CheckUpstream,
     ) -> None:
-        self.refusals = Refusals()
+        self.refusals = RefusedEdits()
         self._check_upstream = check_upstream
         self._metrics = metrics
         self._bridge = bridge
@@ -74,8 +74,8 @@ class LastResort:
                 take(piece)
             yield
             return
-        flow = own_request(exchange.flow, exchange.own)
-        call = OwnRequestCall(flow, exchange.wire_format, self._bridge, take)
+        flow = original_request(exchange.flow, exchange.own)
+        call = OriginalRequestCall(flow, exchange.wire_format, self._bridge, take)
         inner = Exchange(
             flow=flow,
             route=exchange.route,

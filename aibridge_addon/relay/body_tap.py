@@ -1,8 +1,8 @@
 """The tap on a streamed body: every byte goes on, a copy is read.
 
-mitmproxy calls it for each chunk. It never raises: on trouble it stops reading and says so, and the
-bytes go on all the same. Only the event that ends the response, and what comes after it, is held
-until the response is recorded; `relay.mitm_layers` then sends it.
+mitmproxy calls it for each chunk. It never raises: after an error it stops reading, and relays the
+rest. Only the terminal event, and anything after it, is held until the response is recorded;
+`relay.mitm_layers` then sends it.
 """
 
 import logging
@@ -14,7 +14,7 @@ from aibridge_addon.formats import WireFormat
 from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
 from aibridge_addon.raw_json import JSON
-from aibridge_addon.relay.answer_reader import AnswerReader, OnUsage, ignore_usage
+from aibridge_addon.relay.response_reader import OnUsage, ResponseReader, ignore_usage
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class BodyTap:
         flow_id: the flow whose body it is.
         interception_id: for the log.
         wire_format: the API of the response.
-        says_stream: whether the head announces events; otherwise, the first bytes decide.
+        announces_stream: whether the head announces events; otherwise, the first bytes decide.
         content_encoding: how the body is coded.
         content_length: of the body, if it was announced: its last byte is its end.
         withhold: which events the client does not get; the body then goes on decoded.
@@ -46,7 +46,7 @@ class BodyTap:
         interception_id: str,
         wire_format: WireFormat,
         *,
-        says_stream: bool,
+        announces_stream: bool,
         content_encoding: str,
         content_length: int | None,
         max_bytes: int,
@@ -60,18 +60,18 @@ class BodyTap:
         """On the monotonic clock."""
         self.held: list[bytes] = []
         """Chunks that wait for the record; not yet with the client."""
-        self.waiting = False
+        self.is_waiting = False
         """Whether the end is held: the client's stream goes on by `release`."""
-        self.trouble: str | None = None
+        self.read_error: str | None = None
         """Why reading stopped, if it did."""
         self._left = content_length
         self.released = False
         """Whether the end was held and has been given out."""
-        self._answer: AnswerReader | None = None
+        self._answer: ResponseReader | None = None
         try:
-            self._answer = AnswerReader(
+            self._answer = ResponseReader(
                 wire_format,
-                says_stream=says_stream,
+                announces_stream=announces_stream,
                 content_encoding=content_encoding,
                 max_bytes=max_bytes,
                 on_usage=on_usage,
@@ -80,7 +80,7 @@ class BodyTap:
             self._stop(error)
         self._withhold = withhold if self._answer is not None else None
         self._splice = splice if self._answer is not None else None
-        self.cuts = self._withhold is not None or self._splice is not None
+        self.edits_events = self._withhold is not None or self._splice is not None
         """Whether the body goes on decoded, with some events cut out or replaced."""
         self._unsent = bytearray()
         """While events are cut out: what waits for the end of its event."""
@@ -100,7 +100,7 @@ class BodyTap:
             self._left -= len(data)
             if self._left == 0:
                 self._on_all()
-                if self.holds_whole:
+                if self.holds_buffered:
                     ending = [self._take_unsent()]
                 elif ending is None:
                     passing, ending = _before_last_byte(passing)
@@ -109,17 +109,17 @@ class BodyTap:
     @property
     def is_spliced(self) -> bool:
         """Whether the client gets something other than the body as it is."""
-        return self._splice is not None and self.trouble is None and not self.is_whole
+        return self._splice is not None and self.read_error is None and not self.is_buffered
 
     @property
-    def holds_whole(self) -> bool:
+    def holds_buffered(self) -> bool:
         """Whether the body, announced as a stream to be spliced, is whole, and so held whole."""
-        return self._splice is not None and self.trouble is None and self.is_whole
+        return self._splice is not None and self.read_error is None and self.is_buffered
 
     @property
-    def is_whole(self) -> bool:
+    def is_buffered(self) -> bool:
         """Whether the body turned out to be no stream of events."""
-        return self._answer is not None and self._answer.is_whole
+        return self._answer is not None and self._answer.is_buffered
 
     def release(self) -> list[bytes]:
         """Give out what is held; nothing is held again after it."""
@@ -148,15 +148,15 @@ class BodyTap:
             return []
         if ending is not None:
             self.held += ending
-            self._is_ending = self.waiting = True
+            self._is_ending = self.is_waiting = True
         return passing
 
     def _read(self, data: bytes) -> tuple[list[bytes], list[bytes] | None]:
         """Read a chunk; return what goes on, and the end with what follows it, if it has come."""
         answer = self._answer
-        if self.trouble is not None or answer is None:
+        if self.read_error is not None or answer is None:
             return [data], None
-        if self.cuts:
+        if self.edits_events:
             return self._read_and_cut(data, answer)
         try:
             position = answer.read(data)
@@ -168,7 +168,7 @@ class BodyTap:
         return ([data[:position]] if position else []), [data[position:]]
 
     def _read_and_cut(
-        self, data: bytes, answer: AnswerReader
+        self, data: bytes, answer: ResponseReader
     ) -> tuple[list[bytes], list[bytes] | None]:
         passing: list[bytes] = []
         ending: list[bytes] = []
@@ -182,7 +182,7 @@ class BodyTap:
                 del self._unsent[: len(event.raw)]
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)
-        if self.trouble is not None or (answer.is_whole and not self.holds_whole):
+        if self.read_error is not None or (answer.is_buffered and not self.holds_buffered):
             (ending if answer.ended else passing).extend((self._take_unsent(), undecoded))
         return list(filter(None, passing)), list(filter(None, ending)) if answer.ended else None
 
@@ -198,15 +198,15 @@ class BodyTap:
         """Take the end of the body; what stands without a blank line is an event too."""
         self._on_all()
         rest = self._read_rest()
-        if (self.is_spliced or self.holds_whole) and not self.released:
-            self._is_ending = self.waiting = True
+        if (self.is_spliced or self.holds_buffered) and not self.released:
+            self._is_ending = self.is_waiting = True
             self.held += rest
             return []
         return rest
 
     def _on_all(self) -> None:
         if self._answer is not None:
-            self._answer.has_all = True
+            self._answer.body_complete = True
 
     def _read_rest(self) -> list[bytes]:
         """Read what stands without a blank line; return what the client has not got of it."""
@@ -219,10 +219,10 @@ class BodyTap:
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
             self._stop(error)
         out.append(self._take_unsent())
-        return list(filter(None, out)) if self.cuts else []
+        return list(filter(None, out)) if self.edits_events else []
 
     def _rest_events(self) -> list[Event]:
-        if self._answer is None or self.trouble is not None:
+        if self._answer is None or self.read_error is not None:
             return []
         return self._answer.take_rest()
 
@@ -232,7 +232,7 @@ class BodyTap:
         return unsent
 
     def _stop(self, error: Exception) -> None:
-        self.trouble = str(error) or type(error).__name__
+        self.read_error = str(error) or type(error).__name__
         if isinstance(error, UndecodableError | EventTooLargeError):
             logger.warning(
                 "aibridge: interception %s is no longer read: %s", self.interception_id, error

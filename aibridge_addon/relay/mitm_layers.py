@@ -9,10 +9,10 @@ upstream proxy is.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from mitmproxy import http
-from mitmproxy.connection import Address, Client, Connection
+from mitmproxy.connection import Connection
 from mitmproxy.flow import Error
 from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.net.http.status_codes import SWITCHING
@@ -34,13 +34,13 @@ from mitmproxy.proxy.layers.http import (
     ResponseProtocolError,
     SendHttp,
 )
-from mitmproxy.proxy.utils import ReceiveBuffer
 
 from aibridge_addon.relay import http1, websocket_limits
 from aibridge_addon.relay.body_tap import BodyTap
+from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.joined_writes import joined
-from aibridge_addon.relay.second_answers import OF_ANSWERS, answer_by
 from aibridge_addon.relay.second_attempt import SecondAttempt
+from aibridge_addon.relay.second_response import RESPONSE_EVENTS, relay_second_response
 
 type Commands = layer.CommandGenerator[Any]
 
@@ -58,40 +58,6 @@ NAMED_HOSTS = "aibridge_named_hosts"
 REFUSED_UNREAD = "The request is refused, whatever else it says."
 HELD_OF_STRANGERS = 64 * 1024
 """Bytes of the body of a request that is refused anyway; smaller ones are read, and recorded."""
-
-
-class Bridge(Protocol):
-    """What a stream asks of the addon."""
-
-    def outgoing_request(self, flow: http.HTTPFlow) -> http.Request:
-        """Return the request whose head goes up in place of the flow's."""
-
-    def client_left(self, flow: http.HTTPFlow) -> None:
-        """Learn that it is the client who broke off."""
-
-    def refusal_beyond(self, address: Address, client: Client) -> str | None:
-        """Return why an upstream proxy must not be asked for an address, if it must not."""
-
-    def holds_at_most(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
-        """Return up to how many bytes an answer is held, given what has come of its body.
-
-        None: all of it, or it fails. An answer that is streamed anyway is not held.
-        """
-
-    def refused_unread(self, flow: http.HTTPFlow) -> http.Response | None:
-        """Return what answers a request whose body is not worth waiting for; None: it is."""
-
-    def refused_held(self, flow: http.HTTPFlow, size: int) -> http.Response | None:
-        """Return what answers a request whose body, grown so large, must not be held."""
-
-    def lets_switch(self, flow: http.HTTPFlow, response: http.Response) -> bool:
-        """Whether a connection may switch to another protocol, as an answer 101 says."""
-
-    def pass_on(self, flow: http.HTTPFlow) -> None:
-        """Have an answer streamed that has outgrown what is held."""
-
-    def second_attempt(self, flow: http.HTTPFlow, status: int) -> SecondAttempt | None:
-        """Return another attempt whose answer takes the place of an upstream's, by its status."""
 
 
 @dataclass
@@ -119,7 +85,9 @@ class BridgeLayer(HttpLayer):
 
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
         """Refuse what an upstream proxy must not be asked for: it makes the connection, not us."""
-        refusal = event.via and self.bridge.refusal_beyond(event.address, self.context.client)
+        refusal = event.via and self.bridge.upstream_proxy_refusal(
+            event.address, self.context.client
+        )
         if not refusal:
             yield from super().get_connection(event, reuse=reuse)
             return
@@ -152,8 +120,8 @@ class BridgeStream(HttpStream):
     def handle_event(self, event: events.Event) -> Commands:
         """Tell the bridge at once when the client leaves, even while a hook is waiting."""
         if isinstance(event, RequestProtocolError):
-            self.bridge.client_left(self.flow)
-        if self._attempt and isinstance(event, OF_ANSWERS):
+            self.bridge.client_aborted(self.flow)
+        if self._attempt and isinstance(event, RESPONSE_EVENTS):
             self._attempt.note_refusal(event.data if isinstance(event, ResponseData) else b"")
             return _nothing()
         return super().handle_event(event)
@@ -161,11 +129,15 @@ class BridgeStream(HttpStream):
     def state_wait_for_response_headers(self, event: events.Event) -> Commands:
         """Take no switch to another protocol that the bridge does not let pass."""
         head = event.response if isinstance(event, ResponseHeaders) else None
-        if head and head.status_code == SWITCHING and not self.bridge.lets_switch(self.flow, head):
+        if (
+            head
+            and head.status_code == SWITCHING
+            and not self.bridge.allows_protocol_switch(self.flow, head)
+        ):
             yield from self._refuse_switch()
         elif head and (attempt := self.bridge.second_attempt(self.flow, head.status_code)):
             self._attempt = attempt
-            yield from answer_by(attempt, self.stream_id, self._handle_event)
+            yield from relay_second_response(attempt, self.stream_id, self._handle_event)
         else:
             yield from super().state_wait_for_response_headers(event)
 
@@ -192,8 +164,8 @@ class BridgeStream(HttpStream):
     def _send_held(self) -> Commands:
         """Ask for what goes on in place of what is held, until the tap says that was all."""
         tap = self.flow.response.stream if self.flow.response else None
-        while isinstance(tap, BodyTap) and tap.waiting:
-            tap.waiting = False  # the hook says so again if there is more to come
+        while isinstance(tap, BodyTap) and tap.is_waiting:
+            tap.is_waiting = False  # the hook says so again if there is more to come
             yield AibridgeHeldHook(tap)
             if (yield from self.check_killed(True)):
                 return
@@ -240,7 +212,7 @@ class BridgeStream(HttpStream):
         """Let the `error` hook answer for a body that is too large; stream an answer that is."""
         if request and (yield from self._refuse_early()):
             return True
-        held = None if request else self.bridge.holds_at_most(self.flow, self.response_body_buf)
+        held = None if request else self.bridge.hold_limit(self.flow, self.response_body_buf)
         if held is not None:
             if self._answer_size() > held:
                 yield from self._stream_from_here()
@@ -263,9 +235,9 @@ class BridgeStream(HttpStream):
         """Answer a request that is refused, although its body has not come whole."""
         size, answer = len(self.request_body_buf), None
         if size > HELD_OF_STRANGERS:
-            answer = self.bridge.refused_unread(self.flow)
+            answer = self.bridge.refusal_before_body(self.flow)
         if size and answer is None:
-            answer = self.bridge.refused_held(self.flow, size)
+            answer = self.bridge.refusal_of_size(self.flow, size)
         if answer is None:
             return False
         self.request_body_buf.clear()
@@ -287,7 +259,7 @@ class BridgeStream(HttpStream):
 
     def _stream_from_here(self) -> Commands:
         """Send what has come of an answer, and what comes as it comes: as mitmproxy would."""
-        self.bridge.pass_on(self.flow)
+        self.bridge.stream_response(self.flow)
         if self.response_body_buf:
             begun = bytes(self.response_body_buf)
             self.response_body_buf.clear()

@@ -23,7 +23,7 @@ def content_length(response: http.Response) -> int | None:
     return int(value) if value.isdecimal() else None
 
 
-def whole_body(response: http.Response, *, max_bytes: int) -> bytes:
+def decoded_body(response: http.Response, *, max_bytes: int) -> bytes:
     """Return the body, decoded; empty if it was not kept.
 
     Raises:
@@ -33,11 +33,11 @@ def whole_body(response: http.Response, *, max_bytes: int) -> bytes:
     return decode_body(response.raw_content or b"", coding, max_bytes=max_bytes)
 
 
-def read_whole(
+def read_buffered(
     response: http.Response, wire_format: WireFormat, *, max_bytes: int
 ) -> ResponseFacts:
     """Read an answer that was not streamed, or an error; what cannot be decoded is counted."""
     try:
-        return wire_format.read_answer(whole_body(response, max_bytes=max_bytes))
+        return wire_format.read_answer(decoded_body(response, max_bytes=max_bytes))
     except UndecodableError:
         return ResponseFacts(unreadable=1)

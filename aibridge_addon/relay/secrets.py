@@ -37,7 +37,7 @@ def lowered(fields: Fields) -> Mapping[str, str]:
     return headers
 
 
-def sealed(fields: Fields) -> tuple[Fields, Secrets]:
+def mask_fields(fields: Fields) -> tuple[Fields, Secrets]:
     """Replace secrets by hints; return the fields to show and what they stand for."""
     secrets: Secrets = {}
     shown = []
@@ -61,12 +61,12 @@ def _hint(value: bytes) -> bytes:
     return mask(secret).encode()
 
 
-def hide_secrets(request: http.Request) -> None:
+def mask_request(request: http.Request) -> None:
     """Replace the secrets of a request that goes nowhere, before it is shown or saved."""
-    request.headers.fields, _ = sealed(request.headers.fields)
+    request.headers.fields, _ = mask_fields(request.headers.fields)
 
 
-def outgoing(fields: Fields, secrets: Secrets) -> Fields:
+def outgoing_fields(fields: Fields, secrets: Secrets) -> Fields:
     """Return the fields for the provider: secrets put back, this hop's own left out."""
     names = {name.lower() for name, _ in fields}
     dropped = _HOP_BY_HOP

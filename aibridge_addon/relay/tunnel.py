@@ -33,7 +33,7 @@ def must_tunnel(data: layer.NextLayer, is_provider_host: Callable[[str], bool]) 
     None: that cannot be told yet, since the client has not said enough.
     """
     context = data.context
-    if mitmproxy_knows_it(context):
+    if is_proxy_mode(context):
         return False
     assert context.server.address
     if is_provider_host(context.server.address[0]):
@@ -54,12 +54,12 @@ class NotHttpError(Exception):
     """A connection that must be HTTP cannot become that; the message says why, and counts it."""
 
 
-def mitmproxy_knows_it(context: Context) -> bool:
+def is_proxy_mode(context: Context) -> bool:
     """Whether the mode says what comes: to the reverse proxy, or to the forward proxy itself."""
     return isinstance(context.layers[0], modes.ReverseProxy) or context.server.address is None
 
 
-def intercepted(data: layer.NextLayer) -> layer.Layer | None:
+def interception_layer(data: layer.NextLayer) -> layer.Layer | None:
     """Return what reads a connection to a provider. None: too little has come to tell.
 
     Raises:
@@ -77,7 +77,7 @@ def intercepted(data: layer.NextLayer) -> layer.Layer | None:
     return HttpLayer(context, HTTPMode.transparent) if _skip_blank_lines(data) else None
 
 
-def has_begun(data: layer.NextLayer) -> bool:
+def protocol_is_known(data: layer.NextLayer) -> bool:
     """Whether enough has come to tell TLS from HTTP.
 
     Raises:
@@ -86,7 +86,7 @@ def has_begun(data: layer.NextLayer) -> bool:
     return _kind(data) is not _Kind.UNKNOWN
 
 
-def check_is_read(first: layer.Layer) -> None:
+def require_http(first: layer.Layer) -> None:
     """Check that a stack of new layers ends in HTTP.
 
     Raises:
@@ -110,7 +110,7 @@ class _Kind(Enum):
 def _kind(data: layer.NextLayer) -> _Kind:
     context = data.context
     if context.client.transport_protocol != "tcp":
-        if mitmproxy_knows_it(context):
+        if is_proxy_mode(context):
             return _Kind.OTHER
         raise NotHttpError("udp_to_provider")
     if isinstance(context.layers[-1], ClientTLSLayer):

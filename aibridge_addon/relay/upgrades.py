@@ -20,7 +20,7 @@ def is_websocket(request: http.Request) -> bool:
     return request.method == "GET" and asked == ["websocket"] and versions == [_VERSION]
 
 
-def forget_other_upgrades(request: http.Request) -> None:
+def strip_other_upgrades(request: http.Request) -> None:
     """Leave out what asks for another protocol; `headers.outgoing` does so with `Connection`."""
     if not is_websocket(request):
         for name in _OF_UPGRADES:

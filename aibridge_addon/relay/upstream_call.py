@@ -16,17 +16,18 @@ from aibridge_addon.facts import ProviderError, ResponseFacts
 from aibridge_addon.formats import WireFormat
 from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
+from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.raw_json import JSON, read
-from aibridge_addon.relay.answer_reader import (
-    AnswerReader,
-    OnUsage,
-    may_stream,
-    says_event_stream,
-)
+from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.connection_handlers import deliver_every_event
-from aibridge_addon.relay.mitm_layers import Bridge, install
-from aibridge_addon.relay.responses import content_encoding, read_whole, whole_body
-from aibridge_addon.tools.upstream import UpstreamError
+from aibridge_addon.relay.mitm_layers import install
+from aibridge_addon.relay.response_reader import (
+    OnUsage,
+    ResponseReader,
+    announces_event_stream,
+    may_stream,
+)
+from aibridge_addon.relay.responses import content_encoding, decoded_body, read_buffered
 
 
 class UpstreamCall:
@@ -52,7 +53,7 @@ class UpstreamCall:
         self._wants_stream = wants_stream
         self._max_bytes = max_bytes
         self._on_usage = on_usage
-        self._reader: AnswerReader | None = None
+        self._reader: ResponseReader | None = None
         self._streams = False
         self._facts = ResponseFacts()
         self._has_head = asyncio.Event()
@@ -96,7 +97,7 @@ class UpstreamCall:
         response = self.flow.response
         assert response is not None
         if response.status_code >= 300:
-            facts = read_whole(response, self._wire_format, max_bytes=self._max_bytes)
+            facts = read_buffered(response, self._wire_format, max_bytes=self._max_bytes)
             self._fail_with(facts.error, response)
         self._has_head.set()
         self._chunks.put_nowait(None)
@@ -107,7 +108,7 @@ class UpstreamCall:
             self._error = UpstreamError(
                 f"aibridge: the provider broke off: {message}",
                 error_type="upstream_error",
-                nothing_came=self.flow.response is None,
+                connection_failed=self.flow.response is None,
             )
         self._has_head.set()
         self._chunks.put_nowait(None)
@@ -126,22 +127,22 @@ class UpstreamCall:
         async with aclosing(self._read_by(reader)) as batches:
             async for events in batches:
                 yield events
-        if reader.is_whole:
+        if reader.is_buffered:
             raise _mismatch("did not stream its answer", reader.facts().error)
 
-    def _made_reader(self) -> AnswerReader:
+    def _made_reader(self) -> ResponseReader:
         assert self.flow.response
         with _unreadable_is_an_upstream_error():
-            self._reader = AnswerReader(
+            self._reader = ResponseReader(
                 self._wire_format,
-                says_stream=says_event_stream(self.flow.response),
+                announces_stream=announces_event_stream(self.flow.response),
                 content_encoding=content_encoding(self.flow.response),
                 max_bytes=self._max_bytes,
                 on_usage=self._on_usage,
             )
         return self._reader
 
-    async def _read_by(self, reader: AnswerReader) -> AsyncGenerator[list[tuple[Event, JSON]]]:
+    async def _read_by(self, reader: ResponseReader) -> AsyncGenerator[list[tuple[Event, JSON]]]:
         ended = False
         while not ended:
             data, ended = await self._next_chunks()
@@ -153,7 +154,7 @@ class UpstreamCall:
                 yield events
         if self._error is not None:
             raise self._error
-        reader.has_all = True
+        reader.body_complete = True
 
     async def _next_chunks(self) -> tuple[bytes, bool]:
         """Return all that is there, once something is, and whether the answer ends with it."""
@@ -171,7 +172,7 @@ class UpstreamCall:
             raise self._error
         assert self.flow.response
         with _unreadable_is_an_upstream_error():
-            body = whole_body(self.flow.response, max_bytes=self._max_bytes)
+            body = decoded_body(self.flow.response, max_bytes=self._max_bytes)
         self._facts = self._wire_format.read_answer(body)
         return body
 
@@ -181,7 +182,7 @@ class UpstreamCall:
         async with aclosing(self._read_by(reader)) as batches:
             async for _ in batches:  # read all the same, for its usage
                 pass
-        if not reader.is_whole:
+        if not reader.is_buffered:
             raise _mismatch("streamed an answer that was to come whole", reader.facts().error)
         return reader.body
 
@@ -198,7 +199,7 @@ class UpstreamCall:
         message = error.message if error and error.message else f"HTTP {response.status_code}"
         body = None
         with suppress(UndecodableError):
-            body = read(whole_body(response, max_bytes=self._max_bytes))
+            body = read(decoded_body(response, max_bytes=self._max_bytes))
         self._error = UpstreamError(
             message,
             error_type=error.type if error else None,

@@ -1,7 +1,7 @@
 """The inner loop: runs the injected calls of a turn and asks again, until a turn has none.
 
-It knows neither mitmproxy nor a wire format: those come in as `Ask` and `ToolFormat`. Whoever
-consumes it may stop at any moment; what runs then is cancelled, tool calls included.
+It knows neither mitmproxy nor a wire format: both are passed in, as `SendRequest` and `ToolFormat`.
+A consumer may stop at any moment, which cancels all running work, tool calls included.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ from aibridge_addon.formats.tool_protocol import (
     Turn,
     run_key,
 )
+from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.raw_json import decode
 from aibridge_addon.tools.attempts import Attempt, Step
 from aibridge_addon.tools.calls import CallObserver, CallTool, TurnCalls
 from aibridge_addon.tools.upstream import (
-    Answer,
-    Ask,
-    UpstreamError,
+    SendRequest,
+    UpstreamResponse,
     pause_before_retry,
-    raise_if_passing,
+    raise_if_transient,
 )
 from aibridge_addon.tools.waiting import with_pings
 
@@ -80,14 +80,14 @@ class InnerLoop:
         offered: Sequence[CentralTool],
         said_before: str,
         attempt: Attempt,
-        ask: Ask,
+        ask: SendRequest,
         call_tool: CallTool,
         observer: Observer,
         limits: Limits,
     ) -> None:
         self.error: ProviderError | None = None
         self._facts = ResponseFacts()
-        self._answer: Answer | None = None
+        self._answer: UpstreamResponse | None = None
         """The last answer, unless it is the first."""
         self._format = tool_format
         self.request = request
@@ -234,7 +234,7 @@ class InnerLoop:
                 first = True
                 async for events in batches:
                     if first and len(events) == 1 and (error := self.facts.error):
-                        raise_if_passing(error, events[0][1])
+                        raise_if_transient(error, events[0][1])
                     first = False
                     if chunk := b"".join(splicer.feed(event, data) for event, data in events):
                         yield chunk

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from aibridge_addon.facts import ProviderError, ResponseFacts
 from aibridge_addon.formats.decoders.sse import Event
-from aibridge_addon.formats.tool_protocol import Members, StreamError
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.raw_json import JSON
 
 MAX_TRIES = 5
@@ -34,44 +35,7 @@ _NO_MONEY = frozenset({"insufficient_quota", "billing_error", "billing_hard_limi
 """Error types of a 429 that waiting does not cure."""
 
 
-class UpstreamError(Exception):
-    """An upstream request of the inner loop failed.
-
-    `http_status` is the provider's, None if it did not answer; `body` is its error as it came.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        error_type: str | None = None,
-        http_status: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: JSON = None,
-        response: object = None,
-        nothing_came: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.error_type = error_type
-        self.http_status = http_status
-        self.headers = headers or {}
-        self.body = body
-        self.response = response
-        """The error as it came, for a client that has seen nothing yet."""
-        self.nothing_came = nothing_came
-        """Whether the connection failed before any byte of an answer."""
-
-    def for_stream(self) -> StreamError:
-        """Return the error as it ends a client's stream."""
-        return StreamError(
-            message=str(self),
-            error_type=self.error_type if self.http_status else None,  # else it is ours
-            http_status=self.http_status,
-            body=self.body,
-        )
-
-
-class Answer(Protocol):
+class UpstreamResponse(Protocol):
     """One upstream answer, on its way."""
 
     async def head(self) -> None:
@@ -99,7 +63,7 @@ class Answer(Protocol):
         """Return what was read of it."""
 
 
-type Ask = Callable[[Members, int], AbstractAsyncContextManager[Answer]]
+type SendRequest = Callable[[Members, int], AbstractAsyncContextManager[UpstreamResponse]]
 """Sends a request of some iteration upstream; leaving the context early cancels it."""
 
 
@@ -112,7 +76,7 @@ def pause_before_retry(error: UpstreamError, tries: int, seconds_left: float) ->
     return pause if pause < seconds_left else None
 
 
-def raise_if_passing(error: ProviderError, data: JSON) -> None:
+def raise_if_transient(error: ProviderError, data: JSON) -> None:
     """Raise an error with which a stream begins if it is one that passes, as its HTTP status would.
 
     Raises:
@@ -128,7 +92,7 @@ def _is_worth_retrying(error: UpstreamError) -> bool:
     if error.headers.get("x-should-retry") == "false" or error.error_type in _NO_MONEY:
         return False
     status = error.http_status
-    return error.nothing_came if status is None else status in _RETRIED or status >= 500
+    return error.connection_failed if status is None else status in _RETRIED or status >= 500
 
 
 def _backoff(tries: int) -> float:

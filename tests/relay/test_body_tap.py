@@ -15,7 +15,7 @@ from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
 from aibridge_addon.formats.decoders.codings import ContentDecoder
 from aibridge_addon.formats.decoders.sse import SSEParser
-from aibridge_addon.relay import answer_reader
+from aibridge_addon.relay import response_reader
 from aibridge_addon.relay.body_tap import BodyTap
 
 BLOCKS = [
@@ -67,12 +67,14 @@ class Format:
         return ResponseFacts(response_id=body.decode(), complete=True)
 
 
-def make_tap(reader=None, *, coding="", length=None, max_bytes=10**6, says_stream=True, **cutting):
+def make_tap(
+    reader=None, *, coding="", length=None, max_bytes=10**6, announces_stream=True, **cutting
+):
     return BodyTap(
         "flow-1",
         "interception-1",
         reader if hasattr(reader, "response_reader") else Format(reader or Reader()),
-        says_stream=says_stream,
+        announces_stream=announces_stream,
         content_encoding=coding,
         content_length=length,
         max_bytes=max_bytes,
@@ -125,7 +127,7 @@ def test_every_byte_goes_on_and_every_event_is_read(chunks):
 
     assert relayed(tap, chunks) == BODY
     assert tap.facts().response_id == str(len(BLOCKS) + 1)
-    assert tap.trouble is None
+    assert tap.read_error is None
     assert b"".join(event.raw for event in reader.events) == BODY
 
 
@@ -181,7 +183,7 @@ def test_a_reader_that_fails_at_any_event_costs_no_byte(chunks, fails_at):
     assert relayed(withholding, chunks) == filtered_up_to(fails_at)
     for subject in (tap, withholding):
         assert subject.facts().response_id == str(fails_at)
-        assert subject.trouble == "in the reader"
+        assert subject.read_error == "in the reader"
 
 
 @ANY_CASE
@@ -197,7 +199,7 @@ def test_a_filter_that_fails_at_any_event_costs_no_byte(chunks, fails_at):
     tap = make_tap(withhold=failing)
 
     assert relayed(tap, chunks) == filtered_up_to(fails_at)
-    assert tap.trouble == "in the filter"
+    assert tap.read_error == "in the filter"
 
 
 @ANY_CASE
@@ -207,7 +209,7 @@ def test_a_decoder_that_fails_after_any_byte_costs_no_byte(chunks, bound, withho
 
     out = relayed(tap, chunks)
 
-    assert (tap.trouble is None) == (bound == len(BODY))
+    assert (tap.read_error is None) == (bound == len(BODY))
     if withhold is None:
         assert out == BODY
     else:
@@ -218,7 +220,7 @@ def test_a_decoder_that_fails_after_any_byte_costs_no_byte(chunks, bound, withho
 @given(chunks=cuts(), bound=st.integers(1, 40), withhold=st.sampled_from([None, withheld]))
 def test_a_parser_that_fails_at_an_event_costs_no_byte(chunks, bound, withhold):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answer_reader, "SSEParser", partial(SSEParser, max_event_bytes=bound))
+        patch.setattr(response_reader, "SSEParser", partial(SSEParser, max_event_bytes=bound))
         tap = make_tap(withhold=withhold)
 
     out = relayed(tap, chunks)
@@ -241,7 +243,7 @@ def test_a_coded_body_goes_on_as_it_came_whether_or_not_it_can_be_decoded(data, 
         tap.facts()
         assert b"".join(event.raw for event in reader.events) == BODY
     else:
-        assert tap.trouble
+        assert tap.read_error
         assert reader.events == []
 
 
@@ -252,14 +254,14 @@ def test_withheld_events_of_a_coded_body_do_not_reach_the_client(data, coding):
 
     out = relayed(tap, data.draw(cuts(encode(BODY, coding))))
 
-    assert tap.cuts
+    assert tap.edits_events
     assert out == filtered_up_to(len(BLOCKS))
 
 
 def test_body_of_an_unknown_coding_is_not_cut():
     tap = make_tap(coding="x-unknown", withhold=withheld)
 
-    assert not tap.cuts
+    assert not tap.edits_events
     assert relayed(tap, [BODY]) == BODY
 
 
@@ -283,12 +285,12 @@ def test_only_the_event_that_ends_the_answer_is_held(chunks, cutting):
 
         out += b"".join(tap(chunk))
 
-        assert tap.waiting == brings_the_end
+        assert tap.is_waiting == brings_the_end
         if brings_the_end:
             assert out == BODY[: max(END_BEGINS, position - len(chunk))] or cutting
             assert len(out) >= END_BEGINS
             assert not tap.released
-            tap.waiting = False
+            tap.is_waiting = False
             out += b"".join(tap.release())
         assert tap.released == (position >= END_ENDS)
 
@@ -305,7 +307,7 @@ def test_a_coded_answer_in_a_single_chunk_is_held_only_where_its_end_is_coded(co
     decoded = ContentDecoder(coding, max_bytes=10**6).feed(passed)
     assert text.startswith(decoded)
     assert len(decoded) > 0.95 * len(text)
-    assert tap.waiting
+    assert tap.is_waiting
     assert passed + b"".join(tap.release()) == body
     assert len(reader.events) == 1001
 
@@ -321,7 +323,7 @@ def test_nothing_of_the_end_of_a_coded_answer_goes_on_before_it_is_recorded(data
     for chunk in data.draw(cuts(body)):
         before = client_has
         client_has += decoder.feed(b"".join(tap(chunk)))
-        if tap.waiting:
+        if tap.is_waiting:
             assert len(client_has) <= max(END_BEGINS, len(before))
             break
     else:
@@ -333,7 +335,7 @@ def test_what_comes_while_the_end_is_held_is_held_behind_it():
 
     for chunk in (b"data: end\n\n", b"data: more\n\n"):
         assert tap(chunk) == []
-        tap.waiting = False  # as the stream does before it asks
+        tap.is_waiting = False  # as the stream does before it asks
 
     assert tap.release() == [b"data: end\n\n", b"data: more\n\n"]
     assert tap.release() == []
@@ -373,7 +375,7 @@ def test_the_end_is_held_when_what_follows_it_cannot_be_read():
         tap = make_tap(Reader(fails_at=2), **cutting)
 
         assert b"".join(tap(b"data: 1\n\ndata: end\n\ndata: after\n\n")) in (b"", b"data: 1\n\n")
-        assert tap.waiting
+        assert tap.is_waiting
         assert b"".join(tap.release()).endswith(b"data: end\n\ndata: after\n\n")
 
 
@@ -409,7 +411,7 @@ def test_the_time_of_the_first_byte_stays():
 @given(chunks=cuts())
 def test_events_are_read_although_the_head_does_not_announce_them(chunks):
     reader = Reader()
-    tap = make_tap(reader, says_stream=False)
+    tap = make_tap(reader, announces_stream=False)
     sent = b"".join(chunks)
 
     assert relayed(tap, chunks) == sent
@@ -417,29 +419,31 @@ def test_events_are_read_although_the_head_does_not_announce_them(chunks):
 
 
 @ANY_CASE
-@given(says_stream=st.booleans(), coding=st.sampled_from(["", "gzip"]), data=st.data())
-def test_a_whole_body_in_place_of_a_stream_goes_on_at_once_and_is_read(says_stream, coding, data):
+@given(announces_stream=st.booleans(), coding=st.sampled_from(["", "gzip"]), data=st.data())
+def test_a_whole_body_in_place_of_a_stream_goes_on_at_once_and_is_read(
+    announces_stream, coding, data
+):
     body = encode(b' \n{"id": 1}', coding or "identity")
     cutting = data.draw(st.sampled_from([{}, {"withhold": withheld}]))
-    tap = make_tap(coding=coding, says_stream=says_stream, **cutting)
+    tap = make_tap(coding=coding, announces_stream=announces_stream, **cutting)
 
     out = b""
     for chunk in data.draw(cuts(body)):
         out += b"".join(tap(chunk))
-        if tap.is_whole:
+        if tap.is_buffered:
             assert tap.facts() == ResponseFacts(), "a part of it says nothing"
     out += b"".join(tap(b""))
 
     assert out == (b' \n{"id": 1}' if cutting else body)
-    assert tap.is_whole
+    assert tap.is_buffered
     assert tap.facts().response_id == ' \n{"id": 1}'
 
 
 def test_a_whole_body_of_known_length_is_read_before_its_last_byte_goes_on():
-    tap = make_tap(length=2, says_stream=False)
+    tap = make_tap(length=2, announces_stream=False)
 
     assert tap(b"{}") == [b"{"]
-    assert tap.waiting
+    assert tap.is_waiting
     assert tap.facts().response_id == "{}"
     assert tap.release() == [b"}"]
 
@@ -452,8 +456,8 @@ def test_a_whole_body_that_would_be_spliced_is_held_whole(length):
         assert tap(piece) == []
     if length is None:
         assert tap(b"") == []
-    assert tap.waiting
-    assert tap.holds_whole
+    assert tap.is_waiting
+    assert tap.holds_buffered
     assert not tap.is_spliced
     assert tap.facts().response_id == ' {"a": 1}\n'
     assert tap.release() == [b' {"a": 1}\n']
@@ -500,7 +504,7 @@ def test_a_bug_while_reading_the_unfinished_rest_is_not_the_callers():
 
         finish(tap)
 
-        assert tap.trouble == "in the reader"
+        assert tap.read_error == "in the reader"
 
 
 def test_facts_that_fail_are_empty():
@@ -508,7 +512,7 @@ def test_facts_that_fail_are_empty():
     relayed(tap, [BODY])
 
     assert tap.facts() == ResponseFacts()
-    assert tap.trouble == "in the facts"
+    assert tap.read_error == "in the facts"
 
 
 def test_a_bug_is_logged_once_with_the_interception(caplog):

@@ -104,7 +104,7 @@ class Driver:
                 flow.id,
                 "interception-1",
                 Format(),
-                says_stream=True,
+                announces_stream=True,
                 content_encoding="",
                 content_length=None,
                 max_bytes=10**6,

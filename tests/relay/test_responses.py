@@ -11,8 +11,8 @@ from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.relay.responses import (
     content_encoding,
     content_length,
-    read_whole,
-    whole_body,
+    decoded_body,
+    read_buffered,
 )
 
 UNREADABLE = ResponseFacts(unreadable=1)
@@ -41,13 +41,13 @@ def test_only_a_plain_number_announces_a_length(value, length):
 def test_a_whole_body_is_decoded_within_its_bound():
     response = answer(gzip.compress(MESSAGE), content_encoding="gzip")
 
-    assert whole_body(response, max_bytes=len(MESSAGE)) == MESSAGE
+    assert decoded_body(response, max_bytes=len(MESSAGE)) == MESSAGE
     with pytest.raises(UndecodableError):
-        whole_body(response, max_bytes=len(MESSAGE) - 1)
+        decoded_body(response, max_bytes=len(MESSAGE) - 1)
 
 
 def test_what_can_be_decoded_is_read():
-    facts = read_whole(answer(MESSAGE), anthropic_messages, max_bytes=1000)
+    facts = read_buffered(answer(MESSAGE), anthropic_messages, max_bytes=1000)
 
     assert facts.response_id == "msg_1"
     assert facts.complete
@@ -59,4 +59,4 @@ def test_what_can_be_decoded_is_read():
     ids=["an unknown coding", "more than the bound", "not kept"],
 )
 def test_what_cannot_be_decoded_counts_as_unreadable(response):
-    assert read_whole(response, anthropic_messages, max_bytes=1000) == UNREADABLE
+    assert read_buffered(response, anthropic_messages, max_bytes=1000) == UNREADABLE

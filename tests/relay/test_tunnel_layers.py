@@ -16,10 +16,10 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 
 from aibridge_addon.relay.tunnel import (
     NotHttpError,
-    check_is_read,
-    has_begun,
-    intercepted,
+    interception_layer,
     must_tunnel,
+    protocol_is_known,
+    require_http,
     tunnel,
 )
 
@@ -168,7 +168,7 @@ NO_TLS = [
 @pytest.mark.parametrize("data", NO_TLS)
 @pytest.mark.parametrize("port", [443, 53, 5353])
 def test_a_connection_to_a_provider_is_http_whatever_it_begins_with(data, port):
-    made = intercepted(asked((PROVIDER[0], port), data))
+    made = interception_layer(asked((PROVIDER[0], port), data))
     assert type(made) is layers.HttpLayer
     assert made.mode is HTTPMode.transparent
 
@@ -182,11 +182,11 @@ def test_what_is_inside_of_tls_to_a_provider_is_http(data):
     layers.ClientTLSLayer(subject.context)
     subject.context.client.alpn = b"not-http"
 
-    assert type(intercepted(subject)) is layers.HttpLayer
+    assert type(interception_layer(subject)) is layers.HttpLayer
 
 
 def test_tls_to_a_provider_is_taken_off():
-    made = intercepted(asked(PROVIDER, HELLO[:3]))
+    made = interception_layer(asked(PROVIDER, HELLO[:3]))
 
     assert isinstance(made, layers.ServerTLSLayer)
     assert isinstance(made.child_layer, layers.ClientTLSLayer)
@@ -195,20 +195,20 @@ def test_tls_to_a_provider_is_taken_off():
 
 @pytest.mark.parametrize("data", [b"", b"\x16", b"\x16\x03", b"\r\n", b"\r"])
 def test_too_little_to_tell_is_waited_for(data):
-    assert intercepted(asked(PROVIDER, data)) is None
+    assert interception_layer(asked(PROVIDER, data)) is None
 
 
 def test_a_server_that_speaks_first_does_not_decide():
     subject = asked(PROVIDER)
     subject.events = [events.DataReceived(subject.context.server, b"SSH-2.0-server\r\n")]
-    assert intercepted(subject) is None
+    assert interception_layer(subject) is None
 
 
 @pytest.mark.parametrize("chunks", [[b"\r\n\r\nGET /"], [b"\r", b"\n", b"\nGET", b" /"]])
 def test_empty_lines_before_a_request_are_forgotten(chunks):
     subject = asked(PROVIDER, *chunks)
 
-    assert type(intercepted(subject)) is layers.HttpLayer
+    assert type(interception_layer(subject)) is layers.HttpLayer
     assert subject.data_client() == b"GET /"
 
 
@@ -216,9 +216,9 @@ def test_empty_lines_before_a_request_are_forgotten(chunks):
 def test_tls_that_mitmproxy_does_not_parse_is_refused(minor):
     for subject in (asked(PROVIDER, of_version(minor)), asked(PROVIDER, of_version(minor)[:3])):
         with pytest.raises(NotHttpError, match="unknown_tls"):
-            intercepted(subject)
+            interception_layer(subject)
     with pytest.raises(NotHttpError, match="unknown_tls"):
-        has_begun(asked(None, of_version(minor)))
+        protocol_is_known(asked(None, of_version(minor)))
 
 
 def test_datagrams_to_a_provider_are_refused():
@@ -226,7 +226,7 @@ def test_datagrams_to_a_provider_are_refused():
     subject.context.client.transport_protocol = "udp"
 
     with pytest.raises(NotHttpError, match="udp_to_provider"):
-        intercepted(subject)
+        interception_layer(subject)
 
 
 @pytest.mark.parametrize("raw", [layers.TCPLayer, layers.UDPLayer, layers.DNSLayer])
@@ -241,5 +241,5 @@ def test_a_stack_that_does_not_end_in_http_is_refused(raw, in_tls):
         return first
 
     with pytest.raises(NotHttpError, match="not_http"):
-        check_is_read(stack(raw))
-    check_is_read(stack(lambda context: layers.HttpLayer(context, HTTPMode.transparent)))
+        require_http(stack(raw))
+    require_http(stack(lambda context: layers.HttpLayer(context, HTTPMode.transparent)))

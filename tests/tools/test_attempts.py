@@ -9,11 +9,12 @@ import pytest
 
 from aibridge_addon.facts import HiddenTurns
 from aibridge_addon.formats.central_tool import ToolResult
+from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.raw_json import JSON, members
 from aibridge_addon.tools import attempts as module
 from aibridge_addon.tools import upstream
 from aibridge_addon.tools.attempts import INTERRUPTED, Attempt, Attempts
-from aibridge_addon.tools.upstream import UpstreamError, pause_before_retry
+from aibridge_addon.tools.upstream import pause_before_retry
 from tools.test_loop import (
     ASKED,
     DONE,
@@ -101,7 +102,7 @@ def failing(times: int, error: UpstreamError = OVERLOADED) -> list[Script]:
         OVERLOADED,
         UpstreamError("Slow down", http_status=429, headers={"retry-after": "0"}),
         UpstreamError("Bad gateway", http_status=502),
-        UpstreamError("refused", error_type="upstream_error", nothing_came=True),
+        UpstreamError("refused", error_type="upstream_error", connection_failed=True),
     ],
     ids=["overloaded", "rate-limit", "bad-gateway", "no-connection"],
 )

@@ -27,11 +27,12 @@ from aibridge_addon.formats.openai_chat import reader as openai_chat
 from aibridge_addon.formats.openai_chat import tools as openai_chat_tools
 from aibridge_addon.formats.openai_responses import tools as openai_responses_tools
 from aibridge_addon.formats.tool_protocol import InjectedCall, Members, Restoration, run_key
+from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.raw_json import JSON, members
 from aibridge_addon.tools import waiting
 from aibridge_addon.tools.attempts import Attempt, Attempts
 from aibridge_addon.tools.loop import OVER_LIMIT, InnerLoop, Limits
-from aibridge_addon.tools.upstream import Answer, UpstreamError
+from aibridge_addon.tools.upstream import UpstreamResponse
 
 BOUND = 20.0
 """Seconds after which whatever is waited for is said not to come."""
@@ -180,13 +181,15 @@ class World:
             self.cancelled += 1
             raise
 
-    def ask(self, request: Members, iteration: int) -> AbstractAsyncContextManager[Answer]:
+    def ask(
+        self, request: Members, iteration: int
+    ) -> AbstractAsyncContextManager[UpstreamResponse]:
         self.requests.append({k: json.loads(bytes(v)) for k, v in request.items()})
         self.told.append(("asked", iteration))
         return self._asking(self.scripts[len(self.requests) - 1])
 
     @asynccontextmanager
-    async def _asking(self, script: Script) -> AsyncGenerator[Answer]:
+    async def _asking(self, script: Script) -> AsyncGenerator[UpstreamResponse]:
         self.open += 1
         try:
             yield FakeAnswer(script)

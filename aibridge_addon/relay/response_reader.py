@@ -44,7 +44,7 @@ class Shape(Enum):
     UNKNOWN = "unknown"
 
 
-def says_event_stream(response: http.Response) -> bool:
+def announces_event_stream(response: http.Response) -> bool:
     """Return whether the content type announces server-sent events."""
     content_type: str = response.headers.get("content-type", "")
     return content_type.partition(";")[0].strip().lower() == "text/event-stream"
@@ -57,19 +57,19 @@ def may_stream(response: http.Response, *, asked: bool) -> bool:
         response: the head of the answer.
         asked: whether the request asked for a stream.
     """
-    return says_event_stream(response) or (asked and 200 <= response.status_code < 300)
+    return announces_event_stream(response) or (asked and 200 <= response.status_code < 300)
 
 
 class ShapeDetector:
     """Finds the shape of a body by its first bytes, however they are cut.
 
     Args:
-        says_stream: whether the head announces events; then only JSON is something else.
+        announces_stream: whether the head announces events; then only JSON is something else.
     """
 
-    def __init__(self, *, says_stream: bool) -> None:
+    def __init__(self, *, announces_stream: bool) -> None:
         self.shape = Shape.UNKNOWN
-        self._says_stream = says_stream
+        self._says_stream = announces_stream
         self._first = b""
         """The first bytes as far as they matter."""
         self._may_be_bom = True
@@ -107,12 +107,12 @@ class ShapeDetector:
         return Shape.UNKNOWN if may_be_field else Shape.WHOLE
 
 
-class AnswerReader:
+class ResponseReader:
     """Reads one answer into facts.
 
     Args:
         wire_format: the API of the answer.
-        says_stream: whether the head announces events.
+        announces_stream: whether the head announces events.
         content_encoding: the coding of the body.
         max_bytes: the largest decoded body that is read.
         on_usage: called when a stream has told some of its tokens, before its end.
@@ -125,7 +125,7 @@ class AnswerReader:
         self,
         wire_format: WireFormat,
         *,
-        says_stream: bool,
+        announces_stream: bool,
         content_encoding: str,
         max_bytes: int,
         on_usage: OnUsage = ignore_usage,
@@ -135,11 +135,11 @@ class AnswerReader:
         self._wire_format = wire_format
         self._reader = wire_format.response_reader()
         self._reader.on_usage = on_usage
-        self._detector = ShapeDetector(says_stream=says_stream)
+        self._detector = ShapeDetector(announces_stream=announces_stream)
         self._parser = SSEParser()
         self._body = bytearray()
         """The body up to here, unless it is a stream of events."""
-        self.has_all = False
+        self.body_complete = False
         """Whether the body has come to its end: for its owner to say."""
 
     @property
@@ -148,7 +148,7 @@ class AnswerReader:
         return self._detector.shape
 
     @property
-    def is_whole(self) -> bool:
+    def is_buffered(self) -> bool:
         """Whether the answer is one body, not a stream of events."""
         return self.shape is Shape.WHOLE
 
@@ -235,7 +235,7 @@ class AnswerReader:
         if self.shape is Shape.EVENTS:
             return self._reader.facts()
         # A part of a whole body says nothing.
-        whole = self.has_all and self.shape is Shape.WHOLE
+        whole = self.body_complete and self.shape is Shape.WHOLE
         return self._wire_format.read_answer(self.body) if whole else ResponseFacts()
 
     def _split_begun(self, unwanted: re.Pattern[bytes] | None) -> list[Event]:
@@ -272,7 +272,7 @@ class FirstBytes:
     """Tells from the first bytes of a body that is held whether it is a stream."""
 
     def __init__(self, content_encoding: str, *, max_bytes: int) -> None:
-        self._detector = ShapeDetector(says_stream=False)
+        self._detector = ShapeDetector(announces_stream=False)
         self._decoder: ContentDecoder | None = None
         with suppress(UndecodableError):
             self._decoder = ContentDecoder(content_encoding, max_bytes=max_bytes)

@@ -1,7 +1,7 @@
 """Refused edits are remembered, but neither for ever nor without bound."""
 
-from aibridge_addon.tools import refusals
-from aibridge_addon.tools.refusals import Refusals
+from aibridge_addon.tools import refused_edits
+from aibridge_addon.tools.refused_edits import RefusedEdits
 
 
 class Clock:
@@ -13,19 +13,19 @@ class Clock:
 
 def test_refusal_is_remembered_until_it_expires():
     clock = Clock()
-    remembered = Refusals(clock)
+    remembered = RefusedEdits(clock)
     remembered.add(("scope", "model", "tools"))
 
-    clock.now = refusals.SECONDS - 1
+    clock.now = refused_edits.SECONDS - 1
     assert ("scope", "model", "tools") in remembered
     assert ("scope", "another", "tools") not in remembered
-    clock.now = refusals.SECONDS
+    clock.now = refused_edits.SECONDS
     assert ("scope", "model", "tools") not in remembered
 
 
 def test_oldest_refusals_are_forgotten_beyond_the_bound(monkeypatch):
-    monkeypatch.setattr(refusals, "MAX_REFUSALS", 2)
-    remembered = Refusals(Clock())
+    monkeypatch.setattr(refused_edits, "MAX_REFUSALS", 2)
+    remembered = RefusedEdits(Clock())
     for edit in ("a", "b", "a", "c"):
         remembered.add(edit)
 

@@ -19,7 +19,7 @@ from aibridge_addon.relay.second_attempt import SecondAttempt
 
 type Commands = layer.CommandGenerator[Any]
 
-OF_ANSWERS = (
+RESPONSE_EVENTS = (
     ResponseHeaders,
     ResponseData,
     ResponseTrailers,
@@ -36,7 +36,7 @@ class AibridgeSecondAttemptHook(commands.StartHook):
     attempt: SecondAttempt
 
 
-def answer_by(
+def relay_second_response(
     attempt: SecondAttempt, stream_id: int, handle: Callable[[events.Event], Commands]
 ) -> Commands:
     """Go on as if the answer to an attempt were the upstream's; `handle` takes its events."""

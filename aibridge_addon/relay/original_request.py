@@ -5,12 +5,12 @@ from typing import NamedTuple
 from mitmproxy import http
 
 from aibridge_addon.formats import WireFormat
-from aibridge_addon.relay.mitm_layers import Bridge
+from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.second_attempt import Take
 from aibridge_addon.relay.upstream_call import UpstreamCall
 
 
-class OwnRequestCall(UpstreamCall):
+class OriginalRequestCall(UpstreamCall):
     """The client's own request on its way; gives its answer as it comes, unread."""
 
     def __init__(
@@ -47,14 +47,14 @@ class OwnRequestCall(UpstreamCall):
         return data
 
 
-class OwnRequest(NamedTuple):
+class OriginalRequest(NamedTuple):
     """A request before any edit, as it goes up."""
 
     fields: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
 
-def own_request(flow: http.HTTPFlow, request: OwnRequest) -> http.HTTPFlow:
+def original_request(flow: http.HTTPFlow, request: OriginalRequest) -> http.HTTPFlow:
     """Return a flow that sends the client's own request in place of a flow's."""
     own: http.HTTPFlow = flow.copy()
     own.is_replay = "request"

@@ -13,7 +13,7 @@ SECONDS = 3600.0
 """How long a refusal counts: what a model takes may change."""
 
 
-class Refusals:
+class RefusedEdits:
     """The newest refused edits."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

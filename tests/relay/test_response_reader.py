@@ -10,13 +10,13 @@ from mitmproxy.proxy.utils import ReceiveBuffer
 from standin.codings import encode
 
 from aibridge_addon.formats.openai_chat import reader as openai_chat
-from aibridge_addon.relay.answer_reader import (
-    AnswerReader,
+from aibridge_addon.relay.response_reader import (
     FirstBytes,
+    ResponseReader,
     Shape,
     ShapeDetector,
+    announces_event_stream,
     may_stream,
-    says_event_stream,
 )
 
 STREAMS = [
@@ -56,8 +56,8 @@ def answer(content_type=None, status=200):
     return http.Response.make(status, b"", headers)
 
 
-def shape_of(pieces, *, says_stream=False):
-    detector = ShapeDetector(says_stream=says_stream)
+def shape_of(pieces, *, announces_stream=False):
+    detector = ShapeDetector(announces_stream=announces_stream)
     for piece in pieces:
         detector.feed(piece)
     return detector.close()
@@ -75,7 +75,7 @@ def shape_of(pieces, *, says_stream=False):
     ],
 )
 def test_only_the_media_type_announces_a_stream(content_type, says_so):
-    assert says_event_stream(answer(content_type)) is says_so
+    assert announces_event_stream(answer(content_type)) is says_so
 
 
 @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/json", "x/y"])
@@ -103,12 +103,12 @@ def test_the_first_bytes_tell_the_shape_however_they_are_cut(body, shape):
 
 @pytest.mark.parametrize("body", [*STREAMS, b"anything: 1\n\n", b"", b" ", b"dat"])
 def test_an_announced_stream_needs_no_known_field(body):
-    assert shape_of([body], says_stream=True) is Shape.EVENTS
+    assert shape_of([body], announces_stream=True) is Shape.EVENTS
 
 
 @pytest.mark.parametrize("body", [b"{}", b"\n[1]", b"\xef\xbb\xbf{}"])
 def test_json_is_whole_even_if_a_stream_is_announced(body):
-    assert shape_of([body], says_stream=True) is Shape.WHOLE
+    assert shape_of([body], announces_stream=True) is Shape.WHOLE
 
 
 @given(body=st.binary(max_size=30), borders=st.sets(st.integers(1, 29)))
@@ -119,7 +119,7 @@ def test_the_shape_of_any_bytes_does_not_depend_on_how_they_are_cut(body, border
 
 
 def test_a_long_run_of_blanks_is_looked_at_once():
-    detector = ShapeDetector(says_stream=False)
+    detector = ShapeDetector(announces_stream=False)
 
     for _ in range(1000):
         assert detector.feed(b" " * 1000) is Shape.UNKNOWN
@@ -150,14 +150,16 @@ def test_an_answer_reader_reads_a_whole_body_once_all_has_come():
     assert not reader.facts().complete
     assert reader.events(b'"}}') == []
     assert reader.take_rest() == []
-    reader.has_all = True
+    reader.body_complete = True
 
-    assert reader.is_whole
+    assert reader.is_buffered
     assert reader.facts().error.message == "no"
 
 
 def make_reader(coding=""):
-    return AnswerReader(openai_chat, says_stream=False, content_encoding=coding, max_bytes=10**6)
+    return ResponseReader(
+        openai_chat, announces_stream=False, content_encoding=coding, max_bytes=10**6
+    )
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])

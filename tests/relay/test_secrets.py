@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aibridge_addon.providers.identity import SECRET_HEADERS
-from aibridge_addon.relay.secrets import lowered, outgoing, sealed
+from aibridge_addon.relay.secrets import lowered, mask_fields, outgoing_fields
 
 SECRET = b"sk-ant-api03-0123456789abcdef"
 
@@ -34,10 +34,10 @@ VALUES = st.one_of(
 @example(((b"Cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"a=1")))
 @example(((b"cookie", b"a"), (b"cookie", b"b"), (b"cookie", b"... (2)"), (b"cookie", b"c")))
 def test_what_leaves_is_what_came_in_its_order_and_case(fields):
-    shown, secrets = sealed(fields)
+    shown, secrets = mask_fields(fields)
 
     assert [name for name, _ in shown] == [name for name, _ in fields]
-    assert outgoing(shown, secrets) == fields
+    assert outgoing_fields(shown, secrets) == fields
 
 
 @settings(deadline=None, max_examples=100)
@@ -51,7 +51,7 @@ def test_what_leaves_is_what_came_in_its_order_and_case(fields):
 def test_no_more_than_the_ends_of_a_secret_is_shown(name, before, after, secret, length):
     secret = secret[:length]
 
-    shown, _ = sealed(((b"accept", b"*/*"), (name, before + secret + after)))
+    shown, _ = mask_fields(((b"accept", b"*/*"), (name, before + secret + after)))
 
     assert shown[0] == (b"accept", b"*/*")
     assert shown[1][0] == name
@@ -70,7 +70,7 @@ def test_no_more_than_the_ends_of_a_secret_is_shown(name, before, after, secret,
     ],
 )
 def test_a_hint_is_shown_and_a_scheme(field, hint):
-    shown, _ = sealed((field,))
+    shown, _ = mask_fields((field,))
 
     assert shown == ((field[0], hint),)
 
@@ -78,10 +78,10 @@ def test_a_hint_is_shown_and_a_scheme(field, hint):
 def test_secrets_that_look_the_same_when_masked_are_told_apart():
     fields = ((b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"a=1"))
 
-    shown, secrets = sealed(fields)
+    shown, secrets = mask_fields(fields)
 
     assert [value for _, value in shown] == [b"...", b"... (2)", b"..."]
-    assert outgoing(shown[1:], secrets) == fields[1:]
+    assert outgoing_fields(shown[1:], secrets) == fields[1:]
 
 
 @settings(deadline=None, max_examples=100)
@@ -95,9 +95,9 @@ def test_secrets_that_look_the_same_when_masked_are_told_apart():
     )
 )
 def test_hop_by_hop_headers_stay_with_us_and_all_others_go_on(marked):
-    shown, secrets = sealed(tuple(field for field, _ in marked))
+    shown, secrets = mask_fields(tuple(field for field, _ in marked))
 
-    assert outgoing(shown, secrets) == tuple(field for field, goes_on in marked if goes_on)
+    assert outgoing_fields(shown, secrets) == tuple(field for field, goes_on in marked if goes_on)
 
 
 def test_what_connection_names_stays_with_us_too():
@@ -109,12 +109,12 @@ def test_what_connection_names_stays_with_us_too():
         (b"x-end", b"3"),
     )
 
-    assert outgoing(fields, {}) == ((b"x-end", b"3"),)
+    assert outgoing_fields(fields, {}) == ((b"x-end", b"3"),)
 
 
 @pytest.mark.parametrize("name", [b"Transfer-Encoding", b"content-length", b"Host"])
 def test_connection_cannot_take_away_the_framing_of_the_body(name):
-    assert outgoing(((b"connection", name), (name, b"x")), {}) == ((name, b"x"),)
+    assert outgoing_fields(((b"connection", name), (name, b"x")), {}) == ((name, b"x"),)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,11 @@ def test_connection_cannot_take_away_the_framing_of_the_body(name):
     ],
 )
 def test_connection_cannot_take_away_what_a_request_is_or_its_key(name):
-    shown, secrets = sealed(((b"Connection", b"x-hop, " + name), (name, SECRET), (b"x-hop", b"1")))
+    shown, secrets = mask_fields(
+        ((b"Connection", b"x-hop, " + name), (name, SECRET), (b"x-hop", b"1"))
+    )
 
-    assert outgoing(shown, secrets) == ((name, SECRET),)
+    assert outgoing_fields(shown, secrets) == ((name, SECRET),)
 
 
 def test_an_upgrade_is_kept_whole():
@@ -137,15 +139,15 @@ def test_an_upgrade_is_kept_whole():
         (b"Sec-WebSocket-Key", b"x"),
     )
 
-    assert outgoing(fields, {}) == fields
+    assert outgoing_fields(fields, {}) == fields
 
 
 def test_a_header_that_was_changed_on_the_way_leaves_as_it_was_changed():
-    shown, secrets = sealed(((b"x-api-key", SECRET), (b"accept", b"*/*")))
+    shown, secrets = mask_fields(((b"x-api-key", SECRET), (b"accept", b"*/*")))
 
     changed = ((b"x-api-key", b"another"), *shown[1:])
 
-    assert outgoing(changed, secrets) == ((b"x-api-key", b"another"), (b"accept", b"*/*"))
+    assert outgoing_fields(changed, secrets) == ((b"x-api-key", b"another"), (b"accept", b"*/*"))
 
 
 def test_headers_are_read_by_lower_case_name_and_the_first_counts():
