@@ -26,9 +26,9 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.proxy.utils import ReceiveBuffer
 from mitmproxy.utils.human import parse_size
 
-from aibridge_addon.access.admission import Closed
-from aibridge_addon.access.egress import PRIVATE_ADDRESS, plain_answer, refusal_in
-from aibridge_addon.access.listening import OpenError
+from aibridge_addon.access.admission import RefusedConnection
+from aibridge_addon.access.egress import PRIVATE_ADDRESS, find_refusal, refused_connection_response
+from aibridge_addon.access.listening import OpenProxyError
 from aibridge_addon.assembly import Components
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.settings import OPTIONS, Settings, ask_rule, read_settings
@@ -212,7 +212,7 @@ class AIBridge:
             )
         except RecorderError as error:
             logger.error("aibridge_db: %s", error)
-        except OpenError as error:
+        except OpenProxyError as error:
             logger.error("aibridge: %s", error)
         except OSError as error:
             logger.error("aibridge_metrics_listen: %s", error.strerror or error)
@@ -269,7 +269,7 @@ class AIBridge:
         if self._components is None:
             return
         try:
-            await self._components.reach.direct(data)
+            await self._components.egress.direct(data)
         except Exception:  # the edge; unlike elsewhere, what is not checked must not go on
             logger.exception("aibridge: a bug of ours in server_connect")
             data.server.error = "aibridge: this proxy cannot tell whether it may connect."
@@ -278,14 +278,14 @@ class AIBridge:
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Show a connection by what was asked for."""
         if self._components:
-            self._components.reach.connected(data.server)
+            self._components.egress.connected(data.server)
 
     server_connect_error = server_connected
 
     def upstream_proxy_refusal(self, address: Address, client: Client) -> str | None:
         """Return why an upstream proxy must not be asked for an address, if it must not."""
         return (
-            self._components.reach.refusal_beyond(*address[:2], client)
+            self._components.egress.refusal_beyond(*address[:2], client)
             if self._components
             else None
         )
@@ -307,8 +307,8 @@ class AIBridge:
         tunnelled = must_tunnel(data, components.intake.router.is_provider_host)
         if tunnelled is None:
             return None
-        if tunnelled and not components.gate.lets_tunnel(data.context.client):
-            return Closed(data.context)
+        if tunnelled and not components.admission.allows_tunnel(data.context.client):
+            return RefusedConnection(data.context)
         if tunnelled:
             components.metrics.tunnels.inc()
             components.silent.has_asked(data.context.client)
@@ -328,7 +328,7 @@ class AIBridge:
 
     def _close(self, data: layer.NextLayer, error: Exception) -> None:
         """Close a connection that nothing of ours would read; say so once of each kind."""
-        data.layer = Closed(data.context)
+        data.layer = RefusedConnection(data.context)
         is_bug = not isinstance(error, NotHttpError)
         if self._components:
             self._components.metrics.count_refused("", "bug" if is_bug else str(error))
@@ -391,9 +391,11 @@ class AIBridge:
 
     async def _take_head(self, components: Components, flow: http.HTTPFlow) -> Head:
         try:
-            head = components.intake.take_head(flow, await components.gate.admit(flow))
+            head = components.intake.take_head(flow, await components.admission.admit(flow))
         except Exception:
-            if components.gate.asks:  # unlike elsewhere, a bug of ours must not let anybody pass
+            if (
+                components.admission.requires_token
+            ):  # unlike elsewhere, a bug of ours must not let anybody pass
                 flow.kill()
             raise
         self._heads[flow] = head
@@ -438,7 +440,7 @@ class AIBridge:
         start = time.perf_counter()
         head = head or await self._take_head(components, flow)
         self._heads.pop(flow, None)
-        await components.gate.refresh()
+        await components.admission.refresh()
         components.intake.check_unrouted(flow, head)
         if exchange := head.exchange:
             self._exchanges[flow.id] = exchange  # first: it puts the secrets back
@@ -524,7 +526,7 @@ class AIBridge:
                 exchange.on_unread_message(message.content)
             return
         if message.from_client and self._components:
-            await self._components.gate.refresh()
+            await self._components.admission.refresh()
         if self._is_done:
             message.drop()
             return
@@ -571,8 +573,8 @@ class AIBridge:
 
     def _answer_untaken(self, flow: http.HTTPFlow, message: str) -> None:
         """Answer a request to another host, or one that broke off before it was whole."""
-        if refusal := refusal_in(message):
-            flow.response = plain_answer(403, refusal)
+        if refusal := find_refusal(message):
+            flow.response = refused_connection_response(403, refusal)
         if self._components and self._components.intake.is_ours(flow):
             head = self._heads.pop(flow, None)
             if head is None:
@@ -586,7 +588,7 @@ class AIBridge:
         flow, provider = exchange.flow, exchange.route.provider
         what = "broke off its answer" if flow.response else "did not answer"
         status, text = 502, f"aibridge: {provider.name} at {flow.request.host} {what}: {message}"
-        if refusal := refusal_in(message):
+        if refusal := find_refusal(message):
             status, text = 403, refusal
             exchange.refuse(status, ProviderError(type=PRIVATE_ADDRESS, message=refusal))
         exchange.break_off(message)
@@ -611,10 +613,10 @@ class AIBridge:
         if self._is_done:
             flow.kill()  # nobody would record what comes through it
             return
-        if refusal := await components.gate.connect(flow, components.intake.router):
+        if refusal := await components.admission.connect(flow, components.intake.router):
             components.metrics.count_refused("", refusal.reason)
         elif not components.intake.router.is_provider_host(flow.request.host):
-            await components.reach.check_connect(flow)
+            await components.egress.check_connect(flow)
 
     @_guarded
     def http_connected(self, flow: http.HTTPFlow) -> None:

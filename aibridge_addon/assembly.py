@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from mitmproxy.options import Options
 
-from aibridge_addon.access.admission import Gate
-from aibridge_addon.access.connection_limit import Connections
-from aibridge_addon.access.cors import CrossOrigin
-from aibridge_addon.access.egress import Reach
+from aibridge_addon.access.admission import AdmissionControl
+from aibridge_addon.access.connection_limit import ConnectionLimit
+from aibridge_addon.access.cors import CrossOriginSharing
+from aibridge_addon.access.egress import Egress
+from aibridge_addon.access.first_request_timeout import FirstRequestTimeout
 from aibridge_addon.access.listening import check_not_open, listened_names
 from aibridge_addon.access.policies import (
     Asked,
@@ -26,7 +27,6 @@ from aibridge_addon.access.policies import (
     first_refusal,
     ordered_policies,
 )
-from aibridge_addon.access.silent_connections import SilentConnections
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.background import BackgroundResponses
 from aibridge_addon.exchange.central_tools import CentralTools
@@ -46,6 +46,7 @@ from aibridge_addon.store import recorder
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.retention import Retention
 from aibridge_addon.store.sqlite import SQLiteRecorder
+from aibridge_addon.store.token_table import TokenTable
 from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.ledger import Ledger
 
@@ -61,7 +62,7 @@ class Components:
 
     Raises:
         RecorderError: the recorder cannot work as configured.
-        OpenError: anybody could use the proxy.
+        OpenProxyError: anybody could use the proxy.
         OSError: the metrics' address cannot be listened on.
     """
 
@@ -77,12 +78,12 @@ class Components:
         self._settings = settings
         self._servers: ToolServers | None = None
         self._facts = FactBus()
-        self.gate = Gate(settings.database, settings.require_token)
+        self.admission = AdmissionControl(TokenTable(settings.database), settings.require_token)
         if not settings.allow_open:
-            check_not_open(self.gate, options)
-        self.reach = Reach(on_refused=self._count_refused)
-        self.connections = Connections(on_refused=self._count_refused)
-        self.silent = SilentConnections(close=close_client, on_refused=self._count_refused)
+            check_not_open(options, requires_token=self.admission.requires_token)
+        self.egress = Egress(on_refused=self._count_refused)
+        self.connections = ConnectionLimit(on_refused=self._count_refused)
+        self.silent = FirstRequestTimeout(close=close_client, on_refused=self._count_refused)
         self.held = HeldBodies()
         self.metrics = Metrics(
             label_values=settings.metrics_label_values,
@@ -127,8 +128,12 @@ class Components:
         """Go on with these settings. What is under way keeps those that it began with."""
         self._settings = settings
         self.background.capture = settings.capture
-        self.gate.rule = settings.require_token
-        self.reach.allow(settings)
+        self.admission.rule = settings.require_token
+        self.egress.allow(
+            providers=settings.providers,
+            networks=settings.private_networks,
+            hosts=settings.private_hosts,
+        )
         self.connections.most = settings.max_connections
         self.connections.most_per_address = settings.max_connections_per_address
         self.silent.seconds = settings.first_request_seconds
@@ -143,8 +148,8 @@ class Components:
             settings,
             publish=self._facts.publish,
             metrics=self.metrics,
-            cross_origin=CrossOrigin(browser_origin),
-            check_admission=self.gate.check,
+            cross_origin=CrossOriginSharing(browser_origin),
+            check_admission=self.admission.check,
             check=self._check,
             typed_prompts=self._typed_prompts,
         )
@@ -232,7 +237,7 @@ class Components:
     ) -> tuple[Policy, ...]:
         return ordered_policies(
             PolicyContext(
-                check_admission=self.gate.check,
+                check_admission=self.admission.check,
                 browser_origin=browser_origin,
                 require_actor=settings.require_actor,
                 actor_header=settings.actor_header,
@@ -248,7 +253,7 @@ class Components:
 
     async def _check_upstream(self, asked: Asked) -> Refusal | None:
         """Check a request of an inner loop, after which an access token was revoked perhaps."""
-        await self.gate.refresh(0)
+        await self.admission.refresh(0)
         return self._check(asked)
 
     def _count_refused(self, reason: str) -> None:

@@ -28,8 +28,8 @@ with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyparsing has 
     from mitmproxy.proxy.server_hooks import ServerConnectHook, ServerConnectionHookData
     from mitmproxy.test import taddons, tflow, tutils
 
-    from aibridge_addon.access.admission import Closed
-    from aibridge_addon.access.egress import Reach
+    from aibridge_addon.access.admission import RefusedConnection
+    from aibridge_addon.access.egress import Egress
     from aibridge_addon.addon import AIBridge
     from aibridge_addon.exchange import central_tools as central
     from aibridge_addon.exchange.exchange import Exchange
@@ -611,7 +611,7 @@ async def test_a_bug_in_checking_where_a_connection_goes_keeps_it_from_being_mad
     running, caplog, monkeypatch
 ):
     addon, tctx = running
-    monkeypatch.setattr(Reach, "direct", fail)
+    monkeypatch.setattr(Egress, "direct", fail)
     server = connection.Server(address=("8.8.8.8", 443))
 
     await call(tctx, addon, connecting(server))
@@ -628,7 +628,7 @@ async def test_a_bug_in_finding_what_a_connection_speaks_closes_it_and_is_logged
     for _ in range(3):
         asked = layer.NextLayer(Context(tflow.tclient_conn(), tctx.options))
         await call(tctx, addon, layer.NextLayerHook(asked))
-        assert isinstance(asked.layer, Closed)
+        assert isinstance(asked.layer, RefusedConnection)
     (record,) = complaints(caplog)
     assert record.getMessage().endswith("it would pass unread (a bug of ours)")
     assert isinstance(record.exc_info[1], RuntimeError)

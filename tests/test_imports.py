@@ -10,14 +10,16 @@ import aibridge_addon
 PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
     "addresses",
-    "access.model_scope",
+    "access.requested_models",
     "access.policies",
     "access.sender",
     "access.tokens",
     "fact_bus",
     "facts",
+    "headers",
     "formats",
     "interception",
+    "patterns",
     "providers",
     "raw_json",
     "tools.catalogue",
@@ -27,6 +29,7 @@ CORE = (
     "tools.refused_edits",
     "tools.schema_roots",
     "tools.schemas",
+    "tools.server_config",
 )
 FOREIGN = {"mitmproxy", "sqlite3", "sqlite_utils", "asyncio", "mcp", "prometheus_client"}
 FILES = sorted(

@@ -10,22 +10,24 @@ import logging
 import time
 import weakref
 from collections.abc import Mapping
-from pathlib import Path
 
 from mitmproxy import connection, ctx, http
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.mode_specs import RegularMode, ReverseMode, UpstreamMode
 
+from aibridge_addon.access.proxyauth import uses_proxyauth
 from aibridge_addon.access.runs import mark_of_login, split_path
 from aibridge_addon.access.sender import Admission
 from aibridge_addon.access.tokens import (
     AccessToken,
     TokenError,
-    accepted,
+    TokenSource,
+    authenticate,
+    checked_valid,
+    find_token,
     looks_like_token,
-    still_good,
-    token_within,
 )
+from aibridge_addon.headers import Fields, lowered
 from aibridge_addon.providers.identity import (
     CREDENTIAL_HEADERS,
     TOKEN_HEADER,
@@ -33,8 +35,6 @@ from aibridge_addon.providers.identity import (
     without_scheme,
 )
 from aibridge_addon.providers.routing import Router
-from aibridge_addon.relay.secrets import Fields, lowered
-from aibridge_addon.store.token_table import read_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +56,12 @@ _NOT_A_KEY = (
 )
 
 
-class Gate:
+class AdmissionControl:
     """Knows the tokens, and who logged in by which."""
 
-    def __init__(self, database: Path, rule: str) -> None:
+    def __init__(self, source: TokenSource, rule: str) -> None:
         self.rule = rule
-        self._database = database.expanduser().absolute()
+        self._source = source
         self._tokens: Mapping[str, AccessToken] = {}
         self._logins: weakref.WeakKeyDictionary[connection.Client, str] = (
             weakref.WeakKeyDictionary()
@@ -82,7 +82,7 @@ class Gate:
         self._take_in_tokens()
 
     @property
-    def asks(self) -> bool:
+    def requires_token(self) -> bool:
         """Whether nobody passes without a token: by rule, or once there has been one."""
         may_ask = bool(self._tokens) or not self._has_read
         return self.rule == "always" or (self.rule == "auto" and may_ask)
@@ -100,7 +100,7 @@ class Gate:
         begun = time.monotonic()
         try:
             # They are never deleted: where there are none any more, the database is away.
-            self._tokens = read_tokens(self._database) or self._tokens
+            self._tokens = self._source.access_tokens() or self._tokens
             self._failed, self._has_read = False, True
         except Exception as error:  # noqa: BLE001 the edge: nobody may pass by a bug of ours
             if not self._failed:  # no error at the start, since mitmproxy ends itself over one
@@ -118,14 +118,14 @@ class Gate:
         A tunnel to a provider always opens: programs wait for ever after a 407, so that a missing
         or bad access token is answered inside, where a good one may still come in a header.
         """
-        if logins_are_mitmproxys():
+        if uses_proxyauth(ctx.options):
             return None
         await self.refresh()
         try:
             await self._log_in(flow, router)
         except TokenError as error:
             if not router.is_provider_host(flow.request.host):
-                flow.response = ask_for_login(error)
+                flow.response = login_required(error)
                 return error
             if error.reason != "no_token":  # whether one is required may change
                 self._refused_logins[flow.client_conn] = error
@@ -144,16 +144,21 @@ class Gate:
             self._runs[flow.client_conn] = mark
         if text := _token_in(value):
             token = await self._accepted(text)
-            token.check_unseen(there.name for there in router.tunnels_to(host, port))
+            token.check_tunnel(there.name for there in router.tunnels_to(host, port))
             self._logins[flow.client_conn] = token.id
             del flow.request.headers[_PROXY_AUTHORIZATION]
-        elif self.asks:
+        elif self.requires_token:
             raise TokenError("no_token", _NO_TOKEN)
 
-    def lets_tunnel(self, client: connection.Client) -> bool:
+    def allows_tunnel(self, client: connection.Client) -> bool:
         """Whether a connection that is to be tunnelled may be; a CONNECT has been asked before."""
         by_connect = isinstance(client.proxy_mode, RegularMode | UpstreamMode)
-        return by_connect or not self.asks or logins_are_mitmproxys() or client in self._logins
+        return (
+            by_connect
+            or not self.requires_token
+            or uses_proxyauth(ctx.options)
+            or client in self._logins
+        )
 
     # Requests
 
@@ -207,31 +212,31 @@ class Gate:
         if admission.refusal:
             raise admission.refusal
         if token := admission.token:
-            still_good(self._tokens.get(token.id, token))
-        elif self.asks and not admission.logged_in:
+            checked_valid(self._tokens.get(token.id, token))
+        elif self.requires_token and not admission.logged_in:
             raise TokenError("no_token", _NO_TOKEN)
 
     async def _token(self, flow: http.HTTPFlow, text: str) -> AccessToken | None:
         if text:
             return await self._accepted(text)
         if login := self._logins.get(flow.client_conn):
-            return still_good(self._tokens[login])
+            return checked_valid(self._tokens[login])
         if refused := self._refused_logins.get(flow.client_conn):
             raise refused
-        if self.asks and "proxyauth" not in flow.metadata:
+        if self.requires_token and "proxyauth" not in flow.metadata:
             raise TokenError("no_token", _NO_TOKEN)
         return None
 
     async def _accepted(self, text: str) -> AccessToken:
         try:
-            return accepted(text, self._tokens)
+            return authenticate(text, self._tokens)
         except TokenError:
             await asyncio.sleep(self._read_at + _BETWEEN_READINGS_SECONDS - time.monotonic())
             await self.refresh(0)
-            return accepted(text, self._tokens)
+            return authenticate(text, self._tokens)
 
 
-class Closed(layer.Layer):
+class RefusedConnection(layer.Layer):
     """A connection of somebody who may not pass, in a mode that has no words for that."""
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -239,7 +244,7 @@ class Closed(layer.Layer):
             yield commands.CloseConnection(self.context.client)
 
 
-def ask_for_login(error: TokenError) -> http.Response:
+def login_required(error: TokenError) -> http.Response:
     """Return what makes the program of a client give its login to the proxy."""
     headers = {"proxy-authenticate": 'Basic realm="aibridge"', "content-type": "text/plain"}
     made = http.Response.make(407, f"aibridge: {error}\n", headers)
@@ -264,16 +269,11 @@ def _token_of(name: bytes, value: bytes) -> str:
     text = value.decode("latin-1")
     if name.lower() == _TOKEN_HEADER:
         return text.strip()
-    return _token_in(text) if name.lower() in _PLACES else token_within(text)
+    return _token_in(text) if name.lower() in _PLACES else find_token(text)
 
 
 def _token_in(value: str) -> str:
     """Return the token that a header holds: as it is, as a bearer's, in a login, or anywhere."""
     login = login_of(value)
     said = (login[1], login[0]) if login else (without_scheme(value),)
-    return next((text for text in said if looks_like_token(text)), "") or token_within(value)
-
-
-def logins_are_mitmproxys() -> bool:
-    """Return whether mitmproxy's `proxyauth` asks for logins."""
-    return bool(getattr(ctx.options, "proxyauth", None))
+    return next((text for text in said if looks_like_token(text)), "") or find_token(value)

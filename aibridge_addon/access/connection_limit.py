@@ -19,7 +19,7 @@ TOO_MANY_OF_ADDRESS = "too_many_connections_of_address"
 SAID_EVERY_S = 60.0
 
 
-class Connections:
+class ConnectionLimit:
     """Counts those that are open, and admits new ones."""
 
     most: int | None = None

@@ -14,7 +14,7 @@ _ASKED_HEADERS = "access-control-request-headers"
 _ASKED_NETWORK = "access-control-request-private-network"
 
 
-class CrossOrigin:
+class CrossOriginSharing:
     """Speaks CORS to pages of allowed origins."""
 
     def __init__(self, policy: BrowserOrigin) -> None:

@@ -28,7 +28,6 @@ from aibridge_addon.addresses import (
     literal,
     why_not_public,
 )
-from aibridge_addon.config.settings import Settings
 from aibridge_addon.providers.routing import Provider
 
 logger = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ class PrivateAddressError(UnreachableError):
         )
 
 
-class Reach:
+class Egress:
     """Decides where connections go, and holds them to it."""
 
     def __init__(self, *, on_refused: Callable[[str], None]) -> None:
@@ -78,11 +77,23 @@ class Reach:
         self._asked: WeakKeyDictionary[connection.Server, connection.Address] = WeakKeyDictionary()
         """What was asked for, while the server's address is the one that was found."""
 
-    def allow(self, settings: Settings) -> None:
-        """Let clients reach what these settings name, and nothing else that is not public."""
-        self._endpoints = frozenset(_endpoints(settings.providers))
-        self._networks = settings.private_networks
-        self._hosts = settings.private_hosts
+    def allow(
+        self,
+        *,
+        providers: Iterable[Provider] = (),
+        networks: tuple[Network, ...] = (),
+        hosts: frozenset[str] = frozenset(),
+    ) -> None:
+        """Replace what clients may connect to besides public addresses.
+
+        Args:
+            providers: Provider instances, reached by their URLs and hosts.
+            networks: Networks that are not public; `EVERYTHING` allows all.
+            hosts: Host names in lower case, whatever their addresses are.
+        """
+        self._endpoints = frozenset(_endpoints(providers))
+        self._networks = networks
+        self._hosts = hosts
 
     # Hooks
 
@@ -99,7 +110,7 @@ class Reach:
                 self._checked[flow.server_conn] = ((host, port), found)
         except UnreachableError as error:
             self._refused(error, host, flow.client_conn)
-            flow.response = plain_answer(error.status, str(error))
+            flow.response = refused_connection_response(error.status, str(error))
 
     async def direct(self, data: ServerConnectionHookData) -> None:
         """Bind a connection that is about to be made to an address that is allowed, or forbid it.
@@ -234,7 +245,7 @@ def _of_modes(specs: Iterable[str]) -> Iterator[connection.Address]:
             yield mode.address
 
 
-def plain_answer(status: int, message: str) -> http.Response:
+def refused_connection_response(status: int, message: str) -> http.Response:
     """Return what a client gets that asked for a host which is not connected to."""
     headers = {"content-type": "text/plain; charset=utf-8"}
     made = http.Response.make(status, f"{message}\n", headers)
@@ -244,7 +255,7 @@ def plain_answer(status: int, message: str) -> http.Response:
     return made
 
 
-def refusal_in(message: str) -> str | None:
+def find_refusal(message: str) -> str | None:
     """Return the refusal of a connection that an error of mitmproxy repeats, if it does."""
     _, found, rest = message.partition(_REFUSAL)
     return found + rest if found else None

@@ -14,27 +14,27 @@ from mitmproxy.proxy.mode_specs import (
     UpstreamMode,
 )
 
-from aibridge_addon.access.admission import Gate, logins_are_mitmproxys
+from aibridge_addon.access.proxyauth import uses_proxyauth
 
 _LISTENING = RegularMode | ReverseMode | UpstreamMode | Socks5Mode | TransparentMode
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 to be compared with
 
 
-class OpenError(Exception):
+class OpenProxyError(Exception):
     """Anybody could use the proxy; the message says how, and what to do about it."""
 
 
-def check_not_open(gate: Gate, options: Options) -> None:
+def check_not_open(options: Options, *, requires_token: bool) -> None:
     """Check that others than this machine, if they can reach the proxy, must say who they are.
 
     Raises:
-        OpenError: they need not.
+        OpenProxyError: they need not.
     """
-    if gate.asks or logins_are_mitmproxys() or not options.server:
+    if requires_token or uses_proxyauth(options) or not options.server:
         return
     for mode, host in _listening(options):
         if not is_loopback(host):
-            raise OpenError(
+            raise OpenProxyError(
                 f"the {mode.type_name} proxy on {host or 'all addresses'} could be used by anybody"
                 " who reaches this machine, and your keys by a reverse one. Ask for access tokens"
                 " (aibridge token create …, or --set aibridge_require_token=always) or a login"

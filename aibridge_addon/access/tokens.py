@@ -10,10 +10,10 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 from aibridge_addon.facts import now
-from aibridge_addon.tools.names import fits
+from aibridge_addon.patterns import matches_any
 
 _PREFIX = "aib_"
 _TOKEN = re.compile(_PREFIX + r"([a-z2-7]{10})_[A-Za-z0-9_-]{43}")
@@ -64,34 +64,45 @@ class AccessToken:
         """Whether this is the token of a text; how long that takes says nothing of how it is."""
         return hmac.compare_digest(self.digest, _digest(text))
 
-    def check_scope(self, *, provider: str, model: str | None, any_model: bool = False) -> None:
+    def check_limits(self, *, provider: str, model: str | None, any_model: bool = False) -> None:
         """Check that it may be used for a model of an instance.
 
         Raises:
             TokenError: it may not; a model that is not known fits no list, unless `any_model`.
         """
-        if not fits(provider, self.providers):
-            raise self.out_of_scope(f"is not for the provider {provider}")
-        if not (any_model or fits(model, self.models)):
-            raise self.out_of_scope(
+        if not matches_any(provider, self.providers):
+            raise self.limit_error(f"is not for the provider {provider}")
+        if not (any_model or matches_any(model, self.models)):
+            raise self.limit_error(
                 f"is not for the model {model}" if model else "is for some models only; name one"
             )
 
-    def check_unseen(self, providers: Iterable[str]) -> None:
+    def check_tunnel(self, providers: Iterable[str]) -> None:
         """Check that it may be used where nobody sees which of these instances is asked for what.
 
         Raises:
             TokenError: it may not.
         """
         for provider in providers:
-            self.check_scope(provider=provider, model=None, any_model=True)
+            self.check_limits(provider=provider, model=None, any_model=True)
             if self.models:
-                raise self.out_of_scope("is for some models only, and in a tunnel none is seen")
+                raise self.limit_error("is for some models only, and in a tunnel none is seen")
 
-    def out_of_scope(self, what: str) -> "TokenError":
+    def limit_error(self, what: str) -> "TokenError":
         """Return the refusal of what it is not for."""
         message = f"the access token {self.id} {what}."
         return TokenError("token_scope", message, initiator_id=self.initiator_id)
+
+
+class TokenSource(Protocol):
+    """Reads access tokens; the store implements it."""
+
+    def access_tokens(self) -> Mapping[str, AccessToken]:
+        """Return all access tokens by id, revoked and expired ones too.
+
+        It blocks, and is called on threads. It may raise anything; the tokens that were read before
+        then stay valid.
+        """
 
 
 class TokenError(Exception):
@@ -110,13 +121,13 @@ def looks_like_token(text: str) -> bool:
     return text.startswith(_PREFIX)
 
 
-def token_within(text: str) -> str:
+def find_token(text: str) -> str:
     """Return the first token that stands somewhere in a text; empty if there is none."""
     found = _TOKEN.search(text)
     return found[0] if found else ""
 
 
-def accepted(text: str, tokens: Mapping[str, AccessToken]) -> AccessToken:
+def authenticate(text: str, tokens: Mapping[str, AccessToken]) -> AccessToken:
     """Return the token that a text is, of those that are known by id.
 
     Raises:
@@ -126,10 +137,10 @@ def accepted(text: str, tokens: Mapping[str, AccessToken]) -> AccessToken:
     token = tokens.get(match[1]) if match else None
     if token is None or not token.is_of(text):
         raise TokenError("unknown_token", "this access token is not known, or not complete.")
-    return still_good(token)
+    return checked_valid(token)
 
 
-def still_good(token: AccessToken) -> AccessToken:
+def checked_valid(token: AccessToken) -> AccessToken:
     """Return a token that is neither revoked nor expired.
 
     Raises:
@@ -144,10 +155,10 @@ def still_good(token: AccessToken) -> AccessToken:
     return token
 
 
-def is_good(token: AccessToken) -> bool:
+def is_valid(token: AccessToken) -> bool:
     """Whether a token is neither revoked nor expired."""
     try:
-        still_good(token)
+        checked_valid(token)
     except TokenError:
         return False
     return True

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import certifi
 
-from aibridge_addon.access.tokens import AccessToken, TokenError, accepted, is_good
+from aibridge_addon.access.tokens import AccessToken, TokenError, authenticate, is_valid
 from aibridge_addon.cli import clients
 from aibridge_addon.cli.bundle import bundle_path
 from aibridge_addon.cli.env import token_of_login
@@ -324,7 +324,7 @@ def tokens(
         todo = "see above: database"
         return [Finding(about="tokens", level="bad", what=str(error), to_do=todo)]
     asks = rule == "always" or (rule == "auto" and bool(known))
-    good = sum(is_good(token) for token in known.values())
+    good = sum(is_valid(token) for token in known.values())
     what = f"{'' if asks else 'not '}asked for; {_count(good, 'good one')}"
     found = [Finding(about="tokens", level="ok", what=what)]
     if asks and not good:
@@ -339,7 +339,7 @@ def tokens(
 def _your_token(text: str, known: Mapping[str, AccessToken]) -> Finding:
     about = "AIBRIDGE_LOGIN"
     try:
-        token = accepted(text, known)
+        token = authenticate(text, known)
     except TokenError as error:
         todo = "make another: aibridge token create …"
         return Finding(about=about, level="bad", what=str(error), to_do=todo)

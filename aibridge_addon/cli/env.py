@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 
 from aibridge_addon.access.runs import marked_login
-from aibridge_addon.access.tokens import TokenError, accepted, looks_like_token
+from aibridge_addon.access.tokens import TokenError, authenticate, looks_like_token
 from aibridge_addon.cli import clients, running
 from aibridge_addon.cli.bundle import join_bundle, own_extra
 from aibridge_addon.cli.clients import NoWayError, Way
@@ -174,7 +174,7 @@ def _check_token(proxy: RunningProxy, text: str) -> None:
     if not (proxy.tokens_in and os.access(path, os.R_OK)):
         return  # another user's: it will tell itself
     try:
-        accepted(text, read_tokens(path))
+        authenticate(text, read_tokens(path))
     except TokensError:
         return
     except TokenError as error:

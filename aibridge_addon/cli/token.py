@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from aibridge_addon.access.tokens import AccessToken, is_good
+from aibridge_addon.access.tokens import AccessToken, is_valid
 from aibridge_addon.cli import running
 from aibridge_addon.cli.parameters import DatabasePath
 from aibridge_addon.cli.tables import make_table, print_table, printable
@@ -215,7 +215,7 @@ def revoke(name: str, db: Path | None) -> None:
         )
     for token in revoked:
         click.echo(f"revoked {token.id} of {printable(token.initiator_id)}")
-    if not any(map(is_good, tokens.values())) and _asks(path):
+    if not any(map(is_valid, tokens.values())) and _asks(path):
         click.echo("No good token is left: nobody can use this proxy until one is made.", err=True)
 
 

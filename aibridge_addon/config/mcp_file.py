@@ -6,8 +6,7 @@ It reads no file and opens no connection. What comes from the environment is a s
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import pydantic
@@ -18,8 +17,7 @@ from aibridge_addon.tools.names import (
     InjectionFilter,
     server_names,
 )
-
-type Transport = Literal["http", "sse", "stdio"]
+from aibridge_addon.tools.server_config import ServerConfig, Transport
 
 TRANSPORTS: Mapping[str, Transport] = {
     "http": "http",
@@ -32,7 +30,6 @@ TRANSPORTS: Mapping[str, Transport] = {
 """What configurations of other programs call them, in lower case."""
 SECRET_KEYS = frozenset({"url", "headers", "command", "args", "env"})
 """Keys whose values may hold a secret even as they are written."""
-HIDDEN = "***"
 
 _VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _SHORTEST_SECRET = 4
@@ -47,34 +44,6 @@ class ServerConfigError(ValueError):
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
         self.lines = tuple(lines)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig:
-    """How to reach an MCP server, and what of it is wanted; variables are expanded."""
-
-    name: str
-    transport: Transport
-    shown_url: str
-    """For people, logs and records: as configured, without user, query and expanded values."""
-    url: str = field(default="", repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    command: str = field(default="", repr=False)
-    args: tuple[str, ...] = field(default=(), repr=False)
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    cwd: str | None = field(default=None, repr=False)
-    allow: re.Pattern[str] | None = None
-    deny: re.Pattern[str] | None = None
-    timeout_s: float | None = None
-    """Seconds that a call may take; `None`: as long as is usual."""
-    secrets: frozenset[str] = field(default=frozenset(), repr=False)
-    """What must be in no message."""
-
-    def hide(self, text: str) -> str:
-        """Return a text without this server's secrets."""
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, HIDDEN)
-        return text
 
 
 class _Table(pydantic.BaseModel):

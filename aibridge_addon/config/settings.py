@@ -24,7 +24,6 @@ from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
 from aibridge_addon.config.mcp_file import (
     SECRET_KEYS,
     InjectionTable,
-    ServerConfig,
     ServerConfigError,
     ServerFile,
     ServerTable,
@@ -37,6 +36,7 @@ from aibridge_addon.config.plugins import import_plugins, read_plugins
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider, ProviderType
 from aibridge_addon.tools.names import InjectionFilter
+from aibridge_addon.tools.server_config import ServerConfig
 
 CAPTURABLE = ("prompts", "tools", "thoughts")
 ON_RECORD_FAILURE = ("relay", "refuse")

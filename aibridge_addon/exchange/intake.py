@@ -13,8 +13,8 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from aibridge_addon.access.admission import ask_for_login
-from aibridge_addon.access.cors import CrossOrigin
+from aibridge_addon.access.admission import login_required
+from aibridge_addon.access.cors import CrossOriginSharing
 from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.access.sender import Admission, Sender
 from aibridge_addon.access.tokens import AccessToken, TokenError
@@ -86,7 +86,7 @@ class Intake:
         publish: Publish,
         metrics: Metrics,
         typed_prompts: TypedPrompts,
-        cross_origin: CrossOrigin,
+        cross_origin: CrossOriginSharing,
         check_admission: Callable[[Admission], None],
         check: Callable[[Asked], Refusal | None],
     ) -> None:
@@ -220,7 +220,7 @@ class Intake:
     def _begin(self, record: InterceptionRecord, asking: Asking, refusal: Refusal | None) -> None:
         """Begin a record with what was typed, unless an earlier request has brought that."""
         prompt = None
-        if not (refusal and refusal.is_stranger):  # what strangers say could fill the disk
+        if not (refusal and refusal.denies_access):  # what strangers say could fill the disk
             prompt = self._typed_prompts.new(
                 asking.interception,
                 asking.purpose,
@@ -432,7 +432,7 @@ class Intake:
         """Answer a plain request to another host, if its sender must not pass."""
         refusal = admission.refusal or self._why_not_unseen(flow, admission.token)
         if refusal and flow.response is None:
-            flow.response = ask_for_login(refusal)
+            flow.response = login_required(refusal)
             self._metrics.count_refused("", refusal.reason)
             mask_request(flow.request)
 
@@ -440,7 +440,7 @@ class Intake:
         there = self.router.tunnels_to(flow.request.host, flow.request.port)
         try:
             if token:
-                token.check_unseen(provider.name for provider in there)
+                token.check_tunnel(provider.name for provider in there)
         except TokenError as error:
             return error
         return None

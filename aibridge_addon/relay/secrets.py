@@ -5,15 +5,13 @@ page ever has them; the real values are put back into the copy that goes up. Tha
 the headers that are meant for this hop only (RFC 9110, 7.6.1).
 """
 
-from collections.abc import Mapping
 from itertools import count
 
 from mitmproxy import http
 
+from aibridge_addon.headers import Fields
 from aibridge_addon.providers.identity import CREDENTIAL_HEADERS, SECRET_HEADERS, mask
 
-type Fields = tuple[tuple[bytes, bytes], ...]
-"""Header fields in order, as on the wire."""
 type Secrets = dict[tuple[bytes, bytes], bytes]
 """By name, in lower case, and shown value: the real value."""
 
@@ -27,14 +25,6 @@ _FRAMING = frozenset({b"transfer-encoding", b"host"})
 _CREDENTIALS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
 _OF_PROVIDERS = (b"content-", b"anthropic-", b"openai-")
 """What the names of headers begin with that say what a request is."""
-
-
-def lowered(fields: Fields) -> Mapping[str, str]:
-    """Return the fields by name in lower case; of several of one name, the first."""
-    headers: dict[str, str] = {}
-    for name, value in fields:
-        headers.setdefault(name.lower().decode("latin-1"), value.decode("utf-8", "replace"))
-    return headers
 
 
 def mask_fields(fields: Fields) -> tuple[Fields, Secrets]:

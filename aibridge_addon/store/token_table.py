@@ -7,7 +7,7 @@ a list tells who once had one, and a proxy that asked for tokens goes on to do s
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,21 @@ _READ_SECONDS, _WRITE_SECONDS = 1.0, 5.0
 
 class TokensError(Exception):
     """The table cannot be used; the message says why."""
+
+
+class TokenTable:
+    """Source of access tokens for admission: the table in one SQLite database."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.expanduser().absolute()
+
+    def access_tokens(self) -> Mapping[str, AccessToken]:
+        """Return all access tokens by id.
+
+        Raises:
+            TokensError: the database cannot be read.
+        """
+        return read_tokens(self._path)
 
 
 def read_tokens(path: Path) -> dict[str, AccessToken]:

@@ -9,7 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+
+from aibridge_addon.patterns import matches_any
 
 PREFIX = "bmcp_"
 MAX_NAME = 64
@@ -80,20 +81,11 @@ class InjectionFilter:
     ) -> bool:
         """Whether a request is offered them; what is unknown of it fits an empty list only."""
         return (
-            fits(actor, self.actors)
-            and fits(client, self.clients)
-            and fits(provider, self.providers)
-            and fits(model, self.models)
+            matches_any(actor, self.actors)
+            and matches_any(client, self.clients)
+            and matches_any(provider, self.providers)
+            and matches_any(model, self.models)
         )
-
-
-def fits(value: str | None, patterns: tuple[str, ...]) -> bool:
-    """Whether a value is one of these names or shell patterns; an empty list lets all in."""
-    # An exact name comes first: model names such as `opus[1m]` are patterns by accident.
-    return not patterns or (
-        value is not None
-        and any(value == pattern or fnmatchcase(value, pattern) for pattern in patterns)
-    )
 
 
 def _distinct[T](

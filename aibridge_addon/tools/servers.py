@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import mcp_types as types
 
-from aibridge_addon.config.mcp_file import ServerConfig
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult, error_result
 from aibridge_addon.tools.call_time import CallTimeoutError, call_time
 from aibridge_addon.tools.catalogue import Catalogue, ListedTool, Listing
@@ -28,6 +27,7 @@ from aibridge_addon.tools.connection.connection import (
 from aibridge_addon.tools.connection.errors import CallError, SessionEndedError, clipped
 from aibridge_addon.tools.connection.http import GOODBYE_SECONDS
 from aibridge_addon.tools.results import fitting, read_result
+from aibridge_addon.tools.server_config import ServerConfig
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ import logging
 import pytest
 from mitmproxy import connection
 
-from aibridge_addon.access.connection_limit import SAID_EVERY_S, Connections
+from aibridge_addon.access.connection_limit import SAID_EVERY_S, ConnectionLimit
 
 
-class Counted(Connections):
+class Counted(ConnectionLimit):
     """With a clock that stands still until it is set, and what was counted."""
 
     def __init__(self, most: int | None) -> None:
@@ -24,7 +24,7 @@ def client(error: str | None = None, address: str = "127.0.0.1") -> connection.C
     return made
 
 
-def admitted(connections: Connections, *clients: connection.Client) -> list[bool]:
+def admitted(connections: ConnectionLimit, *clients: connection.Client) -> list[bool]:
     for each in clients:
         connections.admit(each)
     return [each.error is None for each in clients]

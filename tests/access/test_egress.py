@@ -3,14 +3,19 @@
 import logging
 import socket
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from mitmproxy import connection
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from aibridge_addon.access.egress import MOST_TOLD, Reach, plain_answer, refusal_in
-from aibridge_addon.config.settings import Settings
+from aibridge_addon.access.egress import (
+    MOST_TOLD,
+    Egress,
+    find_refusal,
+    refused_connection_response,
+)
 from aibridge_addon.providers.routing import Provider
 
 
@@ -40,10 +45,10 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 class Tried:
     """A reach, and what it refused."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, **allowed: Any) -> None:
         self.refused: list[str] = []
-        self.reach = Reach(on_refused=self.refused.append)
-        self.reach.allow(Settings(**settings))  # type: ignore[arg-type]
+        self.egress = Egress(on_refused=self.refused.append)
+        self.egress.allow(**allowed)
 
     async def connect(self, host: str, port: int, mode: str = "regular") -> connection.Server:
         server = connection.Server(address=(host, port))
@@ -52,7 +57,7 @@ class Tried:
             sockname=("127.0.0.1", 8080),
             proxy_mode=ProxyMode.parse(mode),
         )
-        await self.reach.direct(ServerConnectionHookData(client=client, server=server))
+        await self.egress.direct(ServerConnectionHookData(client=client, server=server))
         return server
 
     async def allows(self, host: str, port: int, mode: str = "regular") -> bool:
@@ -132,17 +137,17 @@ async def test_what_the_command_line_names_is_reached(
 async def test_networks_are_allowed_in_every_form(host: str, allowed: bool) -> None:
     networks = (ip_network("10.1.0.0/16"), ip_network("fd00::/16"))
 
-    assert await Tried(private_networks=networks).allows(host, 443) is allowed
+    assert await Tried(networks=networks).allows(host, 443) is allowed
 
 
 async def test_a_connection_is_bound_while_it_is_made_and_shown_as_it_was_asked_for() -> None:
-    tried = Tried(private_networks=(ip_network("10.1.2.3"),))
+    tried = Tried(networks=(ip_network("10.1.2.3"),))
 
     server = await tried.connect("name.test", 443)
     assert server.address == ("10.1.2.3", 443)
 
     server.state = connection.ConnectionState.OPEN
-    tried.reach.connected(server)
+    tried.egress.connected(server)
     assert server.address == ("name.test", 443)
 
 
@@ -151,7 +156,7 @@ async def test_a_connection_that_was_refused_may_be_asked_for_again() -> None:
     server = await tried.connect("127.0.0.1", 443)
     assert server.error
 
-    tried.reach.connected(server)
+    tried.egress.connected(server)
 
     assert server.error is None
     assert tried.refused == ["private_address"]
@@ -161,7 +166,7 @@ async def test_an_error_that_is_not_ours_stays() -> None:
     server = connection.Server(address=("8.8.8.8", 443))
     server.error = "its certificate is bad"
 
-    Tried().reach.connected(server)
+    Tried().egress.connected(server)
 
     assert server.error == "its certificate is bad"
 
@@ -191,6 +196,6 @@ async def test_a_refusal_is_found_in_what_mitmproxy_makes_of_it() -> None:
     error = (await Tried().connect("127.0.0.1", 443)).error
     assert error
 
-    assert refusal_in(f"Connection killed: {error}") == error
-    assert refusal_in("Connection killed: something else") is None
-    assert plain_answer(403, error).text == f"{error}\n"
+    assert find_refusal(f"Connection killed: {error}") == error
+    assert find_refusal("Connection killed: something else") is None
+    assert refused_connection_response(403, error).text == f"{error}\n"

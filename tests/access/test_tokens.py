@@ -7,9 +7,9 @@ import pytest
 from aibridge_addon.access.tokens import (
     AccessToken,
     TokenError,
-    accepted,
+    authenticate,
+    checked_valid,
     looks_like_token,
-    still_good,
 )
 
 PAST, FUTURE = "2020-01-01T00:00:00.000000+00:00", "2999-01-01T00:00:00.000000+00:00"
@@ -24,7 +24,7 @@ def reason(check) -> str:
 def test_a_token_is_accepted_and_its_text_is_not_kept():
     text, token = AccessToken.make("alice", expires_at=FUTURE)
 
-    assert accepted(text, {token.id: token}) is token
+    assert authenticate(text, {token.id: token}) is token
     assert looks_like_token(text)
     assert text.startswith(f"aib_{token.id}_")
     assert text.rpartition("_")[2] not in repr(token)
@@ -40,7 +40,7 @@ def test_no_two_tokens_are_alike():
 def test_what_is_not_quite_a_token_is_not_known(change):
     text, token = AccessToken.make("alice")
 
-    assert reason(lambda: accepted(change(text), {token.id: token})) == "unknown_token"
+    assert reason(lambda: authenticate(change(text), {token.id: token})) == "unknown_token"
 
 
 def test_a_secret_of_another_token_is_not_known():
@@ -48,8 +48,8 @@ def test_a_secret_of_another_token_is_not_known():
     crossed = first[:15] + second[15:]
 
     assert looks_like_token(crossed)
-    assert reason(lambda: accepted(crossed, {token.id: token})) == "unknown_token"
-    assert reason(lambda: accepted(second, {token.id: token})) == "unknown_token"
+    assert reason(lambda: authenticate(crossed, {token.id: token})) == "unknown_token"
+    assert reason(lambda: authenticate(second, {token.id: token})) == "unknown_token"
 
 
 @pytest.mark.parametrize("text", ["", "aib", "sk-ant-api03-aib_", "aibridge"])
@@ -61,14 +61,14 @@ def test_an_expired_token_is_refused_and_whose_it_is_is_known():
     text, token = AccessToken.make("alice", expires_at=PAST)
 
     with pytest.raises(TokenError, match="expired at 2020-01-01T00:00 UTC") as raised:
-        accepted(text, {token.id: token})
+        authenticate(text, {token.id: token})
     assert (raised.value.reason, raised.value.initiator_id) == ("expired_token", "alice")
 
 
 def test_a_revoked_token_is_refused_whenever_it_would_have_expired():
     _, token = AccessToken.make("alice", expires_at=FUTURE)
 
-    assert reason(lambda: still_good(replace(token, revoked_at=PAST))) == "revoked_token"
+    assert reason(lambda: checked_valid(replace(token, revoked_at=PAST))) == "revoked_token"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_token_is_for_its_providers_and_models(providers, models, fits):
     _, token = AccessToken.make("alice", providers=providers, models=models)
 
     def check():
-        token.check_scope(provider="anthropic", model="claude-haiku-4-5")
+        token.check_limits(provider="anthropic", model="claude-haiku-4-5")
 
     if fits:
         check()
@@ -97,8 +97,8 @@ def test_a_token_is_for_its_providers_and_models(providers, models, fits):
 def test_a_model_that_is_not_known_fits_no_list_unless_any_will_do():
     _, token = AccessToken.make("alice", models=("claude-*",))
 
-    assert reason(lambda: token.check_scope(provider="anthropic", model=None)) == "token_scope"
-    token.check_scope(provider="anthropic", model=None, any_model=True)
+    assert reason(lambda: token.check_limits(provider="anthropic", model=None)) == "token_scope"
+    token.check_limits(provider="anthropic", model=None, any_model=True)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,6 @@ def test_where_nobody_looks_a_token_must_be_for_all_that_could_be_asked(scope, t
     _, token = AccessToken.make("alice", **scope)
 
     if fits:
-        token.check_unseen(there)
+        token.check_tunnel(there)
     else:
-        assert reason(lambda: token.check_unseen(there)) == "token_scope"
+        assert reason(lambda: token.check_tunnel(there)) == "token_scope"

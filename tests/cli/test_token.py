@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from aibridge_addon.access.tokens import AccessToken, accepted
+from aibridge_addon.access.tokens import AccessToken, authenticate
 from aibridge_addon.store.token_table import add_token, read_tokens
 from cli.command import Home
 
@@ -36,7 +36,7 @@ def test_a_token_is_shown_once_and_alone_on_stdout(home: Home) -> None:
     assert text not in result.stderr
     assert "not shown again" in result.stderr
     kept = read_tokens(home.database)
-    assert accepted(text, kept).initiator_id == "alice"
+    assert authenticate(text, kept).initiator_id == "alice"
     assert text.encode() not in home.database.read_bytes()
     assert text.split("_", 2)[2] not in home.invoke("token", "list").output
 

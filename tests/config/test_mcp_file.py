@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from aibridge_addon.config.mcp_file import ServerConfig
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
 from aibridge_addon.tools.names import InjectionFilter
+from aibridge_addon.tools.server_config import ServerConfig
 
 SECRET = "s3cr3t-value"
 ENVIRON = {"TOKEN": SECRET, "EMPTY": "", "HOST": "mcp.internal.example", "BROKEN": f"{SECRET}\n\nx"}

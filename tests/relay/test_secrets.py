@@ -4,8 +4,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from aibridge_addon.headers import lowered
 from aibridge_addon.providers.identity import SECRET_HEADERS
-from aibridge_addon.relay.secrets import lowered, mask_fields, outgoing_fields
+from aibridge_addon.relay.secrets import mask_fields, outgoing_fields
 
 SECRET = b"sk-ant-api03-0123456789abcdef"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from aibridge_addon.config.mcp_file import ServerConfig
+from aibridge_addon.tools.server_config import ServerConfig
 from aibridge_addon.tools.servers import ToolServers
 from tools.running import BOUND, LISTING, Heard, Program, Report, Scripted
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aibridge_addon.config.mcp_file import ServerConfig, Transport
 from aibridge_addon.formats.central_tool import CentralTool
+from aibridge_addon.tools.server_config import ServerConfig, Transport
 
 BOUND = 60.0
 """Seconds after which whatever is waited for is said not to come."""

@@ -8,13 +8,13 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from aibridge_addon.access.policies.access_token import GoodAccessToken
+from aibridge_addon.access.policies.access_token import ValidAccessToken
 from aibridge_addon.access.policies.asked import Asked, Policy, Refusal
 from aibridge_addon.access.policies.browser_origin import BrowserOrigin
 from aibridge_addon.access.policies.known_actor import KnownActor
 from aibridge_addon.access.policies.provider_key import ProviderKey
 from aibridge_addon.access.policies.record_store import RecordStore
-from aibridge_addon.access.policies.token_scope import TokenScope
+from aibridge_addon.access.policies.token_limits import TokenLimits
 from aibridge_addon.access.sender import Admission
 
 __all__ = [
@@ -52,9 +52,9 @@ type PolicyFactory = Callable[[PolicyContext], Policy | None]
 """Builds a policy each time the settings are read; returns None if they switch it off."""
 
 _FACTORIES: list[PolicyFactory] = [
-    lambda context: GoodAccessToken(context.check_admission),
+    lambda context: ValidAccessToken(context.check_admission),
     lambda context: context.browser_origin,
-    lambda context: TokenScope(),
+    lambda context: TokenLimits(),
     lambda context: ProviderKey(),
     lambda context: KnownActor(context.actor_header) if context.require_actor else None,
     lambda context: RecordStore(context.can_record) if context.must_record else None,

@@ -7,7 +7,7 @@ from aibridge_addon.access.sender import Admission
 from aibridge_addon.access.tokens import TokenError
 
 
-class GoodAccessToken:
+class ValidAccessToken:
     """Asks for a good access token wherever one is required."""
 
     def __init__(self, check_admission: Callable[[Admission], None]) -> None:
@@ -20,6 +20,6 @@ class GoodAccessToken:
             self._check_admission(asked.sender.admission)
         except TokenError as error:
             return Refusal(
-                status=400, reason=error.reason, message=f"aibridge: {error}", is_stranger=True
+                status=400, reason=error.reason, message=f"aibridge: {error}", denies_access=True
             )
         return None

@@ -42,7 +42,7 @@ class Asked:
         ]
 
     @property
-    def spends(self) -> bool:
+    def uses_operator_resources(self) -> bool:
         """Whether it uses what belongs to the operator: the central key or central tools."""
         is_central = self.credential is not None and self.credential.kind == "centralized"
         return is_central or self.uses_central_tools
@@ -58,7 +58,7 @@ class Refusal:
     """For records and metrics."""
     message: str
     """For the client's user."""
-    is_stranger: bool = False
+    denies_access: bool = False
     """Whether the sender may not use the proxy at all, so that its prompt is not recorded."""
 
 

@@ -30,7 +30,7 @@ class BrowserOrigin:
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request of a foreign page, or to a foreign host name."""
         admission = asked.sender.admission
-        if admission.token or not asked.spends:
+        if admission.token or not asked.uses_operator_resources:
             return None
         # Browsers keep a login per origin, so that a rebound host name never has it.
         if not admission.logged_in and (host := self._foreign_host(asked)):
@@ -75,7 +75,7 @@ class BrowserOrigin:
 
 def _refusal(reason: str, message: str) -> Refusal:
     text = f"aibridge: {message}, or use an access token (aibridge token create)."
-    return Refusal(status=403, reason=reason, message=text, is_stranger=True)
+    return Refusal(status=403, reason=reason, message=text, denies_access=True)
 
 
 def _is_same(origin: str, authorities: tuple[str, ...]) -> bool:

@@ -22,7 +22,6 @@ from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 
-from aibridge_addon.config.mcp_file import ServerConfig
 from aibridge_addon.tools import lenient_messages
 from aibridge_addon.tools.catalogue import ListedTool
 from aibridge_addon.tools.connection.bounds import MAX_MESSAGE_BYTES
@@ -43,6 +42,7 @@ from aibridge_addon.tools.connection.http import (
 from aibridge_addon.tools.connection.stdio import program
 from aibridge_addon.tools.connection.watched import watched
 from aibridge_addon.tools.listings import ListingReader
+from aibridge_addon.tools.server_config import ServerConfig
 
 logger = logging.getLogger(__name__)
 

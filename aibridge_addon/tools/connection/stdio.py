@@ -17,8 +17,8 @@ from mcp.client.stdio import get_default_environment
 from mcp.os.posix.utilities import terminate_posix_process_tree
 from mcp.shared.message import SessionMessage
 
-from aibridge_addon.config.mcp_file import ServerConfig
 from aibridge_addon.tools.connection.bounds import MessageTooLargeError, lines
+from aibridge_addon.tools.server_config import ServerConfig
 
 FLUSH_SECONDS = 0.5
 """For what was sent to a program to be written, once its connection ends."""

@@ -35,7 +35,7 @@ def reason(policy=POLICY, *fields, **changes):
     """Return why a request with these header fields is refused."""
     written = tuple((name.encode(), value.encode()) for name, value in fields)
     refusal = policy.check(dataclasses.replace(ASKED, fields=written, **changes))
-    assert refusal is None or (refusal.status, refusal.is_stranger) == (403, True)
+    assert refusal is None or (refusal.status, refusal.denies_access) == (403, True)
     return refusal and refusal.reason
 
 

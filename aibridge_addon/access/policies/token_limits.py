@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from aibridge_addon.access.model_scope import (
+from aibridge_addon.access.policies.asked import Asked, Refusal
+from aibridge_addon.access.requested_models import (
     UnclearError,
     models_of_body,
     models_of_headers,
     models_of_message,
     models_of_path,
 )
-from aibridge_addon.access.policies.asked import Asked, Refusal
 from aibridge_addon.access.tokens import TokenError
 from aibridge_addon.raw_json import members
 
@@ -17,7 +17,7 @@ _WITHOUT_BODY = ("GET", "HEAD", "DELETE")
 """Methods whose body, if there is one, has no meaning."""
 
 
-class TokenScope:
+class TokenLimits:
     """Holds an access token to its provider instances and models."""
 
     def check(self, asked: Asked) -> Refusal | None:
@@ -27,12 +27,12 @@ class TokenScope:
             return None
         try:
             any_model = not asked.must_name_model
-            token.check_scope(provider=name, model=asked.model, any_model=any_model)
+            token.check_limits(provider=name, model=asked.model, any_model=any_model)
             if token.models and asked.route.names_models:
                 for model in _models(asked):
-                    token.check_scope(provider=name, model=model)
+                    token.check_limits(provider=name, model=model)
         except UnclearError as error:
-            out = token.out_of_scope(f"is for some models only; this request {error}")
+            out = token.limit_error(f"is for some models only; this request {error}")
             return _refusal(out)
         except TokenError as error:
             return _refusal(error)

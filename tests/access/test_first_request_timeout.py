@@ -4,10 +4,10 @@ import asyncio
 
 from mitmproxy import connection
 
-from aibridge_addon.access.silent_connections import SILENT, SilentConnections
+from aibridge_addon.access.first_request_timeout import SILENT, FirstRequestTimeout
 
 
-class Timed(SilentConnections):
+class Timed(FirstRequestTimeout):
     """Keeps what was closed and counted."""
 
     def __init__(self, seconds: float | None) -> None:

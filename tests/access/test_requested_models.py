@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibridge_addon.access.model_scope import (
+from aibridge_addon.access.requested_models import (
     UnclearError,
     models_of_body,
     models_of_headers,

@@ -12,7 +12,7 @@ from mitmproxy.connection import Client
 SILENT = "silent_connection"
 
 
-class SilentConnections:
+class FirstRequestTimeout:
     """Times the connections that have made no request yet."""
 
     seconds: float | None = None
