@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from aibridge_addon.config import settings
 from aibridge_addon.config.settings import OPTIONS
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.providers.identity import CLIENTS
+from aibridge_addon.providers.clients import CLIENTS
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, ROUTES
 from aibridge_addon.store import schema
 
@@ -138,11 +138,34 @@ def clients() -> str:
             signs.append("`originator` " + ", ".join(map(_code, client.originators)))
         if client.header:
             signs.append("header " + _code(client.header))
+        if not signs:
+            continue  # a row for setup only
         sessions = [*map(_code, client.session_headers)]
         if client.session_in_body:
             sessions.append("else the body")
         rows.append((client.name, "; or ".join(signs), ", ".join(sessions)))
     return _table(("client", "known by the beginning of", "session from"), rows)
+
+
+def client_setup() -> str:
+    """Return the client programs that `aibridge env` and `aibridge run` set up."""
+    rows = []
+    for client in CLIENTS:
+        if not client.commands:
+            continue
+        reverse = [*client.base_urls, *client.other_variables]
+        if client.arguments:
+            reverse.append(" ".join(client.arguments))
+        rows.append(
+            (
+                client.name,
+                ", ".join(map(_code, client.commands)),
+                ", ".join(map(_code, reverse)) or "not possible",
+                ", ".join(map(_code, client.keys)) if reverse else "",
+            )
+        )
+    head = ("program", "name for `aibridge env`", "set with `--reverse`", "its key variables")
+    return _table(head, rows)
 
 
 TABLES = {

@@ -3,7 +3,8 @@
     proxy.py run.py env.py usage.py token.py doctor.py ca.py completion.py   the sub-commands
     serving.py logs.py     mitmproxy as a master of ours, from start to graceful end
     running.py             how a running proxy is found, and one started for a while
-    clients.py             which client program honours what; what to set for it
+    connection.py          connection settings of the running proxy, and its login
+    client_setup.py        variables and arguments for a client program
     authority.py bundle.py the CA, and the bundle that joins it with the system's
     checks.py              what the doctor looks at
     totals.py tables.py    sums of what was recorded; how they are shown

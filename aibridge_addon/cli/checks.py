@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 import certifi
 
 from aibridge_addon.access.tokens import AccessToken, TokenError, authenticate, is_valid
-from aibridge_addon.cli import clients
+from aibridge_addon.cli import client_setup
 from aibridge_addon.cli.bundle import bundle_path
-from aibridge_addon.cli.env import token_of_login
+from aibridge_addon.cli.connection import token_of_login
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
 from aibridge_addon.observe.announcement import (
@@ -355,7 +355,7 @@ def variables(
     found = [*_proxy_variables(environ, proxy), *_base_urls(environ, proxy)]
     no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     for entry in filter(None, map(str.strip, no_proxy.split(","))):
-        if past := [host for host in sorted(hosts) if clients.covers(entry, host)]:
+        if past := [host for host in sorted(hosts) if client_setup.covers(entry, host)]:
             what = f"has {entry}: {', '.join(past)} goes past the proxy"
             found.append(
                 Finding(about="NO_PROXY", level="note", what=what, to_do="take it out of NO_PROXY")
@@ -418,11 +418,11 @@ def _base_urls(environ: Mapping[str, str], proxy: RunningProxy | None) -> list[F
 
 def _certificates(environ: Mapping[str, str], ca: Path) -> list[Finding]:
     found = []
-    for name in (*clients.ADDING, *clients.REPLACING):
+    for name in (*client_setup.ADDING, *client_setup.REPLACING):
         value = environ.get(name)
         if not value:
             continue
-        if problem := _trust_problem(Path(value), ca, replaces=name in clients.REPLACING):
+        if problem := _trust_problem(Path(value), ca, replaces=name in client_setup.REPLACING):
             found.append(Finding(about=name, level="bad", what=problem, to_do=_SET_UP))
         else:
             found.append(Finding(about=name, level="ok", what="trusts the proxy's CA"))

@@ -1,4 +1,4 @@
-"""`aibridge run`: a program, by way of a proxy, and what it used."""
+"""`aibridge run`: runs a program through a proxy, and prints what it used."""
 
 import contextlib
 import os
@@ -15,9 +15,9 @@ from typing import IO, Any
 import click
 
 from aibridge_addon.access.runs import new_mark
-from aibridge_addon.cli import clients, running
-from aibridge_addon.cli.clients import Client, NoWayError
-from aibridge_addon.cli.env import login_option, marked, way_to
+from aibridge_addon.cli import client_setup, running
+from aibridge_addon.cli.client_setup import SetupError
+from aibridge_addon.cli.connection import connect_to, login_option, mark_run
 from aibridge_addon.cli.parameters import DatabasePath
 from aibridge_addon.cli.running import OwnProxy
 from aibridge_addon.cli.totals import (
@@ -28,39 +28,49 @@ from aibridge_addon.cli.totals import (
     summary,
 )
 from aibridge_addon.observe.announcement import RunningProxy
+from aibridge_addon.providers import clients
+from aibridge_addon.providers.clients import ClientProgram
 
 type TakeOver = Callable[["subprocess.Popen[bytes]"], None]
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
-"""What shells say."""
+"""Exit codes of shells."""
 
 _FROM_TERMINAL = ("SIGINT", "SIGQUIT")
-"""What Ctrl-C and the like send to every process in the foreground, the program among them."""
+"""Signals that a terminal sends to every process in the foreground, the program included."""
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", *_FROM_TERMINAL)
 
 
 @click.command(
-    short_help="Run a program by way of the proxy.",
+    short_help="Run a program through the proxy.",
     context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False},
 )
-@click.option("--reverse", is_flag=True, help="By a base URL instead of HTTPS_PROXY and a CA.")
+@click.option(
+    "--reverse",
+    is_flag=True,
+    help="Use base URLs of the reverse proxy instead of HTTPS_PROXY and CA variables.",
+)
 @login_option
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing of what was used.")
-@click.option("--new", is_flag=True, help="Start a proxy even if one runs.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not print the summary at the end.")
+@click.option("--new", is_flag=True, help="Start a temporary proxy even if a proxy is running.")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A config file; implies --new.",
+    help="Config file of the temporary proxy. Implies --new.",
 )
 @click.option(
     "--db",
     type=DatabasePath(),
     metavar="FILE",
-    help="The database to record in; implies --new.",
+    help="Database of the temporary proxy. Implies --new.",
 )
 @click.option(
-    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="An option; implies --new."
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set an option of the temporary proxy. Repeatable. Implies --new.",
 )
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
@@ -76,24 +86,24 @@ def command(
     sets: tuple[str, ...],
     program: tuple[str, ...],
 ) -> None:
-    """Run PROGRAM by way of the proxy that runs, or else of one just for it.
+    """Run PROGRAM through the running proxy, or start a temporary one.
 
     \b
     aibridge run -- claude
     aibridge run -- codex exec "say hello"
     aibridge run --reverse -- python my_agent.py
 
-    The program gets the variables that `aibridge env` prints, every signal, and the last word: its
-    exit code is that of this command. At the end, a line on stderr says what was used.
+    PROGRAM gets the variables that `aibridge env` prints, and every signal. Prints a summary of the
+    usage to stderr at the end. Returns PROGRAM's exit code.
     """
     wanted = _Program(path=_find(program[0]), words=program, login=login, reverse=reverse)
     own = [word for spec in sets for word in ("--set", spec)]
     own += ["--config", str(config.absolute())] if config else []
     own += ["--db", str(db.absolute())] if db else []
     shared = None if new or own else running.find()
-    code, said = _by_shared(shared, wanted) if shared else _by_own(own, wanted)
-    if said and not quiet:
-        click.echo(f"aibridge: {said}", err=True)
+    code, text = _run_through(shared, wanted) if shared else _run_with_own_proxy(own, wanted)
+    if text and not quiet:
+        click.echo(f"aibridge: {text}", err=True)
     ctx.exit(code)
 
 
@@ -103,7 +113,7 @@ class _CannotRunError(click.ClickException):
         self._code = code
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Say it, and end as a shell would."""
+        """Print the message, and exit with the code that a shell would return."""
         super().show(file)
         raise SystemExit(self._code)
 
@@ -112,36 +122,36 @@ def _find(name: str) -> str:
     path = shutil.which(name)
     if path is None:
         if os.path.dirname(name) and Path(name).exists():
-            raise _CannotRunError(f"{name} cannot be executed", _NOT_EXECUTABLE)
+            raise _CannotRunError(f"{name} is not executable", _NOT_EXECUTABLE)
         raise _CannotRunError(f"{name}: no such program", _NOT_FOUND)
     return path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Program:
-    """What is to be run, and how it gets to a proxy."""
+    """A program to run, and the kind of connection that it gets."""
 
     path: str
     words: Sequence[str]
     login: str | None
     reverse: bool
     mark: str = ""
-    """Tells its requests from others; empty: it has a proxy of its own."""
+    """Mark of `access.runs` that identifies its requests; empty if it has a proxy of its own."""
 
     @property
-    def may_go_past(self) -> bool:
-        """Whether it is not known to honour what it is given."""
-        return not self.reverse and _client_of(self.path) is clients.ANY
+    def may_bypass_proxy(self) -> bool:
+        """True if the program is not known to honour the variables that it gets."""
+        return not self.reverse and _client_of(self.path) is clients.ANY_PROGRAM
 
     def is_marked(self, proxy: RunningProxy) -> bool:
-        """Return whether its requests bear its mark; a login to mitmproxy leaves no room for it."""
+        """Return True if its requests carry its mark, which takes the place of a user's name."""
         return bool(self.mark) and proxy.knows_runs and not proxy.needs_login
 
     def run(self, proxy: RunningProxy, take_over: TakeOver) -> int:
-        """Run it to its end; return its exit code, as a shell would."""
+        """Run the program to its end; return its exit code as a shell would."""
         words, variables = self._prepared(proxy)
         try:
-            process = subprocess.Popen(  # noqa: S603 asked for
+            process = subprocess.Popen(  # noqa: S603 the user's own command
                 words, executable=self.path, env=os.environ | variables
             )
         except OSError as error:
@@ -151,26 +161,29 @@ class _Program:
         return 128 - code if code < 0 else code
 
     def _prepared(self, proxy: RunningProxy) -> tuple[list[str], dict[str, str]]:
-        client, way = _client_of(self.path), way_to(proxy, self.login)
+        """Return the command line and the variables."""
+        client, connection = _client_of(self.path), connect_to(proxy, self.login)
         if self.is_marked(proxy):
-            way = marked(way, proxy, self.login, self.mark)
+            connection = mark_run(connection, proxy, self.login, self.mark)
         try:
-            variables = clients.variables(client, way, os.environ, reverse=self.reverse)
-        except NoWayError as error:
+            variables = client_setup.variables(client, connection, os.environ, reverse=self.reverse)
+        except SetupError as error:
             raise click.ClickException(str(error)) from error
-        name, *others = self.words
-        return [name, *clients.arguments(client, way, reverse=self.reverse), *others], variables
+        arguments = client_setup.arguments(client, connection, reverse=self.reverse)
+        return [self.words[0], *arguments, *self.words[1:]], variables
 
 
-def _client_of(path: str) -> Client:
-    """Return the client that a program is: by its name, or as a script that Node runs."""
-    known = clients.client_of(path)
-    runner = clients.client_of(_interpreter(path)) if known is clients.ANY else known
-    return runner if runner.needs_base_url else known
+def _client_of(path: str) -> ClientProgram:
+    """Return the client program of an executable, by its name or because Node runs it."""
+    known = clients.by_executable(path)
+    if known is not clients.ANY_PROGRAM:
+        return known
+    interpreter = clients.by_executable(_interpreter(path))
+    return interpreter if interpreter.needs_base_url else known
 
 
 def _interpreter(path: str) -> str:
-    """Return the program that a script's first line names; empty if it is no script."""
+    """Return the interpreter named by a script's first line; empty if the file is no script."""
     try:
         with open(path, "rb") as file:
             line = file.readline(256).decode(errors="replace")
@@ -178,62 +191,64 @@ def _interpreter(path: str) -> str:
         return ""
     words = line[2:].split() if line.startswith("#!") else []
     # As in `#!/usr/bin/env -S A=b node --flag`.
-    named = (word for word in words if not re.match(r"-|.*=|.*\benv$", word))
-    return next(named, "")
+    programs = (word for word in words if not re.match(r"-|.*=|.*\benv$", word))
+    return next(programs, "")
 
 
-def _by_shared(proxy: RunningProxy, program: _Program) -> tuple[int, str]:
-    """Return the exit code, and what there is to say."""
+def _run_through(proxy: RunningProxy, program: _Program) -> tuple[int, str]:
+    """Run a program through a running proxy; return its exit code and the summary."""
     program = replace(program, mark=new_mark())
     begin = datetime.now(UTC).isoformat(timespec="microseconds")
-    with _signals() as take_over:
+    with _forwarded_signals() as take_over:
         code = program.run(proxy, take_over)
     if proxy.database:
         with contextlib.suppress(UnreadableError):
             run = program.mark if program.is_marked(proxy) else None
             totals = read_totals(Path(proxy.database), since=begin, by="model", run=run)
-            rest = "" if run else " (all that the running proxy recorded meanwhile)"
-            return code, _said(totals, program) + rest
+            note = "" if run else " (everything that the proxy recorded meanwhile)"
+            return code, _summary(totals, program) + note
     return code, ""
 
 
-def _by_own(arguments: Sequence[str], program: _Program) -> tuple[int, str]:
-    # Its end takes a moment; an impatient Ctrl-C then must not cost the program's exit code.
-    with OwnProxy(arguments) as proxy, _signals() as take_over:
-        code = program.run(proxy.where, take_over)
+def _run_with_own_proxy(arguments: Sequence[str], program: _Program) -> tuple[int, str]:
+    """Run a program through a temporary proxy; return its exit code and the summary."""
+    # The proxy takes a moment to end; an impatient Ctrl-C must not cost the exit code.
+    with OwnProxy(arguments) as proxy, _forwarded_signals() as take_over:
+        code = program.run(proxy.address, take_over)
         passed = proxy.end()
-    return code, _said(of_json(passed.get("totals", ())), program, passed.get("unrecorded", 0))
+    totals = of_json(passed.get("totals", ()))
+    return code, _summary(totals, program, passed.get("unrecorded", 0))
 
 
-def _said(totals: list[Total], program: _Program, unrecorded: int = 0) -> str:
-    hint = "; if it made some, they went past the proxy: try --reverse"
-    went_past = not totals and not unrecorded and program.may_go_past
-    return summary(totals, unrecorded) + hint * went_past
+def _summary(totals: list[Total], program: _Program, unrecorded: int = 0) -> str:
+    hint = "; if it made some, they bypassed the proxy: try --reverse"
+    bypassed = not totals and not unrecorded and program.may_bypass_proxy
+    return summary(totals, unrecorded) + hint * bypassed
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[TakeOver]:
-    """Hand signals on to a process; those that come before there is one wait for it.
+def _forwarded_signals() -> Iterator[TakeOver]:
+    """Forward signals to a process, including those that arrive before it has started.
 
-    Once it has ended, they are lost.
+    Signals that arrive after it has ended are ignored.
     """
     process: subprocess.Popen[bytes] | None = None
     waiting: list[int] = []
 
-    def hand_on(number: int) -> None:
+    def forward(number: int) -> None:
         if process is None:
             waiting.append(number)
-        elif process.poll() is None and not _has_it_already(number):
+        elif process.poll() is None and not _terminal_sent(number):
             process.send_signal(number)
 
     def take_over(started: "subprocess.Popen[bytes]") -> None:
         nonlocal process
         process = started
         for number in waiting:
-            hand_on(number)
+            forward(number)
 
     numbers = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
-    before = {number: signal.signal(number, lambda got, _: hand_on(got)) for number in numbers}
+    before = {number: signal.signal(number, lambda got, _: forward(got)) for number in numbers}
     try:
         yield take_over
     finally:
@@ -241,8 +256,8 @@ def _signals() -> Iterator[TakeOver]:
             signal.signal(number, handler)
 
 
-def _has_it_already(number: int) -> bool:
-    """Whether the terminal, which has sent this to us, has sent it to the program too."""
+def _terminal_sent(number: int) -> bool:
+    """Return True if the terminal has sent this signal to the program as well."""
     if signal.Signals(number).name not in _FROM_TERMINAL:
         return False
     if os.name != "posix":

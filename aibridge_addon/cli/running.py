@@ -1,4 +1,4 @@
-"""How a running proxy is found, and one started for as long as a program runs."""
+"""Finds the running proxy, or starts a temporary one for as long as a program runs."""
 
 import contextlib
 import json
@@ -22,39 +22,39 @@ from aibridge_addon.observe.announcement import (
 )
 
 START_S = 60.0
-"""For a proxy to come up: on a busy machine, importing mitmproxy alone takes seconds."""
+"""Time limit for the start of a proxy: on a busy machine, importing mitmproxy takes seconds."""
 GRACE_S = "3"
-"""For what a program has left open."""
+"""Time that requests get to complete after the program has ended."""
 _AT_HOME = (
     *("--set", "aibridge_private_networks=*"),
     *("--set", "aibridge_require_token=never"),
 )
-"""A proxy just for a program is where the program is: what that reaches without it, such as a git
-server of its company, it must reach with it. And who made tokens made them for another proxy."""
+"""A temporary proxy runs where the program runs. It must reach every host that the program can
+reach without it, such as a git server of its company; and access tokens are for another proxy."""
 MAX_LOG = 1024 * 1024
-"""Bytes after which the log of proxies that `aibridge run` starts begins anew."""
+"""Size in bytes at which the log of temporary proxies is started anew."""
 
 
 def find() -> RunningProxy | None:
-    """Return the proxy that runs on this machine for this user, if one does."""
+    """Return this user's running proxy on this machine; None if there is no such proxy."""
     saved = load(state_path())
     return saved if saved and saved.answers else None
 
 
 def default_database() -> Path:
-    """Return the database of the running proxy, else the usual one."""
+    """Return the database of the running proxy, else the default one."""
     proxy = find()
     return Path((proxy and proxy.database) or data_folder() / "aibridge.sqlite3")
 
 
 def default_tokens() -> Path:
-    """Return the database of the running proxy's tokens, else the usual one."""
+    """Return the database with the running proxy's access tokens, else the default one."""
     proxy = find()
     return Path((proxy and proxy.tokens_in) or data_folder() / "aibridge.sqlite3")
 
 
-def take_line(lines: IO[str], process: subprocess.Popen[str], seconds: float) -> str:
-    """Read a line of a process's output; it is ended if that takes too long, and gives ''."""
+def read_line(lines: IO[str], process: subprocess.Popen[str], seconds: float) -> str:
+    """Read a line of a process's output; after a time limit, kill the process and return ''."""
     timer = threading.Timer(seconds, process.kill)
     timer.start()
     try:
@@ -64,26 +64,26 @@ def take_line(lines: IO[str], process: subprocess.Popen[str], seconds: float) ->
 
 
 class OwnProxy:
-    """A proxy of this process's own, on free ports; as a context, it ends with it.
+    """A temporary proxy on free ports, as a context manager.
 
-    It ends too when this process is killed, since it then reads the end of a pipe. It has no part
-    in the terminal: Ctrl-C is meant for the program.
+    The proxy also ends when this process is killed, because its stdin is then closed. It runs in a
+    session of its own, so that Ctrl-C reaches only the program.
     """
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
         self.log = data_folder() / "run.log"
-        self.where: RunningProxy
+        self.address: RunningProxy
         self._arguments = arguments
         self._mark = 0
 
     def __enter__(self) -> Self:
-        """Start it.
+        """Start the proxy.
 
         Raises:
-            ClickException: it did not come up.
+            ClickException: the proxy did not start; the message contains its log.
         """
-        with self._opened_log() as log:
-            self._process = subprocess.Popen(  # noqa: S603 ourselves
+        with self._open_log() as log:
+            self._process = subprocess.Popen(  # noqa: S603 this package
                 [
                     *(sys.executable, "-P", "-m", "aibridge_addon.cli", "proxy", "--private"),
                     *("--port", "0", "--reverse-port", "0", "--metrics", "off", "--grace", GRACE_S),
@@ -97,7 +97,7 @@ class OwnProxy:
                 start_new_session=True,
             )
         try:
-            self.where = self._read_where()
+            self.address = self._read_address()
         except BaseException:
             self._process.kill()
             self._process.wait()
@@ -110,37 +110,39 @@ class OwnProxy:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        """End it, if `end` has not."""
+        """End the proxy, unless `end` has been called."""
         self.end()
 
     def end(self) -> dict[str, Any]:
-        """End it in good order; return what it says of what passed through it."""
+        """Shut the proxy down gracefully; return its report of the requests that it saw."""
         assert self._process.stdin
         assert self._process.stdout
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
-            line = take_line(self._process.stdout, self._process, START_S)
-        except ValueError:  # it was read to its end before
+            line = read_line(self._process.stdout, self._process, START_S)
+        except ValueError:  # stdout is closed: `end` was called before
             return {}
         self._process.wait()
         self._process.stdout.close()
         try:
-            said: dict[str, Any] = json.loads(line)
+            report: dict[str, Any] = json.loads(line)
         except ValueError:
             return {}
-        return said
+        return report
 
-    def _read_where(self) -> RunningProxy:
+    def _read_address(self) -> RunningProxy:
         assert self._process.stdout
-        line = take_line(self._process.stdout, self._process, START_S)
+        line = read_line(self._process.stdout, self._process, START_S)
         try:
             return of_json(json.loads(line))
         except (ValueError, TypeError):
-            raise click.ClickException(f"the proxy did not start:\n{self._logged()}") from None
+            raise click.ClickException(
+                f"the proxy did not start:\n{self._log_of_this_start()}"
+            ) from None
 
     @contextlib.contextmanager
-    def _opened_log(self) -> Iterator[IO[bytes]]:
+    def _open_log(self) -> Iterator[IO[bytes]]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError):
             if self.log.stat().st_size > MAX_LOG:
@@ -150,7 +152,7 @@ class OwnProxy:
             self._mark = log.seek(0, os.SEEK_END)
             yield log
 
-    def _logged(self) -> str:
+    def _log_of_this_start(self) -> str:
         with self.log.open("rb") as log:
             log.seek(self._mark)
             return log.read().decode(errors="replace").strip() or f"see {self.log}"

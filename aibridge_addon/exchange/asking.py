@@ -8,6 +8,7 @@ from aibridge_addon.access.sender import Sender
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.facts import Interception, RequestFacts, new_id, now
 from aibridge_addon.providers import identity
+from aibridge_addon.providers.clients import ClientProgram
 from aibridge_addon.providers.request_kind import Purpose, purpose_of
 
 _MAX_LABEL = 512
@@ -43,7 +44,7 @@ def _interception(
     api: str,
     facts: RequestFacts,
     sender: Sender,
-    client: identity.ClientProgram,
+    client: ClientProgram,
     purpose: Purpose,
 ) -> Interception:
     route, credential = exchange.route, exchange.credential

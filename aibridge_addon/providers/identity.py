@@ -11,137 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aibridge_addon.facts import CredentialKind
+from aibridge_addon.providers.clients import CLIENTS, UNKNOWN, ClientProgram
 
 ANONYMOUS = "anonymous"
-UNKNOWN_CLIENT = "Unknown"
 _MAX_ACTOR_LENGTH = 256
 
 type Headers = Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientProgram:
-    """How a client program is recognised, and where it names its session."""
-
-    name: str
-    user_agents: tuple[str, ...] = ()
-    """Beginnings of the user agent, in lower case."""
-    originators: tuple[str, ...] = ()
-    """Beginnings of the `originator` header, in lower case."""
-    header: str | None = None
-    """A header that only this program sends."""
-    system: tuple[str, ...] = ()
-    """Beginnings of a text of its system prompt, for programs whose headers are a library's."""
-    is_library: bool = False
-    """Whether programs are built on it, of which some are known by their system prompt."""
-    session_headers: tuple[str, ...] = ()
-    session_in_body: bool = False
-    """Whether the body may name the session where no header does."""
-
-
-CLIENTS = (
-    ClientProgram(name="Mux", user_agents=("mux/",), session_headers=("x-mux-workspace-id",)),
-    ClientProgram(
-        name="Claude Code",
-        user_agents=("claude",),
-        session_headers=("x-claude-code-session-id",),
-        session_in_body=True,
-    ),
-    ClientProgram(
-        name="Codex",
-        user_agents=("codex",),
-        originators=("codex",),
-        session_headers=("session-id", "session_id"),
-        session_in_body=True,
-    ),
-    ClientProgram(name="Zed", user_agents=("zed/",)),
-    ClientProgram(
-        name="GitHub Copilot (VS Code)",
-        user_agents=("githubcopilotchat/",),
-        session_headers=("x-interaction-id",),
-    ),
-    ClientProgram(
-        name="GitHub Copilot (CLI)",
-        user_agents=("copilot/",),
-        session_headers=("x-client-session-id",),
-    ),
-    ClientProgram(
-        name="Kilo Code",
-        user_agents=("kilo-code/",),
-        originators=("kilo-code",),
-        session_headers=("x-kilocode-taskid",),
-    ),
-    ClientProgram(name="Roo Code", user_agents=("roo-code/",), originators=("roo-code",)),
-    ClientProgram(
-        name="Coder Agents",
-        user_agents=("coder-agents/",),
-        session_headers=("x-coder-chat-id",),
-    ),
-    ClientProgram(name="Charm Crush", user_agents=("charm crush/", "charm-crush/")),
-    ClientProgram(name="Cursor", header="x-cursor-client-version"),
-    ClientProgram(
-        name="OpenCode",
-        user_agents=("opencode",),
-        originators=("opencode",),
-        session_headers=("x-session-id", "x-opencode-session", "x-session-affinity"),
-    ),
-    ClientProgram(name="Gemini CLI", user_agents=("geminicli",)),
-    ClientProgram(name="Qwen Code", user_agents=("qwencode",)),
-    # With a provider of its own, its user agent is an SDK's.
-    ClientProgram(
-        name="GitHub Copilot (CLI)",
-        header="x-interaction-type",
-        session_headers=("x-client-session-id",),
-    ),
-    ClientProgram(name="Cline", user_agents=("cline/",), system=("You are Cline,",)),
-    ClientProgram(
-        name="Continue",
-        user_agents=("continue/",),
-        system=("You are an agent in the Continue CLI",),
-    ),
-    ClientProgram(
-        name="aider",
-        user_agents=("aider",),
-        system=(
-            "Act as an expert software developer.\nAlways use best practices when coding.",
-            "Act as an expert code analyst.",
-            "Act as an expert architect engineer",
-        ),
-    ),
-    ClientProgram(name="llm", user_agents=("llm/",)),
-    ClientProgram(name="LiteLLM", user_agents=("litellm",), is_library=True),
-    ClientProgram(name="Pydantic AI", user_agents=("pydantic-ai/",), is_library=True),
-    ClientProgram(name="OpenAI Agents SDK", user_agents=("agents/",), is_library=True),
-    ClientProgram(name="LangChain", user_agents=("langchain",), is_library=True),
-    ClientProgram(name="Vercel AI SDK", user_agents=("ai/", "ai-sdk/"), is_library=True),
-    ClientProgram(name="node-fetch", user_agents=("node-fetch",), is_library=True),
-    ClientProgram(
-        name="OpenAI SDK (Python)",
-        user_agents=(
-            "openai/python",
-            "asyncopenai/python",
-            "azureopenai/python",
-            "asyncazureopenai/python",
-        ),
-        is_library=True,
-    ),
-    ClientProgram(
-        name="OpenAI SDK (JavaScript)",
-        user_agents=("openai/js", "azureopenai/js"),
-        is_library=True,
-    ),
-    ClientProgram(
-        name="Anthropic SDK (Python)",
-        user_agents=("anthropic/python", "asyncanthropic/python"),
-        is_library=True,
-    ),
-    ClientProgram(
-        name="Anthropic SDK (JavaScript)", user_agents=("anthropic/js",), is_library=True
-    ),
-)
-"""The first that applies is taken."""
-
-_UNKNOWN = ClientProgram(name=UNKNOWN_CLIENT, is_library=True)
 
 
 def recognise(headers: Headers, system: tuple[str, ...] = ()) -> ClientProgram:
@@ -168,7 +43,7 @@ def _by_headers(headers: Headers) -> ClientProgram:
             or (client.header in headers)
         ):
             return client
-    return _UNKNOWN
+    return UNKNOWN
 
 
 def session_of(client: ClientProgram, headers: Headers, body_hint: str | None) -> str | None:

@@ -38,12 +38,12 @@ def test_mitmdump_with_the_addon_is_found_until_its_end(home: Home) -> None:
     wait_until(lambda: "other.example" in home.proxy().hosts, "the change is not announced")
     process.stop()
     assert not (home.data / "proxy.json").exists()
-    assert "no proxy runs" in home.invoke("env").stderr
+    assert "no proxy is running" in home.invoke("env").stderr
 
 
 def test_announcement_of_a_killed_mitmdump_is_recognised_as_stale(home: Home) -> None:
     process = start_mitmdump(home)
     process.kill()
     assert home.proxy().pid == process.pid, "it could not clean up"
-    assert "no proxy runs" in home.invoke("env").stderr
+    assert "no proxy is running" in home.invoke("env").stderr
     assert f"process {process.pid} is gone" in home.invoke("doctor").output

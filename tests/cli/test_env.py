@@ -14,15 +14,23 @@ from e2e.records import read_records
 from standin import Authority, Server
 
 from aibridge_addon.access.tokens import AccessToken
-from aibridge_addon.cli import clients
+from aibridge_addon.cli import client_setup
 from aibridge_addon.cli.bundle import bundle_path, join_bundle, own_extra
-from aibridge_addon.cli.clients import ANY, CLIENTS, LOCAL_HOSTS, NoWayError, Way, variables
-from aibridge_addon.cli.env import SHELLS, way_to
+from aibridge_addon.cli.client_setup import (
+    LOCAL_HOSTS,
+    ConnectionSettings,
+    SetupError,
+    variables,
+)
+from aibridge_addon.cli.connection import connect_to
+from aibridge_addon.cli.env import SHELLS
 from aibridge_addon.observe.announcement import RunningProxy
+from aibridge_addon.providers import clients
+from aibridge_addon.providers.clients import ANY_PROGRAM, CLIENTS, ClientProgram
 from aibridge_addon.store.token_table import add_token
 from cli.command import Home
 
-WAY = Way(
+CONNECTION = ConnectionSettings(
     forward_url="http://127.0.0.1:1",
     reverse_url="http://127.0.0.1:2",
     ca=Path("/ca.pem"),
@@ -52,17 +60,17 @@ EVERY_VARIABLE = {
 # The table
 
 
-@pytest.mark.parametrize("client", [*CLIENTS, ANY], ids=lambda client: client.name)
-def test_every_client_and_what_it_starts_is_led_and_trusts(client: clients.Client) -> None:
-    found = variables(client, WAY, {})
+@pytest.mark.parametrize("client", [*CLIENTS, ANY_PROGRAM], ids=lambda client: client.name)
+def test_every_client_and_what_it_starts_is_led_and_trusts(client: ClientProgram) -> None:
+    found = variables(client, CONNECTION, {})
     assert found.items() >= EVERY_VARIABLE.items()
     assert "HTTP_PROXY" not in found
 
 
 def test_node_that_goes_past_a_forward_proxy_is_given_base_urls_too() -> None:
-    found = variables(clients.named("js"), WAY, {})
+    found = variables(clients.by_command("js"), CONNECTION, {})
     assert found["OPENAI_BASE_URL"] == OPENAI
-    without = variables(clients.named("node"), replace(WAY, reverse_url=None), {})
+    without = variables(clients.by_command("node"), replace(CONNECTION, reverse_url=None), {})
     assert "OPENAI_BASE_URL" not in without
 
 
@@ -79,15 +87,17 @@ def test_node_that_goes_past_a_forward_proxy_is_given_base_urls_too() -> None:
 )
 def test_a_base_url_of_a_provider_that_is_not_ours_stays(had: str, kept: bool) -> None:
     """The key that goes with it is for that provider, and for no other."""
-    found = variables(clients.named("node"), WAY, {"OPENAI_BASE_URL": had})
+    found = variables(clients.by_command("node"), CONNECTION, {"OPENAI_BASE_URL": had})
     assert ("OPENAI_BASE_URL" not in found) == kept
     assert found["ANTHROPIC_BASE_URL"] == ANTHROPIC
 
 
 def test_plain_http_goes_by_the_proxy_only_where_a_provider_is_reached_so() -> None:
-    assert "HTTP_PROXY" not in variables(ANY, replace(WAY, plain_hosts=("127.0.0.1",)), {})
-    found = variables(ANY, replace(WAY, plain_hosts=("models.lan",)), {})
-    assert found["http_proxy"] == found["HTTP_PROXY"] == WAY.forward_url
+    assert "HTTP_PROXY" not in variables(
+        ANY_PROGRAM, replace(CONNECTION, plain_hosts=("127.0.0.1",)), {}
+    )
+    found = variables(ANY_PROGRAM, replace(CONNECTION, plain_hosts=("models.lan",)), {})
+    assert found["http_proxy"] == found["HTTP_PROXY"] == CONNECTION.forward_url
 
 
 REVERSE = {
@@ -101,21 +111,23 @@ REVERSE = {
 
 @pytest.mark.parametrize("name", REVERSE)
 def test_base_urls_take_the_place_of_a_proxy(name: str) -> None:
-    found = variables(clients.named(name), WAY, {}, reverse=True)
+    found = variables(clients.by_command(name), CONNECTION, {}, reverse=True)
     local = ",".join(LOCAL_HOSTS)
     assert found == REVERSE[name] | {"NO_PROXY": local, "no_proxy": local}
 
 
 def test_codex_reads_its_base_url_from_arguments() -> None:
-    codex = clients.named("codex")
+    codex = clients.by_command("codex")
     words = ["-c", f'openai_base_url="{OPENAI}"']
-    assert clients.arguments(codex, WAY, reverse=True) == words
-    assert clients.arguments(codex, WAY, reverse=False) == []
-    assert "OPENAI_BASE_URL" not in variables(codex, WAY, {}, reverse=True)
+    assert client_setup.arguments(codex, CONNECTION, reverse=True) == words
+    assert client_setup.arguments(codex, CONNECTION, reverse=False) == []
+    assert "OPENAI_BASE_URL" not in variables(codex, CONNECTION, {}, reverse=True)
 
 
 def test_codex_goes_where_its_login_is_good() -> None:
-    words = clients.arguments(clients.named("codex"), replace(WAY, codex="chatgpt"), reverse=True)
+    words = client_setup.arguments(
+        clients.by_command("codex"), replace(CONNECTION, codex="chatgpt"), reverse=True
+    )
     assert words == ["-c", 'openai_base_url="http://127.0.0.1:2/chatgpt/v1"']
 
 
@@ -147,28 +159,28 @@ def test_the_login_of_codex_is_found_where_it_keeps_it(
 
 
 def test_opencode_reads_its_base_urls_from_json_and_keeps_what_it_has() -> None:
-    opencode = clients.named("opencode")
-    content = variables(opencode, WAY, {}, reverse=True)["OPENCODE_CONFIG_CONTENT"]
+    opencode = clients.by_command("opencode")
+    content = variables(opencode, CONNECTION, {}, reverse=True)["OPENCODE_CONFIG_CONTENT"]
     assert json.loads(content)["provider"] == {
         "anthropic": {"options": {"baseURL": f"{ANTHROPIC}/v1"}},
         "openai": {"options": {"baseURL": OPENAI}},
     }
-    variables(opencode, WAY, {"OPENCODE_CONFIG_CONTENT": content}, reverse=True)
-    with pytest.raises(NoWayError, match="would be lost"):
-        variables(opencode, WAY, {"OPENCODE_CONFIG_CONTENT": "{}"}, reverse=True)
+    variables(opencode, CONNECTION, {"OPENCODE_CONFIG_CONTENT": content}, reverse=True)
+    with pytest.raises(SetupError, match="would be lost"):
+        variables(opencode, CONNECTION, {"OPENCODE_CONFIG_CONTENT": "{}"}, reverse=True)
 
 
 @pytest.mark.parametrize("name", ["gemini", "curl"])
 def test_a_client_without_a_base_url_cannot_go_in_reverse(name: str) -> None:
-    with pytest.raises(NoWayError, match=name):
-        variables(clients.named(name), WAY, {}, reverse=True)
+    with pytest.raises(SetupError, match=name):
+        variables(clients.by_command(name), CONNECTION, {}, reverse=True)
 
 
 def test_a_proxy_of_one_kind_says_so() -> None:
-    with pytest.raises(NoWayError, match="use --reverse"):
-        variables(ANY, replace(WAY, forward_url=None), {})
-    with pytest.raises(NoWayError, match="leave --reverse out"):
-        variables(ANY, replace(WAY, reverse_url=None), {}, reverse=True)
+    with pytest.raises(SetupError, match="use --reverse"):
+        variables(ANY_PROGRAM, replace(CONNECTION, forward_url=None), {})
+    with pytest.raises(SetupError, match="leave --reverse out"):
+        variables(ANY_PROGRAM, replace(CONNECTION, reverse_url=None), {}, reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +198,7 @@ def test_a_proxy_of_one_kind_says_so() -> None:
     ],
 )
 def test_programs_are_known_by_their_names(program: str, name: str) -> None:
-    assert clients.client_of(program).name == name
+    assert clients.by_executable(program).command == name
 
 
 @pytest.mark.parametrize(
@@ -203,8 +215,11 @@ def test_programs_are_known_by_their_names(program: str, name: str) -> None:
 )
 def test_what_goes_past_proxies_stays_but_for_providers(had: str, kept: str) -> None:
     expected = ",".join(filter(None, [*LOCAL_HOSTS, kept]))
-    assert variables(ANY, WAY, {"NO_PROXY": had})["no_proxy"] == expected
-    assert variables(ANY, WAY, {"no_proxy": had, "NO_PROXY": "z"})["NO_PROXY"] == expected
+    assert variables(ANY_PROGRAM, CONNECTION, {"NO_PROXY": had})["no_proxy"] == expected
+    assert (
+        variables(ANY_PROGRAM, CONNECTION, {"no_proxy": had, "NO_PROXY": "z"})["NO_PROXY"]
+        == expected
+    )
 
 
 # Shells
@@ -249,7 +264,7 @@ def test_it_says_what_variables_cannot(shared: Home) -> None:
 def test_env_for_gemini_says_that_its_requests_are_not_recorded(shared: Home) -> None:
     ended = shared.invoke("env", "gemini")
     assert ended.exit_code == 0
-    assert "speaks Google's Gemini API, which this proxy relays but does not record" in ended.stderr
+    assert "uses Google's Gemini API, which this proxy relays but does not record" in ended.stderr
     assert "does not record" not in shared.invoke("env", "claude").stderr
 
 
@@ -291,7 +306,7 @@ def test_a_login_goes_into_the_proxys_url(shared: Home) -> None:
 
 def test_a_proxy_that_asks_for_a_login_is_not_led_to_without(shared: Home) -> None:
     with pytest.raises(click.ClickException, match="AIBRIDGE_LOGIN"):
-        way_to(replace(shared.proxy(), needs_login=True))
+        connect_to(replace(shared.proxy(), needs_login=True))
 
 
 @pytest.fixture
@@ -313,29 +328,29 @@ def test_a_bare_token_is_a_password(with_tokens: RunningProxy) -> None:
     text = make_token(with_tokens)
     host = str(with_tokens.forward_url).removeprefix("http://")
     for login in (text, f"{text}:"):
-        assert way_to(with_tokens, login).forward_url == f"http://aibridge:{text}@{host}"
-    assert way_to(with_tokens, f"al:{text}").forward_url == f"http://al:{text}@{host}"
+        assert connect_to(with_tokens, login).forward_url == f"http://aibridge:{text}@{host}"
+    assert connect_to(with_tokens, f"al:{text}").forward_url == f"http://al:{text}@{host}"
 
 
 def test_a_login_that_the_proxy_would_refuse_is_named_first(with_tokens: RunningProxy) -> None:
-    way_to(with_tokens, "al:secret")  # so far, it asks for none
+    connect_to(with_tokens, "al:secret")  # so far, it asks for none
     expired = make_token(with_tokens, expires_at="2026-01-31T10:00:00.000000+00:00")
     for login, why in (
         (expired, rf"{expired[4:14]} expired at 2026-01-31"),
         (AccessToken.make("eve")[0], r"[a-z2-7]{10} is not known to the proxy's database"),
         ("aib_something", "the access token is not known"),
         ("al:secret", "no access token"),
-        (None, "asks who you are"),
+        (None, "requires a login"),
     ):
         with pytest.raises(click.ClickException, match=why) as caught:
-            way_to(with_tokens, login)
+            connect_to(with_tokens, login)
         assert not login or login not in str(caught.value)
 
 
 def test_a_login_that_cannot_be_looked_up_is_left_to_the_proxy(with_tokens: RunningProxy) -> None:
     elsewhere = replace(with_tokens, tokens_in=f"{with_tokens.tokens_in}-of-somebody-else")
-    assert way_to(elsewhere, AccessToken.make("alice")[0])
-    assert way_to(replace(elsewhere, token_rule="always"), AccessToken.make("alice")[0])
+    assert connect_to(elsewhere, AccessToken.make("alice")[0])
+    assert connect_to(replace(elsewhere, token_rule="always"), AccessToken.make("alice")[0])
 
 
 # The joined bundle

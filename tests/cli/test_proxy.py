@@ -403,7 +403,7 @@ def test_a_proxy_that_was_killed_is_not_found(home: Home, shared: Home) -> None:
         assert not left.answers
         result = home.invoke("env")
         assert result.exit_code == 1
-        assert "no proxy runs" in result.stderr
+        assert "no proxy is running" in result.stderr
 
 
 def test_a_proxy_forgets_only_what_it_wrote_itself(shared: Home, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_program_of_whose_requests_nothing_is_recorded_is_told_that_they_passe
 
 
 def test_a_program_that_may_go_past_a_proxy_is_told_of_the_other_way(shared: Home) -> None:
-    hint = "they went past the proxy: try --reverse"
+    hint = "they bypassed the proxy: try --reverse"
     assert hint in shared.run("run", "--", "true").stderr
     assert hint not in shared.run("run", "--reverse", "--", "true").stderr
     assert hint not in shared.run("run", "--", sys.executable, "-c", "").stderr
@@ -201,7 +201,7 @@ def test_a_program_that_is_not_there_ends_as_in_a_shell(home: Home) -> None:
     mere_file.write_text("nothing")
     result = home.invoke("run", "--", str(mere_file))
     assert result.exit_code == 126
-    assert "cannot be executed" in result.stderr
+    assert "is not executable" in result.stderr
 
 
 def test_without_a_program_it_says_how_it_is_used(home: Home) -> None:

@@ -20,7 +20,8 @@ import pytest
 from e2e.proxy import Proxy
 from e2e.records import Records, latest_id, read_records
 
-from aibridge_addon.cli import clients
+from aibridge_addon.cli import client_setup
+from aibridge_addon.providers import clients
 
 type Mode = Literal["forward", "reverse"]
 
@@ -132,7 +133,7 @@ class Desk(Place):
         """Return what to run, and the variables that it needs."""
         if mode is None:
             return words, {}
-        way = clients.Way(
+        connection = client_setup.ConnectionSettings(
             forward_url=self.proxy.forward_url,
             reverse_url=self.proxy.reverse_url,
             ca=self.proxy.ca_path,
@@ -140,11 +141,11 @@ class Desk(Place):
             adding=self.proxy.ca_path,
             hosts=("api.anthropic.com", "api.openai.com", "chatgpt.com"),
         )
-        known = clients.named(client)
-        assert known.name == client
+        known = clients.by_command(client)
+        assert client in known.commands
         reverse = mode == "reverse"
-        variables = clients.variables(known, way, {}, reverse=reverse)
-        arguments = clients.arguments(known, way, reverse=reverse)
+        variables = client_setup.variables(known, connection, {}, reverse=reverse)
+        arguments = client_setup.arguments(known, connection, reverse=reverse)
         return [words[0], *arguments, *words[1:]], variables
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aibridge_addon.providers.clients import CLIENTS
 from aibridge_addon.providers.identity import (
-    CLIENTS,
     Actor,
     Credential,
     actor_of,

@@ -1,0 +1,255 @@
+"""Table of client programs: how each is recognised, and how it is set up to use the proxy.
+
+One row per program. Recognition of clients, `aibridge env`, `aibridge run` and the documentation
+read this table; adding a program means adding a row.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientProgram:
+    """A client program."""
+
+    name: str
+    """Name in records and metrics."""
+
+    # Recognition. A row without any of the first four fields is for setup only.
+    user_agents: tuple[str, ...] = ()
+    """Prefixes of the user agent, in lower case."""
+    originators: tuple[str, ...] = ()
+    """Prefixes of the `originator` header, in lower case."""
+    header: str | None = None
+    """Name of a header that only this program sends."""
+    system: tuple[str, ...] = ()
+    """Prefixes of a text of its system prompt, for programs that send the headers of a library."""
+    is_library: bool = False
+    """True if other programs are built on it; some of them are recognised by a system prompt."""
+    session_headers: tuple[str, ...] = ()
+    """Names of the headers that carry the session; the first one that is not blank counts."""
+    session_in_body: bool = False
+    """True if the body may name the session when no header does."""
+
+    # Setup, for `aibridge env` and `aibridge run`.
+    commands: tuple[str, ...] = ()
+    """Names for `aibridge env NAME`, the usual one first; empty if no setup is known."""
+    programs: str = ""
+    """Regular expression for the names of its executables; empty: the names in `commands`."""
+    base_urls: Mapping[str, str] = field(default_factory=dict)
+    """Variables for the reverse proxy. `{anthropic}`, `{openai}` and `{codex}` are replaced by base
+    URLs, see `ConnectionSettings.base_urls`."""
+    config_variable: str = ""
+    """Name of a variable in `base_urls` that holds a complete configuration. A different value that
+    is already set must not be replaced."""
+    arguments: tuple[str, ...] = ()
+    """Arguments for the reverse proxy, for programs that read no variable; replaced likewise."""
+    other_variables: Mapping[str, str] = field(default_factory=dict)
+    """Further variables for the reverse proxy."""
+    ca_variables: tuple[str, ...] = ()
+    """Variables of its own that replace the trusted certificates by a bundle."""
+    keys: tuple[str, ...] = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+    """Variables for its API keys. At the reverse proxy, an access token can take their place."""
+    needs_base_url: bool = False
+    """True if it may ignore `HTTPS_PROXY`, so that it is given base URLs as well."""
+    unrecorded_api: str = ""
+    """The API that it uses, if the proxy relays that API without recording it."""
+
+    @property
+    def command(self) -> str:
+        """The usual name for `aibridge env`."""
+        return self.commands[0]
+
+    @property
+    def can_use_reverse_proxy(self) -> bool:
+        """True if its base URL can be set from outside."""
+        return bool(self.base_urls or self.arguments)
+
+    def is_executable(self, name: str) -> bool:
+        """Return True if an executable of this name, in lower case, is this program."""
+        return bool(self.commands) and bool(
+            re.fullmatch(self.programs or "|".join(map(re.escape, self.commands)), name)
+        )
+
+
+_ANTHROPIC = {"ANTHROPIC_BASE_URL": "{anthropic}"}
+_OPENAI = {"OPENAI_BASE_URL": "{openai}"}
+_API_BASE = {"ANTHROPIC_API_BASE": "{anthropic}", "OPENAI_API_BASE": "{openai}"}
+_OPENCODE = {
+    "provider": {
+        "anthropic": {"options": {"baseURL": "{anthropic}/v1"}},
+        "openai": {"options": {"baseURL": "{openai}"}},
+    }
+}
+
+CLIENTS = [
+    ClientProgram(name="Mux", user_agents=("mux/",), session_headers=("x-mux-workspace-id",)),
+    ClientProgram(
+        name="Claude Code",
+        user_agents=("claude",),
+        session_headers=("x-claude-code-session-id",),
+        session_in_body=True,
+        commands=("claude",),
+        base_urls=_ANTHROPIC,
+        # Otherwise its side calls go directly to Anthropic.
+        other_variables={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+        keys=("ANTHROPIC_AUTH_TOKEN",),
+    ),
+    ClientProgram(
+        name="Codex",
+        user_agents=("codex",),
+        originators=("codex",),
+        session_headers=("session-id", "session_id"),
+        session_in_body=True,
+        commands=("codex",),
+        arguments=("-c", 'openai_base_url="{codex}"'),  # it does not read OPENAI_BASE_URL
+        ca_variables=("CODEX_CA_CERTIFICATE",),
+        keys=("CODEX_API_KEY", "OPENAI_API_KEY"),
+    ),
+    ClientProgram(name="Zed", user_agents=("zed/",)),
+    ClientProgram(
+        name="GitHub Copilot (VS Code)",
+        user_agents=("githubcopilotchat/",),
+        session_headers=("x-interaction-id",),
+    ),
+    ClientProgram(
+        name="GitHub Copilot (CLI)",
+        user_agents=("copilot/",),
+        session_headers=("x-client-session-id",),
+    ),
+    ClientProgram(
+        name="Kilo Code",
+        user_agents=("kilo-code/",),
+        originators=("kilo-code",),
+        session_headers=("x-kilocode-taskid",),
+    ),
+    ClientProgram(name="Roo Code", user_agents=("roo-code/",), originators=("roo-code",)),
+    ClientProgram(
+        name="Coder Agents",
+        user_agents=("coder-agents/",),
+        session_headers=("x-coder-chat-id",),
+    ),
+    ClientProgram(name="Charm Crush", user_agents=("charm crush/", "charm-crush/")),
+    ClientProgram(name="Cursor", header="x-cursor-client-version"),
+    ClientProgram(
+        name="OpenCode",
+        user_agents=("opencode",),
+        originators=("opencode",),
+        session_headers=("x-session-id", "x-opencode-session", "x-session-affinity"),
+        commands=("opencode",),
+        base_urls={"OPENCODE_CONFIG_CONTENT": json.dumps(_OPENCODE)},
+        config_variable="OPENCODE_CONFIG_CONTENT",
+    ),
+    ClientProgram(
+        name="Gemini CLI",
+        user_agents=("geminicli",),
+        commands=("gemini",),
+        unrecorded_api="Google's Gemini API",
+    ),
+    ClientProgram(
+        name="Qwen Code", user_agents=("qwencode",), commands=("qwen",), base_urls=_OPENAI
+    ),
+    # With a provider configured by the user, it sends the user agent of an SDK.
+    ClientProgram(
+        name="GitHub Copilot (CLI)",
+        header="x-interaction-type",
+        session_headers=("x-client-session-id",),
+    ),
+    ClientProgram(name="Cline", user_agents=("cline/",), system=("You are Cline,",)),
+    ClientProgram(
+        name="Continue",
+        user_agents=("continue/",),
+        system=("You are an agent in the Continue CLI",),
+    ),
+    ClientProgram(
+        name="aider",
+        user_agents=("aider",),
+        system=(
+            "Act as an expert software developer.\nAlways use best practices when coding.",
+            "Act as an expert code analyst.",
+            "Act as an expert architect engineer",
+        ),
+        commands=("aider",),
+        base_urls=_API_BASE,
+    ),
+    ClientProgram(
+        name="llm", user_agents=("llm/",), commands=("llm",), base_urls=_ANTHROPIC | _OPENAI
+    ),
+    ClientProgram(name="LiteLLM", user_agents=("litellm",), is_library=True),
+    ClientProgram(name="Pydantic AI", user_agents=("pydantic-ai/",), is_library=True),
+    ClientProgram(name="OpenAI Agents SDK", user_agents=("agents/",), is_library=True),
+    ClientProgram(name="LangChain", user_agents=("langchain",), is_library=True),
+    ClientProgram(name="Vercel AI SDK", user_agents=("ai/", "ai-sdk/"), is_library=True),
+    ClientProgram(name="node-fetch", user_agents=("node-fetch",), is_library=True),
+    ClientProgram(
+        name="OpenAI SDK (Python)",
+        user_agents=(
+            "openai/python",
+            "asyncopenai/python",
+            "azureopenai/python",
+            "asyncazureopenai/python",
+        ),
+        is_library=True,
+    ),
+    ClientProgram(
+        name="OpenAI SDK (JavaScript)",
+        user_agents=("openai/js", "azureopenai/js"),
+        is_library=True,
+    ),
+    ClientProgram(
+        name="Anthropic SDK (Python)",
+        user_agents=("anthropic/python", "asyncanthropic/python"),
+        is_library=True,
+    ),
+    ClientProgram(
+        name="Anthropic SDK (JavaScript)", user_agents=("anthropic/js",), is_library=True
+    ),
+    # Programs that run other clients, or none that we know.
+    ClientProgram(
+        name="Python programs",
+        commands=("python",),
+        programs=r"python[\d.]*|uvx?|pipx|ipython|jupyter",
+        base_urls=_ANTHROPIC | _OPENAI,
+    ),
+    ClientProgram(
+        name="Node programs",
+        commands=("node", "js"),
+        programs="node|npx|npm|pnpm|tsx|bun|bunx|deno|js",
+        base_urls=_ANTHROPIC | _OPENAI,
+        needs_base_url=True,  # Node ignores HTTPS_PROXY before version 22.21
+    ),
+    ClientProgram(name="curl", commands=("curl",)),
+]
+"""In the order in which they are tried: the first row that matches a request or program applies."""
+
+UNKNOWN = ClientProgram(name="Unknown", is_library=True)
+"""Stands for a client that no row matches."""
+
+ANY_PROGRAM = ClientProgram(
+    name="any program", commands=("any",), base_urls=_ANTHROPIC | _OPENAI | _API_BASE
+)
+"""Setup for a program that is not in the table."""
+
+
+def register(client: ClientProgram) -> None:
+    """Add a client program from outside the package; it is tried before the rows of the table."""
+    CLIENTS.insert(0, client)
+
+
+def command_names() -> tuple[str, ...]:
+    """Return every name that `aibridge env` accepts."""
+    return tuple(name for client in CLIENTS for name in client.commands)
+
+
+def by_command(name: str | None) -> ClientProgram:
+    """Return the client program of a name for `aibridge env`."""
+    return next((client for client in CLIENTS if name in client.commands), ANY_PROGRAM)
+
+
+def by_executable(path: str) -> ClientProgram:
+    """Return the client program of an executable, given by name or path."""
+    name = re.sub(r"\.(exe|cmd)$", "", PurePath(path).name.lower())
+    return next((client for client in CLIENTS if client.is_executable(name)), ANY_PROGRAM)
