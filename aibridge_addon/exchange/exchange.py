@@ -25,15 +25,16 @@ from aibridge_addon.providers.identity import Credential
 from aibridge_addon.providers.routing import Route
 from aibridge_addon.relay.body_tap import BodyTap, Withhold
 from aibridge_addon.relay.original_request import OriginalRequest
-from aibridge_addon.relay.response_reader import FirstBytes, announces_event_stream, may_stream
+from aibridge_addon.relay.response_reader import ReaderOptions
 from aibridge_addon.relay.responses import content_encoding, content_length, read_buffered
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.secrets import Secrets, outgoing_fields
+from aibridge_addon.relay.stream_detection import StreamProbe, announces_event_stream, may_stream
 from aibridge_addon.relay.usage_watch import UsageWatch, has_usage
 
 if TYPE_CHECKING:
     from aibridge_addon.exchange.inner_answer import InnerAnswer
-    from aibridge_addon.relay.upstream_call import UpstreamCall
+    from aibridge_addon.relay.replayed_request import ReplayedRequest
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Exchange:
     """What is not to be tried again, if the provider refuses the edited request."""
     attempt: SecondAttempt | None = None
     """The attempt with the client's own request, once the edited one was refused."""
-    call: "UpstreamCall | None" = None
+    call: "ReplayedRequest | None" = None
     """What waits for the answer, if this is a request of an inner loop."""
     on_unrecorded_usage: Callable[[Route], None] = field(default=lambda route: None)
     """Called when an answer without a record tells usage."""
@@ -85,8 +86,8 @@ class Exchange:
     """What looks for usage in an answer without a record."""
     withhold: Withhold | None = None
     tap: BodyTap | None = None
-    first_bytes: FirstBytes | None = None
-    """Tells whether the answer streams, if it would be cut and its head does not say so."""
+    stream_probe: StreamProbe | None = None
+    """Detects a stream that the head does not announce, if the response would be edited."""
     partial: bool = False
     """Whether something of the request could not be read."""
     client_left: bool = False
@@ -143,13 +144,13 @@ class Exchange:
         assert response is not None
         if self.record is None or self.wire_format is None:
             self._watch_usage(response)
-        elif not may_stream(response, asked=self._asks_for_stream):
+        elif not may_stream(response, requested=self._asks_for_stream):
             return
         elif announces_event_stream(response) or not (self.inner or self.withhold):
             self._tap(response)
         else:
             # A whole answer of which something is cut needs its length, or the status of an error.
-            self.first_bytes = FirstBytes(content_encoding(response), max_bytes=self.max_bytes)
+            self.stream_probe = StreamProbe(content_encoding(response), max_bytes=self.max_bytes)
 
     def _watch_usage(self, response: http.Response) -> None:
         """Let a body go on that nobody records, and see whether it tells usage."""
@@ -165,7 +166,7 @@ class Exchange:
 
     def holds_at_most(self, begun: ReceiveBuffer) -> int | None:
         """Return up to how many bytes an answer is held that has begun; None: all of it."""
-        if self.first_bytes and self.first_bytes.are_a_stream(begun):
+        if self.stream_probe and self.stream_probe.inspect(begun):
             return 0
         # What is too large to be read need not be held, unless it is to be cut.
         return None if self.inner or self.call else self.max_bytes
@@ -177,7 +178,7 @@ class Exchange:
         response.stream = True
         if self.record is None or self.wire_format is None:
             return
-        is_stream = self.first_bytes is not None and self.first_bytes.show_a_stream
+        is_stream = self.stream_probe is not None and self.stream_probe.found_stream
         if not is_stream:
             self.withhold = None  # what is not read goes on as it is coded
         tap = self._tap(response)
@@ -200,14 +201,15 @@ class Exchange:
         self.tap = response.stream = BodyTap(
             self.flow.id,
             self.record.interception.id,
-            self.wire_format,
-            announces_stream=announces_event_stream(response),
-            content_encoding=content_encoding(response),
+            ReaderOptions.of_response(
+                response,
+                self.wire_format,
+                max_bytes=self.max_bytes,
+                on_usage=self.record.usage_so_far,
+            ),
             content_length=content_length(response),
-            max_bytes=self.max_bytes,
             withhold=self.withhold,
             splice=self.inner.splicer.feed if self.inner else None,
-            on_usage=self.record.usage_so_far,
         )
         if self.tap.edits_events:
             self._let_length_vary(response)

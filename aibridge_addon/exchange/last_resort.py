@@ -15,7 +15,7 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.original_request import OriginalRequestCall, original_request
-from aibridge_addon.relay.second_attempt import SecondAttempt, Take
+from aibridge_addon.relay.second_attempt import Deliver, SecondAttempt
 from aibridge_addon.tools.refused_edits import SECONDS, RefusedEdits
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class LastResort:
         return exchange.attempt
 
     @asynccontextmanager
-    async def _send(self, exchange: Exchange, take: Take) -> AsyncIterator[None]:
+    async def _send(self, exchange: Exchange, deliver: Deliver) -> AsyncIterator[None]:
         assert exchange.own
         assert exchange.wire_format
         refusal = await self._check_upstream(exchange.asked) if exchange.asked else None
@@ -71,11 +71,11 @@ class LastResort:
             self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
             answer = shaped_error(exchange.wire_format, refusal.status, refusal.message)
             for piece in (answer, answer.content or b"{}", b""):
-                take(piece)
+                deliver(piece)
             yield
             return
         flow = original_request(exchange.flow, exchange.own)
-        call = OriginalRequestCall(flow, exchange.wire_format, self._bridge, take)
+        call = OriginalRequestCall(flow, self._bridge, deliver)
         inner = Exchange(
             flow=flow,
             route=exchange.route,

@@ -1,66 +1,56 @@
-"""Sends the client's own request after the provider has refused the one that was edited."""
+"""Sends the client's original request after the provider has refused the edited one."""
 
 from typing import NamedTuple
 
 from mitmproxy import http
 
-from aibridge_addon.formats import WireFormat
 from aibridge_addon.relay.bridge import Bridge
-from aibridge_addon.relay.second_attempt import Take
-from aibridge_addon.relay.upstream_call import UpstreamCall
-
-
-class OriginalRequestCall(UpstreamCall):
-    """The client's own request on its way; gives its answer as it comes, unread."""
-
-    def __init__(
-        self, flow: http.HTTPFlow, wire_format: WireFormat, bridge: Bridge, take: Take
-    ) -> None:
-        super().__init__(
-            flow,
-            wire_format,
-            bridge,
-            wants_stream=False,
-            max_bytes=0,
-            on_usage=lambda usage: None,  # the client's stream is read, not this one
-        )
-        self._take = take
-
-    def on_head(self) -> None:
-        """Take the head of the answer."""
-        response = self.flow.response
-        assert response is not None
-        self._take(response.copy())
-        response.stream = self._pass
-
-    def on_end(self) -> None:
-        """Take the end of the answer."""
-        self._take(b"")
-
-    def on_error(self, message: str) -> None:
-        """Nobody answered, or the answer broke off."""
-        self._take(message)
-
-    def _pass(self, data: bytes) -> bytes:
-        if data:
-            self._take(data)
-        return data
+from aibridge_addon.relay.replayed_request import ReplayedRequest
+from aibridge_addon.relay.second_attempt import Deliver
 
 
 class OriginalRequest(NamedTuple):
-    """A request before any edit, as it goes up."""
+    """The request before any edit, with its secrets masked."""
 
     fields: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
 
+class OriginalRequestCall(ReplayedRequest):
+    """The original request; delivers its response piece by piece, without reading it."""
+
+    def __init__(self, flow: http.HTTPFlow, bridge: Bridge, deliver: Deliver) -> None:
+        super().__init__(flow, bridge)
+        self._deliver = deliver
+
+    def on_head(self) -> None:
+        """Deliver the head, and stream the body."""
+        response = self.flow.response
+        assert response is not None
+        self._deliver(response.copy())
+        response.stream = self._on_chunk
+
+    def on_end(self) -> None:
+        """Deliver the end."""
+        self._deliver(b"")
+
+    def on_error(self, message: str) -> None:
+        """Deliver the reason why the response is missing or truncated."""
+        self._deliver(message)
+
+    def _on_chunk(self, data: bytes) -> bytes:
+        if data:
+            self._deliver(data)
+        return data
+
+
 def original_request(flow: http.HTTPFlow, request: OriginalRequest) -> http.HTTPFlow:
-    """Return a flow that sends the client's own request in place of a flow's."""
-    own: http.HTTPFlow = flow.copy()
-    own.is_replay = "request"
-    own.response = own.error = None
-    own.request.stream = False
-    own.request.headers = http.Headers(request.fields)
-    own.request.data.content = request.body
-    own.comment = "aibridge: the client's own request, after the edited one was refused"
-    return own
+    """Return a flow that sends the client's original request in place of the flow's own."""
+    original: http.HTTPFlow = flow.copy()
+    original.is_replay = "request"
+    original.response = original.error = None
+    original.request.stream = False
+    original.request.headers = http.Headers(request.fields)
+    original.request.data.content = request.body
+    original.comment = "aibridge: the client's original request, after the edited one was refused"
+    return original

@@ -1,7 +1,6 @@
-"""Response helpers: the content coding and length of a head, and the decoding of a whole body.
+"""Response helpers: content coding, content length, and decoding of buffered bodies.
 
-The same for the client's answer (`exchange.exchange`) and for those to the requests of an inner
-loop (`relay.upstream_call`).
+Used for the client's response and for the responses of an inner loop.
 """
 
 from mitmproxy import http
@@ -12,22 +11,22 @@ from aibridge_addon.formats.decoders.codings import UndecodableError, decode_bod
 
 
 def content_encoding(response: http.Response) -> str:
-    """Return how the body is coded; empty if it is not."""
+    """Return the content coding of the body; empty if it has none."""
     coding: str = response.headers.get("content-encoding", "")
     return coding
 
 
 def content_length(response: http.Response) -> int | None:
-    """Return how many bytes of body were announced, if they were."""
+    """Return the announced length of the body, in bytes; None if there is none."""
     value = response.headers.get("content-length", "")
     return int(value) if value.isdecimal() else None
 
 
 def decoded_body(response: http.Response, *, max_bytes: int) -> bytes:
-    """Return the body, decoded; empty if it was not kept.
+    """Return the buffered body, decoded; empty if mitmproxy has not buffered it.
 
     Raises:
-        UndecodableError: that cannot be done within the bound.
+        UndecodableError: the body is broken, or larger than `max_bytes` once decoded.
     """
     coding = content_encoding(response)
     return decode_body(response.raw_content or b"", coding, max_bytes=max_bytes)
@@ -36,7 +35,7 @@ def decoded_body(response: http.Response, *, max_bytes: int) -> bytes:
 def read_buffered(
     response: http.Response, wire_format: WireFormat, *, max_bytes: int
 ) -> ResponseFacts:
-    """Read an answer that was not streamed, or an error; what cannot be decoded is counted."""
+    """Read a buffered response, which may be an error; count it if it cannot be decoded."""
     try:
         return wire_format.read_answer(decoded_body(response, max_bytes=max_bytes))
     except UndecodableError:

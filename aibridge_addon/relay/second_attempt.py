@@ -1,6 +1,6 @@
-"""A second attempt whose answer takes the place of a refused one, piece by piece.
+"""A second attempt at a refused request, whose response replaces the refusal piece by piece.
 
-`relay.mitm_layers` feeds the pieces to the client's stream as if its upstream had said them.
+`relay.mitm_layers` feeds the pieces to the client's stream as if its upstream had sent them.
 """
 
 import asyncio
@@ -9,33 +9,33 @@ from contextlib import AbstractAsyncContextManager
 
 from mitmproxy import http
 
-_NOTED = 16 * 1024
-"""Bytes of a refusal that are looked at."""
+_MAX_REFUSAL = 16 * 1024
+"""Bytes of a refusal that are recorded."""
 
 type Piece = http.Response | bytes | str | None
-"""The head of an answer, a chunk of its body (an empty one is its end), why it broke off; None:
-nothing more comes, since the client has left."""
-type Take = Callable[[Piece], None]
+"""The head of a response; a chunk of its body, of which an empty one is the end; the reason why it
+was truncated; None: nothing follows, since the client has disconnected."""
+type Deliver = Callable[[Piece], None]
 
 
 class SecondAttempt:
-    """The second and last attempt of a request.
+    """The second and last attempt at a request.
 
     Args:
         flow_id: the flow whose request was refused.
-        send: sends the request; gives the pieces of its answer as long as its context is open.
-        on_head: told the status of the answer, and the beginning of the refusal.
+        send: sends the request, and delivers its response while its context is open.
+        on_head: called with the status of the response and the beginning of the refusal.
     """
 
     def __init__(
         self,
         flow_id: str,
-        send: Callable[[Take], AbstractAsyncContextManager[object]],
+        send: Callable[[Deliver], AbstractAsyncContextManager[object]],
         on_head: Callable[[int, bytes], None],
     ) -> None:
         self.flow_id = flow_id
         self.piece: Piece = None
-        """What has come last."""
+        """The last piece that has arrived."""
         self._send = send
         self._on_head = on_head
         self._refusal = bytearray()
@@ -44,11 +44,11 @@ class SecondAttempt:
         self._task: asyncio.Task[None] | None = None
 
     def note_refusal(self, data: bytes) -> None:
-        """Look at a chunk of the refused answer, which nobody gets."""
-        self._refusal += data[: _NOTED - len(self._refusal)]
+        """Record a chunk of the refusal, which the client does not receive."""
+        self._refusal += data[: _MAX_REFUSAL - len(self._refusal)]
 
     async def advance(self) -> None:
-        """Wait for the next piece of the answer."""
+        """Wait for the next piece of the response."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="aibridge second attempt")
         self.piece = await self._pieces.get()
@@ -58,7 +58,7 @@ class SecondAttempt:
             self._ended.set()
 
     def cancel(self) -> None:
-        """Let go of the request: the client has left."""
+        """Cancel the request: the client has disconnected."""
         self._pieces.put_nowait(None)
         self._ended.set()
 

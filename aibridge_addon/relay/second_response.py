@@ -1,4 +1,4 @@
-"""Feeds the answer to a second attempt to a client's stream, as if its upstream had sent it."""
+"""Feeds the response to a second attempt to a client's stream, as if its upstream had sent it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ RESPONSE_EVENTS = (
     ResponseEndOfMessage,
     ResponseProtocolError,
 )
-"""What an upstream says; dropped of one whose answer is replaced."""
+"""The events of an upstream's response; dropped if a second attempt replaces it."""
 
 
 @dataclass
 class AibridgeSecondAttemptHook(commands.StartHook):
-    """The next piece of the answer is waited for."""
+    """Waits for the next piece of the response."""
 
     attempt: SecondAttempt
 
@@ -39,11 +39,11 @@ class AibridgeSecondAttemptHook(commands.StartHook):
 def relay_second_response(
     attempt: SecondAttempt, stream_id: int, handle: Callable[[events.Event], Commands]
 ) -> Commands:
-    """Go on as if the answer to an attempt were the upstream's; `handle` takes its events."""
+    """Pass each piece of the response to `handle`, as an event of the upstream."""
     while True:
         yield AibridgeSecondAttemptHook(attempt)
         match attempt.piece:
-            case None:  # the client has left; its event waits behind this one
+            case None:  # the client has disconnected; that event is handled after this one
                 return
             case http.Response() as head:
                 yield from handle(ResponseHeaders(stream_id, head))

@@ -17,6 +17,7 @@ from aibridge_addon.formats.decoders.codings import ContentDecoder
 from aibridge_addon.formats.decoders.sse import SSEParser
 from aibridge_addon.relay import response_reader
 from aibridge_addon.relay.body_tap import BodyTap
+from aibridge_addon.relay.response_reader import ReaderOptions
 
 BLOCKS = [
     b"event: a\ndata: {}\n\n",
@@ -73,11 +74,15 @@ def make_tap(
     return BodyTap(
         "flow-1",
         "interception-1",
-        reader if hasattr(reader, "response_reader") else Format(reader or Reader()),
-        announces_stream=announces_stream,
-        content_encoding=coding,
+        ReaderOptions(
+            wire_format=reader
+            if hasattr(reader, "response_reader")
+            else Format(reader or Reader()),
+            announces_stream=announces_stream,
+            content_encoding=coding,
+            max_bytes=max_bytes,
+        ),
         content_length=length,
-        max_bytes=max_bytes,
         **cutting,
     )
 

@@ -16,6 +16,7 @@ from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.joined_writes import LARGEST_JOINED
 from aibridge_addon.relay.mitm_layers import AibridgeHeldHook, BridgeLayer
+from aibridge_addon.relay.response_reader import ReaderOptions
 
 with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyasn1 has renamed
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -103,11 +104,12 @@ class Driver:
             flow.response.stream = BodyTap(
                 flow.id,
                 "interception-1",
-                Format(),
-                announces_stream=True,
-                content_encoding="",
-                content_length=None,
-                max_bytes=10**6,
+                ReaderOptions(
+                    wire_format=Format(),
+                    announces_stream=True,
+                    content_encoding="",
+                    max_bytes=10**6,
+                ),
             )
 
 

@@ -1,132 +1,10 @@
-"""An answer is a stream or a whole body by its first bytes, whatever its content type."""
-
-import itertools
+"""Reading one response, streamed or buffered, into facts."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from mitmproxy import http
-from mitmproxy.proxy.utils import ReceiveBuffer
 from standin.codings import encode
 
 from aibridge_addon.formats.openai_chat import reader as openai_chat
-from aibridge_addon.relay.response_reader import (
-    FirstBytes,
-    ResponseReader,
-    Shape,
-    ShapeDetector,
-    announces_event_stream,
-    may_stream,
-)
-
-STREAMS = [
-    b"event: message_start\ndata: {}\n\n",
-    b"data: {}\n\n",
-    b"data:{}\n\n",
-    b"data\n\n",
-    b"id: 1\ndata: {}\n\n",
-    b"retry: 3000\n\n",
-    b": a comment\n\n",
-    b":\n\n",
-    b"\n\r\ndata: {}\n\n",
-    b"\xef\xbb\xbfdata: {}\n\n",
-    b"\xef\xbb\xbf: a comment\n\n",
-    b"\xef\xbb\xbf",
-]
-WHOLE = [
-    b"{}",
-    b'[{"id": 1}]',
-    b" \t\r\n {}",
-    b"\xef\xbb\xbf{}",
-    b"<html></html>",
-    b"an error page",
-    b"database is down",
-    b"eventually",
-    b"error: overloaded",
-    b"dat",
-    b"",
-    b"\xef\xbb",
-    b"\x1f\x8b\x08",
-]
-
-
-def answer(content_type=None, status=200):
-    """The head of an answer."""
-    headers = {} if content_type is None else {"content-type": content_type}
-    return http.Response.make(status, b"", headers)
-
-
-def shape_of(pieces, *, announces_stream=False):
-    detector = ShapeDetector(announces_stream=announces_stream)
-    for piece in pieces:
-        detector.feed(piece)
-    return detector.close()
-
-
-@pytest.mark.parametrize(
-    ("content_type", "says_so"),
-    [
-        ("text/event-stream", True),
-        ("Text/Event-Stream ; charset=utf-8", True),
-        ("text/event-stream-of-others", False),
-        ("application/json; of=text/event-stream", False),
-        ("", False),
-        (None, False),
-    ],
-)
-def test_only_the_media_type_announces_a_stream(content_type, says_so):
-    assert announces_event_stream(answer(content_type)) is says_so
-
-
-@pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/json", "x/y"])
-def test_an_answer_may_stream_by_any_content_type_if_a_stream_was_asked_for(content_type):
-    assert may_stream(answer(content_type), asked=True)
-    assert not may_stream(answer(content_type), asked=False)
-    assert not may_stream(answer(content_type, status=429), asked=True)
-
-
-@pytest.mark.parametrize("status", [200, 429])
-def test_an_announced_stream_is_a_stream_though_none_was_asked_for(status):
-    assert may_stream(answer("text/event-stream", status), asked=False)
-
-
-@pytest.mark.parametrize(
-    ("body", "shape"),
-    [(body, Shape.EVENTS) for body in STREAMS] + [(body, Shape.WHOLE) for body in WHOLE],
-)
-def test_the_first_bytes_tell_the_shape_however_they_are_cut(body, shape):
-    assert shape_of([body]) is shape
-    assert shape_of([body[n : n + 1] for n in range(len(body))]) is shape
-    for border in range(len(body)):
-        assert shape_of([body[:border], body[border:]]) is shape
-
-
-@pytest.mark.parametrize("body", [*STREAMS, b"anything: 1\n\n", b"", b" ", b"dat"])
-def test_an_announced_stream_needs_no_known_field(body):
-    assert shape_of([body], announces_stream=True) is Shape.EVENTS
-
-
-@pytest.mark.parametrize("body", [b"{}", b"\n[1]", b"\xef\xbb\xbf{}"])
-def test_json_is_whole_even_if_a_stream_is_announced(body):
-    assert shape_of([body], announces_stream=True) is Shape.WHOLE
-
-
-@given(body=st.binary(max_size=30), borders=st.sets(st.integers(1, 29)))
-def test_the_shape_of_any_bytes_does_not_depend_on_how_they_are_cut(body, borders):
-    places = [0, *sorted(border for border in borders if border < len(body)), len(body)]
-
-    assert shape_of([body[a:b] for a, b in itertools.pairwise(places)]) is shape_of([body])
-
-
-def test_a_long_run_of_blanks_is_looked_at_once():
-    detector = ShapeDetector(announces_stream=False)
-
-    for _ in range(1000):
-        assert detector.feed(b" " * 1000) is Shape.UNKNOWN
-        assert len(detector._first) < 10
-
-    assert detector.feed(b"{") is Shape.WHOLE
-
+from aibridge_addon.relay.response_reader import ReaderOptions, ResponseReader
 
 CHUNK = b'data: {"id":"1","model":"m","choices":[],"usage":{"prompt_tokens":1}}\n\n'
 
@@ -149,8 +27,8 @@ def test_an_answer_reader_reads_a_whole_body_once_all_has_come():
     assert reader.events(b'{"error":{"message":"no') == []
     assert not reader.facts().complete
     assert reader.events(b'"}}') == []
-    assert reader.take_rest() == []
-    reader.body_complete = True
+    assert reader.unterminated() == []
+    reader.is_complete = True
 
     assert reader.is_buffered
     assert reader.facts().error.message == "no"
@@ -158,36 +36,10 @@ def test_an_answer_reader_reads_a_whole_body_once_all_has_come():
 
 def make_reader(coding=""):
     return ResponseReader(
-        openai_chat, announces_stream=False, content_encoding=coding, max_bytes=10**6
+        ReaderOptions(
+            wire_format=openai_chat,
+            announces_stream=False,
+            content_encoding=coding,
+            max_bytes=10**6,
+        )
     )
-
-
-@pytest.mark.parametrize("coding", ["identity", "gzip"])
-@pytest.mark.parametrize(("body", "streams"), [(CHUNK, True), (b'{"id": 1}', False)])
-def test_the_first_bytes_of_a_held_body_tell_whether_it_streams(coding, body, streams):
-    first = FirstBytes(coding, max_bytes=10**6)
-    held = ReceiveBuffer()
-
-    for byte in encode(body, coding):
-        held += bytes([byte])
-        seen = first.are_a_stream(held)
-
-    assert seen is streams
-    assert first.show_a_stream is streams
-
-
-@pytest.mark.parametrize("coding", ["gzip", "x-unknown"])
-def test_a_held_body_that_cannot_be_decoded_is_no_stream(coding):
-    held = ReceiveBuffer()
-    held += CHUNK
-
-    assert not FirstBytes(coding, max_bytes=10**6).are_a_stream(held)
-
-
-def test_a_held_body_that_only_begins_with_blanks_is_no_longer_looked_at():
-    first = FirstBytes("", max_bytes=10**6)
-    held = ReceiveBuffer()
-
-    for piece in (b" " * 5000, CHUNK):
-        held += piece
-        assert not first.are_a_stream(held)
