@@ -13,7 +13,8 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types.methods import validate_server_result
 
-from aibridge_addon.raw_json import JSON, encode, mapping, text
+from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
+from aibridge_addon.tools import call_results
 from aibridge_addon.tools.catalogue import ListedTool
 from aibridge_addon.tools.legal import legal_schema
 from aibridge_addon.tools.schema_roots import IllegalSchemaError
@@ -36,17 +37,24 @@ class ListingReader:
         self._warned: set[tuple[str, str]] = set()
 
     def sift(self, message: Any) -> None:
-        """Make a listing in a message from the server one that the `mcp` package takes."""
+        """Change a result in a message from the server into one that the `mcp` package accepts."""
         answer = getattr(message, "message", None)
         if not isinstance(answer, types.JSONRPCResponse):
             return
-        listing = answer.result
-        given = listing.get("tools")
-        if not isinstance(given, list) or "content" in listing:
-            return
-        listing["tools"] = [kept for entry in given if (kept := self._sifted(entry))]
-        if not isinstance(listing.get("nextCursor"), str):
-            listing.pop("nextCursor", None)
+        result = answer.result
+        if call_results.is_call_result(result):
+            call_results.sift(result)
+        elif isinstance(result.get("tools", ""), list | None):
+            answer.result = self._sifted_page(result)
+
+    def _sifted_page(self, listing: dict[str, JSON]) -> dict[str, JSON]:
+        """Return a page of a listing; servers write null where a page has no tools."""
+        tools = [kept for entry in sequence(listing["tools"]) if (kept := self._sifted(entry))]
+        page = {name: value for name, value in _PAGE.items() if name in listing}
+        page["tools"] = tools
+        if isinstance(cursor := listing.get("nextCursor"), str):
+            page["nextCursor"] = cursor
+        return page
 
     def _sifted(self, entry: JSON) -> dict[str, JSON] | None:
         """Return an entry as the `mcp` package takes it; None if it cannot be offered."""

@@ -140,3 +140,22 @@ async def test_half_a_surrogate_pair_from_a_program_is_replaced(connect):
     found = await servers.call(servers.catalogue.get("bmcp_s_good"), {})
 
     assert found.parts == (ResultPart(kind="text", text="\ufffd"),)
+
+
+ODD_PAGES: dict[str, Any] = {
+    "odd metadata": {"_meta": [], "ttlMs": "x", "cacheScope": 5, "resultType": None},
+    "cursor that is a number": {"nextCursor": 5},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_PAGES.values(), ids=ODD_PAGES)
+async def test_odd_members_of_a_listing_do_not_lose_its_tools(connect, scripted, odd):
+    servers, _ = await connect(by_url("s", "http", await scripted(listing={"tools": [GOOD]} | odd)))
+
+    assert [tool.original_name for tool in servers.catalogue] == ["good"]
+
+
+async def test_null_in_place_of_tools_is_an_empty_listing(connect, scripted):
+    servers, _ = await connect(by_url("s", "http", await scripted(listing={"tools": None})))
+
+    assert servers.status()[0].state == "up"

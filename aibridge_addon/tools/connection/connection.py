@@ -231,7 +231,9 @@ class Connection:
                 raise SessionEndedError from None
             raise CallError(self._reason(error, answer)) from None
         except pydantic.ValidationError:
-            raise CallError("the server answered with something that is not MCP") from None
+            raise CallError(
+                "the server answered with something that is not MCP; the call may have had its effect"
+            ) from None
         except RuntimeError as error:  # the structured content does not fit its schema
             raise CallError(clipped(str(error))) from None
         finally:

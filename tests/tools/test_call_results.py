@@ -1,0 +1,52 @@
+"""Odd blocks of a result become text: a call that has run must not be reported as failed."""
+
+from typing import Any
+
+import pytest
+
+from tools.running import by_url
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DONE = {"type": "text", "text": "done"}
+
+ODD: dict[str, tuple[dict[str, Any], str]] = {
+    "null block": ({"content": [None, DONE]}, "null\ndone"),
+    "text in place of a block": ({"content": ["sent", DONE]}, "sent\ndone"),
+    "content that is text": ({"content": "done"}, "done"),
+    "content that is one block": ({"content": DONE}, "done"),
+    "null content": ({"content": None}, "(no output)"),
+    "structured content only": ({"structuredContent": {"a": 1}}, '{"a":1}'),
+    "structured list": ({"content": [], "structuredContent": [1]}, '{"result":[1]}'),
+    "null error flag": ({"content": [DONE], "isError": None}, "done"),
+    "odd metadata": ({"content": [DONE], "_meta": []}, "done"),
+    "odd annotations": ({"content": [DONE | {"annotations": {"priority": 5}}]}, "done"),
+    "block without a type": ({"content": [{"text": "done"}]}, "done"),
+    "text that is a number": (
+        {"content": [{"type": "text", "text": 5}]},
+        '{"type":"text","text":5}',
+    ),
+    "block of an unknown type": (
+        {"content": [{"type": "video", "data": "AAAA"}]},
+        '{"type":"video","data":"[4 characters of base64]"}',
+    ),
+    "resource without its URI": (
+        {"content": [{"type": "resource", "resource": {"blob": "AAAA"}}]},
+        '{"type":"resource","resource":{"blob":"[4 characters of base64]"}}',
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "said"), ODD.values(), ids=ODD)
+async def test_odd_result_is_given_as_text(connect, scripted, answer, said):
+    servers, _ = await connect(by_url("s", "http", await scripted(answer)))
+
+    found = await servers.call(servers.catalogue.get("bmcp_s_tool"), {})
+
+    assert (found.as_text, found.is_error) == (said, False)
+
+
+async def test_error_flag_that_is_text_counts(connect, scripted):
+    servers, _ = await connect(by_url("s", "http", await scripted({"isError": "true"})))
+
+    assert (await servers.call(servers.catalogue.get("bmcp_s_tool"), {})).is_error
