@@ -1,21 +1,25 @@
 """Makes the result of a tool call acceptable to the `mcp` package, block by block. Pure.
 
 The package validates a result as a whole, so that one odd block would lose the result of a call
-that has run, and the model would run it again. Odd blocks become text.
+that has run, and the model would run it again. Odd blocks become text. A result without anything
+that can be read stays an error.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-import mcp_types as types
 import pydantic
+from mcp_types.methods import validate_server_result
+from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
-from aibridge_addon.raw_json import JSON, encode, mapping, text
+from aibridge_addon.raw_json import JSON, encode, mapping
 
 _MEMBERS = ("content", "structuredContent", "isError")
-_block: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(types.ContentBlock)
+_COMPLETE: dict[str, JSON] = {"resultType": "complete"}
+_VERSIONS = (LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION)
+"""The package checks results by the rules of one of two versions of the protocol."""
 _UNUSED = frozenset({"_meta", "annotations", "icons"})
 """Members of a block that models do not get, but which can be illegal."""
+_KINDS = frozenset({"audio", "image", "resource", "resource_link", "text"})
 _BINARY = frozenset({"blob", "data"})
 
 
@@ -26,8 +30,14 @@ def is_call_result(result: Mapping[str, JSON]) -> bool:
 
 def sift(result: dict[str, JSON]) -> None:
     """Change a result of a tool call, in place, into one that the `mcp` package accepts."""
-    result["content"] = [_acceptable(block) for block in _blocks(result.get("content"))]
-    structured = result.pop("structuredContent", None)
+    blocks = [] if result.get("content") is None else result["content"]
+    structured = result.get("structuredContent")
+    if not isinstance(blocks, list):
+        return
+    if blocks and structured is None and not any(map(_is_readable, blocks)):
+        return
+    result["content"] = [_acceptable(block) for block in blocks]
+    result.pop("structuredContent", None)
     if structured is not None:
         is_object = isinstance(structured, dict)
         result["structuredContent"] = structured if is_object else {"result": structured}
@@ -38,29 +48,38 @@ def sift(result: dict[str, JSON]) -> None:
             result.pop(name, None)
 
 
-def _blocks(content: JSON) -> list[JSON]:
-    if content is None:
-        return []
-    return content if isinstance(content, list) else [content]
+def _is_readable(block: JSON) -> bool:
+    """Return whether a block says something, be it of a type that is not known here."""
+    given = mapping(block)
+    kind = given.get("type")
+    is_unknown = isinstance(kind, str) and kind not in _KINDS
+    return isinstance(block, str) or is_unknown or _legal(given) is not None or "text" in given
 
 
 def _acceptable(block: JSON) -> dict[str, JSON]:
     """Return a block that is legal MCP: as it is, without what is unused, or described."""
-    if isinstance(block, str):
-        return {"type": "text", "text": block}
     given = mapping(block)
-    plain = {name: value for name, value in given.items() if name not in _UNUSED}
-    for candidate in (given, plain, {"mimeType": "", **plain}):
-        if _is_legal(candidate):
+    if (legal := _legal(given)) is not None:
+        return legal
+    said = block if isinstance(block, str) else given.get("text")
+    described = said if isinstance(said, str) else encode(_without_binary(block))
+    return {"type": "text", "text": described}
+
+
+def _legal(block: dict[str, JSON]) -> dict[str, JSON] | None:
+    """Return a block without the members that make it illegal; None if it stays so."""
+    plain = {name: value for name, value in block.items() if name not in _UNUSED}
+    for candidate in (block, plain, {"mimeType": "", **plain}):
+        if _fits(candidate):
             return candidate
-    if isinstance(said := plain.get("text"), str):
-        return {"type": "text", "text": said}
-    return {"type": "text", "text": text(encode(_without_binary(block))) or ""}
+    return None
 
 
-def _is_legal(block: dict[str, JSON]) -> bool:
+def _fits(block: dict[str, JSON]) -> bool:
+    result = _COMPLETE | {"content": [block]}
     try:
-        _block.validate_python(block, by_name=False)
+        for version in _VERSIONS:
+            validate_server_result("tools/call", version, result)
     except pydantic.ValidationError:
         return False
     return True

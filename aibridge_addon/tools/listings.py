@@ -13,7 +13,7 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types.methods import validate_server_result
 
-from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
+from aibridge_addon.raw_json import JSON, encode, mapping, text
 from aibridge_addon.tools import call_results
 from aibridge_addon.tools.catalogue import ListedTool
 from aibridge_addon.tools.legal import legal_schema
@@ -44,12 +44,12 @@ class ListingReader:
         result = answer.result
         if call_results.is_call_result(result):
             call_results.sift(result)
-        elif isinstance(result.get("tools", ""), list | None):
+        elif isinstance(result.get("tools"), list):
             answer.result = self._sifted_page(result)
 
     def _sifted_page(self, listing: dict[str, JSON]) -> dict[str, JSON]:
-        """Return a page of a listing; servers write null where a page has no tools."""
-        tools = [kept for entry in sequence(listing["tools"]) if (kept := self._sifted(entry))]
+        """Return a page of a listing as the `mcp` package accepts it."""
+        tools = [kept for entry in listing["tools"] if (kept := self._sifted(entry))]
         page = {name: value for name, value in _PAGE.items() if name in listing}
         page["tools"] = tools
         if isinstance(cursor := listing.get("nextCursor"), str):

@@ -13,8 +13,6 @@ DONE = {"type": "text", "text": "done"}
 ODD: dict[str, tuple[dict[str, Any], str]] = {
     "null block": ({"content": [None, DONE]}, "null\ndone"),
     "text in place of a block": ({"content": ["sent", DONE]}, "sent\ndone"),
-    "content that is text": ({"content": "done"}, "done"),
-    "content that is one block": ({"content": DONE}, "done"),
     "null content": ({"content": None}, "(no output)"),
     "structured content only": ({"structuredContent": {"a": 1}}, '{"a":1}'),
     "structured list": ({"content": [], "structuredContent": [1]}, '{"result":[1]}'),
@@ -23,16 +21,16 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
     "odd annotations": ({"content": [DONE | {"annotations": {"priority": 5}}]}, "done"),
     "block without a type": ({"content": [{"text": "done"}]}, "done"),
     "text that is a number": (
-        {"content": [{"type": "text", "text": 5}]},
-        '{"type":"text","text":5}',
+        {"content": [{"type": "text", "text": 5}, DONE]},
+        '{"type":"text","text":5}\ndone',
     ),
     "block of an unknown type": (
         {"content": [{"type": "video", "data": "AAAA"}]},
         '{"type":"video","data":"[4 characters of base64]"}',
     ),
     "resource without its URI": (
-        {"content": [{"type": "resource", "resource": {"blob": "AAAA"}}]},
-        '{"type":"resource","resource":{"blob":"[4 characters of base64]"}}',
+        {"content": [{"type": "resource", "resource": {"blob": "AAAA"}}, DONE]},
+        '{"type":"resource","resource":{"blob":"[4 characters of base64]"}}\ndone',
     ),
 }
 

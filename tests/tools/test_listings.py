@@ -153,9 +153,3 @@ async def test_odd_members_of_a_listing_do_not_lose_its_tools(connect, scripted,
     servers, _ = await connect(by_url("s", "http", await scripted(listing={"tools": [GOOD]} | odd)))
 
     assert [tool.original_name for tool in servers.catalogue] == ["good"]
-
-
-async def test_null_in_place_of_tools_is_an_empty_listing(connect, scripted):
-    servers, _ = await connect(by_url("s", "http", await scripted(listing={"tools": None})))
-
-    assert servers.status()[0].state == "up"

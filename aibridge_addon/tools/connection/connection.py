@@ -53,6 +53,7 @@ HTTP_SECONDS = 15.0
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
 """Between tries, doubling."""
+_NOT_MCP = "the server answered with something that is not MCP; the call may have had its effect"
 MODERN = "2026-07-28"
 """The first protocol version whose changes are heard by asking for them."""
 
@@ -231,9 +232,7 @@ class Connection:
                 raise SessionEndedError from None
             raise CallError(self._reason(error, answer)) from None
         except pydantic.ValidationError:
-            raise CallError(
-                "the server answered with something that is not MCP; the call may have had its effect"
-            ) from None
+            raise CallError(_NOT_MCP) from None
         except RuntimeError as error:  # the structured content does not fit its schema
             raise CallError(clipped(str(error))) from None
         finally:
