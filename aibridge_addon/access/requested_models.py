@@ -16,9 +16,11 @@ from aibridge_addon.raw_json import elements, mapping, pairs, read
 
 _MODEL = "model"
 _NAMING = re.compile(
-    r"(.*[^a-z0-9])?(fallback)?(models?|fallbacks?|engine|deployment)([_-]?(id|name|list))?"
+    r"(.*[^a-z0-9])?(fallback)?(models?|fallbacks?|engine|deployment)"
+    r"([_-]?(ids?|names?|list|group|alias(es)?|map|dict))*"
 )
 """Names of members, headers and query parameters whose values name models."""
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _CHOOSING = re.compile(r"(preset|agent|assistant|router?)s?([_-]?id)?")
 """Names of members and query parameters that choose a stored configuration, and its model."""
 _CHOOSING_HEADER = re.compile(r"(.*-)?(config|preset)([_-]?id)?")
@@ -114,7 +116,7 @@ def _models_in(data: _Object, opaque: frozenset[str], depth: int) -> Iterator[st
     names = {name.casefold() for name, _ in members}
     for name, value in members:
         plain = name.casefold()
-        if _NAMING.fullmatch(plain):
+        if _NAMING.fullmatch(plain) or _NAMING.fullmatch(_CAMEL.sub("_", name).casefold()):
             if name != plain:
                 raise _read_in_two_ways(plain)
             yield from _models_of(plain, value, opaque, depth)
@@ -154,6 +156,8 @@ def _models_of_choice(
 
 def _models_of_tools(tools: msgspec.Raw, depth: int) -> Iterator[str]:
     """Give the models of server tools, some of which are models themselves."""
+    if not isinstance(read(tools), list):
+        yield from _models_below(tools, _SERVER_TOOL_OPAQUE, depth)
     for tool in elements(tools):
         found = read(tool)
         if isinstance(found, dict):

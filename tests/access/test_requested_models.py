@@ -157,6 +157,8 @@ def test_a_query_may_name_models(path, named):
         ({"context_window_fallbacks": [{"model": "b"}]}, ["a", "b"]),
         ({"plugins": [{"id": "auto-router", "allowed_models": ["b"]}]}, ["a", "b"]),
         ({"providerOptions": {"gateway": {"models": ["b"]}}}, ["a", "b"]),
+        ({"model_names": ["b"], "target_model_names": "c"}, ["a", "b", "c"]),
+        ({"tools": {"type": "image_generation", "model": "b"}}, ["a", "b"]),
         ({"prompt": {"id": "p", "model": "b"}}, ["a", "b"]),
         ({"prompt": {"id": "p", "variables": {"model": "said"}}}, ["a"]),
         ({"prompt": "said"}, ["a"]),
@@ -245,3 +247,20 @@ def test_headers_may_name_models():
     assert list(models_of_headers(harmless)) == []
     with pytest.raises(UnclearError):
         list(models_of_headers([(b"x-portkey-config", b"pc-1")]))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"allowedModels": ["b"]},
+        {"preferredModel": "b"},
+        {"modelGroupAlias": {"a": "b"}},
+        {"model_group_alias": {"a": "b"}},
+        {"context_window_fallback_dict": {"a": "b"}},
+        {"router_settings_override": {"model_alias_map": {"a": "b"}}},
+    ],
+    ids=str,
+)
+def test_model_map_or_name_in_camel_case_is_unclear(member):
+    with pytest.raises(UnclearError):
+        list(models_of_body(json.dumps({"model": "a"} | member).encode()))
