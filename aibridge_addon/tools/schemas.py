@@ -6,6 +6,7 @@ arguments.
 """
 
 import re
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -60,7 +61,8 @@ class Mender:
             "dependentSchemas": self._properties,
             "properties": self._properties,
             "required": self._names,
-            **dict.fromkeys(("$defs", "definitions", "patternProperties"), self._schema_map),
+            **dict.fromkeys(("$defs", "definitions"), self._schema_map),
+            "patternProperties": self._schemas_by_pattern,
             **dict.fromkeys(("additionalProperties", "unevaluatedProperties"), self._or_boolean),
             **dict.fromkeys(COMBINATORS, self._branches),
             **dict.fromkeys(_SCHEMA_KEYWORDS, self.mended),
@@ -95,6 +97,12 @@ class Mender:
         if not isinstance(value, dict):
             return _DROP
         return {name: self.mended(schema) for name, schema in value.items()}
+
+    def _schemas_by_pattern(self, value: Any) -> Any:
+        by_pattern = self._schema_map(value)
+        if by_pattern is _DROP:
+            return _DROP
+        return {name: of for name, of in by_pattern.items() if _expression(name) is not _DROP}
 
     def _properties(self, value: Any) -> Any:
         if not isinstance(value, dict):
@@ -217,9 +225,14 @@ def _count(value: Any) -> Any:
     return value if is_count else _DROP
 
 
-def _step(value: Any) -> Any:
+def _number(value: Any) -> Any:
+    """Return a number that JSON has: Python servers write NaN and Infinity."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and value > 0 else _DROP
+    return value if is_number and abs(value) <= sys.float_info.max else _DROP
+
+
+def _step(value: Any) -> Any:
+    return value if _number(value) is not _DROP and value > 0 else _DROP
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
@@ -231,8 +244,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("$comment", "description", "format", "title"), _of_kind(str)),
     **dict.fromkeys(("contentEncoding", "contentMediaType"), _of_kind(str)),
     **dict.fromkeys(("deprecated", "readOnly", "uniqueItems", "writeOnly"), _of_kind(bool)),
-    **dict.fromkeys(("exclusiveMaximum", "exclusiveMinimum"), _of_kind(int, float)),
-    **dict.fromkeys(("maximum", "minimum"), _of_kind(int, float)),
+    **dict.fromkeys(("exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum"), _number),
     **dict.fromkeys(("maxContains", "maxItems", "maxLength", "maxProperties"), _count),
     **dict.fromkeys(("minContains", "minItems", "minLength", "minProperties"), _count),
 }
