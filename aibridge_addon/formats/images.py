@@ -17,6 +17,7 @@ _ALIASES = {
     "image/pjpeg": "image/jpeg",
     "image/x-png": "image/png",
 }
+_URL_SAFE = str.maketrans("-_", "+/")
 _SVG = "image/svg+xml"
 _HEAD = 256 * 1024
 """Characters in which an image says how large it is."""
@@ -37,10 +38,10 @@ class ImageLimits:
         if image.kind != "image":
             return image
         if len(image.data) > self.characters:
-            return _described(image, f"larger than {self.characters}")
+            return described(image, f"larger than {self.characters}")
         longest = max(_sides(_decoded(image.data[:_HEAD])))
         if self.pixels is not None and longest > self.pixels:
-            return _described(image, f"{longest} pixels long, more than {self.pixels}")
+            return described(image, f"{longest} pixels long, more than {self.pixels}")
         return image
 
 
@@ -48,7 +49,8 @@ def image_part(data: str, media_type: str) -> ResultPart:
     """Return an image of a type that APIs take; of another, its text or its description."""
     if data.startswith("data:"):
         media_type, _, data = data.removeprefix("data:").partition(",")
-    data = "".join(data.split())
+    data = "".join(data.split()).translate(_URL_SAFE).rstrip("=")
+    data += "=" * (-len(data) % 4)
     kind = media_type.partition(";")[0].strip().lower()
     raw = _decoded(data)
     if kind == _SVG and raw:
@@ -57,11 +59,12 @@ def image_part(data: str, media_type: str) -> ResultPart:
     kind = _ALIASES.get(kind) or _kind_of(raw) or kind
     part = ResultPart(kind="image", data=data, media_type=kind)
     if not raw:
-        return _described(part, "not base64")
-    return part if kind in TYPES else _described(part, "of a type that models cannot see")
+        return described(part, "not base64")
+    return part if kind in TYPES else described(part, "of a type that models cannot see")
 
 
-def _described(image: ResultPart, why: str) -> ResultPart:
+def described(image: ResultPart, why: str) -> ResultPart:
+    """Return what stands in place of an image that cannot be given, and why."""
     size = len(image.data)
     text = f"[{image.media_type or 'unknown'} image, {size} characters of base64, left out: {why}]"
     return ResultPart(kind="other", text=text)

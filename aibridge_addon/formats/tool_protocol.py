@@ -18,7 +18,7 @@ import msgspec
 
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.decoders.sse import Event
-from aibridge_addon.raw_json import JSON
+from aibridge_addon.raw_json import JSON, read
 
 type Members = dict[str, msgspec.Raw]
 """A request's members, undecoded."""
@@ -225,6 +225,12 @@ def taken_down(conversation: Iterable[PastAnswer | str]) -> Transcript:
             called.add(key)
         runs.append(Run(start=part.start, end=part.end, key=key))
     return Transcript(runs, "\n".join(said))
+
+
+def has_readable_tools(request: Members) -> bool:
+    """Return whether tools can be added; the provider has to refuse what is not an array."""
+    tools = request.get("tools")
+    return tools is None or bytes(tools).lstrip()[:1] == b"[" or read(tools) is None
 
 
 def call_arguments(arguments: Any) -> dict[str, Any] | None:

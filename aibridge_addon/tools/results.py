@@ -12,6 +12,8 @@ from aibridge_addon.formats.central_tool import ResultPart, ToolResult
 from aibridge_addon.formats.images import image_part
 from aibridge_addon.raw_json import text
 
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+"""In place of NUL, which hosts that store requests refuse."""
 _NOT_STRUCTURED = "[This tool promises structured content; it gave only text.]"
 
 
@@ -39,6 +41,7 @@ def read_result(
     if not parts:
         nothing = "The tool failed and gave no reason." if result.is_error else "(no output)"
         parts.append(ResultPart(kind="text", text=nothing))
+    parts = [replace(part, text=part.text.replace("\0", _REPLACEMENT)) for part in parts]
     return ToolResult(parts=tuple(parts), is_error=result.is_error)
 
 
@@ -65,6 +68,8 @@ def _resource_part(
     kind = resource.mime_type or "resource"
     if isinstance(resource, types.TextResourceContents):
         return ResultPart(kind="text", text=f"[{kind} {resource.uri}]\n{resource.text}")
+    if kind.lower().startswith("image/"):
+        return image_part(resource.blob, kind)
     size = len(resource.blob)
     return ResultPart(kind="other", text=f"[{kind} {resource.uri}, {size} characters of base64]")
 

@@ -471,6 +471,17 @@ def test_no_more_tools_are_offered_than_openai_takes_with_the_clients_own(api: s
 
 
 @apis
+@pytest.mark.parametrize("tools", ["weather", {"name": "weather"}, 5], ids=str)
+def test_illegal_tools_of_the_client_are_left_for_the_provider_to_refuse(
+    api: str, tools: Any
+) -> None:
+    given = request({"tools": tools})
+    before = dict(given)
+    assert TOOL_FORMATS[api].inject(given, [tool("bmcp_s_find")]) == ()
+    assert given == before
+
+
+@apis
 def test_long_description_is_cut_where_openai_would_refuse_it(api: str) -> None:
     given = request({})
     TOOL_FORMATS[api].inject(given, [replace(tool("bmcp_s_find"), description="d" * 2000)])
@@ -499,6 +510,19 @@ def test_result_is_given_as_the_api_takes_it(api: str) -> None:
     assert '"media_type":"image/svg+xml"' not in said
     assert "image/jpg" not in said or api == "openai_chat"  # in which images are only described
     assert len(said) < 2000
+
+
+@apis
+def test_error_with_an_image_is_given_as_the_api_takes_it(api: str) -> None:
+    call = InjectedCall(call_id="c", name="bmcp_s_find", arguments={})
+    image = ResultPart(kind="image", data="AAAA", media_type="image/png")
+    items = TOOL_FORMATS[api].result_items([(call, ToolResult(parts=(image,), is_error=True))])
+    said = bytes(as_raw(items)).decode()
+    if api == "anthropic_messages":  # refuses anything but text in an error
+        assert '"type":"image"' not in said
+        assert '"is_error":true' in said
+    else:
+        assert "Error:" in said
 
 
 ASKING = [scenario for scenario in OFFERABLE if scenario.name != "warm_up"]

@@ -420,7 +420,11 @@ def test_tools_are_offered_where_the_model_may_choose() -> None:
     assert bytes(asked["tool_choice"]) == before
 
 
-@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "weather"}], ids=str)
+@pytest.mark.parametrize(
+    "choice",
+    [{"type": "any"}, {"type": "tool", "name": "weather"}, {"type": "tool"}, "any"],
+    ids=str,
+)
 def test_nothing_is_offered_where_the_client_forces_a_call(choice: Any) -> None:
     asked = request({"tool_choice": choice, "tools": [{"name": "weather"}]})
     before = dict(asked)

@@ -52,7 +52,15 @@ def test_media_type_is_one_that_apis_take(media_type, data, expected):
     assert image_part(data, media_type) == ResultPart(kind="image", data=data, media_type=expected)
 
 
-@pytest.mark.parametrize("data", [PNG[:8] + "\n" + PNG[8:], f"data:image/png;base64,{PNG}"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        PNG[:8] + "\n" + PNG[8:],
+        f"data:image/png;base64,{PNG}",
+        PNG.rstrip("="),
+        PNG.translate(str.maketrans("+/", "-_")),
+    ],
+)
 def test_data_is_plain_base64(data):
     assert image_part(data, "image/png") == ResultPart(
         kind="image", data=PNG, media_type="image/png"

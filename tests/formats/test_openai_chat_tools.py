@@ -500,6 +500,7 @@ def test_a_name_of_the_client_is_not_taken(kind: str) -> None:
         {"tool_choice": {"type": "custom", "custom": {"name": "weather"}}},
         {"functions": [{"name": "f"}]},
         {"functions": []},
+        {"function_call": {"name": "f"}},
         {"n": 2},
     ],
     ids=str,

@@ -472,6 +472,12 @@ def test_nothing_is_offered_where_it_would_not_fit(refusing: dict[str, Any]) -> 
     assert asked == before
 
 
+def test_tools_of_a_stored_prompt_are_not_replaced() -> None:
+    prompt = {"prompt": {"id": "pmpt_1"}}
+    assert api.inject(request(prompt), TOOLS) == ()
+    assert api.inject(request(prompt | {"tools": []}), TOOLS) == TOOLS
+
+
 @pytest.mark.parametrize("choice", ["auto", None], ids=str)
 def test_tools_are_offered_where_the_model_may_choose(choice: Any) -> None:
     asked = request({"tool_choice": choice, "background": False})

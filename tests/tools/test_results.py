@@ -100,3 +100,14 @@ def test_images_beyond_their_own_limit_are_left_out_and_said_so(monkeypatch):
 
     assert [part.kind for part in found.parts] == ["image", "text", "text"]
     assert "1 of its 3 parts are left out" in found.parts[2].text
+
+
+def test_nul_is_replaced():
+    assert call_result(said("a\0b")) == text("a\ufffdb")
+
+
+def test_image_in_a_resource_is_given_as_an_image():
+    image = types.BlobResourceContents(uri="x:y", blob="AAAA", mime_type="image/png")
+    found = call_result(types.EmbeddedResource(type="resource", resource=image))
+    part = ResultPart(kind="image", data="AAAA", media_type="image/png")
+    assert found == ToolResult(parts=(part,))

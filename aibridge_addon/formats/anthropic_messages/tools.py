@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from aibridge_addon.formats.anthropic_messages.splicer import Merger, Splicer
 from aibridge_addon.formats.anthropic_messages.turn import text_of
 from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult
-from aibridge_addon.formats.images import ImageLimits
+from aibridge_addon.formats.images import ImageLimits, described
 from aibridge_addon.formats.offer_limits import OfferLimits
 from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import (
@@ -19,6 +19,7 @@ from aibridge_addon.formats.tool_protocol import (
     Restoration,
     Transcript,
     Turn,
+    has_readable_tools,
     taken_down,
 )
 from aibridge_addon.raw_json import (
@@ -50,7 +51,10 @@ def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool,
     Not where the client forbids calls, or forces one: that would be forced again in each request of
     the inner loop.
     """
-    if mapping(member(request, "tool_choice")).get("type", "auto") != "auto":
+    choice = member(request, "tool_choice")
+    if choice is not None and mapping(choice).get("type") != "auto":
+        return ()
+    if not has_readable_tools(request):
         return ()
     own = elements(request.get("tools"))
     offered = LIMITS.selected(tools, [text(mapping(read(tool)).get("name")) for tool in own])
@@ -87,19 +91,20 @@ def _legal_result(result: dict[str, JSON]) -> JSON:
     content = result.get("content")
     if not isinstance(content, list):
         return result
-    legal = [_legal_part(mapping(part)) for part in content]
+    is_error = result.get("is_error") is True
+    legal = [_legal_part(mapping(part), is_error) for part in content]
     parts = [part for part in legal if part.get("type") != "text" or part["text"].strip()]
     return {**result, "content": parts or [{"type": "text", "text": "(no output)"}]}
 
 
-def _legal_part(part: dict[str, JSON]) -> dict[str, JSON]:
+def _legal_part(part: dict[str, JSON], is_error: bool) -> dict[str, JSON]:
     if part.get("type") == "text":
         return {**part, "text": text(part.get("text")) or ""}
     source = mapping(part.get("source"))
     if source.get("type") != "base64" or part.get("type") != "image":
         return part
     data, media_type = text(source.get("data")) or "", text(source.get("media_type")) or ""
-    return _result_part(ResultPart(kind="image", data=data, media_type=media_type))
+    return _result_part(ResultPart(kind="image", data=data, media_type=media_type), is_error)
 
 
 def result_items(results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSON]:
@@ -108,16 +113,17 @@ def result_items(results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSO
         {
             "type": "tool_result",
             "tool_use_id": call.call_id,
-            "content": [_result_part(part) for part in result.parts],
+            "content": [_result_part(part, result.is_error) for part in result.parts],
             "is_error": result.is_error,
         }
         for call, result in results
     ]
 
 
-def _result_part(part: ResultPart) -> dict[str, JSON]:
+def _result_part(part: ResultPart, is_error: bool) -> dict[str, JSON]:
+    """Return a part of a result; errors can hold text only."""
     if part.kind == "image":
-        part = IMAGES.applied(part)
+        part = described(part, "the result is an error") if is_error else IMAGES.applied(part)
     if part.kind != "image":
         return {"type": "text", "text": part.text}
     source = {"type": "base64", "media_type": part.media_type, "data": part.data}

@@ -17,6 +17,7 @@ from aibridge_addon.formats.tool_protocol import (
     Restoration,
     Transcript,
     Turn,
+    has_readable_tools,
     taken_down,
 )
 from aibridge_addon.raw_json import (
@@ -35,6 +36,8 @@ from aibridge_addon.raw_json import (
 
 RESTORES_WITHOUT_TOOLS = True
 
+_OLDER = frozenset({"function_call", "functions"})
+
 splicer = Splicer
 merger = Merger
 
@@ -45,9 +48,9 @@ def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool,
     Not where the client forbids or forces calls, or allows some tools only; nor where it asks for
     several answers at once, or by the older `functions`, which do not mix with tools.
     """
-    if not leaves_choice(request):
+    if not leaves_choice(request) or not has_readable_tools(request):
         return ()
-    if "functions" in request or (count(member(request, "n")) or 1) > 1:
+    if not _OLDER.isdisjoint(request) or (count(member(request, "n")) or 1) > 1:
         return ()
     own = elements(request.get("tools"))
     offered = LIMITS.selected(tools, [call_name(read(tool)) for tool in own])

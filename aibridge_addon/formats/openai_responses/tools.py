@@ -29,6 +29,7 @@ from aibridge_addon.formats.tool_protocol import (
     Run,
     Transcript,
     Turn,
+    has_readable_tools,
     run_key,
     taken_down,
 )
@@ -57,9 +58,11 @@ def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool,
     """Offer tools after the client's own.
 
     Not where the client forbids or forces calls, or allows some tools only; nor for an answer in
-    the background, which nobody waits for.
+    the background, which nobody waits for; nor in place of the tools of a stored prompt.
     """
-    if not leaves_choice(request):
+    if not leaves_choice(request) or not has_readable_tools(request):
+        return ()
+    if member(request, "prompt") is not None and "tools" not in request:
         return ()
     if member(request, "background") is True or member(request, "generate") is False:
         return ()
@@ -96,7 +99,8 @@ def result_items(results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSO
 def _output(result: ToolResult) -> JSON:
     if not any(part.kind == "image" for part in result.parts):
         return result_text(result)
-    return [_output_part(part) for part in result.parts]
+    error = [ResultPart(kind="text", text="Error:")] if result.is_error else []
+    return [_output_part(part) for part in (*error, *result.parts)]
 
 
 def _output_part(part: ResultPart) -> JSON:
