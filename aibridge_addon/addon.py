@@ -33,12 +33,13 @@ from aibridge_addon.assembly import Components
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.settings import OPTIONS, Settings, ask_rule, read_settings
 from aibridge_addon.config.watch import FileWatch
+from aibridge_addon.description import describe_proxy
 from aibridge_addon.exchange.error_answers import shaped_error, wire_format_of
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.intake import Head, take_proxy_user
 from aibridge_addon.exchange.websocket import RefusedError
 from aibridge_addon.facts import ProviderError
-from aibridge_addon.observe.announcement import Announcement, where_is
+from aibridge_addon.observe.announcement import Announcement
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.connection_handlers import deliver_events_of
@@ -55,7 +56,7 @@ from aibridge_addon.relay.tunnel import (
     tunnel,
 )
 from aibridge_addon.relay.upgrades import becomes_websocket
-from aibridge_addon.store.recorder import RecorderError
+from aibridge_addon.store.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ class AIBridge:
 
     def _announce(self) -> None:
         try:
-            self._announcement.make(where_is(ctx.master))
+            self._announcement.make(describe_proxy(ctx.master))
         except OSError as error:
             logger.warning("aibridge: other programs will not find this proxy: %s", error)
 
@@ -210,7 +211,7 @@ class AIBridge:
             self._components = Components(
                 settings, ctx.options, bridge=self, register=self._registered
             )
-        except RecorderError as error:
+        except StoreError as error:
             logger.error("aibridge_db: %s", error)
         except OpenProxyError as error:
             logger.error("aibridge: %s", error)

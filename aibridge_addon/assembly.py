@@ -42,11 +42,9 @@ from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
-from aibridge_addon.store import recorder
+from aibridge_addon.store import open_store, recorder
+from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import Recorder
-from aibridge_addon.store.retention import Retention
-from aibridge_addon.store.sqlite import SQLiteRecorder
-from aibridge_addon.store.token_table import TokenTable
 from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.ledger import Ledger
 
@@ -61,7 +59,7 @@ class Components:
     """All components, from the start to the end.
 
     Raises:
-        RecorderError: the recorder cannot work as configured.
+        StoreError: the store or the recorder cannot work as configured.
         OpenProxyError: anybody could use the proxy.
         OSError: the metrics' address cannot be listened on.
     """
@@ -78,7 +76,8 @@ class Components:
         self._settings = settings
         self._servers: ToolServers | None = None
         self._facts = FactBus()
-        self.admission = AdmissionControl(TokenTable(settings.database), settings.require_token)
+        self._store = open_store(settings.database)
+        self.admission = AdmissionControl(self._store, settings.require_token)
         if not settings.allow_open:
             check_not_open(options, requires_token=self.admission.requires_token)
         self.egress = Egress(on_refused=self._count_refused)
@@ -179,13 +178,10 @@ class Components:
     def _made_recorder(self, settings: Settings) -> Recorder:
         if settings.recorder:
             return recorder.load(settings.recorder)
-        return SQLiteRecorder(
-            settings.database,
-            on_event=self.metrics.count_records,
-            retention=Retention(
-                interceptions=settings.retention_days, hidden_turns=settings.tool_memory_days
-            ),
+        retention = Retention(
+            interceptions=settings.retention_days, hidden_turns=settings.tool_memory_days
         )
+        return self._store.make_recorder(retention, self.metrics.count_records)
 
     def _made_listener(self, settings: Settings) -> Listener | None:
         if settings.metrics_listen is None:

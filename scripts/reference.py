@@ -16,7 +16,7 @@ from aibridge_addon.config.settings import OPTIONS
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers.clients import CLIENTS
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, ROUTES
-from aibridge_addon.store import schema
+from aibridge_addon.store.sqlite import schema
 
 DATA_FOLDER = str(user_data_path("aibridge", appauthor=False))
 

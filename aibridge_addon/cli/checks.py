@@ -8,17 +8,15 @@ import json
 import os
 import re
 import socket
-import sqlite3
 import ssl
 import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import certifi
@@ -29,6 +27,7 @@ from aibridge_addon.cli.bundle import bundle_path
 from aibridge_addon.cli.connection import token_of_login
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
+from aibridge_addon.findings import Finding, Level
 from aibridge_addon.observe.announcement import (
     RunningProxy,
     load,
@@ -36,9 +35,8 @@ from aibridge_addon.observe.announcement import (
     takes_connections,
 )
 from aibridge_addon.providers.routing import Provider
-from aibridge_addon.store.token_table import TokensError, read_tokens
-
-type Level = Literal["ok", "note", "bad"]
+from aibridge_addon.store import open_store
+from aibridge_addon.store.errors import StoreError
 
 PYTHON = (3, 13)
 MITMPROXY = ((12, 2), (13,))
@@ -48,19 +46,6 @@ NETWORK_S = 8.0
 SERVERS_S = 30.0
 """For MCP servers: a program may have to be downloaded first."""
 FEW_DAYS = 30
-LARGE_MIB = 4096
-BUSY_MS = 3000
-"""For another program to let go of the database."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something that was looked at."""
-
-    about: str
-    level: Level
-    what: str
-    to_do: str = ""
 
 
 def versions() -> list[Finding]:
@@ -218,7 +203,7 @@ def config(path: str, options: Mapping[str, Any]) -> tuple[list[Finding], Settin
                 Finding(about="config", level="bad", what=line, to_do=_to_mend(line, path))
                 for line in lines
             ],
-            Settings(database=Path(values["aibridge_db"])),
+            Settings(database=values["aibridge_db"]),
         )
     names = ", ".join(provider.name for provider in settings.providers)
     what = f"{path or 'no file'}; providers: {names}"
@@ -241,86 +226,22 @@ def database(settings: Settings) -> list[Finding]:
     """Look at the database, and at what waits beside it."""
     if settings.recorder:
         return [Finding(about="database", level="note", what=f"your own: {settings.recorder}")]
-    path = settings.database.expanduser().absolute()
-    found = [_database_file(path)]
-    waiting = sorted(path.parent.glob(f"{path.name}.spool-*.jsonl"))
-    if waiting:
-        found.append(
-            Finding(
-                about="spool",
-                level="note",
-                what=f"{_count(len(waiting), 'file')} waiting beside the database",
-                to_do="a proxy takes them in, when it starts or the database is back",
-            )
-        )
-    rejected = path.with_name(f"{path.name}.rejected.jsonl")
-    if rejected.exists():
-        found.append(
-            Finding(
-                about="records",
-                level="note",
-                what=f"some did not fit the database: {rejected}",
-                to_do="please report what it says, without its values, as a bug",
-            )
-        )
-    return found
-
-
-def _database_file(path: Path) -> Finding:
-    if not path.exists():
-        parent = next(folder for folder in path.parents if folder.exists())
-        if os.access(parent, os.W_OK | os.X_OK):
-            return Finding(about="database", level="ok", what=f"{path} will be made")
-        what, todo = f"{path} cannot be made", f"let yourself write in {parent}, or use --db"
-        return Finding(about="database", level="bad", what=what, to_do=todo)
     try:
-        rows, problem = _look_into(path)
-    except (sqlite3.Error, OSError) as error:
-        todo = "let yourself write there, or name another by --db"
-        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-            todo = "move it away, or name another by --db"
-        return Finding(about="database", level="bad", what=f"{path}: {error}", to_do=todo)
-    if problem:
-        return problem
-    size = path.stat().st_size / 2**20
-    what = f"{path}, {_count(rows, 'request')}, {size:,.1f} MiB"
-    if size > LARGE_MIB:
-        return Finding(about="database", level="note", what=what, to_do="delete what is old")
-    return Finding(about="database", level="ok", what=what)
-
-
-def _look_into(path: Path) -> tuple[int, Finding | None]:
-    """Count requests; find out whether the schema is known and it can be written."""
-    from sqlite_utils import Database
-
-    from aibridge_addon.store.schema import migrations
-
-    with contextlib.closing(sqlite3.connect(path.as_uri() + "?mode=rw", uri=True)) as connection:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-        applied = {migration.name for migration in migrations.applied(Database(connection))}
-        with contextlib.closing(Database(memory=True)) as empty:
-            known = {migration.name for migration in migrations.pending(empty)}
-        if unknown := sorted(applied - known):
-            what = f"a newer version has written it ({', '.join(unknown)})"
-            todo = "use the newer version, or another database by --db"
-            return 0, Finding(about="database", level="bad", what=what, to_do=todo)
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-        if not applied:
-            return 0, None
-        [count] = connection.execute("SELECT count(*) FROM aibridge_interceptions").fetchone()
-        return count, None
+        return open_store(settings.database).inspect()
+    except StoreError as error:
+        todo = "name another database with --db, or the module of the store in aibridge_plugins"
+        return [Finding(about="database", level="bad", what=str(error), to_do=todo)]
 
 
 def tokens(
     proxy: RunningProxy | None, settings: Settings, environ: Mapping[str, str]
 ) -> list[Finding]:
     """Look whether access tokens are asked for, and whether this shell has a good one."""
-    path = Path(proxy.tokens_in) if proxy and proxy.tokens_in else settings.database
+    location = (proxy and proxy.tokens_in) or settings.database
     rule = proxy.token_rule if proxy else settings.require_token
     try:
-        known = read_tokens(path.expanduser().absolute())
-    except TokensError as error:
+        known = open_store(location).access_tokens()
+    except StoreError as error:
         todo = "see above: database"
         return [Finding(about="tokens", level="bad", what=str(error), to_do=todo)]
     asks = rule == "always" or (rule == "auto" and bool(known))

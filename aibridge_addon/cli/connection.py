@@ -16,8 +16,10 @@ from aibridge_addon.access.runs import marked_login
 from aibridge_addon.access.tokens import TokenError, authenticate, looks_like_token
 from aibridge_addon.cli.bundle import join_bundle, own_extra
 from aibridge_addon.cli.client_setup import ConnectionSettings
+from aibridge_addon.cli.running import requires_token
 from aibridge_addon.observe.announcement import RunningProxy
-from aibridge_addon.store.token_table import TokensError, read_tokens
+from aibridge_addon.store import open_store
+from aibridge_addon.store.errors import StoreError
 
 _ANY_USER = "aibridge"
 """User name beside an access token, which itself names its owner. Programs hide passwords in their
@@ -99,7 +101,7 @@ def _codex_instance(*, has_token: bool) -> str:
 
 def _check_login(proxy: RunningProxy, login: str | None) -> None:
     """Raise a ClickException if the proxy would refuse a login."""
-    token, needs_token = token_of_login(login), proxy.asks_for_token
+    token, needs_token = token_of_login(login), requires_token(proxy)
     if not login and (proxy.needs_login or needs_token):
         raise click.ClickException(
             "this proxy requires a login: set AIBRIDGE_LOGIN to user:password, or to your access"
@@ -117,17 +119,18 @@ def _check_login(proxy: RunningProxy, login: str | None) -> None:
 
 
 def _check_token(proxy: RunningProxy, text: str) -> None:
-    path = Path(proxy.tokens_in)
-    if not (proxy.tokens_in and os.access(path, os.R_OK)):
-        return  # another user's proxy: it checks the token itself
+    if not proxy.tokens_in:
+        return
     try:
-        authenticate(text, read_tokens(path))
-    except TokensError:
+        store = open_store(proxy.tokens_in)
+        if tokens := store.access_tokens():  # none: the proxy checks the token itself
+            authenticate(text, tokens)
+    except StoreError:
         return
     except TokenError as error:
         reason = str(error).removesuffix(".")
         if error.reason == "unknown_token":
-            reason = f"{_public_name(text)} is not known to the proxy's database, {path}"
+            reason = f"{_public_name(text)} is not known to the proxy's database, {store.location}"
         raise click.ClickException(
             f"{reason}; create another (aibridge token create ACTOR), or ask for one"
         ) from error

@@ -10,10 +10,10 @@ import click
 
 from aibridge_addon.cli import checks, running
 from aibridge_addon.cli.ca import folder_of
-from aibridge_addon.cli.checks import Finding
-from aibridge_addon.cli.parameters import DatabasePath
+from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import make_table, print_table, printable, terminal_width
 from aibridge_addon.config.settings import OPTIONS, PREFIX, unknown_option
+from aibridge_addon.findings import Finding
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,7 +36,7 @@ _KNOWN = {option.name: option for option in OPTIONS}
 )
 @click.option(
     "--db",
-    type=DatabasePath(),
+    type=DatabaseLocation(),
     metavar="FILE",
     help="The database. Default: that of the running proxy, else the usual one.",
 )
@@ -53,7 +53,7 @@ def command(
     ctx: click.Context,
     *,
     config: Path | None,
-    db: Path | None,
+    db: str | None,
     sets: tuple[str, ...],
     keys: bool,
 ) -> None:
@@ -91,7 +91,7 @@ def _options(sets: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _look(
-    options: dict[str, Any], config: Path | None, db: Path | None, *, with_keys: bool
+    options: dict[str, Any], config: Path | None, db: str | None, *, with_keys: bool
 ) -> Iterator[Finding]:
     proxy = running.find()
     trusted = options.pop(_TRUSTED, None)

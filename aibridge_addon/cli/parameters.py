@@ -10,22 +10,25 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DAYS = {"today": 0, "yesterday": 1}
 
 
-class DatabasePath(click.Path):
-    """The path of a database, which may still have to be made, in a folder that exists."""
+class DatabaseLocation(click.Path):
+    """A database: the path of a file in an existing folder, or `scheme://…`."""
 
     def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
+        super().__init__(dir_okay=False)
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Path:
-        """Return the path."""
-        path = super().convert(value, param, ctx)  # type: ignore[arg-type]
-        assert isinstance(path, Path)
-        folder = path.expanduser().absolute().parent
-        if not folder.is_dir():
-            self.fail(f"there is no folder {folder}; make it, or name another file", param, ctx)
-        return path
+    ) -> str:
+        """Return the location; paths become absolute."""
+        if "://" in str(value):
+            return str(value)
+        given = super().convert(value, param, ctx)  # type: ignore[arg-type]
+        path = Path(str(given)).expanduser().absolute()
+        if not path.parent.is_dir():
+            self.fail(
+                f"there is no folder {path.parent}; make it, or name another file", param, ctx
+            )
+        return str(path)
 
 
 class Since(click.ParamType[datetime | None]):

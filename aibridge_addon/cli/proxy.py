@@ -17,8 +17,10 @@ import click
 from aibridge_addon import __version__
 from aibridge_addon.cli import running
 from aibridge_addon.cli.logs import FORMATS, log_to_stderr
-from aibridge_addon.cli.parameters import DatabasePath
-from aibridge_addon.observe.announcement import Announcement, RunningProxy, where_is
+from aibridge_addon.cli.parameters import DatabaseLocation
+from aibridge_addon.cli.running import requires_token
+from aibridge_addon.description import describe_proxy
+from aibridge_addon.observe.announcement import Announcement, RunningProxy
 
 if TYPE_CHECKING:
     from mitmproxy.master import Master
@@ -80,7 +82,7 @@ class _Port(click.ParamType[int | None]):
 )
 @click.option(
     "--db",
-    type=DatabasePath(),
+    type=DatabaseLocation(),
     metavar="FILE",
     help="The SQLite database to record in. Default: one in your data folder.",
 )
@@ -170,7 +172,7 @@ def _plan(
     reverse_port: int | None,
     listen_host: str,
     config: Path | None,
-    db: Path | None,
+    db: str | None,
     metrics: str | None,
     sets: tuple[str, ...],
     grace: float,
@@ -201,7 +203,7 @@ def _plan(
     if config is not None:
         flags["aibridge_config"] = str(config.absolute())
     if db is not None:
-        flags["aibridge_db"] = str(db.absolute())
+        flags["aibridge_db"] = db
     if allow_open:
         flags["aibridge_allow_open"] = True
     host = listen_host.strip("[]")  # mitmproxy takes what is before the last colon
@@ -337,7 +339,7 @@ class _Announced:
         """The proxy works."""
         if self._announcement:
             self._put_down(self._announcement, master)
-        self._say(where_is(master))
+        self._say(describe_proxy(master))
         sys.stdout.flush()
 
     def changed(self, master: "Master") -> None:
@@ -352,7 +354,7 @@ class _Announced:
 
     def _put_down(self, announcement: Announcement, master: "Master") -> None:
         try:
-            announcement.make(where_is(master))
+            announcement.make(describe_proxy(master))
         except OSError as error:
             click.echo(f"Others will not find this proxy: {error}", err=True)
 
@@ -379,7 +381,7 @@ def _headline(where: RunningProxy) -> str:
 
 
 def _warning(where: RunningProxy) -> str:
-    if where.open_on and not (where.needs_login or where.asks_for_token):
+    if where.open_on and not (where.needs_login or requires_token(where)):
         return "OPEN: whoever reaches it may use it"
     return ""
 
@@ -388,7 +390,7 @@ def _announce(where: RunningProxy) -> None:
     lines = [("records in", where.database or "your own recorder")]
     if where.open_on:
         lines += [("listens on", f"{where.open_on}: others reach it too")]
-    lines += [("tokens", "asked for" if where.asks_for_token else "not asked for")]
+    lines += [("tokens", "asked for" if requires_token(where) else "not asked for")]
     if where.forward_url:
         lines += [("HTTPS_PROXY", where.forward_url), ("its CA", where.ca)]
     if where.reverse_url:

@@ -18,18 +18,15 @@ from aibridge_addon.access.runs import new_mark
 from aibridge_addon.cli import client_setup, running
 from aibridge_addon.cli.client_setup import SetupError
 from aibridge_addon.cli.connection import connect_to, login_option, mark_run
-from aibridge_addon.cli.parameters import DatabasePath
+from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.running import OwnProxy
-from aibridge_addon.cli.totals import (
-    Total,
-    UnreadableError,
-    of_json,
-    read_totals,
-    summary,
-)
+from aibridge_addon.cli.totals import of_json, summary
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.providers import clients
 from aibridge_addon.providers.clients import ClientProgram
+from aibridge_addon.store import open_store
+from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.usage import UsageQuery, UsageTotal
 
 type TakeOver = Callable[["subprocess.Popen[bytes]"], None]
 
@@ -61,7 +58,7 @@ _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", *_FROM_TERMINAL)
 )
 @click.option(
     "--db",
-    type=DatabasePath(),
+    type=DatabaseLocation(),
     metavar="FILE",
     help="Database of the temporary proxy. Implies --new.",
 )
@@ -82,7 +79,7 @@ def command(
     quiet: bool,
     new: bool,
     config: Path | None,
-    db: Path | None,
+    db: str | None,
     sets: tuple[str, ...],
     program: tuple[str, ...],
 ) -> None:
@@ -99,7 +96,7 @@ def command(
     wanted = _Program(path=_find(program[0]), words=program, login=login, reverse=reverse)
     own = [word for spec in sets for word in ("--set", spec)]
     own += ["--config", str(config.absolute())] if config else []
-    own += ["--db", str(db.absolute())] if db else []
+    own += ["--db", db] if db else []
     shared = None if new or own else running.find()
     code, text = _run_through(shared, wanted) if shared else _run_with_own_proxy(own, wanted)
     if text and not quiet:
@@ -202,9 +199,9 @@ def _run_through(proxy: RunningProxy, program: _Program) -> tuple[int, str]:
     with _forwarded_signals() as take_over:
         code = program.run(proxy, take_over)
     if proxy.database:
-        with contextlib.suppress(UnreadableError):
+        with contextlib.suppress(StoreError):
             run = program.mark if program.is_marked(proxy) else None
-            totals = read_totals(Path(proxy.database), since=begin, by="model", run=run)
+            totals = open_store(proxy.database).read_usage(UsageQuery(since=begin, run=run))
             note = "" if run else " (everything that the proxy recorded meanwhile)"
             return code, _summary(totals, program) + note
     return code, ""
@@ -220,7 +217,7 @@ def _run_with_own_proxy(arguments: Sequence[str], program: _Program) -> tuple[in
     return code, _summary(totals, program, passed.get("unrecorded", 0))
 
 
-def _summary(totals: list[Total], program: _Program, unrecorded: int = 0) -> str:
+def _summary(totals: list[UsageTotal], program: _Program, unrecorded: int = 0) -> str:
     hint = "; if it made some, they bypassed the proxy: try --reverse"
     bypassed = not totals and not unrecorded and program.may_bypass_proxy
     return summary(totals, unrecorded) + hint * bypassed

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -20,6 +19,8 @@ from aibridge_addon.observe.announcement import (
     of_json,
     state_path,
 )
+from aibridge_addon.store import open_store
+from aibridge_addon.store.errors import StoreError
 
 START_S = 60.0
 """Time limit for the start of a proxy: on a busy machine, importing mitmproxy takes seconds."""
@@ -41,16 +42,24 @@ def find() -> RunningProxy | None:
     return saved if saved and saved.answers else None
 
 
-def default_database() -> Path:
-    """Return the database of the running proxy, else the default one."""
+def default_database() -> str:
+    """Return the location of the running proxy's database, else the default."""
     proxy = find()
-    return Path((proxy and proxy.database) or data_folder() / "aibridge.sqlite3")
+    return (proxy and proxy.database) or str(data_folder() / "aibridge.sqlite3")
 
 
-def default_tokens() -> Path:
-    """Return the database with the running proxy's access tokens, else the default one."""
+def default_tokens() -> str:
+    """Return the location of the running proxy's access tokens, else the default."""
     proxy = find()
-    return Path((proxy and proxy.tokens_in) or data_folder() / "aibridge.sqlite3")
+    return (proxy and proxy.tokens_in) or str(data_folder() / "aibridge.sqlite3")
+
+
+def requires_token(proxy: RunningProxy) -> bool:
+    """Return whether clients need an access token now, as far as this user can read that."""
+    if proxy.token_rule == "auto" and proxy.tokens_in:  # noqa: S105 a rule
+        with contextlib.suppress(StoreError):
+            return bool(open_store(proxy.tokens_in).access_tokens())
+    return proxy.token_rule == "always"  # noqa: S105 a rule
 
 
 def read_line(lines: IO[str], process: subprocess.Popen[str], seconds: float) -> str:

@@ -11,15 +11,12 @@ import click
 
 from aibridge_addon.access.tokens import AccessToken, is_valid
 from aibridge_addon.cli import running
-from aibridge_addon.cli.parameters import DatabasePath
+from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import make_table, print_table, printable
 from aibridge_addon.observe.announcement import RunningProxy
-from aibridge_addon.store.token_table import (
-    TokensError,
-    add_token,
-    read_tokens,
-    revoke_tokens,
-)
+from aibridge_addon.store import open_store
+from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.protocol import Store
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +25,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 _db_option = click.option(
     "--db",
-    type=DatabasePath(),
+    type=DatabaseLocation(),
     metavar="FILE",
     help="The proxy's database. Default: that of the running proxy, else the usual one.",
 )
@@ -112,7 +109,7 @@ def create(
     expires: str | None,
     providers: tuple[str, ...],
     models: tuple[str, ...],
-    db: Path | None,
+    db: str | None,
 ) -> None:
     """Make a token for ACTOR.
 
@@ -124,24 +121,25 @@ def create(
     text, token = AccessToken.make(
         actor.strip(), expires_at=expires, providers=providers, models=models
     )
-    path = _path(db)
     try:
-        is_first = not read_tokens(path)  # first: once it is kept, it must be shown
-        add_token(path, token)
-    except TokensError as error:
+        store = _open(db)
+        is_first = not store.access_tokens()  # first: once it is kept, it must be shown
+        store.add_access_token(token)
+    except StoreError as error:
         raise click.ClickException(str(error)) from error
     click.echo(text)
     click.echo(_how_to_use(token), err=True)
-    click.echo("\n" + "\n".join(_what_it_means(token, path, is_first=is_first)), err=True)
+    click.echo("\n" + "\n".join(_what_it_means(token, store, is_first=is_first)), err=True)
 
 
-def _what_it_means(token: AccessToken, path: Path, *, is_first: bool) -> Iterator[str]:
-    proxy = _proxy_on(path)
+def _what_it_means(token: AccessToken, store: Store, *, is_first: bool) -> Iterator[str]:
+    proxy = _proxy_on(store)
     if proxy:
-        yield f"It is kept in {path}; the proxy that runs on it (process {proxy.pid}) knows it."
+        known = f"the proxy that runs on it (process {proxy.pid}) knows it."
     else:
-        yield f"It is kept in {path}; no proxy that `aibridge proxy` started runs on it."
-    if proxy and not proxy.asks_for_token:
+        known = "no proxy that `aibridge proxy` started runs on it."
+    yield f"It is kept in {store.location}; {known}"
+    if proxy and not running.requires_token(proxy):
         yield "That proxy asks nobody for a token: its aibridge_require_token is never."
     elif is_first:
         yield (
@@ -155,11 +153,12 @@ def _what_it_means(token: AccessToken, path: Path, *, is_first: bool) -> Iterato
         )
 
 
-def _proxy_on(path: Path) -> RunningProxy | None:
+def _proxy_on(store: Store) -> RunningProxy | None:
     """Return the running proxy that reads its tokens from a database."""
     proxy = running.find()
-    is_its = proxy and proxy.tokens_in and Path(proxy.tokens_in).resolve() == path.resolve()
-    return proxy if is_its else None
+    if proxy is None or not proxy.tokens_in:
+        return None
+    return proxy if Path(proxy.tokens_in).resolve() == Path(store.location).resolve() else None
 
 
 def _unknown(names: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
@@ -182,15 +181,15 @@ or let aibridge do that: AIBRIDGE_LOGIN=TOKEN aibridge run -- claude"""
 
 @command.command("list", short_help="Show all tokens, without their secrets.")
 @_db_option
-def list_(db: Path | None) -> None:
+def list_(db: str | None) -> None:
     """Show all tokens that were ever made, without their secrets."""
-    path = _path(db)
     try:
-        tokens = read_tokens(path)
-    except TokensError as error:
+        store = _open(db)
+        tokens = store.access_tokens()
+    except StoreError as error:
         raise click.ClickException(str(error)) from error
     if not tokens:
-        click.echo(f"There are no tokens in {path}.")
+        click.echo(f"There are no tokens in {store.location}.")
         return
     print_table(_table(list(tokens.values())))
 
@@ -198,35 +197,35 @@ def list_(db: Path | None) -> None:
 @command.command(short_help="Revoke a token, or all of an actor.")
 @click.argument("name", metavar="ID|ACTOR")
 @_db_option
-def revoke(name: str, db: Path | None) -> None:
+def revoke(name: str, db: str | None) -> None:
     """Revoke the token of an id, or all tokens of an actor.
 
     A proxy that runs refuses it from the next request on. A tunnel that is open stays open.
     """
-    path = _path(db)
     try:
-        revoked = revoke_tokens(path, name) if path.exists() else []
-        tokens = read_tokens(path)
-    except TokensError as error:
+        store = _open(db)
+        revoked = store.revoke_access_tokens(name)
+        tokens = store.access_tokens()
+    except StoreError as error:
         raise click.ClickException(str(error)) from error
     if not revoked:
         raise click.ClickException(
-            f"there is no token of {printable(name)} that could be revoked in {path}"
+            f"there is no token of {printable(name)} that could be revoked in {store.location}"
         )
     for token in revoked:
         click.echo(f"revoked {token.id} of {printable(token.initiator_id)}")
-    if not any(map(is_valid, tokens.values())) and _asks(path):
+    if not any(map(is_valid, tokens.values())) and _asks(store):
         click.echo("No good token is left: nobody can use this proxy until one is made.", err=True)
 
 
-def _asks(path: Path) -> bool:
+def _asks(store: Store) -> bool:
     """Whether a proxy with this database asks for tokens, as far as can be told from here."""
-    proxy = _proxy_on(path)
-    return proxy is None or proxy.asks_for_token
+    proxy = _proxy_on(store)
+    return proxy is None or running.requires_token(proxy)
 
 
-def _path(db: Path | None) -> Path:
-    return (db or running.default_tokens()).expanduser().absolute()
+def _open(db: str | None) -> Store:
+    return open_store(db or running.default_tokens())
 
 
 def _table(tokens: list[AccessToken]) -> "Table":

@@ -3,21 +3,17 @@
 import json
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aibridge_addon.cli.parameters import DatabasePath, Since
+from aibridge_addon.cli.parameters import DatabaseLocation, Since
 from aibridge_addon.cli.running import default_database
 from aibridge_addon.cli.tables import make_table, print_table, printable
-from aibridge_addon.cli.totals import (
-    GROUPS,
-    Total,
-    UnreadableError,
-    read_totals,
-    unknown_usage,
-)
+from aibridge_addon.cli.totals import unknown_usage
+from aibridge_addon.store import open_store
+from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.usage import GROUPINGS, Grouping, UsageQuery, UsageTotal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,47 +34,45 @@ _UNKNOWN = "—"
         " its midnight on, local time); or 'all'. Default: 7d."
     ),
 )
-@click.option("--by", type=click.Choice(list(GROUPS)), default="model", help="Default: model.")
+@click.option("--by", type=click.Choice(GROUPINGS), default="model", help="Default: model.")
 @click.option(
     "--db",
-    type=DatabasePath(),
+    type=DatabaseLocation(),
     metavar="FILE",
     help="The database. Default: that of the running proxy, else the usual one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the sums as JSON, for programs.")
-def command(since: datetime | None, by: str, db: Path | None, *, as_json: bool) -> None:
+def command(since: datetime | None, by: Grouping, db: str | None, *, as_json: bool) -> None:
     """Show what was used: requests and tokens, summed up.
 
     Input is without what came from a cache or went into one. Nothing is changed, and a proxy may
     write at the same time.
     """
-    database = db or default_database()
-    if not database.expanduser().exists():
-        raise click.ClickException(f"nothing was recorded yet: there is no {database}")
     begin = since.isoformat(timespec="microseconds") if since else ""
     try:
-        totals = read_totals(database, since=begin, by=by)
-    except UnreadableError as error:
+        store = open_store(db or default_database())
+        totals = store.read_usage(UsageQuery(since=begin, by=by))
+    except StoreError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps([_record(total) for total in totals]))
         return
     if not totals:
-        click.echo(f"Nothing was recorded in this time in {database}.")
+        click.echo(f"Nothing was recorded in this time in {store.location}.")
         return
     print_table(_table(totals, by))
     if unknown := unknown_usage(totals):
         click.echo(f"{unknown}: their tokens are not in the sums.")
 
 
-def _record(total: Total) -> dict[str, Any]:
+def _record(total: UsageTotal) -> dict[str, Any]:
     """Return a total for programs; tokens that are not known are null."""
     unknown = dict.fromkeys(_TOKENS) if total.is_unknown else {}
     return asdict(total) | unknown
 
 
-def _table(totals: list[Total], by: str) -> "Table":
-    whole = Total("total")
+def _table(totals: list[UsageTotal], by: str) -> "Table":
+    whole = UsageTotal("total")
     for name in (*_COUNTS, *_TOKENS, "without_usage"):
         setattr(whole, name, sum(getattr(total, name) for total in totals))
     has_unknown = whole.without_usage > 0
@@ -96,7 +90,7 @@ def _table(totals: list[Total], by: str) -> "Table":
     return table
 
 
-def _cells(total: Total, zero: str, *, has_unknown: bool) -> list[str]:
+def _cells(total: UsageTotal, zero: str, *, has_unknown: bool) -> list[str]:
     """Return the numbers of a total; tokens that are not known are no zeros."""
     counts = [_number(getattr(total, name), zero) for name in _COUNTS]
     tokens = [

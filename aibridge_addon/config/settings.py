@@ -353,7 +353,7 @@ class Settings:
     """Known actors by credential fingerprint or header value."""
     plugins: tuple[str, ...] = ()
     """Names of the imported plugin modules."""
-    database: Path = Path("aibridge.sqlite3")
+    database: str = "aibridge.sqlite3"
     recorder: str = ""
     retention_days: int | None = None
     tool_memory_days: int | None = 30
@@ -436,7 +436,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
             actor.match: Actor(id=actor.id, metadata=actor.metadata) for actor in config.actors
         },
         plugins=plugins,
-        database=Path(options["aibridge_db"]),
+        database=options["aibridge_db"],
         recorder=options["aibridge_recorder"],
         retention_days=checked(_at_least, options, "aibridge_retention_days", 0, default=0) or None,
         tool_memory_days=checked(_at_least, options, "aibridge_tool_memory_days", 0, default=0)

@@ -4,23 +4,16 @@ A proxy leaves a small file in the data folder. The file alone says nothing: a p
 leaves it behind. So it counts only if its process lives and its ports take connections.
 """
 
-import contextlib
 import json
 import os
 import socket
 import tempfile
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
-
-from aibridge_addon.store.token_table import TokensError, read_tokens
-
-if TYPE_CHECKING:
-    from mitmproxy.master import Master
 
 CONNECT_S = 2.0
 
@@ -68,17 +61,6 @@ class RunningProxy:
     """Whether it takes the marks of `aibridge run`."""
     open_on: str = ""
     """The address by which others than this machine reach it; empty if they do not."""
-
-    @property
-    def asks_for_token(self) -> bool:
-        """Whether clients need an access token by now, as far as this user can tell."""
-        match self.token_rule:
-            case "always":
-                return True
-            case "auto" if self.tokens_in:
-                with contextlib.suppress(TokensError):
-                    return bool(read_tokens(Path(self.tokens_in)))
-        return False
 
     def save(self, path: Path) -> None:
         """Write it down for others to find."""
@@ -174,62 +156,3 @@ class Announcement:
         if self._made:
             self._made.forget(state_path())
             self._made = None
-
-
-def where_is(master: "Master") -> RunningProxy:
-    """Return where a proxy listens, once it does, and what its clients must know."""
-    from aibridge_addon.config.settings import OPTIONS, read_settings
-
-    options = master.options
-    settings = read_settings({option.name: getattr(options, option.name) for option in OPTIONS})
-    urls = _urls(master)
-    metrics = settings.metrics_listen
-    providers = settings.providers
-    return RunningProxy(
-        pid=os.getpid(),
-        forward_url=urls.get("regular") or urls.get("upstream"),
-        reverse_url=urls.get("reverse"),
-        ca=str(Path(options.confdir).expanduser().absolute() / "mitmproxy-ca-cert.pem"),
-        database="" if settings.recorder else str(settings.database.expanduser().absolute()),
-        config=options.aibridge_config,
-        metrics_url=_url(*metrics) if metrics else None,
-        hosts=tuple(sorted(host for provider in providers for host in provider.hosts)),
-        plain_hosts=tuple(
-            sorted(
-                host
-                for provider in providers
-                if provider.scheme == "http"
-                for host in provider.hosts & {provider.host}
-            )
-        ),
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        needs_login=bool(options.proxyauth) if "proxyauth" in options else False,
-        token_rule=settings.require_token,
-        tokens_in=str(settings.database.expanduser().absolute()),
-        providers=tuple(provider.name for provider in providers),
-        knows_runs=True,
-        open_on=_open_on(master),
-    )
-
-
-def _open_on(master: "Master") -> str:
-    from aibridge_addon.access.listening import is_loopback
-
-    servers = master.addons.get("proxyserver").servers
-    hosts = (server.listen_addrs[0][0] for server in servers if server.listen_addrs)
-    return next((host for host in hosts if not is_loopback(host)), "")
-
-
-def _urls(master: "Master") -> dict[str, str]:
-    servers = master.addons.get("proxyserver").servers
-    return {
-        server.mode.type_name: _url(*server.listen_addrs[0][:2])
-        for server in servers
-        if server.listen_addrs
-    }
-
-
-def _url(host: str, port: int) -> str:
-    """Return where clients of this machine find what listens there."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,1 +1,9 @@
-"""Stores facts: the recorder protocol, SQLite, the spool, and the access-token table."""
+"""Stores facts, access tokens and hidden turns, and answers usage queries.
+
+`protocol` is the contract of a store, `sqlite` the built-in implementation. `recorder` is the
+contract of third-party recorders, which only receive facts.
+"""
+
+from aibridge_addon.store.registry import open_store, register
+
+__all__ = ["open_store", "register"]

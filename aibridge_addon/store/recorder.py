@@ -22,10 +22,9 @@ from aibridge_addon.facts import (
     ToolUsage,
     UserPrompt,
 )
+from aibridge_addon.store.errors import RecorderError
 
-
-class RecorderError(Exception):
-    """The recorder cannot be started as it is configured."""
+__all__ = ["Recorder", "RecorderError", "load", "subscriber"]
 
 
 class Recorder(Protocol):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aibridge_addon.facts import new_id
-from aibridge_addon.store.statements import SQL, Statement, completed
+from aibridge_addon.store.statements import KINDS, Statement, completed
 
 logger = logging.getLogger(__name__)
 
@@ -77,19 +77,22 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def read(path: Path) -> Iterator[Statement]:
-    """Read a spool; what is not a whole line is left out and said, a missing file is empty."""
-    # Somebody may have tidied it away, and the database must come back all the same.
+    """Read a spool file. Incomplete lines are skipped and logged; a missing file is empty."""
+    # A person may have deleted the file, and that must not keep the database away.
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         for line in file:
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-                statement = completed(Statement(str(record["statement"]), dict(record["values"])))
-            except (ValueError, KeyError, TypeError, RecursionError):
-                logger.warning("aibridge: a torn line in %s is left out", path)
-                continue
-            if statement.kind in SQL:
+            if line.strip() and (statement := _parse(line, path)):
                 yield statement
-            else:
-                logger.warning("aibridge: %s holds %r, which is not known", path, statement.kind)
+
+
+def _parse(line: bytes, path: Path) -> Statement | None:
+    try:
+        record = json.loads(line)
+        kind, values = record["statement"], dict(record["values"])
+        if kind in KINDS:
+            return completed(Statement(kind, values))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        logger.warning("aibridge: skipped an incomplete line of %s", path)
+    else:
+        logger.warning("aibridge: skipped a statement of %s: unknown kind %r", path, kind)
+    return None

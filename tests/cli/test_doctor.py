@@ -25,8 +25,9 @@ from aibridge_addon.config.settings import Settings
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
-from aibridge_addon.store.schema import migrate
-from aibridge_addon.store.token_table import add_token, revoke_tokens
+from aibridge_addon.store import open_store
+from aibridge_addon.store.sqlite import inspection
+from aibridge_addon.store.sqlite.schema import migrate
 from cli.command import Home
 
 MCP_SERVER = Path(__file__).resolve().parents[1] / "mcp_server.py"
@@ -272,15 +273,15 @@ def test_a_login_in_the_proxys_url_leads_there_all_the_same(shared: Home, ca: Pa
 
 
 def test_gateway_tokens_and_ones_own(database: Path) -> None:
-    settings = Settings(database=database)
+    settings = Settings(database=str(database))
     assert "not asked for; 0 good ones" in only(checks.tokens(None, settings, {}), "tokens").what
     text, token = AccessToken.make("alice", expires_at="2999-01-31T10:00:00.000000+00:00")
-    add_token(database, token)
+    open_store(database).add_access_token(token)
     found = checks.tokens(None, settings, {"AIBRIDGE_LOGIN": f"x:{text}"})
     assert only(found, "tokens").what == "asked for; 1 good one"
     own = only(found, "AIBRIDGE_LOGIN").what
     assert own == f"the token {token.id} of alice, good until 2999-01-31T10:00 UTC"
-    revoke_tokens(database, "alice")
+    open_store(database).revoke_access_tokens("alice")
     for finding in checks.tokens(None, settings, {"AIBRIDGE_LOGIN": text}):
         assert finding.level == "bad"
         assert finding.to_do
@@ -300,7 +301,7 @@ def database(tmp_path: Path) -> Path:
 
 
 def test_a_database_and_what_waits_beside_it(database: Path) -> None:
-    settings = Settings(database=database)
+    settings = Settings(database=str(database))
     [found] = checks.database(settings)
     assert found.level == "ok"
     assert "0 requests" in found.what
@@ -322,31 +323,34 @@ def test_a_database_and_what_waits_beside_it(database: Path) -> None:
 def test_databases_that_cannot_be_used(database: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.sqlite3"
     other.write_text("nonsense" * 100)
-    [found] = checks.database(Settings(database=other))
-    assert (found.level, found.to_do) == ("bad", "move it away, or name another by --db")
-    [found] = checks.database(Settings(database=tmp_path))
+    [found] = checks.database(Settings(database=str(other)))
+    assert (found.level, found.to_do) == (
+        "bad",
+        "move the file away, or name another database with --db",
+    )
+    [found] = checks.database(Settings(database=str(tmp_path)))
     assert found.level == "bad"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
             " VALUES ('aibridge', 'm999_later', '')"
         )
-    [found] = checks.database(Settings(database=database))
+    [found] = checks.database(Settings(database=str(database)))
     assert "newer version" in found.what
 
 
 def test_a_database_that_is_held(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "BUSY_MS", 1)
+    monkeypatch.setattr(inspection, "_LOCK_MS", 1)
     with closing(sqlite3.connect(database, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        [found] = checks.database(Settings(database=database))
+        [found] = checks.database(Settings(database=str(database)))
         holder.execute("ROLLBACK")
     assert found.level == "bad"
     assert "locked" in found.what
 
 
 def test_a_database_that_is_not_there_yet(tmp_path: Path) -> None:
-    [found] = checks.database(Settings(database=tmp_path / "a" / "b.sqlite3"))
+    [found] = checks.database(Settings(database=str(tmp_path / "a" / "b.sqlite3")))
     assert found.level == "ok"
     assert not (tmp_path / "a").exists()
     [found] = checks.database(Settings(recorder="mine:Recorder"))

@@ -27,7 +27,7 @@ from aibridge_addon.cli.env import SHELLS
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.providers import clients
 from aibridge_addon.providers.clients import ANY_PROGRAM, CLIENTS, ClientProgram
-from aibridge_addon.store.token_table import add_token
+from aibridge_addon.store import open_store
 from cli.command import Home
 
 CONNECTION = ConnectionSettings(
@@ -320,7 +320,7 @@ def with_tokens(shared: Home, tmp_path: Path) -> RunningProxy:
 def make_token(proxy: RunningProxy, **values: str) -> str:
     """Make a token that a proxy knows; return its text."""
     text, token = AccessToken.make("alice", **values)  # type: ignore[arg-type]
-    add_token(Path(proxy.tokens_in), token)
+    open_store(proxy.tokens_in).add_access_token(token)
     return text
 
 

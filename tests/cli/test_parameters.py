@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from aibridge_addon.cli.parameters import DatabasePath, Since
+from aibridge_addon.cli.parameters import DatabaseLocation, Since
 from cli.command import Home
 
 
@@ -22,9 +22,9 @@ def test_day_by_its_word_begins_at_local_midnight(word: str, days: int) -> None:
 
 def test_database_in_a_folder_that_does_not_exist_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
     made = tmp_path / "new.sqlite3"
-    assert DatabasePath().convert(str(made), None, None) == made
+    assert DatabaseLocation().convert(str(made), None, None) == str(made)
     with pytest.raises(click.BadParameter, match="there is no folder"):
-        DatabasePath().convert(str(tmp_path / "no" / "new.sqlite3"), None, None)
+        DatabaseLocation().convert(str(tmp_path / "no" / "new.sqlite3"), None, None)
 
 
 @pytest.mark.parametrize(

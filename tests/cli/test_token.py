@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from aibridge_addon.access.tokens import AccessToken, authenticate
-from aibridge_addon.store.token_table import add_token, read_tokens
+from aibridge_addon.store import open_store
 from cli.command import Home
 
 TOKEN = re.compile(r"aib_[a-z2-7]{10}_[A-Za-z0-9_-]{43}")
@@ -35,7 +35,7 @@ def test_a_token_is_shown_once_and_alone_on_stdout(home: Home) -> None:
     assert TOKEN.fullmatch(text)
     assert text not in result.stderr
     assert "not shown again" in result.stderr
-    kept = read_tokens(home.database)
+    kept = open_store(home.database).access_tokens()
     assert authenticate(text, kept).initiator_id == "alice"
     assert text.encode() not in home.database.read_bytes()
     assert text.split("_", 2)[2] not in home.invoke("token", "list").output
@@ -106,7 +106,7 @@ def test_ids_names_and_dates_are_whole_on_a_narrow_terminal(home: Home) -> None:
 
 
 def test_what_a_terminal_would_act_on_is_not_printed(home: Home) -> None:
-    add_token(home.database, AccessToken.make("\x1b[2Jeve")[1])
+    open_store(home.database).add_access_token(AccessToken.make("\x1b[2Jeve")[1])
     listed = home.invoke("token", "list").output
     assert "\x1b" not in listed
     assert "�[2Jeve" in listed
@@ -130,7 +130,7 @@ def test_a_mistake_is_named_and_makes_nothing(
     home: Home, arguments: tuple[str, ...], why: str
 ) -> None:
     assert why in refused(home, *arguments)
-    assert read_tokens(home.database) == {}
+    assert open_store(home.database).access_tokens() == {}
 
 
 def test_a_database_that_cannot_be_used_is_named(home: Home) -> None:

@@ -11,9 +11,11 @@ import pytest
 from sqlite_utils import Database
 from store.doubles import ended, started, tokens
 
-from aibridge_addon.cli.totals import Total, read_totals, summary, totals_of
+from aibridge_addon.cli.totals import summary, totals_of
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.store.schema import migrate
+from aibridge_addon.store import open_store
+from aibridge_addon.store.sqlite.schema import migrate
+from aibridge_addon.store.usage import UsageQuery, UsageTotal
 from cli.command import Home
 
 ROWS = (
@@ -110,7 +112,7 @@ def test_what_a_terminal_would_act_on_is_not_printed(home: Home, database: Path)
     shown = home.invoke("usage", "--db", str(database), "--since", "all", "--by", "session").output
     assert "\x1b" not in shown
     assert "�]0;x" in shown
-    assert summary([Total("\x1b[2J", requests=1)]).startswith("1 request · �[2J: ")
+    assert summary([UsageTotal("\x1b[2J", requests=1)]).startswith("1 request · �[2J: ")
 
 
 def test_days_come_in_their_order(home: Home, database: Path) -> None:
@@ -173,10 +175,10 @@ def test_the_database_of_the_running_proxy_is_meant_where_none_is_named(shared: 
 
 
 def test_a_line_says_it_all(database: Path) -> None:
-    line = summary(read_totals(database, since="", by="actor"))
+    line = summary(open_store(database).read_usage(UsageQuery(by="actor")))
     assert line.startswith("4 requests (1 did not complete) · [red]eve: 1,000 in, 2,000 out · ")
     assert "alice: 10 in, 300 from cache, 4 to cache, 20 out" in line
-    assert summary([Total("m", requests=1)]) == "1 request · m: 0 in, 0 out"
+    assert summary([UsageTotal("m", requests=1)]) == "1 request · m: 0 in, 0 out"
     assert summary([]) == "no requests to AI providers"
     assert summary([], unrecorded=1) == "nothing to record (1 request passed)"
     assert summary([], unrecorded=2) == "nothing to record (2 requests passed)"
@@ -250,8 +252,8 @@ def test_sums_as_json_have_null_for_unknown_tokens(home: Home, database: Path) -
 
 def test_closing_line_says_what_told_no_usage() -> None:
     totals = [
-        Total("known", requests=2, input=5, output=6),
-        Total("silent", requests=1, without_usage=1, chats_without_usage=1),
+        UsageTotal("known", requests=2, input=5, output=6),
+        UsageTotal("silent", requests=1, without_usage=1, chats_without_usage=1),
     ]
     assert summary(totals) == (
         "3 requests · known: 5 in, 6 out · silent: tokens unknown · 1 of 3 requests told no usage"

@@ -68,8 +68,8 @@ def test_the_defaults_are_settings_without_any_configuration():
     assert (read.refuse_unrecorded, read.require_actor) == (False,) * 2
     assert read.ask_chat_usage == "auto"
     assert read.metrics_listen is None
-    assert read.database.name == "aibridge.sqlite3"
-    assert read.database.is_absolute()
+    assert Path(read.database).name == "aibridge.sqlite3"
+    assert Path(read.database).is_absolute()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_defaults_are_settings_without_any_configuration():
         ({"aibridge_on_record_failure": "refuse"}, {"refuse_unrecorded": True}),
         ({"aibridge_actor_header": " X-User "}, {"actor_header": "x-user"}),
         ({"aibridge_actor_header": ""}, {"actor_header": ""}),
-        ({"aibridge_db": "/x/y.db"}, {"database": Path("/x/y.db")}),
+        ({"aibridge_db": "/x/y.db"}, {"database": "/x/y.db"}),
         ({"aibridge_recorder": "a:B"}, {"recorder": "a:B"}),
         ({"aibridge_metrics_listen": "127.0.0.1:9464"}, {"metrics_listen": ("127.0.0.1", 9464)}),
         ({"aibridge_metrics_listen": "[::1]:0"}, {"metrics_listen": ("::1", 0)}),

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from aibridge_addon.cli import main
 from aibridge_addon.config.settings import OPTIONS, read_settings
-from aibridge_addon.store import schema
+from aibridge_addon.store.sqlite import schema
 from docs.blocks import PAGES, ROOT, Block, blocks
 
 OF_CLIENTS = ("openai_base_url", "model_provider")

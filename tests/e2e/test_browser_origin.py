@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from standin import Authority, Server
 
-from aibridge_addon.store.token_table import revoke_tokens
+from aibridge_addon.store import open_store
 from e2e.asking import API
 from e2e.asking import APIS as SDK_APIS
 from e2e.bodies import APIS, MESSAGES, Api
@@ -179,7 +179,7 @@ def test_no_upstream_request_of_an_inner_loop_follows_a_revocation(
     with ThreadPoolExecutor() as pool:
         asking = pool.submit(central.post, api, REVERSE, said, stream=stream, headers=headers)
         report.wait_for("started")
-        revoke_tokens(proxy.database, text.split("_")[1])
+        open_store(proxy.database).revoke_access_tokens(text.split("_")[1])
         report.release()
         seen = asking.result()
     report.close()

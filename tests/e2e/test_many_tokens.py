@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx2
 
 from aibridge_addon.access.tokens import AccessToken
-from aibridge_addon.store.token_table import add_token
+from aibridge_addon.store import open_store
 from e2e.bodies import APIS, Api
 from e2e.clients import WAYS, Clients, Way
 from e2e.conftest import StartProxy
@@ -75,7 +75,7 @@ def make_people(proxy: Proxy) -> list[Person]:
     people = []
     for number, kind in zip(range(CLIENTS), itertools.cycle(_KINDS), strict=False):
         text, token = AccessToken.make(f"person-{number}")
-        add_token(proxy.database, token)
+        open_store(proxy.database).add_access_token(token)
         people.append(Person(token.initiator_id, text, *kind))
     return people
 

@@ -13,7 +13,7 @@ import pytest
 from standin import Authority, Server
 
 from aibridge_addon.access.tokens import AccessToken
-from aibridge_addon.store.token_table import add_token, revoke_tokens
+from aibridge_addon.store import open_store
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
 from e2e.clients import TIMEOUT_S, WAYS, Clients, Way
 from e2e.conftest import StartProxy
@@ -39,7 +39,7 @@ each_api = pytest.mark.parametrize("api", APIS, ids=str)
 def token(proxy: Proxy, name: str = "alice", **scope: Any) -> str:
     """Make a token as the command does; return its text."""
     text, made = AccessToken.make(name, **scope)
-    add_token(proxy.database, made)
+    open_store(proxy.database).add_access_token(made)
     return text
 
 
@@ -266,7 +266,7 @@ def test_a_token_that_is_not_good_is_refused(
     if state != "unknown":
         text = token(proxy, f"owner-{state}", expires_at=PAST if state == "expired" else None)
     if state == "revoked":
-        revoke_tokens(proxy.database, text.split("_")[1])
+        open_store(proxy.database).revoke_access_tokens(text.split("_")[1])
     with proxy.recording() as records:
         answer = ask(clients, way, api, place, text)
     message = refused(proxy, api, answer, f"{state}_token")["message"]
@@ -354,7 +354,7 @@ def test_a_websocket_is_held_to_the_models_of_its_token_at_each_request(
         assert (refusal["type"], refusal["status"]) == ("error", 400)
         assert "is not for the model gpt-5.2-pro" in refusal["error"]["message"]
         codex.ask("three")
-        revoke_tokens(proxy.database, text.split("_")[1])
+        open_store(proxy.database).revoke_access_tokens(text.split("_")[1])
         wait_for_freshness()
         assert "was revoked" in codex.ask("four")["error"]["message"]
     statuses = [row["status"] for row in records.interceptions]
@@ -402,7 +402,7 @@ def test_a_revoked_token_ends_with_the_next_request_of_an_open_connection(
     body = MESSAGES.request("hi", stream=False)
     with client(clients, FORWARD, ("hank", text)) as http:
         assert http.post(url, content=body, headers=MESSAGES.headers).status_code == 200
-        assert revoke_tokens(proxy.database, "hank")
+        assert open_store(proxy.database).revoke_access_tokens("hank")
         wait_for_freshness()
         answer = http.post(url, content=body, headers=MESSAGES.headers)
     assert "was revoked" in refused(proxy, MESSAGES, answer, "")["message"]
@@ -453,7 +453,7 @@ def test_bad_access_token_at_connect_to_a_provider_is_answered_inside_the_tunnel
         proxy, "jack", expires_at=PAST if state == "expired" else None
     )
     if state == "revoked":
-        revoke_tokens(proxy.database, text.split("_")[1])
+        open_store(proxy.database).revoke_access_tokens(text.split("_")[1])
     url = clients.url(way, "anthropic", "/v1/messages")
     body = MESSAGES.request("hi", stream=False)
     with proxy.recording() as records, client(clients, way, ("jack", text)) as http:
@@ -525,7 +525,7 @@ def test_without_tokens_nobody_is_asked_and_the_first_one_changes_that(
     wait_for_freshness()
     assert ask(clients, REVERSE, MESSAGES, HEADER_OFF, "").status_code == 400
     assert ask(clients, REVERSE, MESSAGES, HEADER, text).status_code == 200
-    revoke_tokens(proxy.database, "alice")
+    open_store(proxy.database).revoke_access_tokens("alice")
     wait_for_freshness()
     answer = ask(clients, REVERSE, MESSAGES, HEADER_OFF, "")
     assert answer.status_code == 400, "a proxy that asked for tokens goes on to do so"

@@ -15,7 +15,7 @@ import pytest
 from standin import Authority, Server
 
 from aibridge_addon.access.tokens import AccessToken
-from aibridge_addon.store.token_table import add_token
+from aibridge_addon.store import open_store
 from e2e.clients import OPENAI_KEY, TIMEOUT_S, Clients, Way
 from e2e.metrics import metric
 from e2e.proxy import Proxy, config_toml
@@ -253,7 +253,7 @@ def test_a_token_for_some_models_opens_no_websocket_that_is_not_read(
     passes: bool,
 ) -> None:
     text, made = AccessToken.make("alice", **scope)
-    add_token(proxy.database, made)
+    open_store(proxy.database).add_access_token(made)
     fields = [*WEBSOCKET, f"x-aibridge-token: {text}"]
     with asking(clients, FORWARD, REALTIME, fields) as (_, head):
         assert head.startswith(b"HTTP/1.1 101 " if passes else b"HTTP/1.1 400 ")

@@ -4,8 +4,9 @@ import pytest
 from sqlite_utils import Database
 from store.doubles import all_of_one, ended, prompt, started, tokens, tokens_so_far
 
-from aibridge_addon.store.schema import TABLES, migrate
-from aibridge_addon.store.statements import SQL, statements
+from aibridge_addon.store.sqlite.schema import TABLES, migrate
+from aibridge_addon.store.sqlite.sql import SQL
+from aibridge_addon.store.statements import statements
 
 
 @pytest.fixture

@@ -32,16 +32,12 @@ from aibridge_addon.facts import (
     ToolUsage,
     UserPrompt,
 )
-from aibridge_addon.store.database import BUSY_SECONDS
+from aibridge_addon.store.protocol import OnEvent, Retention
 from aibridge_addon.store.recorder import Recorder
-from aibridge_addon.store.retention import Retention
-from aibridge_addon.store.statements import (
-    FIND_BACKGROUND_RESPONSE,
-    FIND_HIDDEN_TURNS,
-    read_background_response,
-    statements,
-)
-from aibridge_addon.store.writer import OnEvent, Store
+from aibridge_addon.store.sqlite.database_file import BUSY_SECONDS
+from aibridge_addon.store.sqlite.sql import FIND_BACKGROUND_RESPONSE, FIND_HIDDEN_TURNS
+from aibridge_addon.store.sqlite.writer import Writer
+from aibridge_addon.store.statements import read_background_response, statements
 
 logger = logging.getLogger(__name__)
 
@@ -77,14 +73,14 @@ class SQLiteRecorder(Recorder):
         self._closing = False
         self._is_waking = False
         self._thread = threading.Thread(target=self._run, name="aibridge recorder", daemon=True)
-        self._store = Store(self.path, on_event, retention)
+        self._writer = Writer(self.path, on_event, retention)
 
     def start(self) -> None:
         """Open and migrate the database, take in what an earlier process left, start to write."""
         try:
-            self._store.start()
+            self._writer.start()
         except BaseException:
-            self._store.close()
+            self._writer.close()
             raise
         self._thread.start()
 
@@ -164,7 +160,7 @@ class SQLiteRecorder(Recorder):
     @property
     def available(self) -> bool:
         """Whether the last write reached the database."""
-        return self._store.available
+        return self._writer.available
 
     def close(self) -> None:
         """Write what is left, and end."""
@@ -172,7 +168,7 @@ class SQLiteRecorder(Recorder):
         self._ring()
         if self._thread.ident is not None:
             self._thread.join()
-        self._store.close()
+        self._writer.close()
 
     def _run(self) -> None:
         while True:
@@ -187,12 +183,12 @@ class SQLiteRecorder(Recorder):
         facts = [entry for entry in entries if not isinstance(entry, _Mark)]
         kept = False
         try:
-            kept = self._store.write(statements(facts))
+            kept = self._writer.write(statements(facts))
         except Exception:
             logger.exception("aibridge: the recorder failed; some facts are lost")
             self._on_event("lost", len(facts))
         _settle([entry for entry in entries if isinstance(entry, _Mark)], kept)
-        self._store.tidy()
+        self._writer.tidy()
 
 
 def _settle(marks: list[_Mark], kept: bool) -> None:

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 from store.doubles import all_of_one, ended, prompt, prompts, rows, started
 
-from aibridge_addon.store.ownership import Ownership
 from aibridge_addon.store.recorder import subscriber
 from aibridge_addon.store.spool import Spool
-from aibridge_addon.store.sqlite import SQLiteRecorder
+from aibridge_addon.store.sqlite.ownership import Ownership
+from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 from aibridge_addon.store.statements import statements
 
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
 from aibridge_addon.store.recorder import subscriber
-from aibridge_addon.store.sqlite import SQLiteRecorder
+from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 from store.doubles import ended, prompt, started
 
 recorder = SQLiteRecorder(Path(sys.argv[1]))
@@ -59,7 +59,7 @@ def other_process(database):
     """A process with an open interception, and the interception's id."""
     with subprocess.Popen(
         [sys.executable, "-c", OTHER_PROCESS, str(database)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -284,7 +284,7 @@ def test_a_torn_last_line_of_a_spool_is_left_out_and_said(database, cut, caplog)
     with recording(database):
         assert prompts(database) == ["1"]
 
-    assert f"a torn line in {path} is left out" in caplog.text
+    assert f"skipped an incomplete line of {path}" in caplog.text
     assert not path.exists()
 
 
@@ -309,7 +309,7 @@ def test_a_spool_with_nothing_whole_in_it_is_removed_all_the_same(database):
 
 
 def test_more_than_one_transaction_of_a_spool_is_taken_in(database, monkeypatch):
-    monkeypatch.setattr("aibridge_addon.store.writer._TRANSACTION_SIZE", 3)
+    monkeypatch.setattr("aibridge_addon.store.sqlite.writer._TRANSACTION_SIZE", 3)
     interception = started()
     expected = [str(number) for number in range(10)]
     leave_spool(database, 1, *(prompt(interception, text) for text in expected))

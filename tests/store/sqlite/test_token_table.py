@@ -7,8 +7,9 @@ import pytest
 from store.doubles import started
 
 from aibridge_addon.access.tokens import AccessToken
-from aibridge_addon.store.sqlite import SQLiteRecorder
-from aibridge_addon.store.token_table import TokensError, add_token, read_tokens, revoke_tokens
+from aibridge_addon.store import open_store
+from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 
 
 @pytest.fixture
@@ -19,14 +20,14 @@ def database(tmp_path):
 def make(database, *names, **scope):
     tokens = [AccessToken.make(name, **scope)[1] for name in names]
     for token in tokens:
-        add_token(database, token)
+        open_store(database).add_access_token(token)
     return tokens
 
 
 def test_tokens_come_back_as_they_were_made(database):
     made = make(database, "alice", "bob", providers=("anthropic",), models=("claude-*", "gpt-5"))
 
-    assert list(read_tokens(database).values()) == made
+    assert list(open_store(database).access_tokens().values()) == made
 
 
 def test_the_database_is_made_for_its_owner_alone(database):
@@ -36,7 +37,7 @@ def test_the_database_is_made_for_its_owner_alone(database):
 
 
 def test_where_there_is_no_database_there_are_no_tokens(database):
-    assert read_tokens(database) == {}
+    assert open_store(database).access_tokens() == {}
     assert not database.exists()
 
 
@@ -45,16 +46,19 @@ def test_a_database_of_before_tokens_has_none(database):
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE aibridge_interceptions (id TEXT)")
 
-    assert read_tokens(database) == {}
+    assert open_store(database).access_tokens() == {}
 
 
 def test_a_token_is_revoked_by_its_id_or_with_all_of_its_actor(database):
     first, second, bob = make(database, "alice", "alice", "bob")
 
-    assert [token.id for token in revoke_tokens(database, first.id)] == [first.id]
-    assert [token.id for token in revoke_tokens(database, "alice")] == [second.id]
-    assert revoke_tokens(database, "alice") == []
-    states = {token.id: token.revoked_at is None for token in read_tokens(database).values()}
+    assert [token.id for token in open_store(database).revoke_access_tokens(first.id)] == [first.id]
+    assert [token.id for token in open_store(database).revoke_access_tokens("alice")] == [second.id]
+    assert open_store(database).revoke_access_tokens("alice") == []
+    states = {
+        token.id: token.revoked_at is None
+        for token in open_store(database).access_tokens().values()
+    }
     assert states == {first.id: False, second.id: False, bob.id: True}
 
 
@@ -63,11 +67,11 @@ def test_what_is_no_database_is_named(database):
     database.write_text("something else " * 100)
 
     for use in (
-        read_tokens,
+        lambda path: open_store(path).access_tokens(),
         lambda path: make(path, "alice"),
-        lambda path: revoke_tokens(path, ""),
+        lambda path: open_store(path).revoke_access_tokens(""),
     ):
-        with pytest.raises(TokensError, match=r"aibridge\.sqlite3: file is not a database"):
+        with pytest.raises(StoreError, match=r"aibridge\.sqlite3: file is not a database"):
             use(database)
 
 
@@ -78,7 +82,7 @@ async def test_tokens_are_made_while_a_recorder_writes(database):
         recorder.record_interception(started())
         assert await recorder.kept()
         [token] = make(database, "alice")
-        assert read_tokens(database) == {token.id: token}
+        assert open_store(database).access_tokens() == {token.id: token}
         recorder.record_interception(started())
         assert await recorder.kept()
     finally:

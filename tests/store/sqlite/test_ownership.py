@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from aibridge_addon.store.ownership import Ownership
+from aibridge_addon.store.sqlite.ownership import Ownership
 
 
 @contextmanager

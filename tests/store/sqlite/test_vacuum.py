@@ -8,12 +8,15 @@ import pytest
 from sqlite_utils import Database
 from store.doubles import all_of_one, prompt, started
 
-from aibridge_addon.store import retention, vacuum
-from aibridge_addon.store.database import DatabaseFile, transaction
-from aibridge_addon.store.retention import Retention, Sweeper
-from aibridge_addon.store.schema import migrate
-from aibridge_addon.store.sqlite import SQLiteRecorder
-from aibridge_addon.store.statements import SQL, statements
+from aibridge_addon.store.protocol import Retention
+from aibridge_addon.store.sqlite import sweeper as sweeper_module
+from aibridge_addon.store.sqlite import vacuum
+from aibridge_addon.store.sqlite.database_file import DatabaseFile, transaction
+from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
+from aibridge_addon.store.sqlite.schema import migrate
+from aibridge_addon.store.sqlite.sql import SQL
+from aibridge_addon.store.sqlite.sweeper import Sweeper
+from aibridge_addon.store.statements import statements
 
 OLD = "2020-01-01T00:00:00.000000+00:00"
 
@@ -32,7 +35,7 @@ def connection(path):
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
-    monkeypatch.setattr(retention, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(sweeper_module, "STEP_SECONDS", 0.0)
 
 
 def fill(connection, count=20):

@@ -7,13 +7,14 @@ a list tells who once had one, and a proxy that asked for tokens goes on to do s
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.facts import now
+from aibridge_addon.store.errors import StoreError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -24,30 +25,11 @@ _READ_SECONDS, _WRITE_SECONDS = 1.0, 5.0
 """For another program to let go of the database."""
 
 
-class TokensError(Exception):
-    """The table cannot be used; the message says why."""
-
-
-class TokenTable:
-    """Source of access tokens for admission: the table in one SQLite database."""
-
-    def __init__(self, database: Path) -> None:
-        self._path = database.expanduser().absolute()
-
-    def access_tokens(self) -> Mapping[str, AccessToken]:
-        """Return all access tokens by id.
-
-        Raises:
-            TokensError: the database cannot be read.
-        """
-        return read_tokens(self._path)
-
-
-def read_tokens(path: Path) -> dict[str, AccessToken]:
+def read(path: Path) -> dict[str, AccessToken]:
     """Return all tokens by id; none where there is no database, or none of ours.
 
     Raises:
-        TokensError: it cannot be read.
+        StoreError: it cannot be read.
     """
     if not path.is_file():
         return {}
@@ -62,14 +44,14 @@ def read_tokens(path: Path) -> dict[str, AccessToken]:
             rows = reader.execute(f"SELECT {_COLUMNS} FROM {_TABLE} ORDER BY created_at")  # noqa: S608
             return {row["id"]: _of_row(row) for row in rows}
     except (sqlite3.Error, ValueError) as error:
-        raise TokensError(f"{path}: {error}") from error
+        raise StoreError(f"{path}: {error}") from error
 
 
-def add_token(path: Path, token: AccessToken) -> None:
+def add(path: Path, token: AccessToken) -> None:
     """Keep a token; the database is made if it is not there.
 
     Raises:
-        TokensError: it cannot be written.
+        StoreError: it cannot be written.
     """
     with _database(path) as db:
         db.table(_TABLE).insert(
@@ -78,11 +60,11 @@ def add_token(path: Path, token: AccessToken) -> None:
         )
 
 
-def revoke_tokens(path: Path, name: str) -> list[AccessToken]:
+def revoke(path: Path, name: str) -> list[AccessToken]:
     """Revoke the token of an id, or all of an actor; return those that were good until now.
 
     Raises:
-        TokensError: the database cannot be written.
+        StoreError: the database cannot be written.
     """
     with _database(path) as db:
         rows = db.query(
@@ -99,7 +81,7 @@ def _database(path: Path) -> "Iterator[Database]":
     # Here: `aibridge env`, which stands in shell profiles, only reads.
     from sqlite_utils import Database
 
-    from aibridge_addon.store.schema import SchemaTooNewError, migrate
+    from aibridge_addon.store.sqlite.schema import SchemaTooNewError, migrate
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +94,7 @@ def _database(path: Path) -> "Iterator[Database]":
             with connection:
                 yield db
     except (sqlite3.Error, SchemaTooNewError, OSError) as error:
-        raise TokensError(f"{path}: {error}") from error
+        raise StoreError(f"{path}: {error}") from error
 
 
 def _of_row(row: "sqlite3.Row | dict[str, str]") -> AccessToken:

@@ -6,13 +6,13 @@ A step takes milliseconds, and the recorder takes one after a commit, when nobod
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from aibridge_addon.facts import now
-from aibridge_addon.store import vacuum
-from aibridge_addon.store.database import transaction
-from aibridge_addon.store.housekeeping import (
+from aibridge_addon.store.protocol import Retention
+from aibridge_addon.store.sqlite import vacuum
+from aibridge_addon.store.sqlite.database_file import transaction
+from aibridge_addon.store.sqlite.housekeeping import (
     CLOSE_NEVER_POLLED,
     FIND_NEVER_POLLED,
     FORGET_HIDDEN_TURNS,
@@ -27,14 +27,6 @@ POLLED_DAYS = 30
 """For so long, a poll may bring the end of a background response; providers keep it no longer."""
 AT_ONCE = 500
 """Interceptions deleted in one step."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
-    """How many days rows are kept; None is for ever."""
-
-    interceptions: int | None = None
-    hidden_turns: int | None = None
 
 
 class Sweeper:

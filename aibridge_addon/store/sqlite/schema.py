@@ -28,12 +28,16 @@ def migrate(db: Database) -> None:
     Raises:
         SchemaTooNewError: a newer version of this program has been there.
     """
-    with closing(Database(memory=True)) as empty:
-        known = {migration.name for migration in migrations.pending(empty)}
-    unknown = sorted({applied.name for applied in migrations.applied(db)} - known)
-    if unknown:
+    if unknown := unknown_migrations(db):
         raise SchemaTooNewError(f"it was migrated by a newer version: {', '.join(unknown)}")
     migrations.apply(db)
+
+
+def unknown_migrations(db: Database) -> list[str]:
+    """Return the names of applied migrations that this version does not know."""
+    with closing(Database(memory=True)) as empty:
+        known = {migration.name for migration in migrations.pending(empty)}
+    return sorted({applied.name for applied in migrations.applied(db)} - known)
 
 
 class SchemaTooNewError(Exception):

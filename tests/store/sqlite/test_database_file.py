@@ -9,12 +9,11 @@ from contextlib import closing
 import pytest
 from store.doubles import looking, prompt, prompts, rows, started
 
-from aibridge_addon.store import database as database_file
-from aibridge_addon.store import sqlite
-from aibridge_addon.store import writer as store
-from aibridge_addon.store.database import DatabaseFile
 from aibridge_addon.store.recorder import subscriber
-from aibridge_addon.store.sqlite import SQLiteRecorder
+from aibridge_addon.store.sqlite import database_file, writer
+from aibridge_addon.store.sqlite import recorder as recorder_module
+from aibridge_addon.store.sqlite.database_file import DatabaseFile
+from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 
 BOUND = 30
 
@@ -22,8 +21,8 @@ BOUND = 30
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
-    monkeypatch.setattr(store, "RETRY_SECONDS", (0.01, 0.05))
-    monkeypatch.setattr(sqlite, "LINGER", 0.01)
+    monkeypatch.setattr(writer, "RETRY_SECONDS", (0.01, 0.05))
+    monkeypatch.setattr(recorder_module, "LINGER", 0.01)
 
 
 @pytest.fixture

@@ -13,15 +13,17 @@ from itertools import batched
 from pathlib import Path
 
 from aibridge_addon.facts import now
-from aibridge_addon.store import vacuum
-from aibridge_addon.store.database import DatabaseFile, may_pass, transaction
-from aibridge_addon.store.housekeeping import CLOSE_INTERRUPTED
-from aibridge_addon.store.ownership import Ownership
-from aibridge_addon.store.recorder import RecorderError
-from aibridge_addon.store.retention import Retention, Sweeper
-from aibridge_addon.store.schema import SchemaTooNewError
+from aibridge_addon.store.errors import RecorderError
+from aibridge_addon.store.protocol import OnEvent, Retention
 from aibridge_addon.store.spool import Spool, append, read
-from aibridge_addon.store.statements import SQL, Statement
+from aibridge_addon.store.sqlite import vacuum
+from aibridge_addon.store.sqlite.database_file import DatabaseFile, may_pass, transaction
+from aibridge_addon.store.sqlite.housekeeping import CLOSE_INTERRUPTED
+from aibridge_addon.store.sqlite.ownership import Ownership
+from aibridge_addon.store.sqlite.schema import SchemaTooNewError
+from aibridge_addon.store.sqlite.sql import SQL
+from aibridge_addon.store.sqlite.sweeper import Sweeper
+from aibridge_addon.store.statements import Statement
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +34,8 @@ MAX_IN_MEMORY = 100_000
 _TRANSACTION_SIZE = 5_000
 _END_OF_TIME = "9999-12-31"
 
-type OnEvent = Callable[[str, int], None]
-"""Told of `spooled`, `recovered`, `rejected` and `lost` statements, and of `forgotten`
-interceptions, with their number; called on the writer's thread."""
 
-
-class Store:
+class Writer:
     """The database, the spool and the memory behind them; used by one thread at a time."""
 
     def __init__(self, path: Path, on_event: OnEvent, retention: Retention) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from aibridge_addon.store import vacuum
-from aibridge_addon.store.schema import migrate
+from aibridge_addon.store.sqlite import vacuum
+from aibridge_addon.store.sqlite.schema import migrate
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from store.doubles import (
@@ -26,13 +27,14 @@ from store.doubles import (
 )
 
 from aibridge_addon.facts import BackgroundResponse, HiddenTurns, Status, new_id, now
-from aibridge_addon.store import database as database_file
-from aibridge_addon.store import retention, spool, sqlite
-from aibridge_addon.store import writer as store
-from aibridge_addon.store.ownership import Ownership
+from aibridge_addon.store import spool
+from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import RecorderError, subscriber
-from aibridge_addon.store.schema import TABLES
-from aibridge_addon.store.sqlite import SQLiteRecorder
+from aibridge_addon.store.sqlite import database_file, sweeper, writer
+from aibridge_addon.store.sqlite import recorder as recorder_module
+from aibridge_addon.store.sqlite.ownership import Ownership
+from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
+from aibridge_addon.store.sqlite.schema import TABLES
 
 BOUND = 30
 """Seconds after which something that was awaited is taken for never."""
@@ -63,10 +65,10 @@ class Events:
 def _impatient(monkeypatch):
     """Waits that nobody would notice in a test."""
     monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
-    monkeypatch.setattr(store, "RETRY_SECONDS", (0.01, 0.05))
-    monkeypatch.setattr(sqlite, "LINGER", 0.01)
-    monkeypatch.setattr(retention, "ROUND_SECONDS", 0.0)
-    monkeypatch.setattr(retention, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(writer, "RETRY_SECONDS", (0.01, 0.05))
+    monkeypatch.setattr(recorder_module, "LINGER", 0.01)
+    monkeypatch.setattr(sweeper, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(sweeper, "STEP_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def connections(monkeypatch):
             made.append(connection)
         return connection
 
-    monkeypatch.setattr(sqlite.sqlite3, "connect", connect_and_remember)
+    monkeypatch.setattr(recorder_module.sqlite3, "connect", connect_and_remember)
     return made
 
 
@@ -616,7 +618,7 @@ async def test_without_database_and_spool_facts_wait_in_memory_and_are_not_said_
 async def test_the_memory_is_bounded_and_the_oldest_are_lost(
     start, database, events, monkeypatch, caplog
 ):
-    monkeypatch.setattr(store, "MAX_IN_MEMORY", 3)
+    monkeypatch.setattr(writer, "MAX_IN_MEMORY", 3)
     recorder = start()
     interception = started()
 
@@ -647,7 +649,7 @@ async def test_what_is_in_memory_at_the_end_gets_a_last_try(start, database, mon
     def append(path, work):
         raise OSError("no spool here")
 
-    monkeypatch.setattr(store, "RETRY_SECONDS", (3600.0, 3600.0))
+    monkeypatch.setattr(writer, "RETRY_SECONDS", (3600.0, 3600.0))
     monkeypatch.setattr(spool, "append", append)
     recorder = start()
     with locked(database):
@@ -762,17 +764,17 @@ async def test_a_bug_in_the_writer_ends_neither_it_nor_who_waits(
     start, database, events, monkeypatch, caplog
 ):
     recorder = start()
-    good = sqlite.statements
+    good = recorder_module.statements
 
     def fail(facts):
         if facts:
             raise RuntimeError("a bug")
         return []
 
-    monkeypatch.setattr(sqlite, "statements", fail)
+    monkeypatch.setattr(recorder_module, "statements", fail)
     keep(recorder, prompt(started(), "lost"))
     assert not await kept(recorder)
-    monkeypatch.setattr(sqlite, "statements", good)
+    monkeypatch.setattr(recorder_module, "statements", good)
     keep(recorder, prompt(started(), "kept"))
 
     assert await kept(recorder)
@@ -797,7 +799,7 @@ def test_the_file_is_made_with_its_folder_and_is_only_the_user_s(start, tmp_path
 def test_a_path_in_the_home_directory_is_expanded(start, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    start(sqlite.Path("~/x.sqlite3"))
+    start(Path("~/x.sqlite3"))
 
     assert (tmp_path / "x.sqlite3").exists()
 
@@ -857,14 +859,14 @@ OLD = "2020-01-01T00:00:00.000000+00:00"
 async def test_what_is_older_than_the_retention_is_deleted_with_all_that_belongs_to_it(
     start, database, events, monkeypatch
 ):
-    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    monkeypatch.setattr(sweeper, "AT_ONCE", 2)
     recorder = start()
     old = [all_of_one(started(started_at=OLD)) for _ in range(5)]
     new = all_of_one(started())
     keep(recorder, *(fact for facts in (*old, new) for fact in facts))
     await kept(recorder)
     recorder.close()
-    start(retention=retention.Retention(interceptions=30))
+    start(retention=Retention(interceptions=30))
     await events.reach("forgotten", 5)
     with looking(database) as connection:
         for table in TABLES[:5]:
@@ -874,7 +876,7 @@ async def test_what_is_older_than_the_retention_is_deleted_with_all_that_belongs
 
 
 async def test_an_old_interception_that_is_still_open_is_kept(start, database, events):
-    recorder = start(retention=retention.Retention(interceptions=30))
+    recorder = start(retention=Retention(interceptions=30))
     kept_open, gone = started(started_at=OLD), started(started_at=OLD)
     keep(recorder, kept_open, gone, ended(gone))
     await kept(recorder)
@@ -889,7 +891,7 @@ async def test_hidden_turns_are_kept_as_long_as_was_said(start, database, events
         recorder.record_hidden_turns(turns)
     await kept(recorder)
     recorder.close()
-    later = start(retention=retention.Retention(interceptions=30, hidden_turns=30))
+    later = start(retention=Retention(interceptions=30, hidden_turns=30))
     sign = started(started_at=OLD)
     keep(later, sign, ended(sign))
     await events.reach("forgotten", 1)

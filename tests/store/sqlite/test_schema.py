@@ -6,7 +6,7 @@ import pytest
 from sqlite_utils import Database
 from store.doubles import started
 
-from aibridge_addon.store.schema import TABLES, SchemaTooNewError, migrate, migrations
+from aibridge_addon.store.sqlite.schema import TABLES, SchemaTooNewError, migrate, migrations
 from aibridge_addon.store.statements import statements
 
 CONTRACT = {

@@ -1,0 +1,71 @@
+"""Describes the running proxy to other processes: its URLs, and what its clients need.
+
+`observe.announcement` stores the description in a file.
+"""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mitmproxy.master import Master
+
+from aibridge_addon.access.listening import is_loopback
+from aibridge_addon.config.settings import OPTIONS, read_settings
+from aibridge_addon.observe.announcement import RunningProxy
+from aibridge_addon.store import open_store
+
+
+def describe_proxy(master: Master) -> RunningProxy:
+    """Describe a proxy that listens already."""
+    options = master.options
+    settings = read_settings({option.name: getattr(options, option.name) for option in OPTIONS})
+    urls = _urls(master)
+    metrics = settings.metrics_listen
+    providers = settings.providers
+    location = open_store(settings.database).location
+    return RunningProxy(
+        pid=os.getpid(),
+        forward_url=urls.get("regular") or urls.get("upstream"),
+        reverse_url=urls.get("reverse"),
+        ca=str(Path(options.confdir).expanduser().absolute() / "mitmproxy-ca-cert.pem"),
+        database="" if settings.recorder else location,
+        config=options.aibridge_config,
+        metrics_url=_url(*metrics) if metrics else None,
+        hosts=tuple(sorted(host for provider in providers for host in provider.hosts)),
+        plain_hosts=tuple(
+            sorted(
+                host
+                for provider in providers
+                if provider.scheme == "http"
+                for host in provider.hosts & {provider.host}
+            )
+        ),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        needs_login=bool(options.proxyauth) if "proxyauth" in options else False,
+        token_rule=settings.require_token,
+        tokens_in=location,
+        providers=tuple(provider.name for provider in providers),
+        knows_runs=True,
+        open_on=_open_on(master),
+    )
+
+
+def _open_on(master: Master) -> str:
+    servers = master.addons.get("proxyserver").servers
+    hosts = (server.listen_addrs[0][0] for server in servers if server.listen_addrs)
+    return next((host for host in hosts if not is_loopback(host)), "")
+
+
+def _urls(master: Master) -> dict[str, str]:
+    servers = master.addons.get("proxyserver").servers
+    return {
+        server.mode.type_name: _url(*server.listen_addrs[0][:2])
+        for server in servers
+        if server.listen_addrs
+    }
+
+
+def _url(host: str, port: int) -> str:
+    """Return where clients of this machine find what listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

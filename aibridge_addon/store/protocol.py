@@ -1,0 +1,70 @@
+"""The `Store` protocol: everything that the proxy and the commands ask of a database.
+
+A store is opened by its location (`aibridge_addon.store.open_store`). A location is a path, which
+means SQLite, or `scheme://…` with a scheme that a plugin registered.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from aibridge_addon.access.tokens import AccessToken
+from aibridge_addon.findings import Finding
+from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.store.usage import UsageQuery, UsageTotal
+
+type RecordEvent = Literal["spooled", "recovered", "rejected", "lost", "forgotten"]
+type OnEvent = Callable[[RecordEvent, int], None]
+"""Receives the number of deferred writes, or of expired interceptions; called on any thread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Days after which rows are deleted; None: never."""
+
+    interceptions: int | None = None
+    hidden_turns: int | None = None
+
+
+class Store(Protocol):
+    """Stores facts, hidden turns and access tokens, and answers queries about usage.
+
+    Opening a store must neither connect nor create anything. All methods but those of the recorder
+    may block, may be called on any thread, and raise `StoreError` if the store cannot be used.
+    """
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """Location for messages and for other processes: absolute, and without credentials."""
+
+    @abstractmethod
+    def make_recorder(self, retention: Retention, on_event: OnEvent) -> Recorder:
+        """Return a recorder, which stores facts from its `start` to its `close`."""
+
+    @abstractmethod
+    def access_tokens(self) -> Mapping[str, AccessToken]:
+        """Return all access tokens by id, oldest first; none if the store does not exist yet.
+
+        Revoked and expired access tokens are included: tokens are never deleted.
+        """
+
+    @abstractmethod
+    def add_access_token(self, token: AccessToken) -> None:
+        """Store an access token; creates the store if it does not exist."""
+
+    @abstractmethod
+    def revoke_access_tokens(self, name: str) -> list[AccessToken]:
+        """Revoke the access token with an id, or all of an actor; return those just revoked."""
+
+    @abstractmethod
+    def read_usage(self, query: UsageQuery) -> list[UsageTotal]:
+        """Return the totals of a query, largest output first; days in order.
+
+        Raises `StoreError` if the store does not exist.
+        """
+
+    @abstractmethod
+    def inspect(self) -> list[Finding]:
+        """Return the state of the store for `aibridge doctor`. Changes nothing."""

@@ -1,0 +1,94 @@
+"""Inspects a SQLite store for `aibridge doctor`: the file, its schema, and what waits beside it."""
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+from aibridge_addon.findings import Finding
+
+_LARGE_MIB = 4096
+_LOCK_MS = 3000
+"""Milliseconds to wait for a lock."""
+
+
+def inspect(path: Path) -> list[Finding]:
+    """Return the state of the database and of the files beside it. Changes nothing."""
+    found = [_inspect_file(path)]
+    waiting = len(list(path.parent.glob(f"{path.name}.spool-*.jsonl")))
+    if waiting:
+        found.append(
+            Finding(
+                about="spool",
+                level="note",
+                what=f"{waiting} file{'s' * (waiting != 1)} waiting beside the database",
+                to_do="a proxy reads them when it starts or when the database is available again",
+            )
+        )
+    rejected = path.with_name(f"{path.name}.rejected.jsonl")
+    if rejected.exists():
+        found.append(
+            Finding(
+                about="records",
+                level="note",
+                what=f"the database rejected some statements: {rejected}",
+                to_do="please report its contents, without the values, as a bug",
+            )
+        )
+    return found
+
+
+def _inspect_file(path: Path) -> Finding:
+    if not path.exists():
+        return _inspect_parent(path)
+    try:
+        count = _count_requests(path)
+    except _NewerSchemaError as error:
+        todo = "use the newer version, or name another database with --db"
+        return Finding(about="database", level="bad", what=str(error), to_do=todo)
+    except (sqlite3.Error, OSError) as error:
+        todo = "make the file writable for your user, or name another database with --db"
+        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+            todo = "move the file away, or name another database with --db"
+        return Finding(about="database", level="bad", what=f"{path}: {error}", to_do=todo)
+    size = path.stat().st_size / 2**20
+    what = f"{path}, {count:,} request{'s' * (count != 1)}, {size:,.1f} MiB"
+    if size > _LARGE_MIB:
+        todo = "delete old records: see aibridge_retention_days"
+        return Finding(about="database", level="note", what=what, to_do=todo)
+    return Finding(about="database", level="ok", what=what)
+
+
+def _inspect_parent(path: Path) -> Finding:
+    parent = next(folder for folder in path.parents if folder.exists())
+    if os.access(parent, os.W_OK | os.X_OK):
+        return Finding(about="database", level="ok", what=f"{path} will be created")
+    todo = f"make {parent} writable for your user, or name another database with --db"
+    return Finding(about="database", level="bad", what=f"{path} cannot be created", to_do=todo)
+
+
+class _NewerSchemaError(Exception):
+    pass
+
+
+def _count_requests(path: Path) -> int:
+    """Return the number of interceptions, after a check that the database can be written.
+
+    Raises:
+        _NewerSchemaError: a newer version has migrated it.
+        sqlite3.Error, OSError: it cannot be used.
+    """
+    from sqlite_utils import Database
+
+    from aibridge_addon.store.sqlite.schema import migrations, unknown_migrations
+
+    with contextlib.closing(sqlite3.connect(path.as_uri() + "?mode=rw", uri=True)) as connection:
+        connection.execute(f"PRAGMA busy_timeout = {_LOCK_MS}")
+        if unknown := unknown_migrations(Database(connection)):
+            raise _NewerSchemaError(f"a newer version has migrated it: {', '.join(unknown)}")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        if not list(migrations.applied(Database(connection))):
+            return 0
+        (count,) = connection.execute("SELECT count(*) FROM aibridge_interceptions").fetchone()
+        return int(count)
