@@ -1,13 +1,13 @@
 """The `aibridge` command: one module per sub-command, imported when it is run.
 
     proxy.py run.py env.py usage.py token.py doctor.py ca.py completion.py   the sub-commands
-    serving.py logs.py     mitmproxy as a master of ours, from start to graceful end
-    running.py             how a running proxy is found, and one started for a while
+    plan.py serving.py master.py dispatch.py shutdown.py logs.py   how mitmproxy is run
+    running.py             finds a running proxy, or starts a temporary one
     connection.py          connection settings of the running proxy, and its login
     client_setup.py        variables and arguments for a client program
     authority.py bundle.py the CA, and the bundle that joins it with the system's
-    checks.py              what the doctor looks at
-    totals.py tables.py    sums of what was recorded; how they are shown
+    checks.py              checks of the doctor
+    totals.py tables.py    sums of recorded usage, and tables on a terminal
 
 Modules import mitmproxy, the SDKs and the like where they use them: those take seconds, and
 `eval "$(aibridge env)"` stands in people's shell profiles.

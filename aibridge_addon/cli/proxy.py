@@ -18,6 +18,7 @@ from aibridge_addon import __version__
 from aibridge_addon.cli import running
 from aibridge_addon.cli.logs import FORMATS, log_to_stderr
 from aibridge_addon.cli.parameters import DatabaseLocation
+from aibridge_addon.cli.plan import Plan
 from aibridge_addon.cli.running import requires_token
 from aibridge_addon.description import describe_proxy
 from aibridge_addon.observe.announcement import Announcement, RunningProxy
@@ -25,7 +26,7 @@ from aibridge_addon.observe.announcement import Announcement, RunningProxy
 if TYPE_CHECKING:
     from mitmproxy.master import Master
 
-    from aibridge_addon.cli.serving import AddonSet, Plan
+    from aibridge_addon.cli.plan import AddonSet
     from aibridge_addon.cli.totals import Passed
 
 METRICS = ("127.0.0.1", 9464)
@@ -147,7 +148,7 @@ def _announced(log_format: str, *, private: bool) -> "_Announced":
     return _Announced(say, register=not private)
 
 
-def _serve(plan: "Plan", announced: "_Announced", *, until_eof: bool) -> "Passed":
+def _serve(plan: Plan, announced: "_Announced", *, until_eof: bool) -> "Passed":
     from aibridge_addon.cli.serving import StartError, serve
 
     _allow_open_files()
@@ -177,7 +178,7 @@ def _plan(
     sets: tuple[str, ...],
     grace: float,
     allow_open: bool,
-) -> "Plan":
+) -> Plan:
     """Make of what was asked for what will run, or refuse it.
 
     Raises:
@@ -210,13 +211,12 @@ def _plan(
     modes = [f"regular@{host}:{port}"] if port is not None else []
     modes += [f"{NOWHERE}@{host}:{reverse_port}"] if reverse_port is not None else []
     from aibridge_addon.access.listening import is_loopback
-    from aibridge_addon.cli.serving import Plan
 
     return Plan(
         modes=tuple(modes),
         addons=addons,
         is_local=is_loopback(listen_host),
-        usual=usual,
+        defaults=usual,
         flags=flags,
         sets=sets,
         grace_s=grace,

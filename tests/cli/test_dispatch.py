@@ -11,7 +11,7 @@ from mitmproxy.addons import disable_h2c
 from mitmproxy.proxy.layers.http import HttpRequestHook
 from mitmproxy.test import taddons, tflow
 
-from aibridge_addon.cli.dispatch import KnowingAddonManager
+from aibridge_addon.cli.dispatch import FastAddonManager
 
 type Manager = Callable[[Any], AddonManager]
 
@@ -45,7 +45,7 @@ class Failing(Listener):
         raise RuntimeError("a bug")
 
 
-@pytest.fixture(params=[AddonManager, KnowingAddonManager])
+@pytest.fixture(params=[AddonManager, FastAddonManager])
 def manager(request: pytest.FixtureRequest) -> Any:
     """Each of the two."""
     with taddons.context() as context:

@@ -272,7 +272,7 @@ def test_a_database_that_cannot_be_used_stops_the_start(home: Home) -> None:
 @pytest.mark.parametrize(
     ("sets", "why"),
     [
-        ("no_such_option=1", "no such option"),
+        ("no_such_option=1", "unknown option"),
         ("http2=perhaps", "boolean must be"),
         ("proxyauth=nonsense", "Invalid proxyauth"),
         ("aibridge_retention_day=90", "did you mean aibridge_retention_days?"),

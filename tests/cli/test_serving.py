@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from mitmproxy import exceptions
 
-from aibridge_addon.cli.serving import Bridge, Plan, _make_master
+from aibridge_addon.cli.master import make_master
+from aibridge_addon.cli.plan import Plan
+from aibridge_addon.cli.serving import Bridge
 
 MODES = ("regular@127.0.0.1:0",)
 
@@ -17,7 +19,7 @@ MODES = ("regular@127.0.0.1:0",)
 async def made(**plan: Any) -> AsyncIterator[Any]:
     """Give a master, which listens nowhere."""
     bridge = Bridge()
-    master = _make_master(Plan(modes=MODES, **plan), bridge)
+    master = make_master(Plan(modes=MODES, **plan), bridge)
     try:
         yield master
     finally:
@@ -84,7 +86,7 @@ async def test_what_is_set_wins_over_flags_and_those_over_the_file(tmp_path: Pat
         "http2: false\naibridge_commit_wait_ms: 1\nweb_port: 5\nupstream_cert: false\n"
     )
     async with made(
-        usual={"upstream_cert": True, "aibridge_commit_wait_ms": 0},
+        defaults={"upstream_cert": True, "aibridge_commit_wait_ms": 0},
         flags={"aibridge_commit_wait_ms": 2, "aibridge_capture": "tools"},
         sets=(
             f"confdir={tmp_path}",

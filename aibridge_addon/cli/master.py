@@ -1,0 +1,221 @@
+"""Builds the mitmproxy master of `aibridge proxy`: its addons and options.
+
+mitmproxy passes every event to every addon, which is half of the cost of a small request. By
+default, only the addons that proxying needs run, and those whose options are set.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from mitmproxy import exceptions, hooks, optmanager
+from mitmproxy.addons import (
+    block,
+    core,
+    default_addons,
+    disable_h2c,
+    dumper,
+    errorcheck,
+    keepserving,
+    next_layer,
+    proxyserver,
+    readfile,
+    script,
+    tlsconfig,
+)
+from mitmproxy.master import Master
+from mitmproxy.options import Options
+
+from aibridge_addon.addon import AIBridge
+from aibridge_addon.cli.authority import AuthorityError, key_path, read_authority
+from aibridge_addon.cli.dispatch import FastAddonManager
+from aibridge_addon.cli.plan import Plan
+from aibridge_addon.config.settings import PREFIX, unknown_option
+
+_NEEDED = (
+    core.Core,
+    disable_h2c.DisableH2C,
+    next_layer.NextLayer,
+    proxyserver.Proxyserver,
+    tlsconfig.TlsConfig,
+)
+
+
+class ReportsStart:
+    """Mixin for masters that calls `on_up` once the proxy works."""
+
+    on_up: Callable[[], None]
+
+    async def running(self) -> None:
+        """Tell the addons that mitmproxy runs; then, unless one of them failed, call `on_up`."""
+        await super().running()  # type: ignore[misc]
+        master = cast(Master, self)
+        await master.addons.get("errorcheck").shutdown_if_errored()
+        self.on_up()
+
+
+class _Master(ReportsStart, Master):
+    pass
+
+
+class _LeanMaster(_Master):
+    """Master with few addons, and a fast dispatch of events to them."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.addons = FastAddonManager(self)
+
+
+def _make_web_master(options: Options) -> Master:
+    # Imported here: its web server takes megabytes of memory.
+    from mitmproxy.tools.web.master import WebMaster
+
+    class _WebMaster(ReportsStart, WebMaster):
+        pass
+
+    return _WebMaster(options, with_termlog=False)
+
+
+def make_master(plan: Plan, bridge: AIBridge) -> Master:
+    """Return a master with its addons and options.
+
+    Raises:
+        OptionsError: an option is wrong.
+        AuthorityError: the CA cannot be used.
+    """
+    options = Options()
+    from_file = _config_yaml(plan)
+    _check_authority(plan, from_file)
+    master: Master
+    if plan.addons == "web":
+        master = _make_web_master(options)
+    else:
+        master = _Master(options) if plan.addons == "all" else _LeanMaster(options)
+        master.addons.add(*_addons(plan, {*from_file, *_names(plan.sets)}), errorcheck.ErrorCheck())
+    _set_options(master, plan, from_file)
+    _add(master, bridge, _names(plan.sets))
+    return master
+
+
+def _addons(plan: Plan, wanted: set[str]) -> list[Any]:
+    if plan.addons == "all":  # the addons of mitmdump
+        more = [dumper.Dumper(), keepserving.KeepServing(), readfile.ReadFileStdin()]
+        return [*default_addons(), *more]
+    return [
+        addon for addon in default_addons() if _is_needed(addon, wanted, is_local=plan.is_local)
+    ]
+
+
+def _is_needed(addon: object, wanted: set[str], *, is_local: bool) -> bool:
+    if isinstance(addon, _NEEDED):
+        return True
+    if isinstance(addon, block.Block) and not is_local:
+        return True
+    return not wanted.isdisjoint(_options_of(addon))
+
+
+class _OptionNames:
+    """Stand-in for mitmproxy's `Loader` that collects the options an addon would add."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def add_option(self, name: str, *_: Any, **__: Any) -> None:
+        self.names.add(name)
+
+    def add_command(self, *_: Any) -> None:
+        pass
+
+
+def _options_of(addon: Any) -> set[str]:
+    names = _OptionNames()
+    if hasattr(addon, "load"):
+        addon.load(names)
+    return names.names
+
+
+def _add(master: Master, bridge: AIBridge, given: set[str]) -> None:
+    """Add our addon in the place of scripts: it must see connections before `NextLayer` does.
+
+    `given` are the names of the options on the command line.
+
+    Raises:
+        OptionsError: an option is wrong, or unknown.
+    """
+    master.addons.register(bridge)
+    if unknown := sorted(given & master.options.deferred.keys()):
+        needed = isinstance(master, _LeanMaster)
+        raise exceptions.OptionsError("\n".join(_unknown(name, needed) for name in unknown))
+    chain = master.addons.chain
+    before = (script.ScriptLoader, next_layer.NextLayer)
+    place = next(index for index, addon in enumerate(chain) if isinstance(addon, before))
+    chain.insert(place + isinstance(chain[place], script.ScriptLoader), bridge)
+    # With all options at once, as for a script: the first call starts the addon.
+    master.addons.invoke_addon_sync(bridge, hooks.ConfigureHook(master.options.keys()))
+
+
+def _unknown(name: str, needed: bool) -> str:
+    """Return the message for an unknown option; `needed`: only the necessary addons run."""
+    if name.startswith(PREFIX):
+        return f"--set {unknown_option(name)}"
+    hint = "; options of further addons of mitmproxy need --all-addons" * needed
+    return f"--set {name}: unknown option{hint}"
+
+
+def _names(sets: Iterable[str]) -> set[str]:
+    return {spec.partition("=")[0] for spec in sets}
+
+
+def _check_authority(plan: Plan, from_file: Mapping[str, Any]) -> None:
+    """Check the CA: mitmproxy would report a mistake by a traceback.
+
+    Raises:
+        AuthorityError: the CA cannot be used.
+    """
+    options = Options(**{"confdir": from_file["confdir"]} if "confdir" in from_file else {})
+    options.set(*(spec for spec in plan.sets if spec.startswith(("confdir=", "cert_passphrase="))))
+    folder = Path(options.confdir).expanduser()
+    if key_path(folder).exists() and not (
+        options.cert_passphrase or "cert_passphrase" in from_file
+    ):
+        read_authority(folder)
+    elif not key_path(folder).exists():
+        _check_writable(folder)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise AuthorityError(f"cannot write to {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise AuthorityError(
+            f"{folder} contains no CA, and cannot be written to; use --set confdir=FOLDER"
+        )
+
+
+def _config_yaml(plan: Plan) -> dict[str, Any]:
+    """Read mitmproxy's `config.yaml` from the chosen `confdir`."""
+    options = Options()
+    options.set(*(spec for spec in plan.sets if spec.startswith("confdir=")))
+    found: dict[str, Any] = {}
+    for name in ("config.yaml", "config.yml"):
+        path = Path(options.confdir).expanduser() / name
+        try:
+            found |= optmanager.parse(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError, exceptions.OptionsError) as error:
+            raise exceptions.OptionsError(f"{path}: {error}") from error
+    return found
+
+
+def _set_options(master: Master, plan: Plan, from_file: Mapping[str, Any]) -> None:
+    """Set the options that exist already, and defer those that our addon will add."""
+    values = {**plan.defaults, **from_file, **plan.flags, "mode": list(plan.modes)}
+    try:
+        master.options.update_defer(**values)
+    except TypeError as error:  # mitmproxy's error for a value of a wrong type
+        raise exceptions.OptionsError(str(error)) from error
+    master.options.set(*plan.sets, defer=True)
