@@ -375,7 +375,8 @@ def tool_servers(settings: Settings, seconds: float = SERVERS_S) -> list[Finding
     """Connect to the MCP servers, and count their tools."""
     if not settings.mcp_servers:
         return []
-    from aibridge_addon.tools.servers import ServerStatus, ToolServers
+    from aibridge_addon.tools.server import ServerStatus
+    from aibridge_addon.tools.servers import ToolServers
 
     async def look() -> tuple[ServerStatus, ...]:
         servers = ToolServers(settings.mcp_servers, connect_timeout=seconds)

@@ -33,7 +33,7 @@ from aibridge_addon.facts import (
 from aibridge_addon.observe.labels import OTHER, Bounded, hidden
 
 if TYPE_CHECKING:
-    from aibridge_addon.tools.servers import ServerStatus
+    from aibridge_addon.tools.server import ServerStatus
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 

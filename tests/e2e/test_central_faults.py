@@ -251,7 +251,7 @@ def test_the_model_is_told_of_a_server_that_answers_badly_and_the_next_call_work
     result = result_of(central, api)
     assert result.startswith(("gets error: bmcp_rude_ask: ", "gets Error: bmcp_rude_ask: "))
     assert "secret" not in result
-    assert "for a reason of our own" not in result
+    assert "because of a bug in the proxy" not in result
     assert story.lines[-1].startswith("says The tool returned: ")
     assert records.interception["status"] == "completed"
     assert records.tool_usages[0]["invocation_error"]
@@ -266,7 +266,7 @@ def test_a_server_that_wants_another_login_is_told_of_without_the_secret(
     central.see(MESSAGES, FORWARD, call("locked", "revoke"))
     assert result_of(central, MESSAGES) == "gets revoked"
     central.see(MESSAGES, FORWARD, call("locked", "echo"))
-    assert "wants a login (HTTP 401)" in result_of(central, MESSAGES)
+    assert "requires a login (HTTP 401)" in result_of(central, MESSAGES)
     assert TOKEN not in central.proxy.log_text()
 
 

@@ -10,7 +10,7 @@ from store.doubles import all_of_one, ended, prompt, started, thought, tokens, t
 import aibridge_addon
 from aibridge_addon.facts import BackgroundResponse, Status, now
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.tools.servers import ServerStatus
+from aibridge_addon.tools.server import ServerStatus
 
 CONTRACT = {
     "aibridge_interceptions": "provider model status route method initiator_id client",

@@ -13,7 +13,7 @@ import pytest_asyncio
 import zstandard
 
 from aibridge_addon.tools.connection import bounds
-from aibridge_addon.tools.connection.bounds import MessageTooLargeError, lines, whole
+from aibridge_addon.tools.connection.bounds import MessageTooLargeError, complete, lines
 from aibridge_addon.tools.servers import ToolServers
 from tools.running import BOUND, INITIALIZED, LISTING, by_command, by_url, http, result, tool_of
 from tools.running import _read_request as read_request
@@ -157,7 +157,7 @@ async def test_a_bomb_is_not_unfolded_in_memory(
     servers, _ = await connect(by_url("s", "http", url, timeout_s=BOUND))
     before = peak()
     found = await called(servers, "tool")
-    assert "the result was not taken: the body decodes to more than the bound" in found.as_text
+    assert "the result was rejected: the body decodes to more than the bound" in found.as_text
     assert peak() - before < 4 * bounds.MAX_MESSAGE_BYTES
 
 
@@ -238,15 +238,15 @@ async def test_a_line_is_bounded_and_a_stream_of_lines_is_not(
 
 async def test_a_body_of_the_largest_size_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "MAX_MESSAGE_BYTES", 10)
-    assert await whole(stream(b"12345", b"67890"), "") == b"1234567890"
-    assert await whole(stream(gzip.compress(b"1234567890")), "gzip") == b"1234567890"
+    assert await complete(stream(b"12345", b"67890"), "") == b"1234567890"
+    assert await complete(stream(gzip.compress(b"1234567890")), "gzip") == b"1234567890"
     for body, coding in (
         (b"12345678901", ""),
         (gzip.compress(b"1" * 11), "gzip"),
         (b"not gzip", "gzip"),
     ):
         with pytest.raises(MessageTooLargeError):
-            await whole(stream(body), coding)
+            await complete(stream(body), coding)
 
 
 # Sessions

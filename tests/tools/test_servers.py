@@ -336,8 +336,8 @@ async def test_what_a_program_writes_besides_mcp_does_no_harm(connect, capfd, ca
         (http(b'{"jsonrpc":"2.0","id":1}'), "Failed to parse JSON response"),
         (http(b"<html>", kind="text/html"), "Unexpected content type"),
         (http(b"oops", status="500 Internal Server Error"), "the server answered with HTTP 500"),
-        (http(b"", status="401 Unauthorized"), "the server wants a login (HTTP 401)"),
-        (http(b"", status="403 Forbidden"), "the server wants a login (HTTP 403)"),
+        (http(b"", status="401 Unauthorized"), "the server requires a login (HTTP 401)"),
+        (http(b"", status="403 Forbidden"), "the server requires a login (HTTP 403)"),
         (http(b"", status="202 Accepted"), "202 Accepted"),
         (http(b"", status="307 Temporary Redirect\r\nlocation: http://evil/"), "not followed"),
         (http(b"event: x\ndata: {\n\n", kind="text/event-stream"), "lost"),
@@ -451,7 +451,7 @@ async def test_a_server_that_wants_a_login_gets_the_configured_one(
     found = await servers.call(tool(servers, "s", "add"), {"a": 1, "b": 2})
 
     assert found.is_error
-    assert "the server wants a login (HTTP 401)" in found.as_text
+    assert "the server requires a login (HTTP 401)" in found.as_text
     for shown in (
         caplog.text,
         found.as_text,
@@ -468,7 +468,7 @@ async def test_a_server_that_refuses_the_login_is_down(connect, start_program, c
     servers, _ = await connect(with_secret(program.url, type=transport))
 
     assert servers.status()[0].last_error == (
-        "the server wants a login (HTTP 401), which its operator has to configure"
+        "the server requires a login (HTTP 401), which its operator has to configure"
     )
     found = await servers.call(tool_of("s", "add"), {})
     for shown in (caplog.text, found.as_text, repr(servers.status())):

@@ -1,1 +1,1 @@
-"""Connections to MCP servers: `connection` is one of them; the others are what it stands on."""
+"""Connections to MCP servers: `connection` holds one; the other modules are its transports."""

@@ -1,25 +1,25 @@
-"""How much an MCP server may send: beyond it, an answer is refused before it fills the memory."""
+"""Size limits for messages of MCP servers, applied before a message fills the memory."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 
 from aibridge_addon.formats.decoders.codings import ContentDecoder, UndecodableError
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Of one message, once decoded: a JSON body, an event, or a line."""
+"""Limit of one decoded message: a JSON body, an event, or a line."""
 TOO_LARGE = f"it sent a message of more than {MAX_MESSAGE_BYTES // 2**20} MiB"
 
 
 class MessageTooLargeError(ValueError):
-    """A message is larger than the bound, or is not of its coding."""
+    """A message is too large, or does not have the announced content coding."""
 
 
 async def decoded(
     chunks: AsyncIterable[bytes], coding: str, *, max_bytes: int
 ) -> AsyncGenerator[bytes]:
-    """Decode a body as it comes.
+    """Yield a body decoded, chunk by chunk.
 
     Raises:
-        MessageTooLargeError: it is larger than the bound, or cannot be decoded.
+        MessageTooLargeError: the body is too large, or cannot be decoded.
     """
     try:
         decoder = ContentDecoder(coding, max_bytes=max_bytes)
@@ -30,11 +30,11 @@ async def decoded(
         raise MessageTooLargeError(str(error)) from error
 
 
-async def whole(chunks: AsyncIterable[bytes], coding: str) -> bytes:
-    """Return a body that is one message.
+async def complete(chunks: AsyncIterable[bytes], coding: str) -> bytes:
+    """Return a complete body that is one message.
 
     Raises:
-        MessageTooLargeError: it is larger than the bound, or cannot be decoded.
+        MessageTooLargeError: the body is too large, or cannot be decoded.
     """
     body = bytearray()
     async for data in decoded(chunks, coding, max_bytes=MAX_MESSAGE_BYTES):
@@ -45,22 +45,22 @@ async def whole(chunks: AsyncIterable[bytes], coding: str) -> bytes:
 
 
 async def lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Give the lines of a stream as they end; what has no line end is none.
+    """Yield the lines of a stream, without their ends; an unterminated last line is dropped.
 
     Raises:
-        MessageTooLargeError: a line is larger than the bound.
+        MessageTooLargeError: a line is too large.
     """
-    begun: list[bytes] = []
+    pieces: list[bytes] = []
     size = 0
     async for chunk in chunks:
         first, *others = chunk.split(b"\n")
-        begun.append(first)
+        pieces.append(first)
         size += len(first)
         if size > MAX_MESSAGE_BYTES:
             raise MessageTooLargeError(TOO_LARGE)
         if others:
             *ended, rest = others
-            yield b"".join(begun)
+            yield b"".join(pieces)
             for line in ended:
                 yield line
-            begun, size = [rest], len(rest)
+            pieces, size = [rest], len(rest)

@@ -1,7 +1,7 @@
 """One connection to an MCP server, over Streamable HTTP, SSE or stdio.
 
-Opened, listened to and closed by the one task of `tools.servers` that owns it; calls come from any
-task. What goes wrong becomes a `CallError` whose words hold no secret.
+The one task of `tools.server` that owns it opens, listens to and closes it; calls come from any
+task. Failures become a `CallError` without secrets.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ from aibridge_addon.tools.connection.errors import (
 )
 from aibridge_addon.tools.connection.http import (
     BoundedTransport,
-    HttpAnswer,
-    answer_of_this_call,
+    HttpResult,
+    result_of_this_call,
 )
 from aibridge_addon.tools.connection.stdio import program
 from aibridge_addon.tools.connection.watched import watched
@@ -49,17 +49,24 @@ logger = logging.getLogger(__name__)
 lenient_messages.install()
 
 HTTP_SECONDS = 15.0
-"""For an HTTP server to take a connection or a request. Its answer is bounded by the call."""
+"""Time to connect to an HTTP server, or to send a request. The call limits the response."""
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
-"""Between tries, doubling."""
+"""Limits of the delay between attempts, which doubles."""
 _NOT_MCP = "the server answered with something that is not MCP; the call may have had its effect"
 MODERN = "2026-07-28"
-"""The first protocol version whose changes are heard by asking for them."""
+"""The first protocol version in which a client subscribes to changes of the tool list."""
 
 
 class Connection:
-    """One connection from its start to its end; it is never used again."""
+    """One connection from its start to its end; it is never reopened.
+
+    Args:
+        config: of the server.
+        timeout: seconds until it must be ready.
+        call_timeout: seconds that a call or a listing may take without progress.
+        on_tools: called with each listing of the tools.
+    """
 
     def __init__(
         self,
@@ -70,7 +77,7 @@ class Connection:
         on_tools: Callable[[tuple[ListedTool, ...]], None],
     ) -> None:
         self.problem = ""
-        """Why it ended; without secrets, once `run` has returned."""
+        """The reason why it ended; without secrets, once `run` has returned."""
         self._config = config
         self._timeout = timeout
         self._call_timeout = call_timeout
@@ -79,23 +86,23 @@ class Connection:
         self._scope = anyio.CancelScope()
         self._closing = asyncio.Event()
         self._stale = asyncio.Event()
-        """Set when the listing may have changed, or the server may be dead."""
-        self._connecting = HttpAnswer()
+        """Set if the tools may have changed, or the server may be dead."""
+        self._connecting = HttpResult()
         self._listings = ListingReader(config.name)
-        self._said: deque[str] = deque(maxlen=3)
+        self._stderr: deque[str] = deque(maxlen=3)
 
     @property
     def is_open(self) -> bool:
-        """Whether tools can be called."""
+        """True if tools can be called."""
         return self._client is not None and not self.is_closing
 
     @property
     def is_closing(self) -> bool:
-        """Whether it has ended or is about to."""
+        """True if it has ended, or is about to."""
         return self._closing.is_set()
 
     async def run(self) -> None:
-        """Open it, serve until it is lost or closed, and leave nothing behind."""
+        """Open the connection, serve calls until it is lost or closed, and clean up."""
         watchdog = asyncio.get_running_loop().call_later(self._timeout, self._too_slow)
         try:
             with self._scope:
@@ -109,17 +116,17 @@ class Connection:
         self.problem = self._config.hide(self.problem)
 
     def close(self) -> None:
-        """Have it end in good order."""
+        """Close the connection in good order."""
         self._lose("it was closed")
         if self._client is None:
             self._scope.cancel()
 
     def cancel(self) -> None:
-        """Have it end now."""
+        """Close the connection without waiting for the server."""
         self._scope.cancel()
 
-    def doubt(self) -> None:
-        """Find out whether the server still answers."""
+    def check_alive(self) -> None:
+        """List the tools, which fails if the server no longer responds."""
         self._stale.set()
 
     def _lose(self, problem: str) -> None:
@@ -138,7 +145,7 @@ class Connection:
                     watched(
                         transport,
                         on_message=self._listings.sift,
-                        on_end=self._closing.set,  # `run` finds out why
+                        on_end=self._closing.set,  # `run` sets the reason
                     ),
                     cache=None,
                     read_timeout_seconds=self._timeout,
@@ -166,14 +173,14 @@ class Connection:
             self._stale.set()
 
     async def _keep_listening(self, client: Client) -> None:
-        """Hear of changes from servers that tell of them only when asked."""
+        """Subscribe to changes of the tools; servers of recent versions report no others."""
         if client.protocol_version < MODERN:
             return
         pause = FIRST_RETRY_SECONDS
         while True:
             try:
                 async with client.listen(tools_list_changed=True) as subscription:
-                    self._stale.set()  # what changed before is not told
+                    self._stale.set()  # earlier changes are not reported
                     async for _ in subscription:
                         self._stale.set()
                         pause = FIRST_RETRY_SECONDS
@@ -188,7 +195,7 @@ class Connection:
             pause = min(pause * 2, LAST_RETRY_SECONDS)
 
     async def _keep_listed(self, client: Client) -> None:
-        """List the tools again whenever that may tell something new."""
+        """List the tools again whenever they may have changed."""
         while True:
             await self._stale.wait()
             self._stale.clear()
@@ -213,53 +220,53 @@ class Connection:
         seconds: float,
         on_progress: Callable[[], None],
     ) -> types.CallToolResult:
-        """Call a tool, in the caller's task; `seconds` is the most that it may take.
+        """Call a tool, in the caller's task, within `seconds`.
 
         Raises:
             CallError: there is no result.
             SessionEndedError: the server was restarted; call again on a new connection.
         """
         assert self._client is not None
-        answer = HttpAnswer()
-        token = answer_of_this_call.set(answer)
+        result = HttpResult()
+        token = result_of_this_call.set(result)
         try:
             return await self._client.call_tool(
-                tool, arguments, seconds, progress_callback=_told(on_progress)
+                tool, arguments, seconds, progress_callback=_ignoring_values(on_progress)
             )
         except MCPError as error:
-            if self._is_of_no_session(error, answer):
+            if self._session_is_unknown(error, result):
                 self._lose("it ended the session")
                 raise SessionEndedError from None
-            raise CallError(self._reason(error, answer)) from None
+            raise CallError(self._reason(error, result)) from None
         except pydantic.ValidationError:
             raise CallError(_NOT_MCP) from None
         except RuntimeError as error:  # the structured content does not fit its schema
             raise CallError(clipped(str(error))) from None
         finally:
-            answer_of_this_call.reset(token)
+            result_of_this_call.reset(token)
 
-    def _is_of_no_session(self, error: Exception, answer: HttpAnswer) -> bool:
-        """Whether a server that was restarted refuses the session that it has forgotten."""
-        if self._config.transport != "http" or not isinstance(error, MCPError):
+    def _session_is_unknown(self, error: MCPError, result: HttpResult) -> bool:
+        """Return True if a restarted server refuses the session because it does not know it."""
+        if self._config.transport != "http":
             return False
         legacy = self._client is not None and self._client.protocol_version < MODERN
-        told = "session" in f"{error.message} {answer.said}".lower()
-        return legacy and (answer.status == 404 or (answer.status == 400 and told))
+        named = "session" in f"{error.message} {result.error_body}".lower()
+        return legacy and (result.status == 404 or (result.status == 400 and named))
 
-    def _reason(self, error: MCPError, answer: HttpAnswer) -> str:
-        if answer.problem:
-            return f"the result was not taken: {answer.problem}"
-        if answer.status == 400 and answer.said:  # perhaps of a session that it has forgotten
-            self.doubt()
-        if answer.status >= 400 and error.code in FROM_HTTP:
-            return http_problem(answer.status)
+    def _reason(self, error: MCPError, result: HttpResult) -> str:
+        if result.problem:
+            return f"the result was rejected: {result.problem}"
+        if result.status == 400 and result.error_body:  # perhaps the session is unknown
+            self.check_alive()
+        if result.status >= 400 and error.code in FROM_HTTP:
+            return http_problem(result.status)
         if error.code == types.CONNECTION_CLOSED:
-            self.doubt()
+            self.check_alive()
             hint = " (over SSE, a result has at most 1 MiB)" if self._is_sse else ""
-            why = self.problem or clipped(error.message)
-            return f"the call was lost{hint}, and may have had its effect: {why}"
+            reason = self.problem or clipped(error.message)
+            return f"the call was lost{hint}, and may have had its effect: {reason}"
         if error.code == types.URL_ELICITATION_REQUIRED:
-            return "the server wants somebody to log in in a browser, which its operator has to do"
+            return "the server requires a login in a browser, which its operator has to do"
         return clipped(error.message) or f"the server failed (MCP error {error.code})"
 
     @property
@@ -281,20 +288,20 @@ class Connection:
         return program(config, on_stderr=self._on_stderr, on_problem=self._lose)
 
     def _http_client(self, *_: Any, **__: Any) -> httpx2.AsyncClient:
-        # An answer is bounded by its call, and a stream of notifications by nothing.
+        # The call limits the time of a response; a stream of notifications has no limit.
         return httpx2.AsyncClient(
-            transport=BoundedTransport(self._on_answer, self._on_failure),
+            transport=BoundedTransport(self._on_result, self._on_failure),
             headers=dict(self._config.headers),
             timeout=httpx2.Timeout(HTTP_SECONDS, read=None),
             trust_env=False,
         )
 
-    def _on_answer(self, request: httpx2.Request, told: HttpAnswer) -> None:
+    def _on_result(self, request: httpx2.Request, result: HttpResult) -> None:
         if request.method != "POST":
             return
-        (answer_of_this_call.get() or self._connecting).take(told)
-        if told.status >= 400 and self._is_sse:  # the answer would never come
-            self._lose(http_problem(told.status))
+        (result_of_this_call.get() or self._connecting).copy_from(result)
+        if result.status >= 400 and self._is_sse:  # else the call would wait for ever
+            self._lose(http_problem(result.status))
 
     def _on_failure(self, request: httpx2.Request, error: httpx2.TransportError) -> None:
         if request.method != "DELETE":
@@ -302,21 +309,21 @@ class Connection:
 
     def _on_stderr(self, line: str) -> None:
         line = self._config.hide(line)
-        self._said.append(line)
-        logger.debug("aibridge: MCP server %s says: %s", self._config.name, line)
+        self._stderr.append(line)
+        logger.debug("aibridge: stderr of MCP server %s: %s", self._config.name, line)
 
     def _described(self, error: BaseException) -> str:
-        """Say why the connection could not be opened, or ended."""
+        """Describe the reason why the connection could not be opened, or ended."""
         error = first_of(error)
         status = self._connecting.status
         if isinstance(error, MCPError) and status >= 400 and error.code in FROM_HTTP:
             return http_problem(status)
-        said = f"; it said: {' | '.join(self._said)}" if self._said else ""
-        return described(error) + clipped(said)
+        stderr = f"; its stderr: {' | '.join(self._stderr)}" if self._stderr else ""
+        return described(error) + clipped(stderr)
 
 
-def _told(on_progress: Callable[[], None]) -> ProgressFnT:
-    async def told(progress: float, total: float | None, message: str | None) -> None:
+def _ignoring_values(on_progress: Callable[[], None]) -> ProgressFnT:
+    async def report(progress: float, total: float | None, message: str | None) -> None:
         on_progress()
 
-    return told
+    return report

@@ -1,29 +1,29 @@
-"""What goes wrong with a connection, in words that hold no secret."""
+"""Errors of a connection, described without secrets."""
 
 import httpx2
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 MAX_MESSAGE = 500
-"""Characters of a server's error that are passed on."""
+"""Characters of a server's error message that are passed on."""
 
 
 class CallError(Exception):
-    """Why a call has no result; the message is for the model."""
+    """A call has no result; the message is written for the model."""
 
 
 class SessionEndedError(Exception):
-    """The server has forgotten the session, and has not run the call."""
+    """The server no longer knows the session, and has not run the call."""
 
 
 FROM_HTTP = frozenset({types.INTERNAL_ERROR, types.INVALID_REQUEST, types.METHOD_NOT_FOUND})
-"""The codes that stand for an HTTP status in `mcp`'s HTTP transport."""
+"""Error codes by which the HTTP transport of `mcp` reports an HTTP status."""
 
 
 def http_problem(status: int) -> str:
     """Describe an HTTP error."""
     if status in (401, 403):
-        return f"the server wants a login (HTTP {status}), which its operator has to configure"
+        return f"the server requires a login (HTTP {status}), which its operator has to configure"
     return f"the server answered with HTTP {status}"
 
 
@@ -35,7 +35,7 @@ def first_of(error: BaseException) -> BaseException:
 
 
 def described(error: BaseException) -> str:
-    """Describe an error by its kind: what `httpx2` and `pydantic` say may quote a secret."""
+    """Describe an error by its type: messages of `httpx2` and `pydantic` may quote a secret."""
     match error:
         case httpx2.HTTPStatusError():
             return http_problem(error.response.status_code)
@@ -44,9 +44,9 @@ def described(error: BaseException) -> str:
         case httpx2.ConnectError():
             return f"it cannot be reached: {clipped(str(error))}"
         case httpx2.SSEError():
-            return "it sent an event that is too large, or something that is no event stream"
+            return "it sent an event that is too large, or something other than an event stream"
         case httpx2.TransportError():
-            return f"it broke off the connection ({type(error).__name__})"
+            return f"it closed the connection ({type(error).__name__})"
         case MCPError():
             return clipped(error.message) or f"MCP error {error.code}"
         case OSError():
@@ -58,5 +58,5 @@ def described(error: BaseException) -> str:
 
 
 def clipped(text: str) -> str:
-    """Return a text, cut to what is passed on."""
+    """Return a text, cut to `MAX_MESSAGE` characters."""
     return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…"

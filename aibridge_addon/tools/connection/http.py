@@ -1,4 +1,4 @@
-"""HTTP to an MCP server: direct, bounded, and told of what each request was answered."""
+"""HTTP transport to an MCP server: connects directly, limits and reports its responses."""
 
 import functools
 import ssl
@@ -13,68 +13,68 @@ import httpx2
 from aibridge_addon.tools.connection.bounds import (
     MAX_MESSAGE_BYTES,
     MessageTooLargeError,
+    complete,
     decoded,
-    whole,
 )
 
 GOODBYE_SECONDS = 2.0
-"""For an HTTP server to hear that a session ends."""
-_MAX_SAID = 2000
-"""Bytes of an error's body that are looked at."""
+"""Time to tell an HTTP server that a session ends."""
+_MAX_ERROR_BODY = 2000
+"""Bytes of an error's body that are read."""
 
 
 @dataclass(slots=True)
-class HttpAnswer:
-    """What HTTP said to one request; it reaches the transport in the request's context."""
+class HttpResult:
+    """The HTTP result of one request; the request's context variable holds it."""
 
     status: int = 0
-    said: str = ""
-    """The body of an error."""
+    error_body: str = ""
     problem: str = ""
-    """Why the answer was not taken."""
+    """The reason why the response was rejected."""
 
-    def take(self, told: "HttpAnswer") -> None:
-        """Be the same as another."""
-        self.status, self.said, self.problem = told.status, told.said, told.problem
+    def copy_from(self, other: "HttpResult") -> None:
+        """Set all values to those of another result."""
+        self.status, self.error_body = other.status, other.error_body
+        self.problem = other.problem
 
 
-answer_of_this_call: ContextVar[HttpAnswer | None] = ContextVar("aibridge_mcp_answer", default=None)
+result_of_this_call: ContextVar[HttpResult | None] = ContextVar("aibridge_mcp_result", default=None)
 
 
 class BoundedTransport(httpx2.AsyncHTTPTransport):
-    """HTTP without proxies of the environment, which may be ourselves.
+    """An HTTP transport that ignores proxies of the environment, which may be this proxy.
 
-    Answers that are not streams are read here, to the bound; what is larger becomes empty.
+    It reads responses other than streams up to a limit; a larger body is replaced by an empty one.
     """
 
     def __init__(
         self,
-        on_answer: Callable[[httpx2.Request, HttpAnswer], None],
+        on_result: Callable[[httpx2.Request, HttpResult], None],
         on_failure: Callable[[httpx2.Request, httpx2.TransportError], None],
     ) -> None:
         super().__init__(
             verify=_tls(), limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20)
         )
-        self._on_answer = on_answer
+        self._on_result = on_result
         self._on_failure = on_failure
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request, and return an answer that cannot fill the memory."""
+        """Send a request, and return a response of limited size."""
         request.headers["accept-encoding"] = "identity"
         if request.method == "DELETE":
             request.extensions["timeout"] = httpx2.Timeout(GOODBYE_SECONDS).as_dict()
         try:
             response = await super().handle_async_request(request)
-            told = HttpAnswer(status=response.status_code)
-            bounded = await _bounded(response, told)
+            result = HttpResult(status=response.status_code)
+            bounded = await _bounded(response, result)
         except httpx2.TransportError as error:
             self._on_failure(request, error)
             raise
-        self._on_answer(request, told)
+        self._on_result(request, result)
         return bounded
 
 
-async def _bounded(response: httpx2.Response, told: HttpAnswer) -> httpx2.Response:
+async def _bounded(response: httpx2.Response, result: HttpResult) -> httpx2.Response:
     coding = response.headers.pop("content-encoding", "")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     if _is_event_stream(response):
@@ -84,11 +84,11 @@ async def _bounded(response: httpx2.Response, told: HttpAnswer) -> httpx2.Respon
     body = b""
     try:
         if _is_json(response):
-            body = await whole(response.stream, coding)
+            body = await complete(response.stream, coding)
         elif response.status_code >= 400:
-            told.said = await _beginning(response.stream, coding)
+            result.error_body = await _beginning(response.stream, coding)
     except MessageTooLargeError as error:
-        told.problem = str(error)
+        result.problem = str(error)
     finally:
         await response.stream.aclose()
     headers = [
@@ -102,15 +102,15 @@ async def _bounded(response: httpx2.Response, told: HttpAnswer) -> httpx2.Respon
 
 
 async def _beginning(stream: httpx2.AsyncByteStream, coding: str) -> str:
-    """Return how the body of an error begins, as far as that comes soon."""
+    """Return the beginning of an error's body, as far as it arrives within `GOODBYE_SECONDS`."""
     body = b""
     with anyio.move_on_after(GOODBYE_SECONDS):
         async with aclosing(decoded(stream, coding, max_bytes=MAX_MESSAGE_BYTES)) as pieces:
             async for data in pieces:
                 body += data
-                if len(body) >= _MAX_SAID:
+                if len(body) >= _MAX_ERROR_BODY:
                     break
-    return body[:_MAX_SAID].decode(errors="replace")
+    return body[:_MAX_ERROR_BODY].decode(errors="replace")
 
 
 def _is_event_stream(response: httpx2.Response) -> bool:
@@ -127,7 +127,7 @@ def _media_type(response: httpx2.Response) -> str:
 
 
 class _Decoded(httpx2.AsyncByteStream):
-    """A coded stream of events, which nobody asked for: bounded as a whole."""
+    """A compressed stream of events, limited in total; no request allows compression."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, coding: str) -> None:
         self._stream = stream

@@ -1,6 +1,6 @@
-"""A program that speaks MCP on its stdin and stdout: started, bounded, and ended with all of its.
+"""Stdio transport: starts an MCP server's program, limits its messages, and ends its processes.
 
-What it writes to stderr is told line by line.
+Each line that the program writes to stderr is passed to a callback.
 """
 
 import asyncio
@@ -21,27 +21,27 @@ from aibridge_addon.tools.connection.bounds import MessageTooLargeError, lines
 from aibridge_addon.tools.server_config import ServerConfig
 
 FLUSH_SECONDS = 0.5
-"""For what was sent to a program to be written, once its connection ends."""
+"""Time to write pending messages to a program, once its connection ends."""
 EXIT_SECONDS = 2.0
-"""For a program to exit once its stdin is closed, and once more after SIGTERM."""
+"""Time for a program to exit once its stdin is closed, and again after SIGTERM."""
 STDERR_SECONDS = 2.0
-"""For the last words of a program."""
+"""Time to read the last stderr output of a program."""
 MAX_LINE = 2000
-"""Bytes of a line that a program writes to stderr."""
+"""Bytes of a stderr line that are reported."""
 _POLL_SECONDS = 0.01
 
 _GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError)
-"""What reading from and writing to a program raise once it, or we, have ended."""
+"""Raised by reading from and writing to a program once either side has closed."""
 
 
 @asynccontextmanager
 async def program(
     config: ServerConfig, *, on_stderr: Callable[[str], None], on_problem: Callable[[str], None]
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """Run a program; give the streams of its messages.
+    """Run a program; yield the streams of its messages.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: the program cannot be started.
     """
     async with _lines_of(on_stderr) as stderr:
         process = await anyio.open_process(
@@ -59,18 +59,18 @@ async def program(
 async def _messages(
     process: Process, on_problem: Callable[[str], None]
 ) -> AsyncIterator[tuple[Any, Any]]:
-    given, heard = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-    said, taken = anyio.create_memory_object_stream[SessionMessage](0)
+    to_client, received = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    sent, to_program = anyio.create_memory_object_stream[SessionMessage](0)
     written = anyio.Event()
     async with anyio.create_task_group() as group:
-        group.start_soon(_read, process, given, on_problem)
-        group.start_soon(_write, process, taken, given, written)
+        group.start_soon(_read, process, to_client, on_problem)
+        group.start_soon(_write, process, to_program, to_client, written)
         try:
-            yield heard, said
+            yield received, sent
         finally:
             with anyio.CancelScope(shield=True):  # every wait in it is bounded
-                heard.close()
-                said.close()
+                received.close()
+                sent.close()
                 with anyio.move_on_after(FLUSH_SECONDS):
                     await written.wait()
                 await _end(process)
@@ -79,20 +79,22 @@ async def _messages(
 
 async def _read(
     process: Process,
-    given: MemoryObjectSendStream[SessionMessage | Exception],
+    to_client: MemoryObjectSendStream[SessionMessage | Exception],
     on_problem: Callable[[str], None],
 ) -> None:
     assert process.stdout
     with suppress(*_GONE):
         try:
-            async with given:
+            async with to_client:
                 async for line in lines(process.stdout):
-                    await given.send(_message(line))
+                    await to_client.send(_message(line))
         except MessageTooLargeError as error:
             on_problem(str(error))
             return
         finally:
-            with anyio.CancelScope(shield=True):  # or it waits for a reader, and does not exit
+            with anyio.CancelScope(
+                shield=True
+            ):  # else the program may never exit
                 await _drain(process)
 
 
@@ -104,7 +106,7 @@ def _message(line: bytes) -> SessionMessage | Exception:
 
 
 async def _drain(process: Process) -> None:
-    """Read what nobody wants, until the pipe is closed."""
+    """Read and drop output until the pipe is closed."""
     assert process.stdout
     with suppress(*_GONE):
         while True:
@@ -113,24 +115,24 @@ async def _drain(process: Process) -> None:
 
 async def _write(
     process: Process,
-    taken: MemoryObjectReceiveStream[SessionMessage],
-    given: MemoryObjectSendStream[SessionMessage | Exception],
+    to_program: MemoryObjectReceiveStream[SessionMessage],
+    to_client: MemoryObjectSendStream[SessionMessage | Exception],
     written: anyio.Event,
 ) -> None:
     assert process.stdin
     try:
-        async with taken:
-            async for message in taken:
+        async with to_program:
+            async for message in to_program:
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await process.stdin.send(f"{text}\n".encode())
     except _GONE:
-        await given.aclose()  # or a request would wait for ever
+        await to_client.aclose()  # else a request would wait for ever
     finally:
         written.set()
 
 
 async def _end(process: Process) -> None:
-    """Have a program exit, and whatever it has started."""
+    """End a program and all processes that it has started."""
     assert process.stdin
     assert process.stdout
     with suppress(*_GONE):
@@ -143,7 +145,7 @@ async def _end(process: Process) -> None:
 
 
 async def _has_exited(process: Process) -> bool:
-    """Wait a moment for a program's exit; not for its pipes, which something else may hold."""
+    """Wait a limited time for a program's exit; another process may still hold its pipes."""
     with anyio.move_on_after(EXIT_SECONDS):
         while process.returncode is None:  # noqa: ASYNC110
             await anyio.sleep(_POLL_SECONDS)
@@ -151,7 +153,7 @@ async def _has_exited(process: Process) -> bool:
 
 
 class _Lines(asyncio.Protocol):
-    """Takes a pipe's lines apart; what is too long of one is cut."""
+    """Splits the output of a pipe into lines, and cuts long ones."""
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
         self._on_line = on_line
@@ -162,13 +164,13 @@ class _Lines(asyncio.Protocol):
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[:MAX_LINE]
         for line in lines:
-            self._take(line)
+            self._report(line)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._take(self._rest)
+        self._report(self._rest)
         self.ended.set()
 
-    def _take(self, line: bytes) -> None:
+    def _report(self, line: bytes) -> None:
         text = line[:MAX_LINE].decode(errors="replace").strip()
         if text:
             self._on_line(text)
@@ -176,7 +178,7 @@ class _Lines(asyncio.Protocol):
 
 @asynccontextmanager
 async def _lines_of(on_line: Callable[[str], None]) -> AsyncIterator[TextIO]:
-    """Give a file to be a program's stderr, whose lines are told."""
+    """Yield a file to use as a program's stderr; each line is passed to `on_line`."""
     read_end, write_end = os.pipe()
     loop = asyncio.get_running_loop()
     with os.fdopen(write_end, "w") as program_side:
@@ -187,7 +189,7 @@ async def _lines_of(on_line: Callable[[str], None]) -> AsyncIterator[TextIO]:
             yield program_side
         finally:
             program_side.close()
-            # What it said last is worth a moment, unless something that it started lives on.
+            # The last output is worth a wait, unless a child process still holds the pipe.
             with anyio.move_on_after(STDERR_SECONDS, shield=True):
                 await lines.ended.wait()
             pipe.close()

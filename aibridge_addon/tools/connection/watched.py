@@ -1,4 +1,4 @@
-"""A transport that tells of its messages and of its end, of which a session tells nobody."""
+"""A transport that reports its messages and its end, which a session of `mcp` does not report."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Watched:
-    """A transport's read stream that tells of its messages, and of its end."""
+    """A transport's read stream that reports each message, and its end."""
 
     def __init__(
         self, stream: Any, on_message: Callable[[Any], None], on_end: Callable[[], None]
