@@ -92,9 +92,7 @@ async def _read(
             on_problem(str(error))
             return
         finally:
-            with anyio.CancelScope(
-                shield=True
-            ):  # else the program may never exit
+            with anyio.CancelScope(shield=True):  # else the program may never exit
                 await _drain(process)
 
 
