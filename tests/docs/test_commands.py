@@ -124,5 +124,7 @@ def test_documented_server_starts(
     process = home.start_program(
         ["bash", "-euc", f"exec env {adapted(command, replaced)}"], env=env
     )
-    process.wait_for("is up, process" if "aibridge proxy" in command else "aibridge: recording")
+    process.wait_for("is up, process" if "aibridge proxy" in command else "proxy listening")
+    if "reverse:" in command:
+        process.wait_for("reverse proxy to .* listening")
     assert process.stop() == 0, process.text
