@@ -192,7 +192,10 @@ class Exchange:
 
     @property
     def _asks_for_stream(self) -> bool:
-        return self.interception is not None and self.interception.streaming
+        if self.interception is not None:
+            return self.interception.streaming
+        query: str | None = self.flow.request.query.get("stream")  # of a background response
+        return query == "true"
 
     def _tap(self, response: http.Response) -> BodyTap:
         """Have a tap read the body on its way."""

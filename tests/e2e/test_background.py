@@ -1,7 +1,8 @@
 """Background responses: answered at once, and recorded when a poll brings their end."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -61,9 +62,9 @@ class Asking:
         body = json.dumps(response(status, self._id)).encode()
         self.ask("GET", f"/{self._id}", body, JSON)
 
-    def poll_stream(self, *statuses: str) -> None:
+    def poll_stream(self, *statuses: str, headers: Sequence[tuple[str, str]] = SSE) -> None:
         body = events(*(response(status, self._id) for status in statuses))
-        self.ask("GET", f"/{self._id}?stream=true&starting_after=3", body, SSE)
+        self.ask("GET", f"/{self._id}?stream=true&starting_after=3", body, list(headers))
 
     def cancel(self) -> None:
         body = json.dumps(response("cancelled", self._id)).encode()
@@ -71,12 +72,13 @@ class Asking:
 
 
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("kind", ["whole", "streamed", "streamed-without-content-type"])
 def test_background_response_is_recorded_once_by_the_poll_that_brings_its_end(
-    proxy: Proxy, clients: Clients, provider: Provider, way: Way, streamed: bool
+    proxy: Proxy, clients: Clients, provider: Provider, way: Way, kind: str
 ) -> None:
-    asking = Asking(clients, provider, way, f"resp_{way}_{streamed}")
-    poll = asking.poll_stream if streamed else asking.poll
+    asking = Asking(clients, provider, way, f"resp_{way}_{kind}")
+    unlabelled = partial(asking.poll_stream, headers=())
+    poll = {"whole": asking.poll, "streamed": asking.poll_stream}.get(kind, unlabelled)
     with proxy.recording() as records:
         asking.begin()
         poll("in_progress")
