@@ -1,6 +1,8 @@
 """Finds what a person typed in user messages, without what the client program put around it."""
 
-from collections.abc import Iterable
+import re
+from bisect import bisect
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 CLIENT_WRAPPERS = (
@@ -136,9 +138,7 @@ def _typed_part(text: str, inside: tuple[str, ...]) -> str:
     if "<" in text:
         for tag in inside:
             text = _content_of(tag, text)
-        for tag in CLIENT_WRAPPERS:
-            if f"<{tag}" in text:
-                text = _without(tag, text)
+        text = _without_wrappers(text)
     text = text.strip()
     if text.startswith(CLIENT_PARTS):
         return ""
@@ -168,21 +168,71 @@ def _content_of(tag: str, text: str) -> str:
     return text[start + len(tag) + 2 : end] if 0 <= start < end else text
 
 
-def _without(tag: str, text: str) -> str:
-    """Cut out every `<tag …>…</tag>`. Linear, unlike a regular expression would be."""
+_TAG = re.compile(rf"<(/?)({'|'.join(map(re.escape, CLIENT_WRAPPERS))})(?=[>\s])")
+
+
+def _without_wrappers(text: str) -> str:
+    """Cut out every `<tag …>…</tag>` that stands by itself, in linear time.
+
+    Such a block begins a line or follows another, or it ends the text. People quote tags within
+    their sentences; a document that a client program adds may quote them too.
+    """
+    tags = list(_TAG.finditer(text))
+    ends, closings = _ends_of_blocks(tags)
+    typed_until = _start_of_last_blocks(text, ends)
     kept = []
     position = 0
-    closing = f"</{tag}>"
-    while (start := text.find(f"<{tag}", position)) >= 0:
-        name_end = start + 1 + len(tag)
-        if text[name_end : name_end + 1] not in "> \t\r\n":  # <tagged> is not <tag>
-            kept.append(text[position:name_end])
-            position = name_end
+    for tag in tags:
+        start = tag.start()
+        if tag[1] or start < position:
             continue
-        end = text.find(closing, name_end)
-        if end < 0:
+        end = ends.get(start)
+        if start < typed_until:
+            if not _begins_line(text, start, position):
+                continue
+            end = end or _first_after(start, closings.get(tag[2], ()))
+        if end is not None:
+            kept.append(text[position:start])
+            position = end
+    return "".join([*kept, text[position:]])
+
+
+def _ends_of_blocks(tags: Iterable[re.Match[str]]) -> tuple[dict[int, int], dict[str, list[int]]]:
+    """Return the end of each block by its start, as blocks may nest, and all ends by tag."""
+    opened: dict[str, list[int]] = {}
+    closings: dict[str, list[int]] = {}
+    ends = {}
+    for tag in tags:
+        starts = opened.setdefault(tag[2], [])
+        if not tag[1]:
+            starts.append(tag.start())
+            continue
+        closings.setdefault(tag[2], []).append(tag.end() + 1)
+        if starts:
+            ends[starts.pop()] = tag.end() + 1
+    return ends, closings
+
+
+def _first_after(start: int, ends: Sequence[int]) -> int | None:
+    """Return the first end after a tag that has no closing tag of its own; None if none is left."""
+    index = bisect(ends, start)
+    return ends[index] if index < len(ends) else None
+
+
+def _start_of_last_blocks(text: str, ends: Mapping[int, int]) -> int:
+    """Return where the blocks begin after which nothing but blanks and blocks follows."""
+    until = len(text)
+    for start, end in sorted(ends.items(), key=lambda block: block[1], reverse=True):
+        if end > until:  # it lies within another
+            continue
+        if text[end:until].strip():
             break
-        kept.append(text[position:start])
-        position = end + len(closing)
-    kept.append(text[position:])
-    return "".join(kept)
+        until = start
+    return until
+
+
+def _begins_line(text: str, start: int, after: int) -> bool:
+    """Return whether only blanks stand before a position in its line, or after what was cut."""
+    while start > after and text[start - 1] in " \t":
+        start -= 1
+    return start == after or text[start - 1] in "\r\n"

@@ -18,7 +18,11 @@ from aibridge_addon.formats.prompts import CLIENT_WRAPPERS, typed_text
         (["", " \n", "x", ""], "x"),
         (["<system-reminder>a</system-reminder>"], None),
         (["<system-reminder>\na\n</system-reminder>\n", "hello"], "hello"),
-        (["say <system-reminder>a</system-reminder>hello"], "say hello"),
+        (["hello <system-reminder>a</system-reminder>"], "hello"),
+        (["hello<ide_selection>a</ide_selection>\n<current_datetime>b</current_datetime>"], "hello"),
+        (["<command-name>/x</command-name> <command-args>y</command-args> hello"], "hello"),
+        (["<system-reminder>a <system-reminder>b</system-reminder></system-reminder>hello"], "hello"),
+        (["<system-reminder>a `<system-reminder>`\n</system-reminder>\nhello"], "hello"),
         (["<system-reminder>a</system-reminder>b<system-reminder>c</system-reminder>"], "b"),
         (["<command-name>/x</command-name>\n<command-args>y</command-args>"], None),
         (["<permissions instructions>\na\n</permissions instructions>\nhello"], "hello"),
@@ -79,10 +83,18 @@ def test_every_wrapper_is_taken_off(tag: str) -> None:
         "<system-reminder",
         "</system-reminder>",
         "how do I write\n# AGENTS.md instructions for a folder?",
+        "why does <system-reminder>a</system-reminder> show up?",
+        "`<system-reminder>a</system-reminder>`",
+        "<system-reminder> what is this?",
     ],
 )
 def test_what_only_looks_like_a_wrapper_is_said(text: str) -> None:
     assert typed_text([text]) == text
+
+
+def test_reminder_after_a_typed_tag_is_removed_and_the_typed_tag_stays() -> None:
+    text = "what is <system-reminder>?\n\n<system-reminder>a</system-reminder>"
+    assert typed_text([text]) == "what is <system-reminder>?"
 
 
 def test_a_wrapper_after_one_that_only_looks_like_it_is_taken_off() -> None:
@@ -92,7 +104,15 @@ def test_a_wrapper_after_one_that_only_looks_like_it_is_taken_off() -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "opening", ["<system-reminder>", "<system-reminder", "<system-reminder>x</system-reminder>"]
+    "opening",
+    [
+        "<system-reminder>",
+        "\n<system-reminder>",
+        "<system-reminder",
+        "<system-reminder>x</system-reminder>",
+        "a<system-reminder>x</system-reminder>",
+        "</system-reminder>",
+    ],
 )
 def test_many_tags_take_linear_time(opening: str) -> None:
     typed_text([opening * 100_000 + "</system-reminder>"])
