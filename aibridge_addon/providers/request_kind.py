@@ -36,14 +36,28 @@ class _Beginning:
     """Empty: any client, since SDKs and unknown programs send such texts too."""
     in_system: bool = False
     """Whether it is a text of the system prompt, not of a user message."""
+    is_all: bool = False
+    """True if nothing follows: a person may type a text that begins so."""
+    before: re.Pattern[str] | None = None
+    """Matches text that must follow later, where a person may type the beginning."""
+
+    def matches(self, text: str) -> bool:
+        """Return whether a text, without blanks around it, is this one."""
+        if not text.startswith(self.of):
+            return False
+        if self.is_all:
+            return text in self.of
+        return self.before is None or self.before.search(text) is not None
 
 
 _BEGINNINGS = (
     _Beginning(
         kind="title",
         clients=("Claude Code",),
-        of=("<session>", "Please write a 5-10 word title"),
+        of=("<session>",),
+        before=re.compile(r"</session>\s+[^<]*\btitle\b"),
     ),
+    _Beginning(kind="title", clients=("Claude Code",), of=("Please write a 5-10 word title",)),
     _Beginning(
         kind="title",
         in_system=True,
@@ -95,7 +109,7 @@ _BEGINNINGS = (
         in_system=True,
         of=("You are now acting as the managed memory extraction subagent",),  # Qwen Code
     ),
-    _Beginning(kind="warmup", clients=("Claude Code",), of=("Warmup",)),
+    _Beginning(kind="warmup", clients=("Claude Code",), of=("Warmup",), is_all=True),
     _Beginning(
         kind="side",
         clients=("Claude Code",),
@@ -216,12 +230,10 @@ def _codex_metadata(headers: Headers, facts: RequestFacts) -> Mapping[str, str]:
 
 
 def _kind_by_text(client: str, facts: RequestFacts) -> RequestKind | None:
-    said = [part.lstrip()[:200] for parts in facts.said for part in parts]
+    said = [part.strip() for parts in facts.said for part in parts]
     for row in _BEGINNINGS:
         texts = facts.system if row.in_system else said
-        if (not row.clients or client in row.clients) and any(
-            part.startswith(row.of) for part in texts
-        ):
+        if (not row.clients or client in row.clients) and any(map(row.matches, texts)):
             return row.kind
     return None
 

@@ -59,6 +59,15 @@ def test_auxiliary_request_of_claude_code_is_told_apart_by_its_text(
     assert purpose_of(CLAUDE, claude_class("auxiliary"), facts).kind == kind
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Warmup exercises for a class", "<session>a</session>", "<session>a</session> explain this"],
+)
+def test_text_that_begins_like_one_of_claude_code_is_typed(text: str) -> None:
+    purpose = purpose_of(CLAUDE, {}, said(REMINDER, text))
+    assert (purpose.kind, purpose.typed) == ("turn", (text,))
+
+
 def test_header_of_claude_code_wins_over_a_text_that_a_person_typed() -> None:
     purpose = purpose_of(CLAUDE, claude_class("main"), said(COMPACTION))
     assert (purpose.kind, purpose.typed) == ("turn", (COMPACTION,))
