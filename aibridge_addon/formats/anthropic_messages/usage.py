@@ -38,14 +38,12 @@ _DATE = re.compile(r"-(?:\d{8}|latest)$")
 
 def read_usage(usage: dict[str, JSON]) -> Usage | None:
     """Read the usage of the answer; None if it counts no tokens."""
-    if count(usage.get("input_tokens")) is None and count(usage.get("output_tokens")) is None:
-        return None
-    return _usage(usage)
+    return _usage(usage) if _counts(usage) else None
 
 
 def read_hidden_usages(usage: dict[str, JSON], model: str | None) -> tuple[Usage, ...]:
     """Read the iterations that the top level leaves out, given the model of the answer."""
-    iterations = [mapping(iteration) for iteration in sequence(usage.get("iterations"))]
+    iterations = [one for one in map(mapping, sequence(usage.get("iterations"))) if _counts(one)]
     of_answer = [one for one in iterations if one.get("type") in _OF_THE_ANSWER]
     left_out = [one for one in iterations if not _is_by(model, one)]
     if _is_sum_of(iterations, usage):
@@ -74,6 +72,11 @@ def _usage(told: dict[str, JSON], *, call: str | None = None, model: str | None 
         call=call,
         model=model,
     )
+
+
+def _counts(told: dict[str, JSON]) -> bool:
+    """Return whether a usage object or an iteration counts its input or its output."""
+    return any(count(told.get(name)) is not None for name in ("input_tokens", "output_tokens"))
 
 
 def _is_by(model: str | None, iteration: dict[str, JSON]) -> bool:
