@@ -275,7 +275,7 @@ def test_a_known_event_of_another_shape_is_counted_and_changes_nothing(event: An
     [
         ({"error": {"type": "a", "message": "b"}}, ProviderError(type="a", message="b")),
         ({"error": {"type": 7, "message": None}}, ProviderError(type=None, message=None)),
-        ({"error": "b"}, ProviderError(type=None, message=None)),
+        ({"error": "b"}, ProviderError(type=None, message="b")),
         ({}, ProviderError(type=None, message=None)),
     ],
 )
@@ -284,6 +284,11 @@ def test_an_error_ends_a_stream_whatever_its_shape(event: Any, error: ProviderEr
     assert api.read_answer(json.dumps({"type": "error", **event}).encode()) == ResponseFacts(
         error=error, complete=True
     )
+
+
+def test_error_of_a_host_that_leaves_the_type_out_is_read() -> None:
+    expected = ResponseFacts(error=ProviderError(type=None, message="Busy"), complete=True)
+    assert api.read_answer(b'{"error":"Busy"}') == expected
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,14 @@ def test_an_error_ends_a_stream_even_where_nothing_can_be_read_from_it() -> None
     assert reader.ended
 
 
+def test_error_under_x_groq_is_read_and_usage_there_is_no_error() -> None:
+    told = {"prompt_tokens": 1, "completion_tokens": 2}
+    facts = read_chunks({"x_groq": {"id": "r", "usage": told}}, {"x_groq": {"error": "Busy"}})
+    assert facts.error == ProviderError(type=None, message="Busy")
+    assert facts.usage is not None
+    assert read_chunks({"x_groq": {"id": "r", "usage": told}}).error is None
+
+
 def test_a_stream_that_goes_on_after_an_error_is_not_complete() -> None:
     facts = read_chunks({"error": "Boom"}, choice(finish="error"))
     assert facts == ResponseFacts(error=ProviderError(type=None, message="Boom"))

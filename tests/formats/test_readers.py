@@ -144,7 +144,7 @@ def test_of_nothing_there_are_no_facts(wire_format: WireFormat) -> None:
 
 
 @wire_formats
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'"a"', b"1", b"null", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("data", [b"{", b"[]", b'"a"', b"1", b"null", b"\xff", b"[" * 100_000])
 def test_an_event_that_is_not_an_object_is_counted(wire_format: WireFormat, data: bytes) -> None:
     reader = wire_format.response_reader()
     for _ in range(2):
@@ -160,9 +160,10 @@ def test_feeding_an_event_gives_its_data(scenario: Scenario) -> None:
 
 
 @wire_formats
-def test_an_event_without_data_is_nothing(wire_format: WireFormat) -> None:
+@pytest.mark.parametrize("data", [None, b""])
+def test_an_event_without_data_is_nothing(wire_format: WireFormat, data: bytes | None) -> None:
     reader = wire_format.response_reader()
-    reader.feed(Event(b"error", None, b""))
+    reader.feed(Event(b"error", data, b""))
     assert reader.facts() == ResponseFacts()
 
 

@@ -148,7 +148,7 @@ class ResponseReader:
 
     def feed(self, event: Event) -> JSON:
         """Take one event; return its decoded data."""
-        if event.data is None or event.data == b"[DONE]":  # vLLM ends a stream so
+        if not event.data or event.data == b"[DONE]":  # vLLM ends a stream so
             return None
         try:
             data = typed(decode(event.data), event)
@@ -256,7 +256,7 @@ def read_answer(body: bytes) -> ResponseFacts:
         message = mapping(decode(body))
     except ValueError:
         return ResponseFacts(unreadable=1)
-    if message.get("type") == "error" or isinstance(message.get("error"), dict):
+    if message.get("type") == "error" or isinstance(message.get("error"), dict | str):
         return ResponseFacts(error=read_error(message), complete=True)
     if message.get("type") != "message" and not isinstance(message.get("content"), list):
         return ResponseFacts(unreadable=1)
@@ -293,8 +293,10 @@ def _facts(
 
 def read_error(data: JSON) -> ProviderError:
     """Read an error body or an `error` event."""
-    error = mapping(mapping(data).get("error"))
-    return ProviderError(type=text(error.get("type")), message=text(error.get("message")))
+    told = mapping(data).get("error")
+    error = mapping(told)
+    message = told if isinstance(told, str) else error.get("message")
+    return ProviderError(type=text(error.get("type")), message=text(message))
 
 
 def error_body(status: int, message: str, error_type: str | None = None) -> bytes:

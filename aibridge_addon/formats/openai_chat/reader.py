@@ -154,7 +154,7 @@ class ResponseReader:
 
     def feed(self, event: Event) -> JSON:
         """Take one event; return its decoded data."""
-        if event.data is None:
+        if not event.data:
             return None
         if event.data == _DONE:
             self._finished = self.ended = True
@@ -181,9 +181,8 @@ class ResponseReader:
         )
 
     def _on_chunk(self, chunk: dict[str, JSON]) -> None:
-        if chunk.get("error"):
-            self._error = read_error(chunk)
-            self.ended = True
+        if chunk.get("error") or "x_groq" in chunk:
+            self._on_possible_error(chunk)
         choices = chunk.get("choices") or ()
         tells_usage = chunk.get("usage") or "x_groq" in chunk or any("usage" in c for c in choices)
         if tells_usage:
@@ -197,6 +196,11 @@ class ResponseReader:
         if self._usage and not (self._usage_is_told or self._finished):
             self._usage_is_told = True
             self.on_usage(self.facts())
+
+    def _on_possible_error(self, chunk: dict[str, JSON]) -> None:
+        x_groq = mapping(chunk.get("x_groq"))
+        self._error = read_error(chunk) or read_error(x_groq) or self._error
+        self.ended = self.ended or bool(chunk.get("error") or x_groq.get("error"))
 
     def _on_choice(self, choice: dict[str, JSON]) -> None:
         if choice.get("finish_reason"):

@@ -184,7 +184,7 @@ class ResponseReader:
 
     def feed(self, event: Event) -> JSON:
         """Take one event; return its decoded data."""
-        if event.data is None or event.data == b"[DONE]":
+        if not event.data or event.data == b"[DONE]":
             return None
         try:
             data = typed(decode(event.data), event)
