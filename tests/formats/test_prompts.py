@@ -19,9 +19,15 @@ from aibridge_addon.formats.prompts import CLIENT_WRAPPERS, typed_text
         (["<system-reminder>a</system-reminder>"], None),
         (["<system-reminder>\na\n</system-reminder>\n", "hello"], "hello"),
         (["hello <system-reminder>a</system-reminder>"], "hello"),
-        (["hello<ide_selection>a</ide_selection>\n<current_datetime>b</current_datetime>"], "hello"),
+        (
+            ["hello<ide_selection>a</ide_selection>\n<current_datetime>b</current_datetime>"],
+            "hello",
+        ),
         (["<command-name>/x</command-name> <command-args>y</command-args> hello"], "hello"),
-        (["<system-reminder>a <system-reminder>b</system-reminder></system-reminder>hello"], "hello"),
+        (
+            ["<system-reminder>a <system-reminder>b</system-reminder></system-reminder>hello"],
+            "hello",
+        ),
         (["<system-reminder>a `<system-reminder>`\n</system-reminder>\nhello"], "hello"),
         (["<system-reminder>a</system-reminder>b<system-reminder>c</system-reminder>"], "b"),
         (["<command-name>/x</command-name>\n<command-args>y</command-args>"], None),
