@@ -35,7 +35,7 @@ from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.catalogue import Catalogue
 from aibridge_addon.tools.ledger import Ledger, scope_of
 from aibridge_addon.tools.legal import original_arguments
-from aibridge_addon.tools.loop import InnerLoop, Limits
+from aibridge_addon.tools.loop import InnerLoop, Limits, LoopInput
 from aibridge_addon.tools.refused_edits import RefusedEdits
 from aibridge_addon.tools.upstream import UpstreamResponse
 
@@ -137,12 +137,14 @@ class CentralTools:
         exchange.record.injected = frozenset(tool.name for tool in offered)
         exchange.flow.request.headers["accept-encoding"] = "identity"  # the answer must be cut
         loop = InnerLoop(
-            tool_format=tool_format,
-            request=edited,
-            offered=offered,
-            said_before=said_since,
-            attempt=attempt,
-            ask=partial(self._ask, exchange),
+            LoopInput(
+                tool_format=tool_format,
+                request=edited,
+                offered=offered,
+                preceding_text=said_since,
+                attempt=attempt,
+            ),
+            send=partial(self._send, exchange),
             call_tool=self._call_tool,
             observer=_Observer(exchange.record, self._ledger, scope),
             limits=self._limits,
@@ -196,7 +198,7 @@ class CentralTools:
         )
 
     @asynccontextmanager
-    async def _ask(
+    async def _send(
         self, exchange: Exchange, request: Members, iteration: int
     ) -> AsyncIterator[UpstreamResponse]:
         """Send a further request of an exchange, as a flow of its own that the hooks know."""
@@ -260,7 +262,7 @@ class _Observer:
     ledger: Ledger
     scope: str
 
-    def answered(self, facts: ResponseFacts) -> None:
+    def response_ended(self, facts: ResponseFacts) -> None:
         self.record.answered(facts)
 
     def invoked(

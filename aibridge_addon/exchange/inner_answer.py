@@ -72,7 +72,7 @@ class InnerAnswer:
         facts = self._exchange.answer_facts()
         if not facts.complete or facts.error:
             return self._without_echo(body)
-        work = self.loop.whole(body(), facts)
+        work = self.loop.run_buffered(body(), facts)
         self.has_run = True
         return await self._unless_client_leaves(work)
 

@@ -37,99 +37,103 @@ from aibridge_addon.tools.upstream import (
 from aibridge_addon.tools.waiting import with_pings
 
 OVER_LIMIT = "tool_loop_limit"
-"""The error type of a model that goes on calling tools when it was told that it may not."""
+"""The error type if the model calls tools although the request forbids further calls."""
 
 NO_MORE_CALLS = "No more tool calls are allowed. Answer with what you have."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of one interception's inner loop."""
+    """Limits of one interception's inner loop."""
 
     iterations: int
-    """Upstream answers that may have their calls run."""
+    """Upstream responses whose calls are run."""
     seconds: float
-    """Of the whole loop."""
+    """Duration of the loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopInput:
+    """The request that a loop starts from."""
+
+    tool_format: ToolFormat
+    request: Members
+    """The request as it is sent upstream, with the central tools."""
+    offered: Sequence[CentralTool]
+    preceding_text: str
+    """The text since the last response in the conversation, for `run_key`."""
+    attempt: Attempt
 
 
 class Observer(CallObserver, Protocol):
-    """Learns what happens in the loop."""
+    """Receives the events of a loop."""
 
-    def answered(self, facts: ResponseFacts) -> None:
-        """An upstream answer that is not the last has ended."""
+    def response_ended(self, facts: ResponseFacts) -> None:
+        """Record an upstream response that is not the last."""
 
     def hidden(self, key: str, restoration: Restoration) -> None:
-        """Turns were hidden from the client."""
+        """Store turns that were hidden from the client."""
 
     def hid_nothing(self, key: str) -> None:
-        """An answer has ended of which nothing is to be put back."""
+        """Note that a response has ended of which no turn was hidden."""
 
 
 class InnerLoop:
-    """One interception's loop.
-
-    `facts` is of the last answer, as far as it has come; `error` says what went wrong, if anything
-    did.
-    """
+    """One interception's loop."""
 
     def __init__(
         self,
+        start: LoopInput,
         *,
-        tool_format: ToolFormat,
-        request: Members,
-        offered: Sequence[CentralTool],
-        said_before: str,
-        attempt: Attempt,
-        ask: SendRequest,
+        send: SendRequest,
         call_tool: CallTool,
         observer: Observer,
         limits: Limits,
     ) -> None:
         self.error: ProviderError | None = None
+        """The reason why the loop failed, if it did."""
+        self.request = start.request
+        """The next request to send upstream."""
         self._facts = ResponseFacts()
-        self._answer: UpstreamResponse | None = None
-        """The last answer, unless it is the first."""
-        self._format = tool_format
-        self.request = request
-        """The next request, as it goes up."""
-        self._attempt = attempt
+        self._response: UpstreamResponse | None = None
+        """The last response, unless it is the first."""
+        self._start = start
+        self._format = start.tool_format
         self._give_up_at = time.monotonic() + limits.seconds
         self._calls = TurnCalls(
-            tool_format=tool_format,
-            offered=offered,
-            attempt=attempt,
+            tool_format=start.tool_format,
+            offered=start.offered,
+            attempt=start.attempt,
             call_tool=call_tool,
             observer=observer,
             give_up_at=self._give_up_at,
         )
-        self._said_before = said_before
-        self._ask = ask
+        self._send = send
         self._observer = observer
         self._limits = limits
         self._iteration = 1
         self._history = History()
         self._texts: list[str] = []
         self._first_id: str | None = None
-        self._told = False
-        """Whether the model was told that it may call no more tools."""
-        for step in attempt.steps:  # an earlier attempt has come so far
-            self._go_on_from(step)
+        self._calls_forbidden = False
+        """True if the last request forbids further calls."""
+        for step in start.attempt.steps:  # an earlier attempt has run these
+            self._continue_from(step)
 
     @property
     def names(self) -> frozenset[str]:
-        """The names whose calls are ours."""
+        """The names of the offered tools."""
         return self._calls.names
 
     @property
     def facts(self) -> ResponseFacts:
-        """What the last answer has told so far that the observer has not heard."""
-        return self._answer.facts() if self._answer else self._facts
+        """The facts of the last response so far, which the observer has not received."""
+        return self._response.facts() if self._response else self._facts
 
     async def stream(self, splicer: Splicer, first: ResponseFacts) -> AsyncGenerator[bytes]:
-        """Go on from the end of the first answer; give what the client gets.
+        """Continue from the end of the first response; yield the bytes for the client.
 
-        The very end of the message is not among it: it is `splicer.finish()`'s, once all is
-        recorded.
+        They lack the end of the message, which `splicer.finish()` returns once all is recorded.
         """
         self._facts = first
         self._first_id = first.response_id
@@ -137,100 +141,100 @@ class InnerLoop:
             return
         turn = splicer.turn()
         while self._must_step(turn):
-            async with aclosing(with_pings(self._step(turn), splicer.ping())) as signs:
-                async for sign in signs:
-                    yield sign
+            async with aclosing(with_pings(self._step(turn), splicer.ping())) as pings:
+                async for ping in pings:
+                    yield ping
             if turn.client_calls:
                 break
             splicer.resume()
             try:
-                async with aclosing(self._stream_answer(splicer)) as chunks:
+                async with aclosing(self._stream_response(splicer)) as chunks:
                     async for chunk in chunks:
                         yield chunk
             except UpstreamError as error:
-                self._note_error(error)
+                self._fail(error)
                 yield splicer.error(error.for_stream())
                 return
-            if self.facts.error:  # the client has seen it
+            if self.facts.error:  # the client has received it
                 self.error = self.facts.error
-                self._attempt.fail()
+                self._start.attempt.fail()
                 return
             turn = splicer.turn()
         if self.error:
             yield splicer.error(StreamError(message=self.error.message or "", http_status=400))
-        self._attempt.succeed()
+        self._start.attempt.succeed()
 
-    async def whole(self, first_answer: bytes, first: ResponseFacts) -> bytes | None:
-        """Go on from the first whole answer; return the client's, None if it is that one.
+    async def run_buffered(self, first_body: bytes, first: ResponseFacts) -> bytes | None:
+        """Continue from the first buffered response; return the client's, None if unchanged.
 
         Raises:
-            UpstreamError: a further request failed; `error` says how.
+            UpstreamError: a further request failed; `error` has the reason.
         """
         self._facts = first
         self._first_id = first.response_id
         merger = self._format.merger(self.names)
-        turn = merger.add(decode(first_answer))
+        turn = merger.add(decode(first_body))
         try:
             while self._must_step(turn):
                 await self._step(turn)
                 if turn.client_calls:
                     break
-                turn = merger.add(decode(await self._whole_answer()))
+                turn = merger.add(decode(await self._buffered_response()))
         except UpstreamError as error:
-            self._note_error(error)
+            self._fail(error)
             raise
-        self._attempt.succeed()
+        self._start.attempt.succeed()
         if self.error:
             raise UpstreamError(self.error.message or "", error_type=self.error.type)
         return merger.finish() if merger.hides else None
 
-    async def _whole_answer(self) -> bytes:
-        """Ask until there is an answer, or no more sense in asking."""
+    async def _buffered_response(self) -> bytes:
+        """Send the next request, with retries; return the body of the response."""
         tries = 1
         while True:
             try:
-                return await self._whole_answer_once()
+                return await self._buffered_response_once()
             except UpstreamError as error:
                 await asyncio.sleep(self._pause(error, tries))
             tries += 1
 
-    async def _whole_answer_once(self) -> bytes:
-        async with self._ask(self.request, self._iteration) as answer:
-            self._answer = answer
-            body = await answer.body()
+    async def _buffered_response_once(self) -> bytes:
+        async with self._send(self.request, self._iteration) as response:
+            self._response = response
+            body = await response.body()
         self._raise_if_failed()
         return body
 
-    async def _stream_answer(self, splicer: Splicer) -> AsyncGenerator[bytes]:
-        """Ask until there is an answer, or no more sense in asking; give what it brings."""
+    async def _stream_response(self, splicer: Splicer) -> AsyncGenerator[bytes]:
+        """Send the next request, with retries; yield the spliced bytes of the response."""
         tries = 1
         while True:
             try:
-                async with aclosing(self._stream_answer_once(splicer)) as chunks:
+                async with aclosing(self._stream_response_once(splicer)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 return
             except UpstreamError as error:
                 pause = self._pause(error, tries)
             tries += 1
-            async with aclosing(with_pings(asyncio.sleep(pause), splicer.ping())) as signs:
-                async for sign in signs:
-                    yield sign
+            async with aclosing(with_pings(asyncio.sleep(pause), splicer.ping())) as pings:
+                async for ping in pings:
+                    yield ping
 
     def _pause(self, error: UpstreamError, tries: int) -> float:
-        """Return how long to wait before the next try; raise the error if there is to be none."""
+        """Return the seconds until the next try; raise the error if there must be none."""
         pause = pause_before_retry(error, tries, self._give_up_at - time.monotonic())
         if pause is None:
             raise error
         return pause
 
-    async def _stream_answer_once(self, splicer: Splicer) -> AsyncGenerator[bytes]:
-        async with self._ask(self.request, self._iteration) as answer:
-            self._answer = answer
-            async with aclosing(with_pings(answer.head(), splicer.ping())) as signs:
-                async for sign in signs:
-                    yield sign
-            async with aclosing(answer.events()) as batches:
+    async def _stream_response_once(self, splicer: Splicer) -> AsyncGenerator[bytes]:
+        async with self._send(self.request, self._iteration) as response:
+            self._response = response
+            async with aclosing(with_pings(response.head(), splicer.ping())) as pings:
+                async for ping in pings:
+                    yield ping
+            async with aclosing(response.events()) as batches:
                 first = True
                 async for events in batches:
                     if first and len(events) == 1 and (error := self.facts.error):
@@ -240,25 +244,26 @@ class InnerLoop:
                         yield chunk
         if not self.facts.complete and not self.facts.error:
             raise UpstreamError(
-                "aibridge: the provider ended its answer early.", error_type="stream_broken_off"
+                "aibridge: the provider ended its response early.", error_type="stream_broken_off"
             )
 
     def _raise_if_failed(self) -> None:
-        """A whole answer may be an error in spite of its status, or nothing that can be read."""
+        """Raise if a buffered response is an error in spite of its status, or unreadable."""
         if error := self.facts.error:
             raise UpstreamError(error.message or "", error_type=error.type)
         if not self.facts.complete:
             raise UpstreamError(
-                "aibridge: the provider's answer cannot be read.", error_type="upstream_error"
+                "aibridge: the provider's response cannot be read.", error_type="upstream_error"
             )
 
     def _must_step(self, turn: Turn) -> bool:
-        """Whether a turn has calls to be run; if not, all is said and the hidden side is whole."""
+        """Return True if a turn has calls to run; otherwise complete the hidden history."""
         self._texts.append(turn.text)
-        if turn.calls and self._told:
+        if turn.calls and self._calls_forbidden:
             self.error = ProviderError(
                 type=OVER_LIMIT,
-                message=f"aibridge: the model called tools in {self._iteration} answers on end.",
+                message=f"aibridge: tool-call limit reached: {self._iteration} responses in a row"
+                " called tools; raise `aibridge_tool_iterations` or `aibridge_tool_loop_seconds`.",
             )
             return False
         if turn.calls:
@@ -268,40 +273,41 @@ class InnerLoop:
 
     async def _step(self, turn: Turn) -> None:
         """Run a turn's calls and prepare the next request, unless another attempt has."""
-        asked = (turn, self.facts.response_id, NO_MORE_CALLS if self._is_last() else "")
-        if turn.client_calls:  # the client must answer its own calls first
-            self._history.results = await self._calls.run_beside_client_calls(*asked)
+        call_args = (turn, self.facts.response_id, NO_MORE_CALLS if self._is_last() else "")
+        if turn.client_calls:  # the client must return the results of its own calls first
+            self._history.results = await self._calls.run_beside_client_calls(*call_args)
             self._end_history(turn)
             return
-        step = await self._attempt.step(
-            self._iteration - 1, self._calls.interrupted(turn), partial(self._calls.run, *asked)
+        step = await self._start.attempt.step(
+            self._iteration - 1, self._calls.interrupted(turn), partial(self._calls.run, *call_args)
         )
-        self._observer.answered(self.facts)
-        self._facts, self._answer = ResponseFacts(), None
-        self._go_on_from(step)
+        self._observer.response_ended(self.facts)
+        self._facts, self._response = ResponseFacts(), None
+        self._continue_from(step)
 
-    def _go_on_from(self, step: Step) -> None:
+    def _continue_from(self, step: Step) -> None:
         """Prepare the request that follows a step."""
         turn, results = Turn(items=step.items), step.results
         self._history.sequence += [
             *self._format.answer_items(turn),
             *self._format.sequence_of_results(results),
         ]
-        self._told = self._is_last()
-        self.request = self._format.continue_request(self.request, turn, results, last=self._told)
+        is_last = self._is_last()
+        self.request = self._format.continue_request(self.request, turn, results, last=is_last)
+        self._calls_forbidden = is_last
         self._iteration += 1
 
     def _is_last(self) -> bool:
-        """Whether this answer's calls are not run, and the model is told so."""
+        """Return True if this response's calls are refused, and the next request forbids calls."""
         return self._iteration > self._limits.iterations or time.monotonic() > self._give_up_at
 
-    def _note_error(self, error: UpstreamError) -> None:
+    def _fail(self, error: UpstreamError) -> None:
         kind = error.error_type or (error.http_status and f"http_{error.http_status}") or None
         self.error = ProviderError(type=kind, message=str(error))
-        self._attempt.fail()
+        self._start.attempt.fail()
 
     def _end_history(self, turn: Turn) -> None:
-        key = run_key(turn.client_calls, self._said_before, "".join(self._texts))
+        key = run_key(turn.client_calls, self._start.preceding_text, "".join(self._texts))
         if not self._history.sequence and not self._history.results:
             self._observer.hid_nothing(key)
             return

@@ -329,7 +329,7 @@ class TestLimits:
             seen = bounded.post(api, FORWARD, f"{first()} TURNS:99", stream=stream, headers=headers)
         assert len(bounded.received) == 4
         message = error_of(api, seen.raw)["message"] if stream else seen.json["error"]["message"]
-        assert message == "aibridge: the model called tools in 4 answers on end."
+        assert "tool-call limit reached: 4 responses in a row called tools" in message
         assert seen.status == (200 if stream else 400)
         assert records.interception["status"] == "failed"
         assert records.interception["error_type"] == "tool_loop_limit"

@@ -31,8 +31,13 @@ from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.raw_json import JSON, members
 from aibridge_addon.tools import waiting
 from aibridge_addon.tools.attempts import Attempt, Attempts
-from aibridge_addon.tools.loop import OVER_LIMIT, InnerLoop, Limits
+from aibridge_addon.tools.loop import OVER_LIMIT, InnerLoop, Limits, LoopInput
 from aibridge_addon.tools.upstream import UpstreamResponse
+
+OVER_LIMIT_MESSAGE = (
+    "aibridge: tool-call limit reached: 4 responses in a row called tools;"
+    " raise `aibridge_tool_iterations` or `aibridge_tool_loop_seconds`."
+)
 
 BOUND = 20.0
 """Seconds after which whatever is waited for is said not to come."""
@@ -181,7 +186,7 @@ class World:
             self.cancelled += 1
             raise
 
-    def ask(
+    def send(
         self, request: Members, iteration: int
     ) -> AbstractAsyncContextManager[UpstreamResponse]:
         self.requests.append({k: json.loads(bytes(v)) for k, v in request.items()})
@@ -196,7 +201,7 @@ class World:
         finally:
             self.open -= 1
 
-    def answered(self, facts: ResponseFacts) -> None:
+    def response_ended(self, facts: ResponseFacts) -> None:
         self.told.append(("answered", facts.response_id))
 
     def invoked(
@@ -224,12 +229,14 @@ class World:
         asked = members(json.dumps(ASKED).encode())
         assert asked is not None
         return InnerLoop(
-            tool_format=tool_format,
-            request=asked,
-            offered=TOOLS,
-            said_before="Where?",
-            attempt=self.attempt,
-            ask=self.ask,
+            LoopInput(
+                tool_format=tool_format,
+                request=asked,
+                offered=TOOLS,
+                preceding_text="Where?",
+                attempt=self.attempt,
+            ),
+            send=self.send,
             call_tool=self.call_tool,
             observer=self,
             limits=Limits(**({"iterations": 5, "seconds": 60.0} | limits)),  # type: ignore[arg-type]
@@ -283,7 +290,7 @@ async def whole(world: World, **loop: Any) -> tuple[InnerLoop, Any]:
     inner = world.loop(**loop)
     first = world.first.whole
     async with asyncio.timeout(BOUND):
-        given = await inner.whole(first, openai_chat.read_answer(first))
+        given = await inner.run_buffered(first, openai_chat.read_answer(first))
     return inner, None if given is None else json.loads(given)
 
 
@@ -487,9 +494,7 @@ async def test_a_model_that_goes_on_calling_ends_with_an_error_streamed() -> Non
     world = World(*calling(4))
     client = Client(world, iterations=2)
     assert await client.run() == "1.2.3.4."
-    assert client.loop.error == ProviderError(
-        type=OVER_LIMIT, message="aibridge: the model called tools in 4 answers on end."
-    )
+    assert client.loop.error == ProviderError(type=OVER_LIMIT, message=OVER_LIMIT_MESSAGE)
     [error] = [chunk["error"] for chunk in client.json() if "error" in chunk]
     assert error["message"] == client.loop.error.message
     assert len(world.called) == 2
@@ -498,7 +503,7 @@ async def test_a_model_that_goes_on_calling_ends_with_an_error_streamed() -> Non
 
 async def test_a_model_that_goes_on_calling_ends_with_an_error_whole() -> None:
     world = World(*calling(4))
-    with pytest.raises(UpstreamError, match="in 4 answers on end") as raised:
+    with pytest.raises(UpstreamError, match="4 responses in a row called tools") as raised:
         await whole(world, iterations=2)
     assert raised.value.error_type == OVER_LIMIT
     assert world.hidden_turns == {}
@@ -655,7 +660,7 @@ ERROR_CHUNK = b'data: {"error":{"message":"Gone.","code":"gone"}}\n\n'
         (
             Script(DONE, ends_early=True),
             "stream_broken_off",
-            "aibridge: the provider ended its answer early.",
+            "aibridge: the provider ended its response early.",
             "Looking. Done.",
         ),
         (
@@ -688,7 +693,7 @@ async def test_an_error_in_a_later_answer_ends_the_stream(
         (
             Script(DONE, body=b"<html>"),
             "upstream_error",
-            "aibridge: the provider's answer cannot be read.",
+            "aibridge: the provider's response cannot be read.",
         ),
         (Script(DONE, body=b'{"error":{"message":"Gone.","code":"gone"}}'), "gone", "Gone."),
     ],
@@ -701,7 +706,7 @@ async def test_an_error_in_a_later_answer_is_raised(
     loop = world.loop()
     first = world.first.whole
     with pytest.raises(UpstreamError) as raised:
-        await loop.whole(first, openai_chat.read_answer(first))
+        await loop.run_buffered(first, openai_chat.read_answer(first))
     assert (str(raised.value), raised.value.error_type) == (message, kind)
     assert loop.error == ProviderError(type=kind, message=message)
     assert world.open == 0
