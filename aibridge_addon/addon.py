@@ -40,6 +40,7 @@ from aibridge_addon.exchange.intake import Head, take_proxy_user
 from aibridge_addon.exchange.websocket import RefusedError
 from aibridge_addon.facts import ProviderError
 from aibridge_addon.observe.announcement import Announcement
+from aibridge_addon.observe.metric_table import ADDED_LATENCY, TUNNELS
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.connection_handlers import deliver_events_of
@@ -311,7 +312,7 @@ class AIBridge:
         if tunnelled and not components.admission.allows_tunnel(data.context.client):
             return RefusedConnection(data.context)
         if tunnelled:
-            components.metrics.tunnels.inc()
+            components.metrics.count(TUNNELS)
             components.silent.has_asked(data.context.client)
             return tunnel(data.context)
         if is_proxy_mode(data.context):
@@ -451,7 +452,8 @@ class AIBridge:
                 await components.background.attach(exchange)
             if components.central and flow.response is None:
                 await components.central.offer(exchange)
-            components.metrics.request_latency.observe(time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            components.metrics.time(ADDED_LATENCY, "request", seconds=seconds)
 
     def _share(self, flow: http.HTTPFlow) -> None:
         """Let web pages of allowed origins read what answers them."""

@@ -38,6 +38,7 @@ from aibridge_addon.fact_bus import FactBus
 from aibridge_addon.observe.descriptors import ShortageLog, calm_accepting
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
+from aibridge_addon.observe.metric_table import ADDED_LATENCY, COMMIT_TIMEOUTS
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.connection_handlers import close_client
@@ -162,8 +163,8 @@ class Components:
         except TimeoutError:
             kept = False
         if not kept:
-            self.metrics.commit_timeouts.inc()
-        self.metrics.commit_latency.observe(time.perf_counter() - start)
+            self.metrics.count(COMMIT_TIMEOUTS)
+        self.metrics.time(ADDED_LATENCY, "commit", seconds=time.perf_counter() - start)
 
     def close(self) -> Awaitable[None] | None:
         """Keep what is left, and end; return what must be awaited, if there is something."""

@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from typing import get_args, get_origin
 
 from platformdirs import user_data_path
-from prometheus_client.metrics import MetricWrapperBase
 from sqlite_utils import Database
 
 from aibridge_addon.config import settings
 from aibridge_addon.config.settings import OPTIONS
-from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.observe.metric_table import METRICS
 from aibridge_addon.providers.clients import CLIENTS
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, ROUTES
 from aibridge_addon.store.sqlite import schema
@@ -269,17 +268,15 @@ def _meaning(table: str, column: str) -> str:
 
 def metrics() -> str:
     """Return the metrics."""
-    rows = []
-    counted = (
-        Metrics()
-    )  # held: Python 3.13.0 may clear the values of a dictionary without its object
-    for metric in vars(counted).values():
-        if not isinstance(metric, MetricWrapperBase) or metric._labelvalues:
-            continue  # what is no metric, and those with their labels filled in
-        (family,) = metric.describe()
-        name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
-        labels = ", ".join(map(_code, metric._labelnames))
-        rows.append((_code(name), family.type, labels, family.documentation))
+    rows = [
+        (
+            _code(f"aibridge_{metric.name}"),
+            metric.kind,
+            ", ".join(map(_code, metric.labels)),
+            metric.help,
+        )
+        for metric in METRICS
+    ]
     return _table(("metric", "type", "labels", "what it counts"), rows)
 
 

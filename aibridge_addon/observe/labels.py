@@ -1,10 +1,10 @@
-"""Values of labels that clients control: bounded, or hidden."""
+"""Label values that clients control: limited in number, or hidden."""
 
 OTHER = "other"
 
 
 class Bounded:
-    """Lets the first values of a label through, and calls all further ones `other`."""
+    """Returns the first distinct values unchanged, and `other` for all further values."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -20,6 +20,6 @@ class Bounded:
         return value
 
 
-def hidden(value: str) -> str:
-    """Return the same for every value."""
+def hidden(value: str | None) -> str:
+    """Return the same label value, the empty string, for every value."""
     return ""

@@ -9,6 +9,7 @@ from store.doubles import all_of_one, ended, prompt, started, thought, tokens, t
 
 import aibridge_addon
 from aibridge_addon.facts import BackgroundResponse, Status, now
+from aibridge_addon.observe.metric_table import COMMIT_TIMEOUTS, TUNNELS
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.tools.server import ServerStatus
 
@@ -85,8 +86,8 @@ def count_everything(metrics):
     metrics.count_refused("acme", "no_actor")
     metrics.count_unreadable("acme", "request")
     metrics.show_mcp_servers([server("calc", "up", 3)])
-    metrics.tunnels.inc()
-    metrics.commit_timeouts.inc()
+    metrics.count(TUNNELS)
+    metrics.count(COMMIT_TIMEOUTS)
 
 
 def test_every_metric_of_the_contract_is_there_with_its_labels(metrics):
@@ -342,7 +343,7 @@ def test_initiators_and_tools_can_be_switched_off():
 def test_two_registries_share_nothing():
     first, second = Metrics(), Metrics()
 
-    first.tunnels.inc()
+    first.count(TUNNELS)
 
     assert value(second, "tunnels_total") == 0
 
