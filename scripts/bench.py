@@ -1,25 +1,24 @@
-"""What the addon costs, beside a bare mitmdump, on this machine, in this run.
+"""Measures the cost of the addon compared with a bare mitmdump, on this machine, in this run.
 
-Subjects take turns (A B C A B C …) under the same load, and only the ratio within a round counts,
-as a median over rounds: a shared machine is now fast, now slow, but rarely within a second.
+Subjects run in turn (A B C A B C …) under the same load. Only the ratio within a round counts, as
+a median over rounds: a shared machine changes its speed, but rarely within a second.
 
 bare            `mitmdump`
 streams         `mitmdump` with a script of two lines: it streams every response, parses nothing
 addon           `mitmdump -s aibridge_addon/__init__.py`, recording everything in SQLite
-aibridge proxy  the addon with only those of mitmproxy's own that it needs
-with tools      the addon offering ten tools of an MCP server, of which the model calls none; it may
-                cost more than the addon by what the edit of the request takes, and noise
+aibridge proxy  the addon with only the mitmproxy addons that it needs
+with tools      the addon offering ten tools of an MCP server, none of which the model calls; it may
+                cost more than the addon by the edit of the request, and noise
 
-The way is plain HTTP in reverse mode, with the upstream as its target: all subjects get the same
-bytes at the same path, send them to the same place, and no TLS, which would cost all of them the
-same, hides what differs. The addon routes by the target's host, and still does all it does for
-requests in reverse mode.
+The traffic is plain HTTP in reverse mode with the upstream as the target: all subjects get the same
+bytes at the same path and send them to the same place. TLS would cost all of them the same and hide
+the differences. The addon routes by the target's host and does everything that it does for requests
+in reverse mode.
 
-Load, proxies and upstream are processes of their own; what is measured is the proxy's, with all its
-threads. How events arrive matters: `stream` sends 200 as fast as they go, each as an HTTP chunk of
-its own, of which some come in one read; `stream-coalesced` puts 20 into a chunk; and
-`stream-one-by-one` waits a millisecond before each. Exit code 0 whatever the numbers say: speed is
-not a test.
+Load, proxies and upstream are separate processes; only the proxy is measured, with all its threads.
+The arrival of events matters: `stream` sends 200 events as fast as possible, each as an HTTP chunk,
+so that some arrive in one read; `stream-coalesced` puts 20 into a chunk; `stream-one-by-one` waits
+a millisecond before each. The exit code is 0 whatever the numbers are: speed is not a test.
 """
 
 import argparse
@@ -44,14 +43,14 @@ from rich.console import Console
 from rich.table import Table
 
 type Measured = dict[str, dict[str, list[float]]]
-"""By subject and measure: a value for each round."""
+"""Values of each round, by subject and measure."""
 type Results = dict[str, Measured]
-"""By scenario."""
+"""Results by scenario."""
 
 LEAST_ROUNDS = 3
 
 MEASURABLE = 1.1
-"""A ratio below it is noise, even where a few rounds happen to agree."""
+"""Smallest relevant ratio; anything below is noise, even if a few rounds agree."""
 
 console = Console()
 if console.width < 110:
@@ -60,7 +59,7 @@ progress = Console(stderr=True)
 
 
 class Bench:
-    """One run of the benchmark."""
+    """Runs the benchmark once."""
 
     def __init__(self, others: Iterable[Subject], *, quick: bool, directory: Path) -> None:
         self._others = tuple(others)
@@ -70,7 +69,7 @@ class Bench:
         self._started = 0
 
     def judged(self, scenario: Scenario) -> tuple[Subject, ...]:
-        """Return who is compared with the bases of a scenario."""
+        """Return the subjects that are compared with the bases of a scenario."""
         return (*scenario.judged, *(self._others if ADDON in scenario.judged else ()))
 
     async def measure(self, scenario: Scenario, upstream_port: int) -> None:

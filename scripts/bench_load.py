@@ -1,7 +1,7 @@
-"""The benchmark's client: as cheap as it can be, and exact about what came when.
+"""The benchmark's client: as cheap as possible, with exact times of arrival.
 
-Not an HTTP client: it sends bytes made beforehand over keep-alive connections and knows as much of
-HTTP/1.1 as it takes to see the end of a 200. Clocks are the system's monotonic one, which the
+Not an HTTP client: it sends prepared bytes over keep-alive connections and knows only as much of
+HTTP/1.1 as the end of a 200 requires. Clocks are the system's monotonic one, which the
 upstream stamps events with.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WAIT_S = 60.0
-"""No answer takes longer."""
+"""Seconds after which a response is given up."""
 
 _STAMP = re.compile(rb"@(\d+)@")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
@@ -23,20 +23,20 @@ _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 class WrongAnswerError(Exception):
-    """An answer is not what the benchmark asked for; what was measured is worth nothing."""
+    """A response is not the expected one, so that the measurement is worthless."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """One answer, and when its parts came, in seconds."""
+    """A response and the arrival times of its parts, in seconds."""
 
     body: bytes
     first_byte: float
-    """From the request to the first byte of the body."""
+    """Seconds from the request to the first byte of the body."""
     total: float
-    """From the request to the end."""
+    """Seconds from the request to the end."""
     lags: list[float] = field(default_factory=list)
-    """Of each stamped event: from its sending to its arrival."""
+    """Seconds from sending to arrival of each stamped event."""
 
 
 class Connection(asyncio.Protocol):
@@ -53,10 +53,10 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(WrongAnswerError(f"the connection was closed: {error}"))
 
     async def ask(self, request: bytes) -> Answer:
-        """Send a request; return its answer.
+        """Send a request; return its response.
 
         Raises:
-            WrongAnswerError: it is no 200, or not whole.
+            WrongAnswerError: the response is not a complete 200.
         """
         self._answer = asyncio.get_running_loop().create_future()
         self._came: list[tuple[int, bytes]] = []
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         return _answer(came, start, chunked=self._left is None)
 
     def close(self) -> None:
-        """Close without more ado."""
+        """Close the connection."""
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
             self._answer.set_result(self._came)
 
     def _take_head(self, data: bytes) -> bytes:
-        """Read the head; return what there is of the body."""
+        """Read the head; return the part of the body that has arrived."""
         self._tail += data
         head, blank, rest = self._tail.partition(b"\r\n\r\n")
         if not blank:
@@ -146,7 +146,7 @@ async def ask_once(port: int, request: bytes) -> Answer:
 
 
 async def ask_many(port: int, request: bytes, *, count: int, connections: int) -> list[Answer]:
-    """Send a request many times, over so many connections, each as soon as its last is answered."""
+    """Send a request many times over a number of connections, one at a time on each."""
     numbers = iter(range(count))
 
     async def work() -> list[Answer]:
@@ -161,7 +161,7 @@ async def ask_many(port: int, request: bytes, *, count: int, connections: int) -
 
 
 async def ask_at_once(port: int, request: bytes, *, streams: int, spread_s: float) -> list[Answer]:
-    """Send a request over so many connections at once, evenly spread over a time."""
+    """Send a request over a number of connections at once, evenly spread over a time."""
 
     async def work(number: int) -> Answer:
         await asyncio.sleep(number * spread_s / streams)
@@ -171,7 +171,7 @@ async def ask_at_once(port: int, request: bytes, *, streams: int, spread_s: floa
 
 
 async def open_streams(port: int, request: bytes, *, streams: int) -> list[Connection]:
-    """Send a request over so many connections, and do not wait for answers."""
+    """Send a request over a number of connections without waiting for responses."""
     opened = []
     for number in range(streams):
         connection = await connect(port)

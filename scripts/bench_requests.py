@@ -1,4 +1,4 @@
-"""What the benchmark asks: requests as Claude Code and Anthropic's SDK send them, ready to go."""
+"""Requests of the benchmark, as Claude Code and Anthropic's SDK send them, as bytes."""
 
 import json
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Asked:
 
     body: bytes
     special: str = ""
-    """What the upstream is to do that only a benchmark wants."""
+    """Header that asks the upstream for behaviour that only a benchmark needs."""
 
     @property
     def raw(self) -> bytes:
@@ -45,7 +45,7 @@ class Asked:
         return head.replace("\n", "\r\n").encode() + b"\r\n" + self.body
 
     def doing(self, special: str) -> "Asked":
-        """The same, with something special of the upstream."""
+        """Return the request with a header for special behaviour of the upstream."""
         return replace(self, special=special)
 
 
@@ -72,7 +72,7 @@ def _tools(count: int) -> list[dict[str, Any]]:
 
 
 def _conversation(size: int) -> dict[str, Any]:
-    """Return the body of a request in the middle of an agent's work, of so many bytes."""
+    """Return the body of a request in the middle of an agent's work, of the given size in bytes."""
     messages: list[dict[str, Any]] = [{"role": "user", "content": "What does this project do?"}]
     for number in range(15):
         call = {
@@ -95,7 +95,7 @@ SMALL = _saying("Hello")
 SMALL_WITH_TOOLS = _saying("Hello", tools=_tools(3))
 LARGE = _asked(_conversation(_KIB_100))
 STREAM = _saying("LONG:194", stream=True)
-"""200 events: what is not a delta makes six."""
+"""Deltas of a stream of 200 events; the other six are not deltas."""
 STREAM_COALESCED = STREAM.doing("coalesced")
 STREAM_ONE_BY_ONE = _saying("LONG:194 PACE:1", stream=True)
 STREAM_WITH_TOOLS = _saying("LONG:194 PACE:1", stream=True, tools=_tools(3))

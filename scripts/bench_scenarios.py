@@ -1,8 +1,8 @@
-"""What the benchmark measures: scenarios, and the rows of its table with their bounds.
+"""Scenarios of the benchmark, and the rows of its table with their bounds.
 
-A scenario loads one proxy once and returns measures by name; `bench.py` does that for each subject
-in turn, again and again. Answers are compared with what the upstream itself sends: a proxy that
-loses a byte is not measured, it stops the run.
+A scenario loads one proxy once and returns measures by name; `bench.py` repeats that for each
+subject in turn. Responses are compared with those of the upstream itself: a proxy that loses a byte
+stops the run.
 """
 
 import asyncio
@@ -34,28 +34,28 @@ from bench_upstream import PACE_S, STAMPED_EVENTS
 type Measures = dict[str, float]
 
 SETTLE_S = 0.05
-"""What a proxy still does after its last byte belongs to what it did."""
+"""Seconds to wait after the last byte: work that a proxy does then belongs to the request."""
 SETTLE_MEMORY_S = 1.5
 GROWTH_S = 20.0
-"""A slow machine does not get to 10,000 requests; the growth of one shows all the same."""
+"""Number of requests that a slow machine reaches too; the growth per request shows with fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A line of the table."""
+    """A row of the table."""
 
     measure: str
     unit: str
     base: str | None = None
     """The subject that the addon is compared with, by the ratio of the two in each round."""
     bound: float | None = None
-    """Of the ratio; without a `base`, of the value."""
+    """Bound of the ratio; without a `base`, of the value."""
     own_bounds: Mapping[str, float] = field(default_factory=dict)
-    """By subject, for those with a bound of their own."""
+    """Bounds by subject, for subjects with a bound of their own."""
     within_noise: bool = False
-    """The bound is what the base itself varies between rounds."""
+    """True if the bound is the variation of the base between rounds."""
     besides: str | None = None
-    """Another measure of the subject, which it may cost more than the base beyond the bound."""
+    """Another measure of the subject by which it may exceed the bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +67,9 @@ class Scenario:
     rows: tuple[Row, ...]
     run: Callable[["Run"], Awaitable[Measures]]
     seconds: float
-    """Rounds go on for so long; few are worth little."""
+    """Seconds for which rounds are repeated; few rounds are worth little."""
     fresh: bool = False
-    """Whether each round takes new processes, as memory does."""
+    """True if each round starts new processes, as memory needs."""
     bases: tuple[Subject, ...] = (BARE, STREAMS)
     judged: tuple[Subject, ...] = (ADDON, COMMAND)
 
@@ -82,10 +82,10 @@ class Run:
     upstream_port: int
     quick: bool
     before: Mapping[str, Measures]
-    """What the subjects before this one have measured in this round."""
+    """Measures of the subjects that ran earlier in this round."""
 
     def count(self, count: int) -> int:
-        """Return how many, or fewer if the run is to be quick."""
+        """Return the number, or fewer in a quick run."""
         return max(count // 5, 1) if self.quick else count
 
 
@@ -101,11 +101,11 @@ class Load:
     connections: int
 
     async def run(self, run: Run) -> Measures:
-        """Send it, and take the CPU of each."""
+        """Send the requests and return the CPU time of each."""
         return await self.run_as(run, self.request)
 
     async def run_as(self, run: Run, relayed: Asked) -> Measures:
-        """Send it; the answer is that to what the proxy relays."""
+        """Send the request and return the response that the proxy relays."""
         expected = await ask_once(run.upstream_port, relayed.raw)
         n = run.count(self.count)
         await self._ask(run, expected, n // 20 + 1)
@@ -133,10 +133,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadWithTools(Load):
-    """The same where central tools may be offered, of which the model calls none."""
+    """A request that is sent many times, with central tools offered and none called."""
 
     async def run(self, run: Run) -> Measures:
-        """Send it, and tell what it costs to offer tools, and what the edit alone costs."""
+        """Send the requests and return the cost of offering tools, and of the edit alone."""
         if run.proxy.subject is not WITH_TOOLS:
             return await self.run_as(run, self.request)
         tools = await central_tools()
@@ -226,7 +226,7 @@ async def _growth(run: Run) -> Measures:
 def _requests(
     name: str, title: str, load: Load, *, seconds: float, bound: float, of_command: float
 ) -> Scenario:
-    """Whole answers, beside a bare mitmdump."""
+    """Buffered responses, compared with a bare mitmdump."""
     own = {COMMAND.name: of_command}
     rows = (
         Row(measure="CPU", unit="ms", base=BARE.name, bound=bound, own_bounds=own),
@@ -236,7 +236,7 @@ def _requests(
 
 
 def _streams(name: str, title: str, load: Load, *, seconds: float) -> Scenario:
-    """Streams, beside a mitmdump that streams too."""
+    """Streams, compared with a mitmdump that streams too."""
     rows = (
         Row(measure="CPU", unit="ms", base=STREAMS.name, bound=1.20),
         Row(measure="first byte", unit="ms", base=STREAMS.name),
@@ -245,7 +245,7 @@ def _streams(name: str, title: str, load: Load, *, seconds: float) -> Scenario:
 
 
 def _tools(name: str, title: str, load: LoadWithTools, *, seconds: float) -> Scenario:
-    """Central tools that are offered and not called, beside the addon without any."""
+    """Central tools that are offered and not called, compared with the addon without tools."""
     rows = (
         Row(measure="CPU", unit="ms", base=ADDON.name, bound=1.10, besides="CPU of the edit"),
         Row(measure="CPU of the tools", unit="ms"),

@@ -1,4 +1,4 @@
-"""What the benchmark compares: proxies, each a process with the same flags and route."""
+"""Subjects of the benchmark: proxies, each a process with the same flags and route."""
 
 import asyncio
 import json
@@ -35,17 +35,17 @@ hosts = ["127.0.0.1"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a proxy runs."""
+    """Folders and ports of a running proxy."""
 
     directory: Path
-    """Empty, and its own."""
+    """An empty folder of its own."""
     confdir: Path
-    """mitmproxy's, with its CA; all share it."""
+    """mitmproxy's folder with the CA, shared by all subjects."""
     upstream_port: int
 
     @property
     def database(self) -> Path:
-        """What the addon records in."""
+        """Database of the addon."""
         return self.directory / "aibridge.sqlite3"
 
 
@@ -56,7 +56,7 @@ class Subject:
     name: str
     command: Callable[[Place], list[str]]
     records: bool = False
-    """Whether it must have recorded every request."""
+    """True if every request must be in its database."""
     python_path: Path | None = None
 
 
@@ -115,7 +115,7 @@ serve(Plan(modes=(sys.argv[1],), sets=tuple(sys.argv[2:])), on_up=lambda master:
 
 
 def _command(place: Place) -> list[str]:
-    """Return what `aibridge proxy` runs, in the mode of all subjects instead of its own two."""
+    """Return the command of `aibridge proxy`, in the mode of all subjects."""
     words = _addon(place)
     mode = words[words.index("--mode") + 1]
     sets = [word for word in words if "=" in word and not word.startswith("flow_detail")]
@@ -130,7 +130,7 @@ WITH_TOOLS = Subject(name="with tools", command=_with_tools, records=True)
 
 
 def other_checkout(checkout: Path) -> Subject:
-    """Return the addon as another checkout has it."""
+    """Return the addon of another checkout as a subject."""
     return Subject(
         name=f"addon of {checkout.name}",
         command=lambda place: _addon(place, checkout),
@@ -158,7 +158,7 @@ class Proxy:
         """Wait for the port, which the system chooses.
 
         Raises:
-            RuntimeError: it does not come up; it has said on stderr why.
+            RuntimeError: the process did not come up; stderr has the reason.
         """
         deadline = time.monotonic() + START_S
         while not self.port:
@@ -181,7 +181,7 @@ class Proxy:
         return self._ps.memory_full_info().uss / 1024
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the process."""
         self._process.terminate()
         try:
             self._process.wait(STOP_S)
@@ -192,7 +192,7 @@ class Proxy:
 
 @contextmanager
 def upstream() -> Any:
-    """Run the upstream; give its port."""
+    """Run the upstream; yield its port."""
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("bench_upstream.py"))],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Ten central tools for the benchmark: an MCP server, and what it takes to offer them.
+"""Ten central tools for the benchmark: an MCP server, and the cost of offering them.
 
     python scripts/bench_tools.py
 
@@ -44,7 +44,7 @@ for number in range(COUNT):
 
 
 async def central_tools() -> Sequence[CentralTool]:
-    """Return the tools as the addon has them."""
+    """Return the tools in the addon's representation."""
     listed = tuple(
         ListedTool(
             name=tool.name,
@@ -57,7 +57,7 @@ async def central_tools() -> Sequence[CentralTool]:
 
 
 def edited(request: bytes, tools: Sequence[CentralTool]) -> bytes:
-    """Do what the edit of a request takes: decode it, add the tools, encode it."""
+    """Edit a request as the addon does: decode it, add the tools, encode it."""
     parts = members(request)
     assert parts is not None
     TOOL_FORMATS[anthropic_messages.NAME].inject(parts, tools)
@@ -65,7 +65,7 @@ def edited(request: bytes, tools: Sequence[CentralTool]) -> bytes:
 
 
 def edit_seconds(request: bytes, tools: Sequence[CentralTool], *, times: int = 50) -> float:
-    """Return the CPU time that the edit of a request takes."""
+    """Return the CPU time of the edit of a request."""
     start = time.thread_time()
     for _ in range(times):
         edited(request, tools)

@@ -1,4 +1,4 @@
-"""The benchmark's upstream, as a process: the stand-in, and streams that only a benchmark wants.
+"""The benchmark's upstream as a process: the stand-in, and streams that only a benchmark needs.
 
 The header `x-bench` asks for them:
 

@@ -1,9 +1,9 @@
-"""The whole thing at work, on this machine alone, with no key and no account.
+"""Demonstrates the addon on this machine alone, without a key or an account.
 
 A real `mitmdump` with the addon, a stand-in for the providers, two real MCP servers whose tools
 every client gets, and the real anthropic and openai SDKs, through the forward proxy (TLS, a
-throw-away CA) and through the reverse proxy. Then it shows what was recorded. Everything lives in a
-folder that is gone at the end.
+throw-away CA) and through the reverse proxy. At the end it prints the record. Everything lives in a
+temporary folder.
 """
 
 import contextlib
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def step(text: str) -> None:
-    """Say what happens next."""
+    """Print the next step."""
     console.print(f"[green]•[/green] {text} …")
 
 
@@ -127,7 +127,7 @@ def step(text: str) -> None:
 def process(
     command: list[str | Path], folder: Path, **options: object
 ) -> Iterator[subprocess.Popen]:
-    """Run a program for as long as the block lasts; its log goes to a file of its name."""
+    """Run a program while the block runs; its log goes to a file with its name."""
     name = Path(command[0]).name
     with (folder / f"{name}.log").open("w") as log:
         running = subprocess.Popen(command, stderr=log, **options)
@@ -185,13 +185,13 @@ def proxy(folder: Path, provider: dict[str, str], weather: str) -> Iterator[tupl
 
 
 def free_port() -> int:
-    """Return a port that nobody uses."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 
 
 def wait_for(port: int, running: subprocess.Popen, folder: Path) -> None:
-    """Wait until a port is listened on; end with the log if that never happens."""
+    """Wait until a port accepts connections; exit with the log otherwise."""
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up and running.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
@@ -202,14 +202,14 @@ def wait_for(port: int, running: subprocess.Popen, folder: Path) -> None:
 
 
 def http_client(forward: str, folder: Path) -> httpx2.Client:
-    """Return what HTTPS_PROXY and SSL_CERT_FILE make of a client, without touching this shell."""
+    """Return the client options that HTTPS_PROXY and SSL_CERT_FILE would set."""
     trusting = ssl.create_default_context(cafile=folder / "mitmproxy" / "mitmproxy-ca-cert.pem")
     alice = {"X-AIBridge-Actor": "alice"}
     return httpx2.Client(proxy=forward, verify=trusting, headers=alice)
 
 
 def use_anthropic(client: anthropic.Anthropic) -> None:
-    """Ask plainly, streamed with thinking, and with a tool."""
+    """Send a plain request, a stream with thinking, and a request with a tool."""
     client.messages.create(
         model=CLAUDE, max_tokens=1024, messages=[{"role": "user", "content": "Hello, Claude."}]
     )
@@ -242,7 +242,7 @@ def use_anthropic(client: anthropic.Anthropic) -> None:
 
 
 def use_openai(client: openai.OpenAI) -> None:
-    """Ask by both APIs, streamed and not, with a tool and without."""
+    """Send requests in both APIs, streamed and not, with and without a tool."""
     client.chat.completions.create(
         model=GPT, messages=[{"role": "user", "content": "Hello by Chat Completions."}]
     )
@@ -265,7 +265,7 @@ def use_openai(client: openai.OpenAI) -> None:
 
 
 def use_central_tools(client: anthropic.Anthropic) -> None:
-    """Ask without offering a tool; print what the client sees."""
+    """Send a request without a tool; print the client's view."""
     asked = (
         "Weather in Berlin, and the dollar? USE_TOOL:bmcp_weather_forecast"
         ' ARGS:{"city": "Berlin"} USE_TOOL:bmcp_money_exchange_rate'
@@ -283,7 +283,7 @@ def use_central_tools(client: anthropic.Anthropic) -> None:
 
 
 def show(database: Path) -> None:
-    """Print what was recorded."""
+    """Print the record."""
     connection = sqlite3.connect(database)
     for title, columns, query in TABLES:
         console.print(title, style="bold")

@@ -17,13 +17,13 @@ server = MCPServer("demo", log_level="WARNING")
 
 @server.tool()
 def forecast(city: str) -> str:
-    """The weather in a city, today."""
+    """Return today's weather in a city."""
     return f"{city}: 18 degrees, light rain in the evening"
 
 
 @server.tool()
 def exchange_rate(base: str, quote: str) -> str:
-    """What one unit of a currency is worth in another."""
+    """Return the value of one unit of a currency in another."""
     return f"1 {base} = 1.25 {quote}"
 
 

@@ -7,8 +7,8 @@ messages.py     requests, responses, and the parts of a body: bytes, waits, faul
 codings.py      gzip, br, zstd, flushed part by part
 provider.py     the application that speaks Anthropic's and OpenAI's APIs
 conversation.py OpenAI Responses over a WebSocket
-plan.py         what it says, by words in the user's text (the list is there)
-delivery.py     how an answer travels: shape, content type, pieces
+plan.py         decides the response by words in the user's text (the list is there)
+delivery.py     delivery of a response: shape, content type, pieces
 tls.py          a throw-away CA
 """
 

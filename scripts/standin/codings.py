@@ -1,6 +1,6 @@
 """Content codings for both directions: bodies are coded part by part, each part flushed.
 
-Flushing is what keeps a compressed stream live: what has been given in can be read at once.
+Flushing keeps a compressed stream live: every part can be decoded as soon as it arrives.
 """
 
 import zlib
@@ -15,7 +15,7 @@ CODINGS = ("identity", "gzip", "br", "zstd")
 
 
 class StreamCoder:
-    """Compresses one body; every part comes out whole."""
+    """Compresses a body; every part can be decoded on its own."""
 
     def __init__(self, coding: str) -> None:
         self.part, self.end = _CODERS[coding]()

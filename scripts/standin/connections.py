@@ -60,7 +60,7 @@ class Link(asyncio.Protocol):
             task.cancel()
 
     def upgrade(self, protocol: WebSocket, data: bytes) -> None:
-        """Speak something else from now on; some of it may have come already."""
+        """Switch to another protocol; some of its bytes may have arrived already."""
         self._protocol = protocol
         protocol.receive(data)
 
@@ -101,7 +101,7 @@ class Link(asyncio.Protocol):
 
 
 def _prepare(response: Response) -> tuple[list[tuple[str, str]], int | None]:
-    """Return the headers, framing apart, and the body's length if it is known."""
+    """Return the headers without framing, and the body's length if it is known."""
     headers = list(response.headers)
     if response.coding != "identity":
         headers.append(("content-encoding", response.coding))

@@ -17,7 +17,7 @@ from standin.plan import Ask, Script, make_plan, script_of
 from standin.rendering import Rendered, encode
 
 type Incidents = Callable[[list[bytes], Script, int], Iterable[Part]]
-"""Makes happen what a script wants to happen amid the events of a response of that number."""
+"""Places a script's events between the events of the response with that number."""
 
 
 class Conversation:
@@ -80,7 +80,7 @@ class Conversation:
 
 
 def error_message(status: int, message: str, code: str | None = None) -> bytes:
-    """Return an error as it is said over a WebSocket."""
+    """Return an error as a WebSocket message."""
     error = msgspec.json.decode(Rendered((api.error_body(status, message),)).numbered(0)[0])
     if code:
         error["error"]["code"] = code
@@ -88,7 +88,7 @@ def error_message(status: int, message: str, code: str | None = None) -> bytes:
 
 
 def _data_of(event: bytes) -> bytes:
-    """Return the data of a server-sent event, which is what goes over a WebSocket."""
+    """Return the data of a server-sent event, which is the WebSocket message."""
     return event.partition(b"\ndata: ")[2].rstrip(b"\n")
 
 

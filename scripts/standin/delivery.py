@@ -1,7 +1,7 @@
-"""How an answer travels, by the script: in which shape, under which content type, in which pieces.
+"""Delivery of a response by the script: its shape, content type, and pieces.
 
-For hosts that leave out a stream's content type or give a wrong one, answer a request for a stream
-with one JSON body or the reverse, or write a whole stream at once.
+Imitates hosts that leave out a stream's content type or send a wrong one, answer a request for a
+stream with one JSON body or the reverse, or write a whole stream at once.
 """
 
 from standin.plan import Script
@@ -14,7 +14,7 @@ _MEDIA_TYPES = {
 }
 
 MEDIA = ("none", *_MEDIA_TYPES)
-"""What may stand after `MEDIA:`."""
+"""Content types by the word after `MEDIA:`."""
 
 _BOM = b"\xef\xbb\xbf"
 

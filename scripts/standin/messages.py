@@ -1,6 +1,6 @@
-"""What goes between the server and its application: requests, responses and the parts of a body.
+"""Requests, responses and the parts of a body, between the server and its application.
 
-A part of a body is bytes, or something that happens at that point: a wait, a pause, a fault. `play`
+A part of a body is bytes, or an event at that point: a wait, a pause, a fault. `play` sends it or
 makes it happen.
 """
 
@@ -23,14 +23,14 @@ class Waitable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The gate: what follows is withheld until the event comes."""
+    """Withholds the rest of the body until an event is set."""
 
     event: Waitable
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """What follows comes this many seconds later."""
+    """Delays the rest of the body by this many seconds."""
 
     seconds: float
 
@@ -60,20 +60,20 @@ class Request:
     target: str
     """The path with its query, as it was on the wire."""
     headers: list[tuple[str, str]]
-    """In order, names in the case they had; without HTTP/2's pseudo-headers."""
+    """Header fields in order, names in their original case; without HTTP/2's pseudo-headers."""
     body: bytes
     http_version: str
     """`1.1` or `2`."""
     authority: str | None = None
     """HTTP/2's `:authority`."""
     notes: Any = None
-    """For the application; the provider leaves here what it made of the request."""
+    """Notes of the application: the provider stores its reading of the request here."""
     outcome: str | None = None
-    """How the answer ended: `answered`, `broken` (a fault of ours), `abandoned` (the peer left)."""
+    """End of the response: `answered`, `broken` (scripted) or `abandoned` (by the peer)."""
     messages: list[list[bytes]] = field(default_factory=list)
-    """What came over it once it was a WebSocket: messages, each as its frames."""
+    """WebSocket messages that arrived, each as its frames."""
     close_code: int | None = None
-    """How the peer closed the WebSocket."""
+    """Close code and reason of the peer's close frame."""
 
     @property
     def path(self) -> str:
@@ -81,14 +81,14 @@ class Request:
         return self.target.partition("?")[0]
 
     def header(self, name: str) -> str | None:
-        """Return the first value of a header, in whatever case."""
+        """Return the first value of a header; case does not matter."""
         name = name.lower()
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
 @dataclass(slots=True)
 class Response:
-    """What the application answers."""
+    """A response of the application."""
 
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -97,15 +97,15 @@ class Response:
     coding: str = "identity"
     """The server compresses the body and adds `content-encoding`."""
     announce_length: int | None = None
-    """A `content-length` for a body of parts, be it true or not (for `EndEarly`)."""
+    """A `content-length` for a body of parts, true or not (for `EndEarly`)."""
 
 
 @dataclass(slots=True)
 class Upgrade:
-    """What the application answers where the connection becomes a WebSocket (HTTP/1 only)."""
+    """A response that turns the connection into a WebSocket (HTTP/1 only)."""
 
     answer: Callable[[bytes], Body]
-    """What is said to a message; every part of bytes is a message."""
+    """Reply to a message; every part of bytes is a message."""
     headers: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -118,7 +118,7 @@ class Broken(Exception):  # noqa: N818
 
 
 class Sink(Protocol):
-    """Where a body's parts go."""
+    """Receives the parts of a body."""
 
     async def data(self, data: bytes) -> None:
         """Send some bytes."""
@@ -154,10 +154,10 @@ async def play(response: Response, sink: Sink) -> None:
 
 
 async def play_part(part: Part, coder: StreamCoder | None, sink: Sink) -> None:
-    """Send a part of a body, or let happen what it stands for.
+    """Send a part of a body, or make its event happen.
 
     Raises:
-        Broken: it is a fault.
+        Broken: the part is a fault.
     """
     match part:
         case bytes():
@@ -177,8 +177,8 @@ async def play_part(part: Part, coder: StreamCoder | None, sink: Sink) -> None:
 class Gate:
     """A turnstile that any thread may operate: each `release` lets one `wait` pass.
 
-    A test holds it between events: it proves that the proxy gives out what it has, because nothing
-    else comes until the client has that.
+    A test holds it between events. That proves that the proxy relays what it has received, because
+    nothing else arrives until the client has seen it.
     """
 
     def __init__(self) -> None:
@@ -188,19 +188,19 @@ class Gate:
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
 
     def release(self) -> None:
-        """Let one pass."""
+        """Let one `wait` pass."""
         with self._lock:
             self._permits += 1
             self._admit()
 
     def open(self) -> None:
-        """Let all pass from now on."""
+        """Let every `wait` pass from now on."""
         with self._lock:
             self._open = True
             self._admit()
 
     async def wait(self) -> None:
-        """Pass, or wait to."""
+        """Wait for a `release`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         with self._lock:

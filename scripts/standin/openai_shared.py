@@ -1,4 +1,4 @@
-"""What OpenAI's two APIs share: headers and errors."""
+"""Headers and errors that OpenAI's APIs share."""
 
 from standin.rendering import ID, encode
 

@@ -1,6 +1,6 @@
-"""What the model says: decided by words in the user's text, so that any client can drive it.
+"""Decides the model's response by words in the user's text, so that any client can drive it.
 
-Directives, looked for in the last 4,000 characters of what the user said last:
+Directives, searched in the last 4,000 characters of the user's last text:
 
 ===================  ===============================================================================
 `USE_TOOL[:name]`    calls the first (or the named) tool; may stand several times; once the results
@@ -68,7 +68,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a request asks, whichever API it came by."""
+    """A request, independent of its API."""
 
     model: str
     stream: bool
@@ -77,11 +77,11 @@ class Ask:
     results: tuple[str, ...]
     """Tool results that stand at the end of the conversation."""
     turns: int
-    """How many turns of tool calls have followed `said`."""
+    """Number of turns of tool calls since `said`."""
     tools: tuple[Tool, ...]
-    """Those that the model may call."""
+    """Tools that the model may call."""
     forced: str | None
-    """A tool that it must call; empty for any."""
+    """Tool that the model must call; empty for any."""
     size: int
     """Bytes of the request's body."""
     include_usage: bool = True
@@ -155,7 +155,7 @@ class Script:
 
 
 def script_of(ask: Ask) -> tuple[Ask, Script]:
-    """Return the script of this turn, and the request as that script sees it."""
+    """Return the script of this turn and the request from that script's view."""
     turns = _NEXT.split(ask.said[-_SCANNED:])
     number = min(ask.turns, len(turns) - 1)
     return replace(ask, turns=ask.turns - number), read_script(turns[number])

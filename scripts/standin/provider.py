@@ -27,7 +27,7 @@ _APIS: dict[str, ModuleType] = {
 }
 
 _INCIDENTS = {"GATE", "PACE", "ERROR_EVENT", "END_EARLY", "CUT", "RESET"}
-"""What a script may want to happen amid the events of an answer."""
+"""Events that a script can place between the events of a response."""
 
 MODELS = ("claude-standin-1", "claude-sonnet-4-5", "claude-haiku-4-5", "gpt-5", "gpt-4o")
 
@@ -38,7 +38,7 @@ type Canned = Callable[[Request], Answer | Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What the provider made of a request; left in `Request.notes`, of a WebSocket as a list."""
+    """Reading of a request by the provider, in `Request.notes`; for a WebSocket a list."""
 
     ask: Ask
     plan: Plan
@@ -165,7 +165,7 @@ class Provider:
 
 
 def _account(account_id: str | None) -> bytes:
-    """Render what Codex must know of a ChatGPT account before it asks anything."""
+    """Render the account facts that Codex needs of a ChatGPT login before its first request."""
     account = {
         "id": account_id,
         "workspace_backend_origin": "https://chatgpt.com",

@@ -13,7 +13,7 @@ ID = "idididididididididid"
 """Stands for the response's number; as long as what replaces it."""
 
 CREATED = 1_790_000_000
-"""When everything was created, in seconds since 1970."""
+"""Creation time of everything, in seconds since 1970."""
 
 encode = msgspec.json.encode
 
@@ -22,7 +22,7 @@ class Rendered(NamedTuple):
     """A response before it has its number."""
 
     events: tuple[bytes, ...]
-    """What streams; for a response that does not, its body alone."""
+    """Events of a stream; the body alone for a response that does not stream."""
 
     def numbered(self, number: int) -> list[bytes]:
         """Return the events with the response's number in place."""

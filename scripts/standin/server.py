@@ -1,7 +1,7 @@
 """A small HTTP server for one application, scriptable down to the part of a body.
 
 Not a web server: no routing, no time-outs, no limits. It records every request exactly as it came,
-speaks HTTP/1.1, HTTP/2 and WebSocket, with or without TLS, and breaks off wherever it is told to.
+speaks HTTP/1.1, HTTP/2 and WebSocket, with or without TLS, and breaks off where a script says so.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from standin.connections import Link
 from standin.messages import App, Request
 
 WAIT_S = 10.0
-"""No wait on a stand-in lasts longer."""
+"""Seconds after which every wait on a stand-in fails."""
 
 
 class Server:
@@ -35,11 +35,11 @@ class Server:
         self.app = app
         self.host = host
         self.port = port
-        """The port; once started, the one it got."""
+        """The port; after the start, the actual port."""
         self.requests: list[Request] = []
-        """Every request, in the order in which they were whole."""
+        """Every request, in the order of their completion."""
         self.errors: list[BaseException] = []
-        """Faults of the application and of the server itself; tests want none."""
+        """Faults of the application and of the server itself; tests expect none."""
         self.links: set[Link] = set()
         self._tls = tls
         self._record = record
@@ -103,10 +103,10 @@ class Server:
         traceback.print_exception(error, file=sys.stderr)
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
-        """Wait, in another thread than the server's, until a condition on `requests` holds.
+        """Wait in a thread other than the server's until a condition on `requests` holds.
 
         Raises:
-            TimeoutError: it did not come to hold.
+            TimeoutError: the condition did not hold in time.
         """
         with self._changed:
             if not self._changed.wait_for(condition, timeout_s):

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority. Only for tests: its key lies about in the open."""
+"""A throw-away certificate authority. Only for tests: its key is not protected."""
 
 import datetime
 import ipaddress
@@ -17,7 +17,7 @@ DEFAULT_NAMES = ("127.0.0.1", "::1", "localhost", "api.anthropic.com", "api.open
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A CA and where its files are."""
+    """A CA and the paths of its files."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate

@@ -1,7 +1,7 @@
 """The third protocol of the server: a WebSocket, a thin shell around wsproto.
 
-Each message that comes is answered by the parts of a body, every part of bytes a message of its
-own. Messages may be answered at the same time: who answers decides what waits for what.
+Each message that arrives is answered by the parts of a body; every part of bytes is a message.
+Messages may be answered at the same time: the application decides the order.
 """
 
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ class WebSocket:
         self._upgrade = upgrade
         self._wire = wsproto.Connection(wsproto.ConnectionType.SERVER, extensions)
         self._frames = [b""]
-        """The message that is coming, as the frames that it comes in."""
+        """Frames of the message that is arriving."""
         self._answering = 0
 
     def receive(self, data: bytes) -> None:
