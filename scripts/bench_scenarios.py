@@ -162,8 +162,7 @@ def _recorded(proxy: Proxy) -> int:
     if not proxy.database.exists():
         return 0
     with sqlite3.connect(proxy.database) as db:
-        (count,) = db.execute("SELECT count(*) FROM aibridge_token_usages").fetchone()
-    return int(count)
+        return db.execute("SELECT count(*) FROM aibridge_token_usages").fetchone()[0]
 
 
 # --- many at once, and for long

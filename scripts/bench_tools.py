@@ -12,8 +12,7 @@ from typing import Annotated
 from mcp.server.mcpserver import MCPServer
 from pydantic import Field
 
-from aibridge_addon.formats import TOOL_FORMATS
-from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.formats import anthropic_messages
 from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.raw_json import body, members
 from aibridge_addon.tools.catalogue import Catalogue, ListedTool, Listing
@@ -60,7 +59,7 @@ def edited(request: bytes, tools: Sequence[CentralTool]) -> bytes:
     """Edit a request as the addon does: decode it, add the tools, encode it."""
     parts = members(request)
     assert parts is not None
-    TOOL_FORMATS[anthropic_messages.NAME].inject(parts, tools)
+    anthropic_messages.FORMAT.tools.inject(parts, tools)
     return body(parts)
 
 

@@ -16,9 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import anthropic
 import httpx2
@@ -126,8 +125,8 @@ def step(text: str) -> None:
 
 @contextlib.contextmanager
 def process(
-    command: Sequence[str | Path], folder: Path, **options: Any
-) -> Iterator["subprocess.Popen[bytes]"]:
+    command: list[str | Path], folder: Path, **options: object
+) -> Iterator[subprocess.Popen]:
     """Run a program while the block runs; its log goes to a file with its name."""
     name = Path(command[0]).name
     with (folder / f"{name}.log").open("w") as log:
@@ -143,7 +142,7 @@ def process(
 def stand_in(folder: Path) -> Iterator[dict[str, str]]:
     """Run the stand-in; yield its `origin` and the path of its `ca`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
-    command: list[str | Path] = [sys.executable, "-m", "standin", "--tls", "--ca-dir", folder]
+    command = [sys.executable, "-m", "standin", "--tls", "--ca-dir", folder]
     with process(command, folder, stdout=subprocess.PIPE, env=environment) as running:
         assert running.stdout
         yield json.loads(running.stdout.readline())
@@ -171,7 +170,7 @@ def proxy(folder: Path, provider: dict[str, str], weather: str) -> Iterator[tupl
         "aibridge_config": config,
         "aibridge_db": folder / "aibridge.sqlite3",
     }
-    command: list[str | Path] = [
+    command = [
         *(BIN / "mitmdump", "-s", ADDON),
         *("--mode", f"regular@127.0.0.1:{forward}"),
         *("--mode", f"reverse:https://api.anthropic.com@127.0.0.1:{reverse}"),
@@ -188,10 +187,10 @@ def proxy(folder: Path, provider: dict[str, str], weather: str) -> Iterator[tupl
 def free_port() -> int:
     """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+        return server.getsockname()[1]
 
 
-def wait_for(port: int, running: "subprocess.Popen[bytes]", folder: Path) -> None:
+def wait_for(port: int, running: subprocess.Popen, folder: Path) -> None:
     """Wait until a port accepts connections; exit with the log otherwise."""
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up and running.poll() is None:
@@ -221,14 +220,14 @@ def use_anthropic(client: anthropic.Anthropic) -> None:
     ) as stream:
         for _ in stream.text_stream:
             pass
-    tools: Any = [
+    tools = [
         {
             "name": TOOL["name"],
             "description": TOOL["description"],
             "input_schema": TOOL["schema"],
         }
     ]
-    conversation: Any = [{"role": "user", "content": ASK_TOOL}]
+    conversation = [{"role": "user", "content": ASK_TOOL}]
     with client.messages.stream(
         model=CLAUDE, max_tokens=1024, tools=tools, messages=conversation
     ) as stream:
@@ -247,7 +246,7 @@ def use_openai(client: openai.OpenAI) -> None:
     client.chat.completions.create(
         model=GPT, messages=[{"role": "user", "content": "Hello by Chat Completions."}]
     )
-    function: Any = {
+    function = {
         "name": TOOL["name"],
         "description": TOOL["description"],
         "parameters": TOOL["schema"],
@@ -280,9 +279,7 @@ def use_central_tools(client: anthropic.Anthropic) -> None:
     console.print(
         f"  one message, stop_reason {answer.stop_reason}, of blocks: {kinds}", style="dim"
     )
-    last = answer.content[-1]
-    assert last.type == "text"
-    console.print(f"  “{last.text}”", style="dim")
+    console.print(f"  “{answer.content[-1].text}”", style="dim")
 
 
 def show(database: Path) -> None:

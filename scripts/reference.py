@@ -10,11 +10,12 @@ from typing import get_args, get_origin
 from platformdirs import user_data_path
 from sqlite_utils import Database
 
-from aibridge_addon.config.file import ConfigFile
-from aibridge_addon.config.options import OPTIONS
+from aibridge_addon.config import settings
+from aibridge_addon.config.settings import OPTIONS
 from aibridge_addon.observe.metric_table import METRICS
 from aibridge_addon.providers.clients import CLIENTS
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, ROUTES
+from aibridge_addon.providers.routing import DEFAULT_PROVIDERS
+from aibridge_addon.providers.types import PROVIDER_TYPES
 from aibridge_addon.store.sqlite import schema
 
 DATA_FOLDER = str(user_data_path("aibridge", appauthor=False))
@@ -83,7 +84,7 @@ CONFIG = {
 def config() -> str:
     """Return the keys of the config file."""
     rows = []
-    for table, field in ConfigFile.model_fields.items():
+    for table, field in settings._Config.model_fields.items():
         is_list = get_origin(field.annotation) is list
         model = get_args(field.annotation)[0] if is_list else field.annotation
         title = f"[[{table}]]" if is_list else f"[{table}]"
@@ -113,8 +114,8 @@ def providers() -> str:
 def routes() -> str:
     """Return the route table."""
     rows = []
-    for kind, table in ROUTES.items():
-        for pattern in table.patterns:
+    for kind, table in PROVIDER_TYPES.items():
+        for pattern in table.routes:
             path = f"/<name>{table.prefix}{pattern.path}"
             methods = ", ".join(sorted(pattern.methods))
             fate = "passes"

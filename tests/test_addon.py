@@ -13,8 +13,8 @@ import pytest
 from store.doubles import rows
 
 import aibridge_addon
-from aibridge_addon.config.options import OPTIONS
-from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.config.settings import OPTIONS
+from aibridge_addon.formats import anthropic_messages
 from aibridge_addon.store.recorder import Recorder
 
 with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyparsing has renamed
@@ -574,7 +574,7 @@ async def test_a_bug_in_reading_a_request_lets_it_go_up_with_its_secrets(
     running, caplog, monkeypatch
 ):
     addon, tctx = running
-    monkeypatch.setattr(anthropic_messages, "read_request", fail)
+    monkeypatch.setattr(anthropic_messages.FORMAT, "read_request", fail)
     flow = flow_to()
 
     await call(tctx, addon, hook_of("request", flow))
@@ -674,7 +674,7 @@ async def test_a_bug_in_reading_an_answer_still_ends_its_interception(
     running, database, caplog, monkeypatch
 ):
     addon, tctx = running
-    monkeypatch.setattr(anthropic_messages, "read_answer", fail)
+    monkeypatch.setattr(anthropic_messages.FORMAT, "read_whole", fail)
     flow = flow_to()
 
     await ask(tctx, addon, flow)

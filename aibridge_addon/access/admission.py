@@ -28,8 +28,8 @@ from aibridge_addon.access.tokens import (
     looks_like_token,
 )
 from aibridge_addon.headers import Fields, lowered
-from aibridge_addon.providers.identity import (
-    CREDENTIAL_HEADERS,
+from aibridge_addon.providers.credentials import (
+    CREDENTIAL_FIELDS,
     TOKEN_HEADER,
     login_of,
     without_scheme,
@@ -44,8 +44,7 @@ _BETWEEN_READINGS_SECONDS = 0.01
 """For tokens that are not known, each of which may be new; many of them must not cost much."""
 _PROXY_AUTHORIZATION = "proxy-authorization"
 _TOKEN_HEADER = TOKEN_HEADER.encode()
-_KEYS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
-_PLACES = _KEYS | {_TOKEN_HEADER, _PROXY_AUTHORIZATION.encode()}
+_OUR_FIELDS = frozenset({_TOKEN_HEADER, _PROXY_AUTHORIZATION.encode()})
 _NO_TOKEN = (
     "this proxy asks for an access token: as the password in the proxy's URL, in the header"  # noqa: S105
     " X-AIBridge-Token or, at the reverse proxy, in place of the API key."
@@ -177,14 +176,14 @@ class AdmissionControl:
             )
         headers = lowered(flow.request.headers.fields)
         names = {name.lower() for name, _ in given}
-        as_key = not names.isdisjoint(_KEYS)
+        as_key = not names.isdisjoint(CREDENTIAL_FIELDS)
         try:
             if as_key and not reverse:
                 raise TokenError("token_as_key", _NOT_A_KEY)
             texts = set(filter(None, given.values()))
             if len(texts) > 1:
                 raise TokenError("unknown_token", "this request holds several access tokens.")
-            if not names <= _PLACES:
+            if not names <= CREDENTIAL_FIELDS | _OUR_FIELDS:
                 raise TokenError("unknown_token", "an access token stands where none belongs.")
             token = await self._token(flow, next(iter(texts), ""))
         except TokenError as error:
@@ -269,7 +268,8 @@ def _token_of(name: bytes, value: bytes) -> str:
     text = value.decode("latin-1")
     if name.lower() == _TOKEN_HEADER:
         return text.strip()
-    return _token_in(text) if name.lower() in _PLACES else find_token(text)
+    is_place = name.lower() in CREDENTIAL_FIELDS or name.lower() in _OUR_FIELDS
+    return _token_in(text) if is_place else find_token(text)
 
 
 def _token_in(value: str) -> str:

@@ -7,7 +7,7 @@ segment of the path. It proves nothing, gives no right, and never reaches a prov
 import re
 import secrets
 
-from aibridge_addon.providers.identity import login_of
+from aibridge_addon.providers.credentials import login_of
 
 METADATA_KEY = "aibridge_run"
 """The member of an interception's metadata that holds the mark."""

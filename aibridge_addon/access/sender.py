@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from aibridge_addon.access.tokens import AccessToken, TokenError
-from aibridge_addon.providers.identity import Actor, Headers
+from aibridge_addon.providers.credentials import Headers
+from aibridge_addon.providers.identity import Actor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

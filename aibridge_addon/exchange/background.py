@@ -15,8 +15,7 @@ from mitmproxy import http
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.facts import BackgroundResponse
-from aibridge_addon.formats import WIRE_FORMATS
-from aibridge_addon.formats.openai_responses import reader as openai_responses
+from aibridge_addon.formats import FORMATS, openai_responses
 from aibridge_addon.interception import BackgroundRecord, Publish
 from aibridge_addon.providers.routing import Route
 
@@ -51,7 +50,7 @@ class BackgroundResponses:
             return
         exchange.on_unrecorded_usage = _is_recorded
         if not record.ended:
-            exchange.wire_format = WIRE_FORMATS[openai_responses.NAME]
+            exchange.wire_format = FORMATS[openai_responses.FORMAT.name]
             exchange.record = record
 
     async def _record(self, provider: str, response_id: str) -> BackgroundRecord | None:

@@ -18,7 +18,7 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.inner_answer import InnerAnswer
 from aibridge_addon.exchange.last_resort import CheckUpstream, Register
 from aibridge_addon.facts import Interception, ResponseFacts
-from aibridge_addon.formats import TOOL_FORMATS
+from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
@@ -90,7 +90,7 @@ class CentralTools:
         asks = exchange.interception
         # The handshake of a WebSocket does not name a model.
         any_model = exchange.conversation is not None
-        if asks is None or asks.api not in TOOL_FORMATS:
+        if asks is None or FORMATS[asks.api].tools is None:
             return
         if not self._is_for(asks, any_model=any_model):
             return
@@ -111,7 +111,8 @@ class CentralTools:
         catalogue: Catalogue,
     ) -> None:
         """Edit a request if that changes it; follow its answer if it offers tools."""
-        tool_format = TOOL_FORMATS[asks.api]
+        tool_format = FORMATS[asks.api].tools
+        assert tool_format
         scope = _scope(exchange, asks)
         edited = dict(request)
         tool_set = (scope, asks.model, catalogue.digest)
@@ -121,9 +122,9 @@ class CentralTools:
         offered = tool_format.inject(edited, catalogue.tools) if is_offered else ()
         if offered:
             self._warn_of_excess(request, catalogue, offered)
-        elif not tool_format.RESTORES_WITHOUT_TOOLS:
+        elif not tool_format.restores_without_tools:
             return
-        runs, said_since = tool_format.transcript(request)
+        runs, text_since = tool_format.transcript(request)
         keys = [run.key for run in runs if (scope, run.key) not in self._refusals]
         found = await self._ledger.find(scope, keys)
         restored = tool_format.restore(edited, found) if found else False
@@ -141,7 +142,7 @@ class CentralTools:
                 tool_format=tool_format,
                 request=edited,
                 offered=offered,
-                preceding_text=said_since,
+                preceding_text=text_since,
                 attempt=attempt,
             ),
             send=partial(self._send, exchange),

@@ -17,11 +17,11 @@ from mitmproxy.proxy.utils import ReceiveBuffer
 from aibridge_addon.access.policies import Asked
 from aibridge_addon.exchange.websocket import Conversation
 from aibridge_addon.facts import Interception, ProviderError, ResponseFacts, Status
-from aibridge_addon.formats import WireFormat
+from aibridge_addon.formats import Format
 from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
-from aibridge_addon.providers.identity import Credential
+from aibridge_addon.providers.credentials import Credential
 from aibridge_addon.providers.routing import Route
 from aibridge_addon.relay.body_tap import BodyTap, Withhold
 from aibridge_addon.relay.original_request import OriginalRequest
@@ -66,7 +66,7 @@ class Exchange:
     """The request, undecoded; None if it was not read."""
     interception: Interception | None = None
     """Who asks what; also of a request that is only counted, which has no record."""
-    wire_format: WireFormat | None = None
+    wire_format: Format | None = None
     record: InterceptionRecord | None = None
     inner: "InnerAnswer | None" = None
     """The inner loop, if central tools were offered."""

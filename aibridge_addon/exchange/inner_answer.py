@@ -129,5 +129,5 @@ class InnerAnswer:
             return error.response.copy()
         assert self._exchange.wire_format
         status = 400 if error.error_type == OVER_LIMIT else 502  # 400: not to be tried again
-        body = self._exchange.wire_format.error_body(status, str(error), error.error_type)
+        body = self._exchange.wire_format.error(status, str(error), error.error_type)
         return http.Response.make(status, body, {"content-type": "application/json"})

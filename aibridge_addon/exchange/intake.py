@@ -37,14 +37,13 @@ from aibridge_addon.facts import (
     RequestFacts,
     Status,
 )
-from aibridge_addon.formats import WIRE_FORMATS
+from aibridge_addon.formats import FORMATS, RequestView
 from aibridge_addon.formats.decoders.codings import UndecodableError
-from aibridge_addon.formats.openai_chat import reader as openai_chat
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord, Publish
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.providers import identity
-from aibridge_addon.providers.identity import Credential
+from aibridge_addon.providers import credentials, identity
+from aibridge_addon.providers.credentials import Credential
 from aibridge_addon.providers.routing import Provider, Route, Router, bare_host
 from aibridge_addon.raw_json import body as encoded_body
 from aibridge_addon.raw_json import member, members, text
@@ -176,8 +175,8 @@ class Intake:
         if route.api is None or exchange.members is None:
             self._metrics.count_passthrough(route.provider.name, route.label, flow.request.method)
         if api is not None and exchange.members is not None:
-            exchange.wire_format = WIRE_FORMATS[api]
-            facts = exchange.wire_format.read_request(exchange.members)
+            exchange.wire_format = FORMATS[api]
+            facts = exchange.wire_format.read_request(_view(exchange, exchange.members, sender))
             asking = asking_of(exchange, api, facts, sender)
             exchange.interception = asking.interception
             if route.api is not None:
@@ -239,14 +238,15 @@ class Intake:
 
         The handshake is one itself if it fails.
         """
-        wire_format = exchange.wire_format = WIRE_FORMATS[api]
+        wire_format = exchange.wire_format = FORMATS[api]
         exchange.interception = asking_of(exchange, api, RequestFacts(), sender).interception
         opening = replace(self._asked(exchange, sender), must_name_model=False)
         if (refusal := self._judged(exchange, opening)) and exchange.record:
             self._refuse_recorded(exchange, exchange.record, refusal)
 
         def begin(request: Members, message: bytes) -> InterceptionRecord:
-            facts = replace(wire_format.read_request(request), streaming=True)
+            view = _view(exchange, request, sender)
+            facts = replace(wire_format.read_request(view), streaming=True)
             asking = asking_of(exchange, api, facts, sender)
             interception = asking.interception
             asked = _said(opening, message, model=facts.model, must_name_model=True)
@@ -287,7 +287,7 @@ class Intake:
         """Answer a request whose body would exceed what the proxy holds of all requests."""
         route = head.exchange.route if head.exchange else None
         self._metrics.count_refused(route.provider.name if route else "", _TOO_MUCH_HELD)
-        wire_format = wire_format_of_route(route) if route else openai_chat
+        wire_format = wire_format_of_route(route) if route else wire_format_for(None, {})
         answer = shaped_error(wire_format, 503, _HOLDS_TOO_MUCH)
         answer.headers["retry-after"] = "1"
         return answer
@@ -333,22 +333,20 @@ class Intake:
         self, flow: http.HTTPFlow, provider: Provider, admission: Admission
     ) -> Credential | None:
         """Return the client's own credential, else, in reverse mode, add the central key."""
-        own = identity.own_credential(admission.headers)
+        own = credentials.own_credential(admission.headers)
         if not isinstance(flow.client_conn.proxy_mode, ReverseMode) or not provider.api_key_env:
             return own
         if admission.refusal:
             return own
-        if own and own.secret != identity.PLACEHOLDER_KEY:
+        if own and own.secret != credentials.PLACEHOLDER_KEY:
             return own
         key = os.environ.get(provider.api_key_env, "").strip()
         if not key:
             return own
-        for name in identity.CREDENTIAL_HEADERS:
+        for name in credentials.CREDENTIAL_HEADERS:
             flow.request.headers.pop(name, None)
-        if provider.type == "anthropic":
-            flow.request.headers["x-api-key"] = key
-        else:
-            flow.request.headers["authorization"] = f"Bearer {key}"
+        name, value = provider.provider_type.authorization(key)
+        flow.request.headers[name] = value
         return Credential(kind="centralized", secret=key)
 
     def _without_our_headers(self, flow: http.HTTPFlow) -> tuple[tuple[bytes, bytes], ...]:
@@ -496,17 +494,31 @@ def _said(opening: Asked, message: bytes, **changes: Any) -> Asked:
     return replace(opening, content=lambda: message, is_message=True, **changes)
 
 
+def _view(exchange: Exchange, request: Members, sender: Sender) -> RequestView:
+    """Return what a wire format reads of a request, given the members of its body."""
+    path, _, query = exchange.flow.request.path.partition("?")
+    return RequestView(
+        members=request,
+        method=exchange.flow.request.method,
+        path=path,
+        query=query,
+        headers=sender.headers,
+        path_values=exchange.route.path_values,
+    )
+
+
 def _without_credential(interception: Interception) -> Interception:
     """Return an interception of which nothing goes up, so that no key is used."""
     return replace(interception, credential_kind=None, credential_hint=None)
 
 
 def _ask_chat_usage(exchange: Exchange) -> None:
-    if exchange.route.api != openai_chat.NAME or exchange.members is None:
+    wire_format = exchange.wire_format
+    if wire_format is None or exchange.members is None:
         return
-    if (asking := openai_chat.ask_for_usage(exchange.members)) is not None:
+    if (asking := wire_format.ask_for_usage(exchange.members)) is not None:
         exchange.members = asking
         exchange.flow.request.content = encoded_body(asking)
         # The extra chunk must be cut out of the answer.
         exchange.flow.request.headers["accept-encoding"] = "identity"
-        exchange.withhold = openai_chat.is_usage_only
+        exchange.withhold = wire_format.is_usage_only

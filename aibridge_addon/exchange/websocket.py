@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from aibridge_addon.facts import ProviderError, Status
-from aibridge_addon.formats import ResponseReader, WireFormat
+from aibridge_addon.formats import Format, Reader
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
@@ -57,7 +57,7 @@ class _Answer:
     """An answer that has not ended."""
 
     record: InterceptionRecord
-    reader: ResponseReader
+    reader: Reader
     first_at: float | None = None
     """When its first message came, on the monotonic clock."""
 
@@ -91,7 +91,7 @@ class Conversation:
     """Reads the messages of one connection."""
 
     def __init__(
-        self, wire_format: WireFormat, begin: Begin, check: Check = lambda message: None
+        self, wire_format: Format, begin: Begin, check: Check = lambda message: None
     ) -> None:
         self._wire_format = wire_format
         self._begin = begin
@@ -175,7 +175,7 @@ class Conversation:
         if steering:
             request = {**request, "input": joined([*_items(request.get("input")), *steering])}
         record = self._begin(request, message)
-        reader = self._wire_format.response_reader()
+        reader = self._wire_format.reader()
         reader.on_usage = record.usage_so_far
         lane.open.append(_Answer(record, reader))
 

@@ -1,81 +1,46 @@
-"""The wire formats, one module each, sans-io.
+"""Wire formats, one package each, and the register of them. Sans-io.
 
-Every module is a `WireFormat`: it reads requests and responses into facts and knows the shape of an
-error. To add one: write the module, add it to `WIRE_FORMATS`, and give `routing.ROUTES` a row.
+`base.Format` is the seam; `register` adds a format from outside the package.
 """
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
 
-import msgspec
-
-from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts
-from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
-from aibridge_addon.formats.anthropic_messages import tools as anthropic_messages_tools
-from aibridge_addon.formats.decoders.sse import Event
-from aibridge_addon.formats.openai_chat import reader as openai_chat
-from aibridge_addon.formats.openai_chat import tools as openai_chat_tools
+from aibridge_addon.formats import anthropic_messages, openai_chat, openai_responses
+from aibridge_addon.formats.base import EventDecoder, Format, RequestView, ResponseHead
 from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
-from aibridge_addon.formats.openai_responses import reader as openai_responses
-from aibridge_addon.formats.openai_responses import tools as openai_responses_tools
-from aibridge_addon.formats.tool_protocol import ToolFormat
-from aibridge_addon.raw_json import JSON
+from aibridge_addon.formats.reader import Reader
+
+__all__ = [
+    "FORMATS",
+    "EventDecoder",
+    "Format",
+    "Reader",
+    "RequestView",
+    "ResponseHead",
+    "register",
+]
+
+_formats: dict[str, Format] = {}
+
+FORMATS: Mapping[str, Format] = _formats
+"""Registered formats by name."""
 
 
-class ResponseReader(Protocol):
-    """Reads one streamed response."""
+def register(added: Format) -> None:
+    """Add a wire format.
 
-    on_usage: Callable[[ResponseFacts], None]
-    """Called at most once: when a stream that goes on has told some of its tokens."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether the event that ends a response of this format has come."""
-
-    @property
-    def unrecorded(self) -> re.Pattern[bytes] | None:
-        """What matches runs of events that would change nothing in the facts: to be fed or not."""
-
-    def feed(self, event: Event) -> JSON:
-        """Take one event; return its decoded data, None if it has none that can be read.
-
-        Never raises: what cannot be read is counted.
-        """
-
-    def facts(self) -> ResponseFacts:
-        """Return what has been read so far."""
+    Raises:
+        ValueError: a format of this name is registered already.
+    """
+    if added.name in _formats:
+        raise ValueError(f"a wire format named {added.name!r} is registered already")
+    _formats[added.name] = added
 
 
-class WireFormat(Protocol):
-    """What a module of this package answers."""
-
-    NAME: str
-    """The API's name in the records."""
-
-    def read_request(self, body: Mapping[str, msgspec.Raw]) -> RequestFacts:
-        """Read a request, given its members."""
-
-    def response_reader(self) -> ResponseReader:
-        """Return a reader for one streamed response."""
-
-    def read_answer(self, body: bytes) -> ResponseFacts:
-        """Read a response that was not streamed, or an error."""
-
-    def error_body(self, status: int, message: str, error_type: str | None = None) -> bytes:
-        """Return an error in the shape that this format's clients show to their users."""
-
-
-WIRE_FORMATS: Mapping[str, WireFormat] = {
-    module.NAME: module
-    for module in (anthropic_messages, openai_chat, openai_responses, openai_responses_compact)
-}
-
-TOOL_FORMATS: Mapping[str, ToolFormat] = {
-    anthropic_messages.NAME: anthropic_messages_tools,
-    openai_chat.NAME: openai_chat_tools,
-    openai_responses.NAME: openai_responses_tools,
-}
-"""How wire formats take part in the inner loop; no tools are offered in others."""
-
-__all__ = ["TOOL_FORMATS", "WIRE_FORMATS", "ProviderError", "ResponseReader", "WireFormat"]
+for _format in (
+    anthropic_messages.FORMAT,
+    openai_chat.FORMAT,
+    openai_responses.FORMAT,
+    openai_responses_compact.FORMAT,
+):
+    register(_format)

@@ -4,19 +4,15 @@ Header names are given in lower case. Nothing that this module returns, but `Cre
 holds a secret.
 """
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aibridge_addon.facts import CredentialKind
 from aibridge_addon.providers.clients import CLIENTS, UNKNOWN, ClientProgram
+from aibridge_addon.providers.credentials import Credential, Headers
 
 ANONYMOUS = "anonymous"
 _MAX_ACTOR_LENGTH = 256
-
-type Headers = Mapping[str, str]
 
 
 def recognise(headers: Headers, system: tuple[str, ...] = ()) -> ClientProgram:
@@ -60,71 +56,6 @@ def client_metadata(headers: Headers) -> dict[str, Any]:
     """Return what else a client tells of itself: which sub-agent of it asks."""
     agent_id = headers.get("x-claude-code-agent-id", "").strip()
     return {"claude_code_agent_id": agent_id} if agent_id else {}
-
-
-CREDENTIAL_HEADERS = ("x-api-key", "authorization", "api-key", "x-goog-api-key")
-"""Where a client may put its own key, in the order in which they are looked at."""
-
-PLACEHOLDER_KEY = "aibridge"
-"""What a client gives as its key that must give one, but is to be given the central one."""
-
-TOKEN_HEADER = "x-aibridge-token"  # noqa: S105 a name
-"""Where a client may put an access token besides a key of its own."""
-
-SECRET_HEADERS = frozenset({*CREDENTIAL_HEADERS, TOKEN_HEADER, "proxy-authorization", "cookie"})
-"""Headers whose values are shown to nobody but the provider."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credential:
-    """A key or token, and how it may be spoken of."""
-
-    kind: CredentialKind
-    secret: str = field(repr=False)
-
-    @property
-    def hint(self) -> str:
-        """The secret, masked."""
-        return mask(self.secret)
-
-    @property
-    def fingerprint(self) -> str:
-        """What an entry of `[[actors]]` names it by."""
-        return "sha256:" + hashlib.sha256(self.secret.encode()).hexdigest()
-
-
-def own_credential(headers: Headers) -> Credential | None:
-    """Return the credential that the client brings."""
-    for name in CREDENTIAL_HEADERS:
-        if secret := without_scheme(headers.get(name, "")):
-            return Credential(kind="byok", secret=secret)
-    return None
-
-
-def without_scheme(value: str) -> str:
-    """Return what a header that holds a secret says, without `Bearer` before it."""
-    value = value.strip()
-    scheme, _, token = value.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else value
-
-
-def login_of(value: str) -> tuple[str, str] | None:
-    """Return user and password of a header that holds a login (RFC 7617); None if it holds none."""
-    scheme, _, encoded = value.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except ValueError:
-        return None
-    return (user, password) if colon else None
-
-
-def mask(secret: str) -> str:
-    """Return a hint at a secret: a few characters of each end, the fewer the shorter it is."""
-    length = len(secret)
-    shown = 4 if length >= 20 else 2 if length >= 10 else 1 if length >= 5 else 0
-    return f"{secret[:shown]}...{secret[length - shown :]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

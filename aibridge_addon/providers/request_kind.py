@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aibridge_addon.facts import RequestFacts, RequestKind
 from aibridge_addon.formats.prompts import typed_text
-from aibridge_addon.providers.identity import Headers
+from aibridge_addon.providers.credentials import Headers
 from aibridge_addon.raw_json import mapping, read, text
 
 

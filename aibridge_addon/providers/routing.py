@@ -11,106 +11,15 @@ that end in a slash.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 from urllib.parse import urlsplit
 
 from aibridge_addon.addresses import literal
-from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
-from aibridge_addon.formats.openai_chat import reader as openai_chat
-from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
-from aibridge_addon.formats.openai_responses import reader as openai_responses
 from aibridge_addon.providers.paths import collapse_slashes, has_dot_segment
+from aibridge_addon.providers.types import PROVIDER_TYPES, ProviderType, RouteTemplate
 from aibridge_addon.providers.usage_hosts import TAKES_INCLUDE_USAGE
 
-type ProviderType = Literal["anthropic", "openai"]
-
 OTHER = "other"
-"""The label of a path that no row of the table names."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pattern:
-    """One row of the route table."""
-
-    path: str
-    """A path; one that ends in `/*` stands for everything below it."""
-    methods: frozenset[str]
-    """The methods that reverse mode allows."""
-    api: str | None = None
-    """The wire format of a bridged route; `POST` is bridged, other methods pass through."""
-    counts_for: str | None = None
-    """The wire format whose requests a `POST` of it counts the tokens of."""
-    socket: str | None = None
-    """The wire format that a WebSocket at this path speaks."""
-    names_models: bool = True
-    """Whether what is asked there may be asked of a model."""
-
-    def matches(self, path: str) -> bool:
-        """Whether a path, without its query, is of this row."""
-        if self.path.endswith("/*"):
-            return path.startswith(self.path[:-1])
-        return path == self.path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteTable:
-    """The routes of a provider type."""
-
-    prefix: str
-    """What stands before a route's path on the provider's own host, and in a reverse-proxy URL."""
-    patterns: tuple[Pattern, ...]
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """Paths that reverse mode takes for another path of the table."""
-
-
-_POST = frozenset({"POST"})
-_READ = frozenset({"GET", "HEAD"})
-_KEPT = frozenset({"GET", "POST", "DELETE"})
-"""For what clients made there themselves, and take away again."""
-
-# In reverse mode, each row has the methods that its clients use and no more, bridged rows too: by
-# TRACE a provider would send the central key back, and DELETE of a model is for good. That other
-# methods pass on a bridged path is for forward mode, where the key is the client's own.
-ROUTES: Mapping[ProviderType, RouteTable] = {
-    "anthropic": RouteTable(
-        prefix="",
-        patterns=(
-            Pattern(path="/v1/messages", methods=_POST, api=anthropic_messages.NAME),
-            Pattern(
-                path="/v1/messages/count_tokens",
-                methods=_POST,
-                counts_for=anthropic_messages.NAME,
-            ),
-            Pattern(path="/v1/models", methods=_READ),
-            Pattern(path="/v1/models/*", methods=_READ),
-            Pattern(path="/api/event_logging/*", methods=_POST, names_models=False),
-            Pattern(path="/", methods=frozenset({"HEAD"})),
-            Pattern(path="", methods=frozenset({"HEAD"})),
-        ),
-        aliases={  # of SDKs that expect `/v1` to be part of the base URL
-            "/messages": "/v1/messages",
-            "/messages/count_tokens": "/v1/messages/count_tokens",
-        },
-    ),
-    "openai": RouteTable(
-        prefix="/v1",
-        patterns=(
-            Pattern(path="/chat/completions", methods=_POST, api=openai_chat.NAME),
-            Pattern(
-                path="/responses",
-                methods=_POST | {"GET"},  # a WebSocket begins as GET
-                api=openai_responses.NAME,
-                socket=openai_responses.NAME,
-            ),
-            Pattern(path="/responses/compact", methods=_POST, api=openai_responses_compact.NAME),
-            Pattern(path="/responses/*", methods=_KEPT),
-            Pattern(path="/models", methods=_READ),
-            Pattern(path="/models/*", methods=_READ),
-            Pattern(path="/conversations", methods=_KEPT),
-            Pattern(path="/conversations/*", methods=_KEPT),
-        ),
-    ),
-}
+"""Label of a path that no row of the table matches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +27,8 @@ class Provider:
     """A provider instance: a configured name for somewhere that speaks one of the APIs."""
 
     name: str
-    type: ProviderType
+    type: str
+    """Name of its type in `PROVIDER_TYPES`."""
     base_url: str
     hosts: frozenset[str]
     """Hosts intercepted in forward mode."""
@@ -127,6 +37,11 @@ class Provider:
     include_usage: bool | None = None
     """Whether it takes `stream_options.include_usage`, without which its Chat streams tell no
     usage. None: as known of its host."""
+
+    @property
+    def provider_type(self) -> ProviderType:
+        """Routes, credentials and error shape of its type."""
+        return PROVIDER_TYPES[self.type]
 
     @property
     def takes_include_usage(self) -> bool:
@@ -157,7 +72,7 @@ class Provider:
     @property
     def reverse_prefix(self) -> str:
         """What stands before a route's path in a reverse-proxy URL."""
-        return f"/{self.name}{ROUTES[self.type].prefix}"
+        return f"/{self.name}{self.provider_type.prefix}"
 
 
 DEFAULT_PROVIDERS = (
@@ -214,6 +129,8 @@ class Route:
     """Where it goes; None: where the client sent it."""
     path: str | None = None
     """The path and query that replace the client's, where only they change."""
+    path_values: Mapping[str, str] = field(default_factory=dict)
+    """Values that the row's template captures in the path, such as `model`."""
 
 
 class Router:
@@ -261,7 +178,7 @@ class Router:
             return target.reverse(path, method, prefix=target.provider.reverse_prefix)
         target = self._by_host.get(bare_host(target_host))
         if target is not None:
-            return target.reverse(path, method, prefix=ROUTES[target.provider.type].prefix)
+            return target.reverse(path, method, prefix=target.provider.provider_type.prefix)
         return None
 
     def instance_of(self, path: str) -> Provider | None:
@@ -275,7 +192,7 @@ class _Target:
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
-        self._table = ROUTES[provider.type]
+        self._type = provider.provider_type
         self._scheme = provider.scheme
         self._host = provider.host
         self._port = provider.port
@@ -285,10 +202,10 @@ class _Target:
         goes_elsewhere = host != self._host
         collapsed = collapse_slashes(path)
         bare = collapsed.split("?", 1)[0]
-        for prefix in dict.fromkeys((self._base_path, self._table.prefix)):
-            if bare.startswith(prefix) and (pattern := self._find(bare[len(prefix) :])):
+        for prefix in dict.fromkeys((self._base_path, self._type.prefix)):
+            if bare.startswith(prefix) and (found := self._find(bare[len(prefix) :])):
                 upstream = self._upstream(collapsed) if goes_elsewhere else None
-                route = self._route(pattern, method, upstream)
+                route = self._route(*found, method, upstream)
                 return route if collapsed == path else replace(route, path=collapsed)
         upstream = self._upstream(path) if goes_elsewhere else None
         return Route(provider=self.provider, label=OTHER, api=None, upstream=upstream)
@@ -297,26 +214,37 @@ class _Target:
         if not path.startswith(prefix):
             return None
         bare, mark, query = path[len(prefix) :].partition("?")
-        bare = self._table.aliases.get(bare, bare)
-        pattern = self._find(bare)
-        if pattern is None or method not in pattern.methods:
+        bare = self._type.aliases.get(bare, bare)
+        found = self._find(bare)
+        if found is None or method not in found[0].methods:
             return None
         if has_dot_segment(bare):  # the upstream might resolve it to a route that is not allowed
             return None
-        return self._route(pattern, method, self._upstream(self._base_path + bare + mark + query))
+        upstream = self._upstream(self._base_path + bare + mark + query)
+        return self._route(*found, method, upstream)
 
-    def _find(self, path: str) -> Pattern | None:
-        return next((p for p in self._table.patterns if p.matches(path)), None)
+    def _find(self, path: str) -> tuple[RouteTemplate, Mapping[str, str]] | None:
+        for template in self._type.routes:
+            if (values := template.match(path)) is not None:
+                return template, values
+        return None
 
-    def _route(self, pattern: Pattern, method: str, upstream: Upstream | None) -> Route:
+    def _route(
+        self,
+        template: RouteTemplate,
+        path_values: Mapping[str, str],
+        method: str,
+        upstream: Upstream | None,
+    ) -> Route:
         return Route(
             provider=self.provider,
-            label=self._table.prefix + pattern.path,
-            api=pattern.api if method == "POST" else None,
-            counts_for=pattern.counts_for if method == "POST" else None,
-            socket=pattern.socket if method == "GET" else None,
-            names_models=pattern.names_models,
+            label=self._type.prefix + template.path,
+            api=template.api if method == "POST" else None,
+            counts_for=template.counts_for if method == "POST" else None,
+            socket=template.socket if method == "GET" else None,
+            names_models=template.names_models,
             upstream=upstream,
+            path_values=path_values,
         )
 
     def _upstream(self, path: str) -> Upstream:

@@ -11,7 +11,7 @@ from itertools import accumulate
 from mitmproxy import http
 
 from aibridge_addon.facts import ResponseFacts
-from aibridge_addon.formats import WireFormat
+from aibridge_addon.formats import Format
 from aibridge_addon.formats.decoders.codings import ContentDecoder
 from aibridge_addon.formats.decoders.sse import Event, SSEParser
 from aibridge_addon.raw_json import JSON
@@ -32,7 +32,7 @@ def ignore_usage(facts: ResponseFacts) -> None:
 class ReaderOptions:
     """The settings of a `ResponseReader`."""
 
-    wire_format: WireFormat
+    wire_format: Format
     announces_stream: bool
     """True if the head announces events."""
     content_encoding: str
@@ -45,7 +45,7 @@ class ReaderOptions:
     def of_response(
         cls,
         response: http.Response,
-        wire_format: WireFormat,
+        wire_format: Format,
         *,
         max_bytes: int,
         on_usage: OnUsage,
@@ -71,7 +71,7 @@ class ResponseReader:
         self._decoder = ContentDecoder(options.content_encoding, max_bytes=options.max_bytes)
         self._is_coded = not self._decoder.is_identity
         self._wire_format = options.wire_format
-        self._reader = options.wire_format.response_reader()
+        self._reader = options.wire_format.reader()
         self._reader.on_usage = options.on_usage
         self._detector = ShapeDetector(announced=options.announces_stream)
         self._parser = SSEParser()
@@ -172,7 +172,7 @@ class ResponseReader:
         if self.shape is Shape.EVENTS:
             return self._reader.facts()
         if self.is_buffered and self.is_complete:
-            return self._wire_format.read_answer(self.body)
+            return self._wire_format.read_whole(self.body)
         return ResponseFacts()
 
     def _split_buffered(self, unwanted: re.Pattern[bytes] | None) -> list[Event]:
@@ -183,7 +183,7 @@ class ResponseReader:
     def _read_decoded(self, decoded: bytes) -> int | None:
         reader = self._reader
         had_ended = reader.ended
-        events = self.split(decoded, reader.unrecorded)
+        events = self.split(decoded, reader.skippable)
         last = None
         for number, event in enumerate(events):
             reader.feed(event)

@@ -6,7 +6,7 @@ Used for the client's response and for the responses of an inner loop.
 from mitmproxy import http
 
 from aibridge_addon.facts import ResponseFacts
-from aibridge_addon.formats import WireFormat
+from aibridge_addon.formats import Format
 from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
 
 
@@ -32,11 +32,9 @@ def decoded_body(response: http.Response, *, max_bytes: int) -> bytes:
     return decode_body(response.raw_content or b"", coding, max_bytes=max_bytes)
 
 
-def read_buffered(
-    response: http.Response, wire_format: WireFormat, *, max_bytes: int
-) -> ResponseFacts:
+def read_buffered(response: http.Response, wire_format: Format, *, max_bytes: int) -> ResponseFacts:
     """Read a buffered response, which may be an error; count it if it cannot be decoded."""
     try:
-        return wire_format.read_answer(decoded_body(response, max_bytes=max_bytes))
+        return wire_format.read_whole(decoded_body(response, max_bytes=max_bytes))
     except UndecodableError:
         return ResponseFacts(unreadable=1)

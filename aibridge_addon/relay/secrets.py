@@ -10,19 +10,17 @@ from itertools import count
 from mitmproxy import http
 
 from aibridge_addon.headers import Fields
-from aibridge_addon.providers.identity import CREDENTIAL_HEADERS, SECRET_HEADERS, mask
+from aibridge_addon.providers.credentials import CREDENTIAL_FIELDS, SECRET_FIELDS, mask
 
 type Secrets = dict[tuple[bytes, bytes], bytes]
 """By name, in lower case, and shown value: the real value."""
 
-_SECRET = frozenset(name.encode() for name in SECRET_HEADERS)
 _SCHEMES = frozenset({"bearer", "basic"})
 """What may stand before a secret and is shown; any other first word may be a part of it."""
 _HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te"})
 _CONNECTION = b"connection"
 _UPGRADE = b"upgrade"
 _FRAMING = frozenset({b"transfer-encoding", b"host"})
-_CREDENTIALS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
 _OF_PROVIDERS = (b"content-", b"anthropic-", b"openai-")
 """What the names of headers begin with that say what a request is."""
 
@@ -32,7 +30,7 @@ def mask_fields(fields: Fields) -> tuple[Fields, Secrets]:
     secrets: Secrets = {}
     shown = []
     for name, value in fields:
-        if (lower := name.lower()) in _SECRET:
+        if (lower := name.lower()) in SECRET_FIELDS:
             hint = plain = _hint(value)
             serial = count(2)
             # Two values may look the same when masked, as short cookies do.
@@ -78,4 +76,4 @@ def _named_by_connection(fields: Fields) -> set[bytes]:
     }
     # What a request is, and with whose key, has been judged by all of its headers: it stays so.
     kept = {name for name in named if name.startswith(_OF_PROVIDERS)}
-    return named - _FRAMING - _CREDENTIALS - kept
+    return named - _FRAMING - CREDENTIAL_FIELDS - kept

@@ -10,7 +10,7 @@ from contextlib import aclosing, contextmanager, suppress
 from mitmproxy import http
 
 from aibridge_addon.facts import ProviderError, ResponseFacts
-from aibridge_addon.formats import WireFormat
+from aibridge_addon.formats import Format
 from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
 from aibridge_addon.formats.upstream_error import UpstreamError
@@ -37,7 +37,7 @@ class UpstreamCall(ReplayedRequest):
     def __init__(
         self,
         flow: http.HTTPFlow,
-        wire_format: WireFormat,
+        wire_format: Format,
         bridge: Bridge,
         *,
         wants_stream: bool,
@@ -165,7 +165,7 @@ class UpstreamCall(ReplayedRequest):
         assert self.flow.response
         with _unreadable_is_an_upstream_error():
             body = decoded_body(self.flow.response, max_bytes=self._max_bytes)
-        self._facts = self._wire_format.read_answer(body)
+        self._facts = self._wire_format.read_whole(body)
         return body
 
     async def _body_of_stream(self) -> bytes:

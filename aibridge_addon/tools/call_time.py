@@ -1,4 +1,4 @@
-"""Time limits of a call: without progress, and in total."""
+"""The time of a call: so long without a sign of progress, and so long in all."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class CallTimeoutError(Exception):
-    """A call has exceeded a time limit."""
+    """A call has taken too long."""
 
     def __init__(self, seconds: float, *, in_all: bool) -> None:
         suffix = " in all" if in_all else ""
@@ -15,14 +15,10 @@ class CallTimeoutError(Exception):
 
 @asynccontextmanager
 async def call_time(seconds: float, *, in_all: float) -> AsyncIterator[Callable[[], None]]:
-    """Limit the duration of the block; yield a function to call at each progress report.
-
-    Args:
-        seconds: limit without progress.
-        in_all: limit in total.
+    """Bound what is done within; give what is to be called at each sign of progress.
 
     Raises:
-        CallTimeoutError: a limit was exceeded.
+        CallTimeoutError: it took longer.
     """
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + in_all
@@ -30,7 +26,7 @@ async def call_time(seconds: float, *, in_all: float) -> AsyncIterator[Callable[
         async with asyncio.timeout(min(seconds, in_all)) as limit:
 
             def renew() -> None:
-                with suppress(RuntimeError):  # the block has ended
+                with suppress(RuntimeError):  # it has ended
                     limit.reschedule(min(loop.time() + seconds, ends_at))
 
             yield renew

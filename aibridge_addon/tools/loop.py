@@ -289,8 +289,8 @@ class InnerLoop:
         """Prepare the request that follows a step."""
         turn, results = Turn(items=step.items), step.results
         self._history.sequence += [
-            *self._format.answer_items(turn),
-            *self._format.sequence_of_results(results),
+            *self._format.turn_items(turn),
+            *self._format.result_messages(results),
         ]
         is_last = self._is_last()
         self.request = self._format.continue_request(self.request, turn, results, last=is_last)
@@ -312,7 +312,7 @@ class InnerLoop:
             self._observer.hid_nothing(key)
             return
         restoration = Restoration(
-            sequence=(*self._history.sequence, *self._format.answer_items(turn)),
+            sequence=(*self._history.sequence, *self._format.turn_items(turn)),
             results=tuple(self._history.results),
         )
         self._observer.hidden(key, restoration)

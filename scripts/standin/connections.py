@@ -95,10 +95,9 @@ class Link(asyncio.Protocol):
         except Exception as error:
             self.server.failed(error)
             return Response(500, [("content-type", "text/plain")], b"the stand-in is broken")
-        if isinstance(response, Response | Upgrade):
-            return response
-        await play_part(response, None, sink)
-        raise Broken
+        if not isinstance(response, Response | Upgrade):
+            await play_part(response, None, sink)
+        return response
 
 
 def _prepare(response: Response) -> tuple[list[tuple[str, str]], int | None]:
@@ -134,8 +133,7 @@ class HTTP1:
             try:
                 event = self._wire.next_event()
             except h11.RemoteProtocolError:
-                self._link.transport.close()
-                return
+                return self._link.transport.close()
             if isinstance(event, h11.Request):
                 self._head, self._body = event, []
                 if self._wire.they_are_waiting_for_100_continue:
@@ -145,10 +143,9 @@ class HTTP1:
             elif isinstance(event, h11.EndOfMessage):
                 self._link.spawn(self._answer(self._request()))
             elif isinstance(event, h11.ConnectionClosed):
-                self._link.transport.close()
-                return
+                return self._link.transport.close()
             else:  # needs data, or is paused until the answer is out
-                return
+                return None
 
     def _request(self) -> Request:
         head = self._head
@@ -256,7 +253,7 @@ class HTTP2:
     def _handle(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.RequestReceived():
-                self._heads[event.stream_id] = [(str(n), str(v)) for n, v in event.headers]
+                self._heads[event.stream_id] = event.headers
                 self._bodies[event.stream_id] = []
             case h2.events.DataReceived():
                 self._bodies[event.stream_id].append(event.data)
@@ -268,8 +265,8 @@ class HTTP2:
             case h2.events.StreamReset():
                 self._heads.pop(event.stream_id, None)
                 self._bodies.pop(event.stream_id, None)
-                if answering := self._answers.get(event.stream_id):
-                    answering.cancel()
+                if task := self._answers.get(event.stream_id):
+                    task.cancel()
             case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
                 self._window.set()
 
@@ -279,7 +276,7 @@ class HTTP2:
         return Request(
             method=pseudo[":method"],
             target=pseudo.get(":path", ""),
-            headers=[(name, value) for name, value in given if not name.startswith(":")],
+            headers=[pair for pair in map(tuple, given) if not pair[0].startswith(":")],
             body=b"".join(self._bodies.pop(stream_id)),
             http_version="2",
             authority=pseudo.get(":authority"),

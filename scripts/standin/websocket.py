@@ -48,9 +48,7 @@ class WebSocket:
         self._link = link
         self._request = request
         self._upgrade = upgrade
-        self._wire = wsproto.connection.Connection(
-            wsproto.connection.ConnectionType.SERVER, extensions
-        )
+        self._wire = wsproto.Connection(wsproto.ConnectionType.SERVER, extensions)
         self._frames = [b""]
         """Frames of the message that is arriving."""
         self._answering = 0
@@ -60,7 +58,7 @@ class WebSocket:
         self._wire.receive_data(data)
         for event in self._wire.events():
             match event:
-                case wsproto.events.TextMessage() | wsproto.events.BytesMessage():
+                case wsproto.events.Message():
                     self._on_data(event)
                 case wsproto.events.Ping():
                     self._send(event.response())
@@ -69,7 +67,7 @@ class WebSocket:
                     self._send(event.response())
                     self._link.transport.close()
 
-    def _on_data(self, event: wsproto.events.TextMessage | wsproto.events.BytesMessage) -> None:
+    def _on_data(self, event: wsproto.events.Message) -> None:
         self._frames[-1] += event.data.encode() if isinstance(event.data, str) else event.data
         if event.message_finished:
             frames, self._frames = self._frames, [b""]

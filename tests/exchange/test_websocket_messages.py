@@ -5,7 +5,7 @@ import json
 import pytest
 from store.doubles import started
 
-from aibridge_addon.config.option_values import CAPTURABLE
+from aibridge_addon.config.settings import CAPTURABLE
 from aibridge_addon.exchange.websocket import Conversation, RefusedError
 from aibridge_addon.facts import (
     Interception,
@@ -15,7 +15,7 @@ from aibridge_addon.facts import (
     UserPrompt,
     new_id,
 )
-from aibridge_addon.formats.openai_responses import reader as openai_responses
+from aibridge_addon.formats import RequestView, openai_responses
 from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.interception import InterceptionRecord
 
@@ -26,10 +26,10 @@ class Spoken:
     def __init__(self):
         self.facts = []
         self.asked = []
-        self.conversation = Conversation(openai_responses, self._begin)
+        self.conversation = Conversation(openai_responses.FORMAT, self._begin)
 
     def _begin(self, request, message):
-        facts = openai_responses.read_request(request)
+        facts = openai_responses.FORMAT.read_request(RequestView(members=request))
         self.asked.append(facts)
         record = InterceptionRecord(
             started(id=new_id(), model=facts.model),
@@ -201,7 +201,7 @@ def test_a_refused_request_is_told_and_waits_for_no_answer():
     def begin(request, message):
         raise RefusedError(b"no")
 
-    conversation = Conversation(openai_responses, begin)
+    conversation = Conversation(openai_responses.FORMAT, begin)
 
     with pytest.raises(RefusedError) as refused:
         conversation.on_message(b'{"type":"response.create"}', from_client=True)
@@ -216,7 +216,7 @@ def test_a_refused_request_is_told_and_waits_for_no_answer():
 )
 def test_what_is_no_request_is_checked_as_it_was_written(message):
     checked = []
-    conversation = Conversation(openai_responses, Spoken()._begin, checked.append)
+    conversation = Conversation(openai_responses.FORMAT, Spoken()._begin, checked.append)
 
     conversation.on_message(message, from_client=True)
     conversation.on_message(b'{"type":"response.create"}', from_client=True)
@@ -233,7 +233,7 @@ def test_a_request_is_begun_with_what_was_written_of_it():
         begun.append(message)
         return spoken._begin(request, message)
 
-    conversation = Conversation(openai_responses, begin)
+    conversation = Conversation(openai_responses.FORMAT, begin)
     asked = b'{"model": "a", "type":"response.create", "model":"b"}'
     conversation.on_message(asked, from_client=True)
 

@@ -18,8 +18,9 @@ from aibridge_addon.facts import (
     ToolCall,
     Usage,
 )
-from aibridge_addon.formats import WIRE_FORMATS, WireFormat
+from aibridge_addon.formats import FORMATS, Format, RequestView
 from aibridge_addon.formats.decoders.sse import Event, SSEParser
+from aibridge_addon.formats.tool_protocol import ToolFormat
 from aibridge_addon.providers.request_kind import purpose_of
 from aibridge_addon.raw_json import members
 
@@ -43,8 +44,8 @@ class Scenario:
         return f"{self.api}/{self.name}"
 
     @property
-    def wire_format(self) -> WireFormat:
-        return WIRE_FORMATS[self.api]
+    def wire_format(self) -> Format:
+        return FORMATS[self.api]
 
     def has(self, file: str) -> bool:
         return self._path(file).exists()
@@ -99,11 +100,21 @@ ANSWERS = [scenario for scenario in SCENARIOS if scenario.has("answer.json")]
 REQUESTS = [scenario for scenario in SCENARIOS if scenario.has("request.json")]
 
 
-def read_request(wire_format: WireFormat, body: Any) -> RequestFacts:
+def read_request(wire_format: Format, body: Any) -> RequestFacts:
     """Read a request given as a value, as bytes of JSON or as its members' JSON."""
     parts = members(body if isinstance(body, bytes) else json.dumps(body).encode())
     assert parts is not None
-    return wire_format.read_request(parts)
+    return wire_format.read_request(RequestView(members=parts))
+
+
+APIS_WITH_TOOLS = [name for name, wire_format in FORMATS.items() if wire_format.tools]
+
+
+def tools_of(api: str) -> ToolFormat:
+    """Return a wire format's support for central tools."""
+    tools = FORMATS[api].tools
+    assert tools
+    return tools
 
 
 def sse(*values: Any) -> bytes:
@@ -129,8 +140,8 @@ def raw_of(events: Iterable[Event]) -> bytes:
     return b"".join(event.raw for event in events)
 
 
-def read_stream(wire_format: WireFormat, chunks: Iterable[bytes]) -> ResponseFacts:
-    reader = wire_format.response_reader()
+def read_stream(wire_format: Format, chunks: Iterable[bytes]) -> ResponseFacts:
+    reader = wire_format.reader()
     for event in parse(chunks):
         reader.feed(event)
     return reader.facts()

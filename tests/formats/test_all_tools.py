@@ -13,6 +13,7 @@ import openai
 import pytest
 from helpers import (
     ANSWERS,
+    APIS_WITH_TOOLS,
     REQUESTS,
     STREAMS,
     Scenario,
@@ -23,28 +24,29 @@ from helpers import (
     raw_of,
     sse,
     thorough,
+    tools_of,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibridge_addon.formats import TOOL_FORMATS, WIRE_FORMATS
+from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
     Members,
-    PastAnswer,
+    PastResponse,
     Restoration,
     Run,
     Splicer,
     StreamError,
     Transcript,
     Turn,
+    build_transcript,
     run_key,
-    taken_down,
 )
 from aibridge_addon.raw_json import JSON, arguments, as_raw, body, decode, elements, members
 
-apis = pytest.mark.parametrize("api", TOOL_FORMATS)
+apis = pytest.mark.parametrize("api", APIS_WITH_TOOLS)
 streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)
 NAMES = frozenset({"bmcp_s_look", "bmcp_s_find"})
 """The injected names of scenarios that are made here."""
@@ -64,7 +66,7 @@ def splice(
     api: str, upstream: Sequence[bytes | list[bytes]], names: frozenset[str] = NAMES
 ) -> Spliced:
     """Splice streams as the inner loop does."""
-    splicer = TOOL_FORMATS[api].splicer(names)
+    splicer = tools_of(api).splicer(names)
     out: list[bytes] = []
     turns = []
     for number, stream in enumerate(upstream):
@@ -77,7 +79,7 @@ def splice(
 
 def feed(api: str, splicer: Splicer, stream: bytes | list[bytes]) -> list[bytes]:
     """Feed one answer as the tap does; return what the client gets of each event."""
-    reader = WIRE_FORMATS[api].response_reader()
+    reader = FORMATS[api].reader()
     events = parse([stream] if isinstance(stream, bytes) else stream)
     return [splicer.feed(event, reader.feed(event)) for event in events]
 
@@ -86,7 +88,7 @@ def merge(
     api: str, answers: Sequence[JSON], names: frozenset[str] = NAMES
 ) -> tuple[JSON, list[Turn]]:
     """Merge whole answers as the inner loop does."""
-    merger = TOOL_FORMATS[api].merger(names)
+    merger = tools_of(api).merger(names)
     turns = [merger.add(decode(json.dumps(answer).encode())) for answer in answers]
     return decode(merger.finish()), turns
 
@@ -145,7 +147,7 @@ def loop(
     api: str, asked: Any, turns: Sequence[Turn], ids: Sequence[str] = ("r1", "r2", "r3")
 ) -> Loop:
     """Go through turns; every call gets a result that names it."""
-    tool_format = TOOL_FORMATS[api]
+    tool_format = tools_of(api)
     requests = [request(asked)]
     hidden: list[JSON] = []
     results: list[JSON] = []
@@ -155,11 +157,11 @@ def loop(
         if not turn.calls or turn.client_calls:
             results = items
             break
-        hidden += [*tool_format.answer_items(turn), *tool_format.sequence_of_results(items)]
+        hidden += [*tool_format.turn_items(turn), *tool_format.result_messages(items)]
         requests.append(tool_format.continue_request(requests[-1], turn, items, last=False))
-    sequence = (*hidden, *tool_format.answer_items(turns[-1]))
+    sequence = (*hidden, *tool_format.turn_items(turns[-1]))
     said = "".join(turn.text for turn in turns)
-    key = run_key(turns[-1].client_calls, tool_format.transcript(request(asked)).said_since, said)
+    key = run_key(turns[-1].client_calls, tool_format.transcript(request(asked)).text_since, said)
     found = {key: Restoration(sequence=sequence, results=tuple(results))}
     if len(turns) > 1 and (alias := tool_format.alias_key(ids[0])):
         found[alias] = Restoration(sequence=(ids[len(turns) - 1],))
@@ -170,7 +172,7 @@ def restored(api: str, asked: Any, found: dict[str, Restoration]) -> Any:
     """The request with what was hidden put back; the same members if nothing was."""
     given = request(asked)
     before = dict(given)
-    tool_format = TOOL_FORMATS[api]
+    tool_format = tools_of(api)
     known = {
         run.key: found[run.key] for run in tool_format.transcript(given).runs if run.key in found
     }
@@ -243,7 +245,7 @@ def test_a_stream_without_injected_calls_stays_the_bytes_that_it_was(
 @streams
 def test_nothing_is_held_where_nothing_is_hidden(scenario: Scenario) -> None:
     stream = scenario.stream()
-    splicer = TOOL_FORMATS[scenario.api].splicer(NAMES)
+    splicer = tools_of(scenario.api).splicer(NAMES)
     assert feed(scenario.api, splicer, stream) == [event.raw for event in parse([stream])]
     assert splicer.finish() == b""
 
@@ -335,7 +337,7 @@ def test_splicing_any_json_never_raises(api: str, stream: list[Any]) -> None:
     splice(api, [sse(*stream)] * 2)
 
 
-@pytest.mark.parametrize("scenario", [s for s in ANSWERS if s.api in TOOL_FORMATS], ids=str)
+@pytest.mark.parametrize("scenario", [s for s in ANSWERS if s.api in APIS_WITH_TOOLS], ids=str)
 @given(st.data())
 def test_merging_answers_with_anything_in_them_never_raises(
     scenario: Scenario, data: st.DataObject
@@ -344,7 +346,7 @@ def test_merging_answers_with_anything_in_them_never_raises(
     merge(scenario.api, [answer, decode(scenario.read("answer.json"))], frozenset(called(scenario)))
 
 
-OFFERABLE = [scenario for scenario in REQUESTS if scenario.api in TOOL_FORMATS]
+OFFERABLE = [scenario for scenario in REQUESTS if scenario.api in APIS_WITH_TOOLS]
 
 
 @pytest.mark.parametrize("scenario", OFFERABLE, ids=str)
@@ -408,12 +410,12 @@ def test_any_conversation_is_restored_without_raising(
 
 def try_everything(api: str, asked: dict[str, Any]) -> None:
     """Offer tools; restore with an entry for every run."""
-    tool_format = TOOL_FORMATS[api]
+    tool_format = tools_of(api)
     given = members(json.dumps(asked).encode())
     assert given is not None
     tool_format.inject(dict(given), TOOLS)
-    runs, said_since = tool_format.transcript(given)
-    assert isinstance(said_since, str)
+    runs, text_since = tool_format.transcript(given)
+    assert isinstance(text_since, str)
     item = {"role": "assistant", "content": [{"type": "text", "text": "a"}]}
     whole = Restoration(sequence=(item, item), results=({"call_id": "c"},))
     alias = Restoration(sequence=("resp_2",))
@@ -425,7 +427,7 @@ def try_everything(api: str, asked: dict[str, Any]) -> None:
 @apis
 @pytest.mark.parametrize("broken", [b"1" * 5000, b'"\xff"'], ids=["a huge number", "no UTF-8"])
 def test_what_cannot_be_decoded_in_a_request_stays_as_it_is(api: str, broken: bytes) -> None:
-    tool_format = TOOL_FORMATS[api]
+    tool_format = tools_of(api)
     conversation = b'[{"role":"assistant","content":%b},{"role":"user","content":"a"}]' % broken
     given = members(
         b'{"tools":[{"name":%b}],"messages":%b,"input":%b}' % (broken, conversation, conversation)
@@ -445,7 +447,7 @@ def test_what_cannot_be_decoded_in_a_request_stays_as_it_is(api: str, broken: by
 def test_nothing_is_offered_where_there_is_nothing(api: str) -> None:
     given = request({"model": "m", "tools": []})
     before = dict(given)
-    assert TOOL_FORMATS[api].inject(given, ()) == ()
+    assert tools_of(api).inject(given, ()) == ()
     assert given == before
 
 
@@ -454,7 +456,7 @@ def test_a_choice_of_no_tools_is_left_alone(api: str) -> None:
     for choice in ("none", {"type": "none"}):
         given = request({"tools": [], "tool_choice": choice})
         before = dict(given)
-        offered = TOOL_FORMATS[api].inject(given, TOOLS)
+        offered = tools_of(api).inject(given, TOOLS)
         if (api == "anthropic_messages") is isinstance(choice, dict):
             assert offered == ()
             assert given == before
@@ -465,7 +467,7 @@ def test_no_more_tools_are_offered_than_openai_takes_with_the_clients_own(api: s
     many = [tool(f"bmcp_s_{number:03}") for number in range(200)]
     own = [{"type": "function", "name": f"own{number}"} for number in range(100)]
     given = request({"tools": [*own, {"type": "web_search"}]})
-    offered = TOOL_FORMATS[api].inject(given, many)
+    offered = tools_of(api).inject(given, many)
     assert offered == tuple(many[:27])
     assert len(elements(given["tools"])) == 128
 
@@ -477,14 +479,14 @@ def test_illegal_tools_of_the_client_are_left_for_the_provider_to_refuse(
 ) -> None:
     given = request({"tools": tools})
     before = dict(given)
-    assert TOOL_FORMATS[api].inject(given, [tool("bmcp_s_find")]) == ()
+    assert tools_of(api).inject(given, [tool("bmcp_s_find")]) == ()
     assert given == before
 
 
 @apis
 def test_long_description_is_cut_where_openai_would_refuse_it(api: str) -> None:
     given = request({})
-    TOOL_FORMATS[api].inject(given, [replace(tool("bmcp_s_find"), description="d" * 2000)])
+    tools_of(api).inject(given, [replace(tool("bmcp_s_find"), description="d" * 2000)])
     [definition] = decode(given["tools"])
     description = definition.get("function", definition)["description"]
     assert len(description) == (2000 if api == "anthropic_messages" else 1024)
@@ -503,7 +505,7 @@ ILLEGAL = ToolResult(
 @apis
 def test_result_is_given_as_the_api_takes_it(api: str) -> None:
     call = InjectedCall(call_id="c", name="bmcp_s_find", arguments={})
-    items = TOOL_FORMATS[api].result_items([(call, ILLEGAL)])
+    items = tools_of(api).result_items([(call, ILLEGAL)])
     said = bytes(as_raw(items)).decode()
     assert "half \ufffd" in said
     assert "svg+xml;base64" not in said
@@ -516,7 +518,7 @@ def test_result_is_given_as_the_api_takes_it(api: str) -> None:
 def test_error_with_an_image_is_given_as_the_api_takes_it(api: str) -> None:
     call = InjectedCall(call_id="c", name="bmcp_s_find", arguments={})
     image = ResultPart(kind="image", data="AAAA", media_type="image/png")
-    items = TOOL_FORMATS[api].result_items([(call, ToolResult(parts=(image,), is_error=True))])
+    items = tools_of(api).result_items([(call, ToolResult(parts=(image,), is_error=True))])
     said = bytes(as_raw(items)).decode()
     if api == "anthropic_messages":  # refuses anything but text in an error
         assert '"type":"image"' not in said
@@ -533,7 +535,7 @@ def test_what_is_not_edited_stays_as_it_was_written(scenario: Scenario) -> None:
     given = members(scenario.read("request.json"))
     assert given is not None
     before = dict(given)
-    assert TOOL_FORMATS[scenario.api].inject(given, TOOLS) == TOOLS
+    assert tools_of(scenario.api).inject(given, TOOLS) == TOOLS
     assert list(given) == [*before, *(["tools"] if "tools" not in before else [])]
     own = [bytes(own) for own in elements(before.get("tools"))]
     assert [bytes(t) for t in elements(given.pop("tools")) if bytes(t) in own] == own
@@ -547,7 +549,7 @@ def test_tools_are_offered_in_the_same_order_again_and_again(api: str) -> None:
     offers = []
     for _ in range(2):
         given = request({"model": "m"})
-        assert TOOL_FORMATS[api].inject(given, tools) == tools
+        assert tools_of(api).inject(given, tools) == tools
         offers.append(bytes(given["tools"]))
     assert offers[0] == offers[1]
     names = [json.dumps(t).split("bmcp_s_")[1][0] for t in json.loads(offers[0])]
@@ -566,7 +568,7 @@ SCHEMA = {
 @apis
 def test_the_whole_schema_goes_along(api: str) -> None:
     given = request({"model": "m"})
-    TOOL_FORMATS[api].inject(given, (tool("bmcp_s_look", **SCHEMA),))
+    tools_of(api).inject(given, (tool("bmcp_s_look", **SCHEMA),))
     [offered] = json.loads(bytes(given["tools"]))
     definition = offered.get("function", offered)
     assert definition["name"] == "bmcp_s_look"
@@ -580,8 +582,8 @@ def test_a_request_without_answers_has_nothing_to_be_restored(api: str) -> None:
     conversation = [{"role": "user", "content": "hi"}]
     for asked in ({}, {"messages": conversation, "input": conversation}, {"input": "hi"}):
         given = request(asked)
-        assert TOOL_FORMATS[api].transcript(given).runs == []
-        assert not TOOL_FORMATS[api].restore(given, {})
+        assert tools_of(api).transcript(given).runs == []
+        assert not tools_of(api).restore(given, {})
 
 
 # Errors and signs of life
@@ -589,9 +591,9 @@ def test_a_request_without_answers_has_nothing_to_be_restored(api: str) -> None:
 
 @apis
 def test_an_error_of_ours_is_one_event_that_the_reader_knows(api: str) -> None:
-    facts = WIRE_FORMATS[api].response_reader()
+    facts = FORMATS[api].reader()
     for event in parse(
-        [TOOL_FORMATS[api].splicer(NAMES).error(StreamError(message="No – not “now”."))]
+        [tools_of(api).splicer(NAMES).error(StreamError(message="No – not “now”."))]
     ):
         facts.feed(event)
     error = facts.facts().error
@@ -603,21 +605,19 @@ def test_an_error_of_ours_is_one_event_that_the_reader_knows(api: str) -> None:
 def test_an_error_of_ours_is_an_error_to_the_sdk(api: str) -> None:
     start = parse([Scenario(api=api, name="text").stream()])[0].raw
     with pytest.raises(Exception, match=r"not now|Didn't receive") as raised:
-        sdk_sees(
-            api, start + TOOL_FORMATS[api].splicer(NAMES).error(StreamError(message="not now"))
-        )
+        sdk_sees(api, start + tools_of(api).splicer(NAMES).error(StreamError(message="not now")))
     if api != "openai_responses":  # there, an error is an event like others
         assert isinstance(raised.value, anthropic.APIError | openai.APIError)
 
 
 @apis
 def test_a_sign_of_life_says_nothing(api: str) -> None:
-    ping = TOOL_FORMATS[api].splicer(NAMES).ping()
+    ping = tools_of(api).splicer(NAMES).ping()
     [event] = parse([ping])
     assert ping.endswith(b"\n\n")
-    reader = WIRE_FORMATS[api].response_reader()
+    reader = FORMATS[api].reader()
     reader.feed(event)
-    assert reader.facts() == WIRE_FORMATS[api].response_reader().facts()
+    assert reader.facts() == FORMATS[api].reader().facts()
 
 
 # Keys
@@ -638,17 +638,17 @@ def test_an_answer_is_known_by_its_first_call_of_the_client_else_by_what_was_sai
 
 
 def test_each_answer_is_known_by_what_was_said_since_the_one_before() -> None:
-    first = PastAnswer(start=1, end=2, client_calls=(), text="There.")
-    second = PastAnswer(start=4, end=7, client_calls=(), text="")
-    third = PastAnswer(start=7, end=8, client_calls=("c",), text="Look.")
+    first = PastResponse(start=1, end=2, client_calls=(), text="There.")
+    second = PastResponse(start=4, end=7, client_calls=(), text="")
+    third = PastResponse(start=7, end=8, client_calls=("c",), text="Look.")
 
-    assert taken_down(["Where?", first, "a", "b", second, third, "d", "e"]) == Transcript(
+    assert build_transcript(["Where?", first, "a", "b", second, third, "d", "e"]) == Transcript(
         runs=[
             Run(start=1, end=2, key=run_key([], "Where?", "There.")),
             Run(start=4, end=7, key=run_key([], "a\nb", "")),
             Run(start=7, end=8, key="call:c"),
         ],
-        said_since="d\ne",
+        text_since="d\ne",
     )
 
 
@@ -667,7 +667,7 @@ def test_an_error_of_the_provider_keeps_its_type_in_the_stream(
     error = {"type": kind, "message": message, "code": None, "param": "input"}
     body = {"type": "error", "error": error, "request_id": "req_1"}
     given = StreamError(message=message, error_type=kind, http_status=status, body=body)
-    [value] = values(TOOL_FORMATS[api].splicer(NAMES).error(given))
+    [value] = values(tools_of(api).splicer(NAMES).error(given))
     if api == "openai_responses":
         assert (value["code"], value["message"], value["param"]) == (kind, message, "input")
     else:
@@ -689,6 +689,6 @@ def test_an_error_without_a_type_gets_that_of_its_status_in_the_stream(
     api: str, status: int | None, kinds: set[str]
 ) -> None:
     given = StreamError(message="<html>", http_status=status)
-    [value] = values(TOOL_FORMATS[api].splicer(NAMES).error(given))
+    [value] = values(tools_of(api).splicer(NAMES).error(given))
     kind = value["code"] if api == "openai_responses" else value["error"]["type"]
     assert kind in kinds

@@ -12,7 +12,7 @@ from aibridge_addon.facts import (
     ToolCall,
     Usage,
 )
-from aibridge_addon.formats.anthropic_messages import reader as api
+from aibridge_addon.formats.anthropic_messages import FORMAT
 
 SESSION = "5e551071-0000-4000-8000-000000000001"
 
@@ -67,7 +67,7 @@ SYSTEM = {"role": "system", "content": "More tools are there."}
 def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
     messages: Any, prompt: str | None, call_id: str | None
 ) -> None:
-    facts = read_request(api, {"messages": messages})
+    facts = read_request(FORMAT, {"messages": messages})
     assert prompt_of(facts) == prompt
     assert facts.correlating_tool_call_id == call_id
 
@@ -92,14 +92,14 @@ def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
 def test_the_session_is_found_in_both_shapes_of_the_user_id(
     user_id: Any, session: str | None
 ) -> None:
-    assert read_request(api, {"metadata": {"user_id": user_id}}) == RequestFacts(
+    assert read_request(FORMAT, {"metadata": {"user_id": user_id}}) == RequestFacts(
         session_hint=session
     )
 
 
 def test_a_request_is_read_beside_what_only_lenient_decoders_take() -> None:
     body = b'{"temperature":NaN,"model":"m","messages":[{"role":"user","content":"hi","x":NaN}]}'
-    facts = read_request(api, body)
+    facts = read_request(FORMAT, body)
     assert (facts.model, facts.said) == ("m", (("hi",),))
 
 
@@ -112,7 +112,7 @@ def delta(**usage: Any) -> dict[str, Any]:
 
 
 def usage_of(*events: Any) -> Usage | None:
-    return read_stream(api, [sse(*events)]).usage
+    return read_stream(FORMAT, [sse(*events)]).usage
 
 
 def test_usage_is_overwritten_and_never_added_up() -> None:
@@ -217,7 +217,7 @@ def test_blocks_may_come_interleaved_and_are_told_in_order() -> None:
         block(2, type="tool_use", id="t2", name="c", input={"whole": True}),
         fragment(1, "input_json", partial_json=":1}"),
     )
-    assert read_stream(api, [stream]) == ResponseFacts(
+    assert read_stream(FORMAT, [stream]) == ResponseFacts(
         tool_calls=(
             ToolCall(tool="b", call_id="t1", input={"x": 1}),
             ToolCall(tool="c", call_id="t2", input={"whole": True}),
@@ -227,7 +227,7 @@ def test_blocks_may_come_interleaved_and_are_told_in_order() -> None:
 
 
 def test_a_tool_call_without_name_and_id_is_still_told() -> None:
-    assert read_stream(api, [sse(block(0, type="tool_use", input=None))]) == ResponseFacts(
+    assert read_stream(FORMAT, [sse(block(0, type="tool_use", input=None))]) == ResponseFacts(
         tool_calls=(ToolCall(tool="", call_id=None, input={}),)
     )
 
@@ -238,7 +238,9 @@ def test_a_surrogate_pair_that_two_deltas_share_is_made_whole() -> None:
         fragment(0, "thinking", thinking="moon \ud83c"),
         fragment(0, "thinking", thinking="\udf15"),
     )
-    assert read_stream(api, [stream]).thoughts == (Thought(content="moon 🌕", source="thinking"),)
+    assert read_stream(FORMAT, [stream]).thoughts == (
+        Thought(content="moon 🌕", source="thinking"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,7 @@ def test_a_surrogate_pair_that_two_deltas_share_is_made_whole() -> None:
 )
 def test_a_known_event_of_another_shape_is_counted_and_changes_nothing(event: Any) -> None:
     stream = [block(0, type="tool_use", id="t", name="n", input={}), event]
-    assert read_stream(api, [sse(*stream)]) == ResponseFacts(
+    assert read_stream(FORMAT, [sse(*stream)]) == ResponseFacts(
         tool_calls=(ToolCall(tool="n", call_id="t", input={}),), unreadable=1
     )
 
@@ -280,15 +282,15 @@ def test_a_known_event_of_another_shape_is_counted_and_changes_nothing(event: An
     ],
 )
 def test_an_error_ends_a_stream_whatever_its_shape(event: Any, error: ProviderError) -> None:
-    assert read_stream(api, [sse({"type": "error", **event})]) == ResponseFacts(error=error)
-    assert api.read_answer(json.dumps({"type": "error", **event}).encode()) == ResponseFacts(
+    assert read_stream(FORMAT, [sse({"type": "error", **event})]) == ResponseFacts(error=error)
+    assert FORMAT.read_whole(json.dumps({"type": "error", **event}).encode()) == ResponseFacts(
         error=error, complete=True
     )
 
 
 def test_error_of_a_host_that_leaves_the_type_out_is_read() -> None:
     expected = ResponseFacts(error=ProviderError(type=None, message="Busy"), complete=True)
-    assert api.read_answer(b'{"error":"Busy"}') == expected
+    assert FORMAT.read_whole(b'{"error":"Busy"}') == expected
 
 
 @pytest.mark.parametrize(
@@ -306,7 +308,7 @@ def test_error_of_a_host_that_leaves_the_type_out_is_read() -> None:
     ],
 )
 def test_an_error_is_shaped_as_the_documentation_says(status: int, kind: str) -> None:
-    assert json.loads(api.error_body(status, "No.")) == {
+    assert json.loads(FORMAT.error(status, "No.")) == {
         "type": "error",
         "error": {"type": kind, "message": "No."},
     }
@@ -321,7 +323,7 @@ STREAM = (
 
 @pytest.mark.parametrize("end", [b"", b"data: [DONE]\n\n"], ids=["as usual", "as vLLM"])
 def test_stream_whose_events_have_only_names_is_read(end: bytes) -> None:
-    facts = three_ways(lambda chunks: read_stream(api, chunks), STREAM + end)
+    facts = three_ways(lambda chunks: read_stream(FORMAT, chunks), STREAM + end)
     usage = Usage(input_tokens=0, output_tokens=3, raw={"output_tokens": 3})
     assert facts == ResponseFacts(response_id="i", model="m", usage=usage, complete=True)
 
@@ -329,12 +331,12 @@ def test_stream_whose_events_have_only_names_is_read(end: bytes) -> None:
 def test_whole_answer_without_a_type_is_read() -> None:
     call = {"type": "tool_use", "id": "t", "name": "n", "input": {}}
     body = {"id": "i", "model": "m", "content": [call], "usage": {"output_tokens": 3}}
-    assert api.read_answer(json.dumps(body).encode()) == ResponseFacts(
+    assert FORMAT.read_whole(json.dumps(body).encode()) == ResponseFacts(
         response_id="i",
         model="m",
         usage=Usage(input_tokens=0, output_tokens=3, raw={"output_tokens": 3}),
         tool_calls=(ToolCall(tool="n", call_id="t", input={}),),
         complete=True,
     )
-    error = api.read_answer(b'{"error": {"type": "overloaded_error", "message": "No."}}')
+    error = FORMAT.read_whole(b'{"error": {"type": "overloaded_error", "message": "No."}}')
     assert error.error == ProviderError(type="overloaded_error", message="No.")

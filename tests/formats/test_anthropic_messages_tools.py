@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from helpers import SCENARIOS, STREAMS, Scenario, parse, read_stream, thorough
+from helpers import SCENARIOS, STREAMS, Scenario, parse, read_stream, thorough, tools_of
 from hypothesis import given
 from hypothesis import strategies as st
 from test_all_tools import (
@@ -24,12 +24,12 @@ from test_all_tools import (
     values,
 )
 
-from aibridge_addon.formats.anthropic_messages import reader
-from aibridge_addon.formats.anthropic_messages import tools as api
+from aibridge_addon.formats.anthropic_messages import FORMAT
 from aibridge_addon.formats.tool_protocol import InjectedCall, Restoration
 from aibridge_addon.raw_json import elements
 
 NAME = "anthropic_messages"
+api = tools_of(NAME)
 
 # Answers
 
@@ -183,10 +183,10 @@ def compare(answers: list[dict[str, Any]], hidden: Iterable[str] = ("toolu_hid",
     assert repr(spliced.turns) == repr(turns)  # NaN is not equal to itself
     seen = said(sdk_sees(NAME, spliced.stream))
     assert seen == said(merged)
-    facts = read_stream(reader, [spliced.stream])
+    facts = read_stream(FORMAT, [spliced.stream])
     assert facts.complete
     assert facts.unreadable == 0
-    assert facts.tool_calls == reader.read_answer(json.dumps(merged).encode()).tool_calls
+    assert facts.tool_calls == FORMAT.read_whole(json.dumps(merged).encode()).tool_calls
     return seen
 
 
@@ -661,7 +661,7 @@ def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
     both = {"role": "user", "content": [text("A"), text("B")]}
     assert keys(a, b, done) == keys(both, done)
     assert keys(a, done, b, done)[1] == keys(b, done)[0] != keys(a, done)[0]
-    assert api.transcript(request({"messages": [a, done, b]})).said_since == "B"
+    assert api.transcript(request({"messages": [a, done, b]})).text_since == "B"
 
 
 def test_calls_without_an_id_are_no_key() -> None:
@@ -672,7 +672,7 @@ def test_calls_without_an_id_are_no_key() -> None:
 
 def test_answers_are_not_named_by_their_ids() -> None:
     assert api.alias_key("msg_1") is None
-    assert not api.RESTORES_WITHOUT_TOOLS
+    assert not api.restores_without_tools
 
 
 def test_every_scenario_of_this_api_that_calls_is_tried() -> None:

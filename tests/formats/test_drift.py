@@ -24,9 +24,7 @@ from openai.types.chat import chat_completion_chunk
 from openai.types.responses import response_output_item
 
 from aibridge_addon.facts import ResponseFacts
-from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
-from aibridge_addon.formats.openai_chat import reader as openai_chat
-from aibridge_addon.formats.openai_responses import reader as openai_responses
+from aibridge_addon.formats import anthropic_messages, openai_chat, openai_responses
 
 _RESULT = "an output of a tool, not a choice of the model; its call is recorded"
 _TEXT = "what the model says aloud is not recorded"
@@ -130,7 +128,9 @@ def test_a_union_is_walked_to_its_ends() -> None:
     ids=["stable", "beta"],
 )
 def test_every_event_of_anthropic_is_known(union: Any) -> None:
-    facts = read_stream(anthropic_messages, [sse(*({"type": kind} for kind in kinds(union)))])
+    facts = read_stream(
+        anthropic_messages.FORMAT, [sse(*({"type": kind} for kind in kinds(union)))]
+    )
     assert facts.unknown == ()
 
 
@@ -141,7 +141,7 @@ def test_every_block_of_anthropic_is_recorded_or_known_to_be_nothing(union: Any)
     def is_recorded(kind: str) -> bool:
         block = {"type": kind, "id": "i", "name": "n", "input": {}, "thinking": "t"}
         event = {"type": "content_block_start", "index": 0, "content_block": block}
-        return read_stream(anthropic_messages, [sse(event)]) != ResponseFacts()
+        return read_stream(anthropic_messages.FORMAT, [sse(event)]) != ResponseFacts()
 
     silent = {kind for kind in kinds(union) if not is_recorded(kind)}
     assert silent - set(NOTHING_OF["blocks"]) == set()
@@ -160,7 +160,7 @@ def test_every_delta_of_anthropic_is_recorded_or_known_to_be_nothing(union: Any)
             {"type": "content_block_delta", "index": 0, "delta": {"type": kind}},
         ]
         events[1]["delta"] |= {"thinking": "t", "partial_json": "{}", "text": "x"}  # type: ignore[operator]
-        return read_stream(anthropic_messages, [sse(*events)]) != ResponseFacts()
+        return read_stream(anthropic_messages.FORMAT, [sse(*events)]) != ResponseFacts()
 
     silent = {kind for kind in kinds(union) if not is_recorded(kind)}
     assert silent - set(NOTHING_OF["deltas"]) == set()
@@ -169,7 +169,7 @@ def test_every_delta_of_anthropic_is_recorded_or_known_to_be_nothing(union: Any)
 def test_every_event_of_responses_is_known() -> None:
     for union in (responses.ResponseStreamEvent, responses.ResponsesServerEvent):
         events = [{"type": kind} for kind in kinds(union)]
-        assert read_stream(openai_responses, [sse(*events)]).unknown == ()
+        assert read_stream(openai_responses.FORMAT, [sse(*events)]).unknown == ()
 
 
 def test_every_item_of_responses_is_recorded_or_known_to_be_nothing() -> None:
@@ -178,7 +178,7 @@ def test_every_item_of_responses_is_recorded_or_known_to_be_nothing() -> None:
 
     def is_recorded(kind: str) -> bool:
         event = {"type": "response.output_item.done", "item": {"type": kind, **common}}
-        return read_stream(openai_responses, [sse(event)]) != ResponseFacts()
+        return read_stream(openai_responses.FORMAT, [sse(event)]) != ResponseFacts()
 
     silent = {kind for kind in kinds(responses.ResponseOutputItem) if not is_recorded(kind)}
     assert silent - set(NOTHING_OF["items"]) == set()
@@ -195,7 +195,7 @@ def test_every_result_that_a_responses_request_brings_is_linked_to_its_call() ->
         kind
         for kind in results
         if read_request(
-            openai_responses, {"input": [{"type": kind, "call_id": "c"}]}
+            openai_responses.FORMAT, {"input": [{"type": kind, "call_id": "c"}]}
         ).correlating_tool_call_id
     }
     assert linked == results
@@ -210,7 +210,7 @@ def test_every_part_of_a_chat_delta_is_recorded_or_known_to_be_nothing() -> None
 def test_every_kind_of_chat_tool_call_is_recorded() -> None:
     for kind in kinds(chat.ChatCompletionMessageToolCallUnion):
         body = sse({"choices": [{"delta": {"tool_calls": [{"index": 0, kind: {"name": "n"}}]}}]})
-        [call] = read_stream(openai_chat, [body]).tool_calls
+        [call] = read_stream(openai_chat.FORMAT, [body]).tool_calls
         assert call.tool == "n"
 
 
@@ -259,29 +259,31 @@ def without(value: Any, path: tuple[Any, ...]) -> Any:
 
 def read_message(usage: Any) -> ResponseFacts:
     message = {"type": "message", "model": "m", "content": [], "usage": usage}
-    return anthropic_messages.read_answer(json.dumps(message).encode())
+    return anthropic_messages.FORMAT.read_whole(json.dumps(message).encode())
 
 
 def read_delta(usage: Any) -> ResponseFacts:
     start = {"type": "message_start", "message": {"id": "i", "model": "m"}}
     events = [start, {"type": "message_delta", "delta": {}, "usage": usage}]
-    return read_stream(anthropic_messages, [sse(*events)])
+    return read_stream(anthropic_messages.FORMAT, [sse(*events)])
 
 
 def read_completion(told: Any) -> ResponseFacts:
-    return openai_chat.read_answer(json.dumps({"choices": [], **told}).encode())
+    return openai_chat.FORMAT.read_whole(json.dumps({"choices": [], **told}).encode())
 
 
 def read_chunk(told: Any) -> ResponseFacts:
-    return read_stream(openai_chat, [sse({"choices": [], **told})])
+    return read_stream(openai_chat.FORMAT, [sse({"choices": [], **told})])
 
 
 def read_response(told: Any) -> ResponseFacts:
-    return openai_responses.read_answer(json.dumps({"output": [], **told}).encode())
+    return openai_responses.FORMAT.read_whole(json.dumps({"output": [], **told}).encode())
 
 
 def read_end(told: Any) -> ResponseFacts:
-    return read_stream(openai_responses, [sse({"type": "response.completed", "response": told})])
+    return read_stream(
+        openai_responses.FORMAT, [sse({"type": "response.completed", "response": told})]
+    )
 
 
 def read_svg(told: Any) -> ResponseFacts:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aibridge_addon.formats import WIRE_FORMATS
+from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.decoders.sse import Event
 
 CHAT_USAGE = {"prompt_tokens": 7, "completion_tokens": 1}
@@ -46,7 +46,7 @@ LATE = {
 def early(api, events):
     """The facts that were given out while these events were read."""
     told = []
-    reader = WIRE_FORMATS[api].response_reader()
+    reader = FORMATS[api].reader()
     reader.on_usage = told.append
     for event in events:
         data = json.dumps(event).encode()

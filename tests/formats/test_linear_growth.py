@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from helpers import read_request, read_stream, sse
+from helpers import read_request, read_stream, sse, tools_of
 from test_all_tools import NAMES, apis, merge, request, result, splice
 
-from aibridge_addon.formats import TOOL_FORMATS, WIRE_FORMATS
+from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.decoders.sse import SSEParser
 from aibridge_addon.formats.openai_chat import splicer as openai_chat_splicer
 from aibridge_addon.formats.tool_protocol import InjectedCall, Members, Restoration, Turn
@@ -172,7 +172,7 @@ def test_splicing_a_further_stream_takes_linear_steps(api: str, name: Names) -> 
 def test_reading_a_stream_takes_linear_steps(api: str) -> None:
     assert_linear(
         lambda n: STREAMS[api](n, NAMINGS["client"]),
-        lambda stream: read_stream(WIRE_FORMATS[api], [stream]),
+        lambda stream: read_stream(FORMATS[api], [stream]),
     )
 
 
@@ -186,7 +186,7 @@ def test_merging_whole_answers_takes_linear_steps(api: str, name: Names) -> None
 def test_reading_a_whole_answer_takes_linear_steps(api: str) -> None:
     assert_linear(
         lambda n: json.dumps(whole_answer(api, n, NAMINGS["client"])).encode(),
-        WIRE_FORMATS[api].read_answer,
+        FORMATS[api].read_whole,
     )
 
 
@@ -250,7 +250,7 @@ call_ids = pytest.mark.parametrize("call_id", [distinct, repeated])
 def hidden_beside(api: str, call: str, count: int) -> Restoration:
     """Return what hides so many calls beside a call of the client."""
     calls = [InjectedCall(call_id=f"h{n}", name=CENTRAL, arguments={}) for n in range(count)]
-    tool_format = TOOL_FORMATS[api]
+    tool_format = tools_of(api)
     results = tool_format.result_items([(call, result()) for call in calls])
     [*turns] = conversation(api, 1, call_id=lambda n: call).values()
     first = json.loads(bytes(turns[-1]))[:1]
@@ -263,7 +263,7 @@ def hidden_beside(api: str, call: str, count: int) -> Restoration:
 def test_finding_answers_in_a_request_takes_linear_steps(
     api: str, asked: Callable[..., Members], call_id: Callable[[int], str]
 ) -> None:
-    assert_linear(lambda n: asked(api, n, call_id=call_id), TOOL_FORMATS[api].transcript)
+    assert_linear(lambda n: asked(api, n, call_id=call_id), tools_of(api).transcript)
 
 
 @apis
@@ -279,7 +279,7 @@ def test_putting_hidden_turns_back_takes_linear_steps(
             key: hidden_beside(api, call, size) for key, call in keys.items()
         }
 
-    assert_linear(make, lambda given: TOOL_FORMATS[api].restore(*given))
+    assert_linear(make, lambda given: tools_of(api).restore(*given))
 
 
 @apis
@@ -288,7 +288,7 @@ def test_a_repeated_call_id_does_not_multiply_what_is_put_back(
     api: str, asked: Callable[..., Members]
 ) -> None:
     restored = asked(api, 10, call_id=repeated)
-    assert TOOL_FORMATS[api].restore(restored, {"call:c": hidden_beside(api, "c", 3)})
+    assert tools_of(api).restore(restored, {"call:c": hidden_beside(api, "c", 3)})
     body = b"".join(map(bytes, restored.values()))
     assert body.count(b'"h0"') == 1
 
@@ -299,13 +299,13 @@ def test_reading_a_request_takes_linear_steps(api: str) -> None:
         lambda n: {"input" if api == "openai_responses" else "messages": [
             {"role": "user", "content": "word"} for _ in range(n)
         ]},
-        lambda asked: read_request(WIRE_FORMATS[api], asked),
+        lambda asked: read_request(FORMATS[api], asked),
     )  # fmt: skip
 
 
 @apis
 def test_continuing_with_many_results_takes_linear_steps(api: str) -> None:
-    tool_format = TOOL_FORMATS[api]
+    tool_format = tools_of(api)
 
     def work(results: list[Any]) -> None:
         items = tool_format.result_items(results)

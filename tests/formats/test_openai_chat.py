@@ -12,7 +12,7 @@ from aibridge_addon.facts import (
     Usage,
 )
 from aibridge_addon.formats.decoders.sse import Event
-from aibridge_addon.formats.openai_chat import reader as api
+from aibridge_addon.formats.openai_chat import FORMAT
 from aibridge_addon.raw_json import members
 
 
@@ -76,13 +76,13 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
 def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
     messages: Any, prompt: str | None, call_id: str | None
 ) -> None:
-    facts = read_request(api, {"messages": messages})
+    facts = read_request(FORMAT, {"messages": messages})
     assert prompt_of(facts) == prompt
     assert facts.correlating_tool_call_id == call_id
 
 
 def read_chunks(*chunks: Any) -> ResponseFacts:
-    return read_stream(api, [sse(*chunks)])
+    return read_stream(FORMAT, [sse(*chunks)])
 
 
 def choice(index: int = 0, finish: str | None = None, **delta: Any) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_a_finish_reason_completes_a_stream_that_has_no_last_line() -> None:
 
 
 def test_a_last_line_completes_a_stream_that_has_no_finish_reason() -> None:
-    reader = api.response_reader()
+    reader = FORMAT.reader()
     reader.feed(Event(b"", b"[DONE]", b""))
     assert reader.ended
     assert reader.facts() == ResponseFacts(complete=True)
@@ -221,7 +221,7 @@ def test_reasoning_is_told_once_under_either_name(
     expected = (Thought(content=thought, source="thinking"),) if thought else ()
     assert read_chunks(choice(**delta)).thoughts == expected
     answer = json.dumps({"choices": [{"message": delta}]}).encode()
-    assert api.read_answer(answer) == ResponseFacts(thoughts=expected, complete=True)
+    assert FORMAT.read_whole(answer) == ResponseFacts(thoughts=expected, complete=True)
 
 
 @pytest.mark.parametrize(
@@ -260,13 +260,13 @@ def test_choices_may_be_null_and_deltas_missing() -> None:
 )
 def test_an_error_is_read_from_every_shape(error: Any, expected: ProviderError) -> None:
     assert read_chunks({"error": error}) == ResponseFacts(error=expected)
-    assert api.read_answer(json.dumps({"error": error}).encode()) == ResponseFacts(
+    assert FORMAT.read_whole(json.dumps({"error": error}).encode()) == ResponseFacts(
         error=expected, complete=True
     )
 
 
 def test_an_error_ends_a_stream_even_where_nothing_can_be_read_from_it() -> None:
-    reader = api.response_reader()
+    reader = FORMAT.reader()
     reader.feed(Event(b"", b'{"error":true}', b""))
     assert reader.ended
 
@@ -297,7 +297,7 @@ def test_a_stream_that_goes_on_after_an_error_is_not_complete() -> None:
     ],
 )
 def test_an_error_is_shaped_as_the_documentation_says(status: int, kind: str) -> None:
-    assert json.loads(api.error_body(status, "No.")) == {
+    assert json.loads(FORMAT.error(status, "No.")) == {
         "error": {"message": "No.", "type": kind, "param": None, "code": None}
     }
 
@@ -305,7 +305,7 @@ def test_an_error_is_shaped_as_the_documentation_says(status: int, kind: str) ->
 def ask(body: bytes) -> dict[str, bytes] | None:
     parts = members(body)
     assert parts is not None
-    asking = api.ask_for_usage(parts)
+    asking = FORMAT.ask_for_usage(parts)
     return asking and {name: bytes(part) for name, part in asking.items()}
 
 
@@ -346,7 +346,7 @@ def test_a_client_that_has_decided_about_usage_is_left_alone(decision: bytes) ->
     ],
 )
 def test_only_the_chunk_that_brings_usage_alone_is_one(data: bytes | None, expected: bool) -> None:
-    assert api.is_usage_only(Event(b"", data, b"")) is expected
+    assert FORMAT.is_usage_only(Event(b"", data, b"")) is expected
 
 
 @pytest.mark.parametrize(
@@ -379,5 +379,5 @@ def test_thinking_parts_of_a_whole_message_are_thoughts() -> None:
         {"type": "text", "text": "91."},
     ]
     body = {"choices": [{"message": {"content": content}}]}
-    facts = api.read_answer(json.dumps(body).encode())
+    facts = FORMAT.read_whole(json.dumps(body).encode())
     assert facts.thoughts == (Thought(content="Let me.", source="thinking"),)

@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from helpers import STREAMS, Scenario, parse, read_stream, thorough
+from helpers import STREAMS, Scenario, parse, read_stream, thorough, tools_of
 from hypothesis import given
 from hypothesis import strategies as st
 from test_all_tools import (
@@ -24,11 +24,11 @@ from test_all_tools import (
     values,
 )
 
-from aibridge_addon.formats.openai_chat import reader
-from aibridge_addon.formats.openai_chat import tools as api
+from aibridge_addon.formats.openai_chat import FORMAT
 from aibridge_addon.raw_json import elements
 
 NAME = "openai_chat"
+api = tools_of(NAME)
 DONE = b"data: [DONE]\n\n"
 
 # Answers
@@ -240,7 +240,7 @@ def said(completion: Any) -> Any:
 
 
 def seen_by_reader(stream: bytes) -> Any:
-    facts = read_stream(reader, [stream])
+    facts = read_stream(FORMAT, [stream])
     assert facts.complete
     assert facts.unreadable == 0
     return facts
@@ -265,7 +265,7 @@ def compare(answers: list[dict[str, Any]], host: Host = OPENAI, *, name: str = "
     if host.ids:
         assert [tidy(turn.items) for turn in spliced.turns] == [tidy(turn.items) for turn in turns]
     facts = seen_by_reader(spliced.stream)
-    expected = reader.read_answer(json.dumps(merged).encode())
+    expected = FORMAT.read_whole(json.dumps(merged).encode())
     assert [c.tool for c in facts.tool_calls] == [c.tool for c in expected.tool_calls]
     assert [c.input for c in facts.tool_calls] == [c.input for c in expected.tool_calls]
     assert facts.thoughts == expected.thoughts
@@ -667,7 +667,7 @@ def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
     a, b = {"role": "user", "content": "A"}, {"role": "user", "content": "B"}
     assert keys(a, b, done) == keys({"role": "user", "content": "A\nB"}, done)
     assert keys(a, done, b, done)[1] == keys(b, done)[0] != keys(a, done)[0]
-    assert api.transcript(request({"messages": [a, done, b]})).said_since == "B"
+    assert api.transcript(request({"messages": [a, done, b]})).text_since == "B"
 
 
 def test_calls_without_an_id_are_no_key() -> None:
@@ -678,7 +678,7 @@ def test_calls_without_an_id_are_no_key() -> None:
 
 def test_answers_are_not_named_by_their_ids() -> None:
     assert api.alias_key("chatcmpl-1") is None
-    assert api.RESTORES_WITHOUT_TOOLS
+    assert api.restores_without_tools
 
 
 PART, MORE = {"type": "text", "text": "Parts."}, {"type": "text", "text": "More."}

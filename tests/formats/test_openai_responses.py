@@ -12,7 +12,7 @@ from aibridge_addon.facts import (
     ToolCall,
     Usage,
 )
-from aibridge_addon.formats.openai_responses import reader as api
+from aibridge_addon.formats.openai_responses import FORMAT
 
 
 def user(*texts: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ AGENTS = user("# AGENTS.md instructions for /srv\n\n<INSTRUCTIONS>\nx\n</INSTRUC
 def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
     given: Any, prompt: str | None, call_id: str | None
 ) -> None:
-    facts = read_request(api, {"input": given})
+    facts = read_request(FORMAT, {"input": given})
     assert prompt_of(facts) == prompt
     assert facts.correlating_tool_call_id == call_id
 
@@ -91,16 +91,16 @@ def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
     ],
 )
 def test_body_declares_a_warm_up_and_a_compaction(body: Any, kind: str | None) -> None:
-    assert read_request(api, body).request_kind == kind
+    assert read_request(FORMAT, body).request_kind == kind
 
 
 def test_the_cache_key_hints_at_the_session() -> None:
-    assert read_request(api, {"prompt_cache_key": "t"}) == RequestFacts(session_hint="t")
-    assert read_request(api, {"prompt_cache_key": 7}) == RequestFacts()
+    assert read_request(FORMAT, {"prompt_cache_key": "t"}) == RequestFacts(session_hint="t")
+    assert read_request(FORMAT, {"prompt_cache_key": 7}) == RequestFacts()
 
 
 def read_events(*events: Any) -> ResponseFacts:
-    return read_stream(api, [sse(*events)])
+    return read_stream(FORMAT, [sse(*events)])
 
 
 def event(kind: str, **fields: Any) -> dict[str, Any]:
@@ -265,7 +265,7 @@ def test_a_failed_response_is_an_error_whatever_its_shape(
     expected = ResponseFacts(response_id="r", error=error, complete=True)
     assert read_events(event("failed", response={"id": "r", **fields})) == expected
     answer = {"object": "response", "id": "r", "status": "failed", **fields}
-    assert api.read_answer(json.dumps(answer).encode()) == expected
+    assert FORMAT.read_whole(json.dumps(answer).encode()) == expected
 
 
 @pytest.mark.parametrize(
@@ -285,13 +285,13 @@ def test_an_error_event_is_read_from_every_shape(
 
 
 def test_the_last_line_of_some_hosts_is_nothing() -> None:
-    assert read_stream(api, [b"data: [DONE]\n\n"]) == ResponseFacts()
+    assert read_stream(FORMAT, [b"data: [DONE]\n\n"]) == ResponseFacts()
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "cancelled", "queued", None])
 def test_an_answer_that_did_not_fail_has_no_error(status: str | None) -> None:
     answer = {"object": "response", "id": "r", "status": status, "error": None}
-    assert api.read_answer(json.dumps(answer).encode()) == ResponseFacts(
+    assert FORMAT.read_whole(json.dumps(answer).encode()) == ResponseFacts(
         response_id="r",
         complete=True,
         pending=status == "queued",
@@ -310,9 +310,9 @@ def whole_and_streamed(items: list[Any], **fields: Any) -> ResponseFacts:
         *(event("output_item.done", output_index=n, item=each) for n, each in enumerate(items)),
         event("completed", response=answer),
     ]
-    facts = three_ways(lambda chunks: read_stream(api, chunks), sse(*events))
-    assert facts == api.read_answer(json.dumps({"object": "response", **answer}).encode())
-    assert facts == api.read_answer(json.dumps(answer).encode()), "without object"
+    facts = three_ways(lambda chunks: read_stream(FORMAT, chunks), sse(*events))
+    assert facts == FORMAT.read_whole(json.dumps({"object": "response", **answer}).encode())
+    assert facts == FORMAT.read_whole(json.dumps(answer).encode()), "without object"
     return facts
 
 
@@ -438,7 +438,7 @@ def test_approval_request_is_recorded_as_one() -> None:
 )
 def test_answer_to_a_call_links_the_request_to_it(answer: Any, call_id: str | None) -> None:
     spoken = {"type": "message", "role": "user", "content": "Earlier."}
-    facts = read_request(api, {"input": [spoken, answer]})
+    facts = read_request(FORMAT, {"input": [spoken, answer]})
     assert (prompt_of(facts), facts.correlating_tool_call_id) == (None, call_id)
 
 
@@ -492,5 +492,5 @@ def test_events_that_tell_their_type_by_name_only_are_read() -> None:
         b'event: response.created\ndata: {"response": {"id": "r", "model": "m"}}\n\n'
         b'event: response.completed\ndata: {"response": {"usage": {"output_tokens": 2}}}\n\n'
     )
-    facts = three_ways(lambda chunks: read_stream(api, chunks), stream)
+    facts = three_ways(lambda chunks: read_stream(FORMAT, chunks), stream)
     assert (facts.response_id, facts.complete, facts.unreadable) == ("r", True, 0)

@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from helpers import STREAMS, Scenario, parse, read_stream, thorough
+from helpers import STREAMS, Scenario, parse, read_stream, thorough, tools_of
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import responses
@@ -26,12 +26,12 @@ from test_all_tools import (
 )
 from test_drift import kinds
 
-from aibridge_addon.formats.openai_responses import reader
-from aibridge_addon.formats.openai_responses import tools as api
+from aibridge_addon.formats.openai_responses import FORMAT
 from aibridge_addon.formats.tool_protocol import Restoration, StreamError
 from aibridge_addon.raw_json import elements
 
 NAME = "openai_responses"
+api = tools_of(NAME)
 
 # Answers
 
@@ -223,8 +223,8 @@ def compare(answers: list[dict[str, Any]]) -> Any:
     merged, turns = merge(NAME, answers)
     check(spliced.stream, "call_hid")
     assert repr(spliced.turns) == repr(turns)  # NaN is not equal to itself
-    facts = read_stream(reader, [spliced.stream])
-    assert facts == reader.read_answer(json.dumps(merged).encode())
+    facts = read_stream(FORMAT, [spliced.stream])
+    assert facts == FORMAT.read_whole(json.dumps(merged).encode())
     seen = said(merged)
     if answers[-1]["status"] == "completed":
         assert said(sdk_sees(NAME, spliced.stream)) == seen
@@ -345,7 +345,7 @@ def test_calls_of_any_scenario_can_be_hidden(scenario: Scenario, data: st.DataOb
         assert spliced.turns[0].calls
     else:
         check(spliced.stream, *map(str, hidden), *(f'"name":"{name}"' for name in names))
-    shown = read_stream(reader, [spliced.stream]).tool_calls
+    shown = read_stream(FORMAT, [spliced.stream]).tool_calls
     assert shown == tuple(c for c in facts.tool_calls if c.tool not in names)
 
 
@@ -734,8 +734,8 @@ def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
     a, b, done = user("A"), user("B"), message("Done.")
     assert keys(a, b, done) == keys(user("A\nB"), done)
     assert keys(a, done, b, done)[1] == keys(b, done)[0] != keys(a, done)[0]
-    assert api.transcript(request({"input": [a, done, b]})).said_since == "B"
-    assert api.transcript(request({"input": "B"})).said_since == "B"
+    assert api.transcript(request({"input": [a, done, b]})).text_since == "B"
+    assert api.transcript(request({"input": "B"})).text_since == "B"
 
 
 def test_calls_without_an_id_are_no_key() -> None:
@@ -764,7 +764,7 @@ def test_an_answer_is_one_run_whatever_is_in_it() -> None:
 
 def test_answers_are_named_by_their_ids() -> None:
     assert api.alias_key("resp_1") == "response:resp_1"
-    assert api.RESTORES_WITHOUT_TOOLS
+    assert api.restores_without_tools
     found = {"response:resp_1": Restoration(sequence=("resp_2",))}
     assert restored(NAME, {"previous_response_id": "resp_1"}, found) == {
         "previous_response_id": "resp_2"

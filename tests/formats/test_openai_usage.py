@@ -6,7 +6,7 @@ import pytest
 from helpers import read_stream, sse
 
 from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage
-from aibridge_addon.formats import WIRE_FORMATS
+from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_chat.splicer import Splicer
 from aibridge_addon.formats.openai_tools import summed_usage
@@ -206,7 +206,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("chunks", STREAMS.values(), ids=STREAMS)
 def test_chat_usage_is_found_in_every_place_of_a_stream(chunks: list[Any]) -> None:
-    facts = read_stream(WIRE_FORMATS["openai_chat"], [sse(*chunks), b"data: [DONE]\n\n"])
+    facts = read_stream(FORMATS["openai_chat"], [sse(*chunks), b"data: [DONE]\n\n"])
     assert facts.usage == Usage(input_tokens=32, output_tokens=9, raw=USAGE)
 
 
@@ -218,7 +218,7 @@ def test_chat_usage_is_found_in_every_place_of_a_whole_answer(place: str) -> Non
         choice["usage"] = USAGE
     else:
         answer[place] = USAGE if place == "usage" else {"usage": USAGE}
-    facts = WIRE_FORMATS["openai_chat"].read_answer(sse(answer).removeprefix(b"data: "))
+    facts = FORMATS["openai_chat"].read_whole(sse(answer).removeprefix(b"data: "))
     assert facts.usage == Usage(input_tokens=32, output_tokens=9, raw=USAGE)
 
 
@@ -226,7 +226,7 @@ def test_chat_usage_is_found_in_every_place_of_a_whole_answer(place: str) -> Non
 def test_service_tier_of_a_chat_stream_is_kept(position: int) -> None:
     chunks = [chunk(), chunk("stop"), LAST | {"usage": USAGE}]
     chunks[position]["service_tier"] = "flex"
-    facts = read_stream(WIRE_FORMATS["openai_chat"], [sse(*chunks)])
+    facts = read_stream(FORMATS["openai_chat"], [sse(*chunks)])
     assert facts.usage is not None
     assert facts.usage.extra == {"service_tier": "flex"}
 

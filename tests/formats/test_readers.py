@@ -30,18 +30,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts
-from aibridge_addon.formats import WIRE_FORMATS, WireFormat
+from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.raw_json import decode, encode, read
 
 FILES = {"request.json", "stream.sse", "answer.json", "facts.json"}
 
-NOTHING = dict.fromkeys(WIRE_FORMATS, RequestFacts()) | {
+NOTHING = dict.fromkeys(FORMATS, RequestFacts()) | {
     "openai_responses_compact": RequestFacts(request_kind="compaction")
 }
 """Facts of a request without members."""
 
-wire_formats = pytest.mark.parametrize("wire_format", WIRE_FORMATS.values(), ids=WIRE_FORMATS)
+wire_formats = pytest.mark.parametrize("wire_format", FORMATS.values(), ids=FORMATS)
 streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)
 
 
@@ -75,7 +75,7 @@ def values_of(scenario: Scenario) -> list[Any]:
 
 def test_every_fixture_is_part_of_a_scenario_that_is_tested() -> None:
     assert {path.name for path in FIXTURES.glob("*/*/*")} == FILES
-    assert {scenario.api for scenario in SCENARIOS} == set(WIRE_FORMATS)
+    assert {scenario.api for scenario in SCENARIOS} == set(FORMATS)
     assert all(scenario.has("facts.json") for scenario in SCENARIOS)
     assert set(SCENARIOS) == {*STREAMS, *ANSWERS}
 
@@ -101,7 +101,7 @@ def test_any_split_of_a_stream_gives_the_same_facts(
 
 @pytest.mark.parametrize("scenario", ANSWERS, ids=str)
 def test_an_answer_that_is_not_streamed_gives_the_same_facts(scenario: Scenario) -> None:
-    assert scenario.wire_format.read_answer(scenario.read("answer.json")) == (
+    assert scenario.wire_format.read_whole(scenario.read("answer.json")) == (
         scenario.response_facts()
     )
 
@@ -115,7 +115,7 @@ def test_a_request_gives_its_facts(scenario: Scenario) -> None:
 
 @streams
 def test_reading_the_facts_on_the_way_changes_nothing(scenario: Scenario) -> None:
-    reader = scenario.wire_format.response_reader()
+    reader = scenario.wire_format.reader()
     for event in parse([scenario.stream()]):
         reader.feed(event)
         assert reader.facts() == reader.facts()
@@ -124,7 +124,7 @@ def test_reading_the_facts_on_the_way_changes_nothing(scenario: Scenario) -> Non
 
 @streams
 def test_a_stream_is_complete_only_with_its_end(scenario: Scenario) -> None:
-    reader = scenario.wire_format.response_reader()
+    reader = scenario.wire_format.reader()
     ended = [reader.ended]
     for event in parse([scenario.stream()]):
         reader.feed(event)
@@ -137,16 +137,16 @@ def test_a_stream_is_complete_only_with_its_end(scenario: Scenario) -> None:
 
 
 @wire_formats
-def test_of_nothing_there_are_no_facts(wire_format: WireFormat) -> None:
-    reader = wire_format.response_reader()
+def test_of_nothing_there_are_no_facts(wire_format: Format) -> None:
+    reader = wire_format.reader()
     assert reader.facts() == ResponseFacts()
     assert not reader.ended
 
 
 @wire_formats
 @pytest.mark.parametrize("data", [b"{", b"[]", b'"a"', b"1", b"null", b"\xff", b"[" * 100_000])
-def test_an_event_that_is_not_an_object_is_counted(wire_format: WireFormat, data: bytes) -> None:
-    reader = wire_format.response_reader()
+def test_an_event_that_is_not_an_object_is_counted(wire_format: Format, data: bytes) -> None:
+    reader = wire_format.reader()
     for _ in range(2):
         reader.feed(Event(b"", data, b""))
     assert reader.facts() == ResponseFacts(unreadable=2)
@@ -154,15 +154,15 @@ def test_an_event_that_is_not_an_object_is_counted(wire_format: WireFormat, data
 
 @streams
 def test_feeding_an_event_gives_its_data(scenario: Scenario) -> None:
-    reader = scenario.wire_format.response_reader()
+    reader = scenario.wire_format.reader()
     given = [reader.feed(event) for event in parse([scenario.stream()])]
     assert [value for value in given if value is not None] == values_of(scenario)
 
 
 @wire_formats
 @pytest.mark.parametrize("data", [None, b""])
-def test_an_event_without_data_is_nothing(wire_format: WireFormat, data: bytes | None) -> None:
-    reader = wire_format.response_reader()
+def test_an_event_without_data_is_nothing(wire_format: Format, data: bytes | None) -> None:
+    reader = wire_format.reader()
     reader.feed(Event(b"error", data, b""))
     assert reader.facts() == ResponseFacts()
 
@@ -170,7 +170,7 @@ def test_an_event_without_data_is_nothing(wire_format: WireFormat, data: bytes |
 @wire_formats
 @thorough
 @given(st.lists(json_values))
-def test_feeding_any_json_never_raises(wire_format: WireFormat, values: list[Any]) -> None:
+def test_feeding_any_json_never_raises(wire_format: Format, values: list[Any]) -> None:
     assert storable(columns(read_stream(wire_format, [sse(*values)])))
 
 
@@ -188,7 +188,7 @@ def test_feeding_events_with_anything_in_them_never_raises(
 def test_feeding_events_in_any_order_never_raises(scenario: Scenario, data: st.DataObject) -> None:
     events = parse([scenario.stream()])
     shuffled = data.draw(st.lists(st.sampled_from(events), max_size=2 * len(events)))
-    reader = scenario.wire_format.response_reader()
+    reader = scenario.wire_format.reader()
     for event in shuffled:
         reader.feed(event)
     assert storable(columns(reader.facts()))
@@ -200,22 +200,22 @@ def test_an_answer_with_anything_in_it_never_raises(
     scenario: Scenario, data: st.DataObject
 ) -> None:
     answer = data.draw(mutated(decode(scenario.read("answer.json"))))
-    facts = scenario.wire_format.read_answer(json.dumps(answer).encode())
+    facts = scenario.wire_format.read_whole(json.dumps(answer).encode())
     assert storable(columns(facts))
 
 
 @wire_formats
 @thorough
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_as_an_answer_never_raise(wire_format: WireFormat, body: bytes) -> None:
-    facts = wire_format.read_answer(body)
+def test_any_bytes_as_an_answer_never_raise(wire_format: Format, body: bytes) -> None:
+    facts = wire_format.read_whole(body)
     assert facts == ResponseFacts(unreadable=1) or facts.complete
 
 
 @wire_formats
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices":{}}', b"[" * 100_000])
-def test_an_answer_of_another_shape_is_counted(wire_format: WireFormat, body: bytes) -> None:
-    assert wire_format.read_answer(body) == ResponseFacts(unreadable=1)
+def test_an_answer_of_another_shape_is_counted(wire_format: Format, body: bytes) -> None:
+    assert wire_format.read_whole(body) == ResponseFacts(unreadable=1)
 
 
 @pytest.mark.parametrize("scenario", REQUESTS, ids=str)
@@ -236,7 +236,7 @@ FIELDS = ("model", "stream", "messages", "input", "metadata", "prompt_cache_key"
 @thorough
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, json_values)))
 def test_any_json_in_every_field_of_a_request_never_raises(
-    wire_format: WireFormat, body: dict[str, Any]
+    wire_format: Format, body: dict[str, Any]
 ) -> None:
     assert storable(columns(read_request(wire_format, body)))
 
@@ -254,20 +254,20 @@ BROKEN = [
 @wire_formats
 @pytest.mark.parametrize("broken", BROKEN, ids=range(len(BROKEN)))
 def test_broken_members_of_a_request_are_as_if_they_were_missing(
-    wire_format: WireFormat, broken: bytes
+    wire_format: Format, broken: bytes
 ) -> None:
     body = b'{"model":%b,"messages":%b,"input":%b,"metadata":%b}' % ((broken,) * 4)
-    assert read_request(wire_format, body) == NOTHING[wire_format.NAME]
+    assert read_request(wire_format, body) == NOTHING[wire_format.name]
 
 
 @wire_formats
-def test_a_request_without_anything_has_no_facts(wire_format: WireFormat) -> None:
-    assert read_request(wire_format, {}) == NOTHING[wire_format.NAME]
+def test_a_request_without_anything_has_no_facts(wire_format: Format) -> None:
+    assert read_request(wire_format, {}) == NOTHING[wire_format.name]
 
 
 @wire_formats
 @pytest.mark.parametrize("stream", [None, False, 1, "true", [True]])
-def test_only_true_asks_for_a_stream(wire_format: WireFormat, stream: Any) -> None:
+def test_only_true_asks_for_a_stream(wire_format: Format, stream: Any) -> None:
     assert not read_request(wire_format, {"stream": stream}).streaming
     assert read_request(wire_format, {"stream": True}).streaming
 
@@ -276,7 +276,7 @@ def test_only_true_asks_for_a_stream(wire_format: WireFormat, stream: Any) -> No
 @thorough
 @given(number=numbers)
 def test_any_number_as_usage_gives_tokens_that_a_store_holds(
-    wire_format: WireFormat, number: float
+    wire_format: Format, number: float
 ) -> None:
     usage = dict.fromkeys(
         ("input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"), number
@@ -287,7 +287,7 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
         "openai_responses": {"object": "response", "usage": usage},
         "openai_responses_compact": {"object": "response.compaction", "usage": usage},
     }
-    facts = wire_format.read_answer(json.dumps(shapes[wire_format.NAME]).encode())
+    facts = wire_format.read_whole(json.dumps(shapes[wire_format.name]).encode())
     tokens = facts.usage and (facts.usage.input_tokens, facts.usage.output_tokens)
     whole = 0 <= number < 2**63 and number == int(number)
     assert tokens == ((int(number), int(number)) if whole else None)
@@ -295,16 +295,14 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
 
 @wire_formats
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 502, 503, 529])
-def test_an_error_of_ours_reads_as_one_of_the_provider(
-    wire_format: WireFormat, status: int
-) -> None:
-    facts = wire_format.read_answer(wire_format.error_body(status, "No – not “now”."))
+def test_an_error_of_ours_reads_as_one_of_the_provider(wire_format: Format, status: int) -> None:
+    facts = wire_format.read_whole(wire_format.error(status, "No – not “now”."))
     assert facts.error is not None
     assert facts.error.message == "No – not “now”."
     assert facts == ResponseFacts(error=facts.error, complete=True)
 
 
 @wire_formats
-def test_an_error_of_ours_may_name_its_type(wire_format: WireFormat) -> None:
-    facts = wire_format.read_answer(wire_format.error_body(400, "No.", "policy"))
+def test_an_error_of_ours_may_name_its_type(wire_format: Format) -> None:
+    facts = wire_format.read_whole(wire_format.error(400, "No.", "policy"))
     assert facts.error == ProviderError(type="policy", message="No.")

@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from aibridge_addon.facts import ResponseFacts
-from aibridge_addon.formats import WIRE_FORMATS, ResponseReader, WireFormat
+from aibridge_addon.formats import FORMATS, Format, Reader
 from aibridge_addon.formats.decoders.sse import SSEParser
 
 ANTHROPIC = {
@@ -75,10 +75,10 @@ WRITINGS: tuple[dict[str, Any], ...] = (
 apis = pytest.mark.parametrize("api", ["anthropic_messages", "openai_chat", "openai_responses"])
 
 
-def begun(wire_format: WireFormat) -> ResponseReader:
+def begun(wire_format: Format) -> Reader:
     """A reader in the middle of an answer."""
-    reader = wire_format.response_reader()
-    for event in parse([sse(*BEGINNINGS[wire_format.NAME])]):
+    reader = wire_format.reader()
+    for event in parse([sse(*BEGINNINGS[wire_format.name])]):
         reader.feed(event)
     return reader
 
@@ -89,17 +89,17 @@ def event_of(data: bytes, name: bytes = b"") -> bytes:
 
 def is_passed_over(api: str, data: Any) -> bool:
     encoded = data if isinstance(data, bytes) else json.dumps(data).encode()
-    pattern = begun(WIRE_FORMATS[api]).unrecorded
+    pattern = begun(FORMATS[api]).skippable
     return pattern is not None and pattern.fullmatch(event_of(encoded)) is not None
 
 
 def facts_of(
-    wire_format: WireFormat, chunks: Iterable[bytes], *, passing_over: bool
+    wire_format: Format, chunks: Iterable[bytes], *, passing_over: bool
 ) -> tuple[ResponseFacts, int]:
     """What a reader knows of a stream, and how many events it was fed."""
-    reader, parser, fed = wire_format.response_reader(), SSEParser(), 0
+    reader, parser, fed = wire_format.reader(), SSEParser(), 0
     for chunk in chunks:
-        for event in parser.feed(chunk, reader.unrecorded if passing_over else None):
+        for event in parser.feed(chunk, reader.skippable if passing_over else None):
             reader.feed(event)
             fed += 1
     if rest := parser.close():
@@ -131,7 +131,7 @@ def test_pieces_of_text_are_passed_over(api: str, writing: dict[str, Any]) -> No
 @apis
 def test_a_run_is_passed_over_at_once_whatever_the_names(api: str, name: bytes) -> None:
     run = event_of(json.dumps(TEXT[api]).encode(), name) * 20
-    events = SSEParser().feed(run + b"data: after\n\n", begun(WIRE_FORMATS[api]).unrecorded)
+    events = SSEParser().feed(run + b"data: after\n\n", begun(FORMATS[api]).skippable)
     assert [event.data for event in events] == [b"after"]
 
 
@@ -158,11 +158,11 @@ def test_chat_chunks_of_other_hosts_are_passed_over() -> None:
 
 
 def test_no_chat_chunk_is_passed_over_before_one_has_said_what_all_repeat() -> None:
-    reader = WIRE_FORMATS["openai_chat"].response_reader()
-    assert reader.unrecorded is None
+    reader = FORMATS["openai_chat"].reader()
+    assert reader.skippable is None
     for chunk in ({**CHAT, "id": ""}, {**CHAT, "model": ""}):
         reader.feed(parse([sse(chunk)])[0])
-    assert reader.unrecorded is not None
+    assert reader.skippable is not None
     assert (reader.facts().response_id, reader.facts().model) == ("chatcmpl-1", "gpt-5.2")
 
 
@@ -255,11 +255,11 @@ def test_what_is_broken_is_not_passed_over(api: str, broken: Any) -> None:
 @apis
 def test_only_lines_that_end_in_lf_are_passed_over(api: str, line_end: bytes) -> None:
     event = event_of(json.dumps(TEXT[api]).encode()).replace(b"\n", line_end)
-    assert len(SSEParser().feed(event, begun(WIRE_FORMATS[api]).unrecorded)) == 1
+    assert len(SSEParser().feed(event, begun(FORMATS[api]).skippable)) == 1
 
 
 def test_an_event_that_began_before_is_not_taken_for_one_of_its_own() -> None:
-    parser, unwanted = SSEParser(), begun(WIRE_FORMATS["anthropic_messages"]).unrecorded
+    parser, unwanted = SSEParser(), begun(FORMATS["anthropic_messages"]).skippable
     run = event_of(json.dumps(ANTHROPIC).encode())
     assert parser.feed(b"data: more\n", unwanted) == []
     (event,) = parser.feed(run, unwanted)
@@ -316,9 +316,9 @@ def test_an_event_that_is_passed_over_would_have_changed_nothing(
     api: str, data: st.DataObject
 ) -> None:
     given_data = data.draw(near_a_text_delta(api))
-    reader = begun(WIRE_FORMATS[api])
-    assert reader.unrecorded
-    if not reader.unrecorded.fullmatch(event_of(given_data)):
+    reader = begun(FORMATS[api])
+    assert reader.skippable
+    if not reader.skippable.fullmatch(event_of(given_data)):
         return
     try:
         given_data.decode()
@@ -350,8 +350,8 @@ def test_most_of_a_stream_is_not_fed(api: str, chunks: int) -> None:
     text = event_of(json.dumps(TEXT[api]).encode())
     stream = [sse(*BEGINNINGS[api]), *[text * 10] * chunks, b"data: {}\n\n"]
 
-    facts, fed = facts_of(WIRE_FORMATS[api], stream, passing_over=True)
-    expected, fed_before = facts_of(WIRE_FORMATS[api], stream, passing_over=False)
+    facts, fed = facts_of(FORMATS[api], stream, passing_over=True)
+    expected, fed_before = facts_of(FORMATS[api], stream, passing_over=False)
 
     assert facts == expected
     assert fed == fed_before - 10 * chunks == len(BEGINNINGS[api]) + 1

@@ -7,13 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aibridge_addon.providers.clients import CLIENTS
+from aibridge_addon.providers.credentials import Credential, mask, own_credential
 from aibridge_addon.providers.identity import (
     Actor,
-    Credential,
     actor_of,
     client_metadata,
-    mask,
-    own_credential,
     recognise,
     session_of,
 )

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, ROUTES, Provider, Router, Upstream
+from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider, Router, Upstream
+from aibridge_addon.providers.types import PROVIDER_TYPES
 
 ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS
 ROUTER = Router(DEFAULT_PROVIDERS)
@@ -248,16 +249,16 @@ def test_reverse_mode_allows_the_methods_of_a_row_and_no_others(path, allowed):
 
 
 def test_no_row_has_a_method_by_which_a_provider_would_send_the_key_back():
-    for table in ROUTES.values():
-        for pattern in table.patterns:
+    for table in PROVIDER_TYPES.values():
+        for pattern in table.routes:
             assert pattern.methods <= {"GET", "HEAD", "POST", "DELETE"}
 
 
 def test_only_what_logs_events_has_nothing_to_do_with_models():
     without = {
         pattern.path
-        for table in ROUTES.values()
-        for pattern in table.patterns
+        for table in PROVIDER_TYPES.values()
+        for pattern in table.routes
         if not pattern.names_models
     }
 
@@ -450,7 +451,11 @@ def test_reverse_mode_never_makes_an_upstream_path_outside_the_table(path, metho
     bare = route.upstream.path.partition("?")[0]
     assert bare.startswith(instance.base_path)
     below = bare.removeprefix(instance.base_path)
-    patterns = [pattern for pattern in ROUTES[instance.type].patterns if pattern.matches(below)]
+    patterns = [
+        pattern
+        for pattern in PROVIDER_TYPES[instance.type].routes
+        if pattern.match(below) is not None
+    ]
     assert patterns or (method, bare) == ("HEAD", "/")
     assert method in patterns[0].methods if patterns else True
     for form in (below, unquote(below), unquote(unquote(below))):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from standin.codings import encode
 
 from aibridge_addon.facts import ResponseFacts
-from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.formats import anthropic_messages
 from aibridge_addon.formats.decoders.codings import ContentDecoder
 from aibridge_addon.formats.decoders.sse import SSEParser
 from aibridge_addon.relay import response_reader
@@ -42,7 +42,7 @@ class Reader:
     def __init__(self, *, fails_at=None, facts_fail=False, unrecorded=None):
         self.events = []
         self.ended = False
-        self.unrecorded = unrecorded
+        self.skippable = unrecorded
         self._fails_at = fails_at
         self._facts_fail = facts_fail
 
@@ -62,9 +62,9 @@ class Format:
     """An API whose streams one reader reads."""
 
     def __init__(self, reader):
-        self.response_reader = lambda: reader
+        self.reader = lambda: reader
 
-    def read_answer(self, body):
+    def read_whole(self, body):
         return ResponseFacts(response_id=body.decode(), complete=True)
 
 
@@ -75,9 +75,7 @@ def make_tap(
         "flow-1",
         "interception-1",
         ReaderOptions(
-            wire_format=reader
-            if hasattr(reader, "response_reader")
-            else Format(reader or Reader()),
+            wire_format=reader if hasattr(reader, "reader") else Format(reader or Reader()),
             announces_stream=announces_stream,
             content_encoding=coding,
             max_bytes=max_bytes,
@@ -489,7 +487,7 @@ def test_facts_of_a_body_that_broke_off_have_what_stood_unfinished():
 
 
 def test_facts_of_an_answer_that_broke_off_have_the_usage_that_was_told():
-    tap = make_tap(anthropic_messages)
+    tap = make_tap(anthropic_messages.FORMAT)
     tap(
         b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1",'
         b'"model":"claude","usage":{"input_tokens":5,"output_tokens":1}}}\n\n'

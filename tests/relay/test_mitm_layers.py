@@ -58,7 +58,7 @@ class Reader:
 class Format:
     """An API whose answers are for the `Reader`."""
 
-    response_reader = Reader
+    reader = Reader
 
 
 class Driver:

@@ -3,7 +3,7 @@
 import pytest
 from standin.codings import encode
 
-from aibridge_addon.formats.openai_chat import reader as openai_chat
+from aibridge_addon.formats import openai_chat
 from aibridge_addon.relay.response_reader import ReaderOptions, ResponseReader
 
 CHUNK = b'data: {"id":"1","model":"m","choices":[],"usage":{"prompt_tokens":1}}\n\n'
@@ -37,7 +37,7 @@ def test_an_answer_reader_reads_a_whole_body_once_all_has_come():
 def make_reader(coding=""):
     return ResponseReader(
         ReaderOptions(
-            wire_format=openai_chat,
+            wire_format=openai_chat.FORMAT,
             announces_stream=False,
             content_encoding=coding,
             max_bytes=10**6,

@@ -6,7 +6,7 @@ import pytest
 from mitmproxy import http
 
 from aibridge_addon.facts import ResponseFacts
-from aibridge_addon.formats.anthropic_messages import reader as anthropic_messages
+from aibridge_addon.formats import anthropic_messages
 from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.relay.responses import (
     content_encoding,
@@ -47,7 +47,7 @@ def test_a_whole_body_is_decoded_within_its_bound():
 
 
 def test_what_can_be_decoded_is_read():
-    facts = read_buffered(answer(MESSAGE), anthropic_messages, max_bytes=1000)
+    facts = read_buffered(answer(MESSAGE), anthropic_messages.FORMAT, max_bytes=1000)
 
     assert facts.response_id == "msg_1"
     assert facts.complete
@@ -59,4 +59,4 @@ def test_what_can_be_decoded_is_read():
     ids=["an unknown coding", "more than the bound", "not kept"],
 )
 def test_what_cannot_be_decoded_counts_as_unreadable(response):
-    assert read_buffered(response, anthropic_messages, max_bytes=1000) == UNREADABLE
+    assert read_buffered(response, anthropic_messages.FORMAT, max_bytes=1000) == UNREADABLE

@@ -15,18 +15,22 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from aibridge_addon.facts import ProviderError, ResponseFacts
+from aibridge_addon.formats import openai_chat
 from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult
 from aibridge_addon.formats.decoders.sse import Event, SSEParser
-from aibridge_addon.formats.openai_chat import reader as openai_chat
-from aibridge_addon.formats.openai_chat import tools as openai_chat_tools
-from aibridge_addon.formats.openai_responses import tools as openai_responses_tools
-from aibridge_addon.formats.tool_protocol import InjectedCall, Members, Restoration, run_key
+from aibridge_addon.formats.openai_chat.tools import ChatTools
+from aibridge_addon.formats.tool_protocol import (
+    InjectedCall,
+    Members,
+    Restoration,
+    ToolFormat,
+    run_key,
+)
 from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.raw_json import JSON, members
 from aibridge_addon.tools import waiting
@@ -39,6 +43,7 @@ OVER_LIMIT_MESSAGE = (
     " raise `aibridge_tool_iterations` or `aibridge_tool_loop_seconds`."
 )
 
+CHAT_TOOLS = ChatTools()
 BOUND = 20.0
 """Seconds after which whatever is waited for is said not to come."""
 
@@ -129,7 +134,7 @@ class Script:
 class FakeAnswer:
     def __init__(self, script: Script) -> None:
         self._script = script
-        self._reader = openai_chat.response_reader()
+        self._reader = openai_chat.FORMAT.reader()
         self._whole: ResponseFacts | None = None
 
     async def head(self) -> None:
@@ -147,7 +152,7 @@ class FakeAnswer:
 
     async def body(self) -> bytes:
         await self.head()
-        self._whole = openai_chat.read_answer(self._script.whole)
+        self._whole = openai_chat.FORMAT.read_whole(self._script.whole)
         return self._script.whole
 
     def facts(self) -> ResponseFacts:
@@ -156,6 +161,13 @@ class FakeAnswer:
 
 async def nothing(scope: str, keys: Collection[str]) -> dict[str, str]:
     return {}
+
+
+class NamedByTheirIds(ChatTools):
+    """Chat Completions, if later requests named a response by its id."""
+
+    def alias_key(self, response_id: str) -> str:
+        return f"response:{response_id}"
 
 
 class World:
@@ -225,7 +237,7 @@ class World:
     def hid_nothing(self, key: str) -> None:
         self.told.append(("hid nothing", key))
 
-    def loop(self, *, tool_format: Any = openai_chat_tools, **limits: float) -> InnerLoop:
+    def loop(self, *, tool_format: ToolFormat = CHAT_TOOLS, **limits: float) -> InnerLoop:
         asked = members(json.dumps(ASKED).encode())
         assert asked is not None
         return InnerLoop(
@@ -249,8 +261,8 @@ class Client:
     def __init__(self, world: World, **loop: Any) -> None:
         self.world = world
         self.loop = world.loop(**loop)
-        self.splicer = openai_chat_tools.splicer(self.loop.names)
-        reader = openai_chat.response_reader()
+        self.splicer = CHAT_TOOLS.splicer(self.loop.names)
+        reader = openai_chat.FORMAT.reader()
         self.chunks = [self.splicer.feed(e, reader.feed(e)) for e in world.first.events]
         self._stream = self.loop.stream(self.splicer, reader.facts())
 
@@ -290,7 +302,7 @@ async def whole(world: World, **loop: Any) -> tuple[InnerLoop, Any]:
     inner = world.loop(**loop)
     first = world.first.whole
     async with asyncio.timeout(BOUND):
-        given = await inner.run_buffered(first, openai_chat.read_answer(first))
+        given = await inner.run_buffered(first, openai_chat.FORMAT.read_whole(first))
     return inner, None if given is None else json.loads(given)
 
 
@@ -434,9 +446,7 @@ async def test_calls_of_the_client_alone_end_the_loop() -> None:
 
 
 async def test_an_answer_of_several_turns_is_known_by_its_first_id_where_ids_name_answers() -> None:
-    named = SimpleNamespace(
-        **{**vars(openai_chat_tools), "alias_key": openai_responses_tools.alias_key}
-    )
+    named = NamedByTheirIds()
     world = World(LOOKING, DONE)
     await whole(world, tool_format=named)
     assert world.hidden_turns["response:r1"] == Restoration(sequence=("r2",))
@@ -706,7 +716,7 @@ async def test_an_error_in_a_later_answer_is_raised(
     loop = world.loop()
     first = world.first.whole
     with pytest.raises(UpstreamError) as raised:
-        await loop.run_buffered(first, openai_chat.read_answer(first))
+        await loop.run_buffered(first, openai_chat.FORMAT.read_whole(first))
     assert (str(raised.value), raised.value.error_type) == (message, kind)
     assert loop.error == ProviderError(type=kind, message=message)
     assert world.open == 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aibridge_addon.access.sender import Sender
-from aibridge_addon.providers.identity import Credential
+from aibridge_addon.providers.credentials import Credential
 from aibridge_addon.providers.routing import Route
 
 

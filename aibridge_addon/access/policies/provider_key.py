@@ -1,7 +1,7 @@
 """Policy: a request that asks for the central key finds one."""
 
 from aibridge_addon.access.policies.asked import Asked, Refusal
-from aibridge_addon.providers.identity import PLACEHOLDER_KEY
+from aibridge_addon.providers.credentials import PLACEHOLDER_KEY
 from aibridge_addon.providers.routing import Provider
 
 

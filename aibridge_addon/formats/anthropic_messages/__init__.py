@@ -1,1 +1,34 @@
-"""The Anthropic Messages API."""
+"""The Anthropic Messages API: `POST /v1/messages`. Sans-io."""
+
+from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.formats.anthropic_messages.errors import error_body
+from aibridge_addon.formats.anthropic_messages.reader import MessageReader, read_whole
+from aibridge_addon.formats.anthropic_messages.request import read_request
+from aibridge_addon.formats.anthropic_messages.tools import MessagesTools
+from aibridge_addon.formats.base import Format, RequestView
+
+
+class AnthropicMessages(Format):
+    """Wire format of `POST /v1/messages`."""
+
+    name = "anthropic_messages"
+    tools = MessagesTools()
+
+    def read_request(self, request: RequestView) -> RequestFacts:
+        """Read a request."""
+        return read_request(dict(request.members))
+
+    def reader(self) -> MessageReader:
+        """Return a new reader for one streamed message."""
+        return MessageReader()
+
+    def read_whole(self, body: bytes) -> ResponseFacts:
+        """Read a message that was not streamed, or an error."""
+        return read_whole(body)
+
+    def error(self, status: int, message: str, error_type: str | None = None) -> bytes:
+        """Return an error in the shape of the Messages API."""
+        return error_body(status, message, error_type)
+
+
+FORMAT = AnthropicMessages()

@@ -1,55 +1,24 @@
-"""Anthropic Messages: `POST /v1/messages`. Sans-io.
+"""Reads responses of Anthropic Messages. Sans-io.
 
 Usage in a stream is cumulative: each `message_delta` overwrites what it names, field by field, and
 nothing is ever added up ("Streaming messages" in Anthropic's documentation).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import msgspec
-
-from aibridge_addon.facts import (
-    ProviderError,
-    RequestFacts,
-    ResponseFacts,
-    Thought,
-    ToolCall,
-)
+from aibridge_addon.facts import ResponseFacts, Thought, ToolCall
+from aibridge_addon.formats.anthropic_messages.errors import read_error
 from aibridge_addon.formats.anthropic_messages.usage import (
     read_hidden_usages,
     read_usage,
     serving_model,
 )
-from aibridge_addon.formats.decoders.sse import Event, typed
-from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
+from aibridge_addon.formats.reader import Reader, ignore_event
 from aibridge_addon.formats.skippable import NUMBER, STRING, events, whole
 from aibridge_addon.formats.usage import merge_usage
-from aibridge_addon.raw_json import (
-    JSON,
-    arguments,
-    decode,
-    elements,
-    encode,
-    expect,
-    mapping,
-    member,
-    read,
-    sequence,
-    text,
-)
-
-NAME = "anthropic_messages"
-
-_ERROR_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    529: "overloaded_error",
-}
+from aibridge_addon.raw_json import JSON, arguments, decode, expect, mapping, sequence, text
 
 _TEXT_DELTAS = events(
     whole(
@@ -62,118 +31,32 @@ _TEXT_DELTAS = events(
 )
 
 
-def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
-    """Read a request, given its members."""
-    members = dict(body)
-    turn = _read_trailing_turn(members.get("messages"))
-    return RequestFacts(
-        model=text(member(members, "model")),
-        streaming=member(members, "stream") is True,
-        said=turn.said,
-        position=turn.position,
-        system=beginnings(_texts(member(members, "system"))),
-        correlating_tool_call_id=turn.tool_call_id,
-        session_hint=_session(mapping(member(members, "metadata")).get("user_id")),
-    )
-
-
-def _read_trailing_turn(messages: msgspec.Raw | None) -> TrailingTurn:
-    """Read the user messages after the last answer, and which tool call the last result is of."""
-    turn: list[JSON] = []
-    before: list[str] = []
-    left = elements(messages)
-    while left:
-        message = mapping(read(left.pop()))
-        if message.get("role") == "user":
-            turn.append(message.get("content"))
-        elif message.get("role") != "system":  # a system message may stand among the others
-            before = _texts(message.get("content"))
-            break
-    said = map(_texts, turn)
-    return trailing_turn(said, index=len(left), before=before, tool_call_id=_last_result(turn))
-
-
-def _texts(content: JSON) -> list[str]:
-    if isinstance(content, str):
-        return [text(content) or ""]
-    blocks = map(mapping, sequence(content))
-    return [text(block.get("text")) or "" for block in blocks if block.get("type") == "text"]
-
-
-def _last_result(turn: list[JSON]) -> str | None:
-    """Return the tool call that the last result answers; the newest message is first."""
-    for block in (mapping(block) for content in turn for block in reversed(sequence(content))):
-        is_result = block.get("type") == "tool_result"
-        if is_result and (tool_call_id := text(block.get("tool_use_id"))):
-            return tool_call_id
-    return None
-
-
-def _session(user_id: JSON) -> str | None:
-    """Find the session in `metadata.user_id`, in both shapes that Claude Code has used."""
-    if not isinstance(user_id, str):
-        return None
-    if user_id.startswith("{"):
-        return text(mapping(read(user_id.encode("utf-8", "replace"))).get("session_id"))
-    _, _, session = user_id.partition("_session_")
-    return text(session) or None
-
-
-class ResponseReader:
+class MessageReader(Reader):
     """Reads one streamed message."""
 
-    unrecorded = _TEXT_DELTAS
+    skippable = _TEXT_DELTAS
 
     def __init__(self) -> None:
-        self.ended = False
-        self.on_usage: Callable[[ResponseFacts], None] = lambda facts: None
+        super().__init__()
         self._id: str | None = None
         self._model: str | None = None
         self._usage: dict[str, Any] = {}
         self._blocks: dict[int, _Block] = {}
-        self._error: ProviderError | None = None
-        self._complete = False
-        self._unreadable = 0
-        self._unknown: list[str] = []
-        self._handlers = {
+        self.handlers = {
             "message_start": self._on_message_start,
             "content_block_start": self._on_block_start,
             "content_block_delta": self._on_block_delta,
-            "content_block_stop": _ignore,
+            "content_block_stop": ignore_event,
             "message_delta": self._on_message_delta,
             "message_stop": self._on_message_stop,
             "error": self._on_error,
-            "ping": _ignore,
+            "ping": ignore_event,
         }
 
-    def feed(self, event: Event) -> JSON:
-        """Take one event; return its decoded data."""
-        if not event.data or event.data == b"[DONE]":  # vLLM ends a stream so
-            return None
-        try:
-            data = typed(decode(event.data), event)
-            kind = data["type"]
-            handler = self._handlers.get(kind)
-            if handler is None:
-                self._unknown.append(text(expect(str, kind)) or "")
-            else:
-                handler(data)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            self._unreadable += 1
-            return None
-        return data
-
-    def facts(self) -> ResponseFacts:
-        """Return what has been read so far."""
+    def content(self) -> ResponseFacts:
+        """Return the facts of the message."""
         blocks = [self._blocks[index] for index in sorted(self._blocks)]
-        return _facts(
-            {"id": self._id, "model": self._model, "usage": self._usage},
-            blocks,
-            error=self._error,
-            complete=self._complete,
-            unreadable=self._unreadable,
-            unknown=tuple(self._unknown),
-        )
+        return _facts({"id": self._id, "model": self._model, "usage": self._usage}, blocks)
 
     def _on_message_start(self, data: dict[str, JSON]) -> None:
         message = data["message"]
@@ -181,7 +64,7 @@ class ResponseReader:
         self._model = text(message.get("model"))
         self._merge_usage(message.get("usage"))
         if self._usage:
-            self.on_usage(self.facts())
+            self.report_usage()
 
     def _on_block_start(self, data: dict[str, JSON]) -> None:
         self._blocks[expect(int, data["index"])] = _Block(data["content_block"])
@@ -198,7 +81,7 @@ class ResponseReader:
         self._merge_usage(data.get("usage"))
 
     def _on_message_stop(self, data: dict[str, JSON]) -> None:
-        self._complete = self.ended = True
+        self._has_end = self.ended = True
 
     def _on_error(self, data: dict[str, JSON]) -> None:
         self._error = read_error(data)
@@ -241,16 +124,7 @@ class _Block:
         return text(mapping(self._start.get("to")).get("model"))
 
 
-def _ignore(data: dict[str, JSON]) -> None:
-    """Nothing of this event is recorded."""
-
-
-def response_reader() -> ResponseReader:
-    """Return a reader for one streamed response."""
-    return ResponseReader()
-
-
-def read_answer(body: bytes) -> ResponseFacts:
+def read_whole(body: bytes) -> ResponseFacts:
     """Read a message that was not streamed, or an error."""
     try:
         message = mapping(decode(body))
@@ -261,18 +135,10 @@ def read_answer(body: bytes) -> ResponseFacts:
     if message.get("type") != "message" and not isinstance(message.get("content"), list):
         return ResponseFacts(unreadable=1)
     blocks = [_Block(block) for block in sequence(message.get("content"))]
-    return _facts(message, blocks, complete=True)
+    return replace(_facts(message, blocks), complete=True)
 
 
-def _facts(
-    message: dict[str, JSON],
-    blocks: Sequence[_Block],
-    *,
-    error: ProviderError | None = None,
-    complete: bool,
-    unreadable: int = 0,
-    unknown: tuple[str, ...] = (),
-) -> ResponseFacts:
+def _facts(message: dict[str, JSON], blocks: Sequence[_Block]) -> ResponseFacts:
     usage = mapping(message.get("usage"))
     handed_to = [found for block in blocks if (found := block.fallback_model())]
     last = handed_to[-1] if handed_to else text(message.get("model"))
@@ -284,22 +150,4 @@ def _facts(
         hidden_usages=read_hidden_usages(usage, model),
         tool_calls=tuple(call for block in blocks if (call := block.tool_call())),
         thoughts=tuple(thought for block in blocks if (thought := block.thought())),
-        error=error,
-        complete=complete,
-        unreadable=unreadable,
-        unknown=unknown,
     )
-
-
-def read_error(data: JSON) -> ProviderError:
-    """Read an error body or an `error` event."""
-    told = mapping(data).get("error")
-    error = mapping(told)
-    message = told if isinstance(told, str) else error.get("message")
-    return ProviderError(type=text(error.get("type")), message=text(message))
-
-
-def error_body(status: int, message: str, error_type: str | None = None) -> bytes:
-    """Return an error as the Messages API shapes it."""
-    kind = error_type or _ERROR_TYPES.get(status, "api_error")
-    return encode({"type": "error", "error": {"type": kind, "message": message}}).encode()

@@ -5,7 +5,7 @@ What the client sees is one message: blocks are renumbered over the hidden ones,
 hidden, events go on as the bytes that they were.
 """
 
-from aibridge_addon.formats.anthropic_messages.reader import error_body
+from aibridge_addon.formats.anthropic_messages.errors import error_body
 from aibridge_addon.formats.anthropic_messages.turn import is_call_of, turn_of
 from aibridge_addon.formats.anthropic_messages.usage import serving_model, summed_usage
 from aibridge_addon.formats.decoders.sse import Event

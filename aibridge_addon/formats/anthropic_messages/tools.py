@@ -1,30 +1,29 @@
-"""Central tools in requests of Anthropic Messages. Sans-io.
+"""Central tools in Anthropic Messages. Sans-io.
 
-An answer is one assistant message, its calls are blocks of it, and their results are blocks of the
+A response is one assistant message, its calls are blocks of it, and their results are blocks of the
 user message after it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from aibridge_addon.formats.anthropic_messages.splicer import Merger, Splicer
 from aibridge_addon.formats.anthropic_messages.turn import text_of
 from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult
 from aibridge_addon.formats.images import ImageLimits, described
-from aibridge_addon.formats.offer_limits import OfferLimits
 from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
     Members,
-    PastAnswer,
+    PastResponse,
     Restoration,
+    ToolFormat,
     Transcript,
     Turn,
-    has_readable_tools,
-    taken_down,
+    build_transcript,
 )
 from aibridge_addon.raw_json import (
     JSON,
-    appended,
     as_raw,
     elements,
     joined,
@@ -35,46 +34,92 @@ from aibridge_addon.raw_json import (
     text,
 )
 
-RESTORES_WITHOUT_TOOLS = False
-"""Blocks of a tool are refused where no tools are defined."""
-
-LIMITS = OfferLimits()
-IMAGES = ImageLimits(characters=5 * 1024 * 1024, pixels=8000)
-
-splicer = Splicer
-merger = Merger
+_IMAGES = ImageLimits(characters=5 * 1024 * 1024, pixels=8000)
 
 
-def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
-    """Offer tools before the client's own, so that its cache breakpoints stay valid.
+class MessagesTools(ToolFormat):
+    """Offers central tools in Anthropic Messages, and joins its messages."""
 
-    Not where the client forbids calls, or forces one: that would be forced again in each request of
-    the inner loop.
-    """
-    choice = member(request, "tool_choice")
-    if choice is not None and mapping(choice).get("type") != "auto":
-        return ()
-    if not has_readable_tools(request):
-        return ()
-    own = elements(request.get("tools"))
-    offered = LIMITS.selected(tools, [text(mapping(read(tool)).get("name")) for tool in own])
-    if offered:
-        request["tools"] = joined([*(as_raw(_definition(tool)) for tool in offered), *own])
-    return offered
+    restores_without_tools = False  # tool blocks are refused where no tools are defined
+    offers_first = True  # so that the client's cache breakpoints stay valid
+    no_calls: ClassVar[JSON] = {"type": "none"}
 
+    def may_offer(self, request: Members) -> bool:
+        """Return whether the client lets the model choose.
 
-def _definition(tool: CentralTool) -> JSON:
-    return {
-        "name": tool.name,
-        "description": LIMITS.described(tool),
-        "input_schema": dict(tool.input_schema),
-    }
+        A forced choice would be forced again in each request of the inner loop.
+        """
+        choice = member(request, "tool_choice")
+        return choice is None or mapping(choice).get("type") == "auto"
 
+    def tool_name(self, tool: JSON) -> str | None:
+        """Return the name of a tool that a client defines."""
+        return text(mapping(tool).get("name"))
 
-def answer_items(turn: Turn) -> list[JSON]:
-    """Return a turn as a message; of an empty one there is none, as the API takes none."""
-    blocks = _legal_blocks(turn.items)
-    return [{"role": "assistant", "content": blocks}] if blocks else []
+    def definition(self, tool: CentralTool) -> JSON:
+        """Return the definition of a central tool."""
+        return {
+            "name": tool.name,
+            "description": self.limits.described(tool),
+            "input_schema": dict(tool.input_schema),
+        }
+
+    def splicer(self, names: frozenset[str]) -> Splicer:
+        """Return a splicer that hides calls of these names."""
+        return Splicer(names)
+
+    def merger(self, names: frozenset[str]) -> Merger:
+        """Return a merger that hides calls of these names."""
+        return Merger(names)
+
+    def turn_items(self, turn: Turn) -> list[JSON]:
+        """Return a turn as a message; nothing for an empty turn, which the API refuses."""
+        blocks = _legal_blocks(turn.items)
+        return [{"role": "assistant", "content": blocks}] if blocks else []
+
+    def result_items(self, results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSON]:
+        """Return results as the blocks of a user message."""
+        return [
+            {
+                "type": "tool_result",
+                "tool_use_id": call.call_id,
+                "content": [_result_part(part, result.is_error) for part in result.parts],
+                "is_error": result.is_error,
+            }
+            for call, result in results
+        ]
+
+    def result_messages(self, results: Sequence[JSON]) -> list[JSON]:
+        """Return result items as one user message."""
+        return [{"role": "user", "content": list(results)}]
+
+    def transcript(self, request: Members) -> Transcript:
+        """Find earlier responses, each an assistant message, and the text since the last one."""
+        return build_transcript(_conversation(request))
+
+    def restore(self, request: Members, found: Mapping[str, Restoration]) -> bool:
+        """Put back what was hidden, in place; return whether anything was."""
+        messages = elements(request.get("messages"))
+        runs = {run.start: run for run in self.transcript(request).runs if run.key in found}
+        if not runs:
+            return False
+        restored = []
+        results: tuple[JSON, ...] = ()
+        for index, element in enumerate(messages):
+            if run := runs.get(index):
+                entry = found[run.key]
+                *before, own = entry.sequence
+                own = _with_cache_breakpoint(own, mapping(read(element)))
+                restored += [as_raw(_legal_message(message)) for message in (*before, own)]
+                results = tuple(_legal_blocks(entry.results))
+            elif results and (message := mapping(read(element))).get("role") == "user":
+                content = [*results, *_blocks(message.get("content"))]
+                restored.append(as_raw({**message, "content": content}))
+                results = ()
+            else:
+                restored.append(element)
+        request["messages"] = joined(restored)
+        return True
 
 
 def _legal_blocks(blocks: Sequence[JSON]) -> list[JSON]:
@@ -107,62 +152,23 @@ def _legal_part(part: dict[str, JSON], is_error: bool) -> dict[str, JSON]:
     return _result_part(ResultPart(kind="image", data=data, media_type=media_type), is_error)
 
 
-def result_items(results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSON]:
-    """Return results as the blocks of a user message."""
-    return [
-        {
-            "type": "tool_result",
-            "tool_use_id": call.call_id,
-            "content": [_result_part(part, result.is_error) for part in result.parts],
-            "is_error": result.is_error,
-        }
-        for call, result in results
-    ]
-
-
 def _result_part(part: ResultPart, is_error: bool) -> dict[str, JSON]:
     """Return a part of a result; errors can hold text only."""
     if part.kind == "image":
-        part = described(part, "the result is an error") if is_error else IMAGES.applied(part)
+        part = described(part, "the result is an error") if is_error else _IMAGES.applied(part)
     if part.kind != "image":
         return {"type": "text", "text": part.text}
     source = {"type": "base64", "media_type": part.media_type, "data": part.data}
     return {"type": "image", "source": source}
 
 
-def sequence_of_results(results: Sequence[JSON]) -> list[JSON]:
-    """Return result items as the message that brings them."""
-    return [{"role": "user", "content": list(results)}]
-
-
-def continue_request(
-    request: Members, turn: Turn, results: Sequence[JSON], *, last: bool
-) -> Members:
-    """Return the next request: with the turn, its results, and no more tools if it is the last."""
-    added = [*answer_items(turn), *sequence_of_results(results)]
-    following = {**request, "messages": appended(request["messages"], added)}
-    if last:
-        following["tool_choice"] = as_raw({"type": "none"})
-    return following
-
-
-def alias_key(response_id: str) -> str | None:
-    """Answers are not named by their ids."""
-    return None
-
-
-def transcript(request: Members) -> Transcript:
-    """Find earlier answers, each one assistant message, and what was said since the last one."""
-    return taken_down(_conversation(request))
-
-
-def _conversation(request: Members) -> Iterator[PastAnswer | str]:
+def _conversation(request: Members) -> Iterator[PastResponse | str]:
     for index, element in enumerate(elements(request.get("messages"))):
         message = mapping(read(element))
         blocks = _blocks(message.get("content"))
         if message.get("role") == "assistant":
             calls = [text(b.get("id")) or "" for b in blocks if b.get("type") == "tool_use"]
-            yield PastAnswer(start=index, end=index + 1, client_calls=calls, text=text_of(blocks))
+            yield PastResponse(start=index, end=index + 1, client_calls=calls, text=text_of(blocks))
         elif message.get("role") == "user":
             yield from _said(blocks)
 
@@ -172,31 +178,6 @@ def _said(blocks: Sequence[dict[str, JSON]]) -> list[str]:
     words = typed_text([text(b.get("text")) or "" for b in blocks if b.get("type") == "text"])
     answered = [text(b.get("tool_use_id")) for b in blocks if b.get("type") == "tool_result"]
     return [part for part in (words, *answered) if part]
-
-
-def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
-    """Put back what was hidden, in place; return whether anything was."""
-    messages = elements(request.get("messages"))
-    runs = {run.start: run for run in transcript(request).runs if run.key in found}
-    if not runs:
-        return False
-    restored = []
-    results: tuple[JSON, ...] = ()
-    for index, element in enumerate(messages):
-        if run := runs.get(index):
-            entry = found[run.key]
-            *before, own = entry.sequence
-            own = _with_cache_breakpoint(own, mapping(read(element)))
-            restored += [as_raw(_legal_message(message)) for message in (*before, own)]
-            results = tuple(_legal_blocks(entry.results))
-        elif results and (message := mapping(read(element))).get("role") == "user":
-            content = [*results, *_blocks(message.get("content"))]
-            restored.append(as_raw({**message, "content": content}))
-            results = ()
-        else:
-            restored.append(element)
-    request["messages"] = joined(restored)
-    return True
 
 
 def _legal_message(message: JSON) -> JSON:

@@ -1,58 +1,21 @@
-"""OpenAI Chat Completions: `POST /chat/completions`. Sans-io.
+"""Reads responses of OpenAI Chat Completions. Sans-io.
 
 The format that most hosts imitate, each a little differently: usage may stand on the last chunk, on
 the finish chunk or under `x_groq`; tool calls may come without an index, or all with the same one.
 """
 
 import re
-from collections.abc import Callable, Mapping
 
-import msgspec
-
-from aibridge_addon.facts import (
-    ProviderError,
-    RequestFacts,
-    ResponseFacts,
-    Thought,
-    ToolCall,
-    Usage,
-)
+from aibridge_addon.facts import ResponseFacts, Thought, ToolCall, Usage
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_chat.thoughts import thought_of
 from aibridge_addon.formats.openai_chat.usage import usage_of
-from aibridge_addon.formats.openai_errors import error_body, read_error
+from aibridge_addon.formats.openai_errors import read_error
 from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
-from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
+from aibridge_addon.formats.reader import Reader
 from aibridge_addon.formats.skippable import STRING, events, scalars, whole
 from aibridge_addon.formats.usage import Extra, merge_usage
-from aibridge_addon.raw_json import (
-    JSON,
-    arguments,
-    as_raw,
-    decode,
-    elements,
-    encode,
-    mapping,
-    member,
-    read,
-    sequence,
-    text,
-)
-
-__all__ = [
-    "NAME",
-    "StreamedCall",
-    "ask_for_usage",
-    "error_body",
-    "is_usage_only",
-    "read_answer",
-    "read_request",
-    "response_reader",
-]
-
-NAME = "openai_chat"
-
-_DONE = b"[DONE]"
+from aibridge_addon.raw_json import JSON, arguments, decode, encode, mapping, sequence, text
 
 _TEXT = whole(
     {"content": STRING},
@@ -62,31 +25,6 @@ _CHOICE = whole({"delta": _TEXT}, beside=scalars("delta", "finish_reason", "usag
 _TEXT_DELTAS = events(
     whole({"choices": rf"\[{_CHOICE}\]"}, beside=scalars("choices", "error", "usage", "x_groq"))
 )
-
-
-def read_request(body: Mapping[str, msgspec.Raw]) -> RequestFacts:
-    """Read a request, given its members."""
-    members = dict(body)
-    messages = elements(members.get("messages"))
-    system = _system(messages)
-    turn = _read_trailing_turn(messages)
-    return RequestFacts(
-        model=text(member(members, "model")),
-        streaming=member(members, "stream") is True,
-        said=turn.said,
-        position=turn.position,
-        system=system,
-        correlating_tool_call_id=turn.tool_call_id,
-        session_hint=text(member(members, "prompt_cache_key")),
-    )
-
-
-def ask_for_usage(request: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw] | None:
-    """Return the request with usage asked for; None if the client has decided itself."""
-    options = mapping(member(dict(request), "stream_options"))
-    if "include_usage" in options:
-        return None
-    return {**request, "stream_options": as_raw({**options, "include_usage": True})}
 
 
 def is_usage_only(event: Event) -> bool:
@@ -100,42 +38,11 @@ def is_usage_only(event: Event) -> bool:
     return not chunk.get("choices") and isinstance(chunk.get("usage"), dict)
 
 
-def _system(messages: list[msgspec.Raw]) -> tuple[str, ...]:
-    first = mapping(read(messages[0])) if messages else {}
-    is_system = first.get("role") in ("system", "developer")
-    return beginnings(_texts(first.get("content"))) if is_system else ()
-
-
-def _read_trailing_turn(left: list[msgspec.Raw]) -> TrailingTurn:
-    """Read the user messages after the last answer, and which tool call the last result is of."""
-    said: list[list[str]] = []
-    before: list[str] = []
-    tool_call_id = None
-    while left:
-        message = mapping(read(left.pop()))
-        if message.get("role") == "user":
-            said.append(_texts(message.get("content")))
-        elif message.get("role") in ("tool", "assistant", "function"):
-            before = _texts(message.get("content"))
-            tool_call_id = text(message.get("tool_call_id"))
-            break
-    return trailing_turn(said, index=len(left), before=before, tool_call_id=tool_call_id)
-
-
-def _texts(content: JSON) -> list[str]:
-    if isinstance(content, str):
-        return [text(content) or ""]
-    parts = map(mapping, sequence(content))
-    return [text(part.get("text")) or "" for part in parts if part.get("type") == "text"]
-
-
-class ResponseReader:
+class CompletionReader(Reader):
     """Reads one streamed completion."""
 
     def __init__(self) -> None:
-        self.ended = False
-        self.on_usage: Callable[[ResponseFacts], None] = lambda facts: None
-        self._usage_is_told = False
+        super().__init__()
         self._id: str | None = None
         self._model: str | None = None
         self._usage: dict[str, JSON] = {}
@@ -143,59 +50,51 @@ class ResponseReader:
         self._calls: list[StreamedCall] = []
         self._calls_by_index: dict[tuple[int, int], StreamedCall] = {}
         self._thoughts: list[str] = []
-        self._error: ProviderError | None = None
-        self._finished = False
-        self._unreadable = 0
 
     @property
-    def unrecorded(self) -> re.Pattern[bytes] | None:
-        """Pieces of text, once it is known what every chunk repeats."""
+    def skippable(self) -> re.Pattern[bytes] | None:
+        """Pattern of pieces of text, once the values that every chunk repeats are known."""
         return _TEXT_DELTAS if self._id and self._model else None
 
-    def feed(self, event: Event) -> JSON:
-        """Take one event; return its decoded data."""
-        if not event.data:
-            return None
-        if event.data == _DONE:
-            self._finished = self.ended = True
-            return None
-        try:
-            data = decode(event.data)
-            self._on_chunk(data)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            self._unreadable += 1
-            return None
-        return data
+    @property
+    def complete(self) -> bool:
+        """True if a choice has finished or `[DONE]` has come, and no error."""
+        return self._has_end and self._error is None
 
-    def facts(self) -> ResponseFacts:
-        """Return what has been read so far."""
+    def content(self) -> ResponseFacts:
+        """Return the facts of the completion."""
         return ResponseFacts(
             response_id=self._id,
             model=self._model,
             usage=_read_usage(self._usage, self._service_tier),
             tool_calls=tuple(call.facts() for call in self._calls),
             thoughts=_thoughts("".join(self._thoughts)),
-            error=self._error,
-            complete=self._finished and not self._error,
-            unreadable=self._unreadable,
         )
 
-    def _on_chunk(self, chunk: dict[str, JSON]) -> None:
+    def decoded(self, data: bytes, event: Event) -> JSON:
+        """Decode a chunk, which has no type."""
+        return decode(data)
+
+    def on_done(self) -> None:
+        """End the completion."""
+        self._has_end = self.ended = True
+
+    def on_data(self, chunk: dict[str, JSON]) -> None:
+        """Read a chunk."""
         if chunk.get("error") or "x_groq" in chunk:
             self._on_possible_error(chunk)
         choices = chunk.get("choices") or ()
-        tells_usage = chunk.get("usage") or "x_groq" in chunk or any("usage" in c for c in choices)
-        if tells_usage:
+        has_usage = chunk.get("usage") or "x_groq" in chunk or any("usage" in c for c in choices)
+        if has_usage:
             self._usage = merge_usage(self._usage, usage_of(chunk))
-        if tells_usage or not (self._id and self._model):  # others may go by unread
+        if has_usage or not (self._id and self._model):  # later chunks may be skipped
             self._service_tier = text(chunk.get("service_tier")) or self._service_tier
         self._id = self._id or text(chunk.get("id"))
         self._model = self._model or text(chunk.get("model"))
         for choice in choices:
             self._on_choice(choice)
-        if self._usage and not (self._usage_is_told or self._finished):
-            self._usage_is_told = True
-            self.on_usage(self.facts())
+        if self._usage and not self._has_end:
+            self.report_usage()
 
     def _on_possible_error(self, chunk: dict[str, JSON]) -> None:
         x_groq = mapping(chunk.get("x_groq"))
@@ -204,7 +103,7 @@ class ResponseReader:
 
     def _on_choice(self, choice: dict[str, JSON]) -> None:
         if choice.get("finish_reason"):
-            self._finished = True
+            self._has_end = True
         delta = choice.get("delta")
         if not delta:
             return
@@ -268,12 +167,7 @@ class StreamedCall:
         )
 
 
-def response_reader() -> ResponseReader:
-    """Return a reader for one streamed response."""
-    return ResponseReader()
-
-
-def read_answer(body: bytes) -> ResponseFacts:
+def read_whole(body: bytes) -> ResponseFacts:
     """Read a completion that was not streamed, or an error."""
     try:
         completion = mapping(decode(body))

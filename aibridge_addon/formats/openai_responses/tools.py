@@ -1,8 +1,8 @@
-"""Central tools in requests of OpenAI Responses. Sans-io.
+"""Central tools in OpenAI Responses. Sans-io.
 
-An answer is several items, or what the provider has stored of it. The response whose stored state
-is complete is the last of an inner loop, so a client that goes on by `previous_response_id`, which
-names the first, is led to that one.
+A response is several items, or a reference to what the provider has stored of it. The response
+whose stored state is complete is the last of an inner loop, so a client that continues by
+`previous_response_id`, which names the first, is led to the last.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +24,14 @@ from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import (
     InjectedCall,
     Members,
-    PastAnswer,
+    PastResponse,
     Restoration,
     Run,
+    ToolFormat,
     Transcript,
     Turn,
-    has_readable_tools,
+    build_transcript,
     run_key,
-    taken_down,
 )
 from aibridge_addon.raw_json import (
     JSON,
@@ -46,54 +46,117 @@ from aibridge_addon.raw_json import (
     text,
 )
 
-RESTORES_WITHOUT_TOOLS = True
-
-IMAGES = ImageLimits(characters=20 * 1024 * 1024)
-
-splicer = Splicer
-merger = Merger
+_IMAGES = ImageLimits(characters=20 * 1024 * 1024)
 
 
-def inject(request: Members, tools: Sequence[CentralTool]) -> tuple[CentralTool, ...]:
-    """Offer tools after the client's own.
+class ResponsesTools(ToolFormat):
+    """Offers central tools in Responses, and joins its responses."""
 
-    Not where the client forbids or forces calls, or allows some tools only; nor for an answer in
-    the background, which nobody waits for; nor in place of the tools of a stored prompt.
-    """
-    if not leaves_choice(request) or not has_readable_tools(request):
-        return ()
-    if member(request, "prompt") is not None and "tools" not in request:
-        return ()
-    if member(request, "background") is True or member(request, "generate") is False:
-        return ()
-    own = elements(request.get("tools"))
-    offered = LIMITS.selected(tools, [text(mapping(read(tool)).get("name")) for tool in own])
-    if offered:
-        request["tools"] = joined([*own, *(as_raw(_definition(tool)) for tool in offered)])
-    return offered
+    limits = LIMITS
+    history_member = "input"
 
+    def may_offer(self, request: Members) -> bool:
+        """Return whether the client lets the model choose among all tools, and waits for it.
 
-def _definition(tool: CentralTool) -> JSON:
-    return {
-        "type": "function",
-        "name": tool.name,
-        "description": LIMITS.described(tool),
-        "parameters": dict(tool.input_schema),
-        "strict": False,
-    }
+        Not if the tools are those of a stored prompt, which ours would replace.
+        """
+        if not leaves_choice(request):
+            return False
+        if member(request, "prompt") is not None and "tools" not in request:
+            return False
+        return (
+            member(request, "background") is not True and member(request, "generate") is not False
+        )
 
+    def tool_name(self, tool: JSON) -> str | None:
+        """Return the name of a tool that a client defines."""
+        return text(mapping(tool).get("name"))
 
-def answer_items(turn: Turn) -> list[JSON]:
-    """Return a turn as items."""
-    return list(turn.items)
+    def definition(self, tool: CentralTool) -> JSON:
+        """Return the definition of a central tool."""
+        return {
+            "type": "function",
+            "name": tool.name,
+            "description": self.limits.described(tool),
+            "parameters": dict(tool.input_schema),
+            "strict": False,
+        }
 
+    def splicer(self, names: frozenset[str]) -> Splicer:
+        """Return a splicer that hides calls of these names."""
+        return Splicer(names)
 
-def result_items(results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSON]:
-    """Return results as items."""
-    return [
-        {"type": "function_call_output", "call_id": call.call_id, "output": _output(result)}
-        for call, result in results
-    ]
+    def merger(self, names: frozenset[str]) -> Merger:
+        """Return a merger that hides calls of these names."""
+        return Merger(names)
+
+    def result_items(self, results: Sequence[tuple[InjectedCall, ToolResult]]) -> list[JSON]:
+        """Return results as items."""
+        return [
+            {"type": "function_call_output", "call_id": call.call_id, "output": _output(result)}
+            for call, result in results
+        ]
+
+    def continue_request(
+        self, request: Members, turn: Turn, results: Sequence[JSON], *, last: bool
+    ) -> Members:
+        """Return the next request: with the turn and its results, and no more calls if `last`.
+
+        A stored conversation has the turn already.
+        """
+        if member(request, "conversation") is not None:
+            continued = as_raw(list(results))
+        else:
+            items = _acceptable(request, self.turn_items(turn))
+            continued = appended(_input(request), [*items, *results])
+        return self.without_calls({**request, "input": continued}, last)
+
+    def alias_key(self, response_id: str) -> str:
+        """Return the key of a response that `previous_response_id` names."""
+        return _alias_key(response_id)
+
+    def transcript(self, request: Members) -> Transcript:
+        """Find earlier responses, the text between the client's messages, and the text since.
+
+        Where the provider has stored a response, only the client's results of its calls are there;
+        they make an empty run before the first of them.
+        """
+        items = _items(request)
+        shown = build_transcript(_conversation(items))
+        runs = sorted([*_runs_of_stored(request, items), *shown.runs], key=lambda run: run.start)
+        return Transcript(runs, shown.text_since)
+
+    def restore(self, request: Members, found: Mapping[str, Restoration]) -> bool:
+        """Put back what was hidden, in place; return whether anything was."""
+        runs = [run for run in self.transcript(request).runs if run.key in found]
+        if not runs:
+            return False
+        if runs[0].key.startswith("response:"):
+            request["previous_response_id"] = as_raw(found[runs.pop(0).key].sequence[0])
+        given = elements(request.get("input"))
+        is_stored = any(member(request, m) for m in ("previous_response_id", "conversation"))
+        calls = {
+            call for run in runs if run.end > run.start for call in _calls(found[run.key].sequence)
+        }
+        restored = []
+        position = 0
+        for run in runs:
+            entry = found[run.key]
+            restored += _without(given[position : run.start], calls)
+            put_back: list[JSON] = []
+            if run.end > run.start:
+                put_back += map(_legal_result, entry.sequence)
+            elif (
+                not is_stored
+            ):  # the client's own calls are there as references; the hidden are not
+                answered = _calls(entry.results)
+                put_back += [item for item in entry.sequence if _calls([item]) & answered]
+            results = map(_legal_result, entry.results)
+            restored += [as_raw(item) for item in (*_acceptable(request, put_back), *results)]
+            position = run.end
+        if runs:
+            request["input"] = joined([*restored, *_without(given[position:], calls)])
+        return True
 
 
 def _output(result: ToolResult) -> JSON:
@@ -105,33 +168,10 @@ def _output(result: ToolResult) -> JSON:
 
 def _output_part(part: ResultPart) -> JSON:
     if part.kind == "image":
-        part = IMAGES.applied(part)
+        part = _IMAGES.applied(part)
     if part.kind != "image":
         return {"type": "input_text", "text": part.text}
     return {"type": "input_image", "image_url": f"data:{part.media_type};base64,{part.data}"}
-
-
-def sequence_of_results(results: Sequence[JSON]) -> list[JSON]:
-    """Return result items as the items that bring them."""
-    return list(results)
-
-
-def continue_request(
-    request: Members, turn: Turn, results: Sequence[JSON], *, last: bool
-) -> Members:
-    """Return the next request: with the turn, its results, and no more tools if it is the last.
-
-    A stored conversation has the turn already.
-    """
-    if member(request, "conversation") is not None:
-        continued = as_raw(list(results))
-    else:
-        turn_items = _acceptable(request, answer_items(turn))
-        continued = appended(_input(request), [*turn_items, *results])
-    following = {**request, "input": continued}
-    if last:
-        following["tool_choice"] = as_raw("none")
-    return following
 
 
 def _input(request: Members) -> bytes:
@@ -162,21 +202,8 @@ def _acceptable(request: Members, items: list[JSON]) -> list[JSON]:
     ]
 
 
-def alias_key(response_id: str) -> str:
-    """Return the key of an answer that `previous_response_id` names."""
+def _alias_key(response_id: str) -> str:
     return f"response:{response_id}"
-
-
-def transcript(request: Members) -> Transcript:
-    """Find earlier answers, what stands between two sayings of the client, and the last of these.
-
-    Where the provider has stored an answer, only the client's results of its calls are there; they
-    make an empty run before the first of them.
-    """
-    items = _items(request)
-    shown = taken_down(_conversation(items))
-    runs = sorted([*_runs_of_stored(request, items), *shown.runs], key=lambda run: run.start)
-    return Transcript(runs, shown.said_since)
 
 
 def _items(request: Members) -> list[dict[str, JSON]]:
@@ -186,14 +213,14 @@ def _items(request: Members) -> list[dict[str, JSON]]:
     return [mapping(read(element)) for element in elements(request.get("input"))]
 
 
-def _conversation(items: Sequence[dict[str, JSON]]) -> Iterator[PastAnswer | str]:
+def _conversation(items: Sequence[dict[str, JSON]]) -> Iterator[PastResponse | str]:
     start = 0
     for is_answer, group in groupby(items, is_models):
         part = list(group)
         end = start + len(part)
         if is_answer:
             calls = [text(item.get("call_id")) or "" for item in part if is_client_call(item)]
-            yield PastAnswer(start=start, end=end, client_calls=calls, text=text_of(part))
+            yield PastResponse(start=start, end=end, client_calls=calls, text=text_of(part))
         else:
             yield from _said(part)
         start = end
@@ -211,7 +238,7 @@ def _said(items: Sequence[dict[str, JSON]]) -> Iterator[str]:
 def _runs_of_stored(request: Members, items: Sequence[dict[str, JSON]]) -> list[Run]:
     """Find answers that the provider has stored: by their id, or by results of their calls."""
     previous = text(member(request, "previous_response_id"))
-    runs = [Run(start=0, end=0, key=alias_key(previous))] if previous else []
+    runs = [Run(start=0, end=0, key=_alias_key(previous))] if previous else []
     called: set[str] = set()
     for index, item in enumerate(items):
         call_id = text(item.get("call_id")) or ""
@@ -222,37 +249,6 @@ def _runs_of_stored(request: Members, items: Sequence[dict[str, JSON]]) -> list[
             called.add(call_id)
             runs.append(Run(start=index, end=index, key=run_key([call_id], "", "")))
     return runs
-
-
-def restore(request: Members, found: Mapping[str, Restoration]) -> bool:
-    """Put back what was hidden, in place; return whether anything was."""
-    runs = [run for run in transcript(request).runs if run.key in found]
-    if not runs:
-        return False
-    if runs[0].key.startswith("response:"):
-        request["previous_response_id"] = as_raw(found[runs.pop(0).key].sequence[0])
-    given = elements(request.get("input"))
-    is_stored = any(member(request, m) for m in ("previous_response_id", "conversation"))
-    calls = {
-        call for run in runs if run.end > run.start for call in _calls(found[run.key].sequence)
-    }
-    restored = []
-    position = 0
-    for run in runs:
-        entry = found[run.key]
-        restored += _without(given[position : run.start], calls)
-        put_back: list[JSON] = []
-        if run.end > run.start:
-            put_back += map(_legal_result, entry.sequence)
-        elif not is_stored:  # the client's own calls are there as references; the hidden are not
-            answered = _calls(entry.results)
-            put_back += [item for item in entry.sequence if _calls([item]) & answered]
-        results = map(_legal_result, entry.results)
-        restored += [as_raw(item) for item in (*_acceptable(request, put_back), *results)]
-        position = run.end
-    if runs:
-        request["input"] = joined([*restored, *_without(given[position:], calls)])
-    return True
 
 
 def _legal_result(item: JSON) -> JSON:

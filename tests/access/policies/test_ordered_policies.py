@@ -12,7 +12,8 @@ from aibridge_addon.access.policies import (
 )
 from aibridge_addon.access.sender import Admission, Sender
 from aibridge_addon.access.tokens import AccessToken, TokenError
-from aibridge_addon.providers.identity import PLACEHOLDER_KEY, Actor, Credential
+from aibridge_addon.providers.credentials import PLACEHOLDER_KEY, Credential
+from aibridge_addon.providers.identity import Actor
 
 from .test_browser_origin import ASKED
 

@@ -1,0 +1,64 @@
+"""Reads requests of Anthropic Messages. Sans-io."""
+
+import msgspec
+
+from aibridge_addon.facts import RequestFacts
+from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.raw_json import JSON, elements, mapping, member, read, sequence, text
+
+
+def read_request(members: Members) -> RequestFacts:
+    """Read a request, given its members."""
+    turn = _read_trailing_turn(members.get("messages"))
+    return RequestFacts(
+        model=text(member(members, "model")),
+        streaming=member(members, "stream") is True,
+        said=turn.said,
+        position=turn.position,
+        system=beginnings(_texts(member(members, "system"))),
+        correlating_tool_call_id=turn.tool_call_id,
+        session_hint=_session(mapping(member(members, "metadata")).get("user_id")),
+    )
+
+
+def _read_trailing_turn(messages: msgspec.Raw | None) -> TrailingTurn:
+    """Read the user messages after the last answer, and which tool call the last result is of."""
+    turn: list[JSON] = []
+    before: list[str] = []
+    left = elements(messages)
+    while left:
+        message = mapping(read(left.pop()))
+        if message.get("role") == "user":
+            turn.append(message.get("content"))
+        elif message.get("role") != "system":  # a system message may stand among the others
+            before = _texts(message.get("content"))
+            break
+    said = map(_texts, turn)
+    return trailing_turn(said, index=len(left), before=before, tool_call_id=_last_result(turn))
+
+
+def _texts(content: JSON) -> list[str]:
+    if isinstance(content, str):
+        return [text(content) or ""]
+    blocks = map(mapping, sequence(content))
+    return [text(block.get("text")) or "" for block in blocks if block.get("type") == "text"]
+
+
+def _last_result(turn: list[JSON]) -> str | None:
+    """Return the tool call that the last result answers; the newest message is first."""
+    for block in (mapping(block) for content in turn for block in reversed(sequence(content))):
+        is_result = block.get("type") == "tool_result"
+        if is_result and (tool_call_id := text(block.get("tool_use_id"))):
+            return tool_call_id
+    return None
+
+
+def _session(user_id: JSON) -> str | None:
+    """Find the session in `metadata.user_id`, in both shapes that Claude Code has used."""
+    if not isinstance(user_id, str):
+        return None
+    if user_id.startswith("{"):
+        return text(mapping(read(user_id.encode("utf-8", "replace"))).get("session_id"))
+    _, _, session = user_id.partition("_session_")
+    return text(session) or None

@@ -1,0 +1,111 @@
+"""The seam of wire formats: `Format`, and what is passed to it. Sans-io.
+
+To add a format, subclass `Format` and hand an instance to `formats.register`; the routes that use
+it belong to a provider type (`providers.types`).
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.reader import Reader
+from aibridge_addon.formats.tool_protocol import Members, ToolFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestView:
+    """The parts of a request that a format reads."""
+
+    members: Mapping[str, msgspec.Raw]
+    """Members of the body, undecoded."""
+    method: str = "POST"
+    path: str = ""
+    """Path as the client sent it, without the query."""
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Values by name in lower case."""
+    path_values: Mapping[str, str] = field(default_factory=dict)
+    """Values that the route's template captures in the path, such as `model`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseHead:
+    """The head of a response."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Values by name in lower case."""
+
+    @property
+    def media_type(self) -> str:
+        """Media type in lower case, without parameters; empty if none is stated."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+class EventDecoder(Protocol):
+    """Splits the body of a streamed response into events; `SSEParser` is one."""
+
+    @property
+    def pending(self) -> int:
+        """Number of bytes of an unfinished event."""
+
+    def feed(self, chunk: bytes, unwanted: re.Pattern[bytes] | None = None) -> list[Event]:
+        """Return the events that a chunk completes; `Event.raw` has each byte exactly once.
+
+        Args:
+            chunk: decoded bytes of the body.
+            unwanted: matches runs of events that may be left out.
+
+        Raises:
+            EventTooLargeError: the unfinished event is larger than the bound.
+        """
+
+    def close(self) -> Event | None:
+        """Return the unfinished event at the end of the body, if there is one."""
+
+
+class Format(ABC):
+    """A wire format: reads requests and responses into facts, and shapes errors."""
+
+    name: str
+    """The API's name in the records, and in the routes of provider types."""
+    tools: ToolFormat | None = None
+    """Support for central tools; None if the format has no inner loop."""
+
+    @abstractmethod
+    def read_request(self, request: RequestView) -> RequestFacts:
+        """Read a request. Never raises: a member of the wrong shape counts as missing."""
+
+    @abstractmethod
+    def reader(self) -> Reader:
+        """Return a new reader for one streamed response."""
+
+    @abstractmethod
+    def read_whole(self, body: bytes) -> ResponseFacts:
+        """Read a response that was not streamed, or an error."""
+
+    @abstractmethod
+    def error(self, status: int, message: str, error_type: str | None = None) -> bytes:
+        """Return an error in the shape that this format's clients show to their users."""
+
+    def decoder(self, head: ResponseHead) -> EventDecoder | None:
+        """Return the decoder of a response that this head announces as a stream.
+
+        None, the default: the body is either server-sent events or one JSON document, and its
+        first bytes decide.
+        """
+        return None
+
+    def ask_for_usage(self, members: Members) -> Members | None:
+        """Return a streamed request that asks for usage; None if it needs no such change."""
+        return None
+
+    def is_usage_only(self, event: Event) -> bool:
+        """Return whether an event was sent only because `ask_for_usage` changed the request."""
+        return False

@@ -1,0 +1,70 @@
+"""Reads requests of OpenAI Responses. Sans-io."""
+
+import msgspec
+
+from aibridge_addon.facts import RequestFacts, RequestKind
+from aibridge_addon.formats.openai_responses.items import answered_call_id, is_answer
+from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.raw_json import JSON, elements, mapping, member, read, sequence, text
+
+
+def read_request(members: Members) -> RequestFacts:
+    """Read a request, given its members."""
+    follows = text(member(members, "previous_response_id")) or ""
+    turn = _read_trailing_turn(members.get("input"), follows)
+    return RequestFacts(
+        model=text(member(members, "model")),
+        streaming=member(members, "stream") is True,
+        background=member(members, "background") is True,
+        said=turn.said,
+        # Only the server knows where a message stands in a conversation that it keeps.
+        position=None if "conversation" in members else turn.position,
+        system=beginnings(_texts(member(members, "instructions"))),
+        request_kind=_declared_kind(members),
+        correlating_tool_call_id=turn.tool_call_id,
+        session_hint=text(member(members, "prompt_cache_key")),
+        client_metadata=_client_metadata(member(members, "client_metadata")),
+    )
+
+
+def _client_metadata(given: JSON) -> dict[str, str]:
+    return {name: said for name, value in mapping(given).items() if (said := text(value))}
+
+
+def _declared_kind(members: dict[str, msgspec.Raw]) -> RequestKind | None:
+    if member(members, "generate") is False:  # Codex warms up and asks for nothing
+        return "warmup"
+    last = elements(members.get("input"))[-1:]
+    is_trigger = any(mapping(read(item)).get("type") == "compaction_trigger" for item in last)
+    return "compaction" if is_trigger else None
+
+
+def _read_trailing_turn(given: msgspec.Raw | None, follows: str) -> TrailingTurn:
+    """Read the user messages after the last answer, and which tool call the last result is of."""
+    if given is not None and bytes(memoryview(given)[:1]) == b'"':
+        return trailing_turn([[text(read(given)) or ""]], index=0, follows=follows)
+    said: list[list[str]] = []
+    before: list[str] = []
+    tool_call_id = None
+    left = elements(given)
+    while left:
+        item = mapping(read(left.pop()))
+        if is_answer(item):
+            tool_call_id = answered_call_id(item)
+            break
+        if item.get("type") not in (None, "message") or item.get("role") == "assistant":
+            before = _texts(item.get("content"), "output_text")
+            break
+        if item.get("role") == "user":
+            said.append(_texts(item.get("content")))
+    return trailing_turn(
+        said, index=len(left), before=before, follows=follows, tool_call_id=tool_call_id
+    )
+
+
+def _texts(content: JSON, kind: str = "input_text") -> list[str]:
+    if isinstance(content, str):
+        return [text(content) or ""]
+    parts = map(mapping, sequence(content))
+    return [text(part.get("text")) or "" for part in parts if part.get("type") == kind]

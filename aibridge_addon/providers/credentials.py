@@ -1,0 +1,89 @@
+"""Credentials of clients: the headers that hold them, and how they are masked. Pure.
+
+Only `Credential.secret` holds a secret. Header names are in lower case.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aibridge_addon.facts import CredentialKind
+
+type Headers = Mapping[str, str]
+"""Header values by name in lower case."""
+
+CREDENTIAL_HEADERS = ["x-api-key", "authorization", "api-key", "x-goog-api-key"]
+"""Headers for a client's own key, in the order of search. Provider types add theirs."""
+
+PLACEHOLDER_KEY = "aibridge"
+"""Key that a client is configured with if it must have one, but the central key is to be used."""
+
+TOKEN_HEADER = "x-aibridge-token"  # noqa: S105 a name
+"""Header for an access token beside a key of the client's own."""
+
+CREDENTIAL_FIELDS = {name.encode() for name in CREDENTIAL_HEADERS}
+"""Names of credential headers, as on the wire but in lower case."""
+
+SECRET_FIELDS = CREDENTIAL_FIELDS | {TOKEN_HEADER.encode(), b"proxy-authorization", b"cookie"}
+"""Names of headers whose values only the provider may see."""
+
+
+def add_credential_header(name: str) -> None:
+    """Treat a header as one that holds a client's key."""
+    if name not in CREDENTIAL_HEADERS:
+        CREDENTIAL_HEADERS.append(name)
+    CREDENTIAL_FIELDS.add(name.encode())
+    SECRET_FIELDS.add(name.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A key or token, and its masked and hashed forms."""
+
+    kind: CredentialKind
+    secret: str = field(repr=False)
+
+    @property
+    def hint(self) -> str:
+        """The secret, masked."""
+        return mask(self.secret)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the secret, by which an entry of `[[actors]]` names it."""
+        return "sha256:" + hashlib.sha256(self.secret.encode()).hexdigest()
+
+
+def own_credential(headers: Headers) -> Credential | None:
+    """Return the client's own credential; None if it sends none."""
+    for name in CREDENTIAL_HEADERS:
+        if secret := without_scheme(headers.get(name, "")):
+            return Credential(kind="byok", secret=secret)
+    return None
+
+
+def without_scheme(value: str) -> str:
+    """Return the secret of a header value, without the scheme `Bearer`."""
+    value = value.strip()
+    scheme, _, token = value.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else value
+
+
+def login_of(value: str) -> tuple[str, str] | None:
+    """Return user and password of a `Basic` header value (RFC 7617); None if it is another."""
+    scheme, _, encoded = value.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        return None
+    return (user, password) if colon else None
+
+
+def mask(secret: str) -> str:
+    """Return a hint at a secret: a few characters of each end, fewer for a shorter secret."""
+    length = len(secret)
+    shown = 4 if length >= 20 else 2 if length >= 10 else 1 if length >= 5 else 0
+    return f"{secret[:shown]}...{secret[length - shown :]}"

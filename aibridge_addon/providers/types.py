@@ -1,0 +1,194 @@
+"""Provider types: their routes, credentials and error shape, and the register of them. Pure.
+
+A provider instance (`routing.Provider`) names its type; `register` adds a type from outside the
+package.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import unquote
+
+from aibridge_addon.formats import (
+    FORMATS,
+    Format,
+    anthropic_messages,
+    openai_chat,
+    openai_responses,
+)
+from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
+from aibridge_addon.providers.credentials import Headers, add_credential_header
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteTemplate:
+    """A row of a provider type's route table."""
+
+    path: str
+    """A path below the type's prefix. `{model}` captures a segment, or a part of one; a path that
+    ends in `/*` matches everything below it."""
+    methods: frozenset[str]
+    """The methods that reverse mode allows."""
+    api: str | None = None
+    """The wire format of a bridged route; `POST` is bridged, other methods pass through."""
+    counts_for: str | None = None
+    """The wire format of the requests whose tokens a `POST` counts."""
+    socket: str | None = None
+    """The wire format of a WebSocket at this path."""
+    names_models: bool = True
+    """True if a request can name a model, so that a token's model limits apply."""
+
+    def match(self, path: str) -> Mapping[str, str] | None:
+        """Return the values that the template captures in a path; None if it does not match.
+
+        Args:
+            path: the path below the prefix, without its query.
+        """
+        if self._pattern is None:
+            return _NO_VALUES if path == self.path else None
+        found = self._pattern.fullmatch(path)
+        return found and {name: unquote(value) for name, value in found.groupdict().items()}
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str] | None:
+        """Pattern of the template; None if the path is a plain one."""
+        below = self.path.endswith("/*")
+        pieces = _PLACEHOLDER.split(self.path.removesuffix("*") if below else self.path)
+        if len(pieces) == 1 and not below:
+            return None
+        pattern = "".join(
+            f"(?P<{piece}>[^/]+)" if number % 2 else re.escape(piece)
+            for number, piece in enumerate(pieces)
+        )
+        return re.compile(pattern + (".*" if below else ""), re.DOTALL)
+
+
+_NO_VALUES: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderType:
+    """The API of a family of providers."""
+
+    name: str
+    """Value of `type` in `[[providers]]`, and of the column `provider`."""
+    routes: tuple[RouteTemplate, ...]
+    """Route table; the first row that matches wins."""
+    prefix: str = ""
+    """Part of a path before the routes, on the provider's own host and in a reverse-proxy URL."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Paths that reverse mode replaces by another path of the table."""
+    error_format: str
+    """The wire format of errors on routes that have none of their own."""
+    key_header: str = "authorization"
+    """Header in which the provider expects a key, in lower case."""
+    key_value: str = "Bearer {key}"
+    """Template of that header's value."""
+    credential_headers: tuple[str, ...] = ()
+    """Further headers in which clients send their own key."""
+    client_header: str | None = None
+    """A header that only clients of this type send, which tells the type without a route."""
+
+    @property
+    def errors(self) -> Format:
+        """The wire format whose errors the clients of this type show."""
+        return FORMATS[self.error_format]
+
+    def authorization(self, key: str) -> tuple[str, str]:
+        """Return name and value of the header that applies a central key."""
+        return self.key_header, self.key_value.format(key=key)
+
+
+_types: dict[str, ProviderType] = {}
+
+PROVIDER_TYPES: Mapping[str, ProviderType] = _types
+"""Registered provider types by name."""
+
+
+def register(added: ProviderType) -> None:
+    """Add a provider type, whose formats must be registered.
+
+    Raises:
+        ValueError: the name is in use, or a format is unknown.
+    """
+    if added.name in _types:
+        raise ValueError(f"a provider type named {added.name!r} is registered already")
+    for name in _formats_of(added) - FORMATS.keys():
+        raise ValueError(f"provider type {added.name!r} uses the unknown wire format {name!r}")
+    for header in (added.key_header, *added.credential_headers):
+        add_credential_header(header)
+    _types[added.name] = added
+
+
+def _formats_of(given: ProviderType) -> set[str]:
+    named = {name for row in given.routes for name in (row.api, row.counts_for, row.socket) if name}
+    return named | {given.error_format}
+
+
+def type_of_client(headers: Headers) -> ProviderType:
+    """Return the provider type that a client expects, by its headers; by default `openai`."""
+    found = (known for known in _types.values() if known.client_header in headers)
+    return next(found, _types["openai"])
+
+
+_POST = frozenset({"POST"})
+_READ = frozenset({"GET", "HEAD"})
+_STORED = frozenset({"GET", "POST", "DELETE"})
+"""Methods for objects that clients create, read and delete."""
+
+# In reverse mode, each row has the methods that its clients use and no more, bridged rows too: by
+# TRACE a provider would send the central key back, and DELETE of a model is for good. That other
+# methods pass on a bridged path is for forward mode, where the key is the client's own.
+register(
+    ProviderType(
+        name="anthropic",
+        error_format=anthropic_messages.FORMAT.name,
+        key_header="x-api-key",
+        key_value="{key}",
+        client_header="anthropic-version",
+        routes=(
+            RouteTemplate(path="/v1/messages", methods=_POST, api=anthropic_messages.FORMAT.name),
+            RouteTemplate(
+                path="/v1/messages/count_tokens",
+                methods=_POST,
+                counts_for=anthropic_messages.FORMAT.name,
+            ),
+            RouteTemplate(path="/v1/models", methods=_READ),
+            RouteTemplate(path="/v1/models/*", methods=_READ),
+            RouteTemplate(path="/api/event_logging/*", methods=_POST, names_models=False),
+            RouteTemplate(path="/", methods=frozenset({"HEAD"})),
+            RouteTemplate(path="", methods=frozenset({"HEAD"})),
+        ),
+        aliases={  # of SDKs that expect `/v1` to be part of the base URL
+            "/messages": "/v1/messages",
+            "/messages/count_tokens": "/v1/messages/count_tokens",
+        },
+    )
+)
+register(
+    ProviderType(
+        name="openai",
+        error_format=openai_chat.FORMAT.name,
+        prefix="/v1",
+        routes=(
+            RouteTemplate(path="/chat/completions", methods=_POST, api=openai_chat.FORMAT.name),
+            RouteTemplate(
+                path="/responses",
+                methods=_POST | {"GET"},  # a WebSocket begins as GET
+                api=openai_responses.FORMAT.name,
+                socket=openai_responses.FORMAT.name,
+            ),
+            RouteTemplate(
+                path="/responses/compact", methods=_POST, api=openai_responses_compact.FORMAT.name
+            ),
+            RouteTemplate(path="/responses/*", methods=_STORED),
+            RouteTemplate(path="/models", methods=_READ),
+            RouteTemplate(path="/models/*", methods=_READ),
+            RouteTemplate(path="/conversations", methods=_STORED),
+            RouteTemplate(path="/conversations/*", methods=_STORED),
+        ),
+    )
+)
