@@ -42,7 +42,7 @@ class Answer:
     item: Any
     """The SDK's own object."""
     turn: list[Any]
-    """What a next request carries of it."""
+    """Parts of the response that the next request carries."""
 
 
 class API(ABC):

@@ -15,7 +15,7 @@ type Tokens = tuple[int, int, int, int]
 """Input, output, cache read, cache write, as they are recorded."""
 
 PLAN = Plan("standin-1", ("Well, ", "well, ", "well."), "", (), Usage(10, 20, 30, 5))
-"""What every answer of this module says."""
+"""Text of every response of this module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +28,22 @@ class Api:
     """Below the provider's base URL."""
     module: ModuleType
     field: str
-    """Where the conversation stands in a request."""
+    """Member of a request that holds the conversation."""
     tokens: Tokens
     """Of `PLAN`."""
     first_tokens: Tokens | None
-    """What the first half of the events tells."""
+    """Facts that the first half of the events holds."""
     error_event_type: str
     """Of the stand-in's error event."""
     end: bytes
-    """What only the event that ends a stream holds."""
+    """Facts that only the terminal event holds."""
 
     def __str__(self) -> str:
         return self.name
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a client sends besides."""
+        """Headers that a client adds."""
         if self.provider == "anthropic":
             return {"x-api-key": ANTHROPIC_KEY, "anthropic-version": "2023-06-01"}
         return {"authorization": f"Bearer {OPENAI_KEY}"}
@@ -69,7 +69,7 @@ class Api:
         return self.module.render_body(PLAN).numbered(1)[0]
 
     def is_error(self, body: Any) -> bool:
-        """Whether a body is an error in the shape that clients of this format show."""
+        """Return True if a body is an error in the shape that clients of this format show."""
         if not isinstance(body, Mapping) or not isinstance(error := body.get("error"), Mapping):
             return False
         shaped = bool(error.get("type")) and isinstance(error.get("message"), str)

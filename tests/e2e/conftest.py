@@ -129,7 +129,7 @@ def central(
 
 @pytest.fixture
 def clients(proxy: Proxy, standin: Server, authority: Authority) -> Clients:
-    """Clients by way of the shared proxy."""
+    """Clients of the shared proxy."""
     return Clients(standin.origin, (authority.path, proxy.ca_path), proxy)
 
 
@@ -190,7 +190,7 @@ def start_proxy(
 
 @pytest.fixture
 def clients_of(authority: Authority, standin: Server) -> Callable[[Proxy], Clients]:
-    """Return clients by way of a proxy of the test's own."""
+    """Return clients of a proxy of the test's own."""
     return lambda of: Clients(standin.origin, (authority.path, of.ca_path), of)
 
 

@@ -33,12 +33,12 @@ class Question:
 
     @property
     def text(self) -> str:
-        """What the user says."""
+        """Text of the user."""
         return f"Question {self.number}. TOKENS:{self.number},7,5,0 {self.directives}".strip()
 
     @property
     def tokens(self) -> Tokens:
-        """What its answer costs."""
+        """Tokens of the response."""
         return (self.number, 7, 5, 0)
 
 
@@ -50,7 +50,7 @@ def next_question(directives: str = "") -> Question:
 
 @dataclass(slots=True)
 class Load:
-    """What was asked and what was seen."""
+    """Requests that were sent and responses that were seen."""
 
     asked: dict[str, Question] = field(default_factory=dict)
     seen: dict[str, Question] = field(default_factory=dict)

@@ -175,7 +175,7 @@ class Proxy:
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """True while the process runs."""
         return self.process is not None and self.process.poll() is None
 
     @property
@@ -314,17 +314,17 @@ class Proxy:
 
     @property
     def forward_url(self) -> str:
-        """What `HTTPS_PROXY` is set to."""
+        """Value for `HTTPS_PROXY`."""
         return f"http://127.0.0.1:{self.forward_port}"
 
     @property
     def reverse_url(self) -> str:
-        """What base URLs begin with."""
+        """Beginning of base URLs."""
         return f"http://127.0.0.1:{self.reverse_port}"
 
     @property
     def ca_path(self) -> Path:
-        """What clients must trust."""
+        """Certificate that clients must trust."""
         return self.confdir / "mitmproxy-ca-cert.pem"
 
 

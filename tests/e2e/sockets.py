@@ -65,7 +65,7 @@ class Socket:
         self.refusal = b""
         """The body of a refusal."""
         self.close_code: int | None = None
-        """How the other side closed."""
+        """Close code of the other side."""
         self.pongs: list[bytes] = []
         target = urlsplit(url or clients.url(way, "openai", "/responses"))
         self._socket = _connected(clients, way, host, credentials)
