@@ -31,7 +31,8 @@ from aibridge_addon.access.egress import PRIVATE_ADDRESS, find_refusal, refused_
 from aibridge_addon.access.listening import OpenProxyError
 from aibridge_addon.assembly import Components
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.config.settings import OPTIONS, Settings, ask_rule, read_settings
+from aibridge_addon.config.options import OPTIONS, OPTIONS_BY_NAME
+from aibridge_addon.config.settings import Settings, read_settings
 from aibridge_addon.config.watch import FileWatch
 from aibridge_addon.description import describe_proxy
 from aibridge_addon.exchange.error_answers import shaped_error, wire_format_of
@@ -645,7 +646,7 @@ def _respell_booleans(options: OptManager) -> None:
         value = options.deferred[name]
         is_bare = getattr(value, "val", None) == []  # --set NAME, without a value
         if is_bare or isinstance(value, bool):
-            options.deferred[name] = ask_rule(True if is_bare else value)
+            options.deferred[name] = OPTIONS_BY_NAME[name].respelled(True if is_bare else value)
 
 
 def _watched_files() -> list[Path]:

@@ -131,8 +131,8 @@ class Components:
         self.admission.rule = settings.require_token
         self.egress.allow(
             providers=settings.providers,
-            networks=settings.private_networks,
-            hosts=settings.private_hosts,
+            networks=settings.private.networks,
+            hosts=settings.private.hosts,
         )
         self.connections.most = settings.max_connections
         self.connections.most_per_address = settings.max_connections_per_address

@@ -10,7 +10,8 @@ from pathlib import Path
 from mitmproxy.master import Master
 
 from aibridge_addon.access.listening import is_loopback
-from aibridge_addon.config.settings import OPTIONS, read_settings
+from aibridge_addon.config.options import OPTIONS
+from aibridge_addon.config.settings import read_settings
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.store import open_store
 

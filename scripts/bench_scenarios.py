@@ -162,7 +162,8 @@ def _recorded(proxy: Proxy) -> int:
     if not proxy.database.exists():
         return 0
     with sqlite3.connect(proxy.database) as db:
-        return db.execute("SELECT count(*) FROM aibridge_token_usages").fetchone()[0]
+        (count,) = db.execute("SELECT count(*) FROM aibridge_token_usages").fetchone()
+    return int(count)
 
 
 # --- many at once, and for long

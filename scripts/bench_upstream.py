@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from itertools import batched
-from typing import cast
+from typing import Any, cast
 
 from standin import Part, Provider, Request, Response, Server
 from standin.rendering import named_event
@@ -27,7 +27,7 @@ HELD_EVENTS = 10
 IN_A_CHUNK = 20
 
 _EVENT_STREAM = [("content-type", "text/event-stream; charset=utf-8")]
-_HEAD = (
+_HEAD: tuple[dict[str, Any], ...] = (
     {
         "type": "message_start",
         "message": {
@@ -41,7 +41,7 @@ _HEAD = (
     },
     {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
 )
-_TAIL = (
+_TAIL: tuple[dict[str, Any], ...] = (
     {"type": "content_block_stop", "index": 0},
     {
         "type": "message_delta",

@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import httpx2
@@ -125,8 +126,8 @@ def step(text: str) -> None:
 
 @contextlib.contextmanager
 def process(
-    command: list[str | Path], folder: Path, **options: object
-) -> Iterator[subprocess.Popen]:
+    command: Sequence[str | Path], folder: Path, **options: Any
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a program while the block runs; its log goes to a file with its name."""
     name = Path(command[0]).name
     with (folder / f"{name}.log").open("w") as log:
@@ -142,7 +143,7 @@ def process(
 def stand_in(folder: Path) -> Iterator[dict[str, str]]:
     """Run the stand-in; yield its `origin` and the path of its `ca`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
-    command = [sys.executable, "-m", "standin", "--tls", "--ca-dir", folder]
+    command: list[str | Path] = [sys.executable, "-m", "standin", "--tls", "--ca-dir", folder]
     with process(command, folder, stdout=subprocess.PIPE, env=environment) as running:
         assert running.stdout
         yield json.loads(running.stdout.readline())
@@ -170,7 +171,7 @@ def proxy(folder: Path, provider: dict[str, str], weather: str) -> Iterator[tupl
         "aibridge_config": config,
         "aibridge_db": folder / "aibridge.sqlite3",
     }
-    command = [
+    command: list[str | Path] = [
         *(BIN / "mitmdump", "-s", ADDON),
         *("--mode", f"regular@127.0.0.1:{forward}"),
         *("--mode", f"reverse:https://api.anthropic.com@127.0.0.1:{reverse}"),
@@ -187,10 +188,10 @@ def proxy(folder: Path, provider: dict[str, str], weather: str) -> Iterator[tupl
 def free_port() -> int:
     """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+        return int(server.getsockname()[1])
 
 
-def wait_for(port: int, running: subprocess.Popen, folder: Path) -> None:
+def wait_for(port: int, running: "subprocess.Popen[bytes]", folder: Path) -> None:
     """Wait until a port accepts connections; exit with the log otherwise."""
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up and running.poll() is None:
@@ -220,14 +221,14 @@ def use_anthropic(client: anthropic.Anthropic) -> None:
     ) as stream:
         for _ in stream.text_stream:
             pass
-    tools = [
+    tools: Any = [
         {
             "name": TOOL["name"],
             "description": TOOL["description"],
             "input_schema": TOOL["schema"],
         }
     ]
-    conversation = [{"role": "user", "content": ASK_TOOL}]
+    conversation: Any = [{"role": "user", "content": ASK_TOOL}]
     with client.messages.stream(
         model=CLAUDE, max_tokens=1024, tools=tools, messages=conversation
     ) as stream:
@@ -246,7 +247,7 @@ def use_openai(client: openai.OpenAI) -> None:
     client.chat.completions.create(
         model=GPT, messages=[{"role": "user", "content": "Hello by Chat Completions."}]
     )
-    function = {
+    function: Any = {
         "name": TOOL["name"],
         "description": TOOL["description"],
         "parameters": TOOL["schema"],
@@ -279,7 +280,9 @@ def use_central_tools(client: anthropic.Anthropic) -> None:
     console.print(
         f"  one message, stop_reason {answer.stop_reason}, of blocks: {kinds}", style="dim"
     )
-    console.print(f"  “{answer.content[-1].text}”", style="dim")
+    last = answer.content[-1]
+    assert last.type == "text"
+    console.print(f"  “{last.text}”", style="dim")
 
 
 def show(database: Path) -> None:

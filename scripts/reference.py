@@ -10,8 +10,8 @@ from typing import get_args, get_origin
 from platformdirs import user_data_path
 from sqlite_utils import Database
 
-from aibridge_addon.config import settings
-from aibridge_addon.config.settings import OPTIONS
+from aibridge_addon.config.file import ConfigFile
+from aibridge_addon.config.options import OPTIONS
 from aibridge_addon.observe.metric_table import METRICS
 from aibridge_addon.providers.clients import CLIENTS
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS
@@ -84,7 +84,7 @@ CONFIG = {
 def config() -> str:
     """Return the keys of the config file."""
     rows = []
-    for table, field in settings._Config.model_fields.items():
+    for table, field in ConfigFile.model_fields.items():
         is_list = get_origin(field.annotation) is list
         model = get_args(field.annotation)[0] if is_list else field.annotation
         title = f"[[{table}]]" if is_list else f"[{table}]"

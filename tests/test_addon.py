@@ -13,7 +13,7 @@ import pytest
 from store.doubles import rows
 
 import aibridge_addon
-from aibridge_addon.config.settings import OPTIONS
+from aibridge_addon.config.options import OPTIONS
 from aibridge_addon.formats import anthropic_messages
 from aibridge_addon.store.recorder import Recorder
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from store.doubles import started
 
-from aibridge_addon.config.settings import CAPTURABLE
+from aibridge_addon.config.option_values import CAPTURABLE
 from aibridge_addon.facts import (
     BackgroundResponse,
     Interception,

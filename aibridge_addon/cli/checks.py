@@ -26,7 +26,8 @@ from aibridge_addon.cli import client_setup
 from aibridge_addon.cli.bundle import bundle_path
 from aibridge_addon.cli.connection import token_of_login
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
+from aibridge_addon.config.options import default_values
+from aibridge_addon.config.settings import Settings, default_settings, read_settings
 from aibridge_addon.findings import Finding, Level
 from aibridge_addon.observe.announcement import (
     RunningProxy,
@@ -193,7 +194,7 @@ def _is_certificate_of(path: Path, certificate: Any) -> bool:
 
 def config(path: str, options: Mapping[str, Any]) -> tuple[list[Finding], Settings]:
     """Look at the config file; return what it says, or what is usual where it is wrong."""
-    values = {option.name: option.default for option in OPTIONS} | dict(options)
+    values = default_values() | dict(options)
     try:
         settings = read_settings(values)
     except SettingsError as error:
@@ -203,7 +204,7 @@ def config(path: str, options: Mapping[str, Any]) -> tuple[list[Finding], Settin
                 Finding(about="config", level="bad", what=line, to_do=_to_mend(line, path))
                 for line in lines
             ],
-            Settings(database=values["aibridge_db"]),
+            default_settings(database=values["aibridge_db"]),
         )
     names = ", ".join(provider.name for provider in settings.providers)
     what = f"{path or 'no file'}; providers: {names}"

@@ -12,7 +12,7 @@ from aibridge_addon.cli import checks, running
 from aibridge_addon.cli.ca import folder_of
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import make_table, print_table, printable, terminal_width
-from aibridge_addon.config.settings import OPTIONS, PREFIX, unknown_option
+from aibridge_addon.config.options import OPTIONS, PREFIX, unknown_option
 from aibridge_addon.findings import Finding
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from aibridge_addon.addon import AIBridge
 from aibridge_addon.cli.authority import AuthorityError, key_path, read_authority
 from aibridge_addon.cli.dispatch import FastAddonManager
 from aibridge_addon.cli.plan import Plan
-from aibridge_addon.config.settings import PREFIX, unknown_option
+from aibridge_addon.config.options import PREFIX, unknown_option
 
 _NEEDED = (
     core.Core,

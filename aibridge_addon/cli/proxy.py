@@ -230,7 +230,7 @@ def _check_values(sets: tuple[str, ...]) -> None:
     """
     from mitmproxy.options import Options
 
-    from aibridge_addon.config.settings import OPTIONS
+    from aibridge_addon.config.options import OPTIONS
 
     switches = {option.name for option in OPTIONS if option.type is bool}
     switches |= {name for name, option in Options().items() if option.typespec is bool}

@@ -12,6 +12,7 @@ from typing import IO, Any, Self
 
 import click
 
+from aibridge_addon.config.options import DEFAULT_DATABASE
 from aibridge_addon.observe.announcement import (
     RunningProxy,
     data_folder,
@@ -45,13 +46,13 @@ def find() -> RunningProxy | None:
 def default_database() -> str:
     """Return the location of the running proxy's database, else the default."""
     proxy = find()
-    return (proxy and proxy.database) or str(data_folder() / "aibridge.sqlite3")
+    return (proxy and proxy.database) or str(DEFAULT_DATABASE)
 
 
 def default_tokens() -> str:
     """Return the location of the running proxy's access tokens, else the default."""
     proxy = find()
-    return (proxy and proxy.tokens_in) or str(data_folder() / "aibridge.sqlite3")
+    return (proxy and proxy.tokens_in) or str(DEFAULT_DATABASE)
 
 
 def requires_token(proxy: RunningProxy) -> bool:

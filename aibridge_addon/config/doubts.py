@@ -1,4 +1,4 @@
-"""What in a config file is probably a mistake, or a secret that does not belong there. Pure."""
+"""Values of the config file that are probably wrong, and secrets that do not belong there. Pure."""
 
 import re
 from urllib.parse import urlsplit
@@ -9,13 +9,13 @@ _KEY = re.compile(
     r"AIza[\w-]{20,}|eyJ[\w-]{10,}\.[\w.-]+)",
     re.IGNORECASE | re.DOTALL,
 )
-"""Keys of providers, access tokens, and JWTs, by how they begin."""
+"""Prefixes of provider keys, access tokens and JWTs."""
 _RANDOM = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_+/=-]{32,}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def looks_like_secret(text: str) -> bool:
-    """Return whether a text is a key or token rather than a name."""
+    """Return True if a text is a key or token rather than a name."""
     text = text.strip()
     if _KEY.fullmatch(text):
         return True
@@ -23,12 +23,12 @@ def looks_like_secret(text: str) -> bool:
 
 
 def doubt_of_base_url(provider_type: str, base_url: str) -> str | None:
-    """Return what is odd about a base URL: whether it ends in `/v1` depends on the type."""
+    """Return a warning if a base URL ends in `/v1` against the rule of its provider type."""
     path = urlsplit(base_url).path.rstrip("/")
     if provider_type == "anthropic" and path.endswith("/v1"):
         return (
-            f"is {base_url!r}: paths of the type anthropic begin with /v1 themselves, so that"
-            " requests go to /v1/v1/messages; leave /v1 out, unless the host wants it so"
+            f"is {base_url!r}: paths of the type anthropic start with /v1 already, so that"
+            " requests go to /v1/v1/messages; leave /v1 out, unless the host requires it twice"
         )
     if provider_type == "openai" and not path:
         return (

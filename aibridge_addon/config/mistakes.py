@@ -1,20 +1,38 @@
-"""Errors of options and config files."""
+"""Mistakes in options and config files: all are collected before any is reported."""
+
+from collections.abc import Callable, Iterable
 
 
 class SettingsError(ValueError):
-    """Options or config file are wrong; the message has a line for each mistake."""
+    """Options or config files are wrong; the message has a line for each mistake."""
 
 
-_NAME = "use lower-case letters and digits, with single dashes between, such as my-provider"
-_TABLES = ("providers", "actors", "mcp_servers")
+class Mistakes:
+    """Collects mistakes, so that one reading reports all of them."""
+
+    def __init__(self, lines: Iterable[str] = ()) -> None:
+        self._lines = list(lines)
+
+    def checked[T, **P](
+        self, default: T, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return the result of a check; note its mistakes and return the default if it fails."""
+        try:
+            return check(*args, **kwargs)
+        except SettingsError as error:
+            self._lines.append(str(error))
+            return default
+
+    def raise_all(self) -> None:
+        """Raise all mistakes, if there are any.
+
+        Raises:
+            SettingsError: with a line for each mistake.
+        """
+        if self._lines:
+            raise SettingsError("\n".join(self._lines))
 
 
-def in_words(kind: str, key: str, value: object) -> str | None:
-    """Return what is wrong with the value of a key, where pydantic's words would be a riddle."""
-    if kind == "string_pattern_mismatch":
-        return _NAME
-    if kind == "list_type" and key in _TABLES and isinstance(value, dict):
-        return f"this is one table; write [[{key}]] in place of [{key}]"
-    if kind in ("model_type", "model_attributes_type") and isinstance(value, list):
-        return f"this is a list of tables; write [{key}] in place of [[{key}]]"
-    return None
+def listed(option: str, path: str, mistakes: Iterable[str]) -> str:
+    """Return the mistakes of a file, each with the option that names the file and its path."""
+    return "\n".join(f"{option} {path}: {mistake}" for mistake in mistakes)

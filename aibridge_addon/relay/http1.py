@@ -29,7 +29,6 @@ from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._http1 import (
     Http1Client,
     Http1Server,
-    TBodyReader,
     make_error_response,
 )
 
@@ -72,7 +71,8 @@ class Http1ClientConnection(Http1Server):
 
     def read_body(self, event: events.Event) -> Commands:
         """Read a chunked body within limits, and drop its trailers."""
-        self.body_reader = _bounded(self.body_reader)
+        if type(self.body_reader) is ChunkedReader:
+            self.body_reader = JoiningChunkedReader()
         yield from super().read_body(event)
 
     def send(self, event: HttpEvent) -> Commands:
@@ -114,7 +114,8 @@ class Http1ServerConnection(Http1Client):
 
     def read_body(self, event: events.Event) -> Commands:
         """Read a chunked body within limits, and drop its trailers."""
-        self.body_reader = _bounded(self.body_reader)
+        if type(self.body_reader) is ChunkedReader:
+            self.body_reader = _BoundedChunkedReader()
         yield from super().read_body(event)
 
 
@@ -217,5 +218,19 @@ class _BoundedChunkedReader(ChunkedReader):
         return EndOfMessage() if isinstance(event, EndOfMessage) else event
 
 
-def _bounded(reader: TBodyReader) -> TBodyReader:
-    return _BoundedChunkedReader() if type(reader) is ChunkedReader else reader
+class JoiningChunkedReader(_BoundedChunkedReader):
+    """Joins the chunks that have arrived: each piece costs an event in every layer of mitmproxy."""
+
+    _end: EndOfMessage | None = None
+
+    def __call__(self, buf: ReceiveBuffer) -> Data | EndOfMessage | None:
+        """Read all of the body that has arrived; its end is given by itself."""
+        if end := self._end:
+            return end
+        pieces: list[bytes | bytearray] = []
+        while isinstance(event := super().__call__(buf), Data):
+            pieces.append(event.data)
+        if not pieces:
+            return event
+        self._end = event
+        return Data(data=b"".join(pieces))

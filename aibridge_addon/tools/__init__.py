@@ -1,1 +1,1 @@
-"""Central MCP tools: found, named, filtered, offered to every client, and called for it."""
+"""Central tools: connects to MCP servers, offers their tools to clients, and calls them."""

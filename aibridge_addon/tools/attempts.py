@@ -1,8 +1,7 @@
-"""Attempts of one request: what its tools have done, so that no tool runs twice for it.
+"""Attempts: the tool calls that were run for a request, so that a retry does not run them again.
 
-A client whose answer failed, or who left, sends the same request again, and some send it twice at
-once. All of them share one `Attempt`: the turns whose calls were run, and their results. The next
-request goes on from there. It is forgotten once a client has its answer.
+A client repeats a request after a failure or a disconnect, and some send it twice at once. All
+repetitions share one `Attempt` and continue from its steps, until a client has its response.
 """
 
 import asyncio
@@ -26,14 +25,14 @@ from aibridge_addon.raw_json import JSON, decode, encode
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 900.0
-"""For a client to come again with the same request."""
+"""Time within which a client may repeat a request."""
 MAX_ATTEMPTS = 1_000
 
 INTERRUPTED = error_result(
     "The call was interrupted before it gave a result, and may have had its effect. Find out"
     " whether it had, before you make it again."
 )
-"""The result of a call that was cut short; running it again could do twice what it does."""
+"""The result of an interrupted call, which is not repeated: its effect might happen twice."""
 
 _NOT_COMPARED = frozenset(
     {
@@ -47,36 +46,36 @@ _NOT_COMPARED = frozenset(
         "service_tier",
     }
 )
-"""Members that clients change from one attempt to the next."""
+"""Members that clients change between attempts."""
 _CHECKSUM = re.compile(rb"\bcch=\w*")
 """In Claude Code's system prompt, a checksum of the whole request."""
 
 _INDEX_SCOPE, _INDEX_KEY = "attempts", "open"
-"""Where the store has the digests of all attempts that are open."""
+"""Scope and key under which the store has the digests of all open attempts."""
 _HEAD = "attempt"
-"""The key under which the store has the keys of what was done for a request."""
+"""The key under which the store has the keys of an attempt's steps and calls."""
 
 type Remember = Callable[[HiddenTurns], None]
 type Find = Callable[[str, Collection[str]], Awaitable[Mapping[str, str]]]
 type Run[T] = Callable[[], Coroutine[Any, Any, T]]
 type Call = tuple[str, int]
-"""A tool with its arguments, and the number of the call among those that have the same."""
+"""A tool with its arguments, and the number of the call among calls with the same ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A turn whose calls were run, and their results, as a request takes them."""
+    """A turn whose calls were run, and their results, as elements of the next request."""
 
     items: tuple[JSON, ...]
     results: tuple[JSON, ...]
 
 
 class _Shared[T]:
-    """A value that work brings, for all who wait for it; the work ends when nobody does."""
+    """A value computed by a task that several requests await; it is cancelled with the last one."""
 
     def __init__(self, value: T) -> None:
         self.value = value
-        """Until the work has ended, what is there in its place."""
+        """A placeholder until the task has ended."""
         self._task: asyncio.Task[None] | None = None
         self._waiting = 0
 
@@ -85,9 +84,9 @@ class _Shared[T]:
         return self._task is None or self._task.done()
 
     def start(self, run: Run[T], *, then: Callable[[], None]) -> None:
-        self._task = asyncio.ensure_future(self._take(run, then))
+        self._task = asyncio.ensure_future(self._compute(run, then))
 
-    async def _take(self, run: Run[T], then: Callable[[], None]) -> None:
+    async def _compute(self, run: Run[T], then: Callable[[], None]) -> None:
         self.value = await run()
         then()
 
@@ -103,12 +102,12 @@ class _Shared[T]:
                 self._task.cancel()
                 await asyncio.gather(self._task, return_exceptions=True)
         if not self._task.cancelled():
-            self._task.result()  # raises what a bug of ours has raised
+            self._task.result()  # raises if a bug of ours has raised
         return self.value
 
 
 class Attempt:
-    """What was done for one request; shared by all who send it."""
+    """The steps and calls that were run for one request, shared by all its repetitions."""
 
     def __init__(self, digest: str, attempts: "Attempts") -> None:
         self.digest = digest
@@ -116,11 +115,11 @@ class Attempt:
         self._attempts = attempts
         self._steps: list[_Shared[Step]] = []
         self._calls: dict[str, list[_Shared[ToolResult]]] = {}
-        """Calls of turns that end with the client's own, by tool and arguments."""
+        """Calls of turns that also have client calls, by tool and arguments."""
 
     @property
     def steps(self) -> list[Step]:
-        """The steps that have their results, up to the first that has not."""
+        """The finished steps, up to the first unfinished one."""
         done: list[Step] = []
         for step in self._steps:
             if not step.is_done:
@@ -129,9 +128,12 @@ class Attempt:
         return done
 
     async def step(self, position: int, interrupted: Step, run: Run[Step]) -> Step:
-        """Return the step at a position; only who comes first has it run.
+        """Return the step at a position; only the first request to reach it runs it.
 
-        `interrupted` is what the step comes to if it is cut short.
+        Args:
+            position: of the step.
+            interrupted: the step if it is cancelled.
+            run: runs the step.
         """
         if position == len(self._steps):
             new = {f"step:{position}": _Shared(interrupted)}
@@ -140,8 +142,8 @@ class Attempt:
             self._steps[position].start(run, then=partial(self._changed, new))
         return await self._steps[position].wait()
 
-    def begin_calls(self, calls: Mapping[Call, Run[ToolResult]]) -> None:
-        """Begin those calls that nobody has begun; they come in the order of their numbers."""
+    def start_calls(self, calls: Mapping[Call, Run[ToolResult]]) -> None:
+        """Start the calls that no request has started, which are in the order of their numbers."""
         new: dict[str, _Shared[ToolResult]] = {}
         for name, number in calls:
             if not self.has_call((name, number)):
@@ -154,31 +156,31 @@ class Attempt:
                 shared.start(run, then=partial(self._changed, {key: shared}))
 
     def has_call(self, call: Call) -> bool:
-        """Whether a call was begun."""
+        """Return True if a call was started."""
         name, number = call
         return number < len(self._calls.get(name, ()))
 
     async def result(self, call: Call) -> ToolResult:
-        """Return the result of a call that was begun."""
+        """Wait for the result of a call that was started."""
         name, number = call
         return await self._calls[name][number].wait()
 
     def succeed(self) -> None:
-        """Forget it: a client has its answer."""
+        """Close the attempt: a client has its response."""
         self._attempts.close(self)
 
     def fail(self) -> None:
-        """Have it found again, though somebody else with the same request may have succeeded."""
-        self._attempts.keep(self, self.contents())
+        """Keep the attempt open, even if another repetition of the request has succeeded."""
+        self._attempts.store(self, self.contents())
 
-    def _changed(self, what: Mapping[str, _Shared[Any]]) -> None:
+    def _changed(self, changes: Mapping[str, _Shared[Any]]) -> None:
         self.changed_at = time.monotonic()
-        self._attempts.keep(self, {key: shared.value for key, shared in what.items()})
+        self._attempts.store(self, {key: shared.value for key, shared in changes.items()})
 
     # In the store
 
     def contents(self) -> dict[str, Step | ToolResult]:
-        """Return all that was done, by the keys under which the store has it."""
+        """Return all steps and calls, by their keys in the store."""
         steps = {f"step:{n}": step.value for n, step in enumerate(self._steps)}
         calls = {
             _call_key(name, n): call.value
@@ -188,7 +190,7 @@ class Attempt:
         return {**steps, **calls}
 
     def load(self, contents: Mapping[str, JSON]) -> None:
-        """Take what the store has, by key, in order."""
+        """Restore steps and calls from the store, by key, in order."""
         for key, content in contents.items():
             if key.startswith("step:"):
                 self._steps.append(_Shared(msgspec.convert(content, Step)))
@@ -199,36 +201,36 @@ class Attempt:
 
 
 class Attempts:
-    """The attempts of all requests whose clients have no answer yet."""
+    """The attempts of all requests whose clients have no response yet."""
 
     def __init__(self, *, remember: Remember, find: Find) -> None:
         self._remember = remember
         self._find = find
         self._open: OrderedDict[str, Attempt] = OrderedDict()
         self._stored: dict[str, dict[str, None]] = {}
-        """What the store has of those: their keys, in order, by digest."""
-        self._left_open: set[str] | None = None
-        """Digests of those that the process before this one has left; None if not yet read."""
+        """The keys in the store, in order, by digest of the attempt."""
+        self._previous: set[str] | None = None
+        """Digests of attempts that an earlier process left open; None until they are read."""
 
     async def join(self, scope: str, request: Members) -> Attempt:
         """Return the attempt that a request belongs to. Never raises."""
         digest = _digest(scope, request)
-        if self._left_open is None:
-            self._left_open = await self._read_index()
+        if self._previous is None:
+            self._previous = await self._read_index()
         known = self._open.get(digest)
         if known and time.monotonic() - known.changed_at < RETRY_SECONDS:
             return known
         attempt = Attempt(digest, self)
-        if digest in self._left_open:
-            self._left_open.discard(digest)
+        if digest in self._previous:
+            self._previous.discard(digest)
             await self._load(attempt)
-            if joined := self._open.get(digest):  # while we looked it up
+            if joined := self._open.get(digest):  # created during the lookup
                 return joined
         self._put(attempt)
         return attempt
 
-    def keep(self, attempt: Attempt, contents: Mapping[str, object]) -> None:
-        """Remember what was done, by key."""
+    def store(self, attempt: Attempt, contents: Mapping[str, object]) -> None:
+        """Store steps and calls of an attempt, by key."""
         self._put(attempt)
         if not contents:
             return
@@ -243,7 +245,7 @@ class Attempts:
             self._write_index()
 
     def close(self, attempt: Attempt) -> None:
-        """Forget an attempt."""
+        """Remove an attempt, also from the store."""
         if self._open.get(attempt.digest) is attempt:
             del self._open[attempt.digest]
         if keys := self._stored.pop(attempt.digest, None):
@@ -262,18 +264,18 @@ class Attempts:
         self._remember(HiddenTurns(scope=scope, key=key, content=content, created_at=now()))
 
     def _write_index(self) -> None:
-        digests = sorted(self._stored.keys() | (self._left_open or set()))
+        digests = sorted(self._stored.keys() | (self._previous or set()))
         self._write(_INDEX_SCOPE, _INDEX_KEY, encode(digests))
 
     async def _read_index(self) -> set[str]:
         try:
             return set((await self._found(_INDEX_SCOPE, [_INDEX_KEY])).get(_INDEX_KEY) or ())
         except Exception:  # the edge: a store of any kind
-            logger.exception("aibridge: the attempts of earlier requests cannot be looked up")
+            logger.exception("aibridge: attempts of earlier requests cannot be read from the store")
             return set()
 
     async def _load(self, attempt: Attempt) -> None:
-        """Take what the process before this one has done for a request, unless it is long ago."""
+        """Restore an attempt that an earlier process left open, unless it is too old."""
         try:
             head = (await self._found(attempt.digest, [_HEAD])).get(_HEAD)
             if not head or not 0 <= time.time() - head["at"] < RETRY_SECONDS:
@@ -283,7 +285,7 @@ class Attempts:
             attempt.load({key: found[key] for key in keys})
             self._stored[attempt.digest] = dict.fromkeys(keys)
         except Exception:  # the edge: a store of any kind
-            logger.exception("aibridge: an attempt of an earlier request cannot be looked up")
+            logger.exception("aibridge: an earlier attempt cannot be read from the store")
 
     async def _found(self, scope: str, keys: Collection[str]) -> dict[str, JSON]:
         contents = await self._find(scope, keys)
@@ -295,11 +297,11 @@ def _call_key(name: str, number: int) -> str:
 
 
 def _digest(scope: str, request: Members) -> str:
-    """Return what all attempts of one request have in common."""
+    """Return a digest that is the same for all attempts of one request."""
     digest = hashlib.sha256(scope.encode())
     for name in sorted(request.keys() - _NOT_COMPARED):
         value = memoryview(request[name])
-        given = _CHECKSUM.sub(b"", value) if name == "system" else value
-        digest.update(b"%b\0%d\0" % (name.encode("utf-8", "replace"), len(given)))
-        digest.update(given)
+        compared = _CHECKSUM.sub(b"", value) if name == "system" else value
+        digest.update(b"%b\0%d\0" % (name.encode("utf-8", "replace"), len(compared)))
+        digest.update(compared)
     return digest.hexdigest()

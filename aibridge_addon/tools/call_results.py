@@ -18,13 +18,13 @@ _COMPLETE: dict[str, JSON] = {"resultType": "complete"}
 _VERSIONS = (LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION)
 """The package checks results by the rules of one of two versions of the protocol."""
 _UNUSED = frozenset({"_meta", "annotations", "icons"})
-"""Members of a block that models do not get, but which can be illegal."""
+"""Members of a block that models do not receive, but that can be illegal."""
 _KINDS = frozenset({"audio", "image", "resource", "resource_link", "text"})
 _BINARY = frozenset({"blob", "data"})
 
 
 def is_call_result(result: Mapping[str, JSON]) -> bool:
-    """Return whether a result of the server is that of a tool call."""
+    """Return True if a result of the server belongs to a tool call."""
     return any(name in result for name in _MEMBERS)
 
 
@@ -49,7 +49,7 @@ def sift(result: dict[str, JSON]) -> None:
 
 
 def _is_readable(block: JSON) -> bool:
-    """Return whether a block says something, be it of a type that is not known here."""
+    """Return True if a block has readable content, even in a type that is unknown here."""
     given = mapping(block)
     kind = given.get("type")
     is_unknown = isinstance(kind, str) and kind not in _KINDS
@@ -57,17 +57,17 @@ def _is_readable(block: JSON) -> bool:
 
 
 def _acceptable(block: JSON) -> dict[str, JSON]:
-    """Return a block that is legal MCP: as it is, without what is unused, or described."""
+    """Return a block that is legal MCP: unchanged, without unused members, or described."""
     given = mapping(block)
     if (legal := _legal(given)) is not None:
         return legal
-    said = block if isinstance(block, str) else given.get("text")
-    described = said if isinstance(said, str) else encode(_without_binary(block))
+    text = block if isinstance(block, str) else given.get("text")
+    described = text if isinstance(text, str) else encode(_without_binary(block))
     return {"type": "text", "text": described}
 
 
 def _legal(block: dict[str, JSON]) -> dict[str, JSON] | None:
-    """Return a block without the members that make it illegal; None if it stays so."""
+    """Return a block without the members that make it illegal; None if that is not enough."""
     plain = {name: value for name, value in block.items() if name not in _UNUSED}
     for candidate in (block, plain, {"mimeType": "", **plain}):
         if _fits(candidate):

@@ -1,4 +1,4 @@
-"""The time of a call: so long without a sign of progress, and so long in all."""
+"""Time limits of a call: without progress, and in total."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class CallTimeoutError(Exception):
-    """A call has taken too long."""
+    """A call has exceeded a time limit."""
 
     def __init__(self, seconds: float, *, in_all: bool) -> None:
         suffix = " in all" if in_all else ""
@@ -15,10 +15,14 @@ class CallTimeoutError(Exception):
 
 @asynccontextmanager
 async def call_time(seconds: float, *, in_all: float) -> AsyncIterator[Callable[[], None]]:
-    """Bound what is done within; give what is to be called at each sign of progress.
+    """Limit the duration of the block; yield a function to call at each progress report.
+
+    Args:
+        seconds: limit without progress.
+        in_all: limit in total.
 
     Raises:
-        CallTimeoutError: it took longer.
+        CallTimeoutError: a limit was exceeded.
     """
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + in_all
@@ -26,7 +30,7 @@ async def call_time(seconds: float, *, in_all: float) -> AsyncIterator[Callable[
         async with asyncio.timeout(min(seconds, in_all)) as limit:
 
             def renew() -> None:
-                with suppress(RuntimeError):  # it has ended
+                with suppress(RuntimeError):  # the block has ended
                     limit.reschedule(min(loop.time() + seconds, ends_at))
 
             yield renew

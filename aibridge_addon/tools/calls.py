@@ -1,4 +1,4 @@
-"""Runs the injected calls of a turn, all at once; each of them has a result, whatever happens."""
+"""Runs the injected calls of a turn in parallel; each of them gets a result, even if it fails."""
 
 import asyncio
 import time
@@ -18,19 +18,19 @@ type CallTool = Callable[[CentralTool, Mapping[str, JSON]], Awaitable[ToolResult
 
 
 class CallObserver(Protocol):
-    """Learns of the calls."""
+    """Receives each call and its result."""
 
     def invoked(
         self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
     ) -> None:
-        """A central tool was called."""
+        """Record the call of a central tool."""
 
 
 class TurnCalls:
     """Runs the calls of one interception's turns, unless its attempt has their results.
 
-    `response_id` is of the answer that has the turn; `refusal`, if it is not empty, is what calls
-    get instead of being run.
+    `response_id` names the response with the turn. Calls are not run if `refusal` is not empty;
+    it is then their result.
     """
 
     def __init__(
@@ -52,29 +52,29 @@ class TurnCalls:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names whose calls are ours."""
+        """The names of the offered tools."""
         return frozenset(self._tools)
 
     def interrupted(self, turn: Turn) -> Step:
-        """Return what a turn comes to whose calls are cut short."""
+        """Return the step of a turn whose calls are interrupted."""
         return self._step(turn, [INTERRUPTED] * len(turn.calls))
 
     async def run(self, turn: Turn, response_id: str | None, refusal: str) -> Step:
-        """Run the calls of a turn; if that is cancelled, those that have results keep them."""
+        """Run the calls of a turn; after a cancellation, ended calls keep their results."""
         results = [INTERRUPTED] * len(turn.calls)
 
-        async def run_one(place: int, call: InjectedCall, made: Call) -> None:
-            if self._attempt.has_call(made):
-                results[place] = await self._attempt.result(made)
+        async def run_one(place: int, call: InjectedCall, key: Call) -> None:
+            if self._attempt.has_call(key):
+                results[place] = await self._attempt.result(key)
             else:
                 results[place] = await self._result(call, response_id, refusal)
 
         tasks = [
-            asyncio.ensure_future(run_one(place, call, made))
-            for place, (call, made) in enumerate(_numbered(turn.calls))
+            asyncio.ensure_future(run_one(place, call, key))
+            for place, (call, key) in enumerate(_numbered(turn.calls))
         ]
         try:
-            with suppress(asyncio.CancelledError):  # nobody waits for it any more
+            with suppress(asyncio.CancelledError):  # no request waits for it any more
                 await asyncio.gather(*tasks)
         finally:
             await cancelled(tasks)
@@ -83,12 +83,12 @@ class TurnCalls:
     async def run_beside_client_calls(
         self, turn: Turn, response_id: str | None, refusal: str
     ) -> list[JSON]:
-        """Run the calls of a turn that has calls of the client, too; return their result items."""
+        """Run the injected calls of a turn with client calls; return their result items."""
         numbered = _numbered(turn.calls)
-        self._attempt.begin_calls(
-            {made: partial(self._result, call, response_id, refusal) for call, made in numbered}
+        self._attempt.start_calls(
+            {key: partial(self._result, call, response_id, refusal) for call, key in numbered}
         )
-        results = await all_of([self._attempt.result(made) for _, made in numbered])
+        results = await all_of([self._attempt.result(key) for _, key in numbered])
         return self._format.result_items(list(zip(turn.calls, results, strict=True)))
 
     def _step(self, turn: Turn, results: Sequence[ToolResult]) -> Step:
@@ -120,11 +120,11 @@ class TurnCalls:
 
 
 def _numbered(calls: Sequence[InjectedCall]) -> list[tuple[InjectedCall, Call]]:
-    """Tell the calls of a turn from each other by what they do, not by their ids."""
-    made: Counter[str] = Counter()
+    """Give each call a key made of its tool and arguments; ids differ between attempts."""
+    counts: Counter[str] = Counter()
     numbered: list[tuple[InjectedCall, Call]] = []
     for call in calls:
         name = f"{call.name} {encode(call.arguments)}"
-        numbered.append((call, (name, made[name])))
-        made[name] += 1
+        numbered.append((call, (name, counts[name])))
+        counts[name] += 1
     return numbered

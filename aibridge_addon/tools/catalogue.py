@@ -1,7 +1,7 @@
-"""All central tools at one moment: an immutable snapshot, sorted by injected name. Pure.
+"""The catalogue of central tools: an immutable snapshot, sorted by injected name. Pure.
 
-It is not the connections: they make a new one when a server's tools change, and whoever holds an
-old one keeps it. The same listings, in any order, give an equal catalogue.
+`servers` creates a new one when a server's tools change; a running request keeps its own. The same
+listings, in any order, give an equal catalogue.
 """
 
 import re
@@ -30,7 +30,7 @@ class ListedTool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What one server offers, and what of it is wanted."""
+    """The tools that one server lists, and the filters for them."""
 
     server: str
     server_url: str
@@ -39,7 +39,7 @@ class Listing:
     deny: re.Pattern[str] | None = None
 
     def offered(self) -> dict[str, ListedTool]:
-        """The wanted tools by name; of tools of the same name the first, which a call reaches."""
+        """Return the selected tools by name; of duplicates the first, which a call reaches."""
         offered: dict[str, ListedTool] = {}
         for tool in self.tools:
             if is_offered(tool.name, self.allow, self.deny):
@@ -48,13 +48,13 @@ class Listing:
 
 
 class Catalogue:
-    """The tools that are offered; iterating it goes by name."""
+    """The offered tools; iteration is in order of their names."""
 
     __slots__ = ("_by_name", "digest", "tools")
 
     tools: tuple[CentralTool, ...]
     digest: str
-    """Of the definitions; tells one set of tools from another."""
+    """A digest of the definitions, which identifies the set of tools."""
 
     def __init__(self, listings: Iterable[Listing] = ()) -> None:
         found = {
@@ -71,7 +71,7 @@ class Catalogue:
         self._by_name = MappingProxyType({tool.name: tool for tool in self.tools})
 
     def get(self, name: str) -> CentralTool | None:
-        """The tool of an injected name."""
+        """Return the tool with an injected name."""
         return self._by_name.get(name)
 
     def __contains__(self, name: object) -> bool:
@@ -93,7 +93,7 @@ class Catalogue:
 def _legal(tool: ListedTool) -> LegalSchema | None:
     try:
         return legal_schema(tool.input_schema)
-    except IllegalSchemaError:  # whoever read the listing has told of it
+    except IllegalSchemaError:  # the reader of the listing has logged it
         return None
 
 

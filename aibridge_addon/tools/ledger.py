@@ -1,11 +1,8 @@
-"""The transcript ledger: what was hidden from a client, to be put back when it comes again.
+"""The ledger: stores turns that were hidden from a client, to restore them in later requests.
 
-Entries are known by the key of a run (`apis.turns.run_key`) within a scope, which is one actor with
-one credential at one API of one provider instance: nobody's turns can come into another's
-conversation, and none into a request of another format.
-The newest are in memory; all are in the store, so that a restart or another process can serve them.
-So are the keys of the newest answers that hid nothing, which are most: a conversation comes again
-with all of them, and the store is asked about none twice.
+An entry has the key of a run (`formats.tool_protocol.run_key`) and a scope: one actor, credential,
+provider instance and wire format, so that turns never enter another conversation. The store has all
+entries; the newest are also in memory, with the keys of responses that hid nothing.
 """
 
 import hashlib
@@ -25,11 +22,11 @@ MAX_NOTHING_HIDDEN = 10_000
 
 type Remember = Callable[[HiddenTurns], None]
 type Find = Callable[[str, Collection[str]], Awaitable[Mapping[str, str]]]
-"""From a scope and keys to the contents that the store has."""
+"""Returns the stored contents by key, given a scope and keys."""
 
 
 class Ledger:
-    """Remembers restorations."""
+    """Stores and finds restorations."""
 
     def __init__(self, *, remember: Remember, find: Find) -> None:
         self._remember = remember
@@ -38,21 +35,21 @@ class Ledger:
         self._nothing_hidden = _Newest[None](MAX_NOTHING_HIDDEN)
 
     def add(self, scope: str, key: str, restoration: Restoration) -> None:
-        """Remember what stood in place of a run."""
+        """Store the hidden turns of a run."""
         self._nothing_hidden.pop((scope, key), None)
-        self._recent.keep((scope, key), restoration)
+        self._recent.put((scope, key), restoration)
         content = encode(
             {"sequence": list(restoration.sequence), "results": list(restoration.results)}
         )
         self._remember(HiddenTurns(scope=scope, key=key, content=content, created_at=now()))
 
     def add_nothing(self, scope: str, key: str) -> None:
-        """Remember that nothing stood in place of a run, unless something did."""
+        """Remember that a run hid nothing, so that the store is not searched for it."""
         if (scope, key) not in self._recent:
-            self._nothing_hidden.keep((scope, key), None)
+            self._nothing_hidden.put((scope, key), None)
 
     async def find(self, scope: str, keys: Collection[str]) -> dict[str, Restoration]:
-        """Return what is known of some runs. Never raises: what cannot be found is not there."""
+        """Return restorations by key of run. Never raises: a failed lookup finds nothing."""
         found = {key: hit for key in keys if (hit := self._recent.get((scope, key)))}
         missing = [
             key
@@ -66,23 +63,23 @@ class Ledger:
             for key in missing:
                 if key in stored:
                     found[key] = _restoration(decode(stored[key].encode()))
-                    self._recent.keep((scope, key), found[key])
+                    self._recent.put((scope, key), found[key])
                 else:
                     self.add_nothing(scope, key)
         except Exception:  # the edge: a store of any kind
-            logger.exception("aibridge: hidden turns cannot be looked up")
+            logger.exception("aibridge: hidden turns cannot be read from the store")
         return found
 
 
 class _Newest[V](OrderedDict[tuple[str, str], V]):
-    """The newest values, by scope and key."""
+    """The most recent values, by scope and key."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit = limit
 
-    def keep(self, name: tuple[str, str], value: V) -> None:
-        """Add a value as the newest."""
+    def put(self, name: tuple[str, str], value: V) -> None:
+        """Add a value as the most recent."""
         self[name] = value
         self.move_to_end(name)
         if len(self) > self._limit:
@@ -94,7 +91,7 @@ def _restoration(content: Any) -> Restoration:
 
 
 def scope_of(actor: str, provider: str, api: str, credential_fingerprint: str) -> str:
-    """Return the scope of an actor's conversations; a digest, from which nothing can be read."""
+    """Return the scope of an actor's conversations: a digest that reveals none of its parts."""
     parts = (actor, provider, api, credential_fingerprint)
     digest = hashlib.sha256()
     for part in parts:

@@ -1,7 +1,7 @@
-"""Makes a tool legal for an API: one tool must not make the requests of all clients fail. Pure.
+"""Makes the schemas of tools legal for all wire formats. Pure.
 
-Schemas are mended once, for all APIs alike; lengths and numbers differ by API, and are applied
-where a tool is offered (`formats.offer_limits`).
+One illegal tool would make the requests of all clients fail. Limits that differ by wire format are
+applied where a tool is offered (`formats.offer_limits`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,38 +10,38 @@ from typing import Any
 
 from aibridge_addon.raw_json import encode, sequence, text
 from aibridge_addon.tools.schema_roots import IllegalSchemaError, Schema, as_root
-from aibridge_addon.tools.schemas import Mender
+from aibridge_addon.tools.schemas import SchemaRepair
 
 MAX_NESTING = 64
-"""Levels of JSON, two of which make one level of a schema."""
+"""Levels of JSON; a level of a schema takes two."""
 MAX_SCHEMA_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegalSchema:
-    """A schema as it can be offered, and the property names that had to be changed in it."""
+    """A schema that can be offered, with the property names that were changed."""
 
     schema: Mapping[str, Any]
     original_names: Mapping[str, str] = field(default_factory=dict)
-    """The server's property names by those that are offered; only those that differ."""
+    """The server's property names by the offered names, where they differ."""
 
 
 def legal_schema(given: object) -> LegalSchema:
-    """Return a tool's input schema as every API takes it.
+    """Return a tool's input schema in a form that every wire format accepts.
 
     Raises:
-        IllegalSchemaError: it cannot be made legal.
+        IllegalSchemaError: the schema cannot be made legal.
     """
     if not isinstance(given, dict):
         raise IllegalSchemaError("its input schema is not a JSON object")
     _check_size(given)
-    mender = Mender(given)
-    schema = as_root(mender.mended(given))
+    repair = SchemaRepair(given)
+    schema = as_root(repair.repaired(given))
     if schema == given:
         return LegalSchema(schema=given)
-    # References to what has moved lead nowhere now, and are left out too.
-    schema = Mender(schema).mended(schema)
-    return LegalSchema(schema=schema, original_names=mender.original_names)
+    # A second pass removes references to schemas that have moved.
+    schema = SchemaRepair(schema).repaired(schema)
+    return LegalSchema(schema=schema, original_names=repair.original_names)
 
 
 def _check_size(schema: Schema) -> None:
@@ -62,13 +62,13 @@ def _children(value: Any) -> Iterator[Any]:
 
 
 def original_arguments(arguments: Any, original_names: Mapping[str, str]) -> Any:
-    """Return the arguments of a call with the server's own property names.
+    """Return the arguments of a call with the server's property names.
 
-    Strings in them can be encoded after it: a model may write half of a surrogate pair.
+    Lone surrogates, which a model may write, are replaced, so that the arguments can be encoded.
     """
     try:
         return _original(arguments, original_names)
-    except RecursionError:  # whoever sends them says that they cannot be sent
+    except RecursionError:  # the sender reports the error
         return arguments
 
 

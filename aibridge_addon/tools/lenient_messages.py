@@ -1,7 +1,7 @@
-"""Has the `mcp` package read JSON that its strict parser refuses.
+"""Makes the `mcp` package accept JSON that its strict parser refuses.
 
-Half of a surrogate pair, or a value that is nested deeply, in one description or result would
-otherwise lose the whole message, and with it the call or the connection. Half pairs are replaced.
+A lone surrogate or a deeply nested value in a description or result would otherwise lose the
+message, and with it the call or the connection. Lone surrogates are replaced.
 """
 
 from typing import Any
@@ -14,16 +14,16 @@ from aibridge_addon.raw_json import decode, encode
 
 
 class _LenientAdapter:
-    """Parses messages as the original does; where that fails over the JSON, leniently."""
+    """Parses messages with the original adapter, and leniently if the JSON is refused."""
 
     def __init__(self, strict: pydantic.TypeAdapter[Any]) -> None:
         self._strict = strict
 
     def validate_json(self, data: str | bytes, **options: Any) -> Any:
-        """Return the message in some JSON.
+        """Parse a message.
 
         Raises:
-            ValidationError: it is no message.
+            ValidationError: the data is not a valid message.
         """
         try:
             return self._strict.validate_json(data, **options)
@@ -42,8 +42,8 @@ class _LenientAdapter:
 
 
 def install() -> None:
-    """Have all transports of the `mcp` package read leniently."""
-    # It offers no way to do so; each transport looks the adapter up where it is put here.
+    """Make all transports of the `mcp` package parse leniently."""
+    # The package has no option for it; each transport looks the adapter up in these modules.
     if not isinstance(mcp_types.jsonrpc_message_adapter, _LenientAdapter):
         lenient: Any = _LenientAdapter(mcp_types.jsonrpc_message_adapter)
         for module in (mcp_types, streamable_http):

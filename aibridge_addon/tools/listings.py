@@ -1,7 +1,7 @@
-"""Reads the tools that an MCP server lists, each on its own: an odd one is left out with a warning.
+"""Reads the tools that an MCP server lists, one by one; leaves out invalid ones with a warning.
 
-The `mcp` package validates a listing as a whole, so that one odd entry would take its server down.
-It is shown plain entries instead; what was listed travels in their `_meta`.
+The `mcp` package validates a listing as a whole, so that an invalid entry would disable its server.
+It gets plain entries instead, with the listed ones in their `_meta`.
 """
 
 import logging
@@ -22,15 +22,15 @@ from aibridge_addon.tools.schema_roots import IllegalSchemaError
 logger = logging.getLogger(__name__)
 
 MAX_PAGES = 100
-"""Of a listing: one whose pages never end must not hang us."""
+"""Pages of a listing; a listing without an end must not block the connection."""
 MAX_BYTES = 32 * 1024 * 1024
-"""Of a listing, all pages together; what is beyond it is left out."""
+"""Total size of the pages of a listing; further pages are left out."""
 _LISTED = "aibridge"
 """The member of an entry's `_meta` that holds the entry as it was listed."""
 
 
 class ListingReader:
-    """Reads the listings of one server; warns once of each tool that is left out."""
+    """Reads the listings of one server; warns once about each tool that is left out."""
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -38,18 +38,18 @@ class ListingReader:
 
     def sift(self, message: Any) -> None:
         """Change a result in a message from the server into one that the `mcp` package accepts."""
-        answer = getattr(message, "message", None)
-        if not isinstance(answer, types.JSONRPCResponse):
+        response = getattr(message, "message", None)
+        if not isinstance(response, types.JSONRPCResponse):
             return
-        result = answer.result
+        result = response.result
         if call_results.is_call_result(result):
             call_results.sift(result)
         elif isinstance(result.get("tools"), list):
-            answer.result = self._sifted_page(result)
+            response.result = self._sifted_page(result)
 
     def _sifted_page(self, listing: dict[str, JSON]) -> dict[str, JSON]:
         """Return a page of a listing as the `mcp` package accepts it."""
-        tools = [kept for entry in listing["tools"] if (kept := self._sifted(entry))]
+        tools = [accepted for entry in listing["tools"] if (accepted := self._sifted(entry))]
         page = {name: value for name, value in _PAGE.items() if name in listing}
         page["tools"] = tools
         if isinstance(cursor := listing.get("nextCursor"), str):
@@ -57,7 +57,7 @@ class ListingReader:
         return page
 
     def _sifted(self, entry: JSON) -> dict[str, JSON] | None:
-        """Return an entry as the `mcp` package takes it; None if it cannot be offered."""
+        """Return an entry in the form that `mcp` accepts; None if it cannot be offered."""
         listed = mapping(entry)
         name = listed.get("name")
         try:
@@ -84,7 +84,7 @@ class ListingReader:
             )
 
     async def read(self, client: Client) -> tuple[ListedTool, ...]:
-        """Ask for the tools, page by page, until there are no more or a cursor repeats."""
+        """List the tools, page by page, until there are no more or a cursor repeats."""
         tools: list[types.Tool] = []
         cursors: set[str | None] = set()
         cursor: str | None = None
@@ -114,7 +114,7 @@ def _listed_tool(listed: JSON) -> ListedTool:
 
 
 def _acceptable(schema: dict[str, JSON]) -> dict[str, JSON]:
-    """Return a schema that the `mcp` package takes; it reads which arguments become headers."""
+    """Return a schema that `mcp` accepts; it reads from it which arguments become headers."""
     plain: dict[str, JSON] = {"type": "object"}
     given = {name: value for name, value in schema.items() if name != "$schema"} | plain
     entry = {"name": "tool", "inputSchema": given}
@@ -128,4 +128,4 @@ def _acceptable(schema: dict[str, JSON]) -> dict[str, JSON]:
 
 
 _PAGE: dict[str, JSON] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
-"""What a listing of any version of the protocol needs besides its tools."""
+"""Members of a page, besides its tools, that some version of the protocol requires."""

@@ -1,7 +1,7 @@
-"""How central tools and their servers are named, which tools are offered, and to whom. Pure.
+"""Names of central tools and servers, and the filters for tools and requests. Pure.
 
-It is not the catalogue: it knows names only. A name depends on the whole set and never on its
-order, is legal for every API, and no tool loses its name to another.
+A name depends on the set of tools, never on their order, is legal for every wire format, and is
+unique: tools with the same plain name all get a hash.
 """
 
 import hashlib
@@ -14,21 +14,21 @@ from aibridge_addon.patterns import matches_any
 
 PREFIX = "bmcp_"
 MAX_NAME = 64
-"""Characters of an injected name: what the strictest API takes."""
+"""Characters of an injected name: the limit of the strictest wire format."""
 MAX_SERVER_NAME = 32
-"""Characters of a server's name; the tool's own name has the rest."""
+"""Characters of a server's name; the rest is for the tool's own name."""
 SERVER_NAME = r"^[a-z0-9]+([_-][a-z0-9]+)*$"
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]+")
 _ILLEGAL_IN_SERVER = re.compile(r"[^a-z0-9]+")
 _DIGITS = (0, 8, 16, 24)
-"""How many digits of its hash a name carries: the fewest that tell it from all others."""
+"""Numbers of hash digits in a name, tried in order until the name is unique."""
 
 
 def injected_name(server: str, tool: str, digits: int = 0) -> str:
     """Return `bmcp_<server>_<tool>`, made legal.
 
-    It ends in `digits` of a hash where told so, and in 8 where it is not legal as it is.
+    It ends in `digits` hash digits; in 8 if it would be illegal without.
     """
     plain = f"{PREFIX}{server}_{tool}"
     legal = len(plain) <= MAX_NAME and tool and not _ILLEGAL.search(plain)
@@ -40,15 +40,15 @@ def injected_name(server: str, tool: str, digits: int = 0) -> str:
 
 
 def injected_names(tools: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Name all tools of a catalogue, each given as its server's name and its own.
+    """Return the injected names of all tools of a catalogue, by server name and tool name.
 
-    Tools that would share a name all carry a hash, so that the order says nothing.
+    Tools that would share a name all get a hash, so that the order does not matter.
     """
     return _distinct(tools, lambda tool, digits: injected_name(*tool, digits))
 
 
 def server_names(written: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """Give servers whose names are free text legal ones, none of which is `taken`."""
+    """Return legal and unique names for servers with free-text names; none is in `taken`."""
     written, taken = set(written), set(taken)
     kept = {name for name in written - taken if is_server_name(name)}
     made = _distinct(written - kept, _legal_server_name, taken | kept)
@@ -56,12 +56,12 @@ def server_names(written: Iterable[str], taken: Iterable[str] = ()) -> dict[str,
 
 
 def is_server_name(name: str) -> bool:
-    """Whether a server may be called so as it is."""
+    """Return True if a name is a legal server name."""
     return len(name) <= MAX_SERVER_NAME and re.fullmatch(SERVER_NAME, name) is not None
 
 
 def is_offered(tool_name: str, allow: re.Pattern[str] | None, deny: re.Pattern[str] | None) -> bool:
-    """Whether a server's tool is offered: both are searched in its original name; deny wins."""
+    """Return True if a tool passes its server's filters, which search its name; deny wins."""
     if deny is not None and deny.search(tool_name):
         return False
     return allow is None or allow.search(tool_name) is not None
@@ -69,7 +69,7 @@ def is_offered(tool_name: str, allow: re.Pattern[str] | None, deny: re.Pattern[s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InjectionFilter:
-    """To whom the tools are offered. Names or shell patterns; an empty one lets everybody in."""
+    """The requests that are offered tools, by names or shell patterns; an empty list allows all."""
 
     actors: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class InjectionFilter:
     def allows(
         self, *, actor: str | None, client: str | None, provider: str | None, model: str | None
     ) -> bool:
-        """Whether a request is offered them; what is unknown of it fits an empty list only."""
+        """Return True if a request is offered tools; None matches only an empty list."""
         return (
             matches_any(actor, self.actors)
             and matches_any(client, self.clients)
@@ -89,14 +89,14 @@ class InjectionFilter:
 
 
 def _distinct[T](
-    things: Iterable[T], name: Callable[[T, int], str], taken: Iterable[str] = ()
+    items: Iterable[T], name: Callable[[T, int], str], taken: Iterable[str] = ()
 ) -> dict[T, str]:
     names: dict[T, str] = {}
-    taken, alike = set(taken), set(things)
+    taken, alike = set(taken), set(items)
     for digits in _DIGITS:
-        names |= {thing: name(thing, digits) for thing in alike}
+        names |= {item: name(item, digits) for item in alike}
         uses = Counter(names.values())
-        alike = {thing for thing, made in names.items() if uses[made] > 1 or made in taken}
+        alike = {item for item, made in names.items() if uses[made] > 1 or made in taken}
     return names
 
 

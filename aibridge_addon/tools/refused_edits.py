@@ -1,7 +1,7 @@
-"""Remembers which edits of requests a provider has refused, for a while. Pure.
+"""Remembers the edits of requests that a provider has refused, for a limited time. Pure.
 
-A model may take no tools, or a restored result may be illegal: what was refused once would be
-refused again in each request, and cost a second attempt each time.
+A model may not support tools, or a restored result may be illegal: each further request with the
+same edit would be refused too, and cost a second attempt.
 """
 
 import time
@@ -10,18 +10,18 @@ from collections.abc import Callable, Hashable
 
 MAX_REFUSALS = 1_000
 SECONDS = 3600.0
-"""How long a refusal counts: what a model takes may change."""
+"""Time until a refused edit is tried again, since a model's support may change."""
 
 
 class RefusedEdits:
-    """The newest refused edits."""
+    """The most recent refused edits."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._expiry: OrderedDict[Hashable, float] = OrderedDict()
 
     def add(self, edit: Hashable) -> None:
-        """Remember that an edit was refused."""
+        """Remember a refused edit."""
         self._expiry[edit] = self._clock() + SECONDS
         self._expiry.move_to_end(edit)
         if len(self._expiry) > MAX_REFUSALS:

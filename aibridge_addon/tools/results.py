@@ -1,4 +1,4 @@
-"""What an MCP server answers a call with, as a `ToolResult`: nothing is silently dropped. Pure."""
+"""Converts the result of an MCP call into a `ToolResult`; nothing is dropped silently. Pure."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,20 +13,24 @@ from aibridge_addon.formats.images import image_part
 from aibridge_addon.raw_json import text
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-"""In place of NUL, which hosts that store requests refuse."""
+"""Replaces NUL, which hosts that store requests refuse."""
 _NOT_STRUCTURED = "[This tool promises structured content; it gave only text.]"
 
 
 def read_result(
     result: types.CallToolResult,
-    hide: Callable[[str], str] = lambda said: said,
+    hide: Callable[[str], str] = lambda message: message,
     *,
     is_structured: bool = False,
 ) -> ToolResult:
-    """Map what a tool gave, in order; what cannot be given is described.
+    """Convert the parts of a result, in order; describe those that cannot be passed on.
 
-    An error is passed through `hide`: it may quote how the server was asked. Blank texts are left
-    out, since APIs refuse them. `is_structured` says that the tool promises structured content.
+    Blank texts are left out, since providers refuse them.
+
+    Args:
+        result: of the call.
+        hide: removes secrets from an error, which may quote the request.
+        is_structured: True if the tool promises structured content.
     """
     parts = [
         part for part in map(_part, result.content) if part.kind == "image" or part.text.strip()
@@ -34,7 +38,8 @@ def read_result(
     if result.is_error:
         parts = [replace(part, text=hide(part.text)) for part in parts]
     structured = result.structured_content
-    if structured is not None and not _is_said(structured, [p for p in parts if p.kind == "text"]):
+    texts = [part for part in parts if part.kind == "text"]
+    if structured is not None and not _is_in_text(structured, texts):
         parts.append(ResultPart(kind="other", text=_json(structured)))
     if is_structured and structured is None and parts and not result.is_error:
         parts.append(ResultPart(kind="text", text=_NOT_STRUCTURED))
@@ -74,24 +79,24 @@ def _resource_part(
     return ResultPart(kind="other", text=f"[{kind} {resource.uri}, {size} characters of base64]")
 
 
-def _is_said(structured: Any, texts: Sequence[ResultPart]) -> bool:
-    """Whether the text says what the structured content says; most servers send both."""
-    said = [_loaded(part.text) for part in texts]
-    meant = [structured]
+def _is_in_text(structured: Any, texts: Sequence[ResultPart]) -> bool:
+    """Return True if the text repeats the structured content; most servers send both."""
+    parsed = [_loaded(part.text) for part in texts]
+    candidates = [structured]
     if isinstance(structured, dict) and structured.keys() == {"result"}:  # wrapped by the SDKs
-        meant.append(structured["result"])
+        candidates.append(structured["result"])
     plain = [part.text for part in texts]
     return any(
-        value in said or said == value or (isinstance(value, str) and value in plain)
-        for value in meant
+        value in parsed or parsed == value or (isinstance(value, str) and value in plain)
+        for value in candidates
     )
 
 
-def _loaded(said: str) -> Any:
+def _loaded(content: str) -> Any:
     try:
-        return json.loads(said)
+        return json.loads(content)
     except (ValueError, RecursionError):
-        return said
+        return content
 
 
 def _dumped(model: pydantic.BaseModel) -> Any:
@@ -106,11 +111,11 @@ def _json(value: Any) -> str:
 
 
 MAX_IMAGES = 16 * 1024 * 1024
-"""Characters of all images of a result; each API has a limit for one image besides."""
+"""Characters of all images of a result; each wire format also limits a single image."""
 
 
 def fitting(result: ToolResult, limit: int) -> ToolResult:
-    """Cut the texts of a result to a number of bytes, and say so; images have their own limit."""
+    """Cut the texts of a result to a number of bytes, with a note; images have their own limit."""
     total = sum(map(_size, result.parts))
     images = sum(len(part.data) for part in result.parts)
     if total <= limit and images <= MAX_IMAGES:
@@ -124,20 +129,20 @@ def fitting(result: ToolResult, limit: int) -> ToolResult:
     return ToolResult(parts=tuple(kept), is_error=result.is_error)
 
 
-def _within(parts: Iterable[ResultPart], left: int) -> Iterator[ResultPart]:
-    left_of_images = MAX_IMAGES
+def _within(parts: Iterable[ResultPart], remaining: int) -> Iterator[ResultPart]:
+    remaining_images = MAX_IMAGES
     for part in parts:
         size = _size(part)
         if part.kind == "image":
-            left_of_images -= len(part.data)
-            if left_of_images >= 0:
+            remaining_images -= len(part.data)
+            if remaining_images >= 0:
                 yield part
-        elif size <= left:
-            left -= size
+        elif size <= remaining:
+            remaining -= size
             yield part
-        elif left:
-            kept = part.text.encode(errors="replace")[:left].decode(errors="ignore")
-            left = 0
+        elif remaining:
+            kept = part.text.encode(errors="replace")[:remaining].decode(errors="ignore")
+            remaining = 0
             if kept.strip():
                 yield ResultPart(kind=part.kind, text=kept)
 

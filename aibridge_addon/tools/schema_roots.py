@@ -1,4 +1,4 @@
-"""Makes the root of a tool's input schema an object without a combinator, as APIs demand. Pure.
+"""Makes the root of an input schema an object without combinators, as providers require. Pure.
 
 The properties of all that the root refers to or combines are offered together.
 """
@@ -13,11 +13,11 @@ _NOT_AT_ROOT = frozenset({*COMBINATORS, "$ref", "const", "enum", "not"})
 
 
 class IllegalSchemaError(ValueError):
-    """A schema cannot be made legal; the message says why."""
+    """A schema cannot be made legal; the message has the reason."""
 
 
 def as_root(document: Schema) -> Schema:
-    """Return a mended schema with an object at its root, and no combinator there."""
+    """Return a repaired schema with an object, and no combinator, at its root."""
     merged = _Merged(document)
     merged.add(document)
     types = merged.types or ["object"]
@@ -32,7 +32,7 @@ def as_root(document: Schema) -> Schema:
 
 
 class _Merged:
-    """Gathers the properties of a schema and of what it refers to or combines."""
+    """Collects the properties of a schema and of all schemas that it refers to or combines."""
 
     def __init__(self, document: Schema) -> None:
         self._document = document
@@ -41,10 +41,10 @@ class _Merged:
         self.required: dict[str, None] = {}
         self.types: list[str] = []
         self.others: Schema = {}
-        """Keywords of what the root refers to."""
+        """Keywords of the schema that the root refers to."""
 
     def add(self, schema: Schema, *, is_alternative: bool = False) -> None:
-        """Add a schema; of an alternative, nothing is required."""
+        """Add a schema; the properties of an alternative are not required."""
         types = schema.get("type", [])
         types = [types] if isinstance(types, str) else types
         if is_alternative and types and "object" not in types:
@@ -73,7 +73,7 @@ class _Merged:
         return name in self._document.get("properties", {})
 
     def joined_properties(self) -> Schema:
-        """Return the properties; one that differs among alternatives may be any of them."""
+        """Return the properties; alternatives of a property are combined with `anyOf`."""
         return {
             name: schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
             for name, schemas in self._properties.items()
@@ -84,18 +84,18 @@ class _Merged:
         if reference is None or reference in self._followed:
             return None
         self._followed.add(reference)
-        target = resolved(self._document, tokens_of(reference))
+        target = resolved(self._document, reference_path(reference))
         return target if isinstance(target, dict) else None
 
 
-def tokens_of(reference: str) -> list[str]:
+def reference_path(reference: str) -> list[str]:
     """Return the steps of a reference into its own document, such as `#/$defs/Place`."""
     steps = reference.removeprefix("#").split("/")[1:]
     return [unquote(step).replace("~1", "/").replace("~0", "~") for step in steps]
 
 
 def resolved(document: Schema, tokens: list[str]) -> Schema | bool | None:
-    """Return the schema at a place of a document; None if there is none."""
+    """Return the schema at a place of a document; None if the place is empty."""
     value: Any = document
     for token in tokens:
         if isinstance(value, list) and token.isdecimal() and int(token) < len(value):

@@ -1,7 +1,7 @@
-"""Mends the schemas within the input schema of a tool. Pure.
+"""Repairs the schemas within the input schema of a tool. Pure.
 
-The result is JSON Schema 2020-12 with property names that Anthropic takes, and with `properties`
-and `items` where OpenAI demands them. It may allow more than the original: the server checks the
+The result is JSON Schema 2020-12 with property names that Anthropic accepts, and with `properties`
+and `items` where OpenAI requires them. It may allow more than the original: the server checks the
 arguments.
 """
 
@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from aibridge_addon.raw_json import encode, sequence
-from aibridge_addon.tools.schema_roots import COMBINATORS, Schema, resolved, tokens_of
+from aibridge_addon.tools.schema_roots import COMBINATORS, Schema, reference_path, resolved
 
 MAX_PROPERTY_NAME = 64
 
@@ -34,14 +34,14 @@ _ALIASES = {
     "list": "array",
     "none": "null",
 }
-"""Types that servers write in the words of their own language."""
+"""JSON Schema types by the type names of programming languages that servers use."""
 
 _DROP: Any = object()
-"""In place of the value of a keyword that is left out."""
+"""Marks a keyword that is left out."""
 
 
 def legal_name(name: str) -> str:
-    """Return a property name as it can be offered; of one that is illegal, with a hash of it."""
+    """Return a property name that can be offered; an illegal one is replaced, with its hash."""
     if _LEGAL_NAME.fullmatch(name):
         return name
     mark = "_" + sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
@@ -49,8 +49,8 @@ def legal_name(name: str) -> str:
     return stem[: MAX_PROPERTY_NAME - len(mark)] + mark
 
 
-class Mender:
-    """Mends the schemas of one document."""
+class SchemaRepair:
+    """Repairs the schemas of one document."""
 
     def __init__(self, document: Schema) -> None:
         self._document = document
@@ -65,38 +65,38 @@ class Mender:
             "patternProperties": self._schemas_by_pattern,
             **dict.fromkeys(("additionalProperties", "unevaluatedProperties"), self._or_boolean),
             **dict.fromkeys(COMBINATORS, self._branches),
-            **dict.fromkeys(_SCHEMA_KEYWORDS, self.mended),
+            **dict.fromkeys(_SCHEMA_KEYWORDS, self.repaired),
             "prefixItems": self._schema_list,
         }
 
-    def mended(self, schema: Any) -> Schema:
-        """Return a schema made legal; what is not an object allows everything."""
+    def repaired(self, schema: Any) -> Schema:
+        """Return a legal schema; if it is not an object, one that allows everything."""
         if schema is False:
             return {"not": {}}
         if not isinstance(schema, dict):
             return {}
         result = {}
         for keyword, value in _modern(schema).items():
-            mend = self._by_keyword.get(keyword) or _CHECKS.get(keyword)
-            kept = mend(value) if mend else value
-            if kept is not _DROP:
-                result[keyword] = kept
+            repair = self._by_keyword.get(keyword) or _CHECKS.get(keyword)
+            repaired = repair(value) if repair else value
+            if repaired is not _DROP:
+                result[keyword] = repaired
         return _completed(result)
 
     def _or_boolean(self, value: Any) -> Any:
-        return value if isinstance(value, bool) else self.mended(value)
+        return value if isinstance(value, bool) else self.repaired(value)
 
     def _schema_list(self, value: Any) -> Any:
-        return [self.mended(schema) for schema in sequence(value)] or _DROP
+        return [self.repaired(schema) for schema in sequence(value)] or _DROP
 
     def _branches(self, value: Any) -> Any:
-        """Mend branches; one that allows nothing only has to go."""
+        """Repair branches; a branch that allows nothing is left out."""
         return self._schema_list([schema for schema in sequence(value) if schema is not False])
 
     def _schema_map(self, value: Any) -> Any:
         if not isinstance(value, dict):
             return _DROP
-        return {name: self.mended(schema) for name, schema in value.items()}
+        return {name: self.repaired(schema) for name, schema in value.items()}
 
     def _schemas_by_pattern(self, value: Any) -> Any:
         by_pattern = self._schema_map(value)
@@ -108,7 +108,7 @@ class Mender:
         if not isinstance(value, dict):
             return _DROP
         return {
-            self._named(name): self.mended(schema)
+            self._named(name): self.repaired(schema)
             for name, schema in value.items()
             if schema is not False
         }
@@ -132,7 +132,7 @@ class Mender:
         """Return a reference into this document with its property names renamed."""
         if not isinstance(value, str) or not value.startswith("#"):
             return _DROP
-        tokens = tokens_of(value)
+        tokens = reference_path(value)
         if value != "#" and (not tokens or resolved(self._document, tokens) is None):
             return _DROP
         if all(map(_LEGAL_NAME.fullmatch, tokens)) or "properties" not in tokens:
@@ -151,7 +151,7 @@ _SCHEMA_KEYWORDS = (
 
 
 def _modern(schema: Schema) -> Schema:
-    """Return a schema in the words of JSON Schema 2020-12."""
+    """Return a schema with the keywords of JSON Schema 2020-12."""
     modern = {name: value for name, value in schema.items() if name not in _LEFT_OUT}
     if isinstance(items := schema.get("items"), list):
         modern["prefixItems"] = items
@@ -170,11 +170,11 @@ _LEFT_OUT = frozenset(
         *("$schema", "$vocabulary", "additionalItems", "dependencies"),
     }
 )
-"""They say where a schema is and how it is to be read, or are of older versions."""
+"""Keywords for the location and dialect of a schema, and those of older versions."""
 
 
 def _completed(schema: Schema) -> Schema:
-    """Add what OpenAI demands of objects and arrays."""
+    """Add the members that OpenAI requires in objects and arrays."""
     types = schema.get("type")
     if types == "object" or (isinstance(types, list) and "object" in types):
         schema.setdefault("properties", {})
@@ -195,7 +195,7 @@ def _type(value: Any) -> Any:
 
 
 def _values(value: Any) -> Any:
-    """Return the values of an `enum`, each once."""
+    """Return the values of an `enum` without duplicates."""
     unique: list[Any] = []
     seen: set[str] = set()
     for choice in sequence(value):
@@ -226,7 +226,7 @@ def _count(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """Return a number that JSON has: Python servers write NaN and Infinity."""
+    """Return a number that JSON can represent; Python servers write NaN and Infinity."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number and abs(value) <= sys.float_info.max else _DROP
 

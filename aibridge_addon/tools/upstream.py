@@ -1,7 +1,4 @@
-"""Upstream requests of the inner loop, as the loop sees them: an answer, or why there is none.
-
-Decides which failures are worth another try, and after how long.
-"""
+"""Upstream requests of the inner loop: the protocol of a response, and the retries of a failure."""
 
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -17,10 +14,10 @@ from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.raw_json import JSON
 
 MAX_TRIES = 5
-"""Of one follow-up request, the first included."""
+"""Tries of one follow-up request, including the first."""
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 8.0
-"""Between tries, doubling, where the provider does not say how long to wait."""
+"""Limits of the pause between tries, which doubles, unless the provider sends `retry-after`."""
 
 _RETRIED = frozenset({408, 425, 429})
 _STATUS_OF_TYPE = {
@@ -30,57 +27,57 @@ _STATUS_OF_TYPE = {
     "api_error": 500,
     "server_error": 500,
 }
-"""Errors that providers also tell as the first event of a stream, once its head has gone out."""
-_NO_MONEY = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached"})
-"""Error types of a 429 that waiting does not cure."""
+"""HTTP statuses of errors that providers also send as the first event of a stream."""
+_QUOTA_ERRORS = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached"})
+"""Error types of a 429 that a retry does not help."""
 
 
 class UpstreamResponse(Protocol):
-    """One upstream answer, on its way."""
+    """One upstream response."""
 
     async def head(self) -> None:
-        """Wait for its head.
+        """Wait for the head.
 
         Raises:
-            UpstreamError: nobody answered, or it is an error.
+            UpstreamError: the request failed, or the response is an error.
         """
 
     def events(self) -> AsyncGenerator[list[tuple[Event, JSON]]]:
-        """Give the events of a streamed answer as they come, with their decoded data.
+        """Yield the events of a streamed response in batches, with their decoded data.
 
         Raises:
-            UpstreamError: it broke off.
+            UpstreamError: the response is truncated.
         """
 
     async def body(self) -> bytes:
-        """Return the whole body of an answer that is not streamed.
+        """Return the body of a buffered response.
 
         Raises:
-            UpstreamError: nobody answered, it is an error, or it broke off.
+            UpstreamError: the request failed, or the response is an error or truncated.
         """
 
     def facts(self) -> ResponseFacts:
-        """Return what was read of it."""
+        """Return the facts read so far."""
 
 
 type SendRequest = Callable[[Members, int], AbstractAsyncContextManager[UpstreamResponse]]
-"""Sends a request of some iteration upstream; leaving the context early cancels it."""
+"""Sends the request of an iteration upstream; leaving the context early cancels it."""
 
 
 def pause_before_retry(error: UpstreamError, tries: int, seconds_left: float) -> float | None:
-    """Return how long to wait before a request is sent again; None if it is not to be."""
+    """Return the seconds to wait before the next try; None if there must be none."""
     if tries >= MAX_TRIES or not _is_worth_retrying(error):
         return None
-    asked_for = _retry_after(error.headers)
-    pause = _backoff(tries) if asked_for is None else asked_for
+    requested = _retry_after(error.headers)
+    pause = _backoff(tries) if requested is None else requested
     return pause if pause < seconds_left else None
 
 
 def raise_if_transient(error: ProviderError, data: JSON) -> None:
-    """Raise an error with which a stream begins if it is one that passes, as its HTTP status would.
+    """Raise the first event of a stream if it is an error that a retry may help.
 
     Raises:
-        UpstreamError: it is.
+        UpstreamError: the error is transient.
     """
     if status := _STATUS_OF_TYPE.get(error.type or ""):
         raise UpstreamError(
@@ -89,7 +86,7 @@ def raise_if_transient(error: ProviderError, data: JSON) -> None:
 
 
 def _is_worth_retrying(error: UpstreamError) -> bool:
-    if error.headers.get("x-should-retry") == "false" or error.error_type in _NO_MONEY:
+    if error.headers.get("x-should-retry") == "false" or error.error_type in _QUOTA_ERRORS:
         return False
     status = error.http_status
     return error.connection_failed if status is None else status in _RETRIED or status >= 500
@@ -97,11 +94,11 @@ def _is_worth_retrying(error: UpstreamError) -> bool:
 
 def _backoff(tries: int) -> float:
     longest = min(FIRST_PAUSE_SECONDS * 2.0 ** (tries - 1), LONGEST_PAUSE_SECONDS)
-    return longest * (0.75 + random.random() / 4)  # or all that were refused come back at once
+    return longest * (0.75 + random.random() / 4)  # else all refused clients retry at once
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read how long the provider wants us to wait: in milliseconds, seconds, or until a date."""
+    """Return the seconds to wait, which providers send in milliseconds, seconds or as a date."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
         if value.replace(".", "", 1).isdecimal():

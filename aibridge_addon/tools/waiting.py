@@ -1,14 +1,14 @@
-"""Waiting for several things at once, and with signs of life; whoever stops waiting ends them."""
+"""Waits for coroutines; a waiter that is cancelled cancels them too."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 
 PING_SECONDS = 8.0
-"""Between signs of life to the client; it gives up after some minutes of silence."""
+"""Interval of pings to the client, which gives up after some minutes without data."""
 
 
 async def with_pings(work: Coroutine[None, None, None], ping: bytes) -> AsyncGenerator[bytes]:
-    """Do some work; give a sign of life whenever it takes long."""
+    """Run a coroutine; yield a ping after each interval until it ends."""
     task = asyncio.ensure_future(work)
     try:
         while not (await asyncio.wait({task}, timeout=PING_SECONDS))[0]:
@@ -19,8 +19,8 @@ async def with_pings(work: Coroutine[None, None, None], ping: bytes) -> AsyncGen
 
 
 async def all_of[T](work: Sequence[Coroutine[None, None, T]]) -> list[T]:
-    """Do all of it at once."""
-    tasks = [asyncio.ensure_future(one) for one in work]
+    """Run coroutines in parallel; return their results in order."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
@@ -28,7 +28,7 @@ async def all_of[T](work: Sequence[Coroutine[None, None, T]]) -> list[T]:
 
 
 async def cancelled(tasks: Sequence[asyncio.Task[object]]) -> None:
-    """Cancel what still runs, and wait until it has ended."""
+    """Cancel the tasks that still run, and wait until all have ended."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

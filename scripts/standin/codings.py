@@ -64,7 +64,7 @@ def decode(body: bytes, coding: str | None) -> bytes:
         case "deflate":
             return zlib.decompress(body)
         case "br":
-            return brotli.decompress(body)
+            return bytes(brotli.decompress(body))
         case "zstd":
             return zstandard.ZstdDecompressor().decompressobj().decompress(body)
     raise ValueError(f"unknown content coding {coding!r}")

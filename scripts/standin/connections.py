@@ -95,9 +95,10 @@ class Link(asyncio.Protocol):
         except Exception as error:
             self.server.failed(error)
             return Response(500, [("content-type", "text/plain")], b"the stand-in is broken")
-        if not isinstance(response, Response | Upgrade):
-            await play_part(response, None, sink)
-        return response
+        if isinstance(response, Response | Upgrade):
+            return response
+        await play_part(response, None, sink)
+        raise Broken
 
 
 def _prepare(response: Response) -> tuple[list[tuple[str, str]], int | None]:
@@ -133,7 +134,8 @@ class HTTP1:
             try:
                 event = self._wire.next_event()
             except h11.RemoteProtocolError:
-                return self._link.transport.close()
+                self._link.transport.close()
+                return
             if isinstance(event, h11.Request):
                 self._head, self._body = event, []
                 if self._wire.they_are_waiting_for_100_continue:
@@ -143,9 +145,10 @@ class HTTP1:
             elif isinstance(event, h11.EndOfMessage):
                 self._link.spawn(self._answer(self._request()))
             elif isinstance(event, h11.ConnectionClosed):
-                return self._link.transport.close()
+                self._link.transport.close()
+                return
             else:  # needs data, or is paused until the answer is out
-                return None
+                return
 
     def _request(self) -> Request:
         head = self._head
@@ -253,7 +256,7 @@ class HTTP2:
     def _handle(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.RequestReceived():
-                self._heads[event.stream_id] = event.headers
+                self._heads[event.stream_id] = [(str(n), str(v)) for n, v in event.headers]
                 self._bodies[event.stream_id] = []
             case h2.events.DataReceived():
                 self._bodies[event.stream_id].append(event.data)
@@ -265,8 +268,8 @@ class HTTP2:
             case h2.events.StreamReset():
                 self._heads.pop(event.stream_id, None)
                 self._bodies.pop(event.stream_id, None)
-                if task := self._answers.get(event.stream_id):
-                    task.cancel()
+                if answering := self._answers.get(event.stream_id):
+                    answering.cancel()
             case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
                 self._window.set()
 
@@ -276,7 +279,7 @@ class HTTP2:
         return Request(
             method=pseudo[":method"],
             target=pseudo.get(":path", ""),
-            headers=[pair for pair in map(tuple, given) if not pair[0].startswith(":")],
+            headers=[(name, value) for name, value in given if not name.startswith(":")],
             body=b"".join(self._bodies.pop(stream_id)),
             http_version="2",
             authority=pseudo.get(":authority"),

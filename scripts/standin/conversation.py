@@ -50,7 +50,7 @@ class Conversation:
             return [error_message(400, f"Previous response {previous} was not found.", code)]
         given = body.get("input") or []
         items = given if isinstance(given, list) else [{"role": "user", "content": given}]
-        items = [*self._items.get(previous, ()), *items]
+        items = [*(self._items[previous] if previous else ()), *items]
         ask, script = script_of(api.read({**body, "stream": True, "input": items}, size))
         if body.get("generate") is False:
             return self._warm_up(ask, items)

@@ -48,7 +48,9 @@ class WebSocket:
         self._link = link
         self._request = request
         self._upgrade = upgrade
-        self._wire = wsproto.Connection(wsproto.ConnectionType.SERVER, extensions)
+        self._wire = wsproto.connection.Connection(
+            wsproto.connection.ConnectionType.SERVER, extensions
+        )
         self._frames = [b""]
         """Frames of the message that is arriving."""
         self._answering = 0
@@ -58,7 +60,7 @@ class WebSocket:
         self._wire.receive_data(data)
         for event in self._wire.events():
             match event:
-                case wsproto.events.Message():
+                case wsproto.events.TextMessage() | wsproto.events.BytesMessage():
                     self._on_data(event)
                 case wsproto.events.Ping():
                     self._send(event.response())
@@ -67,7 +69,7 @@ class WebSocket:
                     self._send(event.response())
                     self._link.transport.close()
 
-    def _on_data(self, event: wsproto.events.Message) -> None:
+    def _on_data(self, event: wsproto.events.TextMessage | wsproto.events.BytesMessage) -> None:
         self._frames[-1] += event.data.encode() if isinstance(event.data, str) else event.data
         if event.message_finished:
             frames, self._frames = self._frames, [b""]

@@ -21,7 +21,7 @@ from aibridge_addon.cli import checks
 from aibridge_addon.cli.authority import make_authority
 from aibridge_addon.cli.bundle import join_bundle
 from aibridge_addon.cli.checks import Finding
-from aibridge_addon.config.settings import Settings
+from aibridge_addon.config.settings import default_settings
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
@@ -273,7 +273,7 @@ def test_a_login_in_the_proxys_url_leads_there_all_the_same(shared: Home, ca: Pa
 
 
 def test_gateway_tokens_and_ones_own(database: Path) -> None:
-    settings = Settings(database=str(database))
+    settings = default_settings(database=str(database))
     assert "not asked for; 0 good ones" in only(checks.tokens(None, settings, {}), "tokens").what
     text, token = AccessToken.make("alice", expires_at="2999-01-31T10:00:00.000000+00:00")
     open_store(database).add_access_token(token)
@@ -301,7 +301,7 @@ def database(tmp_path: Path) -> Path:
 
 
 def test_a_database_and_what_waits_beside_it(database: Path) -> None:
-    settings = Settings(database=str(database))
+    settings = default_settings(database=str(database))
     [found] = checks.database(settings)
     assert found.level == "ok"
     assert "0 requests" in found.what
@@ -323,19 +323,19 @@ def test_a_database_and_what_waits_beside_it(database: Path) -> None:
 def test_databases_that_cannot_be_used(database: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.sqlite3"
     other.write_text("nonsense" * 100)
-    [found] = checks.database(Settings(database=str(other)))
+    [found] = checks.database(default_settings(database=str(other)))
     assert (found.level, found.to_do) == (
         "bad",
         "move the file away, or name another database with --db",
     )
-    [found] = checks.database(Settings(database=str(tmp_path)))
+    [found] = checks.database(default_settings(database=str(tmp_path)))
     assert found.level == "bad"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
             " VALUES ('aibridge', 'm999_later', '')"
         )
-    [found] = checks.database(Settings(database=str(database)))
+    [found] = checks.database(default_settings(database=str(database)))
     assert "newer version" in found.what
 
 
@@ -343,17 +343,17 @@ def test_a_database_that_is_held(database: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(inspection, "_LOCK_MS", 1)
     with closing(sqlite3.connect(database, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        [found] = checks.database(Settings(database=str(database)))
+        [found] = checks.database(default_settings(database=str(database)))
         holder.execute("ROLLBACK")
     assert found.level == "bad"
     assert "locked" in found.what
 
 
 def test_a_database_that_is_not_there_yet(tmp_path: Path) -> None:
-    [found] = checks.database(Settings(database=str(tmp_path / "a" / "b.sqlite3")))
+    [found] = checks.database(default_settings(database=str(tmp_path / "a" / "b.sqlite3")))
     assert found.level == "ok"
     assert not (tmp_path / "a").exists()
-    [found] = checks.database(Settings(recorder="mine:Recorder"))
+    [found] = checks.database(default_settings(recorder="mine:Recorder"))
     assert found.level == "note"
 
 
@@ -396,7 +396,7 @@ def test_providers_that_can_and_cannot_be_reached(standin: Server, authority: Au
 
 
 def test_no_key_is_no_trouble() -> None:
-    [found] = checks.keys(Settings(), {}, None)
+    [found] = checks.keys(default_settings(), {}, None)
     assert found.level == "note"
     assert "ANTHROPIC_API_KEY" in found.what
 
@@ -409,7 +409,7 @@ def test_a_key_that_cannot_be_tried_is_not_shown() -> None:
         hosts=frozenset(),
         api_key_env="KEY",
     )
-    [found] = checks.keys(Settings(providers=(provider,)), {"KEY": "sk-secret"}, None)
+    [found] = checks.keys(default_settings(providers=(provider,)), {"KEY": "sk-secret"}, None)
     assert found.level == "bad"
     assert "secret" not in f"{found}"
 
@@ -418,7 +418,7 @@ def test_a_key_that_is_refused(standin: Server, authority: Authority) -> None:
     # At a path where the stand-in knows nothing: an answer other than 200.
     provider = replace(DEFAULT_PROVIDERS[0], base_url=f"{standin.origin}/nowhere", api_key_env="K")
     [found] = checks.keys(
-        Settings(providers=(provider,)), {"K": "sk-ant-secret"}, str(authority.path)
+        default_settings(providers=(provider,)), {"K": "sk-ant-secret"}, str(authority.path)
     )
     assert found.level == "bad"
     assert "K is refused: HTTP 404" in found.what

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
+from aibridge_addon.config.options import default_values
+from aibridge_addon.config.settings import Settings, read_settings
 from aibridge_addon.tools.names import InjectionFilter
 from aibridge_addon.tools.server_config import ServerConfig
 
@@ -28,7 +29,7 @@ def read(tmp_path):
             path = tmp_path / "mcp.json"
             path.write_text(json.dumps(document) if text is None else text, encoding="utf-8")
             paths["aibridge_mcp_config"] = str(path)
-        options = {option.name: option.default for option in OPTIONS}
+        options = default_values()
         return read_settings(options | paths, ENVIRON)
 
     return read
@@ -209,10 +210,10 @@ def test_a_variable_that_is_not_set_is_named_with_its_key(mistakes, entry):
 @pytest.mark.parametrize(
     ("entry", "mistake"),
     [
-        ("", "mcp_servers[0] has neither url nor command; give it one of them"),
+        ("", "mcp_servers[0] has neither url nor command; add one of them"),
         (
             'url = "http://h"\ncommand = "c"',
-            "mcp_servers[0] has both url and command; give it one of them",
+            "mcp_servers[0] has both url and command; remove one of them",
         ),
         (
             'type = "stdio"\nurl = "http://h"',
@@ -241,13 +242,16 @@ def test_a_variable_that_is_not_set_is_named_with_its_key(mistakes, entry):
         ),
         (
             'url = "http://h"\nheaders = { "A B" = "c" }',
-            "mcp_servers[0].headers.A B is no name that a header can have",
+            "mcp_servers[0].headers.A B is not a legal header name",
         ),
         (
             'url = "http://h"\nheaders = "Bearer s3cr3t-value"',
             "mcp_servers[0].headers: input should be a valid dictionary",
         ),
-        ('url = "http://h"\nallow = "("', "mcp_servers[0].allow is '(': is no regular expression"),
+        (
+            'url = "http://h"\nallow = "("',
+            "mcp_servers[0].allow is '(': is not a regular expression",
+        ),
         ('url = "http://h"\ntimeout_s = 0', "mcp_servers[0].timeout_s is 0: input should be gre"),
         ('url = "http://h"\nheader = {}', "mcp_servers[0].header is not known; did you mean head"),
         ('url = "http://h"\ntype = "ws"', "mcp_servers[0].type is 'ws': input should be 'http', "),
@@ -271,7 +275,7 @@ def test_two_tables_of_one_name_are_a_mistake(mistakes):
     table = '[[mcp_servers]]\nname = "s"\nurl = "http://h"\n'
 
     assert mistakes(table + table) == [
-        "aibridge_config: mcp_servers[1].name is 's', as is that of mcp_servers[0];"
+        "aibridge_config: mcp_servers[1].name is 's', the same as mcp_servers[0].name;"
         " names must be unique"
     ]
 
@@ -283,7 +287,7 @@ def test_two_tables_of_one_name_are_a_mistake(mistakes):
         ([], "has no table of servers"),
         ({"mcpServers": {"s": {"url": 5}}}, "mcpServers.s.url: input should be a valid string"),
         ({"mcpServers": {"s": {"type": "ws", "url": "http://h"}}}, "mcpServers.s.type is 'ws'; it"),
-        ({"mcpServers": {"a b": {}}}, "mcpServers.a b has neither url nor command; give it one"),
+        ({"mcpServers": {"a b": {}}}, "mcpServers.a b has neither url nor command; add one"),
         (
             {"mcpServers": {"s": {"command": "c", "env": {"K": "${NO}"}}}},
             "mcpServers.s.env.K has ${NO}, and the environment has no NO; set it",
@@ -304,7 +308,7 @@ def test_a_file_that_is_not_json_is_said_to_be_none(mistakes, text):
 
 
 def test_a_file_that_is_not_there_is_named(read):
-    options = {option.name: option.default for option in OPTIONS}
+    options = default_values()
 
     with pytest.raises(SettingsError, match=r"^aibridge_mcp_config /no/file: No such file"):
         read_settings(options | {"aibridge_mcp_config": "/no/file"})

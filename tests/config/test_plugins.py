@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
+from aibridge_addon.config.options import default_values
+from aibridge_addon.config.settings import Settings, read_settings
 
 
 @pytest.fixture
@@ -18,8 +19,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def settings_with_plugins(names: str, **options: object) -> Settings:
-    defaults = {option.name: option.default for option in OPTIONS}
-    return read_settings(defaults | {"aibridge_plugins": names} | options)
+    return read_settings(default_values() | {"aibridge_plugins": names} | options)
 
 
 def test_each_plugin_module_is_imported_once_in_the_given_order(
@@ -65,7 +65,7 @@ def test_plugin_module_that_fails_to_import_is_named_with_the_reason(
     with pytest.raises(SettingsError) as caught:
         settings_with_plugins("broken_plugin", aibridge_max_body_mib=0)
 
-    first, second = str(caught.value).splitlines()
+    second, first = str(caught.value).splitlines()
     assert first.startswith(
         f"aibridge_plugins: importing the module 'broken_plugin' failed: {reason}"
     )

@@ -7,7 +7,9 @@ import pytest
 
 from aibridge_addon.addresses import EVERYTHING
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.config.settings import OPTIONS, Settings, read_settings
+from aibridge_addon.config.options import OPTIONS, default_values
+from aibridge_addon.config.private_networks import PrivateNetworks
+from aibridge_addon.config.settings import Settings, read_settings
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
 
@@ -28,7 +30,7 @@ def config(tmp_path):
 
 
 def settings(**options: object) -> Settings:
-    return read_settings({option.name: option.default for option in OPTIONS} | options)
+    return read_settings(default_values() | options)
 
 
 def mistakes(read, *args: object, **options: object) -> list[str]:
@@ -100,22 +102,23 @@ def test_the_defaults_are_settings_without_any_configuration():
         (
             {"aibridge_private_networks": "10.0.0.0/8, fd00::/8,192.168.1.5 ,"},
             {
-                "private_networks": (
-                    ip_network("10.0.0.0/8"),
-                    ip_network("fd00::/8"),
-                    ip_network("192.168.1.5"),
-                ),
-                "private_hosts": frozenset(),
+                "private": PrivateNetworks(
+                    networks=(
+                        ip_network("10.0.0.0/8"),
+                        ip_network("fd00::/8"),
+                        ip_network("192.168.1.5"),
+                    )
+                )
             },
         ),
         (
             {"aibridge_private_networks": "Git.corp, localhost,db1,_x.y"},
-            {
-                "private_networks": (),
-                "private_hosts": frozenset({"git.corp", "localhost", "db1", "_x.y"}),
-            },
+            {"private": PrivateNetworks(hosts=frozenset({"git.corp", "localhost", "db1", "_x.y"}))},
         ),
-        ({"aibridge_private_networks": "git.corp,*"}, {"private_networks": EVERYTHING}),
+        (
+            {"aibridge_private_networks": "git.corp,*"},
+            {"private": PrivateNetworks(networks=EVERYTHING, hosts=frozenset({"git.corp"}))},
+        ),
     ],
 )
 def test_options_become_settings(options, expected):
@@ -359,13 +362,13 @@ def test_an_instance_may_have_no_hosts(config):
 
 def test_two_instances_of_one_name_are_a_conflict(config):
     assert mistakes(config, PROVIDER + PROVIDER) == [
-        "providers[1].name is 'acme', as is that of providers[0]; names must be unique"
+        "providers[1].name is 'acme', the same as providers[0].name; names must be unique"
     ]
 
 
 def test_two_instances_with_one_host_are_a_conflict(config):
     assert mistakes(config, PROVIDER + PROVIDER.replace("acme", "other")) == [
-        "providers[1].hosts has 'x.example', which is also of 'acme';"
+        "providers[1].hosts has 'x.example', which instance 'acme' has too;"
         " give each host to one instance (hosts = [] for none)"
     ]
 
@@ -388,7 +391,7 @@ def test_actors_are_known_by_fingerprint_or_header_value(config):
 
 def test_two_actors_for_one_match_are_a_conflict(config):
     assert mistakes(config, ACTOR + ACTOR) == [
-        "actors[1].match is 'm' a second time; each must be unique"
+        "actors[1].match is 'm' again; each match must be unique"
     ]
 
 
@@ -457,7 +460,7 @@ def test_slip_in_a_table_or_name_is_said_in_words(config, toml, line):
 )
 def test_raw_key_in_a_match_is_refused_and_not_repeated(config, key):
     [mistake] = mistakes(config, f'[[actors]]\nmatch = "{key}"\nid = "alice"\n')
-    assert mistake.startswith("actors[0].match has a key in it")
+    assert mistake.startswith("actors[0].match contains a key")
     assert key not in mistake
 
 

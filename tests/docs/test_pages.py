@@ -12,7 +12,8 @@ import pytest
 from sqlite_utils import Database
 
 from aibridge_addon.cli import main
-from aibridge_addon.config.settings import OPTIONS, read_settings
+from aibridge_addon.config.options import OPTIONS, default_values
+from aibridge_addon.config.settings import read_settings
 from aibridge_addon.store.sqlite import schema
 from docs.blocks import PAGES, ROOT, Block, blocks
 
@@ -62,9 +63,7 @@ def test_documented_config_file_is_accepted(block: Block, tmp_path: Path) -> Non
         return
     file = tmp_path / "aibridge.toml"
     file.write_text(block.code)
-    read_settings(
-        {option.name: option.default for option in OPTIONS} | {"aibridge_config": str(file)}
-    )
+    read_settings(default_values() | {"aibridge_config": str(file)})
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=str)

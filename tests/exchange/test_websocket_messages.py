@@ -5,7 +5,7 @@ import json
 import pytest
 from store.doubles import started
 
-from aibridge_addon.config.settings import CAPTURABLE
+from aibridge_addon.config.option_values import CAPTURABLE
 from aibridge_addon.exchange.websocket import Conversation, RefusedError
 from aibridge_addon.facts import (
     Interception,

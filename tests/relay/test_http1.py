@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from h11 import EndOfMessage
+from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import connection, http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
@@ -17,6 +19,7 @@ from aibridge_addon.relay.http1 import (
     LARGEST_REQUEST_HEAD,
     LARGEST_RESPONSE_HEAD,
     LARGEST_TRAILERS,
+    JoiningChunkedReader,
     framed,
     malformed,
     unfold,
@@ -345,3 +348,13 @@ def test_a_chunk_line_that_grows_too_large_closes_the_connection(
     driver.client_says(b"a" * 2048)
     assert driver.client in driver.closed
     assert driver.to_server == b""
+
+
+def test_chunks_that_arrive_together_are_given_as_one_piece() -> None:
+    read, buffer = JoiningChunkedReader(), ReceiveBuffer()
+    buffer += b"1\r\na\r\n" * 1000 + b"2\r\nb"
+    assert bytes(read(buffer).data) == b"a" * 1000 + b"b"
+    assert read(buffer) is None
+    buffer += b"c\r\n0\r\nx: y\r\n\r\n"
+    assert bytes(read(buffer).data) == b"c"
+    assert read(buffer) == EndOfMessage()

@@ -160,7 +160,7 @@ async def test_a_store_that_fails_finds_nothing_and_is_logged(
     store.error = OSError("gone")
     with caplog.at_level(logging.ERROR):
         assert await ledger.find("me", ["k", "other"]) == {"k": HIDDEN}
-    assert "hidden turns cannot be looked up" in caplog.text
+    assert "hidden turns cannot be read from the store" in caplog.text
     assert "gone" in caplog.text
     store.error = None
     await ledger.find("me", ["other"])
@@ -173,7 +173,7 @@ async def test_what_cannot_be_read_in_the_store_is_not_there(
 ) -> None:
     store.turns = [HiddenTurns(scope="me", key="k", content=content, created_at="")]
     assert await ledger_on(store).find("me", ["k"]) == {}
-    assert "hidden turns cannot be looked up" in caplog.text
+    assert "hidden turns cannot be read from the store" in caplog.text
 
 
 async def test_asking_for_nothing_asks_nobody(store: Store) -> None:

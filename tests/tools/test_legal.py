@@ -49,7 +49,7 @@ def each_schema(schema: JSON) -> list[JSON]:
     return [schema, *(found for of in inner for found in each_schema(of))]
 
 
-def mended(schema: JSON) -> JSON:
+def repaired(schema: JSON) -> JSON:
     """Return a schema made legal, as a property of a tool's schema."""
     legal = legal_schema(OBJECT | {"properties": {"x": schema}})
     assert_legal(legal)
@@ -152,7 +152,7 @@ def test_root_is_mended(given, expected):
     ids=str,
 )
 def test_nested_schema_is_mended(given, expected):
-    assert mended(given) == expected
+    assert repaired(given) == expected
 
 
 def test_property_that_allows_nothing_is_left_out():

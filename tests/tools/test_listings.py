@@ -55,7 +55,7 @@ async def test_odd_tools_are_left_out_with_a_warning_each(connect, scripted, cap
 
 
 @pytest.mark.parametrize("odd", MENDED.values(), ids=MENDED)
-async def test_odd_tool_that_can_be_mended_is_offered(connect, scripted, odd):
+async def test_odd_tool_that_can_be_repaired_is_offered(connect, scripted, odd):
     listing = {"tools": [GOOD, GOOD | {"name": "odd"} | odd, GOOD]}
     answer = {"content": [{"type": "text", "text": "done"}]}
     servers, _ = await connect(by_url("s", "http", await scripted(answer, listing=listing)))

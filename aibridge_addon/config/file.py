@@ -1,0 +1,193 @@
+"""The config file (TOML): its tables, and the mistakes that a table alone does not show."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import pydantic
+from pydantic_core import PydanticCustomError
+
+from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
+from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
+from aibridge_addon.config.mistakes import SettingsError, listed
+from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, mistakes_of
+from aibridge_addon.providers.identity import Actor
+from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
+from aibridge_addon.providers.types import PROVIDER_TYPES
+
+OPTION = "aibridge_config"
+
+
+def _check_base_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("must be a URL such as https://api.example.com/v1")
+    if url.query or url.fragment or url.username or url.password:
+        raise PydanticCustomError(UNSHOWN, "must have no user, query or fragment")
+    _ = url.port  # raises `ValueError` if it is not a port
+    return value
+
+
+def _check_host(value: str) -> str:
+    if not value or any(c in value for c in "/:@ *"):
+        raise ValueError("must be a plain host name, without scheme, port, path or wildcard")
+    return value.lower()
+
+
+def _check_provider_type(value: str) -> str:
+    if value not in PROVIDER_TYPES:
+        raise ValueError(f"input should be {' or '.join(map(repr, PROVIDER_TYPES))}")
+    return value
+
+
+class ProviderTable(pydantic.BaseModel):
+    """A provider instance, `[[providers]]`."""
+
+    model_config = TABLE
+
+    name: Annotated[
+        str,
+        pydantic.StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64),
+    ]
+    type: Annotated[str, pydantic.AfterValidator(_check_provider_type)]
+    base_url: Annotated[str, pydantic.AfterValidator(_check_base_url)]
+    hosts: list[Annotated[str, pydantic.AfterValidator(_check_host)]] | None = None
+    api_key_env: Annotated[str, pydantic.StringConstraints(min_length=1)] | None = None
+    include_usage: bool | None = None
+
+    def provider(self) -> Provider:
+        """Return the provider instance; without `hosts` it has the host of its URL."""
+        hosts = self.hosts
+        if hosts is None:
+            hosts = [(urlsplit(self.base_url).hostname or "").lower()]
+        return Provider(
+            name=self.name,
+            type=self.type,
+            base_url=self.base_url,
+            hosts=frozenset(hosts),
+            api_key_env=self.api_key_env,
+            include_usage=self.include_usage,
+        )
+
+
+def _check_match(value: str) -> str:
+    if looks_like_secret(value):
+        raise PydanticCustomError(
+            UNSHOWN, "contains a key; write sha256: and the key's SHA-256 instead"
+        )
+    if not value.startswith("sha256:"):
+        return value
+    digest = value.removeprefix("sha256:").lower()
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise ValueError("must be sha256: and the 64 hexadecimal digits of the key's SHA-256")
+    return "sha256:" + digest
+
+
+class ActorTable(pydantic.BaseModel):
+    """A known actor, `[[actors]]`."""
+
+    model_config = TABLE
+
+    match: Annotated[
+        str, pydantic.StringConstraints(min_length=1), pydantic.AfterValidator(_check_match)
+    ]
+    id: Annotated[str, pydantic.StringConstraints(min_length=1, max_length=256)]
+    metadata: dict[str, Any] = {}
+
+
+class ConfigFile(pydantic.BaseModel):
+    """All tables of the config file."""
+
+    model_config = TABLE
+
+    providers: list[ProviderTable] = []
+    actors: list[ActorTable] = []
+    mcp_servers: list[ServerTable] = []
+    injection: InjectionTable = InjectionTable()
+
+    def provider_instances(self) -> tuple[Provider, ...]:
+        """Return the built-in instances and the configured ones, which win by name and host."""
+        configured = [table.provider() for table in self.providers]
+        names = {provider.name for provider in configured}
+        hosts = {host for provider in configured for host in provider.hosts}
+        defaults = (
+            Provider(
+                name=provider.name,
+                type=provider.type,
+                base_url=provider.base_url,
+                hosts=provider.hosts - hosts,
+                api_key_env=provider.api_key_env,
+            )
+            for provider in DEFAULT_PROVIDERS
+            if provider.name not in names
+        )
+        return (*defaults, *configured)
+
+    def known_actors(self) -> Mapping[str, Actor]:
+        """Return the known actors by credential fingerprint or header value."""
+        return {actor.match: Actor(id=actor.id, metadata=actor.metadata) for actor in self.actors}
+
+    def doubts(self, path: str) -> Iterator[str]:
+        """Yield a warning for each value that is legal, but probably wrong."""
+        for index, table in enumerate(self.providers):
+            if doubt := doubt_of_base_url(table.type, table.base_url):
+                yield f"{OPTION} {path}: providers[{index}].base_url {doubt}"
+
+
+_TABLES: Tables = {
+    "": ConfigFile,
+    "providers": ProviderTable,
+    "actors": ActorTable,
+    "mcp_servers": ServerTable,
+    "injection": InjectionTable,
+}
+
+
+def read_config_file(path: str) -> ConfigFile:
+    """Read the config file; without a path it is empty.
+
+    Raises:
+        SettingsError: the file cannot be read, or with all of its mistakes.
+    """
+    if not path:
+        return ConfigFile()
+    try:
+        document = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig"))
+        config = ConfigFile.model_validate(document)
+    except OSError as error:
+        raise SettingsError(f"{OPTION} {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{OPTION} {path} is not TOML: {error}") from error
+    except pydantic.ValidationError as error:
+        raise SettingsError(listed(OPTION, path, mistakes_of(error, _TABLES))) from error
+    if mistakes := [*_provider_conflicts(config.providers), *_actor_conflicts(config.actors)]:
+        raise SettingsError(listed(OPTION, path, mistakes))
+    return config
+
+
+def _provider_conflicts(tables: Sequence[ProviderTable]) -> Iterator[str]:
+    names: dict[str, int] = {}
+    hosts: dict[str, str] = {}
+    for index, table in enumerate(tables):
+        if table.name in names:
+            yield (
+                f"providers[{index}].name is {table.name!r}, the same as"
+                f" providers[{names[table.name]}].name; names must be unique"
+            )
+        names[table.name] = index
+        for host in sorted(table.provider().hosts):
+            if host in hosts and hosts[host] != table.name:
+                yield (
+                    f"providers[{index}].hosts has {host!r}, which instance {hosts[host]!r} has"
+                    " too; give each host to one instance (hosts = [] for none)"
+                )
+            hosts[host] = table.name
+
+
+def _actor_conflicts(tables: Sequence[ActorTable]) -> Iterator[str]:
+    matches = [actor.match for actor in tables]
+    for index, match in enumerate(matches):
+        if match in matches[:index]:
+            yield f"actors[{index}].match is {match!r} again; each match must be unique"

@@ -1,0 +1,71 @@
+"""Readers of option values: each returns the value of a setting, or raises `ValueError`.
+
+The message of the error continues a sentence that starts with the option's name. Pure.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+type ReadValue = Callable[[Any], Any]
+
+KIB = 1024
+MIB = 1024 * 1024
+CAPTURABLE = ("prompts", "tools", "thoughts")
+
+
+def unchanged(value: Any) -> Any:
+    """Return the value as it is."""
+    return value
+
+
+def at_least(least: int, *, unit: float = 1) -> ReadValue:
+    """Return the reader of a number, in multiples of `unit`, that has a minimum."""
+
+    def read(value: int) -> float:
+        if value < least:
+            raise ValueError(f"is {value}; it must be at least {least}")
+        return value * unit
+
+    return read
+
+
+def capped(*, unit: int = 1) -> ReadValue:
+    """Return the reader of a limit, in multiples of `unit`; 0 is None: no limit."""
+    read = at_least(0, unit=unit)
+    return lambda value: read(value) or None
+
+
+def split_list(value: str) -> list[str]:
+    """Return the entries of a comma-separated list, without blanks and empty entries."""
+    return [entry for part in value.split(",") if (entry := part.strip())]
+
+
+def quoted(entries: list[str]) -> str:
+    """Return entries for a message."""
+    return ", ".join(map(repr, entries))
+
+
+def read_capture(value: str) -> frozenset[str]:
+    """Read the kinds of content to record.
+
+    Raises:
+        ValueError: an entry is not in `CAPTURABLE`.
+    """
+    names = frozenset(split_list(value))
+    if unknown := sorted(names - set(CAPTURABLE)):
+        raise ValueError(f"has {quoted(unknown)}; it may list {', '.join(CAPTURABLE)}")
+    return names
+
+
+def read_address(value: str) -> tuple[str, int] | None:
+    """Read host and port to listen on; None if the value is empty.
+
+    Raises:
+        ValueError: the value is not host:port.
+    """
+    if not value:
+        return None
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"is {value!r}; it must be host:port, such as 127.0.0.1:9464")
+    return host.strip("[]"), int(port)
