@@ -1,1 +1,1 @@
-"""Relays bytes through mitmproxy: layers, body tap, tunnels, upgrades, upstream requests."""
+"""Relays bytes through mitmproxy: layers, body tap, tunnels, upgrades, and upstream requests."""

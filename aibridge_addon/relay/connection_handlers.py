@@ -1,9 +1,8 @@
-"""Connection handlers: lets them lose no event when they are cancelled, and closes connections.
+"""Connection handlers: delivers every event in spite of a cancellation, and closes connections.
 
-mitmproxy's `ConnectionHandler.drain_writers` cancels the task that reads a connection when a write
-to it fails. Where that task waits for the event lock, with data or the close of its connection in
-hand, the cancellation discards this event, and the layers wait for it for ever (mitmproxy 12.2 and
-12.3; see docs/internals/mitmproxy.md).
+This module depends on mitmproxy's internals (12.2 and 12.3; see docs/internals/mitmproxy.md): when
+a write fails, `ConnectionHandler.drain_writers` cancels the task that reads the connection. If it
+then waits for the event lock, its event is lost, and the layers wait for it for ever.
 """
 
 import asyncio
@@ -19,11 +18,11 @@ from mitmproxy.proxy.server import ConnectionHandler
 
 class _DeliversEvents(ConnectionHandler):
     async def server_event(self, event: events.Event) -> None:
-        """Deliver an event; a cancellation that comes while it waits takes effect afterwards."""
+        """Deliver an event; a cancellation during the wait takes effect afterwards."""
         cancellation: asyncio.CancelledError | None = None
         while True:
             try:
-                # The only wait in there is for the lock: a cancelled event has not been handled.
+                # It waits for the lock only, so that a cancelled event has not been handled.
                 await super().server_event(event)
                 break
             except asyncio.CancelledError as error:
@@ -48,9 +47,9 @@ _DELIVERING: dict[type[ConnectionHandler], type[ConnectionHandler]] = {
 
 
 def deliver_every_event(handler: ConnectionHandler) -> None:
-    """Make a connection handler deliver every event, also while it is cancelled."""
-    if made := _DELIVERING.get(type(handler)):
-        handler.__class__ = made
+    """Make a connection handler deliver every event, even if it is cancelled."""
+    if delivering := _DELIVERING.get(type(handler)):
+        handler.__class__ = delivering
 
 
 def deliver_events_of(client: Client) -> None:
@@ -73,7 +72,7 @@ def _handler_of(client: Client) -> ConnectionHandler | None:
 
 
 def _is_last(event: events.Event) -> bool:
-    """Return whether the task that delivers an event ends after it, cancelled or not."""
+    """Return True if the task that delivers an event ends after it anyway."""
     if not isinstance(event, events.ConnectionClosed):
         return False
     return event.connection.state is not ConnectionState.CAN_WRITE

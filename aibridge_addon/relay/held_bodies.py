@@ -1,8 +1,8 @@
-"""Bounds the sum of the request bodies that are held in memory at once."""
+"""Limits the total size of the request bodies in memory."""
 
 
 class HeldBodies:
-    """Counts the bytes held, by client connection and flow."""
+    """Counts the bytes in memory, by client connection and flow."""
 
     most: int | None = None
     """Bytes; None: no limit."""
@@ -13,13 +13,13 @@ class HeldBodies:
 
     @property
     def total(self) -> int:
-        """Bytes held at the moment."""
+        """Bytes in memory."""
         return self._total
 
     def hold(self, client_id: str, flow_id: str, size: int) -> bool:
-        """Count a body as large as it has grown; return False if it must not be held.
+        """Count a body at its current size; return False if it exceeds the limit.
 
-        A body that is refused is not counted any more.
+        A refused body is no longer counted.
         """
         sizes = self._sizes.setdefault(client_id, {})
         grown = size - sizes.get(flow_id, 0)
@@ -31,12 +31,12 @@ class HeldBodies:
         return True
 
     def release(self, client_id: str, flow_id: str) -> None:
-        """Forget a body, if it is counted."""
+        """Stop counting a body."""
         sizes = self._sizes.get(client_id, {})
         self._total -= sizes.pop(flow_id, 0)
         if not sizes:
             self._sizes.pop(client_id, None)
 
     def release_all(self, client_id: str) -> None:
-        """Forget the bodies of a connection that has ended."""
+        """Stop counting the bodies of a connection that has ended."""
         self._total -= sum(self._sizes.pop(client_id, {}).values())

@@ -1,9 +1,8 @@
-"""HTTP/1.1 connections: frames each request that goes up, and bounds and tidies what is read.
+"""HTTP/1.1 connections: frames upstream requests, and limits and normalizes received messages.
 
-mitmproxy's own classes send the body of an HTTP/2 request without a length, fail at trailers, take
-an informational response for the final one, and read heads and chunk sizes of any size
-(`mitmproxy.proxy.layers.http._http1`, 12.2 and 12.3; see docs/internals/mitmproxy.md). Other than
-that, all is left to them.
+This module depends on mitmproxy's internals (`proxy.layers.http._http1`, 12.2 and 12.3; see
+docs/internals/mitmproxy.md). Its classes send HTTP/2 bodies without a length, fail at trailers,
+mistake informational responses for final ones, and read heads of any size; all else is theirs.
 """
 
 import re
@@ -41,19 +40,19 @@ LARGEST_CHUNK_LINE = 4 * 1024
 """Bytes of a chunk size with its extensions."""
 LARGEST_TRAILERS = 64 * 1024
 _LARGEST_DISCARDED = 1024 * 1024
-"""Bytes that are read and forgotten after a refusal, so that the client can read the refusal."""
+"""Bytes that are read and dropped after a refusal, so that the client can read the refusal."""
 
 _HEAD_TOO_LARGE = f"The head of the request is larger than {LARGEST_REQUEST_HEAD} bytes."
 _INFORMATIONAL = re.compile(rb"HTTP/\d\.\d +1(?!01)\d\d[ \r\n]")
-"""How an informational response begins; 101 is final."""
+"""The beginning of an informational response; 101 is final."""
 _START_OF_HEAD = 16
 
 
 class Http1ClientConnection(Http1Server):
-    """The client's HTTP/1.1 connection; mitmproxy names a class after its own role."""
+    """The client's HTTP/1.1 connection; mitmproxy names the class after its own role."""
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
-        """Answer 431 when a head has grown too large."""
+        """Respond with 431 to a head that is too large."""
         yield from super().read_headers(event)
         if self.state == self.read_headers and len(self.buf) > LARGEST_REQUEST_HEAD:
             yield commands.SendData(self.conn, make_error_response(431, _HEAD_TOO_LARGE))
@@ -62,7 +61,7 @@ class Http1ClientConnection(Http1Server):
             self.state = self.discard
 
     def discard(self, event: events.ConnectionEvent) -> Commands:
-        """Forget what a refused client still sends, within a limit."""
+        """Drop further data of a refused client, up to a limit."""
         self._discarded += len(self.buf)
         self.buf.maybe_extract_at_most(len(self.buf))
         if isinstance(event, events.ConnectionClosed) or self._discarded > _LARGEST_DISCARDED:
@@ -85,7 +84,7 @@ class Http1ServerConnection(Http1Client):
     """A server's HTTP/1.1 connection."""
 
     def send(self, event: HttpEvent) -> Commands:
-        """Frame a request; drop trailers, which mitmproxy cannot send in HTTP/1.1."""
+        """Frame a request, and drop its trailers, which mitmproxy cannot send in HTTP/1.1."""
         if isinstance(event, RequestTrailers):
             return
         if isinstance(event, RequestHeaders):
@@ -96,7 +95,7 @@ class Http1ServerConnection(Http1Client):
         yield from super().send(event)
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
-        """Skip informational responses; fail when a head has grown too large."""
+        """Skip informational responses, and fail at a head that is too large."""
         if self.request:
             self._skip_informational()
         yield from super().read_headers(event)
@@ -120,7 +119,7 @@ class Http1ServerConnection(Http1Client):
 
 
 def use_in_mitmproxy() -> None:
-    """Make mitmproxy's HTTP layers create these connections in place of its own."""
+    """Make mitmproxy's HTTP layers create these connections instead of its own."""
     http_layers.Http1Server = Http1ClientConnection  # type: ignore[misc]
     http_layers.Http1Client = Http1ServerConnection  # type: ignore[misc]
 
@@ -129,10 +128,10 @@ def use_in_mitmproxy() -> None:
 
 
 def framed(request: http.Request, *, has_body: bool, absolute: bool = False) -> http.Request:
-    """Return the head of a request as it must go up in HTTP/1.1.
+    """Return the head of a request as it must be sent upstream in HTTP/1.1.
 
-    Exactly one of `content-length` and `transfer-encoding` frames a body, whatever the client
-    sent. The target is in origin form, unless the server is a proxy that needs the `absolute` form.
+    Either `content-length` or `transfer-encoding` frames a body, whatever the client sent. The
+    target is in origin form, unless the server is a proxy that needs the `absolute` form.
     """
     result = copy(request)
     result.data = copy(request.data)
@@ -147,9 +146,9 @@ def framed(request: http.Request, *, has_body: bool, absolute: bool = False) -> 
 
 
 def _use_authority_as_host(request: http.Request) -> None:
-    """Make `Host` say what `:authority` says, by which the request was routed."""
-    named = request.headers.get_all("host")
-    if named and request.authority and named != [request.authority]:
+    """Set `Host` to `:authority`, by which the request was routed."""
+    hosts = request.headers.get_all("host")
+    if hosts and request.authority and hosts != [request.authority]:
         request.headers["host"] = request.authority
 
 
@@ -174,11 +173,11 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(rb"/[^\x00-\x20\x7f]*|\*")
 _UNSAFE_IN_VALUE = re.compile(rb"[\r\n\x00]")
 _FOLD = b"\r\n "
-"""How mitmproxy joins the lines of a value that continues on the next line."""
+"""The separator with which mitmproxy joins the lines of a folded value."""
 
 
 def unfold(request: http.Request) -> None:
-    """Put each header value that spans several lines into one (RFC 9112, 5.2)."""
+    """Join each header value that spans several lines into a single line (RFC 9112, 5.2)."""
     fields = request.headers.fields
     if any(_FOLD in value for _, value in fields):
         unfolded = tuple((name, value.replace(_FOLD, b" ")) for name, value in fields)
@@ -186,7 +185,7 @@ def unfold(request: http.Request) -> None:
 
 
 def malformed(mode: HTTPMode, request: http.Request) -> str | None:
-    """Return why the head of a request could be read differently by a server, if it could."""
+    """Return the reason why a server might parse the head of a request differently, if any."""
     for name, value in request.headers.fields:
         if _UNSAFE_IN_VALUE.search(value):
             shown = name.decode("ascii", "backslashreplace")
@@ -203,7 +202,7 @@ def malformed(mode: HTTPMode, request: http.Request) -> str | None:
 
 
 class _BoundedChunkedReader(ChunkedReader):
-    """Reads a chunked body; bounds what is no data of it, and drops its trailers."""
+    """Reads a chunked body; limits the size of chunk lines and trailers, and drops trailers."""
 
     def __call__(self, buf: ReceiveBuffer) -> Data | EndOfMessage | None:
         """Read the next piece of the body.
@@ -213,7 +212,7 @@ class _BoundedChunkedReader(ChunkedReader):
         """
         event = super().__call__(buf)
         limit = LARGEST_TRAILERS if self._reading_trailer else LARGEST_CHUNK_LINE
-        if event is None and len(buf) > limit:  # what is left is the begin of a line
+        if event is None and len(buf) > limit:  # the buffer holds an unfinished line
             raise RemoteProtocolError(f"chunk size or trailers larger than {limit} bytes")
         return EndOfMessage() if isinstance(event, EndOfMessage) else event
 

@@ -1,10 +1,9 @@
-"""The one file that knows mitmproxy's internals: a stream that can wait before it goes on.
+"""HTTP layers: `BridgeStream` replaces mitmproxy's stream for one request and its response.
 
-mitmproxy offers no public way to wait for something in the middle of a streamed body, to change
-what goes up without changing the flow, to answer for an upstream that cannot be reached, or to let
-a body pass that grew larger than is held (`mitmproxy.proxy.layers.http`, 12.2). `BridgeStream` adds
-these four, and nothing else; `BridgeLayer` makes such streams, and fewer writes, and asks before an
-upstream proxy is.
+This module depends on mitmproxy's internals (`proxy.layers.http`, 12.2), as `http1`,
+`connection_handlers` and `websocket_limits` do. No public API lets an addon wait within a streamed
+body, send a head other than the flow's, respond for an unreachable upstream, or stream a body that
+outgrows its buffer. The addon decides (`relay.bridge`); this module only acts.
 """
 
 from collections.abc import Callable
@@ -48,21 +47,21 @@ http1.use_in_mitmproxy()
 websocket_limits.use_in_mitmproxy()
 
 REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
-"""mitmproxy's error, before it has told the client."""
+"""mitmproxy's error message, in the `error` hook before the client is informed."""
 
-_SWITCHED = "it switches to another protocol than was asked for"
+_SWITCHED = "it switches to a protocol that was not requested"
 
 NAMED_HOSTS = "aibridge_named_hosts"
-"""The key of a flow's metadata for the authorities that the client named; `take_hosts` takes it."""
+"""The key in a flow's metadata for the authorities that the client sent; intake removes it."""
 
-REFUSED_UNREAD = "The request is refused, whatever else it says."
-HELD_OF_STRANGERS = 64 * 1024
-"""Bytes of the body of a request that is refused anyway; smaller ones are read, and recorded."""
+REFUSED_UNREAD = "The request is refused before its body is complete."
+BODY_BEFORE_REFUSAL = 64 * 1024
+"""Bytes after which a request is refused without the rest; smaller ones are recorded."""
 
 
 @dataclass
 class AibridgeHeldHook(commands.StartHook):
-    """A tap holds the end of a response. It goes on when the hook, which may wait, is done."""
+    """Waits until the chunks that a tap holds may be sent."""
 
     tap: BodyTap
 
@@ -73,18 +72,18 @@ class BridgeLayer(HttpLayer):
     bridge: Bridge
 
     def handle_event(self, event: events.Event) -> Commands:
-        """Handle an event as the original does; what goes to one peer in a row goes at once."""
+        """Handle an event as the original does, with consecutive writes joined."""
         return joined(super().handle_event(event))
 
     def make_stream(self, stream_id: int) -> Commands:
-        """Make a stream of ours; otherwise as the original."""
+        """Create a `BridgeStream`; otherwise as the original."""
         stream = BridgeStream(self.context.fork(), stream_id)
         stream.bridge = self.bridge
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
-        """Refuse what an upstream proxy must not be asked for: it makes the connection, not us."""
+        """Refuse addresses that an upstream proxy, which makes the connection, must not reach."""
         refusal = event.via and self.bridge.upstream_proxy_refusal(
             event.address, self.context.client
         )
@@ -100,25 +99,25 @@ class BridgeStream(HttpStream):
 
     bridge: Bridge
     _attempt: SecondAttempt | None = None
-    """Once it is there, what the first upstream still says is dropped."""
+    """Once set, further events of the first upstream are dropped."""
 
     def state_wait_for_request_headers(self, event: events.Event) -> Commands:
-        """Keep the hosts that the client named: in reverse mode, mitmproxy overwrites them."""
-        named = _named_hosts(event.request) if isinstance(event, RequestHeaders) else []
+        """Save the hosts that the client sent: in reverse mode, mitmproxy overwrites them."""
+        hosts = _named_hosts(event.request) if isinstance(event, RequestHeaders) else []
 
-        def tell(command: commands.Command) -> commands.Command:
+        def save_hosts(command: commands.Command) -> commands.Command:
             if isinstance(command, HttpRequestHeadersHook):
-                command.flow.metadata[NAMED_HOSTS] = named
+                command.flow.metadata[NAMED_HOSTS] = hosts
             return command
 
-        yield from _mapped(super().state_wait_for_request_headers(event), tell)
+        yield from _mapped(super().state_wait_for_request_headers(event), save_hosts)
 
     def state_consume_request_body(self, event: events.Event) -> Commands:
-        """Send up what the bridge says, not what the flow shows."""
+        """Send the bridge's outgoing head upstream, not the flow's."""
         yield from _mapped(super().state_consume_request_body(event), self._with_outgoing_head)
 
     def handle_event(self, event: events.Event) -> Commands:
-        """Tell the bridge at once when the client leaves, even while a hook is waiting."""
+        """Report a disconnect of the client to the bridge at once, even while a hook is waiting."""
         if isinstance(event, RequestProtocolError):
             self.bridge.client_aborted(self.flow)
         if self._attempt and isinstance(event, RESPONSE_EVENTS):
@@ -127,7 +126,7 @@ class BridgeStream(HttpStream):
         return super().handle_event(event)
 
     def state_wait_for_response_headers(self, event: events.Event) -> Commands:
-        """Take no switch to another protocol that the bridge does not let pass."""
+        """Refuse protocol switches that the bridge does not allow, and start second attempts."""
         head = event.response if isinstance(event, ResponseHeaders) else None
         if (
             head
@@ -142,30 +141,30 @@ class BridgeStream(HttpStream):
             yield from super().state_wait_for_response_headers(event)
 
     def _refuse_switch(self) -> Commands:
-        """Fail as if nobody had answered; what the server still says is in no known protocol."""
+        """Fail as if the server had sent no response: further data is in an unknown protocol."""
         code = ErrorCode.GENERIC_SERVER_ERROR
-        left = RequestProtocolError(self.stream_id, _SWITCHED, code)
-        yield SendHttp(left, self.context.server)
+        cancelled = RequestProtocolError(self.stream_id, _SWITCHED, code)
+        yield SendHttp(cancelled, self.context.server)
         yield from self.handle_protocol_error(
             ResponseProtocolError(self.stream_id, _SWITCHED, code)
         )
 
     def state_stream_response_body(self, event: events.Event) -> Commands:
-        """Send what the tap lets go on, then wait for what it holds."""
+        """Send the chunks that the tap relays, then wait for those that it holds."""
         yield from super().state_stream_response_body(event)
         yield from self._send_held()
 
     def send_response(self, already_streamed: bool = False) -> Commands:
-        """Send what the tap still holds before the end of the message."""
+        """Send the chunks that the tap holds before the end of the message."""
         if already_streamed:
             yield from self._send_held()
         yield from super().send_response(already_streamed)
 
     def _send_held(self) -> Commands:
-        """Ask for what goes on in place of what is held, until the tap says that was all."""
+        """Wait for held chunks and send them, until the tap holds no more."""
         tap = self.flow.response.stream if self.flow.response else None
         while isinstance(tap, BodyTap) and tap.is_waiting:
-            tap.is_waiting = False  # the hook says so again if there is more to come
+            tap.is_waiting = False  # the hook sets it again if more chunks follow
             yield AibridgeHeldHook(tap)
             if (yield from self.check_killed(True)):
                 return
@@ -177,20 +176,23 @@ class BridgeStream(HttpStream):
     def handle_protocol_error(
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> Commands:
-        """Let the `error` hook answer, by `flow.response`, where nobody has answered yet."""
-        # The head of an answer goes on when its body streams, or with its whole body.
-        unanswered = self.server_state not in (self.state_stream_response_body, self.state_done)
+        """Send the `flow.response` of the `error` hook if the client has no response yet."""
+        # A head is sent when its body streams, or together with its buffered body.
+        is_unanswered = self.server_state not in (
+            self.state_stream_response_body,
+            self.state_done,
+        )
         for command in super().handle_protocol_error(event):
-            is_the_page = isinstance(command, SendHttp) and command.event is event
-            if is_the_page and unanswered and self.flow.response:
-                yield from self._send_whole(self.flow.response)
+            is_error_page = isinstance(command, SendHttp) and command.event is event
+            if is_error_page and is_unanswered and self.flow.response:
+                yield from self._send_buffered(self.flow.response)
             elif self._attempt and _goes_to(command, self.context.server):
-                pass  # its connection may serve another request now
+                pass  # the connection may serve another request now
             else:
                 yield command
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
-        """Refuse also what mitmproxy would pass on although a server may read it differently."""
+        """Refuse also heads that mitmproxy accepts, but that a server may parse differently."""
         if request:
             http1.unfold(self.flow.request)
             if problem := http1.malformed(self.mode, self.flow.request):
@@ -199,7 +201,7 @@ class BridgeStream(HttpStream):
         return (yield from super().check_invalid(request))
 
     def _refuse_malformed(self, problem: str) -> Commands:
-        """Answer 400, as mitmproxy does where its own validation fails."""
+        """Respond with 400, as mitmproxy does if its own validation fails."""
         self.flow.error = Error(problem)
         yield HttpRequestHeadersHook(self.flow)
         yield HttpErrorHook(self.flow)
@@ -209,71 +211,71 @@ class BridgeStream(HttpStream):
         self.client_state = self.server_state = self.state_errored
 
     def check_body_size(self, request: bool) -> Commands:
-        """Let the `error` hook answer for a body that is too large; stream an answer that is."""
+        """Respond to a request body that is too large, and stream a response body that is."""
         if request and (yield from self._refuse_early()):
             return True
-        held = None if request else self.bridge.hold_limit(self.flow, self.response_body_buf)
-        if held is not None:
-            if self._answer_size() > held:
+        limit = None if request else self.bridge.hold_limit(self.flow, self.response_body_buf)
+        if limit is not None:
+            if self._response_size() > limit:
                 yield from self._stream_from_here()
             return False
         before = self.flow.response
         is_too_large = False
         for command in super().check_body_size(request):
-            is_the_page = isinstance(command, SendHttp) and isinstance(
+            is_error_page = isinstance(command, SendHttp) and isinstance(
                 command.event, ResponseProtocolError
             )
-            is_too_large = is_too_large or is_the_page
-            answer = self.flow.response
-            if is_the_page and answer is not None and answer is not before:
-                yield from self._answer_early(answer)
+            is_too_large = is_too_large or is_error_page
+            response = self.flow.response
+            if is_error_page and response is not None and response is not before:
+                yield from self._respond_early(response)
             else:
                 yield command
         return is_too_large
 
     def _refuse_early(self) -> layer.CommandGenerator[bool]:
-        """Answer a request that is refused, although its body has not come whole."""
-        size, answer = len(self.request_body_buf), None
-        if size > HELD_OF_STRANGERS:
-            answer = self.bridge.refusal_before_body(self.flow)
-        if size and answer is None:
-            answer = self.bridge.refusal_of_size(self.flow, size)
-        if answer is None:
+        """Respond to a refused request before its body is complete."""
+        size, refusal = len(self.request_body_buf), None
+        if size > BODY_BEFORE_REFUSAL:
+            refusal = self.bridge.refusal_before_body(self.flow)
+        if size and refusal is None:
+            refusal = self.bridge.refusal_of_size(self.flow, size)
+        if refusal is None:
             return False
         self.request_body_buf.clear()
         self.flow.error = Error(REFUSED_UNREAD)
         yield HttpErrorHook(self.flow)
-        yield from self._answer_early(answer)
+        yield from self._respond_early(refusal)
         self.client_state = self.state_errored
         self.flow.live = False
         return True
 
-    def _answer_size(self) -> int:
-        """Return how large an answer has grown, or else is said to be."""
+    def _response_size(self) -> int:
+        """Return the size of a response so far; before its body, the announced size."""
         if self.response_body_buf:
             return len(self.response_body_buf)
         try:
             return expected_http_body_size(self.flow.request, self.flow.response) or 0
-        except ValueError:  # nobody knows; mitmproxy says so where it matters
+        except ValueError:  # an invalid length, which mitmproxy reports
             return 0
 
     def _stream_from_here(self) -> Commands:
-        """Send what has come of an answer, and what comes as it comes: as mitmproxy would."""
+        """Send the buffered part of a response, and stream the rest as mitmproxy would."""
         self.bridge.stream_response(self.flow)
         if self.response_body_buf:
-            begun = bytes(self.response_body_buf)
+            buffered = bytes(self.response_body_buf)
             self.response_body_buf.clear()
             yield from self.start_response_stream()
-            yield from self.server_state(ResponseData(self.stream_id, begun))
+            yield from self.server_state(ResponseData(self.stream_id, buffered))
 
-    def _answer_early(self, response: http.Response) -> Commands:
-        """Answer while the request still comes. The rest of it is read, and forgotten.
+    def _respond_early(self, response: http.Response) -> Commands:
+        """Respond before the request has ended; read and drop the rest of it.
 
-        Where it is not read, many clients see a broken connection in place of the answer.
+        If it were not read, many clients would see a broken connection instead of the response.
         """
         if not self.flow.request.is_http2:
             response.headers["connection"] = "close"
-        yield from self._send_whole(response)
+        yield from self._send_buffered(response)
         yield DropStream(self.stream_id)
 
     def _with_outgoing_head(self, command: commands.Command) -> commands.Command:
@@ -282,7 +284,7 @@ class BridgeStream(HttpStream):
             return SendHttp(head, command.connection)
         return command
 
-    def _send_whole(self, response: http.Response) -> Commands:
+    def _send_buffered(self, response: http.Response) -> Commands:
         body = response.raw_content or b""
         for part in (
             ResponseHeaders(self.stream_id, response, end_stream=not body),
@@ -293,7 +295,7 @@ class BridgeStream(HttpStream):
 
 
 def _named_hosts(request: http.Request) -> list[str]:
-    """Return the authorities of a request: `Host`, `:authority` and that of an absolute target."""
+    """Return the authorities of a request: from `Host`, `:authority` and an absolute target."""
     hosts = (request.authority, *request.headers.get_all("host"))
     return list(dict.fromkeys(filter(None, hosts)))
 
@@ -307,7 +309,7 @@ def _goes_to(command: commands.Command, connection: Connection) -> bool:
 
 
 def _mapped(original: Commands, change: Callable[[commands.Command], commands.Command]) -> Commands:
-    """Run a generator of commands with each command changed, handing replies back to it."""
+    """Run a generator of commands with each command changed; pass replies back to it."""
     reply = None
     while True:
         try:
@@ -318,10 +320,10 @@ def _mapped(original: Commands, change: Callable[[commands.Command], commands.Co
 
 
 def install(first: layer.Layer | None, bridge: Bridge) -> None:
-    """Make the HTTP layer of a stack of new layers, if it has one, one of ours."""
+    """Replace the HTTP layer of a stack of new layers, if any, by a `BridgeLayer`."""
     while first is not None:
         if type(first) is HttpLayer:
-            # A second layer would enter itself into the context's stack beside the first.
+            # A new object would add itself to the context's stack of layers.
             first.__class__ = BridgeLayer
             first.bridge = bridge  # type: ignore[attr-defined]
         first = getattr(first, "child_layer", None)

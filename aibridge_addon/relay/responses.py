@@ -17,7 +17,7 @@ def content_encoding(response: http.Response) -> str:
 
 
 def content_length(response: http.Response) -> int | None:
-    """Return the announced length of the body, in bytes; None if there is none."""
+    """Return the announced length of the body in bytes, if any."""
     value = response.headers.get("content-length", "")
     return int(value) if value.isdecimal() else None
 

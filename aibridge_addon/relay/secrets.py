@@ -1,8 +1,7 @@
-"""What of a request's headers is shown, and what leaves for the provider.
+"""Masks secrets in a request's headers, and restores them in the copy for the provider.
 
-While a flow is with us its secrets are replaced by hints, so that no hook, log, saved flow or web
-page ever has them; the real values are put back into the copy that goes up. That copy also loses
-the headers that are meant for this hop only (RFC 9110, 7.6.1).
+The flow holds hints, so that no hook, log, saved flow or web page shows a secret. The copy also
+loses the hop-by-hop headers (RFC 9110, 7.6.1).
 """
 
 from itertools import count
@@ -13,27 +12,27 @@ from aibridge_addon.headers import Fields
 from aibridge_addon.providers.credentials import CREDENTIAL_FIELDS, SECRET_FIELDS, mask
 
 type Secrets = dict[tuple[bytes, bytes], bytes]
-"""By name, in lower case, and shown value: the real value."""
+"""The secrets by name, in lower case, and hint."""
 
 _SCHEMES = frozenset({"bearer", "basic"})
-"""What may stand before a secret and is shown; any other first word may be a part of it."""
+"""Schemes before a secret that are shown; any other first word may be part of the secret."""
 _HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te"})
 _CONNECTION = b"connection"
 _UPGRADE = b"upgrade"
 _FRAMING = frozenset({b"transfer-encoding", b"host"})
-_OF_PROVIDERS = (b"content-", b"anthropic-", b"openai-")
-"""What the names of headers begin with that say what a request is."""
+_PROVIDER_PREFIXES = (b"content-", b"anthropic-", b"openai-")
+"""Prefixes of headers that determine the meaning of a request."""
 
 
 def mask_fields(fields: Fields) -> tuple[Fields, Secrets]:
-    """Replace secrets by hints; return the fields to show and what they stand for."""
+    """Replace secrets by hints; return the masked fields and the secrets."""
     secrets: Secrets = {}
     shown = []
     for name, value in fields:
         if (lower := name.lower()) in SECRET_FIELDS:
             hint = plain = _hint(value)
             serial = count(2)
-            # Two values may look the same when masked, as short cookies do.
+            # Short values, such as cookies, may have the same hint.
             while secrets.setdefault((lower, hint), value) != value:
                 hint = b"%b (%d)" % (plain, next(serial))
             value = hint
@@ -50,12 +49,12 @@ def _hint(value: bytes) -> bytes:
 
 
 def mask_request(request: http.Request) -> None:
-    """Replace the secrets of a request that goes nowhere, before it is shown or saved."""
+    """Mask the secrets of a request that is not sent upstream, before it is shown or saved."""
     request.headers.fields, _ = mask_fields(request.headers.fields)
 
 
 def outgoing_fields(fields: Fields, secrets: Secrets) -> Fields:
-    """Return the fields for the provider: secrets put back, this hop's own left out."""
+    """Return the fields for the provider: with secrets, and without hop-by-hop headers."""
     names = {name.lower() for name, _ in fields}
     dropped = _HOP_BY_HOP
     if _CONNECTION in names and _UPGRADE not in names:
@@ -74,6 +73,6 @@ def _named_by_connection(fields: Fields) -> set[bytes]:
         if name.lower() == _CONNECTION
         for token in value.split(b",")
     }
-    # What a request is, and with whose key, has been judged by all of its headers: it stays so.
-    kept = {name for name in named if name.startswith(_OF_PROVIDERS)}
-    return named - _FRAMING - CREDENTIAL_FIELDS - kept
+    # Policies have judged these headers, so that `Connection` must not remove them.
+    judged = {name for name in named if name.startswith(_PROVIDER_PREFIXES)}
+    return named - _FRAMING - CREDENTIAL_FIELDS - judged

@@ -1,9 +1,8 @@
-"""Which connections are left alone: those to hosts that belong to no provider instance.
+"""Tunnels connections to hosts of no provider instance, and allows only HTTP to providers.
 
-A connection is known by where it goes and, in TLS, by the server name that the client says. If none
-of its names is a provider's, it is tunnelled: neither decrypted nor looked into. If one is, it is
-HTTP, or it is no connection. mitmproxy would guess, and pass on raw what does not look like HTTP
-at once: past every hook, and so past tokens and records.
+The address of a connection and the TLS server name decide. A tunnelled connection is not decrypted.
+mitmproxy would relay data to a provider that does not look like HTTP without calling any hook, and
+so without access tokens and records.
 """
 
 import struct
@@ -24,14 +23,11 @@ _RECORD_HEADER = struct.Struct("!BBBH")
 """Kind, version, length."""
 _BLANK = b"\r\n"
 LARGEST_HELLO = 64 * 1024
-"""Bytes of a TLS client hello, which is held until it has come whole."""
+"""Bytes of a TLS client hello, which is buffered until it is complete."""
 
 
 def must_tunnel(data: layer.NextLayer, is_provider_host: Callable[[str], bool]) -> bool | None:
-    """Whether the connection that a next layer is asked for goes to no provider.
-
-    None: that cannot be told yet, since the client has not said enough.
-    """
+    """Return True if a connection goes to no provider; None if more data is needed to decide."""
     context = data.context
     if is_proxy_mode(context):
         return False
@@ -46,24 +42,24 @@ def must_tunnel(data: layer.NextLayer, is_provider_host: Callable[[str], bool]) 
 
 
 def tunnel(context: Context) -> layer.Layer:
-    """Return a layer that passes bytes on and makes no flow."""
+    """Return a layer that relays bytes without creating a flow."""
     return layers.TCPLayer(context, ignore=True)
 
 
 class NotHttpError(Exception):
-    """A connection that must be HTTP cannot become that; the message says why, and counts it."""
+    """A connection that must be HTTP is not; the message is the reason code for metrics."""
 
 
 def is_proxy_mode(context: Context) -> bool:
-    """Whether the mode says what comes: to the reverse proxy, or to the forward proxy itself."""
+    """Return True if the mode determines the protocol: requests to the proxy itself."""
     return isinstance(context.layers[0], modes.ReverseProxy) or context.server.address is None
 
 
 def interception_layer(data: layer.NextLayer) -> layer.Layer | None:
-    """Return what reads a connection to a provider. None: too little has come to tell.
+    """Return the layer for a connection to a provider; None if more data is needed to decide.
 
     Raises:
-        NotHttpError: nothing of ours would read it.
+        NotHttpError: the connection is not HTTP.
     """
     context = data.context
     match _kind(data):
@@ -73,12 +69,12 @@ def interception_layer(data: layer.NextLayer) -> layer.Layer | None:
             first = ServerTLSLayer(context)
             first.child_layer = ClientTLSLayer(context)
             return first
-    # HTTP, or nonsense: then the parser says so to the client.
+    # If it is not HTTP, the parser reports that to the client.
     return HttpLayer(context, HTTPMode.transparent) if _skip_blank_lines(data) else None
 
 
 def protocol_is_known(data: layer.NextLayer) -> bool:
-    """Whether enough has come to tell TLS from HTTP.
+    """Return True if enough data has arrived to distinguish TLS from HTTP.
 
     Raises:
         NotHttpError: it is neither.
@@ -90,7 +86,7 @@ def require_http(first: layer.Layer) -> None:
     """Check that a stack of new layers ends in HTTP.
 
     Raises:
-        NotHttpError: it does not, as where an option of mitmproxy has it ignored.
+        NotHttpError: it does not, for example because a mitmproxy option ignores the host.
     """
     last = first
     while isinstance(last, ServerTLSLayer | ClientTLSLayer | ServerQuicLayer | ClientQuicLayer):
@@ -100,7 +96,7 @@ def require_http(first: layer.Layer) -> None:
 
 
 class _Kind(Enum):
-    """What a client speaks."""
+    """The protocol of a client."""
 
     UNKNOWN = auto()
     TLS = auto()
@@ -114,20 +110,20 @@ def _kind(data: layer.NextLayer) -> _Kind:
             return _Kind.OTHER
         raise NotHttpError("udp_to_provider")
     if isinstance(context.layers[-1], ClientTLSLayer):
-        return _Kind.OTHER  # it was TLS, and is that once
-    said = data.data_client()
-    if starts_like_tls_record(said):
+        return _Kind.OTHER  # TLS is not nested
+    received = data.data_client()
+    if starts_like_tls_record(received):
         return _Kind.TLS
-    if _is_tls_record(said):  # servers take it, but mitmproxy would take it for anything else
+    if _is_tls_record(received):  # servers accept it, but mitmproxy does not detect it
         raise NotHttpError("unknown_tls")
-    is_unknown = len(said) < 3 and bytes([_HANDSHAKE, 3]).startswith(said)
+    is_unknown = len(received) < 3 and bytes([_HANDSHAKE, 3]).startswith(received)
     return _Kind.UNKNOWN if is_unknown else _Kind.OTHER
 
 
 def _skip_blank_lines(data: layer.NextLayer) -> bool:
-    """Forget empty lines before a request (RFC 9112, 2.2); return whether anything else has come.
+    """Drop empty lines before a request (RFC 9112, 2.2); return True if more data has arrived.
 
-    mitmproxy's parser skips one, and then waits for more to come before it goes on.
+    mitmproxy's parser skips a single line, and then waits for more data before it continues.
     """
     if data.context.client.alpn == b"h2":
         return True
@@ -140,11 +136,11 @@ def _skip_blank_lines(data: layer.NextLayer) -> bool:
 
 
 class _IncompleteError(Exception):
-    """The TLS client hello has not come whole."""
+    """The TLS client hello is incomplete."""
 
 
 def _is_tls_record(data: bytes) -> bool:
-    """Whether data begin as a handshake in TLS does, of whatever version its record says."""
+    """Return True if data starts a TLS handshake, whatever version its record has."""
     return len(data) > 2 and data[:2] == bytes([_HANDSHAKE, 3])
 
 
@@ -163,7 +159,7 @@ def _server_name(data: bytes) -> str | None:
 
 
 def _with_known_version(data: bytes) -> bytes:
-    """Return records with a version that mitmproxy parses; servers do not look at it."""
+    """Return records with a version that mitmproxy accepts; servers ignore it."""
     known, start = bytearray(data), 0
     while start + _RECORD_HEADER.size <= len(known) and _is_tls_record(data[start : start + 3]):
         known[start + 2] = 1

@@ -1,6 +1,6 @@
-"""Looks for a usage object in an answer that is not recorded, while its bytes go on untouched.
+"""Looks for a usage object in a response that is not recorded, and relays it unchanged.
 
-Not a reader: it finds that tokens were billed, not how many. It never raises and holds nothing.
+It finds out that tokens were billed, not how many. It never raises, and holds no bytes back.
 """
 
 import re
@@ -12,18 +12,18 @@ from aibridge_addon.formats.decoders.codings import ContentDecoder
 from aibridge_addon.relay.responses import content_encoding
 
 _USAGE = re.compile(rb'"usage"[ \t\r\n]{0,16}:[ \t\r\n]{0,16}\{[ \t\r\n]{0,64}"')
-"""Quotes in a string of JSON are escaped, so that only a member matches."""
+"""Matches members only, since quotes within a JSON string are escaped."""
 _LONGEST_MATCH = 128
 _MEDIA = ("image/", "audio/", "video/", "font/")
 
 
 class UsageWatch:
-    """Reads the body of one answer, up to a bound, until it tells usage.
+    """Reads the body of one response, up to a limit, until it contains a usage object.
 
     Args:
-        response: the head of the answer.
-        found: called at most once, when there is a usage object.
-        max_bytes: decoded bytes up to which the body is read.
+        response: the head of the response.
+        found: called at most once, when a usage object is found.
+        max_bytes: decoded bytes after which reading stops.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class UsageWatch:
             self._begin(content_encoding(response), max_bytes)
 
     def __call__(self, data: bytes) -> bytes:
-        """Look at a chunk; return it."""
+        """Search a chunk; return it."""
         if data and self._decoder is not None:
             try:
-                self._look(self._decoder.feed(data))
-            except Exception:  # noqa: BLE001 the edge: whatever it is, the bytes go on
+                self._search(self._decoder.feed(data))
+            except Exception:  # noqa: BLE001 the edge: the bytes are relayed anyway
                 self._decoder = None
         return data
 
@@ -50,7 +50,7 @@ class UsageWatch:
         except Exception:  # noqa: BLE001 likewise
             self._decoder = None
 
-    def _look(self, decoded: bytes) -> None:
+    def _search(self, decoded: bytes) -> None:
         text = self._tail + decoded
         self._tail = text[-_LONGEST_MATCH:]
         if has_usage(text):
@@ -59,5 +59,5 @@ class UsageWatch:
 
 
 def has_usage(data: bytes) -> bool:
-    """Whether JSON holds a usage object."""
+    """Return True if JSON contains a usage object."""
     return _USAGE.search(data) is not None

@@ -1,7 +1,7 @@
-"""WebSockets: bounds the size of a message, and reads large frames in linear time.
+"""WebSockets: limits the size of a message, and reads large frames in linear time.
 
-mitmproxy appends each piece of a frame to a `bytes` object, which copies all that came before, and
-takes messages of any size (`mitmproxy.proxy.layers.websocket`, 12.2 and 12.3).
+This module depends on mitmproxy's internals (`proxy.layers.websocket`, 12.2 and 12.3), which append
+each piece of a frame to a `bytes` object, copying all earlier pieces, and have no size limit.
 """
 
 from collections.abc import Generator, Iterable
@@ -14,11 +14,11 @@ from wsproto.events import CloseConnection, Event, Message
 from wsproto.frame_protocol import CloseReason
 
 FRAME_COST = 64
-"""Bytes that a frame counts for beside its content, since each is an object of its own."""
+"""Bytes that a frame counts in addition to its content, since each is a separate object."""
 
 
 class _Frames(list[bytes]):
-    """The frames of a message that is still coming; pieces are added in place."""
+    """The frames of an unfinished message; pieces are appended in place."""
 
     def __init__(self, frames: Iterable[bytes]) -> None:
         super().__init__(bytearray(frame) for frame in frames)  # type: ignore[misc]
@@ -28,7 +28,7 @@ class _Frames(list[bytes]):
 
 
 class LimitedConnection(WebsocketConnection):
-    """One side of a WebSocket, which closes with status 1009 where a message grows too large."""
+    """One side of a WebSocket, which closes with status 1009 if a message is too large."""
 
     most: int | None = None
     """Bytes of a message; None: no limit."""
@@ -37,7 +37,7 @@ class LimitedConnection(WebsocketConnection):
 
     @property
     def frame_buf(self) -> list[bytes]:
-        """The frames of the message that is coming."""
+        """The frames of the unfinished message."""
         return self._frames
 
     @frame_buf.setter
@@ -45,7 +45,7 @@ class LimitedConnection(WebsocketConnection):
         self._frames = _Frames(frames)
 
     def events(self) -> Generator[Event]:
-        """Give out the events; a message that is too large becomes a close."""
+        """Yield the events; replace a message that is too large by a close."""
         for event in super().events():
             if isinstance(event, Message) and self._is_too_large(event):
                 yield CloseConnection(CloseReason.MESSAGE_TOO_BIG, "message too big")
@@ -65,10 +65,10 @@ class LimitedConnection(WebsocketConnection):
 
 
 class LimitedWebsocketLayer(WebsocketLayer):
-    """A WebSocket whose sides have the limit of the option `aibridge_max_body_mib`."""
+    """A WebSocket with the limit of the option `aibridge_max_body_mib` on both sides."""
 
     def start(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Set the limit once there are two sides."""
+        """Set the limit once both sides exist."""
         yield from super().start(event)
         for side in (self.client_ws, self.server_ws):
             assert isinstance(side, LimitedConnection)
@@ -78,6 +78,6 @@ class LimitedWebsocketLayer(WebsocketLayer):
 
 
 def use_in_mitmproxy() -> None:
-    """Make mitmproxy create these WebSockets in place of its own."""
+    """Make mitmproxy create these WebSockets instead of its own."""
     websocket.WebsocketConnection = LimitedConnection  # type: ignore[misc]
     websocket.WebsocketLayer = LimitedWebsocketLayer  # type: ignore[misc]
