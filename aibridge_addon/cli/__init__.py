@@ -6,7 +6,7 @@
     connection.py          connection settings of the running proxy, and its login
     client_setup.py        variables and arguments for a client program
     authority.py bundle.py the CA, and the bundle that joins it with the system's
-    checks.py              checks of the doctor
+    checks/                checks of the doctor, one function each
     totals.py tables.py    sums of recorded usage, and tables on a terminal
 
 Modules import mitmproxy, the SDKs and the like where they use them: those take seconds, and

@@ -1,15 +1,16 @@
-"""`aibridge doctor`: looks at everything, and says what is wrong and what to do about it."""
+"""`aibridge doctor`: checks the installation, and prints what is wrong and what to do about it."""
 
 import os
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aibridge_addon.cli import checks, running
+from aibridge_addon.cli import running
 from aibridge_addon.cli.ca import folder_of
+from aibridge_addon.cli.checks import run_checks
+from aibridge_addon.cli.checks.installation import Installation, read_configuration
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import make_table, print_table, printable, terminal_width
 from aibridge_addon.config.options import OPTIONS, PREFIX, unknown_option
@@ -18,36 +19,38 @@ from aibridge_addon.findings import Finding
 if TYPE_CHECKING:
     from rich.table import Table
 
-_AROUND = 6
-"""Columns for the mark, and between."""
-_LEAST = 30
-"""Columns for prose, however narrow the terminal is."""
+_MARGIN = 6
+"""Width of the mark and of the space between columns."""
+_LEAST_WIDTH = 30
+"""Width of the findings on a narrow terminal."""
 _MARKS = {"ok": ("✓", "green"), "note": ("•", "yellow"), "bad": ("✗", "bold red")}
 _TRUSTED = "ssl_verify_upstream_trusted_ca"
 _KNOWN = {option.name: option for option in OPTIONS}
 
 
-@click.command(short_help="Find out what is wrong, and what to do about it.")
+@click.command(short_help="Check the installation, and say what to do about problems.")
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The config file. Default: that of the running proxy.",
+    help="Config file to check. Default: the one of the running proxy.",
 )
 @click.option(
     "--db",
     type=DatabaseLocation(),
     metavar="FILE",
-    help="The database. Default: that of the running proxy, else the usual one.",
+    help="Database to check. Default: the one of the running proxy, or the default database.",
 )
 @click.option(
     "--set",
     "sets",
     multiple=True,
     metavar="NAME=VALUE",
-    help=f"As for aibridge proxy: aibridge_… options, confdir, {_TRUSTED}.",
+    help=f"Option of the proxy to check: aibridge_…, confdir or {_TRUSTED}. Repeatable.",
 )
-@click.option("--keys", is_flag=True, help="Try the API keys, by asking for lists of models.")
+@click.option(
+    "--keys", is_flag=True, help="Check the API keys, by asking each provider for its models."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -57,14 +60,14 @@ def command(
     sets: tuple[str, ...],
     keys: bool,
 ) -> None:
-    """Find out what is wrong, and what to do about it.
+    """Check the installation, and say what to do about problems.
 
-    Looks at versions, ports, the CA, the variables of this shell, the config file, the database,
-    MCP servers and whether providers can be reached. Changes nothing. The exit code is 1 if
-    something is broken; what is merely worth knowing does not count.
+    Checks versions, ports, the CA, the variables of this shell, the config file, the database, MCP
+    servers, and the connections to providers. Changes nothing. Returns 1 if something is broken;
+    notes do not count.
     """
-    options = _options(sets)
-    findings = list(_look(options, config, db, with_keys=keys))
+    installation = _installation(_options(sets), config, db)
+    findings = list(run_checks(installation, with_keys=keys))
     print_table(_table(findings, terminal_width()))
     broken = sum(finding.level == "bad" for finding in findings)
     if broken:
@@ -74,7 +77,7 @@ def command(
 
 
 def _options(sets: tuple[str, ...]) -> dict[str, Any]:
-    """Read options as mitmproxy would."""
+    """Parse options as mitmproxy does."""
     values: dict[str, Any] = {}
     for spec in sets:
         name, _, value = spec.partition("=")
@@ -82,52 +85,43 @@ def _options(sets: tuple[str, ...]) -> dict[str, Any]:
             raise click.UsageError(f"--set {unknown_option(name)}")
         kind = _KNOWN[name].type if name in _KNOWN else str
         if name not in _KNOWN and name not in ("confdir", _TRUSTED):
-            raise click.UsageError(f"--set {name}: the doctor does not look at this option")
+            raise click.UsageError(f"--set {name}: the doctor does not check this option")
         try:
             values[name] = value in ("true", "") if kind is bool else kind(value)
         except ValueError as error:
-            raise click.UsageError(f"--set {name}: {value!r} is no {kind.__name__}") from error
+            raise click.UsageError(f"--set {name}: {value!r} is not {kind.__name__}") from error
     return values
 
 
-def _look(
-    options: dict[str, Any], config: Path | None, db: str | None, *, with_keys: bool
-) -> Iterator[Finding]:
+def _installation(options: dict[str, Any], config: Path | None, db: str | None) -> Installation:
+    """Return the installation of the running proxy, as far as options do not name another."""
     proxy = running.find()
     trusted = options.pop(_TRUSTED, None)
     confdir = options.pop("confdir", None)
-    folder = folder_of(Path(confdir) if confdir else None)
     chosen = config or Path(proxy.config if proxy else "")
     path = str(chosen.expanduser().absolute()) if chosen != Path() else ""
     options.setdefault("aibridge_config", path)
-    if db or (proxy and proxy.database):
-        options.setdefault("aibridge_db", str(db or (proxy and proxy.database)))
-    yield from checks.versions()
-    yield from checks.ports(proxy)
-    yield from checks.health(proxy)
-    yield from checks.authority(folder)
-    found, settings = checks.config(options["aibridge_config"], options)
-    hosts = {host for provider in settings.providers for host in provider.hosts}
-    ca = folder / "mitmproxy-ca-cert.pem"
-    yield from checks.variables(os.environ, proxy, hosts, ca)
-    yield from found
-    yield from checks.database(settings)
-    yield from checks.tokens(proxy, settings, os.environ)
-    if any(finding.level == "bad" for finding in found):
-        return  # the rest would be about the defaults, which are not what is meant
-    yield from checks.tool_servers(settings)
-    yield from checks.providers(settings, trusted)
-    if with_keys:
-        yield from checks.keys(settings, os.environ, trusted)
+    if database := db or (proxy and proxy.database):
+        options.setdefault("aibridge_db", database)
+    settings, mistakes = read_configuration(options)
+    return Installation(
+        proxy=proxy,
+        ca_folder=folder_of(Path(confdir) if confdir else None),
+        environ=os.environ,
+        settings=settings,
+        config=options["aibridge_config"],
+        mistakes=mistakes,
+        trusted=trusted,
+    )
 
 
 def _table(findings: list[Finding], width: int) -> "Table":
     from rich.text import Text
 
     table = make_table()
-    for head in ("", "", "what, and what to do"):
+    for head in ("", "", "finding, and what to do"):
         table.add_column(head)
-    room = width - max(len(finding.about) for finding in findings) - _AROUND
+    room = width - max(len(finding.about) for finding in findings) - _MARGIN
     for finding in findings:
         mark, style = _MARKS[finding.level]
         what = Text(_folded(finding.what, room))
@@ -138,6 +132,7 @@ def _table(findings: list[Finding], width: int) -> "Table":
 
 
 def _folded(text: str, room: int) -> str:
-    """Break a text into lines, between its words: paths are to be copied."""
-    lines = textwrap.wrap(text, max(room, _LEAST), break_long_words=False, break_on_hyphens=False)
+    """Wrap a text between words: paths stay in one piece, so that they can be copied."""
+    width = max(room, _LEAST_WIDTH)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return "\n".join(map(printable, lines))

@@ -126,7 +126,7 @@ def test_it_says_where_its_health_is_told_and_the_doctor_asks_there(home: Home) 
     url = process.wait_for("/healthz").split()[-1]
     answer = httpx2.get(url, trust_env=False, timeout=TIMEOUT_S)
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
-    assert "the proxy itself is well" in home.invoke("doctor").output
+    assert "the proxy reports no problem" in home.invoke("doctor").output
 
 
 def test_with_the_web_page_it_records_too(home: Home) -> None:
