@@ -6,10 +6,10 @@ come from `config`.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from mitmproxy.connection import Client
 from mitmproxy.options import Options
 
 from aibridge_addon.access.admission import AdmissionControl
@@ -30,19 +30,30 @@ from aibridge_addon.access.policies import (
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.background import BackgroundResponses
 from aibridge_addon.exchange.central_tools import CentralTools
-from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.chat_usage import ChatUsage
+from aibridge_addon.exchange.early_refusals import EarlyRefusals
+from aibridge_addon.exchange.follow_up import FollowUps
+from aibridge_addon.exchange.head_reader import HeadReader
 from aibridge_addon.exchange.intake import Intake
 from aibridge_addon.exchange.last_resort import LastResort
+from aibridge_addon.exchange.live import LiveRequests
+from aibridge_addon.exchange.policy_check import PolicyCheck
+from aibridge_addon.exchange.reception import Edit, Reception
+from aibridge_addon.exchange.record_maker import RecordMaker
+from aibridge_addon.exchange.stream_bridge import StreamBridge
 from aibridge_addon.exchange.typed_prompts import TypedPrompts
+from aibridge_addon.exchange.unrecorded_usage import UnrecordedUsage
+from aibridge_addon.exchange.websocket_intake import WebSocketIntake
 from aibridge_addon.fact_bus import FactBus
 from aibridge_addon.observe.descriptors import ShortageLog, calm_accepting
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
-from aibridge_addon.observe.metric_table import ADDED_LATENCY, COMMIT_TIMEOUTS
+from aibridge_addon.observe.metric_table import ADDED_LATENCY, COMMIT_TIMEOUTS, TUNNELS
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.relay.bridge import Bridge
+from aibridge_addon.providers.routing import Router
 from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
+from aibridge_addon.relay.next_layer import NextLayer
 from aibridge_addon.store import open_store, recorder
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import Recorder
@@ -51,9 +62,6 @@ from aibridge_addon.tools.ledger import Ledger
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ToolServers
-
-type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
-"""Makes a request of an inner loop known to the hooks while it runs."""
 
 
 class Components:
@@ -65,98 +73,61 @@ class Components:
         OSError: the metrics' address cannot be listened on.
     """
 
-    intake: Intake
-    central: CentralTools | None
+    reception: Reception
 
-    def __init__(
-        self, settings: Settings, options: Options, *, bridge: Bridge, register: Register
-    ) -> None:
+    def __init__(self, settings: Settings, options: Options) -> None:
         self._options = options
-        self._bridge = bridge
-        self._register = register
         self._settings = settings
+        self._is_closed = False
         self._servers: ToolServers | None = None
         self._facts = FactBus()
-        self._store = open_store(settings.database)
-        self.admission = AdmissionControl(self._store, settings.require_token)
-        if not settings.allow_open:
-            check_not_open(options, requires_token=self.admission.requires_token)
-        self.egress = Egress(on_refused=self._count_refused)
-        self.connections = ConnectionLimit(on_refused=self._count_refused)
-        self.silent = FirstRequestTimeout(close=close_client, on_refused=self._count_refused)
-        self.held = HeldBodies()
         self.metrics = Metrics(
             label_values=settings.metrics_label_values,
             initiators=settings.metrics_initiators,
             tools=settings.metrics_tools,
         )
-        self.last_resort = LastResort(
-            metrics=self.metrics,
-            bridge=self._bridge,
-            register=self._register,
-            check_upstream=self._check_upstream,
-        )
-        self._recorder = self._made_recorder(settings)
-        self._listener = self._made_listener(settings)
-        try:
-            self._recorder.start()
-        except BaseException:
-            self._close_listener()
-            raise
-        self._typed_prompts = TypedPrompts()
-        self._shortage_log = ShortageLog()
-        self._shortage_log.install()
-        calm_accepting(asyncio.get_running_loop())
-        self.background = BackgroundResponses(
-            find=self._recorder.find_background_response,
-            publish=self._facts.publish,
-            capture=settings.capture,
-        )
-        for handlers in (
-            recorder.fact_handlers(self._recorder),
-            self.metrics.handlers,
-            self.background.handlers,
-            self._typed_prompts.handlers,
-        ):
-            self._facts.subscribe(handlers)
-        remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
-        self._ledger = Ledger(remember=remember, find=find)
-        self._attempts = Attempts(remember=remember, find=find)
+        self._build_access(settings)
+        self._build_exchanges()
+        self._start_recorder(settings)
+        self._subscribe(settings)
         self.apply(settings)
 
     def apply(self, settings: Settings) -> None:
-        """Go on with these settings. What is under way keeps those that it began with."""
+        """Apply settings; exchanges that are under way keep those that they began with."""
         self._settings = settings
         self.background.capture = settings.capture
-        self.admission.rule = settings.require_token
-        self.egress.allow(
-            providers=settings.providers,
-            networks=settings.private.networks,
-            hosts=settings.private.hosts,
-        )
-        self.connections.most = settings.max_connections
-        self.connections.most_per_address = settings.max_connections_per_address
-        self.silent.seconds = settings.first_request_seconds
-        self.held.most = settings.held_bodies
+        self._apply_access(settings)
         self._use_servers(settings)
         browser_origin = BrowserOrigin(
             allowed_origins=settings.allowed_origins,
             allowed_hosts=settings.allowed_hosts | listened_names(self._options),
         )
+        self.cross_origin = CrossOriginSharing(browser_origin)
         self._policies = self._made_policies(settings, browser_origin)
-        self.intake = Intake(
-            settings,
-            publish=self._facts.publish,
+        self.reception = Reception(
+            self.live,
+            admission=self.admission,
+            heads=HeadReader(
+                settings,
+                cross_origin=self.cross_origin,
+                check_admission=self.admission.check,
+                metrics=self.metrics,
+            ),
+            intake=self._made_intake(settings),
+            edits=self._made_edits(settings),
+            refusals=self._early_refusals,
             metrics=self.metrics,
-            cross_origin=CrossOriginSharing(browser_origin),
-            check_admission=self.admission.check,
-            check=self._check,
-            typed_prompts=self._typed_prompts,
         )
-        self.central = self._made_central(settings)
 
-    async def kept(self) -> None:
-        """Wait until all that was published is safe, but not for ever."""
+    @property
+    def router(self) -> Router:
+        """Finds the provider instances of hosts and paths."""
+        return self.reception.heads.router
+
+    async def commit(self) -> None:
+        """Wait, for a bounded time, until all published facts are stored."""
+        if self._is_closed:
+            return
         start = time.perf_counter()
         try:
             kept = await asyncio.wait_for(self._recorder.kept(), self._settings.commit_wait)
@@ -168,13 +139,87 @@ class Components:
 
     def close(self) -> Awaitable[None] | None:
         """Keep what is left, and end; return what must be awaited, if there is something."""
+        self._is_closed = True
         self._close_listener()
         self._shortage_log.remove()
         self._recorder.close()
         # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
         return asyncio.create_task(self._servers.stop()) if self._servers else None
 
-    # Made once
+    # Built once
+
+    def _build_access(self, settings: Settings) -> None:
+        self._store = open_store(settings.database)
+        self.admission = AdmissionControl(self._store, settings.require_token)
+        if not settings.allow_open:
+            check_not_open(self._options, requires_token=self.admission.requires_token)
+        self.egress = Egress(on_refused=self._count_refused)
+        self.connections = ConnectionLimit(on_refused=self._count_refused)
+        self.first_request = FirstRequestTimeout(close=close_client, on_refused=self._count_refused)
+
+    def _build_exchanges(self) -> None:
+        self.live = LiveRequests()
+        self.held = HeldBodies()
+        self._early_refusals = EarlyRefusals(self.metrics)
+        self._unrecorded_usage = UnrecordedUsage(self.metrics)
+        self._typed_prompts = TypedPrompts()
+        self.bridge = StreamBridge(
+            self.live,
+            egress=self.egress,
+            held=self.held,
+            refusals=self._early_refusals,
+            is_ours=lambda flow: self.reception.heads.is_ours(flow),
+            second_attempt=lambda exchange, status: self._last_resort.attempt(exchange, status),
+        )
+        self._last_resort = LastResort(
+            metrics=self.metrics,
+            bridge=self.bridge,
+            register=self.live.registered,
+            check_upstream=self._check_upstream,
+        )
+        self._follow_ups = FollowUps(
+            bridge=self.bridge,
+            register=self.live.registered,
+            check_upstream=self._check_upstream,
+            metrics=self.metrics,
+        )
+        self.next_layer = NextLayer(
+            self.bridge,
+            is_provider_host=lambda host: self.router.is_provider_host(host),
+            allows_tunnel=self.admission.allows_tunnel,
+            on_tunnel=self._on_tunnel,
+            on_refused=self._count_refused,
+        )
+
+    def _start_recorder(self, settings: Settings) -> None:
+        self._recorder = self._made_recorder(settings)
+        self._listener = self._made_listener(settings)
+        try:
+            self._recorder.start()
+        except BaseException:
+            self._close_listener()
+            raise
+        self._shortage_log = ShortageLog()
+        self._shortage_log.install()
+        calm_accepting(asyncio.get_running_loop())
+        remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
+        self._ledger = Ledger(remember=remember, find=find)
+        self._attempts = Attempts(remember=remember, find=find)
+
+    def _subscribe(self, settings: Settings) -> None:
+        self.background = BackgroundResponses(
+            find=self._recorder.find_background_response,
+            publish=self._facts.publish,
+            capture=settings.capture,
+            commit=self.commit,
+        )
+        for handlers in (
+            recorder.fact_handlers(self._recorder),
+            self.metrics.handlers,
+            self.background.handlers,
+            self._typed_prompts.handlers,
+        ):
+            self._facts.subscribe(handlers)
 
     def _made_recorder(self, settings: Settings) -> Recorder:
         if settings.recorder:
@@ -194,7 +239,46 @@ class Components:
             self._listener.close()
             self._listener = None
 
-    # Renewed
+    # Rebuilt by other settings
+
+    def _apply_access(self, settings: Settings) -> None:
+        self.admission.rule = settings.require_token
+        self.egress.allow(
+            providers=settings.providers,
+            networks=settings.private.networks,
+            hosts=settings.private.hosts,
+        )
+        self.connections.most = settings.max_connections
+        self.connections.most_per_address = settings.max_connections_per_address
+        self.first_request.seconds = settings.first_request_seconds
+        self.held.most = settings.held_bodies
+
+    def _made_intake(self, settings: Settings) -> Intake:
+        policies = PolicyCheck(settings, check=self._check, metrics=self.metrics)
+        records = RecordMaker(
+            publish=self._facts.publish,
+            capture=settings.capture,
+            typed_prompts=self._typed_prompts,
+        )
+        return Intake(
+            settings,
+            policies=policies,
+            records=records,
+            websockets=WebSocketIntake(
+                policies=policies,
+                records=records,
+                refresh=self.admission.refresh,
+                commit=self.commit,
+            ),
+            metrics=self.metrics,
+            count_usage=self._unrecorded_usage.count,
+            commit=self.commit,
+        )
+
+    def _made_edits(self, settings: Settings) -> tuple[Edit, ...]:
+        central = self._made_central(settings)
+        edits = (ChatUsage(settings).ask, self.background.attach)
+        return (*edits, central.offer) if central else edits
 
     def _use_servers(self, settings: Settings) -> None:
         """Have those MCP servers that are configured."""
@@ -222,11 +306,9 @@ class Components:
             servers=self._servers,
             ledger=self._ledger,
             attempts=self._attempts,
+            follow_ups=self._follow_ups,
             metrics=self.metrics,
-            bridge=self._bridge,
-            register=self._register,
-            check_upstream=self._check_upstream,
-            refusals=self.last_resort.refusals,
+            refused_edits=self._last_resort.refused_edits,
         )
 
     def _made_policies(
@@ -252,6 +334,10 @@ class Components:
         """Check a request of an inner loop, after which an access token was revoked perhaps."""
         await self.admission.refresh(0)
         return self._check(asked)
+
+    def _on_tunnel(self, client: Client) -> None:
+        self.metrics.count(TUNNELS)
+        self.first_request.has_asked(client)
 
     def _count_refused(self, reason: str) -> None:
         """Count a refusal that is not about a provider."""

@@ -32,8 +32,9 @@ with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyparsing has 
     from aibridge_addon.access.egress import Egress
     from aibridge_addon.addon import AIBridge
     from aibridge_addon.exchange import central_tools as central
-    from aibridge_addon.exchange.exchange import Exchange
+    from aibridge_addon.exchange.head_reader import HeadReader
     from aibridge_addon.exchange.intake import Intake
+    from aibridge_addon.exchange.recorded import RecordedExchange
     from aibridge_addon.relay.body_tap import BodyTap
     from aibridge_addon.relay.mitm_layers import AibridgeHeldHook
 
@@ -114,6 +115,11 @@ def answered(flow, body=ANSWER, *, status=200, content_type="application/json"):
         content=body if isinstance(body, bytes) else json.dumps(body).encode(),
     )
     return flow
+
+
+def bridge_of(addon):
+    """The decisions that the addon's streams ask for."""
+    return addon._components.bridge
 
 
 async def ask(tctx, addon, flow, body=ANSWER, **answer):
@@ -322,7 +328,7 @@ async def test_secrets_are_hidden_while_a_flow_is_shown_and_leave_whole(running,
 
     assert SECRET not in repr(flow.get_state())
     assert flow.request.headers["x-api-key"] == "sk-a...cdef"
-    head = addon.outgoing_request(flow)
+    head = bridge_of(addon).outgoing_request(flow)
     assert head.headers.fields == (
         (b"user-agent", b"claude-cli/2"),
         (b"x-api-key", SECRET.encode()),
@@ -339,7 +345,7 @@ async def test_what_goes_to_no_provider_is_left_alone(running, database):
     await ask(tctx, addon, flow)
 
     assert flow.request.get_state() == before
-    assert addon.outgoing_request(flow) is flow.request
+    assert bridge_of(addon).outgoing_request(flow) is flow.request
     assert "aibridge_interception_id" not in flow.metadata
     assert rows(database, "interceptions") == []
 
@@ -358,7 +364,7 @@ async def test_reverse_mode_adds_the_central_key_and_does_not_show_it(
 
     await call(tctx, addon, hook_of("request", flow))
 
-    head = addon.outgoing_request(flow)
+    head = bridge_of(addon).outgoing_request(flow)
     assert head.headers["x-api-key"] == SECRET
     assert SECRET not in repr(flow.get_state())
     assert flow.request.url == "https://api.anthropic.com/v1/messages?beta=true"
@@ -415,7 +421,7 @@ async def test_a_client_that_leaves_cancels_its_interception(running, database):
     addon, tctx = running
     flow = flow_to()
     await call(tctx, addon, hook_of("request", flow))
-    addon.client_aborted(flow)
+    bridge_of(addon).client_aborted(flow)
     flow.error = tflow.terr("client disconnected")
 
     await call(tctx, addon, hook_of("error", flow))
@@ -433,7 +439,7 @@ async def test_an_interception_that_has_ended_does_not_end_again(running, databa
     flow.error = tflow.terr("late")
     await call(tctx, addon, hook_of("error", flow))
     await call(tctx, addon, hook_of("response", flow))
-    addon.client_aborted(flow)
+    bridge_of(addon).client_aborted(flow)
 
     assert rows(database, "interceptions") == before
 
@@ -543,7 +549,7 @@ def fail(*args, **kwargs):
 
 async def test_a_bug_in_taking_a_request_in_leaves_it_as_it_is(running, caplog, monkeypatch):
     addon, tctx = running
-    monkeypatch.setattr(Intake, "take_head", fail)
+    monkeypatch.setattr(HeadReader, "read", fail)
     flow = flow_to()
     before = flow.request.get_state()
 
@@ -559,10 +565,10 @@ async def test_a_bug_in_taking_a_request_in_leaves_it_as_it_is(running, caplog, 
 async def test_a_bug_lets_nobody_pass_where_tokens_are_asked_for(database, monkeypatch):
     async with started(aibridge_db=str(database), aibridge_require_token="always") as (addon, tctx):
         with monkeypatch.context() as patch:
-            patch.setattr(Intake, "take_head", fail)
+            patch.setattr(HeadReader, "read", fail)
             killed = flow_to()
             await call(tctx, addon, hook_of("request", killed))
-        monkeypatch.setattr(Intake, "_look_into", fail)
+        monkeypatch.setattr(Intake, "_read", fail)
         refused = flow_to()
         await call(tctx, addon, hook_of("request", refused))
 
@@ -579,7 +585,7 @@ async def test_a_bug_in_reading_a_request_lets_it_go_up_with_its_secrets(
 
     await call(tctx, addon, hook_of("request", flow))
 
-    assert addon.outgoing_request(flow).headers["x-api-key"] == SECRET
+    assert bridge_of(addon).outgoing_request(flow).headers["x-api-key"] == SECRET
     assert SECRET not in repr(flow.get_state())
     await ask(tctx, addon, answered(flow))
     assert flow.response.json() == ANSWER
@@ -587,7 +593,7 @@ async def test_a_bug_in_reading_a_request_lets_it_go_up_with_its_secrets(
 
 
 @pytest.mark.parametrize(
-    ("method", "hook"), [("prepare_response", "responseheaders"), ("finish", "response")]
+    ("method", "hook"), [("on_head", "responseheaders"), ("finish", "response")]
 )
 async def test_a_bug_in_a_hook_is_logged_once_with_the_interception_and_the_flow_goes_on(
     running, caplog, monkeypatch, method, hook
@@ -595,7 +601,7 @@ async def test_a_bug_in_a_hook_is_logged_once_with_the_interception_and_the_flow
     addon, tctx = running
     flow = flow_to()
     with monkeypatch.context() as patch:
-        patch.setattr(Exchange, method, fail)
+        patch.setattr(RecordedExchange, method, fail)
         await ask(tctx, addon, flow)
 
     assert flow.response.json() == ANSWER
@@ -624,7 +630,7 @@ async def test_a_bug_in_finding_what_a_connection_speaks_closes_it_and_is_logged
     running, caplog, monkeypatch
 ):
     addon, tctx = running
-    monkeypatch.setattr("aibridge_addon.addon.must_tunnel", fail)
+    monkeypatch.setattr("aibridge_addon.relay.next_layer.must_tunnel", fail)
     for _ in range(3):
         asked = layer.NextLayer(Context(tflow.tclient_conn(), tctx.options))
         await call(tctx, addon, layer.NextLayerHook(asked))
@@ -692,4 +698,4 @@ async def test_nothing_of_a_flow_is_left_behind_when_it_has_ended(running):
     for body in (ANSWER, b"no JSON", b""):
         flow = flow_to()
         await ask(tctx, addon, flow, body)
-        assert addon.outgoing_request(flow) is flow.request
+        assert bridge_of(addon).outgoing_request(flow) is flow.request

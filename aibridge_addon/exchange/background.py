@@ -13,16 +13,18 @@ from urllib.parse import unquote
 from mitmproxy import http
 
 from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.passing import PassingExchange, ignore_usage
+from aibridge_addon.exchange.recorded import Commit, RecordedExchange
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.facts import BackgroundResponse
-from aibridge_addon.formats import FORMATS, openai_responses
+from aibridge_addon.formats import openai_responses
 from aibridge_addon.interception import BackgroundRecord, Publish
-from aibridge_addon.providers.routing import Route
 
 logger = logging.getLogger(__name__)
 
 MOST_REMEMBERED = 4096
 """Responses of which it is known without asking the store whether their end has been seen."""
+_FORMAT = openai_responses.FORMAT
 _POLL = re.compile(r"/responses/([^/?]+)(/cancel)?/?(?:\?.*)?")
 
 type Find = Callable[[str, str], Awaitable[BackgroundResponse | None]]
@@ -32,26 +34,39 @@ type Find = Callable[[str, str], Awaitable[BackgroundResponse | None]]
 class BackgroundResponses:
     """Gives polls the record of the response that they ask for."""
 
-    def __init__(self, *, find: Find, publish: Publish, capture: frozenset[str]) -> None:
+    def __init__(
+        self, *, find: Find, publish: Publish, capture: frozenset[str], commit: Commit
+    ) -> None:
         self.capture = capture
         self._find = find
         self._publish = publish
+        self._commit = commit
         self._records: OrderedDict[tuple[str, str], BackgroundRecord] = OrderedDict()
 
         self.handlers: Handlers = {BackgroundResponse: self.remember}
 
-    async def attach(self, exchange: Exchange) -> None:
-        """Have a poll read, if the end of its response has not been seen."""
+    async def attach(self, exchange: Exchange) -> Exchange:
+        """Return the exchange of a poll; the same for other requests.
+
+        A poll is recorded until one has brought the end of its response.
+        """
+        if not isinstance(exchange, PassingExchange):
+            return exchange
         response_id = polled_id(exchange.flow.request)
-        if response_id is None or exchange.record is not None:
-            return
-        record = await self._record(exchange.route.provider.name, response_id)
+        if response_id is None:
+            return exchange
+        record = await self._record(exchange.request.route.provider.name, response_id)
         if record is None:
-            return
-        exchange.on_unrecorded_usage = _is_recorded
-        if not record.ended:
-            exchange.wire_format = FORMATS[openai_responses.FORMAT.name]
-            exchange.record = record
+            return exchange
+        if record.ended:
+            return PassingExchange(
+                exchange.request, openai_responses.FORMAT, count_usage=ignore_usage
+            )
+        polled = RecordedExchange(
+            exchange.request, openai_responses.FORMAT, record=record, commit=self._commit
+        )
+        polled.asks_for_stream = exchange.flow.request.query.get("stream") == "true"
+        return polled
 
     async def _record(self, provider: str, response_id: str) -> BackgroundRecord | None:
         key = (provider, response_id)
@@ -71,10 +86,6 @@ class BackgroundResponses:
         self._records[key] = BackgroundRecord(fact, publish=self._publish, capture=self.capture)
         while len(self._records) > MOST_REMEMBERED:
             self._records.popitem(last=False)
-
-
-def _is_recorded(route: Route) -> None:
-    """Take no notice of usage that has its row, or is about to have it."""
 
 
 def polled_id(request: http.Request) -> str | None:

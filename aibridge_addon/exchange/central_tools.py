@@ -1,43 +1,39 @@
-"""Central tools in an exchange: offered in its request, called in its answer's inner loop.
+"""Central tools of an exchange: adds them to its request, and attaches the inner loop.
 
-Between mitmproxy's flows on the one side and `tools.loop` on the other. A request in which nothing
-can be offered, and to which nothing is put back, stays the bytes that it was.
+Stands between mitmproxy's flows and `tools.loop`. A request to which no tool is added, and no
+hidden turn restored, keeps its bytes.
 """
 
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from aibridge_addon.config.settings import Settings
-from aibridge_addon.exchange.error_answers import shaped_error
+from aibridge_addon.exchange.bridged import BridgedExchange
+from aibridge_addon.exchange.counted import CountedExchange
+from aibridge_addon.exchange.error_responses import error_format_of_provider, shaped_error
 from aibridge_addon.exchange.exchange import Exchange
-from aibridge_addon.exchange.inner_answer import InnerAnswer
-from aibridge_addon.exchange.last_resort import CheckUpstream, Register
+from aibridge_addon.exchange.follow_up import FollowUps
+from aibridge_addon.exchange.inner_delivery import InnerDelivery
+from aibridge_addon.exchange.passing import PassingExchange, ignore_usage
+from aibridge_addon.exchange.read_request import ReadRequest
+from aibridge_addon.exchange.websocket import HandshakeExchange
 from aibridge_addon.facts import Interception, ResponseFacts
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult
-from aibridge_addon.formats.tool_protocol import (
-    InjectedCall,
-    Members,
-    Restoration,
-)
-from aibridge_addon.formats.upstream_error import UpstreamError
+from aibridge_addon.formats.tool_protocol import InjectedCall, Members, Restoration, ToolFormat
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.raw_json import JSON, body, read
-from aibridge_addon.relay.bridge import Bridge
-from aibridge_addon.relay.upstream_call import UpstreamCall
-from aibridge_addon.tools.attempts import Attempts
+from aibridge_addon.raw_json import JSON
+from aibridge_addon.tools.attempts import Attempt, Attempts
 from aibridge_addon.tools.catalogue import Catalogue
 from aibridge_addon.tools.ledger import Ledger, scope_of
 from aibridge_addon.tools.legal import original_arguments
 from aibridge_addon.tools.loop import InnerLoop, Limits, LoopInput
 from aibridge_addon.tools.refused_edits import RefusedEdits
-from aibridge_addon.tools.upstream import UpstreamResponse
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ToolServers
@@ -50,11 +46,30 @@ START_SECONDS = 5.0
 _TOOLS_NEED_HTTP = "tools_need_http"
 
 _KINDS_WITH_TOOLS = frozenset({"turn", "subagent"})
-"""Kinds of requests that are offered tools; the client program makes all others by itself."""
+"""Request kinds to which tools are added; the client program sends all others by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Edit:
+    """An edit of one request."""
+
+    read: ReadRequest
+    catalogue: Catalogue
+    tool_format: ToolFormat
+    scope: str
+    """A digest of the conversation's owner."""
+    attempt: Attempt
+    members: Members
+    """The edited members."""
+
+    @property
+    def tool_set(self) -> tuple[str, str | None, str]:
+        """The key of the tools that are added, for `tools.refused_edits`."""
+        return self.scope, self.read.interception.model, self.catalogue.digest
 
 
 class CentralTools:
-    """Offers the tools of the configured servers."""
+    """Adds the tools of the configured MCP servers to requests."""
 
     def __init__(
         self,
@@ -63,21 +78,17 @@ class CentralTools:
         servers: "ToolServers",
         ledger: Ledger,
         attempts: Attempts,
+        follow_ups: FollowUps,
         metrics: Metrics,
-        bridge: Bridge,
-        register: Register,
-        check_upstream: CheckUpstream,
-        refusals: RefusedEdits,
+        refused_edits: RefusedEdits,
     ) -> None:
         self._settings = settings
-        self._check_upstream = check_upstream
-        self._refusals = refusals
+        self._refused_edits = refused_edits
         self._warned: set[str] = set()
         """Names of tools that were left out of a request."""
         self._metrics = metrics
         self._servers = servers
-        self._bridge = bridge
-        self._register = register
+        self._follow_ups = follow_ups
         self._ledger = ledger
         self._attempts = attempts
         self._connected_by = time.monotonic() + START_SECONDS
@@ -85,73 +96,130 @@ class CentralTools:
             iterations=settings.tool_iterations, seconds=settings.tool_loop_seconds
         )
 
-    async def offer(self, exchange: Exchange) -> None:
-        """Offer tools in a request, and put back what earlier answers hid."""
-        asks = exchange.interception
-        # The handshake of a WebSocket does not name a model.
-        any_model = exchange.conversation is not None
-        if asks is None or FORMATS[asks.api].tools is None:
-            return
-        if not self._is_for(asks, any_model=any_model):
-            return
+    async def offer(self, exchange: Exchange) -> Exchange:
+        """Add tools to a request, and restore what earlier responses hid.
+
+        Return the exchange that continues: a WebSocket, in which no tools can be added, is refused.
+        """
+        match exchange:
+            case HandshakeExchange():
+                if await self._catalogue(exchange.record.interception, any_model=True):
+                    return self._refused_handshake(exchange)
+            case BridgedExchange() | CountedExchange():
+                catalogue = await self._catalogue(exchange.read.interception)
+                if catalogue and not exchange.read.is_partial:
+                    await self._edit(exchange, catalogue)
+        return exchange
+
+    async def _catalogue(
+        self, interception: Interception, *, any_model: bool = False
+    ) -> Catalogue | None:
+        """Return the tools that may be added to a request, if there are any."""
+        if FORMATS[interception.api].tools is None:
+            return None
+        rule = self._settings.injection
+        if any_model:  # the handshake of a WebSocket does not name a model
+            rule = replace(rule, models=())
+        if not rule.allows(
+            actor=interception.initiator_id,
+            client=interception.client,
+            provider=interception.provider_name,
+            model=interception.model or "",
+        ):
+            return None
         await self._first_connections()
         catalogue = self._servers.catalogue
-        if not catalogue.tools:
-            return
-        if exchange.conversation:
-            self._refuse_socket(exchange)
-        elif exchange.members is not None and not exchange.partial:  # what is not read stays
-            await self._edit(exchange, asks, exchange.members, catalogue)
+        return catalogue if catalogue.tools else None
+
+    async def _first_connections(self) -> None:
+        """Let the first requests wait, for a moment, until every server has been tried."""
+        seconds = self._connected_by - time.monotonic()
+        if seconds > 0 and await self._servers.ready(seconds):
+            self._connected_by = 0.0
+
+    def _refused_handshake(self, exchange: HandshakeExchange) -> PassingExchange:
+        """Refuse a WebSocket, after which clients stream over HTTP."""
+        exchange.flow.response = shaped_error(
+            exchange.wire_format, 426, "aibridge: central tools are offered over HTTP only."
+        )
+        provider = exchange.request.route.provider
+        self._metrics.count_refused(provider.name, _TOOLS_NEED_HTTP)
+        wire_format = error_format_of_provider(provider)
+        return PassingExchange(exchange.request, wire_format, count_usage=ignore_usage)
 
     async def _edit(
-        self,
-        exchange: Exchange,
-        asks: Interception,
-        request: Members,
-        catalogue: Catalogue,
+        self, exchange: BridgedExchange | CountedExchange, catalogue: Catalogue
     ) -> None:
-        """Edit a request if that changes it; follow its answer if it offers tools."""
-        tool_format = FORMATS[asks.api].tools
-        assert tool_format
-        scope = _scope(exchange, asks)
-        edited = dict(request)
-        tool_set = (scope, asks.model, catalogue.digest)
-        is_offered = asks.request_kind in _KINDS_WITH_TOOLS and tool_set not in self._refusals
-        attempt = await self._attempts.join(scope, request)
-        is_offered = is_offered and (scope, attempt.digest) not in self._refusals
-        offered = tool_format.inject(edited, catalogue.tools) if is_offered else ()
-        if offered:
-            self._warn_of_excess(request, catalogue, offered)
-        elif not tool_format.restores_without_tools:
+        """Edit a request if that changes it; run an inner loop if it offers tools."""
+        read = exchange.read
+        scope = _scope(read)
+        tool_format = read.wire_format.tools
+        assert tool_format  # checked by `_catalogue`
+        edit = _Edit(
+            read=read,
+            catalogue=catalogue,
+            tool_format=tool_format,
+            scope=scope,
+            attempt=await self._attempts.join(scope, read.members),
+            members=dict(read.members),
+        )
+        offered = self._inject(edit)
+        if not offered and not edit.tool_format.restores_without_tools:
             return
-        runs, text_since = tool_format.transcript(request)
-        keys = [run.key for run in runs if (scope, run.key) not in self._refusals]
-        found = await self._ledger.find(scope, keys)
-        restored = tool_format.restore(edited, found) if found else False
+        runs, preceding_text = edit.tool_format.transcript(read.members)
+        restored = await self._restore(edit, [run.key for run in runs])
         # The tools are suspected last: they are the same in all conversations.
-        suspects = found if restored else [attempt.digest] if attempt.steps else ()
-        exchange.edits = tuple((scope, key) for key in suspects) or (tool_set,)
+        suspects = restored or ([edit.attempt.digest] if edit.attempt.steps else ())
+        read.edit_keys = tuple((scope, key) for key in suspects) or (edit.tool_set,)
         if offered or restored:
-            exchange.flow.request.content = body(edited)
-        if not offered or exchange.record is None:  # a record is missing where tokens are counted
-            return
+            read.replace_body(edit.members)
+        if offered and isinstance(exchange, BridgedExchange):
+            self._run_loop(exchange, edit, offered, preceding_text)
+
+    def _inject(self, edit: _Edit) -> Sequence[CentralTool]:
+        """Add tools to the edited members; return those that were added."""
+        refused = self._refused_edits
+        if (
+            edit.read.interception.request_kind not in _KINDS_WITH_TOOLS
+            or edit.tool_set in refused
+            or (edit.scope, edit.attempt.digest) in refused
+        ):
+            return ()
+        offered = edit.tool_format.inject(edit.members, edit.catalogue.tools)
+        if offered:
+            self._warn_of_excess(edit.read.members, edit.catalogue, offered)
+        return offered
+
+    async def _restore(self, edit: _Edit, keys: Sequence[str]) -> Collection[str]:
+        """Restore hidden turns in the edited members; return their keys."""
+        keys = [key for key in keys if (edit.scope, key) not in self._refused_edits]
+        found = await self._ledger.find(edit.scope, keys)
+        return found if found and edit.tool_format.restore(edit.members, found) else ()
+
+    def _run_loop(
+        self,
+        exchange: BridgedExchange,
+        edit: _Edit,
+        offered: Sequence[CentralTool],
+        preceding_text: str,
+    ) -> None:
         exchange.record.injected = frozenset(tool.name for tool in offered)
-        exchange.flow.request.headers["accept-encoding"] = "identity"  # the answer must be cut
         loop = InnerLoop(
             LoopInput(
-                tool_format=tool_format,
-                request=edited,
+                tool_format=edit.tool_format,
+                request=edit.members,
                 offered=offered,
-                preceding_text=text_since,
-                attempt=attempt,
+                preceding_text=preceding_text,
+                attempt=edit.attempt,
             ),
-            send=partial(self._send, exchange),
+            send=partial(self._follow_ups.send, exchange),
             call_tool=self._call_tool,
-            observer=_Observer(exchange.record, self._ledger, scope),
+            observer=_Observer(exchange.record, self._ledger, edit.scope),
             limits=self._limits,
         )
-        exchange.flow.request.content = body(loop.request)  # it may go on from an earlier attempt
-        exchange.inner = InnerAnswer(exchange, tool_format, loop=loop)
+        edit.read.ask_for_plain_response()
+        edit.read.replace_body(loop.request)  # it may go on from an earlier attempt
+        exchange.delivery = InnerDelivery(exchange, edit.tool_format, loop=loop)
 
     def _warn_of_excess(
         self, request: Members, catalogue: Catalogue, offered: Sequence[CentralTool]
@@ -172,92 +240,16 @@ class CentralTools:
     async def _call_tool(self, tool: CentralTool, arguments: Mapping[str, JSON]) -> ToolResult:
         return await self._servers.call(tool, original_arguments(arguments, tool.original_names))
 
-    def _refuse_socket(self, exchange: Exchange) -> None:
-        """Refuse a WebSocket, in which no tools can be offered; clients then stream over HTTP."""
-        assert exchange.wire_format
-        exchange.flow.response = shaped_error(
-            exchange.wire_format, 426, "aibridge: central tools are offered over HTTP only."
-        )
-        exchange.conversation = exchange.record = None
-        self._metrics.count_refused(exchange.route.provider.name, _TOOLS_NEED_HTTP)
 
-    async def _first_connections(self) -> None:
-        """Let the first requests wait, for a moment, until every server has been tried."""
-        seconds = self._connected_by - time.monotonic()
-        if seconds > 0 and await self._servers.ready(seconds):
-            self._connected_by = 0.0
-
-    def _is_for(self, asks: Interception, *, any_model: bool) -> bool:
-        rule = self._settings.injection
-        if any_model:
-            rule = replace(rule, models=())
-        return rule.allows(
-            actor=asks.initiator_id,
-            client=asks.client,
-            provider=asks.provider_name,
-            model=asks.model or "",
-        )
-
-    @asynccontextmanager
-    async def _send(
-        self, exchange: Exchange, request: Members, iteration: int
-    ) -> AsyncIterator[UpstreamResponse]:
-        """Send a further request of an exchange, as a flow of its own that the hooks know."""
-        await self._check_policies(exchange, request)
-        flow = exchange.flow.copy()
-        flow.is_replay = "request"
-        flow.response = flow.error = None
-        flow.request.stream = False
-        flow.request.content = body(request)
-        flow.comment = f"aibridge: request {iteration} of one interception"
-        assert exchange.wire_format
-        assert exchange.record
-        call = UpstreamCall(
-            flow,
-            exchange.wire_format,
-            self._bridge,
-            wants_stream=exchange.streams,
-            max_bytes=exchange.max_bytes,
-            on_usage=exchange.record.usage_so_far,
-        )
-        inner = Exchange(
-            flow=flow,
-            route=exchange.route,
-            secrets=exchange.secrets,
-            max_bytes=exchange.max_bytes,
-            call=call,
-        )
-        async with self._register(inner), call:
-            yield call
-
-    async def _check_policies(self, exchange: Exchange, request: Members) -> None:
-        """Ask the policies about a further request: what they know may have changed since.
-
-        Raises:
-            UpstreamError: it must not go up.
-        """
-        assert exchange.asked
-        assert exchange.wire_format
-        asked = replace(exchange.asked, content=lambda: body(request))
-        if refusal := await self._check_upstream(asked):
-            self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
-            answer = shaped_error(exchange.wire_format, refusal.status, refusal.message)
-            raise UpstreamError(
-                refusal.message,
-                error_type=refusal.reason,
-                body=read(answer.content or b""),
-                response=answer,
-            )
-
-
-def _scope(exchange: Exchange, asks: Interception) -> str:
-    key = exchange.credential.fingerprint if exchange.credential else ""
-    return scope_of(asks.initiator_id, asks.provider_name, asks.api, key)
+def _scope(read: ReadRequest) -> str:
+    interception, credential = read.interception, read.client.credential
+    key = credential.fingerprint if credential else ""
+    return scope_of(interception.initiator_id, interception.provider_name, interception.api, key)
 
 
 @dataclass(frozen=True, slots=True)
 class _Observer:
-    """Tells the record and the ledger what happens in a loop."""
+    """Reports to the record and to the ledger what happens in a loop."""
 
     record: InterceptionRecord
     ledger: Ledger

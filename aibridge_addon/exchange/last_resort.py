@@ -1,17 +1,22 @@
-"""Last resort: when a provider refuses an edited request, the client's own goes up once.
+"""Last resort: sends the client's original request once a provider has refused the edited one.
 
-A gateway must not make a legal request fail. Who may ask, and when (401, 403, 429, 5xx), is the
-client's to see.
+A gateway must not make a legal request fail. Refusals of the sender or of the moment (401, 403,
+429, 5xx) are passed to the client.
 """
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 from aibridge_addon.access.policies import Asked, Refusal
-from aibridge_addon.exchange.error_answers import shaped_error
+from aibridge_addon.exchange.bridged import BridgedExchange
+from aibridge_addon.exchange.counted import CountedExchange
+from aibridge_addon.exchange.error_responses import shaped_error
 from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.inner_call import InnerCallExchange
+from aibridge_addon.exchange.read_request import ReadRequest
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.original_request import OriginalRequestCall, original_request
@@ -27,9 +32,9 @@ _TOO_LONG = (b"too long", b"context_length", b"context length", b"context window
 """Refusals of one conversation, which say nothing about the next one."""
 
 type CheckUpstream = Callable[[Asked], Awaitable[Refusal | None]]
-"""Asks the policies, by the access tokens of this moment, whether a further request may go up."""
+"""Asks the policies, with current access tokens, about a further upstream request."""
 type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
-"""Makes the exchange of an inner request known to the hooks for as long as it runs."""
+"""Makes an inner call known to the hooks while it runs."""
 
 
 class LastResort:
@@ -43,7 +48,7 @@ class LastResort:
         register: Register,
         check_upstream: CheckUpstream,
     ) -> None:
-        self.refusals = RefusedEdits()
+        self.refused_edits = RefusedEdits()
         self._check_upstream = check_upstream
         self._metrics = metrics
         self._bridge = bridge
@@ -51,54 +56,45 @@ class LastResort:
 
     def attempt(self, exchange: Exchange, status: int) -> SecondAttempt | None:
         """Return a second attempt at a request that was edited and refused; None for others."""
-        if status not in REFUSED or exchange.attempt or not exchange.is_edited:
+        if not isinstance(exchange, BridgedExchange | CountedExchange):
             return None
-        exchange.attempt = SecondAttempt(
-            exchange.flow.id,
-            partial(self._send, exchange),
-            partial(self._on_head, exchange, status),
+        read = exchange.read
+        if status not in REFUSED or not read.is_edited:
+            return None
+        attempt = SecondAttempt(
+            exchange.flow.id, partial(self._send, read), partial(self._on_head, read, status)
         )
-        exchange.forget_edits()
-        self._metrics.count_edit_refused(exchange.route.provider.name, status)
-        return exchange.attempt
+        exchange.revert_edits(attempt)
+        self._metrics.count_edit_refused(read.interception.provider_name, status)
+        return attempt
 
     @asynccontextmanager
-    async def _send(self, exchange: Exchange, deliver: Deliver) -> AsyncIterator[None]:
-        assert exchange.own
-        assert exchange.wire_format
-        refusal = await self._check_upstream(exchange.asked) if exchange.asked else None
-        if refusal is not None:
-            self._metrics.count_refused(exchange.route.provider.name, refusal.reason)
-            answer = shaped_error(exchange.wire_format, refusal.status, refusal.message)
-            for piece in (answer, answer.content or b"{}", b""):
+    async def _send(self, read: ReadRequest, deliver: Deliver) -> AsyncIterator[None]:
+        if refusal := await self._check_upstream(read.asked):
+            self._metrics.count_refused(read.interception.provider_name, refusal.reason)
+            response = shaped_error(read.wire_format, refusal.status, refusal.message)
+            for piece in (response, response.content or b"{}", b""):
                 deliver(piece)
             yield
             return
-        flow = original_request(exchange.flow, exchange.own)
+        flow = original_request(read.client.flow, read.original)
         call = OriginalRequestCall(flow, self._bridge, deliver)
-        inner = Exchange(
-            flow=flow,
-            route=exchange.route,
-            secrets=exchange.secrets,
-            max_bytes=exchange.max_bytes,
-            call=call,
-        )
-        async with self._register(inner), call:
+        request = replace(read.client, flow=flow)
+        async with self._register(InnerCallExchange(request, read.wire_format, call)), call:
             yield
 
-    def _on_head(self, exchange: Exchange, refused: int, status: int, refusal: bytes) -> None:
-        """Learn from an own request that was not refused: it was the edit that was."""
-        said = refusal.lower()
-        if status >= 400 or any(words in said for words in _TOO_LONG):
+    def _on_head(self, read: ReadRequest, refused: int, status: int, refusal: bytes) -> None:
+        """Remember the edits if the original request is accepted."""
+        text = refusal.lower()
+        if status >= 400 or any(words in text for words in _TOO_LONG):
             return
-        for edit in exchange.edits:
-            self.refusals.add(edit)
-        asks = exchange.interception
+        for edit in read.edit_keys:
+            self.refused_edits.add(edit)
         logger.warning(
             "aibridge: %s refused (HTTP %d) what central tools add to requests for model %s, and "
             "took the request without it; not added again for %d minutes",
-            exchange.route.provider.name,
+            read.interception.provider_name,
             refused,
-            ascii(asks.model) if asks else "unknown",
+            ascii(read.interception.model),
             SECONDS // 60,
         )

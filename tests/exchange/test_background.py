@@ -14,7 +14,10 @@ with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
     warnings.simplefilter("ignore", DeprecationWarning)
     from aibridge_addon.exchange import background
     from aibridge_addon.exchange.background import BackgroundResponses, polled_id
-    from aibridge_addon.exchange.exchange import Exchange
+    from aibridge_addon.exchange.client_request import ClientRequest
+    from aibridge_addon.exchange.passing import PassingExchange, ignore_usage
+    from aibridge_addon.exchange.recorded import RecordedExchange
+    from aibridge_addon.formats import openai_chat
 
 OPENAI = next(provider for provider in DEFAULT_PROVIDERS if provider.name == "openai")
 ROUTE = Route(provider=OPENAI, label="/v1/responses/*", api=None, upstream=None)
@@ -37,7 +40,12 @@ def request(path, method="GET"):
 
 def poll(path="/v1/responses/resp_1"):
     flow = SimpleNamespace(request=request(path))
-    return Exchange(flow=flow, route=ROUTE, max_bytes=1000)
+    polled = ClientRequest(flow=flow, route=ROUTE, max_bytes=1000)
+    return PassingExchange(polled, openai_chat.FORMAT, count_usage=ignore_usage)
+
+
+async def committed():
+    """Nothing waits to be stored."""
 
 
 class Store:
@@ -49,7 +57,10 @@ class Store:
         self._fact = fact
         self._error = error
         self.responses = BackgroundResponses(
-            find=self._find, publish=self.published.append, capture=frozenset()
+            find=self._find,
+            publish=self.published.append,
+            capture=frozenset(),
+            commit=committed,
         )
 
     async def _find(self, provider, response_id):
@@ -61,8 +72,8 @@ class Store:
         return fact if is_it else None
 
     async def attached(self, exchange):
-        await self.responses.attach(exchange)
-        return exchange.record
+        attached = await self.responses.attach(exchange)
+        return attached.record if isinstance(attached, RecordedExchange) else None
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""Makes the start of an interception: who asks for what, and for which purpose."""
+"""Creates the start of an interception: who sends what to which model, and for which purpose."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from aibridge_addon.access.runs import METADATA_KEY
 from aibridge_addon.access.sender import Sender
-from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.facts import Interception, RequestFacts, new_id, now
 from aibridge_addon.providers import identity
 from aibridge_addon.providers.clients import ClientProgram
@@ -15,24 +15,26 @@ _MAX_LABEL = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class InterceptionStart:
     """The start of an interception, and what decides whether its prompt is new."""
 
     interception: Interception
     purpose: Purpose
     position: str | None
-    """Where the prompt stands in its conversation."""
+    """The position of the prompt in its conversation."""
     is_retry: bool
-    """Whether the client says that this is a retry."""
+    """True if the client states that this is a retry."""
 
 
-def asking_of(exchange: Exchange, api: str, facts: RequestFacts, sender: Sender) -> Asking:
+def start_interception(
+    request: ClientRequest, wire_format: str, facts: RequestFacts, sender: Sender
+) -> InterceptionStart:
     """Return the start of the interception of a request."""
     headers = sender.headers
     client = identity.recognise(headers, facts.system)
     purpose = purpose_of(client.name, headers, facts)
-    return Asking(
-        interception=_interception(exchange, api, facts, sender, client, purpose),
+    return InterceptionStart(
+        interception=_interception(request, wire_format, facts, sender, client, purpose),
         purpose=purpose,
         position=facts.position,
         is_retry=headers.get("x-stainless-retry-count", "0") != "0",
@@ -40,14 +42,14 @@ def asking_of(exchange: Exchange, api: str, facts: RequestFacts, sender: Sender)
 
 
 def _interception(
-    exchange: Exchange,
-    api: str,
+    request: ClientRequest,
+    wire_format: str,
     facts: RequestFacts,
     sender: Sender,
     client: ClientProgram,
     purpose: Purpose,
 ) -> Interception:
-    route, credential = exchange.route, exchange.credential
+    route, credential = request.route, request.credential
     headers, actor = sender.headers, sender.actor
     metadata: dict[str, Any] = {**actor.metadata, **identity.client_metadata(headers)}
     if sender.admission.run:
@@ -58,9 +60,9 @@ def _interception(
         metadata=metadata,
         provider=route.provider.type,
         provider_name=route.provider.name,
-        api=api,
+        api=wire_format,
         route=route.label,
-        method=exchange.flow.request.method,
+        method=request.flow.request.method,
         model=_label(facts.model),
         client=client.name,
         user_agent=_label(headers.get("user-agent")),
@@ -76,11 +78,11 @@ def _interception(
     )
 
 
-def _label(said: str | None) -> str | None:
-    """Return a name that a client made up as it may be kept and shown: bounded, without controls.
+def _label(name: str | None) -> str | None:
+    """Return a name that a client chose, bounded and without control characters.
 
-    People read it on terminals, which would take some of what can be written for commands.
+    People read it on terminals, which would execute some control characters as commands.
     """
-    if said is None or (len(said) <= _MAX_LABEL and said.isprintable()):
-        return said
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in said[:_MAX_LABEL])
+    if name is None or (len(name) <= _MAX_LABEL and name.isprintable()):
+        return name
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name[:_MAX_LABEL])

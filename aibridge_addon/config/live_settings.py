@@ -1,0 +1,87 @@
+"""The settings of a running proxy: read from mitmproxy's options and the files that they name.
+
+The files are watched; when they change, the settings are read again and handed to `on_change`.
+"""
+
+import asyncio
+import importlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mitmproxy import ctx
+from mitmproxy.optmanager import OptManager
+
+from aibridge_addon.config.mistakes import SettingsError
+from aibridge_addon.config.options import OPTIONS, OPTIONS_BY_NAME
+from aibridge_addon.config.settings import Settings, read_settings
+from aibridge_addon.config.watch import FileWatch
+
+logger = logging.getLogger(__name__)
+
+
+class LiveSettings:
+    """Reads the settings, and again when their files change."""
+
+    def __init__(self, on_change: Callable[[Settings], None]) -> None:
+        self._on_change = on_change
+        self._watch = FileWatch(_watched_files, self._read_again)
+        self._logged: set[str] = set()
+        """Doubts about the config file that were logged."""
+
+    def read(self) -> Settings:
+        """Return the settings of mitmproxy's options.
+
+        Raises:
+            SettingsError: with all mistakes.
+        """
+        self._watch.note()
+        ours = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
+        # Deferred options are unknown to all addons; a misspelt name would be ignored silently.
+        settings = read_settings(ctx.options.deferred | ours)
+        for doubt in set(settings.doubts) - self._logged:
+            logger.warning("aibridge: %s", doubt)
+        self._logged.update(settings.doubts)
+        return settings
+
+    def start(self) -> None:
+        """Begin to watch the files."""
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Stop watching the files."""
+        self._watch.stop()
+
+    def reload(self) -> None:
+        """Read the files again soon; if they are wrong, the settings stay."""
+        self._watch.ask()
+
+    async def _read_again(self) -> None:
+        try:
+            settings = self.read()
+            if settings.mcp_servers:
+                # On a thread: it takes a second, in which no stream could continue.
+                await asyncio.to_thread(importlib.import_module, "aibridge_addon.tools.servers")
+                settings = self.read()
+        except SettingsError as error:
+            for line in str(error).splitlines():
+                logger.error("aibridge: the old settings stay: %s", line)
+            return
+        self._on_change(settings)
+        logger.info("aibridge: the configuration was read again")
+
+
+def respell_booleans(options: OptManager) -> None:
+    """Turn values that `config.yaml` and `--set` give to former boolean options into text."""
+    name = "aibridge_ask_chat_usage"
+    if name in options.deferred:
+        value = options.deferred[name]
+        is_bare = getattr(value, "val", None) == []  # --set NAME, without a value
+        if is_bare or isinstance(value, bool):
+            options.deferred[name] = OPTIONS_BY_NAME[name].respelled(True if is_bare else value)
+
+
+def _watched_files() -> list[Path]:
+    names = (getattr(ctx.options, option.name) for option in OPTIONS if option.watched)
+    return [Path(os.path.expanduser(name)) for name in names if name]

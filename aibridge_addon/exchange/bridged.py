@@ -1,0 +1,24 @@
+"""Bridged exchanges: requests on a recorded route of a wire format."""
+
+from aibridge_addon.exchange.delivery import Delivery
+from aibridge_addon.exchange.read_request import ReadRequest
+from aibridge_addon.exchange.recorded import Commit, RecordedExchange
+from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.relay.second_attempt import SecondAttempt
+
+
+class BridgedExchange(RecordedExchange):
+    """An interception: a recorded request and its response, perhaps with an inner loop."""
+
+    def __init__(self, read: ReadRequest, *, record: InterceptionRecord, commit: Commit) -> None:
+        super().__init__(read.client, read.wire_format, record=record, commit=commit)
+        self.read = read
+        self.asks_for_stream = read.interception.streaming
+        self.is_partial = read.is_partial
+
+    def revert_edits(self, attempt: SecondAttempt) -> None:
+        """Continue with the response to the client's original request."""
+        self.read.is_reverted = True
+        self.delivery = Delivery()
+        self.record.injected = frozenset()
+        self.on_abort = attempt.cancel

@@ -1,0 +1,83 @@
+"""A client's request to a provider instance, with what must not be shown in its flow.
+
+mitmproxy shows and saves flows, so that a flow holds masked secrets; the secrets themselves are
+here, and are put back into the request that is sent upstream.
+"""
+
+from copy import copy
+from dataclasses import dataclass, field
+
+from mitmproxy import http
+
+from aibridge_addon.formats import RequestView
+from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.providers.credentials import Credential, Headers
+from aibridge_addon.providers.routing import Route
+from aibridge_addon.relay.secrets import Secrets, outgoing_fields
+
+
+@dataclass(slots=True, kw_only=True)
+class ClientRequest:
+    """A routed request."""
+
+    flow: http.HTTPFlow
+    route: Route
+    max_bytes: int
+    """The largest decoded body that is read."""
+    secrets: Secrets = field(default_factory=dict)
+    credential: Credential | None = None
+    hosts: tuple[str, ...] = ()
+    """The authorities that the client named."""
+
+    @property
+    def raw_body(self) -> bytes:
+        """The body as it was received."""
+        return self.flow.request.raw_content or b""
+
+    def view(self, members: Members, headers: Headers) -> RequestView:
+        """Return the input of a wire format, given the members of a body or message."""
+        path, _, query = self.flow.request.path.partition("?")
+        return RequestView(
+            members=members,
+            method=self.flow.request.method,
+            path=path,
+            query=query,
+            headers=headers,
+            path_values=self.route.path_values,
+        )
+
+    def body(self) -> bytes:
+        """Return the decoded body.
+
+        Raises:
+            UndecodableError: it does not match its content coding, or exceeds `max_bytes`.
+        """
+        raw = self.raw_body
+        if len(raw) > self.max_bytes:
+            raise UndecodableError("the body is larger than the bound")
+        coding = self.flow.request.headers.get("content-encoding", "")
+        return decode_body(raw, coding, max_bytes=self.max_bytes) if coding else raw
+
+    def content_to_judge(self) -> bytes | None:
+        """Return the decoded body for policies; empty if it cannot be read, None if there is none.
+
+        The fields of a form can be made to look like JSON, so that a form counts as unreadable.
+        """
+        request = self.flow.request
+        if not request.raw_content:
+            return None
+        if "form" in request.headers.get("content-type", "").lower():
+            return b""
+        try:
+            return self.body()
+        except UndecodableError:
+            return b""
+
+    def outgoing(self) -> http.Request:
+        """Return the head that is sent upstream: with the secrets, without this hop's headers."""
+        # Its constructor checks the type of each field, which costs more than all else here.
+        request = copy(self.flow.request)
+        request.data = copy(request.data)
+        request.data.headers = http.Headers(outgoing_fields(request.headers.fields, self.secrets))
+        return request

@@ -1,0 +1,76 @@
+"""Sends the follow-up requests of inner loops, after the policies have judged each."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from aibridge_addon.exchange.bridged import BridgedExchange
+from aibridge_addon.exchange.error_responses import shaped_error
+from aibridge_addon.exchange.inner_call import InnerCallExchange
+from aibridge_addon.exchange.last_resort import CheckUpstream, Register
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.formats.upstream_error import UpstreamError
+from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.raw_json import body, read
+from aibridge_addon.relay.bridge import Bridge
+from aibridge_addon.relay.upstream_call import UpstreamCall
+from aibridge_addon.tools.upstream import UpstreamResponse
+
+
+class FollowUps:
+    """Sends follow-up requests through mitmproxy, each as a flow of its own."""
+
+    def __init__(
+        self,
+        *,
+        bridge: Bridge,
+        register: Register,
+        check_upstream: CheckUpstream,
+        metrics: Metrics,
+    ) -> None:
+        self._bridge = bridge
+        self._register = register
+        self._check_upstream = check_upstream
+        self._metrics = metrics
+
+    @asynccontextmanager
+    async def send(
+        self, exchange: BridgedExchange, request: Members, iteration: int
+    ) -> AsyncIterator[UpstreamResponse]:
+        """Send a further request of an exchange; its response can be read in the context.
+
+        Raises:
+            UpstreamError: a policy refuses it.
+        """
+        await self._check_policies(exchange, request)
+        flow = exchange.flow.copy()
+        flow.is_replay = "request"
+        flow.response = flow.error = None
+        flow.request.stream = False
+        flow.request.content = body(request)
+        flow.comment = f"aibridge: request {iteration} of one interception"
+        call = UpstreamCall(
+            flow,
+            exchange.wire_format,
+            self._bridge,
+            wants_stream=exchange.is_streaming,
+            max_bytes=exchange.request.max_bytes,
+            on_usage=exchange.record.usage_so_far,
+        )
+        sent = replace(exchange.request, flow=flow)
+        async with self._register(InnerCallExchange(sent, exchange.wire_format, call)), call:
+            yield call
+
+    async def _check_policies(self, exchange: BridgedExchange, request: Members) -> None:
+        """Ask the policies again: access tokens and limits may have changed since."""
+        asked = replace(exchange.read.asked, content=lambda: body(request))
+        if refusal := await self._check_upstream(asked):
+            name = exchange.request.route.provider.name
+            self._metrics.count_refused(name, refusal.reason)
+            response = shaped_error(exchange.wire_format, refusal.status, refusal.message)
+            raise UpstreamError(
+                refusal.message,
+                error_type=refusal.reason,
+                body=read(response.content or b""),
+                response=response,
+            )

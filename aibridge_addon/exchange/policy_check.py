@@ -1,0 +1,87 @@
+"""Asks the policies about requests, and refuses those that break a rule."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from aibridge_addon.access.policies import Asked, Refusal
+from aibridge_addon.access.sender import Sender
+from aibridge_addon.config.settings import Settings
+from aibridge_addon.exchange.client_request import ClientRequest
+from aibridge_addon.exchange.error_responses import error_format_of_provider, shaped_error
+from aibridge_addon.facts import Interception
+from aibridge_addon.formats import Format
+from aibridge_addon.observe.metrics import Metrics
+
+
+def is_reverse(flow: http.HTTPFlow) -> bool:
+    """Return True if a request was sent to the reverse proxy."""
+    return isinstance(flow.client_conn.proxy_mode, ReverseMode)
+
+
+class PolicyCheck:
+    """The policies, as requests from clients meet them."""
+
+    def __init__(
+        self, settings: Settings, *, check: Callable[[Asked], Refusal | None], metrics: Metrics
+    ) -> None:
+        self.check = check
+        self._settings = settings
+        self._metrics = metrics
+
+    def asked(
+        self,
+        request: ClientRequest,
+        sender: Sender,
+        *,
+        interception: Interception | None = None,
+        model: str | None = None,
+    ) -> Asked:
+        """Return the input of the policies for a request."""
+        flow, route = request.flow, request.route
+        return Asked(
+            sender=sender,
+            route=route,
+            credential=request.credential,
+            method=flow.request.method,
+            path=flow.request.path,
+            fields=flow.request.headers.fields,
+            hosts=request.hosts,
+            to_reverse_proxy=is_reverse(flow),
+            content=request.content_to_judge,
+            model=model,
+            must_name_model=bool(route.api or route.counts_for),
+            is_recorded=bool(route.api or route.socket),
+            uses_central_tools=interception is not None and self._offers_tools(interception),
+        )
+
+    def check_passing(self, request: ClientRequest, sender: Sender) -> bool:
+        """Refuse a request that is not recorded, and breaks a rule; return False then."""
+        asked = replace(self.asked(request, sender), is_recorded=False)
+        if refusal := self.check(asked):
+            self.refuse(request, error_format_of_provider(request.route.provider), refusal)
+        return refusal is None
+
+    def count_passthrough(self, request: ClientRequest) -> None:
+        """Count a request that is relayed without a record."""
+        route, method = request.route, request.flow.request.method
+        self._metrics.count_passthrough(route.provider.name, route.label, method)
+
+    def refuse(self, request: ClientRequest, wire_format: Format, refusal: Refusal) -> None:
+        """Answer a request with a refusal."""
+        request.flow.response = shaped_error(wire_format, refusal.status, refusal.message)
+        self.count(request, refusal.reason)
+
+    def count(self, request: ClientRequest, reason: str) -> None:
+        """Count a refused request or message."""
+        self._metrics.count_refused(request.route.provider.name, reason)
+
+    def _offers_tools(self, interception: Interception) -> bool:
+        return bool(self._settings.mcp_servers) and self._settings.injection.allows(
+            actor=interception.initiator_id,
+            client=interception.client,
+            provider=interception.provider_name,
+            model=interception.model or "",
+        )

@@ -1,0 +1,46 @@
+"""Makes the records of requests, and begins them with the prompts that are new."""
+
+from dataclasses import replace
+
+from aibridge_addon.access.policies import Refusal
+from aibridge_addon.exchange.interception_start import InterceptionStart
+from aibridge_addon.exchange.typed_prompts import TypedPrompts
+from aibridge_addon.facts import Interception, ProviderError, Status
+from aibridge_addon.interception import InterceptionRecord, Publish
+
+
+class RecordMaker:
+    """Makes records that publish their facts."""
+
+    def __init__(
+        self, *, publish: Publish, capture: frozenset[str], typed_prompts: TypedPrompts
+    ) -> None:
+        self._publish = publish
+        self._capture = capture
+        self._typed_prompts = typed_prompts
+
+    def make(self, interception: Interception, refusal: Refusal | None) -> InterceptionRecord:
+        """Make a record; a refused request uses no credential."""
+        if refusal:
+            interception = replace(interception, credential_kind=None, credential_hint=None)
+        return InterceptionRecord(interception, publish=self._publish, capture=self._capture)
+
+    def begin(
+        self, record: InterceptionRecord, start: InterceptionStart, refusal: Refusal | None
+    ) -> None:
+        """Begin a record with what was typed, unless an earlier request contained it."""
+        prompt = None
+        if not (refusal and refusal.denies_access):  # prompts of strangers could fill the disk
+            prompt = self._typed_prompts.new(
+                start.interception,
+                start.purpose,
+                position=start.position,
+                is_retry=start.is_retry,
+            )
+        record.begin(prompt and prompt.text, digest=prompt and prompt.digest)
+
+
+def end_refused(record: InterceptionRecord, refusal: Refusal) -> None:
+    """End the record of a refused request."""
+    error = ProviderError(type=refusal.reason, message=refusal.message)
+    record.end(Status.REFUSED, http_status=refusal.status, error=error)

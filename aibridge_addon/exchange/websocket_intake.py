@@ -1,0 +1,118 @@
+"""Opens WebSockets: judges the handshake, and later each message of the client."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aibridge_addon.access.policies import Asked
+from aibridge_addon.access.sender import Sender
+from aibridge_addon.exchange.client_request import ClientRequest
+from aibridge_addon.exchange.conversation import Conversation
+from aibridge_addon.exchange.error_responses import (
+    error_format_of_provider,
+    refused_message,
+    shaped_error,
+)
+from aibridge_addon.exchange.interception_start import start_interception
+from aibridge_addon.exchange.policy_check import PolicyCheck, is_reverse
+from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
+from aibridge_addon.exchange.recorded import Commit
+from aibridge_addon.exchange.websocket import HandshakeExchange, Refresh
+from aibridge_addon.facts import RequestFacts
+from aibridge_addon.formats import FORMATS
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.interception import InterceptionRecord
+
+_UNREAD_WEBSOCKET = "aibridge: this proxy cannot read a WebSocket of this path, and lets none pass."
+
+
+class WebSocketIntake:
+    """Makes the exchanges of WebSocket handshakes."""
+
+    def __init__(
+        self, *, policies: PolicyCheck, records: RecordMaker, refresh: Refresh, commit: Commit
+    ) -> None:
+        self._policies = policies
+        self._records = records
+        self._refresh = refresh
+        self._commit = commit
+
+    def open(self, request: ClientRequest, api: str, sender: Sender) -> HandshakeExchange:
+        """Return the exchange of a handshake; it is refused if the flow has a response then."""
+        wire_format = FORMATS[api]
+        start = start_interception(request, api, RequestFacts(), sender)
+        asked = self._policies.asked(request, sender, interception=start.interception)
+        asked = replace(asked, must_name_model=False)
+        refusal = self._policies.check(asked)
+        record = self._records.make(start.interception, refusal)
+        if refusal:
+            self._policies.refuse(request, wire_format, refusal)
+            end_refused(record, refusal)
+        requests = _SocketRequests(request, api, sender, asked, self._policies, self._records)
+        return HandshakeExchange(
+            request,
+            wire_format,
+            record=record,
+            commit=self._commit,
+            conversation=Conversation(wire_format, requests.begin, requests.check),
+            refresh=self._refresh,
+        )
+
+    def check_unread(self, request: ClientRequest, sender: Sender) -> None:
+        """Refuse a WebSocket that nobody reads if it could use our key or hide a model."""
+        if not self._policies.check_passing(request, sender):
+            return
+        token = sender.admission.token
+        if is_reverse(request.flow) or (token and token.models):
+            wire_format = error_format_of_provider(request.route.provider)
+            request.flow.response = shaped_error(wire_format, 400, _UNREAD_WEBSOCKET)
+            self._policies.count(request, "unread_websocket")
+            return
+        self._policies.count_passthrough(request)
+
+
+@dataclass(frozen=True, slots=True)
+class _SocketRequests:
+    """Judges the messages of one WebSocket, and begins the records of its requests."""
+
+    request: ClientRequest
+    api: str
+    sender: Sender
+    opening: Asked
+    """The input of the policies for the handshake."""
+    policies: PolicyCheck
+    records: RecordMaker
+
+    def begin(self, members: Members, message: bytes) -> InterceptionRecord:
+        """Begin the record of a request.
+
+        Raises:
+            RefusedError: a policy refuses it.
+        """
+        wire_format = FORMATS[self.api]
+        facts = replace(
+            wire_format.read_request(self.request.view(members, self.sender.headers)),
+            streaming=True,
+        )
+        start = start_interception(self.request, self.api, facts, self.sender)
+        refusal = self.policies.check(self._asked(message, model=facts.model, must_name_model=True))
+        record = self.records.make(start.interception, refusal)
+        self.request.flow.metadata["aibridge_interception_id"] = record.interception.id
+        self.records.begin(record, start, refusal)
+        if refusal:
+            self.policies.count(self.request, refusal.reason)
+            end_refused(record, refusal)
+            raise refused_message(wire_format, refusal)
+        return record
+
+    def check(self, message: bytes) -> None:
+        """Check a message that is no request.
+
+        Raises:
+            RefusedError: a policy refuses it.
+        """
+        if refusal := self.policies.check(self._asked(message, is_recorded=False)):
+            self.policies.count(self.request, refusal.reason)
+            raise refused_message(FORMATS[self.api], refusal)
+
+    def _asked(self, message: bytes, **changes: Any) -> Asked:
+        return replace(self.opening, content=lambda: message, is_message=True, **changes)
