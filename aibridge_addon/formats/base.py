@@ -40,7 +40,7 @@ class ResponseHead:
 
     status: int
     headers: Mapping[str, str]
-    """Values by name in lower case."""
+    """Values by name; names are looked up in lower case."""
 
     @property
     def media_type(self) -> str:

@@ -11,7 +11,7 @@ from itertools import accumulate
 from mitmproxy import http
 
 from aibridge_addon.facts import ResponseFacts
-from aibridge_addon.formats import Format
+from aibridge_addon.formats import EventDecoder, Format, ResponseHead
 from aibridge_addon.formats.decoders.codings import ContentDecoder
 from aibridge_addon.formats.decoders.sse import Event, SSEParser
 from aibridge_addon.raw_json import JSON
@@ -38,6 +38,8 @@ class ReaderOptions:
     content_encoding: str
     max_bytes: int
     """The largest decoded body that is read."""
+    decoder: EventDecoder | None = None
+    """Decoder of the format for this response; None: server-sent events, or a single body."""
     on_usage: OnUsage = ignore_usage
     """Called when a stream has reported some of its tokens, before its end."""
 
@@ -56,6 +58,9 @@ class ReaderOptions:
             announces_stream=announces_event_stream(response),
             content_encoding=content_encoding(response),
             max_bytes=max_bytes,
+            decoder=wire_format.decoder(
+                ResponseHead(status=response.status_code, headers=response.headers)
+            ),
             on_usage=on_usage,
         )
 
@@ -74,7 +79,9 @@ class ResponseReader:
         self._reader = options.wire_format.reader()
         self._reader.on_usage = options.on_usage
         self._detector = ShapeDetector(announced=options.announces_stream)
-        self._parser = SSEParser()
+        if options.decoder:
+            self._detector.shape = Shape.EVENTS
+        self._parser: EventDecoder = options.decoder or SSEParser()
         self._body = bytearray()
         """The body so far, unless it is a stream of events."""
         self.is_complete = False
