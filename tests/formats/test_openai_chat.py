@@ -64,6 +64,12 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
             [message("user", "<system-reminder>x</system-reminder>")], None, None, id="a wrapper"
         ),
         pytest.param([message("user", "half \ud83d")], "half \ufffd", None, id="half a pair"),
+        pytest.param(
+            [message("user", [{"type": "input_text", "text": "hi"}])],
+            "hi",
+            None,
+            id="a part named as in another API",
+        ),
         pytest.param([message("user", None)], None, None, id="no content"),
         pytest.param([message("user", [None, 7, "x", {}])], None, None, id="what is no part"),
         pytest.param(

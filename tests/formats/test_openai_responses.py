@@ -45,6 +45,12 @@ AGENTS = user("# AGENTS.md instructions for /srv\n\n<INSTRUCTIONS>\nx\n</INSTRUC
         pytest.param("", None, None, id="an empty text"),
         pytest.param([user("a", "b")], "a\nb", None, id="text parts"),
         pytest.param([EASY], "hi", None, id="an item without a type"),
+        pytest.param(
+            [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+            "hi",
+            None,
+            id="a part named as in another API",
+        ),
         pytest.param([user("a"), ANSWER, user("b")], "b", None, id="only the last turn"),
         pytest.param([user("a"), user("b")], "a\nb", None, id="trailing user messages"),
         pytest.param([DEVELOPER, CONTEXT, user("hi")], "hi", None, id="as Codex starts"),

@@ -16,6 +16,9 @@ from aibridge_addon.raw_json import (
     text,
 )
 
+_TEXT_PARTS = ("text", "input_text")
+"""Parts of a message that are text: hosts accept the second, which is of OpenAI Responses."""
+
 
 def read_request(members: Members) -> RequestFacts:
     """Read a request, given its members."""
@@ -67,4 +70,4 @@ def _texts(content: JSON) -> list[str]:
     if isinstance(content, str):
         return [text(content) or ""]
     parts = map(mapping, sequence(content))
-    return [text(part.get("text")) or "" for part in parts if part.get("type") == "text"]
+    return [text(part.get("text")) or "" for part in parts if part.get("type") in _TEXT_PARTS]

@@ -1,5 +1,7 @@
 """Reads requests of OpenAI Responses. Sans-io."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from aibridge_addon.facts import RequestFacts, RequestKind
@@ -54,7 +56,7 @@ def _read_trailing_turn(given: msgspec.Raw | None, follows: str) -> TrailingTurn
             tool_call_id = answered_call_id(item)
             break
         if item.get("type") not in (None, "message") or item.get("role") == "assistant":
-            before = _texts(item.get("content"), "output_text")
+            before = _texts(item.get("content"), ("output_text",))
             break
         if item.get("role") == "user":
             said.append(_texts(item.get("content")))
@@ -63,8 +65,8 @@ def _read_trailing_turn(given: msgspec.Raw | None, follows: str) -> TrailingTurn
     )
 
 
-def _texts(content: JSON, kind: str = "input_text") -> list[str]:
+def _texts(content: JSON, kinds: Sequence[str] = ("input_text", "text")) -> list[str]:
     if isinstance(content, str):
         return [text(content) or ""]
     parts = map(mapping, sequence(content))
-    return [text(part.get("text")) or "" for part in parts if part.get("type") == kind]
+    return [text(part.get("text")) or "" for part in parts if part.get("type") in kinds]
