@@ -38,6 +38,8 @@ class _Beginning:
     """Whether it is a text of the system prompt, not of a user message."""
     is_all: bool = False
     """True if nothing follows: a person may type a text that begins so."""
+    without_system: bool = False
+    """True if only a request without a system prompt is meant."""
     before: re.Pattern[str] | None = None
     """Matches text that must follow later, where a person may type the beginning."""
 
@@ -114,6 +116,13 @@ _BEGINNINGS = (
         kind="side",
         clients=("Claude Code",),
         of=("[SUGGESTION MODE:", "The user stepped away and is coming back"),
+    ),
+    _Beginning(
+        kind="side",
+        clients=("Claude Code",),
+        of=("quota",),
+        is_all=True,
+        without_system=True,
     ),
     _Beginning(
         kind="side",
@@ -232,6 +241,8 @@ def _codex_metadata(headers: Headers, facts: RequestFacts) -> Mapping[str, str]:
 def _kind_by_text(client: str, facts: RequestFacts) -> RequestKind | None:
     said = [part.strip() for parts in facts.said for part in parts]
     for row in _BEGINNINGS:
+        if row.without_system and facts.system:
+            continue
         texts = facts.system if row.in_system else said
         if (not row.clients or client in row.clients) and any(map(row.matches, texts)):
             return row.kind

@@ -68,6 +68,16 @@ def test_text_that_begins_like_one_of_claude_code_is_typed(text: str) -> None:
     assert (purpose.kind, purpose.typed) == ("turn", (text,))
 
 
+@pytest.mark.parametrize(
+    ("facts", "kind"),
+    [(said("quota"), "side"), (said("quota", system=(BILLING,)), "turn"), (said("quota?"), "turn")],
+)
+def test_quota_probe_of_claude_code_without_headers_has_no_system_prompt(
+    facts: RequestFacts, kind: str
+) -> None:
+    assert purpose_of(CLAUDE, {}, facts).kind == kind
+
+
 def test_header_of_claude_code_wins_over_a_text_that_a_person_typed() -> None:
     purpose = purpose_of(CLAUDE, claude_class("main"), said(COMPACTION))
     assert (purpose.kind, purpose.typed) == ("turn", (COMPACTION,))
