@@ -35,7 +35,12 @@ def is_usage_only(event: Event) -> bool:
         chunk = mapping(decode(event.data))
     except ValueError:
         return False
-    return not chunk.get("choices") and isinstance(chunk.get("usage"), dict)
+    has_more = chunk.get("choices") or _has_error(chunk)
+    return not has_more and isinstance(chunk.get("usage"), dict)
+
+
+def _has_error(chunk: dict[str, JSON]) -> bool:
+    return bool(chunk.get("error") or mapping(chunk.get("x_groq")).get("error"))
 
 
 class CompletionReader(Reader):
@@ -81,8 +86,9 @@ class CompletionReader(Reader):
 
     def on_data(self, chunk: dict[str, JSON]) -> None:
         """Read a chunk."""
-        if chunk.get("error") or "x_groq" in chunk:
-            self._on_possible_error(chunk)
+        if _has_error(chunk):
+            self._error = read_error(chunk) or read_error(mapping(chunk.get("x_groq")))
+            self.ended = True
         choices = chunk.get("choices") or ()
         has_usage = chunk.get("usage") or "x_groq" in chunk or any("usage" in c for c in choices)
         if has_usage:
@@ -95,11 +101,6 @@ class CompletionReader(Reader):
             self._on_choice(choice)
         if self._usage and not self._has_end:
             self.report_usage()
-
-    def _on_possible_error(self, chunk: dict[str, JSON]) -> None:
-        x_groq = mapping(chunk.get("x_groq"))
-        self._error = read_error(chunk) or read_error(x_groq) or self._error
-        self.ended = self.ended or bool(chunk.get("error") or x_groq.get("error"))
 
     def _on_choice(self, choice: dict[str, JSON]) -> None:
         if choice.get("finish_reason"):
