@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aibridge_addon.facts import RequestFacts, RequestKind
-from aibridge_addon.formats.prompts import typed_text
+from aibridge_addon.formats.prompts import since_compaction, typed_text
 from aibridge_addon.providers.credentials import Headers
 from aibridge_addon.raw_json import mapping, read, text
 
@@ -254,5 +254,5 @@ def _typed(client: str, facts: RequestFacts) -> tuple[str, ...]:
     if origin and origin[1] not in _TYPED_ORIGINS:
         return ()
     inside = _INSIDE if client in _INSIDE_CLIENTS else ()
-    found = (typed_text(parts, inside=inside) for parts in facts.said)
+    found = (typed_text(parts, inside=inside) for parts in since_compaction(facts.said))
     return tuple(typed for typed in found if typed)

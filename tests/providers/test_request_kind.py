@@ -12,6 +12,10 @@ REMINDER = "<system-reminder>\nUse plain words.\n</system-reminder>"
 BILLING = "x-anthropic-billing-header: cc_version=2.1.332.8bc; cc_entrypoint=cli;"
 TITLE = "<session>\nhello\n</session>\n\nWrite the title in the predominant language."
 COMPACTION = "CRITICAL: Respond with TEXT ONLY. Do NOT call any tools.\n\n- Do NOT use Read."
+SUMMARY = (
+    "Another language model started to solve this problem and produced a summary of its thinking"
+    " process. You also have access to the state of the tools …"
+)
 NAMING = "You are naming a coding session so the user can pick it out of a long list."
 
 
@@ -66,6 +70,21 @@ def test_auxiliary_request_of_claude_code_is_told_apart_by_its_text(
 def test_text_that_begins_like_one_of_claude_code_is_typed(text: str) -> None:
     purpose = purpose_of(CLAUDE, {}, said(REMINDER, text))
     assert (purpose.kind, purpose.typed) == ("turn", (text,))
+
+
+@pytest.mark.parametrize(
+    ("messages", "typed"),
+    [
+        ((("one",), ("two",), (SUMMARY,), ("three",)), ("three",)),
+        ((("one",), (SUMMARY,)), ()),
+        (((REMINDER, f"\n{SUMMARY}", "two"), ("three",)), ("two", "three")),
+        ((("one",), ("two",)), ("one", "two")),
+    ],
+)
+def test_prompts_before_the_summary_of_a_compaction_were_sent_before(
+    messages: tuple[tuple[str, ...], ...], typed: tuple[str, ...]
+) -> None:
+    assert purpose_of("Codex", {}, RequestFacts(said=messages)).typed == typed
 
 
 @pytest.mark.parametrize(
