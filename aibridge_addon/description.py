@@ -47,6 +47,7 @@ def describe_proxy(master: Master) -> RunningProxy:
         tokens_in=location,
         providers=tuple(provider.name for provider in providers),
         knows_runs=True,
+        plugins=settings.plugins,
         open_on=_open_on(master),
     )
 

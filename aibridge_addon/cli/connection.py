@@ -16,9 +16,8 @@ from aibridge_addon.access.runs import marked_login
 from aibridge_addon.access.tokens import TokenError, authenticate, looks_like_token
 from aibridge_addon.cli.bundle import join_bundle, own_extra
 from aibridge_addon.cli.client_setup import ConnectionSettings
-from aibridge_addon.cli.running import requires_token
+from aibridge_addon.cli.databases import open_tokens_of, requires_token
 from aibridge_addon.observe.announcement import RunningProxy
-from aibridge_addon.store import open_store
 from aibridge_addon.store.errors import StoreError
 
 _ANY_USER = "aibridge"
@@ -122,7 +121,7 @@ def _check_token(proxy: RunningProxy, text: str) -> None:
     if not proxy.tokens_in:
         return
     try:
-        store = open_store(proxy.tokens_in)
+        store = open_tokens_of(proxy)
         if tokens := store.access_tokens():  # none: the proxy checks the token itself
             authenticate(text, tokens)
     except StoreError:

@@ -101,6 +101,8 @@ def _installation(options: dict[str, Any], config: Path | None, db: str | None) 
     chosen = config or Path(proxy.config if proxy else "")
     path = str(chosen.expanduser().absolute()) if chosen != Path() else ""
     options.setdefault("aibridge_config", path)
+    if proxy and proxy.plugins:
+        options.setdefault("aibridge_plugins", ",".join(proxy.plugins))
     if database := db or (proxy and proxy.database):
         options.setdefault("aibridge_db", database)
     settings, mistakes = read_configuration(options)

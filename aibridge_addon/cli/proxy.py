@@ -16,10 +16,10 @@ import click
 
 from aibridge_addon import __version__
 from aibridge_addon.cli import running
+from aibridge_addon.cli.databases import requires_token
 from aibridge_addon.cli.logs import FORMATS, log_to_stderr
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.plan import Plan
-from aibridge_addon.cli.running import requires_token
 from aibridge_addon.description import describe_proxy
 from aibridge_addon.observe.announcement import Announcement, RunningProxy
 

@@ -18,13 +18,13 @@ from aibridge_addon.access.runs import new_mark
 from aibridge_addon.cli import client_setup, running
 from aibridge_addon.cli.client_setup import SetupError
 from aibridge_addon.cli.connection import connect_to, login_option, mark_run
+from aibridge_addon.cli.databases import open_records_of
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.running import OwnProxy
 from aibridge_addon.cli.totals import of_json, summary
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.providers import clients
 from aibridge_addon.providers.clients import ClientProgram
-from aibridge_addon.store import open_store
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.usage import UsageQuery, UsageTotal
 
@@ -201,7 +201,7 @@ def _run_through(proxy: RunningProxy, program: _Program) -> tuple[int, str]:
     if proxy.database:
         with contextlib.suppress(StoreError):
             run = program.mark if program.is_marked(proxy) else None
-            totals = open_store(proxy.database).read_usage(UsageQuery(since=begin, run=run))
+            totals = open_records_of(proxy).read_usage(UsageQuery(since=begin, run=run))
             note = "" if run else " (everything that the proxy recorded meanwhile)"
             return code, _summary(totals, program) + note
     return code, ""

@@ -12,7 +12,6 @@ from typing import IO, Any, Self
 
 import click
 
-from aibridge_addon.config.options import DEFAULT_DATABASE
 from aibridge_addon.observe.announcement import (
     RunningProxy,
     data_folder,
@@ -20,8 +19,6 @@ from aibridge_addon.observe.announcement import (
     of_json,
     state_path,
 )
-from aibridge_addon.store import open_store
-from aibridge_addon.store.errors import StoreError
 
 START_S = 60.0
 """Time limit for the start of a proxy: on a busy machine, importing mitmproxy takes seconds."""
@@ -41,26 +38,6 @@ def find() -> RunningProxy | None:
     """Return this user's running proxy on this machine; None if there is no such proxy."""
     saved = load(state_path())
     return saved if saved and saved.answers else None
-
-
-def default_database() -> str:
-    """Return the location of the running proxy's database, else the default."""
-    proxy = find()
-    return (proxy and proxy.database) or str(DEFAULT_DATABASE)
-
-
-def default_tokens() -> str:
-    """Return the location of the running proxy's access tokens, else the default."""
-    proxy = find()
-    return (proxy and proxy.tokens_in) or str(DEFAULT_DATABASE)
-
-
-def requires_token(proxy: RunningProxy) -> bool:
-    """Return whether clients need an access token now, as far as this user can read that."""
-    if proxy.token_rule == "auto" and proxy.tokens_in:  # noqa: S105 a rule
-        with contextlib.suppress(StoreError):
-            return bool(open_store(proxy.tokens_in).access_tokens())
-    return proxy.token_rule == "always"  # noqa: S105 a rule
 
 
 def read_line(lines: IO[str], process: subprocess.Popen[str], seconds: float) -> str:

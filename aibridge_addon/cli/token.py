@@ -11,10 +11,10 @@ import click
 
 from aibridge_addon.access.tokens import AccessToken, is_valid
 from aibridge_addon.cli import running
+from aibridge_addon.cli.databases import open_tokens, requires_token
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import make_table, print_table, printable
 from aibridge_addon.observe.announcement import RunningProxy
-from aibridge_addon.store import open_store
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.protocol import Store
 
@@ -139,7 +139,7 @@ def _what_it_means(token: AccessToken, store: Store, *, is_first: bool) -> Itera
     else:
         known = "no proxy that `aibridge proxy` started runs on it."
     yield f"It is kept in {store.location}; {known}"
-    if proxy and not running.requires_token(proxy):
+    if proxy and not requires_token(proxy):
         yield "That proxy asks nobody for a token: its aibridge_require_token is never."
     elif is_first:
         yield (
@@ -221,11 +221,11 @@ def revoke(name: str, db: str | None) -> None:
 def _asks(store: Store) -> bool:
     """Whether a proxy with this database asks for tokens, as far as can be told from here."""
     proxy = _proxy_on(store)
-    return proxy is None or running.requires_token(proxy)
+    return proxy is None or requires_token(proxy)
 
 
 def _open(db: str | None) -> Store:
-    return open_store(db or running.default_tokens())
+    return open_tokens(db)
 
 
 def _table(tokens: list[AccessToken]) -> "Table":

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aibridge_addon.cli.databases import open_records
 from aibridge_addon.cli.parameters import DatabaseLocation, Since
-from aibridge_addon.cli.running import default_database
 from aibridge_addon.cli.tables import make_table, print_table, printable
 from aibridge_addon.cli.totals import unknown_usage
-from aibridge_addon.store import open_store
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.usage import GROUPINGS, Grouping, UsageQuery, UsageTotal
 
@@ -50,7 +49,7 @@ def command(since: datetime | None, by: Grouping, db: str | None, *, as_json: bo
     """
     begin = since.isoformat(timespec="microseconds") if since else ""
     try:
-        store = open_store(db or default_database())
+        store = open_records(db)
         totals = store.read_usage(UsageQuery(since=begin, by=by))
     except StoreError as error:
         raise click.ClickException(str(error)) from error

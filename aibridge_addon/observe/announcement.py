@@ -59,6 +59,8 @@ class RunningProxy:
     """The names of the provider instances."""
     knows_runs: bool = False
     """Whether it takes the marks of `aibridge run`."""
+    plugins: tuple[str, ...] = ()
+    """Modules that it imported: they may register the store that `database` names."""
     open_on: str = ""
     """The address by which others than this machine reach it; empty if they do not."""
 
@@ -92,7 +94,7 @@ def of_json(values: dict[str, Any]) -> RunningProxy:
     Raises:
         TypeError: other members than expected.
     """
-    lists = ("hosts", "plain_hosts", "providers")
+    lists = ("hosts", "plain_hosts", "providers", "plugins")
     values |= {name: tuple(values[name]) for name in lists if name in values}
     return RunningProxy(**values)
 

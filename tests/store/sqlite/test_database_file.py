@@ -54,10 +54,13 @@ def spools(path):
 
 
 def write_in_place(path, content):
-    """Overwrite a file as `cp` does: it stays the same file."""
+    """Overwrite a file as `cp` does: it stays the same file.
+
+    The file is never empty meanwhile, since a recorder would take that for a new database.
+    """
     with path.open("r+b") as file:
-        file.truncate()
         file.write(content)
+        file.truncate()
 
 
 def other_database(tmp_path):

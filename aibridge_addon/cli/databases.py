@@ -1,0 +1,79 @@
+"""Opens the store that a command reads or writes, after importing the plugins that it needs."""
+
+import os
+from collections.abc import Iterable
+
+from aibridge_addon.cli import running
+from aibridge_addon.config.options import DEFAULT_DATABASE
+from aibridge_addon.observe.announcement import RunningProxy
+from aibridge_addon.store import open_store
+from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.protocol import Store
+
+PLUGINS_VARIABLE = "AIBRIDGE_PLUGINS"
+"""Environment variable with the value of `aibridge_plugins` for commands without a proxy."""
+
+
+def open_records(location: str | None) -> Store:
+    """Open the store with the records: at a location, else the running proxy's, else the default.
+
+    Raises:
+        StoreError: its plugin cannot be imported, or registers no such scheme.
+    """
+    proxy = running.find()
+    return _open(location or (proxy and proxy.database) or str(DEFAULT_DATABASE), proxy)
+
+
+def open_tokens(location: str | None) -> Store:
+    """Open the store with the access tokens, likewise.
+
+    Raises:
+        StoreError: its plugin cannot be imported, or registers no such scheme.
+    """
+    proxy = running.find()
+    return _open(location or (proxy and proxy.tokens_in) or str(DEFAULT_DATABASE), proxy)
+
+
+def open_records_of(proxy: RunningProxy) -> Store:
+    """Open the store in which a proxy records.
+
+    Raises:
+        StoreError: its plugin cannot be imported.
+    """
+    return _open(proxy.database, proxy)
+
+
+def open_tokens_of(proxy: RunningProxy) -> Store:
+    """Open the store in which a proxy reads access tokens.
+
+    Raises:
+        StoreError: its plugin cannot be imported.
+    """
+    return _open(proxy.tokens_in, proxy)
+
+
+def requires_token(proxy: RunningProxy) -> bool:
+    """Return whether clients need an access token now, as far as this user can read that."""
+    if proxy.token_rule == "auto" and proxy.tokens_in:  # noqa: S105 a rule
+        try:
+            return bool(open_tokens_of(proxy).access_tokens())
+        except StoreError:
+            return False
+    return proxy.token_rule == "always"  # noqa: S105 a rule
+
+
+def _open(location: str, proxy: RunningProxy | None) -> Store:
+    if "://" in location:  # paths need no plugin
+        variable = os.environ.get(PLUGINS_VARIABLE, "")
+        _import_plugins(variable, proxy.plugins if proxy else ())
+    return open_store(location)
+
+
+def _import_plugins(variable: str, names: Iterable[str]) -> None:
+    from aibridge_addon.config.mistakes import SettingsError
+    from aibridge_addon.config.plugins import import_plugins, read_plugins
+
+    try:
+        import_plugins((*read_plugins(variable), *names))
+    except SettingsError as error:
+        raise StoreError(str(error)) from error

@@ -1,0 +1,99 @@
+"""A store from outside the package: JSON lines in one file, named by `toy:///path/of/the/file`."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from aibridge_addon import store
+from aibridge_addon.access.tokens import AccessToken
+from aibridge_addon.facts import InterceptionEnded, TokenUsage, now
+from aibridge_addon.findings import Finding
+from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.protocol import OnEvent, Retention, Store
+from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.store.usage import UsageQuery, UsageTotal
+
+GROUPS: Mapping[str, Callable[[dict[str, Any]], str]] = {
+    "actor": lambda row: row["actor"],
+    "model": lambda row: row["model"],
+}
+
+
+class ToyStore(Store, Recorder):
+    """Appends each fact and access token as a line; the last line of an id counts."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self._path = Path(location.removeprefix("toy://"))
+
+    @property
+    def location(self) -> str:
+        return self._location
+
+    def make_recorder(self, retention: Retention, on_event: OnEvent) -> Recorder:
+        return self
+
+    def record_interception_ended(self, fact: InterceptionEnded) -> None:
+        started = fact.interception
+        row = {"actor": started.initiator_id, "model": started.model, "at": started.started_at}
+        self._append("interception", row | {"id": started.id, "status": fact.status})
+
+    def record_token_usage(self, fact: TokenUsage) -> None:
+        row = {"input": fact.input_tokens, "output": fact.output_tokens}
+        self._append("usage", row | {"id": fact.interception.id})
+
+    def access_tokens(self) -> Mapping[str, AccessToken]:
+        return {row["id"]: AccessToken(**row) for row in self._read("token")}
+
+    def add_access_token(self, token: AccessToken) -> None:
+        self._append("token", asdict(token))
+
+    def revoke_access_tokens(self, name: str) -> list[AccessToken]:
+        revoked = [
+            replace(token, revoked_at=now())
+            for token in self.access_tokens().values()
+            if name in (token.id, token.initiator_id) and not token.revoked_at
+        ]
+        for token in revoked:
+            self.add_access_token(token)
+        return revoked
+
+    def read_usage(self, query: UsageQuery) -> list[UsageTotal]:
+        if not self._path.exists():
+            raise StoreError(f"nothing was recorded in {self._location}")
+        if query.by not in GROUPS:
+            raise StoreError(f"{self._location} cannot group usage by {query.by}")
+        totals: dict[str, UsageTotal] = {}
+        usages = {row["id"]: row for row in self._read("usage")}
+        for row in self._read("interception"):
+            if row["at"] < query.since:
+                continue
+            name, usage = GROUPS[query.by](row), usages.get(row["id"])
+            total = totals.setdefault(name, UsageTotal(name))
+            total.requests += 1
+            total.failed += row["status"] != "completed"
+            total.without_usage += usage is None
+            total.input += usage["input"] if usage else 0
+            total.output += usage["output"] if usage else 0
+            total.latest = max(total.latest, row["at"])
+        return list(totals.values())
+
+    def inspect(self) -> list[Finding]:
+        return [Finding(about="database", level="ok", what=f"a toy: {self._location}")]
+
+    def _append(self, kind: str, row: Mapping[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, "row": row}) + "\n")
+
+    def _read(self, kind: str) -> Iterator[dict[str, Any]]:
+        if not self._path.exists():
+            return
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            if record["kind"] == kind:
+                yield record["row"]
+
+
+store.register("toy", ToyStore)
