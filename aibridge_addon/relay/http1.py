@@ -223,7 +223,7 @@ class JoiningChunkedReader(_BoundedChunkedReader):
     _end: EndOfMessage | None = None
 
     def __call__(self, buf: ReceiveBuffer) -> Data | EndOfMessage | None:
-        """Read all of the body that has arrived; its end is given by itself."""
+        """Read the part of the body that has arrived; report its end in a call of its own."""
         if end := self._end:
             return end
         pieces: list[bytes | bytearray] = []
