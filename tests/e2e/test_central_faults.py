@@ -98,7 +98,7 @@ def call(server: str, tool: str) -> str:
 # --- from the start
 
 
-def test_servers_that_cannot_be_reached_are_logged_and_the_others_serve(
+def test_unreachable_servers_are_logged_and_the_others_serve(
     central: Central,
 ) -> None:
     for name, why in (
@@ -138,7 +138,7 @@ def toolless_proxy(
 @each_api
 @each_delivery
 @pytest.mark.parametrize("way", [REVERSE, FORWARD_H2], ids=str)
-def test_where_no_server_has_a_tool_not_a_byte_changes(
+def test_request_is_unchanged_if_no_server_has_a_tool(
     toolless_proxy: Proxy,
     clients_of: Callable[[Proxy], Clients],
     provider: Provider,
@@ -157,7 +157,7 @@ def test_where_no_server_has_a_tool_not_a_byte_changes(
 @each_api
 @each_delivery
 class TestCalls:
-    def test_a_call_that_takes_too_long_is_cancelled(
+    def test_call_that_exceeds_the_timeout_is_cancelled(
         self, central: Central, api: API, stream: bool, tmp_path: Path
     ) -> None:
         report = Report(tmp_path / "slow")
@@ -169,9 +169,7 @@ class TestCalls:
         report.close()
         assert "no answer within 0.3 seconds" in records.tool_usages[0]["invocation_error"]
 
-    def test_a_huge_result_is_cut_and_says_so(
-        self, central: Central, api: API, stream: bool
-    ) -> None:
+    def test_huge_result_is_cut_with_a_note(self, central: Central, api: API, stream: bool) -> None:
         central.see(api, FORWARD, call("big", "big") + ' ARGS:{"size": 10000000}', stream=stream)
         result = result_of(central, api)
         assert result.startswith("gets xxxxxxxx")
@@ -180,7 +178,7 @@ class TestCalls:
 
 
 @pytest.mark.parametrize(("api", "stream"), [(MESSAGES, True), (CHAT, False)])
-def test_a_server_that_dies_is_started_again_for_the_next_call(
+def test_server_that_dies_is_restarted_for_the_next_call(
     central: Central, api: API, stream: bool
 ) -> None:
     with central.proxy.recording() as records:
@@ -242,7 +240,7 @@ RUDE = (reset, half, garbage, no_json, nothing, wrong_shape, *map(status, (401, 
 
 @pytest.mark.parametrize("api", [MESSAGES, RESPONSES], ids=str)
 @pytest.mark.parametrize("answer", RUDE, ids=lambda answer: answer.__name__)
-def test_the_model_is_told_of_a_server_that_answers_badly_and_the_next_call_works(
+def test_invalid_result_is_reported_to_the_model_and_the_next_call_works(
     central: Central, by_hand: ToolsByHand, api: API, answer: Callable[[JSON], Reply]
 ) -> None:
     by_hand.on_call = answer
@@ -260,7 +258,7 @@ def test_the_model_is_told_of_a_server_that_answers_badly_and_the_next_call_work
     assert result_of(central, api) == "gets fine"
 
 
-def test_a_server_that_wants_another_login_is_told_of_without_the_secret(
+def test_refused_login_is_reported_without_the_secret(
     central: Central,
 ) -> None:
     central.see(MESSAGES, FORWARD, call("locked", "revoke"))
@@ -270,7 +268,7 @@ def test_a_server_that_wants_another_login_is_told_of_without_the_secret(
     assert TOKEN not in central.proxy.log_text()
 
 
-def test_the_others_answer_while_one_fails(central: Central, by_hand: ToolsByHand) -> None:
+def test_other_calls_succeed_while_one_fails(central: Central, by_hand: ToolsByHand) -> None:
     by_hand.on_call = reset
     said = 'USE_TOOL:bmcp_rude_ask USE_TOOL:bmcp_mortal_add ARGS:{} ARGS:{"a": 1, "b": 2} SAY'
     central.see(MESSAGES, FORWARD, said, stream=True)
@@ -279,7 +277,7 @@ def test_the_others_answer_while_one_fails(central: Central, by_hand: ToolsByHan
     assert fine == "gets 3"
 
 
-def test_no_program_is_left_when_the_proxy_ends(
+def test_no_server_program_outlives_the_proxy(
     start_proxy: Callable[..., Proxy], standin: Server, tmp_path: Path
 ) -> None:
     pid_file = tmp_path / "pid"

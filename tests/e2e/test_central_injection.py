@@ -127,7 +127,7 @@ def limited(
 
 @each_api
 class TestOffer:
-    def test_central_tools_stand_before_those_of_the_client_or_after_as_the_api_caches(
+    def test_central_tools_are_placed_where_the_provider_caches_them(
         self, central: Central, api: API
     ) -> None:
         central.see(api, FORWARD, "hi", tools=["get_weather", "get_time"])
@@ -135,21 +135,21 @@ class TestOffer:
         theirs = ["get_weather", "get_time"]
         assert names == ([*OFFERED, *theirs] if api is MESSAGES else [*theirs, *OFFERED])
 
-    def test_the_clients_own_tools_stay_as_they_are(self, central: Central, api: API) -> None:
+    def test_client_tools_are_unchanged(self, central: Central, api: API) -> None:
         body = api.body("hi", tools=["get_weather", "get_time"])
         central.see(api, FORWARD, "hi", tools=["get_weather", "get_time"])
         assert [tool for tool in central.received[0]["tools"] if tool in body["tools"]] == (
             body["tools"]
         )
 
-    def test_a_tool_is_defined_whole(self, limited: Central, api: API) -> None:
+    def test_central_tool_is_defined_completely(self, limited: Central, api: API) -> None:
         limited.see(api, FORWARD, "hi", headers=ALICE)
         [tool] = limited.received[0]["tools"]
         name = tool.get("function", tool)["name"]
         assert name.startswith("bmcp_trees_grow_tree_")
         assert tool == dialect_of(api).definition(name, "Grows.", NESTED)
 
-    def test_all_else_of_the_request_stays_as_it_is_in_the_order_that_it_had(
+    def test_all_other_members_of_the_request_are_unchanged_and_in_order(
         self, central: Central, api: API
     ) -> None:
         extra = {"zebra": {"é": [1.50, None]}, "metadata": {"user_id": "u"}, "alpha": 1}
@@ -161,7 +161,7 @@ class TestOffer:
         assert list(received.items()) == list(body.items())
 
     @pytest.mark.parametrize("value", [True, False, None], ids=str)
-    def test_parallel_calls_are_the_clients_to_allow(
+    def test_parallel_calls_setting_of_the_client_is_kept(
         self, central: Central, api: API, value: bool | None
     ) -> None:
         members: JSON = {} if value is None else {"parallel_tool_calls": value}
@@ -175,7 +175,7 @@ class TestOffer:
             assert {name: body[name] for name in kept} == members
 
     @each_delivery
-    def test_a_tool_of_the_client_wins_over_ours_of_the_same_name(
+    def test_client_tool_wins_over_a_central_tool_of_the_same_name(
         self, central: Central, api: API, stream: bool
     ) -> None:
         own = dialect_of(api).definition(ADD, "Mine.", TOOL_SCHEMAS["get_weather"])
@@ -188,20 +188,18 @@ class TestOffer:
         assert names.count(ADD) == 1
         assert own in central.received[0]["tools"]
 
-    def test_the_offer_does_not_change_from_one_request_to_the_next(
-        self, central: Central, api: API
-    ) -> None:
+    def test_offered_tools_are_the_same_in_each_request(self, central: Central, api: API) -> None:
         for way in WAYS:
             central.see(api, way, "hi")
         assert len({json.dumps(body["tools"]) for body in central.received}) == 1
 
-    def test_the_answer_is_asked_for_without_a_coding(self, central: Central, api: API) -> None:
+    def test_response_is_requested_without_compression(self, central: Central, api: API) -> None:
         central.see(api, FORWARD, SUM, headers={"accept-encoding": "br, gzip"})
         asked = {request.header("accept-encoding") for request in central.requests}
         assert asked == {"identity"}
 
 
-def test_tokens_are_counted_with_the_tools_that_will_be_sent(central: Central) -> None:
+def test_token_counting_includes_the_offered_tools(central: Central) -> None:
     said = f"{SUM} to_be_counted"
     first = central.ask(MESSAGES, FORWARD, said)
     conversation = [user(said), *first.turn, user("And now?")]
@@ -236,7 +234,7 @@ LIMITS: dict[str, tuple[dict[str, str], JSON, bool]] = {
 
 @each_api
 @pytest.mark.parametrize("case", LIMITS)
-def test_tools_are_offered_to_those_of_the_lists_only(
+def test_tools_are_offered_only_to_listed_actors_clients_and_models(
     limited: Central, api: API, case: str
 ) -> None:
     headers, members, is_offered = LIMITS[case]
@@ -244,7 +242,7 @@ def test_tools_are_offered_to_those_of_the_lists_only(
     assert ("tools" in limited.received[0]) == is_offered
 
 
-def test_tools_are_offered_at_the_providers_of_the_list_only(limited: Central) -> None:
+def test_tools_are_offered_only_at_listed_providers(limited: Central) -> None:
     for name in ("openai", "other"):
         with limited.clients.http(REVERSE) as client:
             client.post(
@@ -255,7 +253,7 @@ def test_tools_are_offered_at_the_providers_of_the_list_only(limited: Central) -
     assert ["tools" in body for body in limited.received] == [True, False]
 
 
-def test_tokens_of_those_who_are_offered_none_are_counted_without(limited: Central) -> None:
+def test_token_counting_excludes_tools_that_are_not_offered(limited: Central) -> None:
     path = "/v1/messages/count_tokens"
     for actor in ("alice", "bob"):
         headers = {**ALICE, "x-aibridge-actor": actor}
@@ -298,7 +296,7 @@ UNTOUCHED: dict[str, tuple[API, JSON]] = {
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
 @each_delivery
 @pytest.mark.parametrize("case", UNTOUCHED)
-def test_where_no_tools_can_be_offered_not_a_byte_changes(
+def test_request_is_unchanged_if_no_tool_can_be_offered(
     central: Central, way: Way, stream: bool, case: str
 ) -> None:
     api, members = UNTOUCHED[case]
@@ -308,14 +306,14 @@ def test_where_no_tools_can_be_offered_not_a_byte_changes(
 @each_way
 @each_api
 @each_delivery
-def test_where_nobody_is_offered_tools_not_a_byte_changes(
+def test_request_is_unchanged_if_the_filter_excludes_it(
     limited: Central, way: Way, api: API, stream: bool
 ) -> None:
     assert_untouched(limited, api, way, stream, {}, {"x-aibridge-actor": "bob"})
 
 
 @each_api
-def test_a_stream_in_which_no_tool_is_called_ends_once(central: Central, api: API) -> None:
+def test_stream_without_a_call_ends_once(central: Central, api: API) -> None:
     url = urlsplit(central.clients.url(REVERSE, api.provider, api.path))
     body = json.dumps(api.body("hi", stream=True)).encode()
     headers = {"host": url.netloc, **key_headers(api), "content-length": str(len(body))}

@@ -81,7 +81,7 @@ def ask(
 @pytest.mark.parametrize("way", [FORWARD, FORWARD_H2, REVERSE], ids=str)
 @each_api
 @each_delivery
-def test_refused_edit_is_followed_by_the_clients_own_request_and_remembered(
+def test_refused_edit_is_followed_by_the_original_request_and_remembered(
     central: Central, provider: Provider, way: Way, api: API, stream: bool
 ) -> None:
     provider.canned["picky"] = refusing(provider, 400, has_our_tools)
@@ -106,7 +106,7 @@ def test_refused_edit_is_followed_by_the_clients_own_request_and_remembered(
 
 
 @pytest.mark.parametrize("status", [404, 413, 422])
-def test_other_refusals_of_what_a_request_says_are_retried_and_counted(
+def test_other_refusals_of_an_edited_request_are_retried_and_counted(
     central: Central, provider: Provider, status: int
 ) -> None:
     provider.canned["picky"] = refusing(provider, status, has_our_tools)
@@ -118,7 +118,7 @@ def test_other_refusals_of_what_a_request_says_are_retried_and_counted(
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 529])
-def test_refusals_of_who_asks_or_when_are_the_clients_to_see(
+def test_refusals_for_credentials_or_limits_reach_the_client(
     central: Central, provider: Provider, status: int
 ) -> None:
     provider.canned["picky"] = refusing(provider, status, lambda asked: True)
@@ -127,7 +127,7 @@ def test_refusals_of_who_asks_or_when_are_the_clients_to_see(
     assert len(central.requests) == 1
 
 
-def test_request_that_is_refused_without_tools_too_is_the_clients_own_fault(
+def test_refusal_of_the_original_request_reaches_the_client(
     central: Central, provider: Provider
 ) -> None:
     provider.canned["picky"] = refusing(provider, 400, lambda asked: True, "your fault")
@@ -140,7 +140,7 @@ def test_request_that_is_refused_without_tools_too_is_the_clients_own_fault(
     assert [has_our_tools(asked) for asked in central.requests] == [True, False, True]
 
 
-def test_refusal_over_the_length_of_one_conversation_is_not_remembered(
+def test_refusal_for_the_length_of_a_conversation_is_not_remembered(
     central: Central, provider: Provider
 ) -> None:
     provider.canned["picky"] = refusing(provider, 400, has_our_tools, "prompt is too long: 9 > 8")
@@ -149,7 +149,7 @@ def test_refusal_over_the_length_of_one_conversation_is_not_remembered(
     assert [has_our_tools(asked) for asked in central.requests] == [True, False] * 2
 
 
-def test_second_attempt_is_relayed_as_it_comes(central: Central, provider: Provider) -> None:
+def test_response_to_the_second_attempt_is_streamed(central: Central, provider: Provider) -> None:
     provider.canned["picky"] = refusing(provider, 400, has_our_tools)
     gate = provider.gate("second-attempt")
     members = {"model": "refuses-tools-slowly"}
@@ -162,7 +162,7 @@ def test_second_attempt_is_relayed_as_it_comes(central: Central, provider: Provi
         assert b"[DONE]" in b"".join(chunks)
 
 
-def test_client_that_leaves_during_the_second_attempt_cancels_it(
+def test_disconnect_during_the_second_attempt_cancels_it(
     central: Central, provider: Provider
 ) -> None:
     provider.canned["picky"] = refusing(provider, 400, has_our_tools)
@@ -180,7 +180,7 @@ def test_client_that_leaves_during_the_second_attempt_cancels_it(
 
 
 @each_api
-def test_refused_memory_is_left_out_and_tools_go_on_to_be_offered(
+def test_refused_hidden_turns_are_left_out_and_tools_stay_offered(
     central: Central, provider: Provider, api: API
 ) -> None:
     first = central.ask(api, FORWARD, SUM)

@@ -73,7 +73,7 @@ def odd(
 
 
 @each_api
-def test_call_of_a_tool_with_odd_property_names_reaches_its_server_as_it_wants_it(
+def test_call_of_a_tool_with_illegal_property_names_has_the_original_names(
     odd: Central, by_hand: ToolsByHand, api: API
 ) -> None:
     odd.see(api, FORWARD, "hi")
@@ -100,7 +100,9 @@ def test_call_of_a_tool_with_odd_property_names_reaches_its_server_as_it_wants_i
 
 
 @each_api
-def test_no_more_tools_are_offered_than_the_api_takes(odd: Central, api: API) -> None:
+def test_number_of_offered_tools_stays_within_the_limit_of_the_provider(
+    odd: Central, api: API
+) -> None:
     odd.see(api, FORWARD, "hi", tools=["get_weather", "get_time"])
     names = dialect_of(api).names(odd.received[0])
     assert len(names) == (153 if api is MESSAGES else 128)
@@ -112,7 +114,7 @@ def test_no_more_tools_are_offered_than_the_api_takes(odd: Central, api: API) ->
 
 
 @each_api
-def test_result_that_the_api_would_refuse_is_given_in_another_way(
+def test_result_that_the_provider_would_refuse_is_described(
     odd: Central, by_hand: ToolsByHand, api: API
 ) -> None:
     content = [

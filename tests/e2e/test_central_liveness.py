@@ -76,7 +76,7 @@ def read_until(chunks: Iterator[bytes], text: bytes, times: int = 1) -> bytes:
 
 @each_way
 @each_api
-def test_what_was_said_is_with_the_client_before_the_tool_returns(
+def test_text_reaches_the_client_before_the_tool_returns(
     central: Central, way: Way, api: API, report: Report
 ) -> None:
     said = f"{slow(report)} SAY:Moment"
@@ -93,7 +93,7 @@ def test_what_was_said_is_with_the_client_before_the_tool_returns(
 
 @each_api
 @pytest.mark.parametrize("delivery", ["PIECES:one", "PIECES:sized", "PIECES:one MEDIA:none"])
-def test_text_of_an_answer_in_one_piece_is_with_the_client_before_the_tool_returns(
+def test_text_of_a_response_in_one_chunk_reaches_the_client_before_the_tool_returns(
     central: Central, api: API, delivery: str, report: Report
 ) -> None:
     said = f"{slow(report)} SAY:Moment {delivery}"
@@ -107,7 +107,7 @@ def test_text_of_an_answer_in_one_piece_is_with_the_client_before_the_tool_retur
 
 
 @each_api
-def test_the_beginning_is_with_the_client_even_if_a_call_is_all_there_is(
+def test_start_of_the_message_reaches_the_client_even_if_it_only_has_a_call(
     central: Central, api: API, report: Report
 ) -> None:
     with central.asking(api, FORWARD, f"{slow(report)} SAY", stream=True) as response:
@@ -126,7 +126,7 @@ BEFORE_THE_TEXT = {"anthropic_messages": 3, "openai_chat": 1, "openai_responses"
 
 @each_way
 @each_api
-def test_each_piece_of_a_further_answer_is_with_the_client_before_the_next_is_sent(
+def test_each_event_of_a_later_response_reaches_the_client_before_the_next_is_sent(
     central: Central, way: Way, api: API
 ) -> None:
     gate = central.provider.gate(name := f"inner_{next(_numbers)}")
@@ -146,7 +146,7 @@ def test_each_piece_of_a_further_answer_is_with_the_client_before_the_next_is_se
 
 @each_api
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_the_calls_of_a_turn_run_at_the_same_time(
+def test_calls_of_a_turn_run_in_parallel(
     central: Central, api: API, stream: bool, report: Report, tmp_path: Path
 ) -> None:
     other = Report(tmp_path / "other")
@@ -166,7 +166,7 @@ def test_the_calls_of_a_turn_run_at_the_same_time(
     assert story.lines == ("says The tool returned: done | done",)
 
 
-def test_a_running_tool_holds_nobody_else_up(central: Central, report: Report) -> None:
+def test_running_tool_delays_no_other_request(central: Central, report: Report) -> None:
     with central.asking(MESSAGES, FORWARD, slow(report), stream=True) as response:
         chunks = response.iter_raw()
         report.wait_for("started")
@@ -200,7 +200,7 @@ def pinging(
 
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
 @each_api
-def test_signs_of_life_come_while_a_tool_runs(
+def test_client_receives_pings_while_a_tool_runs(
     pinging: Proxy,
     clients_of: Callable[[Proxy], Clients],
     central: Central,
@@ -246,7 +246,7 @@ def watching(client: httpx2.Client, watch: Callable[[bytes], None]) -> httpx2.Cl
 
 
 @each_api
-def test_the_sdk_takes_signs_of_life_for_what_they_are(
+def test_sdk_ignores_pings(
     pinging: Proxy,
     clients_of: Callable[[Proxy], Clients],
     central: Central,
@@ -296,7 +296,7 @@ def assert_nothing_goes_on(central: Central, before: int) -> None:
 
 @each_way
 @each_api
-def test_a_client_that_leaves_a_stream_cancels_the_running_tool(
+def test_disconnect_during_a_stream_cancels_the_running_tool(
     central: Central, way: Way, api: API, report: Report
 ) -> None:
     before = central.proxy.mark()
@@ -313,7 +313,7 @@ def test_a_client_that_leaves_a_stream_cancels_the_running_tool(
 
 @pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
 @each_api
-def test_a_client_that_leaves_while_it_waits_cancels_the_running_tool(
+def test_disconnect_before_a_buffered_response_cancels_the_running_tool(
     central: Central, way: Way, api: API, report: Report
 ) -> None:
     before = central.proxy.mark()
@@ -337,7 +337,7 @@ def test_a_client_that_leaves_while_it_waits_cancels_the_running_tool(
 
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE_H2], ids=str)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_a_client_that_gives_up_one_stream_of_a_connection_cancels_that_one_only(
+def test_reset_of_one_http2_stream_cancels_only_its_tool(
     central: Central, way: Way, stream: bool, report: Report, tmp_path: Path
 ) -> None:
     other = Report(tmp_path / "other")
@@ -369,7 +369,7 @@ def test_a_client_that_gives_up_one_stream_of_a_connection_cancels_that_one_only
 
 @each_way
 @each_api
-def test_a_client_that_leaves_a_further_answer_ends_it_upstream(
+def test_disconnect_during_a_later_response_cancels_it_upstream(
     central: Central, way: Way, api: API
 ) -> None:
     before = central.proxy.mark()

@@ -66,7 +66,7 @@ def with_results(api: API, said: str, answer: Answer) -> list[Any]:
 @each_api
 @each_delivery
 @pytest.mark.parametrize("script", [ours_first, theirs_first])
-def test_the_client_sees_its_own_call_only_and_its_results_go_up_beside_ours(
+def test_client_sees_only_its_own_call_and_central_results_are_sent_beside_its_results(
     central: Central, way: Way, api: API, stream: bool, script: Callable[[], str]
 ) -> None:
     said = f"{script()} SAY:Moment"
@@ -90,14 +90,14 @@ def test_the_client_sees_its_own_call_only_and_its_results_go_up_beside_ours(
 @each_api
 @each_delivery
 class TestMixedTurns:
-    def test_the_answer_ends_for_the_clients_calls(
+    def test_response_ends_with_the_client_calls(
         self, central: Central, api: API, stream: bool
     ) -> None:
         story = central.see(api, FORWARD, f"{ours_first()} SAY", stream=stream, tools=TOOLS)
         assert story.lines == (WEATHER_LINE,)
         assert story.stop == dialect_of(api).calls_stop
 
-    def test_turns_that_were_hidden_before_are_put_back_too(
+    def test_turns_hidden_before_a_client_call_are_restored(
         self, central: Central, api: API, stream: bool
     ) -> None:
         said = f"{SUM} NEXT {theirs_first()} SAY:Then"
@@ -110,7 +110,7 @@ class TestMixedTurns:
             *("says Then", WEATHER_LINE, SUM_LINE, "gets 42", "gets 12 degrees"),
         ]
 
-    def test_the_inner_loop_goes_on_after_the_clients_results(
+    def test_inner_loop_continues_after_the_clients_results(
         self, central: Central, api: API, stream: bool
     ) -> None:
         said = f"{ours_first()} SAY NEXT {SUM} NEXT LONG:2"
@@ -126,7 +126,7 @@ class TestMixedTurns:
             *("says Moment", SUM_LINE, "gets 42"),
         ]
 
-    def test_a_conversation_that_nobody_remembers_goes_up_as_it_is(
+    def test_unknown_conversation_is_sent_unchanged(
         self, central: Central, api: API, stream: bool
     ) -> None:
         said = "What is the weather?"
@@ -150,7 +150,7 @@ def _renamed(value: Any) -> Any:
 @each_api
 @each_delivery
 class TestMemory:
-    def test_later_requests_have_the_hidden_turns_again(
+    def test_hidden_turns_are_restored_in_later_requests(
         self, central: Central, api: API, stream: bool
     ) -> None:
         said = f"{SUM} THINK of_memory_{stream}"
@@ -161,7 +161,7 @@ class TestMemory:
         told = "says The tool returned: 42"
         assert central.transcripts(api)[-1] == [*hidden, told, "user: And now?"]
 
-    def test_the_beginning_is_word_for_word_what_the_provider_has_in_its_cache(
+    def test_restored_conversation_starts_with_the_bytes_in_the_providers_cache(
         self, central: Central, api: API, stream: bool
     ) -> None:
         said = f"{SUM} of_the_cache_{stream}"
@@ -173,7 +173,7 @@ class TestMemory:
         assert later["tools"] == earlier["tools"]
         assert later[field][: len(earlier[field])] == earlier[field]
 
-    def test_turns_of_a_client_call_stay_in_later_requests(
+    def test_turns_with_a_client_call_are_restored_in_later_requests(
         self, central: Central, api: API, stream: bool
     ) -> None:
         said = f"{ours_first()} SAY"
@@ -197,23 +197,31 @@ class TestWhoseMemory:
         )
         return [user(said), *first.turn, user("And now?")]
 
-    def test_the_same_actor_with_the_same_key_gets_it(self, central: Central, api: API) -> None:
+    def test_hidden_turns_are_restored_for_the_same_actor_and_key(
+        self, central: Central, api: API
+    ) -> None:
         conversation = self._first(central, api, f"{SUM} of_alice")
         central.see(api, REVERSE, conversation, headers={"x-aibridge-actor": "alice"})
         assert SUM_LINE in central.transcripts(api)[-1]
 
-    def test_another_actor_does_not(self, central: Central, api: API) -> None:
+    def test_hidden_turns_are_not_restored_for_another_actor(
+        self, central: Central, api: API
+    ) -> None:
         conversation = self._first(central, api, f"{SUM} of_alice")
         central.see(api, REVERSE, conversation, headers={"x-aibridge-actor": "bob"})
         assert SUM_LINE not in central.transcripts(api)[-1]
 
-    def test_another_key_does_not(self, central: Central, api: API) -> None:
+    def test_hidden_turns_are_not_restored_for_another_key(
+        self, central: Central, api: API
+    ) -> None:
         conversation = self._first(central, api, f"{SUM} of_alice")
         other = key_headers(api, "sk-another-key-0123456789abcdef")
         central.see(api, REVERSE, conversation, headers={"x-aibridge-actor": "alice", **other})
         assert SUM_LINE not in central.transcripts(api)[-1]
 
-    def test_another_api_does_not(self, central: Central, api: API) -> None:
+    def test_hidden_turns_are_not_restored_for_another_wire_format(
+        self, central: Central, api: API
+    ) -> None:
         other = RESPONSES if api is CHAT else CHAT
         said = f"{SUM} of_another_api_than_{api}"
         told = "MomentThe tool returned: 42"
@@ -237,7 +245,9 @@ def restarted(
     return Central(own, clients_of(own), central.provider, standin)
 
 
-def test_another_process_with_the_same_database_remembers(restarted: Central) -> None:
+def test_hidden_turns_are_restored_by_another_process_with_the_same_database(
+    restarted: Central,
+) -> None:
     said = f"{SUM} NEXT {theirs_first()} SAY:Then"
     firsts = {api: restarted.ask(api, REVERSE, said, stream=True, tools=TOOLS) for api in APIS}
     told = {api: restarted.ask(api, REVERSE, SUM) for api in APIS}
@@ -262,7 +272,7 @@ def test_another_process_with_the_same_database_remembers(restarted: Central) ->
 class TestStoredResponses:
     """Of OpenAI: the client names the answer, and brings its results only."""
 
-    def test_our_results_go_up_beside_those_of_the_client(
+    def test_central_results_are_sent_beside_those_of_the_client(
         self, central: Central, stream: bool
     ) -> None:
         first = central.ask(RESPONSES, FORWARD, f"{ours_first()} SAY", stream=stream, tools=TOOLS)
@@ -272,7 +282,7 @@ class TestStoredResponses:
         assert central.received[-1]["previous_response_id"] == first.id
         assert central.transcripts(RESPONSES)[-1] == ["gets 42", "gets 12 degrees"]
 
-    def test_they_go_up_to_the_last_of_several_answers(
+    def test_central_results_are_sent_to_the_last_of_several_responses(
         self, central: Central, stream: bool
     ) -> None:
         said = f"{SUM} NEXT {ours_first()} SAY"

@@ -48,7 +48,7 @@ def response_ids(central: Central, api: API) -> list[str]:
 @each_api
 @each_delivery
 class TestRows:
-    def test_each_upstream_answer_leaves_its_own_tokens(
+    def test_each_upstream_response_has_a_usage_row(
         self, central: Central, api: API, stream: bool
     ) -> None:
         tokens = [(100, 7, 30, 5), (200, 11, 130, 6), (300, 13, 230, 9)]
@@ -76,7 +76,7 @@ class TestRows:
         assert records.interception["partial"] == 0
         assert records.prompts == [said]
 
-    def test_each_call_leaves_a_row_that_names_the_server_and_its_tool(
+    def test_each_call_has_a_row_with_the_server_and_the_tool(
         self, central: Central, tool_server: ToolServer, api: API, stream: bool
     ) -> None:
         said = f'{SUM} USE_TOOL:bmcp_local_echo ARGS:{{"text": "é"}} NEXT {SUM}'
@@ -106,9 +106,7 @@ class TestRows:
         assert {row["invocation_error"] for row in records.tool_usages} == {None}
         assert len({row["tool_call_id"] for row in records.tool_usages}) == 3
 
-    def test_the_error_of_a_call_stands_in_its_row(
-        self, central: Central, api: API, stream: bool
-    ) -> None:
+    def test_error_of_a_call_is_recorded(self, central: Central, api: API, stream: bool) -> None:
         said = 'USE_TOOL:bmcp_calc_fail ARGS:{"message": "no luck"} SAY'
         with central.proxy.recording() as records:
             central.see(api, REVERSE, said, stream=stream)
@@ -116,7 +114,7 @@ class TestRows:
         assert row["invocation_error"] == "Error executing tool fail: no luck"
         assert records.interception["status"] == "completed"
 
-    def test_calls_of_both_kinds_leave_a_row_each(
+    def test_central_and_client_calls_have_a_row_each(
         self, central: Central, api: API, stream: bool
     ) -> None:
         with central.proxy.recording() as records:
@@ -126,7 +124,7 @@ class TestRows:
         assert len(records.tool_usages) == 2
         assert len(records.token_usages) == 1
 
-    def test_the_clients_results_are_linked_to_its_call_and_are_no_prompt(
+    def test_client_results_are_linked_to_their_call_and_are_not_prompts(
         self, central: Central, api: API, stream: bool
     ) -> None:
         first = central.ask(api, FORWARD, MIXED, stream=stream, tools=["get_weather"])
@@ -138,7 +136,7 @@ class TestRows:
         assert records.prompts == []
         assert records.tool_usages == []
 
-    def test_the_thoughts_of_all_turns_are_kept_once(
+    def test_thoughts_of_all_turns_are_recorded_once(
         self, central: Central, api: API, stream: bool
     ) -> None:
         with central.proxy.recording() as records:
@@ -175,7 +173,7 @@ def by_hand() -> Iterator[ToolsByHand]:
         yield app
 
 
-def test_each_inner_request_is_a_flow_of_its_own_without_secrets(
+def test_each_inner_request_is_a_separate_flow_without_secrets(
     start_proxy: StartProxy,
     clients_of: Callable[[Proxy], Clients],
     central: Central,

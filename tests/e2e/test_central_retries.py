@@ -70,7 +70,7 @@ def overloaded(central: Central, answers: range, *, refused: int | None = None) 
 
 @each_api
 @each_delivery
-def test_a_tool_runs_once_though_the_client_has_to_send_its_request_again(
+def test_tool_runs_once_if_the_client_repeats_its_request(
     central: Central, api: API, stream: bool
 ) -> None:
     overloaded(central, range(1, 6))
@@ -93,7 +93,7 @@ def test_a_tool_runs_once_though_the_client_has_to_send_its_request_again(
     ]
 
 
-def test_a_provider_that_refuses_what_was_done_before_gets_the_clients_own_request(
+def test_refusal_of_restored_steps_is_followed_by_the_original_request(
     central: Central,
 ) -> None:
     overloaded(central, range(1, 6), refused=6)
@@ -107,7 +107,9 @@ def test_a_provider_that_refuses_what_was_done_before_gets_the_clients_own_reque
     assert dialect_of(MESSAGES).names(central.received[-1]), "others are offered tools all the same"
 
 
-def test_a_call_that_the_client_left_is_not_run_again(central: Central, report: Report) -> None:
+def test_call_interrupted_by_a_disconnect_is_not_run_again(
+    central: Central, report: Report
+) -> None:
     before = central.proxy.mark()
     said = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY"
     with central.asking(MESSAGES, FORWARD, said, stream=True):
@@ -119,7 +121,7 @@ def test_a_call_that_the_client_left_is_not_run_again(central: Central, report: 
     assert report.said == ["started", "cancelled"]
 
 
-def test_a_call_that_ran_when_the_proxy_was_killed_is_not_run_again(
+def test_call_interrupted_by_a_killed_proxy_is_not_run_again(
     start_proxy: Callable[..., Proxy],
     clients_of: Callable[[Proxy], Clients],
     provider: Provider,

@@ -226,7 +226,7 @@ SHAPES = (
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_a_call_is_run_and_hidden_however_it_streams(central: Central, shape: Shape) -> None:
+def test_call_is_run_and_hidden_in_every_stream_shape(central: Central, shape: Shape) -> None:
     central.provider.canned["shape"] = reworked(central.provider, shape.change)
     said = f"{SUM} TOKENS:10,2,0,0 NEXT {SUM} TOKENS:20,3,0,0 NEXT TOKENS:30,4,0,0"
     story = central.see(shape.api, FORWARD, said, stream=True, headers=CANNED)
@@ -243,7 +243,7 @@ OF_MANY = (input_in_the_start, input_in_one_delta, index_from_one, items_in_one_
 
 
 @pytest.mark.parametrize("shape", [s for s in SHAPES if s.change in OF_MANY], ids=str)
-def test_two_calls_are_told_apart_however_they_stream(central: Central, shape: Shape) -> None:
+def test_two_calls_stay_distinct_in_every_stream_shape(central: Central, shape: Shape) -> None:
     central.provider.canned["shape"] = reworked(central.provider, shape.change)
     said = f'{SUM} USE_TOOL:get_weather ARGS:{{"city": "Oslo"}} USE_TOOL:{ADD}'
     answer = central.ask(
@@ -298,7 +298,7 @@ def _fragments_of_calls(events: list[JSON]) -> list[list[tuple[Any, str]]]:
 
 
 @each_api
-def test_a_call_without_arguments_is_run(central: Central, api: API) -> None:
+def test_call_without_arguments_is_run(central: Central, api: API) -> None:
     central.provider.canned["shape"] = reworked(
         central.provider, arguments_changed(lambda text: "")
     )
@@ -309,9 +309,7 @@ def test_a_call_without_arguments_is_run(central: Central, api: API) -> None:
 
 
 @each_api
-def test_arguments_that_are_no_json_come_back_to_the_model_as_its_mistake(
-    central: Central, api: API
-) -> None:
+def test_arguments_that_are_no_json_are_reported_to_the_model(central: Central, api: API) -> None:
     central.provider.canned["shape"] = reworked(
         central.provider, arguments_changed(lambda text: text[:-3])
     )
@@ -339,7 +337,7 @@ def test_text_after_a_call_is_shown_in_its_place(central: Central, api: API, str
 
 @each_api
 @each_delivery
-def test_a_call_that_was_cut_off_is_not_run_and_the_client_learns_of_the_end(
+def test_truncated_call_is_not_run_and_the_client_sees_the_stop_reason(
     central: Central, api: API, stream: bool
 ) -> None:
     with central.proxy.recording() as records:
@@ -363,7 +361,7 @@ SEARCH: list[JSON] = [
 
 
 @each_delivery
-def test_blocks_of_the_provider_travel_unchanged_into_the_next_request(
+def test_blocks_of_the_provider_are_sent_unchanged_in_the_next_request(
     central: Central, stream: bool
 ) -> None:
     def searched(events: list[JSON]) -> list[JSON]:
@@ -394,7 +392,7 @@ def test_blocks_of_the_provider_travel_unchanged_into_the_next_request(
 
 class TestReasoningItems:
     @each_delivery
-    def test_encrypted_reasoning_travels_unchanged_where_nothing_is_stored(
+    def test_encrypted_reasoning_is_sent_unchanged_if_nothing_is_stored(
         self, central: Central, stream: bool
     ) -> None:
         def encrypted(events: list[JSON]) -> list[JSON]:
@@ -414,7 +412,7 @@ class TestReasoningItems:
         assert central.received[1]["store"] is False
 
     @each_delivery
-    def test_reasoning_that_cannot_be_named_is_left_out_where_nothing_is_stored(
+    def test_reasoning_without_encrypted_content_is_left_out_if_nothing_is_stored(
         self, central: Central, stream: bool
     ) -> None:
         central.see(RESPONSES, FORWARD, f"THINK {SUM}", stream=stream, members={"store": False})
@@ -422,9 +420,7 @@ class TestReasoningItems:
         assert second[1:] == ["says Moment", SUM_LINE, "gets 42"]
 
     @each_delivery
-    def test_reasoning_that_is_stored_travels_with_its_id(
-        self, central: Central, stream: bool
-    ) -> None:
+    def test_stored_reasoning_is_sent_with_its_id(self, central: Central, stream: bool) -> None:
         central.see(RESPONSES, FORWARD, f"THINK {SUM}", stream=stream)
         _, thought, *_ = central.received[1]["input"]
         assert thought["type"] == "reasoning"
@@ -433,7 +429,7 @@ class TestReasoningItems:
 
 class TestStoredResponses:
     @each_delivery
-    def test_what_names_the_answer_is_led_to_the_last_whose_state_is_complete(
+    def test_previous_response_id_is_replaced_by_the_last_hidden_one(
         self, central: Central, stream: bool
     ) -> None:
         first = central.ask(RESPONSES, FORWARD, f"{SUM} NEXT {SUM}", stream=stream)
@@ -445,7 +441,7 @@ class TestStoredResponses:
         assert central.transcripts(RESPONSES)[-1] == ["user: And now?"]
 
     @each_delivery
-    def test_the_loop_goes_on_from_what_the_client_names(
+    def test_loop_continues_from_the_clients_previous_response_id(
         self, central: Central, stream: bool
     ) -> None:
         members = {"previous_response_id": "resp_of_old"}
@@ -455,7 +451,7 @@ class TestStoredResponses:
         assert central.transcripts(RESPONSES)[1][1:] == ["says Moment", SUM_LINE, "gets 42"]
 
     @each_delivery
-    def test_a_conversation_that_has_the_turn_is_sent_the_results_only(
+    def test_only_results_are_sent_to_a_stored_conversation(
         self, central: Central, stream: bool
     ) -> None:
         members = {"conversation": "conv_1"}
@@ -464,7 +460,7 @@ class TestStoredResponses:
         assert central.transcripts(RESPONSES)[1:] == [["gets 42"]]
 
 
-def test_a_custom_tool_of_the_client_is_its_own_beside_ours(central: Central) -> None:
+def test_custom_tool_of_the_client_is_called_beside_central_tools(central: Central) -> None:
     tools = [{"type": "custom", "name": "note"}]
     story = central.see(
         RESPONSES, FORWARD, f"{SUM} NEXT USE_TOOL:note", stream=True, members={"tools": tools}
@@ -474,7 +470,9 @@ def test_a_custom_tool_of_the_client_is_its_own_beside_ours(central: Central) ->
 
 
 @each_delivery
-def test_results_of_a_custom_tool_go_up_beside_ours(central: Central, stream: bool) -> None:
+def test_results_of_a_custom_tool_are_sent_beside_central_results(
+    central: Central, stream: bool
+) -> None:
     members = {"tools": [{"type": "custom", "name": "note"}]}
     said = f'USE_TOOL:note USE_TOOL:{ADD} ARGS:{{"x": 1}} ARGS:{{"a": 2, "b": 40}} SAY'
     seen = central.post(RESPONSES, FORWARD, said, stream=stream, members=members)

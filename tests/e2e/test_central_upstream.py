@@ -95,7 +95,7 @@ FAULTS = {
 @each_api
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_stream_ends_with_an_error_event_when_a_further_answer_fails(
+def test_stream_ends_with_an_error_event_if_a_later_response_fails(
     central: Central, way: Way, api: API, fault: str
 ) -> None:
     message, kind = FAULTS[fault]
@@ -116,7 +116,7 @@ def test_a_stream_ends_with_an_error_event_when_a_further_answer_fails(
 
 
 @each_api
-def test_an_error_event_of_a_further_answer_comes_through(central: Central, api: API) -> None:
+def test_error_event_of_a_later_response_is_relayed(central: Central, api: API) -> None:
     with central.proxy.recording() as records:
         seen = central.post(api, FORWARD, f"{first()} NEXT ERROR_EVENT LONG:9", stream=True)
     told = {
@@ -131,9 +131,7 @@ def test_an_error_event_of_a_further_answer_comes_through(central: Central, api:
 
 @each_api
 @pytest.mark.parametrize("fault", ["STATUS:529", "ERROR_EVENT LONG:9", "RESET LONG:9"])
-def test_the_sdk_raises_the_error_of_a_further_answer(
-    central: Central, api: API, fault: str
-) -> None:
+def test_sdk_raises_the_error_of_a_later_response(central: Central, api: API, fault: str) -> None:
     # OpenAI's accumulator of responses notices no more than that the end is missing.
     errors = (anthropic.APIError, openai.APIError, RuntimeError)
     with pytest.raises(errors):
@@ -144,7 +142,7 @@ def test_the_sdk_raises_the_error_of_a_further_answer(
 
 @each_way
 @each_api
-def test_an_answer_that_is_not_streamed_gets_the_providers_error_as_it_is(
+def test_buffered_response_is_replaced_by_the_providers_error(
     central: Central, way: Way, api: API
 ) -> None:
     with central.proxy.recording() as records:
@@ -166,7 +164,7 @@ def _without_numbers(value: Any) -> str:
 @each_api
 @pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
 @pytest.mark.parametrize("fault", ["DROP", "RESET", "END_EARLY"])
-def test_an_answer_that_is_not_streamed_becomes_a_bad_gateway_when_a_further_one_breaks_off(
+def test_buffered_response_becomes_a_bad_gateway_if_a_later_one_is_truncated(
     central: Central, way: Way, api: API, fault: str
 ) -> None:
     with central.proxy.recording() as records:
@@ -195,7 +193,7 @@ ODD = {
 @each_api
 @each_delivery
 @pytest.mark.parametrize("odd", ODD)
-def test_a_further_answer_that_is_none_is_an_error(
+def test_later_response_that_cannot_be_read_is_an_error(
     central: Central, api: API, stream: bool, odd: str
 ) -> None:
     after_the_first(central, lambda: ODD[odd])
@@ -232,7 +230,7 @@ def after_the_first(central: Central, answer: Callable[[], Response]) -> None:
 @each_api
 @each_delivery
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
-def test_answers_in_a_coding_that_nobody_asked_for_are_read(
+def test_responses_in_an_unrequested_coding_are_read(
     central: Central, api: API, stream: bool, coding: str
 ) -> None:
     said = f"{SUM} CODING:{coding} NEXT CODING:{coding}"
@@ -241,7 +239,7 @@ def test_answers_in_a_coding_that_nobody_asked_for_are_read(
 
 
 @each_api
-def test_an_error_of_the_first_answer_comes_as_it_is(central: Central, api: API) -> None:
+def test_error_of_the_first_response_is_relayed_unchanged(central: Central, api: API) -> None:
     for stream in (False, True):
         seen = central.post(api, FORWARD, f"{SUM} STATUS:429", stream=stream)
         assert (seen.status, seen.headers["retry-after"]) == (429, "1")
@@ -250,7 +248,9 @@ def test_an_error_of_the_first_answer_comes_as_it_is(central: Central, api: API)
 
 @each_api
 @pytest.mark.parametrize("fault", ["RESET", "END_EARLY"])
-def test_a_first_answer_that_breaks_off_breaks_off(central: Central, api: API, fault: str) -> None:
+def test_truncated_first_response_is_truncated_for_the_client(
+    central: Central, api: API, fault: str
+) -> None:
     before = central.proxy.mark()
     seen = central.post(api, FORWARD, f"{SUM} {fault}", stream=True)
     assert not seen.whole
@@ -292,7 +292,7 @@ def bounded(
 @each_api
 @each_delivery
 class TestLimits:
-    def test_a_model_that_goes_on_calling_is_told_to_answer(
+    def test_model_that_reaches_the_limit_is_told_to_respond(
         self, bounded: Central, api: API, stream: bool
     ) -> None:
         with bounded.proxy.recording() as records:
@@ -315,7 +315,7 @@ class TestLimits:
         errors = [row["invocation_error"] for row in records.tool_usages]
         assert errors == [None, None, refused]
 
-    def test_a_model_that_does_not_heed_that_ends_in_an_error(
+    def test_model_that_calls_beyond_the_limit_ends_with_an_error(
         self, bounded: Central, api: API, stream: bool
     ) -> None:
         def heedless(body: JSON) -> JSON:

@@ -398,7 +398,9 @@ def sent_bytes(answer: Answer) -> bytes:
 
 @each_pair
 @pytest.mark.parametrize("fault", STREAM_FAULTS, ids=str)
-def test_a_stream_that(asker: Asker, api: Api, way: Way, fault: Fault) -> None:
+def test_faulty_stream_is_relayed_and_recorded(
+    asker: Asker, api: Api, way: Way, fault: Fault
+) -> None:
     seen = asker.ask(way, api, lambda request: fault.answer(api))
     records = asker.recorded_at_once if seen.whole else asker.recorded()
     assert seen.status == 200
@@ -412,7 +414,9 @@ def test_a_stream_that(asker: Asker, api: Api, way: Way, fault: Fault) -> None:
 
 @each_pair
 @pytest.mark.parametrize("fault", WHOLE_FAULTS, ids=str)
-def test_an_answer_that(asker: Asker, api: Api, way: Way, fault: Fault) -> None:
+def test_faulty_buffered_response_is_relayed_and_recorded(
+    asker: Asker, api: Api, way: Way, fault: Fault
+) -> None:
     seen = asker.ask(way, api, lambda request: fault.answer(api), stream=False)
     records = asker.recorded_at_once
     assert (seen.status, seen.whole) == (200, True)
@@ -423,7 +427,7 @@ def test_an_answer_that(asker: Asker, api: Api, way: Way, fault: Fault) -> None:
 
 @each_pair
 @pytest.mark.parametrize("fault", [Reset(), EndEarly()], ids=["reset", "closed"])
-def test_an_answer_that_is_cut_becomes_an_error_that_the_client_understands(
+def test_truncated_response_becomes_an_error_of_the_clients_wire_format(
     asker: Asker, api: Api, way: Way, fault: Part
 ) -> None:
     answer = api.answer()
@@ -438,7 +442,7 @@ def test_an_answer_that_is_cut_becomes_an_error_that_the_client_understands(
 
 @each_pair
 @each_delivery
-def test_a_reset_before_the_answer_becomes_an_error_that_the_client_understands(
+def test_reset_before_the_response_becomes_an_error_of_the_clients_wire_format(
     asker: Asker, api: Api, way: Way, stream: bool
 ) -> None:
     seen = asker.ask(way, api, lambda request: Reset(), stream=stream)
@@ -452,7 +456,7 @@ def test_a_reset_before_the_answer_becomes_an_error_that_the_client_understands(
 
 @each_pair
 @each_delivery
-def test_a_provider_that_is_down_becomes_an_error_that_the_client_understands(
+def test_unreachable_provider_becomes_an_error_of_the_clients_wire_format(
     asker: Asker, clients: Clients, way: Way, api: Api, stream: bool
 ) -> None:
     url = clients.url(way, api.provider, api.path).replace(
@@ -472,9 +476,7 @@ def test_a_provider_that_is_down_becomes_an_error_that_the_client_understands(
 
 
 @each_pair
-def test_an_error_event_in_the_stream_reaches_the_client_and_the_record(
-    asker: Asker, api: Api, way: Way
-) -> None:
+def test_error_event_in_a_stream_is_relayed_and_recorded(asker: Asker, api: Api, way: Way) -> None:
     parts = [*half(api), api.module.error_event()]
     seen = asker.ask(way, api, lambda request: sse(*parts))
     records = asker.recorded_at_once
@@ -498,7 +500,7 @@ ERRORS = {
 
 @each_way
 @pytest.mark.parametrize(("status", "kind"), ERRORS.items())
-def test_an_error_of_the_provider_reaches_the_client_unchanged(
+def test_error_of_the_provider_reaches_the_client_unchanged(
     asker: Asker, way: Way, status: int, kind: str
 ) -> None:
     api, stream = APIS[status % 3], way in (FORWARD, REVERSE_H2)
@@ -524,7 +526,7 @@ def test_an_error_of_the_provider_reaches_the_client_unchanged(
     assert records.prompts == ["hi"]
 
 
-def test_an_error_page_of_something_before_the_provider_is_recorded_by_its_status(
+def test_error_page_of_a_gateway_is_recorded_by_its_status(
     asker: Asker,
 ) -> None:
     page = [("content-type", "text/html")]
@@ -538,7 +540,7 @@ def test_an_error_page_of_something_before_the_provider_is_recorded_by_its_statu
 
 
 @each_pair
-def test_a_client_that_gives_up_on_a_stalled_stream_is_recorded_and_frees_the_provider(
+def test_disconnect_during_a_stalled_stream_is_recorded_and_cancels_upstream(
     asker: Asker, api: Api, way: Way
 ) -> None:
     def stall(request: Request) -> Response:
@@ -556,7 +558,7 @@ def test_a_client_that_gives_up_on_a_stalled_stream_is_recorded_and_frees_the_pr
 
 @each_way
 @each_delivery
-def test_a_client_that_leaves_before_the_answer_is_recorded_and_frees_the_provider(
+def test_disconnect_before_the_response_is_recorded_and_cancels_upstream(
     asker: Asker, way: Way, stream: bool
 ) -> None:
     async def never(request: Request) -> Response:
@@ -575,7 +577,7 @@ def test_a_client_that_leaves_before_the_answer_is_recorded_and_frees_the_provid
 
 
 @each_pair
-def test_a_client_that_leaves_in_mid_stream_is_recorded_and_frees_the_provider(
+def test_disconnect_during_a_stream_is_recorded_and_cancels_upstream(
     asker: Asker, api: Api, way: Way
 ) -> None:
     def endless(request: Request) -> Response:
@@ -589,7 +591,7 @@ def test_a_client_that_leaves_in_mid_stream_is_recorded_and_frees_the_provider(
 
 
 @each_pair
-def test_a_client_that_leaves_after_the_last_event_has_a_completed_response(
+def test_disconnect_after_the_last_event_is_recorded_as_completed(
     asker: Asker, api: Api, way: Way
 ) -> None:
     def unending(request: Request) -> Response:
@@ -609,7 +611,7 @@ def test_a_client_that_leaves_after_the_last_event_has_a_completed_response(
 
 
 @pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
-def test_a_client_that_leaves_before_its_request_is_whole_was_never_there(
+def test_disconnect_before_the_request_is_complete_is_not_recorded(
     asker: Asker, clients: Clients, way: Way
 ) -> None:
     with connect(clients, way) as sock:
@@ -629,7 +631,7 @@ def by_prompt(records: Records) -> dict[str, Row]:
 
 
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE_H2], ids=str)
-def test_a_reset_of_one_stream_of_a_connection_leaves_the_others_alone(
+def test_reset_of_one_http2_stream_does_not_affect_the_others(
     asker: Asker, clients: Clients, provider: Provider, way: Way
 ) -> None:
     gate = Gate()
@@ -668,7 +670,7 @@ def test_a_reset_of_one_stream_of_a_connection_leaves_the_others_alone(
 
 @each_pair
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
-def test_a_compressed_request_is_relayed_as_it_is_and_read(
+def test_compressed_request_is_relayed_unchanged_and_read(
     asker: Asker, api: Api, way: Way, coding: str
 ) -> None:
     content = encode(api.request("How are you?", stream=True), coding)
@@ -698,7 +700,7 @@ def test_a_compressed_request_is_relayed_as_it_is_and_read(
     ],
     ids=["no gzip", "no zstd", "unknown coding"],
 )
-def test_a_request_whose_coding_is_broken_passes_and_is_counted(
+def test_request_with_a_broken_coding_is_relayed_and_counted(
     asker: Asker, proxy: Proxy, way: Way, coding: str, content: bytes
 ) -> None:
     before = metric(proxy, "aibridge_unreadable_total", what="request")
@@ -721,7 +723,7 @@ def test_a_request_whose_coding_is_broken_passes_and_is_counted(
 @pytest.mark.parametrize(
     "content", [b"", b"not JSON", b"[1, 2]", b'{"model": "m"', b"\xff\xfe"], ids=repr
 )
-def test_a_request_that_is_no_json_object_passes_and_is_counted(
+def test_request_that_is_no_json_object_is_relayed_and_counted(
     asker: Asker, proxy: Proxy, way: Way, api: Api, content: bytes
 ) -> None:
     before = metric(proxy, "aibridge_unreadable_total", what="request")
@@ -734,7 +736,7 @@ def test_a_request_that_is_no_json_object_passes_and_is_counted(
 
 
 @each_pair
-def test_a_request_that_is_not_utf_8_passes_and_is_recorded(
+def test_request_that_is_not_utf_8_is_relayed_and_recorded(
     asker: Asker, api: Api, way: Way
 ) -> None:
     content = api.request("W-ll", stream=True).replace(b"W-ll", b"W\xe9ll")
@@ -745,7 +747,7 @@ def test_a_request_that_is_not_utf_8_passes_and_is_recorded(
 
 
 @each_pair
-def test_a_compressed_request_that_is_cut_passes_and_is_counted(
+def test_truncated_compressed_request_is_relayed_and_counted(
     asker: Asker, proxy: Proxy, api: Api, way: Way
 ) -> None:
     before = metric(proxy, "aibridge_unreadable_total", what="request")
@@ -772,7 +774,7 @@ def pad(body: bytes, size: int) -> bytes:
 
 
 @pytest.mark.parametrize(("way", "size"), [(FORWARD, 50_000_000), (REVERSE_H2, 10_000_000)])
-def test_a_large_request_passes_and_is_read(asker: Asker, way: Way, size: int) -> None:
+def test_large_request_is_relayed_and_read(asker: Asker, way: Way, size: int) -> None:
     content = pad(MESSAGES.request("How are you?", stream=False), size)
     seen = asker.ask(
         way,
@@ -789,7 +791,7 @@ def test_a_large_request_passes_and_is_read(asker: Asker, way: Way, size: int) -
 
 
 @pytest.mark.parametrize(("way", "size"), [(REVERSE, 50_000_000), (FORWARD_H2, 10_000_000)])
-def test_a_large_answer_passes_and_is_read(asker: Asker, way: Way, size: int) -> None:
+def test_large_response_is_relayed_and_read(asker: Asker, way: Way, size: int) -> None:
     body = pad(CHAT.answer(), size)
     seen = asker.ask(way, CHAT, lambda request: Response(200, [*JSON], body), stream=False)
     assert seen.body == body
@@ -799,7 +801,7 @@ def test_a_large_answer_passes_and_is_read(asker: Asker, way: Way, size: int) ->
 
 
 @pytest.mark.parametrize(("api", "way"), [(MESSAGES, FORWARD), (RESPONSES, REVERSE_H2)], ids=str)
-def test_an_event_of_10_megabytes_passes_and_is_read(asker: Asker, api: Api, way: Way) -> None:
+def test_event_of_10_megabytes_is_relayed_and_read(asker: Asker, api: Api, way: Way) -> None:
     event = b'data: {"type":"ping","padding":"' + b"x" * 10_000_000 + b'"}\n\n'
     parts = with_event(api, event)
     seen = asker.ask(way, api, lambda request: sse(*parts))
@@ -809,7 +811,7 @@ def test_an_event_of_10_megabytes_passes_and_is_read(asker: Asker, api: Api, way
     assert records.interception["status"] == "completed"
 
 
-def test_an_event_that_is_too_large_to_be_read_passes(asker: Asker) -> None:
+def test_event_that_is_too_large_to_read_is_relayed(asker: Asker) -> None:
     parts = [*half(MESSAGES), b": " + b"x" * (17 * MIB), b"\n\n", *MESSAGES.events()[-2:]]
     seen = asker.ask(FORWARD, MESSAGES, lambda request: sse(*parts))
     assert seen.body == b"".join(parts)
@@ -840,7 +842,7 @@ def bomb_of(coding: str) -> bytes:
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
 @each_delivery
-def test_a_decompression_bomb_passes_and_costs_little(
+def test_decompression_bomb_is_relayed_within_a_memory_limit(
     asker: Asker, proxy: Proxy, coding: str, stream: bool
 ) -> None:
     bomb = bomb_of(coding)
@@ -857,7 +859,7 @@ def test_a_decompression_bomb_passes_and_costs_little(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "gzip, gzip", "br, zstd"])
-def test_a_request_that_is_a_bomb_passes_and_costs_little(
+def test_request_with_a_decompression_bomb_is_relayed_within_a_memory_limit(
     asker: Asker, proxy: Proxy, coding: str
 ) -> None:
     inner, _, outer = coding.partition(", ")
@@ -918,7 +920,7 @@ def wait_for_all(proxy: Proxy, load: Load) -> Records:
     )
 
 
-def test_what_is_asked_while_the_database_is_locked_is_answered_and_recorded_later(
+def test_requests_during_a_database_lock_are_served_and_recorded_later(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy(metrics=True)
@@ -935,7 +937,7 @@ def test_what_is_asked_while_the_database_is_locked_is_answered_and_recorded_lat
     assert metric(proxy, "aibridge_commit_timeouts_total") == 0
 
 
-def test_what_is_spooled_when_the_proxy_dies_is_recorded_once_by_the_next(
+def test_spool_of_a_killed_proxy_is_recorded_once_by_the_next_one(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy()
@@ -966,7 +968,7 @@ def test_proxy_starts_while_another_process_holds_its_database_and_recovers_a_br
     assert load.check(wait_for_all(proxy, load)) == {"completed": 10}
 
 
-def test_database_overwritten_while_running_is_told_by_health_and_nothing_is_lost(
+def test_database_overwritten_while_running_is_reported_by_health_and_loses_nothing(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy(metrics=True)
@@ -981,7 +983,7 @@ def test_database_overwritten_while_running_is_told_by_health_and_nothing_is_los
 
 
 @pytest.mark.parametrize("suffixes", [("", "-wal", "-shm"), ("",)], ids=["all", "main file"])
-def test_after_the_database_was_deleted_a_new_one_has_all_that_ends_from_then_on(
+def test_deleted_database_is_recreated_and_records_later_requests(
     start_proxy: StartProxy,
     clients_of: Callable[[Proxy], Clients],
     provider: Provider,
@@ -1026,7 +1028,7 @@ def _asked_ids(records: Records) -> set[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
 @pytest.mark.parametrize("room", ["for a spool", "for a torn spool", "for nothing"])
-def test_what_is_asked_while_the_disk_is_full_is_answered_and_recorded_later(
+def test_requests_while_the_disk_is_full_are_served_and_recorded_later(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], room: str
 ) -> None:
     proxy = start_proxy(metrics=True)
@@ -1047,7 +1049,7 @@ def test_what_is_asked_while_the_disk_is_full_is_answered_and_recorded_later(
     assert metric(proxy, "aibridge_records_total", event="lost") == 0
 
 
-def test_a_proxy_that_must_record_refuses_while_it_cannot_and_serves_again_when_it_can(
+def test_proxy_that_must_record_refuses_requests_while_it_cannot(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     proxy = start_proxy(options={"aibridge_on_record_failure": "refuse"})
@@ -1074,7 +1076,7 @@ def test_a_proxy_that_must_record_refuses_while_it_cannot_and_serves_again_when_
     assert {outcome(row)[1:] for row in rows[1:-1]} == {(503, "not_recorded", False)}
 
 
-def test_what_clients_asked_who_left_at_once_is_recorded(
+def test_requests_of_clients_that_disconnect_at_once_are_recorded(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy()

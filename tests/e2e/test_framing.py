@@ -72,7 +72,7 @@ ROUTES = [
 @each_h2_way
 @pytest.mark.parametrize(("provider", "path", "method"), ROUTES)
 @pytest.mark.parametrize("body", [SMUGGLED, b"", None], ids=["body", "empty body", "no body"])
-def test_a_request_in_http2_without_a_length_goes_up_as_one_request(
+def test_http2_request_without_a_length_is_sent_upstream_as_one_request(
     clients: Clients,
     standin: Server,
     way: Way,
@@ -93,7 +93,7 @@ def test_a_request_in_http2_without_a_length_goes_up_as_one_request(
 @each_h2_way
 @each_api
 @pytest.mark.parametrize("trailers", [None, {"x-checksum": "1"}], ids=["", "with trailers"])
-def test_a_model_request_in_http2_without_a_length_goes_up_whole(
+def test_http2_model_request_without_a_length_is_sent_upstream_completely(
     clients: Clients, standin: Server, way: Way, api: Api, trailers: dict[str, str] | None
 ) -> None:
     assert clients.proxy
@@ -109,7 +109,7 @@ def test_a_model_request_in_http2_without_a_length_goes_up_whole(
 
 
 @each_h2_way
-def test_requests_that_the_proxy_repeats_are_framed(
+def test_requests_repeated_by_the_proxy_are_framed(
     clients: Clients, standin: Server, way: Way
 ) -> None:
     content = MESSAGES.request("USE_TOOL:bmcp_local_echo", stream=True)
@@ -123,7 +123,7 @@ def test_requests_that_the_proxy_repeats_are_framed(
 
 @each_h1_way
 @pytest.mark.parametrize("path", ["/messages/count_tokens", "//messages/count_tokens?a=//"])
-def test_an_absolute_target_goes_up_in_origin_form(
+def test_absolute_target_is_sent_upstream_in_origin_form(
     clients: Clients, standin: Server, way: Way, path: str
 ) -> None:
     prefix = "http://127.0.0.1/anthropic/v1" if way is REVERSE else "https://api.anthropic.com/v1"
@@ -136,7 +136,7 @@ def test_an_absolute_target_goes_up_in_origin_form(
 
 
 @each_h1_way
-def test_a_bare_carriage_return_in_a_header_does_not_go_up(
+def test_bare_carriage_return_in_a_header_is_not_sent_upstream(
     clients: Clients, standin: Server, way: Way
 ) -> None:
     prefix = "/anthropic" if way is REVERSE else ""
@@ -213,7 +213,7 @@ INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\
 @each_api
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("way", [FORWARD, REVERSE_H2], ids=str)
-def test_an_answer_with_interim_responses_and_trailers_is_relayed_and_recorded(
+def test_response_with_interim_responses_and_trailers_is_relayed_and_recorded(
     raw_provider: Raw, raw_proxy: Proxy, clients_of: object, api: Api, way: Way, stream: bool
 ) -> None:
     body = b"".join(api.events()) if stream else api.answer()

@@ -20,7 +20,7 @@ PATIENCE_S = 10.0
 
 @each_way
 @each_api
-def test_stream_of_any_content_type_is_recorded_and_passes_as_it_is(
+def test_stream_with_any_content_type_is_recorded_and_relayed_unchanged(
     proxy: Proxy, clients: Clients, standin: Server, way: Way, api: API
 ) -> None:
     cases = [f"MEDIA:{media}" for media in MEDIA]
@@ -45,7 +45,7 @@ def test_stream_of_any_content_type_is_recorded_and_passes_as_it_is(
 @each_way
 @each_api
 @pytest.mark.parametrize("begin", [b"\xef\xbb\xbfevent: x", b"data: x", b": x", b"{}", b" \n<p>"])
-def test_head_and_each_first_byte_are_with_the_client_before_the_next_is_sent(
+def test_head_and_each_first_byte_reach_the_client_before_the_next_is_sent(
     clients: Clients, provider: Provider, way: Way, api: API, begin: bytes
 ) -> None:
     gate = Gate()
@@ -67,7 +67,7 @@ def test_head_and_each_first_byte_are_with_the_client_before_the_next_is_sent(
 
 
 @each_api
-def test_answer_in_the_other_shape_than_asked_for_is_recorded(
+def test_response_in_another_shape_than_requested_is_recorded(
     proxy: Proxy, clients: Clients, api: API
 ) -> None:
     said = "OTHER_SHAPE THINK USE_TOOL TOKENS:100,20,30,5"
@@ -112,7 +112,7 @@ class TestCentralTools:
 
     @each_api
     @pytest.mark.parametrize("stream", [True, False], ids=["asked-to-stream", "asked-for-whole"])
-    def test_calls_in_the_other_shape_than_asked_for_are_run_and_hidden(
+    def test_calls_in_a_response_of_another_shape_are_run_and_hidden(
         self, central: Central, api: API, stream: bool
     ) -> None:
         dialect = dialect_of(api)
@@ -131,7 +131,7 @@ class TestCentralTools:
                 assert records.interception["status"] == "completed", delivery
 
     @each_api
-    def test_further_answer_in_the_other_shape_is_an_error_with_its_usage_recorded(
+    def test_later_response_in_another_shape_is_an_error_with_its_usage_recorded(
         self, central: Central, api: API
     ) -> None:
         for stream in (True, False):

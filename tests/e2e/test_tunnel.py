@@ -110,7 +110,7 @@ def tunnels(proxy: Proxy) -> float:
 
 @pytest.mark.parametrize("server_name", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
-def test_a_client_of_another_host_sees_that_hosts_own_certificate(
+def test_tunnelled_client_sees_the_certificate_of_the_host(
     proxy: Proxy, authority: Authority, standin: Server, server_name: str, cut: bool
 ) -> None:
     before = tunnels(proxy)
@@ -121,7 +121,7 @@ def test_a_client_of_another_host_sees_that_hosts_own_certificate(
 
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
 @pytest.mark.parametrize("by_address", [False, True], ids=["by name", "by address"])
-def test_a_client_of_a_provider_sees_the_proxys_certificate(
+def test_intercepted_client_sees_the_certificate_of_the_proxy(
     proxy: Proxy, authority: Authority, standin: Server, by_address: bool, cut: bool
 ) -> None:
     before = tunnels(proxy)
@@ -132,7 +132,7 @@ def test_a_client_of_a_provider_sees_the_proxys_certificate(
 
 
 @pytest.mark.parametrize("way", [FORWARD, FORWARD_H2], ids=str)
-def test_what_goes_through_a_tunnel_is_unchanged_and_never_a_flow(
+def test_tunnelled_bytes_are_unchanged_and_create_no_flow(
     proxy: Proxy, clients: Clients, standin: Server, way: object
 ) -> None:
     standin.requests.clear()
@@ -152,7 +152,7 @@ def test_what_goes_through_a_tunnel_is_unchanged_and_never_a_flow(
     assert b"through a tunnel" not in (proxy.directory / "flows").read_bytes()
 
 
-def test_what_is_no_tls_goes_through_a_tunnel_too(proxy: Proxy) -> None:
+def test_other_protocols_than_tls_are_tunnelled(proxy: Proxy) -> None:
     before = tunnels(proxy)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(TIMEOUT_S)
@@ -178,7 +178,7 @@ def test_what_is_no_tls_goes_through_a_tunnel_too(proxy: Proxy) -> None:
     assert tunnels(proxy) == before + 1
 
 
-def test_a_provider_stays_intercepted_beside_tunnels(
+def test_provider_is_intercepted_beside_tunnels(
     proxy: Proxy, clients: Clients, standin: Server
 ) -> None:
     before = tunnels(proxy)
@@ -194,7 +194,7 @@ def test_a_provider_stays_intercepted_beside_tunnels(
     assert tunnels(proxy) == before + 1  # the second request goes by the same connection
 
 
-def test_plain_http_to_other_hosts_passes_untouched_and_unrecorded(
+def test_plain_http_to_other_hosts_is_relayed_unchanged_and_unrecorded(
     proxy: Proxy, clients: Clients, start_standin: StartStandin
 ) -> None:
     server = start_standin(tls=False)
@@ -222,7 +222,7 @@ def test_plain_http_to_other_hosts_passes_untouched_and_unrecorded(
     assert metric(proxy, "aibridge_passthrough_total") == 0
 
 
-def test_a_host_that_is_down_is_told_to_the_client(proxy: Proxy) -> None:
+def test_unreachable_host_is_reported_to_the_client(proxy: Proxy) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -256,7 +256,7 @@ def read_all(sock: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("before", [b"\r\n", b"\n\n", b"\r\n\r\n"])
-def test_empty_lines_do_not_lead_a_request_past_the_record(
+def test_request_after_empty_lines_is_recorded(
     proxy: Proxy, clients: Clients, before: bytes
 ) -> None:
     with proxy.recording() as records, connect(clients, FORWARD) as sock:
@@ -266,7 +266,7 @@ def test_empty_lines_do_not_lead_a_request_past_the_record(
 
 
 @pytest.mark.parametrize("first", [1, 2, 4], ids=lambda size: f"{size} bytes")
-def test_a_request_that_comes_in_bits_is_recorded(
+def test_request_in_small_pieces_is_recorded(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], first: int
 ) -> None:
     # Its log says what it has read, so that the rest comes when it must have decided.
@@ -281,7 +281,7 @@ def test_a_request_that_comes_in_bits_is_recorded(
 
 
 @pytest.mark.parametrize("by_address", [False, True], ids=["by name", "by address"])
-def test_tls_that_only_servers_take_is_closed_to_a_provider_and_passes_elsewhere(
+def test_unknown_tls_version_is_closed_to_a_provider_and_tunnelled_elsewhere(
     proxy: Proxy, authority: Authority, standin: Server, by_address: bool
 ) -> None:
     before, closed = tunnels(proxy), metric(proxy, "aibridge_refused_total", reason="unknown_tls")
@@ -299,7 +299,9 @@ def test_tls_that_only_servers_take_is_closed_to_a_provider_and_passes_elsewhere
     assert len(told) == 1
 
 
-def test_nonsense_to_a_provider_is_answered_by_400(proxy: Proxy, clients: Clients) -> None:
+def test_other_data_than_http_to_a_provider_is_refused_with_400(
+    proxy: Proxy, clients: Clients
+) -> None:
     with proxy.recording() as records, connect(clients, FORWARD) as sock:
         sock.sendall(b"\x00\x01\x02 what?\r\n\r\n")
         assert read_all(sock).startswith(b"HTTP/1.1 400")
@@ -307,7 +309,7 @@ def test_nonsense_to_a_provider_is_answered_by_400(proxy: Proxy, clients: Client
 
 
 @pytest.mark.parametrize("option", ["ignore_hosts", "tcp_hosts"])
-def test_no_option_of_mitmproxy_lets_a_client_pass_a_provider_unread(
+def test_no_mitmproxy_option_bypasses_interception_of_a_provider(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], option: str
 ) -> None:
     proxy = start_proxy(options={option: r"ignored\.test"})

@@ -124,7 +124,7 @@ ANY_CASE = settings(deadline=None, max_examples=60)
 
 @ANY_CASE
 @given(chunks=cuts())
-def test_every_byte_goes_on_and_every_event_is_read(chunks):
+def test_every_byte_is_relayed_and_every_event_is_read(chunks):
     reader = Reader()
     tap = make_tap(reader)
 
@@ -136,7 +136,7 @@ def test_every_byte_goes_on_and_every_event_is_read(chunks):
 
 @ANY_CASE
 @given(chunks=cuts())
-def test_only_withheld_events_are_kept_from_the_client(chunks):
+def test_client_receives_all_events_but_the_withheld_ones(chunks):
     reader = Reader()
 
     assert relayed(make_tap(reader, withhold=withheld), chunks) == filtered_up_to(len(BLOCKS))
@@ -148,7 +148,7 @@ ANYTHING = re.compile(rb"(?s).*\n\n")
 
 @ANY_CASE
 @given(chunks=cuts())
-def test_what_is_not_recorded_need_not_be_read_but_goes_on(chunks):
+def test_unrecorded_events_are_relayed(chunks):
     reader = Reader(unrecorded=re.compile(rb"(?:event: \w+\ndata: .+\n\n)+"))
 
     assert relayed(make_tap(reader), chunks) == BODY
@@ -157,7 +157,7 @@ def test_what_is_not_recorded_need_not_be_read_but_goes_on(chunks):
     }
 
 
-def test_events_that_are_not_recorded_are_not_read():
+def test_unrecorded_events_are_not_read():
     reader = Reader(unrecorded=ANYTHING)
     tap = make_tap(reader)
 
@@ -168,7 +168,7 @@ def test_events_that_are_not_recorded_are_not_read():
 @pytest.mark.parametrize(
     "cutting", [{"withhold": withheld}, {"splice": lambda event, data: event.raw}]
 )
-def test_where_events_are_cut_every_event_is_read(cutting):
+def test_every_event_is_read_if_events_are_edited(cutting):
     reader = Reader(unrecorded=ANYTHING)
 
     relayed(make_tap(reader, **cutting), [BODY])
@@ -178,7 +178,7 @@ def test_where_events_are_cut_every_event_is_read(cutting):
 
 @ANY_CASE
 @given(chunks=cuts(), fails_at=st.integers(0, len(BLOCKS)))
-def test_a_reader_that_fails_at_any_event_costs_no_byte(chunks, fails_at):
+def test_failure_of_the_reader_at_any_event_loses_no_byte(chunks, fails_at):
     tap = make_tap(Reader(fails_at=fails_at))
     withholding = make_tap(Reader(fails_at=fails_at), withhold=withheld)
 
@@ -191,7 +191,7 @@ def test_a_reader_that_fails_at_any_event_costs_no_byte(chunks, fails_at):
 
 @ANY_CASE
 @given(chunks=cuts(), fails_at=st.integers(0, len(BLOCKS) - 1))
-def test_a_filter_that_fails_at_any_event_costs_no_byte(chunks, fails_at):
+def test_failure_of_the_filter_at_any_event_loses_no_byte(chunks, fails_at):
     seen = itertools.count()
 
     def failing(event):
@@ -207,7 +207,7 @@ def test_a_filter_that_fails_at_any_event_costs_no_byte(chunks, fails_at):
 
 @ANY_CASE
 @given(chunks=cuts(), bound=st.integers(0, len(BODY)), withhold=st.sampled_from([None, withheld]))
-def test_a_decoder_that_fails_after_any_byte_costs_no_byte(chunks, bound, withhold):
+def test_failure_of_the_decoder_after_any_byte_loses_no_byte(chunks, bound, withhold):
     tap = make_tap(max_bytes=bound, withhold=withhold)
 
     out = relayed(tap, chunks)
@@ -221,7 +221,7 @@ def test_a_decoder_that_fails_after_any_byte_costs_no_byte(chunks, bound, withho
 
 @ANY_CASE
 @given(chunks=cuts(), bound=st.integers(1, 40), withhold=st.sampled_from([None, withheld]))
-def test_a_parser_that_fails_at_an_event_costs_no_byte(chunks, bound, withhold):
+def test_failure_of_the_parser_at_an_event_loses_no_byte(chunks, bound, withhold):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(response_reader, "SSEParser", partial(SSEParser, max_event_bytes=bound))
         tap = make_tap(withhold=withhold)
@@ -236,7 +236,7 @@ def test_a_parser_that_fails_at_an_event_costs_no_byte(chunks, bound, withhold):
 
 @ANY_CASE
 @given(data=st.data(), coding=st.sampled_from(["gzip", "br", "deflate", "zstd", "x-unknown"]))
-def test_a_coded_body_goes_on_as_it_came_whether_or_not_it_can_be_decoded(data, coding):
+def test_compressed_body_is_relayed_unchanged_even_if_it_cannot_be_decoded(data, coding):
     body = gzip.compress(BODY, mtime=0)
     reader = Reader()
     tap = make_tap(reader, coding=coding)
@@ -252,7 +252,7 @@ def test_a_coded_body_goes_on_as_it_came_whether_or_not_it_can_be_decoded(data, 
 
 @ANY_CASE
 @given(data=st.data(), coding=st.sampled_from(["gzip", "br", "zstd"]))
-def test_withheld_events_of_a_coded_body_do_not_reach_the_client(data, coding):
+def test_withheld_events_of_a_compressed_body_do_not_reach_the_client(data, coding):
     tap = make_tap(coding=coding, withhold=withheld)
 
     out = relayed(tap, data.draw(cuts(encode(BODY, coding))))
@@ -261,7 +261,7 @@ def test_withheld_events_of_a_coded_body_do_not_reach_the_client(data, coding):
     assert out == filtered_up_to(len(BLOCKS))
 
 
-def test_body_of_an_unknown_coding_is_not_cut():
+def test_body_with_an_unknown_coding_is_not_edited():
     tap = make_tap(coding="x-unknown", withhold=withheld)
 
     assert not tap.edits_events
@@ -277,7 +277,7 @@ END_ENDS = END_BEGINS + len(b"data: end\n\n")
 
 @ANY_CASE
 @given(chunks=cuts(), cutting=st.sampled_from([{}, {"splice": lambda event, data: event.raw}]))
-def test_only_the_event_that_ends_the_answer_is_held(chunks, cutting):
+def test_only_the_terminal_event_is_held(chunks, cutting):
     tap = make_tap(**cutting)
     position = 0
     out = b""
@@ -299,7 +299,7 @@ def test_only_the_event_that_ends_the_answer_is_held(chunks, cutting):
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])
-def test_a_coded_answer_in_a_single_chunk_is_held_only_where_its_end_is_coded(coding):
+def test_compressed_response_in_a_single_chunk_is_held_only_from_its_encoded_end(coding):
     text = b"".join(b"data: %d\n\n" % (number**5) for number in range(1000, 2000))
     body = encode(text + b"data: end\n\n", coding)
     reader = Reader()
@@ -317,7 +317,7 @@ def test_a_coded_answer_in_a_single_chunk_is_held_only_where_its_end_is_coded(co
 
 @ANY_CASE
 @given(data=st.data(), coding=st.sampled_from(["gzip", "br", "zstd"]))
-def test_nothing_of_the_end_of_a_coded_answer_goes_on_before_it_is_recorded(data, coding):
+def test_end_of_a_compressed_response_is_relayed_only_after_it_is_recorded(data, coding):
     body = encode(BODY, coding)
     tap = make_tap(coding=coding)
     decoder = ContentDecoder(coding, max_bytes=10**6)
@@ -333,7 +333,7 @@ def test_nothing_of_the_end_of_a_coded_answer_goes_on_before_it_is_recorded(data
         raise AssertionError("the end was not held")
 
 
-def test_what_comes_while_the_end_is_held_is_held_behind_it():
+def test_chunks_after_a_held_end_are_held_behind_it():
     tap = make_tap()
 
     for chunk in (b"data: end\n\n", b"data: more\n\n"):
@@ -345,7 +345,7 @@ def test_what_comes_while_the_end_is_held_is_held_behind_it():
     assert tap(b"data: later\n\n") == [b"data: later\n\n"]
 
 
-def test_an_end_that_says_nothing_is_no_chunk():
+def test_empty_end_is_not_relayed_as_a_chunk():
     tap = make_tap(splice=lambda event, data: event.raw)
     tap(b"data: end\n\n")
 
@@ -356,7 +356,7 @@ def test_an_end_that_says_nothing_is_no_chunk():
 
 @ANY_CASE
 @given(chunks=cuts(gzip.compress(TAIL, mtime=0)))
-def test_the_last_byte_of_an_announced_length_is_an_end(chunks):
+def test_last_byte_of_the_announced_length_is_held(chunks):
     tap = make_tap(coding="gzip", length=sum(map(len, chunks)))
 
     for chunk in chunks[:-1]:
@@ -366,14 +366,14 @@ def test_the_last_byte_of_an_announced_length_is_an_end(chunks):
     assert tap.held == [bytes([last])]
 
 
-def test_the_end_of_a_length_is_held_even_when_nothing_can_be_read_any_more():
+def test_last_byte_of_the_announced_length_is_held_after_a_read_error():
     tap = make_tap(Reader(fails_at=0), length=len(BLOCKS[0]))
 
     assert tap(BLOCKS[0]) == [BLOCKS[0][:-1]]
     assert tap.release() == [BLOCKS[0][-1:]]
 
 
-def test_the_end_is_held_when_what_follows_it_cannot_be_read():
+def test_end_is_held_if_the_data_after_it_cannot_be_read():
     for cutting in ({}, {"withhold": withheld}):
         tap = make_tap(Reader(fails_at=2), **cutting)
 
@@ -382,21 +382,21 @@ def test_the_end_is_held_when_what_follows_it_cannot_be_read():
         assert b"".join(tap.release()).endswith(b"data: end\n\ndata: after\n\n")
 
 
-def test_a_body_shorter_or_longer_than_announced_goes_on():
+def test_body_of_a_wrong_length_is_relayed():
     for length in (0, len(TAIL) - 1, len(TAIL) + 1):
         tap = make_tap(length=length)
         assert tap(TAIL) == [TAIL]
         assert tap(b"") == []
 
 
-def test_the_end_of_the_body_is_no_chunk():
+def test_end_of_the_body_is_not_relayed_as_a_chunk():
     tap = make_tap()
 
     assert tap(b"") == []
     assert tap.first_byte_at is None
 
 
-def test_the_time_of_the_first_byte_stays():
+def test_time_of_the_first_byte_does_not_change():
     tap = make_tap()
 
     tap(b"data: 1\n\n")
@@ -412,7 +412,7 @@ def test_the_time_of_the_first_byte_stays():
 
 @ANY_CASE
 @given(chunks=cuts())
-def test_events_are_read_although_the_head_does_not_announce_them(chunks):
+def test_unannounced_events_are_read(chunks):
     reader = Reader()
     tap = make_tap(reader, announces_stream=False)
     sent = b"".join(chunks)
@@ -423,7 +423,7 @@ def test_events_are_read_although_the_head_does_not_announce_them(chunks):
 
 @ANY_CASE
 @given(announces_stream=st.booleans(), coding=st.sampled_from(["", "gzip"]), data=st.data())
-def test_a_whole_body_in_place_of_a_stream_goes_on_at_once_and_is_read(
+def test_single_body_instead_of_a_stream_is_relayed_at_once_and_read(
     announces_stream, coding, data
 ):
     body = encode(b' \n{"id": 1}', coding or "identity")
@@ -442,7 +442,7 @@ def test_a_whole_body_in_place_of_a_stream_goes_on_at_once_and_is_read(
     assert tap.facts().response_id == ' \n{"id": 1}'
 
 
-def test_a_whole_body_of_known_length_is_read_before_its_last_byte_goes_on():
+def test_single_body_of_known_length_is_read_before_its_last_byte_is_relayed():
     tap = make_tap(length=2, announces_stream=False)
 
     assert tap(b"{}") == [b"{"]
@@ -452,7 +452,7 @@ def test_a_whole_body_of_known_length_is_read_before_its_last_byte_goes_on():
 
 
 @pytest.mark.parametrize("length", [None, 10])
-def test_a_whole_body_that_would_be_spliced_is_held_whole(length):
+def test_single_body_instead_of_a_spliced_stream_is_held_completely(length):
     tap = make_tap(length=length, splice=lambda event, data: event.raw)
 
     for piece in (b' {"a"', b": 1}\n"):
@@ -467,7 +467,7 @@ def test_a_whole_body_that_would_be_spliced_is_held_whole(length):
     assert tap(b"") == []
 
 
-def test_an_event_that_no_blank_line_ends_is_withheld_too():
+def test_unterminated_event_can_be_withheld():
     tap = make_tap(withhold=withheld)
 
     assert relayed(tap, [b"data: 1\n\ndata: withheld\n"]) == b"data: 1\n\n"
@@ -476,7 +476,7 @@ def test_an_event_that_no_blank_line_ends_is_withheld_too():
 # Facts
 
 
-def test_facts_of_a_body_that_broke_off_have_what_stood_unfinished():
+def test_facts_of_a_truncated_body_include_its_unterminated_event():
     reader = Reader()
     tap = make_tap(reader)
     tap(BLOCKS[0] + TAIL)
@@ -486,7 +486,7 @@ def test_facts_of_a_body_that_broke_off_have_what_stood_unfinished():
     assert tap.facts().response_id == "2"
 
 
-def test_facts_of_an_answer_that_broke_off_have_the_usage_that_was_told():
+def test_facts_of_a_truncated_response_include_the_usage_reported_so_far():
     tap = make_tap(anthropic_messages.FORMAT)
     tap(
         b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1",'
@@ -500,7 +500,7 @@ def test_facts_of_an_answer_that_broke_off_have_the_usage_that_was_told():
     assert (facts.usage.input_tokens, facts.usage.output_tokens) == (5, 1)
 
 
-def test_a_bug_while_reading_the_unfinished_rest_is_not_the_callers():
+def test_bug_while_reading_the_unterminated_event_is_not_raised():
     for finish in (lambda tap: tap(b""), BodyTap.facts):
         tap = make_tap(Reader(fails_at=0))
         tap(TAIL)
@@ -510,7 +510,7 @@ def test_a_bug_while_reading_the_unfinished_rest_is_not_the_callers():
         assert tap.read_error == "in the reader"
 
 
-def test_facts_that_fail_are_empty():
+def test_facts_are_empty_after_a_bug_in_reading_them():
     tap = make_tap(Reader(facts_fail=True))
     relayed(tap, [BODY])
 
@@ -518,7 +518,7 @@ def test_facts_that_fail_are_empty():
     assert tap.read_error == "in the facts"
 
 
-def test_a_bug_is_logged_once_with_the_interception(caplog):
+def test_bug_is_logged_once_with_the_interception_id(caplog):
     tap = make_tap(Reader(fails_at=1))
 
     relayed(tap, BLOCKS)
@@ -530,7 +530,7 @@ def test_a_bug_is_logged_once_with_the_interception(caplog):
     assert isinstance(record.exc_info[1], OurBugError)
 
 
-def test_a_body_that_cannot_be_decoded_is_a_warning_without_a_traceback(caplog):
+def test_undecodable_body_is_logged_as_a_warning_without_a_traceback(caplog):
     relayed(make_tap(coding="gzip"), [b"no gzip", b"nor this"])
 
     (record,) = caplog.records

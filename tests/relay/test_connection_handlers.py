@@ -95,7 +95,7 @@ async def test_data_and_close_are_delivered_although_the_task_is_cancelled() -> 
     assert peer.task.cancelled()
 
 
-async def test_a_close_is_delivered_although_the_task_is_cancelled() -> None:
+async def test_close_is_delivered_although_the_task_is_cancelled() -> None:
     peer = Peer()
     await settle()
     async with peer.handler._server_event_lock:
@@ -109,7 +109,7 @@ async def test_a_close_is_delivered_although_the_task_is_cancelled() -> None:
     assert peer.writer.closed
 
 
-async def test_a_reset_that_cancels_its_own_task_is_delivered() -> None:
+async def test_reset_that_cancels_its_own_task_is_delivered() -> None:
     peer = Peer()
     await settle()
     await peer.handler._server_event_lock.acquire()

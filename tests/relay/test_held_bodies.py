@@ -9,7 +9,7 @@ def held(most: int | None) -> HeldBodies:
     return bodies
 
 
-def test_bodies_are_held_up_to_a_sum() -> None:
+def test_request_bodies_are_held_up_to_a_total_size() -> None:
     bodies = held(10)
     assert bodies.hold("c1", "f1", 4)
     assert bodies.hold("c1", "f2", 4)
@@ -18,20 +18,20 @@ def test_bodies_are_held_up_to_a_sum() -> None:
     assert bodies.total == 10
 
 
-def test_a_body_that_grows_is_counted_once() -> None:
+def test_growing_body_is_counted_once() -> None:
     bodies = held(10)
     assert [bodies.hold("c1", "f1", size) for size in (3, 6, 10)] == [True] * 3
     assert bodies.total == 10
 
 
-def test_a_body_that_grows_too_large_gives_its_room_back() -> None:
+def test_refused_body_is_no_longer_counted() -> None:
     bodies = held(10)
     bodies.hold("c1", "f1", 6)
     assert not bodies.hold("c1", "f1", 11)
     assert bodies.total == 0
 
 
-def test_a_body_that_is_released_twice_counts_once() -> None:
+def test_body_that_is_released_twice_is_subtracted_once() -> None:
     bodies = held(10)
     bodies.hold("c1", "f1", 6)
     bodies.hold("c1", "f2", 3)
@@ -44,5 +44,5 @@ def test_a_body_that_is_released_twice_counts_once() -> None:
     assert bodies.total == 0
 
 
-def test_without_a_limit_all_are_held() -> None:
+def test_all_bodies_are_held_without_a_limit() -> None:
     assert held(None).hold("c1", "f1", 10**12)

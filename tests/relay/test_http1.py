@@ -59,26 +59,26 @@ def request(
 # Framing
 
 
-def test_an_http2_body_without_a_length_is_given_one() -> None:
+def test_http2_body_without_a_length_gets_a_content_length() -> None:
     assert framed(request(content=b"12345"), has_body=True).headers["content-length"] == "5"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_an_http2_request_without_a_body_is_left_without_a_length(method: str) -> None:
+def test_http2_request_without_a_body_gets_no_content_length(method: str) -> None:
     head = framed(request(method=method), has_body=False)
     assert "content-length" not in head.headers
     assert "transfer-encoding" not in head.headers
 
 
 @pytest.mark.parametrize("announced", ["0", "4", "6", "x"])
-def test_a_length_that_differs_from_the_body_is_replaced(announced: str) -> None:
+def test_wrong_content_length_is_replaced(announced: str) -> None:
     headers = {"content-length": announced}
     for has_body, content in ((True, b"12345"), (False, b"")):
         head = framed(request(content=content, headers=headers), has_body=has_body)
         assert head.headers.get_all("content-length") == [str(len(content))]
 
 
-def test_several_lengths_become_one() -> None:
+def test_several_content_lengths_become_one() -> None:
     fields = [(b"content-length", b"5"), (b"Content-Length", b"7")]
     head = framed(request(content=b"12345", fields=fields), has_body=True)
     assert head.headers.get_all("content-length") == ["5"]
@@ -92,7 +92,7 @@ def test_transfer_encoding_of_an_http2_request_is_removed(coding: str) -> None:
     assert head.headers["content-length"] == "5"
 
 
-def test_a_chunked_http1_request_stays_chunked_and_loses_a_length_beside_it() -> None:
+def test_chunked_request_stays_chunked_and_loses_its_content_length() -> None:
     headers = {"transfer-encoding": "chunked", "content-length": "3"}
     made = request(version="HTTP/1.1", content=b"12345", headers=headers)
     head = framed(made, has_body=True)
@@ -100,13 +100,13 @@ def test_a_chunked_http1_request_stays_chunked_and_loses_a_length_beside_it() ->
     assert "content-length" not in head.headers
 
 
-def test_a_transfer_encoding_that_frames_nothing_is_replaced_by_a_length() -> None:
+def test_transfer_encoding_without_chunked_is_replaced_by_a_content_length() -> None:
     made = request(version="HTTP/1.1", content=b"12345", headers={"transfer-encoding": "identity"})
     head = framed(made, has_body=True)
     assert dict(head.headers) == {"content-length": "5"}
 
 
-def test_a_streamed_body_of_unknown_length_is_sent_chunked() -> None:
+def test_streamed_body_of_unknown_length_is_sent_chunked() -> None:
     assert dict(framed(request(content=None), has_body=True).headers) == {
         "transfer-encoding": "chunked"
     }
@@ -114,26 +114,26 @@ def test_a_streamed_body_of_unknown_length_is_sent_chunked() -> None:
     assert dict(framed(made, has_body=True).headers) == {"content-length": "9"}
 
 
-def test_a_well_framed_request_keeps_its_headers() -> None:
+def test_well_framed_request_keeps_its_headers() -> None:
     fields = [(b"Host", b"a"), (b"Content-Length", b"5"), (b"X", b"1"), (b"x", b"2")]
     made = request(version="HTTP/1.1", content=b"12345", fields=fields)
     assert list(framed(made, has_body=True).headers.fields) == fields
 
 
-def test_the_flow_keeps_its_request() -> None:
+def test_framing_does_not_change_the_flow() -> None:
     made = request(version="HTTP/1.1", content=b"12345")
     framed(made, has_body=True)
     assert "content-length" not in made.headers
     assert made.authority == "api.example.com"
 
 
-def test_an_absolute_target_becomes_origin_form_unless_a_proxy_needs_it() -> None:
+def test_absolute_target_becomes_origin_form_unless_a_proxy_needs_it() -> None:
     made = request(version="HTTP/1.1")
     assert framed(made, has_body=False).authority == ""
     assert framed(made, has_body=False, absolute=True).authority == "api.example.com"
 
 
-def test_the_host_of_an_http2_request_is_its_authority() -> None:
+def test_host_of_an_http2_request_is_its_authority() -> None:
     fields = [(b"host", b"other.example.com"), (b"host", b"third.example.com")]
     head = framed(request(fields=fields), has_body=False)
     assert head.headers.get_all("host") == ["api.example.com"]
@@ -155,23 +155,23 @@ def test_control_characters_in_a_header_value_are_malformed(value: bytes, versio
 @pytest.mark.parametrize(
     "path", ["", "v1", "http://a/b", "/a HTTP/1.1", "/a\r\nb: c", "/a\tb", "/a\0", "/\x7f", "*x"]
 )
-def test_a_target_that_another_server_may_read_differently_is_malformed(path: str) -> None:
+def test_ambiguous_request_target_is_malformed(path: str) -> None:
     assert malformed(HTTPMode.transparent, request(path=path))
 
 
 @pytest.mark.parametrize("path", ["/", "*", "/a?b=c#d", "/\xfc", "/%00%20", "//a/../b;c=d"])
-def test_a_target_without_spaces_and_controls_is_allowed(path: str) -> None:
+def test_request_target_without_spaces_and_controls_is_allowed(path: str) -> None:
     assert malformed(HTTPMode.transparent, request(path=path)) is None
 
 
 @pytest.mark.parametrize("method", ["", "GET /x", "G\rT", "G:T", "GET\0"])
-def test_a_method_that_is_no_token_is_malformed(method: str) -> None:
+def test_invalid_request_method_is_malformed(method: str) -> None:
     made = request()
     made.data.method = method.encode()
     assert malformed(HTTPMode.transparent, made)
 
 
-def test_a_value_on_several_lines_is_put_into_one() -> None:
+def test_folded_header_value_is_joined_into_one_line() -> None:
     made = request(version="HTTP/1.1", fields=[(b"a", b"1\r\n 2\r\n 3"), (b"b", b"4")])
     unfold(made)
     assert made.headers.fields == ((b"a", b"1 2 3"), (b"b", b"4"))
@@ -252,7 +252,7 @@ def test_informational_responses_are_skipped(driver: Driver, status: bytes, whol
     assert driver.to_client == OK + b"content-length: 5\r\n\r\nhello"
 
 
-def test_a_switch_of_protocols_is_not_skipped(driver: Driver) -> None:
+def test_switching_protocols_response_is_not_skipped(driver: Driver) -> None:
     driver.client_says(GET.replace(b"\r\n\r\n", b"\r\nupgrade: x\r\n\r\n"))
     driver.server_says(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n")
     assert driver.to_client.startswith(b"HTTP/1.1 101 ")
@@ -285,19 +285,19 @@ def test_trailers_of_a_request_are_dropped(driver: Driver, whole: bool) -> None:
     assert not driver.closed
 
 
-def test_an_absolute_target_goes_up_in_origin_form(driver: Driver) -> None:
+def test_absolute_target_is_sent_upstream_in_origin_form(driver: Driver) -> None:
     driver.client_says(GET)
     assert driver.to_server.startswith(b"GET / HTTP/1.1\r\n")
 
 
 @pytest.mark.parametrize("field", [b"x: a\rb", b"x: a\0b"])
-def test_a_bare_carriage_return_is_answered_with_400(driver: Driver, field: bytes) -> None:
+def test_bare_carriage_return_in_a_header_is_refused_with_400(driver: Driver, field: bytes) -> None:
     driver.client_says(GET.replace(b"\r\n\r\n", b"\r\n" + field + b"\r\n\r\n"))
     assert driver.to_client.startswith(b"HTTP/1.1 400 ")
     assert driver.to_server == b""
 
 
-def test_a_value_that_continues_on_the_next_line_goes_up_on_one(driver: Driver) -> None:
+def test_folded_header_value_is_sent_upstream_in_one_line(driver: Driver) -> None:
     driver.client_says(GET.replace(b"\r\n\r\n", b"\r\nx: a\r\n  b\r\n\r\n"))
     assert b"\r\nx: a b\r\n" in driver.to_server
 
@@ -305,7 +305,7 @@ def test_a_value_that_continues_on_the_next_line_goes_up_on_one(driver: Driver) 
 # Limits
 
 
-def test_a_head_that_grows_too_large_is_answered_with_431(driver: Driver) -> None:
+def test_request_head_that_is_too_large_is_refused_with_431(driver: Driver) -> None:
     head = GET[:-2] + b"x: " + b"a" * (LARGEST_REQUEST_HEAD - len(GET) - 1)
     assert len(head) == LARGEST_REQUEST_HEAD
     assert driver.client_says(head) == b""
@@ -316,13 +316,13 @@ def test_a_head_that_grows_too_large_is_answered_with_431(driver: Driver) -> Non
     assert driver.to_server == b""
 
 
-def test_a_head_below_the_limit_is_relayed(driver: Driver) -> None:
+def test_request_head_below_the_limit_is_relayed(driver: Driver) -> None:
     head = GET[:-2] + b"x: " + b"a" * (LARGEST_REQUEST_HEAD - len(GET) - 10) + b"\r\n\r\n"
     driver.client_says(head)
     assert driver.to_server.endswith(b"aaa\r\n\r\n")
 
 
-def test_a_response_head_that_grows_too_large_is_an_error(driver: Driver) -> None:
+def test_response_head_that_is_too_large_is_an_error(driver: Driver) -> None:
     driver.client_says(GET)
     driver.server_says(OK + b"x: " + b"a" * LARGEST_RESPONSE_HEAD)
     assert driver.to_client.startswith(b"HTTP/1.1 502 ")
@@ -338,7 +338,7 @@ def test_a_response_head_that_grows_too_large_is_an_error(driver: Driver) -> Non
     ],
     ids=["first chunk", "second chunk", "trailers"],
 )
-def test_a_chunk_line_that_grows_too_large_closes_the_connection(
+def test_chunk_line_that_is_too_large_closes_the_connection(
     driver: Driver, start: bytes, limit: int
 ) -> None:
     driver.client_says(POST + b"transfer-encoding: chunked\r\n\r\n" + start)
@@ -350,7 +350,7 @@ def test_a_chunk_line_that_grows_too_large_closes_the_connection(
     assert driver.to_server == b""
 
 
-def test_chunks_that_arrive_together_are_given_as_one_piece() -> None:
+def test_chunks_that_arrive_together_are_joined() -> None:
     read, buffer = JoiningChunkedReader(), ReceiveBuffer()
     buffer += b"1\r\na\r\n" * 1000 + b"2\r\nb"
     assert bytes(read(buffer).data) == b"a" * 1000 + b"b"

@@ -127,7 +127,7 @@ def writes(of: Iterable[commands.Command], to: connection.Connection) -> list[by
     return [c.data for c in of if isinstance(c, commands.SendData) and c.connection is to]
 
 
-def test_all_that_comes_in_one_read_goes_out_in_one_write(driver: Driver) -> None:
+def test_data_of_one_read_is_sent_in_one_write(driver: Driver) -> None:
     driver.server_says(HEAD)
 
     came = driver.server_says(chunked(CHUNKS))
@@ -135,14 +135,14 @@ def test_all_that_comes_in_one_read_goes_out_in_one_write(driver: Driver) -> Non
     assert writes(came, driver.client) == [chunked(CHUNKS)]
 
 
-def test_what_comes_in_a_read_does_not_wait_for_the_next(driver: Driver) -> None:
+def test_data_of_a_read_does_not_wait_for_the_next_read(driver: Driver) -> None:
     driver.server_says(HEAD)
 
     for chunk in CHUNKS:
         assert writes(driver.server_says(chunked([chunk])), driver.client) == [chunked([chunk])]
 
 
-def test_nothing_is_held_while_a_hook_waits(driver: Driver) -> None:
+def test_writes_before_a_hook_are_sent_before_it_waits(driver: Driver) -> None:
     driver.server_says(HEAD)
 
     came = driver.server_says(chunked([*CHUNKS, b"data: end\n\n"]) + LAST)
@@ -160,7 +160,7 @@ def test_nothing_is_held_while_a_hook_waits(driver: Driver) -> None:
     ]
 
 
-def test_only_the_event_that_ends_the_answer_waits_for_a_hook(driver: Driver) -> None:
+def test_only_the_terminal_event_waits_for_the_hook(driver: Driver) -> None:
     driver.server_says(HEAD)
 
     came = driver.server_says(chunked([b"".join(CHUNKS) + b"data: end\n\n"]))
@@ -177,7 +177,7 @@ def test_only_the_event_that_ends_the_answer_waits_for_a_hook(driver: Driver) ->
     ]
 
 
-def test_a_head_and_its_body_go_up_in_one_write(driver: Driver) -> None:
+def test_request_head_and_body_are_sent_in_one_write(driver: Driver) -> None:
     driver.server_says(HEAD + LAST)
     head = b"POST http://example.com/ HTTP/1.1\r\nhost: example.com\r\ncontent-length: 4\r\n\r\n"
 
@@ -188,7 +188,7 @@ def test_a_head_and_its_body_go_up_in_one_write(driver: Driver) -> None:
     assert writes(came, driver.server) == [up + b"body"]
 
 
-def test_a_connection_is_closed_after_what_was_to_be_sent(driver: Driver) -> None:
+def test_connection_is_closed_after_pending_writes(driver: Driver) -> None:
     head = HEAD.replace(b"transfer", b"connection: close\r\ntransfer")
 
     came = driver.server_says(head + chunked(CHUNKS) + LAST)
@@ -215,7 +215,7 @@ class Refusing(Driver):
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_request_that_is_too_large_is_answered_read_to_its_end_and_forgotten(
+def test_request_that_is_too_large_gets_a_response_and_its_rest_is_dropped(
     announced: bool,
 ) -> None:
     body = chunked([bytes(1000)] * 5)
@@ -290,11 +290,11 @@ WAKE = commands.RequestWakeup(1.0)
         ),
     ],
 )
-def test_only_what_goes_to_one_peer_in_a_row_is_joined(given: Any, sent: Any) -> None:
+def test_only_consecutive_writes_to_the_same_peer_are_joined(given: Any, sent: Any) -> None:
     assert shown(joined(iter(given))) == sent
 
 
-def test_an_error_does_not_lose_what_was_to_be_sent() -> None:
+def test_error_does_not_lose_pending_writes() -> None:
     def fails() -> Iterator[commands.Command]:
         yield send(b"1")
         yield send(b"2")
@@ -307,7 +307,7 @@ def test_an_error_does_not_lose_what_was_to_be_sent() -> None:
         next(came)
 
 
-def test_a_handling_that_is_given_up_ends_in_peace() -> None:
+def test_closing_an_unfinished_handler_raises_nothing() -> None:
     came = joined(iter([send(b"1"), LOG, send(b"2")]))
     next(came)
 

@@ -10,7 +10,7 @@ CHUNK = b'data: {"id":"1","model":"m","choices":[],"usage":{"prompt_tokens":1}}\
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip", "br", "zstd"])
-def test_an_answer_reader_reads_a_stream_without_an_announcement(coding):
+def test_reader_reads_an_unannounced_stream(coding):
     reader = make_reader(coding)
     body = encode(b"\xef\xbb\xbf" + CHUNK + b"data: [DONE]\n\n", coding)
 
@@ -21,7 +21,7 @@ def test_an_answer_reader_reads_a_stream_without_an_announcement(coding):
     assert reader.facts().usage.input_tokens == 1
 
 
-def test_an_answer_reader_reads_a_whole_body_once_all_has_come():
+def test_reader_reads_a_single_body_once_it_is_complete():
     reader = make_reader()
 
     assert reader.events(b'{"error":{"message":"no') == []

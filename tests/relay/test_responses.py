@@ -28,17 +28,17 @@ def answer(content=b"", **headers):
     return response
 
 
-def test_a_head_that_says_nothing_says_so():
+def test_head_without_coding_and_length_announces_none():
     assert content_encoding(answer()) == ""
     assert content_length(answer()) is None
 
 
 @pytest.mark.parametrize(("value", "length"), [("0", 0), ("17", 17), ("-1", None), ("1, 1", None)])
-def test_only_a_plain_number_announces_a_length(value, length):
+def test_only_a_plain_number_is_a_content_length(value, length):
     assert content_length(answer(content_length=value)) == length
 
 
-def test_a_whole_body_is_decoded_within_its_bound():
+def test_buffered_body_is_decoded_up_to_a_limit():
     response = answer(gzip.compress(MESSAGE), content_encoding="gzip")
 
     assert decoded_body(response, max_bytes=len(MESSAGE)) == MESSAGE
@@ -46,7 +46,7 @@ def test_a_whole_body_is_decoded_within_its_bound():
         decoded_body(response, max_bytes=len(MESSAGE) - 1)
 
 
-def test_what_can_be_decoded_is_read():
+def test_decodable_response_is_read():
     facts = read_buffered(answer(MESSAGE), anthropic_messages.FORMAT, max_bytes=1000)
 
     assert facts.response_id == "msg_1"
@@ -58,5 +58,5 @@ def test_what_can_be_decoded_is_read():
     [answer(MESSAGE, content_encoding="nobody-knows"), answer(MESSAGE * 100), answer(None)],
     ids=["an unknown coding", "more than the bound", "not kept"],
 )
-def test_what_cannot_be_decoded_counts_as_unreadable(response):
+def test_undecodable_response_is_counted_as_unreadable(response):
     assert read_buffered(response, anthropic_messages.FORMAT, max_bytes=1000) == UNREADABLE

@@ -36,7 +36,7 @@ VALUES = st.one_of(
 @given(st.lists(st.tuples(END_TO_END_NAMES | SECRET_NAMES, VALUES), max_size=8).map(tuple))
 @example(((b"Cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"a=1")))
 @example(((b"cookie", b"a"), (b"cookie", b"b"), (b"cookie", b"... (2)"), (b"cookie", b"c")))
-def test_what_leaves_is_what_came_in_its_order_and_case(fields):
+def test_outgoing_headers_equal_the_received_ones_in_order_and_case(fields):
     shown, secrets = mask_fields(fields)
 
     assert [name for name, _ in shown] == [name for name, _ in fields]
@@ -51,7 +51,7 @@ def test_what_leaves_is_what_came_in_its_order_and_case(fields):
     secret=st.permutations(list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")).map(bytes),
     length=st.integers(12, 36),
 )
-def test_no_more_than_the_ends_of_a_secret_is_shown(name, before, after, secret, length):
+def test_hint_shows_only_the_ends_of_a_secret(name, before, after, secret, length):
     secret = secret[:length]
 
     shown, _ = mask_fields(((b"accept", b"*/*"), (name, before + secret + after)))
@@ -72,13 +72,13 @@ def test_no_more_than_the_ends_of_a_secret_is_shown(name, before, after, secret,
         ((b"api-key", b"abc"), b"..."),
     ],
 )
-def test_a_hint_is_shown_and_a_scheme(field, hint):
+def test_masked_header_shows_the_scheme_and_a_hint(field, hint):
     shown, _ = mask_fields((field,))
 
     assert shown == ((field[0], hint),)
 
 
-def test_secrets_that_look_the_same_when_masked_are_told_apart():
+def test_secrets_with_equal_hints_stay_distinct():
     fields = ((b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"a=1"))
 
     shown, secrets = mask_fields(fields)
@@ -97,13 +97,13 @@ def test_secrets_that_look_the_same_when_masked_are_told_apart():
         max_size=8,
     )
 )
-def test_hop_by_hop_headers_stay_with_us_and_all_others_go_on(marked):
+def test_hop_by_hop_headers_are_removed_and_all_others_are_sent(marked):
     shown, secrets = mask_fields(tuple(field for field, _ in marked))
 
     assert outgoing_fields(shown, secrets) == tuple(field for field, goes_on in marked if goes_on)
 
 
-def test_what_connection_names_stays_with_us_too():
+def test_headers_named_by_connection_are_removed():
     fields = (
         (b"Connection", b"close, X-Hop"),
         (b"connection", b"x-other"),
@@ -116,7 +116,7 @@ def test_what_connection_names_stays_with_us_too():
 
 
 @pytest.mark.parametrize("name", [b"Transfer-Encoding", b"content-length", b"Host"])
-def test_connection_cannot_take_away_the_framing_of_the_body(name):
+def test_connection_header_cannot_remove_the_framing_of_the_body(name):
     assert outgoing_fields(((b"connection", name), (name, b"x")), {}) == ((name, b"x"),)
 
 
@@ -127,7 +127,7 @@ def test_connection_cannot_take_away_the_framing_of_the_body(name):
         *(b"x-goog-api-key", b"anthropic-version", b"Anthropic-Beta", b"OpenAI-Organization"),
     ],
 )
-def test_connection_cannot_take_away_what_a_request_is_or_its_key(name):
+def test_connection_header_cannot_remove_credentials_or_provider_headers(name):
     shown, secrets = mask_fields(
         ((b"Connection", b"x-hop, " + name), (name, SECRET), (b"x-hop", b"1"))
     )
@@ -135,7 +135,7 @@ def test_connection_cannot_take_away_what_a_request_is_or_its_key(name):
     assert outgoing_fields(shown, secrets) == ((name, SECRET),)
 
 
-def test_an_upgrade_is_kept_whole():
+def test_headers_of_an_upgrade_are_all_sent():
     fields = (
         (b"Connection", b"keep-alive, Upgrade"),
         (b"Upgrade", b"websocket"),
@@ -145,7 +145,7 @@ def test_an_upgrade_is_kept_whole():
     assert outgoing_fields(fields, {}) == fields
 
 
-def test_a_header_that_was_changed_on_the_way_leaves_as_it_was_changed():
+def test_header_changed_by_another_addon_is_sent_as_changed():
     shown, secrets = mask_fields(((b"x-api-key", SECRET), (b"accept", b"*/*")))
 
     changed = ((b"x-api-key", b"another"), *shown[1:])
@@ -153,7 +153,7 @@ def test_a_header_that_was_changed_on_the_way_leaves_as_it_was_changed():
     assert outgoing_fields(changed, secrets) == ((b"x-api-key", b"another"), (b"accept", b"*/*"))
 
 
-def test_headers_are_read_by_lower_case_name_and_the_first_counts():
+def test_headers_are_read_by_lower_case_name_and_the_first_wins():
     fields = ((b"User-Agent", "ü".encode()), (b"X-A", b"1"), (b"x-a", b"2"), (b"x-b", b"\xff"))
 
     assert lowered(fields) == {"user-agent": "ü", "x-a": "1", "x-b": "\ufffd"}

@@ -77,14 +77,14 @@ def test_only_the_media_type_announces_a_stream(content_type, says_so):
 
 
 @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/json", "x/y"])
-def test_an_answer_may_stream_by_any_content_type_if_a_stream_was_asked_for(content_type):
+def test_response_may_stream_with_any_content_type_if_a_stream_was_requested(content_type):
     assert may_stream(answer(content_type), requested=True)
     assert not may_stream(answer(content_type), requested=False)
     assert not may_stream(answer(content_type, status=429), requested=True)
 
 
 @pytest.mark.parametrize("status", [200, 429])
-def test_an_announced_stream_is_a_stream_though_none_was_asked_for(status):
+def test_announced_stream_may_stream_although_none_was_requested(status):
     assert may_stream(answer("text/event-stream", status), requested=False)
 
 
@@ -92,7 +92,7 @@ def test_an_announced_stream_is_a_stream_though_none_was_asked_for(status):
     ("body", "shape"),
     [(body, Shape.EVENTS) for body in STREAMS] + [(body, Shape.BUFFERED) for body in SINGLE],
 )
-def test_the_first_bytes_tell_the_shape_however_they_are_cut(body, shape):
+def test_shape_is_detected_from_the_first_bytes_in_any_chunks(body, shape):
     assert shape_of([body]) is shape
     assert shape_of([body[n : n + 1] for n in range(len(body))]) is shape
     for border in range(len(body)):
@@ -100,23 +100,23 @@ def test_the_first_bytes_tell_the_shape_however_they_are_cut(body, shape):
 
 
 @pytest.mark.parametrize("body", [*STREAMS, b"anything: 1\n\n", b"", b" ", b"dat"])
-def test_an_announced_stream_needs_no_known_field(body):
+def test_announced_stream_needs_no_known_field(body):
     assert shape_of([body], announced=True) is Shape.EVENTS
 
 
 @pytest.mark.parametrize("body", [b"{}", b"\n[1]", b"\xef\xbb\xbf{}"])
-def test_json_is_whole_even_if_a_stream_is_announced(body):
+def test_json_is_a_single_body_even_if_a_stream_is_announced(body):
     assert shape_of([body], announced=True) is Shape.BUFFERED
 
 
 @given(body=st.binary(max_size=30), borders=st.sets(st.integers(1, 29)))
-def test_the_shape_of_any_bytes_does_not_depend_on_how_they_are_cut(body, borders):
+def test_shape_of_any_bytes_does_not_depend_on_the_chunks(body, borders):
     places = [0, *sorted(border for border in borders if border < len(body)), len(body)]
 
     assert shape_of([body[a:b] for a, b in itertools.pairwise(places)]) is shape_of([body])
 
 
-def test_a_long_run_of_blanks_is_looked_at_once():
+def test_long_run_of_blanks_is_inspected_once():
     detector = ShapeDetector(announced=False)
 
     for _ in range(1000):
@@ -131,7 +131,7 @@ CHUNK = b'data: {"id":"1","model":"m","choices":[],"usage":{"prompt_tokens":1}}\
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 @pytest.mark.parametrize(("body", "streams"), [(CHUNK, True), (b'{"id": 1}', False)])
-def test_the_first_bytes_of_a_held_body_tell_whether_it_streams(coding, body, streams):
+def test_probe_detects_a_stream_in_a_buffered_body(coding, body, streams):
     probe = StreamProbe(coding, max_bytes=10**6)
     held = ReceiveBuffer()
 
@@ -144,14 +144,14 @@ def test_the_first_bytes_of_a_held_body_tell_whether_it_streams(coding, body, st
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-unknown"])
-def test_a_held_body_that_cannot_be_decoded_is_no_stream(coding):
+def test_probe_finds_no_stream_in_an_undecodable_body(coding):
     held = ReceiveBuffer()
     held += CHUNK
 
     assert not StreamProbe(coding, max_bytes=10**6).inspect(held)
 
 
-def test_a_held_body_that_only_begins_with_blanks_is_no_longer_looked_at():
+def test_probe_stops_after_a_long_run_of_blanks():
     probe = StreamProbe("", max_bytes=10**6)
     held = ReceiveBuffer()
 

@@ -76,7 +76,7 @@ def verdict(subject: layer.NextLayer) -> bool | None:
     return must_tunnel(subject, lambda host: host in PROVIDER_HOSTS)
 
 
-def test_a_client_that_still_speaks_to_the_proxy_is_heard():
+def test_connection_to_the_proxy_itself_is_not_tunnelled():
     assert verdict(asked(None, b"CONNECT api.anthropic.com:443 HTTP/1.1\r\n")) is False
 
 
@@ -86,11 +86,11 @@ def test_a_client_that_still_speaks_to_the_proxy_is_heard():
     [HELLO, client_hello("example.com"), b"GET / HTTP/1.1", b"", b"\x16"],
     ids=["hello", "hello to another", "HTTP", "nothing", "a byte"],
 )
-def test_a_provider_s_address_is_intercepted_whatever_the_client_says(data):
+def test_connection_to_a_provider_address_is_intercepted_whatever_the_client_sends(data):
     assert verdict(asked(("api.anthropic.com", 443), data)) is False
 
 
-def test_a_provider_s_name_in_the_client_hello_is_enough():
+def test_provider_name_in_the_client_hello_is_intercepted():
     assert verdict(asked(ELSEWHERE, HELLO)) is False
     assert verdict(asked(ELSEWHERE, HELLO[:7], HELLO[7:])) is False
 
@@ -100,11 +100,11 @@ def test_a_provider_s_name_in_the_client_hello_is_enough():
     [client_hello("example.com"), client_hello(None), b"GET / HTTP/1.1\r\n", b"", b"SSH-2.0-x"],
     ids=["hello", "hello without a name", "HTTP", "nothing", "SSH"],
 )
-def test_what_goes_to_no_provider_is_tunnelled(data):
+def test_connection_to_no_provider_is_tunnelled(data):
     assert verdict(asked(("example.com", 443), data)) is True
 
 
-def test_a_client_hello_that_grows_too_large_is_refused():
+def test_client_hello_that_is_too_large_is_refused():
     record = b"\x16\x03\x01\x40\x00" + bytes(0x4000)
     begun = b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(0x4000 - 4)
     assert verdict(asked(ELSEWHERE, begun + record * 2)) is None
@@ -113,17 +113,17 @@ def test_a_client_hello_that_grows_too_large_is_refused():
 
 
 @pytest.mark.parametrize("length", range(3, len(HELLO), 37))
-def test_an_incomplete_client_hello_is_waited_for(length):
+def test_incomplete_client_hello_defers_the_decision(length):
     assert verdict(asked(ELSEWHERE, HELLO[:length])) is None
 
 
-def test_a_broken_client_hello_names_nobody_and_is_tunnelled():
+def test_invalid_client_hello_is_tunnelled():
     broken = HELLO[:9] + b"\xff" * (len(HELLO) - 9)  # its headers are whole
 
     assert verdict(asked(ELSEWHERE, broken)) is True
 
 
-def test_a_server_name_that_is_already_known_is_used():
+def test_known_server_name_is_used():
     assert verdict(asked(ELSEWHERE, b"PRI * HTTP/2.0", sni="api.anthropic.com")) is False
     assert verdict(asked(ELSEWHERE, HELLO[:9], sni="example.com")) is True
 
@@ -132,7 +132,7 @@ def test_reverse_mode_never_tunnels():
     assert verdict(asked(ELSEWHERE, b"GET /", mode="reverse:http://example.com")) is False
 
 
-def test_a_tunnel_passes_bytes_and_makes_no_flow():
+def test_tunnel_relays_bytes_without_a_flow():
     made = tunnel(asked(ELSEWHERE).context)
 
     assert isinstance(made, layers.TCPLayer)
@@ -141,13 +141,13 @@ def test_a_tunnel_passes_bytes_and_makes_no_flow():
 
 @pytest.mark.parametrize("minor", [0, 3, 4, 5, 0xFF])
 @pytest.mark.parametrize("spread", [lambda hello: hello, in_two_records], ids=["one", "two"])
-def test_a_name_is_seen_whatever_version_a_record_says(minor, spread):
+def test_server_name_is_read_from_records_of_any_version(minor, spread):
     assert verdict(asked(ELSEWHERE, spread(of_version(minor)))) is False
     assert verdict(asked(ELSEWHERE, spread(of_version(minor))[:40])) is None
     assert verdict(asked(ELSEWHERE, of_version(minor, client_hello("example.com")))) is True
 
 
-def test_what_is_no_client_hello_is_not_waited_for():
+def test_data_that_is_no_client_hello_is_tunnelled_at_once():
     assert verdict(asked(ELSEWHERE, b"\x16\x03\x07\x40\x00\x02 something else")) is True
 
 
@@ -167,7 +167,7 @@ NO_TLS = [
 
 @pytest.mark.parametrize("data", NO_TLS)
 @pytest.mark.parametrize("port", [443, 53, 5353])
-def test_a_connection_to_a_provider_is_http_whatever_it_begins_with(data, port):
+def test_connection_to_a_provider_is_http_whatever_its_first_bytes(data, port):
     made = interception_layer(asked((PROVIDER[0], port), data))
     assert type(made) is layers.HttpLayer
     assert made.mode is HTTPMode.transparent
@@ -177,7 +177,7 @@ def test_a_connection_to_a_provider_is_http_whatever_it_begins_with(data, port):
     "data",
     [*NO_TLS, pytest.param(HELLO, id="hello"), pytest.param(of_version(4), id="hello of 1.4")],
 )
-def test_what_is_inside_of_tls_to_a_provider_is_http(data):
+def test_data_inside_tls_to_a_provider_is_http(data):
     subject = asked(PROVIDER, data, sni=PROVIDER[0])
     layers.ClientTLSLayer(subject.context)
     subject.context.client.alpn = b"not-http"
@@ -185,7 +185,7 @@ def test_what_is_inside_of_tls_to_a_provider_is_http(data):
     assert type(interception_layer(subject)) is layers.HttpLayer
 
 
-def test_tls_to_a_provider_is_taken_off():
+def test_tls_to_a_provider_is_terminated():
     made = interception_layer(asked(PROVIDER, HELLO[:3]))
 
     assert isinstance(made, layers.ServerTLSLayer)
@@ -194,18 +194,18 @@ def test_tls_to_a_provider_is_taken_off():
 
 
 @pytest.mark.parametrize("data", [b"", b"\x16", b"\x16\x03", b"\r\n", b"\r"])
-def test_too_little_to_tell_is_waited_for(data):
+def test_too_few_bytes_defer_the_decision(data):
     assert interception_layer(asked(PROVIDER, data)) is None
 
 
-def test_a_server_that_speaks_first_does_not_decide():
+def test_data_of_the_server_does_not_decide():
     subject = asked(PROVIDER)
     subject.events = [events.DataReceived(subject.context.server, b"SSH-2.0-server\r\n")]
     assert interception_layer(subject) is None
 
 
 @pytest.mark.parametrize("chunks", [[b"\r\n\r\nGET /"], [b"\r", b"\n", b"\nGET", b" /"]])
-def test_empty_lines_before_a_request_are_forgotten(chunks):
+def test_empty_lines_before_a_request_are_dropped(chunks):
     subject = asked(PROVIDER, *chunks)
 
     assert type(interception_layer(subject)) is layers.HttpLayer
@@ -231,7 +231,7 @@ def test_datagrams_to_a_provider_are_refused():
 
 @pytest.mark.parametrize("raw", [layers.TCPLayer, layers.UDPLayer, layers.DNSLayer])
 @pytest.mark.parametrize("in_tls", [False, True], ids=["bare", "in TLS"])
-def test_a_stack_that_does_not_end_in_http_is_refused(raw, in_tls):
+def test_stack_of_layers_without_http_is_refused(raw, in_tls):
     def stack(kind):
         context = asked(ELSEWHERE).context
         if not in_tls:

@@ -28,19 +28,19 @@ def found_in(chunks, max_bytes=1_000_000, **headers):
 
 @pytest.mark.parametrize("body", [BODY, PRETTY, STREAM, BODY * 3], ids=range(4))
 @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream", "", "x/y"])
-def test_usage_is_found_once_in_an_answer_of_any_type(body, content_type):
+def test_usage_is_found_once_in_a_response_of_any_type(body, content_type):
     assert found_in([body, b""], content_type=content_type) == 1
     assert found_in([body[i : i + 1] for i in range(len(body))], content_type=content_type) == 1
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_usage_is_found_in_a_coded_body(coding):
+def test_usage_is_found_in_a_compressed_body(coding):
     coded = gzip.compress(BODY) if coding == "gzip" else zlib.compress(BODY)
     assert found_in([coded[:20], coded[20:]], content_encoding=coding) == 1
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=6))
-def test_any_split_of_a_body_gives_the_same(cuts):
+def test_usage_is_found_in_any_chunks_of_a_body(cuts):
     ends = [0, *sorted(cuts), len(STREAM)]
     assert found_in([STREAM[a:b] for a, b in pairwise(ends)]) == 1
 
@@ -57,19 +57,19 @@ def test_any_split_of_a_body_gives_the_same(cuts):
         b"",
     ],
 )
-def test_what_is_no_usage_object_is_not_found(body):
+def test_other_json_is_not_taken_for_a_usage_object(body):
     assert not has_usage(body)
     assert found_in([body]) == 0
 
 
-def test_what_cannot_be_or_need_not_be_read_passes():
+def test_undecodable_and_media_bodies_are_relayed_unread():
     assert found_in([BODY], content_type="image/png") == 0
     assert found_in([BODY], content_encoding="gzip") == 0
     assert found_in([BODY], content_encoding="of-tomorrow") == 0
     assert found_in([b" " * 100, BODY], max_bytes=100) == 0
 
 
-def test_no_more_is_kept_of_a_body_than_a_match_may_need():
+def test_usage_watch_buffers_only_the_length_of_a_match():
     watch = UsageWatch(http.Response.make(200), lambda: None, max_bytes=10**9)
     for _ in range(100):
         watch(b" " * 10_000)

@@ -48,33 +48,33 @@ def is_closed(events: list[Event]) -> bool:
 
 @pytest.mark.parametrize("piece", [10, 1000])
 @pytest.mark.parametrize("kind", [str, bytes])
-def test_a_message_above_the_limit_becomes_a_close(piece: int, kind: type) -> None:
+def test_websocket_message_above_the_limit_becomes_a_close(piece: int, kind: type) -> None:
     for size, closes in ((100, False), (101, True)):
         content = "a" * size if kind is str else b"a" * size
         side = limited(100 + FRAME_COST)
         assert is_closed(received(side, frames(content), piece)) is closes
 
 
-def test_text_is_measured_in_bytes() -> None:
+def test_websocket_text_is_measured_in_bytes() -> None:
     assert is_closed(received(limited(100 + FRAME_COST), frames("\u00e4" * 51)))
 
 
-def test_each_message_has_the_limit_of_its_own() -> None:
+def test_limit_applies_to_each_websocket_message() -> None:
     side = limited(100 + FRAME_COST)
     events = received(side, frames(b"a" * 90) * 20)
     assert len(events) == 20
     assert not is_closed(events)
 
 
-def test_many_small_frames_count_for_their_objects() -> None:
+def test_many_small_websocket_frames_count_for_their_objects() -> None:
     assert is_closed(received(limited(1000), frames(*[b"a"] * 20)))
 
 
-def test_without_a_limit_all_messages_pass() -> None:
+def test_all_websocket_messages_pass_without_a_limit() -> None:
     assert not is_closed(received(limited(None), frames(b"a" * 10**6)))
 
 
-def test_the_pieces_of_a_frame_are_added_in_place() -> None:
+def test_pieces_of_a_websocket_frame_are_appended_in_place() -> None:
     side = limited(None)
     whole = frames(random.Random(1).randbytes(1000))
     seen = []

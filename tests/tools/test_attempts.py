@@ -106,7 +106,7 @@ def failing(times: int, error: UpstreamError = OVERLOADED) -> list[Script]:
     ],
     ids=["overloaded", "rate-limit", "bad-gateway", "no-connection"],
 )
-async def test_a_follow_up_that_fails_for_a_while_is_sent_again(
+async def test_follow_up_request_is_retried_after_transient_errors(
     stream: bool, error: UpstreamError
 ) -> None:
     world = World(LOOKING, *failing(2, error), DONE)
@@ -123,13 +123,13 @@ def beginning_with(kind: str) -> Script:
 
 
 @pytest.mark.parametrize("kind", ["overloaded_error", "rate_limit_error", "server_error"])
-async def test_a_stream_that_begins_with_an_error_that_passes_is_asked_for_again(kind: str) -> None:
+async def test_stream_that_starts_with_a_transient_error_is_retried(kind: str) -> None:
     world = World(LOOKING, beginning_with(kind), DONE)
     assert await sent(world, stream=True) == "Looking. Done."
     assert len(world.called) == 1
 
 
-async def test_a_stream_that_begins_with_another_error_ends_with_it() -> None:
+async def test_stream_that_starts_with_a_permanent_error_ends_with_it() -> None:
     world = World(LOOKING, beginning_with("invalid_request_error"))
     client = Client(world)
     await client.run()
@@ -137,7 +137,7 @@ async def test_a_stream_that_begins_with_another_error_ends_with_it() -> None:
     assert len(world.requests) == 1
 
 
-async def test_a_stream_that_begins_with_errors_only_ends_with_the_last() -> None:
+async def test_stream_ends_with_the_last_error_once_retries_are_used_up() -> None:
     world = World(LOOKING, *[beginning_with("overloaded_error")] * upstream.MAX_TRIES)
     client = Client(world)
     await client.run()
@@ -156,7 +156,7 @@ async def test_a_stream_that_begins_with_errors_only_ends_with_the_last() -> Non
     ],
     ids=str,
 )
-async def test_a_follow_up_that_would_fail_again_is_not_sent_again(
+async def test_follow_up_request_is_not_retried_after_a_permanent_error(
     stream: bool, error: UpstreamError
 ) -> None:
     world = World(LOOKING, *failing(1, error))
@@ -165,7 +165,7 @@ async def test_a_follow_up_that_would_fail_again_is_not_sent_again(
 
 
 @each_delivery
-async def test_the_loop_gives_up_in_the_end(stream: bool) -> None:
+async def test_retries_are_limited(stream: bool) -> None:
     world = World(LOOKING, *failing(upstream.MAX_TRIES))
     assert await sent(world, stream) == "overloaded_error"
 
@@ -183,7 +183,7 @@ PAUSES = [
 
 
 @pytest.mark.parametrize(("headers", "left", "pause"), PAUSES)
-def test_the_pause_is_the_providers_within_the_time_of_the_loop(
+def test_pause_follows_retry_after_within_the_time_of_the_loop(
     headers: dict[str, str], left: float, pause: float | None
 ) -> None:
     error = UpstreamError("Slow down", http_status=429, headers=headers)
@@ -195,7 +195,7 @@ def test_the_pause_is_the_providers_within_the_time_of_the_loop(
 
 @each_delivery
 @pytest.mark.parametrize("again", [False, True], ids=["again-whole", "again-streamed"])
-async def test_the_same_request_goes_on_from_the_results_of_the_one_that_failed(
+async def test_repeated_request_continues_from_the_results_of_the_failed_one(
     store: Store, stream: bool, again: bool
 ) -> None:
     attempts = store.attempts()
@@ -212,9 +212,7 @@ async def test_the_same_request_goes_on_from_the_results_of_the_one_that_failed(
 
 
 @each_delivery
-async def test_the_hidden_turns_of_both_attempts_are_put_back_later(
-    store: Store, stream: bool
-) -> None:
+async def test_hidden_turns_of_both_attempts_are_restored_later(store: Store, stream: bool) -> None:
     attempts = store.attempts()
     first = World(LOOKING, *failing(upstream.MAX_TRIES))
     first.attempt = await joined(attempts)
@@ -228,7 +226,7 @@ async def test_the_hidden_turns_of_both_attempts_are_put_back_later(
 
 
 @each_delivery
-async def test_once_a_client_has_its_answer_the_same_request_begins_anew(
+async def test_attempt_is_forgotten_once_a_client_has_its_response(
     store: Store, stream: bool
 ) -> None:
     attempts = store.attempts()
@@ -240,7 +238,7 @@ async def test_once_a_client_has_its_answer_the_same_request_begins_anew(
     assert (await joined(store.attempts())).steps == []
 
 
-async def test_a_call_that_the_client_left_is_not_run_again(store: Store) -> None:
+async def test_call_interrupted_by_a_disconnect_is_not_run_again(store: Store) -> None:
     attempts = store.attempts()
     first = World(answer("Two. ", call("c1"), call("c2", given="{}")), DONE)
     first.attempt = await joined(attempts)
@@ -267,7 +265,7 @@ async def test_a_call_that_the_client_left_is_not_run_again(store: Store) -> Non
         ]
 
 
-async def test_a_call_that_ran_when_the_process_was_killed_is_not_run_again(store: Store) -> None:
+async def test_call_interrupted_by_a_crash_is_not_run_again(store: Store) -> None:
     first = World(LOOKING, DONE)
     first.attempt = await joined(store.attempts())
     killed: list[dict[tuple[str, str], str]] = []
@@ -284,7 +282,7 @@ async def test_a_call_that_ran_when_the_process_was_killed_is_not_run_again(stor
 
 
 @each_delivery
-async def test_identical_requests_at_once_run_a_tool_once(store: Store, stream: bool) -> None:
+async def test_identical_parallel_requests_run_a_tool_once(store: Store, stream: bool) -> None:
     attempts = store.attempts()
     running = asyncio.Event()
     release = asyncio.Event()
@@ -306,7 +304,7 @@ async def test_identical_requests_at_once_run_a_tool_once(store: Store, stream: 
     assert worlds[0].requests == worlds[1].requests
 
 
-async def test_a_call_goes_on_while_one_of_two_clients_waits_for_it(store: Store) -> None:
+async def test_call_continues_while_one_of_two_clients_waits_for_it(store: Store) -> None:
     attempts = store.attempts()
     release = asyncio.Event()
 
@@ -333,7 +331,7 @@ async def test_a_call_goes_on_while_one_of_two_clients_waits_for_it(store: Store
 
 
 @each_delivery
-async def test_calls_beside_the_clients_own_are_not_run_again(store: Store, stream: bool) -> None:
+async def test_calls_beside_client_calls_are_not_run_again(store: Store, stream: bool) -> None:
     attempts = store.attempts()
     first = World(MIXED)
     first.attempt = await joined(attempts)
@@ -352,7 +350,7 @@ async def test_calls_beside_the_clients_own_are_not_run_again(store: Store, stre
     assert second.called == [], "both were made by the attempts before"
 
 
-async def test_who_fails_after_another_has_succeeded_is_not_forgotten(store: Store) -> None:
+async def test_attempt_that_fails_after_another_succeeded_stays_open(store: Store) -> None:
     attempts = store.attempts()
     worlds = [World(LOOKING, DONE), World(LOOKING, *failing(upstream.MAX_TRIES))]
     for world in worlds:
@@ -382,7 +380,7 @@ OTHER: list[dict[str, JSON]] = [
 ]
 
 
-async def test_what_clients_change_when_they_try_again_makes_no_other_request(
+async def test_members_that_clients_change_between_attempts_are_not_compared(
     store: Store,
 ) -> None:
     attempts = store.attempts()
@@ -392,14 +390,14 @@ async def test_what_clients_change_when_they_try_again_makes_no_other_request(
     assert len({id(one) for one in [attempt, *found]}) == 1 + len(OTHER)
 
 
-async def test_the_checksum_that_claude_code_sends_makes_no_other_request(store: Store) -> None:
+async def test_checksum_of_claude_code_is_not_compared(store: Store) -> None:
     attempts = store.attempts()
     billed = [{"system": f"x-anthropic-billing-header: v=1; cch={c};"} for c in ("a1", "b2")]
     first, second = [await joined(attempts, ASKED | more) for more in billed]
     assert first is second
 
 
-async def test_another_scope_has_attempts_of_its_own(store: Store) -> None:
+async def test_attempts_are_separate_for_each_scope(store: Store) -> None:
     attempts = store.attempts()
     request = members(json.dumps(ASKED).encode())
     assert request is not None
@@ -409,7 +407,7 @@ async def test_another_scope_has_attempts_of_its_own(store: Store) -> None:
 # Bounds
 
 
-async def test_an_attempt_of_long_ago_is_not_gone_on_from(
+async def test_expired_attempt_is_not_continued(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = store.attempts()
@@ -421,14 +419,14 @@ async def test_an_attempt_of_long_ago_is_not_gone_on_from(
         assert (await joined(again)).steps == []
 
 
-async def test_the_store_is_asked_once_where_nothing_was_left(store: Store) -> None:
+async def test_store_is_read_once_if_no_attempt_is_open(store: Store) -> None:
     attempts = store.attempts()
     for number in range(5):
         await joined(attempts, ASKED | {"seed": number})
     assert store.asked == 1
 
 
-async def test_not_more_than_so_many_are_remembered(
+async def test_number_of_open_attempts_is_limited(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_ATTEMPTS", 3)
@@ -439,7 +437,7 @@ async def test_not_more_than_so_many_are_remembered(
     assert await joined(attempts, ASKED | {"seed": 0}) is not first
 
 
-async def test_a_store_that_fails_does_not_fail_a_request() -> None:
+async def test_failing_store_does_not_fail_a_request() -> None:
     async def find(scope: str, keys: Collection[str]) -> dict[str, str]:
         raise OSError("away")
 

@@ -36,7 +36,7 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("answer", "said"), ODD.values(), ids=ODD)
-async def test_odd_result_is_given_as_text(connect, scripted, answer, said):
+async def test_invalid_blocks_of_a_result_become_text(connect, scripted, answer, said):
     servers, _ = await connect(by_url("s", "http", await scripted(answer)))
 
     found = await servers.call(servers.catalogue.get("bmcp_s_tool"), {})
@@ -44,7 +44,7 @@ async def test_odd_result_is_given_as_text(connect, scripted, answer, said):
     assert (found.as_text, found.is_error) == (said, False)
 
 
-async def test_error_flag_that_is_text_counts(connect, scripted):
+async def test_error_flag_given_as_text_is_understood(connect, scripted):
     servers, _ = await connect(by_url("s", "http", await scripted({"isError": "true"})))
 
     assert (await servers.call(servers.catalogue.get("bmcp_s_tool"), {})).is_error

@@ -29,7 +29,7 @@ async def working(clock: Clock, renewals: int, renew: Callable[[], None], every:
         renew()
 
 
-async def test_a_call_without_progress_ends_by_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_call_without_progress_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
 
     async def call() -> None:
@@ -41,14 +41,16 @@ async def test_a_call_without_progress_ends_by_its_time(monkeypatch: pytest.Monk
         await call()
 
 
-async def test_progress_renews_the_time_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_progress_extends_the_time_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     async with call_time(60.0, in_all=600.0) as renew:
         await working(clock, 10, renew, 59.0)
     renew()
 
 
-async def test_progress_does_not_renew_it_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_progress_extends_a_call_only_up_to_the_total_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = Clock(monkeypatch)
 
     async def call() -> None:

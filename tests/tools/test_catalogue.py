@@ -23,13 +23,13 @@ def listing(server: str, *names: str, **patterns: re.Pattern[str]) -> Listing:
     )
 
 
-def test_a_catalogue_without_servers_is_empty():
+def test_catalogue_without_servers_is_empty():
     assert Catalogue().tools == ()
     assert len(Catalogue()) == 0
     assert Catalogue().get("bmcp_a_b") is None
 
 
-def test_a_tool_is_found_by_its_injected_name_with_all_that_is_known_of_it():
+def test_tool_is_found_by_its_injected_name_with_all_its_properties():
     tool = ListedTool(name="look up", description="Looks it up.", input_schema=SCHEMA)
     catalogue = Catalogue([Listing(server="wiki", server_url="https://wiki/mcp", tools=(tool,))])
 
@@ -48,7 +48,7 @@ def test_a_tool_is_found_by_its_injected_name_with_all_that_is_known_of_it():
     assert "look up" not in catalogue
 
 
-def test_tools_are_sorted_by_name_whatever_the_order_of_servers_and_tools():
+def test_tools_are_sorted_by_name_for_any_order_of_servers_and_tools():
     one = Catalogue([listing("b", "y", "x"), listing("a", "z")])
     other = Catalogue([listing("a", "z"), listing("b", "x", "y")])
 
@@ -58,7 +58,7 @@ def test_tools_are_sorted_by_name_whatever_the_order_of_servers_and_tools():
     assert one != Catalogue([listing("a", "z")])
 
 
-def test_only_wanted_tools_are_in_it():
+def test_catalogue_has_only_tools_that_pass_the_filters():
     wanted = listing(
         "s", "get_a", "get_b", "set_a", allow=re.compile("^get"), deny=re.compile("b$")
     )
@@ -66,7 +66,7 @@ def test_only_wanted_tools_are_in_it():
     assert [tool.original_name for tool in Catalogue([wanted])] == ["get_a"]
 
 
-def test_a_tool_that_a_server_lists_twice_is_in_it_once():
+def test_tool_listed_twice_is_in_the_catalogue_once():
     first = ListedTool(name="x", description="first")
     second = ListedTool(name="x", description="second")
     (tool,) = Catalogue([Listing(server="s", server_url="", tools=(first, second))])
@@ -74,25 +74,25 @@ def test_a_tool_that_a_server_lists_twice_is_in_it_once():
     assert tool.description == "first"
 
 
-def test_names_that_would_be_alike_are_told_apart():
+def test_tools_that_would_share_a_name_get_distinct_names():
     catalogue = Catalogue([listing("a", "b_c", "b.c"), listing("a_b", "c")])
 
     assert len({tool.name for tool in catalogue}) == 3
 
 
-def test_a_schema_without_a_type_gets_the_one_that_providers_demand():
+def test_schema_without_a_type_gets_type_object():
     tool = ListedTool(name="x", input_schema={"properties": {}})
     (found,) = Catalogue([Listing(server="s", server_url="", tools=(tool,))])
 
     assert found.input_schema == {"type": "object", "properties": {}}
 
 
-def test_a_catalogue_cannot_be_changed():
+def test_catalogue_is_immutable():
     with pytest.raises(AttributeError):
         Catalogue().extra = 1  # type: ignore[attr-defined]
 
 
-def test_a_schema_has_no_combinator_at_its_top_since_providers_refuse_that():
+def test_schema_has_no_combinator_at_its_root():
     schema = {
         "properties": {"a": {"type": "string"}},
         "anyOf": [{"properties": {"b": {"type": "number"}}}, {"required": ["a"]}],

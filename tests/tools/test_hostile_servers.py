@@ -129,9 +129,7 @@ async def called(servers: ToolServers, name: str) -> Any:
 
 
 @endless
-async def test_a_call_that_is_answered_without_end_is_an_error(
-    connect: Any, hostile: Any, sent: Sent
-) -> None:
+async def test_endless_result_of_a_call_is_an_error(connect: Any, hostile: Any, sent: Sent) -> None:
     server, url = await hostile("tools/call", sent)
     servers, _ = await connect(by_url("s", "http", url, timeout_s=BOUND))
     found = await called(servers, "tool")
@@ -141,7 +139,7 @@ async def test_a_call_that_is_answered_without_end_is_an_error(
 
 
 @pytest.mark.parametrize("sent", [ENDLESS["json"], ENDLESS["gzip"], ENDLESS["event"]])
-async def test_a_listing_without_end_does_not_take_the_proxy_with_it(
+async def test_endless_listing_disconnects_only_its_server(
     connect: Any, hostile: Any, sent: Sent
 ) -> None:
     server, url = await hostile("tools/list", sent)
@@ -150,7 +148,7 @@ async def test_a_listing_without_end_does_not_take_the_proxy_with_it(
     assert server.bytes_taken < 64 * MIB
 
 
-async def test_a_bomb_is_not_unfolded_in_memory(
+async def test_decompression_bomb_is_not_decoded_completely(
     connect: Any, hostile: Any, peak: Callable[[], int]
 ) -> None:
     _, url = await hostile("tools/call", ENDLESS["gzip"])
@@ -183,18 +181,18 @@ def program(method: str) -> Any:
     return by_command("s", "-c", code, timeout_s=BOUND)
 
 
-async def test_a_program_that_answers_a_call_without_end_is_ended(connect: Any) -> None:
+async def test_program_with_an_endless_result_is_ended(connect: Any) -> None:
     servers, _ = await connect(program("tools/call"))
     found = await called(servers, "tool")
     assert "it sent a message of more than 16 MiB" in found.as_text
 
 
-async def test_a_program_that_lists_without_end_is_ended(connect: Any) -> None:
+async def test_program_with_an_endless_listing_is_ended(connect: Any) -> None:
     servers, _ = await connect(program("tools/list"))
     assert servers.status()[0].last_error == "it sent a message of more than 16 MiB"
 
 
-async def test_pages_of_a_listing_are_bounded_together(
+async def test_total_size_of_a_listing_is_limited(
     connect: Any, scripted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aibridge_addon.tools.listings.MAX_BYTES", 10)
@@ -220,13 +218,13 @@ async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-async def test_lines_are_the_same_however_they_are_cut(size: int) -> None:
+async def test_lines_do_not_depend_on_the_chunks(size: int) -> None:
     data = b"one\n\ntwo\nthree\n\nrest"
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
     assert [line async for line in lines(stream(*pieces))] == [b"one", b"", b"two", b"three", b""]
 
 
-async def test_a_line_is_bounded_and_a_stream_of_lines_is_not(
+async def test_line_is_limited_and_stream_of_lines_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bounds, "MAX_MESSAGE_BYTES", 10)
@@ -236,7 +234,7 @@ async def test_a_line_is_bounded_and_a_stream_of_lines_is_not(
         assert [line async for line in lines(stream(b"12345", b"67890", b"1"))]
 
 
-async def test_a_body_of_the_largest_size_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_body_of_the_largest_size_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "MAX_MESSAGE_BYTES", 10)
     assert await complete(stream(b"12345", b"67890"), "") == b"1234567890"
     assert await complete(stream(gzip.compress(b"1234567890")), "gzip") == b"1234567890"
@@ -261,7 +259,7 @@ FORGOTTEN = [
 
 
 @pytest.mark.parametrize(("status", "said", "is_repeated"), FORGOTTEN)
-async def test_a_lost_session_in_plain_text_is_begun_anew(
+async def test_session_lost_with_a_plain_text_error_is_restarted(
     connect: Any, hostile: Any, status: int, said: bytes, is_repeated: bool
 ) -> None:
     refusals = iter([http(said, status=f"{status} No", kind="text/plain")])

@@ -49,14 +49,14 @@ def ledger_on(store: Store) -> Ledger:
     return Ledger(remember=store.remember, find=store.find)
 
 
-async def test_what_is_remembered_is_found_without_the_store(store: Store) -> None:
+async def test_recent_entry_is_found_without_the_store(store: Store) -> None:
     ledger = ledger_on(store)
     ledger.add("me", "k", HIDDEN)
     assert await ledger.find("me", ["k"]) == {"k": HIDDEN}
     assert store.asked == []
 
 
-async def test_another_process_finds_it_in_the_store(store: Store) -> None:
+async def test_entry_is_found_in_the_store_by_another_process(store: Store) -> None:
     ledger_on(store).add("me", "k", HIDDEN)
     other = ledger_on(store)
     found = await other.find("me", ["k", "unknown", "k"])
@@ -67,7 +67,7 @@ async def test_another_process_finds_it_in_the_store(store: Store) -> None:
     assert len(store.asked) == 1, "what was found is in memory from then on"
 
 
-async def test_nothing_is_found_in_another_scope(store: Store) -> None:
+async def test_entry_is_not_found_in_another_scope(store: Store) -> None:
     ledger = ledger_on(store)
     ledger.add("me", "k", HIDDEN)
     ledger.add("you", "k", OTHER)
@@ -77,14 +77,16 @@ async def test_nothing_is_found_in_another_scope(store: Store) -> None:
     assert await ledger.find("me", ["k"]) == {"k": HIDDEN}
 
 
-async def test_the_newest_entry_of_a_key_holds(store: Store) -> None:
+async def test_newest_entry_of_a_key_wins(store: Store) -> None:
     ledger = ledger_on(store)
     ledger.add("me", "k", OTHER)
     ledger.add("me", "k", HIDDEN)
     assert await ledger.find("me", ["k"]) == {"k": HIDDEN}
 
 
-async def test_only_the_newest_are_in_memory(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_the_newest_entries_are_in_memory(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MAX_IN_MEMORY", 3)
     ledger = ledger_on(store)
     for key in ("a", "b", "c", "a", "d"):
@@ -97,7 +99,7 @@ async def test_only_the_newest_are_in_memory(store: Store, monkeypatch: pytest.M
     assert len(ledger._recent) == 3
 
 
-async def test_the_store_is_asked_once_about_what_it_does_not_know(store: Store) -> None:
+async def test_store_is_searched_once_for_an_unknown_key(store: Store) -> None:
     ledger = ledger_on(store)
     for _ in range(2):
         assert await ledger.find("me", ["k", "l"]) == {}
@@ -106,7 +108,7 @@ async def test_the_store_is_asked_once_about_what_it_does_not_know(store: Store)
     assert store.asked[1:] == [("you", ["k"])]
 
 
-async def test_the_store_is_not_asked_about_what_hid_nothing(store: Store) -> None:
+async def test_store_is_not_searched_for_a_response_that_hid_nothing(store: Store) -> None:
     ledger = ledger_on(store)
     ledger.add_nothing("me", "k")
     assert await ledger.find("me", ["k", "new"]) == {}
@@ -114,7 +116,7 @@ async def test_the_store_is_not_asked_about_what_hid_nothing(store: Store) -> No
 
 
 @pytest.mark.parametrize("order", [("add", "add_nothing"), ("add_nothing", "add")])
-async def test_what_was_hidden_under_a_key_outweighs_that_nothing_was(
+async def test_hidden_turns_win_over_nothing_hidden_for_the_same_key(
     store: Store, order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_IN_MEMORY", 1)
@@ -129,7 +131,7 @@ async def test_what_was_hidden_under_a_key_outweighs_that_nothing_was(
     assert await ledger.find("me", ["k"]) == {"k": OTHER}, "it is found in the store again"
 
 
-async def test_what_is_hidden_while_the_store_is_asked_is_found_later(store: Store) -> None:
+async def test_turns_hidden_during_a_lookup_are_found_later(store: Store) -> None:
     ledger = ledger_on(store)
 
     async def find(scope: str, keys: Collection[str]) -> Mapping[str, str]:
@@ -141,7 +143,7 @@ async def test_what_is_hidden_while_the_store_is_asked_is_found_later(store: Sto
     assert await ledger.find("me", ["k"]) == {"k": HIDDEN}
 
 
-async def test_only_the_newest_that_hid_nothing_are_in_memory(
+async def test_only_the_newest_keys_that_hid_nothing_are_in_memory(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_NOTHING_HIDDEN", 2)
@@ -152,7 +154,7 @@ async def test_only_the_newest_that_hid_nothing_are_in_memory(
     assert store.asked == [("me", ["a"])]
 
 
-async def test_a_store_that_fails_finds_nothing_and_is_logged(
+async def test_failing_store_finds_nothing_and_is_logged(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = ledger_on(store)
@@ -168,7 +170,7 @@ async def test_a_store_that_fails_finds_nothing_and_is_logged(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"sequence":1,"results":[]}', "{}"])
-async def test_what_cannot_be_read_in_the_store_is_not_there(
+async def test_unreadable_entry_of_the_store_is_not_found(
     store: Store, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.turns = [HiddenTurns(scope="me", key="k", content=content, created_at="")]
@@ -176,12 +178,12 @@ async def test_what_cannot_be_read_in_the_store_is_not_there(
     assert "hidden turns cannot be read from the store" in caplog.text
 
 
-async def test_asking_for_nothing_asks_nobody(store: Store) -> None:
+async def test_lookup_of_no_keys_does_not_search_the_store(store: Store) -> None:
     assert await ledger_on(store).find("me", []) == {}
     assert store.asked == []
 
 
-def test_the_store_gets_scope_key_and_json(store: Store) -> None:
+def test_store_receives_scope_key_and_json(store: Store) -> None:
     ledger_on(store).add("me", "k", HIDDEN)
     [turns] = store.turns
     assert (turns.scope, turns.key) == ("me", "k")
@@ -190,7 +192,7 @@ def test_the_store_gets_scope_key_and_json(store: Store) -> None:
     assert turns.created_at > "2026"
 
 
-def test_a_scope_is_one_actor_at_one_provider_with_one_credential() -> None:
+def test_scope_is_one_actor_provider_format_and_credential() -> None:
     scopes = {
         scope_of("a", "p", "api", "c"),
         scope_of("b", "p", "api", "c"),

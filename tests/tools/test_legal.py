@@ -81,7 +81,7 @@ def repaired(schema: JSON) -> JSON:
         },
     ],
 )
-def test_legal_schema_stays_the_object_that_it_was(schema):
+def test_legal_schema_is_returned_unchanged(schema):
     assert legal_schema(schema) == LegalSchema(schema=schema)
     assert legal_schema(schema).schema is schema
 
@@ -104,7 +104,7 @@ def test_legal_schema_stays_the_object_that_it_was(schema):
         (OBJECT | {"required": True, "title": 1, "description": None}, OBJECT),
     ],
 )
-def test_root_is_mended(given, expected):
+def test_root_of_a_schema_is_repaired(given, expected):
     legal = legal_schema(given)
 
     assert_legal(legal)
@@ -151,7 +151,7 @@ def test_root_is_mended(given, expected):
     ],
     ids=str,
 )
-def test_nested_schema_is_mended(given, expected):
+def test_nested_schema_is_repaired(given, expected):
     assert repaired(given) == expected
 
 
@@ -221,7 +221,7 @@ def test_combined_properties_are_offered_together():
     assert legal.schema["required"] == ["a", "b"]
 
 
-def test_root_that_is_a_reference_becomes_what_it_refers_to():
+def test_root_that_is_a_reference_is_replaced_by_its_target():
     legal = legal_schema(
         {
             "$ref": "#/$defs/Args",
@@ -243,12 +243,12 @@ def test_root_that_is_a_reference_becomes_what_it_refers_to():
 
 
 @pytest.mark.parametrize("reference", ["#", "#/$defs/A"])
-def test_references_in_a_circle_come_to_an_end(reference):
+def test_circular_references_end(reference):
     schema = {"$ref": reference, "$defs": {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}}}
     assert_legal(legal_schema(schema))
 
 
-def test_references_that_multiply_are_followed_once_each():
+def test_each_reference_is_followed_once():
     defs: JSON = {
         f"D{n}": {"allOf": [{"$ref": f"#/$defs/D{n + 1}"}] * 2, "properties": {f"p{n}": {}}}
         for n in range(40)
@@ -259,7 +259,7 @@ def test_references_that_multiply_are_followed_once_each():
     assert len(legal.schema["properties"]) == 40
 
 
-def test_reference_to_what_was_moved_from_the_root_is_left_out():
+def test_reference_to_a_schema_moved_from_the_root_is_left_out():
     legal = legal_schema(
         {
             "anyOf": [{"properties": {"a": {"type": "string"}}}],
@@ -277,7 +277,7 @@ ODD_NAMES = ["tags[]", "$.x", "größe", "a b", "", "x" * 65, "a/b", "~", "half 
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_illegal_property_name_is_replaced_and_put_back_in_arguments(name):
+def test_illegal_property_name_is_replaced_and_restored_in_arguments(name):
     legal = legal_schema({"properties": {name: {"type": "string"}}, "required": [name]})
 
     assert_legal(legal)
@@ -286,14 +286,14 @@ def test_illegal_property_name_is_replaced_and_put_back_in_arguments(name):
     assert original_arguments({offered: "v"}, legal.original_names) == {name: "v"}
 
 
-def test_illegal_property_names_are_told_apart():
+def test_illegal_property_names_get_distinct_replacements():
     legal = legal_schema({"properties": {name: {} for name in [*ODD_NAMES, "a_b", "a-b", "a!b"]}})
 
     assert_legal(legal)
     assert len(legal.schema["properties"]) == len(ODD_NAMES) + 3
 
 
-def test_names_are_replaced_and_put_back_wherever_an_object_stands():
+def test_property_names_are_replaced_and_restored_at_any_depth():
     odd = {"type": "object", "properties": {"x[]": {"type": "string"}}, "required": ["x[]"]}
     legal = legal_schema(
         {
@@ -336,7 +336,7 @@ def test_names_are_replaced_and_put_back_wherever_an_object_stands():
     }
 
 
-def test_arguments_with_half_a_surrogate_pair_can_be_sent():
+def test_arguments_with_a_lone_surrogate_can_be_sent():
     arguments = original_arguments({"a\ud83d": ["\udc00", {"b": "ok \ud83d"}]}, {})
 
     assert arguments == {"a\ufffd": ["\ufffd", {"b": "ok \ufffd"}]}

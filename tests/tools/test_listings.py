@@ -43,7 +43,7 @@ MENDED: dict[str, Any] = {
 }
 
 
-async def test_odd_tools_are_left_out_with_a_warning_each(connect, scripted, caplog):
+async def test_each_invalid_tool_is_left_out_with_a_warning(connect, scripted, caplog):
     caplog.set_level(logging.WARNING)
     listing = {"tools": [*LEFT_OUT.values(), GOOD]}
     servers, _ = await connect(by_url("s", "http", await scripted(listing=listing)))
@@ -55,7 +55,7 @@ async def test_odd_tools_are_left_out_with_a_warning_each(connect, scripted, cap
 
 
 @pytest.mark.parametrize("odd", MENDED.values(), ids=MENDED)
-async def test_odd_tool_that_can_be_repaired_is_offered(connect, scripted, odd):
+async def test_invalid_tool_that_can_be_repaired_is_offered(connect, scripted, odd):
     listing = {"tools": [GOOD, GOOD | {"name": "odd"} | odd, GOOD]}
     answer = {"content": [{"type": "text", "text": "done"}]}
     servers, _ = await connect(by_url("s", "http", await scripted(answer, listing=listing)))
@@ -66,7 +66,7 @@ async def test_odd_tool_that_can_be_repaired_is_offered(connect, scripted, odd):
     assert found.parts[0] == ResultPart(kind="text", text="done")
 
 
-async def test_schema_nested_beyond_what_a_parser_takes_is_left_out_alone(connect, scripted):
+async def test_only_the_tool_with_a_too_deeply_nested_schema_is_left_out(connect, scripted):
     deep: Any = {"type": "object"}
     for _ in range(300):
         deep = {"type": "object", "properties": {"x": deep}}
@@ -85,7 +85,7 @@ async def test_cursor_that_repeats_ends_the_listing(connect, scripted):
 
 
 @pytest.mark.parametrize("cursor", [None, "", 5, {}])
-async def test_cursor_that_is_no_text_ends_the_listing(connect, scripted, cursor):
+async def test_cursor_of_a_wrong_type_ends_the_listing(connect, scripted, cursor):
     listing = {"tools": [GOOD], "nextCursor": cursor}
     servers, _ = await connect(by_url("s", "http", await scripted(listing=listing)))
 
@@ -109,7 +109,7 @@ HALF: Any = {
     ],
     ids=["whole", "streamed"],
 )
-async def test_half_a_surrogate_pair_in_a_result_is_replaced(connect, scripted, answer):
+async def test_lone_surrogate_in_a_result_is_replaced(connect, scripted, answer):
     url = await scripted(answer, listing={"tools": [GOOD]})
     servers, _ = await connect(by_url("s", "http", url, timeout_s=10))
     found = await servers.call(servers.catalogue.get("bmcp_s_good"), {})
@@ -118,7 +118,7 @@ async def test_half_a_surrogate_pair_in_a_result_is_replaced(connect, scripted, 
     assert [part.text for part in found.parts] == ["half \ufffd", '{"\ufffd":1}']
 
 
-async def test_half_a_surrogate_pair_from_a_program_is_replaced(connect):
+async def test_lone_surrogate_from_a_program_is_replaced(connect):
     """Over stdio, where a message that cannot be read is not answered at all."""
     code = (
         "import json, sys\n"
@@ -149,7 +149,7 @@ ODD_PAGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("odd", ODD_PAGES.values(), ids=ODD_PAGES)
-async def test_odd_members_of_a_listing_do_not_lose_its_tools(connect, scripted, odd):
+async def test_invalid_members_of_a_listing_do_not_lose_its_tools(connect, scripted, odd):
     servers, _ = await connect(by_url("s", "http", await scripted(listing={"tools": [GOOD]} | odd)))
 
     assert [tool.original_name for tool in servers.catalogue] == ["good"]

@@ -311,7 +311,7 @@ DONE = answer("Done.", response_id="r2")
 KEY = run_key([], "Where?", "Looking. Done.")
 
 
-async def test_without_calls_there_is_no_loop() -> None:
+async def test_response_without_calls_starts_no_loop() -> None:
     world = World(answer("Hi."))
     client = Client(world)
     assert await client.next() is None
@@ -329,7 +329,7 @@ TOLD = [
 ]
 
 
-async def test_a_call_is_run_and_the_model_asked_again_streamed() -> None:
+async def test_call_is_run_and_model_is_asked_again_when_streaming() -> None:
     world = World(LOOKING, DONE)
     client = Client(world)
     assert await client.run() == "Looking. Done."
@@ -340,7 +340,7 @@ async def test_a_call_is_run_and_the_model_asked_again_streamed() -> None:
     assert world.open == 0
 
 
-async def test_a_call_is_run_and_the_model_asked_again_whole() -> None:
+async def test_call_is_run_and_model_is_asked_again_when_buffered() -> None:
     world = World(LOOKING, DONE)
     loop, given = await whole(world)
     assert given["choices"][0]["message"]["content"] == "Looking. Done."
@@ -349,7 +349,7 @@ async def test_a_call_is_run_and_the_model_asked_again_whole() -> None:
     assert loop.facts.response_id == "r2"
 
 
-async def test_the_next_request_carries_the_turn_and_its_result() -> None:
+async def test_next_request_has_the_turn_and_its_result() -> None:
     world = World(LOOKING, DONE)
     await whole(world)
     turn = LOOKING["choices"][0]["message"]
@@ -359,7 +359,7 @@ async def test_the_next_request_carries_the_turn_and_its_result() -> None:
     assert world.hidden_turns == {KEY: Restoration(sequence=(turn, found, final))}
 
 
-async def test_text_reaches_the_client_as_it_comes() -> None:
+async def test_text_of_later_responses_is_streamed_to_the_client() -> None:
     world = World(LOOKING, DONE)
     client = Client(world)
     while client.text != "Looking. Done.":
@@ -369,7 +369,7 @@ async def test_text_reaches_the_client_as_it_comes() -> None:
     assert world.open == 0
 
 
-async def test_calls_run_at_once_and_their_results_keep_the_order_of_the_calls() -> None:
+async def test_calls_run_in_parallel_and_results_keep_their_order() -> None:
     world = World(
         answer(None, call("c1", given='{"n":1}'), call("c2", "bmcp_s_find", '{"n":2}')), DONE
     )
@@ -393,7 +393,7 @@ async def test_calls_run_at_once_and_their_results_keep_the_order_of_the_calls()
 
 
 @pytest.mark.parametrize("given", ['{"a', "[]", "1", '"x"', "null"])
-async def test_arguments_that_are_no_object_are_told_to_the_model(given: str) -> None:
+async def test_invalid_arguments_are_reported_to_the_model(given: str) -> None:
     world = World(answer(None, call("c1", given=given)), DONE)
     await Client(world).run()
     assert world.called == []
@@ -401,7 +401,7 @@ async def test_arguments_that_are_no_object_are_told_to_the_model(given: str) ->
     assert "not a JSON object" in world.requests[0]["messages"][-1]["content"]
 
 
-async def test_no_arguments_are_an_empty_object() -> None:
+async def test_missing_arguments_are_an_empty_object() -> None:
     world = World(answer(None, call("c1", given="")), DONE)
     await Client(world).run()
     assert world.called == [{}]
@@ -413,7 +413,7 @@ async def test_no_arguments_are_an_empty_object() -> None:
 MIXED = answer("Both.", call("c1"), OWN)
 
 
-async def test_a_mixed_turn_ends_the_loop_streamed() -> None:
+async def test_turn_with_client_calls_ends_the_loop_when_streaming() -> None:
     world = World(MIXED)
     client = Client(world)
     assert await client.run() == "Both."
@@ -427,7 +427,7 @@ async def test_a_mixed_turn_ends_the_loop_streamed() -> None:
     assert world.hidden_turns == {"call:own": Restoration(sequence=(turn,), results=(found,))}
 
 
-async def test_a_mixed_turn_ends_the_loop_whole() -> None:
+async def test_turn_with_client_calls_ends_the_loop_when_buffered() -> None:
     world = World(LOOKING, {**MIXED, "id": "r2"})
     loop, given = await whole(world)
     assert [c["id"] for c in given["choices"][0]["message"]["tool_calls"]] == ["own"]
@@ -438,14 +438,14 @@ async def test_a_mixed_turn_ends_the_loop_whole() -> None:
     assert loop.facts.response_id == "r2"
 
 
-async def test_calls_of_the_client_alone_end_the_loop() -> None:
+async def test_turn_with_only_client_calls_ends_the_loop() -> None:
     world = World(LOOKING, answer(None, OWN, response_id="r2"))
     await Client(world).run()
     assert world.told == [*TOLD[:3], ("hidden", "call:own")]
     assert world.hidden_turns["call:own"].results == ()
 
 
-async def test_an_answer_of_several_turns_is_known_by_its_first_id_where_ids_name_answers() -> None:
+async def test_response_of_several_turns_is_stored_under_its_first_id() -> None:
     named = NamedByTheirIds()
     world = World(LOOKING, DONE)
     await whole(world, tool_format=named)
@@ -456,7 +456,7 @@ async def test_an_answer_of_several_turns_is_known_by_its_first_id_where_ids_nam
     assert set(world.hidden_turns) == {"call:own"}, "the id is the right one as it is"
 
 
-async def test_a_call_that_was_cut_off_is_not_remembered() -> None:
+async def test_truncated_call_is_not_stored() -> None:
     cut = answer("Half", call("c2", given='{"a'), response_id="r2")
     cut["choices"][0]["finish_reason"] = "length"
     for run in (lambda world: Client(world).run(), whole):
@@ -467,7 +467,7 @@ async def test_a_call_that_was_cut_off_is_not_remembered() -> None:
         assert len(world.called) == 1
 
 
-async def test_a_whole_answer_does_not_show_a_call_that_was_cut_off() -> None:
+async def test_buffered_response_does_not_show_a_truncated_call() -> None:
     cut = answer("Half", call("c1", given='{"a'))
     cut["choices"][0]["finish_reason"] = "length"
     _, given = await whole(World(cut))
@@ -481,14 +481,14 @@ def calling(count: int) -> list[dict[str, Any]]:
     return [answer(f"{n}.", call(f"c{n}"), response_id=f"r{n}") for n in range(1, count + 1)]
 
 
-async def test_as_many_answers_as_allowed_have_their_calls_run() -> None:
+async def test_calls_are_run_up_to_the_iteration_limit() -> None:
     world = World(*calling(2), answer("Done.", response_id="r3"))
     assert await Client(world, iterations=2).run() == "1.2.Done."
     assert len(world.called) == 2
     assert not any("tool_choice" in request for request in world.requests)
 
 
-async def test_over_the_limit_the_model_is_told_and_answers() -> None:
+async def test_model_is_told_of_the_limit_and_responds_without_calls() -> None:
     world = World(*calling(3), answer("Done.", response_id="r4"))
     client = Client(world, iterations=2)
     assert await client.run() == "1.2.3.Done."
@@ -500,7 +500,7 @@ async def test_over_the_limit_the_model_is_told_and_answers() -> None:
     assert client.loop.error is None
 
 
-async def test_a_model_that_goes_on_calling_ends_with_an_error_streamed() -> None:
+async def test_model_that_calls_beyond_the_limit_ends_with_an_error_when_streaming() -> None:
     world = World(*calling(4))
     client = Client(world, iterations=2)
     assert await client.run() == "1.2.3.4."
@@ -511,7 +511,7 @@ async def test_a_model_that_goes_on_calling_ends_with_an_error_streamed() -> Non
     assert world.hidden_turns == {}, "the answer has calls without results"
 
 
-async def test_a_model_that_goes_on_calling_ends_with_an_error_whole() -> None:
+async def test_model_that_calls_beyond_the_limit_ends_with_an_error_when_buffered() -> None:
     world = World(*calling(4))
     with pytest.raises(UpstreamError, match="4 responses in a row called tools") as raised:
         await whole(world, iterations=2)
@@ -519,14 +519,14 @@ async def test_a_model_that_goes_on_calling_ends_with_an_error_whole() -> None:
     assert world.hidden_turns == {}
 
 
-async def test_after_the_time_for_it_no_call_is_run() -> None:
+async def test_no_call_is_run_after_the_time_limit_of_the_loop() -> None:
     world = World(LOOKING, DONE)
     assert await Client(world, seconds=-1.0).run() == "Looking. Done."
     assert world.called == []
     assert world.requests[0]["tool_choice"] == "none"
 
 
-async def test_a_call_ends_with_the_time_for_it() -> None:
+async def test_call_is_cancelled_at_the_time_limit_of_the_loop() -> None:
     world = World(LOOKING, DONE)
 
     async def forever(arguments: Mapping[str, JSON]) -> ToolResult:
@@ -563,7 +563,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_the_client_gets_signs_of_life_while_tools_run() -> None:
+async def test_client_receives_pings_while_tools_run() -> None:
     world = World(LOOKING, DONE)
     held = Held(world)
     client = Client(world)
@@ -575,7 +575,7 @@ async def test_the_client_gets_signs_of_life_while_tools_run() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_the_client_gets_signs_of_life_while_the_provider_thinks() -> None:
+async def test_client_receives_pings_while_the_provider_is_silent() -> None:
     answers = asyncio.Event()
     world = World(LOOKING, Script(DONE, head=answers))
     client = Client(world)
@@ -587,7 +587,7 @@ async def test_the_client_gets_signs_of_life_while_the_provider_thinks() -> None
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_leaving_a_stream_cancels_all_tools() -> None:
+async def test_closing_a_stream_cancels_all_tools() -> None:
     world = World(answer(None, call("c1"), call("c2"), call("c3")), DONE)
     held = Held(world)
     client = Client(world)
@@ -600,7 +600,7 @@ async def test_leaving_a_stream_cancels_all_tools() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_leaving_a_stream_lets_go_of_the_provider() -> None:
+async def test_closing_a_stream_cancels_the_upstream_request() -> None:
     world = World(LOOKING, Script(DONE, head=asyncio.Event()))
     client = Client(world)
     while not world.open:
@@ -609,7 +609,7 @@ async def test_leaving_a_stream_lets_go_of_the_provider() -> None:
     assert world.open == 0
 
 
-async def test_cancelling_a_stream_that_waits_cancels_all_tools() -> None:
+async def test_cancelling_a_waiting_stream_cancels_all_tools() -> None:
     world = World(answer(None, call("c1"), call("c2")), DONE)
     held = Held(world)
     task = asyncio.ensure_future(Client(world).run())
@@ -622,7 +622,7 @@ async def test_cancelling_a_stream_that_waits_cancels_all_tools() -> None:
 
 
 @pytest.mark.parametrize("where", ["tools", "provider"])
-async def test_cancelling_a_whole_answer_cancels_everything(where: str) -> None:
+async def test_cancelling_a_buffered_response_cancels_everything(where: str) -> None:
     world = World(answer(None, call("c1"), call("c2")), Script(DONE, head=asyncio.Event()))
     held = Held(world)
     task = asyncio.ensure_future(whole(world))
@@ -640,7 +640,7 @@ async def test_cancelling_a_whole_answer_cancels_everything(where: str) -> None:
     assert world.open == 0
 
 
-async def test_a_tool_that_raises_takes_the_others_with_it() -> None:
+async def test_tool_that_raises_cancels_the_other_tools() -> None:
     world = World(answer(None, call("c1", given='{"n":1}'), call("c2", given='{"n":2}')), DONE)
 
     async def tool(arguments: Mapping[str, JSON]) -> ToolResult:
@@ -682,7 +682,7 @@ ERROR_CHUNK = b'data: {"error":{"message":"Gone.","code":"gone"}}\n\n'
     ],
     ids=["refused", "broken off", "ended early", "an error in the stream"],
 )
-async def test_an_error_in_a_later_answer_ends_the_stream(
+async def test_error_in_a_later_response_ends_the_stream(
     script: Script, kind: str, message: str, text: str
 ) -> None:
     world = World(LOOKING, script)
@@ -709,9 +709,7 @@ async def test_an_error_in_a_later_answer_ends_the_stream(
     ],
     ids=["refused", "not readable", "an error"],
 )
-async def test_an_error_in_a_later_answer_is_raised(
-    script: Script, kind: str, message: str
-) -> None:
+async def test_error_in_a_later_response_is_raised(script: Script, kind: str, message: str) -> None:
     world = World(LOOKING, script)
     loop = world.loop()
     first = world.first.whole
@@ -723,13 +721,13 @@ async def test_an_error_in_a_later_answer_is_raised(
     assert world.hidden_turns == {}
 
 
-async def test_an_error_keeps_the_response_that_it_came_in() -> None:
+async def test_upstream_error_has_the_response_of_the_provider() -> None:
     with pytest.raises(UpstreamError) as raised:
         await whole(World(LOOKING, Script(DONE, head=REFUSED)))
     assert raised.value.response == "the response"
 
 
-async def test_a_first_answer_that_did_not_end_is_left_alone() -> None:
+async def test_truncated_first_response_starts_no_loop() -> None:
     world = World(Script(LOOKING, ends_early=True))
     assert await Client(world).run() == "Looking. "
     world = World(Script(LOOKING, ends_early=True, events=[ERROR_CHUNK]))
@@ -739,7 +737,7 @@ async def test_a_first_answer_that_did_not_end_is_left_alone() -> None:
     assert b"".join(client.chunks).count(b"Gone.") == 1
 
 
-async def test_a_stream_can_be_closed_at_any_moment() -> None:
+async def test_stream_can_be_closed_at_any_moment() -> None:
     for taken in range(6):
         world = World(*calling(2), DONE)
         client = Client(world)

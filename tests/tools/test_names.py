@@ -43,7 +43,7 @@ def everybody() -> dict[str, str | None]:
         ("s", "t" * 57, "bmcp_s_" + "t" * 57),
     ],
 )
-def test_a_name_that_is_legal_stays_as_it_is(server, tool, name):
+def test_legal_name_is_unchanged(server, tool, name):
     assert injected_name(server, tool) == name
 
 
@@ -57,20 +57,20 @@ def test_a_name_that_is_legal_stays_as_it_is(server, tool, name):
         ("t" * 58, "bmcp_s_" + "t" * 48 + "_"),
     ],
 )
-def test_a_name_that_is_not_legal_carries_a_hash(tool, stem):
+def test_illegal_name_gets_a_hash(tool, stem):
     name = injected_name("s", tool)
 
     assert re.fullmatch(re.escape(stem) + "[0-9a-f]{8}", name)
     assert LEGAL.fullmatch(name)
 
 
-def test_the_hash_of_a_name_does_not_change_with_the_software():
+def test_hash_of_a_name_is_stable():
     """Clients have it in their conversations."""
     assert injected_name("files", "read.all") == "bmcp_files_read_all_6e11c2c4"
 
 
 @given(st.sets(st.tuples(servers, tools), max_size=12), st.randoms())
-def test_names_are_legal_and_unique_and_their_order_says_nothing(pairs, random):
+def test_names_are_legal_unique_and_independent_of_the_order(pairs, random):
     names = injected_names(pairs)
 
     assert names.keys() == pairs
@@ -81,7 +81,7 @@ def test_names_are_legal_and_unique_and_their_order_says_nothing(pairs, random):
     assert injected_names(shuffled) == names
 
 
-def test_tools_of_two_servers_that_would_share_a_name_do_not():
+def test_tools_of_two_servers_never_share_a_name():
     names = injected_names([("a", "b_c"), ("a_b", "c"), ("a", "d")])
 
     assert names["a", "d"] == "bmcp_a_d"
@@ -91,7 +91,7 @@ def test_tools_of_two_servers_that_would_share_a_name_do_not():
     )
 
 
-def test_a_tool_that_is_called_like_the_made_name_of_another_does_not_take_it():
+def test_tool_named_like_the_generated_name_of_another_gets_a_hash():
     made = injected_name("s", "a.b").removeprefix("bmcp_s_")
     names = injected_names([("s", "a.b"), ("s", made)])
 
@@ -111,7 +111,7 @@ def test_legal_server_names_stay_and_others_are_made_legal():
     }
 
 
-def test_a_server_name_that_is_taken_gets_a_hash():
+def test_used_server_name_gets_a_hash():
     names = server_names(["github", "My Server", "my-server"], taken=["github"])
 
     assert names["my-server"] == "my-server"
@@ -120,7 +120,7 @@ def test_a_server_name_that_is_taken_gets_a_hash():
 
 
 @given(st.sets(st.text(max_size=50), max_size=10), st.sets(servers, max_size=3))
-def test_server_names_are_legal_unique_and_not_taken(written, taken):
+def test_server_names_are_legal_and_unique(written, taken):
     names = server_names(written, taken)
 
     assert names.keys() == written
@@ -143,13 +143,13 @@ def test_server_names_are_legal_unique_and_not_taken(written, taken):
         ("create", "delete", True),
     ],
 )
-def test_patterns_are_searched_in_the_original_name_and_deny_wins(allow, deny, offered):
+def test_filters_search_the_original_name_and_deny_wins(allow, deny, offered):
     patterns = [pattern and re.compile(pattern) for pattern in (allow, deny)]
 
     assert is_offered("create_issue", *patterns) is offered
 
 
-def test_an_empty_filter_lets_everybody_in():
+def test_empty_filter_allows_all():
     assert InjectionFilter().allows(**everybody())
     assert InjectionFilter().allows(actor=None, client=None, provider=None, model=None)
 
@@ -166,11 +166,11 @@ def test_an_empty_filter_lets_everybody_in():
         ({"clients": ("c?dex",), "providers": ("openai",)}, True),
     ],
 )
-def test_each_list_that_is_not_empty_must_fit(limits, allowed):
+def test_each_list_that_is_not_empty_must_match(limits, allowed):
     assert InjectionFilter(**limits).allows(**everybody()) is allowed
 
 
-def test_a_name_with_brackets_fits_itself():
+def test_name_with_brackets_matches_itself():
     limited = InjectionFilter(models=("opus[1m]",))
 
     assert limited.allows(**everybody() | {"model": "opus[1m]"})

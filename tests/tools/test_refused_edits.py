@@ -11,7 +11,7 @@ class Clock:
         return self.now
 
 
-def test_refusal_is_remembered_until_it_expires():
+def test_refused_edit_is_remembered_until_it_expires():
     clock = Clock()
     remembered = RefusedEdits(clock)
     remembered.add(("scope", "model", "tools"))
@@ -23,7 +23,7 @@ def test_refusal_is_remembered_until_it_expires():
     assert ("scope", "model", "tools") not in remembered
 
 
-def test_oldest_refusals_are_forgotten_beyond_the_bound(monkeypatch):
+def test_oldest_refused_edits_are_forgotten_beyond_the_limit(monkeypatch):
     monkeypatch.setattr(refused_edits, "MAX_REFUSALS", 2)
     remembered = RefusedEdits(Clock())
     for edit in ("a", "b", "a", "c"):

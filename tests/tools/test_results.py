@@ -31,21 +31,21 @@ def said(words: str) -> types.TextContent:
         (["text", '{"a": 1}'], {"a": 1}),
     ],
 )
-def test_structured_content_that_the_text_repeats_is_not_given_twice(blocks, structured):
+def test_structured_content_repeated_in_text_is_left_out(blocks, structured):
     found = call_result(*map(said, blocks), structured_content=structured)
 
     assert found == text(*blocks)
 
 
 @pytest.mark.parametrize("blocks", [[], ["something else"], ['{"a": 2}']])
-def test_structured_content_that_the_text_does_not_repeat_is_given(blocks):
+def test_structured_content_not_repeated_in_text_is_passed_on(blocks):
     found = call_result(*map(said, blocks), structured_content={"a": "ü"})
 
     assert found.parts[-1] == ResultPart(kind="other", text='{"a":"ü"}')
     assert len(found.parts) == len(blocks) + 1
 
 
-def test_a_result_of_nothing_says_so():
+def test_empty_result_gets_a_note():
     assert call_result() == text("(no output)")
     assert call_result(is_error=True) == text("The tool failed and gave no reason.", is_error=True)
 
@@ -59,13 +59,13 @@ def test_blank_texts_are_left_out(blank):
     )
 
 
-def test_half_a_surrogate_pair_is_replaced():
+def test_lone_surrogate_in_a_text_is_replaced():
     found = call_result(said("half \ud83d"), structured_content={"\udc00": 1})
 
     assert [part.text for part in found.parts] == ["half \ufffd", '{"\ufffd":1}']
 
 
-def test_promised_structured_content_that_does_not_come_is_noted():
+def test_missing_structured_content_is_noted():
     result = types.CallToolResult(content=[said("done")])
 
     found = read_result(result, is_structured=True)
@@ -88,13 +88,13 @@ def screenshot(size: int) -> types.ImageContent:
     return types.ImageContent(type="image", data="A" * size, mime_type="image/png")
 
 
-def test_image_does_not_count_as_text():
+def test_image_does_not_repeat_structured_content():
     result = call_result(said("a screenshot"), screenshot(1000))
 
     assert fitting(result, 100) is result
 
 
-def test_images_beyond_their_own_limit_are_left_out_and_said_so(monkeypatch):
+def test_images_beyond_their_limit_are_left_out_with_a_note(monkeypatch):
     monkeypatch.setattr(results, "MAX_IMAGES", 2000)
     found = fitting(call_result(screenshot(1200), screenshot(1200), said("end")), 100)
 
@@ -102,11 +102,11 @@ def test_images_beyond_their_own_limit_are_left_out_and_said_so(monkeypatch):
     assert "1 of its 3 parts are left out" in found.parts[2].text
 
 
-def test_nul_is_replaced():
+def test_nul_in_a_text_is_replaced():
     assert call_result(said("a\0b")) == text("a\ufffdb")
 
 
-def test_image_in_a_resource_is_given_as_an_image():
+def test_image_in_a_resource_is_passed_on_as_an_image():
     image = types.BlobResourceContents(uri="x:y", blob="AAAA", mime_type="image/png")
     found = call_result(types.EmbeddedResource(type="resource", resource=image))
     part = ResultPart(kind="image", data="AAAA", media_type="image/png")

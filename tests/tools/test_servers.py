@@ -71,26 +71,26 @@ async def test_all_tools_of_all_pages_are_in_the_catalogue(everything, spoken):
     assert all(len(t.name) <= 64 for t in found.values())
 
 
-async def test_a_tool_is_called(everything, spoken):
+async def test_call_returns_the_result_of_the_tool(everything, spoken):
     call = everything.call(tool(everything, spoken, "add"), {"a": 1, "b": 2})
 
     assert await call == text("3")
 
 
-async def test_a_tool_with_an_odd_name_is_called_by_its_own(everything, spoken):
+async def test_tool_with_an_illegal_name_is_called_by_its_original_name(everything, spoken):
     found = tool(everything, spoken, "odd/name.of a tool")
 
     assert await everything.call(found, {"text": "Grüße 🌍"}) == text("Grüße 🌍")
 
 
-async def test_a_failing_tool_gives_an_error_with_its_words(everything, spoken):
+async def test_failing_tool_gives_an_error_with_its_message(everything, spoken):
     found = await everything.call(tool(everything, spoken, "fail"), {"message": "no paper"})
 
     assert found.is_error
     assert "no paper" in found.as_text
 
 
-async def test_calls_run_side_by_side(everything, spoken):
+async def test_calls_of_a_server_run_in_parallel(everything, spoken):
     """Each of them answers only once all are there."""
     meet = tool(everything, spoken, "meet")
     async with asyncio.timeout(BOUND):
@@ -99,7 +99,7 @@ async def test_calls_run_side_by_side(everything, spoken):
     assert found == [text("met")] * 5
 
 
-async def test_an_image_comes_with_its_text(everything, spoken):
+async def test_image_is_returned_with_its_text(everything, spoken):
     found = await everything.call(tool(everything, spoken, "image"), {})
 
     assert [part.kind for part in found.parts] == ["text", "image"]
@@ -125,7 +125,7 @@ async def test_cancelling_the_caller_cancels_the_tool(everything, spoken, report
 
 
 @pytest.mark.parametrize("spoken", [name for name in SPOKEN if not name.startswith("sse")])
-async def test_a_result_of_10_mb_is_cut_and_says_so(everything, spoken):
+async def test_result_of_10_mb_is_cut_with_a_note(everything, spoken):
     found = await everything.call(tool(everything, spoken, "big"), {})
 
     assert [len(part.text) for part in found.parts[:1]] == [256 * 1024]
@@ -140,9 +140,7 @@ async def test_a_result_of_10_mb_is_cut_and_says_so(everything, spoken):
 
 @pytest.mark.parametrize("legacy", [True, False])
 @pytest.mark.parametrize("transport", ["http", "sse", "stdio"])
-async def test_a_tool_that_is_added_comes_into_the_catalogue(
-    connect, start_program, transport, legacy
-):
+async def test_added_tool_appears_in_the_catalogue(connect, start_program, transport, legacy):
     arguments = ["--legacy"] if legacy else []
     if transport == "stdio":
         config = by_command("s", *arguments)
@@ -160,7 +158,7 @@ async def test_a_tool_that_is_added_comes_into_the_catalogue(
     assert await servers.call(grown, {"text": "new"}) == text("new")
 
 
-async def test_only_wanted_tools_are_in_the_catalogue(connect):
+async def test_filtered_tools_are_not_in_the_catalogue(connect):
     config = by_command("s", allow=re.compile("^(add|echo)$"), deny=re.compile("echo"))
     servers, _ = await connect(config)
 
@@ -171,7 +169,7 @@ async def test_only_wanted_tools_are_in_the_catalogue(connect):
 # Servers that are down, die, hang, or are restarted
 
 
-async def test_a_server_that_is_down_at_the_start_is_found_by_the_next_call(
+async def test_server_that_was_down_at_the_start_is_reached_by_the_next_call(
     connect, start_program, caplog
 ):
     with socket.create_server(("127.0.0.1", 0)) as placeholder:
@@ -201,7 +199,7 @@ async def test_a_server_that_is_down_at_the_start_is_found_by_the_next_call(
     ]
 
 
-async def test_a_server_that_stays_down_is_logged_once(connect, caplog):
+async def test_server_that_stays_down_is_logged_once(connect, caplog):
     servers, heard = await connect(by_command("gone", "x", command="/no/such/program"))
     for _ in range(3):
         found = await servers.call(tool_of("gone", "add"), {})
@@ -212,7 +210,7 @@ async def test_a_server_that_stays_down_is_logged_once(connect, caplog):
 
 
 @pytest.mark.parametrize("transport", ["http", "sse", "stdio"])
-async def test_a_server_that_dies_in_a_call_loses_it_and_is_back_for_the_next(
+async def test_server_that_dies_in_a_call_serves_the_next_one(
     connect, start_program, report, transport
 ):
     if transport == "stdio":
@@ -242,9 +240,7 @@ async def test_a_server_that_dies_in_a_call_loses_it_and_is_back_for_the_next(
 
 
 @pytest.mark.parametrize("arguments", [[], ["--legacy"]])
-async def test_a_server_that_was_restarted_between_calls_is_not_noticed(
-    connect, start_program, arguments
-):
+async def test_restart_of_a_server_between_calls_fails_no_call(connect, start_program, arguments):
     program = start_program("http", *arguments)
     servers, _ = await connect(by_url("s", "http", program.url))
     counter = tool(servers, "s", "counter")
@@ -256,7 +252,7 @@ async def test_a_server_that_was_restarted_between_calls_is_not_noticed(
     assert await servers.call(counter, {}) == text("1")
 
 
-async def test_a_program_that_never_answers_is_given_up(connect):
+async def test_silent_program_is_ended_after_the_connect_timeout(connect):
     hanging = by_command("s", "-c", "import sys; sys.stdin.read()")
     servers, _ = await connect(hanging, connect_timeout=0.5)
 
@@ -264,7 +260,7 @@ async def test_a_program_that_never_answers_is_given_up(connect):
     assert state(servers, "s") == "down"
 
 
-async def test_a_tool_that_takes_too_long_is_cancelled(connect, report):
+async def test_tool_that_exceeds_the_timeout_is_cancelled(connect, report):
     servers, _ = await connect(by_command("s", timeout_s=1.5))
     found = await servers.call(tool(servers, "s", "slow"), {"report": report.path})
 
@@ -276,7 +272,7 @@ async def test_a_tool_that_takes_too_long_is_cancelled(connect, report):
 
 
 @pytest.mark.parametrize("spoken", ["http", "http-legacy", "sse", "stdio"], indirect=True)
-async def test_a_tool_that_reports_progress_may_take_longer(connect, programs, spoken):
+async def test_tool_that_reports_progress_may_take_longer(connect, programs, spoken):
     timeout = 2.0
     if spoken == "stdio":
         config = by_command("s", timeout_s=timeout)
@@ -288,7 +284,7 @@ async def test_a_tool_that_reports_progress_may_take_longer(connect, programs, s
     assert found == text("there")
 
 
-async def test_progress_does_not_prolong_a_call_for_ever(connect, programs):
+async def test_call_with_progress_is_cancelled_at_the_total_limit(connect, programs):
     config = by_url("s", "http", programs["http"].url, timeout_s=0.5)
     servers, _ = await connect(config, call_seconds_in_all=0.6)
     found = await servers.call(tool(servers, "s", "steps"), {"count": 9999, "seconds": 0.05})
@@ -296,7 +292,7 @@ async def test_progress_does_not_prolong_a_call_for_ever(connect, programs):
     assert found.is_error
 
 
-async def test_a_server_that_hangs_is_connected_to_anew(connect):
+async def test_hanging_server_is_reconnected(connect):
     before = set(psutil.Process().children())
     servers, heard = await connect(by_command("s", timeout_s=2))
     (process,) = set(psutil.Process().children()) - before
@@ -309,14 +305,14 @@ async def test_a_server_that_hangs_is_connected_to_anew(connect):
     assert not process.is_running()
 
 
-async def test_words_of_a_program_that_ends_at_once_are_told(connect):
+async def test_stderr_of_a_program_that_ends_at_once_is_reported(connect):
     code = "import sys; sys.exit('no configuration found')"
     servers, _ = await connect(by_command("s", "-c", code))
 
     assert "no configuration found" in servers.status()[0].last_error
 
 
-async def test_what_a_program_writes_besides_mcp_does_no_harm(connect, capfd, caplog):
+async def test_other_output_of_a_program_is_ignored(connect, capfd, caplog):
     caplog.set_level(logging.DEBUG, "aibridge_addon")
     noisy = by_command("s", "--say", "on stderr", "--say-on-stdout", "on stdout")
     servers, _ = await connect(noisy)
@@ -346,7 +342,7 @@ async def test_what_a_program_writes_besides_mcp_does_no_harm(connect, capfd, ca
         (b"garbage\r\n\r\n", "may have had its effect"),
     ],
 )
-async def test_an_answer_that_is_no_result_is_told_as_an_error(connect, scripted, answer, said):
+async def test_response_without_a_result_is_reported_as_an_error(connect, scripted, answer, said):
     servers, _ = await connect(by_url("s", "http", await scripted(answer), timeout_s=10))
     async with asyncio.timeout(BOUND):
         found = await servers.call(tool(servers, "s", "tool"), {})
@@ -358,7 +354,7 @@ async def test_an_answer_that_is_no_result_is_told_as_an_error(connect, scripted
 @pytest.mark.parametrize(
     "value", [{"content": "text"}, {"content": [{"type": "text"}]}, [], {"content": [{"type": 5}]}]
 )
-async def test_a_result_of_a_wrong_shape_is_told_as_an_error(connect, scripted, value):
+async def test_invalid_result_is_reported_as_an_error(connect, scripted, value):
     servers, _ = await connect(by_url("s", "http", await scripted(value), timeout_s=10))
     found = await servers.call(tool(servers, "s", "tool"), {})
 
@@ -366,7 +362,7 @@ async def test_a_result_of_a_wrong_shape_is_told_as_an_error(connect, scripted, 
     assert "no answer" not in found.as_text
 
 
-async def test_a_listing_of_a_wrong_shape_leaves_the_server_down(connect, scripted):
+async def test_invalid_listing_leaves_the_server_down(connect, scripted):
     url = await scripted(listing={"tools": None})
     servers, _ = await connect(by_url("s", "http", url))
 
@@ -375,7 +371,7 @@ async def test_a_listing_of_a_wrong_shape_leaves_the_server_down(connect, script
     assert servers.catalogue.tools == ()
 
 
-async def test_a_listing_whose_pages_never_end_is_cut(connect, scripted, monkeypatch):
+async def test_listing_with_endless_pages_is_cut(connect, scripted, monkeypatch):
     monkeypatch.setattr("aibridge_addon.tools.listings.MAX_PAGES", 3)
     url = await scripted(listing=LISTING | {"nextCursor": "again"})
     servers, _ = await connect(by_url("s", "http", url))
@@ -383,7 +379,9 @@ async def test_a_listing_whose_pages_never_end_is_cut(connect, scripted, monkeyp
     assert [t.name for t in servers.catalogue] == ["bmcp_s_tool"]
 
 
-async def test_a_result_too_large_for_sse_is_told_and_the_server_is_back(connect, start_program):
+async def test_result_too_large_for_sse_is_an_error_and_the_server_reconnects(
+    connect, start_program
+):
     servers, _ = await connect(by_url("s", "sse", start_program("sse").url))
     found = await servers.call(tool(servers, "s", "big"), {})
 
@@ -398,7 +396,7 @@ async def test_a_result_too_large_for_sse_is_told_and_the_server_is_back(connect
 @pytest.mark.parametrize(
     "arguments", [None, [], "text", 5, {"a": math.nan}, {"text": "\ud800"}, {"a": object()}]
 )
-async def test_arguments_that_are_no_json_object_are_told_as_an_error(everything, arguments):
+async def test_arguments_other_than_a_json_object_are_an_error(everything, arguments):
     add = tool(everything, "stdio", "add")
 
     assert await everything.call(add, arguments) == error_result(
@@ -407,13 +405,13 @@ async def test_arguments_that_are_no_json_object_are_told_as_an_error(everything
     assert await everything.call(add, {"a": 1, "b": 2}) == text("3"), "the connection is whole"
 
 
-async def test_arguments_that_do_not_fit_are_the_servers_to_refuse(everything, spoken):
+async def test_arguments_that_violate_the_schema_are_refused_by_the_server(everything, spoken):
     found = await everything.call(tool(everything, spoken, "add"), {"a": "one"})
 
     assert found.is_error
 
 
-async def test_a_tool_that_is_not_there_is_told_as_an_error(everything, spoken):
+async def test_call_of_an_unknown_tool_is_an_error(everything, spoken):
     unknown = await everything.call(tool_of(spoken, "nothing"), {})
     elsewhere = await everything.call(tool_of("nowhere", "nothing"), {})
 
@@ -438,7 +436,7 @@ def with_secret(url: str, **more: object) -> object:
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
-async def test_a_server_that_wants_a_login_gets_the_configured_one(
+async def test_configured_credentials_are_sent_to_a_server(
     connect, start_program, caplog, transport
 ):
     caplog.set_level(logging.DEBUG)
@@ -462,7 +460,9 @@ async def test_a_server_that_wants_a_login_gets_the_configured_one(
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
-async def test_a_server_that_refuses_the_login_is_down(connect, start_program, caplog, transport):
+async def test_server_that_refuses_the_credentials_is_down(
+    connect, start_program, caplog, transport
+):
     caplog.set_level(logging.DEBUG)
     program = start_program(transport, "--token", "another")
     servers, _ = await connect(with_secret(program.url, type=transport))
@@ -475,7 +475,7 @@ async def test_a_server_that_refuses_the_login_is_down(connect, start_program, c
         assert SECRET not in shown
 
 
-async def test_what_a_program_says_of_a_secret_is_hidden(connect, caplog):
+async def test_secret_in_the_stderr_of_a_program_is_hidden(connect, caplog):
     caplog.set_level(logging.DEBUG)
     code = "import os, sys; sys.exit('bad token ' + os.environ['KEY'])"
     entry = ServerEntry(command=by_command("s").command, args=["-c", code], env={"KEY": "${S}"})
@@ -488,7 +488,7 @@ async def test_what_a_program_says_of_a_secret_is_hidden(connect, caplog):
     assert SECRET not in repr(servers.status())
 
 
-async def test_an_error_of_a_tool_does_not_tell_a_secret(connect):
+async def test_secret_in_an_error_of_a_tool_is_hidden(connect):
     entry = ServerEntry(
         command=by_command("s").command, args=list(by_command("s").args), env={"KEY": "${S}"}
     )
@@ -516,7 +516,7 @@ async def test_proxies_of_the_environment_are_not_used(connect, programs, monkey
 # Start and stop
 
 
-async def test_starting_does_not_wait_and_stopping_leaves_nothing(connect, programs):
+async def test_start_returns_at_once_and_stop_ends_all_programs(connect, programs):
     gc.collect()
     tasks, processes = asyncio.all_tasks(), set(psutil.Process().children())
     configs = [by_url(name, "http", programs["http"].url) for name in ("a", "b")]
@@ -543,7 +543,7 @@ async def test_starting_does_not_wait_and_stopping_leaves_nothing(connect, progr
     )
 
 
-async def test_stopping_while_connecting_ends_programs_that_would_not_go(connect):
+async def test_stop_while_connecting_ends_programs_that_ignore_signals(connect):
     code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"
     before = set(psutil.Process().children())
     servers, _ = await connect(by_command("s", "-c", code), wait=False)
@@ -569,12 +569,12 @@ def run_without_eager_tasks() -> ToolResult:
     return asyncio.run(run())
 
 
-async def test_it_runs_outside_mitmproxy_too():
+async def test_servers_run_without_eager_tasks():
     """Where tasks are not started eagerly."""
     assert await asyncio.to_thread(run_without_eager_tasks) == text("3")
 
 
-async def test_without_servers_there_is_nothing_to_wait_for(connect):
+async def test_no_servers_are_ready_at_once(connect):
     servers, _ = await connect()
 
     assert servers.catalogue.tools == ()
@@ -602,7 +602,9 @@ def only(name: str, offered: str, **more: object) -> object:
     return by_command(name, allow=re.compile(f"^{offered}$"), **more)
 
 
-async def test_servers_come_and_go_and_the_others_stay_connected(connect, programs_of_mine):
+async def test_update_adds_and_removes_servers_and_keeps_others_connected(
+    connect, programs_of_mine
+):
     servers, heard = await connect(only("goes", "add"))
     (process,) = programs_of_mine()
     before = servers.catalogue
@@ -625,7 +627,7 @@ async def test_servers_come_and_go_and_the_others_stay_connected(connect, progra
     assert gone == error_result("There is no tool server 'goes' any more.")
 
 
-async def test_all_servers_can_go_and_others_come(connect, programs_of_mine):
+async def test_update_can_replace_all_servers(connect, programs_of_mine):
     servers, heard = await connect(only("a", "add"))
     (process,) = programs_of_mine()
 
@@ -640,9 +642,7 @@ async def test_all_servers_can_go_and_others_come(connect, programs_of_mine):
     assert await servers.call(tool(servers, "a", "add"), {"a": 1, "b": 2}) == text("3")
 
 
-async def test_a_server_that_is_configured_otherwise_is_connected_to_anew(
-    connect, programs_of_mine
-):
+async def test_changed_server_is_reconnected(connect, programs_of_mine):
     servers, _ = await connect(by_command("s", allow=re.compile("^(add|counter)$")))
     (process,) = programs_of_mine()
     assert await servers.call(tool(servers, "s", "counter"), {}) == text("1")
@@ -656,7 +656,7 @@ async def test_a_server_that_is_configured_otherwise_is_connected_to_anew(
 
 
 @pytest.mark.parametrize("stays", [True, False])
-async def test_a_call_that_runs_on_a_server_that_goes_comes_to_its_end(
+async def test_call_on_a_removed_server_completes(
     connect, report, tmp_path, programs_of_mine, stays
 ):
     servers, heard = await connect(only("s", "slow"))
@@ -678,9 +678,7 @@ async def test_a_call_that_runs_on_a_server_that_goes_comes_to_its_end(
     await ended(process)
 
 
-async def test_a_call_that_would_never_end_ends_by_its_time_on_a_server_that_goes(
-    connect, report, programs_of_mine
-):
+async def test_endless_call_on_a_removed_server_times_out(connect, report, programs_of_mine):
     servers, _ = await connect(only("s", "slow", timeout_s=1.5))
     (process,) = programs_of_mine()
     slow = asyncio.create_task(servers.call(tool(servers, "s", "slow"), {"report": report.path}))
@@ -693,7 +691,7 @@ async def test_a_call_that_would_never_end_ends_by_its_time_on_a_server_that_goe
     await ended(process)
 
 
-async def test_stopping_ends_what_still_runs_on_servers_that_go(connect, report, programs_of_mine):
+async def test_stop_ends_running_calls_on_removed_servers(connect, report, programs_of_mine):
     tasks = asyncio.all_tasks()
     servers, _ = await connect(only("s", "slow"))
     (process,) = programs_of_mine()
@@ -710,7 +708,7 @@ async def test_stopping_ends_what_still_runs_on_servers_that_go(connect, report,
     assert asyncio.all_tasks() - tasks == set()
 
 
-async def test_what_becomes_of_a_server_that_goes_is_not_told_of_its_successor(
+async def test_events_of_a_replaced_server_are_not_reported_for_its_successor(
     connect, report, programs_of_mine
 ):
     servers, heard = await connect(only("s", "slow"))
@@ -730,7 +728,7 @@ async def test_what_becomes_of_a_server_that_goes_is_not_told_of_its_successor(
     assert [t.name for t in servers.catalogue] == ["bmcp_s_add"]
 
 
-async def test_a_server_that_goes_while_it_is_connected_to_is_not_waited_for(connect):
+async def test_server_removed_while_connecting_is_not_awaited(connect):
     hanging = by_command("s", "-c", "import sys; sys.stdin.read()")
     servers, _ = await connect(hanging, wait=False)
     ready = asyncio.create_task(servers.ready(BOUND))
@@ -747,7 +745,7 @@ async def test_a_server_that_goes_while_it_is_connected_to_is_not_waited_for(con
 # Results
 
 
-async def test_parts_that_no_model_can_be_given_are_described(everything):
+async def test_result_parts_that_models_cannot_receive_are_described(everything):
     found = {
         name: await everything.call(tool(everything, "http", name), {})
         for name in ("audio", "resource", "link", "structured")
@@ -764,7 +762,7 @@ async def test_parts_that_no_model_can_be_given_are_described(everything):
     assert '"Kraków"' in found["structured"].as_text
 
 
-async def test_a_result_is_cut_between_characters_and_parts(connect):
+async def test_result_is_cut_between_characters_and_parts(connect):
     servers, _ = await connect(by_command("s"), max_result_bytes=5)
     found = await servers.call(tool(servers, "s", "echo"), {"text": "äöü"})
     pixel = await servers.call(tool(servers, "s", "image"), {})

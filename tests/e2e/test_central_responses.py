@@ -43,7 +43,7 @@ def says(api: API, *texts: str) -> list[str]:
 @each_api
 class TestEveryWay:
     @each_delivery
-    def test_a_result_reaches_the_model_and_its_answer_the_client(
+    def test_result_reaches_the_model_and_the_response_the_client(
         self, central: Central, way: Way, api: API, stream: bool
     ) -> None:
         story = central.see(api, way, SUM, stream=stream)
@@ -54,7 +54,7 @@ class TestEveryWay:
             [asked, "says Moment", SUM_LINE, "gets 42"],
         ]
 
-    def test_the_sdk_makes_of_a_stream_what_it_makes_of_a_whole_answer(
+    def test_sdk_reads_the_same_message_from_a_stream_and_a_buffered_response(
         self, central: Central, way: Way, api: API
     ) -> None:
         tokens = "TOKENS:100,20,30,5"
@@ -84,7 +84,7 @@ def _comparable(value: Any) -> Any:
 @each_api
 @each_delivery
 class TestTurns:
-    def test_several_calls_of_a_turn_reach_their_servers_by_every_transport(
+    def test_calls_of_a_turn_reach_their_servers_over_every_transport(
         self, central: Central, api: API, stream: bool
     ) -> None:
         calls = [("calc", "one"), ("local", "two"), ("old", "three")]
@@ -98,9 +98,7 @@ class TestTurns:
             *(f"gets {text}" for _, text in calls),
         ]
 
-    def test_the_model_calls_and_is_answered_turn_by_turn(
-        self, central: Central, api: API, stream: bool
-    ) -> None:
+    def test_inner_loop_runs_several_turns(self, central: Central, api: API, stream: bool) -> None:
         said = f"{SUM} NEXT USE_TOOL:bmcp_calc_echo SAY:Again NEXT {SUM} NEXT LONG:3"
         story = central.see(api, FORWARD_H2, said, stream=stream)
         words = "word0000 word0001 word0002 "
@@ -115,7 +113,7 @@ class TestTurns:
         for shorter, longer in pairwise(conversations):
             assert longer[: len(shorter)] == shorter
 
-    def test_thinking_travels_unchanged_into_the_next_request(
+    def test_thinking_is_sent_unchanged_in_the_next_request(
         self, central: Central, api: API, stream: bool
     ) -> None:
         story = central.see(api, REVERSE, f"THINK {SUM} NEXT THINK {SUM}", stream=stream)
@@ -125,14 +123,14 @@ class TestTurns:
         turn = [f"thinks {THOUGHT}", "says Moment", SUM_LINE, "gets 42"]
         assert last[1:] == [*turn, *turn]
 
-    def test_the_end_tells_the_context_that_the_client_now_has_and_all_the_output(
+    def test_final_usage_has_the_clients_context_and_the_total_output(
         self, central: Central, api: API, stream: bool
     ) -> None:
         said = f"{SUM} TOKENS:100,7,30,5 NEXT {SUM} TOKENS:200,11,130,6 NEXT TOKENS:300,13,230,9"
         story = central.see(api, REVERSE, said, stream=stream)
         assert story.tokens == _told(api, 300, 7 + 11 + 13, 230, 9)
 
-    def test_no_injected_name_and_no_hidden_id_reaches_the_client(
+    def test_client_receives_no_injected_name_and_no_hidden_id(
         self, central: Central, api: API, stream: bool
     ) -> None:
         seen = central.post(api, FORWARD, f"THINK {SUM} NEXT {SUM}", stream=stream)
@@ -140,14 +138,14 @@ class TestTurns:
         for word in (b"bmcp_", b"toolu_", b"call_", b"fc_", b'a\\":'):
             assert word not in seen.raw
 
-    def test_the_answer_bears_the_id_of_the_first_upstream(
+    def test_response_has_the_id_of_the_first_upstream_response(
         self, central: Central, api: API, stream: bool
     ) -> None:
         story = central.see(api, FORWARD, SUM, stream=stream)
         first: Exchange = central.requests[0].notes
         assert story.id.endswith(first.response_id)
 
-    def test_an_answer_without_calls_comes_as_it_is(
+    def test_response_without_calls_is_relayed_unchanged(
         self, central: Central, api: API, stream: bool
     ) -> None:
         seen = central.post(api, FORWARD, "THINK", stream=stream)
@@ -155,9 +153,7 @@ class TestTurns:
         assert seen.raw == answered_bytes(api, request, stream=stream)
         assert ADD in dialect_of(api).names(central.received[0])
 
-    def test_a_client_call_comes_through_with_the_clients_own_tools(
-        self, central: Central, api: API, stream: bool
-    ) -> None:
+    def test_client_call_reaches_the_client(self, central: Central, api: API, stream: bool) -> None:
         answer = central.ask(
             api, FORWARD, "USE_TOOL:get_weather", stream=stream, tools=["get_weather"]
         )
@@ -198,7 +194,7 @@ RESULTS: dict[str, dict[str, str]] = {
 
 @each_api
 @pytest.mark.parametrize("tool", RESULTS)
-def test_the_model_is_sent_all_that_a_result_holds(central: Central, api: API, tool: str) -> None:
+def test_model_receives_all_parts_of_a_result(central: Central, api: API, tool: str) -> None:
     central.see(api, FORWARD, f"USE_TOOL:bmcp_calc_{tool} SAY", stream=True)
     lines = RESULTS[tool]
     names = [known.name for known in APIS[: APIS.index(api) + 1] if known.name in lines]
@@ -206,14 +202,14 @@ def test_the_model_is_sent_all_that_a_result_holds(central: Central, api: API, t
 
 
 @each_api
-def test_structured_content_is_told_once(central: Central, api: API) -> None:
+def test_structured_content_is_sent_once(central: Central, api: API) -> None:
     central.see(api, FORWARD, "USE_TOOL:bmcp_calc_structured SAY", stream=True)
     [result] = central.transcripts(api)[1][2:]
     assert json.loads(result.removeprefix("gets ")) == {"city": "Kraków", "degrees": [1, 2.5]}
 
 
 @each_api
-def test_many_at_once_have_their_own_answers(central: Central, api: API) -> None:
+def test_parallel_requests_get_their_own_responses(central: Central, api: API) -> None:
     async def ask_many() -> list[str]:
         async with api.async_client(central.clients, FORWARD_H2) as client:
             answers = await asyncio.gather(
