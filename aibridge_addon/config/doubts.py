@@ -11,6 +11,7 @@ _KEY = re.compile(
 )
 """Prefixes of provider keys, access tokens and JWTs."""
 _RANDOM = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_+/=-]{32,}")
+_ROUTES = ("/chat/completions", "/responses", "/completions", "/messages", "/embeddings")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -23,8 +24,10 @@ def looks_like_secret(text: str) -> bool:
 
 
 def doubt_of_base_url(provider_type: str, base_url: str) -> str | None:
-    """Return a warning if a base URL ends in `/v1` against the rule of its provider type."""
+    """Return a warning if a base URL ends in `/v1` against its provider type, or in a route."""
     path = urlsplit(base_url).path.rstrip("/")
+    if route := next((route for route in _ROUTES if path.endswith(route)), None):
+        return f"is {base_url!r}: it ends in a route; leave {route} out"
     if provider_type == "anthropic" and path.endswith("/v1"):
         return (
             f"is {base_url!r}: paths of the type anthropic start with /v1 already, so that"

@@ -1,5 +1,6 @@
 """The config file (TOML): its tables, and the mistakes that a table alone does not show."""
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,19 @@ def _check_provider_type(value: str) -> str:
     return value
 
 
+def _check_variable(value: str) -> str:
+    if looks_like_secret(value) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise PydanticCustomError(
+            UNSHOWN, "must be the name of an environment variable that holds the key"
+        )
+    return value
+
+
+type _Variable = Annotated[
+    str, pydantic.StringConstraints(min_length=1), pydantic.AfterValidator(_check_variable)
+]
+
+
 class ProviderTable(pydantic.BaseModel):
     """A provider instance, `[[providers]]`."""
 
@@ -54,7 +68,7 @@ class ProviderTable(pydantic.BaseModel):
     type: Annotated[str, pydantic.AfterValidator(_check_provider_type)]
     base_url: Annotated[str, pydantic.AfterValidator(_check_base_url)]
     hosts: list[Annotated[str, pydantic.AfterValidator(_check_host)]] | None = None
-    api_key_env: Annotated[str, pydantic.StringConstraints(min_length=1)] | None = None
+    api_key_env: _Variable | None = None
     include_usage: bool | None = None
 
     def provider(self) -> Provider:

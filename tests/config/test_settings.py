@@ -483,6 +483,9 @@ def test_name_of_an_actor_is_not_taken_for_a_key(config, name):
         ("anthropic", "https://x.test/api/v1/", "leave /v1 out"),
         ("openai", "https://x.test", "want /v1"),
         ("openai", "http://127.0.0.1:11434/", "want /v1"),
+        ("openai", "https://x.test/v1/chat/completions", "leave /chat/completions out"),
+        ("openai", "https://x.test/v1/responses/", "leave /responses out"),
+        ("anthropic", "https://x.test/v1/messages", "leave /messages out"),
     ],
 )
 def test_base_url_that_does_not_fit_its_type_is_a_warning(config, kind, url, word):
@@ -504,6 +507,16 @@ def test_base_url_that_does_not_fit_its_type_is_a_warning(config, kind, url, wor
 def test_base_url_that_fits_its_type_is_no_warning(config, kind, url):
     read = config(f'[[providers]]\nname = "x"\ntype = "{kind}"\nbase_url = "{url}"\n')
     assert read.doubts == ()
+
+
+@pytest.mark.parametrize("value", ["sk-proj-abcdefghijklmnop", "A" * 31 + "1", "MY KEY"])
+def test_key_in_place_of_the_name_of_its_variable_is_refused_and_not_shown(config, value):
+    table = '[[providers]]\nname = "x"\ntype = "openai"\nbase_url = "https://x.test/v1"\n'
+    with pytest.raises(
+        SettingsError, match=r"providers\[0\]\.api_key_env must be the name"
+    ) as caught:
+        config(f'{table}api_key_env = "{value}"\n')
+    assert value not in str(caught.value)
 
 
 def test_byte_order_mark_of_an_editor_is_accepted(config, tmp_path):
