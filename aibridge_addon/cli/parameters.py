@@ -40,10 +40,12 @@ class Since(click.ParamType[datetime | None]):
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime | None:
         """Return the moment, or None for all times."""
-        if value == "all":
+        value = value.strip()
+        word = value.lower()
+        if word == "all":
             return None
-        if value in _DAYS:
-            return _midnight(_DAYS[value])
+        if word in _DAYS:
+            return _midnight(_DAYS[word])
         try:
             if span := re.fullmatch(r"(\d+)([mhdw])", value):
                 return datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})

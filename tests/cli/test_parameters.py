@@ -9,7 +9,7 @@ from aibridge_addon.cli.parameters import DatabaseLocation, Since
 from cli.command import Home
 
 
-@pytest.mark.parametrize(("word", "days"), [("today", 0), ("yesterday", 1)])
+@pytest.mark.parametrize(("word", "days"), [("today", 0), ("yesterday", 1), (" Today ", 0)])
 def test_day_by_its_word_begins_at_local_midnight(word: str, days: int) -> None:
     before = datetime.now().astimezone()
     begin = Since().convert(word, None, None)
