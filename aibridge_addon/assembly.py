@@ -1,11 +1,10 @@
 """Composition root: builds the components from `Settings`, applies a reload, and shuts them down.
 
-Nothing else decides which components exist and who knows whom. The hooks are `addon`'s; settings
-come from `config`.
+No other module decides which components exist and how they are connected. The hooks are in `addon`;
+settings come from `config`.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.background import BackgroundResponses
 from aibridge_addon.exchange.central_tools import CentralTools
 from aibridge_addon.exchange.chat_usage import ChatUsage
+from aibridge_addon.exchange.commit import CommitWait
 from aibridge_addon.exchange.early_refusals import EarlyRefusals
 from aibridge_addon.exchange.follow_up import FollowUps
 from aibridge_addon.exchange.head_reader import HeadReader
@@ -48,7 +48,7 @@ from aibridge_addon.fact_bus import FactBus
 from aibridge_addon.observe.descriptors import ShortageLog, calm_accepting
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
-from aibridge_addon.observe.metric_table import ADDED_LATENCY, COMMIT_TIMEOUTS, TUNNELS
+from aibridge_addon.observe.metric_table import TUNNELS
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers.routing import Router
 from aibridge_addon.relay.connection_handlers import close_client
@@ -65,11 +65,11 @@ if TYPE_CHECKING:
 
 
 class Components:
-    """All components, from the start to the end.
+    """Holds all components, from the start to the end.
 
     Raises:
         StoreError: the store or the recorder cannot work as configured.
-        OpenProxyError: anybody could use the proxy.
+        OpenProxyError: the proxy could be used without authentication.
         OSError: the metrics' address cannot be listened on.
     """
 
@@ -77,8 +77,6 @@ class Components:
 
     def __init__(self, settings: Settings, options: Options) -> None:
         self._options = options
-        self._settings = settings
-        self._is_closed = False
         self._servers: ToolServers | None = None
         self._facts = FactBus()
         self.metrics = Metrics(
@@ -94,7 +92,7 @@ class Components:
 
     def apply(self, settings: Settings) -> None:
         """Apply settings; exchanges that are under way keep those that they began with."""
-        self._settings = settings
+        self._commit.seconds = settings.commit_wait
         self.background.capture = settings.capture
         self._apply_access(settings)
         self._use_servers(settings)
@@ -103,7 +101,7 @@ class Components:
             allowed_hosts=settings.allowed_hosts | listened_names(self._options),
         )
         self.cross_origin = CrossOriginSharing(browser_origin)
-        self._policies = self._made_policies(settings, browser_origin)
+        self._policies = self._build_policies(settings, browser_origin)
         self.reception = Reception(
             self.live,
             admission=self.admission,
@@ -113,8 +111,8 @@ class Components:
                 check_admission=self.admission.check,
                 metrics=self.metrics,
             ),
-            intake=self._made_intake(settings),
-            edits=self._made_edits(settings),
+            intake=self._build_intake(settings),
+            edits=self._build_edits(settings),
             refusals=self._early_refusals,
             metrics=self.metrics,
         )
@@ -124,22 +122,9 @@ class Components:
         """Finds the provider instances of hosts and paths."""
         return self.reception.heads.router
 
-    async def commit(self) -> None:
-        """Wait, for a bounded time, until all published facts are stored."""
-        if self._is_closed:
-            return
-        start = time.perf_counter()
-        try:
-            kept = await asyncio.wait_for(self._recorder.kept(), self._settings.commit_wait)
-        except TimeoutError:
-            kept = False
-        if not kept:
-            self.metrics.count(COMMIT_TIMEOUTS)
-        self.metrics.time(ADDED_LATENCY, "commit", seconds=time.perf_counter() - start)
-
     def close(self) -> Awaitable[None] | None:
-        """Keep what is left, and end; return what must be awaited, if there is something."""
-        self._is_closed = True
+        """Store what is published, and stop; return what must be awaited, if anything."""
+        self._commit.close()
         self._close_listener()
         self._shortage_log.remove()
         self._recorder.close()
@@ -192,13 +177,14 @@ class Components:
         )
 
     def _start_recorder(self, settings: Settings) -> None:
-        self._recorder = self._made_recorder(settings)
-        self._listener = self._made_listener(settings)
+        self._recorder = self._build_recorder(settings)
+        self._listener = self._build_listener(settings)
         try:
             self._recorder.start()
         except BaseException:
             self._close_listener()
             raise
+        self._commit = CommitWait(self._recorder.kept, self.metrics)
         self._shortage_log = ShortageLog()
         self._shortage_log.install()
         calm_accepting(asyncio.get_running_loop())
@@ -211,7 +197,7 @@ class Components:
             find=self._recorder.find_background_response,
             publish=self._facts.publish,
             capture=settings.capture,
-            commit=self.commit,
+            commit=self._commit.wait,
         )
         for handlers in (
             recorder.fact_handlers(self._recorder),
@@ -221,7 +207,7 @@ class Components:
         ):
             self._facts.subscribe(handlers)
 
-    def _made_recorder(self, settings: Settings) -> Recorder:
+    def _build_recorder(self, settings: Settings) -> Recorder:
         if settings.recorder:
             return recorder.load(settings.recorder)
         retention = Retention(
@@ -229,7 +215,7 @@ class Components:
         )
         return self._store.make_recorder(retention, self.metrics.count_records)
 
-    def _made_listener(self, settings: Settings) -> Listener | None:
+    def _build_listener(self, settings: Settings) -> Listener | None:
         if settings.metrics_listen is None:
             return None
         return Listener(settings.metrics_listen, self.metrics.registry, self._health)
@@ -253,7 +239,7 @@ class Components:
         self.first_request.seconds = settings.first_request_seconds
         self.held.most = settings.held_bodies
 
-    def _made_intake(self, settings: Settings) -> Intake:
+    def _build_intake(self, settings: Settings) -> Intake:
         policies = PolicyCheck(settings, check=self._check, metrics=self.metrics)
         records = RecordMaker(
             publish=self._facts.publish,
@@ -268,20 +254,20 @@ class Components:
                 policies=policies,
                 records=records,
                 refresh=self.admission.refresh,
-                commit=self.commit,
+                commit=self._commit.wait,
             ),
             metrics=self.metrics,
             count_usage=self._unrecorded_usage.count,
-            commit=self.commit,
+            commit=self._commit.wait,
         )
 
-    def _made_edits(self, settings: Settings) -> tuple[Edit, ...]:
-        central = self._made_central(settings)
+    def _build_edits(self, settings: Settings) -> tuple[Edit, ...]:
+        central = self._build_central_tools(settings)
         edits = (ChatUsage(settings).ask, self.background.attach)
         return (*edits, central.offer) if central else edits
 
     def _use_servers(self, settings: Settings) -> None:
-        """Have those MCP servers that are configured."""
+        """Start the configured MCP servers, or apply their changed configuration."""
         if self._servers is not None:
             self._servers.update(settings.mcp_servers)
         elif settings.mcp_servers:
@@ -298,7 +284,7 @@ class Components:
             self._servers.start()
         self._show_servers()
 
-    def _made_central(self, settings: Settings) -> CentralTools | None:
+    def _build_central_tools(self, settings: Settings) -> CentralTools | None:
         if self._servers is None or not settings.mcp_servers:
             return None
         return CentralTools(
@@ -311,7 +297,7 @@ class Components:
             refused_edits=self._last_resort.refused_edits,
         )
 
-    def _made_policies(
+    def _build_policies(
         self, settings: Settings, browser_origin: BrowserOrigin
     ) -> tuple[Policy, ...]:
         return ordered_policies(
@@ -325,13 +311,13 @@ class Components:
             )
         )
 
-    # What the components tell each other
+    # Callbacks between components
 
     def _check(self, asked: Asked) -> Refusal | None:
         return first_refusal(self._policies, asked)
 
     async def _check_upstream(self, asked: Asked) -> Refusal | None:
-        """Check a request of an inner loop, after which an access token was revoked perhaps."""
+        """Check a further request of an exchange, with the access tokens of this moment."""
         await self.admission.refresh(0)
         return self._check(asked)
 
@@ -340,7 +326,7 @@ class Components:
         self.first_request.has_asked(client)
 
     def _count_refused(self, reason: str) -> None:
-        """Count a refusal that is not about a provider."""
+        """Count a refusal without a provider."""
         self.metrics.count_refused("", reason)
 
     def _show_servers(self) -> None:

@@ -1,7 +1,7 @@
-"""What is recorded: facts, each made in one place and never changed.
+"""Facts: the frozen records of requests and responses, each created in one place.
 
-A fact goes to every subscriber (recorder, metrics, …); nobody computes it again. Times are UTC,
-ISO 8601 with microseconds; ids are UUIDv7, so they sort by time.
+`fact_bus` delivers a fact to its subscribers (recorder, metrics, …); nobody computes it again.
+Times are UTC, ISO 8601 with microseconds; ids are UUIDv7, so they sort by time.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ import uuid_utils
 
 
 class Status(StrEnum):
-    """How an interception ended."""
+    """Outcome of an interception."""
 
     COMPLETED = "completed"
     FAILED = "failed"
-    """The upstream answered with an error, could not be reached, or broke off."""
+    """The upstream responded with an error, could not be reached, or broke off."""
     CANCELLED = "cancelled"
-    """The client left before the end."""
+    """The client disconnected before the end."""
     REFUSED = "refused"
-    """A policy of ours said no."""
+    """A policy refused the request."""
     INTERRUPTED = "interrupted"
-    """Our process died; written at the next start."""
+    """The proxy ended, or its process died; then written at the next start."""
 
 
 type CredentialKind = Literal["centralized", "byok"]
@@ -36,7 +36,7 @@ client program itself. `side` covers quota probes, classifiers and the like."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interception:
-    """One bridged client request, as known when it goes up."""
+    """One bridged client request, as known when it is sent upstream."""
 
     id: str
     initiator_id: str
@@ -46,12 +46,12 @@ class Interception:
     provider_name: str
     """The provider instance."""
     api: str
-    """The wire format."""
+    """Name of the wire format."""
     route: str
-    """The route as the route table names it, never a raw path."""
+    """Label of the route in the route table, never a raw path."""
     method: str
     model: str | None
-    """As the client asked for it."""
+    """The model that the client requested."""
     client: str
     user_agent: str | None
     client_session_id: str | None
@@ -61,7 +61,7 @@ class Interception:
     agent_id: str | None
     """The client's id of the sub-agent that sends this request."""
     correlating_tool_call_id: str | None
-    """The tool call whose result this request brings: it links to who issued that call."""
+    """The tool call whose result this request contains."""
     credential_kind: CredentialKind | None
     credential_hint: str | None
     streaming: bool
@@ -70,41 +70,41 @@ class Interception:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterceptionEnded:
-    """The one end of an interception."""
+    """The end of an interception; each has exactly one."""
 
     interception: Interception
     provider_response_id: str | None
     metadata: Mapping[str, Any]
-    """That of the interception, with what only its end tells."""
+    """The interception's metadata, with what is known only at its end."""
     ended_at: str
     status: Status
     http_status: int | None
     error_type: str | None
     error_message: str | None
     partial: bool
-    """Whether something of the answer could not be seen or understood."""
+    """True if part of the request or response could not be read."""
     prompted: bool
-    """Whether a prompt was recorded."""
-    usage_told: bool
-    """Whether an answer told its token usage."""
+    """True if a prompt was recorded."""
+    usage_reported: bool
+    """True if a response reported its token usage."""
     in_background: bool
-    """Whether it stayed open as a `BackgroundResponse` before."""
+    """True if it stayed open as a `BackgroundResponse` before."""
     unreadable: int
-    """Events or bodies that should have been understood and were not."""
+    """Number of events or bodies of a known kind that could not be read."""
     unknown: tuple[str, ...]
     """Kinds of events that no reader knows."""
     seconds: float
-    """From the request's head to the end."""
+    """Time from the request's head to the end."""
     seconds_to_first_byte: float | None
-    """From the request's head to the first byte of a streamed body."""
+    """Time from the request's head to the first byte of a streamed body."""
 
     @property
     def usage_is_unknown(self) -> bool:
-        """Whether a provider may have billed something, and told no usage.
+        """True if a provider may have billed the request, and reported no usage.
 
-        What was refused, answered with an error or never answered costs nothing.
+        A refused request, an error and a request without a response cost nothing.
         """
-        if self.usage_told or self.status is Status.REFUSED:
+        if self.usage_reported or self.status is Status.REFUSED:
             return False
         if self.http_status is None:
             return self.status in (Status.CANCELLED, Status.INTERRUPTED)
@@ -113,31 +113,32 @@ class InterceptionEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackgroundResponse:
-    """A response that the provider goes on to make in the background.
+    """A response that the provider continues to generate in the background.
 
-    Its interception stays open until a later request, such as a poll, brings its end.
+    Its interception stays open until the response to a later request, such as a poll, contains its
+    end.
     """
 
     interception: Interception
     provider_response_id: str
     prompted: bool
-    """Whether a prompt was recorded."""
+    """True if a prompt was recorded."""
     token_usage_id: str
-    """The id of the usage to come, so that it has one row however often its end is seen."""
+    """Id of the usage that follows, so that it has one row however often its end is seen."""
     created_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
-    """What one model call cost: an upstream response, or a call that the provider made for it."""
+    """Tokens of one model call: an upstream response, or a call that the provider made for it."""
 
     id: str
     interception: Interception
     provider_response_id: str | None
     model: str | None
-    """As the provider names it."""
+    """The model that the provider names."""
     input_tokens: int
-    """Without what was read from or written to a cache."""
+    """Input tokens, without those read from or written to a cache."""
     output_tokens: int
     cache_read_input_tokens: int
     cache_write_input_tokens: int
@@ -145,25 +146,27 @@ class TokenUsage:
     raw: Mapping[str, Any]
     """The provider's own usage object."""
     call: str | None = None
-    """The kind of the call if the provider made it by itself, such as `compaction`."""
+    """Kind of a call that the provider made by itself, such as `compaction`."""
     created_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsageSoFar(TokenUsage):
-    """What a stream told of its tokens before its end. A `TokenUsage` with the same id follows,
-    unless the process dies."""
+    """Tokens that a stream reported before its end.
+
+    A `TokenUsage` with the same id follows, unless the process dies.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserPrompt:
-    """What a person typed; recorded with the first request that brings it, before its answer."""
+    """A prompt that a person typed; recorded with the first request that contains it."""
 
     id: str
     interception: Interception
     prompt: str
     digest: str | None
-    """Names the typed prompt, so that a store keeps it once; None where a retry is unknown."""
+    """Identifies the typed prompt, so that it is stored once; None if retries are undetectable."""
     created_at: str
 
 
@@ -177,9 +180,9 @@ class ToolUsage:
     tool: str
     tool_call_id: str | None
     server_url: str | None
-    """The MCP server of an injected tool."""
+    """Address of the MCP server of an injected tool."""
     input: Any
-    """The arguments, as JSON; a string where they are not JSON."""
+    """The arguments as JSON; a string if they are not JSON."""
     injected: bool
     invocation_error: str | None
     metadata: Mapping[str, Any]
@@ -188,7 +191,7 @@ class ToolUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelThought:
-    """A thought that the model showed."""
+    """A thought that the model displayed."""
 
     id: str
     interception: Interception
@@ -200,12 +203,12 @@ class ModelThought:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiddenTurns:
-    """Turns of the inner loop that the client did not see, to be put back into later requests."""
+    """Turns of the inner loop that the client did not see, to be restored in later requests."""
 
     scope: str
-    """A digest of whose conversation it is."""
+    """A digest that identifies the owner of the conversation."""
     key: str
-    """What the visible answer is known by in later requests."""
+    """Identifies the visible response in later requests."""
     content: str
     """JSON."""
     created_at: str
@@ -225,34 +228,34 @@ type Fact = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFacts:
-    """What a wire format's module reads from a request."""
+    """Contents of a request, as its wire format reads them."""
 
     model: str | None = None
     streaming: bool = False
     background: bool = False
-    """Whether the provider goes on although nobody waits for its answer."""
-    said: tuple[tuple[str, ...], ...] = ()
-    """Texts of each user message after the last answer, oldest first, as the client sent them."""
+    """True if the provider continues although nobody waits for its response."""
+    user_texts: tuple[tuple[str, ...], ...] = ()
+    """Texts of each user message after the last response, oldest first, as the client sent them."""
     position: str | None = None
-    """Where `said` stands in the conversation: the same in a retry, another in the next turn."""
+    """Position of `user_texts` in the conversation: the same in a retry, not in the next turn."""
     system: tuple[str, ...] = ()
     """Beginnings of the texts of the system prompt."""
     correlating_tool_call_id: str | None = None
     session_hint: str | None = None
-    """The session as the body names it."""
+    """The session that the body names."""
     request_kind: RequestKind | None = None
-    """The purpose, where the wire format itself tells it."""
+    """The purpose, if the wire format states it."""
     client_metadata: Mapping[str, str] = field(default_factory=dict)
-    """The texts of `client_metadata`, in which Codex repeats its headers."""
+    """Texts of `client_metadata`, in which Codex repeats its headers."""
 
 
 UNEXPLAINED_TOKENS = "unexplained_tokens"
-"""In the `extra` of a usage: the told total less input and output, where nothing explains it."""
+"""Key in the `extra` of a usage: the reported total less input and output, if unexplained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one model call, in the terms of `TokenUsage`."""
+    """Tokens of one model call, with the fields of `TokenUsage`."""
 
     input_tokens: int
     output_tokens: int
@@ -261,7 +264,7 @@ class Usage:
     extra: Mapping[str, int | float | str] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
     call: str | None = None
-    """The kind of the call if the provider made it by itself; None: the response's own tokens."""
+    """Kind of a call that the provider made by itself; None for the response's own tokens."""
     model: str | None = None
     """The model of such a call."""
 
@@ -274,9 +277,9 @@ class ToolCall:
     call_id: str | None
     input: Any
     server_side: bool = False
-    """Run by the provider itself (web search, …): not the client's to answer."""
+    """True if the provider itself runs it (web search, …), so that the client sends no result."""
     asks_approval: bool = False
-    """Not run yet: the provider asks whether it may."""
+    """True if the provider waits for permission to run it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +292,7 @@ class Thought:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderError:
-    """An error as the provider names it."""
+    """An error with the type and message that the provider states."""
 
     type: str | None
     message: str | None
@@ -297,7 +300,7 @@ class ProviderError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseFacts:
-    """What a wire format's module reads from a response, whole or as far as it came."""
+    """Contents of a response, as its wire format reads them, complete or so far."""
 
     response_id: str | None = None
     model: str | None = None
@@ -310,19 +313,19 @@ class ResponseFacts:
     thoughts: tuple[Thought, ...] = ()
     error: ProviderError | None = None
     complete: bool = False
-    """Whether the response came to the end that its format defines."""
+    """True if the response reached the end that its format defines."""
     pending: bool = False
-    """Whether the provider has not come to the end of its work, as the response itself says."""
+    """True if the response states that the provider still works on it."""
     cancelled: bool = False
-    """Whether the response says that it was cancelled."""
+    """True if the response states that it was cancelled."""
     unreadable: int = 0
-    """Events or bodies that should have been JSON of a known shape and were not."""
+    """Number of events or bodies that should have been JSON of a known shape and were not."""
     unknown: tuple[str, ...] = ()
-    """Kinds of events that no reader knows; they pass all the same."""
+    """Kinds of events that no reader knows; they are relayed all the same."""
 
 
 def new_id() -> str:
-    """Return a new id that sorts after all ids made before."""
+    """Return a new id that sorts after all earlier ids."""
     return str(uuid_utils.uuid7())
 
 

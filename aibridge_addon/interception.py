@@ -1,7 +1,6 @@
-"""One bridged request, from its start to its end. Pure: knows neither proxy nor store.
+"""Records of interceptions: create the facts of one bridged request, and publish them.
 
-It makes the facts and gives them to the subscribers. Whatever happens, it ends exactly once: who
-comes second finds it ended.
+Pure: knows neither proxy nor store. Each record ends exactly once; further ends are ignored.
 """
 
 import time
@@ -37,7 +36,7 @@ _NOTHING = ResponseFacts()
 class InterceptionRecord:
     """Publishes the facts of one interception.
 
-    `capture` says which of `prompts`, `tools` and `thoughts` are kept; tokens always are.
+    `capture` lists which of `prompts`, `tools` and `thoughts` are published; tokens always are.
     """
 
     _was_in_background = False
@@ -50,16 +49,16 @@ class InterceptionRecord:
         self.ended = False
         self.started = time.monotonic()
         self.in_background = False
-        """Whether the provider was asked to go on although nobody waits for its answer."""
+        """True if the client asked for a response in the background."""
         self._publish = publish
         self._capture = capture
         self._prompted = False
-        self._usage_told = False
+        self._usage_reported = False
         self._usage_so_far: dict[str | None, TokenUsageSoFar] = {}
-        """Of streams that have not ended, by the response's id."""
+        """Usage of streams that have not ended, by the response's id."""
         self._server_tools: list[dict[str, Any]] = []
         self.injected: frozenset[str] = frozenset()
-        """Names of the central tools that were offered; their calls are told by `invoked`."""
+        """Names of the central tools that were offered; `invoked` publishes their calls."""
 
     def begin(self, prompt: str | None, *, digest: str | None = None) -> None:
         """Publish the start and what the person typed; `digest` names the typed prompt."""
@@ -78,15 +77,15 @@ class InterceptionRecord:
             )
 
     def usage_so_far(self, response: ResponseFacts) -> None:
-        """Publish what a stream told of its tokens, so that it outlives a crash before the end."""
+        """Publish the tokens that a stream has reported, so that they survive a crash."""
         if response.usage is None or self.ended:
             return
         fact = TokenUsageSoFar(**self._usage_values(response, response.usage))
         self._usage_so_far[response.response_id] = fact
         self._publish(fact)
 
-    def answered(self, response: ResponseFacts) -> None:
-        """Publish what an upstream response told that is not the last."""
+    def response_ended(self, response: ResponseFacts) -> None:
+        """Publish the facts of an upstream response that is not the last."""
         self._publish_response(response)
 
     def invoked(
@@ -121,11 +120,11 @@ class InterceptionRecord:
         partial: bool = False,
         first_byte_at: float | None = None,
     ) -> bool:
-        """Publish what the response told, then the end. Return whether this was the end.
+        """Publish the facts of the response, then the end; return True if this was the end.
 
-        What has not begun begins with it: it is known only now to be worth a record.
-        `first_byte_at` is on the monotonic clock. A response that goes on in the background ends
-        here only for this request; a `BackgroundRecord` takes over.
+        A record that has not begun begins now. `first_byte_at` is on the monotonic clock. A
+        response that continues in the background does not end the interception: a
+        `BackgroundRecord` does so later.
         """
         if self.ended:
             return False
@@ -170,7 +169,7 @@ class InterceptionRecord:
                 error_message=error.message if error else None,
                 partial=partial,
                 prompted=self._prompted,
-                usage_told=self._usage_told,
+                usage_reported=self._usage_reported,
                 in_background=self._was_in_background,
                 unreadable=response.unreadable,
                 unknown=response.unknown,
@@ -200,7 +199,7 @@ class InterceptionRecord:
             self._publish_thoughts(response)
 
     def _publish_usage(self, fact: TokenUsage) -> None:
-        self._usage_told = True
+        self._usage_reported = True
         self._publish(fact)
 
     def _usage_values(self, response: ResponseFacts, usage: Usage) -> dict[str, Any]:
@@ -220,17 +219,17 @@ class InterceptionRecord:
         }
 
     def _usage_id(self, response_id: str | None) -> str:
-        told = self._usage_so_far.pop(response_id, None)
-        return told.id if told else new_id()
+        so_far = self._usage_so_far.pop(response_id, None)
+        return so_far.id if so_far else new_id()
 
     def _publish_tool_calls(self, response: ResponseFacts) -> None:
         for call in response.tool_calls:
             if call.tool in self.injected:
                 continue
             if call.server_side:
-                told = {"tool": call.tool, "tool_call_id": call.call_id, "input": call.input}
+                details = {"tool": call.tool, "tool_call_id": call.call_id, "input": call.input}
                 approval = {"approval": "requested"} if call.asks_approval else {}
-                self._server_tools.append(told | approval)
+                self._server_tools.append(details | approval)
                 continue
             self._publish(
                 ToolUsage(
@@ -270,8 +269,8 @@ class InterceptionRecord:
 class BackgroundRecord(InterceptionRecord):
     """Publishes the end of a response that went on in the background.
 
-    Every poll of the response shares it. It ends by the first that brings the response's end, and
-    stays open whatever else becomes of a poll.
+    All polls of the response share it. It ends with the first poll whose response contains the end,
+    however other polls end.
     """
 
     _was_in_background = True
@@ -294,9 +293,9 @@ class BackgroundRecord(InterceptionRecord):
         partial: bool = False,
         first_byte_at: float | None = None,
     ) -> bool:
-        """Publish the end if the response tells it. How the poll itself ended does not matter."""
-        is_it = response.response_id == self._fact.provider_response_id
-        if not is_it or response.pending or not response.complete:
+        """Publish the end if the response contains it, however the poll itself ended."""
+        is_same = response.response_id == self._fact.provider_response_id
+        if not is_same or response.pending or not response.complete:
             return False
         return super().end(
             Status.FAILED if response.error else Status.COMPLETED,

@@ -123,7 +123,7 @@ def test_an_answer_is_published_before_the_end():
         ("So.", "commentary"),
     ]
     assert (end.status, end.http_status, end.provider_response_id) == ("completed", 200, "msg_1")
-    assert (end.usage_told, end.unreadable, end.unknown) == (True, 2, ("new_event",))
+    assert (end.usage_reported, end.unreadable, end.unknown) == (True, 2, ("new_event",))
     assert (end.error_type, end.error_message, end.partial) == (None, None, False)
     assert end.seconds >= 0
     assert end.seconds_to_first_byte is None
@@ -149,7 +149,7 @@ def test_an_answer_without_usage_makes_no_token_row():
     subject.end(Status.COMPLETED, response=ResponseFacts(complete=True))
 
     _, end = published
-    assert not end.usage_told
+    assert not end.usage_reported
 
 
 @pytest.mark.parametrize("count", range(4))
@@ -272,7 +272,7 @@ def test_each_response_of_an_inner_loop_completes_its_own_early_usage():
 
     for response in responses:
         subject.usage_so_far(replace(SO_FAR, response_id=response.response_id))
-    subject.answered(responses[0])
+    subject.response_ended(responses[0])
     subject.end(Status.COMPLETED, response=responses[1])
 
     first, second, *final = usages(published)

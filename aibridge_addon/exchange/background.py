@@ -1,7 +1,7 @@
-"""Responses that the provider makes in the background, and the polls that bring their end.
+"""Background responses: finds the record of a response when a client polls it.
 
-OpenAI's Responses answer a request with `background: true` at once; clients then ask for the
-response by its id, streamed or not, as often as they like, or cancel it.
+OpenAI Responses returns a request with `background: true` at once; the client then polls the
+response by its id, streamed or not, as often as it likes, or cancels it.
 """
 
 import logging
@@ -12,9 +12,10 @@ from urllib.parse import unquote
 
 from mitmproxy import http
 
+from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.passing import PassingExchange, ignore_usage
-from aibridge_addon.exchange.recorded import Commit, RecordedExchange
+from aibridge_addon.exchange.recorded import RecordedExchange
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.facts import BackgroundResponse
 from aibridge_addon.formats import openai_responses
@@ -23,16 +24,16 @@ from aibridge_addon.interception import BackgroundRecord, Publish
 logger = logging.getLogger(__name__)
 
 MOST_REMEMBERED = 4096
-"""Responses of which it is known without asking the store whether their end has been seen."""
+"""Number of responses that are found without asking the store."""
 _FORMAT = openai_responses.FORMAT
 _POLL = re.compile(r"/responses/([^/?]+)(/cancel)?/?(?:\?.*)?")
 
 type Find = Callable[[str, str], Awaitable[BackgroundResponse | None]]
-"""Looks a response up by the provider instance's name and its id."""
+"""Finds a response by the provider instance's name and its id."""
 
 
 class BackgroundResponses:
-    """Gives polls the record of the response that they ask for."""
+    """Makes recorded exchanges of polls."""
 
     def __init__(
         self, *, find: Find, publish: Publish, capture: frozenset[str], commit: Commit
@@ -89,7 +90,7 @@ class BackgroundResponses:
 
 
 def polled_id(request: http.Request) -> str | None:
-    """Return the id of the response that a request asks for or cancels."""
+    """Return the id of the response that a request polls or cancels."""
     before, _, _ = request.path.partition("/responses/")
     found = _POLL.fullmatch(request.path[len(before) :])
     if found is None or request.method != ("POST" if found[2] else "GET"):

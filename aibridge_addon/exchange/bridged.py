@@ -1,8 +1,9 @@
 """Bridged exchanges: requests on a recorded route of a wire format."""
 
+from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.delivery import Delivery
 from aibridge_addon.exchange.read_request import ReadRequest
-from aibridge_addon.exchange.recorded import Commit, RecordedExchange
+from aibridge_addon.exchange.recorded import RecordedExchange
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.relay.second_attempt import SecondAttempt
 

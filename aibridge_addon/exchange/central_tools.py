@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 5.0
-"""How long requests may wait for tools after the start."""
+"""Time for which requests wait for tools after the start."""
 
 _TOOLS_NEED_HTTP = "tools_need_http"
 
@@ -256,7 +256,7 @@ class _Observer:
     scope: str
 
     def response_ended(self, facts: ResponseFacts) -> None:
-        self.record.answered(facts)
+        self.record.response_ended(facts)
 
     def invoked(
         self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None

@@ -60,7 +60,7 @@ class ClientRequest:
         return decode_body(raw, coding, max_bytes=self.max_bytes) if coding else raw
 
     def content_to_judge(self) -> bytes | None:
-        """Return the decoded body for policies; empty if it cannot be read, None if there is none.
+        """Return the decoded body for policies; None without a body, empty if it is unreadable.
 
         The fields of a form can be made to look like JSON, so that a form counts as unreadable.
         """

@@ -1,11 +1,10 @@
-"""A WebSocket that speaks a wire format: many requests and answers over one connection.
+"""Conversation: reads the requests and responses in one WebSocket. Messages stay unchanged.
 
-OpenAI Responses can be spoken so, and Codex does: each `response.create` that the client sends is a
-request, and the messages that follow are the events of its answer. Messages are relayed untouched.
-Later requests carry only what is new; who asks is known from the handshake.
+In OpenAI Responses over WebSocket, which Codex uses, each `response.create` is a request, and the
+messages that follow are the events of its response. The sender is known from the handshake.
 
-Requests of one lane (`stream_id`) are answered in order, those of different lanes at the same time.
-Where a person steers an answer (`response.steer`), another follows that no request asked for.
+Responses in one lane (`stream_id`) come in the order of their requests; lanes are independent. If a
+person steers a response (`response.steer`), another response follows without a request.
 """
 
 import time
@@ -35,17 +34,17 @@ from aibridge_addon.raw_json import (
 
 SWITCHING_PROTOCOLS = 101
 _INHERITED = ("model", "prompt_cache_key")
-"""What an answer that no request asked for has of the request before it."""
+"""Members that a response without a request inherits from the request before it."""
 
 type Begin = Callable[[Members, bytes], InterceptionRecord]
-"""Begins the record of a request, of which the client said so much in its message; raises
-`RefusedError` if it must not go on."""
+"""Begins the record of a request, given its members and its message; raises `RefusedError` if a
+policy refuses it."""
 type Check = Callable[[bytes], None]
-"""Raises `RefusedError` if a message that is no request must not go on."""
+"""Raises `RefusedError` if a policy refuses a message that is not a request."""
 
 
 class RefusedError(Exception):
-    """A policy refuses a request; `message` tells the client so."""
+    """A policy refuses a message; `message` is the error for the client."""
 
     def __init__(self, message: bytes) -> None:
         super().__init__()
@@ -53,13 +52,13 @@ class RefusedError(Exception):
 
 
 @dataclass(slots=True)
-class _Answer:
-    """An answer that has not ended."""
+class _OpenResponse:
+    """A response that has not ended."""
 
     record: InterceptionRecord
     reader: Reader
     first_at: float | None = None
-    """When its first message came, on the monotonic clock."""
+    """Time of its first message, on the monotonic clock."""
 
     def end(
         self,
@@ -81,9 +80,9 @@ class _Answer:
 
 @dataclass(slots=True)
 class _Lane:
-    """Requests that are answered one after the other."""
+    """Requests whose responses come one after the other."""
 
-    open: deque[_Answer] = field(default_factory=deque)
+    open: deque[_OpenResponse] = field(default_factory=deque)
     inherited: Members = field(default_factory=dict)
 
 
@@ -98,13 +97,13 @@ class Conversation:
         self._check = check
         self._lanes: dict[str | None, _Lane] = {}
         self._steering: dict[str | None, list[msgspec.Raw]] = {}
-        """What was said by steering, by the response that it steers."""
+        """Input items that steer a response, by its id."""
 
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
-        """Read a message; return whether an answer ended with it.
+        """Read a message; return True if a response ended with it.
 
         Raises:
-            RefusedError: it must not go on.
+            RefusedError: a policy refuses it.
         """
         if from_client:
             self._on_request(content)
@@ -112,27 +111,27 @@ class Conversation:
         lane = self._lane_of(content)
         if lane is None or not (lane.open or self._follows(lane, content)):
             return False
-        answer = lane.open[0]
-        answer.first_at = answer.first_at or time.monotonic()
-        data = answer.reader.feed(Event(b"", content, content))
-        if not answer.reader.ended:
+        response = lane.open[0]
+        response.first_at = response.first_at or time.monotonic()
+        data = response.reader.feed(Event(b"", content, content))
+        if not response.reader.ended:
             return False
         lane.open.popleft()
-        answer.end(Status.COMPLETED, http_status=_http_status(data))
+        response.end(Status.COMPLETED, http_status=_http_status(data))
         return True
 
     def on_end(self, *, by_client: bool) -> None:
-        """The connection has ended, mostly without a word: what is open was broken off."""
+        """End the records of open responses, because the connection ended."""
         self._break_off(
             Status.CANCELLED if by_client else Status.FAILED,
             ProviderError(
                 type="client_left" if by_client else "upstream_error",
-                message="The WebSocket ended before the answer did.",
+                message="The WebSocket ended before the response did.",
             ),
         )
 
     def interrupt(self, error: ProviderError) -> None:
-        """The proxy itself ends."""
+        """End the records of open responses, because the proxy shuts down."""
         self._break_off(Status.INTERRUPTED, error)
 
     def _break_off(self, status: Status, error: ProviderError) -> None:
@@ -162,7 +161,7 @@ class Conversation:
         return self._lanes.get(text(mapping(read(content)).get("stream_id")))
 
     def _follows(self, lane: _Lane, content: bytes) -> bool:
-        """Whether a message begins an answer that no request asked for."""
+        """Return True if a message begins a response without a request."""
         data = mapping(read(content))
         if data.get("type") != "response.created":
             return False
@@ -177,16 +176,16 @@ class Conversation:
         record = self._begin(request, message)
         reader = self._wire_format.reader()
         reader.on_usage = record.usage_so_far
-        lane.open.append(_Answer(record, reader))
+        lane.open.append(_OpenResponse(record, reader))
 
 
 def _items(given: msgspec.Raw | None) -> list[msgspec.Raw]:
-    """Return an input as items; a text is one of the user's."""
-    said = None if given is None else text(read(given))
-    return elements(given) if said is None else [as_raw({"role": "user", "content": said})]
+    """Return an input as items; a text is a message of the user."""
+    typed = None if given is None else text(read(given))
+    return elements(given) if typed is None else [as_raw({"role": "user", "content": typed})]
 
 
 def _http_status(data: JSON) -> int:
-    """Return the status that the message of an error tells."""
-    told = count(mapping(data).get("status"))
-    return told if told and told >= 400 else SWITCHING_PROTOCOLS
+    """Return the status that an error message states."""
+    status = count(mapping(data).get("status"))
+    return status if status and status >= 400 else SWITCHING_PROTOCOLS

@@ -139,7 +139,7 @@ class InnerDelivery(Delivery):
         except asyncio.CancelledError:
             if not self._exchange.client_aborted:
                 raise
-            self._exchange.break_off("The client left while a central tool was at work.")
+            self._exchange.break_off("The client disconnected while a central tool was running.")
             return None
         finally:
             self._pending = None

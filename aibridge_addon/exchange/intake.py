@@ -10,6 +10,7 @@ from aibridge_addon.access.sender import Sender
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.client_request import ClientRequest
+from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.counted import CountedExchange
 from aibridge_addon.exchange.error_responses import error_format_of_provider, shaped_error
 from aibridge_addon.exchange.exchange import Exchange
@@ -19,7 +20,6 @@ from aibridge_addon.exchange.passing import CountUsage, PassingExchange
 from aibridge_addon.exchange.policy_check import PolicyCheck
 from aibridge_addon.exchange.read_request import ReadRequest
 from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
-from aibridge_addon.exchange.recorded import Commit
 from aibridge_addon.exchange.websocket_intake import WebSocketIntake
 from aibridge_addon.facts import Interception, RequestFacts
 from aibridge_addon.formats import FORMATS

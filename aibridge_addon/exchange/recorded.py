@@ -5,13 +5,13 @@ handshakes of WebSockets.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
 
 from mitmproxy import http
 from mitmproxy.proxy.utils import ReceiveBuffer
 
 from aibridge_addon.access.egress import PRIVATE_ADDRESS, find_refusal
 from aibridge_addon.exchange.client_request import ClientRequest
+from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.delivery import Delivery
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.response_body import BufferedBody, StreamedBody, UndecidedBody
@@ -30,9 +30,6 @@ _BROKEN_OFF = ProviderError(
     type="stream_broken_off",
     message="The stream ended without the event that ends a response.",
 )
-
-type Commit = Callable[[], Awaitable[None]]
-"""Waits until all published facts are stored."""
 
 
 class RecordedExchange(Exchange):

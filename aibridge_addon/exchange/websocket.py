@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from mitmproxy import ctx, websocket
 
 from aibridge_addon.exchange.client_request import ClientRequest
+from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.conversation import Conversation, RefusedError
 from aibridge_addon.exchange.exchange import Exchange
-from aibridge_addon.exchange.recorded import SHUT_DOWN, Commit, RecordedExchange
+from aibridge_addon.exchange.recorded import SHUT_DOWN, RecordedExchange
 from aibridge_addon.formats import Format
 from aibridge_addon.interception import InterceptionRecord
 

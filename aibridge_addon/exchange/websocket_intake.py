@@ -6,6 +6,7 @@ from typing import Any
 from aibridge_addon.access.policies import Asked
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.exchange.client_request import ClientRequest
+from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.conversation import Conversation
 from aibridge_addon.exchange.error_responses import (
     error_format_of_provider,
@@ -15,7 +16,6 @@ from aibridge_addon.exchange.error_responses import (
 from aibridge_addon.exchange.interception_start import start_interception
 from aibridge_addon.exchange.policy_check import PolicyCheck, is_reverse
 from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
-from aibridge_addon.exchange.recorded import Commit
 from aibridge_addon.exchange.websocket import HandshakeExchange, Refresh
 from aibridge_addon.facts import RequestFacts
 from aibridge_addon.formats import FORMATS

@@ -239,7 +239,7 @@ def _codex_metadata(headers: Headers, facts: RequestFacts) -> Mapping[str, str]:
 
 
 def _kind_by_text(client: str, facts: RequestFacts) -> RequestKind | None:
-    said = [part.strip() for parts in facts.said for part in parts]
+    said = [part.strip() for parts in facts.user_texts for part in parts]
     for row in _BEGINNINGS:
         if row.without_system and facts.system:
             continue
@@ -254,5 +254,5 @@ def _typed(client: str, facts: RequestFacts) -> tuple[str, ...]:
     if origin and origin[1] not in _TYPED_ORIGINS:
         return ()
     inside = _INSIDE if client in _INSIDE_CLIENTS else ()
-    found = (typed_text(parts, inside=inside) for parts in since_compaction(facts.said))
+    found = (typed_text(parts, inside=inside) for parts in since_compaction(facts.user_texts))
     return tuple(typed for typed in found if typed)

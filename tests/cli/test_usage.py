@@ -264,7 +264,7 @@ def test_closing_line_says_what_told_no_usage() -> None:
 def test_a_proxy_counts_what_told_no_usage_by_model() -> None:
     metrics = Metrics()
     silent, known = (started(model=model, api="openai_chat") for model in ("silent", "known"))
-    facts = (silent, ended(silent, usage_told=False), known, tokens(known), ended(known))
+    facts = (silent, ended(silent, usage_reported=False), known, tokens(known), ended(known))
     for fact in facts:
         metrics.observe(fact)
 

@@ -101,7 +101,7 @@ def test_usage_of_an_answer_without_a_record_is_counted_and_logged_once(
 
     assert records.interceptions == []
     assert metric(proxy, "aibridge_unrecorded_usage_total", **labels) == before + 2
-    assert proxy.log_text().count("answers of openai to other tell token usage") == 1
+    assert proxy.log_text().count("responses of openai to other report token usage") == 1
 
 
 def test_usage_of_a_recorded_answer_is_not_counted_as_unrecorded(

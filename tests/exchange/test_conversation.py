@@ -36,7 +36,7 @@ class Spoken:
             publish=self.facts.append,
             capture=frozenset(CAPTURABLE),
         )
-        record.begin(typed_text(part for parts in facts.said for part in parts))
+        record.begin(typed_text(part for parts in facts.user_texts for part in parts))
         return record
 
     def client(self, kind, **members):

@@ -142,7 +142,7 @@ def test_without_a_session_a_request_that_says_so_is_a_retry() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(typed_prompts, "_MOST", 4)
+    monkeypatch.setattr(typed_prompts, "_MAX_DIGESTS", 4)
     prompts = TypedPrompts()
     for number in range(10):
         ask(prompts, with_id(f"p-{number}"), "hello")

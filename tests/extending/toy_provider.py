@@ -61,7 +61,10 @@ class ToyText(Format):
     def read_request(self, request: RequestView) -> RequestFacts:
         prompt = text(member(dict(request.members), "prompt")) or ""
         return RequestFacts(
-            model=request.path_values["model"], streaming=True, said=((prompt,),), position="0"
+            model=request.path_values["model"],
+            streaming=True,
+            user_texts=((prompt,),),
+            position="0",
         )
 
     def reader(self) -> ToyReader:

@@ -100,7 +100,7 @@ def test_the_session_is_found_in_both_shapes_of_the_user_id(
 def test_a_request_is_read_beside_what_only_lenient_decoders_take() -> None:
     body = b'{"temperature":NaN,"model":"m","messages":[{"role":"user","content":"hi","x":NaN}]}'
     facts = read_request(FORMAT, body)
-    assert (facts.model, facts.said) == ("m", (("hi",),))
+    assert (facts.model, facts.user_texts) == ("m", (("hi",),))
 
 
 def started(**usage: Any) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def count_everything(metrics):
     """Let every metric have a sample."""
     observed(metrics, *all_of_one(INTERCEPTION))
     observed(metrics, tool(INTERCEPTION, injected=True, metadata={"server": "mcp"}))
-    observed(metrics, ended(INTERCEPTION, unreadable=1, unknown=("x",), usage_told=False))
+    observed(metrics, ended(INTERCEPTION, unreadable=1, unknown=("x",), usage_reported=False))
     observed(metrics, tokens(INTERCEPTION, extra={"unexplained_tokens": 1}))
     metrics.count_passthrough("acme", "/v1/models", "GET")
     metrics.count_records("spooled", 1)
@@ -261,7 +261,7 @@ def test_what_could_not_be_understood_is_counted(metrics):
 def test_usage_is_missed_only_where_a_provider_may_have_billed(
     metrics, status, http_status, unknown
 ):
-    end = ended(INTERCEPTION, usage_told=False, status=status, http_status=http_status)
+    end = ended(INTERCEPTION, usage_reported=False, status=status, http_status=http_status)
     observed(metrics, end, ended(INTERCEPTION, status=status, http_status=http_status))
 
     labels = {"provider": "acme", "model": "m", "api": "anthropic_messages"}

@@ -21,7 +21,7 @@ NAMING = "You are naming a coding session so the user can pick it out of a long 
 
 def said(*parts: str, system: tuple[str, ...] = ()) -> RequestFacts:
     """A request whose only message has these texts."""
-    return RequestFacts(said=(parts,), system=system)
+    return RequestFacts(user_texts=(parts,), system=system)
 
 
 def claude_class(name: str, **others: str) -> dict[str, str]:
@@ -84,7 +84,7 @@ def test_text_that_begins_like_one_of_claude_code_is_typed(text: str) -> None:
 def test_prompts_before_the_summary_of_a_compaction_were_sent_before(
     messages: tuple[tuple[str, ...], ...], typed: tuple[str, ...]
 ) -> None:
-    assert purpose_of("Codex", {}, RequestFacts(said=messages)).typed == typed
+    assert purpose_of("Codex", {}, RequestFacts(user_texts=messages)).typed == typed
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ BY_TEXT = [
     ("OpenCode", said("Generate a title for this conversation:\n", '"hello"'), "title"),
     (
         "OpenCode",
-        RequestFacts(said=(("Generate a title for this conversation:\n",), ("hello",))),
+        RequestFacts(user_texts=(("Generate a title for this conversation:\n",), ("hello",))),
         "title",
     ),
     ("Qwen Code", said("Managed memory directory: `/home/dev`\n\nScan …"), "memory"),
@@ -222,7 +222,7 @@ def test_kind_is_told_by_the_beginning_of_a_text_where_no_header_does(
 
 def test_each_message_that_a_person_typed_is_told() -> None:
     facts = RequestFacts(
-        said=(
+        user_texts=(
             (REMINDER, "the first"),
             ("[Request interrupted by user]",),
             ("<ide_selection>a</ide_selection>", "the second"),

@@ -62,7 +62,7 @@ def ended(interception: Interception, **changes: Any) -> InterceptionEnded:
         error_message=None,
         partial=False,
         prompted=True,
-        usage_told=True,
+        usage_reported=True,
         in_background=False,
         unreadable=0,
         unknown=(),

@@ -28,7 +28,7 @@ def read_request(members: Members) -> RequestFacts:
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
-        said=turn.said,
+        user_texts=turn.said,
         position=turn.position,
         system=system,
         correlating_tool_call_id=turn.tool_call_id,

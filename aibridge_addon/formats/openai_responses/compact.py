@@ -20,7 +20,7 @@ class OpenAIResponsesCompact(OpenAIResponses):
     def read_request(self, request: RequestView) -> RequestFacts:
         """Read a request: the whole conversation, in which nothing was typed just now."""
         facts = super().read_request(request)
-        nothing_typed = replace(facts, said=(), position=None, correlating_tool_call_id=None)
+        nothing_typed = replace(facts, user_texts=(), position=None, correlating_tool_call_id=None)
         return replace(nothing_typed, request_kind="compaction")
 
     def read_whole(self, body: bytes) -> ResponseFacts:

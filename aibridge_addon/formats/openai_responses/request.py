@@ -19,7 +19,7 @@ def read_request(members: Members) -> RequestFacts:
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
         background=member(members, "background") is True,
-        said=turn.said,
+        user_texts=turn.said,
         # Only the server knows where a message stands in a conversation that it keeps.
         position=None if "conversation" in members else turn.position,
         system=beginnings(_texts(member(members, "instructions"))),
