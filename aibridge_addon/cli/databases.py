@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from aibridge_addon.cli import running
 from aibridge_addon.config.options import DEFAULT_DATABASE
-from aibridge_addon.observe.announcement import RunningProxy
+from aibridge_addon.observe.announcement import RunningProxy, data_folder
 from aibridge_addon.store import open_store
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.protocol import Store
@@ -21,7 +21,7 @@ def open_records(location: str | None) -> Store:
         StoreError: its plugin cannot be imported, or registers no such scheme.
     """
     proxy = running.find()
-    return _open(location or (proxy and proxy.database) or str(DEFAULT_DATABASE), proxy)
+    return _open(location or (proxy and proxy.database) or _default(), proxy)
 
 
 def open_tokens(location: str | None) -> Store:
@@ -31,7 +31,7 @@ def open_tokens(location: str | None) -> Store:
         StoreError: its plugin cannot be imported, or registers no such scheme.
     """
     proxy = running.find()
-    return _open(location or (proxy and proxy.tokens_in) or str(DEFAULT_DATABASE), proxy)
+    return _open(location or (proxy and proxy.tokens_in) or _default(), proxy)
 
 
 def open_records_of(proxy: RunningProxy) -> Store:
@@ -60,6 +60,10 @@ def requires_token(proxy: RunningProxy) -> bool:
         except StoreError:
             return False
     return proxy.token_rule == "always"  # noqa: S105 a rule
+
+
+def _default() -> str:
+    return str(data_folder() / DEFAULT_DATABASE.name)
 
 
 def _open(location: str, proxy: RunningProxy | None) -> Store:
