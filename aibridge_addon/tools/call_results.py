@@ -17,6 +17,8 @@ _MEMBERS = ("content", "structuredContent", "isError")
 _COMPLETE: dict[str, JSON] = {"resultType": "complete"}
 _VERSIONS = (LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION)
 """The package checks results by the rules of one of two versions of the protocol."""
+MAX_MENDED = 1_000
+"""Most blocks of an odd result: each is checked by itself, while all clients wait."""
 _UNUSED = frozenset({"_meta", "annotations", "icons"})
 """Members of a block that models do not receive, but that can be illegal."""
 _KINDS = frozenset({"audio", "image", "resource", "resource_link", "text"})
@@ -34,9 +36,11 @@ def sift(result: dict[str, JSON]) -> None:
     structured = result.get("structuredContent")
     if not isinstance(blocks, list):
         return
-    if blocks and structured is None and not any(map(_is_readable, blocks)):
-        return
-    result["content"] = [_acceptable(block) for block in blocks]
+    if not _fit(blocks):
+        if structured is None and not any(map(_is_readable, blocks[:MAX_MENDED])):
+            return
+        blocks = _mended(blocks)
+    result["content"] = blocks
     result.pop("structuredContent", None)
     if structured is not None:
         is_object = isinstance(structured, dict)
@@ -46,6 +50,13 @@ def sift(result: dict[str, JSON]) -> None:
     for name, kind in (("_meta", dict), ("resultType", str)):
         if not isinstance(result.get(name), kind):
             result.pop(name, None)
+
+
+def _mended(blocks: list[JSON]) -> list[JSON]:
+    mended = [_acceptable(block) for block in blocks[:MAX_MENDED]]
+    if left_out := len(blocks) - len(mended):
+        mended.append({"type": "text", "text": f"[{left_out} further parts are left out]"})
+    return mended
 
 
 def _is_readable(block: JSON) -> bool:
@@ -70,13 +81,13 @@ def _legal(block: dict[str, JSON]) -> dict[str, JSON] | None:
     """Return a block without the members that make it illegal; None if that is not enough."""
     plain = {name: value for name, value in block.items() if name not in _UNUSED}
     for candidate in (block, plain, {"mimeType": "", **plain}):
-        if _fits(candidate):
+        if _fit([candidate]):
             return candidate
     return None
 
 
-def _fits(block: dict[str, JSON]) -> bool:
-    result = _COMPLETE | {"content": [block]}
+def _fit(blocks: list[JSON]) -> bool:
+    result = _COMPLETE | {"content": blocks}
     try:
         for version in _VERSIONS:
             validate_server_result("tools/call", version, result)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from aibridge_addon.tools.call_results import MAX_MENDED
 from tools.running import by_url
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -48,3 +49,13 @@ async def test_error_flag_given_as_text_is_understood(connect, scripted):
     servers, _ = await connect(by_url("s", "http", await scripted({"isError": "true"})))
 
     assert (await servers.call(servers.catalogue.get("bmcp_s_tool"), {})).is_error
+
+
+async def test_odd_result_of_very_many_blocks_is_cut(connect, scripted):
+    blocks = [DONE] * (MAX_MENDED + 5) + [None]
+    servers, _ = await connect(by_url("s", "http", await scripted({"content": blocks})))
+
+    found = await servers.call(servers.catalogue.get("bmcp_s_tool"), {})
+
+    assert len(found.parts) == MAX_MENDED + 1
+    assert found.parts[-1].text == "[6 further parts are left out]"
