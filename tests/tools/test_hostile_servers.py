@@ -18,7 +18,7 @@ from aibridge_addon.tools.servers import ToolServers
 from tools.running import BOUND, INITIALIZED, LISTING, by_command, by_url, http, result, tool_of
 from tools.running import _read_request as read_request
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.e2e]
 
 MIB = 1024 * 1024
 BOMB = b'{"jsonrpc": "2.0", "x": "' + b"\0" * (96 * MIB)

@@ -16,7 +16,7 @@ from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolRes
 from aibridge_addon.tools.servers import ToolServers
 from tools.running import BOUND, LISTING, by_command, by_url, http, tool_of
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.e2e]
 
 SPOKEN = ["http", "http-legacy", "http-json", "sse", "sse-legacy", "stdio", "stdio-legacy"]
 PIXEL_HEAD = "iVBORw0KGgo"
