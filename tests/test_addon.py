@@ -505,8 +505,11 @@ async def test_a_recorder_of_ones_own_is_told_everything_in_order(database):
     assert not database.exists()
 
 
-async def test_a_recorder_that_raises_does_not_harm_the_flow(caplog):
-    async with started(aibridge_recorder=f"{__name__}:Raising") as (addon, tctx):
+async def test_a_recorder_that_raises_does_not_harm_the_flow(caplog, database: Path):
+    async with started(aibridge_db=str(database), aibridge_recorder=f"{__name__}:Raising") as (
+        addon,
+        tctx,
+    ):
         flow = flow_to()
         await ask(tctx, addon, flow)
 
@@ -519,8 +522,10 @@ async def test_a_recorder_that_raises_does_not_harm_the_flow(caplog):
     ]
 
 
-async def test_the_end_of_a_response_does_not_wait_for_its_record_for_ever():
-    async with started(aibridge_recorder=f"{__name__}:Never", aibridge_commit_wait_ms=1) as (
+async def test_the_end_of_a_response_does_not_wait_for_its_record_for_ever(database: Path):
+    async with started(
+        aibridge_db=str(database), aibridge_recorder=f"{__name__}:Never", aibridge_commit_wait_ms=1
+    ) as (
         addon,
         tctx,
     ):
@@ -532,8 +537,11 @@ async def test_the_end_of_a_response_does_not_wait_for_its_record_for_ever():
     assert text == 1
 
 
-async def test_a_recorder_that_does_not_exist_is_logged_and_requests_pass(caplog):
-    async with started(aibridge_recorder="nowhere:Recorder") as (addon, tctx):
+async def test_a_recorder_that_does_not_exist_is_logged_and_requests_pass(caplog, database: Path):
+    async with started(aibridge_db=str(database), aibridge_recorder="nowhere:Recorder") as (
+        addon,
+        tctx,
+    ):
         await ask(tctx, addon, flow_to())
 
     (record,) = complaints(caplog)

@@ -46,7 +46,7 @@ class Reader:
     """Takes `data: end` for the end."""
 
     ended = False
-    unrecorded = None
+    skippable = None
 
     def feed(self, event: Any) -> None:
         self.ended = self.ended or event.data == b"end"
