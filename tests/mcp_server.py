@@ -1,4 +1,4 @@
-"""A real MCP server, made with the `mcp` package, whose tools do what tests need.
+"""A real MCP server, made with the `mcp` package, with tools for tests.
 
     python tests/mcp_server.py stdio
     python tests/mcp_server.py http --port 0 --token secret
@@ -38,7 +38,7 @@ PATHS = {"http": "/mcp", "sse": "/sse"}
 
 @dataclass(slots=True)
 class World:
-    """What the tools share."""
+    """The state that the tools share."""
 
     token: str
     count: int = 0
@@ -48,7 +48,7 @@ class World:
 
 
 def make_server(world: World, *, page: int = 0, legacy: bool = False) -> MCPServer:
-    """Return the server with its tools; `page` is how many a page of its listing has."""
+    """Return the server with its tools; `page` is the number of tools on a page of its listing."""
     middleware = [paginate(page)] if page else []
     if legacy:
         middleware.append(know_no_discovery)
@@ -65,7 +65,7 @@ def make_server(world: World, *, page: int = 0, legacy: bool = False) -> MCPServ
 
     @server.tool(structured_output=False)
     async def meet(count: int) -> str:
-        """Answer once so many calls of this tool run at the same time."""
+        """Return once a number of calls of this tool run in parallel."""
         world.present += 1
         if world.present >= count:
             world.all_met.set()
@@ -74,7 +74,7 @@ def make_server(world: World, *, page: int = 0, legacy: bool = False) -> MCPServ
 
     @server.tool(structured_output=False)
     async def grow(context: Context) -> str:
-        """Add a tool, and notify whoever listens."""
+        """Add a tool, and notify subscribers."""
         world.grown += 1
         server.add_tool(echo, name=f"grown_{world.grown}", structured_output=False)
         await context.notify_tools_changed()
@@ -84,7 +84,7 @@ def make_server(world: World, *, page: int = 0, legacy: bool = False) -> MCPServ
 
     @server.tool(structured_output=False)
     async def steps(context: Context, count: int, seconds: float) -> str:
-        """Take so many steps of so many seconds, and report each."""
+        """Take a number of steps of some seconds each, and report each as progress."""
         for number in range(count):
             await anyio.sleep(seconds)
             await context.report_progress(number + 1, count)
@@ -92,7 +92,7 @@ def make_server(world: World, *, page: int = 0, legacy: bool = False) -> MCPServ
 
     @server.tool(structured_output=False)
     async def revoke() -> str:
-        """Demand another bearer token from now on."""
+        """Require another bearer token from now on."""
         world.token = os.urandom(16).hex()
         return "revoked"
 
@@ -108,12 +108,12 @@ async def add(a: int, b: int) -> int:
 
 
 async def echo(text: str) -> str:
-    """Say the same."""
+    """Return the text."""
     return text
 
 
 async def slow(report: str, until: str = "") -> str:
-    """Write what happens to the file `report`; return once the file `until` is there, or never."""
+    """Report each event to the file `report`; return once the file `until` exists, or never."""
     note(report, "started")
     try:
         while not (until and Path(until).exists()):
@@ -126,12 +126,12 @@ async def slow(report: str, until: str = "") -> str:
 
 
 async def fail(message: str = "it did not work") -> str:
-    """Fail, as a tool does."""
+    """Fail with a tool error."""
     raise ToolError(message)
 
 
 async def image() -> list[types.ContentBlock]:
-    """Give a text and an image."""
+    """Return a text and an image."""
     return [
         types.TextContent(type="text", text="a pixel"),
         types.ImageContent(type="image", data=PIXEL, mime_type="image/png"),
@@ -139,12 +139,12 @@ async def image() -> list[types.ContentBlock]:
 
 
 async def audio() -> list[types.ContentBlock]:
-    """Give a sound."""
+    """Return audio."""
     return [types.AudioContent(type="audio", data="AAAA", mime_type="audio/wav")]
 
 
 async def resource() -> list[types.ContentBlock]:
-    """Give a resource with a text in it, and one with bytes."""
+    """Return a resource with text and a resource with bytes."""
     return [
         types.EmbeddedResource(
             type="resource",
@@ -162,17 +162,17 @@ async def resource() -> list[types.ContentBlock]:
 
 
 async def link() -> list[types.ContentBlock]:
-    """Give a link to a resource."""
+    """Return a link to a resource."""
     return [types.ResourceLink(type="resource_link", uri="test://far", name="far away")]
 
 
 async def structured() -> dict[str, Any]:
-    """Give structured content that the text repeats."""
+    """Return structured content that the text repeats."""
     return {"city": "Kraków", "degrees": [1, 2.5]}
 
 
 async def big(size: int = 10_000_000) -> str:
-    """Give a text of so many bytes."""
+    """Return a text of a number of bytes."""
     return "x" * size
 
 
@@ -191,7 +191,7 @@ def note(report: str, what: str) -> None:
 
 
 def paginate(size: int) -> Any:
-    """Have listings come in pages."""
+    """Return listings in pages."""
 
     async def page(context: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
         if context.method != "tools/list":
@@ -212,14 +212,14 @@ def paginate(size: int) -> Any:
 
 
 async def know_no_discovery(context: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Be a server of the time before 2026: sessions, and notifications without being asked."""
+    """Serve the protocol before 2026: with sessions, and notifications without a subscription."""
     if context.method == "server/discover":
         raise MCPError(types.METHOD_NOT_FOUND, "Method not found")
     return await call_next(context)
 
 
 def guarded(app: Any, world: World) -> Any:
-    """Answer 401 to whoever has not the token."""
+    """Respond with 401 to requests without the token."""
 
     async def guard(scope: Any, receive: Any, send: Any) -> None:
         headers = dict(scope.get("headers", ()))
@@ -266,7 +266,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run."""
+    """Run the server."""
     arguments = read_arguments()
     if arguments.say:
         print(arguments.say, file=sys.stderr, flush=True)

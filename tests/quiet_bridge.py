@@ -1,4 +1,4 @@
-"""A bridge for tests of layers: changes nothing, refuses nothing."""
+"""A bridge for tests of layers that changes and refuses nothing."""
 
 from mitmproxy import http
 from mitmproxy.connection import Address, Client
@@ -6,7 +6,7 @@ from mitmproxy.proxy.utils import ReceiveBuffer
 
 
 class QuietBridge:
-    """Implements `relay.mitm_layers.Bridge`."""
+    """Implements `relay.bridge.Bridge`."""
 
     def outgoing_request(self, flow: http.HTTPFlow) -> http.Request:
         return flow.request

@@ -1,7 +1,7 @@
-"""Central tools end to end: real MCP servers, a client's view, and what goes upstream.
+"""Central tools end to end: real MCP servers, the client's view, and the upstream requests.
 
-`Central` asks through a proxy that offers tools. Every request that reaches the provider by way of
-it must be legal: that is checked at the end of each test.
+`Central` sends requests through a proxy that offers tools. Each upstream request of a test must be
+legal, which is checked at its end.
 """
 
 import json
@@ -44,7 +44,7 @@ FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 ADD = "bmcp_calc_add"
 """The tool that most tests call."""
 SUM = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
-"""Has the model call it, and say a word before."""
+"""Makes the model write a word, and call it."""
 SUM_LINE = f'calls {ADD} {{"a":2,"b":40}}'
 
 
@@ -52,7 +52,7 @@ SUM_LINE = f'calls {ADD} {{"a":2,"b":40}}'
 
 
 class ToolServer:
-    """`tests/mcp_server.py` as a process of its own, over HTTP or SSE."""
+    """`tests/mcp_server.py` as a separate process, over HTTP or SSE."""
 
     def __init__(self, transport: Literal["http", "sse"], *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -64,7 +64,7 @@ class ToolServer:
 
     @cached_property
     def url(self) -> str:
-        """Where it is, once it is up."""
+        """The URL, once the server is up."""
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], WAIT_S)
         assert ready, "the MCP server did not come up"
@@ -72,7 +72,7 @@ class ToolServer:
         return where["url"]
 
     def stop(self) -> None:
-        """End it, whatever it does."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait(WAIT_S)
         assert self._process.stdout is not None
@@ -103,7 +103,7 @@ def wait_for_servers(proxy: Proxy, *names: str, mark: int = 0) -> None:
 
 
 class Report:
-    """A call of the tool `slow`: what it tells of itself, and when it may return."""
+    """A call of the tool `slow`: receives its reports, and lets it return."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ class Report:
         return json.dumps({"report": str(self._path), "until": str(self._until)})
 
     def wait_for(self, word: str) -> None:
-        """Wait until it tells that it has started, finished or been cancelled."""
+        """Wait until it reports that it has started, finished or been cancelled."""
         while word not in self._said.split():
             ready, _, _ = select.select([self._pipe], [], [], WAIT_S)
             assert ready, f"not {word}; it said {self._said!r}"
@@ -126,7 +126,7 @@ class Report:
 
     @property
     def said(self) -> list[str]:
-        """What it has told so far."""
+        """The reports so far."""
         return self._said.split()
 
     def release(self) -> None:
@@ -143,22 +143,22 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An answer as a bare client sees it."""
+    """A response as a bare client sees it."""
 
     status: int
     headers: httpx2.Headers
     raw: bytes
     whole: bool
-    """Whether it came to its end."""
+    """True if the response is complete."""
 
     @property
     def json(self) -> Any:
-        """The body of an answer that is not streamed."""
+        """The body of a buffered response."""
         return json.loads(decode(self.raw, self.headers.get("content-encoding")))
 
 
 class Central:
-    """Asks through a proxy that offers central tools."""
+    """Sends requests through a proxy that offers central tools."""
 
     def __init__(self, proxy: Proxy, clients: Clients, provider: Provider, standin: Server) -> None:
         self.proxy = proxy
@@ -169,31 +169,31 @@ class Central:
 
     @property
     def requests(self) -> list[Request]:
-        """What the provider got in this test."""
+        """The requests that the provider received in this test."""
         return self.standin.requests[self._start :]
 
     @property
     def received(self) -> list[JSON]:
-        """The bodies of what the provider got in this test."""
+        """The bodies that the provider received in this test."""
         return [json.loads(request.body) for request in self.requests if request.body]
 
     def transcripts(self, api: API) -> list[list[str]]:
-        """The conversations that the provider got in this test, each of them legal."""
+        """The conversations that the provider received in this test; asserts that each is legal."""
         return [dialect_of(api).transcript(body) for body in self.received]
 
     def check(self) -> None:
-        """Assert that the provider would have taken all that it got."""
+        """Assert that a provider would accept all requests of the test."""
         for request in self.requests:
             for name, dialect in _BY_PATH.items():
                 if request.path == name and request.method == "POST":
                     dialect.transcript(json.loads(request.body))
 
     def ask(self, api: API, way: Way, said: str | list[Any], **options: Any) -> Answer:
-        """Ask by the SDK."""
+        """Send a request with the SDK."""
         return api.ask(self.clients, way, said, **options)
 
     def see(self, api: API, way: Way, said: str | list[Any], **options: Any) -> Story:
-        """Ask by a bare client; return what it saw of an answer that is whole and legal."""
+        """Send a request with a bare client; return its view of a complete and legal response."""
         seen = self.post(api, way, said, **options)
         assert seen.whole
         assert seen.status == 200, seen.raw
@@ -203,7 +203,7 @@ class Central:
         return dialect.story(seen.json)
 
     def post(self, api: API, way: Way, said: str | list[Any], **options: Any) -> Seen:
-        """Ask by a bare client, for whatever comes."""
+        """Send a request with a bare client; return any response."""
         with self.asking(api, way, said, **options) as response:
             got = bytearray()
             whole = True
@@ -227,7 +227,7 @@ class Central:
         headers: Mapping[str, str] | None = None,
         path: str | None = None,
     ) -> Iterator[httpx2.Response]:
-        """Ask by a bare client; give the answer while it comes. It leaves with the block's end."""
+        """Send a request with a bare client; yield the arriving response, then disconnect."""
         body = {**api.body(said, stream=stream, tools=tools), **(members or {})}
         url = self.clients.url(way, api.provider, path or api.path)
         with (
@@ -239,7 +239,7 @@ class Central:
             yield response
 
     def recorded(self, condition: Callable[[Records], object], after: str) -> Records:
-        """Wait for records of an answer whose end no client has seen."""
+        """Wait for the records of a response whose end no client has received."""
         return self.proxy.wait_for_records(condition, after=after)
 
 
@@ -256,14 +256,14 @@ _BY_PATH = {
 
 
 def key_headers(api: API, key: str | None = None) -> dict[str, str]:
-    """Return what a bare client of an API sends besides its body."""
+    """Return the headers that a bare client of a wire format sends."""
     if api.provider == "anthropic":
         return {"x-api-key": key or ANTHROPIC_KEY, "anthropic-version": "2023-06-01"}
     return {"authorization": f"Bearer {key or OPENAI_KEY}"}
 
 
 def answered_bytes(api: API, request: Request, *, stream: bool) -> bytes:
-    """Return what the stand-in has answered by script."""
+    """Return the scripted responses of the stand-in."""
     exchange: Exchange = request.notes
     module = _MODULES[api.name]
     render = module.render_stream if stream else module.render_body
@@ -278,7 +278,7 @@ def assert_untouched(
     members: JSON,
     headers: dict[str, str] | None = None,
 ) -> None:
-    """Assert that a request and its answer pass as they are."""
+    """Assert that a request and its response are relayed unchanged."""
     body = json.dumps(api.body("hi THINK", stream=stream) | members, indent=1).encode()
     sent = {**key_headers(api), **(headers or {}), "accept-encoding": "br;q=0.5"}
     url = central.clients.url(way, api.provider, api.path)
@@ -297,7 +297,7 @@ def assert_untouched(
 
 
 type Change = Callable[[list[JSON]], list[JSON]]
-"""What becomes of a stream's events, `[DONE]` apart; or of a whole answer, the only one then."""
+"""Changes the events of a stream without `[DONE]`, or a buffered response as the only event."""
 
 
 def reworked(
@@ -336,7 +336,7 @@ def _event(event: JSON) -> bytes:
 
 
 def each_object(value: Any) -> Iterator[JSON]:
-    """Give out every object within a value, outer ones first."""
+    """Yield every object within a value, outer ones first."""
     if isinstance(value, dict):
         yield value
     for member in value.values() if isinstance(value, dict) else value:

@@ -1,4 +1,4 @@
-"""Requests and answers of the three wire formats in the same terms, and whether they are legal.
+"""Requests and responses of the three wire formats in common terms, with checks of their legality.
 
 A conversation reads like a transcript, a line for each thing:
 
@@ -26,37 +26,37 @@ type Tokens = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What a client saw of an answer."""
+    """A response as the client received it."""
 
     id: str
     lines: tuple[str, ...]
     stop: str
-    """Why it ended."""
+    """The stop reason."""
     tokens: Tokens | None
 
 
 class Dialect(ABC):
-    """How a wire format is read."""
+    """Reads the requests and responses of a wire format."""
 
     api: ClassVar[str]
     calls_stop: ClassVar[str]
-    """Why an answer ends that has calls for the client."""
+    """The stop reason of a response with client calls."""
 
     @abstractmethod
     def definition(self, name: str, description: str, schema: JSON) -> JSON:
-        """Return a tool as a request defines it."""
+        """Return the definition of a tool in a request."""
 
     @abstractmethod
     def transcript(self, request: JSON) -> list[str]:
-        """Return the conversation of a request that a provider would take."""
+        """Return the conversation of a request, and assert that a provider would accept it."""
 
     @abstractmethod
     def story(self, answer: JSON) -> Story:
-        """Read an answer that is not streamed."""
+        """Read a buffered response."""
 
     @abstractmethod
     def streamed_story(self, raw: bytes) -> Story:
-        """Read a stream that a client would take."""
+        """Read a stream, and assert that a client would accept it."""
 
     def names(self, request: JSON) -> list[str]:
         """Return the names of the tools that a request offers."""
@@ -64,17 +64,17 @@ class Dialect(ABC):
 
 
 def line_of_call(name: str, arguments: Any) -> str:
-    """Return the line of a call."""
+    """Return the line that describes a call."""
     return f"calls {name} {compact(arguments)}"
 
 
 def compact(value: Any) -> str:
-    """Encode as short as can be."""
+    """Encode compactly."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 class _Calls:
-    """Sees to it that each call has one result, and each result a call."""
+    """Checks that each call has one result, and each result a call."""
 
     def __init__(self, *, may_be_stored: bool = False) -> None:
         self.open: list[str] = []
@@ -389,7 +389,7 @@ class ResponsesDialect(Dialect):
 
 
 def assert_needs_no_store(item: JSON) -> None:
-    """Assert that an item does not refer to what the provider was told not to store."""
+    """Assert that an item does not refer to a response that the provider was told not to store."""
     if item.get("type") == "reasoning":
         assert item.get("encrypted_content"), "reasoning that is not stored"
     else:
@@ -413,19 +413,19 @@ DIALECTS: dict[str, Dialect] = {
 
 
 def dialect_of(api: API) -> Dialect:
-    """Return how an API is read."""
+    """Return the reader of a wire format."""
     return DIALECTS[api.name]
 
 
 def data_of(raw: bytes) -> list[str]:
-    """Return the data of a stream's events; comments are none."""
+    """Return the data of a stream's events, without comments."""
     assert raw.endswith(b"\n\n"), "the last event has no end"
     lines = raw.decode().split("\n")
     return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
 
 
 def named_events(raw: bytes) -> list[JSON]:
-    """Return the events of a stream, each of which bears the name of its type."""
+    """Return the events of a stream, and assert that each has the name of its type."""
     events = []
     for block in raw.decode().split("\n\n")[:-1]:
         lines: Sequence[str] = [line for line in block.split("\n") if not line.startswith(":")]

@@ -1,4 +1,4 @@
-"""An MCP server over HTTP, written by hand: it lists any tools, and answers calls as badly as told.
+"""An MCP server over HTTP, written by hand: lists any tools, and responds to calls with any fault.
 
 For what no real server does; all else is asked of `tests/mcp_server.py`.
 """
@@ -17,7 +17,7 @@ METHOD_NOT_FOUND = -32601
 
 
 class ToolsByHand:
-    """The application; `on_call` answers calls, given the message."""
+    """An ASGI application; `on_call` responds to calls, given the message."""
 
     def __init__(self, tools: Sequence[JSON] = ()) -> None:
         self.tools = list(tools)
@@ -50,19 +50,19 @@ class ToolsByHand:
 
 @contextmanager
 def serving(app: ToolsByHand) -> Iterator[ToolsByHand]:
-    """Serve it, and tell it where."""
+    """Serve the application; yield its URL."""
     with ServerThread(Server(app, record=False)) as server:
         app.url = f"{server.origin}/mcp"
         yield app
 
 
 def said(text: str) -> Callable[[JSON], Reply]:
-    """Return an answer to calls: a text."""
+    """Return a response to calls: a text."""
     return lambda message: answered(message, {"content": [{"type": "text", "text": text}]})
 
 
 def answered(message: JSON, result: JSON) -> Reply:
-    """Return the answer to a message."""
+    """Return the response to a message."""
     return _json({"jsonrpc": "2.0", "id": message["id"], "result": result})
 
 

@@ -1,4 +1,4 @@
-"""The addon, as a script for mitmdump, whose signs of life come at once."""
+"""The addon as a script for mitmdump, with pings after a short time."""
 
 from aibridge_addon.addon import AIBridge
 from aibridge_addon.tools import waiting

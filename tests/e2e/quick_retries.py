@@ -1,4 +1,4 @@
-"""The addon, as a script for mitmdump, which hardly waits before it sends a request again."""
+"""The addon as a script for mitmdump, with short pauses between retries."""
 
 from aibridge_addon.addon import AIBridge
 from aibridge_addon.tools import upstream

@@ -1,4 +1,4 @@
-"""A tool server is down, dies, hangs or talks nonsense: the model is told, and goes on."""
+"""Faults of MCP servers are reported to the model, and the loop continues."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -36,14 +36,14 @@ NO_ARGUMENTS: JSON = {"type": "object", "properties": {}}
 
 @pytest.fixture(scope="module")
 def by_hand() -> Iterator[ToolsByHand]:
-    """A server that answers calls as it is told."""
+    """A server that responds to calls as the test decides."""
     with serving(ToolsByHand([{"name": "ask", "inputSchema": NO_ARGUMENTS}])) as app:
         yield app
 
 
 @pytest.fixture(scope="module")
 def locked_server() -> Iterator[ToolServer]:
-    """A server that wants a token, and may want another."""
+    """A server that requires a token, and may require another."""
     server = ToolServer("http", "--token", TOKEN)
     yield server
     server.stop()
@@ -59,7 +59,7 @@ def proxy(
     locked_server: ToolServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
-    """The proxy of this module; some of its servers are bad from the start."""
+    """The proxy of this module; some of its servers are faulty from the start."""
     known = {"Authorization": "Bearer ${TOOL_TOKEN}"}
     wrong = {"Authorization": "Bearer wrong"}
     servers = (
@@ -86,12 +86,12 @@ def proxy(
 
 
 def result_of(central: Central, api: API) -> str:
-    """Return the last result that the model was sent."""
+    """Return the last result that the model received."""
     return dialect_of(api).transcript(central.received[-1])[-1]
 
 
 def call(server: str, tool: str) -> str:
-    """Have the model call a tool."""
+    """Make the model call a tool."""
     return f"USE_TOOL:bmcp_{server}_{tool} SAY"
 
 
@@ -119,7 +119,7 @@ def test_unreachable_servers_are_logged_and_the_others_serve(
 def toolless_proxy(
     standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy of whose servers one is down, and one has no tools."""
+    """A proxy with a server that is down, and a server without tools."""
     with serving(ToolsByHand()) as empty:
         made = Proxy(
             tmp_path_factory.mktemp("toolless"),
@@ -196,7 +196,7 @@ def reset(message: JSON) -> Reply:
 
 
 def half(message: JSON) -> Reply:
-    """End in the middle."""
+    """Truncate the response."""
     return Response(
         200,
         [("content-type", "application/json")],
@@ -206,27 +206,27 @@ def half(message: JSON) -> Reply:
 
 
 def garbage(message: JSON) -> Reply:
-    """Answer with HTML."""
+    """Respond with HTML."""
     return Response(200, [("content-type", "text/html")], b"<html>Log in!</html>")
 
 
 def no_json(message: JSON) -> Reply:
-    """Answer with JSON that is none."""
+    """Respond with invalid JSON."""
     return Response(200, [("content-type", "application/json")], b'{"jsonrpc": "2.0", "id')
 
 
 def nothing(message: JSON) -> Reply:
-    """Answer with nothing."""
+    """Respond with an empty body."""
     return Response(200, [("content-type", "application/json")], b"")
 
 
 def wrong_shape(message: JSON) -> Reply:
-    """Answer with a result that is none."""
+    """Respond with an invalid result."""
     return answered(message, {"content": 5})
 
 
 def status(code: int) -> Callable[[JSON], Reply]:
-    """Answer with an HTTP error."""
+    """Respond with an HTTP error."""
 
     def answer(message: JSON) -> Reply:
         return Response(code, [("www-authenticate", "Bearer")], b"secret details")

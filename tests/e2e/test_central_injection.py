@@ -1,4 +1,4 @@
-"""Who is offered which tools, where in a request, and what stays the bytes that it was."""
+"""Offers of central tools: which requests get them, where, and which bytes stay unchanged."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ OFFERED = [
     "bmcp_local_echo",
     "bmcp_old_echo",
 ]
-"""What the shared proxy offers: what its filters let through, in order."""
+"""The tools that the shared proxy offers, in order."""
 
 NESTED: JSON = {
     "type": "object",
@@ -82,7 +82,7 @@ def limited_proxy(
     by_hand: ToolsByHand,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
-    """A proxy that offers tools to some only."""
+    """A proxy that offers tools to selected requests."""
     config = f"""\
 {config_toml(standin.origin)}
 [[providers]]
@@ -116,7 +116,7 @@ def limited(
     provider: Provider,
     standin: Server,
 ) -> Iterator[Central]:
-    """Ask through the proxy that offers tools to some only."""
+    """Sends requests through the proxy that offers tools to selected requests."""
     made = Central(limited_proxy, clients_of(limited_proxy), provider, standin)
     yield made
     made.check()

@@ -1,4 +1,4 @@
-"""When a provider refuses what was added to a request, the client's own request goes up once."""
+"""Last resort: if a provider refuses an edited request, the original request is sent once."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def proxy(central_proxy: Proxy) -> Proxy:
 def refusing(
     provider: Provider, status: int, is_refused: Callable[[Request], bool], said: str = "no"
 ) -> Callable[[Request], Any]:
-    """Return an answer that refuses some requests."""
+    """Return a response that refuses some requests."""
 
     async def answer(asked: Request) -> Any:
         if is_refused(asked):
@@ -67,7 +67,7 @@ def has_our_results(asked: Request) -> bool:
 def ask(
     central: Central, api: API, model: str, *, way: Way = FORWARD, stream: bool = False
 ) -> tuple[int, bytes, bytes]:
-    """Ask for a model that no other test does; return status, answer, and the body sent."""
+    """Send a request for a unique model; return status, response, and the body sent."""
     body = json.dumps(api.body("hi THINK", stream=stream) | {"model": model}, indent=1).encode()
     sent = {**key_headers(api), **CANNED, "accept-encoding": "br;q=0.5"}
     url = central.clients.url(way, api.provider, api.path)

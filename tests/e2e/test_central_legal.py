@@ -1,4 +1,4 @@
-"""Whatever tools a server lists and whatever they give, no request of a client fails over it."""
+"""No tool that a server lists, and no result, makes a client's request fail."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ TOOLS: list[JSON] = [
 
 @pytest.fixture(scope="module")
 def by_hand() -> Iterator[ToolsByHand]:
-    """A server with odd tools, and many."""
+    """A server with many tools, some of them invalid."""
     with serving(ToolsByHand(TOOLS)) as app:
         yield app
 
@@ -49,7 +49,7 @@ def proxy(
     by_hand: ToolsByHand,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
-    """A proxy that offers them."""
+    """A proxy that offers these tools."""
     made = Proxy(
         tmp_path_factory.mktemp("legal"),
         config=config_toml(standin.origin) + server_toml("odd", url=by_hand.url),
@@ -66,7 +66,7 @@ def proxy(
 def odd(
     proxy: Proxy, clients_of: Callable[[Proxy], Clients], provider: Provider, standin: Server
 ) -> Iterator[Central]:
-    """Ask through it."""
+    """Sends requests through that proxy."""
     made = Central(proxy, clients_of(proxy), provider, standin)
     yield made
     made.check()

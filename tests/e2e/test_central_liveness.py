@@ -1,6 +1,6 @@
-"""While a central tool runs, the client has all that was said; when it leaves, all of it ends.
+"""While a central tool runs, the client has all earlier text; its disconnect cancels everything.
 
-The tool is held until the client has what it should have, so that anything that waited for the tool
+The tool returns only once the client has received the text, so that a proxy that waited for it
 would wait for ever.
 """
 
@@ -59,12 +59,12 @@ def report(tmp_path: Path) -> Iterator[Report]:
 
 
 def slow(report: Report) -> str:
-    """Have the model call `slow`."""
+    """Make the model call `slow`."""
     return f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments}"
 
 
 def read_until(chunks: Iterator[bytes], text: bytes, times: int = 1) -> bytes:
-    """Read until a text has come so many times."""
+    """Read until a text has arrived a number of times."""
     got = b""
     while got.count(text) < times:
         got += next(chunks)
@@ -121,7 +121,7 @@ def test_start_of_the_message_reaches_the_client_even_if_it_only_has_a_call(
 
 
 BEFORE_THE_TEXT = {"anthropic_messages": 3, "openai_chat": 1, "openai_responses": 4}
-"""Events after the first and up to the first words."""
+"""Number of events between the first one and the first words."""
 
 
 @each_way
@@ -184,7 +184,7 @@ def pinging(
     tool_server: ToolServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
-    """A proxy whose signs of life come at once."""
+    """A proxy with pings after a short time."""
     made = Proxy(
         tmp_path_factory.mktemp("pinging"),
         config=config_toml(standin.origin) + server_toml("calc", url=tool_server.url),
@@ -235,7 +235,7 @@ class _WatchedStream(httpx2.SyncByteStream):
 
 
 def watching(client: httpx2.Client, watch: Callable[[bytes], None]) -> httpx2.Client:
-    """Have a client show what comes, before whoever uses it sees it."""
+    """Make a client report each chunk before its user receives it."""
 
     def wrap(response: httpx2.Response) -> None:
         assert isinstance(response.stream, httpx2.SyncByteStream)
@@ -278,7 +278,7 @@ def test_sdk_ignores_pings(
 
 
 def cancelled_once(central: Central, before: str) -> Records:
-    """Wait for the end of the record; it is the only one."""
+    """Wait for the end of the only record."""
     records = central.recorded(
         lambda found: [r for r in found.interceptions if r["ended_at"]], before
     )
@@ -288,7 +288,7 @@ def cancelled_once(central: Central, before: str) -> Records:
 
 
 def assert_nothing_goes_on(central: Central, before: int) -> None:
-    """Assert that the provider is asked no more: a later request is the next that it sees."""
+    """Assert that the provider receives no further request of the loop."""
     central.see(MESSAGES, FORWARD, "Still there?")
     assert len(central.requests) == before + 1
     assert central.proxy.faults() == ""

@@ -1,7 +1,7 @@
-"""What was hidden from a client is put back when it comes again, and into nobody else's request.
+"""Hidden turns are restored in later requests of a conversation, and in no others.
 
-A client that has calls of its own to answer brings their results; the calls beside them, and their
-results, stand in what goes up. Later requests of a conversation have all hidden turns again.
+A client returns the results of its own calls; the central calls beside them, and their results, are
+added upstream. Later requests of a conversation get all hidden turns again.
 """
 
 from collections.abc import Callable
@@ -47,17 +47,17 @@ def proxy(central_proxy: Proxy) -> Proxy:
 
 
 def ours_first() -> str:
-    """Have the model call a central tool, then one of the client's, in one turn."""
+    """Make the model call a central tool, then a client tool, in one turn."""
     return f'USE_TOOL:{ADD} USE_TOOL:get_weather ARGS:{{"a": 2, "b": 40}} ARGS:{{"city": "Oslo"}}'
 
 
 def theirs_first() -> str:
-    """Have the model call a tool of the client's, then a central one, in one turn."""
+    """Make the model call a client tool, then a central tool, in one turn."""
     return f'USE_TOOL:get_weather USE_TOOL:{ADD} ARGS:{{"city": "Oslo"}} ARGS:{{"a": 2, "b": 40}}'
 
 
 def with_results(api: API, said: str, answer: Answer) -> list[Any]:
-    """Return the conversation with which a client brings the results of its calls."""
+    """Return the conversation with which a client sends the results of its calls."""
     results = [api.result(call, "12 degrees") for call in answer.calls]
     return [user(said), *answer.turn, *results]
 
@@ -138,7 +138,7 @@ class TestMixedTurns:
 
 
 def _renamed(value: Any) -> Any:
-    """Give the calls of a conversation ids that nobody knows."""
+    """Give the calls of a conversation unknown ids."""
     if isinstance(value, dict):
         return {key: _renamed(member) for key, member in value.items()}
     if isinstance(value, list):
@@ -239,7 +239,7 @@ def restarted(
     central: Central,
     standin: Server,
 ) -> Central:
-    """Ask through a proxy of the test's own, which it may start again."""
+    """Sends requests through a separate proxy that the test may restart."""
     servers = server_toml("calc", **program(), allow="^add$")
     own = start_proxy(config=config_toml(standin.origin) + servers)
     return Central(own, clients_of(own), central.provider, standin)
@@ -270,7 +270,7 @@ def test_hidden_turns_are_restored_by_another_process_with_the_same_database(
 
 @each_delivery
 class TestStoredResponses:
-    """Of OpenAI: the client names the answer, and brings its results only."""
+    """OpenAI: the client names the earlier response, and sends only its results."""
 
     def test_central_results_are_sent_beside_those_of_the_client(
         self, central: Central, stream: bool

@@ -1,4 +1,4 @@
-"""What an inner loop leaves: rows, metrics, and flows of their own, all without secrets."""
+"""Records of an inner loop: rows, metrics, and separate flows, all without secrets."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def proxy(central_proxy: Proxy) -> Proxy:
 
 
 def response_ids(central: Central, api: API) -> list[str]:
-    """Return the ids of the upstream answers of this test."""
+    """Return the ids of the upstream responses of this test."""
     prefix = {"anthropic_messages": "msg_", "openai_chat": "chatcmpl-"}.get(api.name, "resp_")
     return [f"{prefix}{request.notes.response_id}" for request in central.requests]
 
@@ -220,6 +220,6 @@ def read_flows(path: Path) -> list[http.HTTPFlow]:
 
 
 def started(flow: http.HTTPFlow) -> float:
-    """Return when a flow's answer began: inner ones are copies and share the request's start."""
+    """Return the start of a flow's response; inner flows copy the start of the request."""
     assert flow.response
     return flow.response.timestamp_start

@@ -1,7 +1,7 @@
-"""The model calls central tools: the client gets one answer, and the provider each result.
+"""Responses with central tools: the client receives one response, and the provider each result.
 
-By every way, for every API, streaming and not: what the SDKs make of it, what is on the wire, and
-what the provider was asked in between.
+In every mode and wire format, streaming and not: the view of the SDKs, the bytes on the wire, and
+the requests that the provider received.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ def proxy(central_proxy: Proxy) -> Proxy:
 
 
 def says(api: API, *texts: str) -> list[str]:
-    """Return what the client is told in several turns, whose texts Chat joins."""
+    """Return the client's view of several turns, whose texts Chat joins."""
     joined = ["".join(texts)] if isinstance(api, ChatCompletions) else texts
     return [f"says {text}" for text in joined]
 
@@ -189,7 +189,7 @@ RESULTS: dict[str, dict[str, str]] = {
         "openai_chat": "gets Error: Error executing tool fail: it did not work",
     },
 }
-"""What the model is sent, by API; like the one before where nothing is said."""
+"""The result that the model receives, by wire format; None: the same as for the one before."""
 
 
 @each_api

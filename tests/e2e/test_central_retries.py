@@ -1,4 +1,4 @@
-"""A client sends the same request again: it goes on from what the tools have done for it."""
+"""Retries: a repeated request continues from the calls that were run for it."""
 
 import sqlite3
 import time
@@ -53,7 +53,7 @@ def report(tmp_path: Path) -> Iterator[Report]:
 
 
 def overloaded(central: Central, answers: range, *, refused: int | None = None) -> None:
-    """Have the provider be overloaded for some of its answers, and refuse another."""
+    """Make the provider overloaded for some requests, and refuse another."""
     scripted = reworked(central.provider, lambda events: events)
     asked = count()
 
@@ -150,7 +150,7 @@ def test_call_interrupted_by_a_killed_proxy_is_not_run_again(
 
 
 def wait_until_stored(proxy: Proxy, scope: str) -> None:
-    """Wait until the database has something in a scope."""
+    """Wait until the database has an entry in a scope."""
     deadline = time.monotonic() + WAIT_S
     found = "SELECT count(*) FROM aibridge_hidden_turns WHERE scope = ?"
     while time.monotonic() < deadline:

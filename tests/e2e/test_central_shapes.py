@@ -1,4 +1,4 @@
-"""Providers and compatible hosts stream a call in many shapes: it is found and hidden in each."""
+"""Shapes of calls: providers and compatible hosts stream a call in many shapes; all are hidden."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def proxy(central_proxy: Proxy) -> Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A way to stream a call of `add`; the answer says `Moment` before."""
+    """A shape of a streamed call of `add`, after the text `Moment`."""
 
     name: str
     api: API
@@ -45,14 +45,14 @@ class Shape:
 
 
 def input_in_the_start(events: list[JSON]) -> list[JSON]:
-    """Have a block begin with the whole input, and get no deltas."""
+    """Start a block with the complete input, and send no deltas."""
     for start, fragments in _calls_of_messages(events):
         start["content_block"]["input"] = json.loads(_joined(fragments) or "{}")
     return [event for event in events if not _is_fragment(event)]
 
 
 def input_in_one_delta(events: list[JSON]) -> list[JSON]:
-    """Have the whole input come in one delta."""
+    """Send the complete input in one delta."""
     kept = []
     for event in events:
         if _is_fragment(event) and kept and _is_fragment(kept[-1]):
@@ -63,7 +63,7 @@ def input_in_one_delta(events: list[JSON]) -> list[JSON]:
 
 
 def only_output_at_the_end(events: list[JSON]) -> list[JSON]:
-    """Have the last usage tell no more than the output, as it once did."""
+    """Report only the output in the last usage, as early versions did."""
     for event in events:
         if event["type"] == "message_delta":
             event["usage"] = {"output_tokens": event["usage"]["output_tokens"]}
@@ -71,7 +71,7 @@ def only_output_at_the_end(events: list[JSON]) -> list[JSON]:
 
 
 def pings_everywhere(events: list[JSON]) -> list[JSON]:
-    """Have a ping before each event but the first."""
+    """Send a ping before each event but the first."""
     return [event for pair in events for event in ({"type": "ping"}, pair)][1:]
 
 
@@ -111,7 +111,7 @@ def _has_call(event: JSON) -> bool:
 
 
 def whole_call_in_one_chunk(events: list[JSON]) -> list[JSON]:
-    """Have all of a call in one chunk, as Gemini, Mistral and Ollama do."""
+    """Send a call in one chunk, as Gemini, Mistral and Ollama do."""
     fragments = _fragments(events)
     if not fragments:
         return events
@@ -124,7 +124,7 @@ def whole_call_in_one_chunk(events: list[JSON]) -> list[JSON]:
 
 
 def whole_call_without_index(events: list[JSON]) -> list[JSON]:
-    """Have all of a call in one chunk that does not number it."""
+    """Send a call in one chunk without an index."""
     events = whole_call_in_one_chunk(events)
     for fragment in _fragments(events):
         del fragment["index"]
@@ -132,7 +132,7 @@ def whole_call_without_index(events: list[JSON]) -> list[JSON]:
 
 
 def whole_call_in_the_first_chunk(events: list[JSON]) -> list[JSON]:
-    """Have the very first chunk bring the call, and the text after it."""
+    """Send the call in the very first chunk, and the text after it."""
     events = whole_call_in_one_chunk(events)
     if not (fragments := _fragments(events)):
         return events
@@ -142,7 +142,7 @@ def whole_call_in_the_first_chunk(events: list[JSON]) -> list[JSON]:
 
 
 def call_in_the_finish_chunk(events: list[JSON]) -> list[JSON]:
-    """Have one chunk bring the call and the reason to finish."""
+    """Send the call and the finish reason in one chunk."""
     events = whole_call_in_one_chunk(events)
     if not (fragments := _fragments(events)):
         return events
@@ -153,7 +153,7 @@ def call_in_the_finish_chunk(events: list[JSON]) -> list[JSON]:
 
 
 def role_with_the_text(events: list[JSON]) -> list[JSON]:
-    """Have the role come with the first words."""
+    """Send the role with the first words."""
     first, second, *others = events
     if not _delta(second).get("content"):
         return events
@@ -162,21 +162,21 @@ def role_with_the_text(events: list[JSON]) -> list[JSON]:
 
 
 def index_from_one(events: list[JSON]) -> list[JSON]:
-    """Have calls be numbered from 1."""
+    """Number calls from 1."""
     for fragment in _fragments(events):
         fragment["index"] += 1
     return events
 
 
 def usage_on_the_finish_chunk(events: list[JSON]) -> list[JSON]:
-    """Have the usage come with the reason to finish, as Groq and OpenRouter may."""
+    """Send the usage with the finish reason, as Groq and OpenRouter may."""
     *events, last = events
     events[-1]["usage"] = last["usage"]
     return events
 
 
 def finish_reason_stop(events: list[JSON]) -> list[JSON]:
-    """Have calls end with `stop`, as some hosts do."""
+    """Finish calls with `stop`, as some hosts do."""
     for event in events:
         for choice in event["choices"]:
             choice["finish_reason"] = choice["finish_reason"] and "stop"
@@ -184,7 +184,7 @@ def finish_reason_stop(events: list[JSON]) -> list[JSON]:
 
 
 def reasoning_in_deltas(events: list[JSON]) -> list[JSON]:
-    """Have reasoning come before the text, as DeepSeek does."""
+    """Send reasoning before the text, as DeepSeek does."""
     thought = deepcopy(events[0])
     thought["choices"][0]["delta"] = {"reasoning_content": "Hm."}
     return [events[0], thought, *events[1:]]
@@ -194,7 +194,7 @@ def reasoning_in_deltas(events: list[JSON]) -> list[JSON]:
 
 
 def items_in_one_event(events: list[JSON]) -> list[JSON]:
-    """Have calls come as whole items only, as some hosts do."""
+    """Send calls only as complete items, as some hosts do."""
     calls = {
         event["output_index"]
         for event in events
@@ -284,7 +284,7 @@ def arguments_changed(change: Callable[[str], str]) -> Callable[[list[JSON]], li
 
 
 def _fragments_of_calls(events: list[JSON]) -> list[list[tuple[Any, str]]]:
-    """Return where the fragments of a call are, for each call of a stream."""
+    """Return the positions of the fragments of each call of a stream."""
     found: dict[Any, list[tuple[Any, str]]] = {}
     for event in events:
         if _is_fragment(event):

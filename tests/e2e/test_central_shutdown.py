@@ -1,4 +1,4 @@
-"""SIGTERM in the middle of inner loops: all end, are recorded, and leave no error behind."""
+"""SIGTERM during inner loops: all end and are recorded, and no error is logged."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +57,7 @@ def test_sigterm_in_inner_loops_records_them_as_interrupted_and_logs_no_error(
 
 
 def broken(central: Central, api: API, way: Way, said: str, stream: bool) -> bool:
-    """Ask; return whether the answer broke off."""
+    """Send a request; return True if the response is truncated."""
     try:
         return not central.post(api, way, said, stream=stream).whole
     except httpx2.TransportError:

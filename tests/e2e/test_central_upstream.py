@@ -1,7 +1,7 @@
-"""The provider fails in the middle of an inner loop: the client gets an error that it understands.
+"""Failures of the provider during an inner loop become errors in the client's wire format.
 
-Streaming, the answer has begun, so an error event ends it. Otherwise the provider's own answer
-comes as it is. The record has one failed interception, with what was used until then.
+An error event ends a stream that has begun. The provider's error replaces a buffered response. The
+record has one failed interception, with the usage until then.
 """
 
 import json
@@ -44,7 +44,7 @@ _numbers = count()
 
 
 def first() -> str:
-    """Have the model call a tool, in a request like no other: what is sent again goes on."""
+    """Make the model call a tool in a unique request; a repeated one would continue an attempt."""
     return f"{SUM} TOKENS:10,2,0,0 (request {next(_numbers)})"
 
 
@@ -55,7 +55,7 @@ def proxy(central_proxy: Proxy) -> Proxy:
 
 
 def error_of(api: API, raw: bytes) -> JSON:
-    """Return the error that ends a stream, in the shape of its API."""
+    """Return the error that ends a stream, in its wire format."""
     data = data_of(raw)
     if api is CHAT:
         data = [event for event in data if event != "[DONE]"]
@@ -89,7 +89,7 @@ FAULTS = {
     "END_EARLY LONG:9": (None, "upstream_error"),
     "DROP": (None, "upstream_error"),
 }
-"""What the second answer does: the error's message and recorded type, where they are known."""
+"""Faults of the second response, with the error's message and recorded type, if known."""
 
 
 @each_api
@@ -212,7 +212,7 @@ def test_later_response_that_cannot_be_read_is_an_error(
 
 
 def after_the_first(central: Central, answer: Callable[[], Response]) -> None:
-    """Have the provider answer once by script, and then so."""
+    """Make the provider respond once by script, and then with the given response."""
     scripted = reworked(central.provider, lambda events: events)
     asked = 0
 
@@ -267,7 +267,7 @@ def test_truncated_first_response_is_truncated_for_the_client(
 def bounded_proxy(
     standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy that has the calls of two answers run."""
+    """A proxy with a limit of two responses with calls."""
     made = Proxy(
         tmp_path_factory.mktemp("bounded"),
         config=config_toml(standin.origin) + server_toml("calc", **program(), allow="^add$"),
@@ -285,7 +285,7 @@ def bounded_proxy(
 def bounded(
     bounded_proxy: Proxy, clients_of: Callable[[Proxy], Clients], central: Central
 ) -> Central:
-    """Ask through the proxy with limits."""
+    """Sends requests through the proxy with limits."""
     return Central(bounded_proxy, clients_of(bounded_proxy), central.provider, central.standin)
 
 

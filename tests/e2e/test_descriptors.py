@@ -1,4 +1,4 @@
-"""A proxy without free file descriptors says so briefly, and serves again once some are free."""
+"""Descriptors: a proxy without free file descriptors logs one line, and recovers."""
 
 import resource
 import socket

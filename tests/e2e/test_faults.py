@@ -1,5 +1,6 @@
-"""Whatever breaks: the client gets what the provider sent or an error it understands, the record
-has one interception with how it ended, and the next request works.
+"""Faults: the client receives the provider's bytes or an error in its wire format.
+
+The record has one interception with its status, and the next request works.
 """
 
 import gzip
@@ -60,7 +61,7 @@ type Canned = Callable[[Request], Any]
 
 @pytest.fixture(scope="module")
 def nobody() -> Iterator[str]:
-    """An origin that refuses connections: its port is taken, and nobody listens there."""
+    """An origin that refuses connections: its port is bound without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"https://127.0.0.1:{taken.getsockname()[1]}"
@@ -74,7 +75,7 @@ def proxy(
     nobody: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
-    """The proxy of this module, with instances whose provider is down."""
+    """The proxy of this module, with instances of unreachable providers."""
     down = "".join(
         f'[[providers]]\nname = "down-{kind}"\ntype = "{kind}"\nbase_url = "{nobody}{path}"\n'
         f'hosts = ["down.{kind}.test"]\n'
@@ -103,7 +104,7 @@ def open_rows(database: Path) -> int:
 
 
 def read(response: httpx2.Response) -> tuple[bytes, bool]:
-    """Return the body as it is on the wire, and whether it came to its end."""
+    """Return the body on the wire, and True if it is complete."""
     got = bytearray()
     try:
         for chunk in response.iter_raw():
@@ -115,7 +116,7 @@ def read(response: httpx2.Response) -> tuple[bytes, bool]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a client saw of an answer."""
+    """A response as the client received it."""
 
     status: int
     headers: httpx2.Headers
@@ -124,7 +125,7 @@ class Seen:
 
 
 class Asker:
-    """Asks one provider that is told what to answer."""
+    """Sends requests to a provider with scripted responses."""
 
     def __init__(
         self,
@@ -154,7 +155,7 @@ class Asker:
         headers: dict[str, str] | None = None,
         url: str | None = None,
     ) -> Iterator[httpx2.Response]:
-        """Give an answer while it comes; by a connection that earlier faults have left."""
+        """Yield a response while it arrives, on a connection after earlier faults."""
         self._provider.canned["fault"] = answer
         with (client or self._kept[way]).stream(
             "POST",
@@ -174,7 +175,7 @@ class Asker:
         read_timeout_s: float = 30.0,
         stream: bool = True,
     ) -> Iterator[httpx2.Response]:
-        """Give an answer while it comes; the client leaves with the end of the block."""
+        """Yield a response while it arrives; the client disconnects at the end of the block."""
         with self._clients.http(way) as client:
             client.timeout = httpx2.Timeout(30.0, read=read_timeout_s)
             with self.asking(way, api, answer, client=client, stream=stream) as response:
@@ -182,22 +183,22 @@ class Asker:
                 client.close()
 
     def ask(self, way: Way, api: Api, answer: Canned, **options: Any) -> Seen:
-        """Take an answer as far as it comes."""
+        """Read a response as far as it arrives."""
         with self.asking(way, api, answer, **options) as response:
             body, whole = read(response)
             return Seen(response.status_code, response.headers, body, whole)
 
     @property
     def request(self) -> Request:
-        """What the provider got last."""
+        """The last request of the provider."""
         return self.server.requests[-1]
 
     def wait_for_outcome(self, outcome: str) -> None:
-        """Wait until the provider knows how its last answer ended."""
+        """Wait until the provider has finished its last response."""
         self.server.wait_until(lambda: self.request.outcome == outcome)
 
     def recorded(self) -> Records:
-        """Wait until the one interception has ended; return what was recorded."""
+        """Wait until the only interception has ended; return its records."""
         return self.proxy.wait_for_records(
             lambda records: [row for row in records.interceptions if row["ended_at"]],
             after=self._mark,
@@ -205,7 +206,7 @@ class Asker:
 
     @property
     def recorded_at_once(self) -> Records:
-        """What is recorded, without waiting: for answers whose end the client has seen."""
+        """The records without a wait, for responses whose end the client has received."""
         return self.proxy.wait_for_records(lambda _: True, after=self._mark)
 
 
@@ -214,7 +215,7 @@ type KeptClients = dict[Way, httpx2.Client]
 
 @pytest.fixture(scope="module")
 def kept_clients(proxy: Proxy, standin: Server, authority: Authority) -> Iterator[KeptClients]:
-    """A client for each way that lives through all tests, and their faults."""
+    """A client for each mode that is used by all tests of this module."""
     clients = Clients(standin.origin, (authority.path, proxy.ca_path), proxy)
     with ExitStack() as stack:
         yield {way: stack.enter_context(clients.http(way)) for way in WAYS}
@@ -224,7 +225,7 @@ def kept_clients(proxy: Proxy, standin: Server, authority: Authority) -> Iterato
 def asker(
     proxy: Proxy, clients: Clients, kept_clients: KeptClients, provider: Provider, standin: Server
 ) -> Iterator[Asker]:
-    """Ask; afterwards the proxy must be as good as before."""
+    """Sends requests; asserts afterwards that the proxy still works."""
     yield Asker(proxy, clients, kept_clients, provider, standin)
     mark = proxy.mark()
     proxy.wait_for_records(lambda _: not open_rows(proxy.database), after=mark)
@@ -244,7 +245,7 @@ def outcome(row: Row) -> tuple[str, int | None, str | None, bool]:
 
 
 def tokens(records: Records) -> Tokens | None:
-    """Return the tokens of the only usage; None if there is none."""
+    """Return the tokens of the only usage row, if any."""
     return records.counts if records.token_usages else None
 
 
@@ -253,14 +254,14 @@ def tokens(records: Records) -> Tokens | None:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An answer with something wrong, and what becomes of it."""
+    """A faulty response, and its expected record."""
 
     name: str
     answer: Callable[[Api], Answer]
     status: Literal["completed", "failed"] = "failed"
     error_type: str | None = None
     whole: bool = True
-    """Whether the client sees a proper end."""
+    """True if the client receives a proper end."""
     usage: Literal["all", "first", "none"] = "none"
 
     def __str__(self) -> str:
@@ -279,12 +280,12 @@ def with_event(api: Api, event: bytes) -> list[bytes]:
 
 
 def sse(*parts: Part) -> Response:
-    """Return a streamed answer."""
+    """Return a streamed response."""
     return Response(200, [*SSE], list(parts))
 
 
 def announced(parts: Sequence[Part], headers: list[tuple[str, str]], length: int) -> Response:
-    """Return an answer with a `content-length`, be it true or not."""
+    """Return a response with a `content-length`, which may be wrong."""
     return Response(200, [*headers], list(parts), announce_length=length)
 
 
@@ -769,7 +770,7 @@ def test_truncated_compressed_request_is_relayed_and_counted(
 
 
 def pad(body: bytes, size: int) -> bytes:
-    """Return a JSON object with one long member more."""
+    """Return a JSON object with an additional long member."""
     return body[:-1] + b',"padding":"' + b"x" * size + b'"}'
 
 
@@ -824,11 +825,11 @@ def test_event_that_is_too_large_to_read_is_relayed(asker: Asker) -> None:
 
 BOMB_BYTES = 2048 * MIB
 ROOM_BYTES = 400 * MIB
-"""What reading may cost: the bound of 64 MiB, held a few times over, and far less than the bomb."""
+"""Memory for reading: a few times the limit of 64 MiB, and far less than the bomb."""
 
 
 def bomb_of(coding: str) -> bytes:
-    """Return a few bytes that decode to very many."""
+    """Return a small body that decodes to a huge one."""
     block = bytes(64 * MIB)
     if coding == "gzip":
         return gzip.compress(block, 1) * (BOMB_BYTES // len(block))
@@ -903,17 +904,17 @@ def locked(proxy: Proxy) -> Iterator[None]:
 
 
 def limit_file_size(proxy: Proxy, size: int) -> None:
-    """Let the process write files of this many bytes: to it, what a full disk is."""
+    """Limit the size of files that the process writes, which simulates a full disk."""
     resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def spools(proxy: Proxy) -> list[Path]:
-    """Return the spools that there are."""
+    """Return the existing spool files."""
     return sorted(proxy.directory.glob(f"{proxy.database.name}.spool-*"))
 
 
 def wait_for_all(proxy: Proxy, load: Load) -> Records:
-    """Wait until all that was asked is in the database and no spool is left."""
+    """Wait until all requests are in the database and no spool file exists."""
     return proxy.wait_for_records(
         lambda records: len(records.interceptions) >= len(load.asked) and not spools(proxy),
         timeout_s=20.0,

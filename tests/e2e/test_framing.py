@@ -1,4 +1,4 @@
-"""Requests that go up in HTTP/1.1 are framed and in origin form; odd answers are relayed.
+"""Framing: HTTP/1.1 requests are framed and in origin form; unusual responses are relayed.
 
 The provider speaks HTTP/1.1 only, so that requests in HTTP/2 are converted.
 """
@@ -40,7 +40,7 @@ def standin() -> Iterator[Server]:
 def proxy(
     standin: Server, confdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy that offers a tool of its own, so that some requests are repeated by it."""
+    """A proxy that offers a tool, so that it repeats some requests."""
     made = Proxy(
         tmp_path_factory.mktemp("framing"),
         config=config_toml(standin.origin) + server_toml("local", **program(), allow="^echo$"),
@@ -66,7 +66,7 @@ ROUTES = [
     ("openai", "/responses/resp_1/cancel", "POST"),
     ("openai", "/conversations", "POST"),
 ]
-"""Routes that pass through; bridged ones have tests of their own."""
+"""Passthrough routes; other tests cover bridged ones."""
 
 
 @each_h2_way
@@ -151,7 +151,7 @@ def test_bare_carriage_return_in_a_header_is_not_sent_upstream(
 
 
 class Raw:
-    """A provider that answers each request with the same bytes."""
+    """A provider that responds to each request with the same bytes."""
 
     def __init__(self) -> None:
         self.answer = b""
@@ -195,7 +195,7 @@ def raw_provider() -> Iterator[Raw]:
 def raw_proxy(
     raw_provider: Raw, confdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy before it, which offers a tool."""
+    """A proxy for this provider that offers a tool."""
     made = Proxy(
         tmp_path_factory.mktemp("raw"),
         config=config_toml(raw_provider.origin) + server_toml("local", **program(), allow="^echo$"),

@@ -1,7 +1,7 @@
-"""A provider's reset that arrives together with data: each client learns of the end.
+"""Pending resets: a provider's reset that arrives together with data ends each client's response.
 
 The proxy is stopped (SIGSTOP) until data and reset are both pending in its sockets, so that it
-always reads them in one go.
+always reads them together.
 """
 
 import os
@@ -36,7 +36,7 @@ def provider() -> Provider:
 
 @pytest.fixture(scope="module")
 def standin(provider: Provider) -> Iterator[Server]:
-    """A provider that speaks HTTP/1.1, so that each stream has a connection of its own."""
+    """A provider that speaks HTTP/1.1, so that each stream has a separate connection."""
     with ServerThread(Server(provider, http2=False)) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""Streams are found by the request and their first bytes, whatever content type the host gives."""
+"""Stream detection: the request and the first bytes decide, whatever the content type."""
 
 import pytest
 from standin import Gate, Provider, Response, Server, Wait
@@ -15,7 +15,7 @@ each_way = pytest.mark.parametrize("way", WAYS, ids=str)
 each_api = pytest.mark.parametrize("api", APIS, ids=str)
 
 PATIENCE_S = 10.0
-"""After which a client gives up waiting for bytes."""
+"""Seconds after which a client stops waiting for bytes."""
 
 
 @each_way
@@ -84,7 +84,7 @@ def test_response_in_another_shape_than_requested_is_recorded(
 
 
 class TestCentralTools:
-    """The inner loop runs, so that no client sees a call that it does not know."""
+    """The inner loop runs, so that no client receives an unknown call."""
 
     @pytest.fixture
     @staticmethod

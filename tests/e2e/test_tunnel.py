@@ -1,4 +1,4 @@
-"""Hosts of no provider: their connections are passed on untouched, unread and unrecorded."""
+"""Tunnels: connections to hosts of no provider are relayed unchanged and unrecorded."""
 
 import re
 import socket
@@ -30,7 +30,7 @@ PROVIDER_HOST = "api.anthropic.com"
 def proxy(
     standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy that logs and saves every flow it makes."""
+    """A proxy that logs and saves every flow."""
     made = Proxy(
         tmp_path_factory.mktemp("tunnel"),
         config=config_toml(standin.origin),
@@ -104,7 +104,7 @@ def issuer(tls: ssl.SSLObject) -> str:
 
 
 def tunnels(proxy: Proxy) -> float:
-    """Return how many there have been."""
+    """Return the number of tunnels so far."""
     return metric(proxy, "aibridge_tunnels_total")
 
 
@@ -242,13 +242,13 @@ ASKED = (
 
 
 def request(said: str) -> bytes:
-    """Return a request, as it is on the wire."""
+    """Return the bytes of a request."""
     body = MESSAGES.request(said, stream=False)
     return ASKED % len(body) + body
 
 
 def read_all(sock: socket.socket) -> bytes:
-    """Read what comes until the other side closes."""
+    """Read until the other side closes."""
     got = b""
     while chunk := sock.recv(64 * 1024):
         got += chunk
@@ -324,6 +324,6 @@ def test_no_mitmproxy_option_bypasses_interception_of_a_provider(
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_leftovers(proxy: Proxy) -> Iterator[Callable[[], None] | None]:
-    """No test of this module may make the proxy log an error, in whatever order they run."""
+    """Assert that no test of this module makes the proxy log an error, in any order."""
     yield None
     assert proxy.faults() == ""

@@ -1,4 +1,4 @@
-"""The tap on a body: whatever goes wrong with reading, every byte goes on, once and in order."""
+"""Body tap: relays every byte once and in order, even if reading fails."""
 
 import gzip
 import itertools
@@ -33,11 +33,11 @@ BODY = b"".join(BLOCKS) + TAIL
 
 
 class OurBugError(Exception):
-    """What no code of ours would raise."""
+    """An error that the code under test never raises itself."""
 
 
 class Reader:
-    """Remembers events; ends at `data: end`; fails at one of them."""
+    """Records events, ends at `data: end`, and can fail at an event."""
 
     def __init__(self, *, fails_at=None, facts_fail=False, unrecorded=None):
         self.events = []
@@ -59,7 +59,7 @@ class Reader:
 
 
 class Format:
-    """An API whose streams one reader reads."""
+    """A wire format with a given reader."""
 
     def __init__(self, reader):
         self.reader = lambda: reader
@@ -90,7 +90,7 @@ def withheld(event):
 
 
 def relayed(tap, chunks):
-    """What the client gets, as the stream relays it: what is held is given out after its chunk."""
+    """Return the bytes that the client receives; held chunks are released after each chunk."""
     out = []
     for chunk in chunks:
         passed = tap(chunk)
@@ -105,13 +105,13 @@ def relayed(tap, chunks):
 
 @st.composite
 def cuts(draw, body=BODY):
-    """A body in chunks, none of them empty."""
+    """Generate a body in chunks that are not empty."""
     borders = draw(st.sets(st.integers(1, len(body) - 1)))
     return [body[a:b] for a, b in itertools.pairwise([0, *sorted(borders), len(body)])]
 
 
 def filtered_up_to(number):
-    """The body with the withheld ones of its first blocks left out."""
+    """Return the body without the withheld blocks among its first blocks."""
     return b"".join(
         block
         for index, block in enumerate([*BLOCKS, TAIL])

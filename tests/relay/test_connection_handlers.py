@@ -1,4 +1,4 @@
-"""Events of a connection whose task is cancelled while it waits for the event lock."""
+"""Connection handlers: events of a task that is cancelled while it waits for the event lock."""
 
 import asyncio
 import warnings
@@ -18,7 +18,7 @@ with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyasn1 has ren
 
 
 class Recording(layer.Layer):
-    """Keeps the events that it is given."""
+    """Records the events that it receives."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -46,7 +46,7 @@ class Writer:
 
 
 class Peer:
-    """A handler with one connection to a server, whose data the test gives."""
+    """A handler with one connection to a server, whose data the test sends."""
 
     def __init__(self) -> None:
         options: Any = SimpleNamespace(tcp_timeout=600)

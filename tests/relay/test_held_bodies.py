@@ -1,4 +1,4 @@
-"""The sum of the request bodies that are held."""
+"""Limit for the total size of the request bodies in memory."""
 
 from aibridge_addon.relay.held_bodies import HeldBodies
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections: framing of requests, malformed heads, trailers, informational answers."""
+"""HTTP/1.1 connections: framing of requests, malformed heads, trailers, informational responses."""
 
 import warnings
 from collections.abc import Iterator
@@ -182,7 +182,7 @@ def test_folded_header_value_is_joined_into_one_line() -> None:
 
 
 class Driver:
-    """A layer in a proxy, without the proxy: commands are collected, hooks and servers answered."""
+    """A layer without a proxy: collects commands, and replies to hooks and connection requests."""
 
     def __init__(self, options: Any) -> None:
         self.client = connection.Client(

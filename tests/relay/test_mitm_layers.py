@@ -1,4 +1,4 @@
-"""What is written, and when: as few writes as an event needs, none later than its event."""
+"""HTTP layers: each event causes as few writes as possible, and delays none."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ LAST = b"0\r\n\r\n"
 
 
 class Bridge(QuietBridge):
-    """Fails where a test would not expect to be asked."""
+    """A bridge that fails on calls that the test does not expect."""
 
     def client_left(self, flow: http.HTTPFlow) -> None:
         raise AssertionError("nobody leaves here")
@@ -43,7 +43,7 @@ class Bridge(QuietBridge):
 
 
 class Reader:
-    """Takes `data: end` for the end."""
+    """Treats `data: end` as the terminal event."""
 
     ended = False
     skippable = None
@@ -56,13 +56,13 @@ class Reader:
 
 
 class Format:
-    """An API whose answers are for the `Reader`."""
+    """A wire format that uses `Reader`."""
 
     reader = Reader
 
 
 class Driver:
-    """A layer in a proxy, without the proxy: its commands are kept, hooks and servers answered."""
+    """A layer without a proxy: records commands, and replies to hooks and connection requests."""
 
     def __init__(self, options: Any) -> None:
         client = connection.Client(
@@ -82,7 +82,7 @@ class Driver:
         return list(self._handle(events.DataReceived(self.server, data)))
 
     def asked(self) -> "Driver":
-        """Go as far as the request has reached the server."""
+        """Advance until the request has reached the server."""
         list(self._handle(events.Start()))
         self.client_says(REQUEST)
         return self
@@ -206,7 +206,7 @@ def test_connection_is_closed_after_pending_writes(driver: Driver) -> None:
 
 
 class Refusing(Driver):
-    """Answers for what is too large."""
+    """A bridge that responds to bodies that are too large."""
 
     def _on_hook(self, hook: commands.StartHook) -> None:
         if hook.name == "error":
@@ -247,7 +247,7 @@ LARGE = bytes(LARGEST_JOINED)
 
 
 class OurBugError(Exception):
-    """What no code of ours would raise."""
+    """An error that the code under test never raises itself."""
 
 
 def send(data: bytes, to: connection.Connection = TCP) -> commands.SendData:
@@ -255,7 +255,7 @@ def send(data: bytes, to: connection.Connection = TCP) -> commands.SendData:
 
 
 def joined(original: Iterable[commands.Command]) -> Iterator[commands.Command]:
-    """What goes out if the original layer yields these."""
+    """Return the commands that are sent if the original layer yields these."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HttpLayer, "handle_event", lambda layer, event: original)
         return BridgeLayer.handle_event(BridgeLayer.__new__(BridgeLayer), events.Start())

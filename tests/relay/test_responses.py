@@ -1,4 +1,4 @@
-"""What an answer's head says of its body, and the body itself."""
+"""Response helpers: content coding, content length, and decoding."""
 
 import gzip
 
@@ -20,7 +20,7 @@ MESSAGE = b'{"type":"message","id":"msg_1","content":[]}'
 
 
 def answer(content=b"", **headers):
-    """A response with these headers only."""
+    """Return a response with these headers only."""
     fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     response = http.Response.make(200)
     response.headers = http.Headers(fields)

@@ -1,4 +1,4 @@
-"""What is shown of a request's headers holds no secret, and what leaves is what came."""
+"""Headers: masked fields hold no secret, and outgoing fields equal the received ones."""
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,7 +12,7 @@ SECRET = b"sk-ant-api03-0123456789abcdef"
 
 
 def cased(name: str) -> st.SearchStrategy[bytes]:
-    """A name in some case."""
+    """Generate a name in mixed case."""
     return st.sampled_from([name, name.title(), name.upper()]).map(str.encode)
 
 

@@ -1,4 +1,4 @@
-"""An answer is a stream or a whole body by its first bytes, whatever its content type."""
+"""Stream detection: a response is a stream or a single body by its first bytes."""
 
 import itertools
 
@@ -49,7 +49,7 @@ SINGLE = [
 
 
 def answer(content_type=None, status=200):
-    """The head of an answer."""
+    """Return the head of a response."""
     headers = {} if content_type is None else {"content-type": content_type}
     return http.Response.make(status, b"", headers)
 

@@ -1,6 +1,6 @@
-"""Which connections are tunnelled, told by the address and by the name in the client hello.
+"""Tunnels: the address and the server name decide which connections are tunnelled.
 
-All others are HTTP, or nothing.
+All other connections must be HTTP.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ ELSEWHERE = ("203.0.113.7", 443)
 
 
 def client_hello(server_name: str | None) -> bytes:
-    """The first bytes of a TLS client."""
+    """Return the first bytes of a TLS client."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     outgoing = ssl.MemoryBIO()
@@ -43,19 +43,19 @@ PROVIDER = ("api.anthropic.com", 443)
 
 
 def of_version(minor: int, hello: bytes = HELLO) -> bytes:
-    """A client hello whose record says another version, as servers do not mind."""
+    """Return a client hello with another version in its record, which servers ignore."""
     return hello[:2] + bytes([minor]) + hello[3:]
 
 
 def in_two_records(hello: bytes) -> bytes:
-    """A client hello whose message is spread over two records."""
+    """Return a client hello that is split into two records."""
     head, body = hello[:3], hello[5:]
     parts = (body[:50], body[50:])
     return b"".join(head + len(part).to_bytes(2, "big") + part for part in parts)
 
 
 def asked(address, *data: bytes, sni: str | None = None, mode: str = "regular") -> layer.NextLayer:
-    """A connection whose next layer is asked for after these bytes of the client."""
+    """Return the request for the next layer of a connection after these bytes of the client."""
     client = connection.Client(
         peername=("127.0.0.1", 50000),
         sockname=("127.0.0.1", 8080),

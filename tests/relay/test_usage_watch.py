@@ -1,4 +1,4 @@
-"""The watch over answers that are not recorded: it finds usage however the bytes come."""
+"""Usage watch: finds usage in unrecorded responses, in any chunks."""
 
 import gzip
 import zlib
@@ -17,7 +17,7 @@ STREAM = b'event: done\r\ndata: {"type":"done","usage":{"input_tokens":1}}\r\n\r
 
 
 def found_in(chunks, max_bytes=1_000_000, **headers):
-    """How often a watch finds usage; every chunk must come back as it was."""
+    """Return how often a watch finds usage, and assert that it returns each chunk unchanged."""
     found = []
     response = http.Response.make(200)
     response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})

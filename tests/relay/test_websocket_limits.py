@@ -1,4 +1,4 @@
-"""Messages over WebSocket: their size is bounded, and large frames take linear time."""
+"""WebSocket limits: the size of messages is limited, and large frames take linear time."""
 
 import random
 from itertools import pairwise

@@ -1,1 +1,1 @@
-"""Tests of central MCP tools: names, configuration, catalogue, connections."""
+"""Tests of central tools: names, catalogue, servers, and the inner loop."""

@@ -1,4 +1,4 @@
-"""Fixtures: servers for all tests, servers of a test's own, connections that are ended with it."""
+"""Fixtures: shared servers, servers of a single test, and connections that end with their test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,13 +15,13 @@ from tools.running import BOUND, LISTING, Heard, Program, Report, Scripted
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def eager() -> None:
-    """Start tasks as mitmproxy does."""
+    """Start tasks eagerly, as mitmproxy does."""
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
 
 
 @pytest.fixture(scope="session")
 def programs() -> Iterator[dict[str, Program]]:
-    """Servers for all tests, by what they speak. Do not break them."""
+    """Shared servers, by transport; tests must not break them."""
     running = {
         "http": Program("http", "--page", "3"),
         "http-legacy": Program("http", "--legacy", "--page", "5"),
@@ -38,7 +38,7 @@ def programs() -> Iterator[dict[str, Program]]:
 
 @pytest.fixture
 def start_program() -> Iterator[Callable[..., Program]]:
-    """Start servers of a test's own."""
+    """Start servers for a single test."""
     started: list[Program] = []
 
     def start(*arguments: str, port: int = 0) -> Program:
@@ -54,7 +54,7 @@ def start_program() -> Iterator[Callable[..., Program]]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def connect(eager: None) -> AsyncIterator[Callable[..., Any]]:
-    """Connect to servers of a test's own: `servers, heard = await connect(config, …)`."""
+    """Connect to servers for a single test: `servers, heard = await connect(config, …)`."""
     stopped: list[ToolServers] = []
 
     async def connect(
@@ -75,7 +75,7 @@ async def connect(eager: None) -> AsyncIterator[Callable[..., Any]]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def report(tmp_path: Path) -> AsyncIterator[Report]:
-    """What the tool `slow` tells of itself."""
+    """The reports of the tool `slow`."""
     report = Report(tmp_path / "report")
     await report.open()
     yield report
@@ -84,7 +84,7 @@ async def report(tmp_path: Path) -> AsyncIterator[Report]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def scripted() -> AsyncIterator[Callable[..., Any]]:
-    """Start a server that answers calls with this result, or these bytes; return its URL."""
+    """Start a server that responds to calls with a given result or given bytes; return its URL."""
     started: list[Scripted] = []
 
     async def start(answer: Any = b"", listing: Any = LISTING) -> str:

@@ -1,4 +1,4 @@
-"""Real MCP servers over each transport, scripted ones that misbehave, and what is heard of both."""
+"""Real MCP servers over each transport, scripted ones that misbehave, and their events."""
 
 import asyncio
 import json
@@ -13,12 +13,12 @@ from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.tools.server_config import ServerConfig, Transport
 
 BOUND = 60.0
-"""Seconds after which whatever is waited for is said not to come."""
+"""Seconds after which a wait fails."""
 PROGRAM = str(Path(__file__).parents[1] / "mcp_server.py")
 
 
 class Program:
-    """A running `mcp_server.py` that is reached by URL."""
+    """A running `mcp_server.py` with a URL."""
 
     def __init__(self, *arguments: str, port: int = 0) -> None:
         self._arguments = arguments
@@ -27,7 +27,7 @@ class Program:
         self.start()
 
     def start(self) -> None:
-        """Start it, a second time on the same port."""
+        """Start it; a restart uses the same port."""
         command = [sys.executable, PROGRAM, *self._arguments, "--port", str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -37,14 +37,14 @@ class Program:
         self.port, self.url = said["port"], said["url"]
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
 
 
 class Heard:
-    """What `on_event` was told."""
+    """The events passed to `on_event`."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
@@ -55,7 +55,7 @@ class Heard:
         self._new.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition holds that can change with an event only."""
+        """Wait until a condition holds that changes only with an event."""
         async with asyncio.timeout(BOUND):
             while not condition():
                 self._new.clear()
@@ -73,14 +73,14 @@ class Report:
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0)
 
     async def open(self) -> None:
-        """Begin to read."""
+        """Start to read."""
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(self._lines), self._file
         )
 
     async def next(self) -> str:
-        """The next line."""
+        """Return the next line."""
         async with asyncio.timeout(BOUND):
             return (await self._lines.readline()).decode().strip()
 
@@ -90,7 +90,7 @@ class Report:
 
 
 class Scripted:
-    """A server of the time before 2026 whose one tool gives any result, or any bytes at all."""
+    """A server of the protocol before 2026 whose single tool returns any result, or any bytes."""
 
     def __init__(self, answer: Any, *, listing: Any) -> None:
         self._answer = answer
@@ -98,12 +98,12 @@ class Scripted:
         self.called = asyncio.Event()
 
     async def start(self) -> str:
-        """Listen, and return the URL."""
+        """Start to listen; return the URL."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/mcp"
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._server.close()
         self._server.close_clients()
         await self._server.wait_closed()
@@ -147,13 +147,13 @@ LISTING = {"tools": [{"name": "tool", "inputSchema": {"type": "object"}}]}
 
 
 def http(body: bytes, *, status: str = "200 OK", kind: str = "application/json") -> bytes:
-    """An HTTP answer."""
+    """Return an HTTP response."""
     head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 def result(request: dict[str, Any], value: Any) -> bytes:
-    """A JSON-RPC answer."""
+    """Return a JSON-RPC response."""
     answer = {"jsonrpc": "2.0", "id": request.get("id"), "result": value}
     return http(json.dumps(answer).encode())
 
@@ -169,12 +169,12 @@ async def _read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, An
 
 
 def by_url(name: str, transport: Transport, url: str, **more: Any) -> ServerConfig:
-    """A server that is reached by URL."""
+    """Return the configuration of a server with a URL."""
     return ServerConfig(name=name, transport=transport, url=url, shown_url=f"the {name}", **more)
 
 
 def by_command(name: str, *arguments: str, command: str = sys.executable, **more: Any) -> Any:
-    """A server that is a program: `mcp_server.py`, if not told otherwise."""
+    """Return the configuration of a server that is a program, by default `mcp_server.py`."""
     if not arguments or arguments[0].startswith("--"):
         arguments = (PROGRAM, "stdio", *arguments)
     return ServerConfig(
@@ -188,7 +188,7 @@ def by_command(name: str, *arguments: str, command: str = sys.executable, **more
 
 
 def tool_of(server: str, name: str) -> CentralTool:
-    """A tool as a catalogue would have it, of a server that may not be up."""
+    """Return a tool as in a catalogue; its server may be down."""
     return CentralTool(
         name=f"bmcp_{server}_{name}",
         server=server,

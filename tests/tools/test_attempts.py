@@ -1,4 +1,4 @@
-"""No tool runs twice for one request: whoever sends it again, goes on from what was done."""
+"""Attempts: a repeated request continues from the calls that were run, so that none runs twice."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Store:
-    """What a database has of hidden turns."""
+    """The hidden turns in a store, as a dictionary."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], str] = {}
@@ -60,7 +60,7 @@ class Store:
         return {key: self.rows[scope, key] for key in keys if (scope, key) in self.rows}
 
     def attempts(self) -> Attempts:
-        """Return what a process makes of it."""
+        """Return the attempts of a process with this store."""
         return Attempts(remember=self.remember, find=self.find)
 
 
@@ -76,7 +76,7 @@ async def joined(attempts: Attempts, asked: Mapping[str, JSON] = ASKED) -> Attem
 
 
 async def sent(world: World, stream: bool) -> Any:
-    """Send a request, and have its answer; return its text or the error that ended it."""
+    """Send a request; return the text of its response, or the error that ended it."""
     if stream:
         client = Client(world)
         said = await client.run()

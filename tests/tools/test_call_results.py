@@ -1,4 +1,4 @@
-"""Odd blocks of a result become text: a call that has run must not be reported as failed."""
+"""Invalid blocks of a result become text: a call that was run must not be reported as failed."""
 
 from typing import Any
 

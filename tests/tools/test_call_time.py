@@ -1,4 +1,4 @@
-"""How long a call may take."""
+"""Time limits of a call."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ LONG = 3600.0
 
 
 class Clock:
-    """The time of the running loop, which only moves when it is told."""
+    """The clock of the running loop, which only the test advances."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""The catalogue is a snapshot: sorted, filtered, the same in whatever order servers answer."""
+"""Catalogue: a sorted and filtered snapshot that does not depend on the order of servers."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""MCP servers that send without end: each answer is bounded, whatever its type and coding."""
+"""Hostile MCP servers: each response is limited, whatever its type and coding."""
 
 import asyncio
 import gzip
@@ -51,7 +51,7 @@ endless = pytest.mark.parametrize("sent", ENDLESS.values(), ids=ENDLESS)
 
 
 class Hostile:
-    """A server that answers one method without end, and all others well."""
+    """A server with an endless response to one method, and valid responses to all others."""
 
     def __init__(self, method: str, sent: Sent) -> None:
         self._method = method
@@ -103,7 +103,7 @@ class Hostile:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def hostile() -> AsyncIterator[Callable[..., Any]]:
-    """Start a server that answers a method without end."""
+    """Start a server with an endless response to a method."""
     started: list[Hostile] = []
 
     async def start(method: str, sent: Sent) -> tuple[Hostile, str]:
@@ -117,7 +117,7 @@ async def hostile() -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture
 def peak() -> Iterator[Callable[[], int]]:
-    """Return how many bytes were held at most since the test began."""
+    """Return the peak of allocated bytes since the start of the test."""
     tracemalloc.start(1)
     yield lambda: tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""What the ledger remembers, for whom, and where it looks."""
+"""Ledger: stores hidden turns by scope and key, in memory and in the store."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ OTHER = Restoration(sequence=("resp_2",))
 
 
 class Store:
-    """Keeps what it is told, or does not answer."""
+    """A store in memory that can fail."""
 
     def __init__(self) -> None:
         self.turns: list[HiddenTurns] = []

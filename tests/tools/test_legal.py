@@ -1,4 +1,4 @@
-"""Whatever schema a server lists, what is offered is legal for every API, and calls are undone."""
+"""Legal schemas: offered schemas are legal for every wire format, and arguments are mapped back."""
 
 import json
 import re
@@ -26,7 +26,7 @@ _SINGLE = ("items", "not", "if", "then", "else", "contains", "propertyNames")
 
 
 def assert_legal(legal: LegalSchema) -> None:
-    """Assert what the strictest API demands."""
+    """Assert the rules of the strictest wire format."""
     schema = dict(legal.schema)
     json.dumps(schema, allow_nan=False).encode()
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -50,7 +50,7 @@ def each_schema(schema: JSON) -> list[JSON]:
 
 
 def repaired(schema: JSON) -> JSON:
-    """Return a schema made legal, as a property of a tool's schema."""
+    """Return a schema repaired as a property of a tool's schema."""
     legal = legal_schema(OBJECT | {"properties": {"x": schema}})
     assert_legal(legal)
     return dict(legal.schema["properties"]["x"])

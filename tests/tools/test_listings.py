@@ -1,4 +1,4 @@
-"""Each tool of a listing stands alone: an odd one is left out with a warning, the others serve."""
+"""Listings: an invalid tool is left out with a warning, and the others are offered."""
 
 import json
 import logging
@@ -119,7 +119,7 @@ async def test_lone_surrogate_in_a_result_is_replaced(connect, scripted, answer)
 
 
 async def test_lone_surrogate_from_a_program_is_replaced(connect):
-    """Over stdio, where a message that cannot be read is not answered at all."""
+    """Over stdio, a message that cannot be parsed gets no response."""
     code = (
         "import json, sys\n"
         "for line in sys.stdin:\n"

@@ -1,6 +1,6 @@
-"""The inner loop itself, with an upstream and tools that do as the test says.
+"""Inner loop, with an upstream and tools that the test scripts.
 
-The wire format is a real one; what is real besides is proved end to end.
+The wire format is real; the other parts are tested end to end.
 """
 
 import asyncio
@@ -45,19 +45,19 @@ OVER_LIMIT_MESSAGE = (
 
 CHAT_TOOLS = ChatTools()
 BOUND = 20.0
-"""Seconds after which whatever is waited for is said not to come."""
+"""Seconds after which a wait fails."""
 
 
 @pytest.fixture(autouse=True, params=["lazy", "eager"])
 async def task_factory(request: pytest.FixtureRequest) -> None:
-    """Start tasks as asyncio does, and as mitmproxy does."""
+    """Start tasks lazily, as asyncio does, and eagerly, as mitmproxy does."""
     if request.param == "eager":
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
 
 
 @pytest.fixture(autouse=True)
 async def nothing_runs_on() -> AsyncGenerator[None]:
-    """Whatever the loop started has ended with it."""
+    """Assert that all tasks of the loop have ended."""
     yield
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -97,7 +97,7 @@ def answer(content: str | None, *calls: dict[str, Any], response_id: str = "r1")
 
 
 def events_of(completion: Mapping[str, Any]) -> list[Event]:
-    """A completion as chunks: its message, its end."""
+    """Return a completion as chunks."""
     [choice] = completion["choices"]
     delta = dict(choice["message"])
     calls = [{"index": n, **c} for n, c in enumerate(delta.pop("tool_calls", ()))]
@@ -111,7 +111,7 @@ def events_of(completion: Mapping[str, Any]) -> list[Event]:
 
 
 class Script:
-    """An answer upstream, and what goes wrong with it."""
+    """An upstream response, and its faults."""
 
     def __init__(
         self,
@@ -164,14 +164,14 @@ async def nothing(scope: str, keys: Collection[str]) -> dict[str, str]:
 
 
 class NamedByTheirIds(ChatTools):
-    """Chat Completions, if later requests named a response by its id."""
+    """Chat Completions with responses that later requests name by id."""
 
     def alias_key(self, response_id: str) -> str:
         return f"response:{response_id}"
 
 
 class World:
-    """What is around a loop: upstream, tools, observer. `told` is what happens, in order."""
+    """The upstream, tools and observer of a loop; `told` has all events, in order."""
 
     def __init__(self, *scripts: Script | Mapping[str, Any]) -> None:
         self.first, *self.scripts = (
@@ -256,7 +256,7 @@ class World:
 
 
 class Client:
-    """Consumes the loop of a streamed answer as the proxy does."""
+    """Consumes the loop of a streamed response as the proxy does."""
 
     def __init__(self, world: World, **loop: Any) -> None:
         self.world = world
@@ -273,7 +273,7 @@ class Client:
         return chunk
 
     async def run(self) -> str:
-        """Take all there is; return the text that the client has."""
+        """Consume all chunks; return the text that the client has received."""
         while await self.next() is not None:
             pass
         if self.loop.error is None:
@@ -298,7 +298,7 @@ class Client:
 
 
 async def whole(world: World, **loop: Any) -> tuple[InnerLoop, Any]:
-    """Run the loop of a whole answer; return it with the client's answer."""
+    """Run the loop of a buffered response; return it with the client's response."""
     inner = world.loop(**loop)
     first = world.first.whole
     async with asyncio.timeout(BOUND):

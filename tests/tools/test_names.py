@@ -1,4 +1,4 @@
-"""Injected names are legal, unique and stable, whatever servers call their tools."""
+"""Names: injected names are legal, unique and stable, for any names of tools."""
 
 import re
 import string
@@ -65,7 +65,7 @@ def test_illegal_name_gets_a_hash(tool, stem):
 
 
 def test_hash_of_a_name_is_stable():
-    """Clients have it in their conversations."""
+    """Names are stored in the conversations of clients."""
     assert injected_name("files", "read.all") == "bmcp_files_read_all_6e11c2c4"
 
 

@@ -1,4 +1,4 @@
-"""Refused edits are remembered, but neither for ever nor without bound."""
+"""Refused edits: remembered for a limited time, and in a limited number."""
 
 from aibridge_addon.tools import refused_edits
 from aibridge_addon.tools.refused_edits import RefusedEdits

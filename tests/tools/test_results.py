@@ -1,4 +1,4 @@
-"""What an MCP result is to a model."""
+"""Results: conversion of an MCP result for a model."""
 
 import mcp_types as types
 import pytest

@@ -1,4 +1,4 @@
-"""Connections to real MCP servers: calls, results, and everything that can go wrong."""
+"""Servers: connections to real MCP servers, calls, results and faults."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ PIXEL_HEAD = "iVBORw0KGgo"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def everything(eager, programs):
-    """Connections to servers of every kind, which the tests that use it leave as they are."""
+    """Connections to servers over every transport; tests must not change them."""
     configs = [
         by_url(name, "sse" if name.startswith("sse") else "http", program.url)
         for name, program in programs.items()
@@ -91,7 +91,7 @@ async def test_failing_tool_gives_an_error_with_its_message(everything, spoken):
 
 
 async def test_calls_of_a_server_run_in_parallel(everything, spoken):
-    """Each of them answers only once all are there."""
+    """Each call returns only once all have started."""
     meet = tool(everything, spoken, "meet")
     async with asyncio.timeout(BOUND):
         found = await asyncio.gather(*(everything.call(meet, {"count": 5}) for _ in range(5)))
@@ -501,7 +501,7 @@ async def test_secret_in_an_error_of_a_tool_is_hidden(connect):
 
 
 async def test_proxies_of_the_environment_are_not_used(connect, programs, monkeypatch):
-    """One of them may be ourselves."""
+    """A proxy of the environment may be this proxy."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("NO_PROXY", "no_proxy"):
@@ -570,7 +570,7 @@ def run_without_eager_tasks() -> ToolResult:
 
 
 async def test_servers_run_without_eager_tasks():
-    """Where tasks are not started eagerly."""
+    """Tasks are started lazily, as outside mitmproxy."""
     assert await asyncio.to_thread(run_without_eager_tasks) == text("3")
 
 
@@ -587,7 +587,7 @@ async def test_no_servers_are_ready_at_once(connect):
 
 @pytest.fixture
 def programs_of_mine():
-    """The programs that run now and did not before the test."""
+    """Return the programs that were started by the test."""
     before = set(psutil.Process().children())
     return lambda: set(psutil.Process().children()) - before
 
@@ -598,7 +598,7 @@ async def ended(process: psutil.Process) -> None:
 
 
 def only(name: str, offered: str, **more: object) -> object:
-    """A program of which one tool is offered."""
+    """Return the configuration of a program of which one tool is offered."""
     return by_command(name, allow=re.compile(f"^{offered}$"), **more)
 
 
