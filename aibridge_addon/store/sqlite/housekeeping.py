@@ -21,7 +21,7 @@ FORGET_HIDDEN_TURNS = "DELETE FROM aibridge_hidden_turns WHERE created_at < :bef
 
 _OLD = (
     "SELECT id FROM aibridge_interceptions WHERE started_at < :before AND ended_at IS NOT NULL"
-    " ORDER BY id LIMIT :limit"
+    " ORDER BY started_at, id LIMIT :limit"
 )
 FORGET_INTERCEPTIONS = (
     *(

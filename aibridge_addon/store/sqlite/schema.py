@@ -178,6 +178,12 @@ def m007_prompt_digests(db: Database) -> None:
     table.create_index(["digest"], unique=True)
 
 
+@migrations()
+def m008_index_of_starts(db: Database) -> None:
+    """Index the start of interceptions, for `aibridge usage --since` and for retention."""
+    db.table("aibridge_interceptions").create_index(["started_at"])
+
+
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:
     table = db.table(name)
     table.create(

@@ -59,6 +59,13 @@ def test_children_point_to_their_interception(db):
         assert ["interception_id"] in [index.columns for index in db.table(name).indexes]
 
 
+def test_interceptions_are_indexed_by_their_start(db):
+    migrate(db)
+
+    indexes = [index.columns for index in db.table("aibridge_interceptions").indexes]
+    assert ["started_at"] in indexes
+
+
 def test_migrating_again_changes_nothing(db):
     migrate(db)
     before = db.schema
