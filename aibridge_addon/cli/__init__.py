@@ -1,16 +1,19 @@
-"""The `aibridge` command: one module per sub-command, imported when it is run.
+"""The `aibridge` command: one module per subcommand, imported when it is run.
 
-    proxy.py run.py env.py usage.py token.py doctor.py ca.py completion.py   the sub-commands
+    proxy.py run.py env.py usage.py token.py doctor.py ca.py completion.py   the subcommands
+    listening_ports.py startup_message.py   parts of `proxy`
     plan.py serving.py master.py dispatch.py shutdown.py logs.py   how mitmproxy is run
     running.py             finds a running proxy, or starts a temporary one
+    databases.py           opens the store that a command uses
     connection.py          connection settings of the running proxy, and its login
     client_setup.py        variables and arguments for a client program
     authority.py bundle.py the CA, and the bundle that joins it with the system's
     checks/                checks of the doctor, one function each
-    totals.py tables.py    sums of recorded usage, and tables on a terminal
+    totals.py tables.py    totals as text, and tables on a terminal
+    parameters.py          parameter types
 
-Modules import mitmproxy, the SDKs and the like where they use them: those take seconds, and
-`eval "$(aibridge env)"` stands in people's shell profiles.
+Modules import mitmproxy and other large packages where they use them: that takes seconds, and
+people run `eval "$(aibridge env)"` in their shell profiles.
 """
 
 import difflib
@@ -22,23 +25,23 @@ import click
 from aibridge_addon import __version__
 
 _COMMANDS = ("proxy", "run", "env", "usage", "token", "doctor", "ca", "completion")
-"""In the order in which the help shows them. Each is a module with a `command`."""
+"""Modules with a `command`, in the order of the help."""
 
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names."""
+        """Return the names of the subcommands."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a sub-command; None if there is none of this name."""
+        """Import a subcommand; None for an unknown name."""
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a sub-command; say in one line what cannot be written, such as a read-only home."""
+        """Run a subcommand; report files that cannot be used in one line, without a traceback."""
         try:
             return super().invoke(ctx)
         except OSError as error:
@@ -49,12 +52,12 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the sub-command that arguments begin with; suggest one for a mistyped name."""
+        """Return the subcommand that arguments name; suggest one for a misspelled name."""
         name = args[0]
         if not (name.startswith("-") or name in _COMMANDS or ctx.resilient_parsing):
             close = difflib.get_close_matches(name, _COMMANDS, n=1)
             hint = (
-                f" Did you mean {close[0]!r}?" if close else f" There are {', '.join(_COMMANDS)}."
+                f" Did you mean {close[0]!r}?" if close else f" Commands: {', '.join(_COMMANDS)}."
             )
             ctx.fail(f"No such command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
@@ -63,13 +66,13 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Two commands to begin with:  aibridge run -- claude   and then   aibridge usage",
+    epilog="Try first:  aibridge run -- claude   and then   aibridge usage",
 )
 @click.version_option(__version__, prog_name="aibridge")
 def main() -> None:
-    """See what your AI clients send and spend.
+    """Record what your AI clients send and spend.
 
-    A proxy stands between AI clients (Claude Code, Codex, SDKs, anything that speaks HTTP) and AI
-    providers, passes every byte on, and records who used which model with how many tokens, what
-    they asked and which tools were called. All of it stays on your machine.
+    Runs a proxy between AI clients (Claude Code, Codex, SDKs, any HTTP client) and AI providers.
+    The proxy relays every byte unchanged, and records who used which model, the tokens, the prompts
+    and the tool calls. All records stay on your machine.
     """

@@ -1,8 +1,7 @@
-"""The CA in mitmproxy's folder: reading it, making one, taking one over.
+"""The CA in mitmproxy's folder: reads, creates and imports it.
 
-mitmproxy wants the key, its certificate and the chain above it in one file, `mitmproxy-ca.pem`.
-What clients must trust is beside it, without the key. Nothing is ever overwritten, and a key is
-never shown.
+`mitmproxy-ca.pem` has the key, its certificate and the chain, as mitmproxy expects. The file for
+clients is beside it, without the key. Nothing is ever overwritten, and a key is never shown.
 """
 
 import os
@@ -25,50 +24,50 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 KEY_NAME = "mitmproxy-ca.pem"
 CERTIFICATE_NAME = "mitmproxy-ca-cert.pem"
 _BACKDATED = timedelta(days=2)
-"""Clocks differ."""
+"""Tolerance for clients whose clocks are behind."""
 
 type Key = ec.EllipticCurvePrivateKey
 
 
 class AuthorityError(Exception):
-    """Something about a CA is wrong; the message says what, and what to do."""
+    """A CA cannot be used or created; the message states the file and the reason."""
 
 
 class PassphraseError(AuthorityError):
-    """A key is encrypted, and no passphrase, or a wrong one, was given."""
+    """A key is encrypted, and the passphrase is missing or wrong."""
 
 
 def key_path(folder: Path) -> Path:
-    """Return where the key is."""
+    """Return the path of the key."""
     return folder / KEY_NAME
 
 
 def certificate_path(folder: Path) -> Path:
-    """Return where is what clients must trust."""
+    """Return the path of the certificate that clients must trust."""
     return folder / CERTIFICATE_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
-    """A CA."""
+    """A CA with its chain."""
 
     folder: Path
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]
-    """What signed it, and what signed that; empty if it signed itself."""
+    """Issuers above the certificate, nearest first; empty if the CA signed itself."""
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of the certificate, as people compare it."""
+        """SHA-256 of the certificate, in the notation that browsers show."""
         return self.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
     @property
     def expires(self) -> datetime:
-        """When it does, or the first of its chain."""
+        """Time when the first certificate, among the CA and its chain, expires."""
         return min(each.not_valid_after_utc for each in (self.certificate, *self.chain))
 
     def days_left(self) -> int:
-        """Return how many whole days it is still good for."""
+        """Return the number of full days until the CA expires."""
         return (self.expires - datetime.now(UTC)).days
 
 
@@ -76,7 +75,7 @@ def read_authority(folder: Path) -> Authority:
     """Read the CA of a folder, and check it.
 
     Raises:
-        AuthorityError: there is none, or it is no good.
+        AuthorityError: it does not exist, or cannot be used.
     """
     path = key_path(folder)
     key, certificates = _read_key(path), _read_certificates(path)
@@ -85,10 +84,10 @@ def read_authority(folder: Path) -> Authority:
 
 
 def make_authority(folder: Path, *, name: str, days: int) -> Authority:
-    """Make a CA that signs itself.
+    """Create a CA that signs itself.
 
     Raises:
-        AuthorityError: there is one already, or the folder cannot be written.
+        AuthorityError: a CA exists already, or the folder is not writable.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _subject(name)
@@ -105,11 +104,11 @@ def make_intermediate(
     signer_certificate: Path,
     passphrase: bytes | None = None,
 ) -> Authority:
-    """Make a CA that is signed by another, whose certificate may come with its own chain.
+    """Create a CA that another CA signs; the file of its certificate may contain its chain.
 
     Raises:
-        AuthorityError: the other is no good, or there is a CA already.
-        PassphraseError: its key is encrypted.
+        AuthorityError: the signer cannot be used, or a CA exists already.
+        PassphraseError: the signer's key is encrypted.
     """
     parent_key = _read_key(signer_key, passphrase)
     parents = _read_certificates(signer_certificate)
@@ -125,13 +124,13 @@ def make_intermediate(
     return _install(folder, key, [certificate, *parents])
 
 
-def take_over(
+def import_authority(
     folder: Path, *, key: Path, certificate: Path, passphrase: bytes | None = None
 ) -> Authority:
-    """Install somebody else's CA: its key, its certificate and what chain comes with that.
+    """Install an existing CA: its key, its certificate, and the chain in the certificate's file.
 
     Raises:
-        AuthorityError: they are no good, or there is a CA already.
+        AuthorityError: it cannot be used, or a CA exists already.
         PassphraseError: the key is encrypted.
     """
     certificates = _read_certificates(certificate)
@@ -147,7 +146,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.expanduser().read_bytes()
     except FileNotFoundError:
-        raise AuthorityError(f"there is no {path}") from None
+        raise AuthorityError(f"{path} does not exist") from None
     except OSError as error:
         raise AuthorityError(f"{path} cannot be read: {error.strerror}") from error
 
@@ -160,38 +159,40 @@ def _read_key(path: Path, passphrase: bytes | None = None) -> PrivateKeyTypes:
         if b"ENCRYPTED" in content:
             wrong = "the passphrase is wrong" if passphrase else "it is encrypted"
             raise PassphraseError(f"the key in {path} cannot be read: {wrong}") from None
-        raise AuthorityError(f"{path} holds no private key in PEM") from None
+        raise AuthorityError(f"{path} contains no private key in PEM format") from None
 
 
 def _read_certificates(path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_read_bytes(path))
     except ValueError:
-        raise AuthorityError(f"{path} holds no certificate in PEM") from None
+        raise AuthorityError(f"{path} contains no certificate in PEM format") from None
 
 
 def _check_pair(key: PrivateKeyTypes, certificate: x509.Certificate, where: str) -> None:
     if _public_bytes(key.public_key()) != _public_bytes(certificate.public_key()):  # type: ignore[arg-type]
         raise AuthorityError(
-            f"{where}: the key is not that of the first certificate; is the order right?"
+            f"{where}: the key does not belong to the first certificate; check the order"
         )
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         constraints = None
     if constraints is None or not constraints.ca:
-        raise AuthorityError(f"{where}: the certificate is not that of a CA")
+        raise AuthorityError(f"{where}: the certificate is not for a CA")
     now = datetime.now(UTC)
     if certificate.not_valid_after_utc <= now:
         raise AuthorityError(f"{where}: expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
     if certificate.not_valid_before_utc > now:
-        raise AuthorityError(f"{where}: valid from {certificate.not_valid_before_utc:%Y-%m-%d} on")
+        raise AuthorityError(
+            f"{where}: not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+        )
 
 
 def _check_may_sign(certificate: x509.Certificate, path: Path) -> None:
     constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     if constraints.path_length == 0:
-        raise AuthorityError(f"{path}: this CA may sign no other (its path length is 0)")
+        raise AuthorityError(f"{path}: this CA must not sign another CA (its path length is 0)")
 
 
 def _public_bytes(key: CertificatePublicKeyTypes) -> bytes:
@@ -201,7 +202,7 @@ def _public_bytes(key: CertificatePublicKeyTypes) -> bytes:
 
 
 def signs(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    """Whether the one has signed the other."""
+    """Return True if `issuer` has signed `certificate`."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):
@@ -209,14 +210,14 @@ def signs(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     return True
 
 
-# Making
+# Creating
 
 
 def _subject(name: str) -> x509.Name:
     try:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     except ValueError as error:
-        raise AuthorityError(f"the name {name!r} will not do: {error}") from error
+        raise AuthorityError(f"the name {name!r} cannot be used: {error}") from error
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: Key, days: int) -> x509.CertificateBuilder:
@@ -254,7 +255,7 @@ def _key_id_of(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
 
 
 def _signing(key: PrivateKeyTypes) -> CertificateIssuerPrivateKeyTypes:
-    return key  # type: ignore[return-value]  # a CA's certificate has this key
+    return key  # type: ignore[return-value]  # the key of a CA
 
 
 def _has_own_hash(key: PrivateKeyTypes) -> bool:
@@ -272,8 +273,8 @@ def _install(
     for path in (both, public):
         if path.exists():
             raise AuthorityError(
-                f"{path} is there already, and clients may trust it. Name another folder by"
-                " --confdir, or move it away"
+                f"{path} exists already, and clients may trust it. Name another folder with"
+                " --confdir, or move the file away"
             )
     own, chain = certificates[0], _in_order(certificates)
     secret = key.private_bytes(
@@ -281,24 +282,24 @@ def _install(
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    # Clients that trust the root alone need nothing; those that know none of it get it all.
+    # With the chain: some clients trust the root already, others need all of it.
     pems = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in (own, *chain))
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write_new(both, secret + pems, 0o600)
         _write_new(public, pems, 0o644)
     except OSError as error:
-        raise AuthorityError(f"{folder} cannot be written: {error.strerror}") from error
+        raise AuthorityError(f"cannot write to {folder}: {error.strerror}") from error
     return Authority(folder=folder, certificate=own, chain=tuple(chain))
 
 
 def _in_order(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
-    """Return the chain above the first certificate, of those that were given with it."""
+    """Return the chain above the first certificate, in order, from the certificates beside it."""
     chain: list[x509.Certificate] = []
-    last, left = certificates[0], _others(certificates[1:], but=certificates[0])
-    while issuer := next((each for each in left if signs(each, last)), None):
+    last, rest = certificates[0], _others(certificates[1:], but=certificates[0])
+    while issuer := next((each for each in rest if signs(each, last)), None):
         chain.append(issuer)
-        left = _others(left, but=issuer)
+        rest = _others(rest, but=issuer)
         last = issuer
     return chain
 

@@ -1,7 +1,7 @@
-"""The joined bundle: the system's certificates and our CA's, for variables that replace the former.
+"""The joined bundle: the system's certificates and our CA in one file.
 
-With the bare CA in `SSL_CERT_FILE`, a client would trust the proxy and nobody else: neither the
-hosts that are tunnelled nor, at a base URL, the rest of the world.
+It is for variables that replace the system's certificates. With only the CA in `SSL_CERT_FILE`, a
+client would trust no host except the intercepted ones.
 """
 
 import os
@@ -25,14 +25,15 @@ _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 def bundle_path() -> Path:
-    """Return where the joined bundle is."""
+    """Return the path of the joined bundle."""
     return data_folder() / "ca-bundle.pem"
 
 
 def system_bundle(ca: Path, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return what programs of this shell trust without us: their own choice, the system's, certifi.
+    """Return the certificates that programs trust without the proxy.
 
-    macOS keeps an organisation's certificates in the keychain; those are not in it.
+    These are the file in `SSL_CERT_FILE`, the system's or certifi's. On macOS, certificates in the
+    keychain are not included.
     """
     usual = ssl.get_default_verify_paths().openssl_cafile
     for candidate in (environ.get("SSL_CERT_FILE"), *_SYSTEM, usual):
@@ -42,7 +43,7 @@ def system_bundle(ca: Path, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def join_bundle(ca: Path, environ: Mapping[str, str] = os.environ) -> Path:
-    """Write the joined bundle, if it is not as it should be, and return its path.
+    """Write the joined bundle if it is missing or outdated; return its path.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -58,7 +59,7 @@ def join_bundle(ca: Path, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def own_extra(ca: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return what this shell lets Node trust besides, if that is neither our CA nor our bundle."""
+    """Return the file in `NODE_EXTRA_CA_CERTS`; None if it is our CA, our bundle or missing."""
     value = environ.get("NODE_EXTRA_CA_CERTS")
     path = Path(value) if value else None
     if path is None or not path.is_file() or _is_ours(path, ca):
@@ -71,7 +72,7 @@ def _is_ours(path: Path, ca: Path) -> bool:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Put a file in place at once: programs may read it at any moment."""
+    """Replace a file atomically: programs may read it at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -1,6 +1,7 @@
-"""`aibridge ca`: where the CA is, how to make one, and how to have it trusted. Shows no key."""
+"""`aibridge ca`: shows and creates the CA, and tells how to trust it. No command prints a key."""
 
 import getpass
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,31 +20,31 @@ _folder_option = click.option(
     "--confdir",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="mitmproxy's folder. Default: that of the running proxy, else ~/.mitmproxy.",
+    help="Folder of the CA. Default: the one of the running proxy, or ~/.mitmproxy.",
 )
 
 
-@click.group(short_help="Show, make and hand out the proxy's CA.")
+@click.group(short_help="Show, create and distribute the proxy's CA.")
 def command() -> None:
-    """Show, make and hand out the proxy's CA.
+    """Show, create and distribute the proxy's CA.
 
-    To read a client's TLS, the forward proxy shows certificates that it makes for the providers'
-    hosts and signs by this CA. Whoever has its key can read the traffic of everybody who trusts it:
-    the key stays with the proxy, and no command here prints it.
+    To intercept TLS connections to providers, the forward proxy presents certificates that this CA
+    signs. Anyone who has its key can read the traffic of everyone who trusts the CA: keep the key
+    on the proxy's machine. No command prints it.
     """
 
 
-@command.command(short_help="Where it is, whose, until when.")
+@command.command(short_help="Show path, subject, validity and fingerprint.")
 @_folder_option
 def show(confdir: Path | None) -> None:
-    """Show where the CA is, whose it is, until when, and its fingerprint."""
+    """Show the CA's path, subject, issuer, validity and fingerprint."""
     from aibridge_addon.cli.authority import AuthorityError, certificate_path, read_authority
 
     folder = folder_of(confdir)
     try:
         authority = read_authority(folder)
     except AuthorityError as error:
-        hint = "" if any(folder.glob("mitmproxy-ca*")) else "; make one: aibridge ca create"
+        hint = "" if any(folder.glob("mitmproxy-ca*")) else "; create one: aibridge ca create"
         raise click.ClickException(f"{error}{hint}") from error
     certificate = authority.certificate
     click.echo(f"certificate   {certificate_path(folder)}")
@@ -56,15 +57,18 @@ def show(confdir: Path | None) -> None:
     click.echo(f"SHA-256       {authority.fingerprint}")
 
 
-@command.command(short_help="Make one, or take one over.")
+@command.command(short_help="Create a CA, or import one.")
 @_folder_option
-@click.option("--name", help="What clients will see. Default: of your user name.")
+@click.option(
+    "--name",
+    help="Common name of the CA, such as 'Example Ltd AI proxy'. Default: from your user name.",
+)
 @click.option(
     "--days",
     type=click.IntRange(1, 3650),
     default=_DAYS,
     metavar="DAYS",
-    help=f"How long it is good for. Default: {_DAYS}.",
+    help=f"Days until the CA expires. Default: {_DAYS}.",
 )
 @click.option(
     "--from",
@@ -72,7 +76,7 @@ def show(confdir: Path | None) -> None:
     nargs=2,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="KEY CERT",
-    help="Take an organisation's CA over: files in PEM. CERT may hold the chain above it.",
+    help="Import a CA of your organization: PEM files. CERT may contain its chain.",
 )
 @click.option(
     "--signed-by",
@@ -80,7 +84,7 @@ def show(confdir: Path | None) -> None:
     nargs=2,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="KEY CERT",
-    help="Make one that an organisation's CA signs, whose files in PEM these are.",
+    help="Let a CA of your organization sign the new one: PEM files of that CA.",
 )
 def create(
     *,
@@ -90,42 +94,59 @@ def create(
     source: tuple[Path, Path] | None,
     signer: tuple[Path, Path] | None,
 ) -> None:
-    """Make a CA for the proxy, in mitmproxy's folder. Nothing is overwritten.
+    """Create a CA for the proxy in mitmproxy's folder. Existing files are never overwritten.
 
-    Without options it signs itself, as one person on one machine needs it; the proxy would also
-    make one at its first start. With --signed-by, clients that trust your organisation's CA trust
-    this one as it is. The passphrase of an encrypted key is asked for.
+    By default the CA signs itself, which is right for one person on one machine; the proxy also
+    creates such a CA at its first start. With --signed-by, clients that trust your organization's
+    CA trust the new one without further setup. Asks for the passphrase of an encrypted key.
     """
-    if source and signer:
-        raise click.UsageError("--from and --signed-by exclude each other")
-    from aibridge_addon.cli import authority
+    from aibridge_addon.cli.authority import certificate_path, key_path
 
+    if source and signer:
+        raise click.UsageError("--from and --signed-by cannot be used together")
     folder = folder_of(confdir)
     name = name or f"{getpass.getuser()}'s aibridge CA"
-
-    def make(passphrase: bytes | None) -> "Authority":
-        if source:
-            return authority.take_over(
-                folder, key=source[0], certificate=source[1], passphrase=passphrase
-            )
-        if signer:
-            return authority.make_intermediate(
-                folder,
-                name=name,
-                days=days,
-                signer_key=signer[0],
-                signer_certificate=signer[1],
-                passphrase=passphrase,
-            )
-        return authority.make_authority(folder, name=name, days=days)
-
-    made = _with_passphrase(make)
-    click.echo(f"{authority.key_path(folder)}   key and certificate: for the proxy alone")
-    click.echo(f"{authority.certificate_path(folder)}   certificate: for clients, no secret")
+    made = _with_passphrase(
+        lambda passphrase: _make(folder, name, days, source, signer, passphrase)
+    )
+    click.echo(f"{key_path(folder)}   key and certificate: for the proxy only")
+    click.echo(f"{certificate_path(folder)}   certificate: for clients, not a secret")
     click.echo(f"valid until {made.expires:%Y-%m-%d}, SHA-256 {made.fingerprint}")
+    if folder != _CONFDIR.expanduser():
+        click.echo(
+            f"start the proxy with it: aibridge proxy --set confdir={shlex.quote(str(folder))}"
+        )
+
+
+def _make(
+    folder: Path,
+    name: str,
+    days: int,
+    source: tuple[Path, Path] | None,
+    signer: tuple[Path, Path] | None,
+    passphrase: bytes | None,
+) -> "Authority":
+    """Create the kind of CA that the options ask for."""
+    from aibridge_addon.cli.authority import import_authority, make_authority, make_intermediate
+
+    if source:
+        key, certificate = source
+        return import_authority(folder, key=key, certificate=certificate, passphrase=passphrase)
+    if signer:
+        key, certificate = signer
+        return make_intermediate(
+            folder,
+            name=name,
+            days=days,
+            signer_key=key,
+            signer_certificate=certificate,
+            passphrase=passphrase,
+        )
+    return make_authority(folder, name=name, days=days)
 
 
 def _with_passphrase(make: "Callable[[bytes | None], Authority]") -> "Authority":
+    """Create a CA; ask for the passphrase if a key turns out to be encrypted."""
     from aibridge_addon.cli.authority import AuthorityError, PassphraseError
 
     try:
@@ -137,19 +158,19 @@ def _with_passphrase(make: "Callable[[bytes | None], Authority]") -> "Authority"
         raise click.ClickException(str(error)) from error
 
 
-@command.command(short_help="How to have it trusted.")
+@command.command(short_help="Print how to trust the CA.")
 @_folder_option
 def trust(confdir: Path | None) -> None:
-    """Print how programs, or the whole system, are made to trust the CA. Changes nothing."""
+    """Print how to make programs, or the whole system, trust the CA. Changes nothing."""
     click.echo(_TRUST.format(ca=_existing(folder_of(confdir))))
 
 
-@command.command(short_help="Write the joined bundle, and print where it is.")
+@command.command(short_help="Write the joined bundle, and print its path.")
 @_folder_option
 def bundle(confdir: Path | None) -> None:
-    """Write the system's certificates and the CA into one file, and print its path.
+    """Write the system's certificates and the CA to one file, and print its path.
 
-    It is for variables that replace the system's certificates, such as SSL_CERT_FILE.
+    Use it for variables that replace the system's certificates, such as SSL_CERT_FILE.
     """
     from aibridge_addon.cli.bundle import join_bundle
 
@@ -161,7 +182,7 @@ def bundle(confdir: Path | None) -> None:
 
 
 def folder_of(confdir: Path | None) -> Path:
-    """Return the folder of the CA that is meant."""
+    """Return the given folder of the CA, the one of the running proxy, or the default."""
     if confdir is None and (proxy := running.find()):
         return Path(proxy.ca).parent
     return (confdir or _CONFDIR).expanduser().absolute()
@@ -172,17 +193,17 @@ def _existing(folder: Path) -> Path:
 
     path = certificate_path(folder)
     if not path.exists():
-        raise click.ClickException(f"there is no {path}; make one: aibridge ca create")
+        raise click.ClickException(f"there is no {path}; create a CA: aibridge ca create")
     return path
 
 
 _TRUST = """\
-One program, or one shell: nothing is changed for anybody else
+For one program, or one shell
   aibridge run -- PROGRAM …
   eval "$(aibridge env)"
 
-The whole machine: only where that will not do. Many programs, such as Node and Python's certifi,
-bring their own certificates, and need their variable all the same.
+For the whole machine, only if that is not enough. Many programs, such as Node and Python programs,
+bring their own certificates and need their variable anyway.
 
   Debian, Ubuntu
     sudo cp {ca} /usr/local/share/ca-certificates/aibridge.crt
@@ -194,8 +215,8 @@ bring their own certificates, and need their variable all the same.
     sudo trust anchor {ca}
   macOS
     sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {ca}
-  Windows, in a console of an administrator
+  Windows, as administrator
     certutil -addstore -f Root {ca}
 
-Hand out this file alone, and its fingerprint (aibridge ca show) by another way. {ca}
-holds no key."""
+Distribute only this file, and its fingerprint (aibridge ca show) through another channel. {ca}
+contains no key."""

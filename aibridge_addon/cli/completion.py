@@ -1,17 +1,17 @@
-"""`aibridge completion`: the script with which a shell completes our commands, made by click."""
+"""`aibridge completion`: prints click's script for shell completion."""
 
 import click
 from click.shell_completion import get_completion_class
 
 _VARIABLE = "_AIBRIDGE_COMPLETE"
-"""What click looks for when the shell asks."""
+"""Variable that makes click print completions."""
 
 
-@click.command(short_help="Print a script that lets your shell complete this command.")
+@click.command(short_help="Print a script for shell completion.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print a script that lets SHELL complete this command.
+    """Print a script that makes SHELL complete the aibridge command.
 
     \b
     bash   echo 'eval "$(aibridge completion bash)"' >> ~/.bashrc

@@ -1,4 +1,4 @@
-"""What a running proxy says on stderr: warnings and errors, and little else, as text or JSON."""
+"""Log of a running proxy on stderr, as text or JSON: warnings, errors and few other messages."""
 
 import contextlib
 import json
@@ -13,12 +13,12 @@ FORMATS = ("text", "json")
 
 class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 logging's name
-        """Say nothing: it is stderr that is closed."""
+        """Ignore the error: stderr is closed."""
 
 
 class _JSON(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as one line of JSON."""
+        """Return a record as a line of JSON."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -37,17 +37,17 @@ class _Text(logging.Formatter):
     default_msec_format = "%s.%03d"
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as people read it."""
+        """Return a record as text for people."""
         client = getattr(record, "client", None)
-        whence = f"[{client[0]}:{client[1]}] " if client else ""
-        text = f"{self.formatTime(record)} {record.levelname.lower():7} {whence}"
+        address = f"[{client[0]}:{client[1]}] " if client else ""
+        text = f"{self.formatTime(record)} {record.levelname.lower():7} {address}"
         text += record.getMessage()
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
 @contextlib.contextmanager
 def log_to_stderr(form: str, *, verbose: bool) -> Iterator[None]:
-    """Say, while this lasts, what is of interest: our own news, and warnings of everybody else."""
+    """Log to stderr within this context: messages of the addon, and warnings of everything else."""
     handler = _Handler(sys.stderr)
     handler.setFormatter(_JSON() if form == "json" else _Text())
     set_levels(verbose=verbose)
@@ -59,6 +59,6 @@ def log_to_stderr(form: str, *, verbose: bool) -> Iterator[None]:
 
 
 def set_levels(*, verbose: bool) -> None:
-    """Let mitmproxy make records of its connections only where somebody reads them."""
+    """Set the levels of loggers. mitmproxy's messages about connections are costly."""
     logging.getLogger("aibridge_addon").setLevel(logging.INFO)
     logging.getLogger("mitmproxy").setLevel(logging.INFO if verbose else logging.WARNING)

@@ -1,6 +1,6 @@
-"""Tables on a terminal. A line may be longer than the terminal: no name or number is broken.
+"""Tables on a terminal. Lines may be longer than the terminal: names and numbers are not broken.
 
-Names come from clients, so that they may hold what makes a terminal act; that is never printed.
+Names come from clients and may contain control characters, which are never printed.
 """
 
 from typing import TYPE_CHECKING
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _FAR = 100_000
-"""Columns; no table is as wide."""
+"""Width that no table reaches."""
 
 
 def printable(text: str) -> str:
-    """Return a text with a mark in place of each character that cannot be printed."""
+    """Return a text with each unprintable character replaced by U+FFFD."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def terminal_width() -> int:
-    """Return how many columns the terminal has."""
+    """Return the width of the terminal in columns."""
     from rich.console import Console
 
     return Console().width
 
 
 def make_table(*, show_footer: bool = False) -> "Table":
-    """Return a table without rows, as all of ours look."""
+    """Return a table without rows, in the style of all our tables."""
     from rich import box
     from rich.table import Table
 
@@ -35,7 +35,7 @@ def make_table(*, show_footer: bool = False) -> "Table":
 
 
 def print_table(table: "Table") -> None:
-    """Print a table as wide as it is."""
+    """Print a table at its full width."""
     from rich.console import Console
     from rich.measure import Measurement
 
@@ -44,5 +44,5 @@ def print_table(table: "Table") -> None:
     console = Console(highlight=False, markup=False, width=max(wide, terminal_width()))
     with console.capture() as printed:
         console.print(table)
-    for line in printed.get().splitlines():  # the blanks at its end would wrap
+    for line in printed.get().splitlines():  # trailing blanks would wrap
         click.echo(line.rstrip())

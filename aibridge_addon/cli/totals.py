@@ -13,24 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
-    """What has passed through a proxy."""
+    """Summary of everything that passed through a proxy."""
 
     totals: list[UsageTotal] = field(default_factory=list)
     """By model."""
     unrecorded: int = 0
-    """Requests to providers that are none to a model, so that nothing is recorded of them."""
+    """Requests to providers that are not recorded, because they do not use a model."""
 
 
-_TYPES = {
-    "input": "input",
-    "output": "output",
-    "cache_read": "cache_read",
-    "cache_write": "cache_write",
-}
+_TOKEN_TYPES = frozenset({"input", "output", "cache_read", "cache_write"})
 
 
 def totals_of(registry: "CollectorRegistry") -> list[UsageTotal]:
-    """Sum up, by model, what a proxy has counted since its start."""
+    """Return the totals by model from the metrics of a proxy."""
     totals: dict[str, UsageTotal] = {}
     for sample in (sample for metric in registry.collect() for sample in metric.samples):
         value, model = int(sample.value), sample.labels.get("model", "")
@@ -42,30 +37,30 @@ def totals_of(registry: "CollectorRegistry") -> list[UsageTotal]:
             total.without_usage += value
             total.chats_without_usage += value if sample.labels["api"] == "openai_chat" else 0
         elif sample.name == "aibridge_tokens_total":
-            kind = _TYPES.get(sample.labels["type"])
-            if kind is not None:
+            kind = sample.labels["type"]
+            if kind in _TOKEN_TYPES:
                 setattr(total, kind, getattr(total, kind) + value)
     return [total for total in totals.values() if total.requests]
 
 
 def passed_of(registry: "CollectorRegistry") -> Passed:
-    """Sum up what a proxy has counted since its start."""
+    """Return the summary of everything that passed from the metrics of a proxy."""
     samples = (sample for metric in registry.collect() for sample in metric.samples)
     unrecorded = sum(int(s.value) for s in samples if s.name == "aibridge_passthrough_total")
     return Passed(totals=totals_of(registry), unrecorded=unrecorded)
 
 
 def of_json(totals: Iterable[Mapping[str, Any]]) -> list[UsageTotal]:
-    """Return totals from what `asdict` made of them."""
+    """Return totals from their JSON objects."""
     return [UsageTotal(**total) for total in totals]
 
 
 def summary(totals: Iterable[UsageTotal], unrecorded: int = 0) -> str:
-    """Return one line for all totals, or for what passed where there are none."""
+    """Return all totals as one line of text."""
     totals = list(totals)
     requests = sum(total.requests for total in totals)
     if not requests:
-        passed = f"nothing to record ({requests_of(unrecorded)} passed)"
+        passed = f"no recorded requests ({requests_of(unrecorded)} passed)"
         return passed if unrecorded else "no requests to AI providers"
     failed = sum(total.failed for total in totals)
     line = requests_of(requests)
@@ -76,28 +71,29 @@ def summary(totals: Iterable[UsageTotal], unrecorded: int = 0) -> str:
 
 
 def unknown_usage(totals: Iterable[UsageTotal]) -> str:
-    """Return how many requests told no usage, and the option that helps; empty if none."""
+    """Return a note on requests without reported usage; empty if there are no such requests."""
     totals = list(totals)
     unknown = sum(total.without_usage for total in totals)
     if not unknown:
         return ""
-    said = f"{unknown:,} of {requests_of(sum(total.requests for total in totals))} told no usage"
+    requests = requests_of(sum(total.requests for total in totals))
+    note = f"no usage reported for {unknown:,} of {requests}"
     if any(total.chats_without_usage for total in totals):
-        said += " (aibridge_ask_chat_usage=always asks for that of Chat Completions)"
-    return said
+        note += " (aibridge_ask_chat_usage=always requests it from Chat Completions)"
+    return note
 
 
 def requests_of(count: int) -> str:
-    """Return a number of requests, in words."""
+    """Return a number of requests as text."""
     return f"{count:,} request{'s' * (count != 1)}"
 
 
 def _tokens(total: UsageTotal) -> str:
     if total.is_unknown:
         return "tokens unknown"
-    parts = [f"{total.input:,} in"]
+    details = [f"{total.input:,} in"]
     if total.cache_read:
-        parts.append(f"{total.cache_read:,} from cache")
+        details.append(f"{total.cache_read:,} from cache")
     if total.cache_write:
-        parts.append(f"{total.cache_write:,} to cache")
-    return ", ".join([*parts, f"{total.output:,} out"])
+        details.append(f"{total.cache_write:,} to cache")
+    return ", ".join([*details, f"{total.output:,} out"])

@@ -1,4 +1,4 @@
-"""`aibridge usage`: what was recorded, summed up for a person."""
+"""`aibridge usage`: shows totals of recorded requests and tokens."""
 
 import json
 from dataclasses import asdict
@@ -22,30 +22,32 @@ _TOKENS = ("input", "cache_read", "cache_write", "output")
 _UNKNOWN = "—"
 
 
-@click.command(short_help="Show what was used: requests and tokens.")
+@click.command(short_help="Show recorded requests and tokens.")
 @click.option(
     "--since",
     type=Since(),
     default="7d",
     metavar="SPAN|DATE|today|yesterday|all",
     help=(
-        "A span such as 30m, 12h, 7d or 4w; a date such as 2026-01-31; 'today' or 'yesterday' (from"
-        " its midnight on, local time); or 'all'. Default: 7d."
+        "Start of the period: a span such as 30m, 12h, 7d or 4w; a date such as 2026-01-31; 'today'"
+        " or 'yesterday' (local time); or 'all'. Default: 7d."
     ),
 )
-@click.option("--by", type=click.Choice(GROUPINGS), default="model", help="Default: model.")
+@click.option(
+    "--by", type=click.Choice(GROUPINGS), default="model", help="Group by this. Default: model."
+)
 @click.option(
     "--db",
     type=DatabaseLocation(),
     metavar="FILE",
-    help="The database. Default: that of the running proxy, else the usual one.",
+    help="Database to read. Default: the one of the running proxy, or the default database.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the sums as JSON, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the totals as JSON.")
 def command(since: datetime | None, by: Grouping, db: str | None, *, as_json: bool) -> None:
-    """Show what was used: requests and tokens, summed up.
+    """Show totals of recorded requests and tokens.
 
-    Input is without what came from a cache or went into one. Nothing is changed, and a proxy may
-    write at the same time.
+    Input tokens do not include tokens read from or written to a cache. The database is only read,
+    also while a proxy writes to it.
     """
     begin = since.isoformat(timespec="microseconds") if since else ""
     try:
@@ -57,30 +59,30 @@ def command(since: datetime | None, by: Grouping, db: str | None, *, as_json: bo
         click.echo(json.dumps([_record(total) for total in totals]))
         return
     if not totals:
-        click.echo(f"Nothing was recorded in this time in {store.location}.")
+        click.echo(f"There are no records of this period in {store.location}.")
         return
     print_table(_table(totals, by))
     if unknown := unknown_usage(totals):
-        click.echo(f"{unknown}: their tokens are not in the sums.")
+        click.echo(f"{unknown}: their tokens are not included.")
 
 
 def _record(total: UsageTotal) -> dict[str, Any]:
-    """Return a total for programs; tokens that are not known are null."""
+    """Return a total as a JSON object; unknown tokens are null."""
     unknown = dict.fromkeys(_TOKENS) if total.is_unknown else {}
     return asdict(total) | unknown
 
 
 def _table(totals: list[UsageTotal], by: str) -> "Table":
-    whole = UsageTotal("total")
+    overall = UsageTotal("total")
     for name in (*_COUNTS, *_TOKENS, "without_usage"):
-        setattr(whole, name, sum(getattr(total, name) for total in totals))
-    has_unknown = whole.without_usage > 0
+        setattr(overall, name, sum(getattr(total, name) for total in totals))
+    has_unknown = overall.without_usage > 0
     table = make_table(show_footer=len(totals) > 1)
-    table.add_column(by, footer=whole.name)
+    table.add_column(by, footer=overall.name)
     heads = ["requests", "failed", "input", "cache read", "cache write", "output"]
     heads += ["no usage"] * has_unknown
-    for head, sum_ in zip(heads, _cells(whole, "0", has_unknown=has_unknown), strict=True):
-        table.add_column(head, footer=sum_, justify="right")
+    for head, footer in zip(heads, _cells(overall, "0", has_unknown=has_unknown), strict=True):
+        table.add_column(head, footer=footer, justify="right")
     table.add_column("latest")
     for total in totals:
         numbers = _cells(total, "·", has_unknown=has_unknown)
@@ -90,7 +92,7 @@ def _table(totals: list[UsageTotal], by: str) -> "Table":
 
 
 def _cells(total: UsageTotal, zero: str, *, has_unknown: bool) -> list[str]:
-    """Return the numbers of a total; tokens that are not known are no zeros."""
+    """Return the numbers of a total as text; unknown tokens are not zero."""
     counts = [_number(getattr(total, name), zero) for name in _COUNTS]
     tokens = [
         _UNKNOWN if total.is_unknown else _number(getattr(total, name), zero) for name in _TOKENS

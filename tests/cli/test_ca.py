@@ -170,7 +170,7 @@ def test_nothing_is_overwritten(home: Home, folder: Path, organisation: Authorit
     for words in ((), ("--from", *files)):
         again = ca(home, "create", *words, folder=folder)
         assert again.exit_code == 1
-        assert "there already" in again.output
+        assert "exists already" in again.output
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -181,7 +181,7 @@ def test_what_is_no_ca_is_not_taken(
     nonsense = tmp_path / "nonsense"
     nonsense.write_text("nonsense")
     cases = {
-        "not that of the first certificate": (mine[0], organisation.path),
+        "does not belong to the first certificate": (mine[0], organisation.path),
         "no private key": (mine[1], mine[1]),
         "no certificate": (mine[0], nonsense),
     }
@@ -196,10 +196,10 @@ def test_what_is_no_ca_is_not_taken(
 @pytest.mark.parametrize(
     ("option", "arguments", "why"),
     [
-        ("--from", {"is_ca": False}, "not that of a CA"),
+        ("--from", {"is_ca": False}, "not for a CA"),
         ("--from", {"days": -1}, "expired on"),
         ("--signed-by", {"days": -1}, "expired on"),
-        ("--signed-by", {"length": 0}, "may sign no other"),
+        ("--signed-by", {"length": 0}, "must not sign another CA"),
     ],
 )
 def test_a_ca_that_will_not_do_is_not_taken(

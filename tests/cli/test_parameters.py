@@ -55,7 +55,7 @@ def test_every_command_refuses_a_database_in_a_missing_folder(
     [
         (("usgae",), "Did you mean 'usage'?"),
         (("prox",), "Did you mean 'proxy'?"),
-        (("xyz",), "There are proxy, run"),
+        (("xyz",), "Commands: proxy, run"),
         (("token", "lst"), "list"),
         (("ca", "shwo"), "show"),
     ],

@@ -93,16 +93,16 @@ def test_it_says_what_to_set_in_a_client(shared: Home) -> None:
 
 def test_it_says_who_may_use_it(home: Home, shared: Home) -> None:
     local = shared.processes[0].text
-    assert re.search(r"tokens +not asked for", local)
+    assert re.search(r"access tokens +not required", local)
     assert "listens on" not in local
     assert "OPEN:" not in local
     everywhere = ("--listen-host", "0.0.0.0")
     opened = home.start_proxy(*everywhere, "--allow-open")
-    opened.wait_for("OPEN: whoever reaches it may use it")
-    opened.wait_for(r"listens on +0\.0\.0\.0: others reach it too")
+    opened.wait_for("OPEN: anyone who can reach this proxy can use it")
+    opened.wait_for(r"listens on +0\.0\.0\.0: other machines can connect")
     opened.stop()
     asking = home.start_proxy(*everywhere, "--set", "aibridge_require_token=always")
-    asking.wait_for(r"tokens +asked for")
+    asking.wait_for(r"access tokens +required")
     assert "OPEN:" not in asking.text
 
 
@@ -297,7 +297,7 @@ def test_a_broken_ca_stops_the_start(home: Home) -> None:
     folder.mkdir()
     (folder / "mitmproxy-ca.pem").write_text("nonsense")
     message = refused(home, *FREE, "--set", f"confdir={folder}")
-    assert "mitmproxy-ca.pem holds no" in message
+    assert "mitmproxy-ca.pem contains no" in message
 
 
 def test_a_slip_in_the_file_of_options_stops_the_start(home: Home) -> None:
@@ -312,18 +312,17 @@ def test_an_address_for_metrics_that_is_taken_is_named(home: Home) -> None:
         port = taken.getsockname()[1]
         ports = ("--port", "0", "--reverse-port", "0", "--metrics", f"127.0.0.1:{port}")
         message = refused(home, *ports, *home.options)
-    assert f"port {port} on 127.0.0.1 is taken by another program" in message
+    assert f"port {port} on 127.0.0.1 is used by another program" in message
     assert "--metrics" in message
 
 
 def test_metrics_are_left_out_where_their_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(proxy_command, "METRICS", taken.getsockname())
-        usual: dict[str, object] = {}
-        proxy_command._choose_metrics(None, usual, {})
-        assert usual == {}
-    proxy_command._choose_metrics(None, usual, {})
-    assert list(usual) == ["aibridge_metrics_listen"]
+        assert proxy_command._metrics_options(None) == ({}, {})
+    defaults, flags = proxy_command._metrics_options(None)
+    assert list(defaults) == ["aibridge_metrics_listen"]
+    assert flags == {}
 
 
 # How it ends

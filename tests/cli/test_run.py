@@ -152,7 +152,7 @@ def test_a_program_of_whose_requests_nothing_is_recorded_is_told_that_they_passe
     words = ("curl", "-sS", "--fail", "https://api.anthropic.com/v1/models")
     ended = home.run("run", *home.options, "--", "sh", "-c", f"exec {shlex.join(words)}")
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.splitlines()[-1] == "aibridge: nothing to record (1 request passed)"
+    assert ended.stderr.splitlines()[-1] == "aibridge: no recorded requests (1 request passed)"
 
 
 def test_a_program_that_may_go_past_a_proxy_is_told_of_the_other_way(shared: Home) -> None:

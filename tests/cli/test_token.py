@@ -42,13 +42,13 @@ def test_a_token_is_shown_once_and_alone_on_stdout(home: Home) -> None:
 
 
 def test_tokens_are_listed_with_their_state_and_scope(home: Home) -> None:
-    assert "There are no tokens" in home.invoke("token", "list").output
+    assert "There are no access tokens" in home.invoke("token", "list").output
     create(home, "alice", "--expires", "never", "--providers", "anthropic, openai")
     revoked = create(home, "bob", "--models", "claude-haiku-*")
     home.invoke("token", "revoke", revoked.split("_")[1])
     listed = home.invoke("token", "list").output
     first, second = (line for line in listed.splitlines() if re.match(r" *[a-z2-7]{10} ", line))
-    assert re.search(r"alice +good +\d{4}-.* anthropic, openai +all", first)
+    assert re.search(r"alice +valid +\d{4}-.* anthropic, openai +all", first)
     assert re.search(r"bob +revoked \d{4}-.* all +claude-haiku-\*", second)
 
 
@@ -58,17 +58,17 @@ def test_all_tokens_of_an_actor_are_revoked_by_name(home: Home) -> None:
     said = home.invoke("token", "revoke", "alice").output
     assert len(re.findall("revoked .* of alice", said)) == 2
     for name in ("alice", "nobody"):
-        why = f"there is no token of {name} that could be revoked"
+        why = f"no access token of {name} can be revoked"
         assert why in refused(home, "revoke", name)
 
 
 def test_who_makes_the_first_token_is_told_what_it_changes_and_where(home: Home) -> None:
-    everybody = "From now on every client of this proxy needs a token"
+    everybody = "From now on, every client of this proxy needs an access token"
     first = home.invoke("token", "create", "alice").stderr
     assert everybody in first
-    assert f"kept in {home.database}; no proxy" in first
+    assert f"stored in {home.database}; no running proxy" in first
     assert "ANTHROPIC_AUTH_TOKEN=TOKEN" in first
-    assert re.search(r"good until \S+ \S+ local time", first)
+    assert re.search(r"valid until \S+ \S+ local time", first)
     assert everybody not in home.invoke("token", "create", "bob").stderr
 
 
@@ -77,17 +77,17 @@ def test_who_makes_a_token_is_told_of_the_proxy_that_runs_on_it(home: Home, shar
     there = replace(shared.proxy(), database="", tokens_in=str(home.database))
     there.save(home.data / "proxy.json")
     said = home.invoke("token", "create", "alice", "--providers", "openai,opnai,any-*").stderr
-    assert f"(process {there.pid}) knows it" in said
-    assert "no provider opnai; it has " in said
+    assert f"(process {there.pid}) accepts it" in said
+    assert "no provider opnai, but " in said
     assert "Warning" not in home.invoke("token", "create", "bob", "--providers", "openai").stderr
     replace(there, token_rule="never").save(home.data / "proxy.json")
-    assert "asks nobody" in home.invoke("token", "create", "carol").stderr
+    assert "requires no access tokens" in home.invoke("token", "create", "carol").stderr
     elsewhere = ("--db", str(home.path / "other.sqlite3"))
-    assert "no proxy" in home.invoke("token", "create", "dora", *elsewhere).stderr
+    assert "no running proxy" in home.invoke("token", "create", "dora", *elsewhere).stderr
 
 
 def test_who_revokes_the_last_good_token_is_told_that_nobody_can_come(home: Home) -> None:
-    nobody = "No good token is left"
+    nobody = "No valid access token remains"
     create(home, "alice")
     create(home, "bob")
     assert nobody not in home.invoke("token", "revoke", "alice").stderr
@@ -100,7 +100,7 @@ def test_ids_names_and_dates_are_whole_on_a_narrow_terminal(home: Home) -> None:
     listed = home.invoke("token", "list", env={"COLUMNS": "40"}).output
     [row] = (line for line in listed.splitlines() if text.split("_")[1] in line)
     assert "somebody@a-long-name.example" in row
-    assert re.search(r"good until \d{4}-\d\d-\d\d \d\d:\d\d ", row)
+    assert re.search(r"valid until \d{4}-\d\d-\d\d \d\d:\d\d ", row)
     assert "claude-model-8" in row
     assert "state (local time)" in listed
 
@@ -120,10 +120,10 @@ def test_what_a_terminal_would_act_on_is_not_printed(home: Home) -> None:
         (("create", "al\x1b[2Jice"), "must be a name"),
         (("create", "alice", "--providers", "open\nai"), "cannot be printed"),
         (("create", "alice", "--models", "gpt\x1b*"), "cannot be printed"),
-        (("create", "alice", "--expires", "soon"), "neither a span"),
+        (("create", "alice", "--expires", "soon"), "is not a span"),
         (("create", "alice", "--expires", "2020-01-01"), "is in the past"),
         (("create", "alice", "--expires", "0d"), "is in the past"),
-        (("create", "alice", "--expires", "99999999999w"), "neither a span"),
+        (("create", "alice", "--expires", "99999999999w"), "is not a span"),
     ],
 )
 def test_a_mistake_is_named_and_makes_nothing(

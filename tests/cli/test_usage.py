@@ -164,7 +164,7 @@ def test_no_database_an_empty_one_and_one_that_is_none_are_told_apart(
         migrate(Database(connection))
     empty = home.invoke("usage", "--db", str(tmp_path / "empty.sqlite3"))
     assert empty.exit_code == 0
-    assert "Nothing was recorded" in empty.output
+    assert "There are no records" in empty.output
 
 
 def test_the_database_of_the_running_proxy_is_meant_where_none_is_named(shared: Home) -> None:
@@ -221,7 +221,7 @@ def test_tokens_of_requests_that_told_no_usage_are_unknown_and_not_zero(
     assert silent[3:8] == ["—", "—", "—", "—", "2"]
     assert total[3:8] == ["14", "300", "4", "26", "3"]
     output = home.invoke("usage", "--db", str(database)).output
-    assert "3 of 6 requests told no usage (aibridge_ask_chat_usage=always" in output
+    assert "no usage reported for 3 of 6 requests (aibridge_ask_chat_usage=always" in output
 
 
 @pytest.mark.parametrize(
@@ -232,13 +232,13 @@ def test_requests_that_cost_nothing_are_not_unknown(
     home: Home, database: Path, status: str, http_status: int | None
 ) -> None:
     add_requests(database, ("silent", "openai_chat", status, http_status))
-    assert "told no usage" not in home.invoke("usage", "--db", str(database)).output
+    assert "no usage reported" not in home.invoke("usage", "--db", str(database)).output
 
 
 def test_option_is_not_named_where_it_does_not_help(home: Home, database: Path) -> None:
     add_requests(database, ("silent", "openai_responses", "completed", 200))
     output = home.invoke("usage", "--db", str(database)).output
-    assert "1 of 4 requests told no usage: their tokens are not in the sums." in output
+    assert "no usage reported for 1 of 4 requests: their tokens are not included." in output
 
 
 def test_sums_as_json_have_null_for_unknown_tokens(home: Home, database: Path) -> None:
@@ -256,8 +256,8 @@ def test_closing_line_says_what_told_no_usage() -> None:
         UsageTotal("silent", requests=1, without_usage=1, chats_without_usage=1),
     ]
     assert summary(totals) == (
-        "3 requests · known: 5 in, 6 out · silent: tokens unknown · 1 of 3 requests told no usage"
-        " (aibridge_ask_chat_usage=always asks for that of Chat Completions)"
+        "3 requests · known: 5 in, 6 out · silent: tokens unknown · no usage reported for 1 of 3"
+        " requests (aibridge_ask_chat_usage=always requests it from Chat Completions)"
     )
 
 
