@@ -71,17 +71,17 @@ def report_as_log(proxy: RunningProxy) -> None:
 
 def report_as_text(proxy: RunningProxy) -> None:
     """Print the message for people."""
-    click.echo(f"{_headline(proxy)}.\n")
-    if warning := _warning(proxy):
-        click.echo(f"  {warning}.\n")
-    for name, value in _properties(proxy):
-        click.echo(f"  {name:20}{value}")
-    click.echo(
-        "\n  aibridge run -- claude       run a program through this proxy"
-        '\n  eval "$(aibridge env)"       set up a shell'
-        "\n  aibridge usage               show requests and tokens\n"
-    )
+    warning = _warning(proxy)
+    lines = [f"{_headline(proxy)}.", "", *([f"  {warning}.", ""] if warning else [])]
+    lines += [f"  {name:20}{value}" for name, value in _properties(proxy)]
+    click.echo("\n".join((*lines, _NEXT)))
 
+
+_NEXT = """
+  aibridge run -- claude       run a program through this proxy
+  eval "$(aibridge env)"       set up a shell
+  aibridge usage               show requests and tokens
+"""
 
 REPORTS: dict[str, Report] = {"text": report_as_text, "json": report_as_log}
 """By log format."""
