@@ -1,7 +1,6 @@
 """`aibridge proxy`: what it serves, what it refuses, and how it ends."""
 
 import json
-import re
 import shutil
 import socket
 import ssl

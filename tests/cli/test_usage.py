@@ -136,7 +136,7 @@ def test_a_date(home: Home, database: Path) -> None:
 def test_what_is_no_time_is_refused(home: Home, database: Path, since: str) -> None:
     result = home.invoke("usage", "--db", str(database), "--since", since)
     assert result.exit_code == 2
-    assert "neither a span" in result.stderr
+    assert "is not a span" in result.stderr
 
 
 def test_it_changes_nothing_and_reads_beside_a_writer(home: Home, database: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_line_says_it_all(database: Path) -> None:
     assert "alice: 10 in, 300 from cache, 4 to cache, 20 out" in line
     assert summary([UsageTotal("m", requests=1)]) == "1 request · m: 0 in, 0 out"
     assert summary([]) == "no requests to AI providers"
-    assert summary([], unrecorded=1) == "nothing to record (1 request passed)"
+    assert summary([], unrecorded=1) == "no recorded requests (1 request passed)"
     assert summary([], unrecorded=2) == "nothing to record (2 requests passed)"
 
 
