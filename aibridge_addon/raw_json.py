@@ -1,8 +1,7 @@
-"""Reading JSON that others wrote: plain values and accessors that return None on the wrong shape.
+"""Reads JSON of clients and providers: plain values, and accessors that accept any shape.
 
-Nothing here validates or rejects: a body is somebody else's, and only what is understood is read.
-`members` and `elements` leave what is not asked for as the raw bytes it was, which makes a look at
-a large request cheap.
+Nothing is validated or rejected: a value of the wrong shape counts as missing. `members` and
+`elements` leave the values undecoded, so that reading a large request is cheap.
 """
 
 import json
@@ -20,7 +19,7 @@ _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class _Name:
-    """A member's name that equals no other, so that a dict keeps all members of one name."""
+    """A member's name that equals no other, so that a dict can hold several members of one name."""
 
     __slots__ = ("text",)
 
@@ -33,10 +32,10 @@ _decode_pairs = msgspec.json.Decoder(
 ).decode
 
 _BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What a decoder of msgspec raises."""
+"""Exceptions of msgspec's decoders."""
 
 _MAX_COUNT = 2**63 - 1
-"""What a database's integer can hold."""
+"""Largest integer of a database column."""
 
 
 def decode(data: bytes | msgspec.Raw) -> JSON:
@@ -60,7 +59,7 @@ def read(data: bytes | msgspec.Raw) -> JSON:
 
 
 def _decode_leniently(data: bytes | msgspec.Raw) -> JSON:
-    # JavaScript writes half a surrogate pair as an escape, Python writes NaN: clients do send them.
+    # Clients send escaped lone surrogates (JavaScript) and NaN (Python).
     try:
         return json.loads(bytes(data))
     except RecursionError as error:
@@ -79,7 +78,7 @@ def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
 
 
 def pairs(data: bytes | msgspec.Raw) -> list[tuple[str, msgspec.Raw]] | None:
-    """Split a JSON object into its members as `members` does, with all of those of one name."""
+    """Split a JSON object into its members, undecoded; several members may have one name."""
     try:
         return [(name.text, value) for name, value in _decode_pairs(data).items()]
     except _BROKEN:
@@ -157,17 +156,17 @@ def _mend(value: str) -> str:
 
 
 def mapping(value: JSON) -> dict[str, JSON]:
-    """Return the value if it is an object, else an empty one."""
+    """Return the value if it is an object, otherwise an empty object."""
     return value if isinstance(value, dict) else {}
 
 
 def sequence(value: JSON) -> list[JSON]:
-    """Return the value if it is an array, else an empty one."""
+    """Return the value if it is an array, otherwise an empty array."""
     return value if isinstance(value, list) else []
 
 
 def count(value: JSON) -> int | None:
-    """Return the value if it is a whole number that is not negative and that a store can hold."""
+    """Return the value if it is an integer from 0 to the largest that a store can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not 0 <= value <= _MAX_COUNT or value != int(value):
@@ -182,7 +181,7 @@ def expect[T](kind: type[T], value: JSON) -> T:
         TypeError: it is not.
     """
     if not isinstance(value, kind):
-        raise TypeError(f"{type(value).__name__} where {kind.__name__} belongs")
+        raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
     return value
 
 
@@ -198,7 +197,7 @@ def arguments(value: str) -> JSON:
 
 
 def appended(array: bytes | msgspec.Raw, values: list[JSON]) -> msgspec.Raw:
-    """Return a JSON array with values after its own, which stay as they were written."""
+    """Return a JSON array with further values; its own elements stay byte for byte."""
     return joined([*elements(array), *(as_raw(value) for value in values)])
 
 
@@ -208,10 +207,10 @@ def joined(parts: list[msgspec.Raw]) -> msgspec.Raw:
 
 
 def as_raw(value: JSON) -> msgspec.Raw:
-    """Encode a value as an undecoded one."""
+    """Encode a value as an undecoded element."""
     return msgspec.Raw(encode(value).encode())
 
 
 def body(request: dict[str, msgspec.Raw]) -> bytes:
-    """Encode a request from its members, each as it was written."""
+    """Encode a request from its members, each byte for byte."""
     return msgspec.json.encode(request)

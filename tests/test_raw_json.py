@@ -164,7 +164,7 @@ def test_a_value_of_the_expected_kind_is_itself() -> None:
 
 
 def test_a_value_of_another_kind_is_a_type_error_that_names_both() -> None:
-    with pytest.raises(TypeError, match="NoneType where str belongs"):
+    with pytest.raises(TypeError, match="expected str, got NoneType"):
         wire.expect(str, None)
 
 

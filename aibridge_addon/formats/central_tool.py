@@ -1,4 +1,4 @@
-"""What a central tool is and what a call of it gives. Pure data, of no protocol in particular."""
+"""Central tools and the results of their calls, independent of wire format and MCP. Pure data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ class CentralTool:
     server: str
     """The server's name in the configuration."""
     server_url: str
-    """Where the server is: a URL, or `stdio:` and the command; never with a secret."""
+    """Address of the server: a URL, or `stdio:` and the command; without secrets."""
     original_name: str
-    """What the server itself calls it."""
+    """Name of the tool on the server."""
     description: str
     input_schema: Mapping[str, Any]
-    """The whole JSON schema, `$defs` and all, as every API takes it."""
+    """Complete JSON schema, legal for every API."""
     original_names: Mapping[str, str] = field(default_factory=dict)
     """The server's property names by those of the schema, where they differ."""
     has_output_schema: bool = False
-    """Whether the server promises structured content."""
+    """True if the server declares structured content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class ResultPart:
 
     kind: Literal["text", "image", "other"]
     text: str = ""
-    """For `text`; for `other`, what is to be said in its place, such as JSON."""
+    """For `text`; for `other`, the text that replaces it, such as JSON."""
     data: str = ""
     """For `image`: base64."""
     media_type: str = ""
@@ -41,14 +41,14 @@ class ResultPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What a call gave: parts, in order, never empty; an error too is told in parts."""
+    """Result of a call: its parts in order, at least one; an error is described in parts too."""
 
     parts: tuple[ResultPart, ...]
     is_error: bool = False
 
     @property
     def as_text(self) -> str:
-        """All of it as one text; of what is no text, what it is."""
+        """All parts as one text; an image as its description."""
         return "\n".join(
             f"[{part.media_type} image, {len(part.data)} characters of base64]"
             if part.kind == "image"
@@ -58,5 +58,5 @@ class ToolResult:
 
 
 def error_result(message: str) -> ToolResult:
-    """Return a result that tells the model of an error."""
+    """Return a result that reports an error to the model."""
     return ToolResult(parts=(ResultPart(kind="text", text=message),), is_error=True)

@@ -1,6 +1,6 @@
-"""Makes images of tool results legal for an API: their types, their data, and how large they are.
+"""Makes images of tool results legal for an API: their types, data and sizes. Pure.
 
-What cannot be given as an image is described in words, with the reason. Pure.
+An image that the API would refuse is replaced by a description with the reason.
 """
 
 import base64
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aibridge_addon.formats.central_tool import ResultPart
 
 TYPES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
-"""What all APIs take."""
+"""Image types that all APIs accept."""
 _ALIASES = {
     "image/apng": "image/png",
     "image/jpg": "image/jpeg",
@@ -20,20 +20,20 @@ _ALIASES = {
 _URL_SAFE = str.maketrans("-_", "+/")
 _SVG = "image/svg+xml"
 _HEAD = 256 * 1024
-"""Characters in which an image says how large it is."""
+"""Characters of base64 that are searched for the size of an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLimits:
-    """What an API takes of an image."""
+    """Limits of an API on an image."""
 
     characters: int
-    """Of its base64."""
+    """Most characters of base64."""
     pixels: int | None = None
-    """Of each side."""
+    """Most pixels of each side; None where no limit is known."""
 
     def applied(self, part: ResultPart) -> ResultPart:
-        """Return an image as the API takes it, or its description."""
+        """Return an image that the API accepts, or a description of it."""
         image = image_part(part.data, part.media_type)
         if image.kind != "image":
             return image
@@ -46,7 +46,7 @@ class ImageLimits:
 
 
 def image_part(data: str, media_type: str) -> ResultPart:
-    """Return an image of a type that APIs take; of another, its text or its description."""
+    """Return an image of a type that APIs accept; for other types, its text or a description."""
     if data.startswith("data:"):
         media_type, _, data = data.removeprefix("data:").partition(",")
     data = "".join(data.split()).translate(_URL_SAFE).rstrip("=")
@@ -64,14 +64,14 @@ def image_part(data: str, media_type: str) -> ResultPart:
 
 
 def described(image: ResultPart, why: str) -> ResultPart:
-    """Return what stands in place of an image that cannot be given, and why."""
+    """Return a description that replaces an image, with the reason."""
     size = len(image.data)
     text = f"[{image.media_type or 'unknown'} image, {size} characters of base64, left out: {why}]"
     return ResultPart(kind="other", text=text)
 
 
 def _decoded(data: str) -> bytes:
-    """Decode base64; empty if it is not."""
+    """Return decoded base64; empty if it is invalid."""
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
@@ -92,7 +92,7 @@ def _kind_of(raw: bytes) -> str | None:
 
 
 def _sides(raw: bytes) -> tuple[int, int]:
-    """Return width and height of an image; 0 where they are not found."""
+    """Return width and height of an image; zeros if they are not found."""
     match _kind_of(raw):
         case "image/png":
             return int.from_bytes(raw[16:20]), int.from_bytes(raw[20:24])

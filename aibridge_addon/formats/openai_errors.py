@@ -1,4 +1,4 @@
-"""The error shape that OpenAI's APIs share. Sans-io."""
+"""Errors of OpenAI's APIs, which share one shape. Sans-io."""
 
 from aibridge_addon.facts import ProviderError
 from aibridge_addon.raw_json import JSON, encode, mapping, text
@@ -11,7 +11,7 @@ _ERROR_TYPES = {
 
 
 def read_error(data: JSON) -> ProviderError | None:
-    """Read `{"error": …}`, an `error` object by itself, or a bare text; None if it is none."""
+    """Read `{"error": …}`, an `error` object by itself, or a text; None if there is no error."""
     error = mapping(data).get("error")
     if isinstance(error, str):
         return ProviderError(type=None, message=text(error))
@@ -21,22 +21,22 @@ def read_error(data: JSON) -> ProviderError | None:
 
 
 def error_facts(error: dict[str, JSON]) -> ProviderError:
-    """Read the object that says what went wrong; `code` is more precise than `type`."""
+    """Read an `error` object; `code` is more precise than `type`."""
     kind = error.get("code") or error.get("type")
-    if isinstance(kind, int):  # some hosts give the HTTP status
+    if isinstance(kind, int):  # some hosts send the HTTP status
         kind = str(kind)
     return ProviderError(type=text(kind), message=text(error.get("message")))
 
 
 def error_type_of(status: int | None) -> str:
-    """Return the type of error that an HTTP status stands for."""
+    """Return the type of an error with this HTTP status."""
     if status is None or status >= 500:
         return "server_error"
     return _ERROR_TYPES.get(status, "invalid_request_error")
 
 
 def error_body(status: int, message: str, error_type: str | None = None) -> bytes:
-    """Return an error as OpenAI's APIs shape it."""
+    """Return an error in the shape of OpenAI's APIs."""
     kind = error_type or error_type_of(status)
     error = {"message": message, "type": kind, "param": None, "code": None}
     return encode({"error": error}).encode()

@@ -1,7 +1,7 @@
 """Reads the usage of OpenAI's APIs, and of the hosts that imitate them. Sans-io.
 
-Hosts agree on the names and not on what they count: caches and reasoning lie inside the counts of
-prompt and completion for most, beside them for some. The total tells which.
+Hosts agree on the names but not on what they count: most include caches and reasoning in the counts
+of prompt and completion, some count them separately. The total shows which.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from aibridge_addon.raw_json import JSON, count
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How an API names the counts of a usage object."""
+    """Names of the counts in a usage object of an API."""
 
     input: str
     output: str
@@ -69,7 +69,7 @@ _PLACES: Mapping[Names, Places] = {names: _places(names) for names in (CHAT_NAME
 
 
 def counts_tokens(usage: dict[str, JSON], names: Names) -> bool:
-    """Whether a usage object counts the tokens of the input or the output."""
+    """Return whether a usage object counts input or output tokens."""
     return any(count(usage.get(name)) is not None for name in (names.input, names.output))
 
 
@@ -78,7 +78,7 @@ def read_usage(
 ) -> Usage | None:
     """Read a usage object; None if it counts no tokens.
 
-    `outside` is what the response tells of its cost outside the usage object.
+    `outside` has the counts and labels that the response states outside the usage object.
     """
     if not counts_tokens(usage, names):
         return None
@@ -129,7 +129,7 @@ def _written(usage: dict[str, JSON], names: Names) -> int:
 
 
 def _without_cache(given: int, cached: int, written: int) -> int:
-    """Return the input without caches; a cache larger than what is left lies beside it."""
+    """Return the input without caches; a cache larger than the rest was counted separately."""
     for inside in (cached + written, cached, written):
         if inside <= given:
             return given - inside

@@ -1,8 +1,8 @@
-"""Patterns of events of which nothing is recorded: the pieces of a text, most of a stream.
+"""Patterns of events that a reader may skip: pieces of text, which are most of a stream.
 
-To find them as they are nearly always written costs a fraction of reading them. Not a parser: what
-a pattern matches is whole, is valid JSON (save that bytes need not be UTF-8), and would change
-nothing that its reader knows. What it misses is read like everything else.
+Matching their usual spelling costs a fraction of reading them. Not a parser: a match is a run of
+complete events with valid JSON (though perhaps not UTF-8) that would change no fact; events that a
+pattern misses are read.
 """
 
 import re
@@ -16,15 +16,15 @@ _SCALAR = f"(?:{STRING}|{NUMBER}|{_NOTHING}|true|false)"
 
 
 def scalars(*empty: str) -> str:
-    """Return what matches a member that has none itself; one of these names only if empty."""
+    """Return a pattern of a member with a scalar value; members of these names only if empty."""
     names = "|".join(empty)
     return f'(?:"(?!(?:{names})")[a-z_]++": ?{_SCALAR}|"(?:{names})": ?{_NOTHING})'
 
 
 def whole(members: Mapping[str, str], *, beside: str | None = None) -> str:
-    """Return what matches an object with these members in this order, and others among them.
+    """Return a pattern of an object with these members in this order, and others among them.
 
-    `beside` is what matches another; it must not match one of the members.
+    `beside` is a pattern of another member; it must not match any of the given members.
     """
     before = f"(?:{beside}, ?)*+" if beside else ""
     after = f"(?:, ?{beside})*+" if beside else ""
@@ -33,5 +33,5 @@ def whole(members: Mapping[str, str], *, beside: str | None = None) -> str:
 
 
 def events(data: str) -> re.Pattern[bytes]:
-    """Return what matches a run of events with such data, whatever their names."""
+    """Return a pattern of a run of events with such data, whatever their names."""
     return re.compile(rf"(?:(?:event: [a-z._]++\n)?+data: {data}\n\n)++".encode())

@@ -1,6 +1,6 @@
-"""Reads usage objects: counts, labels and prices at fixed places, and views that follow each other.
+"""Reads counts, labels and prices of usage objects, and merges successive usage objects. Sans-io.
 
-Shared by all wire formats; which member means what stands in their own modules. Sans-io.
+Shared by all wire formats; the meaning of each member is defined in their own modules.
 """
 
 import math
@@ -11,7 +11,7 @@ from aibridge_addon.raw_json import JSON, count, mapping, text
 type Path = tuple[str, ...]
 """Names of members, from the outermost to the innermost."""
 type Places = Sequence[tuple[str, Path]]
-"""Where the values stand that are known by a name: at the first place that has one."""
+"""Names of values and the paths to them; the first path that has a value counts."""
 type Extra = dict[str, int | float | str]
 
 _COSTS: Places = (
@@ -22,40 +22,40 @@ _COSTS: Places = (
 )
 
 
-def value_at(told: dict[str, JSON], path: Path) -> JSON:
-    """Return the value at a path; None if there is none."""
+def value_at(given: dict[str, JSON], path: Path) -> JSON:
+    """Return the value at a path; None if it is missing."""
     *outer, name = path
     for step in outer:
-        told = mapping(told.get(step))
-    return told.get(name)
+        given = mapping(given.get(step))
+    return given.get(name)
 
 
-def first_count(told: dict[str, JSON], *paths: Path) -> int:
-    """Return the first count at one of the paths that is not zero; 0 if there is none."""
-    return next((found for path in paths if (found := count(value_at(told, path)))), 0)
+def first_count(given: dict[str, JSON], *paths: Path) -> int:
+    """Return the first count at one of the paths that is not zero; otherwise 0."""
+    return next((found for path in paths if (found := count(value_at(given, path)))), 0)
 
 
-def counts_at(told: dict[str, JSON], places: Places) -> Extra:
+def counts_at(given: dict[str, JSON], places: Places) -> Extra:
     """Return the counts at the named places, without zeros."""
-    return _found(told, places, lambda value: count(value) or None)
+    return _found(given, places, lambda value: count(value) or None)
 
 
-def labels_at(told: dict[str, JSON], places: Places) -> Extra:
+def labels_at(given: dict[str, JSON], places: Places) -> Extra:
     """Return the texts at the named places."""
-    return _found(told, places, lambda value: text(value) or None)
+    return _found(given, places, lambda value: text(value) or None)
 
 
 def costs_of(usage: dict[str, JSON]) -> Extra:
-    """Return the prices that a usage object tells, zeros included: a free response is known."""
+    """Return the prices in a usage object, zeros included: a free response has a known price."""
     return _found(usage, _COSTS, lambda value: value if _is_number(value) else text(value))
 
 
 def _found(
-    told: dict[str, JSON], places: Places, read: Callable[[JSON], int | float | str | None]
+    given: dict[str, JSON], places: Places, read: Callable[[JSON], int | float | str | None]
 ) -> Extra:
     found: Extra = {}
     for name, path in places:
-        if name not in found and (value := read(value_at(told, path))) is not None:
+        if name not in found and (value := read(value_at(given, path))) is not None:
             found[name] = value
     return found
 
@@ -67,16 +67,16 @@ def _is_number(value: JSON) -> bool:
 
 
 _MAX_DEPTH = 8
-"""Objects in objects up to which views are merged; no usage is nested half as deep."""
+"""Levels of nesting that are merged; no usage object is nested half as deep."""
 
 
 def merge_usage(
     before: dict[str, JSON], after: JSON, *, restarts: bool = False, depth: int = _MAX_DEPTH
 ) -> dict[str, JSON]:
-    """Merge two views of one response's usage, the later one over the earlier one.
+    """Merge two usage objects of one response, the later over the earlier.
 
-    Counts are cumulative: a missing one keeps its value, and a zero does not overwrite a count,
-    unless the counting `restarts` because another model took over.
+    Counts are cumulative: a missing count keeps its value, and a zero does not overwrite a count,
+    unless counting `restarts` because another model took over.
     """
     merged = dict(before)
     for name, value in mapping(after).items():

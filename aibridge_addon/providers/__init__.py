@@ -1,1 +1,1 @@
-"""Providers and clients: routes, provider instances, and who sends a request."""
+"""Providers and clients: provider types, routing, credentials, and identification of clients."""

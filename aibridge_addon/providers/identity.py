@@ -1,7 +1,6 @@
-"""Who sends a request: actor, client program, session, credential. Pure.
+"""Identifies the sender of a request: actor, client program, session. Pure.
 
-Header names are given in lower case. Nothing that this module returns, but `Credential.secret`,
-holds a secret.
+Header names are in lower case.
 """
 
 from collections.abc import Mapping
@@ -16,9 +15,9 @@ _MAX_ACTOR_LENGTH = 256
 
 
 def recognise(headers: Headers, system: tuple[str, ...] = ()) -> ClientProgram:
-    """Return the client program, by its headers; where they are a library's, by its system prompt.
+    """Return the client program by its headers, or by its system prompt if a library sent them.
 
-    `system` are the beginnings of the texts of the system prompt.
+    `system` has the first characters of each text of the system prompt.
     """
     found = _by_headers(headers)
     if not (found.is_library and system):
@@ -43,7 +42,7 @@ def _by_headers(headers: Headers) -> ClientProgram:
 
 
 def session_of(client: ClientProgram, headers: Headers, body_hint: str | None) -> str | None:
-    """Return the client's session: from its headers, else as the body names it."""
+    """Return the client's session, from its headers or from the body."""
     for name in client.session_headers:
         if session := headers.get(name, "").strip():
             return session
@@ -53,14 +52,14 @@ def session_of(client: ClientProgram, headers: Headers, body_hint: str | None) -
 
 
 def client_metadata(headers: Headers) -> dict[str, Any]:
-    """Return what else a client tells of itself: which sub-agent of it asks."""
+    """Return further metadata that a client sends: the id of its sub-agent."""
     agent_id = headers.get("x-claude-code-agent-id", "").strip()
     return {"claude_code_agent_id": agent_id} if agent_id else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who uses the model."""
+    """The person or system that uses the model."""
 
     id: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -74,12 +73,12 @@ def actor_of(
     credential: Credential | None,
     known_actors: Mapping[str, Actor],
 ) -> Actor:
-    """Return the actor, by the first that applies: login, token, header, credential, anonymous.
+    """Return the actor by the first of: login, access token, header, credential; else anonymous.
 
     `known_actors` maps a fingerprint or a name to an actor.
     """
-    for said in (proxy_user, token_owner, header_value):
-        if said and (name := _clean(said)):
+    for given in (proxy_user, token_owner, header_value):
+        if given and (name := _clean(given)):
             return known_actors.get(name) or Actor(id=name)
     if credential and known_actors and (known := known_actors.get(credential.fingerprint)):
         return known

@@ -3,24 +3,24 @@
 import re
 from urllib.parse import unquote
 
-_MOST_QUOTED = 8
-"""How often a path may be percent-encoded on top of itself, as no client does even once."""
+_MAX_DECODED = 8
+"""Layers of percent-encoding that are decoded; clients use a single layer."""
 
 _DOUBLED_SLASHES = re.compile("//+")
 
 
 def collapse_slashes(path: str) -> str:
-    """Return a path with each run of slashes made one; its query stays as it is."""
+    """Return a path with each run of slashes collapsed; its query is unchanged."""
     bare, mark, query = path.partition("?")
     return _DOUBLED_SLASHES.sub("/", bare) + mark + query
 
 
 def has_dot_segment(path: str) -> bool:
-    """Whether a path has a segment that some server, after whatever decoding, takes for a step up.
+    """Return whether some server could resolve a segment of a path to a parent directory.
 
-    Servers of Java servlets leave out what follows a semicolon; several decode twice on the way.
+    Java servlet containers ignore text after a semicolon; some chains of servers decode twice.
     """
-    for _ in range(_MOST_QUOTED):
+    for _ in range(_MAX_DECODED):
         segments = path.replace("\\", "/").split("/")
         if any(segment.partition(";")[0] in (".", "..") for segment in segments):
             return True

@@ -1,8 +1,8 @@
-"""Decides the purpose of a request, and what a person typed in it. Pure.
+"""Decides the purpose of a request, and finds the text that a person typed in it. Pure.
 
 Claude Code and Codex declare the purpose in headers (Codex over WebSocket in the body's
 `client_metadata`); Claude Code does so only towards its own provider's host. For all others, and
-for older versions, a table of beginnings decides. Header names are given in lower case.
+for older versions, a table of text prefixes decides. Header names are in lower case.
 """
 
 import re
@@ -17,53 +17,53 @@ from aibridge_addon.raw_json import mapping, read, text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purpose:
-    """Purpose of a request, what was typed in it, and the ids that join it to others."""
+    """Purpose of a request, its typed text, and the ids that join it to other requests."""
 
     kind: RequestKind
     prompt_id: str | None = None
     agent_id: str | None = None
     typed: tuple[str, ...] = ()
-    """What a person typed, by message, oldest first; earlier ones may have been sent before."""
+    """Text that a person typed, by message, oldest first; earlier requests may have had it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Beginning:
-    """How a text begins that the client program writes by itself."""
+class _Prefix:
+    """Prefix of a text that a client program writes by itself."""
 
     kind: RequestKind
-    of: tuple[str, ...]
+    prefixes: tuple[str, ...]
     clients: tuple[str, ...] = ()
-    """Empty: any client, since SDKs and unknown programs send such texts too."""
+    """Client programs; empty for all, since SDKs and unknown programs send such texts too."""
     in_system: bool = False
-    """Whether it is a text of the system prompt, not of a user message."""
+    """True for a text of the system prompt, false for a text of a user message."""
     is_all: bool = False
-    """True if nothing follows: a person may type a text that begins so."""
+    """True if no text follows, since a person may type a text with this prefix."""
     without_system: bool = False
-    """True if only a request without a system prompt is meant."""
+    """True if it counts only in a request without a system prompt."""
     before: re.Pattern[str] | None = None
-    """Matches text that must follow later, where a person may type the beginning."""
+    """Pattern that the rest must contain, since a person may type the prefix."""
 
     def matches(self, text: str) -> bool:
         """Return whether a text, without blanks around it, is this one."""
-        if not text.startswith(self.of):
+        if not text.startswith(self.prefixes):
             return False
         if self.is_all:
-            return text in self.of
+            return text in self.prefixes
         return self.before is None or self.before.search(text) is not None
 
 
-_BEGINNINGS = (
-    _Beginning(
+_PREFIXES = (
+    _Prefix(
         kind="title",
         clients=("Claude Code",),
-        of=("<session>",),
+        prefixes=("<session>",),
         before=re.compile(r"</session>\s+[^<]*\btitle\b"),
     ),
-    _Beginning(kind="title", clients=("Claude Code",), of=("Please write a 5-10 word title",)),
-    _Beginning(
+    _Prefix(kind="title", clients=("Claude Code",), prefixes=("Please write a 5-10 word title",)),
+    _Prefix(
         kind="title",
         in_system=True,
-        of=(
+        prefixes=(
             "You are naming a coding session",  # Claude Code
             "Generate a concise, sentence-case title",
             "Analyze if this message indicates a new conversation topic",
@@ -72,9 +72,9 @@ _BEGINNINGS = (
             "You are an expert in crafting pithy titles for chatbot conversations",  # Copilot
         ),
     ),
-    _Beginning(
+    _Prefix(
         kind="title",
-        of=(
+        prefixes=(
             "Generate a title for this conversation:",  # opencode
             "Generate a concise title for the following content:",  # Crush
             "Generate a concise, single-line task title",  # Codex
@@ -82,62 +82,65 @@ _BEGINNINGS = (
             "### Task:\nGenerate a concise, 3-5 word title",  # Open WebUI
         ),
     ),
-    _Beginning(
+    _Prefix(
         kind="compaction",
-        of=(
+        prefixes=(
             "CRITICAL: Respond with TEXT ONLY. Do NOT call any tools.",  # Claude Code
             "Your task is to create a detailed summary of the conversation so far",
             "You are performing a CONTEXT CHECKPOINT COMPACTION",  # Codex
             "Provide a detailed prompt for continuing our conversation above",  # opencode
         ),
     ),
-    _Beginning(
+    _Prefix(
         kind="compaction",
         in_system=True,
-        of=(
+        prefixes=(
             "You are a helpful AI assistant tasked with summarizing conversations",  # Claude Code
             "You are the component that summarizes internal chat history",  # Qwen Code
         ),
     ),
-    _Beginning(
+    _Prefix(
         kind="memory",
-        of=(
+        prefixes=(
             "Managed memory directory:",  # Qwen Code
             "You are now acting as the memory extraction subagent",  # Claude Code
         ),
     ),
-    _Beginning(
+    _Prefix(
         kind="memory",
         in_system=True,
-        of=("You are now acting as the managed memory extraction subagent",),  # Qwen Code
+        prefixes=("You are now acting as the managed memory extraction subagent",),  # Qwen Code
     ),
-    _Beginning(kind="warmup", clients=("Claude Code",), of=("Warmup",), is_all=True),
-    _Beginning(
+    _Prefix(kind="warmup", clients=("Claude Code",), prefixes=("Warmup",), is_all=True),
+    _Prefix(
         kind="side",
         clients=("Claude Code",),
-        of=("[SUGGESTION MODE:", "The user stepped away and is coming back"),
+        prefixes=("[SUGGESTION MODE:", "The user stepped away and is coming back"),
     ),
-    _Beginning(
+    _Prefix(
         kind="side",
         clients=("Claude Code",),
-        of=("quota",),
+        prefixes=("quota",),
         is_all=True,
         without_system=True,
     ),
-    _Beginning(
+    _Prefix(
         kind="side",
         in_system=True,
-        of=("Extract any file paths that this command reads or modifies",),  # Claude Code
+        prefixes=("Extract any file paths that this command reads or modifies",),  # Claude Code
     ),
-    _Beginning(
+    _Prefix(
         kind="side",
-        of=("Analyze *only* the content and structure of your immediately preceding response",),
-    ),  # Qwen Code and Gemini CLI: who speaks next
+        prefixes=(
+            # Qwen Code and Gemini CLI: the next speaker
+            "Analyze *only* the content and structure of your immediately preceding response",
+        ),
+    ),
 )
 
 _INSIDE = ("task", "user_message", "feedback", "answer")
 _INSIDE_CLIENTS = ("Cline", "Kilo Code", "Roo Code")
-"""Tags in which these clients put the typed text."""
+"""Tags of these clients around the typed text."""
 
 _CLAUDE_CODE_CLASSES: Mapping[str, RequestKind] = {
     "main": "turn",
@@ -175,7 +178,7 @@ _TYPED_ORIGINS = ("human", "sdk")
 
 
 def purpose_of(client: str, headers: Headers, facts: RequestFacts) -> Purpose:
-    """Return the purpose of a request by its client, its headers and what its body holds."""
+    """Return the purpose of a request, by its client, headers and body."""
     codex = _codex_metadata(headers, facts)
     kind = _declared_kind(headers, facts, codex) or _kind_by_text(client, facts) or "turn"
     agent_id = headers.get("x-claude-code-agent-id", "").strip()
@@ -239,11 +242,11 @@ def _codex_metadata(headers: Headers, facts: RequestFacts) -> Mapping[str, str]:
 
 
 def _kind_by_text(client: str, facts: RequestFacts) -> RequestKind | None:
-    said = [part.strip() for parts in facts.user_texts for part in parts]
-    for row in _BEGINNINGS:
+    user_texts = [part.strip() for parts in facts.user_texts for part in parts]
+    for row in _PREFIXES:
         if row.without_system and facts.system:
             continue
-        texts = facts.system if row.in_system else said
+        texts = facts.system if row.in_system else user_texts
         if (not row.clients or client in row.clients) and any(map(row.matches, texts)):
             return row.kind
     return None

@@ -1,12 +1,8 @@
-"""Where a request goes: (host, path, method) -> Route. Pure; knows nothing of mitmproxy.
+"""Routes requests to provider instances: (host, path, method) -> `Route`. Pure.
 
-Forward mode passes everything on, since the key is the client's own: a host that belongs to a
-provider instance always has a route. Reverse mode may add a powerful central key, so it allows the
-routes and the methods of the table and nothing else.
-
-Paths are compared as the upstream would see them: case and a trailing slash count, the query does
-not. Doubled slashes are collapsed first, and the collapsed path goes up: they come from base URLs
-that end in a slash.
+Forward mode relays every request to a provider host, since the key is the client's own. Reverse
+mode may add a central key, so it allows only the routes and methods of the provider type. Paths are
+compared as the provider sees them, with doubled slashes of base URLs collapsed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +20,7 @@ OTHER = "other"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """A provider instance: a configured name for somewhere that speaks one of the APIs."""
+    """A provider instance: a configured name for a host of a provider type."""
 
     name: str
     type: str
@@ -35,8 +31,8 @@ class Provider:
     api_key_env: str | None = None
     """The environment variable that holds the central key."""
     include_usage: bool | None = None
-    """Whether it takes `stream_options.include_usage`, without which its Chat streams tell no
-    usage. None: as known of its host."""
+    """True if it accepts `stream_options.include_usage`, without which its Chat streams have no
+    usage. None: decided by a table of hosts."""
 
     @property
     def provider_type(self) -> ProviderType:
@@ -45,7 +41,7 @@ class Provider:
 
     @property
     def takes_include_usage(self) -> bool:
-        """Whether its Chat streams may be asked for usage."""
+        """True if a request may set `stream_options.include_usage`."""
         known = self.host in TAKES_INCLUDE_USAGE
         return known if self.include_usage is None else self.include_usage
 
@@ -66,12 +62,12 @@ class Provider:
 
     @property
     def base_path(self) -> str:
-        """The path of the base URL, without a slash at its end."""
+        """The path of the base URL, without a trailing slash."""
         return urlsplit(self.base_url).path.rstrip("/")
 
     @property
     def reverse_prefix(self) -> str:
-        """What stands before a route's path in a reverse-proxy URL."""
+        """The part of a reverse-proxy path before the route."""
         return f"/{self.name}{self.provider_type.prefix}"
 
 
@@ -90,7 +86,7 @@ DEFAULT_PROVIDERS = (
         hosts=frozenset({"api.openai.com"}),
         api_key_env="OPENAI_API_KEY",
     ),
-    Provider(  # where Codex goes with a ChatGPT login
+    Provider(  # for Codex with a ChatGPT login
         name="chatgpt",
         type="openai",
         base_url="https://chatgpt.com/backend-api/codex",
@@ -101,34 +97,34 @@ DEFAULT_PROVIDERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """Where a request must be sent, if not where the client sent it."""
+    """The address that replaces the destination of a request."""
 
     scheme: str
     host: str
     port: int
     path: str
-    """With the query."""
+    """Path with the query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """What becomes of a request."""
+    """The decision on a request: provider, wire format and destination."""
 
     provider: Provider
     label: str
-    """The row of the table: bounded, unlike a path."""
+    """Template of the route: from a bounded set, unlike a path."""
     api: str | None
     """The wire format if the request is bridged; None if it passes through."""
     counts_for: str | None = None
-    """The wire format whose requests it counts the tokens of."""
+    """The wire format of the requests whose tokens it counts."""
     socket: str | None = None
-    """The wire format that it speaks if it becomes a WebSocket."""
+    """The wire format of a WebSocket on this route."""
     names_models: bool = True
-    """Whether it may be asked of a model."""
+    """True if a request can name a model."""
     upstream: Upstream | None
-    """Where it goes; None: where the client sent it."""
+    """The destination; None: as the client chose."""
     path: str | None = None
-    """The path and query that replace the client's, where only they change."""
+    """Path and query that replace the client's, if nothing else changes."""
     path_values: Mapping[str, str] = field(default_factory=dict)
     """Values that the row's template captures in the path, such as `model`."""
 
@@ -146,31 +142,31 @@ class Router:
 
     @property
     def reverse_prefixes(self) -> list[str]:
-        """What the paths of a reverse proxy may begin with."""
+        """Prefixes of valid reverse-proxy paths."""
         return [target.provider.reverse_prefix for target in self._targets.values()]
 
     def is_provider_host(self, host: str) -> bool:
-        """Whether a host belongs to an instance, so that its connections are intercepted."""
+        """Return whether a host belongs to an instance, so that its connections are intercepted."""
         return bare_host(host) in self._by_host
 
     def tunnels_to(self, host: str, port: int) -> list[Provider]:
-        """Return the instances at an address that is not intercepted, so that nobody looks."""
+        """Return the instances at an address whose connections are tunnelled, unseen."""
         if self.is_provider_host(host):
             return []
-        asked = (_spelled(host), port)
+        asked = (_comparable(host), port)
         providers = (target.provider for target in self._targets.values())
-        return [there for there in providers if (_spelled(there.host), there.port) == asked]
+        return [there for there in providers if (_comparable(there.host), there.port) == asked]
 
     def forward(self, host: str, path: str, method: str) -> Route | None:
-        """Route a request that came through the forward proxy; None for hosts of no instance."""
+        """Route a request to the forward proxy; None if its host belongs to no instance."""
         target = self._by_host.get(bare_host(host))
         return None if target is None else target.forward(host.lower(), path, method)
 
     def reverse(self, path: str, method: str, *, target_host: str = "") -> Route | None:
-        """Route a request that came to the reverse proxy; None if it is not allowed.
+        """Route a request to the reverse proxy; None if it is not allowed.
 
-        A path without an instance's name is taken for one of the instance that `target_host`, the
-        reverse mode's own target, belongs to.
+        A path without an instance's name belongs to the instance of `target_host`, the target of
+        the reverse mode.
         """
         path = collapse_slashes(path)
         target = self._targets.get(_instance_name(path))
@@ -182,13 +178,13 @@ class Router:
         return None
 
     def instance_of(self, path: str) -> Provider | None:
-        """Return the instance that a reverse-proxy path names, whether or not it is allowed."""
+        """Return the instance that a reverse-proxy path names, even if its route is not allowed."""
         target = self._targets.get(_instance_name(collapse_slashes(path)))
         return target.provider if target else None
 
 
 class _Target:
-    """An instance with what of its base URL every request needs."""
+    """An instance with the parts of its base URL, which every request needs."""
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
@@ -257,7 +253,7 @@ class _Target:
 
 
 def bare_host(host: str) -> str:
-    """Return a host as it is compared: in lower case, without the dot that ends a whole name."""
+    """Return a host for comparison: in lower case, without the final dot of a full name."""
     return host.lower().removesuffix(".")
 
 
@@ -266,5 +262,5 @@ def _instance_name(path: str) -> str:
     return path[1:].split("?", 1)[0].split("/", 1)[0]
 
 
-def _spelled(host: str) -> str:
+def _comparable(host: str) -> str:
     return str(literal(host) or bare_host(host))

@@ -1,4 +1,4 @@
-"""Hosts whose Chat Completions streams tell usage only when `stream_options.include_usage` asks."""
+"""Hosts whose Chat Completions streams have usage only with `stream_options.include_usage`."""
 
 TAKES_INCLUDE_USAGE = frozenset(
     {
@@ -17,5 +17,5 @@ TAKES_INCLUDE_USAGE = frozenset(
         "api.fireworks.ai",
     }
 )
-"""Not among them: hosts that tell usage in every stream (OpenRouter, Groq, Cerebras, Perplexity),
+"""Not included: hosts with usage in every stream (OpenRouter, Groq, Cerebras, Perplexity),
 and Mistral, which refuses unknown members."""

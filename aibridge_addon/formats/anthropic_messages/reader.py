@@ -1,7 +1,7 @@
 """Reads responses of Anthropic Messages. Sans-io.
 
 Usage in a stream is cumulative: each `message_delta` overwrites what it names, field by field, and
-nothing is ever added up ("Streaming messages" in Anthropic's documentation).
+counts are never added up ("Streaming messages" in Anthropic's documentation).
 """
 
 from collections.abc import Sequence
@@ -93,7 +93,7 @@ class MessageReader(Reader):
 
 
 class _Block:
-    """A content block on its way; fragments are joined once, at the end."""
+    """A content block that is being streamed; its fragments are joined once, at the end."""
 
     def __init__(self, start: JSON) -> None:
         self._start = mapping(start)
@@ -118,7 +118,7 @@ class _Block:
         return Thought(content=content, source="thinking") if content else None
 
     def fallback_model(self) -> str | None:
-        """Return the model that takes over where the block says that one declined."""
+        """Return the model that takes over, if the block reports that a model declined."""
         if self._kind != "fallback":
             return None
         return text(mapping(self._start.get("to")).get("model"))

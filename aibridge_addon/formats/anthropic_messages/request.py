@@ -14,7 +14,7 @@ def read_request(members: Members) -> RequestFacts:
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
-        user_texts=turn.said,
+        user_texts=turn.user_texts,
         position=turn.position,
         system=beginnings(_texts(member(members, "system"))),
         correlating_tool_call_id=turn.tool_call_id,
@@ -23,7 +23,7 @@ def read_request(members: Members) -> RequestFacts:
 
 
 def _read_trailing_turn(messages: msgspec.Raw | None) -> TrailingTurn:
-    """Read the user messages after the last answer, and which tool call the last result is of."""
+    """Read the user messages after the last response, and the tool call of the last result."""
     turn: list[JSON] = []
     before: list[str] = []
     left = elements(messages)
@@ -31,11 +31,12 @@ def _read_trailing_turn(messages: msgspec.Raw | None) -> TrailingTurn:
         message = mapping(read(left.pop()))
         if message.get("role") == "user":
             turn.append(message.get("content"))
-        elif message.get("role") != "system":  # a system message may stand among the others
+        elif message.get("role") != "system":  # system messages may be among them
             before = _texts(message.get("content"))
             break
-    said = map(_texts, turn)
-    return trailing_turn(said, index=len(left), before=before, tool_call_id=_last_result(turn))
+    return trailing_turn(
+        map(_texts, turn), index=len(left), before=before, tool_call_id=_last_result(turn)
+    )
 
 
 def _texts(content: JSON) -> list[str]:
@@ -46,7 +47,7 @@ def _texts(content: JSON) -> list[str]:
 
 
 def _last_result(turn: list[JSON]) -> str | None:
-    """Return the tool call that the last result answers; the newest message is first."""
+    """Return the id of the call that the last result belongs to; the newest message is first."""
     for block in (mapping(block) for content in turn for block in reversed(sequence(content))):
         is_result = block.get("type") == "tool_result"
         if is_result and (tool_call_id := text(block.get("tool_use_id"))):
@@ -55,7 +56,7 @@ def _last_result(turn: list[JSON]) -> str | None:
 
 
 def _session(user_id: JSON) -> str | None:
-    """Find the session in `metadata.user_id`, in both shapes that Claude Code has used."""
+    """Return the session in `metadata.user_id`, in either shape that Claude Code uses."""
     if not isinstance(user_id, str):
         return None
     if user_id.startswith("{"):

@@ -1,8 +1,8 @@
-"""One message of several, in Anthropic Messages. Sans-io.
+"""Joins several upstream messages of Anthropic Messages into the client's. Sans-io.
 
-What the client sees is one message: blocks are renumbered over the hidden ones, the first
-`message_start` and the last `message_delta` and `message_stop` are its only ones. Where nothing was
-hidden, events go on as the bytes that they were.
+The client sees one message: blocks are renumbered to close the gaps of hidden blocks, and only the
+first `message_start` and the last `message_delta` and `message_stop` are relayed. While nothing is
+hidden, events are relayed byte for byte.
 """
 
 from aibridge_addon.formats.anthropic_messages.errors import error_body
@@ -15,29 +15,28 @@ from aibridge_addon.raw_json import JSON, arguments, encode, mapping, sequence, 
 
 
 class Splicer:
-    """Makes one streamed message of several."""
+    """Joins several streamed messages into one."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
         self._first = True
-        """Whether this is the first upstream answer."""
+        """True during the first upstream response."""
         self._next_index = 0
-        """The client's index of its next block, where some are hidden."""
+        """The client's index of its next block, once a block is hidden."""
         self._index: dict[int, int | None] = {}
-        """The client's index of each block of this answer; None for a hidden one."""
+        """The client's index of each block of this response; None for a hidden block."""
         self._blocks: dict[int, _Block] = {}
         self._usage: dict[str, JSON] = {}
         self._used: list[dict[str, JSON]] = []
-        """Usage of the answers before this one."""
+        """Usage of the earlier responses."""
         self._end: list[tuple[Event, JSON]] = []
-        """The events that end the message, held until it is known to end; once one of them is,
-        all that come after it."""
+        """Events that end the message, held until no response follows, and all later events."""
         self._stop_reason: str | None = None
         self._hides = False
-        """Whether anything was hidden so far; until then, events go on as they are."""
+        """True once a block was hidden; until then, events are relayed unchanged."""
 
     def feed(self, event: Event, data: JSON) -> bytes:
-        """Take an event; return what the client gets of it."""
+        """Read an event; return the bytes that the client gets for it."""
         match mapping(data).get("type"):
             case "message_start":
                 self._usage = merge_usage({}, mapping(data.get("message")).get("usage"))
@@ -52,27 +51,27 @@ class Splicer:
                 self._usage = merge_usage(self._usage, usage, restarts=restarts)
                 reason = text(mapping(data.get("delta")).get("stop_reason"))
                 self._stop_reason = reason or self._stop_reason
-                return self._held(event, data)
+                return self._hold(event, data)
             case "message_stop":
-                return self._held(event, data)
+                return self._hold(event, data)
             case "error":
                 return event.raw
-        return self._held(event, data) if self._end else event.raw
+        return self._hold(event, data) if self._end else event.raw
 
-    def _held(self, event: Event, data: JSON) -> bytes:
-        """Hold an event; where nothing is hidden, the message ends as it was."""
+    def _hold(self, event: Event, data: JSON) -> bytes:
+        """Hold an event; return it at once while nothing is hidden."""
         if not self._hides:
             return event.raw
         self._end.append((event, data))
         return b""
 
     def turn(self) -> Turn:
-        """Return the turn, once an upstream answer has ended."""
-        blocks = [self._blocks[index].whole() for index in sorted(self._blocks)]
+        """Return the turn of an upstream response that has ended."""
+        blocks = [self._blocks[index].content() for index in sorted(self._blocks)]
         return turn_of(blocks, self._stop_reason, self._names)
 
     def resume(self) -> None:
-        """Get ready for the next upstream answer."""
+        """Prepare for the next upstream response."""
         self._used.append(self._usage)
         self._first = False
         self._hides = True
@@ -94,11 +93,11 @@ class Splicer:
         )
 
     def ping(self) -> bytes:
-        """Return an event that says nothing."""
+        """Return a `ping` event, which clients ignore."""
         return _event({"type": "ping"})
 
     def error(self, error: StreamError) -> bytes:
-        """Return an error that ends the stream: the provider's own, or one of its type."""
+        """Return an error that ends the stream: the provider's own, or an error of its type."""
         if mapping(mapping(error.body).get("error")).get("type"):
             return _event({**error.body, "type": "error"})
         body = error_body(error.http_status or 500, error.message, error.error_type)
@@ -125,7 +124,7 @@ class Splicer:
 
 
 class _Block:
-    """A content block on its way; fragments are joined once, at the end."""
+    """A content block that is being streamed; its fragments are joined once, at the end."""
 
     def __init__(self, start: dict[str, JSON]) -> None:
         self._start = dict(start)
@@ -142,12 +141,12 @@ class _Block:
             self._input.append(str(delta.get("partial_json") or ""))
         elif kind == "citations_delta":
             self._citations.append(delta.get("citation"))
-        else:  # others, known or not, bring what the block's field of that name gets
+        else:  # all other deltas append to the block's field of the same name
             for field, value in delta.items():
                 if isinstance(value, str) and field != "type":
                     self._fragments.setdefault(field, []).append(value)
 
-    def whole(self) -> JSON:
+    def content(self) -> JSON:
         block = dict(self._start)
         for field, fragments in self._fragments.items():
             block[field] = str(block.get(field) or "") + "".join(fragments)
@@ -159,7 +158,7 @@ class _Block:
 
 
 class Merger:
-    """Makes one whole message of several."""
+    """Joins several complete messages into one."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
@@ -170,9 +169,9 @@ class Merger:
         self._usage: dict[str, JSON] = {}
         self.hides = False
 
-    def add(self, answer: JSON) -> Turn:
-        """Take an upstream answer; return its turn."""
-        message = mapping(answer)
+    def add(self, response: JSON) -> Turn:
+        """Add an upstream message; return its turn."""
+        message = mapping(response)
         if self._first is not None:
             self._used.append(self._usage)
         self._first = self._first or message

@@ -98,7 +98,7 @@ class MessagesTools(ToolFormat):
         return build_transcript(_conversation(request))
 
     def restore(self, request: Members, found: Mapping[str, Restoration]) -> bool:
-        """Put back what was hidden, in place; return whether anything was."""
+        """Put hidden turns back, in place; return whether anything changed."""
         messages = elements(request.get("messages"))
         runs = {run.start: run for run in self.transcript(request).runs if run.key in found}
         if not runs:
@@ -123,7 +123,7 @@ class MessagesTools(ToolFormat):
 
 
 def _legal_blocks(blocks: Sequence[JSON]) -> list[JSON]:
-    """Return blocks as the API takes them: models write blank texts, and it refuses them."""
+    """Return blocks that the API accepts: models write blank texts, and it refuses them."""
     return [
         _legal_result(block) if mapping(block).get("type") == "tool_result" else block
         for block in blocks
@@ -132,7 +132,7 @@ def _legal_blocks(blocks: Sequence[JSON]) -> list[JSON]:
 
 
 def _legal_result(result: dict[str, JSON]) -> JSON:
-    """Return a result that was stored, perhaps by an older version, as the API takes it."""
+    """Return a stored result, perhaps of an older version, in the shape that the API accepts."""
     content = result.get("content")
     if not isinstance(content, list):
         return result
@@ -170,11 +170,11 @@ def _conversation(request: Members) -> Iterator[PastResponse | str]:
             calls = [text(b.get("id")) or "" for b in blocks if b.get("type") == "tool_use"]
             yield PastResponse(start=index, end=index + 1, client_calls=calls, text=text_of(blocks))
         elif message.get("role") == "user":
-            yield from _said(blocks)
+            yield from _texts_of(blocks)
 
 
-def _said(blocks: Sequence[dict[str, JSON]]) -> list[str]:
-    """Return what tells a message from others: the person's words, and the calls it answers."""
+def _texts_of(blocks: Sequence[dict[str, JSON]]) -> list[str]:
+    """Return what distinguishes a message: the typed text, and the ids of the calls it answers."""
     words = typed_text([text(b.get("text")) or "" for b in blocks if b.get("type") == "text"])
     answered = [text(b.get("tool_use_id")) for b in blocks if b.get("type") == "tool_result"]
     return [part for part in (words, *answered) if part]
@@ -188,7 +188,7 @@ def _legal_message(message: JSON) -> JSON:
 
 
 def _with_cache_breakpoint(own: JSON, shown: dict[str, JSON]) -> JSON:
-    """Keep the breakpoint that the client set on the last block of what it saw."""
+    """Keep the cache breakpoint that the client set on the last block of its message."""
     blocks = _blocks(shown.get("content"))
     if not blocks or not (breakpoint_ := blocks[-1].get("cache_control")):
         return own

@@ -1,4 +1,4 @@
-"""What a model does in one answer of Anthropic Messages: says, calls, uses up. Sans-io."""
+"""Reads the model's turn from the blocks of an Anthropic message. Sans-io."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from aibridge_addon.raw_json import JSON, mapping, text
 
 
 def turn_of(blocks: Sequence[JSON], stop_reason: str | None, names: frozenset[str]) -> Turn:
-    """Return the turn of a message's blocks; it waits for results only if it stopped for them."""
+    """Return the turn; the model waits for results only if `stop_reason` is `tool_use`."""
     calls = [mapping(block) for block in blocks if mapping(block).get("type") == "tool_use"]
     waits = stop_reason == "tool_use"
     return Turn(
@@ -33,24 +33,24 @@ def turn_of(blocks: Sequence[JSON], stop_reason: str | None, names: frozenset[st
 
 
 def is_call_of(block: JSON, names: frozenset[str]) -> bool:
-    """Whether a block calls a tool of one of these names."""
-    whole = mapping(block)
-    return whole.get("type") == "tool_use" and text(whole.get("name")) in names
+    """Return whether a block calls a tool of one of these names."""
+    call = mapping(block)
+    return call.get("type") == "tool_use" and text(call.get("name")) in names
 
 
 def text_of(blocks: Sequence[dict[str, JSON]]) -> str:
-    """Return what blocks say aloud."""
+    """Return the visible text of blocks."""
     return "".join(text(b.get("text")) or "" for b in blocks if b.get("type") == "text")
 
 
 def _is_blank(block: JSON) -> bool:
-    """Whether it is a text block without words, which the API gives but does not take back."""
-    whole = mapping(block)
-    return whole.get("type") == "text" and not (text(whole.get("text")) or "").strip()
+    """Return whether a block is a blank text, which the API sends but does not accept."""
+    given = mapping(block)
+    return given.get("type") == "text" and not (text(given.get("text")) or "").strip()
 
 
 def _acceptable(block: dict[str, JSON]) -> JSON:
-    """Return a block as the API takes it back: arguments that are no JSON are no object."""
+    """Return a block as the API accepts it: the input of a call must be an object."""
     if block.get("type") == "tool_use" and not isinstance(block.get("input"), dict):
         return {**block, "input": {}}
     return block

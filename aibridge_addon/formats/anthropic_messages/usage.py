@@ -1,7 +1,7 @@
-"""Reads the usage of Anthropic Messages: of the answer, and of the calls behind it. Sans-io.
+"""Reads the usage of Anthropic Messages: of the response, and of hidden model calls. Sans-io.
 
-`usage.iterations` lists every model call of a request. The top level leaves some of them out: those
-of compaction, of an advisor, and of models that declined before a fallback served the request.
+`usage.iterations` lists every model call of a request. The top level leaves some of them out: calls
+for compaction, of an advisor, and of models that declined before a fallback served the request.
 """
 
 import re
@@ -30,60 +30,60 @@ _TOKENS = (
     "cache_read_input_tokens",
     "cache_creation_input_tokens",
 )
-_PUT_OUT = ("output_tokens", "output_tokens_details", "server_tool_use")
-_OF_THE_ANSWER = frozenset({"message", "fallback_message"})
-"""Iterations that produce the answer."""
+_OUTPUT_MEMBERS = ("output_tokens", "output_tokens_details", "server_tool_use")
+_RESPONSE_TYPES = frozenset({"message", "fallback_message"})
+"""Types of iterations that produce the response."""
 _DATE = re.compile(r"-(?:\d{8}|latest)$")
 
 
 def read_usage(usage: dict[str, JSON]) -> Usage | None:
-    """Read the usage of the answer; None if it counts no tokens."""
+    """Read the usage of the response; None if it counts no tokens."""
     return _usage(usage) if _counts(usage) else None
 
 
 def read_hidden_usages(usage: dict[str, JSON], model: str | None) -> tuple[Usage, ...]:
-    """Read the iterations that the top level leaves out, given the model of the answer."""
+    """Read the iterations that the top level leaves out, given the model of the response."""
     iterations = [one for one in map(mapping, sequence(usage.get("iterations"))) if _counts(one)]
-    of_answer = [one for one in iterations if one.get("type") in _OF_THE_ANSWER]
+    of_response = [one for one in iterations if one.get("type") in _RESPONSE_TYPES]
     left_out = [one for one in iterations if not _is_by(model, one)]
     if _is_sum_of(iterations, usage):
         return ()
-    if _is_sum_of(of_answer, usage):
-        left_out = [one for one in iterations if one.get("type") not in _OF_THE_ANSWER]
+    if _is_sum_of(of_response, usage):
+        left_out = [one for one in iterations if one.get("type") not in _RESPONSE_TYPES]
     return tuple(_usage(one, call=_kind(one), model=_model_of(one, model)) for one in left_out)
 
 
 def serving_model(usage: JSON) -> str | None:
-    """Return the model that served a request in place of the one asked for, if usage tells."""
+    """Return the fallback model that served the request; None if usage names none."""
     for iteration in sequence(mapping(usage).get("iterations")):
         if mapping(iteration).get("type") == "fallback_message":
             return text(mapping(iteration).get("model"))
     return None
 
 
-def _usage(told: dict[str, JSON], *, call: str | None = None, model: str | None = None) -> Usage:
+def _usage(given: dict[str, JSON], *, call: str | None = None, model: str | None = None) -> Usage:
     return Usage(
-        input_tokens=count(told.get("input_tokens")) or 0,
-        output_tokens=count(told.get("output_tokens")) or 0,
-        cache_read_input_tokens=count(told.get("cache_read_input_tokens")) or 0,
-        cache_write_input_tokens=count(told.get("cache_creation_input_tokens")) or 0,
-        extra=counts_at(told, _COUNTS) | labels_at(told, _LABELS) | costs_of(told),
-        raw=told,
+        input_tokens=count(given.get("input_tokens")) or 0,
+        output_tokens=count(given.get("output_tokens")) or 0,
+        cache_read_input_tokens=count(given.get("cache_read_input_tokens")) or 0,
+        cache_write_input_tokens=count(given.get("cache_creation_input_tokens")) or 0,
+        extra=counts_at(given, _COUNTS) | labels_at(given, _LABELS) | costs_of(given),
+        raw=given,
         call=call,
         model=model,
     )
 
 
-def _counts(told: dict[str, JSON]) -> bool:
+def _counts(given: dict[str, JSON]) -> bool:
     """Return whether a usage object or an iteration counts its input or its output."""
-    return any(count(told.get(name)) is not None for name in ("input_tokens", "output_tokens"))
+    return any(count(given.get(name)) is not None for name in ("input_tokens", "output_tokens"))
 
 
 def _is_by(model: str | None, iteration: dict[str, JSON]) -> bool:
-    """Whether an iteration is one of the answer's model that produces the answer."""
+    """Return whether an iteration produces the response, by the response's own model."""
     own = text(iteration.get("model"))
-    is_of_answer = iteration.get("type") in _OF_THE_ANSWER
-    return is_of_answer and (own is None or model is None or _undated(own) == _undated(model))
+    is_of_response = iteration.get("type") in _RESPONSE_TYPES
+    return is_of_response and (own is None or model is None or _undated(own) == _undated(model))
 
 
 def _undated(model: str) -> str:
@@ -92,7 +92,7 @@ def _undated(model: str) -> str:
 
 
 def _is_sum_of(iterations: Sequence[dict[str, JSON]], usage: dict[str, JSON]) -> bool:
-    """Whether the top level already counts all of these iterations."""
+    """Return whether the top level counts all of these iterations already."""
     return all(
         sum(count(one.get(name)) or 0 for one in iterations) == (count(usage.get(name)) or 0)
         for name in _TOKENS
@@ -104,19 +104,19 @@ def _kind(iteration: dict[str, JSON]) -> str:
 
 
 def _model_of(iteration: dict[str, JSON], model: str | None) -> str | None:
-    """Return an iteration's model; a compaction, which names none, is done by the answer's."""
+    """Return an iteration's model; a compaction names none and uses the response's model."""
     return text(iteration.get("model")) or (
         model if iteration.get("type") == "compaction" else None
     )
 
 
 def summed_usage(usage: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
-    """Return the last answer's usage with what all answers put out: the client sees them as one.
+    """Return the last response's usage with the output of all: the client sees one response.
 
-    Input and cache stay those of the last answer: that is the context which the client now has.
+    Input and cache counts stay those of the last response, which describe the client's context.
     """
     summed = dict(usage)
-    for name in _PUT_OUT:
+    for name in _OUTPUT_MEMBERS:
         if name in usage or any(name in one for one in before):
             summed[name] = _added([one.get(name) for one in (*before, usage)])
     iterations = [entry for one in (*before, usage) for entry in sequence(one.get("iterations"))]

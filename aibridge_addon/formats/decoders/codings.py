@@ -1,8 +1,8 @@
-"""Content codings, decoded a chunk at a time for observation. Sans-io.
+"""Decodes content codings chunk by chunk, for observation. Sans-io.
 
-Not for what is relayed, which keeps its coding: this makes the copy that is read. Output is bounded
-by `max_bytes` in all, so that a decompression bomb costs no more than that; that of a whole body is
-bounded by its size too, so that a few bytes never cost more than a moment.
+Relayed bytes keep their coding; this decodes the copy that is read. Output is bounded by
+`max_bytes` against decompression bombs; the output of a buffered body is also bounded by its size,
+so that a few bytes never cost much time.
 """
 
 import zlib
@@ -13,14 +13,14 @@ import zstandard
 
 type Decode = Callable[[bytes], bytes]
 
-MOST_CODINGS = 8
-"""That a body may have gone through, one after the other: each has a state of its own."""
-MOST_GROWTH = 300
-"""How many times larger than it came a body may be that is larger than `ANY_GROWTH`.
+MAX_CODINGS = 8
+"""Number of codings that a body may have gone through; each one has a state of its own."""
+MAX_GROWTH = 300
+"""Largest ratio of decoded to coded size, for bodies that decode to more than `FREE_GROWTH`.
 
-A conversation that repeats itself grows tens of times, a bomb a thousand times and more."""
-ANY_GROWTH = 4 * 1024 * 1024
-"""Bytes."""
+A repetitive conversation grows tens of times, a bomb a thousand times and more."""
+FREE_GROWTH = 4 * 1024 * 1024
+"""Bytes that a body may always decode to."""
 
 
 class UndecodableError(ValueError):
@@ -38,18 +38,20 @@ class ContentDecoder:
     def __init__(self, content_encoding: str, *, max_bytes: int) -> None:
         listed = [name.strip().lower() for name in content_encoding.split(",")]
         names = [name for name in listed if name not in _IDENTITY]
-        if len(names) > MOST_CODINGS:
-            raise UndecodableError(f"there are {len(names)} content codings")
+        if len(names) > MAX_CODINGS:
+            raise UndecodableError(
+                f"the body has {len(names)} content codings, more than {MAX_CODINGS}"
+            )
         self._steps = [_step(name, max_bytes) for name in reversed(names)]
         self._left = max_bytes
 
     @property
     def is_identity(self) -> bool:
-        """Whether bytes come out as they go in."""
+        """True if there is no coding to undo."""
         return not self._steps
 
     def feed(self, data: bytes) -> bytes:
-        """Decode a chunk as far as it goes."""
+        """Return the bytes that a chunk decodes to; the rest follows with later chunks."""
         try:
             for step in self._steps:
                 data = step(data)
@@ -57,17 +59,17 @@ class ContentDecoder:
             raise UndecodableError(str(error)) from error
         self._left -= len(data)
         if self._left < 0:
-            raise UndecodableError("the body decodes to more than the bound")
+            raise UndecodableError("the body decodes to more bytes than the limit")
         return data
 
 
 def decode_body(body: bytes, content_encoding: str, *, max_bytes: int) -> bytes:
-    """Decode a whole body.
+    """Decode a buffered body.
 
     Raises:
-        UndecodableError: see `ContentDecoder`; or it is a bomb.
+        UndecodableError: see `ContentDecoder`; also for a decompression bomb.
     """
-    max_bytes = min(max_bytes, max(ANY_GROWTH, MOST_GROWTH * len(body)))
+    max_bytes = min(max_bytes, max(FREE_GROWTH, MAX_GROWTH * len(body)))
     return ContentDecoder(content_encoding, max_bytes=max_bytes).feed(body)
 
 
@@ -84,7 +86,7 @@ def _step(name: str, max_bytes: int) -> Decode:
             return _brotli(max_bytes)
         case "zstd":
             return _zstandard(max_bytes)
-    raise UndecodableError(f"content coding {name!r} is not known")
+    raise UndecodableError(f"unknown content coding {name!r}")
 
 
 def _inflate(window_bits: int, max_bytes: int) -> Decode:
@@ -93,7 +95,7 @@ def _inflate(window_bits: int, max_bytes: int) -> Decode:
     def step(data: bytes) -> bytes:
         nonlocal decompressor
         out = bytearray()
-        # What stands after a member is copied: small steps keep many small members linear.
+        # The rest after a member is copied: small steps keep many small members linear.
         for start in range(0, len(data), _INFLATE_STEP):
             rest = data[start : start + _INFLATE_STEP]
             while rest:
@@ -101,7 +103,7 @@ def _inflate(window_bits: int, max_bytes: int) -> Decode:
                     decompressor = zlib.decompressobj(window_bits)
                 out += decompressor.decompress(rest, max_bytes + 1)
                 if len(out) > max_bytes:
-                    raise UndecodableError("the body decodes to more than the bound")
+                    raise UndecodableError("the body decodes to more bytes than the limit")
                 rest = decompressor.unused_data
         return bytes(out)
 
@@ -109,7 +111,7 @@ def _inflate(window_bits: int, max_bytes: int) -> Decode:
 
 
 def _deflate(max_bytes: int) -> Decode:
-    # RFC 9110 means the zlib format; some servers send bare deflate. The first byte tells.
+    # RFC 9110 means the zlib format; some servers send raw deflate. The first byte shows which.
     inner: Decode | None = None
 
     def step(data: bytes) -> bytes:
@@ -129,7 +131,7 @@ def _brotli(max_bytes: int) -> Decode:
     def step(data: bytes) -> bytes:
         out = decompressor.process(data, output_buffer_limit=max_bytes + 1)
         if not decompressor.can_accept_more_data():
-            raise UndecodableError("the body decodes to more than the bound")
+            raise UndecodableError("the body decodes to more bytes than the limit")
         return out  # type: ignore[no-any-return]
 
     return step
@@ -144,11 +146,11 @@ def _zstandard(max_bytes: int) -> Decode:
     def step(data: bytes) -> bytes:
         nonlocal left
         out = bytearray()
-        # It has no bound on its output: small steps bound what a step can make of its input.
+        # The library has no limit on output: small steps of input limit the output of each.
         for start in range(0, len(data), _ZSTD_STEP):
             out += decompressor.decompress(data[start : start + _ZSTD_STEP])
             if len(out) > left:
-                raise UndecodableError("the body decodes to more than the bound")
+                raise UndecodableError("the body decodes to more bytes than the limit")
         left -= len(out)
         return bytes(out)
 
@@ -156,7 +158,7 @@ def _zstandard(max_bytes: int) -> Decode:
 
 
 _INFLATE_STEP = 16 * 1024
-"""Bytes."""
+"""Bytes of input per step."""
 
 _ZSTD_STEP = 1024
 """Bytes. A block of a few bytes makes 128 KiB at most, so one step stays below 64 MiB."""

@@ -1,8 +1,8 @@
 """Server-sent events, sans-io: bytes in, events out.
 
-Not a client: no retry, no last-event-id. Every byte that goes in comes out in exactly one event's
-`Event.raw`, in order, so what is relayed can be cut at event borders without loss; only events that
-the caller does not want are left out.
+Not a client: no retry, no last-event-id. Every byte fed is in the `Event.raw` of exactly one event,
+in order, so that a stream can be cut at event borders without loss; only events that the caller
+marks as unwanted are left out.
 
 Time is linear in the bytes fed (it remembers how far it has looked), and memory is bounded by one
 event of at most ``max_event_bytes``. The format is the WHATWG HTML standard's "Server-sent events".
@@ -35,14 +35,14 @@ class Event(NamedTuple):
 
 
 def typed(data: Any, event: Event) -> Any:
-    """Return an event's decoded data with its type, which some hosts tell by the name only."""
+    """Return an event's decoded data with its type, which some hosts give by its name only."""
     if isinstance(data, dict) and event.name and "type" not in data:
         return {"type": event.name.decode("utf-8", "replace"), **data}
     return data
 
 
 class SSEParser:
-    """Splits a stream into events, however its bytes are cut."""
+    """Splits a stream into events; chunks may end anywhere."""
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
@@ -50,11 +50,11 @@ class SSEParser:
 
     @property
     def pending(self) -> int:
-        """How many bytes of an unfinished event it holds."""
+        """Number of bytes of an unfinished event."""
         return len(self._buffer)
 
     def feed(self, chunk: bytes, unwanted: re.Pattern[bytes] | None = None) -> list[Event]:
-        """Take a chunk; return the events that it completes.
+        """Read a chunk; return the events that it completes.
 
         `unwanted` matches runs of whole events; one that begins the chunk may be left out.
 
@@ -66,7 +66,7 @@ class SSEParser:
             if not chunk:
                 return []
         if not self._buffer and chunk.endswith(b"\n\n") and b"\r" not in chunk:
-            # How chunks of a live stream nearly always are: whole events, mostly one.
+            # The usual chunk of a live stream: complete events, mostly a single event.
             if chunk.find(b"\n\n") == len(chunk) - 2:
                 return [_parse_plain(chunk)]
             return [_parse_plain(block + b"\n\n") for block in chunk[:-2].split(b"\n\n")]
@@ -76,7 +76,7 @@ class SSEParser:
         return self._take_events(search_from)
 
     def close(self) -> Event | None:
-        """Return what stood without a blank line at the end of the stream, if anything."""
+        """End the stream; return an event without a blank line at its end, if there is one."""
         rest = bytes(self._buffer)
         self._buffer.clear()
         return _parse(rest) if rest else None
@@ -95,7 +95,7 @@ class SSEParser:
 
 
 def _parse_plain(raw: bytes) -> Event:
-    """Parse a block without a CR that ends in its only blank line: of a usual shape, or any."""
+    """Parse a block without CR that ends in its only blank line, quickly if its shape is usual."""
     if raw.startswith(b"event: "):
         line_end = raw.find(b"\n")
         data_at = line_end + 7
@@ -109,7 +109,7 @@ def _parse_plain(raw: bytes) -> Event:
 def _parse(raw: bytes) -> Event:
     name = b""
     data: list[bytes] = []
-    # The LF of a CR LF that was cut in two stands before the next event.
+    # The LF of a CR LF that was cut in two precedes the next event.
     for line in _LINE_END.split(raw.lstrip(b"\r\n").removeprefix(_BOM)):
         field, colon, value = line.partition(b":")
         if not colon and not field:

@@ -28,7 +28,7 @@ _TEXT_DELTAS = events(
 
 
 def is_usage_only(event: Event) -> bool:
-    """Whether an event is the chunk that only those get who ask for usage."""
+    """Return whether an event is the chunk that only `include_usage` brings."""
     if not event.data or b'"usage"' not in event.data:
         return False
     try:
@@ -125,7 +125,7 @@ class CompletionReader(Reader):
 
 
 class StreamedCall:
-    """A tool call on its way; fragments are joined once, at the end."""
+    """A tool call that is being streamed; its fragments are joined once, at the end."""
 
     def __init__(self) -> None:
         self.call_id: str | None = None
@@ -134,15 +134,15 @@ class StreamedCall:
         self._fragments: list[str] = []
 
     def is_followed_by(self, delta: dict[str, JSON]) -> bool:
-        """Whether a delta with this call's index begins another call."""
+        """Return whether a delta with this call's index begins another call."""
         call_id = text(delta.get("id"))
         if call_id and self.call_id:
             return call_id != self.call_id
-        # Without index and id, only a name tells a call from the rest of the call before it.
+        # Without index and id, only a name shows that a new call begins.
         return "index" not in delta and bool(mapping(delta.get("function")).get("name"))
 
     def merge(self, delta: dict[str, JSON]) -> None:
-        """Add a fragment, or a whole call."""
+        """Add a fragment, or a complete call."""
         self.call_id = self.call_id or text(delta.get("id")) or None
         custom = delta.get("custom")
         self.is_custom = self.is_custom or custom is not None
@@ -151,16 +151,16 @@ class StreamedCall:
         fragment = function.get("input" if self.is_custom else "arguments")
         if isinstance(fragment, str):
             self._fragments.append(fragment)
-        elif fragment is not None:  # some hosts give an object
+        elif fragment is not None:  # some hosts send an object
             self._fragments.append(encode(fragment))
 
     @property
     def input_text(self) -> str:
-        """The input as far as it has come."""
+        """Input received so far."""
         return "".join(self._fragments)
 
     def facts(self) -> ToolCall:
-        """Return the call as far as it has come."""
+        """Return the call as received so far."""
         return ToolCall(
             tool=self.name,
             call_id=self.call_id,

@@ -28,7 +28,7 @@ def read_request(members: Members) -> RequestFacts:
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
-        user_texts=turn.said,
+        user_texts=turn.user_texts,
         position=turn.position,
         system=system,
         correlating_tool_call_id=turn.tool_call_id,
@@ -51,19 +51,19 @@ def _system(messages: list[msgspec.Raw]) -> tuple[str, ...]:
 
 
 def _read_trailing_turn(left: list[msgspec.Raw]) -> TrailingTurn:
-    """Read the user messages after the last answer, and which tool call the last result is of."""
-    said: list[list[str]] = []
+    """Read the user messages after the last response, and the tool call of the last result."""
+    user_texts: list[list[str]] = []
     before: list[str] = []
     tool_call_id = None
     while left:
         message = mapping(read(left.pop()))
         if message.get("role") == "user":
-            said.append(_texts(message.get("content")))
+            user_texts.append(_texts(message.get("content")))
         elif message.get("role") in ("tool", "assistant", "function"):
             before = _texts(message.get("content"))
             tool_call_id = text(message.get("tool_call_id"))
             break
-    return trailing_turn(said, index=len(left), before=before, tool_call_id=tool_call_id)
+    return trailing_turn(user_texts, index=len(left), before=before, tool_call_id=tool_call_id)
 
 
 def _texts(content: JSON) -> list[str]:

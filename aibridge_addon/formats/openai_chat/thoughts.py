@@ -1,16 +1,16 @@
-"""Finds the reasoning in a message or a delta of Chat Completions, wherever a host puts it."""
+"""Reads the reasoning in a message or delta of Chat Completions, in any host's place for it."""
 
 from aibridge_addon.raw_json import JSON, mapping, sequence
 
 _TEXTS = ("reasoning_content", "reasoning")
-"""Members that are the text itself: DeepSeek, vLLM; OpenRouter, Groq."""
+"""Members that hold the text: DeepSeek, vLLM; OpenRouter, Groq."""
 _DETAILS = ("text", "summary")
 _PARTS = ("thinking", "reasoning")
-"""Kinds of parts of a content, each with a member of the same name: Mistral."""
+"""Types of content parts, each with a member of the same name: Mistral."""
 
 
 def thought_of(message: dict[str, JSON]) -> str | None:
-    """Return the reasoning text; None if there is none."""
+    """Return the reasoning text; None if the message has no reasoning."""
     for name in _TEXTS:
         if (thought := message.get(name)) and isinstance(thought, str):
             return thought
@@ -32,4 +32,4 @@ def _of_part(part: JSON) -> str:
 
 
 def _first_text(part: dict[str, JSON], names: tuple[str, ...]) -> str:
-    return next((said for name in names if isinstance(said := part.get(name), str)), "")
+    return next((found for name in names if isinstance(found := part.get(name), str)), "")

@@ -83,7 +83,7 @@ class ChatTools(ToolFormat):
         return build_transcript(_conversation(request))
 
     def restore(self, request: Members, found: Mapping[str, Restoration]) -> bool:
-        """Put back what was hidden, in place; return whether anything was."""
+        """Put hidden turns back, in place; return whether anything changed."""
         runs = {run.start: run for run in self.transcript(request).runs if run.key in found}
         if not runs:
             return False
@@ -101,12 +101,12 @@ class ChatTools(ToolFormat):
 def _conversation(request: Members) -> Iterator[PastResponse | str]:
     for index, element in enumerate(elements(request.get("messages"))):
         message = mapping(read(element))
-        said = text_of(message.get("content"))
+        shown = text_of(message.get("content"))
         match message.get("role"):
             case "assistant":
                 calls = [call_id(call) for call in sequence(message.get("tool_calls"))]
-                yield PastResponse(start=index, end=index + 1, client_calls=calls, text=said)
+                yield PastResponse(start=index, end=index + 1, client_calls=calls, text=shown)
             case "user":
-                yield typed_text([said]) or ""
-            case "tool":  # which call it answers tells it from others
+                yield typed_text([shown]) or ""
+            case "tool":  # the id of its call distinguishes it
                 yield text(message.get("tool_call_id")) or ""

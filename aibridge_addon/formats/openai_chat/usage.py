@@ -1,4 +1,4 @@
-"""Finds and sums the usage of OpenAI Chat Completions, wherever a host puts it. Sans-io."""
+"""Finds and sums the usage of OpenAI Chat Completions, in any host's place for it. Sans-io."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def usage_of(data: dict[str, JSON]) -> dict[str, JSON]:
 
 
 def with_summed_usage(data: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
-    """Return a chunk or a completion with its usage summed, wherever it stands."""
+    """Return a chunk or completion with its usage summed, in every place that has usage."""
     summed = _summed_in(data, before)
     if (x_groq := mapping(data.get("x_groq"))).get("usage"):
         summed["x_groq"] = _summed_in(x_groq, before)

@@ -1,6 +1,6 @@
-"""Reads the items of OpenAI Responses: calls with their input, who answers them, and thoughts.
+"""Reads the items of OpenAI Responses: calls with their input, and thoughts. Sans-io.
 
-A call whose output is in the same answer was run by the provider, whatever its kind. Sans-io.
+A call whose output is in the same response was run by the provider, whatever its type.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ CLIENT_CALLS: Mapping[str, tuple[str, ...]] = {
     "computer_call": ("actions", "action"),
     "tool_search_call": ("arguments",),
 }
-"""Items that the client answers, and where their input stands: at the first place that has one."""
+"""Types of calls that the client runs, and the members for their input: the first one counts."""
 
 _SERVER_CALLS: Mapping[str, tuple[str, ...]] = {
     "web_search_call": ("action", "queries", "query"),
@@ -28,16 +28,16 @@ _SERVER_CALLS: Mapping[str, tuple[str, ...]] = {
     "mcp_approval_request": ("arguments",),
     "program": ("code",),
 }
-"""Items that the provider answers itself, or after the client has approved."""
+"""Types of calls that the provider runs itself, perhaps after the client's approval."""
 
 _ANY_INPUT = ("arguments", "input", "actions", "action", "operation", "queries", "code", "prompt")
-"""Where calls of kinds that are not known yet may have their input."""
+"""Members that may hold the input of a call of unknown type."""
 
 _THINKING_PARTS = ("thinking", "reasoning", "reasoning_text")
 
 
 def read_calls(items: Sequence[dict[str, JSON]]) -> tuple[ToolCall, ...]:
-    """Read the calls among the items of an answer."""
+    """Read the calls among the items of a response."""
     answered = answered_calls(items)
     return tuple(
         call for n, item in enumerate(items) if (call := _call(item, is_answered=n in answered))
@@ -47,7 +47,7 @@ def read_calls(items: Sequence[dict[str, JSON]]) -> tuple[ToolCall, ...]:
 def answered_calls(items: Sequence[dict[str, JSON]]) -> frozenset[int]:
     """Find the calls whose output is among the items too, by position.
 
-    An output that names no call is of the last call of its kind before it.
+    An output that names no call belongs to the last call of its type before it.
     """
     answered = set()
     by_id: dict[str, int] = {}
@@ -69,7 +69,7 @@ def answered_calls(items: Sequence[dict[str, JSON]]) -> frozenset[int]:
 
 
 def is_client_call(item: dict[str, JSON], *, is_answered: bool = False) -> bool:
-    """Whether an item is a call that the provider does not answer itself."""
+    """Return whether an item is a call that the client must run."""
     kind = str(item.get("type"))
     if is_answered or kind in _SERVER_CALLS or item.get("execution") == "server":
         return False
@@ -78,7 +78,7 @@ def is_client_call(item: dict[str, JSON], *, is_answered: bool = False) -> bool:
 
 
 def answered_call_id(item: dict[str, JSON]) -> str | None:
-    """Return the call or approval request that an item of a request answers; None if none."""
+    """Return the id of the call or approval request that an item of a request answers, if any."""
     kind = str(item.get("type"))
     if kind == "mcp_approval_response":
         return text(item.get("approval_request_id"))
@@ -87,14 +87,14 @@ def answered_call_id(item: dict[str, JSON]) -> str | None:
     return text(item.get("call_id")) if kind.endswith("_output") else None
 
 
-def is_answer(item: dict[str, JSON]) -> bool:
-    """Whether an item of a request answers what the model asked for."""
+def is_result(item: dict[str, JSON]) -> bool:
+    """Return whether an item of a request is a call's output or an approval."""
     kind = str(item.get("type"))
     return kind.endswith("_output") or kind == "mcp_approval_response"
 
 
 def input_field(item: dict[str, JSON]) -> str | None:
-    """Return where the input of a client's call stands that a stream brings in fragments."""
+    """Return the member for the input of a client's call, which a stream sends in fragments."""
     fields = CLIENT_CALLS.get(str(item.get("type")))
     return fields[0] if fields else None
 
@@ -129,7 +129,7 @@ def _input(item: dict[str, JSON], fields: Sequence[str]) -> JSON:
 
 
 def read_thoughts(items: Sequence[dict[str, JSON]]) -> tuple[Thought, ...]:
-    """Read the thoughts among the items of an answer."""
+    """Read the thoughts among the items of a response."""
     return tuple(thought for item in items for thought in _thoughts(item))
 
 
@@ -144,8 +144,8 @@ def _thoughts(item: dict[str, JSON]) -> Iterator[Thought]:
         case "message" | None:
             if thinking := _texts(content, *_THINKING_PARTS):
                 yield Thought(content=thinking, source="thinking")
-            if item.get("phase") == "commentary" and (said := _texts(content, "output_text")):
-                yield Thought(content=said, source="commentary")
+            if item.get("phase") == "commentary" and (comment := _texts(content, "output_text")):
+                yield Thought(content=comment, source="commentary")
 
 
 def _texts(parts: JSON, *kinds: str) -> str:
@@ -155,4 +155,4 @@ def _texts(parts: JSON, *kinds: str) -> str:
         for part in found
         if part.get("type") in kinds
     ]
-    return "\n".join(said for said in texts if said)
+    return "\n".join(filter(None, texts))

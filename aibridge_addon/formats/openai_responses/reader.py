@@ -14,8 +14,8 @@ from aibridge_addon.formats.reader import Reader
 from aibridge_addon.formats.skippable import events, scalars, whole
 from aibridge_addon.raw_json import JSON, decode, expect, mapping, sequence, text
 
-_ANSWERS = ("response", "response.compaction")
-"""What the `object` of a whole answer says; some hosts leave it out."""
+_OBJECTS = ("response", "response.compaction")
+"""Values of `object` in a complete response; some hosts leave it out."""
 
 _KNOWN_EVENTS = frozenset(
     {
@@ -50,7 +50,7 @@ _KNOWN_EVENTS = frozenset(
         "keepalive",
     }
 )
-"""Events of which nothing is recorded, besides those of the provider's own tools."""
+"""Events without facts, besides the events of the provider's own tools."""
 
 _TEXT_DELTAS = events(
     whole(
@@ -98,7 +98,7 @@ class ResponseReader(Reader):
         return _facts({**self._response, "output": output}, self._error)
 
     def _item(self, index: int) -> dict[str, JSON]:
-        """Return an item; of a call that a stream broke off, as much of its input as came."""
+        """Return an item; an incomplete call has the input received so far."""
         item = self._items[index]
         field = input_field(item)
         if field is None or index not in self._fragments:
@@ -129,7 +129,7 @@ class ResponseReader(Reader):
         self._has_end = self.ended = True
 
     def _on_error(self, data: dict[str, JSON]) -> None:
-        # Its own `type` says only that it is an error.
+        # The event's `type` is just `error`.
         self._error = read_error(data) or error_facts({**data, "type": None})
         self.ended = True
 
@@ -140,7 +140,7 @@ def read_whole(body: bytes) -> ResponseFacts:
         response = mapping(decode(body))
     except ValueError:
         return ResponseFacts(unreadable=1)
-    if response.get("object") in _ANSWERS or isinstance(response.get("output"), list):
+    if response.get("object") in _OBJECTS or isinstance(response.get("output"), list):
         return replace(_facts(response, _failure(response)), complete=True)
     if error := read_error(response):
         return ResponseFacts(error=error, complete=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from aibridge_addon.facts import RequestFacts, RequestKind
-from aibridge_addon.formats.openai_responses.items import answered_call_id, is_answer
+from aibridge_addon.formats.openai_responses.items import answered_call_id, is_result
 from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, elements, mapping, member, read, sequence, text
@@ -19,8 +19,8 @@ def read_request(members: Members) -> RequestFacts:
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
         background=member(members, "background") is True,
-        user_texts=turn.said,
-        # Only the server knows where a message stands in a conversation that it keeps.
+        user_texts=turn.user_texts,
+        # Only the provider knows the positions in a conversation that it stores.
         position=None if "conversation" in members else turn.position,
         system=beginnings(_texts(member(members, "instructions"))),
         request_kind=_declared_kind(members),
@@ -31,11 +31,11 @@ def read_request(members: Members) -> RequestFacts:
 
 
 def _client_metadata(given: JSON) -> dict[str, str]:
-    return {name: said for name, value in mapping(given).items() if (said := text(value))}
+    return {name: found for name, value in mapping(given).items() if (found := text(value))}
 
 
 def _declared_kind(members: dict[str, msgspec.Raw]) -> RequestKind | None:
-    if member(members, "generate") is False:  # Codex warms up and asks for nothing
+    if member(members, "generate") is False:  # Codex warms up and wants no response
         return "warmup"
     last = elements(members.get("input"))[-1:]
     is_trigger = any(mapping(read(item)).get("type") == "compaction_trigger" for item in last)
@@ -43,25 +43,25 @@ def _declared_kind(members: dict[str, msgspec.Raw]) -> RequestKind | None:
 
 
 def _read_trailing_turn(given: msgspec.Raw | None, follows: str) -> TrailingTurn:
-    """Read the user messages after the last answer, and which tool call the last result is of."""
+    """Read the user messages after the last response, and the tool call of the last result."""
     if given is not None and bytes(memoryview(given)[:1]) == b'"':
         return trailing_turn([[text(read(given)) or ""]], index=0, follows=follows)
-    said: list[list[str]] = []
+    user_texts: list[list[str]] = []
     before: list[str] = []
     tool_call_id = None
     left = elements(given)
     while left:
         item = mapping(read(left.pop()))
-        if is_answer(item):
+        if is_result(item):
             tool_call_id = answered_call_id(item)
             break
         if item.get("type") not in (None, "message") or item.get("role") == "assistant":
             before = _texts(item.get("content"), ("output_text",))
             break
         if item.get("role") == "user":
-            said.append(_texts(item.get("content")))
+            user_texts.append(_texts(item.get("content")))
     return trailing_turn(
-        said, index=len(left), before=before, follows=follows, tool_call_id=tool_call_id
+        user_texts, index=len(left), before=before, follows=follows, tool_call_id=tool_call_id
     )
 
 

@@ -1,8 +1,7 @@
-"""One response of several, in OpenAI Responses. Sans-io.
+"""Joins several upstream responses of OpenAI Responses into the client's. Sans-io.
 
-What the client sees is one response: one id, items renumbered over the hidden ones, events numbered
-without gaps, the first `response.created` and the last event that ends a response. Its id is that
-of the first upstream response.
+The client sees one response: the id of the first one, items renumbered to close the gaps of hidden
+items, events numbered without gaps, the first `response.created` and the last terminal event.
 """
 
 from aibridge_addon.formats.decoders.sse import Event
@@ -18,39 +17,39 @@ _BEGINNINGS = frozenset({"response.created", "response.in_progress", "response.q
 
 
 class Splicer:
-    """Makes one streamed response of several."""
+    """Joins several streamed responses into one."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
         self._first = True
-        """Whether this is the first upstream answer."""
+        """True during the first upstream response."""
         self._number = 0
         """The sequence number of the client's next event."""
         self._index: dict[int, int | None] = {}
-        """The client's index of each item of this answer; None for a hidden one."""
+        """The client's index of each item of this response; None for a hidden item."""
         self._hidden_ids: set[str] = set()
-        """Ids of hidden items, for the events of hosts that give no index."""
+        """Ids of hidden items, for events without an index."""
         self._items: dict[int, JSON] = {}
-        """The whole items of this answer."""
+        """Complete items of this response."""
         self._shown: list[JSON] = []
-        """The whole items that the client has seen, of all answers."""
+        """Complete items that the client has seen, of all responses."""
         self._shown_count = 0
         self._used: list[dict[str, JSON]] = []
-        """Usage of the answers before this one."""
+        """Usage of the earlier responses."""
         self._id: JSON = None
         """The id of the client's response."""
         self._end: tuple[Event, dict[str, JSON]] | None = None
-        """The event that ends this answer."""
-        self._is_end_owed = False
-        """Whether the client has not got the end, held until the response is known to end."""
+        """The terminal event of this response."""
+        self._holds_end = False
+        """True while the terminal event is held back, until no response follows."""
         self._hides = False
-        """Whether anything was hidden so far; until then, events go on as they are."""
+        """True once an item was hidden; until then, events are relayed unchanged."""
 
     def feed(self, event: Event, data: JSON) -> bytes:
-        """Take an event; return what the client gets of it."""
+        """Read an event; return the bytes that the client gets for it."""
         if not isinstance(data, dict):
-            is_kept = event.data is None or not (self._is_end_owed or not self._first)
-            return event.raw if is_kept else b""
+            is_relayed = event.data is None or not (self._holds_end or not self._first)
+            return event.raw if is_relayed else b""
         given = data.get("response")
         if (response := without_tools(given, self._names)) is not given:
             data = {**data, "response": response}
@@ -60,7 +59,7 @@ class Splicer:
             self._id = mapping(data.get("response")).get("id")
         if kind in _ENDS:
             self._end = (event, data)
-            self._is_end_owed = True
+            self._holds_end = True
             # Nothing comes after a failure, nor is there a reason to hold what nothing hides.
             return self.finish() if kind == "response.failed" or not self._hides else b""
         if kind in _BEGINNINGS and not self._first:
@@ -75,26 +74,26 @@ class Splicer:
         return b"" if place is None else self._relayed(event, data, {"output_index": place})
 
     def turn(self) -> Turn:
-        """Return the turn, once an upstream answer has ended."""
+        """Return the turn of an upstream response that has ended."""
         items = [self._items[index] for index in sorted(self._items)]
         is_completed = self._end is not None and self._end[1]["type"] == "response.completed"
         return turn_of(items, is_completed, self._names)
 
     def resume(self) -> None:
-        """Get ready for the next upstream answer."""
+        """Prepare for the next upstream response."""
         self._used.append(self._usage())
         self._first = False
         self._hides = True
         self._index.clear()
         self._items.clear()
         self._end = None
-        self._is_end_owed = False
+        self._holds_end = False
 
     def finish(self) -> bytes:
-        """Return the end of the response, if the client has not got it."""
-        if self._end is None or not self._is_end_owed:
+        """Return the terminal event, if it was held back."""
+        if self._end is None or not self._holds_end:
             return b""
-        self._is_end_owed = False
+        self._holds_end = False
         event, data = self._end
         if not self._hides:
             return self._relayed(event, data, {})
@@ -105,7 +104,7 @@ class Splicer:
         return self._relayed(event, data, {"response": merged})
 
     def ping(self) -> bytes:
-        """Return a comment, which says nothing."""
+        """Return a comment, which clients ignore."""
         return b": waiting for a tool\n\n"
 
     def error(self, error: StreamError) -> bytes:
@@ -124,7 +123,7 @@ class Splicer:
         item = data.get("item")
         given = data.get("output_index")
         index = given if isinstance(given, int) else len(self._items)  # as some hosts leave it out
-        if index not in self._index:  # some begin with the whole item
+        if index not in self._index:  # some hosts begin with the complete item
             self._place(index, item)
         place = self._index[index]
         if data["type"] == "response.output_item.done":
@@ -161,7 +160,7 @@ class Splicer:
 
 
 class Merger:
-    """Makes one whole response of several."""
+    """Joins several complete responses into one."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
@@ -171,12 +170,12 @@ class Merger:
         self._used: list[dict[str, JSON]] = []
         self.hides = False
 
-    def add(self, answer: JSON) -> Turn:
-        """Take an upstream answer; return its turn."""
+    def add(self, response: JSON) -> Turn:
+        """Add an upstream response; return its turn."""
         if self._last:
             self._used.append(mapping(self._last.get("usage")))
-        cut = without_tools(answer, self._names)
-        self.hides = self.hides or cut is not answer
+        cut = without_tools(response, self._names)
+        self.hides = self.hides or cut is not response
         self._last = mapping(cut)
         self._id = self._id or self._last.get("id")
         items = sequence(self._last.get("output"))

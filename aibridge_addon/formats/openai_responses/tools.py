@@ -15,9 +15,9 @@ from aibridge_addon.formats.images import ImageLimits
 from aibridge_addon.formats.openai_responses.items import is_client_call
 from aibridge_addon.formats.openai_responses.splicer import Merger, Splicer
 from aibridge_addon.formats.openai_responses.turn import (
-    is_models,
-    said_in,
+    is_of_model,
     text_of,
+    texts_of,
 )
 from aibridge_addon.formats.openai_tools import LIMITS, leaves_choice, result_text
 from aibridge_addon.formats.prompts import typed_text
@@ -127,7 +127,7 @@ class ResponsesTools(ToolFormat):
         return Transcript(runs, shown.text_since)
 
     def restore(self, request: Members, found: Mapping[str, Restoration]) -> bool:
-        """Put back what was hidden, in place; return whether anything was."""
+        """Put hidden turns back, in place; return whether anything changed."""
         runs = [run for run in self.transcript(request).runs if run.key in found]
         if not runs:
             return False
@@ -143,16 +143,16 @@ class ResponsesTools(ToolFormat):
         for run in runs:
             entry = found[run.key]
             restored += _without(given[position : run.start], calls)
-            put_back: list[JSON] = []
+            restoring: list[JSON] = []
             if run.end > run.start:
-                put_back += map(_legal_result, entry.sequence)
+                restoring += map(_legal_result, entry.sequence)
             elif (
                 not is_stored
             ):  # the client's own calls are there as references; the hidden are not
                 answered = _calls(entry.results)
-                put_back += [item for item in entry.sequence if _calls([item]) & answered]
+                restoring += [item for item in entry.sequence if _calls([item]) & answered]
             results = map(_legal_result, entry.results)
-            restored += [as_raw(item) for item in (*_acceptable(request, put_back), *results)]
+            restored += [as_raw(item) for item in (*_acceptable(request, restoring), *results)]
             position = run.end
         if runs:
             request["input"] = joined([*restored, *_without(given[position:], calls)])
@@ -182,10 +182,10 @@ def _input(request: Members) -> bytes:
 
 
 def _acceptable(request: Members, items: list[JSON]) -> list[JSON]:
-    """Return items as the API takes them back.
+    """Return items that the API accepts in a request.
 
-    What is not stored cannot be named: without its encrypted content a reasoning item would be, and
-    an id would be taken for that of one.
+    If the provider stores nothing, items cannot be referenced by id: reasoning needs its encrypted
+    content, and other items must have no id.
     """
     if member(request, "store") is not False:
         return items
@@ -215,34 +215,34 @@ def _items(request: Members) -> list[dict[str, JSON]]:
 
 def _conversation(items: Sequence[dict[str, JSON]]) -> Iterator[PastResponse | str]:
     start = 0
-    for is_answer, group in groupby(items, is_models):
+    for is_response, group in groupby(items, is_of_model):
         part = list(group)
         end = start + len(part)
-        if is_answer:
+        if is_response:
             calls = [text(item.get("call_id")) or "" for item in part if is_client_call(item)]
             yield PastResponse(start=start, end=end, client_calls=calls, text=text_of(part))
         else:
-            yield from _said(part)
+            yield from _texts_in(part)
         start = end
 
 
-def _said(items: Sequence[dict[str, JSON]]) -> Iterator[str]:
-    """Give what tells items from others: the person's words, and the calls that they answer."""
+def _texts_in(items: Sequence[dict[str, JSON]]) -> Iterator[str]:
+    """Yield what distinguishes items: the typed text, and the ids of the calls they answer."""
     for item in items:
         if item.get("role") == "user":
-            yield typed_text(said_in(item.get("content"))) or ""
+            yield typed_text(texts_of(item.get("content"))) or ""
         elif call_id := text(item.get("call_id")):
             yield call_id
 
 
 def _runs_of_stored(request: Members, items: Sequence[dict[str, JSON]]) -> list[Run]:
-    """Find answers that the provider has stored: by their id, or by results of their calls."""
+    """Find responses that the provider has stored: by their id, or by results of their calls."""
     previous = text(member(request, "previous_response_id"))
     runs = [Run(start=0, end=0, key=_alias_key(previous))] if previous else []
     called: set[str] = set()
     for index, item in enumerate(items):
         call_id = text(item.get("call_id")) or ""
-        is_result = not is_models(item) and item.get("role") != "user"
+        is_result = not is_of_model(item) and item.get("role") != "user"
         if is_client_call(item):
             called.add(call_id)
         elif is_result and call_id and call_id not in called:
@@ -252,7 +252,7 @@ def _runs_of_stored(request: Members, items: Sequence[dict[str, JSON]]) -> list[
 
 
 def _legal_result(item: JSON) -> JSON:
-    """Return a result that was stored, perhaps by an older version, as the API takes it."""
+    """Return a stored result, perhaps of an older version, in the shape that the API accepts."""
     output = mapping(item).get("output")
     if mapping(item).get("type") != "function_call_output" or not isinstance(output, list):
         return item
@@ -272,11 +272,11 @@ def _calls(items: Sequence[JSON]) -> set[str]:
 
 
 def _without(given: Sequence[msgspec.Raw], calls: set[str]) -> list[msgspec.Raw]:
-    """Leave out calls that are put back elsewhere: clients may keep each with its result."""
+    """Remove calls that are restored elsewhere: a client may send each beside its result."""
     if not calls:
         return list(given)
     return [
         element
         for element in given
-        if not (is_models(item := mapping(read(element))) and _calls([item]) & calls)
+        if not (is_of_model(item := mapping(read(element))) and _calls([item]) & calls)
     ]

@@ -1,4 +1,4 @@
-"""What a model does in one answer of OpenAI Responses: says, calls, uses up. Sans-io."""
+"""Reads the model's turn from the items of OpenAI Responses. Sans-io."""
 
 from collections.abc import Sequence
 
@@ -19,55 +19,55 @@ _OF_MODELS = frozenset(
         "program_output",
     }
 )
-"""Items of an answer, besides messages and calls."""
+"""Types of items in a response, besides messages and calls."""
 
 
 def turn_of(items: Sequence[JSON], is_completed: bool, names: frozenset[str]) -> Turn:
-    """Return the turn of a response's items; it waits for results only if it is complete."""
-    whole = [mapping(item) for item in items]
+    """Return the turn; the model waits for results only if its response is completed."""
+    read = [mapping(item) for item in items]
     return Turn(
-        items=tuple(item for item in whole if is_completed or not is_call_of(item, names)),
+        items=tuple(item for item in read if is_completed or not is_call_of(item, names)),
         calls=tuple(
             InjectedCall(
                 call_id=str(item.get("call_id")),
                 name=str(item.get("name")),
                 arguments=arguments(text(item.get("arguments")) or ""),
             )
-            for item in whole
+            for item in read
             if is_completed and is_call_of(item, names)
         ),
         client_calls=tuple(
             text(item.get("call_id")) or ""
-            for item in whole
+            for item in read
             if is_client_call(item) and not is_call_of(item, names)
         ),
-        text=text_of(whole),
+        text=text_of(read),
     )
 
 
 def is_call_of(item: JSON, names: frozenset[str]) -> bool:
-    """Whether an item calls a tool of one of these names."""
-    whole = mapping(item)
-    return whole.get("type") == "function_call" and text(whole.get("name")) in names
+    """Return whether an item calls a tool of one of these names."""
+    call = mapping(item)
+    return call.get("type") == "function_call" and text(call.get("name")) in names
 
 
-def is_models(item: dict[str, JSON]) -> bool:
-    """Whether an item is the model's, not the client's."""
+def is_of_model(item: dict[str, JSON]) -> bool:
+    """Return whether an item comes from the model, not from the client."""
     kind = str(item.get("type"))
     return item.get("role") == "assistant" or kind in _OF_MODELS or kind.endswith("_call")
 
 
 def text_of(items: Sequence[dict[str, JSON]]) -> str:
-    """Return what the messages among the model's items say aloud."""
+    """Return the visible text of the model's messages among items."""
     return "".join(
-        said
+        part
         for item in items
         if item.get("role") == "assistant"
-        for said in said_in(item.get("content"))
+        for part in texts_of(item.get("content"))
     )
 
 
-def said_in(content: JSON) -> list[str]:
+def texts_of(content: JSON) -> list[str]:
     """Return the texts of a message's content."""
     if isinstance(content, str):
         return [content]
@@ -77,5 +77,5 @@ def said_in(content: JSON) -> list[str]:
 
 
 def summed(usage: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
-    """Return the last answer's usage with the output of all: what the client's context holds."""
+    """Return the last response's usage with the output of all responses."""
     return summed_usage(usage, before, RESPONSES_NAMES)

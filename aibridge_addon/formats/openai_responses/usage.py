@@ -1,4 +1,4 @@
-"""Reads the usage of OpenAI Responses: of a response, and of the provider's tools. Sans-io."""
+"""Reads the usage of a response, and of the provider's own tools in it. Sans-io."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,11 +38,11 @@ def read_response_usage(response: dict[str, JSON]) -> Usage | None:
 
 
 def read_tool_usages(items: Sequence[dict[str, JSON]]) -> tuple[Usage, ...]:
-    """Read what the provider's tools used of models of their own, by a response's items."""
+    """Read the usage of other models by the provider's tools, from a response's items."""
     found = []
     for item in items:
-        told = mapping(item.get("svg_usage"))
-        if usage := read_usage(told, RESPONSES_NAMES):
+        given = mapping(item.get("svg_usage"))
+        if usage := read_usage(given, RESPONSES_NAMES):
             kind = text(item.get("type")) or "unknown"
-            found.append(replace(usage, call=kind, model=text(told.get("model"))))
+            found.append(replace(usage, call=kind, model=text(given.get("model"))))
     return tuple(found)
