@@ -163,14 +163,14 @@ class AIBridge:
         deliver_events_of(client)
         if self._components:
             self._components.connections.admit(client)
-            self._components.first_request.opened(client)
+            self._components.first_request.start(client)
 
     @guarded
     def client_disconnected(self, client: Client) -> None:
         """Forget a connection."""
         if self._components:
             self._components.connections.forget(client)
-            self._components.first_request.has_asked(client)
+            self._components.first_request.stop(client)
             self._components.held.release_all(client.id)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
@@ -178,7 +178,7 @@ class AIBridge:
         if self._components is None:
             return
         try:
-            await self._components.egress.direct(data)
+            await self._components.egress.bind(data)
         except Exception:  # the edge; unlike elsewhere, a connection without a check must not open
             logger.exception("aibridge: a bug of ours in server_connect")
             data.server.error = "aibridge: this proxy cannot tell whether it may connect."
@@ -187,7 +187,7 @@ class AIBridge:
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Show a connection by the host that was asked for."""
         if self._components:
-            self._components.egress.connected(data.server)
+            self._components.egress.restore(data.server)
 
     server_connect_error = server_connected
 
@@ -227,7 +227,7 @@ class AIBridge:
         """Read the head of a request; from now on, nobody is shown its secrets."""
         if (components := self._components) is None:
             return
-        components.first_request.has_asked(flow.client_conn)
+        components.first_request.stop(flow.client_conn)
         if not (flow.response or flow.error or components.live.find(flow.id)):
             await components.reception.receive_head(flow)
 

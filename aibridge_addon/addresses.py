@@ -1,7 +1,7 @@
-"""Which addresses are public, and which lead into somebody's own network. Pure.
+"""Classifies IP addresses as public or not, for the egress rules. Pure.
 
-`ipaddress` knows what is assigned; what it does not say is that an IPv6 address may lead to an IPv4
-one, how many ways there are to spell an address, and what clouds answer at public ones.
+It adds to `ipaddress`: IPv6 addresses that embed IPv4 addresses, unusual spellings of addresses,
+and public addresses that lead to services inside a cloud.
 """
 
 import socket
@@ -15,16 +15,16 @@ EVERYTHING: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _PRIVATE = tuple(
     map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 )
-"""RFC 1918, 6598 and 4193. The metadata services of clouds that are not link-local are in here."""
-_OF_CLOUDS = frozenset({ip_address("168.63.129.16")})
-"""Addresses that are public, but inside of a cloud lead to its own services: Azure's."""
+"""RFC 1918, 6598 and 4193; they include the cloud metadata services that are not link-local."""
+_CLOUD_SERVICES = frozenset({ip_address("168.63.129.16")})
+"""Public addresses that inside a cloud lead to its own services (Azure)."""
 _NAT64 = ip_network("64:ff9b::/96")  # RFC 6052
 _GLOBAL_UNICAST = ip_network("2000::/3")
-"""All of IPv6 that has ever been given out; `is_global` is also true of what may be one day."""
+"""The assigned part of IPv6; `is_global` is also true for the unassigned rest."""
 
 
 def why_not_public(address: Address) -> str | None:
-    """Return what an address is if it is not public: an adjective."""
+    """Return the kind of an address that is not public, as an adjective; None if it is public."""
     address = carried(address)
     if address.is_unspecified:
         return "unspecified"
@@ -36,7 +36,7 @@ def why_not_public(address: Address) -> str | None:
         return "multicast"
     if is_in(address, _PRIVATE):
         return "private"
-    if address in _OF_CLOUDS or not address.is_global or not _is_assigned(address):
+    if address in _CLOUD_SERVICES or not address.is_global or not _is_assigned(address):
         return "reserved"
     return None
 
@@ -46,7 +46,7 @@ def _is_assigned(address: Address) -> bool:
 
 
 def carried(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address leads to, if it is of that kind; else itself."""
+    """Return the IPv4 address that an IPv6 address embeds, or the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:
@@ -55,18 +55,18 @@ def carried(address: Address) -> Address:
 
 
 def is_in(address: Address, networks: tuple[Network, ...]) -> bool:
-    """Whether an address is in one of these networks."""
+    """Return True if an address is in one of these networks."""
     return any(address in network for network in networks)
 
 
 def literal(host: str) -> Address | None:
-    """Return the address that a host spells, in any way that systems understand; None: a name.
+    """Return the address of a host in any spelling that systems accept; None if it is a name.
 
-    Those of `inet_aton` are among them: 127.1, 0x7f000001, 2130706433, 017700000001.
+    The spellings of `inet_aton` are accepted: 127.1, 0x7f000001, 2130706433, 017700000001.
     """
     try:
         spelled = host.encode("idna").decode("ascii").strip("[]").removesuffix(".")
-    except UnicodeError:  # too long, or with an empty label: no name either
+    except UnicodeError:  # too long, or with an empty label: not a legal name either
         spelled = host.strip("[]").removesuffix(".")
     try:
         return ip_address(spelled)

@@ -323,7 +323,7 @@ class Components:
 
     def _on_tunnel(self, client: Client) -> None:
         self.metrics.count(TUNNELS)
-        self.first_request.has_asked(client)
+        self.first_request.stop(client)
 
     def _count_refused(self, reason: str) -> None:
         """Count a refusal without a provider."""

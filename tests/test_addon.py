@@ -625,7 +625,7 @@ async def test_a_bug_in_checking_where_a_connection_goes_keeps_it_from_being_mad
     running, caplog, monkeypatch
 ):
     addon, tctx = running
-    monkeypatch.setattr(Egress, "direct", fail)
+    monkeypatch.setattr(Egress, "bind", fail)
     server = connection.Server(address=("8.8.8.8", 443))
 
     await call(tctx, addon, connecting(server))

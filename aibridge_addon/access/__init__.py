@@ -1,1 +1,1 @@
-"""Access control: admission, access tokens, policies, and which addresses may be reached."""
+"""Access control: admission by access tokens, policies, egress rules and connection limits."""

@@ -1,7 +1,7 @@
-"""How many connections clients have at once. More than are allowed are closed as they come.
+"""Limits the number of open client connections: further connections are closed at once.
 
-Without a limit it would be that of the process's open files, and what fails then is not only the
-connection that is one too many: nothing can be opened any more, upstream or on disk.
+Without a limit the process would run out of file descriptors, and then nothing could be opened any
+more: neither upstream connections nor files.
 """
 
 import logging
@@ -16,16 +16,16 @@ logger = logging.getLogger(__name__)
 
 TOO_MANY = "too_many_connections"
 TOO_MANY_OF_ADDRESS = "too_many_connections_of_address"
-SAID_EVERY_S = 60.0
+LOG_INTERVAL_S = 60.0
 
 
 class ConnectionLimit:
-    """Counts those that are open, and admits new ones."""
+    """Counts open client connections, and refuses those above the limits."""
 
     most: int | None = None
-    """None: no limit."""
+    """Maximum number of connections; None: no limit."""
     most_per_address: int | None = None
-    """None: no limit."""
+    """Maximum number of connections from one address; None: no limit."""
 
     def __init__(
         self, *, on_refused: Callable[[str], None], clock: Callable[[], float] = time.monotonic
@@ -33,20 +33,20 @@ class ConnectionLimit:
         self._on_refused = on_refused
         self._clock = clock
         self._open: dict[str, str] = {}
-        """The addresses of clients, by the ids of their connections."""
+        """Client addresses by connection id."""
         self._by_address: Counter[str] = Counter()
-        self._unsaid = 0
+        self._unlogged = 0
         self._quiet_until = float("-inf")
 
     def admit(self, client: connection.Client) -> None:
-        """Take a connection in, or have it closed."""
-        if client.error:  # another addon will have none of it
+        """Count a new connection, or have mitmproxy close it by setting its error."""
+        if client.error:  # refused by another addon
             return
         address = client.peername[0]
         if self.most is not None and len(self._open) >= self.most:
             client.error = "aibridge: there are too many connections (aibridge_max_connections)"
             self._on_refused(TOO_MANY)
-            self._say()
+            self._log()
         elif self._by_address[address] >= (self.most_per_address or sys.maxsize):
             client.error = (
                 "aibridge: there are too many connections from this address"
@@ -58,7 +58,7 @@ class ConnectionLimit:
             self._by_address[address] += 1
 
     def forget(self, client: connection.Client) -> None:
-        """A connection is no more."""
+        """Stop counting a connection: it was closed."""
         address = self._open.pop(client.id, None)
         if address is None:
             return
@@ -66,15 +66,15 @@ class ConnectionLimit:
         if not self._by_address[address]:
             del self._by_address[address]
 
-    def _say(self) -> None:
-        self._unsaid += 1
+    def _log(self) -> None:
+        self._unlogged += 1
         if (now := self._clock()) < self._quiet_until:
             return
         logger.warning(
-            "aibridge: clients have %d connections, as many as aibridge_max_connections allows;"
-            " %d closed since this was said last",
+            "aibridge: clients have %d open connections, the maximum (aibridge_max_connections);"
+            " %d further connections closed since the last such line",
             len(self._open),
-            self._unsaid,
+            self._unlogged,
         )
-        self._unsaid = 0
-        self._quiet_until = now + SAID_EVERY_S
+        self._unlogged = 0
+        self._quiet_until = now + LOG_INTERVAL_S

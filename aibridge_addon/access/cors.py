@@ -1,6 +1,6 @@
-"""CORS in the reverse proxy: answers preflights of allowed origins, and lets their pages read.
+"""CORS at the reverse proxy: answers preflights, and lets pages of allowed origins read responses.
 
-In forward mode the provider's own CORS headers hold.
+In forward mode the provider's own CORS headers apply.
 """
 
 from mitmproxy import http
@@ -9,33 +9,33 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from aibridge_addon.access.policies import BrowserOrigin
 
 _MAX_AGE_S = 600
-_ASKED_METHOD = "access-control-request-method"
-_ASKED_HEADERS = "access-control-request-headers"
-_ASKED_NETWORK = "access-control-request-private-network"
+_REQUEST_METHOD = "access-control-request-method"
+_REQUEST_HEADERS = "access-control-request-headers"
+_REQUEST_PRIVATE_NETWORK = "access-control-request-private-network"
 
 
 class CrossOriginSharing:
-    """Speaks CORS to pages of allowed origins."""
+    """Sends CORS headers to pages of allowed origins."""
 
     def __init__(self, policy: BrowserOrigin) -> None:
-        """Take the policy that knows the allowed origins."""
+        """Use the policy that has the allowed origins."""
         self._policy = policy
 
     def preflight(self, flow: http.HTTPFlow) -> http.Response | None:
-        """Return the answer to a preflight of an allowed origin; None for all other requests."""
+        """Return the response to a preflight of an allowed origin; None for all other requests."""
         headers = flow.request.headers
-        if flow.request.method != "OPTIONS" or _ASKED_METHOD not in headers:
+        if flow.request.method != "OPTIONS" or _REQUEST_METHOD not in headers:
             return None
         if self._allowed_origin(flow) is None:
             return None
-        answer = http.Response.make(204)
-        answer.headers["access-control-allow-methods"] = headers[_ASKED_METHOD]
-        if asked := headers.get(_ASKED_HEADERS):
-            answer.headers["access-control-allow-headers"] = asked
-        if headers.get(_ASKED_NETWORK) == "true":
-            answer.headers["access-control-allow-private-network"] = "true"
-        answer.headers["access-control-max-age"] = str(_MAX_AGE_S)
-        return answer
+        response = http.Response.make(204)
+        response.headers["access-control-allow-methods"] = headers[_REQUEST_METHOD]
+        if requested := headers.get(_REQUEST_HEADERS):
+            response.headers["access-control-allow-headers"] = requested
+        if headers.get(_REQUEST_PRIVATE_NETWORK) == "true":
+            response.headers["access-control-allow-private-network"] = "true"
+        response.headers["access-control-max-age"] = str(_MAX_AGE_S)
+        return response
 
     def share(self, flow: http.HTTPFlow) -> None:
         """Let pages of an allowed origin read the response."""

@@ -1,10 +1,9 @@
-"""Where clients may have the proxy connect to: public addresses, and what the operator has named.
+"""Egress: limits the hosts that clients may connect to, against SSRF (server-side request forgery).
 
-Not who may ask, which is `proxy.gate`'s business. It holds for all ways to ask: CONNECT, a plain
-request, SOCKS, an address that is said to be a provider's. A name is resolved once, all its
-addresses are checked, and the connection is bound to one of these; a second answer, which could
-differ, is never asked for. Behind an upstream proxy, which resolves names itself, only addresses
-can be checked.
+Allowed are public addresses and what the operator names. The limits hold for CONNECT, plain
+requests, SOCKS and provider hosts. A name is resolved once, all its addresses are checked, and the
+connection is bound to one of them, so that a second lookup cannot differ. Behind an upstream proxy,
+which resolves names itself, only addresses can be checked.
 """
 
 import asyncio
@@ -37,14 +36,14 @@ type Endpoint = tuple[str, int]
 
 LOCALHOST = "localhost"
 WEB_PORTS = (80, 443)
-MOST_TOLD = 1000
-"""Hosts that the log tells of, so that nobody can flood it."""
+MAX_LOGGED_HOSTS = 1000
+"""Refused hosts that are logged, so that clients cannot flood the log."""
 PRIVATE_ADDRESS = "private_address"
 _REFUSAL = "aibridge: this proxy does not connect to "
 
 
 class UnreachableError(Exception):
-    """A host is not connected to; the message says why, to the client."""
+    """A host cannot be connected to; the message gives the reason to the client."""
 
     status = 502
 
@@ -56,26 +55,28 @@ class PrivateAddressError(UnreachableError):
 
     def __init__(self, host: str, kind: str) -> None:
         super().__init__(
-            f"{_REFUSAL}{_shown(host)}, since its address is {kind}; name it in NO_PROXY to go"
-            " there directly, or in the option aibridge_private_networks to allow it."
+            f"{_REFUSAL}{_shown(host)}, since its address is {kind}; add it to NO_PROXY to"
+            " connect directly, or to the option aibridge_private_networks to allow it."
         )
 
 
 class Egress:
-    """Decides where connections go, and holds them to it."""
+    """Checks upstream connections, and binds them to checked addresses."""
 
     def __init__(self, *, on_refused: Callable[[str], None]) -> None:
         self._endpoints: frozenset[Endpoint] = frozenset()
         self._networks: tuple[Network, ...] = ()
         self._hosts: frozenset[str] = frozenset()
         self._on_refused = on_refused
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._checked: WeakKeyDictionary[connection.Server, tuple[Endpoint, str]] = (
             WeakKeyDictionary()
         )
-        """What a CONNECT asked for, and the address that was found."""
-        self._asked: WeakKeyDictionary[connection.Server, connection.Address] = WeakKeyDictionary()
-        """What was asked for, while the server's address is the one that was found."""
+        """Host and port of a CONNECT, and the address that was checked for it."""
+        self._requested: WeakKeyDictionary[connection.Server, connection.Address] = (
+            WeakKeyDictionary()
+        )
+        """Requested host and port, while the server's address is the checked one."""
 
     def allow(
         self,
@@ -98,7 +99,7 @@ class Egress:
     # Hooks
 
     async def check_connect(self, flow: http.HTTPFlow) -> None:
-        """Answer a CONNECT to where no connection is made."""
+        """Answer a CONNECT to a host that cannot be connected to."""
         host, port = flow.request.host, flow.request.port
         if self._is_named(host, port):
             return
@@ -112,11 +113,11 @@ class Egress:
             self._refused(error, host, flow.client_conn)
             flow.response = refused_connection_response(error.status, str(error))
 
-    async def direct(self, data: ServerConnectionHookData) -> None:
-        """Bind a connection that is about to be made to an address that is allowed, or forbid it.
+    async def bind(self, data: ServerConnectionHookData) -> None:
+        """Bind a connection that is about to open to an allowed address, or refuse it.
 
-        mitmproxy knows connections that it can use again by what was asked for, so that this is put
-        back by `connected`.
+        mitmproxy finds reusable connections by their requested address, so that `restore` sets it
+        again.
         """
         server = data.server
         if server.error or server.address is None or isinstance(data.client.proxy_mode, DnsMode):
@@ -125,25 +126,25 @@ class Egress:
         if self._is_named(host, port):
             return
         try:
-            found = self._found_before(server, (host, port)) or await self._resolve(host)
+            found = self._checked_before(server, (host, port)) or await self._resolve(host)
         except UnreachableError as error:
             self._refused(error, host, data.client)
             server.error = str(error)
             return
         if found != host:
-            self._asked[server] = server.address
+            self._requested[server] = server.address
             server.address = (found, port)
 
-    def connected(self, server: connection.Server) -> None:
-        """Show a connection as what was asked for, whether or not it was made."""
-        if asked := self._asked.pop(server, None):
-            # mitmproxy guards this while it is open, lest somebody takes it for a new connection.
-            vars(server)["address"] = asked
+    def restore(self, server: connection.Server) -> None:
+        """Set the requested address again after the attempt to connect, successful or not."""
+        if requested := self._requested.pop(server, None):
+            # mitmproxy forbids to set the address of an open connection.
+            vars(server)["address"] = requested
         if server.error and server.error.startswith("aibridge: "):
-            server.error = None  # else the next request would be answered without being looked at
+            server.error = None  # otherwise mitmproxy answers the next request without a check
 
-    def refusal_beyond(self, host: str, port: int, client: connection.Client) -> str | None:
-        """Return why an upstream proxy is not asked for a host, if there is a reason."""
+    def upstream_proxy_refusal(self, host: str, port: int, client: connection.Client) -> str | None:
+        """Return the refusal of a host that an upstream proxy would connect to; None if allowed."""
         if self._is_named(host, port):
             return None
         try:
@@ -153,53 +154,54 @@ class Egress:
             return str(error)
         return None
 
-    # What is allowed
+    # Rules
 
     def _is_named(self, host: str, port: int) -> bool:
-        """Whether the operator has named a host, or that all may be reached."""
+        """Return True if the operator has named a host, or has allowed all."""
         name = host.lower().removesuffix(".")
         return (
             (name, port) in self._endpoints
             or name in self._hosts
             or self._networks == EVERYTHING
-            or (host, port) in _of_modes(ctx.options.mode)
+            or (host, port) in _mode_addresses(ctx.options.mode)
         )
 
-    def _why_not(self, address: Address) -> str | None:
+    def _forbidden_kind(self, address: Address) -> str | None:
+        """Return the kind of an address that is not allowed, such as "private"."""
         kind = why_not_public(address)
         if kind is None or is_in(address, self._networks):
             return None
         return None if is_in(carried(address), self._networks) else kind
 
     def _check_spelled(self, host: str) -> None:
-        """Check a host that somebody else resolves.
+        """Check a host that an upstream proxy resolves.
 
         Raises:
-            PrivateAddressError: it is an address that is not allowed.
+            PrivateAddressError: the host is an address that is not allowed.
         """
         name = host.lower().removesuffix(".")
         if name == LOCALHOST or name.endswith(f".{LOCALHOST}"):  # RFC 6761
             raise PrivateAddressError(host, "loopback")
-        if (address := literal(host)) and (kind := self._why_not(address)):
+        if (address := literal(host)) and (kind := self._forbidden_kind(address)):
             raise PrivateAddressError(host, kind)
 
-    def _found_before(self, server: connection.Server, asked: Endpoint) -> str | None:
-        """Return what was found when the client asked for the connection."""
-        before, found = self._checked.pop(server, (None, None))
-        return found if before == asked else None
+    def _checked_before(self, server: connection.Server, requested: Endpoint) -> str | None:
+        """Return the address that was checked for the CONNECT of a connection."""
+        endpoint, found = self._checked.pop(server, (None, None))
+        return found if endpoint == requested else None
 
     async def _resolve(self, host: str) -> str:
-        """Return an address of a host, all of whose addresses are allowed.
+        """Look up a host, check all its addresses, and return one of them.
 
         Raises:
-            UnreachableError: one of them is not, or there is none.
+            UnreachableError: an address is not allowed, or the host has no address.
         """
         address = literal(host)
         found = [address] if address else await _look_up(host)
         for address in found:
-            if kind := self._why_not(address):
+            if kind := self._forbidden_kind(address):
                 raise PrivateAddressError(host, kind)
-        # There is no second try at another address: the one that works in more places.
+        # No other address is tried if this one fails, and IPv4 works in more places.
         return str(next((address for address in found if address.version == 4), found[0]))
 
     def _refused(self, error: UnreachableError, host: str, client: connection.Client) -> None:
@@ -207,10 +209,10 @@ class Egress:
             return
         self._on_refused(PRIVATE_ADDRESS)
         name = host.lower()
-        if name in self._told or len(self._told) >= MOST_TOLD:
+        if name in self._logged or len(self._logged) >= MAX_LOGGED_HOSTS:
             return
-        self._told.add(name)
-        logger.warning("%s It was asked for by %s; this is said once.", error, client.peername[0])
+        self._logged.add(name)
+        logger.warning("%s Requested by %s; logged once per host.", error, client.peername[0])
 
 
 async def _look_up(host: str) -> list[Address]:
@@ -219,26 +221,26 @@ async def _look_up(host: str) -> list[Address]:
             host,
             None,
             type=socket.SOCK_STREAM,
-            flags=socket.AI_ADDRCONFIG,  # no IPv6 where there is none
+            flags=socket.AI_ADDRCONFIG,  # no IPv6 addresses without IPv6 connectivity
         )
-    except (OSError, ValueError) as error:  # the latter for what can be no name
-        why = getattr(error, "strerror", None) or "it is no name of a host"
-        raise UnreachableError(f"aibridge: {_shown(host)} cannot be resolved: {why}.") from error
+    except (OSError, ValueError) as error:  # ValueError: not a legal host name
+        reason = getattr(error, "strerror", None) or "it is not a host name"
+        raise UnreachableError(f"aibridge: {_shown(host)} cannot be resolved: {reason}.") from error
     return [ip_address(address[0]) for *_, address in found]
 
 
 def _endpoints(providers: Iterable[Provider]) -> Iterator[Endpoint]:
-    """Give what the config file names; a host by its name only, and as one of the web."""
+    """Yield the endpoints of provider instances: their URLs, and the web ports of their hosts."""
     for provider in providers:
         yield provider.host, provider.port
         for host in provider.hosts:
-            # By an address, `base_url` may be one server among many on a machine.
+            # At an address, `base_url` may be one of several servers of a machine.
             if literal(host) is None and host != LOCALHOST:
                 yield from ((host, port) for port in (*WEB_PORTS, provider.port))
 
 
-def _of_modes(specs: Iterable[str]) -> Iterator[connection.Address]:
-    """Give the upstream proxies, and the targets of reverse modes."""
+def _mode_addresses(specs: Iterable[str]) -> Iterator[connection.Address]:
+    """Yield the addresses of upstream proxies, and the targets of reverse modes."""
     for spec in specs:
         mode = ProxyMode.parse(spec)
         if isinstance(mode, ReverseMode | UpstreamMode):
@@ -246,17 +248,17 @@ def _of_modes(specs: Iterable[str]) -> Iterator[connection.Address]:
 
 
 def refused_connection_response(status: int, message: str) -> http.Response:
-    """Return what a client gets that asked for a host which is not connected to."""
+    """Return the response to a request for a host that is not connected to."""
     headers = {"content-type": "text/plain; charset=utf-8"}
-    made = http.Response.make(status, f"{message}\n", headers)
+    response = http.Response.make(status, f"{message}\n", headers)
     if status == PrivateAddressError.status:
-        # All that most programs show of the answer to a CONNECT.
-        made.reason = "Private address (see NO_PROXY and aibridge_private_networks)"
-    return made
+        # Most programs show the reason phrase only of a response to CONNECT.
+        response.reason = "Private address (see NO_PROXY and aibridge_private_networks)"
+    return response
 
 
 def find_refusal(message: str) -> str | None:
-    """Return the refusal of a connection that an error of mitmproxy repeats, if it does."""
+    """Return the refusal of a connection inside an error message of mitmproxy; None if absent."""
     _, found, rest = message.partition(_REFUSAL)
     return found + rest if found else None
 

@@ -1,7 +1,7 @@
-"""Closes client connections that make no request in time.
+"""Closes client connections that send no request in time.
 
-Anybody who can reach the proxy can open connections and send nothing, or a head byte by byte.
-mitmproxy's `tcp_timeout` closes only connections on which nothing moves.
+Anybody who can connect can send nothing, or a head byte by byte. mitmproxy's `tcp_timeout` closes
+only connections without any traffic.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ SILENT = "silent_connection"
 
 
 class FirstRequestTimeout:
-    """Times the connections that have made no request yet."""
+    """Runs a timer for each connection without a request."""
 
     seconds: float | None = None
     """None: no limit."""
@@ -25,14 +25,14 @@ class FirstRequestTimeout:
         self._on_refused = on_refused
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    def opened(self, client: Client) -> None:
-        """Start the time of a connection."""
+    def start(self, client: Client) -> None:
+        """Start the timer of a new connection."""
         if self.seconds is not None and not client.error:
             loop = asyncio.get_running_loop()
             self._timers[client.id] = loop.call_later(self.seconds, self._expire, client)
 
-    def has_asked(self, client: Client) -> None:
-        """Leave a connection alone from now on: it made a request, is a tunnel, or has ended."""
+    def stop(self, client: Client) -> None:
+        """Stop the timer: the connection has a request, is a tunnel, or was closed."""
         if timer := self._timers.pop(client.id, None):
             timer.cancel()
 

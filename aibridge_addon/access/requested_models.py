@@ -1,9 +1,9 @@
 """Finds every model a request names, so that model-restricted access tokens can be enforced. Pure.
 
-Providers and gateways take models in more places than `model`: fallbacks, routers, server tools,
-stored presets. All members are looked at but those that hold the conversation, schemas or labels. A
-member that chooses a model without naming it cannot be checked, and neither can a body that readers
-could take in two ways: such requests are unclear, and refused to these access tokens.
+Providers and gateways accept models in more places than `model`: fallbacks, routers, server tools,
+stored presets. All members are searched except those with the conversation, schemas or labels. A
+member that chooses a model without naming it cannot be checked, nor can a body that parsers read in
+different ways: such requests raise `UnclearError`.
 """
 
 import re
@@ -25,7 +25,7 @@ _CHOOSING = re.compile(r"(preset|agent|assistant|router?)s?([_-]?id)?")
 """Names of members and query parameters that choose a stored configuration, and its model."""
 _CHOOSING_HEADER = re.compile(r"(.*-)?(config|preset)([_-]?id)?")
 _PROMPT = "prompt"
-"""A stored prompt names a model for requests that name none; a text is what was said."""
+"""A stored prompt (an object) may name the model; a text is a part of the conversation."""
 _TOOLS = "tools"
 _TYPE = "type"
 _CLEARLY_NAMED = (_TYPE, "response")
@@ -38,7 +38,7 @@ _OPAQUE = frozenset(
         *("functions", "function", "function_call", "tool_choice", "parameters", "input_schema"),
     }
 )
-"""Members that hold a conversation, a schema or labels: no provider looks for a model in them."""
+"""Members with a conversation, a schema or labels: providers read no model from them."""
 _SERVER_TOOL_OPAQUE = _OPAQUE - {"parameters"}
 _CLIENT_TOOLS = (None, "function", "custom", "namespace")
 """Types of tools that the client runs: `parameters` is a schema."""
@@ -52,11 +52,11 @@ type _Object = bytes | msgspec.Raw
 
 
 class UnclearError(Exception):
-    """The models of a request cannot be told; the message says why."""
+    """The models of a request cannot be determined; the message continues "this request …"."""
 
 
 def models_of_path(method: str, path: str) -> Iterator[str]:
-    """Give the models that a path and its query name.
+    """Yield the models that a path and its query name.
 
     Raises:
         UnclearError: the query chooses a model without naming it.
@@ -67,13 +67,13 @@ def models_of_path(method: str, path: str) -> Iterator[str]:
             yield from _named(value)
         elif _CHOOSING.fullmatch(plain):
             raise _chosen_by(name)
-    if method not in ("GET", "HEAD"):  # those read what is known of a model
+    if method not in ("GET", "HEAD"):  # these read the description of a model
         for name in _IN_PATH.findall(unquote(bare)):
             yield from _named(name)
 
 
 def models_of_headers(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
-    """Give the models that header fields name.
+    """Yield the models that header fields name.
 
     Raises:
         UnclearError: a header chooses a model without naming it.
@@ -87,20 +87,20 @@ def models_of_headers(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
 
 
 def models_of_body(body: bytes) -> Iterator[str]:
-    """Give the models that the body of a request names.
+    """Yield the models that the body of a request names.
 
     Raises:
-        UnclearError: it is not a JSON object, could be read in two ways, or chooses a model
+        UnclearError: the body is not a JSON object, can be read in two ways, or chooses a model
             without naming it.
     """
     yield from _models_in(body, _OPAQUE, 0)
 
 
 def models_of_message(message: bytes) -> Iterator[str]:
-    """Give the models that a client's WebSocket message names.
+    """Yield the models that a client's WebSocket message names.
 
     Raises:
-        UnclearError: as for a body; its `type` must be clear as well.
+        UnclearError: as for a body, or its `type` can be read in two ways.
     """
     for name, _ in _members(message):
         if (plain := name.casefold()) in _CLEARLY_NAMED and name != plain:
@@ -109,7 +109,7 @@ def models_of_message(message: bytes) -> Iterator[str]:
 
 
 def _models_in(data: _Object, opaque: frozenset[str], depth: int) -> Iterator[str]:
-    """Give the models that an object names, however deep."""
+    """Yield the models that an object names at any depth."""
     if depth > _MOST_NESTED:
         raise UnclearError("is nested too deeply")
     members = _members(data)
@@ -131,7 +131,7 @@ def _models_in(data: _Object, opaque: frozenset[str], depth: int) -> Iterator[st
 
 
 def _models_of(name: str, value: msgspec.Raw, opaque: frozenset[str], depth: int) -> Iterator[str]:
-    """Give the models of a member that names some: a name, a list, or what holds such members."""
+    """Yield the models of a member whose name says that it names models."""
     found = read(value)
     if isinstance(found, str):
         yield from _named(found)
@@ -141,7 +141,7 @@ def _models_of(name: str, value: msgspec.Raw, opaque: frozenset[str], depth: int
         for element in elements(value):
             yield from _models_of(_MODEL, element, opaque, depth)
     elif found is not None:
-        raise UnclearError("names a model by something else than a text")
+        raise UnclearError("names a model by a value that is not a text")
 
 
 def _models_of_choice(
@@ -155,7 +155,7 @@ def _models_of_choice(
 
 
 def _models_of_tools(tools: msgspec.Raw, depth: int) -> Iterator[str]:
-    """Give the models of server tools, some of which are models themselves."""
+    """Yield the models of server tools, such as an advisor model."""
     if not isinstance(read(tools), list):
         yield from _models_below(tools, _SERVER_TOOL_OPAQUE, depth)
     for tool in elements(tools):
@@ -179,12 +179,12 @@ def _models_below(value: msgspec.Raw, opaque: frozenset[str], depth: int) -> Ite
 def _at_least_one(models: Iterable[str], name: str = "") -> Iterator[str]:
     found = list(models)
     if not found:
-        raise _chosen_by(name) if name else UnclearError("names no model that could be seen")
+        raise _chosen_by(name) if name else UnclearError("names no model that can be checked")
     yield from found
 
 
 def _named(value: str) -> Iterator[str]:
-    """Give the models that a text names: some gateways take several, or a stored preset."""
+    """Yield the models that a text names: some gateways accept several, or a stored preset."""
     if _PRESET in value.casefold():
         raise _chosen_by("@preset")
     yield value
@@ -192,7 +192,7 @@ def _named(value: str) -> Iterator[str]:
 
 
 def _chosen_by(name: str) -> UnclearError:
-    return UnclearError(f"chooses a model by {name!r}, so that it could not be seen")
+    return UnclearError(f"chooses a model by {name!r}, which cannot be checked")
 
 
 def _read_in_two_ways(name: str) -> UnclearError:
@@ -200,14 +200,17 @@ def _read_in_two_ways(name: str) -> UnclearError:
 
 
 def _members(data: _Object) -> list[tuple[str, msgspec.Raw]]:
-    """Return the members of an object, each of which must stand there once.
+    """Return the members of an object, whose names must be unique regardless of case.
 
-    Of two members of one name some readers take the first, others the last, and some do not care
-    for upper and lower case.
+    Of two members with the same name some parsers use the first and others the last; some ignore
+    case.
+
+    Raises:
+        UnclearError: a name is repeated, or the data is not an object.
     """
     found = pairs(data)
     if found is None:
-        raise UnclearError("names no model that could be seen")
+        raise UnclearError("names no model that can be checked")
     seen: set[str] = set()
     for name, _ in found:
         if (plain := name.casefold()) in seen:

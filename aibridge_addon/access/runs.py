@@ -1,7 +1,7 @@
-"""Marks of `aibridge run`: by them, the requests of one program are told from all others. Pure.
+"""Marks of `aibridge run`: they identify the requests of one run of a program. Pure.
 
-In forward mode the mark is the user of the login to the proxy; in reverse mode it is the first
-segment of the path. It proves nothing, gives no right, and never reaches a provider.
+In forward mode the mark is the user name of the proxy login; in reverse mode it is the first
+segment of the path. It authenticates nobody, and never reaches a provider.
 """
 
 import re
@@ -15,7 +15,7 @@ METADATA_KEY = "aibridge_run"
 _MARK = re.compile(r"aibridge-run-[0-9a-f]{16}")
 _IN_PATH = re.compile(rf"/+({_MARK.pattern})(?=/)")
 _FILLER = "run"
-"""The password beside a mark: some programs send no login without one."""
+"""The password that follows a mark: some programs send no login with an empty password."""
 
 
 def new_mark() -> str:
@@ -24,7 +24,7 @@ def new_mark() -> str:
 
 
 def marked_login(mark: str, access_token: str) -> str:
-    """Return the login to a forward proxy of a run, with its access token if there is one."""
+    """Return the proxy login of a run, with its access token if it has one."""
     return f"{mark}:{access_token or _FILLER}"
 
 
@@ -35,6 +35,6 @@ def mark_of_login(value: str) -> str | None:
 
 
 def split_path(path: str) -> tuple[str | None, str]:
-    """Return the mark that a path begins with, and the path without it."""
+    """Return the mark at the start of a path, and the path without it."""
     found = _IN_PATH.match(path)
     return (found[1], path[found.end() :]) if found else (None, path)

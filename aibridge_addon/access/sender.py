@@ -1,4 +1,4 @@
-"""The sender of a request: its actor and what its access token allows. Pure."""
+"""The sender of a request: its actor, and its access token. Pure."""
 
 from dataclasses import dataclass
 
@@ -9,28 +9,28 @@ from aibridge_addon.providers.identity import Actor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Result of looking for an access token in a request."""
+    """The result of authenticating a request."""
 
     token: AccessToken | None = None
     refusal: TokenError | None = None
     headers: Headers
     """The request's headers, without access tokens."""
-    as_key: bool = False
-    """Whether the access token was sent in place of an API key."""
-    logged_in: bool = False
-    """Whether mitmproxy's `proxyauth` has accepted a login."""
+    sent_as_key: bool = False
+    """True if the access token was sent instead of an API key."""
+    has_login: bool = False
+    """True if mitmproxy's `proxyauth` has accepted a login."""
     run: str | None = None
     """The mark of the `aibridge run` that started the client program."""
 
     @property
-    def is_free(self) -> bool:
-        """Whether no policy about access tokens can refuse the request."""
+    def is_unrestricted(self) -> bool:
+        """True if neither the refusal nor a limit of an access token can refuse the request."""
         token = self.token
         return self.refusal is None and not (token and (token.providers or token.models))
 
     @property
     def owner(self) -> str | None:
-        """The actor that the access token belongs to."""
+        """The actor that owns the access token."""
         if self.refusal:
             return self.refusal.initiator_id
         return self.token.initiator_id if self.token else None

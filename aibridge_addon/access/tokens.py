@@ -1,7 +1,7 @@
-"""Access tokens: who may use the proxy, until when, and for what. Pure.
+"""Access tokens: format, validity and limits. Pure.
 
-A token is `aib_<id>_<secret>`. The id is public: lists and hints show it. Of the secret only the
-SHA-256 is kept. It is 256 random bits, which nobody can guess, so that no slow hash is needed.
+A token is `aib_<id>_<secret>`. The id is public: lists and hints show it. Only the SHA-256 of the
+token is stored: it has 256 random bits, so that a slow hash would add nothing.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """What is kept of a token. Times are UTC, ISO 8601 with microseconds."""
+    """An access token as it is stored. Times are UTC, ISO 8601 with microseconds."""
 
     id: str
     initiator_id: str
-    """The actor whose token it is."""
+    """The actor that owns the token."""
     digest: str
-    """The SHA-256 of the whole token, in hexadecimal."""
+    """The SHA-256 of the complete token, in hexadecimal."""
     providers: tuple[str, ...] = ()
-    """Names or shell patterns of the instances that it may be used for; empty: all."""
+    """Provider limits: names or shell patterns of provider instances; empty: all."""
     models: tuple[str, ...] = ()
-    """Likewise, of models."""
+    """Model limits: names or shell patterns of models; empty: all."""
     created_at: str
     expires_at: str | None = None
     revoked_at: str | None = None
@@ -46,10 +46,10 @@ class AccessToken:
         providers: tuple[str, ...] = (),
         models: tuple[str, ...] = (),
     ) -> tuple[str, Self]:
-        """Make a token: the text for its owner, which is not kept, and what is."""
+        """Create a token; return its text, which is not stored, and the token."""
         token_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(10))
         text = f"aib_{token_id}_{secrets.token_urlsafe(32)}"
-        made = cls(
+        token = cls(
             id=token_id,
             initiator_id=initiator_id,
             digest=_digest(text),
@@ -58,17 +58,22 @@ class AccessToken:
             created_at=now(),
             expires_at=expires_at,
         )
-        return text, made
+        return text, token
 
-    def is_of(self, text: str) -> bool:
-        """Whether this is the token of a text; how long that takes says nothing of how it is."""
+    def has_text(self, text: str) -> bool:
+        """Return True if this is the token of a text; compares in constant time."""
         return hmac.compare_digest(self.digest, _digest(text))
 
     def check_limits(self, *, provider: str, model: str | None, any_model: bool = False) -> None:
-        """Check that it may be used for a model of an instance.
+        """Check the provider and model limits.
+
+        Args:
+            provider: Name of the provider instance.
+            model: Name of the model; None if it is unknown, which no model limit allows.
+            any_model: Skip the model limits.
 
         Raises:
-            TokenError: it may not; a model that is not known fits no list, unless `any_model`.
+            TokenError: the limits exclude the provider or the model.
         """
         if not matches_any(provider, self.providers):
             raise self.limit_error(f"is not for the provider {provider}")
@@ -78,19 +83,21 @@ class AccessToken:
             )
 
     def check_tunnel(self, providers: Iterable[str]) -> None:
-        """Check that it may be used where nobody sees which of these instances is asked for what.
+        """Check the limits for a tunnel to these provider instances, whose requests are not read.
 
         Raises:
-            TokenError: it may not.
+            TokenError: the limits exclude a provider, or there are model limits.
         """
         for provider in providers:
             self.check_limits(provider=provider, model=None, any_model=True)
             if self.models:
-                raise self.limit_error("is for some models only, and in a tunnel none is seen")
+                raise self.limit_error(
+                    "is for some models only, which cannot be checked inside a tunnel"
+                )
 
-    def limit_error(self, what: str) -> "TokenError":
-        """Return the refusal of what it is not for."""
-        message = f"the access token {self.id} {what}."
+    def limit_error(self, reason: str) -> "TokenError":
+        """Return the error of a request that the limits exclude."""
+        message = f"the access token {self.id} {reason}."
         return TokenError("token_scope", message, initiator_id=self.initiator_id)
 
 
@@ -106,45 +113,50 @@ class TokenSource(Protocol):
 
 
 class TokenError(Exception):
-    """A token is not accepted; the message tells the client why."""
+    """An access token is not accepted; the message gives the reason to the client."""
 
     def __init__(self, reason: str, message: str, *, initiator_id: str | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         """For records and metrics."""
         self.initiator_id = initiator_id
-        """Whose token it is, where that is known."""
+        """The owner of the token; None if the token is unknown."""
 
 
 def looks_like_token(text: str) -> bool:
-    """Whether a text is, or was to be, a token, which must never reach a provider."""
+    """Return True if a text starts like an access token, so that it must not reach a provider."""
     return text.startswith(_PREFIX)
 
 
 def find_token(text: str) -> str:
-    """Return the first token that stands somewhere in a text; empty if there is none."""
+    """Return the first access token inside a text, or an empty string."""
     found = _TOKEN.search(text)
     return found[0] if found else ""
 
 
 def authenticate(text: str, tokens: Mapping[str, AccessToken]) -> AccessToken:
-    """Return the token that a text is, of those that are known by id.
+    """Return the valid token of a text.
+
+    Args:
+        text: A complete access token, as a client sends it.
+        tokens: All access tokens by id.
 
     Raises:
-        TokenError: it is none, or no longer good.
+        TokenError: the token is unknown, revoked or expired.
     """
     match = _TOKEN.fullmatch(text)
     token = tokens.get(match[1]) if match else None
-    if token is None or not token.is_of(text):
+    if token is None or not token.has_text(text):
         raise TokenError("unknown_token", "this access token is not known, or not complete.")
-    return checked_valid(token)
+    check_valid(token)
+    return token
 
 
-def checked_valid(token: AccessToken) -> AccessToken:
-    """Return a token that is neither revoked nor expired.
+def check_valid(token: AccessToken) -> None:
+    """Check that a token is neither revoked nor expired.
 
     Raises:
-        TokenError: it is.
+        TokenError: the token is revoked or expired.
     """
     if token.revoked_at is not None:
         message = f"the access token {token.id} was revoked."
@@ -152,13 +164,12 @@ def checked_valid(token: AccessToken) -> AccessToken:
     if token.expires_at is not None and token.expires_at <= now():
         message = f"the access token {token.id} expired at {token.expires_at[:16]} UTC."
         raise TokenError("expired_token", message, initiator_id=token.initiator_id)
-    return token
 
 
 def is_valid(token: AccessToken) -> bool:
-    """Whether a token is neither revoked nor expired."""
+    """Return True if a token is neither revoked nor expired."""
     try:
-        checked_valid(token)
+        check_valid(token)
     except TokenError:
         return False
     return True

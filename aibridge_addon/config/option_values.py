@@ -30,7 +30,7 @@ def at_least(least: int, *, unit: float = 1) -> ReadValue:
 
 
 def capped(*, unit: int = 1) -> ReadValue:
-    """Return the reader of a limit, in multiples of `unit`; 0 is None: no limit."""
+    """Return the reader of a limit, in multiples of `unit`; it reads 0 as no limit: None."""
     read = at_least(0, unit=unit)
     return lambda value: read(value) or None
 

@@ -23,7 +23,7 @@ def read_private_networks(value: str) -> PrivateNetworks:
     """Read a comma-separated list of networks, addresses and host names, or *.
 
     Raises:
-        ValueError: an entry is none of these.
+        ValueError: an entry is something else.
     """
     entries = [entry.lower() for entry in split_list(value)]
     networks = {entry: network for entry in entries if (network := _network(entry))}

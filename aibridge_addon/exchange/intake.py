@@ -77,7 +77,7 @@ class Intake:
                 request.flow.metadata.get("aibridge_interception_id", "none"),
             )
             wire_format = error_format_of_provider(request.route.provider)
-            if not head.admission.is_free and request.flow.response is None:
+            if not head.admission.is_unrestricted and request.flow.response is None:
                 request.flow.response = shaped_error(wire_format, 400, _NOT_ADMITTED)
             return PassingExchange(request, wire_format, count_usage=self._count_usage)
 

@@ -47,7 +47,7 @@ class StreamBridge:
 
     def upstream_proxy_refusal(self, address: Address, client: Client) -> str | None:
         """Return the reason why an upstream proxy must not connect to an address, if any."""
-        return self._egress.refusal_beyond(*address[:2], client)
+        return self._egress.upstream_proxy_refusal(*address[:2], client)
 
     def hold_limit(self, flow: http.HTTPFlow, begun: ReceiveBuffer) -> int | None:
         """Return how many bytes of a response are buffered before it is streamed; None: all."""

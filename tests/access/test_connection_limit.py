@@ -5,7 +5,7 @@ import logging
 import pytest
 from mitmproxy import connection
 
-from aibridge_addon.access.connection_limit import SAID_EVERY_S, ConnectionLimit
+from aibridge_addon.access.connection_limit import LOG_INTERVAL_S, ConnectionLimit
 
 
 class Counted(ConnectionLimit):
@@ -90,7 +90,7 @@ def test_it_is_said_once_in_a_while_with_how_many_there_were(caplog: pytest.LogC
     caplog.set_level(logging.WARNING)
     connections = Counted(0)
 
-    for connections.now in (0.0, 1.0, SAID_EVERY_S - 1, SAID_EVERY_S, SAID_EVERY_S + 1):
+    for connections.now in (0.0, 1.0, LOG_INTERVAL_S - 1, LOG_INTERVAL_S, LOG_INTERVAL_S + 1):
         admitted(connections, client())
 
     assert [record.args for record in caplog.records] == [(0, 1), (0, 3)]

@@ -11,7 +11,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from aibridge_addon.access.egress import (
-    MOST_TOLD,
+    MAX_LOGGED_HOSTS,
     Egress,
     find_refusal,
     refused_connection_response,
@@ -57,7 +57,7 @@ class Tried:
             sockname=("127.0.0.1", 8080),
             proxy_mode=ProxyMode.parse(mode),
         )
-        await self.egress.direct(ServerConnectionHookData(client=client, server=server))
+        await self.egress.bind(ServerConnectionHookData(client=client, server=server))
         return server
 
     async def allows(self, host: str, port: int, mode: str = "regular") -> bool:
@@ -147,7 +147,7 @@ async def test_a_connection_is_bound_while_it_is_made_and_shown_as_it_was_asked_
     assert server.address == ("10.1.2.3", 443)
 
     server.state = connection.ConnectionState.OPEN
-    tried.egress.connected(server)
+    tried.egress.restore(server)
     assert server.address == ("name.test", 443)
 
 
@@ -156,7 +156,7 @@ async def test_a_connection_that_was_refused_may_be_asked_for_again() -> None:
     server = await tried.connect("127.0.0.1", 443)
     assert server.error
 
-    tried.egress.connected(server)
+    tried.egress.restore(server)
 
     assert server.error is None
     assert tried.refused == ["private_address"]
@@ -166,7 +166,7 @@ async def test_an_error_that_is_not_ours_stays() -> None:
     server = connection.Server(address=("8.8.8.8", 443))
     server.error = "its certificate is bad"
 
-    Tried().egress.connected(server)
+    Tried().egress.restore(server)
 
     assert server.error == "its certificate is bad"
 
@@ -175,11 +175,11 @@ async def test_nobody_can_flood_the_log(caplog: pytest.LogCaptureFixture) -> Non
     caplog.set_level(logging.INFO)
     tried = Tried()
 
-    for number in range(MOST_TOLD + 10):
+    for number in range(MAX_LOGGED_HOSTS + 10):
         await tried.connect(f"n{number}.test", 443)
         await tried.connect("same.test", 443)
 
-    assert len(caplog.records) == MOST_TOLD
+    assert len(caplog.records) == MAX_LOGGED_HOSTS
     assert "same.test" in caplog.messages[1]
     assert "192.168.0.7" in caplog.messages[1]
 

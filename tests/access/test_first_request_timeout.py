@@ -26,33 +26,33 @@ def client(error: str | None = None) -> connection.Client:
 async def expired(silent: Timed) -> None:
     """Wait until a timer that was started last has expired."""
     last = client()
-    silent.opened(last)
+    silent.start(last)
     while last not in silent.closed:
         await asyncio.sleep(0)
 
 
 async def test_a_connection_without_a_request_is_closed() -> None:
     silent, first = Timed(0), client()
-    silent.opened(first)
+    silent.start(first)
     await expired(silent)
     assert silent.closed[0] is first
     assert silent.refused == [SILENT, SILENT]
-    silent.has_asked(first)  # it ends
+    silent.stop(first)  # it ends
 
 
 async def test_a_connection_that_asked_or_ended_is_left_alone() -> None:
     silent, first = Timed(0), client()
-    silent.opened(first)
-    silent.has_asked(first)
-    silent.has_asked(first)
+    silent.start(first)
+    silent.stop(first)
+    silent.stop(first)
     await expired(silent)
     assert first not in silent.closed
 
 
 async def test_without_a_limit_and_for_refused_connections_no_timer_runs() -> None:
     silent, refused = Timed(None), client("too many connections")
-    silent.opened(client())
+    silent.start(client())
     silent.seconds = 0
-    silent.opened(refused)
+    silent.start(refused)
     await expired(silent)
     assert len(silent.closed) == 1

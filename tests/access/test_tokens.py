@@ -8,7 +8,7 @@ from aibridge_addon.access.tokens import (
     AccessToken,
     TokenError,
     authenticate,
-    checked_valid,
+    check_valid,
     looks_like_token,
 )
 
@@ -68,7 +68,7 @@ def test_an_expired_token_is_refused_and_whose_it_is_is_known():
 def test_a_revoked_token_is_refused_whenever_it_would_have_expired():
     _, token = AccessToken.make("alice", expires_at=FUTURE)
 
-    assert reason(lambda: checked_valid(replace(token, revoked_at=PAST))) == "revoked_token"
+    assert reason(lambda: check_valid(replace(token, revoked_at=PAST))) == "revoked_token"
 
 
 @pytest.mark.parametrize(

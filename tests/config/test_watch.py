@@ -143,7 +143,7 @@ class Reader:
 @pytest.fixture
 async def reader(file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reader]:
     """Told of changes by a watch that looks often."""
-    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(watching, "POLL_SECONDS", 0.005)
     reader = Reader(file)
     reader.watch.start()
     yield reader
@@ -160,7 +160,7 @@ async def test_a_change_is_read_and_so_is_the_next(reader: Reader, file: Path) -
 async def test_who_asks_has_them_read_without_a_change(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(watching, "POLL_SECONDS", 1e6)
     reader.watch.ask()
     await reader.next()
 
@@ -173,4 +173,4 @@ async def test_a_bug_in_reading_is_logged_and_the_next_change_is_read(
     await reader.next()
     file.write_text("longer still")
     await reader.next()
-    assert "a bug of ours in reading files again" in caplog.text
+    assert "a bug of ours while reading changed files" in caplog.text

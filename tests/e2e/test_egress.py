@@ -216,7 +216,7 @@ def test_a_tunnel_to_an_address_that_is_not_public_is_refused(
     assert head.startswith("HTTP/1.1 403 Private address (see NO_PROXY and ")
     assert body == (
         f"aibridge: this proxy does not connect to {host.strip('[]')}, since its address is {kind};"
-        f" name it in NO_PROXY to go there directly, or in the option {OPTION} to allow it.\n"
+        f" add it to NO_PROXY to connect directly, or to the option {OPTION} to allow it.\n"
     )
     assert refusals(proxy) == before + 1
 
@@ -240,7 +240,7 @@ def test_a_host_is_logged_once(proxy: Proxy) -> None:
     mark = len(proxy.log)
     for host in ("10.99.0.1", "10.99.0.2", "10.99.0.1", "10.99.0.1"):
         ask_for_tunnel(proxy.forward_port, f"{host}:443")
-    told = [line for line in proxy.log[mark:] if "this is said once" in line]
+    told = [line for line in proxy.log[mark:] if "logged once per host" in line]
     assert ["10.99.0.1" in line for line in told] == [True, False]
 
 

@@ -89,7 +89,7 @@ def test_a_connection_that_is_one_too_many_is_closed(start_proxy: StartProxy) ->
         pass
     refused = metric(proxy, "aibridge_refused_total", provider="", reason="too_many_connections")
     assert refused == 5
-    assert proxy.log_text().count("as many as aibridge_max_connections allows") == 1
+    assert proxy.log_text().count("the maximum (aibridge_max_connections)") == 1
     second.close()
     deadline = time.monotonic() + TIMEOUT_S
     while (third := connects(proxy)) is None:  # once the proxy has seen that there is room

@@ -236,7 +236,7 @@ def test_without_a_token_nothing_passes(
             headers=api.headers,
         )
         passing = http.get(clients.url(way, api.provider) + "/v1/models", headers=api.headers)
-    assert "asks for an access token" in refused(proxy, api, answer, "no_token")["message"]
+    assert "requires an access token" in refused(proxy, api, answer, "no_token")["message"]
     assert passing.status_code in (400, 404)
     assert standin.requests == []
     row = records.interception
@@ -365,7 +365,7 @@ def wait_for_freshness() -> None:
     """Wait until what the proxy last read of the tokens is old: there is no event to wait for."""
     from threading import Event
 
-    from aibridge_addon.access.admission import FRESH_SECONDS
+    from aibridge_addon.access.token_cache import FRESH_SECONDS
 
     Event().wait(FRESH_SECONDS * 1.5)
 
@@ -373,7 +373,7 @@ def wait_for_freshness() -> None:
 def test_a_websocket_without_a_token_is_refused(proxy: Proxy, clients: Clients) -> None:
     with proxy.recording() as records, Socket(clients, REVERSE, headers=CODEX) as codex:
         assert codex.status == 400
-        assert b"asks for an access token" in codex.refusal
+        assert b"requires an access token" in codex.refusal
     assert records.interception["error_type"] == "no_token"
 
 
@@ -390,7 +390,7 @@ def test_a_token_never_goes_to_a_provider_as_a_key(
                 content=api.request("hi", stream=True),
                 headers={"authorization": f"Bearer {text}"},
             )
-            assert "is no key of a provider" in refused(proxy, api, answer, "")["message"]
+            assert "is not a provider's API key" in refused(proxy, api, answer, "")["message"]
     assert standin.requests == []
 
 
@@ -426,7 +426,7 @@ def test_a_tunnel_needs_a_token(proxy: Proxy, standin: Server) -> None:
     answer = connect(proxy, host, {})
     assert answer.startswith("HTTP/1.1 407 ")
     assert 'Basic realm="aibridge"' in answer
-    assert "asks for an access token" in answer
+    assert "requires an access token" in answer
     assert metric(proxy, "aibridge_refused_total", reason="no_token") == before + 1
     good = connect(proxy, host, {"proxy-authorization": basic("ida", token(proxy, "ida"))})
     assert good.startswith("HTTP/1.1 200 ")
@@ -461,7 +461,7 @@ def test_bad_access_token_at_connect_to_a_provider_is_answered_inside_the_tunnel
         assert standin.requests == []
         good = http.post(url, content=body, headers=MESSAGES.headers | in_header(proxy))
     message = refused(proxy, MESSAGES, answer, "")["message"]
-    words = {"unknown": "not known", "none": "asks for an access token"}
+    words = {"unknown": "not known", "none": "requires an access token"}
     assert words.get(state, state) in message
     assert good.status_code == 200, "an access token in a header stands for the login"
     first, _ = records.interceptions
@@ -625,7 +625,7 @@ def test_a_stranger_is_answered_before_a_large_body_is_held(
             sock.sendall(head.encode() + b"content-length: %d\r\n\r\n" % (4 * len(half)) + half)
             answer = sock.recv(64 * 1024)  # although most of the body has not been sent
         assert answer.startswith(b"HTTP/1.1 400 "), answer
-        assert b"asks for an access token" in answer
+        assert b"requires an access token" in answer
     assert standin.requests == []
 
 

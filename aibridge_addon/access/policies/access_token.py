@@ -8,10 +8,10 @@ from aibridge_addon.access.tokens import TokenError
 
 
 class ValidAccessToken:
-    """Asks for a good access token wherever one is required."""
+    """Refuses requests without a valid access token, if the proxy requires it."""
 
     def __init__(self, check_admission: Callable[[Admission], None]) -> None:
-        """Take the check against the current access tokens; it raises `TokenError`."""
+        """Use a check against the access tokens of this moment, which raises `TokenError`."""
         self._check_admission = check_admission
 
     def check(self, asked: Asked) -> Refusal | None:

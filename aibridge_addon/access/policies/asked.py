@@ -24,13 +24,13 @@ class Asked:
     hosts: tuple[str, ...]
     """The authorities that the request names: `Host`, `:authority`, absolute-form target."""
     to_reverse_proxy: bool
-    """Whether `hosts` name the proxy; otherwise they name the provider."""
+    """True if `hosts` name the proxy; otherwise they name the provider."""
     content: Callable[[], bytes | None]
     """Returns the decoded body or message; None if there is no body."""
     is_message: bool = False
-    """Whether `content` is a WebSocket message."""
+    """True if `content` is a WebSocket message."""
     model: str | None = None
-    """The model that the record names."""
+    """The model in the record; None if it is unknown."""
     must_name_model: bool
     is_recorded: bool
     uses_central_tools: bool = False
@@ -43,14 +43,14 @@ class Asked:
 
     @property
     def uses_operator_resources(self) -> bool:
-        """Whether it uses what belongs to the operator: the central key or central tools."""
+        """True if it uses the central key or central tools, which belong to the operator."""
         is_central = self.credential is not None and self.credential.kind == "centralized"
         return is_central or self.uses_central_tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a request must not go on."""
+    """The refusal of a request: the status and the error of the response to the client."""
 
     status: int
     """400 where a retry cannot help: agents retry after 401, 403 and 5xx."""
@@ -59,11 +59,11 @@ class Refusal:
     message: str
     """For the client's user."""
     denies_access: bool = False
-    """Whether the sender may not use the proxy at all, so that its prompt is not recorded."""
+    """True if the sender must not use the proxy at all; then its prompts are not recorded."""
 
 
 class Policy(Protocol):
-    """One rule that a request must meet."""
+    """A rule that requests must meet."""
 
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request that breaks the rule."""

@@ -1,9 +1,8 @@
-"""Policy: web pages and rebound host names cannot spend the central key or use central tools.
+"""Policy: web pages cannot use the central key and central tools, except from allowed origins.
 
-A browser sends a page's requests to any address that it can reach, so that a page of a stranger
-could ask the proxy of whoever looks at it. An access token proves that the page may; without one,
-the page must be of an allowed origin. DNS rebinding makes a page of the stranger's own host name
-same-origin with the proxy, which is why the host name is checked as well.
+A browser sends a page's requests to any address it can connect to, so that a foreign page could use
+the proxy on its visitor's machine. Requests with an access token are allowed. DNS rebinding makes a
+foreign page same-origin with the proxy, so that the host name is checked as well.
 """
 
 from dataclasses import dataclass
@@ -23,17 +22,17 @@ class BrowserOrigin:
     """Refuses foreign origins and host names to requests without an access token."""
 
     allowed_origins: frozenset[str] = frozenset()
-    """As `normalized_origin` writes them; `*`: all."""
+    """As `normalized_origin` returns them; `*`: all."""
     allowed_hosts: frozenset[str] = frozenset()
     """Host names in lower case; `*`: all."""
 
     def check(self, asked: Asked) -> Refusal | None:
-        """Return the refusal of a request of a foreign page, or to a foreign host name."""
+        """Return the refusal of a request from a foreign page, or to a foreign host name."""
         admission = asked.sender.admission
         if admission.token or not asked.uses_operator_resources:
             return None
-        # Browsers keep a login per origin, so that a rebound host name never has it.
-        if not admission.logged_in and (host := self._foreign_host(asked)):
+        # Browsers store logins per origin, so that pages of a rebound host name never have them.
+        if not admission.has_login and (host := self._foreign_host(asked)):
             return _refusal(
                 "foreign_host",
                 f"{host} is not a host name of this proxy. Add it to the option"
@@ -48,7 +47,7 @@ class BrowserOrigin:
         return None
 
     def allows_origin(self, origin: str) -> bool:
-        """Return whether an option allows pages of an origin."""
+        """Return True if an option allows pages of an origin."""
         return ANY in self.allowed_origins or normalized_origin(origin) in self.allowed_origins
 
     def _foreign_host(self, asked: Asked) -> str | None:
@@ -69,7 +68,7 @@ class BrowserOrigin:
         if found := next((origin for origin in others if not _is_same(origin, asked.hosts)), None):
             return found
         sites = {value.lower() for value in asked.values(b"sec-fetch-site")}
-        # An allowed origin may well be another site; where no origin is named, none is allowed.
+        # An allowed origin may be another site; without an origin, none is allowed.
         return "another site" if _CROSS_SITE in sites and (others or not origins) else None
 
 
@@ -79,7 +78,7 @@ def _refusal(reason: str, message: str) -> Refusal:
 
 
 def _is_same(origin: str, authorities: tuple[str, ...]) -> bool:
-    """Return whether an origin is that of the proxy itself, by whatever scheme it is reached."""
+    """Return True if an origin has the host and port of the proxy; the scheme may differ."""
     scheme, found, authority = origin.strip().lower().partition("://")
     if not found or not authority or not authorities:
         return False
@@ -96,8 +95,8 @@ def normalized_origin(origin: str) -> str:
 
 
 def host_of(authority: str) -> str:
-    """Return the host of an authority, in lower case and without the dot that ends a full name."""
-    if "@" in authority:  # no client puts a user there, and readers differ in what the host is
+    """Return the host of an authority, in lower case and without a final dot."""
+    if "@" in authority:  # no client sends a user here, and parsers disagree about the host
         return authority
     try:
         host = urlsplit(f"//{authority.strip()}").hostname

@@ -8,14 +8,14 @@ class KnownActor:
     """Refuses anonymous requests."""
 
     def __init__(self, actor_header: str) -> None:
-        """Take the name of the header that names the actor; it may be empty."""
+        """Name the actor header in the refusal; it may be empty."""
         self._actor_header = actor_header
 
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of an anonymous request."""
         if not asked.is_recorded or asked.sender.actor.id != ANONYMOUS:
             return None
-        message = "aibridge: this proxy must know who asks."
+        message = "aibridge: this proxy requires an actor, and this request is anonymous."
         if self._actor_header:
-            message += f" Name yourself in the header {self._actor_header}."
+            message += f" Send the actor's name in the header {self._actor_header}."
         return Refusal(status=400, reason="no_actor", message=message)

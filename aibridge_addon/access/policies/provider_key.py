@@ -1,4 +1,4 @@
-"""Policy: a request that asks for the central key finds one."""
+"""Policy: a request that needs the central key is refused if the proxy has no key."""
 
 from aibridge_addon.access.policies.asked import Asked, Refusal
 from aibridge_addon.providers.credentials import PLACEHOLDER_KEY
@@ -6,12 +6,12 @@ from aibridge_addon.providers.routing import Provider
 
 
 class ProviderKey:
-    """Refuses what would go up with an access token or a placeholder in place of a key."""
+    """Refuses requests that carry an access token or placeholder but no provider key."""
 
     def check(self, asked: Asked) -> Refusal | None:
-        """Return the refusal of a request that needs a central key where there is none."""
+        """Return the refusal of a request that needs a missing central key."""
         credential = asked.credential
-        lacks_key = credential is None and asked.sender.admission.as_key
+        lacks_key = credential is None and asked.sender.admission.sent_as_key
         if lacks_key or (credential and credential.secret == PLACEHOLDER_KEY):
             message = f"aibridge: {_no_central_key(asked.route.provider)}"
             return Refusal(status=400, reason="no_central_key", message=message)
@@ -22,4 +22,4 @@ def _no_central_key(provider: Provider) -> str:
     message = f"this proxy has no key for {provider.name}"
     if provider.api_key_env:
         message += f" ({provider.api_key_env} is not set)"
-    return message + ": give your own (and an access token in the header X-AIBridge-Token)."
+    return message + ": send your own key (and the access token in the header X-AIBridge-Token)."

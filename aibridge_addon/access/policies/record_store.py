@@ -6,15 +6,15 @@ from aibridge_addon.access.policies.asked import Asked, Refusal
 
 
 class RecordStore:
-    """Refuses requests while the store is away."""
+    """Refuses requests while the store is unavailable."""
 
     def __init__(self, can_record: Callable[[], bool]) -> None:
-        """Take the test of whether the store works."""
+        """Use a function that returns True if the store is available."""
         self._can_record = can_record
 
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request that could not be recorded."""
         if not asked.is_recorded or self._can_record():
             return None
-        message = "aibridge: requests cannot be recorded at this moment; try again later."
+        message = "aibridge: requests cannot be recorded at the moment; try again later."
         return Refusal(status=503, reason="not_recorded", message=message)

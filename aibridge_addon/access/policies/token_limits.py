@@ -1,4 +1,4 @@
-"""Policy: an access token is used for its provider instances and models only."""
+"""Policy: the provider and model limits of an access token."""
 
 from collections.abc import Iterator
 
@@ -14,14 +14,14 @@ from aibridge_addon.access.tokens import TokenError
 from aibridge_addon.raw_json import members
 
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE")
-"""Methods whose body, if there is one, has no meaning."""
+"""Methods whose bodies have no meaning."""
 
 
 class TokenLimits:
-    """Holds an access token to its provider instances and models."""
+    """Refuses provider instances and models that the limits of an access token exclude."""
 
     def check(self, asked: Asked) -> Refusal | None:
-        """Return the refusal of a provider instance or model that is out of scope."""
+        """Return the refusal of a provider instance or model that the limits exclude."""
         token, name = asked.sender.admission.token, asked.route.provider.name
         if token is None:
             return None
@@ -32,8 +32,8 @@ class TokenLimits:
                 for model in _models(asked):
                     token.check_limits(provider=name, model=model)
         except UnclearError as error:
-            out = token.limit_error(f"is for some models only; this request {error}")
-            return _refusal(out)
+            reason = f"is for some models only; this request {error}"
+            return _refusal(token.limit_error(reason))
         except TokenError as error:
             return _refusal(error)
         return None

@@ -142,7 +142,7 @@ def test_access_token_stands_for_origin_and_host():
 
 def test_login_stands_for_the_host_but_not_for_the_origin():
     """Browsers add a login that they know to requests of any page."""
-    sender = Sender(actor=Actor(id="alice"), admission=Admission(headers={}, logged_in=True))
+    sender = Sender(actor=Actor(id="alice"), admission=Admission(headers={}, has_login=True))
     assert reason(POLICY, sender=sender, hosts=("team.example",)) is None
     assert reason(POLICY, *FOREIGN, sender=sender) == "foreign_origin"
 
