@@ -1,4 +1,4 @@
-"""The addon as mitmproxy calls it: options, start and end, a flow on its way through the hooks."""
+"""Tests of the addon's hooks as mitmproxy calls them: options, start, shutdown, and flows."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ async def call(tctx, addon, hook):
 
 @asynccontextmanager
 async def started(**options):
-    """An addon that runs, within its context."""
+    """Yield a running addon and its context."""
     addon = AIBridge()
     with taddons.context(Proxyserver(), addon) as tctx:  # it declares `connection_strategy`
         tctx.configure(addon, listen_host="127.0.0.1", **options)
@@ -84,13 +84,13 @@ async def started(**options):
 
 @pytest.fixture
 async def running(database):
-    """A running addon and its context."""
+    """Yield a running addon and its context, with a database."""
     async with started(aibridge_db=str(database)) as pair:
         yield pair
 
 
 def flow_to(host="api.anthropic.com", path="/v1/messages", *, mode=None, headers=(), body=QUESTION):
-    """A flow with a request and no answer yet."""
+    """Return a flow with a request and no response."""
     fields = {"user-agent": "claude-cli/2", "x-api-key": SECRET} | dict(headers)
     request = tutils.treq(
         host=host,
@@ -108,7 +108,7 @@ def flow_to(host="api.anthropic.com", path="/v1/messages", *, mode=None, headers
 
 
 def answered(flow, body=ANSWER, *, status=200, content_type="application/json"):
-    """Give a flow its answer."""
+    """Set the response of a flow."""
     flow.response = tutils.tresp(
         status_code=status,
         headers=((b"content-type", content_type.encode()),),
@@ -118,12 +118,12 @@ def answered(flow, body=ANSWER, *, status=200, content_type="application/json"):
 
 
 def bridge_of(addon):
-    """The decisions that the addon's streams ask for."""
+    """Return the bridge that the addon's streams use."""
     return addon._components.bridge
 
 
 async def ask(tctx, addon, flow, body=ANSWER, **answer):
-    """Take a flow all the way, with this answer."""
+    """Call all hooks of a flow with this response."""
     await call(tctx, addon, hook_of("request", flow))
     if flow.response is None:
         answered(flow, body, **answer)
@@ -147,7 +147,7 @@ def complaints(caplog):
 # Options
 
 
-def test_the_package_is_what_mitmdump_loads_as_a_script():
+def test_package_is_loaded_by_mitmdump_as_a_script():
     (addon,) = aibridge_addon.addons
 
     assert isinstance(addon, AIBridge)
@@ -164,7 +164,9 @@ async def test_all_options_are_declared_with_their_help():
             assert declared.choices == option.choices
 
 
-async def test_mistakes_at_the_start_are_logged_a_line_each_and_nothing_starts(database, caplog):
+async def test_invalid_options_at_the_start_are_logged_line_by_line_and_nothing_starts(
+    database, caplog
+):
     async with started(
         aibridge_db=str(database), aibridge_capture="x", aibridge_max_body_mib=0
     ) as (addon, tctx):
@@ -177,7 +179,7 @@ async def test_mistakes_at_the_start_are_logged_a_line_each_and_nothing_starts(d
     assert not database.exists()
 
 
-async def test_a_slip_in_the_name_of_an_option_stops_the_start(database, caplog):
+async def test_misspelt_option_name_stops_the_start(database, caplog):
     addon = AIBridge()
     with taddons.context(Proxyserver(), addon) as tctx:
         tctx.options.set("aibridge_capure=x", "of_another_script=1", defer=True)
@@ -190,7 +192,7 @@ async def test_a_slip_in_the_name_of_an_option_stops_the_start(database, caplog)
     assert not database.exists()
 
 
-async def test_mistakes_while_running_are_raised_and_the_old_options_stay(running, database):
+async def test_invalid_option_at_run_time_raises_and_keeps_the_old_value(running, database):
     addon, tctx = running
 
     with pytest.raises(exceptions.OptionsError, match="aibridge_capture has 'x'"):
@@ -202,7 +204,7 @@ async def test_mistakes_while_running_are_raised_and_the_old_options_stay(runnin
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.fixed])
-async def test_a_fixed_option_refuses_to_change_at_run_time(running, option):
+async def test_fixed_option_cannot_change_at_run_time(running, option):
     addon, tctx = running
     other = {str: "x", int: 7, bool: not option.default}[option.type]
     before = getattr(tctx.options, option.name)
@@ -214,7 +216,7 @@ async def test_a_fixed_option_refuses_to_change_at_run_time(running, option):
     assert getattr(tctx.options, option.name) == before
 
 
-async def test_other_options_change_at_run_time(running, database):
+async def test_options_that_are_not_fixed_change_at_run_time(running, database):
     addon, tctx = running
 
     tctx.configure(addon, aibridge_capture="tools")
@@ -224,9 +226,7 @@ async def test_other_options_change_at_run_time(running, database):
     assert len(rows(database, "token_usages")) == 1
 
 
-async def test_a_file_of_mcp_servers_can_be_named_and_left_while_it_runs(
-    running, tmp_path, monkeypatch
-):
+async def test_mcp_config_can_be_set_and_removed_at_run_time(running, tmp_path, monkeypatch):
     monkeypatch.setattr(central, "START_SECONDS", 60.0)  # for a busy machine
     addon, tctx = running
     path = tmp_path / "servers.json"
@@ -243,19 +243,19 @@ async def test_a_file_of_mcp_servers_can_be_named_and_left_while_it_runs(
     assert without.request.text == json.dumps(QUESTION)
 
 
-async def test_options_of_others_are_none_of_our_business(running):
+async def test_options_of_other_addons_are_ignored(running):
     addon, tctx = running
 
     tctx.configure(addon, showhost=True)
 
 
-async def test_the_upstream_is_not_opened_before_a_request_is_seen(running):
+async def test_upstream_connection_is_opened_only_after_the_request(running):
     _, tctx = running
 
     assert tctx.options.connection_strategy == "lazy"
 
 
-async def test_a_database_that_cannot_be_made_is_logged_and_requests_pass(tmp_path, caplog):
+async def test_database_that_cannot_be_created_is_logged_and_requests_pass(tmp_path, caplog):
     async with started(aibridge_db=str(tmp_path)) as (addon, tctx):
         flow = flow_to()
         await ask(tctx, addon, flow)
@@ -266,7 +266,7 @@ async def test_a_database_that_cannot_be_made_is_logged_and_requests_pass(tmp_pa
     assert flow.response.json() == ANSWER
 
 
-async def test_a_metrics_address_that_is_taken_is_logged(database, caplog):
+async def test_metrics_address_in_use_is_logged(database, caplog):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         async with started(aibridge_db=str(database), aibridge_metrics_listen=f"127.0.0.1:{port}"):
@@ -276,10 +276,10 @@ async def test_a_metrics_address_that_is_taken_is_logged(database, caplog):
     assert record.getMessage() == "aibridge_metrics_listen: Address already in use"
 
 
-# The way of a flow
+# Flows
 
 
-async def test_an_answer_is_recorded_when_the_response_hook_is_done(running, database):
+async def test_response_is_recorded_before_the_response_hook_returns(running, database):
     addon, tctx = running
     flow = flow_to()
 
@@ -294,7 +294,7 @@ async def test_an_answer_is_recorded_when_the_response_hook_is_done(running, dat
     assert (usage["input_tokens"], usage["output_tokens"]) == (3, 5)
 
 
-async def test_a_stream_is_recorded_before_its_end_goes_on(running, database):
+async def test_stream_is_recorded_before_its_end_is_relayed(running, database):
     addon, tctx = running
     flow = flow_to(body=QUESTION | {"stream": True})
     await call(tctx, addon, hook_of("request", flow))
@@ -320,7 +320,7 @@ async def test_a_stream_is_recorded_before_its_end_goes_on(running, database):
     assert (row["status"], row["streaming"]) == ("completed", 1)
 
 
-async def test_secrets_are_hidden_while_a_flow_is_shown_and_leave_whole(running, database):
+async def test_secrets_are_masked_in_the_flow_and_sent_upstream_unmasked(running, database):
     addon, tctx = running
     flow = flow_to(headers={"x-aibridge-actor": "alice", "connection": "close"})
 
@@ -337,7 +337,7 @@ async def test_secrets_are_hidden_while_a_flow_is_shown_and_leave_whole(running,
     assert SECRET not in repr(rows(database, "interceptions"))
 
 
-async def test_what_goes_to_no_provider_is_left_alone(running, database):
+async def test_request_to_another_host_is_unchanged_and_unrecorded(running, database):
     addon, tctx = running
     flow = flow_to(host="example.com")
     before = flow.request.get_state()
@@ -350,7 +350,7 @@ async def test_what_goes_to_no_provider_is_left_alone(running, database):
     assert rows(database, "interceptions") == []
 
 
-async def test_reverse_mode_adds_the_central_key_and_does_not_show_it(
+async def test_reverse_proxy_adds_the_central_key_and_masks_it_in_the_flow(
     running, database, monkeypatch
 ):
     addon, tctx = running
@@ -372,7 +372,7 @@ async def test_reverse_mode_adds_the_central_key_and_does_not_show_it(
     assert rows(database, "interceptions")[0]["credential_kind"] == "centralized"
 
 
-async def test_reverse_mode_refuses_what_is_no_route_in_the_provider_s_shape(running, database):
+async def test_reverse_proxy_refuses_an_unknown_route_in_the_wire_format(running, database):
     addon, tctx = running
     flow = flow_to(path="/anthropic/v1/files?x=1", mode="reverse:http://127.0.0.1:1")
 
@@ -390,7 +390,7 @@ async def test_reverse_mode_refuses_what_is_no_route_in_the_provider_s_shape(run
     assert rows(database, "interceptions") == []
 
 
-async def test_who_must_be_known_and_is_not_is_refused_with_400(database):
+async def test_anonymous_request_is_refused_with_400_if_an_actor_is_required(database):
     async with started(aibridge_db=str(database), aibridge_require_actor=True) as (addon, tctx):
         flow = flow_to()
         await ask(tctx, addon, flow)
@@ -401,9 +401,7 @@ async def test_who_must_be_known_and_is_not_is_refused_with_400(database):
     assert (row["status"], row["http_status"], row["error_type"]) == ("refused", 400, "no_actor")
 
 
-async def test_an_upstream_that_cannot_be_reached_is_a_502_in_the_provider_s_shape(
-    running, database
-):
+async def test_unreachable_upstream_is_a_502_in_the_wire_format(running, database):
     addon, tctx = running
     flow = flow_to()
     await call(tctx, addon, hook_of("request", flow))
@@ -417,7 +415,7 @@ async def test_an_upstream_that_cannot_be_reached_is_a_502_in_the_provider_s_sha
     assert (row["status"], row["http_status"], row["partial"]) == ("failed", None, 0)
 
 
-async def test_a_client_that_leaves_cancels_its_interception(running, database):
+async def test_client_disconnect_cancels_the_interception(running, database):
     addon, tctx = running
     flow = flow_to()
     await call(tctx, addon, hook_of("request", flow))
@@ -430,7 +428,7 @@ async def test_a_client_that_leaves_cancels_its_interception(running, database):
     assert rows(database, "interceptions")[0]["status"] == "cancelled"
 
 
-async def test_an_interception_that_has_ended_does_not_end_again(running, database):
+async def test_ended_interception_does_not_end_again(running, database):
     addon, tctx = running
     flow = flow_to()
     await ask(tctx, addon, flow)
@@ -444,7 +442,7 @@ async def test_an_interception_that_has_ended_does_not_end_again(running, databa
     assert rows(database, "interceptions") == before
 
 
-async def test_what_is_open_when_the_proxy_ends_is_interrupted(database):
+async def test_open_interception_is_interrupted_at_shutdown(database):
     async with started(aibridge_db=str(database)) as (addon, tctx):
         await call(tctx, addon, hook_of("request", flow_to()))
 
@@ -452,11 +450,11 @@ async def test_what_is_open_when_the_proxy_ends_is_interrupted(database):
     assert (row["status"], row["error_type"], row["partial"]) == ("interrupted", "shut_down", 1)
 
 
-# Recorders of others
+# Third-party recorders
 
 
 class Raising(Recorder):
-    """Raises wherever it can."""
+    """Recorder whose methods raise."""
 
     def _raise(self, *args):
         raise RuntimeError("a bug in the plug-in")
@@ -466,46 +464,46 @@ class Raising(Recorder):
 
 
 class Never(Recorder):
-    """Keeps nothing, ever."""
+    """Recorder that never commits."""
 
     def kept(self):
         return asyncio.get_running_loop().create_future()
 
 
 class Listening(Recorder):
-    """Remembers what it is given."""
+    """Recorder that lists its calls."""
 
     made: "Listening"
 
     def __init__(self):
         Listening.made = self
-        self.told = []
+        self.calls = []
 
     def start(self):
-        self.told.append("start")
+        self.calls.append("start")
 
     def record_interception(self, fact):
-        self.told.append("begin")
+        self.calls.append("begin")
 
     def record_interception_ended(self, fact):
-        self.told.append(fact.status.value)
+        self.calls.append(fact.status.value)
 
     def close(self):
-        self.told.append("close")
+        self.calls.append("close")
 
 
-async def test_a_recorder_of_ones_own_is_told_everything_in_order(database):
+async def test_third_party_recorder_receives_all_facts_in_order(database):
     async with started(aibridge_db=str(database), aibridge_recorder=f"{__name__}:Listening") as (
         addon,
         tctx,
     ):
         await ask(tctx, addon, flow_to())
 
-    assert Listening.made.told == ["start", "begin", "completed", "close"]
+    assert Listening.made.calls == ["start", "begin", "completed", "close"]
     assert not database.exists()
 
 
-async def test_a_recorder_that_raises_does_not_harm_the_flow(caplog, database: Path):
+async def test_recorder_that_raises_does_not_affect_the_flow(caplog, database: Path):
     async with started(aibridge_db=str(database), aibridge_recorder=f"{__name__}:Raising") as (
         addon,
         tctx,
@@ -522,7 +520,7 @@ async def test_a_recorder_that_raises_does_not_harm_the_flow(caplog, database: P
     ]
 
 
-async def test_the_end_of_a_response_does_not_wait_for_its_record_for_ever(database: Path):
+async def test_end_of_a_response_waits_for_the_commit_for_a_bounded_time(database: Path):
     async with started(
         aibridge_db=str(database), aibridge_recorder=f"{__name__}:Never", aibridge_commit_wait_ms=1
     ) as (
@@ -537,7 +535,7 @@ async def test_the_end_of_a_response_does_not_wait_for_its_record_for_ever(datab
     assert text == 1
 
 
-async def test_a_recorder_that_does_not_exist_is_logged_and_requests_pass(caplog, database: Path):
+async def test_missing_recorder_module_is_logged_and_requests_pass(caplog, database: Path):
     async with started(aibridge_db=str(database), aibridge_recorder="nowhere:Recorder") as (
         addon,
         tctx,
@@ -548,14 +546,14 @@ async def test_a_recorder_that_does_not_exist_is_logged_and_requests_pass(caplog
     assert "'nowhere:Recorder' cannot be made: No module named 'nowhere'" in record.getMessage()
 
 
-# Bugs of ours
+# Bugs
 
 
 def fail(*args, **kwargs):
     raise RuntimeError("a bug")
 
 
-async def test_a_bug_in_taking_a_request_in_leaves_it_as_it_is(running, caplog, monkeypatch):
+async def test_bug_in_reading_a_head_leaves_the_request_unchanged(running, caplog, monkeypatch):
     addon, tctx = running
     monkeypatch.setattr(HeadReader, "read", fail)
     flow = flow_to()
@@ -570,7 +568,7 @@ async def test_a_bug_in_taking_a_request_in_leaves_it_as_it_is(running, caplog, 
     assert record.exc_info
 
 
-async def test_a_bug_lets_nobody_pass_where_tokens_are_asked_for(database, monkeypatch):
+async def test_bug_never_admits_a_request_if_access_tokens_are_required(database, monkeypatch):
     async with started(aibridge_db=str(database), aibridge_require_token="always") as (addon, tctx):
         with monkeypatch.context() as patch:
             patch.setattr(HeadReader, "read", fail)
@@ -584,7 +582,7 @@ async def test_a_bug_lets_nobody_pass_where_tokens_are_asked_for(database, monke
     assert refused.response.status_code == 400
 
 
-async def test_a_bug_in_reading_a_request_lets_it_go_up_with_its_secrets(
+async def test_bug_in_reading_a_request_sends_it_upstream_with_its_secrets(
     running, caplog, monkeypatch
 ):
     addon, tctx = running
@@ -603,7 +601,7 @@ async def test_a_bug_in_reading_a_request_lets_it_go_up_with_its_secrets(
 @pytest.mark.parametrize(
     ("method", "hook"), [("on_head", "responseheaders"), ("finish", "response")]
 )
-async def test_a_bug_in_a_hook_is_logged_once_with_the_interception_and_the_flow_goes_on(
+async def test_bug_in_a_hook_is_logged_once_with_the_interception_id_and_the_flow_continues(
     running, caplog, monkeypatch, method, hook
 ):
     addon, tctx = running
@@ -621,9 +619,7 @@ async def test_a_bug_in_a_hook_is_logged_once_with_the_interception_and_the_flow
     assert isinstance(record.exc_info[1], RuntimeError)
 
 
-async def test_a_bug_in_checking_where_a_connection_goes_keeps_it_from_being_made(
-    running, caplog, monkeypatch
-):
+async def test_bug_in_the_egress_check_prevents_the_connection(running, caplog, monkeypatch):
     addon, tctx = running
     monkeypatch.setattr(Egress, "bind", fail)
     server = connection.Server(address=("8.8.8.8", 443))
@@ -634,7 +630,7 @@ async def test_a_bug_in_checking_where_a_connection_goes_keeps_it_from_being_mad
     assert len(complaints(caplog)) == 1
 
 
-async def test_a_bug_in_finding_what_a_connection_speaks_closes_it_and_is_logged_once(
+async def test_bug_in_the_next_layer_closes_the_connection_and_is_logged_once(
     running, caplog, monkeypatch
 ):
     addon, tctx = running
@@ -652,7 +648,7 @@ async def test_a_bug_in_finding_what_a_connection_speaks_closes_it_and_is_logged
     assert counted == 3
 
 
-async def test_a_connection_that_another_addon_forbids_stays_forbidden(running):
+async def test_connection_refused_by_another_addon_stays_refused(running):
     addon, tctx = running
     server = connection.Server(address=("127.0.0.1", 443))
     server.error = "not by me"
@@ -662,7 +658,7 @@ async def test_a_connection_that_another_addon_forbids_stays_forbidden(running):
     assert server.error == "not by me"
 
 
-async def test_what_clients_may_reach_changes_with_the_options(running):
+async def test_egress_rules_change_with_the_options(running):
     addon, tctx = running
     for allowed, address, error in (
         ("", ("127.0.0.1", 1), True),
@@ -679,12 +675,12 @@ async def test_what_clients_may_reach_changes_with_the_options(running):
 
 
 def connecting(server):
-    """The hook before a connection is made."""
+    """Return the hook before a server connection opens."""
     client = tflow.tclient_conn()
     return ServerConnectHook(ServerConnectionHookData(client=client, server=server))
 
 
-async def test_a_bug_in_reading_an_answer_still_ends_its_interception(
+async def test_bug_in_reading_a_response_still_ends_its_interception(
     running, database, caplog, monkeypatch
 ):
     addon, tctx = running
@@ -700,7 +696,7 @@ async def test_a_bug_in_reading_an_answer_still_ends_its_interception(
     assert row["id"] in record.getMessage()
 
 
-async def test_nothing_of_a_flow_is_left_behind_when_it_has_ended(running):
+async def test_ended_flow_leaves_no_exchange_behind(running):
     addon, tctx = running
 
     for body in (ANSWER, b"no JSON", b""):

@@ -1,4 +1,4 @@
-"""One bridged request: what is published, in which order, and that it ends once."""
+"""Tests of interception records: published facts, their order, and the single end."""
 
 import itertools
 from dataclasses import replace
@@ -52,7 +52,7 @@ RESPONSE = ResponseFacts(
 
 
 def record(capture=CAPTURABLE, **changes):
-    """A record and what it publishes."""
+    """Return a record and the list of facts that it publishes."""
     published = []
     interception = started(**changes)
     return (
@@ -61,7 +61,7 @@ def record(capture=CAPTURABLE, **changes):
     )
 
 
-def test_the_start_and_the_prompt_are_published_before_there_is_an_answer():
+def test_start_and_prompt_are_published_before_the_response():
     subject, published = record()
 
     subject.begin("Hello", digest="d")
@@ -73,7 +73,7 @@ def test_the_start_and_the_prompt_are_published_before_there_is_an_answer():
     )
 
 
-def test_a_request_in_which_nobody_spoke_has_no_prompt():
+def test_request_without_typed_text_has_no_prompt():
     subject, published = record()
 
     subject.begin(None)
@@ -81,7 +81,7 @@ def test_a_request_in_which_nobody_spoke_has_no_prompt():
     assert published == [subject.interception]
 
 
-def test_what_ends_without_having_begun_begins_then():
+def test_record_that_ends_without_a_start_publishes_its_start_first():
     subject, published = record()
 
     assert not subject.begun
@@ -90,7 +90,7 @@ def test_what_ends_without_having_begun_begins_then():
     assert [type(fact) for fact in published] == [Interception, InterceptionEnded]
 
 
-def test_an_answer_is_published_before_the_end():
+def test_facts_of_a_response_are_published_before_the_end():
     subject, published = record()
 
     assert subject.end(Status.COMPLETED, response=RESPONSE, http_status=200)
@@ -129,7 +129,7 @@ def test_an_answer_is_published_before_the_end():
     assert end.seconds_to_first_byte is None
 
 
-def test_tools_that_the_provider_ran_itself_are_in_the_metadata_only():
+def test_server_side_tool_calls_are_in_the_metadata_only():
     subject, published = record(metadata={"team": "search"})
 
     subject.end(Status.COMPLETED, response=RESPONSE)
@@ -143,7 +143,7 @@ def test_tools_that_the_provider_ran_itself_are_in_the_metadata_only():
     assert subject.interception.metadata == {"team": "search"}
 
 
-def test_an_answer_without_usage_makes_no_token_row():
+def test_response_without_usage_has_no_token_usage():
     subject, published = record()
 
     subject.end(Status.COMPLETED, response=ResponseFacts(complete=True))
@@ -153,7 +153,7 @@ def test_an_answer_without_usage_makes_no_token_row():
 
 
 @pytest.mark.parametrize("count", range(4))
-def test_only_what_is_captured_is_kept_and_tokens_always(count):
+def test_only_captured_contents_are_published_and_tokens_always(count):
     kinds = {"prompts": UserPrompt, "tools": ToolUsage, "thoughts": ModelThought}
     for capture in itertools.combinations(CAPTURABLE, count):
         subject, published = record(capture)
@@ -167,7 +167,7 @@ def test_only_what_is_captured_is_kept_and_tokens_always(count):
         assert ("server_tools" in published[-1].metadata) == ("tools" in capture)
 
 
-def test_our_own_error_wins_over_the_provider_s():
+def test_error_of_the_proxy_replaces_the_error_of_the_provider():
     theirs = ResponseFacts(error=ProviderError(type="overloaded_error", message="Busy"))
     ours = ProviderError(type="client_left", message="gone")
 
@@ -177,7 +177,7 @@ def test_our_own_error_wins_over_the_provider_s():
         assert (published[-1].error_type, published[-1].partial) == (expected, True)
 
 
-def test_the_first_byte_is_told_from_the_start():
+def test_time_to_first_byte_is_measured_from_the_start():
     subject, published = record()
 
     subject.end(Status.COMPLETED, first_byte_at=subject.started + 0.5)
@@ -186,7 +186,7 @@ def test_the_first_byte_is_told_from_the_start():
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(Status, 2)))
-def test_it_ends_once_whoever_comes_first(order):
+def test_interception_ends_only_once(order):
     subject, published = record()
     subject.begin("Hello")
     first, second = order
@@ -201,7 +201,7 @@ def test_it_ends_once_whoever_comes_first(order):
     assert [end.status for end in ends] == [first]
 
 
-def test_it_has_ended_even_for_a_subscriber_that_ends_it_again():
+def test_interception_has_ended_for_a_subscriber_that_ends_it_again():
     answers = []  # one for each fact: the start and the end
     subject = InterceptionRecord(
         started(),
@@ -214,7 +214,7 @@ def test_it_has_ended_even_for_a_subscriber_that_ends_it_again():
     assert answers == [False, False]
 
 
-def test_call_that_the_provider_made_by_itself_has_a_usage_row_with_its_own_model():
+def test_hidden_model_call_has_token_usage_with_its_own_model():
     subject, published = record()
     advised = Usage(input_tokens=5, output_tokens=6, call="advisor_message", model="claude-dear")
     unnamed = Usage(input_tokens=7, output_tokens=8, call="advisor_message")
@@ -251,7 +251,7 @@ def usages(published):
     return [fact for fact in published if isinstance(fact, TokenUsage)]
 
 
-def test_usage_told_before_the_end_is_published_and_the_final_one_has_its_id():
+def test_early_usage_is_published_and_the_final_usage_has_the_same_id():
     subject, published = record()
     subject.begin(None)
 
@@ -280,7 +280,7 @@ def test_each_response_of_an_inner_loop_completes_its_own_early_usage():
     assert [fact.id for fact in final] == [first.id, second.id]
 
 
-def test_early_usage_of_a_stream_that_nobody_read_to_its_end_becomes_final():
+def test_early_usage_of_an_unfinished_stream_becomes_final():
     subject, published = record()
     subject.begin(None)
     subject.usage_so_far(replace(SO_FAR, response_id="msg_broken"))
@@ -308,7 +308,7 @@ FINAL = replace(RESPONSE, response_id="resp_1")
 
 
 def in_background():
-    """The record of a background response that was answered at once, and what it publishes."""
+    """Return the record of a background response, and the list of facts that it publishes."""
     subject, published = record()
     subject.in_background = True
     subject.begin("Hello")
@@ -320,7 +320,7 @@ def in_background():
 
 
 def polled(*ends):
-    """Ends of polls, and what is published; an end is the response and how the poll ended."""
+    """End a record by polls, each given as response and status; return results and facts."""
     subject, fact = in_background()
     published = []
     subject._publish = published.append
@@ -380,7 +380,7 @@ def test_first_poll_with_the_end_completes_the_record_and_later_ones_do_not():
         (Status.COMPLETED, ResponseFacts(unreadable=1)),
     ],
 )
-def test_poll_that_does_not_bring_the_end_leaves_the_record_open(end):
+def test_poll_without_the_end_leaves_the_record_open(end):
     published, _ = polled(end)
     assert published == []
 
@@ -392,12 +392,12 @@ def test_poll_that_does_not_bring_the_end_leaves_the_record_open(end):
         (replace(FINAL, error=ProviderError(type="x", message=None)), Status.FAILED),
     ],
 )
-def test_end_of_a_background_response_is_recorded_as_what_it_is(response, status):
+def test_background_response_is_recorded_with_its_own_status(response, status):
     published, _ = polled((Status.COMPLETED, response))
     assert published[-1].status is status
 
 
-def test_approval_request_stands_among_the_server_tools_as_one():
+def test_approval_request_is_marked_among_the_server_side_tools():
     subject, published = record()
     asked = ToolCall(tool="roll", call_id="a", input={}, server_side=True, asks_approval=True)
 

@@ -45,7 +45,7 @@ class TypedPrompts:
         position: str | None,
         is_retry: bool = False,
     ) -> NewPrompt | None:
-        """Return the prompt that was typed for the first time in a request; None if there is none.
+        """Return the new prompt of a request; None if nothing new was typed.
 
         `is_retry` is True if the client states that the request is a retry.
         """

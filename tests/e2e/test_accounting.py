@@ -1,4 +1,4 @@
-"""Nothing that is billed stays unseen: hidden model calls, compaction, answers without a record."""
+"""Tests of accounting: hidden model calls, compaction, and billed responses without a record."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def can(provider: Provider, response: Response) -> None:
 
 @pytest.mark.parametrize(("way", "stream"), [(FORWARD, True), (REVERSE, False)], ids=str)
 @pytest.mark.parametrize("name", ["compaction", "advisor", "server_side_fallback"])
-def test_hidden_model_calls_have_rows_of_their_own(
+def test_hidden_model_calls_have_their_own_token_usage_rows(
     proxy: Proxy, clients: Clients, provider: Provider, way: Way, stream: bool, name: str
 ) -> None:
     folder = FIXTURES / "anthropic_messages" / name
@@ -58,7 +58,7 @@ def test_hidden_model_calls_have_rows_of_their_own(
 
 
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
-def test_compaction_of_responses_is_recorded(
+def test_compaction_request_of_openai_responses_is_recorded(
     proxy: Proxy, clients: Clients, provider: Provider, way: Way
 ) -> None:
     body = (FIXTURES / "openai_responses_compact" / "compacted" / "answer.json").read_bytes()
@@ -79,7 +79,7 @@ def test_compaction_of_responses_is_recorded(
 
 
 @pytest.mark.parametrize("shape", ["whole", "coded", "streamed", "large"])
-def test_usage_of_an_answer_without_a_record_is_counted_and_logged_once(
+def test_usage_of_an_unrecorded_response_is_counted_and_logged_once(
     proxy: Proxy, clients: Clients, provider: Provider, shape: str
 ) -> None:
     told: dict[str, Any] = {"object": "list", "data": [], "usage": USAGE}
@@ -104,7 +104,7 @@ def test_usage_of_an_answer_without_a_record_is_counted_and_logged_once(
     assert proxy.log_text().count("responses of openai to other report token usage") == 1
 
 
-def test_usage_of_a_recorded_answer_is_not_counted_as_unrecorded(
+def test_usage_of_a_recorded_response_is_not_counted_as_unrecorded(
     proxy: Proxy, clients: Clients
 ) -> None:
     before = metric(proxy, "aibridge_unrecorded_usage_total")
@@ -115,7 +115,7 @@ def test_usage_of_a_recorded_answer_is_not_counted_as_unrecorded(
     assert metric(proxy, "aibridge_unrecorded_usage_total") == before
 
 
-def test_usage_that_an_unread_websocket_tells_is_counted(
+def test_usage_in_an_unread_websocket_is_counted(
     proxy: Proxy, clients: Clients, provider: Provider
 ) -> None:
     told = json.dumps({"type": "response.done", "response": {"usage": USAGE}}).encode()

@@ -1,4 +1,4 @@
-"""Background responses: answered at once, and recorded when a poll brings their end."""
+"""Tests of background responses: recorded by the poll that contains their end."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ def events(*told: dict[str, Any]) -> bytes:
 
 
 class Asking:
-    """A client that asks for one background response, again and again."""
+    """A client that polls one background response."""
 
     def __init__(self, clients: Clients, provider: Provider, way: Way, response_id: str) -> None:
         self._clients = clients
@@ -73,7 +73,7 @@ class Asking:
 
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
 @pytest.mark.parametrize("kind", ["whole", "streamed", "streamed-without-content-type"])
-def test_background_response_is_recorded_once_by_the_poll_that_brings_its_end(
+def test_background_response_is_recorded_once_by_the_poll_with_its_end(
     proxy: Proxy, clients: Clients, provider: Provider, way: Way, kind: str
 ) -> None:
     asking = Asking(clients, provider, way, f"resp_{way}_{kind}")
@@ -103,7 +103,7 @@ def test_cancelled_background_response_is_recorded_as_cancelled(
     assert records.token_usages == []
 
 
-def test_poll_after_a_restart_ends_the_record_of_before(
+def test_poll_after_a_restart_ends_the_earlier_record(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], provider: Provider
 ) -> None:
     proxy = start_proxy()

@@ -1,4 +1,4 @@
-"""Nothing that passes is changed by a byte: bodies both ways, and headers but for the hop's own.
+"""Tests of byte identity: bodies in both directions, and all headers but hop-by-hop headers.
 
 The bodies are the wire fixtures, so whatever the readers are tested with is proved to pass too.
 """
@@ -36,7 +36,7 @@ _API_BY_NAME["openai_responses_compact"] = _API_BY_NAME["openai_responses"]
 
 
 class Fixture(NamedTuple):
-    """A body of an answer."""
+    """Return the body of a response."""
 
     name: str
     api: API
@@ -85,7 +85,7 @@ def _pieces(body: bytes, size: int) -> list[Any]:
 @each_way
 @each_coding
 @pytest.mark.parametrize("framing", ["announced", "in pieces"])
-def test_answers_come_back_as_they_are(
+def test_responses_are_relayed_byte_for_byte(
     clients: Clients, provider: Provider, way: Way, coding: str, framing: str
 ) -> None:
     fixtures = _answers()
@@ -111,7 +111,7 @@ def test_answers_come_back_as_they_are(
 
 @each_way
 @each_coding
-def test_questions_go_up_as_they_are(
+def test_requests_are_relayed_byte_for_byte(
     clients: Clients, provider: Provider, standin: Server, way: Way, coding: str
 ) -> None:
     _can(provider, Response(200, [("content-type", "application/json")], b"{}"))
@@ -132,7 +132,7 @@ def test_questions_go_up_as_they_are(
 
 @each_way
 @pytest.mark.parametrize("api", APIS, ids=str)
-def test_headers_go_up_as_they_are_but_for_those_of_the_hop(
+def test_request_headers_are_relayed_except_hop_by_hop_headers(
     clients: Clients, provider: Provider, standin: Server, way: Way, api: API
 ) -> None:
     _can(provider, Response(200, [("content-type", "application/json")], b"{}"))
@@ -166,7 +166,7 @@ def test_headers_go_up_as_they_are_but_for_those_of_the_hop(
 
 
 @each_way
-def test_proxy_credentials_and_hop_headers_stay_behind(
+def test_proxy_credentials_and_hop_by_hop_headers_are_removed(
     clients: Clients, provider: Provider, standin: Server, way: Way
 ) -> None:
     _can(provider, Response(200, [("content-type", "application/json")], b"{}"))
@@ -187,7 +187,7 @@ def test_proxy_credentials_and_hop_headers_stay_behind(
 
 @each_way
 @pytest.mark.parametrize("status", [201, 400, 404, 429, 500, 529])
-def test_errors_come_back_as_they_are(
+def test_errors_are_relayed_byte_for_byte(
     clients: Clients, provider: Provider, way: Way, status: int
 ) -> None:
     body = b'{"error": {"message":"odd  spacing","type":null}, "extra":[]}\n'
@@ -202,7 +202,7 @@ def test_errors_come_back_as_they_are(
 
 
 @each_way
-def test_what_is_not_what_it_says_passes_too(
+def test_responses_with_wrong_headers_are_relayed_byte_for_byte(
     clients: Clients, provider: Provider, proxy: Proxy, way: Way
 ) -> None:
     cases = {
@@ -232,11 +232,11 @@ def test_what_is_not_what_it_says_passes_too(
 
 
 class Got(NamedTuple):
-    """What came back, as it was on the wire."""
+    """A response, as it was on the wire."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
-    """Without those that frame the body."""
+    """All headers but those that frame the body."""
     raw: bytes
     request: httpx2.Request
 

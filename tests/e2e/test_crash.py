@@ -1,4 +1,4 @@
-"""The proxy ends in mid-load: what a client saw the end of is in the database, exactly once.
+"""Tests of shutdown and crash under load: completed responses are recorded exactly once.
 
 Forty clients ask as fast as they can; the end comes when so many answers have been seen. All rounds
 share one database, and each restart takes in what the round before has left.
@@ -23,7 +23,7 @@ ROUNDS = {
     signal.SIGKILL: (1, 40, 110),
     signal.SIGTERM: (30, 90),
 }
-"""After how many answers the end comes."""
+"""Number of responses after which the proxy ends."""
 
 
 def _finish(proxy: Proxy, how: signal.Signals) -> None:
@@ -32,7 +32,7 @@ def _finish(proxy: Proxy, how: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("how", ROUNDS, ids=lambda how: how.name)
-def test_what_a_client_saw_the_end_of_is_recorded_once_however_the_proxy_ends(
+def test_completed_response_is_recorded_once_however_the_proxy_ends(
     start_proxy: StartProxy,
     clients_of: Callable[[Proxy], Clients],
     standin: Server,
@@ -57,7 +57,7 @@ def test_what_a_client_saw_the_end_of_is_recorded_once_however_the_proxy_ends(
     standin.requests.clear()
 
 
-def test_a_proxy_that_ends_by_itself_closes_what_is_open_as_interrupted(
+def test_clean_shutdown_records_open_requests_as_interrupted(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     proxy = start_proxy()
@@ -72,7 +72,7 @@ def test_a_proxy_that_ends_by_itself_closes_what_is_open_as_interrupted(
     standin.requests.clear()
 
 
-def test_usage_that_a_stream_told_at_its_begin_survives_a_kill(
+def test_usage_reported_at_the_start_of_a_stream_survives_a_kill(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], provider: Provider
 ) -> None:
     proxy = start_proxy()

@@ -1,4 +1,4 @@
-"""Every event is with the client before the next one exists.
+"""Tests of liveness: the client has every event before the next one exists.
 
 The stand-in withholds each event until the client has the one before. Were anything on the way to
 hold back a single event, client and provider would wait for each other until the client gives up.
@@ -27,13 +27,13 @@ each_coding = pytest.mark.parametrize("coding", CODINGS)
 _numbers = count()
 
 PATIENCE_S = 10.0
-"""After which a client gives up waiting for an event."""
+"""Seconds after which a client stops waiting for an event."""
 
 
 @each_way
 @each_api
 @each_coding
-def test_an_event_is_with_the_client_before_the_next_is_sent(
+def test_client_has_each_event_before_the_next_is_sent(
     clients: Clients, provider: Provider, proxy: Proxy, way: Way, api: API, coding: str
 ) -> None:
     name = f"lockstep_{next(_numbers)}"
@@ -57,7 +57,7 @@ def test_an_event_is_with_the_client_before_the_next_is_sent(
 
 @each_way
 @each_api
-def test_the_sdk_has_each_piece_of_text_before_the_next_is_sent(
+def test_sdk_has_each_text_delta_before_the_next_is_sent(
     clients: Clients, provider: Provider, way: Way, api: API
 ) -> None:
     name = f"sdk_{next(_numbers)}"
@@ -71,7 +71,7 @@ def test_the_sdk_has_each_piece_of_text_before_the_next_is_sent(
 
 @each_way
 @each_api
-def test_headers_are_with_the_client_before_the_first_event_is_sent(
+def test_client_has_the_headers_before_the_first_event_is_sent(
     clients: Clients, provider: Provider, way: Way, api: API
 ) -> None:
     gate = Gate()
@@ -94,7 +94,7 @@ def test_headers_are_with_the_client_before_the_first_event_is_sent(
 
 
 @each_way
-def test_a_stream_that_only_passes_through_is_live_too(
+def test_unrecorded_stream_is_relayed_event_by_event(
     clients: Clients, provider: Provider, way: Way
 ) -> None:
     gate = Gate()
@@ -114,7 +114,7 @@ def test_a_stream_that_only_passes_through_is_live_too(
 
 
 @each_way
-def test_one_waiting_stream_does_not_hold_up_another(
+def test_paused_stream_does_not_delay_another(
     clients: Clients, provider: Provider, standin: Server, way: Way
 ) -> None:
     gate = provider.gate(name := f"waiting_{next(_numbers)}")
@@ -135,7 +135,7 @@ def test_one_waiting_stream_does_not_hold_up_another(
 
 @each_way
 @each_api
-def test_a_client_that_leaves_ends_the_upstream_and_is_recorded(
+def test_client_disconnect_ends_the_upstream_request_and_is_recorded(
     clients: Clients, provider: Provider, proxy: Proxy, standin: Server, way: Way, api: API
 ) -> None:
     before = proxy.mark()
@@ -156,7 +156,7 @@ def test_a_client_that_leaves_ends_the_upstream_and_is_recorded(
 
 
 def _events(response: httpx2.Response, coding: str) -> Iterator[bytes]:
-    """Give out each event as soon as its bytes are there."""
+    """Yield each event as soon as its bytes are there."""
     decode = _decoder(coding)
     rest = b""
     for chunk in filter(None, response.iter_raw()):
@@ -179,7 +179,7 @@ def _decoder(coding: str) -> Callable[[bytes], bytes]:
 def _pieces_by_sdk(
     clients: Clients, way: Way, api: API, said: str, gate: Gate
 ) -> Iterator[tuple[str, bool]]:
-    """Stream by the SDK; give out pieces of text, opening the gate by one for each event."""
+    """Stream with the SDK; yield text deltas, and let the provider send one event for each."""
     request: dict[str, Any] = api.request(said) | {"stream": True, "timeout": PATIENCE_S}
     if api.provider == "anthropic":
         with clients.anthropic(way) as client:

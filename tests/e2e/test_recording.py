@@ -1,4 +1,4 @@
-"""What clients ask and providers answer is recorded exactly, by every way, however it streams.
+"""Tests of exact records: all wire formats, both proxy modes, streamed and buffered.
 
 Records are read without waiting: a response whose end the client has seen is in the database.
 """
@@ -33,8 +33,8 @@ TOOLS = ("get_weather", "get_time")
 @each_way
 @each_api
 @each_delivery
-class TestEveryWay:
-    def test_an_answer_leaves_exact_rows(
+class TestBothProxyModes:
+    def test_response_is_recorded_with_exact_rows(
         self, proxy: Proxy, clients: Clients, way: Way, api: API, stream: bool
     ) -> None:
         said = "How are you? TOKENS:100,20,30,5"
@@ -77,7 +77,7 @@ class TestEveryWay:
         assert records.tool_usages == []
         assert records.model_thoughts == []
 
-    def test_parallel_tool_calls_leave_a_row_each(
+    def test_parallel_tool_calls_have_one_row_each(
         self, proxy: Proxy, clients: Clients, way: Way, api: API, stream: bool
     ) -> None:
         said = 'PARALLEL USE_TOOL:get_weather ARGS:{"city": "Tromsø"}'
@@ -93,7 +93,7 @@ class TestEveryWay:
         ] == [(call.name, call.id, call.arguments, 0, None) for call in answer.calls]
         assert {row["provider_response_id"] for row in records.tool_usages} == {answer.id}
 
-    def test_thoughts_are_kept_with_their_source(
+    def test_thoughts_are_recorded_with_their_source(
         self, proxy: Proxy, clients: Clients, way: Way, api: API, stream: bool
     ) -> None:
         with proxy.recording() as records:
@@ -102,7 +102,7 @@ class TestEveryWay:
             (THOUGHT, {"source": api.thought_source})
         ]
 
-    def test_an_error_passes_as_it_is_and_is_recorded_as_failed(
+    def test_provider_error_is_relayed_unchanged_and_recorded_as_failed(
         self, proxy: Proxy, clients: Clients, way: Way, api: API, stream: bool
     ) -> None:
         with (
@@ -123,8 +123,8 @@ class TestEveryWay:
 
 
 @each_api
-class TestEveryAPI:
-    def test_a_tools_result_is_linked_to_the_call_and_is_no_prompt(
+class TestAllWireFormats:
+    def test_tool_result_is_linked_to_its_call_and_is_no_prompt(
         self, proxy: Proxy, clients: Clients, api: API
     ) -> None:
         with proxy.recording() as records:
@@ -142,7 +142,7 @@ class TestEveryAPI:
             second.id,
         ]
 
-    def test_every_request_of_many_at_once_has_its_own_rows(
+    def test_concurrent_requests_have_their_own_rows(
         self, proxy: Proxy, clients: Clients, api: API
     ) -> None:
         async def ask_many() -> list[str]:
@@ -169,7 +169,7 @@ class TestEveryAPI:
         assert {row["status"] for row in records.interceptions} == {"completed"}
         assert len(records.interceptions) == 40
 
-    async def test_the_asynchronous_sdk_is_recorded(
+    async def test_request_of_the_asynchronous_sdk_is_recorded(
         self, proxy: Proxy, clients: Clients, api: API
     ) -> None:
         with proxy.recording() as records:
@@ -180,7 +180,7 @@ class TestEveryAPI:
         assert records.interception["client"].endswith("SDK (Python)")
 
     @each_delivery
-    def test_usage_agrees_with_the_provider(
+    def test_recorded_usage_equals_the_usage_of_the_provider(
         self, proxy: Proxy, clients: Clients, standin: Server, api: API, stream: bool
     ) -> None:
         with proxy.recording() as records:
@@ -192,7 +192,7 @@ class TestEveryAPI:
             usage.input, usage.output, usage.cache_read, usage.cache_write
         )
 
-    def test_an_error_in_mid_stream_fails_with_what_was_known(
+    def test_error_during_a_stream_is_recorded_with_the_usage_so_far(
         self, proxy: Proxy, clients: Clients, api: API
     ) -> None:
         with (
@@ -210,7 +210,7 @@ class TestEveryAPI:
         else:
             assert records.token_usages == []
 
-    def test_an_answer_cut_short_by_its_limit_is_complete(
+    def test_response_at_its_token_limit_is_recorded_as_completed(
         self, proxy: Proxy, clients: Clients, api: API
     ) -> None:
         with proxy.recording() as records, clients.http(REVERSE) as client:
@@ -219,7 +219,7 @@ class TestEveryAPI:
         assert records.interception["status"] == "completed"
         assert records.counts == api.counts(1, 2, 0, 0)
 
-    def test_the_query_travels_on_and_does_not_matter(
+    def test_query_is_relayed_and_does_not_change_the_route(
         self, proxy: Proxy, clients: Clients, standin: Server, api: API
     ) -> None:
         url = clients.url(REVERSE, api.provider, f"{api.path}?beta=true&x=%2F")
@@ -230,7 +230,7 @@ class TestEveryAPI:
 
 
 def _stream_chat(clients: Clients, way: Way, text: str) -> None:
-    """Ask for a stream, as a client that does not want usage, and check that it gets none."""
+    """Request a stream without usage, and check that the client receives none."""
     with clients.openai(way) as client:
         chunks = list(
             client.chat.completions.create(
@@ -242,7 +242,7 @@ def _stream_chat(clients: Clients, way: Way, text: str) -> None:
 
 
 class TestChatUsage:
-    def test_a_stream_that_does_not_ask_for_usage_has_none(
+    def test_stream_without_requested_usage_is_recorded_without_usage(
         self, proxy: Proxy, clients: Clients
     ) -> None:
         with proxy.recording() as records, clients.openai(FORWARD) as client:
@@ -255,7 +255,7 @@ class TestChatUsage:
         assert records.interception["status"] == "completed"
         assert records.token_usages == []
 
-    def test_by_option_the_usage_is_asked_for_and_kept_from_the_client(
+    def test_option_requests_usage_and_withholds_it_from_the_client(
         self, start_proxy: Callable[..., Proxy], clients_of: Callable[[Proxy], Clients]
     ) -> None:
         proxy = start_proxy(options={"aibridge_ask_chat_usage": True})
@@ -264,7 +264,7 @@ class TestChatUsage:
                 _stream_chat(clients_of(proxy), FORWARD, f"TOKENS:1,2,3,4 CODING:{coding}")
             assert records.counts == ChatCompletions().counts(1, 2, 3, 4), coding
 
-    def test_by_default_only_the_reverse_proxy_asks_and_only_where_it_is_known_to_work(
+    def test_usage_is_requested_by_default_only_in_reverse_mode_and_of_known_providers(
         self,
         start_proxy: Callable[..., Proxy],
         clients_of: Callable[[Proxy], Clients],
@@ -283,7 +283,7 @@ class TestChatUsage:
 
 class TestPassthrough:
     @each_way
-    def test_models_and_token_counts_pass_and_leave_no_rows(
+    def test_model_lists_and_token_counts_are_relayed_and_not_recorded(
         self, proxy: Proxy, clients: Clients, way: Way
     ) -> None:
         with proxy.recording() as records:
@@ -297,7 +297,7 @@ class TestPassthrough:
         assert count.input_tokens > 0
         assert records.interceptions == []
 
-    def test_reverse_mode_refuses_what_is_not_listed(
+    def test_reverse_proxy_refuses_unknown_paths(
         self, proxy: Proxy, clients: Clients, standin: Server
     ) -> None:
         seen = len(standin.requests)
@@ -313,7 +313,7 @@ class TestPassthrough:
         assert "DELETE" in theirs.json()["error"]["message"]
         assert len(standin.requests) == seen, "nothing reached the provider"
 
-    def test_forward_mode_passes_everything_on(
+    def test_forward_proxy_relays_unknown_paths(
         self, clients: Clients, standin: Server, proxy: Proxy
     ) -> None:
         with proxy.recording() as records, clients.http(FORWARD) as client:
@@ -326,8 +326,8 @@ class TestPassthrough:
         assert records.interceptions == []
 
 
-class TestWho:
-    def test_the_actor_header_names_who_and_does_not_travel_on(
+class TestAttribution:
+    def test_actor_header_names_the_actor_and_is_removed(
         self, proxy: Proxy, clients: Clients, standin: Server
     ) -> None:
         with proxy.recording() as records:
@@ -340,7 +340,7 @@ class TestWho:
         assert records.interception["initiator_id"] == "alice"
         assert standin.requests[-1].header("x-aibridge-actor") is None
 
-    def test_claude_code_is_known_with_its_session(self, proxy: Proxy, clients: Clients) -> None:
+    def test_claude_code_is_recorded_with_its_session(self, proxy: Proxy, clients: Clients) -> None:
         headers = {
             "user-agent": "claude-cli/2.1.197 (external, sdk-cli)",
             "x-claude-code-session-id": "9a3f",
@@ -354,7 +354,7 @@ class TestWho:
             "9a3f",
         )
 
-    def test_a_client_without_a_key_gets_the_central_one(
+    def test_client_without_a_key_uses_the_central_key(
         self,
         start_proxy: Callable[..., Proxy],
         clients_of: Callable[[Proxy], Clients],
@@ -374,7 +374,7 @@ class TestWho:
             (row["credential_kind"], row["credential_hint"]) for row in records.interceptions
         ] == [("centralized", "cent...opic"), ("centralized", "ce...ai")]
 
-    def test_a_clients_own_key_wins_over_the_central_one(
+    def test_own_key_of_a_client_is_used_in_place_of_the_central_key(
         self,
         start_proxy: Callable[..., Proxy],
         clients_of: Callable[[Proxy], Clients],
@@ -386,7 +386,7 @@ class TestWho:
         assert standin.requests[-1].header("authorization") == f"Bearer {OPENAI_KEY}"
         assert records.interception["credential_kind"] == "byok"
 
-    def test_no_key_is_written_anywhere(
+    def test_keys_are_written_to_no_file(
         self, start_proxy: Callable[..., Proxy], clients_of: Callable[[Proxy], Clients]
     ) -> None:
         proxy = start_proxy(
@@ -408,7 +408,7 @@ class TestWho:
 
 
 class TestStore:
-    def test_ids_sort_by_time(self, proxy: Proxy, clients: Clients) -> None:
+    def test_interception_ids_sort_by_time(self, proxy: Proxy, clients: Clients) -> None:
         with proxy.recording() as records:
             for number in range(5):
                 APIS[0].ask(clients, FORWARD, f"number {number}")
@@ -418,7 +418,7 @@ class TestStore:
             for first, second in pairwise(records.interceptions)
         )
 
-    def test_records_outlast_a_restart(
+    def test_records_survive_a_restart(
         self, start_proxy: Callable[..., Proxy], clients_of: Callable[[Proxy], Clients]
     ) -> None:
         proxy = start_proxy()
@@ -428,7 +428,7 @@ class TestStore:
         APIS[0].ask(clients_of(proxy), REVERSE, "after")
         assert proxy.records.prompts == ["before", "after"]
 
-    def test_what_a_crash_left_open_is_interrupted_at_the_next_start(
+    def test_interceptions_left_open_by_a_crash_are_interrupted_at_the_next_start(
         self,
         start_proxy: Callable[..., Proxy],
         clients_of: Callable[[Proxy], Clients],
@@ -452,7 +452,7 @@ class TestStore:
         assert interception["ended_at"]
         standin.wait_until(lambda: standin.requests[-1].outcome == "abandoned")
 
-    def test_no_rows_are_left_open(self, proxy: Proxy, clients: Clients) -> None:
+    def test_every_interception_has_ended(self, proxy: Proxy, clients: Clients) -> None:
         APIS[0].ask(clients, FORWARD, "hi")
         records: Any = proxy.records
         assert [row for row in records.interceptions if row["ended_at"] is None] == []

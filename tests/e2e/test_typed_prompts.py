@@ -1,4 +1,4 @@
-"""Through a real proxy: the purpose of each request, and one prompt row per typed prompt."""
+"""Tests of request kinds and typed prompts through a real proxy: one row per typed prompt."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ CODEX = {"user-agent": "codex-tui/0.171.0", "originator": "codex-tui", "session-
 
 
 def post(clients: Clients, api: Any, said: Any, headers: dict[str, str]) -> int:
-    """Send a request as it is, and return the status."""
+    """Send a request unchanged, and return the status."""
     with clients.http(FORWARD, headers=headers) as client:
         url = clients.url(FORWARD, api.provider, api.path)
         status: int = client.post(url, json=api.body(said, stream=True)).status_code
@@ -29,7 +29,7 @@ def post(clients: Clients, api: Any, said: Any, headers: dict[str, str]) -> int:
 
 
 def kinds(records: Records) -> list[tuple[str, str | None]]:
-    """Return purpose and prompt id of each interception."""
+    """Return the request kind and prompt id of each interception."""
     return [(row["request_kind"], row["prompt_id"]) for row in records.interceptions]
 
 

@@ -1,4 +1,4 @@
-"""Requests that ask a provider for another protocol: a WebSocket that is read, or none that counts.
+"""Tests of protocol upgrades: only WebSockets are allowed, and only if they are read or harmless.
 
 The provider of these tests switches at every request, to what its client does not understand.
 """
@@ -48,13 +48,13 @@ ODD = {
 
 
 class Switching:
-    """A provider that answers whatever it is asked by 101, and says all back that comes then."""
+    """A provider that answers every request with 101, and echoes what follows."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
-        """Of requests."""
+        """Heads of requests."""
         self.raw = b""
-        """What came after them."""
+        """Bytes after the heads."""
         self.answer = ACCEPTED
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -99,7 +99,7 @@ class Switching:
 
 @pytest.fixture(scope="module")
 def switching() -> Iterator[Switching]:
-    """The provider."""
+    """Yield the provider."""
     with Switching() as made:
         yield made
 
@@ -111,7 +111,7 @@ def proxy(
     confdir: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
-    """A proxy before it, with a central key; no token is asked for."""
+    """Yield a proxy for the provider, with a central key and without access tokens."""
     made = Proxy(
         tmp_path_factory.mktemp("upgrades"),
         config=config_toml(switching.origin),
@@ -135,7 +135,7 @@ def _nothing_yet(switching: Switching) -> None:
 def asking(
     clients: Clients, way: Way, path: str, fields: list[str], method: str = "GET"
 ) -> Iterator[tuple[socket.socket, bytes]]:
-    """Ask for an upgrade; give the connection, and the head of the answer."""
+    """Request an upgrade; yield the connection and the head of the response."""
     prefix = "/openai/v1" if way is REVERSE else "/v1"
     names = [field.partition(":")[0] for field in fields if not field.startswith("sec-")]
     host = "api.openai.com" if way.mode == "forward" else "127.0.0.1"
@@ -148,7 +148,7 @@ def asking(
 
 
 def body_of(sock: socket.socket, head: bytes) -> dict[str, dict[str, str]]:
-    """Return the error that an answer holds."""
+    """Return the error in a response."""
     [length] = [
         int(line.partition(b":")[2])
         for line in head.split(b"\r\n")
@@ -168,7 +168,7 @@ def refused(proxy: Proxy) -> float:
 @each_way
 @pytest.mark.parametrize("path", [RESPONSES, MODELS])
 @pytest.mark.parametrize("odd", ODD)
-def test_nothing_passes_raw(
+def test_no_upgrade_makes_the_proxy_relay_raw_bytes(
     proxy: Proxy, clients: Clients, switching: Switching, way: Way, path: str, odd: str
 ) -> None:
     if path == MODELS and odd == "nothing asked":
@@ -189,7 +189,7 @@ def test_nothing_passes_raw(
 
 @each_way
 @pytest.mark.parametrize("answer", [b"h2c", b"foo, websocket", b""])
-def test_a_websocket_that_is_answered_by_something_else_is_an_error(
+def test_switch_to_another_protocol_than_requested_is_an_error(
     proxy: Proxy, clients: Clients, switching: Switching, way: Way, answer: bytes
 ) -> None:
     switching.answer = ACCEPTED.replace(b"websocket", answer)
@@ -205,7 +205,7 @@ def test_a_websocket_that_is_answered_by_something_else_is_an_error(
 
 @each_way
 @pytest.mark.parametrize("spelled", ["websocket", "WebSocket"])
-def test_a_websocket_that_is_read_passes(
+def test_websocket_of_a_known_path_passes(
     proxy: Proxy, clients: Clients, switching: Switching, way: Way, spelled: str
 ) -> None:
     fields = [f"upgrade: {spelled}", VERSION]
@@ -215,7 +215,7 @@ def test_a_websocket_that_is_read_passes(
     assert f"upgrade: {spelled}".encode() in asked
 
 
-def test_a_websocket_of_another_path_passes_the_forward_proxy_and_is_counted(
+def test_websocket_of_an_unknown_path_passes_the_forward_proxy_and_is_counted(
     proxy: Proxy, clients: Clients, switching: Switching
 ) -> None:
     labels = {"provider": "openai", "route": "other", "method": "GET"}
@@ -233,7 +233,7 @@ def test_a_websocket_of_another_path_passes_the_forward_proxy_and_is_counted(
     assert metric(proxy, "aibridge_passthrough_total", **labels) == before + 1
 
 
-def test_a_websocket_of_another_path_is_refused_where_it_would_spend_our_key(
+def test_websocket_of_an_unknown_path_is_refused_by_the_reverse_proxy(
     proxy: Proxy, clients: Clients, switching: Switching
 ) -> None:
     before = refused(proxy)
@@ -245,7 +245,7 @@ def test_a_websocket_of_another_path_is_refused_where_it_would_spend_our_key(
 
 
 @pytest.mark.parametrize(("scope", "passes"), [({}, True), ({"models": ("cheap-*",)}, False)])
-def test_a_token_for_some_models_opens_no_websocket_that_is_not_read(
+def test_access_token_with_model_limits_opens_no_unread_websocket(
     proxy: Proxy,
     clients: Clients,
     switching: Switching,
@@ -261,7 +261,7 @@ def test_a_token_for_some_models_opens_no_websocket_that_is_not_read(
 
 
 @each_way
-def test_a_client_that_would_rather_have_http2_gets_its_answer(
+def test_upgrade_to_http2_is_stripped_and_the_request_is_served(
     start_proxy: Callable[..., Proxy],
     clients_of: Callable[[Proxy], Clients],
     standin: Server,
@@ -274,7 +274,7 @@ def test_a_client_that_would_rather_have_http2_gets_its_answer(
     assert standin.requests[-1].header("upgrade") is None
 
 
-def test_a_websocket_is_begun_by_get_only(
+def test_websocket_upgrade_of_another_method_than_get_is_stripped(
     proxy: Proxy, clients: Clients, switching: Switching
 ) -> None:
     with asking(clients, FORWARD, RESPONSES, WEBSOCKET, "PUT") as (_, head):

@@ -1,4 +1,4 @@
-"""OpenAI Responses over WebSocket, as Codex speaks it: forward and reverse, to every end."""
+"""Tests of OpenAI Responses over WebSocket, as Codex uses it, with every kind of end."""
 
 import json
 import signal
@@ -31,7 +31,7 @@ _numbers = count()
 
 
 def have_ended(number: int) -> Callable[[Records], bool]:
-    """Return whether so many interceptions are there, all of them ended."""
+    """Return True if there are so many interceptions, all of them ended."""
     return lambda found: (
         len(found.interceptions) == number and all(row["ended_at"] for row in found.interceptions)
     )
@@ -43,7 +43,7 @@ def connections(standin: Server) -> list[Request]:
 
 
 def said_by(request: Request) -> Iterator[bytes]:
-    """Give out the messages that the stand-in has sent over a connection, without a warm-up."""
+    """Yield the messages that the stand-in sent over a connection, without a warm-up."""
     for exchange in request.notes:
         rendered = openai_responses.render_stream(exchange.plan).numbered(int(exchange.response_id))
         yield from (event.partition(b"\ndata: ")[2].strip() for event in rendered)
@@ -53,7 +53,7 @@ def said_by(request: Request) -> Iterator[bytes]:
 
 
 @each_way
-def test_a_session_as_codex_has_it(clients: Clients, proxy: Proxy, way: Way) -> None:
+def test_websocket_session_of_codex_is_recorded(clients: Clients, proxy: Proxy, way: Way) -> None:
     with proxy.recording() as records, Socket(clients, way) as codex:
         warmed = codex.warm_up()["response"]["id"]
         turn = [
@@ -99,7 +99,7 @@ def test_a_session_as_codex_has_it(clients: Clients, proxy: Proxy, way: Way) -> 
 
 
 @each_way
-def test_many_requests_over_one_connection_are_recorded_before_the_client_sees_their_ends(
+def test_websocket_requests_are_recorded_before_the_client_sees_their_ends(
     clients: Clients, proxy: Proxy, way: Way
 ) -> None:
     with Socket(clients, way) as client:
@@ -114,7 +114,7 @@ def test_many_requests_over_one_connection_are_recorded_before_the_client_sees_t
 
 
 @each_way
-def test_how_a_connection_ends_after_its_answers_does_not_matter(
+def test_websocket_close_after_the_responses_does_not_change_their_records(
     clients: Clients, proxy: Proxy, standin: Server, way: Way
 ) -> None:
     before = proxy.mark()
@@ -129,7 +129,7 @@ def test_how_a_connection_ends_after_its_answers_does_not_matter(
 
 
 @each_way
-def test_lanes_are_answered_at_the_same_time(
+def test_websocket_lanes_are_recorded_separately(
     clients: Clients, proxy: Proxy, provider: Provider, way: Way
 ) -> None:
     gate = provider.gate(name := f"lane_{next(_numbers)}")
@@ -145,9 +145,7 @@ def test_lanes_are_answered_at_the_same_time(
     assert told == {"slow": 1, "quick": 2}
 
 
-def test_requests_that_wait_for_each_other_are_recorded_one_by_one(
-    clients: Clients, proxy: Proxy
-) -> None:
+def test_queued_websocket_requests_are_recorded_one_by_one(clients: Clients, proxy: Proxy) -> None:
     with proxy.recording() as records, Socket(clients, FORWARD) as client:
         for number in range(5):
             client.request(f"TOKENS:{number},1")
@@ -159,7 +157,7 @@ def test_requests_that_wait_for_each_other_are_recorded_one_by_one(
     assert [row["provider_response_id"] for row in rows] == ids
 
 
-def test_the_central_key_goes_up_with_a_handshake_that_has_none(
+def test_websocket_handshake_without_a_key_gets_the_central_key(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     proxy = start_proxy(env={"OPENAI_API_KEY": "sk-central-0123456789abcdef"})
@@ -176,7 +174,7 @@ def test_the_central_key_goes_up_with_a_handshake_that_has_none(
 @each_way
 @pytest.mark.parametrize("compress", [True, False], ids=["deflate", "plain"])
 @pytest.mark.parametrize("frames", [1, 3])
-def test_messages_are_the_same_on_both_sides(
+def test_websocket_messages_are_relayed_byte_for_byte(
     clients: Clients, standin: Server, way: Way, compress: bool, frames: int
 ) -> None:
     said = 'LONG:40 THINK "\\u00e9" ' + "äöü€😀 " * 2000
@@ -194,7 +192,7 @@ def test_messages_are_the_same_on_both_sides(
 
 
 @each_way
-def test_what_is_no_request_passes_unrecorded(
+def test_websocket_messages_that_are_no_request_pass_unrecorded(
     clients: Clients, proxy: Proxy, standin: Server, way: Way
 ) -> None:
     said = [b'{"type": "response.processed"}', b'{"type":"response.unheard_of"}']
@@ -210,7 +208,9 @@ def test_what_is_no_request_passes_unrecorded(
 
 
 @each_way
-def test_the_headers_of_a_handshake_pass(clients: Clients, standin: Server, way: Way) -> None:
+def test_websocket_handshake_headers_are_relayed(
+    clients: Clients, standin: Server, way: Way
+) -> None:
     ours = {"x-aibridge-actor": "alice", **CODEX, "x-codex-turn-metadata": '{"a":"é"}'}
     with Socket(clients, way, headers=ours) as client:
         assert client.status == 101
@@ -224,7 +224,7 @@ def test_the_headers_of_a_handshake_pass(clients: Clients, standin: Server, way:
 
 
 @each_way
-def test_an_event_is_with_the_client_before_the_next_is_sent(
+def test_client_has_each_event_before_the_next_is_sent(
     clients: Clients, provider: Provider, proxy: Proxy, way: Way
 ) -> None:
     gate = provider.gate(name := f"socket_{next(_numbers)}")
@@ -243,7 +243,7 @@ def test_an_event_is_with_the_client_before_the_next_is_sent(
 
 @each_way
 @pytest.mark.parametrize("leave", [Socket.reset, Socket.close], ids=["reset", "goodbye"])
-def test_a_client_that_leaves_in_mid_answer(
+def test_client_disconnect_during_a_websocket_response_is_recorded_as_cancelled(
     clients: Clients,
     proxy: Proxy,
     standin: Server,
@@ -268,7 +268,7 @@ def test_a_client_that_leaves_in_mid_answer(
 
 @each_way
 @pytest.mark.parametrize(("how", "code"), [("RESET", 1000), ("END_EARLY", 1001)])
-def test_a_provider_that_breaks_off(
+def test_provider_disconnect_during_a_websocket_response_is_recorded_as_failed(
     clients: Clients, proxy: Proxy, way: Way, how: str, code: int
 ) -> None:
     before = proxy.mark()
@@ -283,7 +283,7 @@ def test_a_provider_that_breaks_off(
 
 
 @each_way
-def test_errors_end_a_request_and_not_the_connection(
+def test_websocket_error_ends_the_request_and_not_the_connection(
     clients: Clients, proxy: Proxy, way: Way
 ) -> None:
     headers = CODEX | {"session-id": f"errors-{way}"}  # the same text there would be a retry
@@ -305,7 +305,7 @@ def test_errors_end_a_request_and_not_the_connection(
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
 @each_way
-def test_a_proxy_that_ends_in_mid_answer(
+def test_shutdown_during_a_websocket_response_is_recorded_as_interrupted(
     start_proxy: StartProxy,
     clients_of: Callable[[Proxy], Clients],
     way: Way,
@@ -331,7 +331,7 @@ def test_a_proxy_that_ends_in_mid_answer(
 
 @each_way
 @pytest.mark.parametrize("status", [401, 403, 426, 500])
-def test_a_provider_that_refuses_the_handshake(
+def test_websocket_handshake_refused_by_the_provider_is_recorded_as_failed(
     clients: Clients, provider: Provider, proxy: Proxy, way: Way, status: int
 ) -> None:
     body = {"error": {"message": f"No: {status}.", "type": "invalid_request_error", "code": "no"}}
@@ -350,7 +350,7 @@ def test_a_provider_that_refuses_the_handshake(
 
 
 @each_way
-def test_a_provider_that_cannot_be_reached(
+def test_websocket_handshake_to_an_unreachable_provider_is_recorded_as_failed(
     clients: Clients, provider: Provider, proxy: Proxy, way: Way
 ) -> None:
     provider.canned["away"] = lambda request: Reset()
@@ -361,7 +361,7 @@ def test_a_provider_that_cannot_be_reached(
     assert records.interception["status"] == "failed"
 
 
-def test_who_is_anonymous_may_be_refused(
+def test_anonymous_websocket_is_refused_if_an_actor_is_required(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     proxy = start_proxy(options={"aibridge_require_actor": True}, metrics=True)
@@ -381,7 +381,7 @@ def test_who_is_anonymous_may_be_refused(
     assert metric(proxy, "aibridge_refused_total", reason="no_actor") == 1
 
 
-def test_where_tools_are_offered_a_handshake_is_refused_for_streams_over_http(
+def test_websocket_handshake_is_refused_if_central_tools_are_offered(
     central_proxy: Proxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     before = len(connections(standin))
@@ -397,7 +397,7 @@ def test_where_tools_are_offered_a_handshake_is_refused_for_streams_over_http(
     assert records.interceptions == []
 
 
-def test_requests_that_cannot_be_recorded_are_refused_one_by_one(
+def test_websocket_requests_that_cannot_be_recorded_are_refused_one_by_one(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     proxy = start_proxy(options={"aibridge_on_record_failure": "refuse"}, metrics=True)
@@ -423,7 +423,7 @@ def test_requests_that_cannot_be_recorded_are_refused_one_by_one(
 
 
 @each_way
-def test_a_saved_connection_holds_no_secret_and_no_more_than_its_last_message(
+def test_saved_websocket_flow_has_no_secret_and_only_its_last_message(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server, way: Way
 ) -> None:
     proxy = start_proxy(options=verbose() | {"flow_detail": 1}, metrics=True)

@@ -1,4 +1,4 @@
-"""Polls of background responses find the record of the response, and end it once."""
+"""Tests of background responses: polls find the record of their response, and end it once."""
 
 import warnings
 from types import SimpleNamespace
@@ -45,11 +45,11 @@ def poll(path="/v1/responses/resp_1"):
 
 
 async def committed():
-    """Nothing waits to be stored."""
+    """Return at once."""
 
 
 class Store:
-    """A store with one response, or with none."""
+    """Store with one background response, or none."""
 
     def __init__(self, fact=None, error=None):
         self.asked = 0
@@ -92,11 +92,11 @@ class Store:
         ("GET", "/v1/models/responses", None),
     ],
 )
-def test_polls_and_cancels_name_their_response(method, path, expected):
+def test_response_id_is_found_in_polls_and_cancellations(method, path, expected):
     assert polled_id(request(path, method)) == expected
 
 
-async def test_poll_shares_the_record_of_the_response_it_asks_for():
+async def test_polls_of_a_response_share_its_record():
     store = Store()
     store.responses.remember(pending())
 
@@ -116,18 +116,18 @@ async def test_poll_after_a_restart_finds_the_response_in_the_store():
     assert len(store.published) == 1
 
 
-async def test_poll_of_another_response_is_not_read():
+async def test_poll_of_an_unknown_response_is_not_recorded():
     store = Store(pending())
     assert await store.attached(poll("/v1/responses/resp_2")) is None
 
 
-async def test_store_that_is_away_lets_polls_pass(caplog):
+async def test_polls_pass_unrecorded_while_the_store_is_unavailable(caplog):
     store = Store(error=OSError("away"))
     assert await store.attached(poll()) is None
     assert "cannot be looked up" in caplog.text
 
 
-async def test_remembered_responses_are_bounded(monkeypatch):
+async def test_number_of_remembered_background_responses_is_bounded(monkeypatch):
     monkeypatch.setattr(background, "MOST_REMEMBERED", 2)
     store = Store(pending("resp_0"))
     for number in range(3):

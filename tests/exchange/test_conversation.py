@@ -1,4 +1,4 @@
-"""A conversation over a WebSocket: which answer belongs to which request, and how each ends."""
+"""Tests of WebSocket conversations: the response of each request, and its end."""
 
 import json
 
@@ -20,8 +20,8 @@ from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.interception import InterceptionRecord
 
 
-class Spoken:
-    """A conversation and what it publishes."""
+class Session:
+    """A conversation and the facts that it publishes."""
 
     def __init__(self):
         self.facts = []
@@ -48,7 +48,7 @@ class Spoken:
         return self.conversation.on_message(content, from_client=False)
 
     def answers(self, response_id, *, previous=None, tokens=1, **members):
-        """The provider answers; return whether that ended an answer."""
+        """Send a complete response; return True if it ended a request."""
         response = {"id": response_id, "previous_response_id": previous}
         assert not self.server("response.created", response=response, **members)
         usage = {"input_tokens": tokens, "output_tokens": 1}
@@ -57,7 +57,7 @@ class Spoken:
 
     @property
     def ends(self):
-        """How each interception ended, in the order of their beginnings."""
+        """End of each interception, in the order of their starts; None while it is open."""
         ids = [fact.id for fact in self.facts if isinstance(fact, Interception)]
         ends = {e.interception.id: e for e in self.facts if isinstance(e, InterceptionEnded)}
         return [ends.get(each) for each in ids]
@@ -68,7 +68,7 @@ class Spoken:
 
     @property
     def tokens(self):
-        """Input tokens and response by response."""
+        """Input tokens by response id."""
         usages = [fact for fact in self.facts if isinstance(fact, TokenUsage)]
         return {usage.provider_response_id: usage.input_tokens for usage in usages}
 
@@ -77,31 +77,31 @@ class Spoken:
         return [fact.prompt for fact in self.facts if isinstance(fact, UserPrompt)]
 
 
-def ask(spoken, said="hi", **members):
-    spoken.client("response.create", model="gpt-5", input=said, **members)
+def ask(session, text="hi", **members):
+    session.client("response.create", model="gpt-5", input=text, **members)
 
 
-def test_answers_come_in_the_order_of_the_requests_of_their_lane():
-    spoken = Spoken()
+def test_responses_of_a_lane_belong_to_its_requests_in_order():
+    session = Session()
     for said in ("one", "two"):
-        ask(spoken, said)
-    ask(spoken, "three", stream_id="b")
+        ask(session, said)
+    ask(session, "three", stream_id="b")
 
-    assert spoken.answers("r-3", tokens=3, stream_id="b")
-    assert spoken.answers("r-1", tokens=1)
-    assert spoken.statuses == ["completed", None, "completed"]
-    assert spoken.answers("r-2", tokens=2)
+    assert session.answers("r-3", tokens=3, stream_id="b")
+    assert session.answers("r-1", tokens=1)
+    assert session.statuses == ["completed", None, "completed"]
+    assert session.answers("r-2", tokens=2)
 
-    assert spoken.tokens == {"r-1": 1, "r-2": 2, "r-3": 3}
-    assert [end.provider_response_id for end in spoken.ends] == ["r-1", "r-2", "r-3"]
+    assert session.tokens == {"r-1": 1, "r-2": 2, "r-3": 3}
+    assert [end.provider_response_id for end in session.ends] == ["r-1", "r-2", "r-3"]
 
 
-def test_the_time_to_the_first_event_is_of_the_answer():
-    spoken = Spoken()
-    ask(spoken)
-    spoken.answers("r-1")
+def test_time_to_first_event_is_recorded():
+    session = Session()
+    ask(session)
+    session.answers("r-1")
 
-    (end,) = spoken.ends
+    (end,) = session.ends
     assert 0 <= end.seconds_to_first_byte <= end.seconds
     assert not end.partial
 
@@ -117,87 +117,87 @@ def test_the_time_to_the_first_event_is_of_the_answer():
         ({"status": "odd", "error": {"message": "Oh."}}, 101, None),
     ],
 )  # fmt: skip
-def test_an_error_ends_the_request_that_is_being_answered(frame, status, kind):
-    spoken = Spoken()
-    ask(spoken)
+def test_error_message_ends_the_first_open_request(frame, status, kind):
+    session = Session()
+    ask(session)
 
-    assert spoken.server("error", **frame)
+    assert session.server("error", **frame)
 
-    (end,) = spoken.ends
+    (end,) = session.ends
     assert (end.status, end.http_status, end.error_type) == ("failed", status, kind)
-    ask(spoken)
-    assert spoken.answers("r-2")
-    assert spoken.statuses == ["failed", "completed"]
+    ask(session)
+    assert session.answers("r-2")
+    assert session.statuses == ["failed", "completed"]
 
 
-def test_what_comes_while_nobody_has_asked_is_no_answer():
-    spoken = Spoken()
+def test_message_without_an_open_request_is_no_response():
+    session = Session()
 
-    assert not spoken.server("response.created", response={"id": "r-0"})
-    ask(spoken)
-    spoken.answers("r-1")
-    assert not spoken.server("codex.rate_limits")
-    assert not spoken.server("error", status=400, error={"code": "websocket_connection_limit"})
+    assert not session.server("response.created", response={"id": "r-0"})
+    ask(session)
+    session.answers("r-1")
+    assert not session.server("codex.rate_limits")
+    assert not session.server("error", status=400, error={"code": "websocket_connection_limit"})
     for content in (b"", b"[]", b"\xff", b'{"type": 1}', b'"response.create"'):
         for from_client in (True, False):
-            assert not spoken.conversation.on_message(content, from_client=from_client)
+            assert not session.conversation.on_message(content, from_client=from_client)
 
-    assert spoken.statuses == ["completed"]
+    assert session.statuses == ["completed"]
 
 
-def test_an_answer_that_follows_by_steering_is_recorded_with_what_was_said():
-    spoken = Spoken()
-    ask(spoken, "Go", prompt_cache_key="thread")
-    spoken.server("response.created", response={"id": "r-1"})
+def test_response_that_follows_steering_is_recorded_with_the_steering_text():
+    session = Session()
+    ask(session, "Go", prompt_cache_key="thread")
+    session.server("response.created", response={"id": "r-1"})
     steering = [{"role": "user", "content": [{"type": "input_text", "text": "Stop"}]}]
-    spoken.client("response.steer", previous_response_id="r-1", input=steering)
-    spoken.client("response.steer", previous_response_id="r-1", input="now!")
-    spoken.server("response.steer.accepted", steer={"id": "s"})
+    session.client("response.steer", previous_response_id="r-1", input=steering)
+    session.client("response.steer", previous_response_id="r-1", input="now!")
+    session.server("response.steer.accepted", steer={"id": "s"})
     usage = {"input_tokens": 1, "output_tokens": 1}
-    assert spoken.server("response.incomplete", response={"id": "r-1", "usage": usage})
+    assert session.server("response.incomplete", response={"id": "r-1", "usage": usage})
 
-    assert spoken.answers("r-2", previous="r-1", tokens=2)
+    assert session.answers("r-2", previous="r-1", tokens=2)
 
-    assert spoken.tokens == {"r-1": 1, "r-2": 2}
-    assert spoken.prompts == ["Go", "Stop\nnow!"]
-    assert spoken.asked[1].model == "gpt-5"
-    assert spoken.asked[1].session_hint == "thread"
+    assert session.tokens == {"r-1": 1, "r-2": 2}
+    assert session.prompts == ["Go", "Stop\nnow!"]
+    assert session.asked[1].model == "gpt-5"
+    assert session.asked[1].session_hint == "thread"
 
 
-def test_steering_that_waits_for_a_tool_is_said_with_its_result():
-    spoken = Spoken()
-    ask(spoken, "Go")
-    spoken.answers("r-1")
-    spoken.client("response.steer", previous_response_id="r-1", input="Be quick")
+def test_steering_is_added_to_the_request_with_the_tool_result():
+    session = Session()
+    ask(session, "Go")
+    session.answers("r-1")
+    session.client("response.steer", previous_response_id="r-1", input="Be quick")
     output = [{"type": "function_call_output", "call_id": "c-1", "output": "42"}]
 
-    ask(spoken, output, previous_response_id="r-1")
+    ask(session, output, previous_response_id="r-1")
 
-    assert spoken.prompts == ["Go", "Be quick"]
-    assert spoken.asked[1].correlating_tool_call_id == "c-1"
+    assert session.prompts == ["Go", "Be quick"]
+    assert session.asked[1].correlating_tool_call_id == "c-1"
 
 
-def test_the_end_of_a_connection_ends_all_that_is_open_once():
+def test_end_of_a_connection_ends_each_open_request_once():
     for by_client, status in ((True, "cancelled"), (False, "failed")):
-        spoken = Spoken()
+        session = Session()
         for lane in ("a", "a", "b"):
-            ask(spoken, stream_id=lane)
-        spoken.server(
+            ask(session, stream_id=lane)
+        session.server(
             "response.output_item.done",
             output_index=0,
             item={"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}"},
             stream_id="b",
         )
 
-        spoken.conversation.on_end(by_client=by_client)
-        spoken.conversation.interrupt(ProviderError(type="shut_down", message=None))
+        session.conversation.on_end(by_client=by_client)
+        session.conversation.interrupt(ProviderError(type="shut_down", message=None))
 
-        assert spoken.statuses == [status] * 3
-        assert all(end.partial for end in spoken.ends)
-        assert "f" in [getattr(fact, "tool", None) for fact in spoken.facts]
+        assert session.statuses == [status] * 3
+        assert all(end.partial for end in session.ends)
+        assert "f" in [getattr(fact, "tool", None) for fact in session.facts]
 
 
-def test_a_refused_request_is_told_and_waits_for_no_answer():
+def test_refused_request_raises_and_has_no_open_response():
     def begin(request, message):
         raise RefusedError(b"no")
 
@@ -214,9 +214,9 @@ def test_a_refused_request_is_told_and_waits_for_no_answer():
     "message",
     [b'{"type":"response.cancel"}', b'{"Type":"response.create"}', b"[]", b"{}", b"no JSON", b""],
 )
-def test_what_is_no_request_is_checked_as_it_was_written(message):
+def test_message_that_is_no_request_is_checked_unchanged(message):
     checked = []
-    conversation = Conversation(openai_responses.FORMAT, Spoken()._begin, checked.append)
+    conversation = Conversation(openai_responses.FORMAT, Session()._begin, checked.append)
 
     conversation.on_message(message, from_client=True)
     conversation.on_message(b'{"type":"response.create"}', from_client=True)
@@ -225,13 +225,13 @@ def test_what_is_no_request_is_checked_as_it_was_written(message):
     assert checked == [message]
 
 
-def test_a_request_is_begun_with_what_was_written_of_it():
+def test_record_of_a_request_begins_with_its_message():
     begun = []
-    spoken = Spoken()
+    session = Session()
 
     def begin(request, message):
         begun.append(message)
-        return spoken._begin(request, message)
+        return session._begin(request, message)
 
     conversation = Conversation(openai_responses.FORMAT, begin)
     asked = b'{"model": "a", "type":"response.create", "model":"b"}'

@@ -1,4 +1,4 @@
-"""Each typed prompt is new once, however often and by which way it is sent."""
+"""Tests of typed prompts: each is new once, however often it is sent."""
 
 import pytest
 from store.doubles import ended, started
@@ -45,19 +45,19 @@ def test_prompt_is_new_once_for_each_id_of_the_client() -> None:
     assert asked == ["hello", None, "hello", None]
 
 
-def test_message_queued_under_the_same_id_is_a_prompt_of_its_own() -> None:
+def test_second_message_with_the_same_prompt_id_is_another_prompt() -> None:
     prompts = TypedPrompts()
     ask(prompts, with_id("p-1"), "hello")
     assert ask(prompts, with_id("p-1"), "and this", position="4") == "and this"
     assert ask(prompts, with_id("p-1"), "and this", position="4") is None
 
 
-def test_request_in_which_nobody_typed_has_no_prompt() -> None:
+def test_request_without_typed_text_has_no_new_prompt() -> None:
     assert ask(TypedPrompts(), with_id("p-1")) is None
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.REFUSED, Status.CANCELLED, None])
-def test_without_an_id_a_retry_has_the_place_of_a_request_that_was_not_answered(
+def test_same_text_at_the_position_of_an_uncompleted_request_is_a_retry(
     status: Status | None,
 ) -> None:
     prompts = TypedPrompts()
@@ -75,7 +75,7 @@ def test_same_text_typed_again_in_a_session_is_new() -> None:
     assert ask(prompts, in_session("s-2"), "yes", position="2") == "yes"
 
 
-def test_same_text_at_the_place_of_an_answered_one_is_typed_again() -> None:
+def test_same_text_at_the_position_of_a_completed_request_is_new() -> None:
     prompts = TypedPrompts()
     for _ in range(2):  # as after the history was cleared
         failed, retry = in_session(), in_session()
@@ -85,7 +85,7 @@ def test_same_text_at_the_place_of_an_answered_one_is_typed_again() -> None:
         prompts.on_ended(ended(retry))
 
 
-def test_an_answer_does_not_make_a_prompt_with_an_id_new_again() -> None:
+def test_completed_prompt_with_an_id_is_not_new_again() -> None:
     prompts = TypedPrompts()
     first = with_id("p-1")
     ask(prompts, first, "hello")
@@ -106,42 +106,42 @@ def test_same_text_typed_again_after_an_interrupt_is_new() -> None:
     assert ask(prompts, in_session(), "go on", "go on") == "go on"
 
 
-def test_message_before_an_interrupt_is_known_though_it_was_sent_under_another_id() -> None:
+def test_message_before_an_interrupt_is_recognised_under_another_prompt_id() -> None:
     prompts = TypedPrompts()
     ask(prompts, with_id("p-1"), "the first")
     assert ask(prompts, with_id("p-2"), "the first", "the second", position="9") == "the second"
 
 
-def test_messages_that_come_together_for_the_first_time_are_one_prompt() -> None:
+def test_new_messages_in_one_request_are_one_prompt() -> None:
     assert ask(TypedPrompts(), in_session(), "one", "two") == "one\ntwo"
 
 
-def test_where_only_the_server_knows_the_history_each_request_is_new() -> None:
+def test_each_request_without_a_known_position_is_new() -> None:
     prompts = TypedPrompts()
     assert ask(prompts, in_session(), "yes", position=None) == "yes"
     assert ask(prompts, in_session(), "yes", position=None) == "yes"
 
 
-def test_digest_names_a_prompt_in_other_processes_by_its_id() -> None:
+def test_digest_depends_on_the_prompt_id_and_not_on_the_position() -> None:
     assert digest(with_id("p-1"), "hello") == digest(with_id("p-1"), "hello", position="7")
     assert digest(with_id("p-1"), "hello") != digest(with_id("p-2"), "hello")
     assert digest(in_session(), "hello") is None
     assert digest(without_session(), "hello") is None
 
 
-def test_without_a_session_the_same_question_asked_again_is_new() -> None:
+def test_same_text_without_a_session_is_new() -> None:
     prompts = TypedPrompts()
     assert ask(prompts, without_session(), "hello") == "hello"
     assert ask(prompts, without_session(), "hello") == "hello"
 
 
-def test_without_a_session_a_request_that_says_so_is_a_retry() -> None:
+def test_declared_retry_without_a_session_is_not_new() -> None:
     prompts = TypedPrompts()
     assert ask(prompts, without_session(), "hello", is_retry=True) == "hello"
     assert ask(prompts, without_session(), "hello", is_retry=True) is None
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_remembered_prompts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typed_prompts, "_MAX_DIGESTS", 4)
     prompts = TypedPrompts()
     for number in range(10):
