@@ -5,6 +5,7 @@ import re
 import shlex
 import sqlite3
 import tomllib
+import warnings
 from pathlib import Path
 
 import click
@@ -16,6 +17,10 @@ from aibridge_addon.config.options import OPTIONS, default_values
 from aibridge_addon.config.settings import read_settings
 from aibridge_addon.store.sqlite import schema
 from docs.blocks import PAGES, ROOT, Block, blocks
+
+with warnings.catch_warnings():  # mitmproxy's dependencies use deprecated names
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import aibridge_addon.cli.serving  # noqa: F401 the command imports it when it is called
 
 OF_CLIENTS = ("openai_base_url", "model_provider")
 """Keys that open a config file of a client program, not of ours."""
