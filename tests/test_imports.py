@@ -72,3 +72,30 @@ def test_the_core_imports_nothing_of_ours_but_the_core(path: Path) -> None:
 def test_an_import_is_seen_wherever_it_stands() -> None:
     source = "def f():\n    import sqlite3.dbapi2\n    from mitmproxy import http, ctx\n"
     assert imports(source) == {"sqlite3.dbapi2", "mitmproxy.http", "mitmproxy.ctx"}
+
+
+BASE = frozenset({"addresses", "facts", "findings", "headers", "patterns", "raw_json"})
+ARROWS: dict[str, frozenset[str]] = {
+    "formats": BASE,
+    "fact_bus": BASE,
+    "interception": BASE | {"formats"},
+    "providers": BASE | {"formats"},
+    "tools": BASE | {"formats"},
+    "access": BASE | {"providers"},
+    "store": BASE | {"access", "fact_bus"},
+    "config": BASE | {"access", "providers", "tools"},
+    "observe": BASE | {"tools"},
+    "relay": BASE | {"access", "formats", "providers"},
+    "exchange": BASE
+    | {"access", "config", "fact_bus", "formats", "interception", "observe", "providers"}
+    | {"relay", "tools"},
+}
+"""Rooms that each room may import, as the architecture page describes them."""
+
+
+@pytest.mark.parametrize("room", ARROWS)
+def test_room_imports_only_rooms_below_it(room: str) -> None:
+    files = [*PACKAGE.glob(f"{room}.py"), *PACKAGE.glob(f"{room}/**/*.py")]
+    names = {name for path in files for name in imports(path.read_text())}
+    ours = {name.split(".")[1] for name in names if name.startswith("aibridge_addon.")}
+    assert ours - ARROWS[room] - {room, "__version__"} == set()
