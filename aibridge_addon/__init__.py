@@ -17,7 +17,7 @@ The packages, along the way of a request::
     relay/           inside mitmproxy: layers, body tap, tunnels, upstream requests
     exchange/        the live state of one client request
     tools/           central MCP tools: connections, inner loop, ledger of hidden turns
-    store/           facts -> SQLite, spooled while the database is away; the access-token table
+    store/           the Store protocol; SQLite with a spool; the protocol of third-party recorders
     observe/         facts -> metrics; health
     cli/             the aibridge command
 """

@@ -45,7 +45,7 @@ from aibridge_addon.exchange.typed_prompts import TypedPrompts
 from aibridge_addon.exchange.unrecorded_usage import UnrecordedUsage
 from aibridge_addon.exchange.websocket_intake import WebSocketIntake
 from aibridge_addon.fact_bus import FactBus
-from aibridge_addon.observe.descriptors import ShortageLog, calm_accepting
+from aibridge_addon.observe.descriptors import ShortageLog, limit_accept_retries
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.observe.metric_table import TUNNELS
@@ -187,7 +187,7 @@ class Components:
         self._commit = CommitWait(self._recorder.kept, self.metrics)
         self._shortage_log = ShortageLog()
         self._shortage_log.install()
-        calm_accepting(asyncio.get_running_loop())
+        limit_accept_retries(asyncio.get_running_loop())
         remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
         self._ledger = Ledger(remember=remember, find=find)
         self._attempts = Attempts(remember=remember, find=find)

@@ -543,7 +543,10 @@ async def test_missing_recorder_module_is_logged_and_requests_pass(caplog, datab
         await ask(tctx, addon, flow_to())
 
     (record,) = complaints(caplog)
-    assert "'nowhere:Recorder' cannot be made: No module named 'nowhere'" in record.getMessage()
+    assert (
+        "cannot create the recorder 'nowhere:Recorder': No module named 'nowhere'"
+        in record.getMessage()
+    )
 
 
 # Bugs

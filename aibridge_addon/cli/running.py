@@ -15,8 +15,8 @@ import click
 from aibridge_addon.observe.announcement import (
     RunningProxy,
     data_folder,
+    from_json,
     load,
-    of_json,
     state_path,
 )
 
@@ -37,7 +37,7 @@ MAX_LOG = 1024 * 1024
 def find() -> RunningProxy | None:
     """Return this user's running proxy on this machine; None if there is no such proxy."""
     saved = load(state_path())
-    return saved if saved and saved.answers else None
+    return saved if saved and saved.is_up else None
 
 
 def read_line(lines: IO[str], process: subprocess.Popen[str], seconds: float) -> str:
@@ -122,7 +122,7 @@ class OwnProxy:
         assert self._process.stdout
         line = read_line(self._process.stdout, self._process, START_S)
         try:
-            return of_json(json.loads(line))
+            return from_json(json.loads(line))
         except (ValueError, TypeError):
             raise click.ClickException(
                 f"the proxy did not start:\n{self._log_of_this_start()}"

@@ -1,1 +1,1 @@
-"""What is shown: facts as metrics, and how the proxy is."""
+"""Observability: metrics from facts, health, and the announcement of a running proxy."""

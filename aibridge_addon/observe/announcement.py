@@ -1,7 +1,7 @@
-"""Announces a running proxy to the `aibridge` commands of this user.
+"""Announces a running proxy to the `aibridge` commands of this user, by a file in the data folder.
 
-A proxy leaves a small file in the data folder. The file alone says nothing: a proxy that was killed
-leaves it behind. So it counts only if its process lives and its ports take connections.
+A proxy that was killed does not remove the file, so the file counts only while its process lives
+and its ports accept connections.
 """
 
 import json
@@ -19,53 +19,53 @@ CONNECT_S = 2.0
 
 
 def data_folder() -> Path:
-    """Return where our data lives."""
+    """Return the folder of the database, the logs and the announcement."""
     return user_data_path("aibridge", appauthor=False)
 
 
 def state_path() -> Path:
-    """Return where a running proxy says where it is."""
+    """Return the path of the announcement."""
     return data_folder() / "proxy.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningProxy:
-    """Where a proxy is, and what a client of it must know."""
+    """Description of a running proxy: its addresses, and what its clients need."""
 
     pid: int
     forward_url: str | None
-    """What `HTTPS_PROXY` is set to; None if it is no forward proxy."""
+    """Value for `HTTPS_PROXY`; None without a forward proxy."""
     reverse_url: str | None
-    """What base URLs begin with; None if it is no reverse proxy."""
+    """Beginning of base URLs; None without a reverse proxy."""
     ca: str
-    """The path of the certificate that clients must trust."""
+    """Path of the CA certificate that clients must trust."""
     database: str
-    """The path; empty if a recorder of the user's own is used."""
+    """Location of the store with the records; empty with a third-party recorder."""
     config: str
-    """The path of the config file; empty if there is none."""
+    """Path of the config file; empty without a config file."""
     metrics_url: str | None
     hosts: tuple[str, ...]
-    """What the forward proxy intercepts."""
+    """Hosts that the forward proxy intercepts."""
     plain_hosts: tuple[str, ...]
-    """Those of them that are reached without TLS."""
+    """Intercepted hosts that are reached without TLS."""
     started_at: str
     needs_login: bool = False
-    """Whether clients must say who they are, in the proxy's URL."""
+    """True if mitmproxy's `proxyauth` requires a login in the proxy's URL."""
     token_rule: str = "never"  # noqa: S105 a rule
-    """Whether they need an access token, as the option `aibridge_require_token` has it."""
+    """Value of the option `aibridge_require_token`."""
     tokens_in: str = ""
-    """The database that access tokens stand in, also beside a recorder of the user's own."""
+    """Location of the store with the access tokens, also with a third-party recorder."""
     providers: tuple[str, ...] = ()
-    """The names of the provider instances."""
+    """Names of the provider instances."""
     knows_runs: bool = False
-    """Whether it takes the marks of `aibridge run`."""
+    """True if it understands the marks of `aibridge run`."""
     plugins: tuple[str, ...] = ()
-    """Modules that it imported: they may register the store that `database` names."""
+    """Modules of the option `aibridge_plugins`, which may register the store at `database`."""
     open_on: str = ""
-    """The address by which others than this machine reach it; empty if they do not."""
+    """Address at which other machines reach it; empty if it listens on loopback only."""
 
     def save(self, path: Path) -> None:
-        """Write it down for others to find."""
+        """Write it to a file, atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -73,26 +73,26 @@ class RunningProxy:
         Path(name).replace(path)
 
     def forget(self, path: Path) -> None:
-        """Remove what `save` wrote, unless another proxy has written since."""
+        """Delete the file, unless another proxy has written it since."""
         if (saved := load(path)) and saved.pid == self.pid:
             path.unlink(missing_ok=True)
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The URLs that it listens on."""
+        """URLs that it listens on."""
         return tuple(url for url in (self.forward_url, self.reverse_url) if url)
 
     @property
-    def answers(self) -> bool:
-        """Whether it lives and takes connections."""
-        return _lives(self.pid) and bool(self.urls) and all(map(takes_connections, self.urls))
+    def is_up(self) -> bool:
+        """True if its process lives and its ports accept connections."""
+        return _lives(self.pid) and bool(self.urls) and all(map(accepts_connections, self.urls))
 
 
-def of_json(values: dict[str, Any]) -> RunningProxy:
-    """Return what `asdict` was made of.
+def from_json(values: dict[str, Any]) -> RunningProxy:
+    """Return the description in an announcement's JSON.
 
     Raises:
-        TypeError: other members than expected.
+        TypeError: another version wrote it, with other members.
     """
     lists = ("hosts", "plain_hosts", "providers", "plugins")
     values |= {name: tuple(values[name]) for name in lists if name in values}
@@ -100,15 +100,15 @@ def of_json(values: dict[str, Any]) -> RunningProxy:
 
 
 def load(path: Path) -> RunningProxy | None:
-    """Read what a proxy wrote; None if there is nothing, or nothing that makes sense."""
+    """Read an announcement; None if there is no file, or no valid content."""
     try:
-        return of_json(json.loads(path.read_text(encoding="utf-8")))
+        return from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
-def takes_connections(url: str) -> bool:
-    """Whether somebody listens there."""
+def accepts_connections(url: str) -> bool:
+    """Return whether a server accepts connections at a URL."""
     parts = urlsplit(url)
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_S):
@@ -119,42 +119,42 @@ def takes_connections(url: str) -> bool:
 
 def _lives(pid: int) -> bool:
     if os.name != "posix":
-        return True  # there, asking by signal would end it; the ports say enough
+        return True  # a signal would end the process; the ports suffice
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # another user's
+        return True  # a process of another user
     return True
 
 
 class Announcement:
-    """The announcement of this process's proxy, from its start to its end."""
+    """The announcement of this process's proxy."""
 
     def __init__(self) -> None:
         self._made: RunningProxy | None = None
 
     @property
     def is_made(self) -> bool:
-        """Whether other processes find the proxy by it."""
+        """True if other processes can find the proxy."""
         return self._made is not None
 
-    def make(self, where: RunningProxy) -> None:
-        """Make it, or renew it with other settings; a proxy that listens nowhere has none.
+    def make(self, proxy: RunningProxy) -> None:
+        """Write the announcement, also after a reload. Does nothing without listeners.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
-        if not where.urls:
+        if not proxy.urls:
             return
         if self._made:
-            where = replace(where, started_at=self._made.started_at)
-        where.save(state_path())
-        self._made = where
+            proxy = replace(proxy, started_at=self._made.started_at)
+        proxy.save(state_path())
+        self._made = proxy
 
     def end(self) -> None:
-        """Remove it: nobody should come any more."""
+        """Delete the announcement."""
         if self._made:
             self._made.forget(state_path())
             self._made = None

@@ -1,7 +1,7 @@
-"""Running out of file descriptors: keeps the log short, and the retries few, until some are free.
+"""Limits the log and the retries while the process is out of file descriptors.
 
-asyncio goes on accepting up to a hundred times when an accept fails, and schedules a retry for each
-of them, each of which does the same: the log and the CPU would fill in seconds.
+After a failed accept, asyncio accepts up to a hundred times more and schedules a retry for each,
+and every retry does the same: without a limit, log and CPU would fill in seconds.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 LOG_EVERY_S = 60.0
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 _LOGGERS = ("mitmproxy.master", "mitmproxy.addonmanager", "mitmproxy.proxy.server")
-"""Where mitmproxy reports errors that nobody handled, each with a traceback."""
+"""Loggers to which mitmproxy writes unhandled errors, each with a traceback."""
 
 
 class ShortageLog(logging.Filter):
-    """Replaces reports of the same shortage by one line from time to time."""
+    """Replaces repeated errors about the shortage by a line per `LOG_EVERY_S`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class ShortageLog(logging.Filter):
         self._silent_until = clock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a record is logged as it is."""
+        """Return True if a record is logged unchanged."""
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, OSError) or error.errno not in _SHORTAGES:
             return True
@@ -47,7 +47,7 @@ class ShortageLog(logging.Filter):
         return False
 
     def install(self) -> None:
-        """Filter what mitmproxy logs."""
+        """Add this filter to mitmproxy's loggers."""
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(self)
 
@@ -58,7 +58,7 @@ class ShortageLog(logging.Filter):
 
 
 class _FailsOnce:
-    """A listening socket that, once an accept has failed, has nothing more to accept."""
+    """A listening socket that raises `BlockingIOError` after its first failed accept."""
 
     def __init__(self, listening: socket.socket) -> None:
         self.listening = listening
@@ -77,18 +77,18 @@ class _FailsOnce:
         return self.listening.fileno()
 
 
-def calm_accepting(loop: asyncio.AbstractEventLoop) -> None:
-    """Have an event loop schedule one retry where an accept fails, not a hundred.
+def limit_accept_retries(loop: asyncio.AbstractEventLoop) -> None:
+    """Let an event loop schedule a single retry after a failed accept, not a hundred.
 
-    Other event loops than asyncio's selector loop stay as they are.
+    Changes only asyncio's selector event loop.
     """
     original = getattr(loop, "_accept_connection", None)
-    if original is None or getattr(original, "is_calm", False):
+    if original is None or getattr(original, "limits_retries", False):
         return
 
     def accept(protocol_factory: object, sock: Any, *rest: object) -> None:
         listening = sock.listening if isinstance(sock, _FailsOnce) else sock
         original(protocol_factory, _FailsOnce(listening), *rest)
 
-    accept.is_calm = True  # type: ignore[attr-defined]
+    accept.limits_retries = True  # type: ignore[attr-defined]
     loop._accept_connection = accept  # type: ignore[attr-defined]

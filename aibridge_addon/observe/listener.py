@@ -1,7 +1,7 @@
-"""What is served over HTTP beside the proxy: `/metrics` for Prometheus, `/healthz` for probes.
+"""Serves `/metrics` for Prometheus and `/healthz` for probes over HTTP, beside the proxy.
 
-From threads, not from the event loop. The loop is only asked how things are, since it alone may
-look, and an answer proves that it still turns.
+It serves on threads. Only the health check runs on the event loop: the components may be used only
+there, and a result proves that the loop still runs.
 """
 
 import asyncio
@@ -15,13 +15,15 @@ from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_serve
 from aibridge_addon import __version__
 from aibridge_addon.observe.health import Health
 
-ANSWER_SECONDS = 5.0
-"""For the event loop to say how things are; a probe waits less."""
+CHECK_SECONDS = 5.0
+"""Time limit for a health check on the event loop; probes wait less."""
 _TEXT = "text/plain; charset=utf-8"
 
 
 class Listener:
-    """Serves until it is closed; `look` is called on the loop that runs now.
+    """Serves until it is closed.
+
+    `check` returns the health; it is called on the event loop that runs now.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -31,12 +33,12 @@ class Listener:
         self,
         address: tuple[str, int],
         registry: CollectorRegistry,
-        look: Callable[[], Health],
+        check: Callable[[], Health],
         *,
-        patience: float = ANSWER_SECONDS,
+        timeout: float = CHECK_SECONDS,
     ) -> None:
-        self._look = look
-        self._patience = patience
+        self._check = check
+        self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._pages: dict[str, WSGIApplication] = {
             "/": _index,
@@ -58,17 +60,17 @@ class Listener:
         return page(environ, start_response)
 
     def _health(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        health = self._ask()
+        health = self._run_check()
         return _respond(
             environ, start_response, health.http_status, health.as_json(), "application/json"
         )
 
-    def _ask(self) -> Health:
-        answer: Future[Health] = Future()
+    def _run_check(self) -> Health:
+        result: Future[Health] = Future()
         try:
-            self._loop.call_soon_threadsafe(lambda: answer.set_result(self._look()))
-            return answer.result(self._patience)
-        except (TimeoutError, RuntimeError):  # the loop is stuck, or has ended
+            self._loop.call_soon_threadsafe(lambda: result.set_result(self._check()))
+            return result.result(self._timeout)
+        except (TimeoutError, RuntimeError):  # the loop is blocked or closed
             return Health(database="unknown")
 
 
@@ -78,7 +80,7 @@ def _index(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[
 
 
 def _not_found(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    text = "not here; there are /metrics and /healthz\n"
+    text = "not found; there are /metrics and /healthz\n"
     return _respond(environ, start_response, HTTPStatus.NOT_FOUND, text)
 
 

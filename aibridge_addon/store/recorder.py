@@ -1,8 +1,7 @@
-"""Where facts are kept. `Recorder` is the contract; SQLite is the default.
+"""The `Recorder` protocol: receives facts and stores them.
 
-A recorder of your own is named by the option `aibridge_recorder` as `module:Class`; it is made
-without arguments. Its methods are called on the proxy's event loop: they must neither block nor
-raise, so do the work elsewhere and say by `kept` when it is done.
+The option `aibridge_recorder` names a third-party recorder as `module:Class`; it is created without
+arguments. Its methods run on the proxy's event loop, so they must neither block nor raise.
 """
 
 import importlib
@@ -28,66 +27,72 @@ __all__ = ["Recorder", "RecorderError", "load", "subscriber"]
 
 
 class Recorder(Protocol):
-    """Keeps facts. Subclass it and override what you need."""
+    """Stores facts. Subclass it and override the methods that you need."""
 
     def start(self) -> None:
-        """Get ready; called once, before the first fact.
+        """Prepare for facts; called once, before the first fact.
 
         Raises:
-            RecorderError: it cannot work as configured. This stops the start of the proxy.
+            RecorderError: the configuration is wrong. The proxy then does not start.
         """
 
     def record_interception(self, fact: Interception) -> None:
-        """Keep the start of an interception."""
+        """Record the start of an interception."""
 
     def record_interception_ended(self, fact: InterceptionEnded) -> None:
-        """Keep the end of an interception."""
+        """Record the end of an interception."""
 
     def record_background_response(self, fact: BackgroundResponse) -> None:
-        """Keep what is needed to end an interception by a later poll."""
+        """Record a background response, so that a later poll can end its interception."""
 
     def record_token_usage(self, fact: TokenUsage) -> None:
-        """Keep what a response cost."""
+        """Record the tokens of a model call."""
 
     def record_token_usage_so_far(self, fact: TokenUsageSoFar) -> None:
-        """Keep what a running stream told of its cost, until `record_token_usage` has its id."""
+        """Record the usage that a stream reported before its end.
+
+        A `TokenUsage` with the same id replaces it later.
+        """
 
     def record_prompt_usage(self, fact: UserPrompt) -> None:
-        """Keep what the person said."""
+        """Record a prompt that a person typed."""
 
     def record_tool_usage(self, fact: ToolUsage) -> None:
-        """Keep a tool call."""
+        """Record a tool call."""
 
     def record_model_thought(self, fact: ModelThought) -> None:
-        """Keep a thought."""
+        """Record a thought of a model."""
 
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
-        """Keep turns of the inner loop that a client did not see."""
+        """Store turns of the inner loop that the client did not see."""
 
     async def find_hidden_turns(self, scope: str, keys: Collection[str]) -> Mapping[str, str]:
-        """Return the contents of hidden turns by key, of those that are kept in a scope."""
+        """Return the contents of stored hidden turns of a scope, by key."""
         return {}
 
     async def find_background_response(
         self, provider_name: str, response_id: str
     ) -> BackgroundResponse | None:
-        """Return what was kept of a response whose end nobody has seen yet."""
+        """Return the record of a background response that has not ended yet."""
         return None
 
     def kept(self) -> Awaitable[bool]:
-        """Wait until all that was recorded before is safe from a crash; False if it is not."""
-        return _at_once()
+        """Wait until everything recorded so far is safe from a crash.
+
+        The result is False if that could not be achieved. The end of each response waits for it.
+        """
+        return _recorded()
 
     @property
     def available(self) -> bool:
-        """Whether facts reach their store at this moment."""
+        """True if facts currently reach their store."""
         return True
 
     def close(self) -> None:
-        """Keep what is left, and end; called once, after the last fact. May block."""
+        """Store what is pending and shut down; called once, after the last fact. May block."""
 
 
-async def _at_once() -> bool:
+async def _recorded() -> bool:
     return True
 
 
@@ -112,21 +117,23 @@ def subscriber(recorder: Recorder) -> Callable[[Fact], None]:
 
 
 def load(name: str) -> Recorder:
-    """Make the recorder that `module:Class` names.
+    """Create the recorder that `module:Class` names.
 
     Raises:
-        RecorderError: there is no such thing.
+        RecorderError: it cannot be imported or created, or lacks methods of `Recorder`.
     """
     module_name, _, class_name = name.partition(":")
     if not module_name or not class_name:
-        raise RecorderError(f"{name!r} should be module:Class, such as my_company.audit:Recorder")
+        raise RecorderError(
+            f"{name!r} is not of the form module:Class, such as my_company.audit:Recorder"
+        )
     try:
         made = getattr(importlib.import_module(module_name), class_name)()
-    except Exception as error:  # the edge: somebody else's code
-        raise RecorderError(f"{name!r} cannot be made: {error}") from error
+    except Exception as error:  # the edge: third-party code
+        raise RecorderError(f"cannot create the recorder {name!r}: {error}") from error
     if missing := sorted(m for m in get_protocol_members(Recorder) if not hasattr(made, m)):
         raise RecorderError(
-            f"{name!r} is no recorder: it has no {', '.join(missing)};"
+            f"{name!r} is not a recorder: it lacks {', '.join(missing)};"
             f" subclass {Recorder.__module__}.{Recorder.__name__}"
         )
     return cast(Recorder, made)

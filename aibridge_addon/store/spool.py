@@ -1,7 +1,7 @@
-"""Where statements wait while the database is away: append-only files of JSON lines beside it.
+"""Append-only files of JSON lines that hold statements while the database is unavailable.
 
-Each process appends to a file of its own, made when it is first needed. A line that a crash tore is
-left out when a spool is read: its facts were never said to be kept.
+Each process appends to a file of its own, which is created on first use. A line that a crash cut
+off is skipped when a spool is read: nobody was told that its facts are stored.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aibridge_addon.facts import new_id
-from aibridge_addon.store.statements import KINDS, Statement, completed
+from aibridge_addon.store.statements import KINDS, Statement, with_new_columns
 
 logger = logging.getLogger(__name__)
 
@@ -26,52 +26,55 @@ class Spool:
         self.path = database.with_name(f"{database.name}.spool-{new_id()}.jsonl")
         self.is_empty = True
 
-    def append(self, work: Iterable[Statement]) -> None:
-        """Add statements; when this returns, they survive a crash.
+    def append(self, statements: Iterable[Statement]) -> None:
+        """Append statements; when this returns, they survive a crash.
 
         Raises:
-            OSError: they could not be written.
+            OSError: the file cannot be written.
         """
-        # Set first: a write that failed half-way may have left whole lines.
+        # Set first: a write that failed half-way may have written complete lines.
         self.is_empty = False
-        append(self.path, work)
+        append(self.path, statements)
 
-    def take(self) -> Iterator[Statement]:
-        """Read the statements in order; they stay until `clear`."""
+    def read(self) -> Iterator[Statement]:
+        """Read the statements in order; they stay in the file until `clear`."""
         return read(self.path)
 
     def clear(self) -> None:
-        """Forget what was taken in."""
+        """Delete the file, after the database has its statements."""
         self.path.unlink(missing_ok=True)
         self.is_empty = True
 
     def others(self, *, older: bool) -> list[Path]:
-        """Return the spools of other processes by age, or only those made before this one's.
+        """Return the spools of other processes by age.
 
-        Names tell the age by the clock, which may have gone back since a spool was made.
+        `older` restricts them to spools from before this one. The names hold the age by the clock,
+        which may have been set back since.
         """
         pattern = f"{glob.escape(self._database.name)}.spool-*.jsonl"
         paths = sorted(self._database.parent.glob(pattern))
         return [path for path in paths if (path < self.path if older else path != self.path)]
 
 
-def append(path: Path, work: Iterable[Statement]) -> None:
-    """Add statements to a file; when this returns, they survive a crash.
+def append(path: Path, statements: Iterable[Statement]) -> None:
+    """Append statements to a file; when this returns, they survive a crash.
 
     Raises:
-        OSError: they could not be written.
+        OSError: the file cannot be written.
     """
-    lines = "".join(json.dumps({"statement": s.kind, "values": s.values}) + "\n" for s in work)
-    # Not inherited by children, not readable by others: it holds prompts.
+    lines = "".join(
+        json.dumps({"statement": s.kind, "values": s.values}) + "\n" for s in statements
+    )
+    # Not readable by other users: it holds prompts.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        _write_all(descriptor, b"\n" + lines.encode())
+        _write_fully(descriptor, b"\n" + lines.encode())
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_fully(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
 
@@ -90,7 +93,7 @@ def _parse(line: bytes, path: Path) -> Statement | None:
         record = json.loads(line)
         kind, values = record["statement"], dict(record["values"])
         if kind in KINDS:
-            return completed(Statement(kind, values))
+            return with_new_columns(Statement(kind, values))
     except (ValueError, KeyError, TypeError, RecursionError):
         logger.warning("aibridge: skipped an incomplete line of %s", path)
     else:

@@ -56,22 +56,22 @@ _ADDED: dict[str, Values] = {
 }
 
 
-def completed(statement: Statement) -> Statement:
-    """Return a statement of an older version with the columns that were added since, as null."""
+def with_new_columns(statement: Statement) -> Statement:
+    """Add null for each column that a statement of an older version lacks."""
     return Statement(statement.kind, _ADDED.get(statement.kind, {}) | statement.values)
 
 
 def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
-    """Return the work of some facts, in their order.
+    """Return the statements of some facts, in their order.
 
-    What the end of an interception makes needless is left out if the end is among them: its start,
-    since the end has the whole row, and the answer's id as an afterthought to the prompt. So is
-    what a stream told of its tokens before its end, if the end's row is among them.
+    Facts that a later one of them makes redundant get no statement: the start of an interception,
+    since its end has the complete row; the later update of a prompt with the response's id; and
+    the usage that a stream reported before its end.
     """
     facts = list(facts)
     final = {fact.id for fact in facts if type(fact) is TokenUsage}
     ended = {fact.interception.id: fact for fact in facts if isinstance(fact, InterceptionEnded)}
-    work: list[Statement] = []
+    made: list[Statement] = []
     for fact in facts:
         match fact:
             case Interception(id=id_) if id_ in ended:
@@ -79,19 +79,19 @@ def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
             case TokenUsageSoFar(id=id_) if id_ in final:
                 continue
             case UserPrompt(interception=Interception(id=id_)) if id_ in ended:
-                work.append(_user_prompt(fact, ended.pop(id_).provider_response_id))
+                made.append(_user_prompt(fact, ended.pop(id_).provider_response_id))
             case UserPrompt():
-                work.append(_user_prompt(fact, None))
+                made.append(_user_prompt(fact, None))
             case InterceptionEnded():
-                work.append(_interception_ended(fact))
+                made.append(_interception_ended(fact))
                 if fact.prompted and fact.interception.id in ended:
-                    work += _prompt_answered(fact)
+                    made += _prompt_answered(fact)
                 if fact.in_background:
                     values: Values = {"interception_id": fact.interception.id}
-                    work.append(Statement("background_ended", values))
+                    made.append(Statement("background_ended", values))
             case _:
-                work.append(_MAKERS[type(fact)](fact))
-    return work
+                made.append(_MAKERS[type(fact)](fact))
+    return made
 
 
 def _start_values(fact: Interception) -> Values:
@@ -221,10 +221,10 @@ def _background_response(fact: BackgroundResponse) -> Statement:
 
 
 def read_background_response(content: str) -> BackgroundResponse:
-    """Return the fact of a row's content.
+    """Return the fact that a row holds as JSON.
 
     Raises:
-        TypeError: another version has written other members.
+        TypeError: another version wrote the row, with other members.
     """
     values = json.loads(content)
     return BackgroundResponse(**values | {"interception": Interception(**values["interception"])})

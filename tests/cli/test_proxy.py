@@ -334,7 +334,7 @@ def test_a_signal_lets_an_open_stream_complete(home: Home, provider: Provider) -
     with open_stream(url, "GATE:graceful") as lines:
         process.send(SIGTERM)
         process.wait_for("ending")
-        wait_until(lambda: not announcement.takes_connections(url), "it still listens")
+        wait_until(lambda: not announcement.accepts_connections(url), "it still listens")
         assert not (home.data / "proxy.json").exists()
         provider.gate("graceful").open()
         assert "event: message_stop" in list(lines)
@@ -398,7 +398,7 @@ def test_a_proxy_that_was_killed_is_not_found(home: Home, shared: Home) -> None:
         replace(shared.proxy(), forward_url=f"http://127.0.0.1:{port_of_the_moment()}"),
     ):
         left.save(home.data / "proxy.json")
-        assert not left.answers
+        assert not left.is_up
         result = home.invoke("env")
         assert result.exit_code == 1
         assert "no proxy is running" in result.stderr

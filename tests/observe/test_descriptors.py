@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from aibridge_addon.observe.descriptors import LOG_EVERY_S, ShortageLog, calm_accepting
+from aibridge_addon.observe.descriptors import LOG_EVERY_S, ShortageLog, limit_accept_retries
 
 
 def report_of(error):
@@ -85,8 +85,8 @@ async def test_each_failure_to_accept_is_retried_once_until_it_succeeds(monkeypa
     loop = asyncio.get_running_loop()
     failures = []
     loop.set_exception_handler(lambda loop, context: failures.append(context["exception"].errno))
-    calm_accepting(loop)
-    calm_accepting(loop)  # as after a script is reloaded
+    limit_accept_retries(loop)
+    limit_accept_retries(loop)  # as after a script is reloaded
     accepted = asyncio.Event()
     listening = Full(failures=3)
     writer = None
@@ -119,5 +119,5 @@ def test_an_event_loop_that_accepts_otherwise_stays_as_it_is():
         pass
 
     loop = OtherLoop()
-    calm_accepting(loop)
+    limit_accept_retries(loop)
     assert vars(loop) == {}

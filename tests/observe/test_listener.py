@@ -26,13 +26,13 @@ def free_port() -> int:
 class Served:
     """A listener, and who asks it, from another thread as everybody does."""
 
-    def __init__(self, *, patience: float = WAIT_S) -> None:
+    def __init__(self, *, timeout: float = WAIT_S) -> None:
         self.health = Health(database="ok")
         self.looked_on: set[int] = set()
         self.port = free_port()
         registry = CollectorRegistry()
         Counter("seen", "Things.", registry=registry).inc()
-        self.listener = Listener(("127.0.0.1", self.port), registry, self._look, patience=patience)
+        self.listener = Listener(("127.0.0.1", self.port), registry, self._look, timeout=timeout)
 
     def _look(self) -> Health:
         self.looked_on.add(threading.get_ident())
@@ -117,7 +117,7 @@ async def test_anything_else_is_not_there(served: Served, path: str) -> None:
 
 
 async def test_a_loop_that_is_stuck_is_not_healthy_and_its_metrics_can_be_had() -> None:
-    async with serving(patience=0.01) as served:
+    async with serving(timeout=0.01) as served:
         # Here the loop waits for these threads, and answers nobody meanwhile.
         status, _, body = served.ask_here("/healthz")
         assert status == 503

@@ -107,7 +107,7 @@ def test_a_name_of_another_shape_is_told_the_right_one(name):
         load(name)
 
     assert str(caught.value) == (
-        f"{name!r} should be module:Class, such as my_company.audit:Recorder"
+        f"{name!r} is not of the form module:Class, such as my_company.audit:Recorder"
     )
 
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_made_is_named_with_the_reason(name, reason):
     with pytest.raises(RecorderError) as caught:
         load(name)
 
-    assert str(caught.value).startswith(f"{name!r} cannot be made: ")
+    assert str(caught.value).startswith(f"cannot create the recorder {name!r}: ")
     assert reason in str(caught.value)
 
 
@@ -140,6 +140,6 @@ def test_what_is_no_recorder_is_told_what_it_lacks():
 
     lacks = ", ".join(sorted(get_protocol_members(Recorder) - {"start"}))
     assert str(caught.value) == (
-        f"'acme_audit:Nobody' is no recorder: it has no {lacks};"
+        f"'acme_audit:Nobody' is not a recorder: it lacks {lacks};"
         " subclass aibridge_addon.store.recorder.Recorder"
     )

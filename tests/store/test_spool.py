@@ -26,8 +26,8 @@ def test_statements_are_read_as_they_were_appended(database):
         spool.append(work)
 
     assert not spool.is_empty
-    assert list(spool.take()) == [*WORK, *WORK[::-1]]
-    assert list(spool.take()) == [*WORK, *WORK[::-1]]
+    assert list(spool.read()) == [*WORK, *WORK[::-1]]
+    assert list(spool.read()) == [*WORK, *WORK[::-1]]
 
 
 def test_spool_of_an_older_version_is_read_with_null_in_columns_added_since(database):
@@ -38,7 +38,7 @@ def test_spool_of_an_older_version_is_read_with_null_in_columns_added_since(data
 
     spool.append([Statement(statement.kind, old)])
 
-    assert list(spool.take()) == [Statement(statement.kind, old | dict.fromkeys(added))]
+    assert list(spool.read()) == [Statement(statement.kind, old | dict.fromkeys(added))]
 
 
 def test_a_cleared_spool_leaves_no_file(database):
@@ -48,7 +48,7 @@ def test_a_cleared_spool_leaves_no_file(database):
     spool.clear()
 
     assert spool.is_empty
-    assert list(spool.take()) == []
+    assert list(spool.read()) == []
     assert list(database.parent.iterdir()) == []
     spool.clear()
 
@@ -76,7 +76,7 @@ def test_a_write_that_fails_half_way_may_have_left_something(database, monkeypat
     monkeypatch.undo()
 
     assert not spool.is_empty
-    assert list(spool.take()) == WORK[:1]
+    assert list(spool.read()) == WORK[:1]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_line_that_is_no_statement_is_left_out(database, line, caplog):
         file.write(line + b"\n")
     spool.append(WORK)
 
-    assert list(spool.take()) == [*WORK, *WORK]
+    assert list(spool.read()) == [*WORK, *WORK]
     assert str(spool.path) in caplog.text
 
 

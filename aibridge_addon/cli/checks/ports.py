@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from aibridge_addon.cli.checks.installation import Installation
 from aibridge_addon.findings import Finding
-from aibridge_addon.observe.announcement import load, state_path, takes_connections
+from aibridge_addon.observe.announcement import accepts_connections, load, state_path
 
 PORTS = {"--port": ("forward proxy", 8080), "--reverse-port": ("reverse proxy", 8081)}
 """By the option of `aibridge proxy`: the use of a port, and its default number."""
@@ -28,7 +28,7 @@ def check_ports(installation: Installation) -> Iterator[Finding]:
 
 def _port(option: str, use: str, port: int) -> Finding:
     about = f"port {port}"
-    if not takes_connections(f"http://127.0.0.1:{port}"):
+    if not accepts_connections(f"http://127.0.0.1:{port}"):
         return Finding(about=about, level="ok", what=f"is free for the {use}")
     to_do = f"choose another port for the {use}: aibridge proxy {option} PORT"
     return Finding(about=about, level="note", what="is used by another program", to_do=to_do)

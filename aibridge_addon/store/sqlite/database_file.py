@@ -1,7 +1,7 @@
-"""Connection to the database file; notices that it was deleted, replaced or overwritten.
+"""Connection to the database file; detects that it was deleted, replaced or overwritten.
 
-SQLite notices none of these: it goes on writing to a file that no longer has a name, or copies its
-log into whatever stands in the file.
+SQLite detects none of these: it goes on writing to a file without a name, or copies its log into
+the other content of the file.
 """
 
 import contextlib
@@ -23,41 +23,41 @@ BUSY_SECONDS = 1.0
 """Seconds that a commit waits for another program's lock."""
 _MAGIC = b"SQLite format 3\0"
 _WAL_VERSION = 2
-"""Of the file format, where a write-ahead log is used."""
+"""Version in the header of a database that uses a write-ahead log."""
 
 type _FileId = tuple[int, int]
 
 
 class OverwrittenError(sqlite3.DatabaseError):
-    """The file holds something else than what was written to it."""
+    """The file holds content that was not written through this connection."""
 
 
 class DatabaseFile:
-    """A database file and the connection to it; used by one thread at a time."""
+    """A database file and its connection; used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._descriptor = -1
-        """Of the file, to look at its head; it stays open, since closing it would let go of the
-        locks that SQLite holds on the same file."""
+        """Open file for reading its header. It stays open, since closing it would release the locks
+        that SQLite holds on the same file."""
         self._file_id: _FileId | None = None
         self._log_ids: dict[Path, _FileId | None] = {}
         self._versions = (0, 0, 0)
-        """The newest that the head of the file has told."""
+        """The newest versions read from the header."""
 
     def connect(self) -> sqlite3.Connection:
-        """Return a connection to the file that has the name now.
+        """Return a connection to the file that the path names now.
 
         Raises:
-            OSError, sqlite3.Error, SchemaTooNewError: it cannot be used.
+            OSError, sqlite3.Error, SchemaTooNewError: the file cannot be used.
         """
         if self._connection is not None and (change := self._change()):
             logger.warning("aibridge: the database %s was %s while in use", self._path, change)
             self._abandon()
         if self._connection is not None and self._log_is_gone():
             logger.warning("aibridge: the log of the database %s was deleted", self._path)
-            self.close()  # which writes to the file what the log held
+            self.close()  # writes the content of the log to the file
         if self._connection is None:
             self._open()
         assert self._connection is not None
@@ -78,16 +78,16 @@ class DatabaseFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)  # it holds prompts
         try:
-            self._connection = self._made_connection()
+            self._connection = self._new_connection()
         except BaseException:
             self._forget()
             raise
         self._file_id = _file_id(self._path)
         paths = [self._path.with_name(self._path.name + suffix) for suffix in ("-wal", "-shm")]
         self._log_ids = {path: _file_id(path) for path in paths}
-        self._versions = self._versions_told() or (0, 0, 0)
+        self._versions = self._read_versions() or (0, 0, 0)
 
-    def _made_connection(self) -> sqlite3.Connection:
+    def _new_connection(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -102,19 +102,19 @@ class DatabaseFile:
         return connection
 
     def _change(self) -> str | None:
-        """Return what somebody has done to the file, if anything."""
+        """Return how another program changed the file, if it did."""
         if self._file_id != _file_id(self._path):
             return "deleted or replaced"
-        versions = self._versions_told()
+        versions = self._read_versions()
         if versions is None or any(map(int.__lt__, versions, self._versions)):
             return "overwritten"
         self._versions = versions
         return None
 
-    def _versions_told(self) -> tuple[int, int, int] | None:
-        """Return the format, the change counter and the schema's version; None if it is garbage.
+    def _read_versions(self) -> tuple[int, int, int] | None:
+        """Return format, change counter and schema version; None if the header is garbage.
 
-        With a log, none of them ever falls, so that an older copy is noticed too.
+        With a log, none of them ever decreases, so that an older copy is detected too.
         """
         head = os.pread(self._descriptor, 100, 0)
         if not head.startswith(_MAGIC):
@@ -127,9 +127,9 @@ class DatabaseFile:
         return any(id_ != _file_id(path) for path, id_ in self._log_ids.items())
 
     def _abandon(self) -> None:
-        """Close the connection to a file that is not ours any more, without writing to it.
+        """Close the connection to a changed file without writing to it.
 
-        Its log is removed, since SQLite would play it into the file that has the name now.
+        Its log is deleted, since SQLite would apply it to the file that the path names now.
         """
         assert self._connection is not None
         self._connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
@@ -148,7 +148,7 @@ class DatabaseFile:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit what is executed inside, or nothing of it."""
+    """Commit all statements executed inside, or none of them."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -159,22 +159,22 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def may_pass(error: OSError | sqlite3.Error, path: Path) -> bool:
-    """Return whether what keeps a database from being used may end without a change of settings.
+def is_transient(error: OSError | sqlite3.Error, path: Path) -> bool:
+    """Return whether an error may pass without a change of settings.
 
-    A path that was never a database, and cannot become one, is a mistake in the settings.
+    A path that never was a database, and cannot become a database, is a mistake in the settings.
     """
     if isinstance(error, OSError):
-        return error.errno in _PASSING or (error.errno in _DENIED and path.is_file())
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING_CODES
+        return error.errno in _TRANSIENT or (error.errno in _DENIED and path.is_file())
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _TRANSIENT_CODES
 
 
-_PASSING = (
+_TRANSIENT = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE),
     *(errno.EBUSY, errno.ESTALE, errno.ETXTBSY),
 )
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_PASSING_CODES = (
+_TRANSIENT_CODES = (
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
     *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM),
     *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL),

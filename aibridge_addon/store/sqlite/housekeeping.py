@@ -1,4 +1,4 @@
-"""SQL that closes what was left open and deletes what is too old."""
+"""SQL that closes interceptions without an end and deletes rows after their retention."""
 
 CLOSE_INTERRUPTED = (
     "UPDATE aibridge_interceptions SET status = 'interrupted', partial = 1, ended_at = :now"
@@ -15,15 +15,15 @@ CLOSE_NEVER_POLLED = (
     f" WHERE ended_at IS NULL AND id IN ({_EXPIRED})",
     "DELETE FROM aibridge_background_responses WHERE created_at < :before",
 )
-"""In order."""
+"""Executed in this order."""
 
-FORGET_HIDDEN_TURNS = "DELETE FROM aibridge_hidden_turns WHERE created_at < :before"
+DELETE_HIDDEN_TURNS = "DELETE FROM aibridge_hidden_turns WHERE created_at < :before"
 
 _OLD = (
     "SELECT id FROM aibridge_interceptions WHERE started_at < :before AND ended_at IS NOT NULL"
     " ORDER BY started_at, id LIMIT :limit"
 )
-FORGET_INTERCEPTIONS = (
+DELETE_INTERCEPTIONS = (
     *(
         f"DELETE FROM {table} WHERE interception_id IN ({_OLD})"  # noqa: S608
         for table in (
@@ -35,4 +35,4 @@ FORGET_INTERCEPTIONS = (
     ),
     f"DELETE FROM aibridge_interceptions WHERE id IN ({_OLD})",  # noqa: S608
 )
-"""In order: what belongs to an interception, then itself."""
+"""Executed in this order: first the rows that belong to interceptions."""

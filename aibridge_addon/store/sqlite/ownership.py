@@ -1,7 +1,7 @@
-"""Which processes use a database, so that none takes another's open work for a crash's.
+"""Locks that show which processes use a database, so that none recovers the work of a live process.
 
-Every process holds a shared lock on `<database>.lock`; who gets it exclusively at start is alone,
-and may recover what others left. The system releases locks when a process dies, however it dies.
+Every process holds a shared lock on `<database>.lock`. A process that gets an exclusive lock at its
+start is alone and may recover. The system releases the locks of a process however it dies.
 """
 
 import contextlib
@@ -10,24 +10,24 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: no advisory locks; every process takes itself for the only one
+except ImportError:  # Windows has no advisory locks: every process assumes that it is alone
     fcntl = None  # type: ignore[assignment]
 
 
 class Ownership:
-    """This process's hold on a database."""
+    """This process's lock on a database."""
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}.lock")
         self._descriptor: int | None = None
         self.alone = False
-        """Whether no other process used the database when this one started."""
+        """True if no other process used the database when this one started."""
 
-    def take(self) -> None:
-        """Take the lock, exclusively if that is possible.
+    def acquire(self) -> None:
+        """Acquire the lock, exclusively if possible.
 
         Raises:
-            OSError: the lock file cannot be made.
+            OSError: the lock file cannot be created.
         """
         if self._descriptor is not None:
             return
@@ -40,7 +40,7 @@ class Ownership:
             self.share()
 
     def exclude(self) -> bool:
-        """Keep other processes out until `share`; return False if there are some."""
+        """Lock exclusively until `share`; return False if other processes hold the lock."""
         if self._descriptor is None:
             return False
         with contextlib.suppress(BlockingIOError):
@@ -49,12 +49,12 @@ class Ownership:
         return False
 
     def share(self) -> None:
-        """Hold it together with others."""
+        """Lock together with other processes."""
         if self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
     def release(self) -> None:
-        """Let go."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

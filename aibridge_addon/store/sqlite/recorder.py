@@ -1,12 +1,7 @@
-"""Keeps facts in SQLite: one thread writes, and commits whatever has gathered in one transaction.
+"""Records facts in SQLite: a thread commits everything that is queued in one transaction.
 
-Recording is an append to a queue. `kept` wakes the writer; all who wait during one commit share the
-next. The start of an interception wakes nobody: it is written with what comes next, at the latest
-after `LINGER` seconds.
-
-When the database is away (locked, full, read-only, replaced), statements go to the spool in order,
-and back from it, once, when it has returned; if not even the spool can be written, they wait in
-memory, bounded, and `kept` says False.
+Recording appends to a queue. `kept` wakes the thread; all waiters of one commit share the next. The
+start of an interception wakes nothing: it is written at the latest after `LINGER_SECONDS`.
 """
 
 import asyncio
@@ -41,12 +36,12 @@ from aibridge_addon.store.statements import read_background_response, statements
 
 logger = logging.getLogger(__name__)
 
-LINGER = 0.25
-"""Seconds that a fact nobody waits for may stay unwritten."""
+LINGER_SECONDS = 0.25
+"""Longest time that a fact stays queued when nobody waits for it."""
 
 
-class _Mark:
-    """Somebody waits until everything before this is kept."""
+class _Waiter:
+    """Queue entry of a caller that waits until everything before it is stored."""
 
     __slots__ = ("future", "loop")
 
@@ -56,7 +51,7 @@ class _Mark:
 
 
 class SQLiteRecorder(Recorder):
-    """The default recorder."""
+    """Recorder of the built-in store."""
 
     def __init__(
         self,
@@ -67,8 +62,8 @@ class SQLiteRecorder(Recorder):
     ) -> None:
         self.path = path.expanduser().absolute()
         self._on_event = on_event
-        self._queue: deque[Fact | HiddenTurns | _Mark] = deque()
-        self._wake = threading.Lock()  # as a bell: cheaper than an Event
+        self._queue: deque[Fact | HiddenTurns | _Waiter] = deque()
+        self._wake = threading.Lock()  # released to wake the thread: cheaper than an Event
         self._wake.acquire()
         self._closing = False
         self._is_waking = False
@@ -76,7 +71,7 @@ class SQLiteRecorder(Recorder):
         self._writer = Writer(self.path, on_event, retention)
 
     def start(self) -> None:
-        """Open and migrate the database, take in what an earlier process left, start to write."""
+        """Open and migrate the database, recover from earlier processes, start the thread."""
         try:
             self._writer.start()
         except BaseException:
@@ -85,43 +80,43 @@ class SQLiteRecorder(Recorder):
         self._thread.start()
 
     def record_interception(self, fact: Interception) -> None:
-        """Keep the start of an interception."""
+        """Record the start of an interception."""
         self._queue.append(fact)
 
     def record_interception_ended(self, fact: InterceptionEnded) -> None:
-        """Keep the end of an interception."""
+        """Record the end of an interception."""
         self._queue.append(fact)
 
     def record_background_response(self, fact: BackgroundResponse) -> None:
-        """Keep what is needed to end an interception by a later poll."""
+        """Record a background response."""
         self._queue.append(fact)
 
     def record_token_usage(self, fact: TokenUsage) -> None:
-        """Keep what a response cost."""
+        """Record the tokens of a model call."""
         self._queue.append(fact)
 
     def record_token_usage_so_far(self, fact: TokenUsageSoFar) -> None:
-        """Keep what a running stream told of its cost."""
+        """Record the usage that a stream reported before its end."""
         self._queue.append(fact)
 
     def record_prompt_usage(self, fact: UserPrompt) -> None:
-        """Keep what the person said."""
+        """Record a prompt."""
         self._queue.append(fact)
 
     def record_tool_usage(self, fact: ToolUsage) -> None:
-        """Keep a tool call."""
+        """Record a tool call."""
         self._queue.append(fact)
 
     def record_model_thought(self, fact: ModelThought) -> None:
-        """Keep a thought."""
+        """Record a thought."""
         self._queue.append(fact)
 
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
-        """Keep turns that a client did not see."""
+        """Store turns of the inner loop."""
         self._queue.append(turns)
 
     async def find_hidden_turns(self, scope: str, keys: Collection[str]) -> Mapping[str, str]:
-        """Look hidden turns up, on a thread of their own."""
+        """Read hidden turns, on another thread."""
         return await asyncio.to_thread(self._find_hidden_turns, scope, list(keys))
 
     def _find_hidden_turns(self, scope: str, keys: list[str]) -> dict[str, str]:
@@ -130,7 +125,7 @@ class SQLiteRecorder(Recorder):
     async def find_background_response(
         self, provider_name: str, response_id: str
     ) -> BackgroundResponse | None:
-        """Look a response up, on a thread of its own."""
+        """Read a background response, on another thread."""
         values = {"provider_name": provider_name, "response_id": response_id}
         rows = await asyncio.to_thread(self._read, FIND_BACKGROUND_RESPONSE, values)
         return read_background_response(rows[0][0]) if rows else None
@@ -141,38 +136,38 @@ class SQLiteRecorder(Recorder):
             return reader.execute(query, values).fetchall()
 
     def kept(self) -> Awaitable[bool]:
-        """Wait for the commit, or the spool, of all that was recorded before."""
-        mark = _Mark()
-        self._queue.append(mark)
-        if not self._is_waking:  # one wake for all that end in this turn of the loop
+        """Wait until everything recorded so far is in the database or in the spool."""
+        waiter = _Waiter()
+        self._queue.append(waiter)
+        if not self._is_waking:  # a single wake-up for all waiters of this turn of the loop
             self._is_waking = True
-            mark.loop.call_soon(self._wake_writer)
-        return mark.future
+            waiter.loop.call_soon(self._wake_writer)
+        return waiter.future
 
     def _wake_writer(self) -> None:
         self._is_waking = False
-        self._ring()
+        self._unlock()
 
-    def _ring(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it has been rung
+    def _unlock(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it is awake already
             self._wake.release()
 
     @property
     def available(self) -> bool:
-        """Whether the last write reached the database."""
+        """True if the last write reached the database."""
         return self._writer.available
 
     def close(self) -> None:
-        """Write what is left, and end."""
+        """Write everything that is queued, and stop the thread."""
         self._closing = True
-        self._ring()
+        self._unlock()
         if self._thread.ident is not None:
             self._thread.join()
         self._writer.close()
 
     def _run(self) -> None:
         while True:
-            self._wake.acquire(timeout=LINGER)
+            self._wake.acquire(timeout=LINGER_SECONDS)
             closing = self._closing
             self._write_queue()
             if closing:
@@ -180,22 +175,22 @@ class SQLiteRecorder(Recorder):
 
     def _write_queue(self) -> None:
         entries = [self._queue.popleft() for _ in range(len(self._queue))]
-        facts = [entry for entry in entries if not isinstance(entry, _Mark)]
+        facts = [entry for entry in entries if not isinstance(entry, _Waiter)]
         kept = False
         try:
             kept = self._writer.write(statements(facts))
         except Exception:
             logger.exception("aibridge: the recorder failed; some facts are lost")
             self._on_event("lost", len(facts))
-        _settle([entry for entry in entries if isinstance(entry, _Mark)], kept)
+        _settle([entry for entry in entries if isinstance(entry, _Waiter)], kept)
         self._writer.tidy()
 
 
-def _settle(marks: list[_Mark], kept: bool) -> None:
-    """Wake those who wait, each loop once."""
-    for loop in {mark.loop for mark in marks}:
-        futures = [mark.future for mark in marks if mark.loop is loop]
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+def _settle(waiters: list[_Waiter], kept: bool) -> None:
+    """Resolve the waiters, with a single call per event loop."""
+    for loop in {waiter.loop for waiter in waiters}:
+        futures = [waiter.future for waiter in waiters if waiter.loop is loop]
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_set_results, futures, kept)
 
 

@@ -1,7 +1,7 @@
 """The tables, as migrations: small functions in order, each applied once, in a transaction.
 
-Never change one that has been released: add the next. Names of tables and columns are a contract
-with everybody's queries.
+Never change a released migration: add the next. Names of tables and columns are a contract with
+the queries of users.
 """
 
 from contextlib import closing
@@ -23,10 +23,10 @@ migrations = Migrations("aibridge")
 
 
 def migrate(db: Database) -> None:
-    """Bring a database to the newest schema.
+    """Migrate a database to the newest schema.
 
     Raises:
-        SchemaTooNewError: a newer version of this program has been there.
+        SchemaTooNewError: a newer version of this program has migrated it.
     """
     if unknown := unknown_migrations(db):
         raise SchemaTooNewError(f"it was migrated by a newer version: {', '.join(unknown)}")
@@ -46,7 +46,7 @@ class SchemaTooNewError(Exception):
 
 @migrations()
 def m001_interceptions(db: Database) -> None:
-    """Create the interceptions."""
+    """Create the table of interceptions."""
     table = db.table("aibridge_interceptions")
     table.create(
         {
@@ -81,7 +81,7 @@ def m001_interceptions(db: Database) -> None:
 
 @migrations()
 def m002_children(db: Database) -> None:
-    """Create what belongs to an interception."""
+    """Create the tables whose rows belong to an interception."""
     _create_child(
         db,
         "aibridge_token_usages",
@@ -114,7 +114,7 @@ def m002_children(db: Database) -> None:
 
 @migrations()
 def m003_hidden_turns(db: Database) -> None:
-    """Create the transcript ledger of the inner loop."""
+    """Create the table of hidden turns of the inner loop."""
     table = db.table("aibridge_hidden_turns")
     table.create(
         {"scope": str, "key": str, "content": str, "created_at": str},
@@ -126,7 +126,7 @@ def m003_hidden_turns(db: Database) -> None:
 
 @migrations()
 def m004_tokens(db: Database) -> None:
-    """Create the access tokens."""
+    """Create the table of access tokens."""
     db.table("aibridge_tokens").create(
         {
             "id": str,
@@ -154,7 +154,7 @@ def m005_request_kinds(db: Database) -> None:
 
 @migrations()
 def m006_background_responses(db: Database) -> None:
-    """Create what is needed to end interceptions by a later poll."""
+    """Create the table of background responses, whose interceptions a later poll ends."""
     table = db.table("aibridge_background_responses")
     table.create(
         {
@@ -172,7 +172,7 @@ def m006_background_responses(db: Database) -> None:
 
 @migrations()
 def m007_prompt_digests(db: Database) -> None:
-    """Keep each typed prompt once, whichever process or attempt brings it."""
+    """Store each typed prompt once, whichever process or attempt sends it."""
     table = db.table("aibridge_user_prompts")
     table.add_column("digest", str)
     table.create_index(["digest"], unique=True)

@@ -8,12 +8,12 @@ from aibridge_addon.store.statements import Kind
 def _insert(table: str, columns: Iterable[str]) -> str:
     names = tuple(columns)
     values = ", ".join(f":{name}" for name in names)
-    # Only names that stand in this file go into it.
+    # Only names from this file go into it.
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 def _upsert(insert: str, columns: Iterable[str]) -> str:
-    """Return an insert that updates some columns of a row that is already there."""
+    """Return an insert that updates some columns if the row exists."""
     updates = ", ".join(f"{name} = excluded.{name}" for name in columns)
     return f"{insert.removesuffix('DO NOTHING')}(id) DO UPDATE SET {updates}"
 
@@ -70,7 +70,7 @@ _INSERT_TOKENS = _insert("aibridge_token_usages", (*_CHILD_COLUMNS, *_TOKEN_COLU
 
 SQL: dict[Kind, str] = {
     "interception": _insert("aibridge_interceptions", _START_COLUMNS),
-    # The whole row: it stands even where the start was lost with an older database file.
+    # The complete row: the start may have been lost with an older database file.
     "interception_ended": _upsert(
         _insert("aibridge_interceptions", (*_START_COLUMNS, *_END_COLUMNS)),
         ("metadata", *_END_COLUMNS),

@@ -1,6 +1,6 @@
-"""Deletes what is older than it may be kept, a little at a time, and frees its space.
+"""Deletes rows after their retention, in small steps, and frees their space.
 
-A step takes milliseconds, and the recorder takes one after a commit, when nobody waits for it.
+A step takes milliseconds. The recorder executes a step after a commit, when nobody waits for it.
 """
 
 import sqlite3
@@ -14,39 +14,39 @@ from aibridge_addon.store.sqlite import vacuum
 from aibridge_addon.store.sqlite.database_file import transaction
 from aibridge_addon.store.sqlite.housekeeping import (
     CLOSE_NEVER_POLLED,
+    DELETE_HIDDEN_TURNS,
+    DELETE_INTERCEPTIONS,
     FIND_NEVER_POLLED,
-    FORGET_HIDDEN_TURNS,
-    FORGET_INTERCEPTIONS,
 )
 
 ROUND_SECONDS = 3600.0
-"""Between times that everything too old is deleted."""
+"""Seconds between rounds that delete everything after its retention."""
 STEP_SECONDS = 0.25
-"""Between two steps of a round."""
+"""Seconds between two steps of a round."""
 POLLED_DAYS = 30
-"""For so long, a poll may bring the end of a background response; providers keep it no longer."""
-AT_ONCE = 500
+"""Days in which a poll may end a background response; providers store it no longer."""
+STEP_ROWS = 500
 """Interceptions deleted in one step."""
 
 
 class Sweeper:
-    """Takes the steps, at most one in `STEP_SECONDS`.
+    """Executes the steps, at most one per `STEP_SECONDS`.
 
-    `on_forgotten` is told the number of deleted interceptions.
+    `on_deleted` receives the number of deleted interceptions.
     """
 
-    def __init__(self, retention: Retention, on_forgotten: Callable[[int], None]) -> None:
+    def __init__(self, retention: Retention, on_deleted: Callable[[int], None]) -> None:
         self._retention = retention
-        self._on_forgotten = on_forgotten
+        self._on_deleted = on_deleted
         self._next_at = 0.0
 
     @property
     def is_due(self) -> bool:
-        """Whether the time for the next step has come."""
+        """True if the next step should be executed now."""
         return time.monotonic() >= self._next_at
 
     def step(self, connection: sqlite3.Connection) -> None:
-        """Delete some rows; once all are deleted, free some of their space."""
+        """Delete some rows; after the last, free some of their space."""
         self._close_never_polled(connection)
         more = self._delete(connection) or vacuum.free_some(connection)
         self._next_at = time.monotonic() + (STEP_SECONDS if more else ROUND_SECONDS)
@@ -60,20 +60,20 @@ class Sweeper:
                 connection.execute(statement, values)
 
     def _delete(self, connection: sqlite3.Connection) -> bool:
-        """Return whether there may be more to delete."""
+        """Delete some rows; return True if there may be more."""
         if self._retention == Retention():
             return False
         deleted = 0
         with transaction(connection):
             if (days := self._retention.hidden_turns) is not None:
-                connection.execute(FORGET_HIDDEN_TURNS, {"before": _days_ago(days)})
+                connection.execute(DELETE_HIDDEN_TURNS, {"before": _days_ago(days)})
             if (days := self._retention.interceptions) is not None:
-                values = {"before": _days_ago(days), "limit": AT_ONCE}
-                for statement in FORGET_INTERCEPTIONS:
+                values = {"before": _days_ago(days), "limit": STEP_ROWS}
+                for statement in DELETE_INTERCEPTIONS:
                     deleted = connection.execute(statement, values).rowcount
         if deleted:
-            self._on_forgotten(deleted)
-        return deleted == AT_ONCE
+            self._on_deleted(deleted)
+        return deleted == STEP_ROWS
 
 
 def _days_ago(days: int) -> str:

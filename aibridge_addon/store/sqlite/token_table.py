@@ -1,7 +1,7 @@
-"""The table of access tokens: made, listed and revoked by the command, read by the proxy.
+"""The table of access tokens, which `aibridge token` writes and the proxy reads.
 
-It stands in the database of records, whatever recorder is used. A token is never deleted, so that
-a list tells who once had one, and a proxy that asked for tokens goes on to do so.
+A token is never deleted: lists show who once had access, and a proxy that required tokens goes on
+to require them.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 _TABLE = "aibridge_tokens"
 _COLUMNS = ", ".join(field.name for field in fields(AccessToken))
 _READ_SECONDS, _WRITE_SECONDS = 1.0, 5.0
-"""For another program to let go of the database."""
+"""Seconds to wait for a lock."""
 
 
 def read(path: Path) -> dict[str, AccessToken]:
-    """Return all tokens by id; none where there is no database, or none of ours.
+    """Return all access tokens by id; none if the file or the table does not exist.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: the file cannot be read.
     """
     if not path.is_file():
         return {}
@@ -42,16 +42,16 @@ def read(path: Path) -> dict[str, AccessToken]:
                 return {}
             reader.row_factory = sqlite3.Row
             rows = reader.execute(f"SELECT {_COLUMNS} FROM {_TABLE} ORDER BY created_at")  # noqa: S608
-            return {row["id"]: _of_row(row) for row in rows}
+            return {row["id"]: _from_row(row) for row in rows}
     except (sqlite3.Error, ValueError) as error:
         raise StoreError(f"{path}: {error}") from error
 
 
 def add(path: Path, token: AccessToken) -> None:
-    """Keep a token; the database is made if it is not there.
+    """Store an access token; creates the database if it does not exist.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the database cannot be written.
     """
     with _database(path) as db:
         db.table(_TABLE).insert(
@@ -61,7 +61,7 @@ def add(path: Path, token: AccessToken) -> None:
 
 
 def revoke(path: Path, name: str) -> list[AccessToken]:
-    """Revoke the token of an id, or all of an actor; return those that were good until now.
+    """Revoke the access token with an id, or all of an actor; return those just revoked.
 
     Raises:
         StoreError: the database cannot be written.
@@ -73,12 +73,12 @@ def revoke(path: Path, name: str) -> list[AccessToken]:
             f" RETURNING {_COLUMNS}",
             {"now": now(), "name": name},
         )
-        return [_of_row(row) for row in rows]
+        return [_from_row(row) for row in rows]
 
 
 @contextlib.contextmanager
 def _database(path: Path) -> "Iterator[Database]":
-    # Here: `aibridge env`, which stands in shell profiles, only reads.
+    # Imported late: `aibridge env` in shell profiles only reads, and must start fast.
     from sqlite_utils import Database
 
     from aibridge_addon.store.sqlite.schema import SchemaTooNewError, migrate
@@ -97,7 +97,7 @@ def _database(path: Path) -> "Iterator[Database]":
         raise StoreError(f"{path}: {error}") from error
 
 
-def _of_row(row: "sqlite3.Row | dict[str, str]") -> AccessToken:
+def _from_row(row: "sqlite3.Row | dict[str, str]") -> AccessToken:
     values = dict(row)
     for name in ("providers", "models"):
         values[name] = tuple(json.loads(values[name]))

@@ -1,7 +1,7 @@
-"""The database, and where statements wait while it is away: a spool beside it, then memory.
+"""Writes statements to the database; while it is unavailable, to a spool, or else to memory.
 
-Not the thread that uses it, which is `recorder.sqlite`'s. Whatever is away, the order of statements
-is kept, and each gets into the database once.
+The thread that calls it belongs to the recorder. Whatever is unavailable, statements stay in order,
+and each reaches the database once.
 """
 
 import logging
@@ -17,7 +17,7 @@ from aibridge_addon.store.errors import RecorderError
 from aibridge_addon.store.protocol import OnEvent, Retention
 from aibridge_addon.store.spool import Spool, append, read
 from aibridge_addon.store.sqlite import vacuum
-from aibridge_addon.store.sqlite.database_file import DatabaseFile, may_pass, transaction
+from aibridge_addon.store.sqlite.database_file import DatabaseFile, is_transient, transaction
 from aibridge_addon.store.sqlite.housekeeping import CLOSE_INTERRUPTED
 from aibridge_addon.store.sqlite.ownership import Ownership
 from aibridge_addon.store.sqlite.schema import SchemaTooNewError
@@ -28,15 +28,15 @@ from aibridge_addon.store.statements import Statement
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = (1.0, 30.0)
-"""Seconds between tries while the database is away: the first, and the most."""
+"""Seconds between retries while the database is unavailable: the first, and the longest."""
 MAX_IN_MEMORY = 100_000
-"""Statements kept in memory when neither database nor spool can be written."""
+"""Most statements held in memory when neither database nor spool can be written."""
 _TRANSACTION_SIZE = 5_000
 _END_OF_TIME = "9999-12-31"
 
 
 class Writer:
-    """The database, the spool and the memory behind them; used by one thread at a time."""
+    """The database, the spool, and memory as the last resort; used by one thread at a time."""
 
     def __init__(self, path: Path, on_event: OnEvent, retention: Retention) -> None:
         self.available = True
@@ -54,9 +54,12 @@ class Writer:
         self._spool_failed = False
 
     def start(self) -> None:
-        """Open the database if that is possible now, or say what is wrong for good.
+        """Open the database, or go on without it if the error is transient.
 
-        Nothing here is logged as an error, since mitmproxy ends itself over one at its start.
+        Nothing here is logged as an error: mitmproxy exits if an error is logged at its start.
+
+        Raises:
+            RecorderError: the path or the database cannot be used with these settings.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,72 +67,72 @@ class Writer:
         except SchemaTooNewError as error:
             raise RecorderError(f"{self._path}: {error}; update aibridge_addon") from error
         except (OSError, sqlite3.Error) as error:
-            if not may_pass(error, self._path):
-                raise RecorderError(_wrong_for_good(error, self._path)) from error
-            self._note_away(error)
+            if not is_transient(error, self._path):
+                raise RecorderError(_permanent_error(error, self._path)) from error
+            self._note_unavailable(error)
         finally:
             self._ownership.share()
 
-    def write(self, work: list[Statement]) -> bool:
-        """Keep statements, behind those that still wait. Return whether they are kept."""
-        if time.monotonic() >= self._retry_at and self._write_database(work):
+    def write(self, statements: list[Statement]) -> bool:
+        """Write statements, after those that still wait; return True if they survive a crash."""
+        if time.monotonic() >= self._retry_at and self._write_database(statements):
             return True
-        return self._write_spool(work)
+        return self._write_spool(statements)
 
     def tidy(self) -> None:
-        """Delete a little of what is too old, if it is time to."""
+        """Execute the next step of retention, if it is due."""
         if not (self.available and self._sweeper.is_due):
             return
         try:
             self._sweeper.step(self._connection())
         except (sqlite3.Error, SchemaTooNewError, OSError) as error:
-            self._note_away(error)
+            self._note_unavailable(error)
 
     def close(self) -> None:
-        """Let go of the database, after a last try for what is in memory only."""
+        """Close the database, after a last attempt to write what is only in memory."""
         if self._in_memory and not (self._write_database([]) or self._write_spool([])):
             self._note_lost(len(self._in_memory))
         self._database.close()
         self._ownership.release()
 
     def _connection(self) -> sqlite3.Connection:
-        self._ownership.take()
+        self._ownership.acquire()
         return self._database.connect()
 
-    def _write_database(self, work: list[Statement]) -> bool:
+    def _write_database(self, statements: list[Statement]) -> bool:
         try:
             connection = self._connection()
             self._recover(connection)
             if not self._spool.is_empty:
-                self._take_in(connection, self._spool.take(), then=self._spool.clear)
+                self._ingest(connection, self._spool.read(), then=self._spool.clear)
             if self._in_memory:
-                self._take_in(connection, list(self._in_memory), then=self._in_memory.clear)
-            if work:
-                self._commit(connection, work)
+                self._ingest(connection, list(self._in_memory), then=self._in_memory.clear)
+            if statements:
+                self._commit(connection, statements)
         except (sqlite3.DatabaseError, SchemaTooNewError, OSError) as error:
-            self._note_away(error)
+            self._note_unavailable(error)
             return False
-        self._note_back()
+        self._note_available()
         return True
 
-    def _write_spool(self, work: list[Statement]) -> bool:
-        if not work and not self._in_memory:
+    def _write_spool(self, statements: list[Statement]) -> bool:
+        if not statements and not self._in_memory:
             return True
         try:
-            self._spool.append([*self._in_memory, *work])
+            self._spool.append([*self._in_memory, *statements])
         except OSError as error:
             if not self._spool_failed:
                 logger.warning("aibridge: the spool cannot be written either: %s", error)
             self._spool_failed = True
-            self._keep_in_memory(work)
+            self._hold_in_memory(statements)
             return False
         self._spool_failed = False
-        self._on_event("spooled", len(self._in_memory) + len(work))
+        self._on_event("spooled", len(self._in_memory) + len(statements))
         self._in_memory.clear()
         return True
 
-    def _keep_in_memory(self, work: list[Statement]) -> None:
-        self._in_memory.extend(work)
+    def _hold_in_memory(self, statements: list[Statement]) -> None:
+        self._in_memory.extend(statements)
         overflow = len(self._in_memory) - MAX_IN_MEMORY
         if overflow > 0:
             for _ in range(overflow):
@@ -137,21 +140,21 @@ class Writer:
             self._note_lost(overflow)
 
     def _note_lost(self, number: int) -> None:
-        logger.error("aibridge: %d statements are lost: no place to keep them", number)
+        logger.error("aibridge: lost %d statements: neither database nor spool is writable", number)
         self._on_event("lost", number)
 
     def _recover(self, connection: sqlite3.Connection) -> None:
-        """Take in what earlier processes left, and close what they left open.
+        """Ingest the spools of ended processes, and close their open interceptions.
 
-        If this runs late, processes may have started meanwhile: then only what is older than this
-        one by the clock.
+        If this runs late, processes may have started meanwhile: then only spools and interceptions
+        from before this process, by the clock, are touched.
         """
         if self._recovered or not self._ownership.alone:
             return
         alone = self._ownership.exclude()
         try:
             for path in self._spool.others(older=not alone):
-                self._take_in_from(connection, path)
+                self._ingest_file(connection, path)
             before = _END_OF_TIME if alone else self._started_at
             with transaction(connection):
                 connection.execute(CLOSE_INTERRUPTED, {"now": now(), "before": before})
@@ -161,65 +164,65 @@ class Writer:
             self._ownership.share()
         self._recovered = True
 
-    def _take_in_from(self, connection: sqlite3.Connection, path: Path) -> None:
+    def _ingest_file(self, connection: sqlite3.Connection, path: Path) -> None:
         try:
-            self._take_in(connection, read(path), then=path.unlink)
+            self._ingest(connection, read(path), then=path.unlink)
         except OSError as error:
-            logger.warning("aibridge: %s cannot be taken in, and stays: %s", path, error)
+            logger.warning("aibridge: cannot ingest %s, so it stays: %s", path, error)
 
-    def _take_in(
+    def _ingest(
         self,
         connection: sqlite3.Connection,
-        work: Iterable[Statement],
+        statements: Iterable[Statement],
         *,
         then: Callable[[], object],
     ) -> None:
-        taken = 0
-        for batch in batched(work, _TRANSACTION_SIZE, strict=False):
+        ingested = 0
+        for batch in batched(statements, _TRANSACTION_SIZE, strict=False):
             self._commit(connection, list(batch))
-            taken += len(batch)
+            ingested += len(batch)
         then()
-        if taken:
-            logger.info("aibridge: %d statements that had waited are in the database", taken)
-            self._on_event("recovered", taken)
+        if ingested:
+            logger.info("aibridge: %d deferred statements are now in the database", ingested)
+            self._on_event("recovered", ingested)
 
-    def _commit(self, connection: sqlite3.Connection, work: list[Statement]) -> None:
+    def _commit(self, connection: sqlite3.Connection, statements: list[Statement]) -> None:
         try:
             with transaction(connection):
-                for kind, values in work:
+                for kind, values in statements:
                     connection.execute(SQL[kind], values)
-        except _OURS as error:
-            logger.warning("aibridge: a statement does not fit the database: %s", error)
-            self._commit_what_fits(connection, work)
+        except _REJECTIONS as error:
+            logger.warning("aibridge: the database rejects a statement: %s", error)
+            self._commit_accepted(connection, statements)
 
-    def _commit_what_fits(self, connection: sqlite3.Connection, work: list[Statement]) -> None:
-        """Keep one statement that cannot be run from holding up all others."""
+    def _commit_accepted(self, connection: sqlite3.Connection, statements: list[Statement]) -> None:
+        """Commit all statements but those that the database rejects, which go to a file."""
         rejected = []
         with transaction(connection):
-            for statement in work:
+            for statement in statements:
                 try:
                     connection.execute(SQL[statement.kind], statement.values)
-                except _OURS:
+                except _REJECTIONS:
                     rejected.append(statement)
         append(self._path.with_name(f"{self._path.name}.rejected.jsonl"), rejected)
         self._on_event("rejected", len(rejected))
 
-    def _note_away(self, error: Exception) -> None:
+    def _note_unavailable(self, error: Exception) -> None:
         if self.available:
-            logger.warning("aibridge: the database is away, facts are spooled: %s", error)
+            logger.warning("aibridge: the database is unavailable, facts are spooled: %s", error)
         self.available = False
         self._retry_at = time.monotonic() + self._retry_seconds
         self._retry_seconds = min(self._retry_seconds * 2, RETRY_SECONDS[1])
 
-    def _note_back(self) -> None:
+    def _note_available(self) -> None:
         if not self.available:
-            logger.warning("aibridge: the database is back")
+            logger.warning("aibridge: the database is available again")
         self.available = True
         self._retry_at = 0.0
         self._retry_seconds = RETRY_SECONDS[0]
 
 
-_OURS = (
+_REJECTIONS = (
     sqlite3.IntegrityError,
     sqlite3.InterfaceError,
     sqlite3.ProgrammingError,
@@ -227,12 +230,12 @@ _OURS = (
     OverflowError,
     UnicodeError,
 )
-"""What a statement itself is to blame for, not the database."""
+"""Errors caused by a statement itself, not by the database."""
 
 
-def _wrong_for_good(error: OSError | sqlite3.Error, path: Path) -> str:
+def _permanent_error(error: OSError | sqlite3.Error, path: Path) -> str:
     if isinstance(error, OSError):
         return f"{path}: {error.strerror or error}"
     if isinstance(error, sqlite3.OperationalError):
         return f"{path}: {error}"
-    return f"{path} is no database of ours: {error}"
+    return f"{path} is not an aibridge database: {error}"

@@ -159,7 +159,7 @@ def test_late_recovery_beside_a_newer_process_takes_only_what_is_older(database)
         program.execute("BEGIN IMMEDIATE")
         with recording(database) as recorder:
             assert not recorder.available
-            other.take()
+            other.acquire()
             program.execute("ROLLBACK")
             while not recorder.available:
                 asyncio.run(asyncio.wait_for(_kept(recorder), BOUND))
@@ -224,7 +224,7 @@ def test_spool_that_cannot_be_read_stays_and_the_others_are_taken_in(database, c
         assert prompts(database) == ["2"]
 
     assert unreadable.exists()
-    assert f"{unreadable} cannot be taken in, and stays" in caplog.text
+    assert f"cannot ingest {unreadable}, so it stays" in caplog.text
     assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 

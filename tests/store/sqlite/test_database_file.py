@@ -22,7 +22,7 @@ BOUND = 30
 def _impatient(monkeypatch):
     monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(writer, "RETRY_SECONDS", (0.01, 0.05))
-    monkeypatch.setattr(recorder_module, "LINGER", 0.01)
+    monkeypatch.setattr(recorder_module, "LINGER_SECONDS", 0.01)
 
 
 @pytest.fixture

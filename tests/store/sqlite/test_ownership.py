@@ -10,7 +10,7 @@ from aibridge_addon.store.sqlite.ownership import Ownership
 @contextmanager
 def held(database):
     ownership = Ownership(database)
-    ownership.take()
+    ownership.acquire()
     ownership.share()
     try:
         yield ownership
@@ -46,7 +46,7 @@ def test_a_lock_that_cannot_be_made_is_an_error_and_nothing_needs_to_be_let_go(t
     ownership = Ownership(tmp_path / "missing" / "x.sqlite3")
 
     with pytest.raises(FileNotFoundError):
-        ownership.take()
+        ownership.acquire()
     ownership.share()
     ownership.release()
     assert not ownership.alone

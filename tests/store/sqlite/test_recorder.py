@@ -66,7 +66,7 @@ def _impatient(monkeypatch):
     """Waits that nobody would notice in a test."""
     monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(writer, "RETRY_SECONDS", (0.01, 0.05))
-    monkeypatch.setattr(recorder_module, "LINGER", 0.01)
+    monkeypatch.setattr(recorder_module, "LINGER_SECONDS", 0.01)
     monkeypatch.setattr(sweeper, "ROUND_SECONDS", 0.0)
     monkeypatch.setattr(sweeper, "STEP_SECONDS", 0.0)
 
@@ -447,8 +447,8 @@ async def test_an_outage_is_logged_at_its_begin_and_its_end_only(start, database
 
     warnings = [r.getMessage() for r in caplog.records if r.levelname in ("WARNING", "ERROR")]
     assert warnings == [
-        "aibridge: the database is away, facts are spooled: database is locked",
-        "aibridge: the database is back",
+        "aibridge: the database is unavailable, facts are spooled: database is locked",
+        "aibridge: the database is available again",
     ]
 
 
@@ -465,7 +465,7 @@ async def test_recorder_starts_and_spools_while_another_program_holds_the_databa
         keep(recorder, prompt(started()))
         assert await kept(recorder)
         assert len(spools(database)) == 1
-    assert "the database is away, facts are spooled: database is locked" in caplog.text
+    assert "the database is unavailable, facts are spooled: database is locked" in caplog.text
     assert_no_error_is_logged(caplog)
 
     await events.reach("recovered", 1)
@@ -630,7 +630,7 @@ async def test_the_memory_is_bounded_and_the_oldest_are_lost(
         assert await kept(recorder)
 
     assert events.counts["lost"] == 2
-    assert "1 statements are lost: no place to keep them" in caplog.text
+    assert "lost 1 statements: neither database nor spool is writable" in caplog.text
     assert prompts(database) == ["2", "3", "4"]
 
 
@@ -642,7 +642,7 @@ async def test_what_is_lost_with_the_process_is_said(start, database, events, ca
         recorder.close()
 
     assert events.counts["lost"] == 1
-    assert "1 statements are lost" in caplog.text
+    assert "lost 1 statements" in caplog.text
 
 
 async def test_what_is_in_memory_at_the_end_gets_a_last_try(start, database, monkeypatch):
@@ -815,11 +815,11 @@ def test_what_is_no_database_is_refused(start, database):
     database.write_text("Dear diary, " * 100)
 
     assert refused(start, database) == (
-        f"{database} is no database of ours: file is not a database"
+        f"{database} is not an aibridge database: file is not a database"
     )
     assert database.read_text().startswith("Dear diary")
     ownership = Ownership(database)
-    ownership.take()
+    ownership.acquire()
     ownership.release()
     assert ownership.alone
 
@@ -859,7 +859,7 @@ OLD = "2020-01-01T00:00:00.000000+00:00"
 async def test_what_is_older_than_the_retention_is_deleted_with_all_that_belongs_to_it(
     start, database, events, monkeypatch
 ):
-    monkeypatch.setattr(sweeper, "AT_ONCE", 2)
+    monkeypatch.setattr(sweeper, "STEP_ROWS", 2)
     recorder = start()
     old = [all_of_one(started(started_at=OLD)) for _ in range(5)]
     new = all_of_one(started())
