@@ -273,7 +273,8 @@ def main() -> None:
     if arguments.say_on_stdout:
         print(arguments.say_on_stdout, flush=True)
     if arguments.legacy:
-        lowlevel.serve_dual_era_loop = runner.serve_loop  # streams: there is no option for it
+        # There is no option for it over streams.
+        lowlevel.serve_dual_era_loop = runner.serve_loop  # type: ignore[attr-defined]
     world = World(token=arguments.token)
     server = make_server(world, page=arguments.page, legacy=arguments.legacy)
     if arguments.transport == "stdio":

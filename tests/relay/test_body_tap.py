@@ -5,6 +5,7 @@ import itertools
 import logging
 import re
 from functools import partial
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 from standin.codings import encode
 
 from aibridge_addon.facts import ResponseFacts
+from aibridge_addon.formats import Format as WireFormat
 from aibridge_addon.formats import anthropic_messages
 from aibridge_addon.formats.decoders.codings import ContentDecoder
-from aibridge_addon.formats.decoders.sse import SSEParser
+from aibridge_addon.formats.decoders.sse import Event, SSEParser
 from aibridge_addon.relay import response_reader
-from aibridge_addon.relay.body_tap import BodyTap
+from aibridge_addon.relay.body_tap import BodyTap, Withhold
 from aibridge_addon.relay.response_reader import ReaderOptions
 
 BLOCKS = [
@@ -39,20 +41,26 @@ class OurBugError(Exception):
 class Reader:
     """Records events, ends at `data: end`, and can fail at an event."""
 
-    def __init__(self, *, fails_at=None, facts_fail=False, unrecorded=None):
-        self.events = []
+    def __init__(
+        self,
+        *,
+        fails_at: int | None = None,
+        facts_fail: bool = False,
+        unrecorded: re.Pattern[bytes] | None = None,
+    ) -> None:
+        self.events: list[Event] = []
         self.ended = False
         self.skippable = unrecorded
         self._fails_at = fails_at
         self._facts_fail = facts_fail
 
-    def feed(self, event):
+    def feed(self, event: Event) -> None:
         if len(self.events) == self._fails_at:
             raise OurBugError("in the reader")
         self.events.append(event)
         self.ended = self.ended or event.data == b"end"
 
-    def facts(self):
+    def facts(self) -> ResponseFacts:
         if self._facts_fail:
             raise OurBugError("in the facts")
         return ResponseFacts(response_id=str(len(self.events)))
@@ -61,21 +69,28 @@ class Reader:
 class Format:
     """A wire format with a given reader."""
 
-    def __init__(self, reader):
+    def __init__(self, reader: Any) -> None:
         self.reader = lambda: reader
 
-    def read_whole(self, body):
+    def read_whole(self, body: bytes) -> ResponseFacts:
         return ResponseFacts(response_id=body.decode(), complete=True)
 
 
 def make_tap(
-    reader=None, *, coding="", length=None, max_bytes=10**6, announces_stream=True, **cutting
-):
+    reader: Any = None,
+    *,
+    wire_format: WireFormat | None = None,
+    coding: str = "",
+    length: int | None = None,
+    max_bytes: int = 10**6,
+    announces_stream: bool = True,
+    **cutting: Any,
+) -> BodyTap:
     return BodyTap(
         "flow-1",
         "interception-1",
         ReaderOptions(
-            wire_format=reader if hasattr(reader, "reader") else Format(reader or Reader()),
+            wire_format=wire_format or cast("WireFormat", Format(reader or Reader())),
             announces_stream=announces_stream,
             content_encoding=coding,
             max_bytes=max_bytes,
@@ -85,11 +100,11 @@ def make_tap(
     )
 
 
-def withheld(event):
+def withheld(event: Event) -> bool:
     return b"withheld" in event.raw
 
 
-def relayed(tap, chunks):
+def relayed(tap: BodyTap, chunks: list[bytes]) -> bytes:
     """Return the bytes that the client receives; held chunks are released after each chunk."""
     out = []
     for chunk in chunks:
@@ -104,13 +119,13 @@ def relayed(tap, chunks):
 
 
 @st.composite
-def cuts(draw, body=BODY):
+def cuts(draw: st.DrawFn, body: bytes = BODY) -> list[bytes]:
     """Generate a body in chunks that are not empty."""
     borders = draw(st.sets(st.integers(1, len(body) - 1)))
     return [body[a:b] for a, b in itertools.pairwise([0, *sorted(borders), len(body)])]
 
 
-def filtered_up_to(number):
+def filtered_up_to(number: int) -> bytes:
     """Return the body without the withheld blocks among its first blocks."""
     return b"".join(
         block
@@ -124,7 +139,7 @@ ANY_CASE = settings(deadline=None, max_examples=60)
 
 @ANY_CASE
 @given(chunks=cuts())
-def test_every_byte_is_relayed_and_every_event_is_read(chunks):
+def test_every_byte_is_relayed_and_every_event_is_read(chunks: list[bytes]) -> None:
     reader = Reader()
     tap = make_tap(reader)
 
@@ -136,7 +151,7 @@ def test_every_byte_is_relayed_and_every_event_is_read(chunks):
 
 @ANY_CASE
 @given(chunks=cuts())
-def test_client_receives_all_events_but_the_withheld_ones(chunks):
+def test_client_receives_all_events_but_the_withheld_ones(chunks: list[bytes]) -> None:
     reader = Reader()
 
     assert relayed(make_tap(reader, withhold=withheld), chunks) == filtered_up_to(len(BLOCKS))
@@ -148,7 +163,7 @@ ANYTHING = re.compile(rb"(?s).*\n\n")
 
 @ANY_CASE
 @given(chunks=cuts())
-def test_unrecorded_events_are_relayed(chunks):
+def test_unrecorded_events_are_relayed(chunks: list[bytes]) -> None:
     reader = Reader(unrecorded=re.compile(rb"(?:event: \w+\ndata: .+\n\n)+"))
 
     assert relayed(make_tap(reader), chunks) == BODY
@@ -157,7 +172,7 @@ def test_unrecorded_events_are_relayed(chunks):
     }
 
 
-def test_unrecorded_events_are_not_read():
+def test_unrecorded_events_are_not_read() -> None:
     reader = Reader(unrecorded=ANYTHING)
     tap = make_tap(reader)
 
@@ -168,7 +183,7 @@ def test_unrecorded_events_are_not_read():
 @pytest.mark.parametrize(
     "cutting", [{"withhold": withheld}, {"splice": lambda event, data: event.raw}]
 )
-def test_every_event_is_read_if_events_are_edited(cutting):
+def test_every_event_is_read_if_events_are_edited(cutting: Any) -> None:
     reader = Reader(unrecorded=ANYTHING)
 
     relayed(make_tap(reader, **cutting), [BODY])
@@ -178,7 +193,9 @@ def test_every_event_is_read_if_events_are_edited(cutting):
 
 @ANY_CASE
 @given(chunks=cuts(), fails_at=st.integers(0, len(BLOCKS)))
-def test_failure_of_the_reader_at_any_event_loses_no_byte(chunks, fails_at):
+def test_failure_of_the_reader_at_any_event_loses_no_byte(
+    chunks: list[bytes], fails_at: int
+) -> None:
     tap = make_tap(Reader(fails_at=fails_at))
     withholding = make_tap(Reader(fails_at=fails_at), withhold=withheld)
 
@@ -191,10 +208,12 @@ def test_failure_of_the_reader_at_any_event_loses_no_byte(chunks, fails_at):
 
 @ANY_CASE
 @given(chunks=cuts(), fails_at=st.integers(0, len(BLOCKS) - 1))
-def test_failure_of_the_filter_at_any_event_loses_no_byte(chunks, fails_at):
+def test_failure_of_the_filter_at_any_event_loses_no_byte(
+    chunks: list[bytes], fails_at: int
+) -> None:
     seen = itertools.count()
 
-    def failing(event):
+    def failing(event: Event) -> bool:
         if next(seen) == fails_at:
             raise OurBugError("in the filter")
         return withheld(event)
@@ -207,7 +226,9 @@ def test_failure_of_the_filter_at_any_event_loses_no_byte(chunks, fails_at):
 
 @ANY_CASE
 @given(chunks=cuts(), bound=st.integers(0, len(BODY)), withhold=st.sampled_from([None, withheld]))
-def test_failure_of_the_decoder_after_any_byte_loses_no_byte(chunks, bound, withhold):
+def test_failure_of_the_decoder_after_any_byte_loses_no_byte(
+    chunks: list[bytes], bound: int, withhold: Withhold | None
+) -> None:
     tap = make_tap(max_bytes=bound, withhold=withhold)
 
     out = relayed(tap, chunks)
@@ -221,7 +242,9 @@ def test_failure_of_the_decoder_after_any_byte_loses_no_byte(chunks, bound, with
 
 @ANY_CASE
 @given(chunks=cuts(), bound=st.integers(1, 40), withhold=st.sampled_from([None, withheld]))
-def test_failure_of_the_parser_at_an_event_loses_no_byte(chunks, bound, withhold):
+def test_failure_of_the_parser_at_an_event_loses_no_byte(
+    chunks: list[bytes], bound: int, withhold: Withhold | None
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(response_reader, "SSEParser", partial(SSEParser, max_event_bytes=bound))
         tap = make_tap(withhold=withhold)
@@ -236,7 +259,9 @@ def test_failure_of_the_parser_at_an_event_loses_no_byte(chunks, bound, withhold
 
 @ANY_CASE
 @given(data=st.data(), coding=st.sampled_from(["gzip", "br", "deflate", "zstd", "x-unknown"]))
-def test_compressed_body_is_relayed_unchanged_even_if_it_cannot_be_decoded(data, coding):
+def test_compressed_body_is_relayed_unchanged_even_if_it_cannot_be_decoded(
+    data: st.DataObject, coding: str
+) -> None:
     body = gzip.compress(BODY, mtime=0)
     reader = Reader()
     tap = make_tap(reader, coding=coding)
@@ -252,7 +277,9 @@ def test_compressed_body_is_relayed_unchanged_even_if_it_cannot_be_decoded(data,
 
 @ANY_CASE
 @given(data=st.data(), coding=st.sampled_from(["gzip", "br", "zstd"]))
-def test_withheld_events_of_a_compressed_body_do_not_reach_the_client(data, coding):
+def test_withheld_events_of_a_compressed_body_do_not_reach_the_client(
+    data: st.DataObject, coding: str
+) -> None:
     tap = make_tap(coding=coding, withhold=withheld)
 
     out = relayed(tap, data.draw(cuts(encode(BODY, coding))))
@@ -261,7 +288,7 @@ def test_withheld_events_of_a_compressed_body_do_not_reach_the_client(data, codi
     assert out == filtered_up_to(len(BLOCKS))
 
 
-def test_body_with_an_unknown_coding_is_not_edited():
+def test_body_with_an_unknown_coding_is_not_edited() -> None:
     tap = make_tap(coding="x-unknown", withhold=withheld)
 
     assert not tap.edits_events
@@ -277,7 +304,7 @@ END_ENDS = END_BEGINS + len(b"data: end\n\n")
 
 @ANY_CASE
 @given(chunks=cuts(), cutting=st.sampled_from([{}, {"splice": lambda event, data: event.raw}]))
-def test_only_the_terminal_event_is_held(chunks, cutting):
+def test_only_the_terminal_event_is_held(chunks: list[bytes], cutting: Any) -> None:
     tap = make_tap(**cutting)
     position = 0
     out = b""
@@ -299,7 +326,9 @@ def test_only_the_terminal_event_is_held(chunks, cutting):
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])
-def test_compressed_response_in_a_single_chunk_is_held_only_from_its_encoded_end(coding):
+def test_compressed_response_in_a_single_chunk_is_held_only_from_its_encoded_end(
+    coding: str,
+) -> None:
     text = b"".join(b"data: %d\n\n" % (number**5) for number in range(1000, 2000))
     body = encode(text + b"data: end\n\n", coding)
     reader = Reader()
@@ -317,7 +346,9 @@ def test_compressed_response_in_a_single_chunk_is_held_only_from_its_encoded_end
 
 @ANY_CASE
 @given(data=st.data(), coding=st.sampled_from(["gzip", "br", "zstd"]))
-def test_end_of_a_compressed_response_is_relayed_only_after_it_is_recorded(data, coding):
+def test_end_of_a_compressed_response_is_relayed_only_after_it_is_recorded(
+    data: st.DataObject, coding: str
+) -> None:
     body = encode(BODY, coding)
     tap = make_tap(coding=coding)
     decoder = ContentDecoder(coding, max_bytes=10**6)
@@ -333,7 +364,7 @@ def test_end_of_a_compressed_response_is_relayed_only_after_it_is_recorded(data,
         raise AssertionError("the end was not held")
 
 
-def test_chunks_after_a_held_end_are_held_behind_it():
+def test_chunks_after_a_held_end_are_held_behind_it() -> None:
     tap = make_tap()
 
     for chunk in (b"data: end\n\n", b"data: more\n\n"):
@@ -345,7 +376,7 @@ def test_chunks_after_a_held_end_are_held_behind_it():
     assert tap(b"data: later\n\n") == [b"data: later\n\n"]
 
 
-def test_empty_end_is_not_relayed_as_a_chunk():
+def test_empty_end_is_not_relayed_as_a_chunk() -> None:
     tap = make_tap(splice=lambda event, data: event.raw)
     tap(b"data: end\n\n")
 
@@ -356,7 +387,7 @@ def test_empty_end_is_not_relayed_as_a_chunk():
 
 @ANY_CASE
 @given(chunks=cuts(gzip.compress(TAIL, mtime=0)))
-def test_last_byte_of_the_announced_length_is_held(chunks):
+def test_last_byte_of_the_announced_length_is_held(chunks: list[bytes]) -> None:
     tap = make_tap(coding="gzip", length=sum(map(len, chunks)))
 
     for chunk in chunks[:-1]:
@@ -366,37 +397,37 @@ def test_last_byte_of_the_announced_length_is_held(chunks):
     assert tap.held == [bytes([last])]
 
 
-def test_last_byte_of_the_announced_length_is_held_after_a_read_error():
+def test_last_byte_of_the_announced_length_is_held_after_a_read_error() -> None:
     tap = make_tap(Reader(fails_at=0), length=len(BLOCKS[0]))
 
     assert tap(BLOCKS[0]) == [BLOCKS[0][:-1]]
     assert tap.release() == [BLOCKS[0][-1:]]
 
 
-def test_end_is_held_if_the_data_after_it_cannot_be_read():
-    for cutting in ({}, {"withhold": withheld}):
-        tap = make_tap(Reader(fails_at=2), **cutting)
+def test_end_is_held_if_the_data_after_it_cannot_be_read() -> None:
+    for withhold in (None, withheld):
+        tap = make_tap(Reader(fails_at=2), withhold=withhold)
 
         assert b"".join(tap(b"data: 1\n\ndata: end\n\ndata: after\n\n")) in (b"", b"data: 1\n\n")
         assert tap.is_waiting
         assert b"".join(tap.release()).endswith(b"data: end\n\ndata: after\n\n")
 
 
-def test_body_of_a_wrong_length_is_relayed():
+def test_body_of_a_wrong_length_is_relayed() -> None:
     for length in (0, len(TAIL) - 1, len(TAIL) + 1):
         tap = make_tap(length=length)
         assert tap(TAIL) == [TAIL]
         assert tap(b"") == []
 
 
-def test_end_of_the_body_is_not_relayed_as_a_chunk():
+def test_end_of_the_body_is_not_relayed_as_a_chunk() -> None:
     tap = make_tap()
 
     assert tap(b"") == []
     assert tap.first_byte_at is None
 
 
-def test_time_of_the_first_byte_does_not_change():
+def test_time_of_the_first_byte_does_not_change() -> None:
     tap = make_tap()
 
     tap(b"data: 1\n\n")
@@ -412,7 +443,7 @@ def test_time_of_the_first_byte_does_not_change():
 
 @ANY_CASE
 @given(chunks=cuts())
-def test_unannounced_events_are_read(chunks):
+def test_unannounced_events_are_read(chunks: list[bytes]) -> None:
     reader = Reader()
     tap = make_tap(reader, announces_stream=False)
     sent = b"".join(chunks)
@@ -424,11 +455,11 @@ def test_unannounced_events_are_read(chunks):
 @ANY_CASE
 @given(announces_stream=st.booleans(), coding=st.sampled_from(["", "gzip"]), data=st.data())
 def test_single_body_instead_of_a_stream_is_relayed_at_once_and_read(
-    announces_stream, coding, data
-):
+    announces_stream: bool, coding: str, data: st.DataObject
+) -> None:
     body = encode(b' \n{"id": 1}', coding or "identity")
-    cutting = data.draw(st.sampled_from([{}, {"withhold": withheld}]))
-    tap = make_tap(coding=coding, announces_stream=announces_stream, **cutting)
+    withhold = data.draw(st.sampled_from([None, withheld]))
+    tap = make_tap(coding=coding, announces_stream=announces_stream, withhold=withhold)
 
     out = b""
     for chunk in data.draw(cuts(body)):
@@ -437,12 +468,12 @@ def test_single_body_instead_of_a_stream_is_relayed_at_once_and_read(
             assert tap.facts() == ResponseFacts(), "a part of it says nothing"
     out += b"".join(tap(b""))
 
-    assert out == (b' \n{"id": 1}' if cutting else body)
+    assert out == (b' \n{"id": 1}' if withhold else body)
     assert tap.is_buffered
     assert tap.facts().response_id == ' \n{"id": 1}'
 
 
-def test_single_body_of_known_length_is_read_before_its_last_byte_is_relayed():
+def test_single_body_of_known_length_is_read_before_its_last_byte_is_relayed() -> None:
     tap = make_tap(length=2, announces_stream=False)
 
     assert tap(b"{}") == [b"{"]
@@ -452,7 +483,7 @@ def test_single_body_of_known_length_is_read_before_its_last_byte_is_relayed():
 
 
 @pytest.mark.parametrize("length", [None, 10])
-def test_single_body_instead_of_a_spliced_stream_is_held_completely(length):
+def test_single_body_instead_of_a_spliced_stream_is_held_completely(length: int | None) -> None:
     tap = make_tap(length=length, splice=lambda event, data: event.raw)
 
     for piece in (b' {"a"', b": 1}\n"):
@@ -467,7 +498,7 @@ def test_single_body_instead_of_a_spliced_stream_is_held_completely(length):
     assert tap(b"") == []
 
 
-def test_unterminated_event_can_be_withheld():
+def test_unterminated_event_can_be_withheld() -> None:
     tap = make_tap(withhold=withheld)
 
     assert relayed(tap, [b"data: 1\n\ndata: withheld\n"]) == b"data: 1\n\n"
@@ -476,7 +507,7 @@ def test_unterminated_event_can_be_withheld():
 # Facts
 
 
-def test_facts_of_a_truncated_body_include_its_unterminated_event():
+def test_facts_of_a_truncated_body_include_its_unterminated_event() -> None:
     reader = Reader()
     tap = make_tap(reader)
     tap(BLOCKS[0] + TAIL)
@@ -486,8 +517,8 @@ def test_facts_of_a_truncated_body_include_its_unterminated_event():
     assert tap.facts().response_id == "2"
 
 
-def test_facts_of_a_truncated_response_include_the_usage_reported_so_far():
-    tap = make_tap(anthropic_messages.FORMAT)
+def test_facts_of_a_truncated_response_include_the_usage_reported_so_far() -> None:
+    tap = make_tap(wire_format=anthropic_messages.FORMAT)
     tap(
         b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1",'
         b'"model":"claude","usage":{"input_tokens":5,"output_tokens":1}}}\n\n'
@@ -497,10 +528,11 @@ def test_facts_of_a_truncated_response_include_the_usage_reported_so_far():
     facts = tap.facts()
 
     assert (facts.response_id, facts.complete) == ("msg_1", False)
+    assert facts.usage
     assert (facts.usage.input_tokens, facts.usage.output_tokens) == (5, 1)
 
 
-def test_bug_while_reading_the_unterminated_event_is_not_raised():
+def test_bug_while_reading_the_unterminated_event_is_not_raised() -> None:
     for finish in (lambda tap: tap(b""), BodyTap.facts):
         tap = make_tap(Reader(fails_at=0))
         tap(TAIL)
@@ -510,7 +542,7 @@ def test_bug_while_reading_the_unterminated_event_is_not_raised():
         assert tap.read_error == "in the reader"
 
 
-def test_facts_are_empty_after_a_bug_in_reading_them():
+def test_facts_are_empty_after_a_bug_in_reading_them() -> None:
     tap = make_tap(Reader(facts_fail=True))
     relayed(tap, [BODY])
 
@@ -518,7 +550,7 @@ def test_facts_are_empty_after_a_bug_in_reading_them():
     assert tap.read_error == "in the facts"
 
 
-def test_bug_is_logged_once_with_the_interception_id(caplog):
+def test_bug_is_logged_once_with_the_interception_id(caplog: pytest.LogCaptureFixture) -> None:
     tap = make_tap(Reader(fails_at=1))
 
     relayed(tap, BLOCKS)
@@ -527,10 +559,13 @@ def test_bug_is_logged_once_with_the_interception_id(caplog):
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "interception-1" in record.getMessage()
+    assert record.exc_info
     assert isinstance(record.exc_info[1], OurBugError)
 
 
-def test_undecodable_body_is_logged_as_a_warning_without_a_traceback(caplog):
+def test_undecodable_body_is_logged_as_a_warning_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     relayed(make_tap(coding="gzip"), [b"no gzip", b"nor this"])
 
     (record,) = caplog.records

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from mitmproxy import connection, http
@@ -13,6 +13,7 @@ from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from quiet_bridge import QuietBridge
 
 from aibridge_addon.facts import ResponseFacts
+from aibridge_addon.formats import Format as WireFormat
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.joined_writes import LARGEST_JOINED
 from aibridge_addon.relay.mitm_layers import AibridgeHeldHook, BridgeLayer
@@ -105,7 +106,7 @@ class Driver:
                 flow.id,
                 "interception-1",
                 ReaderOptions(
-                    wire_format=Format(),
+                    wire_format=cast("WireFormat", Format()),
                     announces_stream=True,
                     content_encoding="",
                     max_bytes=10**6,

@@ -10,7 +10,7 @@ CHUNK = b'data: {"id":"1","model":"m","choices":[],"usage":{"prompt_tokens":1}}\
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip", "br", "zstd"])
-def test_reader_reads_an_unannounced_stream(coding):
+def test_reader_reads_an_unannounced_stream(coding: str) -> None:
     reader = make_reader(coding)
     body = encode(b"\xef\xbb\xbf" + CHUNK + b"data: [DONE]\n\n", coding)
 
@@ -18,10 +18,12 @@ def test_reader_reads_an_unannounced_stream(coding):
 
     assert [event.raw for event, _ in events] == [b"\xef\xbb\xbf" + CHUNK, b"data: [DONE]\n\n"]
     assert reader.ended
-    assert reader.facts().usage.input_tokens == 1
+    usage = reader.facts().usage
+    assert usage
+    assert usage.input_tokens == 1
 
 
-def test_reader_reads_a_single_body_once_it_is_complete():
+def test_reader_reads_a_single_body_once_it_is_complete() -> None:
     reader = make_reader()
 
     assert reader.events(b'{"error":{"message":"no') == []
@@ -31,10 +33,12 @@ def test_reader_reads_a_single_body_once_it_is_complete():
     reader.is_complete = True
 
     assert reader.is_buffered
-    assert reader.facts().error.message == "no"
+    error = reader.facts().error
+    assert error
+    assert error.message == "no"
 
 
-def make_reader(coding=""):
+def make_reader(coding: str = "") -> ResponseReader:
     return ResponseReader(
         ReaderOptions(
             wire_format=openai_chat.FORMAT,

@@ -19,7 +19,7 @@ UNREADABLE = ResponseFacts(unreadable=1)
 MESSAGE = b'{"type":"message","id":"msg_1","content":[]}'
 
 
-def answer(content=b"", **headers):
+def answer(content: bytes | None = b"", **headers: str) -> http.Response:
     """Return a response with these headers only."""
     fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     response = http.Response.make(200)
@@ -28,17 +28,17 @@ def answer(content=b"", **headers):
     return response
 
 
-def test_head_without_coding_and_length_announces_none():
+def test_head_without_coding_and_length_announces_none() -> None:
     assert content_encoding(answer()) == ""
     assert content_length(answer()) is None
 
 
 @pytest.mark.parametrize(("value", "length"), [("0", 0), ("17", 17), ("-1", None), ("1, 1", None)])
-def test_only_a_plain_number_is_a_content_length(value, length):
+def test_only_a_plain_number_is_a_content_length(value: str, length: int | None) -> None:
     assert content_length(answer(content_length=value)) == length
 
 
-def test_buffered_body_is_decoded_up_to_a_limit():
+def test_buffered_body_is_decoded_up_to_a_limit() -> None:
     response = answer(gzip.compress(MESSAGE), content_encoding="gzip")
 
     assert decoded_body(response, max_bytes=len(MESSAGE)) == MESSAGE
@@ -46,7 +46,7 @@ def test_buffered_body_is_decoded_up_to_a_limit():
         decoded_body(response, max_bytes=len(MESSAGE) - 1)
 
 
-def test_decodable_response_is_read():
+def test_decodable_response_is_read() -> None:
     facts = read_buffered(answer(MESSAGE), anthropic_messages.FORMAT, max_bytes=1000)
 
     assert facts.response_id == "msg_1"
@@ -58,5 +58,5 @@ def test_decodable_response_is_read():
     [answer(MESSAGE, content_encoding="nobody-knows"), answer(MESSAGE * 100), answer(None)],
     ids=["an unknown coding", "more than the bound", "not kept"],
 )
-def test_undecodable_response_is_counted_as_unreadable(response):
+def test_undecodable_response_is_counted_as_unreadable(response: http.Response) -> None:
     assert read_buffered(response, anthropic_messages.FORMAT, max_bytes=1000) == UNREADABLE

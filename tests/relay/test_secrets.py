@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aibridge_addon.headers import lowered
+from aibridge_addon.headers import Fields, lowered
 from aibridge_addon.providers.credentials import SECRET_FIELDS
 from aibridge_addon.relay.secrets import mask_fields, outgoing_fields
 
@@ -36,7 +36,7 @@ VALUES = st.one_of(
 @given(st.lists(st.tuples(END_TO_END_NAMES | SECRET_NAMES, VALUES), max_size=8).map(tuple))
 @example(((b"Cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"a=1")))
 @example(((b"cookie", b"a"), (b"cookie", b"b"), (b"cookie", b"... (2)"), (b"cookie", b"c")))
-def test_outgoing_headers_equal_the_received_ones_in_order_and_case(fields):
+def test_outgoing_headers_equal_the_received_ones_in_order_and_case(fields: Fields) -> None:
     shown, secrets = mask_fields(fields)
 
     assert [name for name, _ in shown] == [name for name, _ in fields]
@@ -51,7 +51,9 @@ def test_outgoing_headers_equal_the_received_ones_in_order_and_case(fields):
     secret=st.permutations(list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")).map(bytes),
     length=st.integers(12, 36),
 )
-def test_hint_shows_only_the_ends_of_a_secret(name, before, after, secret, length):
+def test_hint_shows_only_the_ends_of_a_secret(
+    name: bytes, before: bytes, after: bytes, secret: bytes, length: int
+) -> None:
     secret = secret[:length]
 
     shown, _ = mask_fields(((b"accept", b"*/*"), (name, before + secret + after)))
@@ -72,13 +74,13 @@ def test_hint_shows_only_the_ends_of_a_secret(name, before, after, secret, lengt
         ((b"api-key", b"abc"), b"..."),
     ],
 )
-def test_masked_header_shows_the_scheme_and_a_hint(field, hint):
+def test_masked_header_shows_the_scheme_and_a_hint(field: tuple[bytes, bytes], hint: bytes) -> None:
     shown, _ = mask_fields((field,))
 
     assert shown == ((field[0], hint),)
 
 
-def test_secrets_with_equal_hints_stay_distinct():
+def test_secrets_with_equal_hints_stay_distinct() -> None:
     fields = ((b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"a=1"))
 
     shown, secrets = mask_fields(fields)
@@ -97,13 +99,15 @@ def test_secrets_with_equal_hints_stay_distinct():
         max_size=8,
     )
 )
-def test_hop_by_hop_headers_are_removed_and_all_others_are_sent(marked):
+def test_hop_by_hop_headers_are_removed_and_all_others_are_sent(
+    marked: list[tuple[tuple[bytes, bytes], bool]],
+) -> None:
     shown, secrets = mask_fields(tuple(field for field, _ in marked))
 
     assert outgoing_fields(shown, secrets) == tuple(field for field, goes_on in marked if goes_on)
 
 
-def test_headers_named_by_connection_are_removed():
+def test_headers_named_by_connection_are_removed() -> None:
     fields = (
         (b"Connection", b"close, X-Hop"),
         (b"connection", b"x-other"),
@@ -116,7 +120,7 @@ def test_headers_named_by_connection_are_removed():
 
 
 @pytest.mark.parametrize("name", [b"Transfer-Encoding", b"content-length", b"Host"])
-def test_connection_header_cannot_remove_the_framing_of_the_body(name):
+def test_connection_header_cannot_remove_the_framing_of_the_body(name: bytes) -> None:
     assert outgoing_fields(((b"connection", name), (name, b"x")), {}) == ((name, b"x"),)
 
 
@@ -127,7 +131,7 @@ def test_connection_header_cannot_remove_the_framing_of_the_body(name):
         *(b"x-goog-api-key", b"anthropic-version", b"Anthropic-Beta", b"OpenAI-Organization"),
     ],
 )
-def test_connection_header_cannot_remove_credentials_or_provider_headers(name):
+def test_connection_header_cannot_remove_credentials_or_provider_headers(name: bytes) -> None:
     shown, secrets = mask_fields(
         ((b"Connection", b"x-hop, " + name), (name, SECRET), (b"x-hop", b"1"))
     )
@@ -135,7 +139,7 @@ def test_connection_header_cannot_remove_credentials_or_provider_headers(name):
     assert outgoing_fields(shown, secrets) == ((name, SECRET),)
 
 
-def test_headers_of_an_upgrade_are_all_sent():
+def test_headers_of_an_upgrade_are_all_sent() -> None:
     fields = (
         (b"Connection", b"keep-alive, Upgrade"),
         (b"Upgrade", b"websocket"),
@@ -145,7 +149,7 @@ def test_headers_of_an_upgrade_are_all_sent():
     assert outgoing_fields(fields, {}) == fields
 
 
-def test_header_changed_by_another_addon_is_sent_as_changed():
+def test_header_changed_by_another_addon_is_sent_as_changed() -> None:
     shown, secrets = mask_fields(((b"x-api-key", SECRET), (b"accept", b"*/*")))
 
     changed = ((b"x-api-key", b"another"), *shown[1:])
@@ -153,7 +157,7 @@ def test_header_changed_by_another_addon_is_sent_as_changed():
     assert outgoing_fields(changed, secrets) == ((b"x-api-key", b"another"), (b"accept", b"*/*"))
 
 
-def test_headers_are_read_by_lower_case_name_and_the_first_wins():
+def test_headers_are_read_by_lower_case_name_and_the_first_wins() -> None:
     fields = ((b"User-Agent", "ü".encode()), (b"X-A", b"1"), (b"x-a", b"2"), (b"x-b", b"\xff"))
 
     assert lowered(fields) == {"user-agent": "ü", "x-a": "1", "x-b": "\ufffd"}

@@ -5,12 +5,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.tools.server_config import ServerConfig, Transport
+from aibridge_addon.tools.servers import ToolServers
 
 BOUND = 60.0
 """Seconds after which a wait fails."""
@@ -33,13 +34,15 @@ class Program:
 
     def wait(self) -> None:
         """Wait until it listens."""
-        said = json.loads(self._process.stdout.readline())
-        self.port, self.url = said["port"], said["url"]
+        assert self._process.stdout
+        address = json.loads(self._process.stdout.readline())
+        self.port, self.url = address["port"], address["url"]
 
     def kill(self) -> None:
         """Kill it."""
         self._process.kill()
         self._process.wait()
+        assert self._process.stdout
         self._process.stdout.close()
 
 
@@ -173,7 +176,9 @@ def by_url(name: str, transport: Transport, url: str, **more: Any) -> ServerConf
     return ServerConfig(name=name, transport=transport, url=url, shown_url=f"the {name}", **more)
 
 
-def by_command(name: str, *arguments: str, command: str = sys.executable, **more: Any) -> Any:
+def by_command(
+    name: str, *arguments: str, command: str = sys.executable, **more: Any
+) -> ServerConfig:
     """Return the configuration of a server that is a program, by default `mcp_server.py`."""
     if not arguments or arguments[0].startswith("--"):
         arguments = (PROGRAM, "stdio", *arguments)
@@ -187,6 +192,13 @@ def by_command(name: str, *arguments: str, command: str = sys.executable, **more
     )
 
 
+def offered(servers: ToolServers, name: str) -> CentralTool:
+    """Return an offered tool by its injected name."""
+    tool = servers.catalogue.get(name)
+    assert tool
+    return tool
+
+
 def tool_of(server: str, name: str) -> CentralTool:
     """Return a tool as in a catalogue; its server may be down."""
     return CentralTool(
@@ -197,3 +209,9 @@ def tool_of(server: str, name: str) -> CentralTool:
         description="",
         input_schema={},
     )
+
+
+type Connect = Callable[..., Awaitable[tuple[ToolServers, Heard]]]
+"""The type of the fixture `connect`."""
+type StartProgram = Callable[..., Program]
+type StartScripted = Callable[..., Awaitable[str]]

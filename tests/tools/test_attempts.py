@@ -367,7 +367,7 @@ async def test_attempt_that_fails_after_another_succeeded_stays_open(store: Stor
 # What is the same request
 
 
-SAME = [
+SAME: list[dict[str, JSON]] = [
     {"stream": True, "stream_options": {"include_usage": True}},
     {"max_tokens": 5},
     {"metadata": {"user_id": "x"}},

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from aibridge_addon.tools.call_results import MAX_MENDED
-from tools.running import by_url
+from tools.running import Connect, StartScripted, by_url, offered
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -37,25 +37,31 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("answer", "said"), ODD.values(), ids=ODD)
-async def test_invalid_blocks_of_a_result_become_text(connect, scripted, answer, said):
+async def test_invalid_blocks_of_a_result_become_text(
+    connect: Connect, scripted: StartScripted, answer: Any, said: str
+) -> None:
     servers, _ = await connect(by_url("s", "http", await scripted(answer)))
 
-    found = await servers.call(servers.catalogue.get("bmcp_s_tool"), {})
+    found = await servers.call(offered(servers, "bmcp_s_tool"), {})
 
     assert (found.as_text, found.is_error) == (said, False)
 
 
-async def test_error_flag_given_as_text_is_understood(connect, scripted):
+async def test_error_flag_given_as_text_is_understood(
+    connect: Connect, scripted: StartScripted
+) -> None:
     servers, _ = await connect(by_url("s", "http", await scripted({"isError": "true"})))
 
-    assert (await servers.call(servers.catalogue.get("bmcp_s_tool"), {})).is_error
+    assert (await servers.call(offered(servers, "bmcp_s_tool"), {})).is_error
 
 
-async def test_odd_result_of_very_many_blocks_is_cut(connect, scripted):
+async def test_odd_result_of_very_many_blocks_is_cut(
+    connect: Connect, scripted: StartScripted
+) -> None:
     blocks = [DONE] * (MAX_MENDED + 5) + [None]
     servers, _ = await connect(by_url("s", "http", await scripted({"content": blocks})))
 
-    found = await servers.call(servers.catalogue.get("bmcp_s_tool"), {})
+    found = await servers.call(offered(servers, "bmcp_s_tool"), {})
 
     assert len(found.parts) == MAX_MENDED + 1
     assert found.parts[-1].text == "[6 further parts are left out]"

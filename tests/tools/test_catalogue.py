@@ -23,13 +23,13 @@ def listing(server: str, *names: str, **patterns: re.Pattern[str]) -> Listing:
     )
 
 
-def test_catalogue_without_servers_is_empty():
+def test_catalogue_without_servers_is_empty() -> None:
     assert Catalogue().tools == ()
     assert len(Catalogue()) == 0
     assert Catalogue().get("bmcp_a_b") is None
 
 
-def test_tool_is_found_by_its_injected_name_with_all_its_properties():
+def test_tool_is_found_by_its_injected_name_with_all_its_properties() -> None:
     tool = ListedTool(name="look up", description="Looks it up.", input_schema=SCHEMA)
     catalogue = Catalogue([Listing(server="wiki", server_url="https://wiki/mcp", tools=(tool,))])
 
@@ -48,7 +48,7 @@ def test_tool_is_found_by_its_injected_name_with_all_its_properties():
     assert "look up" not in catalogue
 
 
-def test_tools_are_sorted_by_name_for_any_order_of_servers_and_tools():
+def test_tools_are_sorted_by_name_for_any_order_of_servers_and_tools() -> None:
     one = Catalogue([listing("b", "y", "x"), listing("a", "z")])
     other = Catalogue([listing("a", "z"), listing("b", "x", "y")])
 
@@ -58,7 +58,7 @@ def test_tools_are_sorted_by_name_for_any_order_of_servers_and_tools():
     assert one != Catalogue([listing("a", "z")])
 
 
-def test_catalogue_has_only_tools_that_pass_the_filters():
+def test_catalogue_has_only_tools_that_pass_the_filters() -> None:
     wanted = listing(
         "s", "get_a", "get_b", "set_a", allow=re.compile("^get"), deny=re.compile("b$")
     )
@@ -66,7 +66,7 @@ def test_catalogue_has_only_tools_that_pass_the_filters():
     assert [tool.original_name for tool in Catalogue([wanted])] == ["get_a"]
 
 
-def test_tool_listed_twice_is_in_the_catalogue_once():
+def test_tool_listed_twice_is_in_the_catalogue_once() -> None:
     first = ListedTool(name="x", description="first")
     second = ListedTool(name="x", description="second")
     (tool,) = Catalogue([Listing(server="s", server_url="", tools=(first, second))])
@@ -74,25 +74,25 @@ def test_tool_listed_twice_is_in_the_catalogue_once():
     assert tool.description == "first"
 
 
-def test_tools_that_would_share_a_name_get_distinct_names():
+def test_tools_that_would_share_a_name_get_distinct_names() -> None:
     catalogue = Catalogue([listing("a", "b_c", "b.c"), listing("a_b", "c")])
 
     assert len({tool.name for tool in catalogue}) == 3
 
 
-def test_schema_without_a_type_gets_type_object():
+def test_schema_without_a_type_gets_type_object() -> None:
     tool = ListedTool(name="x", input_schema={"properties": {}})
     (found,) = Catalogue([Listing(server="s", server_url="", tools=(tool,))])
 
     assert found.input_schema == {"type": "object", "properties": {}}
 
 
-def test_catalogue_is_immutable():
+def test_catalogue_is_immutable() -> None:
     with pytest.raises(AttributeError):
         Catalogue().extra = 1  # type: ignore[attr-defined]
 
 
-def test_schema_has_no_combinator_at_its_root():
+def test_schema_has_no_combinator_at_its_root() -> None:
     schema = {
         "properties": {"a": {"type": "string"}},
         "anyOf": [{"properties": {"b": {"type": "number"}}}, {"required": ["a"]}],

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from aibridge_addon.tools.legal import (
@@ -81,7 +81,7 @@ def repaired(schema: JSON) -> JSON:
         },
     ],
 )
-def test_legal_schema_is_returned_unchanged(schema):
+def test_legal_schema_is_returned_unchanged(schema: JSON) -> None:
     assert legal_schema(schema) == LegalSchema(schema=schema)
     assert legal_schema(schema).schema is schema
 
@@ -104,7 +104,7 @@ def test_legal_schema_is_returned_unchanged(schema):
         (OBJECT | {"required": True, "title": 1, "description": None}, OBJECT),
     ],
 )
-def test_root_of_a_schema_is_repaired(given, expected):
+def test_root_of_a_schema_is_repaired(given: Any, expected: Any) -> None:
     legal = legal_schema(given)
 
     assert_legal(legal)
@@ -151,11 +151,11 @@ def test_root_of_a_schema_is_repaired(given, expected):
     ],
     ids=str,
 )
-def test_nested_schema_is_repaired(given, expected):
+def test_nested_schema_is_repaired(given: Any, expected: Any) -> None:
     assert repaired(given) == expected
 
 
-def test_property_that_allows_nothing_is_left_out():
+def test_property_that_allows_nothing_is_left_out() -> None:
     assert legal_schema({"properties": {"a": False, "b": True}}).schema == {
         "type": "object",
         "properties": {"b": {}},
@@ -175,13 +175,13 @@ def test_property_that_allows_nothing_is_left_out():
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_schema_that_cannot_be_mended_is_refused_with_a_reason(given, reason):
+def test_schema_that_cannot_be_mended_is_refused_with_a_reason(given: Any, reason: str) -> None:
     with pytest.raises(IllegalSchemaError, match=reason):
         legal_schema(given)
 
 
 @pytest.mark.parametrize("depth", [MAX_NESTING, 100_000])
-def test_schema_that_is_nested_too_deeply_is_refused(depth):
+def test_schema_that_is_nested_too_deeply_is_refused(depth: int) -> None:
     value: Any = {}
     for _ in range(depth):
         value = {"default": value}
@@ -192,7 +192,7 @@ def test_schema_that_is_nested_too_deeply_is_refused(depth):
 # The root's combinators and references
 
 
-def test_combined_properties_are_offered_together():
+def test_combined_properties_are_offered_together() -> None:
     legal = legal_schema(
         {
             "allOf": [
@@ -221,7 +221,7 @@ def test_combined_properties_are_offered_together():
     assert legal.schema["required"] == ["a", "b"]
 
 
-def test_root_that_is_a_reference_is_replaced_by_its_target():
+def test_root_that_is_a_reference_is_replaced_by_its_target() -> None:
     legal = legal_schema(
         {
             "$ref": "#/$defs/Args",
@@ -243,12 +243,12 @@ def test_root_that_is_a_reference_is_replaced_by_its_target():
 
 
 @pytest.mark.parametrize("reference", ["#", "#/$defs/A"])
-def test_circular_references_end(reference):
+def test_circular_references_end(reference: str) -> None:
     schema = {"$ref": reference, "$defs": {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}}}
     assert_legal(legal_schema(schema))
 
 
-def test_each_reference_is_followed_once():
+def test_each_reference_is_followed_once() -> None:
     defs: JSON = {
         f"D{n}": {"allOf": [{"$ref": f"#/$defs/D{n + 1}"}] * 2, "properties": {f"p{n}": {}}}
         for n in range(40)
@@ -259,7 +259,7 @@ def test_each_reference_is_followed_once():
     assert len(legal.schema["properties"]) == 40
 
 
-def test_reference_to_a_schema_moved_from_the_root_is_left_out():
+def test_reference_to_a_schema_moved_from_the_root_is_left_out() -> None:
     legal = legal_schema(
         {
             "anyOf": [{"properties": {"a": {"type": "string"}}}],
@@ -277,7 +277,7 @@ ODD_NAMES = ["tags[]", "$.x", "größe", "a b", "", "x" * 65, "a/b", "~", "half 
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_illegal_property_name_is_replaced_and_restored_in_arguments(name):
+def test_illegal_property_name_is_replaced_and_restored_in_arguments(name: str) -> None:
     legal = legal_schema({"properties": {name: {"type": "string"}}, "required": [name]})
 
     assert_legal(legal)
@@ -286,14 +286,14 @@ def test_illegal_property_name_is_replaced_and_restored_in_arguments(name):
     assert original_arguments({offered: "v"}, legal.original_names) == {name: "v"}
 
 
-def test_illegal_property_names_get_distinct_replacements():
+def test_illegal_property_names_get_distinct_replacements() -> None:
     legal = legal_schema({"properties": {name: {} for name in [*ODD_NAMES, "a_b", "a-b", "a!b"]}})
 
     assert_legal(legal)
     assert len(legal.schema["properties"]) == len(ODD_NAMES) + 3
 
 
-def test_property_names_are_replaced_and_restored_at_any_depth():
+def test_property_names_are_replaced_and_restored_at_any_depth() -> None:
     odd = {"type": "object", "properties": {"x[]": {"type": "string"}}, "required": ["x[]"]}
     legal = legal_schema(
         {
@@ -336,7 +336,7 @@ def test_property_names_are_replaced_and_restored_at_any_depth():
     }
 
 
-def test_arguments_with_a_lone_surrogate_can_be_sent():
+def test_arguments_with_a_lone_surrogate_can_be_sent() -> None:
     arguments = original_arguments({"a\ud83d": ["\udc00", {"b": "ok \ud83d"}]}, {})
 
     assert arguments == {"a\ufffd": ["\ufffd", {"b": "ok \ufffd"}]}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aibridge_addon.formats.central_tool import ResultPart
-from tools.running import by_command, by_url, http
+from tools.running import Connect, StartScripted, by_command, by_url, http, offered
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,7 +43,9 @@ MENDED: dict[str, Any] = {
 }
 
 
-async def test_each_invalid_tool_is_left_out_with_a_warning(connect, scripted, caplog):
+async def test_each_invalid_tool_is_left_out_with_a_warning(
+    connect: Connect, scripted: StartScripted, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
     listing = {"tools": [*LEFT_OUT.values(), GOOD]}
     servers, _ = await connect(by_url("s", "http", await scripted(listing=listing)))
@@ -55,18 +57,22 @@ async def test_each_invalid_tool_is_left_out_with_a_warning(connect, scripted, c
 
 
 @pytest.mark.parametrize("odd", MENDED.values(), ids=MENDED)
-async def test_invalid_tool_that_can_be_repaired_is_offered(connect, scripted, odd):
+async def test_invalid_tool_that_can_be_repaired_is_offered(
+    connect: Connect, scripted: StartScripted, odd: Any
+) -> None:
     listing = {"tools": [GOOD, GOOD | {"name": "odd"} | odd, GOOD]}
     answer = {"content": [{"type": "text", "text": "done"}]}
     servers, _ = await connect(by_url("s", "http", await scripted(answer, listing=listing)))
 
     assert [tool.original_name for tool in servers.catalogue] == ["good", "odd"]
-    found = await servers.call(servers.catalogue.get("bmcp_s_odd"), {})
+    found = await servers.call(offered(servers, "bmcp_s_odd"), {})
     assert not found.is_error
     assert found.parts[0] == ResultPart(kind="text", text="done")
 
 
-async def test_only_the_tool_with_a_too_deeply_nested_schema_is_left_out(connect, scripted):
+async def test_only_the_tool_with_a_too_deeply_nested_schema_is_left_out(
+    connect: Connect, scripted: StartScripted
+) -> None:
     deep: Any = {"type": "object"}
     for _ in range(300):
         deep = {"type": "object", "properties": {"x": deep}}
@@ -76,7 +82,9 @@ async def test_only_the_tool_with_a_too_deeply_nested_schema_is_left_out(connect
     assert [tool.original_name for tool in servers.catalogue] == ["good"]
 
 
-async def test_cursor_that_repeats_ends_the_listing(connect, scripted):
+async def test_cursor_that_repeats_ends_the_listing(
+    connect: Connect, scripted: StartScripted
+) -> None:
     listing = {"tools": [GOOD], "nextCursor": "again"}
     server = await scripted(listing=listing)
     servers, _ = await connect(by_url("s", "http", server))
@@ -85,7 +93,9 @@ async def test_cursor_that_repeats_ends_the_listing(connect, scripted):
 
 
 @pytest.mark.parametrize("cursor", [None, "", 5, {}])
-async def test_cursor_of_a_wrong_type_ends_the_listing(connect, scripted, cursor):
+async def test_cursor_of_a_wrong_type_ends_the_listing(
+    connect: Connect, scripted: StartScripted, cursor: Any
+) -> None:
     listing = {"tools": [GOOD], "nextCursor": cursor}
     servers, _ = await connect(by_url("s", "http", await scripted(listing=listing)))
 
@@ -109,16 +119,18 @@ HALF: Any = {
     ],
     ids=["whole", "streamed"],
 )
-async def test_lone_surrogate_in_a_result_is_replaced(connect, scripted, answer):
+async def test_lone_surrogate_in_a_result_is_replaced(
+    connect: Connect, scripted: StartScripted, answer: Any
+) -> None:
     url = await scripted(answer, listing={"tools": [GOOD]})
     servers, _ = await connect(by_url("s", "http", url, timeout_s=10))
-    found = await servers.call(servers.catalogue.get("bmcp_s_good"), {})
+    found = await servers.call(offered(servers, "bmcp_s_good"), {})
 
     assert not found.is_error
     assert [part.text for part in found.parts] == ["half \ufffd", '{"\ufffd":1}']
 
 
-async def test_lone_surrogate_from_a_program_is_replaced(connect):
+async def test_lone_surrogate_from_a_program_is_replaced(connect: Connect) -> None:
     """Over stdio, a message that cannot be parsed gets no response."""
     code = (
         "import json, sys\n"
@@ -137,7 +149,7 @@ async def test_lone_surrogate_from_a_program_is_replaced(connect):
         "    print(json.dumps(answer), flush=True)\n"
     )
     servers, _ = await connect(by_command("s", "-c", code, timeout_s=20))
-    found = await servers.call(servers.catalogue.get("bmcp_s_good"), {})
+    found = await servers.call(offered(servers, "bmcp_s_good"), {})
 
     assert found.parts == (ResultPart(kind="text", text="\ufffd"),)
 
@@ -149,7 +161,9 @@ ODD_PAGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("odd", ODD_PAGES.values(), ids=ODD_PAGES)
-async def test_invalid_members_of_a_listing_do_not_lose_its_tools(connect, scripted, odd):
+async def test_invalid_members_of_a_listing_do_not_lose_its_tools(
+    connect: Connect, scripted: StartScripted, odd: Any
+) -> None:
     servers, _ = await connect(by_url("s", "http", await scripted(listing={"tools": [GOOD]} | odd)))
 
     assert [tool.original_name for tool in servers.catalogue] == ["good"]

@@ -2,6 +2,7 @@
 
 import re
 import string
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -43,7 +44,7 @@ def everybody() -> dict[str, str | None]:
         ("s", "t" * 57, "bmcp_s_" + "t" * 57),
     ],
 )
-def test_legal_name_is_unchanged(server, tool, name):
+def test_legal_name_is_unchanged(server: str, tool: str, name: str) -> None:
     assert injected_name(server, tool) == name
 
 
@@ -57,20 +58,22 @@ def test_legal_name_is_unchanged(server, tool, name):
         ("t" * 58, "bmcp_s_" + "t" * 48 + "_"),
     ],
 )
-def test_illegal_name_gets_a_hash(tool, stem):
+def test_illegal_name_gets_a_hash(tool: str, stem: str) -> None:
     name = injected_name("s", tool)
 
     assert re.fullmatch(re.escape(stem) + "[0-9a-f]{8}", name)
     assert LEGAL.fullmatch(name)
 
 
-def test_hash_of_a_name_is_stable():
+def test_hash_of_a_name_is_stable() -> None:
     """Names are stored in the conversations of clients."""
     assert injected_name("files", "read.all") == "bmcp_files_read_all_6e11c2c4"
 
 
 @given(st.sets(st.tuples(servers, tools), max_size=12), st.randoms())
-def test_names_are_legal_unique_and_independent_of_the_order(pairs, random):
+def test_names_are_legal_unique_and_independent_of_the_order(
+    pairs: list[tuple[str, str]], random: Random
+) -> None:
     names = injected_names(pairs)
 
     assert names.keys() == pairs
@@ -81,7 +84,7 @@ def test_names_are_legal_unique_and_independent_of_the_order(pairs, random):
     assert injected_names(shuffled) == names
 
 
-def test_tools_of_two_servers_never_share_a_name():
+def test_tools_of_two_servers_never_share_a_name() -> None:
     names = injected_names([("a", "b_c"), ("a_b", "c"), ("a", "d")])
 
     assert names["a", "d"] == "bmcp_a_d"
@@ -91,7 +94,7 @@ def test_tools_of_two_servers_never_share_a_name():
     )
 
 
-def test_tool_named_like_the_generated_name_of_another_gets_a_hash():
+def test_tool_named_like_the_generated_name_of_another_gets_a_hash() -> None:
     made = injected_name("s", "a.b").removeprefix("bmcp_s_")
     names = injected_names([("s", "a.b"), ("s", made)])
 
@@ -102,7 +105,7 @@ def test_tool_named_like_the_generated_name_of_another_gets_a_hash():
 # Names of servers
 
 
-def test_legal_server_names_stay_and_others_are_made_legal():
+def test_legal_server_names_stay_and_others_are_made_legal() -> None:
     assert server_names(["github", "my_server", "My Server", "Ünïcode!"]) == {
         "github": "github",
         "my_server": "my_server",
@@ -111,7 +114,7 @@ def test_legal_server_names_stay_and_others_are_made_legal():
     }
 
 
-def test_used_server_name_gets_a_hash():
+def test_used_server_name_gets_a_hash() -> None:
     names = server_names(["github", "My Server", "my-server"], taken=["github"])
 
     assert names["my-server"] == "my-server"
@@ -120,7 +123,7 @@ def test_used_server_name_gets_a_hash():
 
 
 @given(st.sets(st.text(max_size=50), max_size=10), st.sets(servers, max_size=3))
-def test_server_names_are_legal_and_unique(written, taken):
+def test_server_names_are_legal_and_unique(written: set[str], taken: set[str]) -> None:
     names = server_names(written, taken)
 
     assert names.keys() == written
@@ -143,13 +146,15 @@ def test_server_names_are_legal_and_unique(written, taken):
         ("create", "delete", True),
     ],
 )
-def test_filters_search_the_original_name_and_deny_wins(allow, deny, offered):
+def test_filters_search_the_original_name_and_deny_wins(
+    allow: re.Pattern[str] | None, deny: re.Pattern[str] | None, offered: bool
+) -> None:
     patterns = [pattern and re.compile(pattern) for pattern in (allow, deny)]
 
     assert is_offered("create_issue", *patterns) is offered
 
 
-def test_empty_filter_allows_all():
+def test_empty_filter_allows_all() -> None:
     assert InjectionFilter().allows(**everybody())
     assert InjectionFilter().allows(actor=None, client=None, provider=None, model=None)
 
@@ -166,11 +171,13 @@ def test_empty_filter_allows_all():
         ({"clients": ("c?dex",), "providers": ("openai",)}, True),
     ],
 )
-def test_each_list_that_is_not_empty_must_match(limits, allowed):
+def test_each_list_that_is_not_empty_must_match(
+    limits: dict[str, tuple[str, ...]], allowed: bool
+) -> None:
     assert InjectionFilter(**limits).allows(**everybody()) is allowed
 
 
-def test_name_with_brackets_matches_itself():
+def test_name_with_brackets_matches_itself() -> None:
     limited = InjectionFilter(models=("opus[1m]",))
 
     assert limited.allows(**everybody() | {"model": "opus[1m]"})

@@ -1,5 +1,7 @@
 """Refused edits: remembered for a limited time, and in a limited number."""
 
+import pytest
+
 from aibridge_addon.tools import refused_edits
 from aibridge_addon.tools.refused_edits import RefusedEdits
 
@@ -11,7 +13,7 @@ class Clock:
         return self.now
 
 
-def test_refused_edit_is_remembered_until_it_expires():
+def test_refused_edit_is_remembered_until_it_expires() -> None:
     clock = Clock()
     remembered = RefusedEdits(clock)
     remembered.add(("scope", "model", "tools"))
@@ -23,7 +25,9 @@ def test_refused_edit_is_remembered_until_it_expires():
     assert ("scope", "model", "tools") not in remembered
 
 
-def test_oldest_refused_edits_are_forgotten_beyond_the_limit(monkeypatch):
+def test_oldest_refused_edits_are_forgotten_beyond_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(refused_edits, "MAX_REFUSALS", 2)
     remembered = RefusedEdits(Clock())
     for edit in ("a", "b", "a", "c"):

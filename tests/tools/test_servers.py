@@ -6,6 +6,9 @@ import logging
 import math
 import re
 import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -13,8 +16,22 @@ import pytest_asyncio
 
 from aibridge_addon.config.mcp_file import ServerEntry, ServerFile, servers_of_file
 from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult, error_result
+from aibridge_addon.tools.server_config import ServerConfig, Transport
 from aibridge_addon.tools.servers import ToolServers
-from tools.running import BOUND, LISTING, by_command, by_url, http, tool_of
+from tools.running import (
+    BOUND,
+    LISTING,
+    Connect,
+    Program,
+    Report,
+    StartProgram,
+    StartScripted,
+    by_command,
+    by_url,
+    http,
+    offered,
+    tool_of,
+)
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.e2e]
 
@@ -23,7 +40,7 @@ PIXEL_HEAD = "iVBORw0KGgo"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def everything(eager, programs):
+async def everything(eager: None, programs: dict[str, Program]) -> AsyncIterator[ToolServers]:
     """Connections to servers over every transport; tests must not change them."""
     configs = [
         by_url(name, "sse" if name.startswith("sse") else "http", program.url)
@@ -38,8 +55,8 @@ async def everything(eager, programs):
 
 
 @pytest.fixture(params=SPOKEN)
-def spoken(request) -> str:
-    return request.param
+def spoken(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def tool(servers: ToolServers, server: str, name: str) -> CentralTool:
@@ -60,7 +77,9 @@ def state(servers: ToolServers, name: str) -> str:
 # What works, over every transport
 
 
-async def test_all_tools_of_all_pages_are_in_the_catalogue(everything, spoken):
+async def test_all_tools_of_all_pages_are_in_the_catalogue(
+    everything: ToolServers, spoken: str
+) -> None:
     found = {t.original_name: t for t in everything.catalogue if t.server == spoken}
 
     assert len(found) >= 16
@@ -71,26 +90,30 @@ async def test_all_tools_of_all_pages_are_in_the_catalogue(everything, spoken):
     assert all(len(t.name) <= 64 for t in found.values())
 
 
-async def test_call_returns_the_result_of_the_tool(everything, spoken):
+async def test_call_returns_the_result_of_the_tool(everything: ToolServers, spoken: str) -> None:
     call = everything.call(tool(everything, spoken, "add"), {"a": 1, "b": 2})
 
     assert await call == text("3")
 
 
-async def test_tool_with_an_illegal_name_is_called_by_its_original_name(everything, spoken):
+async def test_tool_with_an_illegal_name_is_called_by_its_original_name(
+    everything: ToolServers, spoken: str
+) -> None:
     found = tool(everything, spoken, "odd/name.of a tool")
 
     assert await everything.call(found, {"text": "Grüße 🌍"}) == text("Grüße 🌍")
 
 
-async def test_failing_tool_gives_an_error_with_its_message(everything, spoken):
+async def test_failing_tool_gives_an_error_with_its_message(
+    everything: ToolServers, spoken: str
+) -> None:
     found = await everything.call(tool(everything, spoken, "fail"), {"message": "no paper"})
 
     assert found.is_error
     assert "no paper" in found.as_text
 
 
-async def test_calls_of_a_server_run_in_parallel(everything, spoken):
+async def test_calls_of_a_server_run_in_parallel(everything: ToolServers, spoken: str) -> None:
     """Each call returns only once all have started."""
     meet = tool(everything, spoken, "meet")
     async with asyncio.timeout(BOUND):
@@ -99,7 +122,7 @@ async def test_calls_of_a_server_run_in_parallel(everything, spoken):
     assert found == [text("met")] * 5
 
 
-async def test_image_is_returned_with_its_text(everything, spoken):
+async def test_image_is_returned_with_its_text(everything: ToolServers, spoken: str) -> None:
     found = await everything.call(tool(everything, spoken, "image"), {})
 
     assert [part.kind for part in found.parts] == ["text", "image"]
@@ -112,7 +135,9 @@ async def test_image_is_returned_with_its_text(everything, spoken):
     "spoken",
     [name for name in SPOKEN if name != "http-json"],
 )
-async def test_cancelling_the_caller_cancels_the_tool(everything, spoken, report):
+async def test_cancelling_the_caller_cancels_the_tool(
+    everything: ToolServers, spoken: str, report: Report
+) -> None:
     arguments = {"report": report.path}
     call = asyncio.create_task(everything.call(tool(everything, spoken, "slow"), arguments))
     assert await report.next() == "started"
@@ -125,7 +150,7 @@ async def test_cancelling_the_caller_cancels_the_tool(everything, spoken, report
 
 
 @pytest.mark.parametrize("spoken", [name for name in SPOKEN if not name.startswith("sse")])
-async def test_result_of_10_mb_is_cut_with_a_note(everything, spoken):
+async def test_result_of_10_mb_is_cut_with_a_note(everything: ToolServers, spoken: str) -> None:
     found = await everything.call(tool(everything, spoken, "big"), {})
 
     assert [len(part.text) for part in found.parts[:1]] == [256 * 1024]
@@ -140,7 +165,9 @@ async def test_result_of_10_mb_is_cut_with_a_note(everything, spoken):
 
 @pytest.mark.parametrize("legacy", [True, False])
 @pytest.mark.parametrize("transport", ["http", "sse", "stdio"])
-async def test_added_tool_appears_in_the_catalogue(connect, start_program, transport, legacy):
+async def test_added_tool_appears_in_the_catalogue(
+    connect: Connect, start_program: StartProgram, transport: Transport, legacy: bool
+) -> None:
     arguments = ["--legacy"] if legacy else []
     if transport == "stdio":
         config = by_command("s", *arguments)
@@ -154,11 +181,11 @@ async def test_added_tool_appears_in_the_catalogue(connect, start_program, trans
 
     assert "bmcp_s_grown_1" not in before
     assert ("s", "changed") in heard.events
-    grown = servers.catalogue.get("bmcp_s_grown_1")
+    grown = offered(servers, "bmcp_s_grown_1")
     assert await servers.call(grown, {"text": "new"}) == text("new")
 
 
-async def test_filtered_tools_are_not_in_the_catalogue(connect):
+async def test_filtered_tools_are_not_in_the_catalogue(connect: Connect) -> None:
     config = by_command("s", allow=re.compile("^(add|echo)$"), deny=re.compile("echo"))
     servers, _ = await connect(config)
 
@@ -170,8 +197,8 @@ async def test_filtered_tools_are_not_in_the_catalogue(connect):
 
 
 async def test_server_that_was_down_at_the_start_is_reached_by_the_next_call(
-    connect, start_program, caplog
-):
+    connect: Connect, start_program: StartProgram, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as placeholder:
         port = placeholder.getsockname()[1]
     config = by_url("late", "http", f"http://127.0.0.1:{port}/mcp")
@@ -199,7 +226,9 @@ async def test_server_that_was_down_at_the_start_is_reached_by_the_next_call(
     ]
 
 
-async def test_server_that_stays_down_is_logged_once(connect, caplog):
+async def test_server_that_stays_down_is_logged_once(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
     servers, heard = await connect(by_command("gone", "x", command="/no/such/program"))
     for _ in range(3):
         found = await servers.call(tool_of("gone", "add"), {})
@@ -211,8 +240,8 @@ async def test_server_that_stays_down_is_logged_once(connect, caplog):
 
 @pytest.mark.parametrize("transport", ["http", "sse", "stdio"])
 async def test_server_that_dies_in_a_call_serves_the_next_one(
-    connect, start_program, report, transport
-):
+    connect: Connect, start_program: StartProgram, report: Report, transport: Transport
+) -> None:
     if transport == "stdio":
         config, program = by_command("s"), None
     else:
@@ -240,7 +269,9 @@ async def test_server_that_dies_in_a_call_serves_the_next_one(
 
 
 @pytest.mark.parametrize("arguments", [[], ["--legacy"]])
-async def test_restart_of_a_server_between_calls_fails_no_call(connect, start_program, arguments):
+async def test_restart_of_a_server_between_calls_fails_no_call(
+    connect: Connect, start_program: StartProgram, arguments: Any
+) -> None:
     program = start_program("http", *arguments)
     servers, _ = await connect(by_url("s", "http", program.url))
     counter = tool(servers, "s", "counter")
@@ -252,7 +283,7 @@ async def test_restart_of_a_server_between_calls_fails_no_call(connect, start_pr
     assert await servers.call(counter, {}) == text("1")
 
 
-async def test_silent_program_is_ended_after_the_connect_timeout(connect):
+async def test_silent_program_is_ended_after_the_connect_timeout(connect: Connect) -> None:
     hanging = by_command("s", "-c", "import sys; sys.stdin.read()")
     servers, _ = await connect(hanging, connect_timeout=0.5)
 
@@ -260,7 +291,7 @@ async def test_silent_program_is_ended_after_the_connect_timeout(connect):
     assert state(servers, "s") == "down"
 
 
-async def test_tool_that_exceeds_the_timeout_is_cancelled(connect, report):
+async def test_tool_that_exceeds_the_timeout_is_cancelled(connect: Connect, report: Report) -> None:
     servers, _ = await connect(by_command("s", timeout_s=1.5))
     found = await servers.call(tool(servers, "s", "slow"), {"report": report.path})
 
@@ -272,19 +303,23 @@ async def test_tool_that_exceeds_the_timeout_is_cancelled(connect, report):
 
 
 @pytest.mark.parametrize("spoken", ["http", "http-legacy", "sse", "stdio"], indirect=True)
-async def test_tool_that_reports_progress_may_take_longer(connect, programs, spoken):
+async def test_tool_that_reports_progress_may_take_longer(
+    connect: Connect, programs: dict[str, Program], spoken: str
+) -> None:
     timeout = 2.0
     if spoken == "stdio":
         config = by_command("s", timeout_s=timeout)
     else:
-        transport = "sse" if spoken == "sse" else "http"
+        transport: Transport = "sse" if spoken == "sse" else "http"
         config = by_url("s", transport, programs[spoken].url, timeout_s=timeout)
     servers, _ = await connect(config)
     found = await servers.call(tool(servers, "s", "steps"), {"count": 30, "seconds": 0.1})
     assert found == text("there")
 
 
-async def test_call_with_progress_is_cancelled_at_the_total_limit(connect, programs):
+async def test_call_with_progress_is_cancelled_at_the_total_limit(
+    connect: Connect, programs: dict[str, Program]
+) -> None:
     config = by_url("s", "http", programs["http"].url, timeout_s=0.5)
     servers, _ = await connect(config, call_seconds_in_all=0.6)
     found = await servers.call(tool(servers, "s", "steps"), {"count": 9999, "seconds": 0.05})
@@ -292,7 +327,7 @@ async def test_call_with_progress_is_cancelled_at_the_total_limit(connect, progr
     assert found.is_error
 
 
-async def test_hanging_server_is_reconnected(connect):
+async def test_hanging_server_is_reconnected(connect: Connect) -> None:
     before = set(psutil.Process().children())
     servers, heard = await connect(by_command("s", timeout_s=2))
     (process,) = set(psutil.Process().children()) - before
@@ -305,14 +340,16 @@ async def test_hanging_server_is_reconnected(connect):
     assert not process.is_running()
 
 
-async def test_stderr_of_a_program_that_ends_at_once_is_reported(connect):
+async def test_stderr_of_a_program_that_ends_at_once_is_reported(connect: Connect) -> None:
     code = "import sys; sys.exit('no configuration found')"
     servers, _ = await connect(by_command("s", "-c", code))
 
     assert "no configuration found" in servers.status()[0].last_error
 
 
-async def test_other_output_of_a_program_is_ignored(connect, capfd, caplog):
+async def test_other_output_of_a_program_is_ignored(
+    connect: Connect, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, "aibridge_addon")
     noisy = by_command("s", "--say", "on stderr", "--say-on-stdout", "on stdout")
     servers, _ = await connect(noisy)
@@ -342,7 +379,9 @@ async def test_other_output_of_a_program_is_ignored(connect, capfd, caplog):
         (b"garbage\r\n\r\n", "may have had its effect"),
     ],
 )
-async def test_response_without_a_result_is_reported_as_an_error(connect, scripted, answer, said):
+async def test_response_without_a_result_is_reported_as_an_error(
+    connect: Connect, scripted: StartScripted, answer: Any, said: str
+) -> None:
     servers, _ = await connect(by_url("s", "http", await scripted(answer), timeout_s=10))
     async with asyncio.timeout(BOUND):
         found = await servers.call(tool(servers, "s", "tool"), {})
@@ -354,7 +393,9 @@ async def test_response_without_a_result_is_reported_as_an_error(connect, script
 @pytest.mark.parametrize(
     "value", [{"content": "text"}, {"content": [{"type": "text"}]}, [], {"content": [{"type": 5}]}]
 )
-async def test_invalid_result_is_reported_as_an_error(connect, scripted, value):
+async def test_invalid_result_is_reported_as_an_error(
+    connect: Connect, scripted: StartScripted, value: Any
+) -> None:
     servers, _ = await connect(by_url("s", "http", await scripted(value), timeout_s=10))
     found = await servers.call(tool(servers, "s", "tool"), {})
 
@@ -362,7 +403,9 @@ async def test_invalid_result_is_reported_as_an_error(connect, scripted, value):
     assert "no answer" not in found.as_text
 
 
-async def test_invalid_listing_leaves_the_server_down(connect, scripted):
+async def test_invalid_listing_leaves_the_server_down(
+    connect: Connect, scripted: StartScripted
+) -> None:
     url = await scripted(listing={"tools": None})
     servers, _ = await connect(by_url("s", "http", url))
 
@@ -371,7 +414,9 @@ async def test_invalid_listing_leaves_the_server_down(connect, scripted):
     assert servers.catalogue.tools == ()
 
 
-async def test_listing_with_endless_pages_is_cut(connect, scripted, monkeypatch):
+async def test_listing_with_endless_pages_is_cut(
+    connect: Connect, scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("aibridge_addon.tools.listings.MAX_PAGES", 3)
     url = await scripted(listing=LISTING | {"nextCursor": "again"})
     servers, _ = await connect(by_url("s", "http", url))
@@ -380,8 +425,8 @@ async def test_listing_with_endless_pages_is_cut(connect, scripted, monkeypatch)
 
 
 async def test_result_too_large_for_sse_is_an_error_and_the_server_reconnects(
-    connect, start_program
-):
+    connect: Connect, start_program: StartProgram
+) -> None:
     servers, _ = await connect(by_url("s", "sse", start_program("sse").url))
     found = await servers.call(tool(servers, "s", "big"), {})
 
@@ -396,7 +441,9 @@ async def test_result_too_large_for_sse_is_an_error_and_the_server_reconnects(
 @pytest.mark.parametrize(
     "arguments", [None, [], "text", 5, {"a": math.nan}, {"text": "\ud800"}, {"a": object()}]
 )
-async def test_arguments_other_than_a_json_object_are_an_error(everything, arguments):
+async def test_arguments_other_than_a_json_object_are_an_error(
+    everything: ToolServers, arguments: Any
+) -> None:
     add = tool(everything, "stdio", "add")
 
     assert await everything.call(add, arguments) == error_result(
@@ -405,13 +452,15 @@ async def test_arguments_other_than_a_json_object_are_an_error(everything, argum
     assert await everything.call(add, {"a": 1, "b": 2}) == text("3"), "the connection is whole"
 
 
-async def test_arguments_that_violate_the_schema_are_refused_by_the_server(everything, spoken):
+async def test_arguments_that_violate_the_schema_are_refused_by_the_server(
+    everything: ToolServers, spoken: str
+) -> None:
     found = await everything.call(tool(everything, spoken, "add"), {"a": "one"})
 
     assert found.is_error
 
 
-async def test_call_of_an_unknown_tool_is_an_error(everything, spoken):
+async def test_call_of_an_unknown_tool_is_an_error(everything: ToolServers, spoken: str) -> None:
     unknown = await everything.call(tool_of(spoken, "nothing"), {})
     elsewhere = await everything.call(tool_of("nowhere", "nothing"), {})
 
@@ -426,19 +475,26 @@ async def test_call_of_an_unknown_tool_is_an_error(everything, spoken):
 SECRET = "t0k3n-of-somebody"
 
 
-def with_secret(url: str, **more: object) -> object:
-    """A server whose header and query hold the secret."""
+def server_file(entries: dict[str, ServerEntry]) -> ServerFile:
+    return ServerFile.model_validate({"mcpServers": entries})
+
+
+def with_secret(url: str, **more: Any) -> ServerConfig:
+    """Return the configuration of a server whose header and query hold the secret."""
     entry = ServerEntry(
         url=f"{url}?key=${{SECRET}}", headers={"Authorization": "Bearer ${SECRET}"}, **more
     )
-    (config,) = servers_of_file(ServerFile(mcpServers={"s": entry}), {"SECRET": SECRET})
+    (config,) = servers_of_file(server_file({"s": entry}), {"SECRET": SECRET})
     return config
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
 async def test_configured_credentials_are_sent_to_a_server(
-    connect, start_program, caplog, transport
-):
+    connect: Connect,
+    start_program: StartProgram,
+    caplog: pytest.LogCaptureFixture,
+    transport: Transport,
+) -> None:
     caplog.set_level(logging.DEBUG)
     program = start_program(transport, "--token", SECRET)
     servers, _ = await connect(with_secret(program.url, type=transport))
@@ -461,8 +517,11 @@ async def test_configured_credentials_are_sent_to_a_server(
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
 async def test_server_that_refuses_the_credentials_is_down(
-    connect, start_program, caplog, transport
-):
+    connect: Connect,
+    start_program: StartProgram,
+    caplog: pytest.LogCaptureFixture,
+    transport: Transport,
+) -> None:
     caplog.set_level(logging.DEBUG)
     program = start_program(transport, "--token", "another")
     servers, _ = await connect(with_secret(program.url, type=transport))
@@ -475,11 +534,13 @@ async def test_server_that_refuses_the_credentials_is_down(
         assert SECRET not in shown
 
 
-async def test_secret_in_the_stderr_of_a_program_is_hidden(connect, caplog):
+async def test_secret_in_the_stderr_of_a_program_is_hidden(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     code = "import os, sys; sys.exit('bad token ' + os.environ['KEY'])"
     entry = ServerEntry(command=by_command("s").command, args=["-c", code], env={"KEY": "${S}"})
-    (config,) = servers_of_file(ServerFile(mcpServers={"s": entry}), {"S": SECRET})
+    (config,) = servers_of_file(server_file({"s": entry}), {"S": SECRET})
     servers, _ = await connect(config)
     found = await servers.call(tool_of("s", "add"), {})
 
@@ -488,11 +549,11 @@ async def test_secret_in_the_stderr_of_a_program_is_hidden(connect, caplog):
     assert SECRET not in repr(servers.status())
 
 
-async def test_secret_in_an_error_of_a_tool_is_hidden(connect):
+async def test_secret_in_an_error_of_a_tool_is_hidden(connect: Connect) -> None:
     entry = ServerEntry(
         command=by_command("s").command, args=list(by_command("s").args), env={"KEY": "${S}"}
     )
-    (config,) = servers_of_file(ServerFile(mcpServers={"s": entry}), {"S": SECRET})
+    (config,) = servers_of_file(server_file({"s": entry}), {"S": SECRET})
     servers, _ = await connect(config)
     found = await servers.call(tool(servers, "s", "fail"), {"message": f"bad {SECRET}"})
 
@@ -500,7 +561,9 @@ async def test_secret_in_an_error_of_a_tool_is_hidden(connect):
     assert SECRET not in found.as_text
 
 
-async def test_proxies_of_the_environment_are_not_used(connect, programs, monkeypatch):
+async def test_proxies_of_the_environment_are_not_used(
+    connect: Connect, programs: dict[str, Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A proxy of the environment may be this proxy."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -516,7 +579,9 @@ async def test_proxies_of_the_environment_are_not_used(connect, programs, monkey
 # Start and stop
 
 
-async def test_start_returns_at_once_and_stop_ends_all_programs(connect, programs):
+async def test_start_returns_at_once_and_stop_ends_all_programs(
+    connect: Connect, programs: dict[str, Program]
+) -> None:
     gc.collect()
     tasks, processes = asyncio.all_tasks(), set(psutil.Process().children())
     configs = [by_url(name, "http", programs["http"].url) for name in ("a", "b")]
@@ -543,7 +608,7 @@ async def test_start_returns_at_once_and_stop_ends_all_programs(connect, program
     )
 
 
-async def test_stop_while_connecting_ends_programs_that_ignore_signals(connect):
+async def test_stop_while_connecting_ends_programs_that_ignore_signals(connect: Connect) -> None:
     code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"
     before = set(psutil.Process().children())
     servers, _ = await connect(by_command("s", "-c", code), wait=False)
@@ -569,12 +634,12 @@ def run_without_eager_tasks() -> ToolResult:
     return asyncio.run(run())
 
 
-async def test_servers_run_without_eager_tasks():
+async def test_servers_run_without_eager_tasks() -> None:
     """Tasks are started lazily, as outside mitmproxy."""
     assert await asyncio.to_thread(run_without_eager_tasks) == text("3")
 
 
-async def test_no_servers_are_ready_at_once(connect):
+async def test_no_servers_are_ready_at_once(connect: Connect) -> None:
     servers, _ = await connect()
 
     assert servers.catalogue.tools == ()
@@ -586,7 +651,7 @@ async def test_no_servers_are_ready_at_once(connect):
 
 
 @pytest.fixture
-def programs_of_mine():
+def programs_of_mine() -> Callable[[], set[psutil.Process]]:
     """Return the programs that were started by the test."""
     before = set(psutil.Process().children())
     return lambda: set(psutil.Process().children()) - before
@@ -597,14 +662,14 @@ async def ended(process: psutil.Process) -> None:
     await asyncio.to_thread(process.wait, BOUND)
 
 
-def only(name: str, offered: str, **more: object) -> object:
+def only(name: str, tool: str, **more: Any) -> ServerConfig:
     """Return the configuration of a program of which one tool is offered."""
-    return by_command(name, allow=re.compile(f"^{offered}$"), **more)
+    return by_command(name, allow=re.compile(f"^{tool}$"), **more)
 
 
 async def test_update_adds_and_removes_servers_and_keeps_others_connected(
-    connect, programs_of_mine
-):
+    connect: Connect, programs_of_mine: Callable[[], set[psutil.Process]]
+) -> None:
     servers, heard = await connect(only("goes", "add"))
     (process,) = programs_of_mine()
     before = servers.catalogue
@@ -623,11 +688,15 @@ async def test_update_adds_and_removes_servers_and_keeps_others_connected(
     assert await servers.call(tool(servers, "stays", "counter"), {}) == text("2"), "it stayed"
     await ended(process)
     assert "bmcp_goes_add" in before, "who holds a catalogue keeps it"
-    gone = await servers.call(before.get("bmcp_goes_add"), {"a": 1, "b": 2})
+    removed = before.get("bmcp_goes_add")
+    assert removed
+    gone = await servers.call(removed, {"a": 1, "b": 2})
     assert gone == error_result("There is no tool server 'goes' any more.")
 
 
-async def test_update_can_replace_all_servers(connect, programs_of_mine):
+async def test_update_can_replace_all_servers(
+    connect: Connect, programs_of_mine: Callable[[], set[psutil.Process]]
+) -> None:
     servers, heard = await connect(only("a", "add"))
     (process,) = programs_of_mine()
 
@@ -642,7 +711,9 @@ async def test_update_can_replace_all_servers(connect, programs_of_mine):
     assert await servers.call(tool(servers, "a", "add"), {"a": 1, "b": 2}) == text("3")
 
 
-async def test_changed_server_is_reconnected(connect, programs_of_mine):
+async def test_changed_server_is_reconnected(
+    connect: Connect, programs_of_mine: Callable[[], set[psutil.Process]]
+) -> None:
     servers, _ = await connect(by_command("s", allow=re.compile("^(add|counter)$")))
     (process,) = programs_of_mine()
     assert await servers.call(tool(servers, "s", "counter"), {}) == text("1")
@@ -657,8 +728,12 @@ async def test_changed_server_is_reconnected(connect, programs_of_mine):
 
 @pytest.mark.parametrize("stays", [True, False])
 async def test_call_on_a_removed_server_completes(
-    connect, report, tmp_path, programs_of_mine, stays
-):
+    connect: Connect,
+    report: Report,
+    tmp_path: Path,
+    programs_of_mine: Callable[[], set[psutil.Process]],
+    stays: bool,
+) -> None:
     servers, heard = await connect(only("s", "slow"))
     (process,) = programs_of_mine()
     until = tmp_path / "until"
@@ -678,7 +753,9 @@ async def test_call_on_a_removed_server_completes(
     await ended(process)
 
 
-async def test_endless_call_on_a_removed_server_times_out(connect, report, programs_of_mine):
+async def test_endless_call_on_a_removed_server_times_out(
+    connect: Connect, report: Report, programs_of_mine: Callable[[], set[psutil.Process]]
+) -> None:
     servers, _ = await connect(only("s", "slow", timeout_s=1.5))
     (process,) = programs_of_mine()
     slow = asyncio.create_task(servers.call(tool(servers, "s", "slow"), {"report": report.path}))
@@ -691,7 +768,9 @@ async def test_endless_call_on_a_removed_server_times_out(connect, report, progr
     await ended(process)
 
 
-async def test_stop_ends_running_calls_on_removed_servers(connect, report, programs_of_mine):
+async def test_stop_ends_running_calls_on_removed_servers(
+    connect: Connect, report: Report, programs_of_mine: Callable[[], set[psutil.Process]]
+) -> None:
     tasks = asyncio.all_tasks()
     servers, _ = await connect(only("s", "slow"))
     (process,) = programs_of_mine()
@@ -709,8 +788,8 @@ async def test_stop_ends_running_calls_on_removed_servers(connect, report, progr
 
 
 async def test_events_of_a_replaced_server_are_not_reported_for_its_successor(
-    connect, report, programs_of_mine
-):
+    connect: Connect, report: Report, programs_of_mine: Callable[[], set[psutil.Process]]
+) -> None:
     servers, heard = await connect(only("s", "slow"))
     (process,) = programs_of_mine()
     slow = asyncio.create_task(servers.call(tool(servers, "s", "slow"), {"report": report.path}))
@@ -728,7 +807,7 @@ async def test_events_of_a_replaced_server_are_not_reported_for_its_successor(
     assert [t.name for t in servers.catalogue] == ["bmcp_s_add"]
 
 
-async def test_server_removed_while_connecting_is_not_awaited(connect):
+async def test_server_removed_while_connecting_is_not_awaited(connect: Connect) -> None:
     hanging = by_command("s", "-c", "import sys; sys.stdin.read()")
     servers, _ = await connect(hanging, wait=False)
     ready = asyncio.create_task(servers.ready(BOUND))
@@ -745,7 +824,9 @@ async def test_server_removed_while_connecting_is_not_awaited(connect):
 # Results
 
 
-async def test_result_parts_that_models_cannot_receive_are_described(everything):
+async def test_result_parts_that_models_cannot_receive_are_described(
+    everything: ToolServers,
+) -> None:
     found = {
         name: await everything.call(tool(everything, "http", name), {})
         for name in ("audio", "resource", "link", "structured")
@@ -762,7 +843,7 @@ async def test_result_parts_that_models_cannot_receive_are_described(everything)
     assert '"Kraków"' in found["structured"].as_text
 
 
-async def test_result_is_cut_between_characters_and_parts(connect):
+async def test_result_is_cut_between_characters_and_parts(connect: Connect) -> None:
     servers, _ = await connect(by_command("s"), max_result_bytes=5)
     found = await servers.call(tool(servers, "s", "echo"), {"text": "äöü"})
     pixel = await servers.call(tool(servers, "s", "image"), {})
