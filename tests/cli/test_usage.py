@@ -181,7 +181,7 @@ def test_a_line_says_it_all(database: Path) -> None:
     assert summary([UsageTotal("m", requests=1)]) == "1 request · m: 0 in, 0 out"
     assert summary([]) == "no requests to AI providers"
     assert summary([], unrecorded=1) == "no recorded requests (1 request passed)"
-    assert summary([], unrecorded=2) == "nothing to record (2 requests passed)"
+    assert summary([], unrecorded=2) == "no recorded requests (2 requests passed)"
 
 
 def add_requests(database: Path, *requests: tuple[str, str, str, int | None]) -> None:
