@@ -76,7 +76,7 @@ def show(confdir: Path | None) -> None:
     nargs=2,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="KEY CERT",
-    help="Import a CA of your organization: PEM files. CERT may contain its chain.",
+    help="Import a CA of your organisation: PEM files. CERT may contain its chain.",
 )
 @click.option(
     "--signed-by",
@@ -84,7 +84,7 @@ def show(confdir: Path | None) -> None:
     nargs=2,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="KEY CERT",
-    help="Let a CA of your organization sign the new one: PEM files of that CA.",
+    help="Let a CA of your organisation sign the new one: PEM files of that CA.",
 )
 def create(
     *,
@@ -97,7 +97,7 @@ def create(
     """Create a CA for the proxy in mitmproxy's folder. Existing files are never overwritten.
 
     By default the CA signs itself, which is right for one person on one machine; the proxy also
-    creates such a CA at its first start. With --signed-by, clients that trust your organization's
+    creates such a CA at its first start. With --signed-by, clients that trust your organisation's
     CA trust the new one without further setup. Asks for the passphrase of an encrypted key.
     """
     from aibridge_addon.cli.authority import certificate_path, key_path

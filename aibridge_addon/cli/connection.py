@@ -81,7 +81,7 @@ def mark_run(
 
 
 def token_of_login(login: str | None) -> str:
-    """Return the access token in a login; empty if there is none."""
+    """Return the access token in a login; empty if it contains no access token."""
     words = (login or "").rpartition(":")
     return next((word for word in words if looks_like_token(word)), "")
 

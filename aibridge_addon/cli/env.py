@@ -33,8 +33,13 @@ SHELLS: dict[str, Callable[[str, str], str]] = {
 }
 
 
-@click.command(short_help="Print the variables that make a client use the proxy.")
-@click.argument("client", required=False, type=click.Choice(clients.command_names()))
+@click.command(
+    short_help="Print the variables that make a client use the proxy.",
+    epilog=f"CLIENT is one of {', '.join(clients.command_names())}.",
+)
+@click.argument(
+    "client", required=False, metavar="[CLIENT]", type=click.Choice(clients.command_names())
+)
 @click.option(
     "--shell", type=click.Choice(list(SHELLS)), help="Syntax to print. Default: taken from $SHELL."
 )

@@ -93,7 +93,10 @@ LISTENING_OPTIONS = frozenset({"mode", "listen_host", "listen_port", "server"})
     help="Allow listening on non-loopback addresses without authentication.",
 )
 @click.option(
-    "--log-format", type=click.Choice(FORMATS), default="text", help="Format of the log on stderr."
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="text",
+    help="Format of the log on stderr. Default: text.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log every connection.")
 @click.option("--private", is_flag=True, hidden=True)
