@@ -23,7 +23,7 @@ _GLOBAL_UNICAST = ip_network("2000::/3")
 """The assigned part of IPv6; `is_global` is also true for the unassigned rest."""
 
 
-def why_not_public(address: Address) -> str | None:
+def non_public_kind(address: Address) -> str | None:
     """Return the kind of an address that is not public, as an adjective; None if it is public."""
     address = carried(address)
     if address.is_unspecified:

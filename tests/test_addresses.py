@@ -1,10 +1,10 @@
-"""Which addresses are public, and what spells an address."""
+"""Classification of IP addresses, and the spellings of an address."""
 
 from ipaddress import ip_address
 
 import pytest
 
-from aibridge_addon.addresses import literal, why_not_public
+from aibridge_addon.addresses import literal, non_public_kind
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ from aibridge_addon.addresses import literal, why_not_public
         ("::127.0.0.1", "reserved"),
     ],
 )
-def test_what_is_not_public_is_named(address: str, kind: str) -> None:
-    assert why_not_public(ip_address(address)) == kind
+def test_non_public_address_has_its_kind(address: str, kind: str) -> None:
+    assert non_public_kind(ip_address(address)) == kind
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_what_is_not_public_is_named(address: str, kind: str) -> None:
         *("223.255.255.255", "168.63.129.15", "2606:4700::1111", "2a00:1450::1"),
     ],
 )
-def test_what_is_public_is_not_named(address: str) -> None:
-    assert why_not_public(ip_address(address)) is None
+def test_public_address_has_no_kind(address: str) -> None:
+    assert non_public_kind(ip_address(address)) is None
 
 
 @pytest.mark.parametrize("form", ["::ffff:{}", "64:ff9b::{}", "2002:{6to4}::1"])
@@ -76,13 +76,13 @@ def test_what_is_public_is_not_named(address: str) -> None:
         ("8.8.8.8", None),
     ],
 )
-def test_an_ipv6_address_that_leads_to_an_ipv4_one_is_judged_as_that(
+def test_ipv6_address_has_the_kind_of_its_embedded_ipv4_address(
     form: str, address: str, kind: str | None
 ) -> None:
     digits = ip_address(address).packed.hex()
     written = form.format(address, **{"6to4": f"{digits[:4]}:{digits[4:]}"})
 
-    assert why_not_public(ip_address(written)) == kind
+    assert non_public_kind(ip_address(written)) == kind
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_an_ipv6_address_that_leads_to_an_ipv4_one_is_judged_as_that(
         *("017700000001", "0177.0.0.1", "①②⑦.⓪.⓪.①", "127。0。0。1"),
     ],
 )
-def test_every_spelling_of_an_address_is_understood(host: str) -> None:
+def test_every_spelling_of_a_loopback_address_is_recognised(host: str) -> None:
     assert str(literal(host)) == "127.0.0.1"
 
 
@@ -106,7 +106,7 @@ def test_every_spelling_of_an_address_is_understood(host: str) -> None:
         ("0", "0.0.0.0"),
     ],
 )
-def test_an_address_is_read(host: str, address: str) -> None:
+def test_literal_host_is_read_as_its_address(host: str, address: str) -> None:
     assert literal(host) == ip_address(address)
 
 
@@ -114,5 +114,5 @@ def test_an_address_is_read(host: str, address: str) -> None:
     "host",
     ["localhost", "example.com", "127.0.0.1.nip.io", "1.2.3.4.5", "", "a..b", "x" * 300, "1\0"],
 )
-def test_a_name_is_no_address(host: str) -> None:
+def test_host_name_is_not_read_as_an_address(host: str) -> None:
     assert literal(host) is None

@@ -25,7 +25,7 @@ from aibridge_addon.addresses import (
     carried,
     is_in,
     literal,
-    why_not_public,
+    non_public_kind,
 )
 from aibridge_addon.providers.routing import Provider
 
@@ -168,7 +168,7 @@ class Egress:
 
     def _forbidden_kind(self, address: Address) -> str | None:
         """Return the kind of an address that is not allowed, such as "private"."""
-        kind = why_not_public(address)
+        kind = non_public_kind(address)
         if kind is None or is_in(address, self._networks):
             return None
         return None if is_in(carried(address), self._networks) else kind

@@ -1,4 +1,4 @@
-"""How many connections are taken in, and what is said of those that are not."""
+"""Limits of open client connections, in total and per address, and their log line."""
 
 import logging
 
@@ -9,7 +9,7 @@ from aibridge_addon.access.connection_limit import LOG_INTERVAL_S, ConnectionLim
 
 
 class Counted(ConnectionLimit):
-    """With a clock that stands still until it is set, and what was counted."""
+    """A connection limit with a manual clock, which collects the reasons of refusals."""
 
     def __init__(self, most: int | None) -> None:
         self.now = 0.0
@@ -30,26 +30,26 @@ def admitted(connections: ConnectionLimit, *clients: connection.Client) -> list[
     return [each.error is None for each in clients]
 
 
-def test_so_many_are_taken_in_and_no_more():
+def test_connections_above_the_limit_are_refused_until_others_close() -> None:
     connections = Counted(2)
     first, second, third = client(), client(), client()
 
     assert admitted(connections, first, second, third) == [True, True, False]
     assert connections.refused == ["too_many_connections"]
 
-    connections.forget(third)  # mitmproxy tells of its end too
+    connections.forget(third)  # mitmproxy reports the end of a refused connection too
     assert admitted(connections, client()) == [False]
     connections.forget(first)
     assert admitted(connections, client(), client()) == [True, False]
 
 
-def test_without_a_limit_all_are_taken_in():
+def test_all_connections_are_admitted_without_a_limit() -> None:
     connections = Counted(None)
 
     assert all(admitted(connections, *(client() for _ in range(100))))
 
 
-def test_a_limit_that_is_lowered_leaves_those_that_are_open():
+def test_lowered_connection_limit_does_not_close_open_connections() -> None:
     connections = Counted(None)
     clients = [client() for _ in range(3)]
     admitted(connections, *clients)
@@ -62,13 +62,14 @@ def test_a_limit_that_is_lowered_leaves_those_that_are_open():
     assert admitted(connections, client()) == [True]
 
 
-def test_each_address_has_a_limit_of_its_own():
+def test_connection_limit_per_address_counts_each_address_separately() -> None:
     connections = Counted(5)
     connections.most_per_address = 2
     first, second, third = (client(address="10.0.0.1") for _ in range(3))
 
     assert admitted(connections, first, second, third) == [True, True, False]
     assert connections.refused == ["too_many_connections_of_address"]
+    assert third.error
     assert third.error.endswith("(aibridge_max_connections_per_address)")
     assert admitted(connections, client(address="10.0.0.2")) == [True]
     connections.forget(third)
@@ -77,7 +78,7 @@ def test_each_address_has_a_limit_of_its_own():
     assert admitted(connections, client(address="10.0.0.1")) == [True]
 
 
-def test_who_is_turned_away_by_another_addon_is_not_counted():
+def test_connection_refused_by_another_addon_is_not_counted() -> None:
     connections = Counted(1)
 
     admitted(connections, client("Connection killed by block_private."))
@@ -86,7 +87,9 @@ def test_who_is_turned_away_by_another_addon_is_not_counted():
     assert admitted(connections, client()) == [True]
 
 
-def test_it_is_said_once_in_a_while_with_how_many_there_were(caplog: pytest.LogCaptureFixture):
+def test_refused_connections_are_logged_once_per_interval_with_their_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.WARNING)
     connections = Counted(0)
 

@@ -1,4 +1,4 @@
-"""Where connections go: what the config file names, what is allowed, what is said of the rest."""
+"""Egress rules: provider hosts, allowed networks, refusals, and the binding of connections."""
 
 import logging
 import socket
@@ -20,14 +20,14 @@ from aibridge_addon.providers.routing import Provider
 
 
 class Options:
-    """Those of mitmproxy that are asked for."""
+    """The options of mitmproxy that egress reads."""
 
     mode = ("regular", "reverse:http://127.0.0.1:1111@1", "upstream:http://10.0.0.9:3128@2")
 
 
 @pytest.fixture(autouse=True)
-def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names that were looked up. They are where they should not be."""
+def resolved_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Resolve every name to a private address; return the resolved names."""
     names: list[str] = []
 
     def getaddrinfo(
@@ -42,8 +42,8 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-class Tried:
-    """A reach, and what it refused."""
+class Attempts:
+    """Egress rules, and the reasons that they reported."""
 
     def __init__(self, **allowed: Any) -> None:
         self.refused: list[str] = []
@@ -91,17 +91,17 @@ def provider(base_url: str, *hosts: str) -> Provider:
         (provider("https://llm.corp/v1", "llm.corp"), "x.llm.corp", 443, False),
     ],
 )
-async def test_a_provider_is_reached_where_the_config_file_says(
+async def test_provider_hosts_are_allowed_at_their_url_and_web_ports_only(
     at: Provider, host: str, port: int, allowed: bool
 ) -> None:
-    assert await Tried(providers=(at,)).allows(host, port) is allowed
+    assert await Attempts(providers=(at,)).allows(host, port) is allowed
 
 
-async def test_what_the_config_file_names_is_left_to_the_system(looked_up: list[str]) -> None:
-    tried = Tried(providers=(provider("https://llm.corp/v1"),))
+async def test_provider_host_is_not_resolved_by_the_egress_rules(resolved_names: list[str]) -> None:
+    attempts = Attempts(providers=(provider("https://llm.corp/v1"),))
 
-    assert (await tried.connect("llm.corp", 443)).address == ("llm.corp", 443)
-    assert looked_up == []
+    assert (await attempts.connect("llm.corp", 443)).address == ("llm.corp", 443)
+    assert resolved_names == []
 
 
 @pytest.mark.parametrize(
@@ -109,16 +109,16 @@ async def test_what_the_config_file_names_is_left_to_the_system(looked_up: list[
     [
         ("127.0.0.1", 1111, "reverse:http://127.0.0.1:1111@1", True),
         ("10.0.0.9", 3128, "upstream:http://10.0.0.9:3128@2", True),
-        ("10.0.0.9", 3128, "regular", True),  # a request of an inner loop
+        ("10.0.0.9", 3128, "regular", True),  # an upstream request of an inner loop
         ("10.0.0.9", 3129, "upstream:http://10.0.0.9:3128@2", False),
         ("192.168.0.1", 53, "dns", True),
         ("192.168.0.1", 53, "wireguard", False),
     ],
 )
-async def test_what_the_command_line_names_is_reached(
+async def test_targets_of_proxy_modes_are_allowed(
     host: str, port: int, mode: str, allowed: bool
 ) -> None:
-    assert await Tried().allows(host, port, mode) is allowed
+    assert await Attempts().allows(host, port, mode) is allowed
 
 
 @pytest.mark.parametrize(
@@ -134,66 +134,70 @@ async def test_what_the_command_line_names_is_reached(
         ("8.8.8.8", True),
     ],
 )
-async def test_networks_are_allowed_in_every_form(host: str, allowed: bool) -> None:
+async def test_allowed_networks_include_ipv6_forms_of_their_addresses(
+    host: str, allowed: bool
+) -> None:
     networks = (ip_network("10.1.0.0/16"), ip_network("fd00::/16"))
 
-    assert await Tried(networks=networks).allows(host, 443) is allowed
+    assert await Attempts(networks=networks).allows(host, 443) is allowed
 
 
-async def test_a_connection_is_bound_while_it_is_made_and_shown_as_it_was_asked_for() -> None:
-    tried = Tried(networks=(ip_network("10.1.2.3"),))
+async def test_connection_is_bound_to_the_checked_address_and_keeps_the_requested_host() -> None:
+    attempts = Attempts(networks=(ip_network("10.1.2.3"),))
 
-    server = await tried.connect("name.test", 443)
+    server = await attempts.connect("name.test", 443)
     assert server.address == ("10.1.2.3", 443)
 
     server.state = connection.ConnectionState.OPEN
-    tried.egress.restore(server)
+    attempts.egress.restore(server)
     assert server.address == ("name.test", 443)
 
 
-async def test_a_connection_that_was_refused_may_be_asked_for_again() -> None:
-    tried = Tried()
-    server = await tried.connect("127.0.0.1", 443)
+async def test_refused_connection_can_be_requested_again() -> None:
+    attempts = Attempts()
+    server = await attempts.connect("127.0.0.1", 443)
     assert server.error
 
-    tried.egress.restore(server)
+    attempts.egress.restore(server)
 
     assert server.error is None
-    assert tried.refused == ["private_address"]
+    assert attempts.refused == ["private_address"]
 
 
-async def test_an_error_that_is_not_ours_stays() -> None:
+async def test_error_of_a_connection_set_by_mitmproxy_is_preserved() -> None:
     server = connection.Server(address=("8.8.8.8", 443))
     server.error = "its certificate is bad"
 
-    Tried().egress.restore(server)
+    Attempts().egress.restore(server)
 
     assert server.error == "its certificate is bad"
 
 
-async def test_nobody_can_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_refused_hosts_are_logged_once_each_up_to_a_maximum(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
-    tried = Tried()
+    attempts = Attempts()
 
     for number in range(MAX_LOGGED_HOSTS + 10):
-        await tried.connect(f"n{number}.test", 443)
-        await tried.connect("same.test", 443)
+        await attempts.connect(f"n{number}.test", 443)
+        await attempts.connect("same.test", 443)
 
     assert len(caplog.records) == MAX_LOGGED_HOSTS
     assert "same.test" in caplog.messages[1]
     assert "192.168.0.7" in caplog.messages[1]
 
 
-async def test_what_a_client_writes_is_not_written_as_it_is() -> None:
-    server = await Tried().connect("a\r\nb\x1b" + "x" * 300 + ".test", 443)
+async def test_host_in_a_refusal_is_escaped_and_shortened() -> None:
+    server = await Attempts().connect("a\r\nb\x1b" + "x" * 300 + ".test", 443)
 
     assert server.error
     assert server.error.isprintable()
     assert len(server.error) < 500
 
 
-async def test_a_refusal_is_found_in_what_mitmproxy_makes_of_it() -> None:
-    error = (await Tried().connect("127.0.0.1", 443)).error
+async def test_refusal_is_found_in_the_error_message_of_mitmproxy() -> None:
+    error = (await Attempts().connect("127.0.0.1", 443)).error
     assert error
 
     assert find_refusal(f"Connection killed: {error}") == error

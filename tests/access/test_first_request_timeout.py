@@ -1,4 +1,4 @@
-"""Connections that make no request are closed after a time."""
+"""Client connections without a request are closed after the timeout."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from aibridge_addon.access.first_request_timeout import SILENT, FirstRequestTime
 
 
 class Timed(FirstRequestTimeout):
-    """Keeps what was closed and counted."""
+    """A first-request timeout that collects closed connections and reasons."""
 
     def __init__(self, seconds: float | None) -> None:
         self.closed: list[connection.Client] = []
@@ -23,36 +23,36 @@ def client(error: str | None = None) -> connection.Client:
     return made
 
 
-async def expired(silent: Timed) -> None:
-    """Wait until a timer that was started last has expired."""
+async def wait_for_timers(timeout: Timed) -> None:
+    """Wait until all timers that are running now have expired."""
     last = client()
-    silent.start(last)
-    while last not in silent.closed:
+    timeout.start(last)
+    while last not in timeout.closed:
         await asyncio.sleep(0)
 
 
-async def test_a_connection_without_a_request_is_closed() -> None:
-    silent, first = Timed(0), client()
-    silent.start(first)
-    await expired(silent)
-    assert silent.closed[0] is first
-    assert silent.refused == [SILENT, SILENT]
-    silent.stop(first)  # it ends
+async def test_connection_without_a_request_is_closed_after_the_timeout() -> None:
+    timeout, first = Timed(0), client()
+    timeout.start(first)
+    await wait_for_timers(timeout)
+    assert timeout.closed[0] is first
+    assert timeout.refused == [SILENT, SILENT]
+    timeout.stop(first)  # the client disconnects
 
 
-async def test_a_connection_that_asked_or_ended_is_left_alone() -> None:
-    silent, first = Timed(0), client()
-    silent.start(first)
-    silent.stop(first)
-    silent.stop(first)
-    await expired(silent)
-    assert first not in silent.closed
+async def test_connection_with_a_request_is_not_closed_by_the_first_request_timeout() -> None:
+    timeout, first = Timed(0), client()
+    timeout.start(first)
+    timeout.stop(first)
+    timeout.stop(first)
+    await wait_for_timers(timeout)
+    assert first not in timeout.closed
 
 
-async def test_without_a_limit_and_for_refused_connections_no_timer_runs() -> None:
-    silent, refused = Timed(None), client("too many connections")
-    silent.start(client())
-    silent.seconds = 0
-    silent.start(refused)
-    await expired(silent)
-    assert len(silent.closed) == 1
+async def test_no_first_request_timer_runs_without_a_limit_or_for_refused_connections() -> None:
+    timeout, refused = Timed(None), client("too many connections")
+    timeout.start(client())
+    timeout.seconds = 0
+    timeout.start(refused)
+    await wait_for_timers(timeout)
+    assert len(timeout.closed) == 1

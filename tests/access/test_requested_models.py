@@ -1,6 +1,7 @@
-"""Which models a request names: every place for one, and what is too unclear to be let through."""
+"""Models that a request names, and requests whose models cannot be determined."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,12 +32,14 @@ MODEL = {"model": "a", "input": [{"model": "said", "models": ["said"]}], "metada
         ({"model": None}, []),
     ],
 )
-def test_a_request_names_models_in_many_places(members, named):
+def test_models_are_found_in_all_members_of_a_request(
+    members: dict[str, Any], named: list[str]
+) -> None:
     for read in (models_of_body, models_of_message):
         assert list(read(json.dumps(MODEL | members).encode())) == named
 
 
-def test_every_request_of_a_batch_names_its_own():
+def test_models_of_every_request_in_a_batch_are_found() -> None:
     batch = [
         {"custom_id": "1", "params": {"model": "a", "tools": [{"model": "b"}]}},
         {"custom_id": "2", "params": {"model": "c", "fallbacks": [{"model": "d"}]}},
@@ -46,7 +49,7 @@ def test_every_request_of_a_batch_names_its_own():
     assert list(models_of_body(json.dumps({"requests": batch}).encode())) == ["a", "b", "c", "d"]
 
 
-def test_a_message_may_hold_its_request_one_level_deeper():
+def test_models_of_a_websocket_message_with_a_nested_request_are_found() -> None:
     message = {"type": "response.create", "response": {"model": "a", "models": ["b"]}}
 
     assert list(models_of_message(json.dumps(message).encode())) == ["a", "b"]
@@ -74,7 +77,7 @@ UNCLEAR = [
 
 
 @pytest.mark.parametrize("request_", UNCLEAR)
-def test_what_could_be_read_in_two_ways_is_unclear(request_):
+def test_body_that_parsers_read_in_different_ways_is_unclear(request_: Any) -> None:
     for read in (models_of_body, models_of_message):
         with pytest.raises(UnclearError):
             list(read(request_))
@@ -103,7 +106,7 @@ def test_what_could_be_read_in_two_ways_is_unclear(request_):
         *(b"[" * 100_000, b'{"a":' * 100_000),
     ],
 )
-def test_a_body_that_cannot_be_seen_through_is_unclear(body):
+def test_body_that_is_not_a_json_object_is_unclear(body: bytes) -> None:
     with pytest.raises(UnclearError):
         list(models_of_body(body))
 
@@ -112,7 +115,7 @@ def test_a_body_that_cannot_be_seen_through_is_unclear(body):
     "message",
     [b"", b"[]", b'{"type":"a","type":"b"}', b'{"Type":"a"}', b'{"response":{},"Response":{}}'],
 )
-def test_the_type_of_a_message_must_be_clear_too(message):
+def test_websocket_message_with_an_ambiguous_type_is_unclear(message: bytes) -> None:
     with pytest.raises(UnclearError):
         list(models_of_message(message))
 
@@ -122,7 +125,9 @@ def test_the_type_of_a_message_must_be_clear_too(message):
     name=st.sampled_from(["model", "Model", "mOdEl", "MODEL"]),
     first=st.booleans(),
 )
-def test_a_second_name_is_seen_wherever_it_stands(before, name, first):
+def test_repeated_model_member_is_unclear_at_any_position(
+    before: dict[str, Any], name: str, first: bool
+) -> None:
     members = [*before.items(), ("model", "a")]
     members.insert(0 if first else len(members), (name, "b"))
     body = f"{{{','.join(f'{json.dumps(k)}:{json.dumps(v)}' for k, v in members)}}}"
@@ -142,7 +147,7 @@ def test_a_second_name_is_seen_wherever_it_stands(before, name, first):
         ("/v1/realtime", []),
     ],
 )
-def test_a_query_may_name_models(path, named):
+def test_models_in_the_query_are_found(path: str, named: list[str]) -> None:
     assert list(models_of_path("GET", path)) == named
 
 
@@ -176,7 +181,9 @@ def test_a_query_may_name_models(path, named):
         ({"model": "b,c"}, ["b,c", "b", "c"]),
     ],
 )
-def test_models_are_found_in_the_members_of_gateways_too(members, named):
+def test_models_in_members_of_other_gateways_are_found(
+    members: dict[str, Any], named: list[str]
+) -> None:
     for read in (models_of_body, models_of_message):
         assert sorted(read(json.dumps(MODEL | members).encode())) == sorted(named)
 
@@ -204,13 +211,13 @@ def test_models_are_found_in_the_members_of_gateways_too(members, named):
         {"extra_body": {"model": "b", "MODEL": "c"}},
     ],
 )
-def test_member_that_chooses_a_model_unseen_is_unclear(members):
+def test_member_that_chooses_a_model_without_naming_it_is_unclear(members: dict[str, Any]) -> None:
     for read in (models_of_body, models_of_message):
         with pytest.raises(UnclearError):
             list(read(json.dumps(MODEL | members).encode()))
 
 
-def test_stored_prompt_is_unclear_unless_the_request_names_the_model():
+def test_stored_prompt_is_unclear_unless_the_request_names_the_model() -> None:
     with pytest.raises(UnclearError):
         list(models_of_body(b'{"prompt":{"id":"p"}}'))
     assert list(models_of_body(b'{"model":"a","prompt":{"id":"p"}}')) == ["a"]
@@ -230,17 +237,17 @@ def test_stored_prompt_is_unclear_unless_the_request_names_the_model():
         ("POST", "/v1/x?deployment=a&fallback_models=b,c", ["a", "b,c", "b", "c"]),
     ],
 )
-def test_path_may_name_models(method, path, named):
+def test_models_in_the_path_are_found(method: str, path: str, named: list[str]) -> None:
     assert list(models_of_path(method, path)) == named
 
 
 @pytest.mark.parametrize("query", ["preset=x", "agent_id=x", "model=@preset/x", "route=x"])
-def test_query_that_chooses_a_model_unseen_is_unclear(query):
+def test_query_that_chooses_a_model_without_naming_it_is_unclear(query: str) -> None:
     with pytest.raises(UnclearError):
         list(models_of_path("GET", f"/v1/responses?{query}"))
 
 
-def test_headers_may_name_models():
+def test_models_in_headers_are_found() -> None:
     fields = [(b"X-Model", b"a"), (b"azureml-model-deployment", b"b"), (b"x-fallbacks", b"c, d")]
     assert list(models_of_headers(fields)) == ["a", "b", "c, d", "c", "d"]
     harmless = [(b"anthropic-beta", b"model"), (b"x-claude-code-agent-id", b"1"), (b"te", b"x")]
@@ -261,6 +268,6 @@ def test_headers_may_name_models():
     ],
     ids=str,
 )
-def test_model_map_or_name_in_camel_case_is_unclear(member):
+def test_model_map_or_name_in_camel_case_is_unclear(member: dict[str, Any]) -> None:
     with pytest.raises(UnclearError):
         list(models_of_body(json.dumps({"model": "a"} | member).encode()))

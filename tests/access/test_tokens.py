@@ -1,6 +1,8 @@
-"""Access tokens: how they are made, told apart, limited, and what a refusal says."""
+"""Access tokens: creation, authentication, limits, and the reasons of refusals."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,35 +17,36 @@ from aibridge_addon.access.tokens import (
 PAST, FUTURE = "2020-01-01T00:00:00.000000+00:00", "2999-01-01T00:00:00.000000+00:00"
 
 
-def reason(check) -> str:
+def reason(check: Callable[[], object]) -> str:
+    """Return the reason of the refusal that a check raises."""
     with pytest.raises(TokenError) as raised:
         check()
     return raised.value.reason
 
 
-def test_a_token_is_accepted_and_its_text_is_not_kept():
+def test_new_access_token_is_accepted_and_its_text_is_not_stored() -> None:
     text, token = AccessToken.make("alice", expires_at=FUTURE)
 
     assert authenticate(text, {token.id: token}) is token
     assert looks_like_token(text)
     assert text.startswith(f"aib_{token.id}_")
-    assert text.rpartition("_")[2] not in repr(token)
+    assert text.split("_", 2)[2] not in repr(token)
 
 
-def test_no_two_tokens_are_alike():
+def test_access_tokens_are_unique() -> None:
     texts = {AccessToken.make("alice")[0] for _ in range(100)}
 
     assert len(texts) == 100
 
 
 @pytest.mark.parametrize("change", [str.upper, lambda text: text[:-1], lambda text: text + "A"])
-def test_what_is_not_quite_a_token_is_not_known(change):
+def test_changed_access_token_is_refused_as_unknown(change: Callable[[str], str]) -> None:
     text, token = AccessToken.make("alice")
 
     assert reason(lambda: authenticate(change(text), {token.id: token})) == "unknown_token"
 
 
-def test_a_secret_of_another_token_is_not_known():
+def test_access_token_with_the_secret_of_another_is_refused_as_unknown() -> None:
     (first, token), (second, _) = AccessToken.make("alice"), AccessToken.make("bob")
     crossed = first[:15] + second[15:]
 
@@ -53,11 +56,11 @@ def test_a_secret_of_another_token_is_not_known():
 
 
 @pytest.mark.parametrize("text", ["", "aib", "sk-ant-api03-aib_", "aibridge"])
-def test_keys_of_providers_do_not_look_like_tokens(text):
+def test_provider_keys_do_not_look_like_access_tokens(text: str) -> None:
     assert not looks_like_token(text)
 
 
-def test_an_expired_token_is_refused_and_whose_it_is_is_known():
+def test_expired_access_token_is_refused_with_its_owner() -> None:
     text, token = AccessToken.make("alice", expires_at=PAST)
 
     with pytest.raises(TokenError, match="expired at 2020-01-01T00:00 UTC") as raised:
@@ -65,7 +68,7 @@ def test_an_expired_token_is_refused_and_whose_it_is_is_known():
     assert (raised.value.reason, raised.value.initiator_id) == ("expired_token", "alice")
 
 
-def test_a_revoked_token_is_refused_whenever_it_would_have_expired():
+def test_revoked_access_token_is_refused_before_it_expires() -> None:
     _, token = AccessToken.make("alice", expires_at=FUTURE)
 
     assert reason(lambda: check_valid(replace(token, revoked_at=PAST))) == "revoked_token"
@@ -82,10 +85,12 @@ def test_a_revoked_token_is_refused_whenever_it_would_have_expired():
         ((), ("claude-opus-*",), False),
     ],
 )
-def test_a_token_is_for_its_providers_and_models(providers, models, fits):
+def test_access_token_limits_allow_matching_providers_and_models_only(
+    providers: tuple[str, ...], models: tuple[str, ...], fits: bool
+) -> None:
     _, token = AccessToken.make("alice", providers=providers, models=models)
 
-    def check():
+    def check() -> None:
         token.check_limits(provider="anthropic", model="claude-haiku-4-5")
 
     if fits:
@@ -94,7 +99,7 @@ def test_a_token_is_for_its_providers_and_models(providers, models, fits):
         assert reason(check) == "token_scope"
 
 
-def test_a_model_that_is_not_known_fits_no_list_unless_any_will_do():
+def test_unknown_model_is_excluded_by_model_limits_unless_any_model_is_allowed() -> None:
     _, token = AccessToken.make("alice", models=("claude-*",))
 
     assert reason(lambda: token.check_limits(provider="anthropic", model=None)) == "token_scope"
@@ -112,7 +117,9 @@ def test_a_model_that_is_not_known_fits_no_list_unless_any_will_do():
         ({"models": ("gpt-*",)}, (), True),
     ],
 )
-def test_where_nobody_looks_a_token_must_be_for_all_that_could_be_asked(scope, there, fits):
+def test_tunnel_requires_an_access_token_without_limits_for_its_providers(
+    scope: dict[str, Any], there: tuple[str, ...], fits: bool
+) -> None:
     _, token = AccessToken.make("alice", **scope)
 
     if fits:

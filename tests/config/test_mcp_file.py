@@ -1,7 +1,10 @@
-"""MCP servers in both kinds of configuration: what is read, every mistake, and no secret shown."""
+"""MCP servers in both kinds of configuration: reading, mistakes, and hidden secrets."""
 
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +19,8 @@ ENVIRON = {"TOKEN": SECRET, "EMPTY": "", "HOST": "mcp.internal.example", "BROKEN
 
 
 @pytest.fixture
-def read(tmp_path):
-    """Read settings with a TOML text, and with a document for the JSON file."""
+def read(tmp_path: Path) -> Callable[..., Settings]:
+    """Return a function that reads settings with a TOML text and a JSON document."""
 
     def read(toml: str = "", document: object = None, text: str | None = None) -> Settings:
         paths = {"aibridge_config": "", "aibridge_mcp_config": ""}
@@ -36,8 +39,8 @@ def read(tmp_path):
 
 
 @pytest.fixture
-def mistakes(read):
-    """The lines of what is wrong, each with its option but without the path."""
+def mistakes(read: Callable[..., Settings]) -> Callable[..., list[str]]:
+    """Return a function that returns the lines of the error, without the paths of the files."""
 
     def mistakes(*args: object, **kwargs: object) -> list[str]:
         with pytest.raises(SettingsError) as caught:
@@ -48,15 +51,16 @@ def mistakes(read):
     return mistakes
 
 
-def server(read, toml: str) -> ServerConfig:
+def server(read: Callable[..., Settings], toml: str) -> ServerConfig:
+    found: ServerConfig
     (found,) = read(f"[[mcp_servers]]\n{toml}").mcp_servers
     return found
 
 
-# What is read
+# Reading
 
 
-def test_without_configuration_there_are_no_servers_and_tools_are_for_everybody(read):
+def test_no_mcp_servers_and_no_injection_limits_by_default(read: Callable[..., Settings]) -> None:
     settings = read()
 
     assert settings.mcp_servers == ()
@@ -65,7 +69,7 @@ def test_without_configuration_there_are_no_servers_and_tools_are_for_everybody(
     assert (settings.tool_iterations, settings.tool_result_bytes) == (25, 256 * 1024)
 
 
-def test_a_server_reached_by_url(read):
+def test_mcp_server_with_a_url_is_read(read: Callable[..., Settings]) -> None:
     found = server(
         read,
         """
@@ -90,7 +94,7 @@ def test_a_server_reached_by_url(read):
     )
 
 
-def test_a_server_that_is_a_program(read):
+def test_mcp_server_that_is_a_program_is_read(read: Callable[..., Settings]) -> None:
     found = server(
         read,
         """
@@ -114,11 +118,11 @@ def test_a_server_that_is_a_program(read):
     )
 
 
-def test_sse_is_asked_for_by_its_type(read):
+def test_sse_transport_is_chosen_by_the_type(read: Callable[..., Settings]) -> None:
     assert server(read, 'name="s"\ntype="sse"\nurl="http://h/sse"').transport == "sse"
 
 
-def test_a_file_of_the_shape_of_other_programs(read):
+def test_mcp_servers_file_of_other_programs_is_read(read: Callable[..., Settings]) -> None:
     settings = read(
         document={
             "numStartups": 3,
@@ -146,7 +150,7 @@ def test_a_file_of_the_shape_of_other_programs(read):
     assert settings.mcp_servers[1].env == {"A": "b"}
 
 
-def test_names_of_both_configurations_are_unique(read):
+def test_mcp_server_names_are_unique_across_both_files(read: Callable[..., Settings]) -> None:
     settings = read(
         '[[mcp_servers]]\nname = "files"\nurl = "http://h/mcp"',
         {"mcpServers": {"files": {"command": "a"}, "Files": {"command": "b"}}},
@@ -158,7 +162,7 @@ def test_names_of_both_configurations_are_unique(read):
     assert all(re.fullmatch("files-[0-9a-f]{8}", name) for name in others)
 
 
-def test_injection_can_be_limited(read):
+def test_injection_limits_are_read(read: Callable[..., Settings]) -> None:
     settings = read('[injection]\nactors = ["alice"]\nmodels = ["claude-*"]')
 
     assert settings.injection == InjectionFilter(actors=("alice",), models=("claude-*",))
@@ -179,7 +183,9 @@ def test_injection_can_be_limited(read):
         ("$TOKEN and $5", "$TOKEN and $5"),
     ],
 )
-def test_variables_are_put_in(read, written, value):
+def test_environment_variables_are_expanded(
+    read: Callable[..., Settings], written: str, value: Any
+) -> None:
     assert server(read, f'name="s"\ncommand="c"\nargs=["{written}"]').args == (value,)
 
 
@@ -193,7 +199,9 @@ def test_variables_are_put_in(read, written, value):
         'command = "c"\nenv = { A = "${UNSET}" }',
     ],
 )
-def test_a_variable_that_is_not_set_is_named_with_its_key(mistakes, entry):
+def test_unset_environment_variable_is_reported_with_its_key(
+    mistakes: Callable[..., list[str]], entry: str
+) -> None:
     key = {"headers": "headers.A", "args": "args[1]", "env": "env.A"}.get(
         entry.split("\n")[-1].split(" ")[0], entry.split(" ")[0]
     )
@@ -257,21 +265,23 @@ def test_a_variable_that_is_not_set_is_named_with_its_key(mistakes, entry):
         ('url = "http://h"\ntype = "ws"', "mcp_servers[0].type is 'ws': input should be 'http', "),
     ],
 )
-def test_a_mistake_in_a_table_is_named_with_its_key(mistakes, entry, mistake):
+def test_mistake_in_an_mcp_server_table_is_reported_with_its_key(
+    mistakes: Callable[..., list[str]], entry: str, mistake: str
+) -> None:
     (found,) = mistakes(f'[[mcp_servers]]\nname = "s"\n{entry}')
 
     assert found.startswith(f"aibridge_config: {mistake}")
 
 
 @pytest.mark.parametrize("name", ["My Server", "", "a--b", "-a", "x" * 33])
-def test_a_name_in_a_table_must_be_legal(mistakes, name):
+def test_illegal_mcp_server_name_is_reported(mistakes: Callable[..., list[str]], name: str) -> None:
     (found,) = mistakes(f'[[mcp_servers]]\nname = "{name}"\nurl = "http://h"')
 
     said = found.removeprefix(f"aibridge_config: mcp_servers[0].name is {name!r}: ")
     assert said.startswith(("use lower-case", "string should have at most"))
 
 
-def test_two_tables_of_one_name_are_a_mistake(mistakes):
+def test_repeated_mcp_server_name_is_reported(mistakes: Callable[..., list[str]]) -> None:
     table = '[[mcp_servers]]\nname = "s"\nurl = "http://h"\n'
 
     assert mistakes(table + table) == [
@@ -294,27 +304,33 @@ def test_two_tables_of_one_name_are_a_mistake(mistakes):
         ),
     ],
 )
-def test_a_mistake_in_the_file_is_named_with_its_key(mistakes, document, mistake):
+def test_mistake_in_an_mcp_servers_file_is_reported_with_its_key(
+    mistakes: Callable[..., list[str]], document: Any, mistake: str
+) -> None:
     (found,) = mistakes(document=document)
 
     assert found.startswith(f"aibridge_mcp_config: {mistake}")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '"\\ud800'])
-def test_a_file_that_is_not_json_is_said_to_be_none(mistakes, text):
+def test_mcp_servers_file_that_is_not_json_is_reported(
+    mistakes: Callable[..., list[str]], text: str
+) -> None:
     (found,) = mistakes(text=text)
 
     assert found.startswith("aibridge_mcp_config is not JSON: ")
 
 
-def test_a_file_that_is_not_there_is_named(read):
+def test_missing_mcp_servers_file_is_reported(read: Callable[..., Settings]) -> None:
     options = default_values()
 
     with pytest.raises(SettingsError, match=r"^aibridge_mcp_config /no/file: No such file"):
         read_settings(options | {"aibridge_mcp_config": "/no/file"})
 
 
-def test_all_mistakes_of_both_configurations_are_told(mistakes):
+def test_mistakes_of_both_mcp_configurations_are_reported_together(
+    mistakes: Callable[..., list[str]],
+) -> None:
     found = mistakes(
         '[[mcp_servers]]\nname = "a"\n[[mcp_servers]]\nname = "b"\nurl = "${X}${Y}"',
         {"mcpServers": {"c": {}}},
@@ -323,7 +339,7 @@ def test_all_mistakes_of_both_configurations_are_told(mistakes):
     assert len(found) == 4
 
 
-def test_an_unknown_key_of_the_injection_table_is_named(mistakes):
+def test_unknown_key_of_the_injection_table_is_reported(mistakes: Callable[..., list[str]]) -> None:
     assert mistakes("[injection]\nactor = []") == [
         "aibridge_config: injection.actor is not known; did you mean actors?"
     ]
@@ -341,7 +357,9 @@ def test_an_unknown_key_of_the_injection_table_is_named(mistakes):
         ("https://${UNSET:-u:p@other}/mcp", "https://${UNSET}/mcp"),
     ],
 )
-def test_what_is_shown_of_a_url_has_no_secret(read, written, shown):
+def test_shown_url_of_an_mcp_server_has_no_secret(
+    read: Callable[..., Settings], written: str, shown: str
+) -> None:
     found = server(read, f'name = "s"\nurl = "{written}"')
 
     assert found.shown_url == shown
@@ -350,7 +368,9 @@ def test_what_is_shown_of_a_url_has_no_secret(read, written, shown):
     assert "query-key" not in found.hide(found.url)
 
 
-def test_no_secret_is_in_a_repr_and_all_are_hidden_from_messages(read):
+def test_mcp_server_secrets_are_absent_from_reprs_and_hidden_in_messages(
+    read: Callable[..., Settings],
+) -> None:
     settings = read(
         '[[mcp_servers]]\nname = "a"\nurl = "https://${HOST}/x?k=${TOKEN}"\n'
         'headers = { Authorization = "Bearer literal-token" }\n'

@@ -1,7 +1,9 @@
-"""Options and the config file: every mistake is named, with its key and what would be right."""
+"""Options and the config file: conversion to settings, and the report of every mistake."""
 
+from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +20,8 @@ FINGERPRINT = "sha256:" + "0123456789abcdef" * 4
 
 
 @pytest.fixture
-def config(tmp_path):
-    """Read settings with a config file of this text."""
+def config(tmp_path: Path) -> Callable[..., Settings]:
+    """Return a function that reads settings with a config file of a given text."""
 
     def read(toml: str, **options: object) -> Settings:
         path = tmp_path / "aibridge.toml"
@@ -33,8 +35,8 @@ def settings(**options: object) -> Settings:
     return read_settings(default_values() | options)
 
 
-def mistakes(read, *args: object, **options: object) -> list[str]:
-    """The lines of what is wrong, without the path of the config file."""
+def mistakes(read: Callable[..., Settings], *args: object, **options: object) -> list[str]:
+    """Return the lines of the error, without the path of the config file."""
     with pytest.raises(SettingsError) as caught:
         read(*args, **options)
     return [
@@ -46,7 +48,7 @@ def mistakes(read, *args: object, **options: object) -> list[str]:
 # Options
 
 
-def test_every_option_has_a_help_text_and_a_fitting_default():
+def test_every_option_has_a_help_text_and_a_default_among_its_choices() -> None:
     for option in OPTIONS:
         assert option.name.startswith("aibridge_")
         assert option.help.endswith(".")
@@ -55,12 +57,12 @@ def test_every_option_has_a_help_text_and_a_fitting_default():
         assert option.choices is None or option.default in option.choices
 
 
-def test_a_slip_in_the_name_of_an_option_is_named():
+def test_misspelled_option_name_is_reported_with_the_closest_name() -> None:
     wrong = mistakes(settings, aibridge_capure="x", flow_detail=1)
     assert wrong == ["aibridge_capure is not known; did you mean aibridge_capture?"]
 
 
-def test_the_defaults_are_settings_without_any_configuration():
+def test_default_options_make_complete_settings() -> None:
     read = settings()
 
     assert read.providers == DEFAULT_PROVIDERS
@@ -121,7 +123,9 @@ def test_the_defaults_are_settings_without_any_configuration():
         ),
     ],
 )
-def test_options_become_settings(options, expected):
+def test_option_value_is_converted_to_its_setting(
+    options: dict[str, Any], expected: dict[str, Any]
+) -> None:
     read = settings(**options)
 
     assert {name: getattr(read, name) for name in expected} == expected
@@ -159,14 +163,16 @@ def test_options_become_settings(options, expected):
         ),
     ],
 )
-def test_a_wrong_option_is_named_with_what_would_be_right(options, line):
+def test_wrong_option_value_is_reported_with_the_allowed_values(
+    options: dict[str, Any], line: str
+) -> None:
     assert mistakes(settings, **options) == [line]
 
 
 @pytest.mark.parametrize(
     "address", ["9464", ":9464", "localhost", "localhost:", "localhost:x", "h:65536", "h:-1", "h:²"]
 )
-def test_a_wrong_metrics_address_is_named(address):
+def test_wrong_metrics_address_is_reported(address: str) -> None:
     assert mistakes(settings, aibridge_metrics_listen=address) == [
         f"aibridge_metrics_listen is {address!r}; it must be host:port, such as 127.0.0.1:9464"
     ]
@@ -175,7 +181,7 @@ def test_a_wrong_metrics_address_is_named(address):
 # The config file
 
 
-def test_all_mistakes_are_named_at_once(config):
+def test_all_mistakes_are_reported_together(config: Callable[..., Settings]) -> None:
     toml = """
     provider = 1
     [[providers]]
@@ -261,18 +267,22 @@ ACTOR = '[[actors]]\nmatch = "m"\nid = "alice"\n'
         ("providers = 1", "providers is 1: input should be a valid list"),
     ],
 )
-def test_a_mistake_in_the_config_file_is_named_with_its_key(config, toml, line):
+def test_mistake_in_the_config_file_is_reported_with_its_key(
+    config: Callable[..., Settings], toml: str, line: str
+) -> None:
     assert mistakes(config, toml) == [line]
 
 
-def test_a_key_like_no_other_is_answered_with_all_that_there_are(config):
+def test_unknown_key_without_a_close_match_is_reported_with_all_known_keys(
+    config: Callable[..., Settings],
+) -> None:
     (line,) = mistakes(config, "zzz = 1")
 
     assert line.startswith("zzz is not known; known are providers, actors")
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "a--b", "A", "a b", "a/b", "a\\n", "é", "a" * 65])
-def test_a_name_that_could_be_no_prefix_is_a_mistake(config, name):
+def test_illegal_provider_name_is_reported(config: Callable[..., Settings], name: str) -> None:
     (line,) = mistakes(config, PROVIDER.replace("acme", name))
 
     assert line.startswith("providers[0].name is ")
@@ -281,13 +291,15 @@ def test_a_name_that_could_be_no_prefix_is_a_mistake(config, name):
 @pytest.mark.parametrize(
     "url", ["https://u:sk-secret@x/v1", "https://x?key=sk-secret", "http://x#sk-secret"]
 )
-def test_a_base_url_with_more_than_a_base_is_not_repeated_as_it_may_hold_a_secret(config, url):
+def test_base_url_with_a_user_or_query_is_reported_without_its_value(
+    config: Callable[..., Settings], url: str
+) -> None:
     assert mistakes(config, PROVIDER.replace("https://x.example/v1", url)) == [
         "providers[0].base_url must have no user, query or fragment"
     ]
 
 
-def test_a_config_file_that_cannot_be_read_is_named(tmp_path):
+def test_unreadable_config_file_is_reported(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing.toml")
     assert mistakes(settings, aibridge_config=missing) == ["No such file or directory"]
     with pytest.raises(SettingsError, match=f"aibridge_config {tmp_path}: Is a directory"):
@@ -295,7 +307,7 @@ def test_a_config_file_that_cannot_be_read_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"[[providers]", b"name = ", b"\xff\xfe"])
-def test_a_config_file_that_is_not_toml_is_named(tmp_path, content):
+def test_config_file_that_is_not_toml_is_reported(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.toml"
     path.write_bytes(content)
 
@@ -303,7 +315,9 @@ def test_a_config_file_that_is_not_toml_is_named(tmp_path, content):
         settings(aibridge_config=str(path))
 
 
-def test_the_config_file_may_lie_in_the_home_directory(tmp_path, monkeypatch):
+def test_tilde_in_the_config_path_is_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.toml").write_text(ACTOR)
 
@@ -313,7 +327,9 @@ def test_the_config_file_may_lie_in_the_home_directory(tmp_path, monkeypatch):
 # Providers
 
 
-def test_a_configured_instance_is_added_to_the_defaults(config):
+def test_configured_provider_instance_is_added_to_the_defaults(
+    config: Callable[..., Settings],
+) -> None:
     read = config(PROVIDER + 'api_key_env = "ACME_KEY"')
 
     acme = Provider(
@@ -326,7 +342,9 @@ def test_a_configured_instance_is_added_to_the_defaults(config):
     assert read.providers == (*DEFAULT_PROVIDERS, acme)
 
 
-def test_a_configured_instance_replaces_the_default_of_its_name(config):
+def test_configured_provider_instance_replaces_the_default_with_its_name(
+    config: Callable[..., Settings],
+) -> None:
     read = config("""
     [[providers]]
     name = "anthropic"
@@ -344,7 +362,9 @@ def test_a_configured_instance_replaces_the_default_of_its_name(config):
     assert read.providers == (OPENAI, CHATGPT, replaced)
 
 
-def test_a_host_is_taken_from_a_default_by_a_configured_instance(config):
+def test_configured_provider_instance_takes_its_hosts_from_a_default(
+    config: Callable[..., Settings],
+) -> None:
     read = config(PROVIDER + 'hosts = ["api.openai.com"]')
 
     by_name = {provider.name: provider for provider in read.providers}
@@ -354,19 +374,19 @@ def test_a_host_is_taken_from_a_default_by_a_configured_instance(config):
     assert by_name["anthropic"] == ANTHROPIC
 
 
-def test_an_instance_may_have_no_hosts(config):
+def test_provider_instance_can_have_no_hosts(config: Callable[..., Settings]) -> None:
     *_, acme = config(PROVIDER + "hosts = []").providers
 
     assert acme.hosts == frozenset()
 
 
-def test_two_instances_of_one_name_are_a_conflict(config):
+def test_repeated_provider_name_is_reported(config: Callable[..., Settings]) -> None:
     assert mistakes(config, PROVIDER + PROVIDER) == [
         "providers[1].name is 'acme', the same as providers[0].name; names must be unique"
     ]
 
 
-def test_two_instances_with_one_host_are_a_conflict(config):
+def test_host_of_two_provider_instances_is_reported(config: Callable[..., Settings]) -> None:
     assert mistakes(config, PROVIDER + PROVIDER.replace("acme", "other")) == [
         "providers[1].hosts has 'x.example', which instance 'acme' has too;"
         " give each host to one instance (hosts = [] for none)"
@@ -376,7 +396,7 @@ def test_two_instances_with_one_host_are_a_conflict(config):
 # Actors
 
 
-def test_actors_are_known_by_fingerprint_or_header_value(config):
+def test_actors_are_found_by_fingerprint_or_header_value(config: Callable[..., Settings]) -> None:
     read = config(
         ACTOR
         + f'[[actors]]\nmatch = "{FINGERPRINT.upper().replace("SHA", "sha")}"\nid = "bob"\n'
@@ -389,7 +409,7 @@ def test_actors_are_known_by_fingerprint_or_header_value(config):
     }
 
 
-def test_two_actors_for_one_match_are_a_conflict(config):
+def test_repeated_actor_match_is_reported(config: Callable[..., Settings]) -> None:
     assert mistakes(config, ACTOR + ACTOR) == [
         "actors[1].match is 'm' again; each match must be unique"
     ]
@@ -398,7 +418,9 @@ def test_two_actors_for_one_match_are_a_conflict(config):
 # Secrets
 
 
-def test_a_secret_in_the_environment_is_never_a_part_of_the_settings(config, monkeypatch):
+def test_secrets_of_the_environment_are_absent_from_the_repr_of_the_settings(
+    config: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
     secret = "sk-ant-api03-0123456789"
     for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "ACME_KEY"):
         monkeypatch.setenv(name, secret)
@@ -414,12 +436,12 @@ def test_a_secret_in_the_environment_is_never_a_part_of_the_settings(config, mon
     assert "ACME_KEY" in repr(read)
 
 
-def test_settings_are_frozen():
+def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
-        settings().require_actor = True
+        settings().require_actor = True  # type: ignore[misc]
 
 
-# Slips that are seen
+# Misspellings
 
 
 @pytest.mark.parametrize(
@@ -439,7 +461,9 @@ def test_settings_are_frozen():
         ),
     ],
 )
-def test_slip_in_a_table_or_name_is_said_in_words(config, toml, line):
+def test_wrong_table_syntax_or_name_is_reported_in_terms_of_toml(
+    config: Callable[..., Settings], toml: str, line: str
+) -> None:
     [mistake] = mistakes(config, toml)
     assert mistake.startswith(line)
     assert "pattern" not in mistake
@@ -458,7 +482,9 @@ def test_slip_in_a_table_or_name_is_said_in_words(config, toml, line):
         "0123456789abcdef0123456789abcdef",
     ],
 )
-def test_raw_key_in_a_match_is_refused_and_not_repeated(config, key):
+def test_key_in_an_actor_match_is_reported_without_its_value(
+    config: Callable[..., Settings], key: str
+) -> None:
     [mistake] = mistakes(config, f'[[actors]]\nmatch = "{key}"\nid = "alice"\n')
     assert mistake.startswith("actors[0].match contains a key")
     assert key not in mistake
@@ -472,7 +498,7 @@ def test_raw_key_in_a_match_is_refused_and_not_repeated(config, key):
         "0d5e5c0a-1b2c-4d3e-8f90-0123456789ab",
     ],
 )
-def test_name_of_an_actor_is_not_taken_for_a_key(config, name):
+def test_actor_name_is_not_mistaken_for_a_key(config: Callable[..., Settings], name: str) -> None:
     assert name in config(f'[[actors]]\nmatch = "{name}"\nid = "alice"\n').actors
 
 
@@ -488,7 +514,9 @@ def test_name_of_an_actor_is_not_taken_for_a_key(config, name):
         ("anthropic", "https://x.test/v1/messages", "leave /messages out"),
     ],
 )
-def test_base_url_that_does_not_fit_its_type_is_a_warning(config, kind, url, word):
+def test_base_url_against_the_rule_of_its_type_is_a_warning(
+    config: Callable[..., Settings], kind: str, url: str, word: str
+) -> None:
     read = config(f'[[providers]]\nname = "x"\ntype = "{kind}"\nbase_url = "{url}"\n')
     [doubt] = read.doubts
     assert "providers[0].base_url" in doubt
@@ -504,13 +532,17 @@ def test_base_url_that_does_not_fit_its_type_is_a_warning(config, kind, url, wor
         ("openai", "https://x.test/backend-api/codex"),
     ],
 )
-def test_base_url_that_fits_its_type_is_no_warning(config, kind, url):
+def test_base_url_by_the_rule_of_its_type_is_accepted_without_a_warning(
+    config: Callable[..., Settings], kind: str, url: str
+) -> None:
     read = config(f'[[providers]]\nname = "x"\ntype = "{kind}"\nbase_url = "{url}"\n')
     assert read.doubts == ()
 
 
 @pytest.mark.parametrize("value", ["sk-proj-abcdefghijklmnop", "A" * 31 + "1", "MY KEY"])
-def test_key_in_place_of_the_name_of_its_variable_is_refused_and_not_shown(config, value):
+def test_key_instead_of_a_variable_name_is_reported_without_its_value(
+    config: Callable[..., Settings], value: Any
+) -> None:
     table = '[[providers]]\nname = "x"\ntype = "openai"\nbase_url = "https://x.test/v1"\n'
     with pytest.raises(
         SettingsError, match=r"providers\[0\]\.api_key_env must be the name"
@@ -519,7 +551,9 @@ def test_key_in_place_of_the_name_of_its_variable_is_refused_and_not_shown(confi
     assert value not in str(caught.value)
 
 
-def test_byte_order_mark_of_an_editor_is_accepted(config, tmp_path):
+def test_byte_order_mark_at_the_start_of_a_file_is_ignored(
+    config: Callable[..., Settings], tmp_path: Path
+) -> None:
     assert config('\ufeff[[actors]]\nmatch = "a"\nid = "b"\n').actors
     path = tmp_path / "mcp.json"
     path.write_text('\ufeff{"mcpServers": {"a": {"url": "https://x.test/"}}}', encoding="utf-8")
@@ -529,7 +563,7 @@ def test_byte_order_mark_of_an_editor_is_accepted(config, tmp_path):
 # Browsers
 
 
-def test_origins_and_hosts_are_read_in_lower_case():
+def test_allowed_origins_and_hosts_are_read_in_lower_case() -> None:
     read = settings(
         aibridge_allowed_origins=" HTTPS://App.Example:443, null,app://notes ",
         aibridge_allowed_hosts="Proxy.Example., *",
@@ -549,7 +583,7 @@ def test_origins_and_hosts_are_read_in_lower_case():
         ("aibridge_allowed_hosts", "*.example"),
     ],
 )
-def test_wrong_origin_or_host_is_named(option, value):
+def test_wrong_origin_or_host_is_reported(option: str, value: Any) -> None:
     [mistake] = mistakes(settings, **{option: value})
     assert mistake.startswith(f"{option} has {value!r}; it may list")
 
@@ -567,11 +601,13 @@ def test_wrong_origin_or_host_is_named(option, value):
         (False, "never"),
     ],
 )
-def test_ask_chat_usage_takes_its_rules_and_the_booleans_of_earlier_versions(value, rule):
+def test_ask_chat_usage_accepts_its_rules_and_the_booleans_of_earlier_versions(
+    value: Any, rule: str
+) -> None:
     assert settings(aibridge_ask_chat_usage=value).ask_chat_usage == rule
 
 
-def test_unknown_rule_of_ask_chat_usage_is_refused():
+def test_unknown_rule_of_ask_chat_usage_is_reported() -> None:
     with pytest.raises(SettingsError, match="must be one of auto, always, never"):
         settings(aibridge_ask_chat_usage="sometimes")
 
@@ -588,9 +624,9 @@ def test_unknown_rule_of_ask_chat_usage_is_refused():
         ("https://api.openai.com/v1", "false", False),
     ],
 )
-def test_include_usage_of_an_instance_is_told_or_known_by_its_host(
-    config, base_url, told, takes_it
-):
+def test_include_usage_is_read_from_the_config_file_or_known_for_the_host(
+    config: Callable[..., Settings], base_url: str, told: str | None, takes_it: bool
+) -> None:
     toml = f'[[providers]]\nname = "acme"\ntype = "openai"\nbase_url = "{base_url}"\n'
     *_, acme = config(toml + (f"include_usage = {told}\n" if told else "")).providers
 

@@ -1,4 +1,4 @@
-"""Which changes of files are told of, and when: looks are made by hand, not by the clock."""
+"""Detection of file changes; the tests poll by calling, not by the clock."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ async def nothing() -> None:
 
 
 def watch_of(*files: Path) -> FileWatch:
-    """A watch that has seen the files."""
+    """Return a watch that has read the files."""
     watch = FileWatch(lambda: files, nothing)
     watch.note()
     return watch
@@ -26,7 +26,7 @@ def watch_of(*files: Path) -> FileWatch:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file to be watched."""
+    """Return a watched file."""
     path = tmp_path / "file"
     path.write_text("old")
     return path
@@ -37,7 +37,7 @@ def write_over(path: Path) -> None:
 
 
 def write_as_much(path: Path) -> None:
-    # The clock of a file system is coarse: a test is faster than it, a person is not.
+    # Timestamps of file systems are coarse: two writes of a test can have the same one.
     path.write_text("new")
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
 
@@ -53,12 +53,12 @@ def delete(path: Path) -> None:
     path.unlink()
 
 
-def lock_away(path: Path) -> None:
+def make_unreadable(path: Path) -> None:
     path.chmod(0)
 
 
-def turn_a_link(path: Path) -> None:
-    """As Kubernetes does with a folder of files."""
+def make_link(path: Path) -> None:
+    """Replace a file by symbolic links as Kubernetes does with a mounted folder."""
     older, newer, link = (path.with_name(name) for name in ("1", "2", "link"))
     for folder in (older, newer):
         folder.mkdir()
@@ -68,8 +68,8 @@ def turn_a_link(path: Path) -> None:
     path.symlink_to(link / "file")
 
 
-@pytest.mark.parametrize("change", [write_over, write_as_much, replace, delete, lock_away])
-def test_a_change_is_told_of_once_when_it_holds_still(
+@pytest.mark.parametrize("change", [write_over, write_as_much, replace, delete, make_unreadable])
+def test_file_change_is_reported_once_after_two_equal_polls(
     file: Path, change: Callable[[Path], None]
 ) -> None:
     watch = watch_of(file)
@@ -81,8 +81,8 @@ def test_a_change_is_told_of_once_when_it_holds_still(
     assert not watch.has_changed()
 
 
-def test_a_link_that_is_turned_to_another_file_is_a_change(file: Path) -> None:
-    turn_a_link(file)
+def test_changed_symbolic_link_is_a_file_change(file: Path) -> None:
+    make_link(file)
     watch = watch_of(file)
     link = file.with_name("link")
     link.unlink()
@@ -91,7 +91,7 @@ def test_a_link_that_is_turned_to_another_file_is_a_change(file: Path) -> None:
     assert watch.has_changed()
 
 
-def test_a_file_that_is_being_written_is_told_of_at_its_end(file: Path) -> None:
+def test_file_under_writing_is_reported_when_it_is_complete(file: Path) -> None:
     watch = watch_of(file)
     for size in range(4, 10):
         file.write_text("x" * size)
@@ -99,14 +99,14 @@ def test_a_file_that_is_being_written_is_told_of_at_its_end(file: Path) -> None:
     assert watch.has_changed()
 
 
-def test_a_file_that_comes_into_being_is_a_change(tmp_path: Path) -> None:
+def test_new_file_is_a_file_change(tmp_path: Path) -> None:
     watch = watch_of(tmp_path / "file")
     assert not watch.has_changed()
     (tmp_path / "file").touch()
     assert [watch.has_changed(), watch.has_changed()] == [False, True]
 
 
-def test_another_file_to_be_watched_is_a_change(file: Path, tmp_path: Path) -> None:
+def test_additional_watched_file_is_a_file_change(file: Path, tmp_path: Path) -> None:
     files = [file]
     watch = FileWatch(lambda: files, nothing)
     watch.note()
@@ -118,7 +118,7 @@ def test_another_file_to_be_watched_is_a_change(file: Path, tmp_path: Path) -> N
 
 
 class Reader:
-    """Counts how often its watch told it to read; fails when it shall."""
+    """Counts its calls by the watch; raises if `fails` is set."""
 
     def __init__(self, file: Path) -> None:
         self.reads = 0
@@ -134,7 +134,7 @@ class Reader:
             raise RuntimeError("a bug")
 
     async def next(self) -> None:
-        """Wait until it is told again."""
+        """Wait for the next call."""
         async with asyncio.timeout(BOUND_S):
             await self._read.wait()
         self._read.clear()
@@ -142,7 +142,7 @@ class Reader:
 
 @pytest.fixture
 async def reader(file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reader]:
-    """Told of changes by a watch that looks often."""
+    """Return a reader whose watch polls often."""
     monkeypatch.setattr(watching, "POLL_SECONDS", 0.005)
     reader = Reader(file)
     reader.watch.start()
@@ -150,14 +150,14 @@ async def reader(file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
     reader.watch.stop()
 
 
-async def test_a_change_is_read_and_so_is_the_next(reader: Reader, file: Path) -> None:
+async def test_consecutive_file_changes_are_read(reader: Reader, file: Path) -> None:
     for size in (10, 20):
         file.write_text("x" * size)
         await reader.next()
     assert reader.reads == 2
 
 
-async def test_who_asks_has_them_read_without_a_change(
+async def test_files_are_read_on_request_without_a_change(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "POLL_SECONDS", 1e6)
@@ -165,7 +165,7 @@ async def test_who_asks_has_them_read_without_a_change(
     await reader.next()
 
 
-async def test_a_bug_in_reading_is_logged_and_the_next_change_is_read(
+async def test_failed_reading_is_logged_and_the_next_file_change_is_read(
     reader: Reader, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader.fails = True

@@ -1,11 +1,14 @@
-"""The order of the policies, and what each is asked about."""
+"""The order of the policies, and the requests that each of them checks."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from aibridge_addon.access.policies import (
+    Asked,
     BrowserOrigin,
+    Policy,
     PolicyContext,
     first_refusal,
     ordered_policies,
@@ -22,8 +25,8 @@ def refuse(admission: Admission) -> None:
     raise TokenError("no_token", "this proxy asks for a token.")
 
 
-def policies(**changes):
-    given = {
+def policies(**changes: Any) -> tuple[Policy, ...]:
+    given: dict[str, Any] = {
         "check_admission": lambda admission: None,
         "browser_origin": BrowserOrigin(),
         "require_actor": True,
@@ -34,35 +37,35 @@ def policies(**changes):
     return ordered_policies(PolicyContext(**(given | changes)))
 
 
-def reason(asked, **changes):
+def reason(asked: Asked, **changes: Any) -> tuple[int, str] | None:
     refusal = first_refusal(policies(**changes), asked)
-    return refusal and (refusal.status, refusal.reason)
+    return (refusal.status, refusal.reason) if refusal else None
 
 
-def by_token(asked, **scope):
-    _, token = AccessToken.make("alice", **scope)
+def with_token(asked: Asked, **limits: Any) -> Asked:
+    _, token = AccessToken.make("alice", **limits)
     sender = Sender(actor=Actor(id="alice"), admission=Admission(headers={}, token=token))
     return dataclasses.replace(asked, sender=sender)
 
 
-def test_policies_are_asked_in_order():
+def test_policies_are_checked_in_order() -> None:
     placeholder = Credential(kind="byok", secret=PLACEHOLDER_KEY)
     asked = dataclasses.replace(ASKED, hosts=("evil.example",), uses_central_tools=True)
     assert reason(asked, check_admission=refuse) == (400, "no_token")
     assert reason(asked) == (403, "foreign_host")
     asked = dataclasses.replace(ASKED, credential=placeholder)
-    assert reason(by_token(asked, providers=("x",))) == (400, "token_scope")
+    assert reason(with_token(asked, providers=("x",))) == (400, "token_scope")
     assert reason(asked) == (400, "no_central_key")
     assert reason(ASKED) == (400, "no_actor")
-    assert reason(by_token(ASKED)) == (503, "not_recorded")
-    assert reason(by_token(ASKED), can_record=lambda: True) is None
+    assert reason(with_token(ASKED)) == (503, "not_recorded")
+    assert reason(with_token(ASKED), can_record=lambda: True) is None
 
 
-def test_what_is_not_recorded_needs_neither_actor_nor_store():
+def test_passthrough_request_needs_neither_actor_nor_store() -> None:
     assert reason(dataclasses.replace(ASKED, is_recorded=False)) is None
 
 
-def test_options_leave_policies_out():
+def test_options_switch_policies_off() -> None:
     assert reason(ASKED, require_actor=False, must_record=False) is None
 
 
@@ -79,13 +82,15 @@ def test_options_leave_policies_out():
         {"model": None},
     ],
 )
-def test_model_restricted_access_token_is_held_to_its_models(changes):
+def test_access_token_with_model_limits_is_refused_for_other_models(
+    changes: dict[str, Any],
+) -> None:
     asked = dataclasses.replace(ASKED, model="cheap", content=lambda: b'{"model":"cheap"}')
-    asked = by_token(asked, models=("cheap",))
+    asked = with_token(asked, models=("cheap",))
     assert reason(asked, must_record=False) is None
     assert reason(dataclasses.replace(asked, **changes)) == (400, "token_scope")
 
 
-def test_request_without_a_body_names_no_model():
+def test_request_without_a_body_passes_model_limits() -> None:
     asked = dataclasses.replace(ASKED, content=lambda: None, must_name_model=False)
-    assert reason(by_token(asked, models=("cheap",)), must_record=False) is None
+    assert reason(with_token(asked, models=("cheap",)), must_record=False) is None
