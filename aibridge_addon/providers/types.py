@@ -89,6 +89,10 @@ class ProviderType:
     """Template of that header's value."""
     credential_headers: tuple[str, ...] = ()
     """Further headers in which clients send their own key."""
+    key_probe: str = "/models"
+    """Path, below the base URL, of a list of models that only a valid key can read."""
+    key_probe_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers that a request to `key_probe` needs besides the key."""
     client_header: str | None = None
     """A header that only clients of this type send, which tells the type without a route."""
 
@@ -148,6 +152,8 @@ register(
         error_format=anthropic_messages.FORMAT.name,
         key_header="x-api-key",
         key_value="{key}",
+        key_probe="/v1/models",
+        key_probe_headers={"anthropic-version": "2023-06-01"},
         client_header="anthropic-version",
         routes=(
             RouteTemplate(path="/v1/messages", methods=_POST, api=anthropic_messages.FORMAT.name),

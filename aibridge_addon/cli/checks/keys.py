@@ -3,7 +3,7 @@
 import contextlib
 import json
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -68,10 +68,11 @@ def _count_models(provider: Provider, key: str, trusted: str | None) -> int:
         ValueError, LookupError, TypeError: the response has no list of models.
     """
     with contextlib.closing(_connection(provider, trusted)) as connection:
-        path, headers = _request(provider, key)
-        connection.request(
-            "GET", urlsplit(provider.base_url).path.rstrip("/") + path, None, headers
-        )
+        kind = provider.provider_type
+        path = urlsplit(provider.base_url).path.rstrip("/") + kind.key_probe
+        name, value = kind.authorization(key)
+        headers = {**kind.key_probe_headers, name: value}
+        connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         if response.status != 200:
             raise _RefusedError(response.status)
@@ -83,10 +84,3 @@ def _connection(provider: Provider, trusted: str | None) -> HTTPConnection:
         return HTTPConnection(provider.host, provider.port, timeout=NETWORK_S)
     context = ssl.create_default_context(cafile=trusted or certifi.where())
     return HTTPSConnection(provider.host, provider.port, timeout=NETWORK_S, context=context)
-
-
-def _request(provider: Provider, key: str) -> tuple[str, Mapping[str, str]]:
-    """Return path, below the base URL, and headers of a request that only tests a key."""
-    if provider.type == "anthropic":
-        return "/v1/models", {"x-api-key": key, "anthropic-version": "2023-06-01"}
-    return "/models", {"authorization": f"Bearer {key}"}
