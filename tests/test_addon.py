@@ -6,14 +6,18 @@ import logging
 import socket
 import sys
 import warnings
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from store.doubles import rows
 
 import aibridge_addon
+from aibridge_addon.config.option import Option
 from aibridge_addon.config.options import OPTIONS
+from aibridge_addon.facts import Interception, InterceptionEnded
 from aibridge_addon.formats import anthropic_messages
 from aibridge_addon.store.recorder import Recorder
 
@@ -21,6 +25,7 @@ with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyparsing has 
     warnings.simplefilter("ignore", DeprecationWarning)
     from mitmproxy import connection, exceptions, hooks
     from mitmproxy.addons.proxyserver import Proxyserver
+    from mitmproxy.http import HTTPFlow, Response
     from mitmproxy.proxy import layer
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layers import http
@@ -35,8 +40,12 @@ with warnings.catch_warnings():  # mitmproxy 12.2 uses names that pyparsing has 
     from aibridge_addon.exchange.head_reader import HeadReader
     from aibridge_addon.exchange.intake import Intake
     from aibridge_addon.exchange.recorded import RecordedExchange
+    from aibridge_addon.exchange.stream_bridge import StreamBridge
     from aibridge_addon.relay.body_tap import BodyTap
     from aibridge_addon.relay.mitm_layers import AibridgeHeldHook
+
+type Running = tuple[AIBridge, Any]
+"""An addon, and the context that calls its hooks."""
 
 MCP_SERVER = Path(__file__).with_name("mcp_server.py")
 SECRET = "sk-ant-api03-0123456789abcdef"
@@ -61,16 +70,16 @@ STREAM = [
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Path:
     return tmp_path / "aibridge.sqlite3"
 
 
-async def call(tctx, addon, hook):
+async def call(tctx: Any, addon: AIBridge, hook: hooks.Hook) -> None:
     await tctx.master.addons.invoke_addon(addon, hook)
 
 
 @asynccontextmanager
-async def started(**options):
+async def started(**options: object) -> AsyncIterator[Running]:
     """Yield a running addon and its context."""
     addon = AIBridge()
     with taddons.context(Proxyserver(), addon) as tctx:  # it declares `connection_strategy`
@@ -83,15 +92,22 @@ async def started(**options):
 
 
 @pytest.fixture
-async def running(database):
+async def running(database: Path) -> AsyncIterator[Running]:
     """Yield a running addon and its context, with a database."""
     async with started(aibridge_db=str(database)) as pair:
         yield pair
 
 
-def flow_to(host="api.anthropic.com", path="/v1/messages", *, mode=None, headers=(), body=QUESTION):
+def flow_to(
+    host: str = "api.anthropic.com",
+    path: str = "/v1/messages",
+    *,
+    mode: str = "",
+    headers: Mapping[str, str] | None = None,
+    body: object = QUESTION,
+) -> HTTPFlow:
     """Return a flow with a request and no response."""
-    fields = {"user-agent": "claude-cli/2", "x-api-key": SECRET} | dict(headers)
+    fields = {"user-agent": "claude-cli/2", "x-api-key": SECRET} | dict(headers or {})
     request = tutils.treq(
         host=host,
         port=443,
@@ -107,7 +123,13 @@ def flow_to(host="api.anthropic.com", path="/v1/messages", *, mode=None, headers
     return flow
 
 
-def answered(flow, body=ANSWER, *, status=200, content_type="application/json"):
+def answered(
+    flow: HTTPFlow,
+    body: object = ANSWER,
+    *,
+    status: int = 200,
+    content_type: str = "application/json",
+) -> HTTPFlow:
     """Set the response of a flow."""
     flow.response = tutils.tresp(
         status_code=status,
@@ -117,12 +139,21 @@ def answered(flow, body=ANSWER, *, status=200, content_type="application/json"):
     return flow
 
 
-def bridge_of(addon):
+def response_of(flow: HTTPFlow) -> Response:
+    """Return the response of a flow that has one."""
+    assert flow.response
+    return flow.response
+
+
+def bridge_of(addon: AIBridge) -> StreamBridge:
     """Return the bridge that the addon's streams use."""
+    assert addon._components
     return addon._components.bridge
 
 
-async def ask(tctx, addon, flow, body=ANSWER, **answer):
+async def ask(
+    tctx: Any, addon: AIBridge, flow: HTTPFlow, body: object = ANSWER, **answer: Any
+) -> None:
     """Call all hooks of a flow with this response."""
     await call(tctx, addon, hook_of("request", flow))
     if flow.response is None:
@@ -131,7 +162,7 @@ async def ask(tctx, addon, flow, body=ANSWER, **answer):
     await call(tctx, addon, hook_of("response", flow))
 
 
-def hook_of(name, flow):
+def hook_of(name: str, flow: HTTPFlow) -> hooks.Hook:
     return {
         "request": http.HttpRequestHook,
         "responseheaders": http.HttpResponseHeadersHook,
@@ -140,14 +171,20 @@ def hook_of(name, flow):
     }[name](flow)
 
 
-def complaints(caplog):
+def metric(addon: AIBridge, name: str, labels: dict[str, str] | None = None) -> float | None:
+    """Return the value of a metric."""
+    assert addon.metrics
+    return addon.metrics.registry.get_sample_value(name, labels)
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [r for r in caplog.records if r.levelno >= logging.ERROR]
 
 
 # Options
 
 
-def test_package_is_loaded_by_mitmdump_as_a_script():
+def test_package_is_loaded_by_mitmdump_as_a_script() -> None:
     (addon,) = aibridge_addon.addons
 
     assert isinstance(addon, AIBridge)
@@ -155,7 +192,7 @@ def test_package_is_loaded_by_mitmdump_as_a_script():
         _ = aibridge_addon.missing
 
 
-async def test_all_options_are_declared_with_their_help():
+async def test_all_options_are_declared_with_their_help() -> None:
     with taddons.context(AIBridge()) as tctx:
         for option in OPTIONS:
             declared = tctx.options._options[option.name]
@@ -165,8 +202,8 @@ async def test_all_options_are_declared_with_their_help():
 
 
 async def test_invalid_options_at_the_start_are_logged_line_by_line_and_nothing_starts(
-    database, caplog
-):
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with started(
         aibridge_db=str(database), aibridge_capture="x", aibridge_max_body_mib=0
     ) as (addon, tctx):
@@ -179,7 +216,9 @@ async def test_invalid_options_at_the_start_are_logged_line_by_line_and_nothing_
     assert not database.exists()
 
 
-async def test_misspelt_option_name_stops_the_start(database, caplog):
+async def test_misspelt_option_name_stops_the_start(
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     addon = AIBridge()
     with taddons.context(Proxyserver(), addon) as tctx:
         tctx.options.set("aibridge_capure=x", "of_another_script=1", defer=True)
@@ -192,7 +231,9 @@ async def test_misspelt_option_name_stops_the_start(database, caplog):
     assert not database.exists()
 
 
-async def test_invalid_option_at_run_time_raises_and_keeps_the_old_value(running, database):
+async def test_invalid_option_at_run_time_raises_and_keeps_the_old_value(
+    running: Running, database: Path
+) -> None:
     addon, tctx = running
 
     with pytest.raises(exceptions.OptionsError, match="aibridge_capture has 'x'"):
@@ -204,7 +245,7 @@ async def test_invalid_option_at_run_time_raises_and_keeps_the_old_value(running
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.fixed])
-async def test_fixed_option_cannot_change_at_run_time(running, option):
+async def test_fixed_option_cannot_change_at_run_time(running: Running, option: Option) -> None:
     addon, tctx = running
     other = {str: "x", int: 7, bool: not option.default}[option.type]
     before = getattr(tctx.options, option.name)
@@ -216,7 +257,9 @@ async def test_fixed_option_cannot_change_at_run_time(running, option):
     assert getattr(tctx.options, option.name) == before
 
 
-async def test_options_that_are_not_fixed_change_at_run_time(running, database):
+async def test_options_that_are_not_fixed_change_at_run_time(
+    running: Running, database: Path
+) -> None:
     addon, tctx = running
 
     tctx.configure(addon, aibridge_capture="tools")
@@ -226,7 +269,9 @@ async def test_options_that_are_not_fixed_change_at_run_time(running, database):
     assert len(rows(database, "token_usages")) == 1
 
 
-async def test_mcp_config_can_be_set_and_removed_at_run_time(running, tmp_path, monkeypatch):
+async def test_mcp_config_can_be_set_and_removed_at_run_time(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(central, "START_SECONDS", 60.0)  # for a busy machine
     addon, tctx = running
     path = tmp_path / "servers.json"
@@ -239,23 +284,25 @@ async def test_mcp_config_can_be_set_and_removed_at_run_time(running, tmp_path, 
     tctx.configure(addon, aibridge_mcp_config="")
     await call(tctx, addon, hook_of("request", without))
 
-    assert "bmcp_calc_add" in with_tools.request.text
+    assert "bmcp_calc_add" in (with_tools.request.text or "")
     assert without.request.text == json.dumps(QUESTION)
 
 
-async def test_options_of_other_addons_are_ignored(running):
+async def test_options_of_other_addons_are_ignored(running: Running) -> None:
     addon, tctx = running
 
     tctx.configure(addon, showhost=True)
 
 
-async def test_upstream_connection_is_opened_only_after_the_request(running):
+async def test_upstream_connection_is_opened_only_after_the_request(running: Running) -> None:
     _, tctx = running
 
     assert tctx.options.connection_strategy == "lazy"
 
 
-async def test_database_that_cannot_be_created_is_logged_and_requests_pass(tmp_path, caplog):
+async def test_database_that_cannot_be_created_is_logged_and_requests_pass(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with started(aibridge_db=str(tmp_path)) as (addon, tctx):
         flow = flow_to()
         await ask(tctx, addon, flow)
@@ -263,10 +310,12 @@ async def test_database_that_cannot_be_created_is_logged_and_requests_pass(tmp_p
     (record,) = complaints(caplog)
     assert record.getMessage() == f"aibridge_db: {tmp_path}: Is a directory"
     assert flow.request.headers["x-api-key"] == SECRET
-    assert flow.response.json() == ANSWER
+    assert response_of(flow).json() == ANSWER
 
 
-async def test_metrics_address_in_use_is_logged(database, caplog):
+async def test_metrics_address_in_use_is_logged(
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         async with started(aibridge_db=str(database), aibridge_metrics_listen=f"127.0.0.1:{port}"):
@@ -279,7 +328,9 @@ async def test_metrics_address_in_use_is_logged(database, caplog):
 # Flows
 
 
-async def test_response_is_recorded_before_the_response_hook_returns(running, database):
+async def test_response_is_recorded_before_the_response_hook_returns(
+    running: Running, database: Path
+) -> None:
     addon, tctx = running
     flow = flow_to()
 
@@ -294,13 +345,15 @@ async def test_response_is_recorded_before_the_response_hook_returns(running, da
     assert (usage["input_tokens"], usage["output_tokens"]) == (3, 5)
 
 
-async def test_stream_is_recorded_before_its_end_is_relayed(running, database):
+async def test_stream_is_recorded_before_its_end_is_relayed(
+    running: Running, database: Path
+) -> None:
     addon, tctx = running
     flow = flow_to(body=QUESTION | {"stream": True})
     await call(tctx, addon, hook_of("request", flow))
     answered(flow, b"", content_type="text/event-stream; charset=utf-8")
     await call(tctx, addon, hook_of("responseheaders", flow))
-    tap = flow.response.stream
+    tap = response_of(flow).stream
     assert isinstance(tap, BodyTap)
 
     assert [tap(chunk) for chunk in STREAM] == [[STREAM[0]], [STREAM[1]], []]
@@ -320,7 +373,9 @@ async def test_stream_is_recorded_before_its_end_is_relayed(running, database):
     assert (row["status"], row["streaming"]) == ("completed", 1)
 
 
-async def test_secrets_are_masked_in_the_flow_and_sent_upstream_unmasked(running, database):
+async def test_secrets_are_masked_in_the_flow_and_sent_upstream_unmasked(
+    running: Running, database: Path
+) -> None:
     addon, tctx = running
     flow = flow_to(headers={"x-aibridge-actor": "alice", "connection": "close"})
 
@@ -337,7 +392,9 @@ async def test_secrets_are_masked_in_the_flow_and_sent_upstream_unmasked(running
     assert SECRET not in repr(rows(database, "interceptions"))
 
 
-async def test_request_to_another_host_is_unchanged_and_unrecorded(running, database):
+async def test_request_to_another_host_is_unchanged_and_unrecorded(
+    running: Running, database: Path
+) -> None:
     addon, tctx = running
     flow = flow_to(host="example.com")
     before = flow.request.get_state()
@@ -351,8 +408,8 @@ async def test_request_to_another_host_is_unchanged_and_unrecorded(running, data
 
 
 async def test_reverse_proxy_adds_the_central_key_and_masks_it_in_the_flow(
-    running, database, monkeypatch
-):
+    running: Running, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     addon, tctx = running
     monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
     flow = flow_to(
@@ -372,14 +429,16 @@ async def test_reverse_proxy_adds_the_central_key_and_masks_it_in_the_flow(
     assert rows(database, "interceptions")[0]["credential_kind"] == "centralized"
 
 
-async def test_reverse_proxy_refuses_an_unknown_route_in_the_wire_format(running, database):
+async def test_reverse_proxy_refuses_an_unknown_route_in_the_wire_format(
+    running: Running, database: Path
+) -> None:
     addon, tctx = running
     flow = flow_to(path="/anthropic/v1/files?x=1", mode="reverse:http://127.0.0.1:1")
 
     await ask(tctx, addon, flow)
 
-    assert flow.response.status_code == 404
-    assert flow.response.json() == {
+    assert response_of(flow).status_code == 404
+    assert response_of(flow).json() == {
         "type": "error",
         "error": {
             "type": "not_found_error",
@@ -390,18 +449,22 @@ async def test_reverse_proxy_refuses_an_unknown_route_in_the_wire_format(running
     assert rows(database, "interceptions") == []
 
 
-async def test_anonymous_request_is_refused_with_400_if_an_actor_is_required(database):
+async def test_anonymous_request_is_refused_with_400_if_an_actor_is_required(
+    database: Path,
+) -> None:
     async with started(aibridge_db=str(database), aibridge_require_actor=True) as (addon, tctx):
         flow = flow_to()
         await ask(tctx, addon, flow)
 
-    assert flow.response.status_code == 400
-    assert flow.response.json()["error"]["type"] == "invalid_request_error"
+    assert response_of(flow).status_code == 400
+    assert response_of(flow).json()["error"]["type"] == "invalid_request_error"
     (row,) = rows(database, "interceptions")
     assert (row["status"], row["http_status"], row["error_type"]) == ("refused", 400, "no_actor")
 
 
-async def test_unreachable_upstream_is_a_502_in_the_wire_format(running, database):
+async def test_unreachable_upstream_is_a_502_in_the_wire_format(
+    running: Running, database: Path
+) -> None:
     addon, tctx = running
     flow = flow_to()
     await call(tctx, addon, hook_of("request", flow))
@@ -409,13 +472,13 @@ async def test_unreachable_upstream_is_a_502_in_the_wire_format(running, databas
 
     await call(tctx, addon, hook_of("error", flow))
 
-    assert flow.response.status_code == 502
-    assert flow.response.json()["error"]["type"] == "api_error"
+    assert response_of(flow).status_code == 502
+    assert response_of(flow).json()["error"]["type"] == "api_error"
     (row,) = rows(database, "interceptions")
     assert (row["status"], row["http_status"], row["partial"]) == ("failed", None, 0)
 
 
-async def test_client_disconnect_cancels_the_interception(running, database):
+async def test_client_disconnect_cancels_the_interception(running: Running, database: Path) -> None:
     addon, tctx = running
     flow = flow_to()
     await call(tctx, addon, hook_of("request", flow))
@@ -428,7 +491,7 @@ async def test_client_disconnect_cancels_the_interception(running, database):
     assert rows(database, "interceptions")[0]["status"] == "cancelled"
 
 
-async def test_ended_interception_does_not_end_again(running, database):
+async def test_ended_interception_does_not_end_again(running: Running, database: Path) -> None:
     addon, tctx = running
     flow = flow_to()
     await ask(tctx, addon, flow)
@@ -442,7 +505,7 @@ async def test_ended_interception_does_not_end_again(running, database):
     assert rows(database, "interceptions") == before
 
 
-async def test_open_interception_is_interrupted_at_shutdown(database):
+async def test_open_interception_is_interrupted_at_shutdown(database: Path) -> None:
     async with started(aibridge_db=str(database)) as (addon, tctx):
         await call(tctx, addon, hook_of("request", flow_to()))
 
@@ -456,17 +519,17 @@ async def test_open_interception_is_interrupted_at_shutdown(database):
 class Raising(Recorder):
     """Recorder whose methods raise."""
 
-    def _raise(self, *args):
+    def _raise(self, *args: object) -> NoReturn:
         raise RuntimeError("a bug in the plug-in")
 
-    record_interception = record_interception_ended = _raise
-    record_token_usage = record_prompt_usage = kept = _raise
+    record_interception = record_interception_ended = _raise  # type: ignore[assignment]
+    record_token_usage = record_prompt_usage = kept = _raise  # type: ignore[assignment]
 
 
 class Never(Recorder):
     """Recorder that never commits."""
 
-    def kept(self):
+    def kept(self) -> asyncio.Future[bool]:
         return asyncio.get_running_loop().create_future()
 
 
@@ -475,24 +538,24 @@ class Listening(Recorder):
 
     made: "Listening"
 
-    def __init__(self):
+    def __init__(self) -> None:
         Listening.made = self
-        self.calls = []
+        self.calls: list[str] = []
 
-    def start(self):
+    def start(self) -> None:
         self.calls.append("start")
 
-    def record_interception(self, fact):
+    def record_interception(self, fact: Interception) -> None:
         self.calls.append("begin")
 
-    def record_interception_ended(self, fact):
+    def record_interception_ended(self, fact: InterceptionEnded) -> None:
         self.calls.append(fact.status.value)
 
-    def close(self):
+    def close(self) -> None:
         self.calls.append("close")
 
 
-async def test_third_party_recorder_receives_all_facts_in_order(database):
+async def test_third_party_recorder_receives_all_facts_in_order(database: Path) -> None:
     async with started(aibridge_db=str(database), aibridge_recorder=f"{__name__}:Listening") as (
         addon,
         tctx,
@@ -503,7 +566,9 @@ async def test_third_party_recorder_receives_all_facts_in_order(database):
     assert not database.exists()
 
 
-async def test_recorder_that_raises_does_not_affect_the_flow(caplog, database: Path):
+async def test_recorder_that_raises_does_not_affect_the_flow(
+    caplog: pytest.LogCaptureFixture, database: Path
+) -> None:
     async with started(aibridge_db=str(database), aibridge_recorder=f"{__name__}:Raising") as (
         addon,
         tctx,
@@ -511,7 +576,7 @@ async def test_recorder_that_raises_does_not_affect_the_flow(caplog, database: P
         flow = flow_to()
         await ask(tctx, addon, flow)
 
-    assert flow.response.json() == ANSWER
+    assert response_of(flow).json() == ANSWER
     interception_id = flow.metadata["aibridge_interception_id"]
     messages = [r.getMessage() for r in complaints(caplog)]
     assert messages == [
@@ -520,7 +585,7 @@ async def test_recorder_that_raises_does_not_affect_the_flow(caplog, database: P
     ]
 
 
-async def test_end_of_a_response_waits_for_the_commit_for_a_bounded_time(database: Path):
+async def test_end_of_a_response_waits_for_the_commit_for_a_bounded_time(database: Path) -> None:
     async with started(
         aibridge_db=str(database), aibridge_recorder=f"{__name__}:Never", aibridge_commit_wait_ms=1
     ) as (
@@ -529,13 +594,15 @@ async def test_end_of_a_response_waits_for_the_commit_for_a_bounded_time(databas
     ):
         flow = flow_to()
         await ask(tctx, addon, flow)
-        text = addon.metrics.registry.get_sample_value("aibridge_commit_timeouts_total")
+        text = metric(addon, "aibridge_commit_timeouts_total")
 
-    assert flow.response.json() == ANSWER
+    assert response_of(flow).json() == ANSWER
     assert text == 1
 
 
-async def test_missing_recorder_module_is_logged_and_requests_pass(caplog, database: Path):
+async def test_missing_recorder_module_is_logged_and_requests_pass(
+    caplog: pytest.LogCaptureFixture, database: Path
+) -> None:
     async with started(aibridge_db=str(database), aibridge_recorder="nowhere:Recorder") as (
         addon,
         tctx,
@@ -552,11 +619,13 @@ async def test_missing_recorder_module_is_logged_and_requests_pass(caplog, datab
 # Bugs
 
 
-def fail(*args, **kwargs):
+def fail(*args: object, **kwargs: object) -> None:
     raise RuntimeError("a bug")
 
 
-async def test_bug_in_reading_a_head_leaves_the_request_unchanged(running, caplog, monkeypatch):
+async def test_bug_in_reading_a_head_leaves_the_request_unchanged(
+    running: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     addon, tctx = running
     monkeypatch.setattr(HeadReader, "read", fail)
     flow = flow_to()
@@ -565,13 +634,15 @@ async def test_bug_in_reading_a_head_leaves_the_request_unchanged(running, caplo
     await ask(tctx, addon, flow)
 
     assert flow.request.get_state() == before
-    assert flow.response.json() == ANSWER
+    assert response_of(flow).json() == ANSWER
     (record,) = complaints(caplog)
     assert record.getMessage() == "aibridge: a bug of ours in request; interception none"
     assert record.exc_info
 
 
-async def test_bug_never_admits_a_request_if_access_tokens_are_required(database, monkeypatch):
+async def test_bug_never_admits_a_request_if_access_tokens_are_required(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with started(aibridge_db=str(database), aibridge_require_token="always") as (addon, tctx):
         with monkeypatch.context() as patch:
             patch.setattr(HeadReader, "read", fail)
@@ -582,12 +653,12 @@ async def test_bug_never_admits_a_request_if_access_tokens_are_required(database
         await call(tctx, addon, hook_of("request", refused))
 
     assert killed.error
-    assert refused.response.status_code == 400
+    assert response_of(refused).status_code == 400
 
 
 async def test_bug_in_reading_a_request_sends_it_upstream_with_its_secrets(
-    running, caplog, monkeypatch
-):
+    running: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     addon, tctx = running
     monkeypatch.setattr(anthropic_messages.FORMAT, "read_request", fail)
     flow = flow_to()
@@ -597,7 +668,7 @@ async def test_bug_in_reading_a_request_sends_it_upstream_with_its_secrets(
     assert bridge_of(addon).outgoing_request(flow).headers["x-api-key"] == SECRET
     assert SECRET not in repr(flow.get_state())
     await ask(tctx, addon, answered(flow))
-    assert flow.response.json() == ANSWER
+    assert response_of(flow).json() == ANSWER
     assert len(complaints(caplog)) == 1
 
 
@@ -605,24 +676,31 @@ async def test_bug_in_reading_a_request_sends_it_upstream_with_its_secrets(
     ("method", "hook"), [("on_head", "responseheaders"), ("finish", "response")]
 )
 async def test_bug_in_a_hook_is_logged_once_with_the_interception_id_and_the_flow_continues(
-    running, caplog, monkeypatch, method, hook
-):
+    running: Running,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    hook: str,
+) -> None:
     addon, tctx = running
     flow = flow_to()
     with monkeypatch.context() as patch:
         patch.setattr(RecordedExchange, method, fail)
         await ask(tctx, addon, flow)
 
-    assert flow.response.json() == ANSWER
+    assert response_of(flow).json() == ANSWER
     (record,) = complaints(caplog)
     interception_id = flow.metadata["aibridge_interception_id"]
     assert record.getMessage() == (
         f"aibridge: a bug of ours in {hook}; interception {interception_id}"
     )
+    assert record.exc_info
     assert isinstance(record.exc_info[1], RuntimeError)
 
 
-async def test_bug_in_the_egress_check_prevents_the_connection(running, caplog, monkeypatch):
+async def test_bug_in_the_egress_check_prevents_the_connection(
+    running: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     addon, tctx = running
     monkeypatch.setattr(Egress, "bind", fail)
     server = connection.Server(address=("8.8.8.8", 443))
@@ -634,8 +712,8 @@ async def test_bug_in_the_egress_check_prevents_the_connection(running, caplog, 
 
 
 async def test_bug_in_the_next_layer_closes_the_connection_and_is_logged_once(
-    running, caplog, monkeypatch
-):
+    running: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     addon, tctx = running
     monkeypatch.setattr("aibridge_addon.relay.next_layer.must_tunnel", fail)
     for _ in range(3):
@@ -644,14 +722,13 @@ async def test_bug_in_the_next_layer_closes_the_connection_and_is_logged_once(
         assert isinstance(asked.layer, RefusedConnection)
     (record,) = complaints(caplog)
     assert record.getMessage().endswith("it would pass unread (a bug of ours)")
+    assert record.exc_info
     assert isinstance(record.exc_info[1], RuntimeError)
-    counted = addon.metrics.registry.get_sample_value(
-        "aibridge_refused_total", {"provider": "", "reason": "bug"}
-    )
+    counted = metric(addon, "aibridge_refused_total", {"provider": "", "reason": "bug"})
     assert counted == 3
 
 
-async def test_connection_refused_by_another_addon_stays_refused(running):
+async def test_connection_refused_by_another_addon_stays_refused(running: Running) -> None:
     addon, tctx = running
     server = connection.Server(address=("127.0.0.1", 443))
     server.error = "not by me"
@@ -661,7 +738,7 @@ async def test_connection_refused_by_another_addon_stays_refused(running):
     assert server.error == "not by me"
 
 
-async def test_egress_rules_change_with_the_options(running):
+async def test_egress_rules_change_with_the_options(running: Running) -> None:
     addon, tctx = running
     for allowed, address, error in (
         ("", ("127.0.0.1", 1), True),
@@ -677,29 +754,32 @@ async def test_egress_rules_change_with_the_options(running):
         assert bool(server.error) is error
 
 
-def connecting(server):
+def connecting(server: connection.Server) -> ServerConnectHook:
     """Return the hook before a server connection opens."""
     client = tflow.tclient_conn()
     return ServerConnectHook(ServerConnectionHookData(client=client, server=server))
 
 
 async def test_bug_in_reading_a_response_still_ends_its_interception(
-    running, database, caplog, monkeypatch
-):
+    running: Running,
+    database: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     addon, tctx = running
     monkeypatch.setattr(anthropic_messages.FORMAT, "read_whole", fail)
     flow = flow_to()
 
     await ask(tctx, addon, flow)
 
-    assert flow.response.json() == ANSWER
+    assert response_of(flow).json() == ANSWER
     (row,) = rows(database, "interceptions")
     assert (row["status"], row["partial"]) == ("completed", 1)
     (record,) = complaints(caplog)
     assert row["id"] in record.getMessage()
 
 
-async def test_ended_flow_leaves_no_exchange_behind(running):
+async def test_ended_flow_leaves_no_exchange_behind(running: Running) -> None:
     addon, tctx = running
 
     for body in (ANSWER, b"no JSON", b""):

@@ -1,7 +1,9 @@
 """Tests of interception records: published facts, their order, and the single end."""
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from store.doubles import started
@@ -51,9 +53,11 @@ RESPONSE = ResponseFacts(
 )
 
 
-def record(capture=CAPTURABLE, **changes):
+def record(
+    capture: Iterable[str] = CAPTURABLE, **changes: Any
+) -> tuple[InterceptionRecord, list[Any]]:
     """Return a record and the list of facts that it publishes."""
-    published = []
+    published: list[Any] = []
     interception = started(**changes)
     return (
         InterceptionRecord(interception, publish=published.append, capture=frozenset(capture)),
@@ -61,7 +65,7 @@ def record(capture=CAPTURABLE, **changes):
     )
 
 
-def test_start_and_prompt_are_published_before_the_response():
+def test_start_and_prompt_are_published_before_the_response() -> None:
     subject, published = record()
 
     subject.begin("Hello", digest="d")
@@ -73,7 +77,7 @@ def test_start_and_prompt_are_published_before_the_response():
     )
 
 
-def test_request_without_typed_text_has_no_prompt():
+def test_request_without_typed_text_has_no_prompt() -> None:
     subject, published = record()
 
     subject.begin(None)
@@ -81,7 +85,7 @@ def test_request_without_typed_text_has_no_prompt():
     assert published == [subject.interception]
 
 
-def test_record_that_ends_without_a_start_publishes_its_start_first():
+def test_record_that_ends_without_a_start_publishes_its_start_first() -> None:
     subject, published = record()
 
     assert not subject.begun
@@ -90,7 +94,7 @@ def test_record_that_ends_without_a_start_publishes_its_start_first():
     assert [type(fact) for fact in published] == [Interception, InterceptionEnded]
 
 
-def test_facts_of_a_response_are_published_before_the_end():
+def test_facts_of_a_response_are_published_before_the_end() -> None:
     subject, published = record()
 
     assert subject.end(Status.COMPLETED, response=RESPONSE, http_status=200)
@@ -129,7 +133,7 @@ def test_facts_of_a_response_are_published_before_the_end():
     assert end.seconds_to_first_byte is None
 
 
-def test_server_side_tool_calls_are_in_the_metadata_only():
+def test_server_side_tool_calls_are_in_the_metadata_only() -> None:
     subject, published = record(metadata={"team": "search"})
 
     subject.end(Status.COMPLETED, response=RESPONSE)
@@ -143,7 +147,7 @@ def test_server_side_tool_calls_are_in_the_metadata_only():
     assert subject.interception.metadata == {"team": "search"}
 
 
-def test_response_without_usage_has_no_token_usage():
+def test_response_without_usage_has_no_token_usage() -> None:
     subject, published = record()
 
     subject.end(Status.COMPLETED, response=ResponseFacts(complete=True))
@@ -153,7 +157,7 @@ def test_response_without_usage_has_no_token_usage():
 
 
 @pytest.mark.parametrize("count", range(4))
-def test_only_captured_contents_are_published_and_tokens_always(count):
+def test_only_captured_contents_are_published_and_tokens_always(count: int) -> None:
     kinds = {"prompts": UserPrompt, "tools": ToolUsage, "thoughts": ModelThought}
     for capture in itertools.combinations(CAPTURABLE, count):
         subject, published = record(capture)
@@ -167,7 +171,7 @@ def test_only_captured_contents_are_published_and_tokens_always(count):
         assert ("server_tools" in published[-1].metadata) == ("tools" in capture)
 
 
-def test_error_of_the_proxy_replaces_the_error_of_the_provider():
+def test_error_of_the_proxy_replaces_the_error_of_the_provider() -> None:
     theirs = ResponseFacts(error=ProviderError(type="overloaded_error", message="Busy"))
     ours = ProviderError(type="client_left", message="gone")
 
@@ -177,7 +181,7 @@ def test_error_of_the_proxy_replaces_the_error_of_the_provider():
         assert (published[-1].error_type, published[-1].partial) == (expected, True)
 
 
-def test_time_to_first_byte_is_measured_from_the_start():
+def test_time_to_first_byte_is_measured_from_the_start() -> None:
     subject, published = record()
 
     subject.end(Status.COMPLETED, first_byte_at=subject.started + 0.5)
@@ -186,35 +190,35 @@ def test_time_to_first_byte_is_measured_from_the_start():
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(Status, 2)))
-def test_interception_ends_only_once(order):
+def test_interception_ends_only_once(order: tuple[Status, Status]) -> None:
     subject, published = record()
     subject.begin("Hello")
     first, second = order
 
     assert subject.end(first, response=RESPONSE)
-    told = list(published)
+    first_facts = list(published)
     assert not subject.end(second, response=RESPONSE, http_status=500)
 
-    assert published == told
+    assert published == first_facts
     assert subject.ended
     ends = [fact for fact in published if isinstance(fact, InterceptionEnded)]
     assert [end.status for end in ends] == [first]
 
 
-def test_interception_has_ended_for_a_subscriber_that_ends_it_again():
-    answers = []  # one for each fact: the start and the end
+def test_interception_has_ended_for_a_subscriber_that_ends_it_again() -> None:
+    results: list[bool] = []  # of ending the record again at its start and at its end
     subject = InterceptionRecord(
         started(),
-        publish=lambda fact: answers.append(subject.end(Status.FAILED)),
+        publish=lambda fact: results.append(subject.end(Status.FAILED)),
         capture=frozenset(CAPTURABLE),
     )
 
     assert subject.end(Status.COMPLETED)
 
-    assert answers == [False, False]
+    assert results == [False, False]
 
 
-def test_hidden_model_call_has_token_usage_with_its_own_model():
+def test_hidden_model_call_has_token_usage_with_its_own_model() -> None:
     subject, published = record()
     advised = Usage(input_tokens=5, output_tokens=6, call="advisor_message", model="claude-dear")
     unnamed = Usage(input_tokens=7, output_tokens=8, call="advisor_message")
@@ -247,11 +251,11 @@ SO_FAR = replace(
 )
 
 
-def usages(published):
+def usages(published: list[Any]) -> list[TokenUsage]:
     return [fact for fact in published if isinstance(fact, TokenUsage)]
 
 
-def test_early_usage_is_published_and_the_final_usage_has_the_same_id():
+def test_early_usage_is_published_and_the_final_usage_has_the_same_id() -> None:
     subject, published = record()
     subject.begin(None)
 
@@ -265,7 +269,7 @@ def test_early_usage_is_published_and_the_final_usage_has_the_same_id():
     assert (final.output_tokens, final.cache_read_input_tokens) == (2, 3)
 
 
-def test_each_response_of_an_inner_loop_completes_its_own_early_usage():
+def test_each_response_of_an_inner_loop_completes_its_own_early_usage() -> None:
     subject, published = record()
     subject.begin(None)
     responses = [replace(RESPONSE, response_id=f"msg_{number}") for number in (1, 2)]
@@ -280,7 +284,7 @@ def test_each_response_of_an_inner_loop_completes_its_own_early_usage():
     assert [fact.id for fact in final] == [first.id, second.id]
 
 
-def test_early_usage_of_an_unfinished_stream_becomes_final():
+def test_early_usage_of_an_unfinished_stream_becomes_final() -> None:
     subject, published = record()
     subject.begin(None)
     subject.usage_so_far(replace(SO_FAR, response_id="msg_broken"))
@@ -292,7 +296,7 @@ def test_early_usage_of_an_unfinished_stream_becomes_final():
     assert left.provider_response_id == "msg_broken"
 
 
-def test_early_usage_without_tokens_or_after_the_end_is_not_published():
+def test_early_usage_without_tokens_or_after_the_end_is_not_published() -> None:
     subject, published = record()
     subject.begin(None)
 
@@ -307,7 +311,7 @@ PENDING = ResponseFacts(response_id="resp_1", pending=True, complete=True)
 FINAL = replace(RESPONSE, response_id="resp_1")
 
 
-def in_background():
+def in_background() -> tuple[BackgroundRecord, BackgroundResponse]:
     """Return the record of a background response, and the list of facts that it publishes."""
     subject, published = record()
     subject.in_background = True
@@ -319,17 +323,17 @@ def in_background():
     return BackgroundRecord(fact, publish=published.append, capture=frozenset(CAPTURABLE)), fact
 
 
-def polled(*ends):
-    """End a record by polls, each given as response and status; return results and facts."""
+def polled(*ends: tuple[Status, ResponseFacts]) -> tuple[list[Any], BackgroundResponse]:
+    """End a record by polls, each given as status and response; return facts and their start."""
     subject, fact = in_background()
-    published = []
+    published: list[Any] = []
     subject._publish = published.append
     for status, response in ends:
         subject.end(status, response=response, http_status=200)
     return published, fact
 
 
-def test_queued_response_leaves_its_interception_open():
+def test_queued_response_leaves_its_interception_open() -> None:
     _, fact = in_background()
     assert (fact.provider_response_id, fact.prompted) == ("resp_1", True)
 
@@ -344,7 +348,9 @@ def test_queued_response_leaves_its_interception_open():
         (True, FINAL, False),
     ],
 )
-def test_only_an_unfinished_background_response_stays_open(background, response, stays_open):
+def test_only_an_unfinished_background_response_stays_open(
+    background: bool, response: ResponseFacts, stays_open: bool
+) -> None:
     subject, published = record()
     subject.in_background = background
     subject.begin(None)
@@ -355,7 +361,7 @@ def test_only_an_unfinished_background_response_stays_open(background, response,
     assert any(isinstance(fact, InterceptionEnded) for fact in published) != stays_open
 
 
-def test_first_poll_with_the_end_completes_the_record_and_later_ones_do_not():
+def test_first_poll_with_the_end_completes_the_record_and_later_ones_do_not() -> None:
     published, fact = polled(
         (Status.COMPLETED, PENDING),
         (Status.COMPLETED, FINAL),
@@ -380,7 +386,7 @@ def test_first_poll_with_the_end_completes_the_record_and_later_ones_do_not():
         (Status.COMPLETED, ResponseFacts(unreadable=1)),
     ],
 )
-def test_poll_without_the_end_leaves_the_record_open(end):
+def test_poll_without_the_end_leaves_the_record_open(end: tuple[Status, ResponseFacts]) -> None:
     published, _ = polled(end)
     assert published == []
 
@@ -392,12 +398,14 @@ def test_poll_without_the_end_leaves_the_record_open(end):
         (replace(FINAL, error=ProviderError(type="x", message=None)), Status.FAILED),
     ],
 )
-def test_background_response_is_recorded_with_its_own_status(response, status):
+def test_background_response_is_recorded_with_its_own_status(
+    response: ResponseFacts, status: str
+) -> None:
     published, _ = polled((Status.COMPLETED, response))
     assert published[-1].status is status
 
 
-def test_approval_request_is_marked_among_the_server_side_tools():
+def test_approval_request_is_marked_among_the_server_side_tools() -> None:
     subject, published = record()
     asked = ToolCall(tool="roll", call_id="a", input={}, server_side=True, asks_approval=True)
 

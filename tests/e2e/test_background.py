@@ -21,7 +21,7 @@ CANNED = {**RESPONSES.headers, "x-standin-canned": "background"}
 
 def response(status: str, response_id: str) -> dict[str, Any]:
     whole = json.loads(RESPONSES.answer())
-    unfinished = {} if status == "completed" else {"output": [], "usage": None}
+    unfinished: dict[str, Any] = {} if status == "completed" else {"output": [], "usage": None}
     return {**whole, "id": response_id, "background": True, "status": status, **unfinished}
 
 
@@ -78,7 +78,12 @@ def test_background_response_is_recorded_once_by_the_poll_with_its_end(
 ) -> None:
     asking = Asking(clients, provider, way, f"resp_{way}_{kind}")
     unlabelled = partial(asking.poll_stream, headers=())
-    poll = {"whole": asking.poll, "streamed": asking.poll_stream}.get(kind, unlabelled)
+    polls: dict[str, Callable[[str], None]] = {
+        "whole": asking.poll,
+        "streamed": asking.poll_stream,
+        "streamed-without-content-type": unlabelled,
+    }
+    poll = polls[kind]
     with proxy.recording() as records:
         asking.begin()
         poll("in_progress")

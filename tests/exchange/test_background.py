@@ -1,20 +1,23 @@
 """Tests of background responses: polls find the record of their response, and end it once."""
 
 import warnings
-from types import SimpleNamespace
 
 import pytest
 from mitmproxy import http
 from store.doubles import started
 
-from aibridge_addon.facts import BackgroundResponse, ResponseFacts, Status, now
+from aibridge_addon.facts import BackgroundResponse, Fact, ResponseFacts, Status, now
+from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Route
 
 with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
     warnings.simplefilter("ignore", DeprecationWarning)
+    from mitmproxy.test import tflow
+
     from aibridge_addon.exchange import background
     from aibridge_addon.exchange.background import BackgroundResponses, polled_id
     from aibridge_addon.exchange.client_request import ClientRequest
+    from aibridge_addon.exchange.exchange import Exchange
     from aibridge_addon.exchange.passing import PassingExchange, ignore_usage
     from aibridge_addon.exchange.recorded import RecordedExchange
     from aibridge_addon.formats import openai_chat
@@ -24,7 +27,7 @@ ROUTE = Route(provider=OPENAI, label="/v1/responses/*", api=None, upstream=None)
 FINAL = ResponseFacts(response_id="resp_1", complete=True)
 
 
-def pending(response_id="resp_1"):
+def pending(response_id: str = "resp_1") -> BackgroundResponse:
     return BackgroundResponse(
         interception=started(provider_name="openai"),
         provider_response_id=response_id,
@@ -34,26 +37,28 @@ def pending(response_id="resp_1"):
     )
 
 
-def request(path, method="GET"):
+def request(path: str, method: str = "GET") -> http.Request:
     return http.Request.make(method, f"https://api.openai.com{path}")
 
 
-def poll(path="/v1/responses/resp_1"):
-    flow = SimpleNamespace(request=request(path))
+def poll(path: str = "/v1/responses/resp_1") -> PassingExchange:
+    flow = tflow.tflow(req=request(path))
     polled = ClientRequest(flow=flow, route=ROUTE, max_bytes=1000)
     return PassingExchange(polled, openai_chat.FORMAT, count_usage=ignore_usage)
 
 
-async def committed():
+async def committed() -> None:
     """Return at once."""
 
 
 class Store:
     """Store with one background response, or none."""
 
-    def __init__(self, fact=None, error=None):
+    def __init__(
+        self, fact: BackgroundResponse | None = None, error: Exception | None = None
+    ) -> None:
         self.asked = 0
-        self.published = []
+        self.published: list[Fact] = []
         self._fact = fact
         self._error = error
         self.responses = BackgroundResponses(
@@ -63,7 +68,7 @@ class Store:
             commit=committed,
         )
 
-    async def _find(self, provider, response_id):
+    async def _find(self, provider: str, response_id: str) -> BackgroundResponse | None:
         self.asked += 1
         if self._error:
             raise self._error
@@ -71,7 +76,7 @@ class Store:
         is_it = fact and (provider, response_id) == ("openai", fact.provider_response_id)
         return fact if is_it else None
 
-    async def attached(self, exchange):
+    async def attached(self, exchange: Exchange) -> InterceptionRecord | None:
         attached = await self.responses.attach(exchange)
         return attached.record if isinstance(attached, RecordedExchange) else None
 
@@ -92,11 +97,13 @@ class Store:
         ("GET", "/v1/models/responses", None),
     ],
 )
-def test_response_id_is_found_in_polls_and_cancellations(method, path, expected):
+def test_response_id_is_found_in_polls_and_cancellations(
+    method: str, path: str, expected: str | None
+) -> None:
     assert polled_id(request(path, method)) == expected
 
 
-async def test_polls_of_a_response_share_its_record():
+async def test_polls_of_a_response_share_its_record() -> None:
     store = Store()
     store.responses.remember(pending())
 
@@ -106,28 +113,33 @@ async def test_polls_of_a_response_share_its_record():
     assert store.asked == 0
 
 
-async def test_poll_after_a_restart_finds_the_response_in_the_store():
+async def test_poll_after_a_restart_finds_the_response_in_the_store() -> None:
     store = Store(pending())
 
     record = await store.attached(poll())
 
+    assert record
     assert record.end(Status.COMPLETED, response=FINAL)
     assert await store.attached(poll()) is None  # though the store may not have it written yet
     assert len(store.published) == 1
 
 
-async def test_poll_of_an_unknown_response_is_not_recorded():
+async def test_poll_of_an_unknown_response_is_not_recorded() -> None:
     store = Store(pending())
     assert await store.attached(poll("/v1/responses/resp_2")) is None
 
 
-async def test_polls_pass_unrecorded_while_the_store_is_unavailable(caplog):
+async def test_polls_pass_unrecorded_while_the_store_is_unavailable(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     store = Store(error=OSError("away"))
     assert await store.attached(poll()) is None
     assert "cannot be looked up" in caplog.text
 
 
-async def test_number_of_remembered_background_responses_is_bounded(monkeypatch):
+async def test_number_of_remembered_background_responses_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(background, "MOST_REMEMBERED", 2)
     store = Store(pending("resp_0"))
     for number in range(3):

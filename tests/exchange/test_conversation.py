@@ -1,6 +1,7 @@
 """Tests of WebSocket conversations: the response of each request, and its end."""
 
 import json
+from typing import Any
 
 import pytest
 from store.doubles import started
@@ -8,27 +9,30 @@ from store.doubles import started
 from aibridge_addon.config.option_values import CAPTURABLE
 from aibridge_addon.exchange.conversation import Conversation, RefusedError
 from aibridge_addon.facts import (
+    Fact,
     Interception,
     InterceptionEnded,
     ProviderError,
+    RequestFacts,
     TokenUsage,
     UserPrompt,
     new_id,
 )
 from aibridge_addon.formats import RequestView, openai_responses
 from aibridge_addon.formats.prompts import typed_text
+from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 
 
 class Session:
     """A conversation and the facts that it publishes."""
 
-    def __init__(self):
-        self.facts = []
-        self.asked = []
-        self.conversation = Conversation(openai_responses.FORMAT, self._begin)
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.asked: list[RequestFacts] = []
+        self.conversation = Conversation(openai_responses.FORMAT, self.begin)
 
-    def _begin(self, request, message):
+    def begin(self, request: Members, message: bytes) -> InterceptionRecord:
         facts = openai_responses.FORMAT.read_request(RequestView(members=request))
         self.asked.append(facts)
         record = InterceptionRecord(
@@ -39,15 +43,17 @@ class Session:
         record.begin(typed_text(part for parts in facts.user_texts for part in parts))
         return record
 
-    def client(self, kind, **members):
+    def client(self, kind: str, **members: Any) -> bool:
         content = json.dumps({"type": kind, **members}).encode()
         return self.conversation.on_message(content, from_client=True)
 
-    def server(self, kind, **members):
+    def server(self, kind: str, **members: Any) -> bool:
         content = json.dumps({"type": kind, **members}).encode()
         return self.conversation.on_message(content, from_client=False)
 
-    def answers(self, response_id, *, previous=None, tokens=1, **members):
+    def answers(
+        self, response_id: str, *, previous: str | None = None, tokens: int = 1, **members: Any
+    ) -> bool:
         """Send a complete response; return True if it ended a request."""
         response = {"id": response_id, "previous_response_id": previous}
         assert not self.server("response.created", response=response, **members)
@@ -56,35 +62,42 @@ class Session:
         return self.server("response.completed", response=ended, **members)
 
     @property
-    def ends(self):
+    def ends(self) -> list[InterceptionEnded | None]:
         """End of each interception, in the order of their starts; None while it is open."""
         ids = [fact.id for fact in self.facts if isinstance(fact, Interception)]
         ends = {e.interception.id: e for e in self.facts if isinstance(e, InterceptionEnded)}
         return [ends.get(each) for each in ids]
 
     @property
-    def statuses(self):
-        return [end and end.status.value for end in self.ends]
+    def statuses(self) -> list[str | None]:
+        return [end.status.value if end else None for end in self.ends]
 
     @property
-    def tokens(self):
+    def only_end(self) -> InterceptionEnded:
+        """End of the only interception."""
+        (end,) = self.ends
+        assert end
+        return end
+
+    @property
+    def tokens(self) -> dict[str | None, int]:
         """Input tokens by response id."""
         usages = [fact for fact in self.facts if isinstance(fact, TokenUsage)]
         return {usage.provider_response_id: usage.input_tokens for usage in usages}
 
     @property
-    def prompts(self):
+    def prompts(self) -> list[str]:
         return [fact.prompt for fact in self.facts if isinstance(fact, UserPrompt)]
 
 
-def ask(session, text="hi", **members):
+def ask(session: Session, text: object = "hi", **members: Any) -> None:
     session.client("response.create", model="gpt-5", input=text, **members)
 
 
-def test_responses_of_a_lane_belong_to_its_requests_in_order():
+def test_responses_of_a_lane_belong_to_its_requests_in_order() -> None:
     session = Session()
-    for said in ("one", "two"):
-        ask(session, said)
+    for text in ("one", "two"):
+        ask(session, text)
     ask(session, "three", stream_id="b")
 
     assert session.answers("r-3", tokens=3, stream_id="b")
@@ -93,15 +106,16 @@ def test_responses_of_a_lane_belong_to_its_requests_in_order():
     assert session.answers("r-2", tokens=2)
 
     assert session.tokens == {"r-1": 1, "r-2": 2, "r-3": 3}
-    assert [end.provider_response_id for end in session.ends] == ["r-1", "r-2", "r-3"]
+    assert [end.provider_response_id for end in session.ends if end] == ["r-1", "r-2", "r-3"]
 
 
-def test_time_to_first_event_is_recorded():
+def test_time_to_first_event_is_recorded() -> None:
     session = Session()
     ask(session)
     session.answers("r-1")
 
-    (end,) = session.ends
+    end = session.only_end
+    assert end.seconds_to_first_byte is not None
     assert 0 <= end.seconds_to_first_byte <= end.seconds
     assert not end.partial
 
@@ -117,20 +131,22 @@ def test_time_to_first_event_is_recorded():
         ({"status": "odd", "error": {"message": "Oh."}}, 101, None),
     ],
 )  # fmt: skip
-def test_error_message_ends_the_first_open_request(frame, status, kind):
+def test_error_message_ends_the_first_open_request(
+    frame: dict[str, Any], status: int, kind: str | None
+) -> None:
     session = Session()
     ask(session)
 
     assert session.server("error", **frame)
 
-    (end,) = session.ends
+    end = session.only_end
     assert (end.status, end.http_status, end.error_type) == ("failed", status, kind)
     ask(session)
     assert session.answers("r-2")
     assert session.statuses == ["failed", "completed"]
 
 
-def test_message_without_an_open_request_is_no_response():
+def test_message_without_an_open_request_is_no_response() -> None:
     session = Session()
 
     assert not session.server("response.created", response={"id": "r-0"})
@@ -145,7 +161,7 @@ def test_message_without_an_open_request_is_no_response():
     assert session.statuses == ["completed"]
 
 
-def test_response_that_follows_steering_is_recorded_with_the_steering_text():
+def test_response_that_follows_steering_is_recorded_with_the_steering_text() -> None:
     session = Session()
     ask(session, "Go", prompt_cache_key="thread")
     session.server("response.created", response={"id": "r-1"})
@@ -164,7 +180,7 @@ def test_response_that_follows_steering_is_recorded_with_the_steering_text():
     assert session.asked[1].session_hint == "thread"
 
 
-def test_steering_is_added_to_the_request_with_the_tool_result():
+def test_steering_is_added_to_the_request_with_the_tool_result() -> None:
     session = Session()
     ask(session, "Go")
     session.answers("r-1")
@@ -177,7 +193,7 @@ def test_steering_is_added_to_the_request_with_the_tool_result():
     assert session.asked[1].correlating_tool_call_id == "c-1"
 
 
-def test_end_of_a_connection_ends_each_open_request_once():
+def test_end_of_a_connection_ends_each_open_request_once() -> None:
     for by_client, status in ((True, "cancelled"), (False, "failed")):
         session = Session()
         for lane in ("a", "a", "b"):
@@ -193,12 +209,12 @@ def test_end_of_a_connection_ends_each_open_request_once():
         session.conversation.interrupt(ProviderError(type="shut_down", message=None))
 
         assert session.statuses == [status] * 3
-        assert all(end.partial for end in session.ends)
+        assert all(end and end.partial for end in session.ends)
         assert "f" in [getattr(fact, "tool", None) for fact in session.facts]
 
 
-def test_refused_request_raises_and_has_no_open_response():
-    def begin(request, message):
+def test_refused_request_raises_and_has_no_open_response() -> None:
+    def begin(request: Members, message: bytes) -> InterceptionRecord:
         raise RefusedError(b"no")
 
     conversation = Conversation(openai_responses.FORMAT, begin)
@@ -214,9 +230,9 @@ def test_refused_request_raises_and_has_no_open_response():
     "message",
     [b'{"type":"response.cancel"}', b'{"Type":"response.create"}', b"[]", b"{}", b"no JSON", b""],
 )
-def test_message_that_is_no_request_is_checked_unchanged(message):
-    checked = []
-    conversation = Conversation(openai_responses.FORMAT, Session()._begin, checked.append)
+def test_message_that_is_no_request_is_checked_unchanged(message: bytes) -> None:
+    checked: list[bytes] = []
+    conversation = Conversation(openai_responses.FORMAT, Session().begin, checked.append)
 
     conversation.on_message(message, from_client=True)
     conversation.on_message(b'{"type":"response.create"}', from_client=True)
@@ -225,13 +241,13 @@ def test_message_that_is_no_request_is_checked_unchanged(message):
     assert checked == [message]
 
 
-def test_record_of_a_request_begins_with_its_message():
-    begun = []
+def test_record_of_a_request_begins_with_its_message() -> None:
+    begun: list[bytes] = []
     session = Session()
 
-    def begin(request, message):
+    def begin(request: Members, message: bytes) -> InterceptionRecord:
         begun.append(message)
-        return session._begin(request, message)
+        return session.begin(request, message)
 
     conversation = Conversation(openai_responses.FORMAT, begin)
     asked = b'{"model": "a", "type":"response.create", "model":"b"}'
