@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from helpers import json_values, thorough
+from formats.helpers import json_values, thorough
 from hypothesis import given
 from hypothesis import strategies as st
 

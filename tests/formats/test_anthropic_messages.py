@@ -2,7 +2,6 @@ import json
 from typing import Any
 
 import pytest
-from helpers import prompt_of, read_request, read_stream, sse, three_ways
 
 from aibridge_addon.facts import (
     ProviderError,
@@ -13,6 +12,7 @@ from aibridge_addon.facts import (
     Usage,
 )
 from aibridge_addon.formats.anthropic_messages import FORMAT
+from formats.helpers import prompt_of, read_request, read_stream, sse, three_ways
 
 SESSION = "5e551071-0000-4000-8000-000000000001"
 

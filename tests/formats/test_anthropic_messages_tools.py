@@ -4,10 +4,14 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from helpers import SCENARIOS, STREAMS, Scenario, parse, read_stream, thorough, tools_of
 from hypothesis import given
 from hypothesis import strategies as st
-from test_all_tools import (
+
+from aibridge_addon.formats.anthropic_messages import FORMAT
+from aibridge_addon.formats.tool_protocol import InjectedCall, Restoration
+from aibridge_addon.raw_json import elements
+from formats.helpers import SCENARIOS, STREAMS, Scenario, parse, read_stream, thorough, tools_of
+from formats.inner_loop import (
     IMAGE,
     NAMES,
     TOOLS,
@@ -23,10 +27,6 @@ from test_all_tools import (
     tool,
     values,
 )
-
-from aibridge_addon.formats.anthropic_messages import FORMAT
-from aibridge_addon.formats.tool_protocol import InjectedCall, Restoration
-from aibridge_addon.raw_json import elements
 
 NAME = "anthropic_messages"
 api = tools_of(NAME)

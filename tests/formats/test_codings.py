@@ -8,7 +8,6 @@ from collections.abc import Callable
 import brotli
 import pytest
 import zstandard
-from helpers import STREAMS, Scenario, pieces, read_stream, thorough
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from aibridge_addon.formats.decoders.codings import (
     UndecodableError,
     decode_body,
 )
+from formats.helpers import STREAMS, Scenario, pieces, read_stream, thorough
 
 MIB = 1024 * 1024
 
@@ -107,7 +107,7 @@ def test_exactly_the_bound_is_decoded(coding: str) -> None:
 @codings
 def test_one_byte_more_than_the_bound_is_not(coding: str) -> None:
     name, encode = ENCODERS[coding]
-    with pytest.raises(UndecodableError, match="more than the bound"):
+    with pytest.raises(UndecodableError, match="more bytes than the limit"):
         decode_body(encode(b"x" * 1001), name, max_bytes=1000)
 
 
@@ -117,7 +117,7 @@ def test_the_bound_holds_over_all_chunks(content_encoding: str) -> None:
     for name in filter(None, content_encoding.split(", ")):
         coded = ENCODERS[name][1](coded)
     feed = ContentDecoder(content_encoding, max_bytes=1000).feed
-    with pytest.raises(UndecodableError, match="more than the bound"):
+    with pytest.raises(UndecodableError, match="more bytes than the limit"):
         b"".join(feed(bytes([byte])) for byte in coded)
 
 
@@ -126,7 +126,7 @@ def test_a_bomb_costs_no_more_than_the_bound(coding: str) -> None:
     bomb = BOMBS[coding]()
     tracemalloc.start()
     try:
-        with pytest.raises(UndecodableError, match="more than the bound"):
+        with pytest.raises(UndecodableError, match="more bytes than the limit"):
             decode_body(bomb, coding.split()[0], max_bytes=MIB)
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -136,7 +136,7 @@ def test_a_bomb_costs_no_more_than_the_bound(coding: str) -> None:
 
 def test_a_bomb_inside_another_coding_is_bounded() -> None:
     bomb = gzip.compress(gzip.compress(bytes(64 * MIB), 1), 1)
-    with pytest.raises(UndecodableError, match="more than the bound"):
+    with pytest.raises(UndecodableError, match="more bytes than the limit"):
         decode_body(bomb, "gzip, gzip", max_bytes=MIB)
 
 
@@ -144,7 +144,7 @@ def test_a_bomb_inside_another_coding_is_bounded() -> None:
 def test_what_a_bomb_may_cost_goes_by_its_size(coding: str) -> None:
     bomb = ENCODERS[coding][1](bytes(FREE_GROWTH + 1))
     assert len(bomb) * MAX_GROWTH < FREE_GROWTH
-    with pytest.raises(UndecodableError, match="more than the bound"):
+    with pytest.raises(UndecodableError, match="more bytes than the limit"):
         decode_body(bomb, coding, max_bytes=64 * MIB)
     assert len(decode_body(ENCODERS[coding][1](bytes(FREE_GROWTH)), coding, max_bytes=64 * MIB))
 
@@ -203,7 +203,7 @@ def test_several_codings_are_undone_from_the_last_to_the_first() -> None:
 
 @pytest.mark.parametrize("name", ["compress", "dcb", "gzip;q=1", "aws-chunked, gzip"])
 def test_an_unknown_coding_is_an_error_that_names_it(name: str) -> None:
-    with pytest.raises(UndecodableError, match=f"coding '{name.split(',')[0]}' is not known"):
+    with pytest.raises(UndecodableError, match=f"unknown content coding '{name.split(',')[0]}'"):
         ContentDecoder(name, max_bytes=10)
 
 

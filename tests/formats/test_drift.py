@@ -18,13 +18,13 @@ import openai.types.beta as openai_beta
 import pydantic
 import pytest
 from anthropic import types as anthropic_types
-from helpers import read_request, read_stream, sse
 from openai.types import chat, responses
 from openai.types.chat import chat_completion_chunk
 from openai.types.responses import response_output_item
 
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats import anthropic_messages, openai_chat, openai_responses
+from formats.helpers import read_request, read_stream, sse
 
 _RESULT = "an output of a tool, not a choice of the model; its call is recorded"
 _TEXT = "what the model says aloud is not recorded"

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from helpers import read_request, read_stream, sse, tools_of
-from test_all_tools import NAMES, apis, merge, request, result, splice
 
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.decoders.sse import SSEParser
 from aibridge_addon.formats.openai_chat import splicer as openai_chat_splicer
 from aibridge_addon.formats.tool_protocol import InjectedCall, Members, Restoration, Turn
 from aibridge_addon.raw_json import members, pairs
+from formats.helpers import read_request, read_stream, sse, tools_of
+from formats.inner_loop import NAMES, apis, merge, request, result, splice
 
 FEW, MANY = 100, 400
 TOOL = sys.monitoring.OPTIMIZER_ID

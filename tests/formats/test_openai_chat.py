@@ -2,7 +2,6 @@ import json
 from typing import Any
 
 import pytest
-from helpers import prompt_of, read_request, read_stream, sse
 
 from aibridge_addon.facts import (
     ProviderError,
@@ -14,6 +13,7 @@ from aibridge_addon.facts import (
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_chat import FORMAT
 from aibridge_addon.raw_json import members
+from formats.helpers import prompt_of, read_request, read_stream, sse
 
 
 def message(role: str, content: Any = "…", **fields: Any) -> dict[str, Any]:

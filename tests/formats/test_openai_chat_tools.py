@@ -4,10 +4,13 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from helpers import STREAMS, Scenario, parse, read_stream, thorough, tools_of
 from hypothesis import given
 from hypothesis import strategies as st
-from test_all_tools import (
+
+from aibridge_addon.formats.openai_chat import FORMAT
+from aibridge_addon.raw_json import elements
+from formats.helpers import STREAMS, Scenario, parse, read_stream, thorough, tools_of
+from formats.inner_loop import (
     IMAGE,
     NAMES,
     TOOLS,
@@ -23,9 +26,6 @@ from test_all_tools import (
     tool,
     values,
 )
-
-from aibridge_addon.formats.openai_chat import FORMAT
-from aibridge_addon.raw_json import elements
 
 NAME = "openai_chat"
 api = tools_of(NAME)

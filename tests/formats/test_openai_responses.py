@@ -2,7 +2,6 @@ import json
 from typing import Any
 
 import pytest
-from helpers import prompt_of, read_request, read_stream, sse, three_ways
 
 from aibridge_addon.facts import (
     ProviderError,
@@ -13,6 +12,7 @@ from aibridge_addon.facts import (
     Usage,
 )
 from aibridge_addon.formats.openai_responses import FORMAT
+from formats.helpers import prompt_of, read_request, read_stream, sse, three_ways
 
 
 def user(*texts: str) -> dict[str, Any]:

@@ -4,11 +4,15 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from helpers import STREAMS, Scenario, parse, read_stream, thorough, tools_of
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import responses
-from test_all_tools import (
+
+from aibridge_addon.formats.openai_responses import FORMAT
+from aibridge_addon.formats.tool_protocol import Restoration, StreamError
+from aibridge_addon.raw_json import elements
+from formats.helpers import STREAMS, Scenario, parse, read_stream, thorough, tools_of
+from formats.inner_loop import (
     IMAGE,
     NAMES,
     TOOLS,
@@ -24,11 +28,7 @@ from test_all_tools import (
     tool,
     values,
 )
-from test_drift import kinds
-
-from aibridge_addon.formats.openai_responses import FORMAT
-from aibridge_addon.formats.tool_protocol import Restoration, StreamError
-from aibridge_addon.raw_json import elements
+from formats.test_drift import kinds
 
 NAME = "openai_responses"
 api = tools_of(NAME)

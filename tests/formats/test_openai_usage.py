@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from helpers import read_stream, sse
 
 from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage
 from aibridge_addon.formats import FORMATS
@@ -11,6 +10,7 @@ from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_chat.splicer import Splicer
 from aibridge_addon.formats.openai_tools import summed_usage
 from aibridge_addon.formats.openai_usage import CHAT_NAMES, RESPONSES_NAMES, Names, read_usage
+from formats.helpers import read_stream, sse
 
 each_api = pytest.mark.parametrize("names", [CHAT_NAMES, RESPONSES_NAMES], ids=["chat", "resp"])
 

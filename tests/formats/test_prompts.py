@@ -1,9 +1,9 @@
 import pytest
-from helpers import thorough
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aibridge_addon.formats.prompts import CLIENT_WRAPPERS, typed_text
+from formats.helpers import thorough
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from helpers import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts
+from aibridge_addon.formats import FORMATS, Format
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.raw_json import decode, encode, read
+from formats.helpers import (
     ANSWERS,
     FIXTURES,
     LINE_ENDS,
@@ -26,13 +33,6 @@ from helpers import (
     thorough,
     three_ways,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts
-from aibridge_addon.formats import FORMATS, Format
-from aibridge_addon.formats.decoders.sse import Event
-from aibridge_addon.raw_json import decode, encode, read
 
 FILES = {"request.json", "stream.sse", "answer.json", "facts.json"}
 

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from helpers import STREAMS, Scenario, json_values, mutated, parse, pieces, sse, thorough
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats import FORMATS, Format, Reader
 from aibridge_addon.formats.decoders.sse import SSEParser
+from formats.helpers import STREAMS, Scenario, json_values, mutated, parse, pieces, sse, thorough
 
 ANTHROPIC = {
     "type": "content_block_delta",

@@ -1,7 +1,11 @@
 import itertools
 
 import pytest
-from helpers import (
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError, SSEParser
+from formats.helpers import (
     LINE_ENDS,
     STREAMS,
     Scenario,
@@ -12,10 +16,6 @@ from helpers import (
     thorough,
     three_ways,
 )
-from hypothesis import example, given
-from hypothesis import strategies as st
-
-from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError, SSEParser
 
 BOM = b"\xef\xbb\xbf"
 

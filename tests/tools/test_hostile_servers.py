@@ -155,7 +155,7 @@ async def test_decompression_bomb_is_not_decoded_completely(
     servers, _ = await connect(by_url("s", "http", url, timeout_s=BOUND))
     before = peak()
     found = await called(servers, "tool")
-    assert "the result was rejected: the body decodes to more than the bound" in found.as_text
+    assert "the result was rejected: the body decodes to more bytes than the limit" in found.as_text
     assert peak() - before < 4 * bounds.MAX_MESSAGE_BYTES
 
 
