@@ -27,6 +27,7 @@ _CHOOSING_HEADER = re.compile(r"(.*-)?(config|preset)([_-]?id)?")
 _PROMPT = "prompt"
 """A stored prompt (an object) may name the model; a text is a part of the conversation."""
 _TOOLS = "tools"
+_PLUGINS = "plugins"
 _TYPE = "type"
 _CLEARLY_NAMED = (_TYPE, "response")
 """Members that decide how a WebSocket message is read."""
@@ -36,10 +37,13 @@ _OPAQUE = frozenset(
         *("metadata", "client_metadata", "headers", "logit_bias", "prediction"),
         *("schema", "json_schema", "response_format", "format", "text", "output_format"),
         *("functions", "function", "function_call", "tool_choice", "parameters", "input_schema"),
+        *("search_engine", "searchengine"),
     }
 )
 """Members with a conversation, a schema or labels: providers read no model from them."""
-_SERVER_TOOL_OPAQUE = _OPAQUE - {"parameters"}
+_PLUGIN_OPAQUE = _OPAQUE | {"engine"}
+"""A plugin and a server tool have an engine that searches or reads files, such as `exa`."""
+_SERVER_TOOL_OPAQUE = _PLUGIN_OPAQUE - {"parameters"}
 _CLIENT_TOOLS = (None, "function", "custom", "namespace")
 """Types of tools that the client runs: `parameters` is a schema."""
 _IN_PATH = re.compile(r"/(?:deployments|engines|models?)/([^/:]+)[/:]")
@@ -116,6 +120,8 @@ def _models_in(data: _Object, opaque: frozenset[str], depth: int) -> Iterator[st
     names = {name.casefold() for name, _ in members}
     for name, value in members:
         plain = name.casefold()
+        if plain in opaque:
+            continue
         if _NAMING.fullmatch(plain) or _NAMING.fullmatch(_CAMEL.sub("_", name).casefold()):
             if name != plain:
                 raise _read_in_two_ways(plain)
@@ -126,8 +132,8 @@ def _models_in(data: _Object, opaque: frozenset[str], depth: int) -> Iterator[st
             yield from _models_of_choice(name, value, opaque, depth)
         elif plain == _TOOLS:
             yield from _models_of_tools(value, depth)
-        elif plain not in opaque:
-            yield from _models_below(value, opaque, depth)
+        else:
+            yield from _models_below(value, _PLUGIN_OPAQUE if plain == _PLUGINS else opaque, depth)
 
 
 def _models_of(name: str, value: msgspec.Raw, opaque: frozenset[str], depth: int) -> Iterator[str]:

@@ -55,8 +55,8 @@ def image_part(data: str, media_type: str) -> ResultPart:
     raw = _decoded(data)
     if kind == _SVG and raw:
         return ResultPart(kind="text", text=f"[{_SVG}]\n{raw.decode(errors='replace')}")
-    # A server that says `image/jpg` means it; other labels are often wrong, and refused then.
-    kind = _ALIASES.get(kind) or _kind_of(raw) or kind
+    # Labels are often wrong, and refused then: `image/jpg` over a PNG too.
+    kind = _kind_of(raw) or _ALIASES.get(kind, kind)
     part = ResultPart(kind="image", data=data, media_type=kind)
     if not raw:
         return described(part, "not base64")

@@ -82,6 +82,9 @@ _QUEUED_ENDS = (
     "\n\nIMPORTANT: After completing your current task",
 )
 
+_OPENING, _CLOSING = "<system-reminder>", "</system-reminder>"
+_QUEUED_HEADER = re.compile(rf"^[ \t]*({_OPENING}\s*)?{re.escape(QUEUED)}", re.MULTILINE)
+
 CLIENT_TRAILERS = (
     # aider, by edit format
     "\n\n# *SEARCH/REPLACE block* Rules:",
@@ -150,7 +153,11 @@ def typed_text(parts: Iterable[str], *, inside: tuple[str, ...] = ()) -> str | N
 
 def _typed_part(text: str, inside: tuple[str, ...]) -> str:
     if QUEUED in text and (queued := _queued(text)):
-        return queued
+        return "\n".join(queued)
+    return _plain_part(text, inside)
+
+
+def _plain_part(text: str, inside: tuple[str, ...]) -> str:
     if "<" in text:
         for tag in inside:
             text = _content_of(tag, text)
@@ -165,16 +172,30 @@ def _typed_part(text: str, inside: tuple[str, ...]) -> str:
     return text.strip()
 
 
-def _queued(text: str) -> str:
-    """Return a message that was typed while Claude Code worked; older versions wrap it in a tag."""
-    text = text.strip().removeprefix("<system-reminder>").lstrip()
-    if not text.startswith(QUEUED):
-        return ""
-    text = text.removeprefix(QUEUED).removesuffix("</system-reminder>")
+def _queued(text: str) -> list[str]:
+    """Return the messages that were typed while Claude Code worked; empty if there are none.
+
+    Older versions wrap each of them in a tag; a document within such a tag may quote one.
+    """
+    before, *rest = _QUEUED_HEADER.split(text)
+    is_inside = before.count(_OPENING) > before.count(_CLOSING)
+    if not rest or is_inside or (before.strip() and not rest[0]):
+        return []
+    messages = [_plain_part(before, ())]
+    for queued in rest[1::2]:
+        messages += _without_explanation(queued)
+    return [message for message in messages if message]
+
+
+def _without_explanation(queued: str) -> tuple[str, str]:
+    """Return a queued message, and what was typed after its explanation and closing tag."""
+    explanation = ""
     for end in _QUEUED_ENDS:
-        typed, found, _ = text.rpartition(end)
-        text = typed if found else text
-    return text.strip()
+        typed, found, more = queued.rpartition(end)
+        if found:
+            queued, explanation = typed, more + explanation
+    after = explanation.partition(_CLOSING)[2]
+    return queued.strip().removesuffix(_CLOSING).strip(), _plain_part(after, ())
 
 
 def _content_of(tag: str, text: str) -> str:

@@ -40,6 +40,8 @@ PNG = coded(png())
         ("image/png", PNG, "image/png"),
         ("IMAGE/PNG; charset=binary", PNG, "image/png"),
         ("image/jpg", "AAAA", "image/jpeg"),
+        ("image/jpg", PNG, "image/png"),
+        ("image/x-png", coded(jpeg(1, 1)), "image/jpeg"),
         ("image/pjpeg", "AAAA", "image/jpeg"),
         ("image/webp", "AAAA", "image/webp"),
         ("image/png", coded(jpeg(1, 1)), "image/jpeg"),

@@ -67,6 +67,39 @@ def test_message_queued_while_claude_code_works_is_typed_without_its_explanation
     assert typed_text(["<system-reminder>a</system-reminder>", text]) == "hello\n\nand more"
 
 
+SURFACED = "\n\nThis is how Claude Code surfaces messages the user sends mid-turn.\n\nGo on."
+IMPORTANT = "\n\nIMPORTANT: After completing your current task, you MUST address it."
+HEADER = "The user sent a new message while you were working:\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEADER}one{SURFACED}\n\n{HEADER}two\n\nmore{SURFACED}",
+        f"{HEADER}one{SURFACED}\n{HEADER}two\n\nmore",
+        f"<system-reminder>\n{HEADER}one{IMPORTANT}\n</system-reminder>\n"
+        f"<system-reminder>\n{HEADER}two\n\nmore{IMPORTANT}\n</system-reminder>",
+        f"<system-reminder>\n{HEADER}one\n</system-reminder>\n\n"
+        f"<system-reminder>{HEADER}two\n\nmore\n</system-reminder>",
+        f"<system-reminder>a</system-reminder>\n<system-reminder>\n{HEADER}one{IMPORTANT}\n"
+        "</system-reminder>\n<system-reminder>b</system-reminder>\ntwo\n\nmore",
+    ],
+)
+def test_messages_queued_together_are_typed_without_the_explanations_between(text: str) -> None:
+    assert typed_text([text]) == "one\ntwo\n\nmore"
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        (f"Why do you say\n{HEADER}one", f"Why do you say\n{HEADER}one"),
+        (f"<system-reminder>\nA file:\n<system-reminder>\n{HEADER}one\n</system-reminder>", None),
+    ],
+)
+def test_quoted_header_of_a_queued_message_does_not_make_one(text: str, typed: str | None) -> None:
+    assert typed_text([text]) == typed
+
+
 def test_tags_of_one_client_are_taken_off_only_there() -> None:
     text = "<task>\nhello\n</task>\n<environment_details>a</environment_details>"
     assert typed_text([text], inside=("task",)) == "hello"
