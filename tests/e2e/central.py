@@ -32,9 +32,9 @@ from standin.codings import decode
 
 from e2e.asking import API, Answer
 from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, WAYS, Clients, Way
-from e2e.dialects import DIALECTS, JSON, Story, data_of, dialect_of
 from e2e.proxy import REPOSITORY, Proxy
 from e2e.records import Records
+from e2e.wire_formats import JSON, READERS, Story, data_of, reader_of
 
 MCP_SERVER = REPOSITORY / "tests" / "mcp_server.py"
 WAIT_S = 20.0
@@ -121,11 +121,11 @@ class Report:
         """Wait until it reports that it has started, finished or been cancelled."""
         while word not in self._said.split():
             ready, _, _ = select.select([self._pipe], [], [], WAIT_S)
-            assert ready, f"not {word}; it said {self._said!r}"
+            assert ready, f"not {word}; its reports: {self._said!r}"
             self._said += os.read(self._pipe, 4096).decode()
 
     @property
-    def said(self) -> list[str]:
+    def lines(self) -> list[str]:
         """The reports so far."""
         return self._said.split()
 
@@ -179,32 +179,32 @@ class Central:
 
     def transcripts(self, api: API) -> list[list[str]]:
         """The conversations that the provider received in this test; asserts that each is legal."""
-        return [dialect_of(api).transcript(body) for body in self.received]
+        return [reader_of(api).transcript(body) for body in self.received]
 
     def check(self) -> None:
         """Assert that a provider would accept all requests of the test."""
         for request in self.requests:
-            for name, dialect in _BY_PATH.items():
+            for name, reader in _BY_PATH.items():
                 if request.path == name and request.method == "POST":
-                    dialect.transcript(json.loads(request.body))
+                    reader.transcript(json.loads(request.body))
 
-    def ask(self, api: API, way: Way, said: str | list[Any], **options: Any) -> Answer:
+    def ask(self, api: API, way: Way, prompt: str | list[Any], **options: Any) -> Answer:
         """Send a request with the SDK."""
-        return api.ask(self.clients, way, said, **options)
+        return api.ask(self.clients, way, prompt, **options)
 
-    def see(self, api: API, way: Way, said: str | list[Any], **options: Any) -> Story:
+    def see(self, api: API, way: Way, prompt: str | list[Any], **options: Any) -> Story:
         """Send a request with a bare client; return its view of a complete and legal response."""
-        seen = self.post(api, way, said, **options)
+        seen = self.post(api, way, prompt, **options)
         assert seen.whole
         assert seen.status == 200, seen.raw
-        dialect = dialect_of(api)
+        reader = reader_of(api)
         if options.get("stream"):
-            return dialect.streamed_story(seen.raw)
-        return dialect.story(seen.json)
+            return reader.streamed_story(seen.raw)
+        return reader.story(seen.json)
 
-    def post(self, api: API, way: Way, said: str | list[Any], **options: Any) -> Seen:
+    def post(self, api: API, way: Way, prompt: str | list[Any], **options: Any) -> Seen:
         """Send a request with a bare client; return any response."""
-        with self.asking(api, way, said, **options) as response:
+        with self.asking(api, way, prompt, **options) as response:
             got = bytearray()
             whole = True
             try:
@@ -219,7 +219,7 @@ class Central:
         self,
         api: API,
         way: Way,
-        said: str | list[Any],
+        prompt: str | list[Any],
         *,
         stream: bool = False,
         tools: Sequence[str] = (),
@@ -228,7 +228,7 @@ class Central:
         path: str | None = None,
     ) -> Iterator[httpx2.Response]:
         """Send a request with a bare client; yield the arriving response, then disconnect."""
-        body = {**api.body(said, stream=stream, tools=tools), **(members or {})}
+        body = {**api.body(prompt, stream=stream, tools=tools), **(members or {})}
         url = self.clients.url(way, api.provider, path or api.path)
         with (
             self.clients.http(way) as client,
@@ -249,9 +249,9 @@ _MODULES: dict[str, ModuleType] = {
     "openai_responses": openai_responses,
 }
 _BY_PATH = {
-    "/v1/messages": DIALECTS["anthropic_messages"],
-    "/v1/chat/completions": DIALECTS["openai_chat"],
-    "/v1/responses": DIALECTS["openai_responses"],
+    "/v1/messages": READERS["anthropic_messages"],
+    "/v1/chat/completions": READERS["openai_chat"],
+    "/v1/responses": READERS["openai_responses"],
 }
 
 
@@ -262,7 +262,7 @@ def key_headers(api: API, key: str | None = None) -> dict[str, str]:
     return {"authorization": f"Bearer {key or OPENAI_KEY}"}
 
 
-def answered_bytes(api: API, request: Request, *, stream: bool) -> bytes:
+def scripted_bytes(api: API, request: Request, *, stream: bool) -> bytes:
     """Return the scripted responses of the stand-in."""
     exchange: Exchange = request.notes
     module = _MODULES[api.name]
@@ -290,7 +290,7 @@ def assert_untouched(
     [request] = central.requests
     assert request.body == body
     assert request.header("accept-encoding") == "br;q=0.5"
-    assert raw == answered_bytes(api, request, stream=stream)
+    assert raw == scripted_bytes(api, request, stream=stream)
 
 
 # --- answers that no script makes

@@ -21,7 +21,7 @@ class ToolsByHand:
 
     def __init__(self, tools: Sequence[JSON] = ()) -> None:
         self.tools = list(tools)
-        self.on_call: Callable[[JSON], Reply] = said("done")
+        self.on_call: Callable[[JSON], Reply] = text_reply("done")
         self.url = ""
 
     async def __call__(self, request: Request) -> Reply:
@@ -30,9 +30,9 @@ class ToolsByHand:
         message = json.loads(request.body)
         match message.get("method"):
             case "initialize":
-                return answered(message, self._welcome(message["params"]))
+                return reply_to(message, self._welcome(message["params"]))
             case "tools/list":
-                return answered(message, {"tools": self.tools})
+                return reply_to(message, {"tools": self.tools})
             case "tools/call":
                 return self.on_call(message)
             case str(method) if method.startswith("notifications/"):
@@ -56,12 +56,12 @@ def serving(app: ToolsByHand) -> Iterator[ToolsByHand]:
         yield app
 
 
-def said(text: str) -> Callable[[JSON], Reply]:
+def text_reply(text: str) -> Callable[[JSON], Reply]:
     """Return a response to calls: a text."""
-    return lambda message: answered(message, {"content": [{"type": "text", "text": text}]})
+    return lambda message: reply_to(message, {"content": [{"type": "text", "text": text}]})
 
 
-def answered(message: JSON, result: JSON) -> Reply:
+def reply_to(message: JSON, result: JSON) -> Reply:
     """Return the response to a message."""
     return _json({"jsonrpc": "2.0", "id": message["id"], "result": result})
 

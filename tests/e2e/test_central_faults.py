@@ -21,9 +21,9 @@ from e2e.central import (
     wait_for_servers,
 )
 from e2e.clients import Clients, Way
-from e2e.dialects import dialect_of
-from e2e.mcp_by_hand import JSON, Reply, ToolsByHand, answered, said, serving
+from e2e.mcp_by_hand import JSON, Reply, ToolsByHand, reply_to, serving, text_reply
 from e2e.proxy import Proxy, config_toml, free_port
+from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -87,7 +87,7 @@ def proxy(
 
 def result_of(central: Central, api: API) -> str:
     """Return the last result that the model received."""
-    return dialect_of(api).transcript(central.received[-1])[-1]
+    return reader_of(api).transcript(central.received[-1])[-1]
 
 
 def call(server: str, tool: str) -> str:
@@ -110,7 +110,7 @@ def test_unreachable_servers_are_logged_and_the_others_serve(
         assert why in line
         assert "trying again" in line
     central.see(MESSAGES, FORWARD, "hi")
-    names = dialect_of(MESSAGES).names(central.received[0])
+    names = reader_of(MESSAGES).names(central.received[0])
     servers = {name.split("_")[1] for name in names}
     assert servers == {"mortal", "hang", "big", "rude", "locked"}
 
@@ -222,7 +222,7 @@ def nothing(message: JSON) -> Reply:
 
 def wrong_shape(message: JSON) -> Reply:
     """Respond with an invalid result."""
-    return answered(message, {"content": 5})
+    return reply_to(message, {"content": 5})
 
 
 def status(code: int) -> Callable[[JSON], Reply]:
@@ -253,7 +253,7 @@ def test_invalid_result_is_reported_to_the_model_and_the_next_call_works(
     assert story.lines[-1].startswith("says The tool returned: ")
     assert records.interception["status"] == "completed"
     assert records.tool_usages[0]["invocation_error"]
-    by_hand.on_call = said("fine")
+    by_hand.on_call = text_reply("fine")
     central.see(api, FORWARD, call("rude", "ask"), stream=True)
     assert result_of(central, api) == "gets fine"
 
@@ -272,7 +272,7 @@ def test_other_calls_succeed_while_one_fails(central: Central, by_hand: ToolsByH
     by_hand.on_call = reset
     said = 'USE_TOOL:bmcp_rude_ask USE_TOOL:bmcp_mortal_add ARGS:{} ARGS:{"a": 1, "b": 2} SAY'
     central.see(MESSAGES, FORWARD, said, stream=True)
-    [*_, failed, fine] = dialect_of(MESSAGES).transcript(central.received[-1])
+    [*_, failed, fine] = reader_of(MESSAGES).transcript(central.received[-1])
     assert failed.startswith("gets error: ")
     assert fine == "gets 3"
 

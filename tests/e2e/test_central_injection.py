@@ -22,10 +22,10 @@ from e2e.central import (
     wait_for_servers,
 )
 from e2e.clients import WAYS, Clients, Way
-from e2e.dialects import JSON, dialect_of
 from e2e.mcp_by_hand import ToolsByHand, serving
 from e2e.proxy import Proxy, config_toml
 from e2e.wire import connect
+from e2e.wire_formats import JSON, reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -131,7 +131,7 @@ class TestOffer:
         self, central: Central, api: API
     ) -> None:
         central.see(api, FORWARD, "hi", tools=["get_weather", "get_time"])
-        names = dialect_of(api).names(central.received[0])
+        names = reader_of(api).names(central.received[0])
         theirs = ["get_weather", "get_time"]
         assert names == ([*OFFERED, *theirs] if api is MESSAGES else [*theirs, *OFFERED])
 
@@ -147,7 +147,7 @@ class TestOffer:
         [tool] = limited.received[0]["tools"]
         name = tool.get("function", tool)["name"]
         assert name.startswith("bmcp_trees_grow_tree_")
-        assert tool == dialect_of(api).definition(name, "Grows.", NESTED)
+        assert tool == reader_of(api).definition(name, "Grows.", NESTED)
 
     def test_all_other_members_of_the_request_are_unchanged_and_in_order(
         self, central: Central, api: API
@@ -178,13 +178,13 @@ class TestOffer:
     def test_client_tool_wins_over_a_central_tool_of_the_same_name(
         self, central: Central, api: API, stream: bool
     ) -> None:
-        own = dialect_of(api).definition(ADD, "Mine.", TOOL_SCHEMAS["get_weather"])
+        own = reader_of(api).definition(ADD, "Mine.", TOOL_SCHEMAS["get_weather"])
         story = central.see(
             api, FORWARD, f"USE_TOOL:{ADD} SAY", stream=stream, members={"tools": [own]}
         )
         assert story.lines == (f'calls {ADD} {{"city":"text"}}',)
-        assert story.stop == dialect_of(api).calls_stop
-        names = dialect_of(api).names(central.received[0])
+        assert story.stop == reader_of(api).calls_stop
+        names = reader_of(api).names(central.received[0])
         assert names.count(ADD) == 1
         assert own in central.received[0]["tools"]
 
@@ -212,7 +212,7 @@ def test_token_counting_includes_the_offered_tools(central: Central) -> None:
     count, sent = central.received[-2:]
     assert central.requests[-2].path == "/v1/messages/count_tokens"
     assert count == {name: value for name, value in sent.items() if name != "max_tokens"}
-    assert any(line.startswith("gets") for line in dialect_of(MESSAGES).transcript(count))
+    assert any(line.startswith("gets") for line in reader_of(MESSAGES).transcript(count))
     assert counted.input_tokens == (len(central.requests[-2].body) + 3) // 4
 
 

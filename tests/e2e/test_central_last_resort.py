@@ -16,8 +16,8 @@ from e2e.central import (
     REVERSE,
     SUM,
     Central,
-    answered_bytes,
     key_headers,
+    scripted_bytes,
 )
 from e2e.clients import Way
 from e2e.metrics import metric
@@ -94,7 +94,7 @@ def test_refused_edit_is_followed_by_the_original_request_and_remembered(
     assert own.body == body
     assert own.header("accept-encoding") == "br;q=0.5"
     assert status == 200
-    assert raw == answered_bytes(api, own, stream=stream)
+    assert raw == scripted_bytes(api, own, stream=stream)
     assert (records.interception["status"], records.interception["http_status"]) == (
         "completed",
         200,

@@ -10,9 +10,9 @@ from standin import Authority, Provider, Server
 from e2e.asking import API, APIS
 from e2e.central import FORWARD, Central, server_toml, wait_for_servers
 from e2e.clients import Clients
-from e2e.dialects import JSON, dialect_of
-from e2e.mcp_by_hand import Reply, ToolsByHand, answered, serving
+from e2e.mcp_by_hand import Reply, ToolsByHand, reply_to, serving
 from e2e.proxy import Proxy, config_toml
+from e2e.wire_formats import JSON, reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -89,7 +89,7 @@ def test_call_of_a_tool_with_illegal_property_names_has_the_original_names(
 
     def on_call(message: JSON) -> Reply:
         called.append(message["params"]["arguments"])
-        return answered(message, {"content": [{"type": "text", "text": "found"}]})
+        return reply_to(message, {"content": [{"type": "text", "text": "found"}]})
 
     by_hand.on_call = on_call
     arguments = json.dumps({tags: ["a"], filters: {inner: "b"}})
@@ -104,7 +104,7 @@ def test_number_of_offered_tools_stays_within_the_limit_of_the_provider(
     odd: Central, api: API
 ) -> None:
     odd.see(api, FORWARD, "hi", tools=["get_weather", "get_time"])
-    names = dialect_of(api).names(odd.received[0])
+    names = reader_of(api).names(odd.received[0])
     assert len(names) == (153 if api is MESSAGES else 128)
     assert not {"bmcp_odd_text", "bmcp_odd_nothing"} & set(names)
     if api is CHAT:
@@ -123,7 +123,7 @@ def test_result_that_the_provider_would_refuse_is_described(
         {"type": "image", "data": "AAAA", "mimeType": "image/jpg"},
         {"type": "text", "text": "half \ud83d"},
     ]
-    by_hand.on_call = lambda message: answered(message, {"content": content})
+    by_hand.on_call = lambda message: reply_to(message, {"content": content})
     odd.see(api, FORWARD, "USE_TOOL:bmcp_odd_z000 ARGS:{}")
     said = json.dumps(odd.received[1], ensure_ascii=False)
     assert "half \ufffd" in said

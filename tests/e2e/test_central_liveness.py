@@ -29,10 +29,10 @@ from e2e.central import (
     wait_for_servers,
 )
 from e2e.clients import WAYS, Clients, Way
-from e2e.dialects import dialect_of
 from e2e.proxy import Proxy, config_toml
 from e2e.records import Records
 from e2e.wire import HTTP2Client, connect
+from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -87,7 +87,7 @@ def test_text_reaches_the_client_before_the_tool_returns(
         assert len(central.requests) == 1
         report.release()
         got += b"".join(chunks)
-    story = dialect_of(api).streamed_story(got)
+    story = reader_of(api).streamed_story(got)
     assert story.lines[-1].endswith("The tool returned: done")
 
 
@@ -103,7 +103,7 @@ def test_text_of_a_response_in_one_chunk_reaches_the_client_before_the_tool_retu
         report.wait_for("started")
         report.release()
         got += b"".join(chunks)
-    assert dialect_of(api).streamed_story(got).lines[-1].endswith("The tool returned: done")
+    assert reader_of(api).streamed_story(got).lines[-1].endswith("The tool returned: done")
 
 
 @each_api
@@ -117,7 +117,7 @@ def test_start_of_the_message_reaches_the_client_even_if_it_only_has_a_call(
         report.wait_for("started")
         report.release()
         got += b"".join(chunks)
-    assert dialect_of(api).streamed_story(got).lines == ("says The tool returned: done",)
+    assert reader_of(api).streamed_story(got).lines == ("says The tool returned: done",)
 
 
 BEFORE_THE_TEXT = {"anthropic_messages": 3, "openai_chat": 1, "openai_responses": 4}
@@ -141,7 +141,7 @@ def test_each_event_of_a_later_response_reaches_the_client_before_the_next_is_se
             gate.release()
         gate.open()
         got += b"".join(chunks)
-    assert dialect_of(api).streamed_story(got).lines[-1].endswith("word0003 word0004 ")
+    assert reader_of(api).streamed_story(got).lines[-1].endswith("word0003 word0004 ")
 
 
 @each_api
@@ -214,10 +214,10 @@ def test_client_receives_pings_while_a_tool_runs(
         chunks = response.iter_raw()
         got = read_until(chunks, ping, 3)
         report.wait_for("started")
-        assert "finished" not in report.said
+        assert "finished" not in report.lines
         report.release()
         got += b"".join(chunks)
-    assert dialect_of(api).streamed_story(got).lines[-1].endswith("The tool returned: done")
+    assert reader_of(api).streamed_story(got).lines[-1].endswith("The tool returned: done")
 
 
 class _WatchedStream(httpx2.SyncByteStream):
@@ -308,7 +308,7 @@ def test_disconnect_during_a_stream_cancels_the_running_tool(
     records = cancelled_once(central, before)
     assert len(records.token_usages) == 1
     assert_nothing_goes_on(central, 1)
-    assert "finished" not in report.said
+    assert "finished" not in report.lines
 
 
 @pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)

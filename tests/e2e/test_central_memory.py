@@ -26,8 +26,8 @@ from e2e.central import (
 )
 from e2e.clients import Clients, Way
 from e2e.conftest import StartProxy
-from e2e.dialects import dialect_of
 from e2e.proxy import Proxy, config_toml
+from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -95,7 +95,7 @@ class TestMixedTurns:
     ) -> None:
         story = central.see(api, FORWARD, f"{ours_first()} SAY", stream=stream, tools=TOOLS)
         assert story.lines == (WEATHER_LINE,)
-        assert story.stop == dialect_of(api).calls_stop
+        assert story.stop == reader_of(api).calls_stop
 
     def test_turns_hidden_before_a_client_call_are_restored(
         self, central: Central, api: API, stream: bool
@@ -228,7 +228,7 @@ class TestWhoseMemory:
         central.ask(other, FORWARD, said)
         conversation = [user(said), {"role": "assistant", "content": told}, user("And now?")]
         central.see(api, FORWARD, conversation)
-        last = dialect_of(api).transcript(central.received[-1])
+        last = reader_of(api).transcript(central.received[-1])
         assert last == [f"user: {said}", f"says {told}", "user: And now?"]
 
 
@@ -257,13 +257,13 @@ def test_hidden_turns_are_restored_by_another_process_with_the_same_database(
     wait_for_servers(restarted.proxy, "calc", mark=mark)
     for api, first in firsts.items():
         restarted.ask(api, REVERSE, with_results(api, said, first), tools=TOOLS)
-        assert dialect_of(api).transcript(restarted.received[-1])[1:] == [
+        assert reader_of(api).transcript(restarted.received[-1])[1:] == [
             *("says Moment", SUM_LINE, "gets 42"),
             *("says Then", WEATHER_LINE, SUM_LINE, "gets 42", "gets 12 degrees"),
         ]
     for api, first in told.items():
         restarted.ask(api, REVERSE, [user(SUM), *first.turn, user("And now?")])
-        assert dialect_of(api).transcript(restarted.received[-1])[1:-1] == [
+        assert reader_of(api).transcript(restarted.received[-1])[1:-1] == [
             *("says Moment", SUM_LINE, "gets 42", "says The tool returned: 42"),
         ]
 

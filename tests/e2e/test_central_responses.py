@@ -15,10 +15,10 @@ from standin import Exchange
 from standin.plan import THOUGHT
 
 from e2e.asking import API, APIS, ChatCompletions
-from e2e.central import ADD, FORWARD, FORWARD_H2, REVERSE, SUM, SUM_LINE, Central, answered_bytes
+from e2e.central import ADD, FORWARD, FORWARD_H2, REVERSE, SUM, SUM_LINE, Central, scripted_bytes
 from e2e.clients import WAYS, Way
-from e2e.dialects import dialect_of
 from e2e.proxy import Proxy
+from e2e.wire_formats import reader_of
 
 each_way = pytest.mark.parametrize("way", WAYS, ids=str)
 each_api = pytest.mark.parametrize("api", APIS, ids=str)
@@ -128,7 +128,7 @@ class TestTurns:
     ) -> None:
         said = f"{SUM} TOKENS:100,7,30,5 NEXT {SUM} TOKENS:200,11,130,6 NEXT TOKENS:300,13,230,9"
         story = central.see(api, REVERSE, said, stream=stream)
-        assert story.tokens == _told(api, 300, 7 + 11 + 13, 230, 9)
+        assert story.tokens == _reported(api, 300, 7 + 11 + 13, 230, 9)
 
     def test_client_receives_no_injected_name_and_no_hidden_id(
         self, central: Central, api: API, stream: bool
@@ -150,8 +150,8 @@ class TestTurns:
     ) -> None:
         seen = central.post(api, FORWARD, "THINK", stream=stream)
         [request] = central.requests
-        assert seen.raw == answered_bytes(api, request, stream=stream)
-        assert ADD in dialect_of(api).names(central.received[0])
+        assert seen.raw == scripted_bytes(api, request, stream=stream)
+        assert ADD in reader_of(api).names(central.received[0])
 
     def test_client_call_reaches_the_client(self, central: Central, api: API, stream: bool) -> None:
         answer = central.ask(
@@ -162,7 +162,9 @@ class TestTurns:
         assert len(central.requests) == 1
 
 
-def _told(api: API, fresh: int, output: int, read: int, write: int) -> tuple[int, int, int, int]:
+def _reported(
+    api: API, fresh: int, output: int, read: int, write: int
+) -> tuple[int, int, int, int]:
     if isinstance(api, ChatCompletions):  # it does not tell what was written to a cache
         return fresh + write, output, read, 0
     return fresh, output, read, write

@@ -25,8 +25,8 @@ from e2e.central import (
     wait_for_servers,
 )
 from e2e.clients import Clients
-from e2e.dialects import dialect_of
 from e2e.proxy import Proxy, config_toml
+from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -86,7 +86,7 @@ def test_tool_runs_once_if_the_client_repeats_its_request(
     assert story.lines[-1].endswith("The tool returned: 42")
     assert records.tool_usages == []
     assert len(central.requests) == 7
-    assert dialect_of(api).transcript(central.received[-1])[1:] == [
+    assert reader_of(api).transcript(central.received[-1])[1:] == [
         "says Moment",
         SUM_LINE,
         "gets 42",
@@ -101,10 +101,10 @@ def test_refusal_of_restored_steps_is_followed_by_the_original_request(
     headers = {"x-standin-canned": "overloaded"}
     assert central.post(MESSAGES, FORWARD, said, headers=headers).status == 529
     assert central.post(MESSAGES, FORWARD, said, headers=headers).status == 200
-    assert dialect_of(MESSAGES).names(central.received[-2])
-    assert not dialect_of(MESSAGES).names(central.received[-1])
+    assert reader_of(MESSAGES).names(central.received[-2])
+    assert not reader_of(MESSAGES).names(central.received[-1])
     central.see(MESSAGES, FORWARD, "hi")
-    assert dialect_of(MESSAGES).names(central.received[-1]), "others are offered tools all the same"
+    assert reader_of(MESSAGES).names(central.received[-1]), "others are offered tools all the same"
 
 
 def test_call_interrupted_by_a_disconnect_is_not_run_again(
@@ -118,7 +118,7 @@ def test_call_interrupted_by_a_disconnect_is_not_run_again(
     central.recorded(lambda found: [r for r in found.interceptions if r["ended_at"]], before)
     story = central.see(MESSAGES, FORWARD, said, stream=True)
     assert INTERRUPTED in story.lines[-1]
-    assert report.said == ["started", "cancelled"]
+    assert report.lines == ["started", "cancelled"]
 
 
 def test_call_interrupted_by_a_killed_proxy_is_not_run_again(
@@ -146,7 +146,7 @@ def test_call_interrupted_by_a_killed_proxy_is_not_run_again(
     central = Central(own, clients_of(own), provider, standin)
     story = central.see(CHAT, FORWARD, said, stream=True)
     assert INTERRUPTED in story.lines[-1]
-    assert report.said.count("started") == 1
+    assert report.lines.count("started") == 1
 
 
 def wait_until_stored(proxy: Proxy, scope: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from e2e.asking import API, APIS, user
 from e2e.central import ADD, FORWARD, REVERSE, SUM, SUM_LINE, Central, each_object, reworked
-from e2e.dialects import JSON, named_events
 from e2e.proxy import Proxy
+from e2e.wire_formats import JSON, named_events
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -53,13 +53,13 @@ def input_in_the_start(events: list[JSON]) -> list[JSON]:
 
 def input_in_one_delta(events: list[JSON]) -> list[JSON]:
     """Send the complete input in one delta."""
-    kept = []
+    joined: list[JSON] = []
     for event in events:
-        if _is_fragment(event) and kept and _is_fragment(kept[-1]):
-            kept[-1]["delta"]["partial_json"] += event["delta"]["partial_json"]
+        if _is_fragment(event) and joined and _is_fragment(joined[-1]):
+            joined[-1]["delta"]["partial_json"] += event["delta"]["partial_json"]
         else:
-            kept.append(event)
-    return kept
+            joined.append(event)
+    return joined
 
 
 def only_output_at_the_end(events: list[JSON]) -> list[JSON]:
@@ -110,7 +110,7 @@ def _has_call(event: JSON) -> bool:
     return "tool_calls" in _delta(event)
 
 
-def whole_call_in_one_chunk(events: list[JSON]) -> list[JSON]:
+def complete_call_in_one_chunk(events: list[JSON]) -> list[JSON]:
     """Send a call in one chunk, as Gemini, Mistral and Ollama do."""
     fragments = _fragments(events)
     if not fragments:
@@ -123,33 +123,33 @@ def whole_call_in_one_chunk(events: list[JSON]) -> list[JSON]:
     return [event for event in events if event is first or not _has_call(event)]
 
 
-def whole_call_without_index(events: list[JSON]) -> list[JSON]:
+def complete_call_without_index(events: list[JSON]) -> list[JSON]:
     """Send a call in one chunk without an index."""
-    events = whole_call_in_one_chunk(events)
+    events = complete_call_in_one_chunk(events)
     for fragment in _fragments(events):
         del fragment["index"]
     return events
 
 
-def whole_call_in_the_first_chunk(events: list[JSON]) -> list[JSON]:
+def complete_call_in_the_first_chunk(events: list[JSON]) -> list[JSON]:
     """Send the call in the very first chunk, and the text after it."""
-    events = whole_call_in_one_chunk(events)
+    events = complete_call_in_one_chunk(events)
     if not (fragments := _fragments(events)):
         return events
-    kept = [event for event in events if not _has_call(event)]
-    _delta(kept[0])["tool_calls"] = fragments
-    return kept
+    joined = [event for event in events if not _has_call(event)]
+    _delta(joined[0])["tool_calls"] = fragments
+    return joined
 
 
 def call_in_the_finish_chunk(events: list[JSON]) -> list[JSON]:
     """Send the call and the finish reason in one chunk."""
-    events = whole_call_in_one_chunk(events)
+    events = complete_call_in_one_chunk(events)
     if not (fragments := _fragments(events)):
         return events
-    kept = [event for event in events if not _has_call(event)]
-    finish = next(e for e in kept if e["choices"] and e["choices"][0]["finish_reason"])
+    joined = [event for event in events if not _has_call(event)]
+    finish = next(e for e in joined if e["choices"] and e["choices"][0]["finish_reason"])
     _delta(finish)["tool_calls"] = fragments
-    return kept
+    return joined
 
 
 def role_with_the_text(events: list[JSON]) -> list[JSON]:
@@ -212,9 +212,9 @@ SHAPES = (
     Shape("input in one delta", MESSAGES, input_in_one_delta),
     Shape("only output at the end", MESSAGES, only_output_at_the_end),
     Shape("pings everywhere", MESSAGES, pings_everywhere),
-    Shape("whole call in one chunk", CHAT, whole_call_in_one_chunk),
-    Shape("whole call without index", CHAT, whole_call_without_index),
-    Shape("whole call in the first chunk", CHAT, whole_call_in_the_first_chunk),
+    Shape("whole call in one chunk", CHAT, complete_call_in_one_chunk),
+    Shape("whole call without index", CHAT, complete_call_without_index),
+    Shape("whole call in the first chunk", CHAT, complete_call_in_the_first_chunk),
     Shape("call in the finish chunk", CHAT, call_in_the_finish_chunk),
     Shape("role with the text", CHAT, role_with_the_text),
     Shape("index from one", CHAT, index_from_one),

@@ -30,9 +30,9 @@ from e2e.central import (
     wait_for_servers,
 )
 from e2e.clients import WAYS, Clients, Way
-from e2e.dialects import JSON, data_of, dialect_of
 from e2e.proxy import Proxy, config_toml
 from e2e.records import Row
+from e2e.wire_formats import JSON, data_of, reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -302,7 +302,7 @@ class TestLimits:
         turn = ["says Moment", SUM_LINE]
         refused = "No more tool calls are allowed. Answer with what you have."
         error = f"gets error: {refused}" if api is MESSAGES else f"gets Error: {refused}"
-        assert dialect_of(api).transcript(last)[1:] == [
+        assert reader_of(api).transcript(last)[1:] == [
             *(*turn, "gets 42"),
             *(*turn, "gets 42"),
             *(*turn, error),
@@ -310,7 +310,7 @@ class TestLimits:
         assert len(bounded.received) == 4
         assert last["tool_choice"] == ({"type": "none"} if api is MESSAGES else "none")
         assert all("tool_choice" not in body for body in bounded.received[:3])
-        assert ADD in dialect_of(api).names(last)
+        assert ADD in reader_of(api).names(last)
         assert records.interception["status"] == "completed"
         errors = [row["invocation_error"] for row in records.tool_usages]
         assert errors == [None, None, refused]

@@ -98,7 +98,7 @@ def open_rows(database: Path) -> int:
     connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
     try:
         query = "select count(*) from aibridge_interceptions where ended_at is null"
-        return connection.execute(query).fetchone()[0]
+        return int(connection.execute(query).fetchone()[0])
     finally:
         connection.close()
 
@@ -131,14 +131,14 @@ class Asker:
         self,
         proxy: Proxy,
         clients: Clients,
-        kept: "KeptClients",
+        shared: "SharedClients",
         provider: Provider,
         server: Server,
     ) -> None:
         self.proxy = proxy
         self.server = server
         self._clients = clients
-        self._kept = kept
+        self._shared = shared
         self._provider = provider
         self._mark = proxy.mark()
 
@@ -157,7 +157,7 @@ class Asker:
     ) -> Iterator[httpx2.Response]:
         """Yield a response while it arrives, on a connection after earlier faults."""
         self._provider.canned["fault"] = answer
-        with (client or self._kept[way]).stream(
+        with (client or self._shared[way]).stream(
             "POST",
             url or self._clients.url(way, api.provider, api.path),
             content=api.request("hi", stream=stream) if content is None else content,
@@ -210,11 +210,11 @@ class Asker:
         return self.proxy.wait_for_records(lambda _: True, after=self._mark)
 
 
-type KeptClients = dict[Way, httpx2.Client]
+type SharedClients = dict[Way, httpx2.Client]
 
 
 @pytest.fixture(scope="module")
-def kept_clients(proxy: Proxy, standin: Server, authority: Authority) -> Iterator[KeptClients]:
+def shared_clients(proxy: Proxy, standin: Server, authority: Authority) -> Iterator[SharedClients]:
     """A client for each mode that is used by all tests of this module."""
     clients = Clients(standin.origin, (authority.path, proxy.ca_path), proxy)
     with ExitStack() as stack:
@@ -223,16 +223,20 @@ def kept_clients(proxy: Proxy, standin: Server, authority: Authority) -> Iterato
 
 @pytest.fixture
 def asker(
-    proxy: Proxy, clients: Clients, kept_clients: KeptClients, provider: Provider, standin: Server
+    proxy: Proxy,
+    clients: Clients,
+    shared_clients: SharedClients,
+    provider: Provider,
+    standin: Server,
 ) -> Iterator[Asker]:
     """Sends requests; asserts afterwards that the proxy still works."""
-    yield Asker(proxy, clients, kept_clients, provider, standin)
+    yield Asker(proxy, clients, shared_clients, provider, standin)
     mark = proxy.mark()
     proxy.wait_for_records(lambda _: not open_rows(proxy.database), after=mark)
     for way in (FORWARD_H2, REVERSE):
         url = clients.url(way, "anthropic", "/v1/messages")
         content = MESSAGES.request("Still there?", stream=False)
-        answer = kept_clients[way].post(url, content=content, headers=MESSAGES.headers)
+        answer = shared_clients[way].post(url, content=content, headers=MESSAGES.headers)
         assert answer.status_code == 200
     statuses = [row["status"] for row in read_records(proxy.database, mark).interceptions]
     assert statuses == ["completed", "completed"]
@@ -866,7 +870,7 @@ def test_request_with_a_decompression_bomb_is_relayed_within_a_memory_limit(
     inner, _, outer = coding.partition(", ")
     bomb = bomb_of(inner)
     if outer:
-        bomb = {"gzip": gzip.compress, "zstd": zstandard.compress}[outer](bomb)
+        bomb = gzip.compress(bomb) if outer == "gzip" else zstandard.compress(bomb)
     status = Path(f"/proc/{proxy.pid}/status")
     Path(f"/proc/{proxy.pid}/clear_refs").write_text("5")  # forget the peak so far
     before = _peak_bytes(status)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standin import Gate, Provider, Reset, Response, Server, ServerThread, Upgrade, Wait
+from standin import Gate, Part, Provider, Reset, Response, Server, ServerThread, Upgrade, Wait
 
 from e2e.bodies import MESSAGES, RESPONSES
 from e2e.clients import Clients, Way
@@ -90,7 +90,7 @@ def test_pending_reset_closes_each_websocket(
 ) -> None:
     gate, mark = Gate(), proxy.mark()
     events = [event.partition(b"\ndata: ")[2].strip() for event in RESPONSES.events()]
-    parts = [events[0], Wait(gate), *[events[1]] * PENDING, Reset()]
+    parts: list[Part] = [events[0], Wait(gate), *[events[1]] * PENDING, Reset()]
     provider.canned["reset"] = lambda request: Upgrade(lambda message: [*parts])
     headers = {**CODEX, "x-standin-canned": "reset"}
     with ExitStack() as stack:

@@ -25,9 +25,9 @@ from e2e.central import (
 )
 from e2e.clients import Clients
 from e2e.conftest import StartProxy
-from e2e.dialects import dialect_of
 from e2e.metrics import metric, metrics_text
 from e2e.proxy import Proxy, config_toml
+from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
 
@@ -149,7 +149,7 @@ def test_a_tool_that_runs_when_its_server_is_taken_out_gives_its_result(
         assert offered(central) == []
         report.release()
         got += b"".join(chunks)
-    story = dialect_of(MESSAGES).streamed_story(got)
+    story = reader_of(MESSAGES).streamed_story(got)
     assert story.lines[-1].endswith("The tool returned: done")
 
 

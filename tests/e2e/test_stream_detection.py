@@ -6,10 +6,10 @@ from standin.codings import CODINGS
 from standin.delivery import MEDIA
 
 from e2e.asking import API, APIS
-from e2e.central import SUM, Central, answered_bytes
+from e2e.central import SUM, Central, scripted_bytes
 from e2e.clients import WAYS, Clients, Way
-from e2e.dialects import dialect_of
 from e2e.proxy import Proxy
+from e2e.wire_formats import reader_of
 
 each_way = pytest.mark.parametrize("way", WAYS, ids=str)
 each_api = pytest.mark.parametrize("api", APIS, ids=str)
@@ -37,7 +37,7 @@ def test_stream_with_any_content_type_is_recorded_and_relayed_unchanged(
             assert records.interception["partial"] == 0, case
             assert records.counts == api.counts(100, 20, 30, 5), case
             assert len(records.tool_usages) == len(records.model_thoughts) == 1, case
-            sent = answered_bytes(api, standin.requests[-1], stream=True)
+            sent = scripted_bytes(api, standin.requests[-1], stream=True)
             coded = "CODING" in case and "identity" not in case
             assert coded or raw.removeprefix(b"\xef\xbb\xbf") == sent, case
 
@@ -115,7 +115,7 @@ class TestCentralTools:
     def test_calls_in_a_response_of_another_shape_are_run_and_hidden(
         self, central: Central, api: API, stream: bool
     ) -> None:
-        dialect = dialect_of(api)
+        reader = reader_of(api)
         deliveries = ["OTHER_SHAPE"]
         if stream:
             deliveries += ["OTHER_SHAPE MEDIA:none", "OTHER_SHAPE MEDIA:events"]
@@ -126,7 +126,7 @@ class TestCentralTools:
                     seen = central.post(
                         api, way, f"{SUM} {delivery} NEXT {delivery}", stream=stream
                     )
-                story = dialect.story(seen.json) if stream else dialect.streamed_story(seen.raw)
+                story = reader.story(seen.json) if stream else reader.streamed_story(seen.raw)
                 assert story.lines[-1].endswith("The tool returned: 42"), delivery
                 assert records.interception["status"] == "completed", delivery
 

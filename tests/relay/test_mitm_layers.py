@@ -33,13 +33,15 @@ LAST = b"0\r\n\r\n"
 class Bridge(QuietBridge):
     """A bridge that fails on calls that the test does not expect."""
 
-    def client_left(self, flow: http.HTTPFlow) -> None:
-        raise AssertionError("nobody leaves here")
+    def client_aborted(self, flow: http.HTTPFlow) -> None:
+        raise AssertionError("the client does not disconnect here")
 
-    def refusal_beyond(self, address: connection.Address, client: connection.Client) -> str | None:
+    def upstream_proxy_refusal(
+        self, address: connection.Address, client: connection.Client
+    ) -> str | None:
         raise AssertionError("there is no upstream proxy")
 
-    def pass_on(self, flow: http.HTTPFlow) -> None:
+    def stream_response(self, flow: http.HTTPFlow) -> None:
         raise AssertionError("nothing is too large")
 
 

@@ -19,7 +19,7 @@ UNREADABLE = ResponseFacts(unreadable=1)
 MESSAGE = b'{"type":"message","id":"msg_1","content":[]}'
 
 
-def answer(content: bytes | None = b"", **headers: str) -> http.Response:
+def response_of(content: bytes | None = b"", **headers: str) -> http.Response:
     """Return a response with these headers only."""
     fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     response = http.Response.make(200)
@@ -29,17 +29,17 @@ def answer(content: bytes | None = b"", **headers: str) -> http.Response:
 
 
 def test_head_without_coding_and_length_announces_none() -> None:
-    assert content_encoding(answer()) == ""
-    assert content_length(answer()) is None
+    assert content_encoding(response_of()) == ""
+    assert content_length(response_of()) is None
 
 
 @pytest.mark.parametrize(("value", "length"), [("0", 0), ("17", 17), ("-1", None), ("1, 1", None)])
 def test_only_a_plain_number_is_a_content_length(value: str, length: int | None) -> None:
-    assert content_length(answer(content_length=value)) == length
+    assert content_length(response_of(content_length=value)) == length
 
 
 def test_buffered_body_is_decoded_up_to_a_limit() -> None:
-    response = answer(gzip.compress(MESSAGE), content_encoding="gzip")
+    response = response_of(gzip.compress(MESSAGE), content_encoding="gzip")
 
     assert decoded_body(response, max_bytes=len(MESSAGE)) == MESSAGE
     with pytest.raises(UndecodableError):
@@ -47,7 +47,7 @@ def test_buffered_body_is_decoded_up_to_a_limit() -> None:
 
 
 def test_decodable_response_is_read() -> None:
-    facts = read_buffered(answer(MESSAGE), anthropic_messages.FORMAT, max_bytes=1000)
+    facts = read_buffered(response_of(MESSAGE), anthropic_messages.FORMAT, max_bytes=1000)
 
     assert facts.response_id == "msg_1"
     assert facts.complete
@@ -55,7 +55,11 @@ def test_decodable_response_is_read() -> None:
 
 @pytest.mark.parametrize(
     "response",
-    [answer(MESSAGE, content_encoding="nobody-knows"), answer(MESSAGE * 100), answer(None)],
+    [
+        response_of(MESSAGE, content_encoding="nobody-knows"),
+        response_of(MESSAGE * 100),
+        response_of(None),
+    ],
     ids=["an unknown coding", "more than the bound", "not kept"],
 )
 def test_undecodable_response_is_counted_as_unreadable(response: http.Response) -> None:

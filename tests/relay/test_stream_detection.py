@@ -49,7 +49,7 @@ SINGLE = [
 ]
 
 
-def answer(content_type: str | None = None, status: int = 200) -> http.Response:
+def head(content_type: str | None = None, status: int = 200) -> http.Response:
     """Return the head of a response."""
     headers = {} if content_type is None else {"content-type": content_type}
     return http.Response.make(status, b"", headers)
@@ -74,21 +74,21 @@ def shape_of(pieces: Iterable[bytes], *, announced: bool = False) -> Shape:
     ],
 )
 def test_only_the_media_type_announces_a_stream(content_type: str | None, says_so: bool) -> None:
-    assert announces_event_stream(answer(content_type)) is says_so
+    assert announces_event_stream(head(content_type)) is says_so
 
 
 @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/json", "x/y"])
 def test_response_may_stream_with_any_content_type_if_a_stream_was_requested(
     content_type: str | None,
 ) -> None:
-    assert may_stream(answer(content_type), requested=True)
-    assert not may_stream(answer(content_type), requested=False)
-    assert not may_stream(answer(content_type, status=429), requested=True)
+    assert may_stream(head(content_type), requested=True)
+    assert not may_stream(head(content_type), requested=False)
+    assert not may_stream(head(content_type, status=429), requested=True)
 
 
 @pytest.mark.parametrize("status", [200, 429])
 def test_announced_stream_may_stream_although_none_was_requested(status: int) -> None:
-    assert may_stream(answer("text/event-stream", status), requested=False)
+    assert may_stream(head("text/event-stream", status), requested=False)
 
 
 @pytest.mark.parametrize(

@@ -23,18 +23,18 @@ from tools.test_loop import (
     Client,
     Script,
     World,
-    answer,
     call,
+    completion,
     nothing_runs_on,
     result,
+    run_buffered,
     task_factory,
-    whole,
 )
 
 __all__ = ["nothing_runs_on", "task_factory"]
 
 OVERLOADED = UpstreamError("Overloaded", error_type="overloaded_error", http_status=529)
-MIXED = answer("Both. ", call("c1"), OWN)
+MIXED = completion("Both. ", call("c1"), OWN)
 
 each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
@@ -82,7 +82,7 @@ async def sent(world: World, stream: bool) -> Any:
         said = await client.run()
         return client.loop.error.type if client.loop.error else said
     try:
-        _, given = await whole(world)
+        _, given = await run_buffered(world)
     except UpstreamError as error:
         return error.error_type
     return (given or world.first.completion)["choices"][0]["message"]["content"]
@@ -217,7 +217,7 @@ async def test_hidden_turns_of_both_attempts_are_restored_later(store: Store, st
     first = World(LOOKING, *failing(upstream.MAX_TRIES))
     first.attempt = await joined(attempts)
     await sent(first, stream)
-    second = World(answer("Again. ", call("c2")), DONE)
+    second = World(completion("Again. ", call("c2")), DONE)
     second.attempt = await joined(attempts)
     assert await sent(second, stream) == "Again. Done."
     [restoration] = second.hidden_turns.values()
@@ -240,7 +240,7 @@ async def test_attempt_is_forgotten_once_a_client_has_its_response(
 
 async def test_call_interrupted_by_a_disconnect_is_not_run_again(store: Store) -> None:
     attempts = store.attempts()
-    first = World(answer("Two. ", call("c1"), call("c2", given="{}")), DONE)
+    first = World(completion("Two. ", call("c1"), call("c2", given="{}")), DONE)
     first.attempt = await joined(attempts)
     started = asyncio.Event()
 
@@ -252,7 +252,7 @@ async def test_call_interrupted_by_a_disconnect_is_not_run_again(store: Store) -
         raise AssertionError
 
     first.tool = tool
-    leaving = asyncio.ensure_future(whole(first))
+    leaving = asyncio.ensure_future(run_buffered(first))
     await started.wait()
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
@@ -275,7 +275,7 @@ async def test_call_interrupted_by_a_crash_is_not_run_again(store: Store) -> Non
         return result("never heard of")
 
     first.tool = tool
-    await whole(first)
+    await run_buffered(first)
     store.rows = killed[0]
     [step] = (await joined(store.attempts())).steps
     assert step.results[0]["content"] == f"Error: {INTERRUPTED.as_text}"
@@ -292,7 +292,7 @@ async def test_identical_parallel_requests_run_a_tool_once(store: Store, stream:
         await release.wait()
         return result("found")
 
-    worlds = [World(LOOKING, DONE), World(answer("Hm. ", call("c9", given='{"at":"x"}')), DONE)]
+    worlds = [World(LOOKING, DONE), World(completion("Hm. ", call("c9", given='{"at":"x"}')), DONE)]
     for world in worlds:
         world.tool = tool
         world.attempt = await joined(attempts)
@@ -339,7 +339,7 @@ async def test_calls_beside_client_calls_are_not_run_again(store: Store, stream:
         patched.setattr(Attempt, "succeed", lambda self: None)
         await sent(first, stream)
     for again in (attempts, store.attempts()):
-        second = World(answer("Both again. ", call("c7"), call("c8"), OWN))
+        second = World(completion("Both again. ", call("c7"), call("c8"), OWN))
         second.attempt = await joined(again)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(Attempt, "succeed", lambda self: None)

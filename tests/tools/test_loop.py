@@ -88,7 +88,9 @@ def call(call_id: str, name: str = "bmcp_s_look", given: str = '{"at":"it"}') ->
 OWN = call("own", "Bash")
 
 
-def answer(content: str | None, *calls: dict[str, Any], response_id: str = "r1") -> dict[str, Any]:
+def completion(
+    content: str | None, *calls: dict[str, Any], response_id: str = "r1"
+) -> dict[str, Any]:
     message = {"role": "assistant", "content": content}
     if calls:
         message["tool_calls"] = list(calls)  # type: ignore[assignment]
@@ -131,7 +133,7 @@ class Script:
         self.whole = json.dumps(completion).encode() if body is None else body
 
 
-class FakeAnswer:
+class FakeResponse:
     def __init__(self, script: Script) -> None:
         self._script = script
         self._reader = openai_chat.FORMAT.reader()
@@ -171,7 +173,7 @@ class NamedByTheirIds(ChatTools):
 
 
 class World:
-    """The upstream, tools and observer of a loop; `told` has all events, in order."""
+    """The upstream, tools and observer of a loop; `events` has all events, in order."""
 
     def __init__(self, *scripts: Script | Mapping[str, Any]) -> None:
         self.first, *self.scripts = (
@@ -179,7 +181,7 @@ class World:
         )  # fmt: skip
         self.requests: list[Any] = []
         self.open = 0
-        self.told: list[tuple[Any, ...]] = []
+        self.events: list[tuple[Any, ...]] = []
         self.hidden_turns: dict[str, Restoration] = {}
         self.tool: Callable[[Mapping[str, JSON]], Awaitable[ToolResult]] = self._find
         self.called: list[Mapping[str, JSON]] = []
@@ -202,24 +204,24 @@ class World:
         self, request: Members, iteration: int
     ) -> AbstractAsyncContextManager[UpstreamResponse]:
         self.requests.append({k: json.loads(bytes(v)) for k, v in request.items()})
-        self.told.append(("asked", iteration))
+        self.events.append(("asked", iteration))
         return self._asking(self.scripts[len(self.requests) - 1])
 
     @asynccontextmanager
     async def _asking(self, script: Script) -> AsyncGenerator[UpstreamResponse]:
         self.open += 1
         try:
-            yield FakeAnswer(script)
+            yield FakeResponse(script)
         finally:
             self.open -= 1
 
     def response_ended(self, facts: ResponseFacts) -> None:
-        self.told.append(("answered", facts.response_id))
+        self.events.append(("answered", facts.response_id))
 
     def invoked(
         self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
     ) -> None:
-        self.told.append(
+        self.events.append(
             (
                 "invoked",
                 tool.original_name,
@@ -231,11 +233,11 @@ class World:
         )
 
     def hidden(self, key: str, restoration: Restoration) -> None:
-        self.told.append(("hidden", key))
+        self.events.append(("hidden", key))
         self.hidden_turns[key] = restoration
 
     def hid_nothing(self, key: str) -> None:
-        self.told.append(("hid nothing", key))
+        self.events.append(("hid nothing", key))
 
     def loop(self, *, tool_format: ToolFormat = CHAT_TOOLS, **limits: float) -> InnerLoop:
         asked = members(json.dumps(ASKED).encode())
@@ -297,7 +299,7 @@ class Client:
                 yield json.loads(event.data)
 
 
-async def whole(world: World, **loop: Any) -> tuple[InnerLoop, Any]:
+async def run_buffered(world: World, **loop: Any) -> tuple[InnerLoop, Any]:
     """Run the loop of a buffered response; return it with the client's response."""
     inner = world.loop(**loop)
     first = world.first.whole
@@ -306,22 +308,22 @@ async def whole(world: World, **loop: Any) -> tuple[InnerLoop, Any]:
     return inner, None if given is None else json.loads(given)
 
 
-LOOKING = answer("Looking. ", call("c1"))
-DONE = answer("Done.", response_id="r2")
+LOOKING = completion("Looking. ", call("c1"))
+DONE = completion("Done.", response_id="r2")
 KEY = run_key([], "Where?", "Looking. Done.")
 
 
 async def test_response_without_calls_starts_no_loop() -> None:
-    world = World(answer("Hi."))
+    world = World(completion("Hi."))
     client = Client(world)
     assert await client.next() is None
     assert await client.run() == "Hi."
-    _, given = await whole(World(answer("Hi.")))
+    _, given = await run_buffered(World(completion("Hi.")))
     assert given is None
-    assert world.told == [("hid nothing", run_key([], "Where?", "Hi."))]
+    assert world.events == [("hid nothing", run_key([], "Where?", "Hi."))]
 
 
-TOLD = [
+EVENTS = [
     ("invoked", "look", "c1", 'found {"at": "it"}', False, "r1"),
     ("answered", "r1"),
     ("asked", 2),
@@ -333,7 +335,7 @@ async def test_call_is_run_and_model_is_asked_again_when_streaming() -> None:
     world = World(LOOKING, DONE)
     client = Client(world)
     assert await client.run() == "Looking. Done."
-    assert world.told == TOLD
+    assert world.events == EVENTS
     assert client.loop.facts.response_id == "r2"
     assert client.loop.facts.complete
     assert client.loop.error is None
@@ -342,16 +344,16 @@ async def test_call_is_run_and_model_is_asked_again_when_streaming() -> None:
 
 async def test_call_is_run_and_model_is_asked_again_when_buffered() -> None:
     world = World(LOOKING, DONE)
-    loop, given = await whole(world)
+    loop, given = await run_buffered(world)
     assert given["choices"][0]["message"]["content"] == "Looking. Done."
     assert given["id"] == "r1"
-    assert world.told == TOLD
+    assert world.events == EVENTS
     assert loop.facts.response_id == "r2"
 
 
 async def test_next_request_has_the_turn_and_its_result() -> None:
     world = World(LOOKING, DONE)
-    await whole(world)
+    await run_buffered(world)
     turn = LOOKING["choices"][0]["message"]
     found = {"role": "tool", "tool_call_id": "c1", "content": 'found {"at": "it"}'}
     assert world.requests == [{**ASKED, "messages": [*ASKED["messages"], turn, found]}]
@@ -364,14 +366,14 @@ async def test_text_of_later_responses_is_streamed_to_the_client() -> None:
     client = Client(world)
     while client.text != "Looking. Done.":
         assert await client.next() is not None
-    assert world.open == 1, "the answer is still on its way"
+    assert world.open == 1, "the response has not ended"
     await client.leave()
     assert world.open == 0
 
 
 async def test_calls_run_in_parallel_and_results_keep_their_order() -> None:
     world = World(
-        answer(None, call("c1", given='{"n":1}'), call("c2", "bmcp_s_find", '{"n":2}')), DONE
+        completion(None, call("c1", given='{"n":1}'), call("c2", "bmcp_s_find", '{"n":2}')), DONE
     )
     second_is_done = asyncio.Event()
 
@@ -388,21 +390,21 @@ async def test_calls_run_in_parallel_and_results_keep_their_order() -> None:
         ("c1", "1"),
         ("c2", "2"),
     ]
-    assert {told[2] for told in world.told if told[0] == "invoked"} == {"c1", "c2"}
-    assert {told[1] for told in world.told if told[0] == "invoked"} == {"look", "find"}
+    assert {event[2] for event in world.events if event[0] == "invoked"} == {"c1", "c2"}
+    assert {event[1] for event in world.events if event[0] == "invoked"} == {"look", "find"}
 
 
 @pytest.mark.parametrize("given", ['{"a', "[]", "1", '"x"', "null"])
 async def test_invalid_arguments_are_reported_to_the_model(given: str) -> None:
-    world = World(answer(None, call("c1", given=given)), DONE)
+    world = World(completion(None, call("c1", given=given)), DONE)
     await Client(world).run()
     assert world.called == []
-    assert world.told[0][3:5] == ("The arguments are not a JSON object.", True)
+    assert world.events[0][3:5] == ("The arguments are not a JSON object.", True)
     assert "not a JSON object" in world.requests[0]["messages"][-1]["content"]
 
 
 async def test_missing_arguments_are_an_empty_object() -> None:
-    world = World(answer(None, call("c1", given="")), DONE)
+    world = World(completion(None, call("c1", given="")), DONE)
     await Client(world).run()
     assert world.called == [{}]
 
@@ -410,7 +412,7 @@ async def test_missing_arguments_are_an_empty_object() -> None:
 # Turns with calls of the client
 
 
-MIXED = answer("Both.", call("c1"), OWN)
+MIXED = completion("Both.", call("c1"), OWN)
 
 
 async def test_turn_with_client_calls_ends_the_loop_when_streaming() -> None:
@@ -421,7 +423,7 @@ async def test_turn_with_client_calls_ends_the_loop_when_streaming() -> None:
              for c in x["delta"].get("tool_calls", ())]  # fmt: skip
     assert [c["id"] for c in shown] == ["own"]
     assert world.requests == []
-    assert world.told == [TOLD[0], ("hidden", "call:own")]
+    assert world.events == [EVENTS[0], ("hidden", "call:own")]
     turn = MIXED["choices"][0]["message"]
     found = {"role": "tool", "tool_call_id": "c1", "content": 'found {"at": "it"}'}
     assert world.hidden_turns == {"call:own": Restoration(sequence=(turn,), results=(found,))}
@@ -429,9 +431,15 @@ async def test_turn_with_client_calls_ends_the_loop_when_streaming() -> None:
 
 async def test_turn_with_client_calls_ends_the_loop_when_buffered() -> None:
     world = World(LOOKING, {**MIXED, "id": "r2"})
-    loop, given = await whole(world)
+    loop, given = await run_buffered(world)
     assert [c["id"] for c in given["choices"][0]["message"]["tool_calls"]] == ["own"]
-    assert [told[0] for told in world.told] == ["invoked", "answered", "asked", "invoked", "hidden"]
+    assert [event[0] for event in world.events] == [
+        "invoked",
+        "answered",
+        "asked",
+        "invoked",
+        "hidden",
+    ]
     restoration = world.hidden_turns["call:own"]
     assert len(restoration.sequence) == 3
     assert len(restoration.results) == 1
@@ -439,27 +447,27 @@ async def test_turn_with_client_calls_ends_the_loop_when_buffered() -> None:
 
 
 async def test_turn_with_only_client_calls_ends_the_loop() -> None:
-    world = World(LOOKING, answer(None, OWN, response_id="r2"))
+    world = World(LOOKING, completion(None, OWN, response_id="r2"))
     await Client(world).run()
-    assert world.told == [*TOLD[:3], ("hidden", "call:own")]
+    assert world.events == [*EVENTS[:3], ("hidden", "call:own")]
     assert world.hidden_turns["call:own"].results == ()
 
 
 async def test_response_of_several_turns_is_stored_under_its_first_id() -> None:
     named = NamedByTheirIds()
     world = World(LOOKING, DONE)
-    await whole(world, tool_format=named)
+    await run_buffered(world, tool_format=named)
     assert world.hidden_turns["response:r1"] == Restoration(sequence=("r2",))
     assert set(world.hidden_turns) == {KEY, "response:r1"}
     world = World(MIXED)
-    await whole(world, tool_format=named)
+    await run_buffered(world, tool_format=named)
     assert set(world.hidden_turns) == {"call:own"}, "the id is the right one as it is"
 
 
 async def test_truncated_call_is_not_stored() -> None:
-    cut = answer("Half", call("c2", given='{"a'), response_id="r2")
+    cut = completion("Half", call("c2", given='{"a'), response_id="r2")
     cut["choices"][0]["finish_reason"] = "length"
-    for run in (lambda world: Client(world).run(), whole):
+    for run in (lambda world: Client(world).run(), run_buffered):
         world = World(LOOKING, cut)
         await run(world)
         [restoration] = world.hidden_turns.values()
@@ -468,9 +476,9 @@ async def test_truncated_call_is_not_stored() -> None:
 
 
 async def test_buffered_response_does_not_show_a_truncated_call() -> None:
-    cut = answer("Half", call("c1", given='{"a'))
+    cut = completion("Half", call("c1", given='{"a'))
     cut["choices"][0]["finish_reason"] = "length"
-    _, given = await whole(World(cut))
+    _, given = await run_buffered(World(cut))
     assert given["choices"][0]["message"] == {"role": "assistant", "content": "Half"}
 
 
@@ -478,24 +486,24 @@ async def test_buffered_response_does_not_show_a_truncated_call() -> None:
 
 
 def calling(count: int) -> list[dict[str, Any]]:
-    return [answer(f"{n}.", call(f"c{n}"), response_id=f"r{n}") for n in range(1, count + 1)]
+    return [completion(f"{n}.", call(f"c{n}"), response_id=f"r{n}") for n in range(1, count + 1)]
 
 
 async def test_calls_are_run_up_to_the_iteration_limit() -> None:
-    world = World(*calling(2), answer("Done.", response_id="r3"))
+    world = World(*calling(2), completion("Done.", response_id="r3"))
     assert await Client(world, iterations=2).run() == "1.2.Done."
     assert len(world.called) == 2
     assert not any("tool_choice" in request for request in world.requests)
 
 
 async def test_model_is_told_of_the_limit_and_responds_without_calls() -> None:
-    world = World(*calling(3), answer("Done.", response_id="r4"))
+    world = World(*calling(3), completion("Done.", response_id="r4"))
     client = Client(world, iterations=2)
     assert await client.run() == "1.2.3.Done."
     assert len(world.called) == 2
-    told = "No more tool calls are allowed. Answer with what you have."
-    assert ("invoked", "look", "c3", told, True, "r3") in world.told
-    assert told in world.requests[-1]["messages"][-1]["content"]
+    events = "No more tool calls are allowed. Answer with what you have."
+    assert ("invoked", "look", "c3", events, True, "r3") in world.events
+    assert events in world.requests[-1]["messages"][-1]["content"]
     assert [r.get("tool_choice") for r in world.requests] == [None, None, "none"]
     assert client.loop.error is None
 
@@ -508,13 +516,13 @@ async def test_model_that_calls_beyond_the_limit_ends_with_an_error_when_streami
     [error] = [chunk["error"] for chunk in client.json() if "error" in chunk]
     assert error["message"] == client.loop.error.message
     assert len(world.called) == 2
-    assert world.hidden_turns == {}, "the answer has calls without results"
+    assert world.hidden_turns == {}, "the response has calls without results"
 
 
 async def test_model_that_calls_beyond_the_limit_ends_with_an_error_when_buffered() -> None:
     world = World(*calling(4))
     with pytest.raises(UpstreamError, match="4 responses in a row called tools") as raised:
-        await whole(world, iterations=2)
+        await run_buffered(world, iterations=2)
     assert raised.value.error_type == OVER_LIMIT
     assert world.hidden_turns == {}
 
@@ -536,7 +544,7 @@ async def test_call_is_cancelled_at_the_time_limit_of_the_loop() -> None:
     world.tool = forever
     assert await Client(world, seconds=0.05).run() == "Looking. Done."
     assert world.cancelled == 1
-    assert world.told[0][3:5] == ("There was no time left for this call.", True)
+    assert world.events[0][3:5] == ("There was no time left for this call.", True)
     assert world.requests[0]["tool_choice"] == "none"
 
 
@@ -588,7 +596,7 @@ async def test_client_receives_pings_while_the_provider_is_silent() -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_closing_a_stream_cancels_all_tools() -> None:
-    world = World(answer(None, call("c1"), call("c2"), call("c3")), DONE)
+    world = World(completion(None, call("c1"), call("c2"), call("c3")), DONE)
     held = Held(world)
     client = Client(world)
     for _ in range(3):
@@ -596,7 +604,7 @@ async def test_closing_a_stream_cancels_all_tools() -> None:
         await held.started.acquire()
     await client.leave()
     assert world.cancelled == 3
-    assert world.told == []
+    assert world.events == []
 
 
 @pytest.mark.usefixtures("impatient")
@@ -610,7 +618,7 @@ async def test_closing_a_stream_cancels_the_upstream_request() -> None:
 
 
 async def test_cancelling_a_waiting_stream_cancels_all_tools() -> None:
-    world = World(answer(None, call("c1"), call("c2")), DONE)
+    world = World(completion(None, call("c1"), call("c2")), DONE)
     held = Held(world)
     task = asyncio.ensure_future(Client(world).run())
     for _ in range(2):
@@ -623,9 +631,9 @@ async def test_cancelling_a_waiting_stream_cancels_all_tools() -> None:
 
 @pytest.mark.parametrize("where", ["tools", "provider"])
 async def test_cancelling_a_buffered_response_cancels_everything(where: str) -> None:
-    world = World(answer(None, call("c1"), call("c2")), Script(DONE, head=asyncio.Event()))
+    world = World(completion(None, call("c1"), call("c2")), Script(DONE, head=asyncio.Event()))
     held = Held(world)
-    task = asyncio.ensure_future(whole(world))
+    task = asyncio.ensure_future(run_buffered(world))
     for _ in range(2):
         await held.started.acquire()
     if where == "provider":
@@ -641,7 +649,7 @@ async def test_cancelling_a_buffered_response_cancels_everything(where: str) -> 
 
 
 async def test_tool_that_raises_cancels_the_other_tools() -> None:
-    world = World(answer(None, call("c1", given='{"n":1}'), call("c2", given='{"n":2}')), DONE)
+    world = World(completion(None, call("c1", given='{"n":1}'), call("c2", given='{"n":2}')), DONE)
 
     async def tool(arguments: Mapping[str, JSON]) -> ToolResult:
         if arguments["n"] == 2:
@@ -651,7 +659,7 @@ async def test_tool_that_raises_cancels_the_other_tools() -> None:
 
     world.tool = tool
     with pytest.raises(LookupError):
-        await whole(world)
+        await run_buffered(world)
     assert world.cancelled == 1
 
 
@@ -690,10 +698,10 @@ async def test_error_in_a_later_response_ends_the_stream(
     assert await client.run() == text
     assert client.loop.error == ProviderError(type=kind, message=message)
     errors = [chunk["error"]["message"] for chunk in client.json() if "error" in chunk]
-    assert errors == [message], "told once"
+    assert errors == [message], "events once"
     assert world.open == 0
     assert world.hidden_turns == {}
-    assert [told[0] for told in world.told] == ["invoked", "answered", "asked"]
+    assert [event[0] for event in world.events] == ["invoked", "answered", "asked"]
 
 
 @pytest.mark.parametrize(
@@ -723,7 +731,7 @@ async def test_error_in_a_later_response_is_raised(script: Script, kind: str, me
 
 async def test_upstream_error_has_the_response_of_the_provider() -> None:
     with pytest.raises(UpstreamError) as raised:
-        await whole(World(LOOKING, Script(DONE, head=REFUSED)))
+        await run_buffered(World(LOOKING, Script(DONE, head=REFUSED)))
     assert raised.value.response == "the response"
 
 
@@ -733,7 +741,7 @@ async def test_truncated_first_response_starts_no_loop() -> None:
     world = World(Script(LOOKING, ends_early=True, events=[ERROR_CHUNK]))
     client = Client(world)
     await client.run()
-    assert world.told == []
+    assert world.events == []
     assert b"".join(client.chunks).count(b"Gone.") == 1
 
 

@@ -19,7 +19,7 @@ def call_result(*blocks: types.ContentBlock, **more: Any) -> ToolResult:
     return read_result(types.CallToolResult(content=list(blocks), **more))
 
 
-def said(words: str) -> types.TextContent:
+def text_block(words: str) -> types.TextContent:
     return types.TextContent(type="text", text=words)
 
 
@@ -36,7 +36,7 @@ def said(words: str) -> types.TextContent:
 def test_structured_content_repeated_in_text_is_left_out(
     blocks: list[str], structured: Any
 ) -> None:
-    found = call_result(*map(said, blocks), structured_content=structured)
+    found = call_result(*map(text_block, blocks), structured_content=structured)
 
     assert found == text(*blocks)
 
@@ -45,7 +45,7 @@ def test_structured_content_repeated_in_text_is_left_out(
 def test_structured_content_not_repeated_in_text_is_passed_on(
     blocks: list[str],
 ) -> None:
-    found = call_result(*map(said, blocks), structured_content={"a": "ü"})
+    found = call_result(*map(text_block, blocks), structured_content={"a": "ü"})
 
     assert found.parts[-1] == ResultPart(kind="other", text='{"a":"ü"}')
     assert len(found.parts) == len(blocks) + 1
@@ -58,21 +58,21 @@ def test_empty_result_gets_a_note() -> None:
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t"])
 def test_blank_texts_are_left_out(blank: str) -> None:
-    assert call_result(said(blank), said("a"), said(blank)) == text("a")
-    assert call_result(said(blank)) == text("(no output)")
-    assert call_result(said(blank), is_error=True) == text(
+    assert call_result(text_block(blank), text_block("a"), text_block(blank)) == text("a")
+    assert call_result(text_block(blank)) == text("(no output)")
+    assert call_result(text_block(blank), is_error=True) == text(
         "The tool failed and gave no reason.", is_error=True
     )
 
 
 def test_lone_surrogate_in_a_text_is_replaced() -> None:
-    found = call_result(said("half \ud83d"), structured_content={"\udc00": 1})
+    found = call_result(text_block("half \ud83d"), structured_content={"\udc00": 1})
 
     assert [part.text for part in found.parts] == ["half \ufffd", '{"\ufffd":1}']
 
 
 def test_missing_structured_content_is_noted() -> None:
-    result = types.CallToolResult(content=[said("done")])
+    result = types.CallToolResult(content=[text_block("done")])
 
     found = read_result(result, is_structured=True)
     assert not found.is_error
@@ -95,7 +95,7 @@ def screenshot(size: int) -> types.ImageContent:
 
 
 def test_image_does_not_repeat_structured_content() -> None:
-    result = call_result(said("a screenshot"), screenshot(1000))
+    result = call_result(text_block("a screenshot"), screenshot(1000))
 
     assert fitting(result, 100) is result
 
@@ -104,14 +104,14 @@ def test_images_beyond_their_limit_are_left_out_with_a_note(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(results, "MAX_IMAGES", 2000)
-    found = fitting(call_result(screenshot(1200), screenshot(1200), said("end")), 100)
+    found = fitting(call_result(screenshot(1200), screenshot(1200), text_block("end")), 100)
 
     assert [part.kind for part in found.parts] == ["image", "text", "text"]
     assert "1 of its 3 parts are left out" in found.parts[2].text
 
 
 def test_nul_in_a_text_is_replaced() -> None:
-    assert call_result(said("a\0b")) == text("a\ufffdb")
+    assert call_result(text_block("a\0b")) == text("a\ufffdb")
 
 
 def test_image_in_a_resource_is_passed_on_as_an_image() -> None:

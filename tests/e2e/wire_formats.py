@@ -35,7 +35,7 @@ class Story:
     tokens: Tokens | None
 
 
-class Dialect(ABC):
+class FormatReader(ABC):
     """Reads the requests and responses of a wire format."""
 
     api: ClassVar[str]
@@ -94,7 +94,7 @@ class _Calls:
         assert not self.open, f"calls without results: {self.open}"
 
 
-class AnthropicDialect(Dialect):
+class MessagesReader(FormatReader):
     """Anthropic Messages."""
 
     api = "anthropic_messages"
@@ -138,13 +138,13 @@ class AnthropicDialect(Dialect):
                 return line_of_call(block["name"], block["input"])
             case "tool_result":
                 calls.result(block["tool_use_id"])
-                said = " | ".join(map(self._part, _blocks(block["content"])))
-                return f"gets error: {said}" if block.get("is_error") else f"gets {said}"
+                result = " | ".join(map(self._part, _blocks(block["content"])))
+                return f"gets error: {result}" if block.get("is_error") else f"gets {result}"
         return f"has {block['type']}"
 
     def _part(self, part: JSON) -> str:
         if part["type"] == "text":
-            return part["text"]
+            return str(part["text"])
         source = part["source"]
         assert source["type"] == "base64"
         return f"[{source['media_type']} {source['data'][:8]}]"
@@ -202,7 +202,7 @@ def _anthropic_tokens(usage: JSON) -> Tokens:
     )
 
 
-class ChatDialect(Dialect):
+class ChatReader(FormatReader):
     """OpenAI Chat Completions."""
 
     api = "openai_chat"
@@ -296,7 +296,7 @@ def _chat_tokens(usage: JSON) -> Tokens:
     return usage["prompt_tokens"] - cached, usage["completion_tokens"], cached, 0
 
 
-class ResponsesDialect(Dialect):
+class ResponsesReader(FormatReader):
     """OpenAI Responses."""
 
     api = "openai_responses"
@@ -328,10 +328,10 @@ class ResponsesDialect(Dialect):
     def _lines(self, item: JSON, calls: _Calls) -> list[str]:
         match item.get("type", "message"):
             case "message":
-                said = "".join(_said(item["content"]))
+                text = "".join(_texts(item["content"]))
                 if item["role"] == "user":
                     calls.end()
-                return [f"says {said}" if item["role"] == "assistant" else f"user: {said}"]
+                return [f"says {text}" if item["role"] == "assistant" else f"user: {text}"]
             case "reasoning":
                 secret = item.get("encrypted_content")
                 thought = "".join(part["text"] for part in item["summary"])
@@ -396,7 +396,7 @@ def assert_needs_no_store(item: JSON) -> None:
         assert "id" not in item, "an id of what is not stored"
 
 
-def _said(content: Any) -> list[str]:
+def _texts(content: Any) -> list[str]:
     return [content] if isinstance(content, str) else [part["text"] for part in content]
 
 
@@ -407,14 +407,14 @@ def _responses_tokens(usage: JSON) -> Tokens:
     return usage["input_tokens"] - read - write, usage["output_tokens"], read, write
 
 
-DIALECTS: dict[str, Dialect] = {
-    dialect.api: dialect for dialect in (AnthropicDialect(), ChatDialect(), ResponsesDialect())
+READERS: dict[str, FormatReader] = {
+    reader.api: reader for reader in (MessagesReader(), ChatReader(), ResponsesReader())
 }
 
 
-def dialect_of(api: API) -> Dialect:
+def reader_of(api: API) -> FormatReader:
     """Return the reader of a wire format."""
-    return DIALECTS[api.name]
+    return READERS[api.name]
 
 
 def data_of(raw: bytes) -> list[str]:
