@@ -5,13 +5,12 @@ arguments. Its methods run on the proxy's event loop, so they must neither block
 """
 
 import importlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from typing import Protocol, cast, get_protocol_members
 
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.facts import (
     BackgroundResponse,
-    Fact,
     HiddenTurns,
     Interception,
     InterceptionEnded,
@@ -23,11 +22,13 @@ from aibridge_addon.facts import (
 )
 from aibridge_addon.store.errors import RecorderError
 
-__all__ = ["Recorder", "RecorderError", "load", "subscriber"]
+__all__ = ["Recorder", "RecorderError", "fact_handlers", "load"]
 
 
 class Recorder(Protocol):
     """Stores facts. Subclass it and override the methods that you need."""
+
+    # Each method returns explicitly: type checkers take empty methods of a protocol for abstract.
 
     def start(self) -> None:
         """Prepare for facts; called once, before the first fact.
@@ -35,36 +36,46 @@ class Recorder(Protocol):
         Raises:
             RecorderError: the configuration is wrong. The proxy then does not start.
         """
+        return
 
     def record_interception(self, fact: Interception) -> None:
         """Record the start of an interception."""
+        return
 
     def record_interception_ended(self, fact: InterceptionEnded) -> None:
         """Record the end of an interception."""
+        return
 
     def record_background_response(self, fact: BackgroundResponse) -> None:
         """Record a background response, so that a later poll can end its interception."""
+        return
 
     def record_token_usage(self, fact: TokenUsage) -> None:
         """Record the tokens of a model call."""
+        return
 
     def record_token_usage_so_far(self, fact: TokenUsageSoFar) -> None:
         """Record the usage that a stream reported before its end.
 
         A `TokenUsage` with the same id replaces it later.
         """
+        return
 
     def record_prompt_usage(self, fact: UserPrompt) -> None:
         """Record a prompt that a person typed."""
+        return
 
     def record_tool_usage(self, fact: ToolUsage) -> None:
         """Record a tool call."""
+        return
 
     def record_model_thought(self, fact: ModelThought) -> None:
         """Record a thought of a model."""
+        return
 
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
         """Store turns of the inner loop that the client did not see."""
+        return
 
     async def find_hidden_turns(self, scope: str, keys: Collection[str]) -> Mapping[str, str]:
         """Return the contents of stored hidden turns of a scope, by key."""
@@ -90,6 +101,7 @@ class Recorder(Protocol):
 
     def close(self) -> None:
         """Store what is pending and shut down; called once, after the last fact. May block."""
+        return
 
 
 async def _recorded() -> bool:
@@ -108,12 +120,6 @@ def fact_handlers(recorder: Recorder) -> Handlers:
         ToolUsage: recorder.record_tool_usage,
         ModelThought: recorder.record_model_thought,
     }
-
-
-def subscriber(recorder: Recorder) -> Callable[[Fact], None]:
-    """Return a function that passes each fact to its method of the recorder."""
-    methods = fact_handlers(recorder)
-    return lambda fact: methods[type(fact)](fact)
 
 
 def load(name: str) -> Recorder:

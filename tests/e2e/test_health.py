@@ -1,4 +1,4 @@
-"""What a probe gets while all is well, while something is away, and when that is back."""
+"""Health of a proxy while it works, while a dependency is unavailable, and after that."""
 
 import sqlite3
 from collections.abc import Callable
@@ -19,9 +19,7 @@ MESSAGES, *_ = APIS
 TOKEN = "tok-h3h3h3h3h3h3h3h3h3h3"
 
 
-def test_while_all_is_well_a_probe_is_told_so_and_no_secret(
-    start_proxy: StartProxy, standin: Server
-) -> None:
+def test_healthy_proxy_reports_ok_without_secrets(start_proxy: StartProxy, standin: Server) -> None:
     server = ToolServer("http", "--token", TOKEN)
     headers = {"Authorization": "Bearer ${TOOL_TOKEN}"}
     proxy = start_proxy(
@@ -45,7 +43,7 @@ def test_while_all_is_well_a_probe_is_told_so_and_no_secret(
     server.stop()
 
 
-def test_a_server_of_tools_that_is_down_degrades_and_does_not_fail(
+def test_mcp_server_that_is_down_degrades_health_with_status_200(
     start_proxy: StartProxy, standin: Server
 ) -> None:
     server = ToolServer("http")
@@ -72,13 +70,13 @@ def test_a_server_of_tools_that_is_down_degrades_and_does_not_fail(
 
 
 @pytest.mark.may_log_errors
-def test_while_the_database_is_away_a_probe_fails_until_it_is_back(
+def test_health_is_503_while_the_database_is_unavailable(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy(metrics=True)
     with closing(sqlite3.connect(proxy.database, isolation_level=None, timeout=10)) as other:
         other.execute("begin immediate")
-        MESSAGES.ask(clients_of(proxy), REVERSE, "hi")  # is answered, and cannot be recorded
+        MESSAGES.ask(clients_of(proxy), REVERSE, "hi")  # relayed, but cannot be recorded
         status, body = health(proxy)
         assert (status, body["status"], body["database"]) == (503, "degraded", "away")
     status, body = wait_for_health(proxy, lambda found: found[0] == 200)

@@ -1,4 +1,4 @@
-"""What is served over HTTP: by address, by method, and while the event loop is busy or gone."""
+"""Pages of the listener: by path, by method, and while the event loop is blocked or closed."""
 
 import asyncio
 import http.client
@@ -20,34 +20,34 @@ WAIT_S = 20.0
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        return int(listener.getsockname()[1])
 
 
 class Served:
-    """A listener, and who asks it, from another thread as everybody does."""
+    """A listener with a client on another thread."""
 
     def __init__(self, *, timeout: float = WAIT_S) -> None:
         self.health = Health(database="ok")
-        self.looked_on: set[int] = set()
+        self.checked_on: set[int] = set()
         self.port = free_port()
         registry = CollectorRegistry()
         Counter("seen", "Things.", registry=registry).inc()
-        self.listener = Listener(("127.0.0.1", self.port), registry, self._look, timeout=timeout)
+        self.listener = Listener(("127.0.0.1", self.port), registry, self._check, timeout=timeout)
 
-    def _look(self) -> Health:
-        self.looked_on.add(threading.get_ident())
+    def _check(self) -> Health:
+        self.checked_on.add(threading.get_ident())
         return self.health
 
-    def ask_here(self, path: str, method: str = "GET") -> tuple[int, str, str]:
+    def get_here(self, path: str, method: str = "GET") -> tuple[int, str, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
         connection.request(method, path)
-        answer = connection.getresponse()
-        body = answer.read().decode()
+        response = connection.getresponse()
+        body = response.read().decode()
         connection.close()
-        return answer.status, answer.headers["content-type"], body
+        return response.status, response.headers["content-type"], body
 
-    async def ask(self, path: str, method: str = "GET") -> tuple[int, str, str]:
-        return await asyncio.to_thread(self.ask_here, path, method)
+    async def get(self, path: str, method: str = "GET") -> tuple[int, str, str]:
+        return await asyncio.to_thread(self.get_here, path, method)
 
 
 @asynccontextmanager
@@ -66,8 +66,10 @@ async def served() -> AsyncIterator[Served]:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics?name[]=seen_total"])
-async def test_metrics_are_where_prometheus_looks(served: Served, path: str) -> None:
-    status, kind, body = await served.ask(path)
+async def test_metrics_are_served_at_the_default_path_of_prometheus(
+    served: Served, path: str
+) -> None:
+    status, kind, body = await served.get(path)
     assert status == 200
     assert kind.startswith("text/plain")
     assert "seen_total 1.0" in body
@@ -83,60 +85,60 @@ async def test_metrics_are_where_prometheus_looks(served: Served, path: str) -> 
         (Health(database="away", mcp_servers={"a": "down"}), 503, "degraded"),
     ],
 )
-async def test_health_is_what_the_loop_says(
+async def test_health_is_checked_on_the_event_loop(
     served: Served, health: Health, status: int, word: str
 ) -> None:
     served.health = health
-    answer = await served.ask("/healthz")
-    assert answer[:2] == (status, "application/json")
-    assert json.loads(answer[2]) == {
+    response = await served.get("/healthz")
+    assert response[:2] == (status, "application/json")
+    assert json.loads(response[2]) == {
         "status": word,
         "database": health.database,
         "mcp_servers": health.mcp_servers,
         "version": __version__,
     }
-    assert served.looked_on == {threading.get_ident()}, "only the loop's thread may look"
+    assert served.checked_on == {threading.get_ident()}, "components are used on the loop"
 
 
-async def test_a_probe_that_wants_the_head_only_gets_no_body(served: Served) -> None:
-    assert await served.ask("/healthz", "HEAD") == (200, "application/json", "")
+async def test_head_request_of_a_probe_gets_no_body(served: Served) -> None:
+    assert await served.get("/healthz", "HEAD") == (200, "application/json", "")
 
 
-async def test_the_root_names_what_there_is(served: Served) -> None:
-    status, _, body = await served.ask("/")
+async def test_root_lists_the_pages(served: Served) -> None:
+    status, _, body = await served.get("/")
     assert status == 200
     assert "/metrics" in body
     assert "/healthz" in body
 
 
 @pytest.mark.parametrize("path", ["/healthz/", "/metricsx", "/favicon.ico", "/health"])
-async def test_anything_else_is_not_there(served: Served, path: str) -> None:
-    status, _, body = await served.ask(path)
+async def test_unknown_path_is_not_found(served: Served, path: str) -> None:
+    status, _, body = await served.get(path)
     assert status == 404
     assert "seen_total" not in body
 
 
-async def test_a_loop_that_is_stuck_is_not_healthy_and_its_metrics_can_be_had() -> None:
+async def test_blocked_event_loop_is_unhealthy_while_metrics_are_served() -> None:
     async with serving(timeout=0.01) as served:
-        # Here the loop waits for these threads, and answers nobody meanwhile.
-        status, _, body = served.ask_here("/healthz")
+        # The event loop waits for these requests, so it runs nothing meanwhile.
+        status, _, body = served.get_here("/healthz")
         assert status == 503
         assert json.loads(body)["database"] == "unknown"
-        assert served.ask_here("/metrics")[0] == 200
+        assert served.get_here("/metrics")[0] == 200
 
 
-def test_a_loop_that_has_ended_is_not_healthy() -> None:
+def test_closed_event_loop_is_unhealthy() -> None:
     async def start() -> Served:
         return Served()
 
     served = asyncio.run(start())
     try:
-        assert served.ask_here("/healthz")[0] == 503
+        assert served.get_here("/healthz")[0] == 503
     finally:
         served.listener.close()
 
 
-async def test_after_the_end_nobody_listens_and_no_thread_is_left() -> None:
+async def test_closed_listener_leaves_no_port_and_no_thread() -> None:
     threads = threading.active_count()
     async with serving() as served:
         pass
@@ -145,7 +147,7 @@ async def test_after_the_end_nobody_listens_and_no_thread_is_left() -> None:
     assert threading.active_count() <= threads
 
 
-async def test_an_address_that_is_taken_is_an_error() -> None:
+async def test_address_in_use_is_an_error() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(OSError, match="Address already in use"),

@@ -1,6 +1,7 @@
-"""What is counted, under which labels, and that clients cannot make more of them."""
+"""Metrics: counts, labels, and the limits on labels that clients control."""
 
 import platform
+from collections.abc import Callable
 
 import mitmproxy.version
 import pytest
@@ -8,10 +9,10 @@ from prometheus_client import generate_latest
 from store.doubles import all_of_one, ended, prompt, started, thought, tokens, tool
 
 import aibridge_addon
-from aibridge_addon.facts import BackgroundResponse, Status, now
+from aibridge_addon.facts import BackgroundResponse, Fact, Status, now
 from aibridge_addon.observe.metric_table import COMMIT_TIMEOUTS, TUNNELS
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.tools.server import ServerStatus
+from aibridge_addon.tools.server import ServerStatus, State
 
 CONTRACT = {
     "aibridge_interceptions": "provider model status route method initiator_id client",
@@ -42,23 +43,23 @@ INTERCEPTION = started(initiator_id="alice", model="m", client="c", provider_nam
 
 
 @pytest.fixture
-def metrics():
+def metrics() -> Metrics:
     return Metrics()
 
 
-def observed(metrics, *facts):
+def observed(metrics: Metrics, *facts: Fact) -> Metrics:
     for fact in facts:
         metrics.observe(fact)
     return metrics
 
 
-def value(metrics, name, /, **labels):
-    """The value of one sample, None if there is none."""
+def value(metrics: Metrics, name: str, /, **labels: str) -> float | None:
+    """Return the value of a sample; None if the sample does not exist."""
     return metrics.registry.get_sample_value(f"aibridge_{name}", labels)
 
 
-def label_values(metrics, name, label):
-    """All values that a label of a metric has."""
+def label_values(metrics: Metrics, name: str, label: str) -> set[str]:
+    """Return all values of a label of a metric."""
     return {
         sample.labels[label]
         for family in metrics.registry.collect()
@@ -67,15 +68,15 @@ def label_values(metrics, name, label):
     }
 
 
-def server(name, state, tools):
-    """How an MCP server is."""
+def server(name: str, state: State, tools: int) -> ServerStatus:
+    """Return the status of an MCP server."""
     return ServerStatus(
         name=name, transport="http", url="", state=state, tools=tools, last_error=""
     )
 
 
-def count_everything(metrics):
-    """Let every metric have a sample."""
+def count_everything(metrics: Metrics) -> None:
+    """Give every metric a sample."""
     observed(metrics, *all_of_one(INTERCEPTION))
     observed(metrics, tool(INTERCEPTION, injected=True, metadata={"server": "mcp"}))
     observed(metrics, ended(INTERCEPTION, unreadable=1, unknown=("x",), usage_reported=False))
@@ -90,10 +91,10 @@ def count_everything(metrics):
     metrics.count(COMMIT_TIMEOUTS)
 
 
-def test_every_metric_of_the_contract_is_there_with_its_labels(metrics):
+def test_metrics_and_labels_match_the_contract(metrics: Metrics) -> None:
     count_everything(metrics)
 
-    found = {}
+    found: dict[str, set[str]] = {}
     for family in metrics.registry.collect():
         for sample in family.samples:
             labels = found.setdefault(family.name, set())
@@ -101,7 +102,7 @@ def test_every_metric_of_the_contract_is_there_with_its_labels(metrics):
     assert found == {name: set(labels.split()) for name, labels in CONTRACT.items()}
 
 
-def test_an_interception_is_in_flight_from_its_start_to_its_end(metrics):
+def test_interception_is_in_flight_from_its_start_to_its_end(metrics: Metrics) -> None:
     labels = {"provider": "acme", "model": "m", "route": "/v1/messages"}
 
     observed(metrics, INTERCEPTION)
@@ -111,7 +112,7 @@ def test_an_interception_is_in_flight_from_its_start_to_its_end(metrics):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
-def test_in_flight_returns_to_zero_however_models_are_bounded(limit):
+def test_in_flight_returns_to_zero_with_bounded_model_labels(limit: int) -> None:
     metrics = Metrics(label_values=limit)
     all_started = [started(model=model) for model in ("a", "b", None, "c", "a", "b")]
 
@@ -124,7 +125,7 @@ def test_in_flight_returns_to_zero_however_models_are_bounded(limit):
 
 
 @pytest.mark.parametrize("status", Status)
-def test_an_end_is_counted_with_how_it_ended(metrics, status):
+def test_ended_interception_is_counted_with_its_status(metrics: Metrics, status: Status) -> None:
     observed(metrics, INTERCEPTION, ended(INTERCEPTION, status=status))
 
     assert (
@@ -143,7 +144,7 @@ def test_an_end_is_counted_with_how_it_ended(metrics, status):
     )
 
 
-def test_durations_fall_into_the_buckets_of_the_contract(metrics):
+def test_duration_buckets_match_the_contract(metrics: Metrics) -> None:
     observed(metrics, ended(INTERCEPTION, seconds=4.0, seconds_to_first_byte=0.3))
     observed(metrics, ended(INTERCEPTION, seconds=1.0, seconds_to_first_byte=None))
 
@@ -157,7 +158,7 @@ def test_durations_fall_into_the_buckets_of_the_contract(metrics):
     assert value(metrics, "time_to_first_token_seconds_count", **labels) == 1
 
 
-def test_no_created_series_is_served(metrics):
+def test_no_created_series_is_served(metrics: Metrics) -> None:
     count_everything(metrics)
 
     served = generate_latest(metrics.registry).decode()
@@ -165,7 +166,7 @@ def test_no_created_series_is_served(metrics):
     assert "_created" not in served
 
 
-def test_build_info_names_the_versions(metrics):
+def test_build_info_names_the_versions(metrics: Metrics) -> None:
     versions = {
         "version": aibridge_addon.__version__,
         "mitmproxy": mitmproxy.version.VERSION,
@@ -174,7 +175,7 @@ def test_build_info_names_the_versions(metrics):
     assert value(metrics, "build_info", **versions) == 1
 
 
-def test_token_details_hold_the_parts_and_tokens_only_what_adds_up(metrics):
+def test_token_details_are_not_counted_as_tokens(metrics: Metrics) -> None:
     extra = {
         "reasoning_tokens": 15,
         "cache_write_5m_input_tokens": 40,
@@ -198,7 +199,7 @@ def test_token_details_hold_the_parts_and_tokens_only_what_adds_up(metrics):
     }
 
 
-def test_tokens_are_counted_by_type(metrics):
+def test_tokens_are_counted_by_type(metrics: Metrics) -> None:
     observed(metrics, tokens(INTERCEPTION), tokens(INTERCEPTION, input_tokens=0, extra={}))
 
     kinds = label_values(metrics, "tokens_total", "type")
@@ -211,7 +212,7 @@ def test_tokens_are_counted_by_type(metrics):
     }
 
 
-def test_prices_and_unexplained_totals_are_not_counted_as_tokens(metrics):
+def test_prices_and_unexplained_totals_are_not_counted_as_tokens(metrics: Metrics) -> None:
     extra = {"cost": 3, "cost_in_usd_ticks": 4, "unexplained_tokens": -5, "reasoning_tokens": 6}
     observed(metrics, tokens(INTERCEPTION, extra=extra), tokens(INTERCEPTION, extra={"cost": 0.5}))
 
@@ -221,13 +222,13 @@ def test_prices_and_unexplained_totals_are_not_counted_as_tokens(metrics):
     assert value(metrics, "usage_mismatches_total", **labels) == 1
 
 
-def test_tokens_of_a_hidden_model_call_are_counted_for_its_own_model(metrics):
+def test_tokens_of_a_hidden_model_call_are_counted_for_its_own_model(metrics: Metrics) -> None:
     observed(metrics, tokens(INTERCEPTION, call="advisor_message", model="dear"))
 
     assert label_values(metrics, "tokens_total", "model") == {"dear"}
 
 
-def test_prompts_and_tools_are_counted_and_thoughts_are_not(metrics):
+def test_prompts_and_tools_are_counted_and_thoughts_are_not(metrics: Metrics) -> None:
     observed(metrics, prompt(INTERCEPTION), tool(INTERCEPTION), thought(INTERCEPTION))
     observed(metrics, tool(INTERCEPTION, injected=True, metadata={"server": "mcp"}, tool="ask"))
 
@@ -238,7 +239,7 @@ def test_prompts_and_tools_are_counted_and_thoughts_are_not(metrics):
     assert value(metrics, "injected_tool_invocations_total", **injected, **labels) == 1
 
 
-def test_what_could_not_be_understood_is_counted(metrics):
+def test_unreadable_and_unknown_events_are_counted(metrics: Metrics) -> None:
     observed(metrics, ended(INTERCEPTION, unreadable=3, unknown=("x", "y", "x")))
 
     assert value(metrics, "unreadable_total", provider="acme", what="response") == 3
@@ -258,9 +259,9 @@ def test_what_could_not_be_understood_is_counted(metrics):
         (Status.REFUSED, 400, False),
     ],
 )
-def test_usage_is_missed_only_where_a_provider_may_have_billed(
-    metrics, status, http_status, unknown
-):
+def test_missing_usage_is_counted_only_if_a_provider_may_have_billed(
+    metrics: Metrics, status: Status, http_status: int | None, unknown: bool
+) -> None:
     end = ended(INTERCEPTION, usage_reported=False, status=status, http_status=http_status)
     observed(metrics, end, ended(INTERCEPTION, status=status, http_status=http_status))
 
@@ -268,7 +269,7 @@ def test_usage_is_missed_only_where_a_provider_may_have_billed(
     assert (value(metrics, "responses_without_usage_total", **labels) == 1) is unknown
 
 
-def test_mcp_servers_are_shown_as_they_are_and_only_while_they_are_there(metrics):
+def test_gauges_of_mcp_servers_follow_their_state_and_configuration(metrics: Metrics) -> None:
     metrics.show_mcp_servers([server("a", "starting", 0), server("b", "up", 2)])
     assert label_values(metrics, "mcp_server_up", "server") == {"a", "b"}
     assert value(metrics, "mcp_server_up", server="a") == 0
@@ -302,7 +303,9 @@ def test_mcp_servers_are_shown_as_they_are_and_only_while_they_are_there(metrics
         ("unknown_events_total", "event", lambda n: [ended(INTERCEPTION, unknown=(f"e{n}",))]),
     ],
 )
-def test_further_values_of_a_bounded_label_are_other(metric, label, facts_of):
+def test_values_beyond_the_limit_of_a_label_are_other(
+    metric: str, label: str, facts_of: Callable[[int], list[Fact]]
+) -> None:
     metrics = Metrics(label_values=3)
 
     for number in [*range(10), 0, 9]:
@@ -314,7 +317,7 @@ def test_further_values_of_a_bounded_label_are_other(metric, label, facts_of):
     assert sum("0" in name for name in values) == 1
 
 
-def test_an_unknown_model_is_a_value_of_its_own(metrics):
+def test_missing_model_is_labelled_unknown(metrics: Metrics) -> None:
     observed(metrics, ended(started(model=None)))
 
     assert label_values(metrics, "interceptions_total", "model") == {"unknown"}
@@ -323,13 +326,13 @@ def test_an_unknown_model_is_a_value_of_its_own(metrics):
 @pytest.mark.parametrize(
     ("method", "label"), [("GET", "GET"), ("get", "other"), ("X" * 99, "other")]
 )
-def test_methods_are_bounded(metrics, method, label):
+def test_methods_beyond_the_known_are_other(metrics: Metrics, method: str, label: str) -> None:
     metrics.count_passthrough("acme", "/v1/models", method)
 
     assert label_values(metrics, "passthrough_total", "method") == {label}
 
 
-def test_initiators_and_tools_can_be_switched_off():
+def test_labels_of_actors_and_tools_can_be_switched_off() -> None:
     metrics = Metrics(initiators=False, tools=False)
 
     count_everything(metrics)
@@ -340,7 +343,7 @@ def test_initiators_and_tools_can_be_switched_off():
         assert label_values(metrics, metric, "name") == {""}
 
 
-def test_two_registries_share_nothing():
+def test_two_registries_share_no_counts() -> None:
     first, second = Metrics(), Metrics()
 
     first.count(TUNNELS)
@@ -348,7 +351,7 @@ def test_two_registries_share_nothing():
     assert value(second, "tunnels_total") == 0
 
 
-def test_background_response_is_not_in_flight_and_has_no_duration(metrics):
+def test_background_response_is_not_in_flight_and_has_no_duration(metrics: Metrics) -> None:
     fact = BackgroundResponse(
         interception=INTERCEPTION,
         provider_response_id="resp_1",

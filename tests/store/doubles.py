@@ -1,4 +1,4 @@
-"""Facts made up for tests, and a place to look at what was recorded."""
+"""Builders of facts for tests, and readers of recorded rows."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -20,10 +20,15 @@ from aibridge_addon.facts import (
     new_id,
     now,
 )
+from aibridge_addon.store.recorder import Recorder, fact_handlers
+
+type AllFacts = tuple[
+    Interception, UserPrompt, TokenUsage, ToolUsage, ModelThought, InterceptionEnded
+]
 
 
 def started(**changes: Any) -> Interception:
-    """The start of an interception."""
+    """Return the start of an interception."""
     fact = Interception(
         id=new_id(),
         initiator_id="alice",
@@ -50,7 +55,7 @@ def started(**changes: Any) -> Interception:
 
 
 def ended(interception: Interception, **changes: Any) -> InterceptionEnded:
-    """The end of an interception."""
+    """Return the end of an interception."""
     fact = InterceptionEnded(
         interception=interception,
         provider_response_id="msg_1",
@@ -73,7 +78,7 @@ def ended(interception: Interception, **changes: Any) -> InterceptionEnded:
 
 
 def tokens(interception: Interception, **changes: Any) -> TokenUsage:
-    """What a response cost."""
+    """Return the usage of a response."""
     fact = TokenUsage(
         id=new_id(),
         interception=interception,
@@ -91,20 +96,20 @@ def tokens(interception: Interception, **changes: Any) -> TokenUsage:
 
 
 def tokens_so_far(usage: TokenUsage, **changes: Any) -> TokenUsageSoFar:
-    """What a stream told before its end, which is another usage."""
+    """Return the usage that a stream reported before its final usage."""
     values = {field.name: getattr(usage, field.name) for field in fields(usage)}
     return TokenUsageSoFar(**values | {"output_tokens": 0, "extra": {}} | changes)
 
 
 def prompt(interception: Interception, text: str = "Hello") -> UserPrompt:
-    """What the person said."""
+    """Return a prompt."""
     return UserPrompt(
         id=new_id(), interception=interception, prompt=text, digest=None, created_at=now()
     )
 
 
 def tool(interception: Interception, **changes: Any) -> ToolUsage:
-    """A tool call."""
+    """Return a tool call."""
     fact = ToolUsage(
         id=new_id(),
         interception=interception,
@@ -122,7 +127,7 @@ def tool(interception: Interception, **changes: Any) -> ToolUsage:
 
 
 def thought(interception: Interception, content: str = "Hm.") -> ModelThought:
-    """A thought."""
+    """Return a thought."""
     return ModelThought(
         id=new_id(),
         interception=interception,
@@ -133,33 +138,40 @@ def thought(interception: Interception, content: str = "Hm.") -> ModelThought:
     )
 
 
-def all_of_one(interception: Interception) -> list[Fact]:
-    """Every fact of one interception, in order."""
-    return [
+def all_of_one(interception: Interception) -> AllFacts:
+    """Return every fact of an interception, in order."""
+    return (
         interception,
         prompt(interception),
         tokens(interception),
         tool(interception),
         thought(interception),
         ended(interception),
-    ]
+    )
+
+
+def record(recorder: Recorder, *facts: Fact) -> None:
+    """Give facts to a recorder."""
+    handlers = fact_handlers(recorder)
+    for fact in facts:
+        handlers[type(fact)](fact)
 
 
 @contextmanager
 def looking(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only looks."""
+    """Open a read-only connection."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         yield connection
 
 
 def rows(path: Path, table: str, order: str = "rowid") -> list[dict[str, Any]]:
-    """The rows of a table of ours."""
+    """Return the rows of a table; the name is without `aibridge_`."""
     with looking(path) as connection:
         found = connection.execute(f"SELECT * FROM aibridge_{table} ORDER BY {order}")
         return [dict(row) for row in found]
 
 
 def prompts(path: Path) -> list[str]:
-    """The prompts, in the order in which they were written."""
+    """Return the prompts, in the order of writing."""
     return [row["prompt"] for row in rows(path, "user_prompts")]

@@ -1,11 +1,12 @@
-"""Recorders of others: how they are named, what they may leave out, what is said of mistakes."""
+"""Third-party recorders: names, optional methods, and errors."""
 
-from typing import get_protocol_members
+from pathlib import Path
+from typing import Any, get_protocol_members
 
 import pytest
-from store.doubles import all_of_one, started
+from store.doubles import all_of_one, record, started
 
-from aibridge_addon.store.recorder import Recorder, RecorderError, load, subscriber
+from aibridge_addon.store.recorder import Recorder, RecorderError, load
 
 MODULE = """
 from aibridge_addon.store.recorder import Recorder
@@ -22,11 +23,11 @@ class Broken(Recorder):
         raise ValueError("no DSN")
 
 class Duck:
-    '''Has all that a recorder has, and is none.'''
+    '''Has all attributes of a recorder without being a subclass.'''
     def __getattr__(self, name):
         return print
 
-class Nobody:
+class Incomplete:
     def start(self):
         pass
 
@@ -35,7 +36,7 @@ constant = 1
 
 
 @pytest.fixture(autouse=True)
-def _modules(tmp_path, monkeypatch):
+def _modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "acme_audit.py").write_text(MODULE)
     (tmp_path / "acme_syntax.py").write_text("class Audit(:")
     (tmp_path / "acme_raises.py").write_text("raise RuntimeError('no licence')")
@@ -46,63 +47,60 @@ class Silent(Recorder):
     """Overrides nothing."""
 
 
-async def test_a_recorder_needs_to_override_nothing():
+async def test_recorder_without_overrides_accepts_every_fact() -> None:
     recorder = Silent()
 
-    assert recorder.start() is None
-    for fact in all_of_one(started()):
-        assert subscriber(recorder)(fact) is None
+    recorder.start()
+    record(recorder, *all_of_one(started()))
     assert await recorder.kept() is True
     assert recorder.available is True
-    assert recorder.close() is None
+    recorder.close()
 
 
-def test_each_fact_goes_to_its_method():
-    told = []
+def test_each_fact_is_passed_to_its_recorder_method() -> None:
+    recorded: list[tuple[str, Any]] = []
 
-    class Telling(Recorder):
-        def record_interception(self, fact):
-            told.append(("interception", fact))
+    class Collecting(Recorder):
+        def record_interception(self, fact: Any) -> None:
+            recorded.append(("interception", fact))
 
-        def record_interception_ended(self, fact):
-            told.append(("ended", fact))
+        def record_interception_ended(self, fact: Any) -> None:
+            recorded.append(("ended", fact))
 
-        def record_token_usage(self, fact):
-            told.append(("tokens", fact))
+        def record_token_usage(self, fact: Any) -> None:
+            recorded.append(("tokens", fact))
 
-        def record_prompt_usage(self, fact):
-            told.append(("prompt", fact))
+        def record_prompt_usage(self, fact: Any) -> None:
+            recorded.append(("prompt", fact))
 
-        def record_tool_usage(self, fact):
-            told.append(("tool", fact))
+        def record_tool_usage(self, fact: Any) -> None:
+            recorded.append(("tool", fact))
 
-        def record_model_thought(self, fact):
-            told.append(("thought", fact))
+        def record_model_thought(self, fact: Any) -> None:
+            recorded.append(("thought", fact))
 
     facts = all_of_one(started())
-    give = subscriber(Telling())
 
-    for fact in facts:
-        give(fact)
+    record(Collecting(), *facts)
 
-    assert told == list(
+    assert recorded == list(
         zip(["interception", "prompt", "tokens", "tool", "thought", "ended"], facts, strict=True)
     )
 
 
-def test_a_recorder_is_made_by_name():
+def test_third_party_recorder_is_created_by_its_name() -> None:
     recorder = load("acme_audit:Silent")
 
     assert type(recorder).__name__ == "Silent"
-    subscriber(recorder)(started())
+    record(recorder, started())
 
 
-def test_a_recorder_need_not_be_a_subclass():
-    subscriber(load("acme_audit:Duck"))(started())
+def test_third_party_recorder_need_not_be_a_subclass() -> None:
+    record(load("acme_audit:Duck"), started())
 
 
 @pytest.mark.parametrize("name", ["acme_audit", "acme_audit:", ":Silent", ":", "acme_audit.Silent"])
-def test_a_name_of_another_shape_is_told_the_right_one(name):
+def test_recorder_name_of_another_form_is_refused_with_an_example(name: str) -> None:
     with pytest.raises(RecorderError) as caught:
         load(name)
 
@@ -126,7 +124,7 @@ def test_a_name_of_another_shape_is_told_the_right_one(name):
         (".acme_audit:Silent", "relative import"),
     ],
 )
-def test_what_cannot_be_made_is_named_with_the_reason(name, reason):
+def test_recorder_that_cannot_be_created_is_refused_with_the_reason(name: str, reason: str) -> None:
     with pytest.raises(RecorderError) as caught:
         load(name)
 
@@ -134,12 +132,12 @@ def test_what_cannot_be_made_is_named_with_the_reason(name, reason):
     assert reason in str(caught.value)
 
 
-def test_what_is_no_recorder_is_told_what_it_lacks():
+def test_object_that_lacks_recorder_methods_is_refused_with_their_names() -> None:
     with pytest.raises(RecorderError) as caught:
-        load("acme_audit:Nobody")
+        load("acme_audit:Incomplete")
 
-    lacks = ", ".join(sorted(get_protocol_members(Recorder) - {"start"}))
+    missing = ", ".join(sorted(get_protocol_members(Recorder) - {"start"}))
     assert str(caught.value) == (
-        f"'acme_audit:Nobody' is not a recorder: it lacks {lacks};"
+        f"'acme_audit:Incomplete' is not a recorder: it lacks {missing};"
         " subclass aibridge_addon.store.recorder.Recorder"
     )

@@ -1,12 +1,12 @@
-"""The spool's files: what is appended is read again, and what is broken harms nothing else."""
+"""Spool files: order of statements, broken lines, and spools of other processes."""
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 from store.doubles import prompt, started, tokens
 
-from aibridge_addon.store import spool as spool_module
 from aibridge_addon.store.spool import Spool, read
 from aibridge_addon.store.statements import Statement, statements
 
@@ -14,11 +14,11 @@ WORK = statements([prompt(started(), "ü\n\u2028\ud800"), tokens(started())])
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Path:
     return tmp_path / "a.sqlite3"
 
 
-def test_statements_are_read_as_they_were_appended(database):
+def test_spool_returns_statements_in_the_order_of_appending(database: Path) -> None:
     spool = Spool(database)
     assert spool.is_empty
 
@@ -30,7 +30,7 @@ def test_statements_are_read_as_they_were_appended(database):
     assert list(spool.read()) == [*WORK, *WORK[::-1]]
 
 
-def test_spool_of_an_older_version_is_read_with_null_in_columns_added_since(database):
+def test_spool_of_an_older_version_gets_null_in_columns_added_since(database: Path) -> None:
     (statement,) = statements([started()])
     added = {"request_kind", "prompt_id", "agent_id"}
     old = {name: value for name, value in statement.values.items() if name not in added}
@@ -41,7 +41,7 @@ def test_spool_of_an_older_version_is_read_with_null_in_columns_added_since(data
     assert list(spool.read()) == [Statement(statement.kind, old | dict.fromkeys(added))]
 
 
-def test_a_cleared_spool_leaves_no_file(database):
+def test_cleared_spool_leaves_no_file(database: Path) -> None:
     spool = Spool(database)
     spool.append(WORK)
 
@@ -53,7 +53,7 @@ def test_a_cleared_spool_leaves_no_file(database):
     spool.clear()
 
 
-def test_a_spool_is_a_file_beside_the_database_only_when_it_is_needed(database):
+def test_spool_file_is_created_beside_the_database_on_first_use(database: Path) -> None:
     spool = Spool(database)
 
     assert list(database.parent.iterdir()) == []
@@ -61,16 +61,18 @@ def test_a_spool_is_a_file_beside_the_database_only_when_it_is_needed(database):
     assert list(database.parent.glob("a.sqlite3.spool-*.jsonl")) == [spool.path]
 
 
-def test_a_write_that_fails_half_way_may_have_left_something(database, monkeypatch):
+def test_spool_is_not_empty_after_a_write_that_failed_half_way(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spool = Spool(database)
     write = os.write
 
-    def write_a_little(descriptor, data):
+    def write_a_little(descriptor: int, data: bytes) -> int:
         if len(data) < 40:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(descriptor, data[:-30])
 
-    monkeypatch.setattr(spool_module.os, "write", write_a_little)
+    monkeypatch.setattr(os, "write", write_a_little)
     with pytest.raises(OSError, match="No space left"):
         spool.append(WORK)
     monkeypatch.undo()
@@ -93,7 +95,9 @@ def test_a_write_that_fails_half_way_may_have_left_something(database, monkeypat
         b"\xff\xfe",
     ],
 )
-def test_a_line_that_is_no_statement_is_left_out(database, line, caplog):
+def test_spool_line_that_is_not_a_statement_is_skipped(
+    database: Path, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     spool = Spool(database)
     spool.append(WORK)
     with spool.path.open("ab") as file:
@@ -104,12 +108,12 @@ def test_a_line_that_is_no_statement_is_left_out(database, line, caplog):
     assert str(spool.path) in caplog.text
 
 
-def test_a_missing_spool_is_empty(tmp_path):
+def test_missing_spool_is_empty(tmp_path: Path) -> None:
     assert list(read(tmp_path / "missing")) == []
 
 
 @pytest.mark.parametrize("name", ["a.sqlite3", "a[1].sqlite3", "a*?.sqlite3"])
-def test_spools_of_other_processes_with_this_database_are_found_by_age(tmp_path, name):
+def test_spools_of_other_processes_are_found_by_age(tmp_path: Path, name: str) -> None:
     database = tmp_path / name
     first, second, own, later = (Spool(database) for _ in range(4))
     other = Spool(tmp_path / "a1.sqlite3")

@@ -1,4 +1,4 @@
-"""Processes that die, and processes side by side: what is recovered, by whom, and how often."""
+"""Recovery after crashes, and processes that use the same database."""
 
 import asyncio
 import json
@@ -8,13 +8,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from store.doubles import all_of_one, ended, prompt, prompts, rows, started
+from store.doubles import all_of_one, ended, prompt, prompts, record, rows, started
 
-from aibridge_addon.store.recorder import subscriber
+from aibridge_addon.facts import Fact
 from aibridge_addon.store.spool import Spool
 from aibridge_addon.store.sqlite.ownership import Ownership
 from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
@@ -23,16 +24,13 @@ from aibridge_addon.store.statements import statements
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
-from aibridge_addon.store.recorder import subscriber
 from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
-from store.doubles import ended, prompt, started
+from store.doubles import ended, prompt, record, started
 
 recorder = SQLiteRecorder(Path(sys.argv[1]))
 recorder.start()
-keep = subscriber(recorder)
 interception = started()
-keep(interception)
-keep(prompt(interception))
+record(recorder, interception, prompt(interception))
 
 async def kept():
     return await recorder.kept()
@@ -40,7 +38,7 @@ async def kept():
 assert asyncio.run(kept())
 print(interception.id, flush=True)
 if sys.stdin.readline():
-    keep(ended(interception))
+    record(recorder, ended(interception))
     recorder.close()
 """
 BOUND = 30
@@ -50,13 +48,13 @@ OLD_SPOOL = "aibridge.sqlite3.spool-00000000-0000-7000-8000-00000000000{}.jsonl"
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Path:
     return tmp_path / "aibridge.sqlite3"
 
 
 @contextmanager
-def other_process(database):
-    """A process with an open interception, and the interception's id."""
+def other_process(database: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a process with an open interception; yields it with the interception's id."""
     with subprocess.Popen(
         [sys.executable, "-c", OTHER_PROCESS, str(database)],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
@@ -65,36 +63,38 @@ def other_process(database):
         text=True,
     ) as process:
         try:
+            assert process.stdout
             yield process, process.stdout.readline().strip()
         finally:
             process.kill()
 
 
 @contextmanager
-def recording(database, *facts):
+def recording(database: Path, *facts: Fact) -> Iterator[SQLiteRecorder]:
     recorder = SQLiteRecorder(database)
     recorder.start()
     try:
-        for fact in facts:
-            subscriber(recorder)(fact)
+        record(recorder, *facts)
         yield recorder
     finally:
         recorder.close()
 
 
-def statuses(database):
+def statuses(database: Path) -> dict[str, str | None]:
     return {row["id"]: row["status"] for row in rows(database, "interceptions")}
 
 
-def leave_spool(database, number, *facts):
-    """Leave a spool as a process before this one would."""
+def leave_spool(database: Path, number: int, *facts: Fact) -> Path:
+    """Write a spool as an earlier process would."""
     spool = Spool(database)
     spool.path = database.with_name(OLD_SPOOL.format(number))
     spool.append(statements(facts))
     return spool.path
 
 
-def test_what_a_killed_process_left_open_is_interrupted_at_the_next_start(database):
+def test_open_interception_of_a_killed_process_is_interrupted_at_the_next_start(
+    database: Path,
+) -> None:
     with other_process(database) as (process, interception_id):
         assert interception_id
         assert statuses(database) == {interception_id: None}
@@ -109,7 +109,7 @@ def test_what_a_killed_process_left_open_is_interrupted_at_the_next_start(databa
     assert prompts(database) == ["Hello"]
 
 
-def test_what_a_live_process_has_open_is_left_to_it(database):
+def test_open_interception_of_a_live_process_is_not_interrupted(database: Path) -> None:
     own = started()
     with other_process(database) as (process, interception_id):
         with recording(database, own) as recorder:
@@ -124,11 +124,13 @@ def test_what_a_live_process_has_open_is_left_to_it(database):
         assert statuses(database) == {interception_id: "completed", own.id: "interrupted"}
 
 
-async def _kept(recorder):
+async def _kept(recorder: SQLiteRecorder) -> None:
     assert await recorder.kept()
 
 
-def test_interception_from_before_the_clock_went_back_is_closed_at_the_next_start(database):
+def test_interception_from_before_the_clock_went_back_is_closed_at_the_next_start(
+    database: Path,
+) -> None:
     late = started(started_at=LATER)
     with recording(database, late):
         pass
@@ -137,7 +139,7 @@ def test_interception_from_before_the_clock_went_back_is_closed_at_the_next_star
         assert statuses(database) == {late.id: "interrupted"}
 
 
-def test_spool_from_before_the_clock_went_back_is_taken_in(database):
+def test_spool_from_before_the_clock_went_back_is_ingested(database: Path) -> None:
     path = leave_spool(database, 1, prompt(started(), "spooled"))
     path.rename(database.with_name(LATER_SPOOL))
 
@@ -146,7 +148,7 @@ def test_spool_from_before_the_clock_went_back_is_taken_in(database):
     assert not list(database.parent.glob("*.spool-*"))
 
 
-def test_late_recovery_beside_a_newer_process_takes_only_what_is_older(database):
+def test_late_recovery_beside_a_newer_process_touches_only_older_work(database: Path) -> None:
     late = started(started_at=LATER)
     with recording(database, late):
         pass
@@ -169,7 +171,7 @@ def test_late_recovery_beside_a_newer_process_takes_only_what_is_older(database)
     assert newer.exists()
 
 
-def test_late_recovery_alone_takes_everything_but_the_own_spool(database):
+def test_late_recovery_alone_ingests_every_spool_of_ended_processes(database: Path) -> None:
     with recording(database):
         pass
     newer = leave_spool(database, 1, prompt(started(), "newer"))
@@ -201,7 +203,9 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES)
-def test_bad_line_in_a_spool_stops_neither_the_start_nor_the_other_lines(database, line, caplog):
+def test_bad_spool_line_prevents_neither_the_start_nor_other_lines(
+    database: Path, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
     path = leave_spool(database, 1, prompt(started(), "1"))
     path.write_bytes(path.read_bytes() + line.encode() + b"\n")
     leave_spool(database, 1, prompt(started(), "2"))
@@ -214,7 +218,9 @@ def test_bad_line_in_a_spool_stops_neither_the_start_nor_the_other_lines(databas
     assert not path.exists()
 
 
-def test_spool_that_cannot_be_read_stays_and_the_others_are_taken_in(database, caplog):
+def test_unreadable_spool_stays_and_other_spools_are_ingested(
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     unreadable = database.with_name(OLD_SPOOL.format(1))
     unreadable.mkdir()
     leave_spool(database, 2, prompt(started(), "2"))
@@ -228,7 +234,7 @@ def test_spool_that_cannot_be_read_stays_and_the_others_are_taken_in(database, c
     assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
-def test_an_interrupted_interception_can_still_be_ended_by_a_spool(database):
+def test_spool_can_end_an_interrupted_interception(database: Path) -> None:
     interception = started()
     with recording(database, interception, prompt(interception)):
         pass
@@ -238,7 +244,7 @@ def test_an_interrupted_interception_can_still_be_ended_by_a_spool(database):
         assert statuses(database) == {interception.id: "completed"}
 
 
-def test_spools_of_dead_processes_are_taken_in_oldest_first(database):
+def test_spools_of_ended_processes_are_ingested_oldest_first(database: Path) -> None:
     interception = started()
     for number in (3, 1, 2):
         leave_spool(database, number, prompt(interception, f"{number}a"))
@@ -249,7 +255,7 @@ def test_spools_of_dead_processes_are_taken_in_oldest_first(database):
     assert not list(database.parent.glob("*.spool-*"))
 
 
-def test_a_spool_of_a_live_process_is_left_to_it(database):
+def test_spool_of_a_live_process_is_not_ingested(database: Path) -> None:
     with other_process(database):
         path = leave_spool(database, 1, prompt(started(), "spooled"))
         with recording(database):
@@ -257,7 +263,9 @@ def test_a_spool_of_a_live_process_is_left_to_it(database):
         assert path.exists()
 
 
-def test_a_crash_between_commit_and_removal_of_the_spool_records_nothing_twice(database):
+def test_crash_between_commit_and_deletion_of_the_spool_records_nothing_twice(
+    database: Path,
+) -> None:
     interceptions = [started() for _ in range(3)]
     facts = [fact for interception in interceptions for fact in all_of_one(interception)]
     path = leave_spool(database, 1, *facts)
@@ -276,7 +284,9 @@ def test_a_crash_between_commit_and_removal_of_the_spool_records_nothing_twice(d
 
 
 @pytest.mark.parametrize("cut", [1, 10, 50])
-def test_a_torn_last_line_of_a_spool_is_left_out_and_said(database, cut, caplog):
+def test_incomplete_last_spool_line_is_skipped_and_logged(
+    database: Path, cut: int, caplog: pytest.LogCaptureFixture
+) -> None:
     interception = started()
     path = leave_spool(database, 1, prompt(interception, "1"), prompt(interception, "2"))
     path.write_bytes(path.read_bytes()[: -1 - cut])
@@ -288,7 +298,7 @@ def test_a_torn_last_line_of_a_spool_is_left_out_and_said(database, cut, caplog)
     assert not path.exists()
 
 
-def test_what_follows_a_torn_line_is_whole(database):
+def test_line_after_an_incomplete_spool_line_is_ingested(database: Path) -> None:
     interception = started()
     path = leave_spool(database, 1, prompt(interception, "1"), prompt(interception, "2"))
     path.write_bytes(path.read_bytes()[:-20])
@@ -298,7 +308,7 @@ def test_what_follows_a_torn_line_is_whole(database):
         assert prompts(database) == ["1", "3"]
 
 
-def test_a_spool_with_nothing_whole_in_it_is_removed_all_the_same(database):
+def test_spool_without_complete_lines_is_deleted(database: Path) -> None:
     path = database.with_name(OLD_SPOOL.format(1))
     path.write_bytes(b'\n{"statement": "user_pr')
 
@@ -308,7 +318,9 @@ def test_a_spool_with_nothing_whole_in_it_is_removed_all_the_same(database):
     assert not path.exists()
 
 
-def test_more_than_one_transaction_of_a_spool_is_taken_in(database, monkeypatch):
+def test_spool_larger_than_a_transaction_is_ingested(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("aibridge_addon.store.sqlite.writer._TRANSACTION_SIZE", 3)
     interception = started()
     expected = [str(number) for number in range(10)]

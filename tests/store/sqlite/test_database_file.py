@@ -4,12 +4,14 @@ import asyncio
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from store import doubles
 from store.doubles import looking, prompt, prompts, rows, started
 
-from aibridge_addon.store.recorder import subscriber
 from aibridge_addon.store.sqlite import database_file, writer
 from aibridge_addon.store.sqlite import recorder as recorder_module
 from aibridge_addon.store.sqlite.database_file import DatabaseFile
@@ -19,41 +21,41 @@ BOUND = 30
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(writer, "RETRY_SECONDS", (0.01, 0.05))
     monkeypatch.setattr(recorder_module, "LINGER_SECONDS", 0.01)
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "aibridge.sqlite3"
 
 
 @pytest.fixture
-def recorder(path):
+def recorder(path: Path) -> Iterator[SQLiteRecorder]:
     made = SQLiteRecorder(path)
     made.start()
     yield made
     made.close()
 
 
-async def record(recorder, text):
-    """Record a prompt; return whether it is kept."""
-    subscriber(recorder)(prompt(started(), text))
+async def record(recorder: SQLiteRecorder, text: str) -> bool:
+    """Record a prompt; return True if it is stored."""
+    doubles.record(recorder, prompt(started(), text))
     return await asyncio.wait_for(recorder.kept(), BOUND)
 
 
-async def until_available(recorder):
+async def until_available(recorder: SQLiteRecorder) -> None:
     while not recorder.available:
         await asyncio.wait_for(recorder.kept(), BOUND)
 
 
-def spools(path):
+def spools(path: Path) -> list[Path]:
     return list(path.parent.glob("*.spool-*.jsonl"))
 
 
-def write_in_place(path, content):
+def write_in_place(path: Path, content: bytes) -> None:
     """Overwrite a file as `cp` does: it stays the same file.
 
     The file is never empty meanwhile, since a recorder would take that for a new database.
@@ -63,7 +65,7 @@ def write_in_place(path, content):
         file.truncate()
 
 
-def other_database(tmp_path):
+def other_database(tmp_path: Path) -> bytes:
     other = tmp_path / "other.sqlite3"
     with closing(sqlite3.connect(other)) as connection, connection:
         connection.execute("CREATE TABLE somebody_elses (x)")
@@ -78,9 +80,9 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
-async def test_database_overwritten_in_place_is_away_and_facts_are_spooled(
-    recorder, path, garbage, caplog
-):
+async def test_facts_are_spooled_while_the_database_is_overwritten(
+    recorder: SQLiteRecorder, path: Path, garbage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await record(recorder, "before")
 
     write_in_place(path, garbage)
@@ -96,7 +98,9 @@ async def test_database_overwritten_in_place_is_away_and_facts_are_spooled(
     assert spools(path) == []
 
 
-async def test_overwritten_database_is_noticed_though_nothing_is_recorded(recorder, path):
+async def test_overwritten_database_is_detected_without_new_facts(
+    recorder: SQLiteRecorder, path: Path
+) -> None:
     assert await record(recorder, "before")
 
     write_in_place(path, GARBAGE["text"])
@@ -106,7 +110,7 @@ async def test_overwritten_database_is_noticed_though_nothing_is_recorded(record
             await recorder.kept()
 
 
-async def test_backup_that_is_put_in_place_of_garbage_gets_what_was_spooled(recorder, path):
+async def test_restored_backup_gets_the_spooled_facts(recorder: SQLiteRecorder, path: Path) -> None:
     assert await record(recorder, "before")
     backup = path.with_name("backup.sqlite3")
     with looking(path) as connection:
@@ -122,7 +126,9 @@ async def test_backup_that_is_put_in_place_of_garbage_gets_what_was_spooled(reco
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
-async def test_truncated_database_is_made_anew_and_said(recorder, path, caplog):
+async def test_truncated_database_is_created_anew_and_logged(
+    recorder: SQLiteRecorder, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await record(recorder, "before")
 
     write_in_place(path, b"")
@@ -133,7 +139,9 @@ async def test_truncated_database_is_made_anew_and_said(recorder, path, caplog):
     assert "was overwritten while in use" in caplog.text
 
 
-async def test_another_database_copied_into_the_file_is_noticed(recorder, path, tmp_path, caplog):
+async def test_other_database_copied_into_the_file_is_detected(
+    recorder: SQLiteRecorder, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await record(recorder, "before")
 
     write_in_place(path, other_database(tmp_path))
@@ -149,7 +157,9 @@ async def test_another_database_copied_into_the_file_is_noticed(recorder, path, 
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced", "folder deleted"])
-async def test_deleted_or_replaced_database_is_said_and_goes_on(recorder, path, caplog, how):
+async def test_recording_continues_after_the_database_was_deleted_or_replaced(
+    recorder: SQLiteRecorder, path: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
     assert await record(recorder, "before")
 
     match how:
@@ -169,7 +179,9 @@ async def test_deleted_or_replaced_database_is_said_and_goes_on(recorder, path, 
     assert "was deleted or replaced while in use" in caplog.text
 
 
-async def test_deleted_log_costs_no_row(recorder, path, caplog):
+async def test_no_row_is_lost_when_the_log_is_deleted(
+    recorder: SQLiteRecorder, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await record(recorder, "before")
 
     for suffix in ("-wal", "-shm"):
@@ -181,7 +193,9 @@ async def test_deleted_log_costs_no_row(recorder, path, caplog):
     assert "log of the database" in caplog.text
 
 
-async def test_vacuum_and_checkpoints_of_other_programs_are_no_change(recorder, path, caplog):
+async def test_vacuum_and_checkpoints_of_other_programs_are_not_taken_for_changes(
+    recorder: SQLiteRecorder, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(5):
         assert await record(recorder, str(number))
         with closing(sqlite3.connect(path, isolation_level=None, timeout=BOUND)) as program:
@@ -194,7 +208,7 @@ async def test_vacuum_and_checkpoints_of_other_programs_are_no_change(recorder, 
     assert "while in use" not in caplog.text
 
 
-def test_closing_a_connection_to_an_overwritten_file_leaves_that_file_alone(path):
+def test_closing_does_not_write_to_an_overwritten_file(path: Path) -> None:
     database = DatabaseFile(path)
     database.connect()
     write_in_place(path, GARBAGE["text"])
@@ -205,11 +219,11 @@ def test_closing_a_connection_to_an_overwritten_file_leaves_that_file_alone(path
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-async def test_facts_of_an_interception_that_spans_the_change_are_all_in_the_new_file(
-    recorder, path
-):
+async def test_prompts_recorded_after_the_change_are_in_the_new_file(
+    recorder: SQLiteRecorder, path: Path
+) -> None:
     interception = started()
-    subscriber(recorder)(interception)
+    doubles.record(recorder, interception)
     assert await record(recorder, "before")
 
     write_in_place(path, GARBAGE["text"])

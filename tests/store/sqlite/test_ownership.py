@@ -1,6 +1,8 @@
-"""Who is alone with a database at its start."""
+"""Locks that show whether a process is alone with its database."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +10,7 @@ from aibridge_addon.store.sqlite.ownership import Ownership
 
 
 @contextmanager
-def held(database):
+def held(database: Path) -> Iterator[Ownership]:
     ownership = Ownership(database)
     ownership.acquire()
     ownership.share()
@@ -18,14 +20,14 @@ def held(database):
         ownership.release()
 
 
-def test_the_first_is_alone_and_who_comes_meanwhile_is_not(tmp_path):
+def test_only_the_first_process_is_alone(tmp_path: Path) -> None:
     database = tmp_path / "x.sqlite3"
 
     with held(database) as first, held(database) as second, held(database) as third:
         assert [first.alone, second.alone, third.alone] == [True, False, False]
 
 
-def test_after_all_have_let_go_the_next_is_alone(tmp_path):
+def test_process_is_alone_after_all_others_released_their_locks(tmp_path: Path) -> None:
     database = tmp_path / "x.sqlite3"
     with held(database) as first, held(database):
         first.release()
@@ -36,13 +38,13 @@ def test_after_all_have_let_go_the_next_is_alone(tmp_path):
         assert next_one.alone
 
 
-def test_databases_do_not_share_a_lock(tmp_path):
+def test_databases_do_not_share_a_lock(tmp_path: Path) -> None:
     with held(tmp_path / "x") as one, held(tmp_path / "y") as other:
         assert one.alone
         assert other.alone
 
 
-def test_a_lock_that_cannot_be_made_is_an_error_and_nothing_needs_to_be_let_go(tmp_path):
+def test_lock_file_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     ownership = Ownership(tmp_path / "missing" / "x.sqlite3")
 
     with pytest.raises(FileNotFoundError):

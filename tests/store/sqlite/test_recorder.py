@@ -9,61 +9,80 @@ import sqlite3
 import stat
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
 import pytest
+from sqlite_utils import Database
 from store.doubles import (
     all_of_one,
     ended,
     looking,
     prompt,
     prompts,
+    record,
     rows,
     started,
     thought,
     tokens,
 )
 
-from aibridge_addon.facts import BackgroundResponse, HiddenTurns, Status, new_id, now
+from aibridge_addon.facts import (
+    BackgroundResponse,
+    Fact,
+    HiddenTurns,
+    Interception,
+    Status,
+    new_id,
+    now,
+)
 from aibridge_addon.store import spool
 from aibridge_addon.store.protocol import Retention
-from aibridge_addon.store.recorder import RecorderError, subscriber
+from aibridge_addon.store.recorder import RecorderError
 from aibridge_addon.store.sqlite import database_file, sweeper, writer
 from aibridge_addon.store.sqlite import recorder as recorder_module
 from aibridge_addon.store.sqlite.ownership import Ownership
 from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
-from aibridge_addon.store.sqlite.schema import TABLES
+from aibridge_addon.store.sqlite.schema import TABLES, migrate
+from aibridge_addon.store.statements import Statement, statements
 
 BOUND = 30
-"""Seconds after which something that was awaited is taken for never."""
+"""Time limit in seconds of every wait."""
+
+
+class Start(Protocol):
+    """Starts a recorder, at the path of the test or at another."""
+
+    def __call__(self, path: Path = ..., **options: Any) -> SQLiteRecorder: ...
 
 
 class Events:
-    """What the recorder told, to be waited for."""
+    """Counts of the events that a recorder reported; tests can wait for them."""
 
-    def __init__(self):
-        self.counts = Counter()
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
         self._changed = threading.Condition()
 
-    def __call__(self, name, count):
+    def __call__(self, name: str, count: int) -> None:
         with self._changed:
             self.counts[name] += count
             self._changed.notify_all()
 
-    async def reach(self, name, count):
-        """Wait until so many statements had this event."""
+    async def reach(self, name: str, count: int) -> None:
+        """Wait until an event was reported for at least `count` statements."""
         await asyncio.to_thread(self._wait, name, count)
 
-    def _wait(self, name, count):
+    def _wait(self, name: str, count: int) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: self.counts[name] >= count, BOUND), self.counts
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
-    """Waits that nobody would notice in a test."""
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten all waits."""
     monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(writer, "RETRY_SECONDS", (0.01, 0.05))
     monkeypatch.setattr(recorder_module, "LINGER_SECONDS", 0.01)
@@ -72,21 +91,21 @@ def _impatient(monkeypatch):
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Path:
     return tmp_path / "aibridge.sqlite3"
 
 
 @pytest.fixture
-def events():
+def events() -> Events:
     return Events()
 
 
 @pytest.fixture
-def start(database, events):
-    """Start recorders; they are closed in the end."""
+def start(database: Path, events: Events) -> Iterator[Start]:
+    """Start recorders, which are closed after the test."""
     made = []
 
-    def start_one(path=database, **options):
+    def start_one(path: Path = database, **options: Any) -> SQLiteRecorder:
         recorder = SQLiteRecorder(path, on_event=events, **options)
         made.append(recorder)
         recorder.start()
@@ -97,18 +116,13 @@ def start(database, events):
         recorder.close()
 
 
-def keep(recorder, *facts):
-    for fact in facts:
-        subscriber(recorder)(fact)
-
-
-async def kept(recorder):
+async def kept(recorder: SQLiteRecorder) -> bool:
     return await asyncio.wait_for(recorder.kept(), BOUND)
 
 
 @contextmanager
-def locked(database, how="IMMEDIATE"):
-    """Another program writes, and does not come to an end."""
+def locked(database: Path, how: str = "IMMEDIATE") -> Iterator[None]:
+    """Hold the lock of another program that writes."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute(f"BEGIN {how}")
         yield
@@ -116,8 +130,8 @@ def locked(database, how="IMMEDIATE"):
 
 
 @contextmanager
-def no_space():
-    """Files cannot grow: the same errors as on a full disk."""
+def no_space() -> Iterator[None]:
+    """Prevent files from growing, with the errors of a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
     try:
@@ -127,44 +141,44 @@ def no_space():
 
 
 @pytest.fixture
-def connections(monkeypatch):
-    """The connections of recorders, as they are made."""
-    made = []
-    connect = sqlite3.connect
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """Connections of recorders, in the order of their creation."""
+    made: list[sqlite3.Connection] = []
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
 
-    def connect_and_remember(*args, **kwargs):
+    def connect_and_remember(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         connection = connect(*args, **kwargs)
         if "check_same_thread" in kwargs:
             made.append(connection)
         return connection
 
-    monkeypatch.setattr(recorder_module.sqlite3, "connect", connect_and_remember)
+    monkeypatch.setattr(sqlite3, "connect", connect_and_remember)
     return made
 
 
-def spools(database):
+def spools(database: Path) -> list[Path]:
     return sorted(database.parent.glob("*.spool-*.jsonl"))
 
 
-def assert_no_error_is_logged(caplog):
-    """mitmproxy ends itself over an error that is logged during its start."""
+def assert_no_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Assert that mitmproxy would start: it exits if an error is logged at its start."""
     assert [r.getMessage() for r in caplog.records if r.levelname in ("ERROR", "CRITICAL")] == []
 
 
-def mode(path):
+def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-# What is kept
+# Rows
 
 
-async def test_an_interception_is_in_the_tables_with_all_that_belongs_to_it(start, database):
+async def test_every_fact_of_an_interception_is_in_the_tables(start: Start, database: Path) -> None:
     recorder = start()
     interception = started()
     facts = all_of_one(interception)
-    _, said, usage, call, idea, end = facts
+    _, typed, usage, call, idea, end = facts
 
-    keep(recorder, *facts)
+    record(recorder, *facts)
 
     assert await kept(recorder)
     child = {"interception_id": interception.id, "provider_response_id": "msg_1"}
@@ -199,10 +213,10 @@ async def test_an_interception_is_in_the_tables_with_all_that_belongs_to_it(star
     assert rows(database, "user_prompts") == [
         {
             **child,
-            "id": said.id,
+            "id": typed.id,
             "prompt": "Hello",
             "metadata": "{}",
-            "created_at": said.created_at,
+            "created_at": typed.created_at,
             "digest": None,
         }
     ]
@@ -246,11 +260,13 @@ async def test_an_interception_is_in_the_tables_with_all_that_belongs_to_it(star
     ]
 
 
-async def test_an_open_interception_has_its_start_and_its_prompt(start, database):
+async def test_open_interception_is_recorded_with_its_start_and_prompt(
+    start: Start, database: Path
+) -> None:
     recorder = start()
     interception = started()
 
-    keep(recorder, interception, prompt(interception))
+    record(recorder, interception, prompt(interception))
 
     assert await kept(recorder)
     (row,) = rows(database, "interceptions")
@@ -259,13 +275,13 @@ async def test_an_open_interception_has_its_start_and_its_prompt(start, database
     assert row["provider_response_id"] is None
 
 
-async def test_facts_are_written_in_the_order_in_which_they_were_recorded(start, database):
+async def test_facts_are_written_in_the_order_of_recording(start: Start, database: Path) -> None:
     recorder = start()
     interception = started()
     expected = [str(number) for number in range(300)]
 
     for number, text in enumerate(expected):
-        keep(recorder, prompt(interception, text))
+        record(recorder, prompt(interception, text))
         if number % 70 == 0:
             assert await kept(recorder)
 
@@ -273,54 +289,60 @@ async def test_facts_are_written_in_the_order_in_which_they_were_recorded(start,
     assert prompts(database) == expected
 
 
-async def test_the_start_alone_is_written_though_nobody_waits_for_it(start, database, connections):
+async def test_start_of_an_interception_is_written_without_a_waiter(
+    start: Start, database: Path, connections: list[sqlite3.Connection]
+) -> None:
     recorder = start()
     written = threading.Event()
     (connection,) = connections
     connection.set_trace_callback(lambda sql: written.set() if sql == "COMMIT" else None)
 
-    keep(recorder, started())
+    record(recorder, started())
 
     assert await asyncio.to_thread(written.wait, BOUND)
     recorder.close()
     assert len(rows(database, "interceptions")) == 1
 
 
-async def test_prompt_of_one_digest_is_kept_once_whichever_process_brings_it(start, database):
+async def test_prompt_with_the_same_digest_is_stored_once_across_processes(
+    start: Start, database: Path
+) -> None:
     first, second = start(), start()
     interception = started()
     once = replace(prompt(interception, "a"), digest="d")
 
-    keep(first, interception, once)
+    record(first, interception, once)
     assert await kept(first)
-    keep(second, replace(once, id=new_id()), replace(once, id=new_id(), prompt="b", digest="e"))
-    keep(second, prompt(interception, "c"), prompt(interception, "c"))
+    record(second, replace(once, id=new_id()), replace(once, id=new_id(), prompt="b", digest="e"))
+    record(second, prompt(interception, "c"), prompt(interception, "c"))
 
     assert await kept(second)
     assert prompts(database) == ["a", "b", "c", "c"]
 
 
-async def test_all_who_wait_during_a_commit_share_the_next(start, database, connections):
+async def test_waiters_during_a_commit_share_the_next_commit(
+    start: Start, database: Path, connections: list[sqlite3.Connection]
+) -> None:
     recorder = start()
     interception = started()
     (connection,) = connections
-    statements = Counter()
+    statements: Counter[str] = Counter()
     committing, go_on = threading.Event(), threading.Event()
 
-    def trace(sql):
+    def trace(sql: str) -> None:
         statements[sql] += 1
         if sql == "COMMIT":
             committing.set()
             assert go_on.wait(BOUND)
 
     connection.set_trace_callback(trace)
-    keep(recorder, prompt(interception, "first"))
+    record(recorder, prompt(interception, "first"))
     first = asyncio.ensure_future(recorder.kept())
     assert await asyncio.to_thread(committing.wait, BOUND)
 
     waiting = []
     for number in range(50):
-        keep(recorder, prompt(interception, str(number)), tokens(interception))
+        record(recorder, prompt(interception, str(number)), tokens(interception))
         waiting.append(asyncio.ensure_future(recorder.kept()))
     assert not first.done()
     go_on.set()
@@ -330,11 +352,11 @@ async def test_all_who_wait_during_a_commit_share_the_next(start, database, conn
     assert prompts(database) == ["first", *map(str, range(50))]
 
 
-def test_those_who_wait_may_have_event_loops_of_their_own(start):
+def test_waiters_can_be_on_different_event_loops(start: Start) -> None:
     recorder = start()
-    answers = []
+    results = []
     threads = [
-        threading.Thread(target=lambda: answers.append(asyncio.run(kept(recorder))))
+        threading.Thread(target=lambda: results.append(asyncio.run(kept(recorder))))
         for _ in range(4)
     ]
 
@@ -343,15 +365,17 @@ def test_those_who_wait_may_have_event_loops_of_their_own(start):
     for thread in threads:
         thread.join(BOUND)
 
-    assert answers == [True] * 4
+    assert results == [True] * 4
 
 
-async def test_who_stops_waiting_harms_nobody(start, connections):
+async def test_cancelled_waiter_does_not_affect_other_waiters(
+    start: Start, connections: list[sqlite3.Connection]
+) -> None:
     recorder = start()
     (connection,) = connections
     go_on = threading.Event()
     connection.set_trace_callback(lambda sql: sql == "COMMIT" and go_on.wait(BOUND))
-    keep(recorder, started())
+    record(recorder, started())
 
     impatient = asyncio.ensure_future(recorder.kept())
     patient = asyncio.ensure_future(recorder.kept())
@@ -362,20 +386,22 @@ async def test_who_stops_waiting_harms_nobody(start, connections):
     assert impatient.cancelled()
 
 
-async def test_what_is_left_is_written_at_the_close(start, database):
+async def test_queued_facts_are_written_on_close(start: Start, database: Path) -> None:
     recorder = start()
 
-    keep(recorder, *all_of_one(started()))
+    record(recorder, *all_of_one(started()))
     recorder.close()
 
     assert rows(database, "interceptions")[0]["status"] == "completed"
 
 
-def test_the_end_of_a_loop_that_waited_harms_nobody(start, database):
+def test_closed_event_loop_of_a_waiter_does_not_affect_the_recorder(
+    start: Start, database: Path
+) -> None:
     recorder = start()
 
-    async def leave():
-        keep(recorder, prompt(started()))
+    async def leave() -> None:
+        record(recorder, prompt(started()))
         _ = recorder.kept()
 
     with locked(database):
@@ -386,12 +412,14 @@ def test_the_end_of_a_loop_that_waited_harms_nobody(start, database):
 # The database is locked
 
 
-async def test_while_the_database_is_locked_facts_are_kept_in_the_spool(start, database, events):
+async def test_facts_are_spooled_while_the_database_is_locked(
+    start: Start, database: Path, events: Events
+) -> None:
     recorder = start()
     interception = started()
 
     with locked(database):
-        keep(recorder, prompt(interception, "1"), prompt(interception, "2"))
+        record(recorder, prompt(interception, "1"), prompt(interception, "2"))
         assert await kept(recorder)
 
         assert not recorder.available
@@ -402,19 +430,21 @@ async def test_while_the_database_is_locked_facts_are_kept_in_the_spool(start, d
         assert prompts(database) == []
 
 
-async def test_after_the_lock_the_spool_is_taken_in_once_and_in_order(start, database, events):
+async def test_spool_is_ingested_once_and_in_order_after_the_lock(
+    start: Start, database: Path, events: Events
+) -> None:
     recorder = start()
     interception = started()
     expected = [str(number) for number in range(40)]
 
-    keep(recorder, prompt(interception, expected[0]))
+    record(recorder, prompt(interception, expected[0]))
     assert await kept(recorder)
     with locked(database):
         for text in expected[1:30]:
-            keep(recorder, prompt(interception, text))
+            record(recorder, prompt(interception, text))
             assert await kept(recorder)
     for text in expected[30:]:
-        keep(recorder, prompt(interception, text))
+        record(recorder, prompt(interception, text))
         assert await kept(recorder)
     await events.reach("recovered", events.counts["spooled"])
 
@@ -425,10 +455,12 @@ async def test_after_the_lock_the_spool_is_taken_in_once_and_in_order(start, dat
     assert events.counts["recovered"] == events.counts["spooled"] >= 29
 
 
-async def test_the_database_comes_back_though_nobody_asks(start, database, events):
+async def test_database_is_used_again_without_new_facts(
+    start: Start, database: Path, events: Events
+) -> None:
     recorder = start()
     with locked(database):
-        keep(recorder, prompt(started()))
+        record(recorder, prompt(started()))
         assert await kept(recorder)
 
     await events.reach("recovered", 1)
@@ -436,11 +468,13 @@ async def test_the_database_comes_back_though_nobody_asks(start, database, event
     assert prompts(database) == ["Hello"]
 
 
-async def test_an_outage_is_logged_at_its_begin_and_its_end_only(start, database, events, caplog):
+async def test_outage_is_logged_at_its_start_and_end_only(
+    start: Start, database: Path, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
     recorder = start()
     with locked(database):
         for _ in range(5):
-            keep(recorder, prompt(started()))
+            record(recorder, prompt(started()))
             assert await kept(recorder)
     await events.reach("recovered", 5)
     assert await kept(recorder)
@@ -455,14 +489,19 @@ async def test_an_outage_is_logged_at_its_begin_and_its_end_only(start, database
 @pytest.mark.parametrize("exists", [True, False], ids=["existing", "new"])
 @pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
 async def test_recorder_starts_and_spools_while_another_program_holds_the_database(
-    start, database, events, caplog, exists, how
-):
+    start: Start,
+    database: Path,
+    events: Events,
+    caplog: pytest.LogCaptureFixture,
+    exists: bool,
+    how: str,
+) -> None:
     if exists:
         start().close()
     with locked(database, how):
         recorder = start()
         assert not recorder.available
-        keep(recorder, prompt(started()))
+        record(recorder, prompt(started()))
         assert await kept(recorder)
         assert len(spools(database)) == 1
     assert "the database is unavailable, facts are spooled: database is locked" in caplog.text
@@ -473,11 +512,13 @@ async def test_recorder_starts_and_spools_while_another_program_holds_the_databa
     assert prompts(database) == ["Hello"]
 
 
-async def test_recorder_starts_with_a_full_disk(start, database, events, caplog):
+async def test_recorder_starts_with_a_full_disk(
+    start: Start, database: Path, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
     start().close()
     with no_space():
         recorder = start()
-        keep(recorder, prompt(started()))
+        record(recorder, prompt(started()))
         assert not await kept(recorder)
         assert not recorder.available
     assert_no_error_is_logged(caplog)
@@ -489,20 +530,24 @@ async def test_recorder_starts_with_a_full_disk(start, database, events, caplog)
 
 
 async def test_recorder_starts_and_spools_with_a_read_only_database_file(
-    start, database, events, caplog, monkeypatch
-):
+    start: Start,
+    database: Path,
+    events: Events,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     start().close()
     open_ = os.open
     denied = True
 
-    def open_unless_denied(path, *args):
+    def open_unless_denied(path: Any, *args: Any) -> int:
         if denied and path == database:
             raise PermissionError(errno.EACCES, "Permission denied")
         return open_(path, *args)
 
-    monkeypatch.setattr(database_file.os, "open", open_unless_denied)
+    monkeypatch.setattr(os, "open", open_unless_denied)
     recorder = start()
-    keep(recorder, prompt(started()))
+    record(recorder, prompt(started()))
     assert await kept(recorder)
     assert len(spools(database)) == 1
     assert "facts are spooled: [Errno 13] Permission denied" in caplog.text
@@ -515,39 +560,42 @@ async def test_recorder_starts_and_spools_with_a_read_only_database_file(
 
 
 async def test_recorder_starts_with_a_database_that_sqlite_cannot_write(
-    start, database, events, caplog, monkeypatch
-):
+    start: Start,
+    database: Path,
+    events: Events,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     start().close()
-    migrate = database_file.migrate
 
-    def read_only(db):
+    def read_only(db: Database) -> None:
         db.execute("PRAGMA query_only = 1")
         migrate(db)
         db.execute("CREATE TABLE x (a)")
 
     monkeypatch.setattr(database_file, "migrate", read_only)
     recorder = start()
-    keep(recorder, prompt(started()))
+    record(recorder, prompt(started()))
     assert await kept(recorder)
     assert not recorder.available
     assert_no_error_is_logged(caplog)
 
 
-async def test_a_folder_without_write_permission_is_refused_where_there_is_no_database(
-    start, database, monkeypatch
-):
-    def deny(*args):
+async def test_read_only_folder_without_a_database_is_refused(
+    start: Start, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*args: object) -> NoReturn:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(database_file.os, "open", deny)
+    monkeypatch.setattr(os, "open", deny)
 
     assert refused(start, database) == f"{database}: Read-only file system"
 
 
-async def test_what_is_spooled_at_the_end_is_taken_in_at_the_next_start(start, database):
+async def test_spool_is_ingested_at_the_next_start(start: Start, database: Path) -> None:
     with locked(database):
         recorder = start()
-        keep(recorder, *all_of_one(started()))
+        record(recorder, *all_of_one(started()))
         recorder.close()
         assert len(spools(database)) == 1
 
@@ -558,17 +606,17 @@ async def test_what_is_spooled_at_the_end_is_taken_in_at_the_next_start(start, d
     assert spools(database) == []
 
 
-async def test_a_spool_that_somebody_tidied_away_does_not_keep_the_database_away(
-    start, database, events
-):
+async def test_database_is_used_again_after_the_spool_was_deleted(
+    start: Start, database: Path, events: Events
+) -> None:
     recorder = start()
     with locked(database):
-        keep(recorder, prompt(started(), "lost"))
+        record(recorder, prompt(started(), "lost"))
         assert await kept(recorder)
         spools(database)[0].unlink()
 
-    # The next that is kept is in the spool or, after it, in the database.
-    keep(recorder, prompt(started(), "kept"))
+    # The next fact is in the spool or, later, in the database.
+    record(recorder, prompt(started(), "kept"))
     assert await kept(recorder)
     while not recorder.available:
         assert await kept(recorder)
@@ -579,13 +627,15 @@ async def test_a_spool_that_somebody_tidied_away_does_not_keep_the_database_away
 # The database is full, and the disk too
 
 
-async def test_a_full_database_is_away_until_there_is_room(start, database, events, connections):
+async def test_full_database_is_unavailable_until_there_is_space(
+    start: Start, database: Path, events: Events, connections: list[sqlite3.Connection]
+) -> None:
     recorder = start()
     (connection,) = connections
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    keep(recorder, prompt(started(), "x" * 100_000))
+    record(recorder, prompt(started(), "x" * 100_000))
     assert await kept(recorder)
     assert not recorder.available
     assert len(spools(database)) == 1
@@ -596,15 +646,15 @@ async def test_a_full_database_is_away_until_there_is_room(start, database, even
     assert prompts(database) == ["x" * 100_000]
 
 
-async def test_without_database_and_spool_facts_wait_in_memory_and_are_not_said_to_be_kept(
-    start, database, events
-):
+async def test_facts_wait_in_memory_unconfirmed_without_database_and_spool(
+    start: Start, database: Path, events: Events
+) -> None:
     recorder = start()
     interception = started()
 
     with no_space():
         for number in range(5):
-            keep(recorder, prompt(interception, str(number)))
+            record(recorder, prompt(interception, str(number)))
             assert not await kept(recorder)
         assert not recorder.available
     while not recorder.available:
@@ -615,16 +665,20 @@ async def test_without_database_and_spool_facts_wait_in_memory_and_are_not_said_
     assert spools(database) == []
 
 
-async def test_the_memory_is_bounded_and_the_oldest_are_lost(
-    start, database, events, monkeypatch, caplog
-):
+async def test_memory_is_bounded_and_the_oldest_statements_are_lost(
+    start: Start,
+    database: Path,
+    events: Events,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.setattr(writer, "MAX_IN_MEMORY", 3)
     recorder = start()
     interception = started()
 
     with no_space():
         for number in range(5):
-            keep(recorder, prompt(interception, str(number)))
+            record(recorder, prompt(interception, str(number)))
             assert not await kept(recorder)
     while not recorder.available:
         assert await kept(recorder)
@@ -634,10 +688,12 @@ async def test_the_memory_is_bounded_and_the_oldest_are_lost(
     assert prompts(database) == ["2", "3", "4"]
 
 
-async def test_what_is_lost_with_the_process_is_said(start, database, events, caplog):
+async def test_facts_lost_with_the_process_are_logged(
+    start: Start, database: Path, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
     recorder = start()
     with no_space():
-        keep(recorder, prompt(started()))
+        record(recorder, prompt(started()))
         assert not await kept(recorder)
         recorder.close()
 
@@ -645,15 +701,17 @@ async def test_what_is_lost_with_the_process_is_said(start, database, events, ca
     assert "lost 1 statements" in caplog.text
 
 
-async def test_what_is_in_memory_at_the_end_gets_a_last_try(start, database, monkeypatch):
-    def append(path, work):
+async def test_facts_in_memory_are_written_on_close(
+    start: Start, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append(path: Path, work: Iterable[Statement]) -> NoReturn:
         raise OSError("no spool here")
 
     monkeypatch.setattr(writer, "RETRY_SECONDS", (3600.0, 3600.0))
     monkeypatch.setattr(spool, "append", append)
     recorder = start()
     with locked(database):
-        keep(recorder, prompt(started()))
+        record(recorder, prompt(started()))
         assert not await kept(recorder)
 
     recorder.close()
@@ -661,17 +719,17 @@ async def test_what_is_in_memory_at_the_end_gets_a_last_try(start, database, mon
     assert prompts(database) == ["Hello"]
 
 
-# The database file is gone, or another
+# The database file is deleted or replaced
 
 
-async def test_a_deleted_database_is_made_anew(start, database):
+async def test_deleted_database_is_created_anew(start: Start, database: Path) -> None:
     recorder = start()
-    keep(recorder, prompt(started(), "old"))
+    record(recorder, prompt(started(), "old"))
     assert await kept(recorder)
 
     database.unlink()
     interception = started()
-    keep(recorder, prompt(interception, "new"), ended(interception))
+    record(recorder, prompt(interception, "new"), ended(interception))
 
     assert await kept(recorder)
     assert prompts(database) == ["new"]
@@ -683,15 +741,17 @@ async def test_a_deleted_database_is_made_anew(start, database):
     )
 
 
-async def test_a_replaced_database_is_the_one_that_is_written(start, database, tmp_path):
+async def test_facts_are_written_to_the_replaced_database(
+    start: Start, database: Path, tmp_path: Path
+) -> None:
     recorder = start()
-    keep(recorder, prompt(started(), "old"))
+    record(recorder, prompt(started(), "old"))
     assert await kept(recorder)
     other = tmp_path / "other.sqlite3"
     start(other).close()
 
     os.replace(other, database)
-    keep(recorder, prompt(started(), "new"))
+    record(recorder, prompt(started(), "new"))
 
     assert await kept(recorder)
     assert prompts(database) == ["new"]
@@ -699,14 +759,14 @@ async def test_a_replaced_database_is_the_one_that_is_written(start, database, t
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
-async def test_a_database_replaced_by_something_else_is_away_until_it_is_removed(
-    start, database, events
-):
+async def test_database_replaced_by_garbage_is_unavailable_until_that_is_deleted(
+    start: Start, database: Path, events: Events
+) -> None:
     recorder = start()
 
     database.unlink()
     database.write_text("This is no database." * 100)
-    keep(recorder, prompt(started()))
+    record(recorder, prompt(started()))
     assert await kept(recorder)
     assert not recorder.available
     database.unlink()
@@ -715,20 +775,22 @@ async def test_a_database_replaced_by_something_else_is_away_until_it_is_removed
     assert prompts(database) == ["Hello"]
 
 
-# Statements that do not fit
+# Statements that the database rejects
 
 
-async def test_what_does_not_fit_is_set_aside_and_all_else_is_kept(start, database, events):
+async def test_rejected_statements_go_to_a_file_and_all_others_are_committed(
+    start: Start, database: Path, events: Events
+) -> None:
     recorder = start()
     interception = started()
-    misfits = [
+    rejected_facts: list[Fact] = [
         tokens(interception, input_tokens=2**63),
         started(initiator_id=None),
         prompt(interception, "half a \ud800 pair"),
     ]
 
-    keep(recorder, interception, prompt(interception), misfits[0], thought(interception))
-    keep(recorder, misfits[1], misfits[2], ended(interception))
+    record(recorder, interception, prompt(interception), rejected_facts[0], thought(interception))
+    record(recorder, rejected_facts[1], rejected_facts[2], ended(interception))
 
     assert await kept(recorder)
     assert recorder.available
@@ -745,13 +807,15 @@ async def test_what_does_not_fit_is_set_aside_and_all_else_is_kept(start, databa
     assert lines[2]["values"]["prompt"] == "half a \ud800 pair"
 
 
-async def test_a_misfit_in_a_spool_does_not_hold_up_the_others(start, database, events):
+async def test_rejected_statement_in_a_spool_does_not_block_the_others(
+    start: Start, database: Path, events: Events
+) -> None:
     recorder = start()
     interception = started()
     with locked(database):
-        keep(recorder, prompt(interception, "1"), tokens(interception, output_tokens=2**64))
+        record(recorder, prompt(interception, "1"), tokens(interception, output_tokens=2**64))
         assert await kept(recorder)
-        keep(recorder, prompt(interception, "2"))
+        record(recorder, prompt(interception, "2"))
         assert await kept(recorder)
 
     await events.reach("recovered", 3)
@@ -760,22 +824,25 @@ async def test_a_misfit_in_a_spool_does_not_hold_up_the_others(start, database, 
     assert events.counts["rejected"] == 1
 
 
-async def test_a_bug_in_the_writer_ends_neither_it_nor_who_waits(
-    start, database, events, monkeypatch, caplog
-):
+async def test_exception_in_the_writer_stops_neither_thread_nor_waiters(
+    start: Start,
+    database: Path,
+    events: Events,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     recorder = start()
-    good = recorder_module.statements
 
-    def fail(facts):
+    def fail(facts: list[Fact]) -> list[Statement]:
         if facts:
             raise RuntimeError("a bug")
         return []
 
     monkeypatch.setattr(recorder_module, "statements", fail)
-    keep(recorder, prompt(started(), "lost"))
+    record(recorder, prompt(started(), "lost"))
     assert not await kept(recorder)
-    monkeypatch.setattr(recorder_module, "statements", good)
-    keep(recorder, prompt(started(), "kept"))
+    monkeypatch.setattr(recorder_module, "statements", statements)
+    record(recorder, prompt(started(), "kept"))
 
     assert await kept(recorder)
     assert prompts(database) == ["kept"]
@@ -786,7 +853,9 @@ async def test_a_bug_in_the_writer_ends_neither_it_nor_who_waits(
 # The start
 
 
-def test_the_file_is_made_with_its_folder_and_is_only_the_user_s(start, tmp_path):
+def test_database_is_created_with_its_folder_and_private_permissions(
+    start: Start, tmp_path: Path
+) -> None:
     path = tmp_path / "new" / "deep" / "x.sqlite3"
 
     recorder = start(path)
@@ -796,7 +865,9 @@ def test_the_file_is_made_with_its_folder_and_is_only_the_user_s(start, tmp_path
         assert mode(file) == 0o600, file
 
 
-def test_a_path_in_the_home_directory_is_expanded(start, tmp_path, monkeypatch):
+def test_home_directory_in_the_path_is_expanded(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
     start(Path("~/x.sqlite3"))
@@ -804,14 +875,14 @@ def test_a_path_in_the_home_directory_is_expanded(start, tmp_path, monkeypatch):
     assert (tmp_path / "x.sqlite3").exists()
 
 
-def refused(start, path):
-    """The message with which a start is refused; nothing stays open."""
+def refused(start: Start, path: Path) -> str:
+    """Return the message of a refused start."""
     with pytest.raises(RecorderError) as caught:
         start(path)
     return str(caught.value)
 
 
-def test_what_is_no_database_is_refused(start, database):
+def test_file_that_is_not_a_database_is_refused_and_unchanged(start: Start, database: Path) -> None:
     database.write_text("Dear diary, " * 100)
 
     assert refused(start, database) == (
@@ -824,18 +895,18 @@ def test_what_is_no_database_is_refused(start, database):
     assert ownership.alone
 
 
-def test_a_directory_is_refused(start, tmp_path):
+def test_directory_as_database_is_refused(start: Start, tmp_path: Path) -> None:
     assert refused(start, tmp_path) == f"{tmp_path}: Is a directory"
 
 
-def test_a_path_that_cannot_be_made_is_refused(start, tmp_path):
+def test_path_that_cannot_be_created_is_refused(start: Start, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "x.sqlite3"
 
     assert refused(start, path).startswith(f"{path}: ")
 
 
-def test_a_newer_schema_is_refused(start, database):
+def test_newer_schema_is_refused(start: Start, database: Path) -> None:
     start().close()
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(
@@ -849,21 +920,21 @@ def test_a_newer_schema_is_refused(start, database):
     )
 
 
-def test_status_values_are_those_of_the_contract():
+def test_status_values_match_the_contract() -> None:
     assert {*Status} == {"completed", "failed", "cancelled", "refused", "interrupted"}
 
 
 OLD = "2020-01-01T00:00:00.000000+00:00"
 
 
-async def test_what_is_older_than_the_retention_is_deleted_with_all_that_belongs_to_it(
-    start, database, events, monkeypatch
-):
+async def test_retention_deletes_old_interceptions_with_all_their_rows(
+    start: Start, database: Path, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sweeper, "STEP_ROWS", 2)
     recorder = start()
     old = [all_of_one(started(started_at=OLD)) for _ in range(5)]
     new = all_of_one(started())
-    keep(recorder, *(fact for facts in (*old, new) for fact in facts))
+    record(recorder, *(fact for facts in (*old, new) for fact in facts))
     await kept(recorder)
     recorder.close()
     start(retention=Retention(interceptions=30))
@@ -875,16 +946,20 @@ async def test_what_is_older_than_the_retention_is_deleted_with_all_that_belongs
             assert ids == {new[0].id}, table
 
 
-async def test_an_old_interception_that_is_still_open_is_kept(start, database, events):
+async def test_retention_does_not_delete_an_open_interception(
+    start: Start, database: Path, events: Events
+) -> None:
     recorder = start(retention=Retention(interceptions=30))
-    kept_open, gone = started(started_at=OLD), started(started_at=OLD)
-    keep(recorder, kept_open, gone, ended(gone))
+    still_open, gone = started(started_at=OLD), started(started_at=OLD)
+    record(recorder, still_open, gone, ended(gone))
     await kept(recorder)
     await events.reach("forgotten", 1)
-    assert [row["id"] for row in rows(database, "interceptions")] == [kept_open.id]
+    assert [row["id"] for row in rows(database, "interceptions")] == [still_open.id]
 
 
-async def test_hidden_turns_are_kept_as_long_as_was_said(start, database, events):
+async def test_retention_deletes_hidden_turns_after_their_own_days(
+    start: Start, database: Path, events: Events
+) -> None:
     recorder = start()
     for key, created_at in (("old", OLD), ("new", now())):
         turns = HiddenTurns(scope="s", key=key, content="{}", created_at=created_at)
@@ -892,14 +967,14 @@ async def test_hidden_turns_are_kept_as_long_as_was_said(start, database, events
     await kept(recorder)
     recorder.close()
     later = start(retention=Retention(interceptions=30, hidden_turns=30))
-    sign = started(started_at=OLD)
-    keep(later, sign, ended(sign))
+    marker = started(started_at=OLD)
+    record(later, marker, ended(marker))
     await events.reach("forgotten", 1)
     assert await later.find_hidden_turns("s", ["old", "new", "none"]) == {"new": "{}"}
     assert await later.find_hidden_turns("other", ["new"]) == {}
 
 
-def background_response(interception, **changes):
+def background_response(interception: Interception, **changes: Any) -> BackgroundResponse:
     fact = BackgroundResponse(
         interception=interception,
         provider_response_id="resp_1",
@@ -910,11 +985,13 @@ def background_response(interception, **changes):
     return replace(fact, **changes)
 
 
-async def test_background_response_stays_open_over_a_restart_until_its_end(start, database):
+async def test_background_response_stays_open_over_a_restart_until_its_end(
+    start: Start, database: Path
+) -> None:
     interception = started()
     fact = background_response(interception)
     recorder = start()
-    keep(recorder, interception, fact)
+    record(recorder, interception, fact)
     assert await kept(recorder)
     recorder.close()
 
@@ -925,17 +1002,19 @@ async def test_background_response_stays_open_over_a_restart_until_its_end(start
     assert await later.find_background_response(name, "resp_1") == fact
     assert await later.find_background_response(name, "resp_2") is None
     assert await later.find_background_response("another", "resp_1") is None
-    keep(later, ended(interception, in_background=True))
+    record(later, ended(interception, in_background=True))
     assert await kept(later)
     assert rows(database, "interceptions")[0]["status"] == "completed"
     assert await later.find_background_response(name, "resp_1") is None
 
 
-async def test_background_response_that_nobody_polls_is_closed_after_a_month(start, database):
+async def test_unpolled_background_response_is_interrupted_after_a_month(
+    start: Start, database: Path
+) -> None:
     recorder = start()
     new, old = started(), started()
-    keep(recorder, new, background_response(new))
-    keep(recorder, old, background_response(old, provider_response_id="r", created_at=OLD))
+    record(recorder, new, background_response(new))
+    record(recorder, old, background_response(old, provider_response_id="r", created_at=OLD))
     assert await kept(recorder)
     while len(rows(database, "background_responses")) > 1:
         assert await kept(recorder)

@@ -1,5 +1,6 @@
-"""The migrations: whatever version a database has, its rows arrive at the newest."""
+"""Migrations from every version to the newest, and the contract of tables and columns."""
 
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -36,13 +37,13 @@ with closing(Database(memory=True)) as empty:
 
 
 @pytest.fixture
-def db():
+def db() -> Iterator[Database]:
     database = Database(memory=True)
     yield database
     database.close()
 
 
-def test_the_tables_are_those_of_the_contract(db):
+def test_tables_and_columns_match_the_contract(db: Database) -> None:
     migrate(db)
 
     assert set(CONTRACT) <= set(TABLES) <= set(db.table_names())
@@ -50,7 +51,7 @@ def test_the_tables_are_those_of_the_contract(db):
     assert found == CONTRACT
 
 
-def test_children_point_to_their_interception(db):
+def test_child_tables_reference_and_index_their_interception(db: Database) -> None:
     migrate(db)
 
     for name in set(CONTRACT) - {"aibridge_interceptions"}:
@@ -59,14 +60,14 @@ def test_children_point_to_their_interception(db):
         assert ["interception_id"] in [index.columns for index in db.table(name).indexes]
 
 
-def test_interceptions_are_indexed_by_their_start(db):
+def test_interceptions_are_indexed_by_their_start(db: Database) -> None:
     migrate(db)
 
     indexes = [index.columns for index in db.table("aibridge_interceptions").indexes]
     assert ["started_at"] in indexes
 
 
-def test_migrating_again_changes_nothing(db):
+def test_second_migration_changes_nothing(db: Database) -> None:
     migrate(db)
     before = db.schema
 
@@ -76,7 +77,7 @@ def test_migrating_again_changes_nothing(db):
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
-def test_rows_from_before_a_migration_survive_it(db, name):
+def test_rows_survive_each_migration(db: Database, name: str) -> None:
     migrations.apply(db, stop_before=name)
     interception = started()
     (statement,) = statements([interception])
@@ -91,7 +92,7 @@ def test_rows_from_before_a_migration_survive_it(db, name):
     assert [migration.name for migration in migrations.applied(db)] == NAMES
 
 
-def test_a_migration_that_is_not_known_is_of_a_newer_version(db):
+def test_unknown_migration_is_refused_as_a_newer_version(db: Database) -> None:
     migrate(db)
     db.table("_sqlite_migrations").insert(
         {"migration_set": "aibridge", "name": "m999_new", "applied_at": "2099"}
@@ -101,7 +102,7 @@ def test_a_migration_that_is_not_known_is_of_a_newer_version(db):
         migrate(db)
 
 
-def test_migrations_of_others_are_none_of_our_business(db):
+def test_migrations_of_other_programs_are_ignored(db: Database) -> None:
     migrate(db)
     db.table("_sqlite_migrations").insert(
         {"migration_set": "another", "name": "m999_new", "applied_at": "2099"}

@@ -1,7 +1,9 @@
-"""The table of tokens: kept beside the records, never deleted, readable while somebody writes."""
+"""The table of access tokens: never deleted, readable while a recorder writes."""
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 from store.doubles import started
@@ -13,35 +15,37 @@ from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Path:
     return tmp_path / "folder" / "aibridge.sqlite3"
 
 
-def make(database, *names, **scope):
-    tokens = [AccessToken.make(name, **scope)[1] for name in names]
+def add_tokens(database: Path, *names: str, **limits: Any) -> list[AccessToken]:
+    tokens = [AccessToken.make(name, **limits)[1] for name in names]
     for token in tokens:
         open_store(database).add_access_token(token)
     return tokens
 
 
-def test_tokens_come_back_as_they_were_made(database):
-    made = make(database, "alice", "bob", providers=("anthropic",), models=("claude-*", "gpt-5"))
+def test_access_tokens_are_read_as_they_were_added(database: Path) -> None:
+    added = add_tokens(
+        database, "alice", "bob", providers=("anthropic",), models=("claude-*", "gpt-5")
+    )
 
-    assert list(open_store(database).access_tokens().values()) == made
+    assert list(open_store(database).access_tokens().values()) == added
 
 
-def test_the_database_is_made_for_its_owner_alone(database):
-    make(database, "alice")
+def test_database_of_the_first_access_token_is_private(database: Path) -> None:
+    add_tokens(database, "alice")
 
     assert database.stat().st_mode & 0o077 == 0
 
 
-def test_where_there_is_no_database_there_are_no_tokens(database):
+def test_missing_database_has_no_access_tokens_and_is_not_created(database: Path) -> None:
     assert open_store(database).access_tokens() == {}
     assert not database.exists()
 
 
-def test_a_database_of_before_tokens_has_none(database):
+def test_database_without_the_token_table_has_no_access_tokens(database: Path) -> None:
     database.parent.mkdir()
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE aibridge_interceptions (id TEXT)")
@@ -49,8 +53,8 @@ def test_a_database_of_before_tokens_has_none(database):
     assert open_store(database).access_tokens() == {}
 
 
-def test_a_token_is_revoked_by_its_id_or_with_all_of_its_actor(database):
-    first, second, bob = make(database, "alice", "alice", "bob")
+def test_access_tokens_are_revoked_by_id_or_by_actor(database: Path) -> None:
+    first, second, bob = add_tokens(database, "alice", "alice", "bob")
 
     assert [token.id for token in open_store(database).revoke_access_tokens(first.id)] == [first.id]
     assert [token.id for token in open_store(database).revoke_access_tokens("alice")] == [second.id]
@@ -62,26 +66,26 @@ def test_a_token_is_revoked_by_its_id_or_with_all_of_its_actor(database):
     assert states == {first.id: False, second.id: False, bob.id: True}
 
 
-def test_what_is_no_database_is_named(database):
+def test_file_that_is_not_a_database_is_named_in_the_error(database: Path) -> None:
     database.parent.mkdir()
     database.write_text("something else " * 100)
 
     for use in (
         lambda path: open_store(path).access_tokens(),
-        lambda path: make(path, "alice"),
+        lambda path: add_tokens(path, "alice"),
         lambda path: open_store(path).revoke_access_tokens(""),
     ):
         with pytest.raises(StoreError, match=r"aibridge\.sqlite3: file is not a database"):
             use(database)
 
 
-async def test_tokens_are_made_while_a_recorder_writes(database):
+async def test_access_tokens_are_added_while_a_recorder_writes(database: Path) -> None:
     recorder = SQLiteRecorder(database)
     recorder.start()
     try:
         recorder.record_interception(started())
         assert await recorder.kept()
-        [token] = make(database, "alice")
+        [token] = add_tokens(database, "alice")
         assert open_store(database).access_tokens() == {token.id: token}
         recorder.record_interception(started())
         assert await recorder.kept()
