@@ -37,7 +37,7 @@ each_api = pytest.mark.parametrize("api", APIS, ids=str)
 def proxy(
     standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy with central keys and central tools, and pages of one origin allowed."""
+    """Run a proxy with central keys and central tools that allows one origin."""
     tools = server_toml("calc", **program(), allow="^slow$")
     made = Proxy(
         tmp_path_factory.mktemp("browsers"),
@@ -91,7 +91,7 @@ def test_foreign_page_is_refused_and_its_prompt_is_not_recorded(
 
 @each_reverse_way
 def test_rebound_host_is_refused(proxy: Proxy, clients: Clients, standin: Server, way: Way) -> None:
-    """By `Host`, or by `:authority` in HTTP/2, of which mitmproxy shows its addons neither."""
+    """Check `Host`, and `:authority` in HTTP/2; mitmproxy shows neither to its addons."""
     answer = post(clients, way, MESSAGES, {"host": "evil.example:8081"})
     assert answer.status_code == 403
     assert "aibridge_allowed_hosts" in answer.json()["error"]["message"]
@@ -99,7 +99,9 @@ def test_rebound_host_is_refused(proxy: Proxy, clients: Clients, standin: Server
     assert post(clients, way, MESSAGES, {"host": "proxy.example.com"}).status_code == 200
 
 
-def test_host_of_an_absolute_target_counts(proxy: Proxy, clients: Clients, standin: Server) -> None:
+def test_rebound_host_in_an_absolute_target_is_refused(
+    proxy: Proxy, clients: Clients, standin: Server
+) -> None:
     head = (
         "POST http://evil.example/anthropic/v1/messages HTTP/1.1\r\nhost: 127.0.0.1\r\n"
         "connection: close\r\ncontent-length: 2\r\n\r\n{}"
@@ -122,7 +124,9 @@ def test_websocket_of_a_foreign_page_is_refused(
 
 
 @each_reverse_way
-def test_access_token_stands_for_origin_and_host(proxy: Proxy, clients: Clients, way: Way) -> None:
+def test_access_token_replaces_the_origin_and_host_checks(
+    proxy: Proxy, clients: Clients, way: Way
+) -> None:
     text = token(proxy)
     headers = FOREIGN | {"host": "team.example:8081", "x-api-key": text}
     assert post(clients, way, MESSAGES, headers).status_code == 200
@@ -136,7 +140,7 @@ def test_page_with_its_own_key_and_no_tools_is_not_refused(proxy: Proxy, clients
 
 
 @each_reverse_way
-def test_preflight_and_answers_of_an_allowed_origin_have_cors_headers(
+def test_preflight_and_responses_for_an_allowed_origin_have_cors_headers(
     proxy: Proxy, clients: Clients, standin: Server, way: Way
 ) -> None:
     url = clients.url(way, "anthropic", "/v1/messages")
@@ -169,7 +173,7 @@ def test_preflight_and_answers_of_an_allowed_origin_have_cors_headers(
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("api", SDK_APIS, ids=str)
-def test_no_upstream_request_of_an_inner_loop_follows_a_revocation(
+def test_revoked_access_token_stops_further_upstream_requests_of_an_inner_loop(
     central: Central, proxy: Proxy, tmp_path: Path, api: API, stream: bool
 ) -> None:
     text, report = token(proxy, "ivan"), Report(tmp_path / "slow")

@@ -1,4 +1,4 @@
-"""Where clients may have the proxy connect to, whichever way they ask, and what they are told.
+"""Egress rules end to end: tunnels, plain requests, SOCKS, TLS names and upstream proxies.
 
 The names of these tests are answered by the proxy's own process: see `names`.
 """
@@ -28,7 +28,7 @@ PROVIDER_HOST = "api.anthropic.com"
 OPTION = "aibridge_private_networks"
 
 RESOLVER = '''\
-"""Answers some names itself: of each name, one list of addresses after the other."""
+"""Resolves some names itself: each lookup returns the next list of addresses."""
 
 import json, os, socket
 
@@ -66,7 +66,7 @@ NAMES = {
 
 @pytest.fixture(scope="session")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """The environment of a proxy to which `NAMES` are known."""
+    """Return the environment of a proxy that resolves `NAMES`."""
     folder = tmp_path_factory.mktemp("names")
     (folder / "sitecustomize.py").write_text(RESOLVER)
     return {"PYTHONPATH": str(folder), "NAMES": json.dumps(NAMES)}
@@ -78,10 +78,10 @@ def instance(name: str, origin: str) -> str:
 
 
 class MoreModes(Proxy):
-    """A proxy that also listens for SOCKS, and as one before another proxy."""
+    """A proxy that also listens for SOCKS and in upstream mode."""
 
     upstream_port = 0
-    """That of the other proxy."""
+    """The port of the upstream proxy."""
 
     def _command(self) -> list[str]:
         self.socks_port, self.chained_port = free_port(), free_port()
@@ -92,7 +92,7 @@ class MoreModes(Proxy):
 
 @pytest.fixture(scope="module")
 def other_proxy() -> Iterator["OtherProxy"]:
-    """The proxy that ours goes on to."""
+    """Run the upstream proxy."""
     with OtherProxy() as made:
         yield made
 
@@ -106,7 +106,7 @@ def proxy(
     names: Mapping[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
-    """A proxy that allows nothing but its providers: the usual ones, and one on this machine."""
+    """Run a proxy that allows its providers only: the default ones, and one on this machine."""
     made = MoreModes(
         tmp_path_factory.mktemp("reach"),
         config=instance("inner", standin.origin) + "hosts = []\n",
@@ -122,7 +122,7 @@ def proxy(
 
 
 class OtherProxy:
-    """A proxy that refuses everything, and remembers what it was asked."""
+    """An upstream proxy that refuses everything and stores the requests."""
 
     def __enter__(self) -> "OtherProxy":
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -148,7 +148,7 @@ class OtherProxy:
 
 @contextmanager
 def untouched(address: str = "127.0.0.1") -> Iterator[int]:
-    """Give a port that nobody may connect to while the block lasts."""
+    """Yield a port; fail if anybody connects to it within the block."""
     with socket.create_server((address, 0)) as listener:
         yield listener.getsockname()[1]
         listener.setblocking(False)
@@ -157,12 +157,12 @@ def untouched(address: str = "127.0.0.1") -> Iterator[int]:
 
 
 def refusals(proxy: Proxy) -> float:
-    """Return how many connections were refused."""
+    """Return the number of refused connections."""
     return metric(proxy, "aibridge_refused_total", provider="", reason="private_address")
 
 
 def ask_for_tunnel(port: int, target: str) -> tuple[str, str]:
-    """Send a CONNECT; return the head and the body of the answer, if that is no tunnel."""
+    """Send a CONNECT; return head and body of the response unless a tunnel opens."""
     with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as sock:
         sock.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
         head = read_head(sock).decode()
@@ -207,9 +207,7 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize(("host", "kind"), PRIVATE)
-def test_a_tunnel_to_an_address_that_is_not_public_is_refused(
-    proxy: Proxy, host: str, kind: str
-) -> None:
+def test_tunnel_to_a_non_public_address_is_refused(proxy: Proxy, host: str, kind: str) -> None:
     before = refusals(proxy)
     with untouched() as port:
         head, body = ask_for_tunnel(proxy.forward_port, f"{host}:{port}")
@@ -222,7 +220,7 @@ def test_a_tunnel_to_an_address_that_is_not_public_is_refused(
 
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "[2606:4700::1111]", "public.test"])
-def test_a_tunnel_to_a_public_address_is_given(proxy: Proxy, host: str) -> None:
+def test_tunnel_to_a_public_address_opens(proxy: Proxy, host: str) -> None:
     before = refusals(proxy)
     head, _ = ask_for_tunnel(proxy.forward_port, f"{host}:443")  # nothing is said, so nothing opens
     assert head.startswith("HTTP/1.1 200 ")
@@ -230,13 +228,13 @@ def test_a_tunnel_to_a_public_address_is_given(proxy: Proxy, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["nowhere.test", "a..b", "x" * 70])
-def test_a_name_without_an_address_is_told(proxy: Proxy, host: str) -> None:
+def test_tunnel_to_an_unresolvable_name_is_answered_with_502(proxy: Proxy, host: str) -> None:
     head, body = ask_for_tunnel(proxy.forward_port, f"{host}:443")
     assert head.startswith(("HTTP/1.1 502 ", "HTTP/1.1 400 "))  # mitmproxy itself refuses some
     assert host in body or "400" in head
 
 
-def test_a_host_is_logged_once(proxy: Proxy) -> None:
+def test_refused_host_is_logged_once(proxy: Proxy) -> None:
     mark = len(proxy.log)
     for host in ("10.99.0.1", "10.99.0.2", "10.99.0.1", "10.99.0.1"):
         ask_for_tunnel(proxy.forward_port, f"{host}:443")
@@ -244,7 +242,7 @@ def test_a_host_is_logged_once(proxy: Proxy) -> None:
     assert ["10.99.0.1" in line for line in told] == [True, False]
 
 
-def test_the_other_ports_of_a_providers_machine_are_refused(proxy: Proxy, standin: Server) -> None:
+def test_other_ports_of_a_provider_host_are_refused(proxy: Proxy, standin: Server) -> None:
     with untouched() as port:
         head, _ = ask_for_tunnel(proxy.forward_port, f"127.0.0.1:{port}")
     assert head.startswith("HTTP/1.1 403 ")
@@ -256,9 +254,7 @@ def test_the_other_ports_of_a_providers_machine_are_refused(proxy: Proxy, standi
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f000001", "localhost", "here.test"])
-def test_a_plain_request_to_an_address_that_is_not_public_is_refused(
-    proxy: Proxy, host: str
-) -> None:
+def test_plain_request_to_a_non_public_address_is_refused(proxy: Proxy, host: str) -> None:
     before = refusals(proxy)
     with proxy.recording() as records, untouched() as port:
         request = f"GET http://{host}:{port}/x HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
@@ -274,7 +270,7 @@ def test_a_plain_request_to_an_address_that_is_not_public_is_refused(
     assert records == Records()
 
 
-def test_an_address_that_says_it_is_a_providers_is_refused_in_the_providers_words(
+def test_non_public_address_with_a_provider_host_header_is_refused_with_a_provider_error(
     proxy: Proxy,
 ) -> None:
     with (
@@ -299,7 +295,7 @@ def test_an_address_that_says_it_is_a_providers_is_refused_in_the_providers_word
 
 
 def socks(proxy: Proxy, host: str, port: int) -> socket.socket:
-    """Ask for a connection by SOCKS; what comes of it is seen when something is said."""
+    """Request a connection by SOCKS; it fails only when data is sent."""
     assert isinstance(proxy, MoreModes)
     sock = socket.create_connection(("127.0.0.1", proxy.socks_port), TIMEOUT_S)
     sock.sendall(b"\x05\x01\x00")
@@ -310,7 +306,7 @@ def socks(proxy: Proxy, host: str, port: int) -> socket.socket:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "here.test"])
-def test_a_tunnel_by_socks_is_closed(proxy: Proxy, host: str) -> None:
+def test_socks_connection_to_a_non_public_address_is_closed(proxy: Proxy, host: str) -> None:
     before = refusals(proxy)
     with untouched() as port, socks(proxy, host, port) as sock:
         sock.sendall(b"SSH-2.0-client\r\n")
@@ -318,7 +314,7 @@ def test_a_tunnel_by_socks_is_closed(proxy: Proxy, host: str) -> None:
     assert refusals(proxy) == before + 1
 
 
-def test_an_address_is_not_reached_by_a_providers_name_in_tls(
+def test_non_public_address_with_a_provider_name_in_tls_is_refused(
     proxy: Proxy, authority: Authority
 ) -> None:
     context = ssl.create_default_context(cafile=str(proxy.ca_path))
@@ -338,13 +334,13 @@ def test_an_address_is_not_reached_by_a_providers_name_in_tls(
 
 
 def chained(proxy: Proxy) -> int:
-    """Return the port that leads to the other proxy."""
+    """Return the port of the upstream mode."""
     assert isinstance(proxy, MoreModes)
     return proxy.chained_port
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "127.1", "localhost", "x.localhost"])
-def test_another_proxy_is_not_asked_for_an_address_that_is_not_public(
+def test_upstream_proxy_is_not_asked_for_a_non_public_address(
     proxy: Proxy, other_proxy: OtherProxy, host: str
 ) -> None:
     asked = list(other_proxy.asked)
@@ -365,7 +361,7 @@ def test_another_proxy_is_not_asked_for_an_address_that_is_not_public(
     assert other_proxy.asked == asked
 
 
-def test_another_proxy_is_asked_for_names(proxy: Proxy, other_proxy: OtherProxy) -> None:
+def test_upstream_proxy_is_asked_for_host_names(proxy: Proxy, other_proxy: OtherProxy) -> None:
     with httpx2.Client(proxy=f"http://127.0.0.1:{chained(proxy)}", trust_env=False) as http:
         assert http.get("http://intranet.test/").status_code == 418
     assert other_proxy.asked[-1] == "GET http://intranet.test/ HTTP/1.1"
@@ -376,7 +372,7 @@ def test_another_proxy_is_asked_for_names(proxy: Proxy, other_proxy: OtherProxy)
 
 
 def echo(listener: socket.socket) -> None:
-    """Send back what the first client says, until it leaves."""
+    """Echo the data of the first client until it disconnects."""
     peer, _ = listener.accept()
     with peer:
         while data := peer.recv(1024):
@@ -385,7 +381,7 @@ def echo(listener: socket.socket) -> None:
 
 @contextmanager
 def echoing(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
-    """Give a port that echoes."""
+    """Yield a port with an echo server."""
     with socket.create_server((address, port)) as listener:
         listener.settimeout(TIMEOUT_S)
         thread = threading.Thread(target=echo, args=(listener,))
@@ -396,7 +392,7 @@ def echoing(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
 
 @pytest.fixture
 def allowing(start_proxy: StartProxy, names: Mapping[str, str]) -> Callable[[str], Proxy]:
-    """Start a proxy that allows something."""
+    """Return a function that starts a proxy with an allowed private destination."""
     return lambda allowed: start_proxy(options={OPTION: allowed}, env=names, metrics=True)
 
 
@@ -408,7 +404,7 @@ def allowing(start_proxy: StartProxy, names: Mapping[str, str]) -> Callable[[str
         ("*", ["127.0.0.1", "localhost"], []),
     ],
 )
-def test_what_is_allowed_is_reached(
+def test_allowed_private_destination_is_connected(
     allowing: Callable[[str], Proxy], allowed: str, hosts: Sequence[str], refused: Sequence[str]
 ) -> None:
     proxy = allowing(allowed)
@@ -421,7 +417,7 @@ def test_what_is_allowed_is_reached(
     assert refusals(proxy) == len(refused)
 
 
-def test_a_connection_goes_to_the_address_that_was_checked(
+def test_connection_uses_the_checked_address_despite_a_changed_lookup(
     allowing: Callable[[str], Proxy],
 ) -> None:
     proxy = allowing("127.0.0.1")
@@ -435,7 +431,7 @@ def test_a_connection_goes_to_the_address_that_was_checked(
     assert proxy.log.count("looked up rebind.test") == 1
 
 
-def test_a_name_that_was_not_found_is_not_looked_up_by_somebody_else(proxy: Proxy) -> None:
+def test_unresolvable_name_is_not_resolved_again_by_mitmproxy(proxy: Proxy) -> None:
     with untouched() as port, httpx2.Client(proxy=proxy.forward_url, trust_env=False) as http:
         answer = http.get(f"http://unsteady.test:{port}/")
     assert answer.status_code == 502
@@ -443,7 +439,7 @@ def test_a_name_that_was_not_found_is_not_looked_up_by_somebody_else(proxy: Prox
     assert proxy.log.count("looked up unsteady.test") == 1
 
 
-def test_a_connection_by_name_is_used_again_and_shown_by_it(
+def test_connection_by_name_is_reused_and_shown_with_the_name(
     allowing: Callable[[str], Proxy], start_standin: StartStandin
 ) -> None:
     server = start_standin(tls=False)
@@ -459,7 +455,7 @@ def test_a_connection_by_name_is_used_again_and_shown_by_it(
     assert f"server connect 127.0.0.1:{server.port}" in proxy.log_text(mark)  # not the IPv6 one
 
 
-def test_a_providers_host_is_trusted_by_its_name(
+def test_provider_host_is_allowed_whatever_its_address_is(
     start_proxy: StartProxy, start_standin: StartStandin, names: Mapping[str, str]
 ) -> None:
     server = start_standin(tls=False)

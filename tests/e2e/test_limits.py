@@ -1,4 +1,4 @@
-"""How much clients may ask of the proxy at once: connections, and the bodies that it holds."""
+"""Limits of connections, buffered bodies and body sizes."""
 
 import gzip
 import json
@@ -39,7 +39,7 @@ each_pair = pytest.mark.parametrize(
 def proxy(
     standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy that holds little."""
+    """Run a proxy with small limits."""
     made = Proxy(
         tmp_path_factory.mktemp("limits"),
         config=config_toml(standin.origin),
@@ -66,7 +66,7 @@ def _no_requests_yet(standin: Server) -> None:
 
 
 def connects(proxy: Proxy) -> socket.socket | None:
-    """Connect, and ask something; None if the connection was closed instead."""
+    """Connect and send a request; return None if the connection was closed."""
     sock = socket.create_connection(("127.0.0.1", proxy.reverse_port), TIMEOUT_S)
     try:
         sock.sendall(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -78,7 +78,7 @@ def connects(proxy: Proxy) -> socket.socket | None:
     return None
 
 
-def test_a_connection_that_is_one_too_many_is_closed(start_proxy: StartProxy) -> None:
+def test_connection_above_the_limit_is_closed(start_proxy: StartProxy) -> None:
     proxy = start_proxy(options={"aibridge_max_connections": 2}, metrics=True)
     first, second = connects(proxy), connects(proxy)
     assert first
@@ -99,7 +99,7 @@ def test_a_connection_that_is_one_too_many_is_closed(start_proxy: StartProxy) ->
 
 
 def is_open(sock: socket.socket) -> bool:
-    """Ask something; return whether there was an answer."""
+    """Send a request; return True if a response arrives."""
     try:
         sock.sendall(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n")
         return bool(sock.recv(100))
@@ -107,7 +107,7 @@ def is_open(sock: socket.socket) -> bool:
         return False
 
 
-def test_a_connection_without_a_request_is_closed_and_others_are_not(
+def test_only_connections_without_a_request_are_closed_after_the_timeout(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy(options={"aibridge_first_request_seconds": 1}, metrics=True)
@@ -133,7 +133,7 @@ def test_a_connection_without_a_request_is_closed_and_others_are_not(
 
 
 @each_pair
-def test_a_request_whose_body_is_too_much_in_sum_is_answered_in_the_providers_words(
+def test_request_above_the_total_body_limit_gets_a_provider_error(
     few_held: Proxy,
     clients_of: Callable[[Proxy], Clients],
     provider: Provider,
@@ -179,7 +179,7 @@ def ask_with(clients: Clients, way: Way, api: Api, content: bytes | None = None)
 def few_held(
     standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy that holds few bodies at once."""
+    """Run a proxy with a small limit of buffered bodies."""
     made = Proxy(
         tmp_path_factory.mktemp("few-held"),
         config=config_toml(standin.origin),
@@ -195,7 +195,7 @@ def few_held(
 
 @pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
 @pytest.mark.parametrize("frames", [1, 10])
-def test_a_websocket_message_that_is_too_large_closes_the_connection(
+def test_too_large_websocket_message_closes_the_connection(
     proxy: Proxy, clients: Clients, standin: Server, way: Way, frames: int
 ) -> None:
     with proxy.recording() as records:
@@ -210,14 +210,14 @@ def test_a_websocket_message_that_is_too_large_closes_the_connection(
 
 
 def parts(content: bytes) -> Iterator[bytes]:
-    """Give a body whose length is not announced."""
+    """Yield a body without a content-length."""
     for start in range(0, len(content), 16 * KIB):
         yield content[start : start + 16 * KIB]
 
 
 @each_pair
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "in parts"])
-def test_a_request_that_is_too_large_is_answered_in_the_providers_words(
+def test_too_large_request_gets_a_provider_error(
     proxy: Proxy, clients: Clients, standin: Server, api: Api, way: Way, announced: bool
 ) -> None:
     before = metric(proxy, "aibridge_refused_total", provider=api.provider, reason="body_too_large")
@@ -244,7 +244,7 @@ def test_a_request_that_is_too_large_is_answered_in_the_providers_words(
     )
 
 
-def test_what_is_announced_too_large_is_answered_before_it_comes(proxy: Proxy) -> None:
+def test_too_large_content_length_is_answered_before_the_body_arrives(proxy: Proxy) -> None:
     head = b"POST /anthropic/v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000000\r\n\r\n"
     with socket.create_connection(("127.0.0.1", proxy.reverse_port), TIMEOUT_S) as sock:
         sock.sendall(head)
@@ -255,7 +255,7 @@ def test_what_is_announced_too_large_is_answered_before_it_comes(proxy: Proxy) -
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
-def test_the_rest_of_a_request_that_is_too_large_is_not_held(
+def test_rest_of_a_too_large_request_is_not_buffered(
     proxy: Proxy, clients: Clients, way: Way
 ) -> None:
     status = Path(f"/proc/{proxy.pid}/status")
@@ -273,18 +273,18 @@ def test_the_rest_of_a_request_that_is_too_large_is_not_held(
 
 
 def peak_bytes(status: Path) -> int:
-    """Return the most memory that a process has had."""
+    """Return the peak memory of a process."""
     line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 
-def test_a_path_that_is_no_route_is_none_however_large(proxy: Proxy) -> None:
+def test_large_request_to_an_unknown_route_is_answered_with_404(proxy: Proxy) -> None:
     answer = httpx2.post(f"{proxy.reverse_url}/nothing", content=bytes(MIB), trust_env=False)
     assert answer.status_code == 404
     assert "is not a route of this proxy" in answer.text
 
 
-def test_a_large_request_to_another_host_gets_mitmproxys_own_answer(
+def test_too_large_request_to_another_host_gets_the_response_of_mitmproxy(
     proxy: Proxy, start_standin: StartStandin
 ) -> None:
     server = start_standin(tls=False)
@@ -299,7 +299,7 @@ def test_a_large_request_to_another_host_gets_mitmproxys_own_answer(
 
 
 def large_answer(api: Api, size: int) -> bytes:
-    """Return an answer that is larger than it looks."""
+    """Return a response that is larger decoded than encoded."""
     body = json.loads(api.answer())
     return json.dumps({**body, "padding": "x" * size}).encode()
 
@@ -307,7 +307,7 @@ def large_answer(api: Api, size: int) -> bytes:
 @each_way
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "in parts"])
 @pytest.mark.parametrize("size", [LIMIT * 5, 3 * MIB], ids=["held", "too large to be read"])
-def test_an_answer_passes_however_large(
+def test_large_response_is_relayed_completely(
     proxy: Proxy, clients: Clients, provider: Provider, way: Way, announced: bool, size: int
 ) -> None:
     body = large_answer(MESSAGES, size)
@@ -331,7 +331,7 @@ def test_an_answer_passes_however_large(
 
 
 @pytest.mark.parametrize("api", APIS, ids=str)
-def test_a_stream_has_no_limit(
+def test_large_stream_is_relayed_completely(
     proxy: Proxy, clients: Clients, provider: Provider, api: Api
 ) -> None:
     comment = b": " + b"x" * 1000 + b"\n\n"
@@ -352,7 +352,7 @@ def test_a_stream_has_no_limit(
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "in parts"])
-def test_a_download_passes(
+def test_large_download_from_a_provider_is_relayed_completely(
     proxy: Proxy, clients: Clients, provider: Provider, announced: bool
 ) -> None:
     body = bytes(3 * MIB)
@@ -371,7 +371,7 @@ def test_a_download_passes(
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "in parts"])
-def test_a_download_from_another_host_passes(
+def test_large_download_from_another_host_is_relayed_completely(
     proxy: Proxy, start_standin: StartStandin, announced: bool
 ) -> None:
     body = bytes(3 * MIB)
@@ -387,7 +387,7 @@ def test_a_download_from_another_host_passes(
 
 
 @pytest.mark.may_log_errors
-def test_an_answer_that_must_be_cut_and_is_too_large_is_an_error_in_the_providers_words(
+def test_too_large_response_that_must_be_edited_becomes_a_provider_error(
     start_proxy: StartProxy, standin: Server, provider: Provider
 ) -> None:
     config = config_toml(standin.origin) + server_toml("calc", **program(), allow="^add$")
@@ -413,7 +413,7 @@ def test_an_answer_that_must_be_cut_and_is_too_large_is_an_error_in_the_provider
 
 
 @pytest.mark.parametrize("way", [FORWARD, REVERSE_H2], ids=str)
-def test_a_request_is_as_large_as_it_comes_not_as_it_decodes(
+def test_body_size_limit_counts_encoded_bytes(
     proxy: Proxy, clients: Clients, standin: Server, way: Way
 ) -> None:
     body = gzip.compress(MESSAGES.request("x" * 8 * MIB, stream=False))

@@ -1,4 +1,4 @@
-"""Two hundred clients at once, each with a token of its own: whose rows are whose?"""
+"""Attribution of two hundred concurrent clients with an access token each."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ _KINDS = tuple(
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a token, and a habit."""
+    """The owner of an access token, with a kind of client."""
 
     name: str
     token: str
@@ -71,7 +71,7 @@ class Person:
 
 
 def make_people(proxy: Proxy) -> list[Person]:
-    """Give everybody a token, and a kind of client, in turn."""
+    """Create the access tokens; assign the kinds of client in turn."""
     people = []
     for number, kind in zip(range(CLIENTS), itertools.cycle(_KINDS), strict=False):
         text, token = AccessToken.make(f"person-{number}")
@@ -80,7 +80,7 @@ def make_people(proxy: Proxy) -> list[Person]:
     return people
 
 
-def test_two_hundred_clients_with_a_token_each_are_told_apart(
+def test_records_of_two_hundred_concurrent_clients_name_the_owners_of_their_access_tokens(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy(env=CENTRAL)

@@ -1,4 +1,4 @@
-"""Who may ask, with whose key, and what: actors, credentials, routes, options, mistakes."""
+"""Actors, credentials, routes, usage of chat streams, and configuration mistakes."""
 
 import gzip
 import hashlib
@@ -56,7 +56,7 @@ ACTOR = {"X-AIBridge-Actor": "alice"}
 def proxy(
     standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A strict proxy: it must know who asks, it has keys, and it asks for usage."""
+    """Run a proxy that requires an actor, has central keys and requests usage."""
     made = Proxy(
         tmp_path_factory.mktemp("policy"),
         config=config_toml(standin.origin) + ACTORS,
@@ -85,7 +85,7 @@ def post(
     stream: bool = False,
     content: bytes | None = None,
 ) -> httpx2.Response:
-    """Ask, with these headers alone."""
+    """Send a request with these headers only."""
     with clients.http(way) as http:
         return http.post(
             clients.url(way, api.provider, api.path),
@@ -94,11 +94,11 @@ def post(
         )
 
 
-# --- who asks
+# --- actors
 
 
 @each_pair
-def test_a_request_of_nobody_is_refused_and_never_reaches_the_provider(
+def test_anonymous_request_is_refused_and_never_reaches_the_provider(
     proxy: Proxy, clients: Clients, standin: Server, api: Api, way: Way
 ) -> None:
     before = metric(proxy, "aibridge_refused_total", reason="no_actor")
@@ -118,7 +118,7 @@ def test_a_request_of_nobody_is_refused_and_never_reaches_the_provider(
 
 
 @each_way
-def test_what_is_not_bridged_needs_no_actor(clients: Clients, standin: Server, way: Way) -> None:
+def test_passthrough_request_needs_no_actor(clients: Clients, standin: Server, way: Way) -> None:
     with clients.http(way) as http:
         answer = http.get(clients.url(way, "anthropic", "/v1/models"), headers=MESSAGES.headers)
     assert answer.status_code == 200
@@ -130,7 +130,7 @@ def test_what_is_not_bridged_needs_no_actor(clients: Clients, standin: Server, w
     ("named", "actor", "metadata"),
     [("alice", "alice", {}), ("d.smith", "dave", {"team": "ads"})],
 )
-def test_the_header_names_the_actor_and_stays_here(
+def test_actor_header_names_the_actor_and_is_not_sent_to_the_provider(
     proxy: Proxy,
     clients: Clients,
     standin: Server,
@@ -149,7 +149,7 @@ def test_the_header_names_the_actor_and_stays_here(
 
 @each_way
 @pytest.mark.parametrize("header", ["x-api-key", "authorization"])
-def test_a_known_key_names_the_actor(
+def test_key_fingerprint_names_the_actor(
     proxy: Proxy, clients: Clients, standin: Server, way: Way, header: str
 ) -> None:
     value = KNOWN_KEY if header == "x-api-key" else f"Bearer {KNOWN_KEY}"
@@ -160,7 +160,7 @@ def test_a_known_key_names_the_actor(
     assert standin.requests[-1].header(header) == value
 
 
-def test_the_user_of_proxy_authentication_is_the_actor(
+def test_user_of_proxyauth_is_the_actor(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     proxy = start_proxy(options={"proxyauth": "erin:secret", "aibridge_require_actor": True})
@@ -195,12 +195,12 @@ def test_the_user_of_proxy_authentication_is_the_actor(
     assert standin.requests[-1].header("authorization") is None
 
 
-# --- with whose key
+# --- credentials
 
 
 @each_reverse_way
 @each_api
-def test_the_central_key_is_used_where_the_client_brings_none(
+def test_central_key_is_used_for_clients_without_a_key(
     proxy: Proxy, clients: Clients, standin: Server, way: Way, api: Api
 ) -> None:
     with proxy.recording() as records:
@@ -222,7 +222,7 @@ def test_the_central_key_is_used_where_the_client_brings_none(
         (CHAT, {"authorization": "Bearer aibridge"}),
     ],
 )
-def test_a_placeholder_key_stands_for_the_central_one(
+def test_placeholder_key_is_replaced_by_the_central_key(
     proxy: Proxy, clients: Clients, standin: Server, way: Way, api: Api, own: dict[str, str]
 ) -> None:
     with proxy.recording() as records:
@@ -235,7 +235,7 @@ def test_a_placeholder_key_stands_for_the_central_one(
 
 @each_forward_way
 @each_api
-def test_the_central_key_is_never_used_in_forward_mode(
+def test_central_key_is_never_used_in_forward_mode(
     proxy: Proxy, clients: Clients, standin: Server, way: Way, api: Api
 ) -> None:
     with proxy.recording() as records:
@@ -256,7 +256,7 @@ def test_the_central_key_is_never_used_in_forward_mode(
     ],
     ids=["key", "subscription", "bearer", "azure"],
 )
-def test_a_clients_own_key_wins(
+def test_own_key_of_the_client_is_preferred_to_the_central_key(
     proxy: Proxy, clients: Clients, standin: Server, way: Way, own: tuple[Api, dict[str, str]]
 ) -> None:
     api, credentials = own
@@ -268,7 +268,7 @@ def test_a_clients_own_key_wins(
     assert records.interception["credential_kind"] == "byok"
 
 
-# --- which routes
+# --- routes
 
 NO_ROUTES = (
     ("POST", "/anthropic/v1/files"),
@@ -296,7 +296,7 @@ NO_ROUTES = (
 
 @each_reverse_way
 @pytest.mark.parametrize(("method", "target"), NO_ROUTES, ids=lambda value: value)
-def test_the_reverse_proxy_has_no_other_routes(
+def test_reverse_proxy_answers_other_routes_with_404(
     proxy: Proxy, clients: Clients, standin: Server, way: Way, method: str, target: str
 ) -> None:
     scheme = "https" if way.http2 else "http"
@@ -318,7 +318,7 @@ def test_the_reverse_proxy_has_no_other_routes(
     assert records.interceptions == []
 
 
-def test_the_forward_proxy_passes_every_route_on(clients: Clients, standin: Server) -> None:
+def test_forward_proxy_relays_every_route(clients: Clients, standin: Server) -> None:
     with clients.http(FORWARD) as http:
         answer = http.post("https://api.anthropic.com/v1/files?x=1", content=b"file")
     assert answer.status_code == 404  # the provider's own
@@ -326,7 +326,7 @@ def test_the_forward_proxy_passes_every_route_on(clients: Clients, standin: Serv
 
 
 @pytest.mark.parametrize("method", [b"post", b"Post", b"PRI", b"\xff\xfe", b"P\xc3\x96ST"])
-def test_the_reverse_proxy_takes_a_method_as_it_is_written(
+def test_reverse_proxy_matches_methods_case_sensitively(
     clients: Clients, standin: Server, method: bytes
 ) -> None:
     with connect(clients, REVERSE) as sock:
@@ -339,7 +339,7 @@ def test_the_reverse_proxy_takes_a_method_as_it_is_written(
 
 
 @pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PUT", "QUERY"])
-def test_nor_does_it_ask_for_a_method(clients: Clients, standin: Server, method: str) -> None:
+def test_forward_proxy_relays_every_method(clients: Clients, standin: Server, method: str) -> None:
     with clients.http(FORWARD) as http:
         http.request(method, "https://api.anthropic.com/v1/messages", headers=MESSAGES.headers)
     assert [(request.method, request.path) for request in standin.requests] == [
@@ -348,7 +348,7 @@ def test_nor_does_it_ask_for_a_method(clients: Clients, standin: Server, method:
 
 
 @pytest.mark.parametrize("name", ["Content-Encoding", "x-api-key", "anthropic-version"])
-def test_a_client_cannot_have_a_header_left_out_that_says_what_it_asks(
+def test_connection_header_cannot_remove_headers_that_describe_the_request(
     clients: Clients, standin: Server, name: str
 ) -> None:
     content = gzip.compress(MESSAGES.request("hi", stream=False))
@@ -358,7 +358,7 @@ def test_a_client_cannot_have_a_header_left_out_that_says_what_it_asks(
     assert request.header(name) == (MESSAGES.headers | {"content-encoding": "gzip"})[name.lower()]
 
 
-def test_a_host_that_ends_with_a_dot_is_the_same_host(
+def test_provider_host_with_a_final_dot_is_recognised(
     proxy: Proxy, clients: Clients, standin: Server
 ) -> None:
     with proxy.recording() as records, connect(clients, FORWARD, "api.anthropic.com.") as sock:
@@ -375,7 +375,7 @@ def test_a_host_that_ends_with_a_dot_is_the_same_host(
 
 
 def chat_request(**members: Any) -> bytes:
-    """Return a request that streams and does not ask for usage, unless `members` do."""
+    """Return a streaming request that does not request usage, unless `members` do."""
     body = json.loads(CHAT.request("hi", stream=True))
     del body["stream_options"]
     return json.dumps(body | members, indent=1).encode()
@@ -384,7 +384,7 @@ def chat_request(**members: Any) -> bytes:
 @each_way
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 @pytest.mark.parametrize("announced", [False, True], ids=["chunked", "announced"])
-def test_the_usage_of_a_chat_stream_is_recorded_and_not_shown_to_who_did_not_ask(
+def test_usage_chunk_of_a_chat_stream_is_recorded_and_removed_for_clients_that_did_not_request_it(
     proxy: Proxy,
     clients: Clients,
     provider: Provider,
@@ -419,7 +419,7 @@ def test_the_usage_of_a_chat_stream_is_recorded_and_not_shown_to_who_did_not_ask
 
 @each_way
 @pytest.mark.parametrize("wanted", [True, False])
-def test_a_client_that_says_itself_whether_it_wants_usage_has_its_way_to_the_byte(
+def test_chat_request_with_stream_options_is_relayed_unchanged(
     proxy: Proxy, clients: Clients, standin: Server, way: Way, wanted: bool
 ) -> None:
     content = chat_request(stream_options={"include_usage": wanted})
@@ -431,7 +431,9 @@ def test_a_client_that_says_itself_whether_it_wants_usage_has_its_way_to_the_byt
 
 
 @each_way
-def test_other_requests_are_not_edited(clients: Clients, standin: Server, way: Way) -> None:
+def test_requests_other_than_chat_streams_are_relayed_unchanged(
+    clients: Clients, standin: Server, way: Way
+) -> None:
     whole = chat_request(stream=False)
     post(clients, way, CHAT, CHAT.headers | ACTOR, content=whole)
     assert standin.requests[-1].body == whole
@@ -466,7 +468,7 @@ MISTAKES: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_stops_the_start_with_a_message_that_names_the_key(
+def test_configuration_mistake_stops_the_start_and_names_the_key(
     tmp_path: Path, confdir: Path, mistake: str
 ) -> None:
     config, options, keys = MISTAKES[mistake]

@@ -1,4 +1,4 @@
-"""Files that are edited while the proxy runs: what is new holds, what is wrong changes nothing."""
+"""Config files that are edited while the proxy runs: changes take effect, mistakes do not."""
 
 import json
 import re
@@ -42,7 +42,7 @@ type CentralOf = Callable[[Proxy], Central]
 def central_of(
     clients_of: Callable[[Proxy], Clients], provider: Provider, standin: Server
 ) -> Iterator[CentralOf]:
-    """Ask through a proxy; all that reaches the provider by way of it must be legal."""
+    """Send requests through a proxy, and check that the provider receives legal ones only."""
     made: list[Central] = []
 
     def central(proxy: Proxy) -> Central:
@@ -56,14 +56,14 @@ def central_of(
 
 @pytest.fixture
 def report(tmp_path: Path) -> Iterator[Report]:
-    """A call of the tool `slow`."""
+    """Control a call of the tool `slow`."""
     made = Report(tmp_path / "slow")
     yield made
     made.close()
 
 
 def edit(proxy: Proxy, text: str, *started: str) -> None:
-    """Write the config file anew; wait until it is taken, and servers that it starts are up."""
+    """Write the config file; wait until it is read and the servers that it starts are up."""
     mark = len(proxy.log)
     proxy.config_path.write_text(text)
     proxy.wait_for_log(TAKEN, mark)
@@ -71,20 +71,20 @@ def edit(proxy: Proxy, text: str, *started: str) -> None:
 
 
 def offered(central: Central) -> list[str]:
-    """Ask something; return the tools that the provider is then told of."""
+    """Send a request; return the tools that the provider receives."""
     central.see(MESSAGES, REVERSE, "hi")
     return [tool["name"] for tool in central.received[-1].get("tools", [])]
 
 
 def calc(**keys: object) -> str:
-    """A server with one tool."""
+    """Return the config of a server with one tool."""
     return server_toml("calc", **program(), **{"allow": "^add$", **keys})
 
 
 # --- MCP servers
 
 
-def test_a_server_that_is_added_is_offered_and_one_that_is_taken_out_is_not(
+def test_added_mcp_server_is_offered_and_removed_one_is_not(
     start_proxy: StartProxy, central_of: CentralOf, standin: Server
 ) -> None:
     proxy = start_proxy(metrics=True)
@@ -110,7 +110,7 @@ def test_a_server_that_is_added_is_offered_and_one_that_is_taken_out_is_not(
     assert offered(central) == ["bmcp_calc_add"]
 
 
-def test_a_file_of_servers_is_read_again_too_with_variables_of_the_environment(
+def test_changed_mcp_servers_file_is_read_with_environment_variables(
     start_proxy: StartProxy, central_of: CentralOf, tmp_path: Path
 ) -> None:
     server = ToolServer("http", "--token", TOKEN)
@@ -133,7 +133,7 @@ def test_a_file_of_servers_is_read_again_too_with_variables_of_the_environment(
     server.stop()
 
 
-def test_a_tool_that_runs_when_its_server_is_taken_out_gives_its_result(
+def test_running_tool_call_of_a_removed_mcp_server_completes(
     start_proxy: StartProxy, central_of: CentralOf, standin: Server, report: Report
 ) -> None:
     config = config_toml(standin.origin)
@@ -153,7 +153,7 @@ def test_a_tool_that_runs_when_its_server_is_taken_out_gives_its_result(
     assert story.lines[-1].endswith("The tool returned: done")
 
 
-def test_whom_tools_are_offered_to_follows_the_file(
+def test_changed_injection_limits_take_effect(
     start_proxy: StartProxy, central_of: CentralOf, standin: Server
 ) -> None:
     config = config_toml(standin.origin) + calc()
@@ -168,7 +168,7 @@ def test_whom_tools_are_offered_to_follows_the_file(
 
 
 @pytest.mark.may_log_errors
-def test_what_was_hidden_is_known_after_a_change_even_if_the_database_is_away(
+def test_hidden_turns_survive_a_reload_without_the_database(
     start_proxy: StartProxy, central_of: CentralOf, standin: Server
 ) -> None:
     config = config_toml(standin.origin) + calc()
@@ -183,7 +183,7 @@ def test_what_was_hidden_is_known_after_a_change_even_if_the_database_is_away(
     assert SUM_LINE in central.transcripts(MESSAGES)[-1]
 
 
-def test_what_servers_need_is_loaded_only_once_there_are_some(
+def test_mcp_package_is_imported_when_the_first_server_is_configured(
     start_proxy: StartProxy, standin: Server
 ) -> None:
     proxy = start_proxy(env={"PYTHONPROFILEIMPORTTIME": "1"})
@@ -198,7 +198,7 @@ def test_what_servers_need_is_loaded_only_once_there_are_some(
 # --- providers
 
 
-def test_providers_and_actors_follow_the_file(
+def test_changed_providers_and_actors_take_effect(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     proxy = start_proxy()
@@ -246,7 +246,7 @@ id = "alice"
     ],
     ids=["no TOML", "several", "no variable", "no file"],
 )
-def test_a_mistake_is_named_and_the_old_settings_stay(
+def test_mistake_in_a_changed_file_is_logged_and_the_old_settings_stay(
     start_proxy: StartProxy,
     central_of: CentralOf,
     standin: Server,

@@ -45,7 +45,7 @@ PROMPT = "p1p1p1p1p1p1p1p1p1p1"
 
 
 def basic(password: str) -> str:
-    """Return credentials as HTTP sends them."""
+    """Return basic credentials as a header value."""
     return "Basic " + base64.b64encode(f"{USER}:{password}".encode()).decode()
 
 
@@ -54,7 +54,7 @@ ENCODED = tuple(basic(password).split()[1] for password in (PASSWORD, WRONG_PASS
 
 @dataclass(slots=True)
 class Written:
-    """All that a proxy wrote, by where."""
+    """Everything that a proxy wrote, by place."""
 
     places: dict[str, bytes]
 
@@ -69,7 +69,7 @@ class Written:
 
 
 def everything(proxy: Proxy, **more: bytes | str) -> Written:
-    """Return all that a proxy has written so far."""
+    """Return everything that a proxy has written so far."""
     places = {
         path.name: path.read_bytes()
         for path in proxy.directory.rglob("*")
@@ -83,7 +83,7 @@ def everything(proxy: Proxy, **more: bytes | str) -> Written:
 
 
 def verbose(directory: str = "flows") -> dict[str, Any]:
-    """Return options that make mitmdump write all it can."""
+    """Return options that make mitmdump log and save everything."""
     return {
         "flow_detail": 4,
         "termlog_verbosity": "debug",
@@ -112,7 +112,7 @@ def arrived(server: Server, names: tuple[str, ...] = tuple(HEADERS)) -> list[dic
 
 
 class Visitor:
-    """Goes every path with all secrets in its headers."""
+    """A client that uses every route with all secrets in its headers."""
 
     def __init__(self, clients: Clients, provider: Provider) -> None:
         self._clients = clients
@@ -166,7 +166,7 @@ class Visitor:
             assert headers.get("x-standin-canned") == "cut"
 
 
-def test_no_path_writes_a_secret_and_the_provider_gets_them_all(
+def test_no_route_writes_a_secret_and_the_provider_receives_them_all(
     start_proxy: StartProxy,
     clients_of: Callable[[Proxy], Clients],
     provider: Provider,
@@ -210,7 +210,7 @@ def test_no_path_writes_a_secret_and_the_provider_gets_them_all(
     assert "aibridge: a bug" not in proxy.log_text()
 
 
-def test_a_central_key_reaches_the_provider_and_nothing_else(
+def test_central_key_reaches_only_the_provider(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     proxy = start_proxy(
@@ -242,7 +242,7 @@ def test_a_central_key_reaches_the_provider_and_nothing_else(
     assert hints == {(True, None), (False, "sk-a...k7k7"), (False, "sk-c...k8k8")}
 
 
-def test_a_proxy_password_is_written_nowhere(
+def test_proxy_password_is_written_nowhere(
     start_proxy: StartProxy,
     clients_of: Callable[[Proxy], Clients],
     provider: Provider,
@@ -291,7 +291,7 @@ def test_a_proxy_password_is_written_nowhere(
 
 
 @pytest.mark.parametrize("detail", [1, 4])
-def test_prompts_that_are_not_captured_are_only_where_mitmproxy_shows_flows(
+def test_prompts_without_capture_are_only_in_saved_flows(
     start_proxy: StartProxy,
     clients_of: Callable[[Proxy], Clients],
     provider: Provider,

@@ -1,4 +1,4 @@
-"""What an access token is not for: models that are named where nobody looks, other instances."""
+"""Model and provider limits of access tokens, also for models in unusual places of a request."""
 
 import gzip
 import json
@@ -34,7 +34,7 @@ each_way = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
 def proxy(
     standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy with central keys, and with an instance that the reverse proxy alone leads to."""
+    """Run a proxy with central keys and a provider instance that only the reverse proxy serves."""
     made = Proxy(
         tmp_path_factory.mktemp("scope"),
         config=config_toml(standin.origin) + LOCAL.format(origin=standin.origin),
@@ -64,7 +64,7 @@ def ask(
     provider: Any = "openai",
     headers: dict[str, str] | None = None,
 ) -> httpx2.Response:
-    """Ask with a token that is for cheap models only."""
+    """Send a request with an access token that is limited to cheap models."""
     said = {"X-AIBridge-Token": token(proxy, models=("cheap*",)), "x-api-key": OPENAI_KEY}
     with clients.http(way) as http:
         url = clients.url(way, provider, path)
@@ -98,7 +98,7 @@ EVASIONS = {
 @each_way
 @pytest.mark.parametrize("evasion", EVASIONS)
 @pytest.mark.parametrize("api", [CHAT, MESSAGES, RESPONSES], ids=str)
-def test_a_model_is_found_wherever_a_request_names_one(
+def test_hidden_model_is_refused_under_model_limits(
     proxy: Proxy, clients: Clients, standin: Server, api: Any, way: Way, evasion: str
 ) -> None:
     with proxy.recording() as records:
@@ -112,7 +112,7 @@ def test_a_model_is_found_wherever_a_request_names_one(
 
 
 @each_way
-def test_what_names_fitting_models_only_passes(
+def test_request_with_allowed_models_only_is_relayed_unchanged(
     proxy: Proxy, clients: Clients, standin: Server, way: Way
 ) -> None:
     content = CHEAP % b',"models":["cheap-2"],"metadata":{"Model":"dear","model":"dear"}'
@@ -121,7 +121,7 @@ def test_what_names_fitting_models_only_passes(
     assert standin.requests[-1].body == content
 
 
-def test_a_token_for_all_models_is_not_held_to_clear_words(
+def test_ambiguous_body_is_relayed_without_model_limits(
     proxy: Proxy, clients: Clients, standin: Server
 ) -> None:
     headers = {"authorization": f"Bearer {token(proxy)}"}
@@ -157,7 +157,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize(("method", "path", "content", "headers"), PASSING)
-def test_what_passes_is_held_to_the_models_too(
+def test_model_limits_apply_to_passthrough_requests(
     proxy: Proxy,
     clients: Clients,
     standin: Server,
@@ -190,7 +190,7 @@ def test_what_passes_is_held_to_the_models_too(
         ),
     ],
 )
-def test_what_has_nothing_against_it_passes(
+def test_passthrough_request_without_an_excluded_model_is_relayed(
     proxy: Proxy,
     clients: Clients,
     standin: Server,
@@ -220,7 +220,7 @@ def test_what_has_nothing_against_it_passes(
         b"no JSON",
     ],
 )
-def test_a_message_over_a_websocket_cannot_hide_a_model(
+def test_websocket_message_with_a_hidden_model_is_refused_under_model_limits(
     proxy: Proxy, clients: Clients, standin: Server, message: bytes
 ) -> None:
     text = token(proxy, models=("gpt-5",))
@@ -237,7 +237,7 @@ def test_a_message_over_a_websocket_cannot_hide_a_model(
     assert statuses == [*(["refused"] if is_request else []), "completed"]
 
 
-def test_the_address_of_a_websocket_cannot_name_another_model(
+def test_websocket_query_with_another_model_is_refused_under_model_limits(
     proxy: Proxy, clients: Clients, standin: Server
 ) -> None:
     headers = {"upgrade": "websocket", "connection": "upgrade"}
@@ -258,7 +258,7 @@ def test_the_address_of_a_websocket_cannot_name_another_model(
         ({"models": ("cheap*",)}, "407"),
     ],
 )
-def test_a_tunnel_leads_to_no_instance_that_a_token_is_not_for(
+def test_tunnel_to_a_provider_instance_outside_the_limits_is_refused(
     proxy: Proxy, clients: Clients, standin: Server, scope: dict[str, Any], status: str
 ) -> None:
     login = basic("anybody", token(proxy, **scope))
@@ -269,7 +269,9 @@ def test_a_tunnel_leads_to_no_instance_that_a_token_is_not_for(
     assert elsewhere.startswith("HTTP/1.1 200 "), "there it is looked at"
 
 
-def test_nor_does_a_plain_request(proxy: Proxy, standin: Server) -> None:
+def test_plain_request_to_a_provider_instance_outside_the_limits_is_refused(
+    proxy: Proxy, standin: Server
+) -> None:
     login = basic("anybody", token(proxy, providers=("anthropic", "openai")))
     url = f"http://127.0.0.1:{standin.port}/v1/models"
     head = f"GET {url} HTTP/1.1\r\nhost: x\r\nproxy-authorization: {login}\r\n\r\n"
@@ -281,12 +283,12 @@ def test_nor_does_a_plain_request(proxy: Proxy, standin: Server) -> None:
     assert standin.requests == []
 
 
-# --- where there is no route
+# --- unknown routes
 
 
 @pytest.mark.parametrize("path", ["/", "/anthropic/v1/files", "/nobody/v1/messages", "/local/v1/x"])
 @pytest.mark.parametrize("text", ["", "aib_no_token"])
-def test_who_has_no_token_is_not_told_which_instances_there_are(
+def test_client_without_an_access_token_cannot_list_provider_instances(
     proxy: Proxy, clients: Clients, path: str, text: str
 ) -> None:
     headers = {"x-api-key": text} if text else {}

@@ -1,4 +1,4 @@
-"""Access tokens: every place for one, every refusal, and that nobody else ever sees one."""
+"""Access tokens end to end: the headers that carry them, refusals, tunnels, and secrecy."""
 
 import base64
 import socket
@@ -37,7 +37,7 @@ each_api = pytest.mark.parametrize("api", APIS, ids=str)
 
 
 def token(proxy: Proxy, name: str = "alice", **scope: Any) -> str:
-    """Make a token as the command does; return its text."""
+    """Create an access token as the command does; return its text."""
     text, made = AccessToken.make(name, **scope)
     open_store(proxy.database).add_access_token(made)
     return text
@@ -47,7 +47,7 @@ def token(proxy: Proxy, name: str = "alice", **scope: Any) -> str:
 def proxy(
     standin: Server, authority: Authority, confdir: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy with central keys and one token; it writes all it can."""
+    """Run a proxy with central keys and one access token that logs and saves everything."""
     made = Proxy(
         tmp_path_factory.mktemp("tokens"),
         config=config_toml(standin.origin),
@@ -70,7 +70,7 @@ def _no_requests_yet(standin: Server) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a client puts its token."""
+    """A place for the access token in a request."""
 
     name: str
     headers: Callable[[Api, str], dict[str, str]] = lambda api, text: {}
@@ -121,7 +121,7 @@ each_place = pytest.mark.parametrize(
 
 
 def client(clients: Clients, way: Way, login: tuple[str, str] | None = None) -> httpx2.Client:
-    """Return a bare client that logs in to the forward proxy, if it has a login."""
+    """Return an HTTP client with an optional login to the forward proxy."""
     if way.mode == "reverse" or login is None:
         return clients.http(way)
     assert clients.proxy
@@ -146,7 +146,7 @@ def ask(
     stream: bool = True,
     **members: Any,
 ) -> httpx2.Response:
-    """Ask with a token in its place, and a key of one's own where the token is not that."""
+    """Send a request with an access token, and with a provider key unless the token is the key."""
     headers = api.headers if own_key and not place.as_key else {}
     with client(clients, way, place.login(text)) as http:
         return http.post(
@@ -157,18 +157,18 @@ def ask(
 
 
 def refused(proxy: Proxy, api: Api, answer: httpx2.Response, reason: str) -> dict[str, Any]:
-    """Check that an answer is a refusal as the provider's clients show it; return its error."""
+    """Check that a response is a refusal in the provider's error format; return the error."""
     assert answer.status_code == 400, answer.text
     assert api.is_error(answer.json())
     return dict(answer.json()["error"])
 
 
-# --- every place
+# --- places
 
 
 @each_place
 @each_api
-def test_a_token_is_taken_wherever_it_stands_and_names_its_owner(
+def test_access_token_is_accepted_in_every_place_and_names_its_owner(
     proxy: Proxy, clients: Clients, standin: Server, api: Api, place: Place, way: Way
 ) -> None:
     text = token(proxy, "bob")
@@ -194,7 +194,7 @@ def test_a_token_is_taken_wherever_it_stands_and_names_its_owner(
 @pytest.mark.parametrize(
     ("place", "way"), [(LOGIN, FORWARD), (HEADER, FORWARD), (BEARER, REVERSE)], ids=str
 )
-def test_a_websocket_takes_a_token_in_every_place(
+def test_websocket_accepts_an_access_token_in_every_place(
     proxy: Proxy, clients: Clients, standin: Server, place: Place, way: Way
 ) -> None:
     text = token(proxy, "carol")
@@ -209,7 +209,9 @@ def test_a_websocket_takes_a_token_in_every_place(
     assert text not in repr([dict(request.headers) for request in standin.requests])
 
 
-def test_who_has_a_token_needs_no_name_in_a_header(proxy: Proxy, clients: Clients) -> None:
+def test_owner_of_an_access_token_wins_over_the_actor_header(
+    proxy: Proxy, clients: Clients
+) -> None:
     with proxy.recording() as records, clients.http(FORWARD) as http:
         http.post(
             clients.url(FORWARD, "anthropic", "/v1/messages"),
@@ -220,12 +222,12 @@ def test_who_has_a_token_needs_no_name_in_a_header(proxy: Proxy, clients: Client
     assert records.interception["initiator_id"] == "dave"
 
 
-# --- every refusal
+# --- refusals
 
 
 @each_way
 @each_api
-def test_without_a_token_nothing_passes(
+def test_request_without_an_access_token_is_refused(
     proxy: Proxy, clients: Clients, standin: Server, api: Api, way: Way
 ) -> None:
     before = metric(proxy, "aibridge_refused_total", provider=api.provider, reason="no_token")
@@ -253,7 +255,7 @@ def test_without_a_token_nothing_passes(
 )
 @pytest.mark.parametrize("state", ["unknown", "expired", "revoked"])
 @each_api
-def test_a_token_that_is_not_good_is_refused(
+def test_unknown_expired_or_revoked_access_token_is_refused(
     proxy: Proxy,
     clients: Clients,
     standin: Server,
@@ -283,7 +285,7 @@ def test_a_token_that_is_not_good_is_refused(
     ("place", "way"), [(HEADER, FORWARD), (LOGIN, FORWARD_H2), (BEARER, REVERSE)], ids=str
 )
 @each_api
-def test_a_token_is_good_for_its_providers_only(
+def test_access_token_is_refused_for_other_providers(
     proxy: Proxy, clients: Clients, standin: Server, api: Api, place: Place, way: Way
 ) -> None:
     other = "openai" if api.provider == "anthropic" else "anthropic"
@@ -304,7 +306,7 @@ def test_a_token_is_good_for_its_providers_only(
     ("place", "way"), [(HEADER, FORWARD), (LOGIN, FORWARD_H2), (BEARER, REVERSE)], ids=str
 )
 @each_api
-def test_a_token_is_good_for_its_models_only(
+def test_access_token_is_refused_for_other_models(
     proxy: Proxy, clients: Clients, standin: Server, api: Api, place: Place, way: Way
 ) -> None:
     text = token(proxy, "frank", models=("claude-haiku-*", "gpt-5"))
@@ -315,7 +317,7 @@ def test_a_token_is_good_for_its_models_only(
     assert ask(clients, way, api, place, text, model="claude-haiku-4-5").status_code == 200
 
 
-def test_a_body_that_names_no_model_does_not_get_past_a_list_of_models(
+def test_body_without_a_model_is_refused_under_model_limits(
     proxy: Proxy, clients: Clients, standin: Server
 ) -> None:
     headers = {"x-api-key": token(proxy, models=("claude-haiku-*",))}
@@ -343,7 +345,7 @@ def test_a_body_that_names_no_model_does_not_get_past_a_list_of_models(
     assert [request.path for request in standin.requests] == ["/v1/models"]
 
 
-def test_a_websocket_is_held_to_the_models_of_its_token_at_each_request(
+def test_model_limits_are_checked_for_each_websocket_request(
     proxy: Proxy, clients: Clients, standin: Server
 ) -> None:
     text = token(proxy, "gina", models=("gpt-5",))
@@ -362,7 +364,7 @@ def test_a_websocket_is_held_to_the_models_of_its_token_at_each_request(
 
 
 def wait_for_freshness() -> None:
-    """Wait until what the proxy last read of the tokens is old: there is no event to wait for."""
+    """Wait until the proxy reads the access tokens again; no event shows it."""
     from threading import Event
 
     from aibridge_addon.access.token_cache import FRESH_SECONDS
@@ -370,7 +372,7 @@ def wait_for_freshness() -> None:
     Event().wait(FRESH_SECONDS * 1.5)
 
 
-def test_a_websocket_without_a_token_is_refused(proxy: Proxy, clients: Clients) -> None:
+def test_websocket_without_an_access_token_is_refused(proxy: Proxy, clients: Clients) -> None:
     with proxy.recording() as records, Socket(clients, REVERSE, headers=CODEX) as codex:
         assert codex.status == 400
         assert b"requires an access token" in codex.refusal
@@ -379,7 +381,7 @@ def test_a_websocket_without_a_token_is_refused(proxy: Proxy, clients: Clients) 
 
 @pytest.mark.parametrize("way", [FORWARD, FORWARD_H2], ids=str)
 @each_api
-def test_a_token_never_goes_to_a_provider_as_a_key(
+def test_access_token_as_key_in_forward_mode_is_refused_and_never_sent(
     proxy: Proxy, clients: Clients, standin: Server, api: Api, way: Way
 ) -> None:
     text = token(proxy)
@@ -394,7 +396,7 @@ def test_a_token_never_goes_to_a_provider_as_a_key(
     assert standin.requests == []
 
 
-def test_a_revoked_token_ends_with_the_next_request_of_an_open_connection(
+def test_revoked_access_token_is_refused_on_an_open_connection(
     proxy: Proxy, clients: Clients
 ) -> None:
     text = token(proxy, "hank")
@@ -412,7 +414,7 @@ def test_a_revoked_token_ends_with_the_next_request_of_an_open_connection(
 
 
 def connect(proxy: Proxy, host: str, headers: dict[str, str]) -> str:
-    """Ask for a tunnel; return the answer's head and body."""
+    """Send a CONNECT; return head and body of the response."""
     lines = [f"CONNECT {host} HTTP/1.1", f"host: {host}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     with socket.create_connection(("127.0.0.1", proxy.forward_port), TIMEOUT_S) as sock:
@@ -420,7 +422,7 @@ def connect(proxy: Proxy, host: str, headers: dict[str, str]) -> str:
         return sock.recv(64 * 1024).decode()
 
 
-def test_a_tunnel_needs_a_token(proxy: Proxy, standin: Server) -> None:
+def test_tunnel_requires_an_access_token(proxy: Proxy, standin: Server) -> None:
     host = f"127.0.0.1:{standin.port}"
     before = metric(proxy, "aibridge_refused_total", reason="no_token")
     answer = connect(proxy, host, {})
@@ -439,7 +441,7 @@ def test_a_tunnel_needs_a_token(proxy: Proxy, standin: Server) -> None:
     [basic("ida", NEVER_MADE), basic("ida", "a guess"), "Basic !!!", "Bearer nonsense"],
     ids=["unknown", "no token", "no login", "no bearer"],
 )
-def test_a_wrong_login_opens_no_tunnel_to_other_hosts(proxy: Proxy, login: str) -> None:
+def test_tunnel_to_another_host_with_a_wrong_login_is_refused(proxy: Proxy, login: str) -> None:
     answer = connect(proxy, "127.0.0.1:9", {"proxy-authorization": login})
     assert answer.startswith("HTTP/1.1 407 "), answer
 
@@ -496,7 +498,7 @@ def test_mistyped_access_token_as_key_is_recorded_without_a_credential(
     assert standin.requests == []
 
 
-def test_plain_requests_to_other_hosts_need_a_token_and_do_not_carry_it_on(
+def test_plain_request_to_another_host_requires_an_access_token_and_does_not_forward_it(
     proxy: Proxy, clients: Clients, start_standin: Any
 ) -> None:
     other = start_standin(tls=False)
@@ -512,10 +514,10 @@ def test_plain_requests_to_other_hosts_need_a_token_and_do_not_carry_it_on(
     assert "proxy-authorization" not in repr([dict(r.headers) for r in other.requests]).lower()
 
 
-# --- when they are asked for
+# --- the rule that requires access tokens
 
 
-def test_without_tokens_nobody_is_asked_and_the_first_one_changes_that(
+def test_access_tokens_are_required_as_soon_as_the_first_one_exists(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy(env=CENTRAL)
@@ -534,7 +536,7 @@ def test_without_tokens_nobody_is_asked_and_the_first_one_changes_that(
 HEADER_OFF = Place("nowhere")
 
 
-def test_always_asks_before_there_is_a_token_and_never_does_not(
+def test_rules_always_and_never_ignore_the_existence_of_access_tokens(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     strict = start_proxy(options={"aibridge_require_token": "always"})
@@ -551,7 +553,7 @@ def test_always_asks_before_there_is_a_token_and_never_does_not(
     assert ask(clients_of(lax), FORWARD, CHAT, HEADER, NEVER_MADE).status_code == 400
 
 
-def test_a_login_that_mitmproxy_accepts_stands_for_a_token(
+def test_login_of_proxyauth_replaces_an_access_token(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy(options={"proxyauth": "lena:secret", "aibridge_require_token": "always"})
@@ -561,7 +563,7 @@ def test_a_login_that_mitmproxy_accepts_stands_for_a_token(
     assert records.interception["initiator_id"] == "lena"
 
 
-def test_where_there_is_no_central_key_a_token_as_key_says_so(
+def test_access_token_as_key_without_a_central_key_is_refused_with_the_reason(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     proxy = start_proxy()
@@ -570,7 +572,7 @@ def test_where_there_is_no_central_key_a_token_as_key_says_so(
     assert standin.requests == []
 
 
-def test_tokens_are_kept_beside_a_recorder_of_ones_own(
+def test_access_tokens_are_read_from_the_database_with_a_third_party_recorder(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], tmp_path: Path
 ) -> None:
     proxy = start_proxy(
@@ -590,7 +592,9 @@ def test_tokens_are_kept_beside_a_recorder_of_ones_own(
 # --- secrecy
 
 
-def test_no_token_is_written_anywhere(proxy: Proxy, clients: Clients, standin: Server) -> None:
+def test_access_tokens_are_written_to_no_log_record_or_flow(
+    proxy: Proxy, clients: Clients, standin: Server
+) -> None:
     text = token(proxy, "mia")
     expired = token(proxy, "mia", expires_at=PAST)
     for place in PLACES:
@@ -611,10 +615,10 @@ def test_no_token_is_written_anywhere(proxy: Proxy, clients: Clients, standin: S
             assert written.where(basic(*login).split()[1]) == []
 
 
-# --- what strangers may cost and see
+# --- clients that are refused
 
 
-def test_a_stranger_is_answered_before_a_large_body_is_held(
+def test_refused_client_is_answered_before_its_large_body_is_buffered(
     proxy: Proxy, clients: Clients, standin: Server
 ) -> None:
     half = b"x" * 512 * 1024
@@ -629,7 +633,7 @@ def test_a_stranger_is_answered_before_a_large_body_is_held(
     assert standin.requests == []
 
 
-def test_what_strangers_say_is_not_kept(proxy: Proxy, clients: Clients) -> None:
+def test_prompts_of_refused_clients_are_not_recorded(proxy: Proxy, clients: Clients) -> None:
     with proxy.recording() as records:
         ask(clients, REVERSE, MESSAGES, HEADER_OFF, "", model="m\u001b]0;x\u0007" + "n" * 1000)
     assert records.user_prompts == []
@@ -651,7 +655,7 @@ def test_what_strangers_say_is_not_kept(proxy: Proxy, clients: Clients) -> None:
     ids=repr,
 )
 @pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
-def test_a_token_in_another_place_goes_no_further(
+def test_access_token_in_an_unexpected_header_is_refused_and_never_sent(
     proxy: Proxy, clients: Clients, standin: Server, way: Way, fields: list[tuple[str, str]]
 ) -> None:
     text = token(proxy, "nina")
@@ -667,7 +671,7 @@ def test_a_token_in_another_place_goes_no_further(
     assert text.encode() not in answer.content
 
 
-def test_two_tokens_in_one_request_are_refused(
+def test_request_with_two_access_tokens_is_refused(
     proxy: Proxy, clients: Clients, standin: Server
 ) -> None:
     with clients.http(REVERSE) as http:
@@ -680,14 +684,14 @@ def test_two_tokens_in_one_request_are_refused(
     assert standin.requests == []
 
 
-def test_a_stranger_is_not_told_what_there_is(proxy: Proxy, clients: Clients) -> None:
+def test_refused_client_cannot_list_provider_instances(proxy: Proxy, clients: Clients) -> None:
     with clients.http(REVERSE) as http:
         answer = http.get(f"http://127.0.0.1:{proxy.reverse_port}/nobody/v1/models")
     assert answer.status_code == 400
     assert "chatgpt" not in answer.text
 
 
-def test_the_word_for_the_central_key_never_goes_up(
+def test_placeholder_key_is_never_sent_to_a_provider(
     proxy: Proxy, clients: Clients, standin: Server
 ) -> None:
     headers = {"X-AIBridge-Token": token(proxy), "x-api-key": "aibridge"}
@@ -702,7 +706,7 @@ def test_the_word_for_the_central_key_never_goes_up(
 
 
 @pytest.mark.parametrize("target", ["http://127.0.0.1:9/v1/messages", "http://api.anthropic.com/"])
-def test_a_token_is_hidden_even_if_its_request_never_came_whole(proxy: Proxy, target: str) -> None:
+def test_access_token_of_an_incomplete_request_is_hidden(proxy: Proxy, target: str) -> None:
     text, mark = token(proxy, "rita"), len(proxy.log)
     login = basic("rita", text)
     head = f"POST {target} HTTP/1.1\r\nhost: x\r\nX-AIBridge-Token: {text}\r\n"
