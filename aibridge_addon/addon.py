@@ -181,7 +181,9 @@ class AIBridge:
             await self._components.egress.bind(data)
         except Exception:  # the edge; unlike elsewhere, a connection without a check must not open
             logger.exception("aibridge: a bug of ours in server_connect")
-            data.server.error = "aibridge: this proxy cannot tell whether it may connect."
+            data.server.error = (
+                "aibridge: internal error in the egress check; the connection was not opened."
+            )
 
     @guarded
     def server_connected(self, data: ServerConnectionHookData) -> None:

@@ -707,7 +707,10 @@ async def test_bug_in_the_egress_check_prevents_the_connection(
 
     await call(tctx, addon, connecting(server))
 
-    assert server.error == "aibridge: this proxy cannot tell whether it may connect."
+    assert (
+        server.error
+        == "aibridge: internal error in the egress check; the connection was not opened."
+    )
     assert len(complaints(caplog)) == 1
 
 
@@ -721,7 +724,7 @@ async def test_bug_in_the_next_layer_closes_the_connection_and_is_logged_once(
         await call(tctx, addon, layer.NextLayerHook(asked))
         assert isinstance(asked.layer, RefusedConnection)
     (record,) = complaints(caplog)
-    assert record.getMessage().endswith("it would pass unread (a bug of ours)")
+    assert record.getMessage().endswith("would bypass the records (internal error)")
     assert record.exc_info
     assert isinstance(record.exc_info[1], RuntimeError)
     counted = metric(addon, "aibridge_refused_total", {"provider": "", "reason": "bug"})

@@ -224,7 +224,7 @@ class CentralTools:
     def _warn_of_excess(
         self, request: Members, catalogue: Catalogue, offered: Sequence[CentralTool]
     ) -> None:
-        """Warn once of each tool for which the API has no room beside the client's own."""
+        """Warn once of each tool that exceeds the wire format's limit beside the client's tools."""
         if len(offered) == len(catalogue):
             return
         own = bytes(request.get("tools", b""))
@@ -233,7 +233,7 @@ class CentralTools:
         if left_out:
             self._warned |= left_out
             logger.warning(
-                "aibridge: the API takes no more tools with those of the client; not offered: %s",
+                "aibridge: the wire format allows no more tools; not offered: %s",
                 ", ".join(sorted(left_out)),
             )
 

@@ -51,5 +51,5 @@ class EarlyRefusals:
             return None
         route = head.request.route
         self._metrics.count_refused(route.provider.name, _BODY_TOO_LARGE)
-        message = f"aibridge: this proxy takes bodies of up to {limit} (option body_size_limit)."
+        message = f"aibridge: the request body is larger than {limit} (option body_size_limit)."
         return shaped_error(error_format_of_route(route), 413, message)

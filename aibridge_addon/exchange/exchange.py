@@ -92,7 +92,7 @@ class Exchange:
         flow, provider = self.flow, self.request.route.provider
         status, text = 403, find_refusal(message)
         if not text:
-            problem = "broke off its answer" if flow.response else "did not answer"
+            problem = "ended its response early" if flow.response else "did not respond"
             status = 502
             text = f"aibridge: {provider.name} at {flow.request.host} {problem}: {message}"
         if not self.client_aborted and (flow.response is None or not flow.response.stream):

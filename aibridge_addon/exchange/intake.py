@@ -33,7 +33,7 @@ from aibridge_addon.relay.upgrades import is_websocket
 
 logger = logging.getLogger(__name__)
 
-_NOT_ADMITTED = "aibridge: this proxy cannot tell whether you may use it."
+_NOT_ADMITTED = "aibridge: internal error while checking this request; see the log of the proxy."
 
 
 class _Contents(NamedTuple):

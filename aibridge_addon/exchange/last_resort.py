@@ -91,8 +91,8 @@ class LastResort:
         for edit in read.edit_keys:
             self.refused_edits.add(edit)
         logger.warning(
-            "aibridge: %s refused (HTTP %d) what central tools add to requests for model %s, and "
-            "took the request without it; not added again for %d minutes",
+            "aibridge: %s refused (HTTP %d) a request with central tools for model %s, and "
+            "accepted the request without it; not added again for %d minutes",
             read.interception.provider_name,
             refused,
             ascii(read.interception.model),

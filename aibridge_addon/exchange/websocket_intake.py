@@ -22,7 +22,9 @@ from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 
-_UNREAD_WEBSOCKET = "aibridge: this proxy cannot read a WebSocket of this path, and lets none pass."
+_UNREAD_WEBSOCKET = (
+    "aibridge: WebSockets of this path are refused, because this proxy cannot check their messages."
+)
 
 
 class WebSocketIntake:

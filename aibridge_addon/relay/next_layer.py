@@ -63,7 +63,7 @@ class NextLayer:
             data.layer = self._layer_of(data)
         except NotHttpError as error:
             self._close(data, error)
-        except Exception as error:  # noqa: BLE001 the edge; left to mitmproxy, it might pass unread
+        except Exception as error:  # noqa: BLE001 the edge; mitmproxy might relay it unread
             self._close(data, error)
         if data.layer is None:
             raise exceptions.AddonHalt
@@ -91,8 +91,8 @@ class NextLayer:
         self._on_refused("bug" if is_bug else str(error))
         if (kind := f"{type(error).__name__} {'' if is_bug else error}") not in self._logged:
             self._logged.add(kind)
-            message = "aibridge: a connection is closed, since it would pass unread (%s)"
-            what, level = ("a bug of ours", logging.ERROR) if is_bug else (error, logging.WARNING)
+            message = "aibridge: closed a connection that would bypass the records (%s)"
+            what, level = ("internal error", logging.ERROR) if is_bug else (error, logging.WARNING)
             logger.log(level, message, what, exc_info=error if is_bug else None)
 
 

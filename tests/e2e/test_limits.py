@@ -230,7 +230,7 @@ def test_too_large_request_gets_a_provider_error(
         )
         assert answer.status_code == 413
         assert api.is_error(answer.json())
-        assert "up to 100k (option body_size_limit)" in answer.json()["error"]["message"]
+        assert "larger than 100k (option body_size_limit)" in answer.json()["error"]["message"]
         following = http.post(  # by the same connection, in HTTP/2
             clients.url(way, api.provider, api.path),
             content=api.request("hi", stream=False),

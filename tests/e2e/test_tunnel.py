@@ -295,7 +295,7 @@ def test_unknown_tls_version_is_closed_to_a_provider_and_tunnelled_elsewhere(
     )
     assert issuer(elsewhere).startswith("standin-ca")
     assert tunnels(proxy) == before + 1
-    told = [line for line in proxy.log if "would pass unread (unknown_tls)" in line]
+    told = [line for line in proxy.log if "would bypass the records (unknown_tls)" in line]
     assert len(told) == 1
 
 

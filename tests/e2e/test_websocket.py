@@ -357,7 +357,7 @@ def test_websocket_handshake_to_an_unreachable_provider_is_recorded_as_failed(
     headers = {**CODEX, "x-standin-canned": "away"}
     with proxy.recording() as records, Socket(clients, way, headers=headers) as client:
         assert client.status == 502
-        assert "did not answer" in json.loads(client.refusal)["error"]["message"]
+        assert "did not respond" in json.loads(client.refusal)["error"]["message"]
     assert records.interception["status"] == "failed"
 
 
