@@ -57,7 +57,7 @@ class Scenario:
         return self.read("stream.sse").replace(b"\n", LINE_ENDS[line_end])
 
     def request_facts(self) -> dict[str, Any]:
-        """What must be read from the request; `prompt` is what was typed in it."""
+        """Return the expected facts of the request; `prompt` is the typed text."""
         named: dict[str, Any] = json.loads(self.read("facts.json"))["request"]
         return dict.fromkeys(("model", "correlating_tool_call_id", "session_hint", "prompt")) | {
             "streaming": False,
@@ -132,7 +132,7 @@ def parse(chunks: Iterable[bytes]) -> list[Event]:
 
 
 def data_of(events: Iterable[Event]) -> list[tuple[bytes, bytes]]:
-    """What a client would see of the events."""
+    """Return names and data of the events, as a client sees them."""
     return [(event.name, event.data) for event in events if event.data is not None]
 
 

@@ -33,7 +33,7 @@ NAMES = frozenset({"bmcp_s_look", "bmcp_s_find"})
 
 
 class Spliced(NamedTuple):
-    """What a splicer made of several streams."""
+    """Output of a splicer for several streams."""
 
     stream: bytes
     turns: list[Turn]
@@ -64,7 +64,7 @@ def feed(api: str, splicer: Splicer, stream: bytes | list[bytes]) -> list[bytes]
 def merge(
     api: str, answers: Sequence[JSON], names: frozenset[str] = NAMES
 ) -> tuple[JSON, list[Turn]]:
-    """Merge whole answers as the inner loop does."""
+    """Merge buffered responses as the inner loop does."""
     merger = tools_of(api).merger(names)
     turns = [merger.add(decode(json.dumps(answer).encode())) for answer in answers]
     return decode(merger.finish()), turns
@@ -112,12 +112,12 @@ IMAGE = ToolResult(
 
 
 class Loop(NamedTuple):
-    """What an inner loop did, as the real one does it."""
+    """Outcome of an inner loop that works like the real loop."""
 
     asked: list[Members]
     """The requests upstream."""
     found: dict[str, Restoration]
-    """What the ledger got."""
+    """Entries for the ledger."""
 
 
 def loop(
@@ -187,7 +187,7 @@ def _clients() -> tuple[anthropic.Anthropic, openai.OpenAI]:
 
 
 def sdk_sees(api: str, stream: bytes) -> Any:
-    """What the accumulator of the official SDK makes of a stream."""
+    """Return the message that the official SDK accumulates from a stream."""
     global _body
     _body = stream
     of_anthropic, of_openai = _clients()

@@ -1,4 +1,4 @@
-"""What holds for central tools in every wire format; and the ways in which the others try them."""
+"""Rules for central tools that hold in every wire format."""
 
 import json
 from dataclasses import replace
@@ -58,7 +58,7 @@ streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)
 
 @streams
 @pytest.mark.parametrize("names", [frozenset(), NAMES], ids=["nothing", "something"])
-def test_a_stream_without_injected_calls_stays_the_bytes_that_it_was(
+def test_stream_without_injected_calls_is_relayed_byte_for_byte(
     scenario: Scenario, names: frozenset[str]
 ) -> None:
     stream = scenario.stream()
@@ -66,7 +66,7 @@ def test_a_stream_without_injected_calls_stays_the_bytes_that_it_was(
 
 
 @streams
-def test_nothing_is_held_where_nothing_is_hidden(scenario: Scenario) -> None:
+def test_splicer_holds_nothing_while_nothing_is_hidden(scenario: Scenario) -> None:
     stream = scenario.stream()
     splicer = tools_of(scenario.api).splicer(NAMES)
     assert feed(scenario.api, splicer, stream) == [event.raw for event in parse([stream])]
@@ -75,7 +75,7 @@ def test_nothing_is_held_where_nothing_is_hidden(scenario: Scenario) -> None:
 
 @streams
 @given(st.data())
-def test_so_it_does_however_it_is_cut(scenario: Scenario, data: st.DataObject) -> None:
+def test_split_stream_gives_the_same_events(scenario: Scenario, data: st.DataObject) -> None:
     stream = scenario.stream(data.draw(st.sampled_from(["LF", "CRLF", "CR"])))
     chunks = data.draw(pieces(stream))
     assert splice(scenario.api, [chunks]).stream == raw_of(parse(chunks)) == stream
@@ -83,7 +83,7 @@ def test_so_it_does_however_it_is_cut(scenario: Scenario, data: st.DataObject) -
 
 @streams
 @given(st.data())
-def test_so_it_does_with_comments_and_unknown_events_anywhere(
+def test_stream_with_comments_and_unknown_events_is_relayed_byte_for_byte(
     scenario: Scenario, data: st.DataObject
 ) -> None:
     events = [event.raw for event in parse([scenario.stream()])]
@@ -99,7 +99,7 @@ def test_so_it_does_with_comments_and_unknown_events_anywhere(
 
 
 @streams
-def test_the_turn_of_a_stream_without_injected_calls_waits_for_nothing(scenario: Scenario) -> None:
+def test_turn_of_a_stream_without_injected_calls_waits_for_nothing(scenario: Scenario) -> None:
     [turn] = splice(scenario.api, [scenario.stream()]).turns
     assert turn.calls == ()
     calls = scenario.response_facts().tool_calls
@@ -124,7 +124,7 @@ def plain(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("scenario", BOTH, ids=str)
-def test_a_streamed_turn_is_that_of_the_whole_answer(scenario: Scenario) -> None:
+def test_streamed_turn_equals_the_turn_of_the_buffered_response(scenario: Scenario) -> None:
     answer = decode(scenario.read("answer.json"))
     for size in range(len(called(scenario)) + 1):
         for names in combinations(called(scenario), size):
@@ -162,7 +162,7 @@ def test_splicing_any_json_never_raises(api: str, stream: list[Any]) -> None:
 
 @pytest.mark.parametrize("scenario", [s for s in ANSWERS if s.api in APIS_WITH_TOOLS], ids=str)
 @given(st.data())
-def test_merging_answers_with_anything_in_them_never_raises(
+def test_merging_responses_with_anything_in_them_never_raises(
     scenario: Scenario, data: st.DataObject
 ) -> None:
     answer = data.draw(mutated(decode(scenario.read("answer.json"))))
@@ -174,7 +174,7 @@ OFFERABLE = [scenario for scenario in REQUESTS if scenario.api in APIS_WITH_TOOL
 
 @pytest.mark.parametrize("scenario", OFFERABLE, ids=str)
 @given(st.data())
-def test_a_request_with_anything_in_it_is_offered_tools_and_restored_without_raising(
+def test_request_with_anything_in_it_is_offered_tools_and_restored_without_raising(
     scenario: Scenario, data: st.DataObject
 ) -> None:
     value = decode(scenario.read("request.json"))
@@ -249,7 +249,7 @@ def try_everything(api: str, asked: dict[str, Any]) -> None:
 
 @apis
 @pytest.mark.parametrize("broken", [b"1" * 5000, b'"\xff"'], ids=["a huge number", "no UTF-8"])
-def test_what_cannot_be_decoded_in_a_request_stays_as_it_is(api: str, broken: bytes) -> None:
+def test_undecodable_part_of_a_request_is_unchanged(api: str, broken: bytes) -> None:
     tool_format = tools_of(api)
     conversation = b'[{"role":"assistant","content":%b},{"role":"user","content":"a"}]' % broken
     given = members(
@@ -267,7 +267,7 @@ def test_what_cannot_be_decoded_in_a_request_stays_as_it_is(api: str, broken: by
 
 
 @apis
-def test_nothing_is_offered_where_there_is_nothing(api: str) -> None:
+def test_request_is_unchanged_if_no_tools_are_offered(api: str) -> None:
     given = request({"model": "m", "tools": []})
     before = dict(given)
     assert tools_of(api).inject(given, ()) == ()
@@ -275,7 +275,7 @@ def test_nothing_is_offered_where_there_is_nothing(api: str) -> None:
 
 
 @apis
-def test_a_choice_of_no_tools_is_left_alone(api: str) -> None:
+def test_tool_choice_none_of_the_client_is_unchanged(api: str) -> None:
     for choice in ("none", {"type": "none"}):
         given = request({"tools": [], "tool_choice": choice})
         before = dict(given)
@@ -286,7 +286,7 @@ def test_a_choice_of_no_tools_is_left_alone(api: str) -> None:
 
 
 @pytest.mark.parametrize("api", ["openai_chat", "openai_responses"])
-def test_no_more_tools_are_offered_than_openai_takes_with_the_clients_own(api: str) -> None:
+def test_central_and_client_tools_together_stay_within_the_limit_of_openai(api: str) -> None:
     many = [tool(f"bmcp_s_{number:03}") for number in range(200)]
     own = [{"type": "function", "name": f"own{number}"} for number in range(100)]
     given = request({"tools": [*own, {"type": "web_search"}]})
@@ -326,7 +326,7 @@ ILLEGAL = ToolResult(
 
 
 @apis
-def test_result_is_given_as_the_api_takes_it(api: str) -> None:
+def test_illegal_result_is_made_legal_for_the_api(api: str) -> None:
     call = InjectedCall(call_id="c", name="bmcp_s_find", arguments={})
     items = tools_of(api).result_items([(call, ILLEGAL)])
     said = bytes(as_raw(items)).decode()
@@ -338,7 +338,7 @@ def test_result_is_given_as_the_api_takes_it(api: str) -> None:
 
 
 @apis
-def test_error_with_an_image_is_given_as_the_api_takes_it(api: str) -> None:
+def test_error_result_with_an_image_is_legal_for_the_api(api: str) -> None:
     call = InjectedCall(call_id="c", name="bmcp_s_find", arguments={})
     image = ResultPart(kind="image", data="AAAA", media_type="image/png")
     items = tools_of(api).result_items([(call, ToolResult(parts=(image,), is_error=True))])
@@ -354,7 +354,7 @@ ASKING = [scenario for scenario in OFFERABLE if scenario.name != "warm_up"]
 
 
 @pytest.mark.parametrize("scenario", ASKING, ids=str)
-def test_what_is_not_edited_stays_as_it_was_written(scenario: Scenario) -> None:
+def test_unedited_members_keep_their_spelling(scenario: Scenario) -> None:
     given = members(scenario.read("request.json"))
     assert given is not None
     before = dict(given)
@@ -367,7 +367,7 @@ def test_what_is_not_edited_stays_as_it_was_written(scenario: Scenario) -> None:
 
 
 @apis
-def test_tools_are_offered_in_the_same_order_again_and_again(api: str) -> None:
+def test_tools_are_offered_in_a_stable_order(api: str) -> None:
     tools = tuple(tool(f"bmcp_s_{number}") for number in "cab")
     offers = []
     for _ in range(2):
@@ -389,7 +389,7 @@ SCHEMA = {
 
 
 @apis
-def test_the_whole_schema_goes_along(api: str) -> None:
+def test_complete_schema_is_offered(api: str) -> None:
     given = request({"model": "m"})
     tools_of(api).inject(given, (tool("bmcp_s_look", **SCHEMA),))
     [offered] = json.loads(bytes(given["tools"]))
@@ -401,7 +401,7 @@ def test_the_whole_schema_goes_along(api: str) -> None:
 
 
 @apis
-def test_a_request_without_answers_has_nothing_to_be_restored(api: str) -> None:
+def test_request_without_responses_is_not_restored(api: str) -> None:
     conversation = [{"role": "user", "content": "hi"}]
     for asked in ({}, {"messages": conversation, "input": conversation}, {"input": "hi"}):
         given = request(asked)
@@ -413,7 +413,7 @@ def test_a_request_without_answers_has_nothing_to_be_restored(api: str) -> None:
 
 
 @apis
-def test_an_error_of_ours_is_one_event_that_the_reader_knows(api: str) -> None:
+def test_error_of_the_proxy_is_a_single_event_that_the_reader_knows(api: str) -> None:
     facts = FORMATS[api].reader()
     for event in parse(
         [tools_of(api).splicer(NAMES).error(StreamError(message="No – not “now”."))]
@@ -425,7 +425,7 @@ def test_an_error_of_ours_is_one_event_that_the_reader_knows(api: str) -> None:
 
 
 @apis
-def test_an_error_of_ours_is_an_error_to_the_sdk(api: str) -> None:
+def test_error_of_the_proxy_is_an_error_to_the_sdk(api: str) -> None:
     start = parse([Scenario(api=api, name="text").stream()])[0].raw
     with pytest.raises(Exception, match=r"not now|Didn't receive") as raised:
         sdk_sees(api, start + tools_of(api).splicer(NAMES).error(StreamError(message="not now")))
@@ -434,7 +434,7 @@ def test_an_error_of_ours_is_an_error_to_the_sdk(api: str) -> None:
 
 
 @apis
-def test_a_sign_of_life_says_nothing(api: str) -> None:
+def test_ping_changes_no_facts(api: str) -> None:
     ping = tools_of(api).splicer(NAMES).ping()
     [event] = parse([ping])
     assert ping.endswith(b"\n\n")
@@ -446,7 +446,7 @@ def test_a_sign_of_life_says_nothing(api: str) -> None:
 # Keys
 
 
-def test_an_answer_is_known_by_its_first_call_of_the_client_else_by_what_was_said() -> None:
+def test_run_key_is_the_first_client_call_or_a_digest_of_the_text() -> None:
     assert run_key(["a", "b"], "x", "y") == run_key(["a"], "z", "z") == "call:a"
     key = run_key([], "Where?", "There.")
     assert key == run_key([], " Where?\n", "There.\n")
@@ -460,7 +460,7 @@ def test_an_answer_is_known_by_its_first_call_of_the_client_else_by_what_was_sai
     assert len({key, *others}) == 6
 
 
-def test_each_answer_is_known_by_what_was_said_since_the_one_before() -> None:
+def test_transcript_keys_each_response_by_the_text_before_it() -> None:
     first = PastResponse(start=1, end=2, client_calls=(), text="There.")
     second = PastResponse(start=4, end=7, client_calls=(), text="")
     third = PastResponse(start=7, end=8, client_calls=("c",), text="Look.")
@@ -484,7 +484,7 @@ REFUSALS = [
 
 @apis
 @pytest.mark.parametrize(("status", "kind", "message"), REFUSALS)
-def test_an_error_of_the_provider_keeps_its_type_in_the_stream(
+def test_error_of_the_provider_keeps_its_type_in_the_stream(
     api: str, status: int, kind: str, message: str
 ) -> None:
     error = {"type": kind, "message": message, "code": None, "param": "input"}
@@ -508,7 +508,7 @@ def test_an_error_of_the_provider_keeps_its_type_in_the_stream(
         (None, {"api_error", "server_error"}),
     ],
 )
-def test_an_error_without_a_type_gets_that_of_its_status_in_the_stream(
+def test_error_without_a_type_gets_the_type_of_its_status_in_the_stream(
     api: str, status: int | None, kinds: set[str]
 ) -> None:
     given = StreamError(message="<html>", http_status=status)

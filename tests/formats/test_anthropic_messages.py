@@ -64,7 +64,7 @@ SYSTEM = {"role": "system", "content": "More tools are there."}
         pytest.param([{"role": "user", "content": {"text": "x"}}], None, None, id="an object"),
     ],
 )
-def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
+def test_trailing_turn_has_the_prompt_and_the_call_of_its_result(
     messages: Any, prompt: str | None, call_id: str | None
 ) -> None:
     facts = read_request(FORMAT, {"messages": messages})
@@ -89,15 +89,13 @@ def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
         (None, None),
     ],
 )
-def test_the_session_is_found_in_both_shapes_of_the_user_id(
-    user_id: Any, session: str | None
-) -> None:
+def test_session_is_found_in_both_shapes_of_the_user_id(user_id: Any, session: str | None) -> None:
     assert read_request(FORMAT, {"metadata": {"user_id": user_id}}) == RequestFacts(
         session_hint=session
     )
 
 
-def test_a_request_is_read_beside_what_only_lenient_decoders_take() -> None:
+def test_request_is_read_beside_values_that_only_lenient_decoders_accept() -> None:
     body = b'{"temperature":NaN,"model":"m","messages":[{"role":"user","content":"hi","x":NaN}]}'
     facts = read_request(FORMAT, body)
     assert (facts.model, facts.user_texts) == ("m", (("hi",),))
@@ -123,7 +121,7 @@ def test_usage_is_overwritten_and_never_added_up() -> None:
     )
 
 
-def test_a_field_that_is_missing_or_null_keeps_its_value() -> None:
+def test_field_that_is_missing_or_null_keeps_its_value() -> None:
     first = {"input_tokens": 10, "output_tokens": 1, "cache_creation_input_tokens": 7}
     last = {"output_tokens": 9, "input_tokens": None, "cache_read_input_tokens": 0}
     assert usage_of(started(**first), delta(**last)) == Usage(
@@ -166,12 +164,12 @@ def test_usage_that_comes_only_at_the_end_counts() -> None:
     )
 
 
-def test_what_counts_no_tokens_is_no_usage() -> None:
+def test_usage_object_without_counts_is_ignored() -> None:
     assert usage_of(started(service_tier="standard"), {"type": "message_delta"}) is None
     assert usage_of(started(input_tokens="many", output_tokens=None)) is None
 
 
-def test_extra_usage_is_kept_where_there_is_any() -> None:
+def test_extra_usage_is_recorded() -> None:
     usage = {
         "input_tokens": 1,
         "output_tokens": 2,
@@ -208,7 +206,7 @@ def fragment(index: Any, kind: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-def test_blocks_may_come_interleaved_and_are_told_in_order() -> None:
+def test_interleaved_blocks_are_recorded_in_order() -> None:
     stream = sse(
         block(1, type="tool_use", id="t1", name="b", input={}),
         block(0, type="thinking", thinking="So"),
@@ -226,13 +224,13 @@ def test_blocks_may_come_interleaved_and_are_told_in_order() -> None:
     )
 
 
-def test_a_tool_call_without_name_and_id_is_still_told() -> None:
+def test_tool_call_without_name_and_id_is_recorded() -> None:
     assert read_stream(FORMAT, [sse(block(0, type="tool_use", input=None))]) == ResponseFacts(
         tool_calls=(ToolCall(tool="", call_id=None, input={}),)
     )
 
 
-def test_a_surrogate_pair_that_two_deltas_share_is_made_whole() -> None:
+def test_surrogate_pair_that_two_deltas_share_is_made_whole() -> None:
     stream = sse(
         block(0, type="thinking", thinking=""),
         fragment(0, "thinking", thinking="moon \ud83c"),
@@ -265,7 +263,7 @@ def test_a_surrogate_pair_that_two_deltas_share_is_made_whole() -> None:
     ],
     ids=range(16),
 )
-def test_a_known_event_of_another_shape_is_counted_and_changes_nothing(event: Any) -> None:
+def test_known_event_of_another_shape_is_counted_and_changes_nothing(event: Any) -> None:
     stream = [block(0, type="tool_use", id="t", name="n", input={}), event]
     assert read_stream(FORMAT, [sse(*stream)]) == ResponseFacts(
         tool_calls=(ToolCall(tool="n", call_id="t", input={}),), unreadable=1
@@ -281,7 +279,7 @@ def test_a_known_event_of_another_shape_is_counted_and_changes_nothing(event: An
         ({}, ProviderError(type=None, message=None)),
     ],
 )
-def test_an_error_ends_a_stream_whatever_its_shape(event: Any, error: ProviderError) -> None:
+def test_error_ends_a_stream_whatever_its_shape(event: Any, error: ProviderError) -> None:
     assert read_stream(FORMAT, [sse({"type": "error", **event})]) == ResponseFacts(error=error)
     assert FORMAT.read_whole(json.dumps({"type": "error", **event}).encode()) == ResponseFacts(
         error=error, complete=True
@@ -307,7 +305,7 @@ def test_error_of_a_host_that_leaves_the_type_out_is_read() -> None:
         (529, "overloaded_error"),
     ],
 )
-def test_an_error_is_shaped_as_the_documentation_says(status: int, kind: str) -> None:
+def test_error_body_has_the_documented_shape(status: int, kind: str) -> None:
     assert json.loads(FORMAT.error(status, "No.")) == {
         "type": "error",
         "error": {"type": kind, "message": "No."},
@@ -328,7 +326,7 @@ def test_stream_whose_events_have_only_names_is_read(end: bytes) -> None:
     assert facts == ResponseFacts(response_id="i", model="m", usage=usage, complete=True)
 
 
-def test_whole_answer_without_a_type_is_read() -> None:
+def test_buffered_response_without_a_type_is_read() -> None:
     call = {"type": "tool_use", "id": "t", "name": "n", "input": {}}
     body = {"id": "i", "model": "m", "content": [call], "usage": {"output_tokens": 3}}
     assert FORMAT.read_whole(json.dumps(body).encode()) == ResponseFacts(

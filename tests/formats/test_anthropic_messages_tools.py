@@ -162,7 +162,7 @@ def check(stream: bytes, *hidden: str) -> None:
 
 
 def said(message: Any) -> Any:
-    """What a client makes of a message: what stands in it, without what its types fill in."""
+    """Return the members of a message that were sent, without defaults of the SDK's types."""
     return {
         name: [
             {k: v for k, v in block.items() if v is not None and v != []} for block in message[name]
@@ -214,7 +214,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_the_client_sees_one_message(shape: list[list[dict[str, Any]]]) -> None:
+def test_client_sees_one_message(shape: list[list[dict[str, Any]]]) -> None:
     answers = [answer(*blocks, number=n) for n, blocks in enumerate(shape, 1)]
     seen = compare(answers, ["toolu_hid"])
     shown = [block for blocks in shape for block in blocks if block.get("name") not in NAMES]
@@ -261,7 +261,7 @@ def answers_on_end(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 @thorough
 @given(answers_on_end())
-def test_any_answers_give_one_message_the_same_streamed_and_whole(
+def test_any_responses_give_one_message_the_same_streamed_and_whole(
     answers: list[dict[str, Any]],
 ) -> None:
     compare(answers)
@@ -284,7 +284,7 @@ def test_calls_of_any_scenario_can_be_hidden(scenario: Scenario, data: st.DataOb
     sdk_sees(NAME, spliced.stream)
 
 
-def test_events_that_say_nothing_of_blocks_go_on_in_every_answer() -> None:
+def test_events_without_a_block_are_relayed_from_every_response() -> None:
     between = [event({"type": "ping"}), event({"type": "weather", "sky": "grey"}), b": hello\n\n"]
     stream = b"".join(
         [
@@ -299,7 +299,7 @@ def test_events_that_say_nothing_of_blocks_go_on_in_every_answer() -> None:
         assert stream.count(said_between) == count
 
 
-def test_an_unknown_delta_goes_on_and_stays_in_the_turn() -> None:
+def test_unknown_delta_is_relayed_and_stays_in_the_turn() -> None:
     delta = {"type": "hologram_delta", "beam": "ray", "watts": 3}
     stream = b"".join(
         map(
@@ -321,7 +321,7 @@ def test_an_unknown_delta_goes_on_and_stays_in_the_turn() -> None:
     assert spliced.turns[1].items == ({"type": "hologram", "beam": "rayray"},)
 
 
-def test_a_compaction_stays_whole_in_the_turn() -> None:
+def test_compaction_item_stays_complete_in_the_turn() -> None:
     given = [
         {
             "type": "content_block_start",
@@ -338,7 +338,7 @@ def test_a_compaction_stays_whole_in_the_turn() -> None:
     assert turn.items == ({"type": "compaction", "content": "So far.", "encrypted_content": "ZQ"},)
 
 
-def test_broken_arguments_wait_but_the_api_gets_an_object() -> None:
+def test_call_with_broken_arguments_is_returned_to_the_api_with_an_object() -> None:
     message = streamed(answer(call("toolu_hid", "bmcp_s_look", {"a": 1}))).replace(b"1}", b"1")
     [turn] = splice(NAME, [message]).turns
     assert turn.calls == (
@@ -348,7 +348,7 @@ def test_broken_arguments_wait_but_the_api_gets_an_object() -> None:
 
 
 @pytest.mark.parametrize("stop", ["max_tokens", "refusal", "pause_turn", "end_turn"])
-def test_a_call_that_the_model_does_not_wait_for_is_hidden_and_not_run(stop: str) -> None:
+def test_call_without_stop_reason_tool_use_is_hidden_and_not_run(stop: str) -> None:
     message = answer(text("Look"), HIDDEN, stop=stop)
     spliced = splice(NAME, [streamed(message)])
     check(spliced.stream, "toolu_hid")
@@ -360,7 +360,7 @@ def test_a_call_that_the_model_does_not_wait_for_is_hidden_and_not_run(stop: str
     assert merged["content"] == [text("Look")]
 
 
-def test_a_stop_reason_stays_when_only_usage_is_told_after_it() -> None:
+def test_stop_reason_stays_when_only_usage_follows() -> None:
     late = event({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 11}})
     message = streamed(answer(HIDDEN)).replace(
         event({"type": "message_stop"}), late + event({"type": "message_stop"})
@@ -370,7 +370,7 @@ def test_a_stop_reason_stays_when_only_usage_is_told_after_it() -> None:
     assert said(sdk_sees(NAME, spliced.stream))["usage"]["output_tokens"] == 31
 
 
-def test_an_error_in_a_later_answer_reaches_the_client_at_once() -> None:
+def test_error_in_a_later_response_reaches_the_client_at_once() -> None:
     error = event({"type": "error", "error": {"type": "overloaded_error", "message": "Busy."}})
     splicer = api.splicer(NAMES)
     for one in parse([streamed(answer(HIDDEN))]):
@@ -380,7 +380,7 @@ def test_an_error_in_a_later_answer_reaches_the_client_at_once() -> None:
     assert [splicer.feed(one, json.loads(one.data or b"")) for one in given][-1] == error
 
 
-def test_what_follows_the_end_of_an_answer_that_is_not_the_last_is_not_told() -> None:
+def test_events_after_the_end_of_a_response_that_is_not_the_last_are_not_sent() -> None:
     done = b"data: [DONE]\n\n"
     both = [streamed(answer(HIDDEN)) + done, streamed(answer(text("Done."))) + done]
     stream = splice(NAME, both).stream
@@ -404,7 +404,7 @@ def test_tools_stand_before_those_of_the_client() -> None:
     assert [bytes(each) for each in elements(asked["tools"])][2:] == own
 
 
-def test_a_name_of_the_client_is_not_taken() -> None:
+def test_central_tool_with_the_name_of_a_client_tool_is_not_offered() -> None:
     asked = request({"tools": [{"name": "bmcp_s_find"}, {"name": ["x"]}, 7]})
     assert api.inject(asked, TOOLS) == (tool("bmcp_s_look"),)
     asked = request({"tools": [{"name": "bmcp_s_find"}, {"name": "bmcp_s_look"}]})
@@ -425,7 +425,7 @@ def test_tools_are_offered_where_the_model_may_choose() -> None:
     [{"type": "any"}, {"type": "tool", "name": "weather"}, {"type": "tool"}, "any"],
     ids=str,
 )
-def test_nothing_is_offered_where_the_client_forces_a_call(choice: Any) -> None:
+def test_tools_are_not_offered_where_the_client_forces_a_call(choice: Any) -> None:
     asked = request({"tool_choice": choice, "tools": [{"name": "weather"}]})
     before = dict(asked)
     assert api.inject(asked, TOOLS) == ()
@@ -450,7 +450,7 @@ ASKED = {
 }
 
 
-def test_the_next_request_brings_the_turn_and_its_results() -> None:
+def test_next_request_brings_the_turn_and_its_results() -> None:
     turn = api.merger(NAMES).add(
         answer(thinking("Hm.", "c2lnbmVk"), REDACTED, text(""), text(" \n"), SEARCH, FOUND, HIDDEN)
     )
@@ -490,7 +490,7 @@ def test_the_next_request_brings_the_turn_and_its_results() -> None:
     }
 
 
-def test_the_last_request_lets_no_tool_be_called() -> None:
+def test_last_request_of_a_loop_forbids_tool_calls() -> None:
     turn = api.merger(NAMES).add(answer(HIDDEN))
     items = api.result_items([(turn.calls[0], result("no more", is_error=True))])
     following = api.continue_request(request(ASKED), turn, items, last=True)
@@ -502,7 +502,7 @@ def test_the_last_request_lets_no_tool_be_called() -> None:
 
 
 def turns_of(shape: list[list[dict[str, Any]]]) -> tuple[Any, list[Any]]:
-    """What the client sees of some answers, and their turns."""
+    """Return the client's message for some upstream responses, and their turns."""
     merged, turns = merge(NAME, [answer(*each, number=n) for n, each in enumerate(shape, 1)])
     return {"role": "assistant", "content": merged["content"]}, turns
 
@@ -557,7 +557,7 @@ LATER = {
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("shape", LATER.values(), ids=LATER)
 @pytest.mark.parametrize("noise", [False, True], ids=["", "among other messages"])
-def test_a_later_request_has_in_it_what_the_provider_saw(
+def test_later_request_is_restored_to_what_the_provider_saw(
     shape: list[list[dict[str, Any]]], change: Callable[[Any], Any], noise: bool
 ) -> None:
     shown, turns = turns_of(shape)
@@ -600,7 +600,7 @@ def test_a_later_request_has_in_it_what_the_provider_saw(
     assert restored(NAME, asked, done.found)["messages"] == expected
 
 
-def test_the_client_s_messages_are_restored_as_the_bytes_that_they_were() -> None:
+def test_messages_of_the_client_are_restored_byte_for_byte() -> None:
     shown, turns = turns_of(LATER["one answer"])
     done = loop(NAME, ASKED, turns)
     asked = request(
@@ -613,7 +613,7 @@ def test_the_client_s_messages_are_restored_as_the_bytes_that_they_were() -> Non
     assert len(after) == len(before) + 2
 
 
-def test_what_the_ledger_does_not_have_stays_as_it_is() -> None:
+def test_response_that_is_not_in_the_ledger_is_unchanged() -> None:
     shown, turns = turns_of(LATER["one answer"])
     asked = request({"messages": [*ASKED["messages"], shown]})  # type: ignore[misc]
     before = dict(asked)
@@ -624,7 +624,7 @@ def test_what_the_ledger_does_not_have_stays_as_it_is() -> None:
     assert asked == before
 
 
-def test_all_answers_of_a_conversation_are_restored() -> None:
+def test_all_responses_of_a_conversation_are_restored() -> None:
     conversation: list[Any] = []
     upstream: list[Any] = []
     found: dict[str, Restoration] = {}
@@ -646,7 +646,7 @@ def keys(*messages: Any) -> list[str]:
     return [run.key for run in api.transcript(request({"messages": list(messages)})).runs]
 
 
-def test_the_same_words_are_another_answer_where_other_results_led_to_them() -> None:
+def test_equal_text_after_different_results_has_a_different_key() -> None:
     def after(call_id: str) -> list[str]:
         results = [{"type": "tool_result", "tool_use_id": call_id, "content": "ok"}]
         return keys({"role": "user", "content": results}, {"role": "assistant", "content": "Done."})
@@ -655,7 +655,7 @@ def test_the_same_words_are_another_answer_where_other_results_led_to_them() -> 
     assert after("toolu_1") == after("toolu_1")
 
 
-def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
+def test_key_of_a_response_covers_all_text_since_the_previous_response() -> None:
     done = {"role": "assistant", "content": "Done."}
     a, b = {"role": "user", "content": "A"}, {"role": "user", "content": [text("B")]}
     both = {"role": "user", "content": [text("A"), text("B")]}
@@ -664,13 +664,13 @@ def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
     assert api.transcript(request({"messages": [a, done, b]})).text_since == "B"
 
 
-def test_calls_without_an_id_are_no_key() -> None:
+def test_calls_without_an_id_do_not_make_a_run_key() -> None:
     calls = [{"type": "tool_use", "name": "Bash"}, call("toolu_own", "Bash")]
     assert keys({"role": "assistant", "content": calls}) == ["call:toolu_own"]
     assert keys({"role": "assistant", "content": calls[:1]})[0].startswith("text:")
 
 
-def test_answers_are_not_named_by_their_ids() -> None:
+def test_alias_key_is_none_where_requests_do_not_name_responses() -> None:
     assert api.alias_key("msg_1") is None
     assert not api.restores_without_tools
 
@@ -680,7 +680,7 @@ def test_every_scenario_of_this_api_that_calls_is_tried() -> None:
     assert FINAL in SCENARIOS
 
 
-def test_what_is_restored_is_made_legal() -> None:
+def test_restored_results_are_made_legal() -> None:
     """The ledger may hold what an older version has stored."""
     image = {"type": "base64", "media_type": "image/jpg", "data": "AAAA"}
     parts = [

@@ -85,12 +85,12 @@ def test_turns_of_two_models_in_the_sum_leave_the_advisor_out() -> None:
 
 
 @pytest.mark.parametrize("given", [None, 7, "x", {}, [None, 7, "x", []]])
-def test_iterations_of_another_shape_do_no_harm(given: Any) -> None:
+def test_iterations_of_another_shape_are_ignored(given: Any) -> None:
     usage = {"input_tokens": 1, "output_tokens": 2, "iterations": given}
     assert read_hidden_usages(usage, MODEL) == ()
 
 
-def test_summed_usage_of_several_answers_lists_all_of_their_iterations() -> None:
+def test_summed_usage_of_several_responses_lists_all_of_their_iterations() -> None:
     first = {
         "input_tokens": 10,
         "output_tokens": 5,

@@ -50,13 +50,13 @@ codings = pytest.mark.parametrize("coding", ENCODERS)
 
 
 @codings
-def test_a_body_is_decoded(coding: str) -> None:
+def test_body_is_decoded(coding: str) -> None:
     name, encode = ENCODERS[coding]
     assert decode_body(encode(b"hello" * 100), name, max_bytes=1000) == b"hello" * 100
 
 
 @codings
-def test_an_empty_body_is_decoded(coding: str) -> None:
+def test_empty_body_is_decoded(coding: str) -> None:
     name, encode = ENCODERS[coding]
     assert decode_body(b"", name, max_bytes=10) == b""
     assert decode_body(encode(b""), name, max_bytes=10) == b""
@@ -74,13 +74,13 @@ def test_any_split_of_a_coded_stream_gives_the_same_facts(coding: str, data: st.
 
 
 @codings
-def test_a_body_is_decoded_byte_by_byte(coding: str) -> None:
+def test_body_is_decoded_byte_by_byte(coding: str) -> None:
     name, encode = ENCODERS[coding]
     decoder = ContentDecoder(name, max_bytes=MIB)
     assert b"".join(decoder.feed(bytes([byte])) for byte in encode(b"hello")) == b"hello"
 
 
-def test_what_a_flush_completed_is_out_at_once() -> None:
+def test_flushed_data_is_decoded_at_once() -> None:
     compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     decoder = ContentDecoder("gzip", max_bytes=100)
     for event in (b"data: 1\n\n", b"data: 2\n\n"):
@@ -89,7 +89,7 @@ def test_what_a_flush_completed_is_out_at_once() -> None:
 
 
 @codings
-def test_of_a_body_that_was_cut_there_is_what_came(coding: str) -> None:
+def test_truncated_coded_body_is_decoded_as_far_as_it_came(coding: str) -> None:
     name, encode = ENCODERS[coding]
     text = "".join(str(number) for number in range(50_000)).encode()
     coded = encode(text)
@@ -99,20 +99,20 @@ def test_of_a_body_that_was_cut_there_is_what_came(coding: str) -> None:
 
 
 @codings
-def test_exactly_the_bound_is_decoded(coding: str) -> None:
+def test_body_of_exactly_the_limit_is_decoded(coding: str) -> None:
     name, encode = ENCODERS[coding]
     assert decode_body(encode(b"x" * 1000), name, max_bytes=1000) == b"x" * 1000
 
 
 @codings
-def test_one_byte_more_than_the_bound_is_not(coding: str) -> None:
+def test_body_one_byte_over_the_limit_is_an_error(coding: str) -> None:
     name, encode = ENCODERS[coding]
     with pytest.raises(UndecodableError, match="more bytes than the limit"):
         decode_body(encode(b"x" * 1001), name, max_bytes=1000)
 
 
 @pytest.mark.parametrize("content_encoding", ["", "gzip", "deflate", "br", "zstd", "gzip, br"])
-def test_the_bound_holds_over_all_chunks(content_encoding: str) -> None:
+def test_limit_applies_to_all_chunks_together(content_encoding: str) -> None:
     coded = b"x" * 1001
     for name in filter(None, content_encoding.split(", ")):
         coded = ENCODERS[name][1](coded)
@@ -122,7 +122,7 @@ def test_the_bound_holds_over_all_chunks(content_encoding: str) -> None:
 
 
 @pytest.mark.parametrize("coding", BOMBS)
-def test_a_bomb_costs_no_more_than_the_bound(coding: str) -> None:
+def test_decompression_bomb_is_stopped_at_the_limit(coding: str) -> None:
     bomb = BOMBS[coding]()
     tracemalloc.start()
     try:
@@ -134,14 +134,14 @@ def test_a_bomb_costs_no_more_than_the_bound(coding: str) -> None:
     assert peak < PEAKS.get(coding, 4 * MIB)
 
 
-def test_a_bomb_inside_another_coding_is_bounded() -> None:
+def test_decompression_bomb_inside_another_coding_is_stopped_at_the_limit() -> None:
     bomb = gzip.compress(gzip.compress(bytes(64 * MIB), 1), 1)
     with pytest.raises(UndecodableError, match="more bytes than the limit"):
         decode_body(bomb, "gzip, gzip", max_bytes=MIB)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
-def test_what_a_bomb_may_cost_goes_by_its_size(coding: str) -> None:
+def test_output_limit_of_a_body_depends_on_its_size(coding: str) -> None:
     bomb = ENCODERS[coding][1](bytes(FREE_GROWTH + 1))
     assert len(bomb) * MAX_GROWTH < FREE_GROWTH
     with pytest.raises(UndecodableError, match="more bytes than the limit"):
@@ -149,7 +149,7 @@ def test_what_a_bomb_may_cost_goes_by_its_size(coding: str) -> None:
     assert len(decode_body(ENCODERS[coding][1](bytes(FREE_GROWTH)), coding, max_bytes=64 * MIB))
 
 
-def test_what_grows_like_a_conversation_is_decoded() -> None:
+def test_repetitive_conversation_is_decoded() -> None:
     said = json.dumps([f"message {number}, as it was said" for number in range(400_000)]).encode()
     assert len(said) > 3 * FREE_GROWTH
     for coding in ("gzip", "br", "zstd"):
@@ -158,7 +158,7 @@ def test_what_grows_like_a_conversation_is_decoded() -> None:
 
 
 @pytest.mark.parametrize("name", ["gzip", "br", "zstd", "deflate"])
-def test_a_body_has_gone_through_a_few_codings_only(name: str) -> None:
+def test_body_with_too_many_content_codings_is_an_error(name: str) -> None:
     ContentDecoder(", ".join([name, "identity"] * MAX_CODINGS), max_bytes=10)
     with pytest.raises(UndecodableError, match=f"{MAX_CODINGS + 1} content codings"):
         ContentDecoder(", ".join([name] * (MAX_CODINGS + 1)), max_bytes=10)
@@ -183,14 +183,14 @@ def test_zstd_frames_follow_each_other() -> None:
 
 
 @pytest.mark.parametrize("content_encoding", ["", "identity", " Identity ", ",", "identity,"])
-def test_no_coding_leaves_bytes_as_they_are(content_encoding: str) -> None:
+def test_body_without_a_coding_is_unchanged(content_encoding: str) -> None:
     decoder = ContentDecoder(content_encoding, max_bytes=10)
     assert decoder.is_identity
     assert decoder.feed(b"\x1f\x8b") == b"\x1f\x8b"
 
 
 @pytest.mark.parametrize("content_encoding", ["gzip", "GZip", " gzip ", "x-gzip", "identity, gzip"])
-def test_codings_are_named_freely(content_encoding: str) -> None:
+def test_names_of_codings_are_read_in_any_case_and_with_aliases(content_encoding: str) -> None:
     decoder = ContentDecoder(content_encoding, max_bytes=10)
     assert not decoder.is_identity
     assert decoder.feed(gzip.compress(b"x")) == b"x"
@@ -202,7 +202,7 @@ def test_several_codings_are_undone_from_the_last_to_the_first() -> None:
 
 
 @pytest.mark.parametrize("name", ["compress", "dcb", "gzip;q=1", "aws-chunked, gzip"])
-def test_an_unknown_coding_is_an_error_that_names_it(name: str) -> None:
+def test_unknown_coding_is_an_error_that_names_it(name: str) -> None:
     with pytest.raises(UndecodableError, match=f"unknown content coding '{name.split(',')[0]}'"):
         ContentDecoder(name, max_bytes=10)
 

@@ -116,7 +116,7 @@ def kinds_of_params(union: Any) -> set[str]:
     return found
 
 
-def test_a_union_is_walked_to_its_ends() -> None:
+def test_union_types_are_expanded_completely() -> None:
     assert {"thinking", "tool_use", "text"} <= kinds(anthropic_types.ContentBlock)
     assert {"function_call", "message"} <= kinds(responses.ResponseOutputItem)
     assert {"function_call_output"} <= kinds_of_params(responses.ResponseInputItemParam)
@@ -137,7 +137,7 @@ def test_every_event_of_anthropic_is_known(union: Any) -> None:
 @pytest.mark.parametrize(
     "union", [anthropic_types.ContentBlock, anthropic_beta.BetaContentBlock], ids=["stable", "beta"]
 )
-def test_every_block_of_anthropic_is_recorded_or_known_to_be_nothing(union: Any) -> None:
+def test_every_anthropic_block_type_is_recorded_or_ignored_on_purpose(union: Any) -> None:
     def is_recorded(kind: str) -> bool:
         block = {"type": kind, "id": "i", "name": "n", "input": {}, "thinking": "t"}
         event = {"type": "content_block_start", "index": 0, "content_block": block}
@@ -153,7 +153,7 @@ def test_every_block_of_anthropic_is_recorded_or_known_to_be_nothing(union: Any)
     [anthropic_types.RawContentBlockDelta, anthropic_beta.BetaRawContentBlockDelta],
     ids=["stable", "beta"],
 )
-def test_every_delta_of_anthropic_is_recorded_or_known_to_be_nothing(union: Any) -> None:
+def test_every_anthropic_delta_type_is_recorded_or_ignored_on_purpose(union: Any) -> None:
     def is_recorded(kind: str) -> bool:
         events = [
             {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}},
@@ -172,7 +172,7 @@ def test_every_event_of_responses_is_known() -> None:
         assert read_stream(openai_responses.FORMAT, [sse(*events)]).unknown == ()
 
 
-def test_every_item_of_responses_is_recorded_or_known_to_be_nothing() -> None:
+def test_every_responses_item_type_is_recorded_or_ignored_on_purpose() -> None:
     texts = [{"type": kind, "text": "t"} for kind in ("output_text", "summary_text")]
     common = {"id": "i", "call_id": "c", "phase": "commentary", "content": texts, "summary": texts}
 
@@ -201,7 +201,7 @@ def test_every_result_that_a_responses_request_brings_is_linked_to_its_call() ->
     assert linked == results
 
 
-def test_every_part_of_a_chat_delta_is_recorded_or_known_to_be_nothing() -> None:
+def test_every_chat_delta_member_is_recorded_or_ignored_on_purpose() -> None:
     handled = {"tool_calls", "function_call"}
     told = fields(chat_completion_chunk.ChoiceDelta)
     assert told - handled - set(NOTHING_OF["chat deltas"]) == set()
@@ -373,7 +373,7 @@ def reachable(root: Any, seen: set[Any]) -> set[Any]:
     return seen
 
 
-def test_no_answer_tells_tokens_or_prices_at_a_place_that_is_not_read() -> None:
+def test_every_count_and_price_in_a_fixture_is_read() -> None:
     seen: set[Any] = set()
     for root in ROOTS:
         reachable(root, seen)

@@ -55,7 +55,7 @@ def early(api, events):
 
 
 @pytest.mark.parametrize("api", EARLY)
-def test_usage_at_the_begin_of_a_stream_is_given_out_once(api):
+def test_usage_at_the_start_of_a_stream_is_reported_once(api):
     (facts,) = early(api, EARLY[api])
 
     assert facts.usage.input_tokens == 7
@@ -63,5 +63,5 @@ def test_usage_at_the_begin_of_a_stream_is_given_out_once(api):
 
 
 @pytest.mark.parametrize("api", LATE)
-def test_usage_at_the_end_of_a_stream_is_not_given_out_before(api):
+def test_usage_at_the_end_of_a_stream_is_not_reported_early(api):
     assert early(api, LATE[api]) == []

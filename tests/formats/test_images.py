@@ -80,7 +80,7 @@ def test_data_is_plain_base64(data):
         ("image/png", "caf\xe9", "not base64"),
     ],
 )
-def test_what_is_no_image_for_an_api_is_described(media_type, data, reason):
+def test_image_that_apis_refuse_is_described(media_type, data, reason):
     part = image_part(data, media_type)
 
     assert part.kind == "other"

@@ -178,12 +178,12 @@ def test_reading_a_stream_takes_linear_steps(api: str) -> None:
 
 @apis
 @namings
-def test_merging_whole_answers_takes_linear_steps(api: str, name: Names) -> None:
+def test_merging_buffered_responses_takes_linear_steps(api: str, name: Names) -> None:
     assert_linear(lambda n: [whole_answer(api, n, name)], lambda answers: merge(api, answers))
 
 
 @apis
-def test_reading_a_whole_answer_takes_linear_steps(api: str) -> None:
+def test_reading_a_buffered_response_takes_linear_steps(api: str) -> None:
     assert_linear(
         lambda n: json.dumps(whole_answer(api, n, NAMINGS["client"])).encode(),
         FORMATS[api].read_whole,
@@ -260,7 +260,7 @@ def hidden_beside(api: str, call: str, count: int) -> Restoration:
 @apis
 @requests
 @call_ids
-def test_finding_answers_in_a_request_takes_linear_steps(
+def test_finding_responses_in_a_request_takes_linear_steps(
     api: str, asked: Callable[..., Members], call_id: Callable[[int], str]
 ) -> None:
     assert_linear(lambda n: asked(api, n, call_id=call_id), tools_of(api).transcript)
@@ -284,7 +284,7 @@ def test_putting_hidden_turns_back_takes_linear_steps(
 
 @apis
 @requests
-def test_a_repeated_call_id_does_not_multiply_what_is_put_back(
+def test_repeated_call_id_does_not_multiply_what_is_put_back(
     api: str, asked: Callable[..., Members]
 ) -> None:
     restored = asked(api, 10, call_id=repeated)
@@ -322,7 +322,7 @@ def test_continuing_with_many_results_takes_linear_steps(api: str) -> None:
 
 @pytest.mark.parametrize("split", [members, pairs])
 @pytest.mark.parametrize("value", ["1", '"\\ud800"'], ids=["plain", "half-surrogate"])
-def test_splitting_an_object_with_many_members_of_one_name_takes_linear_steps(
+def test_splitting_an_object_with_repeated_member_names_takes_linear_steps(
     split: Callable[[bytes], Any], value: str
 ) -> None:
     assert_linear(
@@ -391,7 +391,7 @@ GAPPED = {
 
 @apis
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
-def test_a_stream_in_which_nothing_is_hidden_keeps_its_gapped_indexes(
+def test_stream_in_which_nothing_is_hidden_keeps_its_gapped_indexes(
     api: str, line_end: bytes
 ) -> None:
     stream = GAPPED[api]().replace(b"\n", line_end)

@@ -79,7 +79,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
         pytest.param([], None, None, id="nothing"),
     ],
 )
-def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
+def test_trailing_turn_has_the_prompt_and_the_call_of_its_result(
     messages: Any, prompt: str | None, call_id: str | None
 ) -> None:
     facts = read_request(FORMAT, {"messages": messages})
@@ -125,35 +125,35 @@ def call(**fields: Any) -> dict[str, Any]:
         ({"completion_tokens": 2}, {"input_tokens": 0, "output_tokens": 2}),
     ],
 )
-def test_input_is_told_without_what_was_cached(usage: Any, expected: Any) -> None:
+def test_input_tokens_exclude_cached_tokens(usage: Any, expected: Any) -> None:
     assert read_chunks({"choices": [], "usage": usage}).usage == Usage(**expected, raw=usage)
 
 
 @pytest.mark.parametrize("usage", [None, {}, [], "x", 7, {"prompt_tokens": "7"}])
-def test_what_counts_no_tokens_is_no_usage(usage: Any) -> None:
+def test_usage_object_without_counts_is_ignored(usage: Any) -> None:
     chunk = {"choices": [{"usage": usage}], "usage": usage, "x_groq": {"usage": usage}}
     assert read_chunks(chunk) == ResponseFacts()
 
 
-def test_the_last_usage_counts_and_null_does_not_undo_it() -> None:
+def test_last_usage_counts_and_null_does_not_undo_it() -> None:
     usages = [{"completion_tokens": 1}, {"completion_tokens": 2}, None]
     facts = read_chunks(*({"choices": [], "usage": usage} for usage in usages))
     assert facts.usage == Usage(input_tokens=0, output_tokens=2, raw={"completion_tokens": 2})
 
 
-def test_a_finish_reason_completes_a_stream_that_has_no_last_line() -> None:
+def test_finish_reason_completes_a_stream_that_has_no_last_line() -> None:
     assert not read_chunks(choice(content="a")).complete
     assert read_chunks(choice(content="a"), choice(finish="stop")).complete
 
 
-def test_a_last_line_completes_a_stream_that_has_no_finish_reason() -> None:
+def test_last_line_completes_a_stream_that_has_no_finish_reason() -> None:
     reader = FORMAT.reader()
     reader.feed(Event(b"", b"[DONE]", b""))
     assert reader.ended
     assert reader.facts() == ResponseFacts(complete=True)
 
 
-def test_the_first_id_and_model_that_are_there_count() -> None:
+def test_first_id_and_model_of_a_chat_stream_count() -> None:
     facts = read_chunks({"id": "", "model": None}, {"id": "a", "model": "m"}, {"id": "b"})
     assert facts == ResponseFacts(response_id="a", model="m")
 
@@ -173,7 +173,7 @@ def test_choices_have_calls_of_their_own() -> None:
     )
 
 
-def test_a_name_that_is_repeated_with_an_index_begins_no_call() -> None:
+def test_repeated_name_with_an_index_does_not_begin_a_call() -> None:
     facts = read_chunks(
         call(index=0, id="a", function={"name": "f", "arguments": "["}),
         call(index=0, function={"name": "f", "arguments": "1]"}),
@@ -181,7 +181,7 @@ def test_a_name_that_is_repeated_with_an_index_begins_no_call() -> None:
     assert facts.tool_calls == (ToolCall(tool="f", call_id="a", input=[1]),)
 
 
-def test_an_id_that_is_repeated_without_an_index_begins_no_call() -> None:
+def test_repeated_id_without_an_index_does_not_begin_a_call() -> None:
     facts = read_chunks(
         call(id="a", function={"name": "f", "arguments": "["}),
         call(id="a", function={"name": "f", "arguments": "1]"}),
@@ -189,7 +189,7 @@ def test_an_id_that_is_repeated_without_an_index_begins_no_call() -> None:
     assert facts.tool_calls == (ToolCall(tool="f", call_id="a", input=[1]),)
 
 
-def test_an_id_may_come_after_the_name() -> None:
+def test_id_may_come_after_the_name() -> None:
     facts = read_chunks(
         call(index=0, function={"name": "f", "arguments": "["}),
         call(index=0, id="a", function={"arguments": "1]"}),
@@ -197,7 +197,7 @@ def test_an_id_may_come_after_the_name() -> None:
     assert facts.tool_calls == (ToolCall(tool="f", call_id="a", input=[1]),)
 
 
-def test_arguments_that_are_an_object_are_taken_as_they_are() -> None:
+def test_arguments_given_as_an_object_are_unchanged() -> None:
     arguments = {"a": [1, "\ud83d"], "b": 2**70}
     facts = read_chunks(call(index=0, id="a", function={"name": "f", "arguments": arguments}))
     assert facts.tool_calls == (
@@ -205,7 +205,7 @@ def test_arguments_that_are_an_object_are_taken_as_they_are() -> None:
     )
 
 
-def test_a_surrogate_pair_that_two_chunks_share_is_made_whole() -> None:
+def test_surrogate_pair_that_two_chunks_share_is_made_whole() -> None:
     facts = read_chunks(choice(reasoning="moon \ud83c"), choice(reasoning="\udf15"))
     assert facts.thoughts == (Thought(content="moon 🌕", source="thinking"),)
 
@@ -221,7 +221,7 @@ def test_a_surrogate_pair_that_two_chunks_share_is_made_whole() -> None:
         ({"content": "a"}, None),
     ],
 )
-def test_reasoning_is_told_once_under_either_name(
+def test_reasoning_under_two_names_is_recorded_once(
     delta: dict[str, Any], thought: str | None
 ) -> None:
     expected = (Thought(content=thought, source="thinking"),) if thought else ()
@@ -244,7 +244,7 @@ def test_reasoning_is_told_once_under_either_name(
     ],
     ids=range(8),
 )
-def test_a_chunk_of_another_shape_is_counted_and_changes_nothing(chunk: Any) -> None:
+def test_chunk_of_another_shape_is_counted_and_changes_nothing(chunk: Any) -> None:
     assert read_chunks(chunk) == ResponseFacts(unreadable=1)
 
 
@@ -264,14 +264,14 @@ def test_choices_may_be_null_and_deltas_missing() -> None:
         ({"code": ["x"], "message": 7}, ProviderError(type=None, message=None)),
     ],
 )
-def test_an_error_is_read_from_every_shape(error: Any, expected: ProviderError) -> None:
+def test_error_is_read_from_every_shape(error: Any, expected: ProviderError) -> None:
     assert read_chunks({"error": error}) == ResponseFacts(error=expected)
     assert FORMAT.read_whole(json.dumps({"error": error}).encode()) == ResponseFacts(
         error=expected, complete=True
     )
 
 
-def test_an_error_ends_a_stream_even_where_nothing_can_be_read_from_it() -> None:
+def test_error_ends_a_stream_even_where_nothing_can_be_read_from_it() -> None:
     reader = FORMAT.reader()
     reader.feed(Event(b"", b'{"error":true}', b""))
     assert reader.ended
@@ -285,7 +285,7 @@ def test_error_under_x_groq_is_read_and_usage_there_is_no_error() -> None:
     assert read_chunks({"x_groq": {"id": "r", "usage": told}}).error is None
 
 
-def test_a_stream_that_goes_on_after_an_error_is_not_complete() -> None:
+def test_stream_that_goes_on_after_an_error_is_not_complete() -> None:
     facts = read_chunks({"error": "Boom"}, choice(finish="error"))
     assert facts == ResponseFacts(error=ProviderError(type=None, message="Boom"))
 
@@ -302,7 +302,7 @@ def test_a_stream_that_goes_on_after_an_error_is_not_complete() -> None:
         (502, "server_error"),
     ],
 )
-def test_an_error_is_shaped_as_the_documentation_says(status: int, kind: str) -> None:
+def test_error_body_has_the_documented_shape(status: int, kind: str) -> None:
     assert json.loads(FORMAT.error(status, "No.")) == {
         "error": {"message": "No.", "type": kind, "param": None, "code": None}
     }
@@ -331,7 +331,7 @@ def test_usage_is_asked_for_and_all_else_stays_as_it_is(body: bytes, options: by
 
 
 @pytest.mark.parametrize("decision", [b"true", b"false", b"null"])
-def test_a_client_that_has_decided_about_usage_is_left_alone(decision: bytes) -> None:
+def test_include_usage_set_by_the_client_is_unchanged(decision: bytes) -> None:
     assert ask(b'{"stream_options":{"include_usage":%b}}' % decision) is None
 
 
@@ -354,7 +354,9 @@ def test_a_client_that_has_decided_about_usage_is_left_alone(decision: bytes) ->
         (None, False),
     ],
 )
-def test_only_the_chunk_that_brings_usage_alone_is_one(data: bytes | None, expected: bool) -> None:
+def test_only_a_chunk_with_usage_and_no_choices_is_usage_only(
+    data: bytes | None, expected: bool
+) -> None:
     assert FORMAT.is_usage_only(Event(b"", data, b"")) is expected
 
 

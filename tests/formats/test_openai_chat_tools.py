@@ -225,7 +225,7 @@ def _says(delta: dict[str, Any]) -> bool:
 
 
 def said(completion: Any) -> Any:
-    """What a client makes of a completion, without what its types fill in."""
+    """Return the members of a completion that were sent, without defaults of the SDK's types."""
     [choice] = completion["choices"]
     message = {k: v for k, v in choice["message"].items() if v and k != "parsed"}
     for each in message.get("tool_calls", ()):
@@ -321,7 +321,7 @@ def numbered(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_the_client_sees_one_completion(shape: list[dict[str, Any]], host: str) -> None:
+def test_client_sees_one_completion(shape: list[dict[str, Any]], host: str) -> None:
     answers = numbered(shape)
     seen = compare(answers, HOSTS[host], name=host)
     messages = [each["choices"][0]["message"] for each in answers]
@@ -359,7 +359,7 @@ def answers_on_end(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 @thorough
 @given(answers_on_end(), st.sampled_from(sorted(set(HOSTS) - set(LOOSE))))
-def test_any_answers_give_one_message_the_same_streamed_and_whole(
+def test_any_responses_give_one_message_the_same_streamed_and_whole(
     answers: list[dict[str, Any]], host: str
 ) -> None:
     compare(answers, HOSTS[host], name=host)
@@ -397,7 +397,7 @@ def test_own_calls_keep_indexes_that_differ() -> None:
 
 
 @pytest.mark.parametrize("stop", ["length", "content_filter"])
-def test_a_call_that_was_cut_off_is_hidden_and_not_run(stop: str) -> None:
+def test_call_that_was_cut_off_is_hidden_and_not_run(stop: str) -> None:
     message = answer("Look", call("call_hid", given='{"a'), finish=stop)
     spliced = splice(NAME, [OPENAI.stream(message)])
     check(spliced.stream, "call_hid")
@@ -437,7 +437,7 @@ def test_calls_without_ids_get_some_for_their_results() -> None:
 SIGNATURE = {"extra_content": {"google": {"thought_signature": "c2ln"}}}
 
 
-def test_what_hosts_add_to_a_turn_goes_back_to_them() -> None:
+def test_members_that_hosts_add_to_a_turn_are_sent_back() -> None:
     details = [{"type": "reasoning.encrypted", "data": "ZW5j", "index": 0}, {"type": "x"}]
     message = answer("A.", {**HIDDEN, **SIGNATURE}, reasoning="Hm.", reasoning_details=details)
     [streamed] = splice(NAME, [OPENAI.stream(message)]).turns
@@ -445,7 +445,7 @@ def test_what_hosts_add_to_a_turn_goes_back_to_them() -> None:
     assert streamed.items == whole.items == (message["choices"][0]["message"],)
 
 
-def test_usage_that_the_client_did_not_ask_for_is_not_told() -> None:
+def test_usage_that_the_client_did_not_ask_for_is_not_sent() -> None:
     # The chunk with the first answer's usage was kept from it, and so never came by here.
     first = Host(usage_at="").stream(answer(None, HIDDEN))
     stream = splice(NAME, [first, OPENAI.stream(answer("Done."))]).stream
@@ -453,14 +453,14 @@ def test_usage_that_the_client_did_not_ask_for_is_not_told() -> None:
     check(stream)
 
 
-def test_comments_go_on_in_every_answer() -> None:
+def test_comments_are_relayed_from_every_response() -> None:
     comment = b": PROCESSING\n\n"
     both = [comment + OPENAI.stream(answer(None, HIDDEN)), comment + OPENAI.stream(answer("Done."))]
     stream = splice(NAME, both).stream
     assert stream.count(comment) == 2
 
 
-def test_an_error_in_a_later_answer_reaches_the_client_at_once() -> None:
+def test_error_in_a_later_response_reaches_the_client_at_once() -> None:
     error = b'data: {"error":{"code":502,"message":"Gone."},"choices":[]}\n\n'
     splicer = api.splicer(NAMES)
     for one in parse([OPENAI.stream(answer(None, HIDDEN))]):
@@ -484,7 +484,7 @@ def test_tools_stand_after_those_of_the_client() -> None:
 
 
 @pytest.mark.parametrize("kind", ["function", "custom"])
-def test_a_name_of_the_client_is_not_taken(kind: str) -> None:
+def test_central_tool_with_the_name_of_a_client_tool_is_not_offered(kind: str) -> None:
     asked = request({"tools": [{"type": kind, kind: {"name": "bmcp_s_find"}}, {}, 7]})
     assert api.inject(asked, TOOLS) == (tool("bmcp_s_look"),)
 
@@ -505,7 +505,9 @@ def test_a_name_of_the_client_is_not_taken(kind: str) -> None:
     ],
     ids=str,
 )
-def test_nothing_is_offered_where_it_would_not_fit(refusing: dict[str, Any]) -> None:
+def test_tools_are_not_offered_where_the_request_does_not_allow_them(
+    refusing: dict[str, Any],
+) -> None:
     asked = request({"model": "gpt", "tools": [], **refusing})
     before = dict(asked)
     assert api.inject(asked, TOOLS) == ()
@@ -529,7 +531,7 @@ ASKED = {
 }
 
 
-def test_the_next_request_brings_the_turn_and_its_results() -> None:
+def test_next_request_brings_the_turn_and_its_results() -> None:
     _, [turn] = merge(NAME, [answer("Looking.", HIDDEN, HIDDEN_TOO, reasoning_content="Hm.")])
     asked = request(ASKED)
     before = dict(asked)
@@ -554,7 +556,7 @@ def test_the_next_request_brings_the_turn_and_its_results() -> None:
     assert set(following) == set(asked)
 
 
-def test_the_last_request_lets_no_tool_be_called() -> None:
+def test_last_request_of_a_loop_forbids_tool_calls() -> None:
     _, [turn] = merge(NAME, [answer(None, HIDDEN)])
     items = api.result_items([(turn.calls[0], result())])
     following = api.continue_request(request(ASKED), turn, items, last=True)
@@ -565,7 +567,7 @@ def test_the_last_request_lets_no_tool_be_called() -> None:
 
 
 def turns_of(shape: list[dict[str, Any]]) -> tuple[Any, list[Any]]:
-    """What the client sees of some answers, and their turns."""
+    """Return the client's completion for some upstream responses, and their turns."""
     merged, turns = merge(NAME, numbered(shape))
     return merged["choices"][0]["message"], turns
 
@@ -608,7 +610,7 @@ LATER = {
 )
 @pytest.mark.parametrize("shape", LATER.values(), ids=LATER)
 @pytest.mark.parametrize("noise", [False, True], ids=["", "among other messages"])
-def test_a_later_request_has_in_it_what_the_provider_saw(
+def test_later_request_is_restored_to_what_the_provider_saw(
     shape: list[dict[str, Any]], change: Callable[[Any], Any], noise: bool
 ) -> None:
     shown, turns = turns_of(shape)
@@ -638,7 +640,7 @@ def test_a_later_request_has_in_it_what_the_provider_saw(
     assert restored(NAME, asked, done.found)["messages"] == expected
 
 
-def test_the_client_s_messages_are_restored_as_the_bytes_that_they_were() -> None:
+def test_messages_of_the_client_are_restored_byte_for_byte() -> None:
     shown, turns = turns_of(LATER["one answer"])
     done = loop(NAME, ASKED, turns)
     asked = request({"messages": [*ASKED["messages"], shown, {"role": "user", "content": "Ö"}]})  # type: ignore[list-item]
@@ -653,7 +655,7 @@ def keys(*messages: Any) -> list[str]:
     return [run.key for run in api.transcript(request({"messages": list(messages)})).runs]
 
 
-def test_the_same_words_are_another_answer_where_other_results_led_to_them() -> None:
+def test_equal_text_after_different_results_has_a_different_key() -> None:
     def after(call_id: str) -> list[str]:
         done = {"role": "assistant", "content": "Done."}
         return keys({"role": "tool", "tool_call_id": call_id, "content": "ok"}, done)
@@ -662,7 +664,7 @@ def test_the_same_words_are_another_answer_where_other_results_led_to_them() -> 
     assert after("call_1") == after("call_1")
 
 
-def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
+def test_key_of_a_response_covers_all_text_since_the_previous_response() -> None:
     done = {"role": "assistant", "content": "Done."}
     a, b = {"role": "user", "content": "A"}, {"role": "user", "content": "B"}
     assert keys(a, b, done) == keys({"role": "user", "content": "A\nB"}, done)
@@ -670,13 +672,13 @@ def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
     assert api.transcript(request({"messages": [a, done, b]})).text_since == "B"
 
 
-def test_calls_without_an_id_are_no_key() -> None:
+def test_calls_without_an_id_do_not_make_a_run_key() -> None:
     calls = [call(None, "weather"), OWN]
     assert keys({"role": "assistant", "tool_calls": calls}) == ["call:call_own"]
     assert keys({"role": "assistant", "tool_calls": calls[:1]})[0].startswith("text:")
 
 
-def test_answers_are_not_named_by_their_ids() -> None:
+def test_alias_key_is_none_where_requests_do_not_name_responses() -> None:
     assert api.alias_key("chatcmpl-1") is None
     assert api.restores_without_tools
 
@@ -695,7 +697,7 @@ PART, MORE = {"type": "text", "text": "Parts."}, {"type": "text", "text": "More.
         (None, [PART], [PART]),
     ],
 )
-def test_what_hosts_say_in_parts_is_kept_whole(first: Any, second: Any, seen: Any) -> None:
+def test_content_in_parts_stays_complete(first: Any, second: Any, seen: Any) -> None:
     messages = [answer(None, HIDDEN), answer("")]
     for message, content in zip(messages, (first, second), strict=True):
         message["choices"][0]["message"]["content"] = content

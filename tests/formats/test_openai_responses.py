@@ -79,7 +79,7 @@ AGENTS = user("# AGENTS.md instructions for /srv\n\n<INSTRUCTIONS>\nx\n</INSTRUC
         pytest.param([], None, None, id="nothing"),
     ],
 )
-def test_the_trailing_turn_tells_the_prompt_and_the_call_it_answers(
+def test_trailing_turn_has_the_prompt_and_the_call_of_its_result(
     given: Any, prompt: str | None, call_id: str | None
 ) -> None:
     facts = read_request(FORMAT, {"input": given})
@@ -100,7 +100,7 @@ def test_body_declares_a_warm_up_and_a_compaction(body: Any, kind: str | None) -
     assert read_request(FORMAT, body).request_kind == kind
 
 
-def test_the_cache_key_hints_at_the_session() -> None:
+def test_cache_key_hints_at_the_session() -> None:
     assert read_request(FORMAT, {"prompt_cache_key": "t"}) == RequestFacts(session_hint="t")
     assert read_request(FORMAT, {"prompt_cache_key": 7}) == RequestFacts()
 
@@ -122,7 +122,7 @@ def response(status: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
-def test_usage_is_taken_from_every_end(status: str) -> None:
+def test_usage_is_read_from_every_terminal_event(status: str) -> None:
     usage = {"input_tokens": 10, "output_tokens": 4, "input_tokens_details": {"cached_tokens": 7}}
     facts = read_events(response(status, id="r", usage=usage))
     assert facts.usage == Usage(
@@ -150,30 +150,30 @@ def test_usage_is_taken_from_every_end(status: str) -> None:
         ),
     ],
 )
-def test_input_is_told_without_what_was_cached(usage: Any, expected: Any) -> None:
+def test_input_tokens_exclude_cached_tokens(usage: Any, expected: Any) -> None:
     assert read_events(response("completed", usage=usage)).usage == Usage(**expected, raw=usage)
 
 
 @pytest.mark.parametrize("usage", [None, {}, [], "x", {"total_tokens": 7}])
-def test_what_counts_no_tokens_is_no_usage(usage: Any) -> None:
+def test_usage_object_without_counts_is_ignored(usage: Any) -> None:
     assert read_events(response("completed", usage=usage)) == ResponseFacts(complete=True)
 
 
-def test_the_end_of_a_response_keeps_what_only_its_start_said() -> None:
+def test_members_of_the_first_event_stay_when_the_terminal_event_lacks_them() -> None:
     facts = read_events(
         response("created", id="r", model="m"), event("completed", response={"id": "r"})
     )
     assert facts == ResponseFacts(response_id="r", model="m", complete=True)
 
 
-def test_output_that_stands_only_in_the_end_counts() -> None:
+def test_output_that_only_the_terminal_event_has_is_recorded() -> None:
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "[1]"}
     assert read_events(response("completed", output=[call])) == ResponseFacts(
         tool_calls=(ToolCall(tool="f", call_id="c", input=[1]),), complete=True
     )
 
 
-def test_items_are_told_in_the_order_of_the_output() -> None:
+def test_items_are_recorded_in_the_order_of_the_output() -> None:
     facts = read_events(
         item("function_call", 1, call_id="b", name="g"),
         item("function_call", 0, call_id="a", name="f"),
@@ -181,7 +181,7 @@ def test_items_are_told_in_the_order_of_the_output() -> None:
     assert [call.call_id for call in facts.tool_calls] == ["a", "b"]
 
 
-def test_of_a_call_that_was_broken_off_there_is_as_much_as_came() -> None:
+def test_interrupted_call_has_the_input_received_so_far() -> None:
     facts = read_events(
         event("output_item.added", output_index=2, item={"type": "custom_tool_call", "name": "f"}),
         event("custom_tool_call_input.delta", output_index=2, delta="ab"),
@@ -190,7 +190,7 @@ def test_of_a_call_that_was_broken_off_there_is_as_much_as_came() -> None:
     assert facts == ResponseFacts(tool_calls=(ToolCall(tool="f", call_id=None, input="abc"),))
 
 
-def test_fragments_of_an_item_that_takes_none_are_nothing() -> None:
+def test_fragments_of_an_item_without_input_are_ignored() -> None:
     facts = read_events(
         event("output_item.added", output_index=0, item={"type": "message"}),
         event("function_call_arguments.delta", output_index=0, delta="ab"),
@@ -199,7 +199,7 @@ def test_fragments_of_an_item_that_takes_none_are_nothing() -> None:
     assert facts == ResponseFacts()
 
 
-def test_reasoning_that_has_a_summary_is_told_by_it_alone() -> None:
+def test_reasoning_with_a_summary_is_recorded_as_the_summary() -> None:
     summary = [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]
     content = [{"type": "reasoning_text", "text": "c"}]
     facts = read_events(item("reasoning", summary=summary, content=content))
@@ -216,12 +216,12 @@ def test_reasoning_that_has_a_summary_is_told_by_it_alone() -> None:
         {},
     ],
 )
-def test_reasoning_without_a_text_is_no_thought(fields: dict[str, Any]) -> None:
+def test_reasoning_without_text_is_not_recorded(fields: dict[str, Any]) -> None:
     assert read_events(item("reasoning", **fields)) == ResponseFacts()
 
 
 @pytest.mark.parametrize("phase", [None, "final_answer", 7])
-def test_a_message_is_a_thought_only_as_commentary(phase: Any) -> None:
+def test_message_is_a_thought_only_as_commentary(phase: Any) -> None:
     content = [{"type": "output_text", "text": "a"}]
     assert read_events(item("message", phase=phase, content=content)) == ResponseFacts()
     assert read_events(item("message", phase="commentary", content=[])) == ResponseFacts()
@@ -246,11 +246,11 @@ def test_a_message_is_a_thought_only_as_commentary(phase: Any) -> None:
     ],
     ids=range(13),
 )
-def test_a_known_event_of_another_shape_is_counted_and_changes_nothing(broken: Any) -> None:
+def test_known_event_of_another_shape_is_counted_and_changes_nothing(broken: Any) -> None:
     assert read_events(broken) == ResponseFacts(unreadable=1)
 
 
-def test_events_of_tools_that_are_yet_to_come_are_no_surprise() -> None:
+def test_events_of_unknown_provider_tools_are_not_counted_as_unknown() -> None:
     assert read_events(event("telepathy_call.in_progress")) == ResponseFacts()
     assert read_events(event("telepathy.started")) == ResponseFacts(
         unknown=("response.telepathy.started",)
@@ -265,7 +265,7 @@ def test_events_of_tools_that_are_yet_to_come_are_no_surprise() -> None:
         ({}, ProviderError(type=None, message=None)),
     ],
 )
-def test_a_failed_response_is_an_error_whatever_its_shape(
+def test_failed_response_is_an_error_whatever_its_shape(
     fields: dict[str, Any], error: ProviderError
 ) -> None:
     expected = ResponseFacts(response_id="r", error=error, complete=True)
@@ -284,18 +284,16 @@ def test_a_failed_response_is_an_error_whatever_its_shape(
         ({}, ProviderError(type=None, message=None)),
     ],
 )
-def test_an_error_event_is_read_from_every_shape(
-    fields: dict[str, Any], error: ProviderError
-) -> None:
+def test_error_event_is_read_from_every_shape(fields: dict[str, Any], error: ProviderError) -> None:
     assert read_events({"type": "error", **fields}) == ResponseFacts(error=error)
 
 
-def test_the_last_line_of_some_hosts_is_nothing() -> None:
+def test_done_event_of_other_hosts_is_ignored() -> None:
     assert read_stream(FORMAT, [b"data: [DONE]\n\n"]) == ResponseFacts()
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "cancelled", "queued", None])
-def test_an_answer_that_did_not_fail_has_no_error(status: str | None) -> None:
+def test_response_that_did_not_fail_has_no_error(status: str | None) -> None:
     answer = {"object": "response", "id": "r", "status": status, "error": None}
     assert FORMAT.read_whole(json.dumps(answer).encode()) == ResponseFacts(
         response_id="r",
@@ -386,7 +384,7 @@ CLICKS = [{"type": "click", "x": 1, "y": 2}, {"type": "wait"}]
         ({"type": "new_hosted_call", "id": "n"}, ("new_hosted", "n", {}, True)),
     ],
 )
-def test_input_of_a_call_is_found_where_its_kind_has_it(told: Any, expected: Any) -> None:
+def test_input_of_a_call_is_read_from_the_member_of_its_type(told: Any, expected: Any) -> None:
     assert calls(told) == [expected]
 
 
@@ -416,7 +414,7 @@ def test_input_of_a_call_is_found_where_its_kind_has_it(told: Any, expected: Any
         ),
     ],
 )
-def test_call_whose_output_is_in_the_same_answer_is_the_providers(call: Any, output: Any) -> None:
+def test_call_whose_output_is_in_the_same_response_is_the_providers(call: Any, output: Any) -> None:
     [(*_, server_side)] = calls(call, output)
     assert server_side
     [(*_, server_side)] = calls(call)
@@ -442,7 +440,7 @@ def test_approval_request_is_recorded_as_one() -> None:
         ({"type": "function_call_output", "id": "o", "output": ""}, None),
     ],
 )
-def test_answer_to_a_call_links_the_request_to_it(answer: Any, call_id: str | None) -> None:
+def test_result_of_a_call_links_the_request_to_the_call(answer: Any, call_id: str | None) -> None:
     spoken = {"type": "message", "role": "user", "content": "Earlier."}
     facts = read_request(FORMAT, {"input": [spoken, answer]})
     assert (prompt_of(facts), facts.correlating_tool_call_id) == (None, call_id)
@@ -493,7 +491,7 @@ def test_tool_that_uses_a_model_of_its_own_has_a_usage_of_its_own() -> None:
     )
 
 
-def test_events_that_tell_their_type_by_name_only_are_read() -> None:
+def test_events_with_their_type_in_the_event_name_only_are_read() -> None:
     stream = (
         b'event: response.created\ndata: {"response": {"id": "r", "model": "m"}}\n\n'
         b'event: response.completed\ndata: {"response": {"usage": {"output_tokens": 2}}}\n\n'

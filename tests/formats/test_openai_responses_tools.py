@@ -205,7 +205,7 @@ def check(stream: bytes, *hidden: str) -> None:
 
 
 def said(response: Any) -> Any:
-    """What a client makes of a response, without what its types fill in."""
+    """Return the members of a response that were sent, without defaults of the SDK's types."""
     output = [
         {k: v for k, v in item.items() if v is not None and k != "parsed_arguments"}
         for item in response["output"]
@@ -232,7 +232,7 @@ def compare(answers: list[dict[str, Any]]) -> Any:
 
 
 def numbered(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Answers on end, with the ids and the usage that make them different ones."""
+    """Successive responses, with ids and usage that distinguish them."""
     made = [
         {**each, "id": f"resp_{n}", "usage": usage(100 * n, 10 * n, 5 * n)}
         for n, each in enumerate(json.loads(json.dumps(list(answers))), 1)
@@ -268,7 +268,7 @@ SHAPES = {name: numbered(shape) for name, shape in SHAPES.items()}
 
 
 @pytest.mark.parametrize("answers", SHAPES.values(), ids=SHAPES)
-def test_the_client_sees_one_response(answers: list[dict[str, Any]]) -> None:
+def test_client_sees_one_response(answers: list[dict[str, Any]]) -> None:
     seen = compare(answers)
     shown = [i for each in answers for i in each["output"] if i.get("name") not in NAMES]
     count = len(answers)
@@ -313,7 +313,7 @@ def answers_on_end(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 @thorough
 @given(answers_on_end())
-def test_any_answers_give_one_message_the_same_streamed_and_whole(
+def test_any_responses_give_one_message_the_same_streamed_and_whole(
     answers: list[dict[str, Any]],
 ) -> None:
     compare(answers)
@@ -377,7 +377,7 @@ def test_hosts_that_leave_things_out(host: str) -> None:
     assert end["usage"]["output_tokens"] == 60
 
 
-def test_events_of_no_item_go_on_in_every_answer_and_are_numbered() -> None:
+def test_events_without_an_item_are_relayed_and_numbered() -> None:
     def with_more(response: dict[str, Any]) -> bytes:
         events = events_of(response)
         events.insert(3, {"type": "keepalive"})
@@ -391,12 +391,12 @@ def test_events_of_no_item_go_on_in_every_answer_and_are_numbered() -> None:
     assert stream.count(b": keep\n\n") == 2
 
 
-def test_what_follows_the_end_of_an_answer_is_not_told() -> None:
+def test_events_after_the_end_of_a_hidden_response_are_not_sent() -> None:
     stream = splice(NAME, [streamed(e) + b"data: [DONE]\n\n" for e in SHAPES["a call last"]]).stream
     assert b"DONE" not in stream
 
 
-def test_a_failure_in_a_later_answer_reaches_the_client_at_once_and_only_once() -> None:
+def test_failure_in_a_later_response_reaches_the_client_at_once_and_only_once() -> None:
     failing = streamed(answer(message("Half"), number=2, status="failed"))
     splicer = api.splicer(NAMES)
     out = []
@@ -412,7 +412,7 @@ def test_a_failure_in_a_later_answer_reaches_the_client_at_once_and_only_once() 
 
 
 @pytest.mark.parametrize("status", ["incomplete", "failed"])
-def test_a_call_that_the_model_does_not_wait_for_is_hidden_and_not_run(status: str) -> None:
+def test_call_without_stop_reason_tool_use_is_hidden_and_not_run(status: str) -> None:
     response = answer(message("Look"), HIDDEN, status=status)
     spliced = splice(NAME, [streamed(response)])
     check(spliced.stream, "call_hid")
@@ -423,7 +423,7 @@ def test_a_call_that_the_model_does_not_wait_for_is_hidden_and_not_run(status: s
     assert merged["output"] == [message("Look")]
 
 
-def test_an_error_of_ours_is_numbered() -> None:
+def test_error_of_the_proxy_has_a_sequence_number() -> None:
     splicer = api.splicer(NAMES)
     count = 0
     for event in parse([streamed(answer(message("A."), HIDDEN))]):
@@ -445,7 +445,7 @@ def test_tools_stand_after_those_of_the_client() -> None:
     assert all(each["type"] == "function" and each["strict"] is False for each in offered)
 
 
-def test_a_name_of_the_client_is_not_taken() -> None:
+def test_central_tool_with_the_name_of_a_client_tool_is_not_offered() -> None:
     asked = request({"tools": [{"type": "custom", "name": "bmcp_s_find"}, {"name": {}}, 7]})
     assert api.inject(asked, TOOLS) == (tool("bmcp_s_look"),)
 
@@ -465,7 +465,9 @@ def test_a_name_of_the_client_is_not_taken() -> None:
     ],
     ids=str,
 )
-def test_nothing_is_offered_where_it_would_not_fit(refusing: dict[str, Any]) -> None:
+def test_tools_are_not_offered_where_the_request_does_not_allow_them(
+    refusing: dict[str, Any],
+) -> None:
     asked = request({"model": "gpt", "tools": [], **refusing})
     before = dict(asked)
     assert api.inject(asked, TOOLS) == ()
@@ -510,7 +512,7 @@ def without_id(item: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("store", [None, True, False])
-def test_the_next_request_brings_the_turn_and_its_results(store: bool | None) -> None:
+def test_next_request_brings_the_turn_and_its_results(store: bool | None) -> None:
     _, [turn] = merge(NAME, [answer(*TURN)])
     asked = request(ASKED if store is None else {**ASKED, "store": store})
     before = dict(asked)
@@ -524,7 +526,7 @@ def test_the_next_request_brings_the_turn_and_its_results(store: bool | None) ->
     assert set(following) == set(asked)
 
 
-def test_a_text_as_input_becomes_the_message_that_it_is() -> None:
+def test_input_given_as_text_becomes_a_user_message() -> None:
     _, [turn] = merge(NAME, [answer(HIDDEN)])
     following = api.continue_request(
         request({"input": "Ö?"}), turn, [output("call_hid")], last=True
@@ -537,14 +539,14 @@ def test_a_text_as_input_becomes_the_message_that_it_is() -> None:
     assert json.loads(bytes(following["tool_choice"])) == "none"
 
 
-def test_a_stored_conversation_has_the_turn_already() -> None:
+def test_continued_request_in_a_stored_conversation_has_results_only() -> None:
     _, [turn] = merge(NAME, [answer(HIDDEN)])
     asked = request({**ASKED, "conversation": {"id": "conv_1"}})
     following = api.continue_request(asked, turn, [output("call_hid")], last=False)
     assert sequence_of(following) == [output("call_hid")]
 
 
-def test_a_response_that_goes_on_from_another_brings_the_turn_too() -> None:
+def test_follow_up_of_a_stored_response_carries_the_turn() -> None:
     _, [turn] = merge(NAME, [answer(HIDDEN)])
     asked = request({"previous_response_id": "resp_0", "input": [user("And?")]})
     following = api.continue_request(asked, turn, [output("call_hid")], last=False)
@@ -569,7 +571,7 @@ def test_results_are_texts_or_parts_with_images() -> None:
 
 
 def turns_of(shape: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
-    """What the client sees of some answers, and their turns."""
+    """Return the client's response for some upstream responses, and their turns."""
     merged, turns = merge(NAME, shape)
     return merged["output"], turns
 
@@ -625,7 +627,7 @@ def results_of(items: list[Any]) -> list[Any]:
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("shape", LATER.values(), ids=LATER)
 @pytest.mark.parametrize("store", [True, False], ids=["stored", "not stored"])
-def test_a_later_request_has_in_it_what_the_provider_saw(
+def test_later_request_is_restored_to_what_the_provider_saw(
     shape: list[dict[str, Any]], change: Callable[[list[Any]], list[Any]], store: bool
 ) -> None:
     shown, turns = turns_of(shape)
@@ -647,7 +649,7 @@ def test_a_later_request_has_in_it_what_the_provider_saw(
     ]
 
 
-def test_each_call_may_stand_with_its_result() -> None:
+def test_calls_interleaved_with_their_results_are_restored() -> None:
     shown, turns = turns_of(LATER["mixed"])
     done = loop(NAME, ASKED, turns)
     reasoned, spoken, own, patch = shown
@@ -674,7 +676,7 @@ def test_results_alone_bring_those_of_hidden_calls_where_the_rest_is_stored() ->
         }
 
 
-def test_calls_that_are_only_named_get_the_hidden_ones_beside_them() -> None:
+def test_hidden_calls_are_restored_beside_referenced_calls() -> None:
     shown, turns = turns_of(LATER["mixed"])
     found = loop(NAME, ASKED, turns).found
     named = [{"type": "item_reference", "id": item["id"]} for item in shown]
@@ -687,7 +689,7 @@ def test_calls_that_are_only_named_get_the_hidden_ones_beside_them() -> None:
     ]
 
 
-def test_who_goes_on_from_an_answer_by_its_id_goes_on_from_its_last_turn() -> None:
+def test_request_that_follows_a_response_id_is_led_to_its_last_turn() -> None:
     _, turns = turns_of(LATER["several"])
     found = loop(NAME, ASKED, turns, ids=["resp_1", "resp_2", "resp_3"]).found
     asked = {"previous_response_id": "resp_1", "input": "And then?"}
@@ -696,7 +698,7 @@ def test_who_goes_on_from_an_answer_by_its_id_goes_on_from_its_last_turn() -> No
     assert restored(NAME, other, found) == other
 
 
-def test_a_mixed_last_turn_is_restored_with_its_id() -> None:
+def test_mixed_last_turn_is_restored_with_its_id() -> None:
     shown, turns = turns_of(LATER["mixed later"])
     found = loop(NAME, ASKED, turns, ids=["resp_1", "resp_2"]).found
     mine = results_of(shown)
@@ -707,7 +709,7 @@ def test_a_mixed_last_turn_is_restored_with_its_id() -> None:
     }
 
 
-def test_the_client_s_items_are_restored_as_the_bytes_that_they_were() -> None:
+def test_items_of_the_client_are_restored_byte_for_byte() -> None:
     shown, turns = turns_of(LATER["one answer"])
     done = loop(NAME, ASKED, turns)
     asked = request({"input": [*ASKED["input"], *shown, user("Ö")]})
@@ -722,7 +724,7 @@ def keys(*items: Any) -> list[str]:
     return [run.key for run in api.transcript(request({"input": list(items)})).runs]
 
 
-def test_the_same_words_are_another_answer_where_other_results_led_to_them() -> None:
+def test_equal_text_after_different_results_has_a_different_key() -> None:
     def after(call_id: str) -> str:
         return keys(call(call_id, "weather"), output(call_id), message("Done."))[-1]
 
@@ -730,7 +732,7 @@ def test_the_same_words_are_another_answer_where_other_results_led_to_them() -> 
     assert after("call_1") == after("call_1")
 
 
-def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
+def test_key_of_a_response_covers_all_text_since_the_previous_response() -> None:
     a, b, done = user("A"), user("B"), message("Done.")
     assert keys(a, b, done) == keys(user("A\nB"), done)
     assert keys(a, done, b, done)[1] == keys(b, done)[0] != keys(a, done)[0]
@@ -738,20 +740,20 @@ def test_an_answer_is_known_by_all_that_was_said_since_the_one_before() -> None:
     assert api.transcript(request({"input": "B"})).text_since == "B"
 
 
-def test_calls_without_an_id_are_no_key() -> None:
+def test_calls_without_an_id_do_not_make_a_run_key() -> None:
     nameless = {k: v for k, v in OWN.items() if k != "call_id"}
     assert keys(nameless, OWN) == ["call:call_own"]
     assert keys(nameless)[0].startswith("text:")
 
 
-def test_tool_searches_of_the_provider_are_not_the_client_s() -> None:
+def test_tool_search_of_the_provider_is_not_a_client_call() -> None:
     search = {"type": "tool_search_call", "call_id": None, "execution": "server", "arguments": {}}
     _, [turn] = merge(NAME, [answer(search, HIDDEN)])
     assert turn.client_calls == ()
     assert len(turn.calls) == 1
 
 
-def test_an_answer_is_one_run_whatever_is_in_it() -> None:
+def test_response_of_all_item_types_is_a_single_run() -> None:
     of_models = {
         kind for kind in kinds(responses.ResponseOutputItem)
         if not kind.endswith(("call_output", "approval_response", "search_output"))
@@ -762,7 +764,7 @@ def test_an_answer_is_one_run_whatever_is_in_it() -> None:
     assert (run.start, run.end) == (1, 1 + len(given_items))
 
 
-def test_answers_are_named_by_their_ids() -> None:
+def test_alias_key_names_a_stored_response_by_its_id() -> None:
     assert api.alias_key("resp_1") == "response:resp_1"
     assert api.restores_without_tools
     found = {"response:resp_1": Restoration(sequence=("resp_2",))}
@@ -779,7 +781,7 @@ OUR_TOOL = {"type": "function", "name": "bmcp_s_look", "parameters": {}}
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
 @pytest.mark.parametrize("items", [(OWN,), (HIDDEN,)], ids=["shown", "hidden"])
-def test_our_tools_are_cut_from_every_event_that_repeats_the_request(
+def test_central_tools_are_removed_from_every_event_that_repeats_the_request(
     status: str, items: tuple[dict[str, Any], ...]
 ) -> None:
     given = answer(*items, status=status) | {"tools": [OWN_TOOL, {"type": "web_search"}, OUR_TOOL]}
@@ -793,7 +795,7 @@ def test_our_tools_are_cut_from_every_event_that_repeats_the_request(
         assert event["response"]["tools"] == [OWN_TOOL, {"type": "web_search"}]
 
 
-def test_events_that_do_not_repeat_our_tools_keep_their_bytes() -> None:
+def test_events_without_central_tools_keep_their_bytes() -> None:
     stream = sse(events_of(answer(OWN) | {"tools": [OWN_TOOL]}))
     assert splice(NAME, [stream]).stream == stream
     repeating = sse(events_of(answer(OWN) | {"tools": [OUR_TOOL]}))
@@ -802,19 +804,21 @@ def test_events_that_do_not_repeat_our_tools_keep_their_bytes() -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
-def test_our_tools_are_cut_from_a_whole_answer_that_repeats_the_request(status: str) -> None:
+def test_central_tools_are_removed_from_a_buffered_response_that_repeats_the_request(
+    status: str,
+) -> None:
     given = answer(OWN, status=status) | {"tools": [OWN_TOOL, OUR_TOOL]}
     merged, _ = merge(NAME, [given])
     assert merged == given | {"tools": [OWN_TOOL]}
 
 
-def test_whole_answer_that_repeats_none_of_our_tools_is_left_alone() -> None:
+def test_buffered_response_without_central_tools_is_unchanged() -> None:
     merger = api.merger(NAMES)
     merger.add(answer(OWN) | {"tools": [OWN_TOOL]})
     assert not merger.hides
 
 
-def test_what_is_restored_is_made_legal() -> None:
+def test_restored_results_are_made_legal() -> None:
     """The ledger may hold what an older version has stored."""
     output = [
         {"type": "input_text", "text": "A map:"},

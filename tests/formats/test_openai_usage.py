@@ -74,7 +74,7 @@ def extra(usage: dict[str, Any], names: Names = CHAT_NAMES) -> dict[str, Any]:
         ),
     ],
 )
-def test_hosts_counts_become_input_output_and_caches(
+def test_counts_of_every_host_become_input_output_and_cache_tokens(
     names: Names, fields: dict[str, Any], expected: tuple[int, ...]
 ) -> None:
     usage = told(names, 32, 9, **fields)
@@ -92,7 +92,7 @@ def test_hosts_counts_become_input_output_and_caches(
         ({"total_tokens": 0}, -41),
     ],
 )
-def test_total_that_nothing_explains_is_kept_beside_the_counts(
+def test_unexplained_total_is_recorded_beside_the_counts(
     names: Names, fields: dict[str, Any], unexplained: int
 ) -> None:
     usage = told(names, 32, 9, **fields)
@@ -100,7 +100,7 @@ def test_total_that_nothing_explains_is_kept_beside_the_counts(
     assert extra(usage, names)[UNEXPLAINED_TOKENS] == unexplained
 
 
-def test_what_a_response_cost_besides_tokens_is_kept() -> None:
+def test_prices_and_requests_of_a_response_are_recorded() -> None:
     assert extra({"prompt_tokens": 1, "cost": 0.00012, "cost_details": {"x": 1}}) == {
         "cost": 0.00012
     }
@@ -130,7 +130,7 @@ def test_what_a_response_cost_besides_tokens_is_kept() -> None:
 
 
 @pytest.mark.parametrize("cost", [None, True, [], {}, float("nan"), float("inf"), 2**70])
-def test_what_is_no_price_is_not_kept(cost: Any) -> None:
+def test_value_that_is_not_a_price_is_ignored(cost: Any) -> None:
     assert extra({"prompt_tokens": 1, "cost": cost}) == {}
 
 
@@ -211,7 +211,7 @@ def test_chat_usage_is_found_in_every_place_of_a_stream(chunks: list[Any]) -> No
 
 
 @pytest.mark.parametrize("place", ["usage", "x_groq", "choice"])
-def test_chat_usage_is_found_in_every_place_of_a_whole_answer(place: str) -> None:
+def test_chat_usage_is_found_in_every_place_of_a_buffered_response(place: str) -> None:
     choice: dict[str, Any] = {"index": 0, "message": {"content": "a"}}
     answer: dict[str, Any] = {"id": "c", "model": "m", "choices": [choice]}
     if place == "choice":
@@ -231,7 +231,7 @@ def test_service_tier_of_a_chat_stream_is_kept(position: int) -> None:
     assert facts.usage.extra == {"service_tier": "flex"}
 
 
-def test_summed_usage_counts_reasoning_that_lies_beside_the_output() -> None:
+def test_summed_usage_includes_reasoning_counted_apart_from_the_output() -> None:
     beside = told(CHAT_NAMES, 32, 9, total_tokens=135, out_reasoning_tokens=94)
     last = told(CHAT_NAMES, 60, 5, total_tokens=75, out_reasoning_tokens=10)
     assert summed_usage(last, [beside], CHAT_NAMES) == told(
@@ -239,7 +239,7 @@ def test_summed_usage_counts_reasoning_that_lies_beside_the_output() -> None:
     )
 
 
-def test_zeros_after_the_counts_do_not_undo_the_sum_of_several_answers() -> None:
+def test_zeros_after_the_counts_do_not_undo_the_sum_of_several_responses() -> None:
     names = frozenset({"bmcp_ask"})
     splicer = Splicer(names)
     call = {"index": 0, "id": "t", "function": {"name": "bmcp_ask", "arguments": "{}"}}

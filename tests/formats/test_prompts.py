@@ -47,7 +47,7 @@ from formats.helpers import thorough
         (["[SYSTEM NOTIFICATION - NOT USER INPUT]\nA task has ended."], None),
     ],
 )
-def test_what_the_client_program_put_there_is_not_said(parts: list[str], said: str | None) -> None:
+def test_text_of_the_client_program_is_not_typed(parts: list[str], said: str | None) -> None:
     assert typed_text(parts) == said
 
 
@@ -100,14 +100,14 @@ def test_quoted_header_of_a_queued_message_does_not_make_one(text: str, typed: s
     assert typed_text([text]) == typed
 
 
-def test_tags_of_one_client_are_taken_off_only_there() -> None:
+def test_tags_of_one_client_are_removed_only_for_that_client() -> None:
     text = "<task>\nhello\n</task>\n<environment_details>a</environment_details>"
     assert typed_text([text], inside=("task",)) == "hello"
     assert typed_text([text]) == "<task>\nhello\n</task>"
 
 
 @pytest.mark.parametrize("tag", CLIENT_WRAPPERS)
-def test_every_wrapper_is_taken_off(tag: str) -> None:
+def test_every_client_wrapper_is_removed_from_a_prompt(tag: str) -> None:
     assert typed_text([f"before\n<{tag}>\n  inside\n</{tag}>\nafter"]) == "before\n\nafter"
 
 
@@ -127,7 +127,7 @@ def test_every_wrapper_is_taken_off(tag: str) -> None:
         "<system-reminder> what is this?",
     ],
 )
-def test_what_only_looks_like_a_wrapper_is_said(text: str) -> None:
+def test_tag_that_resembles_a_wrapper_stays_in_the_prompt(text: str) -> None:
     assert typed_text([text]) == text
 
 
@@ -136,7 +136,7 @@ def test_reminder_after_a_typed_tag_is_removed_and_the_typed_tag_stays() -> None
     assert typed_text([text]) == "what is <system-reminder>?"
 
 
-def test_a_wrapper_after_one_that_only_looks_like_it_is_taken_off() -> None:
+def test_wrapper_after_a_tag_with_a_similar_name_is_removed() -> None:
     text = "<system-reminders/> a <system-reminder>b</system-reminder>"
     assert typed_text([text]) == "<system-reminders/> a"
 
@@ -159,7 +159,7 @@ def test_many_tags_take_linear_time(opening: str) -> None:
 
 @thorough
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="<#"))))
-def test_a_text_without_tags_is_said_as_it_stands(parts: list[str]) -> None:
+def test_text_without_tags_is_typed(parts: list[str]) -> None:
     said = "\n".join(part.strip() for part in parts if part.strip())
     assert typed_text(parts) == (said or None)
 

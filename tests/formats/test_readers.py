@@ -1,4 +1,4 @@
-"""What holds for every reader and every fixture."""
+"""Rules that hold for every reader and every fixture."""
 
 import json
 from dataclasses import asdict
@@ -46,7 +46,7 @@ streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)
 
 
 def storable(value: Any) -> bool:
-    """Whether a store takes every text and number in it."""
+    """Return whether a store can hold every text and number in a value."""
     if isinstance(value, dict):
         return all(storable(part) for pair in value.items() for part in pair)
     if isinstance(value, list | tuple):
@@ -82,7 +82,9 @@ def test_every_fixture_is_part_of_a_scenario_that_is_tested() -> None:
 
 @pytest.mark.parametrize("line_end", LINE_ENDS)
 @streams
-def test_a_stream_gives_its_facts_three_ways(scenario: Scenario, line_end: str) -> None:
+def test_stream_fixture_is_read_into_its_facts_in_any_chunks(
+    scenario: Scenario, line_end: str
+) -> None:
     def run(chunks: list[bytes]) -> ResponseFacts:
         return read_stream(scenario.wire_format, chunks)
 
@@ -100,21 +102,21 @@ def test_any_split_of_a_stream_gives_the_same_facts(
 
 
 @pytest.mark.parametrize("scenario", ANSWERS, ids=str)
-def test_an_answer_that_is_not_streamed_gives_the_same_facts(scenario: Scenario) -> None:
+def test_buffered_response_is_read_into_the_same_facts_as_a_stream(scenario: Scenario) -> None:
     assert scenario.wire_format.read_whole(scenario.read("answer.json")) == (
         scenario.response_facts()
     )
 
 
 @pytest.mark.parametrize("scenario", REQUESTS, ids=str)
-def test_a_request_gives_its_facts(scenario: Scenario) -> None:
+def test_request_fixture_is_read_into_its_facts(scenario: Scenario) -> None:
     facts = read_request(scenario.wire_format, scenario.read("request.json"))
     expected = scenario.request_facts()
     assert named_facts(facts, expected) == expected
 
 
 @streams
-def test_reading_the_facts_on_the_way_changes_nothing(scenario: Scenario) -> None:
+def test_reading_facts_during_a_stream_changes_nothing(scenario: Scenario) -> None:
     reader = scenario.wire_format.reader()
     for event in parse([scenario.stream()]):
         reader.feed(event)
@@ -123,7 +125,7 @@ def test_reading_the_facts_on_the_way_changes_nothing(scenario: Scenario) -> Non
 
 
 @streams
-def test_a_stream_is_complete_only_with_its_end(scenario: Scenario) -> None:
+def test_stream_is_complete_only_with_its_end(scenario: Scenario) -> None:
     reader = scenario.wire_format.reader()
     ended = [reader.ended]
     for event in parse([scenario.stream()]):
@@ -137,7 +139,7 @@ def test_a_stream_is_complete_only_with_its_end(scenario: Scenario) -> None:
 
 
 @wire_formats
-def test_of_nothing_there_are_no_facts(wire_format: Format) -> None:
+def test_reader_without_events_has_no_facts(wire_format: Format) -> None:
     reader = wire_format.reader()
     assert reader.facts() == ResponseFacts()
     assert not reader.ended
@@ -145,7 +147,7 @@ def test_of_nothing_there_are_no_facts(wire_format: Format) -> None:
 
 @wire_formats
 @pytest.mark.parametrize("data", [b"{", b"[]", b'"a"', b"1", b"null", b"\xff", b"[" * 100_000])
-def test_an_event_that_is_not_an_object_is_counted(wire_format: Format, data: bytes) -> None:
+def test_event_that_is_not_an_object_is_counted(wire_format: Format, data: bytes) -> None:
     reader = wire_format.reader()
     for _ in range(2):
         reader.feed(Event(b"", data, b""))
@@ -153,7 +155,7 @@ def test_an_event_that_is_not_an_object_is_counted(wire_format: Format, data: by
 
 
 @streams
-def test_feeding_an_event_gives_its_data(scenario: Scenario) -> None:
+def test_feeding_an_event_returns_its_data(scenario: Scenario) -> None:
     reader = scenario.wire_format.reader()
     given = [reader.feed(event) for event in parse([scenario.stream()])]
     assert [value for value in given if value is not None] == values_of(scenario)
@@ -161,7 +163,7 @@ def test_feeding_an_event_gives_its_data(scenario: Scenario) -> None:
 
 @wire_formats
 @pytest.mark.parametrize("data", [None, b""])
-def test_an_event_without_data_is_nothing(wire_format: Format, data: bytes | None) -> None:
+def test_event_without_data_is_ignored(wire_format: Format, data: bytes | None) -> None:
     reader = wire_format.reader()
     reader.feed(Event(b"error", data, b""))
     assert reader.facts() == ResponseFacts()
@@ -196,9 +198,7 @@ def test_feeding_events_in_any_order_never_raises(scenario: Scenario, data: st.D
 
 @pytest.mark.parametrize("scenario", ANSWERS, ids=str)
 @given(st.data())
-def test_an_answer_with_anything_in_it_never_raises(
-    scenario: Scenario, data: st.DataObject
-) -> None:
+def test_reading_a_mutated_response_never_raises(scenario: Scenario, data: st.DataObject) -> None:
     answer = data.draw(mutated(decode(scenario.read("answer.json"))))
     facts = scenario.wire_format.read_whole(json.dumps(answer).encode())
     assert storable(columns(facts))
@@ -207,22 +207,22 @@ def test_an_answer_with_anything_in_it_never_raises(
 @wire_formats
 @thorough
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_as_an_answer_never_raise(wire_format: Format, body: bytes) -> None:
+def test_reading_any_bytes_as_a_response_never_raises(wire_format: Format, body: bytes) -> None:
     facts = wire_format.read_whole(body)
     assert facts == ResponseFacts(unreadable=1) or facts.complete
 
 
 @wire_formats
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices":{}}', b"[" * 100_000])
-def test_an_answer_of_another_shape_is_counted(wire_format: Format, body: bytes) -> None:
+def test_response_of_another_shape_is_counted_as_unreadable(
+    wire_format: Format, body: bytes
+) -> None:
     assert wire_format.read_whole(body) == ResponseFacts(unreadable=1)
 
 
 @pytest.mark.parametrize("scenario", REQUESTS, ids=str)
 @given(st.data())
-def test_a_request_with_anything_in_it_never_raises(
-    scenario: Scenario, data: st.DataObject
-) -> None:
+def test_reading_a_mutated_request_never_raises(scenario: Scenario, data: st.DataObject) -> None:
     body = data.draw(
         mutated(decode(scenario.read("request.json"))).filter(lambda value: isinstance(value, dict))
     )
@@ -253,15 +253,13 @@ BROKEN = [
 
 @wire_formats
 @pytest.mark.parametrize("broken", BROKEN, ids=range(len(BROKEN)))
-def test_broken_members_of_a_request_are_as_if_they_were_missing(
-    wire_format: Format, broken: bytes
-) -> None:
+def test_broken_members_of_a_request_count_as_missing(wire_format: Format, broken: bytes) -> None:
     body = b'{"model":%b,"messages":%b,"input":%b,"metadata":%b}' % ((broken,) * 4)
     assert read_request(wire_format, body) == NOTHING[wire_format.name]
 
 
 @wire_formats
-def test_a_request_without_anything_has_no_facts(wire_format: Format) -> None:
+def test_empty_request_has_no_facts(wire_format: Format) -> None:
     assert read_request(wire_format, {}) == NOTHING[wire_format.name]
 
 
@@ -295,7 +293,9 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
 
 @wire_formats
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 502, 503, 529])
-def test_an_error_of_ours_reads_as_one_of_the_provider(wire_format: Format, status: int) -> None:
+def test_error_of_the_proxy_is_read_like_an_error_of_the_provider(
+    wire_format: Format, status: int
+) -> None:
     facts = wire_format.read_whole(wire_format.error(status, "No – not “now”."))
     assert facts.error is not None
     assert facts.error.message == "No – not “now”."
@@ -303,6 +303,6 @@ def test_an_error_of_ours_reads_as_one_of_the_provider(wire_format: Format, stat
 
 
 @wire_formats
-def test_an_error_of_ours_may_name_its_type(wire_format: Format) -> None:
+def test_error_of_the_proxy_can_have_a_type(wire_format: Format) -> None:
     facts = wire_format.read_whole(wire_format.error(400, "No.", "policy"))
     assert facts.error == ProviderError(type="policy", message="No.")

@@ -96,7 +96,7 @@ def is_passed_over(api: str, data: Any) -> bool:
 def facts_of(
     wire_format: Format, chunks: Iterable[bytes], *, passing_over: bool
 ) -> tuple[ResponseFacts, int]:
-    """What a reader knows of a stream, and how many events it was fed."""
+    """Return the facts of a stream, and the number of events that its reader was fed."""
     reader, parser, fed = wire_format.reader(), SSEParser(), 0
     for chunk in chunks:
         for event in parser.feed(chunk, reader.skippable if passing_over else None):
@@ -112,7 +112,7 @@ def facts_of(
 
 @pytest.mark.parametrize("writing", WRITINGS[:3], ids=str)
 @apis
-def test_pieces_of_text_are_passed_over(api: str, writing: dict[str, Any]) -> None:
+def test_text_deltas_are_skipped(api: str, writing: dict[str, Any]) -> None:
     for said in (
         "a piece",
         "",
@@ -129,13 +129,13 @@ def test_pieces_of_text_are_passed_over(api: str, writing: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("name", [b"", b"content_block_delta", b"response.output_text.delta"])
 @apis
-def test_a_run_is_passed_over_at_once_whatever_the_names(api: str, name: bytes) -> None:
+def test_run_of_text_events_is_skipped_at_once_with_any_event_names(api: str, name: bytes) -> None:
     run = event_of(json.dumps(TEXT[api]).encode(), name) * 20
     events = SSEParser().feed(run + b"data: after\n\n", begun(FORMATS[api]).skippable)
     assert [event.data for event in events] == [b"after"]
 
 
-def test_the_padding_of_anthropic_is_passed_over() -> None:
+def test_text_deltas_of_anthropic_with_padding_are_skipped() -> None:
     assert is_passed_over(
         "anthropic_messages",
         b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}     }',
@@ -143,11 +143,11 @@ def test_the_padding_of_anthropic_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("kind", ["reasoning_summary_text", "reasoning_text"])
-def test_pieces_of_what_comes_whole_later_are_passed_over(kind: str) -> None:
+def test_deltas_of_items_that_follow_complete_are_skipped(kind: str) -> None:
     assert is_passed_over("openai_responses", {**RESPONSES, "type": f"response.{kind}.delta"})
 
 
-def test_chat_chunks_of_other_hosts_are_passed_over() -> None:
+def test_text_chunks_of_other_chat_hosts_are_skipped() -> None:
     choice = {"index": 0, "finish_reason": None, "native_finish_reason": None, "delta": {}}
     for delta in (
         {"content": "a piece"},
@@ -157,7 +157,7 @@ def test_chat_chunks_of_other_hosts_are_passed_over() -> None:
         assert is_passed_over("openai_chat", chunk)
 
 
-def test_no_chat_chunk_is_passed_over_before_one_has_said_what_all_repeat() -> None:
+def test_no_chat_chunk_is_skipped_before_id_and_model_are_known() -> None:
     reader = FORMATS["openai_chat"].reader()
     assert reader.skippable is None
     for chunk in ({**CHAT, "id": ""}, {**CHAT, "model": ""}):
@@ -208,7 +208,7 @@ def delta_with(**changes: Any) -> dict[str, Any]:
         ("openai_responses", {"sequence_number": 1, "type": "response.completed"}),
     ],
 )
-def test_what_may_be_recorded_is_not_passed_over(api: str, data: Any) -> None:
+def test_events_with_recorded_content_are_not_skipped(api: str, data: Any) -> None:
     assert not is_passed_over(api, data)
 
 
@@ -223,7 +223,7 @@ def test_what_may_be_recorded_is_not_passed_over(api: str, data: Any) -> None:
         ("openai_responses", b'"\\u0074ype":"error"'),
     ],
 )
-def test_a_name_that_comes_again_is_not_passed_over(api: str, more: bytes) -> None:
+def test_repeated_member_name_is_not_skipped(api: str, more: bytes) -> None:
     data = json.dumps(TEXT[api]).encode()
     assert is_passed_over(api, data)
     assert not is_passed_over(api, data[:-1] + b"," + more + b"}")
@@ -244,7 +244,7 @@ def test_a_name_that_comes_again_is_not_passed_over(api: str, more: bytes) -> No
     ],
 )
 @apis
-def test_what_is_broken_is_not_passed_over(api: str, broken: Any) -> None:
+def test_broken_events_are_not_skipped(api: str, broken: Any) -> None:
     data = json.dumps(TEXT[api]).encode()
     changed = broken(data)
     assert changed != data
@@ -253,12 +253,12 @@ def test_what_is_broken_is_not_passed_over(api: str, broken: Any) -> None:
 
 @pytest.mark.parametrize("line_end", [b"\r\n", b"\r"])
 @apis
-def test_only_lines_that_end_in_lf_are_passed_over(api: str, line_end: bytes) -> None:
+def test_only_events_with_lf_line_ends_are_skipped(api: str, line_end: bytes) -> None:
     event = event_of(json.dumps(TEXT[api]).encode()).replace(b"\n", line_end)
     assert len(SSEParser().feed(event, begun(FORMATS[api]).skippable)) == 1
 
 
-def test_an_event_that_began_before_is_not_taken_for_one_of_its_own() -> None:
+def test_rest_of_an_event_is_not_skipped_as_an_event() -> None:
     parser, unwanted = SSEParser(), begun(FORMATS["anthropic_messages"]).skippable
     run = event_of(json.dumps(ANTHROPIC).encode())
     assert parser.feed(b"data: more\n", unwanted) == []
@@ -312,9 +312,7 @@ def near_a_text_delta(draw: st.DrawFn, api: str) -> bytes:
 @thorough
 @given(st.data())
 @apis
-def test_an_event_that_is_passed_over_would_have_changed_nothing(
-    api: str, data: st.DataObject
-) -> None:
+def test_skipped_event_would_not_have_changed_any_fact(api: str, data: st.DataObject) -> None:
     given_data = data.draw(near_a_text_delta(api))
     reader = begun(FORMATS[api])
     assert reader.skippable
@@ -346,7 +344,7 @@ def test_any_split_of_a_stream_gives_the_same_facts(
 @example(chunks=1)
 @given(chunks=st.integers(1, 30))
 @apis
-def test_most_of_a_stream_is_not_fed(api: str, chunks: int) -> None:
+def test_most_events_of_a_text_stream_are_skipped(api: str, chunks: int) -> None:
     text = event_of(json.dumps(TEXT[api]).encode())
     stream = [sse(*BEGINNINGS[api]), *[text * 10] * chunks, b"data: {}\n\n"]
 

@@ -45,14 +45,14 @@ CASES = {
 
 @pytest.mark.parametrize("line_end", LINE_ENDS.values(), ids=LINE_ENDS)
 @pytest.mark.parametrize("case", CASES)
-def test_a_stream_is_split_into_its_events(case: str, line_end: bytes) -> None:
+def test_stream_is_split_into_its_events(case: str, line_end: bytes) -> None:
     stream, expected = CASES[case]
     events = three_ways(lambda chunks: data_of(parse(chunks)), stream.replace(b"\n", line_end))
     assert events == expected
 
 
 @pytest.mark.parametrize("line_end", LINE_ENDS.values(), ids=LINE_ENDS)
-def test_a_byte_order_mark_before_the_first_event_is_skipped(line_end: bytes) -> None:
+def test_byte_order_mark_before_the_first_event_is_skipped(line_end: bytes) -> None:
     stream = BOM + b"event: a\ndata: x\n\n".replace(b"\n", line_end)
     assert three_ways(lambda chunks: data_of(parse(chunks)), stream) == [(b"a", b"x")]
 
@@ -75,24 +75,24 @@ def test_every_two_cuts_give_the_same_events() -> None:
         assert (data_of(events), raw_of(events)) == (expected, stream)
 
 
-def test_an_event_is_out_as_soon_as_its_blank_line_is_in() -> None:
+def test_event_is_returned_as_soon_as_its_blank_line_is_fed() -> None:
     parser = SSEParser()
     assert parser.feed(b"data: a\n") == []
     assert parser.feed(b"\n") == [Event(b"", b"a", b"data: a\n\n")]
     assert parser.close() is None
 
 
-def test_an_event_that_ends_with_cr_does_not_wait_for_an_lf() -> None:
+def test_event_that_ends_with_cr_does_not_wait_for_an_lf() -> None:
     parser = SSEParser()
     assert parser.feed(b"data: a\r\n\r") == [Event(b"", b"a", b"data: a\r\n\r")]
     assert parser.feed(b"\ndata: b\r\n\r\n") == [Event(b"", b"b", b"\ndata: b\r\n\r\n")]
 
 
-def test_a_block_without_data_keeps_its_bytes() -> None:
+def test_block_without_data_keeps_its_bytes() -> None:
     assert parse([b": ping\n\n"]) == [Event(b"", None, b": ping\n\n")]
 
 
-def test_closing_gives_the_rest_once() -> None:
+def test_closing_the_parser_returns_the_rest_once() -> None:
     parser = SSEParser()
     parser.feed(b"data: a")
     assert parser.close() == Event(b"", b"a", b"data: a")
@@ -101,7 +101,7 @@ def test_closing_gives_the_rest_once() -> None:
 
 @pytest.mark.parametrize("line_end", LINE_ENDS)
 @pytest.mark.parametrize("scenario", STREAMS, ids=str)
-def test_a_recorded_stream_reads_the_same_three_ways(scenario: Scenario, line_end: str) -> None:
+def test_recorded_stream_reads_the_same_three_ways(scenario: Scenario, line_end: str) -> None:
     expected = data_of(parse([scenario.stream()]))
     stream = scenario.stream(line_end)
     assert three_ways(lambda chunks: data_of(parse(chunks)), stream) == expected
@@ -131,7 +131,7 @@ def test_any_split_of_any_bytes_gives_the_same_events(stream: bytes, data: st.Da
     assert raw_of(events) == stream
 
 
-def test_an_unfinished_event_beyond_the_bound_is_an_error_that_names_it() -> None:
+def test_unfinished_event_beyond_the_bound_is_an_error_that_names_it() -> None:
     parser = SSEParser(max_event_bytes=10)
     assert parser.feed(b"data: 1234") == []
     with pytest.raises(EventTooLargeError, match="larger than 10 bytes"):
@@ -146,7 +146,7 @@ def test_events_before_one_that_is_too_large_are_not_lost() -> None:
     assert parser.close() == Event(b"", b"1234567", b"data: 1234567")
 
 
-def test_small_events_never_add_up_to_the_bound() -> None:
+def test_small_events_do_not_add_up_to_the_limit() -> None:
     parser = SSEParser(max_event_bytes=10)
     for _ in range(20):
         assert [event.data for event in parser.feed(b"data: a\n\ndata")] == [b"a"]

@@ -96,7 +96,7 @@ def test_where_the_registry_refuses_it_says_what_npm_said_and_asks_no_more(folde
     assert calls(folder) == 1
 
 
-def test_an_installer_that_says_nothing_is_told_by_its_exit_code(folder: Path) -> None:
+def test_installer_that_says_nothing_is_told_by_its_exit_code(folder: Path) -> None:
     put_npm(folder, "exit 7\n")
     assert why_skipped(agent("three")) == "three@1.0.0 cannot be installed: exit code 7"
 
@@ -126,7 +126,7 @@ def test_what_can_be_installed_is_installed_once(folder: Path) -> None:
     assert calls(folder) == 1
 
 
-def test_the_rest_of_a_suite_still_runs(tmp_path: Path) -> None:
+def test_rest_of_a_suite_still_runs(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "test_suite.py"],

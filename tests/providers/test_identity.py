@@ -1,4 +1,4 @@
-"""Who asks: client program, session, credential, actor. And no secret in what is shown."""
+"""Client programs, sessions, credentials and actors are identified, and secrets are masked."""
 
 import hashlib
 
@@ -70,12 +70,12 @@ CODEX = recognise({"user-agent": "codex_cli_rs/1"})
         ({}, "Unknown"),
     ],
 )
-def test_a_client_is_recognised_by_the_beginning_of_its_user_agent_or_by_a_header(headers, name):
+def test_client_is_recognised_by_the_beginning_of_its_user_agent_or_by_a_header(headers, name):
     assert recognise(headers).name == name
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_every_row_of_the_table_is_reached_by_all_that_it_names(client):
+def test_every_client_program_is_recognised_by_each_of_its_signs(client):
     for prefix in client.user_agents:
         assert recognise({"user-agent": prefix.upper() + "1.0"}) is client
     for prefix in client.originators:
@@ -103,7 +103,7 @@ def test_program_on_a_library_is_recognised_by_its_system_prompt(user_agent, sys
     assert recognise({"user-agent": user_agent}, system).name == name
 
 
-def test_a_user_agent_alone_does_not_take_what_stands_later_in_the_table_for_its_own():
+def test_user_agent_alone_does_not_take_what_stands_later_in_the_table_for_its_own():
     assert recognise({"user-agent": "claude", "originator": "opencode"}).name == "Claude Code"
 
 
@@ -133,7 +133,7 @@ def test_each_client_names_its_session_in_its_own_header(user_agent, header):
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_of_several_session_headers_the_first_that_is_not_blank_is_taken(client):
+def test_first_session_header_that_is_not_blank_counts(client):
     headers = dict.fromkeys(client.session_headers, "")
     assert session_of(client, headers, None) is None
     for number, name in reversed(list(enumerate(client.session_headers))):
@@ -142,7 +142,7 @@ def test_of_several_session_headers_the_first_that_is_not_blank_is_taken(client)
 
 
 @pytest.mark.parametrize("client", [CLAUDE_CODE, CODEX], ids=lambda client: client.name)
-def test_the_body_names_the_session_where_no_header_does(client):
+def test_body_names_the_session_where_no_header_does(client):
     (first, *_) = client.session_headers
 
     assert session_of(client, {first: "h"}, "b") == "h"
@@ -151,7 +151,7 @@ def test_the_body_names_the_session_where_no_header_does(client):
     assert session_of(client, {}, None) is None
 
 
-def test_another_client_s_header_or_body_names_no_session():
+def test_session_header_of_another_client_is_ignored():
     unknown = recognise({})
 
     assert session_of(unknown, {"x-session-id": "s"}, "b") is None
@@ -159,7 +159,7 @@ def test_another_client_s_header_or_body_names_no_session():
     assert session_of(recognise({"user-agent": "opencode"}), {}, "b") is None
 
 
-def test_a_sub_agent_of_claude_code_is_named_in_the_metadata():
+def test_sub_agent_of_claude_code_is_named_in_the_metadata():
     assert client_metadata({"x-claude-code-agent-id": " a-1 "}) == {"claude_code_agent_id": "a-1"}
     assert client_metadata({"x-claude-code-agent-id": " "}) == {}
     assert client_metadata({}) == {}
@@ -183,23 +183,23 @@ SECRET = "sk-ant-0123456789abcdef"
         {"x-api-key": "Bearer", "authorization": f"Bearer {SECRET}"},
     ],
 )
-def test_a_client_s_own_credential_is_found(headers):
+def test_client_s_own_credential_is_found(headers):
     assert own_credential(headers) == Credential(kind="byok", secret=SECRET)
 
 
-def test_another_scheme_is_a_credential_as_a_whole():
+def test_header_with_another_scheme_is_a_credential_including_the_scheme():
     assert own_credential({"authorization": "Basic dTpw"}).secret == "Basic dTpw"
 
 
 @pytest.mark.parametrize(
     "headers", [{}, {"x-api-key": ""}, {"authorization": "Bearer "}, {"authorization": " "}]
 )
-def test_an_empty_credential_is_none(headers):
+def test_empty_credential_header_is_ignored(headers):
     assert own_credential(headers) is None
 
 
 @pytest.mark.parametrize("length", range(26))
-def test_a_mask_shows_as_much_as_the_rule_says(length):
+def test_mask_shows_as_much_as_the_rule_says(length):
     secret = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:length]
     shown = 0 if length < 5 else 1 if length < 10 else 2 if length < 20 else 4
 
@@ -210,20 +210,20 @@ def test_a_mask_shows_as_much_as_the_rule_says(length):
 
 
 @given(st.text(min_size=1, alphabet=st.characters(exclude_characters=".")))
-def test_a_mask_never_shows_a_whole_secret(secret):
+def test_mask_never_shows_a_whole_secret(secret):
     shown = mask(secret)
 
     assert secret not in shown
     assert len(shown.replace("...", "")) < len(secret)
 
 
-def test_a_fingerprint_is_the_sha256_of_the_secret():
+def test_fingerprint_is_the_sha256_of_the_secret():
     credential = Credential(kind="byok", secret="sk-ü")
 
     assert credential.fingerprint == "sha256:" + hashlib.sha256("sk-ü".encode()).hexdigest()
 
 
-def test_a_credential_is_shown_without_its_secret():
+def test_credential_is_shown_without_its_secret():
     credential = Credential(kind="byok", secret=SECRET)
 
     assert SECRET not in repr(credential)
@@ -249,7 +249,7 @@ def actor(
     )
 
 
-def test_the_first_that_applies_names_the_actor():
+def test_actor_is_named_by_login_token_header_or_credential_in_this_order():
     assert actor("c-user", "b-header", KEY) == CAROL
     assert actor("dave", "b-header", KEY) == Actor(id="dave")
     assert actor("dave", "b-header", KEY, token_owner="frank") == Actor(id="dave")
@@ -261,14 +261,14 @@ def test_the_first_that_applies_names_the_actor():
     assert actor(None, "", KEY) == ALICE
 
 
-def test_who_is_not_known_by_anything_is_anonymous():
+def test_sender_without_any_identity_is_anonymous():
     assert actor() == Actor(id="anonymous")
     assert actor(credential=Credential(kind="byok", secret="other")) == Actor(id="anonymous")
     assert actor(credential=KEY, known_actors={}) == Actor(id="anonymous")
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\x00\x1b\r\n", "\u2028\u200b"])
-def test_a_blank_name_names_nobody(blank):
+def test_blank_actor_name_is_ignored(blank):
     assert actor(proxy_user=blank, header_value=blank, credential=KEY) == ALICE
     assert actor(proxy_user=blank, header_value=blank) == Actor(id="anonymous")
 
@@ -279,9 +279,9 @@ def test_control_characters_are_left_out_of_a_name():
     assert actor(header_value="b-\x00header") == BOB
 
 
-def test_a_name_is_bounded():
+def test_name_is_bounded():
     assert actor(header_value="a" * 10_000).id == "a" * 256
 
 
-def test_what_is_human_stays_in_a_name():
+def test_printable_characters_stay_in_an_actor_name():
     assert actor(header_value="Zoë Müller 李 @search").id == "Zoë Müller 李 @search"

@@ -57,7 +57,7 @@ def test_claude_code_names_prompt_and_agent_in_headers() -> None:
     ("facts", "kind"),
     [(said(TITLE), "title"), (said("quota"), "side"), (said("x", system=(NAMING,)), "title")],
 )
-def test_auxiliary_request_of_claude_code_is_told_apart_by_its_text(
+def test_auxiliary_request_of_claude_code_is_classified_by_its_text(
     facts: RequestFacts, kind: str
 ) -> None:
     assert purpose_of(CLAUDE, claude_class("auxiliary"), facts).kind == kind
@@ -212,7 +212,7 @@ BY_TEXT = [
 
 
 @pytest.mark.parametrize(("client", "facts", "kind"), BY_TEXT)
-def test_kind_is_told_by_the_beginning_of_a_text_where_no_header_does(
+def test_request_kind_is_decided_by_a_text_prefix_without_headers(
     client: str, facts: RequestFacts, kind: RequestKind
 ) -> None:
     purpose = purpose_of(client, {}, facts)
@@ -220,7 +220,7 @@ def test_kind_is_told_by_the_beginning_of_a_text_where_no_header_does(
     assert bool(purpose.typed) == (kind == "turn")
 
 
-def test_each_message_that_a_person_typed_is_told() -> None:
+def test_every_typed_message_is_returned() -> None:
     facts = RequestFacts(
         user_texts=(
             (REMINDER, "the first"),

@@ -49,7 +49,7 @@ ROWS = [(ANTHROPIC, *row) for row in ANTHROPIC_ROWS] + [(OPENAI, *row) for row i
 
 
 @pytest.mark.parametrize(("instance", "method", "path", "api", "label"), ROWS)
-def test_forward_mode_knows_every_row_and_leaves_the_request_where_it_goes(
+def test_forward_mode_matches_every_route_and_keeps_its_destination(
     instance, method, path, api, label
 ):
     (host,) = instance.hosts
@@ -71,7 +71,7 @@ def test_reverse_mode_knows_every_row_and_sends_it_to_the_base_url(
 
 
 @pytest.mark.parametrize(("instance", "method", "path", "api", "label"), ROWS)
-def test_reverse_mode_takes_a_path_without_an_instance_for_one_of_its_target(
+def test_reverse_mode_routes_a_path_without_an_instance_to_its_target(
     instance, method, path, api, label
 ):
     route = ROUTER.reverse(path, method, target_host=instance.host.upper())
@@ -106,7 +106,7 @@ def test_reverse_mode_allows_only_head_on_the_root():
         ("GET", "/", None, "other"),
     ],
 )
-def test_of_chatgpt_only_what_codex_asks_is_bridged(method, path, api, label):
+def test_only_codex_routes_of_chatgpt_are_bridged(method, path, api, label):
     route = ROUTER.forward("chatgpt.com", path, method)
 
     assert (route.provider, route.api, route.label) == (CHATGPT, api, label)
@@ -123,7 +123,7 @@ def test_codex_may_come_to_chatgpt_by_the_reverse_proxy():
     assert ROUTER.reverse("/chatgpt/backend-api/wham/accounts/check", "GET") is None
 
 
-def test_responses_may_be_a_websocket_and_nothing_else_may():
+def test_only_the_responses_route_can_be_a_websocket():
     for host, base in (("api.openai.com", "/v1"), ("chatgpt.com", "/backend-api/codex")):
         assert ROUTER.forward(host, f"{base}/responses", "GET").socket == RESPONSES
         assert ROUTER.forward(host, f"{base}/responses", "POST").socket is None
@@ -135,7 +135,7 @@ def test_responses_may_be_a_websocket_and_nothing_else_may():
 # Query, case, slashes
 
 
-def test_the_query_is_not_matched_and_travels_on():
+def test_query_is_not_matched_and_is_relayed():
     route = ROUTER.reverse("/anthropic/v1/messages?beta=true&x=/../y", "POST")
 
     assert route.api == MESSAGES
@@ -174,7 +174,7 @@ def test_doubled_slashes_are_collapsed_for_openai(path, api, upstream):
     assert ROUTER.instance_of("/" + path).name == "openai"
 
 
-def test_a_path_of_no_row_keeps_its_slashes_in_forward_mode():
+def test_unknown_path_keeps_its_doubled_slashes_in_forward_mode():
     route = ROUTER.forward("api.anthropic.com", "/files//a?x=//", "GET")
     assert (route.label, route.upstream, route.path) == ("other", None, None)
 
@@ -187,7 +187,7 @@ def test_doubled_slashes_before_a_dot_segment_do_not_hide_it():
     ("path", "api", "counts_for"),
     [("/messages", MESSAGES, None), ("/messages/count_tokens", None, MESSAGES)],
 )
-def test_an_anthropic_instance_takes_message_paths_without_v1(path, api, counts_for):
+def test_anthropic_instance_takes_message_paths_without_v1(path, api, counts_for):
     for prefix in ("/anthropic", "/anthropic/"):
         route = ROUTER.reverse(f"{prefix}{path}?beta=true", "POST")
         assert (route.api, route.counts_for) == (api, counts_for)
@@ -199,11 +199,11 @@ def test_an_anthropic_instance_takes_message_paths_without_v1(path, api, counts_
 
 
 @pytest.mark.parametrize("path", ["/models", "/messages/batches", "/messages/"])
-def test_an_anthropic_instance_takes_no_other_path_without_v1(path):
+def test_anthropic_instance_takes_no_other_path_without_v1(path):
     assert ROUTER.reverse("/anthropic" + path, "POST") is None
 
 
-def test_what_stands_below_a_route_keeps_its_trailing_slash():
+def test_path_below_a_route_keeps_its_trailing_slash():
     assert ROUTER.reverse("/anthropic/v1/models/", "GET").upstream.path == "/v1/models/"
 
 
@@ -248,13 +248,13 @@ def test_reverse_mode_allows_the_methods_of_a_row_and_no_others(path, allowed):
     assert {method for method in [*METHODS, *odd] if ROUTER.reverse(path, method)} == allowed
 
 
-def test_no_row_has_a_method_by_which_a_provider_would_send_the_key_back():
+def test_no_route_allows_a_method_that_echoes_the_key():
     for table in PROVIDER_TYPES.values():
         for pattern in table.routes:
             assert pattern.methods <= {"GET", "HEAD", "POST", "DELETE"}
 
 
-def test_only_what_logs_events_has_nothing_to_do_with_models():
+def test_only_event_logging_routes_cannot_name_models():
     without = {
         pattern.path
         for table in PROVIDER_TYPES.values()
@@ -271,7 +271,7 @@ def test_only_what_logs_events_has_nothing_to_do_with_models():
 
 
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/organizations/api_keys", "/", "*", ""])
-def test_forward_mode_passes_every_path_of_a_provider_on(path):
+def test_forward_mode_relays_every_path_of_a_provider(path):
     route = ROUTER.forward("api.openai.com", path, "GET")
 
     assert route.provider == OPENAI
@@ -303,29 +303,29 @@ def test_forward_mode_passes_every_path_of_a_provider_on(path):
         "*",
     ],
 )
-def test_reverse_mode_allows_no_path_beside_the_table(path):
+def test_reverse_mode_refuses_paths_that_are_not_in_the_table(path):
     assert ROUTER.reverse(path, "POST") is None
 
 
-def test_a_reverse_target_of_no_instance_allows_nothing_without_a_name():
+def test_reverse_target_of_no_instance_allows_nothing_without_a_name():
     assert ROUTER.reverse("/v1/messages", "POST", target_host="example.com") is None
     assert ROUTER.reverse("/v1/messages", "POST", target_host="api.openai.com") is None
 
 
-def test_a_name_in_the_path_wins_over_the_reverse_target():
+def test_name_in_the_path_wins_over_the_reverse_target():
     route = ROUTER.reverse("/anthropic/v1/messages", "POST", target_host="api.openai.com")
 
     assert route.provider == ANTHROPIC
 
 
-def test_the_instance_of_a_forbidden_path_is_known_all_the_same():
+def test_instance_of_a_forbidden_path_is_found():
     assert ROUTER.instance_of("/openai/v1/files?x") == OPENAI
     assert ROUTER.instance_of("/openai") == OPENAI
     assert ROUTER.instance_of("/v1/files") is None
 
 
 @pytest.mark.parametrize("host", ["example.com", "anthropic.com", "x.api.anthropic.com", ""])
-def test_a_host_of_no_instance_has_no_route(host):
+def test_host_of_no_instance_has_no_route(host):
     assert ROUTER.forward(host, "/v1/messages", "POST") is None
     assert not ROUTER.is_provider_host(host)
 
@@ -336,7 +336,7 @@ def test_hosts_are_compared_without_case():
 
 
 @pytest.mark.parametrize("host", ["api.anthropic.com.", "API.anthropic.com."])
-def test_the_dot_that_ends_a_whole_name_does_not_matter(host):
+def test_final_dot_of_a_host_name_is_ignored(host):
     assert ROUTER.is_provider_host(host)
     route = ROUTER.forward(host, "/v1/messages?x", "POST")
     assert (route.provider, route.api) == (ANTHROPIC, MESSAGES)
@@ -347,7 +347,7 @@ def test_the_dot_that_ends_a_whole_name_does_not_matter(host):
     assert not ROUTER.is_provider_host(f"{host}.")
 
 
-def test_an_instance_may_be_configured_with_the_dot():
+def test_instance_may_be_configured_with_the_dot():
     acme = provider("https://x.example./v1", hosts=frozenset({"x.example."}))
 
     assert Router([acme]).is_provider_host("x.example")
@@ -370,7 +370,7 @@ def test_an_instance_may_be_configured_with_the_dot():
         ("example.com", 443, []),
     ],
 )
-def test_the_instances_that_a_tunnel_would_lead_to_are_known(host, port, there):
+def test_instances_behind_a_tunnelled_address_are_found(host, port, there):
     router = Router(
         [
             OPENAI,
@@ -467,7 +467,7 @@ def test_reverse_mode_never_makes_an_upstream_path_outside_the_table(path, metho
 # Configured instances
 
 
-def test_an_instance_may_be_named_freely():
+def test_instance_may_be_named_freely():
     acme = provider("https://openrouter.ai/api/v1", name="my-router-2")
 
     route = Router([acme]).reverse("/my-router-2/v1/chat/completions", "POST")
@@ -487,7 +487,7 @@ def test_an_instance_may_be_named_freely():
         ("https://[::1]:8443/a/b", "https", "::1", 8443, "/a/b"),
     ],
 )
-def test_a_base_url_may_have_a_path_and_a_port_and_be_http(base_url, scheme, host, port, base_path):
+def test_base_url_may_have_a_path_and_a_port_and_be_http(base_url, scheme, host, port, base_path):
     route = Router([provider(base_url)]).reverse("/acme/v1/responses?x", "POST")
 
     assert route.api == RESPONSES
