@@ -42,41 +42,44 @@ def _default(value: object) -> str:
 
 CONFIG = {
     "providers": {
-        "name": "Its name in records and metrics, and the first part of its reverse-proxy paths:"
+        "name": "Name in records and metrics, and first segment of the reverse proxy's paths:"
         " lower-case letters, digits, single hyphens.",
-        "type": "Which APIs it speaks.",
-        "base_url": "Where its requests go; may have a port and a path. For `openai` with the"
-        " version (`…/v1`), for `anthropic` without.",
-        "hosts": "The hosts that the forward proxy intercepts for it. Default: that of `base_url`."
+        "type": "Provider type: its wire formats and credentials.",
+        "base_url": "URL of its API; may have a port and a path. With the version for `openai`"
+        " (`…/v1`), without it for `anthropic`.",
+        "hosts": "Hosts that the forward proxy intercepts for it. Default: the host of `base_url`."
         " `[]` for none.",
-        "api_key_env": "The environment variable that holds its central key. Default: none.",
-        "include_usage": "Whether `aibridge_ask_chat_usage = auto` may ask its Chat Completions"
-        " streams for usage. Default: as known of its host.",
+        "api_key_env": "Environment variable with its central key. Default: none.",
+        "include_usage": "Allows `aibridge_ask_chat_usage = auto` to request usage for its Chat"
+        " Completions streams. Default: as known for its host.",
     },
     "actors": {
         "match": "`sha256:` and the SHA-256 of a key, in hexadecimal; or the value of the actor"
         " header; or the owner of an access token; or a user of `--proxyauth`.",
-        "id": "Who that is: the `initiator_id` of the records.",
-        "metadata": "Goes into the `metadata` of the interceptions.",
+        "id": "The actor: `initiator_id` in the records.",
+        "metadata": "Added to the `metadata` of the actor's interceptions.",
     },
     "mcp_servers": {
-        "name": "Its name: a part of its tools' names.",
-        "type": "`http`, `sse` or `stdio`. Default: `stdio` with a `command`, else `http`.",
-        "url": "Where it listens; may hold `${VARIABLES}` of the environment.",
-        "headers": "Sent with each request; may hold `${VARIABLES}`.",
-        "command": "The program of a `stdio` server.",
-        "args": "Its arguments; may hold `${VARIABLES}`.",
-        "env": "Its environment variables; may hold `${VARIABLES}`.",
-        "cwd": "The folder that it runs in.",
-        "allow": "A regular expression, searched in a tool's name. Default: all tools.",
-        "deny": "Likewise, for tools that are left out; it wins over `allow`.",
-        "timeout_s": "Seconds that a call may take.",
+        "name": "Name of the server; a part of its tools' names.",
+        "type": "Transport: `http`, `sse` or `stdio`. Default: `stdio` with a `command`, else"
+        " `http`.",
+        "url": "URL of the server; may contain `${VARIABLES}` of the environment.",
+        "headers": "Headers of each request; may contain `${VARIABLES}`.",
+        "command": "Program of a `stdio` server.",
+        "args": "Arguments of the program; may contain `${VARIABLES}`.",
+        "env": "Environment variables of the program; may contain `${VARIABLES}`.",
+        "cwd": "Working directory of the program.",
+        "allow": "Regular expression; only tools with a match in their name are offered. Default:"
+        " all tools.",
+        "deny": "Regular expression; tools with a match in their name are not offered. It takes"
+        " precedence over `allow`.",
+        "timeout_s": "Timeout of a tool call in seconds.",
     },
     "injection": {
-        "actors": "Names or shell patterns of those who are offered the tools. Default: all.",
-        "clients": "Likewise, of client programs.",
-        "providers": "Likewise, of provider instances.",
-        "models": "Likewise, of models.",
+        "actors": "Actors that the tools are offered to, as names or shell patterns. Default: all.",
+        "clients": "Client programs that the tools are offered to, likewise.",
+        "providers": "Provider instances that the tools are offered for, likewise.",
+        "models": "Models that the tools are offered for, likewise.",
     },
 }
 

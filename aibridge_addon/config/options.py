@@ -40,8 +40,9 @@ OPTIONS = (
         read=read_plugins,
         default="",
         help=(
-            "Python modules to import at the start, as a comma-separated list. Each may register"
-            " its own policies. They run with all rights of the proxy."
+            "Python modules to import at the start, as a comma-separated list. They may register"
+            " policies, wire formats, provider types, stores and client programs, and run with all"
+            " rights of the proxy."
         ),
         fixed=True,
     ),
@@ -49,7 +50,10 @@ OPTIONS = (
         name="aibridge_db",
         setting="database",
         default=str(DEFAULT_DATABASE),
-        help="SQLite database for all records. It is created if it does not exist.",
+        help=(
+            "Database for all records: the path of a SQLite database, which is created if it does"
+            " not exist, or the location of a registered store, as scheme://…."
+        ),
         fixed=True,
     ),
     Option(
