@@ -74,6 +74,15 @@ def test_an_import_is_seen_wherever_it_stands() -> None:
     assert imports(source) == {"sqlite3.dbapi2", "mitmproxy.http", "mitmproxy.ctx"}
 
 
+def test_only_the_sqlite_store_imports_sqlite() -> None:
+    users = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if {name.split(".")[0] for name in imports(path.read_text())} & {"sqlite3", "sqlite_utils"}
+    }
+    assert {user for user in users if not user.startswith("store/sqlite/")} == set()
+
+
 BASE = frozenset({"addresses", "facts", "findings", "headers", "patterns", "raw_json"})
 ARROWS: dict[str, frozenset[str]] = {
     "formats": BASE,

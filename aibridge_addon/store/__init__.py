@@ -4,6 +4,7 @@
 contract of third-party recorders, which only receive facts.
 """
 
+from aibridge_addon.store.protocol import Store
 from aibridge_addon.store.registry import open_store, register
 
-__all__ = ["open_store", "register"]
+__all__ = ["Store", "open_store", "register"]

@@ -8,9 +8,6 @@ import pytest
 from cli.command import Home
 from cli.conftest import authority, confdir, home, provider, standin  # noqa: F401 fixtures
 
-from aibridge_addon.store import open_store
-from aibridge_addon.store.errors import StoreError
-
 HELLO = {
     "model": "claude-opus-4-5",
     "max_tokens": 50,
@@ -52,8 +49,3 @@ def test_toy_store_records_requests_admits_by_access_token_and_answers_usage(
     assert totals["alice"]["output"] == used["output_tokens"]
     assert proxy.stop() == 0, proxy.text
     assert not home.database.exists()
-
-
-def test_location_of_an_unregistered_scheme_is_refused_with_the_option_that_registers_it() -> None:
-    with pytest.raises(StoreError, match=r"no store is registered for nosuch://.*aibridge_plugins"):
-        open_store("nosuch://host/database")

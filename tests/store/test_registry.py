@@ -1,0 +1,27 @@
+"""Locations of stores: paths, registered schemes, and schemes that nothing registers."""
+
+from pathlib import Path
+
+import pytest
+
+from aibridge_addon.store import open_store
+from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.sqlite.store import SQLiteStore
+
+
+def test_path_and_sqlite_scheme_open_the_same_sqlite_store_without_creating_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "folder" / "aibridge.sqlite3"
+
+    for location in (path, str(path), f"sqlite://{path}"):
+        store = open_store(location)
+        assert isinstance(store, SQLiteStore)
+        assert store.location == str(path)
+
+    assert not path.parent.exists()
+
+
+def test_unregistered_scheme_is_refused_with_the_option_that_registers_it() -> None:
+    with pytest.raises(StoreError, match=r"no store is registered for nosuch://.*aibridge_plugins"):
+        open_store("nosuch://host/database")
