@@ -287,10 +287,7 @@ OPTIONS = (
         setting="tool_loop_seconds",
         read=at_least(1),
         default=600,
-        help=(
-            "Maximum seconds that MCP tool calls and the requests after them may take within one"
-            " client request."
-        ),
+        help="Maximum seconds of tool calls and upstream requests within one client request.",
     ),
     Option(
         name="aibridge_metrics_listen",

@@ -493,4 +493,4 @@ def test_configuration_mistake_stops_the_start_and_names_the_key(
     assert ended.returncode != 0
     assert [key for key in keys if key not in ended.stdout] == [], ended.stdout
     assert "Traceback" not in ended.stdout
-    assert not Path(given["aibridge_db"]).exists()
+    assert not Path(str(given["aibridge_db"])).exists()

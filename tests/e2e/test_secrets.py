@@ -253,14 +253,13 @@ def test_proxy_password_is_written_nowhere(
     standin.requests.clear()
     for password in (PASSWORD, WRONG_PASSWORD):
         for way in (FORWARD, FORWARD_H2):
-            options = {
-                "verify": clients.trust(),
-                "http2": way.http2,
-                "http1": not way.http2,
-                "trust_env": False,
-                "proxy": httpx2.Proxy(proxy.forward_url, auth=(USER, password)),
-            }
-            with httpx2.Client(**options) as http:
+            with httpx2.Client(
+                verify=clients.trust(),
+                http2=way.http2,
+                http1=not way.http2,
+                trust_env=False,
+                proxy=httpx2.Proxy(proxy.forward_url, auth=(USER, password)),
+            ) as http:
                 for text in (PROMPT, f"{PROMPT} STATUS:401", f"{PROMPT} DROP"):
                     content = MESSAGES.request(text, stream=True)
                     try:
