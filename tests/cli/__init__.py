@@ -1,4 +1,4 @@
-"""The `aibridge` command: real processes where it matters, else click's runner in this one.
+"""Tests of the `aibridge` command, as a process where that matters, else in this process.
 
 command.py   the command as a process, with a home of its own
 conftest.py  fixtures

@@ -1,6 +1,6 @@
-"""The `aibridge` command as real processes, all with one home: data folder, CA, configuration.
+"""Runs the `aibridge` command with a home folder of its own: data folder, CA, configuration.
 
-Every wait is bounded, and says when it fails what the process had said.
+Every wait is bounded; a failed wait shows the output of the process.
 """
 
 import json
@@ -24,13 +24,13 @@ from aibridge_addon.providers.routing import DEFAULT_PROVIDERS
 
 AIBRIDGE = (sys.executable, "-P", "-m", "aibridge_addon.cli")
 WAIT_S = 60.0
-"""For what should take a moment, on a machine that is busy."""
+"""Time limit for quick operations on a busy machine."""
 
 _FOREIGN = r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*|SSL_.*|.*CA_.*|XDG_.*)$"
 
 
 class Process:
-    """A process whose output is read as it comes."""
+    """A process whose output is read continuously."""
 
     def __init__(self, command: list[str], env: Mapping[str, str], **options: Any) -> None:
         self.lines: list[str] = []
@@ -55,11 +55,11 @@ class Process:
 
     @property
     def text(self) -> str:
-        """All that it has said."""
+        """Its output so far."""
         return "\n".join(self.lines)
 
     def wait_for(self, pattern: str) -> str:
-        """Return the first line that matches; fail with all lines if none comes."""
+        """Return the first line that matches a pattern; fail if the process ends without it."""
         deadline = time.monotonic() + WAIT_S
         with self._changed:
             while (line := next((x for x in self.lines if re.search(pattern, x)), None)) is None:
@@ -74,7 +74,7 @@ class Process:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for its end; return the exit code."""
+        """Wait for the end of the process; return its exit code."""
         try:
             code = self._process.wait(WAIT_S)
         except subprocess.TimeoutExpired:
@@ -89,7 +89,7 @@ class Process:
         return self.wait()
 
     def kill(self) -> None:
-        """End it, if it still runs."""
+        """Kill the process if it is still running."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait(WAIT_S)
@@ -106,7 +106,7 @@ class Process:
 
 
 def _other_providers(origin: str) -> str:
-    """Put the stand-in in the place of the default providers that are left: none is outside."""
+    """Return config that sends the other default providers to the stand-in as well."""
     return "".join(
         f'[[providers]]\nname = "{provider.name}"\ntype = "{provider.type}"\n'
         f'base_url = "{origin}{provider.base_path}"\nhosts = {json.dumps(sorted(provider.hosts))}\n'
@@ -116,7 +116,7 @@ def _other_providers(origin: str) -> str:
 
 
 class Home:
-    """A user's home: every command that runs in it finds what the others left."""
+    """Home folder of a user, shared by all commands that run in it."""
 
     def __init__(self, path: Path, *, origin: str, confdir: Path, upstream_ca: Path) -> None:
         self.path = path
@@ -147,38 +147,38 @@ class Home:
     def start(
         self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any
     ) -> Process:
-        """Start the command."""
+        """Start `aibridge`."""
         return self.start_program([*AIBRIDGE, *arguments], env=env, **options)
 
     def start_program(
         self, words: list[str], *, env: Mapping[str, str] | None = None, **options: Any
     ) -> Process:
-        """Start any program."""
+        """Start a program."""
         process = Process(words, self.env | dict(env or {}), cwd=self.path, **options)
         self.processes.append(process)
         return process
 
     def start_proxy(self, *arguments: str, **options: Any) -> Process:
-        """Start a proxy on free ports; return once it is up."""
+        """Start `aibridge proxy` on free ports; return once it is up."""
         words = ("--port", "0", "--reverse-port", "0", "--metrics", "off", *self.options)
         process = self.start("proxy", *words, *arguments, **options)
         process.wait_for("is up, process")
         return process
 
     def proxy(self) -> RunningProxy:
-        """Return where the proxy is that registered itself."""
+        """Return the announcement of the running proxy."""
         found = load(self.data / "proxy.json")
         assert found
         return found
 
     def run(self, *arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-        """Run the command to its end."""
+        """Run `aibridge` to its end."""
         return self.shell([*AIBRIDGE, *arguments], **options)
 
     def shell(
         self, words: list[str], *, env: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """Run any program to its end."""
+        """Run a program to its end."""
         return subprocess.run(
             words,
             env=self.env | dict(env or {}),
@@ -193,7 +193,7 @@ class Home:
     def invoke(
         self, *arguments: str, env: Mapping[str, str | None] | None = None, text: str | None = None
     ) -> Result:
-        """Run the command in this process; `text` is typed."""
+        """Run `aibridge` in this process, with `text` as its input."""
         cleared: dict[str, str | None] = {k: None for k in os.environ if re.match(_FOREIGN, k)}
         wide = {"COLUMNS": "300"}
         runner = CliRunner(env=cleared | dict(self.env) | wide | dict(env or {}))
@@ -201,7 +201,7 @@ class Home:
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Wait for what another process does, and nobody tells of."""
+    """Wait for a condition that another process makes true; `what` is the failure message."""
     deadline = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < deadline, what

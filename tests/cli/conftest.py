@@ -1,4 +1,4 @@
-"""Fixtures: a home with a running proxy for the whole session, and homes of a test's own."""
+"""Fixtures: a shared home with a running proxy, and homes of a single test."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ type MakeHome = Callable[[], Home]
 
 @pytest.fixture(scope="session")
 def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """mitmproxy's folder, with a CA of ours."""
+    """Folder of mitmproxy with a CA."""
     folder = tmp_path_factory.mktemp("confdir")
     make_authority(folder, name="of the tests", days=100)
     return folder
@@ -33,7 +33,7 @@ def shared(
     confdir: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Home]:
-    """A home in which a proxy runs, before the shared stand-in."""
+    """Home with a running proxy in front of the shared stand-in."""
     home = Home(
         tmp_path_factory.mktemp("home"),
         origin=standin.origin,
@@ -54,7 +54,7 @@ def home(
     confdir: Path,
     tmp_path: Path,
 ) -> Iterator[Home]:
-    """A home of the test's own, in which nothing runs; its end ends what was started."""
+    """Home of one test without a proxy; processes that the test starts end with it."""
     path = tmp_path / "home"
     path.mkdir()
     made = Home(path, origin=standin.origin, confdir=confdir, upstream_ca=authority.path)

@@ -6,7 +6,7 @@ from cli.command import Home, Process, wait_until
 
 
 def start_mitmdump(home: Home) -> Process:
-    """Start it, and wait until it has announced itself."""
+    """Start mitmdump with the addon; return once it has announced itself."""
     options = {
         "confdir": home.confdir,
         "aibridge_config": home.config,

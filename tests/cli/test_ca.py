@@ -1,4 +1,4 @@
-"""`aibridge ca`: what it makes verifies, what it refuses stays as it was, and no key is shown."""
+"""`aibridge ca`: creates, imports and shows a CA, overwrites nothing, and prints no key."""
 
 import datetime
 import stat
@@ -19,24 +19,34 @@ from cli.command import Home
 
 type Pair = tuple[Path, Path]
 
-USAGE = x509.KeyUsage(*[False] * 5, True, *[False] * 3)
-"""To sign certificates."""
+USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""Key usage of a CA."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder that is mitmproxy's, and empty."""
+    """Path of a `confdir` that does not exist yet."""
     return tmp_path / "confdir"
 
 
 @pytest.fixture
 def organisation(tmp_path: Path) -> Authority:
-    """An organisation's CA."""
+    """CA of an organisation."""
     return make_authority(tmp_path, "organisation")
 
 
 def ca(home: Home, *words: str, folder: Path, text: str | None = None) -> Result:
-    """Run a command of the group, and see that it shows no key."""
+    """Run a command of the group; fail if it prints a key."""
     result = home.invoke("ca", *words, "--confdir", str(folder), text=text)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     for path in folder.glob("*"):
@@ -48,7 +58,7 @@ def ca(home: Home, *words: str, folder: Path, text: str | None = None) -> Result
 
 
 def verify(folder: Path, trusted: Path, tmp_path: Path) -> str:
-    """Let openssl check a certificate that mitmproxy makes with the CA; return its complaints."""
+    """Return the complaints of openssl about a certificate that mitmproxy signs with the CA."""
     store = CertStore.from_store(folder, "mitmproxy", 2048)
     entry = store.get_cert("api.anthropic.com", [x509.DNSName("api.anthropic.com")])
     leaf, chain = tmp_path / "leaf.pem", tmp_path / "chain.pem"
@@ -75,7 +85,7 @@ def self_signed(
     passphrase: bytes | None = None,
     kind: str = "ec",
 ) -> Pair:
-    """Make a key and a certificate of it."""
+    """Create a key and a certificate that it signs."""
     key = ec.generate_private_key(ec.SECP256R1())
     if kind == "rsa":
         key = rsa.generate_private_key(65537, 2048)  # type: ignore[assignment]
@@ -101,10 +111,10 @@ def self_signed(
     return paths
 
 
-# Making
+# Creating
 
 
-def test_it_makes_a_ca_that_verifies_what_mitmproxy_signs(
+def test_created_ca_verifies_certificates_that_mitmproxy_signs(
     home: Home, folder: Path, tmp_path: Path
 ) -> None:
     made = ca(home, "create", "--name", "Example Ltd AI proxy", "--days", "30", folder=folder)
@@ -123,7 +133,7 @@ def test_it_makes_a_ca_that_verifies_what_mitmproxy_signs(
 
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
-def test_it_makes_one_that_an_organisations_signs(
+def test_ca_signed_by_an_organisation_is_trusted_through_it(
     home: Home, folder: Path, tmp_path: Path, kind: str
 ) -> None:
     files = self_signed(tmp_path, days=100, kind=kind)
@@ -135,7 +145,7 @@ def test_it_makes_one_that_an_organisations_signs(
     assert "(99 days)" in shown or "(98 days)" in shown  # not longer than what signs it
 
 
-def test_it_takes_an_organisations_ca_over_with_its_chain(
+def test_ca_of_an_organisation_is_imported_with_its_chain(
     home: Home, folder: Path, tmp_path: Path, organisation: Authority
 ) -> None:
     middle = tmp_path / "middle"
@@ -149,7 +159,9 @@ def test_it_takes_an_organisations_ca_over_with_its_chain(
     ]
 
 
-def test_the_passphrase_of_a_key_is_asked_for(home: Home, folder: Path, tmp_path: Path) -> None:
+def test_ca_create_asks_for_the_passphrase_of_a_key(
+    home: Home, folder: Path, tmp_path: Path
+) -> None:
     files = tuple(map(str, self_signed(tmp_path, passphrase=b"open sesame")))
     wrong = ca(home, "create", "--from", *files, folder=folder, text="wrong\n")
     assert wrong.exit_code == 1
@@ -163,7 +175,9 @@ def test_the_passphrase_of_a_key_is_asked_for(home: Home, folder: Path, tmp_path
 # Refusing
 
 
-def test_nothing_is_overwritten(home: Home, folder: Path, organisation: Authority) -> None:
+def test_ca_create_never_overwrites_files(
+    home: Home, folder: Path, organisation: Authority
+) -> None:
     ca(home, "create", folder=folder)
     before = {path: path.read_bytes() for path in folder.iterdir()}
     files = map(str, as_files(organisation))
@@ -174,7 +188,7 @@ def test_nothing_is_overwritten(home: Home, folder: Path, organisation: Authorit
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_what_is_no_ca_is_not_taken(
+def test_ca_create_refuses_files_without_a_matching_key_and_certificate(
     home: Home, folder: Path, tmp_path: Path, organisation: Authority
 ) -> None:
     mine = self_signed(tmp_path)
@@ -202,7 +216,7 @@ def test_what_is_no_ca_is_not_taken(
         ("--signed-by", {"length": 0}, "must not sign another CA"),
     ],
 )
-def test_a_ca_that_will_not_do_is_not_taken(
+def test_ca_create_refuses_certificates_that_cannot_act_as_a_ca(
     home: Home, folder: Path, tmp_path: Path, option: str, arguments: dict[str, int], why: str
 ) -> None:
     files = self_signed(tmp_path, **arguments)  # type: ignore[arg-type]
@@ -212,30 +226,32 @@ def test_a_ca_that_will_not_do_is_not_taken(
     assert not folder.exists()
 
 
-def test_two_sources_are_one_too_many(home: Home, folder: Path, tmp_path: Path) -> None:
+def test_ca_create_refuses_from_together_with_signed_by(
+    home: Home, folder: Path, tmp_path: Path
+) -> None:
     files = tuple(map(str, self_signed(tmp_path)))
     result = ca(home, "create", "--from", *files, "--signed-by", *files, folder=folder)
     assert result.exit_code == 2
 
 
 @pytest.mark.parametrize("word", ["show", "trust", "bundle"])
-def test_where_there_is_none_it_says_how_to_make_one(home: Home, folder: Path, word: str) -> None:
+def test_ca_commands_tell_how_to_create_a_missing_ca(home: Home, folder: Path, word: str) -> None:
     result = ca(home, word, folder=folder)
     assert result.exit_code == 1
     assert "aibridge ca create" in result.output
 
 
-def test_a_ca_that_cannot_be_read_is_told(folder: Path) -> None:
+def test_unreadable_ca_is_an_authority_error(folder: Path) -> None:
     folder.mkdir()
     (folder / "mitmproxy-ca.pem").mkdir()
     with pytest.raises(AuthorityError, match="cannot be read"):
         authority.read_authority(folder)
 
 
-# Handing out
+# Distributing
 
 
-def test_how_to_trust_it_is_printed_for_every_system(home: Home, folder: Path) -> None:
+def test_ca_trust_prints_commands_for_every_system(home: Home, folder: Path) -> None:
     ca(home, "create", folder=folder)
     shown = ca(home, "trust", folder=folder).output
     for part in ("update-ca-certificates", "update-ca-trust", "security add", "certutil"):
@@ -243,12 +259,12 @@ def test_how_to_trust_it_is_printed_for_every_system(home: Home, folder: Path) -
     assert str(folder / "mitmproxy-ca-cert.pem") in shown
 
 
-def test_the_bundle_is_where_it_says(home: Home, folder: Path) -> None:
+def test_ca_bundle_prints_the_path_of_the_joined_bundle(home: Home, folder: Path) -> None:
     ca(home, "create", folder=folder)
     path = Path(ca(home, "bundle", folder=folder).output.strip())
     assert path == home.data / "ca-bundle.pem"
     assert path.read_bytes().endswith((folder / "mitmproxy-ca-cert.pem").read_bytes())
 
 
-def test_the_ca_of_the_running_proxy_is_meant_where_no_folder_is_named(shared: Home) -> None:
+def test_ca_show_uses_the_running_proxy_by_default(shared: Home) -> None:
     assert shared.proxy().ca in shared.invoke("ca", "show").output

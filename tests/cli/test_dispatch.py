@@ -1,4 +1,4 @@
-"""Our way of handing events to addons, beside mitmproxy's own: both must do the same."""
+"""Dispatch of events to addons: ours must behave like mitmproxy's."""
 
 import logging
 from collections.abc import Callable
@@ -17,7 +17,7 @@ type Manager = Callable[[Any], AddonManager]
 
 
 class Listener:
-    """Writes down what it hears."""
+    """Addon that appends its name to a list at each request."""
 
     def __init__(self, name: str, heard: list[str], *addons: Any) -> None:
         self.name = name
@@ -47,19 +47,19 @@ class Failing(Listener):
 
 @pytest.fixture(params=[AddonManager, FastAddonManager])
 def manager(request: pytest.FixtureRequest) -> Any:
-    """Each of the two."""
+    """mitmproxy's addon manager, and ours."""
     with taddons.context() as context:
         yield request.param(context.master)
 
 
 async def heard_by(manager: AddonManager, heard: list[str]) -> list[str]:
-    """Return who hears of a request."""
+    """Return the names of the addons that a request reaches."""
     heard.clear()
     await manager.handle_lifecycle(HttpRequestHook(tflow.tflow()))
     return list(heard)
 
 
-async def test_all_who_listen_are_told_in_order(manager: AddonManager) -> None:
+async def test_event_reaches_all_addons_with_a_hook_in_order(manager: AddonManager) -> None:
     heard: list[str] = []
     inner = Listener("inner", heard)
     manager.add(Listener("first", heard, inner), disable_h2c.DisableH2C(), Waiting("last", heard))
@@ -67,7 +67,7 @@ async def test_all_who_listen_are_told_in_order(manager: AddonManager) -> None:
     assert await heard_by(manager, heard) == ["first", "inner", "last"]
 
 
-async def test_who_comes_later_is_told_and_who_has_gone_is_not(manager: AddonManager) -> None:
+async def test_event_reaches_added_addons_and_not_removed_ones(manager: AddonManager) -> None:
     heard: list[str] = []
     first, second = Listener("first", heard), Listener("second", heard)
     manager.add(first)
@@ -80,7 +80,7 @@ async def test_who_comes_later_is_told_and_who_has_gone_is_not(manager: AddonMan
     assert await heard_by(manager, heard) == []
 
 
-async def test_a_script_that_is_loaded_again_is_told_once(manager: AddonManager) -> None:
+async def test_event_reaches_a_reloaded_script_once(manager: AddonManager) -> None:
     heard: list[str] = []
     loader = Listener("loader", heard)
     manager.add(loader)
@@ -91,13 +91,13 @@ async def test_a_script_that_is_loaded_again_is_told_once(manager: AddonManager)
         assert await heard_by(manager, heard) == ["loader", name]
 
 
-async def test_an_addon_may_say_that_it_is_enough(manager: AddonManager) -> None:
+async def test_addon_halt_stops_the_event(manager: AddonManager) -> None:
     heard: list[str] = []
     manager.add(Listener("first", heard), Halting("second", heard), Listener("third", heard))
     assert await heard_by(manager, heard) == ["first", "second"]
 
 
-async def test_a_bug_of_one_is_logged_and_the_others_are_told(
+async def test_exception_of_an_addon_is_logged_and_the_event_continues(
     manager: AddonManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard: list[str] = []

@@ -1,4 +1,4 @@
-"""What leads a client to the proxy: the table, the shells, and real clients that go by it."""
+"""`aibridge env`: variables of each client, shells, logins, and the joined bundle."""
 
 import json
 import shlex
@@ -61,13 +61,13 @@ EVERY_VARIABLE = {
 
 
 @pytest.mark.parametrize("client", [*CLIENTS, ANY_PROGRAM], ids=lambda client: client.name)
-def test_every_client_and_what_it_starts_is_led_and_trusts(client: ClientProgram) -> None:
+def test_every_client_gets_all_proxy_and_ca_variables(client: ClientProgram) -> None:
     found = variables(client, CONNECTION, {})
     assert found.items() >= EVERY_VARIABLE.items()
     assert "HTTP_PROXY" not in found
 
 
-def test_node_that_goes_past_a_forward_proxy_is_given_base_urls_too() -> None:
+def test_node_gets_base_urls_beside_the_forward_proxy() -> None:
     found = variables(clients.by_command("js"), CONNECTION, {})
     assert found["OPENAI_BASE_URL"] == OPENAI
     without = variables(clients.by_command("node"), replace(CONNECTION, reverse_url=None), {})
@@ -85,14 +85,14 @@ def test_node_that_goes_past_a_forward_proxy_is_given_base_urls_too() -> None:
         ("http://[nonsense", True),
     ],
 )
-def test_a_base_url_of_a_provider_that_is_not_ours_stays(had: str, kept: bool) -> None:
-    """The key that goes with it is for that provider, and for no other."""
+def test_base_url_of_an_unknown_provider_is_not_replaced(had: str, kept: bool) -> None:
+    """The key beside it belongs to that provider and must not be sent to another."""
     found = variables(clients.by_command("node"), CONNECTION, {"OPENAI_BASE_URL": had})
     assert ("OPENAI_BASE_URL" not in found) == kept
     assert found["ANTHROPIC_BASE_URL"] == ANTHROPIC
 
 
-def test_plain_http_goes_by_the_proxy_only_where_a_provider_is_reached_so() -> None:
+def test_http_proxy_is_set_only_for_a_remote_provider_without_tls() -> None:
     assert "HTTP_PROXY" not in variables(
         ANY_PROGRAM, replace(CONNECTION, plain_hosts=("127.0.0.1",)), {}
     )
@@ -110,7 +110,7 @@ REVERSE = {
 
 
 @pytest.mark.parametrize("name", REVERSE)
-def test_base_urls_take_the_place_of_a_proxy(name: str) -> None:
+def test_reverse_sets_base_urls_and_no_proxy_variables(name: str) -> None:
     found = variables(clients.by_command(name), CONNECTION, {}, reverse=True)
     local = ",".join(LOCAL_HOSTS)
     assert found == REVERSE[name] | {"NO_PROXY": local, "no_proxy": local}
@@ -124,7 +124,7 @@ def test_codex_reads_its_base_url_from_arguments() -> None:
     assert "OPENAI_BASE_URL" not in variables(codex, CONNECTION, {}, reverse=True)
 
 
-def test_codex_goes_where_its_login_is_good() -> None:
+def test_codex_uses_the_provider_instance_of_its_login() -> None:
     words = client_setup.arguments(
         clients.by_command("codex"), replace(CONNECTION, codex="chatgpt"), reverse=True
     )
@@ -148,7 +148,7 @@ TOKENS: dict[str, object] = {"tokens": {"access_token": "t"}}
         (None, {}, "openai"),
     ],
 )
-def test_the_login_of_codex_is_found_where_it_keeps_it(
+def test_provider_instance_of_codex_follows_its_auth_file(
     shared: Home, tmp_path: Path, login: object, environ: dict[str, str], instance: str
 ) -> None:
     if login is not None:
@@ -158,7 +158,7 @@ def test_the_login_of_codex_is_found_where_it_keeps_it(
     assert f"/{instance}/v1" in result.stderr
 
 
-def test_opencode_reads_its_base_urls_from_json_and_keeps_what_it_has() -> None:
+def test_opencode_gets_base_urls_as_json_unless_it_has_a_configuration() -> None:
     opencode = clients.by_command("opencode")
     content = variables(opencode, CONNECTION, {}, reverse=True)["OPENCODE_CONFIG_CONTENT"]
     assert json.loads(content)["provider"] == {
@@ -171,12 +171,12 @@ def test_opencode_reads_its_base_urls_from_json_and_keeps_what_it_has() -> None:
 
 
 @pytest.mark.parametrize("name", ["gemini", "curl"])
-def test_a_client_without_a_base_url_cannot_go_in_reverse(name: str) -> None:
+def test_client_without_a_base_url_refuses_reverse(name: str) -> None:
     with pytest.raises(SetupError, match=name):
         variables(clients.by_command(name), CONNECTION, {}, reverse=True)
 
 
-def test_a_proxy_of_one_kind_says_so() -> None:
+def test_missing_forward_or_reverse_proxy_is_an_error() -> None:
     with pytest.raises(SetupError, match="use --reverse"):
         variables(ANY_PROGRAM, replace(CONNECTION, forward_url=None), {})
     with pytest.raises(SetupError, match="leave --reverse out"):
@@ -197,7 +197,7 @@ def test_a_proxy_of_one_kind_says_so() -> None:
         ("my-claude", "any"),
     ],
 )
-def test_programs_are_known_by_their_names(program: str, name: str) -> None:
+def test_executable_is_mapped_to_its_client(program: str, name: str) -> None:
     assert clients.by_executable(program).command == name
 
 
@@ -213,7 +213,7 @@ def test_programs_are_known_by_their_names(program: str, name: str) -> None:
         ("notopenai.com,localhost", "notopenai.com"),
     ],
 )
-def test_what_goes_past_proxies_stays_but_for_providers(had: str, kept: str) -> None:
+def test_no_proxy_keeps_entries_that_do_not_cover_providers(had: str, kept: str) -> None:
     expected = ",".join(filter(None, [*LOCAL_HOSTS, kept]))
     assert variables(ANY_PROGRAM, CONNECTION, {"NO_PROXY": had})["no_proxy"] == expected
     assert (
@@ -227,12 +227,12 @@ def test_what_goes_past_proxies_stays_but_for_providers(had: str, kept: str) -> 
 AWKWARD = 'a\'b \\ "c" $HOME `x`;\n*'
 
 
-def test_sh_gets_back_what_was_meant() -> None:
+def test_sh_line_quotes_every_character() -> None:
     script = SHELLS["sh"]("NAME", AWKWARD) + '\nprintf %s "$NAME"'
     assert subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout == AWKWARD
 
 
-def test_fish_and_powershell_quote_their_own_way() -> None:
+def test_fish_and_powershell_lines_are_quoted() -> None:
     assert SHELLS["fish"]("A", "it's a \\") == r"set -gx A 'it\'s a \\'"
     assert SHELLS["powershell"]("A", "it's $b") == "$env:A = 'it''s $b'"
 
@@ -240,7 +240,7 @@ def test_fish_and_powershell_quote_their_own_way() -> None:
 # The command
 
 
-def test_it_prints_a_line_for_each_variable(shared: Home) -> None:
+def test_env_prints_a_line_for_each_variable(shared: Home) -> None:
     result = shared.invoke("env", "claude")
     assert result.exit_code == 0, result.output
     lines = dict(shlex.split(line)[1].split("=", 1) for line in result.stdout.splitlines())
@@ -250,12 +250,12 @@ def test_it_prints_a_line_for_each_variable(shared: Home) -> None:
     assert lines["SSL_CERT_FILE"] == str(shared.data / "ca-bundle.pem")
 
 
-def test_it_takes_the_shell_from_the_environment(shared: Home) -> None:
+def test_env_takes_the_shell_from_the_environment(shared: Home) -> None:
     assert shared.invoke("env", env={"SHELL": "/usr/bin/fish"}).stdout.startswith("set -gx ")
     assert shared.invoke("env", "--shell", "powershell").stdout.startswith("$env:")
 
 
-def test_it_says_what_variables_cannot(shared: Home) -> None:
+def test_env_prints_arguments_and_impossible_setups_to_stderr(shared: Home) -> None:
     result = shared.invoke("env", "codex", "--reverse")
     assert "codex -c 'openai_base_url=" in result.stderr
     assert "gemini cannot" in shared.invoke("env", "gemini", "--reverse").stderr
@@ -268,7 +268,7 @@ def test_env_for_gemini_says_that_its_requests_are_not_recorded(shared: Home) ->
     assert "does not record" not in shared.invoke("env", "claude").stderr
 
 
-def test_it_needs_neither_mitmproxy_nor_an_sdk() -> None:
+def test_env_imports_no_large_package() -> None:
     script = (
         "import sys, aibridge_addon.cli.env, aibridge_addon.cli.usage, aibridge_addon.cli.run\n"
         "heavy = {'mitmproxy', 'anthropic', 'openai', 'mcp', 'rich', 'cryptography'}\n"
@@ -278,7 +278,7 @@ def test_it_needs_neither_mitmproxy_nor_an_sdk() -> None:
     assert (ended.stdout, ended.stderr) == ("\n", "")
 
 
-def test_a_shell_that_is_set_up_sends_curl_through_the_proxy(shared: Home) -> None:
+def test_curl_uses_the_proxy_after_eval_of_env(shared: Home) -> None:
     before = len(read_records(shared.database).interceptions)
     body = '{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "by curl"}]}'
     aibridge = shlex.join([sys.executable, "-P", "-m", "aibridge_addon.cli"])
@@ -296,35 +296,35 @@ def test_a_shell_that_is_set_up_sends_curl_through_the_proxy(shared: Home) -> No
     assert row["user_agent"].startswith("curl/")
 
 
-def test_a_login_goes_into_the_proxys_url(shared: Home) -> None:
+def test_login_is_part_of_the_proxy_url(shared: Home) -> None:
     host = str(shared.proxy().forward_url).removeprefix("http://")
-    for options in ({"env": {"AIBRIDGE_LOGIN": "al:s/@:ß"}}, {}):
-        words = () if options else ("--login", "al:s/@:ß")
-        result = shared.invoke("env", *words, **options)
+    by_variable = shared.invoke("env", env={"AIBRIDGE_LOGIN": "al:s/@:ß"})
+    by_option = shared.invoke("env", "--login", "al:s/@:ß")
+    for result in (by_variable, by_option):
         assert f"HTTPS_PROXY=http://al:s%2F%40%3A%C3%9F@{host}\n" in result.stdout
 
 
-def test_a_proxy_that_asks_for_a_login_is_not_led_to_without(shared: Home) -> None:
+def test_missing_login_for_the_proxy_is_an_error(shared: Home) -> None:
     with pytest.raises(click.ClickException, match="AIBRIDGE_LOGIN"):
         connect_to(replace(shared.proxy(), needs_login=True))
 
 
 @pytest.fixture
 def with_tokens(shared: Home, tmp_path: Path) -> RunningProxy:
-    """A proxy that looks for access tokens in a database without any, which is there."""
+    """A proxy whose access tokens are in an existing, empty database."""
     database = tmp_path / "tokens.sqlite3"
     database.touch()
     return replace(shared.proxy(), tokens_in=str(database))
 
 
 def make_token(proxy: RunningProxy, **values: str) -> str:
-    """Make a token that a proxy knows; return its text."""
+    """Create an access token for a proxy; return its text."""
     text, token = AccessToken.make("alice", **values)  # type: ignore[arg-type]
     open_store(proxy.tokens_in).add_access_token(token)
     return text
 
 
-def test_a_bare_token_is_a_password(with_tokens: RunningProxy) -> None:
+def test_access_token_without_a_user_becomes_the_password(with_tokens: RunningProxy) -> None:
     text = make_token(with_tokens)
     host = str(with_tokens.forward_url).removeprefix("http://")
     for login in (text, f"{text}:"):
@@ -332,8 +332,10 @@ def test_a_bare_token_is_a_password(with_tokens: RunningProxy) -> None:
     assert connect_to(with_tokens, f"al:{text}").forward_url == f"http://al:{text}@{host}"
 
 
-def test_a_login_that_the_proxy_would_refuse_is_named_first(with_tokens: RunningProxy) -> None:
-    connect_to(with_tokens, "al:secret")  # so far, it asks for none
+def test_login_that_the_proxy_would_refuse_is_an_error_without_its_secret(
+    with_tokens: RunningProxy,
+) -> None:
+    connect_to(with_tokens, "al:secret")  # it requires no access token yet
     expired = make_token(with_tokens, expires_at="2026-01-31T10:00:00.000000+00:00")
     for login, why in (
         (expired, rf"{expired[4:14]} expired at 2026-01-31"),
@@ -347,7 +349,7 @@ def test_a_login_that_the_proxy_would_refuse_is_named_first(with_tokens: Running
         assert not login or login not in str(caught.value)
 
 
-def test_a_login_that_cannot_be_looked_up_is_left_to_the_proxy(with_tokens: RunningProxy) -> None:
+def test_login_that_cannot_be_checked_is_accepted(with_tokens: RunningProxy) -> None:
     elsewhere = replace(with_tokens, tokens_in=f"{with_tokens.tokens_in}-of-somebody-else")
     assert connect_to(elsewhere, AccessToken.make("alice")[0])
     assert connect_to(replace(elsewhere, token_rule="always"), AccessToken.make("alice")[0])
@@ -363,10 +365,10 @@ def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "data" / "aibridge"
 
 
-def test_the_bundle_verifies_both_a_public_host_and_the_proxys(
+def test_joined_bundle_verifies_tunnelled_and_intercepted_hosts(
     shared: Home, standin: Server, authority: Authority
 ) -> None:
-    """The stand-in, by its own name, stands for any public host: it is tunnelled."""
+    """The stand-in is tunnelled under its own name, like any public host."""
     shown = shared.invoke("env", "curl", env={"SSL_CERT_FILE": str(authority.path)})
     assert shown.exit_code == 0, shown.output
     lines = dict(shlex.split(line)[1].split("=", 1) for line in shown.stdout.splitlines())
@@ -381,7 +383,7 @@ def test_the_bundle_verifies_both_a_public_host_and_the_proxys(
     assert shared.invoke("env").exit_code == 0  # with the system's again, for other tests
 
 
-def test_the_bundle_is_written_anew_only_when_something_changed(data: Path, tmp_path: Path) -> None:
+def test_joined_bundle_is_rewritten_only_after_a_change(data: Path, tmp_path: Path) -> None:
     system, ca = tmp_path / "system.pem", tmp_path / "ca.pem"
     system.write_text("SYSTEM")
     ca.write_text("CA ONE\n")
@@ -397,7 +399,7 @@ def test_the_bundle_is_written_anew_only_when_something_changed(data: Path, tmp_
     assert [entry.name for entry in data.iterdir()] == ["ca-bundle.pem"]
 
 
-def test_the_bundle_never_grows_from_itself(data: Path, tmp_path: Path) -> None:
+def test_joined_bundle_does_not_include_itself(data: Path, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("CA")
     first = join_bundle(ca, {}).read_bytes()
@@ -407,7 +409,7 @@ def test_the_bundle_never_grows_from_itself(data: Path, tmp_path: Path) -> None:
     assert join_bundle(ca, {"SSL_CERT_FILE": str(ca)}).read_bytes() == first
 
 
-def test_what_node_trusts_besides_is_kept(data: Path, tmp_path: Path) -> None:
+def test_joined_bundle_includes_the_users_extra_certificates(data: Path, tmp_path: Path) -> None:
     ca, extra = tmp_path / "ca.pem", tmp_path / "extra.pem"
     ca.write_text("CA")
     extra.write_text("-----BEGIN CERTIFICATE-----\nEXTRA")

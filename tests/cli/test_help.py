@@ -1,4 +1,4 @@
-"""Help worth reading, and completion."""
+"""Help texts, shell completion, and errors of all commands."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from cli.command import Home
 COMMANDS = ("proxy", "run", "env", "usage", "doctor", "ca", "completion")
 
 
-def test_all_commands_are_listed_with_what_they_do(home: Home) -> None:
+def test_help_lists_all_commands_with_their_purpose(home: Home) -> None:
     shown = home.invoke("--help").output
     for name in COMMANDS:
         assert re.search(rf"^  {name} +[A-Z].*\.$", shown, re.MULTILINE), name
@@ -24,7 +24,7 @@ def test_all_commands_are_listed_with_what_they_do(home: Home) -> None:
 
 
 @pytest.mark.parametrize("words", [*((name,) for name in COMMANDS), ("ca", "create")])
-def test_every_option_is_explained(home: Home, words: tuple[str, ...]) -> None:
+def test_every_option_has_a_help_text(home: Home, words: tuple[str, ...]) -> None:
     result = home.invoke(*words, "--help")
     assert result.exit_code == 0, result.output
     assert "--private" not in result.output
@@ -38,14 +38,14 @@ def test_every_option_is_explained(home: Home, words: tuple[str, ...]) -> None:
     assert all(option.help or option.hidden for option in options)
 
 
-def test_an_unknown_command_is_refused(home: Home) -> None:
+def test_unknown_command_is_refused(home: Home) -> None:
     result = home.invoke("prox")
     assert result.exit_code == 2
     assert "No such command" in result.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_completion_script_is_clicks(home: Home, shell: str) -> None:
+def test_completion_prints_the_script_of_click(home: Home, shell: str) -> None:
     result = home.invoke("completion", shell)
     assert result.exit_code == 0
     assert f"_AIBRIDGE_COMPLETE={shell}_complete" in result.output
@@ -60,7 +60,9 @@ def test_the_completion_script_is_clicks(home: Home, shell: str) -> None:
         ("aibridge ca ", ["show", "create", "trust", "bundle"]),
     ],
 )
-def test_it_completes(home: Home, typed: str, completed: list[str]) -> None:
+def test_completion_completes_commands_and_values(
+    home: Home, typed: str, completed: list[str]
+) -> None:
     env = {
         "_AIBRIDGE_COMPLETE": "bash_complete",
         "COMP_WORDS": typed,
@@ -73,7 +75,7 @@ def test_it_completes(home: Home, typed: str, completed: list[str]) -> None:
 
 
 READ_ONLY = "/proc/1/nowhere"
-"""A home in which nobody, root included, can make anything."""
+"""A home folder in which nobody, root included, can create files."""
 
 
 @pytest.mark.skipif(not Path("/proc/1").exists(), reason="needs /proc")
@@ -91,7 +93,7 @@ READ_ONLY = "/proc/1/nowhere"
     ],
     ids=" ".join,
 )
-def test_read_only_home_is_said_in_a_line_without_a_traceback(words: tuple[str, ...]) -> None:
+def test_read_only_home_is_reported_without_a_traceback(words: tuple[str, ...]) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "aibridge_addon.cli", *words],
         env=os.environ | {"HOME": READ_ONLY, "XDG_DATA_HOME": ""},

@@ -1,4 +1,4 @@
-"""Options that several sub-commands have: databases and times; names of sub-commands."""
+"""Parameter types of several subcommands, and names of subcommands."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""`aibridge proxy`: what it serves, what it refuses, and how it ends."""
+"""`aibridge proxy`: service, refused configurations, and shutdown."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ HELLO = {
 
 
 def ask(base_url: str, text: str = "hello") -> anthropic.types.Message:
-    """Ask by the reverse proxy."""
+    """Send a request through the reverse proxy."""
     with anthropic.Anthropic(
         base_url=f"{base_url}/anthropic",
         api_key=ANTHROPIC_KEY,
@@ -50,7 +50,7 @@ def ask(base_url: str, text: str = "hello") -> anthropic.types.Message:
 
 @contextmanager
 def open_stream(base_url: str, text: str) -> Iterator[Iterator[str]]:
-    """Begin a streamed answer; give its lines, the first events having come."""
+    """Open a stream; yield its lines after the first event has arrived."""
     with (
         httpx2.Client(trust_env=False, timeout=TIMEOUT_S) as http,
         http.stream(
@@ -65,10 +65,10 @@ def open_stream(base_url: str, text: str) -> Iterator[Iterator[str]]:
         yield lines
 
 
-# What it serves
+# Service
 
 
-def test_both_proxies_serve_in_one_process_and_record(shared: Home) -> None:
+def test_forward_and_reverse_proxy_record_in_one_process(shared: Home) -> None:
     where = shared.proxy()
     assert where.forward_url
     assert where.reverse_url
@@ -83,14 +83,14 @@ def test_both_proxies_serve_in_one_process_and_record(shared: Home) -> None:
     assert {row["status"] for row in rows} == {"completed"}
 
 
-def test_it_says_what_to_set_in_a_client(shared: Home) -> None:
+def test_startup_message_has_the_settings_of_clients(shared: Home) -> None:
     where, said = shared.proxy(), shared.processes[0].text
     for value in (where.forward_url, f"{where.reverse_url}/openai/v1", where.ca, "aibridge run"):
         assert str(value) in said
     assert "client connect" not in said
 
 
-def test_it_says_who_may_use_it(home: Home, shared: Home) -> None:
+def test_startup_message_states_who_can_use_the_proxy(home: Home, shared: Home) -> None:
     shared.processes[0].wait_for(r"access tokens +not required")
     local = shared.processes[0].text
     assert "listens on" not in local
@@ -105,7 +105,7 @@ def test_it_says_who_may_use_it(home: Home, shared: Home) -> None:
     assert "OPEN:" not in asking.text
 
 
-def test_among_lines_of_json_it_says_so_in_json(home: Home) -> None:
+def test_startup_message_is_json_with_a_json_log(home: Home) -> None:
     process = home.start_proxy("--log-format", "json")
     process.stop()
     records = [json.loads(line) for line in process.lines]
@@ -114,22 +114,22 @@ def test_among_lines_of_json_it_says_so_in_json(home: Home) -> None:
     assert up["proxy"]["database"] == str(home.database)
 
 
-def test_a_path_that_names_no_provider_goes_nowhere(shared: Home) -> None:
+def test_reverse_proxy_refuses_a_path_without_a_provider(shared: Home) -> None:
     answer = httpx2.get(f"{shared.proxy().reverse_url}/v1/messages", trust_env=False)
     assert answer.status_code == 404
     assert "not a route of this proxy" in answer.text
 
 
-def test_it_says_where_its_health_is_told_and_the_doctor_asks_there(home: Home) -> None:
-    process = home.start_proxy("--metrics", f"127.0.0.1:{port_of_the_moment()}")
+def test_doctor_reads_the_health_url_of_the_startup_message(home: Home) -> None:
+    process = home.start_proxy("--metrics", f"127.0.0.1:{free_port_number()}")
     url = process.wait_for("/healthz").split()[-1]
     answer = httpx2.get(url, trust_env=False, timeout=TIMEOUT_S)
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
     assert "the proxy reports no problem" in home.invoke("doctor").output
 
 
-def test_with_the_web_page_it_records_too(home: Home) -> None:
-    process = home.start_proxy("--web", "--set", f"web_port={port_of_the_moment()}")
+def test_proxy_with_the_web_page_records(home: Home) -> None:
+    process = home.start_proxy("--web", "--set", f"web_port={free_port_number()}")
     ask(str(home.proxy().reverse_url))
     assert read_records(home.database).interception["status"] == "completed"
     url = process.wait_for("Web server listening").partition("at ")[2]
@@ -139,7 +139,7 @@ def test_with_the_web_page_it_records_too(home: Home) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
-def test_it_takes_as_many_open_files_as_it_may(home: Home) -> None:
+def test_proxy_raises_its_limit_of_open_files(home: Home) -> None:
     import resource
 
     process = home.start_proxy(preexec_fn=few_open_files)
@@ -148,13 +148,13 @@ def test_it_takes_as_many_open_files_as_it_may(home: Home) -> None:
 
 
 def few_open_files() -> None:
-    """What shells and service managers do."""
+    """Lower the limit of open files, as shells and service managers do."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
-# What it refuses
+# Refused configurations
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def few_open_files() -> None:
         ("{}", ["--set", "body_size_limit=9k"], 9 * 2**10),
     ],
 )
-def test_a_body_that_is_too_large_to_be_held_is_refused(
+def test_body_over_the_size_limit_is_refused(
     home: Home, tmp_path: Path, config_yaml: str, sets: list[str], largest: int
 ) -> None:
     confdir = tmp_path / "confdir"
@@ -175,7 +175,7 @@ def test_a_body_that_is_too_large_to_be_held_is_refused(
     port = int(str(home.proxy().reverse_url).rpartition(":")[2])
 
     def answer(length: int) -> bytes:
-        """Announce a body, and send none; whoever waits for it says that it may come."""
+        """Announce a body without sending it; return the status line of the response."""
         with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as sock:
             head = "POST /anthropic/v1/messages HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n"
             sock.sendall(f"{head}content-length: {length}\r\n\r\n".encode())
@@ -185,14 +185,15 @@ def test_a_body_that_is_too_large_to_be_held_is_refused(
     assert answer(largest + 1) == b"HTTP/1.1 413 Payload Too Large"
 
 
-def port_of_the_moment() -> int:
-    """Return a port that was free a moment ago."""
+def free_port_number() -> int:
+    """Return the number of a port that was just free."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def refused(home: Home, *arguments: str) -> str:
-    """Return why the command does not begin. It runs in this process: it ends soon."""
+    """Return the error with which the command ends; it runs in this process."""
     result = home.invoke("proxy", *arguments)
     assert result.exit_code not in (0, None), result.output
     assert isinstance(result.exception, SystemExit)
@@ -200,7 +201,7 @@ def refused(home: Home, *arguments: str) -> str:
     return result.stderr
 
 
-def test_a_port_that_is_taken_is_named(home: Home) -> None:
+def test_port_in_use_is_an_error_with_its_option(home: Home) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         message = refused(home, "--port", port)
@@ -210,25 +211,27 @@ def test_a_port_that_is_taken_is_named(home: Home) -> None:
         assert "--reverse-port" in refused(home, "--port", "0", "--reverse-port", port)
 
 
-def test_a_second_proxy_is_told_of_the_first(shared: Home) -> None:
+def test_port_of_the_running_proxy_is_an_error_with_its_process(shared: Home) -> None:
     where = shared.proxy()
     port = str(where.forward_url).rpartition(":")[2]
     assert f"process {where.pid}" in refused(shared, "--port", port)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_an_open_proxy_is_refused(home: Home, host: str) -> None:
+def test_listening_on_all_addresses_without_authentication_is_refused(
+    home: Home, host: str
+) -> None:
     message = refused(home, "--listen-host", host, "--port", "0", "--reverse-port", "0")
     assert "proxyauth" in message
     assert "--allow-open" in message
 
 
-def test_an_empty_login_is_no_login(home: Home) -> None:
+def test_empty_proxyauth_does_not_count_as_authentication(home: Home) -> None:
     ports = ("--port", "0", "--reverse-port", "0")
     assert "proxyauth" in refused(home, "--listen-host", "0.0.0.0", *ports, "--set", "proxyauth=")
 
 
-def test_a_host_that_is_not_of_this_machine_is_refused(home: Home) -> None:
+def test_listen_host_of_another_machine_is_refused(home: Home) -> None:
     message = refused(home, "--listen-host", "192.0.2.1", "--allow-open", "--port", "0")
     assert "cannot listen on 192.0.2.1" in message
 
@@ -246,20 +249,22 @@ def test_a_host_that_is_not_of_this_machine_is_refused(home: Home) -> None:
         (("--set", "listen_host=0.0.0.0"), "--listen-host"),
     ],
 )
-def test_what_makes_no_sense_is_refused(home: Home, arguments: tuple[str, ...], why: str) -> None:
+def test_invalid_arguments_of_proxy_are_refused(
+    home: Home, arguments: tuple[str, ...], why: str
+) -> None:
     assert why in refused(home, *arguments)
 
 
 FREE = ("--port", "0", "--reverse-port", "0", "--metrics", "off")
 
 
-def test_a_wrong_config_file_stops_the_start(home: Home) -> None:
+def test_mistake_in_the_config_file_stops_the_start(home: Home) -> None:
     home.config.write_text('[[providers]]\nname = "x"\ntipe = "openai"\n')
     assert "did you mean type?" in refused(home, *FREE, *home.options)
     assert not (home.data / "proxy.json").exists()
 
 
-def test_a_database_that_cannot_be_used_stops_the_start(home: Home) -> None:
+def test_unusable_database_stops_the_start(home: Home) -> None:
     nonsense = home.path / "nonsense.sqlite3"
     nonsense.write_text("this is no database, and long enough to be seen as none" * 20)
     message = refused(home, *FREE, *home.options, "--db", str(nonsense))
@@ -278,11 +283,11 @@ def test_a_database_that_cannot_be_used_stops_the_start(home: Home) -> None:
         ("aibridge_nonsense=1", "aibridge_nonsense is not known; see the options"),
     ],
 )
-def test_a_wrong_option_stops_the_start(home: Home, sets: str, why: str) -> None:
+def test_unknown_or_invalid_option_stops_the_start(home: Home, sets: str, why: str) -> None:
     assert why in refused(home, *FREE, *home.options, "--set", sets)
 
 
-def test_a_wrong_file_of_mitmproxys_options_stops_the_start(home: Home) -> None:
+def test_invalid_config_yaml_stops_the_start(home: Home) -> None:
     folder = home.path / "confdir"
     folder.mkdir()
     (folder / "config.yaml").write_text("http2: [1")
@@ -291,7 +296,7 @@ def test_a_wrong_file_of_mitmproxys_options_stops_the_start(home: Home) -> None:
     assert "http2" in refused(home, *FREE, "--set", f"confdir={folder}")
 
 
-def test_a_broken_ca_stops_the_start(home: Home) -> None:
+def test_unusable_ca_stops_the_start(home: Home) -> None:
     folder = home.path / "confdir"
     folder.mkdir()
     (folder / "mitmproxy-ca.pem").write_text("nonsense")
@@ -299,14 +304,14 @@ def test_a_broken_ca_stops_the_start(home: Home) -> None:
     assert "mitmproxy-ca.pem contains no" in message
 
 
-def test_a_slip_in_the_file_of_options_stops_the_start(home: Home) -> None:
+def test_misspelled_option_in_config_yaml_stops_the_start(home: Home) -> None:
     folder = home.path / "confdir"
     folder.mkdir()
     (folder / "config.yaml").write_text("aibridge_capure: prompts\n")
     assert "did you mean aibridge_capture?" in refused(home, *FREE, "--set", f"confdir={folder}")
 
 
-def test_an_address_for_metrics_that_is_taken_is_named(home: Home) -> None:
+def test_metrics_address_in_use_is_an_error(home: Home) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ports = ("--port", "0", "--reverse-port", "0", "--metrics", f"127.0.0.1:{port}")
@@ -315,7 +320,7 @@ def test_an_address_for_metrics_that_is_taken_is_named(home: Home) -> None:
     assert "--metrics" in message
 
 
-def test_metrics_are_left_out_where_their_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_metrics_address_in_use_disables_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(proxy_command, "METRICS", taken.getsockname())
         assert proxy_command._metrics_options(None) == ({}, {})
@@ -324,10 +329,10 @@ def test_metrics_are_left_out_where_their_port_is_taken(monkeypatch: pytest.Monk
     assert flags == {}
 
 
-# How it ends
+# Shutdown and reload
 
 
-def test_a_signal_lets_an_open_stream_complete(home: Home, provider: Provider) -> None:
+def test_sigterm_lets_an_open_stream_complete(home: Home, provider: Provider) -> None:
     process = home.start_proxy("--grace", "600")
     url = home.proxy().reverse_url
     assert url
@@ -342,7 +347,7 @@ def test_a_signal_lets_an_open_stream_complete(home: Home, provider: Provider) -
     assert read_records(home.database).interception["status"] == "completed"
 
 
-def test_the_grace_has_an_end(home: Home) -> None:
+def test_open_stream_is_ended_after_the_grace_period(home: Home) -> None:
     process = home.start_proxy("--grace", "0.1")
     with open_stream(str(home.proxy().reverse_url), "GATE:never"):
         assert process.stop() == 0, process.text
@@ -351,7 +356,7 @@ def test_the_grace_has_an_end(home: Home) -> None:
     assert row["ended_at"]
 
 
-def test_sighup_reads_the_config_again_and_a_second_signal_ends_at_once(home: Home) -> None:
+def test_sighup_reloads_the_config_file_and_a_second_sigterm_ends_at_once(home: Home) -> None:
     process = home.start_proxy("--grace", "600", "--log-format", "json")
     url = str(home.proxy().reverse_url)
     process.send(SIGHUP)  # nothing has changed: only who is asked reads it again
@@ -375,7 +380,7 @@ def test_sighup_reads_the_config_again_and_a_second_signal_ends_at_once(home: Ho
         assert process.stop() == 0, process.text
 
 
-def test_a_config_file_that_is_edited_is_taken_and_who_looks_for_the_proxy_is_told(
+def test_edited_config_file_is_reloaded_and_announced(
     home: Home,
 ) -> None:
     home.start_proxy()
@@ -390,12 +395,12 @@ def test_a_config_file_that_is_edited_is_taken_and_who_looks_for_the_proxy_is_to
     assert home.proxy() == replace(before, hosts=hosts, providers=(*before.providers, "another"))
 
 
-def test_a_proxy_that_was_killed_is_not_found(home: Home, shared: Home) -> None:
+def test_announcement_of_a_dead_proxy_is_ignored(home: Home, shared: Home) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     for left in (
         replace(shared.proxy(), pid=gone.pid),
-        replace(shared.proxy(), forward_url=f"http://127.0.0.1:{port_of_the_moment()}"),
+        replace(shared.proxy(), forward_url=f"http://127.0.0.1:{free_port_number()}"),
     ):
         left.save(home.data / "proxy.json")
         assert not left.is_up
@@ -404,7 +409,7 @@ def test_a_proxy_that_was_killed_is_not_found(home: Home, shared: Home) -> None:
         assert "no proxy is running" in result.stderr
 
 
-def test_a_proxy_forgets_only_what_it_wrote_itself(shared: Home, tmp_path: Path) -> None:
+def test_proxy_removes_only_its_own_announcement(shared: Home, tmp_path: Path) -> None:
     path = tmp_path / "proxy.json"
     ours = shared.proxy()
     replace(ours, pid=1).save(path)
@@ -415,7 +420,7 @@ def test_a_proxy_forgets_only_what_it_wrote_itself(shared: Home, tmp_path: Path)
     assert not path.exists()
 
 
-def test_a_state_that_makes_no_sense_is_no_proxy(home: Home, tmp_path: Path) -> None:
+def test_invalid_announcement_is_ignored(home: Home, tmp_path: Path) -> None:
     for text in ("", "[]", "{}", '{"pid": 1}', "nonsense"):
         path = tmp_path / "proxy.json"
         path.write_text(text)

@@ -1,4 +1,4 @@
-"""`aibridge run`: real programs, their exit codes, their signals, and what is said of them."""
+"""`aibridge run`: real programs, their exit codes, their signals, and the summary."""
 
 import json
 import os
@@ -47,13 +47,13 @@ while True:
 
 @pytest.fixture
 def waiting(tmp_path: Path) -> Path:
-    """A program that waits for a signal, whose number it tells by its exit code."""
+    """A program that waits for a signal, and adds its number to the exit code."""
     path = tmp_path / "waiting.py"
     path.write_text(textwrap.dedent(WAITING_PROGRAM))
     return path
 
 
-def test_a_program_is_given_a_proxy_of_its_own_and_has_the_last_word(home: Home) -> None:
+def test_run_starts_a_temporary_proxy_and_returns_the_exit_code(home: Home) -> None:
     words = (sys.executable, "-c", ANTHROPIC_PROGRAM)
     ended = home.run("run", *home.options, "--", *words, env=KEY)
     assert ended.returncode == 7, ended.stderr
@@ -65,7 +65,7 @@ def test_a_program_is_given_a_proxy_of_its_own_and_has_the_last_word(home: Home)
     assert not (home.data / "proxy.json").exists()
 
 
-def test_a_program_is_given_base_urls_if_that_is_wanted(shared: Home) -> None:
+def test_run_reverse_sets_base_urls(shared: Home) -> None:
     before = len(read_records(shared.database).interceptions)
     words = (sys.executable, "-c", OPENAI_PROGRAM)
     ended = shared.run("run", "--reverse", "--", *words, env=KEY)
@@ -75,7 +75,7 @@ def test_a_program_is_given_base_urls_if_that_is_wanted(shared: Home) -> None:
     assert row["provider_name"] == "openai"
 
 
-def test_a_running_proxy_is_used(shared: Home) -> None:
+def test_run_uses_the_running_proxy(shared: Home) -> None:
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "STATUS:400"}]}
     curl = [
         *("curl", "-sS", "--fail", "-H", "anthropic-version: 2023-06-01"),
@@ -90,10 +90,10 @@ def test_a_running_proxy_is_used(shared: Home) -> None:
 
 
 @pytest.mark.parametrize("way", [(), ("--reverse",)], ids=["forward", "reverse"])
-def test_closing_line_counts_the_requests_of_its_own_program_only(
+def test_summary_counts_only_requests_of_its_own_program(
     shared: Home, way: tuple[str, ...]
 ) -> None:
-    """Another program asks in the middle of it."""
+    """Another program sends a request meanwhile."""
     nested = (*AIBRIDGE, "run", *way, "--quiet", "--", sys.executable, "-c", OPENAI_PROGRAM)
     program = (
         f"import subprocess, sys; subprocess.run({list(nested)!r}, check=True)\n{ANTHROPIC_PROGRAM}"
@@ -117,7 +117,7 @@ for host in ("localhost", "127.0.0.1"):
 """
 
 
-def test_a_program_reaches_the_servers_of_this_machine_past_the_proxy(
+def test_program_reaches_local_servers_without_the_proxy(
     shared: Home, start_standin: StartStandin
 ) -> None:
     servers = [start_standin(), start_standin()]
@@ -130,8 +130,8 @@ def test_a_program_reaches_the_servers_of_this_machine_past_the_proxy(
     assert "403" in ended.stderr
 
 
-def test_by_a_proxy_of_its_own_a_program_reaches_what_it_reaches_without(home: Home) -> None:
-    """A server in a private network, that is: through a proxy for others it would be refused."""
+def test_temporary_proxy_allows_private_networks(home: Home) -> None:
+    """A shared proxy would refuse a server in a private network."""
     with ServerThread(Server(Provider())) as server:
         curl = 'exec curl -sS --fail -p -x "$HTTPS_PROXY" --noproxy "" "$0"'
         words = ("sh", "-c", curl, f"{server.origin}/v1/models")
@@ -140,13 +140,13 @@ def test_by_a_proxy_of_its_own_a_program_reaches_what_it_reaches_without(home: H
     assert json.loads(ended.stdout)["object"] == "list"
 
 
-def test_a_program_that_asks_nothing_is_told_so(shared: Home) -> None:
+def test_summary_states_that_there_were_no_requests(shared: Home) -> None:
     ended = shared.run("run", "--", "true")
     assert ended.returncode == 0
     assert "no requests to AI providers" in ended.stderr
 
 
-def test_a_program_of_whose_requests_nothing_is_recorded_is_told_that_they_passed(
+def test_summary_counts_requests_that_are_not_recorded(
     home: Home,
 ) -> None:
     words = ("curl", "-sS", "--fail", "https://api.anthropic.com/v1/models")
@@ -155,7 +155,7 @@ def test_a_program_of_whose_requests_nothing_is_recorded_is_told_that_they_passe
     assert ended.stderr.splitlines()[-1] == "aibridge: no recorded requests (1 request passed)"
 
 
-def test_a_program_that_may_go_past_a_proxy_is_told_of_the_other_way(shared: Home) -> None:
+def test_summary_suggests_reverse_for_an_unknown_program_without_requests(shared: Home) -> None:
     hint = "they bypassed the proxy: try --reverse"
     assert hint in shared.run("run", "--", "true").stderr
     assert hint not in shared.run("run", "--reverse", "--", "true").stderr
@@ -177,7 +177,7 @@ echo "${{OPENAI_BASE_URL-none}}"
         ("/usr/bin/env sh", False),
     ],
 )
-def test_a_script_of_any_name_that_node_runs_is_given_base_urls(
+def test_script_run_by_node_gets_base_urls(
     shared: Home, tmp_path: Path, interpreter: str, is_node: bool
 ) -> None:
     node = tmp_path / "node"  # any shell does
@@ -193,7 +193,7 @@ def test_a_script_of_any_name_that_node_runs_is_given_base_urls(
     assert shown == f"{expected}\n", ended.stderr
 
 
-def test_a_program_that_is_not_there_ends_as_in_a_shell(home: Home) -> None:
+def test_missing_program_has_the_exit_code_of_a_shell(home: Home) -> None:
     missing = home.invoke("run", "--", "no-such-program-anywhere")
     assert missing.exit_code == 127
     assert "no such program" in missing.stderr
@@ -204,20 +204,20 @@ def test_a_program_that_is_not_there_ends_as_in_a_shell(home: Home) -> None:
     assert "is not executable" in result.stderr
 
 
-def test_without_a_program_it_says_how_it_is_used(home: Home) -> None:
+def test_run_without_a_program_prints_its_usage(home: Home) -> None:
     result = home.invoke("run")
     assert result.exit_code == 2
     assert "PROGRAM" in result.stderr
 
 
-def test_a_client_that_cannot_go_that_way_is_not_started(shared: Home) -> None:
+def test_run_does_not_start_a_client_that_refuses_reverse(shared: Home) -> None:
     result = shared.invoke("run", "--reverse", "--", "curl", "--version")
     assert result.exit_code == 1
     assert "curl cannot be given a base URL" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
-def test_a_signal_reaches_the_program(shared: Home, waiting: Path, name: str) -> None:
+def test_run_forwards_signals_to_the_program(shared: Home, waiting: Path, name: str) -> None:
     number = getattr(signal, name)
     # In a session of its own: it has no terminal that would send signals to all.
     process = Process(
@@ -231,7 +231,7 @@ def test_a_signal_reaches_the_program(shared: Home, waiting: Path, name: str) ->
     assert process.wait() == number + 20, process.text
 
 
-def test_a_program_that_is_killed_ends_as_in_a_shell(shared: Home) -> None:
+def test_killed_program_has_the_exit_code_of_a_shell(shared: Home) -> None:
     ended = shared.run("run", "-q", "--", "sh", "-c", "kill -KILL $$")
     assert ended.returncode == 128 + signal.SIGKILL
 
@@ -251,8 +251,8 @@ while True:
 """
 
 
-def test_ctrl_c_at_a_terminal_reaches_the_program_once(shared: Home) -> None:
-    """The terminal sends it to both: to hand it on would be once too often."""
+def test_ctrl_c_in_a_terminal_reaches_the_program_once(shared: Home) -> None:
+    """The terminal sends it to both processes, so that it must not be forwarded."""
     ours, theirs = os.openpty()
     # The leader of a session that opens a terminal gets it as its own.
     command = [*AIBRIDGE, "run", "-q", "--", sys.executable, "-c", COUNTING_PROGRAM]
@@ -280,10 +280,10 @@ held.stdout.readline()
 print("left", flush=True)
 sys.exit(7)
 """
-"""Ends with a request of a process of its own still open, for which its proxy waits a moment."""
+"""Ends while a child process has an open request, for which the proxy waits a moment."""
 
 
-def test_an_impatient_ctrl_c_does_not_cost_the_exit_code(home: Home) -> None:
+def test_ctrl_c_during_the_shutdown_does_not_change_the_exit_code(home: Home) -> None:
     process = home.start("run", *home.options, "--", sys.executable, "-c", LEAVING_PROGRAM)
     process.wait_for("left")
     ours = psutil.Process(process.pid)
@@ -293,7 +293,7 @@ def test_an_impatient_ctrl_c_does_not_cost_the_exit_code(home: Home) -> None:
     assert "aibridge: 1 request" in process.lines[-1]
 
 
-def test_its_proxy_ends_even_if_it_is_killed(home: Home, waiting: Path) -> None:
+def test_temporary_proxy_ends_when_run_is_killed(home: Home, waiting: Path) -> None:
     process = home.start("run", *home.options, "--", sys.executable, str(waiting))
     process.wait_for("ready")
     children = psutil.Process(process.pid).children()
@@ -307,7 +307,7 @@ def test_its_proxy_ends_even_if_it_is_killed(home: Home, waiting: Path) -> None:
         program.kill()
 
 
-def test_a_proxy_that_does_not_start_is_told_with_its_reason(home: Home) -> None:
+def test_failed_start_of_the_temporary_proxy_is_reported_with_its_log(home: Home) -> None:
     home.config.write_text("[[providers]]\nnonsense = 1\n")
     ended = home.run("run", "--config", str(home.config), "--", "true")
     assert ended.returncode == 1

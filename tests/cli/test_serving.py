@@ -1,4 +1,4 @@
-"""Which addons run, and in which order."""
+"""Addons and options of the master that `aibridge proxy` runs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ MODES = ("regular@127.0.0.1:0",)
 
 @asynccontextmanager
 async def made(**plan: Any) -> AsyncIterator[Any]:
-    """Give a master, which listens nowhere."""
+    """Yield a master that does not listen."""
     bridge = Bridge()
     master = make_master(Plan(modes=MODES, **plan), bridge)
     try:
@@ -29,18 +29,18 @@ async def made(**plan: Any) -> AsyncIterator[Any]:
 
 
 async def names(**plan: Any) -> list[str]:
-    """Return the addons of a plan, in their order."""
+    """Return the names of the addons of a plan, in order."""
     async with made(**plan) as master:
         return [getattr(addon, "name", type(addon).__name__) for addon in master.addons.chain]
 
 
 @pytest.fixture
 def here(confdir: Path, tmp_path: Path) -> tuple[str, ...]:
-    """Options that keep all of it from the home of whoever runs the tests."""
+    """Options that keep files out of the home folder of the user who runs the tests."""
     return (f"confdir={confdir}", f"aibridge_db={tmp_path}/aibridge.sqlite3")
 
 
-async def test_only_what_proxying_needs_runs(here: tuple[str, ...]) -> None:
+async def test_default_addons_are_the_ones_that_proxying_needs(here: tuple[str, ...]) -> None:
     assert await names(sets=here) == [
         "Core",
         "DisableH2C",
@@ -62,26 +62,24 @@ async def test_only_what_proxying_needs_runs(here: tuple[str, ...]) -> None:
         ("block_private=true", "Block"),
     ],
 )
-async def test_an_option_brings_its_addon(here: tuple[str, ...], option: str, addon: str) -> None:
+async def test_option_adds_its_addon(here: tuple[str, ...], option: str, addon: str) -> None:
     assert addon in await names(sets=(*here, option))
 
 
-async def test_who_comes_from_the_internet_is_kept_out(
+async def test_block_addon_runs_if_other_machines_can_connect(
     here: tuple[str, ...],
 ) -> None:
     assert "Block" in await names(sets=here, is_local=False)
 
 
 @pytest.mark.parametrize("addons", ["all", "web"])
-async def test_the_addon_sees_connections_before_the_built_in_decides(
-    here: tuple[str, ...], addons: str
-) -> None:
+async def test_our_addon_precedes_next_layer(here: tuple[str, ...], addons: str) -> None:
     chain = await names(addons=addons, sets=here)
     assert chain.index("ScriptLoader") + 1 == chain.index("aibridge") < chain.index("NextLayer")
     assert len(chain) > 30
 
 
-async def test_what_is_set_wins_over_flags_and_those_over_the_file(tmp_path: Path) -> None:
+async def test_set_overrides_flags_and_flags_override_config_yaml(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(
         "http2: false\naibridge_commit_wait_ms: 1\nweb_port: 5\nupstream_cert: false\n"
     )
@@ -101,6 +99,6 @@ async def test_what_is_set_wins_over_flags_and_those_over_the_file(tmp_path: Pat
         assert (tmp_path / "aibridge.sqlite3").exists()
 
 
-async def test_an_option_of_an_addon_that_does_not_run_is_named(here: tuple[str, ...]) -> None:
+async def test_option_of_a_missing_addon_is_an_error(here: tuple[str, ...]) -> None:
     with pytest.raises(exceptions.OptionsError, match=r"flow_detail.*--all-addons"):
         await names(sets=(*here, "flow_detail=2"))

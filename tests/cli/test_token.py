@@ -1,4 +1,4 @@
-"""`aibridge token`: shown once, listed without secrets, revoked; and clients led by one."""
+"""`aibridge token`: creates, lists and revokes access tokens, and clients that use one."""
 
 import json
 import re
@@ -15,21 +15,21 @@ TOKEN = re.compile(r"aib_[a-z2-7]{10}_[A-Za-z0-9_-]{43}")
 
 
 def create(home: Home, *arguments: str) -> str:
-    """Make a token; return its text."""
+    """Create an access token; return its text."""
     result = home.invoke("token", "create", *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout.strip()
 
 
 def refused(home: Home, *arguments: str) -> str:
-    """Return why a command does nothing."""
+    """Return the error of a command that fails."""
     result = home.invoke("token", *arguments)
     assert result.exit_code not in (0, None), result.output
     assert isinstance(result.exception, SystemExit)
     return result.stderr
 
 
-def test_a_token_is_shown_once_and_alone_on_stdout(home: Home) -> None:
+def test_token_create_prints_only_the_access_token_to_stdout(home: Home) -> None:
     result = home.invoke("token", "create", "alice", "--expires", "12h")
     text = result.stdout.removesuffix("\n")
     assert TOKEN.fullmatch(text)
@@ -41,7 +41,7 @@ def test_a_token_is_shown_once_and_alone_on_stdout(home: Home) -> None:
     assert text.split("_", 2)[2] not in home.invoke("token", "list").output
 
 
-def test_tokens_are_listed_with_their_state_and_scope(home: Home) -> None:
+def test_token_list_shows_state_and_limits(home: Home) -> None:
     assert "There are no access tokens" in home.invoke("token", "list").output
     create(home, "alice", "--expires", "never", "--providers", "anthropic, openai")
     revoked = create(home, "bob", "--models", "claude-haiku-*")
@@ -52,7 +52,7 @@ def test_tokens_are_listed_with_their_state_and_scope(home: Home) -> None:
     assert re.search(r"bob +revoked \d{4}-.* all +claude-haiku-\*", second)
 
 
-def test_all_tokens_of_an_actor_are_revoked_by_name(home: Home) -> None:
+def test_token_revoke_revokes_all_access_tokens_of_an_actor(home: Home) -> None:
     create(home, "alice")
     create(home, "alice")
     said = home.invoke("token", "revoke", "alice").output
@@ -62,7 +62,7 @@ def test_all_tokens_of_an_actor_are_revoked_by_name(home: Home) -> None:
         assert why in refused(home, "revoke", name)
 
 
-def test_who_makes_the_first_token_is_told_what_it_changes_and_where(home: Home) -> None:
+def test_first_access_token_prints_its_consequences(home: Home) -> None:
     everybody = "From now on, every client of this proxy needs an access token"
     first = home.invoke("token", "create", "alice").stderr
     assert everybody in first
@@ -72,8 +72,10 @@ def test_who_makes_the_first_token_is_told_what_it_changes_and_where(home: Home)
     assert everybody not in home.invoke("token", "create", "bob").stderr
 
 
-def test_who_makes_a_token_is_told_of_the_proxy_that_runs_on_it(home: Home, shared: Home) -> None:
-    """A proxy that is said to be here: the shared one, by its process and ports."""
+def test_token_create_reports_the_running_proxy_and_unknown_providers(
+    home: Home, shared: Home
+) -> None:
+    """The shared proxy is announced as one that reads access tokens in this home."""
     there = replace(shared.proxy(), database="", tokens_in=str(home.database))
     there.save(home.data / "proxy.json")
     said = home.invoke("token", "create", "alice", "--providers", "openai,opnai,any-*").stderr
@@ -86,7 +88,7 @@ def test_who_makes_a_token_is_told_of_the_proxy_that_runs_on_it(home: Home, shar
     assert "no running proxy" in home.invoke("token", "create", "dora", *elsewhere).stderr
 
 
-def test_who_revokes_the_last_good_token_is_told_that_nobody_can_come(home: Home) -> None:
+def test_revoking_the_last_valid_access_token_prints_a_warning(home: Home) -> None:
     nobody = "No valid access token remains"
     create(home, "alice")
     create(home, "bob")
@@ -94,7 +96,7 @@ def test_who_revokes_the_last_good_token_is_told_that_nobody_can_come(home: Home
     assert nobody in home.invoke("token", "revoke", "bob").stderr
 
 
-def test_ids_names_and_dates_are_whole_on_a_narrow_terminal(home: Home) -> None:
+def test_token_list_breaks_no_value_on_a_narrow_terminal(home: Home) -> None:
     models = ",".join(f"claude-model-{number}" for number in range(9))
     text = create(home, "somebody@a-long-name.example", "--models", models)
     listed = home.invoke("token", "list", env={"COLUMNS": "40"}).output
@@ -105,7 +107,7 @@ def test_ids_names_and_dates_are_whole_on_a_narrow_terminal(home: Home) -> None:
     assert "state (local time)" in listed
 
 
-def test_what_a_terminal_would_act_on_is_not_printed(home: Home) -> None:
+def test_token_list_prints_no_control_characters(home: Home) -> None:
     open_store(home.database).add_access_token(AccessToken.make("\x1b[2Jeve")[1])
     listed = home.invoke("token", "list").output
     assert "\x1b" not in listed
@@ -126,21 +128,21 @@ def test_what_a_terminal_would_act_on_is_not_printed(home: Home) -> None:
         (("create", "alice", "--expires", "99999999999w"), "is not a span"),
     ],
 )
-def test_a_mistake_is_named_and_makes_nothing(
+def test_invalid_arguments_create_no_access_token(
     home: Home, arguments: tuple[str, ...], why: str
 ) -> None:
     assert why in refused(home, *arguments)
     assert open_store(home.database).access_tokens() == {}
 
 
-def test_a_database_that_cannot_be_used_is_named(home: Home) -> None:
+def test_token_commands_report_an_unusable_database(home: Home) -> None:
     path = home.path / "no-database"
     path.write_text("something else " * 100)
     for words in (("create", "alice"), ("list",), ("revoke", "alice")):
         assert "no-database: file is not a database" in refused(home, *words, "--db", str(path))
 
 
-def test_clients_are_led_with_a_token_once_the_proxy_asks_for_one(home: Home) -> None:
+def test_env_and_run_use_an_access_token_once_the_proxy_requires_one(home: Home) -> None:
     home.start_proxy(env={"ANTHROPIC_API_KEY": "sk-ant-central-0123456789"})
     assert home.run("env", "claude").returncode == 0
     text = create(home, "alice")
@@ -163,7 +165,7 @@ def test_clients_are_led_with_a_token_once_the_proxy_asks_for_one(home: Home) ->
     assert re.search(r"alice +2 ", used), used
 
 
-def test_a_proxy_for_one_program_asks_for_no_token(home: Home) -> None:
+def test_temporary_proxy_requires_no_access_token(home: Home) -> None:
     create(home, "alice")
     program = (
         "import openai; print(openai.OpenAI(api_key='sk-own', max_retries=0)"

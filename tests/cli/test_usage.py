@@ -18,7 +18,9 @@ from aibridge_addon.store.sqlite.schema import migrate
 from aibridge_addon.store.usage import UsageQuery, UsageTotal
 from cli.command import Home
 
-ROWS = (
+type Row = tuple[int, str, str | None, str, str | None, str | None, list[tuple[int | None, ...]]]
+
+ROWS: tuple[Row, ...] = (
     # days ago, actor, model, client, session, status, token rows (input, output, read, write)
     (0, "alice", "opus", "Claude Code", "s-1", "completed", [(10, 20, 300, 4)]),
     (0, "alice", "opus", "Claude Code", "s-1", "failed", []),
@@ -29,7 +31,7 @@ ROWS = (
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """A database with a few rows."""
+    """A database with the requests in `ROWS`."""
     path = tmp_path / "some.sqlite3"
     with closing(sqlite3.connect(path)) as connection, connection:
         db = Database(connection)
@@ -75,7 +77,7 @@ def shown(home: Home, database: Path, *words: str) -> list[list[str]]:
     return [cells for cells in lines if len(cells) > 2]
 
 
-def test_models_are_summed_up_over_the_last_week(home: Home, database: Path) -> None:
+def test_usage_totals_models_over_the_last_week(home: Home, database: Path) -> None:
     head, opus, gpt, total = shown(home, database)
     assert head[:3] == ["model", "requests", "failed"]
     assert opus[:7] == ["opus", "2", "1", "10", "300", "4", "20"]
@@ -91,12 +93,14 @@ def test_models_are_summed_up_over_the_last_week(home: Home, database: Path) -> 
         ("session", ["none", "s-1", "total"]),
     ],
 )
-def test_other_ways_to_sum_up(home: Home, database: Path, by: str, names: list[str]) -> None:
+def test_usage_groups_by_every_grouping(
+    home: Home, database: Path, by: str, names: list[str]
+) -> None:
     rows = shown(home, database, "--since", "all", "--by", by)
     assert [cells[0] for cells in rows] == [by, *names]
 
 
-def test_names_and_dates_are_whole_on_a_narrow_terminal(home: Home, database: Path) -> None:
+def test_usage_breaks_no_value_on_a_narrow_terminal(home: Home, database: Path) -> None:
     model = "claude-opus-4-8-with-a-long-name"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE aibridge_interceptions SET model = ?", [model])
@@ -106,7 +110,7 @@ def test_names_and_dates_are_whole_on_a_narrow_terminal(home: Home, database: Pa
     assert re.search(r" 2,026 .* \d{4}-\d\d-\d\d \d\d:\d\d$", row.rstrip())
 
 
-def test_what_a_terminal_would_act_on_is_not_printed(home: Home, database: Path) -> None:
+def test_usage_prints_no_control_characters(home: Home, database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE aibridge_interceptions SET client_session_id = ?", ["\x1b]0;x"])
     shown = home.invoke("usage", "--db", str(database), "--since", "all", "--by", "session").output
@@ -115,31 +119,31 @@ def test_what_a_terminal_would_act_on_is_not_printed(home: Home, database: Path)
     assert summary([UsageTotal("\x1b[2J", requests=1)]).startswith("1 request · �[2J: ")
 
 
-def test_days_come_in_their_order(home: Home, database: Path) -> None:
+def test_usage_by_day_is_in_order(home: Home, database: Path) -> None:
     days = [cells[0] for cells in shown(home, database, "--since", "all", "--by", "day")][1:-1]
     assert days == sorted(days)
     assert len(days) == 3
 
 
 @pytest.mark.parametrize(("span", "requests"), [("1d", 1), ("3d", 2), ("5w", 3), ("90m", 1)])
-def test_a_span_of_time(home: Home, database: Path, span: str, requests: int) -> None:
+def test_usage_since_a_span(home: Home, database: Path, span: str, requests: int) -> None:
     rows = shown(home, database, "--since", span, "--by", "actor")[1:]
     assert len([cells for cells in rows if cells[0] != "total"]) == requests
 
 
-def test_a_date(home: Home, database: Path) -> None:
+def test_usage_since_a_date(home: Home, database: Path) -> None:
     day = (datetime.now().astimezone() - timedelta(days=5)).date().isoformat()
     assert len(shown(home, database, "--since", day)) == 4
 
 
 @pytest.mark.parametrize("since", ["tomorrow", "7", "7y", "2026-99-99", f"{9**20}d"])
-def test_what_is_no_time_is_refused(home: Home, database: Path, since: str) -> None:
+def test_usage_refuses_an_invalid_period(home: Home, database: Path, since: str) -> None:
     result = home.invoke("usage", "--db", str(database), "--since", since)
     assert result.exit_code == 2
     assert "is not a span" in result.stderr
 
 
-def test_it_changes_nothing_and_reads_beside_a_writer(home: Home, database: Path) -> None:
+def test_usage_reads_beside_a_writer_and_changes_nothing(home: Home, database: Path) -> None:
     before = database.read_bytes()
     with closing(sqlite3.connect(database, isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
@@ -150,7 +154,7 @@ def test_it_changes_nothing_and_reads_beside_a_writer(home: Home, database: Path
         assert database.read_bytes() == before
 
 
-def test_no_database_an_empty_one_and_one_that_is_none_are_told_apart(
+def test_usage_distinguishes_missing_empty_and_invalid_databases(
     home: Home, tmp_path: Path
 ) -> None:
     missing = home.invoke("usage", "--db", str(tmp_path / "no.sqlite3"))
@@ -167,14 +171,14 @@ def test_no_database_an_empty_one_and_one_that_is_none_are_told_apart(
     assert "There are no records" in empty.output
 
 
-def test_the_database_of_the_running_proxy_is_meant_where_none_is_named(shared: Home) -> None:
+def test_usage_reads_the_database_of_the_running_proxy(shared: Home) -> None:
     shared.run("run", "-q", "--", "true")
     result = shared.invoke("usage", "--since", "all")
     assert result.exit_code == 0
     assert result.stderr == ""
 
 
-def test_a_line_says_it_all(database: Path) -> None:
+def test_summary_has_requests_and_tokens_by_group(database: Path) -> None:
     line = summary(open_store(database).read_usage(UsageQuery(by="actor")))
     assert line.startswith("4 requests (1 did not complete) · [red]eve: 1,000 in, 2,000 out · ")
     assert "alice: 10 in, 300 from cache, 4 to cache, 20 out" in line
@@ -205,9 +209,7 @@ def add_requests(database: Path, *requests: tuple[str, str, str, int | None]) ->
             Database(connection).table("aibridge_interceptions").insert(row)
 
 
-def test_tokens_of_requests_that_told_no_usage_are_unknown_and_not_zero(
-    home: Home, database: Path
-) -> None:
+def test_unreported_tokens_are_unknown_and_not_zero(home: Home, database: Path) -> None:
     add_requests(
         database,
         ("silent", "openai_chat", "completed", 200),
@@ -228,20 +230,20 @@ def test_tokens_of_requests_that_told_no_usage_are_unknown_and_not_zero(
     ("status", "http_status"),
     [("refused", 400), ("failed", 429), ("failed", None), ("refused", None)],
 )
-def test_requests_that_cost_nothing_are_not_unknown(
+def test_requests_without_costs_are_not_unknown(
     home: Home, database: Path, status: str, http_status: int | None
 ) -> None:
     add_requests(database, ("silent", "openai_chat", status, http_status))
     assert "no usage reported" not in home.invoke("usage", "--db", str(database)).output
 
 
-def test_option_is_not_named_where_it_does_not_help(home: Home, database: Path) -> None:
+def test_usage_names_the_option_only_for_chat_completions(home: Home, database: Path) -> None:
     add_requests(database, ("silent", "openai_responses", "completed", 200))
     output = home.invoke("usage", "--db", str(database)).output
     assert "no usage reported for 1 of 4 requests: their tokens are not included." in output
 
 
-def test_sums_as_json_have_null_for_unknown_tokens(home: Home, database: Path) -> None:
+def test_usage_json_has_null_for_unknown_tokens(home: Home, database: Path) -> None:
     add_requests(database, ("silent", "openai_chat", "completed", 200))
     totals = json.loads(home.invoke("usage", "--db", str(database), "--json").output)
     by_name = {total["name"]: total for total in totals}
@@ -250,7 +252,7 @@ def test_sums_as_json_have_null_for_unknown_tokens(home: Home, database: Path) -
     assert (by_name["gpt"]["input"], by_name["gpt"]["without_usage"]) == (4, 0)
 
 
-def test_closing_line_says_what_told_no_usage() -> None:
+def test_summary_states_requests_without_reported_usage() -> None:
     totals = [
         UsageTotal("known", requests=2, input=5, output=6),
         UsageTotal("silent", requests=1, without_usage=1, chats_without_usage=1),
@@ -261,7 +263,7 @@ def test_closing_line_says_what_told_no_usage() -> None:
     )
 
 
-def test_a_proxy_counts_what_told_no_usage_by_model() -> None:
+def test_proxy_counts_requests_without_reported_usage_by_model() -> None:
     metrics = Metrics()
     silent, known = (started(model=model, api="openai_chat") for model in ("silent", "known"))
     facts = (silent, ended(silent, usage_reported=False), known, tokens(known), ended(known))

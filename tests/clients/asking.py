@@ -1,4 +1,4 @@
-"""How each program is asked something, and what it makes of the answer."""
+"""Asks each client program a question, and parses its output."""
 
 import base64
 import json

@@ -1,7 +1,7 @@
-"""Where programs are run: with the variables that lead to a proxy, or by `aibridge run`.
+"""Places to run programs: with the variables of `aibridge env`, or through `aibridge run`.
 
-The variables are the product's own (`aibridge env`), so these tests prove that table too. Every
-program gets a home of its own and nothing else of this environment.
+The variables come from the table of client programs, which these tests prove as well. Every program
+gets a home folder of its own and nothing else of this environment.
 """
 
 import os
@@ -26,14 +26,14 @@ from aibridge_addon.providers import clients
 type Mode = Literal["forward", "reverse"]
 
 RUN_S = 90.0
-"""For what takes seconds, on a machine that is busy."""
+"""Time limit of a program on a busy machine."""
 
 _SYSTEM = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a program ended."""
+    """Exit code and output of a program."""
 
     code: int
     out: str
@@ -44,11 +44,11 @@ class Ran:
 
 
 class Place(ABC):
-    """A home, and a folder with work in it."""
+    """A home folder with a working directory."""
 
     home: Path
     commands: ClassVar[tuple[Path, ...]] = ()
-    """Folders of commands that are at hand."""
+    """Folders to prepend to the PATH."""
 
     @property
     def work(self) -> Path:
@@ -67,19 +67,19 @@ class Place(ABC):
         """Run a program to its end.
 
         Args:
-            command: What to run.
-            mode: How it is led to the proxy; None: not at all.
-            client: Its name in the product's table.
-            env: More variables.
-            timeout_s: After which it is ended, and the test fails.
+            command: The program and its arguments.
+            mode: The kind of proxy that it uses; None: no proxy.
+            client: Its name for `aibridge env`.
+            env: Further variables.
+            timeout_s: Time after which it is killed, and the test fails.
         """
-        words, variables = self.led([str(word) for word in command], client, mode)
+        words, variables = self.prepare([str(word) for word in command], client, mode)
         return self.run_plainly(words, env=variables | dict(env or {}), timeout_s=timeout_s)
 
     def run_plainly(
         self, words: Sequence[str], *, env: Mapping[str, str], timeout_s: float = RUN_S
     ) -> Ran:
-        """Run anything, as it is, to its end."""
+        """Run a command unchanged, to its end."""
         self.work.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(
             words,
@@ -104,7 +104,7 @@ class Place(ABC):
 
     @property
     def environ(self) -> dict[str, str]:
-        """The variables that everything here is run with."""
+        """Environment of every program in this place."""
         node = [Path(found).parent for found in (shutil.which("node"),) if found]
         return {
             "PATH": os.pathsep.join([*map(str, (*self.commands, *node)), *_SYSTEM]),
@@ -114,23 +114,23 @@ class Place(ABC):
         }
 
     @abstractmethod
-    def led(
+    def prepare(
         self, words: list[str], client: str, mode: Mode | None
     ) -> tuple[list[str], dict[str, str]]:
-        """Return what to run, and the variables that it needs."""
+        """Return the command to run, and its variables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Desk(Place):
-    """Where somebody has set all variables, for a proxy to go by."""
+    """A user who has set all variables for a running proxy."""
 
     proxy: Proxy
     home: Path
 
-    def led(
+    def prepare(
         self, words: list[str], client: str, mode: Mode | None
     ) -> tuple[list[str], dict[str, str]]:
-        """Return what to run, and the variables that it needs."""
+        """Return the command to run, and its variables."""
         if mode is None:
             return words, {}
         connection = client_setup.ConnectionSettings(
@@ -151,44 +151,44 @@ class Desk(Place):
 
 @dataclass(frozen=True, slots=True)
 class NewUser(Place):
-    """Where somebody knows one command: `aibridge run`."""
+    """A user who only knows `aibridge run`."""
 
     commands = (Path(sys.executable).parent,)  # `aibridge`, as it is installed
     home: Path
     mark: str = ""
-    """The record that was the last."""
+    """Id of the last record before the test."""
 
     @classmethod
     def at(cls, home: Path) -> "NewUser":
-        """Return somebody who cares for what is recorded from now on."""
+        """Return a user who sees only records from now on."""
         return cls(home, latest_id(cls(home).database))
 
     @property
     def database(self) -> Path:
-        """Where everything is recorded."""
+        """Path of the database."""
         return self.home / ".local" / "share" / "aibridge" / "aibridge.sqlite3"
 
     @property
     def records(self) -> Records:
-        """What was recorded since this somebody came."""
+        """Records since `mark`."""
         return read_records(self.database, self.mark)
 
     def settle(self, config: str) -> None:
-        """Write what must stand in files, so that the commands can be short."""
+        """Write the config files, so that the commands need no options."""
         (self.home / ".mitmproxy").mkdir(parents=True)
         path = self.home / "aibridge.toml"
         path.write_text(config)
         (self.home / ".mitmproxy" / "config.yaml").write_text(f"aibridge_config: {path}\n")
 
-    def led(
+    def prepare(
         self, words: list[str], client: str, mode: Mode | None
     ) -> tuple[list[str], dict[str, str]]:
-        """Return what to run, and the variables that it needs."""
-        assert mode, "it goes by a proxy in any case"
+        """Return the command to run, and its variables."""
+        assert mode, "aibridge run always uses a proxy"
         program = Path(words[0])
         flags = ["--reverse"] * (mode == "reverse")
-        return ["aibridge", "run", *flags, "--", program.name, *words[1:]], self.at_hand(program)
+        return ["aibridge", "run", *flags, "--", program.name, *words[1:]], self.path_with(program)
 
-    def at_hand(self, program: Path) -> dict[str, str]:
-        """Return the variable that lets a shell find a program by its name."""
+    def path_with(self, program: Path) -> dict[str, str]:
+        """Return a PATH on which a shell finds a program by name."""
         return {"PATH": os.pathsep.join([str(program.parent), self.environ["PATH"]])}

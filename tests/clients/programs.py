@@ -19,7 +19,7 @@ import pytest
 INSTALL_S = 900.0
 
 _NOT_TELLING = r"npm error (code|syscall|errno) "
-"""What stands before the line that says why."""
+"""Text before the line that states the reason."""
 
 
 def cache() -> Path:
@@ -30,7 +30,7 @@ def cache() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """What is installed, as its registry names it."""
+    """Name of the package in its registry."""
 
     registry: Literal["npm", "pypi"]
     requirements: tuple[str, ...]
@@ -45,7 +45,7 @@ class Package:
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """Path of the installed program."""
         return cache() / "_".join(self.requirements).replace("/", "-").strip("@")
 
 

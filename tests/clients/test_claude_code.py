@@ -15,7 +15,7 @@ TOKEN = "sk-ant-oat01-0123456789abcdefghij"
 
 
 @each_mode
-def test_a_question(desk: Desk, mode: Mode) -> None:
+def test_claude_code_question_is_recorded(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
         ran, told = claude(desk, "-p", "hello there TOKENS:11,7,5,3", mode=mode)
     assert ran.code == 0
@@ -34,7 +34,7 @@ def test_a_question(desk: Desk, mode: Mode) -> None:
 
 @each_mode
 @pytest.mark.parametrize("variable", ["ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"])
-def test_a_bearer_token(desk: Desk, mode: Mode, variable: str) -> None:
+def test_claude_code_bearer_token_is_recorded_masked(desk: Desk, mode: Mode, variable: str) -> None:
     with desk.proxy.recording() as records:
         ran, told = claude(desk, "-p", "hello", mode=mode, env={variable: TOKEN})
     assert ran.code == 0
@@ -46,7 +46,7 @@ def test_a_bearer_token(desk: Desk, mode: Mode, variable: str) -> None:
 
 
 @each_mode
-def test_a_tool(desk: Desk, mode: Mode) -> None:
+def test_claude_code_tool_call_is_recorded(desk: Desk, mode: Mode) -> None:
     said = 'USE_TOOL:Bash ARGS:{"command": "echo tool-ran", "description": "d"}'
     with desk.proxy.recording() as records:
         ran, told = claude(desk, "-p", said, "--dangerously-skip-permissions", mode=mode)
@@ -64,7 +64,7 @@ def test_a_tool(desk: Desk, mode: Mode) -> None:
 
 
 @each_mode
-def test_a_sub_agent(desk: Desk, mode: Mode) -> None:
+def test_claude_code_sub_agent_is_recorded(desk: Desk, mode: Mode) -> None:
     given = {
         "description": "d",
         "prompt": "hello from the parent",
@@ -89,7 +89,7 @@ def test_a_sub_agent(desk: Desk, mode: Mode) -> None:
 
 
 @each_mode
-def test_a_resumed_session(desk: Desk, mode: Mode) -> None:
+def test_claude_code_resumed_session_is_recorded(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
         _, first = claude(desk, "-p", "the first", mode=mode)
         ran, second = claude(desk, "-p", "the second", "--resume", first["session_id"], mode=mode)
@@ -100,9 +100,7 @@ def test_a_resumed_session(desk: Desk, mode: Mode) -> None:
 
 
 @each_mode
-def test_a_stream_that_breaks_is_asked_for_again_and_leaves_one_prompt(
-    desk: Desk, mode: Mode
-) -> None:
+def test_claude_code_retry_of_a_broken_stream_records_one_prompt(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
         ran, told = claude(desk, "-p", "hello CUT TOKENS:11,7", mode=mode)
     assert ran.code == 0
@@ -118,7 +116,7 @@ def test_a_stream_that_breaks_is_asked_for_again_and_leaves_one_prompt(
 
 
 @each_mode
-def test_a_refusal_is_shown_and_leaves_one_prompt(desk: Desk, mode: Mode) -> None:
+def test_claude_code_shows_a_refusal_and_one_prompt_is_recorded(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
         ran, told = claude(desk, "-p", "STATUS:400", mode=mode)
     assert ran.code != 0
@@ -132,7 +130,7 @@ def test_a_refusal_is_shown_and_leaves_one_prompt(desk: Desk, mode: Mode) -> Non
 
 
 @each_mode
-def test_a_central_tool_of_which_it_knows_nothing(central_desk: Desk, mode: Mode) -> None:
+def test_claude_code_gets_results_of_a_central_tool(central_desk: Desk, mode: Mode) -> None:
     said = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
     with central_desk.proxy.recording() as records:
         ran, told = claude(central_desk, "-p", said, mode=mode)
@@ -148,7 +146,7 @@ def test_a_central_tool_of_which_it_knows_nothing(central_desk: Desk, mode: Mode
     assert records.prompts == [said]
 
 
-def test_what_else_it_asks_its_provider_passes_and_is_counted(desk: Desk) -> None:
+def test_claude_code_other_requests_pass_and_are_counted(desk: Desk) -> None:
     name = "aibridge_passthrough_total"
     before = metric(desk.proxy, name, provider="anthropic")
     claude(desk, "-p", "hello", mode="forward")

@@ -31,7 +31,7 @@ def over_websocket(records: Records) -> list[dict[str, Any]]:
 
 
 @each_mode
-def test_a_question_goes_over_websocket(desk: Desk, mode: Mode) -> None:
+def test_codex_question_over_websocket_is_recorded(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
         ran, events = codex(desk, "hello there TOKENS:11,7,5,3", mode=mode)
     assert ran.code == 0
@@ -55,7 +55,7 @@ def test_a_question_goes_over_websocket(desk: Desk, mode: Mode) -> None:
 
 
 @each_mode
-def test_a_tool(desk: Desk, mode: Mode) -> None:
+def test_codex_tool_call_is_recorded(desk: Desk, mode: Mode) -> None:
     asked = 'USE_TOOL:exec_command ARGS:{"cmd": "echo tool-ran"}'
     with desk.proxy.recording() as records:
         ran, events = codex(desk, "--dangerously-bypass-approvals-and-sandbox", asked, mode=mode)
@@ -71,7 +71,7 @@ def test_a_tool(desk: Desk, mode: Mode) -> None:
 
 
 @each_mode
-def test_a_resumed_session(desk: Desk, mode: Mode) -> None:
+def test_codex_resumed_session_is_recorded(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
         _, first = codex(desk, "the first", mode=mode)
         ran, second = codex(desk, "resume", thread(first), "the second", mode=mode)
@@ -82,7 +82,7 @@ def test_a_resumed_session(desk: Desk, mode: Mode) -> None:
 
 
 @each_mode
-def test_over_http_it_streams(desk: Desk, mode: Mode) -> None:
+def test_codex_stream_over_http_is_recorded(desk: Desk, mode: Mode) -> None:
     base_url = "https://api.openai.com/v1"
     if mode == "reverse":
         base_url = f"{desk.proxy.reverse_url}/openai/v1"
@@ -100,7 +100,7 @@ def test_over_http_it_streams(desk: Desk, mode: Mode) -> None:
     assert records.counts == (11, 7, 0, 0)
 
 
-def test_a_refusal_is_shown_after_one_request(desk: Desk) -> None:
+def test_codex_shows_a_refusal_after_one_request(desk: Desk) -> None:
     with desk.proxy.recording() as records:
         ran, _ = codex(desk, "STATUS:400", mode="forward")
     assert ran.code != 0
@@ -111,7 +111,7 @@ def test_a_refusal_is_shown_after_one_request(desk: Desk) -> None:
 
 
 @each_mode
-def test_a_central_tool_of_which_it_knows_nothing(central_desk: Desk, mode: Mode) -> None:
+def test_codex_gets_results_of_a_central_tool(central_desk: Desk, mode: Mode) -> None:
     asked = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
     labels = {"provider": "openai", "reason": "tools_need_http"}
     refused = metric(central_desk.proxy, "aibridge_refused_total", **labels)
@@ -126,7 +126,7 @@ def test_a_central_tool_of_which_it_knows_nothing(central_desk: Desk, mode: Mode
     assert records.prompts == [asked]
 
 
-def test_where_tools_are_offered_its_own_still_work(central_desk: Desk) -> None:
+def test_codex_tools_work_beside_central_tools(central_desk: Desk) -> None:
     asked = 'USE_TOOL:exec_command ARGS:{"cmd": "echo tool-ran"}'
     with central_desk.proxy.recording() as records:
         ran, events = codex(
@@ -150,7 +150,7 @@ def at_chatgpt(desk: Desk, mode: Mode) -> dict[str, Any]:
 
 
 @each_mode
-def test_a_login_with_chatgpt(desk: Desk, mode: Mode) -> None:
+def test_codex_with_a_chatgpt_login_is_recorded(desk: Desk, mode: Mode) -> None:
     login(desk)
     with desk.proxy.recording() as records:
         ran, events = codex(desk, "hello TOKENS:11,7", **at_chatgpt(desk, mode))
@@ -163,7 +163,7 @@ def test_a_login_with_chatgpt(desk: Desk, mode: Mode) -> None:
 
 
 @each_mode
-def test_a_login_with_chatgpt_where_tools_are_offered(
+def test_codex_with_a_chatgpt_login_works_beside_central_tools(
     central_desk: Desk, standin: Server, mode: Mode
 ) -> None:
     login(central_desk)

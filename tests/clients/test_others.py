@@ -41,7 +41,7 @@ each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
         ("openai/gpt-5", "openai_responses"),
     ],
 )
-def test_opencode(desk: Desk, mode: Mode, model: str, api: str) -> None:
+def test_opencode_is_recorded(desk: Desk, mode: Mode, model: str, api: str) -> None:
     said = "USE_TOOL:bash"  # without arguments: it sends what was said as a JSON string
     with desk.proxy.recording() as records:
         ran = opencode(desk, model, said, mode=mode)
@@ -65,7 +65,7 @@ def test_opencode(desk: Desk, mode: Mode, model: str, api: str) -> None:
 
 
 @each_mode
-def test_the_sdks_in_python(desk: Desk, mode: Mode) -> None:
+def test_python_sdks_are_recorded(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
         ran = python(desk, mode=mode)
     assert ran.out.splitlines() == [HELLO] * 5
@@ -73,7 +73,7 @@ def test_the_sdks_in_python(desk: Desk, mode: Mode) -> None:
 
 
 @each_mode
-def test_the_sdks_in_javascript(desk: Desk, mode: Mode) -> None:
+def test_javascript_sdks_are_recorded(desk: Desk, mode: Mode) -> None:
     """Older versions of Node ignore HTTPS_PROXY, so it is given base URLs in both modes."""
     with desk.proxy.recording() as records:
         ran = javascript(desk, mode=mode)
@@ -81,7 +81,7 @@ def test_the_sdks_in_javascript(desk: Desk, mode: Mode) -> None:
     by_sdks(records, "JavaScript")
 
 
-def test_a_newer_node_that_nobody_knows_of_goes_by_the_forward_proxy(desk: Desk) -> None:
+def test_newer_node_uses_the_forward_proxy(desk: Desk) -> None:
     """As where a program of any name starts it: there is no base URL then."""
     with desk.proxy.recording() as records:
         ran = desk.run(
@@ -105,7 +105,7 @@ def test_a_newer_node_that_nobody_knows_of_goes_by_the_forward_proxy(desk: Desk)
         ("gpt-4o", "openai_chat", "OpenAI SDK (Python)"),
     ],
 )
-def test_llm(desk: Desk, mode: Mode, model: str, api: str, client: str) -> None:
+def test_llm_is_recorded(desk: Desk, mode: Mode, model: str, api: str, client: str) -> None:
     with desk.proxy.recording() as records:
         ran = llm(desk, model, "hello", mode=mode)
     assert ran.code == 0
@@ -119,7 +119,7 @@ def test_llm(desk: Desk, mode: Mode, model: str, api: str, client: str) -> None:
     ("model", "api"),
     [("anthropic/claude-sonnet-4-5", "anthropic_messages"), ("openai/gpt-4o", "openai_chat")],
 )
-def test_aider(desk: Desk, mode: Mode, model: str, api: str) -> None:
+def test_aider_is_recorded(desk: Desk, mode: Mode, model: str, api: str) -> None:
     with desk.proxy.recording() as records:
         ran = aider(desk, model, "hello", mode=mode)
     assert ran.code == 0
@@ -133,7 +133,7 @@ def test_aider(desk: Desk, mode: Mode, model: str, api: str) -> None:
     assert len(records.token_usages) == told
 
 
-def test_aider_where_the_proxy_asks_for_the_usage(
+def test_aider_works_when_the_proxy_requests_usage(
     start_proxy: Callable[..., Proxy], make_desk: MakeDesk
 ) -> None:
     proxy = start_proxy(options={"aibridge_ask_chat_usage": True})
@@ -146,7 +146,7 @@ def test_aider_where_the_proxy_asks_for_the_usage(
 # --- Gemini CLI
 
 
-def test_gemini_cli_passes_by_an_instance_and_is_counted(
+def test_gemini_cli_passes_through_an_instance_and_is_counted(
     start_proxy: Callable[..., Proxy],
     start_standin: Callable[..., Server],
     make_desk: MakeDesk,

@@ -119,7 +119,7 @@ def last_word(ran: Ran) -> str:
 
 
 @each_way
-def test_claude_code(user: NewUser, mode: Mode) -> None:
+def test_run_claude_code(user: NewUser, mode: Mode) -> None:
     ran, told = claude(user, "-p", ASKED, mode=mode, quiet=False)
     assert (ran.code, told["result"]) == (0, HELLO)
     row = asked(user, ran)
@@ -127,7 +127,7 @@ def test_claude_code(user: NewUser, mode: Mode) -> None:
 
 
 @each_way
-def test_codex(user: NewUser, mode: Mode) -> None:
+def test_run_codex(user: NewUser, mode: Mode) -> None:
     ran, events = codex(user, ASKED, mode=mode)
     assert (ran.code, asking.said(events)) == (0, HELLO)
     row = asked(user, ran)
@@ -136,7 +136,7 @@ def test_codex(user: NewUser, mode: Mode) -> None:
 
 
 @each_way
-def test_codex_with_a_login_of_chatgpt(user: NewUser, mode: Mode, providers: Server) -> None:
+def test_run_codex_with_a_chatgpt_login(user: NewUser, mode: Mode, providers: Server) -> None:
     asking.login(user)
     # What is none of a model's business goes straight there, in reverse mode.
     elsewhere = f'chatgpt_base_url = "{providers.origin}/backend-api/"\n' * (mode == "reverse")
@@ -148,7 +148,7 @@ def test_codex_with_a_login_of_chatgpt(user: NewUser, mode: Mode, providers: Ser
 
 
 @each_way
-def test_opencode(user: NewUser, mode: Mode) -> None:
+def test_run_opencode(user: NewUser, mode: Mode) -> None:
     ran = asking.opencode(user, "anthropic/claude-sonnet-4-5", ASKED, mode=mode)
     assert ran.code == 0
     assert HELLO in ran.out
@@ -158,14 +158,14 @@ def test_opencode(user: NewUser, mode: Mode) -> None:
 
 
 @each_way
-def test_llm(user: NewUser, mode: Mode) -> None:
+def test_run_llm(user: NewUser, mode: Mode) -> None:
     ran = asking.llm(user, "gpt-4o", ASKED, mode=mode)
     assert (ran.code, ran.out.strip()) == (0, HELLO)
     assert asked(user, ran)["client"] == "OpenAI SDK (Python)"
 
 
 @each_way
-def test_aider(user: NewUser, mode: Mode) -> None:
+def test_run_aider(user: NewUser, mode: Mode) -> None:
     ran = asking.aider(user, "anthropic/claude-sonnet-4-5", ASKED, mode=mode)
     assert ran.code == 0
     assert HELLO in ran.out
@@ -173,7 +173,7 @@ def test_aider(user: NewUser, mode: Mode) -> None:
 
 
 @each_way
-def test_a_program_with_the_sdks_of_python(user: NewUser, mode: Mode) -> None:
+def test_run_program_with_python_sdks(user: NewUser, mode: Mode) -> None:
     ran = asking.python(user, mode=mode)
     assert (ran.code, ran.out.splitlines()) == (0, [HELLO] * 5)
     asking.by_sdks(user.records, "Python")
@@ -181,7 +181,7 @@ def test_a_program_with_the_sdks_of_python(user: NewUser, mode: Mode) -> None:
 
 
 @each_way
-def test_a_program_with_the_sdks_of_javascript(user: NewUser, mode: Mode) -> None:
+def test_run_program_with_javascript_sdks(user: NewUser, mode: Mode) -> None:
     ran = asking.javascript(user, mode=mode)
     assert (ran.code, ran.out.splitlines()) == (0, [HELLO] * 5)
     asking.by_sdks(user.records, "JavaScript")
@@ -189,7 +189,7 @@ def test_a_program_with_the_sdks_of_javascript(user: NewUser, mode: Mode) -> Non
 
 
 @each_way
-def test_a_program_of_any_name_that_node_runs(user: NewUser, mode: Mode) -> None:
+def test_run_script_of_node(user: NewUser, mode: Mode) -> None:
     path = user.home / "bin" / "some-agent"
     path.parent.mkdir()
     path.write_text(f"#!/usr/bin/env node\n{asking.JAVASCRIPT}")
@@ -200,7 +200,7 @@ def test_a_program_of_any_name_that_node_runs(user: NewUser, mode: Mode) -> None
 
 
 @each_proxy
-def test_gemini_cli_passes_and_is_not_recorded(user: NewUser, providers: Server) -> None:
+def test_run_gemini_cli_is_not_recorded(user: NewUser, providers: Server) -> None:
     before = len(providers.requests)
     ran, told = asking.gemini(user, "hello")
     assert (ran.code, told["response"]) == (0, HELLO)
@@ -215,7 +215,7 @@ def test_gemini_cli_passes_and_is_not_recorded(user: NewUser, providers: Server)
 
 
 @each_way
-def test_a_client_that_fails_has_the_last_word(user: NewUser, mode: Mode) -> None:
+def test_run_returns_the_exit_code_of_a_failed_client(user: NewUser, mode: Mode) -> None:
     ran, told = claude(user, "-p", "STATUS:400", mode=mode)
     assert (ran.code, told["is_error"]) == (1, True)
     assert "(1 did not complete)" in last_word(ran)
@@ -227,11 +227,11 @@ def test_a_client_that_fails_has_the_last_word(user: NewUser, mode: Mode) -> Non
 
 @pytest.fixture
 def open_terminal(user: NewUser) -> Iterator[OpenTerminal]:
-    """Open a terminal and run something in it by way of the proxy."""
+    """Open a terminal, and run a program in it through the proxy."""
     opened: list[Terminal] = []
 
     def run(command: list[str | Path], env: dict[str, str]) -> Terminal:
-        words, variables = user.led([str(word) for word in command], "", "forward")
+        words, variables = user.prepare([str(word) for word in command], "", "forward")
         user.work.mkdir(parents=True, exist_ok=True)
         opened.append(Terminal(words, {**user.environ, **variables, **env}, user.work))
         return opened[-1]
@@ -267,12 +267,12 @@ def test_ctrl_c_ends_codex(user: NewUser, open_terminal: OpenTerminal) -> None:
 
 
 def is_cancelled(user: NewUser) -> bool:
-    """Whether the last request was given up by its client."""
+    """Return True if the client cancelled the last request."""
     return bool(user.records.interceptions[-1]["status"] == "cancelled")
 
 
 @each_proxy
-def test_the_screen_of_claude_code_is_its_own(user: NewUser, open_terminal: OpenTerminal) -> None:
+def test_run_leaves_the_screen_to_claude_code(user: NewUser, open_terminal: OpenTerminal) -> None:
     key = KEYS["ANTHROPIC_API_KEY"]
     known = {
         "hasCompletedOnboarding": True,
@@ -303,11 +303,11 @@ def test_the_screen_of_claude_code_is_its_own(user: NewUser, open_terminal: Open
     ("name", "package", "arguments"),
     [("claude", CLAUDE_CODE, f"-p {ASKED}"), ("llm", LLM, f"-m gpt-4o {ASKED}")],
 )
-def test_a_shell_that_is_set_up(
+def test_claude_code_uses_the_proxy_after_eval_of_env(
     user: NewUser, flags: str, name: str, package: Package, arguments: str
 ) -> None:
     script = f'set -eu; eval "$(aibridge env {name}{flags})"; {name} {arguments}'
-    env = user.at_hand(program(package)) | asking.CLAUDE_QUIET | KEYS
+    env = user.path_with(program(package)) | asking.CLAUDE_QUIET | KEYS
     ran = user.run_plainly(["bash", "-c", script], env=env)
     assert (ran.code, ran.out.strip()) == (0, HELLO)
     [row] = user.records.interceptions

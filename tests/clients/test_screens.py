@@ -65,12 +65,12 @@ def _of_kind(records: Records, kind: str) -> list[dict[str, Any]]:
 
 
 def is_compacted(records: Records) -> bool:
-    """Whether the conversation was compacted."""
+    """Return True if the conversation was compacted."""
     return any(row["ended_at"] for row in _of_kind(records, "compaction"))
 
 
 def is_given_up(records: Records) -> bool:
-    """Whether a request was given up."""
+    """Return True if the client cancelled a request."""
     return any(row["status"] == "cancelled" for row in records.interceptions)
 
 
@@ -79,7 +79,7 @@ def person_at(
     desk: Desk, words: list[Any], env: dict[str, str], *, client: str, mode: Mode
 ) -> Iterator[Person]:
     """Open a terminal in which a program runs."""
-    command, variables = desk.led([str(word) for word in words], client, mode)
+    command, variables = desk.prepare([str(word) for word in words], client, mode)
     mark = desk.proxy.mark()
     terminal = Terminal(command, {**desk.environ, **variables, **env}, desk.work)
     try:
@@ -103,7 +103,9 @@ def prepare_claude(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
-def test_claude_code_leaves_one_prompt_for_each_typed_message(desk: Desk, mode: Mode) -> None:
+def test_claude_code_screen_records_one_prompt_for_each_typed_message(
+    desk: Desk, mode: Mode
+) -> None:
     prepare_claude(desk)
     tool = 'USE_TOOL:Bash ARGS:{"command": "sleep 5", "description": "d"}'
     env = asking.CLAUDE_STABLE | asking.CLAUDE_KEY | {"IS_SANDBOX": "1"}
@@ -139,7 +141,7 @@ def test_claude_code_leaves_one_prompt_for_each_typed_message(desk: Desk, mode: 
     assert {row["request_kind"] for row in records.interceptions} <= {"turn", "title", "compaction"}
 
 
-def test_codex_leaves_one_prompt_for_each_typed_message(desk: Desk) -> None:
+def test_codex_screen_records_one_prompt_for_each_typed_message(desk: Desk) -> None:
     asking.set_up_codex(desk)
     path = desk.home / ".codex" / "config.toml"
     path.write_text(f'{path.read_text()}[projects."{desk.work}"]\ntrust_level = "trusted"\n')

@@ -20,6 +20,23 @@ from aibridge_addon.cli.checks.variables import check_variables
 from aibridge_addon.cli.checks.versions import check_mitmproxy, check_python
 from aibridge_addon.findings import Finding
 
+__all__ = [
+    "Installation",
+    "check_access_tokens",
+    "check_authority",
+    "check_config",
+    "check_database",
+    "check_health",
+    "check_keys",
+    "check_mitmproxy",
+    "check_ports",
+    "check_providers",
+    "check_python",
+    "check_tool_servers",
+    "check_variables",
+    "run_checks",
+]
+
 type Check = Callable[[Installation], Iterable[Finding]]
 
 LOCAL: tuple[Check, ...] = (
