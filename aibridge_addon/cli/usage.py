@@ -78,8 +78,9 @@ def _table(totals: list[UsageTotal], by: str) -> "Table":
         setattr(overall, name, sum(getattr(total, name) for total in totals))
     has_unknown = overall.without_usage > 0
     table = make_table(show_footer=len(totals) > 1)
+    table.collapse_padding = True  # fits into 80 columns
     table.add_column(by, footer=overall.name)
-    heads = ["requests", "failed", "input", "cache read", "cache write", "output"]
+    heads = ["requests", "failed", "input", "cache\nread", "cache\nwrite", "output"]
     heads += ["no usage"] * has_unknown
     for head, footer in zip(heads, _cells(overall, "0", has_unknown=has_unknown), strict=True):
         table.add_column(head, footer=footer, justify="right")
@@ -87,8 +88,13 @@ def _table(totals: list[UsageTotal], by: str) -> "Table":
     for total in totals:
         numbers = _cells(total, "·", has_unknown=has_unknown)
         latest = datetime.fromisoformat(total.latest).astimezone()
-        table.add_row(printable(total.name) or "none", *numbers, f"{latest:%Y-%m-%d %H:%M}")
+        table.add_row(printable(total.name) or "none", *numbers, short_time(latest, datetime.now()))
     return table
+
+
+def short_time(moment: datetime, now: datetime) -> str:
+    """Return a local time to the minute; the year is left out if it is the current year."""
+    return f"{moment:%m-%d %H:%M}" if moment.year == now.year else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _cells(total: UsageTotal, zero: str, *, has_unknown: bool) -> list[str]:

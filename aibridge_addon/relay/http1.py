@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections: frames upstream requests, and limits and normalizes received messages.
+"""HTTP/1.1 connections: frames requests, limits and normalizes messages, and drops trailers.
 
 This module depends on mitmproxy's internals (`proxy.layers.http._http1`, 12.2 and 12.3; see
 docs/internals/mitmproxy.md). Its classes send HTTP/2 bodies without a length, fail at trailers,

@@ -1,4 +1,4 @@
-"""Upstream requests of the inner loop: the protocol of a response, and the retries of a failure."""
+"""Follow-up requests of the inner loop: the protocol of a response, and the retries of failures."""
 
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping

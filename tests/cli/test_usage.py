@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from store.doubles import ended, started, tokens
 
 from aibridge_addon.cli.totals import summary, totals_of
+from aibridge_addon.cli.usage import short_time
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.store import open_store
 from aibridge_addon.store.sqlite.schema import migrate
@@ -107,7 +108,7 @@ def test_usage_breaks_no_value_on_a_narrow_terminal(home: Home, database: Path) 
     words = ("usage", "--db", str(database), "--since", "all")
     shown = home.invoke(*words, env={"COLUMNS": "40"}).output
     [row] = (line for line in shown.splitlines() if model in line)
-    assert re.search(r" 2,026 .* \d{4}-\d\d-\d\d \d\d:\d\d$", row.rstrip())
+    assert re.search(r" 2,026 .* (\d{4}-)?\d\d-\d\d \d\d:\d\d$", row.rstrip())
 
 
 def test_usage_prints_no_control_characters(home: Home, database: Path) -> None:
@@ -134,6 +135,17 @@ def test_usage_since_a_span(home: Home, database: Path, span: str, requests: int
 def test_usage_since_a_date(home: Home, database: Path) -> None:
     day = (datetime.now().astimezone() - timedelta(days=5)).date().isoformat()
     assert len(shown(home, database, "--since", day)) == 4
+
+
+@pytest.mark.parametrize(("year", "printed"), [(2026, "01-31 09:05"), (2027, "2026-01-31 09:05")])
+def test_latest_request_of_an_earlier_year_is_shown_with_its_year(year: int, printed: str) -> None:
+    assert short_time(datetime(2026, 1, 31, 9, 5), datetime(year, 2, 1)) == printed
+
+
+def test_table_leaves_15_of_80_columns_for_the_names(home: Home, database: Path) -> None:
+    lines = home.invoke("usage", "--db", str(database)).output.splitlines()
+    without_names = max(map(len, lines)) - len("model")
+    assert without_names + len("claude-opus-4-8") < 80
 
 
 @pytest.mark.parametrize("since", ["tomorrow", "7", "7y", "2026-99-99", f"{9**20}d"])
@@ -217,7 +229,7 @@ def test_unreported_tokens_are_unknown_and_not_zero(home: Home, database: Path) 
         ("opus", "anthropic_messages", "interrupted", None),
     )
     head, opus, gpt, silent, total = shown(home, database)
-    assert head[3:8] == ["input", "cache read", "cache write", "output", "no usage"]
+    assert head[3:8] == ["input", "read", "write", "output", "no usage"]
     assert opus[3:8] == ["10", "300", "4", "20", "1"]
     assert gpt[3:8] == ["4", "·", "·", "6", "·"]
     assert silent[3:8] == ["—", "—", "—", "—", "2"]
