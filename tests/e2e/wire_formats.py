@@ -1,6 +1,6 @@
 """Requests and responses of the three wire formats in common terms, with checks of their legality.
 
-A conversation reads like a transcript, a line for each thing:
+A conversation is read as a transcript, a line for each element:
 
     user: What is 2 + 40?
     thinks …
@@ -8,7 +8,7 @@ A conversation reads like a transcript, a line for each thing:
     calls add {"a":2,"b":40}
     gets 42
 
-What a provider would refuse, or a client could not take, is an `AssertionError`.
+Anything that a provider would refuse, or a client not accept, is an `AssertionError`.
 """
 
 import json

@@ -380,7 +380,7 @@ def test_empty_end_is_not_relayed_as_a_chunk() -> None:
     tap = make_tap(splice=lambda event, data: event.raw)
     tap(b"data: end\n\n")
 
-    tap.held.append(b"")  # what is left to say where nothing was hidden
+    tap.held.append(b"")  # an empty rest if nothing was hidden
 
     assert tap.release() == [b"data: end\n\n"]
 

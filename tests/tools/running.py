@@ -72,7 +72,7 @@ class Report:
         os.mkfifo(path)
         self.path = str(path)
         self._lines = asyncio.StreamReader()
-        # Open for both, so that it has no end while nobody writes.
+        # Open for both, so that it stays open between writers.
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0)
 
     async def open(self) -> None:

@@ -685,9 +685,11 @@ async def test_update_adds_and_removes_servers_and_keeps_others_connected(
     assert [t.name for t in servers.catalogue] == ["bmcp_stays_counter"]
     await heard.until(lambda: "bmcp_comes_echo" in servers.catalogue)
     assert await servers.call(tool(servers, "comes", "echo"), {"text": "hi"}) == text("hi")
-    assert await servers.call(tool(servers, "stays", "counter"), {}) == text("2"), "it stayed"
+    assert await servers.call(tool(servers, "stays", "counter"), {}) == text("2"), (
+        "it stayed connected"
+    )
     await ended(process)
-    assert "bmcp_goes_add" in before, "who holds a catalogue keeps it"
+    assert "bmcp_goes_add" in before, "a catalogue does not change"
     removed = before.get("bmcp_goes_add")
     assert removed
     gone = await servers.call(removed, {"a": 1, "b": 2})
