@@ -98,6 +98,9 @@ class InterceptionEnded:
     seconds_to_first_byte: float | None
     """Time from the request's head to the first byte of a streamed body."""
 
+    usage_unreadable: bool = False
+    """True if a usage object states tokens, and no input or output can be read from it."""
+
     @property
     def usage_is_unknown(self) -> bool:
         """True if a provider may have billed the request, and reported no usage.
@@ -320,6 +323,8 @@ class ResponseFacts:
     """True if the response states that it was cancelled."""
     unreadable: int = 0
     """Number of events or bodies that should have been JSON of a known shape and were not."""
+    usage_unreadable: bool = False
+    """True if a usage object states tokens, and no input or output can be read from it."""
     unknown: tuple[str, ...] = ()
     """Kinds of events that no reader knows; they are relayed all the same."""
 

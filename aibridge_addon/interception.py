@@ -173,6 +173,7 @@ class InterceptionRecord:
                 in_background=self._was_in_background,
                 unreadable=response.unreadable,
                 unknown=response.unknown,
+                usage_unreadable=response.usage_unreadable,
                 seconds=time.monotonic() - self.started,
                 seconds_to_first_byte=first_byte_at and first_byte_at - self.started,
             )

@@ -17,7 +17,7 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.passing import PassingExchange, ignore_usage
 from aibridge_addon.exchange.recorded import RecordedExchange
 from aibridge_addon.fact_bus import Handlers
-from aibridge_addon.facts import BackgroundResponse
+from aibridge_addon.facts import BackgroundResponse, TokenUsage
 from aibridge_addon.formats import openai_responses
 from aibridge_addon.interception import BackgroundRecord, Publish
 
@@ -44,7 +44,12 @@ class BackgroundResponses:
         self._commit = commit
         self._records: OrderedDict[tuple[str, str], BackgroundRecord] = OrderedDict()
 
-        self.handlers: Handlers = {BackgroundResponse: self.remember}
+        self._recorded: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """Responses whose usage is recorded; a client may fetch them again."""
+        self.handlers: Handlers = {
+            BackgroundResponse: self.remember,
+            TokenUsage: self._remember_usage,
+        }
 
     async def attach(self, exchange: Exchange) -> Exchange:
         """Return the exchange of a poll; the same for other requests.
@@ -56,13 +61,13 @@ class BackgroundResponses:
         response_id = polled_id(exchange.flow.request)
         if response_id is None:
             return exchange
-        record = await self._record(exchange.request.route.provider.name, response_id)
+        provider = exchange.request.route.provider.name
+        record = await self._record(provider, response_id)
+        is_recorded = record.ended if record else (provider, response_id) in self._recorded
+        if is_recorded:
+            return PassingExchange(exchange.request, _FORMAT, count_usage=ignore_usage)
         if record is None:
             return exchange
-        if record.ended:
-            return PassingExchange(
-                exchange.request, openai_responses.FORMAT, count_usage=ignore_usage
-            )
         polled = RecordedExchange(
             exchange.request, openai_responses.FORMAT, record=record, commit=self._commit
         )
@@ -87,6 +92,12 @@ class BackgroundResponses:
         self._records[key] = BackgroundRecord(fact, publish=self._publish, capture=self.capture)
         while len(self._records) > MOST_REMEMBERED:
             self._records.popitem(last=False)
+
+    def _remember_usage(self, fact: TokenUsage) -> None:
+        if fact.provider_response_id is not None:
+            self._recorded[(fact.interception.provider_name, fact.provider_response_id)] = None
+            if len(self._recorded) > MOST_REMEMBERED:
+                self._recorded.popitem(last=False)
 
 
 def polled_id(request: http.Request) -> str | None:

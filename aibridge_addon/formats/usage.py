@@ -45,6 +45,11 @@ def labels_at(given: dict[str, JSON], places: Places) -> Extra:
     return _found(given, places, lambda value: text(value) or None)
 
 
+def states_tokens(usage: dict[str, JSON]) -> bool:
+    """Return True if a usage object states tokens, in a form that may be unreadable."""
+    return any(value for name, value in usage.items() if name.endswith("tokens"))
+
+
 def costs_of(usage: dict[str, JSON]) -> Extra:
     """Return the prices in a usage object, zeros included: a free response has a known price."""
     return _found(usage, _COSTS, lambda value: value if _is_number(value) else text(value))

@@ -151,10 +151,14 @@ TUNNELS = Metric(
 UNREADABLE = Metric(
     name="unreadable_total",
     kind="counter",
-    help="Requests, events and responses that could not be parsed although their type is known.",
+    help="Requests, events, responses and usage objects of a known type that could not be parsed.",
     labels=("provider", "what"),
     samplers={
-        InterceptionEnded: lambda fact: [("response", fact.unreadable)] if fact.unreadable else ()
+        InterceptionEnded: lambda fact: [
+            (what, number)
+            for what, number in (("response", fact.unreadable), ("usage", fact.usage_unreadable))
+            if number
+        ]
     },
 )
 RECORDS = Metric(

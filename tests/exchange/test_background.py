@@ -6,19 +6,20 @@ import pytest
 from mitmproxy import http
 from store.doubles import started
 
-from aibridge_addon.facts import BackgroundResponse, Fact, ResponseFacts, Status, now
+from aibridge_addon.facts import BackgroundResponse, Fact, ResponseFacts, Status, TokenUsage, now
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Route
 
 with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
     warnings.simplefilter("ignore", DeprecationWarning)
     from mitmproxy.test import tflow
+    from mitmproxy.websocket import WebSocketMessage
 
     from aibridge_addon.exchange import background
     from aibridge_addon.exchange.background import BackgroundResponses, polled_id
     from aibridge_addon.exchange.client_request import ClientRequest
     from aibridge_addon.exchange.exchange import Exchange
-    from aibridge_addon.exchange.passing import PassingExchange, ignore_usage
+    from aibridge_addon.exchange.passing import CountUsage, PassingExchange, ignore_usage
     from aibridge_addon.exchange.recorded import RecordedExchange
     from aibridge_addon.formats import openai_chat
 
@@ -41,10 +42,12 @@ def request(path: str, method: str = "GET") -> http.Request:
     return http.Request.make(method, f"https://api.openai.com{path}")
 
 
-def poll(path: str = "/v1/responses/resp_1") -> PassingExchange:
+def poll(
+    path: str = "/v1/responses/resp_1", count_usage: CountUsage = ignore_usage
+) -> PassingExchange:
     flow = tflow.tflow(req=request(path))
     polled = ClientRequest(flow=flow, route=ROUTE, max_bytes=1000)
-    return PassingExchange(polled, openai_chat.FORMAT, count_usage=ignore_usage)
+    return PassingExchange(polled, openai_chat.FORMAT, count_usage=count_usage)
 
 
 async def committed() -> None:
@@ -101,6 +104,49 @@ def test_response_id_is_found_in_polls_and_cancellations(
     method: str, path: str, expected: str | None
 ) -> None:
     assert polled_id(request(path, method)) == expected
+
+
+def recorded_usage(response_id: str) -> TokenUsage:
+    return TokenUsage(
+        id="u-1",
+        interception=started(provider_name="openai"),
+        provider_response_id=response_id,
+        model=None,
+        input_tokens=1,
+        output_tokens=1,
+        cache_read_input_tokens=0,
+        cache_write_input_tokens=0,
+        extra={},
+        raw={},
+        created_at=now(),
+    )
+
+
+async def test_usage_of_a_recorded_response_is_not_counted_again_when_it_is_fetched() -> None:
+    counted: list[Route] = []
+    usage = WebSocketMessage(1, False, b'{"usage": {"input_tokens": 1}}')
+    store = Store()
+    store.responses.handlers[TokenUsage](recorded_usage("resp_1"))
+
+    for path in ("/v1/responses/resp_1", "/v1/responses/resp_2"):
+        fetch = await store.responses.attach(poll(path, counted.append))
+        assert isinstance(fetch, PassingExchange)
+        await fetch.on_message(usage)
+
+    assert counted == [ROUTE]  # of the second, which nobody recorded
+
+
+async def test_number_of_remembered_recorded_responses_is_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background, "MOST_REMEMBERED", 1)
+    store = Store()
+    for response_id in ("resp_1", "resp_2"):
+        store.responses.handlers[TokenUsage](recorded_usage(response_id))
+
+    first, second = poll("/v1/responses/resp_1"), poll("/v1/responses/resp_2")
+    assert await store.responses.attach(first) is first
+    assert await store.responses.attach(second) is not second
 
 
 async def test_polls_of_a_response_share_its_record() -> None:

@@ -129,7 +129,7 @@ def test_input_tokens_exclude_cached_tokens(usage: Any, expected: Any) -> None:
     assert read_chunks({"choices": [], "usage": usage}).usage == Usage(**expected, raw=usage)
 
 
-@pytest.mark.parametrize("usage", [None, {}, [], "x", 7, {"prompt_tokens": "7"}])
+@pytest.mark.parametrize("usage", [None, {}, [], "x", 7])
 def test_usage_object_without_counts_is_ignored(usage: Any) -> None:
     chunk = {"choices": [{"usage": usage}], "usage": usage, "x_groq": {"usage": usage}}
     assert read_chunks(chunk) == ResponseFacts()

@@ -241,8 +241,10 @@ def test_prompts_and_tools_are_counted_and_thoughts_are_not(metrics: Metrics) ->
 
 def test_unreadable_and_unknown_events_are_counted(metrics: Metrics) -> None:
     observed(metrics, ended(INTERCEPTION, unreadable=3, unknown=("x", "y", "x")))
+    observed(metrics, ended(INTERCEPTION, usage_unreadable=True))
 
     assert value(metrics, "unreadable_total", provider="acme", what="response") == 3
+    assert value(metrics, "unreadable_total", provider="acme", what="usage") == 1
     assert value(metrics, "unknown_events_total", provider="acme", event="x") == 2
     assert value(metrics, "unknown_events_total", provider="acme", event="y") == 1
 

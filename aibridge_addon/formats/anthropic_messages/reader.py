@@ -17,7 +17,7 @@ from aibridge_addon.formats.anthropic_messages.usage import (
 )
 from aibridge_addon.formats.reader import Reader, ignore_event
 from aibridge_addon.formats.skippable import NUMBER, STRING, events, whole
-from aibridge_addon.formats.usage import merge_usage
+from aibridge_addon.formats.usage import merge_usage, states_tokens
 from aibridge_addon.raw_json import JSON, arguments, decode, expect, mapping, sequence, text
 
 _TEXT_DELTAS = events(
@@ -146,7 +146,8 @@ def _facts(message: dict[str, JSON], blocks: Sequence[_Block]) -> ResponseFacts:
     return ResponseFacts(
         response_id=text(message.get("id")),
         model=model,
-        usage=read_usage(usage),
+        usage=(own := read_usage(usage)),
+        usage_unreadable=own is None and states_tokens(usage),
         hidden_usages=read_hidden_usages(usage, model),
         tool_calls=tuple(call for block in blocks if (call := block.tool_call())),
         thoughts=tuple(thought for block in blocks if (thought := block.thought())),

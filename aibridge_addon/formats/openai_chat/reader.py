@@ -9,7 +9,7 @@ import re
 from aibridge_addon.facts import ResponseFacts, Thought, ToolCall, Usage
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_chat.thoughts import thought_of
-from aibridge_addon.formats.openai_chat.usage import usage_of
+from aibridge_addon.formats.openai_chat.usage import stated_usage
 from aibridge_addon.formats.openai_errors import read_error
 from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
 from aibridge_addon.formats.reader import Reader
@@ -71,7 +71,8 @@ class CompletionReader(Reader):
         return ResponseFacts(
             response_id=self._id,
             model=self._model,
-            usage=_read_usage(self._usage, self._service_tier),
+            usage=(usage := _read_usage(self._usage, self._service_tier)),
+            usage_unreadable=usage is None and bool(self._usage),
             tool_calls=tuple(call.facts() for call in self._calls),
             thoughts=_thoughts("".join(self._thoughts)),
         )
@@ -92,7 +93,7 @@ class CompletionReader(Reader):
         choices = chunk.get("choices") or ()
         has_usage = chunk.get("usage") or "x_groq" in chunk or any("usage" in c for c in choices)
         if has_usage:
-            self._usage = merge_usage(self._usage, usage_of(chunk))
+            self._usage = merge_usage(self._usage, stated_usage(chunk))
         if has_usage or not (self._id and self._model):  # later chunks may be skipped
             self._service_tier = text(chunk.get("service_tier")) or self._service_tier
         self._id = self._id or text(chunk.get("id"))
@@ -189,10 +190,12 @@ def read_whole(body: bytes) -> ResponseFacts:
             calls.append(StreamedCall())
             calls[-1].merge(delta)
         thoughts.append(thought_of(message) or "")
+    usage = stated_usage(completion)
     return ResponseFacts(
         response_id=text(completion.get("id")),
         model=text(completion.get("model")),
-        usage=_read_usage(usage_of(completion), text(completion.get("service_tier"))),
+        usage=(own := _read_usage(usage, text(completion.get("service_tier")))),
+        usage_unreadable=own is None and bool(usage),
         tool_calls=tuple(call.facts() for call in calls),
         thoughts=_thoughts("".join(thoughts)),
         complete=True,

@@ -4,15 +4,24 @@ from collections.abc import Sequence
 
 from aibridge_addon.formats.openai_tools import summed_usage
 from aibridge_addon.formats.openai_usage import CHAT_NAMES, counts_tokens
+from aibridge_addon.formats.usage import states_tokens
 from aibridge_addon.raw_json import JSON, mapping, sequence
 
 
 def usage_of(data: dict[str, JSON]) -> dict[str, JSON]:
     """Find the usage of a chunk or a completion; empty if it counts no tokens."""
+    return next((usage for usage in _usages(data) if counts_tokens(usage, CHAT_NAMES)), {})
+
+
+def stated_usage(data: dict[str, JSON]) -> dict[str, JSON]:
+    """Find the usage likewise, or one that states tokens in an unreadable form."""
+    return usage_of(data) or next(filter(states_tokens, _usages(data)), {})
+
+
+def _usages(data: dict[str, JSON]) -> list[dict[str, JSON]]:
     choices = [mapping(choice) for choice in sequence(data.get("choices"))]
     places = (data, mapping(data.get("x_groq")), *choices)
-    usages = (mapping(place.get("usage")) for place in places)
-    return next((usage for usage in usages if counts_tokens(usage, CHAT_NAMES)), {})
+    return [mapping(place.get("usage")) for place in places]
 
 
 def with_summed_usage(data: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:

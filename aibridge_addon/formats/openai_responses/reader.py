@@ -12,6 +12,7 @@ from aibridge_addon.formats.openai_responses.items import input_field, read_call
 from aibridge_addon.formats.openai_responses.usage import read_response_usage, read_tool_usages
 from aibridge_addon.formats.reader import Reader
 from aibridge_addon.formats.skippable import events, scalars, whole
+from aibridge_addon.formats.usage import states_tokens
 from aibridge_addon.raw_json import JSON, decode, expect, mapping, sequence, text
 
 _OBJECTS = ("response", "response.compaction")
@@ -158,7 +159,8 @@ def _facts(response: dict[str, JSON], error: ProviderError | None) -> ResponseFa
     return ResponseFacts(
         response_id=text(response.get("id")),
         model=text(response.get("model")),
-        usage=read_response_usage(response),
+        usage=(own := read_response_usage(response)),
+        usage_unreadable=own is None and states_tokens(mapping(response.get("usage"))),
         hidden_usages=read_tool_usages(items),
         tool_calls=read_calls(items),
         thoughts=read_thoughts(items),
