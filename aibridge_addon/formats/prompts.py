@@ -173,7 +173,7 @@ def _plain_part(text: str, inside: tuple[str, ...]) -> str:
 
 
 def _queued(text: str) -> list[str]:
-    """Return the messages that were typed while Claude Code worked; empty if there are none.
+    """Return the messages that were typed while Claude Code worked, in order.
 
     Older versions wrap each of them in a tag; a document within such a tag may quote one.
     """

@@ -579,7 +579,7 @@ def test_later_request_is_restored_to_what_the_provider_saw(
     messages += [change(deepcopy(shown)), *between, next_message]
 
     last = shape[-1]
-    final = [] if not last else [{"role": "assistant", "content": list(last)}]
+    final: list[Any] = [] if not last else [{"role": "assistant", "content": list(last)}]
     if change is with_breakpoint and final:
         final[0]["content"][-1] = {**last[-1], "cache_control": {"type": "ephemeral"}}
     hidden_results = [

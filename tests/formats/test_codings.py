@@ -4,6 +4,7 @@ import json
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import brotli
 import pytest
@@ -36,7 +37,7 @@ ENCODERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "br": ("br", brotli.compress),
     "zstd": ("zstd", zstandard.compress),
 }
-BOMBS = {
+BOMBS: dict[str, Any] = {
     "gzip": lambda: gzip.compress(bytes(64 * MIB), 1),
     "gzip of many members": lambda: gzip.compress(bytes(MIB), 1) * 256,
     "deflate": lambda: zlib.compress(bytes(64 * MIB), 1),

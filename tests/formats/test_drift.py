@@ -293,7 +293,7 @@ def read_svg(told: Any) -> ResponseFacts:
 
 def members_of(model: Any, *names: str) -> Any:
     """A model with only these members of another."""
-    given = {name: (model.model_fields[name].annotation, None) for name in names}
+    given: dict[str, Any] = {name: (model.model_fields[name].annotation, None) for name in names}
     return pydantic.create_model("Told", **given)
 
 

@@ -1,9 +1,11 @@
 """Usage that a stream tells before its end is given out when it comes, once."""
 
 import json
+from typing import Any
 
 import pytest
 
+from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.decoders.sse import Event
 
@@ -43,25 +45,26 @@ LATE = {
 }
 
 
-def early(api, events):
-    """The facts that were given out while these events were read."""
-    told = []
+def early(api: str, events: Any) -> list[ResponseFacts]:
+    """Return the facts that were reported while these events were read."""
+    reported: list[ResponseFacts] = []
     reader = FORMATS[api].reader()
-    reader.on_usage = told.append
+    reader.on_usage = reported.append
     for event in events:
         data = json.dumps(event).encode()
         reader.feed(Event(b"", data, data))
-    return told
+    return reported
 
 
 @pytest.mark.parametrize("api", EARLY)
-def test_usage_at_the_start_of_a_stream_is_reported_once(api):
+def test_usage_at_the_start_of_a_stream_is_reported_once(api: Any) -> None:
     (facts,) = early(api, EARLY[api])
 
+    assert facts.usage
     assert facts.usage.input_tokens == 7
     assert not facts.complete
 
 
 @pytest.mark.parametrize("api", LATE)
-def test_usage_at_the_end_of_a_stream_is_not_reported_early(api):
+def test_usage_at_the_end_of_a_stream_is_not_reported_early(api: Any) -> None:
     assert early(api, LATE[api]) == []

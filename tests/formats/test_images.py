@@ -1,6 +1,7 @@
 """An image of a tool result is legal for the API that gets it, or described with the reason."""
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ PNG = coded(png())
         ("image/bmp", coded(gif(1, 1)), "image/gif"),
     ],
 )
-def test_media_type_is_one_that_apis_take(media_type, data, expected):
+def test_media_type_is_one_that_apis_take(media_type: Any, data: Any, expected: Any) -> None:
     assert image_part(data, media_type) == ResultPart(kind="image", data=data, media_type=expected)
 
 
@@ -63,7 +64,7 @@ def test_media_type_is_one_that_apis_take(media_type, data, expected):
         PNG.translate(str.maketrans("+/", "-_")),
     ],
 )
-def test_data_is_plain_base64(data):
+def test_data_is_plain_base64(data: Any) -> None:
     assert image_part(data, "image/png") == ResultPart(
         kind="image", data=PNG, media_type="image/png"
     )
@@ -80,14 +81,14 @@ def test_data_is_plain_base64(data):
         ("image/png", "caf\xe9", "not base64"),
     ],
 )
-def test_image_that_apis_refuse_is_described(media_type, data, reason):
+def test_image_that_apis_refuse_is_described(media_type: Any, data: Any, reason: Any) -> None:
     part = image_part(data, media_type)
 
     assert part.kind == "other"
     assert part.text.endswith(f"left out: {reason}]")
 
 
-def test_svg_is_given_as_text():
+def test_svg_is_given_as_text() -> None:
     part = image_part(coded(b"<svg/>"), "image/svg+xml")
 
     assert part == ResultPart(kind="text", text="[image/svg+xml]\n<svg/>")
@@ -97,7 +98,7 @@ LIMITS = ImageLimits(characters=1000, pixels=8000)
 
 
 @pytest.mark.parametrize("make", [png, jpeg, gif, webp])
-def test_image_with_too_long_a_side_is_described(make):
+def test_image_with_too_long_a_side_is_described(make: Any) -> None:
     within = ResultPart(kind="image", data=coded(make(8000, 10)), media_type="")
     beyond = ResultPart(kind="image", data=coded(make(10, 8001)), media_type="")
 
@@ -106,14 +107,14 @@ def test_image_with_too_long_a_side_is_described(make):
     assert ImageLimits(characters=1000).applied(beyond).kind == "image"
 
 
-def test_image_of_too_many_characters_is_described():
+def test_image_of_too_many_characters_is_described() -> None:
     large = ResultPart(kind="image", data="A" * 1004, media_type="image/png")
 
     assert "larger than 1000" in LIMITS.applied(large).text
     assert ImageLimits(characters=1004).applied(large) == large
 
 
-def test_broken_image_is_left_to_the_provider():
+def test_broken_image_is_left_to_the_provider() -> None:
     for raw in (png()[:10], jpeg(1, 1)[:4], b"\xff\xd8\xff\xe0\0\0" * 100):
         part = ResultPart(kind="image", data=coded(raw), media_type="image/png")
         assert LIMITS.applied(part).kind == "image"

@@ -364,7 +364,7 @@ def gapped_messages() -> bytes:
 
 def gapped_chat() -> bytes:
     calls = [{"index": n, "id": f"c{n}", "function": {"name": "Bash"}} for n in (3, 7, 5)]
-    chunks = [{"choices": [{"delta": {"tool_calls": [call]}}]} for call in calls]
+    chunks: list[Any] = [{"choices": [{"delta": {"tool_calls": [call]}}]} for call in calls]
     chunks += [{"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}]
     return sse(*chunks) + b"data: [DONE]\n\n"
 

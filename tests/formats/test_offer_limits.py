@@ -20,7 +20,7 @@ def central_tools(*names: str) -> list[CentralTool]:
     ]
 
 
-def test_tools_of_the_client_count_towards_the_limit_and_win_over_equal_names():
+def test_tools_of_the_client_count_towards_the_limit_and_win_over_equal_names() -> None:
     limits = OfferLimits(tools=4)
     offered = limits.selected(central_tools("a", "b", "c", "d"), ["own", None, "a"])
 
@@ -29,7 +29,7 @@ def test_tools_of_the_client_count_towards_the_limit_and_win_over_equal_names():
     assert len(OfferLimits().selected(central_tools(*map(str, range(500))), [])) == 500
 
 
-def test_description_longer_than_the_limit_is_cut():
+def test_description_longer_than_the_limit_is_cut() -> None:
     [tool] = central_tools("a")
 
     assert OfferLimits(description=10).described(tool) == "d" * 9 + "…"

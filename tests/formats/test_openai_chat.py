@@ -312,7 +312,7 @@ def ask(body: bytes) -> dict[str, bytes] | None:
     parts = members(body)
     assert parts is not None
     asking = FORMAT.ask_for_usage(parts)
-    return asking and {name: bytes(part) for name, part in asking.items()}
+    return None if asking is None else {name: bytes(part) for name, part in asking.items()}
 
 
 @pytest.mark.parametrize(

@@ -619,7 +619,7 @@ def test_later_request_is_restored_to_what_the_provider_saw(
     following: list[Any] = [{"role": "tool", "tool_call_id": i, "content": "ok"} for i in own]
     following.append({"role": "user", "content": "And then?"})
     asked = deepcopy(ASKED)
-    messages: list[Any] = asked["messages"]  # type: ignore[assignment]
+    messages: Any = asked["messages"]
     if noise:
         messages[0]["content"] = "Be better."
         messages[3]["content"] = "Where is it?"
@@ -643,7 +643,7 @@ def test_later_request_is_restored_to_what_the_provider_saw(
 def test_messages_of_the_client_are_restored_byte_for_byte() -> None:
     shown, turns = turns_of(LATER["one answer"])
     done = loop(NAME, ASKED, turns)
-    asked = request({"messages": [*ASKED["messages"], shown, {"role": "user", "content": "Ö"}]})  # type: ignore[list-item]
+    asked = request({"messages": [*ASKED["messages"], shown, {"role": "user", "content": "Ö"}]})
     before = [bytes(element) for element in elements(asked["messages"])]
     assert api.restore(asked, done.found)
     after = [bytes(element) for element in elements(asked["messages"])]

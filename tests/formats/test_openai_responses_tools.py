@@ -118,7 +118,7 @@ def sse(events: Iterable[dict[str, Any]]) -> bytes:
 def events_of(response: dict[str, Any]) -> list[dict[str, Any]]:
     """The events of a response, not numbered."""
     start = {**response, "status": "in_progress", "output": [], "usage": None, "error": None}
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": f"response.{kind}", "response": start} for kind in ("created", "in_progress")
     ]
     for index, item in enumerate(response["output"]):
@@ -635,7 +635,7 @@ def test_later_request_is_restored_to_what_the_provider_saw(
     done = loop(NAME, asked, turns)
     following = [*results_of(shown), user("And then?")]
     changed_context = user("<environment_context>later</environment_context>")
-    asked["input"] = [changed_context, *ASKED["input"][1:], *change(shown), *following]  # type: ignore[index,misc]
+    asked["input"] = [changed_context, *ASKED["input"][1:], *change(shown), *following]
     last = shape[-1]["output"]
     if not store:
         last = [without_id(item) if item["type"] != "reasoning" else item for item in last]
@@ -747,7 +747,12 @@ def test_calls_without_an_id_do_not_make_a_run_key() -> None:
 
 
 def test_tool_search_of_the_provider_is_not_a_client_call() -> None:
-    search = {"type": "tool_search_call", "call_id": None, "execution": "server", "arguments": {}}
+    search: dict[str, Any] = {
+        "type": "tool_search_call",
+        "call_id": None,
+        "execution": "server",
+        "arguments": {},
+    }
     _, [turn] = merge(NAME, [answer(search, HIDDEN)])
     assert turn.client_calls == ()
     assert len(turn.calls) == 1

@@ -45,7 +45,7 @@ RESPONSES = {
     "sequence_number": 4,
 }
 TEXT = {"anthropic_messages": ANTHROPIC, "openai_chat": CHAT, "openai_responses": RESPONSES}
-BEGINNINGS = {
+BEGINNINGS: dict[str, Any] = {
     "anthropic_messages": [
         {"type": "message_start", "message": {"id": "msg_1", "model": "claude"}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}},
@@ -148,7 +148,12 @@ def test_deltas_of_items_that_follow_complete_are_skipped(kind: str) -> None:
 
 
 def test_text_chunks_of_other_chat_hosts_are_skipped() -> None:
-    choice = {"index": 0, "finish_reason": None, "native_finish_reason": None, "delta": {}}
+    choice: dict[str, Any] = {
+        "index": 0,
+        "finish_reason": None,
+        "native_finish_reason": None,
+        "delta": {},
+    }
     for delta in (
         {"content": "a piece"},
         {"role": "assistant", "content": "a piece", "reasoning": None, "refusal": None},

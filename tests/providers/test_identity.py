@@ -1,6 +1,7 @@
 """Client programs, sessions, credentials and actors are identified, and secrets are masked."""
 
 import hashlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -70,12 +71,14 @@ CODEX = recognise({"user-agent": "codex_cli_rs/1"})
         ({}, "Unknown"),
     ],
 )
-def test_client_is_recognised_by_the_beginning_of_its_user_agent_or_by_a_header(headers, name):
+def test_client_is_recognised_by_the_beginning_of_its_user_agent_or_by_a_header(
+    headers: dict[str, str], name: Any
+) -> None:
     assert recognise(headers).name == name
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_every_client_program_is_recognised_by_each_of_its_signs(client):
+def test_every_client_program_is_recognised_by_each_of_its_signs(client: Any) -> None:
     for prefix in client.user_agents:
         assert recognise({"user-agent": prefix.upper() + "1.0"}) is client
     for prefix in client.originators:
@@ -99,11 +102,13 @@ AIDER = "Act as an expert software developer.\nAlways use best practices when co
         ("claude-cli/2", (AIDER,), "Claude Code"),
     ],
 )
-def test_program_on_a_library_is_recognised_by_its_system_prompt(user_agent, system, name):
+def test_program_on_a_library_is_recognised_by_its_system_prompt(
+    user_agent: str, system: tuple[str, ...], name: Any
+) -> None:
     assert recognise({"user-agent": user_agent}, system).name == name
 
 
-def test_user_agent_alone_does_not_take_what_stands_later_in_the_table_for_its_own():
+def test_user_agent_alone_does_not_take_what_stands_later_in_the_table_for_its_own() -> None:
     assert recognise({"user-agent": "claude", "originator": "opencode"}).name == "Claude Code"
 
 
@@ -126,14 +131,14 @@ def test_user_agent_alone_does_not_take_what_stands_later_in_the_table_for_its_o
         ("coder-agents/1", "x-coder-chat-id"),
     ],
 )
-def test_each_client_names_its_session_in_its_own_header(user_agent, header):
+def test_each_client_names_its_session_in_its_own_header(user_agent: str, header: Any) -> None:
     headers = {"user-agent": user_agent, header: " s-1 "}
 
     assert session_of(recognise(headers), headers, None) == "s-1"
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_first_session_header_that_is_not_blank_counts(client):
+def test_first_session_header_that_is_not_blank_counts(client: Any) -> None:
     headers = dict.fromkeys(client.session_headers, "")
     assert session_of(client, headers, None) is None
     for number, name in reversed(list(enumerate(client.session_headers))):
@@ -142,7 +147,7 @@ def test_first_session_header_that_is_not_blank_counts(client):
 
 
 @pytest.mark.parametrize("client", [CLAUDE_CODE, CODEX], ids=lambda client: client.name)
-def test_body_names_the_session_where_no_header_does(client):
+def test_body_names_the_session_where_no_header_does(client: Any) -> None:
     (first, *_) = client.session_headers
 
     assert session_of(client, {first: "h"}, "b") == "h"
@@ -151,7 +156,7 @@ def test_body_names_the_session_where_no_header_does(client):
     assert session_of(client, {}, None) is None
 
 
-def test_session_header_of_another_client_is_ignored():
+def test_session_header_of_another_client_is_ignored() -> None:
     unknown = recognise({})
 
     assert session_of(unknown, {"x-session-id": "s"}, "b") is None
@@ -159,7 +164,7 @@ def test_session_header_of_another_client_is_ignored():
     assert session_of(recognise({"user-agent": "opencode"}), {}, "b") is None
 
 
-def test_sub_agent_of_claude_code_is_named_in_the_metadata():
+def test_sub_agent_of_claude_code_is_named_in_the_metadata() -> None:
     assert client_metadata({"x-claude-code-agent-id": " a-1 "}) == {"claude_code_agent_id": "a-1"}
     assert client_metadata({"x-claude-code-agent-id": " "}) == {}
     assert client_metadata({}) == {}
@@ -183,23 +188,25 @@ SECRET = "sk-ant-0123456789abcdef"
         {"x-api-key": "Bearer", "authorization": f"Bearer {SECRET}"},
     ],
 )
-def test_client_s_own_credential_is_found(headers):
+def test_client_s_own_credential_is_found(headers: dict[str, str]) -> None:
     assert own_credential(headers) == Credential(kind="byok", secret=SECRET)
 
 
-def test_header_with_another_scheme_is_a_credential_including_the_scheme():
-    assert own_credential({"authorization": "Basic dTpw"}).secret == "Basic dTpw"
+def test_header_with_another_scheme_is_a_credential_including_the_scheme() -> None:
+    assert own_credential({"authorization": "Basic dTpw"}) == Credential(
+        kind="byok", secret="Basic dTpw"
+    )
 
 
 @pytest.mark.parametrize(
     "headers", [{}, {"x-api-key": ""}, {"authorization": "Bearer "}, {"authorization": " "}]
 )
-def test_empty_credential_header_is_ignored(headers):
+def test_empty_credential_header_is_ignored(headers: dict[str, str]) -> None:
     assert own_credential(headers) is None
 
 
 @pytest.mark.parametrize("length", range(26))
-def test_mask_shows_as_much_as_the_rule_says(length):
+def test_mask_shows_as_much_as_the_rule_says(length: Any) -> None:
     secret = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:length]
     shown = 0 if length < 5 else 1 if length < 10 else 2 if length < 20 else 4
 
@@ -210,20 +217,20 @@ def test_mask_shows_as_much_as_the_rule_says(length):
 
 
 @given(st.text(min_size=1, alphabet=st.characters(exclude_characters=".")))
-def test_mask_never_shows_a_whole_secret(secret):
+def test_mask_never_shows_a_whole_secret(secret: str) -> None:
     shown = mask(secret)
 
     assert secret not in shown
     assert len(shown.replace("...", "")) < len(secret)
 
 
-def test_fingerprint_is_the_sha256_of_the_secret():
+def test_fingerprint_is_the_sha256_of_the_secret() -> None:
     credential = Credential(kind="byok", secret="sk-ü")
 
     assert credential.fingerprint == "sha256:" + hashlib.sha256("sk-ü".encode()).hexdigest()
 
 
-def test_credential_is_shown_without_its_secret():
+def test_credential_is_shown_without_its_secret() -> None:
     credential = Credential(kind="byok", secret=SECRET)
 
     assert SECRET not in repr(credential)
@@ -238,8 +245,12 @@ KNOWN = {KEY.fingerprint: ALICE, "b-header": BOB, "c-user": CAROL}
 
 
 def actor(
-    proxy_user=None, header_value=None, credential=None, known_actors=KNOWN, token_owner=None
-):
+    proxy_user: str | None = None,
+    header_value: str | None = None,
+    credential: Credential | None = None,
+    known_actors: dict[str, Actor] = KNOWN,
+    token_owner: str | None = None,
+) -> Actor:
     return actor_of(
         proxy_user=proxy_user,
         token_owner=token_owner,
@@ -249,7 +260,7 @@ def actor(
     )
 
 
-def test_actor_is_named_by_login_token_header_or_credential_in_this_order():
+def test_actor_is_named_by_login_token_header_or_credential_in_this_order() -> None:
     assert actor("c-user", "b-header", KEY) == CAROL
     assert actor("dave", "b-header", KEY) == Actor(id="dave")
     assert actor("dave", "b-header", KEY, token_owner="frank") == Actor(id="dave")
@@ -261,27 +272,27 @@ def test_actor_is_named_by_login_token_header_or_credential_in_this_order():
     assert actor(None, "", KEY) == ALICE
 
 
-def test_sender_without_any_identity_is_anonymous():
+def test_sender_without_any_identity_is_anonymous() -> None:
     assert actor() == Actor(id="anonymous")
     assert actor(credential=Credential(kind="byok", secret="other")) == Actor(id="anonymous")
     assert actor(credential=KEY, known_actors={}) == Actor(id="anonymous")
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\x00\x1b\r\n", "\u2028\u200b"])
-def test_blank_actor_name_is_ignored(blank):
+def test_blank_actor_name_is_ignored(blank: Any) -> None:
     assert actor(proxy_user=blank, header_value=blank, credential=KEY) == ALICE
     assert actor(proxy_user=blank, header_value=blank) == Actor(id="anonymous")
 
 
-def test_control_characters_are_left_out_of_a_name():
+def test_control_characters_are_left_out_of_a_name() -> None:
     assert actor(header_value=" al\x00i\x1b[31mce\r\n\u202e ") == Actor(id="ali[31mce")
     assert actor(proxy_user="al\x07ice") == Actor(id="alice")
     assert actor(header_value="b-\x00header") == BOB
 
 
-def test_name_is_bounded():
+def test_name_is_bounded() -> None:
     assert actor(header_value="a" * 10_000).id == "a" * 256
 
 
-def test_printable_characters_stay_in_an_actor_name():
+def test_printable_characters_stay_in_an_actor_name() -> None:
     assert actor(header_value="Zoë Müller 李 @search").id == "Zoë Müller 李 @search"

@@ -1,6 +1,7 @@
 """The route table, by both ways in, and what reverse mode must never let through."""
 
 import itertools
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -11,7 +12,7 @@ from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider, Router
 from aibridge_addon.providers.types import PROVIDER_TYPES
 
 ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS
-ROUTER = Router(DEFAULT_PROVIDERS)
+ROUTER: Any = Router(DEFAULT_PROVIDERS)
 
 MESSAGES, CHAT, RESPONSES = "anthropic_messages", "openai_chat", "openai_responses"
 COMPACT = "openai_responses_compact"
@@ -19,7 +20,12 @@ COMPACT = "openai_responses_compact"
 
 def provider(base_url: str, **changes: object) -> Provider:
     """An instance named `acme`."""
-    values = {"name": "acme", "type": "openai", "hosts": frozenset(), "base_url": base_url}
+    values: dict[str, Any] = {
+        "name": "acme",
+        "type": "openai",
+        "hosts": frozenset(),
+        "base_url": base_url,
+    }
     return Provider(**values | changes)
 
 
@@ -50,8 +56,8 @@ ROWS = [(ANTHROPIC, *row) for row in ANTHROPIC_ROWS] + [(OPENAI, *row) for row i
 
 @pytest.mark.parametrize(("instance", "method", "path", "api", "label"), ROWS)
 def test_forward_mode_matches_every_route_and_keeps_its_destination(
-    instance, method, path, api, label
-):
+    instance: Any, method: str, path: str, api: str | None, label: Any
+) -> None:
     (host,) = instance.hosts
 
     route = ROUTER.forward(host, path, method)
@@ -62,8 +68,8 @@ def test_forward_mode_matches_every_route_and_keeps_its_destination(
 
 @pytest.mark.parametrize(("instance", "method", "path", "api", "label"), ROWS)
 def test_reverse_mode_knows_every_row_and_sends_it_to_the_base_url(
-    instance, method, path, api, label
-):
+    instance: Any, method: str, path: str, api: str | None, label: Any
+) -> None:
     route = ROUTER.reverse(f"/{instance.name}{path}", method)
 
     assert (route.provider, route.api, route.label) == (instance, api, label)
@@ -72,20 +78,20 @@ def test_reverse_mode_knows_every_row_and_sends_it_to_the_base_url(
 
 @pytest.mark.parametrize(("instance", "method", "path", "api", "label"), ROWS)
 def test_reverse_mode_routes_a_path_without_an_instance_to_its_target(
-    instance, method, path, api, label
-):
+    instance: Any, method: str, path: str, api: str | None, label: Any
+) -> None:
     route = ROUTER.reverse(path, method, target_host=instance.host.upper())
 
     assert (route.provider, route.api, route.label) == (instance, api, label)
     assert route.upstream.path == path
 
 
-def test_head_of_the_base_url_itself_is_allowed():
+def test_head_of_the_base_url_itself_is_allowed() -> None:
     assert ROUTER.reverse("/anthropic", "HEAD").upstream.path == "/"
     assert ROUTER.reverse("/anthropic?x=1", "HEAD").upstream.path == "/?x=1"
 
 
-def test_reverse_mode_allows_only_head_on_the_root():
+def test_reverse_mode_allows_only_head_on_the_root() -> None:
     assert ROUTER.reverse("/anthropic/", "GET") is None
     assert ROUTER.reverse("/anthropic", "POST") is None
 
@@ -106,14 +112,16 @@ def test_reverse_mode_allows_only_head_on_the_root():
         ("GET", "/", None, "other"),
     ],
 )
-def test_only_codex_routes_of_chatgpt_are_bridged(method, path, api, label):
+def test_only_codex_routes_of_chatgpt_are_bridged(
+    method: str, path: str, api: str | None, label: Any
+) -> None:
     route = ROUTER.forward("chatgpt.com", path, method)
 
     assert (route.provider, route.api, route.label) == (CHATGPT, api, label)
     assert route.upstream is None
 
 
-def test_codex_may_come_to_chatgpt_by_the_reverse_proxy():
+def test_codex_may_come_to_chatgpt_by_the_reverse_proxy() -> None:
     route = ROUTER.reverse("/chatgpt/v1/responses", "POST")
 
     assert (route.provider, route.api) == (CHATGPT, RESPONSES)
@@ -123,7 +131,7 @@ def test_codex_may_come_to_chatgpt_by_the_reverse_proxy():
     assert ROUTER.reverse("/chatgpt/backend-api/wham/accounts/check", "GET") is None
 
 
-def test_only_the_responses_route_can_be_a_websocket():
+def test_only_the_responses_route_can_be_a_websocket() -> None:
     for host, base in (("api.openai.com", "/v1"), ("chatgpt.com", "/backend-api/codex")):
         assert ROUTER.forward(host, f"{base}/responses", "GET").socket == RESPONSES
         assert ROUTER.forward(host, f"{base}/responses", "POST").socket is None
@@ -135,7 +143,7 @@ def test_only_the_responses_route_can_be_a_websocket():
 # Query, case, slashes
 
 
-def test_query_is_not_matched_and_is_relayed():
+def test_query_is_not_matched_and_is_relayed() -> None:
     route = ROUTER.reverse("/anthropic/v1/messages?beta=true&x=/../y", "POST")
 
     assert route.api == MESSAGES
@@ -144,14 +152,16 @@ def test_query_is_not_matched_and_is_relayed():
 
 
 @pytest.mark.parametrize("path", ["/v1/Messages", "/V1/messages", "/v1/messages/"])
-def test_case_and_a_trailing_slash_count_as_they_do_for_the_upstream(path):
+def test_case_and_a_trailing_slash_count_as_they_do_for_the_upstream(path: str) -> None:
     assert ROUTER.reverse("/anthropic" + path, "POST") is None
     route = ROUTER.forward("api.anthropic.com", path, "POST")
     assert (route.api, route.label, route.path) == (None, "other", None)
 
 
 @pytest.mark.parametrize("path", ["//v1/messages", "/v1//messages", "///v1////messages"])
-def test_doubled_slashes_are_collapsed_before_routing_and_the_collapsed_path_goes_up(path):
+def test_doubled_slashes_are_collapsed_before_routing_and_the_collapsed_path_goes_up(
+    path: str,
+) -> None:
     query = "?x=//a//b"
     for prefix in ("/anthropic", "//anthropic"):
         route = ROUTER.reverse(prefix + path + query, "POST")
@@ -168,18 +178,20 @@ def test_doubled_slashes_are_collapsed_before_routing_and_the_collapsed_path_goe
         ("/openai//v1//chat//completions?a=//", CHAT, "/v1/chat/completions?a=//"),
     ],
 )
-def test_doubled_slashes_are_collapsed_for_openai(path, api, upstream):
+def test_doubled_slashes_are_collapsed_for_openai(
+    path: str, api: str | None, upstream: Any
+) -> None:
     route = ROUTER.reverse(path, "POST")
     assert (route.api, route.upstream.path) == (api, upstream)
     assert ROUTER.instance_of("/" + path).name == "openai"
 
 
-def test_unknown_path_keeps_its_doubled_slashes_in_forward_mode():
+def test_unknown_path_keeps_its_doubled_slashes_in_forward_mode() -> None:
     route = ROUTER.forward("api.anthropic.com", "/files//a?x=//", "GET")
     assert (route.label, route.upstream, route.path) == ("other", None, None)
 
 
-def test_doubled_slashes_before_a_dot_segment_do_not_hide_it():
+def test_doubled_slashes_before_a_dot_segment_do_not_hide_it() -> None:
     assert ROUTER.reverse("/openai/v1//models//..//..//files", "GET") is None
 
 
@@ -187,7 +199,9 @@ def test_doubled_slashes_before_a_dot_segment_do_not_hide_it():
     ("path", "api", "counts_for"),
     [("/messages", MESSAGES, None), ("/messages/count_tokens", None, MESSAGES)],
 )
-def test_anthropic_instance_takes_message_paths_without_v1(path, api, counts_for):
+def test_anthropic_instance_takes_message_paths_without_v1(
+    path: str, api: str | None, counts_for: Any
+) -> None:
     for prefix in ("/anthropic", "/anthropic/"):
         route = ROUTER.reverse(f"{prefix}{path}?beta=true", "POST")
         assert (route.api, route.counts_for) == (api, counts_for)
@@ -199,16 +213,16 @@ def test_anthropic_instance_takes_message_paths_without_v1(path, api, counts_for
 
 
 @pytest.mark.parametrize("path", ["/models", "/messages/batches", "/messages/"])
-def test_anthropic_instance_takes_no_other_path_without_v1(path):
+def test_anthropic_instance_takes_no_other_path_without_v1(path: str) -> None:
     assert ROUTER.reverse("/anthropic" + path, "POST") is None
 
 
-def test_path_below_a_route_keeps_its_trailing_slash():
+def test_path_below_a_route_keeps_its_trailing_slash() -> None:
     assert ROUTER.reverse("/anthropic/v1/models/", "GET").upstream.path == "/v1/models/"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "post"])
-def test_only_post_is_bridged_and_the_forward_proxy_passes_the_others_on(method):
+def test_only_post_is_bridged_and_the_forward_proxy_passes_the_others_on(method: str) -> None:
     for host, path in (
         ("api.anthropic.com", "/v1/messages"),
         ("api.openai.com", "/v1/chat/completions"),
@@ -242,19 +256,19 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
         ("/openai/v1/conversations/conv_1/items", {"GET", "POST", "DELETE"}),
     ],
 )
-def test_reverse_mode_allows_the_methods_of_a_row_and_no_others(path, allowed):
+def test_reverse_mode_allows_the_methods_of_a_row_and_no_others(path: str, allowed: Any) -> None:
     odd = [*map(str.lower, METHODS), "", "POST ", "POSTS", "\udcff\udcfe"]
 
     assert {method for method in [*METHODS, *odd] if ROUTER.reverse(path, method)} == allowed
 
 
-def test_no_route_allows_a_method_that_echoes_the_key():
+def test_no_route_allows_a_method_that_echoes_the_key() -> None:
     for table in PROVIDER_TYPES.values():
         for pattern in table.routes:
             assert pattern.methods <= {"GET", "HEAD", "POST", "DELETE"}
 
 
-def test_only_event_logging_routes_cannot_name_models():
+def test_only_event_logging_routes_cannot_name_models() -> None:
     without = {
         pattern.path
         for table in PROVIDER_TYPES.values()
@@ -271,7 +285,7 @@ def test_only_event_logging_routes_cannot_name_models():
 
 
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/organizations/api_keys", "/", "*", ""])
-def test_forward_mode_relays_every_path_of_a_provider(path):
+def test_forward_mode_relays_every_path_of_a_provider(path: str) -> None:
     route = ROUTER.forward("api.openai.com", path, "GET")
 
     assert route.provider == OPENAI
@@ -303,40 +317,40 @@ def test_forward_mode_relays_every_path_of_a_provider(path):
         "*",
     ],
 )
-def test_reverse_mode_refuses_paths_that_are_not_in_the_table(path):
+def test_reverse_mode_refuses_paths_that_are_not_in_the_table(path: str) -> None:
     assert ROUTER.reverse(path, "POST") is None
 
 
-def test_reverse_target_of_no_instance_allows_nothing_without_a_name():
+def test_reverse_target_of_no_instance_allows_nothing_without_a_name() -> None:
     assert ROUTER.reverse("/v1/messages", "POST", target_host="example.com") is None
     assert ROUTER.reverse("/v1/messages", "POST", target_host="api.openai.com") is None
 
 
-def test_name_in_the_path_wins_over_the_reverse_target():
+def test_name_in_the_path_wins_over_the_reverse_target() -> None:
     route = ROUTER.reverse("/anthropic/v1/messages", "POST", target_host="api.openai.com")
 
     assert route.provider == ANTHROPIC
 
 
-def test_instance_of_a_forbidden_path_is_found():
+def test_instance_of_a_forbidden_path_is_found() -> None:
     assert ROUTER.instance_of("/openai/v1/files?x") == OPENAI
     assert ROUTER.instance_of("/openai") == OPENAI
     assert ROUTER.instance_of("/v1/files") is None
 
 
 @pytest.mark.parametrize("host", ["example.com", "anthropic.com", "x.api.anthropic.com", ""])
-def test_host_of_no_instance_has_no_route(host):
+def test_host_of_no_instance_has_no_route(host: str) -> None:
     assert ROUTER.forward(host, "/v1/messages", "POST") is None
     assert not ROUTER.is_provider_host(host)
 
 
-def test_hosts_are_compared_without_case():
+def test_hosts_are_compared_without_case() -> None:
     assert ROUTER.is_provider_host("API.Anthropic.COM")
     assert ROUTER.forward("API.Anthropic.COM", "/v1/messages", "POST").upstream is None
 
 
 @pytest.mark.parametrize("host", ["api.anthropic.com.", "API.anthropic.com."])
-def test_final_dot_of_a_host_name_is_ignored(host):
+def test_final_dot_of_a_host_name_is_ignored(host: str) -> None:
     assert ROUTER.is_provider_host(host)
     route = ROUTER.forward(host, "/v1/messages?x", "POST")
     assert (route.provider, route.api) == (ANTHROPIC, MESSAGES)
@@ -347,7 +361,7 @@ def test_final_dot_of_a_host_name_is_ignored(host):
     assert not ROUTER.is_provider_host(f"{host}.")
 
 
-def test_instance_may_be_configured_with_the_dot():
+def test_instance_may_be_configured_with_the_dot() -> None:
     acme = provider("https://x.example./v1", hosts=frozenset({"x.example."}))
 
     assert Router([acme]).is_provider_host("x.example")
@@ -370,8 +384,8 @@ def test_instance_may_be_configured_with_the_dot():
         ("example.com", 443, []),
     ],
 )
-def test_instances_behind_a_tunnelled_address_are_found(host, port, there):
-    router = Router(
+def test_instances_behind_a_tunnelled_address_are_found(host: str, port: int, there: Any) -> None:
+    router: Any = Router(
         [
             OPENAI,
             provider("http://127.0.0.1:11434/v1", name="local"),
@@ -394,7 +408,7 @@ def test_instances_behind_a_tunnelled_address_are_found(host, port, there):
         *("a%252f..%252fb", "..%253b", "%" + "25" * 20 + "2e%2e"),
     ],
 )
-def test_dot_segments_never_get_through_reverse_mode(segment):
+def test_dot_segments_never_get_through_reverse_mode(segment: Any) -> None:
     for below in ("/openai/v1/models", "/openai/v1/responses", "/anthropic/v1/models"):
         assert ROUTER.reverse(f"{below}/{segment}", "GET") is None
         assert ROUTER.reverse(f"{below}/{segment}/v1/files", "GET") is None
@@ -408,7 +422,7 @@ def test_dot_segments_never_get_through_reverse_mode(segment):
         *("x;..", ";..", "a..;", "...;"),
     ],
 )
-def test_dots_within_a_name_get_through(name):
+def test_dots_within_a_name_get_through(name: str) -> None:
     assert ROUTER.reverse(f"/openai/v1/models/{name}", "GET").upstream.path == f"/v1/models/{name}"
 
 
@@ -437,8 +451,10 @@ ACME = provider("http://localhost:9090/gateway/v1", hosts=frozenset({"localhost"
 )
 @example(path="/openai/v1/models/%2e%2e/files", method="GET", target="")
 @example(path="/anthropic?/../v1/messages", method="HEAD", target="")
-def test_reverse_mode_never_makes_an_upstream_path_outside_the_table(path, method, target):
-    route = Router([*DEFAULT_PROVIDERS, ACME]).reverse(path, method, target_host=target)
+def test_reverse_mode_never_makes_an_upstream_path_outside_the_table(
+    path: str, method: str, target: Any
+) -> None:
+    route: Any = Router([*DEFAULT_PROVIDERS, ACME]).reverse(path, method, target_host=target)
 
     if route is None:
         return
@@ -467,10 +483,10 @@ def test_reverse_mode_never_makes_an_upstream_path_outside_the_table(path, metho
 # Configured instances
 
 
-def test_instance_may_be_named_freely():
+def test_instance_may_be_named_freely() -> None:
     acme = provider("https://openrouter.ai/api/v1", name="my-router-2")
 
-    route = Router([acme]).reverse("/my-router-2/v1/chat/completions", "POST")
+    route: Any = Router([acme]).reverse("/my-router-2/v1/chat/completions", "POST")
 
     assert route.api == CHAT
     assert route.upstream.path == "/api/v1/chat/completions"
@@ -487,8 +503,10 @@ def test_instance_may_be_named_freely():
         ("https://[::1]:8443/a/b", "https", "::1", 8443, "/a/b"),
     ],
 )
-def test_base_url_may_have_a_path_and_a_port_and_be_http(base_url, scheme, host, port, base_path):
-    route = Router([provider(base_url)]).reverse("/acme/v1/responses?x", "POST")
+def test_base_url_may_have_a_path_and_a_port_and_be_http(
+    base_url: str, scheme: str, host: str, port: int, base_path: Any
+) -> None:
+    route: Any = Router([provider(base_url)]).reverse("/acme/v1/responses?x", "POST")
 
     assert route.api == RESPONSES
     assert route.upstream == Upstream(
@@ -497,15 +515,17 @@ def test_base_url_may_have_a_path_and_a_port_and_be_http(base_url, scheme, host,
 
 
 @pytest.mark.parametrize("path", ["/openai/v1/chat/completions", "/v1/chat/completions"])
-def test_forward_mode_knows_routes_below_the_path_of_the_base_url_and_below_the_usual_one(path):
+def test_forward_mode_knows_routes_below_the_path_of_the_base_url_and_below_the_usual_one(
+    path: str,
+) -> None:
     groq = provider("https://api.groq.com/openai/v1", hosts=frozenset({"api.groq.com"}))
 
-    route = Router([groq]).forward("api.groq.com", path, "POST")
+    route: Any = Router([groq]).forward("api.groq.com", path, "POST")
 
     assert (route.api, route.label, route.upstream) == (CHAT, "/v1/chat/completions", None)
 
 
-def test_forward_mode_sends_an_instance_s_host_to_its_stand_in():
+def test_forward_mode_sends_an_instance_s_host_to_its_stand_in() -> None:
     stand_in = provider(
         "http://127.0.0.1:9999",
         name="anthropic",
@@ -513,8 +533,8 @@ def test_forward_mode_sends_an_instance_s_host_to_its_stand_in():
         hosts=frozenset({"api.anthropic.com"}),
     )
 
-    bridged = Router([stand_in]).forward("api.anthropic.com", "/v1/messages?beta=true", "POST")
-    other = Router([stand_in]).forward("api.anthropic.com", "/v1/files", "GET")
+    bridged: Any = Router([stand_in]).forward("api.anthropic.com", "/v1/messages?beta=true", "POST")
+    other: Any = Router([stand_in]).forward("api.anthropic.com", "/v1/files", "GET")
 
     assert bridged.api == MESSAGES
     assert bridged.upstream == Upstream(
@@ -523,7 +543,7 @@ def test_forward_mode_sends_an_instance_s_host_to_its_stand_in():
     assert (other.label, other.upstream.path) == ("other", "/v1/files")
 
 
-def test_every_label_is_of_the_table():
+def test_every_label_is_of_the_table() -> None:
     labels = {
         ROUTER.forward(host, path, "GET").label
         for host, path in itertools.product(
