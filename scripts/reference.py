@@ -5,7 +5,7 @@ a thing of the code without a meaning here raises, so that none goes undocumente
 """
 
 from collections.abc import Iterable
-from typing import get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from platformdirs import user_data_path
 from sqlite_utils import Database
@@ -89,7 +89,7 @@ def config() -> str:
     rows = []
     for table, field in ConfigFile.model_fields.items():
         is_list = get_origin(field.annotation) is list
-        model = get_args(field.annotation)[0] if is_list else field.annotation
+        model: Any = get_args(field.annotation)[0] if is_list else field.annotation
         title = f"[[{table}]]" if is_list else f"[{table}]"
         for key, about in model.model_fields.items():
             needed = "yes" if about.is_required() else "no"
