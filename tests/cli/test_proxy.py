@@ -84,10 +84,10 @@ def test_forward_and_reverse_proxy_record_in_one_process(shared: Home) -> None:
 
 
 def test_startup_message_has_the_settings_of_clients(shared: Home) -> None:
-    where, said = shared.proxy(), shared.processes[0].text
+    where, message = shared.proxy(), shared.processes[0].text
     for value in (where.forward_url, f"{where.reverse_url}/openai/v1", where.ca, "aibridge run"):
-        assert str(value) in said
-    assert "client connect" not in said
+        assert str(value) in message
+    assert "client connect" not in message
 
 
 def test_startup_message_states_who_can_use_the_proxy(home: Home, shared: Home) -> None:
@@ -390,7 +390,7 @@ def test_edited_config_file_is_reloaded_and_announced(
         '[[providers]]\nname = "another"\ntype = "openai"\nbase_url = "https://another.test"\n'
     )
     home.config.write_text(home.config.read_text() + another)
-    wait_until(lambda: "another.test" in home.proxy().hosts, "it is not told")
+    wait_until(lambda: "another.test" in home.proxy().hosts, "the change is not announced")
     hosts = tuple(sorted((*before.hosts, "another.test")))
     assert home.proxy() == replace(before, hosts=hosts, providers=(*before.providers, "another"))
 

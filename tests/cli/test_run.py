@@ -24,9 +24,9 @@ ANTHROPIC_PROGRAM = """
 import anthropic, sys
 client = anthropic.Anthropic(max_retries=0)
 for model, tokens in (("opus", "11,7"), ("haiku", "5,3")):
-    said = client.messages.create(
+    message = client.messages.create(
         model=model, max_tokens=9, messages=[{"role": "user", "content": f"TOKENS:{tokens}"}])
-print("the program is done", said.type)
+print("the program is done", message.type)
 sys.exit(7)
 """
 
@@ -272,8 +272,8 @@ def test_ctrl_c_in_a_terminal_reaches_the_program_once(shared: Home) -> None:
 
 LEAVING_PROGRAM = """
 import json, subprocess, sys
-said = [{"role": "user", "content": "GATE:never"}]
-body = {"model": "m", "max_tokens": 9, "stream": True, "messages": said}
+messages = [{"role": "user", "content": "GATE:never"}]
+body = {"model": "m", "max_tokens": 9, "stream": True, "messages": messages}
 url = "https://api.anthropic.com/v1/messages"
 held = subprocess.Popen(["curl", "-sN", url, "-d", json.dumps(body)], stdout=subprocess.PIPE)
 held.stdout.readline()

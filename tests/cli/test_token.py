@@ -55,8 +55,8 @@ def test_token_list_shows_state_and_limits(home: Home) -> None:
 def test_token_revoke_revokes_all_access_tokens_of_an_actor(home: Home) -> None:
     create(home, "alice")
     create(home, "alice")
-    said = home.invoke("token", "revoke", "alice").output
-    assert len(re.findall("revoked .* of alice", said)) == 2
+    output = home.invoke("token", "revoke", "alice").output
+    assert len(re.findall("revoked .* of alice", output)) == 2
     for name in ("alice", "nobody"):
         why = f"no access token of {name} can be revoked"
         assert why in refused(home, "revoke", name)
@@ -78,9 +78,9 @@ def test_token_create_reports_the_running_proxy_and_unknown_providers(
     """The shared proxy is announced as one that reads access tokens in this home."""
     there = replace(shared.proxy(), database="", tokens_in=str(home.database))
     there.save(home.data / "proxy.json")
-    said = home.invoke("token", "create", "alice", "--providers", "openai,opnai,any-*").stderr
-    assert f"(process {there.pid}) accepts it" in said
-    assert "no provider opnai, but " in said
+    output = home.invoke("token", "create", "alice", "--providers", "openai,opnai,any-*").stderr
+    assert f"(process {there.pid}) accepts it" in output
+    assert "no provider opnai, but " in output
     assert "Warning" not in home.invoke("token", "create", "bob", "--providers", "openai").stderr
     replace(there, token_rule="never").save(home.data / "proxy.json")
     assert "requires no access tokens" in home.invoke("token", "create", "carol").stderr
@@ -89,11 +89,11 @@ def test_token_create_reports_the_running_proxy_and_unknown_providers(
 
 
 def test_revoking_the_last_valid_access_token_prints_a_warning(home: Home) -> None:
-    nobody = "No valid access token remains"
+    warning = "No valid access token remains"
     create(home, "alice")
     create(home, "bob")
-    assert nobody not in home.invoke("token", "revoke", "alice").stderr
-    assert nobody in home.invoke("token", "revoke", "bob").stderr
+    assert warning not in home.invoke("token", "revoke", "alice").stderr
+    assert warning in home.invoke("token", "revoke", "bob").stderr
 
 
 def test_token_list_breaks_no_value_on_a_narrow_terminal(home: Home) -> None:

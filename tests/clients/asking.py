@@ -95,7 +95,7 @@ def set_up_codex(place: Place, config: str = "") -> None:
     (folder / "config.toml").write_text(config + CODEX_QUIET)
 
 
-def said(events: list[dict[str, Any]]) -> str:
+def text_of(events: list[dict[str, Any]]) -> str:
     """Return the last message of the model."""
     items = [event["item"] for event in events if event["type"] == "item.completed"]
     text: str = [item["text"] for item in items if item["type"] == "agent_message"][-1]
@@ -165,14 +165,15 @@ PYTHON = """
 from anthropic import Anthropic
 from openai import OpenAI
 
-said = [{"role": "user", "content": "hello"}]
+messages = [{"role": "user", "content": "hello"}]
 with Anthropic() as client:
-    asked = {"model": "claude-sonnet-4-5", "max_tokens": 99, "messages": said}
+    asked = {"model": "claude-sonnet-4-5", "max_tokens": 99, "messages": messages}
     print(client.messages.create(**asked).content[0].text)
     with client.messages.stream(**asked) as stream:
         print(stream.get_final_text())
 with OpenAI() as client:
-    print(client.chat.completions.create(model="gpt-5", messages=said).choices[0].message.content)
+    chat = client.chat.completions.create(model="gpt-5", messages=messages)
+    print(chat.choices[0].message.content)
     print(client.responses.create(model="gpt-5", input="hello").output_text)
     with client.responses.stream(model="gpt-5", input="hello") as stream:
         print(stream.get_final_response().output_text)
@@ -181,14 +182,14 @@ with OpenAI() as client:
 JAVASCRIPT = """
 const Anthropic = require("@anthropic-ai/sdk");
 const OpenAI = require("openai");
-const said = [{ role: "user", content: "hello" }];
+const messages = [{ role: "user", content: "hello" }];
 (async () => {
   const anthropic = new Anthropic();
-  const asked = { model: "claude-sonnet-4-5", max_tokens: 99, messages: said };
+  const asked = { model: "claude-sonnet-4-5", max_tokens: 99, messages };
   console.log((await anthropic.messages.create(asked)).content[0].text);
   console.log(await anthropic.messages.stream(asked).finalText());
   const openai = new OpenAI();
-  const chat = await openai.chat.completions.create({ model: "gpt-5", messages: said });
+  const chat = await openai.chat.completions.create({ model: "gpt-5", messages });
   console.log(chat.choices[0].message.content);
   const response = await openai.responses.create({ model: "gpt-5", input: "hello" });
   console.log(response.output_text);

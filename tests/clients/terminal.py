@@ -1,4 +1,4 @@
-"""A program in a terminal of its own, and somebody who types and reads there."""
+"""Runs a program in a pseudo-terminal, types into it and reads its screen."""
 
 import fcntl
 import os

@@ -17,15 +17,15 @@ TOKEN = "sk-ant-oat01-0123456789abcdefghij"
 @each_mode
 def test_claude_code_question_is_recorded(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
-        ran, told = claude(desk, "-p", "hello there TOKENS:11,7,5,3", mode=mode)
+        ran, output = claude(desk, "-p", "hello there TOKENS:11,7,5,3", mode=mode)
     assert ran.code == 0
-    assert told["result"] == "Hello from the stand-in."
+    assert output["result"] == "Hello from the stand-in."
     row = records.interception
     assert (row["provider"], row["provider_name"]) == ("anthropic", "anthropic")
     assert (row["api"], row["streaming"]) == ("anthropic_messages", 1)
     assert (row["status"], row["http_status"], row["partial"]) == ("completed", 200, 0)
     assert row["client"] == "Claude Code"
-    assert row["client_session_id"] == told["session_id"]
+    assert row["client_session_id"] == output["session_id"]
     assert (row["credential_kind"], row["credential_hint"]) == ("byok", "sk-a...ghij")
     assert records.prompts == ["hello there TOKENS:11,7,5,3"]
     assert records.counts == (11, 7, 5, 3)
@@ -36,9 +36,9 @@ def test_claude_code_question_is_recorded(desk: Desk, mode: Mode) -> None:
 @pytest.mark.parametrize("variable", ["ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"])
 def test_claude_code_bearer_token_is_recorded_masked(desk: Desk, mode: Mode, variable: str) -> None:
     with desk.proxy.recording() as records:
-        ran, told = claude(desk, "-p", "hello", mode=mode, env={variable: TOKEN})
+        ran, output = claude(desk, "-p", "hello", mode=mode, env={variable: TOKEN})
     assert ran.code == 0
-    assert told["result"] == "Hello from the stand-in."
+    assert output["result"] == "Hello from the stand-in."
     row = records.interception
     assert (row["credential_kind"], row["credential_hint"]) == ("byok", "sk-a...ghij")
     assert row["status"] == "completed"
@@ -47,19 +47,19 @@ def test_claude_code_bearer_token_is_recorded_masked(desk: Desk, mode: Mode, var
 
 @each_mode
 def test_claude_code_tool_call_is_recorded(desk: Desk, mode: Mode) -> None:
-    said = 'USE_TOOL:Bash ARGS:{"command": "echo tool-ran", "description": "d"}'
+    typed = 'USE_TOOL:Bash ARGS:{"command": "echo tool-ran", "description": "d"}'
     with desk.proxy.recording() as records:
-        ran, told = claude(desk, "-p", said, "--dangerously-skip-permissions", mode=mode)
+        ran, output = claude(desk, "-p", typed, "--dangerously-skip-permissions", mode=mode)
     assert ran.code == 0
-    assert told["result"] == "The tool returned: tool-ran"
+    assert output["result"] == "The tool returned: tool-ran"
     asked, answered = records.interceptions
     [call] = records.tool_usages
     assert (call["interception_id"], call["tool"]) == (asked["id"], "Bash")
     assert call["input"]["command"] == "echo tool-ran"
     assert call["injected"] == 0
     assert answered["correlating_tool_call_id"] == call["tool_call_id"]
-    assert asked["client_session_id"] == answered["client_session_id"] == told["session_id"]
-    assert records.prompts == [said]
+    assert asked["client_session_id"] == answered["client_session_id"] == output["session_id"]
+    assert records.prompts == [typed]
     assert len(records.token_usages) == 2
 
 
@@ -71,20 +71,20 @@ def test_claude_code_sub_agent_is_recorded(desk: Desk, mode: Mode) -> None:
         "subagent_type": "general-purpose",
         "run_in_background": False,
     }
-    said = f"USE_TOOL:Agent ARGS:{json.dumps(given)}"
+    typed = f"USE_TOOL:Agent ARGS:{json.dumps(given)}"
     with desk.proxy.recording() as records:
-        ran, told = claude(desk, "-p", said, "--dangerously-skip-permissions", mode=mode)
+        ran, output = claude(desk, "-p", typed, "--dangerously-skip-permissions", mode=mode)
     assert ran.code == 0
-    assert "Hello from the stand-in." in told["result"]
+    assert "Hello from the stand-in." in output["result"]
     [of_agent] = [row for row in records.interceptions if "claude_code_agent_id" in row["metadata"]]
     assert of_agent["metadata"]["claude_code_agent_id"]
-    assert {row["client_session_id"] for row in records.interceptions} == {told["session_id"]}
+    assert {row["client_session_id"] for row in records.interceptions} == {output["session_id"]}
     assert {row["status"] for row in records.interceptions} == {"completed"}
     assert (of_agent["request_kind"], of_agent["agent_id"]) == (
         "subagent",
         of_agent["metadata"]["claude_code_agent_id"],
     )
-    assert records.prompts == [said]
+    assert records.prompts == [typed]
     assert [row["tool"] for row in records.tool_usages] == ["Agent"]
 
 
@@ -102,9 +102,9 @@ def test_claude_code_resumed_session_is_recorded(desk: Desk, mode: Mode) -> None
 @each_mode
 def test_claude_code_retry_of_a_broken_stream_records_one_prompt(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
-        ran, told = claude(desk, "-p", "hello CUT TOKENS:11,7", mode=mode)
+        ran, output = claude(desk, "-p", "hello CUT TOKENS:11,7", mode=mode)
     assert ran.code == 0
-    assert told["result"] == "Hello from the stand-in."
+    assert output["result"] == "Hello from the stand-in."
     *broken, whole = records.interceptions
     assert {(row["streaming"], row["status"], row["partial"]) for row in broken} == {
         (1, "failed", 1)
@@ -118,9 +118,9 @@ def test_claude_code_retry_of_a_broken_stream_records_one_prompt(desk: Desk, mod
 @each_mode
 def test_claude_code_shows_a_refusal_and_one_prompt_is_recorded(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
-        ran, told = claude(desk, "-p", "STATUS:400", mode=mode)
+        ran, output = claude(desk, "-p", "STATUS:400", mode=mode)
     assert ran.code != 0
-    assert "The script asked for 400" in told["result"]
+    assert "The script asked for 400" in output["result"]
     # At a base URL it asks several times.
     assert len(records.interceptions) == 1 or mode == "reverse"
     for row in records.interceptions:
@@ -131,19 +131,19 @@ def test_claude_code_shows_a_refusal_and_one_prompt_is_recorded(desk: Desk, mode
 
 @each_mode
 def test_claude_code_gets_results_of_a_central_tool(central_desk: Desk, mode: Mode) -> None:
-    said = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
+    typed = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
     with central_desk.proxy.recording() as records:
-        ran, told = claude(central_desk, "-p", said, mode=mode)
+        ran, output = claude(central_desk, "-p", typed, mode=mode)
     assert ran.code == 0
-    assert told["result"].endswith("The tool returned: 42")
-    assert told["num_turns"] == 1
+    assert output["result"].endswith("The tool returned: 42")
+    assert output["num_turns"] == 1
     row = records.interception
     assert (row["status"], row["client"]) == ("completed", "Claude Code")
     [call] = records.tool_usages
     assert (call["tool"], call["injected"], call["input"]) == ("add", 1, {"a": 2, "b": 40})
     assert call["invocation_error"] is None
     assert len(records.token_usages) == 2
-    assert records.prompts == [said]
+    assert records.prompts == [typed]
 
 
 def test_claude_code_other_requests_pass_and_are_counted(desk: Desk) -> None:

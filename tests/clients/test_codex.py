@@ -8,7 +8,7 @@ from e2e.metrics import metric
 from e2e.records import Records
 from standin import Server
 
-from clients.asking import codex, login, said, thread
+from clients.asking import codex, login, text_of, thread
 from clients.places import Desk, Mode
 
 each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
@@ -35,7 +35,7 @@ def test_codex_question_over_websocket_is_recorded(desk: Desk, mode: Mode) -> No
     with desk.proxy.recording() as records:
         ran, events = codex(desk, "hello there TOKENS:11,7,5,3", mode=mode)
     assert ran.code == 0
-    assert said(events) == "Hello from the stand-in."
+    assert text_of(events) == "Hello from the stand-in."
     warm_up, asked = over_websocket(records)
     for row in (warm_up, asked):
         assert (row["provider_name"], row["api"]) == ("openai", "openai_responses")
@@ -60,7 +60,7 @@ def test_codex_tool_call_is_recorded(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
         ran, events = codex(desk, "--dangerously-bypass-approvals-and-sandbox", asked, mode=mode)
     assert ran.code == 0
-    assert "tool-ran" in said(events)
+    assert "tool-ran" in text_of(events)
     _, calling, answered = over_websocket(records)
     [call] = records.tool_usages
     assert (call["interception_id"], call["tool"]) == (calling["id"], "exec_command")
@@ -76,7 +76,7 @@ def test_codex_resumed_session_is_recorded(desk: Desk, mode: Mode) -> None:
         _, first = codex(desk, "the first", mode=mode)
         ran, second = codex(desk, "resume", thread(first), "the second", mode=mode)
     assert ran.code == 0
-    assert said(second) == "Hello from the stand-in."
+    assert text_of(second) == "Hello from the stand-in."
     assert {row["client_session_id"] for row in records.interceptions} == {thread(first)}
     assert records.prompts == ["the first", "the second"]
 
@@ -92,7 +92,7 @@ def test_codex_stream_over_http_is_recorded(desk: Desk, mode: Mode) -> None:
             desk, "hello TOKENS:11,7", mode=mode, config=config, lead=mode == "forward"
         )
     assert ran.code == 0
-    assert said(events) == "Hello from the stand-in."
+    assert text_of(events) == "Hello from the stand-in."
     row = records.interception
     assert (row["http_status"], row["status"], row["streaming"]) == (200, "completed", 1)
     assert row["client_session_id"] == thread(events)
@@ -118,7 +118,7 @@ def test_codex_gets_results_of_a_central_tool(central_desk: Desk, mode: Mode) ->
     with central_desk.proxy.recording() as records:
         ran, events = codex(central_desk, asked, mode=mode)
     assert ran.code == 0
-    assert said(events).endswith("The tool returned: 42")
+    assert text_of(events).endswith("The tool returned: 42")
     assert metric(central_desk.proxy, "aibridge_refused_total", **labels) > refused
     assert {row["http_status"] for row in records.interceptions} == {200}
     [call] = records.tool_usages
@@ -133,7 +133,7 @@ def test_codex_tools_work_beside_central_tools(central_desk: Desk) -> None:
             central_desk, "--dangerously-bypass-approvals-and-sandbox", asked, mode="forward"
         )
     assert ran.code == 0
-    assert "tool-ran" in said(events)
+    assert "tool-ran" in text_of(events)
     [call] = records.tool_usages
     assert (call["tool"], call["injected"]) == ("exec_command", 0)
     assert records.interceptions[-1]["correlating_tool_call_id"] == call["tool_call_id"]
@@ -155,7 +155,7 @@ def test_codex_with_a_chatgpt_login_is_recorded(desk: Desk, mode: Mode) -> None:
     with desk.proxy.recording() as records:
         ran, events = codex(desk, "hello TOKENS:11,7", **at_chatgpt(desk, mode))
     assert ran.code == 0
-    assert said(events) == "Hello from the stand-in."
+    assert text_of(events) == "Hello from the stand-in."
     for row in over_websocket(records):
         assert (row["provider"], row["provider_name"]) == ("openai", "chatgpt")
         assert (row["status"], row["client_session_id"]) == ("completed", thread(events))
@@ -172,7 +172,7 @@ def test_codex_with_a_chatgpt_login_works_beside_central_tools(
     with central_desk.proxy.recording() as records:
         ran, events = codex(central_desk, asked, **at_chatgpt(central_desk, mode))
     assert ran.code == 0
-    assert said(events).endswith("The tool returned: 42")
+    assert text_of(events).endswith("The tool returned: 42")
     assert {row["provider_name"] for row in records.interceptions} == {"chatgpt"}
     assert [row["tool"] for row in records.tool_usages] == ["add"]
     assert records.prompts == [asked]

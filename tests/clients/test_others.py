@@ -42,9 +42,9 @@ each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
     ],
 )
 def test_opencode_is_recorded(desk: Desk, mode: Mode, model: str, api: str) -> None:
-    said = "USE_TOOL:bash"  # without arguments: it sends what was said as a JSON string
+    typed = "USE_TOOL:bash"  # without arguments: it sends what was typed as a JSON string
     with desk.proxy.recording() as records:
-        ran = opencode(desk, model, said, mode=mode)
+        ran = opencode(desk, model, typed, mode=mode)
     assert ran.code == 0
     assert "The tool returned: " in ran.out
     rows = [row for row in records.interceptions if row["model"] == model.partition("/")[2]]
@@ -56,7 +56,7 @@ def test_opencode_is_recorded(desk: Desk, mode: Mode, model: str, api: str) -> N
     [call] = [row for row in records.tool_usages if row["tool"] == "bash"]
     assert call["input"]["command"] == "text"
     assert call["tool_call_id"] in {row["correlating_tool_call_id"] for row in rows}
-    assert records.prompts == [said]
+    assert records.prompts == [typed]
     assert {row["request_kind"] for row in records.interceptions} == {"title", "turn"}
     assert len(records.token_usages) == len(records.interceptions)
 
@@ -129,8 +129,8 @@ def test_aider_is_recorded(desk: Desk, mode: Mode, model: str, api: str) -> None
     assert row["client"] == "aider"
     assert records.prompts == ["hello"]  # it appends rules of its own
     # At a base URL it does not ask OpenAI for the usage.
-    told = mode == "forward" or api != "openai_chat"
-    assert len(records.token_usages) == told
+    expected = mode == "forward" or api != "openai_chat"
+    assert len(records.token_usages) == expected
 
 
 def test_aider_works_when_the_proxy_requests_usage(
@@ -161,9 +161,9 @@ base_url = "{google.origin}"
 hosts = ["generativelanguage.googleapis.com"]
 """
     proxy = start_proxy(config=config, metrics=True)
-    ran, told = gemini(make_desk(proxy), "hello")
+    ran, output = gemini(make_desk(proxy), "hello")
     assert ran.code == 0
-    assert told["response"] == HELLO
+    assert output["response"] == HELLO
     assert google.requests
     assert {request.header("x-goog-api-key") for request in google.requests} == {
         GEMINI_KEY["GEMINI_API_KEY"]

@@ -93,7 +93,7 @@ def _is_own_proxy(process: psutil.Process, made: NewUser) -> bool:
 
 
 def asked(user: NewUser, ran: Ran) -> Row:
-    """Return the request in which ASKED was asked; it must be recorded, counted and told of."""
+    """Return the recorded request with the prompt ASKED, which must also be in the summary."""
     records = user.records
     [prompt] = [row for row in records.user_prompts if row["prompt"].startswith(ASKED)]
     [row] = [row for row in records.interceptions if row["id"] == prompt["interception_id"]]
@@ -107,7 +107,7 @@ def asked(user: NewUser, ran: Ran) -> Row:
 
 
 def last_word(ran: Ran) -> str:
-    """Return what `aibridge run` said, which is one line after all others."""
+    """Return the summary of `aibridge run`, which is the last line on stderr."""
     assert ran.err.count("aibridge: ") == 1
     assert "aibridge" not in ran.out
     line = ran.err.splitlines()[-1]
@@ -120,16 +120,16 @@ def last_word(ran: Ran) -> str:
 
 @each_way
 def test_run_claude_code(user: NewUser, mode: Mode) -> None:
-    ran, told = claude(user, "-p", ASKED, mode=mode, quiet=False)
-    assert (ran.code, told["result"]) == (0, HELLO)
+    ran, output = claude(user, "-p", ASKED, mode=mode, quiet=False)
+    assert (ran.code, output["result"]) == (0, HELLO)
     row = asked(user, ran)
-    assert (row["client"], row["client_session_id"]) == ("Claude Code", told["session_id"])
+    assert (row["client"], row["client_session_id"]) == ("Claude Code", output["session_id"])
 
 
 @each_way
 def test_run_codex(user: NewUser, mode: Mode) -> None:
     ran, events = codex(user, ASKED, mode=mode)
-    assert (ran.code, asking.said(events)) == (0, HELLO)
+    assert (ran.code, asking.text_of(events)) == (0, HELLO)
     row = asked(user, ran)
     assert (row["client"], row["client_session_id"]) == ("Codex", asking.thread(events))
     assert row["provider_name"] == "openai"
@@ -141,7 +141,7 @@ def test_run_codex_with_a_chatgpt_login(user: NewUser, mode: Mode, providers: Se
     # What is none of a model's business goes straight there, in reverse mode.
     elsewhere = f'chatgpt_base_url = "{providers.origin}/backend-api/"\n' * (mode == "reverse")
     ran, events = codex(user, ASKED, mode=mode, config=elsewhere, env={})
-    assert (ran.code, asking.said(events)) == (0, HELLO)
+    assert (ran.code, asking.text_of(events)) == (0, HELLO)
     row = asked(user, ran)
     assert (row["client"], row["client_session_id"]) == ("Codex", asking.thread(events))
     assert row["provider_name"] == "chatgpt"
@@ -202,8 +202,8 @@ def test_run_script_of_node(user: NewUser, mode: Mode) -> None:
 @each_proxy
 def test_run_gemini_cli_is_not_recorded(user: NewUser, providers: Server) -> None:
     before = len(providers.requests)
-    ran, told = asking.gemini(user, "hello")
-    assert (ran.code, told["response"]) == (0, HELLO)
+    ran, output = asking.gemini(user, "hello")
+    assert (ran.code, output["response"]) == (0, HELLO)
     paths = [request.path for request in providers.requests[before:]]
     assert paths
     assert all(path.startswith("/v1beta/models/") for path in paths)
@@ -216,8 +216,8 @@ def test_run_gemini_cli_is_not_recorded(user: NewUser, providers: Server) -> Non
 
 @each_way
 def test_run_returns_the_exit_code_of_a_failed_client(user: NewUser, mode: Mode) -> None:
-    ran, told = claude(user, "-p", "STATUS:400", mode=mode)
-    assert (ran.code, told["is_error"]) == (1, True)
+    ran, output = claude(user, "-p", "STATUS:400", mode=mode)
+    assert (ran.code, output["is_error"]) == (1, True)
     assert "(1 did not complete)" in last_word(ran)
     failed = asking.llm(user, "gpt-4o", "STATUS:400", mode=mode)
     assert failed.code == 1
