@@ -10,8 +10,8 @@ from aibridge_addon.facts import Interception, InterceptionEnded
 def test_fact_is_delivered_to_the_handlers_of_its_type_in_order() -> None:
     bus = FactBus()
     delivered: list[tuple[str, object]] = []
-    for name in ("first", "second"):
-        bus.subscribe({Interception: lambda fact, name=name: delivered.append((name, fact))})
+    bus.subscribe({Interception: lambda fact: delivered.append(("first", fact))})
+    bus.subscribe({Interception: lambda fact: delivered.append(("second", fact))})
     bus.subscribe({InterceptionEnded: lambda fact: delivered.append(("ended", fact))})
     start = started()
 

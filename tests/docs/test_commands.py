@@ -15,6 +15,7 @@ from cli.command import AIBRIDGE, Home
 from cli.conftest import confdir, home  # noqa: F401 fixtures
 from e2e.conftest import authority, provider, standin  # noqa: F401 fixtures
 from e2e.proxy import MITMDUMP, SCRIPT, free_port
+from standin import Server
 
 from docs.blocks import Block, blocks
 
@@ -75,7 +76,7 @@ def adapted(command: str, replaced: Mapping[str, object]) -> str:
 @pytest.mark.e2e
 def test_documented_commands_succeed_beside_a_running_proxy(
     home: Home,  # noqa: F811
-    standin: object,  # noqa: F811
+    standin: Server,  # noqa: F811
     env: Mapping[str, str],
     tmp_path: Path,
 ) -> None:

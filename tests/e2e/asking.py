@@ -308,8 +308,9 @@ def _conversation(said: str | list[Any]) -> list[Any]:
 
 def _plain(item: Any) -> dict[str, Any]:
     # What SDK helpers add to an answer is not part of the API.
-    dumped = item.model_dump(mode="json", exclude_none=True, by_alias=True)
-    return _without_parsed(dumped)
+    dumped: Any = item.model_dump(mode="json", exclude_none=True, by_alias=True)
+    plain: dict[str, Any] = _without_parsed(dumped)
+    return plain
 
 
 def _without_parsed(value: Any) -> Any:

@@ -62,11 +62,11 @@ class Api:
 
     def events(self) -> list[bytes]:
         """Return the events of a streamed answer."""
-        return self.module.render_stream(PLAN, True).numbered(1)
+        return list(self.module.render_stream(PLAN, True).numbered(1))
 
     def answer(self) -> bytes:
         """Return the body of an answer that is not streamed."""
-        return self.module.render_body(PLAN).numbered(1)[0]
+        return bytes(self.module.render_body(PLAN).numbered(1)[0])
 
     def is_error(self, body: Any) -> bool:
         """Return True if a body is an error in the shape that clients of this format show."""

@@ -179,8 +179,10 @@ class _ZstdStream(httpx2.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         decoder = zstandard.ZstdDecompressor().decompressobj()
-        for chunk in filter(None, self._response.stream):  # HTTP/2 may end with an empty frame
-            yield decoder.decompress(chunk)
+        assert isinstance(self._response.stream, httpx2.SyncByteStream)
+        for chunk in self._response.stream:
+            if chunk:  # HTTP/2 may end with an empty frame
+                yield decoder.decompress(chunk)
 
     def close(self) -> None:
         self._response.close()

@@ -59,7 +59,7 @@ api_key_env = "OPENAI_API_KEY"
 def free_port() -> int:
     """Return a port that was free a moment ago, for what cannot take port 0."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        return int(listener.getsockname()[1])
 
 
 class Proxy:

@@ -7,7 +7,7 @@ hold back a single event, client and provider would wait for each other until th
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import brotli
 import httpx2
@@ -170,7 +170,7 @@ def _decoder(coding: str) -> Callable[[bytes], bytes]:
         case "gzip":
             return zlib.decompressobj(31).decompress
         case "br":
-            return brotli.Decompressor().process
+            return cast(Callable[[bytes], bytes], brotli.Decompressor().process)
         case "zstd":
             return zstandard.ZstdDecompressor().decompressobj().decompress
     return bytes

@@ -110,7 +110,8 @@ class TestBothProxyModes:
             pytest.raises((anthropic.RateLimitError, openai.RateLimitError)) as error,
         ):
             api.ask(clients, way, "STATUS:429", stream=stream)
-        response = error.value.response
+        refused: Any = error.value  # an error of either SDK
+        response = refused.response
         assert response.headers["retry-after"] == "1"
         told = json.loads(response.content)["error"]
         interception = records.interception

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from standin import Authority, Server
@@ -252,7 +252,8 @@ def test_access_token_with_model_limits_opens_no_unread_websocket(
     scope: dict[str, tuple[str, ...]],
     passes: bool,
 ) -> None:
-    text, made = AccessToken.make("alice", **scope)
+    limits: Any = scope
+    text, made = AccessToken.make("alice", **limits)
     open_store(proxy.database).add_access_token(made)
     fields = [*WEBSOCKET, f"x-aibridge-token: {text}"]
     with asking(clients, FORWARD, REALTIME, fields) as (_, head):

@@ -3,7 +3,9 @@
 import json
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
 from mitmproxy import io
@@ -40,6 +42,11 @@ def have_ended(number: int) -> Callable[[Records], bool]:
 def connections(standin: Server) -> list[Request]:
     """Return the handshakes that reached the provider."""
     return [request for request in standin.requests if request.header("upgrade")]
+
+
+def was_answered(request: Request) -> bool:
+    """Return True once the stand-in has answered a request to its end."""
+    return request.outcome == "answered"
 
 
 def said_by(request: Request) -> Iterator[bytes]:
@@ -123,7 +130,7 @@ def test_websocket_close_after_the_responses_does_not_change_their_records(
             client.ask("hi")
             leave(client)
         request = connections(standin)[-1]
-        standin.wait_until(lambda of=request: of.outcome == "answered")
+        standin.wait_until(partial(was_answered, request))
     records = proxy.wait_for_records(have_ended(3), after=before)
     assert {row["status"] for row in records.interceptions} == {"completed"}
 
@@ -181,7 +188,7 @@ def test_websocket_messages_are_relayed_byte_for_byte(
     body = {"model": "gpt-5", "type": "response.create", "input": said, "unknown": [1.0, {}]}
     with Socket(clients, way, compress=compress) as client:
         sent = client.send(json.dumps(body, indent=1, ensure_ascii=False).encode(), frames=frames)
-        heard = []
+        heard: list[Any] = []
         while not heard or b'"response.completed"' not in heard[-1][0]:
             heard.append(client.hear())
     request = connections(standin)[-1]

@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 from cli.command import Home
-from cli.conftest import authority, confdir, home, provider, standin  # noqa: F401 fixtures
+from cli.conftest import confdir, home  # noqa: F401 fixtures
+from e2e.conftest import authority, provider, standin  # noqa: F401 fixtures
 
 HELLO = {
     "model": "claude-opus-4-5",
