@@ -26,6 +26,7 @@ NOT_RUN = {
     r"uv tool|pipx|pip install|-m venv|bin/activate": "installs the package: scripts/release does",
     r"\bclaude\b|\bcodex\b|\bopencode\b|\baider\b|your_program": "tests/clients runs programs",
     r"mitmweb": "opens a browser",
+    r"my_company": "needs a plugin of one's own: tests/extending has some",
     r"sqlite3 -box": "interactive",
     r"proxy\.example\.com|/etc/ssl/certs/ca-certificates|cp mitmproxy-ca": "for another machine",
     r"-m standin": "the test has a stand-in of its own",

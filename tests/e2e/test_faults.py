@@ -967,7 +967,7 @@ def test_proxy_starts_while_another_process_holds_its_database_and_recovers_a_br
         with spool.open("a") as file:
             file.write('{"statement": "user_prompt", "values": {"id": "x"}}\n')
         proxy.start()
-        proxy.wait_for_log("the database is away, facts are spooled: database is locked")
+        proxy.wait_for_log("the database is unavailable, facts are spooled: database is locked")
         load.asked |= (later := ask_all(clients_of(proxy), 5)).asked
         load.seen |= later.seen
     assert load.check(wait_for_all(proxy, load)) == {"completed": 10}
@@ -1074,7 +1074,7 @@ def test_proxy_that_must_record_refuses_requests_while_it_cannot(
             assert refusal.status_code == 503
             assert api.is_error(refusal.json())
         assert len(standin.requests) == asked
-    proxy.wait_for_log("the database is back")
+    proxy.wait_for_log("the database is available again")
     assert post(MESSAGES, FORWARD).status_code == 200
     rows = proxy.records.interceptions
     assert [row["status"] for row in rows] == ["completed", *["refused"] * 4, "completed"]

@@ -46,7 +46,9 @@ def test_retries_and_side_requests_of_claude_code_leave_one_prompt(
     with proxy.recording() as records:
         assert post(clients, MESSAGES, "hello STATUS:529", turn) == 529
         assert post(clients, MESSAGES, "hello STATUS:529", turn) == 529
-        assert post(clients, MESSAGES, "<session>\nhello\n</session>\n\nWrite …", title) == 200
+        assert (
+            post(clients, MESSAGES, "<session>\nhello\n</session>\n\nWrite a title.", title) == 200
+        )
         assert post(clients, MESSAGES, "hello STATUS:529", turn | {"x-agent": "1"}) == 529
     assert kinds(records) == [("turn", "p-1"), ("turn", "p-1"), ("title", None), ("turn", "p-1")]
     assert records.prompts == ["hello STATUS:529"]

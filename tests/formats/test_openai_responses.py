@@ -154,7 +154,7 @@ def test_input_tokens_exclude_cached_tokens(usage: Any, expected: Any) -> None:
     assert read_events(response("completed", usage=usage)).usage == Usage(**expected, raw=usage)
 
 
-@pytest.mark.parametrize("usage", [None, {}, [], "x", {"total_tokens": 7}])
+@pytest.mark.parametrize("usage", [None, {}, [], "x"])
 def test_usage_object_without_counts_is_ignored(usage: Any) -> None:
     assert read_events(response("completed", usage=usage)) == ResponseFacts(complete=True)
 
