@@ -29,7 +29,7 @@ def options() -> str:
         text = option.help + (" Read at the start only." if option.fixed else "")
         text += " Read again when it has changed." if option.watched else ""
         rows.append((_code(option.name), values, _default(option.default), text))
-    return _table(("option", "value", "default", "what it does"), rows)
+    return _table(("option", "value", "default", "purpose"), rows)
 
 
 def _default(value: object) -> str:
@@ -94,7 +94,7 @@ def config() -> str:
         for key, about in model.model_fields.items():
             needed = "yes" if about.is_required() else "no"
             rows.append((_code(title), _code(key), needed, CONFIG[table][key]))
-    return _table(("table", "key", "needed", "what it is"), rows)
+    return _table(("table", "key", "needed", "meaning"), rows)
 
 
 def providers() -> str:
@@ -127,7 +127,7 @@ def routes() -> str:
             if pattern.socket:
                 fate = fate.replace("`POST` is", "`POST` and WebSocket are") + ", a `GET` passes"
             rows.append((_code(kind), _code(path), methods, fate))
-    return _table(("type", "path at the reverse proxy", "methods", "what becomes of it"), rows)
+    return _table(("type", "path at the reverse proxy", "methods", "handling"), rows)
 
 
 def clients() -> str:
@@ -172,80 +172,80 @@ def client_setup() -> str:
 
 
 TABLES = {
-    "aibridge_interceptions": "One row per bridged request: who asked what for which model, and how"
+    "aibridge_interceptions": "One row per bridged request: actor, client, model, and how"
     " it ended.",
-    "aibridge_token_usages": "One row per answer that told its usage.",
+    "aibridge_token_usages": "One row per billed model call whose usage was reported.",
     "aibridge_user_prompts": "One row per typed prompt, of the first request that brought it.",
     "aibridge_tool_usages": "One row per tool call that the model selected.",
     "aibridge_model_thoughts": "One row per thought that the model showed.",
-    "aibridge_hidden_turns": "Turns with central MCP tools that the client did not see, to be put"
-    " back into its later requests.",
-    "aibridge_tokens": "The access tokens that were ever made, without their secrets.",
-    "aibridge_background_responses": "Background responses whose end no poll has brought yet.",
+    "aibridge_hidden_turns": "Turns with central tools that the client did not see, restored in"
+    " its later requests.",
+    "aibridge_tokens": "All access tokens, also revoked and expired ones, without their secrets.",
+    "aibridge_background_responses": "Background responses that no poll has completed yet.",
 }
 COLUMNS = {
     "id": "UUIDv7: sorts by time",
     "initiator_id": "the actor",
     "response_id": "as the provider names it",
-    "aibridge_background_responses.content": "JSON: what the end of the interception needs",
-    "aibridge_tokens.id": "the part of the token that is no secret",
+    "aibridge_background_responses.content": "JSON: facts that the end of the interception needs",
+    "aibridge_tokens.id": "the public part of the access token",
     "metadata": "JSON",
     "aibridge_interceptions.metadata": "JSON: the actor's metadata; `claude_code_agent_id`;"
-    " `server_tools`, the tools that the provider ran itself",
+    " `server_tools`, the calls that the provider ran itself",
     "aibridge_model_thoughts.metadata": "JSON: `source` is `thinking`, `reasoning_summary` or"
     " `commentary`",
     "provider": "type: `anthropic` or `openai`",
     "provider_name": "instance",
     "api": "wire format",
-    "model": "as the client asked for it",
+    "model": "as the client requested it",
     "aibridge_token_usages.model": "as the provider names it",
     "client": "program, see Clients",
     "user_agent": "as sent",
     "client_session_id": "see Clients",
     "request_kind": "`turn`: a person or a script asks; `title`, `compaction`, `subagent`,"
-    " `memory`, `warmup`, `side`: the client program does by itself",
+    " `memory`, `warmup`, `side`: sent by the client program itself",
     "prompt_id": "the client's id of the typed prompt, the same for its attempts, tool round trips"
     " and sub-agents; null if the client has none",
-    "agent_id": "the client's id of the sub-agent that asks",
-    "correlating_tool_call_id": "the tool call whose result this request brings: a"
+    "agent_id": "the client's id of the sub-agent",
+    "correlating_tool_call_id": "tool call whose result this request contains: a"
     " `tool_call_id` of `aibridge_tool_usages`",
     "credential_kind": "`byok`: the client's own; `centralized`: added by the proxy; null: none",
-    "credential_hint": "a few characters of both ends",
-    "streaming": "1 if the client asked for a stream",
+    "credential_hint": "masked: a few characters of both ends",
+    "streaming": "1 if the client requested a stream",
     "started_at": "UTC, ISO 8601",
-    "ended_at": "null while it runs",
-    "status": "`completed`, `failed`, `cancelled` (the client left), `refused` (by a policy of"
-    " yours), `interrupted` (the proxy ended); null while it runs",
-    "http_status": "what the client got; null if nothing came from the provider",
-    "error_type": "as the provider names it, or ours",
-    "error_message": "",
-    "partial": "1 if something of it could not be seen or understood",
+    "ended_at": "null while the request is open",
+    "status": "`completed`, `failed`, `cancelled` (by the client), `refused` (by a"
+    " policy), `interrupted` (the proxy stopped); null while the request is open",
+    "http_status": "status that the client received; null if the provider sent nothing",
+    "error_type": "as the provider names it, or a type of the proxy",
+    "error_message": "text of the error",
+    "partial": "1 if a part could not be read",
     "interception_id": "`aibridge_interceptions.id`",
-    "provider_response_id": "the answer's id",
-    "input_tokens": "without what was read from or written to a cache",
-    "output_tokens": "",
-    "cache_read_input_tokens": "",
-    "cache_write_input_tokens": "",
+    "provider_response_id": "id of the provider's response",
+    "input_tokens": "tokens neither read from nor written to a cache",
+    "output_tokens": "reasoning included",
+    "cache_read_input_tokens": "input tokens read from a cache",
+    "cache_write_input_tokens": "input tokens written to a cache",
     "extra": "JSON: other counts, such as `reasoning_tokens`",
     "raw": "JSON: the provider's own usage object",
-    "prompt": "what was typed, without what the client program adds to it",
-    "aibridge_user_prompts.digest": "names a typed prompt that has an id of the client's, so that"
-    " it is kept once; null for others",
+    "prompt": "the typed text, without additions of the client program",
+    "aibridge_user_prompts.digest": "digest of the client's prompt id and the text, so that it"
+    " is stored once; null without a prompt id",
     "tool": "name",
-    "tool_call_id": "",
-    "server_url": "of a central MCP tool: its server",
+    "tool_call_id": "id of the call in the response",
+    "server_url": "server of a central tool; null for client tools",
     "input": "JSON: the arguments",
-    "injected": "1 for a central MCP tool, 0 for one of the client's own",
-    "invocation_error": "of a central MCP tool: why its call failed",
+    "injected": "1 for a central tool, 0 for a client tool",
+    "invocation_error": "error of a failed call of a central tool",
     "content": "text",
-    "aibridge_hidden_turns.scope": "a digest of whose conversation it is",
-    "aibridge_hidden_turns.key": "what the visible answer is known by",
+    "aibridge_hidden_turns.scope": "digest of the conversation's actor, credential and provider",
+    "aibridge_hidden_turns.key": "identifies the visible response in later requests",
     "aibridge_hidden_turns.content": "JSON",
-    "digest": "the SHA-256 of the whole token",
+    "digest": "SHA-256 of the access token",
     "providers": "JSON: names or patterns of instances; empty: all",
     "models": "JSON: likewise, of models",
     "expires_at": "UTC, ISO 8601; null: never",
-    "revoked_at": "null: it was not",
+    "revoked_at": "UTC, ISO 8601; null: not revoked",
     "created_at": "UTC, ISO 8601",
 }
 
@@ -260,9 +260,7 @@ def tables() -> str:
             (_code(column.name), column.type, _meaning(name, column.name))
             for column in db.table(name).columns
         ]
-        parts.append(
-            f"`{name}`: {TABLES[name]}\n\n{_table(('column', 'type', 'what it is'), rows)}"
-        )
+        parts.append(f"`{name}`: {TABLES[name]}\n\n{_table(('column', 'type', 'meaning'), rows)}")
     return "\n".join(parts)
 
 
@@ -281,7 +279,7 @@ def metrics() -> str:
         )
         for metric in METRICS
     ]
-    return _table(("metric", "type", "labels", "what it counts"), rows)
+    return _table(("metric", "type", "labels", "meaning"), rows)
 
 
 def _code(text: str) -> str:
