@@ -246,6 +246,7 @@ COLUMNS = {
     "models": "JSON: likewise, of models",
     "expires_at": "UTC, ISO 8601; null: never",
     "revoked_at": "UTC, ISO 8601; null: not revoked",
+    "admin": "1 if its owner sees the records of all actors on the web page",
     "created_at": "UTC, ISO 8601",
 }
 

@@ -36,6 +36,8 @@ class AccessToken:
     created_at: str
     expires_at: str | None = None
     revoked_at: str | None = None
+    admin: bool = False
+    """True if its owner sees the records of all actors on the web page."""
 
     @classmethod
     def make(
@@ -45,6 +47,7 @@ class AccessToken:
         expires_at: str | None = None,
         providers: tuple[str, ...] = (),
         models: tuple[str, ...] = (),
+        admin: bool = False,
     ) -> tuple[str, Self]:
         """Create a token; return its text, which is not stored, and the token."""
         token_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(10))
@@ -57,6 +60,7 @@ class AccessToken:
             models=models,
             created_at=now(),
             expires_at=expires_at,
+            admin=admin,
         )
         return text, token
 

@@ -79,6 +79,9 @@ def command() -> None:
     metavar="NAMES",
     help="Allowed models: names or patterns, such as 'claude-haiku-*,gpt-5.2'. Default: all.",
 )
+@click.option(
+    "--admin", is_flag=True, help="Show the records of all actors to its owner on the web page."
+)
 @_db_option
 def create(
     actor: str,
@@ -86,6 +89,8 @@ def create(
     providers: tuple[str, ...],
     models: tuple[str, ...],
     db: str | None,
+    *,
+    admin: bool,
 ) -> None:
     """Create an access token for ACTOR, and print it.
 
@@ -94,7 +99,7 @@ def create(
     if not actor.strip() or not actor.isprintable():
         raise click.UsageError("ACTOR must be a name of printable characters")
     text, token = AccessToken.make(
-        actor.strip(), expires_at=expires, providers=providers, models=models
+        actor.strip(), expires_at=expires, providers=providers, models=models, admin=admin
     )
     try:
         store = open_tokens(db)
@@ -216,6 +221,7 @@ def _table(tokens: list[AccessToken]) -> "Table":
         "created (local time)",
         "providers",
         "models",
+        "web page",
     ):
         table.add_column(head)
     for token in tokens:
@@ -226,6 +232,7 @@ def _table(tokens: list[AccessToken]) -> "Table":
             _local(token.created_at),
             ", ".join(token.providers) or "all",
             ", ".join(token.models) or "all",
+            "admin" if token.admin else "own",
         )
         table.add_row(*map(printable, cells))
     return table

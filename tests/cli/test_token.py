@@ -52,6 +52,14 @@ def test_token_list_shows_state_and_limits(home: Home) -> None:
     assert re.search(r"bob +revoked \d{4}-.* all +claude-haiku-\*", second)
 
 
+def test_token_list_shows_admins(home: Home) -> None:
+    create(home, "alice", "--admin")
+    create(home, "bob")
+    listed = home.invoke("token", "list").output
+    assert re.search(r"alice .* admin *$", listed, re.MULTILINE)
+    assert re.search(r"bob .* own *$", listed, re.MULTILINE)
+
+
 def test_token_revoke_revokes_all_access_tokens_of_an_actor(home: Home) -> None:
     create(home, "alice")
     create(home, "alice")

@@ -184,6 +184,12 @@ def m008_index_of_starts(db: Database) -> None:
     db.table("aibridge_interceptions").create_index(["started_at"])
 
 
+@migrations()
+def m014_admins(db: Database) -> None:
+    """Mark the access tokens whose owners see all records on the web page."""
+    db.table("aibridge_tokens").add_column("admin", int, not_null_default=0)
+
+
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:
     table = db.table(name)
     table.create(

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.facts import now
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _TABLE = "aibridge_tokens"
-_COLUMNS = ", ".join(field.name for field in fields(AccessToken))
+_FIELDS = frozenset(field.name for field in fields(AccessToken))
 _READ_SECONDS, _WRITE_SECONDS = 1.0, 5.0
 """Seconds to wait for a lock."""
 
@@ -41,7 +41,7 @@ def read(path: Path) -> dict[str, AccessToken]:
             ).fetchone():
                 return {}
             reader.row_factory = sqlite3.Row
-            rows = reader.execute(f"SELECT {_COLUMNS} FROM {_TABLE} ORDER BY created_at")  # noqa: S608
+            rows = reader.execute(f"SELECT * FROM {_TABLE} ORDER BY created_at")  # noqa: S608
             return {row["id"]: _from_row(row) for row in rows}
     except (sqlite3.Error, ValueError) as error:
         raise StoreError(f"{path}: {error}") from error
@@ -70,7 +70,7 @@ def revoke(path: Path, name: str) -> list[AccessToken]:
         rows = db.query(
             f"UPDATE {_TABLE} SET revoked_at = :now"  # noqa: S608
             " WHERE revoked_at IS NULL AND :name IN (id, initiator_id) "
-            f" RETURNING {_COLUMNS}",
+            " RETURNING *",
             {"now": now(), "name": name},
         )
         return [_from_row(row) for row in rows]
@@ -98,7 +98,9 @@ def _database(path: Path) -> "Iterator[Database]":
 
 
 def _from_row(row: "sqlite3.Row | dict[str, str]") -> AccessToken:
-    values = dict(row)
+    # Another version may have written the file: fields without a column have their default.
+    values: dict[str, Any] = {name: value for name, value in dict(row).items() if name in _FIELDS}
+    values["admin"] = bool(values.get("admin"))
     for name in ("providers", "models"):
         values[name] = tuple(json.loads(values[name]))
     return AccessToken(**values)

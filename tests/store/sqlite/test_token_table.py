@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,22 @@ def test_access_tokens_are_read_as_they_were_added(database: Path) -> None:
     )
 
     assert list(open_store(database).access_tokens().values()) == added
+
+
+def test_admin_flag_of_an_access_token_is_kept(database: Path) -> None:
+    add_tokens(database, "alice", admin=True)
+    add_tokens(database, "bob")
+
+    flags = {t.initiator_id: t.admin for t in open_store(database).access_tokens().values()}
+    assert flags == {"alice": True, "bob": False}
+
+
+def test_access_tokens_of_an_older_database_are_read_as_no_admins(database: Path) -> None:
+    (token,) = add_tokens(database, "alice", admin=True)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("ALTER TABLE aibridge_tokens DROP COLUMN admin")
+
+    assert open_store(database).access_tokens() == {token.id: replace(token, admin=False)}
 
 
 def test_database_of_the_first_access_token_is_private(database: Path) -> None:
