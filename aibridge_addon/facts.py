@@ -217,6 +217,17 @@ class HiddenTurns:
     created_at: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimitsSeen:
+    """Headers about rate limits in the head of a provider's response."""
+
+    interception: Interception
+    """The request that was answered; a handshake of a WebSocket has no record of its own."""
+    headers: Mapping[str, str]
+    """Values as the provider sent them, by names in lower case."""
+    seen_at: str
+
+
 type Fact = (
     Interception
     | InterceptionEnded
@@ -226,6 +237,7 @@ type Fact = (
     | UserPrompt
     | ToolUsage
     | ModelThought
+    | RateLimitsSeen
 )
 
 

@@ -4,10 +4,11 @@ Pure: knows neither proxy nor store. Each record ends exactly once; further ends
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from aibridge_addon import rate_limits
 from aibridge_addon.facts import (
     BackgroundResponse,
     Fact,
@@ -15,6 +16,7 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     ModelThought,
     ProviderError,
+    RateLimitsSeen,
     ResponseFacts,
     Status,
     TokenUsage,
@@ -74,6 +76,14 @@ class InterceptionRecord:
                     digest=digest,
                     created_at=self.interception.started_at,
                 )
+            )
+
+    def response_began(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Publish the rate limits in the head of a provider's response."""
+        # A record that has ended here is refused: the response is the proxy's own.
+        if not self.ended and (limits := rate_limits.select(headers)):
+            self._publish(
+                RateLimitsSeen(interception=self.interception, headers=limits, seen_at=now())
             )
 
     def usage_so_far(self, response: ResponseFacts) -> None:

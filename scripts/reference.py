@@ -182,6 +182,8 @@ TABLES = {
     " its later requests.",
     "aibridge_tokens": "All access tokens, also revoked and expired ones, without their secrets.",
     "aibridge_background_responses": "Background responses that no poll has completed yet.",
+    "aibridge_rate_limits": "Headers about rate limits, as each credential and actor received them"
+    " last.",
 }
 COLUMNS = {
     "id": "UUIDv7: sorts by time",
@@ -247,6 +249,11 @@ COLUMNS = {
     "expires_at": "UTC, ISO 8601; null: never",
     "revoked_at": "UTC, ISO 8601; null: not revoked",
     "admin": "1 if its owner sees the records of all actors on the web page",
+    "header": "name of the header, in lower case",
+    "aibridge_rate_limits.credential_kind": "as in `aibridge_interceptions`; empty: none",
+    "aibridge_rate_limits.credential_hint": "masked; empty: none",
+    "value": "as the provider sent it",
+    "seen_at": "UTC, ISO 8601",
     "created_at": "UTC, ISO 8601",
 }
 

@@ -21,7 +21,9 @@ CORE = (
     "interception",
     "patterns",
     "providers",
+    "rate_limits",
     "raw_json",
+    "reset_times",
     "tools.catalogue",
     "tools.ledger",
     "tools.legal",
@@ -83,7 +85,10 @@ def test_only_the_sqlite_store_imports_sqlite() -> None:
     assert {user for user in users if not user.startswith("store/sqlite/")} == set()
 
 
-BASE = frozenset({"addresses", "facts", "findings", "headers", "patterns", "raw_json"})
+BASE = frozenset(
+    {"addresses", "facts", "findings", "headers", "patterns"}
+    | {"rate_limits", "raw_json", "reset_times"}
+)
 ARROWS: dict[str, frozenset[str]] = {
     "formats": BASE,
     "fact_bus": BASE,

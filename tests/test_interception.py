@@ -15,6 +15,7 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     ModelThought,
     ProviderError,
+    RateLimitsSeen,
     ResponseFacts,
     Status,
     Thought,
@@ -415,3 +416,28 @@ def test_approval_request_is_marked_among_the_server_side_tools() -> None:
     assert ended.metadata["server_tools"] == [
         {"tool": "roll", "tool_call_id": "a", "input": {}, "approval": "requested"}
     ]
+
+
+def test_rate_limits_in_the_head_of_a_response_are_published() -> None:
+    subject, published = record()
+
+    subject.response_began([("Retry-After", "3"), ("content-type", "text/plain")])
+    subject.response_began([("content-type", "text/plain")])
+
+    assert published == [
+        RateLimitsSeen(
+            interception=subject.interception,
+            headers={"retry-after": "3"},
+            seen_at=published[0].seen_at,
+        )
+    ]
+
+
+def test_headers_of_a_refusal_by_the_proxy_are_no_rate_limits() -> None:
+    subject, published = record()
+    subject.end(Status.REFUSED, http_status=429)
+    published.clear()
+
+    subject.response_began([("retry-after", "3")])
+
+    assert published == []

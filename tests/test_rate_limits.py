@@ -107,9 +107,7 @@ def test_windows_of_an_anthropic_subscription_are_read() -> None:
     )
     assert found["7d"].used == 1.02
     assert found["7d_opus"].used == 0
-    assert found["unified"] == Limit(
-        name="unified", seen_at=SEEN, status="allowed", resets_at=hour
-    )
+    assert found["unified"] == Limit(name="unified", seen_at=SEEN, status="allowed", resets_at=hour)
     assert [name for name, limit in found.items() if limit.is_window] == ["5h", "7d", "7d_opus"]
 
 

@@ -58,7 +58,15 @@ class FollowUps:
             on_usage=exchange.record.usage_so_far,
         )
         sent = replace(exchange.request, flow=flow)
-        async with self._register(InnerCallExchange(sent, exchange.wire_format, call)), call:
+        inner = InnerCallExchange(
+            sent,
+            exchange.wire_format,
+            call,
+            on_head=lambda response: exchange.record.response_began(
+                response.headers.items(multi=True)
+            ),
+        )
+        async with self._register(inner), call:
             yield call
 
     async def _check_policies(self, exchange: BridgedExchange, request: Members) -> None:

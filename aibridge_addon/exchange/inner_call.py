@@ -1,5 +1,8 @@
 """Inner calls: requests of the proxy itself, sent for another exchange."""
 
+from collections.abc import Callable
+
+from mitmproxy import http
 from mitmproxy.proxy.utils import ReceiveBuffer
 
 from aibridge_addon.exchange.client_request import ClientRequest
@@ -7,16 +10,31 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.formats import Format
 from aibridge_addon.relay.replayed_request import ReplayedRequest
 
+type OnHead = Callable[[http.Response], None]
+
+
+def ignore_head(response: http.Response) -> None:
+    """Ignore a head that another exchange sees too."""
+
 
 class InnerCallExchange(Exchange):
     """A follow-up request of an inner loop, or a second attempt; its `ReplayedRequest` reads it."""
 
-    def __init__(self, request: ClientRequest, wire_format: Format, call: ReplayedRequest) -> None:
+    def __init__(
+        self,
+        request: ClientRequest,
+        wire_format: Format,
+        call: ReplayedRequest,
+        *,
+        on_head: OnHead = ignore_head,
+    ) -> None:
         super().__init__(request, wire_format)
         self._call = call
+        self._on_head = on_head
 
     def on_head(self) -> None:
         """Report the head of the response."""
+        self._on_head(self.response)
         self._call.on_head()
 
     def hold_limit(self, begun: ReceiveBuffer) -> int | None:

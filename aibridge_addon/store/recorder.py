@@ -15,6 +15,7 @@ from aibridge_addon.facts import (
     Interception,
     InterceptionEnded,
     ModelThought,
+    RateLimitsSeen,
     TokenUsage,
     TokenUsageSoFar,
     ToolUsage,
@@ -73,6 +74,10 @@ class Recorder(Protocol):
         """Record a thought of a model."""
         return
 
+    def record_rate_limits(self, fact: RateLimitsSeen) -> None:
+        """Record the rate limits that a response stated, in place of earlier ones."""
+        return
+
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
         """Store turns of the inner loop that the client did not see."""
         return
@@ -119,6 +124,7 @@ def fact_handlers(recorder: Recorder) -> Handlers:
         UserPrompt: recorder.record_prompt_usage,
         ToolUsage: recorder.record_tool_usage,
         ModelThought: recorder.record_model_thought,
+        RateLimitsSeen: recorder.record_rate_limits,
     }
 
 

@@ -15,6 +15,7 @@ from aibridge_addon.facts import (
     Interception,
     InterceptionEnded,
     ModelThought,
+    RateLimitsSeen,
     TokenUsage,
     TokenUsageSoFar,
     ToolUsage,
@@ -37,6 +38,7 @@ type Kind = Literal[
     "tool_usage",
     "hidden_turns",
     "model_thought",
+    "rate_limits",
 ]
 KINDS: frozenset[str] = frozenset(get_args(Kind.__value__))
 
@@ -65,18 +67,21 @@ def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
     """Return the statements of some facts, in their order.
 
     Facts that a later one of them makes redundant get no statement: the start of an interception,
-    since its end has the complete row; the later update of a prompt with the response's id; and
-    the usage that a stream reported before its end.
+    since its end has the complete row; the later update of a prompt with the response's id; the
+    usage that a stream reported before its end; and rate limits that a later response states too.
     """
     facts = list(facts)
     final = {fact.id for fact in facts if type(fact) is TokenUsage}
     ended = {fact.interception.id: fact for fact in facts if isinstance(fact, InterceptionEnded)}
+    newest = {_limited(fact): fact for fact in facts if isinstance(fact, RateLimitsSeen)}
     made: list[Statement] = []
     for fact in facts:
         match fact:
             case Interception(id=id_) if id_ in ended:
                 continue
             case TokenUsageSoFar(id=id_) if id_ in final:
+                continue
+            case RateLimitsSeen() if _is_superseded(fact, newest[_limited(fact)]):
                 continue
             case UserPrompt(interception=Interception(id=id_)) if id_ in ended:
                 made.append(_user_prompt(fact, ended.pop(id_).provider_response_id))
@@ -92,6 +97,16 @@ def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
             case _:
                 made.append(_MAKERS[type(fact)](fact))
     return made
+
+
+def _limited(fact: RateLimitsSeen) -> tuple[str | None, ...]:
+    """Return the key of everything that a rate limit holds for."""
+    sent = fact.interception
+    return sent.provider_name, sent.credential_kind, sent.credential_hint, sent.initiator_id
+
+
+def _is_superseded(fact: RateLimitsSeen, newest: RateLimitsSeen) -> bool:
+    return fact is not newest and fact.headers.keys() <= newest.headers.keys()
 
 
 def _start_values(fact: Interception) -> Values:
@@ -220,6 +235,19 @@ def _background_response(fact: BackgroundResponse) -> Statement:
     return Statement("background_response", values)
 
 
+def _rate_limits(fact: RateLimitsSeen) -> Statement:
+    interception = fact.interception
+    values: Values = {
+        "provider_name": interception.provider_name,
+        "credential_kind": interception.credential_kind or "",
+        "credential_hint": interception.credential_hint or "",
+        "initiator_id": interception.initiator_id,
+        "headers": encode(fact.headers),
+        "seen_at": fact.seen_at,
+    }
+    return Statement("rate_limits", values)
+
+
 def read_background_response(content: str) -> BackgroundResponse:
     """Return the fact that a row holds as JSON.
 
@@ -247,5 +275,6 @@ _MAKERS: dict[type, Callable[[Any], Statement]] = {
     TokenUsageSoFar: _token_usage_so_far,
     ToolUsage: _tool_usage,
     ModelThought: _model_thought,
+    RateLimitsSeen: _rate_limits,
     HiddenTurns: _hidden_turns,
 }

@@ -12,6 +12,7 @@ from aibridge_addon.facts import (
     Interception,
     InterceptionEnded,
     ModelThought,
+    RateLimitsSeen,
     Status,
     TokenUsage,
     TokenUsageSoFar,
@@ -99,6 +100,12 @@ def tokens_so_far(usage: TokenUsage, **changes: Any) -> TokenUsageSoFar:
     """Return the usage that a stream reported before its final usage."""
     values = {field.name: getattr(usage, field.name) for field in fields(usage)}
     return TokenUsageSoFar(**values | {"output_tokens": 0, "extra": {}} | changes)
+
+
+def limits(interception: Interception, **headers: str) -> RateLimitsSeen:
+    """Return rate limits; `_` in the names of headers becomes `-`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return RateLimitsSeen(interception=interception, headers=named, seen_at=now())
 
 
 def prompt(interception: Interception, text: str = "Hello") -> UserPrompt:

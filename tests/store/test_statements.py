@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 from sqlite_utils import Database
-from store.doubles import all_of_one, ended, prompt, started, tokens, tokens_so_far
+from store.doubles import all_of_one, ended, limits, prompt, started, tokens, tokens_so_far
 
 from aibridge_addon.facts import Fact
 from aibridge_addon.store.sqlite.schema import TABLES, migrate
@@ -117,3 +117,65 @@ def test_early_usage_is_omitted_if_the_final_usage_is_among_the_facts() -> None:
 
     assert kinds(tokens_so_far(final), final) == ["token_usage"]
     assert kinds(tokens_so_far(final), tokens(started())) == ["token_usage_so_far", "token_usage"]
+
+
+def stored_limits(db: Database) -> dict[str, str]:
+    return {row["header"]: row["value"] for row in db.table("aibridge_rate_limits").rows}
+
+
+def test_rate_limits_of_a_credential_are_stored_as_seen_last(db: Database) -> None:
+    one = started()
+
+    execute(db, statements([limits(one, retry_after="3", x_ratelimit_limit="9")]))
+    execute(db, statements([limits(one, x_ratelimit_limit="8")]))
+
+    assert stored_limits(db) == {"retry-after": "3", "x-ratelimit-limit": "8"}
+
+
+def test_older_rate_limits_do_not_replace_newer_ones(db: Database) -> None:
+    one = started()
+    older, newer = limits(one, retry_after="3"), limits(one, retry_after="4")
+
+    execute(db, statements([newer]))
+    execute(db, statements([older]))
+
+    assert stored_limits(db) == {"retry-after": "4"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"provider_name": "other"},
+        {"credential_hint": "sk-b...cdef"},
+        {"credential_kind": "centralized"},
+        {"credential_kind": None, "credential_hint": None},
+        {"initiator_id": "bob"},
+    ],
+    ids=str,
+)
+def test_rate_limits_are_stored_for_each_credential_and_actor(
+    db: Database, other: dict[str, str]
+) -> None:
+    for _ in range(2):
+        execute(db, statements([limits(started(), retry_after="3")]))
+        execute(db, statements([limits(started(**other), retry_after="4")]))
+
+    rows = [row["value"] for row in db.table("aibridge_rate_limits").rows]
+    assert sorted(rows) == ["3", "4"]
+
+
+def test_rate_limits_that_a_later_response_states_too_are_omitted() -> None:
+    one, other = started(), started(initiator_id="bob")
+    superseded, unique, newest = (
+        limits(one, retry_after="1"),
+        limits(one, retry_after_ms="2000"),
+        limits(one, retry_after="3"),
+    )
+
+    work = statements([superseded, unique, limits(other, retry_after="5"), newest])
+
+    assert [statement.values["headers"] for statement in work] == [
+        '{"retry-after-ms":"2000"}',
+        '{"retry-after":"5"}',
+        '{"retry-after":"3"}',
+    ]

@@ -18,6 +18,7 @@ CLOSE_NEVER_POLLED = (
 """Executed in this order."""
 
 DELETE_HIDDEN_TURNS = "DELETE FROM aibridge_hidden_turns WHERE created_at < :before"
+DELETE_RATE_LIMITS = "DELETE FROM aibridge_rate_limits WHERE seen_at < :before"
 
 _OLD = (
     "SELECT id FROM aibridge_interceptions WHERE started_at < :before AND ended_at IS NOT NULL"

@@ -22,6 +22,7 @@ from aibridge_addon.facts import (
     Interception,
     InterceptionEnded,
     ModelThought,
+    RateLimitsSeen,
     TokenUsage,
     TokenUsageSoFar,
     ToolUsage,
@@ -109,6 +110,10 @@ class SQLiteRecorder(Recorder):
 
     def record_model_thought(self, fact: ModelThought) -> None:
         """Record a thought."""
+        self._queue.append(fact)
+
+    def record_rate_limits(self, fact: RateLimitsSeen) -> None:
+        """Record the rate limits that a response stated."""
         self._queue.append(fact)
 
     def record_hidden_turns(self, turns: HiddenTurns) -> None:

@@ -17,6 +17,7 @@ TABLES = (
     "aibridge_hidden_turns",
     "aibridge_tokens",
     "aibridge_background_responses",
+    "aibridge_rate_limits",
 )
 
 migrations = Migrations("aibridge")
@@ -182,6 +183,19 @@ def m007_prompt_digests(db: Database) -> None:
 def m008_index_of_starts(db: Database) -> None:
     """Index the start of interceptions, for `aibridge usage --since` and for retention."""
     db.table("aibridge_interceptions").create_index(["started_at"])
+
+
+@migrations()
+def m013_rate_limits(db: Database) -> None:
+    """Create the table of the rate limits that responses stated last."""
+    key = ("provider_name", "credential_kind", "credential_hint", "initiator_id", "header")
+    table = db.table("aibridge_rate_limits")
+    table.create(
+        {**dict.fromkeys(key, str), "value": str, "seen_at": str},
+        pk=key,
+        not_null={"value", "seen_at"},
+    )
+    table.create_index(["seen_at"])
 
 
 @migrations()

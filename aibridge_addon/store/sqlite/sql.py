@@ -95,6 +95,15 @@ SQL: dict[Kind, str] = {
         " VALUES (:scope, :key, :content, :created_at)"
         " ON CONFLICT DO UPDATE SET content = excluded.content, created_at = excluded.created_at"
     ),
+    "rate_limits": (
+        "INSERT INTO aibridge_rate_limits (provider_name, credential_kind, credential_hint,"
+        " initiator_id, header, value, seen_at)"
+        " SELECT :provider_name, :credential_kind, :credential_hint, :initiator_id, key, value,"
+        " :seen_at FROM json_each(:headers) WHERE 1"
+        # A spool may be read after newer headers were stored.
+        " ON CONFLICT DO UPDATE SET value = excluded.value, seen_at = excluded.seen_at"
+        " WHERE excluded.seen_at >= seen_at"
+    ),
     "model_thought": _insert("aibridge_model_thoughts", (*_CHILD_COLUMNS, "content")),
 }
 

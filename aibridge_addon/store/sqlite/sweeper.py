@@ -16,6 +16,7 @@ from aibridge_addon.store.sqlite.housekeeping import (
     CLOSE_NEVER_POLLED,
     DELETE_HIDDEN_TURNS,
     DELETE_INTERCEPTIONS,
+    DELETE_RATE_LIMITS,
     FIND_NEVER_POLLED,
 )
 
@@ -25,6 +26,8 @@ STEP_SECONDS = 0.25
 """Seconds between two steps of a round."""
 POLLED_DAYS = 30
 """Days in which a poll may end a background response; providers store it no longer."""
+RATE_LIMIT_DAYS = 30
+"""Days after which a rate limit says nothing; provider's windows are shorter."""
 STEP_ROWS = 500
 """Interceptions deleted in one step."""
 
@@ -48,6 +51,7 @@ class Sweeper:
     def step(self, connection: sqlite3.Connection) -> None:
         """Delete some rows; after the last, free some of their space."""
         self._close_never_polled(connection)
+        connection.execute(DELETE_RATE_LIMITS, {"before": _days_ago(RATE_LIMIT_DAYS)})
         more = self._delete(connection) or vacuum.free_some(connection)
         self._next_at = time.monotonic() + (STEP_SECONDS if more else ROUND_SECONDS)
 
