@@ -1,13 +1,13 @@
 """Parameter types of several subcommands."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DAYS = {"today": 0, "yesterday": 1}
+from aibridge_addon.report.periods import parse_date, parse_since, parse_span, parse_until
+
+_EXAMPLES = "a span (30m, 12h, 7d, 4w), a date, 'today', 'yesterday' or 'all'"
 
 
 class DatabaseLocation(click.Path):
@@ -40,19 +40,25 @@ class Since(click.ParamType[datetime | None]):
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime | None:
         """Return the start of the period; None for `all`."""
-        value = value.strip()
-        word = value.lower()
-        if word == "all":
-            return None
-        if word in _DAYS:
-            return _midnight(_DAYS[word])
         try:
-            span = parse_span(value)
-            return datetime.now(UTC) - span if span is not None else parse_date(value)
+            return parse_since(value, datetime.now(UTC))
         except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is not a span (30m, 12h, 7d, 4w), a date, 'today', 'yesterday' or 'all'"
-            )
+            self.fail(f"{value!r} is not {_EXAMPLES}")
+
+
+class Until(click.ParamType[datetime | None]):
+    """The end of a period."""
+
+    name = "until"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime | None:
+        """Return the end of the period, after the whole of a day; None for `now`."""
+        try:
+            return parse_until(value, datetime.now(UTC))
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not {_EXAMPLES}")
 
 
 class Expiry(click.ParamType[str | None]):
@@ -74,28 +80,3 @@ class Expiry(click.ParamType[str | None]):
         if time <= datetime.now(UTC):
             self.fail(f"{value} is in the past")
         return time.isoformat(timespec="microseconds")
-
-
-def parse_span(value: str) -> timedelta | None:
-    """Return the duration of a span such as `12h`; None if the value is not a span.
-
-    Raises:
-        OverflowError: it is too long.
-    """
-    span = re.fullmatch(r"(\d+)([mhdw])", value)
-    return timedelta(**{_UNITS[span[2]]: int(span[1])}) if span else None
-
-
-def parse_date(value: str) -> datetime:
-    """Return the time of a date, with or without a time of day; local time unless stated.
-
-    Raises:
-        ValueError: it is not a date.
-    """
-    return datetime.fromisoformat(value).astimezone(UTC)
-
-
-def _midnight(days_ago: int) -> datetime:
-    """Return the start of a day in local time."""
-    day = datetime.now().date() - timedelta(days=days_ago)
-    return datetime(day.year, day.month, day.day).astimezone(UTC)

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.findings import Finding
+from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.usage import UsageQuery, UsageTotal
 
@@ -63,6 +64,13 @@ class Store(Protocol):
         """Return the totals of a query, largest output first; days in order.
 
         Raises `StoreError` if the store does not exist.
+        """
+
+    @abstractmethod
+    def reports(self) -> Reports:
+        """Return the reports on the records.
+
+        Their methods raise `StoreError` if the store does not exist or cannot be read.
         """
 
     @abstractmethod

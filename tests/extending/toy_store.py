@@ -10,6 +10,7 @@ from aibridge_addon import store
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.facts import InterceptionEnded, TokenUsage, now
 from aibridge_addon.findings import Finding
+from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.protocol import OnEvent, Retention, Store
 from aibridge_addon.store.recorder import Recorder
@@ -21,7 +22,7 @@ GROUPS: Mapping[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-class ToyStore(Store, Recorder):
+class ToyStore(Store, Recorder, Reports):
     """Appends each fact and access token as a line; the last line of an id counts."""
 
     def __init__(self, location: str) -> None:
@@ -79,6 +80,9 @@ class ToyStore(Store, Recorder):
             total.output += usage["output"] if usage else 0
             total.latest = max(total.latest, row["at"])
         return list(totals.values())
+
+    def reports(self) -> Reports:
+        return self
 
     def inspect(self) -> list[Finding]:
         return [Finding(about="database", level="ok", what=f"a toy: {self._location}")]

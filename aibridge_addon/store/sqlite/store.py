@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.findings import Finding
+from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.protocol import OnEvent, Retention, Store
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.sqlite import inspection, token_table, usage
@@ -46,6 +47,12 @@ class SQLiteStore(Store):
     def read_usage(self, query: UsageQuery) -> list[UsageTotal]:
         """Sum up usage in a read-only connection."""
         return usage.read(self._path, query)
+
+    def reports(self) -> Reports:
+        """Return the reports, which open a read-only connection for each query."""
+        from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
+
+        return SQLiteReports(self._path)
 
     def inspect(self) -> list[Finding]:
         """Inspect the file, its spool and its rejected statements."""

@@ -1,0 +1,28 @@
+"""Money as text. Amounts are integer nano-dollars; an unknown amount is a dash, never zero."""
+
+from decimal import ROUND_HALF_UP, Decimal
+
+UNKNOWN = "—"
+NANO_USD = 1_000_000_000
+_CENTS = Decimal("0.01")
+_FINE = Decimal("0.0001")
+_SMALLEST = "<$0.0001"
+
+
+def usd(nano: int | None) -> str:
+    """Return an amount as text: `$12.30`; below a dollar `$0.0123`; `—` if it is unknown."""
+    if nano is None:
+        return UNKNOWN
+    amount = abs(Decimal(nano)) / NANO_USD
+    sign = "-" if nano < 0 else ""
+    if not nano:
+        return "$0.00"
+    if amount >= 1:
+        return f"{sign}${amount.quantize(_CENTS, ROUND_HALF_UP):,}"
+    rounded = amount.quantize(_FINE, ROUND_HALF_UP)
+    return f"{sign}${rounded}" if rounded else f"{sign}{_SMALLEST}"
+
+
+def exact_usd(nano: int | None) -> str:
+    """Return an amount in dollars with all nine decimals, for machines; empty if it is unknown."""
+    return "" if nano is None else f"{Decimal(nano) / NANO_USD:.9f}"

@@ -1,0 +1,79 @@
+"""`Reports`: everything that commands and the web page ask of the records."""
+
+from collections.abc import Iterator
+from typing import NoReturn, Protocol
+
+from aibridge_addon.report.queries import RequestQuery, TotalsQuery
+from aibridge_addon.report.rows import (
+    ExportRow,
+    InterceptionDetail,
+    Latency,
+    Page,
+    PersonRow,
+    RateLimitRow,
+    RequestRow,
+    SearchHit,
+    SessionDetail,
+    SessionRow,
+    Totals,
+)
+
+
+class UnsupportedReportError(Exception):
+    """The store cannot answer this query."""
+
+
+class Reports(Protocol):
+    """Reports on the records of a store. All methods may block, and change nothing.
+
+    A store implements the reports that it can answer; all others raise `UnsupportedReportError`.
+    Every method honours `RequestQuery.for_actor`. Memory is bounded by the rows that are returned.
+    """
+
+    def totals(self, query: TotalsQuery) -> Totals:
+        """Return figures by groups, and overall."""
+        _unsupported("totals")
+
+    def sessions(self, query: RequestQuery) -> Page[SessionRow]:
+        """Return sessions, those with the newest requests first."""
+        _unsupported("sessions")
+
+    def people(self, query: RequestQuery) -> list[PersonRow]:
+        """Return the actors, the most expensive first."""
+        _unsupported("people")
+
+    def latency(self, query: RequestQuery) -> Latency:
+        """Return percentiles of latency."""
+        _unsupported("latency")
+
+    def requests(self, query: RequestQuery) -> Page[RequestRow]:
+        """Return requests, newest first."""
+        _unsupported("requests")
+
+    def ended_since(self, moment: str, after_id: str) -> list[RequestRow]:
+        """Return requests that ended since a moment, after the request with an id, in order."""
+        _unsupported("ended_since")
+
+    def interception(self, id_or_prefix: str) -> InterceptionDetail | None:
+        """Return everything recorded of a request; None if no id, or several, begin so."""
+        _unsupported("interception")
+
+    def session(self, id_or_prefix: str) -> SessionDetail | None:
+        """Return a session; None if no id, or several, begin so."""
+        _unsupported("session")
+
+    def search(self, text: str, query: RequestQuery) -> Page[SearchHit]:
+        """Return recorded texts that contain the words of a text, newest first."""
+        _unsupported("search")
+
+    def export(self, query: RequestQuery) -> Iterator[ExportRow]:
+        """Yield requests with all that is recorded of them, oldest first."""
+        _unsupported("export")
+
+    def rate_limits(self) -> list[RateLimitRow]:
+        """Return the rate limits as the providers last reported them."""
+        _unsupported("rate_limits")
+
+
+def _unsupported(report: str) -> NoReturn:
+    raise UnsupportedReportError(f"this store cannot report {report.replace('_', ' ')}")

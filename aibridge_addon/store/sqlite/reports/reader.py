@@ -1,0 +1,31 @@
+"""Read-only connection for one report: a consistent view, also while a proxy writes."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from aibridge_addon.store.errors import StoreError
+
+_READ_SECONDS = 5.0
+"""Seconds to wait for a lock."""
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a connection inside one read transaction.
+
+    Raises:
+        StoreError: there is no such file, or it cannot be read.
+    """
+    if not path.exists():
+        raise StoreError(f"nothing was recorded yet: there is no {path}")
+    uri = f"{path.as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(
+            sqlite3.connect(uri, uri=True, timeout=_READ_SECONDS, isolation_level=None)
+        ) as connection:
+            connection.execute("BEGIN")
+            yield connection
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
