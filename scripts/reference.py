@@ -184,12 +184,21 @@ TABLES = {
     "aibridge_background_responses": "Background responses that no poll has completed yet.",
     "aibridge_rate_limits": "Headers about rate limits, as each credential and actor received them"
     " last.",
+    "aibridge_search_texts": "Texts that `aibridge search` finds; `aibridge_search` is the FTS5"
+    " index over them.",
+    "aibridge_endings": "Ended interceptions in the order of commits, for `aibridge tail` and"
+    " `aibridge export`.",
 }
 COLUMNS = {
     "id": "UUIDv7: sorts by time",
     "initiator_id": "the actor",
     "response_id": "as the provider names it",
     "aibridge_background_responses.content": "JSON: facts that the end of the interception needs",
+    "aibridge_search_texts.id": "`rowid` in `aibridge_search`",
+    "source": "identifies the text, so that it is stored once",
+    "kind": "`prompt`, `answer`, `thought`, `arguments` or `result`",
+    "text": "at most its first 32,768 characters",
+    "seq": "number of the end; greater than those of all earlier commits",
     "aibridge_tokens.id": "the public part of the access token",
     "metadata": "JSON",
     "aibridge_interceptions.metadata": "JSON: the actor's metadata; `claude_code_agent_id`;"

@@ -32,6 +32,7 @@ DELETE_INTERCEPTIONS = (
             "aibridge_user_prompts",
             "aibridge_tool_usages",
             "aibridge_model_thoughts",
+            "aibridge_search_texts",
         )
     ),
     f"DELETE FROM aibridge_interceptions WHERE id IN ({_OLD})",  # noqa: S608

@@ -8,6 +8,8 @@ from contextlib import closing
 
 from sqlite_utils import Database, Migrations
 
+from aibridge_addon.store.sqlite import endings, search_index
+
 TABLES = (
     "aibridge_interceptions",
     "aibridge_token_usages",
@@ -18,6 +20,8 @@ TABLES = (
     "aibridge_tokens",
     "aibridge_background_responses",
     "aibridge_rate_limits",
+    "aibridge_search_texts",
+    "aibridge_endings",
 )
 
 migrations = Migrations("aibridge")
@@ -32,6 +36,7 @@ def migrate(db: Database) -> None:
     if unknown := unknown_migrations(db):
         raise SchemaTooNewError(f"it was migrated by a newer version: {', '.join(unknown)}")
     migrations.apply(db)
+    search_index.prepare(db)
 
 
 def unknown_migrations(db: Database) -> list[str]:
@@ -186,6 +191,12 @@ def m008_index_of_starts(db: Database) -> None:
 
 
 @migrations()
+def m012_search(db: Database) -> None:
+    """Create the table of searchable texts; `search_index.prepare` adds the index over it."""
+    search_index.create_texts(db)
+
+
+@migrations()
 def m013_rate_limits(db: Database) -> None:
     """Create the table of the rate limits that responses stated last."""
     key = ("provider_name", "credential_kind", "credential_hint", "initiator_id", "header")
@@ -202,6 +213,12 @@ def m013_rate_limits(db: Database) -> None:
 def m014_admins(db: Database) -> None:
     """Mark the access tokens whose owners see all records on the web page."""
     db.table("aibridge_tokens").add_column("admin", int, not_null_default=0)
+
+
+@migrations()
+def m015_endings(db: Database) -> None:
+    """Number the ends of interceptions in the order of commits."""
+    endings.create(db)
 
 
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:

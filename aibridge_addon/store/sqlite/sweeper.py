@@ -12,6 +12,7 @@ from aibridge_addon.facts import now
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.sqlite import vacuum
 from aibridge_addon.store.sqlite.database_file import transaction
+from aibridge_addon.store.sqlite.endings import DELETE_ORPHANS
 from aibridge_addon.store.sqlite.housekeeping import (
     CLOSE_NEVER_POLLED,
     DELETE_HIDDEN_TURNS,
@@ -75,6 +76,7 @@ class Sweeper:
                 values = {"before": _days_ago(days), "limit": STEP_ROWS}
                 for statement in DELETE_INTERCEPTIONS:
                     deleted = connection.execute(statement, values).rowcount
+                connection.execute(DELETE_ORPHANS, {"limit": STEP_ROWS})
         if deleted:
             self._on_deleted(deleted)
         return deleted == STEP_ROWS
