@@ -20,10 +20,12 @@ from aibridge_addon.facts import (
     TokenUsageSoFar,
     ToolUsage,
     UserPrompt,
+    milliseconds,
 )
 from aibridge_addon.raw_json import encode
+from aibridge_addon.store import columns
 
-type Values = dict[str, str | int | None]
+type Values = dict[str, str | int | bytes | None]
 
 
 type Kind = Literal[
@@ -39,6 +41,8 @@ type Kind = Literal[
     "hidden_turns",
     "model_thought",
     "rate_limits",
+    "message",
+    "part",
 ]
 KINDS: frozenset[str] = frozenset(get_args(Kind.__value__))
 
@@ -50,17 +54,10 @@ class Statement(NamedTuple):
     values: Values
 
 
-_ADDED_COLUMNS = dict.fromkeys(("request_kind", "prompt_id", "agent_id"))
-_ADDED: dict[str, Values] = {
-    "interception": _ADDED_COLUMNS,
-    "interception_ended": _ADDED_COLUMNS,
-    "user_prompt": {"digest": None},
-}
-
-
 def with_new_columns(statement: Statement) -> Statement:
     """Add null for each column that a statement of an older version lacks."""
-    return Statement(statement.kind, _ADDED.get(statement.kind, {}) | statement.values)
+    nulls: Values = dict.fromkeys(columns.COLUMNS.get(statement.kind, ()))
+    return Statement(statement.kind, nulls | statement.values)
 
 
 def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
@@ -109,35 +106,24 @@ def _is_superseded(fact: RateLimitsSeen, newest: RateLimitsSeen) -> bool:
     return fact is not newest and fact.headers.keys() <= newest.headers.keys()
 
 
-def _start_values(fact: Interception) -> Values:
+_JSON = frozenset({"metadata", "extra", "raw", "input"})
+"""Columns that hold JSON."""
+
+
+def _values(source: object, names: Iterable[str]) -> Values:
+    """Return the values of columns that are named like the fields of a fact."""
     return {
-        "id": fact.id,
-        "initiator_id": fact.initiator_id,
-        "metadata": encode(fact.metadata),
-        "provider": fact.provider,
-        "provider_name": fact.provider_name,
-        "api": fact.api,
-        "model": fact.model,
-        "client": fact.client,
-        "user_agent": fact.user_agent,
-        "client_session_id": fact.client_session_id,
-        "correlating_tool_call_id": fact.correlating_tool_call_id,
-        "credential_kind": fact.credential_kind,
-        "credential_hint": fact.credential_hint,
-        "streaming": fact.streaming,
-        "started_at": fact.started_at,
-        "request_kind": fact.request_kind,
-        "prompt_id": fact.prompt_id,
-        "agent_id": fact.agent_id,
+        name: encode(getattr(source, name)) if name in _JSON else getattr(source, name)
+        for name in names
     }
 
 
 def _interception(fact: Interception) -> Statement:
-    return Statement("interception", _start_values(fact))
+    return Statement("interception", _values(fact, columns.INTERCEPTION_START))
 
 
 def _interception_ended(fact: InterceptionEnded) -> Statement:
-    values = _start_values(fact.interception)
+    values = _values(fact.interception, columns.INTERCEPTION_START)
     values |= {
         "metadata": encode(fact.metadata),
         "ended_at": fact.ended_at,
@@ -146,6 +132,7 @@ def _interception_ended(fact: InterceptionEnded) -> Statement:
         "error_type": fact.error_type,
         "error_message": fact.error_message,
         "partial": fact.partial,
+        "ttft_ms": milliseconds(fact.seconds_to_first_byte),
     }
     return Statement("interception_ended", values)
 
@@ -177,15 +164,10 @@ def _child(
 
 def _token_usage(fact: TokenUsage) -> Statement:
     metadata = {"call": fact.call} if fact.call else None
-    values = _child(fact, response_id=fact.provider_response_id, metadata=metadata) | {
-        "model": fact.model,
-        "input_tokens": fact.input_tokens,
-        "output_tokens": fact.output_tokens,
-        "cache_read_input_tokens": fact.cache_read_input_tokens,
-        "cache_write_input_tokens": fact.cache_write_input_tokens,
-        "extra": encode(fact.extra),
-        "raw": encode(fact.raw),
-    }
+    values = _child(fact, response_id=fact.provider_response_id, metadata=metadata)
+    values |= _values(fact, columns.TOKENS) | dict.fromkeys(columns.PRICE)
+    if isinstance(tier := fact.extra.get("service_tier"), str):
+        values["service_tier"] = tier
     return Statement("token_usage", values)
 
 
@@ -194,26 +176,19 @@ def _token_usage_so_far(fact: TokenUsageSoFar) -> Statement:
 
 
 def _user_prompt(fact: UserPrompt, response_id: str | None) -> Statement:
-    values = _child(fact, response_id=response_id) | {"prompt": fact.prompt, "digest": fact.digest}
+    values = _child(fact, response_id=response_id) | _values(fact, columns.PROMPT)
     return Statement("user_prompt", values)
 
 
 def _tool_usage(fact: ToolUsage) -> Statement:
-    values = _child(fact, response_id=fact.provider_response_id, metadata=fact.metadata) | {
-        "tool": fact.tool,
-        "tool_call_id": fact.tool_call_id,
-        "server_url": fact.server_url,
-        "input": encode(fact.input),
-        "injected": fact.injected,
-        "invocation_error": fact.invocation_error,
-    }
-    return Statement("tool_usage", values)
+    values = _child(fact, response_id=fact.provider_response_id, metadata=fact.metadata)
+    return Statement("tool_usage", values | _values(fact, columns.TOOL))
 
 
 def _model_thought(fact: ModelThought) -> Statement:
     values = _child(
         fact, response_id=fact.provider_response_id, metadata={"source": fact.source}
-    ) | {"content": fact.content}
+    ) | _values(fact, columns.THOUGHT)
     return Statement("model_thought", values)
 
 
@@ -259,13 +234,7 @@ def read_background_response(content: str) -> BackgroundResponse:
 
 
 def _hidden_turns(fact: HiddenTurns) -> Statement:
-    values: Values = {
-        "scope": fact.scope,
-        "key": fact.key,
-        "content": fact.content,
-        "created_at": fact.created_at,
-    }
-    return Statement("hidden_turns", values)
+    return Statement("hidden_turns", _values(fact, columns.HIDDEN_TURNS))
 
 
 _MAKERS: dict[type, Callable[[Any], Statement]] = {

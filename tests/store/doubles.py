@@ -51,6 +51,7 @@ def started(**changes: Any) -> Interception:
         credential_hint="sk-a...cdef",
         streaming=True,
         started_at=now(),
+        access_token_id="aaaaaaaaaa",
     )
     return replace(fact, **changes)
 
@@ -92,6 +93,10 @@ def tokens(interception: Interception, **changes: Any) -> TokenUsage:
         extra={"web_search_requests": 2, "service_tier": "standard"},
         raw={"input_tokens": 10},
         created_at=now(),
+        upstream=1,
+        started_at="2026-11-28T12:00:00.000000+00:00",
+        duration_ms=1500,
+        ttft_ms=200,
     )
     return replace(fact, **changes)
 
@@ -129,6 +134,8 @@ def tool(interception: Interception, **changes: Any) -> ToolUsage:
         invocation_error=None,
         metadata={},
         created_at=now(),
+        duration_ms=30,
+        result_bytes=12,
     )
     return replace(fact, **changes)
 

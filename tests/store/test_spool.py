@@ -32,7 +32,7 @@ def test_spool_returns_statements_in_the_order_of_appending(database: Path) -> N
 
 def test_spool_of_an_older_version_gets_null_in_columns_added_since(database: Path) -> None:
     (statement,) = statements([started()])
-    added = {"request_kind", "prompt_id", "agent_id"}
+    added = {"request_kind", "prompt_id", "agent_id", "access_token_id"}
     old = {name: value for name, value in statement.values.items() if name not in added}
     spool = Spool(database)
 

@@ -16,6 +16,8 @@ TABLES = (
     "aibridge_user_prompts",
     "aibridge_tool_usages",
     "aibridge_model_thoughts",
+    "aibridge_messages",
+    "aibridge_parts",
     "aibridge_hidden_turns",
     "aibridge_tokens",
     "aibridge_background_responses",
@@ -188,6 +190,53 @@ def m007_prompt_digests(db: Database) -> None:
 def m008_index_of_starts(db: Database) -> None:
     """Index the start of interceptions, for `aibridge usage --since` and for retention."""
     db.table("aibridge_interceptions").create_index(["started_at"])
+
+
+@migrations()
+def m009_times_and_prices(db: Database) -> None:
+    """Add access tokens, times of upstream requests and tool calls, and prices."""
+    interceptions = db.table("aibridge_interceptions")
+    interceptions.add_column("access_token_id", str)
+    interceptions.add_column("ttft_ms", int)
+    interceptions.create_index(["ended_at"])
+    usages = db.table("aibridge_token_usages")
+    for column, kind in {
+        "upstream": int,
+        "started_at": str,
+        "duration_ms": int,
+        "ttft_ms": int,
+        "service_tier": str,
+        "cost_nano_usd": int,
+        "uncached_cost_nano_usd": int,
+        "price_source": str,
+        "unpriced_reason": str,
+        "provider_cost_nano_usd": int,
+    }.items():
+        usages.add_column(column, kind)
+    for column in ("duration_ms", "result_bytes"):
+        db.table("aibridge_tool_usages").add_column(column, int)
+
+
+@migrations()
+def m010_content(db: Database) -> None:
+    """Create the tables of what was said: parts, each stored once, and references to them."""
+    db.execute("""
+        CREATE TABLE aibridge_messages (
+            interception_id TEXT NOT NULL,
+            upstream INTEGER NOT NULL,
+            position INTEGER NOT NULL,
+            role TEXT NOT NULL,
+            part BLOB NOT NULL,
+            PRIMARY KEY (interception_id, upstream, position)
+        ) WITHOUT ROWID
+    """)
+    parts = db.table("aibridge_parts")
+    parts.create(
+        {"digest": bytes, "kind": str, "content": bytes, "compressed": int, "created_at": str},
+        pk="digest",
+        not_null={"kind", "content", "compressed", "created_at"},
+    )
+    parts.create_index(["created_at"])
 
 
 @migrations()

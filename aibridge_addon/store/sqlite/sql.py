@@ -2,94 +2,60 @@
 
 from collections.abc import Iterable
 
+from aibridge_addon.store import columns
+from aibridge_addon.store.columns import COLUMNS
 from aibridge_addon.store.statements import Kind
 
 
-def _insert(table: str, columns: Iterable[str]) -> str:
-    names = tuple(columns)
+def _insert(table: str, names: Iterable[str]) -> str:
+    names = tuple(names)
     values = ", ".join(f":{name}" for name in names)
     # Only names from this file go into it.
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
 
 
-def _upsert(insert: str, columns: Iterable[str]) -> str:
+def _upsert(insert: str, names: Iterable[str]) -> str:
     """Return an insert that updates some columns if the row exists."""
-    updates = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in names)
     return f"{insert.removesuffix('DO NOTHING')}(id) DO UPDATE SET {updates}"
 
 
-_START_COLUMNS = (
-    "id",
-    "initiator_id",
-    "metadata",
-    "provider",
-    "provider_name",
-    "api",
-    "model",
-    "client",
-    "user_agent",
-    "client_session_id",
-    "correlating_tool_call_id",
-    "credential_kind",
-    "credential_hint",
-    "streaming",
-    "started_at",
-    "request_kind",
-    "prompt_id",
-    "agent_id",
-)
-_END_COLUMNS = (
-    "ended_at",
-    "status",
-    "http_status",
-    "error_type",
-    "error_message",
-    "partial",
-)
-_CHILD_COLUMNS = ("id", "interception_id", "provider_response_id", "metadata", "created_at")
-
-_TOKEN_COLUMNS = (
-    "model",
-    "input_tokens",
-    "output_tokens",
-    "cache_read_input_tokens",
-    "cache_write_input_tokens",
-    "extra",
-    "raw",
-)
-_TOOL_COLUMNS = (
-    "tool",
-    "tool_call_id",
-    "server_url",
-    "input",
-    "injected",
-    "invocation_error",
-)
-
-_INSERT_TOKENS = _insert("aibridge_token_usages", (*_CHILD_COLUMNS, *_TOKEN_COLUMNS))
+_INSERTS = {
+    kind: _insert(table, COLUMNS[kind])
+    for kind, table in {
+        "interception": "aibridge_interceptions",
+        "interception_ended": "aibridge_interceptions",
+        "token_usage": "aibridge_token_usages",
+        "background_response": "aibridge_background_responses",
+        "user_prompt": "aibridge_user_prompts",
+        "tool_usage": "aibridge_tool_usages",
+        "model_thought": "aibridge_model_thoughts",
+        "message": "aibridge_messages",
+        "part": "aibridge_parts",
+    }.items()
+}
 
 SQL: dict[Kind, str] = {
-    "interception": _insert("aibridge_interceptions", _START_COLUMNS),
+    "interception": _INSERTS["interception"],
     # The complete row: the start may have been lost with an older database file.
     "interception_ended": _upsert(
-        _insert("aibridge_interceptions", (*_START_COLUMNS, *_END_COLUMNS)),
-        ("metadata", *_END_COLUMNS),
+        _INSERTS["interception_ended"], ("metadata", *columns.INTERCEPTION_END)
     ),
     "prompt_answered": (
         "UPDATE aibridge_user_prompts SET provider_response_id = :provider_response_id"
         " WHERE interception_id = :interception_id"
     ),
-    "token_usage": _upsert(_INSERT_TOKENS, ("provider_response_id", "metadata", *_TOKEN_COLUMNS)),
-    "token_usage_so_far": _INSERT_TOKENS,
-    "background_response": _insert(
-        "aibridge_background_responses",
-        ("provider_name", "response_id", "interception_id", "content", "created_at"),
+    "token_usage": _upsert(
+        _INSERTS["token_usage"],
+        ("provider_response_id", "metadata", *columns.TOKENS, *columns.PRICE),
     ),
+    "token_usage_so_far": _INSERTS["token_usage"],
+    "background_response": _INSERTS["background_response"],
     "background_ended": (
         "DELETE FROM aibridge_background_responses WHERE interception_id = :interception_id"
     ),
-    "user_prompt": _insert("aibridge_user_prompts", (*_CHILD_COLUMNS, "prompt", "digest")),
-    "tool_usage": _insert("aibridge_tool_usages", (*_CHILD_COLUMNS, *_TOOL_COLUMNS)),
+    "user_prompt": _INSERTS["user_prompt"],
+    "tool_usage": _INSERTS["tool_usage"],
     "hidden_turns": (
         "INSERT INTO aibridge_hidden_turns (scope, key, content, created_at)"
         " VALUES (:scope, :key, :content, :created_at)"
@@ -104,7 +70,9 @@ SQL: dict[Kind, str] = {
         " ON CONFLICT DO UPDATE SET value = excluded.value, seen_at = excluded.seen_at"
         " WHERE excluded.seen_at >= seen_at"
     ),
-    "model_thought": _insert("aibridge_model_thoughts", (*_CHILD_COLUMNS, "content")),
+    "model_thought": _INSERTS["model_thought"],
+    "message": _INSERTS["message"],
+    "part": _INSERTS["part"],
 }
 
 FIND_BACKGROUND_RESPONSE = (

@@ -208,6 +208,8 @@ async def test_every_fact_of_an_interception_is_in_the_tables(start: Start, data
             "error_type": None,
             "error_message": None,
             "partial": 0,
+            "access_token_id": "aaaaaaaaaa",
+            "ttft_ms": 250,
         }
     ]
     assert rows(database, "user_prompts") == [
@@ -233,6 +235,16 @@ async def test_every_fact_of_an_interception_is_in_the_tables(start: Start, data
             "raw": '{"input_tokens":10}',
             "metadata": "{}",
             "created_at": usage.created_at,
+            "upstream": 1,
+            "started_at": "2026-11-28T12:00:00.000000+00:00",
+            "duration_ms": 1500,
+            "ttft_ms": 200,
+            "service_tier": "standard",
+            "cost_nano_usd": None,
+            "uncached_cost_nano_usd": None,
+            "price_source": None,
+            "unpriced_reason": None,
+            "provider_cost_nano_usd": None,
         }
     ]
     assert rows(database, "tool_usages") == [
@@ -247,6 +259,8 @@ async def test_every_fact_of_an_interception_is_in_the_tables(start: Start, data
             "invocation_error": None,
             "metadata": "{}",
             "created_at": call.created_at,
+            "duration_ms": 30,
+            "result_bytes": 12,
         }
     ]
     assert rows(database, "model_thoughts") == [

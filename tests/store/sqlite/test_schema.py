@@ -15,23 +15,30 @@ CONTRACT = {
         "id initiator_id metadata provider provider_name api model client user_agent"
         " client_session_id correlating_tool_call_id credential_kind credential_hint streaming"
         " started_at ended_at status http_status error_type error_message partial"
-        " request_kind prompt_id agent_id"
+        " request_kind prompt_id agent_id access_token_id ttft_ms"
     ),
     "aibridge_token_usages": (
         "id interception_id provider_response_id model input_tokens output_tokens"
         " cache_read_input_tokens cache_write_input_tokens extra raw metadata created_at"
+        " upstream started_at duration_ms ttft_ms service_tier cost_nano_usd"
+        " uncached_cost_nano_usd price_source unpriced_reason provider_cost_nano_usd"
     ),
     "aibridge_user_prompts": (
         "id interception_id provider_response_id prompt metadata created_at digest"
     ),
     "aibridge_tool_usages": (
         "id interception_id provider_response_id tool tool_call_id server_url input injected"
-        " invocation_error metadata created_at"
+        " invocation_error metadata created_at duration_ms result_bytes"
     ),
     "aibridge_model_thoughts": (
         "id interception_id provider_response_id content metadata created_at"
     ),
 }
+CONTENT = {
+    "aibridge_messages": "interception_id upstream position role part",
+    "aibridge_parts": "digest kind content compressed created_at",
+}
+CONTRACT |= CONTENT
 with closing(Database(memory=True)) as empty:
     NAMES = [migration.name for migration in migrations.pending(empty)]
 
@@ -54,17 +61,18 @@ def test_tables_and_columns_match_the_contract(db: Database) -> None:
 def test_child_tables_reference_and_index_their_interception(db: Database) -> None:
     migrate(db)
 
-    for name in set(CONTRACT) - {"aibridge_interceptions"}:
+    for name in set(CONTRACT) - {"aibridge_interceptions", *CONTENT}:
         (key,) = db.table(name).foreign_keys
         assert (key.column, key.other_table) == ("interception_id", "aibridge_interceptions")
         assert ["interception_id"] in [index.columns for index in db.table(name).indexes]
 
 
-def test_interceptions_are_indexed_by_their_start(db: Database) -> None:
+@pytest.mark.parametrize("column", ["started_at", "ended_at"])
+def test_interceptions_are_indexed_by_their_start_and_end(db: Database, column: str) -> None:
     migrate(db)
 
     indexes = [index.columns for index in db.table("aibridge_interceptions").indexes]
-    assert ["started_at"] in indexes
+    assert [column] in indexes
 
 
 def test_second_migration_changes_nothing(db: Database) -> None:

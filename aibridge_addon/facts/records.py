@@ -1,8 +1,4 @@
-"""Facts: the frozen records of requests and responses, each created in one place.
-
-`fact_bus` delivers a fact to its subscribers (recorder, metrics, …); nobody computes it again.
-Times are UTC, ISO 8601 with microseconds; ids are UUIDv7, so they sort by time.
-"""
+"""Records: the facts that are published, one dataclass for each kind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +7,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 import uuid_utils
+
+from aibridge_addon.facts.readings import RequestKind, ThoughtSource
 
 
 class Status(StrEnum):
@@ -28,10 +26,6 @@ class Status(StrEnum):
 
 
 type CredentialKind = Literal["centralized", "byok"]
-type ThoughtSource = Literal["thinking", "reasoning_summary", "commentary"]
-type RequestKind = Literal["turn", "title", "compaction", "subagent", "memory", "warmup", "side"]
-"""Purpose of a request: `turn` is a person's or a script's own request, all others are made by the
-client program itself. `side` covers quota probes, classifiers and the like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +60,8 @@ class Interception:
     credential_hint: str | None
     streaming: bool
     started_at: str
+    access_token_id: str | None = None
+    """The id of the access token that the request came with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +147,14 @@ class TokenUsage:
     call: str | None = None
     """Kind of a call that the provider made by itself, such as `compaction`."""
     created_at: str
+    upstream: int = 0
+    """Number of the upstream request within the interception, from 0."""
+    started_at: str | None = None
+    """Start of the upstream request; None if unknown."""
+    duration_ms: int | None = None
+    """Time to the end of the upstream response; None if nobody saw it end."""
+    ttft_ms: int | None = None
+    """Time to the first byte of a streamed body; None for a body that is not streamed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +194,10 @@ class ToolUsage:
     invocation_error: str | None
     metadata: Mapping[str, Any]
     created_at: str
+    duration_ms: int | None = None
+    """Duration of the call of a central tool."""
+    result_bytes: int | None = None
+    """Size of the result of a central tool, as UTF-8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +209,33 @@ class ModelThought:
     provider_response_id: str | None
     content: str
     source: ThoughtSource
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestContent:
+    """The body of an upstream request; published only if its content is recorded."""
+
+    interception: Interception
+    upstream: int
+    """Number of the upstream request: 0 is the client's own, the others are follow-ups."""
+    body: bytes = field(repr=False)
+    """The decoded body; of the client's own request as the client sent it."""
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseContent:
+    """The body of an upstream response; published only if its content is recorded."""
+
+    interception: Interception
+    upstream: int
+    """Number of the upstream request."""
+    provider_response_id: str | None
+    body: bytes = field(repr=False)
+    """The decoded body as it was received, a stream or a document; partial if it broke off."""
+    status: int
+    """HTTP status."""
     created_at: str
 
 
@@ -238,107 +273,9 @@ type Fact = (
     | ToolUsage
     | ModelThought
     | RateLimitsSeen
+    | RequestContent
+    | ResponseContent
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestFacts:
-    """Contents of a request, as its wire format reads them."""
-
-    model: str | None = None
-    streaming: bool = False
-    background: bool = False
-    """True if the provider continues although nobody waits for its response."""
-    user_texts: tuple[tuple[str, ...], ...] = ()
-    """Texts of each user message after the last response, oldest first, as the client sent them."""
-    position: str | None = None
-    """Position of `user_texts` in the conversation: the same in a retry, not in the next turn."""
-    system: tuple[str, ...] = ()
-    """Beginnings of the texts of the system prompt."""
-    correlating_tool_call_id: str | None = None
-    session_hint: str | None = None
-    """The session that the body names."""
-    request_kind: RequestKind | None = None
-    """The purpose, if the wire format states it."""
-    client_metadata: Mapping[str, str] = field(default_factory=dict)
-    """Texts of `client_metadata`, in which Codex repeats its headers."""
-
-
-UNEXPLAINED_TOKENS = "unexplained_tokens"
-"""Key in the `extra` of a usage: the reported total less input and output, if unexplained."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens of one model call, with the fields of `TokenUsage`."""
-
-    input_tokens: int
-    output_tokens: int
-    cache_read_input_tokens: int = 0
-    cache_write_input_tokens: int = 0
-    extra: Mapping[str, int | float | str] = field(default_factory=dict)
-    raw: Mapping[str, Any] = field(default_factory=dict)
-    call: str | None = None
-    """Kind of a call that the provider made by itself; None for the response's own tokens."""
-    model: str | None = None
-    """The model of such a call."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
-    """A tool call in a response."""
-
-    tool: str
-    call_id: str | None
-    input: Any
-    server_side: bool = False
-    """True if the provider itself runs it (web search, …), so that the client sends no result."""
-    asks_approval: bool = False
-    """True if the provider waits for permission to run it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thought:
-    """A thought in a response."""
-
-    content: str
-    source: ThoughtSource
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderError:
-    """An error with the type and message that the provider states."""
-
-    type: str | None
-    message: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseFacts:
-    """Contents of a response, as its wire format reads them, complete or so far."""
-
-    response_id: str | None = None
-    model: str | None = None
-    """The model that served the request."""
-    usage: Usage | None = None
-    """The response's own tokens."""
-    hidden_usages: tuple[Usage, ...] = ()
-    """Tokens of calls that the provider made by itself and does not count in `usage`."""
-    tool_calls: tuple[ToolCall, ...] = ()
-    thoughts: tuple[Thought, ...] = ()
-    error: ProviderError | None = None
-    complete: bool = False
-    """True if the response reached the end that its format defines."""
-    pending: bool = False
-    """True if the response states that the provider still works on it."""
-    cancelled: bool = False
-    """True if the response states that it was cancelled."""
-    unreadable: int = 0
-    """Number of events or bodies that should have been JSON of a known shape and were not."""
-    usage_unreadable: bool = False
-    """True if a usage object states tokens, and no input or output can be read from it."""
-    unknown: tuple[str, ...] = ()
-    """Kinds of events that no reader knows; they are relayed all the same."""
 
 
 def new_id() -> str:
@@ -349,3 +286,8 @@ def new_id() -> str:
 def now() -> str:
     """Return the time, UTC, ISO 8601 with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def milliseconds(seconds: float | None) -> int | None:
+    """Return a duration in whole milliseconds; None if it is unknown."""
+    return None if seconds is None else round(seconds * 1000)

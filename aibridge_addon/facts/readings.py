@@ -1,0 +1,110 @@
+"""Readings: contents of requests and responses, as the wire formats read them. Not published."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+type ThoughtSource = Literal["thinking", "reasoning_summary", "commentary"]
+type RequestKind = Literal["turn", "title", "compaction", "subagent", "memory", "warmup", "side"]
+"""Purpose of a request: `turn` is a person's or a script's own request, all others are made by the
+client program itself. `side` covers quota probes, classifiers and the like."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFacts:
+    """Contents of a request, as its wire format reads them."""
+
+    model: str | None = None
+    streaming: bool = False
+    background: bool = False
+    """True if the provider continues although nobody waits for its response."""
+    user_texts: tuple[tuple[str, ...], ...] = ()
+    """Texts of each user message after the last response, oldest first, as the client sent them."""
+    position: str | None = None
+    """Position of `user_texts` in the conversation: the same in a retry, not in the next turn."""
+    system: tuple[str, ...] = ()
+    """Beginnings of the texts of the system prompt."""
+    correlating_tool_call_id: str | None = None
+    session_hint: str | None = None
+    """The session that the body names."""
+    request_kind: RequestKind | None = None
+    """The purpose, if the wire format states it."""
+    client_metadata: Mapping[str, str] = field(default_factory=dict)
+    """Texts of `client_metadata`, in which Codex repeats its headers."""
+
+
+UNEXPLAINED_TOKENS = "unexplained_tokens"
+"""Key in the `extra` of a usage: the reported total less input and output, if unexplained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one model call, with the fields of `TokenUsage`."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_input_tokens: int = 0
+    cache_write_input_tokens: int = 0
+    extra: Mapping[str, int | float | str] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    call: str | None = None
+    """Kind of a call that the provider made by itself; None for the response's own tokens."""
+    model: str | None = None
+    """The model of such a call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool call in a response."""
+
+    tool: str
+    call_id: str | None
+    input: Any
+    server_side: bool = False
+    """True if the provider itself runs it (web search, …), so that the client sends no result."""
+    asks_approval: bool = False
+    """True if the provider waits for permission to run it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thought:
+    """A thought in a response."""
+
+    content: str
+    source: ThoughtSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderError:
+    """An error with the type and message that the provider states."""
+
+    type: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseFacts:
+    """Contents of a response, as its wire format reads them, complete or so far."""
+
+    response_id: str | None = None
+    model: str | None = None
+    """The model that served the request."""
+    usage: Usage | None = None
+    """The response's own tokens."""
+    hidden_usages: tuple[Usage, ...] = ()
+    """Tokens of calls that the provider made by itself and does not count in `usage`."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    thoughts: tuple[Thought, ...] = ()
+    error: ProviderError | None = None
+    complete: bool = False
+    """True if the response reached the end that its format defines."""
+    pending: bool = False
+    """True if the response states that the provider still works on it."""
+    cancelled: bool = False
+    """True if the response states that it was cancelled."""
+    unreadable: int = 0
+    """Number of events or bodies that should have been JSON of a known shape and were not."""
+    usage_unreadable: bool = False
+    """True if a usage object states tokens, and no input or output can be read from it."""
+    unknown: tuple[str, ...] = ()
+    """Kinds of events that no reader knows; they are relayed all the same."""
