@@ -268,7 +268,7 @@ COLUMNS = {
     "position": "from 0; the response is the last of its upstream request",
     "role": "`system`, `developer`, `user`, `assistant` or `tool`; empty if the part has none",
     "part": "`aibridge_parts.digest`",
-    "kind": "`system`, `tools`, `parameters`, `message` or `response`",
+    "aibridge_parts.kind": "`system`, `tools`, `parameters`, `message` or `response`",
     "aibridge_parts.digest": "digest of the original content and of the redaction settings",
     "aibridge_parts.content": "JSON as it was sent, redacted; a streamed response as one document",
     "compressed": "1 if `content` is compressed with Zstandard",
