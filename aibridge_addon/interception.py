@@ -29,6 +29,7 @@ from aibridge_addon.facts import (
 )
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.tool_protocol import InjectedCall
+from aibridge_addon.headers import Field
 
 type Publish = Callable[[Fact], None]
 
@@ -78,10 +79,10 @@ class InterceptionRecord:
                 )
             )
 
-    def response_began(self, headers: Iterable[tuple[str, str]]) -> None:
+    def response_began(self, fields: Iterable[Field]) -> None:
         """Publish the rate limits in the head of a provider's response."""
         # A record that has ended here is refused: the response is the proxy's own.
-        if not self.ended and (limits := rate_limits.select(headers)):
+        if not self.ended and (limits := rate_limits.select(fields)):
             self._publish(
                 RateLimitsSeen(interception=self.interception, headers=limits, seen_at=now())
             )

@@ -8,8 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
+from aibridge_addon.headers import Field
 from aibridge_addon.reset_times import read_number, read_reset
 
 _MAX_HEADERS = 64
@@ -18,11 +20,12 @@ _MAX_VALUE = 200
 _MAX_FRACTION = 10
 """A limit that is used more often than this is a value in another unit."""
 _WANTED = re.compile(
-    r"anthropic-(ratelimit|priority)-.+"
-    r"|x-ratelimit-.+|ratelimit-(limit|remaining|reset)"
-    r"|retry-after(-ms)?"
+    rb"anthropic-(ratelimit|priority)-.+"
+    rb"|x-ratelimit-.+|ratelimit-(limit|remaining|reset)"
+    rb"|retry-after(-ms)?"
     # Other headers of Codex carry the state of a conversation.
-    r"|x-codex-(.*(primary|secondary|credits)-.+|.*-limit-name|active-limit|plan-type)"
+    rb"|x-codex-(.*(primary|secondary|credits)-.+|.*-limit-name|active-limit|plan-type)",
+    re.IGNORECASE,
 )
 _WINDOW = re.compile(r"(.+ )?\d+(min|h|d)([_-].+)?")
 _HEADERS = tuple(
@@ -71,13 +74,15 @@ class Limit:
         return _WINDOW.fullmatch(self.name) is not None
 
 
-def select(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+def select(fields: Iterable[Field]) -> dict[str, str]:
     """Return the headers about rate limits, by their names in lower case."""
     found: dict[str, str] = {}
-    for name, value in headers:
-        lowered = name.lower()
-        if _WANTED.fullmatch(lowered) and len(value) <= _MAX_VALUE and value.isprintable():
-            found[lowered] = value
+    for name, value in fields:
+        if not _WANTED.fullmatch(name) or len(value) > _MAX_VALUE:
+            continue
+        text = value.decode("latin-1")
+        if text.isprintable():
+            found[name.lower().decode("latin-1")] = text
         if len(found) == _MAX_HEADERS:
             break
     return found
@@ -98,6 +103,7 @@ def read_limits(seen: Seen) -> list[Limit]:
     return sorted(found, key=lambda limit: not limit.is_window)
 
 
+@lru_cache(maxsize=1024)
 def _parts(header: str) -> tuple[str, str]:
     """Return the name of a header's limit and the field that it states; empty for other headers."""
     for pattern, name in _HEADERS:

@@ -421,8 +421,8 @@ def test_approval_request_is_marked_among_the_server_side_tools() -> None:
 def test_rate_limits_in_the_head_of_a_response_are_published() -> None:
     subject, published = record()
 
-    subject.response_began([("Retry-After", "3"), ("content-type", "text/plain")])
-    subject.response_began([("content-type", "text/plain")])
+    subject.response_began([(b"Retry-After", b"3"), (b"content-type", b"text/plain")])
+    subject.response_began([(b"content-type", b"text/plain")])
 
     assert published == [
         RateLimitsSeen(
@@ -438,6 +438,6 @@ def test_headers_of_a_refusal_by_the_proxy_are_no_rate_limits() -> None:
     subject.end(Status.REFUSED, http_status=429)
     published.clear()
 
-    subject.response_began([("retry-after", "3")])
+    subject.response_began([(b"retry-after", b"3")])
 
     assert published == []

@@ -62,9 +62,7 @@ class FollowUps:
             sent,
             exchange.wire_format,
             call,
-            on_head=lambda response: exchange.record.response_began(
-                response.headers.items(multi=True)
-            ),
+            on_head=lambda response: exchange.record.response_began(response.headers.fields),
         )
         async with self._register(inner), call:
             yield call

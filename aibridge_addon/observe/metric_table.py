@@ -12,6 +12,7 @@ from aibridge_addon.facts import (
     BackgroundResponse,
     Interception,
     InterceptionEnded,
+    Status,
     TokenUsage,
     ToolUsage,
     UserPrompt,
@@ -41,6 +42,8 @@ class Metric:
     """Upper bounds of a histogram."""
     samplers: Mapping[type, Sampler] = field(default_factory=dict)
     """By the type of the facts that are counted."""
+    is_collected: bool = False
+    """True if a collector computes its samples at each scrape."""
 
 
 def _interception(fact: Any) -> Interception:
@@ -110,6 +113,10 @@ def _seconds_to_first_byte(fact: InterceptionEnded) -> Iterable[tuple[str, float
 def _if(condition: Callable[[Any], bool]) -> Sampler:
     """Return a sampler that counts the facts for which a condition holds."""
     return lambda fact: (("", 1),) if condition(fact) else ()
+
+
+def _was_rate_limited(fact: InterceptionEnded) -> bool:
+    return fact.http_status == 429 and fact.status is Status.FAILED
 
 
 ADDED_LATENCY = Metric(
@@ -184,6 +191,20 @@ MCP_SERVER_TOOLS = Metric(
     kind="gauge",
     help="Tools of the MCP server that are offered; while it is down, the last known number.",
     labels=("server",),
+)
+RATE_LIMIT_USED = Metric(
+    name="rate_limit_used_ratio",
+    kind="gauge",
+    help="Used fraction of a provider's rate limit or window, as seen last; none after its reset.",
+    labels=("provider", "credential", "limit"),
+    is_collected=True,
+)
+RATE_LIMIT_RESET = Metric(
+    name="rate_limit_reset_timestamp_seconds",
+    kind="gauge",
+    help="Time at which a provider's rate limit or window resets, as seen last.",
+    labels=("provider", "credential", "limit"),
+    is_collected=True,
 )
 BUILD = Metric(
     name="build_info",
@@ -294,6 +315,15 @@ METRICS = (
     ),
     RECORDS,
     COMMIT_TIMEOUTS,
+    Metric(
+        name="rate_limited_total",
+        kind="counter",
+        help="Bridged requests that a provider refused with 429 (rate limit or quota).",
+        labels=("provider", "model"),
+        samplers={InterceptionEnded: _if(_was_rate_limited)},
+    ),
+    RATE_LIMIT_USED,
+    RATE_LIMIT_RESET,
     MCP_SERVER_UP,
     MCP_SERVER_TOOLS,
     BUILD,

@@ -19,10 +19,11 @@ from prometheus_client import (
 )
 
 from aibridge_addon import __version__
-from aibridge_addon.facts import Fact
+from aibridge_addon.facts import Fact, RateLimitsSeen
 from aibridge_addon.observe import metric_table as table
 from aibridge_addon.observe.labels import OTHER, Bounded, hidden
 from aibridge_addon.observe.metric_table import FACT_LABELS, METRICS, Metric, Sampler
+from aibridge_addon.observe.rate_limits import RateLimits
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.server import ServerStatus
@@ -55,7 +56,11 @@ class Metrics:
             "event": Bounded(label_values),
         }
         self._series: dict[tuple[Metric, tuple[str, ...]], Any] = {}
-        self._families = {metric: _family(metric, self.registry) for metric in METRICS}
+        self._families = {
+            metric: _family(metric, self.registry) for metric in METRICS if not metric.is_collected
+        }
+        self._rate_limits = RateLimits(label_values)
+        self.registry.register(self._rate_limits)
         self._families[table.BUILD].info(_versions())
         for stage in ("request", "commit"):
             self._one_series(table.ADDED_LATENCY, (stage,))  # shown from the start
@@ -118,6 +123,7 @@ class Metrics:
         for metric in METRICS:
             for kind, sampler in metric.samplers.items():
                 counting.setdefault(kind, []).append(self._counter(metric, sampler))
+        counting.setdefault(RateLimitsSeen, []).append(self._rate_limits.note)
         return {kind: _all(functions) for kind, functions in counting.items()}
 
     def _counter(self, metric: Metric, sampler: Sampler) -> Callable[[Any], None]:

@@ -1,6 +1,7 @@
 """Anthropic Messages as the provider speaks it: requests in, events or a message out."""
 
 import json
+import time
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,11 @@ HEADERS = (
     ("anthropic-ratelimit-requests-limit", "4000"),
     ("anthropic-ratelimit-requests-remaining", "3999"),
     ("anthropic-ratelimit-tokens-remaining", "399000"),
+    ("anthropic-ratelimit-unified-status", "allowed"),
+    ("anthropic-ratelimit-unified-5h-utilization", "0.42"),
+    ("anthropic-ratelimit-unified-5h-reset", str(int(time.time()) + 3 * 3600)),
+    ("anthropic-ratelimit-unified-7d-utilization", "0.07"),
+    ("anthropic-ratelimit-unified-7d-reset", str(int(time.time()) + 5 * 86400)),
 )
 REQUEST_ID_HEADER = "request-id"
 

@@ -2,7 +2,10 @@
 
 import json
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 from mitmproxy import io
 from mitmproxy.http import HTTPFlow
-from standin import Provider, Request, Reset, Response, Server, openai_responses
+from standin import Provider, Request, Reset, Response, Server, Upgrade, openai_responses
 
 from e2e.asking import TOOL_SCHEMAS
 from e2e.clients import Clients, Way
@@ -133,6 +136,29 @@ def test_websocket_close_after_the_responses_does_not_change_their_records(
         standin.wait_until(partial(was_answered, request))
     records = proxy.wait_for_records(have_ended(3), after=before)
     assert {row["status"] for row in records.interceptions} == {"completed"}
+
+
+def test_rate_limits_of_a_handshake_are_recorded(
+    clients: Clients, proxy: Proxy, provider: Provider
+) -> None:
+    async def limited(request: Request) -> Upgrade:
+        headers = [pair for pair in request.headers if pair[0] != "x-standin-canned"]
+        plain = replace(request, headers=headers)
+        upgrade = await provider(plain)
+        assert isinstance(upgrade, Upgrade)
+        request.notes = plain.notes
+        upgrade.headers.append(("x-codex-primary-used-percent", "12"))
+        return upgrade
+
+    provider.canned["limited"] = limited
+    with Socket(clients, FORWARD, headers=CODEX | {"x-standin-canned": "limited"}) as client:
+        client.ask("hi")
+
+    with closing(sqlite3.connect(f"{proxy.database.as_uri()}?mode=ro", uri=True)) as connection:
+        [(value,)] = connection.execute(
+            "SELECT value FROM aibridge_rate_limits WHERE header = 'x-codex-primary-used-percent'"
+        )
+    assert value == "12"
 
 
 @each_way

@@ -2,11 +2,12 @@
 
 import platform
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import mitmproxy.version
 import pytest
 from prometheus_client import generate_latest
-from store.doubles import all_of_one, ended, prompt, started, thought, tokens, tool
+from store.doubles import all_of_one, ended, limits, prompt, started, thought, tokens, tool
 
 import aibridge_addon
 from aibridge_addon.facts import BackgroundResponse, Fact, Status, now
@@ -36,8 +37,15 @@ CONTRACT = {
     "aibridge_usage_mismatches": "provider api",
     "aibridge_records": "event",
     "aibridge_commit_timeouts": "",
+    "aibridge_rate_limited": "provider model",
+    "aibridge_rate_limit_used_ratio": "provider credential limit",
+    "aibridge_rate_limit_reset_timestamp_seconds": "provider credential limit",
     "aibridge_mcp_server_up": "server",
     "aibridge_mcp_server_tools": "server",
+}
+FIVE_HOURS = {
+    "anthropic_ratelimit_unified_5h_utilization": "0.42",
+    "anthropic_ratelimit_unified_5h_reset": "60",
 }
 INTERCEPTION = started(initiator_id="alice", model="m", client="c", provider_name="acme")
 
@@ -88,6 +96,8 @@ def count_everything(metrics: Metrics) -> None:
     metrics.count_unreadable("acme", "request")
     metrics.show_mcp_servers([server("calc", "up", 3)])
     metrics.count(TUNNELS)
+    observed(metrics, ended(INTERCEPTION, status=Status.FAILED, http_status=429))
+    observed(metrics, limits(INTERCEPTION, **FIVE_HOURS))
     metrics.count(COMMIT_TIMEOUTS)
 
 
@@ -368,3 +378,48 @@ def test_background_response_is_not_in_flight_and_has_no_duration(metrics: Metri
     observed(metrics, ended(INTERCEPTION, in_background=True))
     assert value(metrics, "interceptions_inflight", route="/v1/messages", **labels) == 0
     assert value(metrics, "interceptions_duration_seconds_count", **labels) is None
+
+
+def rate_limit(
+    metrics: Metrics, name: str = "rate_limit_used_ratio", **labels: str
+) -> float | None:
+    defaults = {"provider": "acme", "credential": "sk-a...cdef", "limit": "5h"}
+    return value(metrics, name, **defaults | labels)
+
+
+def test_rate_limits_are_shown_as_seen_last(metrics: Metrics) -> None:
+    observed(metrics, limits(INTERCEPTION, **FIVE_HOURS))
+    observed(metrics, limits(INTERCEPTION, x_ratelimit_limit="9", x_ratelimit_remaining="6"))
+    observed(metrics, limits(INTERCEPTION, anthropic_ratelimit_unified_5h_utilization="0.5"))
+
+    assert rate_limit(metrics) == 0.5
+    assert rate_limit(metrics, limit="requests") == pytest.approx(1 / 3)
+    reset = rate_limit(metrics, "rate_limit_reset_timestamp_seconds")
+    assert reset is not None
+    assert 0 < reset - datetime.now(UTC).timestamp() <= 60
+
+
+def test_rate_limit_is_not_shown_after_its_reset(metrics: Metrics) -> None:
+    past = {"anthropic_ratelimit_unified_5h_reset": "0"}
+
+    observed(metrics, limits(INTERCEPTION, **FIVE_HOURS | past))
+
+    assert rate_limit(metrics) is None
+
+
+def test_credentials_of_rate_limits_are_bounded() -> None:
+    metrics = Metrics(label_values=2)
+
+    for number in range(5):
+        credential = started(provider_name="acme", credential_hint=f"k{number}")
+        observed(metrics, limits(credential, **FIVE_HOURS))
+
+    assert label_values(metrics, "rate_limit_used_ratio", "credential") == {"k0", "k1"}
+
+
+def test_only_refusals_of_the_provider_count_as_rate_limited(metrics: Metrics) -> None:
+    observed(metrics, ended(INTERCEPTION, status=Status.REFUSED, http_status=429))
+    observed(metrics, ended(INTERCEPTION, status=Status.FAILED, http_status=500))
+    observed(metrics, ended(INTERCEPTION, status=Status.FAILED, http_status=429))
+
+    assert value(metrics, "rate_limited_total", provider="acme", model="m") == 1
