@@ -19,6 +19,7 @@ from aibridge_addon.store.statements import statements
 @pytest.fixture
 def empty() -> Iterator[Database]:
     database = Database(memory=True)
+    database.conn.isolation_level = None  # as the recorder's connection
     yield database
     database.close()
 
@@ -91,7 +92,6 @@ def test_retention_deletes_texts_and_numbers_of_ends(db: Database) -> None:
     old = (datetime.now(UTC) - timedelta(days=9)).isoformat(timespec="microseconds")
     for interception in (started(started_at=old), started()):
         write(db, *all_of_one(interception))
-    db.conn.commit()
 
     Sweeper(Retention(interceptions=3), lambda number: None).step(db.conn)
 
