@@ -8,6 +8,7 @@ from aibridge_addon.report.rows import (
     ExportRow,
     InterceptionDetail,
     Latency,
+    Live,
     Page,
     PersonRow,
     RateLimitRow,
@@ -50,15 +51,20 @@ class Reports(Protocol):
         """Return requests, newest first."""
         _unsupported("requests")
 
-    def ended_since(self, moment: str, after_id: str) -> list[RequestRow]:
-        """Return requests that ended since a moment, after the request with an id, in order."""
+    def ended_since(self, cursor: str | None, query: RequestQuery) -> Live:
+        """Return requests whose ends were committed since a cursor: none is missed or repeated.
+
+        Without a cursor, return only the cursor of now. The query filters; its cursor is ignored.
+        """
         _unsupported("ended_since")
 
-    def interception(self, id_or_prefix: str) -> InterceptionDetail | None:
+    def interception(
+        self, id_or_prefix: str, for_actor: str | None = None
+    ) -> InterceptionDetail | None:
         """Return everything recorded of a request; None if no id, or several, begin so."""
         _unsupported("interception")
 
-    def session(self, id_or_prefix: str) -> SessionDetail | None:
+    def session(self, id_or_prefix: str, for_actor: str | None = None) -> SessionDetail | None:
         """Return a session; None if no id, or several, begin so."""
         _unsupported("session")
 
@@ -67,7 +73,7 @@ class Reports(Protocol):
         _unsupported("search")
 
     def export(self, query: RequestQuery) -> Iterator[ExportRow]:
-        """Yield requests with all that is recorded of them, oldest first."""
+        """Yield ended requests with all that is recorded of them, in the order of commits."""
         _unsupported("export")
 
     def rate_limits(self) -> list[RateLimitRow]:

@@ -106,6 +106,9 @@ class RequestRow:
     served_model: str | None
     """As the provider names it; of the last call."""
     kind: str | None
+    prompt_id: str | None
+    agent_id: str | None
+    """The client's id of the sub-agent; None: the main conversation."""
     credential_kind: str | None
     streaming: bool
     started_at: str
@@ -204,10 +207,10 @@ class InterceptionDetail:
 
     row: RequestRow
     user_agent: str | None
-    prompt_id: str | None
-    agent_id: str | None
     credential_hint: str | None
     metadata: Mapping[str, Any]
+    correlating_tool_call_id: str | None = None
+    """The tool call whose result the request contains."""
     texts: tuple[TextRow, ...] = ()
     calls: tuple[CallRow, ...] = ()
     tools: tuple[ToolCallRow, ...] = ()
@@ -215,6 +218,8 @@ class InterceptionDetail:
     """Empty if the content was not captured, or after its retention."""
     previous_id: str | None = None
     """The request before it in the session, to compare with."""
+    next_id: str | None = None
+    """The request after it in the session, which contains the results of its tool calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,14 +233,23 @@ class SessionDetail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """Requests that ended, in the order of commits."""
+
+    rows: tuple[RequestRow, ...] = ()
+    cursor: str = ""
+    """Continues after these rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchHit:
     """A recorded text that contains the words of a search."""
 
     request: RequestRow
     source: str
-    """Kind of the text: `prompt`, `answer`, `thinking`, `tool_call` or `tool_result`."""
+    """Kind of the text: `prompt`, `answer`, `thought`, `arguments` or `result`."""
     snippet: str
-    """Text around the words; each is between U+0002 and U+0003."""
+    """Text around the words; each is between U+0002 and U+0003 (see `search_text.fragments`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
