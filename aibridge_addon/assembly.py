@@ -55,6 +55,7 @@ from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
 from aibridge_addon.relay.next_layer import NextLayer
 from aibridge_addon.store import open_store, recorder
+from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.tools.attempts import Attempts
@@ -213,7 +214,7 @@ class Components:
         retention = Retention(
             interceptions=settings.retention_days, hidden_turns=settings.tool_memory_days
         )
-        return self._store.make_recorder(retention, self.metrics.count_records)
+        return self._store.make_recorder(retention, self.metrics.count_records, Preparation())
 
     def _build_listener(self, settings: Settings) -> Listener | None:
         if settings.metrics_listen is None:

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
+from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.usage import UsageQuery, UsageTotal
 
@@ -41,8 +42,13 @@ class Store(Protocol):
         """Location for messages and for other processes: absolute, and without credentials."""
 
     @abstractmethod
-    def make_recorder(self, retention: Retention, on_event: OnEvent) -> Recorder:
-        """Return a recorder, which stores facts from its `start` to its `close`."""
+    def make_recorder(
+        self, retention: Retention, on_event: OnEvent, preparation: Preparation
+    ) -> Recorder:
+        """Return a recorder, which stores facts from its `start` to its `close`.
+
+        It calls `preparation` on a thread of its own.
+        """
 
     @abstractmethod
     def access_tokens(self) -> Mapping[str, AccessToken]:

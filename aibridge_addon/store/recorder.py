@@ -16,6 +16,8 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     ModelThought,
     RateLimitsSeen,
+    RequestContent,
+    ResponseContent,
     TokenUsage,
     TokenUsageSoFar,
     ToolUsage,
@@ -78,6 +80,14 @@ class Recorder(Protocol):
         """Record the rate limits that a response stated, in place of earlier ones."""
         return
 
+    def record_request_content(self, fact: RequestContent) -> None:
+        """Record the body of an upstream request."""
+        return
+
+    def record_response_content(self, fact: ResponseContent) -> None:
+        """Record the body of an upstream response."""
+        return
+
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
         """Store turns of the inner loop that the client did not see."""
         return
@@ -124,6 +134,8 @@ def fact_handlers(recorder: Recorder) -> Handlers:
         UserPrompt: recorder.record_prompt_usage,
         ToolUsage: recorder.record_tool_usage,
         ModelThought: recorder.record_model_thought,
+        RequestContent: recorder.record_request_content,
+        ResponseContent: recorder.record_response_content,
         RateLimitsSeen: recorder.record_rate_limits,
     }
 

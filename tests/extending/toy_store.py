@@ -12,6 +12,7 @@ from aibridge_addon.facts import InterceptionEnded, TokenUsage, now
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent, Retention, Store
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.usage import UsageQuery, UsageTotal
@@ -33,7 +34,9 @@ class ToyStore(Store, Recorder, Reports):
     def location(self) -> str:
         return self._location
 
-    def make_recorder(self, retention: Retention, on_event: OnEvent) -> Recorder:
+    def make_recorder(
+        self, retention: Retention, on_event: OnEvent, preparation: Preparation
+    ) -> Recorder:
         return self
 
     def record_interception_ended(self, fact: InterceptionEnded) -> None:

@@ -23,17 +23,20 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     ModelThought,
     RateLimitsSeen,
+    RequestContent,
+    ResponseContent,
     TokenUsage,
     TokenUsageSoFar,
     ToolUsage,
     UserPrompt,
 )
+from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent, Retention
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.sqlite.database_file import BUSY_SECONDS
 from aibridge_addon.store.sqlite.sql import FIND_BACKGROUND_RESPONSE, FIND_HIDDEN_TURNS
 from aibridge_addon.store.sqlite.writer import Writer
-from aibridge_addon.store.statements import read_background_response, statements
+from aibridge_addon.store.statements import read_background_response
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +63,11 @@ class SQLiteRecorder(Recorder):
         *,
         on_event: OnEvent = lambda name, count: None,
         retention: Retention = Retention(),  # noqa: B008 it is frozen
+        preparation: Preparation | None = None,
     ) -> None:
         self.path = path.expanduser().absolute()
         self._on_event = on_event
+        self._preparation = preparation or Preparation()
         self._queue: deque[Fact | HiddenTurns | _Waiter] = deque()
         self._wake = threading.Lock()  # released to wake the thread: cheaper than an Event
         self._wake.acquire()
@@ -114,6 +119,14 @@ class SQLiteRecorder(Recorder):
 
     def record_rate_limits(self, fact: RateLimitsSeen) -> None:
         """Record the rate limits that a response stated."""
+        self._queue.append(fact)
+
+    def record_request_content(self, fact: RequestContent) -> None:
+        """Record the body of an upstream request."""
+        self._queue.append(fact)
+
+    def record_response_content(self, fact: ResponseContent) -> None:
+        """Record the body of an upstream response."""
         self._queue.append(fact)
 
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
@@ -183,7 +196,7 @@ class SQLiteRecorder(Recorder):
         facts = [entry for entry in entries if not isinstance(entry, _Waiter)]
         kept = False
         try:
-            kept = self._writer.write(statements(facts))
+            kept = self._writer.write(self._preparation.statements(facts))
         except Exception:
             logger.exception("aibridge: the recorder failed; some facts are lost")
             self._on_event("lost", len(facts))

@@ -9,6 +9,7 @@ from pathlib import Path
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
+from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent, Retention, Store
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.sqlite import inspection, token_table, usage
@@ -26,11 +27,15 @@ class SQLiteStore(Store):
         """The absolute path of the file."""
         return str(self._path)
 
-    def make_recorder(self, retention: Retention, on_event: OnEvent) -> Recorder:
+    def make_recorder(
+        self, retention: Retention, on_event: OnEvent, preparation: Preparation
+    ) -> Recorder:
         """Return a recorder that writes on a thread of its own."""
         from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 
-        return SQLiteRecorder(self._path, on_event=on_event, retention=retention)
+        return SQLiteRecorder(
+            self._path, on_event=on_event, retention=retention, preparation=preparation
+        )
 
     def access_tokens(self) -> Mapping[str, AccessToken]:
         """Return all access tokens by id; none without a file, or without our table in it."""

@@ -39,6 +39,7 @@ from aibridge_addon.facts import (
     new_id,
     now,
 )
+from aibridge_addon.store import preparation as preparation_module
 from aibridge_addon.store import spool
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import RecorderError
@@ -852,10 +853,10 @@ async def test_exception_in_the_writer_stops_neither_thread_nor_waiters(
             raise RuntimeError("a bug")
         return []
 
-    monkeypatch.setattr(recorder_module, "statements", fail)
+    monkeypatch.setattr(preparation_module, "statements", fail)
     record(recorder, prompt(started(), "lost"))
     assert not await kept(recorder)
-    monkeypatch.setattr(recorder_module, "statements", statements)
+    monkeypatch.setattr(preparation_module, "statements", statements)
     record(recorder, prompt(started(), "kept"))
 
     assert await kept(recorder)
