@@ -17,15 +17,6 @@ from aibridge_addon.access.cors import CrossOriginSharing
 from aibridge_addon.access.egress import Egress
 from aibridge_addon.access.first_request_timeout import FirstRequestTimeout
 from aibridge_addon.access.listening import check_not_open, listened_names
-from aibridge_addon.access.policies import (
-    Asked,
-    BrowserOrigin,
-    Policy,
-    PolicyContext,
-    Refusal,
-    first_refusal,
-    ordered_policies,
-)
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.background import BackgroundResponses
 from aibridge_addon.exchange.central_tools import CentralTools
@@ -37,7 +28,9 @@ from aibridge_addon.exchange.head_reader import HeadReader
 from aibridge_addon.exchange.intake import Intake
 from aibridge_addon.exchange.last_resort import LastResort
 from aibridge_addon.exchange.live import LiveRequests
+from aibridge_addon.exchange.model_edits import ModelEdits
 from aibridge_addon.exchange.policy_check import PolicyCheck
+from aibridge_addon.exchange.policy_set import PolicySet
 from aibridge_addon.exchange.reception import Edit, Reception
 from aibridge_addon.exchange.record_maker import RecordMaker
 from aibridge_addon.exchange.stream_bridge import StreamBridge
@@ -97,12 +90,8 @@ class Components:
         self.background.capture = settings.capture
         self._apply_access(settings)
         self._use_servers(settings)
-        browser_origin = BrowserOrigin(
-            allowed_origins=settings.allowed_origins,
-            allowed_hosts=settings.allowed_hosts | listened_names(self._options),
-        )
-        self.cross_origin = CrossOriginSharing(browser_origin)
-        self._policies = self._build_policies(settings, browser_origin)
+        self._policies.apply(settings, own_hosts=listened_names(self._options))
+        self.cross_origin = CrossOriginSharing(self._policies.browser_origin)
         self.reception = Reception(
             self.live,
             admission=self.admission,
@@ -147,6 +136,11 @@ class Components:
         self.live = LiveRequests()
         self.held = HeldBodies()
         self._early_refusals = EarlyRefusals(self.metrics)
+        self._policies = PolicySet(
+            admission=self.admission,
+            can_record=lambda: self._recorder.available,
+            metrics=self.metrics,
+        )
         self._unrecorded_usage = UnrecordedUsage(self.metrics)
         self._typed_prompts = TypedPrompts()
         self.bridge = StreamBridge(
@@ -161,12 +155,12 @@ class Components:
             metrics=self.metrics,
             bridge=self.bridge,
             register=self.live.registered,
-            check_upstream=self._check_upstream,
+            check_upstream=self._policies.check_upstream,
         )
         self._follow_ups = FollowUps(
             bridge=self.bridge,
             register=self.live.registered,
-            check_upstream=self._check_upstream,
+            check_upstream=self._policies.check_upstream,
             metrics=self.metrics,
         )
         self.next_layer = NextLayer(
@@ -205,6 +199,7 @@ class Components:
             self.metrics.handlers,
             self.background.handlers,
             self._typed_prompts.handlers,
+            self._policies.rate_limits.handlers,
         ):
             self._facts.subscribe(handlers)
 
@@ -241,7 +236,8 @@ class Components:
         self.held.most = settings.held_bodies
 
     def _build_intake(self, settings: Settings) -> Intake:
-        policies = PolicyCheck(settings, check=self._check, metrics=self.metrics)
+        models = ModelEdits(settings.model_rules)
+        policies = PolicyCheck(settings, check=self._policies.check, metrics=self.metrics)
         records = RecordMaker(
             publish=self._facts.publish,
             capture=settings.capture,
@@ -254,6 +250,7 @@ class Components:
             websockets=WebSocketIntake(
                 policies=policies,
                 records=records,
+                models=models,
                 refresh=self.admission.refresh,
                 commit=self._commit.wait,
             ),
@@ -264,7 +261,8 @@ class Components:
 
     def _build_edits(self, settings: Settings) -> tuple[Edit, ...]:
         central = self._build_central_tools(settings)
-        edits = (ChatUsage(settings).ask, self.background.attach)
+        models = ModelEdits(settings.model_rules)
+        edits = (models.apply, ChatUsage(settings).ask, self.background.attach)
         return (*edits, central.offer) if central else edits
 
     def _use_servers(self, settings: Settings) -> None:
@@ -298,29 +296,7 @@ class Components:
             refused_edits=self._last_resort.refused_edits,
         )
 
-    def _build_policies(
-        self, settings: Settings, browser_origin: BrowserOrigin
-    ) -> tuple[Policy, ...]:
-        return ordered_policies(
-            PolicyContext(
-                check_admission=self.admission.check,
-                browser_origin=browser_origin,
-                require_actor=settings.require_actor,
-                actor_header=settings.actor_header,
-                must_record=settings.refuse_unrecorded,
-                can_record=lambda: self._recorder.available,
-            )
-        )
-
     # Callbacks between components
-
-    def _check(self, asked: Asked) -> Refusal | None:
-        return first_refusal(self._policies, asked)
-
-    async def _check_upstream(self, asked: Asked) -> Refusal | None:
-        """Check a further request of an exchange, with the access tokens of this moment."""
-        await self.admission.refresh(0)
-        return self._check(asked)
 
     def _on_tunnel(self, client: Client) -> None:
         self.metrics.count(TUNNELS)

@@ -5,7 +5,8 @@ Nothing is validated or rejected: a value of the wrong shape counts as missing. 
 """
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -104,6 +105,31 @@ def _written(value: JSON) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_written, value))}]"
     return json.dumps(value)
+
+
+_KEY = re.compile(rb'[\s,]*"(?:[^"\\]|\\.)*"\s*:\s*', re.DOTALL)
+
+
+def with_values(data: bytes, values: Mapping[str, JSON]) -> bytes:
+    """Replace the values of some members of a JSON object; every other byte stays as it is.
+
+    Members that the object does not have are not added. Data that is not an object, or that is not
+    read as it is written, is returned unchanged.
+    """
+    made = bytearray()
+    end = data.find(b"{") + 1
+    for name, value in pairs(data) or ():
+        key = _KEY.match(data, end)
+        if key is None:
+            return data
+        written = bytes(value)
+        end = key.end() + len(written)
+        if data[key.end() : end] != written:
+            return data
+        made += key[0]
+        made += encode(values[name]).encode() if name in values else written
+    start = data.find(b"{") + 1
+    return data[:start] + bytes(made) + data[end:] if made else data
 
 
 def elements(data: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:

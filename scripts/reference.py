@@ -40,6 +40,13 @@ def _default(value: object) -> str:
     return _code(text) if text else "empty"
 
 
+_SELECTION = {
+    "actors": "Actors that the rule is for, as names or shell patterns. Default: all.",
+    "teams": "Teams that the rule is for, likewise: `team` or `teams` in the actor's metadata.",
+    "models": "Requested models that the rule is for, likewise.",
+    "providers": "Provider instances that the rule is for, likewise.",
+    "clients": "Client programs that the rule is for, likewise.",
+}
 CONFIG = {
     "providers": {
         "name": "Name in records and metrics, and first segment of the reverse proxy's paths:"
@@ -80,6 +87,24 @@ CONFIG = {
         "clients": "Client programs that the tools are offered to, likewise.",
         "providers": "Provider instances that the tools are offered for, likewise.",
         "models": "Models that the tools are offered for, likewise.",
+    },
+    "limits": _SELECTION
+    | {
+        "name": "Identifies the limit and its counters, and is shown to whom it refuses.",
+        "per": "Scope that is counted: `actor` (default), `team`, `token` (access token),"
+        " `instance` (provider instance) or `total`.",
+        "requests_per_minute": "Requests per minute; so many may come at once.",
+        "input_tokens_per_minute": "Input tokens per minute, without those read from a cache.",
+        "output_tokens_per_minute": "Output tokens per minute.",
+        "open_requests": "Requests that run at the same time.",
+    },
+    "model_rules": _SELECTION
+    | {
+        "allow": "Models that may be used, as names or shell patterns. Default: all.",
+        "deny": "Models that may not be used, likewise.",
+        "aliases": 'Model that is sent in place of a requested one, as `{ requested = "sent" }`.',
+        "max_output_tokens": "Ceiling of `max_tokens`, `max_completion_tokens` and"
+        " `max_output_tokens` in requests that set one.",
     },
 }
 

@@ -10,8 +10,12 @@ import aibridge_addon
 PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
     "addresses",
-    "access.requested_models",
+    "access.asked",
+    "access.limits",
+    "access.model_rule",
     "access.policies",
+    "access.requested_models",
+    "access.selection",
     "access.sender",
     "access.tokens",
     "fact_bus",

@@ -208,3 +208,27 @@ def test_pairs_keep_all_members_of_one_name_in_their_order(
 @pytest.mark.parametrize("data", [b"", b"[]", b"[[]]", b"1", b"{", b'{"a":1}x', b"{" * 100_000])
 def test_pairs_of_a_value_that_is_not_an_object_are_none(data: bytes) -> None:
     assert wire.pairs(data) is None
+
+
+@given(
+    given=st.dictionaries(
+        st.text(max_size=8),
+        st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=4),
+        min_size=1,
+    ),
+    indent=st.sampled_from([None, 1, 3]),
+    new=st.integers(),
+    ascii_only=st.booleans(),
+)
+def test_replaced_value_leaves_every_other_byte_as_it_was(
+    given: dict[str, Any], indent: int | None, new: int, ascii_only: bool
+) -> None:
+    name = next(iter(given))
+    text = json.dumps(given, indent=indent, ensure_ascii=ascii_only)
+    data = text.encode("utf-8", "surrogatepass")
+    replaced = wire.with_values(data, {name: new})
+    assert json.loads(replaced) == {**given, name: new}
+    marked = {**given, name: "\0" * 30}
+    expected = json.dumps(marked, indent=indent, ensure_ascii=ascii_only)
+    expected = expected.replace(json.dumps("\0" * 30), str(new), 1)
+    assert replaced == expected.encode("utf-8", "surrogatepass")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic_core import PydanticCustomError
 
+from aibridge_addon.config.control_tables import LimitTable, ModelRuleTable, limit_conflicts
 from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
 from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
 from aibridge_addon.config.mistakes import SettingsError, listed
@@ -120,6 +121,8 @@ class ConfigFile(pydantic.BaseModel):
     actors: list[ActorTable] = []
     mcp_servers: list[ServerTable] = []
     injection: InjectionTable = InjectionTable()
+    limits: list[LimitTable] = []
+    model_rules: list[ModelRuleTable] = []
 
     def provider_instances(self) -> tuple[Provider, ...]:
         """Return the built-in instances and the configured ones, which win by name and host."""
@@ -156,6 +159,8 @@ _TABLES: Tables = {
     "actors": ActorTable,
     "mcp_servers": ServerTable,
     "injection": InjectionTable,
+    "limits": LimitTable,
+    "model_rules": ModelRuleTable,
 }
 
 
@@ -176,7 +181,12 @@ def read_config_file(path: str) -> ConfigFile:
         raise SettingsError(f"{OPTION} {path} is not TOML: {error}") from error
     except pydantic.ValidationError as error:
         raise SettingsError(listed(OPTION, path, mistakes_of(error, _TABLES))) from error
-    if mistakes := [*_provider_conflicts(config.providers), *_actor_conflicts(config.actors)]:
+    mistakes = [
+        *_provider_conflicts(config.providers),
+        *_actor_conflicts(config.actors),
+        *limit_conflicts(config.limits),
+    ]
+    if mistakes:
         raise SettingsError(listed(OPTION, path, mistakes))
     return config
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aibridge_addon.access.limits.rules import Limit
+from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.config.file import ConfigFile, read_config_file
 from aibridge_addon.config.mcp_file import read_servers
 from aibridge_addon.config.mistakes import Mistakes
@@ -33,6 +35,8 @@ class Settings:
     mcp_servers: tuple[ServerConfig, ...]
     injection: InjectionFilter
     """Limits the requests that central tools are offered to."""
+    limits: tuple[Limit, ...]
+    model_rules: tuple[ModelRule, ...]
     doubts: tuple[str, ...]
     """Warnings about values of the config file that are probably wrong."""
 
@@ -111,6 +115,8 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         actors=file.known_actors(),
         mcp_servers=servers,
         injection=file.injection.filter(),
+        limits=tuple(table.limit() for table in file.limits),
+        model_rules=tuple(table.rule() for table in file.model_rules),
         doubts=tuple(file.doubts(path)),
         **values,
     )

@@ -16,9 +16,16 @@ def shaped_error(wire_format: Format, status: int, message: str) -> http.Respons
     return http.Response.make(status, body, {"content-type": "application/json"})
 
 
+def refusal_response(wire_format: Format, refusal: Refusal) -> http.Response:
+    """Return the response to a request that a policy refuses."""
+    body = wire_format.error(refusal.status, refusal.message, code=refusal.reason)
+    headers = {"content-type": "application/json", **refusal.headers}
+    return http.Response.make(refusal.status, body, headers)
+
+
 def refused_message(wire_format: Format, refusal: Refusal) -> RefusedError:
     """Return the error that refuses a message of a WebSocket."""
-    body = wire_format.error(refusal.status, refusal.message)
+    body = wire_format.error(refusal.status, refusal.message, code=refusal.reason)
     return RefusedError(b'{"type":"error","status":%d,' % refusal.status + body[1:])
 
 

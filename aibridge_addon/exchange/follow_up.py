@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from aibridge_addon.exchange.bridged import BridgedExchange
-from aibridge_addon.exchange.error_responses import shaped_error
+from aibridge_addon.exchange.error_responses import refusal_response
 from aibridge_addon.exchange.inner_call import InnerCallExchange
 from aibridge_addon.exchange.last_resort import CheckUpstream, Register
 from aibridge_addon.formats.tool_protocol import Members
@@ -73,7 +73,7 @@ class FollowUps:
         if refusal := await self._check_upstream(asked):
             name = exchange.request.route.provider.name
             self._metrics.count_refused(name, refusal.reason)
-            response = shaped_error(exchange.wire_format, refusal.status, refusal.message)
+            response = refusal_response(exchange.wire_format, refusal)
             raise UpstreamError(
                 refusal.message,
                 error_type=refusal.reason,

@@ -13,7 +13,7 @@ from functools import partial
 from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.counted import CountedExchange
-from aibridge_addon.exchange.error_responses import shaped_error
+from aibridge_addon.exchange.error_responses import refusal_response
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.inner_call import InnerCallExchange
 from aibridge_addon.exchange.read_request import ReadRequest
@@ -72,7 +72,7 @@ class LastResort:
     async def _send(self, read: ReadRequest, deliver: Deliver) -> AsyncIterator[None]:
         if refusal := await self._check_upstream(read.asked):
             self._metrics.count_refused(read.interception.provider_name, refusal.reason)
-            response = shaped_error(read.wire_format, refusal.status, refusal.message)
+            response = refusal_response(read.wire_format, refusal)
             for piece in (response, response.content or b"{}", b""):
                 deliver(piece)
             yield

@@ -10,7 +10,7 @@ from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.client_request import ClientRequest
-from aibridge_addon.exchange.error_responses import error_format_of_provider, shaped_error
+from aibridge_addon.exchange.error_responses import error_format_of_provider, refusal_response
 from aibridge_addon.facts import Interception
 from aibridge_addon.formats import Format
 from aibridge_addon.observe.metrics import Metrics
@@ -52,6 +52,7 @@ class PolicyCheck:
             to_reverse_proxy=is_reverse(flow),
             content=request.content_to_judge,
             model=model,
+            interception=interception,
             must_name_model=bool(route.api or route.counts_for),
             is_recorded=bool(route.api or route.socket),
             uses_central_tools=interception is not None and self._offers_tools(interception),
@@ -71,7 +72,7 @@ class PolicyCheck:
 
     def refuse(self, request: ClientRequest, wire_format: Format, refusal: Refusal) -> None:
         """Answer a request with a refusal."""
-        request.flow.response = shaped_error(wire_format, refusal.status, refusal.message)
+        request.flow.response = refusal_response(wire_format, refusal)
         self.count(request, refusal.reason)
 
     def count(self, request: ClientRequest, reason: str) -> None:

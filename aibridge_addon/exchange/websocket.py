@@ -16,6 +16,8 @@ from aibridge_addon.exchange.recorded import SHUT_DOWN, RecordedExchange
 from aibridge_addon.formats import Format
 from aibridge_addon.interception import InterceptionRecord
 
+type EditMessage = Callable[[bytes], bytes]
+"""Returns a message of the client as it is sent upstream."""
 type Refresh = Callable[[], Awaitable[None]]
 """Reads the access tokens again, so that messages are judged by current ones."""
 
@@ -29,11 +31,13 @@ class WebSocketExchange(Exchange):
         wire_format: Format,
         *,
         conversation: Conversation,
+        edit: EditMessage,
         refresh: Refresh,
         commit: Commit,
     ) -> None:
         super().__init__(request, wire_format)
         self._conversation = conversation
+        self._edit = edit
         self._refresh = refresh
         self._commit = commit
         self._is_interrupted = False
@@ -54,6 +58,8 @@ class WebSocketExchange(Exchange):
             await self._commit()
             ctx.master.commands.call("inject.websocket", self.flow, True, refused.message, True)
             return
+        if message.from_client and (edited := self._edit(message.content)) != message.content:
+            message.content = edited
         if has_ended:
             await self._commit()
 
@@ -78,10 +84,12 @@ class HandshakeExchange(RecordedExchange):
         record: InterceptionRecord,
         commit: Commit,
         conversation: Conversation,
+        edit: EditMessage,
         refresh: Refresh,
     ) -> None:
         super().__init__(request, wire_format, record=record, commit=commit)
         self._conversation = conversation
+        self._edit = edit
         self._refresh = refresh
 
     def open_websocket(self) -> WebSocketExchange:
@@ -90,6 +98,7 @@ class HandshakeExchange(RecordedExchange):
             self.request,
             self.wire_format,
             conversation=self._conversation,
+            edit=self._edit,
             refresh=self._refresh,
             commit=self._commit,
         )

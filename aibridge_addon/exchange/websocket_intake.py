@@ -14,6 +14,7 @@ from aibridge_addon.exchange.error_responses import (
     shaped_error,
 )
 from aibridge_addon.exchange.interception_start import start_interception
+from aibridge_addon.exchange.model_edits import ModelEdits
 from aibridge_addon.exchange.policy_check import PolicyCheck, is_reverse
 from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
 from aibridge_addon.exchange.websocket import HandshakeExchange, Refresh
@@ -31,10 +32,17 @@ class WebSocketIntake:
     """Makes the exchanges of WebSocket handshakes."""
 
     def __init__(
-        self, *, policies: PolicyCheck, records: RecordMaker, refresh: Refresh, commit: Commit
+        self,
+        *,
+        policies: PolicyCheck,
+        records: RecordMaker,
+        models: ModelEdits,
+        refresh: Refresh,
+        commit: Commit,
     ) -> None:
         self._policies = policies
         self._records = records
+        self._models = models
         self._refresh = refresh
         self._commit = commit
 
@@ -44,18 +52,22 @@ class WebSocketIntake:
         start = start_interception(request, api, RequestFacts(), sender)
         asked = self._policies.asked(request, sender, interception=start.interception)
         asked = replace(asked, must_name_model=False)
-        refusal = self._policies.check(asked)
+        # Each request in it is counted, the handshake is not.
+        refusal = self._policies.check(replace(asked, interception=None))
         record = self._records.make(start.interception, refusal)
         if refusal:
             self._policies.refuse(request, wire_format, refusal)
             end_refused(record, refusal)
-        requests = _SocketRequests(request, api, sender, asked, self._policies, self._records)
+        requests = _SocketRequests(
+            request, api, sender, asked, self._policies, self._records, self._models
+        )
         return HandshakeExchange(
             request,
             wire_format,
             record=record,
             commit=self._commit,
             conversation=Conversation(wire_format, requests.begin, requests.check),
+            edit=requests.edited,
             refresh=self._refresh,
         )
 
@@ -83,6 +95,7 @@ class _SocketRequests:
     """The input of the policies for the handshake."""
     policies: PolicyCheck
     records: RecordMaker
+    models: ModelEdits
 
     def begin(self, members: Members, message: bytes) -> InterceptionRecord:
         """Begin the record of a request.
@@ -96,7 +109,11 @@ class _SocketRequests:
             streaming=True,
         )
         start = start_interception(self.request, self.api, facts, self.sender)
-        refusal = self.policies.check(self._asked(message, model=facts.model, must_name_model=True))
+        refusal = self.policies.check(
+            self._asked(
+                message, model=facts.model, interception=start.interception, must_name_model=True
+            )
+        )
         record = self.records.make(start.interception, refusal)
         self.request.flow.metadata["aibridge_interception_id"] = record.interception.id
         self.records.begin(record, start, refusal)
@@ -105,6 +122,10 @@ class _SocketRequests:
             end_refused(record, refusal)
             raise refused_message(wire_format, refusal)
         return record
+
+    def edited(self, message: bytes) -> bytes:
+        """Return a message as it is sent upstream."""
+        return self.models.message(self._asked(message), message, FORMATS[self.api])
 
     def check(self, message: bytes) -> None:
         """Check a message that is no request.

@@ -91,8 +91,13 @@ class Format(ABC):
         """Read a response that was not streamed, or an error."""
 
     @abstractmethod
-    def error(self, status: int, message: str, error_type: str | None = None) -> bytes:
-        """Return an error in the shape that this format's clients show to their users."""
+    def error(
+        self, status: int, message: str, error_type: str | None = None, code: str | None = None
+    ) -> bytes:
+        """Return an error in the shape that this format's clients show to their users.
+
+        `code` identifies the error for programs, where the format has a place for it.
+        """
 
     def decoder(self, head: ResponseHead) -> EventDecoder | None:
         """Return the decoder of a response that this head announces as a stream.
@@ -101,6 +106,13 @@ class Format(ABC):
         first bytes decide.
         """
         return None
+
+    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
+        """Return the members that ask for more output tokens than `most`, with lower values.
+
+        The result must be legal for the API. Empty, the default: nothing to change.
+        """
+        return {}
 
     def ask_for_usage(self, members: Members) -> Members | None:
         """Return a streamed request that asks for usage; None if it needs no such change."""

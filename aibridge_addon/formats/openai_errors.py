@@ -35,8 +35,10 @@ def error_type_of(status: int | None) -> str:
     return _ERROR_TYPES.get(status, "invalid_request_error")
 
 
-def error_body(status: int, message: str, error_type: str | None = None) -> bytes:
+def error_body(
+    status: int, message: str, error_type: str | None = None, code: str | None = None
+) -> bytes:
     """Return an error in the shape of OpenAI's APIs."""
     kind = error_type or error_type_of(status)
-    error = {"message": message, "type": kind, "param": None, "code": None}
+    error = {"message": message, "type": kind, "param": None, "code": code}
     return encode({"error": error}).encode()

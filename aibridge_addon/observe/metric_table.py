@@ -144,6 +144,12 @@ REFUSED = Metric(
     help="Requests and connections that a policy refused.",
     labels=("provider", "reason"),
 )
+LIMITED = Metric(
+    name="limited_total",
+    kind="counter",
+    help="Requests for which a limit of the config file had no room, by limit and bound.",
+    labels=("limit", "bound"),
+)
 EDITS_REFUSED = Metric(
     name="edits_refused_total",
     kind="counter",
@@ -289,6 +295,7 @@ METRICS = (
     PASSTHROUGH,
     UNRECORDED_USAGE,
     REFUSED,
+    LIMITED,
     EDITS_REFUSED,
     TUNNELS,
     UNREADABLE,

@@ -95,6 +95,10 @@ class Metrics:
         """Count a request or connection that a policy refused."""
         self.count(table.REFUSED, provider, reason)
 
+    def count_limited(self, limit: str, bound: str) -> None:
+        """Count a request for which a limit had no room."""
+        self.count(table.LIMITED, limit, bound)
+
     def count_edit_refused(self, provider: str, http_status: int) -> None:
         """Count an edited request that was refused, and sent again without the edit."""
         self.count(table.EDITS_REFUSED, provider, str(http_status))

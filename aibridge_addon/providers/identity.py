@@ -64,6 +64,13 @@ class Actor:
     id: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def teams(self) -> tuple[str, ...]:
+        """The teams in the metadata: `team`, a text, or `teams`, a list of texts."""
+        teams = self.metadata.get("teams")
+        named = [self.metadata.get("team"), *(teams if isinstance(teams, list) else [])]
+        return tuple(dict.fromkeys(team for team in named if isinstance(team, str) and team))
+
 
 def actor_of(
     *,

@@ -631,3 +631,67 @@ def test_include_usage_is_read_from_the_config_file_or_known_for_the_host(
     *_, acme = config(toml + (f"include_usage = {told}\n" if told else "")).providers
 
     assert acme.takes_include_usage is takes_it
+
+
+# Limits and model rules
+
+
+def test_limits_and_model_rules_of_the_config_file_are_read(
+    config: Callable[..., Settings],
+) -> None:
+    read = config(
+        """
+        [[limits]]
+        name = "people"
+        teams = ["ads"]
+        requests_per_minute = 60
+        open_requests = 4
+
+        [[model_rules]]
+        actors = ["intern-*"]
+        deny = ["*opus*"]
+        aliases = { fast = "claude-haiku-4-5" }
+        """
+    )
+    (limit,) = read.limits
+    assert (limit.name, limit.per, limit.selection.teams) == ("people", "actor", ("ads",))
+    assert (limit.rates, limit.open_requests) == ({"requests": 60}, 4)
+    (rule,) = read.model_rules
+    assert (rule.deny, rule.aliases) == (("*opus*",), {"fast": "claude-haiku-4-5"})
+
+
+@pytest.mark.parametrize(
+    ("toml", "mistake"),
+    [
+        (
+            '[[limits]]\nname = "a"',
+            "limits[0]: sets no bound; give requests_per_minute, input_tokens_per_minute,"
+            " output_tokens_per_minute or open_requests",
+        ),
+        (
+            '[[limits]]\nname = "a"\nopen_requests = 0',
+            "limits[0].open_requests is 0: input should be greater than or equal to 1",
+        ),
+        (
+            '[[limits]]\nname = "a"\nrequest_per_minute = 1',
+            "limits[0].request_per_minute is not known; did you mean requests_per_minute?",
+        ),
+        (
+            '[[limits]]\nname = "a"\nper = "person"\nopen_requests = 1',
+            "limits[0].per is 'person': input should be 'actor', 'team', 'token', 'instance' or"
+            " 'total'",
+        ),
+        (
+            '[[limits]]\nname = "a"\nopen_requests = 1\n' * 2,
+            "limits[1].name is 'a' again; each limit needs a name of its own",
+        ),
+        (
+            '[[model_rules]]\nactors = ["a"]',
+            "model_rules[0]: sets no rule; give allow, deny, aliases or max_output_tokens",
+        ),
+    ],
+)
+def test_mistake_in_a_limit_or_model_rule_is_reported_with_the_key(
+    config: Callable[..., Settings], toml: str, mistake: str
+) -> None:
+    assert mistakes(config, toml) == [mistake]

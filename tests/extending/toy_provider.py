@@ -77,7 +77,9 @@ class ToyText(Format):
         error = ProviderError(type=None, message=text(mapping(read(body)).get("toy_error")))
         return ResponseFacts(error=error, complete=True)
 
-    def error(self, status: int, message: str, error_type: str | None = None) -> bytes:
+    def error(
+        self, status: int, message: str, error_type: str | None = None, code: str | None = None
+    ) -> bytes:
         return encode({"toy_error": message}).encode()
 
 

@@ -1,18 +1,21 @@
 """Policies: the rules that every client request, WebSocket message and inner-loop request meets.
 
-Each rule is a module of its own and a row of `_FACTORIES`. Policies decide by their arguments
-alone. A module outside of this package adds its policies with `register`.
+Each rule is a module of its own and a row of `_FACTORIES`. A policy decides by its arguments, and
+may count the requests that all policies admit. Modules outside of this package use `register`.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from aibridge_addon.access.asked import Asked, Policy, Refusal
+from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.access.policies.access_token import ValidAccessToken
-from aibridge_addon.access.policies.asked import Asked, Policy, Refusal
 from aibridge_addon.access.policies.browser_origin import BrowserOrigin
 from aibridge_addon.access.policies.known_actor import KnownActor
+from aibridge_addon.access.policies.model_rules import ModelRules
 from aibridge_addon.access.policies.provider_key import ProviderKey
+from aibridge_addon.access.policies.rate_limits import RateLimits
 from aibridge_addon.access.policies.record_store import RecordStore
 from aibridge_addon.access.policies.token_limits import TokenLimits
 from aibridge_addon.access.sender import Admission
@@ -23,8 +26,9 @@ __all__ = [
     "Policy",
     "PolicyContext",
     "PolicyFactory",
+    "RateLimits",
     "Refusal",
-    "first_refusal",
+    "admit_or_refuse",
     "ordered_policies",
     "register",
 ]
@@ -46,6 +50,8 @@ class PolicyContext:
     must_record: bool = False
     """True if requests that cannot be recorded are refused."""
     can_record: Callable[[], bool] = lambda: True
+    model_rules: tuple[ModelRule, ...] = ()
+    rate_limits: RateLimits | None = None
 
 
 type PolicyFactory = Callable[[PolicyContext], Policy | None]
@@ -55,9 +61,11 @@ _FACTORIES: list[PolicyFactory] = [
     lambda context: ValidAccessToken(context.check_admission),
     lambda context: context.browser_origin,
     lambda context: TokenLimits(),
+    lambda context: ModelRules(context.model_rules) if context.model_rules else None,
     lambda context: ProviderKey(),
     lambda context: KnownActor(context.actor_header) if context.require_actor else None,
     lambda context: RecordStore(context.can_record) if context.must_record else None,
+    lambda context: context.rate_limits,
 ]
 _REGISTERED: list[PolicyFactory] = []
 
@@ -77,9 +85,18 @@ def ordered_policies(context: PolicyContext) -> tuple[Policy, ...]:
     return (*built_in, *map(_Guarded, registered))
 
 
-def first_refusal(policies: Iterable[Policy], asked: Asked) -> Refusal | None:
-    """Return the refusal of the first policy that a request breaks."""
-    return next((refusal for policy in policies if (refusal := policy.check(asked))), None)
+def admit_or_refuse(policies: Sequence[Policy], asked: Asked) -> Refusal | None:
+    """Return the refusal of the first policy that a request breaks; otherwise admit the request.
+
+    All policies are asked before any of them counts it: a refused request consumes nothing.
+    """
+    for policy in policies:
+        if refusal := policy.check(asked):
+            return refusal
+    for policy in policies:
+        if admit := getattr(policy, "admit", None):
+            admit(asked)
+    return None
 
 
 class _Guarded:
@@ -97,3 +114,13 @@ class _Guarded:
             logger.exception("aibridge: the policy %s failed; the request is refused", name)
             message = f"aibridge: the policy {name} of this proxy failed. Its log has the error."
             return Refusal(status=400, reason=POLICY_FAILED, message=message)
+
+    def admit(self, asked: Asked) -> None:
+        """Have the policy count an admitted request, if it does so."""
+        try:
+            if admit := getattr(self._policy, "admit", None):
+                admit(asked)
+        except Exception:
+            logger.exception(
+                "aibridge: the policy %s failed to count a request", type(self._policy).__name__
+            )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from aibridge_addon.access.policies.asked import Asked, Refusal
+from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.sender import Admission
 from aibridge_addon.access.tokens import TokenError
 

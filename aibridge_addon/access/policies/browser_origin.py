@@ -8,7 +8,7 @@ foreign page same-origin with the proxy, so that the host name is checked as wel
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from aibridge_addon.access.policies.asked import Asked, Refusal
+from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.addresses import literal
 
 ANY = "*"

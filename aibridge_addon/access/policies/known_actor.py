@@ -1,6 +1,6 @@
 """Policy: the actor of a recorded request is known (`aibridge_require_actor`)."""
 
-from aibridge_addon.access.policies.asked import Asked, Refusal
+from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.providers.identity import ANONYMOUS
 
 

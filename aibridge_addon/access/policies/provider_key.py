@@ -1,6 +1,6 @@
 """Policy: a request that needs the central key is refused if the proxy has no key."""
 
-from aibridge_addon.access.policies.asked import Asked, Refusal
+from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.providers.credentials import PLACEHOLDER_KEY
 from aibridge_addon.providers.routing import Provider
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
-from aibridge_addon.access.policies.asked import Asked, Refusal
+from aibridge_addon.access.asked import Asked, Refusal
+
+_RETRY_SECONDS = 10.0
 
 
 class RecordStore:
@@ -17,4 +19,6 @@ class RecordStore:
         if not asked.is_recorded or self._can_record():
             return None
         message = "aibridge: requests cannot be recorded at the moment; try again later."
-        return Refusal(status=503, reason="not_recorded", message=message)
+        return Refusal(
+            status=503, reason="not_recorded", message=message, retry_after=_RETRY_SECONDS
+        )

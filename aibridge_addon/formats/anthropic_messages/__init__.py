@@ -1,11 +1,16 @@
 """The Anthropic Messages API: `POST /v1/messages`. Sans-io."""
 
+from collections.abc import Mapping
+
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.anthropic_messages.errors import error_body
 from aibridge_addon.formats.anthropic_messages.reader import MessageReader, read_whole
 from aibridge_addon.formats.anthropic_messages.request import read_request
 from aibridge_addon.formats.anthropic_messages.tools import MessagesTools
 from aibridge_addon.formats.base import Format, RequestView
+from aibridge_addon.formats.output_limits import lowered
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.raw_json import count, mapping, member
 
 
 class AnthropicMessages(Format):
@@ -26,9 +31,16 @@ class AnthropicMessages(Format):
         """Read a message that was not streamed, or an error."""
         return read_whole(body)
 
-    def error(self, status: int, message: str, error_type: str | None = None) -> bytes:
+    def error(
+        self, status: int, message: str, error_type: str | None = None, code: str | None = None
+    ) -> bytes:
         """Return an error in the shape of the Messages API."""
         return error_body(status, message, error_type)
+
+    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
+        """Lower the limit, which must stay above the budget for thinking."""
+        budget = count(mapping(member(members, "thinking")).get("budget_tokens")) or 0
+        return lowered(members, ("max_tokens",), max(most, budget + 1))
 
 
 FORMAT = AnthropicMessages()

@@ -1,5 +1,7 @@
 """The OpenAI Chat Completions API: `POST /chat/completions`. Sans-io."""
 
+from collections.abc import Mapping
+
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import Format, RequestView
 from aibridge_addon.formats.decoders.sse import Event
@@ -7,6 +9,7 @@ from aibridge_addon.formats.openai_chat.reader import CompletionReader, is_usage
 from aibridge_addon.formats.openai_chat.request import ask_for_usage, read_request
 from aibridge_addon.formats.openai_chat.tools import ChatTools
 from aibridge_addon.formats.openai_errors import error_body
+from aibridge_addon.formats.output_limits import lowered
 from aibridge_addon.formats.tool_protocol import Members
 
 
@@ -28,9 +31,15 @@ class OpenAIChat(Format):
         """Read a completion that was not streamed, or an error."""
         return read_whole(body)
 
-    def error(self, status: int, message: str, error_type: str | None = None) -> bytes:
+    def error(
+        self, status: int, message: str, error_type: str | None = None, code: str | None = None
+    ) -> bytes:
         """Return an error in the shape of OpenAI's APIs."""
-        return error_body(status, message, error_type)
+        return error_body(status, message, error_type, code)
+
+    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
+        """Lower the limit, by its old and its new name."""
+        return lowered(members, ("max_tokens", "max_completion_tokens"), most)
 
     def ask_for_usage(self, members: Members) -> Members | None:
         """Return the request with `include_usage` set; None if the client has set it itself."""

@@ -1,12 +1,15 @@
 """The OpenAI Responses API: `POST /responses`, over HTTP and WebSocket. Sans-io."""
 
+from collections.abc import Mapping
+
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import Format, RequestView
 from aibridge_addon.formats.openai_errors import error_body
 from aibridge_addon.formats.openai_responses.reader import ResponseReader, read_whole
 from aibridge_addon.formats.openai_responses.request import read_request
 from aibridge_addon.formats.openai_responses.tools import ResponsesTools
-from aibridge_addon.formats.tool_protocol import ToolFormat
+from aibridge_addon.formats.output_limits import lowered
+from aibridge_addon.formats.tool_protocol import Members, ToolFormat
 
 
 class OpenAIResponses(Format):
@@ -27,9 +30,15 @@ class OpenAIResponses(Format):
         """Read a response that was not streamed, or an error."""
         return read_whole(body)
 
-    def error(self, status: int, message: str, error_type: str | None = None) -> bytes:
+    def error(
+        self, status: int, message: str, error_type: str | None = None, code: str | None = None
+    ) -> bytes:
         """Return an error in the shape of OpenAI's APIs."""
-        return error_body(status, message, error_type)
+        return error_body(status, message, error_type, code)
+
+    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
+        """Lower the limit."""
+        return lowered(members, ("max_output_tokens",), most)
 
 
 FORMAT = OpenAIResponses()

@@ -10,7 +10,7 @@ from aibridge_addon.access.policies import (
     BrowserOrigin,
     Policy,
     PolicyContext,
-    first_refusal,
+    admit_or_refuse,
     ordered_policies,
 )
 from aibridge_addon.access.sender import Admission, Sender
@@ -38,7 +38,7 @@ def policies(**changes: Any) -> tuple[Policy, ...]:
 
 
 def reason(asked: Asked, **changes: Any) -> tuple[int, str] | None:
-    refusal = first_refusal(policies(**changes), asked)
+    refusal = admit_or_refuse(policies(**changes), asked)
     return (refusal.status, refusal.reason) if refusal else None
 
 

@@ -13,7 +13,7 @@ from aibridge_addon.access.policies import (
     Policy,
     PolicyContext,
     Refusal,
-    first_refusal,
+    admit_or_refuse,
     ordered_policies,
 )
 
@@ -42,7 +42,7 @@ def _forget_registered_policies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refusal_of(asked: Asked) -> Refusal | None:
-    return first_refusal(ordered_policies(CONTEXT), asked)
+    return admit_or_refuse(ordered_policies(CONTEXT), asked)
 
 
 def test_registered_policy_refuses_a_request_that_all_built_in_policies_allow() -> None:

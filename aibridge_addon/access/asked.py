@@ -1,10 +1,12 @@
 """Input and result of a policy. Pure."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from aibridge_addon.access.sender import Sender
+from aibridge_addon.facts import Interception
 from aibridge_addon.providers.credentials import Credential
 from aibridge_addon.providers.routing import Route
 
@@ -31,6 +33,8 @@ class Asked:
     """True if `content` is a WebSocket message."""
     model: str | None = None
     """The model in the record; None if it is unknown."""
+    interception: Interception | None = None
+    """The interception that begins with the request or message, or that it belongs to."""
     must_name_model: bool
     is_recorded: bool
     uses_central_tools: bool = False
@@ -48,6 +52,10 @@ class Asked:
         return is_central or self.uses_central_tools
 
 
+_MOST_RETRY_SECONDS = 60
+"""Longest `retry-after`: some clients give up above it, others sleep for as long as it says."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """The refusal of a request: the status and the error of the response to the client."""
@@ -55,15 +63,33 @@ class Refusal:
     status: int
     """400 where a retry cannot help: agents retry after 401, 403 and 5xx."""
     reason: str
-    """For records and metrics."""
+    """For records and metrics, and the `code` of the error where its format has one."""
     message: str
     """For the client's user."""
     denies_access: bool = False
     """True if the sender must not use the proxy at all; then its prompts are not recorded."""
+    retry_after: float | None = None
+    """Seconds after which a retry may succeed; None: a retry cannot help."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that tell clients if and when to retry; SDKs follow them before the status."""
+        if self.retry_after is None:
+            return {"x-should-retry": "false"}
+        seconds = min(_MOST_RETRY_SECONDS, max(1, math.ceil(self.retry_after)))
+        return {
+            "retry-after": str(seconds),
+            "retry-after-ms": str(seconds * 1000),
+            "x-should-retry": "true",
+        }
 
 
 class Policy(Protocol):
-    """A rule that requests must meet."""
+    """A rule that requests must meet.
+
+    A policy that counts requests has a method `admit(asked)` too, which is called once no policy
+    has refused the request.
+    """
 
     def check(self, asked: Asked) -> Refusal | None:
-        """Return the refusal of a request that breaks the rule."""
+        """Return the refusal of a request that breaks the rule; change nothing."""

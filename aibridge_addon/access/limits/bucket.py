@@ -1,0 +1,44 @@
+"""Token bucket: an amount per minute that refills continuously, and may go into debt. Pure."""
+
+from dataclasses import dataclass
+
+_PER_MINUTE = 60.0
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Room of one rate limit: at most `capacity` at once, refilled at `capacity` per minute.
+
+    Times are seconds on a monotonic clock. A clock that steps back refills nothing.
+    """
+
+    capacity: float
+    level: float
+    """The room at the time `at`; negative after more was used than was estimated."""
+    at: float
+
+    @classmethod
+    def full(cls, capacity: float, at: float) -> "Bucket":
+        """Return a bucket that nobody has used yet."""
+        return cls(capacity, capacity, at)
+
+    def wait_for(self, amount: float, now: float) -> float:
+        """Return the seconds until there is room for an amount; 0: there is room now.
+
+        An amount larger than the whole bucket fits a full one, or it could never be used.
+        """
+        missing = min(amount, self.capacity) - self._level_at(now)
+        return max(0.0, missing * _PER_MINUTE / self.capacity)
+
+    def debit(self, amount: float, now: float) -> None:
+        """Take an amount; a negative one gives back what was estimated too high."""
+        self.level = min(self.capacity, self._level_at(now) - amount)
+        self.at = max(self.at, now)
+
+    def is_full(self, now: float) -> bool:
+        """Return whether the bucket is as good as new."""
+        return self._level_at(now) >= self.capacity
+
+    def _level_at(self, now: float) -> float:
+        refilled = max(0.0, now - self.at) * self.capacity / _PER_MINUTE
+        return min(self.capacity, self.level + refilled)

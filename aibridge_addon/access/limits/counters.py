@@ -1,0 +1,122 @@
+"""Counts what requests use of each limit, from their admission to their end. Pure.
+
+A request holds its slots until its interception ends, however it ends, and its estimated tokens
+until they are known.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from aibridge_addon.access.limits.bucket import Bucket
+from aibridge_addon.access.limits.rules import Bound, Limit
+
+_MOST_BUCKETS = 10_000
+"""Number of buckets above which those that are full are forgotten."""
+
+type Amounts = dict[Bound, float]
+type Scoped = tuple[Limit, str]
+"""A limit, and a scope in which it counts a request."""
+type _Slots = dict[tuple[str, str], set[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """A bound that has no room for a request."""
+
+    limit: Limit
+    scope: str
+    bound: Bound
+    seconds: float | None
+    """Time until there is room; None if that depends on the end of other requests."""
+
+
+@dataclass(slots=True)
+class _Running:
+    scoped: tuple[Scoped, ...]
+    estimated: Mapping[Bound, float]
+    used: Amounts = field(default_factory=dict)
+    """Tokens that responses have reported so far."""
+
+
+class LimitCounters:
+    """The counters of all limits. Those of a limit keep their state when its bounds change."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets: dict[tuple[str, str, Bound], Bucket] = {}
+        self._slots: _Slots = {}
+        self._running: dict[str, _Running] = {}
+
+    def is_running(self, interception_id: str) -> bool:
+        """Return whether an interception was admitted and has not ended."""
+        return interception_id in self._running
+
+    def find_shortage(self, scoped: Iterable[Scoped], amounts: Amounts) -> Shortage | None:
+        """Return the first bound without room for these amounts; slots come before rates."""
+        scoped = tuple(scoped)
+        for limit, scope in scoped:
+            used = len(self._slots.get((limit.name, scope), ()))
+            if limit.open_requests is not None and used >= limit.open_requests:
+                return Shortage(limit=limit, scope=scope, bound="open_requests", seconds=None)
+        now = self._clock()
+        for limit, scope in scoped:
+            for bound in limit.rates:
+                seconds = self._bucket(limit, scope, bound, now).wait_for(amounts[bound], now)
+                if seconds > 0:
+                    return Shortage(limit=limit, scope=scope, bound=bound, seconds=seconds)
+        return None
+
+    def admit(self, interception_id: str, scoped: Iterable[Scoped], amounts: Amounts) -> None:
+        """Debit the amounts of a request, and occupy its slots."""
+        running = _Running(tuple(scoped), amounts)
+        self._running[interception_id] = running
+        for limit, scope in running.scoped:
+            self._slots.setdefault((limit.name, scope), set()).add(interception_id)
+        self._debit(running, amounts)
+
+    def add_usage(self, interception_id: str, amounts: Amounts) -> None:
+        """Add tokens that a response of a running interception has reported."""
+        if running := self._running.get(interception_id):
+            for bound, amount in amounts.items():
+                running.used[bound] = running.used.get(bound, 0) + amount
+
+    def end(self, interception_id: str, *, is_known: bool) -> None:
+        """Free the slots of an interception; replace its estimate if its tokens are known."""
+        running = self._running.pop(interception_id, None)
+        if running is None:
+            return
+        for limit, scope in running.scoped:
+            slots = self._slots[limit.name, scope]
+            slots.discard(interception_id)
+            if not slots:
+                del self._slots[limit.name, scope]
+        if is_known:
+            excess: Amounts = {
+                bound: running.used.get(bound, 0) - estimated
+                for bound, estimated in running.estimated.items()
+                if bound != "requests"
+            }
+            self._debit(running, excess)
+
+    def _debit(self, running: _Running, amounts: Mapping[Bound, float]) -> None:
+        now = self._clock()
+        for limit, scope in running.scoped:
+            for bound in limit.rates.keys() & amounts.keys():
+                self._bucket(limit, scope, bound, now).debit(amounts[bound], now)
+
+    def _bucket(self, limit: Limit, scope: str, bound: Bound, now: float) -> Bucket:
+        key, capacity = (limit.name, scope, bound), limit.rates[bound]
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            self._forget_full(now)
+            bucket = self._buckets[key] = Bucket.full(capacity, now)
+        elif bucket.capacity != capacity:
+            bucket = self._buckets[key] = Bucket(capacity, min(capacity, bucket.level), bucket.at)
+        return bucket
+
+    def _forget_full(self, now: float) -> None:
+        if len(self._buckets) >= _MOST_BUCKETS:
+            self._buckets = {
+                key: bucket for key, bucket in self._buckets.items() if not bucket.is_full(now)
+            }

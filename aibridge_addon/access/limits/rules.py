@@ -1,0 +1,56 @@
+"""`Limit`: a row of `[[limits]]`, the requests that it is for, and the scopes that it counts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aibridge_addon.access.asked import Asked
+from aibridge_addon.access.selection import Selection
+
+type Per = Literal["actor", "team", "token", "instance", "total"]
+type Bound = Literal["requests", "input_tokens", "output_tokens", "open_requests"]
+"""The quantity that a bound counts."""
+
+_NO_TOKEN = "none"  # noqa: S105 not a secret
+"""Scope of all requests without an access token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """Bounds on the requests that a selection matches, each counted per scope."""
+
+    name: str
+    selection: Selection
+    per: Per = "actor"
+    requests_per_minute: int | None = None
+    input_tokens_per_minute: int | None = None
+    """Input tokens, without those read from a cache."""
+    output_tokens_per_minute: int | None = None
+    open_requests: int | None = None
+    """Requests that run at the same time."""
+
+    @property
+    def rates(self) -> dict[Bound, int]:
+        """The rates per minute that the limit sets."""
+        rates: dict[Bound, int | None] = {
+            "requests": self.requests_per_minute,
+            "input_tokens": self.input_tokens_per_minute,
+            "output_tokens": self.output_tokens_per_minute,
+        }
+        return {bound: rate for bound, rate in rates.items() if rate is not None}
+
+    def scopes(self, asked: Asked) -> tuple[str, ...]:
+        """Return the scopes in which a request counts; none if the limit is not for it."""
+        if not self.selection.matches(asked):
+            return ()
+        match self.per:
+            case "actor":
+                return (asked.sender.actor.id,)
+            case "team":
+                return asked.sender.actor.teams
+            case "token":
+                token = asked.sender.admission.token
+                return (token.id if token else _NO_TOKEN,)
+            case "instance":
+                return (asked.route.provider.name,)
+            case "total":
+                return ("total",)

@@ -1,0 +1,45 @@
+"""`ModelRule`: a row of `[[model_rules]]`. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from aibridge_addon.access.asked import Asked
+from aibridge_addon.access.selection import Patterns, Selection
+from aibridge_addon.patterns import matches_any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRule:
+    """The models that some senders may use, and changes to their requests."""
+
+    selection: Selection
+    """The requests that the rule is for; its models are those that clients request."""
+    allow: Patterns = ()
+    """Models that may be used; empty: all."""
+    deny: Patterns = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """The model that is sent in place of a requested one."""
+    max_output_tokens: int | None = None
+    """The ceiling of the output tokens that a request sets as its limit."""
+
+    def allows(self, model: str | None) -> bool:
+        """Return whether the rule allows a model; an unknown one only if all are allowed."""
+        return matches_any(model, self.allow) and not (self.deny and matches_any(model, self.deny))
+
+
+def rules_for(rules: Iterable[ModelRule], asked: Asked) -> tuple[ModelRule, ...]:
+    """Return the rules for a request; all of them apply."""
+    return tuple(rule for rule in rules if rule.selection.matches(asked))
+
+
+def alias_of(rules: Iterable[ModelRule], model: str | None) -> str | None:
+    """Return the model to send in place of a requested one; the first rule with an alias wins."""
+    if model is None:
+        return None
+    return next((rule.aliases[model] for rule in rules if model in rule.aliases), model)
+
+
+def output_ceiling(rules: Iterable[ModelRule]) -> int | None:
+    """Return the smallest ceiling of the output tokens; None if no rule sets one."""
+    ceilings = (rule.max_output_tokens for rule in rules)
+    return min((ceiling for ceiling in ceilings if ceiling is not None), default=None)

@@ -1,0 +1,123 @@
+"""Policy: the rate and concurrency limits of the config file (`[[limits]]`)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aibridge_addon.access.asked import Asked, Refusal
+from aibridge_addon.access.limits.counters import Amounts, LimitCounters, Shortage
+from aibridge_addon.access.limits.estimate import InputEstimates, OutputEstimates, input_tokens
+from aibridge_addon.access.limits.rules import Bound, Limit
+from aibridge_addon.facts import BackgroundResponse, InterceptionEnded, TokenUsage
+
+_RETRY_OPEN_SECONDS = 5.0
+"""Time after which a client should retry if too many requests are open."""
+_UNITS: Mapping[Bound, str] = {
+    "requests": "requests per minute",
+    "input_tokens": "input tokens per minute",
+    "output_tokens": "output tokens per minute",
+    "open_requests": "requests at the same time",
+}
+
+type OnLimited = Callable[[str, Bound], None]
+"""Receives the name of a limit that refused a request, and its bound without room."""
+
+
+class RateLimits:
+    """Refuses requests above a rate, and above a number of open requests.
+
+    It lives as long as the proxy; `limits` is replaced when the settings change.
+    """
+
+    def __init__(self, on_limited: OnLimited, counters: LimitCounters | None = None) -> None:
+        self.limits: tuple[Limit, ...] = ()
+        self._on_limited = on_limited
+        self._counters = counters or LimitCounters()
+        self._inputs = InputEstimates()
+        self._outputs = OutputEstimates()
+
+    def check(self, asked: Asked) -> Refusal | None:
+        """Return the refusal of a request for which a limit has no room.
+
+        The further upstream requests of an interception belong to its admission: their tokens
+        count, but a limit never breaks off an inner loop.
+        """
+        if not self._counts(asked):
+            return None
+        scoped = self._scoped(asked)
+        shortage = self._counters.find_shortage(scoped, self._estimate(asked)) if scoped else None
+        if shortage is None:
+            return None
+        self._on_limited(shortage.limit.name, shortage.bound)
+        return _refusal(shortage)
+
+    def admit(self, asked: Asked) -> None:
+        """Count a request that no policy has refused."""
+        if self._counts(asked) and (scoped := self._scoped(asked)):
+            assert asked.interception
+            self._counters.admit(asked.interception.id, scoped, self._estimate(asked))
+            self._inputs.add(_conversation(asked), input_tokens(asked.content() or b""))
+
+    @property
+    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        """Handlers of the facts that end what requests occupy."""
+        return {
+            TokenUsage: self._on_usage,
+            InterceptionEnded: self._on_end,
+            BackgroundResponse: self._on_background,
+        }
+
+    def _counts(self, asked: Asked) -> bool:
+        interception = asked.interception
+        if not self.limits or interception is None or not asked.is_recorded:
+            return False
+        return not self._counters.is_running(interception.id)
+
+    def _scoped(self, asked: Asked) -> tuple[tuple[Limit, str], ...]:
+        return tuple((limit, scope) for limit in self.limits for scope in limit.scopes(asked))
+
+    def _estimate(self, asked: Asked) -> Amounts:
+        return {
+            "requests": 1,
+            "input_tokens": self._inputs.uncached(
+                _conversation(asked), input_tokens(asked.content() or b"")
+            ),
+            "output_tokens": self._outputs.likely(asked.model),
+        }
+
+    def _on_usage(self, usage: TokenUsage) -> None:
+        if not self.limits:
+            return
+        self._outputs.add(usage.interception.model, usage.output_tokens)
+        written = usage.input_tokens + usage.cache_write_input_tokens
+        self._counters.add_usage(
+            usage.interception.id,
+            {"input_tokens": written, "output_tokens": usage.output_tokens},
+        )
+
+    def _on_end(self, ended: InterceptionEnded) -> None:
+        self._counters.end(ended.interception.id, is_known=not ended.usage_is_unknown)
+
+    def _on_background(self, background: BackgroundResponse) -> None:
+        """Free the slots: the client's request has ended, and nobody may ever poll the response."""
+        self._counters.end(background.interception.id, is_known=False)
+
+
+def _conversation(asked: Asked) -> str | None:
+    """Return the id of a conversation: the client's session, and the sub-agent in it."""
+    interception = asked.interception
+    if interception is None or interception.client_session_id is None:
+        return None
+    return f"{interception.client_session_id}/{interception.agent_id or ''}"
+
+
+def _refusal(shortage: Shortage) -> Refusal:
+    limit, bound = shortage.limit, shortage.bound
+    most = limit.open_requests if bound == "open_requests" else limit.rates[bound]
+    per = "" if limit.per == "total" else f" for {limit.per} {shortage.scope}"
+    seconds = _RETRY_OPEN_SECONDS if shortage.seconds is None else shortage.seconds
+    return Refusal(
+        status=429,
+        reason="rate_limit_exceeded",
+        message=f"aibridge: limit {limit.name!r} allows {most:,} {_UNITS[bound]}{per}.",
+        retry_after=seconds,
+    )

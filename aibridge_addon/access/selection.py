@@ -1,0 +1,35 @@
+"""`Selection`: the requests that a rule of the config file is for. Pure."""
+
+from dataclasses import dataclass
+
+from aibridge_addon.access.asked import Asked
+from aibridge_addon.patterns import matches_any
+
+type Patterns = tuple[str, ...]
+"""Names or shell patterns; empty: all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Shell patterns that all must match: an empty list matches everything."""
+
+    actors: Patterns = ()
+    teams: Patterns = ()
+    models: Patterns = ()
+    providers: Patterns = ()
+    """Provider instances."""
+    clients: Patterns = ()
+
+    def matches(self, asked: Asked) -> bool:
+        """Return whether a rule is for a request."""
+        actor, interception = asked.sender.actor, asked.interception
+        return (
+            matches_any(actor.id, self.actors)
+            and self._is_of_team(actor.teams)
+            and matches_any(asked.model, self.models)
+            and matches_any(asked.route.provider.name, self.providers)
+            and matches_any(interception.client if interception else None, self.clients)
+        )
+
+    def _is_of_team(self, teams: tuple[str, ...]) -> bool:
+        return not self.teams or any(matches_any(team, self.teams) for team in teams)

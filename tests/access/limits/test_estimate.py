@@ -1,0 +1,35 @@
+"""Estimates of tokens."""
+
+import base64
+import json
+import os
+
+from aibridge_addon.access.limits.estimate import InputEstimates, OutputEstimates, input_tokens
+
+
+def test_image_counts_as_an_image_and_not_by_its_base64() -> None:
+    data = base64.b64encode(os.urandom(300_000)).decode()
+    for image in ({"data": data}, {"url": f"data:image/png;base64,{data}"}):
+        assert input_tokens(json.dumps({"text": "hi", "image": image}).encode()) < 2_100
+
+
+def test_text_counts_by_its_length() -> None:
+    assert input_tokens(b"x" * 3_000) == 1_000
+
+
+def test_conversation_counts_only_what_it_has_not_sent_before() -> None:
+    inputs = InputEstimates()
+    assert inputs.uncached("s", 1_000) == 1_000
+    inputs.add("s", 1_000)
+    assert inputs.uncached("s", 1_200) == 200
+    assert inputs.uncached("s", 300) == 300, "a compacted conversation is new"
+    assert inputs.uncached(None, 1_200) == 1_200
+
+
+def test_likely_output_is_the_95th_percentile_of_the_model_and_at_least_1000() -> None:
+    outputs = OutputEstimates()
+    assert outputs.likely("m") == 1_000
+    for tokens in range(100):
+        outputs.add("m", tokens * 100)
+    assert outputs.likely("m") == 9_500
+    assert outputs.likely("other") == 1_000

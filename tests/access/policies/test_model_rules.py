@@ -1,0 +1,75 @@
+"""Models that the config file allows and denies."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from aibridge_addon.access.model_rule import ModelRule
+from aibridge_addon.access.policies import Asked
+from aibridge_addon.access.policies.model_rules import ModelRules
+from aibridge_addon.access.selection import Selection
+
+from .test_rate_limits import asked_by
+
+EVERYBODY = Selection()
+
+
+def asked(model: str, **members: Any) -> Asked:
+    body = json.dumps({"model": model, **members}).encode()
+    return dataclasses.replace(asked_by("alice", team="ads", body=body), model=model)
+
+
+def refused(asked: Asked, *rules: ModelRule) -> str | None:
+    refusal = ModelRules(rules).check(asked)
+    if refusal is None:
+        return None
+    assert (refusal.status, refusal.reason) == (400, "model_not_allowed")
+    assert refusal.headers["x-should-retry"] == "false"
+    return refusal.message
+
+
+def rule(**values: Any) -> ModelRule:
+    return ModelRule(**{"selection": EVERYBODY, **values})
+
+
+def test_model_outside_of_the_allowed_ones_is_refused() -> None:
+    only_haiku = rule(allow=("claude-haiku-*",))
+    assert refused(asked("claude-haiku-4-5"), only_haiku) is None
+    message = refused(asked("claude-opus-5"), only_haiku)
+    assert message == "aibridge: the model 'claude-opus-5' is not allowed for alice."
+
+
+def test_denied_model_is_refused_even_if_another_rule_allows_it() -> None:
+    rules = rule(allow=("claude-*",)), rule(deny=("*-opus-*",))
+    assert refused(asked("claude-haiku-4-5"), *rules) is None
+    assert refused(asked("claude-opus-5"), *rules)
+
+
+def test_rule_is_only_for_the_senders_that_it_selects() -> None:
+    of_search = rule(selection=Selection(teams=("search",)), deny=("*",))
+    of_ads = rule(selection=Selection(teams=("ads",)), deny=("*",))
+    assert refused(asked("claude-opus-5"), of_search) is None
+    assert refused(asked("claude-opus-5"), of_ads)
+
+
+@pytest.mark.parametrize(
+    "members", [{"fallbacks": ["gpt-5.2"]}, {"models": ["gpt-5.2"]}, {"agent": "x"}], ids=str
+)
+def test_model_in_another_member_is_checked_too(members: dict[str, Any]) -> None:
+    assert refused(asked("claude-opus-5", **members), rule(allow=("claude-*",)))
+
+
+def test_request_without_a_model_is_refused_where_models_are_restricted() -> None:
+    nameless = dataclasses.replace(asked_by("alice"), model=None)
+    assert refused(nameless, rule(allow=("claude-*",)))
+    assert refused(nameless, rule(aliases={"a": "b"})) is None
+
+
+def test_alias_is_applied_before_models_are_checked() -> None:
+    rules = rule(aliases={"fast": "claude-haiku-4-5"}), rule(allow=("claude-haiku-*",))
+    assert refused(asked("fast"), *rules) is None
+    assert refused(asked("claude-opus-5"), *rules)
+    to_opus = rule(aliases={"claude-haiku-4-5": "claude-opus-5"}, allow=("claude-haiku-*",))
+    assert refused(asked("claude-haiku-4-5"), to_opus)

@@ -1,0 +1,162 @@
+"""Rate and concurrency limits, and model rules, in front of a real provider."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from standin import Authority, Gate, Provider, Response, Server, Wait
+
+from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
+from e2e.clients import WAYS, Clients, Way
+from e2e.metrics import metric
+from e2e.proxy import Proxy, config_toml
+from e2e.sockets import CODEX, Socket
+
+FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
+
+RULES = """
+[[limits]]
+name = "calm"
+actors = ["hasty-*"]
+requests_per_minute = 1
+
+[[limits]]
+name = "alone"
+actors = ["busy"]
+open_requests = 1
+
+[[model_rules]]
+actors = ["intern"]
+allow = ["cheap-*"]
+aliases = { fast = "cheap-1" }
+max_output_tokens = 500
+"""
+
+each_pair = pytest.mark.parametrize(
+    ("api", "way"),
+    [(MESSAGES, FORWARD_H2), (CHAT, REVERSE), (RESPONSES, FORWARD), (MESSAGES, REVERSE_H2)],
+    ids=str,
+)
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """Run a proxy with limits and model rules."""
+    made = Proxy(
+        tmp_path_factory.mktemp("control"),
+        config=config_toml(standin.origin) + RULES,
+        confdir=confdir,
+        upstream_ca=authority.path,
+        metrics=True,
+    )
+    made.start()
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.fixture(autouse=True)
+def _no_requests_yet(standin: Server) -> None:
+    standin.requests.clear()
+
+
+def post(
+    clients: Clients, way: Way, api: Api, actor: str, content: bytes, **headers: str
+) -> httpx2.Response:
+    """Send a request of an actor."""
+    with clients.http(way) as http:
+        return http.post(
+            clients.url(way, api.provider, api.path),
+            content=content,
+            headers={**api.headers, "X-AIBridge-Actor": actor, **headers},
+        )
+
+
+@each_pair
+def test_request_above_the_rate_gets_429_with_the_time_to_wait(
+    proxy: Proxy, clients: Clients, standin: Server, api: Api, way: Way
+) -> None:
+    actor = f"hasty-{api}-{way}"
+    body = api.request("hi", stream=False)
+    before = metric(proxy, "aibridge_limited_total", limit="calm", bound="requests")
+    assert post(clients, way, api, actor, body).status_code == 200
+    with proxy.recording() as records:
+        refused = post(clients, way, api, actor, body)
+    assert refused.status_code == 429
+    assert api.is_error(refused.json())
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["x-should-retry"] == "true"
+    assert "'calm' allows 1 requests per minute" in refused.json()["error"]["message"]
+    assert len(standin.requests) == 1
+    row = records.interception
+    assert (row["status"], row["error_type"]) == ("refused", "rate_limit_exceeded")
+    assert metric(proxy, "aibridge_limited_total", limit="calm", bound="requests") == before + 1
+
+
+def test_slot_is_occupied_while_a_response_runs_and_free_after_it(
+    clients: Clients, provider: Provider, standin: Server
+) -> None:
+    gate = Gate()
+    head = [("content-type", "text/event-stream")]
+    provider.canned["gated"] = lambda request: Response(200, head, [b": begun\n\n", Wait(gate)])
+    body = MESSAGES.request("hi", stream=False)
+    with clients.http(REVERSE) as http:
+        url = clients.url(REVERSE, "anthropic", "/v1/messages")
+        headers = {**MESSAGES.headers, "X-AIBridge-Actor": "busy", "x-standin-canned": "gated"}
+        with http.stream("POST", url, content=body, headers=headers) as running:
+            assert running.status_code == 200
+            refused = post(clients, REVERSE, MESSAGES, "busy", body)
+            assert refused.status_code == 429
+            assert post(clients, REVERSE, MESSAGES, "other", body).status_code == 200
+            gate.open()
+            running.read()
+    assert post(clients, REVERSE, MESSAGES, "busy", body).status_code == 200
+
+
+@each_pair
+def test_denied_model_is_refused_and_an_alias_and_a_ceiling_change_only_their_values(
+    clients: Clients, standin: Server, api: Api, way: Way
+) -> None:
+    member = {"openai_responses": "max_output_tokens"}.get(api.name, "max_tokens")
+    template = json.loads(api.request("hi", stream=False)) | {member: 64000}
+    dear, fast = (
+        json.dumps(template | {"model": model}, indent=1).encode() for model in ("dear", "fast")
+    )
+    refused = post(clients, way, api, "intern", dear)
+    assert (refused.status_code, refused.headers["x-should-retry"]) == (400, "false")
+    assert "'dear' is not allowed for intern" in refused.json()["error"]["message"]
+    assert standin.requests == []
+    assert post(clients, way, api, "intern", fast).status_code == 200
+    expected = fast.replace(b'"fast"', b'"cheap-1"').replace(b"64000", b"500")
+    assert standin.requests[-1].body == expected
+    assert post(clients, way, api, "senior", dear).status_code == 200
+    assert standin.requests[-1].body == dear
+
+
+@pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+def test_rules_hold_for_each_request_in_a_websocket(
+    clients: Clients, standin: Server, way: Way
+) -> None:
+    headers = CODEX | {"X-AIBridge-Actor": "intern"}
+    with Socket(clients, way, headers=headers) as socket:
+        socket.send({"type": "response.create", "model": "dear", "input": "hi"})
+        refused = list(socket.events())[-1]
+        assert (refused["type"], refused["status"]) == ("error", 400)
+        assert "not allowed for intern" in refused["error"]["message"]
+        fast = {"model": "fast", "max_output_tokens": 64000}
+        socket.send({"type": "response.create", "input": "hi", **fast})
+        assert list(socket.events())[-1]["type"] == "response.completed"
+    sent = json.loads(b"".join(standin.requests[-1].messages[-1]))
+    assert (sent["model"], sent["max_output_tokens"]) == ("cheap-1", 500)
+    headers = CODEX | {"X-AIBridge-Actor": f"hasty-socket-{way}"}
+    with Socket(clients, way, headers=headers) as socket:
+        socket.request("hi")
+        assert list(socket.events())[-1]["type"] == "response.completed"
+        socket.request("hi")
+        assert list(socket.events())[-1]["status"] == 429
+
+
+assert {api for api, _ in each_pair.args[1]} == set(APIS)

@@ -1,0 +1,70 @@
+"""Edits by model rules: only the values of their members change."""
+
+import dataclasses
+import json
+import warnings
+from typing import Any
+
+import pytest
+from access.policies.test_rate_limits import asked_by
+
+from aibridge_addon.access.model_rule import ModelRule
+from aibridge_addon.access.selection import Selection
+from aibridge_addon.formats import FORMATS
+
+with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from aibridge_addon.exchange.model_edits import ModelEdits
+
+SPACED = b'{ "note" : "model\\": 1",\n  "model"  :  "fast" , "max_tokens":  64000 ,"messages":[]}'
+
+
+def edited(message: bytes, api: str, **values: Any) -> bytes:
+    edits = ModelEdits((ModelRule(**{"selection": Selection(), **values}),))
+    return edits.message(dataclasses.replace(asked_by("alice")), message, FORMATS[api])
+
+
+def test_alias_and_ceiling_change_only_the_values_of_their_members() -> None:
+    changed = edited(
+        SPACED,
+        "anthropic_messages",
+        aliases={"fast": "claude-haiku-4-5"},
+        max_output_tokens=8000,
+    )
+    assert changed == SPACED.replace(b'"fast"', b'"claude-haiku-4-5"').replace(b"64000", b"8000")
+
+
+@pytest.mark.parametrize(
+    ("api", "name"),
+    [
+        ("anthropic_messages", "max_tokens"),
+        ("openai_chat", "max_tokens"),
+        ("openai_chat", "max_completion_tokens"),
+        ("openai_responses", "max_output_tokens"),
+    ],
+)
+def test_ceiling_lowers_a_higher_limit_and_leaves_a_lower_one(api: str, name: str) -> None:
+    high, low = (json.dumps({"model": "m", name: n}).encode() for n in (9000, 100))
+    assert json.loads(edited(high, api, max_output_tokens=500))[name] == 500
+    assert edited(low, api, max_output_tokens=500) == low
+
+
+def test_ceiling_is_not_added_to_a_request_without_a_limit() -> None:
+    body = b'{"model": "m"}'
+    assert edited(body, "openai_chat", max_output_tokens=500) == body
+
+
+def test_ceiling_stays_above_the_budget_for_thinking() -> None:
+    body = {"max_tokens": 32000, "thinking": {"type": "enabled", "budget_tokens": 10000}}
+    changed = edited(json.dumps(body).encode(), "anthropic_messages", max_output_tokens=4000)
+    assert json.loads(changed)["max_tokens"] == 10001
+
+
+def test_request_of_another_sender_is_unchanged() -> None:
+    values = {"selection": Selection(actors=("bob",)), "aliases": {"fast": "x"}}
+    assert edited(SPACED, "anthropic_messages", **values) == SPACED
+
+
+@pytest.mark.parametrize("message", [b"", b"[]", b"\xff", b'"fast"', b'{"model": null}'])
+def test_message_of_another_shape_is_unchanged(message: bytes) -> None:
+    assert edited(message, "openai_responses", aliases={"fast": "x"}) == message
