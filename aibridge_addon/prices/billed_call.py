@@ -1,0 +1,115 @@
+"""`BilledCall`: the parts of a model call that its price depends on. Pure.
+
+It is made of a usage fact when that is recorded, or of a stored row when prices are renewed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from aibridge_addon.facts import UNEXPLAINED_TOKENS, TokenUsage
+
+type Labels = Mapping[str, int | float | str]
+
+
+class UnpriceableError(Exception):
+    """A call has no price; the message is the reason that is recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BilledCall:
+    """Model, time and amounts of a model call."""
+
+    provider_name: str
+    model: str | None
+    """The model that served the call, or else the requested model."""
+    input_tokens: int
+    """Without those read from or written to a cache."""
+    output_tokens: int
+    cache_read_input_tokens: int
+    cache_write_input_tokens: int
+    extra: Labels
+    """Details, tool requests and modifiers, as `TokenUsage.extra` has them."""
+    created_at: str
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All input tokens, caches included."""
+        return self.input_tokens + self.cache_read_input_tokens + self.cache_write_input_tokens
+
+    @property
+    def time(self) -> datetime:
+        """The time that selects among prices."""
+        moment = datetime.fromisoformat(self.created_at)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+    def count(self, name: str) -> int:
+        """Return a count of `extra`; 0 if it was not reported."""
+        value = self.extra.get(name, 0)
+        return int(value) if isinstance(value, int | float) else 0
+
+
+def billed_call(usage: TokenUsage) -> BilledCall:
+    """Return the model call of a usage fact."""
+    # A call that the provider made by itself often uses another model than the requested one.
+    requested = None if usage.call else usage.interception.model
+    return BilledCall(
+        provider_name=usage.interception.provider_name,
+        model=usage.model or requested,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_input_tokens=usage.cache_read_input_tokens,
+        cache_write_input_tokens=usage.cache_write_input_tokens,
+        extra=usage.extra,
+        created_at=usage.created_at,
+    )
+
+
+_PRICED = frozenset(
+    {
+        "audio_input_tokens",
+        "audio_output_tokens",
+        "cache_write_1h_input_tokens",
+        "cache_write_30m_input_tokens",
+        "cache_write_5m_input_tokens",
+        "image_input_tokens",
+        "image_output_tokens",
+        "num_search_queries",
+        "reasoning_tokens",
+        "web_search_requests",
+    }
+)
+_WITHOUT_PRICE_OF_THEIR_OWN = frozenset(
+    {
+        "accepted_prediction_tokens",
+        "cost",
+        "cost_in_usd_ticks",
+        "rejected_prediction_tokens",
+        "text_input_tokens",
+        "text_output_tokens",
+        "thinking_tokens",
+        "upstream_inference_cost",
+        "web_fetch_requests",
+    }
+)
+"""Numbers that other counts include, that are free, or that are prices."""
+
+
+def check_usage(call: BilledCall) -> None:
+    """Check that the counts are plausible, and that each has a place in the price.
+
+    Raises:
+        UnpriceableError: a count has none, or the counts contradict each other.
+    """
+    if unexplained := call.extra.get(UNEXPLAINED_TOKENS):
+        raise UnpriceableError(
+            f"the reported total differs from input and output by {unexplained} tokens"
+        )
+    for name, value in call.extra.items():
+        is_known = name in _PRICED or name in _WITHOUT_PRICE_OF_THEIR_OWN
+        if value and not isinstance(value, str) and not is_known:
+            raise UnpriceableError(f"no price is known for {name} ({value})")
+    if call.extra.get("fallback_credit"):
+        raise UnpriceableError("a fallback credit changes the price by an unknown amount")
+    if call.count("cache_write_1h_input_tokens") > call.cache_write_input_tokens:
+        raise UnpriceableError("1-hour cache writes exceed all cache writes")

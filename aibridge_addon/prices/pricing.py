@@ -1,0 +1,104 @@
+"""Prices a model call: finds the prices that apply, and multiplies them with its amounts. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from aibridge_addon.prices.billed_call import BilledCall, UnpriceableError, check_usage
+from aibridge_addon.prices.modifiers import Modifiers, modifiers_of
+from aibridge_addon.prices.overrides import Override, find_override
+from aibridge_addon.prices.price_list import find_rates
+from aibridge_addon.prices.rates import Rates, cost_nano_usd, uncached_nano_usd
+from aibridge_addon.prices.sellers import Seller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priced:
+    """The price of a call."""
+
+    cost_nano_usd: int
+    uncached_cost_nano_usd: int | None
+    """The price of the same tokens without a cache; None if input has no price."""
+    source: str
+    """The price that was matched, its modifiers, and its date."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpriced:
+    """The reason why a call has no price."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceBook:
+    """The prices that a configuration selects."""
+
+    sellers: Mapping[str, Seller | None] = field(default_factory=dict)
+    """By provider instance."""
+    overrides: Sequence[Override] = ()
+
+    def price(self, call: BilledCall) -> Priced | Unpriced:
+        """Return the price of a model call, or the reason why it has none."""
+        seller = self.sellers.get(call.provider_name)
+        return price(call, seller=seller, overrides=self.overrides)
+
+
+def price(
+    call: BilledCall, *, seller: Seller | None, overrides: Sequence[Override] = ()
+) -> Priced | Unpriced:
+    """Return the price of a model call, or the reason why it has none."""
+    try:
+        return _price(call, seller, overrides)
+    except UnpriceableError as error:
+        return Unpriced(reason=str(error))
+
+
+def _price(call: BilledCall, seller: Seller | None, overrides: Sequence[Override]) -> Priced:
+    if not call.model:
+        raise UnpriceableError("neither the response nor the request names a model")
+    check_usage(call)
+    modifiers = modifiers_of(call)
+    rates = _rates(call, call.model, seller, overrides, modifiers.selected)
+    factor = modifiers.factor * (seller.surcharge if seller else 1)
+    return Priced(
+        cost_nano_usd=cost_nano_usd(call, rates, factor),
+        uncached_cost_nano_usd=_uncached(call, rates, factor),
+        source=_source(rates, modifiers, seller),
+    )
+
+
+def _rates(
+    call: BilledCall,
+    model: str,
+    seller: Seller | None,
+    overrides: Sequence[Override],
+    selected: Mapping[str, str],
+) -> Rates:
+    if override := find_override(overrides, call, seller, selected):
+        return override.rates
+    if seller is None:
+        raise UnpriceableError(
+            f"provider {call.provider_name!r} has no known price list; set its price_as, or add"
+            " [[prices]]"
+        )
+    return find_rates(seller.id, model, call.time, selected)
+
+
+def _uncached(call: BilledCall, rates: Rates, factor: Decimal) -> int | None:
+    try:
+        return uncached_nano_usd(call, rates, factor)
+    except UnpriceableError:
+        return None
+
+
+def _source(rates: Rates, modifiers: Modifiers, seller: Seller | None) -> str:
+    """Return the source with everything that changed the price."""
+    parts = [rates.source, *modifiers.selected.values()]
+    if modifiers.is_assumed:
+        parts.append("standard tier assumed")
+    if modifiers.factor != 1:
+        parts.append(f"region {modifiers.region} ×{modifiers.factor}")
+    if seller and seller.surcharge != 1:
+        parts.append(f"regional host ×{seller.surcharge}")
+    return ", ".join((*parts, rates.since))

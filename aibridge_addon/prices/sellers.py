@@ -1,0 +1,63 @@
+"""Sellers: whose price list applies to a provider instance, by its host or its `price_as`. Pure.
+
+A seller is never derived from a model's name: the same model has another price at each seller.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seller:
+    """A price list, and the surcharge of the host."""
+
+    id: str
+    """Its provider id in genai-prices."""
+    surcharge: Decimal = Decimal(1)
+    """Factor on the prices of tokens."""
+
+
+_HOSTS: Mapping[str, str] = {
+    "api.anthropic.com": "anthropic",
+    "api.openai.com": "openai",
+    "chatgpt.com": "openai",
+    "openrouter.ai": "openrouter",
+    "generativelanguage.googleapis.com": "google",
+    "aiplatform.googleapis.com": "google",
+    "api.cerebras.ai": "cerebras",
+    "api.cohere.ai": "cohere",
+    "api.cohere.com": "cohere",
+    "api.deepseek.com": "deepseek",
+    "api.fireworks.ai": "fireworks",
+    "api.githubcopilot.com": "github-copilot",
+    "api.groq.com": "groq",
+    "api.minimax.io": "minimax",
+    "api.mistral.ai": "mistral",
+    "api.moonshot.ai": "moonshotai",
+    "api.novita.ai": "novita",
+    "api.perplexity.ai": "perplexity",
+    "api.together.ai": "together",
+    "api.together.xyz": "together",
+    "api.x.ai": "x-ai",
+    "api.z.ai": "zai",
+    "inference.baseten.co": "baseten",
+    "open.bigmodel.cn": "zhipuai",
+}
+"""Not included: hosts whose prices depend on more than the host, such as Azure's deployments and
+the regional endpoints of Bedrock and Vertex AI, and hosts that charge in another currency."""
+
+_REGIONAL_OPENAI = ".api.openai.com"
+_REGIONAL_SURCHARGE = Decimal("1.1")
+
+
+def seller_of(base_url: str, price_as: str | None = None) -> Seller | None:
+    """Return the seller of a provider instance; None if its host is unknown."""
+    host = (urlsplit(base_url).hostname or "").removesuffix(".")
+    if price_as is not None:
+        return Seller(id=price_as)
+    if host.endswith(_REGIONAL_OPENAI):
+        return Seller(id="openai", surcharge=_REGIONAL_SURCHARGE)
+    seller_id = _HOSTS.get(host)
+    return Seller(id=seller_id) if seller_id else None
