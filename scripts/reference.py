@@ -59,12 +59,31 @@ CONFIG = {
         "api_key_env": "Environment variable with its central key. Default: none.",
         "include_usage": "Allows `aibridge_ask_chat_usage = auto` to request usage for its Chat"
         " Completions streams. Default: as known for its host.",
+        "price_as": "Seller whose price list applies to its calls. Default: as known for its host."
+        " See [Prices](prices.md#sellers).",
     },
     "actors": {
         "match": "`sha256:` and the SHA-256 of a key, in hexadecimal; or the value of the actor"
         " header; or the owner of an access token; or a user of `--proxyauth`.",
         "id": "The actor: `initiator_id` in the records.",
         "metadata": "Added to the `metadata` of the actor's interceptions.",
+    },
+    "prices": {
+        "match": "Model, or shell pattern of models, as the provider names them.",
+        "seller": "Only calls to this seller or provider instance. Default: all.",
+        "from": "First day (UTC) on which the prices apply. Default: always.",
+        "above": "Only prompts of more tokens, caches included. Default: all.",
+        "modifiers": "Only calls with exactly these modifiers: `service_tier`, `speed`,"
+        " `processing`. Default: standard calls.",
+        "input": "USD per million input tokens; `0` if they are free.",
+        "output": "USD per million output tokens.",
+        "cache_read": "USD per million tokens read from a cache. Default: unknown.",
+        "cache_write": "USD per million tokens written to a cache. Default: unknown.",
+        "cache_write_1h": "The same for a cache that lives an hour. Default: unknown.",
+        "audio_input": "USD per million tokens of audio input. Default: unknown.",
+        "audio_output": "USD per million tokens of audio output. Default: unknown.",
+        "image_output": "USD per million tokens of image output. Default: unknown.",
+        "web_search": "USD per thousand web searches. Default: unknown.",
     },
     "mcp_servers": {
         "name": "Name of the server; a part of its tools' names.",
@@ -118,7 +137,8 @@ def config() -> str:
         title = f"[[{table}]]" if is_list else f"[{table}]"
         for key, about in model.model_fields.items():
             needed = "yes" if about.is_required() else "no"
-            rows.append((_code(title), _code(key), needed, CONFIG[table][key]))
+            name = about.alias or key
+            rows.append((_code(title), _code(name), needed, CONFIG[table][name]))
     return _table(("table", "key", "needed", "meaning"), rows)
 
 

@@ -14,7 +14,9 @@ from aibridge_addon.config.control_tables import LimitTable, ModelRuleTable, lim
 from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
 from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
 from aibridge_addon.config.mistakes import SettingsError, listed
+from aibridge_addon.config.price_table import PriceTable, check_seller, price_book
 from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, mistakes_of
+from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
 from aibridge_addon.providers.types import PROVIDER_TYPES
@@ -71,6 +73,7 @@ class ProviderTable(pydantic.BaseModel):
     hosts: list[Annotated[str, pydantic.AfterValidator(_check_host)]] | None = None
     api_key_env: _Variable | None = None
     include_usage: bool | None = None
+    price_as: Annotated[str, pydantic.AfterValidator(check_seller)] | None = None
 
     def provider(self) -> Provider:
         """Return the provider instance; without `hosts` it has the host of its URL."""
@@ -84,6 +87,7 @@ class ProviderTable(pydantic.BaseModel):
             hosts=frozenset(hosts),
             api_key_env=self.api_key_env,
             include_usage=self.include_usage,
+            price_as=self.price_as,
         )
 
 
@@ -119,6 +123,7 @@ class ConfigFile(pydantic.BaseModel):
 
     providers: list[ProviderTable] = []
     actors: list[ActorTable] = []
+    prices: list[PriceTable] = []
     mcp_servers: list[ServerTable] = []
     injection: InjectionTable = InjectionTable()
     limits: list[LimitTable] = []
@@ -142,6 +147,10 @@ class ConfigFile(pydantic.BaseModel):
         )
         return (*defaults, *configured)
 
+    def price_book(self) -> PriceBook:
+        """Return the prices for the calls to all instances."""
+        return price_book(self.provider_instances(), self.prices)
+
     def known_actors(self) -> Mapping[str, Actor]:
         """Return the known actors by credential fingerprint or header value."""
         return {actor.match: Actor(id=actor.id, metadata=actor.metadata) for actor in self.actors}
@@ -157,6 +166,7 @@ _TABLES: Tables = {
     "": ConfigFile,
     "providers": ProviderTable,
     "actors": ActorTable,
+    "prices": PriceTable,
     "mcp_servers": ServerTable,
     "injection": InjectionTable,
     "limits": LimitTable,

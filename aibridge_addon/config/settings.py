@@ -17,6 +17,7 @@ from aibridge_addon.config.mistakes import Mistakes
 from aibridge_addon.config.options import OPTIONS, default_values, unknown_options
 from aibridge_addon.config.plugins import import_plugins
 from aibridge_addon.config.private_networks import PrivateNetworks
+from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import Provider
 from aibridge_addon.tools.names import InjectionFilter
@@ -33,6 +34,7 @@ class Settings:
     actors: Mapping[str, Actor]
     """Known actors by credential fingerprint or header value."""
     mcp_servers: tuple[ServerConfig, ...]
+    prices: PriceBook
     injection: InjectionFilter
     """Limits the requests that central tools are offered to."""
     limits: tuple[Limit, ...]
@@ -114,6 +116,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         providers=file.provider_instances(),
         actors=file.known_actors(),
         mcp_servers=servers,
+        prices=file.price_book(),
         injection=file.injection.filter(),
         limits=tuple(table.limit() for table in file.limits),
         model_rules=tuple(table.rule() for table in file.model_rules),

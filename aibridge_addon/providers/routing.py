@@ -33,6 +33,8 @@ class Provider:
     include_usage: bool | None = None
     """True if it accepts `stream_options.include_usage`, without which its Chat streams have no
     usage. None: decided by a table of hosts."""
+    price_as: str | None = None
+    """The seller whose price list applies. None: decided by the host."""
 
     @property
     def provider_type(self) -> ProviderType:

@@ -1,6 +1,8 @@
 """Options and the config file: conversion to settings, and the report of every mistake."""
 
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.options import OPTIONS, default_values
 from aibridge_addon.config.private_networks import PrivateNetworks
 from aibridge_addon.config.settings import Settings, read_settings
+from aibridge_addon.prices.sellers import Seller
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
 
@@ -271,6 +274,67 @@ def test_mistake_in_the_config_file_is_reported_with_its_key(
     config: Callable[..., Settings], toml: str, line: str
 ) -> None:
     assert mistakes(config, toml) == [line]
+
+
+PRICE = '[[prices]]\nmatch = "gpt-*"\ninput = 2\noutput = 8.5\n'
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        (
+            PRICE + "cache_read = 1000.01",
+            "prices[0].cache_read is 1000.01:"
+            " must be at most 1000: prices are in USD per million, not per token",
+        ),
+        (
+            PRICE.replace("8.5", "0.000008"),
+            "prices[0].output is 8e-06:"
+            " must be larger or 0: prices are in USD per million, not per token",
+        ),
+        (PRICE + "web_search = -1", "prices[0].web_search is -1: a price must be 0 or more"),
+        (PRICE + "web_search = nan", "prices[0].web_search is nan: a price must be 0 or more"),
+        (PRICE.replace("input = 2", ""), "prices[0].input is missing"),
+        (PRICE + "form = 2026-01-01", "prices[0].form is not known; did you mean from?"),
+        (
+            PRICE + 'modifiers = { tier = "flex" }',
+            "prices[0].modifiers: tier is not known; known are service_tier, speed, processing",
+        ),
+    ],
+)
+def test_mistake_in_a_price_is_reported(
+    config: Callable[..., Settings], toml: str, line: str
+) -> None:
+    assert mistakes(config, toml) == [line]
+
+
+def test_prices_are_read_from_the_config_file(config: Callable[..., Settings]) -> None:
+    toml = PRICE + 'from = 2026-01-31\ncache_read = 0\nmodifiers = { service_tier = "Flex" }\n'
+
+    (override,) = config(toml).prices.overrides
+
+    assert override.since == date(2026, 1, 31)
+    assert override.modifiers == {"service_tier": "flex"}
+    assert override.prices == {
+        "input_mtok": Decimal(2),
+        "output_mtok": Decimal("8.5"),
+        "cache_read_mtok": Decimal(0),
+    }
+
+
+def test_seller_of_an_instance_is_read_from_the_config_file(
+    config: Callable[..., Settings],
+) -> None:
+    sellers = config(PROVIDER + 'price_as = "azure"\n').prices.sellers
+
+    assert sellers["acme"] == Seller(id="azure")
+    assert sellers["anthropic"] == Seller(id="anthropic")
+
+
+def test_unknown_seller_is_reported(config: Callable[..., Settings]) -> None:
+    (line,) = mistakes(config, PROVIDER + 'price_as = "opneai"\n')
+
+    assert line.startswith("providers[0].price_as is 'opneai': the price data has no such seller;")
 
 
 def test_unknown_key_without_a_close_match_is_reported_with_all_known_keys(
