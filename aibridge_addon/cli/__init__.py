@@ -1,6 +1,7 @@
 """The `aibridge` command: one module per subcommand, imported when it is run.
 
-    proxy.py run.py env.py usage.py token.py doctor.py ca.py completion.py   the subcommands
+    proxy.py run.py env.py usage.py limits.py token.py doctor.py ca.py completion.py   the
+                           subcommands
     listening_ports.py startup_message.py   parts of `proxy`
     plan.py serving.py master.py dispatch.py shutdown.py logs.py   how mitmproxy is run
     running.py             finds a running proxy, or starts a temporary one
@@ -24,7 +25,7 @@ import click
 
 from aibridge_addon import __version__
 
-_COMMANDS = ("proxy", "run", "env", "usage", "token", "doctor", "ca", "completion")
+_COMMANDS = ("proxy", "run", "env", "usage", "limits", "token", "doctor", "ca", "completion")
 """Modules with a `command`, in the order of the help."""
 
 

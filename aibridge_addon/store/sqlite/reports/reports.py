@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from aibridge_addon.report.protocol import Reports
+from aibridge_addon.report.rows import RateLimitRow
+from aibridge_addon.store.sqlite.reports.rate_limits import read_rate_limits
+from aibridge_addon.store.sqlite.reports.reader import reading
 
 
 class SQLiteReports(Reports):
@@ -10,3 +13,8 @@ class SQLiteReports(Reports):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def rate_limits(self) -> list[RateLimitRow]:
+        """Return the rate limits as the providers last reported them."""
+        with reading(self._path) as connection:
+            return read_rate_limits(connection)

@@ -1,0 +1,33 @@
+"""Rate limits as seen last."""
+
+import sqlite3
+
+from aibridge_addon.report.rows import RateLimitRow
+
+_QUERY = """
+SELECT provider_name, credential_kind, credential_hint, initiator_id, header, value, seen_at
+FROM aibridge_rate_limits ORDER BY seen_at DESC, header LIMIT :most
+"""
+_EXISTS = "SELECT 1 FROM sqlite_master WHERE name = 'aibridge_rate_limits'"
+_MOST = 20_000
+"""Rows; the table has a row for each header of each credential and actor."""
+
+
+def read_rate_limits(connection: sqlite3.Connection) -> list[RateLimitRow]:
+    """Return the newest rows; none from a database that no proxy has migrated yet."""
+    if connection.execute(_EXISTS).fetchone() is None:
+        return []
+    return [
+        RateLimitRow(
+            provider=provider,
+            credential_kind=kind or None,
+            credential_hint=hint or None,
+            actor=actor,
+            header=header,
+            value=value,
+            seen_at=seen_at,
+        )
+        for provider, kind, hint, actor, header, value, seen_at in connection.execute(
+            _QUERY, {"most": _MOST}
+        )
+    ]
