@@ -24,12 +24,14 @@ from aibridge_addon.facts import (
     ToolUsage,
     Usage,
     UserPrompt,
+    milliseconds,
     new_id,
     now,
 )
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.tool_protocol import InjectedCall
 from aibridge_addon.headers import Field
+from aibridge_addon.upstream_times import Times, UpstreamTimes
 
 type Publish = Callable[[Fact], None]
 
@@ -60,6 +62,8 @@ class InterceptionRecord:
         self._usage_so_far: dict[str | None, TokenUsageSoFar] = {}
         """Usage of streams that have not ended, by the response's id."""
         self._server_tools: list[dict[str, Any]] = []
+        self.upstream = UpstreamTimes()
+        """Times of the current upstream request."""
         self.injected: frozenset[str] = frozenset()
         """Names of the central tools that were offered; `invoked` publishes their calls."""
 
@@ -87,6 +91,11 @@ class InterceptionRecord:
                 RateLimitsSeen(interception=self.interception, headers=limits, seen_at=now())
             )
 
+    def begin_upstream(self) -> UpstreamTimes:
+        """Return the times of a further upstream request, which starts now."""
+        self.upstream = UpstreamTimes(self.upstream.number + 1)
+        return self.upstream
+
     def usage_so_far(self, response: ResponseFacts) -> None:
         """Publish the tokens that a stream has reported, so that they survive a crash."""
         if response.usage is None or self.ended:
@@ -100,9 +109,14 @@ class InterceptionRecord:
         self._publish_response(response)
 
     def invoked(
-        self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
+        self,
+        tool: CentralTool,
+        call: InjectedCall,
+        result: ToolResult,
+        response_id: str | None,
+        seconds: float | None = None,
     ) -> None:
-        """Publish a call of a central tool."""
+        """Publish a call of a central tool; `seconds` is None for a call that was not run."""
         if "tools" not in self._capture:
             return
         self._publish(
@@ -118,6 +132,8 @@ class InterceptionRecord:
                 invocation_error=result.as_text if result.is_error else None,
                 metadata={"server": tool.server, "injected_name": tool.name},
                 created_at=now(),
+                duration_ms=milliseconds(seconds),
+                result_bytes=result.size,
             )
         )
 
@@ -147,6 +163,7 @@ class InterceptionRecord:
             status = Status.CANCELLED
         if not self.begun:
             self.begin(None)
+        self.upstream.note_end()
         self._publish_response(response)
         self._publish_usage_of_unread_streams()
         self._publish_end(
@@ -228,7 +245,11 @@ class InterceptionRecord:
             "raw": usage.raw,
             "call": usage.call,
             "created_at": now(),
+            **self._times(),
         }
+
+    def _times(self) -> Times:
+        return self.upstream.values()
 
     def _usage_id(self, response_id: str | None) -> str:
         so_far = self._usage_so_far.pop(response_id, None)
@@ -318,3 +339,8 @@ class BackgroundRecord(InterceptionRecord):
 
     def _usage_id(self, response_id: str | None) -> str:
         return self._fact.token_usage_id
+
+    def _times(self) -> Times:
+        """Return no duration: a poll comes some time after the end of the response."""
+        started_at = self.interception.started_at
+        return {"upstream": 0, "started_at": started_at, "duration_ms": None, "ttft_ms": None}

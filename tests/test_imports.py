@@ -38,6 +38,7 @@ CORE = (
     "tools.schema_roots",
     "tools.schemas",
     "tools.server_config",
+    "upstream_times",
 )
 FOREIGN = {"mitmproxy", "sqlite3", "sqlite_utils", "asyncio", "mcp", "prometheus_client"}
 FILES = sorted(
@@ -93,7 +94,7 @@ def test_only_the_sqlite_store_imports_sqlite() -> None:
 
 BASE = frozenset(
     {"addresses", "facts", "findings", "headers", "patterns"}
-    | {"rate_limits", "raw_json", "reset_times"}
+    | {"rate_limits", "raw_json", "upstream_times", "reset_times"}
 )
 ARROWS: dict[str, frozenset[str]] = {
     "formats": BASE,

@@ -117,6 +117,8 @@ def test_facts_of_a_response_are_published_before_the_end() -> None:
         extra={"web_search_requests": 1},
         raw={"input_tokens": 1},
         created_at=usage.created_at,
+        started_at=usage.started_at,
+        duration_ms=usage.duration_ms,
     )
     assert [(call.tool, call.tool_call_id, call.input) for call in (read, write)] == [
         ("Read", "t-1", {"path": "/x"}),
@@ -308,6 +310,25 @@ def test_early_usage_without_tokens_or_after_the_end_is_not_published() -> None:
     assert usages(published) == []
 
 
+def test_usage_has_the_number_and_the_times_of_its_upstream_request() -> None:
+    subject, published = record()
+    subject.begin(None)
+    subject.upstream.note_first_byte()
+    subject.usage_so_far(SO_FAR)
+    subject.upstream.note_end()
+    subject.response_ended(RESPONSE)
+    follow_up = subject.begin_upstream()
+    follow_up.note_end()
+
+    subject.end(Status.COMPLETED, response=RESPONSE)
+
+    early, first, second = usages(published)
+    assert [early.upstream, first.upstream, second.upstream] == [0, 0, 1]
+    assert early.started_at == first.started_at <= second.started_at  # type: ignore[operator]
+    assert [fact.duration_ms is None for fact in (early, first, second)] == [True, False, False]
+    assert [fact.ttft_ms is None for fact in (early, first, second)] == [False, False, True]
+
+
 PENDING = ResponseFacts(response_id="resp_1", pending=True, complete=True)
 FINAL = replace(RESPONSE, response_id="resp_1")
 
@@ -441,3 +462,11 @@ def test_headers_of_a_refusal_by_the_proxy_are_no_rate_limits() -> None:
     subject.response_began([(b"retry-after", b"3")])
 
     assert published == []
+
+
+def test_background_usage_has_a_start_and_no_duration_since_nobody_saw_its_end() -> None:
+    facts, start = polled((Status.COMPLETED, FINAL))
+
+    (usage,) = usages(facts)
+    assert usage.started_at == start.interception.started_at
+    assert (usage.upstream, usage.duration_ms, usage.ttft_ms) == (0, None, None)

@@ -22,4 +22,5 @@ class BridgedExchange(RecordedExchange):
         self.read.is_reverted = True
         self.delivery = Delivery()
         self.record.injected = frozenset()
+        self.times = self.record.begin_upstream()
         self.on_abort = attempt.cancel

@@ -259,11 +259,16 @@ class _Observer:
         self.record.response_ended(facts)
 
     def invoked(
-        self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
+        self,
+        tool: CentralTool,
+        call: InjectedCall,
+        result: ToolResult,
+        response_id: str | None,
+        seconds: float | None,
     ) -> None:
         arguments = original_arguments(call.arguments, tool.original_names)
         call = replace(call, arguments=arguments)
-        self.record.invoked(tool, call, result, response_id)
+        self.record.invoked(tool, call, result, response_id, seconds)
 
     def hidden(self, key: str, restoration: Restoration) -> None:
         self.ledger.add(self.scope, key, restoration)

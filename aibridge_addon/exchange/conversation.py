@@ -7,7 +7,6 @@ Responses in one lane (`stream_id`) come in the order of their requests; lanes a
 person steers a response (`response.steer`), another response follows without a request.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,8 +56,6 @@ class _OpenResponse:
 
     record: InterceptionRecord
     reader: Reader
-    first_at: float | None = None
-    """Time of its first message, on the monotonic clock."""
 
     def end(
         self,
@@ -74,7 +71,7 @@ class _OpenResponse:
             http_status=http_status,
             error=facts.error or error,
             partial=bool(facts.unreadable) or not facts.complete,
-            first_byte_at=self.first_at,
+            first_byte_at=self.record.upstream.first_byte_at,
         )
 
 
@@ -112,7 +109,7 @@ class Conversation:
         if lane is None or not (lane.open or self._follows(lane, content)):
             return False
         response = lane.open[0]
-        response.first_at = response.first_at or time.monotonic()
+        response.record.upstream.note_first_byte()
         data = response.reader.feed(Event(b"", content, content))
         if not response.reader.ended:
             return False

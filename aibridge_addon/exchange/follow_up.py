@@ -56,6 +56,7 @@ class FollowUps:
             wants_stream=exchange.is_streaming,
             max_bytes=exchange.request.max_bytes,
             on_usage=exchange.record.usage_so_far,
+            times=exchange.record.begin_upstream(),
         )
         sent = replace(exchange.request, flow=flow)
         inner = InnerCallExchange(

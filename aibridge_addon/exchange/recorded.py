@@ -51,6 +51,8 @@ class RecordedExchange(Exchange):
         super().__init__(request, wire_format)
         self.record = record
         self.delivery = Delivery()
+        self.times = record.upstream
+        """Times of the request that the client's response begins with."""
         self._commit = commit
         self._body = BufferedBody(self._read_buffered)
 
@@ -87,6 +89,7 @@ class RecordedExchange(Exchange):
 
     async def on_held(self, tap: BodyTap) -> None:
         """Continue a streamed response; commit its record before its end is sent."""
+        self.times.note_end()
         await self.delivery.resume(tap)
         if not tap.is_waiting:
             self.finish()
@@ -94,6 +97,7 @@ class RecordedExchange(Exchange):
 
     async def on_end(self) -> None:
         """Complete a buffered response, and commit its record."""
+        self.times.note_end()
         try:
             if not self._body.is_streamed:
                 await self.delivery.complete()
@@ -192,6 +196,7 @@ class RecordedExchange(Exchange):
             content_length=content_length(response),
             withhold=self.delivery.withhold,
             splice=self.delivery.splice,
+            times=self.times,
         )
         if tap.edits_events:
             _let_length_vary(self.flow.request, response)

@@ -89,7 +89,7 @@ class StreamedBody(BufferedBody):
     @property
     def first_byte_at(self) -> float | None:
         """Time of the first byte, on the monotonic clock."""
-        return self._tap.first_byte_at
+        return self._tap.times.first_byte_at
 
     @property
     def is_unread(self) -> bool:

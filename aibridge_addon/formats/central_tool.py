@@ -47,6 +47,11 @@ class ToolResult:
     is_error: bool = False
 
     @property
+    def size(self) -> int:
+        """Size in bytes, of texts as UTF-8 and of images in base64."""
+        return sum(len(part.text.encode(errors="replace")) + len(part.data) for part in self.parts)
+
+    @property
     def as_text(self) -> str:
         """All parts as one text; an image as its description."""
         return "\n".join(

@@ -6,7 +6,6 @@ rest. Only the terminal event, and anything after it, is held until the response
 """
 
 import logging
-import time
 from collections.abc import Callable
 
 from aibridge_addon.facts import ResponseFacts
@@ -14,6 +13,7 @@ from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
 from aibridge_addon.raw_json import JSON
 from aibridge_addon.relay.response_reader import ReaderOptions, ResponseReader
+from aibridge_addon.upstream_times import UpstreamTimes
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class BodyTap:
         content_length: the announced length, if any; the last byte then ends the body.
         withhold: selects events that the client does not receive; the body is relayed decoded.
         splice: replaces the other events; the body is relayed decoded.
+        times: of the upstream request.
     """
 
     def __init__(
@@ -44,11 +45,11 @@ class BodyTap:
         content_length: int | None = None,
         withhold: Withhold | None = None,
         splice: Splice | None = None,
+        times: UpstreamTimes | None = None,
     ) -> None:
         self.flow_id = flow_id
         self.interception_id = interception_id
-        self.first_byte_at: float | None = None
-        """On the monotonic clock."""
+        self.times = times or UpstreamTimes()
         self.held: list[bytes] = []
         """Chunks that the client receives once the response is recorded."""
         self.is_waiting = False
@@ -78,8 +79,7 @@ class BodyTap:
         """Read a chunk; return the bytes to relay now. The empty chunk is the end of the body."""
         if not data:
             return self._end()
-        if self.first_byte_at is None:
-            self.first_byte_at = time.monotonic()
+        self.times.note_first_byte()
         passing, ending = self._read(data)
         if ending is None and self._remaining is None and not self._is_ending:
             return passing

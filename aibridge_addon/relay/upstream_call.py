@@ -20,6 +20,7 @@ from aibridge_addon.relay.replayed_request import ReplayedRequest
 from aibridge_addon.relay.response_reader import OnUsage, ReaderOptions, ResponseReader
 from aibridge_addon.relay.responses import decoded_body, read_buffered
 from aibridge_addon.relay.stream_detection import may_stream
+from aibridge_addon.upstream_times import UpstreamTimes
 
 
 class UpstreamCall(ReplayedRequest):
@@ -32,6 +33,7 @@ class UpstreamCall(ReplayedRequest):
         wants_stream: True if the response is read with `events`, False if with `body`.
         max_bytes: the largest decoded body that is read.
         on_usage: called when a stream has reported some of its tokens, before its end.
+        times: of the request.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class UpstreamCall(ReplayedRequest):
         wants_stream: bool,
         max_bytes: int,
         on_usage: OnUsage,
+        times: UpstreamTimes,
     ) -> None:
         super().__init__(flow, bridge)
         self._wire_format = wire_format
         self._wants_stream = wants_stream
         self._max_bytes = max_bytes
         self._on_usage = on_usage
+        self._times = times
         self._reader: ResponseReader | None = None
         self._streams = False
         self._facts = ResponseFacts()
@@ -69,6 +73,7 @@ class UpstreamCall(ReplayedRequest):
 
     def on_end(self) -> None:
         """Handle the end of the response."""
+        self._times.note_end()
         response = self.flow.response
         assert response is not None
         if response.status_code >= 300:
@@ -79,6 +84,7 @@ class UpstreamCall(ReplayedRequest):
 
     def on_error(self, message: str) -> None:
         """Handle a failed connection or a truncated response."""
+        self._times.note_end()
         if self._error is None:
             self._error = UpstreamError(
                 f"aibridge: the connection to the provider failed: {message}",
@@ -90,6 +96,7 @@ class UpstreamCall(ReplayedRequest):
 
     def _on_chunk(self, data: bytes) -> bytes:
         if data:
+            self._times.note_first_byte()
             self._chunks.put_nowait(data)
         return data
 

@@ -21,9 +21,14 @@ class CallObserver(Protocol):
     """Receives each call and its result."""
 
     def invoked(
-        self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
+        self,
+        tool: CentralTool,
+        call: InjectedCall,
+        result: ToolResult,
+        response_id: str | None,
+        seconds: float | None,
     ) -> None:
-        """Record the call of a central tool."""
+        """Record the call of a central tool; `seconds` is None for a call that was not run."""
 
 
 class TurnCalls:
@@ -100,13 +105,16 @@ class TurnCalls:
     ) -> ToolResult:
         tool = self._tools[call.name]
         arguments = call_arguments(call.arguments)
+        seconds = None
         if refusal:
             result = error_result(refusal)
         elif arguments is None:
             result = error_result("The arguments are not a JSON object.")
         else:
+            started = time.monotonic()
             result = await self._call(tool, arguments)
-        self._observer.invoked(tool, call, result, response_id)
+            seconds = time.monotonic() - started
+        self._observer.invoked(tool, call, result, response_id, seconds)
         return result
 
     async def _call(self, tool: CentralTool, arguments: Mapping[str, JSON]) -> ToolResult:

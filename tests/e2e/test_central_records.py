@@ -72,6 +72,11 @@ class TestRows:
         assert {row["interception_id"] for row in records.token_usages} == {
             records.interception["id"]
         }
+        assert [row["upstream"] for row in records.token_usages] == [0, 1, 2]
+        starts = [row["started_at"] for row in records.token_usages]
+        assert starts == sorted(starts)
+        assert {row["duration_ms"] is None for row in records.token_usages} == {False}
+        assert {row["ttft_ms"] is None for row in records.token_usages} == {not stream}
         assert records.interception["status"] == "completed"
         assert records.interception["partial"] == 0
         assert records.prompts == [said]
@@ -103,6 +108,9 @@ class TestRows:
         assert urls["calc"] == tool_server.url
         assert urls["local"].startswith("stdio:")
         assert {row["injected"] for row in records.tool_usages} == {1}
+        sizes = {row["tool"]: row["result_bytes"] for row in records.tool_usages}
+        assert sizes["echo"] == len("é".encode())
+        assert None not in {row["duration_ms"] for row in records.tool_usages}
         assert {row["invocation_error"] for row in records.tool_usages} == {None}
         assert len({row["tool_call_id"] for row in records.tool_usages}) == 3
 

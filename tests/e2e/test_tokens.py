@@ -177,6 +177,7 @@ def test_access_token_is_accepted_in_every_place_and_names_its_owner(
     assert answer.status_code == 200, answer.text
     row = records.interception
     assert (row["initiator_id"], row["status"]) == ("bob", "completed")
+    assert row["access_token_id"] == text.split("_")[1]
     assert row["credential_kind"] == ("centralized" if place.as_key else "byok")
     [request] = standin.requests
     sent = dict(request.headers)

@@ -87,6 +87,9 @@ def test_websocket_session_of_codex_is_recorded(clients: Clients, proxy: Proxy, 
         assert (row["status"], row["http_status"]) == ("completed", 101)
         assert (row["streaming"], row["partial"]) == (1, 0)
         assert row["error_type"] is row["error_message"] is None
+    for row in records.token_usages:
+        assert row["upstream"] == 0
+        assert 0 <= row["ttft_ms"] <= row["duration_ms"]
     [prompt] = records.user_prompts
     assert prompt["interception_id"] == first["id"]
     assert prompt["prompt"].startswith("What is the weather?")

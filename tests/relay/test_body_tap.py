@@ -424,18 +424,18 @@ def test_end_of_the_body_is_not_relayed_as_a_chunk() -> None:
     tap = make_tap()
 
     assert tap(b"") == []
-    assert tap.first_byte_at is None
+    assert tap.times.first_byte_at is None
 
 
 def test_time_of_the_first_byte_does_not_change() -> None:
     tap = make_tap()
 
     tap(b"data: 1\n\n")
-    first = tap.first_byte_at
+    first = tap.times.first_byte_at
     tap(b"data: 2\n\n")
 
     assert first is not None
-    assert tap.first_byte_at == first
+    assert tap.times.first_byte_at == first
 
 
 # A body that its head does not announce as a stream

@@ -185,6 +185,7 @@ class World:
         self.hidden_turns: dict[str, Restoration] = {}
         self.tool: Callable[[Mapping[str, JSON]], Awaitable[ToolResult]] = self._find
         self.called: list[Mapping[str, JSON]] = []
+        self.has_duration: dict[str, bool] = {}
         self.cancelled = 0
         nowhere = Attempts(remember=lambda turns: None, find=nothing)
         self.attempt = Attempt("digest", nowhere)
@@ -219,8 +220,14 @@ class World:
         self.events.append(("answered", facts.response_id))
 
     def invoked(
-        self, tool: CentralTool, call: InjectedCall, result: ToolResult, response_id: str | None
+        self,
+        tool: CentralTool,
+        call: InjectedCall,
+        result: ToolResult,
+        response_id: str | None,
+        seconds: float | None,
     ) -> None:
+        self.has_duration[call.call_id] = seconds is not None
         self.events.append(
             (
                 "invoked",
@@ -503,6 +510,7 @@ async def test_model_is_told_of_the_limit_and_responds_without_calls() -> None:
     assert len(world.called) == 2
     events = "No more tool calls are allowed. Answer with what you have."
     assert ("invoked", "look", "c3", events, True, "r3") in world.events
+    assert world.has_duration == {"c1": True, "c2": True, "c3": False}
     assert events in world.requests[-1]["messages"][-1]["content"]
     assert [r.get("tool_choice") for r in world.requests] == [None, None, "none"]
     assert client.loop.error is None
