@@ -1,6 +1,7 @@
 """The addon's options as rows: names, defaults, help texts, and readers of their values.
 
-It is the only place where defaults stand. It imports no pydantic, so that commands start fast.
+Defaults stand here and in the tables that it joins, and nowhere else. It imports no pydantic, so
+that commands start fast.
 """
 
 import difflib
@@ -9,6 +10,7 @@ from typing import Any
 
 from platformdirs import user_data_path
 
+from aibridge_addon.config.monitoring_options import MONITORING
 from aibridge_addon.config.option import Option
 from aibridge_addon.config.option_values import (
     CAPTURABLE,
@@ -16,7 +18,6 @@ from aibridge_addon.config.option_values import (
     MIB,
     at_least,
     capped,
-    read_address,
     read_capture,
 )
 from aibridge_addon.config.origins import read_hosts, read_origins
@@ -289,42 +290,7 @@ OPTIONS = (
         default=600,
         help="Maximum seconds of tool calls and upstream requests within one client request.",
     ),
-    Option(
-        name="aibridge_metrics_listen",
-        setting="metrics_listen",
-        read=read_address,
-        default="",
-        help=(
-            "Address to serve Prometheus metrics and a health page on, as host:port, such as"
-            " 127.0.0.1:9464. Empty: off."
-        ),
-        fixed=True,
-    ),
-    Option(
-        name="aibridge_metrics_initiators",
-        setting="metrics_initiators",
-        default=True,
-        help="Label metrics with the actor.",
-        fixed=True,
-    ),
-    Option(
-        name="aibridge_metrics_tools",
-        setting="metrics_tools",
-        default=True,
-        help="Label metrics with tool names.",
-        fixed=True,
-    ),
-    Option(
-        name="aibridge_metrics_label_values",
-        setting="metrics_label_values",
-        read=at_least(1),
-        default=100,
-        help=(
-            "Maximum number of values of a metric label that clients choose (models, actors,"
-            " tools). Further values are counted as 'other'."
-        ),
-        fixed=True,
-    ),
+    *MONITORING,
 )
 OPTIONS_BY_NAME = {option.name: option for option in OPTIONS}
 
