@@ -54,7 +54,7 @@ def find_override(
     seller: Seller | None,
     selected: Mapping[str, str],
 ) -> Override | None:
-    """Return the override for a call: the latest, and of these the first; None if there is none.
+    """Return the override for a call: the latest, and of these the first; None without a match.
 
     Raises:
         UnpriceableError: the model has an override, and none for the modifiers of this call.

@@ -12,7 +12,7 @@ _MOST = 2**63
 
 
 def provider_cost_nano_usd(extra: Mapping[str, int | float | str]) -> int | None:
-    """Return the reported cost; None if there is none or it is not an amount of money."""
+    """Return the reported cost; None if it is missing or not an amount of money."""
     for name, nano in _NANO_PER_UNIT.items():
         if name in extra:
             return _nano(extra[name], nano)

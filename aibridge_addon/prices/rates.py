@@ -63,7 +63,7 @@ class Rates:
 
     prices: Mapping[str, Price]
     source: str
-    """What was matched."""
+    """The entry that was matched."""
     since: str
     """Date of the prices, for people."""
 

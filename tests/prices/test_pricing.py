@@ -1,4 +1,4 @@
-"""Prices of calls: which prices apply, and when there is none."""
+"""Prices of calls: the prices that apply, and the reasons why a call has no price."""
 
 from decimal import Decimal
 
