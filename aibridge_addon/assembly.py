@@ -5,7 +5,8 @@ settings come from `config`.
 """
 
 import asyncio
-from collections.abc import Awaitable
+import contextlib
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 from mitmproxy.connection import Client
@@ -38,6 +39,7 @@ from aibridge_addon.exchange.typed_prompts import TypedPrompts
 from aibridge_addon.exchange.unrecorded_usage import UnrecordedUsage
 from aibridge_addon.exchange.websocket_intake import WebSocketIntake
 from aibridge_addon.fact_bus import FactBus
+from aibridge_addon.facts import UsagePriced
 from aibridge_addon.observe.descriptors import ShortageLog, limit_accept_retries
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
@@ -73,6 +75,8 @@ class Components:
         self._options = options
         self._servers: ToolServers | None = None
         self._facts = FactBus()
+        self._loop = asyncio.get_running_loop()
+        self._preparation = Preparation(settings.prices, self._publish_priced)
         self.metrics = Metrics(
             label_values=settings.metrics_label_values,
             initiators=settings.metrics_initiators,
@@ -88,6 +92,7 @@ class Components:
         """Apply settings; exchanges that are under way keep those that they began with."""
         self._commit.seconds = settings.commit_wait
         self.background.capture = settings.capture
+        self._preparation.prices = settings.prices
         self._apply_access(settings)
         self._use_servers(settings)
         self._policies.apply(settings, own_hosts=listened_names(self._options))
@@ -182,7 +187,7 @@ class Components:
         self._commit = CommitWait(self._recorder.kept, self.metrics)
         self._shortage_log = ShortageLog()
         self._shortage_log.install()
-        limit_accept_retries(asyncio.get_running_loop())
+        limit_accept_retries(self._loop)
         remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
         self._ledger = Ledger(remember=remember, find=find)
         self._attempts = Attempts(remember=remember, find=find)
@@ -209,7 +214,7 @@ class Components:
         retention = Retention(
             interceptions=settings.retention_days, hidden_turns=settings.tool_memory_days
         )
-        return self._store.make_recorder(retention, self.metrics.count_records, Preparation())
+        return self._store.make_recorder(retention, self.metrics.count_records, self._preparation)
 
     def _build_listener(self, settings: Settings) -> Listener | None:
         if settings.metrics_listen is None:
@@ -305,6 +310,12 @@ class Components:
     def _count_refused(self, reason: str) -> None:
         """Count a refusal without a provider."""
         self.metrics.count_refused("", reason)
+
+    def _publish_priced(self, facts: Sequence[UsagePriced]) -> None:
+        """Publish prices on the event loop; called on the recorder's thread."""
+        for fact in facts:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._facts.publish, fact)
 
     def _show_servers(self) -> None:
         if self._servers:

@@ -268,7 +268,8 @@ COLUMNS = {
     "agent_id": "the client's id of the sub-agent",
     "correlating_tool_call_id": "tool call whose result this request contains: a"
     " `tool_call_id` of `aibridge_tool_usages`",
-    "credential_kind": "`byok`: the client's own; `centralized`: added by the proxy; null: none",
+    "credential_kind": "`byok`: the client's own key; `subscription`: the client's own login,"
+    " whose calls are not billed one by one; `centralized`: added by the proxy; null: none",
     "credential_hint": "masked: a few characters of both ends",
     "streaming": "1 if the client requested a stream",
     "started_at": "UTC, ISO 8601",

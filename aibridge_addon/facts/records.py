@@ -25,7 +25,8 @@ class Status(StrEnum):
     """The proxy ended, or its process died; then written at the next start."""
 
 
-type CredentialKind = Literal["centralized", "byok"]
+type CredentialKind = Literal["centralized", "byok", "subscription"]
+"""A subscription is a login whose calls are not billed one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +167,34 @@ class TokenUsageSoFar(TokenUsage):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """The price of a model call by list prices, in nano-dollars; None if it is unknown."""
+
+    cost_nano_usd: int | None = None
+    uncached_cost_nano_usd: int | None = None
+    """The price of the same tokens without a cache."""
+    price_source: str | None = None
+    """The prices that were matched, with their date."""
+    unpriced_reason: str | None = None
+    """Set if there is no cost."""
+    provider_cost_nano_usd: int | None = None
+    """The cost that the provider itself reports."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsagePriced:
+    """The price of a usage; published when both are recorded."""
+
+    usage: TokenUsage
+    price: Price
+
+    @property
+    def interception(self) -> Interception:
+        """The interception of the usage."""
+        return self.usage.interception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserPrompt:
     """A prompt that a person typed; recorded with the first request that contains it."""
 
@@ -269,6 +298,7 @@ type Fact = (
     | BackgroundResponse
     | TokenUsage
     | TokenUsageSoFar
+    | UsagePriced
     | UserPrompt
     | ToolUsage
     | ModelThought

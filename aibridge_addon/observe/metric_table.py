@@ -3,30 +3,26 @@
 A row that no fact is counted in has a name here, by which the rest of the proxy counts in it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from aibridge_addon.facts import (
     UNEXPLAINED_TOKENS,
     BackgroundResponse,
     Interception,
     InterceptionEnded,
-    Status,
     TokenUsage,
     ToolUsage,
+    UsagePriced,
     UserPrompt,
 )
-
-type Sampler = Callable[[Any], Iterable[tuple[str, float]]]
-"""Returns what a fact adds to a metric: values of the metric's own label, with their amounts. The
-own label is the one that is not in `FACT_LABELS`; without one, the values are ignored."""
+from aibridge_addon.observe import samplers
+from aibridge_addon.observe.samplers import Sampler
 
 _DURATION_BUCKETS = (0.5, 2, 5, 15, 30, 60, 120)
 _FIRST_BYTE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 _OVERHEAD_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
-_COUNTS = ("_tokens", "_requests")
-"""Suffixes of the names in a usage's `extra` that are counts; others are labels and prices."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -44,79 +40,6 @@ class Metric:
     """By the type of the facts that are counted."""
     is_collected: bool = False
     """True if a collector computes its samples at each scrape."""
-
-
-def _interception(fact: Any) -> Interception:
-    return fact if isinstance(fact, Interception) else fact.interception
-
-
-def _model(fact: Any) -> str | None:
-    # A call that the provider made by itself often uses another model than the requested one.
-    if isinstance(fact, TokenUsage) and fact.call and fact.model:
-        return fact.model
-    return _interception(fact).model
-
-
-FACT_LABELS: Mapping[str, Callable[[Any], str | None]] = {
-    "provider": lambda fact: _interception(fact).provider_name,
-    "model": _model,
-    "route": lambda fact: _interception(fact).route,
-    "method": lambda fact: _interception(fact).method,
-    "api": lambda fact: _interception(fact).api,
-    "initiator_id": lambda fact: _interception(fact).initiator_id,
-    "client": lambda fact: _interception(fact).client,
-    "status": lambda fact: fact.status.value,
-    "server": lambda fact: fact.metadata.get("server", ""),
-    "name": lambda fact: fact.tool,
-}
-"""Labels whose values every metric reads from a fact in the same way."""
-
-
-def _once(fact: Any) -> Iterable[tuple[str, float]]:
-    return (("", 1),)
-
-
-def _ends_in_flight(fact: InterceptionEnded) -> Iterable[tuple[str, float]]:
-    return () if fact.in_background else (("", -1),)
-
-
-def _tokens(fact: TokenUsage) -> Iterable[tuple[str, float]]:
-    counts = {
-        "input": fact.input_tokens,
-        "output": fact.output_tokens,
-        "cache_read": fact.cache_read_input_tokens,
-        "cache_write": fact.cache_write_input_tokens,
-    }
-    return [(kind, count) for kind, count in counts.items() if count > 0]
-
-
-def _token_details(fact: TokenUsage) -> Iterable[tuple[str, float]]:
-    return [
-        (name, count)
-        for name, count in fact.extra.items()
-        if isinstance(count, int)
-        and count > 0
-        and name.endswith(_COUNTS)
-        and name != UNEXPLAINED_TOKENS
-    ]
-
-
-def _seconds(fact: InterceptionEnded) -> Iterable[tuple[str, float]]:
-    return () if fact.in_background else (("", fact.seconds),)
-
-
-def _seconds_to_first_byte(fact: InterceptionEnded) -> Iterable[tuple[str, float]]:
-    seconds = fact.seconds_to_first_byte
-    return () if seconds is None else (("", seconds),)
-
-
-def _if(condition: Callable[[Any], bool]) -> Sampler:
-    """Return a sampler that counts the facts for which a condition holds."""
-    return lambda fact: (("", 1),) if condition(fact) else ()
-
-
-def _was_rate_limited(fact: InterceptionEnded) -> bool:
-    return fact.http_status == 429 and fact.status is Status.FAILED
 
 
 ADDED_LATENCY = Metric(
@@ -225,7 +148,7 @@ METRICS = (
         kind="counter",
         help="Bridged requests that have ended.",
         labels=("provider", "model", "status", "route", "method", "initiator_id", "client"),
-        samplers={InterceptionEnded: _once},
+        samplers={InterceptionEnded: samplers.once},
     ),
     Metric(
         name="interceptions_inflight",
@@ -233,8 +156,8 @@ METRICS = (
         help="Bridged requests that have not ended.",
         labels=("provider", "model", "route"),
         samplers={
-            Interception: _once,
-            InterceptionEnded: _ends_in_flight,
+            Interception: samplers.once,
+            InterceptionEnded: samplers.ends_in_flight,
             BackgroundResponse: lambda fact: (("", -1),),
         },
     ),
@@ -244,7 +167,7 @@ METRICS = (
         help="Time from a bridged request to the end of its response.",
         labels=("provider", "model"),
         buckets=_DURATION_BUCKETS,
-        samplers={InterceptionEnded: _seconds},
+        samplers={InterceptionEnded: samplers.seconds},
     ),
     Metric(
         name="time_to_first_token_seconds",
@@ -252,7 +175,7 @@ METRICS = (
         help="Time from a bridged request to the first byte of its streamed response.",
         labels=("provider", "model"),
         buckets=_FIRST_BYTE_BUCKETS,
-        samplers={InterceptionEnded: _seconds_to_first_byte},
+        samplers={InterceptionEnded: samplers.seconds_to_first_byte},
     ),
     ADDED_LATENCY,
     Metric(
@@ -261,7 +184,7 @@ METRICS = (
         help="LLM tokens by type. The types add up: input (without cache), output, cache_read,"
         " cache_write.",
         labels=("provider", "model", "type", "initiator_id", "client"),
-        samplers={TokenUsage: _tokens},
+        samplers={TokenUsage: samplers.tokens},
     ),
     Metric(
         name="token_details_total",
@@ -269,28 +192,50 @@ METRICS = (
         help="Details of token usage, such as reasoning_tokens, and requests by tools of the"
         " provider. Other counts include them: do not add them up.",
         labels=("provider", "model", "part", "initiator_id", "client"),
-        samplers={TokenUsage: _token_details},
+        samplers={TokenUsage: samplers.token_details},
+    ),
+    Metric(
+        name="cost_usd_total",
+        kind="counter",
+        help="Cost of model calls by list prices, in USD. Basis: billed, or list_price for calls"
+        " with a subscription, which are not billed one by one.",
+        labels=("provider", "model", "basis", "initiator_id", "client"),
+        samplers={UsagePriced: samplers.cost},
+    ),
+    Metric(
+        name="unpriced_calls_total",
+        kind="counter",
+        help="Model calls with token usage whose price is unknown; the cost leaves them out.",
+        labels=("provider", "model"),
+        samplers={UsagePriced: samplers.if_true(lambda fact: fact.price.cost_nano_usd is None)},
+    ),
+    Metric(
+        name="provider_cost_usd_total",
+        kind="counter",
+        help="Cost that providers themselves report, in USD.",
+        labels=("provider", "model", "initiator_id", "client"),
+        samplers={UsagePriced: samplers.provider_cost},
     ),
     Metric(
         name="prompts_total",
         kind="counter",
         help="Prompts that people typed.",
         labels=("provider", "model", "initiator_id", "client"),
-        samplers={UserPrompt: _once},
+        samplers={UserPrompt: samplers.once},
     ),
     Metric(
         name="injected_tool_invocations_total",
         kind="counter",
         help="Calls of central MCP tools.",
         labels=("provider", "model", "server", "name"),
-        samplers={ToolUsage: _if(lambda fact: fact.injected)},
+        samplers={ToolUsage: samplers.if_true(lambda fact: fact.injected)},
     ),
     Metric(
         name="non_injected_tool_selections_total",
         kind="counter",
         help="Calls of the client's own tools that models selected.",
         labels=("provider", "model", "name"),
-        samplers={ToolUsage: _if(lambda fact: not fact.injected)},
+        samplers={ToolUsage: samplers.if_true(lambda fact: not fact.injected)},
     ),
     PASSTHROUGH,
     UNRECORDED_USAGE,
@@ -311,14 +256,14 @@ METRICS = (
         kind="counter",
         help="Usage objects whose total is not the sum of their counts.",
         labels=("provider", "api"),
-        samplers={TokenUsage: _if(lambda fact: UNEXPLAINED_TOKENS in fact.extra)},
+        samplers={TokenUsage: samplers.if_true(lambda fact: UNEXPLAINED_TOKENS in fact.extra)},
     ),
     Metric(
         name="responses_without_usage_total",
         kind="counter",
         help="Requests that a provider may have billed without reporting token usage.",
         labels=("provider", "model", "api"),
-        samplers={InterceptionEnded: _if(lambda fact: fact.usage_is_unknown)},
+        samplers={InterceptionEnded: samplers.if_true(lambda fact: fact.usage_is_unknown)},
     ),
     RECORDS,
     COMMIT_TIMEOUTS,
@@ -327,7 +272,7 @@ METRICS = (
         kind="counter",
         help="Bridged requests that a provider refused with 429 (rate limit or quota).",
         labels=("provider", "model"),
-        samplers={InterceptionEnded: _if(_was_rate_limited)},
+        samplers={InterceptionEnded: samplers.if_true(samplers.was_rate_limited)},
     ),
     RATE_LIMIT_USED,
     RATE_LIMIT_RESET,

@@ -22,8 +22,9 @@ from aibridge_addon import __version__
 from aibridge_addon.facts import Fact, RateLimitsSeen
 from aibridge_addon.observe import metric_table as table
 from aibridge_addon.observe.labels import OTHER, Bounded, hidden
-from aibridge_addon.observe.metric_table import FACT_LABELS, METRICS, Metric, Sampler
+from aibridge_addon.observe.metric_table import METRICS, Metric
 from aibridge_addon.observe.rate_limits import RateLimits
+from aibridge_addon.observe.samplers import FACT_LABELS, Sampler
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.server import ServerStatus

@@ -34,6 +34,11 @@ def data_label() -> str:
     return known.isoformat() if known else f"genai-prices {version('genai-prices')}"
 
 
+def load() -> None:
+    """Import the data now rather than at the first look-up."""
+    _providers()
+
+
 def seller_ids() -> list[str]:
     """Return the ids of all sellers."""
     return [provider.id for provider in _providers()]

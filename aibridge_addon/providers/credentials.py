@@ -59,8 +59,19 @@ def own_credential(headers: Headers) -> Credential | None:
     """Return the client's own credential; None if it sends none."""
     for name in CREDENTIAL_HEADERS:
         if secret := without_scheme(headers.get(name, "")):
-            return Credential(kind="byok", secret=secret)
+            return Credential(kind=_own_kind(secret, headers), secret=secret)
     return None
+
+
+_SUBSCRIPTION_PREFIXES = ("sk-ant-oat", "tid=")
+"""Beginnings of the tokens of Claude's and GitHub Copilot's logins."""
+_CHATGPT_ACCOUNT = "chatgpt-account-id"
+"""Header that Codex sends with a ChatGPT login, and not with an API key."""
+
+
+def _own_kind(secret: str, headers: Headers) -> CredentialKind:
+    is_login = secret.startswith(_SUBSCRIPTION_PREFIXES) or _CHATGPT_ACCOUNT in headers
+    return "subscription" if is_login else "byok"
 
 
 def without_scheme(value: str) -> str:

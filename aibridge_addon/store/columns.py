@@ -49,8 +49,8 @@ TOKENS = (
     "duration_ms",
     "ttft_ms",
 )
-PRICE = (
-    "service_tier",
+TIER = ("service_tier",)
+PRICES = (
     "cost_nano_usd",
     "uncached_cost_nano_usd",
     "price_source",
@@ -77,8 +77,8 @@ PART = ("digest", "kind", "content", "compressed", "created_at")
 COLUMNS = {
     "interception": INTERCEPTION_START,
     "interception_ended": (*INTERCEPTION_START, *INTERCEPTION_END),
-    "token_usage": (*CHILD, *TOKENS, *PRICE),
-    "token_usage_so_far": (*CHILD, *TOKENS, *PRICE),
+    "token_usage": (*CHILD, *TOKENS, *TIER, *PRICES),
+    "token_usage_so_far": (*CHILD, *TOKENS, *TIER, *PRICES),
     "user_prompt": (*CHILD, *PROMPT),
     "tool_usage": (*CHILD, *TOOL),
     "model_thought": (*CHILD, *THOUGHT),

@@ -3,15 +3,54 @@
 Nothing of this runs on the event loop, so that its steps may be slow.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from aibridge_addon.facts import Fact, HiddenTurns
-from aibridge_addon.store.statements import Statement, statements
+from aibridge_addon.facts import Fact, HiddenTurns, Price, TokenUsage, UsagePriced
+from aibridge_addon.prices import price_list
+from aibridge_addon.prices.billed_call import billed_call
+from aibridge_addon.prices.pricing import PriceBook
+from aibridge_addon.prices.recorded_price import recorded_price
+from aibridge_addon.store.statements import Statement, statements, with_prices
+
+type OnPriced = Callable[[Sequence[UsagePriced]], None]
+"""Receives the prices of calls whose record was written; called on the recorder's thread."""
 
 
 class Preparation:
     """Makes the statements of facts; used by one thread at a time."""
 
+    def __init__(self, prices: PriceBook | None = None, on_priced: OnPriced | None = None) -> None:
+        self.prices = prices
+        """May be replaced at any time; None: calls are not priced."""
+        self._on_priced = on_priced
+        self._priced: list[UsagePriced] = []
+
+    def warm_up(self) -> None:
+        """Load what the first statements need."""
+        if self.prices:
+            price_list.load()
+
     def statements(self, facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
         """Return the statements of some facts, in their order."""
-        return statements(facts)
+        facts = list(facts)
+        return with_prices(statements(facts), self._price(facts))
+
+    def written(self) -> None:
+        """Report the prices in the statements that were made last, since these are written."""
+        if self._on_priced is not None and self._priced:
+            self._on_priced(self._priced)
+        self._priced = []
+
+    def _price(self, facts: Iterable[Fact | HiddenTurns]) -> dict[str, Price]:
+        """Return the prices of all usages by their ids; a final usage replaces an early one."""
+        book = self.prices
+        if book is None:
+            return {}
+        usages = {fact.id: fact for fact in facts if isinstance(fact, TokenUsage)}
+        prices = {id_: recorded_price(book, billed_call(usage)) for id_, usage in usages.items()}
+        self._priced = [
+            UsagePriced(usage=usage, price=prices[id_])
+            for id_, usage in usages.items()
+            if type(usage) is TokenUsage
+        ]
+        return prices

@@ -4,7 +4,7 @@ Every statement can be executed again without harm, so that reading a spool twic
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -15,6 +15,7 @@ from aibridge_addon.facts import (
     Interception,
     InterceptionEnded,
     ModelThought,
+    Price,
     RateLimitsSeen,
     TokenUsage,
     TokenUsageSoFar,
@@ -96,6 +97,16 @@ def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
     return made
 
 
+def with_prices(made: Iterable[Statement], prices: Mapping[str, Price]) -> list[Statement]:
+    """Return statements with the prices of usages, which are given by the ids of the usages."""
+    return [
+        Statement(kind, values | _values(prices[id_], columns.PRICES))
+        if (id_ := str(values.get("id"))) in prices
+        else Statement(kind, values)
+        for kind, values in made
+    ]
+
+
 def _limited(fact: RateLimitsSeen) -> tuple[str | None, ...]:
     """Return the key of everything that a rate limit holds for."""
     sent = fact.interception
@@ -165,9 +176,9 @@ def _child(
 def _token_usage(fact: TokenUsage) -> Statement:
     metadata = {"call": fact.call} if fact.call else None
     values = _child(fact, response_id=fact.provider_response_id, metadata=metadata)
-    values |= _values(fact, columns.TOKENS) | dict.fromkeys(columns.PRICE)
-    if isinstance(tier := fact.extra.get("service_tier"), str):
-        values["service_tier"] = tier
+    values |= _values(fact, columns.TOKENS) | dict.fromkeys(columns.PRICES)
+    tier = fact.extra.get("service_tier")
+    values["service_tier"] = tier if isinstance(tier, str) else None
     return Statement("token_usage", values)
 
 

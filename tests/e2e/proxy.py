@@ -46,6 +46,7 @@ type = "anthropic"
 base_url = "{origin}"
 hosts = ["api.anthropic.com"]
 api_key_env = "ANTHROPIC_API_KEY"
+price_as = "anthropic"
 
 [[providers]]
 name = "openai"
@@ -53,6 +54,7 @@ type = "openai"
 base_url = "{origin}/v1"
 hosts = ["api.openai.com"]
 api_key_env = "OPENAI_API_KEY"
+price_as = "openai"
 """
 
 

@@ -2,7 +2,9 @@
 
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import mitmproxy.version
 import pytest
@@ -10,7 +12,7 @@ from prometheus_client import generate_latest
 from store.doubles import all_of_one, ended, limits, prompt, started, thought, tokens, tool
 
 import aibridge_addon
-from aibridge_addon.facts import BackgroundResponse, Fact, Status, now
+from aibridge_addon.facts import BackgroundResponse, Fact, Price, Status, UsagePriced, now
 from aibridge_addon.observe.metric_table import COMMIT_TIMEOUTS, TUNNELS
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.tools.server import ServerStatus, State
@@ -24,6 +26,9 @@ CONTRACT = {
     "aibridge_tokens": "provider model type initiator_id client",
     "aibridge_token_details": "provider model part initiator_id client",
     "aibridge_build": "version mitmproxy python",
+    "aibridge_cost_usd": "provider model basis initiator_id client",
+    "aibridge_unpriced_calls": "provider model",
+    "aibridge_provider_cost_usd": "provider model initiator_id client",
     "aibridge_prompts": "provider model initiator_id client",
     "aibridge_injected_tool_invocations": "provider model server name",
     "aibridge_non_injected_tool_selections": "provider model name",
@@ -99,6 +104,7 @@ def count_everything(metrics: Metrics) -> None:
     observed(metrics, ended(INTERCEPTION, status=Status.FAILED, http_status=429))
     observed(metrics, limits(INTERCEPTION, **FIVE_HOURS))
     metrics.count(COMMIT_TIMEOUTS)
+    observed(metrics, priced(5, own=5), priced(None))
 
 
 def test_metrics_and_labels_match_the_contract(metrics: Metrics) -> None:
@@ -423,3 +429,38 @@ def test_only_refusals_of_the_provider_count_as_rate_limited(metrics: Metrics) -
     observed(metrics, ended(INTERCEPTION, status=Status.FAILED, http_status=429))
 
     assert value(metrics, "rate_limited_total", provider="acme", model="m") == 1
+
+
+# Prices
+
+
+def priced(cost: int | None, own: int | None = None, **interception: Any) -> UsagePriced:
+    usage = tokens(replace(INTERCEPTION, **interception))
+    return UsagePriced(usage=usage, price=Price(cost_nano_usd=cost, provider_cost_nano_usd=own))
+
+
+def test_costs_of_billed_calls_and_of_subscriptions_are_counted_apart(metrics: Metrics) -> None:
+    observed(metrics, priced(1_500_000_000), priced(500_000_000))
+    observed(metrics, priced(250_000_000, credential_kind="subscription"))
+
+    labels = {"provider": "acme", "model": "m", "initiator_id": "alice", "client": "c"}
+    assert value(metrics, "cost_usd_total", basis="billed", **labels) == 2.0
+    assert value(metrics, "cost_usd_total", basis="list_price", **labels) == 0.25
+    assert label_values(metrics, "unpriced_calls_total", "model") == set()
+
+
+def test_unpriced_call_is_counted_and_costs_nothing(metrics: Metrics) -> None:
+    observed(metrics, priced(None, own=40_000_000))
+
+    labels = {"provider": "acme", "model": "m"}
+    assert value(metrics, "unpriced_calls_total", **labels) == 1
+    assert label_values(metrics, "cost_usd_total", "basis") == set()
+    people = {"initiator_id": "alice", "client": "c"}
+    assert value(metrics, "provider_cost_usd_total", **labels, **people) == 0.04
+
+
+def test_call_that_costs_nothing_is_priced(metrics: Metrics) -> None:
+    observed(metrics, priced(0))
+
+    assert label_values(metrics, "cost_usd_total", "basis") == {"billed"}
+    assert label_values(metrics, "unpriced_calls_total", "model") == set()

@@ -192,6 +192,21 @@ def test_client_s_own_credential_is_found(headers: dict[str, str]) -> None:
     assert own_credential(headers) == Credential(kind="byok", secret=SECRET)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": "Bearer sk-ant-oat01-abc"},
+        {"authorization": "Bearer tid=1;exp=2"},
+        {"authorization": "Bearer eyJhbGciOi", "chatgpt-account-id": "a-1"},
+    ],
+)
+def test_login_of_a_subscription_is_told_from_a_key(headers: dict[str, str]) -> None:
+    credential = own_credential(headers)
+
+    assert credential
+    assert credential.kind == "subscription"
+
+
 def test_header_with_another_scheme_is_a_credential_including_the_scheme() -> None:
     assert own_credential({"authorization": "Basic dTpw"}) == Credential(
         kind="byok", secret="Basic dTpw"

@@ -184,6 +184,7 @@ class SQLiteRecorder(Recorder):
         self._writer.close()
 
     def _run(self) -> None:
+        self._preparation.warm_up()
         while True:
             self._wake.acquire(timeout=LINGER_SECONDS)
             closing = self._closing
@@ -197,6 +198,7 @@ class SQLiteRecorder(Recorder):
         kept = False
         try:
             kept = self._writer.write(self._preparation.statements(facts))
+            self._preparation.written()
         except Exception:
             logger.exception("aibridge: the recorder failed; some facts are lost")
             self._on_event("lost", len(facts))

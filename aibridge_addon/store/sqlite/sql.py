@@ -47,7 +47,7 @@ SQL: dict[Kind, str] = {
     ),
     "token_usage": _upsert(
         _INSERTS["token_usage"],
-        ("provider_response_id", "metadata", *columns.TOKENS, *columns.PRICE),
+        ("provider_response_id", "metadata", *columns.TOKENS, *columns.TIER, *columns.PRICES),
     ),
     "token_usage_so_far": _INSERTS["token_usage"],
     "background_response": _INSERTS["background_response"],
