@@ -226,6 +226,9 @@ TABLES = {
     "aibridge_messages": "One row per stored part of a request or response, in order. Empty unless"
     " `aibridge_capture` asks for content.",
     "aibridge_parts": "Stored contents, each once, however many requests repeat it.",
+    "aibridge_hourly": "Figures of the requests of one hour with the same actor, model and so on:"
+    " what makes reports fast. Rows of the hours in `aibridge_stale_hours` are out of date.",
+    "aibridge_stale_hours": "Hours whose figures have changed since they were rolled up.",
     "aibridge_hidden_turns": "Turns with central tools that the client did not see, restored in"
     " its later requests.",
     "aibridge_tokens": "All access tokens, also revoked and expired ones, without their secrets.",
@@ -334,6 +337,26 @@ COLUMNS = {
     "value": "as the provider sent it",
     "seen_at": "UTC, ISO 8601",
     "created_at": "UTC, ISO 8601",
+    "hour": "beginning of the UTC time of its start, such as `2026-01-31T12`",
+    "archived": "1: of deleted interceptions, 0: of those that are still recorded",
+    "team": "`team` of the actor's metadata; empty if there is none",
+    "requests": "number of requests",
+    **dict.fromkeys(
+        ("completed", "failed", "cancelled", "refused", "interrupted"), "requests with this status"
+    ),
+    "open": "requests that had not ended",
+    "calls": "billed model calls with reported usage",
+    "aibridge_hourly.input": "input tokens, neither read from nor written to a cache",
+    "cache_read": "input tokens read from a cache",
+    "cache_write": "input tokens written to a cache",
+    "output": "output tokens",
+    "without_usage": "requests that may have been billed and reported no usage",
+    "chats_without_usage": "those of Chat Completions",
+    "unpriced": "requests with a billed call without a price",
+    "cost": "nano-dollars of the priced calls; null: nothing is priced",
+    "saved": "nano-dollars that caches saved; null: unknown",
+    "provider_cost": "nano-dollars as reported by the providers; null: none were reported",
+    "latest": "start of the newest request",
 }
 
 

@@ -1,29 +1,14 @@
 """Periods in words, read in local time."""
 
-import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from unittest import mock
 
 import pytest
 
 from aibridge_addon.report.periods import Period, parse_since, parse_until
+from report.zones import zone
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 """A Sunday in which summer time began in Berlin."""
-
-
-@contextmanager
-def zone(name: str) -> Iterator[None]:
-    """Set the local time zone."""
-    try:
-        with mock.patch.dict(os.environ, {"TZ": name}):
-            time.tzset()
-            yield
-    finally:
-        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def test_statements_executed_again_change_nothing(db: Database, times: int) -> N
         "aibridge_user_prompts": 1,
         "aibridge_tool_usages": 1,
         "aibridge_model_thoughts": 1,
+        "aibridge_stale_hours": 1,
         "aibridge_search_texts": 3,
         "aibridge_endings": 1,
     }

@@ -1,5 +1,7 @@
 """SQL that closes interceptions without an end and deletes rows after their retention."""
 
+from aibridge_addon.store.sqlite import rollup
+
 CLOSE_INTERRUPTED = (
     "UPDATE aibridge_interceptions SET status = 'interrupted', partial = 1, ended_at = :now"
     " WHERE ended_at IS NULL AND started_at < :before"
@@ -25,6 +27,7 @@ _OLD = (
     " ORDER BY started_at, id LIMIT :limit"
 )
 DELETE_INTERCEPTIONS = (
+    rollup.archive_sql(_OLD),
     *(
         f"DELETE FROM {table} WHERE interception_id IN ({_OLD})"  # noqa: S608
         for table in (
@@ -37,4 +40,5 @@ DELETE_INTERCEPTIONS = (
     ),
     f"DELETE FROM aibridge_interceptions WHERE id IN ({_OLD})",  # noqa: S608
 )
-"""Executed in this order: first the rows that belong to interceptions."""
+"""Executed in this order: the figures go into the roll-up, then the rows that belong to
+interceptions are deleted."""

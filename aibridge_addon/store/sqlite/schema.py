@@ -8,7 +8,7 @@ from contextlib import closing
 
 from sqlite_utils import Database, Migrations
 
-from aibridge_addon.store.sqlite import endings, search_index
+from aibridge_addon.store.sqlite import endings, rollup, search_index
 
 TABLES = (
     "aibridge_interceptions",
@@ -22,6 +22,8 @@ TABLES = (
     "aibridge_tokens",
     "aibridge_background_responses",
     "aibridge_rate_limits",
+    "aibridge_hourly",
+    "aibridge_stale_hours",
     "aibridge_search_texts",
     "aibridge_endings",
 )
@@ -237,6 +239,12 @@ def m010_content(db: Database) -> None:
         not_null={"kind", "content", "compressed", "created_at"},
     )
     parts.create_index(["created_at"])
+
+
+@migrations()
+def m011_rollup(db: Database) -> None:
+    """Create the roll-up of figures by hour; the hours of all interceptions are to be rolled up."""
+    rollup.create(db)
 
 
 @migrations()

@@ -1,4 +1,4 @@
-"""Deletes rows after their retention, in small steps, and frees their space.
+"""Housekeeping in small steps: rolls up figures, deletes rows after their retention, frees space.
 
 A step takes milliseconds. The recorder executes a step after a commit, when nobody waits for it.
 """
@@ -20,6 +20,7 @@ from aibridge_addon.store.sqlite.housekeeping import (
     DELETE_RATE_LIMITS,
     FIND_NEVER_POLLED,
 )
+from aibridge_addon.store.sqlite.refresh import refresh_one
 
 ROUND_SECONDS = 3600.0
 """Seconds between rounds that delete everything after its retention."""
@@ -50,10 +51,11 @@ class Sweeper:
         return time.monotonic() >= self._next_at
 
     def step(self, connection: sqlite3.Connection) -> None:
-        """Delete some rows; after the last, free some of their space."""
+        """Roll up an hour and delete some rows; after the last, free some of their space."""
         self._close_never_polled(connection)
         connection.execute(DELETE_RATE_LIMITS, {"before": _days_ago(RATE_LIMIT_DAYS)})
-        more = self._delete(connection) or vacuum.free_some(connection)
+        more = refresh_one(connection)
+        more = self._delete(connection) or more or vacuum.free_some(connection)
         self._next_at = time.monotonic() + (STEP_SECONDS if more else ROUND_SECONDS)
 
     def _close_never_polled(self, connection: sqlite3.Connection) -> None:

@@ -1,0 +1,67 @@
+"""SQL of the figures of requests: their keys, their measures, and sums of both.
+
+The roll-up and every report take these expressions, so that a figure means the same everywhere.
+"""
+
+from collections.abc import Iterable, Mapping
+
+_METADATA = "CASE WHEN json_valid(i.metadata) THEN json_extract(i.metadata, '$.team') END"
+
+KEYS: Mapping[str, str] = {
+    "initiator_id": "i.initiator_id",
+    "team": f"coalesce(CAST({_METADATA} AS TEXT), '')",
+    "model": "coalesce(i.model, '')",
+    "client": "coalesce(i.client, '')",
+    "provider_name": "i.provider_name",
+    "request_kind": "coalesce(i.request_kind, '')",
+    "credential_kind": "coalesce(i.credential_kind, '')",
+    "access_token_id": "coalesce(i.access_token_id, '')",
+}
+"""Key columns of the roll-up, by their SQL for an interception `i`; unknown is an empty text."""
+
+_UNKNOWN_USAGE = """(
+    count(t.id) = 0 AND i.ended_at IS NOT NULL AND i.status <> 'refused'
+    AND coalesce(i.http_status < 400, i.status IN ('cancelled', 'interrupted'))
+)"""
+"""As `InterceptionEnded.usage_is_unknown` has it."""
+
+MEASURES: Mapping[str, str] = {
+    "requests": "1",
+    **{
+        status: f"coalesce(i.status = '{status}', 0)"
+        for status in ("completed", "failed", "cancelled", "refused", "interrupted")
+    },
+    "open": "i.status IS NULL",
+    "calls": "count(t.id)",
+    "input": "coalesce(sum(t.input_tokens), 0)",
+    "cache_read": "coalesce(sum(t.cache_read_input_tokens), 0)",
+    "cache_write": "coalesce(sum(t.cache_write_input_tokens), 0)",
+    "output": "coalesce(sum(t.output_tokens), 0)",
+    "without_usage": _UNKNOWN_USAGE,
+    "chats_without_usage": f"({_UNKNOWN_USAGE} AND i.api = 'openai_chat')",
+    "unpriced": f"({_UNKNOWN_USAGE} OR count(t.id) > count(t.cost_nano_usd))",
+    "cost": "sum(t.cost_nano_usd)",
+    "saved": "sum(t.uncached_cost_nano_usd - t.cost_nano_usd)",
+    "provider_cost": "sum(t.provider_cost_nano_usd)",
+}
+"""Columns of the roll-up that are summed, by their SQL for one interception `i` and its usages `t`;
+the last three are null if nothing is known."""
+
+MONEY = ("cost", "saved", "provider_cost")
+
+
+def requests_sql(source: str, conditions: Iterable[str], extra: Mapping[str, str]) -> str:
+    """Return a SELECT with a row for each interception `i` of a source that meets conditions."""
+    columns = {"id": "i.id", "started_at": "i.started_at", **KEYS, **MEASURES, **extra}
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+    # Only text of these modules goes into the SQL.
+    return (
+        f"SELECT {selected} FROM {source}"  # noqa: S608
+        " LEFT JOIN aibridge_token_usages t ON t.interception_id = i.id"
+        f" WHERE {' AND '.join(conditions) or '1'} GROUP BY i.id"
+    )
+
+
+def sums_sql() -> str:
+    """Return the columns that sum up measures, in the order of `MEASURES`."""
+    return ", ".join(f"sum({name}) AS {name}" for name in MEASURES)

@@ -1,0 +1,130 @@
+"""Totals equal an independent sum of the rows, whatever is rolled up and wherever days begin."""
+
+import tempfile
+from itertools import product
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aibridge_addon.report.queries import GROUPINGS, RequestQuery, TotalsQuery
+from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
+from report.databases import (
+    GROUPS,
+    START,
+    Request,
+    database,
+    figures,
+    insert,
+    request_lists,
+    roll_up,
+)
+from report.zones import zone
+
+ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe")
+BOUNDS = st.sampled_from(
+    [
+        "",
+        *(
+            START.replace(hour=hour, minute=minute).isoformat(timespec="microseconds")
+            for hour, minute in ((20, 0), (21, 30), (22, 0), (23, 15))
+        ),
+    ]
+)
+
+
+@st.composite
+def filters(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
+    """Generate filters: most often none."""
+    accepted = {
+        "actors": ["alice", "al*"],
+        "teams": ["search", "7", ""],
+        "models": ["opus", "gpt[1m]", "gpt[*", ""],
+        "clients": ["Codex"],
+        "providers": ["openai"],
+        "kinds": ["turn"],
+        "tokens": ["t1", ""],
+        "statuses": ["completed", "open"],
+        "tools": ["Read"],
+        "sessions": ["s-1", ""],
+    }
+    if draw(st.booleans()):
+        return {}
+    name = draw(st.sampled_from(sorted(accepted)))
+    return {name: tuple(draw(st.lists(st.sampled_from(accepted[name]), min_size=1, max_size=2)))}
+
+
+def matches(request: Request, query: RequestQuery) -> bool:
+    """Return True if a request meets the filters above; independent of the SQL."""
+    if request.started_at < query.since or (query.until and request.started_at >= query.until):
+        return False
+    if query.for_actor not in (None, request.actor):
+        return False
+    values = {
+        "actors": [request.actor],
+        "teams": ["" if request.team is None else str(request.team)],
+        "models": [request.model or ""],
+        "clients": [request.client],
+        "providers": [request.provider],
+        "kinds": [request.kind or ""],
+        "tokens": [request.token or ""],
+        "statuses": [request.status or "open"],
+        "tools": request.tools,
+    }
+    for name, has in values.items():
+        accepted = getattr(query, name)
+        if accepted and not any(
+            v == a or (a[-1:] == "*" and v.startswith(a[:-1])) for v, a in product(has, accepted)
+        ):
+            return False
+    begins = [s for s in query.sessions if (request.session or "").startswith(s) and s]
+    return not query.sessions or bool(begins) or ("" in query.sessions and not request.session)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    stored=request_lists(),
+    by=st.lists(st.sampled_from(sorted(GROUPS)), max_size=2, unique=True),
+    chosen=filters(),
+    since=BOUNDS,
+    until=BOUNDS,
+    zone_name=st.sampled_from(ZONES),
+    rolled=st.integers(0, 12),
+    late=st.integers(0, 3),
+    for_actor=st.sampled_from([None, None, "bob"]),
+)
+def test_totals_equal_the_sum_of_the_rows(
+    stored: list[Request],
+    by: list[str],
+    chosen: dict[str, tuple[str, ...]],
+    since: str,
+    until: str,
+    zone_name: str,
+    rolled: int,
+    late: int,
+    for_actor: str | None,
+) -> None:
+    query = TotalsQuery(since=since, until=until, by=tuple(by), for_actor=for_actor, **chosen)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as folder, zone(zone_name):
+        path = Path(folder) / "a.sqlite3"
+        with database(path) as connection:
+            for request in stored[late:]:
+                insert(connection, request)
+            roll_up(connection, rolled)
+            for request in stored[:late]:
+                insert(connection, request)
+        totals = SQLiteReports(path).totals(query)
+        selected = [request for request in stored if matches(request, query)]
+        expected: dict[tuple[str | None, ...], list[Request]] = {}
+        for request in selected:
+            for names in product(*(GROUPS[name](request) for name in by)):
+                expected.setdefault(names, []).append(request)
+    assert totals.overall == figures(selected)
+    found = {row.names: row.figures for row in totals.rows}
+    assert len(found) == len(totals.rows)
+    assert found == ({names: figures(group) for names, group in expected.items()} if by else {})
+    assert totals.more == 0
+
+
+def test_every_grouping_is_tested() -> None:
+    assert set(GROUPINGS) <= set(GROUPS)
