@@ -239,4 +239,8 @@ def as_raw(value: JSON) -> msgspec.Raw:
 
 def body(request: dict[str, msgspec.Raw]) -> bytes:
     """Encode a request from its members, each byte for byte."""
-    return msgspec.json.encode(request)
+    try:
+        return msgspec.json.encode(request)
+    except UnicodeEncodeError:  # a lone surrogate in a name
+        named = (json.dumps(name).encode() + b":" + bytes(raw) for name, raw in request.items())
+        return b"{" + b",".join(named) + b"}"

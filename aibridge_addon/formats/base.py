@@ -16,6 +16,7 @@ from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.reader import Reader
 from aibridge_addon.formats.tool_protocol import Members, ToolFormat
+from aibridge_addon.formats.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,8 @@ class Format(ABC):
     """The API's name in the records, and in the routes of provider types."""
     tools: ToolFormat | None = None
     """Support for central tools; None if the format has no inner loop."""
+    view: View | None = None
+    """Reader of bodies into the content model; None if their content is not shown."""
 
     @abstractmethod
     def read_request(self, request: RequestView) -> RequestFacts:

@@ -14,7 +14,7 @@ import pytest
 
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.decoders.sse import SSEParser
-from aibridge_addon.formats.openai_chat import splicer as openai_chat_splicer
+from aibridge_addon.formats.openai_chat.streamed_call import StreamedCall
 from aibridge_addon.formats.tool_protocol import InjectedCall, Members, Restoration, Turn
 from aibridge_addon.raw_json import members, pairs
 from formats.helpers import read_request, read_stream, sse, tools_of
@@ -69,8 +69,8 @@ def comparisons_count(monkeypatch: pytest.MonkeyPatch) -> None:
     def is_same(one: object, other: object) -> bool:
         return one is other
 
-    monkeypatch.setattr(openai_chat_splicer._Call, "__eq__", is_same)
-    monkeypatch.setattr(openai_chat_splicer._Call, "__hash__", object.__hash__)
+    monkeypatch.setattr(StreamedCall, "__eq__", is_same)
+    monkeypatch.setattr(StreamedCall, "__hash__", object.__hash__)
 
 
 # Answers that call tools

@@ -7,6 +7,7 @@ from aibridge_addon.formats.anthropic_messages.errors import error_body
 from aibridge_addon.formats.anthropic_messages.reader import MessageReader, read_whole
 from aibridge_addon.formats.anthropic_messages.request import read_request
 from aibridge_addon.formats.anthropic_messages.tools import MessagesTools
+from aibridge_addon.formats.anthropic_messages.view import MessagesView
 from aibridge_addon.formats.base import Format, RequestView
 from aibridge_addon.formats.output_limits import lowered
 from aibridge_addon.formats.tool_protocol import Members
@@ -18,6 +19,7 @@ class AnthropicMessages(Format):
 
     name = "anthropic_messages"
     tools = MessagesTools()
+    view = MessagesView()
 
     def read_request(self, request: RequestView) -> RequestFacts:
         """Read a request."""

@@ -5,13 +5,14 @@ first `message_start` and the last `message_delta` and `message_stop` are relaye
 hidden, events are relayed byte for byte.
 """
 
+from aibridge_addon.formats.anthropic_messages.blocks import StreamedBlock
 from aibridge_addon.formats.anthropic_messages.errors import error_body
 from aibridge_addon.formats.anthropic_messages.turn import is_call_of, turn_of
 from aibridge_addon.formats.anthropic_messages.usage import serving_model, summed_usage
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.tool_protocol import StreamError, Turn
 from aibridge_addon.formats.usage import merge_usage
-from aibridge_addon.raw_json import JSON, arguments, encode, mapping, sequence, text
+from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
 
 
 class Splicer:
@@ -25,7 +26,7 @@ class Splicer:
         """The client's index of its next block, once a block is hidden."""
         self._index: dict[int, int | None] = {}
         """The client's index of each block of this response; None for a hidden block."""
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: dict[int, StreamedBlock] = {}
         self._usage: dict[str, JSON] = {}
         self._used: list[dict[str, JSON]] = []
         """Usage of the earlier responses."""
@@ -104,7 +105,7 @@ class Splicer:
         return b"event: error\ndata: " + body + b"\n\n"
 
     def _on_block_start(self, event: Event, data: JSON) -> bytes:
-        block = self._blocks[data["index"]] = _Block(mapping(data.get("content_block")))
+        block = self._blocks[data["index"]] = StreamedBlock(mapping(data.get("content_block")))
         if block.calls(self._names):
             self._index[data["index"]] = None
             self._hides = True
@@ -121,40 +122,6 @@ class Splicer:
             block.add(mapping(data.get("delta")))
         index = self._index.get(given, given)
         return b"" if index is None else _renumbered(event, data, index)
-
-
-class _Block:
-    """A content block that is being streamed; its fragments are joined once, at the end."""
-
-    def __init__(self, start: dict[str, JSON]) -> None:
-        self._start = dict(start)
-        self._fragments: dict[str, list[str]] = {}
-        self._input: list[str] = []
-        self._citations: list[JSON] = []
-
-    def calls(self, names: frozenset[str]) -> bool:
-        return is_call_of(self._start, names)
-
-    def add(self, delta: dict[str, JSON]) -> None:
-        kind = delta.get("type")
-        if kind == "input_json_delta":
-            self._input.append(str(delta.get("partial_json") or ""))
-        elif kind == "citations_delta":
-            self._citations.append(delta.get("citation"))
-        else:  # all other deltas append to the block's field of the same name
-            for field, value in delta.items():
-                if isinstance(value, str) and field != "type":
-                    self._fragments.setdefault(field, []).append(value)
-
-    def content(self) -> JSON:
-        block = dict(self._start)
-        for field, fragments in self._fragments.items():
-            block[field] = str(block.get(field) or "") + "".join(fragments)
-        if self._input:
-            block["input"] = arguments("".join(self._input))
-        if self._citations:
-            block["citations"] = [*sequence(block.get("citations")), *self._citations]
-        return block
 
 
 class Merger:

@@ -8,6 +8,7 @@ from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_chat.reader import CompletionReader, is_usage_only, read_whole
 from aibridge_addon.formats.openai_chat.request import ask_for_usage, read_request
 from aibridge_addon.formats.openai_chat.tools import ChatTools
+from aibridge_addon.formats.openai_chat.view import ChatView
 from aibridge_addon.formats.openai_errors import error_body
 from aibridge_addon.formats.output_limits import lowered
 from aibridge_addon.formats.tool_protocol import Members
@@ -18,6 +19,7 @@ class OpenAIChat(Format):
 
     name = "openai_chat"
     tools = ChatTools()
+    view = ChatView()
 
     def read_request(self, request: RequestView) -> RequestFacts:
         """Read a request."""

@@ -6,8 +6,9 @@ the finish chunk or under `x_groq`; tool calls may come without an index, or all
 
 import re
 
-from aibridge_addon.facts import ResponseFacts, Thought, ToolCall, Usage
+from aibridge_addon.facts import ResponseFacts, Thought, Usage
 from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.openai_chat.streamed_call import StreamedCall
 from aibridge_addon.formats.openai_chat.thoughts import thought_of
 from aibridge_addon.formats.openai_chat.usage import stated_usage
 from aibridge_addon.formats.openai_errors import read_error
@@ -15,7 +16,7 @@ from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
 from aibridge_addon.formats.reader import Reader
 from aibridge_addon.formats.skippable import STRING, events, scalars, whole
 from aibridge_addon.formats.usage import Extra, merge_usage
-from aibridge_addon.raw_json import JSON, arguments, decode, encode, mapping, sequence, text
+from aibridge_addon.raw_json import JSON, decode, mapping, sequence, text
 
 _TEXT = whole(
     {"content": STRING},
@@ -123,50 +124,6 @@ class CompletionReader(Reader):
             call = self._calls_by_index[key] = StreamedCall()
             self._calls.append(call)
         call.merge(delta)
-
-
-class StreamedCall:
-    """A tool call that is being streamed; its fragments are joined once, at the end."""
-
-    def __init__(self) -> None:
-        self.call_id: str | None = None
-        self.name = ""
-        self.is_custom = False
-        self._fragments: list[str] = []
-
-    def is_followed_by(self, delta: dict[str, JSON]) -> bool:
-        """Return whether a delta with this call's index begins another call."""
-        call_id = text(delta.get("id"))
-        if call_id and self.call_id:
-            return call_id != self.call_id
-        # Without index and id, only a name shows that a new call begins.
-        return "index" not in delta and bool(mapping(delta.get("function")).get("name"))
-
-    def merge(self, delta: dict[str, JSON]) -> None:
-        """Add a fragment, or a complete call."""
-        self.call_id = self.call_id or text(delta.get("id")) or None
-        custom = delta.get("custom")
-        self.is_custom = self.is_custom or custom is not None
-        function = mapping(custom or delta.get("function"))
-        self.name = self.name or text(function.get("name")) or ""
-        fragment = function.get("input" if self.is_custom else "arguments")
-        if isinstance(fragment, str):
-            self._fragments.append(fragment)
-        elif fragment is not None:  # some hosts send an object
-            self._fragments.append(encode(fragment))
-
-    @property
-    def input_text(self) -> str:
-        """Input received so far."""
-        return "".join(self._fragments)
-
-    def facts(self) -> ToolCall:
-        """Return the call as received so far."""
-        return ToolCall(
-            tool=self.name,
-            call_id=self.call_id,
-            input=(text(self.input_text) or "") if self.is_custom else arguments(self.input_text),
-        )
 
 
 def read_whole(body: bytes) -> ResponseFacts:

@@ -5,7 +5,7 @@ finish chunk, one usage. While nothing is hidden, chunks are relayed byte for by
 """
 
 from aibridge_addon.formats.decoders.sse import Event
-from aibridge_addon.formats.openai_chat.reader import StreamedCall
+from aibridge_addon.formats.openai_chat.streamed_message import StreamedMessage, joined
 from aibridge_addon.formats.openai_chat.turn import call_name, first_choice, turn_of
 from aibridge_addon.formats.openai_chat.usage import usage_of, with_summed_usage
 from aibridge_addon.formats.openai_errors import error_body
@@ -18,8 +18,6 @@ _ENVELOPE = ("id", "created", "model")
 """Members that all chunks of a completion repeat."""
 _APPENDED = ("content", "reasoning_content", "reasoning", "refusal")
 """Fields of a message whose texts are joined over all responses."""
-_OF_CALLS = frozenset({"index", "id", "type", "function", "custom"})
-"""Members of a streamed call that `StreamedCall` reads."""
 
 
 class Splicer:
@@ -33,12 +31,8 @@ class Splicer:
         """Members that all chunks of the client's completion repeat."""
         self._has_role = False
         """True once the client has got `role`, which a stream sends once."""
-        self._texts: dict[str, list[str]] = {}
-        """Fragments of the message's texts, by field."""
-        self._lists: dict[str, list[JSON]] = {}
-        """Values of the message's array fields, such as signed reasoning."""
-        self._calls: list[_Call] = []
-        self._calls_by_index: dict[int, _Call] = {}
+        self._message = StreamedMessage()
+        """The message of this response."""
         self._next_index = 0
         """The client's index of its next call, once a call is hidden."""
         self._hides = False
@@ -73,12 +67,7 @@ class Splicer:
 
     def turn(self) -> Turn:
         """Return the turn of an upstream response that has ended."""
-        message: dict[str, JSON] = {"role": "assistant", "content": None}
-        message |= self._lists
-        message |= {field: "".join(texts) for field, texts in self._texts.items()}
-        if self._calls:
-            message["tool_calls"] = [call.complete() for call in self._calls]
-        return turn_of(message, self._finish_reason, self._names)
+        return turn_of(self._message.content(), self._finish_reason, self._names)
 
     def resume(self) -> None:
         """Prepare for the next upstream response."""
@@ -87,11 +76,8 @@ class Splicer:
         self._first = False
         self._hides = True
         self._finish_reason = None
-        self._texts.clear()
-        self._lists = {}
-        self._calls_by_index.clear()
+        self._message = StreamedMessage()
         self._next_index = 0
-        self._calls.clear()
         self._end.clear()
 
     def finish(self) -> bytes:
@@ -124,7 +110,7 @@ class Splicer:
 
     def _on_choice(self, event: Event, data: dict[str, JSON], choice: dict[str, JSON]) -> bytes:
         delta = mapping(choice.get("delta"))
-        self._gather(delta)
+        self._message.add(delta)
         given = [mapping(call) for call in sequence(delta.get("tool_calls"))]
         calls = [call for call in map(self._on_call, given) if call is not None]
         finish = choice.get("finish_reason")
@@ -142,14 +128,6 @@ class Splicer:
             self._has_role = self._has_role or "role" in delta
             return event.raw
         return self._send(data, choice, shown)
-
-    def _gather(self, delta: dict[str, JSON]) -> None:
-        """Append a delta to the fields of the message."""
-        for name, value in delta.items():
-            if isinstance(value, str) and name != "role":
-                self._texts.setdefault(name, []).append(value)
-            elif isinstance(value, list) and name != "tool_calls":
-                self._lists.setdefault(name, []).extend(value)
 
     def _hold_choice(
         self,
@@ -183,11 +161,7 @@ class Splicer:
         """Read a fragment of a call; return the part that the client gets, None if it is hidden."""
         given = delta.get("index")
         index = given if isinstance(given, int) else 0
-        call = self._calls_by_index.get(index)
-        if call is None or call.is_followed_by(delta):
-            call = self._calls_by_index[index] = _Call()
-            self._calls.append(call)
-        call.merge(delta)
+        call = self._message.add_call(delta)
         if call.name in self._names:
             self._hides = True
             return None
@@ -202,28 +176,6 @@ class Splicer:
 
     def _event(self, data: dict[str, JSON]) -> bytes:
         return f"data: {encode({**data, **self._envelope})}\n\n".encode()
-
-
-class _Call(StreamedCall):
-    """A tool call that is being streamed, and its place in the client's completion."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.client_index: int | None = None
-        """The client's index of the call; None while it is hidden."""
-        self._extras: dict[str, JSON] = {}
-        """Further members that hosts send, such as a signature."""
-
-    def merge(self, delta: dict[str, JSON]) -> None:
-        """Add a fragment, or a complete call."""
-        super().merge(delta)
-        self._extras |= {k: v for k, v in delta.items() if k not in _OF_CALLS}
-
-    def complete(self) -> JSON:
-        """Return the call in the shape of a complete message."""
-        kind = "custom" if self.is_custom else "function"
-        call = {"name": self.name, "input" if self.is_custom else "arguments": self.input_text}
-        return {"id": self.call_id, "type": kind, kind: call, **self._extras}
 
 
 class Merger:
@@ -258,26 +210,12 @@ class Merger:
         calls = sequence(message.get("tool_calls"))
         shown = [call for call in calls if call_name(call) not in self._names]
         merged = {name: value for name, value in message.items() if name != "tool_calls"}
-        merged |= {field: _joined(texts) for field, texts in self._texts.items()}
+        merged |= {field: joined(texts) for field, texts in self._texts.items()}
         if shown:
             merged["tool_calls"] = shown
         completion = self._last | {k: self._first[k] for k in _ENVELOPE if k in self._first}
         completion["choices"] = [{**choice, "message": merged}]
         return encode(with_summed_usage(completion, self._used)).encode()
-
-
-def _joined(contents: list[str | list[JSON]]) -> JSON:
-    texts = [content for content in contents if isinstance(content, str)]
-    if len(texts) == len(contents):
-        return "".join(texts)
-    parts: list[JSON] = []
-    for content in contents:
-        parts += (
-            content
-            if isinstance(content, list)
-            else [{"type": "text", "text": content}] * bool(content)
-        )
-    return parts
 
 
 def _choice(completion: dict[str, JSON]) -> tuple[dict[str, JSON], dict[str, JSON]]:

@@ -8,6 +8,7 @@ from aibridge_addon.formats.openai_errors import error_body
 from aibridge_addon.formats.openai_responses.reader import ResponseReader, read_whole
 from aibridge_addon.formats.openai_responses.request import read_request
 from aibridge_addon.formats.openai_responses.tools import ResponsesTools
+from aibridge_addon.formats.openai_responses.view import ResponsesView
 from aibridge_addon.formats.output_limits import lowered
 from aibridge_addon.formats.tool_protocol import Members, ToolFormat
 
@@ -17,6 +18,7 @@ class OpenAIResponses(Format):
 
     name = "openai_responses"
     tools: ToolFormat | None = ResponsesTools()
+    view = ResponsesView()
 
     def read_request(self, request: RequestView) -> RequestFacts:
         """Read a request."""

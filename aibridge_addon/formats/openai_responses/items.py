@@ -40,7 +40,7 @@ def read_calls(items: Sequence[dict[str, JSON]]) -> tuple[ToolCall, ...]:
     """Read the calls among the items of a response."""
     answered = answered_calls(items)
     return tuple(
-        call for n, item in enumerate(items) if (call := _call(item, is_answered=n in answered))
+        call for n, item in enumerate(items) if (call := read_call(item, is_answered=n in answered))
     )
 
 
@@ -104,7 +104,8 @@ def _is_unknown_call(item: dict[str, JSON]) -> bool:
     return kind.endswith("_call") and kind not in CLIENT_CALLS and bool(text(item.get("call_id")))
 
 
-def _call(item: dict[str, JSON], *, is_answered: bool) -> ToolCall | None:
+def read_call(item: dict[str, JSON], *, is_answered: bool) -> ToolCall | None:
+    """Read an item; None if it is no call. `is_answered`: its output is in the same response."""
     kind = str(item.get("type"))
     fields = CLIENT_CALLS.get(kind) or _SERVER_CALLS.get(kind)
     if fields is None:

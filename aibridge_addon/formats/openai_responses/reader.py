@@ -93,10 +93,14 @@ class ResponseReader(Reader):
 
     def content(self) -> ResponseFacts:
         """Return the facts of the response."""
+        return _facts(self.response(), self._error)
+
+    def response(self) -> dict[str, JSON]:
+        """Return the response so far, with its items."""
         items = [self._item(index) for index in sorted(self._items)]
         # A stream that was resumed has only the last items; its last event has them all.
         output = max(items, sequence(self._response.get("output")), key=len)
-        return _facts({**self._response, "output": output}, self._error)
+        return {**self._response, "output": output}
 
     def _item(self, index: int) -> dict[str, JSON]:
         """Return an item; an incomplete call has the input received so far."""
