@@ -44,12 +44,12 @@ def read_usage(usage: dict[str, JSON]) -> Usage | None:
 def read_hidden_usages(usage: dict[str, JSON], model: str | None) -> tuple[Usage, ...]:
     """Read the iterations that the top level leaves out, given the model of the response."""
     iterations = [one for one in map(mapping, sequence(usage.get("iterations"))) if _counts(one)]
-    of_response = [one for one in iterations if one.get("type") in _RESPONSE_TYPES]
+    of_response = [one for one in iterations if text(one.get("type")) in _RESPONSE_TYPES]
     left_out = [one for one in iterations if not _is_by(model, one)]
     if _is_sum_of(iterations, usage):
         return ()
     if _is_sum_of(of_response, usage):
-        left_out = [one for one in iterations if one.get("type") not in _RESPONSE_TYPES]
+        left_out = [one for one in iterations if text(one.get("type")) not in _RESPONSE_TYPES]
     return tuple(_usage(one, call=_kind(one), model=_model_of(one, model)) for one in left_out)
 
 
@@ -82,7 +82,7 @@ def _counts(given: dict[str, JSON]) -> bool:
 def _is_by(model: str | None, iteration: dict[str, JSON]) -> bool:
     """Return whether an iteration produces the response, by the response's own model."""
     own = text(iteration.get("model"))
-    is_of_response = iteration.get("type") in _RESPONSE_TYPES
+    is_of_response = text(iteration.get("type")) in _RESPONSE_TYPES
     return is_of_response and (own is None or model is None or _undated(own) == _undated(model))
 
 

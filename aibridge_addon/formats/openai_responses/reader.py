@@ -116,7 +116,7 @@ class ResponseReader(Reader):
             self.report_usage()
 
     def _on_response(self, data: dict[str, JSON]) -> None:
-        self._response |= data["response"]
+        self._response |= expect(dict, data["response"])
 
     def _on_item(self, data: dict[str, JSON]) -> None:
         index = expect(int, data.get("output_index", len(self._items)))
