@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from report.zones import zone
 
 from aibridge_addon.report.periods import Period, parse_since, parse_until
-from report.zones import zone
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
 """A Sunday in which summer time began in Berlin."""

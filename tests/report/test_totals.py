@@ -6,9 +6,6 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from aibridge_addon.report.queries import GROUPINGS, RequestQuery, TotalsQuery
-from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
 from report.databases import (
     GROUPS,
     START,
@@ -20,6 +17,9 @@ from report.databases import (
     roll_up,
 )
 from report.zones import zone
+
+from aibridge_addon.report.queries import GROUPINGS, RequestQuery, TotalsQuery
+from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe")
 BOUNDS = st.sampled_from(
