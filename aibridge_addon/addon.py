@@ -30,6 +30,7 @@ from aibridge_addon.relay.connection_handlers import deliver_events_of
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.secrets import mask_request
 from aibridge_addon.store.errors import StoreError
+from aibridge_addon.telemetry.outputs import TelemetryError
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +119,8 @@ class AIBridge:
             self._components = Components(settings, ctx.options)
         except StoreError as error:
             logger.error("aibridge_db: %s", error)
+        except TelemetryError as error:
+            logger.error("aibridge_otel: %s", error)
         except OpenProxyError as error:
             logger.error("aibridge: %s", error)
         except OSError as error:

@@ -53,6 +53,7 @@ from aibridge_addon.store import open_store, recorder
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.telemetry.outputs import Outputs
 from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.ledger import Ledger
 
@@ -65,6 +66,7 @@ class Components:
 
     Raises:
         StoreError: the store or the recorder cannot work as configured.
+        TelemetryError: the exporter of traces cannot be made.
         OpenProxyError: the proxy could be used without authentication.
         OSError: the metrics' address cannot be listened on.
     """
@@ -84,6 +86,9 @@ class Components:
         )
         self._build_access(settings)
         self._build_exchanges()
+        self._outputs = Outputs(
+            otel=settings.otel, redact=_unchanged if settings.otel_content else None
+        )
         self._start_recorder(settings)
         self._subscribe(settings)
         self.apply(settings)
@@ -123,6 +128,7 @@ class Components:
         self._close_listener()
         self._shortage_log.remove()
         self._recorder.close()
+        self._outputs.close()
         # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
         return asyncio.create_task(self._servers.stop()) if self._servers else None
 
@@ -205,6 +211,7 @@ class Components:
             self.background.handlers,
             self._typed_prompts.handlers,
             self._policies.rate_limits.handlers,
+            *self._outputs.handlers,
         ):
             self._facts.subscribe(handlers)
 
@@ -330,3 +337,7 @@ class Components:
                 for server in servers
             },
         )
+
+
+def _unchanged(text: str) -> str:
+    return text

@@ -107,6 +107,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "report": BASE | {"formats"},
     "store": BASE | {"access", "fact_bus", "prices", "report"},
     "config": BASE | {"access", "prices", "providers", "tools"},
+    "telemetry": BASE | {"fact_bus", "formats"},
     "observe": BASE | {"tools"},
     "relay": BASE | {"access", "formats", "providers"},
     "exchange": BASE

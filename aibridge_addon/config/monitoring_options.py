@@ -1,7 +1,7 @@
 """Options of metrics and telemetry, as rows of `options`."""
 
 from aibridge_addon.config.option import Option
-from aibridge_addon.config.option_values import at_least, read_address
+from aibridge_addon.config.option_values import at_least, read_address, read_otel
 
 MONITORING = (
     Option(
@@ -37,6 +37,27 @@ MONITORING = (
         help=(
             "Maximum number of values of a metric label that clients choose (models, actors,"
             " tools). Further values are counted as 'other'."
+        ),
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_otel",
+        setting="otel",
+        read=read_otel,
+        default=False,
+        help=(
+            "Export a trace of each interception with OpenTelemetry, by OTLP/HTTP to the endpoint"
+            " that OTEL_EXPORTER_OTLP_ENDPOINT names. Needs the extra 'otel'."
+        ),
+        fixed=True,
+    ),
+    Option(
+        name="aibridge_otel_content",
+        setting="otel_content",
+        default=False,
+        help=(
+            "Export prompts, responses and tool arguments with the traces, as far as"
+            " aibridge_capture records them."
         ),
         fixed=True,
     ),

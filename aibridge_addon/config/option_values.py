@@ -3,6 +3,7 @@
 The message of the error continues a sentence that starts with the option's name. Pure.
 """
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,26 @@ def read_capture(value: str) -> frozenset[str]:
     if unknown := sorted(names - set(CAPTURABLE)):
         raise ValueError(f"has {quoted(unknown)}; it may list {', '.join(CAPTURABLE)}")
     return names
+
+
+def read_otel(value: bool) -> bool:
+    """Read whether traces are exported.
+
+    Raises:
+        ValueError: OpenTelemetry is not installed.
+    """
+    if value and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        raise ValueError(
+            "is true, and OpenTelemetry is not installed; install aibridge-addon[otel]"
+        )
+    return value
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a parent
+        return False
 
 
 def read_address(value: str) -> tuple[str, int] | None:

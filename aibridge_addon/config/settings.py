@@ -86,6 +86,8 @@ class Settings:
     metrics_initiators: bool
     metrics_tools: bool
     metrics_label_values: int
+    otel: bool
+    otel_content: bool
 
 
 def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
