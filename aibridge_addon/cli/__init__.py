@@ -10,7 +10,10 @@
     client_setup.py        variables and arguments for a client program
     authority.py bundle.py the CA, and the bundle that joins it with the system's
     checks/                checks of the doctor, one function each
+    tail.py search.py export.py show.py   single requests: live, by words, as JSON, as a tree
+    filters.py             options that select requests
     totals.py tables.py    totals as text, and tables on a terminal
+    request_lines.py tree.py timeline_tree.py safe_text.py   requests on a terminal
     parameters.py          parameter types
 
 Modules import mitmproxy and other large packages where they use them: that takes seconds, and
@@ -25,7 +28,10 @@ import click
 
 from aibridge_addon import __version__
 
-_COMMANDS = ("proxy", "run", "env", "usage", "limits", "token", "doctor", "ca", "completion")
+_COMMANDS = (
+    *("proxy", "run", "env", "usage", "tail", "search", "export", "limits", "token", "doctor"),
+    *("ca", "completion"),
+)
 """Modules with a `command`, in the order of the help."""
 
 

@@ -24,6 +24,16 @@ def short_count(number: int | None) -> str:
     return f"{number:.0e}"
 
 
+def size(number: int | None) -> str:
+    """Return a number of bytes or characters: `340 B`, `12.3 kB`, `4.56 MB`."""
+    if number is None:
+        return UNKNOWN
+    text = f"{number}" if number < 1000 else short_count(max(number, 10_000))
+    if 1000 <= number < 10_000:
+        return f"{number / 1000:.2f} kB"
+    return f"{text.rstrip('kMGT')} {text.lstrip('0123456789.')}B"
+
+
 def percent(share: float | None) -> str:
     """Return a share as a percentage: `0%`, `<1%`, `73%`; 100% only if it is all."""
     if share is None:

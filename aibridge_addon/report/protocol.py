@@ -69,11 +69,18 @@ class Reports(Protocol):
         _unsupported("session")
 
     def search(self, text: str, query: RequestQuery) -> Page[SearchHit]:
-        """Return recorded texts that contain the words of a text, newest first."""
+        """Return recorded texts that contain the words of a text, newest first.
+
+        Raises:
+            search_text.SearchTextError: the text cannot be searched for.
+        """
         _unsupported("search")
 
-    def export(self, query: RequestQuery) -> Iterator[ExportRow]:
-        """Yield ended requests with all that is recorded of them, in the order of commits."""
+    def export(self, query: RequestQuery, *, content: bool = False) -> Iterator[ExportRow]:
+        """Yield ended requests with all that is recorded of them, in the order of commits.
+
+        The cursor of a query is an `ExportRow.cursor`. `messages` are empty without `content`.
+        """
         _unsupported("export")
 
     def rate_limits(self) -> list[RateLimitRow]:

@@ -13,7 +13,10 @@ import aibridge_addon
 from aibridge_addon.cli import main
 from cli.command import Home
 
-COMMANDS = ("proxy", "run", "env", "usage", "limits", "doctor", "ca", "completion")
+COMMANDS = (
+    *("proxy", "run", "env", "usage", "tail", "search", "export", "limits", "doctor"),
+    *("ca", "completion"),
+)
 
 
 def test_help_lists_all_commands_with_their_purpose(home: Home) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibridge_addon.report.numbers import bar, count, duration, percent, short_count
+from aibridge_addon.report.numbers import bar, count, duration, percent, short_count, size
 
 
 def test_unknown_number_is_a_dash() -> None:
@@ -62,3 +62,14 @@ def test_duration_has_two_units_at_most(milliseconds: int, text: str) -> None:
 )
 def test_bar_is_proportional_and_shows_every_positive_value(value: float, text: str) -> None:
     assert bar(value, 8, 10) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        *((None, "—"), (0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (9_999, "10.00 kB")),
+        *((12_345, "12.3 kB"), (4_560_000, "4.56 MB")),
+    ],
+)
+def test_sizes(number: int | None, text: str) -> None:
+    assert size(number) == text

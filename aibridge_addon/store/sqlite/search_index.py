@@ -4,6 +4,8 @@ Triggers copy prompts, thoughts and tool arguments into the texts, and keep the 
 SQLite without FTS5 writes and deletes texts only; the next with FTS5 rebuilds the index.
 """
 
+import sqlite3
+
 from sqlite_utils import Database
 
 TEXT_CHARACTERS = 32_768
@@ -65,7 +67,7 @@ def _insert(kind: str, text: str, row: str) -> str:
 
 def prepare(db: Database) -> None:
     """Create the index if it is missing; without FTS5, drop the triggers that would need it."""
-    supported, indexed = has_fts5(db), is_indexed(db)
+    supported, indexed = has_fts5(db.conn), is_indexed(db.conn)
     if supported == indexed:
         return
     drops = [f"DROP TRIGGER IF EXISTS {name}" for name in _TRIGGERS]
@@ -74,15 +76,15 @@ def prepare(db: Database) -> None:
             db.execute(statement)
 
 
-def has_fts5(db: Database) -> bool:
+def has_fts5(connection: sqlite3.Connection) -> bool:
     """Return whether this SQLite has FTS5."""
-    rows = db.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchall()
+    rows = connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchall()
     return bool(rows)
 
 
-def is_indexed(db: Database) -> bool:
+def is_indexed(connection: sqlite3.Connection) -> bool:
     """Return whether the index exists and is kept in step."""
-    (number,) = db.execute(
+    (number,) = connection.execute(
         "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name IN (?, ?)", [*_TRIGGERS]
     ).fetchone()
     return bool(number == len(_TRIGGERS))

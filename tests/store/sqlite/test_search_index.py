@@ -117,12 +117,12 @@ def test_without_fts5_records_are_written_and_a_later_index_has_them(
 ) -> None:
     one = started()
     with monkeypatch.context() as patched:
-        patched.setattr(search_index, "has_fts5", lambda db: False)
+        patched.setattr(search_index, "has_fts5", lambda connection: False)
         migrate(db)
         write(db, one, prompt(one, "written meanwhile"))
-        assert not search_index.is_indexed(db)
+        assert not search_index.is_indexed(db.conn)
 
     migrate(db)
 
-    assert search_index.is_indexed(db)
+    assert search_index.is_indexed(db.conn)
     assert found(db, "meanwhile") == ["written meanwhile"]

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.errors import NothingRecordedError, StoreError
 
 _READ_SECONDS = 5.0
 """Seconds to wait for a lock."""
@@ -16,10 +16,11 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a connection inside one read transaction.
 
     Raises:
-        StoreError: there is no such file, or it cannot be read.
+        NothingRecordedError: there is no such file.
+        StoreError: it cannot be read.
     """
     if not path.exists():
-        raise StoreError(f"nothing was recorded yet: there is no {path}")
+        raise NothingRecordedError(f"nothing was recorded yet: there is no {path}")
     uri = f"{path.as_uri()}?mode=ro"
     try:
         with contextlib.closing(

@@ -1,11 +1,22 @@
 """`SQLiteReports`: the reports on a SQLite file."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from aibridge_addon.report.protocol import Reports
-from aibridge_addon.report.queries import TotalsQuery
-from aibridge_addon.report.rows import RateLimitRow, Totals
-from aibridge_addon.store.sqlite.reports import totals
+from aibridge_addon.report.queries import RequestQuery, TotalsQuery
+from aibridge_addon.report.rows import (
+    ExportRow,
+    InterceptionDetail,
+    Live,
+    Page,
+    RateLimitRow,
+    RequestRow,
+    SearchHit,
+    SessionDetail,
+    Totals,
+)
+from aibridge_addon.store.sqlite.reports import details, export, requests, search, totals
 from aibridge_addon.store.sqlite.reports.rate_limits import read_rate_limits
 from aibridge_addon.store.sqlite.reports.reader import reading
 
@@ -20,6 +31,37 @@ class SQLiteReports(Reports):
         """Return figures by groups, and overall."""
         with reading(self._path) as connection:
             return totals.read(connection, query)
+
+    def requests(self, query: RequestQuery) -> Page[RequestRow]:
+        """Return a page of requests, newest first."""
+        with reading(self._path) as connection:
+            return requests.read(connection, query)
+
+    def ended_since(self, cursor: str | None, query: RequestQuery) -> Live:
+        """Return the requests whose ends were committed since a cursor."""
+        with reading(self._path) as connection:
+            return requests.ended_since(connection, cursor, query)
+
+    def interception(
+        self, id_or_prefix: str, for_actor: str | None = None
+    ) -> InterceptionDetail | None:
+        """Return everything recorded of a request, by its id or a part that only it has."""
+        with reading(self._path) as connection:
+            return details.interception(connection, id_or_prefix, for_actor)
+
+    def session(self, id_or_prefix: str, for_actor: str | None = None) -> SessionDetail | None:
+        """Return a session, by its id or the beginning of one."""
+        with reading(self._path) as connection:
+            return details.session(connection, id_or_prefix, for_actor)
+
+    def search(self, text: str, query: RequestQuery) -> Page[SearchHit]:
+        """Return recorded texts that contain the words of a text, newest first."""
+        with reading(self._path) as connection:
+            return search.read(connection, text, query)
+
+    def export(self, query: RequestQuery, *, content: bool = False) -> Iterator[ExportRow]:
+        """Yield ended requests in the order of commits."""
+        return export.read(self._path, query, content=content)
 
     def rate_limits(self) -> list[RateLimitRow]:
         """Return the rate limits as the providers last reported them."""
