@@ -1,10 +1,18 @@
 """Builders of rows of reports."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
+from aibridge_addon.formats import FORMATS
 from aibridge_addon.report.figures import Figures
-from aibridge_addon.report.rows import CallRow, InterceptionDetail, RequestRow, ToolCallRow
+from aibridge_addon.report.rows import (
+    CallRow,
+    InterceptionDetail,
+    RequestRow,
+    StoredMessage,
+    ToolCallRow,
+)
 
 
 def request_row(**changes: Any) -> RequestRow:
@@ -97,3 +105,33 @@ def detail(**changes: Any) -> InterceptionDetail:
         calls=(call_row(),),
     )
     return replace(made, **changes)
+
+
+def stored(
+    api: str,
+    request: dict[str, Any] | None = None,
+    response: dict[str, Any] | None = None,
+    *,
+    upstream: int = 0,
+    kinds: frozenset[str] | None = None,
+) -> tuple[StoredMessage, ...]:
+    """Return the stored content of an upstream request; `kinds` restricts it."""
+    view = FORMATS[api].view
+    assert view
+    parts = view.split_request(json.dumps(request).encode()) if request else []
+    found: list[tuple[str, str, bytes]] = [(p.role, p.kind, p.content) for p in parts]
+    if response is not None:
+        body = view.assemble_response(json.dumps(response).encode())
+        found.append(("assistant", "response", body))
+    return tuple(
+        StoredMessage(
+            upstream=upstream,
+            position=position,
+            role=role,
+            kind=kind,
+            digest=f"{position}",
+            content=content,
+        )
+        for position, (role, kind, content) in enumerate(found)
+        if kinds is None or kind in kinds
+    )
