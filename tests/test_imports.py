@@ -106,6 +106,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "prices": BASE,
     "report": BASE | {"formats"},
     "store": BASE | {"access", "fact_bus", "prices", "report"},
+    "web": BASE | {"access", "formats", "report", "store"},
     "config": BASE | {"access", "prices", "providers", "tools"},
     "telemetry": BASE | {"fact_bus", "formats"},
     "observe": BASE | {"tools"},

@@ -45,6 +45,10 @@ class TokenCache:
         """Return the latest known version of a token that was accepted before."""
         return self._tokens[token_id]
 
+    def all(self) -> tuple[AccessToken, ...]:
+        """Return the latest known version of all tokens, also of revoked and expired ones."""
+        return tuple(self._tokens.values())
+
     async def refresh(self, seconds: float = FRESH_SECONDS) -> None:
         """Read the tokens again, unless a reading started within the last `seconds`."""
         not_before = time.monotonic() - seconds

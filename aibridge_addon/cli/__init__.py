@@ -1,9 +1,10 @@
 """The `aibridge` command: one module per subcommand, imported when it is run.
 
-    proxy.py run.py env.py usage.py limits.py token.py doctor.py ca.py completion.py   the
+    proxy.py run.py env.py usage.py web.py limits.py token.py doctor.py ca.py completion.py   the
                            subcommands
     listening_ports.py startup_message.py   parts of `proxy`
     plan.py serving.py master.py dispatch.py shutdown.py logs.py   how mitmproxy is run
+    page.py dashboard.py   the web page, and the page inside the proxy's process
     running.py             finds a running proxy, or starts a temporary one
     databases.py           opens the store that a command uses
     connection.py          connection settings of the running proxy, and its login
@@ -29,8 +30,8 @@ import click
 from aibridge_addon import __version__
 
 _COMMANDS = (
-    *("proxy", "run", "env", "usage", "tail", "search", "export", "limits", "token", "doctor"),
-    *("ca", "completion"),
+    *("proxy", "run", "env", "usage", "tail", "search", "web", "export", "limits"),
+    *("token", "doctor", "ca", "completion"),
 )
 """Modules with a `command`, in the order of the help."""
 

@@ -59,6 +59,20 @@ def check_port(host: str, port: int, option: str) -> None:
         _bind(stack, host, port, option)
 
 
+def listen(host: str, port: int, option: str) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        ClickException: the port cannot be used; the message names the option.
+    """
+    try:
+        listener = _listener(host, port)
+        listener.listen()
+    except OSError as error:
+        raise click.ClickException(_explain(error, host, port, option)) from error
+    return listener
+
+
 def is_free(host: str, port: int) -> bool:
     """Return True if this process can listen on a port."""
     try:
@@ -103,7 +117,7 @@ def _explain(error: OSError, host: str, port: int, option: str) -> str:
 def _user_of(port: int) -> str:
     """Return a description of the program that uses a port."""
     known = running.find()
-    urls = (*known.urls, known.metrics_url or "") if known else ()
+    urls = (*known.urls, known.metrics_url or "", known.dashboard_url or "") if known else ()
     if known and any(url.endswith(f":{port}") for url in urls):
         return f"the running aibridge proxy (process {known.pid})"
     return "another program"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aibridge_addon.cli.dashboard import DEFAULT_ADDRESS, Dashboard
 from aibridge_addon.cli.listening_ports import Port, check_port, choose_ports, is_free
 from aibridge_addon.cli.logs import FORMATS, log_to_stderr
 from aibridge_addon.cli.parameters import DatabaseLocation
@@ -68,6 +69,13 @@ LISTENING_OPTIONS = frozenset({"mode", "listen_host", "listen_port", "server"})
     help="Address to serve Prometheus metrics on. Default: 127.0.0.1:9464 if that is free.",
 )
 @click.option(
+    "--dashboard",
+    is_flag=False,
+    flag_value=DEFAULT_ADDRESS,
+    metavar="[HOST:PORT]",
+    help=f"Serve the page of `aibridge web`, too. Default address: {DEFAULT_ADDRESS}.",
+)
+@click.option(
     "--web", is_flag=True, help="Run mitmproxy's web page, too. It keeps all traffic in memory."
 )
 @click.option(
@@ -107,6 +115,7 @@ def command(
     log_format: str,
     verbose: bool,
     private: bool,
+    dashboard: str | None,
     **given: Any,
 ) -> None:
     """Run the forward and reverse proxy until Ctrl-C or SIGTERM.
@@ -125,8 +134,10 @@ def command(
     addons: AddonSet = "web" if web else "all" if all_addons else "needed"
     plan = _plan(addons, **given)
     report = report_to_parent if private else REPORTS[log_format]
-    reporter = StartupReporter(report, announce=not private)
-    with log_to_stderr(log_format, verbose=verbose or addons != "needed"):
+    with contextlib.ExitStack() as stack:
+        page = stack.enter_context(contextlib.closing(Dashboard(dashboard))) if dashboard else None
+        reporter = StartupReporter(report, announce=not private, dashboard=page)
+        stack.enter_context(log_to_stderr(log_format, verbose=verbose or addons != "needed"))
         passed = _serve(plan, reporter, until_eof=private)
     if private:
         click.echo(json.dumps(asdict(passed)))

@@ -17,21 +17,26 @@ from aibridge_addon.observe.announcement import Announcement, RunningProxy
 if TYPE_CHECKING:
     from mitmproxy.master import Master
 
+    from aibridge_addon.cli.dashboard import Dashboard
+
 type Report = Callable[[RunningProxy], None]
 
 
 class StartupReporter:
     """Prints a message when the proxy has started, and announces it to other processes."""
 
-    def __init__(self, report: Report, *, announce: bool) -> None:
+    def __init__(
+        self, report: Report, *, announce: bool, dashboard: "Dashboard | None" = None
+    ) -> None:
         self._report = report
+        self._dashboard = dashboard
         self._announcement = Announcement() if announce else None
 
     def started(self, master: "Master") -> None:
         """Report that the proxy works."""
         if self._announcement:
             self._announce(self._announcement, master)
-        self._report(describe_proxy(master))
+        self._report(self._describe(master))
         sys.stdout.flush()
 
     def changed(self, master: "Master") -> None:
@@ -44,9 +49,13 @@ class StartupReporter:
         if self._announcement:
             self._announcement.end()
 
+    def _describe(self, master: "Master") -> RunningProxy:
+        proxy = describe_proxy(master)
+        return self._dashboard.start(proxy) if self._dashboard else proxy
+
     def _announce(self, announcement: Announcement, master: "Master") -> None:
         try:
-            announcement.make(describe_proxy(master))
+            announcement.make(self._describe(master))
         except OSError as error:
             click.echo(f"Other aibridge commands cannot find this proxy: {error}", err=True)
 
@@ -81,6 +90,7 @@ _NEXT = """
   aibridge run -- claude       run a program through this proxy
   eval "$(aibridge env)"       set up a shell
   aibridge usage               show requests and tokens
+  aibridge web                 show them in a browser
 """
 
 REPORTS: dict[str, Report] = {"text": report_as_text, "json": report_as_log}
@@ -114,4 +124,8 @@ def _properties(proxy: RunningProxy) -> list[tuple[str, str]]:
             ("metrics", f"{proxy.metrics_url}/metrics"),
             ("health", f"{proxy.metrics_url}/healthz"),
         ]
+    if proxy.dashboard_url:
+        from aibridge_addon.cli.dashboard import announced_link
+
+        lines += [("page", announced_link(proxy.dashboard_url))]
     return lines

@@ -64,6 +64,9 @@ class RunningProxy:
     open_on: str = ""
     """Address at which other machines reach it; empty if it listens on loopback only."""
 
+    dashboard_url: str | None = None
+    """Address of the web page in its process; None without the page."""
+
     def save(self, path: Path) -> None:
         """Write it to a file, atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,64 @@
+"""A request as a command line of curl. Keys are variables of the shell, never values."""
+
+import json
+import shlex
+from typing import Any
+
+from aibridge_addon.formats.view import View
+from aibridge_addon.report.rows import InterceptionDetail, StoredMessage
+from aibridge_addon.web.turn import request_parts, view_of
+
+_ANTHROPIC = (
+    '"${ANTHROPIC_BASE_URL:-https://api.anthropic.com}/v1/messages"',
+    '"x-api-key: $ANTHROPIC_API_KEY"',
+    '"anthropic-version: 2023-06-01"',
+)
+_OPENAI = '"${{OPENAI_BASE_URL:-https://api.openai.com/v1}}{}"'
+_BEARER = '"authorization: Bearer $OPENAI_API_KEY"'
+_TARGETS: dict[str, tuple[str, ...]] = {
+    "anthropic_messages": _ANTHROPIC,
+    "openai_chat": (_OPENAI.format("/chat/completions"), _BEARER),
+    "openai_responses": (_OPENAI.format("/responses"), _BEARER),
+    "openai_responses_compact": (_OPENAI.format("/responses/compact"), _BEARER),
+}
+"""URL and headers by wire format, quoted for a shell."""
+
+
+def curl_command(detail: InterceptionDetail) -> str:
+    """Return the command; empty if the content of the request was not recorded."""
+    view, target = view_of(detail), _TARGETS.get(detail.row.api)
+    parts = request_parts(detail)
+    if view is None or target is None or not parts:
+        return ""
+    url, *headers = target
+    lines = [f"curl {url}", *(f"  -H {header}" for header in headers)]
+    lines += ["  -H 'content-type: application/json'", f"  -d {shlex.quote(_body(view, parts))}"]
+    return " \\\n".join(lines)
+
+
+def _body(view: View, parts: list[StoredMessage]) -> str:
+    """Join the stored parts into a body with the same content."""
+    body: dict[str, Any] = {}
+    by_kind: dict[str, list[Any]] = {"system": [], "message": []}
+    for part in parts:
+        value = _read(part)
+        if part.kind == "parameters" and isinstance(value, dict):
+            body |= value
+        elif part.kind == "tools":
+            body["tools"] = value
+        elif part.kind in by_kind:
+            by_kind[part.kind].append(value)
+    system, messages = by_kind["system"], by_kind["message"]
+    if view.system_member is None:
+        messages = system + messages
+    elif system:
+        body[view.system_member] = system[0] if len(system) == 1 else system
+    body[view.history_member] = messages
+    return json.dumps(body, indent=1, ensure_ascii=False)
+
+
+def _read(part: StoredMessage) -> Any:
+    try:
+        return json.loads(part.content)
+    except (ValueError, RecursionError):
+        return part.content.decode("utf-8", "replace")

@@ -1,0 +1,97 @@
+"""`Site`: what all pages share, and the rendering of a template."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from aibridge_addon.access.token_cache import TokenCache
+from aibridge_addon.access.tokens import TokenSource
+from aibridge_addon.findings import Finding
+from aibridge_addon.report.protocol import Reports
+from aibridge_addon.web.access import Doorkeeper, Viewer
+from aibridge_addon.web.links import Links
+from aibridge_addon.web.rendering import make_environment
+from aibridge_addon.web.sessions import Sessions
+from aibridge_addon.web.streams import Streams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Everything that a page may use."""
+
+    reports: Reports
+    tokens: TokenCache
+    doorkeeper: Doorkeeper
+    links: Links
+    templates: Environment
+    inspect: Callable[[], Sequence[Finding]]
+    """Returns the state of the proxy and of the store; called on a thread."""
+
+    streams: Streams = field(default_factory=Streams)
+
+    def now(self) -> datetime:
+        """Return the time that periods are relative to."""
+        return datetime.now(UTC)
+
+    def render(
+        self,
+        request: Request,
+        template: str,
+        values: Mapping[str, Any] | None = None,
+        status: int = 200,
+    ) -> Response:
+        """Return a template as a response."""
+        shared = {"viewer": getattr(request.state, "viewer", None), "path": request.url.path}
+        text = self.templates.get_template(template).render(shared | dict(values or {}))
+        return HTMLResponse(text, status)
+
+    def message(self, request: Request, title: str, text: str, status: int) -> Response:
+        """Return a page with a message."""
+        return self.render(request, "message.html", {"title": title, "text": text}, status)
+
+    def not_found(self, request: Request, text: str) -> Response:
+        """Return a page that says what does not exist."""
+        return self.message(request, "Not found", text, 404)
+
+
+def make_site(
+    reports: Reports,
+    source: TokenSource,
+    *,
+    secret: bytes,
+    inspect: Callable[[], Sequence[Finding]] = tuple,
+) -> Site:
+    """Return a site without sessions.
+
+    Args:
+        reports: The reports on the records.
+        source: Reads the access tokens.
+        secret: Signs one-time links.
+        inspect: Returns the state of the proxy and of the store.
+    """
+    tokens = TokenCache(source)
+    return Site(
+        reports=reports,
+        tokens=tokens,
+        doorkeeper=Doorkeeper(Sessions(), tokens),
+        links=Links(secret),
+        templates=make_environment(),
+        inspect=inspect,
+    )
+
+
+def site_of(request: Request) -> Site:
+    """Return the site of a request."""
+    site: Site = request.app.state.site
+    return site
+
+
+def viewer_of_request(request: Request) -> Viewer:
+    """Return the viewer of a request that needed a login."""
+    viewer: Viewer = request.state.viewer
+    return viewer

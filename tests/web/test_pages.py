@@ -1,0 +1,210 @@
+"""The overview, lists, people and health: figures, links and empty states."""
+
+import html
+import re
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from aibridge_addon.findings import Finding
+from aibridge_addon.report.figures import Figures
+from aibridge_addon.report.queries import TotalsQuery
+from aibridge_addon.report.rows import GroupRow, Page, SearchHit, Totals
+from aibridge_addon.report.search_text import SearchTextError
+from aibridge_addon.store.errors import NothingRecordedError, StoreError
+from aibridge_addon.web.chart import MEASURES, make_chart
+from aibridge_addon.web.links import make_key
+from aibridge_addon.web.site import Site, make_site
+from web.conftest import SECRET, SignIn, Tokens, make_browser, recorded
+from web.memory import MemoryReports
+
+UNPRICED = Figures(
+    requests=1, completed=1, input=7, output=3, unpriced=1, unpriced_models=("llama",)
+)
+
+
+def links(text: str) -> set[str]:
+    return {html.unescape(url) for url in re.findall(r'href="([^"]*)"', text)}
+
+
+def test_overview_links_every_figure_to_its_requests(operator: TestClient) -> None:
+    found = links(operator.get("/?period=30d").text)
+    for query in ("", "&actor=alice", "&model=opus", "&client=Claude+Code", "&status=cancelled"):
+        assert f"/requests?period=30d{query}" in found, query
+
+
+@pytest.mark.parametrize("path", ["/", "/requests", "/people", "/sessions", "/health"])
+def test_every_link_of_a_page_works(operator: TestClient, path: str) -> None:
+    for url in links(operator.get(path).text):
+        if url.startswith("/") and url != "/logout":
+            assert operator.get(url).status_code == 200, url
+
+
+@pytest.mark.parametrize("path", ["/", "/requests", "/people", "/sessions"])
+def test_empty_page_says_what_to_do_next(
+    operator: TestClient, reports: MemoryReports, path: str
+) -> None:
+    reports.details.clear()
+    assert "aibridge run -- claude" in operator.get(path).text
+
+
+def test_unknown_money_is_a_dash_with_the_reason(
+    operator: TestClient, reports: MemoryReports
+) -> None:
+    reports.details[:] = [recorded("r-1", figures=UNPRICED)]
+    text = operator.get("/").text
+    assert "$" not in text.replace("$(", "")
+    assert 'title="no price is known for llama">—' in text
+    assert "+1 unpriced" in text
+
+
+def test_sum_with_unpriced_requests_says_so(operator: TestClient, reports: MemoryReports) -> None:
+    reports.details.append(recorded("r-1", figures=UNPRICED))
+    text = operator.get("/").text
+    assert "$0.0246" in text
+    assert 'title="Requests whose cost is not known: llama">+1 unpriced' in text
+
+
+def test_unreported_usage_is_a_dash(operator: TestClient, reports: MemoryReports) -> None:
+    reports.details[:] = [recorded("r-1", figures=Figures(requests=1, without_usage=1))]
+    text = operator.get("/requests").text
+    assert "the provider reported no usage" in text
+
+
+def test_list_price_of_a_subscription_is_no_cost(
+    operator: TestClient, reports: MemoryReports
+) -> None:
+    figures = Figures(requests=1, completed=1, input=7, output=3, list_price_nano_usd=5_000_000)
+    reports.details[:] = [recorded("r-1", figures=figures)]
+    text = operator.get("/requests").text
+    assert "($0.0050)" in text
+    assert "not billed" in text
+
+
+def test_search_shows_where_a_text_was_found(operator: TestClient) -> None:
+    text = operator.get("/requests?q=of+bob").text
+    assert "prompt <mark>of bob</mark>" in text
+    assert "r-alice" not in text
+
+
+def test_older_requests_are_on_further_pages(operator: TestClient, reports: MemoryReports) -> None:
+    reports.details[:] = [recorded(f"r-{number}") for number in range(150)]
+    first = operator.get("/requests").text
+    (older,) = (url for url in links(first) if "cursor=" in url)
+    second = operator.get(older).text
+    ids = re.findall(r'data-id="(r-\d+)"', first + second)
+    assert ids == [f"r-{number}" for number in reversed(range(150))]
+    assert "data-live" in first
+    assert "data-live" not in second
+
+
+def test_people_show_access_tokens_with_their_use(
+    operator: TestClient, reports: MemoryReports, tokens: Tokens
+) -> None:
+    tokens.make("alice", admin=True)
+    tokens.make("carol")
+    (alice, carol) = tokens.known
+    reports.details.append(recorded("r-1", token=alice))
+    text = operator.get("/people").text
+    assert f"/requests?period=30d&token={alice}" in links(text)
+    assert carol in text.partition("without a request")[2]
+
+
+def test_people_of_a_viewer_are_the_viewer(sign_in: SignIn, tokens: Tokens) -> None:
+    tokens.make("bob")
+    text = sign_in("alice").get("/people").text
+    assert "alice" in text
+    assert "bob" not in text
+
+
+def test_health_shows_findings_and_gaps(reports: MemoryReports, tokens: Tokens) -> None:
+    finding = Finding(about="database", level="bad", what="12 statements wait", to_do="free space")
+    browser = signed_in(make_site(reports, tokens, secret=SECRET, inspect=lambda: [finding]))
+    reports.details.append(recorded("r-1", model="llama", figures=UNPRICED))
+    text = browser.get("/health").text
+    assert "broken" in text
+    assert "free space" in text
+    assert "/requests?period=7d&model=llama" in links(text)
+
+
+def test_missing_record_is_a_page_that_says_so(tokens: Tokens) -> None:
+    class NoRecord(MemoryReports):
+        def totals(self, query: TotalsQuery) -> Totals:
+            raise StoreError("nothing was recorded yet")
+
+    response = signed_in(make_site(NoRecord(), tokens, secret=SECRET)).get("/")
+    assert response.status_code == 503
+    assert "nothing was recorded yet" in response.text
+
+
+def test_text_that_cannot_be_searched_for_is_explained(tokens: Tokens) -> None:
+    class Picky(MemoryReports):
+        def search(self, *_: object) -> Page[SearchHit]:
+            raise SearchTextError("the quote at character 1 is not closed")
+
+    response = signed_in(make_site(Picky(), tokens, secret=SECRET)).get('/requests?q="x')
+    assert response.status_code == 400
+    assert "quote at character 1 is not closed" in response.text
+
+
+def test_page_without_a_database_says_what_to_do_next(tokens: Tokens) -> None:
+    class NoFile(MemoryReports):
+        def totals(self, query: TotalsQuery) -> Totals:
+            raise NothingRecordedError("there is no file")
+
+    browser = signed_in(make_site(NoFile(), tokens, secret=SECRET))
+    for path in ("/", "/health"):
+        assert "aibridge run -- claude" in browser.get(path).text
+
+
+def signed_in(site: Site) -> TestClient:
+    browser = make_browser(site)
+    browser.get(f"/link?key={make_key(SECRET)}")
+    return browser
+
+
+def group(day: str, model: str, **figures: Any) -> GroupRow:
+    return GroupRow(names=(day, model), figures=Figures(requests=1, **figures))
+
+
+def test_chart_stacks_models_and_keeps_days_without_requests() -> None:
+    rows = [
+        group("2026-11-25", "a", cost_nano_usd=3_000_000_000),
+        group("2026-11-25", "b", cost_nano_usd=1_000_000_000),
+        group("2026-11-28", "b", cost_nano_usd=2_000_000_000),
+    ]
+    chart = make_chart(rows, MEASURES["money"])
+    assert chart
+    assert [bar.name for bar in chart.bars] == [f"2026-11-{day}" for day in (25, 26, 27, 28)]
+    assert [bar.label for bar in chart.bars] == ["$4.00", "$0.00", "$0.00", "$2.00"]
+    heights = [sum(part.height for part in bar.segments) for bar in chart.bars]
+    assert heights == [150, 0, 0, 75]
+    assert chart.lines == ("$4.00", "$2.00")
+
+
+def test_chart_marks_days_with_unpriced_requests() -> None:
+    rows = [group("2026-11-25", "a", cost_nano_usd=3), group("2026-11-25", "b", unpriced=2)]
+    chart = make_chart(rows, MEASURES["money"])
+    assert chart
+    assert chart.bars[0].unpriced == 2
+
+
+def test_chart_joins_small_models() -> None:
+    rows = [group("2026-11-25", f"m{n}", cost_nano_usd=n + 1) for n in range(20)]
+    chart = make_chart(rows, MEASURES["money"])
+    assert chart
+    assert chart.series == ("m19", "m18", "m17", "m16", "m15", "others")
+    assert round(sum(part.height for part in chart.bars[0].segments), 6) == 150
+
+
+def test_chart_of_nothing_known_is_not_drawn() -> None:
+    assert make_chart([group("2026-11-25", "a", unpriced=1)], MEASURES["money"]) is None
+    assert make_chart([], MEASURES["tokens"]) is None
+
+
+def test_people_show_the_state_of_access_tokens(operator: TestClient, tokens: Tokens) -> None:
+    tokens.make("carol", expires_at="2026-01-01T00:00:00.000000+00:00")
+    assert "expired" in operator.get("/people").text
+    tokens.revoke_all()
+    assert "revoked" in operator.get("/people").text
