@@ -4,19 +4,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from e2e.central import ToolServer, server_toml, wait_for_servers
+from e2e.central import ToolServer
 from e2e.conftest import (  # noqa: F401 what pytest finds by name
     authority,
     confdir,
     provider,
+    proxies,
     pytest_configure,
+    run_proxy,
     standin,
     start_proxy,
     start_standin,
     tool_server,
 )
+from e2e.proxies import RunProxy
 from e2e.proxy import Proxy, config_toml
-from standin import Authority, Server
+from standin import Server
 
 from clients.places import Desk
 
@@ -36,43 +39,25 @@ hosts = ["chatgpt.com"]
 
 @pytest.fixture(scope="session")
 def proxy(
+    run_proxy: RunProxy,  # noqa: F811
     standin: Server,  # noqa: F811
-    authority: Authority,  # noqa: F811
-    confdir: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
     """A proxy that only records."""
-    shared = Proxy(
-        tmp_path_factory.mktemp("proxy"),
-        config=config_of(standin.origin),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        metrics=True,
-    )
-    yield shared.start()
-    assert shared.stop() == 0, shared.log_text()
+    with run_proxy(standin.origin, config=config_of(standin.origin), metrics=True) as shared:
+        yield shared
 
 
 @pytest.fixture(scope="session")
 def central_proxy(
+    run_proxy: RunProxy,  # noqa: F811
     standin: Server,  # noqa: F811
-    authority: Authority,  # noqa: F811
-    confdir: Path,  # noqa: F811
     tool_server: ToolServer,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
     """A proxy that offers central tools."""
-    shared = Proxy(
-        tmp_path_factory.mktemp("central"),
-        config=config_of(standin.origin) + server_toml("calc", url=tool_server.url, allow="^add$"),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        metrics=True,
-    )
-    shared.start()
-    wait_for_servers(shared, "calc")
-    yield shared
-    assert shared.stop() == 0, shared.log_text()
+    config = config_of(standin.origin)
+    calc = {"calc": {"url": tool_server.url, "allow": "^add$"}}
+    with run_proxy(standin.origin, config=config, servers=calc, metrics=True) as shared:
+        yield shared
 
 
 @pytest.fixture

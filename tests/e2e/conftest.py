@@ -4,7 +4,7 @@ A test fails if a proxy that it used logged an error, unless it is marked `may_l
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import pytest
 from standin import Authority, Provider, Server, ServerThread, make_authority
 from standin.messages import App
 
-from e2e.central import Central, ToolServer, program, server_toml, wait_for_servers
+from e2e.central import Central, ToolServer, program
 from e2e.clients import Clients
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import ProxyFactory, RunProxy, Servers, start_with_servers
+from e2e.proxy import Proxy
 
 QUICK_RETRIES = Path(__file__).with_name("quick_retries.py")
 
@@ -56,20 +57,28 @@ def standin(provider: Provider, authority: Authority) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
-    """The shared proxy in front of the shared stand-in. Do not break it: see `start_proxy`."""
-    shared = Proxy(
-        tmp_path_factory.mktemp("proxy"),
-        config=config_toml(standin.origin),
+def proxies(
+    authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ProxyFactory:
+    """Factory of proxies that trust the stand-ins."""
+    return ProxyFactory(
         confdir=confdir,
         upstream_ca=authority.path,
-        metrics=True,
+        new_folder=lambda: tmp_path_factory.mktemp("proxy"),
     )
-    shared.start()
-    yield shared
-    assert shared.stop() == 0, shared.log_text()
+
+
+@pytest.fixture(scope="session")
+def run_proxy(proxies: ProxyFactory) -> RunProxy:
+    """Run a proxy for as long as a block lasts, for fixtures: `ProxyFactory.run`."""
+    return proxies.run
+
+
+@pytest.fixture(scope="session")
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
+    """The shared proxy in front of the shared stand-in. Do not break it: see `start_proxy`."""
+    with run_proxy(standin.origin, metrics=True) as shared:
+        yield shared
 
 
 @pytest.fixture(scope="session")
@@ -90,31 +99,17 @@ def sse_tool_server() -> Iterator[ToolServer]:
 
 @pytest.fixture(scope="session")
 def central_proxy(
-    standin: Server,
-    authority: Authority,
-    confdir: Path,
-    tool_server: ToolServer,
-    sse_tool_server: ToolServer,
-    tmp_path_factory: pytest.TempPathFactory,
+    run_proxy: RunProxy, standin: Server, tool_server: ToolServer, sse_tool_server: ToolServer
 ) -> Iterator[Proxy]:
     """The shared proxy that offers tools, of servers by every transport."""
-    servers = (
-        server_toml("calc", url=tool_server.url, deny="^(die|grow|revoke|meet|counter|odd|steps)"),
-        server_toml("local", **program(), allow="^echo$"),
-        server_toml("old", url=sse_tool_server.url, type="sse", allow="^echo$"),
-    )
-    shared = Proxy(
-        tmp_path_factory.mktemp("central"),
-        config=config_toml(standin.origin) + "".join(servers),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        metrics=True,
-        script=QUICK_RETRIES,
-    )
-    shared.start()
-    wait_for_servers(shared, "calc", "local", "old")
-    yield shared
-    assert shared.stop() == 0, shared.log_text()
+    denied = "^(die|grow|revoke|meet|counter|odd|steps)"
+    servers = {
+        "calc": {"url": tool_server.url, "deny": denied},
+        "local": program() | {"allow": "^echo$"},
+        "old": {"url": sse_tool_server.url, "type": "sse", "allow": "^echo$"},
+    }
+    with run_proxy(standin.origin, servers=servers, metrics=True, script=QUICK_RETRIES) as shared:
+        yield shared
 
 
 @pytest.fixture
@@ -157,35 +152,36 @@ def start_standin(authority: Authority) -> Iterator[StartStandin]:
 
 @pytest.fixture
 def start_proxy(
-    request: pytest.FixtureRequest,
-    standin: Server,
-    authority: Authority,
-    confdir: Path,
-    tmp_path: Path,
+    request: pytest.FixtureRequest, standin: Server, proxies: ProxyFactory
 ) -> Iterator[StartProxy]:
-    """Start proxies of a test's own, with the arguments of `Proxy`; their end stops them.
+    """Start proxies for a single test, with the arguments of `ProxyFactory.run`.
 
-    Without a `config` they stand before the shared stand-in, or before the `upstream` given (an
-    origin). `started=False` leaves the start to the test.
+    They use the shared stand-in unless another `upstream` is given. With `started=False` the test
+    starts them. They are stopped at its end.
     """
-    proxies: list[Proxy] = []
+    own: list[Proxy] = []
 
-    def start(*, upstream: str | None = None, started: bool = True, **arguments: Any) -> Proxy:
-        directory = tmp_path / f"proxy-{len(proxies)}"
-        directory.mkdir()
-        arguments.setdefault("config", config_toml(upstream or standin.origin))
-        arguments.setdefault("upstream_ca", authority.path)
-        made = Proxy(directory, confdir=confdir, **arguments)
-        proxies.append(made)
-        return made.start() if started else made
+    def start(
+        *,
+        upstream: str | None = None,
+        servers: Servers | None = None,
+        wait_for: Sequence[str] | None = None,
+        started: bool = True,
+        **arguments: Any,
+    ) -> Proxy:
+        made = proxies.make(upstream or standin.origin, servers=servers, **arguments)
+        own.append(made)
+        if started:
+            start_with_servers(made, servers, wait_for)
+        return made
 
     yield start
-    for made in proxies:
+    for made in own:
         if made.process is not None:
             made.stop()
         print(f"--- log of {made.directory.name}\n{made.log_text()}")
     if request.node.get_closest_marker("may_log_errors") is None:
-        assert not any(made.faults() for made in proxies)
+        assert not any(made.faults() for made in own)
 
 
 @pytest.fixture
@@ -196,7 +192,14 @@ def clients_of(authority: Authority, standin: Server) -> Callable[[Proxy], Clien
 
 @pytest.fixture(autouse=True)
 def _no_faults(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail where the shared proxy or stand-in had an error; show the log of a failed test."""
+    """Forget earlier requests; fail if the shared proxy or stand-in had an error.
+
+    Shows the log of a failed test.
+    """
+    server: Server | None = None
+    if "standin" in request.fixturenames:
+        server = request.getfixturevalue("standin")
+        server.requests.clear()
     shared: Proxy | None = None
     if "proxy" in request.fixturenames:
         shared = request.getfixturevalue("proxy")
@@ -206,8 +209,7 @@ def _no_faults(request: pytest.FixtureRequest) -> Iterator[None]:
         print(f"--- log of the shared proxy\n{shared.log_text(mark)}")
         if request.node.get_closest_marker("may_log_errors") is None:
             assert not shared.faults(mark)
-    if "standin" in request.fixturenames:
-        server: Server = request.getfixturevalue("standin")
+    if server:
         errors = list(server.errors)
         server.errors.clear()
         assert not errors

@@ -10,15 +10,16 @@ from typing import Any
 
 import httpx2
 import pytest
-from standin import Authority, Server
+from standin import Server
 
 from aibridge_addon.store import open_store
 from e2e.asking import API
 from e2e.asking import APIS as SDK_APIS
 from e2e.bodies import APIS, MESSAGES, Api
-from e2e.central import Central, Report, program, server_toml, wait_for_servers
+from e2e.central import Central, Report, program
 from e2e.clients import TIMEOUT_S, WAYS, Clients, Way
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.sockets import Socket
 from e2e.test_tokens import CENTRAL, token
 from e2e.wire import connect
@@ -34,32 +35,16 @@ each_api = pytest.mark.parametrize("api", APIS, ids=str)
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
     """Run a proxy with central keys and central tools that allows one origin."""
-    tools = server_toml("calc", **program(), allow="^slow$")
-    made = Proxy(
-        tmp_path_factory.mktemp("browsers"),
-        config=config_toml(standin.origin) + tools,
-        confdir=confdir,
-        upstream_ca=authority.path,
-        env=CENTRAL,
-        options={
-            "aibridge_allowed_origins": APP,
-            "aibridge_allowed_hosts": "proxy.example.com",
-            "aibridge_require_token": "never",
-        },
-    )
-    made.start()
-    wait_for_servers(made, "calc")
-    yield made
-    assert made.stop() == 0, made.log_text()
-
-
-@pytest.fixture(autouse=True)
-def _no_requests_yet(standin: Server) -> None:
-    standin.requests.clear()
+    options = {
+        "aibridge_allowed_origins": APP,
+        "aibridge_allowed_hosts": "proxy.example.com",
+        "aibridge_require_token": "never",
+    }
+    servers = {"calc": program() | {"allow": "^slow$"}}
+    with run_proxy(standin.origin, servers=servers, env=CENTRAL, options=options) as made:
+        yield made
 
 
 def post(

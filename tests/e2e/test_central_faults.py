@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from standin import Authority, EndEarly, Provider, Reset, Response, Server
+from standin import EndEarly, Provider, Reset, Response, Server
 
 from e2e.asking import API, APIS
 from e2e.central import (
@@ -17,12 +17,11 @@ from e2e.central import (
     ToolServer,
     assert_untouched,
     program,
-    server_toml,
-    wait_for_servers,
 )
 from e2e.clients import Clients, Way
 from e2e.mcp_by_hand import JSON, Reply, ToolsByHand, reply_to, serving, text_reply
-from e2e.proxy import Proxy, config_toml, free_port
+from e2e.proxies import RunProxy, Servers
+from e2e.proxy import Proxy, free_port
 from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
@@ -51,38 +50,30 @@ def locked_server() -> Iterator[ToolServer]:
 
 @pytest.fixture(scope="module")
 def proxy(
+    run_proxy: RunProxy,
     standin: Server,
-    authority: Authority,
-    confdir: Path,
     tool_server: ToolServer,
     by_hand: ToolsByHand,
     locked_server: ToolServer,
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
-    """The proxy of this module; some of its servers are faulty from the start."""
+    """Run the proxy of this module; some of its servers are faulty from the start."""
     known = {"Authorization": "Bearer ${TOOL_TOKEN}"}
     wrong = {"Authorization": "Bearer wrong"}
-    servers = (
-        server_toml("mortal", **program(), allow="^(add|die)$"),
-        server_toml("hang", url=tool_server.url, timeout_s=0.3, allow="^slow$"),
-        server_toml("big", url=tool_server.url, allow="^big$"),
-        server_toml("rude", url=by_hand.url),
-        server_toml("locked", url=locked_server.url, headers=known, allow="^(echo|revoke)$"),
-        server_toml("wrong", url=locked_server.url, headers=wrong),
-        server_toml("down", url=f"http://127.0.0.1:{free_port()}/mcp"),
-        server_toml("absent", command="/no/such/program"),
-    )
-    made = Proxy(
-        tmp_path_factory.mktemp("faults"),
-        config=config_toml(standin.origin) + "".join(servers),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        env={"TOOL_TOKEN": TOKEN},
-    )
-    made.start()
-    wait_for_servers(made, "mortal", "hang", "big", "rude", "locked")
-    yield made
-    assert made.stop() == 0, made.log_text()
+    up: Servers = {
+        "mortal": program() | {"allow": "^(add|die)$"},
+        "hang": {"url": tool_server.url, "timeout_s": 0.3, "allow": "^slow$"},
+        "big": {"url": tool_server.url, "allow": "^big$"},
+        "rude": {"url": by_hand.url},
+        "locked": {"url": locked_server.url, "headers": known, "allow": "^(echo|revoke)$"},
+    }
+    faulty: Servers = {
+        "wrong": {"url": locked_server.url, "headers": wrong},
+        "down": {"url": f"http://127.0.0.1:{free_port()}/mcp"},
+        "absent": {"command": "/no/such/program"},
+    }
+    env = {"TOOL_TOKEN": TOKEN}
+    with run_proxy(standin.origin, servers={**up, **faulty}, wait_for=[*up], env=env) as made:
+        yield made
 
 
 def result_of(central: Central, api: API) -> str:
@@ -116,23 +107,13 @@ def test_unreachable_servers_are_logged_and_the_others_serve(
 
 
 @pytest.fixture(scope="module")
-def toolless_proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
-    """A proxy with a server that is down, and a server without tools."""
+def toolless_proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
+    """Run a proxy with a server that is down, and a server without tools."""
     with serving(ToolsByHand()) as empty:
-        made = Proxy(
-            tmp_path_factory.mktemp("toolless"),
-            config=config_toml(standin.origin)
-            + server_toml("empty", url=empty.url)
-            + server_toml("down", url=f"http://127.0.0.1:{free_port()}/mcp"),
-            confdir=confdir,
-            upstream_ca=authority.path,
-        )
-        made.start()
-        wait_for_servers(made, "empty")
-        yield made
-        assert made.stop() == 0, made.log_text()
+        down = f"http://127.0.0.1:{free_port()}/mcp"
+        servers = {"empty": {"url": empty.url}, "down": {"url": down}}
+        with run_proxy(standin.origin, servers=servers, wait_for=["empty"]) as made:
+            yield made
 
 
 @each_api
@@ -284,11 +265,7 @@ def test_no_server_program_outlives_the_proxy(
     script = tmp_path / "server.sh"
     keys = program()
     script.write_text(f"echo $$ > {pid_file}\nexec {keys['command']} {' '.join(keys['args'])}\n")
-    own = start_proxy(
-        config=config_toml(standin.origin)
-        + server_toml("calc", command="/bin/sh", args=[str(script)])
-    )
-    wait_for_servers(own, "calc")
+    own = start_proxy(servers={"calc": {"command": "/bin/sh", "args": [str(script)]}})
     pid = int(pid_file.read_text())
     os.kill(pid, 0)
     assert own.stop() == 0

@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from standin import Authority, Provider, Server
+from standin import Provider, Server
 
 from e2e.asking import API, APIS, TOOL_SCHEMAS, user
 from e2e.central import (
@@ -18,12 +17,11 @@ from e2e.central import (
     Central,
     assert_untouched,
     key_headers,
-    server_toml,
-    wait_for_servers,
 )
 from e2e.clients import WAYS, Clients, Way
 from e2e.mcp_by_hand import ToolsByHand, serving
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.wire import connect
 from e2e.wire_formats import JSON, reader_of
 
@@ -75,16 +73,9 @@ def by_hand() -> Iterator[ToolsByHand]:
 
 
 @pytest.fixture(scope="module")
-def limited_proxy(
-    standin: Server,
-    authority: Authority,
-    confdir: Path,
-    by_hand: ToolsByHand,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Proxy]:
-    """A proxy that offers tools to selected requests."""
-    config = f"""\
-{config_toml(standin.origin)}
+def limited_proxy(run_proxy: RunProxy, standin: Server, by_hand: ToolsByHand) -> Iterator[Proxy]:
+    """Run a proxy that offers tools to selected requests."""
+    config = f"""
 [[providers]]
 name = "other"
 type = "openai"
@@ -97,16 +88,9 @@ clients = ["* SDK (Python)", "Claude Code"]
 providers = ["anthropic", "openai"]
 models = ["gpt-5", "claude-*"]
 """
-    made = Proxy(
-        tmp_path_factory.mktemp("limited"),
-        config=config + server_toml("trees", url=by_hand.url),
-        confdir=confdir,
-        upstream_ca=authority.path,
-    )
-    made.start()
-    wait_for_servers(made, "trees")
-    yield made
-    assert made.stop() == 0, made.log_text()
+    trees = {"trees": {"url": by_hand.url}}
+    with run_proxy(standin.origin, more_config=config, servers=trees) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from standin import Authority, Provider, Server
+from standin import Provider, Server
 
 from e2e.asking import API, APIS
-from e2e.central import FORWARD, Central, server_toml, wait_for_servers
+from e2e.central import FORWARD, Central
 from e2e.clients import Clients
 from e2e.mcp_by_hand import Reply, ToolsByHand, reply_to, serving
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.wire_formats import JSON, reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
@@ -42,24 +42,10 @@ def by_hand() -> Iterator[ToolsByHand]:
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server,
-    authority: Authority,
-    confdir: Path,
-    by_hand: ToolsByHand,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Proxy]:
-    """A proxy that offers these tools."""
-    made = Proxy(
-        tmp_path_factory.mktemp("legal"),
-        config=config_toml(standin.origin) + server_toml("odd", url=by_hand.url),
-        confdir=confdir,
-        upstream_ca=authority.path,
-    )
-    made.start()
-    wait_for_servers(made, "odd")
-    yield made
-    assert made.stop() == 0, made.log_text()
+def proxy(run_proxy: RunProxy, standin: Server, by_hand: ToolsByHand) -> Iterator[Proxy]:
+    """Run a proxy that offers these tools."""
+    with run_proxy(standin.origin, servers={"odd": {"url": by_hand.url}}) as made:
+        yield made
 
 
 @pytest.fixture

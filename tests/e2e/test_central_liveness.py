@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from standin import Authority, Server
+from standin import Server
 
 from e2e.asking import API, APIS
 from e2e.central import (
@@ -25,11 +25,10 @@ from e2e.central import (
     Report,
     ToolServer,
     key_headers,
-    server_toml,
-    wait_for_servers,
 )
 from e2e.clients import WAYS, Clients, Way
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.records import Records
 from e2e.wire import HTTP2Client, connect
 from e2e.wire_formats import reader_of
@@ -177,25 +176,11 @@ def test_running_tool_delays_no_other_request(central: Central, report: Report) 
 
 
 @pytest.fixture(scope="module")
-def pinging(
-    standin: Server,
-    authority: Authority,
-    confdir: Path,
-    tool_server: ToolServer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Proxy]:
-    """A proxy with pings after a short time."""
-    made = Proxy(
-        tmp_path_factory.mktemp("pinging"),
-        config=config_toml(standin.origin) + server_toml("calc", url=tool_server.url),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        script=QUICK_PINGS,
-    )
-    made.start()
-    wait_for_servers(made, "calc")
-    yield made
-    assert made.stop() == 0, made.log_text()
+def pinging(run_proxy: RunProxy, standin: Server, tool_server: ToolServer) -> Iterator[Proxy]:
+    """Run a proxy with pings after a short time."""
+    servers = {"calc": {"url": tool_server.url}}
+    with run_proxy(standin.origin, servers=servers, script=QUICK_PINGS) as made:
+        yield made
 
 
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)

@@ -21,12 +21,11 @@ from e2e.central import (
     Central,
     key_headers,
     program,
-    server_toml,
     wait_for_servers,
 )
 from e2e.clients import Clients, Way
 from e2e.conftest import StartProxy
-from e2e.proxy import Proxy, config_toml
+from e2e.proxy import Proxy
 from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
@@ -240,8 +239,7 @@ def restarted(
     standin: Server,
 ) -> Central:
     """Sends requests through a separate proxy that the test may restart."""
-    servers = server_toml("calc", **program(), allow="^add$")
-    own = start_proxy(config=config_toml(standin.origin) + servers)
+    own = start_proxy(servers={"calc": program() | {"allow": "^add$"}})
     return Central(own, clients_of(own), central.provider, standin)
 
 

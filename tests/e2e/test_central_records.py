@@ -18,14 +18,12 @@ from e2e.central import (
     SUM,
     Central,
     ToolServer,
-    server_toml,
-    wait_for_servers,
 )
 from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, Clients
 from e2e.conftest import StartProxy
 from e2e.mcp_by_hand import ToolsByHand, serving
 from e2e.metrics import metric
-from e2e.proxy import Proxy, config_toml
+from e2e.proxy import Proxy
 
 each_api = pytest.mark.parametrize("api", APIS, ids=str)
 each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -190,11 +188,10 @@ def test_each_inner_request_is_a_separate_flow_without_secrets(
 ) -> None:
     headers = {"Authorization": "Bearer ${TOOL_TOKEN}"}
     own = start_proxy(
-        config=config_toml(standin.origin) + server_toml("hand", url=by_hand.url, headers=headers),
+        servers={"hand": {"url": by_hand.url, "headers": headers}},
         env={"TOOL_TOKEN": TOKEN},
         options={"save_stream_file": "flows", "flow_detail": 4, "termlog_verbosity": "debug"},
     )
-    wait_for_servers(own, "hand")
     asking = Central(own, clients_of(own), central.provider, standin)
     said = "USE_TOOL:bmcp_hand_ask SAY NEXT USE_TOOL:bmcp_hand_ask SAY"
     for api in APIS:

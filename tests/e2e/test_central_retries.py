@@ -21,11 +21,10 @@ from e2e.central import (
     Report,
     ToolServer,
     reworked,
-    server_toml,
     wait_for_servers,
 )
 from e2e.clients import Clients
-from e2e.proxy import Proxy, config_toml
+from e2e.proxy import Proxy
 from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
@@ -129,11 +128,7 @@ def test_call_interrupted_by_a_killed_proxy_is_not_run_again(
     tool_server: ToolServer,
     report: Report,
 ) -> None:
-    own = start_proxy(
-        config=config_toml(standin.origin)
-        + server_toml("calc", url=tool_server.url, allow="^slow$")
-    )
-    wait_for_servers(own, "calc")
+    own = start_proxy(servers={"calc": {"url": tool_server.url, "allow": "^slow$"}})
     said = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY"
     central = Central(own, clients_of(own), provider, standin)
     with central.asking(CHAT, FORWARD, said, stream=True):

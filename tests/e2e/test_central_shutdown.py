@@ -16,12 +16,10 @@ from e2e.central import (
     Central,
     Report,
     ToolServer,
-    server_toml,
-    wait_for_servers,
 )
 from e2e.clients import Clients, Way
 from e2e.conftest import StartProxy
-from e2e.proxy import Proxy, config_toml
+from e2e.proxy import Proxy
 
 
 def test_sigterm_in_inner_loops_records_them_as_interrupted_and_logs_no_error(
@@ -32,9 +30,7 @@ def test_sigterm_in_inner_loops_records_them_as_interrupted_and_logs_no_error(
     tool_server: ToolServer,
     tmp_path: Path,
 ) -> None:
-    servers = server_toml("calc", url=tool_server.url)
-    proxy = start_proxy(config=config_toml(standin.origin) + servers)
-    wait_for_servers(proxy, "calc")
+    proxy = start_proxy(servers={"calc": {"url": tool_server.url}})
     central = Central(proxy, clients_of(proxy), provider, standin)
     report = Report(tmp_path / "slow")
     slow = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments}"

@@ -7,13 +7,12 @@ record has one failed interception, with the usage until then.
 import json
 from collections.abc import Callable, Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import anthropic
 import openai
 import pytest
-from standin import Authority, Response, Server
+from standin import Response, Server
 
 from e2e.asking import API, APIS
 from e2e.central import (
@@ -26,11 +25,10 @@ from e2e.central import (
     Central,
     program,
     reworked,
-    server_toml,
-    wait_for_servers,
 )
 from e2e.clients import WAYS, Clients, Way
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.records import Row
 from e2e.wire_formats import JSON, data_of, reader_of
 
@@ -264,21 +262,12 @@ def test_truncated_first_response_is_truncated_for_the_client(
 
 
 @pytest.fixture(scope="module")
-def bounded_proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
-    """A proxy with a limit of two responses with calls."""
-    made = Proxy(
-        tmp_path_factory.mktemp("bounded"),
-        config=config_toml(standin.origin) + server_toml("calc", **program(), allow="^add$"),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        options={"aibridge_tool_iterations": 2},
-    )
-    made.start()
-    wait_for_servers(made, "calc")
-    yield made
-    assert made.stop() == 0, made.log_text()
+def bounded_proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
+    """Run a proxy with a limit of two responses with calls."""
+    servers = {"calc": program() | {"allow": "^add$"}}
+    options = {"aibridge_tool_iterations": 2}
+    with run_proxy(standin.origin, servers=servers, options=options) as made:
+        yield made
 
 
 @pytest.fixture

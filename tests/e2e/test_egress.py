@@ -10,7 +10,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -20,7 +19,9 @@ from e2e.bodies import MESSAGES
 from e2e.clients import TIMEOUT_S
 from e2e.conftest import StartProxy, StartStandin
 from e2e.metrics import metric
+from e2e.proxies import RunProxy
 from e2e.proxy import Proxy, free_port
+from e2e.raw_server import RawServer
 from e2e.records import Records
 from e2e.wire import open_tunnel, read_head
 
@@ -99,51 +100,30 @@ def other_proxy() -> Iterator["OtherProxy"]:
 
 @pytest.fixture(scope="module")
 def proxy(
-    standin: Server,
-    authority: Authority,
-    confdir: Path,
-    other_proxy: "OtherProxy",
-    names: Mapping[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
+    run_proxy: RunProxy, standin: Server, other_proxy: "OtherProxy", names: Mapping[str, str]
 ) -> Iterator[Proxy]:
     """Run a proxy that allows its providers only: the default ones, and one on this machine."""
-    made = MoreModes(
-        tmp_path_factory.mktemp("reach"),
+    with run_proxy(
+        standin.origin,
+        kind=MoreModes,
         config=instance("inner", standin.origin) + "hosts = []\n",
-        confdir=confdir,
-        upstream_ca=authority.path,
+        before_start=lambda made: setattr(made, "upstream_port", other_proxy.port),
         env=names,
         metrics=True,
-    )
-    made.upstream_port = other_proxy.port
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
+    ) as made:
+        yield made
 
 
-class OtherProxy:
+class OtherProxy(RawServer):
     """An upstream proxy that refuses everything and stores the requests."""
 
-    def __enter__(self) -> "OtherProxy":
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.asked: list[str] = []
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[str] = []
 
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
-            with peer:
-                self.asked.append(read_head(peer).split(b"\r\n")[0].decode())
-                peer.sendall(b"HTTP/1.1 418 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+    def serve(self, peer: socket.socket) -> None:
+        self.requests.append(read_head(peer).split(b"\r\n")[0].decode())
+        peer.sendall(b"HTTP/1.1 418 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
 
 
 @contextmanager
@@ -343,7 +323,7 @@ def chained(proxy: Proxy) -> int:
 def test_upstream_proxy_is_not_asked_for_a_non_public_address(
     proxy: Proxy, other_proxy: OtherProxy, host: str
 ) -> None:
-    asked = list(other_proxy.asked)
+    asked = list(other_proxy.requests)
     for written in (host, "[::ffff:10.0.0.1]"):
         head, body = ask_for_tunnel(chained(proxy), f"{written}:443")
         assert head.startswith("HTTP/1.1 403 ")
@@ -358,13 +338,13 @@ def test_upstream_proxy_is_not_asked_for_a_non_public_address(
             headers={**MESSAGES.headers, "host": PROVIDER_HOST},
         )
         assert answer.status_code == 403
-    assert other_proxy.asked == asked
+    assert other_proxy.requests == asked
 
 
 def test_upstream_proxy_is_asked_for_host_names(proxy: Proxy, other_proxy: OtherProxy) -> None:
     with httpx2.Client(proxy=f"http://127.0.0.1:{chained(proxy)}", trust_env=False) as http:
         assert http.get("http://intranet.test/").status_code == 418
-    assert other_proxy.asked[-1] == "GET http://intranet.test/ HTTP/1.1"
+    assert other_proxy.requests[-1] == "GET http://intranet.test/ HTTP/1.1"
     assert "looked up intranet.test" not in proxy.log_text(len(proxy.log) - 5)
 
 

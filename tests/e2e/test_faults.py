@@ -38,7 +38,8 @@ from e2e.clients import WAYS, Clients, Way
 from e2e.conftest import StartProxy
 from e2e.load import Load, ask_all
 from e2e.metrics import metric, wait_for_health
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.records import Records, Row, read_records
 from e2e.wire import HTTP2Client, connect
 
@@ -68,29 +69,15 @@ def nobody() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server,
-    authority: Authority,
-    confdir: Path,
-    nobody: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Proxy]:
-    """The proxy of this module, with instances of unreachable providers."""
+def proxy(run_proxy: RunProxy, standin: Server, nobody: str) -> Iterator[Proxy]:
+    """Run the proxy of this module, with instances of unreachable providers."""
     down = "".join(
         f'[[providers]]\nname = "down-{kind}"\ntype = "{kind}"\nbase_url = "{nobody}{path}"\n'
         f'hosts = ["down.{kind}.test"]\n'
         for kind, path in (("anthropic", ""), ("openai", "/v1"))
     )
-    made = Proxy(
-        tmp_path_factory.mktemp("faults"),
-        config=config_toml(standin.origin) + down,
-        confdir=confdir,
-        upstream_ca=authority.path,
-        metrics=True,
-    )
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
+    with run_proxy(standin.origin, more_config=down, metrics=True) as made:
+        yield made
 
 
 def open_rows(database: Path) -> int:

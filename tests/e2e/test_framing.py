@@ -5,18 +5,18 @@ The provider speaks HTTP/1.1 only, so that requests in HTTP/2 are converted.
 
 import json
 import socket
-import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Literal, Self
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 from standin import Provider, Server, ServerThread
 
 from e2e.bodies import APIS, MESSAGES, Api
-from e2e.central import program, server_toml, wait_for_servers
-from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, TIMEOUT_S, WAYS, Clients, Way
-from e2e.proxy import Proxy, config_toml
+from e2e.central import program
+from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, WAYS, Clients, Way
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
+from e2e.raw_server import RawServer
 from e2e.wire import HTTP2Client, connect, read_head
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
@@ -26,6 +26,7 @@ each_api = pytest.mark.parametrize("api", APIS, ids=str)
 
 SMUGGLED = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
 ANTHROPIC = {"x-api-key": ANTHROPIC_KEY, "anthropic-version": "2023-06-01"}
+ECHO = {"local": program() | {"allow": "^echo$"}}
 OPENAI = {"authorization": f"Bearer {OPENAI_KEY}"}
 
 
@@ -37,24 +38,10 @@ def standin() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
-    """A proxy that offers a tool, so that it repeats some requests."""
-    made = Proxy(
-        tmp_path_factory.mktemp("framing"),
-        config=config_toml(standin.origin) + server_toml("local", **program(), allow="^echo$"),
-        confdir=confdir,
-    )
-    made.start()
-    wait_for_servers(made, "local")
-    yield made
-    assert made.stop() == 0, made.log_text()
-
-
-@pytest.fixture(autouse=True)
-def _no_requests_yet(standin: Server) -> None:
-    standin.requests.clear()
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
+    """Run a proxy that offers a tool, so that it repeats some requests."""
+    with run_proxy(standin.origin, servers=ECHO) as made:
+        yield made
 
 
 ROUTES = [
@@ -147,64 +134,33 @@ def test_bare_carriage_return_in_a_header_is_not_sent_upstream(
     assert standin.requests == []
 
 
-# Answers
+# Responses
 
 
-class Raw:
+class FixedResponse(RawServer):
     """A provider that responds to each request with the same bytes."""
 
-    def __init__(self) -> None:
-        self.answer = b""
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+    response = b""
 
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(TIMEOUT_S)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
-            with peer:
-                head = read_head(peer).lower()
-                length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
-                while length > 0:
-                    length -= len(peer.recv(length))
-                peer.sendall(self.answer)
+    def serve(self, peer: socket.socket) -> None:
+        head = read_head(peer).lower()
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        while length > 0:
+            length -= len(peer.recv(length))
+        peer.sendall(self.response)
 
 
 @pytest.fixture(scope="module")
-def raw_provider() -> Iterator[Raw]:
-    with Raw() as made:
+def raw_provider() -> Iterator[FixedResponse]:
+    with FixedResponse() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def raw_proxy(
-    raw_provider: Raw, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
-    """A proxy for this provider that offers a tool."""
-    made = Proxy(
-        tmp_path_factory.mktemp("raw"),
-        config=config_toml(raw_provider.origin) + server_toml("local", **program(), allow="^echo$"),
-        confdir=confdir,
-    )
-    made.start()
-    wait_for_servers(made, "local")
-    yield made
-    assert made.stop() == 0, made.log_text()
+def raw_proxy(run_proxy: RunProxy, raw_provider: FixedResponse) -> Iterator[Proxy]:
+    """Run a proxy for this provider that offers a tool."""
+    with run_proxy(raw_provider.origin, servers=ECHO) as made:
+        yield made
 
 
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
@@ -214,22 +170,27 @@ INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("way", [FORWARD, REVERSE_H2], ids=str)
 def test_response_with_interim_responses_and_trailers_is_relayed_and_recorded(
-    raw_provider: Raw, raw_proxy: Proxy, clients_of: object, api: Api, way: Way, stream: bool
+    raw_provider: FixedResponse,
+    raw_proxy: Proxy,
+    clients_of: Callable[[Proxy], Clients],
+    api: Api,
+    way: Way,
+    stream: bool,
 ) -> None:
     body = b"".join(api.events()) if stream else api.answer()
     kind = b"text/event-stream" if stream else b"application/json"
-    raw_provider.answer = (
+    raw_provider.response = (
         INTERIM
         + b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ntransfer-encoding: chunked\r\n\r\n" % kind
         + b"%x\r\n%b\r\n0\r\nx-checksum: 1\r\n\r\n" % (len(body), body)
     )
-    clients: Clients = clients_of(raw_proxy)  # type: ignore[operator]
+    clients = clients_of(raw_proxy)
     with raw_proxy.recording() as records, clients.http(way) as client:
-        answer = client.post(
+        response = client.post(
             clients.url(way, api.provider, api.path),
             content=api.request("hi", stream=stream),
             headers=api.headers,
         )
-    assert (answer.status_code, answer.content) == (200, body)
+    assert (response.status_code, response.content) == (200, body)
     assert records.interception["status"] == "completed"
     assert records.counts == api.tokens

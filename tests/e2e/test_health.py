@@ -9,11 +9,11 @@ from standin import Server
 
 import aibridge_addon
 from e2e.asking import APIS
-from e2e.central import REVERSE, ToolServer, server_toml, wait_for_servers
+from e2e.central import REVERSE, ToolServer
 from e2e.clients import Clients
 from e2e.conftest import StartProxy
 from e2e.metrics import health, metric, served, wait_for_health
-from e2e.proxy import Proxy, config_toml
+from e2e.proxy import Proxy
 
 MESSAGES, *_ = APIS
 TOKEN = "tok-h3h3h3h3h3h3h3h3h3h3"
@@ -24,10 +24,9 @@ def test_healthy_proxy_reports_ok_without_secrets(start_proxy: StartProxy, stand
     headers = {"Authorization": "Bearer ${TOOL_TOKEN}"}
     proxy = start_proxy(
         metrics=True,
-        config=config_toml(standin.origin) + server_toml("calc", url=server.url, headers=headers),
+        servers={"calc": {"url": server.url, "headers": headers}},
         env={"TOOL_TOKEN": TOKEN},
     )
-    wait_for_servers(proxy, "calc")
     assert health(proxy) == (
         200,
         {
@@ -49,11 +48,12 @@ def test_mcp_server_that_is_down_degrades_health_with_status_200(
     server = ToolServer("http")
     proxy = start_proxy(
         metrics=True,
-        config=config_toml(standin.origin)
-        + server_toml("calc", url=server.url)
-        + server_toml("hangs", command="sleep", args=["1000"]),
+        servers={
+            "calc": {"url": server.url},
+            "hangs": {"command": "sleep", "args": ["1000"]},
+        },
+        wait_for=["calc"],
     )
-    wait_for_servers(proxy, "calc")
     status, body = health(proxy)
     assert (status, body["status"]) == (200, "ok")
     assert body["mcp_servers"] == {"calc": "up", "hangs": "starting"}

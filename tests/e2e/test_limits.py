@@ -11,14 +11,15 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from standin import Authority, Gate, Provider, Response, Server, Wait
+from standin import Gate, Provider, Response, Server, Wait
 
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
-from e2e.central import program, server_toml, wait_for_servers
+from e2e.central import program
 from e2e.clients import TIMEOUT_S, WAYS, Clients, Way
 from e2e.conftest import StartProxy, StartStandin
 from e2e.metrics import metric
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.records import Records
 from e2e.sockets import LeftError, Socket
 from e2e.wire import open_tunnel, read_head
@@ -36,30 +37,15 @@ each_pair = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
     """Run a proxy with small limits."""
-    made = Proxy(
-        tmp_path_factory.mktemp("limits"),
-        config=config_toml(standin.origin),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        options={
-            "body_size_limit": "100k",
-            "aibridge_max_body_mib": 1,
-            "aibridge_private_networks": "127.0.0.1",
-        },
-        metrics=True,
-    )
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
-
-
-@pytest.fixture(autouse=True)
-def _no_requests_yet(standin: Server) -> None:
-    standin.requests.clear()
+    options = {
+        "body_size_limit": "100k",
+        "aibridge_max_body_mib": 1,
+        "aibridge_private_networks": "127.0.0.1",
+    }
+    with run_proxy(standin.origin, options=options, metrics=True) as made:
+        yield made
 
 
 # Connections
@@ -176,21 +162,11 @@ def ask_with(clients: Clients, way: Way, api: Api, content: bytes | None = None)
 
 
 @pytest.fixture(scope="module")
-def few_held(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
+def few_held(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
     """Run a proxy with a small limit of buffered bodies."""
-    made = Proxy(
-        tmp_path_factory.mktemp("few-held"),
-        config=config_toml(standin.origin),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        options={"aibridge_held_bodies_mib": 1},
-        metrics=True,
-    )
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
+    options = {"aibridge_held_bodies_mib": 1}
+    with run_proxy(standin.origin, options=options, metrics=True) as made:
+        yield made
 
 
 @pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
@@ -390,9 +366,8 @@ def test_large_download_from_another_host_is_relayed_completely(
 def test_too_large_response_that_must_be_edited_becomes_a_provider_error(
     start_proxy: StartProxy, standin: Server, provider: Provider
 ) -> None:
-    config = config_toml(standin.origin) + server_toml("calc", **program(), allow="^add$")
-    proxy = start_proxy(config=config, options={"body_size_limit": "100k"})
-    wait_for_servers(proxy, "calc")
+    servers = {"calc": program() | {"allow": "^add$"}}
+    proxy = start_proxy(servers=servers, options={"body_size_limit": "100k"})
     body = large_answer(MESSAGES, 5 * LIMIT)
     provider.canned["large"] = lambda request: Response(
         200, [("content-type", "application/json")], body

@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,8 @@ from standin import Gate, Part, Provider, Reset, Response, Server, ServerThread,
 
 from e2e.bodies import MESSAGES, RESPONSES
 from e2e.clients import Clients, Way
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.records import Records
 from e2e.sockets import CODEX, LeftError, Socket
 from e2e.wire import HTTP2Client
@@ -42,20 +42,9 @@ def standin(provider: Provider) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
-    made = Proxy(
-        tmp_path_factory.mktemp("resets"), config=config_toml(standin.origin), confdir=confdir
-    )
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
-
-
-@pytest.fixture(autouse=True)
-def _no_requests_yet(standin: Server) -> None:
-    standin.requests.clear()
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
+    with run_proxy(standin.origin) as made:
+        yield made
 
 
 @contextmanager

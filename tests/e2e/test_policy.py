@@ -10,13 +10,14 @@ from typing import Any
 
 import httpx2
 import pytest
-from standin import Authority, Provider, Response, Server
+from standin import Provider, Response, Server
 
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
 from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, WAYS, Clients, Way
 from e2e.conftest import StartProxy
 from e2e.metrics import metric
-from e2e.proxy import MITMDUMP, SCRIPT, START_S, Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import MITMDUMP, SCRIPT, START_S, Proxy
 from e2e.wire import connect
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
@@ -53,27 +54,16 @@ ACTOR = {"X-AIBridge-Actor": "alice"}
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
     """Run a proxy that requires an actor, has central keys and requests usage."""
-    made = Proxy(
-        tmp_path_factory.mktemp("policy"),
-        config=config_toml(standin.origin) + ACTORS,
-        confdir=confdir,
-        upstream_ca=authority.path,
+    with run_proxy(
+        standin.origin,
+        more_config=ACTORS,
         options={"aibridge_require_actor": True, "aibridge_ask_chat_usage": True},
         env={"ANTHROPIC_API_KEY": CENTRAL_ANTHROPIC, "OPENAI_API_KEY": CENTRAL_OPENAI},
         metrics=True,
-    )
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
-
-
-@pytest.fixture(autouse=True)
-def _no_requests_yet(standin: Server) -> None:
-    standin.requests.clear()
+    ) as made:
+        yield made
 
 
 def post(

@@ -136,16 +136,14 @@ def test_changed_mcp_servers_file_is_read_with_environment_variables(
 def test_running_tool_call_of_a_removed_mcp_server_completes(
     start_proxy: StartProxy, central_of: CentralOf, standin: Server, report: Report
 ) -> None:
-    config = config_toml(standin.origin)
-    proxy = start_proxy(config=config + server_toml("calc", **program(), allow="^slow$"))
-    wait_for_servers(proxy, "calc")
+    proxy = start_proxy(servers={"calc": program() | {"allow": "^slow$"}})
     central = central_of(proxy)
     said = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY:Moment"
     with central.asking(MESSAGES, FORWARD, said, stream=True) as response:
         chunks = response.iter_raw()
         got = next(chunks)
         report.wait_for("started")
-        edit(proxy, config)
+        edit(proxy, config_toml(standin.origin))
         assert offered(central) == []
         report.release()
         got += b"".join(chunks)

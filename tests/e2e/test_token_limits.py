@@ -4,16 +4,16 @@ import gzip
 import json
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from standin import Authority, Server
+from standin import Server
 
 from e2e.bodies import CHAT, MESSAGES, RESPONSES
 from e2e.clients import OPENAI_KEY, TIMEOUT_S, WAYS, Clients, Way
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.sockets import CODEX, Socket
 from e2e.test_tokens import CENTRAL, basic, connect, token
 
@@ -31,26 +31,11 @@ each_way = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
     """Run a proxy with central keys and a provider instance that only the reverse proxy serves."""
-    made = Proxy(
-        tmp_path_factory.mktemp("scope"),
-        config=config_toml(standin.origin) + LOCAL.format(origin=standin.origin),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        env=CENTRAL,
-    )
-    token(made)
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
-
-
-@pytest.fixture(autouse=True)
-def _no_requests_yet(standin: Server) -> None:
-    standin.requests.clear()
+    local = LOCAL.format(origin=standin.origin)
+    with run_proxy(standin.origin, more_config=local, env=CENTRAL, before_start=token) as made:
+        yield made
 
 
 def ask(

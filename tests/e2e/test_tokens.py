@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from standin import Authority, Server
+from standin import Server
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.store import open_store
@@ -18,7 +18,8 @@ from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
 from e2e.clients import TIMEOUT_S, WAYS, Clients, Way
 from e2e.conftest import StartProxy
 from e2e.metrics import metric
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.sockets import CODEX, Socket
 from e2e.test_secrets import everything, verbose
 from e2e.wire import connect as connect_to
@@ -44,28 +45,13 @@ def token(proxy: Proxy, name: str = "alice", **scope: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server, authority: Authority, confdir: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
     """Run a proxy with central keys and one access token that logs and saves everything."""
-    made = Proxy(
-        tmp_path_factory.mktemp("tokens"),
-        config=config_toml(standin.origin),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        options=verbose() | {"aibridge_private_networks": "127.0.0.1"},
-        env=CENTRAL,
-        metrics=True,
-    )
-    token(made)
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
-
-
-@pytest.fixture(autouse=True)
-def _no_requests_yet(standin: Server) -> None:
-    standin.requests.clear()
+    options = verbose() | {"aibridge_private_networks": "127.0.0.1"}
+    with run_proxy(
+        standin.origin, options=options, env=CENTRAL, metrics=True, before_start=token
+    ) as made:
+        yield made
 
 
 @dataclass(frozen=True)

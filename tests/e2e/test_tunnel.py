@@ -5,7 +5,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -17,7 +16,8 @@ from e2e.bodies import MESSAGES
 from e2e.clients import TIMEOUT_S, WAYS, Clients
 from e2e.conftest import StartProxy, StartStandin
 from e2e.metrics import metric
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
 from e2e.records import Records
 from e2e.wire import connect, open_tunnel
 
@@ -27,25 +27,15 @@ PROVIDER_HOST = "api.anthropic.com"
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
-    """A proxy that logs and saves every flow."""
-    made = Proxy(
-        tmp_path_factory.mktemp("tunnel"),
-        config=config_toml(standin.origin),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        options={
-            "flow_detail": 4,
-            "save_stream_file": "flows",
-            "aibridge_private_networks": "127.0.0.1",  # the other hosts of these tests
-        },
-        metrics=True,
-    )
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
+    """Run a proxy that logs and saves every flow."""
+    options = {
+        "flow_detail": 4,
+        "save_stream_file": "flows",
+        "aibridge_private_networks": "127.0.0.1",  # the other hosts of these tests
+    }
+    with run_proxy(standin.origin, options=options, metrics=True) as made:
+        yield made
 
 
 def handshake(

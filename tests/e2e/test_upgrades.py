@@ -5,20 +5,20 @@ The provider of these tests switches at every request, to what its client does n
 
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
-from standin import Authority, Server
+from standin import Server
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.store import open_store
-from e2e.clients import OPENAI_KEY, TIMEOUT_S, Clients, Way
+from e2e.clients import OPENAI_KEY, Clients, Way
 from e2e.metrics import metric
-from e2e.proxy import Proxy, config_toml
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
+from e2e.raw_server import RawServer
 from e2e.records import Records
 from e2e.wire import connect, read_head
 
@@ -47,54 +47,28 @@ ODD = {
 }
 
 
-class Switching:
-    """A provider that answers every request with 101, and echoes what follows."""
+class Switching(RawServer):
+    """A provider that responds to every request with 101, and echoes further bytes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.heads: list[bytes] = []
         """Heads of requests."""
         self.raw = b""
         """Bytes after the heads."""
-        self.answer = ACCEPTED
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(TIMEOUT_S)
+        self.response = ACCEPTED
 
     def forget(self) -> None:
         self.heads.clear()
-        self.raw, self.answer = b"", ACCEPTED
+        self.raw, self.response = b"", ACCEPTED
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
-            with peer:
-                self._talk(peer)
-
-    def _talk(self, peer: socket.socket) -> None:
-        try:
-            self.heads.append(read_head(peer))
-            self.raw = b""  # the one before may have said goodbye since it was forgotten
-            peer.sendall(self.answer)
-            while said := peer.recv(4096):
-                self.raw += said
-                peer.sendall(said)
-        except ConnectionError:
-            return
+    def serve(self, peer: socket.socket) -> None:
+        self.heads.append(read_head(peer))
+        self.raw = b""  # an earlier connection may have sent its close since `forget`
+        peer.sendall(self.response)
+        while received := peer.recv(4096):
+            self.raw += received
+            peer.sendall(received)
 
 
 @pytest.fixture(scope="module")
@@ -105,25 +79,12 @@ def switching() -> Iterator[Switching]:
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    switching: Switching,
-    authority: Authority,
-    confdir: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Proxy]:
-    """Yield a proxy for the provider, with a central key and without access tokens."""
-    made = Proxy(
-        tmp_path_factory.mktemp("upgrades"),
-        config=config_toml(switching.origin),
-        confdir=confdir,
-        upstream_ca=authority.path,
-        env={"OPENAI_API_KEY": CENTRAL},
-        options={"aibridge_require_token": "never"},
-        metrics=True,
-    )
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
+def proxy(run_proxy: RunProxy, switching: Switching) -> Iterator[Proxy]:
+    """Run a proxy for the provider, with a central key and without access tokens."""
+    options = {"aibridge_require_token": "never"}
+    env = {"OPENAI_API_KEY": CENTRAL}
+    with run_proxy(switching.origin, env=env, options=options, metrics=True) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +133,7 @@ def test_no_upgrade_makes_the_proxy_relay_raw_bytes(
     proxy: Proxy, clients: Clients, switching: Switching, way: Way, path: str, odd: str
 ) -> None:
     if path == MODELS and odd == "nothing asked":
-        switching.answer = ACCEPTED.replace(b"websocket", b"h2c")
+        switching.response = ACCEPTED.replace(b"websocket", b"h2c")
     with asking(clients, way, path, ODD[odd]) as (sock, head):
         assert head.startswith(b"HTTP/1.1 502 ")
         assert "a protocol that was not requested" in body_of(sock, head)["error"]["message"]
@@ -188,11 +149,11 @@ def test_no_upgrade_makes_the_proxy_relay_raw_bytes(
 
 
 @each_way
-@pytest.mark.parametrize("answer", [b"h2c", b"foo, websocket", b""])
+@pytest.mark.parametrize("protocol", [b"h2c", b"foo, websocket", b""])
 def test_switch_to_another_protocol_than_requested_is_an_error(
-    proxy: Proxy, clients: Clients, switching: Switching, way: Way, answer: bytes
+    proxy: Proxy, clients: Clients, switching: Switching, way: Way, protocol: bytes
 ) -> None:
-    switching.answer = ACCEPTED.replace(b"websocket", answer)
+    switching.response = ACCEPTED.replace(b"websocket", protocol)
     with (
         proxy.recording() as records,
         asking(clients, way, RESPONSES, WEBSOCKET) as (sock, head),
@@ -220,15 +181,15 @@ def test_websocket_of_an_unknown_path_passes_the_forward_proxy_and_is_counted(
 ) -> None:
     labels = {"provider": "openai", "route": "other", "method": "GET"}
     before = metric(proxy, "aibridge_passthrough_total", **labels)
-    said = b"\x81\x82\x00\x00\x00\x00hi"
+    frame = b"\x81\x82\x00\x00\x00\x00hi"
     with (
         proxy.recording() as records,
         asking(clients, FORWARD, REALTIME, WEBSOCKET) as (sock, head),
     ):
         assert head.startswith(b"HTTP/1.1 101 ")
-        sock.sendall(said)
+        sock.sendall(frame)
         sock.recv(100)  # what comes back has a mask, which servers must not use
-    assert switching.raw[:2] == said[:2]
+    assert switching.raw[:2] == frame[:2]
     assert records == Records()
     assert metric(proxy, "aibridge_passthrough_total", **labels) == before + 1
 

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from e2e.conftest import authority, confdir, proxies, run_proxy  # noqa: F401 fixtures
+from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
-from standin import Server, ServerThread, make_authority
+from standin import Server, ServerThread
 from standin.messages import Request, Response
 
 PLUGIN = Path(__file__).with_name("toy_provider.py")
@@ -32,24 +34,28 @@ def provider() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def proxy(provider: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+def proxy(
+    run_proxy: RunProxy,  # noqa: F811
+    provider: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Proxy]:
     """A proxy that reads the plugin from a folder of its own."""
     plugins = tmp_path_factory.mktemp("plugins")
     shutil.copy(PLUGIN, plugins)
-    confdir = tmp_path_factory.mktemp("confdir")
-    made = make_authority(confdir, "mitmproxy-ca-cert")
-    shutil.copy(made.key_path, confdir / "mitmproxy-ca.pem")
-    started = Proxy(
-        tmp_path_factory.mktemp("proxy"),
-        config=f'[[providers]]\nname = "toy"\ntype = "toy"\nbase_url = "{provider.origin}"\n'
-        'api_key_env = "TOY_KEY"\n',
-        confdir=confdir,
+    config = f"""
+[[providers]]
+name = "toy"
+type = "toy"
+base_url = "{provider.origin}"
+api_key_env = "TOY_KEY"
+"""
+    with run_proxy(
+        provider.origin,
+        config=config,
         options={"aibridge_plugins": "toy_provider"},
         env={"PYTHONPATH": str(plugins), "TOY_KEY": KEY},
-    )
-    started.start()
-    yield started
-    assert started.stop() == 0, started.log_text()
+    ) as started:
+        yield started
     assert not started.faults(), started.log_text()
 
 

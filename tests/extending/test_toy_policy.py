@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from e2e.asking import APIS
-from e2e.central import FORWARD, REVERSE, Central, program, server_toml, wait_for_servers
+from e2e.central import FORWARD, REVERSE, Central, program
 from e2e.clients import Clients
 from e2e.conftest import (  # noqa: F401 fixtures
     StartProxy,
@@ -13,11 +13,12 @@ from e2e.conftest import (  # noqa: F401 fixtures
     clients_of,
     confdir,
     provider,
+    proxies,
     standin,
     start_proxy,
 )
 from e2e.metrics import metric
-from e2e.proxy import Proxy, config_toml
+from e2e.proxy import Proxy
 from e2e.sockets import Socket
 from standin import Provider, Server
 
@@ -57,16 +58,14 @@ def central(
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     (plugins / f"{MODULE}.py").write_text(PLUGIN)
-    tools = server_toml("calc", **program(), allow="^add$")
-    # WebSockets are refused where central tools are offered.
-    tools += '[injection]\nproviders = ["anthropic"]\n'
     proxy = start_proxy(
-        config=config_toml(standin.origin) + tools,
+        servers={"calc": program() | {"allow": "^add$"}},
+        # WebSockets are refused where central tools are offered.
+        more_config='[injection]\nproviders = ["anthropic"]\n',
         options={"aibridge_plugins": MODULE},
         env={"PYTHONPATH": str(plugins)},
         metrics=True,
     )
-    wait_for_servers(proxy, "calc")
     return Central(proxy, clients_of(proxy), provider, standin)
 
 
