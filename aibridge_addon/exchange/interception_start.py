@@ -23,7 +23,7 @@ class InterceptionStart:
     position: str | None
     """The position of the prompt in its conversation."""
     is_retry: bool
-    """True if the client states that this is a retry."""
+    """True if the client states that this is a retry, or sends the beginning of the response."""
 
 
 def start_interception(
@@ -37,7 +37,7 @@ def start_interception(
         interception=_interception(request, wire_format, facts, sender, client, purpose),
         purpose=purpose,
         position=facts.position,
-        is_retry=headers.get("x-stainless-retry-count", "0") != "0",
+        is_retry=facts.prefilled or headers.get("x-stainless-retry-count", "0") != "0",
     )
 
 

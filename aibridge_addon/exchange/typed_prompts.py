@@ -26,7 +26,7 @@ class TypedPrompts:
     - If the client sends an id of the prompt, its text is recorded once for each id. The store
       enforces the same, so that this holds for other processes and after a restart.
     - In a session without such ids, the same text at the same position of the conversation is a
-      retry until a request with it is completed.
+      retry until a request with it is completed, and after that only if the request says so.
     - Without a session, only a request that the client calls a retry is one: the same question may
       be asked again on purpose.
     """
@@ -47,7 +47,8 @@ class TypedPrompts:
     ) -> NewPrompt | None:
         """Return the new prompt of a request; None if nothing new was typed.
 
-        `is_retry` is True if the client states that the request is a retry.
+        `is_retry` is True if the client states that the request is a retry, or continues a
+        response: then a prompt that was recorded is not new.
         """
         if not purpose.typed:
             return None
@@ -58,9 +59,9 @@ class TypedPrompts:
             )
         unseen = [text for text in earlier if not self._was_typed(interception, text)]
         digest = _digest_by_id(interception, last)
-        if self._is_new(
-            interception, digest or _digest_by_position(interception, purpose, position)
-        ):
+        by_position = _digest_by_position(interception, purpose, position)
+        is_repeated = not _remember(self._seen, _digest("ever", by_position)) and is_retry
+        if self._is_new(interception, digest or by_position) and not (by_position and is_repeated):
             unseen.append(last)
         for text in purpose.typed:
             _remember(self._seen, _digest_in_session(interception, text))

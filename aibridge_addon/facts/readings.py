@@ -22,6 +22,8 @@ class RequestFacts:
     """Texts of each user message after the last response, oldest first, as the client sent them."""
     position: str | None = None
     """Position of `user_texts` in the conversation: the same in a retry, not in the next turn."""
+    prefilled: bool = False
+    """True if the request ends with the beginning of the response, which the model continues."""
     system: tuple[str, ...] = ()
     """Beginnings of the texts of the system prompt."""
     correlating_tool_call_id: str | None = None

@@ -2,8 +2,12 @@
 
 import re
 from bisect import bisect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+import msgspec
+
+from aibridge_addon.raw_json import JSON, mapping, read
 
 CLIENT_WRAPPERS = (
     # Claude Code
@@ -106,6 +110,8 @@ class TrailingTurn(NamedTuple):
     """Position of the messages in the conversation: equal in a retry, another in the next turn."""
     tool_call_id: str | None
     """Id of the tool call that the last result among them belongs to."""
+    prefilled: bool
+    """True if the beginning of the response follows them."""
 
 
 def trailing_turn(
@@ -115,6 +121,7 @@ def trailing_turn(
     before: Iterable[str] = (),
     follows: str = "",
     tool_call_id: str | None = None,
+    prefilled: bool = False,
 ) -> TrailingTurn:
     """Return the user messages after the last response.
 
@@ -124,7 +131,21 @@ def trailing_turn(
     """
     user_texts = tuple(texts for texts in map(tuple, newest_first) if any(texts))[::-1]
     place = f"{follows}\n{index}\n{''.join(before)[:_BEGINNING]}"
-    return TrailingTurn(user_texts, place if user_texts else None, tool_call_id)
+    return TrailingTurn(user_texts, place if user_texts else None, tool_call_id, prefilled)
+
+
+def drop_prefill(messages: list[msgspec.Raw], is_prefill: Callable[[JSON], bool]) -> bool:
+    """Remove a prefilled response, the last message; return True if there was one.
+
+    The client wrote its beginning, or sends a response that was cut off back to be continued. Two
+    messages of the model are no prefill: Codex ends requests with messages of other agents.
+    """
+    if not messages or not is_prefill(mapping(read(messages[-1]))):
+        return False
+    if any(mapping(read(before)).get("role") == "assistant" for before in messages[-2:-1]):
+        return False
+    messages.pop()
+    return True
 
 
 def beginnings(texts: Iterable[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from e2e.asking import APIS
+from e2e.asking import APIS, user
 from e2e.clients import Clients, Way
 from e2e.proxy import Proxy
 from e2e.records import Records
@@ -101,3 +101,13 @@ def test_sdk_retries_leave_one_prompt_and_the_same_question_asked_again_another(
         for count, said in (("0", "a STATUS:500"), ("1", "a STATUS:500"), ("0", "b"), ("0", "b")):
             post(clients, CHAT, said, {"x-stainless-retry-count": count})
     assert records.prompts == ["a STATUS:500", "b", "b"]
+
+
+def test_continuations_of_a_response_leave_one_prompt(proxy: Proxy, clients: Clients) -> None:
+    for api in (MESSAGES, CHAT):
+        said = f"Tell me a story by {api}."
+        with proxy.recording() as records:
+            for begun in ("Once", "Once upon"):
+                begins = {"role": "assistant", "content": begun}
+                assert post(clients, api, [user(said), begins], {}) == 200
+        assert records.prompts == [said]

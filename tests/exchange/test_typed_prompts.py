@@ -85,6 +85,15 @@ def test_same_text_at_the_position_of_a_completed_request_is_new() -> None:
         prompts.on_ended(ended(retry))
 
 
+def test_declared_retry_of_a_completed_request_is_not_new() -> None:
+    prompts = TypedPrompts()
+    first = in_session()
+    assert ask(prompts, first, "hello", is_retry=True) == "hello"
+    prompts.on_ended(ended(first))
+    assert ask(prompts, in_session(), "hello", is_retry=True) is None
+    assert ask(prompts, in_session(), "hello", position="1", is_retry=True) == "hello"
+
+
 def test_completed_prompt_with_an_id_is_not_new_again() -> None:
     prompts = TypedPrompts()
     first = with_id("p-1")

@@ -31,6 +31,9 @@ def result(call_id: Any) -> dict[str, Any]:
 
 REMINDER = said("<system-reminder>\nbe good\n</system-reminder>")
 ANSWER = {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "x"}]}
+PREFILL = {"role": "assistant", "content": "{"}
+PREFILLED = {"role": "assistant", "content": [said("{")]}
+THOUGHT = {"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}, said("{")]}
 SYSTEM = {"role": "system", "content": "More tools are there."}
 
 
@@ -52,7 +55,14 @@ SYSTEM = {"role": "system", "content": "More tools are there."}
         pytest.param([user(result("t1"), said("no"))], "no", "t1", id="words after a result"),
         pytest.param([user(result("t1")), SYSTEM], None, "t1", id="a system message after it all"),
         pytest.param([user(result("t1"), result(7))], None, "t1", id="a result without an id"),
-        pytest.param([user("a"), ANSWER], None, None, id="a prefilled answer"),
+        pytest.param([user("a"), ANSWER], None, None, id="a call of the model"),
+        pytest.param([user("a"), PREFILL], "a", None, id="a prefilled response"),
+        pytest.param([user("a"), PREFILLED], "a", None, id="a prefilled text block"),
+        pytest.param([user("a"), PREFILL, SYSTEM], None, None, id="a response before the end"),
+        pytest.param([user(result("t1")), PREFILL], None, "t1", id="a prefill after a result"),
+        pytest.param([user("a"), PREFILL, PREFILL], None, None, id="two responses"),
+        pytest.param([user("a"), THOUGHT], None, None, id="a response with a thought"),
+        pytest.param([PREFILL], None, None, id="a prefilled response alone"),
         pytest.param([user({"type": "image"}, said("what?"))], "what?", None, id="an image"),
         pytest.param([user(said("")), user("x")], "x", None, id="an empty text"),
         pytest.param([user("half \ud83d")], "half \ufffd", None, id="half a surrogate pair"),
@@ -70,6 +80,16 @@ def test_trailing_turn_has_the_prompt_and_the_call_of_its_result(
     facts = read_request(FORMAT, {"messages": messages})
     assert prompt_of(facts) == prompt
     assert facts.correlating_tool_call_id == call_id
+
+
+@pytest.mark.parametrize(
+    ("messages", "prefilled"),
+    [([user("a"), PREFILL], True), ([user("a")], False), ([user("a"), ANSWER], False)],
+)
+def test_request_that_ends_with_the_beginning_of_the_response_is_prefilled(
+    messages: Any, prefilled: bool
+) -> None:
+    assert read_request(FORMAT, {"messages": messages}).prefilled is prefilled
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def result(call_id: Any) -> dict[str, Any]:
 
 
 ANSWER = message("assistant", None, tool_calls=[{"id": "call_0"}])
+PREFILL = message("assistant", "Once", prefix=True)
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
 
 
@@ -58,6 +59,12 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
         pytest.param(
             [message("user", "a"), ANSWER, result("c1")], None, "c1", id="an older prompt"
         ),
+        pytest.param([message("user", "a"), PREFILL], "a", None, id="a prefilled response"),
+        pytest.param([message("user", "a"), ANSWER], None, None, id="a call of the model"),
+        pytest.param(
+            [ANSWER, result("c1"), PREFILL], None, "c1", id="a prefilled response after a result"
+        ),
+        pytest.param([message("user", "a"), PREFILL, PREFILL], None, None, id="two responses"),
         pytest.param([message("function", "ok", name="f")], None, None, id="a legacy result"),
         pytest.param([result(7)], None, None, id="a result without an id"),
         pytest.param(
@@ -85,6 +92,12 @@ def test_trailing_turn_has_the_prompt_and_the_call_of_its_result(
     facts = read_request(FORMAT, {"messages": messages})
     assert prompt_of(facts) == prompt
     assert facts.correlating_tool_call_id == call_id
+
+
+@pytest.mark.parametrize("last", [PREFILL, ANSWER, message("user", "b")])
+def test_request_that_ends_with_the_beginning_of_the_response_is_prefilled(last: Any) -> None:
+    facts = read_request(FORMAT, {"messages": [message("user", "a"), last]})
+    assert facts.prefilled is (last is PREFILL)
 
 
 def read_chunks(*chunks: Any) -> ResponseFacts:

@@ -52,6 +52,12 @@ AGENTS = user("# AGENTS.md instructions for /srv\n\n<INSTRUCTIONS>\nx\n</INSTRUC
             id="a part named as in another API",
         ),
         pytest.param([user("a"), ANSWER, user("b")], "b", None, id="only the last turn"),
+        pytest.param([user("a"), ANSWER], "a", None, id="a prefilled response"),
+        pytest.param([user("a"), CALL], None, None, id="a call of the model"),
+        pytest.param([user("a"), ANSWER, ANSWER], None, None, id="two responses"),
+        pytest.param(
+            [result("function", "c1"), ANSWER], None, "c1", id="a prefilled response after a result"
+        ),
         pytest.param([user("a"), user("b")], "a\nb", None, id="trailing user messages"),
         pytest.param([DEVELOPER, CONTEXT, user("hi")], "hi", None, id="as Codex starts"),
         pytest.param([AGENTS, CONTEXT, user("hi")], "hi", None, id="with a folder's instructions"),
@@ -85,6 +91,11 @@ def test_trailing_turn_has_the_prompt_and_the_call_of_its_result(
     facts = read_request(FORMAT, {"input": given})
     assert prompt_of(facts) == prompt
     assert facts.correlating_tool_call_id == call_id
+
+
+@pytest.mark.parametrize("last", [ANSWER, CALL, user("b")])
+def test_request_that_ends_with_the_beginning_of_the_response_is_prefilled(last: Any) -> None:
+    assert read_request(FORMAT, {"input": [user("a"), last]}).prefilled is (last is ANSWER)
 
 
 @pytest.mark.parametrize(

@@ -823,6 +823,29 @@ def test_buffered_response_without_central_tools_is_unchanged() -> None:
     assert not merger.hides
 
 
+@pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
+@pytest.mark.parametrize("chosen", ["auto", {"type": "auto"}])
+def test_choice_of_the_client_is_repeated_although_the_last_request_forbids_calls(
+    status: str, chosen: Any
+) -> None:
+    first = answer(HIDDEN) | {"tool_choice": chosen}
+    last = answer(message("Done."), status=status) | {"tool_choice": "none"}
+    spliced = splice(NAME, [sse(events_of(first)), sse(events_of(last))])
+    repeating = [event["response"] for event in values(spliced.stream) if "response" in event]
+    assert [response["tool_choice"] for response in repeating] == [chosen] * len(repeating)
+    assert repeating[-1]["status"] == status
+    merged, _ = merge(NAME, [first, last])
+    assert merged["tool_choice"] == chosen
+
+
+def test_host_that_repeats_no_choice_gets_none_added() -> None:
+    given = [answer(HIDDEN), answer(message("Done."))]
+    for response in given:
+        del response["tool_choice"]
+    merged, _ = merge(NAME, given)
+    assert "tool_choice" not in merged
+
+
 def test_restored_results_are_made_legal() -> None:
     """The ledger may hold what an older version has stored."""
     output = [

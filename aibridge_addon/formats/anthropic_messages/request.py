@@ -3,7 +3,7 @@
 import msgspec
 
 from aibridge_addon.facts import RequestFacts
-from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
+from aibridge_addon.formats.prompts import TrailingTurn, beginnings, drop_prefill, trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, elements, mapping, member, read, sequence, text
 
@@ -16,6 +16,7 @@ def read_request(members: Members) -> RequestFacts:
         streaming=member(members, "stream") is True,
         user_texts=turn.user_texts,
         position=turn.position,
+        prefilled=turn.prefilled,
         system=beginnings(_texts(member(members, "system"))),
         correlating_tool_call_id=turn.tool_call_id,
         session_hint=_session(mapping(member(members, "metadata")).get("user_id")),
@@ -27,6 +28,7 @@ def _read_trailing_turn(messages: msgspec.Raw | None) -> TrailingTurn:
     turn: list[JSON] = []
     before: list[str] = []
     left = elements(messages)
+    prefilled = drop_prefill(left, _is_text_of_the_model)
     while left:
         message = mapping(read(left.pop()))
         if message.get("role") == "user":
@@ -35,7 +37,20 @@ def _read_trailing_turn(messages: msgspec.Raw | None) -> TrailingTurn:
             before = _texts(message.get("content"))
             break
     return trailing_turn(
-        map(_texts, turn), index=len(left), before=before, tool_call_id=_last_result(turn)
+        map(_texts, turn),
+        index=len(left),
+        before=before,
+        tool_call_id=_last_result(turn),
+        prefilled=prefilled,
+    )
+
+
+def _is_text_of_the_model(message: JSON) -> bool:
+    """Return True for a response of text alone: calls and thoughts come from the model only."""
+    content = message.get("content")
+    blocks = map(mapping, sequence(content))
+    return message.get("role") == "assistant" and (
+        isinstance(content, str) or all(block.get("type") == "text" for block in blocks)
     )
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from aibridge_addon.facts import RequestFacts
-from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
+from aibridge_addon.formats.prompts import TrailingTurn, beginnings, drop_prefill, trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import (
     JSON,
@@ -30,6 +30,7 @@ def read_request(members: Members) -> RequestFacts:
         streaming=member(members, "stream") is True,
         user_texts=turn.user_texts,
         position=turn.position,
+        prefilled=turn.prefilled,
         system=system,
         correlating_tool_call_id=turn.tool_call_id,
         session_hint=text(member(members, "prompt_cache_key")),
@@ -55,6 +56,7 @@ def _read_trailing_turn(left: list[msgspec.Raw]) -> TrailingTurn:
     user_texts: list[list[str]] = []
     before: list[str] = []
     tool_call_id = None
+    prefilled = drop_prefill(left, _is_text_of_the_model)
     while left:
         message = mapping(read(left.pop()))
         if message.get("role") == "user":
@@ -63,7 +65,14 @@ def _read_trailing_turn(left: list[msgspec.Raw]) -> TrailingTurn:
             before = _texts(message.get("content"))
             tool_call_id = text(message.get("tool_call_id"))
             break
-    return trailing_turn(user_texts, index=len(left), before=before, tool_call_id=tool_call_id)
+    return trailing_turn(
+        user_texts, index=len(left), before=before, tool_call_id=tool_call_id, prefilled=prefilled
+    )
+
+
+def _is_text_of_the_model(message: JSON) -> bool:
+    calls = message.get("tool_calls") or message.get("function_call")
+    return message.get("role") == "assistant" and not calls
 
 
 def _texts(content: JSON) -> list[str]:

@@ -6,7 +6,7 @@ import msgspec
 
 from aibridge_addon.facts import RequestFacts, RequestKind
 from aibridge_addon.formats.openai_responses.items import answered_call_id, is_result
-from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
+from aibridge_addon.formats.prompts import TrailingTurn, beginnings, drop_prefill, trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, elements, mapping, member, read, sequence, text
 
@@ -22,6 +22,7 @@ def read_request(members: Members) -> RequestFacts:
         user_texts=turn.user_texts,
         # Only the provider knows the positions in a conversation that it stores.
         position=None if "conversation" in members else turn.position,
+        prefilled=turn.prefilled,
         system=beginnings(_texts(member(members, "instructions"))),
         request_kind=_declared_kind(members),
         correlating_tool_call_id=turn.tool_call_id,
@@ -50,6 +51,7 @@ def _read_trailing_turn(given: msgspec.Raw | None, follows: str) -> TrailingTurn
     before: list[str] = []
     tool_call_id = None
     left = elements(given)
+    prefilled = drop_prefill(left, _is_text_of_the_model)
     while left:
         item = mapping(read(left.pop()))
         if is_result(item):
@@ -61,8 +63,17 @@ def _read_trailing_turn(given: msgspec.Raw | None, follows: str) -> TrailingTurn
         if item.get("role") == "user":
             user_texts.append(_texts(item.get("content")))
     return trailing_turn(
-        user_texts, index=len(left), before=before, follows=follows, tool_call_id=tool_call_id
+        user_texts,
+        index=len(left),
+        before=before,
+        follows=follows,
+        tool_call_id=tool_call_id,
+        prefilled=prefilled,
     )
+
+
+def _is_text_of_the_model(item: JSON) -> bool:
+    return item.get("role") == "assistant" and item.get("type") in (None, "message")
 
 
 def _texts(content: JSON, kinds: Sequence[str] = ("input_text", "text")) -> list[str]:

@@ -6,7 +6,7 @@ items, events numbered without gaps, the first `response.created` and the last t
 
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_errors import error_type_of
-from aibridge_addon.formats.openai_responses.echo import without_tools
+from aibridge_addon.formats.openai_responses.echo import with_choice_of, without_tools
 from aibridge_addon.formats.openai_responses.turn import is_call_of, summed, turn_of
 from aibridge_addon.formats.tool_protocol import StreamError, Turn
 from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
@@ -38,6 +38,8 @@ class Splicer:
         """Usage of the earlier responses."""
         self._id: JSON = None
         """The id of the client's response."""
+        self._begun: dict[str, JSON] = {}
+        """The first response as the provider began it."""
         self._end: tuple[Event, dict[str, JSON]] | None = None
         """The terminal event of this response."""
         self._holds_end = False
@@ -56,7 +58,8 @@ class Splicer:
             event = event._replace(raw=_event(data))
         kind = data.get("type")
         if self._id is None:
-            self._id = mapping(data.get("response")).get("id")
+            self._begun = mapping(data.get("response"))
+            self._id = self._begun.get("id")
         if kind in _ENDS:
             self._end = (event, data)
             self._holds_end = True
@@ -97,7 +100,7 @@ class Splicer:
         event, data = self._end
         if not self._hides:
             return self._relayed(event, data, {})
-        response = mapping(data.get("response"))
+        response = with_choice_of(self._begun, mapping(data.get("response")))
         merged = {**response, "id": self._id, "output": self._shown}
         if response.get("usage"):
             merged["usage"] = summed(self._usage(), self._used)
@@ -166,6 +169,7 @@ class Merger:
         self._names = names
         self._shown: list[JSON] = []
         self._id: JSON = None
+        self._first: dict[str, JSON] = {}
         self._last: dict[str, JSON] = {}
         self._used: list[dict[str, JSON]] = []
         self.hides = False
@@ -178,6 +182,7 @@ class Merger:
         self.hides = self.hides or cut is not response
         self._last = mapping(cut)
         self._id = self._id or self._last.get("id")
+        self._first = self._first or self._last
         items = sequence(self._last.get("output"))
         shown = [item for item in items if not is_call_of(item, self._names)]
         self._shown += shown
@@ -186,7 +191,8 @@ class Merger:
 
     def finish(self) -> bytes:
         """Return the client's response."""
-        response = {**self._last, "id": self._id, "output": self._shown}
+        last = with_choice_of(self._first, self._last)
+        response = {**last, "id": self._id, "output": self._shown}
         if self._last.get("usage"):
             response["usage"] = summed(mapping(self._last["usage"]), self._used)
         return encode(response).encode()
