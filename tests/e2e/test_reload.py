@@ -26,7 +26,7 @@ from e2e.central import (
 from e2e.clients import Clients
 from e2e.conftest import StartProxy
 from e2e.metrics import metric, metrics_text
-from e2e.proxy import Proxy, config_toml
+from e2e.proxy import START_S, Proxy, config_toml
 from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS
@@ -66,7 +66,7 @@ def edit(proxy: Proxy, text: str, *started: str) -> None:
     """Write the config file; wait until it is read and the servers that it starts are up."""
     mark = len(proxy.log)
     proxy.config_path.write_text(text)
-    proxy.wait_for_log(TAKEN, mark)
+    proxy.wait_for_log(TAKEN, mark, START_S)
     wait_for_servers(proxy, *started, mark=mark)
 
 
@@ -125,7 +125,7 @@ def test_changed_mcp_servers_file_is_read_with_environment_variables(
     replacement.write_text(json.dumps({"mcpServers": {"locked": entry}}))
     mark = len(proxy.log)
     replacement.replace(path)  # as many editors do it
-    proxy.wait_for_log(TAKEN, mark)
+    proxy.wait_for_log(TAKEN, mark, START_S)
     wait_for_servers(proxy, "locked", mark=mark)
 
     assert "bmcp_locked_add" in offered(central)
