@@ -90,6 +90,15 @@ def instant_text(moment: datetime | None) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds") if moment else ""
 
 
+def normal_text(moment: str) -> str:
+    """Return an ISO 8601 text as the records hold it; empty stays empty.
+
+    Raises:
+        ValueError: it is not a time.
+    """
+    return instant_text(datetime.fromisoformat(moment)) if moment else ""
+
+
 def short_time(moment: datetime, now: datetime) -> str:
     """Return a local time to the minute; the year is left out if it is the current year."""
     return f"{moment:%m-%d %H:%M}" if moment.year == now.year else f"{moment:%Y-%m-%d %H:%M}"

@@ -245,6 +245,7 @@ def m010_content(db: Database) -> None:
 def m011_rollup(db: Database) -> None:
     """Create the roll-up of figures by hour; the hours of all interceptions are to be rolled up."""
     rollup.create(db)
+    db.table("aibridge_interceptions").create_index(["client_session_id", "started_at"])
 
 
 @migrations()

@@ -8,15 +8,27 @@ from aibridge_addon.report.queries import RequestQuery, TotalsQuery
 from aibridge_addon.report.rows import (
     ExportRow,
     InterceptionDetail,
+    Latency,
     Live,
     Page,
+    PersonRow,
     RateLimitRow,
     RequestRow,
     SearchHit,
     SessionDetail,
+    SessionRow,
     Totals,
 )
-from aibridge_addon.store.sqlite.reports import details, export, requests, search, totals
+from aibridge_addon.store.sqlite.reports import (
+    details,
+    export,
+    latency,
+    people,
+    requests,
+    search,
+    sessions,
+    totals,
+)
 from aibridge_addon.store.sqlite.reports.rate_limits import read_rate_limits
 from aibridge_addon.store.sqlite.reports.reader import reading
 
@@ -31,6 +43,21 @@ class SQLiteReports(Reports):
         """Return figures by groups, and overall."""
         with reading(self._path) as connection:
             return totals.read(connection, query)
+
+    def sessions(self, query: RequestQuery) -> Page[SessionRow]:
+        """Return sessions, those with the newest requests first."""
+        with reading(self._path) as connection:
+            return sessions.read(connection, query)
+
+    def people(self, query: RequestQuery) -> list[PersonRow]:
+        """Return the actors, the most expensive first."""
+        with reading(self._path) as connection:
+            return people.read(connection, query)
+
+    def latency(self, query: RequestQuery) -> Latency:
+        """Return percentiles of latency."""
+        with reading(self._path) as connection:
+            return latency.read(connection, query)
 
     def requests(self, query: RequestQuery) -> Page[RequestRow]:
         """Return a page of requests, newest first."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aibridge_addon.access.runs import METADATA_KEY
+from aibridge_addon.report.periods import normal_text
 from aibridge_addon.report.queries import METADATA_PREFIX, RequestQuery
 from aibridge_addon.store.sqlite.figures import KEYS
 
@@ -31,6 +32,17 @@ class Selection:
         """Add a condition with the values of its parameters."""
         self.conditions.append(condition)
         self.values |= values
+
+    def add_period(self, since: str, until: str, *, hidden: bool = False) -> None:
+        """Add the conditions of a period for interceptions `i`.
+
+        `hidden`: SQLite must not use the index of starts, since another one is better.
+        """
+        column = "+i.started_at" if hidden else "i.started_at"
+        if since:
+            self.add(f"{column} >= {self.bind(normal_text(since))}")
+        if until:
+            self.add(f"{column} < {self.bind(normal_text(until))}")
 
     def bind(self, value: str) -> str:
         """Return a new parameter that has a value."""

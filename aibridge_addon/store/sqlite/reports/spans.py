@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from aibridge_addon.report.periods import instant_text, midnight
+from aibridge_addon.report.periods import instant_text, midnight, normal_text
 from aibridge_addon.store.sqlite.rollup import HOUR_LENGTH
 
 _END = "9"
@@ -36,14 +36,14 @@ class Division:
 
 def read_all(since: str, until: str) -> Division:
     """Return the division that reads every interception of a period."""
-    return Division(spans=((_normal(since), _normal(until) or _END),))
+    return Division(spans=((normal_text(since), normal_text(until) or _END),))
 
 
 def divide(
     connection: sqlite3.Connection, since: str, until: str, *, by_local_day: bool
 ) -> Division:
     """Return the division of a period that reads the fewest interceptions."""
-    since, until = _normal(since), _normal(until) or _END
+    since, until = normal_text(since), normal_text(until) or _END
     first, end = _next_hour(since), until[:HOUR_LENGTH]
     if end <= first:
         return read_all(since, until)
@@ -58,10 +58,6 @@ def divide(
         "excluded": json.dumps(sorted(excluded)),
     }
     return Division(spans=tuple(_joined(spans)), rolled=rolled)
-
-
-def _normal(moment: str) -> str:
-    return instant_text(datetime.fromisoformat(moment)) if moment else ""
 
 
 def _next_hour(moment: str) -> str:

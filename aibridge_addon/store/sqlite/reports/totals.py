@@ -25,7 +25,7 @@ _HEAVIEST_FIRST = (f"{_WEIGHT} DESC", "output DESC", "requests DESC")
 def read(connection: sqlite3.Connection, query: TotalsQuery) -> Totals:
     """Return the totals of a query."""
     groups.check(query)
-    connection.create_aggregate("top_models", 2, TopModels)  # type: ignore[arg-type]
+    prepare(connection)
     ((_, *overall),) = _grouped(connection, query, ())
     rows = _grouped(connection, query, query.by) if query.by else []
     if _is_by_time(query.by):
@@ -35,6 +35,11 @@ def read(connection: sqlite3.Connection, query: TotalsQuery) -> Totals:
         more=rows[0][0] - len(rows) if rows else 0,
         overall=to_figures(overall),
     )
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Define the function that `summed` calls."""
+    connection.create_aggregate("top_models", 2, TopModels)  # type: ignore[arg-type]
 
 
 def _to_group(row: Sequence[Any], width: int) -> GroupRow:
@@ -70,7 +75,7 @@ def statement(
         chosen = selection.of_rollup(query)
         sources.append(_from_rollup(by, chosen))
         values |= chosen.values | division.rolled  # both number the same filters alike
-    return _summed(" UNION ALL ".join(sources), by), values
+    return summed(" UNION ALL ".join(sources), by), values
 
 
 def _divide(
@@ -101,7 +106,7 @@ def _from_interceptions(
     requests = requests_sql(source, chosen.conditions, names)
     columns = [groups.TOOL_SQL if name == "tool" else f"name{i}" for i, name in enumerate(by)]
     tools = groups.JOIN_TOOLS if "tool" in by else ""
-    return f"SELECT {_columns(columns, 'started_at')} FROM ({requests}) i{tools}"  # noqa: S608
+    return f"SELECT {columns_of(columns, 'started_at')} FROM ({requests}) i{tools}"  # noqa: S608
 
 
 def _spanned(division: spans.Division, chosen: Selection, column: str) -> str:
@@ -117,18 +122,18 @@ def _spanned(division: spans.Division, chosen: Selection, column: str) -> str:
 
 
 def _from_rollup(by: tuple[str, ...], chosen: Selection) -> str:
-    columns = _columns([groups.rollup_sql(name) for name in by], "latest")
+    columns = columns_of([groups.rollup_sql(name) for name in by], "latest")
     conditions = " AND ".join([spans.ROLLED, *chosen.conditions])
     return f"SELECT {columns} FROM aibridge_hourly i WHERE {conditions}"  # noqa: S608
 
 
-def _columns(names: list[str], latest: str) -> str:
+def columns_of(names: list[str], latest: str) -> str:
     named = [f"{name} AS name{index}" for index, name in enumerate(names)]
     measures = [f"i.{name} AS {name}" for name in ("model", "credential_kind", *MEASURES)]
     return ", ".join([*named, *measures, f"i.{latest} AS latest"])
 
 
-def _summed(parts: str, by: tuple[str, ...]) -> str:
+def summed(parts: str, by: tuple[str, ...]) -> str:
     """Return the SELECT that sums up parts by model, and then by group."""
     names = [f"name{index}" for index in range(len(by))]
     by_model = (

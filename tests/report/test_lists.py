@@ -1,0 +1,129 @@
+"""Sessions, people and latency equal what the rows hold, page by page."""
+
+import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report.databases import Request, database, figures, insert, request_lists, roll_up
+from report.selections import BOUNDS, filters, matches
+
+from aibridge_addon.report.protocol import Reports
+from aibridge_addon.report.queries import RequestQuery
+from aibridge_addon.report.rows import Latency, SessionRow, TokenUse
+from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
+
+QUERIES = st.builds(
+    lambda since, until, for_actor, chosen: RequestQuery(
+        since=since, until=until, for_actor=for_actor, **chosen
+    ),
+    BOUNDS,
+    BOUNDS,
+    st.sampled_from([None, None, "bob"]),
+    filters(),
+)
+
+
+def reports_on(folder: str, stored: list[Request]) -> Reports:
+    """Return the reports on a database with these requests, half of them rolled up."""
+    path = Path(folder) / "a.sqlite3"
+    with database(path) as connection:
+        for request in stored:
+            insert(connection, request)
+        roll_up(connection, len(stored) // 2)
+    return SQLiteReports(path)
+
+
+def all_sessions(reports: Reports, query: RequestQuery, limit: int) -> list[SessionRow]:
+    """Return the rows of all pages."""
+
+    rows: list[SessionRow] = []
+    cursor = ""
+    while True:
+        page = reports.sessions(replace(query, limit=limit, cursor=cursor))
+        assert len(page.rows) <= limit
+        rows += page.rows
+        cursor = page.next_cursor
+        if not cursor:
+            return rows
+
+
+@settings(deadline=None, max_examples=60)
+@given(stored=request_lists(), query=QUERIES, limit=st.integers(1, 4))
+def test_pages_have_every_session_once_newest_first(
+    stored: list[Request], query: RequestQuery, limit: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = all_sessions(reports_on(folder, stored), query, limit)
+    expected: dict[tuple[str, str], list[Request]] = {}
+    for request in sorted(stored, key=lambda r: (r.started_at, r.id)):
+        if matches(request, query) and request.session:
+            expected.setdefault((request.session, request.actor), []).append(request)
+    newest = sorted(expected, key=lambda k: (expected[k][-1].started_at, expected[k][-1].id))
+    assert [(row.id, row.actor) for row in rows] == newest[::-1]
+    for row in rows:
+        group = expected[row.id, row.actor]
+        assert row.figures == figures(group)
+        assert (row.started_at, row.latest_at) == (group[0].started_at, group[-1].started_at)
+        assert row.client == group[0].client
+        assert set(row.models) == {request.model for request in group if request.model}
+        prompts = [request.prompt for request in group if request.prompt]
+        assert row.prompt == (prompts[0] if prompts else None)
+
+
+@settings(deadline=None, max_examples=40)
+@given(stored=request_lists(), query=QUERIES)
+def test_people_have_their_own_figures_and_tokens(
+    stored: list[Request], query: RequestQuery
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = reports_on(folder, stored).people(query)
+    selected = [request for request in stored if matches(request, query)]
+    assert {row.actor for row in rows} == {request.actor for request in selected}
+    for row in rows:
+        own = [request for request in selected if request.actor == row.actor]
+        assert row.figures == figures(own)
+        assert set(row.clients) == {request.client for request in own}
+        assert set(row.models) == {request.model for request in own if request.model}
+        used = {request.token for request in own if request.token}
+        expected = {
+            TokenUse(id=token, figures=figures([r for r in own if r.token == token]))
+            for token in used
+        }
+        assert set(row.tokens) == expected
+
+
+def nearest_rank(values: list[int], share: float) -> int | None:
+    """Return a percentile."""
+    return sorted(values)[math.ceil(share * len(values)) - 1] if values else None
+
+
+@settings(deadline=None, max_examples=40)
+@given(stored=request_lists(), query=QUERIES)
+def test_latency_has_the_percentiles_of_completed_requests(
+    stored: list[Request], query: RequestQuery
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        latency = reports_on(folder, stored).latency(query)
+    chosen = [r for r in stored if matches(r, query) and r.status == "completed"]
+    ttft = [request.ttft_ms for request in chosen if request.ttft_ms is not None]
+    duration = [request.duration_ms for request in chosen]
+    assert latency == Latency(
+        requests=len(chosen),
+        ttft_ms_p50=nearest_rank(ttft, 0.5),
+        ttft_ms_p95=nearest_rank(ttft, 0.95),
+        duration_ms_p50=nearest_rank(duration, 0.5),
+        duration_ms_p95=nearest_rank(duration, 0.95),
+    )
+
+
+def test_invalid_cursor_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        reports = reports_on(folder, [])
+        for cursor in ("x", "[1]", "7"):
+            with pytest.raises(StoreError, match="invalid cursor"):
+                reports.sessions(RequestQuery(cursor=cursor))
