@@ -30,7 +30,7 @@ import click
 from aibridge_addon import __version__
 
 _COMMANDS = (
-    *("proxy", "run", "env", "usage", "tail", "search", "web", "export", "limits"),
+    *("proxy", "run", "env", "usage", "tail", "show", "search", "web", "export", "limits"),
     *("token", "doctor", "ca", "completion"),
 )
 """Modules with a `command`, in the order of the help."""

@@ -54,8 +54,8 @@ def _status(row: RequestRow) -> str:
 
 
 def tokens(figures: Figures) -> str:
-    """Return input and output tokens: `12.9k→60`; a dash if they are unknown."""
-    if figures.tokens_unknown:
+    """Return input and output tokens: `12.9k→60`; a dash if none were reported."""
+    if not figures.calls:
         return UNKNOWN
     return f"{short_count(figures.total_input)}→{short_count(figures.output)}"
 

@@ -1,6 +1,6 @@
 """Nests the requests of a session: sub-agents under the request that started them. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from aibridge_addon.report.rows import RequestRow
@@ -43,3 +43,11 @@ def nest(requests: Iterable[RequestRow]) -> list[SessionNode]:
             by_prompt.get(row.prompt_id or "", nodes[-1]).agents.append(run)
         run.requests.append(row)
     return nodes
+
+
+def in_order(nodes: Iterable[SessionNode]) -> Iterator[RequestRow]:
+    """Yield the requests of a tree: each request, then those of its sub-agents."""
+    for node in nodes:
+        yield node.request
+        for run in node.agents:
+            yield from run.requests

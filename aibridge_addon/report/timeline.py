@@ -80,6 +80,11 @@ class UpstreamRequest:
     """Set if the text of the answer was not recorded."""
 
     @property
+    def is_empty(self) -> bool:
+        """True if nothing is known of it, as of a request that was refused."""
+        return not (self.calls or self.steps or self.error or self.missing)
+
+    @property
     def own(self) -> CallRow | None:
         """The model call of the request itself; None if no usage was reported."""
         return next((call for call in self.calls if call.call is None), None)
@@ -220,8 +225,9 @@ class _Tools:
 
     def _call(self, part: Part, row: ToolCallRow | None) -> ToolCall:
         result = self._results.get(part.call_id or "")
-        has_result = self._was_followed or (row is not None and row.injected and not row.error)
-        is_missing = has_result and result is None and not part.server_side
+        has_result = self._was_followed or (row is not None and row.injected)
+        has_result = has_result and not part.server_side and not (row and row.error)
+        is_missing = has_result and result is None
         return ToolCall(
             name=row.tool if row else part.name or "",
             arguments=part.text,

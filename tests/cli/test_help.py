@@ -14,7 +14,7 @@ from aibridge_addon.cli import main
 from cli.command import Home
 
 COMMANDS = (
-    *("proxy", "run", "env", "usage", "tail", "search", "export", "limits", "doctor"),
+    *("proxy", "run", "env", "usage", "tail", "show", "search", "export", "limits", "doctor"),
     *("ca", "completion"),
 )
 
