@@ -1,4 +1,4 @@
-"""The conversation page: the turns of a session, one of them as a chat, its changes, its export."""
+"""The conversation page: the turns of a session, one of them as a chat, and its changes."""
 
 from typing import Any
 
@@ -6,13 +6,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from aibridge_addon.report.loading import TimelineLoader
 from aibridge_addon.report.queries import RequestQuery, TotalsQuery
 from aibridge_addon.report.rows import InterceptionDetail, RequestRow
+from aibridge_addon.report.timeline import Timeline
 from aibridge_addon.web.access import Viewer
+from aibridge_addon.web.chat import read_chat
 from aibridge_addon.web.curl import curl_command
-from aibridge_addon.web.diff import compare
 from aibridge_addon.web.site import Site, site_of, viewer_of_request
-from aibridge_addon.web.turn import read_turn, request_parts, view_of
 
 MOST_TURNS = 200
 MISSING = "There is no such request, or it is not yours."
@@ -21,21 +22,25 @@ MISSING = "There is no such request, or it is not yours."
 async def conversation(request: Request) -> Response:
     """Show a request as a chat, with the other requests of its session."""
     site, viewer = site_of(request), viewer_of_request(request)
-    with_earlier = bool(request.query_params.get("earlier"))
-    values = await run_in_threadpool(
-        _read, site, viewer, request.path_params["id"], with_earlier=with_earlier
-    )
+    values = await run_in_threadpool(_read, site, viewer, request.path_params["id"])
     if values is None:
         return site.not_found(request, MISSING)
-    return site.render(request, "conversation.html", values)
+    shown = {"with_earlier": bool(request.query_params.get("earlier"))}
+    return site.render(request, "conversation.html", values | shown)
 
 
 async def changes(request: Request) -> Response:
     """Show the changes of a request since the one before it in its session."""
     site, viewer = site_of(request), viewer_of_request(request)
-    values = await run_in_threadpool(_read_changes, site, viewer, request.path_params["id"])
-    if values is None:
+    found = await run_in_threadpool(load, site, viewer, request.path_params["id"])
+    if found is None:
         return site.not_found(request, MISSING)
+    values = {
+        "row": found.detail.row,
+        "previous_id": found.detail.previous_id,
+        "diff": found.diff,
+        "names": read_chat(found).tool_names,
+    }
     return site.render(request, "changes.html", values)
 
 
@@ -45,31 +50,28 @@ def find(site: Site, viewer: Viewer, request_id: str) -> InterceptionDetail | No
     return detail if detail and viewer.may_see(detail.row.actor) else None
 
 
-def _read(
-    site: Site, viewer: Viewer, request_id: str, *, with_earlier: bool
-) -> dict[str, Any] | None:
-    detail = find(site, viewer, request_id)
-    if detail is None:
+def load(site: Site, viewer: Viewer, request_id: str) -> Timeline | None:
+    """Return the timeline of a request that a viewer may see."""
+    found = TimelineLoader(site.reports, viewer.actor).load(request_id)
+    return found if found and viewer.may_see(found.detail.row.actor) else None
+
+
+def _read(site: Site, viewer: Viewer, request_id: str) -> dict[str, Any] | None:
+    timeline = load(site, viewer, request_id)
+    if timeline is None:
         return None
-    previous = _previous(site, viewer, detail)
-    query = _session_query(viewer, detail.row)
-    turn = read_turn(detail, previous, with_earlier=with_earlier)
+    detail = timeline.detail
+    query, chat = _session_query(viewer, detail.row), read_chat(timeline)
     return {
+        "timeline": timeline,
         "detail": detail,
         "row": detail.row,
-        "previous": previous,
-        "turn": turn,
-        "names": turn.tool_names,
-        "runs": {tool.call_id: tool for tool in detail.tools if tool.injected},
-        "with_earlier": with_earlier,
-        "curl": curl_command(detail),
+        "chat": chat,
+        "names": chat.tool_names,
+        "curl": curl_command(detail) if timeline.conversation else "",
         "turns": _turns(site, query, detail.row),
         "session": site.reports.totals(_totals_of(query)).overall if query else detail.row.figures,
     }
-
-
-def _previous(site: Site, viewer: Viewer, detail: InterceptionDetail) -> InterceptionDetail | None:
-    return find(site, viewer, detail.previous_id) if detail.previous_id else None
 
 
 def _session_query(viewer: Viewer, row: RequestRow) -> RequestQuery | None:
@@ -92,14 +94,3 @@ def _turns(site: Site, query: RequestQuery | None, row: RequestRow) -> list[Requ
     if query is None:
         return [row]
     return list(reversed(site.reports.requests(query).rows)) or [row]
-
-
-def _read_changes(site: Site, viewer: Viewer, request_id: str) -> dict[str, Any] | None:
-    detail = find(site, viewer, request_id)
-    if detail is None:
-        return None
-    previous, view = _previous(site, viewer, detail), view_of(detail)
-    found = []
-    if previous and view and detail.row.api == previous.row.api:
-        found = compare(view, request_parts(previous), request_parts(detail))
-    return {"row": detail.row, "previous": previous, "changes": found}

@@ -4,9 +4,9 @@ import json
 import shlex
 from typing import Any
 
+from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.view import View
 from aibridge_addon.report.rows import InterceptionDetail, StoredMessage
-from aibridge_addon.web.turn import request_parts, view_of
 
 _ANTHROPIC = (
     '"${ANTHROPIC_BASE_URL:-https://api.anthropic.com}/v1/messages"',
@@ -26,8 +26,9 @@ _TARGETS: dict[str, tuple[str, ...]] = {
 
 def curl_command(detail: InterceptionDetail) -> str:
     """Return the command; empty if the content of the request was not recorded."""
-    view, target = view_of(detail), _TARGETS.get(detail.row.api)
-    parts = request_parts(detail)
+    found, target = FORMATS.get(detail.row.api), _TARGETS.get(detail.row.api)
+    view = found.view if found else None
+    parts = [part for part in detail.messages if part.upstream == 0 and part.kind != "response"]
     if view is None or target is None or not parts:
         return ""
     url, *headers = target

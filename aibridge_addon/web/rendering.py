@@ -11,7 +11,6 @@ from aibridge_addon import __version__
 from aibridge_addon.report import numbers
 from aibridge_addon.report.money import UNKNOWN, usd
 from aibridge_addon.web.markdown import markdown
-from aibridge_addon.web.turn import pretty
 
 MOST_CHARACTERS = 100_000
 """Characters of a text that a page shows."""
@@ -93,6 +92,14 @@ def cut(text: str) -> str:
 def first_words(text: str) -> str:
     """Return the beginning of a text on one line."""
     return printable(" ".join(text[:200].split())[:80]) + "…"
+
+
+def pretty(text: str) -> str:
+    """Return JSON with indentation; any other text as it is."""
+    try:
+        return json_text(json.loads(text))
+    except (ValueError, RecursionError):
+        return text
 
 
 def json_text(value: object) -> str:
