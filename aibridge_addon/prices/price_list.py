@@ -23,11 +23,13 @@ _RELEASED: Mapping[str, date] = {"0.2.3": date(2026, 11, 10)}
 _DATED = re.compile(r"([-@](\d{8}|\d{4}-\d{2}-\d{2}|\d{4}|latest))$")
 
 
+@cache
 def data_date() -> date | None:
     """Return the date of the price data; None for a version that is newer than this module."""
     return _RELEASED.get(version("genai-prices"))
 
 
+@cache
 def data_label() -> str:
     """Return the price data's date for people, or else its version."""
     known = data_date()
@@ -56,8 +58,22 @@ def find_rates(seller_id: str, model: str, at: datetime, selected: Mapping[str, 
     Raises:
         UnpriceableError: the data has no such seller, model or variant.
     """
+    # Prices change at most by the minute.
+    minute = at.replace(second=0, microsecond=0)
+    return _find_rates(seller_id, model, minute, tuple(selected.items()))
+
+
+def is_same_model(model: str, listed: str) -> bool:
+    """Return True if a model is a listed model or a dated form of it."""
+    return _undated(model) == _undated(listed)
+
+
+@lru_cache(maxsize=256)
+def _find_rates(
+    seller_id: str, model: str, at: datetime, items: tuple[tuple[str, str], ...]
+) -> Rates:
     provider, info = _find(seller_id, model)
-    if selected:
+    if selected := dict(items):
         _check_variant(provider, info, at, selected)
     source = f"{provider.id}/{info.id}"
     if not is_same_model(model, info.id):
@@ -67,19 +83,6 @@ def find_rates(seller_id: str, model: str, at: datetime, selected: Mapping[str, 
         source=source,
         since=f"data of {data_label()}",
     )
-
-
-def matched_id(seller_id: str, model: str) -> str | None:
-    """Return the id of the model whose prices would apply; None without a match."""
-    try:
-        return _find(seller_id, model)[1].id
-    except UnpriceableError:
-        return None
-
-
-def is_same_model(model: str, listed: str) -> bool:
-    """Return True if a model is a listed model or a dated form of it."""
-    return _undated(model) == _undated(listed)
 
 
 def _undated(model: str) -> str:
