@@ -7,6 +7,7 @@ settings come from `config`.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mitmproxy.connection import Client
@@ -45,6 +46,7 @@ from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.observe.metric_table import TUNNELS
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.prices import price_list
 from aibridge_addon.providers.routing import Router
 from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
@@ -336,6 +338,7 @@ class Components:
                 server.name: "down" if server.state == "stopped" else server.state
                 for server in servers
             },
+            prices="old" if price_list.is_old(datetime.now(UTC).date()) else "ok",
         )
 
 

@@ -31,7 +31,7 @@ from aibridge_addon import __version__
 
 _COMMANDS = (
     *("proxy", "run", "env", "usage", "tail", "show", "search", "web", "export", "limits"),
-    *("token", "doctor", "ca", "completion"),
+    *("token", "prices", "reprice", "doctor", "ca", "completion"),
 )
 """Modules with a `command`, in the order of the help."""
 

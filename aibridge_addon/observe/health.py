@@ -19,6 +19,8 @@ class Health:
     """`unknown` if the proxy's event loop does not respond in time."""
     mcp_servers: Mapping[str, str] = field(default_factory=dict)
     """By name: up, down or starting."""
+    prices: Literal["ok", "old"] = "ok"
+    """`old` if the price data should be updated; this degrades nothing."""
 
     @property
     def http_status(self) -> HTTPStatus:
@@ -38,6 +40,7 @@ class Health:
                 "status": "ok" if is_healthy else "degraded",
                 "database": self.database,
                 "mcp_servers": dict(self.mcp_servers),
+                "prices": self.prices,
                 "version": __version__,
             }
         )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _RELEASED: Mapping[str, date] = {"0.2.3": date(2026, 11, 10)}
 """Date of the data by version of the package, which does not state it."""
 
+_OLD_DAYS = 60
+
 _DATED = re.compile(r"([-@](\d{8}|\d{4}-\d{2}-\d{2}|\d{4}|latest))$")
 
 
@@ -27,6 +29,12 @@ _DATED = re.compile(r"([-@](\d{8}|\d{4}-\d{2}-\d{2}|\d{4}|latest))$")
 def data_date() -> date | None:
     """Return the date of the price data; None for a version that is newer than this module."""
     return _RELEASED.get(version("genai-prices"))
+
+
+def is_old(today: date) -> bool:
+    """Return True if the price data is so old that many prices may have changed."""
+    known = data_date()
+    return known is not None and (today - known).days > _OLD_DAYS
 
 
 @cache

@@ -43,6 +43,12 @@ class PriceBook:
         seller = self.sellers.get(call.provider_name)
         return price(call, seller=seller, overrides=self.overrides)
 
+    def can_price(self, provider_name: str) -> bool:
+        """Return True if calls to a provider instance can have a price."""
+        return self.sellers.get(provider_name) is not None or any(
+            override.seller in (None, provider_name) for override in self.overrides
+        )
+
 
 def price(
     call: BilledCall, *, seller: Seller | None, overrides: Sequence[Override] = ()

@@ -95,7 +95,7 @@ def _sum(amounts: Sequence[Amount], call: BilledCall, rates: Rates, factor: Deci
         if not count:
             continue
         if (price := rates.prices.get(name)) is None:
-            raise UnpriceableError(f"{rates.source} has no price for {_NOUNS[name]} ({count})")
+            raise UnpriceableError(f"{rates.source} has no price for {_NOUNS[name]}")
         usd = price.for_prompt(call.prompt_tokens) * count / _PER.get(name, _PER_DEFAULT)
         total += usd if name in _PER else usd * factor
     return int((total * _NANO).to_integral_value(ROUND_HALF_UP))
@@ -128,9 +128,7 @@ def _output(call: BilledCall, rates: Rates) -> Iterator[Amount]:
 
 def _rest(whole: int, parts: int, direction: str) -> int:
     if parts > whole:
-        raise UnpriceableError(
-            f"the details of the {direction} ({parts}) exceed all of it ({whole})"
-        )
+        raise UnpriceableError(f"details of the {direction} exceed all of it")
     return whole - parts
 
 

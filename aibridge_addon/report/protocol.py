@@ -11,6 +11,7 @@ from aibridge_addon.report.rows import (
     Live,
     Page,
     PersonRow,
+    PricedModelRow,
     RateLimitRow,
     RequestRow,
     SearchHit,
@@ -82,6 +83,10 @@ class Reports(Protocol):
         The cursor of a query is an `ExportRow.cursor`. `messages` are empty without `content`.
         """
         _unsupported("export")
+
+    def priced_models(self, since: str) -> list[PricedModelRow]:
+        """Return the models that were called since a time, with the prices that were found."""
+        _unsupported("priced_models")
 
     def rate_limits(self) -> list[RateLimitRow]:
         """Return the rate limits as the providers last reported them."""

@@ -262,6 +262,23 @@ class ExportRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PricedModelRow:
+    """Calls of a model whose price was found in the same way."""
+
+    provider: str
+    """Name of the provider instance."""
+    model: str | None
+    """The model that was billed."""
+    source: str | None
+    """The prices that were matched; None if the calls are unpriced."""
+    reason: str | None
+    """The reason why the calls are unpriced."""
+    calls: int
+    cost_nano_usd: int | None
+    latest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitRow:
     """A rate limit as a provider last reported it."""
 

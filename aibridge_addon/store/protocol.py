@@ -5,15 +5,17 @@ means SQLite, or `scheme://…` with a scheme that a plugin registered.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
+from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.store.repriced import PriceCall, Repriced
 from aibridge_addon.store.usage import UsageQuery, UsageTotal
 
 type RecordEvent = Literal["spooled", "recovered", "rejected", "lost", "forgotten"]
@@ -78,6 +80,14 @@ class Store(Protocol):
 
         Their methods raise `StoreError` if the store does not exist or cannot be read.
         """
+
+    def reprice(self, since: str, price: PriceCall, *, write: bool) -> Iterator[Repriced]:
+        """Price the recorded calls since a time again; yield each with its old and new price.
+
+        Writes in small transactions, so that a proxy can write meanwhile. A store that cannot do
+        this raises `StoreError`.
+        """
+        raise StoreError(f"{self.location} cannot renew prices")
 
     @abstractmethod
     def inspect(self) -> list[Finding]:

@@ -33,6 +33,7 @@ def test_healthy_proxy_reports_ok_without_secrets(start_proxy: StartProxy, stand
             "status": "ok",
             "database": "ok",
             "mcp_servers": {"calc": "up"},
+            "prices": "ok",
             "version": aibridge_addon.__version__,
         },
     )

@@ -95,6 +95,7 @@ async def test_health_is_checked_on_the_event_loop(
         "status": word,
         "database": health.database,
         "mcp_servers": health.mcp_servers,
+        "prices": "ok",
         "version": __version__,
     }
     assert served.checked_on == {threading.get_ident()}, "components are used on the loop"

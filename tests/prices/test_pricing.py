@@ -145,12 +145,12 @@ def test_regional_host_of_openai_costs_a_tenth_more() -> None:
 def test_missing_cache_price_is_unknown(kind: str, asked: BilledCall) -> None:
     """Neither zero nor the price of input."""
     found = reason(asked, "openai")
-    assert f"has no price for {kind} (10)" in found
+    assert f"has no price for {kind}" in found
 
 
 def test_missing_price_of_web_searches_is_unknown() -> None:
     found = reason(call("gpt-4.1-nano", given=5, web_search_requests=2), "openai")
-    assert "no price for web searches (2)" in found
+    assert "no price for web searches" in found
 
 
 def test_one_hour_writes_without_a_price_are_unpriced() -> None:
@@ -164,17 +164,17 @@ def test_twelve_hour_writes_are_unpriced() -> None:
 
 
 def test_unknown_count_is_unpriced() -> None:
-    assert "no price is known for new_tokens (3)" in reason(call(given=5, new_tokens=3))
+    assert "no price is known for new_tokens" in reason(call(given=5, new_tokens=3))
 
 
 def test_audio_without_a_price_is_unpriced() -> None:
     given = call("gpt-4o-mini", given=5, audio_input_tokens=5)
-    assert "no price for audio input (5)" in reason(given, "openai")
+    assert "no price for audio input" in reason(given, "openai")
 
 
 def test_unexplained_tokens_are_unpriced() -> None:
     given = call(given=5, extra={UNEXPLAINED_TOKENS: 12})
-    assert "differs from input and output by 12 tokens" in reason(given)
+    assert "is not the sum" in reason(given)
 
 
 def test_fallback_credit_is_unpriced() -> None:

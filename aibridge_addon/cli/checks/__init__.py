@@ -14,6 +14,7 @@ from aibridge_addon.cli.checks.health import check_health
 from aibridge_addon.cli.checks.installation import Installation
 from aibridge_addon.cli.checks.keys import check_keys
 from aibridge_addon.cli.checks.ports import check_ports
+from aibridge_addon.cli.checks.prices import check_prices
 from aibridge_addon.cli.checks.providers import check_providers
 from aibridge_addon.cli.checks.tool_servers import check_tool_servers
 from aibridge_addon.cli.checks.variables import check_variables
@@ -30,6 +31,7 @@ __all__ = [
     "check_keys",
     "check_mitmproxy",
     "check_ports",
+    "check_prices",
     "check_providers",
     "check_python",
     "check_tool_servers",
@@ -48,6 +50,7 @@ LOCAL: tuple[Check, ...] = (
     check_variables,
     check_config,
     check_database,
+    check_prices,
     check_access_tokens,
 )
 """Checks of this machine."""

@@ -3,7 +3,7 @@
 It opens a connection for each call, so that it can be used while a proxy writes to the file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aibridge_addon.access.tokens import AccessToken
@@ -12,6 +12,7 @@ from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent, Retention, Store
 from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.store.repriced import PriceCall, Repriced
 from aibridge_addon.store.sqlite import inspection, token_table, usage
 from aibridge_addon.store.usage import UsageQuery, UsageTotal
 
@@ -58,6 +59,12 @@ class SQLiteStore(Store):
         from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
 
         return SQLiteReports(self._path)
+
+    def reprice(self, since: str, price: PriceCall, *, write: bool) -> Iterator[Repriced]:
+        """Price the recorded calls since a time again."""
+        from aibridge_addon.store.sqlite.repricing import reprice
+
+        return reprice(self._path, since, price, write=write)
 
     def inspect(self) -> list[Finding]:
         """Inspect the file, its spool and its rejected statements."""

@@ -7,21 +7,18 @@ to require them.
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.facts import now
 from aibridge_addon.store.errors import StoreError
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
+from aibridge_addon.store.sqlite.writing import writing
 
 _TABLE = "aibridge_tokens"
 _FIELDS = frozenset(field.name for field in fields(AccessToken))
-_READ_SECONDS, _WRITE_SECONDS = 1.0, 5.0
+_READ_SECONDS = 1.0
 """Seconds to wait for a lock."""
 
 
@@ -53,7 +50,7 @@ def add(path: Path, token: AccessToken) -> None:
     Raises:
         StoreError: the database cannot be written.
     """
-    with _database(path) as db:
+    with writing(path) as db:
         db.table(_TABLE).insert(
             asdict(token)
             | {"providers": json.dumps(token.providers), "models": json.dumps(token.models)}
@@ -66,7 +63,7 @@ def revoke(path: Path, name: str) -> list[AccessToken]:
     Raises:
         StoreError: the database cannot be written.
     """
-    with _database(path) as db:
+    with writing(path) as db:
         rows = db.query(
             f"UPDATE {_TABLE} SET revoked_at = :now"  # noqa: S608
             " WHERE revoked_at IS NULL AND :name IN (id, initiator_id) "
@@ -74,27 +71,6 @@ def revoke(path: Path, name: str) -> list[AccessToken]:
             {"now": now(), "name": name},
         )
         return [_from_row(row) for row in rows]
-
-
-@contextlib.contextmanager
-def _database(path: Path) -> "Iterator[Database]":
-    # Imported late: `aibridge env` in shell profiles only reads, and must start fast.
-    from sqlite_utils import Database
-
-    from aibridge_addon.store.sqlite.schema import SchemaTooNewError, migrate
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        connection = sqlite3.connect(path, timeout=_WRITE_SECONDS)
-        with contextlib.closing(connection):
-            db = Database(connection)
-            db.enable_wal()
-            migrate(db)
-            with connection:
-                yield db
-    except (sqlite3.Error, SchemaTooNewError, OSError) as error:
-        raise StoreError(f"{path}: {error}") from error
 
 
 def _from_row(row: "sqlite3.Row | dict[str, str]") -> AccessToken:

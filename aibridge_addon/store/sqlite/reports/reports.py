@@ -12,6 +12,7 @@ from aibridge_addon.report.rows import (
     Live,
     Page,
     PersonRow,
+    PricedModelRow,
     RateLimitRow,
     RequestRow,
     SearchHit,
@@ -29,6 +30,7 @@ from aibridge_addon.store.sqlite.reports import (
     sessions,
     totals,
 )
+from aibridge_addon.store.sqlite.reports.priced_models import read_priced_models
 from aibridge_addon.store.sqlite.reports.rate_limits import read_rate_limits
 from aibridge_addon.store.sqlite.reports.reader import reading
 
@@ -89,6 +91,11 @@ class SQLiteReports(Reports):
     def export(self, query: RequestQuery, *, content: bool = False) -> Iterator[ExportRow]:
         """Yield ended requests in the order of commits."""
         return export.read(self._path, query, content=content)
+
+    def priced_models(self, since: str) -> list[PricedModelRow]:
+        """Return the models that were called since a time, with the prices that were found."""
+        with reading(self._path) as connection:
+            return read_priced_models(connection, since)
 
     def rate_limits(self) -> list[RateLimitRow]:
         """Return the rate limits as the providers last reported them."""

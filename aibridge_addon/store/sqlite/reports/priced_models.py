@@ -1,0 +1,36 @@
+"""Models that were called, with the prices that were found for them."""
+
+import sqlite3
+
+from aibridge_addon.report.rows import PricedModelRow
+
+_QUERY = """
+SELECT i.provider_name,
+    COALESCE(u.model, CASE WHEN json_extract(u.metadata, '$.call') IS NULL THEN i.model END),
+    u.price_source, u.unpriced_reason, count(*), sum(u.cost_nano_usd), max(u.created_at)
+FROM aibridge_token_usages u JOIN aibridge_interceptions i ON i.id = u.interception_id
+WHERE i.started_at >= :since
+GROUP BY 1, 2, 3, 4
+ORDER BY 5 DESC, 1, 2
+LIMIT :most
+"""
+_MOST = 10_000
+"""Rows; models are named by clients."""
+
+
+def read_priced_models(connection: sqlite3.Connection, since: str) -> list[PricedModelRow]:
+    """Return the models that were called since a time, those with the most calls first."""
+    return [
+        PricedModelRow(
+            provider=provider,
+            model=model,
+            source=source,
+            reason=reason,
+            calls=calls,
+            cost_nano_usd=cost,
+            latest=latest,
+        )
+        for provider, model, source, reason, calls, cost, latest in connection.execute(
+            _QUERY, {"since": since, "most": _MOST}
+        )
+    ]
