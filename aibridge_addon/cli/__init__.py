@@ -12,6 +12,7 @@
     authority.py bundle.py the CA, and the bundle that joins it with the system's
     checks/                checks of the doctor, one function each
     tail.py search.py export.py show.py   single requests: live, by words, as JSON, as a tree
+    prices.py reprice.py configured_prices.py   prices of recorded calls
     filters.py             options that select requests
     totals.py tables.py    totals as text, and tables on a terminal
     request_lines.py tree.py timeline_tree.py safe_text.py   requests on a terminal

@@ -1,0 +1,146 @@
+"""`aibridge prices check` and `aibridge reprice`."""
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from store.doubles import ended, record, rows, started, tokens
+
+from aibridge_addon.cli.checks.installation import Installation
+from aibridge_addon.cli.checks.prices import check_prices
+from aibridge_addon.config.settings import default_settings
+from aibridge_addon.facts import TokenUsage
+from aibridge_addon.prices import price_list
+from aibridge_addon.prices.pricing import PriceBook
+from aibridge_addon.prices.sellers import Seller
+from aibridge_addon.providers.routing import Provider
+from aibridge_addon.store.preparation import Preparation
+from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
+from cli.command import Home
+
+BOOK = PriceBook(sellers={"anthropic": Seller(id="anthropic")})
+PLAIN = tokens(started(), model="claude-opus-4-5", extra={})
+UNKNOWN = tokens(started(), model="unheard-of")
+
+
+def store_usages(path: Path, *usages: TokenUsage, book: PriceBook | None = BOOK) -> None:
+    recorder = SQLiteRecorder(path, preparation=Preparation(book))
+    recorder.start()
+    for usage in usages:
+        record(recorder, usage, ended(usage.interception))
+    recorder.close()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "some.sqlite3"
+
+
+def shown(home: Home, *args: str) -> str:
+    result = home.invoke(*args)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def cells(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_check_lists_models_with_source_reason_and_age(home: Home, database: Path) -> None:
+    store_usages(database, PLAIN, UNKNOWN)
+
+    text = shown(home, "prices", "check", "--db", str(database))
+
+    label = price_list.data_label()
+    known = ["anthropic", "claude-opus-4-5", "1", "$0.0008", "anthropic/claude-opus-4-5,"]
+    assert [*known, "data", "of", label] in cells(text)
+    assert ["anthropic", "unheard-of", "1", "—", "none:"] in [line[:5] for line in cells(text)]
+    assert f"The price data is of {label}," in text
+
+
+def test_check_as_json(home: Home, database: Path) -> None:
+    store_usages(database, UNKNOWN)
+
+    [found] = json.loads(shown(home, "prices", "check", "--db", str(database), "--json"))
+
+    assert (found["model"], found["cost_nano_usd"]) == ("unheard-of", None)
+    assert "no model 'unheard-of'" in found["reason"]
+
+
+def test_check_says_what_to_do_about_old_data(
+    home: Home, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(price_list, "is_old", lambda today: True)
+    store_usages(database)
+    assert "pip install --upgrade genai-prices" in shown(
+        home, "prices", "check", "--db", str(database)
+    )
+
+
+def test_price_data_is_old_after_sixty_days() -> None:
+    known = price_list.data_date()
+    assert known
+    assert not price_list.is_old(known + timedelta(days=60))
+    assert price_list.is_old(known + timedelta(days=61))
+
+
+def test_reprice_shows_and_writes_what_changed(home: Home, database: Path, tmp_path: Path) -> None:
+    store_usages(database, PLAIN, UNKNOWN)
+    config = tmp_path / "aibridge.toml"
+    config.write_text('[[prices]]\nmatch = "unheard-of"\ninput = 1\noutput = 2\n')
+    config.write_text(config.read_text() + "cache_read = 0\ncache_write = 0\nweb_search = 0\n")
+    command = ("reprice", "--since", "all", "--db", str(database), "--config", str(config))
+
+    would = shown(home, *command, "--dry-run")
+    did = shown(home, *command)
+    again = shown(home, *command)
+
+    change = ["anthropic", "unheard-of", "1", "—", "$0.0001"]
+    assert change in cells(would)
+    assert "2 calls: the cost of 1 would change." in would
+    assert change in cells(did)
+    assert "2 calls: the cost of 1 changed." in did
+    assert again.strip() == "2 calls: the cost of 0 changed."
+    assert [row["cost_nano_usd"] for row in rows(database, "token_usages")] == [815_000, 50_000]
+
+
+def test_reprice_reports_mistakes_in_the_config_file(
+    home: Home, database: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "aibridge.toml"
+    config.write_text('[[prices]]\nmatch = "x"\n')
+    store_usages(database, PLAIN)
+
+    result = home.invoke("reprice", "--since", "all", "--db", str(database), "--config", config)
+
+    assert result.exit_code == 1
+    assert "prices[0].input is missing" in result.output
+
+
+def test_reprice_without_records_is_reported(home: Home, database: Path) -> None:
+    result = home.invoke("reprice", "--since", "7d", "--db", str(database))
+    assert result.exit_code == 1
+    assert "nothing was recorded yet" in result.output
+
+
+def test_doctor_names_providers_whose_calls_have_no_price() -> None:
+    local = Provider(
+        name="local", type="openai", base_url="http://127.0.0.1:1/v1", hosts=frozenset()
+    )
+    settings = default_settings(providers=(local,), prices=PriceBook(sellers={"local": None}))
+
+    data, found = check_prices(Installation(settings=settings))
+
+    assert data.level == "ok"
+    assert (found.level, "calls to local have no price" in found.what) == ("note", True)
+    assert "price_as" in found.to_do
+
+
+def test_doctor_reports_old_price_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(price_list, "is_old", lambda today: today > date(2000, 1, 1))
+
+    [found] = check_prices(Installation())
+
+    assert found.level == "note"
+    assert "aibridge reprice" in found.to_do

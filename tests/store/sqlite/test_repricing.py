@@ -1,0 +1,155 @@
+"""Renewal of recorded prices in a SQLite file."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store.doubles import ended, record, rows, started, tokens
+
+from aibridge_addon.facts import Price, TokenUsage
+from aibridge_addon.prices.billed_call import BilledCall
+from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.preparation import Preparation
+from aibridge_addon.store.repriced import Repriced
+from aibridge_addon.store.sqlite import repricing
+from aibridge_addon.store.sqlite.database_file import transaction
+from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
+from aibridge_addon.store.sqlite.store import SQLiteStore
+
+ONE, TWO, THREE = (
+    tokens(
+        started(model="asked"),
+        model=model,
+        extra={"cost": cost} if cost else {},
+        created_at=f"2026-11-{day}T00:00:00.000000+00:00",
+    )
+    for model, cost, day in (("one", None, 10), (None, 0.5, 11), ("three", None, 12))
+)
+HIDDEN = tokens(ONE.interception, model=None, call="advisor", created_at=THREE.created_at)
+
+
+def store_usages(path: Path, *usages: TokenUsage) -> None:
+    recorder = SQLiteRecorder(path, preparation=Preparation())
+    recorder.start()
+    for usage in usages:
+        record(recorder, usage, ended(usage.interception))
+    recorder.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SQLiteStore:
+    path = tmp_path / "aibridge.sqlite3"
+    store_usages(path, ONE, TWO, THREE)
+    return SQLiteStore(path)
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repricing, "_STEP", 2)
+
+
+def by_output(call: BilledCall) -> Price:
+    return Price(cost_nano_usd=call.output_tokens * 100, price_source=f"test/{call.model}")
+
+
+def prices(store: SQLiteStore) -> list[tuple[Any, Any]]:
+    found = rows(Path(store.location), "token_usages", "created_at")
+    return [(row["cost_nano_usd"], row["price_source"]) for row in found]
+
+
+def reprice(store: SQLiteStore, since: str = "", **options: Any) -> list[Repriced]:
+    return list(store.reprice(since, by_output, **{"write": True} | options))
+
+
+def test_all_calls_get_a_new_price(store: SQLiteStore) -> None:
+    found = reprice(store)
+
+    assert [one.before for one in found] == [Price()] * 3
+    assert [one.after.cost_nano_usd for one in found] == [2000] * 3
+    # A response that names no model was served by the requested model.
+    assert prices(store) == [(2000, "test/one"), (2000, "test/asked"), (2000, "test/three")]
+
+
+def test_second_run_changes_nothing(store: SQLiteStore) -> None:
+    reprice(store)
+    assert all(one.before == one.after for one in reprice(store))
+
+
+def test_earlier_calls_keep_their_prices(store: SQLiteStore) -> None:
+    assert len(reprice(store, TWO.created_at)) == 2
+    assert prices(store)[0] == (None, None)
+
+
+def test_call_without_a_price_loses_its_old_price(store: SQLiteStore) -> None:
+    reprice(store)
+    unpriced = Price(unpriced_reason="unknown")
+    list(store.reprice("", lambda call: unpriced, write=True))
+
+    [row, *_] = rows(Path(store.location), "token_usages")
+    assert (row["cost_nano_usd"], row["price_source"]) == (None, None)
+    assert row["unpriced_reason"] == "unknown"
+
+
+def test_dry_run_changes_nothing(store: SQLiteStore) -> None:
+    found = reprice(store, write=False)
+
+    assert [one.after.cost_nano_usd for one in found] == [2000] * 3
+    assert prices(store) == [(None, None)] * 3
+
+
+def test_call_that_the_provider_made_is_not_priced_as_the_requested_model(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "aibridge.sqlite3")
+    store_usages(tmp_path / "aibridge.sqlite3", HIDDEN)
+    assert [one.call.model for one in reprice(store)] == [None]
+
+
+def test_usage_that_the_proxy_completes_meanwhile_keeps_the_price_of_the_proxy(
+    store: SQLiteStore,
+) -> None:
+    path = Path(store.location)
+
+    def slow(call: BilledCall) -> Price:
+        if call.model == "one":
+            store_usages(path, replace(ONE, output_tokens=9999))
+        return by_output(call)
+
+    list(store.reprice("", slow, write=True))
+
+    assert prices(store) == [(None, None), (2000, "test/asked"), (2000, "test/three")]
+
+
+def test_proxy_can_write_while_prices_are_calculated(store: SQLiteStore) -> None:
+    path = Path(store.location)
+
+    def write_too(call: BilledCall) -> Price:
+        with (
+            closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection,
+            transaction(connection),
+        ):
+            connection.execute("DELETE FROM aibridge_hidden_turns")
+        return by_output(call)
+
+    assert len(list(store.reprice("", write_too, write=True))) == 3
+
+
+def test_database_that_does_not_exist_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "none.sqlite3"
+    with pytest.raises(StoreError, match="nothing was recorded yet"):
+        reprice(SQLiteStore(path))
+    assert not path.exists()
+
+
+def test_models_are_listed_with_their_prices(store: SQLiteStore) -> None:
+    reprice(store, TWO.created_at)
+    found: Iterator[Any] = iter(store.reports().priced_models(""))
+
+    rows_ = {(row.model, row.source, row.calls, row.cost_nano_usd) for row in found}
+    assert rows_ == {
+        ("one", None, 1, None),
+        ("asked", "test/asked", 1, 2000),
+        ("three", "test/three", 1, 2000),
+    }
