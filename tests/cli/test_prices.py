@@ -112,7 +112,8 @@ def test_reprice_reports_mistakes_in_the_config_file(
     config.write_text('[[prices]]\nmatch = "x"\n')
     store_usages(database, PLAIN)
 
-    result = home.invoke("reprice", "--since", "all", "--db", str(database), "--config", config)
+    options = ("--since", "all", "--db", str(database), "--config", str(config))
+    result = home.invoke("reprice", *options)
 
     assert result.exit_code == 1
     assert "prices[0].input is missing" in result.output
