@@ -105,7 +105,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "access": BASE | {"providers"},
     "prices": BASE,
     "report": BASE | {"formats"},
-    "store": BASE | {"access", "fact_bus", "prices", "report"},
+    "store": BASE | {"access", "fact_bus", "formats", "prices", "report"},
     "web": BASE | {"access", "formats", "report", "store"},
     "config": BASE | {"access", "prices", "providers", "tools"},
     "telemetry": BASE | {"fact_bus", "formats"},

@@ -50,6 +50,8 @@ def command(words: tuple[str, ...], db: str | None, *, is_json: bool, **selected
         return
     for line in _lines(page):
         click.echo(line)
+    if page.note:
+        click.echo(f"Note: {page.note}.", err=True)
 
 
 def _lines(page: Page[SearchHit]) -> Iterator[str]:

@@ -14,6 +14,8 @@ class Page[Row]:
     rows: tuple[Row, ...] = ()
     next_cursor: str = ""
     """Goes into `RequestQuery.cursor`; empty: there are no more rows."""
+    note: str = ""
+    """A limitation of the rows that a person should know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,7 @@ THOUGHT = ("content",)
 BACKGROUND = ("provider_name", "response_id", "interception_id", "content", "created_at")
 HIDDEN_TURNS = ("scope", "key", "content", "created_at")
 MESSAGE = ("interception_id", "upstream", "position", "role", "part")
+SEARCH_TEXT = ("source", "interception_id", "kind", "text")
 PART = ("digest", "kind", "content", "compressed", "created_at")
 
 COLUMNS = {
@@ -86,5 +87,6 @@ COLUMNS = {
     "hidden_turns": HIDDEN_TURNS,
     "message": MESSAGE,
     "part": PART,
+    "search_text": SEARCH_TEXT,
 }
 """Columns of the rows that each kind of statement inserts."""

@@ -44,6 +44,7 @@ type Kind = Literal[
     "rate_limits",
     "message",
     "part",
+    "search_text",
 ]
 KINDS: frozenset[str] = frozenset(get_args(Kind.__value__))
 

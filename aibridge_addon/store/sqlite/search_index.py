@@ -8,8 +8,7 @@ import sqlite3
 
 from sqlite_utils import Database
 
-TEXT_CHARACTERS = 32_768
-"""Longest indexed beginning of a text."""
+from aibridge_addon.store.search_texts import MAX_CHARACTERS
 
 _ARGUMENTS = """{row}.tool || char(10) || coalesce(
     CASE WHEN json_valid({row}.input) THEN (
@@ -61,7 +60,7 @@ def _insert(kind: str, text: str, row: str) -> str:
     return (
         "INSERT OR IGNORE INTO aibridge_search_texts (source, interception_id, kind, text)"
         f" SELECT {row}.id, {row}.interception_id, '{kind}',"
-        f" substr({text.format(row=row)}, 1, {TEXT_CHARACTERS})"
+        f" substr({text.format(row=row)}, 1, {MAX_CHARACTERS})"
     )
 
 

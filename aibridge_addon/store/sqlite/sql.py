@@ -32,6 +32,7 @@ _INSERTS = {
         "model_thought": "aibridge_model_thoughts",
         "message": "aibridge_messages",
         "part": "aibridge_parts",
+        "search_text": "aibridge_search_texts",
     }.items()
 }
 
@@ -73,6 +74,7 @@ SQL: dict[Kind, str] = {
     "model_thought": _INSERTS["model_thought"],
     "message": _INSERTS["message"],
     "part": _INSERTS["part"],
+    "search_text": _INSERTS["search_text"],
 }
 
 FIND_BACKGROUND_RESPONSE = (

@@ -95,6 +95,14 @@ def test_search_shows_the_kind_of_text_and_its_request(reports: SQLiteReports) -
     assert hit.source == "arguments"
 
 
+def test_search_without_an_index_says_so(
+    reports: SQLiteReports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reports.search("rust", RequestQuery()).note == ""
+    monkeypatch.setattr(search_index, "has_fts5", lambda connection: False)
+    assert "no full-text search (FTS5)" in reports.search("rust", RequestQuery()).note
+
+
 def test_search_honours_filters_and_access(either: SQLiteReports) -> None:
     assert len(found(either, "rust", for_actor="alice")) == 1
     assert found(either, "rust", for_actor="alice", actors=("bob",)) == []

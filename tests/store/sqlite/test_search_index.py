@@ -9,6 +9,7 @@ from store.doubles import all_of_one, ended, prompt, started, thought, tool
 
 from aibridge_addon.facts import Fact
 from aibridge_addon.store.protocol import Retention
+from aibridge_addon.store.search_texts import MAX_CHARACTERS
 from aibridge_addon.store.sqlite import search_index
 from aibridge_addon.store.sqlite.schema import migrate, migrations
 from aibridge_addon.store.sqlite.sql import SQL
@@ -60,12 +61,12 @@ def test_arguments_that_are_no_json_object_are_indexed_as_they_are(db: Database)
 
 def test_text_is_indexed_once_and_only_at_its_beginning(db: Database) -> None:
     one = started()
-    long = prompt(one, "x " * search_index.TEXT_CHARACTERS + "end")
+    long = prompt(one, "x " * MAX_CHARACTERS + "end")
     write(db, one, long, long)
     write(db, long)
 
     (text,) = found(db, "x")
-    assert len(text) == search_index.TEXT_CHARACTERS
+    assert len(text) == MAX_CHARACTERS
     assert found(db, "end") == []
 
 

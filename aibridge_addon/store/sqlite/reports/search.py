@@ -18,6 +18,10 @@ from aibridge_addon.store.sqlite.reports import request_rows
 from aibridge_addon.store.sqlite.reports.requests import chosen_requests, number_of, where
 from aibridge_addon.store.sqlite.reports.selection import Selection
 
+_WITHOUT_INDEX = (
+    "the SQLite library here has no full-text search (FTS5): texts were compared one by one, which"
+    " finds parts of words, and no words with other diacritics"
+)
 _SNIPPET_TOKENS = 24
 _CONTEXT_CHARACTERS = 80
 _MARKERS = re.compile(f"[{MATCH_START}{MATCH_END}]")
@@ -46,6 +50,7 @@ def read(connection: sqlite3.Connection, text: str, query: RequestQuery) -> Page
             for _, id_, kind, snippet in shown
         ),
         next_cursor=str(shown[-1][0]) if shown and len(shown) < len(found) else "",
+        note="" if is_indexed else _WITHOUT_INDEX,
     )
 
 
