@@ -5,6 +5,7 @@
     listening_ports.py startup_message.py   parts of `proxy`
     plan.py serving.py master.py dispatch.py shutdown.py logs.py   how mitmproxy is run
     page.py dashboard.py   the web page, and the page inside the proxy's process
+    token_use.py           last use and spend of access tokens
     running.py             finds a running proxy, or starts a temporary one
     databases.py           opens the store that a command uses
     connection.py          connection settings of the running proxy, and its login

@@ -1,15 +1,17 @@
 """`aibridge token`: creates, lists and revokes access tokens, which identify a client's owner."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
 from aibridge_addon.access.tokens import AccessToken, is_valid
-from aibridge_addon.cli import running
+from aibridge_addon.cli import running, token_use
 from aibridge_addon.cli.databases import open_tokens, requires_token
 from aibridge_addon.cli.parameters import DatabaseLocation, Expiry
 from aibridge_addon.cli.tables import make_table, print_table, printable
@@ -166,17 +168,24 @@ or let aibridge set these: AIBRIDGE_LOGIN=TOKEN aibridge run -- claude"""
 
 @command.command("list", short_help="List all access tokens, without their secrets.")
 @_db_option
-def list_(db: str | None) -> None:
-    """List all access tokens, also expired and revoked ones, without their secrets."""
+@click.option("--json", "as_json", is_flag=True, help="Print the access tokens as JSON.")
+def list_(db: str | None, *, as_json: bool) -> None:
+    """List all access tokens, also expired and revoked ones, without their secrets.
+
+    The last use and the spend come from the records. What has no price is counted apart.
+    """
     try:
         store = open_tokens(db)
         tokens = store.access_tokens()
     except StoreError as error:
         raise click.ClickException(str(error)) from error
-    if not tokens:
+    if as_json:
+        use = token_use.read_use(db, tokens)
+        click.echo(json.dumps([_record(token, use) for token in tokens.values()]))
+    elif tokens:
+        print_table(_table(list(tokens.values()), token_use.read_use(db, tokens)))
+    else:
         click.echo(f"There are no access tokens in {store.location}.")
-        return
-    print_table(_table(list(tokens.values())))
 
 
 @command.command(short_help="Revoke an access token, or all of an actor.")
@@ -212,13 +221,21 @@ def _requires_tokens(store: Store) -> bool:
     return proxy is None or requires_token(proxy)
 
 
-def _table(tokens: list[AccessToken]) -> "Table":
+def _record(token: AccessToken, use: token_use.Use | None) -> dict[str, Any]:
+    """Return an access token as a JSON object, without its digest."""
+    values = asdict(token)
+    del values["digest"]
+    return values | token_use.as_json(use, token.id)
+
+
+def _table(tokens: list[AccessToken], use: token_use.Use | None) -> "Table":
     table = make_table()
     for head in (
         "id",
         "actor",
         "state (local time)",
         "created (local time)",
+        *token_use.COLUMNS,
         "providers",
         "models",
         "web page",
@@ -230,6 +247,7 @@ def _table(tokens: list[AccessToken]) -> "Table":
             token.initiator_id,
             _state(token),
             _local(token.created_at),
+            *token_use.cells(use, token.id),
             ", ".join(token.providers) or "all",
             ", ".join(token.models) or "all",
             "admin" if token.admin else "own",

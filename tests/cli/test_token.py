@@ -2,13 +2,19 @@
 
 import json
 import re
+import sqlite3
 import sys
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from store.doubles import ended, started, tokens
 
 from aibridge_addon.access.tokens import AccessToken, authenticate
+from aibridge_addon.facts import Fact
 from aibridge_addon.store import open_store
+from aibridge_addon.store.recorder import fact_handlers
+from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 from cli.command import Home
 
 TOKEN = re.compile(r"aib_[a-z2-7]{10}_[A-Za-z0-9_-]{43}")
@@ -181,3 +187,59 @@ def test_temporary_proxy_requires_no_access_token(home: Home) -> None:
     )
     ended = home.run("run", "-q", *home.options, "--", sys.executable, "-c", program)
     assert (ended.returncode, ended.stdout) == (0, "completed\n"), ended.stderr
+
+
+def record(home: Home, *facts: Fact) -> None:
+    """Store facts as a proxy does."""
+    recorder = SQLiteRecorder(home.database)
+    recorder.start()
+    for fact in facts:
+        fact_handlers(recorder)[type(fact)](fact)
+    recorder.close()
+
+
+def price(home: Home, cost: int) -> None:
+    """Set the price of all calls that report ten output tokens."""
+    with closing(sqlite3.connect(home.database)) as connection, connection:
+        connection.execute(
+            "UPDATE aibridge_token_usages SET cost_nano_usd = ? WHERE output_tokens = 10", [cost]
+        )
+
+
+def test_token_list_shows_last_use_and_spend(home: Home) -> None:
+    used, unused = (create(home, name).split("_")[1] for name in ("alice", "bob"))
+    one, two = started(access_token_id=used), started(access_token_id=used)
+    record(
+        home,
+        *(one, tokens(one, output_tokens=10), ended(one)),
+        *(two, tokens(two, output_tokens=20), ended(two)),
+    )
+    price(home, 12_300_000)
+
+    listed = home.invoke("token", "list").output
+    [row_of_used] = (line for line in listed.splitlines() if used in line)
+    [row_of_unused] = (line for line in listed.splitlines() if unused in line)
+    assert re.search(r" \d\d-\d\d \d\d:\d\d +2 +190 +\$0\.0123 \+ 1 unpriced +all", row_of_used)
+    assert re.search(r" never +0 +0 +\$0\.00 +all", row_of_unused)
+
+    first, second = json.loads(home.invoke("token", "list", "--json").output)
+    assert (first["id"], first["requests"], first["tokens"]) == (used, 2, 190)
+    assert (first["cost_nano_usd"], first["unpriced"]) == (12_300_000, 1)
+    assert first["last_use"] == two.started_at
+    assert (second["last_use"], second["requests"], second["cost_nano_usd"]) == (None, 0, 0)
+    assert "digest" not in first
+
+
+def test_token_list_shows_no_spend_that_it_cannot_know(home: Home) -> None:
+    token = create(home, "alice").split("_")[1]
+    one = started(access_token_id=token)
+    record(home, one, ended(one, usage_reported=False))
+    [row] = (line for line in home.invoke("token", "list").output.splitlines() if token in line)
+    assert re.search(r" 1 +— +1 unpriced +all", row)
+
+    with closing(sqlite3.connect(home.database)) as connection, connection:
+        connection.execute("ALTER TABLE aibridge_interceptions RENAME TO other")
+    [row] = (line for line in home.invoke("token", "list").output.splitlines() if token in line)
+    assert re.search(r" — +— +— +— +all", row)
+    [found] = json.loads(home.invoke("token", "list", "--json").output)
+    assert (found["requests"], found["cost_nano_usd"]) == (None, None)
