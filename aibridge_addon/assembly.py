@@ -152,6 +152,7 @@ class Components:
         self._policies = PolicySet(
             admission=self.admission,
             can_record=lambda: self._recorder.available,
+            find_book=lambda: self._recorder.budget_book(),
             metrics=self.metrics,
         )
         self._unrecorded_usage = UnrecordedUsage(self.metrics)
@@ -168,12 +169,12 @@ class Components:
             metrics=self.metrics,
             bridge=self.bridge,
             register=self.live.registered,
-            check_upstream=self._policies.check_upstream,
+            check_upstream=self._policies.decide_upstream,
         )
         self._follow_ups = FollowUps(
             bridge=self.bridge,
             register=self.live.registered,
-            check_upstream=self._policies.check_upstream,
+            check_upstream=self._policies.decide_upstream,
             metrics=self.metrics,
         )
         self.next_layer = NextLayer(
@@ -212,7 +213,7 @@ class Components:
             self.metrics.handlers,
             self.background.handlers,
             self._typed_prompts.handlers,
-            self._policies.rate_limits.handlers,
+            *self._policies.handlers,
             *self._outputs.handlers,
         ):
             self._facts.subscribe(handlers)
@@ -251,7 +252,7 @@ class Components:
 
     def _build_intake(self, settings: Settings) -> Intake:
         models = ModelEdits(settings.model_rules)
-        policies = PolicyCheck(settings, check=self._policies.check, metrics=self.metrics)
+        policies = PolicyCheck(settings, policies=self._policies, metrics=self.metrics)
         records = RecordMaker(
             publish=self._facts.publish,
             capture=settings.capture,

@@ -107,6 +107,28 @@ CONFIG = {
         "providers": "Provider instances that the tools are offered for, likewise.",
         "models": "Models that the tools are offered for, likewise.",
     },
+    "budgets": _SELECTION
+    | {
+        "name": "Identifies the budget and its counters, and is shown to whom it refuses.",
+        "per": "Scope that is counted: `actor` (default), `team` or `total`.",
+        "usd": "Limit in US dollars; either this or `tokens` is needed.",
+        "tokens": "Limit in tokens: input, cache writes and output.",
+        "window": "`hour`, `5h`, `day` (default), `week`, `month` or `total`.",
+        "rolling": "True: the window ends now. Default: only for `5h`.",
+        "timezone": "Time zone of days, weeks and months, such as `Europe/Berlin`. Default: the"
+        " host's.",
+        "starts_at": "Local time at which days, weeks and months start. Default: `00:00`.",
+        "action": "`refuse` (default) or `warn`.",
+        "warn_at": "Percentages that are reported when they are crossed. Default: `[80, 100]`.",
+        "hold": "Output that is held for a running request: `worst` (default) or `likely`.",
+        "strict": "True: not even the last request of a window may exceed the limit.",
+        "unpriced": "Models without a price: `refuse` (default) or `allow`.",
+        "batch": "Billed requests whose usage is not read: `refuse` (default) or `allow`.",
+        "credentials": "Kinds of credentials that count: `centralized` (default), `byok`,"
+        " `subscription`.",
+        "wait_s": "Longest time in seconds to wait for room that running requests hold. Default:"
+        " 20.",
+    },
     "limits": _SELECTION
     | {
         "name": "Identifies the limit and its counters, and is shown to whom it refuses.",
@@ -237,6 +259,12 @@ TABLES = {
     " last.",
     "aibridge_search_texts": "Texts that `aibridge search` finds; `aibridge_search` is the FTS5"
     " index over them.",
+    "aibridge_budget_entries": "Ledger of budgets: one row per charge, never changed.",
+    "aibridge_budget_counters": "Sums of the ledger, for fast admission.",
+    "aibridge_budget_holds": "Estimated charges of calls in flight.",
+    "aibridge_budget_resets": "Resets of budgets by `aibridge budget reset`.",
+    "aibridge_budget_warnings": "Thresholds that were reported, so that each is reported once.",
+    "aibridge_budget_leases": "Processes whose holds are valid.",
     "aibridge_endings": "Ended interceptions in the order of commits, for `aibridge tail` and"
     " `aibridge export`.",
 }
@@ -333,6 +361,27 @@ COLUMNS = {
     "admin": "1 if its owner sees the records of all actors on the web page",
     "header": "name of the header, in lower case",
     "aibridge_rate_limits.credential_kind": "as in `aibridge_interceptions`; empty: none",
+    "budget": "name of the budget",
+    **dict.fromkeys(
+        ("aibridge_budget_entries.scope", "aibridge_budget_counters.scope"),
+        "the actor, the team, or `total`",
+    ),
+    **dict.fromkeys(
+        ("aibridge_budget_holds.scope", "aibridge_budget_warnings.scope"),
+        "the actor, the team, or `total`",
+    ),
+    "aibridge_budget_resets.scope": "the actor, the team, or `*` for all",
+    "epoch": "number of resets before",
+    "unit": "`usd` (amounts in nano-dollars) or `tokens`",
+    "bucket": "start of the window, or of a sixtieth of a rolling one",
+    "charge": "amount in the unit; negative only in a correction",
+    "how": "`told`, `estimated`, `unpriced`, `none` (free) or `correction`",
+    "spent": "sum of the charges",
+    "amount": "amount that is held",
+    "likely": "likely charge",
+    "aibridge_budget_holds.input": "estimated charge of the input",
+    "owner": "process that sends the request",
+    "percent": "threshold",
     "aibridge_rate_limits.credential_hint": "masked; empty: none",
     "value": "as the provider sent it",
     "seen_at": "UTC, ISO 8601",

@@ -11,6 +11,7 @@ PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
     "addresses",
     "access.asked",
+    "access.budget_rule",
     "access.limits",
     "access.model_rule",
     "access.policies",
@@ -18,6 +19,7 @@ CORE = (
     "access.selection",
     "access.sender",
     "access.tokens",
+    "budgets",
     "fact_bus",
     "facts",
     "headers",
@@ -102,18 +104,19 @@ ARROWS: dict[str, frozenset[str]] = {
     "interception": BASE | {"formats"},
     "providers": BASE | {"formats"},
     "tools": BASE | {"formats"},
-    "access": BASE | {"providers"},
+    "budgets": BASE | {"prices"},
+    "access": BASE | {"budgets", "providers"},
     "prices": BASE,
     "report": BASE | {"formats"},
-    "store": BASE | {"access", "fact_bus", "formats", "prices", "report"},
+    "store": BASE | {"access", "budgets", "fact_bus", "formats", "prices", "report"},
     "web": BASE | {"access", "formats", "report", "store"},
-    "config": BASE | {"access", "prices", "providers", "tools"},
+    "config": BASE | {"access", "budgets", "prices", "providers", "tools"},
     "telemetry": BASE | {"fact_bus", "formats"},
     "observe": BASE | {"tools"},
     "relay": BASE | {"access", "formats", "providers"},
     "exchange": BASE
     | {"access", "config", "fact_bus", "formats", "interception", "observe", "providers"}
-    | {"relay", "tools"},
+    | {"budgets", "prices", "relay", "report", "tools"},
 }
 """Rooms that each room may import, as the architecture page describes them."""
 

@@ -11,6 +11,7 @@
     connection.py          connection settings of the running proxy, and its login
     client_setup.py        variables and arguments for a client program
     authority.py bundle.py the CA, and the bundle that joins it with the system's
+    budget.py              budgets and their accounts
     checks/                checks of the doctor, one function each
     tail.py search.py export.py show.py   single requests: live, by words, as JSON, as a tree
     prices.py reprice.py configured_prices.py   prices of recorded calls
@@ -33,7 +34,7 @@ from aibridge_addon import __version__
 
 _COMMANDS = (
     *("proxy", "run", "env", "usage", "tail", "show", "search", "web", "export", "limits"),
-    *("token", "prices", "reprice", "doctor", "ca", "completion"),
+    *("budget", "token", "prices", "reprice", "doctor", "ca", "completion"),
 )
 """Modules with a `command`, in the order of the help."""
 

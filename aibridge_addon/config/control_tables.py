@@ -1,7 +1,7 @@
 """Tables of the config file that limit requests: `[[limits]]` and `[[model_rules]]`."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Self
+from typing import Annotated, Protocol, Self
 
 import pydantic
 
@@ -10,7 +10,7 @@ from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.access.selection import Selection
 from aibridge_addon.config.validation import TABLE
 
-type _Name = Annotated[str, pydantic.StringConstraints(min_length=1, max_length=64)]
+type Name = Annotated[str, pydantic.StringConstraints(min_length=1, max_length=64)]
 type _Text = Annotated[str, pydantic.StringConstraints(min_length=1)]
 type _Count = Annotated[int, pydantic.Field(ge=1, le=10**12)]
 
@@ -40,7 +40,7 @@ class SelectionTable(pydantic.BaseModel):
 class LimitTable(SelectionTable):
     """Bounds on rates and open requests, `[[limits]]`."""
 
-    name: _Name
+    name: Name
     per: Per = "actor"
     requests_per_minute: _Count | None = None
     input_tokens_per_minute: _Count | None = None
@@ -94,9 +94,13 @@ class ModelRuleTable(SelectionTable):
         )
 
 
-def limit_conflicts(tables: Sequence[LimitTable]) -> Iterator[str]:
-    """Yield a mistake for each name that two limits have: a name identifies its counters."""
+class _Named(Protocol):
+    name: str
+
+
+def name_conflicts(key: str, tables: Sequence[_Named]) -> Iterator[str]:
+    """Yield a mistake for each name that two tables have: a name identifies its counters."""
     names = [table.name for table in tables]
     for index, name in enumerate(names):
         if name in names[:index]:
-            yield f"limits[{index}].name is {name!r} again; each limit needs a name of its own"
+            yield f"{key}[{index}].name is {name!r} again; each name identifies its counters"

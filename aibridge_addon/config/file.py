@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic_core import PydanticCustomError
 
-from aibridge_addon.config.control_tables import LimitTable, ModelRuleTable, limit_conflicts
+from aibridge_addon.config.budget_table import BudgetTable
+from aibridge_addon.config.control_tables import LimitTable, ModelRuleTable, name_conflicts
 from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
 from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
 from aibridge_addon.config.mistakes import SettingsError, listed
@@ -126,6 +127,7 @@ class ConfigFile(pydantic.BaseModel):
     prices: list[PriceTable] = []
     mcp_servers: list[ServerTable] = []
     injection: InjectionTable = InjectionTable()
+    budgets: list[BudgetTable] = []
     limits: list[LimitTable] = []
     model_rules: list[ModelRuleTable] = []
 
@@ -169,6 +171,7 @@ _TABLES: Tables = {
     "prices": PriceTable,
     "mcp_servers": ServerTable,
     "injection": InjectionTable,
+    "budgets": BudgetTable,
     "limits": LimitTable,
     "model_rules": ModelRuleTable,
 }
@@ -194,7 +197,8 @@ def read_config_file(path: str) -> ConfigFile:
     mistakes = [
         *_provider_conflicts(config.providers),
         *_actor_conflicts(config.actors),
-        *limit_conflicts(config.limits),
+        *name_conflicts("budgets", config.budgets),
+        *name_conflicts("limits", config.limits),
     ]
     if mistakes:
         raise SettingsError(listed(OPTION, path, mistakes))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aibridge_addon.access.budget_rule import BudgetRule
 from aibridge_addon.access.limits.rules import Limit
 from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.config.file import ConfigFile, read_config_file
@@ -39,6 +40,7 @@ class Settings:
     """Limits the requests that central tools are offered to."""
     limits: tuple[Limit, ...]
     model_rules: tuple[ModelRule, ...]
+    budgets: tuple[BudgetRule, ...]
     doubts: tuple[str, ...]
     """Warnings about values of the config file that are probably wrong."""
 
@@ -122,6 +124,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         injection=file.injection.filter(),
         limits=tuple(table.limit() for table in file.limits),
         model_rules=tuple(table.rule() for table in file.model_rules),
+        budgets=tuple(table.rule() for table in file.budgets),
         doubts=tuple(file.doubts(path)),
         **values,
     )

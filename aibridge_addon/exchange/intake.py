@@ -66,11 +66,11 @@ class Intake:
         self._count_usage = count_usage
         self._commit = commit
 
-    def accept(self, head: RoutedHead) -> Exchange:
+    async def accept(self, head: RoutedHead) -> Exchange:
         """Return the exchange of a request; it is refused if the flow has a response then."""
         request = head.request
         try:
-            return self._read(request, self._sender(head))
+            return await self._read(request, self._sender(head))
         except Exception:
             logger.exception(
                 "aibridge: a request is not read, by a bug of ours; interception %s",
@@ -92,7 +92,7 @@ class Intake:
         )
         return Sender(actor=actor, admission=admission)
 
-    def _read(self, request: ClientRequest, sender: Sender) -> Exchange:
+    async def _read(self, request: ClientRequest, sender: Sender) -> Exchange:
         """Return the exchange of the mode that fits the request."""
         route = request.route
         if is_websocket(request.flow.request):
@@ -110,7 +110,7 @@ class Intake:
         facts = FORMATS[api].read_request(request.view(contents.members, sender.headers))
         start = start_interception(request, api, facts, sender)
         read = self._read_request(request, api, sender, contents, start.interception)
-        return self._bridged(read, start, facts) if route.api else self._counted(read)
+        return await self._bridged(read, start, facts) if route.api else self._counted(read)
 
     def _contents(self, request: ClientRequest) -> _Contents | None:
         """Return the members of a body; None if it is not a JSON object, which is counted."""
@@ -146,10 +146,10 @@ class Intake:
             is_partial=contents.is_partial,
         )
 
-    def _bridged(
+    async def _bridged(
         self, read: ReadRequest, start: InterceptionStart, facts: RequestFacts
     ) -> BridgedExchange:
-        refusal = self._policies.check(read.asked)
+        refusal = await self._policies.decide(read.asked)
         record = self._records.make(start.interception, refusal)
         read.client.flow.metadata["aibridge_interception_id"] = record.interception.id
         self._records.begin(record, start, refusal)

@@ -1,6 +1,5 @@
 """Asks the policies about requests, and refuses those that break a rule."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from mitmproxy import http
@@ -11,6 +10,7 @@ from aibridge_addon.access.sender import Sender
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.error_responses import error_format_of_provider, refusal_response
+from aibridge_addon.exchange.policy_set import PolicySet
 from aibridge_addon.facts import Interception
 from aibridge_addon.formats import Format
 from aibridge_addon.observe.metrics import Metrics
@@ -24,10 +24,10 @@ def is_reverse(flow: http.HTTPFlow) -> bool:
 class PolicyCheck:
     """The policies, as requests from clients meet them."""
 
-    def __init__(
-        self, settings: Settings, *, check: Callable[[Asked], Refusal | None], metrics: Metrics
-    ) -> None:
-        self.check = check
+    def __init__(self, settings: Settings, *, policies: PolicySet, metrics: Metrics) -> None:
+        self.check = policies.check
+        self.decide = policies.decide
+        self.count_in_budgets = policies.count
         self._settings = settings
         self._metrics = metrics
 

@@ -11,9 +11,13 @@ from aibridge_addon.access.policies import (
     RateLimits,
     Refusal,
     admit_or_refuse,
+    find_refusal,
     ordered_policies,
 )
+from aibridge_addon.budgets.book import BudgetBook
 from aibridge_addon.config.settings import Settings
+from aibridge_addon.exchange.budget_check import BudgetCheck, BudgetRules
+from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.observe.metrics import Metrics
 
 
@@ -31,11 +35,13 @@ class PolicySet:
         *,
         admission: AdmissionControl,
         can_record: Callable[[], bool],
+        find_book: Callable[[], BudgetBook | None],
         metrics: Metrics,
     ) -> None:
         self._admission = admission
         self._can_record = can_record
-        self.rate_limits = RateLimits(metrics.count_limited)
+        self._budgets = BudgetCheck(find_book, metrics)
+        self._rate_limits = RateLimits(metrics.count_limited)
 
     def apply(self, settings: Settings, *, own_hosts: Collection[str]) -> None:
         """Rebuild the policies; `own_hosts` are the names that the proxy listens on."""
@@ -43,7 +49,14 @@ class PolicySet:
             allowed_origins=settings.allowed_origins,
             allowed_hosts=settings.allowed_hosts | frozenset(own_hosts),
         )
-        self.rate_limits.limits = settings.limits
+        self._rate_limits.limits = settings.limits
+        self._budgets.apply(
+            BudgetRules(
+                budgets=settings.budgets,
+                models=settings.model_rules,
+                price=settings.prices.price,
+            )
+        )
         self._policies = ordered_policies(
             PolicyContext(
                 check_admission=self._admission.check,
@@ -53,15 +66,38 @@ class PolicySet:
                 must_record=settings.refuse_unrecorded,
                 can_record=self._can_record,
                 model_rules=settings.model_rules,
-                rate_limits=self.rate_limits,
+                budgets=settings.budgets,
+                rate_limits=self._rate_limits,
             )
         )
+
+    @property
+    def handlers(self) -> tuple[Handlers, ...]:
+        """Handlers of the facts that the counters need."""
+        return self._rate_limits.handlers, self._budgets.handlers
 
     def check(self, asked: Asked) -> Refusal | None:
         """Admit a request, or return its refusal."""
         return admit_or_refuse(self._policies, asked)
 
-    async def check_upstream(self, asked: Asked) -> Refusal | None:
-        """Check a further request of an exchange, with the access tokens of this moment."""
+    async def decide(self, asked: Asked) -> Refusal | None:
+        """Admit a request to its budgets too, or return its refusal."""
+        call = self._budgets.call_of(asked)
+        if call is None:
+            return self.check(asked)
+        if refusal := find_refusal(self._policies, asked) or await self._budgets.admit(call):
+            return refusal
+        # Meanwhile, others may have used the room.
+        if refusal := self.check(asked):
+            await self._budgets.release(call)
+        return refusal
+
+    async def decide_upstream(self, asked: Asked) -> Refusal | None:
+        """Decide about a further request of an exchange, by the access tokens of this moment."""
         await self._admission.refresh(0)
-        return self.check(asked)
+        return await self.decide(asked)
+
+    def count(self, asked: Asked) -> None:
+        """Count a request in its budgets that cannot be refused any more."""
+        if call := self._budgets.call_of(asked):
+            self._budgets.hold(call)

@@ -63,7 +63,7 @@ class Reception:
         if not isinstance(head, RoutedHead):
             self.heads.check_again(flow, head)
             return
-        exchange = self._intake.accept(head)
+        exchange = await self._intake.accept(head)
         self._live.put(exchange)  # it puts the secrets back
         for edit in self._edits:
             if flow.response is None:

@@ -16,6 +16,8 @@ from aibridge_addon.exchange.recorded import SHUT_DOWN, RecordedExchange
 from aibridge_addon.formats import Format
 from aibridge_addon.interception import InterceptionRecord
 
+type DecideMessage = Callable[[bytes], Awaitable[None]]
+"""Asks the policies and budgets about a message of the client, before the conversation reads it."""
 type EditMessage = Callable[[bytes], bytes]
 """Returns a message of the client as it is sent upstream."""
 type Refresh = Callable[[], Awaitable[None]]
@@ -31,12 +33,14 @@ class WebSocketExchange(Exchange):
         wire_format: Format,
         *,
         conversation: Conversation,
+        decide: DecideMessage,
         edit: EditMessage,
         refresh: Refresh,
         commit: Commit,
     ) -> None:
         super().__init__(request, wire_format)
         self._conversation = conversation
+        self._decide = decide
         self._edit = edit
         self._refresh = refresh
         self._commit = commit
@@ -46,6 +50,7 @@ class WebSocketExchange(Exchange):
         """Read a message; commit the record of a response before the client has its end."""
         if message.from_client:
             await self._refresh()
+            await self._decide(message.content)
         if self._is_interrupted:
             message.drop()
             return
@@ -84,11 +89,13 @@ class HandshakeExchange(RecordedExchange):
         record: InterceptionRecord,
         commit: Commit,
         conversation: Conversation,
+        decide: DecideMessage,
         edit: EditMessage,
         refresh: Refresh,
     ) -> None:
         super().__init__(request, wire_format, record=record, commit=commit)
         self._conversation = conversation
+        self._decide = decide
         self._edit = edit
         self._refresh = refresh
 
@@ -98,6 +105,7 @@ class HandshakeExchange(RecordedExchange):
             self.request,
             self.wire_format,
             conversation=self._conversation,
+            decide=self._decide,
             edit=self._edit,
             refresh=self._refresh,
             commit=self._commit,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aibridge_addon.access.policies import Asked
+from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.commit import Commit
@@ -13,7 +13,7 @@ from aibridge_addon.exchange.error_responses import (
     refused_message,
     shaped_error,
 )
-from aibridge_addon.exchange.interception_start import start_interception
+from aibridge_addon.exchange.interception_start import InterceptionStart, start_interception
 from aibridge_addon.exchange.model_edits import ModelEdits
 from aibridge_addon.exchange.policy_check import PolicyCheck, is_reverse
 from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
@@ -22,7 +22,10 @@ from aibridge_addon.facts import RequestFacts
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.raw_json import member
+from aibridge_addon.raw_json import members as read_members
 
+_REQUEST = "response.create"
 _UNREAD_WEBSOCKET = (
     "aibridge: WebSockets of this path are refused, because this proxy cannot check their messages."
 )
@@ -67,6 +70,7 @@ class WebSocketIntake:
             record=record,
             commit=self._commit,
             conversation=Conversation(wire_format, requests.begin, requests.check),
+            decide=requests.decide,
             edit=requests.edited,
             refresh=self._refresh,
         )
@@ -84,7 +88,7 @@ class WebSocketIntake:
         self._policies.count_passthrough(request)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _SocketRequests:
     """Judges the messages of one WebSocket, and begins the records of its requests."""
 
@@ -96,6 +100,15 @@ class _SocketRequests:
     policies: PolicyCheck
     records: RecordMaker
     models: ModelEdits
+    _decided: tuple[InterceptionStart, Refusal | None] | None = None
+    """The start of the message's interception, and the decision about it."""
+
+    async def decide(self, message: bytes) -> None:
+        """Ask the policies and budgets about a message; `begin` applies the decision."""
+        request = read_members(message)
+        if request is not None and member(request, "type") == _REQUEST:
+            start, asked = self._start(request, message)
+            self._decided = start, await self.policies.decide(asked)
 
     def begin(self, members: Members, message: bytes) -> InterceptionRecord:
         """Begin the record of a request.
@@ -104,16 +117,8 @@ class _SocketRequests:
             RefusedError: a policy refuses it.
         """
         wire_format = FORMATS[self.api]
-        facts = replace(
-            wire_format.read_request(self.request.view(members, self.sender.headers)),
-            streaming=True,
-        )
-        start = start_interception(self.request, self.api, facts, self.sender)
-        refusal = self.policies.check(
-            self._asked(
-                message, model=facts.model, interception=start.interception, must_name_model=True
-            )
-        )
+        decided, self._decided = self._decided, None
+        start, refusal = decided or self._begun_upstream(members, message)
         record = self.records.make(start.interception, refusal)
         self.request.flow.metadata["aibridge_interception_id"] = record.interception.id
         self.records.begin(record, start, refusal)
@@ -122,6 +127,25 @@ class _SocketRequests:
             end_refused(record, refusal)
             raise refused_message(wire_format, refusal)
         return record
+
+    def _begun_upstream(
+        self, members: Members, message: bytes
+    ) -> tuple[InterceptionStart, Refusal | None]:
+        """Return the start of a response that the provider began without a request."""
+        start, asked = self._start(members, message)
+        refusal = self.policies.check(asked)
+        if refusal is None:
+            self.policies.count_in_budgets(asked)
+        return start, refusal
+
+    def _start(self, members: Members, message: bytes) -> tuple[InterceptionStart, Asked]:
+        view = self.request.view(members, self.sender.headers)
+        facts = replace(FORMATS[self.api].read_request(view), streaming=True)
+        start = start_interception(self.request, self.api, facts, self.sender)
+        asked = self._asked(
+            message, model=facts.model, interception=start.interception, must_name_model=True
+        )
+        return start, asked
 
     def edited(self, message: bytes) -> bytes:
         """Return a message as it is sent upstream."""

@@ -17,6 +17,7 @@ from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.reader import Reader
 from aibridge_addon.formats.tool_protocol import Members, ToolFormat
 from aibridge_addon.formats.view import View
+from aibridge_addon.raw_json import count, member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,8 @@ class Format(ABC):
 
     name: str
     """The API's name in the records, and in the routes of provider types."""
+    output_limit_members: tuple[str, ...] = ()
+    """Members of a request that limit its output tokens."""
     tools: ToolFormat | None = None
     """Support for central tools; None if the format has no inner loop."""
     view: View | None = None
@@ -110,12 +113,21 @@ class Format(ABC):
         """
         return None
 
-    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
-        """Return the members that ask for more output tokens than `most`, with lower values.
+    def output_limit(self, members: Members) -> int | None:
+        """Return the most output tokens that a request allows; None if it states no limit."""
+        limits = (count(member(members, name)) for name in self.output_limit_members)
+        return max((limit for limit in limits if limit is not None), default=None)
 
-        The result must be legal for the API. Empty, the default: nothing to change.
+    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
+        """Return the members that allow more output tokens than `most`, with lower values.
+
+        The result must be legal for the API.
         """
-        return {}
+        return {
+            name: most
+            for name in self.output_limit_members
+            if (count(member(members, name)) or 0) > most
+        }
 
     def ask_for_usage(self, members: Members) -> Members | None:
         """Return a streamed request that asks for usage; None if it needs no such change."""

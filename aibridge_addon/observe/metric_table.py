@@ -73,6 +73,12 @@ LIMITED = Metric(
     help="Requests for which a limit of the config file had no room, by limit and bound.",
     labels=("limit", "bound"),
 )
+BUDGET_WARNINGS = Metric(
+    name="budget_warnings_total",
+    kind="counter",
+    help="Thresholds of budgets that were crossed, once per scope and window.",
+    labels=("budget", "percent"),
+)
 EDITS_REFUSED = Metric(
     name="edits_refused_total",
     kind="counter",
@@ -241,6 +247,7 @@ METRICS = (
     UNRECORDED_USAGE,
     REFUSED,
     LIMITED,
+    BUDGET_WARNINGS,
     EDITS_REFUSED,
     TUNNELS,
     UNREADABLE,

@@ -100,6 +100,10 @@ class Metrics:
         """Count a request for which a limit had no room."""
         self.count(table.LIMITED, limit, bound)
 
+    def count_budget_warning(self, budget: str, percent: int) -> None:
+        """Count a threshold of a budget that a settlement has crossed."""
+        self.count(table.BUDGET_WARNINGS, budget, str(percent))
+
     def count_edit_refused(self, provider: str, http_status: int) -> None:
         """Count an edited request that was refused, and sent again without the edit."""
         self.count(table.EDITS_REFUSED, provider, str(http_status))

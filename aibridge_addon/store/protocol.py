@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from aibridge_addon.access.tokens import AccessToken
+from aibridge_addon.budgets.accounts import BudgetAccounts
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.errors import StoreError
@@ -88,6 +89,14 @@ class Store(Protocol):
         this raises `StoreError`.
         """
         raise StoreError(f"{self.location} cannot renew prices")
+
+    def budget_accounts(self) -> BudgetAccounts:
+        """Return the accounts of budgets.
+
+        Raises:
+            StoreError: the store does not count budgets, the default.
+        """
+        raise StoreError(f"{self.location} does not count budgets")
 
     @abstractmethod
     def inspect(self) -> list[Finding]:

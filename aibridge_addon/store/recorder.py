@@ -8,6 +8,7 @@ import importlib
 from collections.abc import Awaitable, Collection, Mapping
 from typing import Protocol, cast, get_protocol_members
 
+from aibridge_addon.budgets.book import BudgetBook
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.facts import (
     BackgroundResponse,
@@ -108,6 +109,10 @@ class Recorder(Protocol):
         The result is False if that could not be achieved. The end of each response waits for it.
         """
         return _recorded()
+
+    def budget_book(self) -> BudgetBook | None:
+        """Return the budget book of the store; None, the default: budgets are not supported."""
+        return None
 
     @property
     def available(self) -> bool:

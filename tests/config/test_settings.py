@@ -747,7 +747,7 @@ def test_limits_and_model_rules_of_the_config_file_are_read(
         ),
         (
             '[[limits]]\nname = "a"\nopen_requests = 1\n' * 2,
-            "limits[1].name is 'a' again; each limit needs a name of its own",
+            "limits[1].name is 'a' again; each name identifies its counters",
         ),
         (
             '[[model_rules]]\nactors = ["a"]',
@@ -759,3 +759,67 @@ def test_mistake_in_a_limit_or_model_rule_is_reported_with_the_key(
     config: Callable[..., Settings], toml: str, mistake: str
 ) -> None:
     assert mistakes(config, toml) == [mistake]
+
+
+# Budgets
+
+
+def test_budgets_of_the_config_file_are_read(config: Callable[..., Settings]) -> None:
+    read = config(
+        """
+        [[budgets]]
+        name = "day"
+        usd = 20.5
+        timezone = "Europe/Berlin"
+        starts_at = "08:00"
+
+        [[budgets]]
+        name = "burst"
+        per = "team"
+        tokens = 1_000_000
+        window = "5h"
+        action = "warn"
+        models = ["claude-*"]
+        """
+    )
+    day, burst = (rule.budget for rule in read.budgets)
+    assert (day.unit, day.limit, day.per) == ("usd", 20_500_000_000, "actor")
+    assert (day.window.name, day.window.is_rolling, str(day.window.starts_at)) == (
+        "day",
+        False,
+        "08:00:00",
+    )
+    assert day.credential_kinds == ("centralized",)
+    assert (burst.unit, burst.limit, burst.window.is_rolling) == ("tokens", 1_000_000, True)
+    assert not burst.refuses
+    assert read.budgets[1].selection.models == ("claude-*",)
+
+
+@pytest.mark.parametrize(
+    ("toml", "mistake"),
+    [
+        ("", "budgets[0]: needs a limit: give either usd or tokens"),
+        ("usd = 1\ntokens = 1", "budgets[0]: needs a limit: give either usd or tokens"),
+        ("usd = -1", "budgets[0].usd is -1: input should be greater than 0"),
+        (
+            'usd = 1\ntimezone = "Berlin"',
+            "budgets[0].timezone is 'Berlin': is no time zone; write a name such as Europe/Berlin"
+            " or UTC",
+        ),
+        (
+            'usd = 1\nstarts_at = "8 am"',
+            "budgets[0].starts_at is '8 am': is no time of day; write it as 08:00",
+        ),
+        (
+            'usd = 1\nwindow = "year"',
+            "budgets[0].window is 'year': input should be 'hour', '5h', 'day', 'week', 'month' or"
+            " 'total'",
+        ),
+        ("usd = 1\nlimit = 2", "budgets[0].limit is not known; known are"),
+    ],
+)
+def test_mistake_in_a_budget_is_reported_with_the_key(
+    config: Callable[..., Settings], toml: str, mistake: str
+) -> None:
+    (reported,) = mistakes(config, f'[[budgets]]\nname = "a"\n{toml}')
+    assert reported.startswith(mistake)

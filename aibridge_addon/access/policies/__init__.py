@@ -5,10 +5,11 @@ may count the requests that all policies admit. Modules outside of this package 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from aibridge_addon.access.asked import Asked, Policy, Refusal
+from aibridge_addon.access.budget_rule import BudgetRule
 from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.access.policies.access_token import ValidAccessToken
 from aibridge_addon.access.policies.browser_origin import BrowserOrigin
@@ -18,6 +19,7 @@ from aibridge_addon.access.policies.provider_key import ProviderKey
 from aibridge_addon.access.policies.rate_limits import RateLimits
 from aibridge_addon.access.policies.record_store import RecordStore
 from aibridge_addon.access.policies.token_limits import TokenLimits
+from aibridge_addon.access.policies.unread_calls import UnreadCalls
 from aibridge_addon.access.sender import Admission
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "RateLimits",
     "Refusal",
     "admit_or_refuse",
+    "find_refusal",
     "ordered_policies",
     "register",
 ]
@@ -51,6 +54,7 @@ class PolicyContext:
     """True if requests that cannot be recorded are refused."""
     can_record: Callable[[], bool] = lambda: True
     model_rules: tuple[ModelRule, ...] = ()
+    budgets: tuple[BudgetRule, ...] = ()
     rate_limits: RateLimits | None = None
 
 
@@ -65,6 +69,7 @@ _FACTORIES: list[PolicyFactory] = [
     lambda context: ProviderKey(),
     lambda context: KnownActor(context.actor_header) if context.require_actor else None,
     lambda context: RecordStore(context.can_record) if context.must_record else None,
+    lambda context: UnreadCalls(context.budgets) if context.budgets else None,
     lambda context: context.rate_limits,
 ]
 _REGISTERED: list[PolicyFactory] = []
@@ -85,14 +90,18 @@ def ordered_policies(context: PolicyContext) -> tuple[Policy, ...]:
     return (*built_in, *map(_Guarded, registered))
 
 
+def find_refusal(policies: Iterable[Policy], asked: Asked) -> Refusal | None:
+    """Return the refusal of the first policy that a request breaks; count nothing."""
+    return next((refusal for policy in policies if (refusal := policy.check(asked))), None)
+
+
 def admit_or_refuse(policies: Sequence[Policy], asked: Asked) -> Refusal | None:
     """Return the refusal of the first policy that a request breaks; otherwise admit the request.
 
     All policies are asked before any of them counts it: a refused request consumes nothing.
     """
-    for policy in policies:
-        if refusal := policy.check(asked):
-            return refusal
+    if refusal := find_refusal(policies, asked):
+        return refusal
     for policy in policies:
         if admit := getattr(policy, "admit", None):
             admit(asked)

@@ -5,8 +5,8 @@ from typing import Any
 
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.limits.counters import Amounts, LimitCounters, Shortage
-from aibridge_addon.access.limits.estimate import InputEstimates, OutputEstimates, input_tokens
 from aibridge_addon.access.limits.rules import Bound, Limit
+from aibridge_addon.budgets.tokens import InputEstimates, OutputEstimates, input_tokens
 from aibridge_addon.facts import BackgroundResponse, InterceptionEnded, TokenUsage
 
 _RETRY_OPEN_SECONDS = 5.0

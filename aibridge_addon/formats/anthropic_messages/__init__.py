@@ -9,7 +9,6 @@ from aibridge_addon.formats.anthropic_messages.request import read_request
 from aibridge_addon.formats.anthropic_messages.tools import MessagesTools
 from aibridge_addon.formats.anthropic_messages.view import MessagesView
 from aibridge_addon.formats.base import Format, RequestView
-from aibridge_addon.formats.output_limits import lowered
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import count, mapping, member
 
@@ -18,6 +17,7 @@ class AnthropicMessages(Format):
     """Wire format of `POST /v1/messages`."""
 
     name = "anthropic_messages"
+    output_limit_members = ("max_tokens",)
     tools = MessagesTools()
     view = MessagesView()
 
@@ -42,7 +42,7 @@ class AnthropicMessages(Format):
     def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
         """Lower the limit, which must stay above the budget for thinking."""
         budget = count(mapping(member(members, "thinking")).get("budget_tokens")) or 0
-        return lowered(members, ("max_tokens",), max(most, budget + 1))
+        return super().lower_output_limit(members, max(most, budget + 1))
 
 
 FORMAT = AnthropicMessages()

@@ -1,7 +1,5 @@
 """The OpenAI Chat Completions API: `POST /chat/completions`. Sans-io."""
 
-from collections.abc import Mapping
-
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import Format, RequestView
 from aibridge_addon.formats.decoders.sse import Event
@@ -10,7 +8,6 @@ from aibridge_addon.formats.openai_chat.request import ask_for_usage, read_reque
 from aibridge_addon.formats.openai_chat.tools import ChatTools
 from aibridge_addon.formats.openai_chat.view import ChatView
 from aibridge_addon.formats.openai_errors import error_body
-from aibridge_addon.formats.output_limits import lowered
 from aibridge_addon.formats.tool_protocol import Members
 
 
@@ -18,6 +15,7 @@ class OpenAIChat(Format):
     """Wire format of `POST /chat/completions`, of OpenAI and of the hosts that imitate it."""
 
     name = "openai_chat"
+    output_limit_members = ("max_tokens", "max_completion_tokens")
     tools = ChatTools()
     view = ChatView()
 
@@ -38,10 +36,6 @@ class OpenAIChat(Format):
     ) -> bytes:
         """Return an error in the shape of OpenAI's APIs."""
         return error_body(status, message, error_type, code)
-
-    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
-        """Lower the limit, by its old and its new name."""
-        return lowered(members, ("max_tokens", "max_completion_tokens"), most)
 
     def ask_for_usage(self, members: Members) -> Members | None:
         """Return the request with `include_usage` set; None if the client has set it itself."""

@@ -1,7 +1,5 @@
 """The OpenAI Responses API: `POST /responses`, over HTTP and WebSocket. Sans-io."""
 
-from collections.abc import Mapping
-
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import Format, RequestView
 from aibridge_addon.formats.openai_errors import error_body
@@ -9,14 +7,14 @@ from aibridge_addon.formats.openai_responses.reader import ResponseReader, read_
 from aibridge_addon.formats.openai_responses.request import read_request
 from aibridge_addon.formats.openai_responses.tools import ResponsesTools
 from aibridge_addon.formats.openai_responses.view import ResponsesView
-from aibridge_addon.formats.output_limits import lowered
-from aibridge_addon.formats.tool_protocol import Members, ToolFormat
+from aibridge_addon.formats.tool_protocol import ToolFormat
 
 
 class OpenAIResponses(Format):
     """Wire format of `POST /responses`."""
 
     name = "openai_responses"
+    output_limit_members = ("max_output_tokens",)
     tools: ToolFormat | None = ResponsesTools()
     view = ResponsesView()
 
@@ -37,10 +35,6 @@ class OpenAIResponses(Format):
     ) -> bytes:
         """Return an error in the shape of OpenAI's APIs."""
         return error_body(status, message, error_type, code)
-
-    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
-        """Lower the limit."""
-        return lowered(members, ("max_output_tokens",), most)
 
 
 FORMAT = OpenAIResponses()

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from aibridge_addon.budgets.book import BookUnavailableError
 from aibridge_addon.facts import (
     BackgroundResponse,
     Fact,
@@ -33,6 +34,7 @@ from aibridge_addon.facts import (
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent, Retention
 from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.store.sqlite.budget_book import SQLiteBudgetBook, Work
 from aibridge_addon.store.sqlite.database_file import BUSY_SECONDS
 from aibridge_addon.store.sqlite.sql import FIND_BACKGROUND_RESPONSE, FIND_HIDDEN_TURNS
 from aibridge_addon.store.sqlite.writer import Writer
@@ -54,6 +56,17 @@ class _Waiter:
         self.future: asyncio.Future[bool] = self.loop.create_future()
 
 
+class _Task:
+    """Queue entry of work in a transaction of its own, after everything before it."""
+
+    __slots__ = ("future", "loop", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.work = work
+
+
 class SQLiteRecorder(Recorder):
     """Recorder of the built-in store."""
 
@@ -68,13 +81,14 @@ class SQLiteRecorder(Recorder):
         self.path = path.expanduser().absolute()
         self._on_event = on_event
         self._preparation = preparation or Preparation()
-        self._queue: deque[Fact | HiddenTurns | _Waiter] = deque()
+        self._queue: deque[Fact | HiddenTurns | _Waiter | _Task] = deque()
         self._wake = threading.Lock()  # released to wake the thread: cheaper than an Event
         self._wake.acquire()
         self._closing = False
         self._is_waking = False
         self._thread = threading.Thread(target=self._run, name="aibridge recorder", daemon=True)
-        self._writer = Writer(self.path, on_event, retention)
+        self._budgets = SQLiteBudgetBook(self._run_in_transaction)
+        self._writer = Writer(self.path, on_event, retention, self._budgets)
 
     def start(self) -> None:
         """Open and migrate the database, recover from earlier processes, start the thread."""
@@ -156,11 +170,23 @@ class SQLiteRecorder(Recorder):
     def kept(self) -> Awaitable[bool]:
         """Wait until everything recorded so far is in the database or in the spool."""
         waiter = _Waiter()
-        self._queue.append(waiter)
+        self._enqueue(waiter)
+        return waiter.future
+
+    def budget_book(self) -> SQLiteBudgetBook:
+        """Return the budget book, which works on the recorder's thread."""
+        return self._budgets
+
+    def _run_in_transaction(self, work: Work) -> Awaitable[Any]:
+        task = _Task(work)
+        self._enqueue(task)
+        return task.future
+
+    def _enqueue(self, entry: _Waiter | _Task) -> None:
+        self._queue.append(entry)
         if not self._is_waking:  # a single wake-up for all waiters of this turn of the loop
             self._is_waking = True
-            waiter.loop.call_soon(self._wake_writer)
-        return waiter.future
+            entry.loop.call_soon(self._wake_writer)
 
     def _wake_writer(self) -> None:
         self._is_waking = False
@@ -194,7 +220,7 @@ class SQLiteRecorder(Recorder):
 
     def _write_queue(self) -> None:
         entries = [self._queue.popleft() for _ in range(len(self._queue))]
-        facts = [entry for entry in entries if not isinstance(entry, _Waiter)]
+        facts = [entry for entry in entries if not isinstance(entry, _Waiter | _Task)]
         kept = False
         try:
             kept = self._writer.write(self._preparation.statements(facts))
@@ -203,7 +229,31 @@ class SQLiteRecorder(Recorder):
             logger.exception("aibridge: the recorder failed; some facts are lost")
             self._on_event("lost", len(facts))
         _settle([entry for entry in entries if isinstance(entry, _Waiter)], kept)
+        self._execute([entry for entry in entries if isinstance(entry, _Task)])
         self._writer.tidy()
+
+    def _execute(self, tasks: list[_Task]) -> None:
+        results: list[Any] | None = None
+        try:
+            results = self._writer.execute([task.work for task in tasks])
+        except Exception:
+            logger.exception("aibridge: work on the database failed, by a bug of ours")
+        for index, task in enumerate(tasks):
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                result = _UNAVAILABLE if results is None else results[index]
+                task.loop.call_soon_threadsafe(_set_result, task.future, result)
+
+
+_UNAVAILABLE = BookUnavailableError("the database is unavailable")
+
+
+def _set_result(future: asyncio.Future[Any], result: Any) -> None:
+    if future.done():
+        return
+    if isinstance(result, BookUnavailableError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 def _settle(waiters: list[_Waiter], kept: bool) -> None:

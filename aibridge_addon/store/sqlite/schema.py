@@ -8,7 +8,7 @@ from contextlib import closing
 
 from sqlite_utils import Database, Migrations
 
-from aibridge_addon.store.sqlite import endings, rollup, search_index
+from aibridge_addon.store.sqlite import budget_tables, endings, rollup, search_index
 
 TABLES = (
     "aibridge_interceptions",
@@ -26,6 +26,12 @@ TABLES = (
     "aibridge_stale_hours",
     "aibridge_search_texts",
     "aibridge_endings",
+    "aibridge_budget_entries",
+    "aibridge_budget_counters",
+    "aibridge_budget_holds",
+    "aibridge_budget_resets",
+    "aibridge_budget_warnings",
+    "aibridge_budget_leases",
 )
 
 migrations = Migrations("aibridge")
@@ -277,6 +283,12 @@ def m014_admins(db: Database) -> None:
 def m015_endings(db: Database) -> None:
     """Number the ends of interceptions in the order of commits."""
     endings.create(db)
+
+
+@migrations()
+def m016_budgets(db: Database) -> None:
+    """Create the tables of budgets: entries, counters, holds, resets, warnings and leases."""
+    budget_tables.create(db)
 
 
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:

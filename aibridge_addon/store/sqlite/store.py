@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aibridge_addon.access.tokens import AccessToken
+from aibridge_addon.budgets.accounts import BudgetAccounts
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.preparation import Preparation
@@ -65,6 +66,12 @@ class SQLiteStore(Store):
         from aibridge_addon.store.sqlite.repricing import reprice
 
         return reprice(self._path, since, price, write=write)
+
+    def budget_accounts(self) -> BudgetAccounts:
+        """Return the accounts of budgets, which open a connection for each call."""
+        from aibridge_addon.store.sqlite.budget_accounts import SQLiteBudgetAccounts
+
+        return SQLiteBudgetAccounts(self._path)
 
     def inspect(self) -> list[Finding]:
         """Inspect the file, its spool and its rejected statements."""

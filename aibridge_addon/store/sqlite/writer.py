@@ -8,15 +8,17 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import batched
 from pathlib import Path
+from typing import Any
 
 from aibridge_addon.facts import now
 from aibridge_addon.store.errors import RecorderError
 from aibridge_addon.store.protocol import OnEvent, Retention
 from aibridge_addon.store.spool import Spool, append, read
 from aibridge_addon.store.sqlite import vacuum
+from aibridge_addon.store.sqlite.budget_book import SQLiteBudgetBook, Work
 from aibridge_addon.store.sqlite.database_file import DatabaseFile, is_transient, transaction
 from aibridge_addon.store.sqlite.housekeeping import CLOSE_INTERRUPTED
 from aibridge_addon.store.sqlite.ownership import Ownership
@@ -38,8 +40,11 @@ _END_OF_TIME = "9999-12-31"
 class Writer:
     """The database, the spool, and memory as the last resort; used by one thread at a time."""
 
-    def __init__(self, path: Path, on_event: OnEvent, retention: Retention) -> None:
+    def __init__(
+        self, path: Path, on_event: OnEvent, retention: Retention, budgets: SQLiteBudgetBook
+    ) -> None:
         self.available = True
+        self._budgets = budgets
         self._path = path
         self._on_event = on_event
         self._sweeper = Sweeper(retention, lambda number: on_event("forgotten", number))
@@ -79,8 +84,23 @@ class Writer:
             return True
         return self._write_spool(statements)
 
+    def execute(self, works: Sequence[Work]) -> list[Any] | None:
+        """Execute works in one transaction; return their results, None if the database fails."""
+        if not works or not self.available:
+            return None
+        try:
+            connection = self._connection()
+            with transaction(connection):
+                return [work(connection) for work in works]
+        except (sqlite3.DatabaseError, SchemaTooNewError, OSError) as error:
+            self._note_unavailable(error)
+            return None
+
     def tidy(self) -> None:
-        """Execute the next step of retention, if it is due."""
+        """Execute the next steps of retention and of budgets, if they are due."""
+        if self.available and self._budgets.is_due:
+            self.execute([self._budgets.sweep])
+            self._budgets.committed()
         if not (self.available and self._sweeper.is_due):
             return
         try:
@@ -191,6 +211,8 @@ class Writer:
             with transaction(connection):
                 for kind, values in statements:
                     connection.execute(SQL[kind], values)
+                self._settle(connection, statements)
+            self._budgets.committed()
         except _REJECTIONS as error:
             logger.warning("aibridge: the database rejects a statement: %s", error)
             self._commit_accepted(connection, statements)
@@ -204,8 +226,16 @@ class Writer:
                     connection.execute(SQL[statement.kind], statement.values)
                 except _REJECTIONS:
                     rejected.append(statement)
+            self._settle(connection, statements)
+        self._budgets.committed()
         append(self._path.with_name(f"{self._path.name}.rejected.jsonl"), rejected)
         self._on_event("rejected", len(rejected))
+
+    def _settle(self, connection: sqlite3.Connection, statements: list[Statement]) -> None:
+        try:
+            self._budgets.settle(connection, statements)
+        except Exception:  # a bug in budgets must not cost records
+            logger.exception("aibridge: budgets are not settled; run aibridge budget rebuild")
 
     def _note_unavailable(self, error: Exception) -> None:
         if self.available:

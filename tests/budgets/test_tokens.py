@@ -4,7 +4,7 @@ import base64
 import json
 import os
 
-from aibridge_addon.access.limits.estimate import InputEstimates, OutputEstimates, input_tokens
+from aibridge_addon.budgets.tokens import InputEstimates, OutputEstimates, input_tokens
 
 
 def test_image_counts_as_an_image_and_not_by_its_base64() -> None:

@@ -1,0 +1,40 @@
+"""Policy: requests that cost money and whose usage is not read, under a hard budget."""
+
+from collections.abc import Sequence
+
+from aibridge_addon.access.asked import Asked, Refusal
+from aibridge_addon.access.budget_rule import BudgetRule
+
+
+class UnreadCalls:
+    """Refuses batches, images and the like, which would be free otherwise.
+
+    A budget allows them by `batch = "allow"`. Requests that count tokens are free.
+    """
+
+    def __init__(self, rules: Sequence[BudgetRule]) -> None:
+        self._rules = [
+            rule for rule in rules if rule.budget.refuses and rule.budget.unread == "refuse"
+        ]
+
+    def check(self, asked: Asked) -> Refusal | None:
+        """Return the refusal of a request that a budget can neither hold nor count."""
+        if asked.is_recorded or asked.is_message or not _may_cost(asked):
+            return None
+        for rule in self._rules:
+            if rule.scopes(asked):
+                name = rule.budget.name
+                return Refusal(
+                    status=400,
+                    reason="budget_unread",
+                    message=(
+                        f"aibridge: budget {name!r} cannot count the cost of this request, so it"
+                        ' is refused; the operator can set batch = "allow" for the budget.'
+                    ),
+                )
+        return None
+
+
+def _may_cost(asked: Asked) -> bool:
+    route = asked.route
+    return asked.method == "POST" and route.names_models and route.counts_for is None

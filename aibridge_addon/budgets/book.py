@@ -1,0 +1,82 @@
+"""`BudgetBook`: holds and charges in a store, shared by all processes that use it. Pure."""
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from aibridge_addon.budgets.admission import Verdict
+from aibridge_addon.budgets.budget import Budget, Estimate, Standing, Unit
+from aibridge_addon.facts import new_id
+
+UNKNOWN = Standing(spent=0, held=0)
+"""Of a store that cannot be asked."""
+
+
+class BookUnavailableError(Exception):
+    """The store of the budgets cannot be used at the moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetedCall:
+    """A request, and the budgets that all must have room for it."""
+
+    interception_id: str
+    scopes: tuple[tuple[Budget, str], ...]
+    """Each budget that matches, with the scope in which it counts the request."""
+    estimate: Callable[[Unit], Estimate | None]
+    """Returns the estimated charge; called on the thread of the store."""
+    must_hold: bool = False
+    """True if the request has been sent already, so that it is held in any case."""
+    id: str = field(default_factory=new_id)
+    """Id of its holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRefusal:
+    """The first budget without room; nothing is held in any budget then."""
+
+    verdict: Verdict | Literal["unavailable"]
+    """`unavailable`: the store cannot be asked."""
+    budget: Budget
+    scope: str
+    standing: Standing = UNKNOWN
+    opens_at: datetime | None = None
+    """The time from which there is room again, if it is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetWarning:
+    """A settlement that crossed a threshold of a budget: reported once per window."""
+
+    budget: Budget
+    scope: str
+    percent: int
+    spent: int
+
+
+class BudgetBook(Protocol):
+    """Executes admissions; settlements follow from the recorded ends of interceptions."""
+
+    on_warning: Callable[[BudgetWarning], None]
+    """Called on any thread, once a settlement is committed that crossed a threshold."""
+
+    @abstractmethod
+    async def admit(self, call: BudgetedCall) -> BudgetRefusal | None:
+        """Hold the estimate in all budgets, or in none; return None once that is committed.
+
+        Raises:
+            BookUnavailableError: nothing can be held or counted now.
+        """
+
+    @abstractmethod
+    def hold(self, call: BudgetedCall) -> Awaitable[None]:
+        """Hold the estimate of a call that cannot be refused any more.
+
+        The hold precedes everything that is recorded after this call, awaited or not.
+        """
+
+    @abstractmethod
+    async def release(self, call: BudgetedCall) -> None:
+        """Remove the holds of a call that is not sent after all."""

@@ -1,0 +1,167 @@
+"""The shape of a call before it is sent, and its estimated charge. Pure.
+
+Coding agents allow 64,000 output tokens and use 500, and repeat their history from the provider's
+cache; base64 says nothing about tokens. An estimate that ignores this fills a budget of which
+nothing is spent.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from aibridge_addon.budgets.budget import Estimate, Unit
+from aibridge_addon.budgets.tokens import OutputEstimates, input_tokens
+from aibridge_addon.facts import Interception, TokenUsage, now
+from aibridge_addon.prices.billed_call import BilledCall
+from aibridge_addon.prices.pricing import Priced, Unpriced
+
+type CacheWrites = Literal["none", "5m", "1h"]
+type PriceOf = Callable[[BilledCall], Priced | Unpriced]
+
+_UNSTATED_OUTPUT = 32_000
+"""Output tokens that a request without a limit may use."""
+_UNSTATED_SEARCHES = 5
+_MOST_CONVERSATIONS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """The parts of a request that its charge depends on."""
+
+    provider_name: str
+    model: str | None
+    cached_input: int
+    """Input tokens that the conversation has sent before, and the provider has in its cache."""
+    new_input: int
+    worst_output: int
+    likely_output: int
+    cache_writes: CacheWrites
+    searches: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversation:
+    estimated: int
+    """Estimated tokens of its last request."""
+    total: int
+    """Reported tokens of its last call, input and output."""
+    is_cached: bool
+
+
+class Calls:
+    """Reads the shapes of requests, and learns from the usage of their responses."""
+
+    def __init__(self) -> None:
+        self._outputs = OutputEstimates()
+        self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
+        self._estimated: OrderedDict[str, int] = OrderedDict()
+        """Estimated input tokens of the last requests, by interception."""
+
+    def read(
+        self, interception: Interception, model: str | None, body: bytes, output_limit: int | None
+    ) -> Call:
+        """Return the shape of a request; `model` is sent, maybe in place of the requested one."""
+        estimated = input_tokens(body)
+        _remember(self._estimated, interception.id, estimated)
+        last = self._conversations.get(_key(interception) or "")
+        cached, new = 0, estimated
+        if last and estimated >= last.estimated:
+            new = estimated - last.estimated
+            cached, new = (last.total, new) if last.is_cached else (0, last.total + new)
+        likely = self._outputs.likely(model)
+        worst = _UNSTATED_OUTPUT if output_limit is None else output_limit
+        return Call(
+            provider_name=interception.provider_name,
+            model=model,
+            cached_input=cached,
+            new_input=new,
+            worst_output=worst,
+            likely_output=min(likely, worst),
+            cache_writes=_cache_writes(body),
+            searches=_UNSTATED_SEARCHES if b'"web_search' in body else 0,
+        )
+
+    def on_usage(self, usage: TokenUsage) -> None:
+        """Learn from the usage of a response."""
+        if usage.call:
+            return
+        self._outputs.add(usage.model or usage.interception.model, usage.output_tokens)
+        estimated = self._estimated.pop(usage.interception.id, None)
+        if estimated is None or (key := _key(usage.interception)) is None:
+            return
+        cached = usage.cache_read_input_tokens + usage.cache_write_input_tokens
+        total = usage.input_tokens + cached + usage.output_tokens
+        _remember(self._conversations, key, _Conversation(estimated, total, cached > 0))
+
+
+def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
+    """Return the estimated charge; None if the model has no price."""
+    if unit == "tokens":
+        return Estimate(
+            worst=call.new_input + call.worst_output,
+            likely=call.new_input + call.likely_output,
+            input=call.new_input,
+        )
+    billed = _billed(call)
+    costs = [
+        _cost(replace(billed, output_tokens=output), price)
+        for output in (call.worst_output, call.likely_output, 0)
+    ]
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(costs):
+        return None
+    return Estimate(worst=known[0], likely=known[1], input=known[2])
+
+
+def _billed(call: Call) -> BilledCall:
+    writes = call.new_input if call.cache_writes != "none" else 0
+    extra = {
+        "cache_write_1h_input_tokens": writes if call.cache_writes == "1h" else 0,
+        "web_search_requests": call.searches,
+    }
+    return BilledCall(
+        provider_name=call.provider_name,
+        model=call.model,
+        input_tokens=call.new_input - writes,
+        output_tokens=0,
+        cache_read_input_tokens=call.cached_input,
+        cache_write_input_tokens=writes,
+        extra={name: count for name, count in extra.items() if count},
+        created_at=now(),
+    )
+
+
+def _cost(call: BilledCall, price: PriceOf) -> int | None:
+    """Return the price of a call; where caches have none, that of plain input."""
+    plain = replace(
+        call,
+        input_tokens=call.prompt_tokens,
+        cache_read_input_tokens=0,
+        cache_write_input_tokens=0,
+        extra={},
+    )
+    for each in (call, plain):
+        if isinstance(found := price(each), Priced):
+            return found.cost_nano_usd
+    return None
+
+
+def _cache_writes(body: bytes) -> CacheWrites:
+    if b'"cache_control"' not in body:
+        return "none"
+    return "1h" if b'"1h"' in body else "5m"
+
+
+def _key(interception: Interception) -> str | None:
+    """Return the id of a conversation: the client's session, and the sub-agent in it."""
+    if interception.client_session_id is None:
+        return None
+    return f"{interception.client_session_id}/{interception.agent_id or ''}"
+
+
+def _remember[T](of: OrderedDict[str, T], key: str, value: T) -> None:
+    of[key] = value
+    of.move_to_end(key)
+    if len(of) > _MOST_CONVERSATIONS:
+        of.popitem(last=False)

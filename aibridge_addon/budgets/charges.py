@@ -1,0 +1,72 @@
+"""Computes the charge of a call when its interception ends. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aibridge_addon.budgets.budget import Unit
+
+type How = Literal["told", "estimated", "unpriced", "none", "correction"]
+"""How a charge is known: reported by the provider, estimated, reported without a known price, not
+billed; or a later correction of an estimate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A hold, as a store keeps it."""
+
+    amount: int
+    likely: int
+    input: int
+    """The likely charge, and the part for the input alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of an interception, and the usage in its record."""
+
+    status: str
+    http_status: int | None
+    usages: int
+    """Number of model calls that reported usage."""
+    unpriced: int
+    """Those of them without a price."""
+    cost_nano_usd: int
+    tokens: int
+    """Input, cache writes and output; cache reads do not count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """The amount that a budget is debited with."""
+
+    amount: int
+    how: How
+
+
+def charge_of(unit: Unit, hold: Hold, outcome: Outcome) -> Charge:
+    """Return the charge of an interception in one budget.
+
+    A response that broke off costs at least its reported tokens and its estimated input. If there
+    is no usage, or no price for it, it costs what was likely. A refused or failed request is free.
+    """
+    told = outcome.cost_nano_usd if unit == "usd" else outcome.tokens
+    broke_off = outcome.status in ("cancelled", "interrupted")
+    failed = outcome.http_status is not None and outcome.http_status >= 400
+    if outcome.usages:
+        if unit == "usd" and outcome.unpriced:
+            return Charge(amount=max(told, hold.likely), how="unpriced")
+        if broke_off:
+            return Charge(amount=max(told, hold.input), how="estimated")
+        return Charge(amount=told, how="told")
+    if outcome.status == "refused" or failed:
+        return Charge(amount=0, how="none")
+    if broke_off:
+        return Charge(amount=hold.input, how="estimated")
+    if outcome.http_status is None:  # the connection failed
+        return Charge(amount=0, how="none")
+    return Charge(amount=hold.likely, how="estimated")
+
+
+def crossed(thresholds: tuple[int, ...], limit: int, before: int, after: int) -> tuple[int, ...]:
+    """Return the percentages of a limit that a settlement has crossed."""
+    return tuple(percent for percent in thresholds if before * 100 < percent * limit <= after * 100)

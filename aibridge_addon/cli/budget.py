@@ -1,0 +1,199 @@
+"""`aibridge budget`: shows and resets budgets."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from aibridge_addon.budgets.accounts import ALL, Account, BudgetAccounts
+from aibridge_addon.budgets.budget import Budget
+from aibridge_addon.cli import running
+from aibridge_addon.cli.databases import open_records
+from aibridge_addon.cli.parameters import DatabaseLocation
+from aibridge_addon.cli.tables import printable
+from aibridge_addon.config.file import read_config_file
+from aibridge_addon.config.mistakes import SettingsError
+from aibridge_addon.report.money import usd
+from aibridge_addon.report.numbers import bar, count, percent
+from aibridge_addon.store.errors import StoreError
+
+_BAR = 16
+_MOST_ENTRIES = 20
+_config_option = click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Config file with the budgets. Default: the one of the running proxy.",
+)
+_db_option = click.option(
+    "--db",
+    type=DatabaseLocation(),
+    metavar="FILE",
+    help="Database to read. Default: the one of the running proxy, or the default database.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Budgets:
+    """The configured budgets, and their accounts."""
+
+    rules: tuple[Budget, ...]
+    accounts: BudgetAccounts
+
+    def find(self, name: str) -> Budget:
+        """Return a budget by its name."""
+        for budget in self.rules:
+            if budget.name == name:
+                return budget
+        known = ", ".join(budget.name for budget in self.rules)
+        raise click.ClickException(f"the config file has no budget {name!r}; it has {known}")
+
+
+@click.group(short_help="Show and reset budgets.")
+def command() -> None:
+    """Show and reset the budgets of the config file."""
+
+
+@command.command("list", short_help="Show all budgets in their current windows.")
+@_config_option
+@_db_option
+@click.option("--scope", metavar="NAME", help="Only this actor or team.")
+@_json_option
+def list_budgets(config: str | None, db: str | None, scope: str | None, *, as_json: bool) -> None:
+    """Show what was spent of each budget, who spent it, and when it opens again."""
+    budgets = _open(config, db)
+    accounts = _read(budgets, scope)
+    if as_json:
+        click.echo(json.dumps([_record(account) for account in accounts]))
+        return
+    for budget in budgets.rules:
+        of_budget = [account for account in accounts if account.budget == budget]
+        click.echo("\n".join(_lines(budget, of_budget)))
+
+
+@command.command(short_help="Show the newest charges of a budget.")
+@click.argument("name")
+@click.argument("scope")
+@_config_option
+@_db_option
+def show(name: str, scope: str, config: str | None, db: str | None) -> None:
+    """Show a budget in SCOPE (an actor, a team, or `total`) with its newest charges."""
+    budgets = _open(config, db)
+    budget = budgets.find(name)
+    accounts = [account for account in _read(budgets, scope) if account.budget == budget]
+    click.echo("\n".join(_lines(budget, accounts)))
+    entries = budgets.accounts.entries(budget, scope, datetime.now(UTC), _MOST_ENTRIES)
+    for entry in entries:
+        moment = datetime.fromisoformat(entry.created_at).astimezone(budget.window.zone)
+        amount = _amount(budget, entry.charge)
+        when = f"{moment:%m-%d %H:%M:%S}"
+        click.echo(f"  {when}  {amount:>14}  {entry.how:<10} {entry.interception_id}")
+
+
+@command.command(short_help="Count a budget from zero again.")
+@click.argument("name")
+@click.option("--scope", default=ALL, metavar="NAME", help="Only this actor or team. Default: all.")
+@_config_option
+@_db_option
+def reset(name: str, scope: str, config: str | None, db: str | None) -> None:
+    """Count a budget from zero again, from the next request on.
+
+    The charges stay in the ledger. Open requests are charged to the old count.
+    """
+    budgets = _open(config, db)
+    budgets.find(name)
+    budgets.accounts.reset(name, scope)
+    whose = "all scopes" if scope == ALL else scope
+    click.echo(f"Budget {name!r} counts from zero again for {whose}.")
+
+
+@command.command(short_help="Compute all counters from the ledger.")
+@_db_option
+def rebuild(db: str | None) -> None:
+    """Compute all counters from the ledger of charges; a proxy may run meanwhile."""
+    wrong = _accounts_of(db).rebuild()
+    click.echo(f"All counters were computed from the ledger; {wrong} of them were wrong.")
+
+
+def _open(config: str | None, db: str | None) -> _Budgets:
+    proxy = running.find()
+    path = config or (proxy.config if proxy else "")
+    try:
+        rules = read_config_file(path).budgets
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    if not rules:
+        where = path or "no config file; name it with --config"
+        raise click.ClickException(f"no [[budgets]] are configured ({where})")
+    return _Budgets(tuple(table.rule().budget for table in rules), _accounts_of(db))
+
+
+def _accounts_of(db: str | None) -> BudgetAccounts:
+    try:
+        return open_records(db).budget_accounts()
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _read(budgets: _Budgets, scope: str | None) -> list[Account]:
+    try:
+        accounts = budgets.accounts.accounts(budgets.rules, datetime.now(UTC))
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+    return [account for account in accounts if scope in (None, account.scope)]
+
+
+def _lines(budget: Budget, accounts: list[Account]) -> Iterator[str]:
+    window = budget.window
+    kind = "rolling " if window.is_rolling else ""
+    yield (
+        f"{budget.name}: {_amount(budget, budget.limit)} per {budget.per} and {kind}{window.name}"
+        f" ({window.zone.key}), then {budget.action}"
+    )
+    if not accounts:
+        yield "  nothing spent in this window"
+    for account in accounts:
+        share = account.spent / budget.limit
+        filled = f"{bar(share, 1, _BAR):<{_BAR}} {percent(share):>5}"
+        yield f"  {printable(account.scope)[:20]:<20} {filled}  {', '.join(_notes(account))}"
+
+
+def _notes(account: Account) -> Iterator[str]:
+    budget = account.budget
+    yield f"{_amount(budget, account.spent)} in {count(account.calls)} calls"
+    if account.held:
+        yield f"{_amount(budget, account.held)} held"
+    if account.excess:
+        yield f"over by {_amount(budget, account.excess)}"
+    if account.estimated:
+        yield f"{_amount(budget, account.estimated)} estimated"
+    if account.unpriced:
+        yield f"+ {account.unpriced} unpriced calls"
+    if account.opens_at and account.spent >= budget.limit:
+        yield f"opens {account.opens_at.astimezone(budget.window.zone):%-d %b %H:%M}"
+
+
+def _amount(budget: Budget, value: int) -> str:
+    return usd(value) if budget.unit == "usd" else f"{count(value)} tokens"
+
+
+def _record(account: Account) -> dict[str, Any]:
+    budget = account.budget
+    return {
+        "budget": budget.name,
+        "scope": account.scope,
+        "unit": "nano_usd" if budget.unit == "usd" else "tokens",
+        "limit": budget.limit,
+        "spent": account.spent,
+        "held": account.held,
+        "room": account.room,
+        "over_by": account.excess,
+        "calls": account.calls,
+        "estimated": account.estimated,
+        "unpriced_calls": account.unpriced,
+        "opens_at": account.opens_at.isoformat() if account.opens_at else None,
+    }

@@ -1,0 +1,164 @@
+"""Holds the estimated charge of each request in its budgets before it is sent upstream."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from aibridge_addon.access.asked import Asked, Refusal
+from aibridge_addon.access.budget_rule import BudgetRule
+from aibridge_addon.access.model_rule import ModelRule, alias_of, rules_for
+from aibridge_addon.budgets.book import (
+    BookUnavailableError,
+    BudgetBook,
+    BudgetedCall,
+    BudgetRefusal,
+    BudgetWarning,
+)
+from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate
+from aibridge_addon.config.mistakes import SettingsError
+from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable, warning_text
+from aibridge_addon.facts import TokenUsage
+from aibridge_addon.formats import FORMATS
+from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.raw_json import members
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.25
+"""Time between two attempts of a request that waits for calls in flight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRules:
+    """The settings of budgets."""
+
+    budgets: Sequence[BudgetRule] = ()
+    models: tuple[ModelRule, ...] = ()
+    """A budget is for the models that are sent, so that aliases are applied first."""
+    price: PriceOf
+
+
+class BudgetCheck:
+    """Admits requests to their budgets; lives as long as the proxy."""
+
+    _rules: BudgetRules
+
+    def __init__(self, find_book: Callable[[], BudgetBook | None], metrics: Metrics) -> None:
+        """Find the book by a function that may be called once there are rules."""
+        self._find_book = find_book
+        self._metrics = metrics
+        self._calls = Calls()
+        self._turns: dict[str, asyncio.Lock] = {}
+        """Requests wait for room one after the other, in their order, by budget and scope."""
+
+    def apply(self, rules: BudgetRules) -> None:
+        """Use other rules.
+
+        Raises:
+            SettingsError: there are budgets, and the recorder cannot count them.
+        """
+        self._rules = rules
+        book = self._find_book()
+        if book is not None:
+            book.on_warning = partial(_on_loop, asyncio.get_running_loop(), self._on_warning)
+        elif rules.budgets:
+            raise SettingsError("[[budgets]] needs a store that counts them; see aibridge_recorder")
+
+    @property
+    def handlers(self) -> Mapping[type, Any]:
+        """Handlers of the facts that improve estimates."""
+        return {TokenUsage: self._calls.on_usage}
+
+    def call_of(self, asked: Asked) -> BudgetedCall | None:
+        """Return the call of a recorded request, if any budget is for it."""
+        interception = asked.interception
+        if not self._rules.budgets or interception is None or not asked.is_recorded:
+            return None
+        sent = self._as_sent(asked)
+        scopes = tuple(
+            (rule.budget, scope) for rule in self._rules.budgets for scope in rule.scopes(sent)
+        )
+        if not scopes:
+            return None
+        body = asked.content() or b""
+        limit = FORMATS[interception.api].output_limit(members(body) or {})
+        call: Call = self._calls.read(interception, sent.model, body, limit)
+        return BudgetedCall(
+            interception_id=interception.id,
+            scopes=scopes,
+            estimate=partial(estimate, call, price=self._rules.price),
+        )
+
+    async def admit(self, call: BudgetedCall) -> Refusal | None:
+        """Hold a call in its budgets; wait while calls in flight hold the room."""
+        if not any(budget.refuses for budget, _ in call.scopes):
+            self.hold(call)
+            return None
+        try:
+            found = await self._book().admit(call)
+            if found and found.verdict == "wait":
+                found = await self._wait(self._book(), call, found)
+        except BookUnavailableError:
+            return unavailable()
+        return refusal_of(found) if found else None
+
+    def hold(self, call: BudgetedCall) -> None:
+        """Hold a call that cannot be refused any more."""
+        pending = asyncio.ensure_future(self._book().hold(replace(call, must_hold=True)))
+        pending.add_done_callback(_ignore_failure)
+
+    async def release(self, call: BudgetedCall) -> None:
+        """Remove the holds of a call that is not sent after all."""
+        try:
+            await self._book().release(call)
+        except BookUnavailableError:  # its process's lease ends at the latest with the process
+            return
+
+    def _book(self) -> BudgetBook:
+        book = self._find_book()
+        assert book, "`apply` refuses budgets without a book"
+        return book
+
+    def _on_warning(self, warning: BudgetWarning) -> None:
+        logger.warning("aibridge: %s", warning_text(warning))
+        self._metrics.count_budget_warning(warning.budget.name, warning.percent)
+
+    async def _wait(
+        self, book: BudgetBook, call: BudgetedCall, refusal: BudgetRefusal
+    ) -> BudgetRefusal | None:
+        key = f"{refusal.budget.name}/{refusal.scope}"
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        until = time.monotonic() + refusal.budget.wait_s
+        found: BudgetRefusal | None = refusal
+        try:
+            async with asyncio.timeout(refusal.budget.wait_s), turn:
+                while found and found.verdict == "wait" and time.monotonic() < until:
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    found = await book.admit(call)
+        except TimeoutError:
+            if found is None:  # admitted in the last moment
+                return None
+        return found
+
+    def _as_sent(self, asked: Asked) -> Asked:
+        rules = rules_for(self._rules.models, asked)
+        return replace(asked, model=alias_of(rules, asked.model))
+
+
+def _on_loop(
+    loop: asyncio.AbstractEventLoop,
+    report: Callable[[BudgetWarning], None],
+    warning: BudgetWarning,
+) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(report, warning)
+
+
+def _ignore_failure(pending: asyncio.Future[Any]) -> None:
+    if not pending.cancelled():
+        pending.exception()

@@ -1,0 +1,77 @@
+"""Refusals of budgets, in words: spent or taken, how much of which limit, and until when."""
+
+from zoneinfo import ZoneInfo
+
+from aibridge_addon.access.asked import Refusal
+from aibridge_addon.budgets.book import BudgetRefusal, BudgetWarning
+from aibridge_addon.budgets.budget import Budget
+from aibridge_addon.report.money import usd
+from aibridge_addon.report.numbers import count
+
+_RETRY_SECONDS = 5.0
+"""Time after which calls in flight may have ended."""
+
+
+def refusal_of(found: BudgetRefusal) -> Refusal:
+    """Return the refusal for the client: definitive, unless calls in flight hold the room."""
+    budget, name = found.budget, f"budget {found.budget.name!r}"
+    spent = f"{amount(budget, found.standing.spent)} of {amount(budget, budget.limit)}"
+    match found.verdict:
+        case "wait":
+            return Refusal(
+                status=429,
+                reason="budget_in_use",
+                message=(
+                    f"aibridge: {name} has no room while other requests{_whose(found)} are"
+                    " running; try again soon."
+                ),
+                retry_after=_RETRY_SECONDS,
+            )
+        case "too_large":
+            text = f"this request may cost more than all of {name} ({amount(budget, budget.limit)})"
+        case "unpriced":
+            text = (
+                f"{name} cannot count this request, because the model has no known price; the"
+                ' operator can add [[prices]], or set unpriced = "allow" for the budget'
+            )
+        case "unavailable":
+            return unavailable()
+        case _:
+            text = f"{name} is spent: {spent}{_whose(found)}{_opens(found)}"
+    return Refusal(status=400, reason="budget_exceeded", message=f"aibridge: {text}.")
+
+
+def unavailable() -> Refusal:
+    """Return the refusal while the database is unavailable: nothing passes uncounted."""
+    return Refusal(
+        status=503,
+        reason="budget_unavailable",
+        message="aibridge: budgets cannot be counted at the moment; try again later.",
+        retry_after=10.0,
+    )
+
+
+def amount(budget: Budget, value: int) -> str:
+    """Return an amount in the unit of a budget."""
+    return usd(value) if budget.unit == "usd" else f"{count(value)} tokens"
+
+
+def warning_text(warning: BudgetWarning) -> str:
+    """Return a crossed threshold in words."""
+    budget = warning.budget
+    whose = "" if budget.per == "total" else f" of {warning.scope}"
+    return (
+        f"budget {budget.name!r}{whose} has reached {warning.percent} %:"
+        f" {amount(budget, warning.spent)} of {amount(budget, budget.limit)}"
+    )
+
+
+def _whose(found: BudgetRefusal) -> str:
+    return "" if found.budget.per == "total" else f" for {found.scope}"
+
+
+def _opens(found: BudgetRefusal) -> str:
+    if found.opens_at is None:
+        return ""
+    zone: ZoneInfo = found.budget.window.zone
+    return f"; it opens again on {found.opens_at.astimezone(zone):%-d %b %H:%M} {zone.key}"

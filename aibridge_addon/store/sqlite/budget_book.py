@@ -1,0 +1,80 @@
+"""The budget book of the SQLite store: runs admissions and settlements on the recorder's thread."""
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from aibridge_addon.budgets.book import (
+    BudgetBook,
+    BudgetedCall,
+    BudgetRefusal,
+    BudgetWarning,
+)
+from aibridge_addon.facts import new_id
+from aibridge_addon.store.sqlite.budgets import SQLiteBudgets
+from aibridge_addon.store.statements import Statement
+
+type Work = Callable[[sqlite3.Connection], Any]
+"""Work in a transaction of the writer."""
+type Run = Callable[[Work], Awaitable[Any]]
+"""Runs work after all that is queued; raises `BookUnavailableError` if it is not committed."""
+
+_ENDS = {
+    "interception_ended": "id",
+    # The response goes on, and perhaps nobody ever asks for it: its estimate is charged.
+    "background_response": "interception_id",
+}
+
+
+class SQLiteBudgetBook(BudgetBook):
+    """Budget book of one process."""
+
+    def __init__(self, run: Run) -> None:
+        self.on_warning: Callable[[BudgetWarning], None] = lambda warning: None
+        """Called on the recorder's thread."""
+        self._run = run
+        self._budgets = SQLiteBudgets(owner=new_id())
+        self._warnings: list[BudgetWarning] = []
+        self.is_used = False
+        """True once a call was admitted: only then this process has a lease to renew."""
+
+    async def admit(self, call: BudgetedCall) -> BudgetRefusal | None:
+        """Hold the estimate in all budgets, or in none; return None once that is committed.
+
+        Raises:
+            BookUnavailableError: the database is unavailable.
+        """
+        self.is_used = True
+        refusal: BudgetRefusal | None = await self._run(
+            lambda connection: self._budgets.admit(connection, call)
+        )
+        return refusal
+
+    def hold(self, call: BudgetedCall) -> Awaitable[Any]:
+        """Hold the estimate of a call that cannot be refused any more."""
+        self.is_used = True
+        return self._run(lambda connection: self._budgets.admit(connection, call))
+
+    async def release(self, call: BudgetedCall) -> None:
+        """Remove the holds of a call that is not sent after all."""
+        await self._run(lambda connection: self._budgets.release(connection, call.id))
+
+    def settle(self, connection: sqlite3.Connection, statements: Iterable[Statement]) -> None:
+        """Settle the holds of the interceptions that end with these statements."""
+        ended = [values[_ENDS[kind]] for kind, values in statements if kind in _ENDS]
+        self._warnings = self._budgets.settle(connection, map(str, ended))
+
+    @property
+    def is_due(self) -> bool:
+        """True if `sweep` should run."""
+        return self.is_used and self._budgets.is_lease_due()
+
+    def sweep(self, connection: sqlite3.Connection) -> None:
+        """Renew the lease, and settle the holds of processes that have ended."""
+        self._warnings = self._budgets.sweep(connection)
+
+    def committed(self) -> None:
+        """Report the warnings of the last settlement, which is committed now."""
+        warnings, self._warnings = self._warnings, []
+        for warning in warnings:
+            self.on_warning(warning)

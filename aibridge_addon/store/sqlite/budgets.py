@@ -1,0 +1,294 @@
+"""Budgets in SQLite: admission and settlement, each within a transaction of the writer.
+
+SQLite has one writer at a time, so that an admission sees all holds and charges of all processes.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from aibridge_addon.budgets.admission import Decision, decide
+from aibridge_addon.budgets.book import BudgetedCall, BudgetRefusal, BudgetWarning
+from aibridge_addon.budgets.budget import Budget, Standing
+from aibridge_addon.budgets.charges import Charge, Hold, Outcome, charge_of, crossed
+from aibridge_addon.budgets.windows import Window, as_text
+
+LEASE = timedelta(seconds=60)
+"""Time after which the holds of a process that does not renew its lease are settled by others."""
+
+type Clock = Callable[[], datetime]
+
+_STANDING = """
+SELECT (SELECT coalesce(sum(spent), 0) FROM aibridge_budget_counters
+        WHERE budget = :budget AND scope = :scope AND epoch = :epoch
+          AND unit = :unit AND bucket >= :first),
+       (SELECT coalesce(sum(amount), 0) FROM aibridge_budget_holds
+        WHERE budget = :budget AND scope = :scope AND epoch = :epoch
+          AND unit = :unit AND bucket >= :first)
+"""
+_EPOCH = "SELECT count(*) FROM aibridge_budget_resets WHERE budget = ? AND scope IN (?, '*')"
+_HOLD = """
+INSERT INTO aibridge_budget_holds
+    (id, interception_id, budget, scope, epoch, bucket, unit, amount, likely, input, owner,
+     created_at)
+VALUES (:id, :interception_id, :budget, :scope, :epoch, :bucket, :unit, :amount, :likely, :input,
+        :owner, :created_at)
+"""
+_OLDEST_BUCKET = (
+    "SELECT min(bucket) FROM aibridge_budget_counters"
+    " WHERE budget = ? AND scope = ? AND epoch = ? AND unit = ? AND bucket >= ? AND spent > 0"
+)
+_RENEW = (
+    "INSERT INTO aibridge_budget_leases (owner, expires_at) VALUES (?, ?)"
+    " ON CONFLICT DO UPDATE SET expires_at = excluded.expires_at"
+)
+_ORPHANS = """
+SELECT DISTINCT interception_id FROM aibridge_budget_holds h
+WHERE NOT EXISTS (SELECT 1 FROM aibridge_budget_leases l
+                  WHERE l.owner = h.owner AND l.expires_at >= ?)
+"""
+_HOLDS_OF = """
+SELECT min(id), budget, scope, epoch, min(bucket), unit, sum(amount), sum(likely), sum(input)
+FROM aibridge_budget_holds WHERE interception_id = ? GROUP BY budget, scope, epoch, unit
+"""
+_OUTCOME = """
+SELECT coalesce(i.status, 'interrupted'), i.http_status, count(u.id),
+       coalesce(sum(u.id IS NOT NULL AND u.cost_nano_usd IS NULL), 0),
+       coalesce(sum(u.cost_nano_usd), 0),
+       coalesce(sum(u.input_tokens + u.cache_write_input_tokens + u.output_tokens), 0)
+FROM (SELECT :id AS id) x LEFT JOIN aibridge_interceptions i ON i.id = x.id
+LEFT JOIN aibridge_token_usages u ON u.interception_id = x.id
+"""
+_ENTRY = """
+INSERT INTO aibridge_budget_entries
+    (id, interception_id, budget, scope, epoch, unit, bucket, charge, how, created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_COUNT = """
+INSERT INTO aibridge_budget_counters (budget, scope, epoch, unit, bucket, spent)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET spent = spent + excluded.spent
+"""
+_ESTIMATED = """
+SELECT id, budget, scope, epoch, bucket, unit, charge FROM aibridge_budget_entries
+WHERE interception_id = ? AND how = 'estimated'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """A counter of a budget, and what is settled in it."""
+
+    budget: str
+    scope: str
+    epoch: int
+    bucket: str
+    unit: str
+
+
+class SQLiteBudgets:
+    """Executes admissions and settlements on the writer's connection."""
+
+    def __init__(self, owner: str, clock: Clock = lambda: datetime.now(UTC)) -> None:
+        self._owner = owner
+        self._clock = clock
+        self._renew_at = datetime.min.replace(tzinfo=UTC)
+        self.known: dict[str, Budget] = {}
+        """Budgets by name, as configured: for the thresholds of warnings."""
+
+    def admit(self, connection: sqlite3.Connection, call: BudgetedCall) -> BudgetRefusal | None:
+        """Hold a call in all of its budgets, or return the refusal of the first without room."""
+        moment = self._clock()
+        self._renew(connection, moment)
+        holds = []
+        for budget, scope in call.scopes:
+            self.known[budget.name] = budget
+            window = budget.window.at(moment)
+            epoch = connection.execute(_EPOCH, (budget.name, scope)).fetchone()[0]
+            standing = self._standing(connection, budget, scope, epoch, window)
+            estimate = call.estimate(budget.unit)
+            decision = decide(budget, standing, estimate)
+            if decision.verdict != "hold":
+                if not call.must_hold:
+                    opens_at = self._opens_at(connection, budget, scope, epoch, window)
+                    return _refusal(budget, scope, decision, standing, opens_at)
+                decision = Decision(verdict="hold", hold=estimate.likely if estimate else 0)
+            holds.append(
+                {
+                    "id": call.id,
+                    "interception_id": call.interception_id,
+                    "budget": budget.name,
+                    "scope": scope,
+                    "epoch": epoch,
+                    "bucket": window.bucket,
+                    "unit": budget.unit,
+                    "amount": decision.hold,
+                    "likely": estimate.likely if estimate else 0,
+                    "input": estimate.input if estimate else 0,
+                    "owner": self._owner,
+                    "created_at": as_text(moment),
+                }
+            )
+        connection.executemany(_HOLD, holds)
+        return None
+
+    def release(self, connection: sqlite3.Connection, call_id: str) -> None:
+        """Remove the holds of a call that is not sent."""
+        connection.execute("DELETE FROM aibridge_budget_holds WHERE id = ?", (call_id,))
+
+    def settle(
+        self, connection: sqlite3.Connection, interception_ids: Iterable[str]
+    ) -> list[BudgetWarning]:
+        """Replace the holds of ended interceptions by their charges, exactly once."""
+        warnings = []
+        for interception_id in interception_ids:
+            holds = connection.execute(_HOLDS_OF, (interception_id,)).fetchall()
+            outcome = self._outcome(connection, interception_id) if holds else None
+            for id_, budget, scope, epoch, bucket, unit, *amounts in holds:
+                assert outcome
+                hold = Hold(amount=amounts[0], likely=amounts[1], input=amounts[2])
+                counter = _Scope(budget, scope, epoch, bucket, unit)
+                charge = charge_of(unit, hold, outcome)
+                warnings += self._charge(connection, id_, interception_id, counter, charge)
+            if holds:
+                connection.execute(
+                    "DELETE FROM aibridge_budget_holds WHERE interception_id = ?",
+                    (interception_id,),
+                )
+            else:
+                warnings += self._correct(connection, interception_id)
+        return warnings
+
+    def is_lease_due(self) -> bool:
+        """Return whether the lease must be renewed soon."""
+        return self._clock() >= self._renew_at
+
+    def sweep(self, connection: sqlite3.Connection) -> list[BudgetWarning]:
+        """Renew the own lease, and settle the holds of processes that have ended."""
+        moment = self._clock()
+        self._renew(connection, moment)
+        orphans = [row[0] for row in connection.execute(_ORPHANS, (as_text(moment),))]
+        return self.settle(connection, orphans)
+
+    def _renew(self, connection: sqlite3.Connection, moment: datetime) -> None:
+        if moment >= self._renew_at:
+            connection.execute(_RENEW, (self._owner, as_text(moment + LEASE)))
+            self._renew_at = moment + LEASE / 3
+
+    def _standing(
+        self,
+        connection: sqlite3.Connection,
+        budget: Budget,
+        scope: str,
+        epoch: int,
+        window: Window,
+    ) -> Standing:
+        values = {
+            "budget": budget.name,
+            "scope": scope,
+            "epoch": epoch,
+            "unit": budget.unit,
+            "first": window.first_bucket,
+        }
+        spent, held = connection.execute(_STANDING, values).fetchone()
+        return Standing(spent=spent, held=held)
+
+    def _opens_at(
+        self,
+        connection: sqlite3.Connection,
+        budget: Budget,
+        scope: str,
+        epoch: int,
+        window: Window,
+    ) -> datetime | None:
+        """Return the end of a window; of one that rolls, the end of its oldest counter."""
+        if window.expires_after is None:
+            return window.ends_at
+        values = (budget.name, scope, epoch, budget.unit, window.first_bucket)
+        oldest = connection.execute(_OLDEST_BUCKET, values).fetchone()[0]
+        return datetime.fromisoformat(oldest) + window.expires_after if oldest else None
+
+    def _outcome(self, connection: sqlite3.Connection, interception_id: str) -> Outcome:
+        status, http_status, usages, unpriced, cost, tokens = connection.execute(
+            _OUTCOME, {"id": interception_id}
+        ).fetchone()
+        return Outcome(
+            status=status,
+            http_status=http_status,
+            usages=usages,
+            unpriced=unpriced,
+            cost_nano_usd=cost,
+            tokens=tokens,
+        )
+
+    def _correct(self, connection: sqlite3.Connection, interception_id: str) -> list[BudgetWarning]:
+        """Correct an estimated charge, now that the usage is known."""
+        warnings = []
+        for id_, *scope, charged in connection.execute(_ESTIMATED, (interception_id,)).fetchall():
+            outcome = self._outcome(connection, interception_id)
+            counter = _Scope(*scope)
+            told = outcome.cost_nano_usd if counter.unit == "usd" else outcome.tokens
+            if outcome.usages and outcome.status == "completed":
+                charge = Charge(amount=told - charged, how="correction")
+                warnings += self._charge(
+                    connection, f"{id_}:correction", interception_id, counter, charge
+                )
+        return warnings
+
+    def _charge(
+        self,
+        connection: sqlite3.Connection,
+        entry_id: str,
+        interception_id: str,
+        counter: _Scope,
+        charge: Charge,
+    ) -> list[BudgetWarning]:
+        at = (counter.budget, counter.scope, counter.epoch, counter.unit, counter.bucket)
+        key = f"{entry_id}:{counter.budget}:{counter.scope}"
+        values = (key, interception_id, *at, charge.amount, charge.how)
+        added = connection.execute(_ENTRY, (*values, as_text(self._clock()))).rowcount
+        if not added:
+            return []
+        connection.execute(_COUNT, (*at, charge.amount))
+        budget = self.known.get(counter.budget)
+        return self._warn(connection, budget, counter, charge.amount) if budget else []
+
+    def _warn(
+        self, connection: sqlite3.Connection, budget: Budget, counter: _Scope, added: int
+    ) -> list[BudgetWarning]:
+        """Return the warnings of the thresholds that a charge crosses; each is stored once."""
+        window = budget.window.at(
+            datetime.fromisoformat(counter.bucket) if counter.bucket else self._clock()
+        )
+        standing = self._standing(connection, budget, counter.scope, counter.epoch, window)
+        warnings = []
+        spent = standing.spent
+        for percent in crossed(budget.warn_at, budget.limit, spent - added, spent):
+            values = (budget.name, counter.scope, counter.epoch, window.bucket, percent)
+            is_new = connection.execute(
+                "INSERT INTO aibridge_budget_warnings (budget, scope, epoch, bucket, percent)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                values,
+            ).rowcount
+            if is_new:
+                warnings.append(
+                    BudgetWarning(budget=budget, scope=counter.scope, percent=percent, spent=spent)
+                )
+        return warnings
+
+
+def _refusal(
+    budget: Budget,
+    scope: str,
+    decision: Decision,
+    standing: Standing,
+    opens_at: datetime | None,
+) -> BudgetRefusal:
+    return BudgetRefusal(
+        verdict=decision.verdict,
+        budget=budget,
+        scope=scope,
+        standing=standing,
+        opens_at=opens_at,
+    )

@@ -1,0 +1,101 @@
+"""Estimates of the charge of a request."""
+
+import base64
+import json
+import os
+from typing import Any
+
+from access.policies.test_rate_limits import interception
+
+from aibridge_addon.budgets.budget import Estimate
+from aibridge_addon.budgets.call import Call, Calls, estimate
+from aibridge_addon.facts import TokenUsage, new_id, now
+from aibridge_addon.prices.billed_call import BilledCall
+from aibridge_addon.prices.pricing import Priced, Unpriced
+
+
+def price(call: BilledCall) -> Priced | Unpriced:
+    """Price input at 10, cache reads at 1, writes at 12 or 20, output at 50."""
+    of_hour = call.count("cache_write_1h_input_tokens")
+    return Priced(
+        cost_nano_usd=10 * call.input_tokens
+        + call.cache_read_input_tokens
+        + 12 * (call.cache_write_input_tokens - of_hour)
+        + 20 * of_hour
+        + 50 * call.output_tokens,
+        uncached_cost_nano_usd=None,
+        source="test",
+    )
+
+
+def body(text: str, **members: Any) -> bytes:
+    return json.dumps({"messages": [{"role": "user", "content": text}], **members}).encode()
+
+
+def read(calls: Calls, content: bytes, limit: int | None = 64_000, **values: Any) -> Call:
+    return calls.read(interception(**values), "m", content, limit)
+
+
+def usd(call: Call) -> Estimate:
+    found = estimate(call, "usd", price)
+    assert found
+    return found
+
+
+def test_output_is_likely_to_be_small_and_may_be_as_large_as_the_request_allows() -> None:
+    found = usd(read(Calls(), body("hi " * 1000)))
+    assert found.worst - found.input == 64_000 * 50
+    assert found.likely - found.input == 1_000 * 50
+
+
+def test_request_without_a_limit_has_a_bounded_worst_case() -> None:
+    assert read(Calls(), body("hi"), limit=None).worst_output == 32_000
+
+
+def test_image_is_not_estimated_by_its_base64() -> None:
+    image = base64.b64encode(os.urandom(600_000)).decode()
+    call = read(Calls(), body("what is this?", image={"data": image}))
+    assert call.new_input < 2_100
+
+
+def test_cached_history_is_estimated_at_the_price_of_cache_reads() -> None:
+    calls = Calls()
+    session: dict[str, Any] = {"client_session_id": "s"}
+    started = interception(**session)
+    calls.read(started, "m", body("hi " * 10_000), 64_000)
+    calls.on_usage(
+        TokenUsage(
+            id=new_id(),
+            interception=started,
+            provider_response_id=None,
+            model="m",
+            input_tokens=10,
+            output_tokens=490,
+            cache_read_input_tokens=0,
+            cache_write_input_tokens=9_500,
+            extra={},
+            raw={},
+            created_at=now(),
+        )
+    )
+    call = read(calls, body("hi " * 11_000), **session)
+    assert (call.cached_input, call.new_input) == (10_000, 1_000)
+    assert usd(call).input == 10_000 + 1_000 * 10
+
+
+def test_new_input_is_estimated_as_the_dearest_that_the_request_can_incur() -> None:
+    def cost(**members: Any) -> float:
+        call = read(Calls(), body("hi " * 10_000, **members))
+        return usd(call).input / call.new_input
+
+    assert cost() == 10
+    assert cost(cache_control={"type": "ephemeral"}) == 12
+    assert cost(cache_control={"type": "ephemeral", "ttl": "1h"}) == 20
+
+
+def test_model_without_a_price_has_no_estimate_in_money_and_one_in_tokens() -> None:
+    call = read(Calls(), body("hi " * 1000))
+    assert estimate(call, "usd", lambda call: Unpriced(reason="unknown")) is None
+    tokens = estimate(call, "tokens", lambda call: Unpriced(reason="unknown"))
+    assert tokens
+    assert tokens.likely == call.new_input + 1_000

@@ -1,0 +1,194 @@
+"""Budgets in front of a real provider: holds, charges, refusals, and their commands."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+from standin import Authority, Gate, Provider, Response, Server, Wait
+
+from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
+from e2e.clients import WAYS, Clients, Way
+from e2e.metrics import metric
+from e2e.proxy import Proxy, config_toml
+from e2e.sockets import CODEX, Socket
+
+FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
+
+BUDGETS = """
+[[prices]]
+match = "*"
+input = 1_000
+output = 1_000
+cache_read = 1_000
+cache_write = 1_000
+cache_write_1h = 1_000
+
+[[budgets]]
+name = "small"
+actors = ["small-*"]
+usd = 1.2
+hold = "likely"
+timezone = "UTC"
+credentials = ["byok", "centralized"]
+warn_at = [1]
+wait_s = 0
+
+[[budgets]]
+name = "one"
+actors = ["one-*"]
+tokens = 5_000
+credentials = ["byok", "centralized"]
+wait_s = 30
+"""
+
+each_pair = pytest.mark.parametrize(
+    ("api", "way"),
+    [(MESSAGES, FORWARD_H2), (CHAT, REVERSE), (RESPONSES, FORWARD), (MESSAGES, REVERSE_H2)],
+    ids=str,
+)
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """Run a proxy with budgets and prices of its own."""
+    made = Proxy(
+        tmp_path_factory.mktemp("budgets"),
+        config=config_toml(standin.origin) + BUDGETS,
+        confdir=confdir,
+        upstream_ca=authority.path,
+        metrics=True,
+    )
+    made.start()
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.fixture(autouse=True)
+def _no_requests_yet(standin: Server) -> None:
+    standin.requests.clear()
+
+
+def post(
+    clients: Clients, way: Way, api: Api, actor: str, *, stream: bool = False, **headers: str
+) -> httpx2.Response:
+    """Send a small request of an actor."""
+    with clients.http(way) as http:
+        return http.post(
+            clients.url(way, api.provider, api.path),
+            content=api.request("hi", stream=stream),
+            headers={**api.headers, "X-AIBridge-Actor": actor, **headers},
+        )
+
+
+@each_pair
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_spent_budget_refuses_definitively_and_charges_equal_the_record(
+    proxy: Proxy, clients: Clients, standin: Server, api: Api, way: Way, stream: bool
+) -> None:
+    actor = f"small-{api}-{way}-{stream}"
+    refused = None
+    for _ in range(60):
+        refused = post(clients, way, api, actor, stream=stream)
+        if refused.status_code != 200:
+            break
+    assert refused is not None
+    assert (refused.status_code, refused.headers["x-should-retry"]) == (400, "false")
+    assert "retry-after" not in refused.headers
+    assert api.is_error(refused.json())
+    text = refused.json()["error"]["message"]
+    assert "budget 'small' " in text
+    assert f"for {actor}; it opens again on" in text
+    assert "UTC" in text
+
+
+def test_request_waits_for_room_that_a_running_response_holds(
+    clients: Clients, provider: Provider, standin: Server
+) -> None:
+    gate = Gate()
+    head = [("content-type", "text/event-stream")]
+    provider.canned["gated"] = lambda request: Response(200, head, [b": begun\n\n", Wait(gate)])
+    body = MESSAGES.request("hi", stream=True, max_tokens=5_000)
+    with clients.http(REVERSE) as http:
+        url = clients.url(REVERSE, "anthropic", "/v1/messages")
+        headers = {**MESSAGES.headers, "X-AIBridge-Actor": "one-a", "x-standin-canned": "gated"}
+        with http.stream("POST", url, content=body, headers=headers) as running:
+            assert running.status_code == 200
+            assert post(clients, REVERSE, MESSAGES, "one-b").status_code == 200
+            gate.open()
+            running.read()
+    assert post(clients, REVERSE, MESSAGES, "one-a").status_code == 200
+
+
+@pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+def test_budget_holds_for_each_request_in_a_websocket(
+    clients: Clients, standin: Server, way: Way
+) -> None:
+    headers = CODEX | {"X-AIBridge-Actor": f"small-socket-{way}"}
+    with Socket(clients, way, headers=headers) as socket:
+        for _ in range(60):
+            socket.request("hi")
+            last = list(socket.events())[-1]
+            if last["type"] == "error":
+                break
+            assert last["type"] == "response.completed"
+        assert last["status"] == 400
+        assert "budget 'small' " in last["error"]["message"]
+
+
+def test_unread_call_that_costs_money_is_refused_under_a_hard_budget(
+    clients: Clients, standin: Server
+) -> None:
+    headers = CHAT.headers | {"X-AIBridge-Actor": "small-batch"}
+    with clients.http(FORWARD) as http:
+        for path, status in (("/embeddings", 400), ("/models", 200)):
+            method = "GET" if path == "/models" else "POST"
+            url = clients.url(FORWARD, "openai", path)
+            response = http.request(method, url, headers=headers, content=b'{"model":"m"}')
+            assert (response.status_code == 400) == (status == 400), response.text
+    assert [request.method for request in standin.requests] == ["GET"]
+
+
+def test_commands_show_reset_and_rebuild_budgets(proxy: Proxy, clients: Clients) -> None:
+    actor = "small-shown"
+    while post(clients, FORWARD, CHAT, actor).status_code == 200:
+        pass
+    assert metric(proxy, "aibridge_budget_warnings_total", budget="small", percent="1") >= 1
+    options = ["--config", str(proxy.config_path), "--db", str(proxy.database)]
+    listed = budget("list", "--scope", actor, *options)
+    assert "small: $1.20 per actor and day (UTC), then refuse" in listed
+    assert actor in listed
+    (account,) = json.loads(budget("list", "--json", "--scope", actor, *options))
+    assert account["held"] == 0
+    assert account["spent"] == proxy_cost(proxy, actor)
+    assert "told" in budget("show", "small", actor, *options)
+    assert "0 of them were wrong" in budget("rebuild", *options[2:])
+    budget("reset", "small", "--scope", actor, *options)
+    assert post(clients, FORWARD, CHAT, actor).status_code == 200
+
+
+def proxy_cost(proxy: Proxy, actor: str) -> int:
+    """Return the sum of the recorded costs of an actor."""
+    with closing(sqlite3.connect(proxy.database)) as connection:
+        query = (
+            "SELECT sum(cost_nano_usd) FROM aibridge_token_usages u JOIN aibridge_interceptions i"
+            " ON i.id = u.interception_id WHERE initiator_id = ?"
+        )
+        return int(connection.execute(query, (actor,)).fetchone()[0])
+
+
+def budget(*arguments: str) -> str:
+    """Run `aibridge budget`."""
+    command = [str(Path(sys.executable).with_name("aibridge")), "budget", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+assert {api for api, _ in each_pair.args[1]} == set(APIS)
