@@ -6,12 +6,14 @@ from dataclasses import fields
 
 from aibridge_addon.report.figures import Figures
 
+MOST_MODELS = 20
+"""Most unpriced models that a sum names."""
 _MONEY = ("cost_nano_usd", "list_price_nano_usd", "saved_nano_usd", "provider_cost_nano_usd")
 _COUNTS = tuple(f.name for f in fields(Figures) if f.type is int or f.type == "int")
 
 
 def total(figures: Iterable[Figures]) -> Figures:
-    """Return the sum of some figures."""
+    """Return the sum of the figures of single requests."""
     counts: Counter[str] = Counter()
     money: dict[str, int] = {}
     models: Counter[str] = Counter()
@@ -23,5 +25,6 @@ def total(figures: Iterable[Figures]) -> Figures:
         for name in _MONEY:
             if (amount := getattr(found, name)) is not None:
                 money[name] = money.get(name, 0) + amount
-    named = tuple(name for name, _ in models.most_common())
+    ordered = sorted(models.items(), key=lambda item: (-item[1], item[0]))
+    named = tuple(name for name, _ in ordered[:MOST_MODELS])
     return Figures(**counts, **money, unpriced_models=named, latest=latest)

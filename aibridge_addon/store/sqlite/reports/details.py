@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import zstandard
@@ -200,7 +201,7 @@ def session(
     ).fetchall()
     rows = tuple(request_rows.load(connection, (i for (i,) in ids[:MOST_REQUESTS])))
     rest = request_rows.load(connection, (i for (i,) in ids[MOST_REQUESTS:]))
-    figures = total((*(row.figures for row in rows), total(row.figures for row in rest)))
+    figures = total(row.figures for row in chain(rows, rest))
     return SessionDetail(
         session=_session_row(id_, rows, figures), requests=rows, more=len(ids) - len(rows)
     )

@@ -4,6 +4,7 @@ Each request is read in a transaction of its own, so that memory is bounded by o
 slow reader does not keep the database's log from being truncated.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import ExportRow
 from aibridge_addon.store.sqlite.reports import details
-from aibridge_addon.store.sqlite.reports.reader import reading
+from aibridge_addon.store.sqlite.reports.reader import connected, consistent
 from aibridge_addon.store.sqlite.reports.requests import chosen_requests, number_of, where
 
 _BATCH = 500
@@ -21,27 +22,29 @@ def read(path: Path, query: RequestQuery, *, content: bool) -> Iterator[ExportRo
     """Yield the requests whose ends were committed after the cursor of a query."""
     after = number_of(query.cursor) if query.cursor else 0
     left = query.limit
-    while left is None or left > 0:
-        batch = _BATCH if left is None else min(left, _BATCH)
-        found = _find(path, query, after, batch)
-        for seq, id_ in found:
-            with reading(path) as connection:
-                detail = details.detail(connection, id_, content=content)
-            if detail:  # else its retention has ended meanwhile
-                yield ExportRow(cursor=str(seq), detail=detail)
-        if len(found) < batch:
-            return
-        after = found[-1][0]
-        left = None if left is None else left - len(found)
+    with connected(path) as connection:
+        while left is None or left > 0:
+            batch = _BATCH if left is None else min(left, _BATCH)
+            found = _find(connection, query, after, batch)
+            for seq, id_ in found:
+                with consistent(connection):
+                    detail = details.detail(connection, id_, content=content)
+                if detail:  # else its retention has ended meanwhile
+                    yield ExportRow(cursor=str(seq), detail=detail)
+            if len(found) < batch:
+                return
+            after = found[-1][0]
+            left = None if left is None else left - len(found)
 
 
-def _find(path: Path, query: RequestQuery, after: int, limit: int) -> list[tuple[int, str]]:
+def _find(
+    connection: sqlite3.Connection, query: RequestQuery, after: int, limit: int
+) -> list[tuple[int, str]]:
     chosen = chosen_requests(query)
     values: dict[str, Any] = {"after": after, "limit": limit}
-    with reading(path) as connection:
-        return connection.execute(
-            "SELECT e.seq, i.id FROM aibridge_endings e"  # noqa: S608
-            " CROSS JOIN aibridge_interceptions i ON i.id = e.interception_id"
-            f" WHERE e.seq > :after AND {where(chosen)} ORDER BY e.seq LIMIT :limit",
-            chosen.values | values,
-        ).fetchall()
+    return connection.execute(
+        "SELECT e.seq, i.id FROM aibridge_endings e"  # noqa: S608
+        " CROSS JOIN aibridge_interceptions i ON i.id = e.interception_id"
+        f" WHERE e.seq > :after AND {where(chosen)} ORDER BY e.seq LIMIT :limit",
+        chosen.values | values,
+    ).fetchall()

@@ -19,6 +19,19 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         NothingRecordedError: there is no such file.
         StoreError: it cannot be read.
     """
+    with connected(path) as connection:
+        connection.execute("BEGIN")
+        yield connection
+
+
+@contextlib.contextmanager
+def connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a connection for several read transactions.
+
+    Raises:
+        NothingRecordedError: there is no such file.
+        StoreError: it cannot be read.
+    """
     if not path.exists():
         raise NothingRecordedError(f"nothing was recorded yet: there is no {path}")
     uri = f"{path.as_uri()}?mode=ro"
@@ -26,7 +39,16 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(
             sqlite3.connect(uri, uri=True, timeout=_READ_SECONDS, isolation_level=None)
         ) as connection:
-            connection.execute("BEGIN")
             yield connection
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def consistent(connection: sqlite3.Connection) -> Iterator[None]:
+    """Execute the queries inside in one read transaction."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")

@@ -1,0 +1,78 @@
+"""Requests, live ends, sessions and exports equal what the rows hold, page by page."""
+
+import tempfile
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report.databases import Request, figures, request_lists
+from report.selections import matches
+from report.test_lists import QUERIES, reports_on
+
+from aibridge_addon.report.protocol import Reports
+from aibridge_addon.report.queries import RequestQuery
+from aibridge_addon.report.rows import RequestRow
+from aibridge_addon.report.sums import total
+
+
+def all_pages(reports: Reports, query: RequestQuery, limit: int) -> list[RequestRow]:
+    """Return the rows of all pages."""
+    rows: list[RequestRow] = []
+    cursor = ""
+    while True:
+        page = reports.requests(replace(query, limit=limit, cursor=cursor))
+        assert len(page.rows) <= limit
+        rows += page.rows
+        cursor = page.next_cursor
+        if not cursor:
+            return rows
+
+
+@settings(deadline=None, max_examples=60)
+@given(stored=request_lists(), query=QUERIES, limit=st.integers(1, 4))
+def test_pages_have_every_request_once_with_its_figures(
+    stored: list[Request], query: RequestQuery, limit: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = all_pages(reports_on(folder, stored), query, limit)
+    selected = [request for request in stored if matches(request, query)]
+    newest = sorted(selected, key=lambda r: (r.started_at, r.id), reverse=True)
+    assert [row.id for row in rows] == [request.id for request in newest]
+    for row, request in zip(rows, newest, strict=True):
+        assert row.figures == figures([request])
+    assert total(row.figures for row in rows) == figures(selected)
+
+
+@settings(deadline=None, max_examples=40)
+@given(stored=request_lists(), query=QUERIES)
+def test_live_view_and_export_have_every_ended_request_once(
+    stored: list[Request], query: RequestQuery
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        reports = reports_on(folder, stored)
+        live = [row.id for row in reports.ended_since("0", query).rows]
+        exported = [row.detail.row for row in reports.export(replace(query, limit=None))]
+    selected = {r.id: r for r in stored if matches(r, query) and r.status is not None}
+    assert sorted(live) == sorted(selected)
+    assert [row.id for row in exported] == live
+    assert all(row.figures == figures([selected[row.id]]) for row in exported)
+
+
+@settings(deadline=None, max_examples=40)
+@given(stored=request_lists(), for_actor=st.sampled_from([None, "bob"]))
+def test_session_has_the_sums_of_the_requests_that_may_be_seen(
+    stored: list[Request], for_actor: str | None
+) -> None:
+    sessions = {request.session for request in stored if request.session}
+    with tempfile.TemporaryDirectory() as folder:
+        reports = reports_on(folder, stored)
+        for session in sessions:
+            seen = [r for r in stored if r.session == session and for_actor in (None, r.actor)]
+            found = reports.session(session, for_actor)
+            if not seen:  # the beginning of another session that may be seen is found
+                assert found is None or found.session.id != session
+                continue
+            assert found
+            ordered = sorted(seen, key=lambda r: (r.started_at, r.id))
+            assert [row.id for row in found.requests] == [request.id for request in ordered]
+            assert found.session.figures == figures(seen)
