@@ -1,4 +1,4 @@
-"""Exports: one request as JSON, all requests of a list as lines of JSON, streamed."""
+"""Exports: a request as JSON, a list as lines of JSON, a session as HTML; both are streamed."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -8,10 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from aibridge_addon.report.as_json import as_json
-from aibridge_addon.report.rows import ExportRow
+from aibridge_addon.report.loading import TimelineLoader
+from aibridge_addon.report.rows import ExportRow, SessionDetail
+from aibridge_addon.report.session_html import render
+from aibridge_addon.report.session_tree import in_order, nest
+from aibridge_addon.report.timeline import Timeline
+from aibridge_addon.web.access import Viewer
 from aibridge_addon.web.conversation import MISSING, find
 from aibridge_addon.web.filters import Filters, read_filters
-from aibridge_addon.web.site import site_of, viewer_of_request
+from aibridge_addon.web.site import Site, site_of, viewer_of_request
 
 _NDJSON = "application/x-ndjson"
 
@@ -22,7 +27,7 @@ async def export_request(request: Request) -> Response:
     detail = await run_in_threadpool(find, site, viewer, request.path_params["id"])
     if detail is None:
         return site.not_found(request, MISSING)
-    text = json.dumps(as_json(detail), indent=1, ensure_ascii=False)
+    text = json.dumps(as_json(detail), indent=1)
     return _download(Response(text, media_type="application/json"), f"{detail.row.id}.json")
 
 
@@ -33,14 +38,22 @@ async def export_list(request: Request) -> Response:
 
 
 async def export_session(request: Request) -> Response:
-    """Return the requests of a session as lines of JSON."""
+    """Return a session as an HTML file that needs no other file."""
     site, viewer = site_of(request), viewer_of_request(request)
-    filters = session_filters(request)
-    query = filters.query(viewer, site.now(), limit=1)
-    page = await run_in_threadpool(site.reports.requests, query)
-    if not page.rows:
+    session_id = request.path_params["id"]
+    found = await run_in_threadpool(site.reports.session, session_id, viewer.actor)
+    if found is None or not viewer.may_see(found.session.actor):
         return site.not_found(request, "There is no such conversation.")
-    return _download(_stream(request, filters), "conversation.ndjson")
+    pieces = render(found.session, _timelines(site, viewer, found))
+    return _download(StreamingResponse(pieces, media_type="text/html"), "conversation.html")
+
+
+def _timelines(site: Site, viewer: Viewer, session: SessionDetail) -> Iterator[Timeline]:
+    loader = TimelineLoader(site.reports, viewer.actor)
+    for row in in_order(nest(session.requests)):
+        timeline = loader.load(row.id) if viewer.may_see(row.actor) else None
+        if timeline:
+            yield timeline
 
 
 def session_filters(request: Request) -> Filters:
@@ -60,7 +73,7 @@ def _stream(request: Request, filters: Filters) -> Response:
 
 async def _lines(rows: Iterator[ExportRow]) -> AsyncIterator[str]:
     async for row in iterate_in_threadpool(rows):
-        yield json.dumps(as_json(row.detail), ensure_ascii=False) + "\n"
+        yield json.dumps({"cursor": row.cursor} | as_json(row.detail)) + "\n"
 
 
 def _download(response: Response, name: str) -> Response:

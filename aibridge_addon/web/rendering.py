@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from aibridge_addon import __version__
 from aibridge_addon.report import numbers
 from aibridge_addon.report.money import UNKNOWN, usd
+from aibridge_addon.report.readable_json import readable
 from aibridge_addon.web.markdown import markdown
 
 MOST_CHARACTERS = 100_000
@@ -35,12 +36,12 @@ def make_environment() -> Environment:
         "name": printable,
         "ago": ago,
         "exact": exact_time,
-        "bytes": size,
+        "bytes": numbers.size,
         "cut": cut,
         "first_words": first_words,
         "json": json_text,
         "markdown": markdown,
-        "pretty": pretty,
+        "pretty": readable,
     }
     environment.globals |= {"version": __version__, "asset": _asset_urls(), "unknown": UNKNOWN}
     return environment
@@ -70,15 +71,6 @@ def exact_time(moment: str | None) -> str:
     return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S %Z}" if moment else ""
 
 
-def size(number: int | None) -> str:
-    """Return a number of bytes: `340 B`, `12 KB`, `3.4 MB`."""
-    if number is None:
-        return UNKNOWN
-    if number < 1000:
-        return f"{number} B"
-    return f"{number / 1000:.0f} KB" if number < 1_000_000 else f"{number / 1_000_000:.1f} MB"
-
-
 def cut(text: str) -> str:
     """Return the beginning of a long text."""
     more = len(text) - MOST_CHARACTERS
@@ -92,14 +84,6 @@ def cut(text: str) -> str:
 def first_words(text: str) -> str:
     """Return the beginning of a text on one line."""
     return printable(" ".join(text[:200].split())[:80]) + "…"
-
-
-def pretty(text: str) -> str:
-    """Return JSON with indentation; any other text as it is."""
-    try:
-        return json_text(json.loads(text))
-    except (ValueError, RecursionError):
-        return text
 
 
 def json_text(value: object) -> str:

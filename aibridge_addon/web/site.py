@@ -48,7 +48,8 @@ class Site:
         """Return a template as a response."""
         shared = {"viewer": getattr(request.state, "viewer", None), "path": request.url.path}
         text = self.templates.get_template(template).render(shared | dict(values or {}))
-        return HTMLResponse(text, status)
+        # Recorded JSON may contain half surrogates, which cannot be encoded.
+        return HTMLResponse(text.encode("utf-8", "replace"), status)
 
     def message(self, request: Request, title: str, text: str, status: int) -> Response:
         """Return a page with a message."""

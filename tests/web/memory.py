@@ -16,6 +16,7 @@ from aibridge_addon.report.rows import (
     PersonRow,
     RequestRow,
     SearchHit,
+    SessionDetail,
     SessionRow,
     TokenUse,
     Totals,
@@ -103,6 +104,11 @@ class MemoryReports(Reports):
             if detail.row.id == id_or_prefix and for_actor in (None, detail.row.actor):
                 return detail
         return None
+
+    def session(self, id_or_prefix: str, for_actor: str | None = None) -> SessionDetail | None:
+        query = RequestQuery(sessions=(id_or_prefix,), for_actor=for_actor)
+        rows = self._rows(query)
+        return SessionDetail(session=_session(rows), requests=tuple(rows)) if rows else None
 
     def search(self, text: str, query: RequestQuery) -> Page[SearchHit]:
         hits = [

@@ -211,6 +211,14 @@ def test_names_cannot_hide_or_reverse_text(operator: TestClient, reports: Memory
     assert "a\ufffdgpt\ufffd\ufffd" in text
 
 
+def test_half_surrogates_break_no_page(operator: TestClient, reports: MemoryReports) -> None:
+    call = {"type": "tool_use", "id": "x", "name": "Write", "input": {"text": "a\ud800b"}}
+    request = anthropic_request({"role": "user", "content": "half \ud83d"})
+    reports.details.append(with_content(recorded("r-half"), (request, anthropic_response([call]))))
+    for path in ("/requests/r-half", "/requests/r-half/export", "/export", "/sessions/s-1/export"):
+        assert operator.get(path).status_code == 200, path
+
+
 def test_export_of_a_request_holds_its_content(page: TestClient) -> None:
     response = page.get("/requests/r-2/export")
     exported = response.json()
@@ -222,6 +230,13 @@ def test_export_of_a_request_holds_its_content(page: TestClient) -> None:
 def test_export_of_a_list_is_a_line_per_request(page: TestClient) -> None:
     lines = page.get("/export?session=s-1").text.splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["r-alice", "r-1", "r-2"]
+
+
+def test_export_of_a_session_is_one_page(page: TestClient) -> None:
+    response = page.get("/sessions/s-1/export?actor=alice")
+    assert "attachment" in response.headers["content-disposition"]
+    assert "/repo/sse.py" in response.text
+    assert not re.search(r"""(src|href)=["']?(https?:|/)""", response.text)
 
 
 def test_session_leads_to_its_newest_request(page: TestClient) -> None:
