@@ -15,6 +15,7 @@
     checks/                checks of the doctor, one function each
     tail.py search.py export.py show.py   single requests: live, by words, as JSON, as a tree
     prices.py reprice.py configured_prices.py   prices of recorded calls
+    usage_table.py columns.py   totals as a table that fits
     filters.py             options that select requests
     totals.py tables.py    totals as text, and tables on a terminal
     request_lines.py tree.py timeline_tree.py safe_text.py   requests on a terminal

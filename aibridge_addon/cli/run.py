@@ -25,8 +25,10 @@ from aibridge_addon.cli.totals import of_json, summary
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.providers import clients
 from aibridge_addon.providers.clients import ClientProgram
+from aibridge_addon.report.protocol import UnsupportedReportError
+from aibridge_addon.report.queries import TotalsQuery
+from aibridge_addon.report.rows import GroupRow
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.usage import UsageQuery, UsageTotal
 
 type TakeOver = Callable[["subprocess.Popen[bytes]"], None]
 
@@ -199,9 +201,10 @@ def _run_through(proxy: RunningProxy, program: _Program) -> tuple[int, str]:
     with _forwarded_signals() as take_over:
         code = program.run(proxy, take_over)
     if proxy.database:
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError, UnsupportedReportError):
             run = program.mark if program.is_marked(proxy) else None
-            totals = open_records_of(proxy).read_usage(UsageQuery(since=begin, run=run))
+            query = TotalsQuery(since=begin, run=run)
+            totals = open_records_of(proxy).reports().totals(query).rows
             note = "" if run else " (everything that the proxy recorded meanwhile)"
             return code, _summary(totals, program) + note
     return code, ""
@@ -217,7 +220,7 @@ def _run_with_own_proxy(arguments: Sequence[str], program: _Program) -> tuple[in
     return code, _summary(totals, program, passed.get("unrecorded", 0))
 
 
-def _summary(totals: list[UsageTotal], program: _Program, unrecorded: int = 0) -> str:
+def _summary(totals: Sequence[GroupRow], program: _Program, unrecorded: int = 0) -> str:
     hint = "; if it made some, they bypassed the proxy: try --reverse"
     bypassed = not totals and not unrecorded and program.may_bypass_proxy
     return summary(totals, unrecorded) + hint * bypassed

@@ -1,11 +1,16 @@
 """Usage totals of a temporary proxy, from its metrics; totals as one line of text."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aibridge_addon.cli.tables import printable
-from aibridge_addon.store.usage import UsageTotal
+from aibridge_addon.report.figures import Figures
+from aibridge_addon.report.money import NANO_USD, usd
+from aibridge_addon.report.notes import requests_of, without_usage
+from aibridge_addon.report.rows import GroupRow
+from aibridge_addon.report.sums import total
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -15,32 +20,51 @@ if TYPE_CHECKING:
 class Passed:
     """Summary of everything that passed through a proxy."""
 
-    totals: list[UsageTotal] = field(default_factory=list)
+    totals: list[GroupRow] = field(default_factory=list)
     """By model."""
     unrecorded: int = 0
     """Requests to providers that are not recorded, because they do not use a model."""
 
 
 _TOKEN_TYPES = frozenset({"input", "output", "cache_read", "cache_write"})
+_MONEY = {"billed": "cost_nano_usd", "list_price": "list_price_nano_usd"}
 
 
-def totals_of(registry: "CollectorRegistry") -> list[UsageTotal]:
+def totals_of(registry: "CollectorRegistry") -> list[GroupRow]:
     """Return the totals by model from the metrics of a proxy."""
-    totals: dict[str, UsageTotal] = {}
+    totals: dict[str, Counter[str]] = {}
     for sample in (sample for metric in registry.collect() for sample in metric.samples):
-        value, model = int(sample.value), sample.labels.get("model", "")
-        total = totals.setdefault(model, UsageTotal(model))
-        if sample.name == "aibridge_interceptions_total":
-            total.requests += value
-            total.failed += value if sample.labels["status"] != "completed" else 0
-        elif sample.name == "aibridge_responses_without_usage_total":
-            total.without_usage += value
-            total.chats_without_usage += value if sample.labels["api"] == "openai_chat" else 0
-        elif sample.name == "aibridge_tokens_total":
-            kind = sample.labels["type"]
-            if kind in _TOKEN_TYPES:
-                setattr(total, kind, getattr(total, kind) + value)
-    return [total for total in totals.values() if total.requests]
+        counts = totals.setdefault(sample.labels.get("model", ""), Counter())
+        for name, value in _counted(sample.name, sample.labels, sample.value).items():
+            counts[name] += value
+    return [
+        GroupRow(names=(model,), figures=_figures(counts))
+        for model, counts in totals.items()
+        if counts["requests"]
+    ]
+
+
+def _figures(counts: Mapping[str, Any]) -> Figures:
+    return Figures(**counts)
+
+
+def _counted(name: str, labels: Mapping[str, str], value: float) -> dict[str, int]:
+    """Return what a sample adds to the fields of `Figures`."""
+    number = int(value)
+    match name:
+        case "aibridge_interceptions_total":
+            return {"requests": number, labels["status"]: number}
+        case "aibridge_responses_without_usage_total":
+            is_chat = labels["api"] == "openai_chat"
+            chats = number if is_chat else 0
+            return {"without_usage": number, "chats_without_usage": chats, "unpriced": number}
+        case "aibridge_tokens_total" if labels["type"] in _TOKEN_TYPES:
+            return {labels["type"]: number}
+        case "aibridge_cost_usd_total":
+            return {_MONEY[labels["basis"]]: round(value * NANO_USD)}
+        case "aibridge_unpriced_calls_total":
+            return {"unpriced": number}
+    return {}
 
 
 def passed_of(registry: "CollectorRegistry") -> Passed:
@@ -50,50 +74,43 @@ def passed_of(registry: "CollectorRegistry") -> Passed:
     return Passed(totals=totals_of(registry), unrecorded=unrecorded)
 
 
-def of_json(totals: Iterable[Mapping[str, Any]]) -> list[UsageTotal]:
+def of_json(totals: Iterable[Mapping[str, Any]]) -> list[GroupRow]:
     """Return totals from their JSON objects."""
-    return [UsageTotal(**total) for total in totals]
+    return [
+        GroupRow(names=tuple(total["names"]), figures=Figures(**total["figures"]))
+        for total in totals
+    ]
 
 
-def summary(totals: Iterable[UsageTotal], unrecorded: int = 0) -> str:
+def summary(totals: Iterable[GroupRow], unrecorded: int = 0) -> str:
     """Return all totals as one line of text."""
     totals = list(totals)
-    requests = sum(total.requests for total in totals)
-    if not requests:
+    overall = total(row.figures for row in totals)
+    if not overall.requests:
         passed = f"no recorded requests ({requests_of(unrecorded)} passed)"
         return passed if unrecorded else "no requests to AI providers"
-    failed = sum(total.failed for total in totals)
-    line = requests_of(requests)
-    if failed:
-        line += f" ({failed} did not complete)"
-    tokens = [f"{printable(total.name)}: {_tokens(total)}" for total in totals]
-    return " · ".join([line, *tokens, *filter(None, [unknown_usage(totals)])])
+    line = requests_of(overall.requests)
+    if overall.not_completed:
+        line += f" ({overall.not_completed:,} did not complete)"
+    tokens = [f"{printable(row.names[0] or 'unknown')}: {_tokens(row.figures)}" for row in totals]
+    return " · ".join([line, *tokens, *filter(None, [_money(overall), without_usage(overall)])])
 
 
-def unknown_usage(totals: Iterable[UsageTotal]) -> str:
-    """Return a note on requests without reported usage; empty if there are no such requests."""
-    totals = list(totals)
-    unknown = sum(total.without_usage for total in totals)
-    if not unknown:
-        return ""
-    requests = requests_of(sum(total.requests for total in totals))
-    note = f"no usage reported for {unknown:,} of {requests}"
-    if any(total.chats_without_usage for total in totals):
-        note += " (aibridge_ask_chat_usage=always requests it from Chat Completions)"
-    return note
+def _money(figures: Figures) -> str:
+    """Return the cost; empty if nothing is priced."""
+    if figures.cost_nano_usd is None:
+        listed = figures.list_price_nano_usd
+        return "" if listed is None else f"{usd(listed)} list price, not billed"
+    rest = f" + {figures.unpriced:,} unpriced" if figures.unpriced else ""
+    return usd(figures.cost_nano_usd) + rest
 
 
-def requests_of(count: int) -> str:
-    """Return a number of requests as text."""
-    return f"{count:,} request{'s' * (count != 1)}"
-
-
-def _tokens(total: UsageTotal) -> str:
-    if total.is_unknown:
+def _tokens(figures: Figures) -> str:
+    if figures.tokens_unknown:
         return "tokens unknown"
-    details = [f"{total.input:,} in"]
-    if total.cache_read:
-        details.append(f"{total.cache_read:,} from cache")
-    if total.cache_write:
-        details.append(f"{total.cache_write:,} to cache")
-    return ", ".join([*details, f"{total.output:,} out"])
+    details = [f"{figures.input:,} in"]
+    if figures.cache_read:
+        details.append(f"{figures.cache_read:,} from cache")
+    if figures.cache_write:
+        details.append(f"{figures.cache_write:,} to cache")
+    return ", ".join([*details, f"{figures.output:,} out"])

@@ -1,110 +1,157 @@
-"""`aibridge usage`: shows totals of recorded requests and tokens."""
+"""`aibridge usage`: shows totals of recorded requests, tokens and money."""
 
+import csv
+import io
 import json
-from dataclasses import asdict
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from aibridge_addon.cli.databases import open_records
-from aibridge_addon.cli.parameters import DatabaseLocation, Since
-from aibridge_addon.cli.tables import make_table, print_table, printable
-from aibridge_addon.cli.totals import unknown_usage
+from aibridge_addon.cli.filters import db_option, filter_options, period_options, request_query
+from aibridge_addon.cli.tables import printable
+from aibridge_addon.cli.usage_table import name_of, totals_lines
+from aibridge_addon.report.as_json import as_json
+from aibridge_addon.report.figures import Figures
+from aibridge_addon.report.money import exact_usd
+from aibridge_addon.report.periods import Period
+from aibridge_addon.report.protocol import UnsupportedReportError
+from aibridge_addon.report.queries import (
+    GROUPINGS,
+    MAX_GROUPINGS,
+    METADATA_PREFIX,
+    grouped,
+)
+from aibridge_addon.report.rows import GroupRow, Totals
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.usage import GROUPINGS, Grouping, UsageQuery, UsageTotal
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_COUNTS = ("requests", "failed")
 _TOKENS = ("input", "cache_read", "cache_write", "output")
-_UNKNOWN = "—"
+_MONEY = "_nano_usd"
+_FORMULA = ("=", "+", "-", "@")
+"""Beginnings of a cell that spreadsheets take for a formula."""
+_ROWS = 40
+"""Rows of the table, unless `--limit` states another number."""
 
 
-@click.command(short_help="Show recorded requests and tokens.")
-@click.option(
-    "--since",
-    type=Since(),
-    default="7d",
-    metavar="SPAN|DATE|today|yesterday|all",
-    help=(
-        "Start of the period: a span such as 30m, 12h, 7d or 4w; a date such as 2026-01-31; 'today'"
-        " or 'yesterday' (local time); or 'all'. Default: 7d."
-    ),
-)
-@click.option(
-    "--by", type=click.Choice(GROUPINGS), default="model", help="Group by this. Default: model."
-)
-@click.option(
-    "--db",
-    type=DatabaseLocation(),
-    metavar="FILE",
-    help="Database to read. Default: the one of the running proxy, or the default database.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the totals as JSON.")
-def command(since: datetime | None, by: Grouping, db: str | None, *, as_json: bool) -> None:
-    """Show totals of recorded requests and tokens.
+class By(click.ParamType[tuple[str, ...]]):
+    """Names to group by, separated by commas."""
 
-    Input tokens do not include tokens read from or written to a cache. The database is only read,
-    also while a proxy writes to it.
+    name = "by"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the names; fail if one is unknown."""
+        names = tuple(dict.fromkeys(name.strip() for name in str(value).split(",")))
+        if len(names) > MAX_GROUPINGS:
+            self.fail(f"at most {MAX_GROUPINGS} names, separated by a comma", param, ctx)
+        for name in names:
+            if name not in GROUPINGS and not name.startswith(METADATA_PREFIX):
+                known = ", ".join(GROUPINGS)
+                self.fail(f"{name!r} is none of {known}, {METADATA_PREFIX}NAME", param, ctx)
+        return names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that begin so."""
+        done, comma, last = incomplete.rpartition(",")
+        found = (name for name in GROUPINGS if name.startswith(last))
+        return [CompletionItem(f"{done}{comma}{name}") for name in found]
+
+
+@click.command(short_help="Show recorded requests, tokens and money.")
+@period_options("7d")
+@click.option(
+    "--by",
+    type=By(),
+    default="model",
+    metavar="NAME[,NAME]",
+    help=f"Group by one or two of {', '.join(GROUPINGS)}, or {METADATA_PREFIX}NAME: another"
+    " member of the actors' metadata. Default: model.",
+)
+@filter_options
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    help=f"Most rows. Default: {_ROWS} in the table, all with --json and --csv.",
+)
+@db_option
+@click.option("--json", "as_objects", is_flag=True, help="Print the rows as JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV.")
+def command(
+    by: tuple[str, ...],
+    limit: int | None,
+    db: str | None,
+    *,
+    as_objects: bool,
+    as_csv: bool,
+    **selected: Any,
+) -> None:
+    """Show totals of recorded requests, tokens and money.
+
+    Input tokens do not include tokens read from or written to a cache. Costs are list prices; a
+    plus after a cost says that a part is unknown, parentheses that a subscription pays for it. The
+    database is only read, also while a proxy writes to it.
     """
-    begin = since.isoformat(timespec="microseconds") if since else ""
+    is_table = not (as_objects or as_csv)
+    query = grouped(request_query(**selected), by, _ROWS if is_table and limit is None else limit)
     try:
         store = open_records(db)
-        totals = store.read_usage(UsageQuery(since=begin, by=by))
-    except StoreError as error:
+        totals = store.reports().totals(query)
+    except (StoreError, UnsupportedReportError) as error:
         raise click.ClickException(str(error)) from error
-    if as_json:
-        click.echo(json.dumps([_record(total) for total in totals]))
-        return
-    if not totals:
+    if as_objects:
+        click.echo(json.dumps([_record(by, row) for row in totals.rows]))
+    elif as_csv:
+        click.echo(_csv(by, totals), nl=False)
+    elif not totals.overall.requests:
         click.echo(f"There are no records of this period in {store.location}.")
-        return
-    print_table(_table(totals, by))
-    if unknown := unknown_usage(totals):
-        click.echo(f"{unknown}: their tokens are not included.")
+    else:
+        period = Period(selected["since"], selected["until"]).text()
+        click.echo("\n".join(totals_lines(by, totals, period)))
 
 
-def _record(total: UsageTotal) -> dict[str, Any]:
-    """Return a total as a JSON object; unknown tokens are null."""
-    unknown = dict.fromkeys(_TOKENS) if total.is_unknown else {}
-    return asdict(total) | unknown
+def _record(by: tuple[str, ...], row: GroupRow) -> dict[str, Any]:
+    """Return a row as a JSON object; unknown tokens and amounts are null."""
+    names = [name_of(grouping, name) for grouping, name in zip(by, row.names, strict=True)]
+    figures = row.figures
+    unknown = dict.fromkeys(_TOKENS) if figures.tokens_unknown else {}
+    return {
+        "name": " / ".join(names),
+        "group": dict(zip(by, row.names, strict=True)),
+        **as_json(figures),
+        **unknown,
+        "cache_hit_rate": figures.cache_hit_rate,
+    }
 
 
-def _table(totals: list[UsageTotal], by: str) -> "Table":
-    overall = UsageTotal("total")
-    for name in (*_COUNTS, *_TOKENS, "without_usage"):
-        setattr(overall, name, sum(getattr(total, name) for total in totals))
-    has_unknown = overall.without_usage > 0
-    table = make_table(show_footer=len(totals) > 1)
-    table.collapse_padding = True  # fits into 80 columns
-    table.add_column(by, footer=overall.name)
-    heads = ["requests", "failed", "input", "cache\nread", "cache\nwrite", "output"]
-    heads += ["no usage"] * has_unknown
-    for head, footer in zip(heads, _cells(overall, "0", has_unknown=has_unknown), strict=True):
-        table.add_column(head, footer=footer, justify="right")
-    table.add_column("latest")
-    for total in totals:
-        numbers = _cells(total, "·", has_unknown=has_unknown)
-        latest = datetime.fromisoformat(total.latest).astimezone()
-        table.add_row(printable(total.name) or "none", *numbers, short_time(latest, datetime.now()))
-    return table
+def _csv(by: tuple[str, ...], totals: Totals) -> str:
+    """Return the rows as CSV; unknown tokens and amounts are empty, amounts are in dollars."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    names = [field.name.replace(_MONEY, "_usd") for field in fields(Figures)]
+    writer.writerow([*by, *names, "cache_hit_rate"])
+    for row in totals.rows:
+        groups = [name_of(grouping, name) for grouping, name in zip(by, row.names, strict=True)]
+        values = [_csv_value(row.figures, field.name) for field in fields(Figures)]
+        rate = row.figures.cache_hit_rate
+        writer.writerow([*map(_safe, groups), *values, "" if rate is None else f"{rate:.4f}"])
+    return file.getvalue()
 
 
-def short_time(moment: datetime, now: datetime) -> str:
-    """Return a local time to the minute; the year is left out if it is the current year."""
-    return f"{moment:%m-%d %H:%M}" if moment.year == now.year else f"{moment:%Y-%m-%d %H:%M}"
+def _csv_value(figures: Figures, name: str) -> str:
+    value = getattr(figures, name)
+    if name.endswith(_MONEY):
+        return exact_usd(value)
+    if name in _TOKENS and figures.tokens_unknown:
+        return ""
+    return _safe("; ".join(value) if isinstance(value, tuple) else str(value))
 
 
-def _cells(total: UsageTotal, zero: str, *, has_unknown: bool) -> list[str]:
-    """Return the numbers of a total as text; unknown tokens are not zero."""
-    counts = [_number(getattr(total, name), zero) for name in _COUNTS]
-    tokens = [
-        _UNKNOWN if total.is_unknown else _number(getattr(total, name), zero) for name in _TOKENS
-    ]
-    return [*counts, *tokens, *[_number(total.without_usage, zero)] * has_unknown]
-
-
-def _number(number: int, zero: str) -> str:
-    return f"{number:,}" if number else zero
+def _safe(text: str) -> str:
+    """Return a cell that neither a spreadsheet nor a terminal executes."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -28,6 +28,8 @@ def zone_name(moment: datetime) -> str:
     local = moment.astimezone()
     offset = f"UTC{local:%:z}"
     name = local.tzname() or ""
+    if name == "UTC":
+        return name
     return offset if not name or name[0] in "+-" else f"{name}, {offset}"
 
 

@@ -1,6 +1,6 @@
 """Queries as values: the requests to report on, and how to group them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 GROUPINGS = (
     *("hour", "day", "week", "month"),
@@ -60,3 +60,9 @@ class TotalsQuery(RequestQuery):
     by: tuple[str, ...] = ("model",)
     """At most `MAX_GROUPINGS` of `GROUPINGS`; empty: only the overall figures."""
     limit: int | None = None
+
+
+def grouped(query: RequestQuery, by: tuple[str, ...], limit: int | None = None) -> TotalsQuery:
+    """Return the query for totals of the same requests."""
+    values = {field.name: getattr(query, field.name) for field in fields(RequestQuery)}
+    return TotalsQuery(**values | {"by": by, "limit": limit})

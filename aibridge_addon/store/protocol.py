@@ -17,7 +17,6 @@ from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.repriced import PriceCall, Repriced
-from aibridge_addon.store.usage import UsageQuery, UsageTotal
 
 type RecordEvent = Literal["spooled", "recovered", "rejected", "lost", "forgotten"]
 type OnEvent = Callable[[RecordEvent, int], None]
@@ -33,7 +32,7 @@ class Retention:
 
 
 class Store(Protocol):
-    """Stores facts, hidden turns and access tokens, and answers queries about usage.
+    """Stores facts, hidden turns and access tokens, and answers the queries of reports.
 
     Opening a store must neither connect nor create anything. All methods but those of the recorder
     may block, may be called on any thread, and raise `StoreError` if the store cannot be used.
@@ -67,13 +66,6 @@ class Store(Protocol):
     @abstractmethod
     def revoke_access_tokens(self, name: str) -> list[AccessToken]:
         """Revoke the access token with an id, or all of an actor; return those just revoked."""
-
-    @abstractmethod
-    def read_usage(self, query: UsageQuery) -> list[UsageTotal]:
-        """Return the totals of a query, largest output first; days in order.
-
-        Raises `StoreError` if the store does not exist.
-        """
 
     @abstractmethod
     def reports(self) -> Reports:

@@ -70,7 +70,7 @@ def test_run_reverse_sets_base_urls(shared: Home) -> None:
     words = (sys.executable, "-c", OPENAI_PROGRAM)
     ended = shared.run("run", "--reverse", "--", *words, env=KEY)
     assert (ended.returncode, ended.stdout) == (0, "completed\n"), ended.stderr
-    assert ended.stderr == "aibridge: 1 request · gpt-5: 5 in, 3 out\n"
+    assert ended.stderr == "aibridge: 1 request · gpt-5: 5 in, 3 out · <$0.0001\n"
     [row] = read_records(shared.database).interceptions[before:]
     assert row["provider_name"] == "openai"
 

@@ -1,22 +1,28 @@
 """`aibridge usage`: sums, spans of time, and a database that is not touched."""
 
+import csv
+import io
 import json
 import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlite_utils import Database
 from store.doubles import ended, started, tokens
 
 from aibridge_addon.cli.totals import summary, totals_of
-from aibridge_addon.cli.usage import short_time
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.report.figures import Figures
+from aibridge_addon.report.periods import short_time
+from aibridge_addon.report.queries import TotalsQuery
+from aibridge_addon.report.rows import GroupRow
 from aibridge_addon.store import open_store
 from aibridge_addon.store.sqlite.schema import migrate
-from aibridge_addon.store.usage import UsageQuery, UsageTotal
 from cli.command import Home
 
 type Row = tuple[int, str, str | None, str, str | None, str | None, list[tuple[int | None, ...]]]
@@ -71,27 +77,46 @@ def database(tmp_path: Path) -> Path:
 
 
 def shown(home: Home, database: Path, *words: str) -> list[list[str]]:
-    """Return the rows of the table, cell by cell."""
+    """Return the rows of the table, cell by cell, with the last line of its head."""
     result = home.invoke("usage", "--db", str(database), *words)
     assert result.exit_code == 0, result.output
-    lines = [re.split(r"\s{2,}", line.strip()) for line in result.output.splitlines()]
-    return [cells for cells in lines if len(cells) > 2]
+    lines = result.output.split("\n")
+    [rule] = (number for number, line in enumerate(lines) if line.startswith("──"))
+    rows = list(takewhile(bool, lines[rule + 1 :]))
+    footer = [line for line in lines if line.startswith("total")]
+    return [re.split(r"\s+", line.strip()) for line in (lines[rule - 1], *rows, *footer)]
+
+
+def records(home: Home, database: Path, *words: str) -> dict[str, dict[str, Any]]:
+    """Return the JSON objects by name."""
+    result = home.invoke("usage", "--db", str(database), "--json", *words)
+    assert result.exit_code == 0, result.output
+    return {record["name"]: record for record in json.loads(result.output)}
 
 
 def test_usage_totals_models_over_the_last_week(home: Home, database: Path) -> None:
     head, opus, gpt, total = shown(home, database)
-    assert head[:3] == ["model", "requests", "failed"]
-    assert opus[:7] == ["opus", "2", "1", "10", "300", "4", "20"]
-    assert gpt[:7] == ["gpt", "1", "·", "4", "·", "·", "6"]
-    assert total[:7] == ["total", "3", "1", "14", "300", "4", "26"]
+    assert head[:4] == ["model", "cost", "requests", "failed"]
+    assert opus[:9] == ["opus", "—", "██████", "2", "1", "10", "300", "4", "96%"]
+    assert gpt[:9] == ["gpt", "—", "█▊", "1", "·", "4", "·", "·", "0%"]
+    assert total[:9] == ["total", "—", "3", "1", "14", "300", "4", "94%", "26"]
+
+
+def test_json_has_the_fields_of_earlier_versions(home: Home, database: Path) -> None:
+    opus = records(home, database)["opus"]
+    earlier = ("requests", "failed", "input", "cache_read", "cache_write", "output")
+    assert [opus[name] for name in earlier] == [2, 1, 10, 300, 4, 20]
+    assert (opus["without_usage"], opus["chats_without_usage"]) == (0, 0)
+    assert opus["latest"].startswith("20")
 
 
 @pytest.mark.parametrize(
     ("by", "names"),
     [
         ("actor", ["[red]eve", "alice", "bob", "total"]),
-        ("client", ["Unknown", "Claude Code", "Codex", "total"]),
+        ("client", ["Unknown", "Claude", "Codex", "total"]),
         ("session", ["none", "s-1", "total"]),
+        ("provider", ["anthropic"]),
     ],
 )
 def test_usage_groups_by_every_grouping(
@@ -107,8 +132,8 @@ def test_usage_breaks_no_value_on_a_narrow_terminal(home: Home, database: Path) 
         connection.execute("UPDATE aibridge_interceptions SET model = ?", [model])
     words = ("usage", "--db", str(database), "--since", "all")
     shown = home.invoke(*words, env={"COLUMNS": "40"}).output
-    [row] = (line for line in shown.splitlines() if model in line)
-    assert re.search(r" 2,026 .* (\d{4}-)?\d\d-\d\d \d\d:\d\d$", row.rstrip())
+    [row] = (line for line in shown.splitlines() if line.startswith(model))
+    assert re.search(r" 2,026$", row)
 
 
 def test_usage_prints_no_control_characters(home: Home, database: Path) -> None:
@@ -117,7 +142,7 @@ def test_usage_prints_no_control_characters(home: Home, database: Path) -> None:
     shown = home.invoke("usage", "--db", str(database), "--since", "all", "--by", "session").output
     assert "\x1b" not in shown
     assert "�]0;x" in shown
-    assert summary([UsageTotal("\x1b[2J", requests=1)]).startswith("1 request · �[2J: ")
+    assert summary([named("\x1b[2J", requests=1)]).startswith("1 request · �[2J: ")
 
 
 def test_usage_by_day_is_in_order(home: Home, database: Path) -> None:
@@ -142,10 +167,15 @@ def test_latest_request_of_an_earlier_year_is_shown_with_its_year(year: int, pri
     assert short_time(datetime(2026, 1, 31, 9, 5), datetime(year, 2, 1)) == printed
 
 
-def test_table_leaves_15_of_80_columns_for_the_names(home: Home, database: Path) -> None:
-    lines = home.invoke("usage", "--db", str(database)).output.splitlines()
-    without_names = max(map(len, lines)) - len("model")
-    assert without_names + len("claude-opus-4-8") < 80
+def test_table_fits_into_80_columns(home: Home, database: Path) -> None:
+    model = "claude-sonnet-4-5-20250929"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE aibridge_interceptions SET model = ?", [model])
+        connection.execute("UPDATE aibridge_token_usages SET cost_nano_usd = 123456789012")
+    for by in ("model", "session", "actor,model", "day"):
+        words = ("usage", "--db", str(database), "--by", by)
+        lines = home.invoke(*words, env={"COLUMNS": "80"}).output.splitlines()
+        assert max(map(len, lines)) <= 80, "\n".join(lines)
 
 
 @pytest.mark.parametrize("since", ["tomorrow", "7", "7y", "2026-99-99", f"{9**20}d"])
@@ -191,13 +221,18 @@ def test_usage_reads_the_database_of_the_running_proxy(shared: Home) -> None:
 
 
 def test_summary_has_requests_and_tokens_by_group(database: Path) -> None:
-    line = summary(open_store(database).read_usage(UsageQuery(by="actor")))
+    line = summary(open_store(database).reports().totals(TotalsQuery(by=("actor",))).rows)
     assert line.startswith("4 requests (1 did not complete) · [red]eve: 1,000 in, 2,000 out · ")
     assert "alice: 10 in, 300 from cache, 4 to cache, 20 out" in line
-    assert summary([UsageTotal("m", requests=1)]) == "1 request · m: 0 in, 0 out"
+    assert summary([named("m", requests=1)]) == "1 request · m: 0 in, 0 out"
     assert summary([]) == "no requests to AI providers"
     assert summary([], unrecorded=1) == "no recorded requests (1 request passed)"
     assert summary([], unrecorded=2) == "no recorded requests (2 requests passed)"
+
+
+def named(name: str, **figures: int) -> GroupRow:
+    """Return the totals of a model."""
+    return GroupRow(names=(name,), figures=Figures(**figures))  # type: ignore[arg-type]
 
 
 def add_requests(database: Path, *requests: tuple[str, str, str, int | None]) -> None:
@@ -228,12 +263,11 @@ def test_unreported_tokens_are_unknown_and_not_zero(home: Home, database: Path) 
         ("silent", "openai_chat", "cancelled", None),
         ("opus", "anthropic_messages", "interrupted", None),
     )
-    head, opus, gpt, silent, total = shown(home, database)
-    assert head[3:8] == ["input", "read", "write", "output", "no usage"]
-    assert opus[3:8] == ["10", "300", "4", "20", "1"]
-    assert gpt[3:8] == ["4", "·", "·", "6", "·"]
-    assert silent[3:8] == ["—", "—", "—", "—", "2"]
-    assert total[3:8] == ["14", "300", "4", "26", "3"]
+    rows = {row[0]: row for row in shown(home, database)}
+    assert rows["silent"].count("—") == 6  # cost, tokens and the share of the cache
+    assert rows["opus"].count("—") == 1
+    found = records(home, database)
+    assert [found[name]["without_usage"] for name in ("opus", "gpt", "silent")] == [1, 0, 2]
     output = home.invoke("usage", "--db", str(database)).output
     assert "no usage reported for 3 of 6 requests (aibridge_ask_chat_usage=always" in output
 
@@ -252,7 +286,7 @@ def test_requests_without_costs_are_not_unknown(
 def test_usage_names_the_option_only_for_chat_completions(home: Home, database: Path) -> None:
     add_requests(database, ("silent", "openai_responses", "completed", 200))
     output = home.invoke("usage", "--db", str(database)).output
-    assert "no usage reported for 1 of 4 requests: their tokens are not included." in output
+    assert "no usage reported for 1 of 4 requests" in output
 
 
 def test_usage_json_has_null_for_unknown_tokens(home: Home, database: Path) -> None:
@@ -266,8 +300,8 @@ def test_usage_json_has_null_for_unknown_tokens(home: Home, database: Path) -> N
 
 def test_summary_states_requests_without_reported_usage() -> None:
     totals = [
-        UsageTotal("known", requests=2, input=5, output=6),
-        UsageTotal("silent", requests=1, without_usage=1, chats_without_usage=1),
+        named("known", requests=2, input=5, output=6),
+        named("silent", requests=1, without_usage=1, chats_without_usage=1),
     ]
     assert summary(totals) == (
         "3 requests · known: 5 in, 6 out · silent: tokens unknown · no usage reported for 1 of 3"
@@ -282,6 +316,120 @@ def test_proxy_counts_requests_without_reported_usage_by_model() -> None:
     for fact in facts:
         metrics.observe(fact)
 
-    by_name = {total.name: total for total in totals_of(metrics.registry)}
-    assert by_name["silent"].is_unknown
+    by_name = {row.names[0]: row.figures for row in totals_of(metrics.registry)}
+    assert by_name["silent"].tokens_unknown
     assert (by_name["silent"].chats_without_usage, by_name["known"].without_usage) == (1, 0)
+
+
+def price(database: Path, **costs: int | None) -> None:
+    """Set the costs of requests, by actor."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for actor, cost in costs.items():
+            connection.execute(
+                "UPDATE aibridge_token_usages SET cost_nano_usd = ?, uncached_cost_nano_usd = ?"
+                " WHERE interception_id IN"
+                " (SELECT id FROM aibridge_interceptions WHERE initiator_id = ?)",
+                [cost, cost and 3 * cost, actor],
+            )
+
+
+def test_cost_with_an_unknown_part_has_a_plus_and_a_note(home: Home, database: Path) -> None:
+    price(database, alice=1_500_000_000)
+    output = home.invoke("usage", "--db", str(database)).output
+    assert "$1.50+ · 3 requests (1 failed) · 94% of input from cache, saved $3.00" in output
+    assert "+ 1 unpriced request (model gpt)" in output
+    assert [row[:2] for row in shown(home, database)[1:3]] == [["opus", "$1.50"], ["gpt", "—"]]
+
+
+def test_subscription_is_shown_apart_from_the_cost(home: Home, database: Path) -> None:
+    price(database, alice=1_500_000_000, bob=10_000_000)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "UPDATE aibridge_interceptions SET credential_kind = 'subscription'"
+            " WHERE initiator_id = 'alice'"
+        )
+    output = home.invoke("usage", "--db", str(database)).output
+    assert "\n$0.0200 · 3 requests" in output
+    assert "list price of subscriptions, not billed: $1.50" in output
+    assert [row[:2] for row in shown(home, database)[1:3]] == [
+        ["opus", "($1.50)"],
+        ["gpt", "$0.0200"],
+    ]
+
+
+def test_two_groupings_show_a_repeated_name_once(home: Home, database: Path) -> None:
+    add_requests(database, ("gpt", "openai_chat", "failed", 500), ("opus", "x", "failed", 500))
+    rows = [row[:2] for row in shown(home, database, "--by", "actor,model")]
+    assert rows[:4] == [["actor", "model"], ["alice", "opus"], ["bob", "gpt"], ["carol", "gpt"]]
+    assert rows[4][0] == "opus"
+
+
+def test_limit_states_how_many_rows_it_leaves_out(home: Home, database: Path) -> None:
+    words = ("--since", "all", "--by", "actor", "--limit", "1")
+    output = home.invoke("usage", "--db", str(database), *words).output
+    assert "[red]eve" in output
+    assert "alice" not in output
+    assert "… 2 more" in output
+    assert "4 requests" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["--actor", "bob"], {"gpt"}),
+        (["--model", "o*"], {"opus"}),
+        (["--client", "Codex,Claude Code"], {"opus", "gpt"}),
+        (["--status", "failed"], {"opus"}),
+        (["--session", "s-"], {"opus"}),
+        (["--until", "1d"], {"gpt"}),
+    ],
+)
+def test_filters_select_requests(
+    home: Home, database: Path, words: list[str], names: set[str]
+) -> None:
+    assert set(records(home, database, *words)) == names
+
+
+def test_until_a_day_includes_that_day(home: Home, database: Path) -> None:
+    day = (datetime.now().astimezone() - timedelta(days=2, seconds=1)).date().isoformat()
+    assert set(records(home, database, "--since", day, "--until", day)) == {"gpt"}
+
+
+def test_period_is_stated_with_its_zone(home: Home, database: Path) -> None:
+    first = home.invoke("usage", "--db", str(database), env={"TZ": "UTC"}).output.splitlines()[0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d to now \(\S.*\)", first)
+
+
+@pytest.mark.parametrize("by", ["modle", "actor,model,day", "", "meta"])
+def test_unknown_grouping_is_refused(home: Home, database: Path, by: str) -> None:
+    result = home.invoke("usage", "--db", str(database), "--by", by)
+    assert result.exit_code == 2
+
+
+def test_csv_contains_no_formula_and_no_control_character(home: Home, database: Path) -> None:
+    hostile = ["=HYPERLINK(1)", "+1", "-1", "@x", "\t=1", "a\x1b]0;x\x07"]
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for number, name in enumerate(hostile):
+            connection.execute(
+                "INSERT INTO aibridge_interceptions (id, initiator_id, metadata, provider,"
+                " provider_name, api, model, started_at)"
+                " SELECT ?, initiator_id, metadata, provider, provider_name, api, ?, started_at"
+                " FROM aibridge_interceptions WHERE id = '0'",
+                [f"h{number}", name],
+            )
+    output = home.invoke("usage", "--db", str(database), "--csv").output
+    rows = list(csv.DictReader(io.StringIO(output)))
+    assert len(rows) == 8
+    assert not [row["model"] for row in rows if row["model"].lstrip()[:1] in "=+-@\t"]
+    assert {"'=HYPERLINK(1)", "'-1"} <= {row["model"] for row in rows}
+    assert "\x1b" not in output
+
+
+def test_csv_leaves_unknown_cells_empty(home: Home, database: Path) -> None:
+    price(database, alice=1_500_000_000)
+    add_requests(database, ("silent", "openai_chat", "completed", 200))
+    output = home.invoke("usage", "--db", str(database), "--csv").output
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(output))}
+    assert rows["opus"]["cost_usd"] == "1.500000000"
+    assert rows["gpt"]["cost_usd"] == rows["silent"]["input"] == ""
+    assert rows["gpt"]["cache_read"] == "0"

@@ -10,12 +10,15 @@ from aibridge_addon import store
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.facts import InterceptionEnded, TokenUsage, now
 from aibridge_addon.findings import Finding
+from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.protocol import Reports
+from aibridge_addon.report.queries import TotalsQuery
+from aibridge_addon.report.rows import GroupRow, Totals
+from aibridge_addon.report.sums import total
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent, Retention, Store
 from aibridge_addon.store.recorder import Recorder
-from aibridge_addon.store.usage import UsageQuery, UsageTotal
 
 GROUPS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "actor": lambda row: row["actor"],
@@ -64,28 +67,36 @@ class ToyStore(Store, Recorder, Reports):
             self.add_access_token(token)
         return revoked
 
-    def read_usage(self, query: UsageQuery) -> list[UsageTotal]:
+    def reports(self) -> Reports:
+        return self
+
+    def totals(self, query: TotalsQuery) -> Totals:
         if not self._path.exists():
             raise StoreError(f"nothing was recorded in {self._location}")
-        if query.by not in GROUPS:
-            raise StoreError(f"{self._location} cannot group usage by {query.by}")
-        totals: dict[str, UsageTotal] = {}
+        groups: dict[tuple[str, ...], list[Figures]] = {}
         usages = {row["id"]: row for row in self._read("usage")}
         for row in self._read("interception"):
             if row["at"] < query.since:
                 continue
-            name, usage = GROUPS[query.by](row), usages.get(row["id"])
-            total = totals.setdefault(name, UsageTotal(name))
-            total.requests += 1
-            total.failed += row["status"] != "completed"
-            total.without_usage += usage is None
-            total.input += usage["input"] if usage else 0
-            total.output += usage["output"] if usage else 0
-            total.latest = max(total.latest, row["at"])
-        return list(totals.values())
+            usage = usages.get(row["id"])
+            figures = Figures(
+                requests=1,
+                completed=row["status"] == "completed",
+                failed=row["status"] == "failed",
+                without_usage=usage is None,
+                input=usage["input"] if usage else 0,
+                output=usage["output"] if usage else 0,
+                latest=row["at"],
+            )
+            names = tuple(self._name(row, grouping) for grouping in query.by)
+            groups.setdefault(names, []).append(figures)
+        rows = tuple(GroupRow(names=names, figures=total(group)) for names, group in groups.items())
+        return Totals(rows=rows, overall=total(row.figures for row in rows))
 
-    def reports(self) -> Reports:
-        return self
+    def _name(self, row: dict[str, Any], grouping: str) -> str:
+        if grouping not in GROUPS:
+            raise StoreError(f"{self._location} cannot group by {grouping}")
+        return GROUPS[grouping](row)
 
     def inspect(self) -> list[Finding]:
         return [Finding(about="database", level="ok", what=f"a toy: {self._location}")]

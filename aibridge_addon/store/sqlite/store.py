@@ -1,4 +1,4 @@
-"""`SQLiteStore`: access tokens, usage, and a recorder, all in one SQLite file.
+"""`SQLiteStore`: access tokens, reports, and a recorder, all in one SQLite file.
 
 It opens a connection for each call, so that it can be used while a proxy writes to the file.
 """
@@ -14,8 +14,7 @@ from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent, Retention, Store
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.repriced import PriceCall, Repriced
-from aibridge_addon.store.sqlite import inspection, token_table, usage
-from aibridge_addon.store.usage import UsageQuery, UsageTotal
+from aibridge_addon.store.sqlite import inspection, token_table
 
 
 class SQLiteStore(Store):
@@ -50,10 +49,6 @@ class SQLiteStore(Store):
     def revoke_access_tokens(self, name: str) -> list[AccessToken]:
         """Revoke the access token with an id, or all of an actor."""
         return token_table.revoke(self._path, name) if self._path.exists() else []
-
-    def read_usage(self, query: UsageQuery) -> list[UsageTotal]:
-        """Sum up usage in a read-only connection."""
-        return usage.read(self._path, query)
 
     def reports(self) -> Reports:
         """Return the reports, which open a read-only connection for each query."""

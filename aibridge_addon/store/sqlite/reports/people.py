@@ -1,9 +1,8 @@
 """People: actors with their figures, programs, models and access tokens."""
 
 import sqlite3
-from dataclasses import fields
 
-from aibridge_addon.report.queries import RequestQuery, TotalsQuery
+from aibridge_addon.report.queries import RequestQuery, grouped
 from aibridge_addon.report.rows import GroupRow, PersonRow, TokenUse
 from aibridge_addon.store.sqlite.reports import totals
 
@@ -15,7 +14,7 @@ _MOST_NAMES = 50
 
 def read(connection: sqlite3.Connection, query: RequestQuery) -> list[PersonRow]:
     """Return the actors, the most expensive first."""
-    people = totals.read(connection, _by(query, "actor", limit=query.limit)).rows
+    people = totals.read(connection, grouped(query, ("actor",), query.limit)).rows
     actors = [str(row.names[0]) for row in people]
     clients, models, tokens = (
         _of_actors(connection, query, name) for name in ("client", "model", "token")
@@ -39,14 +38,9 @@ def _of_actors(
 ) -> dict[str, list[tuple[str, GroupRow]]]:
     """Return the known names of each actor in one grouping."""
     found: dict[str, list[tuple[str, GroupRow]]] = {}
-    for row in totals.read(connection, _by(query, "actor", name, limit=_MOST_ROWS)).rows:
+    for row in totals.read(connection, grouped(query, ("actor", name), _MOST_ROWS)).rows:
         actor, value = row.names
         known = found.setdefault(str(actor), [])
         if value is not None and len(known) < _MOST_NAMES:
             known.append((value, row))
     return found
-
-
-def _by(query: RequestQuery, *by: str, limit: int | None) -> TotalsQuery:
-    filters = {field.name: getattr(query, field.name) for field in fields(RequestQuery)}
-    return TotalsQuery(**filters | {"by": by, "limit": limit})

@@ -1,0 +1,69 @@
+"""Sentences about figures: the same words on the terminal and on the page."""
+
+from collections.abc import Sequence
+
+from aibridge_addon.report.figures import Figures
+from aibridge_addon.report.money import usd
+from aibridge_addon.report.numbers import percent
+
+_MOST_NAMES = 5
+
+
+def headline(figures: Figures) -> str:
+    """Return the figures in one line: cost, requests, and what caches did."""
+    parts = [f"{usd(figures.cost_nano_usd)}{'+' * bool(figures.unpriced)}", requests(figures)]
+    if figures.cache_read:
+        saved = figures.saved_nano_usd
+        gain = f", saved {usd(saved)}" if saved is not None and saved > 0 else ""
+        parts.append(f"{percent(figures.cache_hit_rate)} of input from cache{gain}")
+    return " · ".join(parts)
+
+
+def requests(figures: Figures) -> str:
+    """Return the number of requests, with those that did not complete."""
+    kinds = ("failed", "cancelled", "refused", "interrupted", "open")
+    counts = [(getattr(figures, kind), kind) for kind in kinds]
+    others = ", ".join(f"{count:,} {kind}" for count, kind in counts if count)
+    return requests_of(figures.requests) + (f" ({others})" if others else "")
+
+
+def notes(figures: Figures) -> list[str]:
+    """Return what the sums leave out or keep apart, one sentence each."""
+    found = [unpriced(figures), without_usage(figures)]
+    if figures.list_price_nano_usd is not None:
+        found.append(f"list price of subscriptions, not billed: {usd(figures.list_price_nano_usd)}")
+    if figures.provider_cost_nano_usd is not None:
+        found.append(f"cost as providers reported it: {usd(figures.provider_cost_nano_usd)}")
+    return [note for note in found if note]
+
+
+def unpriced(figures: Figures) -> str:
+    """Return a note on requests whose cost is unknown; empty without such requests."""
+    if not figures.unpriced:
+        return ""
+    models = names(figures.unpriced_models)
+    return f"+ {figures.unpriced:,} unpriced request{'s' * (figures.unpriced != 1)}" + (
+        f" (model{'s' * (len(figures.unpriced_models) != 1)} {models})" if models else ""
+    )
+
+
+def without_usage(figures: Figures) -> str:
+    """Return a note on requests without reported usage; empty if there are no such requests."""
+    if not figures.without_usage:
+        return ""
+    note = f"no usage reported for {figures.without_usage:,} of {requests_of(figures.requests)}"
+    if figures.chats_without_usage:
+        note += " (aibridge_ask_chat_usage=always requests it from Chat Completions)"
+    return note
+
+
+def names(values: Sequence[str]) -> str:
+    """Return the first names of a list, and how many more there are."""
+    shown = ", ".join(values[:_MOST_NAMES])
+    more = len(values) - _MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def requests_of(count: int) -> str:
+    """Return a number of requests as text."""
+    return f"{count:,} request{'s' * (count != 1)}"
