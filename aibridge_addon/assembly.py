@@ -89,7 +89,10 @@ class Components:
         self._build_access(settings)
         self._build_exchanges()
         self._outputs = Outputs(
-            otel=settings.otel, redact=_unchanged if settings.otel_content else None
+            otel=settings.otel,
+            redact=_unchanged if settings.otel_content else None,
+            is_recording=lambda: self._recorder.available,
+            on_alert=self.metrics.count_alert,
         )
         self._start_recorder(settings)
         self._subscribe(settings)
@@ -102,6 +105,7 @@ class Components:
         self._preparation.prices = settings.prices
         self._apply_access(settings)
         self._use_servers(settings)
+        self._outputs.apply(settings.webhooks)
         self._policies.apply(settings, own_hosts=listened_names(self._options))
         self.cross_origin = CrossOriginSharing(self._policies.browser_origin)
         self.reception = Reception(

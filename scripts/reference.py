@@ -139,6 +139,12 @@ CONFIG = {
         "output_tokens_per_minute": "Output tokens per minute.",
         "open_requests": "Requests that run at the same time.",
     },
+    "alerts": {
+        "url": "URL that receives events. It is often a secret: prefer `url_env`.",
+        "url_env": "Environment variable with the URL, in place of `url`.",
+        "secret_env": "Environment variable with the key of the signature. Default: not signed.",
+        "events": "Events to send. Default: all.",
+    },
     "model_rules": _SELECTION
     | {
         "allow": "Models that may be used, as names or shell patterns. Default: all.",

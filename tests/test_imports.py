@@ -110,7 +110,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "report": BASE | {"formats"},
     "store": BASE | {"access", "budgets", "fact_bus", "formats", "prices", "report"},
     "web": BASE | {"access", "formats", "report", "store"},
-    "config": BASE | {"access", "budgets", "prices", "providers", "tools"},
+    "config": BASE | {"access", "budgets", "prices", "providers", "telemetry", "tools"},
     "telemetry": BASE | {"fact_bus", "formats"},
     "observe": BASE | {"tools"},
     "relay": BASE | {"access", "formats", "providers"},

@@ -1,6 +1,5 @@
 """The config file (TOML): its tables, and the mistakes that a table alone does not show."""
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +9,14 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic_core import PydanticCustomError
 
+from aibridge_addon.config.alert_table import AlertTable
 from aibridge_addon.config.budget_table import BudgetTable
 from aibridge_addon.config.control_tables import LimitTable, ModelRuleTable, name_conflicts
 from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
 from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
 from aibridge_addon.config.mistakes import SettingsError, listed
 from aibridge_addon.config.price_table import PriceTable, check_seller, price_book
-from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, mistakes_of
+from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, VariableName, mistakes_of
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
@@ -47,19 +47,6 @@ def _check_provider_type(value: str) -> str:
     return value
 
 
-def _check_variable(value: str) -> str:
-    if looks_like_secret(value) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        raise PydanticCustomError(
-            UNSHOWN, "must be the name of an environment variable that holds the key"
-        )
-    return value
-
-
-type _Variable = Annotated[
-    str, pydantic.StringConstraints(min_length=1), pydantic.AfterValidator(_check_variable)
-]
-
-
 class ProviderTable(pydantic.BaseModel):
     """A provider instance, `[[providers]]`."""
 
@@ -72,7 +59,7 @@ class ProviderTable(pydantic.BaseModel):
     type: Annotated[str, pydantic.AfterValidator(_check_provider_type)]
     base_url: Annotated[str, pydantic.AfterValidator(_check_base_url)]
     hosts: list[Annotated[str, pydantic.AfterValidator(_check_host)]] | None = None
-    api_key_env: _Variable | None = None
+    api_key_env: VariableName | None = None
     include_usage: bool | None = None
     price_as: Annotated[str, pydantic.AfterValidator(check_seller)] | None = None
 
@@ -129,6 +116,7 @@ class ConfigFile(pydantic.BaseModel):
     injection: InjectionTable = InjectionTable()
     budgets: list[BudgetTable] = []
     limits: list[LimitTable] = []
+    alerts: list[AlertTable] = []
     model_rules: list[ModelRuleTable] = []
 
     def provider_instances(self) -> tuple[Provider, ...]:
@@ -173,6 +161,7 @@ _TABLES: Tables = {
     "injection": InjectionTable,
     "budgets": BudgetTable,
     "limits": LimitTable,
+    "alerts": AlertTable,
     "model_rules": ModelRuleTable,
 }
 

@@ -12,7 +12,8 @@ from typing import Any
 from aibridge_addon.access.budget_rule import BudgetRule
 from aibridge_addon.access.limits.rules import Limit
 from aibridge_addon.access.model_rule import ModelRule
-from aibridge_addon.config.file import ConfigFile, read_config_file
+from aibridge_addon.config.alert_table import read_webhooks
+from aibridge_addon.config.file import OPTION, ConfigFile, read_config_file
 from aibridge_addon.config.mcp_file import read_servers
 from aibridge_addon.config.mistakes import Mistakes
 from aibridge_addon.config.options import OPTIONS, default_values, unknown_options
@@ -21,6 +22,7 @@ from aibridge_addon.config.private_networks import PrivateNetworks
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import Provider
+from aibridge_addon.telemetry.alerts.webhook import Webhook
 from aibridge_addon.tools.names import InjectionFilter
 from aibridge_addon.tools.server_config import ServerConfig
 
@@ -41,6 +43,8 @@ class Settings:
     limits: tuple[Limit, ...]
     model_rules: tuple[ModelRule, ...]
     budgets: tuple[BudgetRule, ...]
+    webhooks: tuple[Webhook, ...]
+    """Receivers of alerts."""
     doubts: tuple[str, ...]
     """Warnings about values of the config file that are probably wrong."""
 
@@ -97,7 +101,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
 
     Args:
         options: Values of all our options. Other options are ignored, unless their prefix is ours.
-        environ: The variables that the configuration of MCP servers names.
+        environ: The variables that the configuration of MCP servers and webhooks names.
 
     Raises:
         SettingsError: with all mistakes.
@@ -115,6 +119,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     servers = mistakes.checked(
         (), read_servers, file.mcp_servers, path, options["aibridge_mcp_config"], environ
     )
+    webhooks = mistakes.checked((), read_webhooks, file.alerts, OPTION, path, environ)
     mistakes.raise_all()
     return Settings(
         providers=file.provider_instances(),
@@ -125,6 +130,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         limits=tuple(table.limit() for table in file.limits),
         model_rules=tuple(table.rule() for table in file.model_rules),
         budgets=tuple(table.rule() for table in file.budgets),
+        webhooks=webhooks,
         doubts=tuple(file.doubts(path)),
         **values,
     )

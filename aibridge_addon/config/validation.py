@@ -4,10 +4,14 @@ Values of keys that may hold a secret are never repeated.
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
+from pydantic_core import PydanticCustomError
+
+from aibridge_addon.config.doubts import looks_like_secret
 
 UNSHOWN = "unshown"
 """Type of a custom error whose value may be a secret, so that the message leaves it out."""
@@ -18,6 +22,20 @@ _NAME = "use lower-case letters and digits, with single dashes between, such as 
 
 TABLE = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 """For models of our own tables: unknown keys and values of another type are mistakes."""
+
+
+def _check_variable(value: str) -> str:
+    if looks_like_secret(value) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise PydanticCustomError(
+            UNSHOWN, "must be the name of an environment variable that holds the key"
+        )
+    return value
+
+
+type VariableName = Annotated[
+    str, pydantic.StringConstraints(min_length=1), pydantic.AfterValidator(_check_variable)
+]
+"""Name of an environment variable with a secret; a secret in its place is not repeated."""
 
 type Tables = Mapping[str, type[pydantic.BaseModel]]
 """The models of a file's tables by the key of the table; the model of the file itself by ''."""

@@ -141,6 +141,12 @@ RATE_LIMIT_RESET = Metric(
     labels=("provider", "credential", "limit"),
     is_collected=True,
 )
+ALERTS = Metric(
+    name="alerts_total",
+    kind="counter",
+    help="Events for webhooks by outcome (sent, rejected, failed, dropped).",
+    labels=("type", "outcome"),
+)
 BUILD = Metric(
     name="build_info",
     kind="info",
@@ -281,6 +287,7 @@ METRICS = (
         labels=("provider", "model"),
         samplers={InterceptionEnded: samplers.if_true(samplers.was_rate_limited)},
     ),
+    ALERTS,
     RATE_LIMIT_USED,
     RATE_LIMIT_RESET,
     MCP_SERVER_UP,

@@ -116,6 +116,10 @@ class Metrics:
         """Count deferred database writes by outcome; called on the recorder's thread."""
         self.count(table.RECORDS, event, amount=count)
 
+    def count_alert(self, event: str, outcome: str) -> None:
+        """Count an event for a webhook by its outcome."""
+        self.count(table.ALERTS, event, outcome)
+
     def show_mcp_servers(self, servers: Sequence["ServerStatus"]) -> None:
         """Set the gauges of MCP servers; removes those of servers that are not configured."""
         names = frozenset(server.name for server in servers)

@@ -1,8 +1,11 @@
 """Starts what sends facts to other systems, as the settings say, and stops it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from aibridge_addon.fact_bus import Handlers
+from aibridge_addon.telemetry.alerts.alerts import Alerts
+from aibridge_addon.telemetry.alerts.sender import OnOutcome
+from aibridge_addon.telemetry.alerts.webhook import Webhook
 from aibridge_addon.telemetry.content import Redact
 from aibridge_addon.telemetry.tracing import Tracing
 
@@ -17,21 +20,37 @@ class Outputs:
     Args:
         otel: Export traces.
         redact: Redacts the content of traces; None: they have no content.
+        is_recording: Tells whether records reach the database now.
+        on_alert: Counts an alert by type and outcome.
 
     Raises:
         TelemetryError: the exporter cannot be made.
     """
 
-    def __init__(self, *, otel: bool, redact: Redact | None) -> None:
+    def __init__(
+        self,
+        *,
+        otel: bool,
+        redact: Redact | None,
+        is_recording: Callable[[], bool],
+        on_alert: OnOutcome,
+    ) -> None:
         self._tracing = _start_tracing(redact) if otel else None
+        self._alerts = Alerts(is_recording=is_recording, on_outcome=on_alert)
 
     @property
     def handlers(self) -> Iterable[Handlers]:
         """Functions that accept facts."""
-        return [self._tracing.handlers] if self._tracing else []
+        tracing = [self._tracing.handlers] if self._tracing else []
+        return [self._alerts.handlers, *tracing]
+
+    def apply(self, webhooks: Iterable[Webhook]) -> None:
+        """Send alerts to these webhooks from now on."""
+        self._alerts.apply(webhooks)
 
     def close(self) -> None:
         """Send what is queued, for a bounded time, and stop."""
+        self._alerts.close()
         if self._tracing:
             self._tracing.close()
 

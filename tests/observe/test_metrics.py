@@ -43,6 +43,7 @@ CONTRACT = {
     "aibridge_records": "event",
     "aibridge_commit_timeouts": "",
     "aibridge_rate_limited": "provider model",
+    "aibridge_alerts": "type outcome",
     "aibridge_rate_limit_used_ratio": "provider credential limit",
     "aibridge_rate_limit_reset_timestamp_seconds": "provider credential limit",
     "aibridge_mcp_server_up": "server",
@@ -101,6 +102,7 @@ def count_everything(metrics: Metrics) -> None:
     metrics.count_unreadable("acme", "request")
     metrics.show_mcp_servers([server("calc", "up", 3)])
     metrics.count(TUNNELS)
+    metrics.count_alert("provider_down", "sent")
     observed(metrics, ended(INTERCEPTION, status=Status.FAILED, http_status=429))
     observed(metrics, limits(INTERCEPTION, **FIVE_HOURS))
     metrics.count(COMMIT_TIMEOUTS)

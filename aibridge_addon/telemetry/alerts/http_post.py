@@ -1,0 +1,34 @@
+"""Sends the request of a webhook: directly, without redirects, and without reading the response.
+
+The address comes from the config file, like those of MCP servers, so that it may be a private one.
+"""
+
+import httpx2
+
+from aibridge_addon.telemetry.alerts.webhook import Webhook
+
+TIMEOUT_SECONDS = 10.0
+
+
+class HttpPost:
+    """Posts with a client of its own; the proxies of the environment may be this proxy."""
+
+    def __init__(self) -> None:
+        self._client = httpx2.AsyncClient(
+            trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS
+        )
+
+    async def __call__(self, webhook: Webhook, body: bytes, timestamp: int) -> int:
+        """Send a body; return the status of the response.
+
+        Raises:
+            OSError: no response came.
+        """
+        headers = dict(webhook.headers(body, timestamp))
+        try:
+            async with self._client.stream(
+                "POST", webhook.url, content=body, headers=headers
+            ) as response:
+                return int(response.status_code)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise OSError(type(error).__name__) from error

@@ -1,0 +1,318 @@
+"""Alerts: detection of events, signed webhooks, and bounded retries."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from store.doubles import ended, started
+
+from aibridge_addon.facts import InterceptionEnded, Status
+from aibridge_addon.telemetry.alerts import alerts as alerts_module
+from aibridge_addon.telemetry.alerts import sender as sender_module
+from aibridge_addon.telemetry.alerts.alerts import Alerts
+from aibridge_addon.telemetry.alerts.event import EVENT_TYPES, Event, EventType
+from aibridge_addon.telemetry.alerts.provider_watch import (
+    DOWN_AFTER,
+    FORGET_SECONDS,
+    ProviderWatch,
+)
+from aibridge_addon.telemetry.alerts.record_watch import AWAY_SECONDS, RecordWatch
+from aibridge_addon.telemetry.alerts.sender import MAX_WAITING, WebhookSender
+from aibridge_addon.telemetry.alerts.webhook import SIGNATURE, Webhook, sign
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def outcome(
+    status: int | None, *, how: Status = Status.FAILED, provider: str = "acme"
+) -> InterceptionEnded:
+    interception = started(provider_name=provider)
+    return ended(interception, status=how, http_status=status, error_message="secret prompt")
+
+
+def served(status: int = 200, how: Status = Status.COMPLETED) -> InterceptionEnded:
+    return outcome(status, how=how)
+
+
+def watch(clock: Clock | None = None) -> tuple[ProviderWatch, list[Event]]:
+    events: list[Event] = []
+    return ProviderWatch(events.append, clock or Clock()), events
+
+
+def note(subject: ProviderWatch, ends: Iterable[InterceptionEnded]) -> None:
+    for end in ends:
+        subject.note(end)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504, 529, None])
+def test_provider_is_down_after_failures_in_a_row(status: int | None) -> None:
+    subject, events = watch()
+
+    note(subject, [outcome(status)] * (DOWN_AFTER - 1))
+    assert events == []
+    note(subject, [outcome(status)] * 3)
+
+    [event] = events
+    assert event.type == "provider_down"
+    assert event.figures["provider"] == "acme"
+    assert event.figures["failures"] == DOWN_AFTER
+    assert event.figures["http_status"] == status
+    assert "secret" not in event.body().decode()
+
+
+def test_provider_is_up_at_the_first_response() -> None:
+    clock = Clock()
+    subject, events = watch(clock)
+    note(subject, [outcome(503)] * DOWN_AFTER)
+    clock.now += 90
+
+    note(subject, [served(), served()])
+
+    assert [event.type for event in events] == ["provider_down", "provider_up"]
+    assert events[1].figures["seconds"] == 90
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        outcome(400),
+        outcome(429),
+        outcome(500),
+        outcome(None, how=Status.CANCELLED),
+        outcome(403, how=Status.REFUSED),
+        outcome(503, how=Status.REFUSED),
+        outcome(None, how=Status.INTERRUPTED),
+        outcome(503, provider="other"),
+    ],
+    ids=lambda end: f"{end.status}-{end.http_status}-{end.interception.provider_name}",
+)
+def test_other_outcomes_say_nothing_about_a_provider(neutral: InterceptionEnded) -> None:
+    subject, events = watch()
+
+    note(subject, [outcome(503)] * (DOWN_AFTER - 1))
+    note(subject, [neutral] * (DOWN_AFTER - 1))
+    assert events == []
+    note(subject, [outcome(503)])
+
+    assert [event.type for event in events] == ["provider_down"]
+
+
+def test_success_ends_a_row_of_failures() -> None:
+    subject, events = watch()
+
+    for _ in range(3):
+        note(subject, [*[outcome(503)] * (DOWN_AFTER - 1), served(how=Status.CANCELLED)])
+
+    assert events == []
+
+
+def test_old_failures_are_forgotten() -> None:
+    clock = Clock()
+    subject, events = watch(clock)
+
+    for _ in range(3 * DOWN_AFTER):
+        clock.now += FORGET_SECONDS + 1
+        note(subject, [outcome(503)])
+
+    assert events == []
+
+
+def test_record_that_is_away_is_reported_once_and_so_is_its_return() -> None:
+    clock, events = Clock(), list[Event]()
+    subject = RecordWatch(events.append, clock)
+
+    for _ in range(4):
+        subject.note(available=False)
+        clock.now += AWAY_SECONDS
+    subject.note(available=True)
+    subject.note(available=True)
+
+    assert [event.type for event in events] == ["record_away", "record_back"]
+    assert events[1].figures["seconds"] == 4 * AWAY_SECONDS
+
+
+def test_short_absence_of_the_record_is_no_event() -> None:
+    clock, events = Clock(), list[Event]()
+    subject = RecordWatch(events.append, clock)
+
+    for _ in range(3):
+        subject.note(available=False)
+        clock.now += AWAY_SECONDS / 2
+        subject.note(available=True)
+
+    assert events == []
+
+
+def test_body_has_text_id_type_time_and_figures() -> None:
+    event = Event(type="provider_down", text="acme is down.", figures={"failures": 5})
+
+    body = json.loads(event.body())
+
+    assert next(iter(body)) == "text"
+    assert body == {
+        "text": "aibridge: acme is down.",
+        "id": event.id,
+        "type": "provider_down",
+        "at": event.at,
+        "figures": {"failures": 5},
+    }
+    assert datetime.fromisoformat(body["at"]).tzinfo is not None
+
+
+def test_signature_covers_time_and_body() -> None:
+    expected = hmac.new(b"key", b'1700000000.{"a":1}', hashlib.sha256).hexdigest()
+
+    assert sign("key", b'{"a":1}', 1_700_000_000) == f"t=1700000000,v1={expected}"
+    hook = webhook()
+    assert SIGNATURE not in hook.headers(b"{}", 1)
+    signed = Webhook(url=hook.url, secret="key", events=hook.events)
+    assert signed.headers(b"{}", 1)[SIGNATURE] == sign("key", b"{}", 1)
+    assert "key" not in repr(signed)
+    assert "T000" not in repr(signed)
+
+
+def webhook(events: Iterable[EventType] = EVENT_TYPES) -> Webhook:
+    return Webhook(url="https://hooks.example.com/T000", events=frozenset(events))
+
+
+class Endpoint:
+    """Answers posts with given statuses, the last one for ever; None: no response."""
+
+    def __init__(self, *statuses: int | None) -> None:
+        self._statuses = list(statuses)
+        self.bodies: list[dict[str, Any]] = []
+
+    async def __call__(self, webhook: Webhook, body: bytes, timestamp: int) -> int:
+        self.bodies.append(json.loads(body))
+        status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
+        if status is None:
+            raise OSError("no route")
+        return status
+
+
+def event(type_: EventType = "provider_down") -> Event:
+    return Event(type=type_, text="x")
+
+
+@pytest.fixture
+def outcomes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Outcomes that a sender reports; delays are so short that tests do not wait."""
+    monkeypatch.setattr(sender_module, "FIRST_DELAY", 1e-6)
+    return []
+
+
+async def send(
+    endpoint: Endpoint, outcomes: list[tuple[str, str]], *events: Event, hook: Webhook | None = None
+) -> list[str]:
+    """Send events; return their outcomes once each has one."""
+    all_finished = asyncio.Event()
+
+    def finish(type_: str, result: str) -> None:
+        outcomes.append((type_, result))
+        if len(outcomes) == len(events):
+            all_finished.set()
+
+    sender = WebhookSender(hook or webhook(), endpoint, finish)
+    for each in events:
+        sender.put(each)
+    await asyncio.wait_for(all_finished.wait(), 20)
+    sender.cancel()
+    return [result for _, result in outcomes]
+
+
+@pytest.mark.parametrize("failure", [None, 500, 503, 429, 408])
+async def test_failed_attempt_is_repeated_with_the_same_id(
+    outcomes: list[tuple[str, str]], failure: int | None
+) -> None:
+    endpoint = Endpoint(failure, failure, 204)
+
+    assert await send(endpoint, outcomes, event()) == ["sent"]
+    assert len(endpoint.bodies) == 3
+    assert len({body["id"] for body in endpoint.bodies}) == 1
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 404])
+async def test_rejected_event_is_not_repeated(outcomes: list[tuple[str, str]], status: int) -> None:
+    endpoint = Endpoint(status)
+
+    assert await send(endpoint, outcomes, event(), event()) == ["rejected", "rejected"]
+    assert len(endpoint.bodies) == 2
+
+
+async def test_retries_end_after_a_day(
+    outcomes: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "GIVE_UP_SECONDS", 1e-5)
+
+    assert await send(Endpoint(None), outcomes, event()) == ["failed"]
+
+
+def test_delays_grow_to_an_hour_within_a_day() -> None:
+    delays = list(sender_module._delays())
+
+    assert delays[:3] == [1, 2, 4]
+    assert max(delays) == 3600
+    assert sum(delays) - delays[-1] < 86_400 <= sum(delays)
+
+
+async def test_events_of_other_types_are_not_sent(outcomes: list[tuple[str, str]]) -> None:
+    endpoint = Endpoint(200)
+    sender = WebhookSender(webhook(["record_away"]), endpoint, lambda *_: None)
+    sender.put(event("provider_down"))
+    sender.cancel()
+
+    await send(endpoint, outcomes, event("record_away"), hook=webhook(["record_away"]))
+
+    assert [body["type"] for body in endpoint.bodies] == ["record_away"]
+
+
+async def test_waiting_events_are_bounded() -> None:
+    found: list[str] = []
+    sender = WebhookSender(webhook(), Endpoint(None), lambda _, result: found.append(result))
+
+    for _ in range(MAX_WAITING + 3):
+        sender.put(event())
+
+    assert found == ["dropped"] * 3
+    sender.cancel()
+
+
+async def test_alerts_report_the_record_and_follow_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alerts_module, "CHECK_SECONDS", 1e-4)
+    monkeypatch.setattr("aibridge_addon.telemetry.alerts.record_watch.AWAY_SECONDS", 0)
+    endpoint, sent = Endpoint(200), asyncio.Event()
+    subject = Alerts(is_recording=lambda: False, on_outcome=lambda *_: sent.set())
+    subject._post = endpoint
+
+    subject.apply([webhook()])
+    await asyncio.wait_for(sent.wait(), 20)
+    assert [body["type"] for body in endpoint.bodies] == ["record_away"]
+
+    subject.apply([])
+    subject.publish(event())
+    subject.close()
+    assert len(endpoint.bodies) == 1
+
+
+def test_without_webhooks_nothing_is_checked() -> None:
+    subject = Alerts(is_recording=lambda: pytest.fail("not asked"), on_outcome=lambda *_: None)
+    handler: Callable[[Any], None] = subject.handlers[InterceptionEnded]
+
+    subject.apply([])
+    for _ in range(DOWN_AFTER):
+        handler(outcome(503))
+    subject.close()
