@@ -90,7 +90,7 @@ class Components:
         self._build_exchanges()
         self._outputs = Outputs(
             otel=settings.otel,
-            redact=_unchanged if settings.otel_content else None,
+            redact=str if settings.otel_content else None,
             is_recording=lambda: self._recorder.available,
             on_alert=self.metrics.count_alert,
         )
@@ -345,7 +345,3 @@ class Components:
             },
             prices="old" if price_list.is_old(datetime.now(UTC).date()) else "ok",
         )
-
-
-def _unchanged(text: str) -> str:
-    return text
