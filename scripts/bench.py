@@ -37,8 +37,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench_scenarios import SCENARIOS, Measures, Row, Run, Scenario
+from bench_scenarios import Measures, Row, Run, Scenario
 from bench_subjects import ADDON, Place, Proxy, Subject, other_checkout, upstream
+from bench_table import SCENARIOS
 from rich.console import Console
 from rich.table import Table
 

@@ -18,15 +18,21 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 ADDING = ("NODE_EXTRA_CA_CERTS", "DENO_CERT")
 """Variables whose certificates are trusted in addition to the usual ones: the CA is enough."""
 
-REPLACING = (
+_REPLACING = (
     "SSL_CERT_FILE",  # OpenSSL, Go, Rust; the Python SDKs
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
     "GIT_SSL_CAINFO",
     "AWS_CA_BUNDLE",
-    *(name for client in CLIENTS for name in client.ca_variables),
 )
-"""Variables whose certificates replace the usual ones: they are set to the joined bundle."""
+
+
+def replacing_variables() -> tuple[str, ...]:
+    """Return the variables whose certificates replace the usual ones: they get the joined bundle.
+
+    A plugin may have added a client program with variables of its own.
+    """
+    return (*_REPLACING, *(name for client in CLIENTS for name in client.ca_variables))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +111,7 @@ def _forward(connection: ConnectionSettings) -> dict[str, str]:
     # Node honours HTTPS_PROXY only with this variable, and many programs start Node.
     found["NODE_USE_ENV_PROXY"] = "1"
     found |= dict.fromkeys(ADDING, str(connection.adding))
-    return found | dict.fromkeys(REPLACING, str(connection.bundle))
+    return found | dict.fromkeys(replacing_variables(), str(connection.bundle))
 
 
 def _reverse(

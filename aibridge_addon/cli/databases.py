@@ -1,17 +1,13 @@
 """Opens the store that a command reads or writes, after importing the plugins that it needs."""
 
-import os
-from collections.abc import Iterable
-
 from aibridge_addon.cli import running
+from aibridge_addon.cli.plugins import import_plugins_for
+from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.options import DEFAULT_DATABASE
 from aibridge_addon.observe.announcement import RunningProxy, data_folder
 from aibridge_addon.store import open_store
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.protocol import Store
-
-PLUGINS_VARIABLE = "AIBRIDGE_PLUGINS"
-"""Environment variable with the value of `aibridge_plugins` for commands without a proxy."""
 
 
 def open_records(location: str | None) -> Store:
@@ -68,16 +64,8 @@ def _default() -> str:
 
 def _open(location: str, proxy: RunningProxy | None) -> Store:
     if "://" in location:  # paths need no plugin
-        variable = os.environ.get(PLUGINS_VARIABLE, "")
-        _import_plugins(variable, proxy.plugins if proxy else ())
+        try:
+            import_plugins_for(proxy)
+        except SettingsError as error:
+            raise StoreError(str(error)) from error
     return open_store(location)
-
-
-def _import_plugins(variable: str, names: Iterable[str]) -> None:
-    from aibridge_addon.config.mistakes import SettingsError
-    from aibridge_addon.config.plugins import import_plugins, read_plugins
-
-    try:
-        import_plugins((*read_plugins(variable), *names))
-    except SettingsError as error:
-        raise StoreError(str(error)) from error

@@ -9,6 +9,8 @@ import click
 from aibridge_addon.cli import client_setup, running
 from aibridge_addon.cli.client_setup import SetupError
 from aibridge_addon.cli.connection import connect_to, login_option
+from aibridge_addon.cli.plugins import import_plugins_for
+from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.providers import clients
 
 
@@ -33,12 +35,33 @@ SHELLS: dict[str, Callable[[str, str], str]] = {
 }
 
 
+def _known_client(
+    ctx: click.Context | None, param: click.Parameter | None, name: str | None
+) -> str | None:
+    """Check the name of a client program; plugins of the running proxy may have added some."""
+    if name is None:
+        return None
+    try:
+        import_plugins_for(running.find())
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    return str(click.Choice(clients.command_names()).convert(name, param, ctx))
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in clients.command_names() if name.startswith(incomplete)]
+
+
 @click.command(
     short_help="Print the variables that make a client use the proxy.",
     epilog=f"CLIENT is one of {', '.join(clients.command_names())}.",
 )
 @click.argument(
-    "client", required=False, metavar="[CLIENT]", type=click.Choice(clients.command_names())
+    "client",
+    required=False,
+    metavar="[CLIENT]",
+    callback=_known_client,
+    shell_complete=_complete,
 )
 @click.option(
     "--shell", type=click.Choice(list(SHELLS)), help="Syntax to print. Default: taken from $SHELL."

@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -50,15 +50,24 @@ def log_to_stderr(form: str, *, verbose: bool) -> Iterator[None]:
     """Log to stderr within this context: messages of the addon, and warnings of everything else."""
     handler = _Handler(sys.stderr)
     handler.setFormatter(_JSON() if form == "json" else _Text())
-    set_levels(verbose=verbose)
-    logging.getLogger().addHandler(handler)
+    # mitmproxy's messages about connections are costly.
+    of_mitmproxy = logging.INFO if verbose else logging.WARNING
+    with _levels({"aibridge_addon": logging.INFO, "mitmproxy": of_mitmproxy}):
+        logging.getLogger().addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _levels(levels: Mapping[str, int]) -> Iterator[None]:
+    loggers = {logging.getLogger(name): level for name, level in levels.items()}
+    before = {logger: logger.level for logger in loggers}
+    for logger, level in loggers.items():
+        logger.setLevel(level)
     try:
         yield
     finally:
-        logging.getLogger().removeHandler(handler)
-
-
-def set_levels(*, verbose: bool) -> None:
-    """Set the levels of loggers. mitmproxy's messages about connections are costly."""
-    logging.getLogger("aibridge_addon").setLevel(logging.INFO)
-    logging.getLogger("mitmproxy").setLevel(logging.INFO if verbose else logging.WARNING)
+        for logger, level in before.items():
+            logger.setLevel(level)

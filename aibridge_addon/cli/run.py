@@ -20,8 +20,10 @@ from aibridge_addon.cli.client_setup import SetupError
 from aibridge_addon.cli.connection import connect_to, login_option, mark_run
 from aibridge_addon.cli.databases import open_records_of
 from aibridge_addon.cli.parameters import DatabaseLocation
+from aibridge_addon.cli.plugins import import_plugins_for
 from aibridge_addon.cli.running import OwnProxy
 from aibridge_addon.cli.totals import of_json, summary
+from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.providers import clients
 from aibridge_addon.providers.clients import ClientProgram
@@ -161,6 +163,10 @@ class _Program:
 
     def _prepared(self, proxy: RunningProxy) -> tuple[list[str], dict[str, str]]:
         """Return the command line and the variables."""
+        try:
+            import_plugins_for(proxy)
+        except SettingsError as error:
+            raise click.ClickException(str(error)) from error
         client, connection = _client_of(self.path), connect_to(proxy, self.login)
         if self.is_marked(proxy):
             connection = mark_run(connection, proxy, self.login, self.mark)

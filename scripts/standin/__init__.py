@@ -1,7 +1,9 @@
 """A stand-in for AI providers: real HTTP, scripted answers. For tests, the demo and the benchmark.
 
 server.py       one application on one port, HTTP/1.1, HTTP/2 and WebSocket, with or without TLS
-connections.py  the two protocols of HTTP
+connections.py  one connection, and its protocol
+http1.py        HTTP/1.1
+http2.py        HTTP/2
 websocket.py    the third protocol
 messages.py     requests, responses, and the parts of a body: bytes, waits, faults
 codings.py      gzip, br, zstd, flushed part by part

@@ -32,6 +32,9 @@ RECORD_S = 10.0
 _LISTENING = re.compile(r"(HTTP\(S\) proxy|reverse proxy to \S+) listening at \S*?:(\d+)")
 _FAULT = re.compile(r"Traceback \(most recent call last\)|Addon error|\[error\]")
 
+_OWN_VARIABLES = re.compile(r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*|XDG_.*)$")
+"""Variables of this process that a proxy must not inherit."""
+
 # Two spellings of one address: mitmproxy takes the same host with port 0 twice for one address.
 _FORWARD_MODE = "regular@127.0.0.1:0"
 _REVERSE_MODE = "reverse:http://127.0.0.1:1@127.1:0"
@@ -220,7 +223,9 @@ class Proxy:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not re.match(r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*)$", name)
+            if not re.match(
+                r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*|XDG_.*)$", name
+            )
         }
         return {**inherited, "HOME": str(self.directory), "PYTHONUNBUFFERED": "1", **self._env}
 

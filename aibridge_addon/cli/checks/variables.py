@@ -82,11 +82,12 @@ def _exceptions(installation: Installation) -> Iterator[Finding]:
 
 
 def _ca_variables(environ: Mapping[str, str], ca: Path) -> Iterator[Finding]:
-    for name in (*client_setup.ADDING, *client_setup.REPLACING):
+    replacing = client_setup.replacing_variables()
+    for name in (*client_setup.ADDING, *replacing):
         value = environ.get(name)
         if not value:
             continue
-        if problem := _problem_with(Path(value), ca, replaces=name in client_setup.REPLACING):
+        if problem := _problem_with(Path(value), ca, replaces=name in replacing):
             yield Finding(about=name, level="bad", what=problem, to_do=_SET_UP)
         else:
             yield Finding(about=name, level="ok", what="contains the proxy's CA")

@@ -1,0 +1,159 @@
+"""The scenarios of the benchmark in order, and the rows of its table with their bounds."""
+
+from bench_requests import (
+    LARGE,
+    SMALL,
+    SMALL_WITH_TOOLS,
+    STREAM,
+    STREAM_COALESCED,
+    STREAM_ONE_BY_ONE,
+    STREAM_WITH_TOOLS,
+)
+from bench_scenarios import (
+    Load,
+    LoadWithTools,
+    Row,
+    Scenario,
+    measure_growth,
+    measure_open_streams,
+    measure_paced,
+)
+from bench_subjects import ADDON, BARE, COMMAND, STREAMS, WITH_TOOLS
+
+
+def _requests(
+    name: str, title: str, load: Load, *, seconds: float, bound: float, of_command: float
+) -> Scenario:
+    """Buffered responses, compared with a bare mitmdump."""
+    own = {COMMAND.name: of_command}
+    rows = (
+        Row(measure="CPU", unit="ms", base=BARE.name, bound=bound, own_bounds=own),
+        Row(measure="time", unit="ms", base=BARE.name),
+    )
+    return Scenario(name=name, title=title, rows=rows, run=load.run, seconds=seconds)
+
+
+def _streams(name: str, title: str, load: Load, *, seconds: float) -> Scenario:
+    """Streams, compared with a mitmdump that streams too."""
+    rows = (
+        Row(measure="CPU", unit="ms", base=STREAMS.name, bound=1.20),
+        Row(measure="first byte", unit="ms", base=STREAMS.name),
+    )
+    return Scenario(name=name, title=title, rows=rows, run=load.run, seconds=seconds)
+
+
+def _tools(name: str, title: str, load: LoadWithTools, *, seconds: float) -> Scenario:
+    """Central tools that are offered and not called, compared with the addon without tools."""
+    rows = (
+        Row(measure="CPU", unit="ms", base=ADDON.name, bound=1.10, besides="CPU of the edit"),
+        Row(measure="CPU of the tools", unit="ms"),
+        Row(measure="CPU of the edit", unit="ms"),
+    )
+    return Scenario(
+        name=name,
+        title=title,
+        rows=rows,
+        run=load.run,
+        seconds=seconds,
+        bases=(ADDON,),
+        judged=(WITH_TOOLS,),
+    )
+
+
+SCENARIOS = (
+    _requests(
+        "small",
+        "small JSON, 8 connections",
+        Load(request=SMALL, count=300, connections=8),
+        seconds=28,
+        bound=1.35,
+        of_command=0.90,
+    ),
+    _requests(
+        "small-serial",
+        "small JSON, one after the other",
+        Load(request=SMALL, count=150, connections=1),
+        seconds=18,
+        bound=1.35,
+        of_command=0.90,
+    ),
+    _requests(
+        "large",
+        "100 KB request, 8 connections",
+        Load(request=LARGE, count=200, connections=8),
+        seconds=26,
+        bound=1.35,
+        of_command=1.0,
+    ),
+    _streams(
+        "stream",
+        "200 events, in a burst",
+        Load(request=STREAM, count=80, connections=4),
+        seconds=28,
+    ),
+    _streams(
+        "stream-coalesced",
+        "200 events, 20 in a chunk",
+        Load(request=STREAM_COALESCED, count=120, connections=4),
+        seconds=16,
+    ),
+    _streams(
+        "stream-one-by-one",
+        "200 events, one by one",
+        Load(request=STREAM_ONE_BY_ONE, count=30, connections=5),
+        seconds=24,
+    ),
+    Scenario(
+        name="paced",
+        title="50 paced streams at once",
+        rows=(
+            Row(measure="first byte", unit="ms", base=STREAMS.name, within_noise=True),
+            Row(measure="lag", unit="ms", base=STREAMS.name, within_noise=True),
+            Row(measure="lag, p95", unit="ms", base=STREAMS.name),
+        ),
+        run=measure_paced,
+        seconds=20,
+        bases=(STREAMS,),
+    ),
+    Scenario(
+        name="open",
+        title="1,000 open streams",
+        rows=(
+            Row(measure="memory", unit="MiB", base=STREAMS.name, bound=1.25),
+            Row(measure="a stream", unit="KiB", base=STREAMS.name),
+            Row(measure="idle", unit="MiB", base=STREAMS.name),
+        ),
+        run=measure_open_streams,
+        seconds=1,
+        fresh=True,
+        bases=(STREAMS,),
+    ),
+    Scenario(
+        name="growth",
+        title="10,000 requests",
+        rows=(Row(measure="growth", unit="KiB/request", bound=3.0),),
+        run=measure_growth,
+        seconds=1,
+        fresh=True,
+        bases=(BARE,),
+    ),
+    _tools(
+        "tools-small",
+        "small JSON with 3 tools",
+        LoadWithTools(request=SMALL_WITH_TOOLS, count=300, connections=8),
+        seconds=20,
+    ),
+    _tools(
+        "tools-large",
+        "100 KB request with 20 tools",
+        LoadWithTools(request=LARGE, count=200, connections=8),
+        seconds=20,
+    ),
+    _tools(
+        "tools-stream",
+        "200 events with 3 tools, one by one",
+        LoadWithTools(request=STREAM_WITH_TOOLS, count=30, connections=5),
+        seconds=24,
+    ),
+)
+"""A new scenario goes here."""
