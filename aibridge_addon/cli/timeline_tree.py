@@ -26,8 +26,18 @@ def request_tree(timeline: Timeline, *, in_session: bool = False) -> Branch:
             *_input(timeline, in_session=in_session),
             *(_upstream(r, timeline) for r in timeline.requests if not r.is_empty),
             *_error(timeline.detail.row),
+            *([] if in_session else _same_prompt(timeline.detail.same_prompt)),
         ],
     )
+
+
+def _same_prompt(rows: tuple[RequestRow, ...]) -> Iterator[Branch]:
+    if rows:
+        text = "\n".join(
+            f"{local_time(row.started_at)} {row.id} {row.kind or 'request'} {outcome(row)}"
+            for row in rows
+        )
+        yield Branch(f"Other requests of the same prompt ({count(len(rows))})", text)
 
 
 def session_title(session: SessionRow) -> str:

@@ -222,6 +222,9 @@ class InterceptionDetail:
     """The request before it in the session, to compare with."""
     next_id: str | None = None
     """The request after it in the session, which contains the results of its tool calls."""
+    same_prompt: tuple[RequestRow, ...] = ()
+    """Other requests of the same typed prompt, oldest first: attempts, tool round trips and
+    sub-agents. The list may be cut; exports have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

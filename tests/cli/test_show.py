@@ -48,9 +48,10 @@ def shown(home: Home, database: Path, *words: str) -> str:
 def test_request_is_shown_as_a_tree(home: Home, database: Path) -> None:
     text = shown(home, database, ONE)
     assert re.search(r"├─ Prompt\n│ +Hello\n├─ Conversation not recorded", text)
-    assert re.search(r"└─ Upstream request \d · claude-opus-4-5-20251101 · 80 in, 20 out", text)
-    assert "   ├─ Answer not recorded (aibridge_capture=answers records it)" in text
-    assert re.search(r"   └─ Call of tool Read .*\n +│ +path: /x\n", text)
+    assert re.search(r"├─ Upstream request \d · claude-opus-4-5-20251101 · 80 in, 20 out", text)
+    assert "│  ├─ Answer not recorded (aibridge_capture=answers records it)" in text
+    assert re.search(r"│  └─ Call of tool Read .*\n│ +│ +path: /x\n", text)
+    assert re.search(r"└─ Other requests of the same prompt \(1\)\n.* a-1 subagent completed", text)
     assert all(width_of(line) <= 80 for line in text.splitlines())
 
 
@@ -157,7 +158,7 @@ def test_request_with_captured_content_is_shown_with_answer_and_result(
     text = shown(home, path, ONE)
 
     assert "├─ Prompt\n│     List /x\n├─ System prompt (9 B)\n│     Be brief.\n" in text
-    assert "   ├─ Answer (8 B)\n   │     Reading.\n" in text
+    assert "│  ├─ Answer (8 B)\n│  │     Reading.\n" in text
     assert "└─ Result (5 B)\n" in text
     assert "a.txt" in text
     assert "not recorded" not in text

@@ -185,6 +185,24 @@ def test_neighbours_are_of_the_same_conversation(path: Path) -> None:
     assert neighbours(compaction) == (second.id, None)
 
 
+def test_detail_names_the_attempts_and_sub_agents_of_its_prompt(path: Path) -> None:
+    attempt, one, agent = at(1), at(2), at(3, agent_id="a", request_kind="subagent")
+    others = (at(4, prompt_id="p-2"), at(5, prompt_id=None), at(6, **BOB))
+    write(path, attempt, one, agent, *others, ended(attempt, status=Status.FAILED))
+    reports = SQLiteReports(path)
+
+    found = reports.interception(one.id)
+
+    assert found
+    assert [(row.id, row.status) for row in found.same_prompt] == [
+        (attempt.id, "failed"),
+        (agent.id, None),
+    ]
+    lonely = reports.interception(others[1].id)
+    assert lonely
+    assert lonely.same_prompt == ()
+
+
 def test_session_lists_its_requests_with_their_sums(path: Path) -> None:
     one, two, other = at(1), at(2, agent_id="a"), at(3, client_session_id="s-10")
     write(path, *all_of_one(one), two, tokens(two), ended(two, status=Status.FAILED), other)

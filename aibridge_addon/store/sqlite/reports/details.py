@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -26,6 +27,7 @@ from aibridge_addon.store.sqlite.reports import request_rows
 MOST_REQUESTS = 2_000
 """Most requests that the detail of a session lists."""
 _MOST_MODELS = 20
+_MOST_OF_PROMPT = 50
 _LAST_CHARACTER = "\U0010ffff"
 
 _NEIGHBOUR = """
@@ -40,6 +42,12 @@ _PREVIOUS = _NEIGHBOUR.format(
     comparison="<", order="DESC", kinds="iif(i.request_kind = 'compaction', 'turn', '')"
 )
 _NEXT = _NEIGHBOUR.format(comparison=">", order="ASC", kinds="''")
+_SAME_PROMPT = """
+SELECT o.id FROM aibridge_interceptions o JOIN aibridge_interceptions i ON i.id = :id
+WHERE o.prompt_id = i.prompt_id AND o.initiator_id = i.initiator_id
+AND o.client_session_id IS i.client_session_id AND o.id <> i.id
+ORDER BY o.started_at, o.id LIMIT :most
+"""
 
 
 def find(
@@ -64,7 +72,12 @@ def interception(
 ) -> InterceptionDetail | None:
     """Return everything recorded of a request."""
     id_ = find(connection, id_or_part, for_actor)
-    return detail(connection, id_) if id_ else None
+    found = detail(connection, id_) if id_ else None
+    if found is None or found.row.prompt_id is None:
+        return found
+    others = connection.execute(_SAME_PROMPT, {"id": id_, "most": _MOST_OF_PROMPT})
+    rows = request_rows.load(connection, [other for (other,) in others])
+    return replace(found, same_prompt=tuple(rows))
 
 
 def detail(
