@@ -17,6 +17,7 @@ from aibridge_addon.facts import (
     ModelThought,
     ProviderError,
     RateLimitsSeen,
+    ResponseBegan,
     ResponseFacts,
     Status,
     TokenUsage,
@@ -83,12 +84,21 @@ class InterceptionRecord:
                 )
             )
 
-    def response_began(self, fields: Iterable[Field]) -> None:
-        """Publish the rate limits in the head of a provider's response."""
-        # A record that has ended here is refused: the response is the proxy's own.
-        if not self.ended and (limits := rate_limits.select(fields)):
+    def response_began(self, http_status: int, fields: Iterable[Field]) -> None:
+        """Publish the head of a provider's response, and the rate limits in it."""
+        if self.ended:  # it is refused: the response is the proxy's own
+            return
+        limits, seen_at = rate_limits.select(fields), now()
+        self._publish(
+            ResponseBegan(
+                interception=self.interception,
+                http_status=http_status,
+                retry_after=rate_limits.read_retry_after(limits, seen_at) if limits else None,
+            )
+        )
+        if limits:
             self._publish(
-                RateLimitsSeen(interception=self.interception, headers=limits, seen_at=now())
+                RateLimitsSeen(interception=self.interception, headers=limits, seen_at=seen_at)
             )
 
     def begin_upstream(self) -> UpstreamTimes:

@@ -88,6 +88,16 @@ def select(fields: Iterable[Field]) -> dict[str, str]:
     return found
 
 
+def read_retry_after(headers: Mapping[str, str], seen_at: str) -> float | None:
+    """Return the seconds until a retry is accepted, at least 0; None if no header states them."""
+    moment = datetime.fromisoformat(seen_at)
+    milliseconds = read_number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return max(0.0, milliseconds / 1000)
+    reset = read_reset(headers.get("retry-after", ""), moment)
+    return max(0.0, (reset - moment).total_seconds()) if reset else None
+
+
 def read_limits(seen: Seen) -> list[Limit]:
     """Return the limits that headers state: windows first, else in the order of the headers."""
     limits: dict[str, Limit] = {}

@@ -57,6 +57,8 @@ CONFIG = {
         "hosts": "Hosts that the forward proxy intercepts for it. Default: the host of `base_url`."
         " `[]` for none.",
         "api_key_env": "Environment variable with its central key. Default: none.",
+        "circuit_breaker": "Stops requests for a model for a time after 5 failures in a row."
+        " Default: false.",
         "include_usage": "Allows `aibridge_ask_chat_usage = auto` to request usage for its Chat"
         " Completions streams. Default: as known for its host.",
         "price_as": "Seller whose price list applies to its calls. Default: as known for its host."

@@ -16,6 +16,7 @@ from aibridge_addon.facts import (
     ModelThought,
     ProviderError,
     RateLimitsSeen,
+    ResponseBegan,
     ResponseFacts,
     Status,
     Thought,
@@ -442,16 +443,17 @@ def test_approval_request_is_marked_among_the_server_side_tools() -> None:
 def test_rate_limits_in_the_head_of_a_response_are_published() -> None:
     subject, published = record()
 
-    subject.response_began([(b"Retry-After", b"3"), (b"content-type", b"text/plain")])
-    subject.response_began([(b"content-type", b"text/plain")])
+    subject.response_began(200, [(b"Retry-After", b"3"), (b"content-type", b"text/plain")])
+    subject.response_began(200, [(b"content-type", b"text/plain")])
 
-    assert published == [
-        RateLimitsSeen(
-            interception=subject.interception,
-            headers={"retry-after": "3"},
-            seen_at=published[0].seen_at,
-        )
-    ]
+    began, seen, other = published
+    assert began == ResponseBegan(
+        interception=subject.interception, http_status=200, retry_after=3.0
+    )
+    assert isinstance(seen, RateLimitsSeen)
+    assert seen.headers == {"retry-after": "3"}
+    assert isinstance(other, ResponseBegan)
+    assert other.retry_after is None
 
 
 def test_headers_of_a_refusal_by_the_proxy_are_no_rate_limits() -> None:
@@ -459,7 +461,7 @@ def test_headers_of_a_refusal_by_the_proxy_are_no_rate_limits() -> None:
     subject.end(Status.REFUSED, http_status=429)
     published.clear()
 
-    subject.response_began([(b"retry-after", b"3")])
+    subject.response_began(200, [(b"retry-after", b"3")])
 
     assert published == []
 

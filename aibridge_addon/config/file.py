@@ -61,6 +61,7 @@ class ProviderTable(pydantic.BaseModel):
     hosts: list[Annotated[str, pydantic.AfterValidator(_check_host)]] | None = None
     api_key_env: VariableName | None = None
     include_usage: bool | None = None
+    circuit_breaker: bool = False
     price_as: Annotated[str, pydantic.AfterValidator(check_seller)] | None = None
 
     def provider(self) -> Provider:
@@ -75,6 +76,7 @@ class ProviderTable(pydantic.BaseModel):
             hosts=frozenset(hosts),
             api_key_env=self.api_key_env,
             include_usage=self.include_usage,
+            circuit_breaker=self.circuit_breaker,
             price_as=self.price_as,
         )
 

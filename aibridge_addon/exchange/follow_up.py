@@ -63,7 +63,9 @@ class FollowUps:
             sent,
             exchange.wire_format,
             call,
-            on_head=lambda response: exchange.record.response_began(response.headers.fields),
+            on_head=lambda response: exchange.record.response_began(
+                response.status_code, response.headers.fields
+            ),
         )
         async with self._register(inner), call:
             yield call

@@ -6,6 +6,7 @@ from aibridge_addon.access.admission import AdmissionControl
 from aibridge_addon.access.policies import (
     Asked,
     BrowserOrigin,
+    CircuitBreakers,
     Policy,
     PolicyContext,
     RateLimits,
@@ -42,6 +43,7 @@ class PolicySet:
         self._can_record = can_record
         self._budgets = BudgetCheck(find_book, metrics)
         self._rate_limits = RateLimits(metrics.count_limited)
+        self._circuit_breakers = CircuitBreakers(metrics.show_circuit_breaker)
 
     def apply(self, settings: Settings, *, own_hosts: Collection[str]) -> None:
         """Rebuild the policies; `own_hosts` are the names that the proxy listens on."""
@@ -68,13 +70,18 @@ class PolicySet:
                 model_rules=settings.model_rules,
                 budgets=settings.budgets,
                 rate_limits=self._rate_limits,
+                circuit_breakers=self._circuit_breakers,
             )
         )
 
     @property
     def handlers(self) -> tuple[Handlers, ...]:
         """Handlers of the facts that the counters need."""
-        return self._rate_limits.handlers, self._budgets.handlers
+        return (
+            self._rate_limits.handlers,
+            self._circuit_breakers.handlers,
+            self._budgets.handlers,
+        )
 
     def check(self, asked: Asked) -> Refusal | None:
         """Admit a request, or return its refusal."""

@@ -64,7 +64,7 @@ class RecordedExchange(Exchange):
     def on_head(self) -> None:
         """Stream the body if events come, or may come and are not edited; else buffer it."""
         response = self.response
-        self.record.response_began(response.headers.fields)
+        self.record.response_began(response.status_code, response.headers.fields)
         if not may_stream(response, requested=self.asks_for_stream):
             return
         if announces_event_stream(response) or not self.delivery.edits_events:

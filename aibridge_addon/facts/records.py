@@ -282,6 +282,16 @@ class HiddenTurns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseBegan:
+    """The head of a provider's response to an upstream request."""
+
+    interception: Interception
+    http_status: int
+    retry_after: float | None
+    """Seconds after which the provider accepts a retry, if it states them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitsSeen:
     """Headers about rate limits in the head of a provider's response."""
 
@@ -303,6 +313,7 @@ type Fact = (
     | ToolUsage
     | ModelThought
     | RateLimitsSeen
+    | ResponseBegan
     | RequestContent
     | ResponseContent
 )

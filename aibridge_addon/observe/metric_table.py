@@ -79,6 +79,18 @@ BUDGET_WARNINGS = Metric(
     help="Thresholds of budgets that were crossed, once per scope and window.",
     labels=("budget", "percent"),
 )
+CIRCUIT_STATE = Metric(
+    name="circuit_breaker_state",
+    kind="gauge",
+    help="State of a circuit breaker at its last request: 0 closed, 1 half-open, 2 open.",
+    labels=("provider", "route", "model"),
+)
+CIRCUIT_TRIPS = Metric(
+    name="circuit_breaker_trips",
+    kind="gauge",
+    help="Number of times that a circuit breaker opened, since the proxy started.",
+    labels=("provider", "route", "model"),
+)
 EDITS_REFUSED = Metric(
     name="edits_refused_total",
     kind="counter",
@@ -254,6 +266,8 @@ METRICS = (
     REFUSED,
     LIMITED,
     BUDGET_WARNINGS,
+    CIRCUIT_STATE,
+    CIRCUIT_TRIPS,
     EDITS_REFUSED,
     TUNNELS,
     UNREADABLE,

@@ -36,6 +36,7 @@ _KINDS: dict[str, type[Counter | Gauge | Histogram]] = {
     "gauge": Gauge,
     "histogram": Histogram,
 }
+_CIRCUIT_STATES = {"closed": 0, "half_open": 1, "open": 2}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -130,6 +131,13 @@ class Metrics:
         for server in servers:
             self._one_series(table.MCP_SERVER_UP, (server.name,)).set(server.state == "up")
             self._one_series(table.MCP_SERVER_TOOLS, (server.name,)).set(server.tools)
+
+    def show_circuit_breaker(self, key: tuple[str, str, str], state: str, trips: int) -> None:
+        """Set the gauges of a circuit breaker."""
+        provider, route, model = key
+        labels = (provider, route, self._bounds["model"](model))
+        self._one_series(table.CIRCUIT_STATE, labels).set(_CIRCUIT_STATES[state])
+        self._one_series(table.CIRCUIT_TRIPS, labels).set(trips)
 
     def _handlers(self) -> dict[type, Callable[[Any], None]]:
         counting: dict[type, list[Callable[[Any], None]]] = {}

@@ -30,6 +30,8 @@ class Provider:
     """Hosts intercepted in forward mode."""
     api_key_env: str | None = None
     """The environment variable that holds the central key."""
+    circuit_breaker: bool = False
+    """True if requests are stopped for a time after several failures in a row."""
     include_usage: bool | None = None
     """True if it accepts `stream_options.include_usage`, without which its Chat streams have no
     usage. None: decided by a table of hosts."""

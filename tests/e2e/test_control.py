@@ -1,7 +1,7 @@
 """Rate and concurrency limits, and model rules, in front of a real provider."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -10,6 +10,7 @@ from standin import Authority, Gate, Provider, Response, Server, Wait
 
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
 from e2e.clients import WAYS, Clients, Way
+from e2e.conftest import StartProxy
 from e2e.metrics import metric
 from e2e.proxy import Proxy, config_toml
 from e2e.sockets import CODEX, Socket
@@ -157,6 +158,31 @@ def test_rules_hold_for_each_request_in_a_websocket(
         assert list(socket.events())[-1]["type"] == "response.completed"
         socket.request("hi")
         assert list(socket.events())[-1]["status"] == 429
+
+
+def test_circuit_breaker_stops_requests_to_an_overloaded_provider(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+) -> None:
+    config = config_toml(standin.origin).replace(
+        'type = "anthropic"', 'type = "anthropic"\ncircuit_breaker = true'
+    )
+    proxy = start_proxy(config=config, metrics=True)
+    clients = clients_of(proxy)
+    provider.canned["overloaded"] = lambda request: Response(529, [], b"{}")
+    body = MESSAGES.request("hi", stream=False)
+    for _ in range(5):
+        headers = {"x-standin-canned": "overloaded"}
+        assert post(clients, REVERSE, MESSAGES, "alice", body, **headers).status_code == 529
+    refused = post(clients, FORWARD, MESSAGES, "alice", body)
+    assert refused.status_code == 503
+    assert 1 <= int(refused.headers["retry-after"]) <= 30
+    assert MESSAGES.is_error(refused.json())
+    assert len(standin.requests) == 5
+    labels = {"provider": "anthropic", "route": "/v1/messages"}
+    assert metric(proxy, "aibridge_circuit_breaker_state", **labels) == 2
 
 
 assert {api for api, _ in each_pair.args[1]} == set(APIS)

@@ -13,6 +13,7 @@ from aibridge_addon.access.budget_rule import BudgetRule
 from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.access.policies.access_token import ValidAccessToken
 from aibridge_addon.access.policies.browser_origin import BrowserOrigin
+from aibridge_addon.access.policies.circuit_breaker import CircuitBreakers
 from aibridge_addon.access.policies.known_actor import KnownActor
 from aibridge_addon.access.policies.model_rules import ModelRules
 from aibridge_addon.access.policies.provider_key import ProviderKey
@@ -25,6 +26,7 @@ from aibridge_addon.access.sender import Admission
 __all__ = [
     "Asked",
     "BrowserOrigin",
+    "CircuitBreakers",
     "Policy",
     "PolicyContext",
     "PolicyFactory",
@@ -56,6 +58,7 @@ class PolicyContext:
     model_rules: tuple[ModelRule, ...] = ()
     budgets: tuple[BudgetRule, ...] = ()
     rate_limits: RateLimits | None = None
+    circuit_breakers: CircuitBreakers | None = None
 
 
 type PolicyFactory = Callable[[PolicyContext], Policy | None]
@@ -71,6 +74,7 @@ _FACTORIES: list[PolicyFactory] = [
     lambda context: RecordStore(context.can_record) if context.must_record else None,
     lambda context: UnreadCalls(context.budgets) if context.budgets else None,
     lambda context: context.rate_limits,
+    lambda context: context.circuit_breakers,
 ]
 _REGISTERED: list[PolicyFactory] = []
 

@@ -1,0 +1,151 @@
+"""Circuit breakers: states, probes with leases, and growing times."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from aibridge_addon.access.limits.breaker import Breaker, outcome_of
+
+
+def opened(breaker: Breaker, now: float = 0.0) -> Breaker:
+    for number in range(5):
+        breaker.report(str(number), "failure", now)
+    assert breaker.state(now) == "open"
+    return breaker
+
+
+def probe(breaker: Breaker, now: float, *names: str) -> None:
+    for name in names:
+        assert breaker.wait_for(now) == 0
+        breaker.admit(name, now)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, "success"),
+        (400, "neutral"),
+        (401, "neutral"),
+        (429, "neutral"),
+        (500, "neutral"),
+        (502, "neutral"),
+        (503, "failure"),
+        (504, "failure"),
+        (529, "failure"),
+        (None, "failure"),
+    ],
+)
+def test_only_unavailability_counts_as_a_failure(status: int | None, outcome: str) -> None:
+    assert outcome_of(status) == outcome
+
+
+def test_five_failures_in_a_row_open_the_breaker() -> None:
+    breaker = Breaker()
+    for _ in range(4):
+        breaker.report("", "failure", 0)
+    breaker.report("", "neutral", 0)
+    assert breaker.wait_for(0) == 0
+    breaker.report("", "failure", 0)
+    assert breaker.wait_for(0) == 30
+
+
+def test_success_or_time_between_failures_keeps_the_breaker_closed() -> None:
+    breaker = Breaker()
+    for now in range(100):
+        breaker.report("", "success" if now % 5 == 4 else "failure", 0)
+        assert breaker.state(0) == "closed"
+    breaker = Breaker()
+    for number in range(100):
+        breaker.report("", "failure", number * 2.6)
+        assert breaker.state(number * 2.6) == "closed"
+
+
+def test_three_successful_probes_close_the_breaker() -> None:
+    breaker = opened(Breaker())
+    probe(breaker, 30, "a", "b", "c")
+    assert breaker.wait_for(30) > 0, "no more than three probes at once"
+    for name in "ab":
+        breaker.report(name, "success", 31)
+        assert breaker.state(31) == "half_open"
+    breaker.report("c", "success", 31)
+    assert breaker.state(31) == "closed"
+
+
+def test_failed_probe_opens_the_breaker_for_twice_the_time_up_to_five_minutes() -> None:
+    breaker, now = opened(Breaker()), 0.0
+    for seconds in (30, 60, 120, 240, 300, 300):
+        assert breaker.wait_for(now) == seconds
+        now += seconds
+        probe(breaker, now, "p")
+        breaker.report("p", "failure", now)
+    assert breaker.trips == 7
+
+
+def test_longer_retry_after_of_the_provider_is_kept_up_to_five_minutes() -> None:
+    for stated, waits in ((10, 30), (120, 120), (9_999, 300)):
+        breaker = Breaker()
+        for _ in range(5):
+            breaker.report("", "failure", 0, stated)
+        assert breaker.wait_for(0) == waits
+
+
+def test_probe_that_never_reports_is_replaced_after_its_lease() -> None:
+    breaker = opened(Breaker())
+    probe(breaker, 30, "a", "b", "c")
+    assert breaker.wait_for(89) > 0
+    probe(breaker, 91, "d", "e", "f")
+
+
+def test_neutral_probe_frees_its_place() -> None:
+    breaker = opened(Breaker())
+    probe(breaker, 30, "a", "b", "c")
+    breaker.report("a", "neutral", 31)
+    probe(breaker, 31, "d")
+
+
+def test_results_of_requests_from_before_change_nothing() -> None:
+    breaker = opened(Breaker())
+    breaker.report("old", "success", 10)
+    assert breaker.state(10) == "open"
+    for number in range(10):
+        breaker.report(f"old-{number}", "failure", 40)
+    assert breaker.state(40) == "half_open"
+
+
+class Requests(RuleBasedStateMachine):
+    """Requests with any outcomes, or none, at any times: the breaker never blocks for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breaker, self.now, self.running, self.number = Breaker(), 0.0, list[str](), 0
+
+    @rule()
+    def ask(self) -> None:
+        if self.breaker.wait_for(self.now) == 0:
+            self.number += 1
+            self.breaker.admit(str(self.number), self.now)
+            self.running.append(str(self.number))
+
+    @rule(outcome=st.sampled_from(["success", "failure", "neutral"]), times=st.integers(1, 2))
+    def report(self, outcome: str, times: int) -> None:
+        if self.running:
+            name = self.running.pop(0)
+            for _ in range(times):
+                self.breaker.report(name, outcome, self.now)  # type: ignore[arg-type]
+
+    @rule(seconds=st.floats(0, 400))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @invariant()
+    def wait_is_bounded(self) -> None:
+        assert 0 <= self.breaker.wait_for(self.now) <= 300
+
+    @invariant()
+    def any_request_passes_in_the_end(self) -> None:
+        assert min(self.breaker.wait_for(self.now + s) for s in (0, 301, 362)) == 0
+
+
+Requests.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestRequests = Requests.TestCase
