@@ -275,33 +275,40 @@ class AIBridge:
         if (components := self._components) is None:
             return
         components.held.release(flow.client_conn.id, flow.id)
-        if (exchange := components.live.find_open(flow.id)) is None:
-            return
+        exchange = components.live.find_open(flow.id)
         if flow.websocket:
-            components.live.put(exchange.open_websocket())
+            if exchange:
+                components.live.put(exchange.open_websocket())
             return
         try:
-            await exchange.on_end()
+            if exchange:
+                await exchange.on_end()
         finally:
-            components.live.pop(flow.id)
+            components.views.flow_ended(flow)
+            if exchange:
+                components.live.pop(flow.id)
 
     @guarded
     async def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Read a message; record a response before the client sees its end."""
-        exchange = self._components.live.find(flow.id) if self._components else None
-        if exchange is None or flow.websocket is None:
+        if (components := self._components) is None or flow.websocket is None:
+            return
+        if (exchange := components.live.find(flow.id)) is None:
             return
         message = flow.websocket.messages[-1]
         if not ctx.options.store_streamed_bodies:
             del flow.websocket.messages[:-1]  # a connection may last for hours
+        components.views.message_added(flow)
         await exchange.on_message(message)
 
     @guarded
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """Record the responses that the end of a connection broke off."""
-        exchange = self._components.live.pop(flow.id) if self._components else None
-        if exchange and flow.websocket:
+        if (components := self._components) is None or flow.websocket is None:
+            return
+        if exchange := components.live.pop(flow.id):
             exchange.on_websocket_end(by_client=bool(flow.websocket.closed_by_client))
+        components.views.flow_ended(flow)
 
     @guarded
     async def error(self, flow: http.HTTPFlow) -> None:
@@ -317,6 +324,7 @@ class AIBridge:
                 self._answer_without_exchange(components, flow, message)
         finally:
             components.cross_origin.share(flow)
+            components.views.flow_ended(flow)
 
     def _answer_without_exchange(
         self, components: Components, flow: http.HTTPFlow, message: str

@@ -58,6 +58,7 @@ from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.telemetry.outputs import Outputs
 from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.ledger import Ledger
+from aibridge_addon.views.flow_views import FlowViews
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.servers import ToolServers
@@ -86,6 +87,7 @@ class Components:
             initiators=settings.metrics_initiators,
             tools=settings.metrics_tools,
         )
+        self.views = FlowViews(lambda: self.router)
         self._build_access(settings)
         self._build_exchanges()
         self._outputs = Outputs(
@@ -103,6 +105,7 @@ class Components:
         self._commit.seconds = settings.commit_wait
         self.background.capture = settings.capture
         self._preparation.prices = settings.prices
+        self.views.limit(settings.kept_flows, settings.kept_flow_bytes)
         self._apply_access(settings)
         self._use_servers(settings)
         self._outputs.apply(settings.webhooks)
@@ -180,6 +183,7 @@ class Components:
             register=self.live.registered,
             check_upstream=self._policies.decide_upstream,
             metrics=self.metrics,
+            attach=self.views.attach,
         )
         self.next_layer = NextLayer(
             self.bridge,
@@ -217,6 +221,7 @@ class Components:
             self.metrics.handlers,
             self.background.handlers,
             self._typed_prompts.handlers,
+            self.views.handlers,
             *self._policies.handlers,
             *self._outputs.handlers,
         ):
@@ -261,6 +266,7 @@ class Components:
             publish=self._facts.publish,
             capture=settings.capture,
             typed_prompts=self._typed_prompts,
+            attach=self.views.attach,
         )
         return Intake(
             settings,

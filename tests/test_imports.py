@@ -113,6 +113,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "config": BASE | {"access", "budgets", "prices", "providers", "telemetry", "tools"},
     "telemetry": BASE | {"fact_bus", "formats"},
     "observe": BASE | {"tools"},
+    "views": BASE | {"fact_bus", "formats", "providers", "report"},
     "relay": BASE | {"access", "formats", "providers"},
     "exchange": BASE
     | {"access", "config", "fact_bus", "formats", "interception", "observe", "providers"}

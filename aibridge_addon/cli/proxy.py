@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 METRICS = ("127.0.0.1", 9464)
 WEB_PORT = 8082
 """The default port of mitmweb is the one of our reverse proxy."""
+WEB_COLUMNS = ["icon", "comment", "path", "method", "status", "size", "time"]
+"""Columns of mitmweb's list of flows: the comment says what a request cost."""
 NO_TARGET = "reverse:http://aibridge.invalid:1"
 """A reverse mode needs a target. It is never used: the path of a request selects the provider."""
 LARGEST_BODY = "600m"
@@ -76,7 +78,9 @@ LISTENING_OPTIONS = frozenset({"mode", "listen_host", "listen_port", "server"})
     help=f"Serve the page of `aibridge web`, too. Default address: {DEFAULT_ADDRESS}.",
 )
 @click.option(
-    "--web", is_flag=True, help="Run mitmproxy's web page, too. It keeps all traffic in memory."
+    "--web",
+    is_flag=True,
+    help="Run mitmproxy's web page, too. It keeps the latest traffic in memory.",
 )
 @click.option(
     "--all-addons", is_flag=True, help="Run all addons of mitmdump. Takes more CPU per request."
@@ -223,6 +227,7 @@ def _defaults(addons: AddonSet) -> dict[str, Any]:
             "store_streamed_bodies": True,
             "web_port": WEB_PORT,
             "web_open_browser": False,
+            "web_columns": WEB_COLUMNS,
         }
     return defaults
 

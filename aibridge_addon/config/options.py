@@ -23,6 +23,7 @@ from aibridge_addon.config.option_values import (
 from aibridge_addon.config.origins import read_hosts, read_origins
 from aibridge_addon.config.plugins import read_plugins
 from aibridge_addon.config.private_networks import read_private_networks
+from aibridge_addon.config.view_options import VIEWS
 
 PREFIX = "aibridge_"
 """Prefix of our option names; mitmproxy's own options do not have it."""
@@ -291,6 +292,7 @@ OPTIONS = (
         help="Maximum seconds of tool calls and upstream requests within one client request.",
     ),
     *MONITORING,
+    *VIEWS,
 )
 OPTIONS_BY_NAME = {option.name: option for option in OPTIONS}
 

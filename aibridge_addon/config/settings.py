@@ -92,6 +92,8 @@ class Settings:
     metrics_initiators: bool
     metrics_tools: bool
     metrics_label_values: int
+    kept_flows: int | None
+    kept_flow_bytes: int | None
     otel: bool
     otel_content: bool
 

@@ -1,13 +1,16 @@
 """Sends the follow-up requests of inner loops, after the policies have judged each."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+
+from mitmproxy import http
 
 from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.error_responses import refusal_response
 from aibridge_addon.exchange.inner_call import InnerCallExchange
 from aibridge_addon.exchange.last_resort import CheckUpstream, Register
+from aibridge_addon.facts import Interception
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.observe.metrics import Metrics
@@ -15,6 +18,9 @@ from aibridge_addon.raw_json import body, read
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.upstream_call import UpstreamCall
 from aibridge_addon.tools.upstream import UpstreamResponse
+
+type Attach = Callable[[http.HTTPFlow, Interception, int], None]
+"""Shows the facts of an upstream request, by its number, with its flow."""
 
 
 class FollowUps:
@@ -27,15 +33,17 @@ class FollowUps:
         register: Register,
         check_upstream: CheckUpstream,
         metrics: Metrics,
+        attach: Attach,
     ) -> None:
         self._bridge = bridge
         self._register = register
         self._check_upstream = check_upstream
         self._metrics = metrics
+        self._attach = attach
 
     @asynccontextmanager
     async def send(
-        self, exchange: BridgedExchange, request: Members, iteration: int
+        self, exchange: BridgedExchange, request: Members
     ) -> AsyncIterator[UpstreamResponse]:
         """Send a further request of an exchange; its response can be read in the context.
 
@@ -48,7 +56,8 @@ class FollowUps:
         flow.response = flow.error = None
         flow.request.stream = False
         flow.request.content = body(request)
-        flow.comment = f"aibridge: request {iteration} of one interception"
+        times = exchange.record.begin_upstream()
+        self._attach(flow, exchange.record.interception, times.number)
         call = UpstreamCall(
             flow,
             exchange.wire_format,
@@ -56,7 +65,7 @@ class FollowUps:
             wants_stream=exchange.is_streaming,
             max_bytes=exchange.request.max_bytes,
             on_usage=exchange.record.usage_so_far,
-            times=exchange.record.begin_upstream(),
+            times=times,
         )
         sent = replace(exchange.request, flow=flow)
         inner = InnerCallExchange(

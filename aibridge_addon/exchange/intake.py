@@ -150,8 +150,7 @@ class Intake:
         self, read: ReadRequest, start: InterceptionStart, facts: RequestFacts
     ) -> BridgedExchange:
         refusal = await self._policies.decide(read.asked)
-        record = self._records.make(start.interception, refusal)
-        read.client.flow.metadata["aibridge_interception_id"] = record.interception.id
+        record = self._records.make(read.client.flow, start.interception, refusal)
         self._records.begin(record, start, refusal)
         record.in_background = facts.background
         if refusal:

@@ -1,6 +1,9 @@
 """Makes the records of requests, and begins them with the prompts that are new."""
 
+from collections.abc import Callable
 from dataclasses import replace
+
+from mitmproxy import http
 
 from aibridge_addon.access.policies import Refusal
 from aibridge_addon.exchange.interception_start import InterceptionStart
@@ -8,21 +11,33 @@ from aibridge_addon.exchange.typed_prompts import TypedPrompts
 from aibridge_addon.facts import Interception, ProviderError, Status
 from aibridge_addon.interception import InterceptionRecord, Publish
 
+type Attach = Callable[[http.HTTPFlow, Interception], None]
+"""Shows the facts of an interception with its flow."""
+
 
 class RecordMaker:
     """Makes records that publish their facts."""
 
     def __init__(
-        self, *, publish: Publish, capture: frozenset[str], typed_prompts: TypedPrompts
+        self,
+        *,
+        publish: Publish,
+        capture: frozenset[str],
+        typed_prompts: TypedPrompts,
+        attach: Attach,
     ) -> None:
         self._publish = publish
         self._capture = capture
         self._typed_prompts = typed_prompts
+        self._attach = attach
 
-    def make(self, interception: Interception, refusal: Refusal | None) -> InterceptionRecord:
-        """Make a record; a refused request uses no credential."""
+    def make(
+        self, flow: http.HTTPFlow, interception: Interception, refusal: Refusal | None
+    ) -> InterceptionRecord:
+        """Make the record of a flow; a refused request uses no credential."""
         if refusal:
             interception = replace(interception, credential_kind=None, credential_hint=None)
+        self._attach(flow, interception)
         return InterceptionRecord(interception, publish=self._publish, capture=self._capture)
 
     def begin(

@@ -57,7 +57,7 @@ class WebSocketIntake:
         asked = replace(asked, must_name_model=False)
         # Each request in it is counted, the handshake is not.
         refusal = self._policies.check(replace(asked, interception=None))
-        record = self._records.make(start.interception, refusal)
+        record = self._records.make(request.flow, start.interception, refusal)
         if refusal:
             self._policies.refuse(request, wire_format, refusal)
             end_refused(record, refusal)
@@ -119,8 +119,7 @@ class _SocketRequests:
         wire_format = FORMATS[self.api]
         decided, self._decided = self._decided, None
         start, refusal = decided or self._begun_upstream(members, message)
-        record = self.records.make(start.interception, refusal)
-        self.request.flow.metadata["aibridge_interception_id"] = record.interception.id
+        record = self.records.make(self.request.flow, start.interception, refusal)
         self.records.begin(record, start, refusal)
         if refusal:
             self.policies.count(self.request, refusal.reason)

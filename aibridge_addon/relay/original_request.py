@@ -52,5 +52,9 @@ def original_request(flow: http.HTTPFlow, request: OriginalRequest) -> http.HTTP
     original.request.stream = False
     original.request.headers = http.Headers(request.fields)
     original.request.data.content = request.body
-    original.comment = "aibridge: the client's original request, after the edited one was refused"
+    interception_id = flow.metadata.get("aibridge_interception_id", "")
+    original.comment = (
+        f"↻ original request of {interception_id[-8:]}, after the edited one was refused"
+    )
+    original.marked = ":repeat:"
     return original

@@ -199,7 +199,7 @@ class InnerLoop:
             tries += 1
 
     async def _buffered_response_once(self) -> bytes:
-        async with self._send(self.request, self._iteration) as response:
+        async with self._send(self.request) as response:
             self._response = response
             body = await response.body()
         self._raise_if_failed()
@@ -229,7 +229,7 @@ class InnerLoop:
         return pause
 
     async def _stream_response_once(self, splicer: Splicer) -> AsyncGenerator[bytes]:
-        async with self._send(self.request, self._iteration) as response:
+        async with self._send(self.request) as response:
             self._response = response
             async with aclosing(with_pings(response.head(), splicer.ping())) as pings:
                 async for ping in pings:

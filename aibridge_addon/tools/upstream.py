@@ -60,8 +60,8 @@ class UpstreamResponse(Protocol):
         """Return the facts read so far."""
 
 
-type SendRequest = Callable[[Members, int], AbstractAsyncContextManager[UpstreamResponse]]
-"""Sends the request of an iteration upstream; leaving the context early cancels it."""
+type SendRequest = Callable[[Members], AbstractAsyncContextManager[UpstreamResponse]]
+"""Sends a request upstream; leaving the context early cancels it."""
 
 
 def pause_before_retry(error: UpstreamError, tries: int, seconds_left: float) -> float | None:

@@ -1,1 +1,1 @@
-"""Shows exchanges with providers in mitmproxy's own interfaces: mitmweb, its console and mitmdump."""
+"""Exchanges with providers as mitmweb, mitmproxy's console and mitmdump show them."""

@@ -57,7 +57,7 @@ class FormatContentview(Contentview):
         """Return a body or a message as text.
 
         Raises:
-            ValueError: it is none of this wire format.
+            ValueError: it does not belong to this wire format.
         """
         if metadata.websocket_message:
             return self._websocket_message(data, metadata)

@@ -14,7 +14,6 @@ _RESULT_LINES = 60
 _MOST_MESSAGES = 200
 """Messages that are shown, the last ones of a conversation."""
 _INDENT = "  "
-_LABELS = {"tool": "tool results"}
 _SHOWN_PARAMETERS = 12
 
 type Notes = Sequence[str]
@@ -76,11 +75,16 @@ def _message_lines(
 ) -> Iterator[str]:
     yield ""
     if not is_continued:
-        yield heading(_LABELS.get(message.role, message.role))
+        yield heading(_label(message))
     for number, part in enumerate(message.parts):
         if number and part.kind not in ("tool_call", "tool_result"):
             yield ""
         yield from _part_lines(part, names)
+
+
+def _label(message: Message) -> str:
+    has_results_only = all(part.kind == "tool_result" for part in message.parts)
+    return "tool results" if message.parts and has_results_only else message.role
 
 
 def _part_lines(part: Part, names: Mapping[str, str]) -> Iterator[str]:
@@ -123,12 +127,13 @@ def _text_of(part: Part) -> str:
 
 def _response_lines(message: ModelMessage, notes: Notes) -> Iterator[str]:
     facts = (message.model, message.response_id, message.stop_reason)
-    yield " · ".join(fact for fact in facts if fact) or "no response that can be read"
+    if any(facts):
+        yield " · ".join(fact for fact in facts if fact)
     yield from notes or _usage_lines(message.usage)
     if message.error:
         kinds = (message.error.type, message.error.message)
         yield f"error: {' · '.join(fact for fact in kinds if fact)}"
-    if not message.complete:
+    elif not message.complete:
         yield "incomplete: the response did not reach its end"
     if message.message.parts:
         yield from _message_lines(message.message, _tool_names([message.message]))

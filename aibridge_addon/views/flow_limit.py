@@ -5,11 +5,14 @@ mitmproxy itself keeps every flow. Only flows that have ended are removed, the o
 
 from collections import OrderedDict
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from mitmproxy import http
 
 _OVERHEAD = 8 * 1024
 """Bytes of a flow without its bodies."""
+_MESSAGE_OVERHEAD = 512
+"""Bytes of a WebSocket message without its content."""
 
 type Remove = Callable[[http.HTTPFlow], None]
 
@@ -21,6 +24,7 @@ class FlowLimit:
         self._remove = remove
         self._ended: OrderedDict[str, tuple[http.HTTPFlow, int]] = OrderedDict()
         self._size = 0
+        self._message_sizes: WeakKeyDictionary[http.HTTPFlow, int] = WeakKeyDictionary()
         self.most: int | None = None
         """Number of flows; None: no limit."""
         self.most_bytes: int | None = None
@@ -36,20 +40,19 @@ class FlowLimit:
             self._forget(oldest.id)
             self._remove(oldest)
 
-    def trim_messages(self, flow: http.HTTPFlow) -> None:
-        """Drop the oldest messages of a WebSocket that is under way, beyond a quarter of the size.
+    def add_message(self, flow: http.HTTPFlow) -> None:
+        """Count the newest message of a WebSocket; drop the older half if they are too large.
 
         A connection may last for hours.
         """
         if self.most_bytes is None or flow.websocket is None:
             return
         messages = flow.websocket.messages
-        left = self.most_bytes // 4
-        for number, message in enumerate(reversed(messages)):
-            left -= len(message.content)
-            if left < 0 and number:
-                del messages[: len(messages) - number]
-                return
+        size = self._message_sizes.get(flow, 0) + len(messages[-1].content) + _MESSAGE_OVERHEAD
+        if size > self.most_bytes // 4:
+            del messages[: len(messages) // 2]
+            size = sum(len(message.content) + _MESSAGE_OVERHEAD for message in messages)
+        self._message_sizes[flow] = size
 
     def _is_exceeded(self) -> bool:
         too_many = self.most is not None and len(self._ended) > self.most
@@ -66,5 +69,7 @@ def size_of(flow: http.HTTPFlow) -> int:
     if flow.response:
         bodies += len(flow.response.raw_content or b"")
     if flow.websocket:
-        bodies += sum(len(message.content) for message in flow.websocket.messages)
+        bodies += sum(
+            len(message.content) + _MESSAGE_OVERHEAD for message in flow.websocket.messages
+        )
     return bodies + _OVERHEAD

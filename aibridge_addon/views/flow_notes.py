@@ -116,16 +116,21 @@ def _comment(note: _Note) -> str:
 
 
 def _money(note: _Note) -> str:
-    costs = [price and price.cost_nano_usd for _, price in note.usages.values()]
+    prices = [price for _, price in note.usages.values()]
+    costs = [price.cost_nano_usd if price else None for price in prices]
     known = [cost for cost in costs if cost is not None]
-    return usd(sum(known)) + "+" * (len(known) < len(costs)) if known else ""
+    if not known:
+        return ""
+    money = usd(sum(known)) + "+" * (len(known) < len(costs))
+    return f"({money})" if note.interception.credential_kind == "subscription" else money
 
 
 def _tokens(note: _Note) -> str:
     if not note.usages:
         return "—" if note.end and note.end.usage_is_unknown else ""
     usages = [usage for usage, _ in note.usages.values()]
-    return f"{short_count(sum(map(_input, usages)))}→{short_count(sum(u.output_tokens for u in usages))}"
+    output = sum(usage.output_tokens for usage in usages)
+    return f"{short_count(sum(map(_input, usages)))}→{short_count(output)}"
 
 
 def _input(usage: TokenUsage) -> int:
@@ -154,13 +159,15 @@ def _note_lines(note: _Note) -> list[str]:
             + (f" · upstream request {usage.upstream}" if usage.upstream else "")
         )
         if price:
-            lines.append(_price_line(price))
+            lines.append(_price_line(price, note.interception))
     return lines
 
 
-def _price_line(price: Price) -> str:
+def _price_line(price: Price, interception: Interception) -> str:
     if price.cost_nano_usd is None:
         line = f"cost: unknown ({price.unpriced_reason})"
+    elif interception.credential_kind == "subscription":
+        line = f"list price, not billed: {usd(price.cost_nano_usd)} ({price.price_source})"
     else:
         line = f"cost: {usd(price.cost_nano_usd)} ({price.price_source})"
     if price.provider_cost_nano_usd is not None:

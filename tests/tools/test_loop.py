@@ -201,11 +201,9 @@ class World:
             self.cancelled += 1
             raise
 
-    def send(
-        self, request: Members, iteration: int
-    ) -> AbstractAsyncContextManager[UpstreamResponse]:
+    def send(self, request: Members) -> AbstractAsyncContextManager[UpstreamResponse]:
         self.requests.append({k: json.loads(bytes(v)) for k, v in request.items()})
-        self.events.append(("asked", iteration))
+        self.events.append(("asked", len(self.requests) + 1))
         return self._asking(self.scripts[len(self.requests) - 1])
 
     @asynccontextmanager
