@@ -7,7 +7,6 @@ settings come from `config`.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mitmproxy.connection import Client
@@ -46,7 +45,6 @@ from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.observe.metric_table import TUNNELS
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.prices import price_list
 from aibridge_addon.providers.routing import Router
 from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
@@ -342,12 +340,7 @@ class Components:
             self.metrics.show_mcp_servers(self._servers.status())
 
     def _health(self) -> Health:
-        servers = self._servers.status() if self._servers else ()
-        return Health(
-            database="ok" if self._recorder.available else "away",
-            mcp_servers={
-                server.name: "down" if server.state == "stopped" else server.state
-                for server in servers
-            },
-            prices="old" if price_list.is_old(datetime.now(UTC).date()) else "ok",
+        return Health.now(
+            can_record=self._recorder.available,
+            servers=self._servers.status() if self._servers else (),
         )

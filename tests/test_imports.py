@@ -112,7 +112,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "web": BASE | {"access", "formats", "report", "store"},
     "config": BASE | {"access", "budgets", "prices", "providers", "telemetry", "tools"},
     "telemetry": BASE | {"fact_bus", "formats"},
-    "observe": BASE | {"tools"},
+    "observe": BASE | {"prices", "tools"},
     "views": BASE | {"fact_bus", "formats", "providers", "report"},
     "relay": BASE | {"access", "formats", "providers"},
     "exchange": BASE

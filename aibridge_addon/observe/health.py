@@ -1,12 +1,17 @@
-"""Health of the proxy, for probes. Pure; it contains no secret and no address."""
+"""Health of the proxy, for probes. It contains no secret and no address."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from aibridge_addon import __version__
+from aibridge_addon.prices import price_list
+
+if TYPE_CHECKING:
+    from aibridge_addon.tools.server import ServerStatus
 
 type DatabaseState = Literal["ok", "away", "unknown"]
 
@@ -21,6 +26,18 @@ class Health:
     """By name: up, down or starting."""
     prices: Literal["ok", "old"] = "ok"
     """`old` if the price data should be updated; this degrades nothing."""
+
+    @classmethod
+    def now(cls, *, can_record: bool, servers: "Iterable[ServerStatus]") -> Self:
+        """Return the health, given whether records can be written, and the MCP servers' states."""
+        return cls(
+            database="ok" if can_record else "away",
+            mcp_servers={
+                server.name: "down" if server.state == "stopped" else server.state
+                for server in servers
+            },
+            prices="old" if price_list.is_old(datetime.now(UTC).date()) else "ok",
+        )
 
     @property
     def http_status(self) -> HTTPStatus:
