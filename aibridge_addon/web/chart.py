@@ -191,4 +191,4 @@ def _all_days(names: list[str]) -> list[str]:
     if len(found) > _MOST_BARS:
         return names[-_MOST_BARS:]
     spelled = dict(zip(moments, names, strict=True))
-    return [spelled.get(each, each.isoformat()[: len(names[0])]) for each in found]
+    return [spelled.get(each, each.isoformat(sep=" ")[: len(names[0])]) for each in found]

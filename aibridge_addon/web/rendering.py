@@ -3,6 +3,7 @@
 import hashlib
 import json
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -18,16 +19,17 @@ MOST_CHARACTERS = 100_000
 _FOLDER = Path(__file__).parent
 
 
-def make_environment() -> Environment:
-    """Return the environment of all templates."""
-    environment = Environment(
+@cache
+def environment() -> Environment:
+    """Return the environment of all templates, which compiles each once."""
+    made = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "usd": usd,
         "count": numbers.count,
         "short": numbers.short_count,
@@ -43,8 +45,8 @@ def make_environment() -> Environment:
         "markdown": markdown,
         "pretty": readable,
     }
-    environment.globals |= {"version": __version__, "asset": _asset_urls(), "unknown": UNKNOWN}
-    return environment
+    made.globals |= {"version": __version__, "asset": _asset_urls(), "unknown": UNKNOWN}
+    return made
 
 
 def printable(text: str | None) -> str:

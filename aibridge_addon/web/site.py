@@ -15,7 +15,7 @@ from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.web.access import Doorkeeper, Viewer
 from aibridge_addon.web.links import Links
-from aibridge_addon.web.rendering import make_environment
+from aibridge_addon.web.rendering import environment
 from aibridge_addon.web.sessions import Sessions
 from aibridge_addon.web.streams import Streams
 
@@ -81,7 +81,7 @@ def make_site(
         tokens=tokens,
         doorkeeper=Doorkeeper(Sessions(), tokens),
         links=Links(secret),
-        templates=make_environment(),
+        templates=environment(),
         inspect=inspect,
     )
 

@@ -166,8 +166,9 @@ def _tools(connection: sqlite3.Connection, id_: str) -> Iterable[ToolCallRow]:
         *("duration_ms", "result_bytes", "created_at"),
     )
     for values in connection.execute(
-        "SELECT id, tool, tool_call_id, provider_response_id, server_url, injected, input,"
-        " invocation_error, duration_ms, result_bytes, created_at FROM aibridge_tool_usages"
+        "SELECT id, tool, tool_call_id, provider_response_id, server_url, injected,"
+        " coalesce(input, ''), invocation_error, duration_ms, result_bytes, created_at"
+        " FROM aibridge_tool_usages"
         " WHERE interception_id = ? ORDER BY id",
         [id_],
     ):
