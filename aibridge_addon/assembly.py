@@ -17,7 +17,8 @@ from aibridge_addon.access.connection_limit import ConnectionLimit
 from aibridge_addon.access.cors import CrossOriginSharing
 from aibridge_addon.access.egress import Egress
 from aibridge_addon.access.first_request_timeout import FirstRequestTimeout
-from aibridge_addon.access.listening import check_not_open, listened_names
+from aibridge_addon.access.listening import check_not_open, is_private, listened_names
+from aibridge_addon.config.capture import resolve_capture
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.background import BackgroundResponses
 from aibridge_addon.exchange.central_tools import CentralTools
@@ -46,6 +47,7 @@ from aibridge_addon.observe.listener import Listener
 from aibridge_addon.observe.metric_table import TUNNELS
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers.routing import Router
+from aibridge_addon.redaction import Redaction
 from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
 from aibridge_addon.relay.next_layer import NextLayer
@@ -79,7 +81,8 @@ class Components:
         self._servers: ToolServers | None = None
         self._facts = FactBus()
         self._loop = asyncio.get_running_loop()
-        self._preparation = Preparation(settings.prices, self._publish_priced)
+        self._redaction = Redaction(is_on=settings.redact, own=settings.own_redactions)
+        self._preparation = Preparation(settings.prices, self._publish_priced, self._redaction)
         self.metrics = Metrics(
             label_values=settings.metrics_label_values,
             initiators=settings.metrics_initiators,
@@ -90,7 +93,7 @@ class Components:
         self._build_exchanges()
         self._outputs = Outputs(
             otel=settings.otel,
-            redact=str if settings.otel_content else None,
+            redact=self._redaction.text if settings.otel_content else None,
             is_recording=lambda: self._recorder.available,
             on_alert=self.metrics.count_alert,
         )
@@ -101,7 +104,8 @@ class Components:
     def apply(self, settings: Settings) -> None:
         """Apply settings; exchanges that are under way keep those that they began with."""
         self._commit.seconds = settings.commit_wait
-        self.background.capture = settings.capture
+        self.background.capture = self._capture(settings)
+        self._redaction.use(is_on=settings.redact, own=settings.own_redactions)
         self._preparation.prices = settings.prices
         self.views.limit(settings.kept_flows, settings.kept_flow_bytes)
         self._apply_access(settings)
@@ -211,7 +215,6 @@ class Components:
         self.background = BackgroundResponses(
             find=self._recorder.find_background_response,
             publish=self._facts.publish,
-            capture=settings.capture,
             commit=self._commit.wait,
         )
         for handlers in (
@@ -229,7 +232,9 @@ class Components:
         if settings.recorder:
             return recorder.load(settings.recorder)
         retention = Retention(
-            interceptions=settings.retention_days, hidden_turns=settings.tool_memory_days
+            interceptions=settings.retention_days,
+            hidden_turns=settings.tool_memory_days,
+            content=settings.content_days,
         )
         return self._store.make_recorder(retention, self.metrics.count_records, self._preparation)
 
@@ -262,9 +267,10 @@ class Components:
         policies = PolicyCheck(settings, policies=self._policies, metrics=self.metrics)
         records = RecordMaker(
             publish=self._facts.publish,
-            capture=settings.capture,
+            capture=self._capture(settings),
             typed_prompts=self._typed_prompts,
             attach=self.views.attach,
+            credentials=self._redaction.credentials,
         )
         return Intake(
             settings,
@@ -281,6 +287,10 @@ class Components:
             count_usage=self._unrecorded_usage.count,
             commit=self._commit.wait,
         )
+
+    def _capture(self, settings: Settings) -> frozenset[str]:
+        private = is_private(self._options, requires_token=self.admission.requires_token)
+        return resolve_capture(settings.capture, is_private=private)
 
     def _build_edits(self, settings: Settings) -> tuple[Edit, ...]:
         central = self._build_central_tools(settings)

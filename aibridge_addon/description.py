@@ -9,9 +9,11 @@ from pathlib import Path
 
 from mitmproxy.master import Master
 
-from aibridge_addon.access.listening import is_loopback
+from aibridge_addon.access.admission import AdmissionControl
+from aibridge_addon.access.listening import is_loopback, is_private
+from aibridge_addon.config.capture import describe_capture
 from aibridge_addon.config.options import OPTIONS
-from aibridge_addon.config.settings import read_settings
+from aibridge_addon.config.settings import Settings, read_settings
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.store import open_store
 
@@ -49,7 +51,14 @@ def describe_proxy(master: Master) -> RunningProxy:
         knows_runs=True,
         plugins=settings.plugins,
         open_on=_open_on(master),
+        records=_records(master, settings),
     )
+
+
+def _records(master: Master, settings: Settings) -> str:
+    admission = AdmissionControl(open_store(settings.database), settings.require_token)
+    private = is_private(master.options, requires_token=admission.requires_token)
+    return describe_capture(settings.capture, is_private=private)
 
 
 def _open_on(master: Master) -> str:

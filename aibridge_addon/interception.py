@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from aibridge_addon import rate_limits
+from aibridge_addon.captured_bodies import CapturedBodies
 from aibridge_addon.facts import (
     BackgroundResponse,
     Fact,
@@ -42,7 +43,7 @@ _NOTHING = ResponseFacts()
 class InterceptionRecord:
     """Publishes the facts of one interception.
 
-    `capture` lists which of `prompts`, `tools` and `thoughts` are published; tokens always are.
+    `capture` lists the contents that are published, as `aibridge_capture` does; tokens always are.
     """
 
     _was_in_background = False
@@ -58,6 +59,7 @@ class InterceptionRecord:
         """True if the client asked for a response in the background."""
         self._publish = publish
         self._capture = capture
+        self.bodies = CapturedBodies(interception, publish=publish, capture=capture)
         self._prompted = False
         self._usage_reported = False
         self._usage_so_far: dict[str | None, TokenUsageSoFar] = {}
@@ -174,6 +176,7 @@ class InterceptionRecord:
         if not self.begun:
             self.begin(None)
         self.upstream.note_end()
+        self.bodies.publish_responses()
         self._publish_response(response)
         self._publish_usage_of_unread_streams()
         self._publish_end(

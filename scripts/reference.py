@@ -103,6 +103,11 @@ CONFIG = {
         " precedence over `allow`.",
         "timeout_s": "Timeout of a tool call in seconds.",
     },
+    "redact": {
+        "name": "Kind of secret, for the mark `[redacted: name]`.",
+        "pattern": "Regular expression of the secret; of one with groups, only the first group is"
+        " cut. Repetitions of repetitions, such as `(a+)+`, are refused.",
+    },
     "injection": {
         "actors": "Actors that the tools are offered to, as names or shell patterns. Default: all.",
         "clients": "Client programs that the tools are offered to, likewise.",

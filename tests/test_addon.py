@@ -210,7 +210,8 @@ async def test_invalid_options_at_the_start_are_logged_line_by_line_and_nothing_
         await ask(tctx, addon, flow_to())
 
     assert [r.getMessage() for r in complaints(caplog)] == [
-        "aibridge_capture has 'x'; it may list prompts, tools, thoughts",
+        "aibridge_capture has 'x'; it may list prompts, tools, thoughts, answers, results, system,"
+        " requests, all, or be auto",
         "aibridge_max_body_mib is 0; it must be at least 1",
     ]
     assert not database.exists()
@@ -240,7 +241,7 @@ async def test_invalid_option_at_run_time_raises_and_keeps_the_old_value(
         tctx.configure(addon, aibridge_capture="x")
     await ask(tctx, addon, flow_to())
 
-    assert tctx.options.aibridge_capture == "prompts,tools,thoughts"
+    assert tctx.options.aibridge_capture == "auto"
     assert len(rows(database, "user_prompts")) == 1
 
 

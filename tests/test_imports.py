@@ -10,6 +10,7 @@ import aibridge_addon
 PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
     "addresses",
+    "captured_bodies",
     "access.asked",
     "access.budget_rule",
     "access.limits",
@@ -28,6 +29,7 @@ CORE = (
     "patterns",
     "prices",
     "providers",
+    "redaction",
     "rate_limits",
     "raw_json",
     "reset_times",
@@ -95,7 +97,7 @@ def test_only_the_sqlite_store_imports_sqlite() -> None:
 
 
 BASE = frozenset(
-    {"addresses", "facts", "findings", "headers", "patterns"}
+    {"addresses", "captured_bodies", "facts", "findings", "headers", "patterns"}
     | {"rate_limits", "raw_json", "upstream_times", "reset_times"}
 )
 ARROWS: dict[str, frozenset[str]] = {
@@ -108,16 +110,18 @@ ARROWS: dict[str, frozenset[str]] = {
     "access": BASE | {"budgets", "providers"},
     "prices": BASE,
     "report": BASE | {"formats"},
-    "store": BASE | {"access", "budgets", "fact_bus", "formats", "prices", "report"},
+    "redaction": BASE,
+    "store": BASE | {"access", "budgets", "fact_bus", "formats", "prices", "redaction", "report"},
     "web": BASE | {"access", "formats", "report", "store"},
-    "config": BASE | {"access", "budgets", "prices", "providers", "telemetry", "tools"},
+    "config": BASE
+    | {"access", "budgets", "prices", "providers", "redaction", "telemetry", "tools"},
     "telemetry": BASE | {"fact_bus", "formats"},
     "observe": BASE | {"prices", "tools"},
     "views": BASE | {"fact_bus", "formats", "providers", "report"},
     "relay": BASE | {"access", "formats", "providers"},
     "exchange": BASE
     | {"access", "config", "fact_bus", "formats", "interception", "observe", "providers"}
-    | {"budgets", "prices", "relay", "report", "tools"},
+    | {"budgets", "prices", "redaction", "relay", "report", "tools"},
 }
 """Rooms that each room may import, as the architecture page describes them."""
 

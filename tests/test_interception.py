@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from store.doubles import started
 
-from aibridge_addon.config.option_values import CAPTURABLE
+from aibridge_addon.config.capture import CAPTURABLE
 from aibridge_addon.facts import (
     BackgroundResponse,
     Interception,
@@ -163,7 +163,7 @@ def test_response_without_usage_has_no_token_usage() -> None:
 @pytest.mark.parametrize("count", range(4))
 def test_only_captured_contents_are_published_and_tokens_always(count: int) -> None:
     kinds = {"prompts": UserPrompt, "tools": ToolUsage, "thoughts": ModelThought}
-    for capture in itertools.combinations(CAPTURABLE, count):
+    for capture in itertools.combinations(kinds, count):
         subject, published = record(capture)
 
         subject.begin("Hello")

@@ -49,6 +49,16 @@ def check_not_open(options: Options, *, requires_token: bool) -> None:
             )
 
 
+def is_private(options: Options, *, requires_token: bool) -> bool:
+    """Return True if only one person is likely to use the proxy: nobody else can connect.
+
+    A proxy on loopback that asks for tokens or a login is one behind another proxy.
+    """
+    if requires_token or uses_proxyauth(options):
+        return False
+    return all(is_loopback(host) for _, host in _listening(options))
+
+
 def is_loopback(host: str) -> bool:
     """Return True if only this machine can connect to a listening address."""
     if not host:

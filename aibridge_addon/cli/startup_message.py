@@ -109,6 +109,8 @@ def _warning(proxy: RunningProxy) -> str:
 
 def _properties(proxy: RunningProxy) -> list[tuple[str, str]]:
     lines = [("database", proxy.database or "not used: another recorder is configured")]
+    if proxy.records:
+        lines += [("records", proxy.records)]
     if proxy.open_on:
         lines += [("listens on", f"{proxy.open_on}: other machines can connect")]
     lines += [("access tokens", "required" if requires_token(proxy) else "not required")]

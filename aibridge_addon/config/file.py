@@ -16,6 +16,7 @@ from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
 from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
 from aibridge_addon.config.mistakes import SettingsError, listed
 from aibridge_addon.config.price_table import PriceTable, check_seller, price_book
+from aibridge_addon.config.redact_table import RedactTable
 from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, VariableName, mistakes_of
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.providers.identity import Actor
@@ -114,6 +115,7 @@ class ConfigFile(pydantic.BaseModel):
     providers: list[ProviderTable] = []
     actors: list[ActorTable] = []
     prices: list[PriceTable] = []
+    redact: list[RedactTable] = []
     mcp_servers: list[ServerTable] = []
     injection: InjectionTable = InjectionTable()
     budgets: list[BudgetTable] = []
@@ -159,6 +161,7 @@ _TABLES: Tables = {
     "providers": ProviderTable,
     "actors": ActorTable,
     "prices": PriceTable,
+    "redact": RedactTable,
     "mcp_servers": ServerTable,
     "injection": InjectionTable,
     "budgets": BudgetTable,

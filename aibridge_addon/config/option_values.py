@@ -11,7 +11,6 @@ type ReadValue = Callable[[Any], Any]
 
 KIB = 1024
 MIB = 1024 * 1024
-CAPTURABLE = ("prompts", "tools", "thoughts")
 
 
 def unchanged(value: Any) -> Any:
@@ -44,18 +43,6 @@ def split_list(value: str) -> list[str]:
 def quoted(entries: list[str]) -> str:
     """Return entries for a message."""
     return ", ".join(map(repr, entries))
-
-
-def read_capture(value: str) -> frozenset[str]:
-    """Read the kinds of content to record.
-
-    Raises:
-        ValueError: an entry is not in `CAPTURABLE`.
-    """
-    names = frozenset(split_list(value))
-    if unknown := sorted(names - set(CAPTURABLE)):
-        raise ValueError(f"has {quoted(unknown)}; it may list {', '.join(CAPTURABLE)}")
-    return names
 
 
 def read_otel(value: bool) -> bool:

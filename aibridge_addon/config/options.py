@@ -10,15 +10,14 @@ from typing import Any
 
 from platformdirs import user_data_path
 
+from aibridge_addon.config.capture import AUTO, read_capture
 from aibridge_addon.config.monitoring_options import MONITORING
 from aibridge_addon.config.option import Option
 from aibridge_addon.config.option_values import (
-    CAPTURABLE,
     KIB,
     MIB,
     at_least,
     capped,
-    read_capture,
 )
 from aibridge_addon.config.origins import read_hosts, read_origins
 from aibridge_addon.config.plugins import read_plugins
@@ -85,6 +84,17 @@ OPTIONS = (
         fixed=True,
     ),
     Option(
+        name="aibridge_content_days",
+        setting="content_days",
+        read=capped(),
+        default=0,
+        help=(
+            "Delete recorded requests and responses (answers, results, system, requests) after this"
+            " many days; the rest of the record stays. 0: with the rest."
+        ),
+        fixed=True,
+    ),
+    Option(
         name="aibridge_tool_memory_days",
         setting="tool_memory_days",
         read=capped(),
@@ -106,10 +116,20 @@ OPTIONS = (
         name="aibridge_capture",
         setting="capture",
         read=read_capture,
-        default=",".join(CAPTURABLE),
+        default=AUTO,
         help=(
-            "Content to record besides token counts, as a comma-separated list of prompts, tools"
-            " and thoughts. Empty: none."
+            "Content to record besides token counts, as a comma-separated list of prompts, tools,"
+            " thoughts, answers, results, system and requests; all: everything; empty: none. auto:"
+            " all at a proxy that only its own machine can use, else prompts,tools,thoughts."
+        ),
+    ),
+    Option(
+        name="aibridge_redact",
+        setting="redact",
+        default=True,
+        help=(
+            "Replace API keys, passwords in URLs and other secrets by marks in what is recorded."
+            " Requests and responses stay unchanged."
         ),
     ),
     Option(

@@ -22,6 +22,7 @@ from aibridge_addon.config.private_networks import PrivateNetworks
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import Provider
+from aibridge_addon.redaction import OwnRule
 from aibridge_addon.telemetry.alerts.webhook import Webhook
 from aibridge_addon.tools.names import InjectionFilter
 from aibridge_addon.tools.server_config import ServerConfig
@@ -38,6 +39,7 @@ class Settings:
     """Known actors by credential fingerprint or header value."""
     mcp_servers: tuple[ServerConfig, ...]
     prices: PriceBook
+    own_redactions: tuple[OwnRule, ...]
     injection: InjectionFilter
     """Limits the requests that central tools are offered to."""
     limits: tuple[Limit, ...]
@@ -58,11 +60,13 @@ class Settings:
     refuse_unrecorded: bool
     """True if bridged requests are refused while the store is unavailable."""
     retention_days: int | None
+    content_days: int | None
     tool_memory_days: int | None
     commit_wait: float
     """Seconds."""
     capture: frozenset[str]
-    """A subset of `CAPTURABLE`."""
+    """A subset of `CAPTURABLE`, or `auto`; see `resolve_capture`."""
+    redact: bool
     require_actor: bool
     actor_header: str
     """In lower case; empty: none."""
@@ -128,6 +132,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         actors=file.known_actors(),
         mcp_servers=servers,
         prices=file.price_book(),
+        own_redactions=tuple(OwnRule(table.name, table.pattern) for table in file.redact),
         injection=file.injection.filter(),
         limits=tuple(table.limit() for table in file.limits),
         model_rules=tuple(table.rule() for table in file.model_rules),

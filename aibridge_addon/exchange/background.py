@@ -35,10 +35,9 @@ type Find = Callable[[str, str], Awaitable[BackgroundResponse | None]]
 class BackgroundResponses:
     """Makes recorded exchanges of polls."""
 
-    def __init__(
-        self, *, find: Find, publish: Publish, capture: frozenset[str], commit: Commit
-    ) -> None:
-        self.capture = capture
+    def __init__(self, *, find: Find, publish: Publish, commit: Commit) -> None:
+        self.capture = frozenset[str]()
+        """Contents that are recorded."""
         self._find = find
         self._publish = publish
         self._commit = commit

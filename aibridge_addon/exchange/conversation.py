@@ -7,6 +7,7 @@ Responses in one lane (`stream_id`) come in the order of their requests; lanes a
 person steers a response (`response.steer`), another response follows without a request.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,6 +58,17 @@ class _OpenResponse:
     record: InterceptionRecord
     reader: Reader
 
+    content: list[bytes] = field(default_factory=list)
+    """Its messages, if its content is recorded."""
+    size: int = 0
+    """Bytes of `content`."""
+
+    def keep(self, message: bytes, max_bytes: int) -> None:
+        """Keep a message for the record, unless the content is too large."""
+        self.size += len(message) + 1
+        if self.record.bodies.wants_responses and self.size <= max_bytes:
+            self.content.append(message)
+
     def end(
         self,
         status: Status,
@@ -65,6 +77,8 @@ class _OpenResponse:
         http_status: int = SWITCHING_PROTOCOLS,
     ) -> None:
         facts = self.reader.facts()
+        body = b"\n".join(self.content)
+        self.record.bodies.note_response(0, body, status=http_status, response_id=facts.response_id)
         self.record.end(
             Status.FAILED if facts.error else status,
             response=facts,
@@ -87,11 +101,18 @@ class Conversation:
     """Reads the messages of one connection."""
 
     def __init__(
-        self, wire_format: Format, begin: Begin, check: Check = lambda message: None
+        self,
+        wire_format: Format,
+        begin: Begin,
+        check: Check = lambda message: None,
+        *,
+        max_bytes: int = sys.maxsize,
     ) -> None:
         self._wire_format = wire_format
         self._begin = begin
         self._check = check
+        self._max_bytes = max_bytes
+        """The largest content of a response that is recorded."""
         self._lanes: dict[str | None, _Lane] = {}
         self._steering: dict[str | None, list[msgspec.Raw]] = {}
         """Input items that steer a response, by its id."""
@@ -110,6 +131,7 @@ class Conversation:
             return False
         response = lane.open[0]
         response.record.upstream.note_first_byte()
+        response.keep(content, self._max_bytes)
         data = response.reader.feed(Event(b"", content, content))
         if not response.reader.ended:
             return False

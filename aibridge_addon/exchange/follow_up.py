@@ -56,15 +56,18 @@ class FollowUps:
         flow.response = flow.error = None
         flow.request.stream = False
         flow.request.content = body(request)
-        times = exchange.record.begin_upstream()
-        self._attach(flow, exchange.record.interception, times.number)
+        record = exchange.record
+        times = record.begin_upstream()
+        record.bodies.note_request(times.number, flow.request.content or b"")
+        self._attach(flow, record.interception, times.number)
         call = UpstreamCall(
             flow,
             exchange.wire_format,
             self._bridge,
             wants_stream=exchange.is_streaming,
             max_bytes=exchange.request.max_bytes,
-            on_usage=exchange.record.usage_so_far,
+            on_usage=record.usage_so_far,
+            keeps_content=record.bodies.wants_responses,
             times=times,
         )
         sent = replace(exchange.request, flow=flow)
@@ -72,12 +75,17 @@ class FollowUps:
             sent,
             exchange.wire_format,
             call,
-            on_head=lambda response: exchange.record.response_began(
+            on_head=lambda response: record.response_began(
                 response.status_code, response.headers.fields
             ),
         )
-        async with self._register(inner), call:
-            yield call
+        try:
+            async with self._register(inner), call:
+                yield call
+        finally:
+            if flow.response:
+                status = flow.response.status_code
+                record.bodies.note_response(times.number, call.content(), status=status)
 
     async def _check_policies(self, exchange: BridgedExchange, request: Members) -> None:
         """Ask the policies again: access tokens and limits may have changed since."""

@@ -40,8 +40,9 @@ class _Contents(NamedTuple):
     """Contents of a body."""
 
     members: Members
+    body: bytes
     is_partial: bool
-    """True if the body could not be decoded; `members` is empty then."""
+    """True if the body could not be decoded; `members` and `body` are empty then."""
 
 
 class Intake:
@@ -110,7 +111,9 @@ class Intake:
         facts = FORMATS[api].read_request(request.view(contents.members, sender.headers))
         start = start_interception(request, api, facts, sender)
         read = self._read_request(request, api, sender, contents, start.interception)
-        return await self._bridged(read, start, facts) if route.api else self._counted(read)
+        if route.api is None:
+            return self._counted(read)
+        return await self._bridged(read, start, facts, contents.body)
 
     def _contents(self, request: ClientRequest) -> _Contents | None:
         """Return the members of a body; None if it is not a JSON object, which is counted."""
@@ -123,7 +126,7 @@ class Intake:
         found = members(body)
         if found is None or is_partial:
             self._metrics.count_unreadable(request.route.provider.name, "request")
-        return None if found is None else _Contents(found, is_partial)
+        return None if found is None else _Contents(found, b"" if is_partial else body, is_partial)
 
     def _read_request(
         self,
@@ -147,11 +150,11 @@ class Intake:
         )
 
     async def _bridged(
-        self, read: ReadRequest, start: InterceptionStart, facts: RequestFacts
+        self, read: ReadRequest, start: InterceptionStart, facts: RequestFacts, body: bytes
     ) -> BridgedExchange:
         refusal = await self._policies.decide(read.asked)
-        record = self._records.make(read.client.flow, start.interception, refusal)
-        self._records.begin(record, start, refusal)
+        record = self._records.make(read.client, start.interception, refusal)
+        self._records.begin(record, start, refusal, body)
         record.in_background = facts.background
         if refusal:
             self._policies.refuse(read.client, read.wire_format, refusal)

@@ -6,10 +6,12 @@ from dataclasses import replace
 from mitmproxy import http
 
 from aibridge_addon.access.policies import Refusal
+from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.interception_start import InterceptionStart
 from aibridge_addon.exchange.typed_prompts import TypedPrompts
 from aibridge_addon.facts import Interception, ProviderError, Status
 from aibridge_addon.interception import InterceptionRecord, Publish
+from aibridge_addon.redaction.credentials import Credentials
 
 type Attach = Callable[[http.HTTPFlow, Interception], None]
 """Shows the facts of an interception with its flow."""
@@ -25,27 +27,35 @@ class RecordMaker:
         capture: frozenset[str],
         typed_prompts: TypedPrompts,
         attach: Attach,
+        credentials: Credentials,
     ) -> None:
         self._publish = publish
         self._capture = capture
         self._typed_prompts = typed_prompts
         self._attach = attach
+        self._credentials = credentials
 
     def make(
-        self, flow: http.HTTPFlow, interception: Interception, refusal: Refusal | None
+        self, request: ClientRequest, interception: Interception, refusal: Refusal | None
     ) -> InterceptionRecord:
-        """Make the record of a flow; a refused request uses no credential."""
+        """Make the record of a request; a refused request uses no credential."""
+        self._credentials.add(interception.id, request.secrets.values())
         if refusal:
             interception = replace(interception, credential_kind=None, credential_hint=None)
-        self._attach(flow, interception)
+        self._attach(request.flow, interception)
         return InterceptionRecord(interception, publish=self._publish, capture=self._capture)
 
     def begin(
-        self, record: InterceptionRecord, start: InterceptionStart, refusal: Refusal | None
+        self,
+        record: InterceptionRecord,
+        start: InterceptionStart,
+        refusal: Refusal | None,
+        body: bytes,
     ) -> None:
-        """Begin a record with what was typed, unless an earlier request contained it."""
+        """Begin a record with its content; a prompt only unless an earlier request had it."""
         prompt = None
-        if not (refusal and refusal.denies_access):  # prompts of strangers could fill the disk
+        is_stranger = refusal is not None and refusal.denies_access
+        if not is_stranger:  # prompts of strangers could fill the disk
             prompt = self._typed_prompts.new(
                 start.interception,
                 start.purpose,
@@ -53,6 +63,8 @@ class RecordMaker:
                 is_retry=start.is_retry,
             )
         record.begin(prompt and prompt.text, digest=prompt and prompt.digest)
+        if not is_stranger:
+            record.bodies.note_request(0, body)
 
 
 def end_refused(record: InterceptionRecord, refusal: Refusal) -> None:

@@ -17,10 +17,11 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.response_body import BufferedBody, StreamedBody, UndecidedBody
 from aibridge_addon.facts import ProviderError, ResponseFacts, Status
 from aibridge_addon.formats import Format
+from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.response_reader import ReaderOptions
-from aibridge_addon.relay.responses import content_encoding, content_length, read_buffered
+from aibridge_addon.relay.responses import content_encoding, content_length, decoded_body
 from aibridge_addon.relay.stream_detection import StreamProbe, announces_event_stream, may_stream
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class RecordedExchange(Exchange):
 
     asks_for_stream = False
     """True if the request asked for a streamed response."""
+    _has_content = False
+    """True if the body of the response was noted."""
     is_partial = False
     """True if the request could not be read completely."""
 
@@ -172,14 +175,24 @@ class RecordedExchange(Exchange):
         error: ProviderError | None = None,
         partial: bool = False,
     ) -> None:
+        http_status = self.flow.response.status_code if self.flow.response else None
+        self._note_content(self._body.streamed_content())
         self.record.end(
             status,
             response=facts,
-            http_status=self.flow.response.status_code if self.flow.response else None,
+            http_status=http_status,
             error=error,
             partial=partial or self.is_partial,
             first_byte_at=self._body.first_byte_at,
         )
+
+    def _note_content(self, body: bytes) -> None:
+        """Note the body of the first upstream response, before an inner loop replaces it."""
+        if self.flow.response is not None and not self._has_content:
+            self._has_content = bool(body)
+            self.record.bodies.note_response(
+                self.times.number, body, status=self.flow.response.status_code
+            )
 
     def _tap(self) -> BodyTap:
         """Have a tap read the body on its way."""
@@ -192,6 +205,7 @@ class RecordedExchange(Exchange):
                 self.wire_format,
                 max_bytes=self.request.max_bytes,
                 on_usage=self.record.usage_so_far,
+                keeps_content=self.record.bodies.wants_responses,
             ),
             content_length=content_length(response),
             withhold=self.delivery.withhold,
@@ -207,9 +221,11 @@ class RecordedExchange(Exchange):
         if self.flow.response is None:
             return ResponseFacts()
         try:
-            return read_buffered(
-                self.flow.response, self.wire_format, max_bytes=self.request.max_bytes
-            )
+            body = decoded_body(self.flow.response, max_bytes=self.request.max_bytes)
+            self._note_content(body)
+            return self.wire_format.read_whole(body)
+        except UndecodableError:
+            return ResponseFacts(unreadable=1)
         except Exception:
             logger.exception(
                 "aibridge: interception %s is not read, by a bug of ours",

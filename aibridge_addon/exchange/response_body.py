@@ -53,6 +53,10 @@ class BufferedBody:
         """Return the facts of the complete body."""
         return self._read()
 
+    def streamed_content(self) -> bytes:
+        """Return the decoded body so far of a streamed response, if it is recorded."""
+        return b""
+
     def facts_so_far(self) -> ResponseFacts:
         """Return no facts: part of a buffered body says nothing."""
         return ResponseFacts()
@@ -110,6 +114,10 @@ class StreamedBody(BufferedBody):
     def has_events(self) -> bool:
         """True unless the body turned out to be no stream of events."""
         return not self._tap.is_buffered
+
+    def streamed_content(self) -> bytes:
+        """Return the decoded body so far, if it is recorded."""
+        return self._tap.content()
 
     def facts_so_far(self) -> ResponseFacts:
         """Return the facts that were read so far."""

@@ -22,7 +22,7 @@ from aibridge_addon.facts import RequestFacts
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
-from aibridge_addon.raw_json import member
+from aibridge_addon.raw_json import body, member
 from aibridge_addon.raw_json import members as read_members
 
 _REQUEST = "response.create"
@@ -57,7 +57,7 @@ class WebSocketIntake:
         asked = replace(asked, must_name_model=False)
         # Each request in it is counted, the handshake is not.
         refusal = self._policies.check(replace(asked, interception=None))
-        record = self._records.make(request.flow, start.interception, refusal)
+        record = self._records.make(request, start.interception, refusal)
         if refusal:
             self._policies.refuse(request, wire_format, refusal)
             end_refused(record, refusal)
@@ -69,7 +69,9 @@ class WebSocketIntake:
             wire_format,
             record=record,
             commit=self._commit,
-            conversation=Conversation(wire_format, requests.begin, requests.check),
+            conversation=Conversation(
+                wire_format, requests.begin, requests.check, max_bytes=request.max_bytes
+            ),
             decide=requests.decide,
             edit=requests.edited,
             refresh=self._refresh,
@@ -119,8 +121,8 @@ class _SocketRequests:
         wire_format = FORMATS[self.api]
         decided, self._decided = self._decided, None
         start, refusal = decided or self._begun_upstream(members, message)
-        record = self.records.make(self.request.flow, start.interception, refusal)
-        self.records.begin(record, start, refusal)
+        record = self.records.make(self.request, start.interception, refusal)
+        self.records.begin(record, start, refusal, body(members))
         if refusal:
             self.policies.count(self.request, refusal.reason)
             end_refused(record, refusal)

@@ -250,6 +250,8 @@ class RequestContent:
     """Number of the upstream request: 0 is the client's own, the others are follow-ups."""
     body: bytes = field(repr=False)
     """The decoded body; of the client's own request as the client sent it."""
+    capture: frozenset[str]
+    """Words of `aibridge_capture`: the contents that may be recorded."""
     created_at: str
 
 
@@ -265,6 +267,8 @@ class ResponseContent:
     """The decoded body as it was received, a stream or a document; partial if it broke off."""
     status: int
     """HTTP status."""
+    capture: frozenset[str]
+    """Words of `aibridge_capture`: the contents that may be recorded."""
     created_at: str
 
 

@@ -64,6 +64,8 @@ class RunningProxy:
     open_on: str = ""
     """Address at which other machines reach it; empty if it listens on loopback only."""
 
+    records: str = ""
+    """Contents that it records, for people."""
     dashboard_url: str | None = None
     """Address of the web page in its process; None without the page."""
 

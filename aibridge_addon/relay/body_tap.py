@@ -126,6 +126,10 @@ class BodyTap:
             self._stop_reading(error)
             return ResponseFacts()
 
+    def content(self) -> bytes:
+        """Return the decoded body as far as it was read, if the options ask for it."""
+        return self._reader.content() if self._reader else b""
+
     def _hold(self, passing: list[bytes], ending: list[bytes] | None) -> list[bytes]:
         """Hold the end and everything after it; return the bytes to relay now."""
         if self.released:

@@ -42,6 +42,8 @@ class ReaderOptions:
     """Decoder of the format for this response; None: server-sent events, or a single body."""
     on_usage: OnUsage = ignore_usage
     """Called when a stream has reported some of its tokens, before its end."""
+    keeps_content: bool = False
+    """True if `ResponseReader.content` is needed of a stream."""
 
     @classmethod
     def of_response(
@@ -51,6 +53,7 @@ class ReaderOptions:
         *,
         max_bytes: int,
         on_usage: OnUsage,
+        keeps_content: bool = False,
     ) -> "ReaderOptions":
         """Return the options for a response with this head."""
         return cls(
@@ -62,6 +65,7 @@ class ReaderOptions:
                 ResponseHead(status=response.status_code, headers=response.headers)
             ),
             on_usage=on_usage,
+            keeps_content=keeps_content,
         )
 
 
@@ -84,6 +88,8 @@ class ResponseReader:
         self._parser: EventDecoder = options.decoder or SSEParser()
         self._body = bytearray()
         """The body so far, unless it is a stream of events."""
+        self._streamed: list[bytes] | None = [] if options.keeps_content else None
+        """The decoded stream so far, if it is needed."""
         self.is_complete = False
         """True if the body has ended; set by the owner."""
 
@@ -101,6 +107,12 @@ class ResponseReader:
     def body(self) -> bytes:
         """The decoded body of a buffered response."""
         return bytes(self._body)
+
+    def content(self) -> bytes:
+        """Return the decoded body so far, a stream or a single body, if the options ask for it."""
+        if self._streamed is None:
+            return b""
+        return b"".join(self._streamed) or self.body
 
     @property
     def ended(self) -> bool:
@@ -122,7 +134,7 @@ class ResponseReader:
             EventTooLargeError: an event is too large.
         """
         if self._detector.shape is Shape.EVENTS:
-            return self._parser.feed(decoded, unwanted)
+            return self._split_stream(decoded, unwanted)
         self._body += decoded
         if self._detector.feed(decoded) is not Shape.EVENTS:
             return []
@@ -185,7 +197,12 @@ class ResponseReader:
     def _split_buffered(self, unwanted: re.Pattern[bytes] | None) -> list[Event]:
         buffered = bytes(self._body)
         self._body.clear()
-        return self._parser.feed(buffered, unwanted)
+        return self._split_stream(buffered, unwanted)
+
+    def _split_stream(self, decoded: bytes, unwanted: re.Pattern[bytes] | None) -> list[Event]:
+        if self._streamed is not None:
+            self._streamed.append(decoded)
+        return self._parser.feed(decoded, unwanted)
 
     def _read_decoded(self, decoded: bytes) -> int | None:
         reader = self._reader

@@ -33,6 +33,7 @@ class UpstreamCall(ReplayedRequest):
         wants_stream: True if the response is read with `events`, False if with `body`.
         max_bytes: the largest decoded body that is read.
         on_usage: called when a stream has reported some of its tokens, before its end.
+        keeps_content: True if `content` is needed.
         times: of the request.
     """
 
@@ -45,6 +46,7 @@ class UpstreamCall(ReplayedRequest):
         wants_stream: bool,
         max_bytes: int,
         on_usage: OnUsage,
+        keeps_content: bool,
         times: UpstreamTimes,
     ) -> None:
         super().__init__(flow, bridge)
@@ -52,6 +54,7 @@ class UpstreamCall(ReplayedRequest):
         self._wants_stream = wants_stream
         self._max_bytes = max_bytes
         self._on_usage = on_usage
+        self._keeps_content = keeps_content
         self._times = times
         self._reader: ResponseReader | None = None
         self._streams = False
@@ -132,6 +135,7 @@ class UpstreamCall(ReplayedRequest):
             self._wire_format,
             max_bytes=self._max_bytes,
             on_usage=self._on_usage,
+            keeps_content=self._keeps_content,
         )
         with _unreadable_is_an_upstream_error():
             self._reader = ResponseReader(options)
@@ -184,6 +188,16 @@ class UpstreamCall(ReplayedRequest):
         if not reader.is_buffered:
             raise _mismatch("streamed a response that must not be streamed", reader.facts().error)
         return reader.body
+
+    def content(self) -> bytes:
+        """Return the decoded body so far, of an error too; empty if it cannot be decoded."""
+        if not self._keeps_content or self.flow.response is None:
+            return b""
+        if self._reader is not None:
+            return self._reader.content()
+        with suppress(UndecodableError):
+            return decoded_body(self.flow.response, max_bytes=self._max_bytes)
+        return b""
 
     def facts(self) -> ResponseFacts:
         """Return the facts read so far."""

@@ -71,7 +71,6 @@ PROMPT = ("prompt", "digest")
 THOUGHT = ("content",)
 BACKGROUND = ("provider_name", "response_id", "interception_id", "content", "created_at")
 HIDDEN_TURNS = ("scope", "key", "content", "created_at")
-MESSAGE = ("interception_id", "upstream", "position", "role", "part")
 SEARCH_TEXT = ("source", "interception_id", "kind", "text")
 PART = ("digest", "kind", "content", "compressed", "created_at")
 
@@ -85,8 +84,7 @@ COLUMNS = {
     "model_thought": (*CHILD, *THOUGHT),
     "background_response": BACKGROUND,
     "hidden_turns": HIDDEN_TURNS,
-    "message": MESSAGE,
     "part": PART,
     "search_text": SEARCH_TEXT,
 }
-"""Columns of the rows that each kind of statement inserts."""
+"""Columns of the row that each kind of statement inserts. A statement `messages` has many rows."""

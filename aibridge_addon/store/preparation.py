@@ -5,11 +5,21 @@ Nothing of this runs on the event loop, so that its steps may be slow.
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aibridge_addon.facts import Fact, HiddenTurns, Price, TokenUsage, UsagePriced
+from aibridge_addon.facts import (
+    Fact,
+    HiddenTurns,
+    Price,
+    RequestContent,
+    ResponseContent,
+    TokenUsage,
+    UsagePriced,
+)
 from aibridge_addon.prices import price_list
 from aibridge_addon.prices.billed_call import billed_call
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.prices.recorded_price import recorded_price
+from aibridge_addon.redaction import Redaction, redacted
+from aibridge_addon.store.content import ContentStatements
 from aibridge_addon.store.statements import Statement, statements, with_prices
 
 type OnPriced = Callable[[Sequence[UsagePriced]], None]
@@ -19,10 +29,17 @@ type OnPriced = Callable[[Sequence[UsagePriced]], None]
 class Preparation:
     """Makes the statements of facts; used by one thread at a time."""
 
-    def __init__(self, prices: PriceBook | None = None, on_priced: OnPriced | None = None) -> None:
+    def __init__(
+        self,
+        prices: PriceBook | None = None,
+        on_priced: OnPriced | None = None,
+        redaction: Redaction | None = None,
+    ) -> None:
         self.prices = prices
         """May be replaced at any time; None: calls are not priced."""
         self._on_priced = on_priced
+        self.redaction = redaction or Redaction()
+        self._content = ContentStatements(self.redaction)
         self._priced: list[UsagePriced] = []
 
     def warm_up(self) -> None:
@@ -32,8 +49,18 @@ class Preparation:
 
     def statements(self, facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
         """Return the statements of some facts, in their order."""
-        facts = list(facts)
-        return with_prices(statements(facts), self._price(facts))
+        plain: list[Fact | HiddenTurns] = []
+        content: list[Statement] = []
+        for fact in facts:
+            if isinstance(fact, RequestContent | ResponseContent):
+                content += self._content.of(fact)
+            else:
+                plain.append(redacted(fact, self.redaction))
+        return [*content, *with_prices(statements(plain), self._price(plain))]
+
+    def forget(self) -> None:
+        """Forget what is stored, since the database may lack it."""
+        self._content.forget()
 
     def written(self) -> None:
         """Report the prices in the statements that were made last, since these are written."""

@@ -29,6 +29,14 @@ class Retention:
 
     interceptions: int | None = None
     hidden_turns: int | None = None
+    content: int | None = None
+    """Of requests and responses only; None: as long as their interceptions."""
+
+    @property
+    def content_days(self) -> int | None:
+        """Days after which requests and responses are deleted: they need their interceptions."""
+        days = [days for days in (self.content, self.interceptions) if days is not None]
+        return min(days, default=None)
 
 
 class Store(Protocol):

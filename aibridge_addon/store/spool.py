@@ -4,6 +4,7 @@ Each process appends to a file of its own, which is created on first use. A line
 off is skipped when a spool is read: nobody was told that its facts are stored.
 """
 
+import base64
 import contextlib
 import glob
 import json
@@ -11,9 +12,13 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from aibridge_addon.facts import new_id
 from aibridge_addon.store.statements import KINDS, Statement, with_new_columns
+
+_BYTES = "base64"
+"""Name of the only member of an object that stands for bytes."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +68,8 @@ def append(path: Path, statements: Iterable[Statement]) -> None:
         OSError: the file cannot be written.
     """
     lines = "".join(
-        json.dumps({"statement": s.kind, "values": s.values}) + "\n" for s in statements
+        json.dumps({"statement": s.kind, "values": s.values}, default=_encoded) + "\n"
+        for s in statements
     )
     # Not readable by other users: it holds prompts.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -88,9 +94,17 @@ def read(path: Path) -> Iterator[Statement]:
                 yield statement
 
 
+def _encoded(value: bytes) -> dict[str, str]:
+    return {_BYTES: base64.b64encode(value).decode()}
+
+
+def _decoded(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value[_BYTES]) if value.keys() == {_BYTES} else value
+
+
 def _parse(line: bytes, path: Path) -> Statement | None:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_hook=_decoded)
         kind, values = record["statement"], dict(record["values"])
         if kind in KINDS:
             return with_new_columns(Statement(kind, values))

@@ -26,7 +26,8 @@ from aibridge_addon.facts import (
 from aibridge_addon.raw_json import encode
 from aibridge_addon.store import columns
 
-type Values = dict[str, str | int | bytes | None]
+type Row = tuple[str | int | bytes, ...]
+type Values = dict[str, str | int | bytes | list[Row] | None]
 
 
 type Kind = Literal[
@@ -42,11 +43,13 @@ type Kind = Literal[
     "hidden_turns",
     "model_thought",
     "rate_limits",
-    "message",
+    "messages",
     "part",
     "search_text",
 ]
 KINDS: frozenset[str] = frozenset(get_args(Kind.__value__))
+CONTENT_KINDS: frozenset[Kind] = frozenset({"messages", "part", "search_text"})
+"""Statements of what was said, which may be large."""
 
 
 class Statement(NamedTuple):

@@ -69,7 +69,7 @@ def test_default_options_make_complete_settings() -> None:
     read = settings()
 
     assert read.providers == DEFAULT_PROVIDERS
-    assert read.capture == {"prompts", "tools", "thoughts"}
+    assert read.capture == {"auto"}
     assert read.actor_header == "x-aibridge-actor"
     assert (read.commit_wait, read.max_body_bytes) == (2.0, 64 * 1024 * 1024)
     assert (read.refuse_unrecorded, read.require_actor) == (False,) * 2
@@ -139,7 +139,8 @@ def test_option_value_is_converted_to_its_setting(
     [
         (
             {"aibridge_capture": "prompts,tokens, Tools"},
-            "aibridge_capture has 'Tools', 'tokens'; it may list prompts, tools, thoughts",
+            "aibridge_capture has 'Tools', 'tokens'; it may list prompts, tools, thoughts, answers,"
+            " results, system, requests, all, or be auto",
         ),
         (
             {"aibridge_on_record_failure": "refsue"},

@@ -67,7 +67,6 @@ class Store:
         self.responses = BackgroundResponses(
             find=self._find,
             publish=self.published.append,
-            capture=frozenset(),
             commit=committed,
         )
 

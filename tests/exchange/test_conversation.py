@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from store.doubles import started
 
-from aibridge_addon.config.option_values import CAPTURABLE
+from aibridge_addon.config.capture import CAPTURABLE
 from aibridge_addon.exchange.conversation import Conversation, RefusedError
 from aibridge_addon.facts import (
     Fact,

@@ -1,5 +1,6 @@
 """Builders of facts for tests, and readers of recorded rows."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -7,12 +8,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from aibridge_addon.config.capture import CAPTURABLE
 from aibridge_addon.facts import (
     Fact,
     Interception,
     InterceptionEnded,
     ModelThought,
     RateLimitsSeen,
+    RequestContent,
+    ResponseContent,
     Status,
     TokenUsage,
     TokenUsageSoFar,
@@ -150,6 +154,36 @@ def thought(interception: Interception, content: str = "Hm.") -> ModelThought:
         source="thinking",
         created_at=now(),
     )
+
+
+def request_content(
+    interception: Interception, body: bytes | dict[str, Any], **changes: Any
+) -> RequestContent:
+    """Return the content of a request, given as it was sent or as JSON."""
+    fact = RequestContent(
+        interception=interception,
+        upstream=0,
+        body=body if isinstance(body, bytes) else json.dumps(body).encode(),
+        capture=frozenset(CAPTURABLE),
+        created_at=now(),
+    )
+    return replace(fact, **changes)
+
+
+def response_content(
+    interception: Interception, body: bytes | dict[str, Any], **changes: Any
+) -> ResponseContent:
+    """Return the content of a response, given as it was sent or as JSON."""
+    fact = ResponseContent(
+        interception=interception,
+        upstream=0,
+        provider_response_id=None,
+        body=body if isinstance(body, bytes) else json.dumps(body).encode(),
+        status=200,
+        capture=frozenset(CAPTURABLE),
+        created_at=now(),
+    )
+    return replace(fact, **changes)
 
 
 def all_of_one(interception: Interception) -> AllFacts:

@@ -43,6 +43,8 @@ class DatabaseFile:
         that SQLite holds on the same file."""
         self._file_id: _FileId | None = None
         self._log_ids: dict[Path, _FileId | None] = {}
+        self.generation = 0
+        """Number of connections so far; each may be to another file."""
         self._versions = (0, 0, 0)
         """The newest versions read from the header."""
 
@@ -82,6 +84,7 @@ class DatabaseFile:
         except BaseException:
             self._forget()
             raise
+        self.generation += 1
         self._file_id = _file_id(self._path)
         paths = [self._path.with_name(self._path.name + suffix) for suffix in ("-wal", "-shm")]
         self._log_ids = {path: _file_id(path) for path in paths}

@@ -223,10 +223,13 @@ class SQLiteRecorder(Recorder):
         facts = [entry for entry in entries if not isinstance(entry, _Waiter | _Task)]
         kept = False
         try:
+            if self._writer.may_have_lost():
+                self._preparation.forget()
             kept = self._writer.write(self._preparation.statements(facts))
             self._preparation.written()
         except Exception:
             logger.exception("aibridge: the recorder failed; some facts are lost")
+            self._preparation.forget()
             self._on_event("lost", len(facts))
         _settle([entry for entry in entries if isinstance(entry, _Waiter)], kept)
         self._execute([entry for entry in entries if isinstance(entry, _Task)])

@@ -30,7 +30,6 @@ _INSERTS = {
         "user_prompt": "aibridge_user_prompts",
         "tool_usage": "aibridge_tool_usages",
         "model_thought": "aibridge_model_thoughts",
-        "message": "aibridge_messages",
         "part": "aibridge_parts",
         "search_text": "aibridge_search_texts",
     }.items()
@@ -72,8 +71,13 @@ SQL: dict[Kind, str] = {
         " WHERE excluded.seen_at >= seen_at"
     ),
     "model_thought": _INSERTS["model_thought"],
-    "message": _INSERTS["message"],
-    "part": _INSERTS["part"],
+    # Executed with many rows.
+    "messages": (
+        "INSERT INTO aibridge_messages (interception_id, upstream, position, role, part)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    ),
+    "part": _INSERTS["part"].removesuffix("NOTHING")
+    + "UPDATE SET created_at = max(created_at, excluded.created_at)",
     "search_text": _INSERTS["search_text"],
 }
 

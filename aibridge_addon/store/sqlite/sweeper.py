@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from aibridge_addon.facts import now
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.sqlite import vacuum
+from aibridge_addon.store.sqlite.content_retention import delete_content
 from aibridge_addon.store.sqlite.database_file import transaction
 from aibridge_addon.store.sqlite.endings import DELETE_ORPHANS
 from aibridge_addon.store.sqlite.housekeeping import (
@@ -70,7 +71,7 @@ class Sweeper:
         """Delete some rows; return True if there may be more."""
         if self._retention == Retention():
             return False
-        deleted = 0
+        deleted, more = 0, False
         with transaction(connection):
             if (days := self._retention.hidden_turns) is not None:
                 connection.execute(DELETE_HIDDEN_TURNS, {"before": _days_ago(days)})
@@ -79,9 +80,11 @@ class Sweeper:
                 for statement in DELETE_INTERCEPTIONS:
                     deleted = connection.execute(statement, values).rowcount
                 connection.execute(DELETE_ORPHANS, {"limit": STEP_ROWS})
+            if (days := self._retention.content_days) is not None:
+                more = delete_content(connection, days=days)
         if deleted:
             self._on_deleted(deleted)
-        return deleted == STEP_ROWS
+        return more or deleted == STEP_ROWS
 
 
 def _days_ago(days: int) -> str:

@@ -4,6 +4,7 @@ The thread that calls it belongs to the recorder. Whatever is unavailable, state
 and each reaches the database once.
 """
 
+import contextlib
 import logging
 import sqlite3
 import time
@@ -25,7 +26,7 @@ from aibridge_addon.store.sqlite.ownership import Ownership
 from aibridge_addon.store.sqlite.schema import SchemaTooNewError
 from aibridge_addon.store.sqlite.sql import SQL
 from aibridge_addon.store.sqlite.sweeper import Sweeper
-from aibridge_addon.store.statements import Statement
+from aibridge_addon.store.statements import CONTENT_KINDS, Statement
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ RETRY_SECONDS = (1.0, 30.0)
 """Seconds between retries while the database is unavailable: the first, and the longest."""
 MAX_IN_MEMORY = 100_000
 """Most statements held in memory when neither database nor spool can be written."""
-_TRANSACTION_SIZE = 5_000
+_TRANSACTION_SIZE = 1_000
 _END_OF_TIME = "9999-12-31"
 
 
@@ -52,6 +53,9 @@ class Writer:
         self._in_memory: deque[Statement] = deque()
         self._ownership = Ownership(path)
         self._database = DatabaseFile(path)
+        self._generation = 0
+        self._has_lost = False
+        """True if statements were lost or rejected."""
         self._recovered = False
         self._started_at = now()
         self._retry_at = 0.0
@@ -95,6 +99,15 @@ class Writer:
         except (sqlite3.DatabaseError, SchemaTooNewError, OSError) as error:
             self._note_unavailable(error)
             return None
+
+    def may_have_lost(self) -> bool:
+        """Return True if what was written before may be missing now, since the last call."""
+        with contextlib.suppress(sqlite3.Error, SchemaTooNewError, OSError):
+            if self.available:
+                self._database.connect()
+        before, self._generation = self._generation, self._database.generation
+        has_lost, self._has_lost = self._has_lost, False
+        return has_lost or before != self._generation
 
     def tidy(self) -> None:
         """Execute the next steps of retention and of budgets, if they are due."""
@@ -152,7 +165,10 @@ class Writer:
         return True
 
     def _hold_in_memory(self, statements: list[Statement]) -> None:
-        self._in_memory.extend(statements)
+        # Contents could fill the memory: only the rest of the record waits in it.
+        held = [statement for statement in statements if statement.kind not in CONTENT_KINDS]
+        self._has_lost = self._has_lost or len(held) < len(statements)
+        self._in_memory.extend(held)
         overflow = len(self._in_memory) - MAX_IN_MEMORY
         if overflow > 0:
             for _ in range(overflow):
@@ -160,6 +176,7 @@ class Writer:
             self._note_lost(overflow)
 
     def _note_lost(self, number: int) -> None:
+        self._has_lost = True
         logger.error("aibridge: lost %d statements: neither database nor spool is writable", number)
         self._on_event("lost", number)
 
@@ -209,8 +226,8 @@ class Writer:
     def _commit(self, connection: sqlite3.Connection, statements: list[Statement]) -> None:
         try:
             with transaction(connection):
-                for kind, values in statements:
-                    connection.execute(SQL[kind], values)
+                for statement in statements:
+                    execute(connection, statement)
                 self._settle(connection, statements)
             self._budgets.committed()
         except _REJECTIONS as error:
@@ -223,12 +240,13 @@ class Writer:
         with transaction(connection):
             for statement in statements:
                 try:
-                    connection.execute(SQL[statement.kind], statement.values)
+                    execute(connection, statement)
                 except _REJECTIONS:
                     rejected.append(statement)
             self._settle(connection, statements)
         self._budgets.committed()
         append(self._path.with_name(f"{self._path.name}.rejected.jsonl"), rejected)
+        self._has_lost = True
         self._on_event("rejected", len(rejected))
 
     def _settle(self, connection: sqlite3.Connection, statements: list[Statement]) -> None:
@@ -250,6 +268,15 @@ class Writer:
         self.available = True
         self._retry_at = 0.0
         self._retry_seconds = RETRY_SECONDS[0]
+
+
+def execute(connection: sqlite3.Connection, statement: Statement) -> None:
+    """Execute a statement, for one row or many."""
+    kind, values = statement
+    if isinstance(rows := values.get("rows"), list):
+        connection.executemany(SQL[kind], rows)
+    else:
+        connection.execute(SQL[kind], values)
 
 
 _REJECTIONS = (
