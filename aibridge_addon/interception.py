@@ -30,6 +30,7 @@ from aibridge_addon.facts import (
     new_id,
     now,
 )
+from aibridge_addon.formats.billing_labels import with_assumed_labels
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.tool_protocol import InjectedCall
 from aibridge_addon.headers import Field
@@ -254,7 +255,7 @@ class InterceptionRecord:
             "output_tokens": usage.output_tokens,
             "cache_read_input_tokens": usage.cache_read_input_tokens,
             "cache_write_input_tokens": usage.cache_write_input_tokens,
-            "extra": usage.extra,
+            "extra": with_assumed_labels(usage, response, self.interception.billing_labels),
             "raw": usage.raw,
             "call": usage.call,
             "created_at": now(),

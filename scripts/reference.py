@@ -86,6 +86,7 @@ CONFIG = {
         "audio_output": "USD per million tokens of audio output. Default: unknown.",
         "image_output": "USD per million tokens of image output. Default: unknown.",
         "web_search": "USD per thousand web searches. Default: unknown.",
+        "file_search": "USD per thousand searches in stored files. Default: unknown.",
     },
     "mcp_servers": {
         "name": "Name of the server; a part of its tools' names.",

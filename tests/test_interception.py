@@ -472,3 +472,27 @@ def test_background_usage_has_a_start_and_no_duration_since_nobody_saw_its_end()
     (usage,) = usages(facts)
     assert usage.started_at == start.interception.started_at
     assert (usage.upstream, usage.duration_ms, usage.ttft_ms) == (0, None, None)
+
+
+def test_requested_labels_are_added_to_a_usage_that_does_not_report_them() -> None:
+    labels = {"service_tier": "flex", "speed": "fast"}
+    made, published = record(billing_labels=labels)
+    reported = Usage(input_tokens=1, output_tokens=2, extra={"service_tier": "default"})
+
+    made.end(Status.COMPLETED, response=replace(RESPONSE, usage=reported))
+
+    [usage] = usages(published)
+    assert usage.extra == {"service_tier": "default", "requested_speed": "fast"}
+
+
+def test_hidden_call_has_the_labels_of_its_response() -> None:
+    made, published = record(billing_labels={"service_tier": "auto"})
+    own = Usage(input_tokens=1, output_tokens=2, extra={"service_tier": "batch"})
+    hidden = Usage(input_tokens=3, output_tokens=4, call="compaction", model="m")
+
+    made.end(Status.COMPLETED, response=replace(RESPONSE, usage=own, hidden_usages=(hidden,)))
+
+    assert [usage.extra for usage in usages(published)] == [
+        {"service_tier": "batch"},
+        {"requested_service_tier": "batch"},
+    ]

@@ -29,6 +29,7 @@ _NAMES: Mapping[str, str] = {
     "audio_output": rates.AUDIO_OUTPUT,
     "image_output": rates.IMAGE_OUTPUT,
     "web_search": rates.WEB_SEARCH,
+    "file_search": rates.FILE_SEARCH,
 }
 """Names of prices by the key of the table."""
 
@@ -84,6 +85,7 @@ class PriceTable(pydantic.BaseModel):
     audio_output: _Price | None = None
     image_output: _Price | None = None
     web_search: _Price | None = None
+    file_search: _Price | None = None
 
     def override(self) -> Override:
         """Return the prices for calculations."""

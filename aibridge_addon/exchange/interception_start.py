@@ -75,6 +75,7 @@ def _interception(
         credential_hint=credential.hint if credential else None,
         streaming=facts.streaming,
         started_at=now(),
+        billing_labels=facts.billing_labels,
         access_token_id=sender.admission.token.id if sender.admission.token else None,
     )
 

@@ -5,6 +5,7 @@ Times are UTC, ISO 8601 with microseconds; ids are UUIDv7, so they sort by time.
 """
 
 from aibridge_addon.facts.readings import (
+    REQUESTED,
     UNEXPLAINED_TOKENS,
     ProviderError,
     RequestFacts,
@@ -40,6 +41,7 @@ from aibridge_addon.facts.records import (
 )
 
 __all__ = [
+    "REQUESTED",
     "ProviderError",
     "RequestFacts",
     "RequestKind",

@@ -31,9 +31,15 @@ class RequestFacts:
     """The session that the body names."""
     request_kind: RequestKind | None = None
     """The purpose, if the wire format states it."""
+    billing_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels that change the price, such as `service_tier`."""
     client_metadata: Mapping[str, str] = field(default_factory=dict)
     """Texts of `client_metadata`, in which Codex repeats its headers."""
 
+
+REQUESTED = "requested_"
+"""Prefix of keys in the `extra` of a usage: labels that the request asked for, and that the usage
+itself does not report."""
 
 UNEXPLAINED_TOKENS = "unexplained_tokens"
 """Key in the `extra` of a usage: the reported total less input and output, if unexplained."""

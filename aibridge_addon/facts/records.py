@@ -63,6 +63,8 @@ class Interception:
     started_at: str
     access_token_id: str | None = None
     """The id of the access token that the request came with."""
+    billing_labels: Mapping[str, str] = field(default_factory=dict)
+    """Requested labels that change the price, such as `service_tier`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

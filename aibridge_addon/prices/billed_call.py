@@ -73,6 +73,7 @@ _PRICED = frozenset(
         "cache_write_1h_input_tokens",
         "cache_write_30m_input_tokens",
         "cache_write_5m_input_tokens",
+        "file_search_requests",
         "image_input_tokens",
         "image_output_tokens",
         "num_search_queries",

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from aibridge_addon.facts import REQUESTED
 from aibridge_addon.prices.billed_call import BilledCall, UnpriceableError
 
-REQUESTED = "requested_"
-"""Prefix of names in `extra` for what a request asked, in case that the response is silent."""
-
 _STANDARD: Mapping[str, frozenset[str]] = {
-    "service_tier": frozenset({"", "auto", "default", "on_demand", "standard"}),
+    "service_tier": frozenset({"", "auto", "default", "on_demand", "standard", "standard_only"}),
     "speed": frozenset({"", "standard"}),
 }
 _REGIONS: Mapping[str, Decimal] = {
@@ -44,12 +42,12 @@ def modifiers_of(call: BilledCall) -> Modifiers:
     Raises:
         UnpriceableError: the region has no known price.
     """
-    region = _label(call, "inference_geo")
+    region = _effective(call, "inference_geo")
     if region not in _REGIONS:
         raise UnpriceableError(f"no price is known for the region {region!r}")
     selected = {}
     for name, standard in _STANDARD.items():
-        value = _label(call, name) or _label(call, REQUESTED + name)
+        value = _effective(call, name)
         if value not in standard:
             name, value = ("processing", value) if value == "batch" else (name, value)
             selected[name] = value
@@ -57,9 +55,14 @@ def modifiers_of(call: BilledCall) -> Modifiers:
         selected=selected,
         factor=_REGIONS[region],
         region=region,
-        is_assumed=_label(call, "service_tier") in ("", "auto")
-        and _label(call, REQUESTED + "service_tier") == "auto",
+        is_assumed=_effective(call, "service_tier") == "auto",
     )
+
+
+def _effective(call: BilledCall, name: str) -> str:
+    """Return the reported label, or else the requested one; `auto` reports nothing."""
+    reported = _label(call, name)
+    return _label(call, REQUESTED + name) or reported if reported in ("", "auto") else reported
 
 
 def _label(call: BilledCall, name: str) -> str:

@@ -3,6 +3,7 @@
 The package is imported at the first look-up: its data costs 25 MiB of memory and a quarter second.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -16,6 +17,8 @@ from aibridge_addon.prices.rates import Price, Rates
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
+
+logger = logging.getLogger(__name__)
 
 _RELEASED: Mapping[str, date] = {"0.2.3": date(2026, 11, 10)}
 """Date of the data by version of the package, which does not state it."""
@@ -117,7 +120,10 @@ def _find(seller_id: str, model: str) -> "tuple[Provider, ModelInfo]":
 @lru_cache(maxsize=1024)
 def _find_model(seller_id: str, model: str) -> "ModelInfo | None":
     provider = next(known for known in _providers() if known.id == seller_id)
-    return provider.find_model(model, all_providers=_providers())
+    info = provider.find_model(model, all_providers=_providers())
+    if info and not is_same_model(model, info.id):
+        logger.warning("aibridge: %s of %s is priced as %s", model, seller_id, info.id)
+    return info
 
 
 def _check_variant(

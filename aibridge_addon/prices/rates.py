@@ -22,11 +22,12 @@ IMAGE_INPUT = "input_image_mtok"
 IMAGE_OUTPUT = "output_image_mtok"
 REASONING = "output_reasoning_mtok"
 WEB_SEARCH = "web_searches_kcount"
+FILE_SEARCH = "storage_searches_kcount"
 REQUESTS = "requests_kcount"
 """Names of prices, as genai-prices has them."""
 
 _NANO = 1_000_000_000
-_PER: Mapping[str, int] = {WEB_SEARCH: 1_000}
+_PER: Mapping[str, int] = {WEB_SEARCH: 1_000, FILE_SEARCH: 1_000}
 _PER_DEFAULT = 1_000_000
 _NOUNS: Mapping[str, str] = {
     INPUT: "input tokens",
@@ -40,6 +41,7 @@ _NOUNS: Mapping[str, str] = {
     IMAGE_OUTPUT: "image output",
     REASONING: "reasoning tokens",
     WEB_SEARCH: "web searches",
+    FILE_SEARCH: "file searches",
 }
 
 
@@ -134,3 +136,4 @@ def _rest(whole: int, parts: int, direction: str) -> int:
 
 def _fees(call: BilledCall) -> Iterator[Amount]:
     yield WEB_SEARCH, call.count("web_search_requests") or call.count("num_search_queries")
+    yield FILE_SEARCH, call.count("file_search_requests")

@@ -1,7 +1,10 @@
 """Prices of recorded calls, from the response to the row and to the metrics."""
 
+import json
+
 import pytest
 from prices.calls import call, library_nano
+from standin import Provider, Response
 
 from e2e.asking import API, APIS
 from e2e.central import FORWARD, REVERSE, key_headers
@@ -42,6 +45,24 @@ def test_row_and_metric_have_the_price_of_the_call(
     assert records.usage["unpriced_reason"] is None
     added = metric(proxy, "aibridge_cost_usd_total", **labels) - before
     assert added == pytest.approx(expected / 1e9)
+
+
+def test_requested_tier_counts_if_the_response_reports_none(
+    proxy: Proxy, clients: Clients, provider: Provider
+) -> None:
+    usage = {"input_tokens": 1000, "output_tokens": 10, "total_tokens": 1010}
+    body = {"id": "r", "model": "gpt-5.6-sol", "output": [], "usage": usage}
+    headers = [("content-type", "application/json")]
+    provider.canned["silent"] = lambda request: Response(200, headers, json.dumps(body).encode())
+
+    with proxy.recording() as records, clients.http(REVERSE) as client:
+        asked = {**RESPONSES.body("Hello", stream=False), "service_tier": "flex"}
+        url = clients.url(REVERSE, "openai", RESPONSES.path)
+        client.post(url, json=asked, headers={"x-standin-canned": "silent"}).raise_for_status()
+
+    billed = call("gpt-5.6-sol", given=1000, output=10)
+    assert records.usage["cost_nano_usd"] == library_nano(billed, "openai", service_tier="flex")
+    assert ", flex, data of " in records.usage["price_source"]
 
 
 def test_row_of_an_unknown_model_has_a_reason_and_no_price(proxy: Proxy, clients: Clients) -> None:

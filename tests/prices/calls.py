@@ -61,6 +61,7 @@ def library_nano(given: BilledCall, seller: str, **context: str) -> int:
         output_audio_tokens=given.count("audio_output_tokens"),
         cache_audio_read_tokens=0,
         web_searches=given.count("web_search_requests"),
+        storage_searches=given.count("file_search_requests"),
     )
     found = calc_price(
         usage,

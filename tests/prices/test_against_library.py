@@ -67,6 +67,11 @@ def test_price_of_web_searches() -> None:
     assert priced(given).cost_nano_usd == library_nano(given, "anthropic")
 
 
+def test_price_of_file_searches() -> None:
+    given = call("gpt-4.1", given=10, output=5, file_search_requests=4)
+    assert priced(given, "openai").cost_nano_usd == library_nano(given, "openai")
+
+
 def test_price_of_audio() -> None:
     given = call("gpt-audio", given=90, output=50, audio_input_tokens=30)
     assert priced(given, "openai").cost_nano_usd == library_nano(given, "openai")

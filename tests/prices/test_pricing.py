@@ -109,6 +109,25 @@ def test_reported_tier_wins_over_the_requested_tier() -> None:
     assert "flex" not in priced(given, "openai").source
 
 
+def test_tier_that_was_left_to_the_provider_is_the_requested_tier() -> None:
+    given = call("gpt-5.2", given=5, service_tier="auto", requested_service_tier="flex")
+    assert "flex" in priced(given, "openai").source
+
+
+def test_requested_region_counts_if_the_response_is_silent() -> None:
+    in_us = priced(call(given=1_000, requested_inference_geo="us"))
+    assert in_us.cost_nano_usd == priced(call(given=1_100)).cost_nano_usd
+
+
+def test_model_that_is_priced_as_another_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    price_list._find_model.cache_clear()
+    price_list._find_rates.cache_clear()
+    for tokens in (5, 6):
+        priced(call("gpt-5.2-codex", given=tokens), "openai")
+        priced(call("gpt-5.2-2025-12-11", given=tokens), "openai")
+    assert caplog.messages == ["aibridge: gpt-5.2-codex of openai is priced as gpt-5.2"]
+
+
 def test_source_marks_an_assumed_tier() -> None:
     given = call("gpt-5.2", given=5, requested_service_tier="auto")
     assert "standard tier assumed" in priced(given, "openai").source

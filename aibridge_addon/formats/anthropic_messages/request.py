@@ -3,6 +3,7 @@
 import msgspec
 
 from aibridge_addon.facts import RequestFacts
+from aibridge_addon.formats.billing_labels import requested_labels
 from aibridge_addon.formats.prompts import TrailingTurn, beginnings, drop_prefill, trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, elements, mapping, member, read, sequence, text
@@ -14,6 +15,7 @@ def read_request(members: Members) -> RequestFacts:
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
+        billing_labels=requested_labels(members),
         user_texts=turn.user_texts,
         position=turn.position,
         prefilled=turn.prefilled,

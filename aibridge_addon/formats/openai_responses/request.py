@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from aibridge_addon.facts import RequestFacts, RequestKind
+from aibridge_addon.formats.billing_labels import requested_labels
 from aibridge_addon.formats.openai_responses.items import answered_call_id, is_result
 from aibridge_addon.formats.prompts import TrailingTurn, beginnings, drop_prefill, trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
@@ -18,6 +19,7 @@ def read_request(members: Members) -> RequestFacts:
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
+        billing_labels=requested_labels(members),
         background=member(members, "background") is True,
         user_texts=turn.user_texts,
         # Only the provider knows the positions in a conversation that it stores.

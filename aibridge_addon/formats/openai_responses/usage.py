@@ -1,12 +1,13 @@
 """Reads the usage of a response, and of the provider's own tools in it. Sans-io."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from aibridge_addon.facts import Usage
 from aibridge_addon.formats.openai_usage import RESPONSES_NAMES, read_usage
-from aibridge_addon.formats.usage import Places, counts_at, labels_at
-from aibridge_addon.raw_json import JSON, mapping, text
+from aibridge_addon.formats.usage import Extra, Places, counts_at, labels_at
+from aibridge_addon.raw_json import JSON, mapping, sequence, text
 
 _IMAGES = ("tool_usage", "image_gen")
 _TOOL_COUNTS: Places = (
@@ -31,10 +32,31 @@ _TOOL_COUNTS: Places = (
 
 def read_response_usage(response: dict[str, JSON]) -> Usage | None:
     """Read the usage of a response; None if it counts no tokens."""
-    outside = counts_at(response, _TOOL_COUNTS) | labels_at(
-        response, (("service_tier", ("service_tier",)),)
-    )
+    outside = _tool_calls(response) | counts_at(response, _TOOL_COUNTS)
+    outside |= labels_at(response, (("service_tier", ("service_tier",)),))
     return read_usage(mapping(response.get("usage")), RESPONSES_NAMES, outside=outside)
+
+
+_BILLED_CALLS: Mapping[str, str] = {
+    "web_search_call": "web_search_requests",
+    "file_search_call": "file_search_requests",
+    "code_interpreter_call": "code_interpreter_requests",
+    "image_generation_call": "image_gen_requests",
+}
+"""Names of counts by the type of items: calls of the provider's tools that have a price."""
+
+
+def _tool_calls(response: dict[str, JSON]) -> Extra:
+    """Count the calls of the provider's tools, for responses that do not report their number."""
+    items = [mapping(item) for item in sequence(response.get("output"))]
+    billed = [item for item in items if item.get("status") != "failed" and _is_billed(item)]
+    return dict(Counter(_BILLED_CALLS[str(item["type"])] for item in billed))
+
+
+def _is_billed(item: dict[str, JSON]) -> bool:
+    """Return True for a call that is billed: of web searches, not the opening of found pages."""
+    action = mapping(item.get("action")).get("type")
+    return str(item.get("type")) in _BILLED_CALLS and action in (None, "search")
 
 
 def read_tool_usages(items: Sequence[dict[str, JSON]]) -> tuple[Usage, ...]:

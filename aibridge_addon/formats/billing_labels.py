@@ -1,0 +1,32 @@
+"""Labels that change the price of a call: service tier, speed and region. Sans-io."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from aibridge_addon.facts import REQUESTED, ResponseFacts, Usage
+from aibridge_addon.formats.usage import Extra
+from aibridge_addon.raw_json import member, text
+
+_LABELS = ("service_tier", "speed", "inference_geo")
+_MOST = 64
+"""Characters of a label."""
+
+
+def requested_labels(members: dict[str, msgspec.Raw]) -> dict[str, str]:
+    """Read the labels that a request asks for, given its members."""
+    return {name: label[:_MOST] for name in _LABELS if (label := text(member(members, name)))}
+
+
+def with_assumed_labels(
+    usage: Usage, response: ResponseFacts, requested: Mapping[str, str]
+) -> Extra:
+    """Return the `extra` of a usage, with labels that it does not report, marked as such.
+
+    A call that the provider made by itself has the labels of its response, and any call otherwise
+    the requested labels.
+    """
+    of_response = response.usage.extra if usage.call and response.usage else {}
+    assumed = {**requested, **of_response}
+    missing = (name for name in _LABELS if name in assumed and name not in usage.extra)
+    return {**usage.extra, **{REQUESTED + name: assumed[name] for name in missing}}
