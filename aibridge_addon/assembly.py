@@ -162,6 +162,7 @@ class Components:
             admission=self.admission,
             can_record=lambda: self._recorder.available,
             find_book=lambda: self._recorder.budget_book(),
+            on_budget_warning=lambda warning: self._outputs.report_budget(warning),
             metrics=self.metrics,
         )
         self._unrecorded_usage = UnrecordedUsage(self.metrics)

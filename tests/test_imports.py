@@ -106,7 +106,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "interception": BASE | {"formats"},
     "providers": BASE | {"formats"},
     "tools": BASE | {"formats"},
-    "budgets": BASE | {"prices"},
+    "budgets": BASE | {"prices", "report"},
     "access": BASE | {"budgets", "providers"},
     "prices": BASE,
     "report": BASE | {"formats"},
@@ -115,7 +115,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "web": BASE | {"access", "formats", "report", "store"},
     "config": BASE
     | {"access", "budgets", "prices", "providers", "redaction", "telemetry", "tools"},
-    "telemetry": BASE | {"fact_bus", "formats"},
+    "telemetry": BASE | {"budgets", "fact_bus", "formats"},
     "observe": BASE | {"prices", "tools"},
     "views": BASE | {"fact_bus", "formats", "providers", "report"},
     "relay": BASE | {"access", "formats", "providers"},

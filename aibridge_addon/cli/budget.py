@@ -10,13 +10,13 @@ import click
 
 from aibridge_addon.budgets.accounts import ALL, Account, BudgetAccounts
 from aibridge_addon.budgets.budget import Budget
+from aibridge_addon.budgets.words import amount
 from aibridge_addon.cli import running
 from aibridge_addon.cli.databases import open_records
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import printable
 from aibridge_addon.config.file import read_config_file
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.report.money import usd
 from aibridge_addon.report.numbers import bar, count, percent
 from aibridge_addon.store.errors import StoreError
 
@@ -89,9 +89,9 @@ def show(name: str, scope: str, config: str | None, db: str | None) -> None:
     entries = budgets.accounts.entries(budget, scope, datetime.now(UTC), _MOST_ENTRIES)
     for entry in entries:
         moment = datetime.fromisoformat(entry.created_at).astimezone(budget.window.zone)
-        amount = _amount(budget, entry.charge)
+        charge = amount(budget, entry.charge)
         when = f"{moment:%m-%d %H:%M:%S}"
-        click.echo(f"  {when}  {amount:>14}  {entry.how:<10} {entry.interception_id}")
+        click.echo(f"  {when}  {charge:>14}  {entry.how:<10} {entry.interception_id}")
 
 
 @command.command(short_help="Count a budget from zero again.")
@@ -151,7 +151,7 @@ def _lines(budget: Budget, accounts: list[Account]) -> Iterator[str]:
     window = budget.window
     kind = "rolling " if window.is_rolling else ""
     yield (
-        f"{budget.name}: {_amount(budget, budget.limit)} per {budget.per} and {kind}{window.name}"
+        f"{budget.name}: {amount(budget, budget.limit)} per {budget.per} and {kind}{window.name}"
         f" ({window.zone.key}), then {budget.action}"
     )
     if not accounts:
@@ -164,21 +164,17 @@ def _lines(budget: Budget, accounts: list[Account]) -> Iterator[str]:
 
 def _notes(account: Account) -> Iterator[str]:
     budget = account.budget
-    yield f"{_amount(budget, account.spent)} in {count(account.calls)} calls"
+    yield f"{amount(budget, account.spent)} in {count(account.calls)} calls"
     if account.held:
-        yield f"{_amount(budget, account.held)} held"
+        yield f"{amount(budget, account.held)} held"
     if account.excess:
-        yield f"over by {_amount(budget, account.excess)}"
+        yield f"over by {amount(budget, account.excess)}"
     if account.estimated:
-        yield f"{_amount(budget, account.estimated)} estimated"
+        yield f"{amount(budget, account.estimated)} estimated"
     if account.unpriced:
         yield f"+ {account.unpriced} unpriced calls"
     if account.opens_at and account.spent >= budget.limit:
         yield f"opens {account.opens_at.astimezone(budget.window.zone):%-d %b %H:%M}"
-
-
-def _amount(budget: Budget, value: int) -> str:
-    return usd(value) if budget.unit == "usd" else f"{count(value)} tokens"
 
 
 def _record(account: Account) -> dict[str, Any]:

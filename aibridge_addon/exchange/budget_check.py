@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,13 +20,10 @@ from aibridge_addon.budgets.book import (
 )
 from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable, warning_text
+from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable
 from aibridge_addon.facts import TokenUsage
 from aibridge_addon.formats import FORMATS
-from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.raw_json import members
-
-logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.25
 """Time between two attempts of a request that waits for calls in flight."""
@@ -43,15 +39,21 @@ class BudgetRules:
     price: PriceOf
 
 
+type OnBudgetWarning = Callable[[BudgetWarning], None]
+"""Receives each crossed threshold, on the event loop."""
+
+
 class BudgetCheck:
     """Admits requests to their budgets; lives as long as the proxy."""
 
     _rules: BudgetRules
 
-    def __init__(self, find_book: Callable[[], BudgetBook | None], metrics: Metrics) -> None:
+    def __init__(
+        self, find_book: Callable[[], BudgetBook | None], on_warning: OnBudgetWarning
+    ) -> None:
         """Find the book by a function that may be called once there are rules."""
         self._find_book = find_book
-        self._metrics = metrics
+        self._on_warning = on_warning
         self._calls = Calls()
         self._turns: dict[str, asyncio.Lock] = {}
         """Requests wait for room one after the other, in their order, by budget and scope."""
@@ -123,10 +125,6 @@ class BudgetCheck:
         book = self._find_book()
         assert book, "`apply` refuses budgets without a book"
         return book
-
-    def _on_warning(self, warning: BudgetWarning) -> None:
-        logger.warning("aibridge: %s", warning_text(warning))
-        self._metrics.count_budget_warning(warning.budget.name, warning.percent)
 
     async def _wait(
         self, book: BudgetBook, call: BudgetedCall, refusal: BudgetRefusal

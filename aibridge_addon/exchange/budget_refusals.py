@@ -3,10 +3,8 @@
 from zoneinfo import ZoneInfo
 
 from aibridge_addon.access.asked import Refusal
-from aibridge_addon.budgets.book import BudgetRefusal, BudgetWarning
-from aibridge_addon.budgets.budget import Budget
-from aibridge_addon.report.money import usd
-from aibridge_addon.report.numbers import count
+from aibridge_addon.budgets.book import BudgetRefusal
+from aibridge_addon.budgets.words import amount
 
 _RETRY_SECONDS = 5.0
 """Time after which calls in flight may have ended."""
@@ -48,21 +46,6 @@ def unavailable() -> Refusal:
         reason="budget_unavailable",
         message="aibridge: budgets cannot be counted at the moment; try again later.",
         retry_after=10.0,
-    )
-
-
-def amount(budget: Budget, value: int) -> str:
-    """Return an amount in the unit of a budget."""
-    return usd(value) if budget.unit == "usd" else f"{count(value)} tokens"
-
-
-def warning_text(warning: BudgetWarning) -> str:
-    """Return a crossed threshold in words."""
-    budget = warning.budget
-    whose = "" if budget.per == "total" else f" of {warning.scope}"
-    return (
-        f"budget {budget.name!r}{whose} has reached {warning.percent} %:"
-        f" {amount(budget, warning.spent)} of {amount(budget, budget.limit)}"
     )
 
 

@@ -15,9 +15,9 @@ from aibridge_addon.access.policies import (
     find_refusal,
     ordered_policies,
 )
-from aibridge_addon.budgets.book import BudgetBook
+from aibridge_addon.budgets.book import BudgetBook, BudgetWarning
 from aibridge_addon.config.settings import Settings
-from aibridge_addon.exchange.budget_check import BudgetCheck, BudgetRules
+from aibridge_addon.exchange.budget_check import BudgetCheck, BudgetRules, OnBudgetWarning
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.observe.metrics import Metrics
 
@@ -37,13 +37,20 @@ class PolicySet:
         admission: AdmissionControl,
         can_record: Callable[[], bool],
         find_book: Callable[[], BudgetBook | None],
+        on_budget_warning: OnBudgetWarning,
         metrics: Metrics,
     ) -> None:
         self._admission = admission
         self._can_record = can_record
-        self._budgets = BudgetCheck(find_book, metrics)
+        self._metrics = metrics
+        self._on_budget_warning = on_budget_warning
+        self._budgets = BudgetCheck(find_book, self._report)
         self._rate_limits = RateLimits(metrics.count_limited)
         self._circuit_breakers = CircuitBreakers(metrics.show_circuit_breaker)
+
+    def _report(self, warning: BudgetWarning) -> None:
+        self._metrics.count_budget_warning(warning.budget.name, warning.percent)
+        self._on_budget_warning(warning)
 
     def apply(self, settings: Settings, *, own_hosts: Collection[str]) -> None:
         """Rebuild the policies; `own_hosts` are the names that the proxy listens on."""

@@ -1,13 +1,19 @@
 """Starts what sends facts to other systems, as the settings say, and stops it."""
 
+import logging
 from collections.abc import Callable, Iterable
 
+from aibridge_addon.budgets.book import BudgetWarning
+from aibridge_addon.budgets.words import warning_text
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.telemetry.alerts.alerts import Alerts
+from aibridge_addon.telemetry.alerts.budget_event import budget_event
 from aibridge_addon.telemetry.alerts.sender import OnOutcome
 from aibridge_addon.telemetry.alerts.webhook import Webhook
 from aibridge_addon.telemetry.content import Redact
 from aibridge_addon.telemetry.tracing import Tracing
+
+logger = logging.getLogger(__name__)
 
 
 class TelemetryError(Exception):
@@ -47,6 +53,11 @@ class Outputs:
     def apply(self, webhooks: Iterable[Webhook]) -> None:
         """Send alerts to these webhooks from now on."""
         self._alerts.apply(webhooks)
+
+    def report_budget(self, warning: BudgetWarning) -> None:
+        """Log a crossed threshold of a budget, and send an alert."""
+        logger.warning("aibridge: %s", warning_text(warning))
+        self._alerts.publish(budget_event(warning))
 
     def close(self) -> None:
         """Send what is queued, for a bounded time, and stop."""

@@ -68,7 +68,9 @@ def test_documented_config_file_is_accepted(block: Block, tmp_path: Path) -> Non
         return
     file = tmp_path / "aibridge.toml"
     file.write_text(block.code)
-    read_settings(default_values() | {"aibridge_config": str(file)})
+    variables = re.findall(r'_env = "(\w+)"', block.code)
+    environ = dict.fromkeys(variables, "https://hooks.example.com/")
+    read_settings(default_values() | {"aibridge_config": str(file)}, environ)
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=str)

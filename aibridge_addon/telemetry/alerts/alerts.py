@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Iterable
 
 from aibridge_addon.fact_bus import Handlers
-from aibridge_addon.facts import InterceptionEnded
+from aibridge_addon.facts import InterceptionEnded, UsagePriced
 from aibridge_addon.telemetry.alerts.event import Event
+from aibridge_addon.telemetry.alerts.price_watch import PriceWatch
 from aibridge_addon.telemetry.alerts.provider_watch import ProviderWatch
 from aibridge_addon.telemetry.alerts.record_watch import RecordWatch
 from aibridge_addon.telemetry.alerts.sender import OnOutcome, Post, WebhookSender
@@ -28,6 +29,7 @@ class Alerts:
         self._is_recording = is_recording
         self._on_outcome = on_outcome
         self._providers = ProviderWatch(self.publish, time.monotonic)
+        self._prices = PriceWatch(self.publish)
         self._record = RecordWatch(self.publish, time.monotonic)
         self._senders: dict[Webhook, WebhookSender] = {}
         self._post: Post | None = None
@@ -36,7 +38,7 @@ class Alerts:
     @property
     def handlers(self) -> Handlers:
         """Functions that accept facts, by the type of the facts."""
-        return {InterceptionEnded: self._providers.note}
+        return {InterceptionEnded: self._providers.note, UsagePriced: self._prices.note}
 
     def apply(self, webhooks: Iterable[Webhook]) -> None:
         """Use these webhooks; those that stay keep the events that wait."""

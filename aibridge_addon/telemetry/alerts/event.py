@@ -7,7 +7,14 @@ from typing import Literal, get_args
 from aibridge_addon.facts import new_id, now
 from aibridge_addon.raw_json import encode
 
-type EventType = Literal["provider_down", "provider_up", "record_away", "record_back"]
+type EventType = Literal[
+    "provider_down",
+    "provider_up",
+    "record_away",
+    "record_back",
+    "budget_warning",
+    "unpriced_model",
+]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType.__value__)
 
 
