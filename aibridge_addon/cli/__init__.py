@@ -15,6 +15,7 @@
     checks/                checks of the doctor, one function each
     tail.py search.py export.py show.py   single requests: live, by words, as JSON, as a tree
     prices.py reprice.py configured_prices.py   prices of recorded calls
+    sessions.py            sessions
     usage_table.py columns.py   totals as a table that fits
     filters.py             options that select requests
     totals.py tables.py    totals as text, and tables on a terminal
@@ -34,7 +35,19 @@ import click
 from aibridge_addon import __version__
 
 _COMMANDS = (
-    *("proxy", "run", "env", "usage", "tail", "show", "search", "web", "export", "limits"),
+    *(
+        "proxy",
+        "run",
+        "env",
+        "usage",
+        "sessions",
+        "tail",
+        "show",
+        "search",
+        "web",
+        "export",
+        "limits",
+    ),
     *("budget", "token", "prices", "reprice", "doctor", "ca", "completion"),
 )
 """Modules with a `command`, in the order of the help."""

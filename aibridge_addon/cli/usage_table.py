@@ -74,7 +74,7 @@ def _numbers(totals: Totals) -> Iterator[Column]:
         cells = [text(row) for row in figures]
         return Column(head=head, cells=cells, footer=text(overall), rank=rank)
 
-    yield column("cost", _cost)
+    yield column("cost", cost_text)
     yield _bars(figures)
     yield column("requests", lambda row: _count(row.requests))
     for kind, (head, rank) in _OUTCOMES.items():
@@ -105,7 +105,7 @@ def _counter(kind: str) -> Callable[[Figures], str]:
     return lambda figures: _count(getattr(figures, kind))
 
 
-def _cost(figures: Figures) -> str:
+def cost_text(figures: Figures) -> str:
     """Return the cost, with a plus if a part is unknown; a list price is in parentheses."""
     more = "+" * bool(figures.unpriced)
     if figures.cost_nano_usd is None and figures.list_price_nano_usd is not None:

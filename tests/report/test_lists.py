@@ -124,6 +124,5 @@ def test_latency_has_the_percentiles_of_completed_requests(
 def test_invalid_cursor_is_refused() -> None:
     with tempfile.TemporaryDirectory() as folder:
         reports = reports_on(folder, [])
-        for cursor in ("x", "[1]", "7"):
-            with pytest.raises(StoreError, match="invalid cursor"):
-                reports.sessions(RequestQuery(cursor=cursor))
+        with pytest.raises(StoreError, match="not a cursor of this list"):
+            reports.sessions(RequestQuery(cursor="x"))

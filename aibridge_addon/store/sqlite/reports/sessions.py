@@ -4,17 +4,16 @@ A page is found by walking back over the requests, so that it reads no more than
 page, however many there are. A session's position is that of its newest request.
 """
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Page, SessionRow
-from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.sqlite.figures import requests_sql
 from aibridge_addon.store.sqlite.reports import selection, totals
 from aibridge_addon.store.sqlite.reports.figures_rows import MOST_MODELS, to_figures
+from aibridge_addon.store.sqlite.reports.requests import make_cursor, split_cursor
 from aibridge_addon.store.sqlite.reports.selection import Selection
 
 _PROMPT_LENGTH = 200
@@ -34,26 +33,16 @@ class _Session:
 def read(connection: sqlite3.Connection, query: RequestQuery) -> Page[SessionRow]:
     """Return a page of sessions."""
     totals.prepare(connection)
-    found = _walk(connection, query, _position_of(query.cursor))
+    found = _walk(connection, query, split_cursor(query.cursor) if query.cursor else None)
     page: list[_Session] = []
     cursor = ""
     for session in found:
         if len(page) == query.limit:
-            cursor = json.dumps(page[-1].position) if page else query.cursor
+            cursor = make_cursor(*page[-1].position) if page else query.cursor
             break
         page.append(session)
     rows = tuple(_row(connection, query, session) for session in page)
     return Page(rows=rows, next_cursor=cursor)
-
-
-def _position_of(cursor: str) -> tuple[str, str] | None:
-    if not cursor:
-        return None
-    try:
-        started_at, id_ = map(str, json.loads(cursor))
-    except (ValueError, TypeError) as error:
-        raise StoreError(f"invalid cursor {cursor!r}") from error
-    return started_at, id_
 
 
 def _walk(

@@ -1,0 +1,137 @@
+"""Measures the reports on a database of a million interceptions: CPU seconds and memory of each.
+
+Prints one line per report with the bound that it should hold. Makes the database first, unless
+`--db` names one that is there; `--keep` leaves it for the next time.
+"""
+
+import argparse
+import resource
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import million_rows
+
+from aibridge_addon.report.periods import instant_text
+from aibridge_addon.report.protocol import Reports
+from aibridge_addon.report.queries import RequestQuery, TotalsQuery
+from aibridge_addon.store import open_store
+from aibridge_addon.store.sqlite.refresh import refresh_one
+
+DEFAULT, ALL_TIME, PAGE = 0.3, 1.0, 0.3
+"""Seconds that a report may take: of the last days, of all time, of a page."""
+_MIB = 2**20
+
+
+def ago(days: int) -> str:
+    """Return the time some days ago."""
+    return instant_text(datetime.now(UTC) - timedelta(days=days))
+
+
+def totals(since: str, *by: str, **filters: tuple[str, ...]) -> Callable[[Reports], object]:
+    """Return a function that reads totals."""
+    return lambda reports: reports.totals(TotalsQuery(since=since, by=by, limit=40, **filters))  # type: ignore[arg-type]
+
+
+def _next_page(reports: Reports) -> object:
+    cursor = reports.sessions(RequestQuery(limit=50)).next_cursor
+    return reports.sessions(RequestQuery(limit=50, cursor=cursor))
+
+
+REPORTS: dict[str, tuple[float, Callable[[Reports], object]]] = {
+    "7 days by model": (DEFAULT, totals(ago(7), "model")),
+    "7 days by actor and model": (DEFAULT, totals(ago(7), "actor", "model")),
+    "7 days of one actor by day": (DEFAULT, totals(ago(7), "day", actors=("actor-003",))),
+    "7 days by session": (DEFAULT, totals(ago(7), "session")),
+    "7 days by tool": (DEFAULT, totals(ago(7), "tool")),
+    "7 days, failed, by model": (DEFAULT, totals(ago(7), "model", statuses=("failed",))),
+    "30 days by day and model": (PAGE, totals(ago(30), "day", "model")),
+    "30 days by person": (PAGE, lambda reports: reports.people(RequestQuery(since=ago(30)))),
+    "30 days latency": (PAGE, lambda reports: reports.latency(RequestQuery(since=ago(30)))),
+    "all time by model": (ALL_TIME, totals("", "model")),
+    "all time by month and actor": (ALL_TIME, totals("", "month", "actor")),
+    "all time by team": (ALL_TIME, totals("", "team")),
+    "all time by person": (ALL_TIME, lambda reports: reports.people(RequestQuery())),
+    "sessions, first page": (PAGE, lambda reports: reports.sessions(RequestQuery(limit=50))),
+    "sessions, two pages": (2 * PAGE, _next_page),
+    "sessions of one actor": (
+        PAGE,
+        lambda reports: reports.sessions(RequestQuery(limit=50, for_actor="actor-150")),
+    ),
+    "requests, first page": (PAGE, lambda reports: reports.requests(RequestQuery(limit=50))),
+    "requests, failed": (
+        PAGE,
+        lambda reports: reports.requests(RequestQuery(limit=50, statuses=("failed",))),
+    ),
+}
+"""Reports by name, with their bound in seconds."""
+
+
+def main() -> None:
+    """Make the database and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1_000_000, help="interceptions to make")
+    parser.add_argument("--db", type=Path, help="database to make, or to measure if it is there")
+    parser.add_argument("--keep", action="store_true", help="do not delete the database")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.db, options.measure)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.db or Path(folder) / "million.sqlite3"
+        if not path.exists():
+            prepare(path, options.count)
+        for name in REPORTS:
+            command = [sys.executable, __file__, "--db", str(path), "--measure", name]
+            subprocess.run(command, check=True)
+        if options.db and not options.keep:
+            path.unlink()
+
+
+def prepare(path: Path, count: int) -> None:
+    """Make the database and roll it up."""
+    begin = time.process_time()
+    million_rows.make(path, count)
+    made = time.process_time()
+    hours = 1
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        while refresh_one(connection):
+            hours += 1
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (rows,) = connection.execute("SELECT count(*) FROM aibridge_hourly").fetchone()
+    rolled = time.process_time()
+    print(
+        f"{count:,} interceptions, {path.stat().st_size / _MIB:,.0f} MiB, made in"
+        f" {made - begin:.0f} s; {hours:,} hours rolled up into {rows:,} rows, "
+        f"{(rolled - made) / hours * 1000:.1f} ms each",
+        flush=True,
+    )
+
+
+def measure(path: Path, name: str) -> None:
+    """Measure one report, in a process of its own for its memory; prints the best of three."""
+    reports = open_store(path).reports()
+    bound, read = REPORTS[name]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    best = min(_seconds(read, reports) for _ in range(3))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    verdict = "ok" if best <= bound else "TOO SLOW"
+    print(f"{name:28} {best:7.3f} s of {bound:.1f} s  {grown:6.1f} MiB  {verdict}", flush=True)
+
+
+def _seconds(read: Callable[[Reports], object], reports: Reports) -> float:
+    """Return the CPU seconds of a report: the same while other programs use the machine."""
+    begin = time.process_time()
+    read(reports)
+    return time.process_time() - begin
+
+
+if __name__ == "__main__":
+    main()
