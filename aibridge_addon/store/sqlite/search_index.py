@@ -1,14 +1,17 @@
 """Tables of the full-text search: the searchable texts, and an FTS5 index over them.
 
-Triggers copy prompts, thoughts and tool arguments into the texts, and keep the index in step. An
-SQLite without FTS5 writes and deletes texts only; the next with FTS5 rebuilds the index.
+Triggers copy prompts, thoughts and tool arguments into the texts; each commit indexes those that it
+added. An SQLite without FTS5 writes and deletes texts only; the next with FTS5 rebuilds the index.
 """
 
+import logging
 import sqlite3
 
 from sqlite_utils import Database
 
 from aibridge_addon.store.search_texts import MAX_CHARACTERS
+
+logger = logging.getLogger(__name__)
 
 _ARGUMENTS = """{row}.tool || char(10) || coalesce(
     CASE WHEN json_valid({row}.input) THEN (
@@ -21,19 +24,20 @@ _SOURCES = (
 )
 """Tables whose rows have a text: table, kind of the text, and SQL of the text."""
 
-_TRIGGERS = {
-    "aibridge_search_added": "AFTER INSERT ON aibridge_search_texts BEGIN"
-    " INSERT INTO aibridge_search(rowid, text) VALUES (new.id, new.text); END",
-    "aibridge_search_deleted": "AFTER DELETE ON aibridge_search_texts BEGIN"
-    " INSERT INTO aibridge_search(aibridge_search, rowid, text)"
-    " VALUES ('delete', old.id, old.text); END",
-}
+_LAST = "(SELECT coalesce(max(id), 0) FROM aibridge_search_docsize)"
+_TRIGGER = "aibridge_search_deleted"
 _INDEX = (
     "CREATE VIRTUAL TABLE IF NOT EXISTS aibridge_search USING fts5(text,"
     " content = 'aibridge_search_texts', content_rowid = 'id',"
     " tokenize = 'unicode61 remove_diacritics 2')",
-    *(f"CREATE TRIGGER IF NOT EXISTS {name} {text}" for name, text in _TRIGGERS.items()),
+    f"CREATE TRIGGER IF NOT EXISTS {_TRIGGER} AFTER DELETE ON aibridge_search_texts"  # noqa: S608
+    f" WHEN old.id <= {_LAST} BEGIN INSERT INTO aibridge_search(aibridge_search, rowid, text)"
+    " VALUES ('delete', old.id, old.text); END",
     "INSERT INTO aibridge_search(aibridge_search) VALUES ('rebuild')",
+)
+_ADD_NEW = (
+    "INSERT INTO aibridge_search(rowid, text) SELECT id, text FROM aibridge_search_texts"  # noqa: S608
+    f" WHERE id > {_LAST} ORDER BY id LIMIT 5000"
 )
 
 
@@ -69,10 +73,30 @@ def prepare(db: Database) -> None:
     supported, indexed = has_fts5(db.conn), is_indexed(db.conn)
     if supported == indexed:
         return
-    drops = [f"DROP TRIGGER IF EXISTS {name}" for name in _TRIGGERS]
     with db.atomic():
-        for statement in _INDEX if supported else drops:
+        for statement in _INDEX if supported else (f"DROP TRIGGER IF EXISTS {_TRIGGER}",):
             db.execute(statement)
+
+
+class Indexer:
+    """Adds new texts to the index at the end of each commit.
+
+    A trigger would be ten times slower: FTS5 writes its buffer at the end of each trigger. An index
+    that cannot be written must not cost records.
+    """
+
+    def __init__(self) -> None:
+        self._is_broken = False
+
+    def index(self, connection: sqlite3.Connection) -> None:
+        """Index the texts that the transaction has added, and any that were left out before."""
+        if self._is_broken:
+            return
+        try:
+            connection.execute(_ADD_NEW)
+        except sqlite3.DatabaseError as error:
+            self._is_broken = True
+            logger.warning("aibridge: texts are not indexed until the next start: %s", error)
 
 
 def has_fts5(connection: sqlite3.Connection) -> bool:
@@ -83,7 +107,5 @@ def has_fts5(connection: sqlite3.Connection) -> bool:
 
 def is_indexed(connection: sqlite3.Connection) -> bool:
     """Return whether the index exists and is kept in step."""
-    (number,) = connection.execute(
-        "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name IN (?, ?)", [*_TRIGGERS]
-    ).fetchone()
-    return bool(number == len(_TRIGGERS))
+    rows = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [_TRIGGER]).fetchall()
+    return bool(rows)

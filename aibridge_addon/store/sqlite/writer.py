@@ -24,6 +24,7 @@ from aibridge_addon.store.sqlite.database_file import DatabaseFile, is_transient
 from aibridge_addon.store.sqlite.housekeeping import CLOSE_INTERRUPTED
 from aibridge_addon.store.sqlite.ownership import Ownership
 from aibridge_addon.store.sqlite.schema import SchemaTooNewError
+from aibridge_addon.store.sqlite.search_index import Indexer
 from aibridge_addon.store.sqlite.sql import SQL
 from aibridge_addon.store.sqlite.sweeper import Sweeper
 from aibridge_addon.store.statements import CONTENT_KINDS, Statement
@@ -53,6 +54,7 @@ class Writer:
         self._in_memory: deque[Statement] = deque()
         self._ownership = Ownership(path)
         self._database = DatabaseFile(path)
+        self._indexer = Indexer()
         self._generation = 0
         self._has_lost = False
         """True if statements were lost or rejected."""
@@ -229,6 +231,7 @@ class Writer:
                 for statement in statements:
                     execute(connection, statement)
                 self._settle(connection, statements)
+                self._indexer.index(connection)
             self._budgets.committed()
         except _REJECTIONS as error:
             logger.warning("aibridge: the database rejects a statement: %s", error)
@@ -244,6 +247,7 @@ class Writer:
                 except _REJECTIONS:
                     rejected.append(statement)
             self._settle(connection, statements)
+            self._indexer.index(connection)
         self._budgets.committed()
         append(self._path.with_name(f"{self._path.name}.rejected.jsonl"), rejected)
         self._has_lost = True

@@ -12,8 +12,9 @@ from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.search_texts import MAX_CHARACTERS
 from aibridge_addon.store.sqlite import search_index
 from aibridge_addon.store.sqlite.schema import migrate, migrations
-from aibridge_addon.store.sqlite.sql import SQL
+from aibridge_addon.store.sqlite.search_index import Indexer
 from aibridge_addon.store.sqlite.sweeper import Sweeper
+from aibridge_addon.store.sqlite.writer import execute
 from aibridge_addon.store.statements import statements
 
 
@@ -33,8 +34,9 @@ def db(empty: Database) -> Database:
 
 def write(db: Database, *facts: Fact) -> None:
     with db.atomic():
-        for kind, values in statements(facts):
-            db.execute(SQL[kind], values)
+        for statement in statements(facts):
+            execute(db.conn, statement)
+        Indexer().index(db.conn)
 
 
 def found(db: Database, match: str) -> list[str]:
@@ -111,6 +113,44 @@ def test_ends_are_numbered_once_in_the_order_of_commits(db: Database) -> None:
 
     numbered = [row["interception_id"] for row in db.table("aibridge_endings").rows]
     assert numbered == [two.id, one.id]
+
+
+def test_broken_index_costs_no_record_and_is_reported_once(
+    db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.execute("DROP TABLE aibridge_search")
+    indexer, one = Indexer(), started()
+    for fact in (one, prompt(one, "kept")):
+        with db.atomic():
+            for statement in statements([fact]):
+                execute(db.conn, statement)
+            indexer.index(db.conn)
+
+    assert [row["text"] for row in db.table("aibridge_search_texts").rows] == ["kept"]
+    assert len(caplog.messages) == 1
+
+
+def test_texts_that_were_left_out_are_indexed_by_a_later_commit(db: Database) -> None:
+    one = started()
+    for statement in statements([one, prompt(one, "left out")]):
+        execute(db.conn, statement)
+    assert found(db, "left") == []
+
+    write(db, started())
+
+    assert found(db, "left") == ["left out"]
+
+
+def test_deleted_text_that_was_not_indexed_leaves_the_index_intact(db: Database) -> None:
+    one = started()
+    write(db, one, prompt(one, "indexed"))
+    for statement in statements([one, prompt(one, "not indexed")]):
+        execute(db.conn, statement)
+
+    db.execute("DELETE FROM aibridge_search_texts")
+
+    db.execute("INSERT INTO aibridge_search(aibridge_search) VALUES ('integrity-check')")
+    assert found(db, "indexed") == []
 
 
 def test_without_fts5_records_are_written_and_a_later_index_has_them(

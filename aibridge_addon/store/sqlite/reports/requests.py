@@ -10,7 +10,7 @@ from aibridge_addon.store.sqlite.reports import request_rows
 from aibridge_addon.store.sqlite.reports.selection import Selection, of_interceptions
 
 _SEPARATOR = "~"
-_NEWEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'aibridge_endings'"
+_NEWEST = "SELECT coalesce(max(seq), 0) FROM aibridge_endings"
 MOST_LIVE = 500
 """Most requests that one call of `ended_since` looks at."""
 
