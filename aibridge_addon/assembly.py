@@ -93,7 +93,7 @@ class Components:
         self._build_exchanges()
         self._outputs = Outputs(
             otel=settings.otel,
-            redact=self._redaction.text if settings.otel_content else None,
+            redact=self._redaction.text_of if settings.otel_content else None,
             is_recording=lambda: self._recorder.available,
             on_alert=self.metrics.count_alert,
         )

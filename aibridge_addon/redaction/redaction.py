@@ -58,6 +58,10 @@ class Redaction:
         """Redact a text; `credentials` are secrets that the request itself came with."""
         return _redacted(text, self.load(), credentials)
 
+    def text_of(self, interception_id: str, text: str) -> str:
+        """Redact a text of a request, and the credentials that the request came with."""
+        return self.text(text, self.credentials.of(interception_id))
+
     def value(self, value: Any, credentials: Collection[str] = ()) -> Any:
         """Redact all texts of a JSON value."""
         match value:

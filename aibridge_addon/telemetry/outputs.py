@@ -10,8 +10,7 @@ from aibridge_addon.telemetry.alerts.alerts import Alerts
 from aibridge_addon.telemetry.alerts.budget_event import budget_event
 from aibridge_addon.telemetry.alerts.sender import OnOutcome
 from aibridge_addon.telemetry.alerts.webhook import Webhook
-from aibridge_addon.telemetry.content import Redact
-from aibridge_addon.telemetry.tracing import Tracing
+from aibridge_addon.telemetry.tracing import Redact, Tracing
 
 logger = logging.getLogger(__name__)
 

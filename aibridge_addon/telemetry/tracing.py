@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from aibridge_addon.fact_bus import Handlers
@@ -20,7 +21,7 @@ from aibridge_addon.facts import (
     UsagePriced,
     UserPrompt,
 )
-from aibridge_addon.telemetry.content import Content, Redact
+from aibridge_addon.telemetry.content import Content
 from aibridge_addon.telemetry.span import Span
 from aibridge_addon.telemetry.trace import Trace
 from aibridge_addon.telemetry.traces import Traces
@@ -37,6 +38,9 @@ _IDLE_SECONDS = 0.5
 _FACTS = (Interception, InterceptionEnded, TokenUsage, UsagePriced, ToolUsage)
 _CONTENT = (UserPrompt, RequestContent, ResponseContent)
 _LATEST = "gen_ai_latest_experimental"
+
+type Redact = Callable[[str, str], str]
+"""Redacts a text, given the id of its interception."""
 
 
 class Sender(Protocol):
@@ -133,7 +137,9 @@ class Tracing:
             logger.exception("aibridge: an interception is not exported")
 
     def _make_trace(self, interception: Interception) -> Trace:
-        content = Content(self._redact) if self._redact else None
+        content = None
+        if self._redact:
+            content = Content(interception.api, partial(self._redact, interception.id))
         return Trace(interception, content=content, latest=self._latest)
 
     def _send_expired(self, now: float) -> None:

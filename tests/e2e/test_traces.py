@@ -9,12 +9,13 @@ from standin import Provider, Server
 
 from e2e.asking import APIS
 from e2e.central import FORWARD, SUM, Central, ToolServer, server_toml, wait_for_servers
-from e2e.clients import Clients
+from e2e.clients import ANTHROPIC_KEY, Clients
 from e2e.conftest import StartProxy
 from e2e.otlp import Receiver, attributes_of
 from e2e.proxy import Proxy, config_toml
 
 MESSAGES, CHAT, _ = APIS
+SECRET = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"
 
 
 def usage_of(spans: list[Any], kind: str) -> list[int]:
@@ -36,7 +37,11 @@ def test_inner_loop_is_exported_with_its_usage_on_upstream_requests(
         proxy = start_proxy(
             config=config_toml(standin.origin)
             + server_toml("calc", url=tool_server.url, allow="^add$"),
-            options={"aibridge_otel": True},
+            options={
+                "aibridge_otel": True,
+                "aibridge_otel_content": True,
+                "aibridge_capture": "all",
+            },
             env={
                 "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
                 "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer collector",
@@ -48,7 +53,7 @@ def test_inner_loop_is_exported_with_its_usage_on_upstream_requests(
         wait_for_servers(proxy, "calc")
         central = Central(proxy, clients_of(proxy), provider, standin)
         with proxy.recording() as records:
-            central.see(MESSAGES, FORWARD, f"{SUM} TOKENS:10,2,3,4", stream=True)
+            central.see(MESSAGES, FORWARD, f"{SUM} TOKENS:10,2,3,4 {SECRET}", stream=True)
         assert proxy.stop() == 0
         spans = receiver.wait(lambda found: len(found) >= 4)
 
@@ -70,6 +75,13 @@ def test_inner_loop_is_exported_with_its_usage_on_upstream_requests(
     [resource] = receiver.resources
     assert resource["service.name"] == "aibridge"
     assert resource["deployment.environment.name"] == "tests"
+    for chat in (span for span in spans if span.name.startswith("chat ")):
+        messages = attributes_of(chat)
+        assert SUM.split()[0] in messages["gen_ai.input.messages"]
+        assert "assistant" in messages["gen_ai.output.messages"]
+    everything = "".join(map(str, spans))
+    assert SECRET not in everything
+    assert ANTHROPIC_KEY not in everything
     assert "Bearer collector" in receiver.headers[0].values()
 
 

@@ -7,9 +7,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from aibridge_addon.facts import Fact
-from aibridge_addon.telemetry.content import Redact
 from aibridge_addon.telemetry.otel import SpanSender
-from aibridge_addon.telemetry.tracing import Tracing
+from aibridge_addon.telemetry.tracing import Redact, Tracing
 
 
 def export(facts: Iterable[Fact], *, redact: Redact | None = None) -> list[ReadableSpan]:

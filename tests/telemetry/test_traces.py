@@ -17,11 +17,14 @@ from aibridge_addon.facts import (
     Interception,
     InterceptionEnded,
     Price,
+    RequestContent,
+    ResponseContent,
     Status,
     TokenUsage,
     UsagePriced,
 )
 from aibridge_addon.telemetry import tracing as tracing_module
+from aibridge_addon.telemetry.messages import MAX_TEXT, Messages
 from aibridge_addon.telemetry.otel import SpanSender
 from aibridge_addon.telemetry.span import Span
 from aibridge_addon.telemetry.trace import Trace
@@ -229,12 +232,17 @@ def test_refused_request_has_no_upstream_request() -> None:
     assert [span.name for span in spans] == ["interception claude-opus-4-5"]
 
 
+def hide_me(interception_id: str, text: str) -> str:
+    assert interception_id
+    return text.replace("me", "▒▒")
+
+
 def test_content_is_exported_only_on_opt_in() -> None:
     one = interception()
     facts: list[Fact] = [one, prompt(one, "Tell me"), tool(one)]
     facts += [tokens(one, upstream=0), ended(one)]
 
-    plain, full = export(facts), export(facts, redact=lambda text: text.replace("me", "▒▒"))
+    plain, full = export(facts), export(facts, redact=hide_me)
 
     texts = "".join(json.dumps(attributes(span)) for span in plain)
     assert "Tell" not in texts
@@ -244,6 +252,163 @@ def test_content_is_exported_only_on_opt_in() -> None:
         {"role": "user", "parts": [{"type": "text", "content": "Tell ▒▒"}]}
     ]
     assert json.loads(attributes(call)["gen_ai.tool.call.arguments"]) == {"path": "/x"}
+
+
+EVERYTHING = frozenset({"answers", "prompts", "requests", "results", "system", "thoughts", "tools"})
+
+
+def body(**members: Any) -> bytes:
+    return json.dumps(members).encode()
+
+
+def test_messages_of_bodies_are_exported_for_each_upstream_request() -> None:
+    one = interception()
+    call = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"path": "/me"}}
+    outcome = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "about me"}
+    asked = [{"role": "user", "content": "Tell me"}]
+    again = [
+        *asked,
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [outcome]},
+    ]
+    request: dict[str, Any] = {
+        "interception": one,
+        "created_at": one.started_at,
+        "capture": EVERYTHING,
+    }
+    response: dict[str, Any] = {**request, "provider_response_id": "msg_1", "status": 200}
+    text = [{"type": "thinking", "thinking": "Hm, me"}, {"type": "text", "text": "It is me."}]
+    facts: list[Fact] = [
+        one,
+        RequestContent(upstream=0, body=body(system="Be mean", messages=asked), **request),
+        ResponseContent(
+            upstream=0,
+            body=body(type="message", role="assistant", content=[call], stop_reason="tool_use"),
+            **response,
+        ),
+        tokens(one, upstream=0),
+        RequestContent(upstream=1, body=body(messages=again), **request),
+        ResponseContent(
+            upstream=1,
+            body=body(type="message", role="assistant", content=text, stop_reason="end_turn"),
+            **response,
+        ),
+        tokens(one, upstream=1),
+        ended(one),
+    ]
+
+    chats = [attributes(span) for span in named(export(facts, redact=hide_me), "chat")]
+    first, second = sorted(chats, key=lambda chat: chat["aibridge.upstream"])
+
+    assert json.loads(first["gen_ai.system_instructions"]) == [
+        {"type": "text", "content": "Be ▒▒an"}
+    ]
+    assert json.loads(first["gen_ai.output.messages"]) == [
+        {
+            "role": "assistant",
+            "parts": [
+                {
+                    "type": "tool_call",
+                    "id": "toolu_1",
+                    "name": "Read",
+                    "arguments": json.loads(first["gen_ai.output.messages"])[0]["parts"][0][
+                        "arguments"
+                    ],
+                }
+            ],
+            "finish_reason": "tool_use",
+        }
+    ]
+    assert first["gen_ai.response.finish_reasons"] == ("tool_use",)
+    assert [message["role"] for message in json.loads(second["gen_ai.input.messages"])] == [
+        *("user", "assistant", "user")
+    ]
+    assert json.loads(second["gen_ai.input.messages"])[2]["parts"] == [
+        {"type": "tool_call_response", "id": "toolu_1", "response": "about ▒▒"}
+    ]
+    assert json.loads(second["gen_ai.output.messages"])[0]["parts"] == [
+        {"type": "reasoning", "content": "Hm, ▒▒"},
+        {"type": "text", "content": "It is ▒▒."},
+    ]
+    assert not any("messages" in name for chat in map(attributes, export(facts)) for name in chat)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("requests", {"a-instruction", "a-question", "a-result"}),
+        ("system", {"a-instruction"}),
+        ("results", {"a-result"}),
+        ("answers", {"a-reply"}),
+        ("answers thoughts", {"a-reply", "a-thought"}),
+        ("answers tools", {"a-reply", "a-argument"}),
+        ("prompts tools thoughts", set()),
+    ],
+)
+def test_only_captured_content_is_exported(words: str, expected: set[str]) -> None:
+    one = interception()
+    capture = frozenset(words.split())
+    common: dict[str, Any] = {
+        "interception": one,
+        "created_at": one.started_at,
+        "upstream": 0,
+        "capture": capture,
+    }
+    outcome = {"type": "tool_result", "tool_use_id": "t", "content": "a-result"}
+    asked = [
+        {"role": "user", "content": "a-question"},
+        {"role": "user", "content": [outcome]},
+    ]
+    said = [
+        {"type": "thinking", "thinking": "a-thought"},
+        {"type": "text", "text": "a-reply"},
+        {"type": "tool_use", "id": "t", "name": "n", "input": {"a": "a-argument"}},
+    ]
+    facts: list[Fact] = [
+        one,
+        RequestContent(body=body(system="a-instruction", messages=asked), **common),
+        ResponseContent(
+            body=body(type="message", role="assistant", content=said),
+            status=200,
+            provider_response_id="msg_1",
+            **common,
+        ),
+        tokens(one, upstream=0),
+        ended(one),
+    ]
+
+    [chat] = map(attributes, named(export(facts, redact=lambda _, text: text), "chat"))
+
+    texts = json.dumps(chat)
+    words_of_all = ("a-instruction", "a-question", "a-result", "a-reply", "a-thought", "a-argument")
+    found = {word for word in words_of_all if word in texts}
+    assert found == expected
+
+
+def test_long_conversations_are_cut_at_their_beginning() -> None:
+    one = interception()
+    messages = [{"role": "user", "content": f"{number} " + "x" * 50_000} for number in range(20)]
+    request = RequestContent(
+        interception=one,
+        created_at=one.started_at,
+        upstream=0,
+        body=body(messages=messages),
+        capture=EVERYTHING,
+    )
+
+    spans = export([one, request, tokens(one, upstream=0), ended(one)], redact=hide_me)
+
+    [chat] = map(attributes, named(spans, "chat"))
+    exported = json.loads(chat["gen_ai.input.messages"])
+    assert 1 < len(exported) <= 6
+    assert exported[-1]["parts"][0]["content"].startswith("19 ")
+
+
+def test_secret_at_the_cut_of_a_text_is_redacted() -> None:
+    secret = "sk-ant-secret"
+    messages = Messages(lambda text: text.replace(secret, "[redacted]"))
+
+    assert "sk-ant" not in messages.text("x" * (MAX_TEXT - 5) + secret)
 
 
 def test_trace_does_not_wait_for_a_price_for_ever() -> None:
