@@ -7,7 +7,6 @@ settings come from `config`.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING
 
 from mitmproxy.connection import Client
 from mitmproxy.options import Options
@@ -21,7 +20,6 @@ from aibridge_addon.access.listening import check_not_open, is_private, listened
 from aibridge_addon.config.capture import resolve_capture
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.background import BackgroundResponses
-from aibridge_addon.exchange.central_tools import CentralTools
 from aibridge_addon.exchange.chat_usage import ChatUsage
 from aibridge_addon.exchange.commit import CommitWait
 from aibridge_addon.exchange.early_refusals import EarlyRefusals
@@ -36,6 +34,7 @@ from aibridge_addon.exchange.policy_set import PolicySet
 from aibridge_addon.exchange.reception import Edit, Reception
 from aibridge_addon.exchange.record_maker import RecordMaker
 from aibridge_addon.exchange.stream_bridge import StreamBridge
+from aibridge_addon.exchange.tool_servers import CentralServers
 from aibridge_addon.exchange.typed_prompts import TypedPrompts
 from aibridge_addon.exchange.unrecorded_usage import UnrecordedUsage
 from aibridge_addon.exchange.websocket_intake import WebSocketIntake
@@ -60,9 +59,6 @@ from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.ledger import Ledger
 from aibridge_addon.views.flow_views import FlowViews
 
-if TYPE_CHECKING:
-    from aibridge_addon.tools.servers import ToolServers
-
 
 class Components:
     """Holds all components, from the start to the end.
@@ -78,7 +74,6 @@ class Components:
 
     def __init__(self, settings: Settings, options: Options) -> None:
         self._options = options
-        self._servers: ToolServers | None = None
         self._facts = FactBus()
         self._loop = asyncio.get_running_loop()
         self._redaction = Redaction(is_on=settings.redact, own=settings.own_redactions)
@@ -109,7 +104,6 @@ class Components:
         self._preparation.prices = settings.prices
         self.views.limit(settings.kept_flows, settings.kept_flow_bytes)
         self._apply_access(settings)
-        self._use_servers(settings)
         self._outputs.apply(settings.webhooks)
         self._policies.apply(settings, own_hosts=listened_names(self._options))
         self.cross_origin = CrossOriginSharing(self._policies.browser_origin)
@@ -141,7 +135,8 @@ class Components:
         self._recorder.close()
         self._outputs.close()
         # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
-        return asyncio.create_task(self._servers.stop()) if self._servers else None
+        stopping = self._servers.stop()
+        return asyncio.ensure_future(stopping) if stopping else None
 
     # Built once
 
@@ -209,8 +204,13 @@ class Components:
         self._shortage_log.install()
         limit_accept_retries(self._loop)
         remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
-        self._ledger = Ledger(remember=remember, find=find)
-        self._attempts = Attempts(remember=remember, find=find)
+        self._servers = CentralServers(
+            ledger=Ledger(remember=remember, find=find),
+            attempts=Attempts(remember=remember, find=find),
+            follow_ups=self._follow_ups,
+            refused_edits=self._last_resort.refused_edits,
+            metrics=self.metrics,
+        )
 
     def _subscribe(self, settings: Settings) -> None:
         self.background = BackgroundResponses(
@@ -294,41 +294,10 @@ class Components:
         return resolve_capture(settings.capture, is_private=private)
 
     def _build_edits(self, settings: Settings) -> tuple[Edit, ...]:
-        central = self._build_central_tools(settings)
+        central = self._servers.use(settings)
         models = ModelEdits(settings.model_rules)
         edits = (models.apply, ChatUsage(settings).ask, self.background.attach)
         return (*edits, central.offer) if central else edits
-
-    def _use_servers(self, settings: Settings) -> None:
-        """Start the configured MCP servers, or apply their changed configuration."""
-        if self._servers is not None:
-            self._servers.update(settings.mcp_servers)
-        elif settings.mcp_servers:
-            # Only here: the mcp package costs 20 MiB of memory.
-            from aibridge_addon.tools.servers import ToolServers
-
-            self._servers = ToolServers(
-                settings.mcp_servers,
-                max_result_bytes=settings.tool_result_bytes,
-                default_timeout=settings.tool_call_seconds,
-                call_seconds_in_all=settings.tool_call_max_seconds,
-                on_event=lambda name, event: self._show_servers(),
-            )
-            self._servers.start()
-        self._show_servers()
-
-    def _build_central_tools(self, settings: Settings) -> CentralTools | None:
-        if self._servers is None or not settings.mcp_servers:
-            return None
-        return CentralTools(
-            settings,
-            servers=self._servers,
-            ledger=self._ledger,
-            attempts=self._attempts,
-            follow_ups=self._follow_ups,
-            metrics=self.metrics,
-            refused_edits=self._last_resort.refused_edits,
-        )
 
     # Callbacks between components
 
@@ -346,12 +315,8 @@ class Components:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._facts.publish, fact)
 
-    def _show_servers(self) -> None:
-        if self._servers:
-            self.metrics.show_mcp_servers(self._servers.status())
-
     def _health(self) -> Health:
         return Health.now(
             can_record=self._recorder.available,
-            servers=self._servers.status() if self._servers else (),
+            servers=self._servers.status(),
         )
