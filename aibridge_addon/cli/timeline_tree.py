@@ -115,7 +115,7 @@ def _input(timeline: Timeline, *, in_session: bool) -> Iterator[Branch]:
         if not (in_session and missing.option == "requests"):
             yield Branch(_sentence(missing.text), color=_DIM)
     diff = timeline.diff
-    if timeline.system is not None:
+    if timeline.system:
         changed = diff is not None and bool(diff.system)
         state = ", changed since the last request" if changed else ", unchanged" if diff else ""
         text = "" if diff and not changed else timeline.system

@@ -98,7 +98,7 @@ class Timeline:
     prompts: tuple[str, ...]
     """Typed prompts, or the last user message if the conversation is known."""
     system: str | None
-    """The system prompt; None: not recorded."""
+    """The system prompt, empty if the request has none; None: not recorded."""
     conversation: Conversation | None
     """The content that the client sent; None: not recorded."""
     diff: ConversationDiff | None

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 from report.rows import request_row
+from standin.plan import ANSWER
 from store.doubles import all_of_one, ended, prompt, started, tokens, tool
 from store.sqlite_files import empty_database, write
 
@@ -230,5 +231,12 @@ def test_tail_shows_requests_of_another_process_as_they_end(shared: Home) -> Non
     assert re.search(r" ok +\S+ +\S+ +claude-second +45→20 ", line), line
     assert "other-model" not in tail.text
     assert "[zyzzyva]" in shared.run("search", "zyzzyva").stdout
-    exported = shared.run("export", "--model", "claude-second").stdout
-    assert json.loads(exported)["figures"]["output"] == 20
+    exported = json.loads(shared.run("export", "--model", "claude-second").stdout)
+    assert exported["figures"]["output"] == 20
+    tree = shared.run("show", exported["id"][-8:]).stdout
+    assert re.search(r"├─ Prompt\n│ +hi TOKENS:10,20,30,5\n", tree), tree
+    assert re.search(
+        rf"Upstream request 1 .* 45 in, 20 out[\s\S]*Answer .*\n[ │]+{ANSWER}", tree
+    ), tree
+    assert "System prompt" not in tree
+    assert f"[{ANSWER.split()[0]}]" in shared.run("search", ANSWER.split()[0]).stdout
