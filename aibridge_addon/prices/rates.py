@@ -27,6 +27,8 @@ REQUESTS = "requests_kcount"
 """Names of prices, as genai-prices has them."""
 
 _NANO = 1_000_000_000
+_TOO_MUCH = 2**62
+"""Nano-dollars that fit into a column, four billion dollars; a provider can report any count."""
 _PER: Mapping[str, int] = {WEB_SEARCH: 1_000, FILE_SEARCH: 1_000}
 _PER_DEFAULT = 1_000_000
 _NOUNS: Mapping[str, str] = {
@@ -100,7 +102,9 @@ def _sum(amounts: Sequence[Amount], call: BilledCall, rates: Rates, factor: Deci
             raise UnpriceableError(f"{rates.source} has no price for {_NOUNS[name]}")
         usd = price.for_prompt(call.prompt_tokens) * count / _PER.get(name, _PER_DEFAULT)
         total += usd if name in _PER else usd * factor
-    return int((total * _NANO).to_integral_value(ROUND_HALF_UP))
+    if (nano := total * _NANO) >= _TOO_MUCH:
+        raise UnpriceableError("the reported counts are implausible")
+    return int(nano.to_integral_value(ROUND_HALF_UP))
 
 
 def _input(call: BilledCall, rates: Rates) -> Iterator[Amount]:

@@ -196,7 +196,7 @@ def test_mcp_package_is_imported_when_the_first_server_is_configured(
 # --- providers
 
 
-def test_changed_providers_and_actors_take_effect(
+def test_changed_providers_actors_and_prices_take_effect(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
 ) -> None:
     proxy = start_proxy()
@@ -211,20 +211,25 @@ hosts = []
 [[actors]]
 match = "alice@laptop"
 id = "alice"
-"""
 
-    def ask() -> tuple[int, str]:
+[[prices]]
+match = "*"
+seller = "another"
+{"".join(f"{name} = 1\n" for name in ("input", "output", "cache_read", "cache_write"))}"""
+
+    def ask() -> tuple[int, str, str]:
         with clients_of(proxy).http(REVERSE) as client, proxy.recording() as records:
             url = f"{proxy.reverse_url}/another/v1/messages"
             headers = {"x-aibridge-actor": "alice@laptop", "x-api-key": "k"}
             status = client.post(url, json=MESSAGES.body("hi"), headers=headers).status_code
-        return status, "".join(row["initiator_id"] for row in records.interceptions)
+        actors = "".join(row["initiator_id"] for row in records.interceptions)
+        return status, actors, "".join(row["price_source"] for row in records.token_usages)
 
-    assert ask() == (404, "")
+    assert ask() == (404, "", "")
     edit(proxy, config + more)
-    assert ask() == (200, "alice")
+    assert ask() == (200, "alice", "config file, *, always")
     edit(proxy, config)
-    assert ask() == (404, "")
+    assert ask() == (404, "", "")
 
 
 # --- mistakes
