@@ -23,6 +23,15 @@ def usd(nano: int | None) -> str:
     return f"{sign}${rounded}" if rounded else f"{sign}{_SMALLEST}"
 
 
+def short_usd(nano: int | None) -> str:
+    """Return an amount in as few characters as say most: `$12.30`, `$0.37`, `$0.012`."""
+    if nano is None or not 0 < nano < NANO_USD:
+        return usd(nano)
+    amount = Decimal(nano) / NANO_USD
+    step = Decimal(1).scaleb(min(-2, amount.adjusted() - 1))
+    return f"${amount.quantize(step, ROUND_HALF_UP)}" if step >= _FINE else usd(nano)
+
+
 def exact_usd(nano: int | None) -> str:
     """Return an amount in dollars with all nine decimals, for machines; empty if it is unknown."""
     return "" if nano is None else f"{Decimal(nano) / NANO_USD:.9f}"

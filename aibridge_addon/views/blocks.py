@@ -6,17 +6,20 @@ from collections.abc import Iterable, Iterator
 from aibridge_addon.raw_json import JSON, arguments, encode
 from aibridge_addon.report.numbers import count
 
-WIDTH = 100
-"""mitmweb does not wrap lines."""
+WIDTH = 92
+"""Columns of a line: mitmweb does not wrap, and shows about as many beside its list."""
+BLANK = " "
+"""An empty line, which mitmweb would leave out without the space."""
+_RULE = 72
 _LONGEST_LINE = 5000
 """Characters of a line that are shown."""
 _SHORT = 80
-"""Characters of JSON that fit a line."""
+"""Characters of JSON among other words of a line."""
 
 
 def heading(title: str) -> str:
     """Return the line that begins a message."""
-    return f"── {title} " + "─" * max(3, WIDTH - len(title) - 4)
+    return f"── {title} " + "─" * max(3, _RULE - len(title) - 4)
 
 
 def paragraph(text: str, *, most: int, indent: str = "") -> Iterator[str]:
@@ -27,7 +30,7 @@ def paragraph(text: str, *, most: int, indent: str = "") -> Iterator[str]:
         if number == most:
             yield f"{indent}… {count(len(text))} characters in {count(len(source))} lines"
             return
-        yield f"{indent}{line}".rstrip()
+        yield f"{indent}{line}".rstrip() or BLANK
 
 
 def _wrapped(line: str, width: int) -> list[str]:
@@ -67,7 +70,7 @@ def _argument(name: str, value: JSON) -> str:
     return f"{name}: {encode(value)}"
 
 
-def json_line(value: JSON) -> str:
-    """Return JSON in a line, cut if it is long."""
+def json_line(value: JSON, most: int = _SHORT) -> str:
+    """Return JSON in a line, cut after `most` characters."""
     text = encode(value)
-    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
+    return text if len(text) <= most else f"{text[: max(0, most - 1)]}…"

@@ -13,7 +13,7 @@ from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.formats.content import ModelMessage
 from aibridge_addon.formats.view import View
 from aibridge_addon.raw_json import JSON, mapping, read, text
-from aibridge_addon.views.blocks import json_line
+from aibridge_addon.views.blocks import WIDTH, json_line
 from aibridge_addon.views.conversation_text import conversation_text, message_text
 from aibridge_addon.views.flow_notes import notes_of
 
@@ -90,9 +90,9 @@ class FormatContentview(Contentview):
 
     def _event(self, kind: str, data: bytes) -> str:
         message = self._view.read_response(data)
-        if message == ModelMessage():
-            return kind
-        return f"{kind}\n{message_text(message)}"
+        if message.complete or message.error:
+            return f"{kind}\n{message_text(message)}"
+        return f"{kind}  {message.response_id or ''}".rstrip()
 
 
 def _is_piece(event: dict[str, JSON]) -> bool:
@@ -106,4 +106,4 @@ def _event_line(kind: str, event: dict[str, JSON]) -> str:
     if isinstance(content, str):
         return f"{kind}  {content!r}"
     rest = {name: value for name, value in event.items() if name != "type"}
-    return f"{kind}  {json_line(content or rest)}"
+    return f"{kind}  {json_line(content or rest, WIDTH - len(kind))}"

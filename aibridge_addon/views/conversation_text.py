@@ -6,7 +6,14 @@ from aibridge_addon.facts import Usage
 from aibridge_addon.formats.content import Conversation, Message, ModelMessage, Part
 from aibridge_addon.raw_json import JSON
 from aibridge_addon.report.numbers import count
-from aibridge_addon.views.blocks import argument_lines, heading, json_line, listing, paragraph
+from aibridge_addon.views.blocks import (
+    BLANK,
+    argument_lines,
+    heading,
+    json_line,
+    listing,
+    paragraph,
+)
 
 _SYSTEM_LINES = 12
 _TEXT_LINES = 1000
@@ -36,13 +43,13 @@ def _conversation_lines(conversation: Conversation) -> Iterator[str]:
         label = f"{count(len(conversation.tools))} tools"
         yield listing(label, (tool.name for tool in conversation.tools))
     if conversation.system:
-        yield from ("", heading("system"))
+        yield from (BLANK, heading("system"))
         for part in conversation.system:
             yield from paragraph(_text_of(part), most=_SYSTEM_LINES)
     names = _tool_names(conversation.messages)
     hidden = len(conversation.messages) - _MOST_MESSAGES
     if hidden > 0:
-        yield from ("", f"… {count(hidden)} earlier messages")
+        yield from (BLANK, f"… {count(hidden)} earlier messages")
     role = None
     for message in conversation.messages[-_MOST_MESSAGES:]:
         yield from _message_lines(message, names, is_continued=message.role == role)
@@ -58,6 +65,8 @@ def _first_line(conversation: Conversation) -> str:
 
 def _parameters(parameters: Mapping[str, JSON]) -> Iterator[str]:
     for name, value in list(parameters.items())[:_SHOWN_PARAMETERS]:
+        if name == "type":  # of a message of a WebSocket
+            continue
         if name == "stream":
             yield "streamed" if value is True else "not streamed"
         elif value is not None:
@@ -73,12 +82,12 @@ def _tool_names(messages: Iterable[Message]) -> dict[str, str]:
 def _message_lines(
     message: Message, names: Mapping[str, str], *, is_continued: bool = False
 ) -> Iterator[str]:
-    yield ""
+    yield BLANK
     if not is_continued:
         yield heading(_label(message))
     for number, part in enumerate(message.parts):
         if number and part.kind not in ("tool_call", "tool_result"):
-            yield ""
+            yield BLANK
         yield from _part_lines(part, names)
 
 

@@ -19,7 +19,7 @@ from aibridge_addon.facts import (
     TokenUsage,
     UsagePriced,
 )
-from aibridge_addon.report.money import usd
+from aibridge_addon.report.money import short_usd, usd
 from aibridge_addon.report.numbers import short_count
 from aibridge_addon.views.conversation_text import tokens_line
 
@@ -121,7 +121,7 @@ def _money(note: _Note) -> str:
     known = [cost for cost in costs if cost is not None]
     if not known:
         return ""
-    money = usd(sum(known)) + "+" * (len(known) < len(costs))
+    money = short_usd(sum(known)) + "+" * (len(known) < len(costs))
     return f"({money})" if note.interception.credential_kind == "subscription" else money
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aibridge_addon.report.money import exact_usd, usd
+from aibridge_addon.report.money import exact_usd, short_usd, usd
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,24 @@ from aibridge_addon.report.money import exact_usd, usd
 )
 def test_amount_is_shown_with_digits_that_matter(nano: int | None, text: str) -> None:
     assert usd(nano) == text
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [
+        (None, "—"),
+        (0, "$0.00"),
+        (12_300_000_000, "$12.30"),
+        (999_999_999, "$1.00"),
+        (369_000_000, "$0.37"),
+        (12_300_000, "$0.012"),
+        (1_234_000, "$0.0012"),
+        (123_400, "$0.0001"),
+        (1, "<$0.0001"),
+    ],
+)
+def test_short_amount_keeps_two_digits_that_matter(nano: int | None, text: str) -> None:
+    assert short_usd(nano) == text
 
 
 def test_exact_amount_has_all_nano_dollars() -> None:

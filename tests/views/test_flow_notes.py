@@ -114,20 +114,20 @@ def shown() -> Shown:
 
 def test_first_characters_of_a_comment_say_most(shown: Shown) -> None:
     comment = shown.publish(usage(), usage(1), usage(2), ended(), priced(), priced(1), priced(2))
-    assert comment.startswith("$0.0369 2,700→180 ↻2 alice")
+    assert comment.startswith("$0.037 2,700→180 ↻2 alice")
     assert comment.endswith(" · claude-sonnet-4-5 · turn")
 
 
 def test_comment_is_written_at_the_end_and_again_after_pricing(shown: Shown) -> None:
     assert shown.publish(usage()) == ""
     assert shown.publish(ended()).startswith("900→60 alice")
-    assert shown.publish(priced()).startswith("$0.0123 900→60 alice")
+    assert shown.publish(priced()).startswith("$0.012 900→60 alice")
     assert shown.updates == [shown.flow, shown.flow]
 
 
 def test_comment_says_when_part_of_the_money_is_unknown(shown: Shown) -> None:
     comment = shown.publish(usage(), usage(1), ended(), priced(), priced(1, None))
-    assert comment.startswith("$0.0123+ 1,800→120 ↻1 alice")
+    assert comment.startswith("$0.012+ 1,800→120 ↻1 alice")
 
 
 def test_comment_shows_no_money_where_nothing_is_priced(shown: Shown) -> None:
@@ -137,7 +137,7 @@ def test_comment_shows_no_money_where_nothing_is_priced(shown: Shown) -> None:
 def test_list_price_of_a_subscription_stands_in_brackets(shown: Shown) -> None:
     subscribed = replace(INTERCEPTION, credential_kind="subscription")
     shown.notes.attach(shown.flow, subscribed)
-    assert shown.publish(usage(), ended(), priced()).startswith("($0.0123) 900→60 alice")
+    assert shown.publish(usage(), ended(), priced()).startswith("($0.012) 900→60 alice")
     assert "list price, not billed: $0.0123" in notes_of(shown.flow)[1]
 
 
@@ -181,10 +181,10 @@ def test_flow_of_the_inner_loop_is_marked_and_names_its_interception(shown: Show
     assert inner.marked == ":repeat:"
     assert inner.comment.startswith("↻1 of 1a2b3c4d alice")
     shown.publish(usage(), usage(1), priced(1))
-    assert inner.comment.startswith("$0.0123 900→60 ↻1 of 1a2b3c4d alice")
+    assert inner.comment.startswith("$0.012 900→60 ↻1 of 1a2b3c4d alice")
     shown.publish(ended(), priced())
-    assert shown.flow.comment.startswith("$0.0246 1,800→120 ↻1 alice")
-    assert inner.comment.startswith("$0.0123 900→60 ↻1 of 1a2b3c4d alice")
+    assert shown.flow.comment.startswith("$0.025 1,800→120 ↻1 alice")
+    assert inner.comment.startswith("$0.012 900→60 ↻1 of 1a2b3c4d alice")
 
 
 def test_requests_of_one_websocket_are_summed_up(shown: Shown) -> None:
