@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "aibridge_addon" / "__init__.py"
 MITMDUMP = Path(sys.executable).with_name("mitmdump")
 
-START_S = 30.0
+START_S = 60.0
 STOP_S = 20.0
 RECORD_S = 10.0
 """For records that come without the client having seen the end of a response."""
