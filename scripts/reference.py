@@ -59,6 +59,8 @@ CONFIG = {
         "api_key_env": "Environment variable with its central key. Default: none.",
         "circuit_breaker": "Stops requests for a model for a time after 5 failures in a row."
         " Default: false.",
+        "send_actor": "Adds the headers `X-AI-Bridge-Actor-ID` and `X-AI-Bridge-Actor-Metadata-…`"
+        " to requests. Default: false.",
         "include_usage": "Allows `aibridge_ask_chat_usage = auto` to request usage for its Chat"
         " Completions streams. Default: as known for its host.",
         "price_as": "Seller whose price list applies to its calls. Default: as known for its host."

@@ -63,6 +63,7 @@ class ProviderTable(pydantic.BaseModel):
     api_key_env: VariableName | None = None
     include_usage: bool | None = None
     circuit_breaker: bool = False
+    send_actor: bool = False
     price_as: Annotated[str, pydantic.AfterValidator(check_seller)] | None = None
 
     def provider(self) -> Provider:
@@ -78,6 +79,7 @@ class ProviderTable(pydantic.BaseModel):
             api_key_env=self.api_key_env,
             include_usage=self.include_usage,
             circuit_breaker=self.circuit_breaker,
+            send_actor=self.send_actor,
             price_as=self.price_as,
         )
 

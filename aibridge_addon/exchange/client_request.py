@@ -12,7 +12,9 @@ from mitmproxy import http
 from aibridge_addon.formats import RequestView
 from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
 from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.providers.actor_headers import with_actor
 from aibridge_addon.providers.credentials import Credential, Headers
+from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import Route
 from aibridge_addon.relay.secrets import Secrets, outgoing_fields
 
@@ -27,6 +29,8 @@ class ClientRequest:
     """The largest decoded body that is read."""
     secrets: Secrets = field(default_factory=dict)
     credential: Credential | None = None
+    actor: Actor | None = None
+    """The actor that headers name to the provider; None: no such headers."""
     hosts: tuple[str, ...] = ()
     """The authorities that the client named."""
 
@@ -79,5 +83,8 @@ class ClientRequest:
         # Its constructor checks the type of each field, which costs more than all else here.
         request = copy(self.flow.request)
         request.data = copy(request.data)
-        request.data.headers = http.Headers(outgoing_fields(request.headers.fields, self.secrets))
+        fields = outgoing_fields(request.headers.fields, self.secrets)
+        if self.actor:
+            fields = with_actor(fields, self.actor)
+        request.data.headers = http.Headers(fields)
         return request

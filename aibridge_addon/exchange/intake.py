@@ -96,6 +96,8 @@ class Intake:
     async def _read(self, request: ClientRequest, sender: Sender) -> Exchange:
         """Return the exchange of the mode that fits the request."""
         route = request.route
+        if route.provider.send_actor:
+            request.actor = sender.actor
         if is_websocket(request.flow.request):
             if route.socket:
                 return self._websockets.open(request, route.socket, sender)

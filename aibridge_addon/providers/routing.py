@@ -35,6 +35,8 @@ class Provider:
     include_usage: bool | None = None
     """True if it accepts `stream_options.include_usage`, without which its Chat streams have no
     usage. None: decided by a table of hosts."""
+    send_actor: bool = False
+    """True if headers name the actor to it."""
     price_as: str | None = None
     """The seller whose price list applies. None: decided by the host."""
 

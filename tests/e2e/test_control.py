@@ -185,4 +185,24 @@ def test_circuit_breaker_stops_requests_to_an_overloaded_provider(
     assert metric(proxy, "aibridge_circuit_breaker_state", **labels) == 2
 
 
+@pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+def test_actor_is_named_upstream_only_where_the_provider_wants_it(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    standin: Server,
+    way: Way,
+) -> None:
+    config = config_toml(standin.origin).replace(
+        'type = "anthropic"', 'type = "anthropic"\nsend_actor = true'
+    )
+    clients = clients_of(start_proxy(config=config))
+    spoofed = {"x-ai-bridge-actor-id": "mallory"}
+    for api in (MESSAGES, CHAT):
+        body = api.request("hi", stream=False)
+        assert post(clients, way, api, "alice", body, **spoofed).status_code == 200
+    ours, theirs = standin.requests
+    assert ours.header("x-ai-bridge-actor-id") == "alice"
+    assert theirs.header("x-ai-bridge-actor-id") == "mallory", "nothing is removed otherwise"
+
+
 assert {api for api, _ in each_pair.args[1]} == set(APIS)
