@@ -2,8 +2,8 @@
 
 A real `mitmdump` with the addon, a stand-in for the providers, two real MCP servers whose tools
 every client gets, and the real anthropic and openai SDKs, through the forward proxy (TLS, a
-throw-away CA) and through the reverse proxy. At the end it prints the record. Everything lives in a
-temporary folder.
+throw-away CA) and through the reverse proxy. At the end it prints the record and what was spent,
+and on a terminal serves the web page until Enter. Everything lives in a temporary folder.
 """
 
 import contextlib
@@ -27,6 +27,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from aibridge_addon.report.figures import Figures
+from aibridge_addon.report.money import usd
+from aibridge_addon.report.numbers import bar, percent, short_count
+from aibridge_addon.report.protocol import Reports
+from aibridge_addon.report.queries import TotalsQuery
+from aibridge_addon.store import open_store
+from aibridge_addon.web.app import make_app
+from aibridge_addon.web.links import SECRET_BYTES, make_key
+from aibridge_addon.web.server import WebServer
+from aibridge_addon.web.site import make_site
+
 ROOT = Path(__file__).resolve().parents[1]
 ADDON = ROOT / "aibridge_addon" / "__init__.py"
 TOOLS = ROOT / "scripts" / "demo_tools.py"
@@ -41,12 +52,14 @@ name = "anthropic"
 type = "anthropic"
 base_url = "{origin}"
 hosts = ["api.anthropic.com"]
+price_as = "anthropic"
 
 [[providers]]
 name = "openai"
 type = "openai"
 base_url = "{origin}/v1"
 hosts = ["api.openai.com"]
+price_as = "openai"
 
 [[mcp_servers]]
 name = "weather"
@@ -67,6 +80,19 @@ TOOL = {
 }
 # The words in capitals tell the stand-in what to do; see standin/plan.py.
 ASK_TOOL = 'What is the weather in Berlin? USE_TOOL:get_weather ARGS:{"city": "Berlin"}'
+AGENT = {
+    "user-agent": "claude-cli/2.1 (external, cli)",
+    "x-claude-code-session-id": "6f3c2f0e-demo-session",
+}
+AGENT_SYSTEM = "You are a coding agent.\n\n# Tone\nBe concise, and cite files as path:line."
+AGENT_TURNS = (
+    (
+        "Why does the parser drop the last event? THINK USE_TOOL:Read"
+        ' ARGS:{"path": "formats/sse.py"} TOKENS:2400,310,0,18000',
+        'def close(self):\n    """Return the event that no blank line has ended."""\n',
+    ),
+    ("Thank you. Add a test for it, please. TOKENS:900,1250,21000,600", ""),
+)
 TOOL_RESULT = "18 degrees, light rain"
 
 
@@ -82,40 +108,55 @@ def main() -> None:
         weather = stack.enter_context(mcp_server(folder))
         step("mitmdump, with the addon, is a forward and a reverse proxy at once")
         forward, reverse = stack.enter_context(proxy(folder, provider, weather))
-        step("The anthropic SDK calls through the forward proxy, as with HTTPS_PROXY")
-        with http_client(forward, folder) as http:
-            use_anthropic(anthropic.Anthropic(api_key="sk-ant-demo-alice-0001", http_client=http))
-        step("The openai SDK calls through the forward proxy")
-        with http_client(forward, folder) as http:
-            use_openai(openai.OpenAI(api_key="sk-demo-alice-0002", http_client=http))
-        step("Both call through the reverse proxy, as with a base URL")
-        bob = {"X-AIBridge-Actor": "bob"}
-        use_anthropic(
-            anthropic.Anthropic(
-                api_key="sk-ant-demo-bob-00003",
-                base_url=f"{reverse}/anthropic",
-                default_headers=bob,
-            )
-        )
-        use_openai(
-            openai.OpenAI(
-                api_key="sk-demo-bob-0004", base_url=f"{reverse}/openai/v1", default_headers=bob
-            )
-        )
-        step("Carol's clients know of no tools; the models call the central ones, live")
-        carol = {"X-AIBridge-Actor": "carol"}
-        use_central_tools(
-            anthropic.Anthropic(
-                api_key="sk-ant-demo-carol-005",
-                base_url=f"{reverse}/anthropic",
-                default_headers=carol,
-            )
-        )
+        use_all(folder, forward, reverse)
         console.print("\nThis is what the database holds now:\n")
         show(folder / "aibridge.sqlite3")
-    console.print(
-        f"Done in {time.monotonic() - started:.0f} s; nothing is left behind."
-        " README.md says how to point your own clients at it."
+        show_spent(open_store(str(folder / "aibridge.sqlite3")).reports())
+        address = stack.enter_context(page(folder / "aibridge.sqlite3"))
+        console.print(f"Done in {time.monotonic() - started:.0f} s. Everything is on this page:\n")
+        console.print(f"  {address}\n", soft_wrap=True)
+        if sys.stdin.isatty():
+            console.input("Press Enter to end; nothing is left behind. ")
+
+
+def use_all(folder: Path, forward: str, reverse: str) -> None:
+    """Send the requests of all clients."""
+    step("The anthropic SDK calls through the forward proxy, as with HTTPS_PROXY")
+    with http_client(forward, folder) as http:
+        use_anthropic(anthropic.Anthropic(api_key="sk-ant-demo-alice-0001", http_client=http))
+    step("The openai SDK calls through the forward proxy")
+    with http_client(forward, folder) as http:
+        use_openai(openai.OpenAI(api_key="sk-demo-alice-0002", http_client=http))
+    step("Both call through the reverse proxy, as with a base URL")
+    bob = {"X-AIBridge-Actor": "bob"}
+    use_anthropic(
+        anthropic.Anthropic(
+            api_key="sk-ant-demo-bob-00003",
+            base_url=f"{reverse}/anthropic",
+            default_headers=bob,
+        )
+    )
+    use_openai(
+        openai.OpenAI(
+            api_key="sk-demo-bob-0004", base_url=f"{reverse}/openai/v1", default_headers=bob
+        )
+    )
+    step("Dave's agent goes on with its conversation, which its cache remembers")
+    use_agent(
+        anthropic.Anthropic(
+            api_key="sk-ant-demo-dave-0006",
+            base_url=f"{reverse}/anthropic",
+            default_headers={"X-AIBridge-Actor": "dave", **AGENT},
+        )
+    )
+    step("Carol's clients know of no tools; the models call the central ones, live")
+    carol = {"X-AIBridge-Actor": "carol"}
+    use_central_tools(
+        anthropic.Anthropic(
+            api_key="sk-ant-demo-carol-005",
+            base_url=f"{reverse}/anthropic",
+            default_headers=carol,
+        )
     )
 
 
@@ -160,9 +201,9 @@ def mcp_server(folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def proxy(folder: Path, provider: dict[str, str], weather: str) -> Iterator[tuple[str, str]]:
     """Run mitmdump with the addon; yield the URLs of the forward and of the reverse proxy."""
-    config = folder / "aibridge.toml"
+    config, python = folder / "aibridge.toml", os.path.relpath(sys.executable, ROOT)
     config.write_text(
-        CONFIG.format(**provider, weather=weather, python=sys.executable, tools=TOOLS)
+        CONFIG.format(**provider, weather=weather, python=python, tools=TOOLS.relative_to(ROOT))
     )
     forward, reverse = free_port(), free_port()
     options = {
@@ -170,6 +211,7 @@ def proxy(folder: Path, provider: dict[str, str], weather: str) -> Iterator[tupl
         "ssl_verify_upstream_trusted_ca": provider["ca"],
         "aibridge_config": config,
         "aibridge_db": folder / "aibridge.sqlite3",
+        "aibridge_capture": "all",
     }
     command: list[str | Path] = [
         *(BIN / "mitmdump", "-s", ADDON),
@@ -179,7 +221,7 @@ def proxy(folder: Path, provider: dict[str, str], weather: str) -> Iterator[tupl
     ]
     console.print("  " + " ".join(str(word) for word in command[1:7]) + " …", style="dim")
     log = (folder / "mitmdump.out").open("w")
-    with log, process(command, folder, stdout=log) as running:
+    with log, process(command, folder, stdout=log, cwd=ROOT) as running:
         for port in (forward, reverse):
             wait_for(port, running, folder)
         yield f"http://127.0.0.1:{forward}", f"http://127.0.0.1:{reverse}"
@@ -265,6 +307,33 @@ def use_openai(client: openai.OpenAI) -> None:
         stream.get_final_response()
 
 
+def use_agent(client: anthropic.Anthropic) -> None:
+    """Have a conversation as an agent does: a tool call, its result, and another question."""
+    tools: Any = [
+        {"name": "Read", "description": "Reads a file.", "input_schema": {"type": "object"}}
+    ]
+    conversation: Any = []
+    for text, result in AGENT_TURNS:
+        conversation.append({"role": "user", "content": text})
+        while True:
+            with client.messages.stream(
+                model=CLAUDE,
+                max_tokens=32_000,
+                system=AGENT_SYSTEM,
+                tools=tools,
+                messages=conversation,
+            ) as stream:
+                answer = stream.get_final_message()
+            conversation.append({"role": "assistant", "content": answer.content})
+            calls = [block for block in answer.content if block.type == "tool_use"]
+            if not calls:
+                break
+            results = [
+                {"type": "tool_result", "tool_use_id": call.id, "content": result} for call in calls
+            ]
+            conversation.append({"role": "user", "content": results})
+
+
 def use_central_tools(client: anthropic.Anthropic) -> None:
     """Send a request without a tool; print the client's view."""
     asked = (
@@ -300,6 +369,50 @@ def show(database: Path) -> None:
     connection.close()
 
 
+def show_spent(reports: Reports) -> None:
+    """Print a picture of the money and the tokens, by actor and model."""
+    totals = reports.totals(TotalsQuery(by=("actor", "model")))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for name in ("who", "model", "", "money", "tokens in", "out", "cache"):
+        table.add_column(name, justify="left" if name in ("who", "model", "") else "right")
+    largest = max((row.figures.cost_nano_usd or 0 for row in totals.rows), default=0)
+    for row in totals.rows:
+        figures = row.figures
+        line = bar(figures.cost_nano_usd or 0, largest, BAR_WIDTH)
+        table.add_row(*map(str, row.names), f"[cyan]{line}[/cyan]", *spent_cells(figures))
+    table.add_section()
+    table.add_row("all", "", "", *spent_cells(totals.overall), style="bold")
+    console.print("What was spent (list prices; the demo costs nothing)", style="bold")
+    console.print(table)
+    if totals.overall.unpriced:
+        console.print("+n: requests whose price is not known\n", style="dim")
+
+
+def spent_cells(figures: Figures) -> tuple[str, ...]:
+    """Return money and tokens as text; unknown money is a dash."""
+    more = f" +{figures.unpriced}" if figures.unpriced else ""
+    return (
+        f"{usd(figures.cost_nano_usd)}{more}",
+        short_count(figures.total_input),
+        short_count(figures.output),
+        percent(figures.cache_hit_rate),
+    )
+
+
+@contextlib.contextmanager
+def page(database: Path) -> Iterator[str]:
+    """Serve the web page; yield a link that signs in."""
+    secret = os.urandom(SECRET_BYTES)
+    store = open_store(str(database))
+    site = make_site(store.reports(), store, secret=secret, inspect=store.inspect)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = WebServer(make_app(site), listener)
+        server.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/link?key={make_key(secret)}"
+        server.close()
+
+
+BAR_WIDTH = 16
 NUMBERS = {"requests", "input", "cached", "output"}
 TABLES = (
     (
@@ -325,14 +438,6 @@ TABLES = (
                   iif(injected, 'MCP server ' || json_extract(t.metadata, '$.server'), 'client')
            FROM aibridge_tool_usages t
            JOIN aibridge_interceptions i ON i.id = t.interception_id ORDER BY t.id""",
-    ),
-    (
-        "Spent (tokens by who and model)",
-        ("who", "model", "requests", "input", "cached", "output"),
-        """SELECT initiator_id, i.model, count(*), sum(input_tokens),
-                  sum(cache_read_input_tokens), sum(output_tokens)
-           FROM aibridge_token_usages u JOIN aibridge_interceptions i ON i.id = u.interception_id
-           GROUP BY initiator_id, i.model ORDER BY initiator_id, i.model""",
     ),
 )
 

@@ -32,8 +32,15 @@ NOT_RUN = {
     r"proxy\.example\.com|/etc/ssl/certs/ca-certificates|cp mitmproxy-ca": "for another machine",
     r"-m standin": "the test has a stand-in of its own",
 }
-SERVES = r"mitmdump .*--mode|aibridge proxy"
+SERVES = r"mitmdump .*--mode|aibridge (proxy|web)"
 """Commands that run until they are stopped."""
+
+STARTED = {
+    "aibridge proxy": "is up, process",
+    "aibridge web": "The page shows",
+    "mitmdump": "proxy listening",
+}
+"""Output of a server that has started."""
 
 LOCKS = r"aibridge token"
 """Commands after which the proxy asks every client for an access token: they come last."""
@@ -117,6 +124,9 @@ def test_documented_server_starts(
 ) -> None:
     replaced = {
         "aibridge proxy": "aibridge proxy --port 0 --reverse-port 0 --metrics off",
+        "aibridge web": "aibridge web --port 0",
+        "0.0.0.0:8083": "0.0.0.0:0",
+        "127.0.0.1:8083": "127.0.0.1:0",
         "aibridge_addon/__init__.py": SCRIPT,
         "127.0.0.1:8080": "127.0.0.1:0",
         "127.0.0.1:8081": f"127.0.0.1:{free_port()}",
@@ -127,7 +137,7 @@ def test_documented_server_starts(
     process = home.start_program(
         ["bash", "-euc", f"exec env {adapted(command, replaced)}"], env=env
     )
-    process.wait_for("is up, process" if "aibridge proxy" in command else "proxy listening")
+    process.wait_for(next(sign for word, sign in STARTED.items() if word in command))
     if "reverse:" in command:
         process.wait_for("reverse proxy to .* listening")
     assert process.stop() == 0, process.text
