@@ -67,7 +67,10 @@ class TestBothProxyModes:
             "error_type": None,
             "error_message": None,
             "partial": 0,
+            "access_token_id": None,
+            "ttft_ms": interception["ttft_ms"],
         }
+        assert (interception["ttft_ms"] is None) == (not stream)
         assert interception["started_at"] <= interception["ended_at"]
         assert records.counts == api.counts(100, 20, 30, 5)
         assert records.usage["provider_response_id"] == answer.id
