@@ -93,8 +93,11 @@ class AIBridge:
             self._announce()
 
     def _announce(self) -> None:
+        proxy = describe_proxy(ctx.master)
+        if not self._announcement.is_made:
+            logger.info("aibridge: records %s", proxy.records)
         try:
-            self._announcement.make(describe_proxy(ctx.master))
+            self._announcement.make(proxy)
         except OSError as error:
             logger.warning("aibridge: other programs will not find this proxy: %s", error)
 

@@ -16,10 +16,10 @@ from aibridge_addon.access.connection_limit import ConnectionLimit
 from aibridge_addon.access.cors import CrossOriginSharing
 from aibridge_addon.access.egress import Egress
 from aibridge_addon.access.first_request_timeout import FirstRequestTimeout
-from aibridge_addon.access.listening import check_not_open, is_private, listened_names
-from aibridge_addon.config.capture import resolve_capture
+from aibridge_addon.access.listening import check_not_open, listened_names
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.background import BackgroundResponses
+from aibridge_addon.exchange.captured_contents import CapturedContents
 from aibridge_addon.exchange.chat_usage import ChatUsage
 from aibridge_addon.exchange.commit import CommitWait
 from aibridge_addon.exchange.early_refusals import EarlyRefusals
@@ -46,7 +46,6 @@ from aibridge_addon.observe.listener import Listener
 from aibridge_addon.observe.metric_table import TUNNELS
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers.routing import Router
-from aibridge_addon.redaction import Redaction
 from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
 from aibridge_addon.relay.next_layer import NextLayer
@@ -54,6 +53,7 @@ from aibridge_addon.store import open_store, recorder
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.store.redacted_recorder import RedactedRecorder
 from aibridge_addon.telemetry.outputs import Outputs
 from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.ledger import Ledger
@@ -76,8 +76,6 @@ class Components:
         self._options = options
         self._facts = FactBus()
         self._loop = asyncio.get_running_loop()
-        self._redaction = Redaction(is_on=settings.redact, own=settings.own_redactions)
-        self._preparation = Preparation(settings.prices, self._publish_priced, self._redaction)
         self.metrics = Metrics(
             label_values=settings.metrics_label_values,
             initiators=settings.metrics_initiators,
@@ -85,10 +83,13 @@ class Components:
         )
         self.views = FlowViews(lambda: self.router)
         self._build_access(settings)
+        self._contents = CapturedContents(options, self.admission)
+        redaction = self._contents.redaction
+        self._preparation = Preparation(settings.prices, self._publish_priced, redaction)
         self._build_exchanges()
         self._outputs = Outputs(
             otel=settings.otel,
-            redact=self._redaction.text_of if settings.otel_content else None,
+            redact=redaction.text_of if settings.otel_content else None,
             is_recording=lambda: self._recorder.available,
             on_alert=self.metrics.count_alert,
         )
@@ -99,8 +100,8 @@ class Components:
     def apply(self, settings: Settings) -> None:
         """Apply settings; exchanges that are under way keep those that they began with."""
         self._commit.seconds = settings.commit_wait
-        self.background.capture = self._capture(settings)
-        self._redaction.use(is_on=settings.redact, own=settings.own_redactions)
+        self._contents.apply(settings)
+        self.background.capture = self._contents.words
         self._preparation.prices = settings.prices
         self.views.limit(settings.kept_flows, settings.kept_flow_bytes)
         self._apply_access(settings)
@@ -231,7 +232,7 @@ class Components:
 
     def _build_recorder(self, settings: Settings) -> Recorder:
         if settings.recorder:
-            return recorder.load(settings.recorder)
+            return RedactedRecorder(recorder.load(settings.recorder), self._contents.redaction)
         retention = Retention(
             interceptions=settings.retention_days,
             hidden_turns=settings.tool_memory_days,
@@ -268,10 +269,10 @@ class Components:
         policies = PolicyCheck(settings, policies=self._policies, metrics=self.metrics)
         records = RecordMaker(
             publish=self._facts.publish,
-            capture=self._capture(settings),
+            capture=self._contents.words,
             typed_prompts=self._typed_prompts,
             attach=self.views.attach,
-            credentials=self._redaction.credentials,
+            credentials=self._contents.redaction.credentials,
         )
         return Intake(
             settings,
@@ -288,10 +289,6 @@ class Components:
             count_usage=self._unrecorded_usage.count,
             commit=self._commit.wait,
         )
-
-    def _capture(self, settings: Settings) -> frozenset[str]:
-        private = is_private(self._options, requires_token=self.admission.requires_token)
-        return resolve_capture(settings.capture, is_private=private)
 
     def _build_edits(self, settings: Settings) -> tuple[Edit, ...]:
         central = self._servers.use(settings)

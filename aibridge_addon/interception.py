@@ -38,7 +38,7 @@ from aibridge_addon.upstream_times import Times, UpstreamTimes
 
 type Publish = Callable[[Fact], None]
 
-_NOTHING = ResponseFacts()
+NOTHING = ResponseFacts()
 
 
 class InterceptionRecord:
@@ -154,7 +154,7 @@ class InterceptionRecord:
         self,
         status: Status,
         *,
-        response: ResponseFacts = _NOTHING,
+        response: ResponseFacts = NOTHING,
         http_status: int | None = None,
         error: ProviderError | None = None,
         partial: bool = False,
@@ -311,50 +311,3 @@ class InterceptionRecord:
         if not self._server_tools:
             return self.interception.metadata
         return {**self.interception.metadata, "server_tools": self._server_tools}
-
-
-class BackgroundRecord(InterceptionRecord):
-    """Publishes the end of a response that went on in the background.
-
-    All polls of the response share it. It ends with the first poll whose response contains the end,
-    however other polls end.
-    """
-
-    _was_in_background = True
-
-    def __init__(
-        self, fact: BackgroundResponse, *, publish: Publish, capture: frozenset[str]
-    ) -> None:
-        super().__init__(fact.interception, publish=publish, capture=capture)
-        self.begun = True
-        self._prompted = fact.prompted
-        self._fact = fact
-
-    def end(
-        self,
-        status: Status,
-        *,
-        response: ResponseFacts = _NOTHING,
-        http_status: int | None = None,
-        error: ProviderError | None = None,
-        partial: bool = False,
-        first_byte_at: float | None = None,
-    ) -> bool:
-        """Publish the end if the response contains it, however the poll itself ended."""
-        is_same = response.response_id == self._fact.provider_response_id
-        if not is_same or response.pending or not response.complete:
-            return False
-        return super().end(
-            Status.FAILED if response.error else Status.COMPLETED,
-            response=response,
-            http_status=http_status,
-            partial=bool(response.unreadable),
-        )
-
-    def _usage_id(self, response_id: str | None) -> str:
-        return self._fact.token_usage_id
-
-    def _times(self) -> Times:
-        """Return no duration: a poll comes some time after the end of the response."""
-        started_at = self.interception.started_at
-        return {"upstream": 0, "started_at": started_at, "duration_ms": None, "ttft_ms": None}

@@ -10,6 +10,7 @@ import aibridge_addon
 PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
     "addresses",
+    "background_record",
     "captured_bodies",
     "access.asked",
     "access.budget_rule",
@@ -104,6 +105,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "formats": BASE,
     "fact_bus": BASE,
     "interception": BASE | {"formats"},
+    "background_record": BASE | {"formats", "interception"},
     "providers": BASE | {"formats"},
     "tools": BASE | {"formats"},
     "budgets": BASE | {"prices", "report"},
@@ -120,7 +122,16 @@ ARROWS: dict[str, frozenset[str]] = {
     "views": BASE | {"fact_bus", "formats", "providers", "report"},
     "relay": BASE | {"access", "formats", "providers"},
     "exchange": BASE
-    | {"access", "config", "fact_bus", "formats", "interception", "observe", "providers"}
+    | {
+        "access",
+        "background_record",
+        "config",
+        "fact_bus",
+        "formats",
+        "interception",
+        "observe",
+        "providers",
+    }
     | {"budgets", "prices", "redaction", "relay", "report", "tools"},
 }
 """Rooms that each room may import, as the architecture page describes them."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from store.doubles import started
 
+from aibridge_addon.background_record import BackgroundRecord
 from aibridge_addon.config.capture import CAPTURABLE
 from aibridge_addon.facts import (
     BackgroundResponse,
@@ -27,7 +28,7 @@ from aibridge_addon.facts import (
     Usage,
     UserPrompt,
 )
-from aibridge_addon.interception import BackgroundRecord, InterceptionRecord
+from aibridge_addon.interception import InterceptionRecord
 
 RESPONSE = ResponseFacts(
     response_id="msg_1",

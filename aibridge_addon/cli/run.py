@@ -23,6 +23,7 @@ from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.plugins import import_plugins_for
 from aibridge_addon.cli.running import OwnProxy
 from aibridge_addon.cli.totals import of_json, summary
+from aibridge_addon.config.capture import EVERYTHING
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.providers import clients
@@ -97,7 +98,9 @@ def command(
     PROGRAM gets the variables that `aibridge env` prints, and every signal. Prints a summary of the
     usage to stderr at the end. Returns PROGRAM's exit code.
     """
-    wanted = _Program(path=_find(program[0]), words=program, login=login, reverse=reverse)
+    wanted = _Program(
+        path=_find(program[0]), words=program, login=login, reverse=reverse, quiet=quiet
+    )
     own = [word for spec in sets for word in ("--set", spec)]
     own += ["--config", str(config.absolute())] if config else []
     own += ["--db", db] if db else []
@@ -136,6 +139,8 @@ class _Program:
     words: Sequence[str]
     login: str | None
     reverse: bool
+    quiet: bool = False
+    """True if nothing is printed."""
     mark: str = ""
     """Mark of `access.runs` that identifies its requests; empty if it has a proxy of its own."""
 
@@ -151,6 +156,8 @@ class _Program:
     def run(self, proxy: RunningProxy, take_over: TakeOver) -> int:
         """Run the program to its end; return its exit code as a shell would."""
         words, variables = self._prepared(proxy)
+        if proxy.records.startswith(EVERYTHING) and not self.quiet:
+            click.echo(f"aibridge: records {proxy.records}", err=True)
         try:
             process = subprocess.Popen(  # noqa: S603 the user's own command
                 words, executable=self.path, env=os.environ | variables

@@ -7,6 +7,8 @@ from aibridge_addon.config.option_values import quoted, split_list
 CAPTURABLE = ("prompts", "tools", "thoughts", "answers", "results", "system", "requests")
 """Contents that can be recorded, one by one."""
 AUTO, ALL = "auto", "all"
+EVERYTHING = "everything that is said"
+"""Description of `all`, for people."""
 OF_SHARED_PROXY = frozenset({"prompts", "tools", "thoughts"})
 """Contents that `auto` stands for at a proxy of several people."""
 
@@ -38,7 +40,7 @@ def describe_capture(names: Collection[str], *, is_private: bool) -> str:
     contents = resolve_capture(names, is_private=is_private)
     less = "--set aibridge_capture="
     if contents >= set(CAPTURABLE):
-        return f"everything that is said (less: {less}prompts,tools,thoughts)"
+        return f"{EVERYTHING} (less: {less}prompts,tools,thoughts)"
     if not contents:
         return "token counts only"
     return f"{', '.join(name for name in CAPTURABLE if name in contents)} (none: {less})"

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from mitmproxy import http
 
+from aibridge_addon.background_record import BackgroundRecord
 from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.passing import PassingExchange, ignore_usage
@@ -19,7 +20,7 @@ from aibridge_addon.exchange.recorded import RecordedExchange
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.facts import BackgroundResponse, TokenUsage
 from aibridge_addon.formats import openai_responses
-from aibridge_addon.interception import BackgroundRecord, Publish
+from aibridge_addon.interception import Publish
 
 logger = logging.getLogger(__name__)
 

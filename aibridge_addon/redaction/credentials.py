@@ -17,6 +17,12 @@ class Credentials:
 
     def __init__(self) -> None:
         self._by_id: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._kept: tuple[str, ...] = ()
+        """Credentials that are cut out of every request."""
+
+    def keep(self, credentials: Iterable[str]) -> None:
+        """Cut some credentials out of every request, in place of those that were given before."""
+        self._kept = tuple({word for word in credentials if len(word) >= SHORTEST})
 
     def add(self, interception_id: str, header_values: Iterable[bytes]) -> None:
         """Remember the words of the values of secret headers."""
@@ -34,4 +40,4 @@ class Credentials:
 
     def of(self, interception_id: str) -> tuple[str, ...]:
         """Return the credentials of a request, the longest first."""
-        return self._by_id.get(interception_id, ())
+        return (*self._by_id.get(interception_id, ()), *self._kept)

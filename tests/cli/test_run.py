@@ -58,7 +58,7 @@ def test_run_starts_a_temporary_proxy_and_returns_the_exit_code(home: Home) -> N
     ended = home.run("run", *home.options, "--", *words, env=KEY)
     assert ended.returncode == 7, ended.stderr
     assert ended.stdout == "the program is done message\n"
-    [line] = ended.stderr.splitlines()
+    [_, line] = ended.stderr.splitlines()
     assert line == "aibridge: 2 requests · opus: 11 in, 7 out · haiku: 5 in, 3 out"
     records = read_records(home.database)
     assert {row["status"] for row in records.interceptions} == {"completed"}
@@ -70,7 +70,11 @@ def test_run_reverse_sets_base_urls(shared: Home) -> None:
     words = (sys.executable, "-c", OPENAI_PROGRAM)
     ended = shared.run("run", "--reverse", "--", *words, env=KEY)
     assert (ended.returncode, ended.stdout) == (0, "completed\n"), ended.stderr
-    assert ended.stderr == "aibridge: 1 request · gpt-5: 5 in, 3 out · <$0.0001\n"
+    assert ended.stderr.splitlines() == [
+        "aibridge: records everything that is said"
+        " (less: --set aibridge_capture=prompts,tools,thoughts)",
+        "aibridge: 1 request · gpt-5: 5 in, 3 out · <$0.0001",
+    ]
     [row] = read_records(shared.database).interceptions[before:]
     assert row["provider_name"] == "openai"
 

@@ -21,6 +21,7 @@ from e2e.central import (
 )
 from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, Clients
 from e2e.conftest import StartProxy
+from e2e.contents import answer_of, contents
 from e2e.mcp_by_hand import ToolsByHand, serving
 from e2e.metrics import metric
 from e2e.proxy import Proxy
@@ -228,3 +229,22 @@ def started(flow: http.HTTPFlow) -> float:
     """Return the start of a flow's response; inner flows copy the start of the request."""
     assert flow.response
     return flow.response.timestamp_start
+
+
+@each_api
+@each_delivery
+def test_each_upstream_request_of_an_inner_loop_is_recorded_with_its_response(
+    central: Central, api: API, stream: bool
+) -> None:
+    with central.proxy.recording() as records:
+        central.see(api, FORWARD_H2, f"{SUM} NEXT SAY", stream=stream)
+    stored = contents(central.proxy, records.interception["id"])
+    assert {upstream for upstream, _ in stored} == {0, 1}
+    own, follow_up = (
+        [part for (number, _), part in sorted(stored.items()) if number == upstream]
+        for upstream in (0, 1)
+    )
+    assert {"tools"} == {kind for _, kind, _ in follow_up} - {kind for _, kind, _ in own}
+    assert b"42" in b"".join(content for _, _, content in follow_up[:-1]), "the tool's result"
+    assert b"bmcp_calc_add" in own[-1][2], "the call"
+    assert answer_of(api.name, stored, 1)
