@@ -16,6 +16,9 @@ from aibridge_addon.report.session_html import render
 from aibridge_addon.report.session_tree import in_order, nest
 from aibridge_addon.store.errors import StoreError
 
+_NEIGHBOURS = {"previous_id", "next_id", "same_prompt"}
+"""Fields that exports do not have."""
+
 
 @click.command(short_help="Write records as lines of JSON.")
 @period_options("all")
@@ -55,8 +58,10 @@ def command(db: str | None, html_session: str | None, *, content: bool, **select
 
 
 def _write_lines(reports: Reports, query: RequestQuery, *, content: bool) -> None:
+    left_out = _NEIGHBOURS if content else {*_NEIGHBOURS, "messages"}
     for row in reports.export(query, content=content):
-        click.echo(json.dumps({"cursor": row.cursor} | as_json(row.detail)))
+        fields = {k: v for k, v in as_json(row.detail).items() if k not in left_out}
+        click.echo(json.dumps({"cursor": row.cursor} | fields))
 
 
 def _write_html(reports: Reports, id_: str) -> None:

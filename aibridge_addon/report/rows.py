@@ -219,12 +219,12 @@ class InterceptionDetail:
     messages: tuple[StoredMessage, ...] = ()
     """Empty if the content was not captured, or after its retention."""
     previous_id: str | None = None
-    """The request before it in the session, to compare with."""
+    """The request before it in the session, to compare with. Exports have no neighbours."""
     next_id: str | None = None
     """The request after it in the session, which contains the results of its tool calls."""
     same_prompt: tuple[RequestRow, ...] = ()
     """Other requests of the same typed prompt, oldest first: attempts, tool round trips and
-    sub-agents. The list may be cut; exports have none."""
+    sub-agents. The list may be cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

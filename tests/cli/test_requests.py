@@ -175,10 +175,16 @@ def test_export_resumes_after_the_cursor_of_its_last_line(home: Home, database: 
     assert [text["text"] for text in first["texts"]] == ["Hello", "Hm."]
     assert first["figures"]["cost_nano_usd"] is None
     assert (first["calls"][0]["input"], first["tools"][0]["tool"]) == (10, "Read")
+    assert not {"messages", "next_id", "same_prompt"} & first.keys()
     words = ("export", "--db", str(database), "--after")
     assert home.invoke(*words, first["cursor"]).output.splitlines() == lines[1:]
     assert home.invoke(*words, second["cursor"]).output == ""
     assert "is not a cursor" in home.invoke(*words, "x").output
+
+
+def test_export_with_content_has_the_messages(home: Home, database: Path) -> None:
+    lines = home.invoke("export", "--db", str(database), "--content").output.splitlines()
+    assert json.loads(lines[0])["messages"] == []
 
 
 @pytest.mark.parametrize(

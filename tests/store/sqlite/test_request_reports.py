@@ -185,6 +185,24 @@ def test_neighbours_are_of_the_same_conversation(path: Path) -> None:
     assert neighbours(compaction) == (second.id, None)
 
 
+def test_neighbours_without_a_session_are_joined_by_the_tool_call(path: Path) -> None:
+    lonely = {"client_session_id": None, "prompt_id": None}
+    asked, between = at(1, **lonely), at(2, **lonely)
+    other = at(3, correlating_tool_call_id="toolu_1", **(lonely | {"initiator_id": "bob"}))
+    answered = at(4, correlating_tool_call_id="toolu_1", **lonely)
+    write(path, asked, tool(asked), between, other, answered)
+    reports = SQLiteReports(path)
+
+    def neighbours(fact: Interception) -> tuple[str | None, str | None]:
+        found = reports.interception(fact.id)
+        assert found
+        return found.previous_id, found.next_id
+
+    assert neighbours(asked) == (None, answered.id)
+    assert neighbours(answered) == (asked.id, None)
+    assert neighbours(between) == neighbours(other) == (None, None)
+
+
 def test_detail_names_the_attempts_and_sub_agents_of_its_prompt(path: Path) -> None:
     attempt, one, agent = at(1), at(2), at(3, agent_id="a", request_kind="subagent")
     others = (at(4, prompt_id="p-2"), at(5, prompt_id=None), at(6, **BOB))

@@ -22,7 +22,7 @@ from aibridge_addon.report.rows import (
     ToolCallRow,
 )
 from aibridge_addon.report.sums import total
-from aibridge_addon.store.sqlite.reports import request_rows
+from aibridge_addon.store.sqlite.reports import neighbours, request_rows
 
 MOST_REQUESTS = 2_000
 """Most requests that the detail of a session lists."""
@@ -30,18 +30,6 @@ _MOST_MODELS = 20
 _MOST_OF_PROMPT = 50
 _LAST_CHARACTER = "\U0010ffff"
 
-_NEIGHBOUR = """
-SELECT n.id FROM aibridge_interceptions n JOIN aibridge_interceptions i ON i.id = :id
-WHERE n.client_session_id = i.client_session_id AND n.initiator_id = i.initiator_id
-AND n.agent_id IS i.agent_id AND n.api = i.api
-AND coalesce(n.request_kind, 'turn') IN (coalesce(i.request_kind, 'turn'), {kinds})
-AND (n.started_at, n.id) {comparison} (i.started_at, i.id)
-ORDER BY n.started_at {order}, n.id {order} LIMIT 1
-"""
-_PREVIOUS = _NEIGHBOUR.format(
-    comparison="<", order="DESC", kinds="iif(i.request_kind = 'compaction', 'turn', '')"
-)
-_NEXT = _NEIGHBOUR.format(comparison=">", order="ASC", kinds="''")
 _SAME_PROMPT = """
 SELECT o.id FROM aibridge_interceptions o JOIN aibridge_interceptions i ON i.id = :id
 WHERE o.prompt_id = i.prompt_id AND o.initiator_id = i.initiator_id
@@ -70,20 +58,25 @@ def find(
 def interception(
     connection: sqlite3.Connection, id_or_part: str, for_actor: str | None = None
 ) -> InterceptionDetail | None:
-    """Return everything recorded of a request."""
+    """Return everything recorded of a request, and its neighbours."""
     id_ = find(connection, id_or_part, for_actor)
     found = detail(connection, id_) if id_ else None
-    if found is None or found.row.prompt_id is None:
-        return found
+    if id_ is None or found is None:
+        return None
     others = connection.execute(_SAME_PROMPT, {"id": id_, "most": _MOST_OF_PROMPT})
     rows = request_rows.load(connection, [other for (other,) in others])
-    return replace(found, same_prompt=tuple(rows))
+    return replace(
+        found,
+        previous_id=neighbours.previous(connection, id_),
+        next_id=neighbours.following(connection, id_),
+        same_prompt=tuple(rows),
+    )
 
 
 def detail(
     connection: sqlite3.Connection, id_: str, *, content: bool = True
 ) -> InterceptionDetail | None:
-    """Return everything recorded of the request with an id, with its content if that is wanted."""
+    """Return everything recorded of the request with an id, without other requests."""
     row = next(request_rows.load(connection, [id_]), None)
     if row is None:
         return None
@@ -93,8 +86,6 @@ def detail(
         " FROM aibridge_interceptions WHERE id = :id",
         values,
     ).fetchone()
-    previous = connection.execute(_PREVIOUS, values).fetchone()
-    following = connection.execute(_NEXT, values).fetchone()
     return InterceptionDetail(
         row=row,
         user_agent=agent,
@@ -105,8 +96,6 @@ def detail(
         calls=tuple(_calls(connection, id_)),
         tools=tuple(_tools(connection, id_)),
         messages=tuple(_messages(connection, id_)) if content else (),
-        previous_id=previous and previous[0],
-        next_id=following and following[0],
     )
 
 
