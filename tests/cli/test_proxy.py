@@ -6,7 +6,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -128,13 +127,25 @@ def test_doctor_reads_the_health_url_of_the_startup_message(home: Home) -> None:
     assert "the proxy reports no problem" in home.invoke("doctor").output
 
 
-def test_proxy_with_the_web_page_records(home: Home) -> None:
-    process = home.start_proxy("--web", "--set", f"web_port={free_port_number()}")
-    ask(str(home.proxy().reverse_url))
-    assert read_records(home.database).interception["status"] == "completed"
-    url = process.wait_for("Web server listening").partition("at ")[2]
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as page:
-        assert b"mitmproxy" in page.read()
+def test_mitmweb_shows_the_latest_flows_with_their_cost(home: Home) -> None:
+    process = home.start_proxy(
+        *("--web", "--set", f"web_port={free_port_number()}", "--set", "aibridge_kept_flows=2")
+    )
+    for number in range(3):
+        ask(str(home.proxy().reverse_url), f"number {number} TOKENS:900,60,0,0")
+    assert [row["status"] for row in read_records(home.database).interceptions] == ["completed"] * 3
+    page = process.wait_for("Web server listening").partition("at ")[2]
+    with httpx2.Client(trust_env=False, timeout=TIMEOUT_S) as client:
+        assert "mitmproxy" in client.get(page).raise_for_status().text
+        base = page.partition("?")[0]
+        flows = client.get(f"{base}flows").raise_for_status().json()
+        columns = client.get(f"{base}options").raise_for_status().json()["web_columns"]["value"]
+        path = f"{base}flows/{flows[-1]['id']}/request/content/auto.json"
+        view = client.get(path).raise_for_status().json()
+    assert [flow["comment"].split(" ")[:2] for flow in flows] == [["900→60", "anonymous"]] * 2
+    assert "comment" in columns
+    assert view["view_name"] == "anthropic messages"
+    assert view["text"].endswith("number 2 TOKENS:900,60,0,0")
     assert process.stop() == 0, process.text
 
 
