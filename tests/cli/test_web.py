@@ -1,12 +1,15 @@
 """`aibridge web`, and the page inside `aibridge proxy --dashboard`."""
 
 import contextlib
+import html
+import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
+from standin.plan import ANSWER
 
 from cli.command import WAIT_S, Home, wait_until
 
@@ -24,6 +27,36 @@ def opened_link(line: str) -> Iterator[httpx2.Client]:
     ) as browser:
         assert "Signed in" in browser.get(link[0]).text
         yield browser
+
+
+def first_live_row(browser: httpx2.Client, act: Callable[[], object]) -> dict[str, str]:
+    """Open the live page, act, and return the data of the first row that appears."""
+    live = re.search(r'data-live="([^"]*)"', browser.get("/requests").text)
+    assert live
+    with browser.stream("GET", html.unescape(live[1])) as events:
+        act()
+        for line in events.iter_lines():
+            if line.startswith('data: {"id"'):
+                row: dict[str, str] = json.loads(line.removeprefix("data: "))
+                return row
+    raise AssertionError("the live page ended without a row")
+
+
+def ask(home: Home, text: str) -> None:
+    """Send a request through the reverse proxy."""
+    body = {
+        "model": "claude-opus-4-8",
+        "max_tokens": 100,
+        "messages": [{"role": "user", "content": text}],
+    }
+    response = httpx2.post(
+        f"{home.proxy().reverse_url}/anthropic/v1/messages",
+        json=body,
+        headers={"x-api-key": "sk-ant-test-0123456789", "anthropic-version": "2023-06-01"},
+        timeout=WAIT_S,
+        trust_env=False,
+    )
+    assert response.status_code == 200, response.text
 
 
 def test_web_serves_the_page_and_prints_a_link_that_signs_in(home: Home) -> None:
@@ -64,6 +97,10 @@ def test_proxy_serves_the_page_in_its_process(home: Home) -> None:
     printed = home.run("web").stdout
     with opened_link(printed) as browser:
         assert f"process {process.pid}" in browser.get("/health").text
-        assert browser.get("/requests").status_code == 200
+        row = first_live_row(browser, lambda: ask(home, "How tall is a giraffe?"))
+        assert "How tall is a giraffe?" in row["html"]
+        page = browser.get(f"/requests/{row['id']}").text
+        assert "How tall is a giraffe?" in page
+        assert ANSWER in page
     assert process.stop() == 0
     wait_until(lambda: home.run("env").returncode != 0, "the announcement was not removed")

@@ -2,9 +2,11 @@
 
 import html
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from starlette.datastructures import QueryParams
 from starlette.testclient import TestClient
 
 from aibridge_addon.findings import Finding
@@ -13,7 +15,9 @@ from aibridge_addon.report.queries import TotalsQuery
 from aibridge_addon.report.rows import GroupRow, Page, SearchHit, Totals
 from aibridge_addon.report.search_text import SearchTextError
 from aibridge_addon.store.errors import NothingRecordedError, StoreError
+from aibridge_addon.web.access import OPERATOR
 from aibridge_addon.web.chart import MEASURES, make_chart
+from aibridge_addon.web.filters import read_filters
 from aibridge_addon.web.links import make_key
 from aibridge_addon.web.site import Site, make_site
 from web.conftest import SECRET, SignIn, Tokens, make_browser, recorded
@@ -181,6 +185,27 @@ def test_chart_stacks_models_and_keeps_days_without_requests() -> None:
     heights = [sum(part.height for part in bar.segments) for bar in chart.bars]
     assert heights == [150, 0, 0, 75]
     assert chart.lines == ("$4.00", "$2.00")
+
+
+def test_bars_lead_to_the_requests_of_their_day_or_hour() -> None:
+    for name, hours in (("2026-11-25", 24), ("2026-11-25 23:00", 1)):
+        chart = make_chart([group(name, "a", cost_nano_usd=1)], MEASURES["money"])
+        assert chart
+        now = datetime.now(UTC)
+        filters = read_filters(QueryParams(chart.bars[0].period), now)
+        query = filters.query(OPERATOR, now)
+        since, until = map(datetime.fromisoformat, (query.since, query.until))
+        assert until - since == timedelta(hours=hours)
+        assert f"{since.astimezone():%Y-%m-%d %H:%M}".startswith(name)
+
+
+def test_chart_keeps_hours_without_requests() -> None:
+    names = ["2026-11-25 08:00", "2026-11-25 11:00"]
+    rows = [group(name, "a", cost_nano_usd=1) for name in names]
+    chart = make_chart(rows, MEASURES["money"])
+    assert chart
+    assert [bar.name[11:] for bar in chart.bars] == ["08:00", "09:00", "10:00", "11:00"]
+    assert [bar.tick for bar in chart.bars] == ["08:00", "09:00", "10:00", "11:00"]
 
 
 def test_chart_marks_days_with_unpriced_requests() -> None:
