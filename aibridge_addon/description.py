@@ -30,9 +30,9 @@ def describe_proxy(master: Master) -> RunningProxy:
         pid=os.getpid(),
         forward_url=urls.get("regular") or urls.get("upstream"),
         reverse_url=urls.get("reverse"),
-        ca=str(Path(options.confdir).expanduser().absolute() / "mitmproxy-ca-cert.pem"),
+        ca=_absolute(f"{options.confdir}/mitmproxy-ca-cert.pem"),
         database="" if settings.recorder else location,
-        config=options.aibridge_config,
+        config=_absolute(options.aibridge_config),
         metrics_url=_url(*metrics) if metrics else None,
         hosts=tuple(sorted(host for provider in providers for host in provider.hosts)),
         plain_hosts=tuple(
@@ -59,6 +59,11 @@ def _records(master: Master, settings: Settings) -> str:
     admission = AdmissionControl(open_store(settings.database), settings.require_token)
     private = is_private(master.options, requires_token=admission.requires_token)
     return describe_capture(settings.capture, is_private=private)
+
+
+def _absolute(path: str) -> str:
+    """Return a path that other processes find, wherever they were started; empty stays empty."""
+    return str(Path(path).expanduser().absolute()) if path else ""
 
 
 def _open_on(master: Master) -> str:

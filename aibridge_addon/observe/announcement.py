@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from platformdirs import user_data_path
 
 CONNECT_S = 2.0
+_PIDS = 2**31
 
 
 def data_folder() -> Path:
@@ -94,21 +95,28 @@ class RunningProxy:
 
 
 def from_json(values: dict[str, Any]) -> RunningProxy:
-    """Return the description in an announcement's JSON.
+    """Return the description in an announcement's JSON; members of newer versions are ignored.
 
     Raises:
-        TypeError: another version wrote it, with other members.
+        TypeError: a member is missing or has another type, as an older version may have written.
+        ValueError: a value is impossible.
     """
     lists = ("hosts", "plain_hosts", "providers", "plugins")
     values |= {name: tuple(values[name]) for name in lists if name in values}
-    return RunningProxy(**values)
+    known = {field.name for field in fields(RunningProxy)}
+    proxy = RunningProxy(**{name: value for name, value in values.items() if name in known})
+    if not (isinstance(proxy.pid, int) and 0 < proxy.pid < _PIDS):
+        raise ValueError(proxy.pid)
+    for url in proxy.urls:
+        _ = urlsplit(url).port
+    return proxy
 
 
 def load(path: Path) -> RunningProxy | None:
     """Read an announcement; None if there is no file, or no valid content."""
     try:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -118,7 +126,7 @@ def accepts_connections(url: str) -> bool:
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_S):
             return True
-    except OSError:
+    except (OSError, UnicodeError):
         return False
 
 

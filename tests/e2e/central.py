@@ -37,7 +37,7 @@ from e2e.records import Records
 from e2e.wire_formats import JSON, READERS, Story, data_of, reader_of
 
 MCP_SERVER = REPOSITORY / "tests" / "mcp_server.py"
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 

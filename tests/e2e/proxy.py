@@ -25,8 +25,8 @@ SCRIPT = REPOSITORY / "aibridge_addon" / "__init__.py"
 MITMDUMP = Path(sys.executable).with_name("mitmdump")
 
 START_S = 60.0
-STOP_S = 20.0
-RECORD_S = 10.0
+STOP_S = 40.0
+RECORD_S = 30.0
 """For records that come without the client having seen the end of a response."""
 
 _LISTENING = re.compile(r"(HTTP\(S\) proxy|reverse proxy to \S+) listening at \S*?:(\d+)")
