@@ -253,6 +253,7 @@ async def test_body_of_the_largest_size_is_complete(monkeypatch: pytest.MonkeyPa
 FORGOTTEN = [
     (400, b"Bad Request: No valid session ID provided", True),
     (404, b"Session not found", True),
+    (400, b"Bad Request: Server not initialized", True),
     (404, b"404 page not found", True),
     (400, b"Bad Request", False),
 ]

@@ -6,6 +6,7 @@ task. Failures become a `CallError` without secrets.
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -54,6 +55,8 @@ FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
 """Limits of the delay between attempts, which doubles."""
 _NOT_MCP = "the server answered with something that is not MCP; the call may have had its effect"
+_NAMES_SESSION = re.compile(r"(?i)session|(not|never|un)[ -]?initiali[sz]ed")
+"""In the error of a server that was restarted: it knows no session, or waits for a first one."""
 MODERN = "2026-07-28"
 """The first protocol version in which a client subscribes to changes of the tool list."""
 
@@ -250,7 +253,7 @@ class Connection:
         if self._config.transport != "http":
             return False
         legacy = self._client is not None and self._client.protocol_version < MODERN
-        named = "session" in f"{error.message} {result.error_body}".lower()
+        named = _NAMES_SESSION.search(f"{error.message} {result.error_body}") is not None
         return legacy and (result.status == 404 or (result.status == 400 and named))
 
     def _reason(self, error: MCPError, result: HttpResult) -> str:
