@@ -139,6 +139,11 @@ CONFIG = {
         "wait_s": "Longest time in seconds to wait for room that running requests hold. Default:"
         " 20.",
     },
+    "guardrails": {
+        "policies": "Classes as `module:Class`, asked in this order. Default: none.",
+        "timeout_s": "Time in seconds for each of them. Default: 5.",
+        "on_failure": "Decision if one raises or takes too long: `refuse` (default) or `allow`.",
+    },
     "limits": _SELECTION
     | {
         "name": "Identifies the limit and its counters, and is shown to whom it refuses.",

@@ -13,6 +13,7 @@ from aibridge_addon.config.alert_table import AlertTable
 from aibridge_addon.config.budget_table import BudgetTable
 from aibridge_addon.config.control_tables import LimitTable, ModelRuleTable, name_conflicts
 from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
+from aibridge_addon.config.guardrails_table import GuardrailsTable
 from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
 from aibridge_addon.config.mistakes import SettingsError, listed
 from aibridge_addon.config.price_table import PriceTable, check_seller, price_book
@@ -122,6 +123,7 @@ class ConfigFile(pydantic.BaseModel):
     injection: InjectionTable = InjectionTable()
     budgets: list[BudgetTable] = []
     limits: list[LimitTable] = []
+    guardrails: GuardrailsTable = GuardrailsTable()
     alerts: list[AlertTable] = []
     model_rules: list[ModelRuleTable] = []
 
@@ -168,6 +170,7 @@ _TABLES: Tables = {
     "injection": InjectionTable,
     "budgets": BudgetTable,
     "limits": LimitTable,
+    "guardrails": GuardrailsTable,
     "alerts": AlertTable,
     "model_rules": ModelRuleTable,
 }

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aibridge_addon.access.budget_rule import BudgetRule
+from aibridge_addon.access.guardrails import Guardrails
 from aibridge_addon.access.limits.rules import Limit
 from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.config.alert_table import read_webhooks
 from aibridge_addon.config.file import OPTION, ConfigFile, read_config_file
+from aibridge_addon.config.guardrails_table import read_guardrails
 from aibridge_addon.config.mcp_file import read_servers
 from aibridge_addon.config.mistakes import Mistakes
 from aibridge_addon.config.options import OPTIONS, default_values, unknown_options
@@ -45,6 +47,7 @@ class Settings:
     limits: tuple[Limit, ...]
     model_rules: tuple[ModelRule, ...]
     budgets: tuple[BudgetRule, ...]
+    guardrails: Guardrails
     webhooks: tuple[Webhook, ...]
     """Receivers of alerts."""
     doubts: tuple[str, ...]
@@ -126,6 +129,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         (), read_servers, file.mcp_servers, path, options["aibridge_mcp_config"], environ
     )
     webhooks = mistakes.checked((), read_webhooks, file.alerts, OPTION, path, environ)
+    guardrails = mistakes.checked(Guardrails(), read_guardrails, file.guardrails, OPTION, path)
     mistakes.raise_all()
     return Settings(
         providers=file.provider_instances(),
@@ -137,6 +141,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         limits=tuple(table.limit() for table in file.limits),
         model_rules=tuple(table.rule() for table in file.model_rules),
         budgets=tuple(table.rule() for table in file.budgets),
+        guardrails=guardrails,
         webhooks=webhooks,
         doubts=tuple(file.doubts(path)),
         **values,

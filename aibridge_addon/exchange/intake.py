@@ -100,21 +100,21 @@ class Intake:
             request.actor = sender.actor
         if is_websocket(request.flow.request):
             if route.socket:
-                return self._websockets.open(request, route.socket, sender)
-            self._websockets.check_unread(request, sender)
+                return await self._websockets.open(request, route.socket, sender)
+            await self._websockets.check_unread(request, sender)
             return self._passing(request)
         api = route.api or route.counts_for
         contents = self._contents(request) if api else None
         if route.api is None or contents is None:
             self._policies.count_passthrough(request)
         if api is None or contents is None:
-            self._policies.check_passing(request, sender)
+            await self._policies.check_passing(request, sender)
             return self._passing(request)
         facts = FORMATS[api].read_request(request.view(contents.members, sender.headers))
         start = start_interception(request, api, facts, sender)
         read = self._read_request(request, api, sender, contents, start.interception)
         if route.api is None:
-            return self._counted(read)
+            return await self._counted(read)
         return await self._bridged(read, start, facts, contents.body)
 
     def _contents(self, request: ClientRequest) -> _Contents | None:
@@ -163,8 +163,8 @@ class Intake:
             end_refused(record, refusal)
         return BridgedExchange(read, record=record, commit=self._commit)
 
-    def _counted(self, read: ReadRequest) -> CountedExchange:
-        if refusal := self._policies.check(read.asked):
+    async def _counted(self, read: ReadRequest) -> CountedExchange:
+        if refusal := await self._policies.decide(read.asked):
             self._policies.refuse(read.client, read.wire_format, refusal)
         return CountedExchange(read, count_usage=self._count_usage)
 

@@ -58,10 +58,10 @@ class PolicyCheck:
             uses_central_tools=interception is not None and self._offers_tools(interception),
         )
 
-    def check_passing(self, request: ClientRequest, sender: Sender) -> bool:
+    async def check_passing(self, request: ClientRequest, sender: Sender) -> bool:
         """Refuse a request that is not recorded, and breaks a rule; return False then."""
         asked = replace(self.asked(request, sender), is_recorded=False)
-        if refusal := self.check(asked):
+        if refusal := await self.decide(asked):
             self.refuse(request, error_format_of_provider(request.route.provider), refusal)
         return refusal is None
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 
 from aibridge_addon.access.admission import AdmissionControl
+from aibridge_addon.access.guardrails import Guardrails
 from aibridge_addon.access.policies import (
     Asked,
     BrowserOrigin,
@@ -30,6 +31,7 @@ class PolicySet:
 
     browser_origin: BrowserOrigin
     _policies: tuple[Policy, ...]
+    _guardrails: Guardrails
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class PolicySet:
             allowed_hosts=settings.allowed_hosts | frozenset(own_hosts),
         )
         self._rate_limits.limits = settings.limits
+        self._guardrails = settings.guardrails
         self._budgets.apply(
             BudgetRules(
                 budgets=settings.budgets,
@@ -95,11 +98,14 @@ class PolicySet:
         return admit_or_refuse(self._policies, asked)
 
     async def decide(self, asked: Asked) -> Refusal | None:
-        """Admit a request to its budgets too, or return its refusal."""
+        """Ask the guardrails and budgets too; admit a request, or return its refusal."""
         call = self._budgets.call_of(asked)
-        if call is None:
+        if call is None and not self._guardrails.policies:
             return self.check(asked)
-        if refusal := find_refusal(self._policies, asked) or await self._budgets.admit(call):
+        refusal = find_refusal(self._policies, asked) or await self._guardrails.check(asked)
+        if refusal or call is None:
+            return refusal or self.check(asked)
+        if refusal := await self._budgets.admit(call):
             return refusal
         # Meanwhile, others may have used the room.
         if refusal := self.check(asked):

@@ -49,14 +49,14 @@ class WebSocketIntake:
         self._refresh = refresh
         self._commit = commit
 
-    def open(self, request: ClientRequest, api: str, sender: Sender) -> HandshakeExchange:
+    async def open(self, request: ClientRequest, api: str, sender: Sender) -> HandshakeExchange:
         """Return the exchange of a handshake; it is refused if the flow has a response then."""
         wire_format = FORMATS[api]
         start = start_interception(request, api, RequestFacts(), sender)
         asked = self._policies.asked(request, sender, interception=start.interception)
         asked = replace(asked, must_name_model=False)
         # Each request in it is counted, the handshake is not.
-        refusal = self._policies.check(replace(asked, interception=None))
+        refusal = await self._policies.decide(replace(asked, interception=None))
         record = self._records.make(request, start.interception, refusal)
         if refusal:
             self._policies.refuse(request, wire_format, refusal)
@@ -77,9 +77,9 @@ class WebSocketIntake:
             refresh=self._refresh,
         )
 
-    def check_unread(self, request: ClientRequest, sender: Sender) -> None:
+    async def check_unread(self, request: ClientRequest, sender: Sender) -> None:
         """Refuse a WebSocket that nobody reads if it could use our key or hide a model."""
-        if not self._policies.check_passing(request, sender):
+        if not await self._policies.check_passing(request, sender):
             return
         token = sender.admission.token
         if is_reverse(request.flow) or (token and token.models):
@@ -103,14 +103,18 @@ class _SocketRequests:
     records: RecordMaker
     models: ModelEdits
     _decided: tuple[InterceptionStart, Refusal | None] | None = None
-    """The start of the message's interception, and the decision about it."""
+    """The start of a request's interception, and the decision about it."""
+    _refusal: Refusal | None = None
+    """The refusal of a message that is no request."""
 
     async def decide(self, message: bytes) -> None:
-        """Ask the policies and budgets about a message; `begin` applies the decision."""
+        """Ask the policies and budgets about a message; `begin` or `check` apply the decision."""
         request = read_members(message)
         if request is not None and member(request, "type") == _REQUEST:
             start, asked = self._start(request, message)
             self._decided = start, await self.policies.decide(asked)
+        else:
+            self._refusal = await self.policies.decide(self._asked(message, is_recorded=False))
 
     def begin(self, members: Members, message: bytes) -> InterceptionRecord:
         """Begin the record of a request.
@@ -158,7 +162,7 @@ class _SocketRequests:
         Raises:
             RefusedError: a policy refuses it.
         """
-        if refusal := self.policies.check(self._asked(message, is_recorded=False)):
+        if refusal := self._refusal:
             self.policies.count(self.request, refusal.reason)
             raise refused_message(FORMATS[self.api], refusal)
 

@@ -824,3 +824,30 @@ def test_mistake_in_a_budget_is_reported_with_the_key(
 ) -> None:
     (reported,) = mistakes(config, f'[[budgets]]\nname = "a"\n{toml}')
     assert reported.startswith(mistake)
+
+
+# Guardrails
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        (
+            "dlp",
+            "guardrails.policies[0] is 'dlp': write module:Class, such as my_company.dlp:NoSecrets",
+        ),
+        (
+            "nowhere:X",
+            "guardrails.policies[0]: nowhere:X cannot be created: ModuleNotFoundError: No module"
+            " named 'nowhere'",
+        ),
+        (
+            "string:Formatter",
+            "guardrails.policies[0]: string:Formatter has no method `async def check(self, asked)`",
+        ),
+    ],
+)
+def test_mistake_in_a_guardrail_is_reported_with_the_key(
+    config: Callable[..., Settings], name: str, mistake: str
+) -> None:
+    assert mistakes(config, f'[guardrails]\npolicies = ["{name}"]') == [mistake]
