@@ -237,6 +237,13 @@ def test_inner_loop_shows_each_upstream_request_with_its_calls() -> None:
     assert [step.part.text for step in two.steps] == ["Done."]
 
 
+def test_failed_call_of_a_central_tool_misses_no_result() -> None:
+    failed = tool_row(injected=True, error="no luck")
+    (request,) = timeline(detail(tools=(failed,)), None, answered("openai_chat")).requests
+    (call,) = [step.call for step in request.steps if step.call]
+    assert (call.error, call.missing) == ("no luck", None)
+
+
 def test_calls_that_the_provider_made_are_beside_the_own_call() -> None:
     made = detail(calls=(call_row(id="c", call="compaction"), call_row()))
     (request,) = timeline(made).requests

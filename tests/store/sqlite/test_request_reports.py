@@ -111,6 +111,8 @@ def test_live_view_misses_and_repeats_no_end_whatever_its_time(path: Path) -> No
 
     assert (ids(first.rows), ids(second.rows)) == ([two.id], [one.id])
     assert reports.ended_since(second.cursor, RequestQuery()).rows == ()
+    both = reports.ended_since(live.cursor, RequestQuery())
+    assert ids(both.rows) == [two.id, one.id]
 
 
 def test_live_view_of_a_filter_moves_on_past_other_requests(path: Path) -> None:
@@ -166,7 +168,7 @@ def test_neighbours_are_of_the_same_conversation(path: Path) -> None:
     first, title, agent, second, other, compaction = (
         at(1),
         at(2, request_kind="title"),
-        at(3, agent_id="a", request_kind="subagent"),
+        at(3, agent_id="a"),
         at(4),
         at(5, **BOB),
         at(6, request_kind="compaction"),
