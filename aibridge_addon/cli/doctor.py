@@ -1,7 +1,6 @@
 """`aibridge doctor`: checks the installation, and prints what is wrong and what to do about it."""
 
 import os
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from aibridge_addon.cli.ca import folder_of
 from aibridge_addon.cli.checks import run_checks
 from aibridge_addon.cli.checks.installation import Installation, read_configuration
 from aibridge_addon.cli.parameters import DatabaseLocation
-from aibridge_addon.cli.tables import make_table, print_table, printable, terminal_width
+from aibridge_addon.cli.tables import folded, make_table, print_table, terminal_width
 from aibridge_addon.config.options import OPTIONS, PREFIX, unknown_option
 from aibridge_addon.findings import Finding
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 _MARGIN = 6
 """Width of the mark and of the space between columns."""
-_LEAST_WIDTH = 30
-"""Width of the findings on a narrow terminal."""
 _MARKS = {"ok": ("✓", "green"), "note": ("•", "yellow"), "bad": ("✗", "bold red")}
 _TRUSTED = "ssl_verify_upstream_trusted_ca"
 _KNOWN = {option.name: option for option in OPTIONS}
@@ -126,15 +123,8 @@ def _table(findings: list[Finding], width: int) -> "Table":
     room = width - max(len(finding.about) for finding in findings) - _MARGIN
     for finding in findings:
         mark, style = _MARKS[finding.level]
-        what = Text(_folded(finding.what, room))
+        what = Text(folded(finding.what, room))
         if finding.to_do:
-            what.append("\n" + _folded(f"→ {finding.to_do}", room), "dim")
+            what.append("\n" + folded(f"→ {finding.to_do}", room), "dim")
         table.add_row(Text(mark, style), finding.about, what)
     return table
-
-
-def _folded(text: str, room: int) -> str:
-    """Wrap a text between words: paths stay in one piece, so that they can be copied."""
-    width = max(room, _LEAST_WIDTH)
-    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(map(printable, lines))

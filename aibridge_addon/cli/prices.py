@@ -9,7 +9,7 @@ import click
 
 from aibridge_addon.cli.databases import open_records
 from aibridge_addon.cli.parameters import DatabaseLocation
-from aibridge_addon.cli.tables import make_table, print_table, printable
+from aibridge_addon.cli.tables import folded, make_table, print_table, printable, terminal_width
 from aibridge_addon.prices import price_list
 from aibridge_addon.report.money import usd
 from aibridge_addon.report.numbers import count
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from aibridge_addon.report.rows import PricedModelRow
 
 _DAYS = 30
+_NUMBERS = 22
+"""Width of the numbers and of the space between columns."""
 
 
 @click.group(short_help="Show which prices the recorded calls have.")
@@ -67,11 +69,17 @@ def _table(rows: "list[PricedModelRow]") -> "Table":
     for head in ("calls", "cost"):
         table.add_column(head, justify="right")
     table.add_column("price")
+    names = max(len(row.provider) + len(row.model or "none") for row in rows)
+    room = terminal_width() - names - _NUMBERS
     for row in rows:
-        found = row.source or f"none: {row.reason or 'recorded without prices'}"
         names = (printable(row.provider), printable(row.model or "none"))
-        table.add_row(*names, count(row.calls), usd(row.cost_nano_usd), printable(found))
+        numbers = (count(row.calls), usd(row.cost_nano_usd))
+        table.add_row(*names, *numbers, folded(_price(row), room))
     return table
+
+
+def _price(row: "PricedModelRow") -> str:
+    return row.source or f"none: {row.reason or 'recorded without prices'}"
 
 
 def _age(today: date) -> str:

@@ -19,6 +19,8 @@ from aibridge_addon.store.errors import StoreError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from aibridge_addon.facts import Price
+    from aibridge_addon.prices.billed_call import BilledCall
     from aibridge_addon.store.repriced import Repriced
 
 
@@ -61,15 +63,22 @@ def command(since: datetime | None, config: Path | None, db: str | None, *, dry_
     """Price recorded calls again, after an update of the price data or of [[prices]].
 
     A proxy may run meanwhile; its metrics do not change. Running it twice changes nothing more.
+    Without --config and without a running proxy, only list prices are known.
     """
     from aibridge_addon.prices.recorded_price import recorded_price
 
     book = read_prices(config)
+    removed: set[str] = set()
+
+    def price(call: "BilledCall") -> "Price | None":
+        if call.provider_name in book.sellers:
+            return recorded_price(book, call)
+        removed.add(call.provider_name)
+        return None
+
     begin = since.isoformat(timespec="microseconds") if since else ""
     try:
-        found = open_records(db).reprice(
-            begin, lambda call: recorded_price(book, call), write=not dry_run
-        )
+        found = open_records(db).reprice(begin, price, write=not dry_run)
         total, sources, changes = _changes(found)
     except StoreError as error:
         raise click.ClickException(str(error)) from error
@@ -80,6 +89,9 @@ def command(since: datetime | None, config: Path | None, db: str | None, *, dry_
     click.echo(f"{count(total)} calls: the cost of {count(changed)} {would}.")
     if sources:
         click.echo(f"The source or the reason of {count(sources)} further calls {would}.")
+    if removed:
+        names = ", ".join(map(printable, sorted(removed)))
+        click.echo(f"Calls to {names} keep their prices: the configuration has no such provider.")
 
 
 type _Changes = dict[tuple[str, str], _Change]

@@ -3,6 +3,7 @@
 Names come from clients and may contain control characters, which are never printed.
 """
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +13,20 @@ if TYPE_CHECKING:
 
 _FAR = 100_000
 """Width that no table reaches."""
+_LEAST_WIDTH = 30
+"""Width of folded texts on a narrow terminal."""
 
 
 def printable(text: str) -> str:
     """Return a text with each unprintable character replaced by U+FFFD."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def folded(text: str, room: int) -> str:
+    """Wrap a text between words: paths stay in one piece, so that they can be copied."""
+    width = max(room, _LEAST_WIDTH)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(printable, lines))
 
 
 def terminal_width() -> int:

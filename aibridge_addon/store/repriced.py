@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from aibridge_addon.facts import Price
 from aibridge_addon.prices.billed_call import BilledCall
 
-type PriceCall = Callable[[BilledCall], Price]
+type PriceCall = Callable[[BilledCall], Price | None]
+"""Returns the new price of a call; None: it keeps its price."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,9 +54,16 @@ def test_check_lists_models_with_source_reason_and_age(home: Home, database: Pat
 
     label = price_list.data_label()
     known = ["anthropic", "claude-opus-4-5", "1", "$0.0008", "anthropic/claude-opus-4-5,"]
-    assert [*known, "data", "of", label] in cells(text)
-    assert ["anthropic", "unheard-of", "1", "—", "none:"] in [line[:5] for line in cells(text)]
+    lines = [line[:5] for line in cells(text)]
+    assert known in lines
+    assert ["anthropic", "unheard-of", "1", "—", "none:"] in lines
     assert f"The price data is of {label}," in text
+
+
+def test_check_fits_into_80_columns(home: Home, database: Path) -> None:
+    store_usages(database, PLAIN, UNKNOWN)
+    result = home.invoke("prices", "check", "--db", str(database), env={"COLUMNS": "80"})
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 def test_check_as_json(home: Home, database: Path) -> None:
@@ -103,6 +110,18 @@ def test_reprice_shows_and_writes_what_changed(home: Home, database: Path, tmp_p
     assert "2 calls: the cost of 1 changed." in did
     assert again.strip() == "2 calls: the cost of 0 changed."
     assert [row["cost_nano_usd"] for row in rows(database, "token_usages")] == [815_000, 50_000]
+
+
+def test_calls_to_a_provider_that_was_removed_keep_their_prices(home: Home, database: Path) -> None:
+    book = PriceBook(sellers={"removed": Seller(id="anthropic")})
+    call = tokens(started(provider_name="removed"), model="claude-opus-4-5", extra={})
+    store_usages(database, call, book=book)
+
+    text = shown(home, "reprice", "--since", "all", "--db", str(database))
+
+    assert "1 calls: the cost of 0 changed." in text
+    assert "Calls to removed keep their prices" in text
+    assert rows(database, "token_usages")[0]["cost_nano_usd"] == 815_000
 
 
 def test_reprice_reports_mistakes_in_the_config_file(

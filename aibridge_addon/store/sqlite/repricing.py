@@ -74,9 +74,8 @@ def _repriced(row: sqlite3.Row, price: PriceCall) -> Repriced:
         extra=json.loads(row["extra"] or "{}"),
         created_at=row["created_at"],
     )
-    return Repriced(
-        call=call, before=Price(**{name: row[name] for name in PRICES}), after=price(call)
-    )
+    before = Price(**{name: row[name] for name in PRICES})
+    return Repriced(call=call, before=before, after=price(call) or before)
 
 
 def _write(
