@@ -69,8 +69,8 @@ def _table(rows: "list[PricedModelRow]") -> "Table":
     for head in ("calls", "cost"):
         table.add_column(head, justify="right")
     table.add_column("price")
-    names = max(len(row.provider) + len(row.model or "none") for row in rows)
-    room = terminal_width() - names - _NUMBERS
+    longest = max(len(row.provider) + len(row.model or "none") for row in rows)
+    room = terminal_width() - longest - _NUMBERS
     for row in rows:
         names = (printable(row.provider), printable(row.model or "none"))
         numbers = (count(row.calls), usd(row.cost_nano_usd))
