@@ -4,13 +4,14 @@ mitmproxy keeps one registry of views in the process; each of ours is preferred 
 its wire format only.
 """
 
+import re
 from collections.abc import Callable
 
 from mitmproxy import contentviews, http
 from mitmproxy.contentviews import Contentview, Metadata
 
 from aibridge_addon.formats import FORMATS, Format
-from aibridge_addon.formats.content import ModelMessage
+from aibridge_addon.formats.content import Conversation, ModelMessage
 from aibridge_addon.formats.view import View
 from aibridge_addon.raw_json import JSON, mapping, read, text
 from aibridge_addon.views.blocks import WIDTH, json_line
@@ -21,6 +22,9 @@ PRIORITY = 2
 """More than any view of mitmproxy."""
 _MOST_BYTES = 32 * 1024 * 1024
 """Largest body that is parsed: mitmproxy waits meanwhile."""
+
+_STARTS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{|event:|data:|id:|retry:|:)")
+"""Start of JSON or of an event stream; a page of HTML has better views."""
 
 type FormatOf = Callable[[http.HTTPFlow], Format | None]
 """Returns the wire format of a flow's route."""
@@ -49,16 +53,16 @@ class FormatContentview(Contentview):
     def render_priority(self, data: bytes, metadata: Metadata) -> float:
         """Return a priority above all others for bodies on a route of this wire format."""
         flow = metadata.flow
-        if not data or not isinstance(flow, http.HTTPFlow) or len(data) > _MOST_BYTES:
+        if (
+            not _STARTS.match(data)
+            or len(data) > _MOST_BYTES
+            or not isinstance(flow, http.HTTPFlow)
+        ):
             return -1
         return PRIORITY if self._format_of(flow) is self._wire_format else -1
 
     def prettify(self, data: bytes, metadata: Metadata) -> str:
-        """Return a body or a message as text.
-
-        Raises:
-            ValueError: it does not belong to this wire format.
-        """
+        """Return a body or a message as text; as it is if it does not belong to this format."""
         if metadata.websocket_message:
             return self._websocket_message(data, metadata)
         if isinstance(metadata.http_message, http.Request):
@@ -66,21 +70,20 @@ class FormatContentview(Contentview):
         return self._response(data, metadata)
 
     def _request(self, data: bytes) -> str:
-        if not isinstance(read(data), dict):
-            raise ValueError("the body is not a JSON object")
-        return conversation_text(self._view.read_request(data))
+        conversation = self._view.read_request(data)
+        return _raw(data) if conversation == Conversation() else conversation_text(conversation)
 
     def _response(self, data: bytes, metadata: Metadata) -> str:
         message = self._view.read_response(data)
         if message == ModelMessage():
-            raise ValueError("the body is no response of this wire format")
+            return _raw(data)
         return message_text(message, notes_of(metadata.flow))
 
     def _websocket_message(self, data: bytes, metadata: Metadata) -> str:
         message = mapping(read(data))
         kind = text(message.get("type"))
         if kind is None:
-            raise ValueError("the message has no type")
+            return _raw(data)
         if metadata.websocket_message and metadata.websocket_message.from_client:
             return self._client_message(kind, data)
         return _event_line(kind, message) if _is_piece(message) else self._event(kind, data)
@@ -93,6 +96,11 @@ class FormatContentview(Contentview):
         if message.complete or message.error:
             return f"{kind}\n{message_text(message)}"
         return f"{kind}  {message.response_id or ''}".rstrip()
+
+
+def _raw(data: bytes) -> str:
+    # mitmproxy logs a traceback of a view that raises.
+    return data.decode(errors="backslashreplace")
 
 
 def _is_piece(event: dict[str, JSON]) -> bool:

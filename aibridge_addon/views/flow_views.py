@@ -35,7 +35,7 @@ class FlowViews:
         self.is_shown = bool(found)
         """True if an interface shows or saves flows."""
         self._view = ctx.master.addons.get(_INTERACTIVE)
-        self._notes = FlowNotes(_announce_update)
+        self._notes = FlowNotes(self._announce_update)
         self._limit = FlowLimit(self._remove)
         if self.is_shown:
             register_views(self._format_of)
@@ -68,6 +68,10 @@ class FlowViews:
         if self._view is not None:
             self._limit.add_message(flow)
 
+    def _announce_update(self, flow: http.HTTPFlow) -> None:
+        if self._view is not None:  # nobody else shows a comment that is written late
+            ctx.master.addons.trigger(hooks.UpdateHook([flow]))
+
     def _shows_bodies(self) -> bool:
         dumps = ctx.master.addons.get("dumper") is not None
         return self._view is not None or (dumps and ctx.options.flow_detail >= _SHOWS_BODIES)
@@ -89,7 +93,3 @@ def _is_set(name: str) -> bool:
     """Return whether somebody has set an option, even to its default."""
     # mitmproxy has no public question for it.
     return ctx.options._options[name].value is not optmanager.unset
-
-
-def _announce_update(flow: http.HTTPFlow) -> None:
-    ctx.master.addons.trigger(hooks.UpdateHook([flow]))

@@ -80,11 +80,26 @@ def test_flow_of_another_route_keeps_the_view_of_mitmproxy() -> None:
     assert shown(flow, flow.request)[0] == "JSON"
 
 
-def test_body_that_cannot_be_read_is_shown_raw() -> None:
-    flow = flow_of("openai_chat", request=b"<html>", response=b"<html>")
+@pytest.mark.parametrize("body", [b"<html>", b"[1, 2]", b"none"])
+def test_body_without_json_or_events_keeps_the_view_of_mitmproxy(body: bytes) -> None:
+    flow = flow_of("openai_chat", request=body, response=body)
     assert flow.response
-    assert shown(flow, flow.request) == ("Raw", "<html>")
-    assert shown(flow, flow.response) == ("Raw", "<html>")
+    for message in (flow.request, flow.response):
+        assert shown(flow, message)[0] != "openai chat"
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"a": \xff}', b"data: none", b": comment"])
+def test_body_that_cannot_be_read_is_shown_as_it_is(
+    body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = flow_of("openai_chat", request=body, response=body)
+    assert flow.response
+    with caplog.at_level("DEBUG"):
+        for message in (flow.request, flow.response):
+            name, text = shown(flow, message)
+            assert name == "openai chat"
+            assert text == body.decode(errors="backslashreplace")
+    assert not caplog.records  # mitmproxy logs a traceback of a view that raises
 
 
 def test_huge_body_is_not_parsed() -> None:
