@@ -1,4 +1,4 @@
-"""Timelines of recorded requests, with content: inner loops, client tools, and WebSockets."""
+"""Timelines of recorded requests, with content: inner loops and client tools."""
 
 import pytest
 

@@ -239,7 +239,8 @@ def test_inner_loop_shows_each_upstream_request_with_its_calls() -> None:
 
 def test_failed_call_of_a_central_tool_misses_no_result() -> None:
     failed = tool_row(injected=True, error="no luck")
-    (request,) = timeline(detail(tools=(failed,)), None, answered("openai_chat")).requests
+    following = replace(answered("openai_chat"), messages=())
+    (request,) = timeline(detail(tools=(failed,)), None, following).requests
     (call,) = [step.call for step in request.steps if step.call]
     assert (call.error, call.missing) == ("no luck", None)
 
