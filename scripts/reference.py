@@ -90,6 +90,12 @@ CONFIG = {
         "web_search": "USD per thousand web searches. Default: unknown.",
         "file_search": "USD per thousand searches in stored files. Default: unknown.",
     },
+    "front_proxies": {
+        "networks": "Networks or addresses from which a server connects that authenticates people.",
+        "actor_header": "Header in which it names the actor. It counts from these networks only,"
+        " and is removed from every request.",
+        "teams_header": "Header with the actor's teams, a comma-separated list. Default: none.",
+    },
     "mcp_servers": {
         "name": "Name of the server; a part of its tools' names.",
         "type": "Transport: `http`, `sse` or `stdio`. Default: `stdio` with a `command`, else"

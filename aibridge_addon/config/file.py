@@ -13,6 +13,7 @@ from aibridge_addon.config.alert_table import AlertTable
 from aibridge_addon.config.budget_table import BudgetTable
 from aibridge_addon.config.control_tables import LimitTable, ModelRuleTable, name_conflicts
 from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
+from aibridge_addon.config.front_proxy_table import FrontProxyTable
 from aibridge_addon.config.guardrails_table import GuardrailsTable
 from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
 from aibridge_addon.config.mistakes import SettingsError, listed
@@ -117,6 +118,7 @@ class ConfigFile(pydantic.BaseModel):
 
     providers: list[ProviderTable] = []
     actors: list[ActorTable] = []
+    front_proxies: list[FrontProxyTable] = []
     prices: list[PriceTable] = []
     redact: list[RedactTable] = []
     mcp_servers: list[ServerTable] = []
@@ -164,6 +166,7 @@ _TABLES: Tables = {
     "": ConfigFile,
     "providers": ProviderTable,
     "actors": ActorTable,
+    "front_proxies": FrontProxyTable,
     "prices": PriceTable,
     "redact": RedactTable,
     "mcp_servers": ServerTable,

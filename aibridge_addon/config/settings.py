@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aibridge_addon.access.budget_rule import BudgetRule
+from aibridge_addon.access.front_proxies import FrontProxy
 from aibridge_addon.access.guardrails import Guardrails
 from aibridge_addon.access.limits.rules import Limit
 from aibridge_addon.access.model_rule import ModelRule
@@ -39,6 +40,7 @@ class Settings:
     providers: tuple[Provider, ...]
     actors: Mapping[str, Actor]
     """Known actors by credential fingerprint or header value."""
+    front_proxies: tuple[FrontProxy, ...]
     mcp_servers: tuple[ServerConfig, ...]
     prices: PriceBook
     own_redactions: tuple[OwnRule, ...]
@@ -134,6 +136,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     return Settings(
         providers=file.provider_instances(),
         actors=file.known_actors(),
+        front_proxies=tuple(table.front_proxy() for table in file.front_proxies),
         mcp_servers=servers,
         prices=file.price_book(),
         own_redactions=tuple(OwnRule(table.name, table.pattern) for table in file.redact),

@@ -51,6 +51,9 @@ class HeadReader:
         self._cross_origin = cross_origin
         self._check_admission = check_admission
         self._metrics = metrics
+        names = {settings.actor_header} - {""}
+        names = names.union(*(proxy.headers for proxy in settings.front_proxies))
+        self._our_headers = frozenset(name.encode() for name in names)
 
     def is_ours(self, flow: http.HTTPFlow) -> bool:
         """Return True if a request is to a provider, or was sent to the reverse proxy."""
@@ -141,9 +144,8 @@ class HeadReader:
         return Credential(kind="centralized", secret=key)
 
     def _without_our_headers(self, flow: http.HTTPFlow) -> tuple[tuple[bytes, bytes], ...]:
-        ours = self._settings.actor_header.encode()
         fields = flow.request.headers.fields
-        return tuple(field for field in fields if field[0].lower() != ours) if ours else fields
+        return tuple(field for field in fields if field[0].lower() not in self._our_headers)
 
     def _check_unrouted(self, flow: http.HTTPFlow, admission: Admission) -> None:
         """Refuse a plain request to another host whose sender must not use the proxy."""

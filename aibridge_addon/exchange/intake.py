@@ -6,6 +6,9 @@ The body of a request is not changed here; `chat_usage` and `central_tools` edit
 import logging
 from typing import NamedTuple
 
+from mitmproxy import http
+
+from aibridge_addon.access.front_proxies import actor_of_front_proxy
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.bridged import BridgedExchange
@@ -87,6 +90,9 @@ class Intake:
         actor = identity.actor_of(
             proxy_user=head.proxy_user,
             token_owner=admission.owner,
+            front_proxy=actor_of_front_proxy(
+                self._settings.front_proxies, admission.headers, _peer(head.request.flow)
+            ),
             header_value=admission.headers.get(self._settings.actor_header),
             credential=head.request.credential,
             known_actors=self._settings.actors,
@@ -171,3 +177,8 @@ class Intake:
     def _passing(self, request: ClientRequest) -> PassingExchange:
         wire_format = error_format_of_provider(request.route.provider)
         return PassingExchange(request, wire_format, count_usage=self._count_usage)
+
+
+def _peer(flow: http.HTTPFlow) -> str:
+    """Return the address of the client's connection."""
+    return str(flow.client_conn.peername[0])

@@ -76,17 +76,22 @@ def actor_of(
     *,
     proxy_user: str | None,
     token_owner: str | None,
+    front_proxy: Actor | None = None,
     header_value: str | None,
     credential: Credential | None,
     known_actors: Mapping[str, Actor],
 ) -> Actor:
-    """Return the actor by the first of: login, access token, header, credential; else anonymous.
+    """Return the actor by the first of: login, access token, front proxy, header, credential.
 
-    `known_actors` maps a fingerprint or a name to an actor.
+    Without any of them it is anonymous. `known_actors` maps a fingerprint or a name to an actor.
     """
-    for given in (proxy_user, token_owner, header_value):
+    from_proxy = front_proxy.id if front_proxy else None
+    for given in (proxy_user, token_owner, from_proxy, header_value):
         if given and (name := _clean(given)):
-            return known_actors.get(name) or Actor(id=name)
+            found = known_actors.get(name) or Actor(id=name)
+            if given is not from_proxy or front_proxy is None:
+                return found
+            return Actor(id=found.id, metadata={**found.metadata, **front_proxy.metadata})
     if credential and known_actors and (known := known_actors.get(credential.fingerprint)):
         return known
     return Actor(id=ANONYMOUS)

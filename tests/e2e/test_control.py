@@ -205,4 +205,20 @@ def test_actor_is_named_upstream_only_where_the_provider_wants_it(
     assert theirs.header("x-ai-bridge-actor-id") == "mallory", "nothing is removed otherwise"
 
 
+def test_front_proxy_names_the_actor_and_its_headers_never_reach_the_provider(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    standin: Server,
+) -> None:
+    table = '[[front_proxies]]\nnetworks = ["{}"]\nactor_header = "X-Forwarded-User"\n'
+    headers = {"X-Forwarded-User": "alice"}
+    for network, actor in (("127.0.0.0/8", "alice"), ("192.0.2.0/24", "mallory")):
+        proxy = start_proxy(config=config_toml(standin.origin) + table.format(network))
+        with proxy.recording() as records:
+            body = CHAT.request("hi", stream=False)
+            post(clients_of(proxy), REVERSE, CHAT, "mallory", body, **headers)
+        assert records.interception["initiator_id"] == actor
+    assert all(not request.header("x-forwarded-user") for request in standin.requests)
+
+
 assert {api for api, _ in each_pair.args[1]} == set(APIS)

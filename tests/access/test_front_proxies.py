@@ -1,0 +1,50 @@
+"""Actors that a trusted front proxy names."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from aibridge_addon.access.front_proxies import FrontProxy, actor_of_front_proxy
+from aibridge_addon.providers.identity import Actor, actor_of
+
+PROXY = FrontProxy(
+    networks=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
+    actor_header="x-forwarded-user",
+    teams_header="x-forwarded-groups",
+)
+HEADERS = {"x-forwarded-user": " alice ", "x-forwarded-groups": "search, ads,,"}
+
+
+@pytest.mark.parametrize("peer", ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1%eth0"])
+def test_header_from_the_network_of_the_front_proxy_names_actor_and_teams(peer: str) -> None:
+    actor = actor_of_front_proxy([PROXY], HEADERS, peer)
+    assert actor == Actor(id="alice", metadata={"teams": ["search", "ads"]})
+    assert actor.teams == ("search", "ads")
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "192.0.2.1", "::1"])
+def test_header_from_any_other_address_does_not_count(peer: str) -> None:
+    assert actor_of_front_proxy([PROXY], HEADERS, peer) is None
+
+
+def test_request_without_the_header_names_nobody() -> None:
+    assert actor_of_front_proxy([PROXY], {"x-forwarded-groups": "search"}, "10.0.0.1") is None
+
+
+def named(**values: object) -> Actor:
+    given = {
+        "proxy_user": None,
+        "token_owner": None,
+        "front_proxy": Actor(id="alice", metadata={"teams": ["search"]}),
+        "header_value": "mallory",
+        "credential": None,
+        "known_actors": {"alice": Actor(id="a.smith", metadata={"level": 3})},
+    }
+    return actor_of(**given | values)  # type: ignore[arg-type]
+
+
+def test_front_proxy_comes_after_logins_and_tokens_and_before_the_actor_header() -> None:
+    assert named().id == "a.smith"
+    assert named().metadata == {"level": 3, "teams": ["search"]}
+    assert named(token_owner="bob").id == "bob"
+    assert named(front_proxy=None).id == "mallory"
