@@ -35,8 +35,7 @@ class FlowLimit:
         size = size_of(flow)
         self._ended[flow.id] = (flow, size)
         self._size += size
-        while self._is_exceeded() and len(self._ended) > 1:
-            oldest, _ = next(iter(self._ended.values()))
+        while self._is_exceeded() and (oldest := self._oldest_but(flow)):
             self._forget(oldest.id)
             self._remove(oldest)
 
@@ -53,6 +52,11 @@ class FlowLimit:
             del messages[: len(messages) // 2]
             size = sum(len(message.content) + _MESSAGE_OVERHEAD for message in messages)
         self._message_sizes[flow] = size
+
+    def _oldest_but(self, newest: http.HTTPFlow) -> http.HTTPFlow | None:
+        # A flow is live until its response is sent; removing it would kill it.
+        flows = (flow for flow, _ in self._ended.values())
+        return next((flow for flow in flows if not flow.live and flow is not newest), None)
 
     def _is_exceeded(self) -> bool:
         too_many = self.most is not None and len(self._ended) > self.most

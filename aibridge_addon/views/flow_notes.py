@@ -67,10 +67,12 @@ class FlowNotes:
     def attach(self, flow: http.HTTPFlow, interception: Interception, upstream: int = 0) -> None:
         """Note the facts of an interception on a flow, or of one upstream request of it."""
         self._flows[interception.id, upstream] = flow
-        if note := self._notes.get(flow):  # a further request in the same WebSocket
-            note.interception = interception
+        known = self._notes.get(flow)
+        if known and flow.websocket:  # a further request in it
+            known.interception = interception
             return
-        self._notes[flow] = note = _Note(interception, upstream)
+        comment = known.comment if known else ""  # known: somebody replays it
+        self._notes[flow] = note = _Note(interception, upstream, comment=comment)
         flow.metadata.pop(_NOTES, None)  # a copy has those of its original
         if upstream:
             flow.marked = flow.marked or _INNER

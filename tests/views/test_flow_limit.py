@@ -10,6 +10,7 @@ from aibridge_addon.views.flow_limit import FlowLimit, size_of
 
 def flow_of(size: int = 0) -> http.HTTPFlow:
     flow = tflow.tflow(resp=True)
+    flow.live = False
     assert flow.response
     flow.response.raw_content = b"x" * size
     return flow
@@ -52,6 +53,21 @@ def test_newest_flow_stays_although_it_is_too_large() -> None:
     limit.most_bytes = 1000
     limit.add(flow_of(5000))
     assert removed == []
+
+
+def test_flow_whose_response_is_being_sent_is_not_removed() -> None:
+    removed: list[http.HTTPFlow] = []
+    limit = FlowLimit(removed.append)
+    limit.most = 1
+    sending = flow_of()
+    sending.live = True
+    later = flow_of()
+    for flow in (sending, later, flow_of()):
+        limit.add(flow)
+    assert removed == [later]
+    sending.live = False
+    limit.add(flow_of())
+    assert removed[1] is sending
 
 
 def test_nothing_is_removed_without_limits() -> None:

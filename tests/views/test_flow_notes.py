@@ -189,6 +189,7 @@ def test_flow_of_the_inner_loop_is_marked_and_names_its_interception(shown: Show
 
 def test_requests_of_one_websocket_are_summed_up(shown: Shown) -> None:
     shown.publish(usage(), ended(), priced())
+    shown.flow.websocket = tflow.twebsocketflow().websocket
     second = replace(INTERCEPTION, id="0192f3c4-0000-7000-8000-00005e6f7a8b", model="gpt-5.2")
     shown.notes.attach(shown.flow, second)
     again = usage(interception=second, id="w1")
@@ -197,6 +198,14 @@ def test_requests_of_one_websocket_are_summed_up(shown: Shown) -> None:
         again, ended(interception=second), UsagePriced(usage=again, price=price)
     )
     assert comment == "$1.01 1,800→120 alice · gpt-5.2 · turn"
+
+
+def test_flow_that_is_sent_again_has_the_cost_of_its_last_request(shown: Shown) -> None:
+    shown.publish(usage(), ended(), priced())
+    second = replace(INTERCEPTION, id="0192f3c4-0000-7000-8000-00005e6f7a8b")
+    shown.notes.attach(shown.flow, second)
+    again = usage(interception=second, id="w1", output_tokens=7)
+    assert shown.publish(again, ended(interception=second)).startswith("900→7 alice")
 
 
 def test_notes_hold_tokens_and_what_was_priced(shown: Shown) -> None:
