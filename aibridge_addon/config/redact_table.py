@@ -9,7 +9,7 @@ from aibridge_addon.redaction import check_own_pattern
 
 
 class RedactTable(pydantic.BaseModel):
-    """What to cut out of the record, `[[redact]]`."""
+    """A kind of secret to cut out of the record, `[[redact]]`."""
 
     model_config = TABLE
 

@@ -51,11 +51,7 @@ class FollowUps:
             UpstreamError: a policy refuses it.
         """
         await self._check_policies(exchange, request)
-        flow = exchange.flow.copy()
-        flow.is_replay = "request"
-        flow.response = flow.error = None
-        flow.request.stream = False
-        flow.request.content = body(request)
+        flow = _flow_of(exchange, body(request))
         record = exchange.record
         times = record.begin_upstream()
         record.bodies.note_request(times.number, flow.request.content or b"")
@@ -100,3 +96,13 @@ class FollowUps:
                 body=read(response.content or b""),
                 response=response,
             )
+
+
+def _flow_of(exchange: BridgedExchange, content: bytes) -> http.HTTPFlow:
+    """Return a flow with the head of the client's request and another body."""
+    flow: http.HTTPFlow = exchange.flow.copy()
+    flow.is_replay = "request"
+    flow.response = flow.error = None
+    flow.request.stream = False
+    flow.request.content = content
+    return flow

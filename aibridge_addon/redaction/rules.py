@@ -168,7 +168,7 @@ def check_own_pattern(pattern: str) -> str:
     """Return a regular expression of the config file.
 
     Raises:
-        ValueError: it is none, matches the empty text, or could take exponential time.
+        ValueError: it cannot be compiled, matches the empty text, or could take exponential time.
     """
     try:
         compiled = re.compile(pattern)

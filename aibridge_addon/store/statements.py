@@ -24,7 +24,16 @@ from aibridge_addon.facts import (
     milliseconds,
 )
 from aibridge_addon.raw_json import encode
-from aibridge_addon.store import columns
+from aibridge_addon.store.columns import (
+    COLUMNS,
+    HIDDEN_TURNS,
+    INTERCEPTION_START,
+    PRICES,
+    PROMPT,
+    THOUGHT,
+    TOKENS,
+    TOOL,
+)
 
 type Row = tuple[str | int | bytes, ...]
 type Values = dict[str, str | int | bytes | list[Row] | None]
@@ -61,7 +70,7 @@ class Statement(NamedTuple):
 
 def with_new_columns(statement: Statement) -> Statement:
     """Add null for each column that a statement of an older version lacks."""
-    nulls: Values = dict.fromkeys(columns.COLUMNS.get(statement.kind, ()))
+    nulls: Values = dict.fromkeys(COLUMNS.get(statement.kind, ()))
     return Statement(statement.kind, nulls | statement.values)
 
 
@@ -104,7 +113,7 @@ def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
 def with_prices(made: Iterable[Statement], prices: Mapping[str, Price]) -> list[Statement]:
     """Return statements with the prices of usages, which are given by the ids of the usages."""
     return [
-        Statement(kind, values | _values(prices[id_], columns.PRICES))
+        Statement(kind, values | _values(prices[id_], PRICES))
         if (id_ := str(values.get("id"))) in prices
         else Statement(kind, values)
         for kind, values in made
@@ -134,11 +143,11 @@ def _values(source: object, names: Iterable[str]) -> Values:
 
 
 def _interception(fact: Interception) -> Statement:
-    return Statement("interception", _values(fact, columns.INTERCEPTION_START))
+    return Statement("interception", _values(fact, INTERCEPTION_START))
 
 
 def _interception_ended(fact: InterceptionEnded) -> Statement:
-    values = _values(fact.interception, columns.INTERCEPTION_START)
+    values = _values(fact.interception, INTERCEPTION_START)
     values |= {
         "metadata": encode(fact.metadata),
         "ended_at": fact.ended_at,
@@ -180,7 +189,7 @@ def _child(
 def _token_usage(fact: TokenUsage) -> Statement:
     metadata = {"call": fact.call} if fact.call else None
     values = _child(fact, response_id=fact.provider_response_id, metadata=metadata)
-    values |= _values(fact, columns.TOKENS) | dict.fromkeys(columns.PRICES)
+    values |= _values(fact, TOKENS) | dict.fromkeys(PRICES)
     tier = fact.extra.get("service_tier")
     values["service_tier"] = tier if isinstance(tier, str) else None
     return Statement("token_usage", values)
@@ -191,19 +200,19 @@ def _token_usage_so_far(fact: TokenUsageSoFar) -> Statement:
 
 
 def _user_prompt(fact: UserPrompt, response_id: str | None) -> Statement:
-    values = _child(fact, response_id=response_id) | _values(fact, columns.PROMPT)
+    values = _child(fact, response_id=response_id) | _values(fact, PROMPT)
     return Statement("user_prompt", values)
 
 
 def _tool_usage(fact: ToolUsage) -> Statement:
     values = _child(fact, response_id=fact.provider_response_id, metadata=fact.metadata)
-    return Statement("tool_usage", values | _values(fact, columns.TOOL))
+    return Statement("tool_usage", values | _values(fact, TOOL))
 
 
 def _model_thought(fact: ModelThought) -> Statement:
     values = _child(
         fact, response_id=fact.provider_response_id, metadata={"source": fact.source}
-    ) | _values(fact, columns.THOUGHT)
+    ) | _values(fact, THOUGHT)
     return Statement("model_thought", values)
 
 
@@ -249,7 +258,7 @@ def read_background_response(content: str) -> BackgroundResponse:
 
 
 def _hidden_turns(fact: HiddenTurns) -> Statement:
-    return Statement("hidden_turns", _values(fact, columns.HIDDEN_TURNS))
+    return Statement("hidden_turns", _values(fact, HIDDEN_TURNS))
 
 
 _MAKERS: dict[type, Callable[[Any], Statement]] = {

@@ -41,3 +41,12 @@ def answer_of(api: str, stored: Stored, upstream: int = 0) -> str:
     read = view.read_part("response", content)
     assert isinstance(read, Message)
     return "".join(part.text for part in read.parts if part.kind == "text")
+
+
+def contents_of(proxy: Proxy) -> list[bytes]:
+    """Return all stored contents."""
+    with closing(sqlite3.connect(f"{proxy.database.as_uri()}?mode=ro", uri=True)) as reader:
+        rows = reader.execute("SELECT content, compressed FROM aibridge_parts").fetchall()
+    return [
+        zstandard.decompress(content) if compressed else content for content, compressed in rows
+    ]

@@ -5,9 +5,10 @@ flows, metrics, database, spool. Then all of that is searched.
 """
 
 import base64
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,11 @@ import httpx2
 import pytest
 from standin import Provider, Reset, Response, Server
 
+from aibridge_addon.access.tokens import AccessToken
 from e2e.bodies import APIS, CHAT, MESSAGES, Api
 from e2e.clients import WAYS, Clients, Way
 from e2e.conftest import StartProxy
+from e2e.contents import contents_of
 from e2e.metrics import metrics_text
 from e2e.proxy import Proxy, config_toml
 from e2e.wire import connect, open_tunnel
@@ -312,3 +315,77 @@ def test_prompts_without_capture_are_only_in_saved_flows(
     assert set(everything(proxy).where(PROMPT)) == shown
     assert proxy.records.prompts == []
     standin.requests.clear()
+
+
+def in_every_place(api: Api, text: str) -> bytes:
+    """Return a request that holds a text in its system prompt, history and tools."""
+    body = json.loads(api.request(text, stream=True))
+    if api is MESSAGES:
+        body |= {"system": text, "tools": [{"name": "t", "description": text, "input_schema": {}}]}
+        result = {"type": "tool_result", "tool_use_id": "c", "content": text}
+        call = {"type": "tool_use", "id": "c", "name": "t", "input": {"key": text}}
+        body["messages"] = [
+            *({"role": "user", "content": text}, {"role": "assistant", "content": [call]}),
+            {"role": "user", "content": [result, {"type": "text", "text": text}]},
+        ]
+    else:
+        call = {"id": "c", "type": "function", "function": {"name": "t", "arguments": text}}
+        body["messages"] = [
+            *({"role": "system", "content": text}, {"role": "user", "content": text}),
+            {"role": "assistant", "content": text, "tool_calls": [call]},
+            *({"role": "tool", "tool_call_id": "c", "content": text},),
+            {"role": "user", "content": text},
+        ]
+    return json.dumps(body | {"metadata": {"user_id": text}}).encode()
+
+
+def echoing(api: Api, text: str) -> Callable[[Any], Response]:
+    """Answer with a text in place of the first word of a stream, or in an error."""
+    stated = {"type": "authentication_error", "message": f"Incorrect API key: {text}"}
+    error = json.dumps({"type": "error", "error": stated}).encode()
+
+    def answer(request: Any) -> Response:
+        if json.loads(request.body).get("stream"):
+            said = [event.replace(b"Well, ", text.encode(), 1) for event in api.events()]
+            return Response(200, [("content-type", "text/event-stream")], said)
+        return Response(401, [("content-type", "application/json")], [error])
+
+    return answer
+
+
+def test_secrets_in_bodies_reach_the_provider_and_no_record(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+) -> None:
+    proxy = start_proxy(options={"aibridge_capture": "all"}, env=CENTRAL, metrics=True)
+    clients = clients_of(proxy)
+    token = AccessToken.make("alice")[0]
+    secrets = " ".join((*HEADERS.values(), *CENTRAL.values(), token))
+
+    def visit() -> None:
+        for way, api in ((FORWARD, MESSAGES), (REVERSE_H2, CHAT)):
+            provider.canned["echo"] = echoing(api, secrets)
+            with clients.http(way) as http:
+                url = clients.url(way, api.provider, api.path) + f"?key={HEADERS['api-key']}"
+                for body in (in_every_place(api, secrets), api.request(secrets, stream=False)):
+                    headers = HEADERS | {"x-standin-canned": "echo"}
+                    answer = http.post(url, content=body, headers=headers)
+                    assert HEADERS["api-key"] in answer.text
+                    assert standin.requests[-1].body == body
+
+    visit()
+    with locked(proxy):
+        visit()
+        spooled = everything(proxy, metrics=metrics_text(proxy))
+        assert any("spool" in name for name in spooled.places)
+        spooled.assert_no_secrets()
+    visit()
+    proxy.stop()
+    everything(proxy).assert_no_secrets()
+    with closing(sqlite3.connect(proxy.database)) as connection:
+        (number,) = connection.execute("select count(*) from aibridge_messages").fetchone()
+    assert number > 40
+    for content in contents_of(proxy):
+        assert not [secret for secret in (*SECRETS, token) if secret.encode() in content]

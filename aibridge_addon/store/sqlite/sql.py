@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from aibridge_addon.store import columns
-from aibridge_addon.store.columns import COLUMNS
+from aibridge_addon.store.columns import COLUMNS, INTERCEPTION_END, PRICES, TIER, TOKENS
 from aibridge_addon.store.statements import Kind
 
 
@@ -38,16 +37,14 @@ _INSERTS = {
 SQL: dict[Kind, str] = {
     "interception": _INSERTS["interception"],
     # The complete row: the start may have been lost with an older database file.
-    "interception_ended": _upsert(
-        _INSERTS["interception_ended"], ("metadata", *columns.INTERCEPTION_END)
-    ),
+    "interception_ended": _upsert(_INSERTS["interception_ended"], ("metadata", *INTERCEPTION_END)),
     "prompt_answered": (
         "UPDATE aibridge_user_prompts SET provider_response_id = :provider_response_id"
         " WHERE interception_id = :interception_id"
     ),
     "token_usage": _upsert(
         _INSERTS["token_usage"],
-        ("provider_response_id", "metadata", *columns.TOKENS, *columns.TIER, *columns.PRICES),
+        ("provider_response_id", "metadata", *TOKENS, *TIER, *PRICES),
     ),
     "token_usage_so_far": _INSERTS["token_usage"],
     "background_response": _INSERTS["background_response"],
