@@ -63,7 +63,7 @@ class Tracing:
         self._redact = redact
         self._latest = _LATEST in os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "")
         self._traces = Traces(self._make_trace, self._count_dropped)
-        self._queue: queue.Queue[Fact | None] = queue.Queue(MAX_QUEUED)
+        self._queue: queue.SimpleQueue[Fact | None] = queue.SimpleQueue()  # a put takes no lock
         self._content_bytes = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="aibridge tracing", daemon=True)
@@ -91,17 +91,17 @@ class Tracing:
         self._sender.close()
 
     def _put(self, fact: Fact) -> None:
-        try:
-            self._queue.put_nowait(fact)
-        except queue.Full:
+        if self._queue.qsize() >= MAX_QUEUED:
             self._count_dropped()
+        else:
+            self._queue.put(fact)
 
     def _put_content(self, fact: UserPrompt | RequestContent | ResponseContent) -> None:
-        if self._content_bytes > MAX_CONTENT_BYTES or self._queue.full():
+        if self._content_bytes > MAX_CONTENT_BYTES or self._queue.qsize() >= MAX_QUEUED:
             self._count_dropped()
             return
         self._add_content_bytes(_size(fact))
-        self._queue.put_nowait(fact)  # only this thread puts
+        self._queue.put(fact)
 
     def _add_content_bytes(self, size: int) -> None:
         with self._lock:
