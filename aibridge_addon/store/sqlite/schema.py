@@ -291,6 +291,15 @@ def m016_budgets(db: Database) -> None:
     budget_tables.create(db)
 
 
+@migrations()
+def m017_index_of_failures(db: Database) -> None:
+    """Index the start of interceptions that ended without completing: few among many."""
+    db.execute(
+        "CREATE INDEX idx_aibridge_interceptions_not_completed"
+        " ON aibridge_interceptions (started_at) WHERE status <> 'completed'"
+    )
+
+
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:
     table = db.table(name)
     table.create(

@@ -1,6 +1,8 @@
 """Reports on single requests: pages, live ends, details and sessions."""
 
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from aibridge_addon.facts import Interception, Status
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
+from aibridge_addon.store.sqlite.reports.requests import chosen_requests, where
 
 BOB = {"initiator_id": "bob", "client_session_id": "s-2", "model": "gpt"}
 
@@ -86,6 +89,20 @@ def test_requests_are_filtered(path: Path) -> None:
     assert found(sessions=("s-2",)) == [two.id]
     assert found(since=two.started_at, until=three.started_at) == [two.id]
     assert found(for_actor="bob", actors=("alice",)) == []
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "refused", "interrupted", "open"])
+def test_requests_of_a_rare_status_are_found_by_an_index(path: Path, status: str) -> None:
+    rare = at(1)
+    write(path, rare, *all_of_one(at(2)))
+    if status != "open":
+        write(path, ended(rare, status=Status(status)))
+    chosen = chosen_requests(RequestQuery(statuses=(status,)))
+    query = f"SELECT i.id FROM aibridge_interceptions i WHERE {where(chosen)}"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(query, chosen.values).fetchall() == [(rare.id,)]
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {query}", chosen.values).fetchall()
+    assert "USING INDEX" in plan[0][3]
 
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "1" * 30, "é"])

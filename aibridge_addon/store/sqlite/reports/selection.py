@@ -18,6 +18,7 @@ _ROLLED_FILTERS: Mapping[str, str] = {
     "tokens": "access_token_id",
 }
 """Filters of `RequestQuery` by the key column of the roll-up that they compare."""
+_NOT_COMPLETED = frozenset({"failed", "cancelled", "refused", "interrupted"})
 _RAW_FILTERS = ("metadata", "sessions", "statuses", "tools", "text", "run")
 
 
@@ -80,7 +81,7 @@ def of_interceptions(query: RequestQuery) -> Selection:
     if query.sessions:
         tests = [_begins_with(selection, session) for session in query.sessions]
         selection.add(f"({' OR '.join(tests)})")
-    selection.add_any_of("coalesce(i.status, 'open')", query.statuses)
+    _add_statuses(selection, query.statuses)
     _add_tools(selection, query.tools)
     if query.text:
         prompt = f"instr(lower(p.prompt), lower({selection.bind(query.text)}))"
@@ -113,6 +114,14 @@ def _begins_with(selection: Selection, session: str) -> str:
         return "i.client_session_id IS NULL"
     begin, end = selection.bind(session), selection.bind(f"{session}\U0010ffff")
     return f"(i.client_session_id >= {begin} AND i.client_session_id < {end})"
+
+
+def _add_statuses(selection: Selection, statuses: tuple[str, ...]) -> None:
+    selection.add_any_of("coalesce(i.status, 'open')", statuses)
+    if statuses and set(statuses) <= _NOT_COMPLETED:
+        selection.add("i.status <> 'completed'")  # an index has these only
+    elif set(statuses) == {"open"}:
+        selection.add("i.ended_at IS NULL")  # likewise
 
 
 def _add_tools(selection: Selection, tools: tuple[str, ...]) -> None:
