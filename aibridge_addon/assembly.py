@@ -184,7 +184,10 @@ class Components:
             metrics=self.metrics,
             attach=self.views.attach,
         )
-        self.next_layer = NextLayer(
+        self.next_layer = self._build_next_layer()
+
+    def _build_next_layer(self) -> NextLayer:
+        return NextLayer(
             self.bridge,
             is_provider_host=lambda host: self.router.is_provider_host(host),
             allows_tunnel=self.admission.allows_tunnel,

@@ -129,7 +129,7 @@ class InterceptionRecord:
         response_id: str | None,
         seconds: float | None = None,
     ) -> None:
-        """Publish a call of a central tool; `seconds` is None for a call that was not run."""
+        """Publish a call of a central tool; without `seconds`, it was not run."""
         if "tools" not in self._capture:
             return
         self._publish(

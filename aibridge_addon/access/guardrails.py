@@ -1,4 +1,4 @@
-"""Guardrails: policies of the operator that may ask other systems, bounded in time.
+"""Guardrails: policies of the operator that ask other systems, bounded in time.
 
 They are asked after the built-in policies have admitted a request, so that these cannot be
 circumvented, and before budgets hold its charge.

@@ -31,7 +31,7 @@ class Account:
 
     @property
     def room(self) -> int:
-        """What is left; never below zero."""
+        """The amount that can still be spent; never below zero."""
         return max(0, self.budget.limit - self.spent - self.held)
 
     @property

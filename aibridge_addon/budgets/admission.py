@@ -22,7 +22,7 @@ class Decision:
 
 
 def decide(budget: Budget, standing: Standing, estimate: Estimate | None) -> Decision:
-    """Return the verdict; `estimate` is None if the model has no price."""
+    """Return the verdict about a request, or about one whose model has no price (None)."""
     if estimate is None:
         refuses = budget.refuses and budget.unpriced == "refuse"
         return Decision(verdict="unpriced" if refuses else "hold")

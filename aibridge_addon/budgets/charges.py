@@ -6,7 +6,7 @@ from typing import Literal
 from aibridge_addon.budgets.budget import Unit
 
 type How = Literal["told", "estimated", "unpriced", "none", "correction"]
-"""How a charge is known: reported by the provider, estimated, reported without a known price, not
+"""Origin of a charge: reported by the provider, estimated, reported without a known price, not
 billed; or a later correction of an estimate."""
 
 

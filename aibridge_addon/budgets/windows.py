@@ -41,7 +41,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowRule:
-    """How a budget divides time."""
+    """Division of time into the windows of a budget."""
 
     name: WindowName
     zone: ZoneInfo

@@ -134,21 +134,28 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     guardrails = mistakes.checked(Guardrails(), read_guardrails, file.guardrails, OPTION, path)
     mistakes.raise_all()
     return Settings(
-        providers=file.provider_instances(),
-        actors=file.known_actors(),
-        front_proxies=tuple(table.front_proxy() for table in file.front_proxies),
+        **_of_tables(file),
         mcp_servers=servers,
-        prices=file.price_book(),
-        own_redactions=tuple(OwnRule(table.name, table.pattern) for table in file.redact),
-        injection=file.injection.filter(),
-        limits=tuple(table.limit() for table in file.limits),
-        model_rules=tuple(table.rule() for table in file.model_rules),
-        budgets=tuple(table.rule() for table in file.budgets),
         guardrails=guardrails,
         webhooks=webhooks,
         doubts=tuple(file.doubts(path)),
         **values,
     )
+
+
+def _of_tables(file: ConfigFile) -> dict[str, Any]:
+    """Return the settings that tables of the config file make by themselves."""
+    return {
+        "providers": file.provider_instances(),
+        "actors": file.known_actors(),
+        "front_proxies": tuple(table.front_proxy() for table in file.front_proxies),
+        "prices": file.price_book(),
+        "own_redactions": tuple(OwnRule(table.name, table.pattern) for table in file.redact),
+        "injection": file.injection.filter(),
+        "limits": tuple(table.limit() for table in file.limits),
+        "model_rules": tuple(table.rule() for table in file.model_rules),
+        "budgets": tuple(table.rule() for table in file.budgets),
+    }
 
 
 def default_settings(**changes: Any) -> Settings:

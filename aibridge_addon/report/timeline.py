@@ -102,7 +102,7 @@ class Timeline:
     conversation: Conversation | None
     """The content that the client sent; None: not recorded."""
     diff: ConversationDiff | None
-    """Changes since the previous request of the session; None: not known, or there is none."""
+    """Changes since the previous request of the session; None: unknown or no comparison."""
     requests: tuple[UpstreamRequest, ...]
     missing: tuple[Missing, ...]
 

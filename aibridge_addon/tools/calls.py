@@ -28,7 +28,7 @@ class CallObserver(Protocol):
         response_id: str | None,
         seconds: float | None,
     ) -> None:
-        """Record the call of a central tool; `seconds` is None for a call that was not run."""
+        """Record the call of a central tool; without `seconds`, it was not run."""
 
 
 class TurnCalls:

@@ -8,41 +8,11 @@ _COUNTER = {"budget": str, "scope": str, "epoch": int, "unit": str, "bucket": st
 
 def create(db: Database) -> None:
     """Create all tables."""
-    entries = db.table("aibridge_budget_entries")
-    entries.create(
-        {
-            "id": str,
-            "interception_id": str,
-            **_COUNTER,
-            "charge": int,
-            "how": str,
-            "created_at": str,
-        },
-        pk="id",
-        not_null={"interception_id", *_COUNTER, "charge", "how", "created_at"},
-    )
-    entries.create_index(["interception_id"])
-    entries.create_index(["budget", "scope", "epoch", "bucket"])
+    _create_entries(db)
+    _create_holds(db)
     db.table("aibridge_budget_counters").create(
         {**_COUNTER, "spent": int}, pk=tuple(_COUNTER), not_null={"spent"}
     )
-    holds = db.table("aibridge_budget_holds")
-    holds.create(
-        {
-            "id": str,
-            "interception_id": str,
-            **_COUNTER,
-            "amount": int,
-            "likely": int,
-            "input": int,
-            "owner": str,
-            "created_at": str,
-        },
-        pk=("id", "budget", "scope"),
-        not_null={"interception_id", "amount", "likely", "input", "owner", "created_at"},
-    )
-    holds.create_index(["interception_id"])
-    holds.create_index(["budget", "scope", "epoch", "unit", "bucket"])
     db.table("aibridge_budget_resets").create(
         {"id": str, "budget": str, "scope": str, "created_at": str},
         pk="id",
@@ -55,3 +25,27 @@ def create(db: Database) -> None:
     db.table("aibridge_budget_leases").create(
         {"owner": str, "expires_at": str}, pk="owner", not_null={"expires_at"}
     )
+
+
+def _create_entries(db: Database) -> None:
+    entries = db.table("aibridge_budget_entries")
+    own = {"charge": int, "how": str, "created_at": str}
+    entries.create(
+        {"id": str, "interception_id": str, **_COUNTER, **own},
+        pk="id",
+        not_null={"interception_id", *_COUNTER, *own},
+    )
+    entries.create_index(["interception_id"])
+    entries.create_index(["budget", "scope", "epoch", "bucket"])
+
+
+def _create_holds(db: Database) -> None:
+    holds = db.table("aibridge_budget_holds")
+    own = {"amount": int, "likely": int, "input": int, "owner": str, "created_at": str}
+    holds.create(
+        {"id": str, "interception_id": str, **_COUNTER, **own},
+        pk=("id", "budget", "scope"),
+        not_null={"interception_id", *own},
+    )
+    holds.create_index(["interception_id"])
+    holds.create_index(["budget", "scope", "epoch", "unit", "bucket"])
