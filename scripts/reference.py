@@ -277,6 +277,8 @@ TABLES = {
     "aibridge_parts": "Stored contents, each once, however many requests repeat it.",
     "aibridge_hourly": "Figures of the requests of one hour with the same actor, model and so on:"
     " what makes reports fast. Rows of the hours in `aibridge_stale_hours` are out of date.",
+    "aibridge_spans": "Days and months whose figures are summed up in `aibridge_span_figures`.",
+    "aibridge_span_figures": "Figures of whole days and months, likewise. They overlap.",
     "aibridge_stale_hours": "Hours whose figures have changed since they were rolled up.",
     "aibridge_hidden_turns": "Turns with central tools that the client did not see, restored in"
     " its later requests.",
@@ -414,6 +416,8 @@ COLUMNS = {
     "seen_at": "UTC, ISO 8601",
     "created_at": "UTC, ISO 8601",
     "hour": "beginning of the UTC time of its start, such as `2026-01-31T12`",
+    "begin_hour": "its first hour: a day or month of the proxy's time zone",
+    "end_hour": "the first hour after it",
     "archived": "1: of deleted interceptions, 0: of those that are still recorded",
     "team": "`team` of the actor's metadata; empty if there is none",
     "requests": "number of requests",

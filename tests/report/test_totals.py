@@ -32,7 +32,7 @@ ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lo
     since=BOUNDS,
     until=BOUNDS,
     zone_name=st.sampled_from(ZONES),
-    rolled=st.integers(0, 12),
+    rolled=st.integers(0, 20),
     late=st.integers(0, 3),
     for_actor=st.sampled_from([None, None, "bob"]),
 )

@@ -58,7 +58,8 @@ def requests_sql(source: str, conditions: Iterable[str], extra: Mapping[str, str
     return (
         f"SELECT {selected} FROM {source}"  # noqa: S608
         " LEFT JOIN aibridge_token_usages t ON t.interception_id = i.id"
-        f" WHERE {' AND '.join(conditions) or '1'} GROUP BY i.id"
+        # Without the plus, SQLite reads the whole table in the order of the groups.
+        f" WHERE {' AND '.join(conditions) or '1'} GROUP BY +i.rowid"
     )
 
 

@@ -1,9 +1,11 @@
-"""Roll-up of the figures by hour, so that reports need not read every interception.
+"""Roll-up of the figures by hour, day and month, so that reports need not read every interception.
 
-Triggers mark the hours of changed rows as stale. Reports take fresh hours from the roll-up and read
-the interceptions of stale hours, so that they are exact at any time. Rows of deleted interceptions
-stay in the roll-up as archived.
+Triggers mark the hours of changed rows as stale. Reports take fresh hours, days and months from the
+roll-up and read the interceptions of stale hours, so that they are exact at any time. Rows of
+deleted interceptions stay in the roll-up as archived.
 """
+
+from collections.abc import Mapping
 
 from sqlite_utils import Database
 
@@ -14,7 +16,9 @@ HOUR_LENGTH = len("2026-01-31T12")
 _TABLE = "aibridge_hourly"
 _HOUR_COLUMNS = ("hour", "archived")
 _COLUMNS = ", ".join((*_HOUR_COLUMNS, *KEYS, *MEASURES, "latest"))
-_KEY_COLUMNS = ", ".join((*_HOUR_COLUMNS, *KEYS))
+SPAN_FIGURES = "aibridge_span_figures"
+SPAN_COLUMNS = ("begin_hour", "end_hour")
+"""Columns of a span, a whole day or month: its first hour, and the first hour after it."""
 
 
 _SOURCES = {
@@ -28,7 +32,12 @@ _EVENTS = {"INSERT": ("NEW",), "DELETE": ("OLD",), "UPDATE": ("OLD", "NEW")}
 
 def create(db: Database) -> None:
     """Create the tables of the roll-up and the triggers that mark stale hours."""
-    db.execute(_create_table())
+    db.execute(_create_table(_TABLE, {"hour": "TEXT", "archived": "INTEGER"}))
+    db.execute(_create_table(SPAN_FIGURES, dict.fromkeys(SPAN_COLUMNS, "TEXT")))
+    db.execute(
+        "CREATE TABLE aibridge_spans (begin_hour TEXT, end_hour TEXT,"
+        " PRIMARY KEY (begin_hour, end_hour)) WITHOUT ROWID"
+    )
     db.execute("CREATE TABLE aibridge_stale_hours (hour TEXT PRIMARY KEY) WITHOUT ROWID")
     db.execute(
         "INSERT INTO aibridge_stale_hours (hour)"
@@ -39,13 +48,14 @@ def create(db: Database) -> None:
             db.execute(_create_trigger(table, event))
 
 
-def _create_table() -> str:
-    keys = ", ".join(f"{name} TEXT NOT NULL" for name in KEYS)
-    sums = ", ".join(f"{name} INTEGER{' NOT NULL' * (name not in MONEY)}" for name in MEASURES)
-    return (
-        f"CREATE TABLE {_TABLE} (hour TEXT NOT NULL, archived INTEGER NOT NULL, {keys}, {sums},"
-        f" latest TEXT NOT NULL, PRIMARY KEY ({_KEY_COLUMNS})) WITHOUT ROWID"
-    )
+def _create_table(table: str, first: Mapping[str, str]) -> str:
+    columns = {name: f"{kind} NOT NULL" for name, kind in first.items()}
+    columns |= dict.fromkeys(KEYS, "TEXT NOT NULL")
+    columns |= {name: f"INTEGER{' NOT NULL' * (name not in MONEY)}" for name in MEASURES}
+    columns["latest"] = "TEXT NOT NULL"
+    declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    key = ", ".join((*first, *KEYS))
+    return f"CREATE TABLE {table} ({declared}, PRIMARY KEY ({key})) WITHOUT ROWID"
 
 
 def _create_trigger(table: str, event: str) -> str:
@@ -60,15 +70,39 @@ def _create_trigger(table: str, event: str) -> str:
 
 
 _OF_HOUR = "i.started_at >= :hour AND i.started_at < :next"
+_OF_SPANS_AROUND = "begin_hour <= :hour AND end_hour > :hour"
 REFRESH = (
     f"DELETE FROM {_TABLE} WHERE hour = :hour AND NOT archived",  # noqa: S608
     f"INSERT INTO {_TABLE} ({_COLUMNS})"  # noqa: S608
     f" SELECT :hour, 0, {', '.join(KEYS)}, {sums_sql()}, max(started_at)"
     f" FROM ({requests_sql('aibridge_interceptions i', [_OF_HOUR], {})})"
     f" GROUP BY {', '.join(KEYS)}",
+    f"DELETE FROM {SPAN_FIGURES} WHERE (begin_hour, end_hour) IN"  # noqa: S608
+    f" (SELECT begin_hour, end_hour FROM aibridge_spans WHERE {_OF_SPANS_AROUND})",
+    f"DELETE FROM aibridge_spans WHERE {_OF_SPANS_AROUND}",  # noqa: S608
     "DELETE FROM aibridge_stale_hours WHERE hour = :hour",
 )
 """Executed in this order: rolls up the interceptions between `hour` and `next`."""
+
+
+def _sum_up(source: str) -> tuple[str, str]:
+    columns = ", ".join((*SPAN_COLUMNS, *KEYS, *MEASURES, "latest"))
+    keys = ", ".join(f"i.{name}" for name in KEYS)
+    return (
+        f"INSERT OR REPLACE INTO {SPAN_FIGURES} ({columns})"  # noqa: S608
+        f" SELECT :begin, :end, {keys}, {sums_sql()}, max(latest) FROM {source} GROUP BY {keys}",
+        "INSERT OR REPLACE INTO aibridge_spans (begin_hour, end_hour) VALUES (:begin, :end)",
+    )
+
+
+SUM_UP_DAY = _sum_up(f"{_TABLE} i WHERE hour >= :begin AND hour < :end")
+"""Executed in this order: sums up the hours from `begin` to `end`; twice does no harm."""
+SUM_UP_MONTH = _sum_up(
+    f"json_each(:days) d CROSS JOIN {SPAN_FIGURES} i"
+    " ON i.begin_hour = json_extract(d.value, '$[0]')"
+    " AND i.end_hour = json_extract(d.value, '$[1]')"
+)
+"""Likewise sums up the days that are in a JSON list."""
 
 
 def _merged(name: str) -> str:

@@ -24,6 +24,8 @@ TABLES = (
     "aibridge_rate_limits",
     "aibridge_hourly",
     "aibridge_stale_hours",
+    "aibridge_spans",
+    "aibridge_span_figures",
     "aibridge_search_texts",
     "aibridge_endings",
     "aibridge_budget_entries",

@@ -68,6 +68,6 @@ def raw_sql(name: str, member: str) -> str:
     return KEYS[_KEYED[name]] if name in _KEYED else f"coalesce({member}, '')"
 
 
-def rollup_sql(name: str) -> str:
-    """Return the SQL of a grouping for a row of the roll-up."""
-    return _TIMES[name].format(time="hour || ':00'") if name in _TIMES else _KEYED[name]
+def rollup_sql(name: str, hour: str) -> str:
+    """Return the SQL of a grouping for a row of the roll-up; `hour` is its first hour."""
+    return _TIMES[name].format(time=f"{hour} || ':00'") if name in _TIMES else _KEYED[name]

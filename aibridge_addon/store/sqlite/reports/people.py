@@ -8,39 +8,34 @@ from aibridge_addon.store.sqlite.reports import totals
 
 _MOST_ROWS = 10_000
 """Most rows of actors and clients (or models, or tokens) to read."""
+_PROGRAMS = ("actor", "client", "model")
 _MOST_NAMES = 50
 """Most names of an actor."""
 
 
 def read(connection: sqlite3.Connection, query: RequestQuery) -> list[PersonRow]:
     """Return the actors, the most expensive first."""
-    people = totals.read(connection, grouped(query, ("actor",), query.limit)).rows
-    actors = [str(row.names[0]) for row in people]
-    clients, models, tokens = (
-        _of_actors(connection, query, name) for name in ("client", "model", "token")
-    )
+    people, _ = totals.grouped_rows(connection, grouped(query, ("actor",), query.limit))
+    by_token = grouped(query, ("actor", "token"), _MOST_ROWS)
+    tokens, _ = totals.grouped_rows(connection, by_token)
+    programs, _ = totals.grouped_rows(connection, grouped(query, _PROGRAMS, _MOST_ROWS))
     return [
         PersonRow(
-            actor=actor,
-            clients=tuple(name for name, _ in clients.get(actor, ())),
-            models=tuple(name for name, _ in models.get(actor, ())),
+            actor=str(person.names[0]),
+            clients=_names(programs, person, 1),
+            models=_names(programs, person, 2),
             tokens=tuple(
-                TokenUse(id=name, figures=row.figures) for name, row in tokens.get(actor, ())
-            ),
+                TokenUse(id=row.names[1], figures=row.figures)
+                for row in tokens
+                if row.names[0] == person.names[0] and row.names[1]
+            )[:_MOST_NAMES],
             figures=person.figures,
         )
-        for actor, person in zip(actors, people, strict=True)
+        for person in people
     ]
 
 
-def _of_actors(
-    connection: sqlite3.Connection, query: RequestQuery, name: str
-) -> dict[str, list[tuple[str, GroupRow]]]:
-    """Return the known names of each actor in one grouping."""
-    found: dict[str, list[tuple[str, GroupRow]]] = {}
-    for row in totals.read(connection, grouped(query, ("actor", name), _MOST_ROWS)).rows:
-        actor, value = row.names
-        known = found.setdefault(str(actor), [])
-        if value is not None and len(known) < _MOST_NAMES:
-            known.append((value, row))
-    return found
+def _names(rows: list[GroupRow], person: GroupRow, index: int) -> tuple[str, ...]:
+    """Return the known names of an actor in one grouping."""
+    names = (row.names[index] for row in rows if row.names[0] == person.names[0])
+    return tuple(dict.fromkeys(name for name in names if name))[:_MOST_NAMES]

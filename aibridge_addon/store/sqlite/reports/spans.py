@@ -1,34 +1,51 @@
-"""Divides a period into hours of the roll-up and spans whose interceptions must be read."""
+"""Divides a period into spans of the roll-up and spans whose interceptions must be read."""
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from aibridge_addon.report.periods import instant_text, midnight, normal_text
 from aibridge_addon.store.sqlite.rollup import HOUR_LENGTH
 
+type Span = tuple[str, str]
+"""A half-open interval of times or hours."""
+
 _END = "9"
 """Greater than every time."""
 _HOUR = timedelta(hours=1)
 _STALE = "SELECT hour FROM aibridge_stale_hours WHERE hour >= ? AND hour < ? ORDER BY hour"
+_SPANS = (
+    "SELECT begin_hour, end_hour FROM aibridge_spans WHERE begin_hour >= ? AND end_hour <= ?"
+    " ORDER BY begin_hour, end_hour DESC"
+)
 _FIRST = (
     "SELECT min(first) FROM (SELECT min(hour) AS first FROM aibridge_hourly"
     " UNION ALL SELECT min(started_at) FROM aibridge_interceptions)"
 )
-ROLLED = (
-    "(hour >= :first AND CASE WHEN archived THEN hour < :until ELSE hour < :end"
-    " AND hour NOT IN (SELECT value FROM json_each(:excluded)) END)"
+
+SPAN_SOURCE = (
+    "json_each(:summed) s CROSS JOIN aibridge_span_figures i"
+    " ON i.begin_hour = json_extract(s.value, '$[0]')"
+    " AND i.end_hour = json_extract(s.value, '$[1]')"
 )
-"""Condition for the rows of the roll-up that a division takes."""
+"""Rows of the days and months that a division takes."""
+HOUR_SOURCE = (
+    "json_each(:gaps) g CROSS JOIN aibridge_hourly i"
+    " ON i.hour >= json_extract(g.value, '$[0]') AND i.hour < json_extract(g.value, '$[1]')"
+    " AND (i.archived"
+    " OR (i.hour < :end AND i.hour NOT IN (SELECT value FROM json_each(:excluded))))"
+)
+"""Rows of the hours that it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
-    """Spans of interceptions to read, and the parameters of `ROLLED` for all the rest."""
+    """Spans of interceptions to read, and the parameters of the sources for all the rest."""
 
-    spans: tuple[tuple[str, str], ...]
+    spans: tuple[Span, ...]
     """Half-open intervals of `started_at`."""
     rolled: dict[str, str] | None = None
     """None: the roll-up is not used."""
@@ -40,24 +57,76 @@ def read_all(since: str, until: str) -> Division:
 
 
 def divide(
-    connection: sqlite3.Connection, since: str, until: str, *, by_local_day: bool
+    connection: sqlite3.Connection, since: str, until: str, times: Collection[str]
 ) -> Division:
-    """Return the division of a period that reads the fewest interceptions."""
+    """Return the division of a period that reads the fewest rows; `times`: groupings by time."""
     since, until = normal_text(since), normal_text(until) or _END
     first, end = _next_hour(since), until[:HOUR_LENGTH]
     if end <= first:
-        return read_all(since, until)
-    excluded = {hour for (hour,) in connection.execute(_STALE, (first, end))}
-    if by_local_day:
-        excluded |= set(_hours_of_two_days(connection, first, end))
-    spans = [(since, first), *((hour, _after(hour)) for hour in sorted(excluded)), (end, until)]
+        return read_all(since, until if until != _END else "")
+    stale = [hour for (hour,) in connection.execute(_STALE, (first, end))]
+    summed = list(_summed_spans(connection, first, end, stale, times))
+    excluded = set(stale)
+    if times:
+        excluded |= {
+            hour
+            for hour in _hours_of_two_days(connection, first, end)
+            if not any(begin <= hour < end for begin, end in summed)
+        }
+    hours = [(hour, _after(hour)) for hour in sorted(excluded)]
     rolled = {
-        "first": first,
-        "until": until,
         "end": end,
         "excluded": json.dumps(sorted(excluded)),
+        "summed": json.dumps(summed),
+        "gaps": json.dumps(list(_gaps(summed, first, until))),
     }
+    spans = [(since, first), *hours, (end, until)]
     return Division(spans=tuple(_joined(spans)), rolled=rolled)
+
+
+def _summed_spans(
+    connection: sqlite3.Connection,
+    first: str,
+    end: str,
+    stale: list[str],
+    times: Collection[str],
+) -> Iterator[Span]:
+    """Yield months and days without stale hours that belong to one group each, in order."""
+    position = first
+    for span in connection.execute(_SPANS, (first, end)):
+        index = bisect_left(stale, span[0])
+        is_stale = index < len(stale) and stale[index] < span[1]
+        if span[0] >= position and not is_stale and _is_of_one_group(span, times):
+            yield span
+            position = span[1]
+
+
+def _is_of_one_group(span: Span, times: Collection[str]) -> bool:
+    begin, end = (datetime.fromisoformat(f"{hour}:00+00:00") for hour in span)
+    first, last = begin.astimezone(), (end - timedelta(microseconds=1)).astimezone()
+    return all(_group(first, name) == _group(last, name) for name in times)
+
+
+def _group(moment: datetime, name: str) -> object:
+    match name:
+        case "month":
+            return moment.year, moment.month
+        case "week":
+            return moment.isocalendar()[:2]
+        case "day":
+            return moment.date()
+    return moment.date(), moment.hour
+
+
+def _gaps(summed: list[Span], first: str, until: str) -> Iterator[Span]:
+    """Yield what is between the spans."""
+    position = first
+    for begin, end in summed:
+        if position < begin:
+            yield position, begin
+        position = end
+    if position < until:
+        yield position, until
 
 
 def _next_hour(moment: str) -> str:
@@ -89,7 +158,7 @@ def _hours_of_two_days(connection: sqlite3.Connection, first: str, end: str) -> 
         day += timedelta(days=1)
 
 
-def _joined(spans: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _joined(spans: list[Span]) -> Iterator[Span]:
     """Yield the spans that are not empty, with adjacent ones joined."""
     begin = end = ""
     for span in (span for span in spans if span[0] < span[1]):

@@ -2,15 +2,17 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.queries import TIME_GROUPINGS, TotalsQuery
 from aibridge_addon.report.rows import GroupRow, Totals
 from aibridge_addon.store.sqlite.figures import MEASURES, requests_sql
 from aibridge_addon.store.sqlite.reports import groups, selection, spans
 from aibridge_addon.store.sqlite.reports.figures_rows import (
+    MOST_MODELS,
     SUMS,
     SUMS_OF_SUMS,
     TopModels,
@@ -25,16 +27,33 @@ _HEAVIEST_FIRST = (f"{_WEIGHT} DESC", "output DESC", "requests DESC")
 def read(connection: sqlite3.Connection, query: TotalsQuery) -> Totals:
     """Return the totals of a query."""
     groups.check(query)
+    rows, more = grouped_rows(connection, query) if query.by else ([], 0)
+    return Totals(rows=tuple(rows), more=more, overall=_overall(connection, query))
+
+
+def grouped_rows(connection: sqlite3.Connection, query: TotalsQuery) -> tuple[list[GroupRow], int]:
+    """Return the rows of a query's groups, and the number of groups that its limit leaves out."""
     prepare(connection)
-    ((_, *overall),) = _grouped(connection, query, ())
-    rows = _grouped(connection, query, query.by) if query.by else []
-    if _is_by_time(query.by):
+    parts, values = _parts(connection, query, query.by)
+    rows = connection.execute(summed(parts, query.by), values).fetchall()
+    if query.by[0] in TIME_GROUPINGS:  # a limit left out the oldest ones
         rows.sort(key=lambda row: str(row[1]))
-    return Totals(
-        rows=tuple(_to_group(row[1:], len(query.by)) for row in rows),
-        more=rows[0][0] - len(rows) if rows else 0,
-        overall=to_figures(overall),
+    more = rows[0][0] - len(rows) if rows else 0
+    return [_to_group(row[1:], len(query.by)) for row in rows], more
+
+
+def _overall(connection: sqlite3.Connection, query: TotalsQuery) -> Figures:
+    """Return the figures of all requests; sorts nothing but unpriced ones."""
+    parts, values = _parts(connection, query, ())
+    columns = ", ".join(SUMS)
+    sums = connection.execute(f"SELECT {columns} FROM ({parts})", values).fetchone()  # noqa: S608
+    models = connection.execute(
+        "SELECT coalesce(nullif(model, ''), 'unknown') AS name FROM"  # noqa: S608
+        f" ({parts}) WHERE unpriced > 0 GROUP BY name ORDER BY sum(unpriced) DESC, name"
+        f" LIMIT {MOST_MODELS}",
+        values,
     )
+    return to_figures([*sums, json.dumps([name for (name,) in models])])
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -47,23 +66,10 @@ def _to_group(row: Sequence[Any], width: int) -> GroupRow:
     return GroupRow(names=names, figures=to_figures(row[width:]))
 
 
-def _is_by_time(by: tuple[str, ...]) -> bool:
-    """Return True if the first grouping is a time: then a limit leaves out the oldest groups."""
-    return bool(by) and by[0] in TIME_GROUPINGS
-
-
-def _grouped(
-    connection: sqlite3.Connection, query: TotalsQuery, by: tuple[str, ...]
-) -> list[tuple[Any, ...]]:
-    """Return a row for each group: the number of groups, its names and its sums."""
-    sql, values = statement(connection, query, by)
-    return connection.execute(sql, values).fetchall()
-
-
-def statement(
+def _parts(
     connection: sqlite3.Connection, query: TotalsQuery, by: tuple[str, ...]
 ) -> tuple[str, dict[str, Any]]:
-    """Return the SELECT of the sums by some groupings, and the values of its parameters."""
+    """Return the SELECT of the rows to sum up, and the values of its parameters."""
     division = _divide(connection, query, by)
     sources: list[str] = []
     values: dict[str, Any] = {"limit": -1 if query.limit is None else query.limit}
@@ -73,9 +79,9 @@ def statement(
         values |= chosen.values
     if division.rolled is not None:
         chosen = selection.of_rollup(query)
-        sources.append(_from_rollup(by, chosen))
+        sources += _from_rollup(by, chosen)
         values |= chosen.values | division.rolled  # both number the same filters alike
-    return summed(" UNION ALL ".join(sources), by), values
+    return " UNION ALL ".join(sources), values
 
 
 def _divide(
@@ -86,17 +92,15 @@ def _divide(
     rolled = selection.is_rolled_up(query) and all(map(groups.is_rolled_up, by))
     if not rolled or splits_hours:
         return spans.read_all(query.since, query.until)
-    by_day = not TIME_GROUPINGS.isdisjoint(by)
-    return spans.divide(connection, query.since, query.until, by_local_day=by_day)
+    return spans.divide(connection, query.since, query.until, TIME_GROUPINGS.intersection(by))
 
 
 def _from_interceptions(
     query: TotalsQuery, by: tuple[str, ...], division: spans.Division, chosen: Selection
 ) -> str:
     """Return the SELECT of the interceptions in the spans of a division."""
-    column = (
-        "+i.started_at" if query.sessions else "i.started_at"
-    )  # the index of sessions is better
+    # The plus keeps SQLite from using the index of starts: that of sessions is the better one.
+    column = "+i.started_at" if query.sessions else "i.started_at"
     names = {
         f"name{index}": groups.raw_sql(name, selection.member_sql(chosen, name))
         for index, name in enumerate(by)
@@ -121,10 +125,12 @@ def _spanned(division: spans.Division, chosen: Selection, column: str) -> str:
     return "json_each(:spans) s CROSS JOIN aibridge_interceptions i"
 
 
-def _from_rollup(by: tuple[str, ...], chosen: Selection) -> str:
-    columns = columns_of([groups.rollup_sql(name) for name in by], "latest")
-    conditions = " AND ".join([spans.ROLLED, *chosen.conditions])
-    return f"SELECT {columns} FROM aibridge_hourly i WHERE {conditions}"  # noqa: S608
+def _from_rollup(by: tuple[str, ...], chosen: Selection) -> Iterator[str]:
+    """Yield the SELECTs of the rows of days and months, and of the hours between them."""
+    where = f" WHERE {' AND '.join(chosen.conditions)}" if chosen.conditions else ""
+    for source, time in ((spans.SPAN_SOURCE, "i.begin_hour"), (spans.HOUR_SOURCE, "i.hour")):
+        columns = columns_of([groups.rollup_sql(name, time) for name in by], "latest")
+        yield f"SELECT {columns} FROM {source}{where}"  # noqa: S608
 
 
 def columns_of(names: list[str], latest: str) -> str:
