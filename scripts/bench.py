@@ -7,6 +7,8 @@ bare            `mitmdump`
 streams         `mitmdump` with a script of two lines: it streams every response, parses nothing
 addon           `mitmdump -s aibridge_addon/__init__.py`, recording everything in SQLite
 aibridge proxy  the addon with only the mitmproxy addons that it needs
+full capture    the addon recording everything that is said; all others record no answers, results
+                and system prompts
 with tools      the addon offering ten tools of an MCP server, none of which the model calls; it may
                 cost more than the addon by the edit of the request, and noise
 

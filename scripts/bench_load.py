@@ -6,6 +6,7 @@ upstream stamps events with.
 """
 
 import asyncio
+import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -145,14 +146,25 @@ async def ask_once(port: int, request: bytes) -> Answer:
         connection.close()
 
 
+NUMBER = b"#000000#"
+"""Part of a request that differs each time."""
+_numbers = itertools.count()
+
+
 async def ask_many(port: int, request: bytes, *, count: int, connections: int) -> list[Answer]:
-    """Send a request many times over a number of connections, one at a time on each."""
+    """Send a request many times over a number of connections, one at a time on each.
+
+    Each time, the next number stands in place of `NUMBER`.
+    """
     numbers = iter(range(count))
 
     async def work() -> list[Answer]:
         connection = await connect(port)
         try:
-            return [await connection.ask(request) for _ in numbers]
+            return [
+                await connection.ask(request.replace(NUMBER, b"#%06d#" % next(_numbers)))
+                for _ in numbers
+            ]
         finally:
             connection.close()
 

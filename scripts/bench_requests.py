@@ -94,6 +94,8 @@ def _conversation(size: int) -> dict[str, Any]:
 SMALL = _saying("Hello")
 SMALL_WITH_TOOLS = _saying("Hello", tools=_tools(3))
 LARGE = _asked(_conversation(_KIB_100))
+LARGE_REPEATED = Asked(body=LARGE.body.replace(b"what does it cost?", b"what costs #000000#?"))
+"""A request that repeats its history: all but the last message is the same each time."""
 STREAM = _saying("LONG:194", stream=True)
 """Deltas of a stream of 200 events; the other six are not deltas."""
 STREAM_COALESCED = STREAM.doing("coalesced")

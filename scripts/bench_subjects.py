@@ -77,7 +77,12 @@ def _streams(place: Place) -> list[str]:
     return _mitmdump(place, "-s", str(script))
 
 
-def _addon(place: Place, checkout: Path = REPOSITORY, more_config: str = "") -> list[str]:
+def _addon(
+    place: Place,
+    checkout: Path = REPOSITORY,
+    more_config: str = "",
+    capture: str = "prompts,tools,thoughts",
+) -> list[str]:
     config = place.directory / "aibridge.toml"
     config.write_text(_CONFIG.format(port=place.upstream_port) + more_config)
     return _mitmdump(
@@ -85,6 +90,7 @@ def _addon(place: Place, checkout: Path = REPOSITORY, more_config: str = "") -> 
         *("-s", str(checkout / "aibridge_addon" / "__init__.py")),
         *("--set", f"aibridge_config={config}"),
         *("--set", f"aibridge_db={place.database}"),
+        *("--set", f"aibridge_capture={capture}"),
     )
 
 
@@ -126,6 +132,9 @@ BARE = Subject(name="bare", command=_mitmdump)
 STREAMS = Subject(name="streams", command=_streams)
 ADDON = Subject(name="addon", command=_addon, records=True)
 COMMAND = Subject(name="aibridge proxy", command=_command, records=True)
+FULL_CAPTURE = Subject(
+    name="full capture", command=lambda place: _addon(place, capture="all"), records=True
+)
 WITH_TOOLS = Subject(name="with tools", command=_with_tools, records=True)
 
 

@@ -2,6 +2,7 @@
 
 from bench_requests import (
     LARGE,
+    LARGE_REPEATED,
     SMALL,
     SMALL_WITH_TOOLS,
     STREAM,
@@ -18,7 +19,7 @@ from bench_scenarios import (
     measure_open_streams,
     measure_paced,
 )
-from bench_subjects import ADDON, BARE, COMMAND, STREAMS, WITH_TOOLS
+from bench_subjects import ADDON, BARE, COMMAND, FULL_CAPTURE, STREAMS, WITH_TOOLS
 
 
 def _requests(
@@ -60,6 +61,21 @@ def _tools(name: str, title: str, load: LoadWithTools, *, seconds: float) -> Sce
     )
 
 
+def _capture(
+    name: str, title: str, load: Load, *, seconds: float, bound: float | None = None
+) -> Scenario:
+    """Everything that is said is recorded, compared with the addon that records less."""
+    return Scenario(
+        name=name,
+        title=title,
+        rows=(Row(measure="CPU", unit="ms", base=ADDON.name, bound=bound),),
+        run=load.run,
+        seconds=seconds,
+        bases=(ADDON,),
+        judged=(FULL_CAPTURE,),
+    )
+
+
 SCENARIOS = (
     _requests(
         "small",
@@ -84,6 +100,19 @@ SCENARIOS = (
         seconds=26,
         bound=1.35,
         of_command=1.0,
+    ),
+    _capture(
+        "capture-large",
+        "100 KB request that repeats its history",
+        Load(request=LARGE_REPEATED, count=200, connections=8),
+        seconds=26,
+        bound=1.25,
+    ),
+    _capture(
+        "capture-stream",
+        "200 events in chunks of 20",
+        Load(request=STREAM_COALESCED, count=100, connections=4),
+        seconds=20,
     ),
     _streams(
         "stream",
