@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,15 +17,11 @@ from aibridge_addon.views.content_views import FormatContentview, register_views
 
 
 @pytest.fixture(autouse=True)
-def _views(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Register the views for flows whose path is the name of a wire format, and remove them."""
-    before = dict(contentviews.registry._by_name)
+def _views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the views for flows whose path is the name of a wire format."""
     register_views(format_of)
     options = SimpleNamespace(protobuf_definitions=None)
     monkeypatch.setattr(ctx, "options", options, raising=False)
-    yield
-    contentviews.registry._by_name.clear()
-    contentviews.registry._by_name.update(before)
 
 
 def format_of(flow: http.HTTPFlow) -> Format | None:
