@@ -16,6 +16,7 @@ from aibridge_addon.facts import (
     BackgroundResponse,
     Fact,
     HiddenTurns,
+    Interception,
     RequestContent,
     ResponseContent,
 )
@@ -38,7 +39,8 @@ class RedactedRecorder(Recorder):
         self._handlers = fact_handlers(recorder)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(1, "aibridge redaction")
-        self._waiting: deque[Future[Fact | None]] = deque()
+        self._waiting: deque[tuple[str, Future[Fact | None]]] = deque()
+        """Facts in their order, with the ids of their interceptions."""
 
     def start(self) -> None:
         """Start the recorder."""
@@ -47,7 +49,8 @@ class RedactedRecorder(Recorder):
 
     def _accept(self, fact: Fact) -> None:
         future = self._thread.submit(_without_secrets, fact, self._redaction)
-        self._waiting.append(future)
+        interception = fact if isinstance(fact, Interception) else fact.interception
+        self._waiting.append((interception.id, future))
         assert self._loop
         loop = self._loop
         future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._deliver))
@@ -59,13 +62,14 @@ class RedactedRecorder(Recorder):
 
     def _deliver(self) -> None:
         """Pass on the facts that are ready, and come before all that are not."""
-        while self._waiting and self._waiting[0].done():
+        while self._waiting and self._waiting[0][1].done():
+            interception_id, future = self._waiting.popleft()
             try:
-                fact = self._waiting.popleft().result()
+                fact = future.result()
                 if fact is not None:
                     self._handlers[type(fact)](fact)
             except Exception:  # the edge: third-party code
-                logger.exception("aibridge: a fact is lost for the recorder")
+                logger.exception("aibridge: a fact of interception %s is lost", interception_id)
 
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
         """Store turns of the inner loop, as they must be sent again."""
@@ -86,7 +90,7 @@ class RedactedRecorder(Recorder):
         return self._kept() if self._waiting else self._recorder.kept()
 
     async def _kept(self) -> bool:
-        await asyncio.wait([asyncio.wrap_future(self._waiting[-1])])
+        await asyncio.wait([asyncio.wrap_future(self._waiting[-1][1])])
         self._deliver()
         return await self._recorder.kept()
 
