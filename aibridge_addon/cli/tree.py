@@ -27,7 +27,7 @@ class Branch:
 def lines(branch: Branch, width: int, fold: int | None) -> Iterator[str]:
     """Yield the lines of a tree, whose texts are folded to a number of lines; None: not at all."""
     yield from _titled(branch, width)
-    yield from _below(branch, "", width, fold)
+    yield from (line.rstrip() for line in _below(branch, "", width, fold))
 
 
 def _below(branch: Branch, guide: str, width: int, fold: int | None) -> Iterator[str]:
@@ -50,6 +50,7 @@ def _titled(branch: Branch, width: int) -> list[str]:
 
 def _text(text: str, width: int, fold: int | None) -> Iterator[str]:
     width = max(width, _MIN_WIDTH)
+    text = text.rstrip()
     if fold is None:
         yield from wrap(printable_lines(text), width)
         return

@@ -134,7 +134,11 @@ def timeline(
 
 
 def _last_user_texts(conversation: Conversation) -> Iterator[str]:
+    """Yield the texts of the user message at the end, unless it is the result of a tool."""
     for message in reversed(conversation.messages):
+        kinds = {part.kind for part in message.parts}
+        if message.role in ("assistant", "tool") or "tool_result" in kinds:
+            return
         if message.role == "user":
             yield from (part.text for part in message.parts if part.kind == "text")
             return
@@ -142,7 +146,7 @@ def _last_user_texts(conversation: Conversation) -> Iterator[str]:
 
 def _missing(detail: InterceptionDetail, *, has_prompt: bool, is_whole: bool) -> Iterator[Missing]:
     is_typed = detail.row.kind in ("turn", None) and not detail.correlating_tool_call_id
-    if is_typed and not has_prompt:
+    if is_typed and not has_prompt and not is_whole:
         yield Missing(content="typed prompt", option="prompts")
     if not is_whole:
         yield Missing(content="conversation", option="requests")

@@ -109,7 +109,7 @@ def test_tree_marks_each_level_and_folds_long_texts() -> None:
     assert list(lines(tree, 80, 2)) == [
         "top",
         *("├─ a", "│  │  one", "│  │  two", "│  └─ b", "│        x", "│        x"),
-        "│        \x1b[2m… 100 B in all, --full shows it\x1b[0m",
+        "│        \x1b[2m… 99 B in all, --full shows it\x1b[0m",
         *("└─ c", "      z"),
     ]
 

@@ -143,6 +143,7 @@ def test_captured_request_is_shown_with_its_answer_call_and_result(api: str) -> 
 @each_format
 def test_next_request_shows_its_changes(api: str) -> None:
     found = timeline(answered(api), asked(api))
+    assert found.prompts == ()
     assert found.diff
     assert found.diff.kept == 1
     ((change),) = found.diff.messages
@@ -178,6 +179,11 @@ def test_system_prompt_alone_is_shown_without_a_conversation() -> None:
     found = timeline(asked("anthropic_messages", messages=messages))
     assert found.system == "Be brief."
     assert found.conversation is None
+
+
+def test_whole_conversation_that_ends_with_a_result_misses_no_prompt() -> None:
+    found = timeline(replace(answered("openai_chat"), correlating_tool_call_id=None))
+    assert (found.prompts, found.missing) == ((), ())
 
 
 def test_tool_round_trip_misses_no_typed_prompt() -> None:
