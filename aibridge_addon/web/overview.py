@@ -1,30 +1,35 @@
 """The overview: figures of a period, a chart, and tables of people, models, clients and tools."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from aibridge_addon.report.protocol import Reports
+from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.queries import RequestQuery, TotalsQuery
 from aibridge_addon.report.rows import GroupRow, Latency, Totals
+from aibridge_addon.report.sums import total
 from aibridge_addon.web.access import Viewer
 from aibridge_addon.web.chart import MEASURES, Chart, default_measure, make_chart
 from aibridge_addon.web.filters import PERIODS, Filters, read_filters
 from aibridge_addon.web.site import Site, site_of, viewer_of_request
 
 _MOST_ROWS = 12
-_TABLES = {"actor": "People", "model": "Models", "client": "Clients", "tool": "Tools"}
+_SHORT_PERIODS = ("today", "yesterday", "7d")
+"""Periods of which the tools are shown at once: they are not rolled up, so that more takes long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
     key: str
     title: str
-    totals: Totals
+    rows: tuple[GroupRow, ...]
+    more: int
+    """Groups that are left out."""
     largest: int
-    """Largest cost (or number of tokens, if nothing is priced) of a row, for the bars."""
+    """Largest money of a row, for the bars."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +44,8 @@ async def overview(request: Request) -> Response:
     """Show the overview."""
     site, viewer = site_of(request), viewer_of_request(request)
     filters = read_filters(request.query_params, site.now())
-    found = await run_in_threadpool(_read, site, viewer, filters)
+    with_tools = filters.period in _SHORT_PERIODS or bool(request.query_params.get("tools"))
+    found = await run_in_threadpool(_read, site, viewer, filters, with_tools=with_tools)
     overall = found.totals.overall
     chosen = request.query_params.get("chart", "")
     measure = chosen if chosen in MEASURES else default_measure(overall)
@@ -53,6 +59,7 @@ async def overview(request: Request) -> Response:
         "measures": MEASURES,
         "measure": measure,
         "weight": weight,
+        "with_tools": with_tools,
     }
     return site.render(request, "overview.html", values)
 
@@ -64,25 +71,43 @@ def weight(row: GroupRow) -> int:
     return money or 0
 
 
-def _read(site: Site, viewer: Viewer, filters: Filters) -> _Overview:
+def _read(site: Site, viewer: Viewer, filters: Filters, *, with_tools: bool) -> _Overview:
     arguments = filters.arguments(viewer, site.now())
     unit = "hour" if filters.period in ("today", "yesterday") else "day"
     reports = site.reports
+    totals = reports.totals(TotalsQuery(**arguments, by=(unit, "model")))
+    people = reports.totals(TotalsQuery(**arguments, by=("actor", "client"))).rows
+    tables = [
+        _table("actor", "People", _regrouped(people, 0)),
+        _table("model", "Models", _regrouped(totals.rows, 1)),
+        _table("client", "Clients", _regrouped(people, 1)),
+    ]
+    if with_tools:
+        found = reports.totals(TotalsQuery(**arguments, by=("tool",), limit=_MOST_ROWS))
+        called = [row for row in found.rows if row.names[0]]
+        tables.append(_table("tool", "Tools", called, found.more))
     return _Overview(
-        totals=reports.totals(TotalsQuery(**arguments, by=(unit, "model"))),
-        latency=reports.latency(RequestQuery(**arguments)),
-        tables=tuple(_table(reports, arguments, key) for key in _TABLES),
+        totals=totals, latency=reports.latency(RequestQuery(**arguments)), tables=tuple(tables)
     )
 
 
-def _table(reports: Reports, arguments: dict[str, object], key: str) -> _Table:
-    query = TotalsQuery(**arguments, by=(key,), limit=_MOST_ROWS)  # type: ignore[arg-type]
-    totals = reports.totals(query)
+def _regrouped(rows: Iterable[GroupRow], index: int) -> list[GroupRow]:
+    """Sum up rows by one of their two names, the most expensive first."""
+    groups: dict[str | None, list[Figures]] = {}
+    for row in rows:
+        groups.setdefault(row.names[index], []).append(row.figures)
+    found = [GroupRow(names=(name,), figures=total(each)) for name, each in groups.items()]
+    return sorted(found, key=lambda row: (-weight(row), -row.figures.requests))
+
+
+def _table(key: str, title: str, rows: Sequence[GroupRow], more: int = 0) -> _Table:
+    shown = tuple(rows[:_MOST_ROWS])
     return _Table(
         key=key,
-        title=_TABLES[key],
-        totals=totals,
-        largest=max(map(weight, totals.rows), default=0),
+        title=title,
+        rows=shown,
+        more=more + len(rows) - len(shown),
+        largest=max(map(weight, shown), default=0),
     )
 
 

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from aibridge_addon.facts import Status
-from aibridge_addon.report.queries import TotalsQuery
 from aibridge_addon.report.rows import Page, RequestRow, SearchHit
 from aibridge_addon.web.access import Viewer
 from aibridge_addon.web.export import session_filters
@@ -18,9 +17,6 @@ from aibridge_addon.web.highlight import highlighted
 from aibridge_addon.web.site import Site, site_of, viewer_of_request
 
 PAGE_ROWS = 100
-_SUGGESTED = ("actor", "model", "client", "tool")
-"""Filters whose inputs suggest values of the period."""
-_MOST_SUGGESTIONS = 100
 _KINDS = ("turn", "title", "compaction", "subagent", "memory", "warmup", "side")
 _STATUSES = (*(status.value for status in Status), "open")
 
@@ -79,18 +75,20 @@ def _read(site: Site, viewer: Viewer, filters: Filters) -> dict[str, Any]:
         "rows": rows,
         "next_cursor": page.next_cursor,
         "live_cursor": cursor,
-        "suggestions": _suggestions(site, viewer, filters),
+        "suggestions": _suggestions(row for row, _, _ in rows),
     }
 
 
-def _suggestions(site: Site, viewer: Viewer, filters: Filters) -> dict[str, list[str]]:
-    period = Filters(period=filters.period, until=filters.until).arguments(viewer, site.now())
-    return {
-        key: list(_names(site, TotalsQuery(**period, by=(key,), limit=_MOST_SUGGESTIONS)))
-        for key in _SUGGESTED
-    }
+def _suggestions(rows: Iterable[RequestRow]) -> dict[str, list[str]]:
+    """Return the names in some requests, as suggestions of filters."""
+    found: dict[str, set[str]] = {"actor": set(), "model": set(), "client": set(), "tool": set()}
+    for row in rows:
+        found["actor"].add(row.actor)
+        found["model"].add(row.model or "")
+        found["client"].add(row.client)
+        found["tool"].update(row.tools)
+    return {key: sorted(name for name in names if _is_clean(name)) for key, names in found.items()}
 
 
-def _names(site: Site, query: TotalsQuery) -> Iterable[str]:
-    names = (row.names[0] for row in site.reports.totals(query).rows)
-    return (name for name in names if name and name.isprintable())
+def _is_clean(name: str) -> bool:
+    return bool(name) and name.isprintable()
