@@ -89,7 +89,7 @@ def report_as_text(proxy: RunningProxy) -> None:
 _NEXT = """
   aibridge run -- claude       run a program through this proxy
   eval "$(aibridge env)"       set up a shell
-  aibridge usage               show requests and tokens
+  aibridge usage               show requests, tokens and cost
   aibridge web                 show them in a browser
 """
 

@@ -53,9 +53,13 @@ def migrate(db: Database) -> None:
 
 def unknown_migrations(db: Database) -> list[str]:
     """Return the names of applied migrations that this version does not know."""
+    return sorted({applied.name for applied in migrations.applied(db)} - known_migrations())
+
+
+def known_migrations() -> frozenset[str]:
+    """Return the names of all migrations of this version."""
     with closing(Database(memory=True)) as empty:
-        known = {migration.name for migration in migrations.pending(empty)}
-    return sorted({applied.name for applied in migrations.applied(db)} - known)
+        return frozenset(migration.name for migration in migrations.pending(empty))
 
 
 class SchemaTooNewError(Exception):

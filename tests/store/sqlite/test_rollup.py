@@ -10,14 +10,28 @@ from sqlite_utils import Database
 from store.doubles import ended, started, tokens
 
 from aibridge_addon.facts import Fact
+from aibridge_addon.report.queries import TotalsQuery
+from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.sqlite.database_file import transaction
 from aibridge_addon.store.sqlite.housekeeping import DELETE_INTERCEPTIONS
 from aibridge_addon.store.sqlite.refresh import refresh_one
-from aibridge_addon.store.sqlite.schema import migrate
+from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
+from aibridge_addon.store.sqlite.schema import migrate, migrations
 from aibridge_addon.store.sqlite.sql import SQL
 from aibridge_addon.store.statements import statements
 
 NINE, TEN = ("2026-01-05T09:59:59.999999+00:00", "2026-01-05T10:00:00.000000+00:00")
+
+
+OLD_ROW = {
+    "id": "1",
+    "initiator_id": "alice",
+    "metadata": "{}",
+    "provider": "anthropic",
+    "provider_name": "anthropic",
+    "api": "anthropic_messages",
+    "started_at": NINE,
+}
 
 
 @pytest.fixture
@@ -109,19 +123,27 @@ def test_deleted_interceptions_stay_in_the_roll_up(connection: sqlite3.Connectio
 
 
 def test_migration_marks_the_hours_of_all_earlier_interceptions(tmp_path: Path) -> None:
-    from aibridge_addon.store.sqlite.schema import migrations
-
     with closing(Database(tmp_path / "old.sqlite3")) as db:
         migrations.apply(db, stop_before="m009_times_and_prices")
-        row = {
-            "id": "1",
-            "initiator_id": "alice",
-            "metadata": "{}",
-            "provider": "anthropic",
-            "provider_name": "anthropic",
-            "api": "anthropic_messages",
-            "started_at": NINE,
-        }
-        db.table("aibridge_interceptions").insert(row)
+        db.table("aibridge_interceptions").insert(OLD_ROW)
         migrate(db)
         assert stale(db.conn) == ["2026-01-05T09"]
+
+
+def test_report_updates_a_database_of_an_earlier_version(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite3"
+    with closing(Database(path)) as db:
+        migrations.apply(db, stop_before="m009_times_and_prices")
+        db.table("aibridge_interceptions").insert(OLD_ROW)
+    totals = SQLiteReports(path).totals(TotalsQuery(by=("actor",)))
+    assert [row.names for row in totals.rows] == [("alice",)]
+
+
+def test_report_changes_no_database_of_another_program(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite3"
+    with closing(Database(path)) as db:
+        db.table("things").insert({"id": 1})
+    with pytest.raises(StoreError, match="no such table"):
+        SQLiteReports(path).totals(TotalsQuery())
+    with closing(Database(path)) as db:
+        assert db.table_names() == ["things"]

@@ -5,6 +5,7 @@ import sqlite3
 from aibridge_addon.report.queries import RequestQuery, grouped
 from aibridge_addon.report.rows import GroupRow, PersonRow, TokenUse
 from aibridge_addon.store.sqlite.reports import totals
+from aibridge_addon.store.sqlite.reports.totals import Names
 
 _MOST_ROWS = 10_000
 """Most rows of actors and clients (or models, or tokens) to read."""
@@ -18,7 +19,7 @@ def read(connection: sqlite3.Connection, query: RequestQuery) -> list[PersonRow]
     people, _ = totals.grouped_rows(connection, grouped(query, ("actor",), query.limit))
     by_token = grouped(query, ("actor", "token"), _MOST_ROWS)
     tokens, _ = totals.grouped_rows(connection, by_token)
-    programs, _ = totals.grouped_rows(connection, grouped(query, _PROGRAMS, _MOST_ROWS))
+    programs = totals.group_names(connection, grouped(query, _PROGRAMS, _MOST_ROWS))
     return [
         PersonRow(
             actor=str(person.names[0]),
@@ -35,7 +36,7 @@ def read(connection: sqlite3.Connection, query: RequestQuery) -> list[PersonRow]
     ]
 
 
-def _names(rows: list[GroupRow], person: GroupRow, index: int) -> tuple[str, ...]:
+def _names(rows: list[Names], person: GroupRow, index: int) -> tuple[str, ...]:
     """Return the known names of an actor in one grouping."""
-    names = (row.names[index] for row in rows if row.names[0] == person.names[0])
+    names = (row[index] for row in rows if row[0] == person.names[0])
     return tuple(dict.fromkeys(name for name in names if name))[:_MOST_NAMES]

@@ -9,6 +9,10 @@ from aibridge_addon.store.errors import NothingRecordedError, StoreError
 
 _READ_SECONDS = 5.0
 """Seconds to wait for a lock."""
+_current: set[Path] = set()
+"""Databases that have the newest schema."""
+_HAS_MIGRATIONS = "SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"
+_APPLIED = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'aibridge'"
 
 
 @contextlib.contextmanager
@@ -39,6 +43,8 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(
             sqlite3.connect(uri, uri=True, timeout=_READ_SECONDS, isolation_level=None)
         ) as connection:
+            if path not in _current:
+                _update(path, connection)
             yield connection
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
@@ -52,3 +58,27 @@ def consistent(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.execute("ROLLBACK")
+
+
+def _update(path: Path, connection: sqlite3.Connection) -> None:
+    """Migrate a database that an earlier version recorded, as a proxy does when it starts.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    from sqlite_utils import Database
+
+    from aibridge_addon.store.sqlite.schema import SchemaTooNewError, known_migrations, migrate
+
+    if not connection.execute(_HAS_MIGRATIONS).fetchone():
+        return  # not a database of ours: the queries say so
+    applied = {name for (name,) in connection.execute(_APPLIED)}
+    if applied and known_migrations() - applied:
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=_READ_SECONDS)) as writer:
+                migrate(Database(writer))
+        except (sqlite3.Error, SchemaTooNewError) as error:
+            raise StoreError(
+                f"{path} was recorded by an earlier version and cannot be updated: {error}"
+            ) from error
+    _current.add(path)

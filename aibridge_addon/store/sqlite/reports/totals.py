@@ -20,6 +20,9 @@ from aibridge_addon.store.sqlite.reports.figures_rows import (
 )
 from aibridge_addon.store.sqlite.reports.selection import Selection
 
+type Names = tuple[str | None, ...]
+"""A name for each grouping; empty: none."""
+
 _WEIGHT = "coalesce(cost, 0) + coalesce(list_price, 0)"
 _HEAVIEST_FIRST = (f"{_WEIGHT} DESC", "output DESC", "requests DESC")
 
@@ -40,6 +43,17 @@ def grouped_rows(connection: sqlite3.Connection, query: TotalsQuery) -> tuple[li
         rows.sort(key=lambda row: str(row[1]))
     more = rows[0][0] - len(rows) if rows else 0
     return [_to_group(row[1:], len(query.by)) for row in rows], more
+
+
+def group_names(connection: sqlite3.Connection, query: TotalsQuery) -> list[Names]:
+    """Return the names of a query's groups, most requests first."""
+    parts, values = _parts(connection, query, query.by)
+    names = ", ".join(f"name{index}" for index in range(len(query.by)))
+    return connection.execute(
+        f"SELECT {names} FROM ({parts}) GROUP BY {names}"  # noqa: S608
+        f" ORDER BY sum(requests) DESC, {names} LIMIT :limit",
+        values,
+    ).fetchall()
 
 
 def _overall(connection: sqlite3.Connection, query: TotalsQuery) -> Figures:
