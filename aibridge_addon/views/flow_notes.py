@@ -28,6 +28,9 @@ _NOTES = "aibridge_notes"
 _FAILED, _REFUSED, _INNER = ":x:", ":no_entry:", ":repeat:"
 _MARKS = {Status.FAILED: _FAILED, Status.REFUSED: _REFUSED, Status.INTERRUPTED: _FAILED}
 
+_MOST = 300
+"""Characters of a comment."""
+
 type Update = Callable[[http.HTTPFlow], None]
 """Tells mitmproxy's interfaces that a flow has changed."""
 
@@ -114,7 +117,9 @@ def _comment(note: _Note) -> str:
     long = [note.interception.model, note.interception.request_kind]
     if end and end.status is not Status.COMPLETED:
         long.insert(0, " ".join(filter(None, (end.status.value, end.error_type))))
-    return " · ".join(filter(None, (" ".join(filter(None, short)), *long)))
+    comment = " · ".join(filter(None, (" ".join(filter(None, short)), *long)))
+    # Clients and providers choose some of its words, and terminals show it.
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in comment[:_MOST])
 
 
 def _money(note: _Note) -> str:

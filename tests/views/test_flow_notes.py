@@ -153,6 +153,13 @@ def test_failure_is_marked_and_named(shown: Shown) -> None:
     assert shown.flow.marked == ":x:"
 
 
+def test_comment_is_short_and_printable_whatever_a_provider_sends(shown: Shown) -> None:
+    failed = ended(Status.FAILED, error_type="\x1b[2J\u202e" + "x" * 10_000)
+    comment = shown.publish(failed)
+    assert comment.isprintable()
+    assert len(comment) <= 300
+
+
 def test_refusal_is_marked(shown: Shown) -> None:
     shown.publish(ended(Status.REFUSED, http_status=400, error_type="no_actor"))
     assert shown.flow.marked == ":no_entry:"
