@@ -14,6 +14,7 @@ from aibridge_addon.report.rows import (
     Live,
     Page,
     PersonRow,
+    RateLimitRow,
     RequestRow,
     SearchHit,
     SessionDetail,
@@ -52,6 +53,7 @@ class MemoryReports(Reports):
 
     def __init__(self, *details: InterceptionDetail) -> None:
         self.details = list(details)
+        self.limits: list[RateLimitRow] = []
 
     def totals(self, query: TotalsQuery) -> Totals:
         rows = self._rows(query)
@@ -127,6 +129,9 @@ class MemoryReports(Reports):
         for number, detail in enumerate(self.details):
             if detail.row.id in shown:
                 yield ExportRow(cursor=str(number + 1), detail=detail)
+
+    def rate_limits(self) -> list[RateLimitRow]:
+        return list(self.limits)
 
     def _rows(self, query: RequestQuery) -> list[RequestRow]:
         rows = [detail.row for detail in self.details]

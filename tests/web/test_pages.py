@@ -9,10 +9,11 @@ import pytest
 from starlette.datastructures import QueryParams
 from starlette.testclient import TestClient
 
+from aibridge_addon.facts import now
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.queries import TotalsQuery
-from aibridge_addon.report.rows import GroupRow, Page, SearchHit, Totals
+from aibridge_addon.report.rows import GroupRow, Page, RateLimitRow, SearchHit, Totals
 from aibridge_addon.report.search_text import SearchTextError
 from aibridge_addon.store.errors import NothingRecordedError, StoreError
 from aibridge_addon.web.access import OPERATOR
@@ -132,6 +133,25 @@ def test_health_shows_findings_and_gaps(reports: MemoryReports, tokens: Tokens) 
     assert "/requests?period=7d&model=llama" in links(text)
 
 
+def test_rate_limits_of_own_requests_are_shown(sign_in: SignIn, reports: MemoryReports) -> None:
+    reports.limits = [
+        RateLimitRow(
+            provider=f"anthropic-{actor}",
+            credential_kind="subscription",
+            credential_hint="sk-a...cdef",
+            actor=actor,
+            header="anthropic-ratelimit-unified-5h-utilization",
+            value="0.42",
+            seen_at=now(),
+        )
+        for actor in ("alice", "bob")
+    ]
+    text = sign_in("alice").get("/health").text
+    assert "anthropic-alice" in text
+    assert "42%" in text
+    assert "anthropic-bob" not in text
+
+
 def test_missing_record_is_a_page_that_says_so(tokens: Tokens) -> None:
     class NoRecord(MemoryReports):
         def totals(self, query: TotalsQuery) -> Totals:
@@ -191,9 +211,9 @@ def test_bars_lead_to_the_requests_of_their_day_or_hour() -> None:
     for name, hours in (("2026-11-25", 24), ("2026-11-25 23:00", 1)):
         chart = make_chart([group(name, "a", cost_nano_usd=1)], MEASURES["money"])
         assert chart
-        now = datetime.now(UTC)
-        filters = read_filters(QueryParams(chart.bars[0].period), now)
-        query = filters.query(OPERATOR, now)
+        moment = datetime.now(UTC)
+        filters = read_filters(QueryParams(chart.bars[0].period), moment)
+        query = filters.query(OPERATOR, moment)
         since, until = map(datetime.fromisoformat, (query.since, query.until))
         assert until - since == timedelta(hours=hours)
         assert f"{since.astimezone():%Y-%m-%d %H:%M}".startswith(name)

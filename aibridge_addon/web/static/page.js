@@ -34,7 +34,7 @@
 
   function ages() {
     const units = [["s", 1, 60], ["min", 60, 60], ["h", 3600, 24], ["d", 86400, 14]];
-    for (const time of document.querySelectorAll("time")) {
+    for (const time of document.querySelectorAll("time[datetime]")) {
       const seconds = Math.max(0, Math.floor((Date.now() - Date.parse(time.dateTime)) / 1000));
       const unit = units.find(([, length, most]) => seconds < length * most);
       if (unit) time.textContent = `${Math.floor(seconds / unit[1])} ${unit[0]} ago`;
