@@ -4,7 +4,9 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from standin import Authority, Gate, Provider, Response, Server, Wait
 
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
 from e2e.clients import WAYS, Clients, Way
+from e2e.conftest import StartProxy
 from e2e.metrics import metric
 from e2e.proxy import Proxy, config_toml
 from e2e.sockets import CODEX, Socket
@@ -172,6 +175,56 @@ def test_commands_show_reset_and_rebuild_budgets(proxy: Proxy, clients: Clients)
     assert "0 of them were wrong" in budget("rebuild", *options[2:])
     budget("reset", "small", "--scope", actor, *options)
     assert post(clients, FORWARD, CHAT, actor).status_code == 200
+
+
+def test_two_processes_on_one_database_never_admit_the_same_room_twice(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    standin: Server,
+    tmp_path: Path,
+) -> None:
+    shared = """
+[[prices]]
+match = "*"
+input = 1_000
+output = 1_000
+cache_read = 1_000
+
+[[budgets]]
+name = "shared"
+per = "total"
+usd = 3
+hold = "likely"
+credentials = ["byok"]
+wait_s = 0
+"""
+    options = {"aibridge_db": str(tmp_path / "shared.sqlite3")}
+    proxies = [
+        start_proxy(config=config_toml(standin.origin) + shared, options=options) for _ in range(2)
+    ]
+    clients = [clients_of(proxy) for proxy in proxies]
+
+    def ask(number: int) -> int:
+        way = REVERSE if number % 3 else FORWARD
+        response = post(clients[number % 2], way, CHAT, f"actor-{number}", stream=number % 5 == 0)
+        return response.status_code
+
+    with ThreadPoolExecutor(16) as pool:
+        statuses = Counter(pool.map(ask, range(60)))
+    assert statuses[200] >= 1
+    assert statuses.keys() <= {200, 400, 429}
+    with closing(sqlite3.connect(tmp_path / "shared.sqlite3")) as connection:
+
+        def value(query: str) -> int:
+            return int(connection.execute(query).fetchone()[0])
+
+        spent = value("SELECT sum(spent) FROM aibridge_budget_counters")
+        assert spent == value("SELECT sum(charge) FROM aibridge_budget_entries")
+        assert spent == value("SELECT sum(cost_nano_usd) FROM aibridge_token_usages")
+        assert spent <= 3 * 10**9, "each held more than it cost"
+        assert value("SELECT count(*) FROM aibridge_budget_holds") == 0
+        charged = value("SELECT count(*) FROM aibridge_budget_entries WHERE how = 'told'")
+        assert charged == statuses[200]
 
 
 def proxy_cost(proxy: Proxy, actor: str) -> int:
