@@ -2,7 +2,7 @@
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections import Counter
 
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Latency
@@ -11,37 +11,38 @@ from aibridge_addon.store.sqlite.reports import selection
 DURATION_MS = "CAST(round((julianday(i.ended_at) - julianday(i.started_at)) * 86400000) AS INTEGER)"
 """SQL of the duration of an interception `i`; null while it is open."""
 
-type _Counts = Sequence[tuple[int, int]]
-"""Milliseconds with the number of requests, in order."""
+type _Counts = Counter[int]
+"""Number of requests by milliseconds."""
 
 
 def read(connection: sqlite3.Connection, query: RequestQuery) -> Latency:
     """Return the percentiles of a query."""
-    ttft = _counts(connection, query, "i.ttft_ms")
-    duration = _counts(connection, query, DURATION_MS)
+    chosen = selection.of_interceptions(query)
+    chosen.add_period(query.since, query.until, hidden=bool(query.sessions))
+    chosen.add("i.status = 'completed'")
+    sql = (
+        f"SELECT i.ttft_ms, {DURATION_MS} FROM aibridge_interceptions i"  # noqa: S608
+        f" WHERE {' AND '.join(chosen.conditions)}"
+    )
+    first_byte: _Counts = Counter()
+    duration: _Counts = Counter()
+    # Counting here is faster than a GROUP BY for each, which sorts all requests.
+    for ttft_ms, duration_ms in connection.execute(sql, chosen.values):
+        first_byte[ttft_ms] += 1
+        duration[duration_ms] += 1
     return Latency(
-        requests=sum(count for _, count in duration),
-        ttft_ms_p50=_percentile(ttft, 0.5),
-        ttft_ms_p95=_percentile(ttft, 0.95),
+        requests=duration.total(),
+        ttft_ms_p50=_percentile(first_byte, 0.5),
+        ttft_ms_p95=_percentile(first_byte, 0.95),
         duration_ms_p50=_percentile(duration, 0.5),
         duration_ms_p95=_percentile(duration, 0.95),
     )
 
 
-def _counts(connection: sqlite3.Connection, query: RequestQuery, milliseconds: str) -> _Counts:
-    chosen = selection.of_interceptions(query)
-    chosen.add_period(query.since, query.until, hidden=bool(query.sessions))
-    chosen.add("i.status = 'completed'")
-    sql = (
-        f"SELECT {milliseconds} AS ms, count(*) FROM aibridge_interceptions i"  # noqa: S608
-        f" WHERE {' AND '.join(chosen.conditions)} AND ms IS NOT NULL GROUP BY ms ORDER BY ms"
-    )
-    return connection.execute(sql, chosen.values).fetchall()
-
-
 def _percentile(counts: _Counts, share: float) -> int | None:
-    rank = math.ceil(share * sum(count for _, count in counts))
-    for milliseconds, count in counts:
+    known = sorted((ms, count) for ms, count in counts.items() if ms is not None)
+    rank = math.ceil(share * sum(count for _, count in known))
+    for milliseconds, count in known:
         rank -= count
         if rank <= 0:
             return milliseconds
