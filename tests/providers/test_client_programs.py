@@ -108,6 +108,7 @@ def test_without_the_python_that_it_needs_it_says_which() -> None:
     assert why_skipped(needs) == "four==1 cannot be installed: it needs one of python3.999"
 
 
+@pytest.mark.e2e  # runs pip
 def test_where_an_index_refuses_it_says_what_pip_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.delenv("PIP_NO_INDEX", raising=False)
@@ -126,6 +127,7 @@ def test_what_can_be_installed_is_installed_once(folder: Path) -> None:
     assert calls(folder) == 1
 
 
+@pytest.mark.e2e  # runs a suite in a process
 def test_rest_of_a_suite_still_runs(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
     ended = subprocess.run(
