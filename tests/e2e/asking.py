@@ -63,7 +63,7 @@ class API(ABC):
         self,
         clients: Clients,
         way: Way,
-        said: str | list[Any],
+        prompt: str | list[Any],
         *,
         stream: bool = False,
         tools: Sequence[str] = (),
@@ -71,10 +71,10 @@ class API(ABC):
     ) -> Answer:
         """Ask; `said` is a text of the user's or a whole conversation."""
         with self._client(clients, way, client_options or {}) as client:
-            return self._ask(client, self.request(said, tools), stream)
+            return self._ask(client, self.request(prompt, tools), stream)
 
     @abstractmethod
-    def request(self, said: str | list[Any], tools: Sequence[str] = ()) -> dict[str, Any]:
+    def request(self, prompt: str | list[Any], tools: Sequence[str] = ()) -> dict[str, Any]:
         """Return the arguments of the SDK's method, which are the members of the body."""
 
     @abstractmethod
@@ -82,7 +82,7 @@ class API(ABC):
         """Return the result of a tool call as it stands in a conversation."""
 
     @abstractmethod
-    async def ask_async(self, client: Any, said: str | list[Any], *, stream: bool) -> Answer:
+    async def ask_async(self, client: Any, prompt: str | list[Any], *, stream: bool) -> Answer:
         """Ask with an asynchronous client."""
 
     @abstractmethod
@@ -94,10 +94,10 @@ class API(ABC):
         """Return what is recorded of `TOKENS:fresh,output,read,write`."""
 
     def body(
-        self, said: str | list[Any], *, stream: bool = False, tools: Sequence[str] = ()
+        self, prompt: str | list[Any], *, stream: bool = False, tools: Sequence[str] = ()
     ) -> dict[str, Any]:
         """Return the body of a bare request."""
-        request = self.request(said, tools)
+        request = self.request(prompt, tools)
         return request | {"stream": True} if stream else request
 
     @abstractmethod
@@ -116,11 +116,11 @@ class AnthropicMessages(API):
     model = "claude-standin-1"
     thought_source = "thinking"
 
-    def request(self, said: str | list[Any], tools: Sequence[str] = ()) -> dict[str, Any]:
+    def request(self, prompt: str | list[Any], tools: Sequence[str] = ()) -> dict[str, Any]:
         request: dict[str, Any] = {
             "model": self.model,
             "max_tokens": 100,
-            "messages": _conversation(said),
+            "messages": _conversation(prompt),
         }
         if tools:
             request["tools"] = [
@@ -138,10 +138,10 @@ class AnthropicMessages(API):
     def async_client(self, clients: Clients, way: Way) -> Any:
         return clients.async_anthropic(way)
 
-    async def ask_async(self, client: Any, said: str | list[Any], *, stream: bool) -> Answer:
+    async def ask_async(self, client: Any, prompt: str | list[Any], *, stream: bool) -> Answer:
         if not stream:
-            return self._answer(await client.messages.create(**self.request(said)))
-        async with client.messages.stream(**self.request(said)) as events:
+            return self._answer(await client.messages.create(**self.request(prompt)))
+        async with client.messages.stream(**self.request(prompt)) as events:
             return self._answer(await events.get_final_message())
 
     def _client(self, clients: Clients, way: Way, options: dict[str, Any]) -> Any:
@@ -177,8 +177,8 @@ class ChatCompletions(API):
     model = "gpt-5"
     thought_source = "thinking"
 
-    def request(self, said: str | list[Any], tools: Sequence[str] = ()) -> dict[str, Any]:
-        request: dict[str, Any] = {"model": self.model, "messages": _conversation(said)}
+    def request(self, prompt: str | list[Any], tools: Sequence[str] = ()) -> dict[str, Any]:
+        request: dict[str, Any] = {"model": self.model, "messages": _conversation(prompt)}
         if tools:
             request["tools"] = [
                 {"type": "function", "function": {"name": name, "parameters": TOOL_SCHEMAS[name]}}
@@ -193,16 +193,16 @@ class ChatCompletions(API):
         return fresh + write, output, read, 0  # it does not tell cache writes
 
     def body(
-        self, said: str | list[Any], *, stream: bool = False, tools: Sequence[str] = ()
+        self, prompt: str | list[Any], *, stream: bool = False, tools: Sequence[str] = ()
     ) -> dict[str, Any]:
-        body = super().body(said, stream=stream, tools=tools)
+        body = super().body(prompt, stream=stream, tools=tools)
         return body | _WITH_USAGE if stream else body
 
     def async_client(self, clients: Clients, way: Way) -> Any:
         return clients.async_openai(way)
 
-    async def ask_async(self, client: Any, said: str | list[Any], *, stream: bool) -> Answer:
-        request = self.request(said)
+    async def ask_async(self, client: Any, prompt: str | list[Any], *, stream: bool) -> Answer:
+        request = self.request(prompt)
         if not stream:
             return self._answer(await client.chat.completions.create(**request))
         async with client.chat.completions.stream(**request, **_WITH_USAGE) as events:
@@ -240,8 +240,8 @@ class Responses(API):
     model = "gpt-5"
     thought_source = "reasoning_summary"
 
-    def request(self, said: str | list[Any], tools: Sequence[str] = ()) -> dict[str, Any]:
-        request: dict[str, Any] = {"model": self.model, "input": _conversation(said)}
+    def request(self, prompt: str | list[Any], tools: Sequence[str] = ()) -> dict[str, Any]:
+        request: dict[str, Any] = {"model": self.model, "input": _conversation(prompt)}
         if tools:
             request["tools"] = [
                 {
@@ -263,10 +263,10 @@ class Responses(API):
     def async_client(self, clients: Clients, way: Way) -> Any:
         return clients.async_openai(way)
 
-    async def ask_async(self, client: Any, said: str | list[Any], *, stream: bool) -> Answer:
+    async def ask_async(self, client: Any, prompt: str | list[Any], *, stream: bool) -> Answer:
         if not stream:
-            return self._answer(await client.responses.create(**self.request(said)))
-        async with client.responses.stream(**self.request(said)) as events:
+            return self._answer(await client.responses.create(**self.request(prompt)))
+        async with client.responses.stream(**self.request(prompt)) as events:
             return self._answer(await events.get_final_response())
 
     def _client(self, clients: Clients, way: Way, options: dict[str, Any]) -> Any:
@@ -302,8 +302,8 @@ def user(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
-def _conversation(said: str | list[Any]) -> list[Any]:
-    return [user(said)] if isinstance(said, str) else said
+def _conversation(prompt: str | list[Any]) -> list[Any]:
+    return [user(prompt)] if isinstance(prompt, str) else prompt
 
 
 def _plain(item: Any) -> dict[str, Any]:

@@ -100,16 +100,16 @@ class Socket:
     def send(self, message: JSON | bytes, *, frames: int = 1) -> bytes:
         """Send a message, in so many frames; return its bytes."""
         content = message if isinstance(message, bytes) else json.dumps(message).encode()
-        said = content.decode()
-        size = -(-len(said) // frames)
-        for start in range(0, len(said), size):
-            piece = said[start : start + size]
-            self._send(TextMessage(piece, message_finished=start + size >= len(said)))
+        text = content.decode()
+        size = -(-len(text) // frames)
+        for start in range(0, len(text), size):
+            piece = text[start : start + size]
+            self._send(TextMessage(piece, message_finished=start + size >= len(text)))
         return content
 
-    def request(self, said: str | Sequence[JSON], **members: Any) -> JSON:
+    def request(self, prompt: str | Sequence[JSON], **members: Any) -> JSON:
         """Send a request; return it."""
-        given = [message(said)] if isinstance(said, str) else list(said)
+        given = [message(prompt)] if isinstance(prompt, str) else list(prompt)
         body = {"type": "response.create", "model": "gpt-5", "input": given, **members}
         self.send(body)
         return body
@@ -155,9 +155,9 @@ class Socket:
             if event["type"] in ENDS:
                 return
 
-    def ask(self, said: str | Sequence[JSON], **members: Any) -> JSON:
+    def ask(self, prompt: str | Sequence[JSON], **members: Any) -> JSON:
         """Send a request; return the event that ends its answer."""
-        self.request(said, **members)
+        self.request(prompt, **members)
         return list(self.events())[-1]
 
     def warm_up(self) -> JSON:
@@ -216,12 +216,12 @@ def _connected(clients: Clients, way: Way, host: str, credentials: str) -> socke
     return context.wrap_socket(sock, server_hostname=origin.hostname)
 
 
-def message(said: str, role: str = "user") -> JSON:
+def message(text: str, role: str = "user") -> JSON:
     """Return an item of the input that says something."""
     return {
         "type": "message",
         "role": role,
-        "content": [{"type": "input_text", "text": said}],
+        "content": [{"type": "input_text", "text": text}],
     }
 
 

@@ -142,9 +142,9 @@ class TestCalls:
         self, central: Central, api: API, stream: bool, tmp_path: Path
     ) -> None:
         report = Report(tmp_path / "slow")
-        said = f"{call('hang', 'slow')} ARGS:{report.arguments}"
+        prompt = f"{call('hang', 'slow')} ARGS:{report.arguments}"
         with central.proxy.recording() as records:
-            central.see(api, FORWARD, said, stream=stream)
+            central.see(api, FORWARD, prompt, stream=stream)
         assert "no answer within 0.3 seconds" in result_of(central, api)
         report.wait_for("cancelled")
         report.close()
@@ -251,8 +251,8 @@ def test_refused_login_is_reported_without_the_secret(
 
 def test_other_calls_succeed_while_one_fails(central: Central, by_hand: ToolsByHand) -> None:
     by_hand.on_call = reset
-    said = 'USE_TOOL:bmcp_rude_ask USE_TOOL:bmcp_mortal_add ARGS:{} ARGS:{"a": 1, "b": 2} SAY'
-    central.see(MESSAGES, FORWARD, said, stream=True)
+    prompt = 'USE_TOOL:bmcp_rude_ask USE_TOOL:bmcp_mortal_add ARGS:{} ARGS:{"a": 1, "b": 2} SAY'
+    central.see(MESSAGES, FORWARD, prompt, stream=True)
     [*_, failed, fine] = reader_of(MESSAGES).transcript(central.received[-1])
     assert failed.startswith("gets error: ")
     assert fine == "gets 3"

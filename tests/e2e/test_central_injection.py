@@ -184,9 +184,9 @@ class TestOffer:
 
 
 def test_token_counting_includes_the_offered_tools(central: Central) -> None:
-    said = f"{SUM} to_be_counted"
-    first = central.ask(MESSAGES, FORWARD, said)
-    conversation = [user(said), *first.turn, user("And now?")]
+    prompt = f"{SUM} to_be_counted"
+    first = central.ask(MESSAGES, FORWARD, prompt)
+    conversation = [user(prompt), *first.turn, user("And now?")]
     tools = MESSAGES.body("hi", tools=["get_weather"])["tools"]
     with central.clients.anthropic(REVERSE) as client:
         counted = client.messages.count_tokens(

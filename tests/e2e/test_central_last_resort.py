@@ -38,13 +38,13 @@ def proxy(central_proxy: Proxy) -> Proxy:
 
 
 def refusing(
-    provider: Provider, status: int, is_refused: Callable[[Request], bool], said: str = "no"
+    provider: Provider, status: int, is_refused: Callable[[Request], bool], reason: str = "no"
 ) -> Callable[[Request], Any]:
     """Return a response that refuses some requests."""
 
     async def answer(asked: Request) -> Any:
         if is_refused(asked):
-            body = {"error": {"type": "invalid_request_error", "message": said}}
+            body = {"error": {"type": "invalid_request_error", "message": reason}}
             head = [("content-type", "application/json")]
             return Response(status, head, json.dumps(body).encode())
         headers = [pair for pair in asked.headers if pair[0].lower() != "x-standin-canned"]

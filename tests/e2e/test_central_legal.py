@@ -111,7 +111,7 @@ def test_result_that_the_provider_would_refuse_is_described(
     ]
     by_hand.on_call = lambda message: reply_to(message, {"content": content})
     odd.see(api, FORWARD, "USE_TOOL:bmcp_odd_z000 ARGS:{}")
-    said = json.dumps(odd.received[1], ensure_ascii=False)
-    assert "half \ufffd" in said
-    assert "<svg/>" in said
-    assert "image/jpg" not in said
+    sent = json.dumps(odd.received[1], ensure_ascii=False)
+    assert "half \ufffd" in sent
+    assert "<svg/>" in sent
+    assert "image/jpg" not in sent

@@ -78,8 +78,8 @@ def read_until(chunks: Iterator[bytes], text: bytes, times: int = 1) -> bytes:
 def test_text_reaches_the_client_before_the_tool_returns(
     central: Central, way: Way, api: API, report: Report
 ) -> None:
-    said = f"{slow(report)} SAY:Moment"
-    with central.asking(api, way, said, stream=True) as response:
+    prompt = f"{slow(report)} SAY:Moment"
+    with central.asking(api, way, prompt, stream=True) as response:
         chunks = response.iter_raw()
         got = read_until(chunks, b"Moment")
         report.wait_for("started")
@@ -95,8 +95,8 @@ def test_text_reaches_the_client_before_the_tool_returns(
 def test_text_of_a_response_in_one_chunk_reaches_the_client_before_the_tool_returns(
     central: Central, api: API, delivery: str, report: Report
 ) -> None:
-    said = f"{slow(report)} SAY:Moment {delivery}"
-    with central.asking(api, REVERSE, said, stream=True) as response:
+    prompt = f"{slow(report)} SAY:Moment {delivery}"
+    with central.asking(api, REVERSE, prompt, stream=True) as response:
         chunks = response.iter_raw()
         got = read_until(chunks, b"Moment")
         report.wait_for("started")
@@ -129,8 +129,8 @@ def test_each_event_of_a_later_response_reaches_the_client_before_the_next_is_se
     central: Central, way: Way, api: API
 ) -> None:
     gate = central.provider.gate(name := f"inner_{next(_numbers)}")
-    said = f"{SUM} NEXT GATE:{name} LONG:5"
-    with central.asking(api, way, said, stream=True) as response:
+    prompt = f"{SUM} NEXT GATE:{name} LONG:5"
+    with central.asking(api, way, prompt, stream=True) as response:
         chunks = response.iter_raw()
         got = read_until(chunks, b"Moment")
         for _ in range(BEFORE_THE_TEXT[api.name]):
@@ -149,7 +149,7 @@ def test_calls_of_a_turn_run_in_parallel(
     central: Central, api: API, stream: bool, report: Report, tmp_path: Path
 ) -> None:
     other = Report(tmp_path / "other")
-    said = f"{slow(report)} {slow(other)} SAY"
+    prompt = f"{slow(report)} {slow(other)} SAY"
 
     def release_once_both_run() -> None:
         report.wait_for("started")
@@ -159,7 +159,7 @@ def test_calls_of_a_turn_run_in_parallel(
 
     with ThreadPoolExecutor(1) as pool:
         releasing = pool.submit(release_once_both_run)
-        story = central.see(api, FORWARD, said, stream=stream)
+        story = central.see(api, FORWARD, prompt, stream=stream)
         releasing.result()
     other.close()
     assert story.lines == ("says The tool returned: done | done",)
@@ -359,8 +359,8 @@ def test_disconnect_during_a_later_response_cancels_it_upstream(
 ) -> None:
     before = central.proxy.mark()
     gate = central.provider.gate(name := f"left_{next(_numbers)}")
-    said = f"{SUM} TOKENS:1,2,0,0 NEXT GATE:{name} LONG:5 TOKENS:10,20,0,0"
-    with central.asking(api, way, said, stream=True) as response:
+    prompt = f"{SUM} TOKENS:1,2,0,0 NEXT GATE:{name} LONG:5 TOKENS:10,20,0,0"
+    with central.asking(api, way, prompt, stream=True) as response:
         chunks = response.iter_raw()
         read_until(chunks, b"Moment")
         for _ in range(BEFORE_THE_TEXT[api.name]):

@@ -55,10 +55,10 @@ def theirs_first() -> str:
     return f'USE_TOOL:get_weather USE_TOOL:{ADD} ARGS:{{"city": "Oslo"}} ARGS:{{"a": 2, "b": 40}}'
 
 
-def with_results(api: API, said: str, answer: Answer) -> list[Any]:
+def with_results(api: API, prompt: str, answer: Answer) -> list[Any]:
     """Return the conversation with which a client sends the results of its calls."""
     results = [api.result(call, "12 degrees") for call in answer.calls]
-    return [user(said), *answer.turn, *results]
+    return [user(prompt), *answer.turn, *results]
 
 
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
@@ -68,17 +68,17 @@ def with_results(api: API, said: str, answer: Answer) -> list[Any]:
 def test_client_sees_only_its_own_call_and_central_results_are_sent_beside_its_results(
     central: Central, way: Way, api: API, stream: bool, script: Callable[[], str]
 ) -> None:
-    said = f"{script()} SAY:Moment"
-    first = central.ask(api, way, said, stream=stream, tools=TOOLS)
+    prompt = f"{script()} SAY:Moment"
+    first = central.ask(api, way, prompt, stream=stream, tools=TOOLS)
     [call] = first.calls
     assert (call.name, call.arguments) == ("get_weather", {"city": "Oslo"})
     assert len(central.requests) == 1
-    conversation = with_results(api, said, first)
+    conversation = with_results(api, prompt, first)
     second = central.ask(api, way, conversation, stream=stream, tools=TOOLS)
     assert second.text == "The tool returned: 42 | 12 degrees"
     calls = [SUM_LINE, WEATHER_LINE]
     assert central.transcripts(api)[1] == [
-        f"user: {said}",
+        f"user: {prompt}",
         "says Moment",
         *(calls if script is ours_first else reversed(calls)),
         "gets 42",
@@ -99,12 +99,12 @@ class TestMixedTurns:
     def test_turns_hidden_before_a_client_call_are_restored(
         self, central: Central, api: API, stream: bool
     ) -> None:
-        said = f"{SUM} NEXT {theirs_first()} SAY:Then"
-        first = central.ask(api, FORWARD, said, stream=stream, tools=TOOLS)
+        prompt = f"{SUM} NEXT {theirs_first()} SAY:Then"
+        first = central.ask(api, FORWARD, prompt, stream=stream, tools=TOOLS)
         assert [call.name for call in first.calls] == ["get_weather"]
-        central.ask(api, FORWARD, with_results(api, said, first), stream=stream, tools=TOOLS)
+        central.ask(api, FORWARD, with_results(api, prompt, first), stream=stream, tools=TOOLS)
         assert central.transcripts(api)[-1] == [
-            f"user: {said}",
+            f"user: {prompt}",
             *("says Moment", SUM_LINE, "gets 42"),
             *("says Then", WEATHER_LINE, SUM_LINE, "gets 42", "gets 12 degrees"),
         ]
@@ -112,15 +112,15 @@ class TestMixedTurns:
     def test_inner_loop_continues_after_the_clients_results(
         self, central: Central, api: API, stream: bool
     ) -> None:
-        said = f"{ours_first()} SAY NEXT {SUM} NEXT LONG:2"
-        first = central.ask(api, FORWARD, said, stream=stream, tools=TOOLS)
+        prompt = f"{ours_first()} SAY NEXT {SUM} NEXT LONG:2"
+        first = central.ask(api, FORWARD, prompt, stream=stream, tools=TOOLS)
         second = central.ask(
-            api, FORWARD, with_results(api, said, first), stream=stream, tools=TOOLS
+            api, FORWARD, with_results(api, prompt, first), stream=stream, tools=TOOLS
         )
         assert second.calls == ()
         assert second.text.endswith("word0000 word0001 ")
         assert central.transcripts(api)[-1] == [
-            f"user: {said}",
+            f"user: {prompt}",
             *(SUM_LINE, WEATHER_LINE, "gets 42", "gets 12 degrees"),
             *("says Moment", SUM_LINE, "gets 42"),
         ]
@@ -128,9 +128,9 @@ class TestMixedTurns:
     def test_unknown_conversation_is_sent_unchanged(
         self, central: Central, api: API, stream: bool
     ) -> None:
-        said = "What is the weather?"
+        prompt = "What is the weather?"
         answer = central.ask(api, FORWARD, f"{THEIRS} SAY", stream=stream, tools=TOOLS)
-        conversation = _renamed(with_results(api, said, answer))
+        conversation = _renamed(with_results(api, prompt, answer))
         central.ask(api, FORWARD, conversation, stream=stream, tools=TOOLS)
         field = "input" if api is RESPONSES else "messages"
         assert central.received[-1][field] == conversation
@@ -152,10 +152,10 @@ class TestMemory:
     def test_hidden_turns_are_restored_in_later_requests(
         self, central: Central, api: API, stream: bool
     ) -> None:
-        said = f"{SUM} THINK of_memory_{stream}"
-        first = central.ask(api, FORWARD, said, stream=stream)
+        prompt = f"{SUM} THINK of_memory_{stream}"
+        first = central.ask(api, FORWARD, prompt, stream=stream)
         hidden = central.transcripts(api)[-1]
-        conversation = [user(said), *first.turn, user("And now?")]
+        conversation = [user(prompt), *first.turn, user("And now?")]
         central.ask(api, FORWARD_H2, conversation, stream=stream)
         told = "says The tool returned: 42"
         assert central.transcripts(api)[-1] == [*hidden, told, "user: And now?"]
@@ -163,9 +163,9 @@ class TestMemory:
     def test_restored_conversation_starts_with_the_bytes_in_the_providers_cache(
         self, central: Central, api: API, stream: bool
     ) -> None:
-        said = f"{SUM} of_the_cache_{stream}"
-        first = central.ask(api, FORWARD, said, stream=stream)
-        conversation = [user(said), *first.turn, user(f"{SUM} again")]
+        prompt = f"{SUM} of_the_cache_{stream}"
+        first = central.ask(api, FORWARD, prompt, stream=stream)
+        conversation = [user(prompt), *first.turn, user(f"{SUM} again")]
         central.ask(api, FORWARD, conversation, stream=stream)
         field = "input" if api is RESPONSES else "messages"
         earlier, later = central.received[1], central.received[2]
@@ -175,14 +175,14 @@ class TestMemory:
     def test_turns_with_a_client_call_are_restored_in_later_requests(
         self, central: Central, api: API, stream: bool
     ) -> None:
-        said = f"{ours_first()} SAY"
-        first = central.ask(api, FORWARD, said, stream=stream, tools=TOOLS)
-        conversation = with_results(api, said, first)
+        prompt = f"{ours_first()} SAY"
+        first = central.ask(api, FORWARD, prompt, stream=stream, tools=TOOLS)
+        conversation = with_results(api, prompt, first)
         second = central.ask(api, FORWARD, conversation, stream=stream, tools=TOOLS)
         conversation += [*second.turn, user("And now?")]
         central.ask(api, FORWARD, conversation, stream=stream, tools=TOOLS)
         assert central.transcripts(api)[-1] == [
-            f"user: {said}",
+            f"user: {prompt}",
             *(SUM_LINE, WEATHER_LINE, "gets 42", "gets 12 degrees"),
             *("says The tool returned: 42 | 12 degrees", "user: And now?"),
         ]
@@ -190,11 +190,11 @@ class TestMemory:
 
 @each_api
 class TestWhoseMemory:
-    def _first(self, central: Central, api: API, said: str) -> list[Any]:
+    def _first(self, central: Central, api: API, prompt: str) -> list[Any]:
         first = central.ask(
-            api, FORWARD, said, client_options={"default_headers": {"X-AIBridge-Actor": "alice"}}
+            api, FORWARD, prompt, client_options={"default_headers": {"X-AIBridge-Actor": "alice"}}
         )
-        return [user(said), *first.turn, user("And now?")]
+        return [user(prompt), *first.turn, user("And now?")]
 
     def test_hidden_turns_are_restored_for_the_same_actor_and_key(
         self, central: Central, api: API
@@ -222,13 +222,13 @@ class TestWhoseMemory:
         self, central: Central, api: API
     ) -> None:
         other = RESPONSES if api is CHAT else CHAT
-        said = f"{SUM} of_another_api_than_{api}"
+        prompt = f"{SUM} of_another_api_than_{api}"
         told = "MomentThe tool returned: 42"
-        central.ask(other, FORWARD, said)
-        conversation = [user(said), {"role": "assistant", "content": told}, user("And now?")]
+        central.ask(other, FORWARD, prompt)
+        conversation = [user(prompt), {"role": "assistant", "content": told}, user("And now?")]
         central.see(api, FORWARD, conversation)
         last = reader_of(api).transcript(central.received[-1])
-        assert last == [f"user: {said}", f"says {told}", "user: And now?"]
+        assert last == [f"user: {prompt}", f"says {told}", "user: And now?"]
 
 
 @pytest.fixture
@@ -246,15 +246,15 @@ def restarted(
 def test_hidden_turns_are_restored_by_another_process_with_the_same_database(
     restarted: Central,
 ) -> None:
-    said = f"{SUM} NEXT {theirs_first()} SAY:Then"
-    firsts = {api: restarted.ask(api, REVERSE, said, stream=True, tools=TOOLS) for api in APIS}
+    prompt = f"{SUM} NEXT {theirs_first()} SAY:Then"
+    firsts = {api: restarted.ask(api, REVERSE, prompt, stream=True, tools=TOOLS) for api in APIS}
     told = {api: restarted.ask(api, REVERSE, SUM) for api in APIS}
     mark = len(restarted.proxy.log)
     assert restarted.proxy.stop() == 0
     restarted.proxy.restart()
     wait_for_servers(restarted.proxy, "calc", mark=mark)
     for api, first in firsts.items():
-        restarted.ask(api, REVERSE, with_results(api, said, first), tools=TOOLS)
+        restarted.ask(api, REVERSE, with_results(api, prompt, first), tools=TOOLS)
         assert reader_of(api).transcript(restarted.received[-1])[1:] == [
             *("says Moment", SUM_LINE, "gets 42"),
             *("says Then", WEATHER_LINE, SUM_LINE, "gets 42", "gets 12 degrees"),
@@ -283,8 +283,8 @@ class TestStoredResponses:
     def test_central_results_are_sent_to_the_last_of_several_responses(
         self, central: Central, stream: bool
     ) -> None:
-        said = f"{SUM} NEXT {ours_first()} SAY"
-        first = central.ask(RESPONSES, FORWARD, said, stream=stream, tools=TOOLS)
+        prompt = f"{SUM} NEXT {ours_first()} SAY"
+        first = central.ask(RESPONSES, FORWARD, prompt, stream=stream, tools=TOOLS)
         last = f"resp_{central.requests[-1].notes.response_id}"
         results = [RESPONSES.result(call, "12 degrees") for call in first.calls]
         members = {"previous_response_id": first.id}

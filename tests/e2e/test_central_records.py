@@ -52,9 +52,9 @@ class TestRows:
     ) -> None:
         tokens = [(100, 7, 30, 5), (200, 11, 130, 6), (300, 13, 230, 9)]
         scripts = ["TOKENS:" + ",".join(map(str, counts)) for counts in tokens]
-        said = f" {SUM} NEXT ".join(scripts)
+        prompt = f" {SUM} NEXT ".join(scripts)
         with central.proxy.recording() as records:
-            central.see(api, FORWARD, said, stream=stream)
+            central.see(api, FORWARD, prompt, stream=stream)
         assert [
             (
                 row["provider_response_id"],
@@ -78,14 +78,14 @@ class TestRows:
         assert {row["ttft_ms"] is None for row in records.token_usages} == {not stream}
         assert records.interception["status"] == "completed"
         assert records.interception["partial"] == 0
-        assert records.prompts == [said]
+        assert records.prompts == [prompt]
 
     def test_each_call_has_a_row_with_the_server_and_the_tool(
         self, central: Central, tool_server: ToolServer, api: API, stream: bool
     ) -> None:
-        said = f'{SUM} USE_TOOL:bmcp_local_echo ARGS:{{"text": "é"}} NEXT {SUM}'
+        prompt = f'{SUM} USE_TOOL:bmcp_local_echo ARGS:{{"text": "é"}} NEXT {SUM}'
         with central.proxy.recording() as records:
-            central.see(api, FORWARD_H2, said, stream=stream)
+            central.see(api, FORWARD_H2, prompt, stream=stream)
         ids = response_ids(central, api)
         rows = [
             (
@@ -114,9 +114,9 @@ class TestRows:
         assert len({row["tool_call_id"] for row in records.tool_usages}) == 3
 
     def test_error_of_a_call_is_recorded(self, central: Central, api: API, stream: bool) -> None:
-        said = 'USE_TOOL:bmcp_calc_fail ARGS:{"message": "no luck"} SAY'
+        prompt = 'USE_TOOL:bmcp_calc_fail ARGS:{"message": "no luck"} SAY'
         with central.proxy.recording() as records:
-            central.see(api, REVERSE, said, stream=stream)
+            central.see(api, REVERSE, prompt, stream=stream)
         [row] = records.tool_usages
         assert row["invocation_error"] == "Error executing tool fail: no luck"
         assert records.interception["status"] == "completed"
@@ -194,10 +194,10 @@ def test_each_inner_request_is_a_separate_flow_without_secrets(
         options={"save_stream_file": "flows", "flow_detail": 4, "termlog_verbosity": "debug"},
     )
     asking = Central(own, clients_of(own), central.provider, standin)
-    said = "USE_TOOL:bmcp_hand_ask SAY NEXT USE_TOOL:bmcp_hand_ask SAY"
+    prompt = "USE_TOOL:bmcp_hand_ask SAY NEXT USE_TOOL:bmcp_hand_ask SAY"
     for api in APIS:
         for stream in (False, True):
-            asking.see(api, FORWARD, said, stream=stream)
+            asking.see(api, FORWARD, prompt, stream=stream)
     assert own.stop() == 0
     asked = own.records.interceptions
     flows = read_flows(own.directory / "flows")

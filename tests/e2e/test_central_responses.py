@@ -58,8 +58,8 @@ class TestEveryWay:
         self, central: Central, way: Way, api: API
     ) -> None:
         tokens = "TOKENS:100,20,30,5"
-        said = f"THINK {SUM} {tokens} NEXT {SUM} {tokens} NEXT {tokens}"
-        whole, streamed = (central.ask(api, way, said, stream=stream) for stream in (False, True))
+        prompt = f"THINK {SUM} {tokens} NEXT {SUM} {tokens} NEXT {tokens}"
+        whole, streamed = (central.ask(api, way, prompt, stream=stream) for stream in (False, True))
         assert whole.text.replace("\n", "") == "MomentMomentThe tool returned: 42"
         assert streamed.calls == whole.calls == ()
         assert comparable(streamed.item) == comparable(whole.item)
@@ -88,10 +88,10 @@ class TestTurns:
         self, central: Central, api: API, stream: bool
     ) -> None:
         calls = [("calc", "one"), ("local", "two"), ("old", "three")]
-        said = " ".join(
+        prompt = " ".join(
             f'USE_TOOL:bmcp_{server}_echo ARGS:{{"text": "{text}"}}' for server, text in calls
         )
-        story = central.see(api, FORWARD, f"{said} SAY", stream=stream)
+        story = central.see(api, FORWARD, f"{prompt} SAY", stream=stream)
         assert story.lines == ("says The tool returned: one | two | three",)
         assert central.transcripts(api)[1][1:] == [
             *(f'calls bmcp_{server}_echo {{"text":"{text}"}}' for server, text in calls),
@@ -99,13 +99,13 @@ class TestTurns:
         ]
 
     def test_inner_loop_runs_several_turns(self, central: Central, api: API, stream: bool) -> None:
-        said = f"{SUM} NEXT USE_TOOL:bmcp_calc_echo SAY:Again NEXT {SUM} NEXT LONG:3"
-        story = central.see(api, FORWARD_H2, said, stream=stream)
+        prompt = f"{SUM} NEXT USE_TOOL:bmcp_calc_echo SAY:Again NEXT {SUM} NEXT LONG:3"
+        story = central.see(api, FORWARD_H2, prompt, stream=stream)
         words = "word0000 word0001 word0002 "
         assert list(story.lines) == says(api, "Moment", "Again", "Moment", words)
         conversations = central.transcripts(api)
         assert conversations[3] == [
-            f"user: {said}",
+            f"user: {prompt}",
             *("says Moment", SUM_LINE, "gets 42"),
             *("says Again", 'calls bmcp_calc_echo {"text":"text"}', "gets text"),
             *("says Moment", SUM_LINE, "gets 42"),
@@ -126,8 +126,8 @@ class TestTurns:
     def test_final_usage_has_the_clients_context_and_the_total_output(
         self, central: Central, api: API, stream: bool
     ) -> None:
-        said = f"{SUM} TOKENS:100,7,30,5 NEXT {SUM} TOKENS:200,11,130,6 NEXT TOKENS:300,13,230,9"
-        story = central.see(api, REVERSE, said, stream=stream)
+        prompt = f"{SUM} TOKENS:100,7,30,5 NEXT {SUM} TOKENS:200,11,130,6 NEXT TOKENS:300,13,230,9"
+        story = central.see(api, REVERSE, prompt, stream=stream)
         assert story.tokens == _reported(api, 300, 7 + 11 + 13, 230, 9)
 
     def test_client_receives_no_injected_name_and_no_hidden_id(

@@ -73,15 +73,15 @@ def test_tool_runs_once_if_the_client_repeats_its_request(
     central: Central, api: API, stream: bool
 ) -> None:
     overloaded(central, range(1, 6))
-    said = f"{SUM} (retry {next(_numbers)})"
+    prompt = f"{SUM} (retry {next(_numbers)})"
     headers = {"x-standin-canned": "overloaded"}
     with central.proxy.recording() as records:
-        failed = central.post(api, FORWARD, said, stream=stream, headers=headers)
+        failed = central.post(api, FORWARD, prompt, stream=stream, headers=headers)
     assert failed.status == (200 if stream else 529)
     assert len(central.requests) == 6
     assert len(records.tool_usages) == 1
     with central.proxy.recording() as records:
-        story = central.see(api, FORWARD, said, stream=stream, headers=headers)
+        story = central.see(api, FORWARD, prompt, stream=stream, headers=headers)
     assert story.lines[-1].endswith("The tool returned: 42")
     assert records.tool_usages == []
     assert len(central.requests) == 7
@@ -96,10 +96,10 @@ def test_refusal_of_restored_steps_is_followed_by_the_original_request(
     central: Central,
 ) -> None:
     overloaded(central, range(1, 6), refused=6)
-    said = f"{SUM} (retry {next(_numbers)})"
+    prompt = f"{SUM} (retry {next(_numbers)})"
     headers = {"x-standin-canned": "overloaded"}
-    assert central.post(MESSAGES, FORWARD, said, headers=headers).status == 529
-    assert central.post(MESSAGES, FORWARD, said, headers=headers).status == 200
+    assert central.post(MESSAGES, FORWARD, prompt, headers=headers).status == 529
+    assert central.post(MESSAGES, FORWARD, prompt, headers=headers).status == 200
     assert reader_of(MESSAGES).names(central.received[-2])
     assert not reader_of(MESSAGES).names(central.received[-1])
     central.see(MESSAGES, FORWARD, "hi")
@@ -110,12 +110,12 @@ def test_call_interrupted_by_a_disconnect_is_not_run_again(
     central: Central, report: Report
 ) -> None:
     before = central.proxy.mark()
-    said = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY"
-    with central.asking(MESSAGES, FORWARD, said, stream=True):
+    prompt = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY"
+    with central.asking(MESSAGES, FORWARD, prompt, stream=True):
         report.wait_for("started")
     report.wait_for("cancelled")
     central.recorded(lambda found: [r for r in found.interceptions if r["ended_at"]], before)
-    story = central.see(MESSAGES, FORWARD, said, stream=True)
+    story = central.see(MESSAGES, FORWARD, prompt, stream=True)
     assert INTERRUPTED in story.lines[-1]
     assert report.lines == ["started", "cancelled"]
 
@@ -129,9 +129,9 @@ def test_call_interrupted_by_a_killed_proxy_is_not_run_again(
     report: Report,
 ) -> None:
     own = start_proxy(servers={"calc": {"url": tool_server.url, "allow": "^slow$"}})
-    said = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY"
+    prompt = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY"
     central = Central(own, clients_of(own), provider, standin)
-    with central.asking(CHAT, FORWARD, said, stream=True):
+    with central.asking(CHAT, FORWARD, prompt, stream=True):
         report.wait_for("started")
         wait_until_stored(own, "attempts")
         own.kill()
@@ -139,7 +139,7 @@ def test_call_interrupted_by_a_killed_proxy_is_not_run_again(
     own.start()
     wait_for_servers(own, "calc", mark=mark)
     central = Central(own, clients_of(own), provider, standin)
-    story = central.see(CHAT, FORWARD, said, stream=True)
+    story = central.see(CHAT, FORWARD, prompt, stream=True)
     assert INTERRUPTED in story.lines[-1]
     assert report.lines.count("started") == 1
 

@@ -228,15 +228,15 @@ SHAPES = (
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_call_is_run_and_hidden_in_every_stream_shape(central: Central, shape: Shape) -> None:
     central.provider.canned["shape"] = reworked(central.provider, shape.change)
-    said = f"{SUM} TOKENS:10,2,0,0 NEXT {SUM} TOKENS:20,3,0,0 NEXT TOKENS:30,4,0,0"
-    story = central.see(shape.api, FORWARD, said, stream=True, headers=CANNED)
+    prompt = f"{SUM} TOKENS:10,2,0,0 NEXT {SUM} TOKENS:20,3,0,0 NEXT TOKENS:30,4,0,0"
+    story = central.see(shape.api, FORWARD, prompt, stream=True, headers=CANNED)
     told = "".join(line.removeprefix("says ") for line in story.lines if line.startswith("says"))
     assert told == "MomentMomentThe tool returned: 42"
     assert not any(line.startswith("calls") for line in story.lines)
     assert story.tokens == (30, 9, 0, 0)
     turn = ["says Moment", SUM_LINE, "gets 42"]
     asked = [line for line in central.transcripts(shape.api)[-1] if not line.startswith("thinks")]
-    assert asked == [f"user: {said}", *turn, *turn]
+    assert asked == [f"user: {prompt}", *turn, *turn]
 
 
 OF_MANY = (input_in_the_start, input_in_one_delta, index_from_one, items_in_one_event)
@@ -245,11 +245,11 @@ OF_MANY = (input_in_the_start, input_in_one_delta, index_from_one, items_in_one_
 @pytest.mark.parametrize("shape", [s for s in SHAPES if s.change in OF_MANY], ids=str)
 def test_two_calls_stay_distinct_in_every_stream_shape(central: Central, shape: Shape) -> None:
     central.provider.canned["shape"] = reworked(central.provider, shape.change)
-    said = f'{SUM} USE_TOOL:get_weather ARGS:{{"city": "Oslo"}} USE_TOOL:{ADD}'
+    prompt = f'{SUM} USE_TOOL:get_weather ARGS:{{"city": "Oslo"}} USE_TOOL:{ADD}'
     answer = central.ask(
         shape.api,
         FORWARD,
-        said,
+        prompt,
         stream=True,
         tools=["get_weather"],
         client_options={"default_headers": CANNED},
@@ -455,8 +455,8 @@ class TestStoredResponses:
         self, central: Central, stream: bool
     ) -> None:
         members = {"conversation": "conv_1"}
-        said = f"{SUM} NEXT {SUM}"
-        central.see(RESPONSES, FORWARD, said, stream=stream, members=members)
+        prompt = f"{SUM} NEXT {SUM}"
+        central.see(RESPONSES, FORWARD, prompt, stream=stream, members=members)
         assert central.transcripts(RESPONSES)[1:] == [["gets 42"]]
 
 
@@ -474,16 +474,16 @@ def test_results_of_a_custom_tool_are_sent_beside_central_results(
     central: Central, stream: bool
 ) -> None:
     members = {"tools": [{"type": "custom", "name": "note"}]}
-    said = f'USE_TOOL:note USE_TOOL:{ADD} ARGS:{{"x": 1}} ARGS:{{"a": 2, "b": 40}} SAY'
-    seen = central.post(RESPONSES, FORWARD, said, stream=stream, members=members)
+    prompt = f'USE_TOOL:note USE_TOOL:{ADD} ARGS:{{"x": 1}} ARGS:{{"a": 2, "b": 40}} SAY'
+    seen = central.post(RESPONSES, FORWARD, prompt, stream=stream, members=members)
     answer = named_events(seen.raw)[-1]["response"] if stream else seen.json
     [call] = answer["output"]
     assert (call["type"], call["name"]) == ("custom_tool_call", "note")
     result = {"type": "custom_tool_call_output", "call_id": call["call_id"], "output": "noted"}
-    conversation = [user(said), call, result]
+    conversation = [user(prompt), call, result]
     central.see(RESPONSES, FORWARD, conversation, stream=stream, members=members)
     assert central.transcripts(RESPONSES)[-1] == [
-        f"user: {said}",
+        f"user: {prompt}",
         'calls note {"x": 1}',
         *(SUM_LINE, "gets 42", "gets noted"),
     ]

@@ -40,7 +40,8 @@ def test_sigterm_in_inner_loops_records_them_as_interrupted_and_logs_no_error(
 
     with ThreadPoolExecutor(len(asks)) as pool:
         asked = [
-            pool.submit(broken, central, api, way, said, stream) for api, way, said, stream in asks
+            pool.submit(broken, central, api, way, prompt, stream)
+            for api, way, prompt, stream in asks
         ]
         standin.wait_until(lambda: len(central.requests) == 2 * 6 + 2)
         report.wait_for("started")
@@ -52,9 +53,9 @@ def test_sigterm_in_inner_loops_records_them_as_interrupted_and_logs_no_error(
     assert "generator" not in proxy.log_text()
 
 
-def broken(central: Central, api: API, way: Way, said: str, stream: bool) -> bool:
+def broken(central: Central, api: API, way: Way, prompt: str, stream: bool) -> bool:
     """Send a request; return True if the response is truncated."""
     try:
-        return not central.post(api, way, said, stream=stream).whole
+        return not central.post(api, way, prompt, stream=stream).whole
     except httpx2.TransportError:
         return True

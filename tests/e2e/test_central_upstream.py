@@ -231,8 +231,8 @@ def after_the_first(central: Central, answer: Callable[[], Response]) -> None:
 def test_responses_in_an_unrequested_coding_are_read(
     central: Central, api: API, stream: bool, coding: str
 ) -> None:
-    said = f"{SUM} CODING:{coding} NEXT CODING:{coding}"
-    story = central.see(api, FORWARD, said, stream=stream)
+    prompt = f"{SUM} CODING:{coding} NEXT CODING:{coding}"
+    story = central.see(api, FORWARD, prompt, stream=stream)
     assert story.lines[-1].endswith("The tool returned: 42")
 
 

@@ -38,8 +38,8 @@ def test_client_has_each_event_before_the_next_is_sent(
 ) -> None:
     name = f"lockstep_{next(_numbers)}"
     gate = provider.gate(name)
-    said = f"THINK USE_TOOL CODING:{coding} GATE:{name}"
-    body = api.body(said, stream=True, tools=["get_weather"])
+    prompt = f"THINK USE_TOOL CODING:{coding} GATE:{name}"
+    body = api.body(prompt, stream=True, tools=["get_weather"])
     url = clients.url(way, api.provider, api.path)
     events = 0
     with (
@@ -177,10 +177,10 @@ def _decoder(coding: str) -> Callable[[bytes], bytes]:
 
 
 def _pieces_by_sdk(
-    clients: Clients, way: Way, api: API, said: str, gate: Gate
+    clients: Clients, way: Way, api: API, prompt: str, gate: Gate
 ) -> Iterator[tuple[str, bool]]:
     """Stream with the SDK; yield text deltas, and let the provider send one event for each."""
-    request: dict[str, Any] = api.request(said) | {"stream": True, "timeout": PATIENCE_S}
+    request: dict[str, Any] = api.request(prompt) | {"stream": True, "timeout": PATIENCE_S}
     if api.provider == "anthropic":
         with clients.anthropic(way) as client:
             for event in client.messages.create(**request):

@@ -138,8 +138,8 @@ def test_running_tool_call_of_a_removed_mcp_server_completes(
 ) -> None:
     proxy = start_proxy(servers={"calc": program() | {"allow": "^slow$"}})
     central = central_of(proxy)
-    said = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY:Moment"
-    with central.asking(MESSAGES, FORWARD, said, stream=True) as response:
+    prompt = f"USE_TOOL:bmcp_calc_slow ARGS:{report.arguments} SAY:Moment"
+    with central.asking(MESSAGES, FORWARD, prompt, stream=True) as response:
         chunks = response.iter_raw()
         got = next(chunks)
         report.wait_for("started")
@@ -274,6 +274,6 @@ def test_mistake_in_a_changed_file_is_logged_and_the_old_settings_stay(
 
     edit(proxy, good.replace('"^add$"', '"^echo$"'), "calc")
     assert offered(central) == ["bmcp_calc_echo"]
-    said = [line for line in proxy.log[mark:] if NOT_TAKEN in line]
-    assert len(said) >= len(lines)
-    assert len(said) == len(set(said)), "each mistake is told once"
+    prompt = [line for line in proxy.log[mark:] if NOT_TAKEN in line]
+    assert len(prompt) >= len(lines)
+    assert len(prompt) == len(set(prompt)), "each mistake is told once"

@@ -29,8 +29,8 @@ def test_stream_with_any_content_type_is_recorded_and_relayed_unchanged(
     url = clients.url(way, api.provider, api.path)
     with clients.http(way) as client:
         for case in cases:
-            said = f"THINK USE_TOOL TOKENS:100,20,30,5 {case}"
-            body = api.body(said, stream=True, tools=["get_weather"])
+            prompt = f"THINK USE_TOOL TOKENS:100,20,30,5 {case}"
+            body = api.body(prompt, stream=True, tools=["get_weather"])
             with proxy.recording() as records, client.stream("POST", url, json=body) as response:
                 raw = b"".join(response.iter_raw())
             assert records.interception["status"] == "completed", case
@@ -70,10 +70,10 @@ def test_head_and_each_first_byte_reach_the_client_before_the_next_is_sent(
 def test_response_in_another_shape_than_requested_is_recorded(
     proxy: Proxy, clients: Clients, api: API
 ) -> None:
-    said = "OTHER_SHAPE THINK USE_TOOL TOKENS:100,20,30,5"
+    prompt = "OTHER_SHAPE THINK USE_TOOL TOKENS:100,20,30,5"
     for way in WAYS:
         for stream, media in [(True, "json"), (True, "none"), (True, "events"), (False, "events")]:
-            body = api.body(f"{said} MEDIA:{media}", stream=stream, tools=["get_weather"])
+            body = api.body(f"{prompt} MEDIA:{media}", stream=stream, tools=["get_weather"])
             with proxy.recording() as records, clients.http(way) as client:
                 client.post(clients.url(way, api.provider, api.path), json=body)
             assert records.interception["status"] == "completed"
@@ -101,8 +101,8 @@ class TestCentralTools:
         deliveries += ["MEDIA:none CODING:gzip", "MEDIA:json PIECES:sized", "MEDIA:none BOM"]
         for delivery in deliveries:
             with central.proxy.recording() as records:
-                said = f"{SUM} {delivery} NEXT {delivery}"
-                seen = central.post(api, way, said, stream=True)
+                prompt = f"{SUM} {delivery} NEXT {delivery}"
+                seen = central.post(api, way, prompt, stream=True)
             assert seen.whole
             assert b"bmcp_" not in seen.raw, delivery
             assert b"42" in seen.raw, delivery
@@ -136,8 +136,8 @@ class TestCentralTools:
     ) -> None:
         for stream in (True, False):
             with central.proxy.recording() as records:
-                said = f"Streamed: {stream}. {SUM} NEXT OTHER_SHAPE"
-                seen = central.post(api, WAYS[0], said, stream=stream)
+                prompt = f"Streamed: {stream}. {SUM} NEXT OTHER_SHAPE"
+                seen = central.post(api, WAYS[0], prompt, stream=stream)
             assert b"aibridge: the provider" in seen.raw
             assert records.interception["status"] == "failed"
             assert records.interception["error_type"] == "upstream_error"

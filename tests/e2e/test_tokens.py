@@ -586,19 +586,19 @@ def test_access_tokens_are_written_to_no_log_record_or_flow(
     expired = token(proxy, "mia", expires_at=PAST)
     for place in PLACES:
         for way in place.ways:
-            for said in (text, expired, NEVER_MADE):
+            for prompt in (text, expired, NEVER_MADE):
                 try:
-                    ask(clients, way, MESSAGES, place, said)
+                    ask(clients, way, MESSAGES, place, prompt)
                 except httpx2.ProxyError:
-                    assert place.login(said), "only a login is refused by the proxy itself"
+                    assert place.login(prompt), "only a login is refused by the proxy itself"
     assert standin.requests
     sent = repr([(dict(request.headers), request.body) for request in standin.requests])
     written = everything(proxy)
-    for said in (text, expired, NEVER_MADE):
-        secret = said.split("_", 2)[2]
+    for prompt in (text, expired, NEVER_MADE):
+        secret = prompt.split("_", 2)[2]
         assert secret not in sent
         assert written.where(secret) == []
-        for login in (("anybody", said), (said, ""), ("alice", said)):
+        for login in (("anybody", prompt), (prompt, ""), ("alice", prompt)):
             assert written.where(basic(*login).split()[1]) == []
 
 

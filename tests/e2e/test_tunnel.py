@@ -231,9 +231,9 @@ ASKED = (
 )
 
 
-def request(said: str) -> bytes:
+def request(prompt: str) -> bytes:
     """Return the bytes of a request."""
-    body = MESSAGES.request(said, stream=False)
+    body = MESSAGES.request(prompt, stream=False)
     return ASKED % len(body) + body
 
 
@@ -261,11 +261,11 @@ def test_request_in_small_pieces_is_recorded(
 ) -> None:
     # Its log says what it has read, so that the rest comes when it must have decided.
     proxy = start_proxy(options={"proxy_debug": True, "termlog_verbosity": "debug"})
-    said = request("in bits")
+    prompt = request("in bits")
     with proxy.recording() as records, connect(clients_of(proxy), FORWARD) as sock:
-        sock.sendall(said[:first])
-        proxy.wait_for_log(re.escape(f">> DataReceived(client, {said[:first]!r})"))
-        sock.sendall(said[first:])
+        sock.sendall(prompt[:first])
+        proxy.wait_for_log(re.escape(f">> DataReceived(client, {prompt[:first]!r})"))
+        sock.sendall(prompt[first:])
         assert read_all(sock).startswith(b"HTTP/1.1 200")
     assert records.prompts == ["in bits"]
 
@@ -305,9 +305,9 @@ def test_no_mitmproxy_option_bypasses_interception_of_a_provider(
     proxy = start_proxy(options={option: r"ignored\.test"})
     clients = clients_of(proxy)
     body = MESSAGES.request("unread?", stream=False)
-    said = (ASKED % len(body)).replace(b"host: api.anthropic.com", b"host: ignored.test") + body
+    prompt = (ASKED % len(body)).replace(b"host: api.anthropic.com", b"host: ignored.test") + body
     with proxy.recording() as records, connect(clients, FORWARD) as sock:
-        sock.sendall(said)
+        sock.sendall(prompt)
         assert read_all(sock).startswith(b"HTTP/1.1 200")
     assert records.prompts == ["unread?"]
 

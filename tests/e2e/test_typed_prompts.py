@@ -20,11 +20,11 @@ CLAUDE = {
 CODEX = {"user-agent": "codex-tui/0.171.0", "originator": "codex-tui", "session-id": "s-2"}
 
 
-def post(clients: Clients, api: Any, said: Any, headers: dict[str, str]) -> int:
+def post(clients: Clients, api: Any, prompt: Any, headers: dict[str, str]) -> int:
     """Send a request unchanged, and return the status."""
     with clients.http(FORWARD, headers=headers) as client:
         url = clients.url(FORWARD, api.provider, api.path)
-        status: int = client.post(url, json=api.body(said, stream=True)).status_code
+        status: int = client.post(url, json=api.body(prompt, stream=True)).status_code
     return status
 
 
@@ -84,7 +84,7 @@ def test_interrupted_and_retried_prompts_of_a_session_without_ids_are_recorded_o
     proxy: Proxy, clients: Clients
 ) -> None:
     headers = CLAUDE | {"x-claude-code-session-id": "s-3"}
-    first, second = ({"role": "user", "content": said} for said in ("one STATUS:500", "two"))
+    first, second = ({"role": "user", "content": prompt} for prompt in ("one STATUS:500", "two"))
     with proxy.recording() as records:
         post(clients, MESSAGES, [first], headers)
         post(clients, MESSAGES, [first], headers)
@@ -98,16 +98,16 @@ def test_sdk_retries_leave_one_prompt_and_the_same_question_asked_again_another(
     proxy: Proxy, clients: Clients
 ) -> None:
     with proxy.recording() as records:
-        for count, said in (("0", "a STATUS:500"), ("1", "a STATUS:500"), ("0", "b"), ("0", "b")):
-            post(clients, CHAT, said, {"x-stainless-retry-count": count})
+        for count, prompt in (("0", "a STATUS:500"), ("1", "a STATUS:500"), ("0", "b"), ("0", "b")):
+            post(clients, CHAT, prompt, {"x-stainless-retry-count": count})
     assert records.prompts == ["a STATUS:500", "b", "b"]
 
 
 def test_continuations_of_a_response_leave_one_prompt(proxy: Proxy, clients: Clients) -> None:
     for api in (MESSAGES, CHAT):
-        said = f"Tell me a story by {api}."
+        prompt = f"Tell me a story by {api}."
         with proxy.recording() as records:
             for begun in ("Once", "Once upon"):
                 begins = {"role": "assistant", "content": begun}
-                assert post(clients, api, [user(said), begins], {}) == 200
-        assert records.prompts == [said]
+                assert post(clients, api, [user(prompt), begins], {}) == 200
+        assert records.prompts == [prompt]

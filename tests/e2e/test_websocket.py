@@ -213,8 +213,8 @@ def test_websocket_handshake_without_a_key_gets_the_central_key(
 def test_websocket_messages_are_relayed_byte_for_byte(
     clients: Clients, standin: Server, way: Way, compress: bool, frames: int
 ) -> None:
-    said = 'LONG:40 THINK "\\u00e9" ' + "äöü€😀 " * 2000
-    body = {"model": "gpt-5", "type": "response.create", "input": said, "unknown": [1.0, {}]}
+    sent_text = 'LONG:40 THINK "\\u00e9" ' + "äöü€😀 " * 2000
+    body = {"model": "gpt-5", "type": "response.create", "input": sent_text, "unknown": [1.0, {}]}
     with Socket(clients, way, compress=compress) as client:
         sent = client.send(json.dumps(body, indent=1, ensure_ascii=False).encode(), frames=frames)
         heard: list[Any] = []
@@ -231,15 +231,15 @@ def test_websocket_messages_are_relayed_byte_for_byte(
 def test_websocket_messages_that_are_no_request_pass_unrecorded(
     clients: Clients, proxy: Proxy, standin: Server, way: Way
 ) -> None:
-    said = [b'{"type": "response.processed"}', b'{"type":"response.unheard_of"}']
+    sent_text = [b'{"type": "response.processed"}', b'{"type":"response.unheard_of"}']
     with proxy.recording() as records, Socket(clients, way) as client:
-        for text in said:
+        for text in sent_text:
             client.send(text)
             assert client.event()["type"] == "error"
         client.ping(b"there?")
         client.ask("hi")
         assert client.pongs == [b"there?"]
-    assert [b"".join(frames) for frames in connections(standin)[-1].messages[:2]] == said[:2]
+    assert [b"".join(frames) for frames in connections(standin)[-1].messages[:2]] == sent_text[:2]
     assert records.interception["status"] == "completed"
 
 

@@ -98,8 +98,8 @@ def request(value: Any) -> Members:
     return parts
 
 
-def result(said: str = "found", *, is_error: bool = False) -> ToolResult:
-    return ToolResult(parts=(ResultPart(kind="text", text=said),), is_error=is_error)
+def result(text: str = "found", *, is_error: bool = False) -> ToolResult:
+    return ToolResult(parts=(ResultPart(kind="text", text=text),), is_error=is_error)
 
 
 IMAGE = ToolResult(
@@ -137,8 +137,8 @@ def loop(
         hidden += [*tool_format.turn_items(turn), *tool_format.result_messages(items)]
         requests.append(tool_format.continue_request(requests[-1], turn, items, last=False))
     sequence = (*hidden, *tool_format.turn_items(turns[-1]))
-    said = "".join(turn.text for turn in turns)
-    key = run_key(turns[-1].client_calls, tool_format.transcript(request(asked)).text_since, said)
+    shown = "".join(turn.text for turn in turns)
+    key = run_key(turns[-1].client_calls, tool_format.transcript(request(asked)).text_since, shown)
     found = {key: Restoration(sequence=sequence, results=tuple(results))}
     if len(turns) > 1 and (alias := tool_format.alias_key(ids[0])):
         found[alias] = Restoration(sequence=(ids[len(turns) - 1],))

@@ -118,8 +118,8 @@ BOTH = [scenario for scenario in ANSWERS if scenario in STREAMS]
 def plain(value: Any) -> Any:
     """Without the members that say nothing, which only whole answers tell; arguments decoded."""
     if isinstance(value, dict):
-        said = {k: v for k, v in value.items() if v not in (None, [], "")}
-        return {k: read_arguments(v) if k == "arguments" else plain(v) for k, v in said.items()}
+        present = {k: v for k, v in value.items() if v not in (None, [], "")}
+        return {k: read_arguments(v) if k == "arguments" else plain(v) for k, v in present.items()}
     return [plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
@@ -329,12 +329,12 @@ ILLEGAL = ToolResult(
 def test_illegal_result_is_made_legal_for_the_api(api: str) -> None:
     call = InjectedCall(call_id="c", name="bmcp_s_find", arguments={})
     items = tools_of(api).result_items([(call, ILLEGAL)])
-    said = bytes(as_raw(items)).decode()
-    assert "half \ufffd" in said
-    assert "svg+xml;base64" not in said
-    assert '"media_type":"image/svg+xml"' not in said
-    assert "image/jpg" not in said or api == "openai_chat"  # in which images are only described
-    assert len(said) < 2000
+    sent = bytes(as_raw(items)).decode()
+    assert "half \ufffd" in sent
+    assert "svg+xml;base64" not in sent
+    assert '"media_type":"image/svg+xml"' not in sent
+    assert "image/jpg" not in sent or api == "openai_chat"  # in which images are only described
+    assert len(sent) < 2000
 
 
 @apis
@@ -342,12 +342,12 @@ def test_error_result_with_an_image_is_legal_for_the_api(api: str) -> None:
     call = InjectedCall(call_id="c", name="bmcp_s_find", arguments={})
     image = ResultPart(kind="image", data="AAAA", media_type="image/png")
     items = tools_of(api).result_items([(call, ToolResult(parts=(image,), is_error=True))])
-    said = bytes(as_raw(items)).decode()
+    sent = bytes(as_raw(items)).decode()
     if api == "anthropic_messages":  # refuses anything but text in an error
-        assert '"type":"image"' not in said
-        assert '"is_error":true' in said
+        assert '"type":"image"' not in sent
+        assert '"is_error":true' in sent
     else:
-        assert "Error:" in said
+        assert "Error:" in sent
 
 
 ASKING = [scenario for scenario in OFFERABLE if scenario.name != "warm_up"]

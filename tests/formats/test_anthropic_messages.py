@@ -21,7 +21,7 @@ def user(*content: Any) -> dict[str, Any]:
     return {"role": "user", "content": content[0] if isinstance(content[0], str) else content}
 
 
-def said(text: str) -> dict[str, Any]:
+def text_block(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
@@ -29,11 +29,11 @@ def result(call_id: Any) -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": call_id, "content": "ok"}
 
 
-REMINDER = said("<system-reminder>\nbe good\n</system-reminder>")
+REMINDER = text_block("<system-reminder>\nbe good\n</system-reminder>")
 ANSWER = {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "x"}]}
 PREFILL = {"role": "assistant", "content": "{"}
-PREFILLED = {"role": "assistant", "content": [said("{")]}
-THOUGHT = {"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}, said("{")]}
+PREFILLED = {"role": "assistant", "content": [text_block("{")]}
+THOUGHT = {"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}, text_block("{")]}
 SYSTEM = {"role": "system", "content": "More tools are there."}
 
 
@@ -41,10 +41,10 @@ SYSTEM = {"role": "system", "content": "More tools are there."}
     ("messages", "prompt", "call_id"),
     [
         pytest.param([user("hi")], "hi", None, id="a text"),
-        pytest.param([user(said("a"), said("b"))], "a\nb", None, id="text blocks"),
+        pytest.param([user(text_block("a"), text_block("b"))], "a\nb", None, id="text blocks"),
         pytest.param([user("a"), ANSWER, user("b")], "b", None, id="only the last turn"),
         pytest.param([user("a"), user("b")], "a\nb", None, id="trailing user messages"),
-        pytest.param([user(REMINDER, said("hi"))], "hi", None, id="a wrapper before"),
+        pytest.param([user(REMINDER, text_block("hi"))], "hi", None, id="a wrapper before"),
         pytest.param([user(REMINDER)], None, None, id="a wrapper alone"),
         pytest.param([user("hi"), SYSTEM], "hi", None, id="a system message after it"),
         pytest.param([user("a"), SYSTEM, user("b")], "a\nb", None, id="one between"),
@@ -52,7 +52,7 @@ SYSTEM = {"role": "system", "content": "More tools are there."}
         pytest.param([ANSWER, user(result("t1"), result("t2"))], None, "t2", id="the last result"),
         pytest.param([user(result("t1")), user(result("t2"))], None, "t2", id="in two messages"),
         pytest.param([user(result("t1"), REMINDER)], None, "t1", id="a wrapper after a result"),
-        pytest.param([user(result("t1"), said("no"))], "no", "t1", id="words after a result"),
+        pytest.param([user(result("t1"), text_block("no"))], "no", "t1", id="words after a result"),
         pytest.param([user(result("t1")), SYSTEM], None, "t1", id="a system message after it all"),
         pytest.param([user(result("t1"), result(7))], None, "t1", id="a result without an id"),
         pytest.param([user("a"), ANSWER], None, None, id="a call of the model"),
@@ -63,13 +63,13 @@ SYSTEM = {"role": "system", "content": "More tools are there."}
         pytest.param([user("a"), PREFILL, PREFILL], None, None, id="two responses"),
         pytest.param([user("a"), THOUGHT], None, None, id="a response with a thought"),
         pytest.param([PREFILL], None, None, id="a prefilled response alone"),
-        pytest.param([user({"type": "image"}, said("what?"))], "what?", None, id="an image"),
-        pytest.param([user(said("")), user("x")], "x", None, id="an empty text"),
+        pytest.param([user({"type": "image"}, text_block("what?"))], "what?", None, id="an image"),
+        pytest.param([user(text_block("")), user("x")], "x", None, id="an empty text"),
         pytest.param([user("half \ud83d")], "half \ufffd", None, id="half a surrogate pair"),
         pytest.param([], None, None, id="nothing"),
         pytest.param("hi", None, None, id="not a list"),
         pytest.param([None, 7, "x", user("hi"), SYSTEM], "hi", None, id="what is no message"),
-        pytest.param([user(None, 7, "x", said("hi"))], "hi", None, id="what is no block"),
+        pytest.param([user(None, 7, "x", text_block("hi"))], "hi", None, id="what is no block"),
         pytest.param([{"role": "user"}], None, None, id="no content"),
         pytest.param([{"role": "user", "content": {"text": "x"}}], None, None, id="an object"),
     ],

@@ -34,8 +34,8 @@ api = tools_of(NAME)
 # Answers
 
 
-def text(said: str, **more: Any) -> dict[str, Any]:
-    return {"type": "text", "text": said, **more}
+def text(content: str, **more: Any) -> dict[str, Any]:
+    return {"type": "text", "text": content, **more}
 
 
 def thinking(thought: str, signature: str = "c2ln") -> dict[str, Any]:
@@ -116,8 +116,8 @@ def _block(index: int, block: dict[str, Any]) -> list[dict[str, Any]]:
                 deltas.append({"type": "citations_delta", "citation": citation})
         case "thinking":
             start = thinking("", "")
-            said = halves(block["thinking"])
-            deltas = [{"type": "thinking_delta", "thinking": part} for part in said]
+            halves_of_it = halves(block["thinking"])
+            deltas = [{"type": "thinking_delta", "thinking": part} for part in halves_of_it]
             deltas.append({"type": "signature_delta", "signature": block["signature"]})
         case "tool_use" | "server_tool_use":
             start["input"] = {}
@@ -161,7 +161,7 @@ def check(stream: bytes, *hidden: str) -> None:
         assert line.name.decode() == json.loads(line.data or b"")["type"]
 
 
-def said(message: Any) -> Any:
+def readable(message: Any) -> Any:
     """Return the members of a message that were sent, without defaults of the SDK's types."""
     return {
         name: [
@@ -181,8 +181,8 @@ def compare(answers: list[dict[str, Any]], hidden: Iterable[str] = ("toolu_hid",
     merged, turns = merge(NAME, answers)
     check(spliced.stream, *hidden)
     assert repr(spliced.turns) == repr(turns)  # NaN is not equal to itself
-    seen = said(sdk_sees(NAME, spliced.stream))
-    assert seen == said(merged)
+    seen = readable(sdk_sees(NAME, spliced.stream))
+    assert seen == readable(merged)
     facts = read_stream(FORMAT, [spliced.stream])
     assert facts.complete
     assert facts.unreadable == 0
@@ -356,7 +356,7 @@ def test_call_without_stop_reason_tool_use_is_hidden_and_not_run(stop: str) -> N
     assert spliced.turns == [turn]
     assert turn.calls == ()
     assert turn.items == (text("Look"),), "a call without a result is not taken back"
-    assert said(sdk_sees(NAME, spliced.stream)) == said(merged)
+    assert readable(sdk_sees(NAME, spliced.stream)) == readable(merged)
     assert merged["content"] == [text("Look")]
 
 
@@ -367,7 +367,7 @@ def test_stop_reason_stays_when_only_usage_follows() -> None:
     )
     spliced = splice(NAME, [message, streamed(answer(text("Done."), number=2))])
     assert len(spliced.turns[0].calls) == 1
-    assert said(sdk_sees(NAME, spliced.stream))["usage"]["output_tokens"] == 31
+    assert readable(sdk_sees(NAME, spliced.stream))["usage"]["output_tokens"] == 31
 
 
 def test_error_in_a_later_response_reaches_the_client_at_once() -> None:
@@ -530,8 +530,8 @@ def without_citations(message: Any) -> Any:
 def as_a_string(message: Any) -> Any:
     if any(block["type"] == "tool_use" for block in message["content"]):
         return message
-    said = [block["text"] for block in message["content"] if block["type"] == "text"]
-    return {**message, "content": "\n\n".join(said)}
+    texts = [block["text"] for block in message["content"] if block["type"] == "text"]
+    return {**message, "content": "\n\n".join(texts)}
 
 
 def trimmed(message: Any) -> Any:

@@ -151,11 +151,11 @@ def test_output_limit_of_a_body_depends_on_its_size(coding: str) -> None:
 
 
 def test_repetitive_conversation_is_decoded() -> None:
-    said = json.dumps([f"message {number}, as it was said" for number in range(400_000)]).encode()
-    assert len(said) > 3 * FREE_GROWTH
+    body = json.dumps([f"message {number}, as it was said" for number in range(400_000)]).encode()
+    assert len(body) > 3 * FREE_GROWTH
     for coding in ("gzip", "br", "zstd"):
-        coded = brotli.compress(said, quality=4) if coding == "br" else ENCODERS[coding][1](said)
-        assert decode_body(coded, coding, max_bytes=64 * MIB) == said
+        coded = brotli.compress(body, quality=4) if coding == "br" else ENCODERS[coding][1](body)
+        assert decode_body(coded, coding, max_bytes=64 * MIB) == body
 
 
 @pytest.mark.parametrize("name", ["gzip", "br", "zstd", "deflate"])

@@ -224,7 +224,7 @@ def _says(delta: dict[str, Any]) -> bool:
     return any(value for name, value in delta.items() if name != "role")
 
 
-def said(completion: Any) -> Any:
+def readable(completion: Any) -> Any:
     """Return the members of a completion that were sent, without defaults of the SDK's types."""
     [choice] = completion["choices"]
     message = {k: v for k, v in choice["message"].items() if v and k != "parsed"}
@@ -275,13 +275,13 @@ def compare(answers: list[dict[str, Any]], host: Host = OPENAI, *, name: str = "
         assert facts.usage.output_tokens == expected.usage.output_tokens
         assert facts.usage.input_tokens == expected.usage.input_tokens
     if loose or "index" in name or host.role_always:
-        return said(merged)
-    seen = said(sdk_sees(NAME, spliced.stream))
+        return readable(merged)
+    seen = readable(sdk_sees(NAME, spliced.stream))
     if name in NO_SUM:
-        seen["usage"] = said(merged)["usage"]
+        seen["usage"] = readable(merged)["usage"]
     if name == "usage after the finish":
         seen["message"]["role"] = "assistant"
-    assert seen == said(merged)
+    assert seen == readable(merged)
     return seen
 
 

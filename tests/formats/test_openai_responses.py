@@ -483,6 +483,7 @@ def test_tool_that_uses_a_model_of_its_own_has_a_usage_of_its_own() -> None:
         input_tokens=1,
         output_tokens=2,
         extra={
+            "image_gen_requests": 1,
             "service_tier": "priority",
             "web_search_requests": 2,
             "image_gen_input_tokens": 6,

@@ -204,7 +204,7 @@ def check(stream: bytes, *hidden: str) -> None:
         assert event.name.decode() == json.loads(event.data or b"")["type"]
 
 
-def said(response: Any) -> Any:
+def readable(response: Any) -> Any:
     """Return the members of a response that were sent, without defaults of the SDK's types."""
     output = [
         {k: v for k, v in item.items() if v is not None and k != "parsed_arguments"}
@@ -225,9 +225,9 @@ def compare(answers: list[dict[str, Any]]) -> Any:
     assert repr(spliced.turns) == repr(turns)  # NaN is not equal to itself
     facts = read_stream(FORMAT, [spliced.stream])
     assert facts == FORMAT.read_whole(json.dumps(merged).encode())
-    seen = said(merged)
+    seen = readable(merged)
     if answers[-1]["status"] == "completed":
-        assert said(sdk_sees(NAME, spliced.stream)) == seen
+        assert readable(sdk_sees(NAME, spliced.stream)) == seen
     return seen
 
 
@@ -278,7 +278,7 @@ def test_client_sees_one_response(answers: list[dict[str, Any]]) -> None:
         "status": answers[-1]["status"],
         "model": "gpt",
         "usage": usage(100 * count, 10 * total, 5 * total),
-        "output": said({**answers[0], "output": deepcopy(shown)})["output"],
+        "output": readable({**answers[0], "output": deepcopy(shown)})["output"],
     }
 
 
@@ -854,10 +854,10 @@ def test_restored_results_are_made_legal() -> None:
         {"type": "input_image", "image_url": "data:image/jpg;base64,AAAA"},
     ]
     stored = {"type": "function_call_output", "call_id": "call_hid", "output": output}
-    said = message("Done.")
-    asked = request({"input": [user("Look."), said, user("And now?")]})
+    shown = message("Done.")
+    asked = request({"input": [user("Look."), shown, user("And now?")]})
     [run] = api.transcript(asked).runs
-    assert api.restore(asked, {run.key: Restoration(sequence=(HIDDEN, stored, said))})
+    assert api.restore(asked, {run.key: Restoration(sequence=(HIDDEN, stored, shown))})
     [result] = [i for i in json.loads(bytes(asked["input"])) if i["type"] == stored["type"]]
     assert result["output"] == [
         {"type": "input_text", "text": "A map:"},

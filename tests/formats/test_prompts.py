@@ -7,7 +7,7 @@ from formats.helpers import thorough
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("parts", "prompt"),
     [
         (["hello"], "hello"),
         (["one", "two"], "one\ntwo"),
@@ -47,8 +47,8 @@ from formats.helpers import thorough
         (["[SYSTEM NOTIFICATION - NOT USER INPUT]\nA task has ended."], None),
     ],
 )
-def test_text_of_the_client_program_is_not_typed(parts: list[str], said: str | None) -> None:
-    assert typed_text(parts) == said
+def test_text_of_the_client_program_is_not_typed(parts: list[str], prompt: str | None) -> None:
+    assert typed_text(parts) == prompt
 
 
 QUEUED = "The user sent a new message while you were working:\nhello\n\nand more"
@@ -160,12 +160,12 @@ def test_many_tags_take_linear_time(opening: str) -> None:
 @thorough
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="<#"))))
 def test_text_without_tags_is_typed(parts: list[str]) -> None:
-    said = "\n".join(part.strip() for part in parts if part.strip())
-    assert typed_text(parts) == (said or None)
+    prompt = "\n".join(part.strip() for part in parts if part.strip())
+    assert typed_text(parts) == (prompt or None)
 
 
 @thorough
 @given(st.lists(st.sampled_from(["<", "</", "system-reminder", ">", " ", "a", "\n"])))
 def test_any_shape_of_tags_can_be_read(tokens: list[str]) -> None:
-    said = typed_text(["".join(tokens)])
-    assert said is None or said == said.strip() != ""
+    prompt = typed_text(["".join(tokens)])
+    assert prompt is None or prompt == prompt.strip() != ""

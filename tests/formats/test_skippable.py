@@ -113,7 +113,7 @@ def facts_of(
 @pytest.mark.parametrize("writing", WRITINGS[:3], ids=str)
 @apis
 def test_text_deltas_are_skipped(api: str, writing: dict[str, Any]) -> None:
-    for said in (
+    for piece in (
         "a piece",
         "",
         "}}\n\ndata: {",
@@ -121,8 +121,8 @@ def test_text_deltas_are_skipped(api: str, writing: dict[str, Any]) -> None:
         "zażółć 🙂",
         "\x00\x1f\ud83d",
     ):
-        data = json.loads(json.dumps(TEXT[api]).replace('"a piece"', json.dumps(said)))
-        if "\ud83d" in said and not writing.get("ensure_ascii", True):
+        data = json.loads(json.dumps(TEXT[api]).replace('"a piece"', json.dumps(piece)))
+        if "\ud83d" in piece and not writing.get("ensure_ascii", True):
             continue  # that is no bytes
         assert is_passed_over(api, json.dumps(data, **writing).encode())
 

@@ -19,7 +19,7 @@ SUMMARY = (
 NAMING = "You are naming a coding session so the user can pick it out of a long list."
 
 
-def said(*parts: str, system: tuple[str, ...] = ()) -> RequestFacts:
+def request_of(*parts: str, system: tuple[str, ...] = ()) -> RequestFacts:
     """A request whose only message has these texts."""
     return RequestFacts(user_texts=(parts,), system=system)
 
@@ -49,13 +49,19 @@ def test_claude_code_declares_the_kind_in_headers(headers: dict[str, str], kind:
 
 def test_claude_code_names_prompt_and_agent_in_headers() -> None:
     ids = {"x-claude-code-prompt-id": " p-1 ", "x-claude-code-agent-id": "a-1"}
-    purpose = purpose_of(CLAUDE, claude_class("subagent", **ids), said("hello from the parent"))
+    purpose = purpose_of(
+        CLAUDE, claude_class("subagent", **ids), request_of("hello from the parent")
+    )
     assert purpose == Purpose(kind="subagent", prompt_id="p-1", agent_id="a-1")
 
 
 @pytest.mark.parametrize(
     ("facts", "kind"),
-    [(said(TITLE), "title"), (said("quota"), "side"), (said("x", system=(NAMING,)), "title")],
+    [
+        (request_of(TITLE), "title"),
+        (request_of("quota"), "side"),
+        (request_of("x", system=(NAMING,)), "title"),
+    ],
 )
 def test_auxiliary_request_of_claude_code_is_classified_by_its_text(
     facts: RequestFacts, kind: str
@@ -68,7 +74,7 @@ def test_auxiliary_request_of_claude_code_is_classified_by_its_text(
     ["Warmup exercises for a class", "<session>a</session>", "<session>a</session> explain this"],
 )
 def test_text_that_begins_like_one_of_claude_code_is_typed(text: str) -> None:
-    purpose = purpose_of(CLAUDE, {}, said(REMINDER, text))
+    purpose = purpose_of(CLAUDE, {}, request_of(REMINDER, text))
     assert (purpose.kind, purpose.typed) == ("turn", (text,))
 
 
@@ -89,7 +95,11 @@ def test_prompts_before_the_summary_of_a_compaction_were_sent_before(
 
 @pytest.mark.parametrize(
     ("facts", "kind"),
-    [(said("quota"), "side"), (said("quota", system=(BILLING,)), "turn"), (said("quota?"), "turn")],
+    [
+        (request_of("quota"), "side"),
+        (request_of("quota", system=(BILLING,)), "turn"),
+        (request_of("quota?"), "turn"),
+    ],
 )
 def test_quota_probe_of_claude_code_without_headers_has_no_system_prompt(
     facts: RequestFacts, kind: str
@@ -98,7 +108,7 @@ def test_quota_probe_of_claude_code_without_headers_has_no_system_prompt(
 
 
 def test_header_of_claude_code_wins_over_a_text_that_a_person_typed() -> None:
-    purpose = purpose_of(CLAUDE, claude_class("main"), said(COMPACTION))
+    purpose = purpose_of(CLAUDE, claude_class("main"), request_of(COMPACTION))
     assert (purpose.kind, purpose.typed) == ("turn", (COMPACTION,))
 
 
@@ -107,12 +117,14 @@ def test_turn_that_a_person_or_a_script_began_has_a_prompt(
     origin: str, typed: tuple[str, ...]
 ) -> None:
     billing = BILLING + (f" cc_turn_origin={origin};" if origin else "")
-    facts = said(REMINDER, "hi", system=(billing,))
+    facts = request_of(REMINDER, "hi", system=(billing,))
     assert purpose_of(CLAUDE, claude_class("main"), facts).typed == typed
 
 
 def test_notification_of_a_background_task_has_no_prompt() -> None:
-    facts = said("A task has ended.", system=(f"{BILLING} cc_turn_origin=task_notification;",))
+    facts = request_of(
+        "A task has ended.", system=(f"{BILLING} cc_turn_origin=task_notification;",)
+    )
     purpose = purpose_of(CLAUDE, claude_class("main"), facts)
     assert (purpose.kind, purpose.typed) == ("turn", ())
 
@@ -191,22 +203,26 @@ def test_copilot_declares_the_kind_in_a_header(interaction: str, kind: str) -> N
 
 
 BY_TEXT = [
-    (CLAUDE, said(TITLE), "title"),
-    (CLAUDE, said("hello", system=(BILLING, "You are Claude Code.", NAMING)), "title"),
-    (CLAUDE, said(COMPACTION), "compaction"),
-    (CLAUDE, said(REMINDER, COMPACTION), "compaction"),
-    (CLAUDE, said("Warmup"), "warmup"),
-    (CLAUDE, said("hello", system=(f"{BILLING} cc_is_subagent=true;",)), "subagent"),
-    ("Codex", said("You are performing a CONTEXT CHECKPOINT COMPACTION. Create …"), "compaction"),
-    ("OpenCode", said("Generate a title for this conversation:\n", '"hello"'), "title"),
+    (CLAUDE, request_of(TITLE), "title"),
+    (CLAUDE, request_of("hello", system=(BILLING, "You are Claude Code.", NAMING)), "title"),
+    (CLAUDE, request_of(COMPACTION), "compaction"),
+    (CLAUDE, request_of(REMINDER, COMPACTION), "compaction"),
+    (CLAUDE, request_of("Warmup"), "warmup"),
+    (CLAUDE, request_of("hello", system=(f"{BILLING} cc_is_subagent=true;",)), "subagent"),
+    (
+        "Codex",
+        request_of("You are performing a CONTEXT CHECKPOINT COMPACTION. Create …"),
+        "compaction",
+    ),
+    ("OpenCode", request_of("Generate a title for this conversation:\n", '"hello"'), "title"),
     (
         "OpenCode",
         RequestFacts(user_texts=(("Generate a title for this conversation:\n",), ("hello",))),
         "title",
     ),
-    ("Qwen Code", said("Managed memory directory: `/home/dev`\n\nScan …"), "memory"),
-    ("Unknown", said("hello"), "turn"),
-    ("Unknown", said(TITLE), "turn"),
+    ("Qwen Code", request_of("Managed memory directory: `/home/dev`\n\nScan …"), "memory"),
+    ("Unknown", request_of("hello"), "turn"),
+    ("Unknown", request_of(TITLE), "turn"),
     ("Unknown", RequestFacts(request_kind="warmup"), "warmup"),
 ]
 
@@ -233,4 +249,4 @@ def test_every_typed_message_is_returned() -> None:
 
 @pytest.mark.parametrize("client", ["Cline", "Roo Code", "Kilo Code"])
 def test_text_that_an_editor_puts_into_a_tag_is_typed(client: str) -> None:
-    assert purpose_of(client, {}, said("<task>\nhello\n</task>")).typed == ("hello",)
+    assert purpose_of(client, {}, request_of("<task>\nhello\n</task>")).typed == ("hello",)
