@@ -52,7 +52,7 @@ def all_sessions(reports: Reports, query: RequestQuery, limit: int) -> list[Sess
             return rows
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(stored=request_lists(), query=QUERIES, limit=st.integers(1, 4))
 def test_pages_have_every_session_once_newest_first(
     stored: list[Request], query: RequestQuery, limit: int

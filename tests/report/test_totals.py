@@ -24,7 +24,7 @@ from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(
     stored=request_lists(),
     by=st.lists(st.sampled_from(sorted(GROUPS)), max_size=2, unique=True),
