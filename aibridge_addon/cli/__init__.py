@@ -91,7 +91,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Try first:  aibridge run -- claude   and then   aibridge usage",
+    epilog="Try first:  aibridge run -- claude   and then   aibridge web",
 )
 @click.version_option(__version__, prog_name="aibridge")
 def main() -> None:

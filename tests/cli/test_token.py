@@ -176,7 +176,7 @@ def test_env_and_run_use_an_access_token_once_the_proxy_requires_one(home: Home)
     own = home.run(*words, env=login | {"ANTHROPIC_API_KEY": "sk-ant-own-0123456789"})
     assert json.loads(own.stdout)["type"] == "message", own.stderr
     used = home.invoke("usage", "--by", "actor").output
-    assert re.search(r"alice +2 ", used), used
+    assert re.search(r"^alice\b.* 2 +·", used, re.MULTILINE), used
 
 
 def test_temporary_proxy_requires_no_access_token(home: Home) -> None:
