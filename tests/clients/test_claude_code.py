@@ -40,7 +40,7 @@ def test_claude_code_bearer_token_is_recorded_masked(desk: Desk, mode: Mode, var
     assert ran.code == 0
     assert output["result"] == "Hello from the stand-in."
     row = records.interception
-    assert (row["credential_kind"], row["credential_hint"]) == ("byok", "sk-a...ghij")
+    assert (row["credential_kind"], row["credential_hint"]) == ("subscription", "sk-a...ghij")
     assert row["status"] == "completed"
     assert records.prompts == ["hello"]
 
