@@ -790,3 +790,17 @@ async def test_ended_flow_leaves_no_exchange_behind(running: Running) -> None:
         flow = flow_to()
         await ask(tctx, addon, flow, body)
         assert bridge_of(addon).outgoing_request(flow) is flow.request
+
+
+async def test_start_logs_what_is_recorded_and_how_to_record_less(
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    async with started(aibridge_db=str(database)):
+        pass
+
+    assert (
+        "aibridge: records everything that is said"
+        " (less: --set aibridge_capture=prompts,tools,thoughts)" in caplog.text
+    )

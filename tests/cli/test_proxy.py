@@ -1,6 +1,7 @@
 """`aibridge proxy`: service, refused configurations, and shutdown."""
 
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -92,12 +93,15 @@ def test_startup_message_has_the_settings_of_clients(shared: Home) -> None:
 def test_startup_message_states_who_can_use_the_proxy(home: Home, shared: Home) -> None:
     shared.processes[0].wait_for(r"access tokens +not required")
     local = shared.processes[0].text
+    everything = r"records +everything that is said \(less: --set aibridge_capture=prompts,tools"
+    assert re.search(everything, local)
     assert "listens on" not in local
     assert "OPEN:" not in local
     everywhere = ("--listen-host", "0.0.0.0")
     opened = home.start_proxy(*everywhere, "--allow-open")
     opened.wait_for("OPEN: anyone who can reach this proxy can use it")
     opened.wait_for(r"listens on +0\.0\.0\.0: other machines can connect")
+    opened.wait_for(r"records +prompts, tools, thoughts \(none: --set aibridge_capture=\)")
     opened.stop()
     asking = home.start_proxy(*everywhere, "--set", "aibridge_require_token=always")
     asking.wait_for(r"access tokens +required")
