@@ -114,7 +114,7 @@ async def test_bug_of_a_recorder_loses_no_other_fact(
 
     assert await kept(recorder)
     assert [getattr(fact, "prompt", None) for fact in inner.facts] == [None, "next"]
-    assert "a fact is lost" in caplog.text
+    assert f"a fact of interception {interception.id} is lost" in caplog.text
 
 
 async def test_pending_facts_arrive_before_the_recorder_is_closed() -> None:
