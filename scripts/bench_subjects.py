@@ -111,12 +111,12 @@ def _with_tools(place: Place) -> list[str]:
 
 _SERVE = """\
 import sys
-from aibridge_addon.cli.logs import set_levels
+from aibridge_addon.cli.logs import log_levels
 from aibridge_addon.cli.plan import Plan
 from aibridge_addon.cli.serving import serve
 
-set_levels(verbose=False)
-serve(Plan(modes=(sys.argv[1],), sets=tuple(sys.argv[2:])), on_up=lambda master: None)
+with log_levels(verbose=False):
+    serve(Plan(modes=(sys.argv[1],), sets=tuple(sys.argv[2:])), on_up=lambda master: None)
 """
 
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -50,9 +50,7 @@ def log_to_stderr(form: str, *, verbose: bool) -> Iterator[None]:
     """Log to stderr within this context: messages of the addon, and warnings of everything else."""
     handler = _Handler(sys.stderr)
     handler.setFormatter(_JSON() if form == "json" else _Text())
-    # mitmproxy's messages about connections are costly.
-    of_mitmproxy = logging.INFO if verbose else logging.WARNING
-    with _levels({"aibridge_addon": logging.INFO, "mitmproxy": of_mitmproxy}):
+    with log_levels(verbose=verbose):
         logging.getLogger().addHandler(handler)
         try:
             yield
@@ -61,8 +59,12 @@ def log_to_stderr(form: str, *, verbose: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _levels(levels: Mapping[str, int]) -> Iterator[None]:
-    loggers = {logging.getLogger(name): level for name, level in levels.items()}
+def log_levels(*, verbose: bool) -> Iterator[None]:
+    """Set the levels of loggers in this context: mitmproxy's messages on connections are costly."""
+    loggers = {
+        logging.getLogger("aibridge_addon"): logging.INFO,
+        logging.getLogger("mitmproxy"): logging.INFO if verbose else logging.WARNING,
+    }
     before = {logger: logger.level for logger in loggers}
     for logger, level in loggers.items():
         logger.setLevel(level)
