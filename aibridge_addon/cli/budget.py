@@ -164,7 +164,7 @@ def _lines(budget: Budget, accounts: list[Account]) -> Iterator[str]:
 
 def _notes(account: Account) -> Iterator[str]:
     budget = account.budget
-    yield f"{amount(budget, account.spent)} in {count(account.calls)} calls"
+    yield f"{amount(budget, account.spent)} in {_calls(account.calls)}"
     if account.held:
         yield f"{amount(budget, account.held)} held"
     if account.excess:
@@ -172,9 +172,13 @@ def _notes(account: Account) -> Iterator[str]:
     if account.estimated:
         yield f"{amount(budget, account.estimated)} estimated"
     if account.unpriced:
-        yield f"+ {account.unpriced} unpriced calls"
+        yield f"+ {_calls(account.unpriced, 'unpriced ')}"
     if account.opens_at and account.spent >= budget.limit:
         yield f"opens {account.opens_at.astimezone(budget.window.zone):%-d %b %H:%M}"
+
+
+def _calls(number: int, kind: str = "") -> str:
+    return f"{count(number)} {kind}call{'s' * (number != 1)}"
 
 
 def _record(account: Account) -> dict[str, Any]:

@@ -1,31 +1,30 @@
 """The prices that commands calculate with: those of the running proxy's configuration."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from aibridge_addon.cli import running
+from aibridge_addon.cli.plugins import import_plugins_for
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.config.options import default_values
 from aibridge_addon.prices.pricing import PriceBook
 
 
 def read_prices(config: Path | None) -> PriceBook:
     """Return the prices of a config file, by default of the running proxy's.
 
+    Only tables of prices and providers are used: guardrails, and variables of the environment that
+    MCP servers and webhooks need, may be known to the proxy alone.
+
     Raises:
         ClickException: the configuration has mistakes.
     """
-    from aibridge_addon.config.settings import read_settings
+    from aibridge_addon.config.file import read_config_file
 
     proxy = running.find()
-    options: dict[str, Any] = {}
-    if path := str(config or (proxy and proxy.config) or ""):
-        options["aibridge_config"] = path
-    if proxy and proxy.plugins:
-        options["aibridge_plugins"] = ",".join(proxy.plugins)
     try:
-        return read_settings(default_values() | options).prices
+        # Before the config file, which may name what a plugin registers.
+        import_plugins_for(proxy)
+        return read_config_file(str(config or (proxy and proxy.config) or "")).price_book()
     except SettingsError as error:
         raise click.ClickException(str(error)) from error

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from aibridge_addon.report.rows import PricedModelRow
 
 _DAYS = 30
-_NUMBERS = 22
-"""Width of the numbers and of the space between columns."""
+_GAPS = 15
+"""Width of the number of calls and of the space between columns."""
 
 
 @click.group(short_help="Show which prices the recorded calls have.")
@@ -43,7 +43,8 @@ def check(db: str | None, *, as_json: bool) -> None:
     """List the models of the last 30 days with the prices that were found, and the data's age.
 
     Calls without a price come with the reason. A source such as `openai/gpt-5.2 for gpt-5.2-codex`
-    is the price of another model of the family.
+    is the price of another model of the family. Amounts in parentheses are list prices that a
+    subscription is not billed for.
     """
     since = datetime.now(UTC) - timedelta(days=_DAYS)
     try:
@@ -70,12 +71,20 @@ def _table(rows: "list[PricedModelRow]") -> "Table":
         table.add_column(head, justify="right")
     table.add_column("price")
     longest = max(len(row.provider) + len(row.model or "none") for row in rows)
-    room = terminal_width() - longest - _NUMBERS
+    room = terminal_width() - longest - max(len(_cost(row)) for row in rows) - _GAPS
     for row in rows:
         names = (printable(row.provider), printable(row.model or "none"))
-        numbers = (count(row.calls), usd(row.cost_nano_usd))
+        numbers = (count(row.calls), _cost(row))
         table.add_row(*names, *numbers, folded(_price(row), room))
     return table
+
+
+def _cost(row: "PricedModelRow") -> str:
+    """Return the cost; the list price of calls on a subscription is in parentheses."""
+    if row.list_price_nano_usd is None:
+        return usd(row.cost_nano_usd)
+    listed = f"({usd(row.list_price_nano_usd)})"
+    return listed if row.cost_nano_usd is None else f"{usd(row.cost_nano_usd)} {listed}"
 
 
 def _price(row: "PricedModelRow") -> str:
@@ -92,4 +101,7 @@ def _age(today: date) -> str:
     return text
 
 
-UPDATE = "Update it with `pip install --upgrade genai-prices`, then run `aibridge reprice`."
+UPDATE = (
+    "Update it with `pip install --upgrade genai-prices`, restart the proxy, then run"
+    " `aibridge reprice --since 30d`."
+)

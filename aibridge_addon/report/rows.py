@@ -280,6 +280,9 @@ class PricedModelRow:
     """The reason why the calls are unpriced."""
     calls: int
     cost_nano_usd: int | None
+    """Cost of the calls, without those on a subscription."""
+    list_price_nano_usd: int | None
+    """List price of the calls on a subscription, which are not billed."""
     latest: str
 
 

@@ -14,6 +14,8 @@ HEIGHT, WIDTH = 150, 720
 _MOST_SERIES = 6
 _OTHERS = "others"
 _MOST_BARS = 120
+_WIDEST = WIDTH / 9
+"""Width of a bar if there are few: a single day is no wall."""
 _DAY = len("2026-11-28")
 """Length of the name of a day; names of hours are longer."""
 
@@ -140,7 +142,7 @@ def _bar(
     top: int,
     measure: Measure,
 ) -> Bar:
-    segments, y = [], float(HEIGHT)
+    segments, y, width = [], float(HEIGHT), min(step * 0.76, _WIDEST)
     sums: dict[str, int] = defaultdict(int)
     for model, value in models.items():
         sums[model if model in series else _OTHERS] += value
@@ -151,8 +153,8 @@ def _bar(
             label = f"{name}: {measure.text(value)}"
             segments.append(Segment(series=index, y=y, height=height, label=label))
     return Bar(
-        x=x + step * 0.12,
-        width=step * 0.76,
+        x=x + (step - width) / 2,
+        width=width,
         name=day,
         label=measure.text(sum(models.values())),
         segments=tuple(segments),

@@ -60,6 +60,19 @@ def test_check_lists_models_with_source_reason_and_age(home: Home, database: Pat
     assert f"The price data is of {label}," in text
 
 
+def test_check_shows_list_prices_of_subscriptions_apart_from_costs(
+    home: Home, database: Path
+) -> None:
+    subscribed = tokens(started(credential_kind="subscription"), model="claude-opus-4-5", extra={})
+    store_usages(database, PLAIN, subscribed)
+
+    options = ("prices", "check", "--db", str(database))
+    [found] = json.loads(shown(home, *options, "--json"))
+
+    assert (found["cost_nano_usd"], found["list_price_nano_usd"]) == (815_000, 815_000)
+    assert "$0.0008 ($0.0008)" in shown(home, *options)
+
+
 def test_check_fits_into_80_columns(home: Home, database: Path) -> None:
     store_usages(database, PLAIN, UNKNOWN)
     result = home.invoke("prices", "check", "--db", str(database), env={"COLUMNS": "80"})
@@ -80,9 +93,9 @@ def test_check_says_what_to_do_about_old_data(
 ) -> None:
     monkeypatch.setattr(price_list, "is_old", lambda today: True)
     store_usages(database)
-    assert "pip install --upgrade genai-prices" in shown(
-        home, "prices", "check", "--db", str(database)
-    )
+    text = shown(home, "prices", "check", "--db", str(database))
+    assert "pip install --upgrade genai-prices" in text
+    assert "aibridge reprice --since" in text
 
 
 def test_price_data_is_old_after_sixty_days() -> None:
@@ -136,6 +149,22 @@ def test_reprice_reports_mistakes_in_the_config_file(
 
     assert result.exit_code == 1
     assert "prices[0].input is missing" in result.output
+
+
+def test_reprice_needs_nothing_that_only_the_proxy_has(
+    home: Home, database: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "aibridge.toml"
+    config.write_text(
+        '[guardrails]\npolicies = ["module_of_the_proxy:Policy"]\n'
+        '[[alerts]]\nurl_env = "WEBHOOK_OF_THE_PROXY"\n'
+        '[[mcp_servers]]\nname = "files"\nurl = "https://${HOST_OF_THE_PROXY}/mcp"\n'
+    )
+    store_usages(database, PLAIN)
+
+    options = ("--since", "all", "--db", str(database), "--config", str(config))
+
+    assert "1 calls: the cost of 0 changed." in shown(home, "reprice", *options)
 
 
 def test_reprice_without_records_is_reported(home: Home, database: Path) -> None:

@@ -17,7 +17,7 @@ from aibridge_addon.report.rows import GroupRow, Page, RateLimitRow, SearchHit, 
 from aibridge_addon.report.search_text import SearchTextError
 from aibridge_addon.store.errors import NothingRecordedError, StoreError
 from aibridge_addon.web.access import OPERATOR
-from aibridge_addon.web.chart import MEASURES, make_chart
+from aibridge_addon.web.chart import MEASURES, WIDTH, make_chart
 from aibridge_addon.web.filters import read_filters
 from aibridge_addon.web.links import make_key
 from aibridge_addon.web.site import Site, make_site
@@ -52,6 +52,14 @@ def test_empty_page_says_what_to_do_next(
 ) -> None:
     reports.details.clear()
     assert "aibridge run -- claude" in operator.get(path).text
+
+
+def test_tokens_of_a_refused_request_are_dashes(
+    operator: TestClient, reports: MemoryReports
+) -> None:
+    reports.details[:] = [recorded("r-1", figures=Figures(requests=1, refused=1))]
+    text = operator.get("/requests").text
+    assert text.count("no usage was reported)") == 2
 
 
 def test_unknown_money_is_a_dash_with_the_reason(
@@ -217,6 +225,14 @@ def test_bars_lead_to_the_requests_of_their_day_or_hour() -> None:
         since, until = map(datetime.fromisoformat, (query.since, query.until))
         assert until - since == timedelta(hours=hours)
         assert f"{since.astimezone():%Y-%m-%d %H:%M}".startswith(name)
+
+
+def test_bar_of_a_single_day_is_narrow_and_in_the_middle() -> None:
+    chart = make_chart([group("2026-11-25", "a", cost_nano_usd=1)], MEASURES["money"])
+    assert chart
+    [bar] = chart.bars
+    assert bar.width < WIDTH / 8
+    assert bar.x + bar.width / 2 == WIDTH / 2
 
 
 def test_chart_keeps_hours_without_requests() -> None:

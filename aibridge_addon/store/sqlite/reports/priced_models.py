@@ -7,7 +7,10 @@ from aibridge_addon.report.rows import PricedModelRow
 _QUERY = """
 SELECT i.provider_name,
     COALESCE(u.model, CASE WHEN json_extract(u.metadata, '$.call') IS NULL THEN i.model END),
-    u.price_source, u.unpriced_reason, count(*), sum(u.cost_nano_usd), max(u.created_at)
+    u.price_source, u.unpriced_reason, count(*),
+    sum(u.cost_nano_usd) FILTER (WHERE i.credential_kind IS NOT 'subscription'),
+    sum(u.cost_nano_usd) FILTER (WHERE i.credential_kind = 'subscription'),
+    max(u.created_at)
 FROM aibridge_token_usages u JOIN aibridge_interceptions i ON i.id = u.interception_id
 WHERE i.started_at >= :since
 GROUP BY 1, 2, 3, 4
@@ -28,9 +31,10 @@ def read_priced_models(connection: sqlite3.Connection, since: str) -> list[Price
             reason=reason,
             calls=calls,
             cost_nano_usd=cost,
+            list_price_nano_usd=list_price,
             latest=latest,
         )
-        for provider, model, source, reason, calls, cost, latest in connection.execute(
-            _QUERY, {"since": since, "most": _MOST}
+        for provider, model, source, reason, calls, cost, list_price, latest in (
+            connection.execute(_QUERY, {"since": since, "most": _MOST})
         )
     ]
