@@ -71,7 +71,8 @@ def _table(rows: "list[PricedModelRow]") -> "Table":
         table.add_column(head, justify="right")
     table.add_column("price")
     longest = max(len(row.provider) + len(row.model or "none") for row in rows)
-    room = terminal_width() - longest - max(len(_cost(row)) for row in rows) - _GAPS
+    widest = max(len(line) for row in rows for line in _cost(row).splitlines())
+    room = terminal_width() - longest - widest - _GAPS
     for row in rows:
         names = (printable(row.provider), printable(row.model or "none"))
         numbers = (count(row.calls), _cost(row))
@@ -84,7 +85,7 @@ def _cost(row: "PricedModelRow") -> str:
     if row.list_price_nano_usd is None:
         return usd(row.cost_nano_usd)
     listed = f"({usd(row.list_price_nano_usd)})"
-    return listed if row.cost_nano_usd is None else f"{usd(row.cost_nano_usd)} {listed}"
+    return listed if row.cost_nano_usd is None else f"{usd(row.cost_nano_usd)}\n{listed}"
 
 
 def _price(row: "PricedModelRow") -> str:
