@@ -20,6 +20,8 @@ type Span = tuple[str, str]
 """The first hour of a day or month, and the first hour after it."""
 
 _STALE = "SELECT hour FROM aibridge_stale_hours ORDER BY hour"
+_LATEST_BEFORE = "SELECT max(hour) FROM aibridge_hourly WHERE hour < ?"
+_MARK = "INSERT OR REPLACE INTO aibridge_spans (begin_hour, end_hour) VALUES (?, ?)"
 _FIRST = "SELECT min(hour) FROM aibridge_hourly"
 
 
@@ -51,10 +53,10 @@ def _sum_up_one(connection: sqlite3.Connection, current: str) -> bool:
         return False
     spans = set(connection.execute("SELECT begin_hour, end_hour FROM aibridge_spans"))
     days = list(_days(first, current))
-    for begin, end in reversed(days):
-        if (begin, end) not in spans:
-            _sum_up(connection, SUM_UP_DAY, {"begin": begin, "end": end})
-            return True
+    missing = [day for day in reversed(days) if day not in spans]
+    if missing:
+        _sum_up_days(connection, missing)
+        return True
     for month in _complete_months(days):
         begin, end = month[0][0], month[-1][1]
         if (begin, end) not in spans and spans.issuperset(month):
@@ -62,6 +64,18 @@ def _sum_up_one(connection: sqlite3.Connection, current: str) -> bool:
             _sum_up(connection, SUM_UP_MONTH, values)
             return True
     return False
+
+
+def _sum_up_days(connection: sqlite3.Connection, missing: list[Span]) -> None:
+    """Sum up the newest of some days, and mark the empty days before it as done."""
+    begin, end = missing[0]
+    (latest,) = connection.execute(_LATEST_BEFORE, (end,)).fetchone()
+    if latest is not None and latest >= begin:
+        _sum_up(connection, SUM_UP_DAY, {"begin": begin, "end": end})
+        return
+    empty = [day for day in missing if latest is None or day[0] > latest]
+    with transaction(connection):
+        connection.executemany(_MARK, empty)
 
 
 def _sum_up(
