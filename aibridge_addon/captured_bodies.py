@@ -11,6 +11,8 @@ type PublishContent = Callable[[RequestContent | ResponseContent], None]
 
 REQUEST_WORDS = frozenset({"requests", "results", "system"})
 """Words of `aibridge_capture` for which the bodies of requests are needed."""
+MOST_BYTES = 8 * 1024 * 1024
+"""Largest body whose content is recorded: to read a larger one would delay other records."""
 RESPONSE_WORDS = frozenset({"answers"})
 
 
@@ -31,8 +33,8 @@ class CapturedBodies:
         self._has_ended = False
 
     def note_request(self, upstream: int, body: bytes) -> None:
-        """Publish the decoded body of a request, unless it is empty."""
-        if not self._wants_requests or not body:
+        """Publish the decoded body of a request, unless it is empty or too large."""
+        if not self._wants_requests or not 0 < len(body) <= MOST_BYTES:
             return
         self._publish(
             RequestContent(
@@ -48,7 +50,7 @@ class CapturedBodies:
         self, upstream: int, body: bytes, *, status: int, response_id: str | None = None
     ) -> None:
         """Note the decoded body of a response; a later one of the same request replaces it."""
-        if not self.wants_responses or not body:
+        if not self.wants_responses or not 0 < len(body) <= MOST_BYTES:
             return
         self._responses[upstream] = ResponseContent(
             interception=self._interception,

@@ -14,15 +14,17 @@ from aibridge_addon.report.limits import span
 from aibridge_addon.store.sqlite.schema import migrate
 from cli.command import Home
 
-NOW = datetime.now(UTC)
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 def ago(**time: float) -> str:
-    return (NOW - timedelta(**time)).isoformat(timespec="microseconds")
+    return (now() - timedelta(**time)).isoformat(timespec="microseconds")
 
 
 def epoch(**time: float) -> str:
-    return str(int((NOW + timedelta(**time)).timestamp()))
+    return str(int((now() + timedelta(**time)).timestamp()))
 
 
 type Row = tuple[str, str, str, str, str, str, str]

@@ -46,12 +46,16 @@ def _text(markup: str) -> str:
 
 def expected_figures(known: Figures) -> dict[str, str]:
     """Return how the row of figures must begin."""
-    tokens = UNKNOWN if known.tokens_unknown else None
+
+    def tokens(number: int) -> str:
+        is_unknown = known.tokens_unknown or not (known.calls or number)
+        return UNKNOWN if is_unknown else numbers.short_count(number)
+
     return {
         "Money": usd(known.cost_nano_usd),
         "Requests": numbers.count(known.requests),
-        "Tokens in": tokens or numbers.short_count(known.total_input),
-        "Tokens out": tokens or numbers.short_count(known.output),
+        "Tokens in": tokens(known.total_input),
+        "Tokens out": tokens(known.output),
         "Cache hit": numbers.percent(known.cache_hit_rate),
         "Not completed": f"{known.failed} failed {known.cancelled} cancelled · {known.refused}",
     }

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ from aibridge_addon.store.statements import read_background_response
 
 logger = logging.getLogger(__name__)
 
+_LARGE_BYTES = 1024 * 1024
+"""Content above this size is written after the end of its response has been sent."""
 LINGER_SECONDS = 0.25
 """Longest time that a fact stays queued when nobody waits for it."""
 
@@ -221,7 +223,17 @@ class SQLiteRecorder(Recorder):
     def _write_queue(self) -> None:
         entries = [self._queue.popleft() for _ in range(len(self._queue))]
         facts = [entry for entry in entries if not isinstance(entry, _Waiter | _Task)]
-        kept = False
+        large = [fact for fact in facts if _is_large(fact)]
+        kept = self._write(fact for fact in facts if not _is_large(fact))
+        _settle([entry for entry in entries if isinstance(entry, _Waiter)], kept)
+        self._execute([entry for entry in entries if isinstance(entry, _Task)])
+        for fact in large:  # nobody waits for them: to read one takes long
+            self._write([fact])
+        self._writer.tidy()
+
+    def _write(self, facts: Iterable[Fact | HiddenTurns]) -> bool:
+        """Write facts in one transaction; return True if they survive a crash."""
+        facts = list(facts)
         try:
             if self._writer.may_have_lost():
                 self._preparation.forget()
@@ -231,9 +243,8 @@ class SQLiteRecorder(Recorder):
             logger.exception("aibridge: the recorder failed; some facts are lost")
             self._preparation.forget()
             self._on_event("lost", len(facts))
-        _settle([entry for entry in entries if isinstance(entry, _Waiter)], kept)
-        self._execute([entry for entry in entries if isinstance(entry, _Task)])
-        self._writer.tidy()
+            return False
+        return kept
 
     def _execute(self, tasks: list[_Task]) -> None:
         results: list[Any] | None = None
@@ -257,6 +268,10 @@ def _set_result(future: asyncio.Future[Any], result: Any) -> None:
         future.set_exception(result)
     else:
         future.set_result(result)
+
+
+def _is_large(fact: Fact | HiddenTurns) -> bool:
+    return isinstance(fact, RequestContent | ResponseContent) and len(fact.body) > _LARGE_BYTES
 
 
 def _settle(waiters: list[_Waiter], kept: bool) -> None:
