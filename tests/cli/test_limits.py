@@ -15,16 +15,23 @@ from aibridge_addon.store.sqlite.schema import migrate
 from cli.command import Home
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
+class _Clock:
+    """The time at which each test starts: a long run must not make the rows older."""
+
+    now = datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def _restart_clock() -> None:
+    _Clock.now = datetime.now(UTC)
 
 
 def ago(**time: float) -> str:
-    return (now() - timedelta(**time)).isoformat(timespec="microseconds")
+    return (_Clock.now - timedelta(**time)).isoformat(timespec="microseconds")
 
 
 def epoch(**time: float) -> str:
-    return str(int((now() + timedelta(**time)).timestamp()))
+    return str(int((_Clock.now + timedelta(**time)).timestamp()))
 
 
 type Row = tuple[str, str, str, str, str, str, str]
