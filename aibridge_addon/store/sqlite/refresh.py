@@ -28,7 +28,7 @@ _FIRST = "SELECT min(hour) FROM aibridge_hourly"
 def refresh_one(connection: sqlite3.Connection) -> bool:
     """Roll up the newest hour, day or month that is complete and not rolled up.
 
-    Returns False if there is none.
+    Returns False if everything is rolled up.
     """
     current = now()[:HOUR_LENGTH]
     stale = [hour for (hour,) in connection.execute(_STALE)]
