@@ -419,7 +419,7 @@ COLUMNS = {
     "begin_hour": "its first hour: a day or month of the proxy's time zone",
     "end_hour": "the first hour after it",
     "archived": "1: of deleted interceptions, 0: of those that are still recorded",
-    "team": "`team` of the actor's metadata; empty if there is none",
+    "team": "`team` in the actor's metadata, or empty",
     "requests": "number of requests",
     **dict.fromkeys(
         ("completed", "failed", "cancelled", "refused", "interrupted"), "requests with this status"

@@ -55,7 +55,7 @@ class _Choices(Names):
         names = super().convert(value, param, ctx)
         for name in names:
             if name not in self._choices:
-                self.fail(f"{name!r} is none of {', '.join(self._choices)}", param, ctx)
+                self.fail(f"{name!r} is not one of {', '.join(self._choices)}", param, ctx)
         return names
 
     def shell_complete(

@@ -50,7 +50,7 @@ class By(click.ParamType[tuple[str, ...]]):
         for name in names:
             if name not in GROUPINGS and not name.startswith(METADATA_PREFIX):
                 known = ", ".join(GROUPINGS)
-                self.fail(f"{name!r} is none of {known}, {METADATA_PREFIX}NAME", param, ctx)
+                self.fail(f"{name!r} is not one of {known}, {METADATA_PREFIX}NAME", param, ctx)
         return names
 
     def shell_complete(

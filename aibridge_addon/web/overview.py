@@ -18,7 +18,7 @@ from aibridge_addon.web.site import Site, site_of, viewer_of_request
 
 _MOST_ROWS = 12
 _SHORT_PERIODS = ("today", "yesterday", "7d")
-"""Periods of which the tools are shown at once: they are not rolled up, so that more takes long."""
+"""Periods whose overview shows the tools. Tools are not rolled up: longer periods take too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -210,7 +210,7 @@ def test_no_control_character_of_a_record_is_in_its_line() -> None:
 def test_unknown_kind_or_status_is_refused(home: Home, words: tuple[str, ...]) -> None:
     result = home.invoke(*words)
     assert result.exit_code == 2
-    assert "is none of" in result.output
+    assert "is not one of" in result.output
 
 
 @pytest.mark.e2e
