@@ -11,7 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from aibridge_addon.budgets.budget import Estimate, Unit
-from aibridge_addon.budgets.tokens import OutputEstimates, input_tokens
+from aibridge_addon.budgets.tokens import (
+    MOST_CONVERSATIONS,
+    OutputEstimates,
+    conversation_of,
+    input_tokens,
+    remember,
+)
 from aibridge_addon.facts import Interception, TokenUsage, now
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.prices.pricing import Priced, Unpriced
@@ -22,7 +28,6 @@ type PriceOf = Callable[[BilledCall], Priced | Unpriced]
 _UNSTATED_OUTPUT = 32_000
 """Output tokens that a request without a limit may use."""
 _UNSTATED_SEARCHES = 5
-_MOST_CONVERSATIONS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +68,8 @@ class Calls:
     ) -> Call:
         """Return the shape of a request; `model` is sent, maybe in place of the requested one."""
         estimated = input_tokens(body)
-        _remember(self._estimated, interception.id, estimated)
-        last = self._conversations.get(_key(interception) or "")
+        remember(self._estimated, interception.id, estimated, MOST_CONVERSATIONS)
+        last = self._conversations.get(conversation_of(interception) or "")
         cached, new = 0, estimated
         if last and estimated >= last.estimated:
             new = estimated - last.estimated
@@ -88,11 +93,12 @@ class Calls:
             return
         self._outputs.add(usage.model or usage.interception.model, usage.output_tokens)
         estimated = self._estimated.pop(usage.interception.id, None)
-        if estimated is None or (key := _key(usage.interception)) is None:
+        if estimated is None or (key := conversation_of(usage.interception)) is None:
             return
         cached = usage.cache_read_input_tokens + usage.cache_write_input_tokens
         total = usage.input_tokens + cached + usage.output_tokens
-        _remember(self._conversations, key, _Conversation(estimated, total, cached > 0))
+        conversation = _Conversation(estimated, total, cached > 0)
+        remember(self._conversations, key, conversation, MOST_CONVERSATIONS)
 
 
 def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
@@ -151,17 +157,3 @@ def _cache_writes(body: bytes) -> CacheWrites:
     if b'"cache_control"' not in body:
         return "none"
     return "1h" if b'"1h"' in body else "5m"
-
-
-def _key(interception: Interception) -> str | None:
-    """Return the id of a conversation: the client's session, and the sub-agent in it."""
-    if interception.client_session_id is None:
-        return None
-    return f"{interception.client_session_id}/{interception.agent_id or ''}"
-
-
-def _remember[T](of: OrderedDict[str, T], key: str, value: T) -> None:
-    of[key] = value
-    of.move_to_end(key)
-    if len(of) > _MOST_CONVERSATIONS:
-        of.popitem(last=False)

@@ -3,11 +3,13 @@
 import re
 from collections import OrderedDict, deque
 
+from aibridge_addon.facts import Interception
+
 _BYTES_PER_TOKEN = 3
 _BASE64 = re.compile(rb'"(?:data:[^"]*?;base64,)?[A-Za-z0-9+/_=\\-]{1024,}"')
 """Images, documents and encrypted reasoning: their size says nothing about their tokens."""
 _TOKENS_OF_BLOB = 2_000
-_MOST_CONVERSATIONS = 10_000
+MOST_CONVERSATIONS = 10_000
 _MOST_MODELS = 200
 _MOST_OUTPUTS = 200
 _LEAST_LIKELY = 1_000
@@ -18,6 +20,21 @@ def input_tokens(body: bytes) -> int:
     """Estimate the input tokens of a request: texts, tool definitions and arguments, and images."""
     text, blobs = _BASE64.subn(b"", body)
     return len(text) // _BYTES_PER_TOKEN + blobs * _TOKENS_OF_BLOB
+
+
+def conversation_of(interception: Interception) -> str | None:
+    """Return the id of a conversation: the client's session, and the sub-agent in it."""
+    if interception.client_session_id is None:
+        return None
+    return f"{interception.client_session_id}/{interception.agent_id or ''}"
+
+
+def remember[T](values: OrderedDict[str, T], key: str, value: T, most: int) -> None:
+    """Store a value as the newest, and forget the oldest of more than `most`."""
+    values[key] = value
+    values.move_to_end(key)
+    if len(values) > most:
+        values.popitem(last=False)
 
 
 class InputEstimates:
@@ -34,10 +51,7 @@ class InputEstimates:
     def add(self, conversation: str | None, tokens: int) -> None:
         """Note the estimated input tokens of a request."""
         if conversation:
-            self._last[conversation] = tokens
-            self._last.move_to_end(conversation)
-            if len(self._last) > _MOST_CONVERSATIONS:
-                self._last.popitem(last=False)
+            remember(self._last, conversation, tokens, MOST_CONVERSATIONS)
 
 
 class OutputEstimates:
@@ -49,10 +63,9 @@ class OutputEstimates:
     def add(self, model: str | None, tokens: int) -> None:
         """Note the output tokens of a response."""
         name = model or ""
-        self._outputs.setdefault(name, deque(maxlen=_MOST_OUTPUTS)).append(tokens)
-        self._outputs.move_to_end(name)
-        if len(self._outputs) > _MOST_MODELS:
-            self._outputs.popitem(last=False)
+        outputs = self._outputs.get(name) or deque(maxlen=_MOST_OUTPUTS)
+        outputs.append(tokens)
+        remember(self._outputs, name, outputs, _MOST_MODELS)
 
     def likely(self, model: str | None) -> int:
         """Return the 95th percentile of a model's last outputs, and at least 1,000 tokens."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.budget_rule import BudgetRule
@@ -55,7 +56,7 @@ class BudgetCheck:
         self._find_book = find_book
         self._on_warning = on_warning
         self._calls = Calls()
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Requests wait for room one after the other, in their order, by budget and scope."""
 
     def apply(self, rules: BudgetRules) -> None:
@@ -132,16 +133,19 @@ class BudgetCheck:
         key = f"{refusal.budget.name}/{refusal.scope}"
         turn = self._turns.setdefault(key, asyncio.Lock())
         until = time.monotonic() + refusal.budget.wait_s
-        found: BudgetRefusal | None = refusal
         try:
-            async with asyncio.timeout(refusal.budget.wait_s), turn:
-                while found and found.verdict == "wait" and time.monotonic() < until:
-                    await asyncio.sleep(_RETRY_SECONDS)
-                    found = await book.admit(call)
+            await asyncio.wait_for(turn.acquire(), refusal.budget.wait_s)
         except TimeoutError:
-            if found is None:  # admitted in the last moment
-                return None
-        return found
+            return refusal
+        try:
+            found: BudgetRefusal | None = refusal
+            while found and found.verdict == "wait" and time.monotonic() < until:
+                await asyncio.sleep(_RETRY_SECONDS)
+                # Not within a timeout: an admission that is cancelled could hold its room for ever.
+                found = await book.admit(call)
+            return found
+        finally:
+            turn.release()
 
     def _as_sent(self, asked: Asked) -> Asked:
         rules = rules_for(self._rules.models, asked)

@@ -4,9 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aibridge_addon.access.asked import Asked, Refusal
-from aibridge_addon.access.limits.counters import Amounts, LimitCounters, Shortage
+from aibridge_addon.access.limits.counters import Amounts, LimitCounters, Scoped, Shortage
 from aibridge_addon.access.limits.rules import Bound, Limit
-from aibridge_addon.budgets.tokens import InputEstimates, OutputEstimates, input_tokens
+from aibridge_addon.budgets.tokens import (
+    InputEstimates,
+    OutputEstimates,
+    conversation_of,
+    input_tokens,
+)
 from aibridge_addon.facts import BackgroundResponse, InterceptionEnded, TokenUsage
 
 _RETRY_OPEN_SECONDS = 5.0
@@ -33,6 +38,7 @@ class RateLimits:
         self._on_limited = on_limited
         self._counters = counters or LimitCounters()
         self._inputs = InputEstimates()
+        self._last_input = ("", 0)
         self._outputs = OutputEstimates()
 
     def check(self, asked: Asked) -> Refusal | None:
@@ -44,7 +50,9 @@ class RateLimits:
         if not self._counts(asked):
             return None
         scoped = self._scoped(asked)
-        shortage = self._counters.find_shortage(scoped, self._estimate(asked)) if scoped else None
+        shortage = (
+            self._counters.find_shortage(scoped, self._estimate(asked, scoped)) if scoped else None
+        )
         if shortage is None:
             return None
         self._on_limited(shortage.limit.name, shortage.bound)
@@ -54,8 +62,9 @@ class RateLimits:
         """Count a request that no policy has refused."""
         if self._counts(asked) and (scoped := self._scoped(asked)):
             assert asked.interception
-            self._counters.admit(asked.interception.id, scoped, self._estimate(asked))
-            self._inputs.add(_conversation(asked), input_tokens(asked.content() or b""))
+            self._counters.admit(asked.interception.id, scoped, self._estimate(asked, scoped))
+            if self._counts_input(scoped):
+                self._inputs.add(conversation_of(asked.interception), self._input_of(asked))
 
     @property
     def handlers(self) -> Mapping[type, Callable[[Any], None]]:
@@ -72,17 +81,25 @@ class RateLimits:
             return False
         return not self._counters.is_running(interception.id)
 
-    def _scoped(self, asked: Asked) -> tuple[tuple[Limit, str], ...]:
+    def _scoped(self, asked: Asked) -> tuple[Scoped, ...]:
         return tuple((limit, scope) for limit in self.limits for scope in limit.scopes(asked))
 
-    def _estimate(self, asked: Asked) -> Amounts:
-        return {
-            "requests": 1,
-            "input_tokens": self._inputs.uncached(
-                _conversation(asked), input_tokens(asked.content() or b"")
-            ),
-            "output_tokens": self._outputs.likely(asked.model),
-        }
+    def _estimate(self, asked: Asked, scoped: tuple[Scoped, ...]) -> Amounts:
+        amounts: Amounts = {"requests": 1, "output_tokens": self._outputs.likely(asked.model)}
+        if self._counts_input(scoped) and asked.interception:
+            conversation = conversation_of(asked.interception)
+            amounts["input_tokens"] = self._inputs.uncached(conversation, self._input_of(asked))
+        return amounts
+
+    def _counts_input(self, scoped: tuple[Scoped, ...]) -> bool:
+        return any("input_tokens" in limit.rates for limit, _ in scoped)
+
+    def _input_of(self, asked: Asked) -> int:
+        """Return the input tokens of a request; its body is read once for check and admission."""
+        id_ = asked.interception.id if asked.interception else ""
+        if self._last_input[0] != id_:
+            self._last_input = id_, input_tokens(asked.content() or b"")
+        return self._last_input[1]
 
     def _on_usage(self, usage: TokenUsage) -> None:
         if not self.limits:
@@ -100,14 +117,6 @@ class RateLimits:
     def _on_background(self, background: BackgroundResponse) -> None:
         """Free the slots: the client's request has ended, and nobody may ever poll the response."""
         self._counters.end(background.interception.id, is_known=False)
-
-
-def _conversation(asked: Asked) -> str | None:
-    """Return the id of a conversation: the client's session, and the sub-agent in it."""
-    interception = asked.interception
-    if interception is None or interception.client_session_id is None:
-        return None
-    return f"{interception.client_session_id}/{interception.agent_id or ''}"
 
 
 def _refusal(shortage: Shortage) -> Refusal:

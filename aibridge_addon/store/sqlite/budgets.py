@@ -5,7 +5,7 @@ SQLite has one writer at a time, so that an admission sees all holds and charges
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from aibridge_addon.budgets.admission import Decision, decide
@@ -47,6 +47,12 @@ _ORPHANS = """
 SELECT DISTINCT interception_id FROM aibridge_budget_holds h
 WHERE NOT EXISTS (SELECT 1 FROM aibridge_budget_leases l
                   WHERE l.owner = h.owner AND l.expires_at >= ?)
+   OR EXISTS (SELECT 1 FROM aibridge_interceptions i
+              WHERE i.id = h.interception_id AND i.ended_at IS NOT NULL)
+"""
+_CHARGED = """
+SELECT coalesce(sum(charge), 0) FROM aibridge_budget_entries
+WHERE interception_id = ? AND budget = ? AND scope = ? AND epoch = ? AND unit = ?
 """
 _HOLDS_OF = """
 SELECT min(id), budget, scope, epoch, min(bucket), unit, sum(amount), sum(likely), sum(input)
@@ -149,7 +155,9 @@ class SQLiteBudgets:
                 assert outcome
                 hold = Hold(amount=amounts[0], likely=amounts[1], input=amounts[2])
                 counter = _Scope(budget, scope, epoch, bucket, unit)
-                charge = charge_of(unit, hold, outcome)
+                charge = self._uncharged(
+                    connection, interception_id, counter, charge_of(unit, hold, outcome)
+                )
                 warnings += self._charge(connection, id_, interception_id, counter, charge)
             if holds:
                 connection.execute(
@@ -160,12 +168,24 @@ class SQLiteBudgets:
                 warnings += self._correct(connection, interception_id)
         return warnings
 
+    def _uncharged(
+        self,
+        connection: sqlite3.Connection,
+        interception_id: str,
+        counter: _Scope,
+        charge: Charge,
+    ) -> Charge:
+        """Return the part of a charge that no earlier settlement of the interception made."""
+        at = (counter.budget, counter.scope, counter.epoch, counter.unit)
+        charged: int = connection.execute(_CHARGED, (interception_id, *at)).fetchone()[0]
+        return replace(charge, amount=max(0, charge.amount - charged)) if charged else charge
+
     def is_lease_due(self) -> bool:
         """Return whether the lease must be renewed soon."""
         return self._clock() >= self._renew_at
 
     def sweep(self, connection: sqlite3.Connection) -> list[BudgetWarning]:
-        """Renew the own lease, and settle the holds of processes that have ended."""
+        """Renew the own lease, and settle the holds of ended processes and interceptions."""
         moment = self._clock()
         self._renew(connection, moment)
         orphans = [row[0] for row in connection.execute(_ORPHANS, (as_text(moment),))]

@@ -11,7 +11,8 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Awaitable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -222,18 +223,28 @@ class SQLiteRecorder(Recorder):
 
     def _write_queue(self) -> None:
         entries = [self._queue.popleft() for _ in range(len(self._queue))]
-        facts = [entry for entry in entries if not isinstance(entry, _Waiter | _Task)]
-        large = [fact for fact in facts if _is_large(fact)]
-        kept = self._write(fact for fact in facts if not _is_large(fact))
-        _settle([entry for entry in entries if isinstance(entry, _Waiter)], kept)
-        self._execute([entry for entry in entries if isinstance(entry, _Task)])
+        large: list[Fact | HiddenTurns] = []
+        if not entries:
+            self._write([])  # what was spooled may have a database again
+        # In order: a budget must hold a call before the end of the call settles it.
+        for is_work, group in groupby(entries, lambda entry: isinstance(entry, _Task)):
+            if is_work:
+                self._execute([entry for entry in group if isinstance(entry, _Task)])
+            else:
+                large += self._write_facts([e for e in group if not isinstance(e, _Task)])
         for fact in large:  # nobody waits for them: to read one takes long
             self._write([fact])
         self._writer.tidy()
 
-    def _write(self, facts: Iterable[Fact | HiddenTurns]) -> bool:
+    def _write_facts(self, entries: list[Fact | HiddenTurns | _Waiter]) -> list[Fact | HiddenTurns]:
+        """Write facts and resolve their waiters; return the large facts, which are left out."""
+        facts = [entry for entry in entries if not isinstance(entry, _Waiter)]
+        kept = self._write([fact for fact in facts if not _is_large(fact)])
+        _settle([entry for entry in entries if isinstance(entry, _Waiter)], kept)
+        return [fact for fact in facts if _is_large(fact)]
+
+    def _write(self, facts: list[Fact | HiddenTurns]) -> bool:
         """Write facts in one transaction; return True if they survive a crash."""
-        facts = list(facts)
         try:
             if self._writer.may_have_lost():
                 self._preparation.forget()

@@ -256,8 +256,10 @@ class Writer:
     def _settle(self, connection: sqlite3.Connection, statements: list[Statement]) -> None:
         try:
             self._budgets.settle(connection, statements)
-        except Exception:  # a bug in budgets must not cost records
-            logger.exception("aibridge: budgets are not settled; run aibridge budget rebuild")
+        except sqlite3.Error:
+            raise  # then nothing of the transaction is committed
+        except Exception:  # a bug in budgets must not cost records; `sweep` settles later
+            logger.exception("aibridge: budgets are not settled, by a bug of ours")
 
     def _note_unavailable(self, error: Exception) -> None:
         if self.available:

@@ -2,8 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,13 +14,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from sqlite_utils import Database
+from store.doubles import all_of_one, started
 
 from aibridge_addon.budgets.book import BudgetedCall, BudgetRefusal
 from aibridge_addon.budgets.budget import Budget, Estimate
 from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.facts import new_id
+from aibridge_addon.store.recorder import fact_handlers
 from aibridge_addon.store.sqlite import schema
 from aibridge_addon.store.sqlite.budgets import LEASE, SQLiteBudgets
+from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 
 DAY = WindowRule(name="day", zone=ZoneInfo("Europe/Berlin"))
 
@@ -239,6 +244,52 @@ def test_holds_of_a_dead_process_are_settled_once_its_lease_has_expired(
     book.clock.now += LEASE + timedelta(seconds=1)
     book.budgets.sweep(connection)
     assert book.sums() == (2, 2, 0), "the input was sent"
+
+
+def test_hold_that_missed_the_end_of_its_interception_is_settled_by_the_sweep(
+    book: Book,
+) -> None:
+    id_ = new_id()
+    book.end(id_, 7)
+    book.hold(budget(), id=id_)
+    book.budgets.sweep(book.connection)
+    assert book.sums() == (7, 7, 0)
+
+
+def test_hold_after_a_settlement_is_not_charged_again(book: Book) -> None:
+    id_ = book.hold(budget())
+    book.end(id_, 7)
+    book.hold(budget(), id=id_)
+    book.budgets.sweep(book.connection)
+    assert book.sums() == (7, 7, 0)
+
+
+async def test_call_is_held_before_its_end_although_both_are_written_at_once(
+    tmp_path: Path,
+) -> None:
+    recorder = SQLiteRecorder(tmp_path / "aibridge.sqlite3")
+    recorder._writer.start()
+    try:
+        interception = started()
+        call = BudgetedCall(
+            interception_id=interception.id,
+            scopes=((budget(), "alice"),),
+            estimate=lambda unit: Estimate(worst=10, likely=5, input=2),
+            must_hold=True,
+        )
+        held = recorder.budget_book().hold(call)
+        for fact in all_of_one(interception):
+            fact_handlers(recorder)[type(fact)](fact)
+        recorder._write_queue()
+        await held
+    finally:
+        recorder._writer.close()
+    with closing(sqlite3.connect(tmp_path / "aibridge.sqlite3")) as connection:
+        holds, entries = (
+            connection.execute(f"SELECT count(*) FROM aibridge_budget_{table}").fetchone()[0]
+            for table in ("holds", "entries")
+        )
+    assert (holds, entries) == (0, 1)
 
 
 def test_live_process_keeps_its_holds_by_renewing_its_lease(
