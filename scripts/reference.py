@@ -13,8 +13,8 @@ from sqlite_utils import Database
 from aibridge_addon.config.file import ConfigFile
 from aibridge_addon.config.options import OPTIONS
 from aibridge_addon.observe.metric_table import METRICS
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.clients import CLIENTS
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS
 from aibridge_addon.providers.types import PROVIDER_TYPES
 from aibridge_addon.store.sqlite import schema
 

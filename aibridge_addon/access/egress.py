@@ -27,7 +27,7 @@ from aibridge_addon.addresses import (
     literal,
     non_public_kind,
 )
-from aibridge_addon.providers.routing import Provider
+from aibridge_addon.providers.instance import Provider
 
 logger = logging.getLogger(__name__)
 

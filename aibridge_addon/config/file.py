@@ -21,8 +21,9 @@ from aibridge_addon.config.price_table import PriceTable, check_seller, price_bo
 from aibridge_addon.config.redact_table import RedactTable
 from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, VariableName, mistakes_of
 from aibridge_addon.prices.pricing import PriceBook
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.identity import Actor
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
+from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import PROVIDER_TYPES
 
 OPTION = "aibridge_config"

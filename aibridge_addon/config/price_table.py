@@ -12,7 +12,7 @@ from aibridge_addon.prices import price_list, rates
 from aibridge_addon.prices.overrides import Override
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.prices.sellers import seller_of
-from aibridge_addon.providers.routing import Provider
+from aibridge_addon.providers.instance import Provider
 
 _MOST = 1_000
 _LEAST = 0.0002

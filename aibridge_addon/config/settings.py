@@ -24,7 +24,7 @@ from aibridge_addon.config.plugins import import_plugins
 from aibridge_addon.config.private_networks import PrivateNetworks
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.providers.identity import Actor
-from aibridge_addon.providers.routing import Provider
+from aibridge_addon.providers.instance import Provider
 from aibridge_addon.redaction import OwnRule
 from aibridge_addon.telemetry.alerts.webhook import Webhook
 from aibridge_addon.tools.names import InjectionFilter

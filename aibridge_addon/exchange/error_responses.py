@@ -6,7 +6,8 @@ from aibridge_addon.access.policies import Refusal
 from aibridge_addon.exchange.conversation import RefusedError
 from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.providers.credentials import Headers
-from aibridge_addon.providers.routing import Provider, Route
+from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.routing import Route
 from aibridge_addon.providers.types import type_of_client
 
 

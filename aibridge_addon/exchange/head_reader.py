@@ -27,7 +27,8 @@ from aibridge_addon.exchange.policy_check import is_reverse
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers import credentials
 from aibridge_addon.providers.credentials import Credential
-from aibridge_addon.providers.routing import Provider, Route, Router, bare_host
+from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.routing import Route, Router, bare_host
 from aibridge_addon.relay.mitm_layers import NAMED_HOSTS
 from aibridge_addon.relay.secrets import mask_fields, mask_request
 from aibridge_addon.relay.upgrades import strip_other_upgrades

@@ -7,98 +7,14 @@ compared as the provider sees them, with doubled slashes of base URLs collapsed.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
 
 from aibridge_addon.addresses import literal
+from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.paths import collapse_slashes, has_dot_segment
-from aibridge_addon.providers.types import PROVIDER_TYPES, ProviderType, RouteTemplate
-from aibridge_addon.providers.usage_hosts import TAKES_INCLUDE_USAGE
+from aibridge_addon.providers.types import RouteTemplate
 
 OTHER = "other"
 """Label of a path that no row of the table matches."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
-    """A provider instance: a configured name for a host of a provider type."""
-
-    name: str
-    type: str
-    """Name of its type in `PROVIDER_TYPES`."""
-    base_url: str
-    hosts: frozenset[str]
-    """Hosts intercepted in forward mode."""
-    api_key_env: str | None = None
-    """The environment variable that holds the central key."""
-    circuit_breaker: bool = False
-    """True if requests are stopped for a time after several failures in a row."""
-    include_usage: bool | None = None
-    """True if it accepts `stream_options.include_usage`, without which its Chat streams have no
-    usage. None: decided by a table of hosts."""
-    send_actor: bool = False
-    """True if headers name the actor to it."""
-    price_as: str | None = None
-    """The seller whose price list applies. None: decided by the host."""
-
-    @property
-    def provider_type(self) -> ProviderType:
-        """Routes, credentials and error shape of its type."""
-        return PROVIDER_TYPES[self.type]
-
-    @property
-    def takes_include_usage(self) -> bool:
-        """True if a request may set `stream_options.include_usage`."""
-        known = self.host in TAKES_INCLUDE_USAGE
-        return known if self.include_usage is None else self.include_usage
-
-    @property
-    def scheme(self) -> str:
-        """`http` or `https`."""
-        return urlsplit(self.base_url).scheme
-
-    @property
-    def host(self) -> str:
-        """The host of the base URL."""
-        return urlsplit(self.base_url).hostname or ""
-
-    @property
-    def port(self) -> int:
-        """The port of the base URL."""
-        return urlsplit(self.base_url).port or (443 if self.scheme == "https" else 80)
-
-    @property
-    def base_path(self) -> str:
-        """The path of the base URL, without a trailing slash."""
-        return urlsplit(self.base_url).path.rstrip("/")
-
-    @property
-    def reverse_prefix(self) -> str:
-        """The part of a reverse-proxy path before the route."""
-        return f"/{self.name}{self.provider_type.prefix}"
-
-
-DEFAULT_PROVIDERS = (
-    Provider(
-        name="anthropic",
-        type="anthropic",
-        base_url="https://api.anthropic.com",
-        hosts=frozenset({"api.anthropic.com"}),
-        api_key_env="ANTHROPIC_API_KEY",
-    ),
-    Provider(
-        name="openai",
-        type="openai",
-        base_url="https://api.openai.com/v1",
-        hosts=frozenset({"api.openai.com"}),
-        api_key_env="OPENAI_API_KEY",
-    ),
-    Provider(  # for Codex with a ChatGPT login
-        name="chatgpt",
-        type="openai",
-        base_url="https://chatgpt.com/backend-api/codex",
-        hosts=frozenset({"chatgpt.com"}),
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

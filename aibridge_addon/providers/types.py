@@ -1,6 +1,6 @@
 """Provider types: their routes, credentials and error shape, and the register of them. Pure.
 
-A provider instance (`routing.Provider`) names its type; `register` adds a type from outside the
+A provider instance (`instance.Provider`) names its type; `register` adds a type from outside the
 package.
 """
 
@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import unquote
 
-from aibridge_addon.formats import (
-    FORMATS,
-    Format,
-    anthropic_messages,
-    openai_chat,
-    openai_responses,
-)
-from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
+from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.providers.credentials import Headers, add_credential_header
+
+POST = frozenset({"POST"})
+READ = frozenset({"GET", "HEAD"})
+STORED = frozenset({"GET", "POST", "DELETE"})
+"""Methods for objects that clients create, read and delete."""
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -136,65 +134,3 @@ def type_of_client(headers: Headers) -> ProviderType:
     """Return the provider type that a client expects, by its headers; by default `openai`."""
     found = (known for known in _types.values() if known.client_header in headers)
     return next(found, _types["openai"])
-
-
-_POST = frozenset({"POST"})
-_READ = frozenset({"GET", "HEAD"})
-_STORED = frozenset({"GET", "POST", "DELETE"})
-"""Methods for objects that clients create, read and delete."""
-
-# In reverse mode, each row has the methods that its clients use and no more, bridged rows too: by
-# TRACE a provider would send the central key back, and DELETE of a model is for good. That other
-# methods pass on a bridged path is for forward mode, where the key is the client's own.
-register(
-    ProviderType(
-        name="anthropic",
-        error_format=anthropic_messages.FORMAT.name,
-        key_header="x-api-key",
-        key_value="{key}",
-        key_probe="/v1/models",
-        key_probe_headers={"anthropic-version": "2023-06-01"},
-        client_header="anthropic-version",
-        routes=(
-            RouteTemplate(path="/v1/messages", methods=_POST, api=anthropic_messages.FORMAT.name),
-            RouteTemplate(
-                path="/v1/messages/count_tokens",
-                methods=_POST,
-                counts_for=anthropic_messages.FORMAT.name,
-            ),
-            RouteTemplate(path="/v1/models", methods=_READ),
-            RouteTemplate(path="/v1/models/*", methods=_READ),
-            RouteTemplate(path="/api/event_logging/*", methods=_POST, names_models=False),
-            RouteTemplate(path="/", methods=frozenset({"HEAD"})),
-            RouteTemplate(path="", methods=frozenset({"HEAD"})),
-        ),
-        aliases={  # of SDKs that expect `/v1` to be part of the base URL
-            "/messages": "/v1/messages",
-            "/messages/count_tokens": "/v1/messages/count_tokens",
-        },
-    )
-)
-register(
-    ProviderType(
-        name="openai",
-        error_format=openai_chat.FORMAT.name,
-        prefix="/v1",
-        routes=(
-            RouteTemplate(path="/chat/completions", methods=_POST, api=openai_chat.FORMAT.name),
-            RouteTemplate(
-                path="/responses",
-                methods=_POST | {"GET"},  # a WebSocket begins as GET
-                api=openai_responses.FORMAT.name,
-                socket=openai_responses.FORMAT.name,
-            ),
-            RouteTemplate(
-                path="/responses/compact", methods=_POST, api=openai_responses_compact.FORMAT.name
-            ),
-            RouteTemplate(path="/responses/*", methods=_STORED),
-            RouteTemplate(path="/models", methods=_READ),
-            RouteTemplate(path="/models/*", methods=_READ),
-            RouteTemplate(path="/conversations", methods=_STORED),
-            RouteTemplate(path="/conversations/*", methods=_STORED),
-        ),
-    )
-)

@@ -16,7 +16,7 @@ from aibridge_addon.access.egress import (
     find_refusal,
     refused_connection_response,
 )
-from aibridge_addon.providers.routing import Provider
+from aibridge_addon.providers.instance import Provider
 
 
 class Options:

@@ -20,7 +20,7 @@ from e2e.proxy import config_toml
 
 from aibridge_addon.cli import main
 from aibridge_addon.observe.announcement import RunningProxy, load
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 
 AIBRIDGE = (sys.executable, "-P", "-m", "aibridge_addon.cli")
 WAIT_S = 60.0

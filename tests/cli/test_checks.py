@@ -29,7 +29,8 @@ from aibridge_addon.config.settings import default_settings
 from aibridge_addon.findings import Finding
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
+from aibridge_addon.providers.instance import Provider
 from aibridge_addon.store import open_store
 from aibridge_addon.store.sqlite import inspection
 from aibridge_addon.store.sqlite.schema import migrate

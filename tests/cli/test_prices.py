@@ -14,7 +14,7 @@ from aibridge_addon.facts import TokenUsage
 from aibridge_addon.prices import price_list
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.prices.sellers import Seller
-from aibridge_addon.providers.routing import Provider
+from aibridge_addon.providers.instance import Provider
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 from cli.command import Home

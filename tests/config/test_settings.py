@@ -15,10 +15,11 @@ from aibridge_addon.config.options import OPTIONS, default_values
 from aibridge_addon.config.private_networks import PrivateNetworks
 from aibridge_addon.config.settings import Settings, read_settings
 from aibridge_addon.prices.sellers import Seller
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.identity import Actor
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider
+from aibridge_addon.providers.instance import Provider
 
-ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS
+ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS[:3]
 FINGERPRINT = "sha256:" + "0123456789abcdef" * 4
 
 

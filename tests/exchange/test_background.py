@@ -8,7 +8,8 @@ from store.doubles import started
 
 from aibridge_addon.facts import BackgroundResponse, Fact, ResponseFacts, Status, TokenUsage, now
 from aibridge_addon.interception import InterceptionRecord
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Route
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
+from aibridge_addon.providers.routing import Route
 
 with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
     warnings.simplefilter("ignore", DeprecationWarning)

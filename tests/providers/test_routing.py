@@ -8,10 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Provider, Router, Upstream
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
+from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.routing import Router, Upstream
 from aibridge_addon.providers.types import PROVIDER_TYPES
 
-ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS
+ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS[:3]
 ROUTER: Any = Router(DEFAULT_PROVIDERS)
 
 MESSAGES, CHAT, RESPONSES = "anthropic_messages", "openai_chat", "openai_responses"

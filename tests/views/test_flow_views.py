@@ -8,7 +8,8 @@ from mitmproxy import contentviews, ctx, http, optmanager
 from mitmproxy.test import tflow, tutils
 from views.test_flow_notes import INTERCEPTION
 
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Router
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
+from aibridge_addon.providers.routing import Router
 from aibridge_addon.views.flow_views import FlowViews
 
 STORED = "store_streamed_bodies"

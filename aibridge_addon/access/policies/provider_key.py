@@ -2,7 +2,7 @@
 
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.providers.credentials import PLACEHOLDER_KEY
-from aibridge_addon.providers.routing import Provider
+from aibridge_addon.providers.instance import Provider
 
 
 class ProviderKey:

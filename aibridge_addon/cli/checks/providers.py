@@ -9,7 +9,7 @@ import certifi
 from aibridge_addon.cli.checks.concurrency import at_once
 from aibridge_addon.cli.checks.installation import NETWORK_S, Installation
 from aibridge_addon.findings import Finding
-from aibridge_addon.providers.routing import Provider
+from aibridge_addon.providers.instance import Provider
 
 
 def check_providers(installation: Installation) -> Iterable[Finding]:

@@ -9,9 +9,10 @@ from aibridge_addon.access.policies import Asked, BrowserOrigin
 from aibridge_addon.access.policies.browser_origin import normalized_origin
 from aibridge_addon.access.sender import Admission, Sender
 from aibridge_addon.access.tokens import AccessToken
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.credentials import Credential
 from aibridge_addon.providers.identity import Actor
-from aibridge_addon.providers.routing import DEFAULT_PROVIDERS, Router
+from aibridge_addon.providers.routing import Router
 
 ROUTE = Router(DEFAULT_PROVIDERS).reverse("/anthropic/v1/messages", "POST")
 assert ROUTE
