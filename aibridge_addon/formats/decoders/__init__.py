@@ -1,1 +1,1 @@
-"""Decoders: server-sent events and content codings."""
+"""Decoders: server-sent events, AWS event-stream frames and content codings."""
