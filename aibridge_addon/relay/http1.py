@@ -9,7 +9,7 @@ import re
 from copy import copy
 from dataclasses import replace
 
-from h11 import Data, EndOfMessage, RemoteProtocolError
+from h11 import Data, EndOfMessage, ProtocolError, RemoteProtocolError
 from h11._readers import ChunkedReader
 from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
@@ -114,7 +114,7 @@ class Http1ServerConnection(Http1Client):
     def read_body(self, event: events.Event) -> Commands:
         """Read a chunked body within limits, and drop its trailers."""
         if type(self.body_reader) is ChunkedReader:
-            self.body_reader = _BoundedChunkedReader()
+            self.body_reader = JoiningChunkedReader()
         yield from super().read_body(event)
 
 
@@ -220,16 +220,62 @@ class _BoundedChunkedReader(ChunkedReader):
 class JoiningChunkedReader(_BoundedChunkedReader):
     """Joins the chunks that have arrived: each piece costs an event in every layer of mitmproxy."""
 
-    _end: EndOfMessage | None = None
+    _last: EndOfMessage | ProtocolError | None = None
+    """What follows the pieces that were joined."""
 
     def __call__(self, buf: ReceiveBuffer) -> Data | EndOfMessage | None:
-        """Read the part of the body that has arrived; report its end in a call of its own."""
-        if end := self._end:
-            return end
+        """Read the part of the body that has arrived; report its end in a call of its own.
+
+        Raises:
+            ProtocolError: the body is malformed; all that precedes the fault has been read.
+        """
+        if isinstance(self._last, ProtocolError):
+            raise self._last
+        if self._last:
+            return self._last
         pieces: list[bytes | bytearray] = []
-        while isinstance(event := super().__call__(buf), Data):
-            pieces.append(event.data)
+        event: EndOfMessage | ProtocolError | None
+        try:
+            while isinstance(read := self._read_whole(buf) or super().__call__(buf), Data):
+                pieces.append(read.data)
+            event = read
+        except ProtocolError as error:
+            if not pieces:
+                raise
+            event = error
         if not pieces:
             return event
-        self._end = event
+        self._last = event
         return Data(data=b"".join(pieces))
+
+    def _read_whole(self, buf: ReceiveBuffer) -> Data | None:
+        """Read a run of whole chunks at once; anything else is left to h11."""
+        if self._bytes_in_chunk or self._bytes_to_discard or self._reading_trailer:
+            return None
+        pieces, size = whole_chunks(buf._data)
+        if not pieces:
+            return None
+        buf.maybe_extract_at_most(size)
+        return Data(data=b"".join(pieces))
+
+
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+"""Stricter than the standard, since `int` also reads `0x1f`, `1_0` and ` 5`."""
+_CHUNK_END = b"\r\n"
+
+
+def whole_chunks(data: bytes | bytearray) -> tuple[list[bytes | bytearray], int]:
+    """Return the contents of the whole chunks at the beginning of data, and their total size.
+
+    Chunks with extensions, the last chunk and malformed ones are not included.
+    """
+    pieces: list[bytes | bytearray] = []
+    position = 0
+    while (found := _CHUNK_SIZE.match(data, position)) and (size := int(found[1], 16)):
+        start = found.end()
+        end = start + size
+        if data[end : end + len(_CHUNK_END)] != _CHUNK_END:
+            break
+        pieces.append(data[start:end])
+        position = end + len(_CHUNK_END)
+    return pieces, position

@@ -135,7 +135,7 @@ def test_data_of_one_read_is_sent_in_one_write(driver: Driver) -> None:
 
     came = driver.server_says(chunked(CHUNKS))
 
-    assert writes(came, driver.client) == [chunked(CHUNKS)]
+    assert writes(came, driver.client) == [chunked([b"".join(CHUNKS)])]
 
 
 def test_data_of_a_read_does_not_wait_for_the_next_read(driver: Driver) -> None:
@@ -156,7 +156,7 @@ def test_writes_before_a_hook_are_sent_before_it_waits(driver: Driver) -> None:
         if isinstance(command, commands.SendData | AibridgeHeldHook)
     ]
     assert relevant == [
-        chunked(CHUNKS),
+        chunked([b"".join(CHUNKS)]),
         AibridgeHeldHook,
         chunked([b"data: end\n\n"]),
         LAST,
@@ -201,7 +201,8 @@ def test_connection_is_closed_after_pending_writes(driver: Driver) -> None:
         for command in came
         if isinstance(command, commands.ConnectionCommand) and command.connection is driver.client
     ]
-    assert b"".join(writes(outward, driver.client)) == head + chunked(CHUNKS) + LAST
+    whole = head + chunked([b"".join(CHUNKS)]) + LAST
+    assert b"".join(writes(outward, driver.client)) == whole
     assert isinstance(outward[-1], commands.CloseConnection)
 
 
