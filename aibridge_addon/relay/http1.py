@@ -229,10 +229,8 @@ class JoiningChunkedReader(_BoundedChunkedReader):
         Raises:
             ProtocolError: the body is malformed; all that precedes the fault has been read.
         """
-        if isinstance(self._last, ProtocolError):
-            raise self._last
         if self._last:
-            return self._last
+            return self._end()
         pieces: list[bytes | bytearray] = []
         event: EndOfMessage | ProtocolError | None
         try:
@@ -240,13 +238,14 @@ class JoiningChunkedReader(_BoundedChunkedReader):
                 pieces.append(read.data)
             event = read
         except ProtocolError as error:
-            if not pieces:
-                raise
             event = error
-        if not pieces:
-            return event
         self._last = event
-        return Data(data=b"".join(pieces))
+        return Data(data=b"".join(pieces)) if pieces else self._end()
+
+    def _end(self) -> EndOfMessage | None:
+        if isinstance(self._last, ProtocolError):
+            raise self._last
+        return self._last
 
     def _read_whole(self, buf: ReceiveBuffer) -> Data | None:
         """Read a run of whole chunks at once; anything else is left to h11."""

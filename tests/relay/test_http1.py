@@ -1,12 +1,15 @@
 """HTTP/1.1 connections: framing of requests, malformed heads, trailers, informational responses."""
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from h11 import Data, EndOfMessage
+from h11 import Data, EndOfMessage, ProtocolError
 from h11._receivebuffer import ReceiveBuffer
+from hypothesis import given
+from hypothesis import strategies as st
 from mitmproxy import connection, http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
@@ -23,6 +26,7 @@ from aibridge_addon.relay.http1 import (
     framed,
     malformed,
     unfold,
+    whole_chunks,
 )
 from aibridge_addon.relay.mitm_layers import BridgeLayer
 
@@ -363,3 +367,45 @@ def test_chunks_that_arrive_together_are_joined() -> None:
     buffer += b"c\r\n0\r\nx: y\r\n\r\n"
     assert data_of(read(buffer)) == b"c"
     assert read(buffer) == EndOfMessage()
+
+
+def test_chunks_before_a_malformed_one_are_read_first() -> None:
+    read, buffer = JoiningChunkedReader(), ReceiveBuffer()
+    buffer += b"1\r\na\r\n1;x=y\r\nb\r\n0x1\r\nc\r\n"
+    assert data_of(read(buffer)) == b"ab"
+    for _ in range(2):
+        with pytest.raises(ProtocolError):
+            read(buffer)
+
+
+@given(
+    pieces=st.lists(st.binary(min_size=1, max_size=40), max_size=6),
+    extension=st.sampled_from([b"", b";x=y", b' ;q="1"']),
+    cuts=st.lists(st.integers(0, 300), max_size=6),
+)
+def test_body_is_the_same_however_its_chunks_arrive(
+    pieces: list[bytes], extension: bytes, cuts: list[int]
+) -> None:
+    framed_body = b"".join(b"%X%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in pieces)
+    framed_body += b"0\r\n\r\n"
+    borders = sorted({0, len(framed_body), *(cut for cut in cuts if cut < len(framed_body))})
+    read, buffer, body, ended = JoiningChunkedReader(), ReceiveBuffer(), b"", False
+    for start, end in itertools.pairwise(borders):
+        buffer += framed_body[start:end]
+        while isinstance(event := read(buffer), Data):
+            body += event.data
+        ended = isinstance(event, EndOfMessage)
+    assert ended
+    assert body == b"".join(pieces)
+
+
+@pytest.mark.parametrize(
+    "size", [b"0x1", b"1_0", b" 1", b"1 ", b"+1", b"-1", b"", b"1;x", b"123456789", b"0"]
+)
+def test_chunk_sizes_that_are_not_plain_are_left_to_h11(size: bytes) -> None:
+    assert whole_chunks(b"1\r\na\r\n" + size + b"\r\na\r\n") == ([b"a"], 6)
+
+
+@pytest.mark.parametrize("end", [b"", b"\r", b"\n\n", b"aa"])
+def test_chunk_without_its_line_end_is_left_to_h11(end: bytes) -> None:
+    assert whole_chunks(b"1\r\na\r\n2\r\nbc" + end) == ([b"a"], 6)
