@@ -380,7 +380,7 @@ def test_chunks_before_a_malformed_one_are_read_first() -> None:
 
 @given(
     pieces=st.lists(st.binary(min_size=1, max_size=40), max_size=6),
-    extension=st.sampled_from([b"", b";x=y", b' ;q="1"']),
+    extension=st.sampled_from([b"", b";x=y"]),
     cuts=st.lists(st.integers(0, 300), max_size=6),
 )
 def test_body_is_the_same_however_its_chunks_arrive(
