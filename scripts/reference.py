@@ -53,9 +53,10 @@ CONFIG = {
         " lower-case letters, digits, single hyphens.",
         "type": "Provider type: its wire formats and credentials.",
         "base_url": "URL of its API; may have a port and a path. With the version for `openai`"
-        " (`…/v1`), without it for `anthropic`.",
+        " (`…/v1`), without it for `anthropic`. Needed for the reverse proxy; an instance with"
+        " `hosts` alone sends requests of the forward proxy to the hosts that clients choose.",
         "hosts": "Hosts that the forward proxy intercepts for it. Default: the host of `base_url`."
-        " `[]` for none.",
+        " `[]` for none. `*` stands for a part of a name: see [Host patterns](#host-patterns).",
         "api_key_env": "Environment variable with its central key. Default: none.",
         "circuit_breaker": "Stops requests for a model for a time after 5 failures in a row."
         " Default: false.",

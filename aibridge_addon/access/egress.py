@@ -27,6 +27,7 @@ from aibridge_addon.addresses import (
     literal,
     non_public_kind,
 )
+from aibridge_addon.providers.hosts import is_pattern
 from aibridge_addon.providers.instance import Provider
 
 logger = logging.getLogger(__name__)
@@ -230,10 +231,14 @@ async def _look_up(host: str) -> list[Address]:
 
 
 def _endpoints(providers: Iterable[Provider]) -> Iterator[Endpoint]:
-    """Yield the endpoints of provider instances: their URLs, and the web ports of their hosts."""
+    """Yield the endpoints of provider instances: their URLs, and the web ports of their hosts.
+
+    Patterns are left out: the operator does not know the addresses of all hosts that match.
+    """
     for provider in providers:
-        yield provider.host, provider.port
-        for host in provider.hosts:
+        if provider.base_url:
+            yield provider.host, provider.port
+        for host in filter(lambda host: not is_pattern(host), provider.hosts):
             # At an address, `base_url` may be one of several servers of a machine.
             if literal(host) is None and host != LOCALHOST:
                 yield from ((host, port) for port in (*WEB_PORTS, provider.port))

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aibridge_addon.providers.clients import CLIENTS, ClientProgram
+from aibridge_addon.providers.hosts import matches_host, may_be_below
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 """Hosts that bypass every proxy; the base URLs of the reverse proxy are among them."""
@@ -171,7 +172,8 @@ def _base_urls_of_known_hosts(
 def _may_replace(url: str | None, connection: ConnectionSettings) -> bool:
     """Return True if a base URL is empty, or for a host of a provider instance."""
     try:
-        return not url or urlsplit(url).hostname in connection.hosts
+        host = urlsplit(url or "").hostname or ""
+        return not url or any(matches_host(known, host) for known in connection.hosts)
     except ValueError:
         return False
 
@@ -203,8 +205,11 @@ def _no_proxy(connection: ConnectionSettings, environ: Mapping[str, str]) -> str
 
 
 def covers(entry: str, host: str) -> bool:
-    """Return True if an entry of `NO_PROXY` makes requests to a host bypass the proxy."""
+    """Return True if an entry of `NO_PROXY` makes requests to a host bypass the proxy.
+
+    A pattern is covered if some host that matches it is.
+    """
     if entry == "*":
         return True
     entry = entry.lower().split(":")[0].removeprefix("*").removeprefix(".")
-    return bool(entry) and host not in LOCAL_HOSTS and f".{host}".endswith(f".{entry}")
+    return bool(entry) and host not in LOCAL_HOSTS and may_be_below(host, entry)

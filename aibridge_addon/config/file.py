@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from aibridge_addon.config.redact_table import RedactTable
 from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, VariableName, mistakes_of
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
+from aibridge_addon.providers.hosts import bare_host, is_pattern, mistake_in_pattern
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import PROVIDER_TYPES
@@ -40,8 +42,11 @@ def _check_base_url(value: str) -> str:
 
 
 def _check_host(value: str) -> str:
-    if not value or any(c in value for c in "/:@ *"):
-        raise ValueError("must be a plain host name, without scheme, port, path or wildcard")
+    if not value or any(c in value for c in "/:@ "):
+        raise ValueError("must be a host name, without scheme, port or path")
+    host = bare_host(value)
+    if is_pattern(host) and (mistake := mistake_in_pattern(host)):
+        raise ValueError(mistake)
     return value.lower()
 
 
@@ -61,7 +66,7 @@ class ProviderTable(pydantic.BaseModel):
         pydantic.StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64),
     ]
     type: Annotated[str, pydantic.AfterValidator(_check_provider_type)]
-    base_url: Annotated[str, pydantic.AfterValidator(_check_base_url)]
+    base_url: Annotated[str, pydantic.AfterValidator(_check_base_url)] = ""
     hosts: list[Annotated[str, pydantic.AfterValidator(_check_host)]] | None = None
     api_key_env: VariableName | None = None
     include_usage: bool | None = None
@@ -73,7 +78,7 @@ class ProviderTable(pydantic.BaseModel):
         """Return the provider instance; without `hosts` it has the host of its URL."""
         hosts = self.hosts
         if hosts is None:
-            hosts = [(urlsplit(self.base_url).hostname or "").lower()]
+            hosts = list(filter(None, [(urlsplit(self.base_url).hostname or "").lower()]))
         return Provider(
             name=self.name,
             type=self.type,
@@ -136,13 +141,7 @@ class ConfigFile(pydantic.BaseModel):
         names = {provider.name for provider in configured}
         hosts = {host for provider in configured for host in provider.hosts}
         defaults = (
-            Provider(
-                name=provider.name,
-                type=provider.type,
-                base_url=provider.base_url,
-                hosts=provider.hosts - hosts,
-                api_key_env=provider.api_key_env,
-            )
+            replace(provider, hosts=provider.hosts - hosts)
             for provider in DEFAULT_PROVIDERS
             if provider.name not in names
         )
@@ -159,7 +158,7 @@ class ConfigFile(pydantic.BaseModel):
     def doubts(self, path: str) -> Iterator[str]:
         """Yield a warning for each value that is legal, but probably wrong."""
         for index, table in enumerate(self.providers):
-            if doubt := doubt_of_base_url(table.type, table.base_url):
+            if table.base_url and (doubt := doubt_of_base_url(table.type, table.base_url)):
                 yield f"{OPTION} {path}: providers[{index}].base_url {doubt}"
 
 
@@ -218,6 +217,8 @@ def _provider_conflicts(tables: Sequence[ProviderTable]) -> Iterator[str]:
                 f" providers[{names[table.name]}].name; names must be unique"
             )
         names[table.name] = index
+        if not (table.base_url or table.hosts):
+            yield f"providers[{index}].base_url is missing; only an instance with hosts needs none"
         for host in sorted(table.provider().hosts):
             if host in hosts and hosts[host] != table.name:
                 yield (

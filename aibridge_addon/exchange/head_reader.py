@@ -27,8 +27,10 @@ from aibridge_addon.exchange.policy_check import is_reverse
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers import credentials
 from aibridge_addon.providers.credentials import Credential
+from aibridge_addon.providers.hosts import bare_host
 from aibridge_addon.providers.instance import Provider
-from aibridge_addon.providers.routing import Route, Router, bare_host
+from aibridge_addon.providers.routing import Route, Router
+from aibridge_addon.providers.signatures import is_signed
 from aibridge_addon.relay.mitm_layers import NAMED_HOSTS
 from aibridge_addon.relay.secrets import mask_fields, mask_request
 from aibridge_addon.relay.upgrades import strip_other_upgrades
@@ -96,7 +98,12 @@ class HeadReader:
     def _route(self, flow: http.HTTPFlow, admission: Admission) -> Route | None:
         request, mode = flow.request, flow.client_conn.proxy_mode
         if not isinstance(mode, ReverseMode) or flow.is_replay:
-            return self.router.forward(_host(flow), request.path, request.method)
+            return self.router.forward(
+                _host(flow),
+                request.path,
+                request.method,
+                is_signed=is_signed(admission.headers, request.path),
+            )
         method, target = _method(request), mode.address[0]
         route = self.router.reverse(request.path, method, target_host=target)
         if route is None and admission.refusal:  # strangers do not learn which routes exist
@@ -121,6 +128,7 @@ class HeadReader:
         if provider is None:
             message += f" Paths begin with one of {', '.join(self.router.reverse_prefixes)}."
         else:
+            message += "" if provider.base_url else f" Set base_url of {provider.name!r} for it."
             wire_format = error_format_of_provider(provider)
         flow.response = shaped_error(wire_format, 404, message)
         self._metrics.count_refused(provider.name if provider else "", _NO_SUCH_ROUTE)

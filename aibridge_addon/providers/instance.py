@@ -15,8 +15,9 @@ class Provider:
     type: str
     """Name of its type in `PROVIDER_TYPES`."""
     base_url: str
+    """Empty if it is used in forward mode only, with the hosts that clients choose."""
     hosts: frozenset[str]
-    """Hosts intercepted in forward mode."""
+    """Hosts intercepted in forward mode, and patterns of them: see `hosts`."""
     api_key_env: str | None = None
     """The environment variable that holds the central key."""
     circuit_breaker: bool = False

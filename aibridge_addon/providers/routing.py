@@ -2,13 +2,15 @@
 
 Forward mode relays every request to a provider host, since the key is the client's own. Reverse
 mode may add a central key, so it allows only the routes and methods of the provider type. Paths are
-compared as the provider sees them, with doubled slashes of base URLs collapsed.
+compared as the provider sees them, with doubled slashes of base URLs collapsed. The path of a
+signed request is not changed.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from aibridge_addon.addresses import literal
+from aibridge_addon.providers.hosts import HostTable, bare_host
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.paths import collapse_slashes, has_dot_segment
 from aibridge_addon.providers.types import RouteTemplate
@@ -56,20 +58,19 @@ class Router:
 
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._targets = {provider.name: _Target(provider) for provider in providers}
-        self._by_host = {
-            bare_host(host): target
-            for target in self._targets.values()
-            for host in target.provider.hosts
-        }
+        self._by_host = HostTable(
+            (host, target) for target in self._targets.values() for host in target.provider.hosts
+        )
 
     @property
     def reverse_prefixes(self) -> list[str]:
         """Prefixes of valid reverse-proxy paths."""
-        return [target.provider.reverse_prefix for target in self._targets.values()]
+        providers = (target.provider for target in self._targets.values())
+        return [provider.reverse_prefix for provider in providers if provider.base_url]
 
     def is_provider_host(self, host: str) -> bool:
         """Return whether a host belongs to an instance, so that its connections are intercepted."""
-        return bare_host(host) in self._by_host
+        return host in self._by_host
 
     def tunnels_to(self, host: str, port: int) -> list[Provider]:
         """Return the instances at an address whose connections are tunnelled, unseen."""
@@ -79,10 +80,20 @@ class Router:
         providers = (target.provider for target in self._targets.values())
         return [there for there in providers if (_comparable(there.host), there.port) == asked]
 
-    def forward(self, host: str, path: str, method: str) -> Route | None:
-        """Route a request to the forward proxy; None if its host belongs to no instance."""
-        target = self._by_host.get(bare_host(host))
-        return None if target is None else target.forward(host.lower(), path, method)
+    def forward(
+        self, host: str, path: str, method: str, *, is_signed: bool = False
+    ) -> Route | None:
+        """Route a request to the forward proxy; None if its host belongs to no instance.
+
+        A host that only a pattern matches is the destination too, whatever the base URL is.
+        """
+        if target := self._by_host.exact(host):
+            goes_elsewhere = host.lower() != target.host
+        elif target := self._by_host.by_pattern(host):
+            goes_elsewhere = False
+        else:
+            return None
+        return target.forward(path, method, goes_elsewhere=goes_elsewhere, is_signed=is_signed)
 
     def reverse(self, path: str, method: str, *, target_host: str = "") -> Route | None:
         """Route a request to the reverse proxy; None if it is not allowed.
@@ -93,10 +104,12 @@ class Router:
         path = collapse_slashes(path)
         target = self._targets.get(_instance_name(path))
         if target is not None:
-            return target.reverse(path, method, prefix=target.provider.reverse_prefix)
-        target = self._by_host.get(bare_host(target_host))
-        if target is not None:
+            prefix = target.provider.reverse_prefix
+            return target.reverse(path, method, prefix=prefix) if target.host else None
+        if target := self._by_host.exact(target_host):
             return target.reverse(path, method, prefix=target.provider.provider_type.prefix)
+        if target := self._by_host.by_pattern(target_host):
+            return target.reverse_to_target(path, method)
         return None
 
     def instance_of(self, path: str) -> Provider | None:
@@ -112,13 +125,12 @@ class _Target:
         self.provider = provider
         self._type = provider.provider_type
         self._scheme = provider.scheme
-        self._host = provider.host
+        self.host = provider.host
         self._port = provider.port
         self._base_path = provider.base_path
 
-    def forward(self, host: str, path: str, method: str) -> Route:
-        goes_elsewhere = host != self._host
-        collapsed = collapse_slashes(path)
+    def forward(self, path: str, method: str, *, goes_elsewhere: bool, is_signed: bool) -> Route:
+        collapsed = path if is_signed else collapse_slashes(path)
         bare = collapsed.split("?", 1)[0]
         for prefix in dict.fromkeys((self._base_path, self._type.prefix)):
             if bare.startswith(prefix) and (found := self._find(bare[len(prefix) :])):
@@ -129,6 +141,22 @@ class _Target:
         return Route(provider=self.provider, label=OTHER, api=None, upstream=upstream)
 
     def reverse(self, path: str, method: str, *, prefix: str) -> Route | None:
+        found = self._allowed(path, method, prefix)
+        if found is None:
+            return None
+        return self._route(*found[:2], method, self._upstream(self._base_path + found[2]))
+
+    def reverse_to_target(self, path: str, method: str) -> Route | None:
+        """Route a request to the target of the reverse mode, which a pattern matches."""
+        found = self._allowed(path, method, self._type.prefix)
+        if found is None:
+            return None
+        return replace(self._route(*found[:2], method, None), path=self._type.prefix + found[2])
+
+    def _allowed(
+        self, path: str, method: str, prefix: str
+    ) -> tuple[RouteTemplate, Mapping[str, str], str] | None:
+        """Return template, captured values, and the path below a prefix, if it is allowed."""
         if not path.startswith(prefix):
             return None
         bare, mark, query = path[len(prefix) :].partition("?")
@@ -138,8 +166,7 @@ class _Target:
             return None
         if has_dot_segment(bare):  # the upstream might resolve it to a route that is not allowed
             return None
-        upstream = self._upstream(self._base_path + bare + mark + query)
-        return self._route(*found, method, upstream)
+        return *found, bare + mark + query
 
     def _find(self, path: str) -> tuple[RouteTemplate, Mapping[str, str]] | None:
         for template in self._type.routes:
@@ -168,15 +195,10 @@ class _Target:
     def _upstream(self, path: str) -> Upstream:
         return Upstream(
             scheme=self._scheme,
-            host=self._host,
+            host=self.host,
             port=self._port,
             path=path if path.startswith("/") else "/" + path,
         )
-
-
-def bare_host(host: str) -> str:
-    """Return a host for comparison: in lower case, without the final dot of a full name."""
-    return host.lower().removesuffix(".")
 
 
 def _instance_name(path: str) -> str:

@@ -18,7 +18,7 @@ READ = frozenset({"GET", "HEAD"})
 STORED = frozenset({"GET", "POST", "DELETE"})
 """Methods for objects that clients create, read and delete."""
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{(\+?\w+)\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,8 @@ class RouteTemplate:
     """A row of a provider type's route table."""
 
     path: str
-    """A path below the type's prefix. `{model}` captures a segment, or a part of one; a path that
-    ends in `/*` matches everything below it."""
+    """A path below the type's prefix. `{model}` captures a segment, or a part of one; `{+model}`
+    captures slashes too. A path that ends in `/*` matches everything below it."""
     methods: frozenset[str]
     """The methods that reverse mode allows."""
     api: str | None = None
@@ -58,10 +58,18 @@ class RouteTemplate:
         if len(pieces) == 1 and not below:
             return None
         pattern = "".join(
-            f"(?P<{piece}>[^/]+)" if number % 2 else re.escape(piece)
+            _captured(piece) if number % 2 else _literal(piece)
             for number, piece in enumerate(pieces)
         )
         return re.compile(pattern + (".*" if below else ""), re.DOTALL)
+
+
+def _captured(name: str) -> str:
+    return f"(?P<{name[1:]}>.+)" if name.startswith("+") else f"(?P<{name}>[^/]+)"
+
+
+def _literal(text: str) -> str:
+    return re.escape(text).replace(":", "(?::|%3[Aa])")
 
 
 _NO_VALUES: Mapping[str, str] = {}

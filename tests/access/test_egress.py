@@ -78,6 +78,8 @@ def provider(base_url: str, *hosts: str) -> Provider:
         (provider("http://localhost:11434/v1", "localhost"), "localhost", 11434, True),
         (provider("http://localhost:11434/v1", "localhost"), "localhost", 80, False),
         (provider("http://127.0.0.1:11434/v1", "localhost"), "localhost", 11434, False),
+        (provider("", "*.llm.example"), "a.llm.example", 443, False),
+        (provider("", "*.llm.example", "a.llm.example"), "a.llm.example", 443, True),
         (provider("https://llm.corp/v1", "llm.corp"), "llm.corp", 443, True),
         (provider("https://llm.corp/v1", "llm.corp"), "LLM.Corp.", 443, True),
         (provider("https://llm.corp/v1", "llm.corp"), "llm.corp", 80, True),

@@ -252,7 +252,21 @@ ACTOR = '[[actors]]\nmatch = "m"\nid = "alice"\n'
         (
             PROVIDER + 'hosts = ["x.example", "*.x"]',
             "providers[0].hosts[1] is '*.x':"
-            " must be a plain host name, without scheme, port, path or wildcard",
+            " must end in two labels without *, such as *.example.com",
+        ),
+        (
+            PROVIDER + 'hosts = ["a**.x.example"]',
+            "providers[0].hosts[0] is 'a**.x.example':"
+            " must be a host name with at most one * in each label, such as *.example.com",
+        ),
+        (
+            PROVIDER + 'hosts = ["https://x.example"]',
+            "providers[0].hosts[0] is 'https://x.example':"
+            " must be a host name, without scheme, port or path",
+        ),
+        (
+            '[[providers]]\nname = "acme"\ntype = "openai"\n',
+            "providers[0].base_url is missing; only an instance with hosts needs none",
         ),
         (
             PROVIDER + 'hosts = "x.example"',

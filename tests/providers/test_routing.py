@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.routing import Router, Upstream
-from aibridge_addon.providers.types import PROVIDER_TYPES
+from aibridge_addon.providers.types import PROVIDER_TYPES, RouteTemplate
 
 ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS[:3]
 ROUTER: Any = Router(DEFAULT_PROVIDERS)
@@ -367,6 +367,75 @@ def test_instance_may_be_configured_with_the_dot() -> None:
     acme = provider("https://x.example./v1", hosts=frozenset({"x.example."}))
 
     assert Router([acme]).is_provider_host("x.example")
+
+
+# Host patterns
+
+REGIONS = provider("https://eu.llm.example/v1", hosts=frozenset({"*.llm.example"}))
+
+
+def test_request_to_a_host_of_a_pattern_goes_where_the_client_chose() -> None:
+    router: Any = Router([REGIONS])
+
+    assert router.is_provider_host("us.llm.example")
+    assert not router.is_provider_host("us.llm.example.org")
+    route = router.forward("us.llm.example", "/v1//chat/completions?x=1", "POST")
+    assert (route.provider, route.api) == (REGIONS, CHAT)
+    assert (route.upstream, route.path) == (None, "/v1/chat/completions?x=1")
+    assert router.tunnels_to("us.llm.example", 443) == []
+
+
+def test_exact_host_of_another_instance_wins_over_a_pattern() -> None:
+    own = provider("https://stand-in.example/v1", name="own", hosts=frozenset({"us.llm.example"}))
+    route: Any = Router([REGIONS, own]).forward("us.llm.example", "/v1/responses", "POST")
+
+    assert (route.provider, route.upstream.host) == (own, "stand-in.example")
+
+
+def test_reverse_mode_goes_to_its_target_if_a_pattern_matches_it() -> None:
+    router: Any = Router([REGIONS])
+    route = router.reverse("/v1/chat/completions?x", "POST", target_host="us.llm.example")
+
+    assert (route.provider, route.upstream) == (REGIONS, None)
+    assert route.path == "/v1/chat/completions?x"
+    assert router.reverse("/v1/files", "GET", target_host="us.llm.example") is None
+    assert router.reverse("/acme/v1/responses", "POST").upstream.host == "eu.llm.example"
+
+
+def test_instance_without_base_url_has_no_path_at_the_reverse_proxy() -> None:
+    router = Router([provider("", hosts=frozenset({"*.llm.example"}))])
+
+    assert router.reverse("/acme/v1/responses", "POST") is None
+    assert router.reverse_prefixes == []
+    assert router.forward("a.llm.example", "/v1/responses", "POST")
+
+
+# Templates, and paths that must arrive as they were sent
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "values"),
+    [
+        ("/models/{model}:{verb}", "/models/a:b:go", {"model": "a:b", "verb": "go"}),
+        ("/models/{model}:{verb}", "/models/a%3Ago", {"model": "a", "verb": "go"}),
+        ("/models/{model}:{verb}", "/models/a/b:go", None),
+        ("/model/{model}/invoke", "/model/arn%3Aaws%2Fx/invoke", {"model": "arn:aws/x"}),
+        ("/{+base}/v1/messages", "/v1/a/b/v1/messages", {"base": "v1/a/b"}),
+        ("/{+base}/v1/messages", "/v1/messages", None),
+    ],
+)
+def test_template_captures_values(template: str, path: str, values: Any) -> None:
+    found = RouteTemplate(path=template, methods=frozenset({"POST"})).match(path)
+
+    assert found == values
+
+
+def test_path_of_a_signed_request_is_not_changed() -> None:
+    path = "//v1//chat/completions"
+
+    assert ROUTER.forward("api.openai.com", path, "POST").path == "/v1/chat/completions"
+    signed = ROUTER.forward("api.openai.com", path, "POST", is_signed=True)
+    assert (signed.path, signed.upstream) == (None, None)
 
 
 # Where nobody looks

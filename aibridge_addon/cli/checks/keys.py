@@ -26,7 +26,8 @@ class _RefusedError(Exception):
 
 def check_keys(installation: Installation) -> Iterable[Finding]:
     """Ask each provider whose key is in the environment for its models."""
-    environ, providers = installation.environ, installation.settings.providers
+    environ = installation.environ
+    providers = [provider for provider in installation.settings.providers if provider.base_url]
     keys = {
         provider.name: environ.get(provider.api_key_env, "").strip()
         for provider in providers

@@ -15,7 +15,8 @@ from aibridge_addon.providers.instance import Provider
 def check_providers(installation: Installation) -> Iterable[Finding]:
     """Connect to the base URL of each provider instance."""
     trusted = installation.trusted
-    return at_once(lambda provider: connect(provider, trusted), installation.settings.providers)
+    providers = [provider for provider in installation.settings.providers if provider.base_url]
+    return at_once(lambda provider: connect(provider, trusted), providers)
 
 
 def connect(provider: Provider, trusted: str | None = None) -> Finding:
