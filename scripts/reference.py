@@ -345,7 +345,8 @@ COLUMNS = {
     "partial": "1 if a part could not be read",
     "interception_id": "`aibridge_interceptions.id`",
     "provider_response_id": "id of the provider's response",
-    "input_tokens": "tokens neither read from nor written to a cache",
+    "input_tokens": "tokens neither read from nor written to a cache; null, like all tokens, if the"
+    " call is billed in another unit, which `extra` has",
     "output_tokens": "reasoning included",
     "cache_read_input_tokens": "input tokens read from a cache",
     "cache_write_input_tokens": "input tokens written to a cache",

@@ -91,13 +91,13 @@ class Calls:
         """Learn from the usage of a response."""
         if usage.call:
             return
-        self._outputs.add(usage.model or usage.interception.model, usage.output_tokens)
+        output = usage.output_tokens or 0
+        self._outputs.add(usage.model or usage.interception.model, output)
         estimated = self._estimated.pop(usage.interception.id, None)
         if estimated is None or (key := conversation_of(usage.interception)) is None:
             return
-        cached = usage.cache_read_input_tokens + usage.cache_write_input_tokens
-        total = usage.input_tokens + cached + usage.output_tokens
-        conversation = _Conversation(estimated, total, cached > 0)
+        is_cached = bool(usage.cache_read_input_tokens or usage.cache_write_input_tokens)
+        conversation = _Conversation(estimated, usage.prompt_tokens + output, is_cached)
         remember(self._conversations, key, conversation, MOST_CONVERSATIONS)
 
 

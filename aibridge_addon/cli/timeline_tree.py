@@ -187,7 +187,10 @@ def _upstream(request: UpstreamRequest, timeline: Timeline) -> Branch:
 
 
 def _call_facts(call: CallRow) -> Iterator[str]:
-    yield f"{count(call.input + call.cache_read + call.cache_write)} in, {count(call.output)} out"
+    if call.output is None:
+        yield ", ".join(f"{name} {amount}" for name, amount in call.extra.items())
+    else:
+        yield f"{count(call.prompt_tokens)} in, {count(call.output)} out"
     if call.cache_read or call.cache_write:
         yield f"cache {count(call.cache_read)} read, {count(call.cache_write)} written"
     if call.ttft_ms is not None:

@@ -5,6 +5,8 @@ Times are UTC, ISO 8601 with microseconds; ids are UUIDv7, so they sort by time.
 """
 
 from aibridge_addon.facts.readings import (
+    FREE,
+    PRICING,
     REQUESTED,
     UNEXPLAINED_TOKENS,
     ProviderError,
@@ -41,6 +43,8 @@ from aibridge_addon.facts.records import (
 )
 
 __all__ = [
+    "FREE",
+    "PRICING",
     "REQUESTED",
     "ProviderError",
     "RequestFacts",

@@ -41,6 +41,10 @@ REQUESTED = "requested_"
 """Prefix of keys in the `extra` of a usage: labels that the request asked for, and that the usage
 itself does not report."""
 
+PRICING = "pricing"
+"""Key in the `extra` of a usage: `free` for a call that the provider does not bill."""
+FREE = "free"
+
 UNEXPLAINED_TOKENS = "unexplained_tokens"
 """Key in the `extra` of a usage: the reported total less input and output, if unexplained."""
 
@@ -49,8 +53,9 @@ UNEXPLAINED_TOKENS = "unexplained_tokens"
 class Usage:
     """Tokens of one model call, with the fields of `TokenUsage`."""
 
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None
+    output_tokens: int | None
+    """None, like the input, if the call is billed in another unit, which `extra` has."""
     cache_read_input_tokens: int = 0
     cache_write_input_tokens: int = 0
     extra: Mapping[str, int | float | str] = field(default_factory=dict)

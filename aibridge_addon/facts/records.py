@@ -139,9 +139,10 @@ class TokenUsage:
     provider_response_id: str | None
     model: str | None
     """The model that the provider names."""
-    input_tokens: int
-    """Input tokens, without those read from or written to a cache."""
-    output_tokens: int
+    input_tokens: int | None
+    """Input tokens, without those read from or written to a cache; None, like the output, if the
+    call is billed in another unit, which `extra` has."""
+    output_tokens: int | None
     cache_read_input_tokens: int
     cache_write_input_tokens: int
     extra: Mapping[str, int | float | str]
@@ -158,6 +159,12 @@ class TokenUsage:
     """Time to the end of the upstream response; None if nobody saw it end."""
     ttft_ms: int | None = None
     """Time to the first byte of a streamed body; None for a body that is not streamed."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All input tokens, caches included; 0 if the call is billed in another unit."""
+        caches = self.cache_read_input_tokens + self.cache_write_input_tokens
+        return (self.input_tokens or 0) + caches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def tokens(fact: TokenUsage) -> Iterable[tuple[str, float]]:
         "cache_read": fact.cache_read_input_tokens,
         "cache_write": fact.cache_write_input_tokens,
     }
-    return [(kind, count) for kind, count in counts.items() if count > 0]
+    return [(kind, count) for kind, count in counts.items() if count]
 
 
 def cost(fact: UsagePriced) -> Iterable[tuple[str, float]]:

@@ -6,6 +6,7 @@ It is made of a usage fact when that is recorded, or of a stored row when prices
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from aibridge_addon.facts import UNEXPLAINED_TOKENS, TokenUsage
 
@@ -46,8 +47,12 @@ class BilledCall:
 
     def count(self, name: str) -> int:
         """Return a count of `extra`; 0 if it was not reported."""
+        return int(self.amount(name))
+
+    def amount(self, name: str) -> Decimal:
+        """Return an amount of `extra`, such as seconds; 0 if it was not reported."""
         value = self.extra.get(name, 0)
-        return int(value) if isinstance(value, int | float) else 0
+        return Decimal(str(value)) if isinstance(value, int | float) else Decimal(0)
 
 
 def billed_call(usage: TokenUsage) -> BilledCall:
@@ -57,8 +62,8 @@ def billed_call(usage: TokenUsage) -> BilledCall:
     return BilledCall(
         provider_name=usage.interception.provider_name,
         model=usage.model or requested,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
+        input_tokens=usage.input_tokens or 0,
+        output_tokens=usage.output_tokens or 0,
         cache_read_input_tokens=usage.cache_read_input_tokens,
         cache_write_input_tokens=usage.cache_write_input_tokens,
         extra=usage.extra,
@@ -70,12 +75,15 @@ _PRICED = frozenset(
     {
         "audio_input_tokens",
         "audio_output_tokens",
+        "cache_read_audio_tokens",
+        "cache_read_image_tokens",
         "cache_write_1h_input_tokens",
         "cache_write_30m_input_tokens",
         "cache_write_5m_input_tokens",
         "file_search_requests",
         "image_input_tokens",
         "image_output_tokens",
+        "input_audio_seconds",
         "num_search_queries",
         "reasoning_tokens",
         "web_search_requests",
@@ -84,6 +92,7 @@ _PRICED = frozenset(
 _WITHOUT_PRICE_OF_THEIR_OWN = frozenset(
     {
         "accepted_prediction_tokens",
+        "cache_read_text_tokens",
         "cost",
         "cost_in_usd_ticks",
         "rejected_prediction_tokens",

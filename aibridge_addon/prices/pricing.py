@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from aibridge_addon.facts import FREE, PRICING
 from aibridge_addon.prices.billed_call import BilledCall, UnpriceableError, check_usage
 from aibridge_addon.prices.modifiers import Modifiers, modifiers_of
 from aibridge_addon.prices.overrides import Override, find_override
@@ -61,6 +62,8 @@ def price(
 
 
 def _price(call: BilledCall, seller: Seller | None, overrides: Sequence[Override]) -> Priced:
+    if call.extra.get(PRICING) == FREE:
+        return Priced(cost_nano_usd=0, uncached_cost_nano_usd=0, source="free of charge")
     if not call.model:
         raise UnpriceableError("neither the response nor the request names a model")
     check_usage(call)

@@ -16,8 +16,11 @@ CACHE_READ = "cache_read_mtok"
 CACHE_WRITE = "cache_write_mtok"
 CACHE_WRITE_5M = "cache_write_5m_mtok"
 CACHE_WRITE_1H = "cache_write_1h_mtok"
+AUDIO_CACHE_READ = "cache_audio_read_mtok"
+AUDIO_HOURS = "audio_hours"
 AUDIO_INPUT = "input_audio_mtok"
 AUDIO_OUTPUT = "output_audio_mtok"
+IMAGE_CACHE_READ = "cache_image_read_mtok"
 IMAGE_INPUT = "input_image_mtok"
 IMAGE_OUTPUT = "output_image_mtok"
 REASONING = "output_reasoning_mtok"
@@ -29,7 +32,8 @@ REQUESTS = "requests_kcount"
 _NANO = 1_000_000_000
 _TOO_MUCH = 2**62
 """Nano-dollars that fit into a column, four billion dollars; a provider can report any count."""
-_PER: Mapping[str, int] = {WEB_SEARCH: 1_000, FILE_SEARCH: 1_000}
+_PER: Mapping[str, int] = {WEB_SEARCH: 1_000, FILE_SEARCH: 1_000, AUDIO_HOURS: 3_600}
+"""How much of an amount a price is for: amounts of audio are in seconds."""
 _PER_DEFAULT = 1_000_000
 _NOUNS: Mapping[str, str] = {
     INPUT: "input tokens",
@@ -37,8 +41,11 @@ _NOUNS: Mapping[str, str] = {
     CACHE_READ: "cache reads",
     CACHE_WRITE: "cache writes",
     CACHE_WRITE_1H: "1-hour cache writes",
+    AUDIO_CACHE_READ: "cached audio",
+    AUDIO_HOURS: "seconds of audio",
     AUDIO_INPUT: "audio input",
     AUDIO_OUTPUT: "audio output",
+    IMAGE_CACHE_READ: "cached images",
     IMAGE_INPUT: "image input",
     IMAGE_OUTPUT: "image output",
     REASONING: "reasoning tokens",
@@ -72,7 +79,7 @@ class Rates:
     """Date of the prices, for people."""
 
 
-type Amount = tuple[str, int]
+type Amount = tuple[str, int | Decimal]
 """Name of a price, and how often it counts."""
 
 
@@ -89,7 +96,8 @@ def cost_nano_usd(call: BilledCall, rates: Rates, factor: Decimal) -> int:
 
 def uncached_nano_usd(call: BilledCall, rates: Rates, factor: Decimal) -> int:
     """Return the cost that the same tokens would have without a cache."""
-    amounts = ((INPUT, call.prompt_tokens), *_output(call, rates), *_fees(call))
+    plain = _plain_input(call, rates, call.prompt_tokens)
+    amounts = (*plain, *_output(call, rates), *_fees(call))
     return _sum(amounts, call, rates, factor)
 
 
@@ -109,22 +117,54 @@ def _sum(amounts: Sequence[Amount], call: BilledCall, rates: Rates, factor: Deci
 
 def _input(call: BilledCall, rates: Rates) -> Iterator[Amount]:
     of_hour = call.count("cache_write_1h_input_tokens")
-    yield CACHE_READ, call.cache_read_input_tokens
+    cached = _cached_parts(call, rates)
+    yield from cached.items()
+    yield CACHE_READ, _rest(call.cache_read_input_tokens, sum(cached.values()), "cache reads")
     yield CACHE_WRITE_1H, of_hour
     written = call.cache_write_input_tokens - of_hour
     yield (CACHE_WRITE_5M if CACHE_WRITE_5M in rates.prices else CACHE_WRITE), written
-    audio = call.count("audio_input_tokens")
-    # Images without a price of their own cost as much as text.
-    image = call.count("image_input_tokens") if IMAGE_INPUT in rates.prices else 0
-    if (audio or image) and call.prompt_tokens != call.input_tokens:
-        raise UnpriceableError("the usage does not state how much of audio or images was cached")
+    yield from _plain_input(call, rates, call.input_tokens, cached)
+
+
+def _plain_input(
+    call: BilledCall, rates: Rates, tokens: int, cached: Mapping[str, int] | None = None
+) -> Iterator[Amount]:
+    """Yield the input at full price: `tokens` in all, less the audio and images in `cached`."""
+    cached = cached or {}
+    audio = _rest(call.count("audio_input_tokens"), cached.get(AUDIO_CACHE_READ, 0), "audio input")
+    image = _rest(_images(call, rates), cached.get(IMAGE_CACHE_READ, 0), "image input")
     yield AUDIO_INPUT, audio
     yield IMAGE_INPUT, image
-    yield INPUT, _rest(call.input_tokens, audio + image, "input")
+    yield INPUT, _rest(tokens, audio + image, "input")
+
+
+def _images(call: BilledCall, rates: Rates) -> int:
+    """Return the tokens of images; without a price of their own, they cost as much as text."""
+    return call.count("image_input_tokens") if IMAGE_INPUT in rates.prices else 0
+
+
+def _cached_parts(call: BilledCall, rates: Rates) -> Mapping[str, int]:
+    """Return the cached tokens of audio and images.
+
+    Raises:
+        UnpriceableError: the usage does not state them.
+    """
+    has_parts = call.count("audio_input_tokens") or _images(call, rates)
+    if not has_parts or call.prompt_tokens == call.input_tokens:
+        return {}
+    text, audio, image = (
+        call.count(f"cache_read_{of}_tokens") for of in ("text", "audio", "image")
+    )
+    is_explained = text + audio + image == call.cache_read_input_tokens
+    if not is_explained or call.cache_write_input_tokens:
+        raise UnpriceableError("the usage does not state how much of audio or images was cached")
+    return {AUDIO_CACHE_READ: audio, IMAGE_CACHE_READ: image if _images(call, rates) else 0}
 
 
 def _output(call: BilledCall, rates: Rates) -> Iterator[Amount]:
     audio, image = call.count("audio_output_tokens"), call.count("image_output_tokens")
+    if IMAGE_INPUT in rates.prices and IMAGE_OUTPUT not in rates.prices:
+        image = 0  # a model for images, with one price for all of its output
     reasoning = call.count("reasoning_tokens") if REASONING in rates.prices else 0
     yield AUDIO_OUTPUT, audio
     yield IMAGE_OUTPUT, image
@@ -139,5 +179,6 @@ def _rest(whole: int, parts: int, direction: str) -> int:
 
 
 def _fees(call: BilledCall) -> Iterator[Amount]:
+    yield AUDIO_HOURS, call.amount("input_audio_seconds")
     yield WEB_SEARCH, call.count("web_search_requests") or call.count("num_search_queries")
     yield FILE_SEARCH, call.count("file_search_requests")

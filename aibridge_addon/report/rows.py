@@ -148,16 +148,22 @@ class CallRow:
     created_at: str
     duration_ms: int | None
     ttft_ms: int | None
-    input: int
+    input: int | None
+    """None, like the output, if the call is billed in another unit, which `extra` has."""
     cache_read: int
     cache_write: int
-    output: int
+    output: int | None
     extra: Mapping[str, Any]
     cost_nano_usd: int | None
     uncached_cost_nano_usd: int | None
     provider_cost_nano_usd: int | None
     price_source: str | None
     unpriced_reason: str | None
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All input tokens, caches included; 0 if the call is billed in another unit."""
+        return (self.input or 0) + self.cache_read + self.cache_write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,6 +130,7 @@ def _is_superseded(fact: RateLimitsSeen, newest: RateLimitsSeen) -> bool:
     return fact is not newest and fact.headers.keys() <= newest.headers.keys()
 
 
+_CACHES = ("cache_read_input_tokens", "cache_write_input_tokens")
 _JSON = frozenset({"metadata", "extra", "raw", "input"})
 """Columns that hold JSON."""
 
@@ -190,6 +191,8 @@ def _token_usage(fact: TokenUsage) -> Statement:
     metadata = {"call": fact.call} if fact.call else None
     values = _child(fact, response_id=fact.provider_response_id, metadata=metadata)
     values |= _values(fact, TOKENS) | dict.fromkeys(PRICES)
+    if fact.input_tokens is None:  # billed in another unit: no count of tokens is known
+        values |= dict.fromkeys(_CACHES)
     tier = fact.extra.get("service_tier")
     values["service_tier"] = tier if isinstance(tier, str) else None
     return Statement("token_usage", values)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from aibridge_addon.facts import Usage
+from aibridge_addon.facts import TokenUsage, Usage
 from aibridge_addon.formats.content import Conversation, Message, ModelMessage, Part
 from aibridge_addon.raw_json import JSON
 from aibridge_addon.report.numbers import count
@@ -150,17 +150,20 @@ def _response_lines(message: ModelMessage, notes: Notes) -> Iterator[str]:
 
 def _usage_lines(usage: Usage | None) -> Iterator[str]:
     if usage is not None:
-        yield tokens_line(
-            given=usage.input_tokens,
-            cached=usage.cache_read_input_tokens,
-            written=usage.cache_write_input_tokens,
-            output=usage.output_tokens,
-        )
+        yield usage_line(usage)
 
 
-def tokens_line(*, given: int, cached: int, written: int, output: int) -> str:
-    """Return tokens as a line: the whole input, its part from and to the cache, and the output."""
+def usage_line(usage: Usage | TokenUsage) -> str:
+    """Return a usage as a line: the whole input, its part from and to the cache, and the output.
+
+    A call that is billed in another unit has the amounts in that unit instead.
+    """
+    if usage.input_tokens is None or usage.output_tokens is None:
+        amounts = [f"{name}: {value}" for name, value in usage.extra.items()]
+        return f"usage: {' · '.join(amounts)}"
+    cached, written = usage.cache_read_input_tokens, usage.cache_write_input_tokens
+    given = usage.input_tokens + cached + written
     caches = [f"{count(cached)} from cache"] * bool(cached)
     caches += [f"{count(written)} written to cache"] * bool(written)
     inside = f" ({', '.join(caches)})" if caches else ""
-    return f"tokens: {count(given + cached + written)} in{inside} → {count(output)} out"
+    return f"tokens: {count(given)} in{inside} → {count(usage.output_tokens)} out"

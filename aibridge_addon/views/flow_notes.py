@@ -21,7 +21,7 @@ from aibridge_addon.facts import (
 )
 from aibridge_addon.report.money import short_usd, usd
 from aibridge_addon.report.numbers import short_count
-from aibridge_addon.views.conversation_text import tokens_line
+from aibridge_addon.views.conversation_text import usage_line
 
 _NOTES = "aibridge_notes"
 """Key of the flow's metadata, which is saved with the flow."""
@@ -135,14 +135,12 @@ def _money(note: _Note) -> str:
 def _tokens(note: _Note) -> str:
     if not note.usages:
         return "—" if note.end and note.end.usage_is_unknown else ""
-    usages = [usage for usage, _ in note.usages.values()]
-    output = sum(usage.output_tokens for usage in usages)
-    return f"{short_count(sum(map(_input, usages)))}→{short_count(output)}"
-
-
-def _input(usage: TokenUsage) -> int:
-    caches = usage.cache_read_input_tokens + usage.cache_write_input_tokens
-    return usage.input_tokens + caches
+    usages = [usage for usage, _ in note.usages.values() if usage.output_tokens is not None]
+    if not usages:
+        return ""
+    given = sum(usage.prompt_tokens for usage in usages)
+    output = sum(usage.output_tokens or 0 for usage in usages)
+    return f"{short_count(given)}→{short_count(output)}"
 
 
 def _loop(note: _Note) -> str:
@@ -157,13 +155,7 @@ def _note_lines(note: _Note) -> list[str]:
     lines = []
     for usage, price in note.usages.values():
         lines.append(
-            tokens_line(
-                given=usage.input_tokens,
-                cached=usage.cache_read_input_tokens,
-                written=usage.cache_write_input_tokens,
-                output=usage.output_tokens,
-            )
-            + (f" · upstream request {usage.upstream}" if usage.upstream else "")
+            usage_line(usage) + (f" · upstream request {usage.upstream}" if usage.upstream else "")
         )
         if price:
             lines.append(_price_line(price, note.interception))

@@ -80,7 +80,7 @@ class Session:
         return end
 
     @property
-    def tokens(self) -> dict[str | None, int]:
+    def tokens(self) -> dict[str | None, int | None]:
         """Input tokens by response id."""
         usages = [fact for fact in self.facts if isinstance(fact, TokenUsage)]
         return {usage.provider_response_id: usage.input_tokens for usage in usages}

@@ -28,7 +28,7 @@ def told(names: Names, given: int, output: int, **fields: Any) -> dict[str, Any]
     return usage
 
 
-def counted(usage: dict[str, Any], names: Names) -> tuple[int, ...]:
+def counted(usage: dict[str, Any], names: Names) -> tuple[int | None, ...]:
     found = read_usage(usage, names)
     assert found is not None
     assert found.raw == usage

@@ -1,6 +1,7 @@
 """Facts as statements: omitted statements, and statements that are executed again."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 from sqlite_utils import Database
@@ -188,3 +189,9 @@ def test_rate_limits_that_a_later_response_states_too_are_omitted() -> None:
         '{"retry-after":"5"}',
         '{"retry-after":"3"}',
     ]
+
+
+def test_usage_in_another_unit_has_no_tokens_at_all() -> None:
+    [statement] = statements([replace(tokens(started()), input_tokens=None, output_tokens=None)])
+    counts = {name: value for name, value in statement.values.items() if name.endswith("_tokens")}
+    assert set(counts.values()) == {None}

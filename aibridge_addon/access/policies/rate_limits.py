@@ -104,11 +104,12 @@ class RateLimits:
     def _on_usage(self, usage: TokenUsage) -> None:
         if not self.limits:
             return
-        self._outputs.add(usage.interception.model, usage.output_tokens)
-        written = usage.input_tokens + usage.cache_write_input_tokens
+        output = usage.output_tokens or 0
+        self._outputs.add(usage.interception.model, output)
+        written = (usage.input_tokens or 0) + usage.cache_write_input_tokens
         self._counters.add_usage(
             usage.interception.id,
-            {"input_tokens": written, "output_tokens": usage.output_tokens},
+            {"input_tokens": written, "output_tokens": output},
         )
 
     def _on_end(self, ended: InterceptionEnded) -> None:

@@ -37,7 +37,7 @@ WHERE u.id > :after AND u.created_at >= :since ORDER BY u.id LIMIT :step
 _UPDATE = f"""
 UPDATE aibridge_token_usages SET {", ".join(f"{name} = :{name}" for name in PRICES)}
 WHERE id = :id AND model IS :model AND extra IS :extra
-    AND {" AND ".join(f"{name} = :{name}" for name in _COUNTS)}
+    AND {" AND ".join(f"{name} IS :{name}" for name in _COUNTS)}
 """  # noqa: S608 names of columns
 
 
@@ -70,7 +70,7 @@ def _repriced(row: sqlite3.Row, price: PriceCall) -> Repriced:
     call = BilledCall(
         provider_name=row["provider_name"],
         model=row["model"] or row["requested"],
-        **{name: row[name] for name in _COUNTS},
+        **{name: row[name] or 0 for name in _COUNTS},
         extra=json.loads(row["extra"] or "{}"),
         created_at=row["created_at"],
     )
