@@ -12,6 +12,7 @@ from report.databases import database
 
 from aibridge_addon.report.queries import RequestQuery, TotalsQuery, grouped
 from aibridge_addon.store.sqlite.reports import latency, people, requests, sessions, totals
+from aibridge_addon.store.sqlite.reports.reader import define_functions
 
 RECENT = (datetime.now(UTC) - timedelta(days=7)).isoformat(timespec="microseconds")
 
@@ -45,6 +46,7 @@ QUERIES = {
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     with database(tmp_path / "a.sqlite3") as opened:
+        define_functions(opened)
         yield opened
 
 

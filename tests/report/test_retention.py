@@ -9,7 +9,7 @@ from report.databases import GROUPS, Request, database, figures, insert, request
 from report.zones import zone
 
 from aibridge_addon.report.queries import TotalsQuery
-from aibridge_addon.store.sqlite.database_file import transaction
+from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.sqlite.housekeeping import DELETE_INTERCEPTIONS
 from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
 

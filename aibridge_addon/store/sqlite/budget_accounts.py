@@ -9,8 +9,8 @@ from pathlib import Path
 from aibridge_addon.budgets.accounts import Account, BudgetAccounts, Entry
 from aibridge_addon.budgets.budget import Budget
 from aibridge_addon.facts import new_id, now
+from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.sqlite.database_file import transaction
 
 _WAIT_SECONDS = 5.0
 _CURRENT = """
@@ -29,7 +29,8 @@ _CHARGES = _CURRENT.format(
     rows=_ENTRIES,
     columns=(
         "scope, sum(charge), count(DISTINCT interception_id),"
-        " sum(CASE how WHEN 'estimated' THEN charge ELSE 0 END), sum(how = 'unpriced')"
+        " sum(CASE how WHEN 'estimated' THEN charge ELSE 0 END),"
+        " sum(CASE how WHEN 'unpriced' THEN 1 ELSE 0 END)"
     ),
 )
 _SUMS = """

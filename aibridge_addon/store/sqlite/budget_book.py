@@ -1,6 +1,5 @@
 """The budget book of the SQLite store: runs admissions and settlements on the recorder's thread."""
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -11,10 +10,11 @@ from aibridge_addon.budgets.book import (
     BudgetWarning,
 )
 from aibridge_addon.facts import new_id
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sqlite.budgets import SQLiteBudgets
 from aibridge_addon.store.statements import Statement
 
-type Work = Callable[[sqlite3.Connection], Any]
+type Work = Callable[[Connection], Any]
 """Work in a transaction of the writer."""
 type Run = Callable[[Work], Awaitable[Any]]
 """Runs work after all that is queued; raises `BookUnavailableError` if it is not committed."""
@@ -59,7 +59,7 @@ class SQLiteBudgetBook(BudgetBook):
         """Remove the holds of a call that is not sent after all."""
         await self._run(lambda connection: self._budgets.release(connection, call.id))
 
-    def settle(self, connection: sqlite3.Connection, statements: Iterable[Statement]) -> None:
+    def settle(self, connection: Connection, statements: Iterable[Statement]) -> None:
         """Settle the holds of the interceptions that end with these statements."""
         ended = [values[_ENDS[kind]] for kind, values in statements if kind in _ENDS]
         self._warnings = self._budgets.settle(connection, map(str, ended))
@@ -69,7 +69,7 @@ class SQLiteBudgetBook(BudgetBook):
         """True if `sweep` should run."""
         return self.is_used and self._budgets.is_lease_due()
 
-    def sweep(self, connection: sqlite3.Connection) -> None:
+    def sweep(self, connection: Connection) -> None:
         """Renew the lease, and settle the holds of processes that have ended."""
         self._warnings = self._budgets.sweep(connection)
 

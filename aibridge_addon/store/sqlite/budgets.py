@@ -3,7 +3,6 @@
 SQLite has one writer at a time, so that an admission sees all holds and charges of all processes.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from aibridge_addon.budgets.book import BudgetedCall, BudgetRefusal, BudgetWarni
 from aibridge_addon.budgets.budget import Budget, Standing
 from aibridge_addon.budgets.charges import Charge, Hold, Outcome, charge_of, crossed
 from aibridge_addon.budgets.windows import Window, as_text
+from aibridge_addon.store.connection import Connection
 
 LEASE = timedelta(seconds=60)
 """Time after which the holds of a process that does not renew its lease are settled by others."""
@@ -41,7 +41,7 @@ _OLDEST_BUCKET = (
 )
 _RENEW = (
     "INSERT INTO aibridge_budget_leases (owner, expires_at) VALUES (?, ?)"
-    " ON CONFLICT DO UPDATE SET expires_at = excluded.expires_at"
+    " ON CONFLICT (owner) DO UPDATE SET expires_at = excluded.expires_at"
 )
 _ORPHANS = """
 SELECT DISTINCT interception_id FROM aibridge_budget_holds h
@@ -60,11 +60,12 @@ FROM aibridge_budget_holds WHERE interception_id = ? GROUP BY budget, scope, epo
 """
 _OUTCOME = """
 SELECT coalesce(i.status, 'interrupted'), i.http_status, count(u.id),
-       coalesce(sum(u.id IS NOT NULL AND u.cost_nano_usd IS NULL), 0),
+       count(CASE WHEN u.cost_nano_usd IS NULL THEN u.id END),
        coalesce(sum(u.cost_nano_usd), 0),
        coalesce(sum(u.input_tokens + u.cache_write_input_tokens + u.output_tokens), 0)
 FROM (SELECT :id AS id) x LEFT JOIN aibridge_interceptions i ON i.id = x.id
 LEFT JOIN aibridge_token_usages u ON u.interception_id = x.id
+GROUP BY i.status, i.http_status
 """
 _ENTRY = """
 INSERT INTO aibridge_budget_entries
@@ -74,7 +75,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 _COUNT = """
 INSERT INTO aibridge_budget_counters (budget, scope, epoch, unit, bucket, spent)
 VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET spent = spent + excluded.spent
+ON CONFLICT (budget, scope, epoch, unit, bucket)
+DO UPDATE SET spent = aibridge_budget_counters.spent + excluded.spent
 """
 _ESTIMATED = """
 SELECT id, budget, scope, epoch, bucket, unit, charge FROM aibridge_budget_entries
@@ -103,7 +105,7 @@ class SQLiteBudgets:
         self.known: dict[str, Budget] = {}
         """Budgets by name, as configured: for the thresholds of warnings."""
 
-    def admit(self, connection: sqlite3.Connection, call: BudgetedCall) -> BudgetRefusal | None:
+    def admit(self, connection: Connection, call: BudgetedCall) -> BudgetRefusal | None:
         """Hold a call in all of its budgets, or return the refusal of the first without room."""
         moment = self._clock()
         self._renew(connection, moment)
@@ -139,12 +141,12 @@ class SQLiteBudgets:
         connection.executemany(_HOLD, holds)
         return None
 
-    def release(self, connection: sqlite3.Connection, call_id: str) -> None:
+    def release(self, connection: Connection, call_id: str) -> None:
         """Remove the holds of a call that is not sent."""
         connection.execute("DELETE FROM aibridge_budget_holds WHERE id = ?", (call_id,))
 
     def settle(
-        self, connection: sqlite3.Connection, interception_ids: Iterable[str]
+        self, connection: Connection, interception_ids: Iterable[str]
     ) -> list[BudgetWarning]:
         """Replace the holds of ended interceptions by their charges, exactly once."""
         warnings = []
@@ -170,7 +172,7 @@ class SQLiteBudgets:
 
     def _uncharged(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         interception_id: str,
         counter: _Scope,
         charge: Charge,
@@ -184,21 +186,21 @@ class SQLiteBudgets:
         """Return whether the lease must be renewed soon."""
         return self._clock() >= self._renew_at
 
-    def sweep(self, connection: sqlite3.Connection) -> list[BudgetWarning]:
+    def sweep(self, connection: Connection) -> list[BudgetWarning]:
         """Renew the own lease, and settle the holds of ended processes and interceptions."""
         moment = self._clock()
         self._renew(connection, moment)
         orphans = [row[0] for row in connection.execute(_ORPHANS, (as_text(moment),))]
         return self.settle(connection, orphans)
 
-    def _renew(self, connection: sqlite3.Connection, moment: datetime) -> None:
+    def _renew(self, connection: Connection, moment: datetime) -> None:
         if moment >= self._renew_at:
             connection.execute(_RENEW, (self._owner, as_text(moment + LEASE)))
             self._renew_at = moment + LEASE / 3
 
     def _standing(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         budget: Budget,
         scope: str,
         epoch: int,
@@ -216,7 +218,7 @@ class SQLiteBudgets:
 
     def _opens_at(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         budget: Budget,
         scope: str,
         epoch: int,
@@ -229,7 +231,7 @@ class SQLiteBudgets:
         oldest = connection.execute(_OLDEST_BUCKET, values).fetchone()[0]
         return datetime.fromisoformat(oldest) + window.expires_after if oldest else None
 
-    def _outcome(self, connection: sqlite3.Connection, interception_id: str) -> Outcome:
+    def _outcome(self, connection: Connection, interception_id: str) -> Outcome:
         status, http_status, usages, unpriced, cost, tokens = connection.execute(
             _OUTCOME, {"id": interception_id}
         ).fetchone()
@@ -242,7 +244,7 @@ class SQLiteBudgets:
             tokens=tokens,
         )
 
-    def _correct(self, connection: sqlite3.Connection, interception_id: str) -> list[BudgetWarning]:
+    def _correct(self, connection: Connection, interception_id: str) -> list[BudgetWarning]:
         """Correct an estimated charge, now that the usage is known."""
         warnings = []
         for id_, *scope, charged in connection.execute(_ESTIMATED, (interception_id,)).fetchall():
@@ -258,7 +260,7 @@ class SQLiteBudgets:
 
     def _charge(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         entry_id: str,
         interception_id: str,
         counter: _Scope,
@@ -275,7 +277,7 @@ class SQLiteBudgets:
         return self._warn(connection, budget, counter, charge.amount) if budget else []
 
     def _warn(
-        self, connection: sqlite3.Connection, budget: Budget, counter: _Scope, added: int
+        self, connection: Connection, budget: Budget, counter: _Scope, added: int
     ) -> list[BudgetWarning]:
         """Return the warnings of the thresholds that a charge crosses; each is stored once."""
         window = budget.window.at(

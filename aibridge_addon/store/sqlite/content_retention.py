@@ -4,8 +4,9 @@ A part is renewed on each day on which it is used, so that a part that is older 
 references, and a day, is used by none of them.
 """
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
+
+from aibridge_addon.store.connection import Connection
 
 STEP_ROWS = 2000
 """References, and parts, deleted in one step."""
@@ -28,7 +29,7 @@ _DELETE_TEXTS = (
 )
 
 
-def delete_content(connection: sqlite3.Connection, *, days: int) -> bool:
+def delete_content(connection: Connection, *, days: int) -> bool:
     """Delete some of the contents that are older; return True if there may be more."""
     before = datetime.now(UTC) - timedelta(days=days)
     values = {

@@ -28,18 +28,20 @@ _UNKNOWN_USAGE = """(
 MEASURES: Mapping[str, str] = {
     "requests": "1",
     **{
-        status: f"coalesce(i.status = '{status}', 0)"
+        status: f"CASE WHEN i.status = '{status}' THEN 1 ELSE 0 END"
         for status in ("completed", "failed", "cancelled", "refused", "interrupted")
     },
-    "open": "i.status IS NULL",
+    "open": "CASE WHEN i.status IS NULL THEN 1 ELSE 0 END",
     "calls": "count(t.id)",
     "input": "coalesce(sum(t.input_tokens), 0)",
     "cache_read": "coalesce(sum(t.cache_read_input_tokens), 0)",
     "cache_write": "coalesce(sum(t.cache_write_input_tokens), 0)",
     "output": "coalesce(sum(t.output_tokens), 0)",
-    "without_usage": _UNKNOWN_USAGE,
-    "chats_without_usage": f"({_UNKNOWN_USAGE} AND i.api = 'openai_chat')",
-    "unpriced": f"({_UNKNOWN_USAGE} OR count(t.id) > count(t.cost_nano_usd))",
+    "without_usage": f"CASE WHEN {_UNKNOWN_USAGE} THEN 1 ELSE 0 END",
+    "chats_without_usage": f"CASE WHEN {_UNKNOWN_USAGE} AND i.api = 'openai_chat'"
+    " THEN 1 ELSE 0 END",
+    "unpriced": f"CASE WHEN {_UNKNOWN_USAGE} OR count(t.id) > count(t.cost_nano_usd)"
+    " THEN 1 ELSE 0 END",
     "cost": "sum(t.cost_nano_usd)",
     "saved": "sum(t.uncached_cost_nano_usd - t.cost_nano_usd)",
     "provider_cost": "sum(t.provider_cost_nano_usd)",
@@ -59,7 +61,7 @@ def requests_sql(source: str, conditions: Iterable[str], extra: Mapping[str, str
         f"SELECT {selected} FROM {source}"  # noqa: S608
         " LEFT JOIN aibridge_token_usages t ON t.interception_id = i.id"
         # Without the plus, SQLite reads the whole table in the order of the groups.
-        f" WHERE {' AND '.join(conditions) or '1'} GROUP BY +i.rowid"
+        f" WHERE {' AND '.join(conditions) or 'TRUE'} GROUP BY +i.rowid"
     )
 
 

@@ -5,7 +5,6 @@ half past, those of UTC.
 """
 
 import json
-import sqlite3
 from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +12,7 @@ from itertools import groupby
 
 from aibridge_addon.facts import now
 from aibridge_addon.report.periods import instant_text, midnight
-from aibridge_addon.store.sqlite.database_file import transaction
+from aibridge_addon.store.connection import Connection, transaction
 from aibridge_addon.store.sqlite.rollup import HOUR_LENGTH, REFRESH, SUM_UP_DAY, SUM_UP_MONTH
 
 type Span = tuple[str, str]
@@ -21,11 +20,11 @@ type Span = tuple[str, str]
 
 _STALE = "SELECT hour FROM aibridge_stale_hours ORDER BY hour"
 _LATEST_BEFORE = "SELECT max(hour) FROM aibridge_hourly WHERE hour < ?"
-_MARK = "INSERT OR REPLACE INTO aibridge_spans (begin_hour, end_hour) VALUES (?, ?)"
+_MARK = "INSERT INTO aibridge_spans (begin_hour, end_hour) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _FIRST = "SELECT min(hour) FROM aibridge_hourly"
 
 
-def refresh_one(connection: sqlite3.Connection) -> bool:
+def refresh_one(connection: Connection) -> bool:
     """Roll up the newest hour, day or month that is complete and not rolled up.
 
     Returns False if everything is rolled up.
@@ -39,7 +38,7 @@ def refresh_one(connection: sqlite3.Connection) -> bool:
     return _sum_up_one(connection, current)
 
 
-def _refresh_hour(connection: sqlite3.Connection, hour: str) -> None:
+def _refresh_hour(connection: Connection, hour: str) -> None:
     # `;` is the character after `:`, so that this is greater than any time of the hour.
     values = {"hour": hour, "next": f"{hour};"}
     with transaction(connection):
@@ -47,7 +46,7 @@ def _refresh_hour(connection: sqlite3.Connection, hour: str) -> None:
             connection.execute(statement, values)
 
 
-def _sum_up_one(connection: sqlite3.Connection, current: str) -> bool:
+def _sum_up_one(connection: Connection, current: str) -> bool:
     (first,) = connection.execute(_FIRST).fetchone()
     if first is None:
         return False
@@ -66,7 +65,7 @@ def _sum_up_one(connection: sqlite3.Connection, current: str) -> bool:
     return False
 
 
-def _sum_up_days(connection: sqlite3.Connection, missing: list[Span]) -> None:
+def _sum_up_days(connection: Connection, missing: list[Span]) -> None:
     """Sum up the newest of some days, and mark the empty days before it as done."""
     begin, end = missing[0]
     (latest,) = connection.execute(_LATEST_BEFORE, (end,)).fetchone()
@@ -78,9 +77,7 @@ def _sum_up_days(connection: sqlite3.Connection, missing: list[Span]) -> None:
         connection.executemany(_MARK, empty)
 
 
-def _sum_up(
-    connection: sqlite3.Connection, statements: tuple[str, ...], values: dict[str, str]
-) -> None:
+def _sum_up(connection: Connection, statements: tuple[str, ...], values: dict[str, str]) -> None:
     with transaction(connection):
         for statement in statements:
             connection.execute(statement, values)

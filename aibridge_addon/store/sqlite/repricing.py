@@ -14,9 +14,9 @@ from typing import Any
 from aibridge_addon.facts import Price
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.store.columns import PRICES
+from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.repriced import PriceCall, Repriced
-from aibridge_addon.store.sqlite.database_file import transaction
 from aibridge_addon.store.sqlite.writing import writing
 
 _STEP = 500

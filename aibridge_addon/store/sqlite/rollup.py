@@ -72,10 +72,10 @@ def _create_trigger(table: str, event: str) -> str:
 _OF_HOUR = "i.started_at >= :hour AND i.started_at < :next"
 _OF_SPANS_AROUND = "begin_hour <= :hour AND end_hour > :hour"
 REFRESH = (
-    f"DELETE FROM {_TABLE} WHERE hour = :hour AND NOT archived",  # noqa: S608
+    f"DELETE FROM {_TABLE} WHERE hour = :hour AND archived = 0",  # noqa: S608
     f"INSERT INTO {_TABLE} ({_COLUMNS})"  # noqa: S608
     f" SELECT :hour, 0, {', '.join(KEYS)}, {sums_sql()}, max(started_at)"
-    f" FROM ({requests_sql('aibridge_interceptions i', [_OF_HOUR], {})})"
+    f" FROM ({requests_sql('aibridge_interceptions i', [_OF_HOUR], {})}) r"
     f" GROUP BY {', '.join(KEYS)}",
     f"DELETE FROM {SPAN_FIGURES} WHERE (begin_hour, end_hour) IN"  # noqa: S608
     f" (SELECT begin_hour, end_hour FROM aibridge_spans WHERE {_OF_SPANS_AROUND})",
@@ -88,10 +88,13 @@ REFRESH = (
 def _sum_up(source: str) -> tuple[str, str]:
     columns = ", ".join((*SPAN_COLUMNS, *KEYS, *MEASURES, "latest"))
     keys = ", ".join(f"i.{name}" for name in KEYS)
+    renewed = ", ".join(f"{name} = excluded.{name}" for name in (*MEASURES, "latest"))
     return (
-        f"INSERT OR REPLACE INTO {SPAN_FIGURES} ({columns})"  # noqa: S608
-        f" SELECT :begin, :end, {keys}, {sums_sql()}, max(latest) FROM {source} GROUP BY {keys}",
-        "INSERT OR REPLACE INTO aibridge_spans (begin_hour, end_hour) VALUES (:begin, :end)",
+        f"INSERT INTO {SPAN_FIGURES} ({columns})"  # noqa: S608
+        f" SELECT :begin, :end, {keys}, {sums_sql()}, max(latest) FROM {source} GROUP BY {keys}"
+        f" ON CONFLICT ({', '.join((*SPAN_COLUMNS, *KEYS))}) DO UPDATE SET {renewed}",
+        "INSERT INTO aibridge_spans (begin_hour, end_hour) VALUES (:begin, :end)"
+        " ON CONFLICT DO NOTHING",
     )
 
 
@@ -106,9 +109,10 @@ SUM_UP_MONTH = _sum_up(
 
 
 def _merged(name: str) -> str:
+    own = f"{_TABLE}.{name}"
     if name in MONEY:
-        return f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})"
-    return f"{name} = {name} + excluded.{name}"
+        return f"{name} = coalesce({own} + excluded.{name}, {own}, excluded.{name})"
+    return f"{name} = {own} + excluded.{name}"
 
 
 def archive_sql(expired: str) -> str:
@@ -121,7 +125,8 @@ def archive_sql(expired: str) -> str:
     return (
         f"INSERT INTO {_TABLE} ({_COLUMNS})"  # noqa: S608
         f" SELECT {hour}, 1, {', '.join(KEYS)}, {sums_sql()}, max(started_at)"
-        f" FROM ({requests_sql('aibridge_interceptions i', [f'i.id IN ({expired})'], {})})"
-        f" WHERE 1 GROUP BY {hour}, {', '.join(KEYS)}"
-        f" ON CONFLICT DO UPDATE SET {merged}, latest = max(latest, excluded.latest)"
+        f" FROM ({requests_sql('aibridge_interceptions i', [f'i.id IN ({expired})'], {})}) r"
+        f" WHERE TRUE GROUP BY {hour}, {', '.join(KEYS)}"
+        f" ON CONFLICT (hour, archived, {', '.join(KEYS)})"
+        f" DO UPDATE SET {merged}, latest = max({_TABLE}.latest, excluded.latest)"
     )

@@ -56,16 +56,18 @@ SQL: dict[Kind, str] = {
     "hidden_turns": (
         "INSERT INTO aibridge_hidden_turns (scope, key, content, created_at)"
         " VALUES (:scope, :key, :content, :created_at)"
-        " ON CONFLICT DO UPDATE SET content = excluded.content, created_at = excluded.created_at"
+        " ON CONFLICT (scope, key)"
+        " DO UPDATE SET content = excluded.content, created_at = excluded.created_at"
     ),
     "rate_limits": (
         "INSERT INTO aibridge_rate_limits (provider_name, credential_kind, credential_hint,"
         " initiator_id, header, value, seen_at)"
         " SELECT :provider_name, :credential_kind, :credential_hint, :initiator_id, key, value,"
-        " :seen_at FROM json_each(:headers) WHERE 1"
+        " :seen_at FROM json_each(:headers) WHERE TRUE"
         # A spool may be read after newer headers were stored.
-        " ON CONFLICT DO UPDATE SET value = excluded.value, seen_at = excluded.seen_at"
-        " WHERE excluded.seen_at >= seen_at"
+        " ON CONFLICT (provider_name, credential_kind, credential_hint, initiator_id, header)"
+        " DO UPDATE SET value = excluded.value, seen_at = excluded.seen_at"
+        " WHERE excluded.seen_at >= aibridge_rate_limits.seen_at"
     ),
     "model_thought": _INSERTS["model_thought"],
     # Executed with many rows.
@@ -73,8 +75,8 @@ SQL: dict[Kind, str] = {
         "INSERT INTO aibridge_messages (interception_id, upstream, position, role, part)"
         " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
     ),
-    "part": _INSERTS["part"].removesuffix("NOTHING")
-    + "UPDATE SET created_at = max(created_at, excluded.created_at)",
+    "part": _INSERTS["part"].removesuffix("DO NOTHING")
+    + "(digest) DO UPDATE SET created_at = max(aibridge_parts.created_at, excluded.created_at)",
     "search_text": _INSERTS["search_text"],
 }
 

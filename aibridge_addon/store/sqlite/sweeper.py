@@ -9,10 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from aibridge_addon.facts import now
+from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.sqlite import vacuum
 from aibridge_addon.store.sqlite.content_retention import delete_content
-from aibridge_addon.store.sqlite.database_file import transaction
 from aibridge_addon.store.sqlite.endings import DELETE_ORPHANS
 from aibridge_addon.store.sqlite.housekeeping import (
     CLOSE_NEVER_POLLED,

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from aibridge_addon.facts import now
+from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import RecorderError
 from aibridge_addon.store.protocol import OnEvent, Retention
 from aibridge_addon.store.spool import Spool, append, read
 from aibridge_addon.store.sqlite import vacuum
 from aibridge_addon.store.sqlite.budget_book import SQLiteBudgetBook, Work
-from aibridge_addon.store.sqlite.database_file import DatabaseFile, is_transient, transaction
+from aibridge_addon.store.sqlite.database_file import DatabaseFile, is_transient
 from aibridge_addon.store.sqlite.housekeeping import CLOSE_INTERRUPTED
 from aibridge_addon.store.sqlite.ownership import Ownership
 from aibridge_addon.store.sqlite.schema import SchemaTooNewError

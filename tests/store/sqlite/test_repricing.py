@@ -12,11 +12,11 @@ from store.doubles import ended, record, rows, started, tokens
 
 from aibridge_addon.facts import Price, TokenUsage
 from aibridge_addon.prices.billed_call import BilledCall
+from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.repriced import Repriced
 from aibridge_addon.store.sqlite import repricing
-from aibridge_addon.store.sqlite.database_file import transaction
 from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 from aibridge_addon.store.sqlite.store import SQLiteStore
 

@@ -11,8 +11,8 @@ from store.doubles import ended, started, tokens
 
 from aibridge_addon.facts import Fact
 from aibridge_addon.report.queries import TotalsQuery
+from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.sqlite.database_file import transaction
 from aibridge_addon.store.sqlite.housekeeping import DELETE_INTERCEPTIONS
 from aibridge_addon.store.sqlite.refresh import refresh_one
 from aibridge_addon.store.sqlite.reports.reports import SQLiteReports

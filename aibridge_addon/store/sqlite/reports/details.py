@@ -1,7 +1,6 @@
 """Everything recorded of one request, and the requests of one session."""
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from aibridge_addon.report.rows import (
     ToolCallRow,
 )
 from aibridge_addon.report.sums import total
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sqlite.reports import neighbours, request_rows
 
 MOST_REQUESTS = 2_000
@@ -38,9 +38,7 @@ ORDER BY o.started_at, o.id LIMIT :most
 """
 
 
-def find(
-    connection: sqlite3.Connection, id_or_part: str, for_actor: str | None = None
-) -> str | None:
+def find(connection: Connection, id_or_part: str, for_actor: str | None = None) -> str | None:
     """Return the id of the only request whose id is, begins with, or ends with a text."""
     conditions = ("id = :text", "id >= :text AND id < :end", "id LIKE '%' || :text")
     is_id = id_or_part and all(char.isalnum() or char == "-" for char in id_or_part)
@@ -56,7 +54,7 @@ def find(
 
 
 def interception(
-    connection: sqlite3.Connection, id_or_part: str, for_actor: str | None = None
+    connection: Connection, id_or_part: str, for_actor: str | None = None
 ) -> InterceptionDetail | None:
     """Return everything recorded of a request, and its neighbours."""
     id_ = find(connection, id_or_part, for_actor)
@@ -73,9 +71,7 @@ def interception(
     )
 
 
-def detail(
-    connection: sqlite3.Connection, id_: str, *, content: bool = True
-) -> InterceptionDetail | None:
+def detail(connection: Connection, id_: str, *, content: bool = True) -> InterceptionDetail | None:
     """Return everything recorded of the request with an id, without other requests."""
     row = next(request_rows.load(connection, [id_]), None)
     if row is None:
@@ -99,7 +95,7 @@ def detail(
     )
 
 
-def _prompts(connection: sqlite3.Connection, id_: str) -> Iterable[TextRow]:
+def _prompts(connection: Connection, id_: str) -> Iterable[TextRow]:
     rows = connection.execute(
         "SELECT prompt, provider_response_id, created_at FROM aibridge_user_prompts"
         " WHERE interception_id = ? ORDER BY id",
@@ -108,7 +104,7 @@ def _prompts(connection: sqlite3.Connection, id_: str) -> Iterable[TextRow]:
     return (TextRow(kind="prompt", text=p, response_id=r, created_at=c) for p, r, c in rows)
 
 
-def _thoughts(connection: sqlite3.Connection, id_: str) -> Iterable[TextRow]:
+def _thoughts(connection: Connection, id_: str) -> Iterable[TextRow]:
     rows = connection.execute(
         "SELECT coalesce(json_extract(metadata, '$.source'), 'thinking'), content,"
         " provider_response_id, created_at FROM aibridge_model_thoughts"
@@ -138,7 +134,7 @@ _CALL_COLUMNS = {
 }
 
 
-def _calls(connection: sqlite3.Connection, id_: str) -> Iterable[CallRow]:
+def _calls(connection: Connection, id_: str) -> Iterable[CallRow]:
     selected = ", ".join(f"{sql} AS {name}" for name, sql in _CALL_COLUMNS.items())
     for values in connection.execute(
         f"SELECT {selected} FROM aibridge_token_usages"  # noqa: S608
@@ -149,7 +145,7 @@ def _calls(connection: sqlite3.Connection, id_: str) -> Iterable[CallRow]:
         yield CallRow(**named | {"extra": _mapping(named["extra"])})
 
 
-def _tools(connection: sqlite3.Connection, id_: str) -> Iterable[ToolCallRow]:
+def _tools(connection: Connection, id_: str) -> Iterable[ToolCallRow]:
     names = (
         *("id", "tool", "call_id", "response_id", "server_url", "injected", "input", "error"),
         *("duration_ms", "result_bytes", "created_at"),
@@ -165,7 +161,7 @@ def _tools(connection: sqlite3.Connection, id_: str) -> Iterable[ToolCallRow]:
         yield ToolCallRow(**named | {"injected": bool(named["injected"])})
 
 
-def _messages(connection: sqlite3.Connection, id_: str) -> Iterable[StoredMessage]:
+def _messages(connection: Connection, id_: str) -> Iterable[StoredMessage]:
     for upstream, position, role, kind, digest, content, compressed in connection.execute(
         "SELECT m.upstream, m.position, m.role, p.kind, p.digest, p.content, p.compressed"
         " FROM aibridge_messages m JOIN aibridge_parts p ON p.digest = m.part"
@@ -191,7 +187,7 @@ def _mapping(text: str | None) -> dict[str, Any]:
 
 
 def session(
-    connection: sqlite3.Connection, id_or_part: str, for_actor: str | None = None
+    connection: Connection, id_or_part: str, for_actor: str | None = None
 ) -> SessionDetail | None:
     """Return a session by its id, or by the only beginning of one."""
     id_ = _find_session(connection, id_or_part, for_actor)
@@ -210,9 +206,7 @@ def session(
     )
 
 
-def _find_session(
-    connection: sqlite3.Connection, id_or_part: str, for_actor: str | None
-) -> str | None:
+def _find_session(connection: Connection, id_or_part: str, for_actor: str | None) -> str | None:
     conditions = ("= :text", ">= :text AND client_session_id < :end")
     for condition in conditions if id_or_part else ():
         found = connection.execute(

@@ -30,8 +30,8 @@ _KEYED: Mapping[str, str] = {
 }
 TOOL_SQL = "coalesce(x.tool, '')"
 JOIN_TOOLS = (
-    " LEFT JOIN aibridge_tool_usages x ON x.interception_id = i.id AND x.rowid ="
-    " (SELECT min(y.rowid) FROM aibridge_tool_usages y"
+    " LEFT JOIN aibridge_tool_usages x ON x.interception_id = i.id AND x.id ="
+    " (SELECT min(y.id) FROM aibridge_tool_usages y"
     " WHERE y.interception_id = i.id AND y.tool = x.tool)"
 )
 """Joins an interception `i` with each tool `x` that it called, once per name."""

@@ -1,21 +1,21 @@
 """Percentiles of latency over completed requests, by the nearest rank."""
 
 import math
-import sqlite3
 from collections import Counter
 
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Latency
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sqlite.reports import selection
 
-DURATION_MS = "CAST(round((julianday(i.ended_at) - julianday(i.started_at)) * 86400000) AS INTEGER)"
+DURATION_MS = "CAST(round((julianday(i.ended_at) - julianday(i.started_at)) * 86400000) AS BIGINT)"
 """SQL of the duration of an interception `i`; null while it is open."""
 
 type _Counts = Counter[int]
 """Number of requests by milliseconds."""
 
 
-def read(connection: sqlite3.Connection, query: RequestQuery) -> Latency:
+def read(connection: Connection, query: RequestQuery) -> Latency:
     """Return the percentiles of a query."""
     chosen = selection.of_interceptions(query)
     chosen.add_period(query.since, query.until, hidden=bool(query.sessions))

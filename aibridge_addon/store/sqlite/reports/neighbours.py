@@ -4,7 +4,7 @@ Requests of a session follow each other. Clients without sessions are followed b
 a request with the result of a call comes after the request whose response made the call.
 """
 
-import sqlite3
+from aibridge_addon.store.connection import Connection
 
 MOST_LATER = 2_000
 """Most later requests of the actor among which the result of a call is looked for."""
@@ -18,7 +18,9 @@ AND (n.started_at, n.id) {comparison} (i.started_at, i.id)
 ORDER BY n.started_at {order}, n.id {order} LIMIT 1
 """
 _PREVIOUS_IN_SESSION = _IN_SESSION.format(
-    comparison="<", order="DESC", kinds="iif(i.request_kind = 'compaction', 'turn', '')"
+    comparison="<",
+    order="DESC",
+    kinds="CASE i.request_kind WHEN 'compaction' THEN 'turn' ELSE '' END",
 )
 _NEXT_IN_SESSION = _IN_SESSION.format(comparison=">", order="ASC", kinds="''")
 _WITH_THE_CALL = """
@@ -36,26 +38,26 @@ SELECT n.id FROM (
     AND n.id <> :id ORDER BY n.started_at LIMIT :most
 ) n JOIN aibridge_interceptions i ON i.id = :id AND n.api = i.api
 WHERE n.correlating_tool_call_id IN (
-    SELECT tool_call_id FROM aibridge_tool_usages WHERE interception_id = :id AND NOT injected
+    SELECT tool_call_id FROM aibridge_tool_usages WHERE interception_id = :id AND injected = 0
 ) LIMIT 1
 """
 _HAS_CALLS = (
-    "SELECT 1 FROM aibridge_tool_usages WHERE interception_id = :id AND NOT injected LIMIT 1"
+    "SELECT 1 FROM aibridge_tool_usages WHERE interception_id = :id AND injected = 0 LIMIT 1"
 )
 
 
-def previous(connection: sqlite3.Connection, id_: str) -> str | None:
+def previous(connection: Connection, id_: str) -> str | None:
     """Return the id of the request before a request."""
     return _first(connection, _PREVIOUS_IN_SESSION, id_) or _first(connection, _WITH_THE_CALL, id_)
 
 
-def following(connection: sqlite3.Connection, id_: str) -> str | None:
+def following(connection: Connection, id_: str) -> str | None:
     """Return the id of the request after a request, with the results of its tool calls."""
     has_calls = connection.execute(_HAS_CALLS, {"id": id_}).fetchone()
     found = _first(connection, _WITH_THE_RESULT, id_) if has_calls else None
     return found or _first(connection, _NEXT_IN_SESSION, id_)
 
 
-def _first(connection: sqlite3.Connection, query: str, id_: str) -> str | None:
+def _first(connection: Connection, query: str, id_: str) -> str | None:
     row = connection.execute(query, {"id": id_, "most": MOST_LATER}).fetchone()
     return str(row[0]) if row else None

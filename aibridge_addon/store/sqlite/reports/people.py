@@ -1,9 +1,8 @@
 """People: actors with their figures, programs, models and access tokens."""
 
-import sqlite3
-
 from aibridge_addon.report.queries import RequestQuery, grouped
 from aibridge_addon.report.rows import GroupRow, PersonRow, TokenUse
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sqlite.reports import totals
 from aibridge_addon.store.sqlite.reports.totals import Names
 
@@ -14,7 +13,7 @@ _MOST_NAMES = 50
 """Most names of an actor."""
 
 
-def read(connection: sqlite3.Connection, query: RequestQuery) -> list[PersonRow]:
+def read(connection: Connection, query: RequestQuery) -> list[PersonRow]:
     """Return the actors, the most expensive first."""
     people, _ = totals.grouped_rows(connection, grouped(query, ("actor",), query.limit))
     by_token = grouped(query, ("actor", "token"), _MOST_ROWS)

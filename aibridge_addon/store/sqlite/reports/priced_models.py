@@ -1,8 +1,7 @@
 """Models that were called, with the prices that were found for them."""
 
-import sqlite3
-
 from aibridge_addon.report.rows import PricedModelRow
+from aibridge_addon.store.connection import Connection
 
 _QUERY = """
 SELECT i.provider_name,
@@ -14,14 +13,14 @@ SELECT i.provider_name,
 FROM aibridge_token_usages u JOIN aibridge_interceptions i ON i.id = u.interception_id
 WHERE i.started_at >= :since
 GROUP BY 1, 2, 3, 4
-ORDER BY 5 DESC, 1, 2
+ORDER BY 5 DESC, 1, 2 NULLS FIRST
 LIMIT :most
 """
 _MOST = 10_000
 """Rows; models are named by clients."""
 
 
-def read_priced_models(connection: sqlite3.Connection, since: str) -> list[PricedModelRow]:
+def read_priced_models(connection: Connection, since: str) -> list[PricedModelRow]:
     """Return the models that were called since a time, those with the most calls first."""
     return [
         PricedModelRow(

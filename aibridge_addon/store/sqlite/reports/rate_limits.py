@@ -1,8 +1,7 @@
 """Rate limits as seen last."""
 
-import sqlite3
-
 from aibridge_addon.report.rows import RateLimitRow
+from aibridge_addon.store.connection import Connection
 
 _QUERY = """
 SELECT provider_name, credential_kind, credential_hint, initiator_id, header, value, seen_at
@@ -13,7 +12,7 @@ _MOST = 20_000
 """Rows; the table has a row for each header of each credential and actor."""
 
 
-def read_rate_limits(connection: sqlite3.Connection) -> list[RateLimitRow]:
+def read_rate_limits(connection: Connection) -> list[RateLimitRow]:
     """Return the newest rows; none from a database that no proxy has migrated yet."""
     if connection.execute(_EXISTS).fetchone() is None:
         return []

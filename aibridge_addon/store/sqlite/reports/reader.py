@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aibridge_addon.store.errors import NothingRecordedError, StoreError
+from aibridge_addon.store.sqlite.reports.figures_rows import TopModels
 
 _READ_SECONDS = 5.0
 """Seconds to wait for a lock."""
@@ -45,9 +46,15 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
         ) as connection:
             if path not in _current:
                 _update(path, connection)
+            define_functions(connection)
             yield connection
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
+
+
+def define_functions(connection: sqlite3.Connection) -> None:
+    """Define the functions that the SQL of reports calls."""
+    connection.create_aggregate("top_models", 2, TopModels)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

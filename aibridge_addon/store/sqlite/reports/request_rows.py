@@ -1,7 +1,6 @@
 """Rows of single requests, by their ids."""
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import batched
@@ -9,6 +8,7 @@ from typing import Any
 
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.rows import RequestRow
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sqlite.figures import MEASURES, MONEY, requests_sql
 
 PROMPT_CHARACTERS = 300
@@ -32,11 +32,11 @@ _EXTRA = {
     "partial": "i.partial",
     "ttft_ms": "i.ttft_ms",
     "upstream_requests": "count(DISTINCT CASE WHEN t.id IS NOT NULL THEN"
-    " coalesce(t.upstream, t.provider_response_id, t.id) END)",
+    " coalesce(CAST(t.upstream AS TEXT), t.provider_response_id, t.id) END)",
     "served_model": "(SELECT x.model FROM aibridge_token_usages x"  # noqa: S608
     f" WHERE x.interception_id = i.id AND {_OWN_CALL} ORDER BY x.id DESC LIMIT 1)",
     "tools": "(SELECT json_group_array(tool) FROM (SELECT DISTINCT x.tool"  # noqa: S608
-    f" FROM aibridge_tool_usages x WHERE x.interception_id = i.id LIMIT {_MOST_TOOLS}))",
+    f" FROM aibridge_tool_usages x WHERE x.interception_id = i.id LIMIT {_MOST_TOOLS}) y)",
     "prompt": f"(SELECT substr(x.prompt, 1, {PROMPT_CHARACTERS})"  # noqa: S608
     " FROM aibridge_user_prompts x"
     " WHERE x.interception_id = i.id ORDER BY x.id LIMIT 1)",
@@ -46,7 +46,7 @@ _SQL = requests_sql(
 )
 
 
-def load(connection: sqlite3.Connection, ids: Iterable[str]) -> Iterator[RequestRow]:
+def load(connection: Connection, ids: Iterable[str]) -> Iterator[RequestRow]:
     """Yield the rows of requests in the order of their ids; unknown ids have none."""
     for batch in batched(ids, _BATCH, strict=False):
         cursor = connection.execute(_SQL, {"ids": json.dumps(batch)})

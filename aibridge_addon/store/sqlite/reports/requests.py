@@ -1,10 +1,10 @@
 """Lists of requests: pages from the newest, and requests that end while somebody looks on."""
 
-import sqlite3
 from typing import Any
 
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Live, Page, RequestRow
+from aibridge_addon.store.connection import ALL, Connection
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.sqlite.reports import request_rows
 from aibridge_addon.store.sqlite.reports.selection import Selection, of_interceptions
@@ -15,7 +15,7 @@ MOST_LIVE = 500
 """Most requests that one call of `ended_since` looks at."""
 
 
-def read(connection: sqlite3.Connection, query: RequestQuery) -> Page[RequestRow]:
+def read(connection: Connection, query: RequestQuery) -> Page[RequestRow]:
     """Return a page of requests, newest first."""
     chosen = chosen_requests(query)
     if query.cursor:
@@ -23,7 +23,7 @@ def read(connection: sqlite3.Connection, query: RequestQuery) -> Page[RequestRow
         chosen.add(
             f"(i.started_at, i.id) < ({chosen.bind(started_at)}, {chosen.bind(id_)})",
         )
-    limit = -1 if query.limit is None else query.limit + 1
+    limit = ALL if query.limit is None else query.limit + 1
     found = connection.execute(
         f"SELECT i.id, i.started_at FROM aibridge_interceptions i WHERE {where(chosen)}"  # noqa: S608
         " ORDER BY i.started_at DESC, i.id DESC LIMIT :limit",
@@ -48,10 +48,10 @@ def chosen_requests(query: RequestQuery) -> Selection:
 
 def where(chosen: Selection) -> str:
     """Return all conditions as one."""
-    return " AND ".join(chosen.conditions) or "1"
+    return " AND ".join(chosen.conditions) or "TRUE"
 
 
-def ended_since(connection: sqlite3.Connection, cursor: str | None, query: RequestQuery) -> Live:
+def ended_since(connection: Connection, cursor: str | None, query: RequestQuery) -> Live:
     """Return the requests whose ends were committed since a cursor, oldest end first."""
     (newest,) = connection.execute(_NEWEST).fetchone()
     if cursor is None:

@@ -13,6 +13,7 @@ from typing import Any
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Page, SearchHit
 from aibridge_addon.report.search_text import MATCH_END, MATCH_START, Term, parse
+from aibridge_addon.store.connection import ALL
 from aibridge_addon.store.sqlite import search_index
 from aibridge_addon.store.sqlite.reports import request_rows
 from aibridge_addon.store.sqlite.reports.requests import chosen_requests, number_of, where
@@ -39,7 +40,7 @@ def read(connection: sqlite3.Connection, text: str, query: RequestQuery) -> Page
         chosen.add(f"x.id < {chosen.bind(str(number_of(query.cursor)))} + 0")
     is_indexed = search_index.has_fts5(connection) and search_index.is_indexed(connection)
     find = _find_indexed if is_indexed else _find_plain
-    limit = -1 if query.limit is None else query.limit + 1
+    limit = ALL if query.limit is None else query.limit + 1
     found = list(find(connection, terms, chosen, limit))
     shown = found if query.limit is None else found[: query.limit]
     rows = request_rows.load(connection, dict.fromkeys(id_ for _, id_, _, _ in shown))

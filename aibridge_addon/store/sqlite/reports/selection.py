@@ -57,7 +57,7 @@ class Selection:
         for value in accepted:
             tests.append(f"{expression} = {self.bind(value)}")
             if "*" in value or "?" in value:
-                tests.append(f"{expression} GLOB {self.bind(value.replace('[', '[[]'))}")
+                tests.append(f"glob({self.bind(value.replace('[', '[[]'))}, {expression})")
         if tests:
             self.conditions.append(f"({' OR '.join(tests)})")
 

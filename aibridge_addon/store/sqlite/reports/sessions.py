@@ -4,12 +4,12 @@ A page is found by walking back over the requests, so that it reads no more than
 page, however many there are. A session's position is that of its newest request.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Page, SessionRow
+from aibridge_addon.store.connection import Connection, walk
 from aibridge_addon.store.sqlite.figures import requests_sql
 from aibridge_addon.store.sqlite.reports import selection, totals
 from aibridge_addon.store.sqlite.reports.figures_rows import MOST_MODELS, to_figures
@@ -30,9 +30,8 @@ class _Session:
     position: tuple[str, str]
 
 
-def read(connection: sqlite3.Connection, query: RequestQuery) -> Page[SessionRow]:
+def read(connection: Connection, query: RequestQuery) -> Page[SessionRow]:
     """Return a page of sessions."""
-    totals.prepare(connection)
     found = _walk(connection, query, split_cursor(query.cursor) if query.cursor else None)
     page: list[_Session] = []
     cursor = ""
@@ -46,7 +45,7 @@ def read(connection: sqlite3.Connection, query: RequestQuery) -> Page[SessionRow
 
 
 def _walk(
-    connection: sqlite3.Connection, query: RequestQuery, after: tuple[str, str] | None
+    connection: Connection, query: RequestQuery, after: tuple[str, str] | None
 ) -> Iterator[_Session]:
     """Yield the sessions after a position."""
     chosen = _selected(query)
@@ -58,7 +57,7 @@ def _walk(
         f" {' AND '.join(chosen.conditions)} ORDER BY i.started_at DESC, i.id DESC"
     )
     seen = set()
-    for session, actor, *position in connection.execute(sql, chosen.values):
+    for session, actor, *position in walk(connection, sql, chosen.values):
         if (session, actor) in seen:
             continue
         seen.add((session, actor))
@@ -68,7 +67,7 @@ def _walk(
 
 
 def _is_before(
-    connection: sqlite3.Connection, query: RequestQuery, session: _Session, after: tuple[str, str]
+    connection: Connection, query: RequestQuery, session: _Session, after: tuple[str, str]
 ) -> bool:
     """Return True if a session was on an earlier page."""
     chosen = _selected(query, session)
@@ -92,7 +91,7 @@ def _add_position(chosen: Selection, operator: str, position: tuple[str, str]) -
     chosen.add(f"{_POSITION} {operator} ({started_at}, {id_})")
 
 
-def _row(connection: sqlite3.Connection, query: RequestQuery, session: _Session) -> SessionRow:
+def _row(connection: Connection, query: RequestQuery, session: _Session) -> SessionRow:
     chosen = _selected(query, session)
     where = " AND ".join(chosen.conditions)
 

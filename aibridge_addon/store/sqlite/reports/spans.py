@@ -1,13 +1,13 @@
 """Divides a period into spans of the roll-up and spans whose interceptions must be read."""
 
 import json
-import sqlite3
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from aibridge_addon.report.periods import instant_text, midnight, normal_text
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sqlite.rollup import HOUR_LENGTH
 
 type Span = tuple[str, str]
@@ -23,7 +23,7 @@ _SPANS = (
 )
 _FIRST = (
     "SELECT min(first) FROM (SELECT min(hour) AS first FROM aibridge_hourly"
-    " UNION ALL SELECT min(started_at) FROM aibridge_interceptions)"
+    " UNION ALL SELECT min(started_at) FROM aibridge_interceptions) f"
 )
 
 SPAN_SOURCE = (
@@ -35,7 +35,7 @@ SPAN_SOURCE = (
 HOUR_SOURCE = (
     "json_each(:gaps) g CROSS JOIN aibridge_hourly i"
     " ON i.hour >= json_extract(g.value, '$[0]') AND i.hour < json_extract(g.value, '$[1]')"
-    " AND (i.archived"
+    " AND (i.archived = 1"
     " OR (i.hour < :end AND i.hour NOT IN (SELECT value FROM json_each(:excluded))))"
 )
 """Rows of the hours that it takes."""
@@ -56,9 +56,7 @@ def read_all(since: str, until: str) -> Division:
     return Division(spans=((normal_text(since), normal_text(until) or _END),))
 
 
-def divide(
-    connection: sqlite3.Connection, since: str, until: str, times: Collection[str]
-) -> Division:
+def divide(connection: Connection, since: str, until: str, times: Collection[str]) -> Division:
     """Return the division of a period that reads the fewest rows; `times`: groupings by time."""
     since, until = normal_text(since), normal_text(until) or _END
     first, end = _next_hour(since), until[:HOUR_LENGTH]
@@ -85,7 +83,7 @@ def divide(
 
 
 def _summed_spans(
-    connection: sqlite3.Connection,
+    connection: Connection,
     first: str,
     end: str,
     stale: list[str],
@@ -142,7 +140,7 @@ def _after(hour: str) -> str:
     return _next_hour(f"{hour}:00:00.000001+00:00")
 
 
-def _hours_of_two_days(connection: sqlite3.Connection, first: str, end: str) -> Iterator[str]:
+def _hours_of_two_days(connection: Connection, first: str, end: str) -> Iterator[str]:
     """Yield the hours in which a local day begins, in zones such as UTC+05:30."""
     (earliest,) = connection.execute(_FIRST).fetchone()
     if earliest is None:

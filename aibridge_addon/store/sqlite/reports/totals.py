@@ -1,7 +1,6 @@
 """Totals: figures of groups of requests, from the roll-up as far as it is fresh."""
 
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,13 +8,13 @@ from typing import Any
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.queries import TIME_GROUPINGS, TotalsQuery
 from aibridge_addon.report.rows import GroupRow, Totals
+from aibridge_addon.store.connection import ALL, Connection
 from aibridge_addon.store.sqlite.figures import MEASURES, requests_sql
 from aibridge_addon.store.sqlite.reports import groups, selection, spans
 from aibridge_addon.store.sqlite.reports.figures_rows import (
     MOST_MODELS,
     SUMS,
     SUMS_OF_SUMS,
-    TopModels,
     to_figures,
 )
 from aibridge_addon.store.sqlite.reports.selection import Selection
@@ -27,16 +26,15 @@ _WEIGHT = "coalesce(cost, 0) + coalesce(list_price, 0)"
 _HEAVIEST_FIRST = (f"{_WEIGHT} DESC", "output DESC", "requests DESC")
 
 
-def read(connection: sqlite3.Connection, query: TotalsQuery) -> Totals:
+def read(connection: Connection, query: TotalsQuery) -> Totals:
     """Return the totals of a query."""
     groups.check(query)
     rows, more = grouped_rows(connection, query) if query.by else ([], 0)
     return Totals(rows=tuple(rows), more=more, overall=_overall(connection, query))
 
 
-def grouped_rows(connection: sqlite3.Connection, query: TotalsQuery) -> tuple[list[GroupRow], int]:
+def grouped_rows(connection: Connection, query: TotalsQuery) -> tuple[list[GroupRow], int]:
     """Return the rows of a query's groups, and the number of groups that its limit leaves out."""
-    prepare(connection)
     parts, values = _parts(connection, query, query.by)
     rows = connection.execute(summed(parts, query.by), values).fetchall()
     if query.by[0] in TIME_GROUPINGS:  # a limit left out the oldest ones
@@ -45,34 +43,29 @@ def grouped_rows(connection: sqlite3.Connection, query: TotalsQuery) -> tuple[li
     return [_to_group(row[1:], len(query.by)) for row in rows], more
 
 
-def group_names(connection: sqlite3.Connection, query: TotalsQuery) -> list[Names]:
+def group_names(connection: Connection, query: TotalsQuery) -> list[Names]:
     """Return the names of a query's groups, most requests first."""
     parts, values = _parts(connection, query, query.by)
     names = ", ".join(f"name{index}" for index in range(len(query.by)))
     return connection.execute(
-        f"SELECT {names} FROM ({parts}) GROUP BY {names}"  # noqa: S608
+        f"SELECT {names} FROM ({parts}) p GROUP BY {names}"  # noqa: S608
         f" ORDER BY sum(requests) DESC, {names} LIMIT :limit",
         values,
     ).fetchall()
 
 
-def _overall(connection: sqlite3.Connection, query: TotalsQuery) -> Figures:
+def _overall(connection: Connection, query: TotalsQuery) -> Figures:
     """Return the figures of all requests; sorts nothing but unpriced ones."""
     parts, values = _parts(connection, query, ())
     columns = ", ".join(SUMS)
-    sums = connection.execute(f"SELECT {columns} FROM ({parts})", values).fetchone()  # noqa: S608
+    sums = connection.execute(f"SELECT {columns} FROM ({parts}) p", values).fetchone()  # noqa: S608
     models = connection.execute(
         "SELECT coalesce(nullif(model, ''), 'unknown') AS name FROM"  # noqa: S608
-        f" ({parts}) WHERE unpriced > 0 GROUP BY name ORDER BY sum(unpriced) DESC, name"
+        f" ({parts}) p WHERE unpriced > 0 GROUP BY name ORDER BY sum(unpriced) DESC, name"
         f" LIMIT {MOST_MODELS}",
         values,
     )
     return to_figures([*sums, json.dumps([name for (name,) in models])])
-
-
-def prepare(connection: sqlite3.Connection) -> None:
-    """Define the function that `summed` calls."""
-    connection.create_aggregate("top_models", 2, TopModels)  # type: ignore[arg-type]
 
 
 def _to_group(row: Sequence[Any], width: int) -> GroupRow:
@@ -81,12 +74,12 @@ def _to_group(row: Sequence[Any], width: int) -> GroupRow:
 
 
 def _parts(
-    connection: sqlite3.Connection, query: TotalsQuery, by: tuple[str, ...]
+    connection: Connection, query: TotalsQuery, by: tuple[str, ...]
 ) -> tuple[str, dict[str, Any]]:
     """Return the SELECT of the rows to sum up, and the values of its parameters."""
     division = _divide(connection, query, by)
     sources: list[str] = []
-    values: dict[str, Any] = {"limit": -1 if query.limit is None else query.limit}
+    values: dict[str, Any] = {"limit": ALL if query.limit is None else query.limit}
     if division.spans:
         chosen = selection.of_interceptions(query)
         sources.append(_from_interceptions(query, by, division, chosen))
@@ -98,9 +91,7 @@ def _parts(
     return " UNION ALL ".join(sources), values
 
 
-def _divide(
-    connection: sqlite3.Connection, query: TotalsQuery, by: tuple[str, ...]
-) -> spans.Division:
+def _divide(connection: Connection, query: TotalsQuery, by: tuple[str, ...]) -> spans.Division:
     offset = datetime.now().astimezone().utcoffset()
     splits_hours = "hour" in by and offset is not None and offset.seconds % 3600 > 0
     rolled = selection.is_rolled_up(query) and all(map(groups.is_rolled_up, by))
@@ -157,15 +148,15 @@ def summed(parts: str, by: tuple[str, ...]) -> str:
     """Return the SELECT that sums up parts by model, and then by group."""
     names = [f"name{index}" for index in range(len(by))]
     by_model = (
-        f"SELECT {', '.join([*names, 'model', *SUMS])} FROM ({parts})"  # noqa: S608
+        f"SELECT {', '.join([*names, 'model', *SUMS])} FROM ({parts}) p"  # noqa: S608
         f" GROUP BY {', '.join([*names, 'model'])}"
     )
-    sums = f"SELECT {', '.join([*names, *SUMS_OF_SUMS])} FROM ({by_model})"  # noqa: S608
+    sums = f"SELECT {', '.join([*names, *SUMS_OF_SUMS])} FROM ({by_model}) m"  # noqa: S608
     if not names:
-        return f"SELECT 1, * FROM ({sums})"  # noqa: S608
+        return f"SELECT 1, s.* FROM ({sums}) s"  # noqa: S608
     order = ", ".join(_order(by))
     return (
-        f"SELECT count(*) OVER (), * FROM ({sums} GROUP BY {', '.join(names)})"  # noqa: S608
+        f"SELECT count(*) OVER (), s.* FROM ({sums} GROUP BY {', '.join(names)}) s"  # noqa: S608
         f" ORDER BY {order} LIMIT :limit"
     )
 
