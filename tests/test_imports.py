@@ -14,6 +14,7 @@ CORE = (
     "captured_bodies",
     "access.asked",
     "access.budget_rule",
+    "access.keys",
     "access.limits",
     "access.model_rule",
     "access.policies",

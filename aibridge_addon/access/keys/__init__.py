@@ -1,0 +1,1 @@
+"""Central keys of provider instances: pools, failures, affinity, and sends of a request. Pure."""

@@ -1,0 +1,87 @@
+"""Affinity: the conversation of a request, and the provider's state that it carries. Pure."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from aibridge_addon.access.keys.bindings import LONG_SECONDS, SECONDS
+from aibridge_addon.raw_json import JSON, mapping, member, members, read, sequence, text
+
+_STATE = re.compile(
+    rb'"(?:encrypted_content|previous_response_id|signature|thought_?[sS]ignature|file_id'
+    rb'|container|cachedContent|item_reference)"\s*:\s*"[^"]'
+    rb'|"conversation"\s*:\s*["{]'
+    rb'|"type"\s*:\s*"(?:redacted_thinking|item_reference)"'
+)
+"""State that only the organization that made it accepts. Members of a schema have no text value,
+and quotes within a text are escaped."""
+_STORED = re.compile(
+    rb'"(?:file_id|container|cachedContent)"\s*:\s*"[^"]|"conversation"\s*:\s*["{]'
+)
+"""Objects that a request outside of the conversation has made."""
+_LONG_CACHE = re.compile(rb'"ttl"\s*:\s*"1h"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affinity:
+    """The conversation of a request, as the choice of a key needs it."""
+
+    id: str
+    is_bound: bool = False
+    """True if the request carries state of an organization."""
+    previous_response_id: str | None = None
+    idle_seconds: float = SECONDS
+    """Time after which the provider has no cache of an idle conversation."""
+
+
+def affinity_of(actor: str, session: str | None, body: bytes) -> Affinity:
+    """Return the affinity of a request.
+
+    Its id is the session's, else the key of its prompt cache, else the actor with the system prompt
+    and the first message, else the actor.
+
+    Args:
+        actor: id of the sender.
+        session: the client's id of the session.
+        body: the decoded body.
+    """
+    found = members(body) or {}
+    is_bound = _STATE.search(body) is not None
+    own = session or text(member(found, "prompt_cache_key"))
+    if is_bound and _STORED.search(body):
+        own = None  # made by a request of this actor that has no session
+    elif own is None:
+        own = _beginning(mapping(read(body)))
+    return Affinity(
+        id=f"{actor}\0{own}" if own else actor,
+        is_bound=is_bound,
+        previous_response_id=text(member(found, "previous_response_id")),
+        idle_seconds=LONG_SECONDS if _LONG_CACHE.search(body) else SECONDS,
+    )
+
+
+def _beginning(request: dict[str, JSON]) -> str | None:
+    """Return a digest of the system prompt and the first message of the user."""
+    system = (
+        request.get("system") or request.get("instructions") or request.get("systemInstruction")
+    )
+    history = request.get("messages") or request.get("input") or request.get("contents")
+    if isinstance(history, str):
+        history = [{"role": "user", "content": history}]
+    leading: list[str] = [_text_of(system)]
+    for message in map(mapping, sequence(history)):
+        leading.append(_text_of(message.get("content") or message.get("parts")))
+        if message.get("role") == "user":
+            break
+    if not any(leading):
+        return None
+    return hashlib.blake2b("\0".join(leading).encode(), digest_size=16).hexdigest()
+
+
+def _text_of(content: JSON) -> str:
+    """Return the text of a content; marks such as `cache_control` move between requests."""
+    if isinstance(content, dict):
+        content = content.get("parts") or [content]
+    if isinstance(content, list):
+        return "\n".join(text(mapping(part).get("text")) or "" for part in content)
+    return text(content) or ""
