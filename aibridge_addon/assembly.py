@@ -16,6 +16,7 @@ from aibridge_addon.access.connection_limit import ConnectionLimit
 from aibridge_addon.access.cors import CrossOriginSharing
 from aibridge_addon.access.egress import Egress
 from aibridge_addon.access.first_request_timeout import FirstRequestTimeout
+from aibridge_addon.access.jwt.verifier import JWTVerifier
 from aibridge_addon.access.listening import check_not_open, listened_names
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.background import BackgroundResponses
@@ -135,6 +136,7 @@ class Components:
         self._shortage_log.remove()
         self._recorder.close()
         self._outputs.close()
+        self._jwts.close()
         # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
         stopping = self._servers.stop()
         return asyncio.ensure_future(stopping) if stopping else None
@@ -143,7 +145,8 @@ class Components:
 
     def _build_access(self, settings: Settings) -> None:
         self._store = open_store(settings.database)
-        self.admission = AdmissionControl(self._store, settings.require_token)
+        self._jwts = JWTVerifier(on_fetch=self.metrics.count_jwks_fetch)
+        self.admission = AdmissionControl(self._store, settings.token_rule, self._jwts)
         if not settings.allow_open:
             check_not_open(self._options, requires_token=self.admission.requires_token)
         self.egress = Egress(on_refused=self._count_refused)
@@ -256,7 +259,8 @@ class Components:
     # Rebuilt by other settings
 
     def _apply_access(self, settings: Settings) -> None:
-        self.admission.rule = settings.require_token
+        self.admission.rule = settings.token_rule
+        self._jwts.apply(settings.jwt_issuers, self._options.ssl_verify_upstream_trusted_ca)
         self.egress.allow(
             providers=settings.providers,
             networks=settings.private.networks,

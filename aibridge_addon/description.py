@@ -45,7 +45,7 @@ def describe_proxy(master: Master) -> RunningProxy:
         ),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         needs_login=bool(options.proxyauth) if "proxyauth" in options else False,
-        token_rule=settings.require_token,
+        token_rule=settings.token_rule,
         tokens_in=location,
         providers=tuple(provider.name for provider in providers),
         knows_runs=True,
@@ -56,7 +56,7 @@ def describe_proxy(master: Master) -> RunningProxy:
 
 
 def _records(master: Master, settings: Settings) -> str:
-    admission = AdmissionControl(open_store(settings.database), settings.require_token)
+    admission = AdmissionControl(open_store(settings.database), settings.token_rule)
     private = is_private(master.options, requires_token=admission.requires_token)
     return describe_capture(settings.capture, is_private=private)
 

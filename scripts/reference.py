@@ -4,7 +4,7 @@ Each function returns Markdown. What a thing means stands here where the code ha
 a thing of the code without a meaning here raises, so that none goes undocumented.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args, get_origin
 
 from platformdirs import user_data_path
@@ -97,6 +97,20 @@ CONFIG = {
         " and is removed from every request.",
         "teams_header": "Header with the actor's teams, a comma-separated list. Default: none.",
     },
+    "identity": {
+        "revoked_actors": "Actors that are refused, as names or shell patterns, however they prove"
+        " who they are. Default: none.",
+    },
+    "identity.jwt": {
+        "issuer": "Login service that signs the tokens: the claim `iss`, exactly.",
+        "audience": "Accepted values of the claim `aud`: a text, or a list of texts.",
+        "jwks_url": "HTTPS address of its public keys; `http` only for this machine.",
+        "algorithms": 'Accepted signatures. Default: `["RS256", "PS256", "ES256", "EdDSA"]`.',
+        "claims": 'Claims that name the actor and the teams, as `{ actor = "email", teams ='
+        ' "groups" }`. Default: the actor is `sub`.',
+        "teams": 'Team for each value of the claim, as `{ "value" = "team" }`; other values are'
+        " ignored.",
+    },
     "mcp_servers": {
         "name": "Name of the server; a part of its tools' names.",
         "type": "Transport: `http`, `sse` or `stdio`. Default: `stdio` with a `command`, else"
@@ -180,16 +194,25 @@ CONFIG = {
 
 def config() -> str:
     """Return the keys of the config file."""
-    rows = []
-    for table, field in ConfigFile.model_fields.items():
-        is_list = get_origin(field.annotation) is list
-        model: Any = get_args(field.annotation)[0] if is_list else field.annotation
-        title = f"[[{table}]]" if is_list else f"[{table}]"
-        for key, about in model.model_fields.items():
-            needed = "yes" if about.is_required() else "no"
-            name = about.alias or key
-            rows.append((_code(title), _code(name), needed, CONFIG[table][name]))
+    rows = [
+        row
+        for table, field in ConfigFile.model_fields.items()
+        for row in _config_rows(table, field.annotation)
+    ]
     return _table(("table", "key", "needed", "meaning"), rows)
+
+
+def _config_rows(table: str, annotation: Any) -> Iterator[tuple[str, ...]]:
+    is_list = get_origin(annotation) is list
+    model = get_args(annotation)[0] if is_list else annotation
+    title = f"[[{table}]]" if is_list else f"[{table}]"
+    for key, about in model.model_fields.items():
+        name = about.alias or key
+        if f"{table}.{name}" in CONFIG:
+            yield from _config_rows(f"{table}.{name}", about.annotation)
+            continue
+        needed = "yes" if about.is_required() else "no"
+        yield _code(title), _code(name), needed, CONFIG[table][name]
 
 
 def providers() -> str:

@@ -15,6 +15,9 @@ CORE = (
     "access.asked",
     "access.budget_rule",
     "access.keys",
+    "access.jwt.issuer",
+    "access.jwt.keys",
+    "access.jwt.reading",
     "access.limits",
     "access.model_rule",
     "access.policies",
@@ -99,7 +102,7 @@ def test_only_the_sqlite_store_imports_sqlite() -> None:
 
 
 BASE = frozenset(
-    {"addresses", "captured_bodies", "facts", "findings", "headers", "patterns"}
+    {"addresses", "captured_bodies", "facts", "findings", "headers", "library_logs", "patterns"}
     | {"rate_limits", "raw_json", "upstream_times", "reset_times"}
 )
 ARROWS: dict[str, frozenset[str]] = {

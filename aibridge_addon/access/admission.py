@@ -1,8 +1,9 @@
 """Admission: authenticates clients by their access tokens, and removes these from the requests.
 
 A client sends its access token in the header `X-AIBridge-Token`, as the API key at the reverse
-proxy, or as the password of a proxy login, which then holds for the connection. Logins of
-mitmproxy's own `proxyauth` are accepted as well. Policies decide what an admitted client may do.
+proxy, or as the password of a proxy login, which then holds for the connection. JWTs of configured
+issuers may take its place in the first two. Logins of mitmproxy's own `proxyauth` are accepted as
+well. Policies decide what an admitted client may do.
 """
 
 import weakref
@@ -11,12 +12,15 @@ from mitmproxy import connection, ctx, http
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.mode_specs import RegularMode, ReverseMode, UpstreamMode
 
+from aibridge_addon.access.jwt.reading import looks_like_jwt
+from aibridge_addon.access.jwt.verifier import JWTVerifier
 from aibridge_addon.access.proxyauth import uses_proxyauth
 from aibridge_addon.access.runs import mark_of_login, split_path
 from aibridge_addon.access.sender import Admission
 from aibridge_addon.access.token_cache import FRESH_SECONDS, TokenCache
 from aibridge_addon.access.token_fields import (
     ACCEPTED_NAMES,
+    ACCEPTED_NAMES_OF_JWT,
     PROXY_AUTHORIZATION,
     token_in,
     tokens_in,
@@ -39,14 +43,16 @@ _NOT_A_KEY = (
 class AdmissionControl:
     """Authenticates clients, and remembers the logins of their connections."""
 
-    def __init__(self, source: TokenSource, rule: str) -> None:
+    def __init__(self, source: TokenSource, rule: str, jwts: JWTVerifier | None = None) -> None:
         """Read the access tokens for the first time.
 
         Args:
             source: The store of access tokens.
             rule: The option `aibridge_require_token`.
+            jwts: Verifies JWTs; None: there are no issuers.
         """
         self.rule = rule
+        self._jwts = jwts or JWTVerifier()
         self._tokens = TokenCache(source)
         self._logins: weakref.WeakKeyDictionary[connection.Client, str] = (
             weakref.WeakKeyDictionary()
@@ -130,6 +136,7 @@ class AdmissionControl:
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
         run = self._pop_run(flow, reverse=reverse)
         sent = tokens_in(flow.request.headers.fields)
+        sent |= self._jwts.find_in(flow.request.headers.fields)
         if sent:
             flow.request.headers.fields = tuple(
                 field for field in flow.request.headers.fields if field not in sent
@@ -140,11 +147,14 @@ class AdmissionControl:
         try:
             if sent_as_key and not reverse:
                 raise TokenError("token_as_key", _NOT_A_KEY)
-            token = await self._token(flow, _only_token(names, set(filter(None, sent.values()))))
+            text = _only_token(names, set(filter(None, sent.values())))
+            jwt = await self._jwts.verify(text) if looks_like_jwt(text) else None
+            token = None if jwt else await self._token(flow, text)
         except TokenError as error:
             return Admission(refusal=error, headers=headers, run=run)
         return Admission(
             token=token,
+            jwt=jwt,
             headers=headers,
             sent_as_key=sent_as_key,
             has_login="proxyauth" in flow.metadata,
@@ -172,6 +182,8 @@ class AdmissionControl:
             raise admission.refusal
         if token := admission.token:
             check_valid(self._tokens.current(token))
+        elif admission.jwt:
+            self._jwts.check(admission.jwt)
         elif self.requires_token and not admission.has_login:
             raise TokenError("no_token", _NO_TOKEN)
 
@@ -205,10 +217,12 @@ def _only_token(names: set[bytes], texts: set[str]) -> str:
     """
     if len(texts) > 1:
         raise TokenError("unknown_token", "this request has several access tokens; send one.")
-    if unexpected := sorted(names - ACCEPTED_NAMES):
+    text = next(iter(texts), "")
+    accepted = ACCEPTED_NAMES_OF_JWT if looks_like_jwt(text) else ACCEPTED_NAMES
+    if unexpected := sorted(names - accepted):
         name = unexpected[0].decode("latin-1")
         raise TokenError("unknown_token", f"unexpected access token in the header {name}.")
-    return next(iter(texts), "")
+    return text
 
 
 def login_required(error: TokenError) -> http.Response:

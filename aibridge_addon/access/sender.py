@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from aibridge_addon.access.jwt.issuer import JWTIdentity
 from aibridge_addon.access.tokens import AccessToken, TokenError
 from aibridge_addon.providers.credentials import Headers
 from aibridge_addon.providers.identity import Actor
@@ -12,11 +13,13 @@ class Admission:
     """The result of authenticating a request."""
 
     token: AccessToken | None = None
+    jwt: JWTIdentity | None = None
+    """The identity that a JWT has proved, in place of an access token."""
     refusal: TokenError | None = None
     headers: Headers
     """The request's headers, without access tokens."""
     sent_as_key: bool = False
-    """True if the access token was sent instead of an API key."""
+    """True if the access token or JWT was sent instead of an API key."""
     has_login: bool = False
     """True if mitmproxy's `proxyauth` has accepted a login."""
     run: str | None = None
@@ -27,6 +30,11 @@ class Admission:
         """True if neither the refusal nor a limit of an access token can refuse the request."""
         token = self.token
         return self.refusal is None and not (token and (token.providers or token.models))
+
+    @property
+    def is_authenticated(self) -> bool:
+        """True if an access token or JWT was accepted."""
+        return self.token is not None or self.jwt is not None
 
     @property
     def owner(self) -> str | None:

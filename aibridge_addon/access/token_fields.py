@@ -13,6 +13,8 @@ PROXY_AUTHORIZATION = "proxy-authorization"
 _TOKEN_HEADER = TOKEN_HEADER.encode()
 ACCEPTED_NAMES = CREDENTIAL_FIELDS | {_TOKEN_HEADER, PROXY_AUTHORIZATION.encode()}
 """Names of the headers that may carry an access token, in lower case."""
+ACCEPTED_NAMES_OF_JWT = {_TOKEN_HEADER, b"authorization"}
+"""Names of the headers that may carry a JWT."""
 
 
 def tokens_in(fields: Fields) -> dict[Field, str]:

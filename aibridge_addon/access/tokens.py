@@ -117,14 +117,28 @@ class TokenSource(Protocol):
 
 
 class TokenError(Exception):
-    """An access token is not accepted; the message gives the reason to the client."""
+    """An access token or JWT is not accepted; the message gives the reason to the client."""
 
-    def __init__(self, reason: str, message: str, *, initiator_id: str | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        initiator_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         """For records and metrics."""
         self.initiator_id = initiator_id
         """The owner of the token; None if the token is unknown."""
+        self.retry_after = retry_after
+        """Seconds after which the same token may be accepted; None: never."""
+
+    @property
+    def status(self) -> int:
+        """The status of the response."""
+        return 400 if self.retry_after is None else 503
 
 
 def looks_like_token(text: str) -> bool:

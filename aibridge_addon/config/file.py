@@ -16,6 +16,12 @@ from aibridge_addon.config.control_tables import LimitTable, ModelRuleTable, nam
 from aibridge_addon.config.doubts import doubt_of_base_url, looks_like_secret
 from aibridge_addon.config.front_proxy_table import FrontProxyTable
 from aibridge_addon.config.guardrails_table import GuardrailsTable
+from aibridge_addon.config.identity_table import (
+    ClaimsTable,
+    IdentityTable,
+    JWTTable,
+    issuer_conflicts,
+)
 from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
 from aibridge_addon.config.mistakes import SettingsError, listed
 from aibridge_addon.config.price_table import PriceTable, check_seller, price_book
@@ -125,6 +131,7 @@ class ConfigFile(pydantic.BaseModel):
     providers: list[ProviderTable] = []
     actors: list[ActorTable] = []
     front_proxies: list[FrontProxyTable] = []
+    identity: IdentityTable = IdentityTable()
     prices: list[PriceTable] = []
     redact: list[RedactTable] = []
     mcp_servers: list[ServerTable] = []
@@ -167,6 +174,9 @@ _TABLES: Tables = {
     "providers": ProviderTable,
     "actors": ActorTable,
     "front_proxies": FrontProxyTable,
+    "identity": IdentityTable,
+    "identity.jwt": JWTTable,
+    "identity.jwt.claims": ClaimsTable,
     "prices": PriceTable,
     "redact": RedactTable,
     "mcp_servers": ServerTable,
@@ -201,6 +211,7 @@ def read_config_file(path: str) -> ConfigFile:
         *_actor_conflicts(config.actors),
         *name_conflicts("budgets", config.budgets),
         *name_conflicts("limits", config.limits),
+        *issuer_conflicts(config.identity.jwt),
     ]
     if mistakes:
         raise SettingsError(listed(OPTION, path, mistakes))

@@ -12,6 +12,7 @@ from typing import Any
 from aibridge_addon.access.budget_rule import BudgetRule
 from aibridge_addon.access.front_proxies import FrontProxy
 from aibridge_addon.access.guardrails import Guardrails
+from aibridge_addon.access.jwt.issuer import JWTIssuer
 from aibridge_addon.access.limits.rules import Limit
 from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.config.alert_table import read_webhooks
@@ -41,6 +42,9 @@ class Settings:
     actors: Mapping[str, Actor]
     """Known actors by credential fingerprint or header value."""
     front_proxies: tuple[FrontProxy, ...]
+    jwt_issuers: tuple[JWTIssuer, ...]
+    revoked_actors: tuple[str, ...]
+    """Names or shell patterns."""
     mcp_servers: tuple[ServerConfig, ...]
     prices: PriceBook
     own_redactions: tuple[OwnRule, ...]
@@ -106,6 +110,11 @@ class Settings:
     otel: bool
     otel_content: bool
 
+    @property
+    def token_rule(self) -> str:
+        """The rule `require_token`: issuers of JWTs make authentication necessary too."""
+        return "always" if self.jwt_issuers and self.require_token == "auto" else self.require_token  # noqa: S105
+
 
 def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
     """Check options and config files; import the plugins first.
@@ -149,6 +158,8 @@ def _of_tables(file: ConfigFile) -> dict[str, Any]:
         "providers": file.provider_instances(),
         "actors": file.known_actors(),
         "front_proxies": tuple(table.front_proxy() for table in file.front_proxies),
+        "jwt_issuers": tuple(table.jwt_issuer() for table in file.identity.jwt),
+        "revoked_actors": tuple(file.identity.revoked_actors),
         "prices": file.price_book(),
         "own_redactions": tuple(OwnRule(table.name, table.pattern) for table in file.redact),
         "injection": file.injection.filter(),

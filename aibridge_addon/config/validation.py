@@ -77,7 +77,8 @@ def _plain_message(kind: str, key: str, value: object, tables: Tables) -> str | 
 
 
 def _known_keys(location: Sequence[str | int], tables: Tables) -> str:
-    table = tables.get(str(location[0]) if len(location) > 1 else "", tables[""])
+    parents = ".".join(part for part in location[:-1] if isinstance(part, str))
+    table = tables.get(parents) or tables.get(parents.partition(".")[0], tables[""])
     known = [field.alias or name for name, field in table.model_fields.items()]
     if close := difflib.get_close_matches(str(location[-1]), known, n=1):
         return f"did you mean {close[0]}?"

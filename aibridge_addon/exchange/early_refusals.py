@@ -2,9 +2,11 @@
 
 from mitmproxy import http
 
+from aibridge_addon.access.policies.access_token import denied
 from aibridge_addon.exchange.error_responses import (
     error_format_of_headers,
     error_format_of_route,
+    refusal_response,
     shaped_error,
 )
 from aibridge_addon.exchange.head import Head, RoutedHead
@@ -31,7 +33,7 @@ class EarlyRefusals:
             return None
         route = head.request.route
         self._metrics.count_refused(route.provider.name, refusal.reason)
-        return shaped_error(error_format_of_route(route), 400, f"aibridge: {refusal}")
+        return refusal_response(error_format_of_route(route), denied(refusal))
 
     def too_much_held(self, head: Head) -> http.Response:
         """Return the refusal of a body that exceeds what the proxy holds of all requests."""

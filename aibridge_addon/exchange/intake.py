@@ -87,10 +87,12 @@ class Intake:
 
     def _sender(self, head: RoutedHead) -> Sender:
         admission = head.admission
+        asserted = admission.jwt and admission.jwt.actor
         actor = identity.actor_of(
             proxy_user=head.proxy_user,
             token_owner=admission.owner,
-            front_proxy=actor_of_front_proxy(
+            asserted=asserted
+            or actor_of_front_proxy(
                 self._settings.front_proxies, admission.headers, _peer(head.request.flow)
             ),
             header_value=admission.headers.get(self._settings.actor_header),

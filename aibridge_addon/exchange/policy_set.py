@@ -74,6 +74,7 @@ class PolicySet:
                 check_admission=self._admission.check,
                 browser_origin=self.browser_origin,
                 require_actor=settings.require_actor,
+                revoked_actors=settings.revoked_actors,
                 actor_header=settings.actor_header,
                 must_record=settings.refuse_unrecorded,
                 can_record=self._can_record,

@@ -159,6 +159,12 @@ ALERTS = Metric(
     help="Events for webhooks by outcome (sent, rejected, failed, dropped).",
     labels=("type", "outcome"),
 )
+JWKS_FETCHES = Metric(
+    name="jwks_fetches_total",
+    kind="counter",
+    help="Fetches of the public keys of issuers of JWTs by outcome (ok, failed).",
+    labels=("url", "outcome"),
+)
 BUILD = Metric(
     name="build_info",
     kind="info",
@@ -302,6 +308,7 @@ METRICS = (
         samplers={InterceptionEnded: samplers.if_true(samplers.was_rate_limited)},
     ),
     ALERTS,
+    JWKS_FETCHES,
     RATE_LIMIT_USED,
     RATE_LIMIT_RESET,
     MCP_SERVER_UP,

@@ -105,6 +105,10 @@ class Metrics:
         """Count a threshold of a budget that a settlement has crossed."""
         self.count(table.BUDGET_WARNINGS, budget, str(percent))
 
+    def count_jwks_fetch(self, url: str, outcome: str) -> None:
+        """Count a fetch of the public keys of an issuer of JWTs."""
+        self.count(table.JWKS_FETCHES, url, outcome)
+
     def count_edit_refused(self, provider: str, http_status: int) -> None:
         """Count an edited request that was refused, and sent again without the edit."""
         self.count(table.EDITS_REFUSED, provider, str(http_status))

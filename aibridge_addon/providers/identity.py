@@ -76,22 +76,23 @@ def actor_of(
     *,
     proxy_user: str | None,
     token_owner: str | None,
-    front_proxy: Actor | None = None,
+    asserted: Actor | None = None,
     header_value: str | None,
     credential: Credential | None,
     known_actors: Mapping[str, Actor],
 ) -> Actor:
-    """Return the actor by the first of: login, access token, front proxy, header, credential.
+    """Return the actor by the first of: login, access token, assertion, header, credential.
 
-    Without any of them it is anonymous. `known_actors` maps a fingerprint or a name to an actor.
+    Without any of them it is anonymous. A JWT or a front proxy asserts an actor with its teams.
+    `known_actors` maps a fingerprint or a name to an actor.
     """
-    from_proxy = front_proxy.id if front_proxy else None
-    for given in (proxy_user, token_owner, from_proxy, header_value):
+    asserted_id = asserted.id if asserted else None
+    for given in (proxy_user, token_owner, asserted_id, header_value):
         if given and (name := _clean(given)):
             found = known_actors.get(name) or Actor(id=name)
-            if given is not from_proxy or front_proxy is None:
+            if given is not asserted_id or asserted is None:
                 return found
-            return Actor(id=found.id, metadata={**found.metadata, **front_proxy.metadata})
+            return Actor(id=found.id, metadata={**found.metadata, **asserted.metadata})
     if credential and known_actors and (known := known_actors.get(credential.fingerprint)):
         return known
     return Actor(id=ANONYMOUS)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult, error_result
+from aibridge_addon.library_logs import silence_libraries
 from aibridge_addon.tools.catalogue import Catalogue
 from aibridge_addon.tools.connection.errors import CallError, clipped
 from aibridge_addon.tools.results import fitting, read_result
@@ -74,7 +75,7 @@ class ToolServers:
 
     def start(self) -> None:
         """Start to connect to all servers, on the running loop, and return at once."""
-        _silence_libraries()
+        silence_libraries()
         for server in self._servers.values():
             server.start()
 
@@ -177,10 +178,3 @@ def _checked_arguments(arguments: object) -> dict[str, Any]:
     members = dict(arguments)
     json.dumps(members, allow_nan=False, ensure_ascii=False).encode()
     return members
-
-
-def _silence_libraries() -> None:
-    # Both log URLs, which may hold secrets, and `mcp` logs a traceback at each attempt. This room
-    # logs the same events once.
-    for name, level in (("mcp", logging.CRITICAL), ("httpx2", logging.WARNING)):
-        logging.getLogger(name).setLevel(level)

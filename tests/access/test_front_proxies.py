@@ -35,7 +35,7 @@ def named(**values: object) -> Actor:
     given = {
         "proxy_user": None,
         "token_owner": None,
-        "front_proxy": Actor(id="alice", metadata={"teams": ["search"]}),
+        "asserted": Actor(id="alice", metadata={"teams": ["search"]}),
         "header_value": "mallory",
         "credential": None,
         "known_actors": {"alice": Actor(id="a.smith", metadata={"level": 3})},
@@ -47,4 +47,4 @@ def test_front_proxy_comes_after_logins_and_tokens_and_before_the_actor_header()
     assert named().id == "a.smith"
     assert named().metadata == {"level": 3, "teams": ["search"]}
     assert named(token_owner="bob").id == "bob"
-    assert named(front_proxy=None).id == "mallory"
+    assert named(asserted=None).id == "mallory"

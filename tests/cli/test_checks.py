@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from sqlite_utils import Database
 from standin import Authority, Server
 
+from aibridge_addon.access.jwt.issuer import JWTIssuer
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.cli import checks
 from aibridge_addon.cli.authority import make_authority
@@ -479,3 +480,19 @@ def test_keys_are_checked_without_the_sdks() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert ended.stdout == "note\n", ended.stderr
+
+
+# Identity
+
+
+def test_issuer_of_jwts_whose_keys_cannot_be_read_is_reported() -> None:
+    issuer = JWTIssuer(
+        issuer="https://login.example.com",
+        audiences=("aibridge",),
+        jwks_url=f"http://127.0.0.1:{free_port()}/keys",
+    )
+    found = checks.check_identity(Installation(settings=default_settings(jwt_issuers=(issuer,))))
+    finding = only(found, "JWT https://login.example.com")
+    assert finding.level == "bad"
+    assert issuer.jwks_url in finding.what
+    assert list(checks.check_identity(Installation(settings=default_settings()))) == []

@@ -866,3 +866,70 @@ def test_mistake_in_a_guardrail_is_reported_with_the_key(
     config: Callable[..., Settings], name: str, mistake: str
 ) -> None:
     assert mistakes(config, f'[guardrails]\npolicies = ["{name}"]') == [mistake]
+
+
+JWT = """
+[[identity.jwt]]
+issuer = "https://login.example.com"
+audience = "aibridge"
+jwks_url = "https://login.example.com/keys"
+"""
+
+
+def test_issuer_of_jwts_requires_authentication_unless_the_option_says_never(
+    config: Callable[..., Settings],
+) -> None:
+    assert config("").token_rule == "auto"
+    assert config(JWT).token_rule == "always"
+    assert config(JWT, aibridge_require_token="never").token_rule == "never"
+    (issuer,) = config(JWT).jwt_issuers
+    assert (issuer.actor_claim, issuer.audiences) == ("sub", ("aibridge",))
+
+
+@pytest.mark.parametrize(
+    ("toml", "mistake"),
+    [
+        (JWT.replace('audience = "aibridge"\n', ""), "identity.jwt[0].audience is missing"),
+        (
+            JWT.replace("https://login.example.com/keys", "http://login.example.com/keys"),
+            "identity.jwt[0].jwks_url is 'http://login.example.com/keys': must be https: whoever"
+            " can change the keys can be anybody",
+        ),
+        (
+            JWT + 'algorithms = ["HS256"]',
+            "identity.jwt[0].algorithms[0] is 'HS256': input should be 'RS256', 'RS384', 'RS512',"
+            " 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512' or 'EdDSA'",
+        ),
+        (
+            JWT + "algorithms = []",
+            "identity.jwt[0].algorithms: list should have at least 1 item after validation, not 0",
+        ),
+        (JWT + 'claim = "email"', "identity.jwt[0].claim is not known; did you mean claims?"),
+        (
+            JWT + 'claims = { user = "email" }',
+            "identity.jwt[0].claims.user is not known; known are actor, teams",
+        ),
+        (
+            JWT + 'claims = { teams = "groups" }',
+            "identity.jwt[0]: claims.teams names the claim, and teams maps its values to teams;"
+            " give both",
+        ),
+        (
+            JWT + JWT,
+            "identity.jwt[1].issuer is 'https://login.example.com' again; write one table per"
+            " issuer",
+        ),
+    ],
+)
+def test_mistake_in_an_issuer_of_jwts_is_reported(
+    config: Callable[..., Settings], toml: str, mistake: str
+) -> None:
+    assert mistakes(config, toml) == [mistake]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]:8080", "localhost"])
+def test_keys_may_come_without_tls_from_this_machine(
+    config: Callable[..., Settings], host: str
+) -> None:
+    local = JWT.replace("https://login.example.com/keys", f"http://{host}/keys")
+    assert config(local).jwt_issuers[0].jwks_url == f"http://{host}/keys"

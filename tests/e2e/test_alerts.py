@@ -109,3 +109,4 @@ def test_provider_that_is_down_and_up_again_is_reported(
     assert "my secret" not in json.dumps([first, last])
     assert proxy.stop() == 0
     assert SECRET not in proxy.log_text()
+    assert hook.url not in proxy.log_text(), "a webhook's URL is often a secret"

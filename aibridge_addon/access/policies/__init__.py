@@ -19,6 +19,7 @@ from aibridge_addon.access.policies.model_rules import ModelRules
 from aibridge_addon.access.policies.provider_key import ProviderKey
 from aibridge_addon.access.policies.rate_limits import RateLimits
 from aibridge_addon.access.policies.record_store import RecordStore
+from aibridge_addon.access.policies.revoked_actors import RevokedActors
 from aibridge_addon.access.policies.token_limits import TokenLimits
 from aibridge_addon.access.policies.unread_calls import UnreadCalls
 from aibridge_addon.access.sender import Admission
@@ -51,6 +52,7 @@ class PolicyContext:
     """Raises `TokenError` if the access token is missing, unknown, expired or revoked."""
     browser_origin: BrowserOrigin
     require_actor: bool = False
+    revoked_actors: tuple[str, ...] = ()
     actor_header: str = ""
     must_record: bool = False
     """True if requests that cannot be recorded are refused."""
@@ -66,6 +68,7 @@ type PolicyFactory = Callable[[PolicyContext], Policy | None]
 
 _FACTORIES: list[PolicyFactory] = [
     lambda context: ValidAccessToken(context.check_admission),
+    lambda context: RevokedActors(context.revoked_actors) if context.revoked_actors else None,
     lambda context: context.browser_origin,
     lambda context: TokenLimits(),
     lambda context: ModelRules(context.model_rules) if context.model_rules else None,

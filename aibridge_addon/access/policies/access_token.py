@@ -1,10 +1,21 @@
-"""Policy: the access token is known, not expired and not revoked, or none is required."""
+"""Policy: the access token or JWT is known, not expired and not revoked, or none is required."""
 
 from collections.abc import Callable
 
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.sender import Admission
 from aibridge_addon.access.tokens import TokenError
+
+
+def denied(error: TokenError) -> Refusal:
+    """Return the refusal of a request whose access token or JWT is not accepted."""
+    return Refusal(
+        status=error.status,
+        reason=error.reason,
+        message=f"aibridge: {error}",
+        denies_access=True,
+        retry_after=error.retry_after,
+    )
 
 
 class ValidAccessToken:
@@ -19,7 +30,5 @@ class ValidAccessToken:
         try:
             self._check_admission(asked.sender.admission)
         except TokenError as error:
-            return Refusal(
-                status=400, reason=error.reason, message=f"aibridge: {error}", denies_access=True
-            )
+            return denied(error)
         return None

@@ -29,7 +29,7 @@ class BrowserOrigin:
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request from a foreign page, or to a foreign host name."""
         admission = asked.sender.admission
-        if admission.token or not asked.uses_operator_resources:
+        if admission.is_authenticated or not asked.uses_operator_resources:
             return None
         # Browsers store logins per origin, so that pages of a rebound host name never have them.
         if not admission.has_login and (host := self._foreign_host(asked)):

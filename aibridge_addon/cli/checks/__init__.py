@@ -11,6 +11,7 @@ from aibridge_addon.cli.checks.authority import check_authority
 from aibridge_addon.cli.checks.config import check_config
 from aibridge_addon.cli.checks.database import check_database
 from aibridge_addon.cli.checks.health import check_health
+from aibridge_addon.cli.checks.identity import check_identity
 from aibridge_addon.cli.checks.installation import Installation
 from aibridge_addon.cli.checks.keys import check_keys
 from aibridge_addon.cli.checks.ports import check_ports
@@ -28,6 +29,7 @@ __all__ = [
     "check_config",
     "check_database",
     "check_health",
+    "check_identity",
     "check_keys",
     "check_mitmproxy",
     "check_ports",
@@ -55,7 +57,7 @@ LOCAL: tuple[Check, ...] = (
 )
 """Checks of this machine."""
 
-REMOTE: tuple[Check, ...] = (check_tool_servers, check_providers)
+REMOTE: tuple[Check, ...] = (check_tool_servers, check_identity, check_providers)
 """Checks of servers that the config file names; they need a valid configuration."""
 
 KEYS: tuple[Check, ...] = (check_keys,)

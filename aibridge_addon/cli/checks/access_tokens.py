@@ -17,7 +17,7 @@ def check_access_tokens(installation: Installation) -> Iterator[Finding]:
     """Check the access tokens of the proxy, and the access token of this shell."""
     proxy, settings = installation.proxy, installation.settings
     location = (proxy and proxy.tokens_in) or settings.database
-    rule = proxy.token_rule if proxy else settings.require_token
+    rule = proxy.token_rule if proxy else settings.token_rule
     try:
         known = open_store(location).access_tokens()
     except StoreError as error:

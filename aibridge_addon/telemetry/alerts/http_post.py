@@ -5,6 +5,7 @@ The address comes from the config file, like those of MCP servers, so that it ma
 
 import httpx2
 
+from aibridge_addon.library_logs import silence_libraries
 from aibridge_addon.telemetry.alerts.webhook import Webhook
 
 TIMEOUT_SECONDS = 10.0
@@ -14,6 +15,7 @@ class HttpPost:
     """Posts with a client of its own; the proxies of the environment may be this proxy."""
 
     def __init__(self) -> None:
+        silence_libraries()
         self._client = httpx2.AsyncClient(
             trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS
         )

@@ -94,3 +94,12 @@ def test_access_token_with_model_limits_is_refused_for_other_models(
 def test_request_without_a_body_passes_model_limits() -> None:
     asked = dataclasses.replace(ASKED, content=lambda: None, must_name_model=False)
     assert reason(with_token(asked, models=("cheap",)), must_record=False) is None
+
+
+def test_revoked_actor_is_refused_by_name_or_pattern() -> None:
+    sender = Sender(actor=Actor(id="eve@example.com"), admission=Admission(headers={}))
+    asked = dataclasses.replace(ASKED, sender=sender)
+    relaxed = {"require_actor": False, "must_record": False}
+    for names in (("eve@example.com",), ("bob", "*@example.com")):
+        assert reason(asked, revoked_actors=names, **relaxed) == (400, "revoked_actor")
+    assert reason(asked, revoked_actors=("eve",), **relaxed) is None

@@ -1,0 +1,77 @@
+"""Verifies signature and registered claims of a JWT with the public keys of its issuer.
+
+Algorithms and keys come from the configuration only: headers that name keys (`jku`, `x5u`, `jwk`)
+are ignored.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+
+from aibridge_addon.access.jwt.issuer import Claims, JWTIssuer, expired, invalid
+from aibridge_addon.access.jwt.keys import PublicKey
+from aibridge_addon.access.jwt.reading import MOST_BYTES
+
+_LEEWAY_SECONDS = 60
+"""For clocks that differ; not for the end of a token."""
+_BROKEN = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+"""Exceptions of PyJWT over hostile texts."""
+
+
+def header_of(text: str) -> Mapping[str, Any]:
+    """Return the header of a token, unverified.
+
+    Raises:
+        TokenError: it is too large, or no JWT.
+    """
+    if len(text) > MOST_BYTES:
+        raise invalid(f"it is larger than {MOST_BYTES} bytes")
+    try:
+        return jwt.get_unverified_header(text)
+    except _BROKEN as error:
+        raise invalid("it is broken") from error
+
+
+def verified_claims(text: str, key: PublicKey, issuer: JWTIssuer, now: float) -> Claims:
+    """Return the claims of a token that an issuer signed for this proxy with a key.
+
+    Raises:
+        TokenError: it is not accepted.
+    """
+    algorithm = header_of(text).get("alg")
+    if algorithm not in issuer.algorithms or key.get("alg", algorithm) != algorithm:
+        raise invalid("its algorithm is not allowed")
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            text,
+            jwt.PyJWK(dict(key), algorithm),
+            algorithms=[algorithm],
+            audience=issuer.audiences,
+            issuer=issuer.issuer,
+            leeway=_LEEWAY_SECONDS,
+            options={
+                "require": ["exp", "iss", "aud"],
+                "enforce_minimum_key_length": True,
+                "verify_sub": False,
+                "verify_jti": False,
+            },
+        )
+    except jwt.ExpiredSignatureError as error:
+        raise expired() from error
+    except _BROKEN as error:
+        raise invalid(_REASONS.get(type(error), "its signature or a claim is wrong")) from error
+    if not isinstance(claims["exp"], int | float):
+        raise invalid("its claim exp is no number")
+    if claims["exp"] <= now:
+        raise expired()
+    return claims
+
+
+_REASONS: Mapping[type[BaseException], str] = {
+    jwt.InvalidSignatureError: "its signature is wrong",
+    jwt.InvalidAudienceError: "its audience is somebody else",
+    jwt.InvalidIssuerError: "its issuer is somebody else",
+    jwt.ImmatureSignatureError: "it is not valid yet",
+    jwt.MissingRequiredClaimError: "it needs the claims exp, iss and aud",
+}
