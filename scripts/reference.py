@@ -58,6 +58,8 @@ CONFIG = {
         "hosts": "Hosts that the forward proxy intercepts for it. Default: the host of `base_url`."
         " `[]` for none. `*` stands for a part of a name: see [Host patterns](#host-patterns).",
         "api_key_env": "Environment variable with its central key. Default: none.",
+        "models": "Models by the names that requests use for them, such as deployments of Azure:"
+        ' `{ "our-chat" = "gpt-5" }`. They are recorded, priced and checked by these models.',
         "circuit_breaker": "Stops requests for a model for a time after 5 failures in a row."
         " Default: false.",
         "send_actor": "Adds the headers `X-AI-Bridge-Actor-ID` and `X-AI-Bridge-Actor-Metadata-…`"

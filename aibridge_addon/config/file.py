@@ -75,6 +75,7 @@ class ProviderTable(pydantic.BaseModel):
     base_url: Annotated[str, pydantic.AfterValidator(_check_base_url)] = ""
     hosts: list[Annotated[str, pydantic.AfterValidator(_check_host)]] | None = None
     api_key_env: VariableName | None = None
+    models: dict[str, str] = {}
     include_usage: bool | None = None
     circuit_breaker: bool = False
     send_actor: bool = False
@@ -91,6 +92,7 @@ class ProviderTable(pydantic.BaseModel):
             base_url=self.base_url,
             hosts=frozenset(hosts),
             api_key_env=self.api_key_env,
+            models=self.models,
             include_usage=self.include_usage,
             circuit_breaker=self.circuit_breaker,
             send_actor=self.send_actor,

@@ -1,6 +1,6 @@
 """Prices in the config file, `[[prices]]`, and the sellers of provider instances."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Annotated
@@ -100,11 +100,12 @@ class PriceTable(pydantic.BaseModel):
         )
 
 
-def price_book(providers: Iterable[Provider], tables: Iterable[PriceTable]) -> PriceBook:
+def price_book(providers: Collection[Provider], tables: Iterable[PriceTable]) -> PriceBook:
     """Return the prices for the calls to provider instances."""
     return PriceBook(
         sellers={
             provider.name: seller_of(provider.base_url, provider.price_as) for provider in providers
         },
         overrides=[table.override() for table in tables],
+        models={provider.name: provider.models for provider in providers if provider.models},
     )

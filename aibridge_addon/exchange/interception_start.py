@@ -10,6 +10,8 @@ from aibridge_addon.facts import Interception, RequestFacts, new_id, now
 from aibridge_addon.providers import identity
 from aibridge_addon.providers.clients import ClientProgram
 from aibridge_addon.providers.request_kind import Purpose, purpose_of
+from aibridge_addon.providers.routing import Route
+from aibridge_addon.providers.types import MODEL
 
 _MAX_LABEL = 512
 
@@ -63,7 +65,7 @@ def _interception(
         api=wire_format,
         route=route.label,
         method=request.flow.request.method,
-        model=_label(facts.model),
+        model=_label(_model(request.route, facts)),
         client=client.name,
         user_agent=_label(headers.get("user-agent")),
         client_session_id=_label(identity.session_of(client, headers, facts.session_hint)),
@@ -78,6 +80,12 @@ def _interception(
         billing_labels=facts.billing_labels,
         access_token_id=sender.admission.token.id if sender.admission.token else None,
     )
+
+
+def _model(route: Route, facts: RequestFacts) -> str | None:
+    """Return the model that a request names; a path wins over the body, as at Azure."""
+    name = route.path_values.get(MODEL) or facts.model
+    return name and route.provider.model_of(name)
 
 
 def _label(name: str | None) -> str | None:

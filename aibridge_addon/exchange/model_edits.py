@@ -52,7 +52,8 @@ class ModelEdits:
         """Return the members to change in a request, with their new values."""
         rules = rules_for(self._rules, asked)
         changes: dict[str, JSON] = {}
-        if (model := alias_of(rules, asked.model)) != asked.model and _MODEL in members:
+        is_in_body = _MODEL in members and _MODEL not in asked.route.path_values
+        if is_in_body and (model := alias_of(rules, asked.model)) != asked.model:
             changes[_MODEL] = model
         if (ceiling := output_ceiling(rules)) is not None:
             changes |= wire_format.lower_output_limit(members, ceiling)

@@ -1,7 +1,7 @@
 """Prices a model call: finds the prices that apply, and multiplies them with its amounts. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from aibridge_addon.facts import FREE, PRICING
@@ -38,10 +38,15 @@ class PriceBook:
     sellers: Mapping[str, Seller | None] = field(default_factory=dict)
     """By provider instance."""
     overrides: Sequence[Override] = ()
+    models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By provider instance: models by the names that it uses for them."""
 
     def price(self, call: BilledCall) -> Priced | Unpriced:
         """Return the price of a model call, or the reason why it has none."""
         seller = self.sellers.get(call.provider_name)
+        models = self.models.get(call.provider_name, {})
+        if call.model and call.model in models:
+            call = replace(call, model=models[call.model])
         return price(call, seller=seller, overrides=self.overrides)
 
     def can_price(self, provider_name: str) -> bool:

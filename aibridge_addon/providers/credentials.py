@@ -65,12 +65,15 @@ def own_credential(headers: Headers) -> Credential | None:
 
 _SUBSCRIPTION_PREFIXES = ("sk-ant-oat", "tid=")
 """Beginnings of the tokens of Claude's and GitHub Copilot's logins."""
-_CHATGPT_ACCOUNT = "chatgpt-account-id"
-"""Header that Codex sends with a ChatGPT login, and not with an API key."""
+_LOGIN_HEADERS = ("chatgpt-account-id", "copilot-integration-id")
+"""Headers that Codex sends with a ChatGPT login and not with an API key, and that GitHub Copilot
+sends with its login."""
 
 
 def _own_kind(secret: str, headers: Headers) -> CredentialKind:
-    is_login = secret.startswith(_SUBSCRIPTION_PREFIXES) or _CHATGPT_ACCOUNT in headers
+    is_login = secret.startswith(_SUBSCRIPTION_PREFIXES) or any(
+        name in headers for name in _LOGIN_HEADERS
+    )
     return "subscription" if is_login else "byok"
 
 

@@ -1,6 +1,7 @@
 """Provider instances: the named hosts of provider types. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from aibridge_addon.providers.types import PROVIDER_TYPES, ProviderType
@@ -27,6 +28,8 @@ class Provider:
     usage. None: decided by a table of hosts."""
     send_actor: bool = False
     """True if headers name the actor to it."""
+    models: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Models by the names that requests use for them, such as the deployments of Azure."""
     price_as: str | None = None
     """The seller whose price list applies. None: decided by the host."""
 
@@ -34,6 +37,10 @@ class Provider:
     def provider_type(self) -> ProviderType:
         """Routes, credentials and error shape of its type."""
         return PROVIDER_TYPES[self.type]
+
+    def model_of(self, name: str) -> str:
+        """Return the model that a request names."""
+        return self.models.get(name, name)
 
     @property
     def takes_include_usage(self) -> bool:

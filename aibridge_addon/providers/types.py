@@ -5,13 +5,16 @@ package.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from urllib.parse import unquote
 
 from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.providers.credentials import Headers, add_credential_header
+
+MODEL = "model"
+"""Placeholder of a route template for the model."""
 
 POST = frozenset({"POST"})
 READ = frozenset({"GET", "HEAD"})
@@ -110,6 +113,11 @@ class ProviderType:
     def authorization(self, key: str) -> tuple[str, str]:
         """Return name and value of the header that applies a central key."""
         return self.key_header, self.key_value.format(key=key)
+
+
+def below(prefix: str, routes: Iterable[RouteTemplate]) -> tuple[RouteTemplate, ...]:
+    """Return the routes with a longer path, for providers that have the API of another one."""
+    return tuple(replace(route, path=prefix + route.path) for route in routes)
 
 
 _types: dict[str, ProviderType] = {}

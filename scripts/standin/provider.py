@@ -5,6 +5,7 @@ header `x-standin-canned: NAME` gets `Provider.canned[NAME]` instead, byte for b
 """
 
 import itertools
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -24,7 +25,14 @@ _APIS: dict[str, ModuleType] = {
     "/v1/chat/completions": openai_chat,
     "/v1/responses": openai_responses,
     "/backend-api/codex/responses": openai_responses,
+    "/chat/completions": openai_chat,  # GitHub Copilot
+    "/responses": openai_responses,
 }
+_AZURE: dict[str, ModuleType] = {
+    "chat/completions": openai_chat,
+    "responses": openai_responses,
+}
+_AZURE_PATH = re.compile(r"/openai/(?:v1/|deployments/[^/]+/)?(\w+(?:/\w+)?)")
 
 _INCIDENTS = {"GATE", "PACE", "ERROR_EVENT", "END_EARLY", "CUT", "RESET"}
 """Events that a script can place between the events of a response."""
@@ -64,7 +72,7 @@ class Provider:
             return await answer if isinstance(answer, Awaitable) else answer
         number = next(self._numbers)
         path = request.path
-        api = _APIS.get(path)
+        api = _api_of(path)
         if api is not None and request.method == "POST":
             return self._bridged(api, request, number)
         dialect = _dialect(request)
@@ -162,6 +170,11 @@ class Provider:
         else:
             listing |= {"object": "list"}
         return _json(dialect, number, encode(listing))
+
+
+def _api_of(path: str) -> ModuleType | None:
+    azure = _AZURE_PATH.fullmatch(path)
+    return _AZURE.get(azure[1]) if azure else _APIS.get(path)
 
 
 def _account(account_id: str | None) -> bytes:

@@ -18,6 +18,7 @@ from aibridge_addon.prices.sellers import Seller
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.types import PROVIDER_TYPES
 
 ANTHROPIC, OPENAI, CHATGPT = DEFAULT_PROVIDERS[:3]
 FINGERPRINT = "sha256:" + "0123456789abcdef" * 4
@@ -232,7 +233,8 @@ ACTOR = '[[actors]]\nmatch = "m"\nid = "alice"\n'
         ("[[actors]]\nmatch = 'm'", "actors[0].id is missing"),
         (
             PROVIDER.replace("openai", "google"),
-            "providers[0].type is 'google': input should be 'anthropic' or 'openai'",
+            "providers[0].type is 'google': input should be "
+            + " or ".join(map(repr, PROVIDER_TYPES)),
         ),
         (
             PROVIDER.replace("acme", "Acme_1"),
@@ -439,7 +441,7 @@ def test_configured_provider_instance_replaces_the_default_with_its_name(
         base_url="http://127.0.0.1:9999",
         hosts=frozenset({"api.anthropic.com"}),
     )
-    assert read.providers == (OPENAI, CHATGPT, replaced)
+    assert read.providers == (*DEFAULT_PROVIDERS[1:], replaced)
 
 
 def test_configured_provider_instance_takes_its_hosts_from_a_default(

@@ -18,9 +18,15 @@ _WITHOUT_BODY = ("GET", "HEAD", "DELETE")
 def models_of(asked: Asked) -> Iterator[str]:
     """Yield the models that a request names, wherever a provider may read them.
 
+    Names that the instance maps to a model, such as deployments, are yielded as that model.
+
     Raises:
         UnclearError: the models cannot be determined.
     """
+    yield from map(asked.route.provider.model_of, _names_in(asked))
+
+
+def _names_in(asked: Asked) -> Iterator[str]:
     yield from models_of_path(asked.method, asked.path)
     yield from models_of_headers(asked.fields)
     content = asked.content()

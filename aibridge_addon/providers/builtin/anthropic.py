@@ -4,6 +4,16 @@ from aibridge_addon.formats import anthropic_messages
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import POST, READ, ProviderType, RouteTemplate
 
+MESSAGES_ROUTES = (
+    RouteTemplate(path="/v1/messages", methods=POST, api=anthropic_messages.FORMAT.name),
+    RouteTemplate(
+        path="/v1/messages/count_tokens",
+        methods=POST,
+        counts_for=anthropic_messages.FORMAT.name,
+    ),
+)
+"""Routes of Anthropic Messages, which hosts of other types have too."""
+
 TYPE = ProviderType(
     name="anthropic",
     error_format=anthropic_messages.FORMAT.name,
@@ -13,12 +23,7 @@ TYPE = ProviderType(
     key_probe_headers={"anthropic-version": "2023-06-01"},
     client_header="anthropic-version",
     routes=(
-        RouteTemplate(path="/v1/messages", methods=POST, api=anthropic_messages.FORMAT.name),
-        RouteTemplate(
-            path="/v1/messages/count_tokens",
-            methods=POST,
-            counts_for=anthropic_messages.FORMAT.name,
-        ),
+        *MESSAGES_ROUTES,
         RouteTemplate(path="/v1/models", methods=READ),
         RouteTemplate(path="/v1/models/*", methods=READ),
         RouteTemplate(path="/api/event_logging/*", methods=POST, names_models=False),

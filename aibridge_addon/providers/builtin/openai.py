@@ -5,27 +5,30 @@ from aibridge_addon.formats.openai_responses import compact as openai_responses_
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate
 
+ROUTES = (
+    RouteTemplate(path="/chat/completions", methods=POST, api=openai_chat.FORMAT.name),
+    RouteTemplate(
+        path="/responses",
+        methods=POST | {"GET"},  # a WebSocket begins as GET
+        api=openai_responses.FORMAT.name,
+        socket=openai_responses.FORMAT.name,
+    ),
+    RouteTemplate(
+        path="/responses/compact", methods=POST, api=openai_responses_compact.FORMAT.name
+    ),
+    RouteTemplate(path="/responses/*", methods=STORED),
+    RouteTemplate(path="/models", methods=READ),
+    RouteTemplate(path="/models/*", methods=READ),
+    RouteTemplate(path="/conversations", methods=STORED),
+    RouteTemplate(path="/conversations/*", methods=STORED),
+)
+"""Routes below the base URL."""
+
 TYPE = ProviderType(
     name="openai",
     error_format=openai_chat.FORMAT.name,
     prefix="/v1",
-    routes=(
-        RouteTemplate(path="/chat/completions", methods=POST, api=openai_chat.FORMAT.name),
-        RouteTemplate(
-            path="/responses",
-            methods=POST | {"GET"},  # a WebSocket begins as GET
-            api=openai_responses.FORMAT.name,
-            socket=openai_responses.FORMAT.name,
-        ),
-        RouteTemplate(
-            path="/responses/compact", methods=POST, api=openai_responses_compact.FORMAT.name
-        ),
-        RouteTemplate(path="/responses/*", methods=STORED),
-        RouteTemplate(path="/models", methods=READ),
-        RouteTemplate(path="/models/*", methods=READ),
-        RouteTemplate(path="/conversations", methods=STORED),
-        RouteTemplate(path="/conversations/*", methods=STORED),
-    ),
+    routes=ROUTES,
 )
 
 INSTANCES = (
