@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from aibridge_addon.access.asked import Asked
 from aibridge_addon.patterns import matches_any
+from aibridge_addon.providers.identity import Actor
 
 type Patterns = tuple[str, ...]
 """Names or shell patterns; empty: all."""
@@ -22,14 +23,17 @@ class Selection:
 
     def matches(self, asked: Asked) -> bool:
         """Return whether a rule is for a request."""
-        actor, interception = asked.sender.actor, asked.interception
+        interception = asked.interception
         return (
-            matches_any(actor.id, self.actors)
-            and self._is_of_team(actor.teams)
+            self.is_for(asked.sender.actor)
             and matches_any(asked.model, self.models)
             and matches_any(asked.route.provider.name, self.providers)
             and matches_any(interception.client if interception else None, self.clients)
         )
+
+    def is_for(self, actor: Actor) -> bool:
+        """Return whether a rule is for requests of an actor."""
+        return matches_any(actor.id, self.actors) and self._is_of_team(actor.teams)
 
     def _is_of_team(self, teams: tuple[str, ...]) -> bool:
         return not self.teams or any(matches_any(team, self.teams) for team in teams)

@@ -35,9 +35,28 @@ class Account:
         return max(0, self.budget.limit - self.spent - self.held)
 
     @property
+    def share(self) -> float:
+        """The spent part of the limit; above 1 if it was exceeded."""
+        return self.spent / self.budget.limit
+
+    @property
     def excess(self) -> int:
         """The amount by which the limit was exceeded."""
         return max(0, self.spent - self.budget.limit)
+
+
+def unused_account(budget: Budget, scope: str, moment: datetime) -> Account:
+    """Return the account of a scope without charges."""
+    return Account(
+        budget=budget,
+        scope=scope,
+        spent=0,
+        held=0,
+        calls=0,
+        estimated=0,
+        unpriced=0,
+        opens_at=budget.window.at(moment).ends_at,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

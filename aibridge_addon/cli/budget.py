@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,11 +10,11 @@ import click
 from aibridge_addon.budgets.accounts import ALL, Account, BudgetAccounts
 from aibridge_addon.budgets.budget import Budget
 from aibridge_addon.budgets.words import amount
-from aibridge_addon.cli import running
+from aibridge_addon.cli.budget_state import BudgetState, read_budget_state
 from aibridge_addon.cli.databases import open_records
+from aibridge_addon.cli.own import mine_option, own_actor
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import printable
-from aibridge_addon.config.file import read_config_file
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.report.numbers import bar, count, percent
 from aibridge_addon.store.errors import StoreError
@@ -37,22 +36,6 @@ _db_option = click.option(
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Budgets:
-    """The configured budgets, and their accounts."""
-
-    rules: tuple[Budget, ...]
-    accounts: BudgetAccounts
-
-    def find(self, name: str) -> Budget:
-        """Return a budget by its name."""
-        for budget in self.rules:
-            if budget.name == name:
-                return budget
-        known = ", ".join(budget.name for budget in self.rules)
-        raise click.ClickException(f"the config file has no budget {name!r}; it has {known}")
-
-
 @click.group(short_help="Show and reset budgets.")
 def command() -> None:
     """Show and reset the budgets of the config file."""
@@ -62,17 +45,24 @@ def command() -> None:
 @_config_option
 @_db_option
 @click.option("--scope", metavar="NAME", help="Only this actor or team.")
+@mine_option
 @_json_option
-def list_budgets(config: str | None, db: str | None, scope: str | None, *, as_json: bool) -> None:
+def list_budgets(
+    config: str | None, db: str | None, scope: str | None, *, mine: bool, as_json: bool
+) -> None:
     """Show what was spent of each budget, who spent it, and when it opens again."""
-    budgets = _open(config, db)
-    accounts = _read(budgets, scope)
+    state = _open(config, db)
+    name = own_actor(db) if mine else None
+    accounts = _read(state, scope, name)
     if as_json:
         click.echo(json.dumps([_record(account) for account in accounts]))
         return
-    for budget in budgets.rules:
+    for budget in state.budgets:
         of_budget = [account for account in accounts if account.budget == budget]
-        click.echo("\n".join(_lines(budget, of_budget)))
+        if of_budget or not mine:
+            click.echo("\n".join(_lines(budget, of_budget)))
+    if mine and not accounts:
+        click.echo(f"No budget is for {name} alone.")
 
 
 @command.command(short_help="Show the newest charges of a budget.")
@@ -82,11 +72,11 @@ def list_budgets(config: str | None, db: str | None, scope: str | None, *, as_js
 @_db_option
 def show(name: str, scope: str, config: str | None, db: str | None) -> None:
     """Show a budget in SCOPE (an actor, a team, or `total`) with its newest charges."""
-    budgets = _open(config, db)
-    budget = budgets.find(name)
-    accounts = [account for account in _read(budgets, scope) if account.budget == budget]
+    state = _open(config, db)
+    budget = _find(state, name)
+    accounts = [account for account in _read(state, scope) if account.budget == budget]
     click.echo("\n".join(_lines(budget, accounts)))
-    entries = budgets.accounts.entries(budget, scope, datetime.now(UTC), _MOST_ENTRIES)
+    entries = state.accounts.entries(budget, scope, datetime.now(UTC), _MOST_ENTRIES)
     for entry in entries:
         moment = datetime.fromisoformat(entry.created_at).astimezone(budget.window.zone)
         charge = amount(budget, entry.charge)
@@ -104,9 +94,9 @@ def reset(name: str, scope: str, config: str | None, db: str | None) -> None:
 
     The charges stay in the ledger. Open requests are charged to the old count.
     """
-    budgets = _open(config, db)
-    budgets.find(name)
-    budgets.accounts.reset(name, scope)
+    state = _open(config, db)
+    _find(state, name)
+    state.accounts.reset(name, scope)
     whose = "all scopes" if scope == ALL else scope
     click.echo(f"Budget {name!r} counts from zero again for {whose}.")
 
@@ -119,17 +109,24 @@ def rebuild(db: str | None) -> None:
     click.echo(f"All counters were computed from the ledger; {wrong} of them were wrong.")
 
 
-def _open(config: str | None, db: str | None) -> _Budgets:
-    proxy = running.find()
-    path = config or (proxy.config if proxy else "")
+def _open(config: str | None, db: str | None) -> BudgetState:
     try:
-        rules = read_config_file(path).budgets
-    except SettingsError as error:
+        state = read_budget_state(open_records(db), config)
+    except (SettingsError, StoreError) as error:
         raise click.ClickException(str(error)) from error
-    if not rules:
-        where = path or "no config file; name it with --config"
+    if not state.rules:
+        where = state.path or "no config file; name it with --config"
         raise click.ClickException(f"no [[budgets]] are configured ({where})")
-    return _Budgets(tuple(table.rule().budget for table in rules), _accounts_of(db))
+    return state
+
+
+def _find(state: BudgetState, name: str) -> Budget:
+    """Return a budget by its name."""
+    for budget in state.budgets:
+        if budget.name == name:
+            return budget
+    known = ", ".join(budget.name for budget in state.budgets)
+    raise click.ClickException(f"the config file has no budget {name!r}; it has {known}")
 
 
 def _accounts_of(db: str | None) -> BudgetAccounts:
@@ -139,9 +136,9 @@ def _accounts_of(db: str | None) -> BudgetAccounts:
         raise click.ClickException(str(error)) from error
 
 
-def _read(budgets: _Budgets, scope: str | None) -> list[Account]:
+def _read(state: BudgetState, scope: str | None, actor: str | None = None) -> list[Account]:
     try:
-        accounts = budgets.accounts.accounts(budgets.rules, datetime.now(UTC))
+        accounts = state.read(actor)
     except StoreError as error:
         raise click.ClickException(str(error)) from error
     return [account for account in accounts if scope in (None, account.scope)]
@@ -157,8 +154,7 @@ def _lines(budget: Budget, accounts: list[Account]) -> Iterator[str]:
     if not accounts:
         yield "  nothing spent in this window"
     for account in accounts:
-        share = account.spent / budget.limit
-        filled = f"{bar(share, 1, _BAR):<{_BAR}} {percent(share):>5}"
+        filled = f"{bar(account.share, 1, _BAR):<{_BAR}} {percent(account.share):>5}"
         yield f"  {printable(account.scope)[:20]:<20} {filled}  {', '.join(_notes(account))}"
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aibridge_addon.budgets.accounts import Account
 from aibridge_addon.cli import running
+from aibridge_addon.cli.budget_state import read_budget_state
 from aibridge_addon.cli.checks.health import check_health
 from aibridge_addon.cli.checks.installation import Installation
+from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.findings import Finding
 from aibridge_addon.observe.announcement import data_folder
 from aibridge_addon.store.errors import StoreError
@@ -40,7 +43,11 @@ def make_server(
     from aibridge_addon.web.site import make_site
 
     site = make_site(
-        records.reports(), tokens, secret=read_secret(), inspect=lambda: _inspect(records)
+        records.reports(),
+        tokens,
+        secret=read_secret(),
+        inspect=lambda: _inspect(records),
+        read_budgets=lambda actor: _read_budgets(records, actor),
     )
     return WebServer(make_app(site, allowed_hosts), listener)
 
@@ -86,6 +93,15 @@ def _read_or_create(path: Path) -> bytes:
     except FileExistsError:
         pass
     return path.read_bytes()
+
+
+def _read_budgets(records: Store, actor: str | None) -> Sequence[Account]:
+    """Return the budgets of an actor, or of all; none where they cannot be read."""
+    try:
+        state = read_budget_state(records)
+        return state.read(actor) if state.rules else ()
+    except (SettingsError, StoreError):
+        return ()
 
 
 def _inspect(records: Store) -> Sequence[Finding]:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from aibridge_addon.cli.databases import open_records
 from aibridge_addon.cli.filters import db_option, filter_options, period_options, request_query
+from aibridge_addon.cli.own import mine_option, own_actor
 from aibridge_addon.cli.tables import printable
 from aibridge_addon.cli.usage_table import name_of, totals_lines
 from aibridge_addon.report.as_json import as_json
@@ -73,6 +74,7 @@ class By(click.ParamType[tuple[str, ...]]):
     " member of the actors' metadata. Default: model.",
 )
 @filter_options
+@mine_option
 @click.option(
     "--limit",
     type=click.IntRange(0),
@@ -86,6 +88,7 @@ def command(
     limit: int | None,
     db: str | None,
     *,
+    mine: bool,
     as_objects: bool,
     as_csv: bool,
     **selected: Any,
@@ -97,7 +100,9 @@ def command(
     database is only read, also while a proxy writes to it.
     """
     is_table = not (as_objects or as_csv)
-    query = grouped(request_query(**selected), by, _ROWS if is_table and limit is None else limit)
+    for_actor = own_actor(db) if mine else None
+    requests = replace(request_query(**selected), for_actor=for_actor)
+    query = grouped(requests, by, _ROWS if is_table and limit is None else limit)
     try:
         store = open_records(db)
         totals = store.reports().totals(query)

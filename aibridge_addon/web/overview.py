@@ -7,6 +7,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from aibridge_addon.budgets.accounts import Account
+from aibridge_addon.budgets.words import amount
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.queries import RequestQuery, TotalsQuery
 from aibridge_addon.report.rows import GroupRow, Latency, Totals
@@ -38,6 +40,8 @@ class _Overview:
     """By day and model, or by hour and model."""
     latency: Latency
     tables: tuple[_Table, ...]
+    budgets: tuple[Account, ...]
+    """The most used first."""
 
 
 async def overview(request: Request) -> Response:
@@ -55,6 +59,9 @@ async def overview(request: Request) -> Response:
         "figures": overall,
         "latency": found.latency,
         "tables": found.tables,
+        "budgets": found.budgets[:_MOST_ROWS],
+        "more_budgets": len(found.budgets[_MOST_ROWS:]),
+        "amount": amount,
         "chart": _chart(found.totals, measure),
         "measures": MEASURES,
         "measure": measure,
@@ -87,8 +94,15 @@ def _read(site: Site, viewer: Viewer, filters: Filters, *, with_tools: bool) -> 
         called = [row for row in found.rows if row.names[0]]
         tables.append(_table("tool", "Tools", called, found.more))
     return _Overview(
-        totals=totals, latency=reports.latency(RequestQuery(**arguments)), tables=tuple(tables)
+        totals=totals,
+        latency=reports.latency(RequestQuery(**arguments)),
+        tables=tuple(tables),
+        budgets=tuple(_by_use(site.read_budgets(viewer.actor))),
     )
+
+
+def _by_use(accounts: Iterable[Account]) -> list[Account]:
+    return sorted(accounts, key=lambda account: account.share, reverse=True)
 
 
 def _regrouped(rows: Iterable[GroupRow], index: int) -> list[GroupRow]:

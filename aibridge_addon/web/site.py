@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 
 from aibridge_addon.access.token_cache import TokenCache
 from aibridge_addon.access.tokens import TokenSource
+from aibridge_addon.budgets.accounts import Account
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.web.access import Doorkeeper, Viewer
@@ -18,6 +19,9 @@ from aibridge_addon.web.links import Links
 from aibridge_addon.web.rendering import environment
 from aibridge_addon.web.sessions import Sessions
 from aibridge_addon.web.streams import Streams
+
+type ReadBudgets = Callable[[str | None], Sequence[Account]]
+"""Returns the budgets of an actor, or of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,8 @@ class Site:
     templates: Environment
     inspect: Callable[[], Sequence[Finding]]
     """Returns the state of the proxy and of the store; called on a thread."""
+    read_budgets: ReadBudgets
+    """Called on a thread."""
 
     streams: Streams = field(default_factory=Streams)
 
@@ -66,6 +72,7 @@ def make_site(
     *,
     secret: bytes,
     inspect: Callable[[], Sequence[Finding]] = tuple,
+    read_budgets: ReadBudgets = lambda actor: (),
 ) -> Site:
     """Return a site without sessions.
 
@@ -74,6 +81,7 @@ def make_site(
         source: Reads the access tokens.
         secret: Signs one-time links.
         inspect: Returns the state of the proxy and of the store.
+        read_budgets: Returns the budgets of an actor, or of all.
     """
     tokens = TokenCache(source)
     return Site(
@@ -83,6 +91,7 @@ def make_site(
         links=Links(secret),
         templates=environment(),
         inspect=inspect,
+        read_budgets=read_budgets,
     )
 
 

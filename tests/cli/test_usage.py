@@ -15,6 +15,7 @@ import pytest
 from sqlite_utils import Database
 from store.doubles import ended, started, tokens
 
+from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.cli.totals import summary, totals_of
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.report.figures import Figures
@@ -433,3 +434,12 @@ def test_csv_leaves_unknown_cells_empty(home: Home, database: Path) -> None:
     assert rows["opus"]["cost_usd"] == "1.500000000"
     assert rows["gpt"]["cost_usd"] == rows["silent"]["input"] == ""
     assert rows["gpt"]["cache_read"] == "0"
+
+
+def test_owner_of_an_access_token_sees_only_own_usage(home: Home, database: Path) -> None:
+    text, token = AccessToken.make("alice")
+    open_store(database).add_access_token(token)
+    words = ("usage", "--db", str(database), "--since", "all", "--by", "actor", "--mine", "--json")
+    result = home.invoke(*words, env={"AIBRIDGE_LOGIN": f"me:{text}"})
+    assert result.exit_code == 0, result.output
+    assert [row["name"] for row in json.loads(result.output)] == ["alice"]

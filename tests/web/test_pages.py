@@ -2,13 +2,18 @@
 
 import html
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from starlette.datastructures import QueryParams
 from starlette.testclient import TestClient
 
+from aibridge_addon.budgets.accounts import Account, unused_account
+from aibridge_addon.budgets.budget import Budget
+from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.facts import now
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.figures import Figures
@@ -269,3 +274,46 @@ def test_people_show_the_state_of_access_tokens(operator: TestClient, tokens: To
     assert "expired" in operator.get("/people").text
     tokens.revoke_all()
     assert "revoked" in operator.get("/people").text
+
+
+def budget_site(reports: MemoryReports, tokens: Tokens) -> tuple[Site, list[str | None]]:
+    """Return a site with budgets, and the list of those for whom they are read."""
+    window = WindowRule(name="day", zone=ZoneInfo("Europe/Berlin"))
+    budget = Budget(name="<day>", per="actor", unit="usd", limit=20 * 10**9, window=window)
+    moment = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    over = replace(unused_account(budget, "alice", moment), spent=20_030_000_000, held=10**9)
+    accounts = [unused_account(budget, "bob", moment), over]
+    asked: list[str | None] = []
+
+    def read(actor: str | None) -> list[Account]:
+        asked.append(actor)
+        return [account for account in accounts if actor in (None, account.scope)]
+
+    return make_site(reports, tokens, secret=SECRET, read_budgets=read), asked
+
+
+def test_overview_shows_all_budgets_to_the_operator_the_most_used_first(
+    reports: MemoryReports, tokens: Tokens
+) -> None:
+    site, asked = budget_site(reports, tokens)
+    browser = make_browser(site)
+    browser.get(f"/link?key={make_key(SECRET)}")
+    text = browser.get("/").text
+    assert "&lt;day&gt;" in text
+    assert text.index("/requests?period=7d&amp;actor=alice") < text.index("actor=bob")
+    for words in ("$20.03", "over by $0.03", "$20.00", "29 Nov 00:00", "Europe/Berlin"):
+        assert words in text, words
+    assert asked == [None]
+
+
+def test_overview_shows_only_own_budgets_to_the_owner_of_an_access_token(
+    reports: MemoryReports, tokens: Tokens
+) -> None:
+    reports.details.clear()
+    site, asked = budget_site(reports, tokens)
+    browser = make_browser(site)
+    browser.post("/login", data={"token": tokens.make("bob")})
+    text = browser.get("/").text
+    assert "&lt;day&gt;" in text
+    assert "alice" not in text
+    assert set(asked) == {"bob"}
