@@ -21,8 +21,13 @@ from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.response_reader import ReaderOptions
-from aibridge_addon.relay.responses import content_encoding, content_length, decoded_body
-from aibridge_addon.relay.stream_detection import StreamProbe, announces_event_stream, may_stream
+from aibridge_addon.relay.responses import (
+    content_encoding,
+    content_length,
+    decoded_body,
+    read_body,
+)
+from aibridge_addon.relay.stream_detection import StreamProbe, announces_events, may_stream
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +73,9 @@ class RecordedExchange(Exchange):
         """Stream the body if events come, or may come and are not edited; else buffer it."""
         response = self.response
         self.record.response_began(response.status_code, response.headers.fields)
-        if not may_stream(response, requested=self.asks_for_stream):
+        if not may_stream(response, self.wire_format, requested=self.asks_for_stream):
             return
-        if announces_event_stream(response) or not self.delivery.edits_events:
+        if announces_events(response, self.wire_format) or not self.delivery.edits_events:
             self._tap()
         else:
             probe = StreamProbe(content_encoding(response), max_bytes=self.request.max_bytes)
@@ -223,7 +228,7 @@ class RecordedExchange(Exchange):
         try:
             body = decoded_body(self.flow.response, max_bytes=self.request.max_bytes)
             self._note_content(body)
-            return self.wire_format.read_whole(body)
+            return read_body(self.flow.response, self.wire_format, body)
         except UndecodableError:
             return ResponseFacts(unreadable=1)
         except Exception:

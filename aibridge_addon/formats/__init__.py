@@ -5,7 +5,13 @@
 
 from collections.abc import Mapping
 
-from aibridge_addon.formats import anthropic_messages, openai_chat, openai_responses
+from aibridge_addon.formats import (
+    anthropic_messages,
+    bedrock_converse,
+    bedrock_invoke,
+    openai_chat,
+    openai_responses,
+)
 from aibridge_addon.formats.base import EventDecoder, Format, RequestView, ResponseHead
 from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
 from aibridge_addon.formats.reader import Reader
@@ -42,5 +48,7 @@ for _format in (
     openai_chat.FORMAT,
     openai_responses.FORMAT,
     openai_responses_compact.FORMAT,
+    bedrock_invoke.FORMAT,
+    bedrock_converse.FORMAT,
 ):
     register(_format)

@@ -17,7 +17,7 @@ from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.reader import Reader
 from aibridge_addon.formats.tool_protocol import Members, ToolFormat
 from aibridge_addon.formats.view import View
-from aibridge_addon.raw_json import count, member
+from aibridge_addon.raw_json import JSON, count, member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +113,16 @@ class Format(ABC):
         """
         return None
 
+    def add_head(self, facts: ResponseFacts, head: ResponseHead) -> ResponseFacts:
+        """Return the facts of a response with what only its head states; by default nothing."""
+        return facts
+
     def output_limit(self, members: Members) -> int | None:
         """Return the most output tokens that a request allows; None if it states no limit."""
         limits = (count(member(members, name)) for name in self.output_limit_members)
         return max((limit for limit in limits if limit is not None), default=None)
 
-    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
+    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
         """Return the members that allow more output tokens than `most`, with lower values.
 
         The result must be legal for the API.

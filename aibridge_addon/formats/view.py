@@ -157,10 +157,14 @@ class View(ABC):
         """
         start = body.lstrip(_BLANK)
         if not start.startswith(b"{"):
-            return self._assembled(_sse_events(body))
+            return self._assembled(self.stream_events(body))
         if document := mapping(read(start)):
             return self._assembled([_json_event(start)]) if self.is_event(document) else start
         return self._assembled(map(_json_event, start.splitlines()))
+
+    def stream_events(self, body: bytes) -> Iterable[Event]:
+        """Split a streamed response into its events; by default server-sent events."""
+        return _sse_events(body)
 
     def _assembled(self, events: Iterable[Event]) -> bytes:
         assembler = self.assembler()

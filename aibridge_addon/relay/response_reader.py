@@ -15,7 +15,7 @@ from aibridge_addon.formats import EventDecoder, Format, ResponseHead
 from aibridge_addon.formats.decoders.codings import ContentDecoder
 from aibridge_addon.formats.decoders.sse import Event, SSEParser
 from aibridge_addon.raw_json import JSON
-from aibridge_addon.relay.responses import content_encoding
+from aibridge_addon.relay.responses import content_encoding, head_of
 from aibridge_addon.relay.stream_detection import Shape, ShapeDetector, announces_event_stream
 
 _SMALLEST_SLICE = 16
@@ -38,8 +38,8 @@ class ReaderOptions:
     content_encoding: str
     max_bytes: int
     """The largest decoded body that is read."""
-    decoder: EventDecoder | None = None
-    """Decoder of the format for this response; None: server-sent events, or a single body."""
+    head: ResponseHead | None = None
+    """The head of the response, from which the format chooses a decoder."""
     on_usage: OnUsage = ignore_usage
     """Called when a stream has reported some of its tokens, before its end."""
     keeps_content: bool = False
@@ -61,9 +61,7 @@ class ReaderOptions:
             announces_stream=announces_event_stream(response),
             content_encoding=content_encoding(response),
             max_bytes=max_bytes,
-            decoder=wire_format.decoder(
-                ResponseHead(status=response.status_code, headers=response.headers)
-            ),
+            head=head_of(response),
             on_usage=on_usage,
             keeps_content=keeps_content,
         )
@@ -83,9 +81,11 @@ class ResponseReader:
         self._reader = options.wire_format.reader()
         self._reader.on_usage = options.on_usage
         self._detector = ShapeDetector(announced=options.announces_stream)
-        if options.decoder:
+        self._head = options.head
+        decoder = options.wire_format.decoder(options.head) if options.head else None
+        if decoder:
             self._detector.shape = Shape.EVENTS
-        self._parser: EventDecoder = options.decoder or SSEParser()
+        self._parser: EventDecoder = decoder or SSEParser()
         self._body = bytearray()
         """The body so far, unless it is a stream of events."""
         self._streamed: list[bytes] | None = [] if options.keeps_content else None
@@ -188,11 +188,12 @@ class ResponseReader:
 
     def facts(self) -> ResponseFacts:
         """Return the facts read so far; of a single body, only once it is complete."""
+        facts = ResponseFacts()
         if self.shape is Shape.EVENTS:
-            return self._reader.facts()
-        if self.is_buffered and self.is_complete:
-            return self._wire_format.read_whole(self.body)
-        return ResponseFacts()
+            facts = self._reader.facts()
+        elif self.is_buffered and self.is_complete:
+            facts = self._wire_format.read_whole(self.body)
+        return self._wire_format.add_head(facts, self._head) if self._head else facts
 
     def _split_buffered(self, unwanted: re.Pattern[bytes] | None) -> list[Event]:
         buffered = bytes(self._body)

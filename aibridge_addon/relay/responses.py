@@ -6,7 +6,7 @@ Used for the client's response and for the responses of an inner loop.
 from mitmproxy import http
 
 from aibridge_addon.facts import ResponseFacts
-from aibridge_addon.formats import Format
+from aibridge_addon.formats import Format, ResponseHead
 from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
 
 
@@ -32,9 +32,19 @@ def decoded_body(response: http.Response, *, max_bytes: int) -> bytes:
     return decode_body(response.raw_content or b"", coding, max_bytes=max_bytes)
 
 
+def head_of(response: http.Response) -> ResponseHead:
+    """Return the head of a response, as wire formats read it."""
+    return ResponseHead(status=response.status_code, headers=response.headers)
+
+
+def read_body(response: http.Response, wire_format: Format, body: bytes) -> ResponseFacts:
+    """Read a response that was not streamed, given its decoded body."""
+    return wire_format.add_head(wire_format.read_whole(body), head_of(response))
+
+
 def read_buffered(response: http.Response, wire_format: Format, *, max_bytes: int) -> ResponseFacts:
     """Read a buffered response, which may be an error; count it if it cannot be decoded."""
     try:
-        return wire_format.read_whole(decoded_body(response, max_bytes=max_bytes))
+        return read_body(response, wire_format, decoded_body(response, max_bytes=max_bytes))
     except UndecodableError:
         return ResponseFacts(unreadable=1)

@@ -11,7 +11,9 @@ from enum import Enum
 from mitmproxy import http
 from mitmproxy.proxy.utils import ReceiveBuffer
 
+from aibridge_addon.formats import Format
 from aibridge_addon.formats.decoders.codings import ContentDecoder, UndecodableError
+from aibridge_addon.relay.responses import head_of
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
@@ -37,14 +39,21 @@ def announces_event_stream(response: http.Response) -> bool:
     return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
-def may_stream(response: http.Response, *, requested: bool) -> bool:
+def announces_events(response: http.Response, wire_format: Format) -> bool:
+    """Return True if the head announces events: server-sent ones, or in a framing of the format."""
+    return announces_event_stream(response) or wire_format.decoder(head_of(response)) is not None
+
+
+def may_stream(response: http.Response, wire_format: Format, *, requested: bool) -> bool:
     """Return True if the body may be a stream of events, judged by the head.
 
     Args:
         response: the head of the response.
+        wire_format: of the response.
         requested: True if the client requested a stream.
     """
-    return announces_event_stream(response) or (requested and 200 <= response.status_code < 300)
+    is_expected = requested and 200 <= response.status_code < 300
+    return is_expected or announces_events(response, wire_format)
 
 
 class ShapeDetector:

@@ -18,7 +18,7 @@ from aibridge_addon.raw_json import JSON, read
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.replayed_request import ReplayedRequest
 from aibridge_addon.relay.response_reader import OnUsage, ReaderOptions, ResponseReader
-from aibridge_addon.relay.responses import decoded_body, read_buffered
+from aibridge_addon.relay.responses import decoded_body, read_body, read_buffered
 from aibridge_addon.relay.stream_detection import may_stream
 from aibridge_addon.upstream_times import UpstreamTimes
 
@@ -69,7 +69,9 @@ class UpstreamCall(ReplayedRequest):
         """Handle the head of the response: a stream is read while it arrives."""
         response = self.flow.response
         assert response is not None
-        if response.status_code < 300 and may_stream(response, requested=self._wants_stream):
+        if response.status_code < 300 and may_stream(
+            response, self._wire_format, requested=self._wants_stream
+        ):
             response.stream = self._on_chunk
             self._streams = True
             self._has_head.set()
@@ -176,7 +178,7 @@ class UpstreamCall(ReplayedRequest):
         assert self.flow.response
         with _unreadable_is_an_upstream_error():
             body = decoded_body(self.flow.response, max_bytes=self._max_bytes)
-        self._facts = self._wire_format.read_whole(body)
+        self._facts = read_body(self.flow.response, self._wire_format, body)
         return body
 
     async def _body_of_stream(self) -> bytes:

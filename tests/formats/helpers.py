@@ -64,6 +64,15 @@ class Scenario:
             **named,
         }
 
+    def request_view(self) -> RequestView:
+        """Return the request; `path` and `path_values` are those of the format's route."""
+        named = json.loads(self.read("facts.json"))
+        return RequestView(
+            members=members(self.read("request.json")) or {},
+            path=named.get("path", ""),
+            path_values=named.get("path_values", {}),
+        )
+
     def response_facts(self) -> ResponseFacts:
         return response_facts(**json.loads(self.read("facts.json"))["response"])
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts
 from aibridge_addon.formats import FORMATS, Format
-from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.decoders.sse import Event, typed
 from aibridge_addon.raw_json import decode, encode, read
 from formats.helpers import (
     ANSWERS,
@@ -20,7 +20,6 @@ from formats.helpers import (
     SCENARIOS,
     STREAMS,
     Scenario,
-    data_of,
     json_values,
     mutated,
     named_facts,
@@ -69,8 +68,9 @@ def columns(facts: ResponseFacts | RequestFacts) -> dict[str, Any]:
 
 def values_of(scenario: Scenario) -> list[Any]:
     """The JSON of a stream's events."""
-    data = [data for _, data in data_of(parse([scenario.stream()]))]
-    return [value for value in map(read, data) if value is not None]
+    events = [event for event in parse([scenario.stream()]) if event.data]
+    values = [typed(read(event.data or b""), event) for event in events]
+    return [value for value in values if value is not None]
 
 
 def test_every_fixture_is_part_of_a_scenario_that_is_tested() -> None:
@@ -110,7 +110,7 @@ def test_buffered_response_is_read_into_the_same_facts_as_a_stream(scenario: Sce
 
 @pytest.mark.parametrize("scenario", REQUESTS, ids=str)
 def test_request_fixture_is_read_into_its_facts(scenario: Scenario) -> None:
-    facts = read_request(scenario.wire_format, scenario.read("request.json"))
+    facts = scenario.wire_format.read_request(scenario.request_view())
     expected = scenario.request_facts()
     assert named_facts(facts, expected) == expected
 
@@ -217,6 +217,8 @@ def test_reading_any_bytes_as_a_response_never_raises(wire_format: Format, body:
 def test_response_of_another_shape_is_counted_as_unreadable(
     wire_format: Format, body: bytes
 ) -> None:
+    if wire_format.name == "bedrock_invoke" and len(body) > 3 and body.startswith(b"{"):
+        pytest.skip("any object may be the response of some model")
     assert wire_format.read_whole(body) == ResponseFacts(unreadable=1)
 
 
@@ -284,6 +286,11 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
         "openai_chat": {"choices": [], "usage": usage},
         "openai_responses": {"object": "response", "usage": usage},
         "openai_responses_compact": {"object": "response.compaction", "usage": usage},
+        "bedrock_invoke": {"type": "message", "usage": usage},
+        "bedrock_converse": {
+            "output": {},
+            "usage": {"inputTokens": number, "outputTokens": number},
+        },
     }
     facts = wire_format.read_whole(json.dumps(shapes[wire_format.name]).encode())
     tokens = facts.usage and (facts.usage.input_tokens, facts.usage.output_tokens)

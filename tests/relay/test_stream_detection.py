@@ -10,6 +10,7 @@ from mitmproxy import http
 from mitmproxy.proxy.utils import ReceiveBuffer
 from standin.codings import encode
 
+from aibridge_addon.formats import FORMATS
 from aibridge_addon.relay.stream_detection import (
     Shape,
     ShapeDetector,
@@ -81,14 +82,18 @@ def test_only_the_media_type_announces_a_stream(content_type: str | None, says_s
 def test_response_may_stream_with_any_content_type_if_a_stream_was_requested(
     content_type: str | None,
 ) -> None:
-    assert may_stream(head(content_type), requested=True)
-    assert not may_stream(head(content_type), requested=False)
-    assert not may_stream(head(content_type, status=429), requested=True)
+    assert may_stream(head(content_type), FORMATS["anthropic_messages"], requested=True)
+    assert not may_stream(head(content_type), FORMATS["anthropic_messages"], requested=False)
+    assert not may_stream(
+        head(content_type, status=429), FORMATS["anthropic_messages"], requested=True
+    )
 
 
 @pytest.mark.parametrize("status", [200, 429])
 def test_announced_stream_may_stream_although_none_was_requested(status: int) -> None:
-    assert may_stream(head("text/event-stream", status), requested=False)
+    assert may_stream(
+        head("text/event-stream", status), FORMATS["anthropic_messages"], requested=False
+    )
 
 
 @pytest.mark.parametrize(

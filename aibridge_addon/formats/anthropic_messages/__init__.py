@@ -1,6 +1,7 @@
 """The Anthropic Messages API: `POST /v1/messages`. Sans-io."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.anthropic_messages.errors import error_body
@@ -9,8 +10,8 @@ from aibridge_addon.formats.anthropic_messages.request import read_request
 from aibridge_addon.formats.anthropic_messages.tools import MessagesTools
 from aibridge_addon.formats.anthropic_messages.view import MessagesView
 from aibridge_addon.formats.base import Format, RequestView
-from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import count, mapping, member
+from aibridge_addon.formats.tool_protocol import Members, ToolFormat
+from aibridge_addon.raw_json import JSON, count, mapping, member, text
 
 
 class AnthropicMessages(Format):
@@ -18,12 +19,15 @@ class AnthropicMessages(Format):
 
     name = "anthropic_messages"
     output_limit_members = ("max_tokens",)
-    tools = MessagesTools()
+    tools: ToolFormat | None = MessagesTools()
     view = MessagesView()
 
     def read_request(self, request: RequestView) -> RequestFacts:
-        """Read a request."""
-        return read_request(dict(request.members))
+        """Read a request; some hosts name the model in the path."""
+        facts = read_request(dict(request.members))
+        return (
+            facts if facts.model else replace(facts, model=text(request.path_values.get("model")))
+        )
 
     def reader(self) -> MessageReader:
         """Return a new reader for one streamed message."""
@@ -39,7 +43,7 @@ class AnthropicMessages(Format):
         """Return an error in the shape of the Messages API."""
         return error_body(status, message, error_type)
 
-    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, int]:
+    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
         """Lower the limit, which must stay above the budget for thinking."""
         budget = count(mapping(member(members, "thinking")).get("budget_tokens")) or 0
         return super().lower_output_limit(members, max(most, budget + 1))

@@ -20,6 +20,10 @@ class MessageAssembler(MessageReader):
     def on_data(self, data: dict[str, JSON]) -> None:
         """Read the decoded data of an event."""
         super().on_data(data)
+        self.gather(data)
+
+    def gather(self, data: dict[str, JSON]) -> None:
+        """Add an event to the document."""
         match data["type"]:
             case "message_start":
                 self._message = data["message"]

@@ -1,0 +1,41 @@
+"""Reads the usage of Converse, whose input tokens exclude those of the cache. Sans-io."""
+
+from aibridge_addon.facts import Usage
+from aibridge_addon.formats.usage import Extra, Places, counts_at, first_count
+from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
+
+_COUNTS: Places = (("reasoning_tokens", ("reasoningTokens",)),)
+
+
+def read_usage(given: dict[str, JSON], labels: Extra) -> Usage | None:
+    """Read a usage object; None if it does not count both input and output."""
+    counted, made = count(given.get("inputTokens")), count(given.get("outputTokens"))
+    if counted is None and made is None:
+        return None
+    return Usage(
+        input_tokens=counted or 0,
+        output_tokens=made or 0,
+        cache_read_input_tokens=first_count(
+            given, ("cacheReadInputTokens",), ("cacheReadInputTokenCount",)
+        ),
+        cache_write_input_tokens=first_count(
+            given, ("cacheWriteInputTokens",), ("cacheWriteInputTokenCount",)
+        ),
+        extra=counts_at(given, _COUNTS) | _cache_writes(given) | labels,
+        raw=given,
+    )
+
+
+def states_tokens(usage: dict[str, JSON]) -> bool:
+    """Return True if a usage object states tokens, in a form that may be unreadable."""
+    return any(value for name, value in usage.items() if name.endswith("Tokens"))
+
+
+def _cache_writes(given: dict[str, JSON]) -> Extra:
+    """Return the tokens written to the cache by the time for which they are stored."""
+    found: Extra = {}
+    for detail in map(mapping, sequence(given.get("cacheDetails"))):
+        ttl, written = text(detail.get("ttl")), count(detail.get("inputTokens"))
+        if ttl in ("5m", "1h") and written:
+            found[f"cache_write_{ttl}_input_tokens"] = written
+    return found
