@@ -59,6 +59,7 @@ def edited(request: bytes, tools: Sequence[CentralTool]) -> bytes:
     """Edit a request as the addon does: decode it, add the tools, encode it."""
     parts = members(request)
     assert parts is not None
+    assert anthropic_messages.FORMAT.tools
     anthropic_messages.FORMAT.tools.inject(parts, tools)
     return body(parts)
 

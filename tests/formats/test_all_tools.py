@@ -53,7 +53,8 @@ from formats.inner_loop import (
     values,
 )
 
-streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)
+WITH_TOOLS = [scenario for scenario in STREAMS if scenario.api in APIS_WITH_TOOLS]
+streams = pytest.mark.parametrize("scenario", WITH_TOOLS, ids=str)
 
 
 @streams
@@ -112,7 +113,7 @@ def read_arguments(value: Any) -> Any:
     return arguments(value) if isinstance(value, str) else value
 
 
-BOTH = [scenario for scenario in ANSWERS if scenario in STREAMS]
+BOTH = [scenario for scenario in ANSWERS if scenario in WITH_TOOLS]
 
 
 def plain(value: Any) -> Any:
