@@ -29,6 +29,8 @@ class RequestFacts:
     correlating_tool_call_id: str | None = None
     session_hint: str | None = None
     """The session that the body names."""
+    prompt_id: str | None = None
+    """The client's id of the typed prompt, if the body names it."""
     request_kind: RequestKind | None = None
     """The purpose, if the wire format states it."""
     billing_labels: Mapping[str, str] = field(default_factory=dict)

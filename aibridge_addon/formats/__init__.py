@@ -9,6 +9,7 @@ from aibridge_addon.formats import (
     anthropic_messages,
     bedrock_converse,
     bedrock_invoke,
+    gemini,
     openai_chat,
     openai_responses,
 )
@@ -50,5 +51,6 @@ for _format in (
     openai_responses_compact.FORMAT,
     bedrock_invoke.FORMAT,
     bedrock_converse.FORMAT,
+    gemini.FORMAT,
 ):
     register(_format)

@@ -46,6 +46,9 @@ CLIENT_WRAPPERS = (
     "editorContext",
     "reminderInstructions",
     "repoContext",
+    # Gemini CLI
+    "session_context",
+    "hook_context",
     # editors
     "environment_details",
     "attached_files",

@@ -58,6 +58,8 @@ class View(ABC):
     """Members of a request that define tools."""
     content_member: str
     """Member of a response that holds its content."""
+    reads_arrays = False
+    """True if a response may be an array of its chunks."""
 
     @abstractmethod
     def read_message(self, given: JSON, role: str) -> Message:

@@ -187,7 +187,11 @@ def purpose_of(client: str, headers: Headers, facts: RequestFacts) -> Purpose:
     prompt_id = headers.get("x-claude-code-prompt-id", "").strip()
     return Purpose(
         kind=kind,
-        prompt_id=prompt_id or codex.get("root_turn_id") or codex.get("turn_id") or None,
+        prompt_id=prompt_id
+        or codex.get("root_turn_id")
+        or codex.get("turn_id")
+        or facts.prompt_id
+        or None,
         agent_id=agent_id or None,
         typed=_typed(client, facts) if kind == "turn" else (),
     )

@@ -26,6 +26,8 @@ _MOST_BYTES = 32 * 1024 * 1024
 _STARTS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{|event:|data:|id:|retry:|:)")
 """Start of JSON or of an event stream; a page of HTML has better views."""
 
+_STARTS_OF_ARRAYS = re.compile(_STARTS.pattern + rb"|\s*\[")
+
 type FormatOf = Callable[[http.HTTPFlow], Format | None]
 """Returns the wire format of a flow's route."""
 
@@ -53,11 +55,8 @@ class FormatContentview(Contentview):
     def render_priority(self, data: bytes, metadata: Metadata) -> float:
         """Return a priority above all others for bodies on a route of this wire format."""
         flow = metadata.flow
-        if (
-            not _STARTS.match(data)
-            or len(data) > _MOST_BYTES
-            or not isinstance(flow, http.HTTPFlow)
-        ):
+        starts = _STARTS_OF_ARRAYS if self._view.reads_arrays else _STARTS
+        if not starts.match(data) or len(data) > _MOST_BYTES or not isinstance(flow, http.HTTPFlow):
             return -1
         return PRIORITY if self._format_of(flow) is self._wire_format else -1
 

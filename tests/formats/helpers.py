@@ -29,6 +29,11 @@ LINE_ENDS = {"LF": b"\n", "CR": b"\r", "CRLF": b"\r\n"}
 TRAILING = b"\n\n: trailing"
 """Ends the event before it and brings no data of its own."""
 
+IN_PATH = frozenset({"gemini"})
+"""Formats whose requests name the model and ask for a stream in the path."""
+ENDS_WITH_BODY = frozenset({"gemini"})
+"""Formats whose streams have no event that marks their end."""
+
 thorough = settings(max_examples=150)
 """For properties that are not checked once for every fixture."""
 

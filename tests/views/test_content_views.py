@@ -49,7 +49,7 @@ def test_request_is_shown_as_a_conversation(scenario: Scenario) -> None:
     flow = flow_of(scenario.api, request=body)
     name, text = shown(flow, flow.request)
     assert name == scenario.api.replace("_", " ")
-    assert text.startswith(json.loads(body).get("model", ""))
+    assert text.startswith(json.loads(body).get("model") or "")
     assert "── " in text
 
 

@@ -1,0 +1,54 @@
+"""The Gemini API: `generateContent` and `streamGenerateContent`, also of Vertex AI. Sans-io."""
+
+from collections.abc import Mapping
+
+from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.formats.base import Format, RequestView, ResponseHead
+from aibridge_addon.formats.gemini.decoder import StreamParser
+from aibridge_addon.formats.gemini.errors import error_body
+from aibridge_addon.formats.gemini.limits import lowered_output_limit, output_limit
+from aibridge_addon.formats.gemini.reader import GenerationReader, read_whole
+from aibridge_addon.formats.gemini.request import read_request
+from aibridge_addon.formats.gemini.view import GeminiView
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.raw_json import JSON
+
+
+class Gemini(Format):
+    """Wire format of Google's models: the Gemini API, Vertex AI and Code Assist."""
+
+    name = "gemini"
+    view = GeminiView()
+
+    def read_request(self, request: RequestView) -> RequestFacts:
+        """Read a request."""
+        return read_request(request)
+
+    def reader(self) -> GenerationReader:
+        """Return a new reader for one streamed response."""
+        return GenerationReader()
+
+    def read_whole(self, body: bytes) -> ResponseFacts:
+        """Read a response that was not streamed, or an error."""
+        return read_whole(body)
+
+    def decoder(self, head: ResponseHead) -> StreamParser:
+        """Return a decoder for server-sent events and for a JSON array."""
+        return StreamParser()
+
+    def error(
+        self, status: int, message: str, error_type: str | None = None, code: str | None = None
+    ) -> bytes:
+        """Return an error in the shape of Google's APIs."""
+        return error_body(status, message, error_type, code)
+
+    def output_limit(self, members: Members) -> int | None:
+        """Return the most output tokens that a request allows; None if it states no limit."""
+        return output_limit(members)
+
+    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
+        """Return the member that allows more output tokens than `most`, with a lower value."""
+        return lowered_output_limit(members, most)
+
+
+FORMAT = Gemini()

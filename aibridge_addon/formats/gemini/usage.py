@@ -1,0 +1,117 @@
+"""Reads `usageMetadata` of the Gemini API. Sans-io.
+
+The prompt includes cached content; thoughts are counted beside the candidates, and results of the
+provider's own tools beside the prompt. In a stream, counts are cumulative: of each field the last
+value counts.
+"""
+
+from collections.abc import Mapping
+
+from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage
+from aibridge_addon.formats.gemini.names import named
+from aibridge_addon.formats.usage import Extra, merge_usage
+from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
+
+_TRAFFIC: Mapping[str, str] = {
+    "ON_DEMAND": "standard",
+    "ON_DEMAND_PRIORITY": "priority",
+    "ON_DEMAND_FLEX": "flex",
+    "ON_DEMAND_OFFPEAK": "offpeak",
+    "PROVISIONED_THROUGHPUT": "provisioned_throughput",
+}
+"""Service tiers by the traffic type that Vertex AI reports."""
+
+_UNSPECIFIED = frozenset({"unspecified", "traffic_type_unspecified", "service_tier_unspecified"})
+
+
+def merge(before: dict[str, JSON], after: JSON) -> dict[str, JSON]:
+    """Merge the usage of a chunk over the usage of the chunks before it."""
+    return merge_usage(before, after, restarts=True)
+
+
+def read_usage(usage: dict[str, JSON], outside: Extra | None = None) -> Usage | None:
+    """Read a usage object; None if it counts neither input nor output.
+
+    `outside` has the counts that the response states outside the usage object.
+    """
+    prompt = _count(usage, "promptTokenCount")
+    answered = _answered(usage)
+    if prompt is None and answered is None:
+        return None
+    cached = _count(usage, "cachedContentTokenCount") or 0
+    used_by_tools = _count(usage, "toolUsePromptTokenCount") or 0
+    thoughts = _count(usage, "thoughtsTokenCount") or 0
+    whole = prompt or 0
+    extra: Extra = {**_modalities(usage), **_labels(usage), **(outside or {})}
+    extra |= {"reasoning_tokens": thoughts} if thoughts else {}
+    extra |= {"tool_use_input_tokens": used_by_tools} if used_by_tools else {}
+    output = (answered or 0) + thoughts
+    total = _count(usage, "totalTokenCount")
+    if total is not None and (more := total - whole - used_by_tools - output):
+        extra[UNEXPLAINED_TOKENS] = more
+    return Usage(
+        input_tokens=(whole - cached if cached <= whole else whole) + used_by_tools,
+        output_tokens=output,
+        cache_read_input_tokens=cached,
+        extra=extra,
+        raw=usage,
+    )
+
+
+def states_tokens(usage: dict[str, JSON]) -> bool:
+    """Return True if a usage object states tokens, in a form that may be unreadable."""
+    return any(value for name, value in usage.items() if name.lower().endswith(_TOKEN_NAMES))
+
+
+_TOKEN_NAMES = ("tokencount", "token_count")
+
+
+def _count(usage: dict[str, JSON], name: str) -> int | None:
+    return count(named(usage, name))
+
+
+def _answered(usage: dict[str, JSON]) -> int | None:
+    """Return the tokens of the candidates, which the Live API calls the response."""
+    found = _count(usage, "candidatesTokenCount")
+    return _count(usage, "responseTokenCount") if found is None else found
+
+
+def _modalities(usage: dict[str, JSON]) -> Extra:
+    """Return the tokens by modality, such as `audio_input_tokens`: input without the cache."""
+    cached = _by_modality(usage, "cacheTokensDetails")
+    given = _by_modality(usage, "promptTokensDetails")
+    if sum(cached.values()) == (_count(usage, "cachedContentTokenCount") or 0):
+        given = {kind: max(0, found - cached.get(kind, 0)) for kind, found in given.items()}
+    for kind, found in _by_modality(usage, "toolUsePromptTokensDetails").items():
+        given[kind] = given.get(kind, 0) + found
+    put_out = _by_modality(usage, "candidatesTokensDetails") or _by_modality(
+        usage, "responseTokensDetails"
+    )
+    places = (("input", given), ("cache_read", cached), ("output", put_out))
+    return {
+        f"{kind}_{place}_tokens": found
+        for place, counts in places
+        for kind, found in counts.items()
+        if found
+    }
+
+
+def _by_modality(usage: dict[str, JSON], name: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for entry in sequence(named(usage, name)):
+        kind = text(named(entry, "modality")) or "unspecified"
+        found = count(named(entry, "tokenCount")) or 0
+        counts[kind.lower()] = counts.get(kind.lower(), 0) + found
+    return counts
+
+
+def _labels(usage: dict[str, JSON]) -> Extra:
+    traffic = text(named(usage, "trafficType")) or ""
+    tier = text(named(usage, "serviceTier")) or _TRAFFIC.get(traffic, traffic)
+    return {} if tier.lower() in _UNSPECIFIED or not tier else {"service_tier": tier.lower()}
+
+
+def grounding_counts(candidate: JSON) -> Extra:
+    """Return the number of searches that a grounded candidate reports."""
+    queries = sequence(named(mapping(named(candidate, "groundingMetadata")), "webSearchQueries"))
+    return {"grounding_queries": len(queries)} if queries else {}
