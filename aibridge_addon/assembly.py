@@ -72,6 +72,8 @@ class Components:
     """
 
     reception: Reception
+    is_ready = True
+    """False once a shutdown has begun."""
 
     def __init__(self, settings: Settings, options: Options) -> None:
         self._options = options
@@ -249,7 +251,9 @@ class Components:
     def _build_listener(self, settings: Settings) -> Listener | None:
         if settings.metrics_listen is None:
             return None
-        return Listener(settings.metrics_listen, self.metrics.registry, self._health)
+        return Listener(
+            settings.metrics_listen, self.metrics.registry, self.health, lambda: self.is_ready
+        )
 
     def _close_listener(self) -> None:
         if self._listener:
@@ -319,7 +323,8 @@ class Components:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._facts.publish, fact)
 
-    def _health(self) -> Health:
+    def health(self) -> Health:
+        """Return the health now."""
         return Health.now(
             can_record=self._recorder.available,
             servers=self._servers.status(),

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+METRICS_OPTION = "aibridge_metrics_listen"
+
 type AddonSet = Literal["needed", "all", "web"]
 """Addons of mitmproxy to run: the necessary ones, those of mitmdump, or those of mitmweb."""
 
@@ -25,3 +27,5 @@ class Plan:
     """Options as `name=value`; they override everything."""
     grace_s: float = 10.0
     """Seconds that open requests get to complete at shutdown."""
+    drain_s: float = 0.0
+    """Seconds before them in which new requests are accepted, but `/readyz` refuses."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from aibridge_addon.cli.dashboard import DEFAULT_ADDRESS, Dashboard
 from aibridge_addon.cli.listening_ports import Port, check_port, choose_ports, is_free
 from aibridge_addon.cli.logs import FORMATS, log_to_stderr
 from aibridge_addon.cli.parameters import DatabaseLocation
-from aibridge_addon.cli.plan import AddonSet, Plan
+from aibridge_addon.cli.plan import METRICS_OPTION, AddonSet, Plan
 from aibridge_addon.cli.startup_message import REPORTS, StartupReporter, report_to_parent
 
 if TYPE_CHECKING:
@@ -100,6 +101,20 @@ LISTENING_OPTIONS = frozenset({"mode", "listen_host", "listen_port", "server"})
     help="Time that open requests get to complete at shutdown. Default: 10.",
 )
 @click.option(
+    "--drain",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Time before that in which /readyz refuses, and requests are still accepted. Default: 0.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="NUMBER",
+    help="Processes that share the ports. Default: 1.",
+)
+@click.option(
     "--allow-open",
     is_flag=True,
     help="Allow listening on non-loopback addresses without authentication.",
@@ -120,6 +135,7 @@ def command(
     verbose: bool,
     private: bool,
     dashboard: str | None,
+    workers: int,
     **given: Any,
 ) -> None:
     """Run the forward and reverse proxy until Ctrl-C or SIGTERM.
@@ -129,19 +145,25 @@ def command(
     are tunnelled and never decrypted.
 
     At shutdown, open requests get --grace seconds to complete; a second signal ends them at once.
-    Config files are read again when they change, and on SIGHUP if there is no terminal.
+    Config files are read again when they change, and on SIGHUP if there is no terminal. With
+    --workers, SIGHUP replaces the workers, one after the other.
 
     Options of mitmproxy can also be set in ~/.mitmproxy/config.yaml.
     """
     # --private is for `aibridge run`: the proxy prints its description as JSON, ends when its stdin
     # is closed, and then prints what passed through it.
     addons: AddonSet = "web" if web else "all" if all_addons else "needed"
+    if workers > 1:
+        _check_workers(given["sets"], web=web)
     plan = _plan(addons, **given)
     report = report_to_parent if private else REPORTS[log_format]
     with contextlib.ExitStack() as stack:
         page = stack.enter_context(contextlib.closing(Dashboard(dashboard))) if dashboard else None
         reporter = StartupReporter(report, announce=not private, dashboard=page)
         stack.enter_context(log_to_stderr(log_format, verbose=verbose or addons != "needed"))
+        if workers > 1:
+            _supervise(plan, reporter, count=workers, log_format=log_format, verbose=verbose)
+            return
         passed = _serve(plan, reporter, until_eof=private)
     if private:
         click.echo(json.dumps(asdict(passed)))
@@ -149,20 +171,47 @@ def command(
 
 def _serve(plan: Plan, reporter: StartupReporter, *, until_eof: bool) -> "Passed":
     from aibridge_addon.cli.serving import StartError, serve
+    from aibridge_addon.description import describe_proxy
 
     _raise_file_limit()
     try:
         return serve(
             plan,
-            on_up=reporter.started,
-            on_change=reporter.changed,
+            on_up=lambda master: reporter.started(describe_proxy(master)),
+            on_change=lambda master: reporter.changed(describe_proxy(master)),
             on_end=reporter.ended,
             until_eof=until_eof,
-        )
+        ).passed
     except StartError as error:
         raise click.ClickException(str(error)) from error
     finally:
         reporter.ended()
+
+
+def _supervise(
+    plan: Plan, reporter: StartupReporter, *, count: int, log_format: str, verbose: bool
+) -> None:
+    from aibridge_addon.cli.workers.supervisor import supervise
+
+    _raise_file_limit()
+    try:
+        supervise(plan, reporter, count=count, log_format=log_format, verbose=verbose)
+    finally:
+        reporter.ended()
+
+
+def _check_workers(sets: tuple[str, ...], *, web: bool) -> None:
+    """Check the options beside `--workers`.
+
+    Raises:
+        UsageError: an option needs a single process.
+    """
+    if os.name != "posix":
+        raise click.UsageError("--workers: processes cannot share ports on this system")
+    if web:
+        raise click.UsageError("--web shows the traffic of one process: leave out --workers")
+    if any(spec.partition("=")[0] == METRICS_OPTION for spec in sets):
+        raise click.UsageError(f"--set {METRICS_OPTION}: with --workers, set it with --metrics")
 
 
 def _plan(
@@ -176,6 +225,7 @@ def _plan(
     metrics: str | None,
     sets: tuple[str, ...],
     grace: float,
+    drain: float,
     allow_open: bool,
 ) -> Plan:
     """Return the plan for the options of the command.
@@ -188,7 +238,6 @@ def _plan(
     if port is None and reverse_port is None:
         raise click.UsageError("with both ports off, there is nothing to run")
     _check_sets(sets)
-    ports = choose_ports(listen_host, port, reverse_port)
     defaults, metrics_flags = _metrics_options(metrics)
     flags = {
         "aibridge_config": str(config.absolute()) if config else None,
@@ -196,13 +245,14 @@ def _plan(
         "aibridge_allow_open": allow_open or None,
     }
     return Plan(
-        modes=_modes(listen_host, *ports),
+        modes=_modes(listen_host, *choose_ports(listen_host, port, reverse_port)),
         addons=addons,
         is_local=is_loopback(listen_host),
         defaults=_defaults(addons) | defaults,
         flags=metrics_flags | {name: value for name, value in flags.items() if value is not None},
         sets=sets,
         grace_s=grace,
+        drain_s=drain,
     )
 
 
@@ -234,17 +284,16 @@ def _defaults(addons: AddonSet) -> dict[str, Any]:
 
 def _metrics_options(given: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the default and the flag for the address of the metrics; one of them is empty."""
-    option = "aibridge_metrics_listen"
     if given is None:
         host, port = METRICS
         if is_free(host, port):
-            return {option: f"{host}:{port}"}, {}
+            return {METRICS_OPTION: f"{host}:{port}"}, {}
         click.echo(f"Port {port} is in use: no metrics are served. See --metrics.", err=True)
         return {}, {}
     name, _, number = given.rpartition(":")
     if name and number.isdecimal() and int(number) <= 65535:  # the settings report other mistakes
         check_port(name, int(number), "--metrics")
-    return {}, {option: "" if given == "off" else given}
+    return {}, {METRICS_OPTION: "" if given == "off" else given}
 
 
 def _check_sets(sets: tuple[str, ...]) -> None:

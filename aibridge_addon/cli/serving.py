@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from mitmproxy import exceptions, http
@@ -11,7 +12,7 @@ from aibridge_addon.addon import AIBridge
 from aibridge_addon.cli.authority import AuthorityError
 from aibridge_addon.cli.master import ReportsStart, make_master
 from aibridge_addon.cli.plan import Plan
-from aibridge_addon.cli.shutdown import GracefulShutdown, handle_signals, shut_down_at_eof
+from aibridge_addon.cli.shutdown import GracefulShutdown, follow_stdin, handle_signals
 from aibridge_addon.cli.totals import Passed, passed_of
 
 
@@ -32,7 +33,12 @@ class Bridge(AIBridge):
     @property
     def is_busy(self) -> bool:
         """True if a request to a provider is open."""
-        return super().is_busy or self._ending > 0
+        return self.open_requests > 0
+
+    @property
+    def open_requests(self) -> int:
+        """Number of requests to providers that are open."""
+        return super().open_requests + self._ending
 
     @property
     def passed(self) -> Passed:
@@ -65,8 +71,9 @@ def serve(
     on_change: Callable[[Master], None] = lambda master: None,
     on_end: Callable[[], None] = lambda: None,
     until_eof: bool = False,
-) -> Passed:
-    """Run a proxy until a signal ends it; return a summary of everything that passed.
+    on_question: Callable[[Bridge], None] = lambda bridge: None,
+) -> Bridge:
+    """Run a proxy until a signal ends it; return the addon, with counts of all that passed.
 
     Args:
         plan: The settings.
@@ -74,17 +81,19 @@ def serve(
         on_change: Called when the config files were read again.
         on_end: Called when the shutdown begins, and new clients should stay away.
         until_eof: End when stdin is closed, too.
+        on_question: Called for each line on stdin, with `until_eof`.
 
     Raises:
         StartError: the proxy cannot start.
         SystemExit: the proxy cannot start, and the log states the reason.
     """
     bridge = Bridge()
+    follow = partial(follow_stdin, on_line=lambda: on_question(bridge)) if until_eof else None
     try:
-        asyncio.run(_serve(plan, bridge, on_up, on_change, on_end, until_eof=until_eof))
+        asyncio.run(_serve(plan, bridge, on_up, on_change, on_end, follow))
     except (exceptions.OptionsError, AuthorityError, OSError) as error:
         raise StartError(str(error)) from error
-    return bridge.passed
+    return bridge
 
 
 async def _serve(
@@ -93,14 +102,20 @@ async def _serve(
     on_up: Callable[[Master], None],
     on_change: Callable[[Master], None],
     on_end: Callable[[], None],
-    *,
-    until_eof: bool,
+    follow: Callable[[GracefulShutdown], None] | None,
 ) -> None:
     master = make_master(plan, bridge)
-    shutdown = GracefulShutdown(master, bridge, plan.grace_s, on_end)
+
+    def begin() -> None:
+        bridge.end_readiness()
+        on_end()
+
+    shutdown = GracefulShutdown(
+        master, bridge, grace_s=plan.grace_s, drain_s=plan.drain_s, on_begin=begin
+    )
     bridge.on_change = lambda: on_change(master)
     cast(ReportsStart, master).on_up = lambda: on_up(master)
     handle_signals(shutdown, bridge.reload)
-    if until_eof:
-        shut_down_at_eof(shutdown)
+    if follow:
+        follow(shutdown)
     await master.run()

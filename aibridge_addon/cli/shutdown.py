@@ -33,7 +33,9 @@ class GracefulShutdown:
         self,
         master: Master,
         bridge: Busy,
+        *,
         grace_s: float,
+        drain_s: float = 0.0,
         on_begin: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare the shutdown.
@@ -42,11 +44,14 @@ class GracefulShutdown:
             master: The master to shut down.
             bridge: Reports open requests.
             grace_s: Seconds after which open requests are given up.
+            drain_s: Seconds in which a load balancer notices `/readyz`, and new requests still
+                pass.
             on_begin: Called when the shutdown begins.
         """
         self._master = master
         self._bridge = bridge
         self._grace_s = grace_s
+        self._drain_s = drain_s
         self._on_begin = on_begin
         self._task: asyncio.Task[None] | None = None
 
@@ -60,6 +65,11 @@ class GracefulShutdown:
     async def _run(self) -> None:
         self._on_begin()
         try:
+            if self._drain_s:
+                logger.info(
+                    "aibridge: not ready any more; closing the ports in %g s", self._drain_s
+                )
+                await asyncio.sleep(self._drain_s)
             self._master.options.update(server=False)
             await self._wait()
         finally:
@@ -109,15 +119,19 @@ def handle_signals(shutdown: GracefulShutdown, reload: Callable[[], None]) -> No
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
-def shut_down_at_eof(shutdown: GracefulShutdown) -> None:
-    """Begin the shutdown when the parent process closes our stdin, or ends."""
+def follow_stdin(shutdown: GracefulShutdown, *, on_line: Callable[[], None] = lambda: None) -> None:
+    """Begin the shutdown when the parent process closes our stdin, or ends.
+
+    `on_line` is called for each line before that.
+    """
     loop = asyncio.get_running_loop()
 
     def read() -> None:
         # Unbuffered: a thread that holds the lock of a buffer would block the interpreter's exit.
         with contextlib.suppress(OSError), open(0, "rb", buffering=0, closefd=False) as stdin:
-            while stdin.read(1024):
-                pass
+            while stdin.readline():
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(on_line)
         with contextlib.suppress(RuntimeError):  # the loop is closed: we have ended already
             loop.call_soon_threadsafe(shutdown.begin)
 

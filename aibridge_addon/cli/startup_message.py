@@ -11,12 +11,9 @@ import click
 
 from aibridge_addon import __version__
 from aibridge_addon.cli.databases import requires_token
-from aibridge_addon.description import describe_proxy
 from aibridge_addon.observe.announcement import Announcement, RunningProxy
 
 if TYPE_CHECKING:
-    from mitmproxy.master import Master
-
     from aibridge_addon.cli.dashboard import Dashboard
 
 type Report = Callable[[RunningProxy], None]
@@ -32,30 +29,29 @@ class StartupReporter:
         self._dashboard = dashboard
         self._announcement = Announcement() if announce else None
 
-    def started(self, master: "Master") -> None:
+    def started(self, proxy: RunningProxy) -> None:
         """Report that the proxy works."""
         if self._announcement:
-            self._announce(self._announcement, master)
-        self._report(self._describe(master))
+            self._announce(self._announcement, proxy)
+        self._report(self._with_page(proxy))
         sys.stdout.flush()
 
-    def changed(self, master: "Master") -> None:
+    def changed(self, proxy: RunningProxy) -> None:
         """Renew the announcement after a reload: the provider hosts may have changed."""
         if self._announcement and self._announcement.is_made:
-            self._announce(self._announcement, master)
+            self._announce(self._announcement, proxy)
 
     def ended(self) -> None:
         """Remove the announcement."""
         if self._announcement:
             self._announcement.end()
 
-    def _describe(self, master: "Master") -> RunningProxy:
-        proxy = describe_proxy(master)
+    def _with_page(self, proxy: RunningProxy) -> RunningProxy:
         return self._dashboard.start(proxy) if self._dashboard else proxy
 
-    def _announce(self, announcement: Announcement, master: "Master") -> None:
+    def _announce(self, announcement: Announcement, proxy: RunningProxy) -> None:
         try:
-            announcement.make(self._describe(master))
+            announcement.make(self._with_page(proxy))
         except OSError as error:
             click.echo(f"Other aibridge commands cannot find this proxy: {error}", err=True)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aibridge_addon.tools.server import ServerStatus
 
 type DatabaseState = Literal["ok", "away", "unknown"]
+_WORST_FIRST: tuple[DatabaseState, ...] = ("unknown", "away", "ok")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,20 @@ class Health:
         """
         return HTTPStatus.OK if self.database == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
 
+    @classmethod
+    def of_all(cls, healths: "Iterable[Health]") -> Self:
+        """Return the health of several processes: the worst of each."""
+        known = list(healths)
+        servers: dict[str, str] = {}
+        for name, state in (pair for health in known for pair in health.mcp_servers.items()):
+            servers[name] = "down" if "down" in (state, servers.get(name)) else state
+        databases = {health.database for health in known}
+        return cls(
+            database=next((state for state in _WORST_FIRST if state in databases), "unknown"),
+            mcp_servers=servers,
+            prices="old" if any(health.prices == "old" for health in known) else "ok",
+        )
+
     def as_json(self) -> str:
         """Return a line of JSON; its status is `degraded` if anything does not work."""
         is_healthy = self.database == "ok" and "down" not in self.mcp_servers.values()
@@ -61,3 +76,9 @@ class Health:
                 "version": __version__,
             }
         )
+
+
+def read_health(text: str) -> Health:
+    """Return the health that `Health.as_json` has written."""
+    values = json.loads(text)
+    return Health(**{name: values[name] for name in ("database", "mcp_servers", "prices")})

@@ -1,4 +1,4 @@
-"""Serves `/metrics` for Prometheus and `/healthz` for probes over HTTP, beside the proxy.
+"""Serves `/metrics` for Prometheus, `/healthz` and `/readyz` for probes, beside the proxy.
 
 It serves on threads. Only the health check runs on the event loop: the components may be used only
 there, and a result proves that the loop still runs.
@@ -23,7 +23,8 @@ _TEXT = "text/plain; charset=utf-8"
 class Listener:
     """Serves until it is closed.
 
-    `check` returns the health; it is called on the event loop that runs now.
+    `check` returns the health; it is called on the event loop that runs now. `is_ready` returns
+    whether new clients should come.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -34,16 +35,19 @@ class Listener:
         address: tuple[str, int],
         registry: CollectorRegistry,
         check: Callable[[], Health],
+        is_ready: Callable[[], bool] = lambda: True,
         *,
         timeout: float = CHECK_SECONDS,
     ) -> None:
         self._check = check
+        self._is_ready = is_ready
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._pages: dict[str, WSGIApplication] = {
             "/": _index,
             "/metrics": make_wsgi_app(registry),
             "/healthz": self._health,
+            "/readyz": self._ready,
         }
         host, port = address
         self._server, self._thread = start_http_server(port, host, registry)
@@ -65,6 +69,11 @@ class Listener:
             environ, start_response, health.http_status, health.as_json(), "application/json"
         )
 
+    def _ready(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._is_ready():
+            return _respond(environ, start_response, HTTPStatus.OK, "ready\n")
+        return _respond(environ, start_response, HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
+
     def _run_check(self) -> Health:
         result: Future[Health] = Future()
         try:
@@ -75,12 +84,12 @@ class Listener:
 
 
 def _index(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    text = f"aibridge {__version__}: /metrics is for Prometheus, /healthz for probes\n"
+    text = f"aibridge {__version__}: /metrics is for Prometheus, /healthz and /readyz for probes\n"
     return _respond(environ, start_response, HTTPStatus.OK, text)
 
 
 def _not_found(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    text = "not found; there are /metrics and /healthz\n"
+    text = "not found; there are /metrics, /healthz and /readyz\n"
     return _respond(environ, start_response, HTTPStatus.NOT_FOUND, text)
 
 

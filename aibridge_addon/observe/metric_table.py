@@ -40,6 +40,8 @@ class Metric:
     """By the type of the facts that are counted."""
     is_collected: bool = False
     """True if a collector computes its samples at each scrape."""
+    across: Literal["sum", "most", "least"] = "sum"
+    """Value of a gauge over several processes."""
 
 
 ADDED_LATENCY = Metric(
@@ -84,6 +86,7 @@ CIRCUIT_STATE = Metric(
     kind="gauge",
     help="State of a circuit breaker at its last request: 0 closed, 1 half-open, 2 open.",
     labels=("provider", "route", "model"),
+    across="most",
 )
 CIRCUIT_TRIPS = Metric(
     name="circuit_breaker_trips",
@@ -132,12 +135,14 @@ MCP_SERVER_UP = Metric(
     kind="gauge",
     help="1 if the MCP server is connected, else 0.",
     labels=("server",),
+    across="least",
 )
 MCP_SERVER_TOOLS = Metric(
     name="mcp_server_tools",
     kind="gauge",
     help="Tools of the MCP server that are offered; while it is down, the last known number.",
     labels=("server",),
+    across="most",
 )
 RATE_LIMIT_USED = Metric(
     name="rate_limit_used_ratio",
@@ -145,12 +150,26 @@ RATE_LIMIT_USED = Metric(
     help="Used fraction of a provider's rate limit or window, as seen last; none after its reset.",
     labels=("provider", "credential", "limit"),
     is_collected=True,
+    across="most",
 )
 RATE_LIMIT_RESET = Metric(
     name="rate_limit_reset_timestamp_seconds",
     kind="gauge",
     help="Time at which a provider's rate limit or window resets, as seen last.",
     labels=("provider", "credential", "limit"),
+    is_collected=True,
+    across="most",
+)
+WORKERS = Metric(
+    name="workers",
+    kind="gauge",
+    help="Worker processes that are up; only with `aibridge proxy --workers`.",
+    is_collected=True,
+)
+WORKER_EXITS = Metric(
+    name="worker_exits_total",
+    kind="counter",
+    help="Worker processes that ended without being asked to, and were replaced.",
     is_collected=True,
 )
 ALERTS = Metric(

@@ -221,7 +221,7 @@ class JoiningChunkedReader(_BoundedChunkedReader):
     """Joins the chunks that have arrived: each piece costs an event in every layer of mitmproxy."""
 
     _last: EndOfMessage | ProtocolError | None = None
-    """What follows the pieces that were joined."""
+    """The end or the fault that follows the pieces that were joined."""
 
     def __call__(self, buf: ReceiveBuffer) -> Data | EndOfMessage | None:
         """Read the part of the body that has arrived; report its end in a call of its own.

@@ -395,6 +395,23 @@ def test_sighup_reloads_the_config_file_and_a_second_sigterm_ends_at_once(home: 
         assert process.stop() == 0, process.text
 
 
+def test_draining_proxy_is_not_ready_and_still_accepts_requests(home: Home) -> None:
+    address = f"127.0.0.1:{free_port_number()}"
+    process = home.start_proxy("--metrics", address, "--drain", "60")
+    url = home.proxy().reverse_url
+    assert url
+
+    def ready() -> int:
+        return httpx2.get(f"http://{address}/readyz", trust_env=False).status_code
+
+    assert ready() == 200
+    process.send(SIGTERM)
+    process.wait_for("not ready any more; closing the ports in 60 s")
+    assert ready() == 503
+    ask(url)
+    assert process.stop() == 0, process.text  # the second signal ends it at once
+
+
 def test_edited_config_file_is_reloaded_and_announced(
     home: Home,
 ) -> None:

@@ -154,3 +154,24 @@ async def test_address_in_use_is_an_error() -> None:
         pytest.raises(OSError, match="Address already in use"),
     ):
         Listener(taken.getsockname(), CollectorRegistry(), lambda: Health(database="ok"))
+
+
+async def test_readiness_ends_when_a_shutdown_begins() -> None:
+    ready = True
+    port = free_port()
+    listener = Listener(
+        ("127.0.0.1", port), CollectorRegistry(), lambda: Health(database="ok"), lambda: ready
+    )
+
+    def get() -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+        connection.request("GET", "/readyz")
+        with connection.getresponse() as response:
+            return response.status
+
+    try:
+        assert await asyncio.to_thread(get) == 200
+        ready = False
+        assert await asyncio.to_thread(get) == 503
+    finally:
+        listener.close()

@@ -1,0 +1,207 @@
+"""The supervisor: binds the ports, starts the workers, replaces those that die, ends them all."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Coroutine, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from aibridge_addon.cli.listening_ports import listen
+from aibridge_addon.cli.plan import METRICS_OPTION, Plan
+from aibridge_addon.cli.startup_message import StartupReporter
+from aibridge_addon.cli.workers.endpoint import Endpoint
+from aibridge_addon.cli.workers.messages import Assignment
+from aibridge_addon.cli.workers.process import Worker
+from aibridge_addon.observe.announcement import RunningProxy
+
+logger = logging.getLogger(__name__)
+
+QUEUE = 1024
+"""Connections that wait in the kernel until a worker accepts them."""
+_SOON_S = 5.0
+"""A worker that ends sooner is replaced after a delay, which doubles."""
+_LONGEST_DELAY_S = 30.0
+
+
+def supervise(
+    plan: Plan, reporter: StartupReporter, *, count: int, log_format: str, verbose: bool
+) -> None:
+    """Run worker processes until a signal ends them.
+
+    Raises:
+        ClickException: a port cannot be used, or the workers cannot start.
+    """
+    with ExitStack() as stack:
+        listeners = {
+            address: stack.enter_context(closing(_listen(*address)))
+            for address in map(_address, plan.modes)
+        }
+        assignment = Assignment(
+            plan=replace(plan, flags={**plan.flags, METRICS_OPTION: ""}),
+            descriptors={address: listener.fileno() for address, listener in listeners.items()},
+            log_format=log_format,
+            verbose=verbose,
+        )
+        supervisor = Supervisor(assignment, count, reporter)
+        asyncio.run(supervisor.run(_metrics_address(plan)))
+
+
+class Supervisor:
+    """Keeps a number of workers running."""
+
+    def __init__(self, assignment: Assignment, count: int, reporter: StartupReporter) -> None:
+        self._assignment = assignment
+        self._count = count
+        self._reporter = reporter
+        self._workers: dict[int, Worker] = {}
+        self._leaving: set[Worker] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._is_replacing = False
+        self._metrics_url: str | None = None
+        self._endpoint: Endpoint
+
+    async def run(self, metrics_address: tuple[str, int] | None) -> None:
+        """Start the workers, and keep them running until a signal comes.
+
+        Raises:
+            ClickException: the first worker cannot start; its log states the reason.
+        """
+        self._endpoint = Endpoint(lambda: [*self._workers.values(), *self._leaving], self._is_ready)
+        self._metrics_url = self._endpoint.start(metrics_address)
+        self._handle_signals()
+        try:
+            # The first alone: it may have to create the CA and the database.
+            first = await self._start(1)
+            if (proxy := await first.up) is None:
+                if self._stopping.is_set():
+                    return
+                raise click.ClickException("the workers cannot start; the log says why")
+            self._spawn(self._keep(first))
+            await asyncio.gather(*(self._start_kept(n) for n in range(2, self._count + 1)))
+            if not self._stopping.is_set():
+                self._reporter.started(self._described(proxy))
+            await self._stopping.wait()
+        finally:
+            await self._end()
+
+    def _is_ready(self) -> bool:
+        is_any_up = any(worker.is_up for worker in self._workers.values())
+        return is_any_up and not self._stopping.is_set()
+
+    def _described(self, proxy: RunningProxy) -> RunningProxy:
+        """Return the description of a worker as the one of all."""
+        return replace(proxy, pid=os.getpid(), metrics_url=self._metrics_url)
+
+    async def _start(self, number: int) -> Worker:
+        worker = await Worker.start(
+            number,
+            self._assignment,
+            lambda proxy: self._reporter.changed(self._described(proxy)),
+        )
+        self._workers[number] = worker
+        return worker
+
+    async def _start_kept(self, number: int) -> None:
+        worker = await self._start(number)
+        await worker.up
+        self._spawn(self._keep(worker))
+
+    async def _keep(self, worker: Worker) -> None:
+        """Replace a worker that ends unasked, again and again."""
+        await worker.ask()
+        loop = asyncio.get_running_loop()
+        delay = 0.0
+        while True:
+            begun = loop.time()
+            code = await worker.ended
+            if worker.is_ending or self._stopping.is_set():
+                return
+            self._endpoint.note_exit(worker)
+            delay = 0.0 if loop.time() - begun > _SOON_S else min(delay * 2 or 1, _LONGEST_DELAY_S)
+            logger.error(
+                "aibridge: worker %d (process %d) ended with code %d; it is replaced",
+                *(worker.number, worker.pid, code),
+            )
+            await asyncio.sleep(delay)
+            if self._stopping.is_set():
+                return
+            worker = await self._start(worker.number)
+
+    async def _replace_all(self) -> None:
+        """Start a new worker in place of each, and then end the old one."""
+        if self._is_replacing or self._stopping.is_set():
+            return
+        self._is_replacing = True
+        try:
+            for number, old in sorted(self._workers.items()):
+                new = await self._start(number)
+                if await new.up is None:
+                    self._workers[number] = old
+                    logger.error("aibridge: the new worker %d cannot start; the old stays", number)
+                    return
+                self._spawn(self._keep(new))
+                self._spawn(self._leave(old))
+            logger.info("aibridge: all workers are replaced")
+        finally:
+            self._is_replacing = False
+
+    async def _leave(self, worker: Worker) -> None:
+        self._leaving.add(worker)
+        await worker.end()
+        self._endpoint.note_end(worker)
+        self._leaving.discard(worker)
+
+    async def _end(self) -> None:
+        self._stopping.set()
+        self._reporter.ended()
+        workers = [*self._workers.values(), *self._leaving]
+        await asyncio.gather(*(worker.end() for worker in workers))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._endpoint.close()
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._replace_all()))
+
+    def _stop(self) -> None:
+        """Begin the shutdown; a second call ends open requests at once."""
+        if self._stopping.is_set():
+            for worker in [*self._workers.values(), *self._leaving]:
+                worker.end_at_once()
+        self._stopping.set()
+        for worker in self._workers.values():
+            if not worker.up.done():  # a start that is no longer wanted
+                worker.end_at_once()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _address(mode: str) -> tuple[str, int]:
+    host, _, port = mode.rpartition("@")[2].rpartition(":")
+    return host, int(port)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = listen(host, port, "--port")
+    listener.listen(QUEUE)
+    return listener
+
+
+def _metrics_address(plan: Plan) -> tuple[str, int] | None:
+    options: Mapping[str, str] = {**plan.defaults, **plan.flags}
+    host, _, port = options.get(METRICS_OPTION, "").rpartition(":")
+    return (host.strip("[]"), int(port)) if port.isdecimal() else None
