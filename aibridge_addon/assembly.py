@@ -41,6 +41,7 @@ from aibridge_addon.exchange.unrecorded_usage import UnrecordedUsage
 from aibridge_addon.exchange.websocket_intake import WebSocketIntake
 from aibridge_addon.fact_bus import FactBus
 from aibridge_addon.facts import UsagePriced
+from aibridge_addon.observe.announcement import data_folder
 from aibridge_addon.observe.descriptors import ShortageLog, limit_accept_retries
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
@@ -50,11 +51,13 @@ from aibridge_addon.providers.routing import Router
 from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
 from aibridge_addon.relay.next_layer import NextLayer
+from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.store import open_store, recorder
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.redacted_recorder import RedactedRecorder
+from aibridge_addon.telemetry.alerts.outbox import outbox_beside
 from aibridge_addon.telemetry.outputs import Outputs
 from aibridge_addon.tools.attempts import Attempts
 from aibridge_addon.tools.ledger import Ledger
@@ -95,6 +98,8 @@ class Components:
             redact=redaction.text_of if settings.otel_content else None,
             is_recording=lambda: self._recorder.available,
             on_alert=self.metrics.count_alert,
+            outbox=outbox_beside(self._store.location, data_folder()),
+            has_earlier=None if settings.recorder else self._has_earlier,
         )
         self._start_recorder(settings)
         self._subscribe(settings)
@@ -312,6 +317,11 @@ class Components:
     def _on_tunnel(self, client: Client) -> None:
         self.metrics.count(TUNNELS)
         self.first_request.stop(client)
+
+    def _has_earlier(self, actor: str, before: str) -> bool:
+        """Return whether an actor was recorded before a time; called on a thread."""
+        query = RequestQuery(for_actor=actor, until=before, limit=1)
+        return bool(self._store.reports().requests(query).rows)
 
     def _count_refused(self, reason: str) -> None:
         """Count a refusal without a provider."""

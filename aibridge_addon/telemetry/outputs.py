@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from aibridge_addon.budgets.book import BudgetWarning
 from aibridge_addon.budgets.words import warning_text
 from aibridge_addon.fact_bus import Handlers
+from aibridge_addon.telemetry.alerts.actor_watch import HasEarlier
 from aibridge_addon.telemetry.alerts.alerts import Alerts
 from aibridge_addon.telemetry.alerts.budget_event import budget_event
+from aibridge_addon.telemetry.alerts.outbox import Outbox
 from aibridge_addon.telemetry.alerts.sender import OnOutcome
 from aibridge_addon.telemetry.alerts.webhook import Webhook
 from aibridge_addon.telemetry.tracing import Redact, Tracing
@@ -27,6 +29,8 @@ class Outputs:
         redact: Redacts the content of traces; None: they have no content.
         is_recording: Tells whether records reach the database now.
         on_alert: Counts an alert by type and outcome.
+        outbox: Keeps alerts that wait over a restart.
+        has_earlier: Tells whether an actor was recorded before a time; None: nobody can tell.
 
     Raises:
         TelemetryError: the exporter cannot be made.
@@ -39,9 +43,16 @@ class Outputs:
         redact: Redact | None,
         is_recording: Callable[[], bool],
         on_alert: OnOutcome,
+        outbox: Outbox,
+        has_earlier: HasEarlier | None = None,
     ) -> None:
         self._tracing = _start_tracing(redact) if otel else None
-        self._alerts = Alerts(is_recording=is_recording, on_outcome=on_alert)
+        self._alerts = Alerts(
+            is_recording=is_recording,
+            on_outcome=on_alert,
+            outbox=outbox,
+            has_earlier=has_earlier,
+        )
 
     @property
     def handlers(self) -> Iterable[Handlers]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.options import default_values
 from aibridge_addon.config.settings import read_settings
+from aibridge_addon.telemetry.alerts.outbox import Outbox
 from aibridge_addon.telemetry.outputs import Outputs, TelemetryError
 
 type FindSpec = Callable[[str], Any]
@@ -29,9 +31,17 @@ def test_traces_without_the_extra_are_a_mistake(
     assert read_settings(default_values(), {}).otel is False
 
 
-def test_variable_that_cannot_be_used_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_that_cannot_be_used_is_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1000")
 
     with pytest.raises(TelemetryError, match="max_export_batch_size"):
-        Outputs(otel=True, redact=None, is_recording=lambda: True, on_alert=lambda *_: None)
+        Outputs(
+            otel=True,
+            redact=None,
+            is_recording=lambda: True,
+            on_alert=lambda *_: None,
+            outbox=Outbox(tmp_path),
+        )

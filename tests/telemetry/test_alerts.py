@@ -4,8 +4,10 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ from store.doubles import ended, started
 from aibridge_addon.facts import InterceptionEnded, Status
 from aibridge_addon.telemetry.alerts import alerts as alerts_module
 from aibridge_addon.telemetry.alerts import sender as sender_module
+from aibridge_addon.telemetry.alerts.actor_watch import ActorWatch
 from aibridge_addon.telemetry.alerts.alerts import Alerts
 from aibridge_addon.telemetry.alerts.event import EVENT_TYPES, Event, EventType
+from aibridge_addon.telemetry.alerts.outbox import KEEP_SECONDS, Outbox
 from aibridge_addon.telemetry.alerts.provider_watch import (
     DOWN_AFTER,
     FORGET_SECONDS,
@@ -206,15 +210,28 @@ def event(type_: EventType = "provider_down") -> Event:
     return Event(type=type_, text="x")
 
 
+class Outcomes(list[tuple[str, str]]):
+    """Outcomes that a sender reports, and its outbox."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        super().__init__()
+        self.outbox = outbox
+
+
 @pytest.fixture
-def outcomes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Outcomes that a sender reports; delays are so short that tests do not wait."""
+def outbox(tmp_path: Path) -> Outbox:
+    return Outbox(tmp_path / "alerts")
+
+
+@pytest.fixture
+def outcomes(monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> Outcomes:
+    """Return no outcomes yet; delays are so short that tests do not wait."""
     monkeypatch.setattr(sender_module, "FIRST_DELAY", 1e-6)
-    return []
+    return Outcomes(outbox)
 
 
 async def send(
-    endpoint: Endpoint, outcomes: list[tuple[str, str]], *events: Event, hook: Webhook | None = None
+    endpoint: Endpoint, outcomes: Outcomes, *events: Event, hook: Webhook | None = None
 ) -> list[str]:
     """Send events; return their outcomes once each has one."""
     all_finished = asyncio.Event()
@@ -224,7 +241,7 @@ async def send(
         if len(outcomes) == len(events):
             all_finished.set()
 
-    sender = WebhookSender(hook or webhook(), endpoint, finish)
+    sender = WebhookSender(hook or webhook(), endpoint, finish, outcomes.outbox)
     for each in events:
         sender.put(each)
     await asyncio.wait_for(all_finished.wait(), 20)
@@ -234,7 +251,7 @@ async def send(
 
 @pytest.mark.parametrize("failure", [None, 500, 503, 429, 408])
 async def test_failed_attempt_is_repeated_with_the_same_id(
-    outcomes: list[tuple[str, str]], failure: int | None
+    outcomes: Outcomes, failure: int | None
 ) -> None:
     endpoint = Endpoint(failure, failure, 204)
 
@@ -244,16 +261,14 @@ async def test_failed_attempt_is_repeated_with_the_same_id(
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 404])
-async def test_rejected_event_is_not_repeated(outcomes: list[tuple[str, str]], status: int) -> None:
+async def test_rejected_event_is_not_repeated(outcomes: Outcomes, status: int) -> None:
     endpoint = Endpoint(status)
 
     assert await send(endpoint, outcomes, event(), event()) == ["rejected", "rejected"]
     assert len(endpoint.bodies) == 2
 
 
-async def test_retries_end_after_a_day(
-    outcomes: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_retries_end_after_a_day(outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender_module, "GIVE_UP_SECONDS", 1e-5)
 
     assert await send(Endpoint(None), outcomes, event()) == ["failed"]
@@ -267,9 +282,9 @@ def test_delays_grow_to_an_hour_within_a_day() -> None:
     assert sum(delays) - delays[-1] < 86_400 <= sum(delays)
 
 
-async def test_events_of_other_types_are_not_sent(outcomes: list[tuple[str, str]]) -> None:
+async def test_events_of_other_types_are_not_sent(outcomes: Outcomes) -> None:
     endpoint = Endpoint(200)
-    sender = WebhookSender(webhook(["record_away"]), endpoint, lambda *_: None)
+    sender = WebhookSender(webhook(["record_away"]), endpoint, lambda *_: None, outcomes.outbox)
     sender.put(event("provider_down"))
     sender.cancel()
 
@@ -278,9 +293,11 @@ async def test_events_of_other_types_are_not_sent(outcomes: list[tuple[str, str]
     assert [body["type"] for body in endpoint.bodies] == ["record_away"]
 
 
-async def test_waiting_events_are_bounded() -> None:
+async def test_waiting_events_are_bounded(outbox: Outbox) -> None:
     found: list[str] = []
-    sender = WebhookSender(webhook(), Endpoint(None), lambda _, result: found.append(result))
+    sender = WebhookSender(
+        webhook(), Endpoint(None), lambda _, result: found.append(result), outbox
+    )
 
     for _ in range(MAX_WAITING + 3):
         sender.put(event())
@@ -291,11 +308,12 @@ async def test_waiting_events_are_bounded() -> None:
 
 async def test_alerts_report_the_record_and_follow_the_configuration(
     monkeypatch: pytest.MonkeyPatch,
+    outbox: Outbox,
 ) -> None:
     monkeypatch.setattr(alerts_module, "CHECK_SECONDS", 1e-4)
     monkeypatch.setattr("aibridge_addon.telemetry.alerts.record_watch.AWAY_SECONDS", 0)
     endpoint, sent = Endpoint(200), asyncio.Event()
-    subject = Alerts(is_recording=lambda: False, on_outcome=lambda *_: sent.set())
+    subject = Alerts(is_recording=lambda: False, on_outcome=lambda *_: sent.set(), outbox=outbox)
     subject._post = endpoint
 
     subject.apply([webhook()])
@@ -308,11 +326,90 @@ async def test_alerts_report_the_record_and_follow_the_configuration(
     assert len(endpoint.bodies) == 1
 
 
-def test_without_webhooks_nothing_is_checked() -> None:
-    subject = Alerts(is_recording=lambda: pytest.fail("not asked"), on_outcome=lambda *_: None)
+def test_without_webhooks_nothing_is_checked(outbox: Outbox) -> None:
+    subject = Alerts(
+        is_recording=lambda: pytest.fail("not asked"),
+        on_outcome=lambda *_: None,
+        outbox=outbox,
+        has_earlier=lambda *_: pytest.fail("not asked"),
+    )
     handler: Callable[[Any], None] = subject.handlers[InterceptionEnded]
 
     subject.apply([])
     for _ in range(DOWN_AFTER):
         handler(outcome(503))
     subject.close()
+
+
+async def test_events_that_wait_are_sent_after_a_restart_with_the_same_id(
+    outcomes: Outcomes, outbox: Outbox
+) -> None:
+    before = WebhookSender(webhook(), Endpoint(None), lambda *_: None, outbox)
+    waiting = [event(), Event(type="budget_warning", text="y", figures={"spent": 3})]
+    for each in waiting:
+        before.put(each)
+    before.cancel()
+    assert outbox.waiting(webhook().url) == waiting
+    assert outbox.waiting("https://other.example") == []
+
+    endpoint, arrived = Endpoint(200), asyncio.Event()
+    left = [1, 1]
+
+    def finish(*_: str) -> None:
+        left.pop()
+        if not left:
+            arrived.set()
+
+    after = WebhookSender(webhook(), endpoint, finish, outbox)
+    await asyncio.wait_for(arrived.wait(), 20)
+    after.cancel()
+
+    assert endpoint.bodies == [json.loads(each.body()) for each in waiting]
+    assert outbox.waiting(webhook().url) == []
+
+
+def test_outbox_forgets_events_of_a_day_ago_and_broken_files(
+    outbox: Outbox, tmp_path: Path
+) -> None:
+    old, new = event(), event()
+    for each in (old, new):
+        outbox.add("https://a.example/secret", each)
+    files = sorted((tmp_path / "alerts").iterdir())
+    assert not any(b"secret" in path.read_bytes() for path in files)
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    [old_file] = [path for path in files if old.id in path.name]
+    past = old_file.stat().st_mtime - KEEP_SECONDS - 1
+    os.utime(old_file, (past, past))
+    (tmp_path / "alerts" / files[0].name.replace(old.id, "x")).write_bytes(b'{"type": "prov')
+
+    assert outbox.waiting("https://a.example/secret") == [new]
+    assert not old_file.exists()
+
+
+def test_outbox_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "alerts").write_text("in the way")
+    outbox = Outbox(tmp_path / "alerts")
+    outbox.add("https://a.example", event())
+    assert outbox.waiting("https://a.example") == []
+
+
+async def test_actor_is_new_only_at_the_first_request_in_the_record() -> None:
+    events: list[Event] = []
+    asked: list[str] = []
+
+    def has_earlier(actor: str, before: str) -> bool:
+        asked.append(actor)
+        return actor == "known"
+
+    subject = ActorWatch(events.append, has_earlier)
+    for actor in ("new", "known", "new", "anonymous", "other"):
+        subject.note(ended(started(initiator_id=actor)))
+    subject.note(ended(started(initiator_id="stranger"), status=Status.REFUSED))
+    await asyncio.gather(*subject._checks)
+
+    assert sorted(asked) == ["known", "new", "other"]
+    assert sorted(str(each.figures["actor"]) for each in events) == ["new", "other"]
+    again = ActorWatch(events.append, has_earlier)
+    again.note(ended(started(initiator_id="new")))
+    await asyncio.gather(*again._checks)
+    assert events[-1].id in {each.id for each in events[:2]}, "receivers can tell repetitions"

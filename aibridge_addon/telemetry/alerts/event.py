@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from aibridge_addon.facts import new_id, now
 from aibridge_addon.raw_json import encode
@@ -14,6 +14,7 @@ type EventType = Literal[
     "record_back",
     "budget_warning",
     "unpriced_model",
+    "new_actor",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType.__value__)
 
@@ -21,6 +22,9 @@ EVENT_TYPES: tuple[EventType, ...] = get_args(EventType.__value__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One event."""
+
+    PREFIX: ClassVar = "aibridge: "
+    """Beginning of the text of a request."""
 
     type: EventType
     text: str
@@ -34,7 +38,7 @@ class Event:
         """Return the body of the webhook's request; Slack and others show its `text`."""
         return encode(
             {
-                "text": f"aibridge: {self.text}",
+                "text": f"{self.PREFIX}{self.text}",
                 "id": self.id,
                 "type": self.type,
                 "at": self.at,

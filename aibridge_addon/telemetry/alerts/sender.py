@@ -1,7 +1,7 @@
 """Sends events to one webhook, in order, from a task of its own.
 
 An attempt that fails is repeated with growing delays, for at most a day. While one event is
-repeated, later ones wait in a bounded queue.
+repeated, later ones wait in a bounded queue. All of them are in the outbox until they are sent.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
 from aibridge_addon.telemetry.alerts.event import Event
+from aibridge_addon.telemetry.alerts.outbox import Outbox
 from aibridge_addon.telemetry.alerts.webhook import Webhook
 
 logger = logging.getLogger(__name__)
@@ -38,11 +39,15 @@ class Post(Protocol):
 class WebhookSender:
     """Sends the events of one webhook from its creation to `cancel`."""
 
-    def __init__(self, webhook: Webhook, post: Post, on_outcome: OnOutcome) -> None:
+    def __init__(self, webhook: Webhook, post: Post, on_outcome: OnOutcome, outbox: Outbox) -> None:
+        """Begin with the events that still wait in the outbox."""
         self.webhook = webhook
+        self._outbox = outbox
         self._post = post
         self._on_outcome = on_outcome
         self._waiting: asyncio.Queue[Event] = asyncio.Queue(MAX_WAITING)
+        for event in outbox.waiting(webhook.url)[:MAX_WAITING]:
+            self._waiting.put_nowait(event)
         self._task = asyncio.create_task(self._run(), name="aibridge webhook")
 
     def put(self, event: Event) -> None:
@@ -53,9 +58,11 @@ class WebhookSender:
             self._waiting.put_nowait(event)
         except asyncio.QueueFull:
             self._finish(event, "dropped")
+        else:
+            self._outbox.add(self.webhook.url, event)
 
     def cancel(self) -> None:
-        """Stop; events that wait are lost."""
+        """Stop; events that wait stay in the outbox."""
         self._task.cancel()
 
     async def _run(self) -> None:
@@ -86,6 +93,7 @@ class WebhookSender:
 
     def _finish(self, event: Event, outcome: Outcome) -> None:
         self._on_outcome(event.type, outcome)
+        self._outbox.remove(self.webhook.url, event)
         if outcome != "sent":
             host = self.webhook.host
             logger.warning("aibridge: alert %s to %s: %s", event.type, host, outcome)
