@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from mitmproxy import http
 
-from aibridge_addon.formats import RequestView
+from aibridge_addon.formats import FORMATS, RequestView
 from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
+from aibridge_addon.formats.form import UnreadableFormError, is_form, read_form
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.providers.actor_headers import with_actor
 from aibridge_addon.providers.credentials import Credential, Headers
@@ -63,18 +64,46 @@ class ClientRequest:
         coding = self.flow.request.headers.get("content-encoding", "")
         return decode_body(raw, coding, max_bytes=self.max_bytes) if coding else raw
 
-    def content_to_judge(self) -> bytes | None:
-        """Return the decoded body for policies; None without a body, empty if it is unreadable.
+    @property
+    def content_type(self) -> str:
+        """The media type of the body, with its parameters."""
+        value: str = self.flow.request.headers.get("content-type", "")
+        return value
 
-        The fields of a form can be made to look like JSON, so that a form counts as unreadable.
+    @property
+    def is_form(self) -> bool:
+        """True for a form on a route whose wire format takes forms."""
+        api = self.route.api
+        return api is not None and FORMATS[api].takes_forms and is_form(self.content_type)
+
+    def json_body(self) -> bytes:
+        """Return the decoded body; of a form, its fields as JSON.
+
+        Raises:
+            UndecodableError: it does not match its content coding, is too large, or is a form that
+                is not read.
         """
-        request = self.flow.request
-        if not request.raw_content:
+        if not self.is_form:
+            return self.body()
+        coded = "content-encoding" in self.flow.request.headers
+        try:
+            # Nothing of an uploaded file is copied, so that its size does not matter.
+            return read_form(self.content_type, self.body() if coded else self.raw_body)
+        except UnreadableFormError as error:
+            raise UndecodableError(str(error)) from error
+
+    def content_to_judge(self) -> bytes | None:
+        """Return the body for policies; None without a body, empty if it is unreadable.
+
+        The fields of a form can be made to look like JSON, so that a form counts as unreadable
+        where no form is expected.
+        """
+        if not self.flow.request.raw_content:
             return None
-        if "form" in request.headers.get("content-type", "").lower():
+        if not self.is_form and "form" in self.content_type.lower():
             return b""
         try:
-            return self.body()
+            return self.json_body()
         except UndecodableError:
             return b""
 

@@ -129,7 +129,7 @@ class Intake:
         """Return the members of a body; None if it is not a JSON object, which is counted."""
         is_partial = False
         try:
-            body = request.body()
+            body = request.json_body()
         except UndecodableError:
             is_partial = True
             body = b"{}"

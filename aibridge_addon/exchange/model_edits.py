@@ -11,13 +11,23 @@ import msgspec
 from aibridge_addon.access.asked import Asked
 from aibridge_addon.access.model_rule import ModelRule, alias_of, output_ceiling, rules_for
 from aibridge_addon.exchange.bridged import BridgedExchange
+from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.counted import CountedExchange
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.formats import Format
+from aibridge_addon.formats.form import with_fields
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, encode, member, members, text, with_values
 
 _MODEL = "model"
+
+
+def _edited(request: ClientRequest, changes: Mapping[str, JSON]) -> bytes:
+    """Return the body of a request with other values of some members, or fields of its form."""
+    if not request.is_form:
+        return with_values(request.body(), changes)
+    texts = {name: str(value) for name, value in changes.items()}
+    return with_fields(request.content_type, request.body(), texts)
 
 
 class ModelEdits:
@@ -31,8 +41,7 @@ class ModelEdits:
         if self._rules and isinstance(exchange, BridgedExchange | CountedExchange):
             read = exchange.read
             if changes := self.changes(read.asked, read.members, read.wire_format):
-                request = exchange.flow.request
-                request.content = with_values(exchange.request.body(), changes)
+                exchange.flow.request.content = _edited(exchange.request, changes)
                 raw = {name: msgspec.Raw(encode(value).encode()) for name, value in changes.items()}
                 read.members = {**read.members, **raw}
                 # Nothing reverts the edit: the client's own request breaks the rule.

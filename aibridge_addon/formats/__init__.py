@@ -10,8 +10,14 @@ from aibridge_addon.formats import (
     bedrock_converse,
     bedrock_invoke,
     gemini,
+    openai_audio,
     openai_chat,
+    openai_completions,
+    openai_embeddings,
+    openai_images,
+    openai_moderations,
     openai_responses,
+    rerank,
 )
 from aibridge_addon.formats.base import EventDecoder, Format, RequestView, ResponseHead
 from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
@@ -52,5 +58,12 @@ for _format in (
     bedrock_invoke.FORMAT,
     bedrock_converse.FORMAT,
     gemini.FORMAT,
+    openai_completions.FORMAT,
+    openai_embeddings.FORMAT,
+    openai_moderations.FORMAT,
+    openai_images.FORMAT,
+    openai_audio.TRANSCRIPTIONS,
+    openai_audio.SPEECH,
+    rerank.FORMAT,
 ):
     register(_format)

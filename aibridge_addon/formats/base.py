@@ -79,6 +79,8 @@ class Format(ABC):
     """The API's name in the records, and in the routes of provider types."""
     output_limit_members: tuple[str, ...] = ()
     """Members of a request that limit its output tokens."""
+    takes_forms = False
+    """True if requests may be `multipart/form-data`; its fields are read as members."""
     tools: ToolFormat | None = None
     """Support for central tools; None if the format has no inner loop."""
     view: View | None = None

@@ -18,20 +18,19 @@ class Names:
 
     input: str
     output: str
-
-    @property
-    def input_details(self) -> str:
-        """The member that breaks the input down."""
-        return f"{self.input}_details"
-
-    @property
-    def output_details(self) -> str:
-        """The member that breaks the output down."""
-        return f"{self.output}_details"
+    input_details: str
+    """The member that breaks the input down."""
+    output_details: str
 
 
-CHAT_NAMES = Names("prompt_tokens", "completion_tokens")
-RESPONSES_NAMES = Names("input_tokens", "output_tokens")
+CHAT_NAMES = Names(
+    "prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details"
+)
+RESPONSES_NAMES = Names(
+    "input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details"
+)
+AUDIO_NAMES = Names("input_tokens", "output_tokens", "input_token_details", "output_token_details")
+"""Names of the APIs for audio, and of Realtime: the details are of a token, not of tokens."""
 
 
 def _places(names: Names) -> Places:
@@ -41,6 +40,10 @@ def _places(names: Names) -> Places:
         ("reasoning_tokens", ("reasoning_tokens",)),  # Perplexity
         *((f"{kind}_input_tokens", (given, f"{kind}_tokens")) for kind in _MODALITIES),
         *((f"{kind}_output_tokens", (put_out, f"{kind}_tokens")) for kind in _MODALITIES),
+        *(
+            (f"cache_read_{kind}_tokens", (given, "cached_tokens_details", f"{kind}_tokens"))
+            for kind in _MODALITIES
+        ),
         ("accepted_prediction_tokens", (put_out, "accepted_prediction_tokens")),
         ("rejected_prediction_tokens", (put_out, "rejected_prediction_tokens")),
         *(
@@ -65,7 +68,9 @@ def _places(names: Names) -> Places:
 
 
 _MODALITIES = ("audio", "image", "text")
-_PLACES: Mapping[Names, Places] = {names: _places(names) for names in (CHAT_NAMES, RESPONSES_NAMES)}
+_PLACES: Mapping[Names, Places] = {
+    names: _places(names) for names in (CHAT_NAMES, RESPONSES_NAMES, AUDIO_NAMES)
+}
 
 
 def counts_tokens(usage: dict[str, JSON], names: Names) -> bool:

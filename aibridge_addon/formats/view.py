@@ -105,7 +105,7 @@ class View(ABC):
         """Split the body of a request into slices: system prompt, tools, parameters, messages."""
         rest = members(body) or {}
         system = _slices(rest.pop(self.system_member or "", None))
-        history = _slices(rest.pop(self.history_member, None))
+        history = self.history(rest.pop(self.history_member, None))
         tools = [rest.pop(name) for name in self.tool_members if name in rest]
         messages = [self._stored_message(element) for element in history]
         head = list(_leading_system(messages))
@@ -115,6 +115,10 @@ class View(ABC):
         if rest:
             parts.append(StoredPart(role="", kind="parameters", content=body_of(rest)))
         return parts + messages[len(head) :]
+
+    def history(self, given: msgspec.Raw | None) -> list[msgspec.Raw]:
+        """Split the conversation of a request into its messages; a text is one message."""
+        return _slices(given)
 
     def conversation_of(self, parts: Iterable[StoredPart]) -> Conversation:
         """Join the slices of a request into its conversation."""

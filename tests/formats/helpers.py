@@ -31,7 +31,7 @@ TRAILING = b"\n\n: trailing"
 
 IN_PATH = frozenset({"gemini"})
 """Formats whose requests name the model and ask for a stream in the path."""
-ENDS_WITH_BODY = frozenset({"gemini"})
+ENDS_WITH_BODY = frozenset({"gemini", "openai_images"})
 """Formats whose streams have no event that marks their end."""
 
 thorough = settings(max_examples=150)

@@ -38,9 +38,21 @@ from formats.helpers import (
 FILES = {"request.json", "stream.sse", "answer.json", "facts.json"}
 
 NOTHING = dict.fromkeys(FORMATS, RequestFacts()) | {
-    "openai_responses_compact": RequestFacts(request_kind="compaction")
+    "openai_responses_compact": RequestFacts(request_kind="compaction"),
+    "openai_embeddings": RequestFacts(request_kind="side"),
+    "openai_moderations": RequestFacts(request_kind="side", model="omni-moderation-latest"),
+    "rerank": RequestFacts(request_kind="side"),
 }
 """Facts of a request without members."""
+
+NOT_BY_STREAM = IN_PATH | {
+    "openai_embeddings",
+    "openai_moderations",
+    "openai_speech",
+    "rerank",
+}
+STREAM_BY_MEMBER = [name for name in FORMATS if name not in NOT_BY_STREAM]
+"""Formats whose requests ask for a stream by the member `stream`."""
 
 wire_formats = pytest.mark.parametrize("wire_format", FORMATS.values(), ids=FORMATS)
 streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)
@@ -273,12 +285,13 @@ def test_empty_request_has_no_facts(wire_format: Format) -> None:
     assert read_request(wire_format, {}) == NOTHING[wire_format.name]
 
 
-@wire_formats
+@pytest.mark.parametrize("api", STREAM_BY_MEMBER)
 @pytest.mark.parametrize("stream", [None, False, 1, "true", [True]])
-def test_only_true_asks_for_a_stream(wire_format: Format, stream: Any) -> None:
-    assert not read_request(wire_format, {"stream": stream}).streaming
-    if wire_format.name not in IN_PATH:
-        assert read_request(wire_format, {"stream": True}).streaming
+def test_only_true_asks_for_a_stream(api: str, stream: Any) -> None:
+    wire_format = FORMATS[api]
+    is_text_of_a_form = wire_format.takes_forms and stream == "true"
+    assert read_request(wire_format, {"stream": stream}).streaming is is_text_of_a_form
+    assert read_request(wire_format, {"stream": True}).streaming
 
 
 @wire_formats
@@ -303,6 +316,13 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
         "gemini": {
             "usageMetadata": dict.fromkeys(("promptTokenCount", "candidatesTokenCount"), number)
         },
+        "openai_completions": {"choices": [], "usage": usage},
+        "openai_embeddings": {"data": [], "usage": usage},
+        "openai_moderations": {"results": [], "usage": usage},
+        "openai_images": {"data": [], "usage": usage},
+        "openai_transcriptions": {"text": "", "usage": usage},
+        "openai_speech": {"object": "audio.speech", "usage": usage},
+        "rerank": {"results": [], "usage": usage},
     }
     facts = wire_format.read_whole(json.dumps(shapes[wire_format.name]).encode())
     tokens = facts.usage and (facts.usage.input_tokens, facts.usage.output_tokens)

@@ -52,6 +52,21 @@ OPENAI_ROWS = [
     ("GET", "/v1/models/gpt-5", None, "/v1/models/*"),
     ("POST", "/v1/conversations", None, "/v1/conversations"),
     ("GET", "/v1/conversations/conv_1/items", None, "/v1/conversations/*"),
+    ("POST", "/v1/completions", "openai_completions", "/v1/completions"),
+    ("POST", "/v1/embeddings", "openai_embeddings", "/v1/embeddings"),
+    ("POST", "/v1/moderations", "openai_moderations", "/v1/moderations"),
+    ("POST", "/v1/images/generations", "openai_images", "/v1/images/generations"),
+    ("POST", "/v1/images/edits", "openai_images", "/v1/images/edits"),
+    ("POST", "/v1/audio/transcriptions", "openai_transcriptions", "/v1/audio/transcriptions"),
+    ("POST", "/v1/audio/translations", "openai_transcriptions", "/v1/audio/translations"),
+    ("POST", "/v1/audio/speech", "openai_speech", "/v1/audio/speech"),
+    ("POST", "/v1/rerank", "rerank", "/v1/rerank"),
+    ("POST", "/v1/responses/input_tokens", None, "/v1/responses/input_tokens"),
+    ("POST", "/v1/files", None, "/v1/files"),
+    ("GET", "/v1/files/file-1/content", None, "/v1/files/*"),
+    ("POST", "/v1/uploads/upload_1/parts", None, "/v1/uploads/*"),
+    ("POST", "/v1/vector_stores", None, "/v1/vector_stores"),
+    ("POST", "/v1/vector_stores/vs_1/search", None, "/v1/vector_stores/*"),
 ]
 ROWS = [(ANTHROPIC, *row) for row in ANTHROPIC_ROWS] + [(OPENAI, *row) for row in OPENAI_ROWS]
 
@@ -256,6 +271,12 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
         ("/openai/v1/models/ft:gpt-4.1:acme", {"GET", "HEAD"}),
         ("/openai/v1/conversations", {"GET", "POST", "DELETE"}),
         ("/openai/v1/conversations/conv_1/items", {"GET", "POST", "DELETE"}),
+        ("/openai/v1/embeddings", {"POST"}),
+        ("/openai/v1/files", {"GET", "HEAD", "POST"}),
+        ("/openai/v1/files/file-1", {"GET", "HEAD", "DELETE"}),
+        ("/openai/v1/uploads/upload_1/complete", {"POST"}),
+        ("/openai/v1/vector_stores", {"GET", "HEAD", "POST"}),
+        ("/openai/v1/vector_stores/vs_1/files/file-1", {"GET", "POST", "DELETE"}),
     ],
 )
 def test_reverse_mode_allows_the_methods_of_a_row_and_no_others(path: str, allowed: Any) -> None:
@@ -270,7 +291,7 @@ def test_no_route_allows_a_method_that_echoes_the_key() -> None:
             assert pattern.methods <= {"GET", "HEAD", "POST", "DELETE"}
 
 
-def test_only_event_logging_routes_cannot_name_models() -> None:
+def test_only_event_logging_and_files_cannot_name_models() -> None:
     without = {
         pattern.path
         for table in PROVIDER_TYPES.values()
@@ -278,7 +299,9 @@ def test_only_event_logging_routes_cannot_name_models() -> None:
         if not pattern.names_models
     }
 
-    assert without == {"/api/event_logging/*"}
+    of_files = ("/files", "/files/*", "/uploads", "/uploads/*")
+    others = {path for path in without if not path.endswith(of_files)}
+    assert others == {"/api/event_logging/*"}
     assert not ROUTER.reverse("/anthropic/api/event_logging/batch", "POST").names_models
     assert ROUTER.forward("api.openai.com", "/v1/audio/transcriptions", "POST").names_models
 
@@ -286,7 +309,7 @@ def test_only_event_logging_routes_cannot_name_models() -> None:
 # What forward mode passes on, and reverse mode does not
 
 
-@pytest.mark.parametrize("path", ["/v1/files", "/v1/organizations/api_keys", "/", "*", ""])
+@pytest.mark.parametrize("path", ["/v1/assistants", "/v1/organizations/api_keys", "/", "*", ""])
 def test_forward_mode_relays_every_path_of_a_provider(path: str) -> None:
     route = ROUTER.forward("api.openai.com", path, "GET")
 
@@ -297,7 +320,7 @@ def test_forward_mode_relays_every_path_of_a_provider(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/openai/v1/files",
+        "/openai/v1/assistants",
         "/openai/v1/organization/admin_api_keys",
         "/openai/v1",
         "/openai/v1/",
@@ -398,7 +421,7 @@ def test_reverse_mode_goes_to_its_target_if_a_pattern_matches_it() -> None:
 
     assert (route.provider, route.upstream) == (REGIONS, None)
     assert route.path == "/v1/chat/completions?x"
-    assert router.reverse("/v1/files", "GET", target_host="us.llm.example") is None
+    assert router.reverse("/v1/assistants", "GET", target_host="us.llm.example") is None
     assert router.reverse("/acme/v1/responses", "POST").upstream.host == "eu.llm.example"
 
 

@@ -1,12 +1,40 @@
 """OpenAI's API, and hosts that are compatible with it."""
 
-from aibridge_addon.formats import openai_chat, openai_responses
+from aibridge_addon.formats import (
+    openai_audio,
+    openai_chat,
+    openai_completions,
+    openai_embeddings,
+    openai_images,
+    openai_moderations,
+    openai_responses,
+    rerank,
+)
 from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate
 
+_POSTED = {
+    "/chat/completions": openai_chat.FORMAT,
+    "/completions": openai_completions.FORMAT,
+    "/responses/compact": openai_responses_compact.FORMAT,
+    "/embeddings": openai_embeddings.FORMAT,
+    "/moderations": openai_moderations.FORMAT,
+    "/images/generations": openai_images.FORMAT,
+    "/images/edits": openai_images.FORMAT,
+    "/images/variations": openai_images.FORMAT,
+    "/audio/transcriptions": openai_audio.TRANSCRIPTIONS,
+    "/audio/translations": openai_audio.TRANSCRIPTIONS,
+    "/audio/speech": openai_audio.SPEECH,
+    "/rerank": rerank.FORMAT,
+}
+"""Wire formats of the model calls, by their paths."""
+
 ROUTES = (
-    RouteTemplate(path="/chat/completions", methods=POST, api=openai_chat.FORMAT.name),
+    *(
+        RouteTemplate(path=path, methods=POST, api=wire_format.name)
+        for path, wire_format in _POSTED.items()
+    ),
     RouteTemplate(
         path="/responses",
         methods=POST | {"GET"},  # a WebSocket begins as GET
@@ -14,13 +42,19 @@ ROUTES = (
         socket=openai_responses.FORMAT.name,
     ),
     RouteTemplate(
-        path="/responses/compact", methods=POST, api=openai_responses_compact.FORMAT.name
+        path="/responses/input_tokens", methods=POST, counts_for=openai_responses.FORMAT.name
     ),
     RouteTemplate(path="/responses/*", methods=STORED),
     RouteTemplate(path="/models", methods=READ),
     RouteTemplate(path="/models/*", methods=READ),
     RouteTemplate(path="/conversations", methods=STORED),
     RouteTemplate(path="/conversations/*", methods=STORED),
+    RouteTemplate(path="/files", methods=POST | READ, names_models=False),
+    RouteTemplate(path="/files/*", methods=READ | {"DELETE"}, names_models=False),
+    RouteTemplate(path="/uploads", methods=POST, names_models=False),
+    RouteTemplate(path="/uploads/*", methods=POST, names_models=False),
+    RouteTemplate(path="/vector_stores", methods=POST | READ),
+    RouteTemplate(path="/vector_stores/*", methods=STORED),
 )
 """Routes below the base URL."""
 

@@ -1,0 +1,63 @@
+"""OpenAI's API for embeddings: `POST /embeddings`. Sans-io.
+
+Nobody types what is embedded, so that no prompts are recorded; vectors are not stored.
+"""
+
+from collections.abc import Iterable
+
+from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.formats.base import RequestView
+from aibridge_addon.formats.content import Part
+from aibridge_addon.formats.openai_other import OpenAIFormat, PlainView
+from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
+from aibridge_addon.formats.usage import states_tokens
+from aibridge_addon.raw_json import JSON, as_raw, mapping, member, read, sequence, text
+
+
+class OpenAIEmbeddings(OpenAIFormat):
+    """Wire format of `POST /embeddings`."""
+
+    name = "openai_embeddings"
+
+    def __init__(self) -> None:
+        self.view = EmbeddingsView(self)
+
+    def read_request(self, request: RequestView) -> RequestFacts:
+        """Read a request."""
+        model = text(member(dict(request.members), "model"))
+        return RequestFacts(model=model, request_kind="side")
+
+    def read_response(self, document: dict[str, JSON]) -> ResponseFacts | None:
+        """Read the embeddings of a request."""
+        if not isinstance(document.get("data"), list):
+            return None
+        usage = mapping(document.get("usage"))
+        return ResponseFacts(
+            response_id=text(document.get("id")),
+            model=text(document.get("model")),
+            usage=(own := read_usage(usage, CHAT_NAMES)),
+            usage_unreadable=own is None and states_tokens(usage),
+        )
+
+
+class EmbeddingsView(PlainView):
+    """Reads bodies of `POST /embeddings`."""
+
+    content_member = "data"
+
+    def assemble_response(self, body: bytes) -> bytes:
+        """Return a response without the numbers of its vectors."""
+        document = mapping(read(super().assemble_response(body)))
+        if not document:
+            return b""
+        vectors = [mapping(vector) for vector in sequence(document.get("data"))]
+        short = [{k: v for k, v in vector.items() if k != "embedding"} for vector in vectors]
+        return bytes(as_raw({**document, "data": short} if "data" in document else document))
+
+    def response_parts(self, document: dict[str, JSON]) -> Iterable[Part]:
+        """Return the number of vectors."""
+        if vectors := sequence(document.get("data")):
+            yield Part(kind="other", name="embeddings", text=f"{len(vectors)} vectors")
+
+
+FORMAT = OpenAIEmbeddings()
