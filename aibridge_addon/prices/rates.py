@@ -33,7 +33,7 @@ _NANO = 1_000_000_000
 _TOO_MUCH = 2**62
 """Nano-dollars that fit into a column, four billion dollars; a provider can report any count."""
 _PER: Mapping[str, int] = {WEB_SEARCH: 1_000, FILE_SEARCH: 1_000, AUDIO_HOURS: 3_600}
-"""How much of an amount a price is for: amounts of audio are in seconds."""
+"""Number of units in an amount that a price is for: amounts of audio are in seconds."""
 _PER_DEFAULT = 1_000_000
 _NOUNS: Mapping[str, str] = {
     INPUT: "input tokens",
