@@ -26,6 +26,7 @@ from aibridge_addon.hook_guard import guarded
 from aibridge_addon.observe.announcement import Announcement
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.providers.instance import named
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.connection_handlers import deliver_events_of
 from aibridge_addon.relay.second_attempt import SecondAttempt
@@ -131,7 +132,7 @@ class AIBridge:
             logger.error("aibridge_metrics_listen: %s", error.strerror or error)
         else:
             self._settings.start()
-            names = ", ".join(provider.name for provider in settings.providers)
+            names = named(settings.providers)
             where = settings.recorder or settings.database
             logger.info("aibridge: recording %s in %s", names, where)
 

@@ -15,6 +15,7 @@ from aibridge_addon.config.options import OPTIONS
 from aibridge_addon.observe.metric_table import METRICS
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.clients import CLIENTS
+from aibridge_addon.providers.presets import PRESETS
 from aibridge_addon.providers.types import PROVIDER_TYPES
 from aibridge_addon.store.sqlite import schema
 
@@ -58,6 +59,9 @@ CONFIG = {
         "hosts": "Hosts that the forward proxy intercepts for it. Default: the host of `base_url`."
         " `[]` for none. `*` stands for a part of a name: see [Host patterns](#host-patterns).",
         "api_key_env": "Environment variable with its central key. Default: none.",
+        "preset": "Takes values that are not given from a [known host](providers.md#known-hosts).",
+        "anthropic_path": "Path on the same host below which it speaks Anthropic Messages too, such"
+        " as `/anthropic`; empty if it does so at `/v1/messages`. Default: it does not.",
         "models": "Models by the names that requests use for them, such as deployments of Azure:"
         ' `{ "our-chat" = "gpt-5" }`. They are recorded, priced and checked by these models.',
         "circuit_breaker": "Stops requests for a model for a time after 5 failures in a row."
@@ -229,9 +233,34 @@ def providers() -> str:
             _code(f"http://127.0.0.1:8081{provider.reverse_prefix}"),
         )
         for provider in DEFAULT_PROVIDERS
+        if provider.name not in PRESETS
     ]
     head = ("name", "type", "base_url", "hosts", "api_key_env", "base URL for clients")
     return _table(head, rows)
+
+
+def presets() -> str:
+    """Return the table of known hosts."""
+    rows = []
+    for preset in PRESETS.values():
+        formats = preset.formats
+        if preset.anthropic_path is not None:
+            formats += f", messages at {_code(f'{preset.anthropic_path}/v1/messages')}"
+        hosts = ", ".join(map(_code, (preset.base_url, *preset.hosts)))
+        rows.append(
+            (
+                _code(preset.name),
+                hosts,
+                formats,
+                preset.stream_usage,
+                preset.quirks,
+                preset.seller or "none",
+                _code(preset.api_key_env) if preset.api_key_env else "",
+                preset.document,
+            )
+        )
+    head = ("name", "base URL and hosts", "formats", "usage of chat streams", "known differences")
+    return _table((*head, "price list", "key", "after"), rows)
 
 
 def routes() -> str:

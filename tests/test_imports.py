@@ -114,7 +114,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "tools": BASE | {"formats"},
     "budgets": BASE | {"prices", "report"},
     "access": BASE | {"budgets", "providers"},
-    "prices": BASE,
+    "prices": BASE | {"providers"},
     "report": BASE | {"formats"},
     "redaction": BASE,
     "store": BASE | {"access", "budgets", "fact_bus", "formats", "prices", "redaction", "report"},

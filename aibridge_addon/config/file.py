@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic_core import PydanticCustomError
 
+from aibridge_addon.access.selection import Patterns
 from aibridge_addon.config.alert_table import AlertTable
 from aibridge_addon.config.budget_table import BudgetTable
 from aibridge_addon.config.control_tables import LimitTable, ModelRuleTable, name_conflicts
@@ -27,14 +28,17 @@ from aibridge_addon.config.mistakes import SettingsError, listed
 from aibridge_addon.config.price_table import PriceTable, check_seller, price_book
 from aibridge_addon.config.redact_table import RedactTable
 from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, VariableName, mistakes_of
+from aibridge_addon.patterns import matches_any
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.hosts import bare_host, is_pattern, mistake_in_pattern
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.presets import PRESETS, values_of_preset
 from aibridge_addon.providers.types import PROVIDER_TYPES
 
 OPTION = "aibridge_config"
+NO_HOSTS: frozenset[str] = frozenset()
 
 
 def _check_base_url(value: str) -> str:
@@ -56,6 +60,12 @@ def _check_host(value: str) -> str:
     return value.lower()
 
 
+def _check_path(value: str) -> str:
+    if value and (not value.startswith("/") or value.endswith("/") or {*"?#*"} & {*value}):
+        raise ValueError("must be a path such as /anthropic, or empty")
+    return value
+
+
 def _check_provider_type(value: str) -> str:
     if value not in PROVIDER_TYPES:
         raise ValueError(f"input should be {' or '.join(map(repr, PROVIDER_TYPES))}")
@@ -74,12 +84,25 @@ class ProviderTable(pydantic.BaseModel):
     type: Annotated[str, pydantic.AfterValidator(_check_provider_type)]
     base_url: Annotated[str, pydantic.AfterValidator(_check_base_url)] = ""
     hosts: list[Annotated[str, pydantic.AfterValidator(_check_host)]] | None = None
+    preset: str | None = None
+    anthropic_path: Annotated[str, pydantic.AfterValidator(_check_path)] | None = None
     api_key_env: VariableName | None = None
     models: dict[str, str] = {}
     include_usage: bool | None = None
     circuit_breaker: bool = False
     send_actor: bool = False
     price_as: Annotated[str, pydantic.AfterValidator(check_seller)] | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def fill_from_preset(cls, given: Any) -> Any:
+        """Add the values of the preset that are not given."""
+        if not isinstance(given, dict) or "preset" not in given:
+            return given
+        preset = PRESETS.get(str(given["preset"]))
+        if preset is None:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}")
+        return {**values_of_preset(preset, has_url="base_url" in given), **given}
 
     def provider(self) -> Provider:
         """Return the provider instance; without `hosts` it has the host of its URL."""
@@ -93,6 +116,7 @@ class ProviderTable(pydantic.BaseModel):
             hosts=frozenset(hosts),
             api_key_env=self.api_key_env,
             models=self.models,
+            anthropic_path=self.anthropic_path,
             include_usage=self.include_usage,
             circuit_breaker=self.circuit_breaker,
             send_actor=self.send_actor,
@@ -144,13 +168,19 @@ class ConfigFile(pydantic.BaseModel):
     alerts: list[AlertTable] = []
     model_rules: list[ModelRuleTable] = []
 
-    def provider_instances(self) -> tuple[Provider, ...]:
-        """Return the built-in instances and the configured ones, which win by name and host."""
+    def provider_instances(self, intercept: Patterns = ()) -> tuple[Provider, ...]:
+        """Return the built-in instances and the configured ones, which win by name and host.
+
+        Built-in instances that `intercept` does not name are for the reverse proxy only.
+        """
         configured = [table.provider() for table in self.providers]
         names = {provider.name for provider in configured}
         hosts = {host for provider in configured for host in provider.hosts}
         defaults = (
-            replace(provider, hosts=provider.hosts - hosts)
+            replace(
+                provider,
+                hosts=provider.hosts - hosts if matches_any(provider.name, intercept) else NO_HOSTS,
+            )
             for provider in DEFAULT_PROVIDERS
             if provider.name not in names
         )

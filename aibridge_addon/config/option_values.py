@@ -40,6 +40,11 @@ def split_list(value: str) -> list[str]:
     return [entry for part in value.split(",") if (entry := part.strip())]
 
 
+def read_names(value: str) -> tuple[str, ...]:
+    """Read a list of names or shell patterns; an empty list matches no name."""
+    return tuple(split_list(value)) or ("",)
+
+
 def quoted(entries: list[str]) -> str:
     """Return entries for a message."""
     return ", ".join(map(repr, entries))

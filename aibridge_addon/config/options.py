@@ -18,6 +18,7 @@ from aibridge_addon.config.option_values import (
     MIB,
     at_least,
     capped,
+    read_names,
 )
 from aibridge_addon.config.origins import read_hosts, read_origins
 from aibridge_addon.config.plugins import read_plugins
@@ -234,6 +235,16 @@ OPTIONS = (
             "Maximum MiB of all request bodies in memory together. A request that would exceed it"
             " is answered with 503. 0: no limit."
         ),
+    ),
+    Option(
+        name="aibridge_intercept",
+        setting="intercept",
+        default="*",
+        help=(
+            "Built-in provider instances that the forward proxy intercepts, as a comma-separated"
+            " list of names or shell patterns. Connections to hosts of others are tunnelled."
+        ),
+        read=read_names,
     ),
     Option(
         name="aibridge_ask_chat_usage",

@@ -15,6 +15,7 @@ from aibridge_addon.access.guardrails import Guardrails
 from aibridge_addon.access.jwt.issuer import JWTIssuer
 from aibridge_addon.access.limits.rules import Limit
 from aibridge_addon.access.model_rule import ModelRule
+from aibridge_addon.access.selection import Patterns
 from aibridge_addon.config.alert_table import read_webhooks
 from aibridge_addon.config.file import OPTION, ConfigFile, read_config_file
 from aibridge_addon.config.guardrails_table import read_guardrails
@@ -87,6 +88,8 @@ class Settings:
     allowed_hosts: frozenset[str]
     """Host names of the reverse proxy, in lower case; `*`: all."""
     private: PrivateNetworks
+    intercept: Patterns
+    """Names of the built-in provider instances that the forward proxy intercepts."""
     max_connections: int | None
     max_connections_per_address: int | None
     first_request_seconds: float | None
@@ -143,7 +146,7 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     guardrails = mistakes.checked(Guardrails(), read_guardrails, file.guardrails, OPTION, path)
     mistakes.raise_all()
     return Settings(
-        **_of_tables(file),
+        **_of_tables(file, values["intercept"]),
         mcp_servers=servers,
         guardrails=guardrails,
         webhooks=webhooks,
@@ -152,10 +155,10 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     )
 
 
-def _of_tables(file: ConfigFile) -> dict[str, Any]:
+def _of_tables(file: ConfigFile, intercept: Patterns) -> dict[str, Any]:
     """Return the settings that tables of the config file make by themselves."""
     return {
-        "providers": file.provider_instances(),
+        "providers": file.provider_instances(intercept),
         "actors": file.known_actors(),
         "front_proxies": tuple(table.front_proxy() for table in file.front_proxies),
         "jwt_issuers": tuple(table.jwt_issuer() for table in file.identity.jwt),

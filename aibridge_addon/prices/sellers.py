@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import urlsplit
 
+from aibridge_addon.providers.presets import preset_of_host
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seller:
@@ -23,30 +25,16 @@ _HOSTS: Mapping[str, str] = {
     "api.anthropic.com": "anthropic",
     "api.openai.com": "openai",
     "chatgpt.com": "openai",
-    "openrouter.ai": "openrouter",
     "generativelanguage.googleapis.com": "google",
     "aiplatform.googleapis.com": "google",
-    "api.cerebras.ai": "cerebras",
-    "api.cohere.ai": "cohere",
     "api.cohere.com": "cohere",
-    "api.deepseek.com": "deepseek",
-    "api.fireworks.ai": "fireworks",
     "api.githubcopilot.com": "github-copilot",
-    "api.groq.com": "groq",
-    "api.minimax.io": "minimax",
-    "api.mistral.ai": "mistral",
-    "api.moonshot.ai": "moonshotai",
     "api.novita.ai": "novita",
-    "api.perplexity.ai": "perplexity",
-    "api.together.ai": "together",
-    "api.together.xyz": "together",
-    "api.x.ai": "x-ai",
-    "api.z.ai": "zai",
     "inference.baseten.co": "baseten",
     "open.bigmodel.cn": "zhipuai",
 }
-"""Not included: hosts whose prices depend on more than the host, such as Azure's deployments and
-the regional endpoints of Bedrock and Vertex AI, and hosts that charge in another currency."""
+"""Not included: presets, which name their seller; hosts whose prices depend on more than the host,
+such as Azure's deployments and the regional endpoints of Bedrock and Vertex AI."""
 
 _REGIONAL_OPENAI = ".api.openai.com"
 _REGIONAL_SURCHARGE = Decimal("1.1")
@@ -59,5 +47,6 @@ def seller_of(base_url: str, price_as: str | None = None) -> Seller | None:
         return Seller(id=price_as)
     if host.endswith(_REGIONAL_OPENAI):
         return Seller(id="openai", surcharge=_REGIONAL_SURCHARGE)
-    seller_id = _HOSTS.get(host)
+    preset = preset_of_host(host)
+    seller_id = preset.seller if preset else _HOSTS.get(host)
     return Seller(id=seller_id) if seller_id else None

@@ -1,11 +1,11 @@
 """Provider instances: the named hosts of provider types. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
+from aibridge_addon.providers.presets import preset_of_host, takes_include_usage
 from aibridge_addon.providers.types import PROVIDER_TYPES, ProviderType
-from aibridge_addon.providers.usage_hosts import TAKES_INCLUDE_USAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,10 @@ class Provider:
     """True if headers name the actor to it."""
     models: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Models by the names that requests use for them, such as the deployments of Azure."""
+    anthropic_path: str | None = None
+    """Path on its host below which it speaks Anthropic Messages too; None if it does not."""
+    is_optional: bool = False
+    """True if it needs no configuration and is probably not used."""
     price_as: str | None = None
     """The seller whose price list applies. None: decided by the host."""
 
@@ -38,6 +42,20 @@ class Provider:
         """Routes, credentials and error shape of its type."""
         return PROVIDER_TYPES[self.type]
 
+    @property
+    def base_paths(self) -> tuple[str, ...]:
+        """The path of the base URL, and further paths of its host that mean the same."""
+        preset = preset_of_host(self.host)
+        return (self.base_path, *(preset.other_paths if preset else ()))
+
+    @property
+    def as_anthropic(self) -> "Provider | None":
+        """The instance as clients of Anthropic Messages see it; None if it does not speak that."""
+        if self.anthropic_path is None or not self.base_url:
+            return None
+        base_url = urlsplit(self.base_url)._replace(path=self.anthropic_path).geturl()
+        return replace(self, type="anthropic", base_url=base_url, anthropic_path=None)
+
     def model_of(self, name: str) -> str:
         """Return the model that a request names."""
         return self.models.get(name, name)
@@ -45,8 +63,9 @@ class Provider:
     @property
     def takes_include_usage(self) -> bool:
         """True if a request may set `stream_options.include_usage`."""
-        known = self.host in TAKES_INCLUDE_USAGE
-        return known if self.include_usage is None else self.include_usage
+        if self.include_usage is None:
+            return takes_include_usage(self.host)
+        return self.include_usage
 
     @property
     def scheme(self) -> str:
@@ -72,3 +91,10 @@ class Provider:
     def reverse_prefix(self) -> str:
         """The part of a reverse-proxy path before the route."""
         return f"/{self.name}{self.provider_type.prefix}"
+
+
+def named(providers: Collection[Provider]) -> str:
+    """Return the names of instances for people; of optional ones, their number."""
+    names = [provider.name for provider in providers if not provider.is_optional]
+    more = len(providers) - len(names)
+    return ", ".join(names) + (f" and {more} more providers" if more else "")

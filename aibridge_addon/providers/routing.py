@@ -57,16 +57,19 @@ class Router:
     """Finds routes among the configured provider instances."""
 
     def __init__(self, providers: Iterable[Provider]) -> None:
-        self._targets = {provider.name: _Target(provider) for provider in providers}
+        self._providers = {provider.name: provider for provider in providers}
+        self._targets = {name: _targets(provider) for name, provider in self._providers.items()}
         self._by_host = HostTable(
-            (host, target) for target in self._targets.values() for host in target.provider.hosts
+            (host, self._targets[provider.name])
+            for provider in self._providers.values()
+            for host in provider.hosts
         )
 
     @property
     def reverse_prefixes(self) -> list[str]:
         """Prefixes of valid reverse-proxy paths."""
-        providers = (target.provider for target in self._targets.values())
-        return [provider.reverse_prefix for provider in providers if provider.base_url]
+        targets = (target for found in self._targets.values() for target in found)
+        return [target.reverse_prefix for target in targets if target.host]
 
     def is_provider_host(self, host: str) -> bool:
         """Return whether a host belongs to an instance, so that its connections are intercepted."""
@@ -77,7 +80,7 @@ class Router:
         if self.is_provider_host(host):
             return []
         asked = (_comparable(host), port)
-        providers = (target.provider for target in self._targets.values())
+        providers = self._providers.values()
         return [there for there in providers if (_comparable(there.host), there.port) == asked]
 
     def forward(
@@ -87,13 +90,18 @@ class Router:
 
         A host that only a pattern matches is the destination too, whatever the base URL is.
         """
-        if target := self._by_host.exact(host):
-            goes_elsewhere = host.lower() != target.host
-        elif target := self._by_host.by_pattern(host):
+        if targets := self._by_host.exact(host):
+            goes_elsewhere = host.lower() != targets[0].host
+        elif targets := self._by_host.by_pattern(host):
             goes_elsewhere = False
         else:
             return None
-        return target.forward(path, method, goes_elsewhere=goes_elsewhere, is_signed=is_signed)
+        found = (
+            target.forward(path, method, goes_elsewhere=goes_elsewhere, is_signed=is_signed)
+            for target in targets
+        )
+        route = next(filter(None, found), None)
+        return route or targets[0].other(path, goes_elsewhere=goes_elsewhere)
 
     def reverse(self, path: str, method: str, *, target_host: str = "") -> Route | None:
         """Route a request to the reverse proxy; None if it is not allowed.
@@ -102,56 +110,73 @@ class Router:
         the reverse mode.
         """
         path = collapse_slashes(path)
-        target = self._targets.get(_instance_name(path))
-        if target is not None:
-            prefix = target.provider.reverse_prefix
-            return target.reverse(path, method, prefix=prefix) if target.host else None
-        if target := self._by_host.exact(target_host):
-            return target.reverse(path, method, prefix=target.provider.provider_type.prefix)
-        if target := self._by_host.by_pattern(target_host):
-            return target.reverse_to_target(path, method)
-        return None
+        if targets := self._targets.get(_instance_name(path)):
+            found = (
+                target.reverse(path, method, prefix=target.reverse_prefix) for target in targets
+            )
+        elif targets := self._by_host.exact(target_host):
+            found = (target.reverse(path, method, prefix=target.prefix) for target in targets)
+        else:
+            targets = self._by_host.by_pattern(target_host) or ()
+            found = (target.reverse_to_target(path, method) for target in targets)
+        return next(filter(None, found), None)
 
     def instance_of(self, path: str) -> Provider | None:
         """Return the instance that a reverse-proxy path names, even if its route is not allowed."""
-        target = self._targets.get(_instance_name(collapse_slashes(path)))
-        return target.provider if target else None
+        return self._providers.get(_instance_name(collapse_slashes(path)))
+
+
+def _targets(provider: Provider) -> tuple["_Target", ...]:
+    """Return the targets of an instance: one for each provider type that its host speaks."""
+    targets = (_Target(provider, provider.reverse_prefix),)
+    if (other := provider.as_anthropic) is None:
+        return targets
+    return *targets, _Target(other, f"/{provider.name}/{other.type}")
 
 
 class _Target:
     """An instance with the parts of its base URL, which every request needs."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, reverse_prefix: str) -> None:
         self.provider = provider
+        self.reverse_prefix = reverse_prefix
         self._type = provider.provider_type
+        self.prefix = self._type.prefix
         self._scheme = provider.scheme
         self.host = provider.host
         self._port = provider.port
         self._base_path = provider.base_path
+        self._paths = tuple(dict.fromkeys((*provider.base_paths, self.prefix)))
 
-    def forward(self, path: str, method: str, *, goes_elsewhere: bool, is_signed: bool) -> Route:
+    def forward(
+        self, path: str, method: str, *, goes_elsewhere: bool, is_signed: bool
+    ) -> Route | None:
         collapsed = path if is_signed else collapse_slashes(path)
         bare = collapsed.split("?", 1)[0]
-        for prefix in dict.fromkeys((self._base_path, self._type.prefix)):
+        for prefix in self._paths:
             if bare.startswith(prefix) and (found := self._find(bare[len(prefix) :])):
                 upstream = self._upstream(collapsed) if goes_elsewhere else None
                 route = self._route(*found, method, upstream)
                 return route if collapsed == path else replace(route, path=collapsed)
+        return None
+
+    def other(self, path: str, *, goes_elsewhere: bool) -> Route:
+        """Return the route of a path that matches no template."""
         upstream = self._upstream(path) if goes_elsewhere else None
         return Route(provider=self.provider, label=OTHER, api=None, upstream=upstream)
 
     def reverse(self, path: str, method: str, *, prefix: str) -> Route | None:
         found = self._allowed(path, method, prefix)
-        if found is None:
+        if found is None or not self.host:
             return None
         return self._route(*found[:2], method, self._upstream(self._base_path + found[2]))
 
     def reverse_to_target(self, path: str, method: str) -> Route | None:
         """Route a request to the target of the reverse mode, which a pattern matches."""
-        found = self._allowed(path, method, self._type.prefix)
-        if found is None:
-            return None
-        return replace(self._route(*found[:2], method, None), path=self._type.prefix + found[2])
+        for prefix in self._paths:
+            if found := self._allowed(path, method, prefix):
+                return replace(self._route(*found[:2], method, None), path=prefix + found[2])
+        return None
 
     def _allowed(
         self, path: str, method: str, prefix: str

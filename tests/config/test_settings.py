@@ -462,6 +462,66 @@ def test_provider_instance_can_have_no_hosts(config: Callable[..., Settings]) ->
     assert acme.hosts == frozenset()
 
 
+def test_preset_gives_the_values_that_are_not_written(config: Callable[..., Settings]) -> None:
+    *_, local, box = config("""
+    [[providers]]
+    preset = "lm-studio"
+
+    [[providers]]
+    preset = "deepseek"
+    name = "box"
+    base_url = "http://box.example:8000/v1"
+    """).providers
+
+    assert (local.name, local.type, local.base_url) == (
+        "lm-studio",
+        "openai",
+        "http://127.0.0.1:1234/v1",
+    )
+    assert (local.hosts, local.anthropic_path, local.takes_include_usage) == (
+        frozenset({"127.0.0.1"}),
+        "",
+        True,
+    )
+    assert (box.hosts, box.api_key_env, box.price_as) == (
+        frozenset({"box.example"}),
+        "DEEPSEEK_API_KEY",
+        "deepseek",
+    )
+    assert box.as_anthropic
+    assert box.as_anthropic.base_url == "http://box.example:8000/anthropic"
+
+
+def test_unknown_preset_is_reported(config: Callable[..., Settings]) -> None:
+    (line,) = mistakes(config, '[[providers]]\npreset = "gork"\n')
+
+    assert line.startswith("providers[0]: preset must be one of openrouter, groq, ")
+
+
+def test_path_of_anthropic_messages_is_checked(config: Callable[..., Settings]) -> None:
+    assert mistakes(config, PROVIDER + 'anthropic_path = "anthropic/"') == [
+        "providers[0].anthropic_path is 'anthropic/': must be a path such as /anthropic, or empty"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("anthropic, open*", {"anthropic", "openai", "openrouter"}),
+        ("groq", {"groq"}),
+        ("", set()),
+        ("*", {provider.name for provider in DEFAULT_PROVIDERS}),
+    ],
+)
+def test_option_narrows_the_instances_that_are_intercepted(
+    config: Callable[..., Settings], value: str, names: set[str]
+) -> None:
+    read = config(PROVIDER, aibridge_intercept=value)
+
+    assert {provider.name for provider in read.providers if provider.hosts} == {"acme", *names}
+    assert len(read.providers) == len(DEFAULT_PROVIDERS) + 1
+
+
 def test_repeated_provider_name_is_reported(config: Callable[..., Settings]) -> None:
     assert mistakes(config, PROVIDER + PROVIDER) == [
         "providers[1].name is 'acme', the same as providers[0].name; names must be unique"

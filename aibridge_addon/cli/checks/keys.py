@@ -34,7 +34,8 @@ def check_keys(installation: Installation) -> Iterable[Finding]:
         if provider.api_key_env
     }
     if not any(keys.values()):
-        names = ", ".join(provider.api_key_env for provider in providers if provider.api_key_env)
+        usual = [provider for provider in providers if not provider.is_optional]
+        names = ", ".join(provider.api_key_env for provider in usual if provider.api_key_env)
         to_do = "set the variable of the key to check"
         return [Finding(about="keys", level="note", what=f"no key is set in {names}", to_do=to_do)]
     return at_once(

@@ -15,7 +15,11 @@ from aibridge_addon.providers.instance import Provider
 def check_providers(installation: Installation) -> Iterable[Finding]:
     """Connect to the base URL of each provider instance."""
     trusted = installation.trusted
-    providers = [provider for provider in installation.settings.providers if provider.base_url]
+    providers = [
+        provider
+        for provider in installation.settings.providers
+        if provider.base_url and not provider.is_optional
+    ]
     return at_once(lambda provider: connect(provider, trusted), providers)
 
 

@@ -70,13 +70,20 @@ def _base_urls(environ: Mapping[str, str], proxy: RunningProxy | None) -> Iterat
             yield Finding(about=name, level="note", what=what, to_do=to_do)
 
 
+_MOST_HOSTS = 3
+"""Hosts that a finding names."""
+
+
 def _exceptions(installation: Installation) -> Iterator[Finding]:
     environ = installation.environ
     hosts = {host for provider in installation.settings.providers for host in provider.hosts}
     no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     for entry in filter(None, map(str.strip, no_proxy.split(","))):
         if covered := [host for host in sorted(hosts) if client_setup.covers(entry, host)]:
-            what = f"contains {entry}: requests to {', '.join(covered)} bypass the proxy"
+            shown = ", ".join(covered[:_MOST_HOSTS])
+            more = len(covered) - _MOST_HOSTS
+            shown += f" and {more} more" if more > 0 else ""
+            what = f"contains {entry}: requests to {shown} bypass the proxy"
             to_do = f"remove {entry} from NO_PROXY"
             yield Finding(about="NO_PROXY", level="note", what=what, to_do=to_do)
 

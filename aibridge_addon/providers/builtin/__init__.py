@@ -4,7 +4,7 @@ configuration.
 Importing this package registers the types. A further type is a module here and a row in `_MODULES`.
 """
 
-from aibridge_addon.providers.builtin import anthropic, azure, copilot, openai
+from aibridge_addon.providers.builtin import anthropic, azure, compatible, copilot, openai
 from aibridge_addon.providers.types import register
 
 # In reverse mode, each route has the methods that its clients use and no more, bridged routes too:
@@ -15,5 +15,8 @@ _MODULES = (anthropic, openai, azure, copilot)
 for _module in _MODULES:
     register(_module.TYPE)
 
-DEFAULT_PROVIDERS = tuple(instance for module in _MODULES for instance in module.INSTANCES)
+DEFAULT_PROVIDERS = (
+    *(instance for module in _MODULES for instance in module.INSTANCES),
+    *compatible.INSTANCES,
+)
 """Provider instances that need no configuration."""

@@ -33,6 +33,7 @@ INSTANCES = (
     Provider(
         name="azure",
         type=TYPE.name,
+        is_optional=True,
         base_url="",
         hosts=frozenset(
             {"*.openai.azure.com", "*.cognitiveservices.azure.com", "*.services.ai.azure.com"}

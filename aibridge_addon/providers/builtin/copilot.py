@@ -21,6 +21,7 @@ INSTANCES = (
     Provider(
         name="copilot",
         type=TYPE.name,
+        is_optional=True,
         base_url="https://api.githubcopilot.com",
         hosts=frozenset(
             {"api.githubcopilot.com", "api.*.githubcopilot.com", "copilot-api.*.ghe.com"}
