@@ -34,6 +34,7 @@ from aibridge_addon.exchange.policy_check import PolicyCheck
 from aibridge_addon.exchange.policy_set import PolicySet
 from aibridge_addon.exchange.reception import Edit, Reception
 from aibridge_addon.exchange.record_maker import RecordMaker
+from aibridge_addon.exchange.signed_requests import unless_signed
 from aibridge_addon.exchange.stream_bridge import StreamBridge
 from aibridge_addon.exchange.tool_servers import CentralServers
 from aibridge_addon.exchange.typed_prompts import TypedPrompts
@@ -309,8 +310,9 @@ class Components:
     def _build_edits(self, settings: Settings) -> tuple[Edit, ...]:
         central = self._servers.use(settings)
         models = ModelEdits(settings.model_rules)
-        edits = (models.apply, ChatUsage(settings).ask, self.background.attach)
-        return (*edits, central.offer) if central else edits
+        edits = (unless_signed(models.apply), unless_signed(ChatUsage(settings).ask))
+        offers = (unless_signed(central.offer),) if central else ()
+        return (*edits, self.background.attach, *offers)
 
     # Callbacks between components
 

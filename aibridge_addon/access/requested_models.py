@@ -38,6 +38,7 @@ _OPAQUE = frozenset(
         *("schema", "json_schema", "response_format", "format", "text", "output_format"),
         *("functions", "function", "function_call", "tool_choice", "parameters", "input_schema"),
         *("search_engine", "searchengine"),
+        *("inputschema", "requestmetadata", "promptvariables"),  # of Bedrock, in lower case
     }
 )
 """Members with a conversation, a schema or labels: providers read no model from them."""
@@ -59,8 +60,10 @@ class UnclearError(Exception):
     """The models of a request cannot be determined; the message continues "this request …"."""
 
 
-def models_of_path(method: str, path: str) -> Iterator[str]:
+def models_of_path(method: str, path: str, captured: str | None = None) -> Iterator[str]:
     """Yield the models that a path and its query name.
+
+    `captured` is the model that the route reads from the path, which may be an ARN with slashes.
 
     Raises:
         UnclearError: the query chooses a model without naming it.
@@ -71,7 +74,9 @@ def models_of_path(method: str, path: str) -> Iterator[str]:
             yield from _named(value)
         elif _CHOOSING.fullmatch(plain):
             raise _chosen_by(name)
-    if method not in ("GET", "HEAD"):  # these read the description of a model
+    if captured is not None:
+        yield from _named(captured)
+    elif method not in ("GET", "HEAD"):  # these read the description of a model
         for name in _IN_PATH.findall(unquote(bare)):
             yield from _named(name)
 

@@ -34,6 +34,8 @@ class ClientRequest:
     """The actor that headers name to the provider; None: no such headers."""
     hosts: tuple[str, ...] = ()
     """The authorities that the client named."""
+    is_signed: bool = False
+    """True if the client's signature covers the request, which must not be changed then."""
 
     @property
     def raw_body(self) -> bytes:
@@ -113,7 +115,7 @@ class ClientRequest:
         request = copy(self.flow.request)
         request.data = copy(request.data)
         fields = outgoing_fields(request.headers.fields, self.secrets)
-        if self.actor:
+        if self.actor and not self.is_signed:
             fields = with_actor(fields, self.actor)
         request.data.headers = http.Headers(fields)
         return request

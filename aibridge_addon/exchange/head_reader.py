@@ -24,13 +24,14 @@ from aibridge_addon.exchange.error_responses import (
 )
 from aibridge_addon.exchange.head import Head, RoutedHead
 from aibridge_addon.exchange.policy_check import is_reverse
+from aibridge_addon.headers import Fields
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers import credentials
 from aibridge_addon.providers.credentials import Credential
 from aibridge_addon.providers.hosts import bare_host
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.routing import Route, Router
-from aibridge_addon.providers.signatures import is_signed
+from aibridge_addon.providers.signatures import is_signed, signed_names
 from aibridge_addon.relay.mitm_layers import NAMED_HOSTS
 from aibridge_addon.relay.secrets import mask_fields, mask_request
 from aibridge_addon.relay.upgrades import strip_other_upgrades
@@ -75,7 +76,9 @@ class HeadReader:
             self._check_unrouted(flow, admission)
             return Head(admission=admission)
         credential = self._credential(flow, route.provider, admission)
-        flow.request.headers.fields, secrets = mask_fields(self._without_our_headers(flow))
+        signed = not is_reverse(flow) and is_signed(admission.headers, flow.request.path)
+        covered = signed_names(admission.headers) if signed else frozenset()
+        flow.request.headers.fields, secrets = mask_fields(self._without_our_headers(flow, covered))
         _direct(flow.request, route)
         strip_other_upgrades(flow.request)
         request = ClientRequest(
@@ -84,6 +87,7 @@ class HeadReader:
             secrets=secrets,
             credential=credential,
             hosts=hosts,
+            is_signed=signed,
             max_bytes=self._settings.max_body_bytes,
         )
         return RoutedHead(admission=admission, request=request, proxy_user=proxy_user)
@@ -152,9 +156,11 @@ class HeadReader:
         flow.request.headers[name] = value
         return Credential(kind="centralized", secret=key)
 
-    def _without_our_headers(self, flow: http.HTTPFlow) -> tuple[tuple[bytes, bytes], ...]:
-        fields = flow.request.headers.fields
-        return tuple(field for field in fields if field[0].lower() not in self._our_headers)
+    def _without_our_headers(self, flow: http.HTTPFlow, covered: frozenset[bytes]) -> Fields:
+        """Return the fields without ours, unless a signature covers them."""
+        ours = self._our_headers - covered
+        fields: Fields = flow.request.headers.fields
+        return tuple(field for field in fields if field[0].lower() not in ours)
 
     def _check_unrouted(self, flow: http.HTTPFlow, admission: Admission) -> None:
         """Refuse a plain request to another host whose sender must not use the proxy."""

@@ -55,7 +55,11 @@ class PolicyCheck:
             interception=interception,
             must_name_model=bool(route.api or route.counts_for),
             is_recorded=bool(route.api or route.socket),
-            uses_central_tools=interception is not None and self._offers_tools(interception),
+            uses_central_tools=(
+                interception is not None
+                and not request.is_signed
+                and self._offers_tools(interception)
+            ),
         )
 
     async def check_passing(self, request: ClientRequest, sender: Sender) -> bool:

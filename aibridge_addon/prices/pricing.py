@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from aibridge_addon.facts import FREE, PRICING
+from aibridge_addon.prices.aws_models import AWS, model_id
 from aibridge_addon.prices.billed_call import BilledCall, UnpriceableError, check_usage
 from aibridge_addon.prices.modifiers import Modifiers, modifiers_of
 from aibridge_addon.prices.overrides import Override, find_override
@@ -96,7 +97,8 @@ def _rates(
             f"provider {call.provider_name!r} has no known price list; set its price_as, or add"
             " [[prices]]"
         )
-    return find_rates(seller.id, model, call.time, selected)
+    listed = model_id(model) if seller.id == AWS else model
+    return find_rates(seller.id, listed, call.time, selected)
 
 
 def _uncached(call: BilledCall, rates: Rates, factor: Decimal) -> int | None:

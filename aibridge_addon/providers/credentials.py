@@ -5,6 +5,7 @@ Only `Credential.secret` holds a secret. Header names are in lower case.
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -77,9 +78,17 @@ def _own_kind(secret: str, headers: Headers) -> CredentialKind:
     return "subscription" if is_login else "byok"
 
 
+_SIGNED_BY = re.compile(r"AWS4-\S+\s.*?Credential=([^/,\s]+)", re.IGNORECASE)
+
+
 def without_scheme(value: str) -> str:
-    """Return the secret of a header value, without the scheme `Bearer`."""
+    """Return the secret of a header value, without the scheme `Bearer`.
+
+    A signature of AWS differs in each request, so that its access key id stands for the client.
+    """
     value = value.strip()
+    if signed := _SIGNED_BY.match(value):
+        return signed[1]
     scheme, _, token = value.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else value
 

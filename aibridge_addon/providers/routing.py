@@ -151,8 +151,9 @@ class _Target:
     def forward(
         self, path: str, method: str, *, goes_elsewhere: bool, is_signed: bool
     ) -> Route | None:
-        collapsed = path if is_signed else collapse_slashes(path)
-        bare = collapsed.split("?", 1)[0]
+        found_at = collapse_slashes(path)
+        collapsed = path if is_signed else found_at
+        bare = found_at.split("?", 1)[0]
         for prefix in self._paths:
             if bare.startswith(prefix) and (found := self._find(bare[len(prefix) :])):
                 upstream = self._upstream(collapsed) if goes_elsewhere else None

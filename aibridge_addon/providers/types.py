@@ -102,6 +102,8 @@ class ProviderType:
     """Path, below the base URL, of a list of models that only a valid key can read."""
     key_probe_headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that a request to `key_probe` needs besides the key."""
+    signing_service: str = ""
+    """Service name in AWS signatures of its requests, which the proxy can make; empty: none."""
     client_header: str | None = None
     """A header that only clients of this type send, which tells the type without a route."""
 

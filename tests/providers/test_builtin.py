@@ -1,6 +1,9 @@
 """Provider types of the package: their routes and hosts, and models behind other names."""
 
+import json
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -11,6 +14,11 @@ from aibridge_addon.providers.routing import Router
 
 ROUTER: Any = Router(DEFAULT_PROVIDERS)
 MESSAGES, CHAT, RESPONSES = "anthropic_messages", "openai_chat", "openai_responses"
+INVOKE, CONVERSE = "bedrock_invoke", "bedrock_converse"
+BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
+ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
+BODY = b'{"model": "our-chat", "fallback_model": "unlisted"}'
+ENCODED = quote(ARN, safe="")
 
 
 @pytest.mark.parametrize(
@@ -28,6 +36,23 @@ MESSAGES, CHAT, RESPONSES = "anthropic_messages", "openai_chat", "openai_respons
         ("api.enterprise.githubcopilot.com", "/v1/messages", MESSAGES, None),
         ("copilot-api.acme.ghe.com", "/chat/completions", CHAT, None),
         ("api.business.githubcopilot.com", "/agents/swe/jobs", None, None),
+        (BEDROCK, "/model/us.a.claude-v1%3A0/invoke", INVOKE, "us.a.claude-v1:0"),
+        (BEDROCK, "/model/us.a.claude-v1:0/converse", CONVERSE, "us.a.claude-v1:0"),
+        (BEDROCK, f"/model/{ENCODED}/converse-stream", CONVERSE, ARN),
+        (BEDROCK, f"/model/{ARN.replace('/', '%2F')}/invoke", INVOKE, ARN),
+        (BEDROCK, "/model/m/invoke-with-response-stream", INVOKE, "m"),
+        (BEDROCK, "/model/m/invoke-with-bidirectional-stream", None, None),
+        (BEDROCK, f"/model/{ENCODED}/count-tokens", None, ARN),
+        (BEDROCK, f"/model/{ARN}/invoke", None, None),
+        (BEDROCK, "/openai/v1/chat/completions", CHAT, None),
+        ("bedrock-mantle.us-west-2.api.aws", "/openai/v1/responses", RESPONSES, None),
+        ("bedrock-mantle.us-west-2.api.aws", "/v1/chat/completions", CHAT, None),
+        ("bedrock-mantle.us-west-2.api.aws", "/anthropic/v1/messages?beta=true", MESSAGES, None),
+        ("aws-external-anthropic.us-west-2.api.aws", "/v1/messages", MESSAGES, None),
+        ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "/model/m/invoke", INVOKE, "m"),
+        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "/model/m/invoke", INVOKE, "m"),
+        ("bedrock-runtime.eu-central-1.api.aws", "/model/m/invoke", INVOKE, "m"),
+        ("vpce-0a-b.bedrock-runtime.us-east-1.vpce.amazonaws.com", "/model/m/invoke", INVOKE, "m"),
     ],
 )
 def test_default_instance_records_the_path_and_keeps_the_destination(
@@ -40,7 +65,13 @@ def test_default_instance_records_the_path_and_keeps_the_destination(
 
 
 @pytest.mark.parametrize(
-    "host", ["api.github.com", "evil.githubcopilot.com", "openai.azure.com", "x.ghe.com"]
+    "host",
+    [
+        *("api.github.com", "evil.githubcopilot.com", "openai.azure.com", "x.ghe.com"),
+        *("bedrock.us-east-1.amazonaws.com", "bedrock-runtime.a.b.amazonaws.com"),
+        *("bedrock-runtime.us-east-1.amazonaws.com.evil.example", "s3.us-east-1.amazonaws.com"),
+        "bedrock-runtime.amazonaws.com",
+    ],
 )
 def test_other_hosts_are_not_intercepted(host: str) -> None:
     assert not ROUTER.is_provider_host(host)
@@ -60,13 +91,43 @@ def test_deployments_are_checked_by_their_models() -> None:
     assert list(models_of(asked)) == ["gpt-5", "gpt-5", "unlisted"]
 
 
+@pytest.mark.parametrize("path", [f"/model/{ENCODED}/invoke", f"/model/{ENCODED}/count-tokens"])
+def test_model_of_an_encoded_arn_is_checked_by_its_whole_name(path: str) -> None:
+    asked: Any = _Asked(ROUTER.forward(BEDROCK, path, "POST"), path, b'{"max_tokens": 1}')
+    assert list(models_of(asked)) == [ARN]
+
+    route = asked.route
+    mapped = replace(route.provider, models={ARN: "global.anthropic.claude-opus-5-5"})
+    asked.route = replace(route, provider=mapped)
+    assert list(models_of(asked)) == ["global.anthropic.claude-opus-5-5"]
+
+
+def test_schemas_and_labels_of_converse_name_no_models() -> None:
+    schema = {"json": {"type": "object", "properties": {"model": {"type": "string"}}}}
+    body = {
+        "messages": [],
+        "requestMetadata": {"model": "label"},
+        "toolConfig": {"tools": [{"toolSpec": {"name": "t", "inputSchema": schema}}]},
+        "additionalModelRequestFields": {"top_k": 1},
+    }
+    path = "/model/m/converse"
+    route = ROUTER.forward(BEDROCK, path, "POST")
+    asked: Any = _Asked(route, path, json.dumps(body).encode())
+    assert list(models_of(asked)) == ["m"]
+
+
+def test_signed_request_with_doubled_slashes_is_recorded_and_keeps_its_path() -> None:
+    route = ROUTER.forward(BEDROCK, "//model/m/invoke", "POST", is_signed=True)
+    assert (route.api, route.path, route.upstream) == (INVOKE, None, None)
+
+
 class _Asked:
     """The parts of `Asked` that name models."""
 
     method, fields, is_message = "POST", (), False
 
-    def __init__(self, route: Any, path: str) -> None:
-        self.route, self.path = route, path
+    def __init__(self, route: Any, path: str, body: bytes = BODY) -> None:
+        self.route, self.path, self._body = route, path, body
 
     def content(self) -> bytes:
-        return b'{"model": "our-chat", "fallback_model": "unlisted"}'
+        return self._body

@@ -9,6 +9,7 @@ from aibridge_addon.access.requested_models import (
     models_of_message,
     models_of_path,
 )
+from aibridge_addon.providers.types import MODEL
 from aibridge_addon.raw_json import members
 
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE")
@@ -27,7 +28,8 @@ def models_of(asked: Asked) -> Iterator[str]:
 
 
 def _names_in(asked: Asked) -> Iterator[str]:
-    yield from models_of_path(asked.method, asked.path)
+    captured = asked.route.path_values.get(MODEL)
+    yield from models_of_path(asked.method, asked.path, captured)
     yield from models_of_headers(asked.fields)
     content = asked.content()
     if asked.is_message:

@@ -1,0 +1,62 @@
+"""Amazon Bedrock: InvokeModel, Converse, and the APIs of OpenAI and Anthropic (Bedrock Mantle).
+
+Claude Platform on AWS is Anthropic's own API behind hosts of AWS.
+
+Each region has hosts of its own, which requests keep: they may be signed.
+"""
+
+from aibridge_addon.formats import bedrock_converse, bedrock_invoke
+from aibridge_addon.providers.builtin import anthropic, openai
+from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.types import POST, READ, ProviderType, RouteTemplate, below
+
+_INVOKE, _CONVERSE = bedrock_invoke.FORMAT.name, bedrock_converse.FORMAT.name
+
+TYPE = ProviderType(
+    name="bedrock",
+    error_format=_INVOKE,
+    credential_headers=("x-amz-security-token",),
+    key_probe="/openai/v1/models",
+    signing_service="bedrock",
+    routes=(
+        RouteTemplate(path="/model/{model}/invoke", methods=POST, api=_INVOKE),
+        RouteTemplate(path="/model/{model}/invoke-with-response-stream", methods=POST, api=_INVOKE),
+        RouteTemplate(path="/model/{model}/converse", methods=POST, api=_CONVERSE),
+        RouteTemplate(path="/model/{model}/converse-stream", methods=POST, api=_CONVERSE),
+        RouteTemplate(path="/model/{model}/count-tokens", methods=POST),
+        RouteTemplate(path="/inference-profiles", methods=READ),  # Claude Code, at its start
+        RouteTemplate(path="/inference-profiles/*", methods=READ),
+        *below("/openai/v1", openai.ROUTES),
+        *below("/v1", openai.ROUTES),
+        *below("/anthropic", anthropic.MESSAGES_ROUTES),
+    ),
+)
+
+INSTANCES = (
+    Provider(
+        name="bedrock",
+        type=TYPE.name,
+        base_url="",
+        hosts=frozenset(
+            {
+                "bedrock-runtime.*.amazonaws.com",
+                "bedrock-runtime-fips.*.amazonaws.com",
+                "bedrock-runtime.*.amazonaws.com.cn",
+                "bedrock-runtime.*.amazonaws.eu",
+                "bedrock-runtime.*.api.aws",
+                "bedrock-runtime-fips.*.api.aws",
+                "*.bedrock-runtime.*.vpce.amazonaws.com",
+                "bedrock-mantle.*.api.aws",
+            }
+        ),
+        api_key_env="AWS_BEARER_TOKEN_BEDROCK",
+        price_as="aws",
+    ),
+    Provider(
+        name="anthropic-aws",
+        type=anthropic.TYPE.name,
+        base_url="",
+        hosts=frozenset({"aws-external-anthropic.*.api.aws"}),
+        price_as="anthropic",
+    ),
+)
