@@ -180,6 +180,8 @@ CONFIG = {
         "input_tokens_per_minute": "Input tokens per minute, without those read from a cache.",
         "output_tokens_per_minute": "Output tokens per minute.",
         "open_requests": "Requests that run at the same time.",
+        "queue": "Requests to a provider instance that may wait for room. Default: 0, none waits.",
+        "queue_wait_s": "Longest time in seconds that a request waits. Default: 20.",
     },
     "alerts": {
         "url": "URL that receives events. It is often a secret: prefer `url_env`.",

@@ -29,6 +29,8 @@ class Asked:
     """True if `hosts` name the proxy; otherwise they name the provider."""
     content: Callable[[], bytes | None]
     """Returns the decoded body or message; None if there is no body."""
+    has_left: Callable[[], bool] = lambda: False
+    """Returns True once the client has disconnected."""
     is_message: bool = False
     """True if `content` is a WebSocket message."""
     model: str | None = None

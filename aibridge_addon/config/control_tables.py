@@ -46,6 +46,8 @@ class LimitTable(SelectionTable):
     input_tokens_per_minute: _Count | None = None
     output_tokens_per_minute: _Count | None = None
     open_requests: _Count | None = None
+    queue: Annotated[int, pydantic.Field(ge=0, le=10_000)] = 0
+    queue_wait_s: Annotated[float, pydantic.Field(gt=0, le=120, allow_inf_nan=False)] = 20.0
 
     @pydantic.model_validator(mode="after")
     def _has_bound(self) -> Self:
@@ -66,6 +68,8 @@ class LimitTable(SelectionTable):
             input_tokens_per_minute=self.input_tokens_per_minute,
             output_tokens_per_minute=self.output_tokens_per_minute,
             open_requests=self.open_requests,
+            queue=self.queue,
+            queue_wait_s=self.queue_wait_s,
         )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from mitmproxy import http
+from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from aibridge_addon.access.policies import Asked, Refusal
@@ -51,6 +52,7 @@ class PolicyCheck:
             hosts=request.hosts,
             to_reverse_proxy=is_reverse(flow),
             content=request.content_to_judge,
+            has_left=lambda: not flow.client_conn.state & ConnectionState.CAN_READ,
             model=model,
             interception=interception,
             must_name_model=bool(route.api or route.counts_for),

@@ -16,9 +16,11 @@ from aibridge_addon.access.policies import (
     find_refusal,
     ordered_policies,
 )
+from aibridge_addon.access.policies.rate_limits import LIMITED
 from aibridge_addon.budgets.book import BudgetBook, BudgetWarning
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.budget_check import BudgetCheck, BudgetRules, OnBudgetWarning
+from aibridge_addon.exchange.limit_queue import LimitQueue
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.observe.metrics import Metrics
 
@@ -48,6 +50,7 @@ class PolicySet:
         self._on_budget_warning = on_budget_warning
         self._budgets = BudgetCheck(find_book, self._report)
         self._rate_limits = RateLimits(metrics.count_limited)
+        self._queue = LimitQueue(self._rate_limits, metrics.show_limit_queue)
         self._circuit_breakers = CircuitBreakers(metrics.show_circuit_breaker)
 
     def _report(self, warning: BudgetWarning) -> None:
@@ -90,6 +93,7 @@ class PolicySet:
         """Handlers of the facts that the counters need."""
         return (
             self._rate_limits.handlers,
+            self._queue.handlers,
             self._circuit_breakers.handlers,
             self._budgets.handlers,
         )
@@ -99,7 +103,32 @@ class PolicySet:
         return admit_or_refuse(self._policies, asked)
 
     async def decide(self, asked: Asked) -> Refusal | None:
-        """Ask the guardrails and budgets too; admit a request, or return its refusal."""
+        """Ask the guardrails and budgets too; admit a request, or return its refusal.
+
+        A request for which a limit has no room may wait for it before.
+        """
+        if not self._rate_limits.has_queue(asked):
+            return await self._decide(asked)
+        shortage = self._queue.shortage_of(asked)
+        if shortage is None:
+            return await self._decide(asked)
+        refusal = find_refusal(self._policies, asked)
+        if refusal and refusal.reason != LIMITED:
+            return refusal
+        return await self._queue.wait(asked, shortage) or await self._decide_counted(asked)
+
+    async def _decide_counted(self, asked: Asked) -> Refusal | None:
+        """Decide about a request that is counted in its limits; give that back if it is refused."""
+        is_admitted = False
+        try:
+            refusal = await self._decide(asked)
+            is_admitted = refusal is None
+        finally:
+            if not is_admitted:
+                self._rate_limits.cancel(asked)
+        return refusal
+
+    async def _decide(self, asked: Asked) -> Refusal | None:
         call = self._budgets.call_of(asked)
         if call is None and not self._guardrails.policies:
             return self.check(asked)

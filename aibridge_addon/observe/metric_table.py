@@ -75,6 +75,12 @@ LIMITED = Metric(
     help="Requests for which a limit of the config file had no room, by limit and bound.",
     labels=("limit", "bound"),
 )
+LIMIT_QUEUE = Metric(
+    name="limit_queue_length",
+    kind="gauge",
+    help="Requests that wait for room in a limit.",
+    labels=("provider",),
+)
 BUDGET_WARNINGS = Metric(
     name="budget_warnings_total",
     kind="counter",
@@ -290,6 +296,7 @@ METRICS = (
     UNRECORDED_USAGE,
     REFUSED,
     LIMITED,
+    LIMIT_QUEUE,
     BUDGET_WARNINGS,
     CIRCUIT_STATE,
     CIRCUIT_TRIPS,

@@ -101,6 +101,10 @@ class Metrics:
         """Count a request for which a limit had no room."""
         self.count(table.LIMITED, limit, bound)
 
+    def show_limit_queue(self, provider: str, length: int) -> None:
+        """Set the gauge of the requests that wait for a provider instance."""
+        self._one_series(table.LIMIT_QUEUE, (provider,)).set(length)
+
     def count_budget_warning(self, budget: str, percent: int) -> None:
         """Count a threshold of a budget that a settlement has crossed."""
         self.count(table.BUDGET_WARNINGS, budget, str(percent))

@@ -1,7 +1,9 @@
 """Rate and concurrency limits, and model rules, in front of a real provider."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -14,6 +16,7 @@ from e2e.conftest import StartProxy
 from e2e.metrics import metric
 from e2e.proxy import Proxy, config_toml
 from e2e.sockets import CODEX, Socket
+from e2e.wire import connect
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 
@@ -27,6 +30,13 @@ requests_per_minute = 1
 name = "alone"
 actors = ["busy"]
 open_requests = 1
+
+[[limits]]
+name = "patient"
+actors = ["patient"]
+open_requests = 1
+queue = 2
+queue_wait_s = 60
 
 [[model_rules]]
 actors = ["intern"]
@@ -115,6 +125,42 @@ def test_slot_is_occupied_while_a_response_runs_and_free_after_it(
             gate.open()
             running.read()
     assert post(clients, REVERSE, MESSAGES, "busy", body).status_code == 200
+
+
+def test_request_waits_for_a_slot_and_gives_up_its_place_when_its_client_leaves(
+    proxy: Proxy, clients: Clients, provider: Provider, standin: Server
+) -> None:
+    gate = Gate()
+    head = [("content-type", "text/event-stream")]
+    provider.canned["gated"] = lambda request: Response(200, head, [b": begun\n\n", Wait(gate)])
+    body = MESSAGES.request("hi", stream=False)
+    url = clients.url(REVERSE, "anthropic", "/v1/messages")
+    headers = {**MESSAGES.headers, "X-AIBridge-Actor": "patient", "x-standin-canned": "gated"}
+
+    def wait_for_queue(length: int) -> None:
+        for _ in range(600):
+            if metric(proxy, "aibridge_limit_queue_length", provider="anthropic") == length:
+                return
+            threading.Event().wait(0.05)
+        raise AssertionError(f"the queue never had {length} requests")
+
+    with ThreadPoolExecutor(2) as pool, clients.http(REVERSE) as http:
+        with http.stream("POST", url, content=body, headers=headers) as running:
+            assert running.status_code == 200
+            with connect(clients, REVERSE) as leaving:
+                lines = [f"{name}: {value}" for name, value in headers.items()]
+                path = httpx2.URL(url).path
+                start = f"POST {path} HTTP/1.1", "host: localhost", f"content-length: {len(body)}"
+                leaving.sendall("\r\n".join([*start, *lines, "", ""]).encode() + body)
+                wait_for_queue(1)
+            wait_for_queue(0)
+            waits = pool.submit(post, clients, REVERSE, MESSAGES, "patient", body)
+            wait_for_queue(1)
+            assert len(standin.requests) == 1
+            gate.open()
+            running.read()
+        assert waits.result().status_code == 200
+    assert len(standin.requests) == 2
 
 
 @each_pair

@@ -81,23 +81,31 @@ class LimitCounters:
             for bound, amount in amounts.items():
                 running.used[bound] = running.used.get(bound, 0) + amount
 
+    def cancel(self, interception_id: str) -> None:
+        """Give back what an interception took that is not sent after all."""
+        if running := self._free(interception_id):
+            self._debit(running, {bound: -taken for bound, taken in running.estimated.items()})
+
     def end(self, interception_id: str, *, is_known: bool) -> None:
         """Free the slots of an interception; replace its estimate if its tokens are known."""
-        running = self._running.pop(interception_id, None)
-        if running is None:
-            return
-        for limit, scope in running.scoped:
-            slots = self._slots[limit.name, scope]
-            slots.discard(interception_id)
-            if not slots:
-                del self._slots[limit.name, scope]
-        if is_known:
+        running = self._free(interception_id)
+        if running and is_known:
             excess: Amounts = {
                 bound: running.used.get(bound, 0) - estimated
                 for bound, estimated in running.estimated.items()
                 if bound != "requests"
             }
             self._debit(running, excess)
+
+    def _free(self, interception_id: str) -> _Running | None:
+        """Free the slots of a running interception, and return what it took."""
+        running = self._running.pop(interception_id, None)
+        for limit, scope in running.scoped if running else ():
+            slots = self._slots[limit.name, scope]
+            slots.discard(interception_id)
+            if not slots:
+                del self._slots[limit.name, scope]
+        return running
 
     def _debit(self, running: _Running, amounts: Mapping[Bound, float]) -> None:
         now = self._clock()

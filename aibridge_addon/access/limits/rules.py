@@ -27,6 +27,10 @@ class Limit:
     output_tokens_per_minute: int | None = None
     open_requests: int | None = None
     """Requests that run at the same time."""
+    queue: int = 0
+    """Requests to a provider instance that may wait for room; 0: none waits."""
+    queue_wait_s: float = 20.0
+    """Longest time that a request waits."""
 
     @property
     def rates(self) -> dict[Bound, int]:

@@ -14,6 +14,8 @@ from aibridge_addon.budgets.tokens import (
 )
 from aibridge_addon.facts import BackgroundResponse, InterceptionEnded, TokenUsage
 
+LIMITED = "rate_limit_exceeded"
+"""Reason of the refusals."""
 _RETRY_OPEN_SECONDS = 5.0
 """Time after which a client should retry if too many requests are open."""
 _UNITS: Mapping[Bound, str] = {
@@ -47,16 +49,27 @@ class RateLimits:
         The further upstream requests of an interception belong to its admission: their tokens
         count, but a limit never breaks off an inner loop.
         """
-        if not self._counts(asked):
-            return None
-        scoped = self._scoped(asked)
-        shortage = (
-            self._counters.find_shortage(scoped, self._estimate(asked, scoped)) if scoped else None
-        )
+        shortage = self.find_shortage(asked)
         if shortage is None:
             return None
         self._on_limited(shortage.limit.name, shortage.bound)
-        return _refusal(shortage)
+        return refusal_of(shortage)
+
+    def find_shortage(self, asked: Asked) -> Shortage | None:
+        """Return the first bound of a limit that has no room for a request."""
+        if not self._counts(asked) or not (scoped := self._scoped(asked)):
+            return None
+        return self._counters.find_shortage(scoped, self._estimate(asked, scoped))
+
+    def has_queue(self, asked: Asked) -> bool:
+        """Return whether a request may wait for room in a limit."""
+        may_wait = any(limit.queue for limit in self.limits) and self._counts(asked)
+        return may_wait and any(limit.queue for limit, _ in self._scoped(asked))
+
+    def cancel(self, asked: Asked) -> None:
+        """Give back all that a request took which is not sent after all."""
+        if asked.interception:
+            self._counters.cancel(asked.interception.id)
 
     def admit(self, asked: Asked) -> None:
         """Count a request that no policy has refused."""
@@ -120,14 +133,15 @@ class RateLimits:
         self._counters.end(background.interception.id, is_known=False)
 
 
-def _refusal(shortage: Shortage) -> Refusal:
+def refusal_of(shortage: Shortage) -> Refusal:
+    """Return the refusal of a request for which a bound has no room."""
     limit, bound = shortage.limit, shortage.bound
     most = limit.open_requests if bound == "open_requests" else limit.rates[bound]
     per = "" if limit.per == "total" else f" for {limit.per} {shortage.scope}"
     seconds = _RETRY_OPEN_SECONDS if shortage.seconds is None else shortage.seconds
     return Refusal(
         status=429,
-        reason="rate_limit_exceeded",
+        reason=LIMITED,
         message=f"aibridge: limit {limit.name!r} allows {most:,} {_UNITS[bound]}{per}.",
         retry_after=seconds,
     )
