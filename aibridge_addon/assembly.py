@@ -48,6 +48,7 @@ from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.observe.metric_table import TUNNELS
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.observe.presence import Presence
 from aibridge_addon.providers.routing import Router
 from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
@@ -103,8 +104,10 @@ class Components:
             has_earlier=None if settings.recorder else self._has_earlier,
         )
         self._start_recorder(settings)
+        self._presence = Presence(self._facts.publish, lambda: len(self.live))
         self._subscribe(settings)
         self.apply(settings)
+        self._presence.start()
 
     def apply(self, settings: Settings) -> None:
         """Apply settings; exchanges that are under way keep those that they began with."""
@@ -139,6 +142,7 @@ class Components:
 
     def close(self) -> Awaitable[None] | None:
         """Store what is published, and stop; return what must be awaited, if anything."""
+        self._presence.stop()
         self._commit.close()
         self._close_listener()
         self._shortage_log.remove()
@@ -239,6 +243,7 @@ class Components:
             self.background.handlers,
             self._typed_prompts.handlers,
             self.views.handlers,
+            self._presence.handlers,
             *self._policies.handlers,
             *self._outputs.handlers,
         ):

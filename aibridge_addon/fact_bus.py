@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aibridge_addon.facts import Fact, Interception
+from aibridge_addon.facts import Fact, Interception, ProcessSeen
 
 logger = logging.getLogger(__name__)
 
@@ -29,5 +29,11 @@ class FactBus:
             try:
                 handler(fact)
             except Exception:  # the edge: one subscriber must not harm the others
-                interception = fact if isinstance(fact, Interception) else fact.interception
-                logger.exception("aibridge: a fact of interception %s is lost", interception.id)
+                logger.exception("aibridge: a fact of %s is lost", _name_of(fact))
+
+
+def _name_of(fact: Fact) -> str:
+    if isinstance(fact, ProcessSeen):
+        return f"process {fact.id}"
+    interception = fact if isinstance(fact, Interception) else fact.interception
+    return f"interception {interception.id}"

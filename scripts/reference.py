@@ -341,6 +341,7 @@ TABLES = {
     " its later requests.",
     "aibridge_tokens": "All access tokens, also revoked and expired ones, without their secrets.",
     "aibridge_background_responses": "Background responses that no poll has completed yet.",
+    "aibridge_processes": "Proxy processes, as they reported last; see `aibridge status`",
     "aibridge_rate_limits": "Headers about rate limits, as each credential and actor received them"
     " last.",
     "aibridge_search_texts": "Texts that `aibridge search` finds; `aibridge_search` is the FTS5"
@@ -399,6 +400,15 @@ COLUMNS = {
     "error_type": "as the provider names it, or a type of the proxy",
     "error_message": "text of the error",
     "partial": "1 if a part could not be read",
+    "process_id": "`aibridge_processes.id` of the process that handled it",
+    "host": "name of its machine",
+    "pid": "process id",
+    "version": "version of `aibridge_addon`",
+    "aibridge_processes.seen_at": "last sign of life; there is one every 5 seconds",
+    "aibridge_processes.ended_at": "its regular end; null while it runs, and if it was killed",
+    "open_requests": "requests to providers that were open",
+    "aibridge_processes.requests": "interceptions since its start",
+    "cpu_percent": "CPU time in percent of the time since the sign of life before",
     "interception_id": "`aibridge_interceptions.id`",
     "provider_response_id": "id of the provider's response",
     "input_tokens": "tokens neither read from nor written to a cache; null, like all tokens, if the"

@@ -16,6 +16,8 @@
     tail.py search.py export.py show.py   single requests: live, by words, as JSON, as a tree
     prices.py reprice.py configured_prices.py   prices of recorded calls
     sessions.py            sessions
+    status.py              proxy processes
+    workers/               several processes behind the same ports
     usage_table.py columns.py   totals as a table that fits
     filters.py             options that select requests
     totals.py tables.py    totals as text, and tables on a terminal
@@ -47,6 +49,7 @@ _COMMANDS = (
         "web",
         "export",
         "limits",
+        "status",
     ),
     *("budget", "token", "prices", "reprice", "doctor", "ca", "completion"),
 )

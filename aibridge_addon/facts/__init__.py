@@ -19,6 +19,7 @@ from aibridge_addon.facts.readings import (
     Usage,
 )
 from aibridge_addon.facts.records import (
+    PROCESS_ID,
     BackgroundResponse,
     CredentialKind,
     Fact,
@@ -27,8 +28,10 @@ from aibridge_addon.facts.records import (
     InterceptionEnded,
     ModelThought,
     Price,
+    ProcessSeen,
     RateLimitsSeen,
     RequestContent,
+    RequestFact,
     ResponseBegan,
     ResponseContent,
     Status,
@@ -45,6 +48,7 @@ from aibridge_addon.facts.records import (
 __all__ = [
     "FREE",
     "PRICING",
+    "PROCESS_ID",
     "REQUESTED",
     "ProviderError",
     "RequestFacts",
@@ -63,9 +67,11 @@ __all__ = [
     "InterceptionEnded",
     "ModelThought",
     "Price",
+    "ProcessSeen",
     "RateLimitsSeen",
     "ResponseBegan",
     "RequestContent",
+    "RequestFact",
     "ResponseContent",
     "Status",
     "TokenUsage",

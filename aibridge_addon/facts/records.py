@@ -29,6 +29,10 @@ type CredentialKind = Literal["centralized", "byok", "subscription"]
 """A subscription is a login whose calls are not billed one by one."""
 
 
+PROCESS_ID = str(uuid_utils.uuid7())
+"""Id of this process in the records."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interception:
     """One bridged client request, as known when it is sent upstream."""
@@ -65,6 +69,8 @@ class Interception:
     """The id of the access token that the request came with."""
     billing_labels: Mapping[str, str] = field(default_factory=dict)
     """Requested labels that change the price, such as `service_tier`."""
+    process_id: str | None = PROCESS_ID
+    """The `ProcessSeen` that handles it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +321,30 @@ class RateLimitsSeen:
     seen_at: str
 
 
-type Fact = (
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSeen:
+    """A sign of life of a proxy process, published every few seconds."""
+
+    id: str
+    """`PROCESS_ID` of the process."""
+    host: str
+    """Name of its machine."""
+    pid: int
+    version: str
+    """Version of this package."""
+    started_at: str
+    seen_at: str
+    ended_at: str | None
+    """Time of its regular end; None while it runs."""
+    open_requests: int
+    """Requests to providers that are open."""
+    requests: int
+    """Interceptions since its start."""
+    cpu_percent: float
+    """CPU time in percent of the time since the sign of life before."""
+
+
+type RequestFact = (
     Interception
     | InterceptionEnded
     | BackgroundResponse
@@ -330,6 +359,8 @@ type Fact = (
     | RequestContent
     | ResponseContent
 )
+"""A fact of one request."""
+type Fact = RequestFact | ProcessSeen
 
 
 def new_id() -> str:

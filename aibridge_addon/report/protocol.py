@@ -12,6 +12,7 @@ from aibridge_addon.report.rows import (
     Page,
     PersonRow,
     PricedModelRow,
+    ProcessRow,
     RateLimitRow,
     RequestRow,
     SearchHit,
@@ -87,6 +88,10 @@ class Reports(Protocol):
     def priced_models(self, since: str) -> list[PricedModelRow]:
         """Return the models that were called since a time, with the prices that were found."""
         _unsupported("priced_models")
+
+    def processes(self) -> list[ProcessRow]:
+        """Return the proxy processes that reported last, oldest first."""
+        _unsupported("processes")
 
     def rate_limits(self) -> list[RateLimitRow]:
         """Return the rate limits as the providers last reported them."""

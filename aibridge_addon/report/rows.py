@@ -293,6 +293,24 @@ class PricedModelRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRow:
+    """A proxy process, as it reported last."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    started_at: str
+    seen_at: str
+    ended_at: str | None
+    """Time of its regular end."""
+    open_requests: int
+    requests: int
+    """Since its start."""
+    cpu_percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitRow:
     """A rate limit as a provider last reported it."""
 

@@ -24,6 +24,7 @@ INTERCEPTION_START = (
     "prompt_id",
     "agent_id",
     "access_token_id",
+    "process_id",
 )
 INTERCEPTION_END = (
     "ended_at",
@@ -74,6 +75,19 @@ HIDDEN_TURNS = ("scope", "key", "content", "created_at")
 SEARCH_TEXT = ("source", "interception_id", "kind", "text")
 PART = ("digest", "kind", "content", "compressed", "created_at")
 
+PROCESS = (
+    "id",
+    "host",
+    "pid",
+    "version",
+    "started_at",
+    "seen_at",
+    "ended_at",
+    "open_requests",
+    "requests",
+    "cpu_percent",
+)
+
 COLUMNS = {
     "interception": INTERCEPTION_START,
     "interception_ended": (*INTERCEPTION_START, *INTERCEPTION_END),
@@ -86,5 +100,6 @@ COLUMNS = {
     "hidden_turns": HIDDEN_TURNS,
     "part": PART,
     "search_text": SEARCH_TEXT,
+    "process_seen": PROCESS,
 }
 """Columns of the row that each kind of statement inserts. A statement `messages` has many rows."""

@@ -16,6 +16,7 @@ from aibridge_addon.facts import (
     Interception,
     InterceptionEnded,
     ModelThought,
+    ProcessSeen,
     RateLimitsSeen,
     RequestContent,
     ResponseContent,
@@ -89,6 +90,10 @@ class Recorder(Protocol):
         """Record the body of an upstream response."""
         return
 
+    def record_process(self, fact: ProcessSeen) -> None:
+        """Record a sign of life of a proxy process, in place of the one before."""
+        return
+
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
         """Store turns of the inner loop that the client did not see."""
         return
@@ -142,6 +147,7 @@ def fact_handlers(recorder: Recorder) -> Handlers:
         RequestContent: recorder.record_request_content,
         ResponseContent: recorder.record_response_content,
         RateLimitsSeen: recorder.record_rate_limits,
+        ProcessSeen: recorder.record_process,
     }
 
 

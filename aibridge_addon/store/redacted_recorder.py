@@ -17,7 +17,9 @@ from aibridge_addon.facts import (
     Fact,
     HiddenTurns,
     Interception,
+    ProcessSeen,
     RequestContent,
+    RequestFact,
     ResponseContent,
 )
 from aibridge_addon.formats import FORMATS
@@ -47,7 +49,7 @@ class RedactedRecorder(Recorder):
         self._loop = asyncio.get_running_loop()
         self._recorder.start()
 
-    def _accept(self, fact: Fact) -> None:
+    def _accept(self, fact: RequestFact) -> None:
         future = self._thread.submit(_without_secrets, fact, self._redaction)
         interception = fact if isinstance(fact, Interception) else fact.interception
         self._waiting.append((interception.id, future))
@@ -70,6 +72,10 @@ class RedactedRecorder(Recorder):
                     self._handlers[type(fact)](fact)
             except Exception:  # the edge: third-party code
                 logger.exception("aibridge: a fact of interception %s is lost", interception_id)
+
+    def record_process(self, fact: ProcessSeen) -> None:
+        """Pass on a sign of life: it contains no secret, and no order matters."""
+        self._recorder.record_process(fact)
 
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
         """Store turns of the inner loop, as they must be sent again."""

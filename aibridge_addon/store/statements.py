@@ -16,6 +16,7 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     ModelThought,
     Price,
+    ProcessSeen,
     RateLimitsSeen,
     TokenUsage,
     TokenUsageSoFar,
@@ -29,6 +30,7 @@ from aibridge_addon.store.columns import (
     HIDDEN_TURNS,
     INTERCEPTION_START,
     PRICES,
+    PROCESS,
     PROMPT,
     THOUGHT,
     TOKENS,
@@ -52,6 +54,7 @@ type Kind = Literal[
     "hidden_turns",
     "model_thought",
     "rate_limits",
+    "process_seen",
     "messages",
     "part",
     "search_text",
@@ -250,6 +253,10 @@ def _rate_limits(fact: RateLimitsSeen) -> Statement:
     return Statement("rate_limits", values)
 
 
+def _process_seen(fact: ProcessSeen) -> Statement:
+    return Statement("process_seen", _values(fact, PROCESS))
+
+
 def read_background_response(content: str) -> BackgroundResponse:
     """Return the fact that a row holds as JSON.
 
@@ -272,5 +279,6 @@ _MAKERS: dict[type, Callable[[Any], Statement]] = {
     ToolUsage: _tool_usage,
     ModelThought: _model_thought,
     RateLimitsSeen: _rate_limits,
+    ProcessSeen: _process_seen,
     HiddenTurns: _hidden_turns,
 }

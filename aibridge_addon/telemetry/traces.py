@@ -6,7 +6,7 @@ has ended: a trace waits for it, but not for long.
 
 from collections.abc import Callable, Iterator
 
-from aibridge_addon.facts import Fact, Interception, InterceptionEnded
+from aibridge_addon.facts import Interception, InterceptionEnded, RequestFact
 from aibridge_addon.telemetry.trace import Trace
 
 PRICE_SECONDS = 5.0
@@ -30,7 +30,7 @@ class Traces:
         self._deadlines: dict[str, float] = {}
         """Of interceptions that have ended and wait for prices, in their order."""
 
-    def add(self, fact: Fact, now: float) -> Trace | None:
+    def add(self, fact: RequestFact, now: float) -> Trace | None:
         """Add a fact; return the trace that it completes."""
         interception = fact if isinstance(fact, Interception) else fact.interception
         trace = self._open.get(interception.id) or self._begin(interception, fact)
@@ -51,7 +51,7 @@ class Traces:
                 return
             yield self._pop(first)
 
-    def _begin(self, interception: Interception, fact: Fact) -> Trace | None:
+    def _begin(self, interception: Interception, fact: RequestFact) -> Trace | None:
         """Begin a trace; late facts, such as a price after its deadline, begin none."""
         if not isinstance(fact, Interception | InterceptionEnded):
             return None

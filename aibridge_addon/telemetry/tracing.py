@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.facts import (
-    Fact,
     Interception,
     InterceptionEnded,
     RequestContent,
+    RequestFact,
     ResponseContent,
     TokenUsage,
     ToolUsage,
@@ -63,7 +63,9 @@ class Tracing:
         self._redact = redact
         self._latest = _LATEST in os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "")
         self._traces = Traces(self._make_trace, self._count_dropped)
-        self._queue: queue.SimpleQueue[Fact | None] = queue.SimpleQueue()  # a put takes no lock
+        self._queue: queue.SimpleQueue[RequestFact | None] = (
+            queue.SimpleQueue()
+        )  # a put takes no lock
         self._content_bytes = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="aibridge tracing", daemon=True)
@@ -90,7 +92,7 @@ class Tracing:
         self._thread.join()
         self._sender.close()
 
-    def _put(self, fact: Fact) -> None:
+    def _put(self, fact: RequestFact) -> None:
         if self._queue.qsize() >= MAX_QUEUED:
             self._count_dropped()
         else:
@@ -126,7 +128,7 @@ class Tracing:
                 return
             self._handle(fact)
 
-    def _handle(self, fact: Fact) -> None:
+    def _handle(self, fact: RequestFact) -> None:
         if isinstance(fact, _CONTENT):
             self._add_content_bytes(-_size(fact))
         try:

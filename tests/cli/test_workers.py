@@ -1,5 +1,6 @@
 """`aibridge proxy --workers`: shared ports, replacement of dead workers, rolling replacement."""
 
+import json
 import os
 import re
 import threading
@@ -102,9 +103,14 @@ def test_workers_share_ports_and_report_one_sum(home: Home, workers: Process, me
     assert metric(metrics, "aibridge_workers") == 2
     assert page(metrics, "/readyz").status_code == 200
     assert page(metrics, "/healthz").json()["database"] == "ok"
+    listed = json.loads(home.invoke("status", "--json").stdout)
+    assert {row["pid"] for row in listed if row["state"] == "up"} == {first, second}
+    assert home.invoke("status").stdout.count(" up ") == 2
     assert home.proxy().pid == workers.pid not in (first, second)
     assert workers.stop() == 0, workers.text
     assert not any(map(psutil.pid_exists, (first, second)))
+    assert "No proxy process" in home.invoke("status").stdout
+    assert home.invoke("status", "--all").stdout.count(" ended ") == 2
 
 
 def test_killed_worker_is_replaced_and_loses_no_response_that_a_client_saw(

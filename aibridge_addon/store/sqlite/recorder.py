@@ -24,6 +24,7 @@ from aibridge_addon.facts import (
     Interception,
     InterceptionEnded,
     ModelThought,
+    ProcessSeen,
     RateLimitsSeen,
     RequestContent,
     ResponseContent,
@@ -136,6 +137,10 @@ class SQLiteRecorder(Recorder):
 
     def record_rate_limits(self, fact: RateLimitsSeen) -> None:
         """Record the rate limits that a response stated."""
+        self._queue.append(fact)
+
+    def record_process(self, fact: ProcessSeen) -> None:
+        """Record a sign of life of a proxy process."""
         self._queue.append(fact)
 
     def record_request_content(self, fact: RequestContent) -> None:

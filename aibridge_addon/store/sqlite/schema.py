@@ -8,7 +8,7 @@ from contextlib import closing
 
 from sqlite_utils import Database, Migrations
 
-from aibridge_addon.store.sqlite import budget_tables, endings, rollup, search_index
+from aibridge_addon.store.sqlite import budget_tables, endings, processes, rollup, search_index
 
 TABLES = (
     "aibridge_interceptions",
@@ -22,6 +22,7 @@ TABLES = (
     "aibridge_tokens",
     "aibridge_background_responses",
     "aibridge_rate_limits",
+    "aibridge_processes",
     "aibridge_hourly",
     "aibridge_stale_hours",
     "aibridge_spans",
@@ -304,6 +305,12 @@ def m017_index_of_failures(db: Database) -> None:
         "CREATE INDEX idx_aibridge_interceptions_not_completed"
         " ON aibridge_interceptions (started_at) WHERE status <> 'completed'"
     )
+
+
+@migrations()
+def m020_processes(db: Database) -> None:
+    """Create the table of proxy processes, which interceptions name."""
+    processes.create(db)
 
 
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:

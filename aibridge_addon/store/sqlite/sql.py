@@ -31,6 +31,7 @@ _INSERTS = {
         "model_thought": "aibridge_model_thoughts",
         "part": "aibridge_parts",
         "search_text": "aibridge_search_texts",
+        "process_seen": "aibridge_processes",
     }.items()
 }
 
@@ -78,6 +79,10 @@ SQL: dict[Kind, str] = {
     "part": _INSERTS["part"].removesuffix("DO NOTHING")
     + "(digest) DO UPDATE SET created_at = max(aibridge_parts.created_at, excluded.created_at)",
     "search_text": _INSERTS["search_text"],
+    "process_seen": _upsert(
+        _INSERTS["process_seen"],
+        ("seen_at", "ended_at", "open_requests", "requests", "cpu_percent"),
+    ),
 }
 
 FIND_BACKGROUND_RESPONSE = (

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from aibridge_addon.facts import now
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.protocol import Retention
-from aibridge_addon.store.sqlite import vacuum
+from aibridge_addon.store.sqlite import processes, vacuum
 from aibridge_addon.store.sqlite.content_retention import delete_content
 from aibridge_addon.store.sqlite.endings import DELETE_ORPHANS
 from aibridge_addon.store.sqlite.housekeeping import (
@@ -23,7 +23,7 @@ from aibridge_addon.store.sqlite.housekeeping import (
 )
 from aibridge_addon.store.sqlite.refresh import refresh_one
 
-ROUND_SECONDS = 3600.0
+ROUND_SECONDS = 60.0
 """Seconds between rounds that delete everything after its retention."""
 STEP_SECONDS = 0.25
 """Seconds between two steps of a round."""
@@ -53,6 +53,7 @@ class Sweeper:
 
     def step(self, connection: sqlite3.Connection) -> None:
         """Roll up an hour and delete some rows; after the last, free some of their space."""
+        processes.tidy(connection)
         self._close_never_polled(connection)
         connection.execute(DELETE_RATE_LIMITS, {"before": _days_ago(RATE_LIMIT_DAYS)})
         more = refresh_one(connection)

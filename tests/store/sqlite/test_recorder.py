@@ -31,6 +31,7 @@ from store.doubles import (
 )
 
 from aibridge_addon.facts import (
+    PROCESS_ID,
     BackgroundResponse,
     Fact,
     HiddenTurns,
@@ -211,6 +212,7 @@ async def test_every_fact_of_an_interception_is_in_the_tables(start: Start, data
             "partial": 0,
             "access_token_id": "aaaaaaaaaa",
             "ttft_ms": 250,
+            "process_id": PROCESS_ID,
         }
     ]
     assert rows(database, "user_prompts") == [

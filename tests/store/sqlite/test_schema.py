@@ -15,7 +15,7 @@ CONTRACT = {
         "id initiator_id metadata provider provider_name api model client user_agent"
         " client_session_id correlating_tool_call_id credential_kind credential_hint streaming"
         " started_at ended_at status http_status error_type error_message partial"
-        " request_kind prompt_id agent_id access_token_id ttft_ms"
+        " request_kind prompt_id agent_id access_token_id ttft_ms process_id"
     ),
     "aibridge_token_usages": (
         "id interception_id provider_response_id model input_tokens output_tokens"

@@ -13,6 +13,7 @@ from aibridge_addon.report.rows import (
     Page,
     PersonRow,
     PricedModelRow,
+    ProcessRow,
     RateLimitRow,
     RequestRow,
     SearchHit,
@@ -31,6 +32,7 @@ from aibridge_addon.store.sqlite.reports import (
     totals,
 )
 from aibridge_addon.store.sqlite.reports.priced_models import read_priced_models
+from aibridge_addon.store.sqlite.reports.processes import read_processes
 from aibridge_addon.store.sqlite.reports.rate_limits import read_rate_limits
 from aibridge_addon.store.sqlite.reports.reader import reading
 
@@ -96,6 +98,11 @@ class SQLiteReports(Reports):
         """Return the models that were called since a time, with the prices that were found."""
         with reading(self._path) as connection:
             return read_priced_models(connection, since)
+
+    def processes(self) -> list[ProcessRow]:
+        """Return the proxy processes that reported last, oldest first."""
+        with reading(self._path) as connection:
+            return read_processes(connection)
 
     def rate_limits(self) -> list[RateLimitRow]:
         """Return the rate limits as the providers last reported them."""
