@@ -1,11 +1,12 @@
 """`ModelRule`: a row of `[[model_rules]]`. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aibridge_addon.access.asked import Asked
 from aibridge_addon.access.selection import Patterns, Selection
 from aibridge_addon.patterns import matches_any
+from aibridge_addon.providers.types import MODEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,14 @@ class ModelRule:
 
 
 def rules_for(rules: Iterable[ModelRule], asked: Asked) -> tuple[ModelRule, ...]:
-    """Return the rules for a request; all of them apply."""
-    return tuple(rule for rule in rules if rule.selection.matches(asked))
+    """Return the rules for a request; all of them apply.
+
+    Aliases cannot apply to a model in the path, nor to a request that its client has signed.
+    """
+    found = (rule for rule in rules if rule.selection.matches(asked))
+    if asked.is_signed or MODEL in asked.route.path_values:
+        found = (replace(rule, aliases={}) for rule in found)
+    return tuple(found)
 
 
 def alias_of(rules: Iterable[ModelRule], model: str | None) -> str | None:

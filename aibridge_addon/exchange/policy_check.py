@@ -53,6 +53,7 @@ class PolicyCheck:
             to_reverse_proxy=is_reverse(flow),
             content=request.content_to_judge,
             has_left=lambda: not flow.client_conn.state & ConnectionState.CAN_READ,
+            is_signed=request.is_signed,
             model=model,
             interception=interception,
             must_name_model=bool(route.api or route.counts_for),

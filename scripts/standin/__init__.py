@@ -9,6 +9,8 @@ messages.py     requests, responses, and the parts of a body: bytes, waits, faul
 codings.py      gzip, br, zstd, flushed part by part
 provider.py     the application that speaks Anthropic's and OpenAI's APIs
 conversation.py OpenAI Responses over a WebSocket
+bedrock.py      AWS event-stream frames, InvokeModel and Converse
+vertex_claude.py  Claude on Vertex AI
 plan.py         decides the response by words in the user's text (the list is there)
 delivery.py     delivery of a response: shape, content type, pieces
 tls.py          a throw-away CA

@@ -13,7 +13,14 @@ from typing import Any
 
 import msgspec
 
-from standin import anthropic_messages, delivery, openai_chat, openai_responses
+from standin import (
+    anthropic_messages,
+    bedrock,
+    delivery,
+    openai_chat,
+    openai_responses,
+    vertex_claude,
+)
 from standin.codings import CODINGS, decode
 from standin.conversation import Conversation
 from standin.messages import EndEarly, Gate, Part, Pause, Request, Reset, Response, Upgrade, Wait
@@ -25,6 +32,7 @@ _APIS: dict[str, ModuleType] = {
     "/v1/chat/completions": openai_chat,
     "/v1/responses": openai_responses,
     "/backend-api/codex/responses": openai_responses,
+    "/anthropic/v1/messages": anthropic_messages,  # Bedrock Mantle and Azure Foundry
     "/chat/completions": openai_chat,  # GitHub Copilot
     "/responses": openai_responses,
 }
@@ -33,6 +41,10 @@ _AZURE: dict[str, ModuleType] = {
     "responses": openai_responses,
 }
 _AZURE_PATH = re.compile(r"/openai/(?:v1/|deployments/[^/]+/)?(\w+(?:/\w+)?)")
+
+_COUNT_TOKENS = re.compile(
+    rf"(?:/anthropic)?/v1/messages/count_tokens|{vertex_claude.COUNT_TOKENS.pattern}"
+)
 
 _INCIDENTS = {"GATE", "PACE", "ERROR_EVENT", "END_EARLY", "CUT", "RESET"}
 """Events that a script can place between the events of a response."""
@@ -76,7 +88,7 @@ class Provider:
         if api is not None and request.method == "POST":
             return self._bridged(api, request, number)
         dialect = _dialect(request)
-        if path == "/v1/messages/count_tokens" and request.method == "POST":
+        if _COUNT_TOKENS.fullmatch(path) and request.method == "POST":
             tokens = (len(_plain(request)) + 3) // 4
             return _json(dialect, number, encode({"input_tokens": tokens}))
         if path.startswith("/v1/models") and request.method == "GET":
@@ -102,7 +114,7 @@ class Provider:
         request.notes = Exchange(ask, plan, f"{number:020}")
         if delivery.streams(script, asked=ask.stream):
             events = api.render_stream(plan, ask.include_usage).numbered(number)
-            content_type = "text/event-stream; charset=utf-8"
+            content_type = getattr(api, "CONTENT_TYPE", "text/event-stream; charset=utf-8")
             response = Response(200, _headers(api, number, content_type))
             response.headers.append(("cache-control", "no-cache"))
             pieces = delivery.in_pieces(events, script)
@@ -173,6 +185,8 @@ class Provider:
 
 
 def _api_of(path: str) -> ModuleType | None:
+    if cloud := bedrock.api_of(path) or vertex_claude.api_of(path):
+        return cloud
     azure = _AZURE_PATH.fullmatch(path)
     return _AZURE.get(azure[1]) if azure else _APIS.get(path)
 

@@ -51,6 +51,7 @@ INSTANCES = (
         ),
         api_key_env="AWS_BEARER_TOKEN_BEDROCK",
         price_as="aws",
+        is_optional=True,
     ),
     Provider(
         name="anthropic-aws",
@@ -58,5 +59,6 @@ INSTANCES = (
         base_url="",
         hosts=frozenset({"aws-external-anthropic.*.api.aws"}),
         price_as="anthropic",
+        is_optional=True,
     ),
 )

@@ -73,3 +73,13 @@ def test_alias_is_applied_before_models_are_checked() -> None:
     assert refused(asked("claude-opus-5"), *rules)
     to_opus = rule(aliases={"claude-haiku-4-5": "claude-opus-5"}, allow=("claude-haiku-*",))
     assert refused(asked("claude-haiku-4-5"), to_opus)
+
+
+def test_alias_that_cannot_be_applied_does_not_admit_its_model() -> None:
+    """Neither to a request that its client has signed, nor to a model in the path."""
+    rules = rule(aliases={"big": "claude-haiku-4-5"}), rule(allow=("claude-haiku-*",))
+    request = asked("big")
+    assert refused(dataclasses.replace(request, is_signed=True), *rules)
+    in_path = dataclasses.replace(request.route, path_values={"model": "big"})
+    assert refused(dataclasses.replace(request, route=in_path), *rules)
+    assert refused(request, *rules) is None
