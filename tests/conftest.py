@@ -5,7 +5,10 @@ Set `HYPOTHESIS_EXAMPLES` to search further.
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import databases
+import postgres_server as postgres_server_module
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -27,6 +30,27 @@ def _data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a PostgreSQL server that all workers share."""
+    if postgres_server_module.folder_of_programs() is None:
+        pytest.skip("PostgreSQL is not installed: see scripts/postgres")
+    folder = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    with postgres_server_module.shared(
+        folder.parent if is_worker else folder, os.getppid() if is_worker else os.getpid()
+    ) as url:
+        yield url
+
+
+@pytest.fixture(params=databases.ENGINES)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> databases.Database:
+    """Return an empty database of each engine: a test that uses it runs on both."""
+    if request.param == "sqlite":
+        return databases.SQLiteFile(tmp_path)
+    return databases.PostgresDatabase(request.getfixturevalue("postgres_server"))
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

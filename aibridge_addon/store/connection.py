@@ -25,7 +25,7 @@ class Cursor(Protocol):
         """A tuple for each column, which begins with its name."""
 
     def fetchone(self) -> Any:
-        """Return the next row; None if there is none."""
+        """Return the next row, or None after the last."""
 
     def fetchall(self) -> list[Any]:
         """Return all rows."""

@@ -40,4 +40,14 @@ def _open_sqlite(location: str) -> Store:
     return SQLiteStore(Path(location.removeprefix("sqlite://")))
 
 
-_FACTORIES: dict[str, StoreFactory] = {"sqlite": _open_sqlite}
+def _open_postgres(location: str) -> Store:
+    from aibridge_addon.store.postgres.store import PostgresStore
+
+    return PostgresStore(location)
+
+
+_FACTORIES: dict[str, StoreFactory] = {
+    "sqlite": _open_sqlite,
+    "postgres": _open_postgres,
+    "postgresql": _open_postgres,
+}

@@ -17,6 +17,11 @@ from typing import Any
 from aibridge_addon.facts import new_id
 from aibridge_addon.store.statements import KINDS, Statement, with_new_columns
 
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
 _BYTES = "base64"
 """Name of the only member of an object that stands for bytes."""
 
@@ -30,6 +35,8 @@ class Spool:
         self._database = database
         self.path = database.with_name(f"{database.name}.spool-{new_id()}.jsonl")
         self.is_empty = True
+        self._lock: int | None = None
+        """Open file whose lock shows that this process lives."""
 
     def append(self, statements: Iterable[Statement]) -> None:
         """Append statements; when this returns, they survive a crash.
@@ -40,6 +47,8 @@ class Spool:
         # Set first: a write that failed half-way may have written complete lines.
         self.is_empty = False
         append(self.path, statements)
+        if self._lock is None:
+            self._lock = lock(self.path)
 
     def read(self) -> Iterator[Statement]:
         """Read the statements in order; they stay in the file until `clear`."""
@@ -48,7 +57,14 @@ class Spool:
     def clear(self) -> None:
         """Delete the file, after the database has its statements."""
         self.path.unlink(missing_ok=True)
+        self.release()
         self.is_empty = True
+
+    def release(self) -> None:
+        """Leave the file to other processes."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def others(self, *, older: bool) -> list[Path]:
         """Return the spools of other processes by age.
@@ -78,6 +94,33 @@ def append(path: Path, statements: Iterable[Statement]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def lock(path: Path) -> int | None:
+    """Lock a file for this process; return its open descriptor, or None if another has locked it.
+
+    The system releases the lock of a process however it dies. Without locks (on Windows), every
+    process assumes that it is alone.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+    return descriptor
+
+
+def abandoned(database: Path) -> Iterator[Path]:
+    """Yield the spools of processes that have ended, by age; each is locked meanwhile."""
+    for path in sorted(database.parent.glob(f"{glob.escape(database.name)}.spool-*.jsonl")):
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if (descriptor := lock(path)) is not None:
+                try:
+                    yield path
+                finally:
+                    os.close(descriptor)
 
 
 def _write_fully(descriptor: int, data: bytes) -> None:

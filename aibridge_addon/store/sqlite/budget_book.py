@@ -1,9 +1,10 @@
-"""The budget book of the SQLite store: runs admissions and settlements on the recorder's thread."""
+"""The budget book of a store: runs admissions and settlements on the recorder's thread."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from aibridge_addon.budgets.book import (
+    BookUnavailableError,
     BudgetBook,
     BudgetedCall,
     BudgetRefusal,
@@ -11,7 +12,7 @@ from aibridge_addon.budgets.book import (
 )
 from aibridge_addon.facts import new_id
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.budgets import SQLiteBudgets
+from aibridge_addon.store.sqlite.budgets import SQLBudgets
 from aibridge_addon.store.statements import Statement
 
 type Work = Callable[[Connection], Any]
@@ -26,14 +27,19 @@ _ENDS = {
 }
 
 
-class SQLiteBudgetBook(BudgetBook):
+def _run_never(work: Work) -> NoReturn:
+    raise BookUnavailableError("no recorder has started")
+
+
+class SQLBudgetBook(BudgetBook):
     """Budget book of one process."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self) -> None:
         self.on_warning: Callable[[BudgetWarning], None] = lambda warning: None
         """Called on the recorder's thread."""
-        self._run = run
-        self._budgets = SQLiteBudgets(owner=new_id())
+        self.run: Run = _run_never
+        """Set by the recorder whose thread it works on."""
+        self._budgets = SQLBudgets(owner=new_id())
         self._warnings: list[BudgetWarning] = []
         self.is_used = False
         """True once a call was admitted: only then this process has a lease to renew."""
@@ -45,24 +51,40 @@ class SQLiteBudgetBook(BudgetBook):
             BookUnavailableError: the database is unavailable.
         """
         self.is_used = True
-        refusal: BudgetRefusal | None = await self._run(
-            lambda connection: self._budgets.admit(connection, call)
-        )
+        refusal: BudgetRefusal | None = await self.run(self._admission(call))
         return refusal
 
     def hold(self, call: BudgetedCall) -> Awaitable[Any]:
         """Hold the estimate of a call that cannot be refused any more."""
         self.is_used = True
-        return self._run(lambda connection: self._budgets.admit(connection, call))
+        return self.run(self._admission(call))
+
+    def _admission(self, call: BudgetedCall) -> Work:
+        def admit(connection: Connection) -> BudgetRefusal | None:
+            self.before_admission(connection, call)
+            return self._budgets.admit(connection, call)
+
+        return admit
+
+    def before_admission(self, connection: Connection, call: BudgetedCall) -> None:
+        """Make sure that no other process counts meanwhile; nothing, if there is one writer."""
+        return
 
     async def release(self, call: BudgetedCall) -> None:
         """Remove the holds of a call that is not sent after all."""
-        await self._run(lambda connection: self._budgets.release(connection, call.id))
+        await self.run(lambda connection: self._budgets.release(connection, call.id))
 
     def settle(self, connection: Connection, statements: Iterable[Statement]) -> None:
         """Settle the holds of the interceptions that end with these statements."""
-        ended = [values[_ENDS[kind]] for kind, values in statements if kind in _ENDS]
-        self._warnings = self._budgets.settle(connection, map(str, ended))
+        self._warnings = self._budgets.settle(connection, self.ended(statements))
+
+    def ended(self, statements: Iterable[Statement]) -> list[str]:
+        """Return the ids of the interceptions that end with statements."""
+        return [str(values[_ENDS[kind]]) for kind, values in statements if kind in _ENDS]
+
+    def orphans(self, connection: Connection) -> list[str]:
+        """Return the ids of the interceptions that `sweep` settles."""
+        return self._budgets.orphans(connection)
 
     @property
     def is_due(self) -> bool:

@@ -1,6 +1,7 @@
-"""Budgets in SQLite: admission and settlement, each within a transaction of the writer.
+"""Budgets in SQL: admission and settlement, each within a transaction of the writer.
 
-SQLite has one writer at a time, so that an admission sees all holds and charges of all processes.
+An admission must see all holds and charges of all processes: SQLite has one writer at a time, and
+in PostgreSQL a lock on each counter precedes it.
 """
 
 from collections.abc import Callable, Iterable
@@ -95,7 +96,7 @@ class _Scope:
     unit: str
 
 
-class SQLiteBudgets:
+class SQLBudgets:
     """Executes admissions and settlements on the writer's connection."""
 
     def __init__(self, owner: str, clock: Clock = lambda: datetime.now(UTC)) -> None:
@@ -190,8 +191,11 @@ class SQLiteBudgets:
         """Renew the own lease, and settle the holds of ended processes and interceptions."""
         moment = self._clock()
         self._renew(connection, moment)
-        orphans = [row[0] for row in connection.execute(_ORPHANS, (as_text(moment),))]
-        return self.settle(connection, orphans)
+        return self.settle(connection, self.orphans(connection))
+
+    def orphans(self, connection: Connection) -> list[str]:
+        """Return the interceptions with holds that have ended, or whose processes have."""
+        return [row[0] for row in connection.execute(_ORPHANS, (as_text(self._clock()),))]
 
     def _renew(self, connection: Connection, moment: datetime) -> None:
         if moment >= self._renew_at:

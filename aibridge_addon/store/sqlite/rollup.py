@@ -121,12 +121,23 @@ def archive_sql(expired: str) -> str:
     `expired` is the SELECT of their ids.
     """
     hour = "substr(started_at, 1, 13)"
-    merged = ", ".join(_merged(name) for name in MEASURES)
     return (
         f"INSERT INTO {_TABLE} ({_COLUMNS})"  # noqa: S608
         f" SELECT {hour}, 1, {', '.join(KEYS)}, {sums_sql()}, max(started_at)"
         f" FROM ({requests_sql('aibridge_interceptions i', [f'i.id IN ({expired})'], {})}) r"
-        f" WHERE TRUE GROUP BY {hour}, {', '.join(KEYS)}"
-        f" ON CONFLICT (hour, archived, {', '.join(KEYS)})"
-        f" DO UPDATE SET {merged}, latest = max({_TABLE}.latest, excluded.latest)"
+        f" WHERE TRUE GROUP BY {hour}, {', '.join(KEYS)} {_MERGE}"
     )
+
+
+_MERGE = (
+    f"ON CONFLICT (hour, archived, {', '.join(KEYS)}) DO UPDATE SET"
+    f" {', '.join(_merged(name) for name in MEASURES)},"
+    f" latest = max({_TABLE}.latest, excluded.latest)"
+)
+_FRESH = f"FROM {_TABLE} WHERE archived = 0 AND hour >= :hour AND hour < :last_hour"
+ARCHIVE_HOURS = (
+    f"INSERT INTO {_TABLE} ({_COLUMNS}) SELECT hour, 1, {', '.join(KEYS)},"
+    f" {', '.join(MEASURES)}, latest {_FRESH} {_MERGE}",
+    f"DELETE {_FRESH}",
+)
+"""Executed in this order: archives hours all of whose interceptions are deleted."""

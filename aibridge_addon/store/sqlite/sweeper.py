@@ -3,15 +3,14 @@
 A step takes milliseconds. The recorder executes a step after a commit, when nobody waits for it.
 """
 
-import sqlite3
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from aibridge_addon.facts import now
-from aibridge_addon.store.connection import transaction
+from aibridge_addon.store.connection import Connection, transaction
 from aibridge_addon.store.protocol import Retention
-from aibridge_addon.store.sqlite import processes, vacuum
+from aibridge_addon.store.sqlite import processes
 from aibridge_addon.store.sqlite.content_retention import delete_content
 from aibridge_addon.store.sqlite.endings import DELETE_ORPHANS
 from aibridge_addon.store.sqlite.housekeeping import (
@@ -35,15 +34,22 @@ STEP_ROWS = 500
 """Interceptions deleted in one step."""
 
 
-class Sweeper:
+class Sweeper[C: Connection]:
     """Executes the steps, at most one per `STEP_SECONDS`.
 
-    `on_deleted` receives the number of deleted interceptions.
+    `on_deleted` receives the number of deleted interceptions; `free_some` frees some space, and
+    returns True if there is more.
     """
 
-    def __init__(self, retention: Retention, on_deleted: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        retention: Retention,
+        on_deleted: Callable[[int], None],
+        free_some: Callable[[C], bool],
+    ) -> None:
         self._retention = retention
         self._on_deleted = on_deleted
+        self._free_some = free_some
         self._next_at = 0.0
 
     @property
@@ -51,16 +57,20 @@ class Sweeper:
         """True if the next step should be executed now."""
         return time.monotonic() >= self._next_at
 
-    def step(self, connection: sqlite3.Connection) -> None:
+    def step(self, connection: C) -> None:
         """Roll up an hour and delete some rows; after the last, free some of their space."""
         processes.tidy(connection)
         self._close_never_polled(connection)
         connection.execute(DELETE_RATE_LIMITS, {"before": _days_ago(RATE_LIMIT_DAYS)})
         more = refresh_one(connection)
-        more = self._delete(connection) or more or vacuum.free_some(connection)
+        more = self.delete(connection) or more or self._free_some(connection)
         self._next_at = time.monotonic() + (STEP_SECONDS if more else ROUND_SECONDS)
 
-    def _close_never_polled(self, connection: sqlite3.Connection) -> None:
+    def pause(self) -> None:
+        """Leave out a step."""
+        self._next_at = time.monotonic() + STEP_SECONDS
+
+    def _close_never_polled(self, connection: C) -> None:
         values = {"before": _days_ago(POLLED_DAYS), "now": now()}
         if connection.execute(FIND_NEVER_POLLED, values).fetchone() is None:
             return
@@ -68,7 +78,7 @@ class Sweeper:
             for statement in CLOSE_NEVER_POLLED:
                 connection.execute(statement, values)
 
-    def _delete(self, connection: sqlite3.Connection) -> bool:
+    def delete(self, connection: C) -> bool:
         """Delete some rows; return True if there may be more."""
         if self._retention == Retention():
             return False

@@ -5,19 +5,16 @@ to require them.
 """
 
 import contextlib
-import json
 import sqlite3
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.facts import now
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.sqlite.writing import writing
+from aibridge_addon.store.token_rows import READ, REVOKE, from_row, to_row
 
 _TABLE = "aibridge_tokens"
-_FIELDS = frozenset(field.name for field in fields(AccessToken))
 _READ_SECONDS = 1.0
 """Seconds to wait for a lock."""
 
@@ -38,8 +35,7 @@ def read(path: Path) -> dict[str, AccessToken]:
             ).fetchone():
                 return {}
             reader.row_factory = sqlite3.Row
-            rows = reader.execute(f"SELECT * FROM {_TABLE} ORDER BY created_at")  # noqa: S608
-            return {row["id"]: _from_row(row) for row in rows}
+            return {row["id"]: from_row(dict(row)) for row in reader.execute(READ)}
     except (sqlite3.Error, ValueError) as error:
         raise StoreError(f"{path}: {error}") from error
 
@@ -51,10 +47,7 @@ def add(path: Path, token: AccessToken) -> None:
         StoreError: the database cannot be written.
     """
     with writing(path) as db:
-        db.table(_TABLE).insert(
-            asdict(token)
-            | {"providers": json.dumps(token.providers), "models": json.dumps(token.models)}
-        )
+        db.table(_TABLE).insert(to_row(token))
 
 
 def revoke(path: Path, name: str) -> list[AccessToken]:
@@ -64,19 +57,4 @@ def revoke(path: Path, name: str) -> list[AccessToken]:
         StoreError: the database cannot be written.
     """
     with writing(path) as db:
-        rows = db.query(
-            f"UPDATE {_TABLE} SET revoked_at = :now"  # noqa: S608
-            " WHERE revoked_at IS NULL AND :name IN (id, initiator_id) "
-            " RETURNING *",
-            {"now": now(), "name": name},
-        )
-        return [_from_row(row) for row in rows]
-
-
-def _from_row(row: "sqlite3.Row | dict[str, str]") -> AccessToken:
-    # Another version may have written the file: fields without a column have their default.
-    values: dict[str, Any] = {name: value for name, value in dict(row).items() if name in _FIELDS}
-    values["admin"] = bool(values.get("admin"))
-    for name in ("providers", "models"):
-        values[name] = tuple(json.loads(values[name]))
-    return AccessToken(**values)
+        return [from_row(row) for row in db.query(REVOKE, {"now": now(), "name": name})]

@@ -22,7 +22,7 @@ from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.facts import new_id
 from aibridge_addon.store.recorder import fact_handlers
 from aibridge_addon.store.sqlite import schema
-from aibridge_addon.store.sqlite.budgets import LEASE, SQLiteBudgets
+from aibridge_addon.store.sqlite.budgets import LEASE, SQLBudgets
 from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 
 DAY = WindowRule(name="day", zone=ZoneInfo("Europe/Berlin"))
@@ -52,7 +52,7 @@ class Book:
     owner: str = "one"
 
     def __post_init__(self) -> None:
-        self.budgets = SQLiteBudgets(self.owner, self.clock)
+        self.budgets = SQLBudgets(self.owner, self.clock)
 
     def admit(
         self,

@@ -10,7 +10,7 @@ from store.doubles import ended, request_content, response_content, started
 
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
-from aibridge_addon.store.sqlite import content_retention, sweeper
+from aibridge_addon.store.sqlite import content_retention, sweeper, vacuum
 from aibridge_addon.store.sqlite.schema import migrate
 from aibridge_addon.store.sqlite.sweeper import Sweeper
 from aibridge_addon.store.sqlite.writer import execute
@@ -54,7 +54,7 @@ def record(db: Database, preparation: Preparation, *, days_ago: float, said: str
 
 
 def sweep(db: Database, retention: Retention) -> None:
-    swept = Sweeper(retention, lambda number: None)
+    swept = Sweeper(retention, lambda number: None, vacuum.free_some)
     for _ in range(20):
         swept.step(db.conn)
 
@@ -121,7 +121,7 @@ def test_each_step_deletes_a_bounded_number_of_rows(
 ) -> None:
     monkeypatch.setattr(content_retention, "STEP_ROWS", 4)
     record(db, Preparation(), days_ago=20, said="old")
-    swept = Sweeper(Retention(content=10), lambda number: None)
+    swept = Sweeper(Retention(content=10), lambda number: None, vacuum.free_some)
     counts = []
     for _ in range(4):
         swept.step(db.conn)

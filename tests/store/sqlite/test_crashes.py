@@ -321,7 +321,7 @@ def test_spool_without_complete_lines_is_deleted(database: Path) -> None:
 def test_spool_larger_than_a_transaction_is_ingested(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aibridge_addon.store.sqlite.writer._TRANSACTION_SIZE", 3)
+    monkeypatch.setattr("aibridge_addon.store.record_writer._TRANSACTION_SIZE", 3)
     interception = started()
     expected = [str(number) for number in range(10)]
     leave_spool(database, 1, *(prompt(interception, text) for text in expected))

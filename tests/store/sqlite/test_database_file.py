@@ -12,8 +12,8 @@ import pytest
 from store import doubles
 from store.doubles import looking, prompt, prompts, rows, started
 
-from aibridge_addon.store.sqlite import database_file, writer
-from aibridge_addon.store.sqlite import recorder as recorder_module
+from aibridge_addon.store import record_writer, threaded_recorder
+from aibridge_addon.store.sqlite import database_file
 from aibridge_addon.store.sqlite.database_file import DatabaseFile
 from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 
@@ -23,8 +23,8 @@ BOUND = 30
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
-    monkeypatch.setattr(writer, "RETRY_SECONDS", (0.01, 0.05))
-    monkeypatch.setattr(recorder_module, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(record_writer, "RETRY_SECONDS", (0.01, 0.05))
+    monkeypatch.setattr(threaded_recorder, "LINGER_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from sqlite_utils import Database
 from store.doubles import limits, started
 
 from aibridge_addon.store.protocol import Retention
+from aibridge_addon.store.sqlite import vacuum
 from aibridge_addon.store.sqlite.schema import migrate
 from aibridge_addon.store.sqlite.sql import SQL
 from aibridge_addon.store.sqlite.sweeper import RATE_LIMIT_DAYS, Sweeper
@@ -25,7 +26,7 @@ def test_old_rate_limits_are_deleted_without_a_retention() -> None:
             [old.isoformat(timespec="microseconds")],
         )
 
-        Sweeper(Retention(), lambda number: None).step(connection)
+        Sweeper(Retention(), lambda number: None, vacuum.free_some).step(connection)
 
         headers = [row[0] for row in connection.execute("SELECT header FROM aibridge_rate_limits")]
         assert headers == ["x-ratelimit-limit"]

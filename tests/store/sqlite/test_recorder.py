@@ -41,11 +41,10 @@ from aibridge_addon.facts import (
     now,
 )
 from aibridge_addon.store import preparation as preparation_module
-from aibridge_addon.store import spool
+from aibridge_addon.store import record_writer, spool, threaded_recorder
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import RecorderError
-from aibridge_addon.store.sqlite import database_file, sweeper, writer
-from aibridge_addon.store.sqlite import recorder as recorder_module
+from aibridge_addon.store.sqlite import database_file, sweeper
 from aibridge_addon.store.sqlite.ownership import Ownership
 from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 from aibridge_addon.store.sqlite.schema import TABLES, migrate
@@ -86,8 +85,8 @@ class Events:
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten all waits."""
     monkeypatch.setattr(database_file, "BUSY_SECONDS", 0.01)
-    monkeypatch.setattr(writer, "RETRY_SECONDS", (0.01, 0.05))
-    monkeypatch.setattr(recorder_module, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(record_writer, "RETRY_SECONDS", (0.01, 0.05))
+    monkeypatch.setattr(threaded_recorder, "LINGER_SECONDS", 0.01)
     monkeypatch.setattr(sweeper, "ROUND_SECONDS", 0.0)
     monkeypatch.setattr(sweeper, "STEP_SECONDS", 0.0)
 
@@ -689,7 +688,7 @@ async def test_memory_is_bounded_and_the_oldest_statements_are_lost(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(writer, "MAX_IN_MEMORY", 3)
+    monkeypatch.setattr(record_writer, "MAX_IN_MEMORY", 3)
     recorder = start()
     interception = started()
 
@@ -724,7 +723,7 @@ async def test_facts_in_memory_are_written_on_close(
     def append(path: Path, work: Iterable[Statement]) -> NoReturn:
         raise OSError("no spool here")
 
-    monkeypatch.setattr(writer, "RETRY_SECONDS", (3600.0, 3600.0))
+    monkeypatch.setattr(record_writer, "RETRY_SECONDS", (3600.0, 3600.0))
     monkeypatch.setattr(spool, "append", append)
     recorder = start()
     with locked(database):

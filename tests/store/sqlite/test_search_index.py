@@ -10,7 +10,7 @@ from store.doubles import all_of_one, ended, prompt, started, thought, tool
 from aibridge_addon.facts import Fact
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.search_texts import MAX_CHARACTERS
-from aibridge_addon.store.sqlite import search_index
+from aibridge_addon.store.sqlite import search_index, vacuum
 from aibridge_addon.store.sqlite.schema import migrate, migrations
 from aibridge_addon.store.sqlite.search_index import Indexer
 from aibridge_addon.store.sqlite.sweeper import Sweeper
@@ -96,7 +96,7 @@ def test_retention_deletes_texts_and_numbers_of_ends(db: Database) -> None:
     for interception in (started(started_at=old), started()):
         write(db, *all_of_one(interception))
 
-    Sweeper(Retention(interceptions=3), lambda number: None).step(db.conn)
+    Sweeper(Retention(interceptions=3), lambda number: None, vacuum.free_some).step(db.conn)
 
     assert len(found(db, "hello")) == 1
     assert db.table("aibridge_search_texts").count == 3

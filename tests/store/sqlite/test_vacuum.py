@@ -54,7 +54,7 @@ def fill(connection: sqlite3.Connection, count: int = 20) -> None:
 
 def sweep(connection: sqlite3.Connection, days: int | None = 30) -> list[int]:
     """Execute steps until the round is over; return the number of all pages after each."""
-    sweeper = Sweeper(Retention(interceptions=days), lambda number: None)
+    sweeper = Sweeper(Retention(interceptions=days), lambda number: None, vacuum.free_some)
     pages = [page_count(connection)]
     while sweeper.is_due:
         sweeper.step(connection)

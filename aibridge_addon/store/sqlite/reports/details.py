@@ -195,7 +195,7 @@ def session(
         return None
     ids = connection.execute(
         "SELECT id FROM aibridge_interceptions WHERE client_session_id = :id"
-        " AND (:actor IS NULL OR initiator_id = :actor) ORDER BY started_at, id",
+        " AND (CAST(:actor AS TEXT) IS NULL OR initiator_id = :actor) ORDER BY started_at, id",
         {"id": id_, "actor": for_actor},
     ).fetchall()
     rows = tuple(request_rows.load(connection, (i for (i,) in ids[:MOST_REQUESTS])))
@@ -212,7 +212,7 @@ def _find_session(connection: Connection, id_or_part: str, for_actor: str | None
         found = connection.execute(
             "SELECT DISTINCT client_session_id FROM aibridge_interceptions"  # noqa: S608
             f" WHERE client_session_id {condition}"
-            " AND (:actor IS NULL OR initiator_id = :actor) LIMIT 2",
+            " AND (CAST(:actor AS TEXT) IS NULL OR initiator_id = :actor) LIMIT 2",
             {"text": id_or_part, "end": id_or_part + _LAST_CHARACTER, "actor": for_actor},
         ).fetchall()
         if found:

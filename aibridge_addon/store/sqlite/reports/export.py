@@ -4,25 +4,30 @@ Each request is read in a transaction of its own, so that memory is bounded by o
 slow reader does not keep the database's log from being truncated.
 """
 
-import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import ExportRow
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sqlite.reports import details
-from aibridge_addon.store.sqlite.reports.reader import connected, consistent
+from aibridge_addon.store.sqlite.reports.reader import consistent
 from aibridge_addon.store.sqlite.reports.requests import chosen_requests, number_of, where
 
 _BATCH = 500
 
 
-def read(path: Path, query: RequestQuery, *, content: bool) -> Iterator[ExportRow]:
+def read(
+    connected: Callable[[], AbstractContextManager[Connection]],
+    query: RequestQuery,
+    *,
+    content: bool,
+) -> Iterator[ExportRow]:
     """Yield the requests whose ends were committed after the cursor of a query."""
     after = number_of(query.cursor) if query.cursor else 0
     left = query.limit
-    with connected(path) as connection:
+    with connected() as connection:
         while left is None or left > 0:
             batch = _BATCH if left is None else min(left, _BATCH)
             found = _find(connection, query, after, batch)
@@ -38,7 +43,7 @@ def read(path: Path, query: RequestQuery, *, content: bool) -> Iterator[ExportRo
 
 
 def _find(
-    connection: sqlite3.Connection, query: RequestQuery, after: int, limit: int
+    connection: Connection, query: RequestQuery, after: int, limit: int
 ) -> list[tuple[int, str]]:
     chosen = chosen_requests(query)
     values: dict[str, Any] = {"after": after, "limit": limit}

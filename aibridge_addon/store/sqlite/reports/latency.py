@@ -17,17 +17,11 @@ type _Counts = Counter[int]
 
 def read(connection: Connection, query: RequestQuery) -> Latency:
     """Return the percentiles of a query."""
-    chosen = selection.of_interceptions(query)
-    chosen.add_period(query.since, query.until, hidden=bool(query.sessions))
-    chosen.add("i.status = 'completed'")
-    sql = (
-        f"SELECT i.ttft_ms, {DURATION_MS} FROM aibridge_interceptions i"  # noqa: S608
-        f" WHERE {' AND '.join(chosen.conditions)}"
-    )
+    sql, values = select(query)
     first_byte: _Counts = Counter()
     duration: _Counts = Counter()
     # Counting here is faster than a GROUP BY for each, which sorts all requests.
-    for ttft_ms, duration_ms in connection.execute(sql, chosen.values):
+    for ttft_ms, duration_ms in connection.execute(sql, values):
         first_byte[ttft_ms] += 1
         duration[duration_ms] += 1
     return Latency(
@@ -37,6 +31,18 @@ def read(connection: Connection, query: RequestQuery) -> Latency:
         duration_ms_p50=_percentile(duration, 0.5),
         duration_ms_p95=_percentile(duration, 0.95),
     )
+
+
+def select(query: RequestQuery) -> tuple[str, dict[str, str]]:
+    """Return the SELECT of the latencies of completed requests, and its values."""
+    chosen = selection.of_interceptions(query)
+    chosen.add_period(query.since, query.until, hidden=bool(query.sessions))
+    chosen.add("i.status = 'completed'")
+    sql = (
+        f"SELECT i.ttft_ms, {DURATION_MS} AS duration_ms FROM aibridge_interceptions i"  # noqa: S608
+        f" WHERE {' AND '.join(chosen.conditions)}"
+    )
+    return sql, chosen.values
 
 
 def _percentile(counts: _Counts, share: float) -> int | None:

@@ -7,15 +7,12 @@ _QUERY = """
 SELECT provider_name, credential_kind, credential_hint, initiator_id, header, value, seen_at
 FROM aibridge_rate_limits ORDER BY seen_at DESC, header LIMIT :most
 """
-_EXISTS = "SELECT 1 FROM sqlite_master WHERE name = 'aibridge_rate_limits'"
 _MOST = 20_000
 """Rows; the table has a row for each header of each credential and actor."""
 
 
 def read_rate_limits(connection: Connection) -> list[RateLimitRow]:
-    """Return the newest rows; none from a database that no proxy has migrated yet."""
-    if connection.execute(_EXISTS).fetchone() is None:
-        return []
+    """Return the newest rows."""
     return [
         RateLimitRow(
             provider=provider,

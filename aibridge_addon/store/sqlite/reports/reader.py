@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.errors import NothingRecordedError, StoreError
 from aibridge_addon.store.sqlite.reports.figures_rows import TopModels
 
@@ -24,8 +25,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         NothingRecordedError: there is no such file.
         StoreError: it cannot be read.
     """
-    with connected(path) as connection:
-        connection.execute("BEGIN")
+    with connected(path) as connection, consistent(connection):
         yield connection
 
 
@@ -52,13 +52,19 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
         raise StoreError(f"{path}: {error}") from error
 
 
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Return True if a database has a table."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [name]).fetchone()
+    return found is not None
+
+
 def define_functions(connection: sqlite3.Connection) -> None:
     """Define the functions that the SQL of reports calls."""
     connection.create_aggregate("top_models", 2, TopModels)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
-def consistent(connection: sqlite3.Connection) -> Iterator[None]:
+def consistent(connection: Connection) -> Iterator[None]:
     """Execute the queries inside in one read transaction."""
     connection.execute("BEGIN")
     try:

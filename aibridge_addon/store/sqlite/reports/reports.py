@@ -1,6 +1,9 @@
-"""`SQLiteReports`: the reports on a SQLite file."""
+"""`SharedReports`: the reports in SQL that every engine runs; and `SQLiteReports` on a file."""
 
+import contextlib
+from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from aibridge_addon.report.protocol import Reports
@@ -21,6 +24,7 @@ from aibridge_addon.report.rows import (
     SessionRow,
     Totals,
 )
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sqlite.reports import (
     details,
     export,
@@ -34,77 +38,109 @@ from aibridge_addon.store.sqlite.reports import (
 from aibridge_addon.store.sqlite.reports.priced_models import read_priced_models
 from aibridge_addon.store.sqlite.reports.processes import read_processes
 from aibridge_addon.store.sqlite.reports.rate_limits import read_rate_limits
-from aibridge_addon.store.sqlite.reports.reader import reading
+from aibridge_addon.store.sqlite.reports.reader import connected, consistent, has_table, reading
 
 
-class SQLiteReports(Reports):
-    """Opens a read-only connection for each query, so that a proxy may write meanwhile."""
+class SharedReports(Reports):
+    """Uses a connection for each query, so that a proxy may write meanwhile."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    @abstractmethod
+    def _connected(self) -> AbstractContextManager[Connection]:
+        """Return a connection for several read transactions.
+
+        Raises:
+            StoreError: there is no database, or it cannot be read.
+        """
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._connected() as connection, consistent(connection):
+            yield connection
 
     def totals(self, query: TotalsQuery) -> Totals:
         """Return figures by groups, and overall."""
-        with reading(self._path) as connection:
+        with self._reading() as connection:
             return totals.read(connection, query)
 
     def sessions(self, query: RequestQuery) -> Page[SessionRow]:
         """Return sessions, those with the newest requests first."""
-        with reading(self._path) as connection:
+        with self._reading() as connection:
             return sessions.read(connection, query)
 
     def people(self, query: RequestQuery) -> list[PersonRow]:
         """Return the actors, the most expensive first."""
-        with reading(self._path) as connection:
+        with self._reading() as connection:
             return people.read(connection, query)
 
     def latency(self, query: RequestQuery) -> Latency:
         """Return percentiles of latency."""
-        with reading(self._path) as connection:
+        with self._reading() as connection:
             return latency.read(connection, query)
 
     def requests(self, query: RequestQuery) -> Page[RequestRow]:
         """Return a page of requests, newest first."""
-        with reading(self._path) as connection:
+        with self._reading() as connection:
             return requests.read(connection, query)
 
     def ended_since(self, cursor: str | None, query: RequestQuery) -> Live:
         """Return the requests whose ends were committed since a cursor."""
-        with reading(self._path) as connection:
+        with self._reading() as connection:
             return requests.ended_since(connection, cursor, query)
 
     def interception(
         self, id_or_prefix: str, for_actor: str | None = None
     ) -> InterceptionDetail | None:
         """Return everything recorded of a request, by its id or a part that only it has."""
-        with reading(self._path) as connection:
+        with self._reading() as connection:
             return details.interception(connection, id_or_prefix, for_actor)
 
     def session(self, id_or_prefix: str, for_actor: str | None = None) -> SessionDetail | None:
         """Return a session, by its id or the beginning of one."""
-        with reading(self._path) as connection:
+        with self._reading() as connection:
             return details.session(connection, id_or_prefix, for_actor)
+
+    def export(self, query: RequestQuery, *, content: bool = False) -> Iterator[ExportRow]:
+        """Yield ended requests in the order of commits."""
+        return export.read(self._connected, query, content=content)
+
+    def priced_models(self, since: str) -> list[PricedModelRow]:
+        """Return the models that were called since a time, with the prices that were found."""
+        with self._reading() as connection:
+            return read_priced_models(connection, since)
+
+    def processes(self) -> list[ProcessRow]:
+        """Return the proxy processes that reported last, oldest first."""
+        with self._reading() as connection:
+            return read_processes(connection)
+
+    def rate_limits(self) -> list[RateLimitRow]:
+        """Return the rate limits as the providers last reported them."""
+        with self._reading() as connection:
+            return read_rate_limits(connection)
+
+
+class SQLiteReports(SharedReports):
+    """The reports on a SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def _connected(self) -> AbstractContextManager[Connection]:
+        return connected(self._path)
 
     def search(self, text: str, query: RequestQuery) -> Page[SearchHit]:
         """Return recorded texts that contain the words of a text, newest first."""
         with reading(self._path) as connection:
             return search.read(connection, text, query)
 
-    def export(self, query: RequestQuery, *, content: bool = False) -> Iterator[ExportRow]:
-        """Yield ended requests in the order of commits."""
-        return export.read(self._path, query, content=content)
-
-    def priced_models(self, since: str) -> list[PricedModelRow]:
-        """Return the models that were called since a time, with the prices that were found."""
+    def rate_limits(self) -> list[RateLimitRow]:
+        """Return the rate limits; none from a database that no proxy has migrated yet."""
         with reading(self._path) as connection:
-            return read_priced_models(connection, since)
+            is_known = has_table(connection, "aibridge_rate_limits")
+            return read_rate_limits(connection) if is_known else []
 
     def processes(self) -> list[ProcessRow]:
-        """Return the proxy processes that reported last, oldest first."""
+        """Return the proxy processes; none from a database that no proxy has migrated yet."""
         with reading(self._path) as connection:
-            return read_processes(connection)
-
-    def rate_limits(self) -> list[RateLimitRow]:
-        """Return the rate limits as the providers last reported them."""
-        with reading(self._path) as connection:
-            return read_rate_limits(connection)
+            is_known = has_table(connection, "aibridge_processes")
+            return read_processes(connection) if is_known else []

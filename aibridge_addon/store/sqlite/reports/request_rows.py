@@ -35,8 +35,9 @@ _EXTRA = {
     " coalesce(CAST(t.upstream AS TEXT), t.provider_response_id, t.id) END)",
     "served_model": "(SELECT x.model FROM aibridge_token_usages x"  # noqa: S608
     f" WHERE x.interception_id = i.id AND {_OWN_CALL} ORDER BY x.id DESC LIMIT 1)",
-    "tools": "(SELECT json_group_array(tool) FROM (SELECT DISTINCT x.tool"  # noqa: S608
-    f" FROM aibridge_tool_usages x WHERE x.interception_id = i.id LIMIT {_MOST_TOOLS}) y)",
+    "tools": "(SELECT json_group_array(tool) FROM (SELECT x.tool"  # noqa: S608
+    f" FROM aibridge_tool_usages x WHERE x.interception_id = i.id"
+    f" GROUP BY x.tool ORDER BY min(x.id) LIMIT {_MOST_TOOLS}) y)",
     "prompt": f"(SELECT substr(x.prompt, 1, {PROMPT_CHARACTERS})"  # noqa: S608
     " FROM aibridge_user_prompts x"
     " WHERE x.interception_id = i.id ORDER BY x.id LIMIT 1)",

@@ -7,13 +7,13 @@ and word boundaries.
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Page, SearchHit
 from aibridge_addon.report.search_text import MATCH_END, MATCH_START, Term, parse
-from aibridge_addon.store.connection import ALL
+from aibridge_addon.store.connection import ALL, Connection
 from aibridge_addon.store.sqlite import search_index
 from aibridge_addon.store.sqlite.reports import request_rows
 from aibridge_addon.store.sqlite.reports.requests import chosen_requests, number_of, where
@@ -42,6 +42,18 @@ def read(connection: sqlite3.Connection, text: str, query: RequestQuery) -> Page
     find = _find_indexed if is_indexed else _find_plain
     limit = ALL if query.limit is None else query.limit + 1
     found = list(find(connection, terms, chosen, limit))
+    note = "" if is_indexed else _WITHOUT_INDEX
+    return to_page(connection, found, query, note)
+
+
+type Found = tuple[int, str, str, str]
+"""Number of the text, id of its request, its kind, and a snippet."""
+
+
+def to_page(
+    connection: Connection, found: Sequence[Found], query: RequestQuery, note: str = ""
+) -> Page[SearchHit]:
+    """Return a page of texts that were found, of which the last may be the first of the next."""
     shown = found if query.limit is None else found[: query.limit]
     rows = request_rows.load(connection, dict.fromkeys(id_ for _, id_, _, _ in shown))
     requests = {row.id: row for row in rows}
@@ -51,12 +63,8 @@ def read(connection: sqlite3.Connection, text: str, query: RequestQuery) -> Page
             for _, id_, kind, snippet in shown
         ),
         next_cursor=str(shown[-1][0]) if shown and len(shown) < len(found) else "",
-        note="" if is_indexed else _WITHOUT_INDEX,
+        note=note,
     )
-
-
-type _Found = tuple[int, str, str, str]
-"""Number of the text, id of its request, its kind, and a snippet."""
 
 
 def match_text(terms: Iterable[Term]) -> str:
@@ -73,7 +81,7 @@ def _quoted(term: Term) -> str:
 
 def _find_indexed(
     connection: sqlite3.Connection, terms: tuple[Term, ...], chosen: Selection, limit: int
-) -> Iterator[_Found]:
+) -> Iterator[Found]:
     begin, end = (f"<{secrets.token_hex(8)}>" for _ in range(2))  # no text contains them
     values: dict[str, Any] = {"match": match_text(terms), "limit": limit}
     values |= {"begin": begin, "end": end}
@@ -93,7 +101,7 @@ def _find_indexed(
 
 def _find_plain(
     connection: sqlite3.Connection, terms: tuple[Term, ...], chosen: Selection, limit: int
-) -> Iterator[_Found]:
+) -> Iterator[Found]:
     for term in terms:
         operator = "=" if term.is_excluded else ">"
         chosen.add(f"instr(lower(x.text), lower({chosen.bind(term.text)})) {operator} 0")

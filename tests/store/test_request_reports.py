@@ -1,28 +1,18 @@
 """Reports on single requests: pages, live ends, details and sessions."""
 
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import Database, SQLiteFile
 from store.doubles import all_of_one, ended, prompt, started, tokens, tool
-from store.sqlite_files import empty_database, write
 
 from aibridge_addon.facts import Interception, Status
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
 from aibridge_addon.store.sqlite.reports.requests import chosen_requests, where
 
 BOB = {"initiator_id": "bob", "client_session_id": "s-2", "model": "gpt"}
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """An empty database."""
-    return empty_database(tmp_path)
 
 
 def at(second: int, **changes: Any) -> Interception:
@@ -33,11 +23,11 @@ def ids(rows: Iterable[Any]) -> list[str]:
     return [row.id for row in rows]
 
 
-def test_pages_show_every_request_once_from_the_newest(path: Path) -> None:
-    reports = SQLiteReports(path)
+def test_pages_show_every_request_once_from_the_newest(database: Database) -> None:
+    reports = database.reports
     same_time = [at(30) for _ in range(3)]
     facts = [at(second) for second in range(4)] + same_time
-    write(path, *facts)
+    database.write(*facts)
 
     cursor, seen = "", []
     while True:
@@ -45,19 +35,19 @@ def test_pages_show_every_request_once_from_the_newest(path: Path) -> None:
         seen += ids(page.rows)
         if not (cursor := page.next_cursor):
             break
-        write(path, at(59))  # a newer request moves no page
+        database.write(at(59))  # a newer request moves no page
 
     assert seen == ids(sorted(facts, key=lambda fact: (fact.started_at, fact.id), reverse=True))
 
 
-def test_row_has_the_figures_and_first_words_of_its_request(path: Path) -> None:
+def test_row_has_the_figures_and_first_words_of_its_request(database: Database) -> None:
     one = at(1, access_token_id="tok")
     end = ended(one, ended_at="2026-11-28T10:00:03.500000+00:00", seconds_to_first_byte=0.25)
-    write(
-        path, one, prompt(one, "Hello " * 200), tokens(one), tool(one), tool(one, tool="Bash"), end
+    database.write(
+        one, prompt(one, "Hello " * 200), tokens(one), tool(one), tool(one, tool="Bash"), end
     )
 
-    (row,) = SQLiteReports(path).requests(RequestQuery()).rows
+    (row,) = database.reports.requests(RequestQuery()).rows
 
     assert (row.actor, row.team, row.token, row.session) == ("alice", "search", "tok", "s-1")
     assert (row.duration_ms, row.ttft_ms, row.upstream_requests) == (2500, 250, 1)
@@ -74,10 +64,10 @@ def test_row_has_the_figures_and_first_words_of_its_request(path: Path) -> None:
     )
 
 
-def test_requests_are_filtered(path: Path) -> None:
+def test_requests_are_filtered(database: Database) -> None:
     one, two, three = at(1), at(2, **BOB), at(3, client="Codex")
-    write(path, one, two, three, tool(three, tool="Bash"), ended(one, status=Status.FAILED))
-    reports = SQLiteReports(path)
+    database.write(one, two, three, tool(three, tool="Bash"), ended(one, status=Status.FAILED))
+    reports = database.reports
 
     def found(**filters: Any) -> list[str]:
         return ids(reports.requests(RequestQuery(**filters)).rows)
@@ -92,38 +82,38 @@ def test_requests_are_filtered(path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "refused", "interrupted", "open"])
-def test_requests_of_a_rare_status_are_found_by_an_index(path: Path, status: str) -> None:
+def test_requests_of_a_rare_status_are_found_by_an_index(database: Database, status: str) -> None:
     rare = at(1)
-    write(path, rare, *all_of_one(at(2)))
+    database.write(rare, *all_of_one(at(2)))
     if status != "open":
-        write(path, ended(rare, status=Status(status)))
+        database.write(ended(rare, status=Status(status)))
     chosen = chosen_requests(RequestQuery(statuses=(status,)))
     query = f"SELECT i.id FROM aibridge_interceptions i WHERE {where(chosen)}"
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute(query, chosen.values).fetchall() == [(rare.id,)]
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {query}", chosen.values).fetchall()
-    assert "USING INDEX" in plan[0][3]
+    assert database.select(query, chosen.values) == [(rare.id,)]
+    if isinstance(database, SQLiteFile):
+        plan = database.select(f"EXPLAIN QUERY PLAN {query}", chosen.values)
+        assert "USING INDEX" in plan[0][3]
 
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "1" * 30, "é"])
-def test_unknown_cursor_is_refused(path: Path, cursor: str) -> None:
-    reports = SQLiteReports(path)
+def test_unknown_cursor_is_refused(database: Database, cursor: str) -> None:
+    reports = database.reports
     with pytest.raises(StoreError, match="is not a cursor"):
         reports.requests(RequestQuery(cursor=cursor))
     with pytest.raises(StoreError, match="is not a cursor"):
         reports.ended_since(cursor, RequestQuery())
 
 
-def test_live_view_misses_and_repeats_no_end_whatever_its_time(path: Path) -> None:
-    reports = SQLiteReports(path)
+def test_live_view_misses_and_repeats_no_end_whatever_its_time(database: Database) -> None:
+    reports = database.reports
     one, two, three = at(1), at(2), at(3, **BOB)
-    write(path, one, two, three, ended(three))
+    database.write(one, two, three, ended(three))
     live = reports.ended_since(None, RequestQuery())
     assert live.rows == ()
 
-    write(path, ended(two, ended_at="2026-11-28T11:00:00.000000+00:00"))
+    database.write(ended(two, ended_at="2026-11-28T11:00:00.000000+00:00"))
     first = reports.ended_since(live.cursor, RequestQuery())
-    write(path, ended(one, ended_at="2026-11-28T10:00:00.000000+00:00"))  # committed late
+    database.write(ended(one, ended_at="2026-11-28T10:00:00.000000+00:00"))  # committed late
     second = reports.ended_since(first.cursor, RequestQuery())
 
     assert (ids(first.rows), ids(second.rows)) == ([two.id], [one.id])
@@ -132,19 +122,19 @@ def test_live_view_misses_and_repeats_no_end_whatever_its_time(path: Path) -> No
     assert ids(both.rows) == [two.id, one.id]
 
 
-def test_live_view_of_a_filter_moves_on_past_other_requests(path: Path) -> None:
-    reports = SQLiteReports(path)
+def test_live_view_of_a_filter_moves_on_past_other_requests(database: Database) -> None:
+    reports = database.reports
     one, two = at(1), at(2, **BOB)
-    write(path, one, two, ended(one), ended(two))
+    database.write(one, two, ended(one), ended(two))
     live = reports.ended_since("0", RequestQuery(for_actor="bob"))
     assert ids(live.rows) == [two.id]
     assert reports.ended_since("0", RequestQuery(for_actor="eve")).cursor == live.cursor == "2"
 
 
-def test_request_is_found_by_id_unique_beginning_and_unique_end(path: Path) -> None:
-    reports = SQLiteReports(path)
+def test_request_is_found_by_id_unique_beginning_and_unique_end(database: Database) -> None:
+    reports = database.reports
     one, two = at(1, id="0190-aa-11"), at(2, id="0190-bb-22", **BOB)
-    write(path, one, two)
+    database.write(one, two)
 
     for text in (one.id, "0190-a", "11"):
         found = reports.interception(text)
@@ -157,13 +147,13 @@ def test_request_is_found_by_id_unique_beginning_and_unique_end(path: Path) -> N
     assert reports.interception("0190-", for_actor="bob") is not None
 
 
-def test_detail_has_all_rows_of_a_request(path: Path) -> None:
+def test_detail_has_all_rows_of_a_request(database: Database) -> None:
     one = at(1)
-    write(
-        path, *all_of_one(one), tool(one, injected=True, server_url="http://x", tool_call_id="t2")
+    database.write(
+        *all_of_one(one), tool(one, injected=True, server_url="http://x", tool_call_id="t2")
     )
 
-    detail = SQLiteReports(path).interception(one.id)
+    detail = database.reports.interception(one.id)
 
     assert detail
     assert [(text.kind, text.text) for text in detail.texts] == [
@@ -181,7 +171,7 @@ def test_detail_has_all_rows_of_a_request(path: Path) -> None:
     assert (detail.metadata["team"], detail.user_agent) == ("search", "claude-cli/2")
 
 
-def test_neighbours_are_of_the_same_conversation(path: Path) -> None:
+def test_neighbours_are_of_the_same_conversation(database: Database) -> None:
     first, title, agent, second, other, compaction = (
         at(1),
         at(2, request_kind="title"),
@@ -190,8 +180,8 @@ def test_neighbours_are_of_the_same_conversation(path: Path) -> None:
         at(5, **BOB),
         at(6, request_kind="compaction"),
     )
-    write(path, first, title, agent, second, other, compaction)
-    reports = SQLiteReports(path)
+    database.write(first, title, agent, second, other, compaction)
+    reports = database.reports
 
     def neighbours(fact: Interception) -> tuple[str | None, str | None]:
         found = reports.interception(fact.id)
@@ -204,13 +194,13 @@ def test_neighbours_are_of_the_same_conversation(path: Path) -> None:
     assert neighbours(compaction) == (second.id, None)
 
 
-def test_neighbours_without_a_session_are_joined_by_the_tool_call(path: Path) -> None:
+def test_neighbours_without_a_session_are_joined_by_the_tool_call(database: Database) -> None:
     lonely = {"client_session_id": None, "prompt_id": None}
     asked, between = at(1, **lonely), at(2, **lonely)
     other = at(3, correlating_tool_call_id="toolu_1", **(lonely | {"initiator_id": "bob"}))
     answered = at(4, correlating_tool_call_id="toolu_1", **lonely)
-    write(path, asked, tool(asked), between, other, answered)
-    reports = SQLiteReports(path)
+    database.write(asked, tool(asked), between, other, answered)
+    reports = database.reports
 
     def neighbours(fact: Interception) -> tuple[str | None, str | None]:
         found = reports.interception(fact.id)
@@ -222,11 +212,11 @@ def test_neighbours_without_a_session_are_joined_by_the_tool_call(path: Path) ->
     assert neighbours(between) == neighbours(other) == (None, None)
 
 
-def test_detail_names_the_attempts_and_sub_agents_of_its_prompt(path: Path) -> None:
+def test_detail_names_the_attempts_and_sub_agents_of_its_prompt(database: Database) -> None:
     attempt, one, agent = at(1), at(2), at(3, agent_id="a", request_kind="subagent")
     others = (at(4, prompt_id="p-2"), at(5, prompt_id=None), at(6, **BOB))
-    write(path, attempt, one, agent, *others, ended(attempt, status=Status.FAILED))
-    reports = SQLiteReports(path)
+    database.write(attempt, one, agent, *others, ended(attempt, status=Status.FAILED))
+    reports = database.reports
 
     found = reports.interception(one.id)
 
@@ -240,10 +230,10 @@ def test_detail_names_the_attempts_and_sub_agents_of_its_prompt(path: Path) -> N
     assert lonely.same_prompt == ()
 
 
-def test_session_lists_its_requests_with_their_sums(path: Path) -> None:
+def test_session_lists_its_requests_with_their_sums(database: Database) -> None:
     one, two, other = at(1), at(2, agent_id="a"), at(3, client_session_id="s-10")
-    write(path, *all_of_one(one), two, tokens(two), ended(two, status=Status.FAILED), other)
-    reports = SQLiteReports(path)
+    database.write(*all_of_one(one), two, tokens(two), ended(two, status=Status.FAILED), other)
+    reports = database.reports
 
     found = reports.session("s-1")
 
@@ -259,11 +249,11 @@ def test_session_lists_its_requests_with_their_sums(path: Path) -> None:
     assert ids(by_prefix.requests) == [other.id]
 
 
-def test_export_resumes_after_a_cursor_in_the_order_of_commits(path: Path) -> None:
+def test_export_resumes_after_a_cursor_in_the_order_of_commits(database: Database) -> None:
     one, two, three, still_open = at(1), at(2), at(3, **BOB), at(4)
-    write(path, one, two, three, still_open, ended(two))
-    write(path, *all_of_one(one), ended(three))
-    reports = SQLiteReports(path)
+    database.write(one, two, three, still_open, ended(two))
+    database.write(*all_of_one(one), ended(three))
+    reports = database.reports
 
     rows = list(reports.export(RequestQuery(limit=None)))
     rest = list(reports.export(RequestQuery(limit=None, cursor=rows[0].cursor)))

@@ -1,0 +1,59 @@
+"""The budget book of the PostgreSQL store: a lock on each counter precedes its use."""
+
+import json
+from collections.abc import Iterable
+
+from aibridge_addon.budgets.book import BudgetedCall
+from aibridge_addon.store.connection import Connection, Cursor
+from aibridge_addon.store.sqlite.budget_book import SQLBudgetBook
+from aibridge_addon.store.statements import Statement
+
+_LOCK = (
+    "SELECT pg_advisory_xact_lock(hashtextextended(value, 7)) FROM"
+    ' (SELECT value FROM json_each(?) ORDER BY value COLLATE "C") ordered'
+)
+_COUNTERS = """
+SELECT DISTINCT budget || '/' || scope FROM (
+    SELECT budget, scope FROM aibridge_budget_holds
+    WHERE interception_id IN (SELECT value FROM json_each(:ids))
+    UNION SELECT budget, scope FROM aibridge_budget_entries
+    WHERE how = 'estimated' AND interception_id IN (SELECT value FROM json_each(:ids))
+) counters
+"""
+
+
+class PostgresBudgetBook(SQLBudgetBook):
+    """Budget book of one process."""
+
+    def before_admission(self, connection: Connection, call: BudgetedCall) -> None:
+        """Lock the counters of a call."""
+        _lock(connection, (f"{budget.name}/{scope}" for budget, scope in call.scopes))
+
+    def settle(self, connection: Connection, statements: Iterable[Statement]) -> None:
+        """Lock the counters of ended interceptions, and settle them."""
+        ended = self.ended(statements)
+        _lock_counters(connection, ended)
+        super().settle(connection, statements)
+
+    def sweep(self, connection: Connection) -> None:
+        """Lock all counters with holds, renew the lease, and settle what dead processes hold."""
+        _lock_counters(connection, self.orphans(connection))
+        super().sweep(connection)
+
+    def find(self, connection: Connection, statements: Iterable[Statement]) -> Cursor | None:
+        """Look for a counter that some statements settle; None: none of them ends anything."""
+        ended = self.ended(statements)
+        if not ended:
+            return None
+        return connection.execute(f"{_COUNTERS} LIMIT 1", {"ids": json.dumps(ended)})
+
+
+def _lock_counters(connection: Connection, ended: list[str]) -> None:
+    found = connection.execute(_COUNTERS, {"ids": json.dumps(ended)}).fetchall()
+    _lock(connection, (name for (name,) in found))
+
+
+def _lock(connection: Connection, counters: Iterable[str]) -> None:
+    """Lock counters until the end of the transaction, in the same order as all other processes."""
+    if names := sorted(set(counters)):
+        connection.execute(_LOCK, [json.dumps(names)])

@@ -1,0 +1,65 @@
+"""`PostgresStore`: access tokens, reports, and a recorder, in a PostgreSQL database."""
+
+from collections.abc import Mapping
+
+from aibridge_addon.access.tokens import AccessToken
+from aibridge_addon.findings import Finding
+from aibridge_addon.report.protocol import Reports
+from aibridge_addon.store.postgres import token_table
+from aibridge_addon.store.postgres.address import Address
+from aibridge_addon.store.postgres.pool import Pool
+from aibridge_addon.store.postgres.token_table import TokenReader
+from aibridge_addon.store.preparation import Preparation
+from aibridge_addon.store.protocol import OnEvent, Retention, Store
+from aibridge_addon.store.recorder import Recorder
+
+
+class PostgresStore(Store):
+    """Store in a PostgreSQL database, which must exist; its tables need not."""
+
+    def __init__(self, dsn: str) -> None:
+        self._address = Address(dsn)
+        self._pool = Pool(self._address)
+        self._tokens = TokenReader(self._address)
+
+    @property
+    def location(self) -> str:
+        """The address without passwords."""
+        return self._address.public
+
+    def make_recorder(
+        self, retention: Retention, on_event: OnEvent, preparation: Preparation
+    ) -> Recorder:
+        """Return a recorder that writes on a thread of its own."""
+        from aibridge_addon.store.postgres.connection import import_psycopg
+
+        import_psycopg()
+        from aibridge_addon.store.postgres.recorder import PostgresRecorder
+
+        return PostgresRecorder(
+            self._address, on_event=on_event, retention=retention, preparation=preparation
+        )
+
+    def access_tokens(self) -> Mapping[str, AccessToken]:
+        """Return all access tokens by id; none without our table."""
+        return self._tokens.read()
+
+    def add_access_token(self, token: AccessToken) -> None:
+        """Store an access token; creates the tables if they do not exist."""
+        with self._pool.writing() as connection:
+            token_table.add(connection, token)
+
+    def revoke_access_tokens(self, name: str) -> list[AccessToken]:
+        """Revoke the access token with an id, or all of an actor."""
+        with self._pool.writing() as connection:
+            return token_table.revoke(connection, name)
+
+    def reports(self) -> Reports:
+        """Return the reports."""
+        from aibridge_addon.store.postgres.reports.reports import PostgresReports
+
+        return PostgresReports(self._pool)
+
+    def inspect(self) -> list[Finding]:
+        """Inspect the database."""
+        return []
