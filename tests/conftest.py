@@ -53,6 +53,16 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> databases.Databa
     return databases.PostgresDatabase(request.getfixturevalue("postgres_server"))
 
 
+@pytest.fixture(scope="session", params=databases.ENGINES)
+def reusable(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> databases.Reusable:
+    """Return a database of each engine that is emptied for each example."""
+    if request.param == "sqlite":
+        return databases.ReusableFile(tmp_path_factory.mktemp("databases"))
+    return databases.ReusablePostgres(request.getfixturevalue("postgres_server"))
+
+
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Mark tests by the fixtures that they use."""
     for item in items:

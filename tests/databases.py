@@ -21,7 +21,7 @@ from aibridge_addon.store.postgres import schema as postgres_schema
 from aibridge_addon.store.postgres.address import Address
 from aibridge_addon.store.postgres.connection import connect
 from aibridge_addon.store.postgres.writer import execute as execute_postgres
-from aibridge_addon.store.sqlite.schema import migrate
+from aibridge_addon.store.sqlite.schema import TABLES, migrate
 from aibridge_addon.store.sqlite.search_index import Indexer
 from aibridge_addon.store.sqlite.writer import execute
 from aibridge_addon.store.statements import statements
@@ -121,6 +121,39 @@ class PostgresDatabase(Database):
         with self.connected() as connection, transaction(connection):
             for statement in statements(facts):
                 execute_postgres(connection, statement)
+
+
+class Reusable(ABC):
+    """A database that is emptied for each example of a test."""
+
+    @abstractmethod
+    def fresh(self) -> Database:
+        """Return the database without rows; what it returned before is gone."""
+
+
+class ReusableFile(Reusable):
+    """A file that is written anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def fresh(self) -> Database:
+        """Return the database without rows."""
+        return SQLiteFile(self._folder)
+
+
+class ReusablePostgres(Reusable):
+    """A database whose rows are deleted."""
+
+    def __init__(self, server: str) -> None:
+        self._database = PostgresDatabase(server)
+
+    def fresh(self) -> Database:
+        """Return the database without rows."""
+        with self._database.connected() as connection:
+            connection.execute("SET session_replication_role = replica")  # fires no triggers
+            connection.execute(";".join(f"DELETE FROM {table}" for table in TABLES))
+        return self._database
 
 
 def make_template(server: str) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from aibridge_addon.report.figures import Figures
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sqlite.refresh import refresh_one
 from aibridge_addon.store.sqlite.schema import migrate
 
@@ -122,7 +123,7 @@ def request_lists(draw: st.DrawFn) -> list[Request]:
     return [draw(requests(number)) for number in range(count)]
 
 
-def insert(connection: sqlite3.Connection, request: Request) -> None:
+def insert(connection: Connection, request: Request) -> None:
     """Insert the rows of a request."""
     started = datetime.fromisoformat(request.started_at)
     ended = started + timedelta(milliseconds=request.duration_ms)
@@ -166,7 +167,7 @@ def insert(connection: sqlite3.Connection, request: Request) -> None:
         _insert_row(connection, "aibridge_user_prompts", prompt)
 
 
-def _insert_row(connection: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:
+def _insert_row(connection: Connection, table: str, row: Mapping[str, object]) -> None:
     values = ", ".join(f":{name}" for name in row)
     connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})", row)
 
@@ -189,7 +190,7 @@ def _empty() -> bytes:
         return db.conn.serialize()
 
 
-def roll_up(connection: sqlite3.Connection, hours: int | None = None) -> None:
+def roll_up(connection: Connection, hours: int | None = None) -> None:
     """Roll up some stale hours, or all."""
     left = hours
     while left is None or left > 0:

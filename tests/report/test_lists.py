@@ -1,21 +1,20 @@
 """Sessions, people and latency equal what the rows hold, page by page."""
 
 import math
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from databases import Database, Reusable
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report.databases import Request, database, figures, insert, request_lists, roll_up
+from report.databases import Request, figures, insert, request_lists, roll_up
 from report.selections import BOUNDS, filters, matches
 
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Latency, SessionRow, TokenUse
+from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
 
 QUERIES = st.builds(
     lambda since, until, for_actor, chosen: RequestQuery(
@@ -28,14 +27,15 @@ QUERIES = st.builds(
 )
 
 
-def reports_on(folder: str, stored: list[Request]) -> Reports:
+def reports_on(reusable: Reusable, stored: list[Request]) -> Reports:
     """Return the reports on a database with these requests, half of them rolled up."""
-    path = Path(folder) / "a.sqlite3"
-    with database(path) as connection:
-        for request in stored:
-            insert(connection, request)
+    database = reusable.fresh()
+    with database.connected() as connection:
+        with transaction(connection):
+            for request in stored:
+                insert(connection, request)
         roll_up(connection, len(stored) // 2)
-    return SQLiteReports(path)
+    return database.reports
 
 
 def all_sessions(reports: Reports, query: RequestQuery, limit: int) -> list[SessionRow]:
@@ -55,10 +55,9 @@ def all_sessions(reports: Reports, query: RequestQuery, limit: int) -> list[Sess
 @settings(deadline=None, max_examples=40)
 @given(stored=request_lists(), query=QUERIES, limit=st.integers(1, 4))
 def test_pages_have_every_session_once_newest_first(
-    stored: list[Request], query: RequestQuery, limit: int
+    reusable: Reusable, stored: list[Request], query: RequestQuery, limit: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        rows = all_sessions(reports_on(folder, stored), query, limit)
+    rows = all_sessions(reports_on(reusable, stored), query, limit)
     expected: dict[tuple[str, str], list[Request]] = {}
     for request in sorted(stored, key=lambda r: (r.started_at, r.id)):
         if matches(request, query) and request.session:
@@ -78,10 +77,9 @@ def test_pages_have_every_session_once_newest_first(
 @settings(deadline=None, max_examples=40)
 @given(stored=request_lists(), query=QUERIES)
 def test_people_have_their_own_figures_and_tokens(
-    stored: list[Request], query: RequestQuery
+    reusable: Reusable, stored: list[Request], query: RequestQuery
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        rows = reports_on(folder, stored).people(query)
+    rows = reports_on(reusable, stored).people(query)
     selected = [request for request in stored if matches(request, query)]
     assert {row.actor for row in rows} == {request.actor for request in selected}
     for row in rows:
@@ -105,10 +103,9 @@ def nearest_rank(values: list[int], share: float) -> int | None:
 @settings(deadline=None, max_examples=40)
 @given(stored=request_lists(), query=QUERIES)
 def test_latency_has_the_percentiles_of_completed_requests(
-    stored: list[Request], query: RequestQuery
+    reusable: Reusable, stored: list[Request], query: RequestQuery
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        latency = reports_on(folder, stored).latency(query)
+    latency = reports_on(reusable, stored).latency(query)
     chosen = [r for r in stored if matches(r, query) and r.status == "completed"]
     ttft = [request.ttft_ms for request in chosen if request.ttft_ms is not None]
     duration = [request.duration_ms for request in chosen]
@@ -121,8 +118,6 @@ def test_latency_has_the_percentiles_of_completed_requests(
     )
 
 
-def test_invalid_cursor_is_refused() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        reports = reports_on(folder, [])
-        with pytest.raises(StoreError, match="not a cursor of this list"):
-            reports.sessions(RequestQuery(cursor="x"))
+def test_invalid_cursor_is_refused(database: Database) -> None:
+    with pytest.raises(StoreError, match="not a cursor of this list"):
+        database.reports.sessions(RequestQuery(cursor="x"))

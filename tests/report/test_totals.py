@@ -1,15 +1,13 @@
 """Totals equal an independent sum of the rows, whatever is rolled up and wherever days begin."""
 
-import tempfile
 from itertools import product
-from pathlib import Path
 
+from databases import Reusable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.databases import (
     GROUPS,
     Request,
-    database,
     figures,
     insert,
     request_lists,
@@ -19,7 +17,7 @@ from report.selections import BOUNDS, filters, matches
 from report.zones import zone
 
 from aibridge_addon.report.queries import GROUPINGS, TotalsQuery
-from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
+from aibridge_addon.store.connection import transaction
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe")
 
@@ -37,6 +35,7 @@ ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lo
     for_actor=st.sampled_from([None, None, "bob"]),
 )
 def test_totals_equal_the_sum_of_the_rows(
+    reusable: Reusable,
     stored: list[Request],
     by: list[str],
     chosen: dict[str, tuple[str, ...]],
@@ -48,15 +47,17 @@ def test_totals_equal_the_sum_of_the_rows(
     for_actor: str | None,
 ) -> None:
     query = TotalsQuery(since=since, until=until, by=tuple(by), for_actor=for_actor, **chosen)  # type: ignore[arg-type]
-    with tempfile.TemporaryDirectory() as folder, zone(zone_name):
-        path = Path(folder) / "a.sqlite3"
-        with database(path) as connection:
-            for request in stored[late:]:
-                insert(connection, request)
+    with zone(zone_name):
+        database = reusable.fresh()
+        with database.connected() as connection:
+            with transaction(connection):
+                for request in stored[late:]:
+                    insert(connection, request)
             roll_up(connection, rolled)
-            for request in stored[:late]:
-                insert(connection, request)
-        totals = SQLiteReports(path).totals(query)
+            with transaction(connection):
+                for request in stored[:late]:
+                    insert(connection, request)
+        totals = database.reports.totals(query)
         selected = [request for request in stored if matches(request, query)]
         expected: dict[tuple[str | None, ...], list[Request]] = {}
         for request in selected:

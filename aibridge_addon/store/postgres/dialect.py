@@ -13,7 +13,7 @@ _RULES = tuple(
         # The order of a join, and an index that is not to be used: hints for SQLite's planner.
         (r"CROSS JOIN (\S+ \w+)(?=\s+ON\b)", r"JOIN \1"),
         (r"\+i\.rowid", "i.id"),
-        (r"(?<![\w)] )(?<![\w)])\+(?=[a-z]\.)", ""),
+        (r"(?<=[\s(])\+(?=[a-z]\.)", ""),
         (r"\bIS NOT (?!NULL\b|DISTINCT\b)", "IS DISTINCT FROM "),
         (r"\bIS (?!NOT\b|NULL\b|DISTINCT\b)", "IS NOT DISTINCT FROM "),
         (r"^BEGIN IMMEDIATE$", "BEGIN"),

@@ -5,13 +5,14 @@ session, which is that of the process.
 """
 
 _JSON = (
-    # Text that is no JSON, or has a character that PostgreSQL cannot store, has no members.
+    # Text that is no JSON, or has a character that PostgreSQL cannot store, has no members. What
+    # handles exceptions cannot run in parallel.
     """CREATE OR REPLACE FUNCTION json_valid(document text) RETURNS boolean
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+    LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE AS $$
     BEGIN PERFORM document::json; RETURN document IS NOT NULL;
     EXCEPTION WHEN data_exception THEN RETURN false; END $$""",
     """CREATE OR REPLACE FUNCTION json_extract(document text, path text) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+    LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE AS $$
     DECLARE place text := rtrim(substr(path, 3), ']'); whole json; found json;
     BEGIN
         whole := document;

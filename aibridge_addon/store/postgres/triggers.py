@@ -57,7 +57,7 @@ def _on_commit(table: str) -> tuple[str, ...]:
 
 
 _ATOMS = """CREATE OR REPLACE FUNCTION aibridge_atoms(document text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$ BEGIN
+LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
 RETURN coalesce((
     WITH RECURSIVE tree (place, item) AS (
         SELECT ARRAY[]::bigint[], document::json
