@@ -153,6 +153,7 @@ class ReusablePostgres(Reusable):
         with self._database.connected() as connection:
             connection.execute("SET session_replication_role = replica")  # fires no triggers
             connection.execute(";".join(f"DELETE FROM {table}" for table in TABLES))
+            connection.execute("ALTER TABLE aibridge_endings ALTER COLUMN seq RESTART")
         return self._database
 
 

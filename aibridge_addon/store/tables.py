@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-type ColumnType = Literal["TEXT", "INTEGER", "FLOAT", "BLOB"]
+type ColumnType = Literal["TEXT", "INTEGER", "REAL", "BLOB"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Requests, live ends, sessions and exports equal what the rows hold, page by page."""
 
-import tempfile
 from dataclasses import replace
 
+from databases import Reusable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.databases import Request, figures, request_lists
@@ -31,10 +31,9 @@ def all_pages(reports: Reports, query: RequestQuery, limit: int) -> list[Request
 @settings(deadline=None, max_examples=60)
 @given(stored=request_lists(), query=QUERIES, limit=st.integers(1, 4))
 def test_pages_have_every_request_once_with_its_figures(
-    stored: list[Request], query: RequestQuery, limit: int
+    reusable: Reusable, stored: list[Request], query: RequestQuery, limit: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        rows = all_pages(reports_on(folder, stored), query, limit)
+    rows = all_pages(reports_on(reusable, stored), query, limit)
     selected = [request for request in stored if matches(request, query)]
     newest = sorted(selected, key=lambda r: (r.started_at, r.id), reverse=True)
     assert [row.id for row in rows] == [request.id for request in newest]
@@ -46,12 +45,11 @@ def test_pages_have_every_request_once_with_its_figures(
 @settings(deadline=None, max_examples=40)
 @given(stored=request_lists(), query=QUERIES)
 def test_live_view_and_export_have_every_ended_request_once(
-    stored: list[Request], query: RequestQuery
+    reusable: Reusable, stored: list[Request], query: RequestQuery
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        reports = reports_on(folder, stored)
-        live = [row.id for row in reports.ended_since("0", query).rows]
-        exported = [row.detail.row for row in reports.export(replace(query, limit=None))]
+    reports = reports_on(reusable, stored)
+    live = [row.id for row in reports.ended_since("0", query).rows]
+    exported = [row.detail.row for row in reports.export(replace(query, limit=None))]
     selected = {r.id: r for r in stored if matches(r, query) and r.status is not None}
     assert sorted(live) == sorted(selected)
     assert [row.id for row in exported] == live
@@ -61,18 +59,17 @@ def test_live_view_and_export_have_every_ended_request_once(
 @settings(deadline=None, max_examples=40)
 @given(stored=request_lists(), for_actor=st.sampled_from([None, "bob"]))
 def test_session_has_the_sums_of_the_requests_that_may_be_seen(
-    stored: list[Request], for_actor: str | None
+    reusable: Reusable, stored: list[Request], for_actor: str | None
 ) -> None:
     sessions = {request.session for request in stored if request.session}
-    with tempfile.TemporaryDirectory() as folder:
-        reports = reports_on(folder, stored)
-        for session in sessions:
-            seen = [r for r in stored if r.session == session and for_actor in (None, r.actor)]
-            found = reports.session(session, for_actor)
-            if not seen:  # the beginning of another session that may be seen is found
-                assert found is None or found.session.id != session
-                continue
-            assert found
-            ordered = sorted(seen, key=lambda r: (r.started_at, r.id))
-            assert [row.id for row in found.requests] == [request.id for request in ordered]
-            assert found.session.figures == figures(seen)
+    reports = reports_on(reusable, stored)
+    for session in sessions:
+        seen = [r for r in stored if r.session == session and for_actor in (None, r.actor)]
+        found = reports.session(session, for_actor)
+        if not seen:  # the beginning of another session that may be seen is found
+            assert found is None or found.session.id != session
+            continue
+        assert found
+        ordered = sorted(seen, key=lambda r: (r.started_at, r.id))
+        assert [row.id for row in found.requests] == [request.id for request in ordered]
+        assert found.session.figures == figures(seen)

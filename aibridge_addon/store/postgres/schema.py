@@ -22,7 +22,7 @@ _VERSION = "postgres-1"
 """Name of this module's own part of the schema: functions, triggers and partitions. Count up when
 they change."""
 _TYPES = {"TEXT": 'text COLLATE "C"', "INTEGER": "bigint"}
-_TYPES |= {"FLOAT": "double precision", "BLOB": "bytea"}
+_TYPES |= {"REAL": "double precision", "BLOB": "bytea"}
 """Texts are compared by their bytes, as SQLite does, and so that times and ids sort."""
 _APPLIED = "SELECT name FROM aibridge_migrations"
 _MIGRATIONS = (

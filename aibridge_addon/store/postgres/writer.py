@@ -12,7 +12,6 @@ from pathlib import Path
 import psycopg
 from platformdirs import user_data_path
 
-from aibridge_addon.facts import now
 from aibridge_addon.store.connection import Connection, transaction
 from aibridge_addon.store.errors import RecorderError, StoreError
 from aibridge_addon.store.postgres import errors, partitions, schema
@@ -25,18 +24,11 @@ from aibridge_addon.store.postgres.sweeper import Sweeper
 from aibridge_addon.store.protocol import OnEvent, Retention
 from aibridge_addon.store.record_writer import RecordWriter
 from aibridge_addon.store.spool import abandoned
-from aibridge_addon.store.sqlite.housekeeping import CLOSE_INTERRUPTED
 from aibridge_addon.store.statements import Statement
 
 WRITE_SECONDS = 1.5
 """Longest time that a commit may take before its statements go to the spool. Must be shorter than
 responses wait for it."""
-_RECORDERS_LOCK = 0x61_69_62_72_02
-"""Key of the advisory lock that each recorder shares: who gets it alone is the only one."""
-_IS_ALONE = f"SELECT pg_try_advisory_lock({_RECORDERS_LOCK})"
-_SHARE = f"SELECT pg_advisory_lock_shared({_RECORDERS_LOCK})"
-_UNLOCK = f"SELECT pg_advisory_unlock({_RECORDERS_LOCK})"
-_END_OF_TIME = "9999-12-31"
 _SHARED_KINDS = ("part", "search_text", "rate_limits")
 """Kinds whose rows several processes may write: in an order, so that none waits for another that
 waits for it."""
@@ -125,22 +117,12 @@ class Writer(RecordWriter[PostgresConnection]):
         return self._connection
 
     def recover(self, connection: PostgresConnection) -> None:
-        """Ingest the spools of ended processes of this machine, once per connection.
-
-        If no other process records, close the interceptions that have no end.
-        """
+        """Ingest the spools of ended processes of this machine, once per connection."""
         if self._has_recovered:
             return
         self._has_recovered = True
         for path in abandoned(self._path):
             self.ingest_file(connection, path)
-        (is_alone,) = connection.execute(_IS_ALONE).fetchone() or (False,)
-        connection.execute(_SHARE)
-        if is_alone:
-            if self._generation == 1:
-                values = {"now": now(), "before": _END_OF_TIME}
-                connection.execute(CLOSE_INTERRUPTED, values)
-            connection.execute(_UNLOCK)
 
     def in_time(self, connection: PostgresConnection) -> contextlib.AbstractContextManager[None]:
         """Cut the connection if the work inside takes too long."""
