@@ -1,0 +1,372 @@
+"""Loads `aibridge proxy` with a realistic mix of sessions, and prints what a capacity plan needs.
+
+Sessions run side by side, each turn of a session after the one before:
+
+agent   like Claude Code: 40 KB of system prompt and tools, a history that grows by 6 KB with each
+        turn, streams of 150 events
+codex   like Codex: the Responses API, a history that grows by 3 KB, streams of 80 events
+chat    Chat Completions without a stream, a few sentences
+
+Half of the sessions are agents, a quarter each of the others. Then streams are opened that send an
+event each 50 ms, as models do. Load, upstream and proxy are separate processes; only the proxy's
+CPU time counts, of all its processes. Everything that is said is recorded.
+
+Turns follow each other without a pause, so that a short run is enough; a figure per session-hour
+assumes the given number of turns per hour. Times of the load itself are worth nothing on a machine
+with few cores.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from bench_load import Connection, ask_at_once, connect
+from bench_requests import STAMPED
+from bench_subjects import START_S, STOP_S, upstream
+from bench_upstream import PACE_S, STAMPED_EVENTS
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+
+_CONFIG = """\
+[[providers]]
+name = "anthropic"
+type = "anthropic"
+base_url = "http://127.0.0.1:{port}"
+hosts = []
+
+[[providers]]
+name = "openai"
+type = "openai"
+base_url = "http://127.0.0.1:{port}/v1"
+hosts = []
+"""
+_PROSE = "The quick brown fox reads the whole file, and then it says what it found there. "
+_SETTLE_S = 1.5
+"""Seconds after the last response, in which the proxy still writes."""
+
+# Sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of session."""
+
+    path: str
+    key_header: str
+    body: Callable[[int], dict[str, Any]]
+    """Body of the request of a turn."""
+
+    def request(self, turn: int, session: str) -> bytes:
+        """Return the bytes of the request of a turn."""
+        body = json.dumps(self.body(turn)).encode()
+        head = (
+            f"POST {self.path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+            f"accept-encoding: identity\r\n{self.key_header}\r\n"
+            f"x-claude-code-session-id: {session}\r\nsession_id: {session}\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+def _prose(size: int) -> str:
+    return (_PROSE * (size // len(_PROSE) + 1))[:size]
+
+
+def _history(turn: int, size: int) -> list[dict[str, Any]]:
+    """Return the turns before this one, each of the given size."""
+    turns = (
+        (
+            {"role": "user", "content": f"Step {number}: {_prose(size // 2)}"},
+            {"role": "assistant", "content": f"Done {number}: {_prose(size // 2)}"},
+        )
+        for number in range(turn)
+    )
+    return [message for pair in turns for message in pair]
+
+
+def _agent(turn: int) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"path": {"type": "string"}}}
+    tools = [
+        {"name": f"tool_{number}", "description": _prose(600), "input_schema": schema}
+        for number in range(20)
+    ]
+    asked = {"role": "user", "content": f"LONG:144 step {turn}"}
+    return {
+        "model": "claude-standin-1", "max_tokens": 8192, "stream": True, "tools": tools,
+        "system": [{"type": "text", "text": _prose(28_000)}],
+        "messages": [*_history(turn, 6000), asked],
+    }
+
+
+def _codex(turn: int) -> dict[str, Any]:
+    asked = {"role": "user", "content": f"LONG:70 step {turn}"}
+    return {
+        "model": "gpt-5", "stream": True, "instructions": _prose(12_000),
+        "input": [*_history(turn, 3000), asked],
+    }
+
+
+def _chat(turn: int) -> dict[str, Any]:
+    return {"model": "gpt-5", "messages": [{"role": "user", "content": f"Question {turn}?"}]}
+
+
+_OPENAI_KEY = "authorization: Bearer sk-load-load-load-load-load"
+KINDS = {
+    "agent": Kind(
+        path="/anthropic/v1/messages",
+        key_header="x-api-key: sk-ant-api03-load-load-load\r\nanthropic-version: 2023-06-01",
+        body=_agent,
+    ),
+    "codex": Kind(path="/openai/v1/responses", key_header=_OPENAI_KEY, body=_codex),
+    "chat": Kind(path="/openai/v1/chat/completions", key_header=_OPENAI_KEY, body=_chat),
+}
+_MIX = ("agent", "codex", "agent", "chat")
+
+# The proxy
+
+
+class Loaded:
+    """A proxy under load, with all its processes."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
+        self.port = port
+        self._root = psutil.Process(process.pid)
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time so far, of all processes."""
+        return sum(_cpu(process) for process in self._processes())
+
+    def memory_mib(self) -> float:
+        """Return the memory that is the processes' alone."""
+        return sum(p.memory_full_info().uss for p in self._processes()) / 2**20
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self._root, *self._root.children(recursive=True)]
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+@contextmanager
+def running(options: argparse.Namespace, folder: Path, upstream_port: int) -> Iterator[Loaded]:
+    """Run the proxy.
+
+    Raises:
+        RuntimeError: it does not come up.
+    """
+    config = folder / "aibridge.toml"
+    config.write_text(_CONFIG.format(port=upstream_port))
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-P", "-m", "aibridge_addon.cli", "proxy", "--port", "off"),
+            *("--reverse-port", str(port), "--metrics", "off", "--config", str(config)),
+            *("--workers", str(options.workers), "--db", options.db or str(folder / "load.db")),
+            *("--set", f"confdir={folder}", "--set", "aibridge_capture=all"),
+            *("--set", "aibridge_private_networks=*"),
+        ],
+        env={**_environment(), "HOME": str(folder), "XDG_DATA_HOME": str(folder / "data")},
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout
+        first = process.stdout.readline()
+        if b"is up" not in first:
+            raise RuntimeError("the proxy did not come up")
+        yield Loaded(process, port)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S + START_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _environment() -> dict[str, str]:
+    foreign = r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*)$"
+    return {name: value for name, value in os.environ.items() if not re.match(foreign, name)}
+
+
+# The record
+
+
+class Record:
+    """The size of the record, and the transactions that it took."""
+
+    def __init__(self, location: str | None, folder: Path) -> None:
+        self._location = location
+        self._folder = folder
+
+    def size(self) -> int:
+        """Return its size in bytes."""
+        if self._location and "://" in self._location:
+            return int(self._query("SELECT pg_database_size(current_database())"))
+        path = Path(self._location) if self._location else self._folder / "load.db"
+        return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+
+    def transactions(self) -> int | None:
+        """Return the number of transactions so far; None if the engine does not count them."""
+        if not (self._location and "://" in self._location):
+            return None
+        text = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        return int(self._query(text))
+
+    def _query(self, text: str) -> Any:
+        import psycopg
+
+        assert self._location
+        with psycopg.connect(self._location) as connection:
+            row = connection.execute(text.encode()).fetchone()
+        return row[0] if row else 0
+
+
+# Measuring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Everything that was measured."""
+
+    turns: int
+    seconds: float
+    cpu_per_turn: float
+    bytes_per_turn: float
+    transactions_per_turn: float | None
+    cpu_per_stream: float
+    """CPU seconds per second of an open stream."""
+    memory_mib: float
+
+
+async def measure(options: argparse.Namespace, loaded: Loaded, record: Record) -> Figures:
+    """Run the sessions, and then the streams."""
+    await _sessions(loaded.port, sessions=len(_MIX), turns=1)  # warm up
+    await asyncio.sleep(_SETTLE_S)
+    cpu, size, committed = loaded.cpu_seconds(), record.size(), record.transactions()
+    begun = time.monotonic()
+    await _sessions(loaded.port, sessions=options.sessions, turns=options.turns)
+    seconds = time.monotonic() - begun
+    await asyncio.sleep(_SETTLE_S)
+    turns = options.sessions * options.turns
+    after = record.transactions()
+    cpu_per_turn = (loaded.cpu_seconds() - cpu) / turns
+    grown = record.size() - size
+    cpu_per_stream = await _streams(loaded, options.streams)
+    return Figures(
+        turns=turns,
+        seconds=seconds,
+        cpu_per_turn=cpu_per_turn,
+        bytes_per_turn=grown / turns,
+        transactions_per_turn=None if after is None else (after - (committed or 0)) / turns,
+        cpu_per_stream=cpu_per_stream,
+        memory_mib=loaded.memory_mib(),
+    )
+
+
+async def _sessions(port: int, *, sessions: int, turns: int) -> None:
+    async def run(number: int) -> None:
+        kind = KINDS[_MIX[number % len(_MIX)]]
+        connection: Connection = await connect(port)
+        try:
+            for turn in range(turns):
+                await connection.ask(kind.request(turn, f"session-{number}"))
+        finally:
+            connection.close()
+
+    await asyncio.gather(*(run(number) for number in range(sessions)))
+
+
+async def _streams(loaded: Loaded, count: int) -> float:
+    request = STAMPED.raw.replace(b"POST /v1/", b"POST /anthropic/v1/", 1)
+    cpu = loaded.cpu_seconds()
+    await ask_at_once(loaded.port, request, streams=count, spread_s=STAMPED_EVENTS * PACE_S)
+    used = loaded.cpu_seconds() - cpu
+    return used / (count * STAMPED_EVENTS * PACE_S)
+
+
+# Output
+
+
+def show(figures: Figures, options: argparse.Namespace) -> None:
+    """Print the figures: those that were measured, and those that follow by arithmetic."""
+    an_hour = options.turns_per_hour
+    cpu_hour = figures.cpu_per_turn * an_hour
+    table = Table(title=f"{figures.turns} turns of {options.sessions} sessions")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("known by")
+    rows = [
+        ("CPU per turn", f"{figures.cpu_per_turn * 1000:.1f} ms", "measured"),
+        (f"CPU per session-hour of {an_hour} turns", f"{cpu_hour:.1f} s", "arithmetic"),
+        ("sessions per core, at 70 % of it", f"{0.7 * 3600 / cpu_hour:,.0f}", "arithmetic"),
+        ("record per turn", f"{figures.bytes_per_turn / 1024:.1f} KiB", "measured"),
+        (
+            "record per session-hour",
+            f"{figures.bytes_per_turn * an_hour / 2**20:.1f} MiB",
+            "arithmetic",
+        ),
+        (
+            f"CPU of a stream with {1 / PACE_S:.0f} events/s",
+            f"{figures.cpu_per_stream * 100:.2f} % of a core",
+            "measured",
+        ),
+        (
+            "such streams per core, at 70 % of it",
+            f"{0.7 / figures.cpu_per_stream:,.0f}",
+            "arithmetic",
+        ),
+        ("turns per second in this run", f"{figures.turns / figures.seconds:.1f}", "measured"),
+        ("memory of all processes", f"{figures.memory_mib:.0f} MiB", "measured"),
+    ]
+    if figures.transactions_per_turn is not None:
+        rows.append(
+            ("PostgreSQL commits per turn", f"{figures.transactions_per_turn:.2f}", "measured")
+        )
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def main() -> None:
+    """Run the load."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/load",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--workers", type=int, default=1, help="worker processes of the proxy")
+    parser.add_argument("--db", help="database to record in; default: a new SQLite file")
+    parser.add_argument("--sessions", type=int, default=16, help="sessions at once")
+    parser.add_argument("--turns", type=int, default=15, help="turns of each session")
+    parser.add_argument("--streams", type=int, default=50, help="paced streams at once")
+    parser.add_argument("--turns-per-hour", type=int, default=120, help="of a busy session")
+    options = parser.parse_args()
+    with (
+        upstream() as port,
+        tempfile.TemporaryDirectory() as folder,
+        running(options, Path(folder), port) as loaded,
+    ):
+        record = Record(options.db, Path(folder))
+        show(asyncio.run(measure(options, loaded, record)), options)
+
+
+if __name__ == "__main__":
+    main()
