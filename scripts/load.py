@@ -107,7 +107,10 @@ def _agent(turn: int) -> dict[str, Any]:
     ]
     asked = {"role": "user", "content": f"LONG:144 step {turn}"}
     return {
-        "model": "claude-standin-1", "max_tokens": 8192, "stream": True, "tools": tools,
+        "model": "claude-standin-1",
+        "max_tokens": 8192,
+        "stream": True,
+        "tools": tools,
         "system": [{"type": "text", "text": _prose(28_000)}],
         "messages": [*_history(turn, 6000), asked],
     }
@@ -116,7 +119,9 @@ def _agent(turn: int) -> dict[str, Any]:
 def _codex(turn: int) -> dict[str, Any]:
     asked = {"role": "user", "content": f"LONG:70 step {turn}"}
     return {
-        "model": "gpt-5", "stream": True, "instructions": _prose(12_000),
+        "model": "gpt-5",
+        "stream": True,
+        "instructions": _prose(12_000),
         "input": [*_history(turn, 3000), asked],
     }
 
