@@ -39,6 +39,10 @@ _OPAQUE = frozenset(
         *("functions", "function", "function_call", "tool_choice", "parameters", "input_schema"),
         *("search_engine", "searchengine"),
         *("inputschema", "requestmetadata", "promptvariables"),  # of Bedrock, in lower case
+        # Gemini
+        *("contents", "systeminstruction", "system_instruction", "labels"),
+        *("functiondeclarations", "function_declarations", "responseschema", "response_schema"),
+        *("responsejsonschema", "response_json_schema"),
     }
 )
 """Members with a conversation, a schema or labels: providers read no model from them."""
@@ -49,6 +53,8 @@ _CLIENT_TOOLS = (None, "function", "custom", "namespace")
 """Types of tools that the client runs: `parameters` is a schema."""
 _IN_PATH = re.compile(r"/(?:deployments|engines|models?)/([^/:]+)[/:]")
 """Azure, Gemini and Bedrock name the model in the path."""
+_RESOURCE = re.compile(r"(?:publishers/[^/]+/)?models/")
+"""Prefix of a model's name as a resource of Google's APIs."""
 _SEPARATOR = re.compile(r"[,;|\s]+")
 _PRESET = "@preset"
 _MOST_NESTED = 32
@@ -198,6 +204,7 @@ def _named(value: str) -> Iterator[str]:
     """Yield the models that a text names: some gateways accept several, or a stored preset."""
     if _PRESET in value.casefold():
         raise _chosen_by("@preset")
+    value = _RESOURCE.sub("", value) if _RESOURCE.match(value) else value
     yield value
     yield from (part for part in _SEPARATOR.split(value) if part not in ("", value))
 

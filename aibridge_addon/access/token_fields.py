@@ -8,9 +8,11 @@ from aibridge_addon.providers.credentials import (
     login_of,
     without_scheme,
 )
+from aibridge_addon.providers.query_keys import keys_in
 
 PROXY_AUTHORIZATION = "proxy-authorization"
 _TOKEN_HEADER = TOKEN_HEADER.encode()
+_KEY_HEADER = b"x-goog-api-key"
 ACCEPTED_NAMES = CREDENTIAL_FIELDS | {_TOKEN_HEADER, PROXY_AUTHORIZATION.encode()}
 """Names of the headers that may carry an access token, in lower case."""
 ACCEPTED_NAMES_OF_JWT = {_TOKEN_HEADER, b"authorization"}
@@ -29,6 +31,11 @@ def tokens_in(fields: Fields) -> dict[Field, str]:
         elif field[0].lower() == _TOKEN_HEADER:
             found[field] = ""
     return found
+
+
+def fields_of_query(path: str) -> Fields:
+    """Return the keys in a query as fields of the header that stands for them."""
+    return tuple((_KEY_HEADER, key.encode("utf-8", "replace")) for key in keys_in(path))
 
 
 def _token_of(name: bytes, value: bytes) -> str:

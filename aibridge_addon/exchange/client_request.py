@@ -17,7 +17,7 @@ from aibridge_addon.providers.actor_headers import with_actor
 from aibridge_addon.providers.credentials import Credential, Headers
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import Route
-from aibridge_addon.relay.secrets import Secrets, outgoing_fields
+from aibridge_addon.relay.secrets import Secrets, outgoing_fields, outgoing_path
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,4 +118,6 @@ class ClientRequest:
         if self.actor and not self.is_signed:
             fields = with_actor(fields, self.actor)
         request.data.headers = http.Headers(fields)
+        if b"?" in request.data.path:
+            request.path = outgoing_path(request.path, self.secrets)
         return request

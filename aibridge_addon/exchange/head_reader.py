@@ -30,10 +30,11 @@ from aibridge_addon.providers import credentials
 from aibridge_addon.providers.credentials import Credential
 from aibridge_addon.providers.hosts import bare_host
 from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.query_keys import without_keys
 from aibridge_addon.providers.routing import Route, Router
 from aibridge_addon.providers.signatures import is_signed, signed_names
 from aibridge_addon.relay.mitm_layers import NAMED_HOSTS
-from aibridge_addon.relay.secrets import mask_fields, mask_request
+from aibridge_addon.relay.secrets import mask_fields, mask_query, mask_request
 from aibridge_addon.relay.upgrades import strip_other_upgrades
 
 _NO_SUCH_ROUTE = "no_such_route"
@@ -80,6 +81,9 @@ class HeadReader:
         covered = signed_names(admission.headers) if signed else frozenset()
         flow.request.headers.fields, secrets = mask_fields(self._without_our_headers(flow, covered))
         _direct(flow.request, route)
+        if credential and credential.kind == "centralized":
+            flow.request.path = without_keys(flow.request.path)
+        flow.request.path = mask_query(flow.request.path, secrets)
         strip_other_upgrades(flow.request)
         request = ClientRequest(
             flow=flow,
@@ -142,7 +146,7 @@ class HeadReader:
         self, flow: http.HTTPFlow, provider: Provider, admission: Admission
     ) -> Credential | None:
         """Return the client's own credential; in reverse mode, add the central key otherwise."""
-        own = credentials.own_credential(admission.headers)
+        own = credentials.own_credential(admission.headers, flow.request.path)
         if not is_reverse(flow) or not provider.api_key_env or admission.refusal:
             return own
         if own and own.secret != credentials.PLACEHOLDER_KEY:

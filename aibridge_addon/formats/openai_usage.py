@@ -79,11 +79,16 @@ def counts_tokens(usage: dict[str, JSON], names: Names) -> bool:
 
 
 def read_usage(
-    usage: dict[str, JSON], names: Names, *, outside: Extra | None = None
+    usage: dict[str, JSON],
+    names: Names,
+    *,
+    outside: Extra | None = None,
+    total_has_thoughts: bool = False,
 ) -> Usage | None:
     """Read a usage object; None if it counts no tokens.
 
     `outside` has the counts and labels that the response states outside the usage object.
+    `total_has_thoughts` is True if only the total counts the thoughts of the model.
     """
     if not counts_tokens(usage, names):
         return None
@@ -100,6 +105,9 @@ def read_usage(
         beside = cached + written - (given - plain)
         if reasoning and more in (reasoning, reasoning + beside):
             output += reasoning
+        elif total_has_thoughts and more > 0:
+            output += more
+            extra["reasoning_tokens"] = more
         elif more not in (0, beside):
             extra[UNEXPLAINED_TOKENS] = more
     return Usage(

@@ -146,6 +146,7 @@ CLIENTS = [
     ClientProgram(
         name="Gemini CLI",
         user_agents=("geminicli",),
+        session_in_body=True,  # with a Google login
         commands=("gemini",),
         unrecorded_api="Google's Gemini API",
     ),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aibridge_addon.facts import CredentialKind
+from aibridge_addon.providers.query_keys import keys_in
 
 type Headers = Mapping[str, str]
 """Header values by name in lower case."""
@@ -56,11 +57,11 @@ class Credential:
         return "sha256:" + hashlib.sha256(self.secret.encode()).hexdigest()
 
 
-def own_credential(headers: Headers) -> Credential | None:
-    """Return the client's own credential; None if it sends none."""
-    for name in CREDENTIAL_HEADERS:
-        if secret := without_scheme(headers.get(name, "")):
-            return Credential(kind=_own_kind(secret, headers), secret=secret)
+def own_credential(headers: Headers, path: str = "") -> Credential | None:
+    """Return the client's own credential, in a header or in the query; None if it sends none."""
+    in_headers = (without_scheme(headers.get(name, "")) for name in CREDENTIAL_HEADERS)
+    if secret := next(filter(None, (*in_headers, *keys_in(path))), None):
+        return Credential(kind=_own_kind(secret, headers), secret=secret)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Masks secrets in a request's headers, and restores them in the copy for the provider.
+"""Masks secrets in a request's headers and query, and restores them in the copy for the provider.
 
 The flow holds hints, so that no hook, log, saved flow or web page shows a secret. The copy also
 loses the hop-by-hop headers (RFC 9110, 7.6.1).
@@ -10,9 +10,10 @@ from mitmproxy import http
 
 from aibridge_addon.headers import Fields
 from aibridge_addon.providers.credentials import CREDENTIAL_FIELDS, SECRET_FIELDS, mask
+from aibridge_addon.providers.query_keys import with_secrets
 
 type Secrets = dict[tuple[bytes, bytes], bytes]
-"""The secrets by name, in lower case, and hint."""
+"""The secrets by name, in lower case, and hint; names of query parameters begin with `?`."""
 
 _SCHEMES = frozenset({"bearer", "basic"})
 """Schemes before a secret that are shown; any other first word may be part of the secret."""
@@ -30,14 +31,44 @@ def mask_fields(fields: Fields) -> tuple[Fields, Secrets]:
     shown = []
     for name, value in fields:
         if (lower := name.lower()) in SECRET_FIELDS:
-            hint = plain = _hint(value)
-            serial = count(2)
-            # Short values, such as cookies, may have the same hint.
-            while secrets.setdefault((lower, hint), value) != value:
-                hint = b"%b (%d)" % (plain, next(serial))
-            value = hint
+            value = _keep(secrets, lower, value, _hint(value), b"%b (%d)")
         shown.append((name, value))
     return tuple(shown), secrets
+
+
+def mask_query(path: str, secrets: Secrets) -> str:
+    """Return a path with hints in place of the secrets of its query, which are added."""
+
+    def masked(name: str, value: str) -> str:
+        key, secret = _of_query(name), value.encode("utf-8", "surrogateescape")
+        return _keep(
+            secrets, key, secret, mask(value).encode("utf-8", "replace"), b"%b-%d"
+        ).decode()
+
+    return with_secrets(path, masked)
+
+
+def outgoing_path(path: str, secrets: Secrets) -> str:
+    """Return a path for the provider: with the secrets of its query."""
+
+    def restored(name: str, hint: str) -> str:
+        given = hint.encode("utf-8", "surrogateescape")
+        return secrets.get((_of_query(name), given), given).decode("utf-8", "surrogateescape")
+
+    return with_secrets(path, restored) if secrets else path
+
+
+def _of_query(name: str) -> bytes:
+    return b"?" + name.encode()
+
+
+def _keep(secrets: Secrets, name: bytes, secret: bytes, plain: bytes, numbered: bytes) -> bytes:
+    """Add a secret; return its hint. Short values, such as cookies, may have the same hint."""
+    hint = plain
+    serial = count(2)
+    while secrets.setdefault((name, hint), secret) != secret:
+        hint = numbered % (plain, next(serial))
+    return hint
 
 
 def _hint(value: bytes) -> bytes:
@@ -51,6 +82,8 @@ def _hint(value: bytes) -> bytes:
 def mask_request(request: http.Request) -> None:
     """Mask the secrets of a request that is not sent upstream, before it is shown or saved."""
     request.headers.fields, _ = mask_fields(request.headers.fields)
+    if b"?" in request.data.path:
+        request.path = mask_query(request.path, {})
 
 
 def outgoing_fields(fields: Fields, secrets: Secrets) -> Fields:

@@ -1,4 +1,4 @@
-"""The stand-in AI provider: Anthropic and OpenAI on one port, answering by script (see `plan`).
+"""The stand-in AI provider: every API on one port, answering by script (see `plan`).
 
 Not a model and not a validator: any body that is a JSON object gets an answer. A request with the
 header `x-standin-canned: NAME` gets `Provider.canned[NAME]` instead, byte for byte.
@@ -17,6 +17,7 @@ from standin import (
     anthropic_messages,
     bedrock,
     delivery,
+    gemini,
     openai_chat,
     openai_responses,
     vertex_claude,
@@ -52,6 +53,7 @@ _INCIDENTS = {"GATE", "PACE", "ERROR_EVENT", "END_EARLY", "CUT", "RESET"}
 MODELS = ("claude-standin-1", "claude-sonnet-4-5", "claude-haiku-4-5", "gpt-5", "gpt-4o")
 
 
+type Dialect = ModuleType | gemini.Api
 type Answer = Response | Upgrade | Reset | EndEarly
 type Canned = Callable[[Request], Answer | Awaitable[Answer]]
 
@@ -84,13 +86,15 @@ class Provider:
             return await answer if isinstance(answer, Awaitable) else answer
         number = next(self._numbers)
         path = request.path
-        api = _api_of(path)
+        api = gemini.api_of(path, request.target) or _api_of(path)
         if api is not None and request.method == "POST":
             return self._bridged(api, request, number)
         dialect = _dialect(request)
         if _COUNT_TOKENS.fullmatch(path) and request.method == "POST":
             tokens = (len(_plain(request)) + 3) // 4
             return _json(dialect, number, encode({"input_tokens": tokens}))
+        if gemini.counts(path):
+            return _json(dialect, number, encode({"totalTokens": (len(_plain(request)) + 3) // 4}))
         if path.startswith("/v1/models") and request.method == "GET":
             return self._models(dialect, path, number)
         if path == "/backend-api/wham/accounts/check":
@@ -101,7 +105,7 @@ class Provider:
             return self._upgraded(request)
         return _error(dialect, number, 404, f"Unknown request: {request.method} {path}")
 
-    def _bridged(self, api: ModuleType, request: Request, number: int) -> Response | Reset:
+    def _bridged(self, api: Dialect, request: Request, number: int) -> Response | Reset:
         body = _plain(request)
         try:
             ask = api.read(msgspec.json.decode(body, type=dict[str, Any]), len(body))
@@ -143,14 +147,14 @@ class Provider:
         return self._scripted(events, script, openai_responses, number)
 
     def _scripted(
-        self, events: list[bytes], script: Script, api: ModuleType, number: int
+        self, events: list[bytes], script: Script, api: Dialect, number: int
     ) -> list[bytes] | Iterator[Part]:
         if not script.values.keys() & _INCIDENTS:
             return events
         return self._with_incidents(events, script, api, number)
 
     def _with_incidents(
-        self, events: list[bytes], script: Script, api: ModuleType, number: int
+        self, events: list[bytes], script: Script, api: Dialect, number: int
     ) -> Iterator[Part]:
         gate = script.word("GATE")
         pace_s = script.number("PACE", 0) / 1000
@@ -212,7 +216,7 @@ def _plain(request: Request) -> bytes:
     return decode(request.body, request.header("content-encoding"))
 
 
-def _refusal(api: ModuleType, script: Script, ask: Ask, number: int) -> Response | Reset | None:
+def _refusal(api: Dialect, script: Script, ask: Ask, number: int) -> Response | Reset | None:
     if "DROP" in script:
         return Reset()
     if "STATUS" in script:
@@ -233,7 +237,7 @@ def _break_body(response: Response, script: Script) -> None:
             response.body = [body[: len(body) // 2], fault]
 
 
-def _headers(api: ModuleType, number: int, content_type: str) -> list[tuple[str, str]]:
+def _headers(api: Dialect, number: int, content_type: str) -> list[tuple[str, str]]:
     return [
         ("content-type", content_type),
         (api.REQUEST_ID_HEADER, f"req_{number:020}"),
@@ -241,11 +245,11 @@ def _headers(api: ModuleType, number: int, content_type: str) -> list[tuple[str,
     ]
 
 
-def _json(api: ModuleType, number: int, body: bytes, status: int = 200) -> Response:
+def _json(api: Dialect, number: int, body: bytes, status: int = 200) -> Response:
     return Response(status, _headers(api, number, "application/json"), body)
 
 
-def _error(api: ModuleType, number: int, status: int, message: str) -> Response:
+def _error(api: Dialect, number: int, status: int, message: str) -> Response:
     body = api.error_body(status, message).replace(ID.encode(), f"{number:020}".encode())
     response = _json(api, number, body, status)
     if status in (408, 409, 429) or status >= 500:

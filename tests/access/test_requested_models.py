@@ -49,6 +49,21 @@ def test_models_of_every_request_in_a_batch_are_found() -> None:
     assert list(models_of_body(json.dumps({"requests": batch}).encode())) == ["a", "b", "c", "d"]
 
 
+def test_contents_and_declarations_of_gemini_name_no_model() -> None:
+    part = {"functionCall": {"name": "f", "args": {"model": "a"}}}
+    schema = {"properties": {"model": {"type": "string"}}, "model": 1}
+    body = {
+        "contents": [{"parts": [part]}],
+        "systemInstruction": {"parts": [{"model": "b"}]},
+        "tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": schema}]}],
+        "generationConfig": {"responseSchema": schema},
+    }
+
+    assert list(models_of_body(json.dumps(body).encode())) == []
+    wrapped = {"model": "models/gemini-2.5-pro", "request": body}
+    assert list(models_of_body(json.dumps(wrapped).encode())) == ["gemini-2.5-pro"]
+
+
 def test_models_of_a_websocket_message_with_a_nested_request_are_found() -> None:
     message = {"type": "response.create", "response": {"model": "a", "models": ["b"]}}
 

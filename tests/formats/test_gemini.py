@@ -93,6 +93,19 @@ def test_error_as_plain_json_between_events_is_read(
     assert facts == ResponseFacts(error=OVERLOADED)
 
 
+def test_plain_json_is_complete_with_its_last_brace() -> None:
+    parser = StreamParser()
+    parser.feed(text_chunk("So"))
+    assert parser.feed(b'\n{\n "error": {"code": 503') == []
+    [event] = parser.feed(b"}\n}")
+    assert event.data
+    assert json.loads(event.data) == {"error": {"code": 503}}
+    [event] = parser.feed(b"\n\n" + text_chunk("a"))[-1:]
+    assert event.data
+    assert b"candidates" in event.data
+    assert parser.close() is None
+
+
 def test_error_as_plain_json_after_an_unterminated_event_is_read() -> None:
     stream = text_chunk("So", finishReason="STOP").rstrip() + b"\n" + json.dumps(ERROR).encode()
     assert read_body([stream]).error == OVERLOADED

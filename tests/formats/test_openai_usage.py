@@ -1,11 +1,12 @@
 """Usage of OpenAI's APIs and of hosts that imitate them: what their counts mean."""
 
+import json
 from typing import Any
 
 import pytest
 
 from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage
-from aibridge_addon.formats import FORMATS
+from aibridge_addon.formats import FORMATS, openai_chat
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_chat.splicer import Splicer
 from aibridge_addon.formats.openai_tools import summed_usage
@@ -98,6 +99,15 @@ def test_unexplained_total_is_recorded_beside_the_counts(
     usage = told(names, 32, 9, **fields)
     assert counted(usage, names)[:2] == (32, 9)
     assert extra(usage, names)[UNEXPLAINED_TOKENS] == unexplained
+
+
+@pytest.mark.parametrize(("model", "output"), [("gemini-2.5-pro", 109), ("grok-4", 9)])
+def test_thoughts_that_only_googles_total_counts_are_output(model: str, output: int) -> None:
+    usage = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 141}
+    body = {"model": model, "choices": [], "usage": usage}
+    found = openai_chat.FORMAT.read_whole(json.dumps(body).encode()).usage
+    assert found
+    assert found.output_tokens == output
 
 
 def test_prices_and_requests_of_a_response_are_recorded() -> None:

@@ -19,6 +19,9 @@ BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
 BODY = b'{"model": "our-chat", "fallback_model": "unlisted"}'
 ENCODED = quote(ARN, safe="")
+GEMINI, PRO = "gemini", "gemini-2.5-pro"
+GOOGLE = "generativelanguage.googleapis.com"
+VERTEX = "/v1/projects/p/locations/eu/publishers/google/models/"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,22 @@ ENCODED = quote(ARN, safe="")
         ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "/model/m/invoke", INVOKE, "m"),
         ("bedrock-runtime.eu-central-1.api.aws", "/model/m/invoke", INVOKE, "m"),
         ("vpce-0a-b.bedrock-runtime.us-east-1.vpce.amazonaws.com", "/model/m/invoke", INVOKE, "m"),
+        (GOOGLE, "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse", GEMINI, PRO),
+        (GOOGLE, "/v1/models/gemini-2.5-pro%3AgenerateContent", GEMINI, PRO),
+        (GOOGLE, "/v1beta/tunedModels/mine:generateContent", GEMINI, None),
+        (GOOGLE, "/v1beta/models/gemini-2.5-pro:batchGenerateContent", None, PRO),
+        (GOOGLE, "/v1beta/openai/chat/completions", CHAT, None),
+        (GOOGLE, "/v1beta/interactions", None, None),
+        ("cloudcode-pa.googleapis.com", "/v1internal:streamGenerateContent", GEMINI, None),
+        ("cloudcode-pa.googleapis.com", "/v1internal:retrieveUserQuota", None, None),
+        ("europe-west1-aiplatform.googleapis.com", f"{VERTEX}{PRO}:generateContent", GEMINI, PRO),
+        ("aiplatform.eu.rep.googleapis.com", f"{VERTEX}{PRO}:streamGenerateContent", GEMINI, PRO),
+        (
+            "aiplatform.googleapis.com",
+            f"/v1beta1/publishers/google/models/{PRO}:generateContent",
+            GEMINI,
+            PRO,
+        ),
     ],
 )
 def test_default_instance_records_the_path_and_keeps_the_destination(

@@ -53,6 +53,11 @@ class SSEParser:
         """Number of bytes of an unfinished event."""
         return len(self._buffer)
 
+    @property
+    def first_pending(self) -> bytes:
+        """The first bytes of an unfinished event."""
+        return bytes(self._buffer[:16])
+
     def feed(self, chunk: bytes, unwanted: re.Pattern[bytes] | None = None) -> list[Event]:
         """Read a chunk; return the events that it completes.
 

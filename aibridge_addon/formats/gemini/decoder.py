@@ -10,6 +10,7 @@ from aibridge_addon.formats.decoders.json_array import JSONArrayParser
 from aibridge_addon.formats.decoders.sse import MAX_EVENT_BYTES, Event, SSEParser
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
+_STARTS_OF_JSON = (b"{", b"[")
 _BARE_JSON = re.compile(rb"(?:\A|[\r\n])[ \t]*(?=[{\[])")
 """The start of a line that begins with JSON, and not with the name of a field."""
 
@@ -22,6 +23,7 @@ class StreamParser:
         self._blanks = b""
         """Blanks before the first byte that decides."""
         self._parser: SSEParser | JSONArrayParser | None = None
+        self._is_sse = False
 
     @property
     def pending(self) -> int:
@@ -39,10 +41,33 @@ class StreamParser:
             if not (begun := chunk.lstrip(_BLANK)):
                 self._blanks = chunk
                 return []
-            parser = JSONArrayParser if begun[:1] in (b"{", b"[") else SSEParser
-            self._parser = parser(max_event_bytes=self._max_event_bytes)
+            self._is_sse = begun[:1] not in _STARTS_OF_JSON
+            self._parser = self._sse() if self._is_sse else self._json()
+        return self._feed_sse(chunk) if self._is_sse else self._parser.feed(chunk)
+
+    def _feed_sse(self, chunk: bytes) -> list[Event]:
+        """Read a chunk of events; plain JSON among them is complete with its last brace."""
+        assert self._parser is not None
         events = self._parser.feed(chunk)
-        return events if isinstance(self._parser, JSONArrayParser) else _with_bare_json(events)
+        if isinstance(self._parser, SSEParser):
+            events = _with_bare_json(events)
+            if self._parser.first_pending.lstrip(_BLANK)[:1] in _STARTS_OF_JSON:
+                events += self._continue_with(self._json())
+        elif events:
+            events += self._continue_with(self._sse())
+        return events
+
+    def _continue_with(self, parser: SSEParser | JSONArrayParser) -> list[Event]:
+        """Pass the bytes of the unfinished event to another parser."""
+        assert self._parser is not None
+        rest, self._parser = self._parser.close(), parser
+        return self._feed_sse(rest.raw) if rest else []
+
+    def _sse(self) -> SSEParser:
+        return SSEParser(max_event_bytes=self._max_event_bytes)
+
+    def _json(self) -> JSONArrayParser:
+        return JSONArrayParser(max_event_bytes=self._max_event_bytes)
 
     def close(self) -> Event | None:
         """End the stream; return the unfinished event at its end, if there is one."""

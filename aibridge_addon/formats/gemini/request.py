@@ -28,12 +28,11 @@ def read_request(request: RequestView) -> RequestFacts:
     outer = dict(request.members)
     inner = inner_request(outer)
     turn = _read_trailing_turn(contents_of(inner))
-    tier = text(member_named(inner, "serviceTier"))
     prompt_id = text(member_named(outer, "userPromptId"))
     return RequestFacts(
         model=_model(request.path_values, outer, inner),
         streaming=unquote(request.path).endswith(_STREAMING),
-        billing_labels={"service_tier": tier.lower()} if tier else {},
+        billing_labels=_billing_labels(inner, request.path_values.get("location")),
         user_texts=turn.user_texts,
         position=turn.position,
         prefilled=turn.prefilled,
@@ -71,6 +70,15 @@ def _model(values: Mapping[str, str], outer: Members, inner: Members) -> str | N
             return kind + (text(values[name]) or "")
     given = text(member(outer, "model")) or text(member(inner, "model"))
     return _MODEL_PREFIX.sub("", given) if given else None
+
+
+def _billing_labels(inner: Members, location: str | None) -> dict[str, str]:
+    """Return the service tier, and the region of Vertex AI unless its price is the usual one."""
+    tier = text(member_named(inner, "serviceTier"))
+    labels = {"service_tier": tier.lower()} if tier else {}
+    if location and location != "global":
+        labels["inference_geo"] = location if "-" in location else f"{location} (multi-region)"
+    return labels
 
 
 def _read_trailing_turn(left: list[msgspec.Raw]) -> TrailingTurn:

@@ -27,6 +27,9 @@ _TEXT_DELTAS = events(
     whole({"choices": rf"\[{_CHOICE}\]"}, beside=scalars("choices", "error", "usage", "x_groq"))
 )
 
+_GOOGLES = ("gemini-", "models/gemini-", "google/gemini-")
+"""Beginnings of models, as Google's own endpoints name them."""
+
 
 def is_usage_only(event: Event) -> bool:
     """Return whether an event is the chunk that only `include_usage` brings."""
@@ -72,7 +75,7 @@ class CompletionReader(Reader):
         return ResponseFacts(
             response_id=self._id,
             model=self._model,
-            usage=(usage := _read_usage(self._usage, self._service_tier)),
+            usage=(usage := _read_usage(self._usage, self._service_tier, self._model)),
             usage_unreadable=usage is None and bool(self._usage),
             tool_calls=tuple(call.facts() for call in self._calls),
             thoughts=_thoughts("".join(self._thoughts)),
@@ -150,8 +153,8 @@ def read_whole(body: bytes) -> ResponseFacts:
     usage = stated_usage(completion)
     return ResponseFacts(
         response_id=text(completion.get("id")),
-        model=text(completion.get("model")),
-        usage=(own := _read_usage(usage, text(completion.get("service_tier")))),
+        model=(model := text(completion.get("model"))),
+        usage=(own := _read_usage(usage, text(completion.get("service_tier")), model)),
         usage_unreadable=own is None and bool(usage),
         tool_calls=tuple(call.facts() for call in calls),
         thoughts=_thoughts("".join(thoughts)),
@@ -163,6 +166,10 @@ def _thoughts(content: str) -> tuple[Thought, ...]:
     return (Thought(content=text(content) or "", source="thinking"),) if content else ()
 
 
-def _read_usage(usage: dict[str, JSON], service_tier: str | None) -> Usage | None:
+def _read_usage(
+    usage: dict[str, JSON], service_tier: str | None, model: str | None
+) -> Usage | None:
     tier: Extra = {"service_tier": service_tier} if service_tier else {}
-    return read_usage(usage, CHAT_NAMES, outside=tier)
+    # Google's compatible endpoint leaves thoughts out of the completion, and other details too.
+    by_google = (model or "").startswith(_GOOGLES)
+    return read_usage(usage, CHAT_NAMES, outside=tier, total_has_thoughts=by_google)

@@ -4,13 +4,23 @@ configuration.
 Importing this package registers the types. A further type is a module here and a row in `_MODULES`.
 """
 
-from aibridge_addon.providers.builtin import anthropic, azure, bedrock, compatible, copilot, openai
+from aibridge_addon.providers.builtin import (
+    anthropic,
+    azure,
+    bedrock,
+    code_assist,
+    compatible,
+    copilot,
+    gemini,
+    openai,
+    vertex,
+)
 from aibridge_addon.providers.types import register
 
 # In reverse mode, each route has the methods that its clients use and no more, bridged routes too:
 # by TRACE a provider would send the central key back, and DELETE of a model is for good. That other
 # methods pass on a bridged path is for forward mode, where the key is the client's own.
-_MODULES = (anthropic, openai, azure, copilot, bedrock)
+_MODULES = (anthropic, openai, azure, copilot, bedrock, gemini, code_assist, vertex)
 
 for _module in _MODULES:
     register(_module.TYPE)

@@ -1,0 +1,55 @@
+"""Google's Vertex AI, in all regions: the client chooses the host."""
+
+from aibridge_addon.formats import gemini, openai_chat
+from aibridge_addon.providers.builtin.gemini import model_routes
+from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.types import POST, READ, ProviderType, RouteTemplate
+
+_PROJECT = "/{version}/projects/{project}/locations/{location}"
+_GOOGLE = "/publishers/google/models/{model}"
+_ENDPOINTS = f"{_PROJECT}/endpoints"
+
+TYPE = ProviderType(
+    name="vertex",
+    error_format=gemini.FORMAT.name,
+    credential_headers=("x-goog-api-key",),  # of the express mode
+    key_probe="/v1beta1/publishers/google/models",
+    routes=(
+        *model_routes(_PROJECT + _GOOGLE),
+        *model_routes("/{version}" + _GOOGLE),
+        *model_routes(f"{_ENDPOINTS}/{{endpoint}}"),
+        RouteTemplate(
+            path=f"{_ENDPOINTS}/openapi/chat/completions",
+            methods=POST,
+            api=openai_chat.FORMAT.name,
+        ),
+        RouteTemplate(
+            path=f"{_PROJECT}/publishers/openai/v1/chat/completions",
+            methods=POST,
+            api=openai_chat.FORMAT.name,
+        ),
+        # Of other verbs and publishers the model is known and the usage is not.
+        RouteTemplate(
+            path=f"{_PROJECT}/publishers/{{publisher}}/models/{{model}}:{{verb}}", methods=POST
+        ),
+        RouteTemplate(path="/{version}/publishers/{publisher}/models/{model}:{verb}", methods=POST),
+        RouteTemplate(path="/{version}/publishers/google/models", methods=READ),
+        RouteTemplate(path="/{version}/publishers/google/models/*", methods=READ),
+    ),
+)
+
+INSTANCES = (
+    Provider(
+        name="vertex",
+        type=TYPE.name,
+        base_url="https://aiplatform.googleapis.com",
+        hosts=frozenset(
+            {
+                "aiplatform.googleapis.com",
+                "*-aiplatform.googleapis.com",
+                "aiplatform.*.rep.googleapis.com",
+            }
+        ),
+        is_optional=True,
+    ),
+)

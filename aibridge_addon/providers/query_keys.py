@@ -1,0 +1,64 @@
+"""Keys in the query of a request: `?key=…` of Google's APIs, and pre-signed URLs. Pure.
+
+Paths are given with their queries. Parameters that are not touched keep their bytes.
+"""
+
+from collections.abc import Callable, Iterator
+from urllib.parse import unquote_plus
+
+KEY_PARAMETERS = frozenset({"key", "access_token", "api_key", "api-key"})
+"""Parameters for a client's own key, in lower case."""
+
+SECRET_PARAMETERS = KEY_PARAMETERS | {
+    "x-amz-credential",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-goog-credential",
+    "x-goog-signature",
+}
+"""Parameters whose values only the provider may see, in lower case."""
+
+type Replace = Callable[[str, str], str]
+"""Returns the value that replaces the value of a secret parameter, both as they are written."""
+
+
+def keys_in(path: str) -> list[str]:
+    """Return the client's own keys in a query, decoded."""
+    return [unquote_plus(value) for name, value in _parameters(path) if name in KEY_PARAMETERS]
+
+
+def without_keys(path: str, *, of: str | None = None) -> str:
+    """Return a path without the client's own keys, or without the keys that contain a text."""
+    bare, mark, query = path.partition("?")
+    kept = [
+        piece
+        for piece in query.split("&")
+        if (parameter := _parameter(piece))[0] not in KEY_PARAMETERS
+        or (of is not None and of not in unquote_plus(parameter[1]))
+    ]
+    return bare + mark + "&".join(kept) if kept or not mark else bare
+
+
+def with_secrets(path: str, replace: Replace) -> str:
+    """Return a path with the values of its secret parameters replaced."""
+    bare, mark, query = path.partition("?")
+    if not query:
+        return path
+    return bare + mark + "&".join(_replaced(piece, replace) for piece in query.split("&"))
+
+
+def _replaced(piece: str, replace: Replace) -> str:
+    name, value = _parameter(piece)
+    if name not in SECRET_PARAMETERS or not value:
+        return piece
+    return piece[: len(piece) - len(value)] + replace(name, value)
+
+
+def _parameters(path: str) -> Iterator[tuple[str, str]]:
+    return map(_parameter, path.partition("?")[2].split("&"))
+
+
+def _parameter(piece: str) -> tuple[str, str]:
+    """Return the name of a parameter, decoded and in lower case, and its value as written."""
+    name, _, value = piece.partition("=")
+    return unquote_plus(name).lower(), value

@@ -1,0 +1,215 @@
+"""Google's models with Google's own SDK, in both modes: Gemini API, Code Assist and Vertex AI."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from google import genai
+from google.genai import types
+from standin import Server
+from standin.plan import ANSWER, THOUGHT
+
+from e2e.clients import Clients, Way
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
+
+KEY = "AIzaSyA-0123456789-abcdefghijklmnopq"
+SAID = "How are you? TOKENS:100,20,30,0"
+MODEL = "gemini-2.5-flash"
+FORWARD, REVERSE = Way("forward"), Way("reverse")
+each_mode = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+
+CONFIG = """\
+[[providers]]
+name = "gemini"
+type = "gemini"
+base_url = "{origin}"
+hosts = ["generativelanguage.googleapis.com"]
+api_key_env = "GEMINI_API_KEY"
+price_as = "google"
+
+[[providers]]
+name = "code-assist"
+type = "code-assist"
+base_url = "{origin}"
+hosts = ["cloudcode-pa.googleapis.com"]
+
+[[providers]]
+name = "vertex"
+type = "vertex"
+base_url = "{origin}"
+hosts = ["europe-west1-aiplatform.googleapis.com", "aiplatform.googleapis.com"]
+price_as = "google"
+"""
+CENTRAL = "AIza-central-0123456789-0123456789"
+
+
+@pytest.fixture(scope="module")
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
+    config = CONFIG.format(origin=standin.origin)
+    with run_proxy(standin.origin, config=config, env={"GEMINI_API_KEY": CENTRAL}) as made:
+        yield made
+
+
+def base_url(proxy: Proxy, way: Way, name: str = "gemini", host: str = "") -> str:
+    if way == FORWARD:
+        return f"https://{host or 'generativelanguage.googleapis.com'}"
+    return f"http://127.0.0.1:{proxy.reverse_port}/{name}"
+
+
+@contextmanager
+def sdk(clients: Clients, way: Way, url: str) -> Iterator[genai.models.Models]:
+    with clients.http(way) as http_client:
+        options = types.HttpOptions(base_url=url, httpx_client=http_client)
+        yield genai.Client(api_key=KEY, http_options=options).models
+
+
+@each_mode
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_google_sdk_is_recorded(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way, stream: bool
+) -> None:
+    with proxy.recording() as records, sdk(clients, way, base_url(proxy, way)) as models:
+        said = f"{SAID} THINK"
+        if stream:
+            chunks = list(models.generate_content_stream(model=MODEL, contents=said))
+        else:
+            chunks = [models.generate_content(model=MODEL, contents=said)]
+
+    assert "".join(chunk.text or "" for chunk in chunks) == ANSWER
+    row = records.interception
+    assert (row["provider"], row["api"], row["model"]) == ("gemini", "gemini", MODEL)
+    assert (row["status"], bool(row["streaming"])) == ("completed", stream)
+    assert (row["credential_kind"], row["credential_hint"]) == ("byok", "AIza...nopq")
+    assert records.counts == (100, 20, 30, 0)
+    assert records.usage["cost_nano_usd"] > 0
+    assert records.prompts == [said]
+    assert [thought["content"] for thought in records.model_thoughts] == [THOUGHT]
+    assert standin.requests[-1].header("x-goog-api-key") == KEY
+
+
+@each_mode
+def test_key_in_the_query_is_sent_on_and_shown_nowhere(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way
+) -> None:
+    url = f"{base_url(proxy, way)}/v1beta/models/{MODEL}%3AstreamGenerateContent?alt=sse&key={KEY}"
+    body = {"contents": [{"parts": [{"text": f"{SAID} and {KEY}"}]}]}
+    with proxy.recording() as records, clients.http(way) as client:
+        response = client.post(url, json=body)
+
+    assert response.status_code == 200
+    assert records.counts == (100, 20, 30, 0)
+    assert records.interception["credential_hint"] == "AIza...nopq"
+    expected = f"/v1beta/models/{MODEL}%3AstreamGenerateContent?alt=sse&key={KEY}"
+    assert standin.requests[-1].target == expected
+    assert KEY not in str(records)
+    assert KEY not in proxy.log_text()
+
+
+def test_central_key_replaces_a_placeholder_in_the_query(
+    proxy: Proxy, clients: Clients, standin: Server
+) -> None:
+    url = f"{base_url(proxy, REVERSE)}/v1/models/{MODEL}:generateContent?key=aibridge&x=1"
+    with proxy.recording() as records, clients.http(REVERSE) as client:
+        client.post(url, json={"contents": [{"parts": [{"text": SAID}]}]})
+
+    assert records.interception["credential_kind"] == "centralized"
+    request = standin.requests[-1]
+    assert request.target == f"/v1/models/{MODEL}:generateContent?x=1"
+    assert request.header("x-goog-api-key") == CENTRAL
+
+
+def test_stream_as_a_json_array_is_relayed_and_recorded(
+    proxy: Proxy, clients: Clients, standin: Server
+) -> None:
+    url = f"{base_url(proxy, FORWARD)}/v1beta/models/{MODEL}:streamGenerateContent"
+    body = {"contents": [{"parts": [{"text": SAID}]}]}
+    with proxy.recording() as records, clients.http(FORWARD) as client:
+        answer = client.post(url, json=body, headers={"x-goog-api-key": KEY}).json()
+
+    texts = [c["candidates"][0]["content"]["parts"][0]["text"] for c in answer]
+    assert "".join(texts) == ANSWER
+    assert records.interception["status"] == "completed"
+    assert records.counts == (100, 20, 30, 0)
+
+
+def test_error_in_the_middle_of_a_stream_is_recorded(proxy: Proxy, clients: Clients) -> None:
+    with (
+        proxy.recording() as records,
+        sdk(clients, FORWARD, base_url(proxy, FORWARD)) as models,
+        pytest.raises(genai.errors.APIError),
+    ):
+        list(models.generate_content_stream(model=MODEL, contents=f"{SAID} ERROR_EVENT"))
+
+    row = records.interception
+    assert (row["status"], row["error_type"]) == ("failed", "UNAVAILABLE")
+
+
+def test_refused_stream_reaches_the_client_as_an_error(proxy: Proxy, clients: Clients) -> None:
+    with (
+        proxy.recording() as records,
+        sdk(clients, FORWARD, base_url(proxy, FORWARD)) as models,
+        pytest.raises(genai.errors.APIError, match="asked for 400"),
+    ):
+        list(models.generate_content_stream(model=MODEL, contents="STATUS:400"))
+
+    assert records.interception["error_type"] == "INVALID_ARGUMENT"
+
+
+def test_token_count_passes(proxy: Proxy, clients: Clients) -> None:
+    with proxy.recording() as records, sdk(clients, REVERSE, base_url(proxy, REVERSE)) as models:
+        assert models.count_tokens(model=MODEL, contents="Hello").total_tokens
+
+    assert records.interceptions == []
+
+
+@each_mode
+def test_code_assist_is_recorded_with_its_session(proxy: Proxy, clients: Clients, way: Way) -> None:
+    base = base_url(proxy, way, "code-assist", "cloudcode-pa.googleapis.com")
+    body: dict[str, Any] = {
+        "model": "gemini-2.5-pro",
+        "project": "p",
+        "user_prompt_id": "prompt-1",
+        "request": {
+            "contents": [{"role": "user", "parts": [{"text": SAID}]}],
+            "session_id": "session-1",
+        },
+    }
+    headers = {
+        "authorization": "Bearer ya29.0123456789abcdefghij",
+        "user-agent": "GeminiCLI-tui/0.61.0/gemini-2.5-pro (linux; x64; terminal)",
+    }
+    with proxy.recording() as records, clients.http(way) as client:
+        url = f"{base}/v1internal:streamGenerateContent?alt=sse"
+        lines = client.post(url, json=body, headers=headers).text.split("\n\n")
+        assert client.post(f"{base}/v1internal:retrieveUserQuota", json={}).status_code == 404
+
+    assert json.loads(lines[0].removeprefix("data: "))["traceId"]
+    row = records.interception
+    assert (row["provider"], row["model"]) == ("code-assist", "gemini-2.5-pro")
+    assert (row["client"], row["client_session_id"]) == ("Gemini CLI", "session-1")
+    assert (row["prompt_id"], row["request_kind"]) == ("prompt-1", "turn")
+    assert records.counts == (100, 20, 30, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_priced"),
+    [
+        ("/v1/projects/p/locations/europe-west1/publishers/google/models", False),
+        ("/v1/projects/p/locations/global/publishers/google/models", True),
+        ("/v1beta1/publishers/google/models", True),
+    ],
+)
+def test_vertex_is_recorded_and_priced_unless_its_region_may_cost_more(
+    proxy: Proxy, clients: Clients, path: str, is_priced: bool
+) -> None:
+    url = f"https://europe-west1-aiplatform.googleapis.com{path}/{MODEL}:generateContent"
+    body = {"contents": [{"role": "user", "parts": [{"text": SAID}]}]}
+    with proxy.recording() as records, clients.http(FORWARD) as client:
+        client.post(url, json=body, headers={"authorization": "Bearer ya29.0123456789abcdef"})
+
+    assert (records.interception["provider"], records.interception["model"]) == ("vertex", MODEL)
+    assert records.counts == (100, 20, 30, 0)
+    assert (records.usage["cost_nano_usd"] is not None) is is_priced
