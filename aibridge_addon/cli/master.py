@@ -32,6 +32,7 @@ from aibridge_addon.cli.authority import AuthorityError, key_path, read_authorit
 from aibridge_addon.cli.dispatch import FastAddonManager
 from aibridge_addon.cli.plan import Plan
 from aibridge_addon.config.options import PREFIX, unknown_option
+from aibridge_addon.relay.header_lookups import skip_type_checks
 
 _NEEDED = (
     core.Core,
@@ -92,6 +93,8 @@ def make_master(plan: Plan, bridge: AIBridge) -> Master:
         master = _make_web_master(options)
     else:
         master = _Master(options) if plan.addons == "all" else _LeanMaster(options)
+        if plan.addons == "needed" and "scripts" not in {*from_file, *_names(plan.sets)}:
+            skip_type_checks()
         master.addons.add(*_addons(plan, {*from_file, *_names(plan.sets)}), errorcheck.ErrorCheck())
     _set_options(master, plan, from_file)
     _add(master, bridge, _names(plan.sets))

@@ -34,7 +34,7 @@ from mitmproxy.proxy.layers.http import (
     SendHttp,
 )
 
-from aibridge_addon.relay import http1, websocket_limits
+from aibridge_addon.relay import header_lookups, http1, websocket_limits
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.joined_writes import joined
@@ -43,6 +43,7 @@ from aibridge_addon.relay.second_response import RESPONSE_EVENTS, relay_second_r
 
 type Commands = layer.CommandGenerator[Any]
 
+header_lookups.use_in_mitmproxy()
 http1.use_in_mitmproxy()
 websocket_limits.use_in_mitmproxy()
 
