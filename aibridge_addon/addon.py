@@ -132,9 +132,8 @@ class AIBridge:
             logger.error("aibridge_metrics_listen: %s", error.strerror or error)
         else:
             self._settings.start()
-            names = named(settings.providers)
             where = settings.recorder or settings.database
-            logger.info("aibridge: recording %s in %s", names, where)
+            logger.info("aibridge: recording %s in %s", named(settings.providers), where)
 
     def done(self) -> Awaitable[object] | None:
         """End all exchanges, and close the components."""
@@ -188,7 +187,7 @@ class AIBridge:
         """Forget a connection."""
         if self._components:
             self._components.connections.forget(client)
-            self._components.first_request.stop(client)
+            self._components.tunnels.end(client)
             self._components.held.release_all(client.id)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
@@ -232,7 +231,8 @@ class AIBridge:
     @guarded
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """Hide an accepted password."""
-        take_proxy_user(flow)
+        if (user := take_proxy_user(flow)) and self._components:
+            self._components.tunnels.note_user(flow.client_conn, user)
 
     @guarded
     def http_connect_error(self, flow: http.HTTPFlow) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence
 
-from mitmproxy.connection import Client
 from mitmproxy.options import Options
 
 from aibridge_addon.access.admission import AdmissionControl
@@ -37,6 +36,7 @@ from aibridge_addon.exchange.record_maker import RecordMaker
 from aibridge_addon.exchange.signed_requests import unless_signed
 from aibridge_addon.exchange.stream_bridge import StreamBridge
 from aibridge_addon.exchange.tool_servers import CentralServers
+from aibridge_addon.exchange.tunnels import Tunnels
 from aibridge_addon.exchange.typed_prompts import TypedPrompts
 from aibridge_addon.exchange.unrecorded_usage import UnrecordedUsage
 from aibridge_addon.exchange.websocket_intake import WebSocketIntake
@@ -46,7 +46,6 @@ from aibridge_addon.observe.announcement import data_folder
 from aibridge_addon.observe.descriptors import ShortageLog, limit_accept_retries
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
-from aibridge_addon.observe.metric_table import TUNNELS
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.observe.presence import Presence
 from aibridge_addon.providers.routing import Router
@@ -146,6 +145,7 @@ class Components:
         self._commit.close()
         self._close_listener()
         self._shortage_log.remove()
+        self.tunnels.end_all()
         self._recorder.close()
         self._outputs.close()
         self._jwts.close()
@@ -164,6 +164,9 @@ class Components:
         self.egress = Egress(on_refused=self._count_refused)
         self.connections = ConnectionLimit(on_refused=self._count_refused)
         self.first_request = FirstRequestTimeout(close=close_client, on_refused=self._count_refused)
+        self.tunnels = Tunnels(
+            self.admission, self._facts.publish, self.first_request, self.metrics
+        )
 
     def _build_exchanges(self) -> None:
         self.live = LiveRequests()
@@ -206,7 +209,7 @@ class Components:
             self.bridge,
             is_provider_host=lambda host: self.router.is_provider_host(host),
             allows_tunnel=self.admission.allows_tunnel,
-            on_tunnel=self._on_tunnel,
+            on_tunnel=self.tunnels.open,
             on_refused=self._count_refused,
         )
 
@@ -275,6 +278,7 @@ class Components:
 
     def _apply_access(self, settings: Settings) -> None:
         self.admission.rule = settings.token_rule
+        self.tunnels.known_actors = settings.actors
         self._jwts.apply(settings.jwt_issuers, self._options.ssl_verify_upstream_trusted_ca)
         self.egress.allow(
             providers=settings.providers,
@@ -320,10 +324,6 @@ class Components:
         return (*edits, self.background.attach, *offers)
 
     # Callbacks between components
-
-    def _on_tunnel(self, client: Client) -> None:
-        self.metrics.count(TUNNELS)
-        self.first_request.stop(client)
 
     def _has_earlier(self, actor: str, before: str) -> bool:
         """Return whether an actor was recorded before a time; called on a thread."""

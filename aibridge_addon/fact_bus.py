@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aibridge_addon.facts import Fact, Interception, ProcessSeen
+from aibridge_addon.facts import Fact, Interception, ProcessSeen, TunnelEnded
 
 logger = logging.getLogger(__name__)
 
@@ -35,5 +35,7 @@ class FactBus:
 def _name_of(fact: Fact) -> str:
     if isinstance(fact, ProcessSeen):
         return f"process {fact.id}"
+    if isinstance(fact, TunnelEnded):
+        return f"tunnel {fact.id}"
     interception = fact if isinstance(fact, Interception) else fact.interception
     return f"interception {interception.id}"

@@ -17,6 +17,7 @@ from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.clients import CLIENTS
 from aibridge_addon.providers.presets import PRESETS
 from aibridge_addon.providers.types import PROVIDER_TYPES
+from aibridge_addon.providers.unread_hosts import UNREAD_SERVICES
 from aibridge_addon.store.sqlite import schema
 
 DATA_FOLDER = str(user_data_path("aibridge", appauthor=False))
@@ -265,6 +266,15 @@ def presets() -> str:
     return _table((*head, "price list", "key", "after"), rows)
 
 
+def unread() -> str:
+    """Return the AI services whose traffic is not read."""
+    rows = [
+        (service.name, ", ".join(map(_code, service.hosts)), service.reason)
+        for service in UNREAD_SERVICES
+    ]
+    return _table(("service", "hosts", "not read because it is"), rows)
+
+
 def routes() -> str:
     """Return the route table."""
     rows = []
@@ -344,6 +354,7 @@ TABLES = {
     "aibridge_processes": "Proxy processes, as they reported last; see `aibridge status`",
     "aibridge_rate_limits": "Headers about rate limits, as each credential and actor received them"
     " last.",
+    "aibridge_tunnels": "Tunnels to AI services that are not read; nothing in them is decrypted.",
     "aibridge_search_texts": "Texts that `aibridge search` finds; `aibridge_search` is the FTS5"
     " index over them.",
     "aibridge_budget_entries": "Ledger of budgets: one row per charge, never changed.",
@@ -480,6 +491,11 @@ COLUMNS = {
     "owner": "process that sends the request",
     "percent": "threshold",
     "aibridge_rate_limits.credential_hint": "masked; empty: none",
+    "aibridge_tunnels.duration_ms": "milliseconds",
+    "aibridge_tunnels.host": "host that the client asked for",
+    "service": "AI service, or provider instance that the forward proxy does not intercept",
+    "bytes_sent": "encrypted bytes from the client",
+    "bytes_received": "encrypted bytes to the client",
     "value": "as the provider sent it",
     "seen_at": "UTC, ISO 8601",
     "created_at": "UTC, ISO 8601",

@@ -116,6 +116,11 @@ class AdmissionControl:
         elif self.requires_token:
             raise TokenError("no_token", _NO_TOKEN)
 
+    def token_of_connection(self, client: connection.Client) -> AccessToken | None:
+        """Return the access token with which a connection was opened."""
+        login = self._logins.get(client)
+        return self._tokens.by_id(login) if login else None
+
     def allows_tunnel(self, client: connection.Client) -> bool:
         """Return True if a connection may be tunnelled; CONNECT requests were checked before."""
         by_connect = isinstance(client.proxy_mode, RegularMode | UpstreamMode)

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from aibridge_addon.cli.databases import open_records
 from aibridge_addon.cli.filters import db_option, filter_options, period_options, request_query
 from aibridge_addon.cli.own import mine_option, own_actor
 from aibridge_addon.cli.tables import printable
+from aibridge_addon.cli.unread_traffic import HOST, print_tunnels
 from aibridge_addon.cli.usage_table import name_of, totals_lines
 from aibridge_addon.report.as_json import as_json
 from aibridge_addon.report.figures import Figures
@@ -25,13 +26,14 @@ from aibridge_addon.report.queries import (
     METADATA_PREFIX,
     grouped,
 )
-from aibridge_addon.report.rows import GroupRow, Totals
+from aibridge_addon.report.rows import GroupRow, Totals, TunnelRow
 from aibridge_addon.store.errors import StoreError
 
 _TOKENS = ("input", "cache_read", "cache_write", "output")
 _MONEY = "_nano_usd"
 _FORMULA = ("=", "+", "-", "@")
 """Beginnings of a cell that spreadsheets take for a formula."""
+_NAMES = (*GROUPINGS, HOST)
 _ROWS = 40
 """Rows of the table, unless `--limit` states another number."""
 
@@ -49,9 +51,11 @@ class By(click.ParamType[tuple[str, ...]]):
         if len(names) > MAX_GROUPINGS:
             self.fail(f"at most {MAX_GROUPINGS} names, separated by a comma", param, ctx)
         for name in names:
-            if name not in GROUPINGS and not name.startswith(METADATA_PREFIX):
-                known = ", ".join(GROUPINGS)
+            if name not in _NAMES and not name.startswith(METADATA_PREFIX):
+                known = ", ".join(_NAMES)
                 self.fail(f"{name!r} is not one of {known}, {METADATA_PREFIX}NAME", param, ctx)
+        if HOST in names and not set(names) <= {HOST, "actor"}:
+            self.fail(f"{HOST} can be combined with actor only", param, ctx)
         return names
 
     def shell_complete(
@@ -59,7 +63,7 @@ class By(click.ParamType[tuple[str, ...]]):
     ) -> list[CompletionItem]:
         """Return the names that begin so."""
         done, comma, last = incomplete.rpartition(",")
-        found = (name for name in GROUPINGS if name.startswith(last))
+        found = (name for name in _NAMES if name.startswith(last))
         return [CompletionItem(f"{done}{comma}{name}") for name in found]
 
 
@@ -70,7 +74,8 @@ class By(click.ParamType[tuple[str, ...]]):
     type=By(),
     default="model",
     metavar="NAME[,NAME]",
-    help=f"Group by one or two of {', '.join(GROUPINGS)}, or {METADATA_PREFIX}NAME: another"
+    help=f"Group by one or two of {', '.join(GROUPINGS)}, or {HOST}: AI traffic outside of what is"
+    f" recorded; or {METADATA_PREFIX}NAME: another"
     " member of the actors' metadata. Default: model.",
 )
 @filter_options
@@ -100,11 +105,17 @@ def command(
     database is only read, also while a proxy writes to it.
     """
     is_table = not (as_objects or as_csv)
+    period = Period(selected["since"], selected["until"]).text()
     for_actor = own_actor(db) if mine else None
     requests = replace(request_query(**selected), for_actor=for_actor)
-    query = grouped(requests, by, _ROWS if is_table and limit is None else limit)
+    limit = _ROWS if is_table and limit is None else limit
+    query = grouped(requests, by, limit)
     try:
         store = open_records(db)
+        if HOST in by:
+            rows = store.reports().tunnels(requests, by_actor="actor" in by)
+            _print_tunnels(rows, period, limit, as_objects=as_objects, as_csv=as_csv)
+            return
         totals = store.reports().totals(query)
     except (StoreError, UnsupportedReportError) as error:
         raise click.ClickException(str(error)) from error
@@ -115,8 +126,26 @@ def command(
     elif not totals.overall.requests:
         click.echo(f"There are no records of this period in {store.location}.")
     else:
-        period = Period(selected["since"], selected["until"]).text()
         click.echo("\n".join(totals_lines(by, totals, period)))
+
+
+def _print_tunnels(
+    rows: list[TunnelRow], period: str, limit: int | None, *, as_objects: bool, as_csv: bool
+) -> None:
+    records = [asdict(row) for row in rows[:limit]]
+    if as_objects:
+        click.echo(json.dumps(records))
+    elif as_csv:
+        file = io.StringIO()
+        names = [field.name for field in fields(TunnelRow)]
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: _safe(str(v)) for k, v in record.items()} for record in records)
+        click.echo(file.getvalue(), nl=False)
+    elif rows:
+        print_tunnels(rows, period, limit)
+    else:
+        click.echo("No tunnels to AI services that are not read were recorded in this period.")
 
 
 def _record(by: tuple[str, ...], row: GroupRow) -> dict[str, Any]:

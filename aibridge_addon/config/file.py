@@ -34,7 +34,8 @@ from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.hosts import bare_host, is_pattern, mistake_in_pattern
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.instance import Provider
-from aibridge_addon.providers.presets import PRESETS, values_of_preset
+from aibridge_addon.providers.known_hosts import values_of_preset
+from aibridge_addon.providers.presets import PRESETS
 from aibridge_addon.providers.types import PROVIDER_TYPES
 
 OPTION = "aibridge_config"

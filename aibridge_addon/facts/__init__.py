@@ -44,6 +44,7 @@ from aibridge_addon.facts.records import (
     new_id,
     now,
 )
+from aibridge_addon.facts.tunnels import TunnelEnded
 
 __all__ = [
     "FREE",
@@ -77,6 +78,7 @@ __all__ = [
     "TokenUsage",
     "TokenUsageSoFar",
     "ToolUsage",
+    "TunnelEnded",
     "UsagePriced",
     "UserPrompt",
     "milliseconds",

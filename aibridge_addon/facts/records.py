@@ -9,6 +9,7 @@ from typing import Any, Literal
 import uuid_utils
 
 from aibridge_addon.facts.readings import RequestKind, ThoughtSource
+from aibridge_addon.facts.tunnels import TunnelEnded
 
 
 class Status(StrEnum):
@@ -360,7 +361,7 @@ type RequestFact = (
     | ResponseContent
 )
 """A fact of one request."""
-type Fact = RequestFact | ProcessSeen
+type Fact = RequestFact | ProcessSeen | TunnelEnded
 
 
 def new_id() -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from aibridge_addon.providers.presets import preset_of_host
+from aibridge_addon.providers.known_hosts import preset_of_host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from aibridge_addon.providers.presets import preset_of_host, takes_include_usage
+from aibridge_addon.providers.known_hosts import preset_of_host, takes_include_usage
 from aibridge_addon.providers.types import PROVIDER_TYPES, ProviderType
 
 

@@ -15,6 +15,8 @@ from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.mitm_layers import install
 from aibridge_addon.relay.tunnel import (
     NotHttpError,
+    Traffic,
+    host_of,
     interception_layer,
     is_proxy_mode,
     must_tunnel,
@@ -33,7 +35,7 @@ class NextLayer:
         bridge: decides for the HTTP layers of intercepted connections.
         is_provider_host: returns True for hosts of provider instances.
         allows_tunnel: returns True if a client may open a tunnel to another host.
-        on_tunnel: called with the client of each tunnel.
+        on_tunnel: called with client and host of each tunnel; returns where to count its bytes.
         on_refused: called with the reason for each connection that is closed.
     """
 
@@ -43,7 +45,7 @@ class NextLayer:
         *,
         is_provider_host: Callable[[str], bool],
         allows_tunnel: Callable[[Client], bool],
-        on_tunnel: Callable[[Client], None],
+        on_tunnel: Callable[[Client, str], Traffic | None],
         on_refused: Callable[[str], None],
     ) -> None:
         self._bridge = bridge
@@ -76,8 +78,7 @@ class NextLayer:
         if tunnelled and not self._allows_tunnel(client):
             return RefusedConnection(data.context)
         if tunnelled:
-            self._on_tunnel(client)
-            return tunnel(data.context)
+            return tunnel(data.context, self._on_tunnel(client, host_of(data)))
         if is_proxy_mode(data.context):
             chosen = _mitmproxys_layer(data) if protocol_is_known(data) else None
         else:

@@ -7,6 +7,7 @@ so without access tokens and records.
 
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from mitmproxy.net.tls import starts_like_tls_record
@@ -16,6 +17,8 @@ from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, ServerTLSLayer, mo
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.quic import ClientQuicLayer, ServerQuicLayer
 from mitmproxy.proxy.layers.tls import parse_client_hello
+
+from aibridge_addon.addresses import literal
 
 _HANDSHAKE = 0x16
 _CLIENT_HELLO = 0x01
@@ -41,9 +44,50 @@ def must_tunnel(data: layer.NextLayer, is_provider_host: Callable[[str], bool]) 
     return not (server_name and is_provider_host(server_name))
 
 
-def tunnel(context: Context) -> layer.Layer:
-    """Return a layer that relays bytes without creating a flow."""
-    return layers.TCPLayer(context, ignore=True)
+def host_of(data: layer.NextLayer) -> str:
+    """Return the host that a client asks for; for a connection by address, its server name."""
+    context = data.context
+    assert context.server.address
+    host: str = context.server.address[0]
+    if literal(host) is None:
+        return host
+    try:
+        return context.client.sni or _server_name(data.data_client()) or host
+    except _IncompleteError:
+        return host
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Bytes that passed through a tunnel."""
+
+    sent: int = 0
+    """Bytes from the client."""
+    received: int = 0
+    """Bytes to the client."""
+
+
+def tunnel(context: Context, traffic: Traffic | None = None) -> layer.Layer:
+    """Return a layer that relays bytes without creating a flow, and counts them in `traffic`."""
+    if traffic is None:
+        return layers.TCPLayer(context, ignore=True)
+    return _CountedTunnel(context, traffic)
+
+
+class _CountedTunnel(layers.TCPLayer):
+    """A tunnel whose bytes are counted."""
+
+    def __init__(self, context: Context, traffic: Traffic) -> None:
+        super().__init__(context, ignore=True)
+        self._traffic = traffic
+
+    def relay_messages(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.DataReceived):
+            if event.connection is self.context.client:
+                self._traffic.sent += len(event.data)
+            else:
+                self._traffic.received += len(event.data)
+        yield from super().relay_messages(event)
 
 
 class NotHttpError(Exception):

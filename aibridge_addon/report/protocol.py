@@ -19,6 +19,7 @@ from aibridge_addon.report.rows import (
     SessionDetail,
     SessionRow,
     Totals,
+    TunnelRow,
 )
 
 
@@ -96,6 +97,13 @@ class Reports(Protocol):
     def rate_limits(self) -> list[RateLimitRow]:
         """Return the rate limits as the providers last reported them."""
         _unsupported("rate_limits")
+
+    def tunnels(self, query: RequestQuery, *, by_actor: bool = False) -> list[TunnelRow]:
+        """Return the tunnels to AI services that are not read by host, the largest first.
+
+        Of the query's filters, the period and the actors apply.
+        """
+        _unsupported("tunnels")
 
 
 def _unsupported(report: str) -> NoReturn:

@@ -322,3 +322,21 @@ class RateLimitRow:
     header: str
     value: str
     seen_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelRow:
+    """Tunnels to a host of an AI service that is not read."""
+
+    host: str
+    service: str
+    actor: str | None
+    """The actor, if the rows are grouped by actor too."""
+    actors: int
+    """Number of actors."""
+    tunnels: int
+    bytes_sent: int
+    bytes_received: int
+    duration_ms: int
+    """Sum of the durations."""
+    latest: str

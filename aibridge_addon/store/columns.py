@@ -73,6 +73,17 @@ THOUGHT = ("content",)
 BACKGROUND = ("provider_name", "response_id", "interception_id", "content", "created_at")
 HIDDEN_TURNS = ("scope", "key", "content", "created_at")
 SEARCH_TEXT = ("source", "interception_id", "kind", "text")
+TUNNEL = (
+    "id",
+    "initiator_id",
+    "access_token_id",
+    "host",
+    "service",
+    "started_at",
+    "duration_ms",
+    "bytes_sent",
+    "bytes_received",
+)
 PART = ("digest", "kind", "content", "compressed", "created_at")
 
 PROCESS = (
@@ -98,6 +109,7 @@ COLUMNS = {
     "model_thought": (*CHILD, *THOUGHT),
     "background_response": BACKGROUND,
     "hidden_turns": HIDDEN_TURNS,
+    "tunnel": TUNNEL,
     "part": PART,
     "search_text": SEARCH_TEXT,
     "process_seen": PROCESS,

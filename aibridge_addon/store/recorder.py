@@ -23,6 +23,7 @@ from aibridge_addon.facts import (
     TokenUsage,
     TokenUsageSoFar,
     ToolUsage,
+    TunnelEnded,
     UserPrompt,
 )
 from aibridge_addon.store.errors import RecorderError
@@ -94,6 +95,10 @@ class Recorder(Protocol):
         """Record a sign of life of a proxy process, in place of the one before."""
         return
 
+    def record_tunnel(self, fact: TunnelEnded) -> None:
+        """Record a tunnel to an AI service that is not read."""
+        return
+
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
         """Store turns of the inner loop that the client did not see."""
         return
@@ -148,6 +153,7 @@ def fact_handlers(recorder: Recorder) -> Handlers:
         ResponseContent: recorder.record_response_content,
         RateLimitsSeen: recorder.record_rate_limits,
         ProcessSeen: recorder.record_process,
+        TunnelEnded: recorder.record_tunnel,
     }
 
 

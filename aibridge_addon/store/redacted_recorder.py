@@ -21,6 +21,7 @@ from aibridge_addon.facts import (
     RequestContent,
     RequestFact,
     ResponseContent,
+    TunnelEnded,
 )
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.redaction import Redaction, redacted
@@ -76,6 +77,10 @@ class RedactedRecorder(Recorder):
     def record_process(self, fact: ProcessSeen) -> None:
         """Pass on a sign of life: it contains no secret, and no order matters."""
         self._recorder.record_process(fact)
+
+    def record_tunnel(self, fact: TunnelEnded) -> None:
+        """Pass on a tunnel, whose content nobody knows."""
+        self._recorder.record_tunnel(fact)
 
     def record_hidden_turns(self, turns: HiddenTurns) -> None:
         """Store turns of the inner loop, as they must be sent again."""

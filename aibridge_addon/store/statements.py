@@ -21,6 +21,7 @@ from aibridge_addon.facts import (
     TokenUsage,
     TokenUsageSoFar,
     ToolUsage,
+    TunnelEnded,
     UserPrompt,
     milliseconds,
 )
@@ -35,6 +36,7 @@ from aibridge_addon.store.columns import (
     THOUGHT,
     TOKENS,
     TOOL,
+    TUNNEL,
 )
 
 type Row = tuple[str | int | bytes, ...]
@@ -55,6 +57,7 @@ type Kind = Literal[
     "model_thought",
     "rate_limits",
     "process_seen",
+    "tunnel",
     "messages",
     "part",
     "search_text",
@@ -271,6 +274,10 @@ def _hidden_turns(fact: HiddenTurns) -> Statement:
     return Statement("hidden_turns", _values(fact, HIDDEN_TURNS))
 
 
+def _tunnel(fact: TunnelEnded) -> Statement:
+    return Statement("tunnel", _values(fact, TUNNEL))
+
+
 _MAKERS: dict[type, Callable[[Any], Statement]] = {
     Interception: _interception,
     BackgroundResponse: _background_response,
@@ -280,5 +287,6 @@ _MAKERS: dict[type, Callable[[Any], Statement]] = {
     ModelThought: _model_thought,
     RateLimitsSeen: _rate_limits,
     ProcessSeen: _process_seen,
+    TunnelEnded: _tunnel,
     HiddenTurns: _hidden_turns,
 }

@@ -30,6 +30,7 @@ from aibridge_addon.facts import (
     TokenUsage,
     TokenUsageSoFar,
     ToolUsage,
+    TunnelEnded,
     UserPrompt,
 )
 from aibridge_addon.store.preparation import Preparation
@@ -150,6 +151,10 @@ class ThreadedRecorder(Recorder):
 
     def record_response_content(self, fact: ResponseContent) -> None:
         """Record the body of an upstream response."""
+        self._queue.append(fact)
+
+    def record_tunnel(self, fact: TunnelEnded) -> None:
+        """Record a tunnel."""
         self._queue.append(fact)
 
     def record_hidden_turns(self, turns: HiddenTurns) -> None:

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from aibridge_addon.budgets.accounts import Account
 from aibridge_addon.budgets.words import amount
 from aibridge_addon.report.figures import Figures
+from aibridge_addon.report.protocol import Reports, UnsupportedReportError
 from aibridge_addon.report.queries import RequestQuery, TotalsQuery
-from aibridge_addon.report.rows import GroupRow, Latency, Totals
+from aibridge_addon.report.rows import GroupRow, Latency, Totals, TunnelRow
 from aibridge_addon.report.sums import total
 from aibridge_addon.web.access import Viewer
 from aibridge_addon.web.chart import MEASURES, Chart, default_measure, make_chart
@@ -42,6 +43,8 @@ class _Overview:
     tables: tuple[_Table, ...]
     budgets: tuple[Account, ...]
     """The most used first."""
+    unread: tuple[TunnelRow, ...]
+    """AI traffic outside of what is recorded, the largest first."""
 
 
 async def overview(request: Request) -> Response:
@@ -62,6 +65,8 @@ async def overview(request: Request) -> Response:
         "budgets": found.budgets[:_MOST_ROWS],
         "more_budgets": len(found.budgets[_MOST_ROWS:]),
         "amount": amount,
+        "unread": found.unread[:_MOST_ROWS],
+        "more_unread": len(found.unread[_MOST_ROWS:]),
         "chart": _chart(found.totals, measure),
         "measures": MEASURES,
         "measure": measure,
@@ -98,7 +103,15 @@ def _read(site: Site, viewer: Viewer, filters: Filters, *, with_tools: bool) -> 
         latency=reports.latency(RequestQuery(**arguments)),
         tables=tuple(tables),
         budgets=tuple(_by_use(site.read_budgets(viewer.actor))),
+        unread=tuple(_unread(reports, RequestQuery(**arguments))),
     )
+
+
+def _unread(reports: Reports, query: RequestQuery) -> list[TunnelRow]:
+    try:
+        return reports.tunnels(query)
+    except UnsupportedReportError:  # of a store from a plugin
+        return []
 
 
 def _by_use(accounts: Iterable[Account]) -> list[Account]:

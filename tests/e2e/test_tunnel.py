@@ -2,9 +2,13 @@
 
 import re
 import socket
+import sqlite3
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
 
 import httpx2
 import pytest
@@ -140,6 +144,40 @@ def test_tunnelled_bytes_are_unchanged_and_create_no_flow(
     assert records == Records()
     assert "POST" not in proxy.log_text(mark)
     assert b"through a tunnel" not in (proxy.directory / "flows").read_bytes()
+
+
+def test_tunnel_to_an_ai_service_is_counted_by_host_bytes_and_time(
+    proxy: Proxy, standin: Server
+) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        open_tunnel(proxy.forward_port, "127.0.0.1", standin.port) as sock,
+        context.wrap_socket(sock, server_hostname="api2.cursor.sh") as tls,
+    ):
+        tls.sendall(b"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        received = len(b"".join(iter(lambda: tls.recv(64 * 1024), b"")))
+
+    row = wait_for_tunnel(proxy)
+    assert (row["host"], row["service"], row["initiator_id"]) == (
+        "api2.cursor.sh",
+        "Cursor",
+        "anonymous",
+    )
+    assert row["bytes_received"] > received
+    assert row["bytes_sent"] > 0
+
+
+def wait_for_tunnel(proxy: Proxy) -> dict[str, Any]:
+    """Return the only recorded tunnel; it is recorded once the proxy sees its client leave."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        with closing(sqlite3.connect(f"{proxy.database.as_uri()}?mode=ro", uri=True)) as found:
+            found.row_factory = sqlite3.Row
+            if rows := found.execute("SELECT * FROM aibridge_tunnels").fetchall():
+                (row,) = rows
+                return dict(row)
+    raise TimeoutError(proxy.log_text())
 
 
 def test_other_protocols_than_tls_are_tunnelled(proxy: Proxy) -> None:

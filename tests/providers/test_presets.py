@@ -8,7 +8,8 @@ from aibridge_addon.prices import price_list
 from aibridge_addon.prices.sellers import Seller, seller_of
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.instance import Provider, named
-from aibridge_addon.providers.presets import PRESETS, preset_of_host
+from aibridge_addon.providers.known_hosts import preset_of_host
+from aibridge_addon.providers.presets import PRESETS
 from aibridge_addon.providers.routing import Router
 
 MESSAGES, CHAT, RESPONSES = "anthropic_messages", "openai_chat", "openai_responses"

@@ -21,6 +21,7 @@ from aibridge_addon.report.rows import (
     SessionRow,
     TokenUse,
     Totals,
+    TunnelRow,
 )
 
 _GROUPS: dict[str, Callable[[RequestRow], Sequence[str | None]]] = {
@@ -54,6 +55,7 @@ class MemoryReports(Reports):
     def __init__(self, *details: InterceptionDetail) -> None:
         self.details = list(details)
         self.limits: list[RateLimitRow] = []
+        self.unread: list[TunnelRow] = []
 
     def totals(self, query: TotalsQuery) -> Totals:
         rows = self._rows(query)
@@ -129,6 +131,9 @@ class MemoryReports(Reports):
         for number, detail in enumerate(self.details):
             if detail.row.id in shown:
                 yield ExportRow(cursor=str(number + 1), detail=detail)
+
+    def tunnels(self, query: RequestQuery, *, by_actor: bool = False) -> list[TunnelRow]:
+        return [row for row in self.unread if query.for_actor in (None, row.actor)]
 
     def rate_limits(self) -> list[RateLimitRow]:
         return list(self.limits)

@@ -18,7 +18,7 @@ from aibridge_addon.facts import now
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.queries import TotalsQuery
-from aibridge_addon.report.rows import GroupRow, Page, RateLimitRow, SearchHit, Totals
+from aibridge_addon.report.rows import GroupRow, Page, RateLimitRow, SearchHit, Totals, TunnelRow
 from aibridge_addon.report.search_text import SearchTextError
 from aibridge_addon.store.errors import NothingRecordedError, StoreError
 from aibridge_addon.web.access import OPERATOR
@@ -317,3 +317,27 @@ def test_overview_shows_only_own_budgets_to_the_owner_of_an_access_token(
     assert "&lt;day&gt;" in text
     assert "alice" not in text
     assert set(asked) == {"bob"}
+
+
+def test_overview_shows_ai_traffic_outside_of_what_is_recorded(
+    operator: TestClient, reports: MemoryReports
+) -> None:
+    assert "outside of what is recorded" not in operator.get("/").text
+    reports.unread.append(
+        TunnelRow(
+            host="<api2>.cursor.sh",
+            service="Cursor",
+            actor=None,
+            actors=3,
+            tunnels=12,
+            bytes_sent=1200,
+            bytes_received=34_000_000,
+            duration_ms=61_000,
+            latest="2026-11-28T12:00:00.000000+00:00",
+        )
+    )
+
+    text = operator.get("/").text
+    assert "AI traffic outside of what is recorded" in text
+    for words in ("&lt;api2&gt;.cursor.sh", "Cursor", "34.0 MB", "1.20 kB", "1m01s"):
+        assert words in text, words

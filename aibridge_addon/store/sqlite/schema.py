@@ -8,7 +8,14 @@ from contextlib import closing
 
 from sqlite_utils import Database, Migrations
 
-from aibridge_addon.store.sqlite import budget_tables, endings, processes, rollup, search_index
+from aibridge_addon.store.sqlite import (
+    budget_tables,
+    endings,
+    processes,
+    rollup,
+    search_index,
+    tunnels,
+)
 
 TABLES = (
     "aibridge_interceptions",
@@ -22,6 +29,7 @@ TABLES = (
     "aibridge_tokens",
     "aibridge_background_responses",
     "aibridge_rate_limits",
+    "aibridge_tunnels",
     "aibridge_processes",
     "aibridge_hourly",
     "aibridge_stale_hours",
@@ -311,6 +319,12 @@ def m017_index_of_failures(db: Database) -> None:
 def m020_processes(db: Database) -> None:
     """Create the table of proxy processes, which interceptions name."""
     processes.create(db)
+
+
+@migrations()
+def m021_tunnels(db: Database) -> None:
+    """Create the table of tunnels to AI services that are not read."""
+    tunnels.create(db)
 
 
 def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:

@@ -29,6 +29,7 @@ _INSERTS = {
         "user_prompt": "aibridge_user_prompts",
         "tool_usage": "aibridge_tool_usages",
         "model_thought": "aibridge_model_thoughts",
+        "tunnel": "aibridge_tunnels",
         "part": "aibridge_parts",
         "search_text": "aibridge_search_texts",
         "process_seen": "aibridge_processes",
@@ -71,6 +72,7 @@ SQL: dict[Kind, str] = {
         " WHERE excluded.seen_at >= aibridge_rate_limits.seen_at"
     ),
     "model_thought": _INSERTS["model_thought"],
+    "tunnel": _INSERTS["tunnel"],
     # Executed with many rows.
     "messages": (
         "INSERT INTO aibridge_messages (interception_id, upstream, position, role, part)"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from aibridge_addon.facts import now
 from aibridge_addon.store.connection import Connection, transaction
 from aibridge_addon.store.protocol import Retention
-from aibridge_addon.store.sqlite import processes
+from aibridge_addon.store.sqlite import processes, tunnels
 from aibridge_addon.store.sqlite.content_retention import delete_content
 from aibridge_addon.store.sqlite.endings import DELETE_ORPHANS
 from aibridge_addon.store.sqlite.housekeeping import (
@@ -88,6 +88,7 @@ class Sweeper[C: Connection]:
                 connection.execute(DELETE_HIDDEN_TURNS, {"before": _days_ago(days)})
             if (days := self._retention.interceptions) is not None:
                 values = {"before": _days_ago(days), "limit": STEP_ROWS}
+                connection.execute(tunnels.DELETE_OLD, values)
                 for statement in DELETE_INTERCEPTIONS:
                     deleted = connection.execute(statement, values).rowcount
                 connection.execute(DELETE_ORPHANS, {"limit": STEP_ROWS})

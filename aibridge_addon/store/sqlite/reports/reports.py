@@ -23,6 +23,7 @@ from aibridge_addon.report.rows import (
     SessionDetail,
     SessionRow,
     Totals,
+    TunnelRow,
 )
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sqlite.reports import (
@@ -39,6 +40,7 @@ from aibridge_addon.store.sqlite.reports.priced_models import read_priced_models
 from aibridge_addon.store.sqlite.reports.processes import read_processes
 from aibridge_addon.store.sqlite.reports.rate_limits import read_rate_limits
 from aibridge_addon.store.sqlite.reports.reader import connected, consistent, has_table, reading
+from aibridge_addon.store.sqlite.reports.tunnels import read_tunnels
 
 
 class SharedReports(Reports):
@@ -112,6 +114,11 @@ class SharedReports(Reports):
         """Return the proxy processes that reported last, oldest first."""
         with self._reading() as connection:
             return read_processes(connection)
+
+    def tunnels(self, query: RequestQuery, *, by_actor: bool = False) -> list[TunnelRow]:
+        """Return the tunnels to AI services that are not read, by host."""
+        with self._reading() as connection:
+            return read_tunnels(connection, query, by_actor=by_actor)
 
     def rate_limits(self) -> list[RateLimitRow]:
         """Return the rate limits as the providers last reported them."""

@@ -1,0 +1,41 @@
+"""Looks up known hosts in the table of presets. Pure."""
+
+from collections.abc import Mapping
+
+from aibridge_addon.providers.presets import PRESETS, Preset
+
+_BY_HOST = {preset.host: preset for preset in PRESETS.values() if not preset.is_local}
+_OPENAI_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
+"""Hosts of OpenAI's own, whose Chat Completions streams have usage if it is asked for."""
+
+
+def preset_of_host(host: str) -> Preset | None:
+    """Return the row of a host; None if it is not known."""
+    return _BY_HOST.get(host.removesuffix("."))
+
+
+def takes_include_usage(host: str) -> bool:
+    """Return True if a host is known to accept `stream_options.include_usage`, and to need it."""
+    preset = preset_of_host(host)
+    return host in _OPENAI_HOSTS or (preset is not None and preset.stream_usage == "asked")
+
+
+def values_of_preset(preset: Preset, *, has_url: bool) -> Mapping[str, object]:
+    """Return the values of a row as the keys of `[[providers]]` have them.
+
+    Args:
+        preset: The row.
+        has_url: True if another URL is given, so that the hosts of the row are not meant.
+    """
+    values: dict[str, object] = {
+        "name": preset.name,
+        "type": "openai",
+        "base_url": preset.base_url,
+        "api_key_env": preset.api_key_env,
+        "anthropic_path": preset.anthropic_path,
+        "include_usage": preset.stream_usage == "asked" or None,
+        "price_as": preset.seller,
+    }
+    if not (preset.is_local or has_url):
+        values["hosts"] = [preset.host, *preset.hosts]
+    return values
