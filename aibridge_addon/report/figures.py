@@ -24,6 +24,8 @@ class Figures:
     cache_read: int = 0
     cache_write: int = 0
     output: int = 0
+    incomplete: int = 0
+    """Requests with a model call that reported only some of its tokens: the sums lack the rest."""
     without_usage: int = 0
     """Requests that may have been billed and whose responses reported no usage."""
     chats_without_usage: int = 0

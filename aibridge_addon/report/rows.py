@@ -78,7 +78,10 @@ class PersonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Percentiles in milliseconds over completed requests; None: nothing was measured."""
+    """Percentiles in milliseconds over completed requests; None: nothing was measured.
+
+    They may be rounded to within 1.6 %.
+    """
 
     requests: int = 0
     ttft_ms_p50: int | None = None

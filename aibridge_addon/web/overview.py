@@ -20,8 +20,6 @@ from aibridge_addon.web.filters import PERIODS, Filters, read_filters
 from aibridge_addon.web.site import Site, site_of, viewer_of_request
 
 _MOST_ROWS = 12
-_SHORT_PERIODS = ("today", "yesterday", "7d")
-"""Periods whose overview shows the tools. Tools are not rolled up: longer periods take too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +49,7 @@ async def overview(request: Request) -> Response:
     """Show the overview."""
     site, viewer = site_of(request), viewer_of_request(request)
     filters = read_filters(request.query_params, site.now())
-    with_tools = filters.period in _SHORT_PERIODS or bool(request.query_params.get("tools"))
-    found = await run_in_threadpool(_read, site, viewer, filters, with_tools=with_tools)
+    found = await run_in_threadpool(_read, site, viewer, filters)
     overall = found.totals.overall
     chosen = request.query_params.get("chart", "")
     measure = chosen if chosen in MEASURES else default_measure(overall)
@@ -71,7 +68,6 @@ async def overview(request: Request) -> Response:
         "measures": MEASURES,
         "measure": measure,
         "weight": weight,
-        "with_tools": with_tools,
     }
     return site.render(request, "overview.html", values)
 
@@ -83,25 +79,24 @@ def weight(row: GroupRow) -> int:
     return money or 0
 
 
-def _read(site: Site, viewer: Viewer, filters: Filters, *, with_tools: bool) -> _Overview:
+def _read(site: Site, viewer: Viewer, filters: Filters) -> _Overview:
     arguments = filters.arguments(viewer, site.now())
     unit = "hour" if filters.period in ("today", "yesterday") else "day"
     reports = site.reports
     totals = reports.totals(TotalsQuery(**arguments, by=(unit, "model")))
     people = reports.totals(TotalsQuery(**arguments, by=("actor", "client"))).rows
-    tables = [
+    tools = reports.totals(TotalsQuery(**arguments, by=("tool",), limit=_MOST_ROWS))
+    called = [row for row in tools.rows if row.names[0]]
+    tables = (
         _table("actor", "People", _regrouped(people, 0)),
         _table("model", "Models", _regrouped(totals.rows, 1)),
         _table("client", "Clients", _regrouped(people, 1)),
-    ]
-    if with_tools:
-        found = reports.totals(TotalsQuery(**arguments, by=("tool",), limit=_MOST_ROWS))
-        called = [row for row in found.rows if row.names[0]]
-        tables.append(_table("tool", "Tools", called, found.more))
+        _table("tool", "Tools", called, tools.more),
+    )
     return _Overview(
         totals=totals,
         latency=reports.latency(RequestQuery(**arguments)),
-        tables=tuple(tables),
+        tables=tables,
         budgets=tuple(_by_use(site.read_budgets(viewer.actor))),
         unread=tuple(_unread(reports, RequestQuery(**arguments))),
     )

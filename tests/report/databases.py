@@ -234,6 +234,9 @@ def figures(chosen: Sequence[Request]) -> Figures:
         cache_read=sums[1],
         cache_write=sums[2],
         output=sums[3],
+        incomplete=sum(
+            any(None in (call.tokens[0], call.tokens[3]) for call in r.calls) for r in chosen
+        ),
         without_usage=sum(map(without_usage, chosen)),
         chats_without_usage=sum(without_usage(r) and r.api == "openai_chat" for r in chosen),
         cost_nano_usd=known(call.cost for call in billed),

@@ -96,8 +96,12 @@ def test_people_have_their_own_figures_and_tokens(
 
 
 def nearest_rank(values: list[int], share: float) -> int | None:
-    """Return a percentile."""
-    return sorted(values)[math.ceil(share * len(values)) - 1] if values else None
+    """Return a percentile, rounded to the middle of 32 steps per power of two."""
+    if not values:
+        return None
+    exact = sorted(values)[math.ceil(share * len(values)) - 1]
+    width = 2 ** max(0, math.floor(math.log2(max(exact, 1))) - 5)
+    return exact if width == 1 else exact // width * width + width // 2
 
 
 @settings(deadline=None, max_examples=40)

@@ -13,7 +13,10 @@ from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.sqlite.housekeeping import DELETE_INTERCEPTIONS
 from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
 
-ROLLED = ("day", "week", "month", "actor", "team", "client", "model", "provider", "kind", "token")
+ROLLED = (
+    *("day", "week", "month", "session"),
+    *("actor", "team", "client", "model", "provider", "kind", "token"),
+)
 
 
 @settings(deadline=None, max_examples=40)

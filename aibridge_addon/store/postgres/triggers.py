@@ -10,10 +10,14 @@ COMMIT_LOCK = 0x61_69_62_72_01
 """Key of the advisory lock of commits."""
 LOCK_COMMITS = f"SELECT pg_advisory_xact_lock({COMMIT_LOCK})"
 
+_OF_CHILD = (
+    "SELECT substr(i.started_at, 1, 13)"
+    " FROM aibridge_interceptions i WHERE i.id = {row}.interception_id"
+)
 _HOURS = {
     "aibridge_interceptions": "SELECT substr({row}.started_at, 1, 13)",
-    "aibridge_token_usages": "SELECT substr(i.started_at, 1, 13)"
-    " FROM aibridge_interceptions i WHERE i.id = {row}.interception_id",
+    "aibridge_token_usages": _OF_CHILD,
+    "aibridge_tool_usages": _OF_CHILD,
 }
 _ARGUMENTS = "new.tool || chr(10) || aibridge_atoms(coalesce(new.input, ''))"
 _TEXTS = (
@@ -99,6 +103,7 @@ _REVOKED = (
 TRIGGERS = (
     *_on_commit("aibridge_interceptions"),
     *_on_commit("aibridge_token_usages"),
+    *_on_commit("aibridge_tool_usages"),
     _ATOMS,
     *(statement for source in _TEXTS for statement in _copy_text(*source)),
     *_REVOKED,

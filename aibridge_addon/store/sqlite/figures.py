@@ -37,6 +37,8 @@ MEASURES: Mapping[str, str] = {
     "cache_read": "coalesce(sum(t.cache_read_input_tokens), 0)",
     "cache_write": "coalesce(sum(t.cache_write_input_tokens), 0)",
     "output": "coalesce(sum(t.output_tokens), 0)",
+    "incomplete": "CASE WHEN count(t.id) > count(t.input_tokens)"
+    " OR count(t.id) > count(t.output_tokens) THEN 1 ELSE 0 END",
     "without_usage": f"CASE WHEN {_UNKNOWN_USAGE} THEN 1 ELSE 0 END",
     "chats_without_usage": f"CASE WHEN {_UNKNOWN_USAGE} AND i.api = 'openai_chat'"
     " THEN 1 ELSE 0 END",
@@ -66,5 +68,5 @@ def requests_sql(source: str, conditions: Iterable[str], extra: Mapping[str, str
 
 
 def sums_sql() -> str:
-    """Return the columns that sum up measures, in the order of `MEASURES`."""
-    return ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
+    """Return the columns that sum up the measures of a source `i`, in the order of `MEASURES`."""
+    return ", ".join(f"sum(i.{name}) AS {name}" for name in MEASURES)

@@ -27,7 +27,7 @@ _OLD = (
     " ORDER BY started_at, id LIMIT :limit"
 )
 DELETE_INTERCEPTIONS = (
-    rollup.archive_sql(_OLD),
+    *rollup.archive_sql(_OLD),
     *(
         f"DELETE FROM {table} WHERE interception_id IN ({_OLD})"  # noqa: S608
         for table in (

@@ -1,31 +1,33 @@
-"""Rolls up stale hours, then whole days, then whole months: one at a time.
+"""Rolls up stale hours, then whole days, then whole weeks and months: one at a time.
 
-Days and months are those of the local time zone, in which people group reports; where days begin at
-half past, those of UTC.
+Days, weeks and months are those of the local time zone, in which people group reports; where days
+begin at half past, those of UTC. Days without requests are left out.
 """
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
 
 from aibridge_addon.facts import now
 from aibridge_addon.report.periods import instant_text, midnight
 from aibridge_addon.store.connection import Connection, transaction
-from aibridge_addon.store.sqlite.rollup import HOUR_LENGTH, REFRESH, SUM_UP_DAY, SUM_UP_MONTH
+from aibridge_addon.store.sqlite.cubes import DAY, MONTH, WEEK, Part
+from aibridge_addon.store.sqlite.rollup import HOUR_LENGTH, MARK_SPAN, PARTS, REFRESH
 
-type Span = tuple[str, str]
-"""The first hour of a day or month, and the first hour after it."""
+type _Span = tuple[str, str]
+"""The first hour of a day, week or month, and the first hour after it."""
+type _Level = tuple[int, dict[_Span, list[_Span]]]
+"""The complete spans of one length, by which `Part.longest` is measured, each with its days."""
 
 _STALE = "SELECT hour FROM aibridge_stale_hours ORDER BY hour"
-_LATEST_BEFORE = "SELECT max(hour) FROM aibridge_hourly WHERE hour < ?"
-_MARK = "INSERT INTO aibridge_spans (begin_hour, end_hour) VALUES (?, ?) ON CONFLICT DO NOTHING"
-_FIRST = "SELECT min(hour) FROM aibridge_hourly"
+_NEXT = "SELECT min(hour) FROM aibridge_hourly WHERE hour >= ?"
+_SPANS = "SELECT begin_hour, end_hour FROM aibridge_spans WHERE part = ?"
+_DAY = timedelta(days=1)
 
 
 def refresh_one(connection: Connection) -> bool:
-    """Roll up the newest hour, day or month that is complete and not rolled up.
+    """Roll up the newest hour, day, week or month that is complete and not rolled up.
 
     Returns False if everything is rolled up.
     """
@@ -35,7 +37,8 @@ def refresh_one(connection: Connection) -> bool:
     if complete:
         _refresh_hour(connection, stale[complete - 1])
         return True
-    return _sum_up_one(connection, current)
+    levels = list(_complete_levels(list(_days(connection)), current))
+    return any(_sum_up_part(connection, part, levels) for part in PARTS)
 
 
 def _refresh_hour(connection: Connection, hour: str) -> None:
@@ -46,53 +49,43 @@ def _refresh_hour(connection: Connection, hour: str) -> None:
             connection.execute(statement, values)
 
 
-def _sum_up_one(connection: Connection, current: str) -> bool:
-    (first,) = connection.execute(_FIRST).fetchone()
-    if first is None:
-        return False
-    spans = set(connection.execute("SELECT begin_hour, end_hour FROM aibridge_spans"))
-    days = list(_days(first, current))
-    missing = [day for day in reversed(days) if day not in spans]
-    if missing:
-        _sum_up_days(connection, missing)
-        return True
-    for month in _complete_months(days):
-        begin, end = month[0][0], month[-1][1]
-        if (begin, end) not in spans and spans.issuperset(month):
-            values = {"begin": begin, "end": end, "days": json.dumps(month)}
-            _sum_up(connection, SUM_UP_MONTH, values)
+def _sum_up_part(connection: Connection, part: Part, levels: Iterable[_Level]) -> bool:
+    """Sum up the newest day, week or month that a part lacks; return False if it lacks none."""
+    done = set(connection.execute(_SPANS, [part.table]))
+    for length, spans in levels:
+        missing = [span for span in spans if span not in done]
+        if missing and length <= part.longest:
+            begin, end = missing[-1]
+            days = json.dumps(spans[begin, end])
+            with transaction(connection):
+                for statement in part.sum_day if length == DAY else (part.sum_days,):
+                    connection.execute(statement, {"begin": begin, "end": end, "days": days})
+                connection.execute(MARK_SPAN, (begin, end, part.table))
             return True
     return False
 
 
-def _sum_up_days(connection: Connection, missing: list[Span]) -> None:
-    """Sum up the newest of some days, and mark the empty days before it as done."""
-    begin, end = missing[0]
-    (latest,) = connection.execute(_LATEST_BEFORE, (end,)).fetchone()
-    if latest is not None and latest >= begin:
-        _sum_up(connection, SUM_UP_DAY, {"begin": begin, "end": end})
-        return
-    empty = [day for day in missing if latest is None or day[0] > latest]
-    with transaction(connection):
-        connection.executemany(_MARK, empty)
+def _days(connection: Connection) -> Iterator[date]:
+    """Yield the days that have figures."""
+    (hour,) = connection.execute(_NEXT, [""]).fetchone()
+    while hour is not None:
+        day = datetime.fromisoformat(f"{hour}:00+00:00").astimezone().date()
+        while _start(day) > hour:  # they begin elsewhere than the local days
+            day -= _DAY
+        while _start(day + _DAY) <= hour:
+            day += _DAY
+        yield day
+        (hour,) = connection.execute(_NEXT, [_start(day + _DAY)]).fetchone()
 
 
-def _sum_up(connection: Connection, statements: tuple[str, ...], values: dict[str, str]) -> None:
-    with transaction(connection):
-        for statement in statements:
-            connection.execute(statement, values)
-
-
-def _days(first: str, current: str) -> Iterator[Span]:
-    """Yield the complete days from the hour of the first figures on."""
-    day = datetime.fromisoformat(f"{first}:00+00:00").astimezone().date()
-    begin = _start(day)
-    while begin < current:
-        day += timedelta(days=1)
-        end = _start(day)
-        if end <= current:
-            yield begin, end
-        begin = end
+def _complete_levels(days: list[date], current: str) -> Iterator[_Level]:
+    for length, bounds in ((DAY, _day), (WEEK, _week), (MONTH, _month)):
+        spans: dict[_Span, list[_Span]] = {}
+        for day in days:
+            begin, end = map(_start, bounds(day))
+            if end <= current:
+                spans.setdefault((begin, end), []).append((_start(day), _start(day + _DAY)))
+        yield length, spans
 
 
 def _start(day: date) -> str:
@@ -102,15 +95,15 @@ def _start(day: date) -> str:
     return instant_text(begin)[:HOUR_LENGTH]
 
 
-def _complete_months(days: list[Span]) -> Iterator[list[Span]]:
-    for month, group in groupby(days, key=lambda day: _month(day[0])):
-        of_month = list(group)
-        if _month(of_month[-1][1]) != month:  # the next day
-            yield of_month
+def _day(day: date) -> tuple[date, date]:
+    return day, day + _DAY
 
 
-def _month(begin: str) -> tuple[int, int]:
-    """Return the month of a day. Its noon is of the same day in UTC and in the local zone."""
-    noon = datetime.fromisoformat(f"{begin}:00+00:00") + timedelta(hours=12)
-    local = noon.astimezone()
-    return local.year, local.month
+def _week(day: date) -> tuple[date, date]:
+    monday = day - day.weekday() * _DAY
+    return monday, monday + 7 * _DAY
+
+
+def _month(day: date) -> tuple[date, date]:
+    first = day.replace(day=1)
+    return first, (first + 31 * _DAY).replace(day=1)

@@ -32,9 +32,15 @@ TABLES = (
     "aibridge_tunnels",
     "aibridge_processes",
     "aibridge_hourly",
+    "aibridge_hourly_tools",
     "aibridge_stale_hours",
     "aibridge_spans",
     "aibridge_span_figures",
+    "aibridge_span_models",
+    "aibridge_span_sessions",
+    "aibridge_span_tools",
+    "aibridge_span_person_tools",
+    "aibridge_span_latency",
     "aibridge_search_texts",
     "aibridge_endings",
     "aibridge_budget_entries",
@@ -313,6 +319,12 @@ def m017_index_of_failures(db: Database) -> None:
         "CREATE INDEX idx_aibridge_interceptions_not_completed"
         " ON aibridge_interceptions (started_at) WHERE status <> 'completed'"
     )
+
+
+@migrations()
+def m018_rollup_of_sessions_and_tools(db: Database) -> None:
+    """Add sessions, tools, weeks and latency to the roll-up, which is filled again by and by."""
+    rollup.add_sessions_and_tools(db)
 
 
 @migrations()

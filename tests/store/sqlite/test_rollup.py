@@ -13,9 +13,11 @@ from aibridge_addon.facts import Fact
 from aibridge_addon.report.queries import TotalsQuery
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.sqlite.figures import KEYS, MEASURES
 from aibridge_addon.store.sqlite.housekeeping import DELETE_INTERCEPTIONS
 from aibridge_addon.store.sqlite.refresh import refresh_one
 from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
+from aibridge_addon.store.sqlite.rollup import PARTS
 from aibridge_addon.store.sqlite.schema import migrate, migrations
 from aibridge_addon.store.sqlite.sql import SQL
 from aibridge_addon.store.statements import statements
@@ -128,6 +130,57 @@ def test_migration_marks_the_hours_of_all_earlier_interceptions(tmp_path: Path) 
         db.table("aibridge_interceptions").insert(OLD_ROW)
         migrate(db)
         assert stale(db.conn) == ["2026-01-05T09"]
+
+
+def test_figures_of_deleted_requests_survive_the_migration_to_sessions_and_tools(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "old.sqlite3"
+    with closing(Database(path)) as db:
+        migrations.apply(db, stop_before="m018_rollup_of_sessions_and_tools")
+        archived = {"hour": NINE[:13], "archived": 1, "latest": NINE, **dict.fromkeys(KEYS, "")}
+        figures = dict.fromkeys(MEASURES, 0) | {"requests": 2, "output": 9, "initiator_id": "bob"}
+        db.table("aibridge_hourly").insert(archived | figures)
+        db.table("aibridge_interceptions").insert(OLD_ROW)
+    for by in ("actor", "tool", "session"):
+        totals = SQLiteReports(path).totals(TotalsQuery(by=(by,)))
+        assert (totals.overall.requests, totals.overall.output) == (3, 9)
+        assert sum(row.figures.requests for row in totals.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("part", "lengths"),
+    [
+        ("aibridge_span_figures", {1, 7, 31}),
+        ("aibridge_span_person_tools", {1, 7}),
+        ("aibridge_span_sessions", {1}),
+        ("aibridge_span_latency", {1, 7}),
+    ],
+)
+def test_complete_days_weeks_and_months_are_summed_up(
+    connection: sqlite3.Connection, part: str, lengths: set[int]
+) -> None:
+    request = started(started_at=NINE)
+    write(connection, request, ended(request), tokens(request))
+    refresh(connection)
+    spans = connection.execute(
+        f"SELECT round(julianday(end_hour || ':00') - julianday(begin_hour || ':00')) FROM {part}"
+    )
+    assert {int(days) for (days,) in spans} == lengths
+
+
+def test_changed_hour_discards_the_spans_around_it(connection: sqlite3.Connection) -> None:
+    request = started(started_at=NINE)
+    write(connection, request, ended(request))
+    refresh(connection)
+    write(connection, tokens(request))
+    assert refresh_one(connection)
+    for part in PARTS:
+        assert connection.execute(f"SELECT count(*) FROM {part.table}").fetchone() == (0,)
+    refresh(connection)
+    assert connection.execute("SELECT DISTINCT output FROM aibridge_span_models").fetchall() == [
+        (20,)
+    ]
 
 
 def test_report_updates_a_database_of_an_earlier_version(tmp_path: Path) -> None:

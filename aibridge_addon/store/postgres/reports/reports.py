@@ -3,10 +3,10 @@
 from contextlib import AbstractContextManager
 
 from aibridge_addon.report.queries import RequestQuery
-from aibridge_addon.report.rows import Latency, Page, SearchHit
+from aibridge_addon.report.rows import Page, SearchHit
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.postgres.pool import Pool
-from aibridge_addon.store.postgres.reports import latency, search
+from aibridge_addon.store.postgres.reports import search
 from aibridge_addon.store.sqlite.reports.reports import SharedReports
 
 
@@ -23,8 +23,3 @@ class PostgresReports(SharedReports):
         """Return recorded texts that contain the words of a text, newest first."""
         with self._reading() as connection:
             return search.read(connection, text, query)
-
-    def latency(self, query: RequestQuery) -> Latency:
-        """Return percentiles of latency."""
-        with self._reading() as connection:
-            return latency.read(connection, query)

@@ -1,6 +1,6 @@
 """SQL of the groupings of totals."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from aibridge_addon.report.queries import (
     GROUPINGS,
@@ -10,6 +10,7 @@ from aibridge_addon.report.queries import (
     TotalsQuery,
 )
 from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.sqlite.cubes import SESSION_SQL
 from aibridge_addon.store.sqlite.figures import KEYS
 
 _TIMES: Mapping[str, str] = {
@@ -27,14 +28,10 @@ _KEYED: Mapping[str, str] = {
     "provider": "provider_name",
     "kind": "request_kind",
     "token": "access_token_id",
+    "session": "session",
+    "tool": "tool",
 }
-TOOL_SQL = "coalesce(x.tool, '')"
-JOIN_TOOLS = (
-    " LEFT JOIN aibridge_tool_usages x ON x.interception_id = i.id AND x.id ="
-    " (SELECT min(y.id) FROM aibridge_tool_usages y"
-    " WHERE y.interception_id = i.id AND y.tool = x.tool)"
-)
-"""Joins an interception `i` with each tool `x` that it called, once per name."""
+"""Key columns of the roll-up."""
 
 
 def check(query: TotalsQuery) -> None:
@@ -51,9 +48,10 @@ def check(query: TotalsQuery) -> None:
             raise StoreError(f"cannot group by {name!r}; known are {known}, metadata.<name>")
 
 
-def is_rolled_up(name: str) -> bool:
-    """Return True if the roll-up has a grouping."""
-    return name in _KEYED or name in TIME_GROUPINGS
+def rolled_columns(by: Iterable[str]) -> frozenset[str] | None:
+    """Return the key columns of the roll-up that groupings need; None if it lacks one of them."""
+    names = set(by) - TIME_GROUPINGS
+    return frozenset(map(_KEYED.__getitem__, names)) if names <= _KEYED.keys() else None
 
 
 def raw_sql(name: str, member: str) -> str:
@@ -64,7 +62,7 @@ def raw_sql(name: str, member: str) -> str:
     if name in _TIMES:
         return _TIMES[name].format(time="i.started_at")
     if name == "session":
-        return "coalesce(i.client_session_id, '')"
+        return SESSION_SQL
     return KEYS[_KEYED[name]] if name in _KEYED else f"coalesce({member}, '')"
 
 

@@ -19,7 +19,9 @@ _ROLLED_FILTERS: Mapping[str, str] = {
 }
 """Filters of `RequestQuery` by the key column of the roll-up that they compare."""
 _NOT_COMPLETED = frozenset({"failed", "cancelled", "refused", "interrupted"})
-_RAW_FILTERS = ("metadata", "sessions", "statuses", "tools", "text", "run")
+_RAW_FILTERS = ("metadata", "sessions", "statuses", "text", "run")
+_PATTERN = frozenset("*?")
+"""Characters of patterns in filters."""
 
 
 @dataclass(slots=True)
@@ -56,20 +58,34 @@ class Selection:
         tests = []
         for value in accepted:
             tests.append(f"{expression} = {self.bind(value)}")
-            if "*" in value or "?" in value:
+            if not _PATTERN.isdisjoint(value):
                 tests.append(f"glob({self.bind(value.replace('[', '[[]'))}, {expression})")
         if tests:
             self.conditions.append(f"({' OR '.join(tests)})")
 
 
-def is_rolled_up(query: RequestQuery) -> bool:
-    """Return True if the roll-up has every column that the filters of a query compare."""
-    return not any(getattr(query, name) for name in _RAW_FILTERS)
+def rolled_columns(query: RequestQuery) -> frozenset[str] | None:
+    """Return the key columns of the roll-up that the filters compare; None if it lacks some.
+
+    Rows by tool are of use for a single tool: a request has a row for each tool that it called.
+    """
+    if any(getattr(query, name) for name in _RAW_FILTERS):
+        return None
+    columns = {column for name, column in _ROLLED_FILTERS.items() if getattr(query, name)}
+    if query.for_actor is not None:
+        columns.add("initiator_id")
+    if query.tools:
+        if len(query.tools) > 1 or not _PATTERN.isdisjoint(query.tools[0]):
+            return None
+        columns.add("tool")
+    return frozenset(columns)
 
 
 def of_rollup(query: RequestQuery) -> Selection:
     """Return the conditions of a query's filters for rows of the roll-up."""
-    return _keyed(query, {column: column for column in KEYS})
+    selection = _keyed(query, {column: column for column in KEYS})
+    selection.add_any_of("tool", query.tools)
+    return selection
 
 
 def of_interceptions(query: RequestQuery) -> Selection:

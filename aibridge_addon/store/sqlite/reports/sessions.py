@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Page, SessionRow
 from aibridge_addon.store.connection import Connection, walk
-from aibridge_addon.store.sqlite.figures import requests_sql
-from aibridge_addon.store.sqlite.reports import selection, totals
-from aibridge_addon.store.sqlite.reports.figures_rows import MOST_MODELS, to_figures
+from aibridge_addon.store.sqlite.reports import selection
+from aibridge_addon.store.sqlite.reports.figures_rows import MOST_MODELS
 from aibridge_addon.store.sqlite.reports.requests import make_cursor, split_cursor
 from aibridge_addon.store.sqlite.reports.selection import Selection
+from aibridge_addon.store.sqlite.reports.totals import session_figures
 
 _PROMPT_LENGTH = 200
 _FROM = "FROM aibridge_interceptions i WHERE"
@@ -99,9 +99,6 @@ def _row(connection: Connection, query: RequestQuery, session: _Session) -> Sess
         found: tuple[str, ...] | None = connection.execute(sql, chosen.values).fetchone()
         return found
 
-    requests = requests_sql("aibridge_interceptions i", chosen.conditions, {})
-    parts = f"SELECT {totals.columns_of([], 'started_at')} FROM ({requests}) i"  # noqa: S608
-    sums = first(totals.summed(parts, ()))
     begin = first(f"SELECT i.started_at, i.client {_FROM} {where} ORDER BY i.started_at, i.id")
     prompt = first(
         f"SELECT substr(p.prompt, 1, {_PROMPT_LENGTH}) FROM aibridge_interceptions i"  # noqa: S608
@@ -113,7 +110,6 @@ def _row(connection: Connection, query: RequestQuery, session: _Session) -> Sess
         f" ORDER BY count(*) DESC, 1 LIMIT {MOST_MODELS}",
         chosen.values,
     )
-    assert sums is not None
     assert begin is not None
     return SessionRow(
         id=session.id,
@@ -123,5 +119,5 @@ def _row(connection: Connection, query: RequestQuery, session: _Session) -> Sess
         latest_at=session.position[0],
         models=tuple(model for (model,) in models),
         prompt=prompt[0] if prompt else None,
-        figures=to_figures(sums[1:]),
+        figures=session_figures(connection, chosen),
     )

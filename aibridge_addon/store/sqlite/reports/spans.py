@@ -4,10 +4,11 @@ import json
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from aibridge_addon.report.periods import instant_text, midnight, normal_text
 from aibridge_addon.store.connection import Connection
+from aibridge_addon.store.sqlite.reports.selection import Selection
 from aibridge_addon.store.sqlite.rollup import HOUR_LENGTH
 
 type Span = tuple[str, str]
@@ -18,27 +19,32 @@ _END = "9"
 _HOUR = timedelta(hours=1)
 _STALE = "SELECT hour FROM aibridge_stale_hours WHERE hour >= ? AND hour < ? ORDER BY hour"
 _SPANS = (
-    "SELECT begin_hour, end_hour FROM aibridge_spans WHERE begin_hour >= ? AND end_hour <= ?"
-    " ORDER BY begin_hour, end_hour DESC"
+    "SELECT begin_hour, end_hour FROM aibridge_spans"
+    " WHERE begin_hour >= ? AND end_hour <= ? AND part = ?"
 )
 _FIRST = (
     "SELECT min(first) FROM (SELECT min(hour) AS first FROM aibridge_hourly"
     " UNION ALL SELECT min(started_at) FROM aibridge_interceptions) f"
 )
 
-SPAN_SOURCE = (
-    "json_each(:summed) s CROSS JOIN aibridge_span_figures i"
-    " ON i.begin_hour = json_extract(s.value, '$[0]')"
-    " AND i.end_hour = json_extract(s.value, '$[1]')"
-)
-"""Rows of the days and months that a division takes."""
-HOUR_SOURCE = (
-    "json_each(:gaps) g CROSS JOIN aibridge_hourly i"
-    " ON i.hour >= json_extract(g.value, '$[0]') AND i.hour < json_extract(g.value, '$[1]')"
-    " AND (i.archived = 1"
-    " OR (i.hour < :end AND i.hour NOT IN (SELECT value FROM json_each(:excluded))))"
-)
-"""Rows of the hours that it takes."""
+
+def span_source(table: str) -> str:
+    """Return the source `i` of the rows of the days, weeks and months that a division takes."""
+    return (
+        f"json_each(:summed) s CROSS JOIN {table} i"
+        " ON i.begin_hour = json_extract(s.value, '$[0]')"
+        " AND i.end_hour = json_extract(s.value, '$[1]')"
+    )
+
+
+def hour_source(table: str) -> str:
+    """Return the source `i` of the rows of the hours that a division takes."""
+    return (
+        f"json_each(:gaps) g CROSS JOIN {table} i"  # noqa: S608
+        " ON i.hour >= json_extract(g.value, '$[0]') AND i.hour < json_extract(g.value, '$[1]')"
+        " AND (i.archived = 1"
+        " OR (i.hour < :end AND i.hour NOT IN (SELECT value FROM json_each(:excluded))))"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +57,52 @@ class Division:
     """None: the roll-up is not used."""
 
 
+def interceptions(division: Division, chosen: Selection, *, hidden: bool = False) -> str:
+    """Add the conditions of the spans to read; return the source `i` of their interceptions.
+
+    `hidden`: SQLite must not use the index of starts, since another one is better.
+    """
+    column = "+i.started_at" if hidden else "i.started_at"
+    if len(division.spans) == 1:
+        ((begin, end),) = division.spans
+        chosen.add(f"{column} >= {chosen.bind(begin)} AND {column} < {chosen.bind(end)}")
+        return "aibridge_interceptions i"
+    begin, end = ("json_extract(s.value, '$[0]')", "json_extract(s.value, '$[1]')")
+    chosen.add(f"{column} >= {begin} AND {column} < {end}")
+    chosen.values["spans"] = json.dumps(division.spans)
+    return "json_each(:spans) s CROSS JOIN aibridge_interceptions i"
+
+
 def read_all(since: str, until: str) -> Division:
     """Return the division that reads every interception of a period."""
     return Division(spans=((normal_text(since), normal_text(until) or _END),))
 
 
-def divide(connection: Connection, since: str, until: str, times: Collection[str]) -> Division:
-    """Return the division of a period that reads the fewest rows; `times`: groupings by time."""
+def divide_without_hours(connection: Connection, part: str, since: str, until: str) -> Division:
+    """Return the division of a period into the spans of a part, and interceptions."""
     since, until = normal_text(since), normal_text(until) or _END
     first, end = _next_hour(since), until[:HOUR_LENGTH]
     if end <= first:
         return read_all(since, until if until != _END else "")
     stale = [hour for (hour,) in connection.execute(_STALE, (first, end))]
-    summed = list(_summed_spans(connection, first, end, stale, times))
+    summed = _summed_spans(connection, part, first, end, stale, ())
+    spans = [(since, first), *_gaps(summed, first, until)]
+    return Division(spans=tuple(_joined(spans)), rolled={"summed": json.dumps(summed)})
+
+
+def divide(
+    connection: Connection, part: str, since: str, until: str, times: Collection[str]
+) -> Division:
+    """Return the division of a period into spans of a part, hours and interceptions.
+
+    It reads the fewest rows. `times`: groupings by time.
+    """
+    since, until = normal_text(since), normal_text(until) or _END
+    first, end = _next_hour(since), until[:HOUR_LENGTH]
+    if end <= first:
+        return read_all(since, until if until != _END else "")
+    stale = [hour for (hour,) in connection.execute(_STALE, (first, end))]
+    summed = _summed_spans(connection, part, first, end, stale, times)
     excluded = set(stale)
     if times:
         excluded |= {
@@ -84,19 +123,32 @@ def divide(connection: Connection, since: str, until: str, times: Collection[str
 
 def _summed_spans(
     connection: Connection,
+    part: str,
     first: str,
     end: str,
     stale: list[str],
     times: Collection[str],
-) -> Iterator[Span]:
-    """Yield months and days without stale hours that belong to one group each, in order."""
-    position = first
-    for span in connection.execute(_SPANS, (first, end)):
+) -> list[Span]:
+    """Return months, weeks and days without stale hours that belong to one group each, in order.
+
+    A longer span is preferred: it has fewer rows than the spans inside it.
+    """
+    taken: list[Span] = []
+    for span in sorted(connection.execute(_SPANS, (first, end, part)), key=_days_of, reverse=True):
         index = bisect_left(stale, span[0])
         is_stale = index < len(stale) and stale[index] < span[1]
-        if span[0] >= position and not is_stale and _is_of_one_group(span, times):
-            yield span
-            position = span[1]
+        place = bisect_left(taken, span)
+        is_free = (place == 0 or taken[place - 1][1] <= span[0]) and (
+            place == len(taken) or span[1] <= taken[place][0]
+        )
+        if is_free and not is_stale and _is_of_one_group(span, times):
+            taken.insert(place, span)
+    return taken
+
+
+def _days_of(span: Span) -> int:
+    begin, end = (date.fromisoformat(hour[:10]) for hour in span)
+    return (end - begin).days
 
 
 def _is_of_one_group(span: Span, times: Collection[str]) -> bool:

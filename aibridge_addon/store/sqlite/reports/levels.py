@@ -1,0 +1,74 @@
+"""Sums requests up once, and from there to several levels: groups of groups, and the total."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aibridge_addon.report.rows import GroupRow
+from aibridge_addon.store.connection import ALL, Connection
+from aibridge_addon.store.sqlite.reports.figures_rows import SUMS, SUMS_OF_SUMS, to_figures
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Groups by some columns of the sums: `name0` and so on, or `model`."""
+
+    columns: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    """Expressions of the columns and sums."""
+    limit: int | None = None
+    """Most groups to return."""
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The groups of a level."""
+
+    rows: list[GroupRow]
+    more: int
+    """Number of groups that the limit leaves out."""
+
+
+def read(
+    connection: Connection,
+    parts: str,
+    values: Mapping[str, Any],
+    width: int,
+    levels: Sequence[Level],
+) -> list[Groups]:
+    """Return the levels of the sums of a SELECT that has `width` names."""
+    limits = {f"limit{n}": ALL if x.limit is None else x.limit for n, x in enumerate(levels)}
+    most = max(len(level.columns) for level in levels)
+    selects = " UNION ALL ".join(_select(n, level, most) for n, level in enumerate(levels))
+    found: list[Groups] = [Groups([], 0) for _ in levels]
+    for number, groups, *row in connection.execute(
+        f"WITH m AS MATERIALIZED ({by_model(parts, width)}) {selects}", {**values, **limits}
+    ):
+        names = tuple(name or None for name in row[: len(levels[number].columns)])
+        rows = found[number].rows
+        rows.append(GroupRow(names=names, figures=to_figures(row[most:])))
+        found[number] = Groups(rows, groups - len(rows))
+    return found
+
+
+def by_model(parts: str, width: int) -> str:
+    """Return the SELECT that sums up parts by their names and model."""
+    names = [f"name{index}" for index in range(width)]
+    return (
+        f"SELECT {', '.join([*names, 'model', *SUMS])} FROM ({parts}) a"  # noqa: S608
+        f" GROUP BY {', '.join([*names, 'model'])}"
+    )
+
+
+def _select(number: int, level: Level, most: int) -> str:
+    columns = ", ".join(level.columns)
+    grouped = f" GROUP BY {columns}" if columns else ""
+    order = f" ORDER BY {', '.join(level.order)}" if level.order else ""
+    names = [*level.columns, *["''"] * (most - len(level.columns))]
+    shown = "".join(f"{name} AS c{index}, " for index, name in enumerate(names))
+    sums = ", ".join(each.rpartition(" AS ")[2] for each in SUMS_OF_SUMS)
+    return (
+        f"SELECT * FROM (SELECT {number} AS level, count(*) OVER () AS number, {shown}{sums} FROM"  # noqa: S608
+        f" (SELECT {', '.join((*level.columns, *SUMS_OF_SUMS))} FROM m{grouped}) s"
+        f"{order} LIMIT :limit{number}) l{number}"
+    )
