@@ -20,9 +20,9 @@ from aibridge_addon.access.listening import check_not_open, listened_names
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.background import BackgroundResponses
 from aibridge_addon.exchange.captured_contents import CapturedContents
-from aibridge_addon.exchange.chat_usage import ChatUsage
 from aibridge_addon.exchange.commit import CommitWait
 from aibridge_addon.exchange.early_refusals import EarlyRefusals
+from aibridge_addon.exchange.edits import edits_of
 from aibridge_addon.exchange.follow_up import FollowUps
 from aibridge_addon.exchange.head_reader import HeadReader
 from aibridge_addon.exchange.intake import Intake
@@ -31,9 +31,8 @@ from aibridge_addon.exchange.live import LiveRequests
 from aibridge_addon.exchange.model_edits import ModelEdits
 from aibridge_addon.exchange.policy_check import PolicyCheck
 from aibridge_addon.exchange.policy_set import PolicySet
-from aibridge_addon.exchange.reception import Edit, Reception
+from aibridge_addon.exchange.reception import Reception
 from aibridge_addon.exchange.record_maker import RecordMaker
-from aibridge_addon.exchange.signed_requests import unless_signed
 from aibridge_addon.exchange.stream_bridge import StreamBridge
 from aibridge_addon.exchange.tool_servers import CentralServers
 from aibridge_addon.exchange.tunnels import Tunnels
@@ -129,7 +128,9 @@ class Components:
                 metrics=self.metrics,
             ),
             intake=self._build_intake(settings),
-            edits=self._build_edits(settings),
+            edits=edits_of(
+                settings, attach=self.background.attach, central=self._servers.use(settings)
+            ),
             refusals=self._early_refusals,
             metrics=self.metrics,
         )
@@ -315,13 +316,6 @@ class Components:
             count_usage=self._unrecorded_usage.count,
             commit=self._commit.wait,
         )
-
-    def _build_edits(self, settings: Settings) -> tuple[Edit, ...]:
-        central = self._servers.use(settings)
-        models = ModelEdits(settings.model_rules)
-        edits = (unless_signed(models.apply), unless_signed(ChatUsage(settings).ask))
-        offers = (unless_signed(central.offer),) if central else ()
-        return (*edits, self.background.attach, *offers)
 
     # Callbacks between components
 

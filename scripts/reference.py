@@ -65,6 +65,10 @@ CONFIG = {
         " as `/anthropic`; empty if it does so at `/v1/messages`. Default: it does not.",
         "models": "Models by the names that requests use for them, such as deployments of Azure:"
         ' `{ "our-chat" = "gpt-5" }`. They are recorded, priced and checked by these models.',
+        "region": "Region of a provider with regional hosts, such as Bedrock: sets `base_url`, and"
+        " lets the reverse proxy sign requests. See [Amazon Bedrock](providers.md#amazon-bedrock).",
+        "profile": "Profile of the AWS credentials that sign requests. Default: as the environment"
+        " of the proxy states.",
         "circuit_breaker": "Stops requests for a model for a time after 5 failures in a row."
         " Default: false.",
         "send_actor": "Adds the headers `X-AI-Bridge-Actor-ID` and `X-AI-Bridge-Actor-Metadata-…`"

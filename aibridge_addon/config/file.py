@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import pydantic
@@ -30,7 +30,7 @@ from aibridge_addon.config.redact_table import RedactTable
 from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, VariableName, mistakes_of
 from aibridge_addon.patterns import matches_any
 from aibridge_addon.prices.pricing import PriceBook
-from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS, default_hosts
 from aibridge_addon.providers.hosts import bare_host, is_pattern, mistake_in_pattern
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.instance import Provider
@@ -90,6 +90,8 @@ class ProviderTable(pydantic.BaseModel):
     api_key_env: VariableName | None = None
     models: dict[str, str] = {}
     include_usage: bool | None = None
+    region: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z0-9-]+$")] | None = None
+    profile: str | None = None
     circuit_breaker: bool = False
     send_actor: bool = False
     price_as: Annotated[str, pydantic.AfterValidator(check_seller)] | None = None
@@ -105,24 +107,41 @@ class ProviderTable(pydantic.BaseModel):
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}")
         return {**values_of_preset(preset, has_url="base_url" in given), **given}
 
+    @pydantic.model_validator(mode="after")
+    def _has_regions(self) -> Self:
+        kind = PROVIDER_TYPES[self.type]
+        if self.region and not kind.regional_url:
+            raise ValueError(f"region is not for the type {self.type!r}")
+        if self.profile and not (self.region and kind.signing_service):
+            raise ValueError("profile needs a type whose requests are signed, and region")
+        return self
+
     def provider(self) -> Provider:
         """Return the provider instance; without `hosts` it has the host of its URL."""
         hosts = self.hosts
-        if hosts is None:
+        if hosts is None and self.region:
+            hosts = list(default_hosts(self.type))
+        elif hosts is None:
             hosts = list(filter(None, [(urlsplit(self.base_url).hostname or "").lower()]))
         return Provider(
             name=self.name,
             type=self.type,
-            base_url=self.base_url,
+            base_url=self.base_url or self._regional_url(),
             hosts=frozenset(hosts),
             api_key_env=self.api_key_env,
             models=self.models,
             anthropic_path=self.anthropic_path,
             include_usage=self.include_usage,
             circuit_breaker=self.circuit_breaker,
+            region=self.region,
+            profile=self.profile,
             send_actor=self.send_actor,
             price_as=self.price_as,
         )
+
+    def _regional_url(self) -> str:
+        template = PROVIDER_TYPES[self.type].regional_url
+        return template.format(region=self.region) if self.region else ""
 
 
 def _check_match(value: str) -> str:
@@ -261,7 +280,7 @@ def _provider_conflicts(tables: Sequence[ProviderTable]) -> Iterator[str]:
                 f" providers[{names[table.name]}].name; names must be unique"
             )
         names[table.name] = index
-        if not (table.base_url or table.hosts):
+        if not (table.base_url or table.hosts or table.region):
             yield f"providers[{index}].base_url is missing; only an instance with hosts needs none"
         for host in sorted(table.provider().hosts):
             if host in hosts and hosts[host] != table.name:

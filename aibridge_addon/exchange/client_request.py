@@ -4,6 +4,7 @@ mitmproxy shows and saves flows, so that a flow holds masked secrets; the secret
 here, and are put back into the request that is sent upstream.
 """
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -36,6 +37,10 @@ class ClientRequest:
     """The authorities that the client named."""
     is_signed: bool = False
     """True if the client's signature covers the request, which must not be changed then."""
+    needs_signature: bool = False
+    """True if it is sent with a signature of the operator's credentials."""
+    sign: Callable[[http.Request], None] | None = None
+    """Signs the head that is sent upstream, once there are credentials."""
 
     @property
     def raw_body(self) -> bytes:
@@ -120,4 +125,6 @@ class ClientRequest:
         request.data.headers = http.Headers(fields)
         if b"?" in request.data.path:
             request.path = outgoing_path(request.path, self.secrets)
+        if self.sign:
+            self.sign(request)
         return request

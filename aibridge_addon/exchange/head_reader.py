@@ -92,6 +92,7 @@ class HeadReader:
             credential=credential,
             hosts=hosts,
             is_signed=signed,
+            needs_signature=credential is credentials.OPERATOR,
             max_bytes=self._settings.max_body_bytes,
         )
         return RoutedHead(admission=admission, request=request, proxy_user=proxy_user)
@@ -147,15 +148,19 @@ class HeadReader:
     ) -> Credential | None:
         """Return the client's own credential; in reverse mode, add the central key otherwise."""
         own = credentials.own_credential(admission.headers, flow.request.path)
-        if not is_reverse(flow) or not provider.api_key_env or admission.refusal:
+        if not is_reverse(flow) or admission.refusal:
             return own
+        if is_signed(admission.headers, flow.request.path):
+            own = credentials.UNUSABLE  # the client has signed the proxy's address
         if own and own.secret != credentials.PLACEHOLDER_KEY:
             return own
-        key = os.environ.get(provider.api_key_env, "").strip()
-        if not key:
+        key = os.environ.get(provider.api_key_env or "", "").strip()
+        if not key and not provider.can_sign:
             return own
         for name in credentials.CREDENTIAL_HEADERS:
             flow.request.headers.pop(name, None)
+        if not key:
+            return credentials.OPERATOR
         name, value = provider.provider_type.authorization(key)
         flow.request.headers[name] = value
         return Credential(kind="centralized", secret=key)

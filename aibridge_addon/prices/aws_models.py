@@ -13,7 +13,7 @@ def model_id(model: str) -> str:
     """Return the model id in an ARN; any other name as it is.
 
     Raises:
-        UnpriceableError: the ARN is that of a resource with a name of its own.
+        UnpriceableError: the ARN names another kind of resource.
     """
     if not model.startswith(_ARN):
         return model

@@ -36,6 +36,8 @@ _HOSTS: Mapping[str, str] = {
 """Not included: presets, which name their seller; hosts whose prices depend on more than the host,
 such as Azure's deployments and the regional endpoints of Bedrock and Vertex AI."""
 
+_BEDROCK = ("bedrock-runtime.", "bedrock-runtime-fips.", "bedrock-mantle.")
+"""Beginnings of the hosts of each region; the model's name tells if it is priced by region."""
 _REGIONAL_OPENAI = ".api.openai.com"
 _REGIONAL_SURCHARGE = Decimal("1.1")
 
@@ -45,6 +47,8 @@ def seller_of(base_url: str, price_as: str | None = None) -> Seller | None:
     host = (urlsplit(base_url).hostname or "").removesuffix(".")
     if price_as is not None:
         return Seller(id=price_as)
+    if host.startswith(_BEDROCK):
+        return Seller(id="aws")
     if host.endswith(_REGIONAL_OPENAI):
         return Seller(id="openai", surcharge=_REGIONAL_SURCHARGE)
     preset = preset_of_host(host)

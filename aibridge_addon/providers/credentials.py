@@ -65,6 +65,11 @@ def own_credential(headers: Headers, path: str = "") -> Credential | None:
     return None
 
 
+UNUSABLE = Credential(kind="byok", secret=PLACEHOLDER_KEY)
+"""Stands for a credential of the client that cannot be passed on."""
+OPERATOR = Credential(kind="centralized", secret="AWS credentials")  # noqa: S106 a description
+"""Stands for the operator's credentials of AWS, by which requests are signed."""
+
 _SUBSCRIPTION_PREFIXES = ("sk-ant-oat", "tid=")
 """Beginnings of the tokens of Claude's and GitHub Copilot's logins."""
 _LOGIN_HEADERS = ("chatgpt-account-id", "copilot-integration-id")

@@ -32,6 +32,10 @@ class Provider:
     """Models by the names that requests use for them, such as the deployments of Azure."""
     anthropic_path: str | None = None
     """Path on its host below which it speaks Anthropic Messages too; None if it does not."""
+    region: str | None = None
+    """The region for which requests of the reverse proxy are signed."""
+    profile: str | None = None
+    """The profile of the AWS credentials that sign them. None: the default of the environment."""
     is_optional: bool = False
     """True if it needs no configuration and is probably not used."""
     price_as: str | None = None
@@ -41,6 +45,11 @@ class Provider:
     def provider_type(self) -> ProviderType:
         """Routes, credentials and error shape of its type."""
         return PROVIDER_TYPES[self.type]
+
+    @property
+    def can_sign(self) -> bool:
+        """True if requests without a key can be signed with the operator's credentials."""
+        return bool(self.region and self.provider_type.signing_service)
 
     @property
     def base_paths(self) -> tuple[str, ...]:

@@ -104,6 +104,8 @@ class ProviderType:
     """Headers that a request to `key_probe` needs besides the key."""
     signing_service: str = ""
     """Service name in AWS signatures of its requests, which the proxy can make; empty: none."""
+    regional_url: str = ""
+    """Template of the base URL, with `{region}`; empty if it has no regions."""
     client_header: str | None = None
     """A header that only clients of this type send, which tells the type without a route."""
 

@@ -30,3 +30,9 @@ DEFAULT_PROVIDERS = (
     *compatible.INSTANCES,
 )
 """Provider instances that need no configuration."""
+
+
+def default_hosts(type_name: str) -> frozenset[str]:
+    """Return the hosts of the default instances of a provider type."""
+    instances = (instance for instance in DEFAULT_PROVIDERS if instance.type == type_name)
+    return frozenset(host for instance in instances for host in instance.hosts)

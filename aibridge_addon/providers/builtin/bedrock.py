@@ -18,6 +18,7 @@ TYPE = ProviderType(
     credential_headers=("x-amz-security-token",),
     key_probe="/openai/v1/models",
     signing_service="bedrock",
+    regional_url="https://bedrock-runtime.{region}.amazonaws.com",
     routes=(
         RouteTemplate(path="/model/{model}/invoke", methods=POST, api=_INVOKE),
         RouteTemplate(path="/model/{model}/invoke-with-response-stream", methods=POST, api=_INVOKE),
