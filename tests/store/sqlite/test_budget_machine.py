@@ -1,0 +1,318 @@
+"""Ledger, windows and leases against a simple oracle, whatever happens to clocks and processes."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlite_utils import Database
+from store.sqlite.test_budgets import Book, Clock
+
+from aibridge_addon.budgets.book import BudgetedCall
+from aibridge_addon.budgets.budget import Budget, Estimate
+from aibridge_addon.budgets.windows import WindowRule
+from aibridge_addon.facts import new_id
+from aibridge_addon.store.sqlite import schema
+from aibridge_addon.store.sqlite.budgets import LEASE
+
+LIMIT = 100
+INPUT = 2
+ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe")
+STARTS = [
+    datetime(2026, 3, 29, 0, 40, tzinfo=UTC),  # summer time begins in Berlin
+    datetime(2026, 10, 25, 0, 40, tzinfo=UTC),  # and ends
+    datetime(2026, 11, 1, 5, 30, tzinfo=UTC),  # it ends in New York
+    datetime(2026, 4, 4, 14, 40, tzinfo=UTC),  # half an hour of it ends on Lord Howe
+    datetime(2028, 2, 29, 23, 50, tzinfo=UTC),
+    datetime(2026, 12, 31, 22, 30, tzinfo=UTC),
+]
+RULES = st.builds(
+    WindowRule,
+    name=st.sampled_from(["hour", "day", "week", "month", "total"]),
+    zone=st.sampled_from(ZONES).map(ZoneInfo),
+    starts_at=st.sampled_from([time(0), time(2, 30), time(6)]),
+) | st.builds(
+    WindowRule,
+    name=st.sampled_from(["hour", "5h", "day", "week"]),
+    zone=st.just(ZoneInfo("UTC")),
+    is_rolling=st.just(True),
+)
+
+
+def window_of(rule_: WindowRule, moment: datetime) -> date | datetime | str:
+    """Return the identity of a calendar window by local dates alone; of a rolling one, its step."""
+    if rule_.is_rolling:
+        step = {"hour": 60, "5h": 300, "day": 1440, "week": 10_080}[rule_.name]
+        return str(int(moment.timestamp()) // step)
+    if rule_.name == "total":
+        return ""
+    if rule_.name == "hour":
+        return moment.replace(minute=0, second=0, microsecond=0)
+    local = moment.astimezone(rule_.zone)
+    start = datetime.combine(local.date(), rule_.starts_at, rule_.zone).astimezone(UTC)
+    day = local.date() if moment >= start else local.date() - timedelta(days=1)
+    if rule_.name == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if rule_.name == "month" else day
+
+
+@dataclass
+class Open:
+    """A call in flight, as the oracle knows it."""
+
+    process: int
+    likely: int
+    worst: int
+    held: dict[tuple[str, str], int]
+    windows: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+
+class Processes(RuleBasedStateMachine):
+    """Three processes on one database; each may crash, and clocks may step back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.db = Database(memory=True)
+        schema.migrate(self.db)
+        self.clock = Clock()
+        self.owners = iter(range(10**6))
+        self.books = [self.process() for _ in range(3)]
+        self.open: dict[str, Open] = {}
+        self.orphans: dict[str, Open] = {}
+        self.ended: list[str] = []
+        self.spent: dict[tuple[str, str, Any], int] = defaultdict(int)
+        self.excess: dict[tuple[str, str, Any], int] = defaultdict(int)
+        """What the promise allows above the limit."""
+        self.exceeding: dict[tuple[str, str, Any], int] = defaultdict(int)
+        """Calls that cost more than was held for them."""
+
+    def process(self) -> Book:
+        return Book(self.db.conn, self.clock, f"process {next(self.owners)}")
+
+    def teardown(self) -> None:
+        self.check_that_nobody_is_locked_out_for_ever()
+        self.db.conn.close()
+
+    @initialize(
+        start=st.sampled_from(STARTS),
+        rules=st.tuples(RULES, RULES),
+        hold=st.sampled_from(["worst", "likely"]),
+        strict=st.booleans(),
+    )
+    def configure(
+        self, start: datetime, rules: tuple[WindowRule, WindowRule], hold: Any, strict: bool
+    ) -> None:
+        self.clock.now = start
+        is_strict = strict and hold == "worst"
+        given: dict[str, Any] = {"unit": "usd", "hold": hold, "is_strict": is_strict}
+        self.budgets = (
+            Budget(name="own", per="actor", limit=LIMIT, window=rules[0], **given),
+            Budget(name="all", per="total", limit=2 * LIMIT, window=rules[1], **given),
+        )
+
+    # What happens
+
+    @rule(
+        calls=st.lists(
+            st.tuples(
+                st.integers(0, 2),
+                st.sampled_from("aab"),
+                st.integers(INPUT, 40),
+                st.integers(0, 60),
+            ),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    def admit_several(self, calls: list[tuple[int, str, int, int]]) -> None:
+        for call in calls:
+            self.admit(*call)
+
+    def admit(self, process: int, actor: str, likely: int, more: int) -> None:
+        scopes = tuple(zip(self.budgets, (actor, "total"), strict=True))
+        id_, worst = new_id(), likely + more
+        call = BudgetedCall(
+            interception_id=id_,
+            scopes=scopes,
+            estimate=lambda unit: Estimate(worst=worst, likely=likely, input=INPUT),
+        )
+        before = self.held_in_database()
+        refusal = self.books[process].budgets.admit(self.db.conn, call)
+        if refusal:
+            assert self.held_in_database() == before, "a refused request leaves no trace"
+            return
+        rows = self.db.query(
+            "SELECT budget, scope, amount FROM aibridge_budget_holds WHERE interception_id = ?",
+            (id_,),
+        )
+        held = {(row["budget"], row["scope"]): row["amount"] for row in rows}
+        assert held.keys() == {(budget.name, scope) for budget, scope in scopes}
+        windows = {
+            (budget.name, scope): window_of(budget.window, self.clock.now)
+            for budget, scope in scopes
+        }
+        self.open[id_] = Open(process, likely, worst, held, windows)
+
+    @precondition(lambda self: self.open)
+    @rule(
+        ends=st.lists(
+            st.tuples(
+                st.integers(0, 99),
+                st.integers(0, 2),
+                st.sampled_from(["told", "told", "told", "cancelled", "failed", "no usage"]),
+                st.sampled_from([0.0, 0.5, 1.0, 1.0]),
+                st.integers(1, 3),
+            ),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    def end_several(self, ends: list[tuple[int, int, str, float, int]]) -> None:
+        for number, *how in ends:
+            if self.open:
+                self.end(sorted(self.open)[number % len(self.open)], *how)
+
+    def end(self, id_: str, process: int, how: str, share: float, times: int) -> None:
+        call = self.open.pop(id_)
+        cost = INPUT + round((call.worst - INPUT) * share)
+        book = self.books[process]
+        match how:
+            case "told":
+                book.end(id_, cost)
+            case "cancelled":
+                cost = max(cost, INPUT)
+                book.end(id_, cost, status="cancelled")
+            case "failed":
+                cost = 0
+                book.end(id_, status="refused")
+            case _:
+                cost = call.likely
+                book.end(id_)
+        for _ in range(times):
+            book.budgets.settle(self.db.conn, [id_])
+        self.settled(id_, call, cost)
+
+    @precondition(lambda self: self.ended)
+    @rule(data=st.data(), process=st.integers(0, 2))
+    def settle_again(self, data: st.DataObject, process: int) -> None:
+        id_ = data.draw(st.sampled_from(self.ended))
+        self.books[process].budgets.settle(self.db.conn, [id_])
+
+    @rule(process=st.integers(0, 2))
+    def crash(self, process: int) -> None:
+        """The holds of the process stay until its lease is lost."""
+        for id_, call in tuple(self.open.items()):
+            if call.process == process:
+                self.orphans[id_] = self.open.pop(id_)
+        self.books[process] = self.process()
+
+    @rule(seconds=st.sampled_from([1, 20, 61, 1800, 3600, 5 * 3600, 86_400, 7 * 86_400]))
+    def pass_time(self, seconds: int) -> None:
+        """Let time pass, in which living processes renew their leases and sweep."""
+        target = self.clock.now + timedelta(seconds=seconds)
+        self.clock.now += min(LEASE / 3, timedelta(seconds=seconds))
+        for book in self.books:
+            book.budgets.sweep(self.db.conn)
+        self.clock.now = target
+        for _ in range(2):
+            for book in self.books:
+                # A process that slept longer than its lease renews it before others look.
+                book.budgets._renew_at = datetime.min.replace(tzinfo=UTC)
+                book.budgets._renew(self.db.conn, self.clock.now)
+        for book in self.books:
+            book.budgets.sweep(self.db.conn)
+        self.note_lost_leases()
+
+    @rule(seconds=st.sampled_from([1, 90, 3600]))
+    def step_back(self, seconds: int) -> None:
+        self.clock.now -= timedelta(seconds=seconds)
+
+    # What must hold
+
+    @invariant()
+    def counters_and_entries_are_what_was_spent(self) -> None:
+        for budget in getattr(self, "budgets", ()):
+            counted, charged, held = self.books[0].sums(budget.name)
+            spent = [amount for (name, *_), amount in self.spent.items() if name == budget.name]
+            assert counted == charged == sum(spent)
+            calls = (*self.open.values(), *self.orphans.values())
+            amounts = [
+                amount
+                for call in calls
+                for (name, _), amount in call.held.items()
+                if name == budget.name
+            ]
+            assert held == sum(amounts)
+
+    @invariant()
+    def charges_are_in_the_window_of_their_admission(self) -> None:
+        for budget in getattr(self, "budgets", ()):
+            rows = self.db.query(
+                "SELECT scope, bucket, sum(charge) AS spent FROM aibridge_budget_entries"
+                " WHERE budget = ? GROUP BY scope, bucket HAVING sum(charge) > 0",
+                (budget.name,),
+            )
+            found = sorted((row["scope"], row["spent"]) for row in rows)
+            expected = sorted(
+                (scope, amount)
+                for (name, scope, _), amount in self.spent.items()
+                if name == budget.name and amount
+            )
+            assert found == expected
+
+    @invariant()
+    def excess_of_a_window_is_within_the_promise(self) -> None:
+        for budget in getattr(self, "budgets", ()):
+            if budget.window.is_rolling:
+                continue  # its steps are not windows
+            for (name, scope, window), spent in self.spent.items():
+                if name == budget.name:
+                    allowed = self.excess[name, scope, window]
+                    assert spent <= budget.limit + allowed
+                    most = 0 if budget.is_strict else 1
+                    assert budget.hold == "likely" or self.exceeding[name, scope, window] <= most
+
+    def check_that_nobody_is_locked_out_for_ever(self) -> None:
+        if not hasattr(self, "budgets"):
+            return
+        for id_ in tuple(self.open):
+            self.orphans[id_] = self.open.pop(id_)
+        self.books = [self.process()]
+        self.clock.now += timedelta(days=40)
+        self.books[0].budgets.sweep(self.db.conn)
+        assert self.held_in_database() == []
+        opening = [budget for budget in self.budgets if budget.window.name != "total"]
+        assert isinstance(self.books[0].admit(*opening, worst=9, likely=5, scope="a"), str)
+
+    # The oracle
+
+    def settled(self, id_: str, call: Open, cost: int) -> None:
+        self.ended.append(id_)
+        for key, window in call.windows.items():
+            self.spent[*key, window] += cost
+            # Of a hold below the cost, the rest is the excess that the documentation states.
+            self.excess[*key, window] += max(0, cost - call.held[key])
+            self.exceeding[*key, window] += cost > call.held[key]
+
+    def note_lost_leases(self) -> None:
+        left = {row["interception_id"] for row in self.held_in_database()}
+        for id_ in tuple(self.orphans):
+            if id_ not in left:
+                self.settled(id_, self.orphans.pop(id_), INPUT)
+        assert set(self.open) <= left, "a living process has lost its holds"
+
+    def held_in_database(self) -> list[dict[str, Any]]:
+        return list(self.db.query("SELECT * FROM aibridge_budget_holds ORDER BY id, budget"))
+
+
+Processes.TestCase.settings = settings(
+    max_examples=50,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestProcesses = Processes.TestCase
