@@ -54,7 +54,10 @@ def charge_of(unit: Unit, hold: Hold, outcome: Outcome) -> Charge:
     failed = outcome.http_status is not None and outcome.http_status >= 400
     if outcome.usages:
         if unit == "usd" and outcome.unpriced:
-            return Charge(amount=max(told, hold.likely), how="unpriced")
+            # Of a call that broke off, the reported part may just not have been priced yet.
+            is_estimate = broke_off and hold.likely > 0
+            how: How = "estimated" if is_estimate else "unpriced"
+            return Charge(amount=max(told, hold.likely), how=how)
         if broke_off:
             return Charge(amount=max(told, hold.input), how="estimated")
         return Charge(amount=told, how="told")

@@ -22,12 +22,12 @@ from aibridge_addon.budgets.book import (
 from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable
-from aibridge_addon.facts import TokenUsage
+from aibridge_addon.facts import InterceptionEnded, TokenUsage
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.raw_json import members
 
 _RETRY_SECONDS = 0.25
-"""Time between two attempts of a request that waits for calls in flight."""
+"""Longest time between two attempts of a request that waits: other processes make room too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,8 @@ class BudgetCheck:
         self._find_book = find_book
         self._on_warning = on_warning
         self._calls = Calls()
+        self._end = asyncio.Event()
+        """Set at the next end of a call in this process."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Requests wait for room one after the other, in their order, by budget and scope."""
 
@@ -74,8 +76,13 @@ class BudgetCheck:
 
     @property
     def handlers(self) -> Mapping[type, Any]:
-        """Handlers of the facts that improve estimates."""
-        return {TokenUsage: self._calls.on_usage}
+        """Handlers of the facts that improve estimates, or make room."""
+        return {TokenUsage: self._calls.on_usage, InterceptionEnded: self._on_end}
+
+    def _on_end(self, _end: InterceptionEnded) -> None:
+        """Wake whoever waits: an admission after this fact follows the settlement too."""
+        self._end.set()
+        self._end = asyncio.Event()
 
     def call_of(self, asked: Asked) -> BudgetedCall | None:
         """Return the call of a recorded request, if any budget is for it."""
@@ -138,11 +145,12 @@ class BudgetCheck:
         except TimeoutError:
             return refusal
         try:
-            found: BudgetRefusal | None = refusal
-            while found and found.verdict == "wait" and time.monotonic() < until:
-                await asyncio.sleep(_RETRY_SECONDS)
-                # Not within a timeout: an admission that is cancelled could hold its room for ever.
-                found = await book.admit(call)
+            # Not within a timeout: an admission that is cancelled could hold its room for ever.
+            while (found := await book.admit(call)) and found.verdict == "wait":
+                if time.monotonic() >= until:
+                    break
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._end.wait(), _RETRY_SECONDS)
             return found
         finally:
             turn.release()

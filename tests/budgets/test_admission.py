@@ -41,6 +41,16 @@ def test_request_larger_than_the_whole_budget_is_refused() -> None:
     assert verdict(0, 0, worst=500, likely=101) == ("too_large", 0)
 
 
+def test_call_of_a_dead_process_whose_usage_was_not_priced_yet_is_estimated() -> None:
+    outcome = Outcome(
+        status="interrupted", http_status=None, usages=1, unpriced=1, cost_nano_usd=0, tokens=9
+    )
+    known = Hold(amount=10, likely=5, input=2)
+    assert charge_of("usd", known, outcome) == Charge(amount=5, how="estimated")
+    unknown = Hold(amount=0, likely=0, input=0)
+    assert charge_of("usd", unknown, outcome) == Charge(amount=0, how="unpriced")
+
+
 def test_last_request_of_a_window_may_exceed_the_limit_by_its_output() -> None:
     assert verdict(40, 0, worst=90, likely=50) == ("hold", 60)
     assert verdict(60, 0, worst=90, likely=50) == ("spent", 0)

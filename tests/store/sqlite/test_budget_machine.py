@@ -172,9 +172,10 @@ class Processes(RuleBasedStateMachine):
         )
     )
     def end_several(self, ends: list[tuple[int, int, str, float, int]]) -> None:
-        for number, *how in ends:
+        for number, process, how, share, times in ends:
             if self.open:
-                self.end(sorted(self.open)[number % len(self.open)], *how)
+                id_ = sorted(self.open)[number % len(self.open)]
+                self.end(id_, process, how, share, times)
 
     def end(self, id_: str, process: int, how: str, share: float, times: int) -> None:
         call = self.open.pop(id_)

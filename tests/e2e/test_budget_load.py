@@ -1,0 +1,166 @@
+"""Hundreds of clients against a small budget: one process, and three of which one is killed."""
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import httpx2
+from standin import Provider, Server
+
+from aibridge_addon.budgets.book import BudgetedCall
+from aibridge_addon.budgets.budget import Budget, Estimate
+from aibridge_addon.budgets.windows import WindowRule
+from aibridge_addon.facts import new_id
+from aibridge_addon.store.sqlite.budgets import LEASE, SQLBudgets
+from e2e.bodies import CHAT, MESSAGES, RESPONSES
+from e2e.clients import WAYS, Clients
+from e2e.conftest import StartProxy
+from e2e.proxy import Proxy, config_toml
+
+REVERSE = WAYS[2]
+CLIENTS = 200
+LIMIT = 3 * 10**9
+LARGEST = 2 * 10**8
+"""More than a request can cost: about 60 tokens of input and 100 of output, at 0.1 cents."""
+BUDGETS = """
+[[prices]]
+match = "*"
+input = 1_000
+output = 1_000
+cache_read = 1_000
+
+[[budgets]]
+name = "small"
+per = "total"
+usd = 3
+timezone = "UTC"
+credentials = ["byok"]
+wait_s = 60
+
+[[limits]]
+name = "slots"
+per = "total"
+open_requests = 500
+"""
+BUDGET = Budget(
+    name="small",
+    per="total",
+    unit="usd",
+    limit=LIMIT,
+    window=WindowRule(name="day", zone=ZoneInfo("UTC")),
+)
+
+
+async def ask(http: httpx2.AsyncClient, clients: Clients, number: int, text: str) -> int | None:
+    """Return the status of a request; None if its proxy has died."""
+    api = (MESSAGES, CHAT, RESPONSES)[number % 3]
+    member = "max_output_tokens" if api is RESPONSES else "max_tokens"
+    content = api.request(text, stream=number % 2 == 0, **{member: 100})
+    headers = {**api.headers, "X-AIBridge-Actor": f"actor-{number % 40}"}
+    url = clients.url(REVERSE, api.provider, api.path)
+    try:
+        return (await http.post(url, content=content, headers=headers)).status_code
+    except httpx2.TransportError:
+        return None
+
+
+@contextmanager
+def database(path: Path) -> Iterator[Callable[[str], int]]:
+    """Settle what is left when all leases are lost, and read figures."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        later = datetime.now(UTC) + LEASE + timedelta(seconds=1)
+        SQLBudgets("later", lambda: later).sweep(connection)
+        yield lambda query: int(connection.execute(query).fetchone()[0] or 0)
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        call = BudgetedCall(
+            interception_id=new_id(),
+            scopes=((BUDGET, "total"),),
+            estimate=lambda unit: Estimate(worst=LIMIT, likely=LIMIT, input=0),
+        )
+        refusal = SQLBudgets("tomorrow", lambda: tomorrow).admit(connection, call)
+        assert refusal is None, "the whole budget is open again"
+
+
+def check_ledger(value: Callable[[str], int]) -> None:
+    """Assert that the counters are the charges, which are the recorded costs and estimates."""
+    entries = "FROM aibridge_budget_entries"
+    told = value(f"SELECT sum(charge) {entries} WHERE how IN ('told', 'none')")
+    estimated = value(f"SELECT sum(charge) {entries} WHERE how = 'estimated'")
+    assert value("SELECT sum(spent) FROM aibridge_budget_counters") == told + estimated
+    recorded = (
+        "FROM aibridge_token_usages u JOIN aibridge_interceptions i ON i.id = interception_id"
+    )
+    assert told == value(f"SELECT sum(cost_nano_usd) {recorded} WHERE status = 'completed'")
+    spent = value("SELECT max(spent) FROM aibridge_budget_counters")
+    assert spent <= LIMIT + LARGEST, "at most the last call exceeds it"
+    assert value("SELECT count(*) FROM aibridge_budget_holds") == 0
+
+
+def test_many_clients_use_up_a_small_budget_and_no_more(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], standin: Server
+) -> None:
+    proxy = start_proxy(config=config_toml(standin.origin) + BUDGETS)
+    clients = clients_of(proxy)
+
+    async def run() -> list[int | None]:
+        limits = httpx2.Limits(max_connections=CLIENTS)
+        async with clients.async_http(REVERSE, limits=limits) as http:
+            http.timeout = httpx2.Timeout(100)
+            asking = (ask(http, clients, n, f"{n} TOKENS:20,100,0,0") for n in range(CLIENTS))
+            return await asyncio.gather(*asking)
+
+    statuses = Counter(asyncio.run(run()))
+    assert statuses.keys() == {200, 400}, "nobody waits in vain: room that is held becomes free"
+    with database(proxy.database) as value:
+        check_ledger(value)
+        assert value("SELECT max(spent) FROM aibridge_budget_counters") > LIMIT - LARGEST
+        charged = value("SELECT count(*) FROM aibridge_budget_entries WHERE how = 'told'")
+        assert charged == statuses[200]
+
+
+def test_budget_survives_the_death_of_one_of_three_processes(
+    start_proxy: StartProxy,
+    clients_of: Callable[[Proxy], Clients],
+    provider: Provider,
+    standin: Server,
+    tmp_path: Path,
+) -> None:
+    options = {"aibridge_db": str(tmp_path / "shared.sqlite3")}
+    # The dead process holds room until its lease is lost, for which nobody waits here.
+    config = config_toml(standin.origin) + BUDGETS.replace("wait_s = 60", "wait_s = 1")
+    proxies = [start_proxy(config=config, options=options) for _ in range(3)]
+    clients = [clients_of(proxy) for proxy in proxies]
+    standin.requests.clear()
+
+    async def run() -> Sequence[int | None]:
+        limits = httpx2.Limits(max_connections=CLIENTS)
+        async with clients[0].async_http(REVERSE, limits=limits) as http:
+            http.timeout = httpx2.Timeout(100)
+            held = [
+                asyncio.create_task(ask(http, clients[0], 6 * n, f"{n} GATE:killed"))
+                for n in range(6)
+            ]
+            while len(standin.requests) < len(held):
+                await asyncio.sleep(0.01)
+            rest = [
+                asyncio.create_task(ask(http, clients[n % 3], n, f"{n} TOKENS:20,100,0,0"))
+                for n in range(CLIENTS - len(held))
+            ]
+            await asyncio.wait(rest, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.to_thread(proxies[0].kill)
+            return await asyncio.gather(*held, *rest)
+
+    try:
+        statuses = Counter(asyncio.run(run()))
+    finally:
+        provider.gate("killed").release()
+    assert statuses[None] >= 6
+    assert statuses.keys() <= {200, 400, 429, None}
+    with database(tmp_path / "shared.sqlite3") as value:
+        check_ledger(value)
+        assert value("SELECT count(*) FROM aibridge_budget_entries WHERE how = 'estimated'") >= 6
