@@ -33,8 +33,7 @@ class BackgroundRecord(InterceptionRecord):
         first_byte_at: float | None = None,
     ) -> bool:
         """Publish the end if the response contains it, however the poll itself ended."""
-        is_same = response.response_id == self._fact.provider_response_id
-        if not is_same or response.pending or not response.complete:
+        if not self._is_end(response):
             return False
         return super().end(
             Status.FAILED if response.error else Status.COMPLETED,
@@ -42,6 +41,11 @@ class BackgroundRecord(InterceptionRecord):
             http_status=http_status,
             partial=bool(response.unreadable),
         )
+
+    def _is_end(self, response: ResponseFacts) -> bool:
+        """Return True if a response contains the end."""
+        is_same = response.response_id == self._fact.provider_response_id
+        return is_same and not response.pending and response.complete
 
     def _usage_id(self, response_id: str | None) -> str:
         return self._fact.token_usage_id

@@ -48,6 +48,7 @@ class InterceptionRecord:
     """
 
     _was_in_background = False
+    _may_be_read_again = False
 
     def __init__(
         self, interception: Interception, *, publish: Publish, capture: frozenset[str]
@@ -213,6 +214,7 @@ class InterceptionRecord:
                 prompted=self._prompted,
                 usage_reported=self._usage_reported,
                 in_background=self._was_in_background,
+                may_be_read_again=self._may_be_read_again,
                 unreadable=response.unreadable,
                 unknown=response.unknown,
                 usage_unreadable=response.usage_unreadable,

@@ -11,6 +11,7 @@ PACKAGE = Path(aibridge_addon.__file__).parent
 CORE = (
     "addresses",
     "background_record",
+    "batch_record",
     "captured_bodies",
     "access.asked",
     "access.budget_rule",
@@ -110,6 +111,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "fact_bus": BASE,
     "interception": BASE | {"formats"},
     "background_record": BASE | {"formats", "interception"},
+    "batch_record": BASE | {"background_record", "formats", "interception"},
     "providers": BASE | {"formats"},
     "tools": BASE | {"formats"},
     "budgets": BASE | {"prices", "report"},
@@ -129,6 +131,7 @@ ARROWS: dict[str, frozenset[str]] = {
     | {
         "access",
         "background_record",
+        "batch_record",
         "config",
         "fact_bus",
         "formats",

@@ -1,33 +1,41 @@
-"""Background responses: finds the record of a response when a client polls it.
+"""Background responses and batches: finds the record of a request when a client polls it.
 
 OpenAI Responses returns a request with `background: true` at once; the client then polls the
-response by its id, streamed or not, as often as it likes, or cancels it.
+response by its id, streamed or not, as often as it likes, or cancels it. A batch is polled too, and
+its results are read, perhaps by another process or repeatedly.
 """
 
 import logging
-import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from urllib.parse import unquote
-
-from mitmproxy import http
+from dataclasses import replace
 
 from aibridge_addon.background_record import BackgroundRecord
+from aibridge_addon.batch_record import BatchRecord
 from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.interception_start import start_interception
 from aibridge_addon.exchange.passing import PassingExchange, ignore_usage
+from aibridge_addon.exchange.polls import Poll, is_list_of_batches, poll_of
 from aibridge_addon.exchange.recorded import RecordedExchange
 from aibridge_addon.fact_bus import Handlers
-from aibridge_addon.facts import BackgroundResponse, TokenUsage
-from aibridge_addon.formats import openai_responses
+from aibridge_addon.facts import (
+    BackgroundResponse,
+    Interception,
+    RequestFacts,
+    TokenUsage,
+    id_of_day,
+    now,
+)
+from aibridge_addon.formats import FORMATS
 from aibridge_addon.interception import Publish
 
 logger = logging.getLogger(__name__)
 
 MOST_REMEMBERED = 4096
 """Number of responses that are found without asking the store."""
-_FORMAT = openai_responses.FORMAT
-_POLL = re.compile(r"/responses/([^/?]+)(/cancel)?/?(?:\?.*)?")
+_ANY_SIZE = 2**62
+"""Results of a batch are read line by line, and none is held."""
 
 type Find = Callable[[str, str], Awaitable[BackgroundResponse | None]]
 """Finds a response by the provider instance's name and its id."""
@@ -58,20 +66,21 @@ class BackgroundResponses:
         """
         if not isinstance(exchange, PassingExchange):
             return exchange
-        response_id = polled_id(exchange.flow.request)
-        if response_id is None:
-            return exchange
+        request = exchange.flow.request
+        poll = poll_of(request)
+        if poll is None:
+            return _ignoring(exchange) if is_list_of_batches(request) else exchange
         provider = exchange.request.route.provider.name
-        record = await self._record(provider, response_id)
-        is_recorded = record.ended if record else (provider, response_id) in self._recorded
-        if is_recorded:
-            return PassingExchange(exchange.request, _FORMAT, count_usage=ignore_usage)
+        record = await self._record(provider, poll.id)
+        if record.ended if record else (provider, poll.id) in self._recorded:
+            return _ignoring(exchange)
+        record = record or self._record_of_elsewhere(exchange, poll)
         if record is None:
             return exchange
-        polled = RecordedExchange(
-            exchange.request, openai_responses.FORMAT, record=record, commit=self._commit
-        )
-        polled.asks_for_stream = exchange.flow.request.query.get("stream") == "true"
+        reads_batch = poll.batch_format is not poll.wire_format and isinstance(record, BatchRecord)
+        read = replace(exchange.request, max_bytes=_ANY_SIZE) if reads_batch else exchange.request
+        polled = RecordedExchange(read, poll.wire_format, record=record, commit=self._commit)
+        polled.asks_for_stream = request.query.get("stream") == "true"
         return polled
 
     async def _record(self, provider: str, response_id: str) -> BackgroundRecord | None:
@@ -86,10 +95,35 @@ class BackgroundResponses:
                 self.remember(found)
         return self._records.get(key)
 
+    def _record_of_elsewhere(self, exchange: Exchange, poll: Poll) -> BatchRecord | None:
+        """Return a record of a batch that was not created through this store."""
+        request, sender = exchange.request, exchange.request.sender
+        if poll.batch_format is None or sender is None:
+            return None
+        name = poll.batch_format.name
+        start = start_interception(request, name, RequestFacts(background=True), sender)
+        fact = BackgroundResponse(
+            interception=start.interception,
+            provider_response_id=poll.id,
+            prompted=False,
+            token_usage_id=id_of_day(request.route.provider.name, poll.id),
+            created_at=now(),
+        )
+        record = BatchRecord(fact, publish=self._publish, capture=self.capture, is_new=True)
+        self._keep(fact.interception, poll.id, record)
+        return record
+
     def remember(self, fact: BackgroundResponse) -> None:
         """Create the record that polls of a background response share."""
         key = (fact.interception.provider_name, fact.provider_response_id)
-        self._records[key] = BackgroundRecord(fact, publish=self._publish, capture=self.capture)
+        if key in self._records:  # of a batch, whose first poll is publishing this fact
+            return
+        made = BatchRecord if FORMATS[fact.interception.api].bills_later else BackgroundRecord
+        record = made(fact, publish=self._publish, capture=self.capture)
+        self._keep(fact.interception, fact.provider_response_id, record)
+
+    def _keep(self, interception: Interception, id_: str, record: BackgroundRecord) -> None:
+        self._records[(interception.provider_name, id_)] = record
         while len(self._records) > MOST_REMEMBERED:
             self._records.popitem(last=False)
 
@@ -100,10 +134,6 @@ class BackgroundResponses:
                 self._recorded.popitem(last=False)
 
 
-def polled_id(request: http.Request) -> str | None:
-    """Return the id of the response that a request polls or cancels."""
-    before, _, _ = request.path.partition("/responses/")
-    found = _POLL.fullmatch(request.path[len(before) :])
-    if found is None or request.method != ("POST" if found[2] else "GET"):
-        return None
-    return unquote(found[1])
+def _ignoring(exchange: Exchange) -> PassingExchange:
+    """Return the exchange of a response whose usage is recorded elsewhere."""
+    return PassingExchange(exchange.request, exchange.wire_format, count_usage=ignore_usage)

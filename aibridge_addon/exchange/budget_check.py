@@ -19,6 +19,7 @@ from aibridge_addon.budgets.book import (
     BudgetRefusal,
     BudgetWarning,
 )
+from aibridge_addon.budgets.budget import Estimate
 from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable
@@ -26,6 +27,7 @@ from aibridge_addon.facts import InterceptionEnded, TokenUsage
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.raw_json import members
 
+_NOTHING = Estimate(worst=0, likely=0, input=0)
 _RETRY_SECONDS = 0.25
 """Longest time between two attempts of a request that waits: other processes make room too."""
 
@@ -95,6 +97,10 @@ class BudgetCheck:
         )
         if not scopes:
             return None
+        if FORMATS[interception.api].bills_later:  # its cost is known when it has ended
+            return BudgetedCall(
+                interception_id=interception.id, scopes=scopes, estimate=lambda unit: _NOTHING
+            )
         body = asked.content() or b""
         limit = FORMATS[interception.api].output_limit(members(body) or {})
         call: Call = self._calls.read(interception, sent.model, body, limit)

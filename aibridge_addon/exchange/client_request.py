@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from mitmproxy import http
 
+from aibridge_addon.access.sender import Sender
 from aibridge_addon.formats import FORMATS, RequestView
 from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
 from aibridge_addon.formats.form import UnreadableFormError, is_form, read_form
@@ -31,6 +32,8 @@ class ClientRequest:
     """The largest decoded body that is read."""
     secrets: Secrets = field(default_factory=dict)
     credential: Credential | None = None
+    sender: Sender | None = None
+    """Known once the request is complete."""
     actor: Actor | None = None
     """The actor that headers name to the provider; None: no such headers."""
     hosts: tuple[str, ...] = ()

@@ -104,6 +104,7 @@ class Intake:
     async def _read(self, request: ClientRequest, sender: Sender) -> Exchange:
         """Return the exchange of the mode that fits the request."""
         route = request.route
+        request.sender = sender
         if route.provider.send_actor:
             request.actor = sender.actor
         if is_websocket(request.flow.request):

@@ -40,6 +40,8 @@ from aibridge_addon.facts.records import (
     ToolUsage,
     UsagePriced,
     UserPrompt,
+    derived_id,
+    id_of_day,
     milliseconds,
     new_id,
     now,
@@ -84,4 +86,6 @@ __all__ = [
     "milliseconds",
     "new_id",
     "now",
+    "derived_id",
+    "id_of_day",
 ]

@@ -66,6 +66,10 @@ class Usage:
     """Kind of a call that the provider made by itself; None for the response's own tokens."""
     model: str | None = None
     """The model of such a call."""
+    response_id: str | None = None
+    """The id of the response of such a call, if it has one of its own."""
+    key: str | None = None
+    """Identifies a call of a batch, so that it is recorded once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,8 @@ class ResponseFacts:
     """True if the response reached the end that its format defines."""
     pending: bool = False
     """True if the response states that the provider still works on it."""
+    results_id: str | None = None
+    """The id of the file whose content has the usage of a batch."""
     cancelled: bool = False
     """True if the response states that it was cancelled."""
     unreadable: int = 0

@@ -1,5 +1,7 @@
 """Records: the facts that are published, one dataclass for each kind."""
 
+import hashlib
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -106,6 +108,8 @@ class InterceptionEnded:
 
     usage_unreadable: bool = False
     """True if a usage object states tokens, and no input or output can be read from it."""
+    may_be_read_again: bool = False
+    """True for a batch: its results may be read again, and must find this record then."""
 
     @property
     def usage_is_unknown(self) -> bool:
@@ -367,6 +371,23 @@ type Fact = RequestFact | ProcessSeen | TunnelEnded
 def new_id() -> str:
     """Return a new id that sorts after all earlier ids."""
     return str(uuid_utils.uuid7())
+
+
+def derived_id(base: str, *names: str) -> str:
+    """Return an id that sorts like `base`, and is the same in every process for the same names."""
+    return _stable_id(int(base[:8] + base[9:13], 16), base, *names)
+
+
+def id_of_day(*names: str) -> str:
+    """Return an id that is the same in every process for the same names, on the same day (UTC)."""
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return _stable_id(int(day.timestamp() * 1000), *names)
+
+
+def _stable_id(milliseconds: int, *names: str) -> str:
+    digest = hashlib.blake2b("/".join(names).encode("utf-8", "replace"), digest_size=10).digest()
+    random = int.from_bytes(digest) & ~(0xF << 76) & ~(0x3 << 62)
+    return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0x2 << 62 | random))
 
 
 def now() -> str:

@@ -6,11 +6,13 @@
 from collections.abc import Mapping
 
 from aibridge_addon.formats import (
+    anthropic_batches,
     anthropic_messages,
     bedrock_converse,
     bedrock_invoke,
     gemini,
     openai_audio,
+    openai_batches,
     openai_chat,
     openai_completions,
     openai_embeddings,
@@ -65,5 +67,7 @@ for _format in (
     openai_audio.TRANSCRIPTIONS,
     openai_audio.SPEECH,
     rerank.FORMAT,
+    openai_batches.FORMAT,
+    anthropic_batches.FORMAT,
 ):
     register(_format)

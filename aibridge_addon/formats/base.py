@@ -79,6 +79,8 @@ class Format(ABC):
     """The API's name in the records, and in the routes of provider types."""
     output_limit_members: tuple[str, ...] = ()
     """Members of a request that limit its output tokens."""
+    bills_later = False
+    """True for batches: a request has no usage, which a later poll or the results bring."""
     takes_forms = False
     """True if requests may be `multipart/form-data`; its fields are read as members."""
     tools: ToolFormat | None = None

@@ -130,7 +130,8 @@ class PlainView(View):
 
     def is_event(self, document: dict[str, JSON]) -> bool:
         """Return whether a document is an event of a stream."""
-        return isinstance(document.get("type"), str) and self.content_member not in document
+        is_whole = self.content_member in document or "error" in document
+        return isinstance(document.get("type"), str) and not is_whole
 
     def read_whole(self, body: bytes) -> ResponseFacts:
         """Read the facts of a response that was not streamed, or of an error."""

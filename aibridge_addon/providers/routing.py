@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from aibridge_addon.addresses import literal
+from aibridge_addon.formats import FORMATS
 from aibridge_addon.providers.hosts import HostTable, bare_host
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.paths import collapse_slashes, has_dot_segment
@@ -51,6 +52,11 @@ class Route:
     """Path and query that replace the client's, if nothing else changes."""
     path_values: Mapping[str, str] = field(default_factory=dict)
     """Values that the row's template captures in the path, such as `model`."""
+
+    @property
+    def bills_later(self) -> bool:
+        """True if a recorded request is a batch, whose cost is known when it has ended."""
+        return self.api is not None and FORMATS[self.api].bills_later
 
 
 class Router:

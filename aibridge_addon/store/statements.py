@@ -108,7 +108,7 @@ def statements(facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
                 made.append(_interception_ended(fact))
                 if fact.prompted and fact.interception.id in ended:
                     made += _prompt_answered(fact)
-                if fact.in_background:
+                if fact.in_background and not fact.may_be_read_again:
                     values: Values = {"interception_id": fact.interception.id}
                     made.append(Statement("background_ended", values))
             case _:

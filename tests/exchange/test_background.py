@@ -17,10 +17,11 @@ with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
     from mitmproxy.websocket import WebSocketMessage
 
     from aibridge_addon.exchange import background
-    from aibridge_addon.exchange.background import BackgroundResponses, polled_id
+    from aibridge_addon.exchange.background import BackgroundResponses
     from aibridge_addon.exchange.client_request import ClientRequest
     from aibridge_addon.exchange.exchange import Exchange
     from aibridge_addon.exchange.passing import CountUsage, PassingExchange, ignore_usage
+    from aibridge_addon.exchange.polls import is_list_of_batches, poll_of
     from aibridge_addon.exchange.recorded import RecordedExchange
     from aibridge_addon.formats import openai_chat
 
@@ -103,7 +104,38 @@ class Store:
 def test_response_id_is_found_in_polls_and_cancellations(
     method: str, path: str, expected: str | None
 ) -> None:
-    assert polled_id(request(path, method)) == expected
+    poll = poll_of(request(path, method))
+    assert (poll and poll.id) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/v1/batches/batch_1", ("batch_1", "openai_batches")),
+        ("POST", "/v1/batches/batch_1/cancel", ("batch_1", "openai_batches")),
+        ("GET", "/v1/files/file-1/content?x", ("file-1", "openai_batch_results")),
+        (
+            "GET",
+            "/v1/messages/batches/msgbatch_1/results?beta=true",
+            ("msgbatch_1", "anthropic_batch_results"),
+        ),
+        ("GET", "/v1/messages/batches/msgbatch_1", None),
+        ("POST", "/v1/messages/batches/msgbatch_1/cancel", None),
+        ("POST", "/v1/batches", None),
+        ("GET", "/v1/files/file-1", None),
+    ],
+)
+def test_batch_id_is_found_in_polls_and_results(
+    method: str, path: str, expected: tuple[str, str] | None
+) -> None:
+    poll = poll_of(request(path, method))
+    assert (poll and (poll.id, poll.wire_format.name)) == expected
+
+
+def test_list_of_batches_repeats_usage_and_is_no_poll() -> None:
+    assert is_list_of_batches(request("/v1/batches?limit=2"))
+    assert not is_list_of_batches(request("/v1/batches/batch_1"))
+    assert not is_list_of_batches(request("/v1/batches", "POST"))
 
 
 def recorded_usage(response_id: str) -> TokenUsage:

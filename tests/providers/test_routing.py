@@ -38,6 +38,8 @@ ANTHROPIC_ROWS = [
     ("POST", "/v1/messages/count_tokens", None, "/v1/messages/count_tokens"),
     ("GET", "/v1/models", None, "/v1/models"),
     ("GET", "/v1/models/claude-opus-4-5", None, "/v1/models/*"),
+    ("POST", "/v1/messages/batches", "anthropic_batches", "/v1/messages/batches"),
+    ("GET", "/v1/messages/batches/b/results", None, "/v1/messages/batches/*"),
     ("POST", "/api/event_logging/batch", None, "/api/event_logging/*"),
     ("HEAD", "/", None, "/"),
 ]
@@ -62,6 +64,8 @@ OPENAI_ROWS = [
     ("POST", "/v1/audio/speech", "openai_speech", "/v1/audio/speech"),
     ("POST", "/v1/rerank", "rerank", "/v1/rerank"),
     ("POST", "/v1/responses/input_tokens", None, "/v1/responses/input_tokens"),
+    ("POST", "/v1/batches", "openai_batches", "/v1/batches"),
+    ("GET", "/v1/batches/batch_1", None, "/v1/batches/*"),
     ("POST", "/v1/files", None, "/v1/files"),
     ("GET", "/v1/files/file-1/content", None, "/v1/files/*"),
     ("POST", "/v1/uploads/upload_1/parts", None, "/v1/uploads/*"),
@@ -291,7 +295,7 @@ def test_no_route_allows_a_method_that_echoes_the_key() -> None:
             assert pattern.methods <= {"GET", "HEAD", "POST", "PATCH", "DELETE"}
 
 
-def test_only_event_logging_and_files_cannot_name_models() -> None:
+def test_only_event_logging_files_and_existing_batches_cannot_name_models() -> None:
     without = {
         pattern.path
         for table in PROVIDER_TYPES.values()
@@ -299,7 +303,7 @@ def test_only_event_logging_and_files_cannot_name_models() -> None:
         if not pattern.names_models
     }
 
-    of_files = ("/files", "/files/*", "/uploads", "/uploads/*")
+    of_files = ("/files", "/files/*", "/uploads", "/uploads/*", "/batches/*")
     code_assist = {route.path for route in PROVIDER_TYPES["code-assist"].routes}
     others = {path for path in without - code_assist if not path.endswith(of_files)}
     assert others == {"/api/event_logging/*"}
@@ -329,8 +333,7 @@ def test_forward_mode_relays_every_path_of_a_provider(path: str) -> None:
         "/openai/v1chat/completions",
         "/openai/v2/responses",
         "/openai/v1/modelsx",
-        "/anthropic/v1/files",
-        "/anthropic/v1/messages/batches",
+        "/anthropic/v1/agents",
         "/anthropic/v1/messagesx",
         "/anthropic/api/event_logging",
         "/anthropicx/v1/messages",
@@ -629,13 +632,13 @@ def test_forward_mode_sends_an_instance_s_host_to_its_stand_in() -> None:
     )
 
     bridged: Any = Router([stand_in]).forward("api.anthropic.com", "/v1/messages?beta=true", "POST")
-    other: Any = Router([stand_in]).forward("api.anthropic.com", "/v1/files", "GET")
+    other: Any = Router([stand_in]).forward("api.anthropic.com", "/v1/agents", "GET")
 
     assert bridged.api == MESSAGES
     assert bridged.upstream == Upstream(
         scheme="http", host="127.0.0.1", port=9999, path="/v1/messages?beta=true"
     )
-    assert (other.label, other.upstream.path) == ("other", "/v1/files")
+    assert (other.label, other.upstream.path) == ("other", "/v1/agents")
 
 
 def test_every_label_is_of_the_table() -> None:

@@ -19,7 +19,7 @@ class UnreadCalls:
 
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request that a budget can neither hold nor count."""
-        if asked.is_recorded or asked.is_message or not _may_cost(asked):
+        if asked.is_message or not _may_cost(asked):
             return None
         for rule in self._rules:
             if rule.scopes(asked):
@@ -37,4 +37,6 @@ class UnreadCalls:
 
 def _may_cost(asked: Asked) -> bool:
     route = asked.route
+    if asked.is_recorded:
+        return route.bills_later
     return asked.method == "POST" and route.names_models and route.counts_for is None

@@ -1,6 +1,6 @@
 """Anthropic's API."""
 
-from aibridge_addon.formats import anthropic_messages
+from aibridge_addon.formats import anthropic_batches, anthropic_messages
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import POST, READ, ProviderType, RouteTemplate
 
@@ -24,6 +24,14 @@ TYPE = ProviderType(
     client_header="anthropic-version",
     routes=(
         *MESSAGES_ROUTES,
+        RouteTemplate(
+            path="/v1/messages/batches", methods=POST | READ, api=anthropic_batches.FORMAT.name
+        ),
+        RouteTemplate(
+            path="/v1/messages/batches/*", methods=POST | READ | {"DELETE"}, names_models=False
+        ),
+        RouteTemplate(path="/v1/files", methods=POST | READ, names_models=False),
+        RouteTemplate(path="/v1/files/*", methods=READ | {"DELETE"}, names_models=False),
         RouteTemplate(path="/v1/models", methods=READ),
         RouteTemplate(path="/v1/models/*", methods=READ),
         RouteTemplate(path="/api/event_logging/*", methods=POST, names_models=False),

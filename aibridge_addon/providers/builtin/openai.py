@@ -2,6 +2,7 @@
 
 from aibridge_addon.formats import (
     openai_audio,
+    openai_batches,
     openai_chat,
     openai_completions,
     openai_embeddings,
@@ -49,6 +50,8 @@ ROUTES = (
     RouteTemplate(path="/models/*", methods=READ),
     RouteTemplate(path="/conversations", methods=STORED),
     RouteTemplate(path="/conversations/*", methods=STORED),
+    RouteTemplate(path="/batches", methods=POST | READ, api=openai_batches.FORMAT.name),
+    RouteTemplate(path="/batches/*", methods=POST | {"GET"}, names_models=False),
     RouteTemplate(path="/files", methods=POST | READ, names_models=False),
     RouteTemplate(path="/files/*", methods=READ | {"DELETE"}, names_models=False),
     RouteTemplate(path="/uploads", methods=POST, names_models=False),
