@@ -6,8 +6,8 @@ nothing is spent.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from aibridge_addon.budgets.budget import Estimate, Unit
@@ -28,6 +28,7 @@ type PriceOf = Callable[[BilledCall], Priced | Unpriced]
 _UNSTATED_OUTPUT = 32_000
 """Output tokens that a request without a limit may use."""
 _UNSTATED_SEARCHES = 5
+_NO_UNITS: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class Call:
     likely_output: int
     cache_writes: CacheWrites
     searches: int
+    units: Mapping[str, int] = field(default_factory=dict)
+    """Amounts in other units, which count if the model's tokens have no price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,12 @@ class Calls:
         """Estimated input tokens of the last requests, by interception."""
 
     def read(
-        self, interception: Interception, model: str | None, body: bytes, output_limit: int | None
+        self,
+        interception: Interception,
+        model: str | None,
+        body: bytes,
+        output_limit: int | None,
+        units: Mapping[str, int] = _NO_UNITS,
     ) -> Call:
         """Return the shape of a request; `model` is sent, maybe in place of the requested one."""
         estimated = input_tokens(body)
@@ -85,6 +93,7 @@ class Calls:
             likely_output=min(likely, worst),
             cache_writes=_cache_writes(body),
             searches=_UNSTATED_SEARCHES if b'"web_search' in body else 0,
+            units=units,
         )
 
     def on_usage(self, usage: TokenUsage) -> None:
@@ -116,7 +125,8 @@ def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
     ]
     known = [cost for cost in costs if cost is not None]
     if len(known) < len(costs):
-        return None
+        cost = _cost_of_units(call, billed, price)
+        return None if cost is None else Estimate(worst=cost, likely=cost, input=cost)
     return Estimate(worst=known[0], likely=known[1], input=known[2])
 
 
@@ -151,6 +161,21 @@ def _cost(call: BilledCall, price: PriceOf) -> int | None:
         if isinstance(found := price(each), Priced):
             return found.cost_nano_usd
     return None
+
+
+def _cost_of_units(call: Call, billed: BilledCall, price: PriceOf) -> int | None:
+    if not call.units:
+        return None
+    without_tokens = replace(
+        billed,
+        input_tokens=0,
+        output_tokens=0,
+        cache_read_input_tokens=0,
+        cache_write_input_tokens=0,
+        extra=call.units,
+    )
+    found = price(without_tokens)
+    return found.cost_nano_usd if isinstance(found, Priced) else None
 
 
 def _cache_writes(body: bytes) -> CacheWrites:

@@ -97,13 +97,15 @@ class BudgetCheck:
         )
         if not scopes:
             return None
-        if FORMATS[interception.api].bills_later:  # its cost is known when it has ended
+        wire_format = FORMATS[interception.api]
+        if not wire_format.is_held_in_budgets:
             return BudgetedCall(
                 interception_id=interception.id, scopes=scopes, estimate=lambda unit: _NOTHING
             )
         body = asked.content() or b""
-        limit = FORMATS[interception.api].output_limit(members(body) or {})
-        call: Call = self._calls.read(interception, sent.model, body, limit)
+        given = members(body) or {}
+        limit, units = wire_format.output_limit(given), wire_format.units(given)
+        call: Call = self._calls.read(interception, sent.model, body, limit, units)
         return BudgetedCall(
             interception_id=interception.id,
             scopes=scopes,

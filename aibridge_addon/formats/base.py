@@ -81,6 +81,8 @@ class Format(ABC):
     """Members of a request that limit its output tokens."""
     bills_later = False
     """True for batches: a request has no usage, which a later poll or the results bring."""
+    is_held_in_budgets = True
+    """False if a budget holds nothing for a request in flight, since it is free or billed later."""
     takes_forms = False
     """True if requests may be `multipart/form-data`; its fields are read as members."""
     tools: ToolFormat | None = None
@@ -125,6 +127,10 @@ class Format(ABC):
         """Return the most output tokens that a request allows; None if it states no limit."""
         limits = (count(member(members, name)) for name in self.output_limit_members)
         return max((limit for limit in limits if limit is not None), default=None)
+
+    def units(self, members: Members) -> Mapping[str, int]:
+        """Return the amounts in other units than tokens that a request will probably be billed."""
+        return {}
 
     def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
         """Return the members that allow more output tokens than `most`, with lower values.

@@ -10,6 +10,7 @@ from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.content import Part
 from aibridge_addon.formats.openai_other import OpenAIFormat, PlainView
 from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
+from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.formats.usage import states_tokens
 from aibridge_addon.raw_json import JSON, as_raw, mapping, member, read, sequence, text
 
@@ -26,6 +27,10 @@ class OpenAIEmbeddings(OpenAIFormat):
         """Read a request."""
         model = text(member(dict(request.members), "model"))
         return RequestFacts(model=model, request_kind="side")
+
+    def output_limit(self, members: Members) -> int | None:
+        """Return 0: there is no output."""
+        return 0
 
     def read_response(self, document: dict[str, JSON]) -> ResponseFacts | None:
         """Read the embeddings of a request."""

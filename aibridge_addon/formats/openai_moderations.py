@@ -22,6 +22,7 @@ class OpenAIModerations(OpenAIFormat):
     """Wire format of `POST /moderations`."""
 
     name = "openai_moderations"
+    is_held_in_budgets = False
 
     def __init__(self) -> None:
         self.view = ModerationsView(self)

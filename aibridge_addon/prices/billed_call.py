@@ -84,6 +84,7 @@ _PRICED = frozenset(
         "image_input_tokens",
         "image_output_tokens",
         "input_audio_seconds",
+        "input_characters",
         "num_search_queries",
         "reasoning_tokens",
         "web_search_requests",

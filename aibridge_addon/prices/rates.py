@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from aibridge_addon.prices.billed_call import BilledCall, UnpriceableError
 
+CHARACTERS = "input_mchars"
 INPUT = "input_mtok"
 OUTPUT = "output_mtok"
 CACHE_READ = "cache_read_mtok"
@@ -36,6 +37,7 @@ _PER: Mapping[str, int] = {WEB_SEARCH: 1_000, FILE_SEARCH: 1_000, AUDIO_HOURS: 3
 """Number of units in an amount that a price is for: amounts of audio are in seconds."""
 _PER_DEFAULT = 1_000_000
 _NOUNS: Mapping[str, str] = {
+    CHARACTERS: "characters",
     INPUT: "input tokens",
     OUTPUT: "output tokens",
     CACHE_READ: "cache reads",
@@ -179,6 +181,7 @@ def _rest(whole: int, parts: int, direction: str) -> int:
 
 
 def _fees(call: BilledCall) -> Iterator[Amount]:
+    yield CHARACTERS, call.count("input_characters")
     yield AUDIO_HOURS, call.amount("input_audio_seconds")
     yield WEB_SEARCH, call.count("web_search_requests") or call.count("num_search_queries")
     yield FILE_SEARCH, call.count("file_search_requests")

@@ -99,3 +99,14 @@ def test_model_without_a_price_has_no_estimate_in_money_and_one_in_tokens() -> N
     tokens = estimate(call, "tokens", lambda call: Unpriced(reason="unknown"))
     assert tokens
     assert tokens.likely == call.new_input + 1_000
+
+
+def test_call_without_a_price_of_tokens_is_estimated_in_its_own_unit() -> None:
+    def by_seconds(call: BilledCall) -> Priced | Unpriced:
+        if call.prompt_tokens or call.output_tokens:
+            return Unpriced(reason="no price for tokens")
+        cost = 100 * call.count("input_audio_seconds")
+        return Priced(cost_nano_usd=cost, uncached_cost_nano_usd=None, source="test")
+
+    call = Calls().read(interception(), "whisper-1", body("x"), None, {"input_audio_seconds": 60})
+    assert estimate(call, "usd", by_seconds) == Estimate(worst=6_000, likely=6_000, input=6_000)

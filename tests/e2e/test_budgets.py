@@ -151,7 +151,7 @@ def test_unread_call_that_costs_money_is_refused_under_a_hard_budget(
 ) -> None:
     headers = CHAT.headers | {"X-AIBridge-Actor": "small-batch"}
     with clients.http(FORWARD) as http:
-        for path, status in (("/embeddings", 400), ("/models", 200)):
+        for path, status in (("/batches", 400), ("/vector_stores", 400), ("/models", 200)):
             method = "GET" if path == "/models" else "POST"
             url = clients.url(FORWARD, "openai", path)
             response = http.request(method, url, headers=headers, content=b'{"model":"m"}')

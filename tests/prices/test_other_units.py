@@ -64,3 +64,7 @@ def test_cache_of_audio_that_is_not_broken_down_leaves_a_call_unpriced() -> None
 def test_image_output_has_the_image_price_or_the_only_output_price(model: str, nano: int) -> None:
     usage = call(model, output=1_000, image_output_tokens=1_000)
     assert priced(usage, "openai").cost_nano_usd == nano
+
+
+def test_characters_that_are_read_aloud_have_a_price() -> None:
+    assert priced(call("tts-1", input_characters=1_000), "openai").cost_nano_usd == 15_000_000

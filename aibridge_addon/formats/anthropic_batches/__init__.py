@@ -22,6 +22,7 @@ class AnthropicBatches(OpenAIFormat):
 
     name = "anthropic_batches"
     bills_later = True
+    is_held_in_budgets = False
 
     def __init__(self) -> None:
         self.view = BatchesView(self)

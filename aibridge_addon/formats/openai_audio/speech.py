@@ -3,7 +3,7 @@
 The response is audio, relayed as it comes; only as events does it report usage.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import EventDecoder, RequestView, ResponseHead
@@ -12,6 +12,7 @@ from aibridge_addon.formats.decoders.opaque import OpaqueDecoder, is_end
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_audio.usage import read_audio_usage
 from aibridge_addon.formats.openai_other import OpenAIFormat, PlainReader, PlainView, ReadDocument
+from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.formats.usage import states_tokens
 from aibridge_addon.raw_json import JSON, mapping, member, text
 
@@ -33,6 +34,10 @@ class OpenAISpeech(OpenAIFormat):
             model=text(member(members, "model")),
             streaming=member(members, "stream_format") == "sse",
         )
+
+    def units(self, members: Members) -> Mapping[str, int]:
+        """Return the characters that are read aloud."""
+        return {"input_characters": len(text(member(members, "input")) or "")}
 
     def decoder(self, head: ResponseHead) -> EventDecoder | None:
         """Return a decoder for audio, which skips it."""

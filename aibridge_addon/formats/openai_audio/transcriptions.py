@@ -4,7 +4,7 @@ Requests are forms. A response is JSON, events, or by `response_format` a plain 
 which report no usage.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import RequestView
@@ -13,9 +13,12 @@ from aibridge_addon.formats.form_fields import flag
 from aibridge_addon.formats.openai_audio.usage import read_audio_usage
 from aibridge_addon.formats.openai_other import OpenAIFormat, PlainReader, PlainView, ReadDocument
 from aibridge_addon.formats.parts import text_part
+from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.formats.usage import states_tokens
-from aibridge_addon.raw_json import JSON, as_raw, expect, mapping, member, text
+from aibridge_addon.raw_json import JSON, as_raw, count, expect, mapping, member, text
 
+_BYTES_PER_SECOND = 8_000
+"""Of speech in a usual coding."""
 _NOT_TEXT = (b"{", b"[", b"<")
 
 
@@ -35,6 +38,11 @@ class OpenAITranscriptions(OpenAIFormat):
             model=text(member(members, "model")),
             streaming=flag(members, "stream"),
         )
+
+    def units(self, members: Members) -> Mapping[str, int]:
+        """Return the probable length of the audio, by the size of its file."""
+        size = count(mapping(member(members, "file")).get("bytes")) or 0
+        return {"input_audio_seconds": size // _BYTES_PER_SECOND}
 
     def reader(self) -> "TranscriptReader":
         """Return a new reader for one streamed transcript."""

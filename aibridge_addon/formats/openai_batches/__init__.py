@@ -33,6 +33,7 @@ class OpenAIBatches(OpenAIFormat):
 
     name = "openai_batches"
     bills_later = True
+    is_held_in_budgets = False
 
     def __init__(self) -> None:
         self.view = BatchesView(self)
