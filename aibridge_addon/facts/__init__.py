@@ -4,6 +4,17 @@
 Times are UTC, ISO 8601 with microseconds; ids are UUIDv7, so they sort by time.
 """
 
+from aibridge_addon.facts.ids import (
+    PROCESS_ID,
+    derived_id,
+    id_of_day,
+    milliseconds,
+    new_id,
+    now,
+)
+from aibridge_addon.facts.processes import (
+    ProcessSeen,
+)
 from aibridge_addon.facts.readings import (
     FREE,
     PRICING,
@@ -19,7 +30,6 @@ from aibridge_addon.facts.readings import (
     Usage,
 )
 from aibridge_addon.facts.records import (
-    PROCESS_ID,
     BackgroundResponse,
     CredentialKind,
     Fact,
@@ -28,7 +38,6 @@ from aibridge_addon.facts.records import (
     InterceptionEnded,
     ModelThought,
     Price,
-    ProcessSeen,
     RateLimitsSeen,
     RequestContent,
     RequestFact,
@@ -40,11 +49,6 @@ from aibridge_addon.facts.records import (
     ToolUsage,
     UsagePriced,
     UserPrompt,
-    derived_id,
-    id_of_day,
-    milliseconds,
-    new_id,
-    now,
 )
 from aibridge_addon.facts.tunnels import TunnelEnded
 

@@ -1,15 +1,12 @@
 """Records: the facts that are published, one dataclass for each kind."""
 
-import hashlib
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-import uuid_utils
-
+from aibridge_addon.facts.ids import PROCESS_ID
+from aibridge_addon.facts.processes import ProcessSeen
 from aibridge_addon.facts.readings import RequestKind, ThoughtSource
 from aibridge_addon.facts.tunnels import TunnelEnded
 
@@ -25,15 +22,11 @@ class Status(StrEnum):
     REFUSED = "refused"
     """A policy refused the request."""
     INTERRUPTED = "interrupted"
-    """The proxy ended, or its process died; then written at the next start."""
+    """The proxy ended, or its process died; another one then writes it."""
 
 
 type CredentialKind = Literal["centralized", "byok", "subscription"]
 """A subscription is a login whose calls are not billed one by one."""
-
-
-PROCESS_ID = str(uuid_utils.uuid7())
-"""Id of this process in the records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,29 +319,6 @@ class RateLimitsSeen:
     seen_at: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessSeen:
-    """A sign of life of a proxy process, published every few seconds."""
-
-    id: str
-    """`PROCESS_ID` of the process."""
-    host: str
-    """Name of its machine."""
-    pid: int
-    version: str
-    """Version of this package."""
-    started_at: str
-    seen_at: str
-    ended_at: str | None
-    """Time of its regular end; None while it runs."""
-    open_requests: int
-    """Requests to providers that are open."""
-    requests: int
-    """Interceptions since its start."""
-    cpu_percent: float
-    """CPU time in percent of the time since the sign of life before."""
-
-
 type RequestFact = (
     Interception
     | InterceptionEnded
@@ -366,35 +336,3 @@ type RequestFact = (
 )
 """A fact of one request."""
 type Fact = RequestFact | ProcessSeen | TunnelEnded
-
-
-def new_id() -> str:
-    """Return a new id that sorts after all earlier ids."""
-    return str(uuid_utils.uuid7())
-
-
-def derived_id(base: str, *names: str) -> str:
-    """Return an id that sorts like `base`, and is the same in every process for the same names."""
-    return _stable_id(int(base[:8] + base[9:13], 16), base, *names)
-
-
-def id_of_day(*names: str) -> str:
-    """Return an id that is the same in every process for the same names, on the same day (UTC)."""
-    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return _stable_id(int(day.timestamp() * 1000), *names)
-
-
-def _stable_id(milliseconds: int, *names: str) -> str:
-    digest = hashlib.blake2b("/".join(names).encode("utf-8", "replace"), digest_size=10).digest()
-    random = int.from_bytes(digest) & ~(0xF << 76) & ~(0x3 << 62)
-    return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0x2 << 62 | random))
-
-
-def now() -> str:
-    """Return the time, UTC, ISO 8601 with microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def milliseconds(seconds: float | None) -> int | None:
-    """Return a duration in whole milliseconds; None if it is unknown."""
-    return None if seconds is None else round(seconds * 1000)

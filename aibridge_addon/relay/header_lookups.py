@@ -20,7 +20,7 @@ def get_all(headers: http.Headers, name: str | bytes) -> list[str]:
 
 
 def get(headers: http.Headers, name: str | bytes, default: Any = None) -> Any:
-    """Return the values of a name, joined; the default if there is none."""
+    """Return the values of a name, joined; the default without such a field."""
     found = get_all(headers, name)
     return ", ".join(found) if found else default
 
