@@ -30,9 +30,7 @@ class Address:
             StoreError: a character of the user or password is not percent-encoded: libpq would take
                 a part of the password for the host, and its errors would show it.
         """
-        rest = re.sub(r"^\w+://", "", self.dsn).partition("?")[0]
-        authority = rest.partition("/")[0]
-        if rest.count("@") > authority.count("@") or authority.count("@") > 1:
+        if _is_ambiguous(self.dsn):
             raise StoreError(
                 "the address of the PostgreSQL database in aibridge_db is ambiguous: write @ as"
                 " %40, / as %2F and : as %3A in its user and password"
@@ -46,10 +44,16 @@ class Address:
         return line
 
 
+def _is_ambiguous(dsn: str) -> bool:
+    rest = dsn.partition("://")[2].partition("?")[0]
+    authority = rest.partition("/")[0]
+    return rest.count("@") > authority.count("@") or authority.count("@") > 1
+
+
 def _public(dsn: str) -> str:
+    if _is_ambiguous(dsn):
+        return f"{dsn.partition('://')[0]}://{HIDDEN}"
     public = _USER_INFO.sub(lambda found: f"{found['scheme']}{found['user']}@", dsn)
-    if "@" in public[public.find("://") :].partition("@")[2]:  # ambiguous: show nothing of it
-        return f"{public.partition('://')[0]}://{HIDDEN}"
-    head, question, query = public.partition("?")
-    kept = [part for part in query.split("&") if not _SECRET.match(f"?{part}")]
-    return head + (question + "&".join(kept) if kept != [""] and kept else "")
+    head, _, query = public.partition("?")
+    kept = [part for part in query.split("&") if part and not _SECRET.match(f"?{part}")]
+    return "?".join([head, "&".join(kept)] if kept else [head])

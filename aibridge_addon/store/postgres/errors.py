@@ -13,6 +13,7 @@ REJECTIONS: tuple[type[Exception], ...] = (
     psycopg.DataError,
     psycopg.IntegrityError,
     psycopg.NotSupportedError,
+    errors.DatatypeMismatch,
     OverflowError,
     UnicodeError,
 )
@@ -25,12 +26,12 @@ _PERMANENT = re.compile(
     "|does not support SSL"
 )
 """Parts of messages about connections, which have no error code."""
-_PERMANENT_TYPES = (psycopg.ProgrammingError, psycopg.NotSupportedError)
+_PERMANENT_TYPES = (StoreError, psycopg.ProgrammingError, psycopg.NotSupportedError)
 
 
 def is_permanent(error: Exception) -> bool:
     """Return True if an error at the start is a mistake in the settings."""
-    if isinstance(error, StoreError | _PERMANENT_TYPES):
+    if isinstance(error, _PERMANENT_TYPES):
         return True
     is_of_connecting = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
     return is_of_connecting and _PERMANENT.search(str(error)) is not None

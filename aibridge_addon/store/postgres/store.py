@@ -1,8 +1,9 @@
 """`PostgresStore`: access tokens, reports, and a recorder, in a PostgreSQL database."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from aibridge_addon.access.tokens import AccessToken
+from aibridge_addon.budgets.accounts import BudgetAccounts
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.postgres import token_table
@@ -12,6 +13,7 @@ from aibridge_addon.store.postgres.token_table import TokenReader
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent, Retention, Store
 from aibridge_addon.store.recorder import Recorder
+from aibridge_addon.store.repriced import PriceCall, Repriced
 
 
 class PostgresStore(Store):
@@ -60,6 +62,21 @@ class PostgresStore(Store):
 
         return PostgresReports(self._pool)
 
+    def reprice(self, since: str, price: PriceCall, *, write: bool) -> Iterator[Repriced]:
+        """Price the recorded calls since a time again."""
+        from aibridge_addon.store.sqlite.repricing import reprice
+
+        with self._pool.writing() as connection:
+            yield from reprice(connection, since, price, write=write)
+
+    def budget_accounts(self) -> BudgetAccounts:
+        """Return the accounts of budgets."""
+        from aibridge_addon.store.postgres.budget_accounts import PostgresBudgetAccounts
+
+        return PostgresBudgetAccounts(self._pool)
+
     def inspect(self) -> list[Finding]:
-        """Inspect the database."""
-        return []
+        """Inspect the database, its spool and its rejected statements."""
+        from aibridge_addon.store.postgres.inspection import inspect
+
+        return inspect(self._address)

@@ -19,6 +19,8 @@ from aibridge_addon.store.postgres.address import Address
 from aibridge_addon.store.postgres.budget_book import PostgresBudgetBook
 from aibridge_addon.store.postgres.connection import PostgresConnection, connect
 from aibridge_addon.store.postgres.deadline import deadline
+from aibridge_addon.store.postgres.housekeeping import Housekeeping
+from aibridge_addon.store.postgres.reconnection import Reconnection
 from aibridge_addon.store.postgres.sql import SQL
 from aibridge_addon.store.postgres.sweeper import Sweeper
 from aibridge_addon.store.protocol import OnEvent, Retention
@@ -29,6 +31,13 @@ from aibridge_addon.store.statements import Statement
 WRITE_SECONDS = 1.5
 """Longest time that a commit may take before its statements go to the spool. Must be shorter than
 responses wait for it."""
+_STATEMENT_SECONDS = 0.01
+"""Time of each statement of a large batch."""
+_SAFE_COMMITS = (
+    "SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""A commit must survive a crash of the server, whatever other programs want."""
 _SHARED_KINDS = ("part", "search_text", "rate_limits")
 """Kinds whose rows several processes may write: in an order, so that none waits for another that
 waits for it."""
@@ -51,12 +60,15 @@ class Writer(RecordWriter[PostgresConnection]):
         super().__init__(spool_path(address), on_event, budgets)
         self._address = address
         self._book = budgets
-        self._sweeper = Sweeper(retention, lambda number: on_event("forgotten", number))
+        self._housekeeping = Housekeeping(
+            self._open, Sweeper(retention, lambda number: on_event("forgotten", number))
+        )
         self._connection: PostgresConnection | None = None
         self._generation = 0
         """Number of connections so far: each may be to another server."""
         self._seen_generation = 0
         self._has_recovered = False
+        self._reconnection: Reconnection | None = None
 
     def start(self) -> None:
         """Open and migrate the database, or go on without it if the error is transient."""
@@ -77,11 +89,18 @@ class Writer(RecordWriter[PostgresConnection]):
 
     def tidy(self) -> None:
         """Connect again if it is time to, or execute the next steps of housekeeping."""
-        if self._connection is None:
-            if self.is_worth_trying:
-                self.write_database([])
-        else:
+        if self._connection is not None:
             super().tidy()
+        elif self._reconnection is None:
+            if self.is_worth_trying:
+                self._reconnection = Reconnection(self._open)
+        elif self._reconnection.is_done:
+            reconnection, self._reconnection = self._reconnection, None
+            try:
+                self._adopt(reconnection.result())
+                self.write_database([])
+            except errors.UNAVAILABLE as error:
+                self.note_unavailable(error)
 
     def may_have_lost(self) -> bool:
         """Return True if what was written before may be missing now, since the last call."""
@@ -94,6 +113,13 @@ class Writer(RecordWriter[PostgresConnection]):
         self.close_database()
         super().note_unavailable(StoreError(self._address.without_secrets(error)))
 
+    def close(self) -> None:
+        """Close the database, after a last attempt to write what is only in memory."""
+        if self._reconnection is not None:
+            self._reconnection.abandon()
+        self._housekeeping.close()
+        super().close()
+
     def close_database(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None
@@ -103,18 +129,25 @@ class Writer(RecordWriter[PostgresConnection]):
 
     def connection(self) -> PostgresConnection:
         """Return the connection to the migrated database."""
-        if self._connection is None:
-            connection = connect(self._address, "aibridge recorder")
-            try:
-                schema.migrate(connection)
-                partitions.ensure(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-            self._generation += 1
-            self._has_recovered = False
-        return self._connection
+        return self._connection or self._adopt(self._open())
+
+    def _open(self) -> PostgresConnection:
+        """Return a new connection; also called on a thread of its own."""
+        connection = connect(self._address, "aibridge recorder")
+        try:
+            connection.execute(_SAFE_COMMITS)
+            schema.migrate(connection)
+            partitions.ensure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _adopt(self, connection: PostgresConnection) -> PostgresConnection:
+        self._connection = connection
+        self._generation += 1
+        self._has_recovered = False
+        return connection
 
     def recover(self, connection: PostgresConnection) -> None:
         """Ingest the spools of ended processes of this machine, once per connection."""
@@ -132,7 +165,9 @@ class Writer(RecordWriter[PostgresConnection]):
         """Execute statements and settle their budgets, in one transaction."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self.in_time(connection):
+                # What was spooled comes in large batches, and nobody waits for it.
+                seconds = max(WRITE_SECONDS, len(statements) * _STATEMENT_SECONDS)
+                with deadline(connection, seconds):
                     self._commit_once(connection, statements)
             except errors.COLLISIONS:
                 if attempt == _ATTEMPTS:
@@ -163,13 +198,8 @@ class Writer(RecordWriter[PostgresConnection]):
         return rejected
 
     def housekeep(self) -> None:
-        """Execute the next step of retention, if it is due."""
-        if self._connection is None or not self._sweeper.is_due:
-            return
-        try:
-            self._sweeper.step(self._connection)
-        except errors.UNAVAILABLE as error:
-            self.note_unavailable(error)
+        """Start a round of housekeeping, if it is due."""
+        self._housekeeping.start_if_due()
 
 
 def spool_path(address: Address) -> Path:

@@ -1,15 +1,17 @@
-"""Budget accounts in SQLite, read and reset while proxies write to the file."""
+"""Budget accounts, read and reset while proxies write to the database."""
 
 import contextlib
 import sqlite3
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
 from aibridge_addon.budgets.accounts import Account, BudgetAccounts, Entry
 from aibridge_addon.budgets.budget import Budget
 from aibridge_addon.facts import new_id, now
-from aibridge_addon.store.connection import transaction
+from aibridge_addon.store.connection import Connection, transaction
 from aibridge_addon.store.errors import StoreError
 
 _WAIT_SECONDS = 5.0
@@ -43,11 +45,16 @@ SELECT count(*) FROM ({_SUMS}) s LEFT JOIN aibridge_budget_counters c USING
 """  # noqa: S608
 
 
-class SQLiteBudgetAccounts(BudgetAccounts):
-    """Budget accounts in a SQLite file."""
+class SQLBudgetAccounts(BudgetAccounts):
+    """Budget accounts in a database."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    @abstractmethod
+    def _connect(self) -> AbstractContextManager[Connection]:
+        """Return a connection that may write.
+
+        Raises:
+            StoreError: there is no database, or it cannot be used.
+        """
 
     def accounts(self, budgets: Sequence[Budget], moment: datetime) -> list[Account]:
         """Return the accounts with charges or holds."""
@@ -79,6 +86,7 @@ class SQLiteBudgetAccounts(BudgetAccounts):
     def rebuild(self) -> int:
         """Compute the counters from the ledger."""
         with self._connect() as connection, transaction(connection):
+            self.lock_counters(connection)
             wrong: int = connection.execute(_WRONG).fetchone()[0]
             connection.execute("DELETE FROM aibridge_budget_counters")
             connection.execute(
@@ -87,22 +95,12 @@ class SQLiteBudgetAccounts(BudgetAccounts):
             )
         return wrong
 
-    @contextlib.contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        if not self._path.exists():
-            raise StoreError(f"nothing was recorded yet: there is no {self._path}")
-        try:
-            with contextlib.closing(
-                sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None)
-            ) as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from error
+    def lock_counters(self, connection: Connection) -> None:
+        """Keep settlements out until the transaction ends; nothing, if there is one writer."""
+        return
 
 
-def _accounts(
-    connection: sqlite3.Connection, budget: Budget, moment: datetime
-) -> Iterator[Account]:
+def _accounts(connection: Connection, budget: Budget, moment: datetime) -> Iterator[Account]:
     values = _values(budget, moment)
     held = dict(
         connection.execute(
@@ -130,3 +128,22 @@ def _accounts(
 def _values(budget: Budget, moment: datetime) -> dict[str, str | int]:
     first = budget.window.at(moment).first_bucket
     return {"budget": budget.name, "unit": budget.unit, "first": first}
+
+
+class SQLiteBudgetAccounts(SQLBudgetAccounts):
+    """Budget accounts in a SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        if not self._path.exists():
+            raise StoreError(f"nothing was recorded yet: there is no {self._path}")
+        try:
+            with contextlib.closing(
+                sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None)
+            ) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error

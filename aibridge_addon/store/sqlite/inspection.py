@@ -14,7 +14,12 @@ _LOCK_MS = 3000
 
 def inspect(path: Path) -> list[Finding]:
     """Return the state of the database and of the files beside it. Changes nothing."""
-    found = [_inspect_file(path)]
+    return [_inspect_file(path), *inspect_files(path)]
+
+
+def inspect_files(path: Path) -> list[Finding]:
+    """Return the state of the spools and rejected statements beside a database."""
+    found = []
     waiting = len(list(path.parent.glob(f"{path.name}.spool-*.jsonl")))
     if waiting:
         found.append(

@@ -5,8 +5,7 @@ that the proxy changed meanwhile keeps the proxy's price.
 """
 
 import json
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from aibridge_addon.facts import Price
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.store.columns import PRICES
-from aibridge_addon.store.connection import transaction
+from aibridge_addon.store.connection import Connection, transaction
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.repriced import PriceCall, Repriced
 from aibridge_addon.store.sqlite.writing import writing
@@ -41,8 +40,21 @@ WHERE id = :id AND model IS :model AND extra IS :extra
 """  # noqa: S608 names of columns
 
 
-def reprice(path: Path, since: str, price: PriceCall, *, write: bool) -> Iterator[Repriced]:
-    """Price the calls since a time again; yield each with its old and new price.
+def reprice(
+    connection: Connection, since: str, price: PriceCall, *, write: bool
+) -> Iterator[Repriced]:
+    """Price the calls since a time again; yield each with its old and new price."""
+    after = ""
+    while rows := _read(connection, after, since):
+        repriced = [_repriced(row, price) for row in rows]
+        if write:
+            _write(connection, rows, repriced)
+        yield from repriced
+        after = rows[-1]["id"]
+
+
+def reprice_file(path: Path, since: str, price: PriceCall, *, write: bool) -> Iterator[Repriced]:
+    """Price the calls in a database file again.
 
     Raises:
         StoreError: the database does not exist, or cannot be read or written.
@@ -50,23 +62,16 @@ def reprice(path: Path, since: str, price: PriceCall, *, write: bool) -> Iterato
     if not path.exists():
         raise StoreError(f"nothing was recorded yet: there is no {path}")
     with writing(path) as db:
-        connection = db.conn
-        connection.row_factory = sqlite3.Row
-        after = ""
-        while rows := _read(connection, after, since):
-            repriced = [_repriced(row, price) for row in rows]
-            if write:
-                _write(connection, rows, repriced)
-            yield from repriced
-            after = rows[-1]["id"]
+        yield from reprice(db.conn, since, price, write=write)
 
 
-def _read(connection: sqlite3.Connection, after: str, since: str) -> list[sqlite3.Row]:
-    values = {"after": after, "since": since, "step": _STEP}
-    return connection.execute(_READ, values).fetchall()
+def _read(connection: Connection, after: str, since: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(_READ, {"after": after, "since": since, "step": _STEP})
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def _repriced(row: sqlite3.Row, price: PriceCall) -> Repriced:
+def _repriced(row: Mapping[str, Any], price: PriceCall) -> Repriced:
     call = BilledCall(
         provider_name=row["provider_name"],
         model=row["model"] or row["requested"],
@@ -78,11 +83,9 @@ def _repriced(row: sqlite3.Row, price: PriceCall) -> Repriced:
     return Repriced(call=call, before=before, after=price(call) or before)
 
 
-def _write(
-    connection: sqlite3.Connection, rows: list[sqlite3.Row], repriced: list[Repriced]
-) -> None:
-    changes: list[dict[str, Any]] = [
-        dict(row) | asdict(found.after)
+def _write(connection: Connection, rows: list[dict[str, Any]], repriced: list[Repriced]) -> None:
+    changes = [
+        row | asdict(found.after)
         for row, found in zip(rows, repriced, strict=True)
         if found.before != found.after
     ]

@@ -58,9 +58,9 @@ class SQLiteStore(Store):
 
     def reprice(self, since: str, price: PriceCall, *, write: bool) -> Iterator[Repriced]:
         """Price the recorded calls since a time again."""
-        from aibridge_addon.store.sqlite.repricing import reprice
+        from aibridge_addon.store.sqlite.repricing import reprice_file
 
-        return reprice(self._path, since, price, write=write)
+        return reprice_file(self._path, since, price, write=write)
 
     def budget_accounts(self) -> BudgetAccounts:
         """Return the accounts of budgets, which open a connection for each call."""

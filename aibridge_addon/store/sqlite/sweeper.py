@@ -67,8 +67,8 @@ class Sweeper[C: Connection]:
         self._next_at = time.monotonic() + (STEP_SECONDS if more else ROUND_SECONDS)
 
     def pause(self) -> None:
-        """Leave out a step."""
-        self._next_at = time.monotonic() + STEP_SECONDS
+        """Leave out the steps of a round."""
+        self._next_at = time.monotonic() + ROUND_SECONDS
 
     def _close_never_polled(self, connection: C) -> None:
         values = {"before": _days_ago(POLLED_DAYS), "now": now()}

@@ -1,23 +1,23 @@
-"""Renewal of recorded prices in a SQLite file."""
+"""Renewal of recorded prices."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from store.doubles import ended, record, rows, started, tokens
+from databases import Database
+from store.doubles import ended, record, started, tokens
 
 from aibridge_addon.facts import Price, TokenUsage
 from aibridge_addon.prices.billed_call import BilledCall
+from aibridge_addon.store import Store
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.preparation import Preparation
+from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.repriced import Repriced
 from aibridge_addon.store.sqlite import repricing
-from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 from aibridge_addon.store.sqlite.store import SQLiteStore
 
 ONE, TWO, THREE = (
@@ -32,8 +32,8 @@ ONE, TWO, THREE = (
 HIDDEN = tokens(ONE.interception, model=None, call="advisor", created_at=THREE.created_at)
 
 
-def store_usages(path: Path, *usages: TokenUsage) -> None:
-    recorder = SQLiteRecorder(path, preparation=Preparation())
+def store_usages(store: Store, *usages: TokenUsage) -> None:
+    recorder = store.make_recorder(Retention(), lambda name, count: None, Preparation())
     recorder.start()
     for usage in usages:
         record(recorder, usage, ended(usage.interception))
@@ -41,10 +41,9 @@ def store_usages(path: Path, *usages: TokenUsage) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SQLiteStore:
-    path = tmp_path / "aibridge.sqlite3"
-    store_usages(path, ONE, TWO, THREE)
-    return SQLiteStore(path)
+def store(database: Database) -> Store:
+    store_usages(database.store, ONE, TWO, THREE)
+    return database.store
 
 
 @pytest.fixture(autouse=True)
@@ -56,80 +55,76 @@ def by_output(call: BilledCall) -> Price:
     return Price(cost_nano_usd=call.output_tokens * 100, price_source=f"test/{call.model}")
 
 
-def prices(store: SQLiteStore) -> list[tuple[Any, Any]]:
-    found = rows(Path(store.location), "token_usages", "created_at")
+def prices(database: Database) -> list[tuple[Any, Any]]:
+    found = database.rows("token_usages", "created_at")
     return [(row["cost_nano_usd"], row["price_source"]) for row in found]
 
 
-def reprice(store: SQLiteStore, since: str = "", **options: Any) -> list[Repriced]:
+def reprice(store: Store, since: str = "", **options: Any) -> list[Repriced]:
     return list(store.reprice(since, by_output, **{"write": True} | options))
 
 
-def test_all_calls_get_a_new_price(store: SQLiteStore) -> None:
+def test_all_calls_get_a_new_price(database: Database, store: Store) -> None:
     found = reprice(store)
 
     assert [one.before for one in found] == [Price()] * 3
     assert [one.after.cost_nano_usd for one in found] == [2000] * 3
     # A response that names no model was served by the requested model.
-    assert prices(store) == [(2000, "test/one"), (2000, "test/asked"), (2000, "test/three")]
+    assert prices(database) == [(2000, "test/one"), (2000, "test/asked"), (2000, "test/three")]
 
 
-def test_second_run_changes_nothing(store: SQLiteStore) -> None:
+def test_second_run_changes_nothing(database: Database, store: Store) -> None:
     reprice(store)
     assert all(one.before == one.after for one in reprice(store))
 
 
-def test_earlier_calls_keep_their_prices(store: SQLiteStore) -> None:
+def test_earlier_calls_keep_their_prices(database: Database, store: Store) -> None:
     assert len(reprice(store, TWO.created_at)) == 2
-    assert prices(store)[0] == (None, None)
+    assert prices(database)[0] == (None, None)
 
 
-def test_call_without_a_price_loses_its_old_price(store: SQLiteStore) -> None:
+def test_call_without_a_price_loses_its_old_price(database: Database, store: Store) -> None:
     reprice(store)
     unpriced = Price(unpriced_reason="unknown")
     list(store.reprice("", lambda call: unpriced, write=True))
 
-    [row, *_] = rows(Path(store.location), "token_usages")
+    [row, *_] = database.rows("token_usages", "created_at")
     assert (row["cost_nano_usd"], row["price_source"]) == (None, None)
     assert row["unpriced_reason"] == "unknown"
 
 
-def test_dry_run_changes_nothing(store: SQLiteStore) -> None:
+def test_dry_run_changes_nothing(database: Database, store: Store) -> None:
     found = reprice(store, write=False)
 
     assert [one.after.cost_nano_usd for one in found] == [2000] * 3
-    assert prices(store) == [(None, None)] * 3
+    assert prices(database) == [(None, None)] * 3
 
 
-def test_call_that_the_provider_made_is_not_priced_as_the_requested_model(tmp_path: Path) -> None:
-    store = SQLiteStore(tmp_path / "aibridge.sqlite3")
-    store_usages(tmp_path / "aibridge.sqlite3", HIDDEN)
-    assert [one.call.model for one in reprice(store)] == [None]
+def test_call_that_the_provider_made_is_not_priced_as_the_requested_model(
+    database: Database,
+) -> None:
+    store_usages(database.store, HIDDEN)
+    assert [one.call.model for one in reprice(database.store)] == [None]
 
 
 def test_usage_that_the_proxy_completes_meanwhile_keeps_the_price_of_the_proxy(
-    store: SQLiteStore,
+    database: Database,
+    store: Store,
 ) -> None:
-    path = Path(store.location)
 
     def slow(call: BilledCall) -> Price:
         if call.model == "one":
-            store_usages(path, replace(ONE, output_tokens=9999))
+            store_usages(store, replace(ONE, output_tokens=9999))
         return by_output(call)
 
     list(store.reprice("", slow, write=True))
 
-    assert prices(store) == [(None, None), (2000, "test/asked"), (2000, "test/three")]
+    assert prices(database) == [(None, None), (2000, "test/asked"), (2000, "test/three")]
 
 
-def test_proxy_can_write_while_prices_are_calculated(store: SQLiteStore) -> None:
-    path = Path(store.location)
-
+def test_proxy_can_write_while_prices_are_calculated(database: Database, store: Store) -> None:
     def write_too(call: BilledCall) -> Price:
-        with (
-            closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection,
-            transaction(connection),
-        ):
+        with database.connected() as connection, transaction(connection):
             connection.execute("DELETE FROM aibridge_hidden_turns")
         return by_output(call)
 
@@ -143,7 +138,7 @@ def test_database_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_models_are_listed_with_their_prices(store: SQLiteStore) -> None:
+def test_models_are_listed_with_their_prices(database: Database, store: Store) -> None:
     reprice(store, TWO.created_at)
     found: Iterator[Any] = iter(store.reports().priced_models(""))
 

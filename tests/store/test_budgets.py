@@ -1,29 +1,30 @@
-"""Budgets in SQLite: holds and charges, exactly once, whatever happens in between."""
+"""Budgets in a database: holds and charges, exactly once, whatever happens in between."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from databases import Database
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
-from sqlite_utils import Database
+from sqlite_utils import Database as SQLiteUtils
 from store.doubles import all_of_one, started
 
 from aibridge_addon.budgets.book import BudgetedCall, BudgetRefusal
 from aibridge_addon.budgets.budget import Budget, Estimate
 from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.facts import new_id
+from aibridge_addon.store.connection import Connection
+from aibridge_addon.store.preparation import Preparation
+from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import fact_handlers
 from aibridge_addon.store.sqlite import schema
 from aibridge_addon.store.sqlite.budgets import LEASE, SQLBudgets
-from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
+from aibridge_addon.store.threaded_recorder import ThreadedRecorder
 
 DAY = WindowRule(name="day", zone=ZoneInfo("Europe/Berlin"))
 
@@ -47,7 +48,7 @@ def budget(name: str = "b", limit: int = 100, **values: Any) -> Budget:
 class Book:
     """A database with the budgets of one process."""
 
-    connection: sqlite3.Connection
+    connection: Connection
     clock: Clock = field(default_factory=Clock)
     owner: str = "one"
 
@@ -115,15 +116,13 @@ class Book:
 
 
 @pytest.fixture
-def connection() -> Iterator[sqlite3.Connection]:
-    db = Database(memory=True)
-    schema.migrate(db)
-    yield db.conn
-    db.conn.close()
+def connection(database: Database) -> Iterator[Connection]:
+    with database.connected() as opened:
+        yield opened
 
 
 @pytest.fixture
-def book(connection: sqlite3.Connection) -> Book:
+def book(connection: Connection) -> Book:
     return Book(connection)
 
 
@@ -234,7 +233,7 @@ def test_background_response_is_charged_its_estimate_and_corrected_by_its_usage(
 
 
 def test_holds_of_a_dead_process_are_settled_once_its_lease_has_expired(
-    connection: sqlite3.Connection, book: Book
+    connection: Connection, book: Book
 ) -> None:
     other = Book(connection, book.clock, "other")
     other.hold(budget(), worst=90)
@@ -265,9 +264,10 @@ def test_hold_after_a_settlement_is_not_charged_again(book: Book) -> None:
 
 
 async def test_call_is_held_before_its_end_although_both_are_written_at_once(
-    tmp_path: Path,
+    database: Database,
 ) -> None:
-    recorder = SQLiteRecorder(tmp_path / "aibridge.sqlite3")
+    recorder = database.store.make_recorder(Retention(), lambda name, count: None, Preparation())
+    assert isinstance(recorder, ThreadedRecorder)
     recorder._writer.start()
     try:
         interception = started()
@@ -284,16 +284,13 @@ async def test_call_is_held_before_its_end_although_both_are_written_at_once(
         await held
     finally:
         recorder._writer.close()
-    with closing(sqlite3.connect(tmp_path / "aibridge.sqlite3")) as connection:
-        holds, entries = (
-            connection.execute(f"SELECT count(*) FROM aibridge_budget_{table}").fetchone()[0]
-            for table in ("holds", "entries")
-        )
-    assert (holds, entries) == (0, 1)
+    count = "SELECT count(*) FROM aibridge_budget_"
+    assert database.select(f"{count}holds") == [(0,)]
+    assert database.select(f"{count}entries") == [(1,)]
 
 
 def test_live_process_keeps_its_holds_by_renewing_its_lease(
-    connection: sqlite3.Connection, book: Book
+    connection: Connection, book: Book
 ) -> None:
     other = Book(connection, book.clock, "other")
     other.hold(budget())
@@ -313,7 +310,7 @@ class Ledger(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.db = Database(memory=True)
+        self.db = SQLiteUtils(memory=True)
         schema.migrate(self.db)
         clock = Clock()
         self.books = [Book(self.db.conn, clock, owner) for owner in ("one", "two")]

@@ -1,0 +1,62 @@
+"""Inspects a PostgreSQL store for `aibridge doctor`: the server, the schema, and the spool."""
+
+from contextlib import closing
+from typing import Any
+
+from aibridge_addon.findings import Finding, Level
+from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.postgres import schema
+from aibridge_addon.store.postgres.address import Address
+from aibridge_addon.store.postgres.connection import PostgresConnection, connect, errors_of
+from aibridge_addon.store.postgres.writer import spool_path
+from aibridge_addon.store.sqlite.inspection import inspect_files
+
+_STATE = """
+SELECT current_setting('server_version'), pg_database_size(current_database()),
+    pg_is_in_recovery(), has_schema_privilege(current_schema(), 'CREATE'),
+    current_setting('max_connections')::bigint, (SELECT count(*) FROM pg_stat_activity),
+    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
+    coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true)
+"""
+_REQUESTS = "SELECT count(*) FROM aibridge_interceptions"
+
+
+def inspect(address: Address) -> list[Finding]:
+    """Return the state of the database and of the files for it. Changes nothing."""
+    try:
+        with errors_of(address), closing(connect(address, "aibridge doctor")) as connection:
+            found = list(_inspect(address, connection))
+    except StoreError as error:
+        to_do = "check the address in aibridge_db, the server, and the rights of its role"
+        found = [_finding("bad", str(error), to_do)]
+    return [*found, *inspect_files(spool_path(address))]
+
+
+def _inspect(address: Address, connection: PostgresConnection) -> list[Finding]:
+    state: Any = connection.execute(_STATE).fetchone()
+    version, size, is_standby, may_create, most, used, is_encrypted, is_local = state
+    applied = schema.applied_migrations(connection)
+    is_current = schema.is_current(connection)
+    requests = "no tables yet"
+    if applied:
+        (count,) = connection.execute(_REQUESTS).fetchone() or (0,)
+        requests = f"{count:,} request{'s' * (count != 1)}"
+    what = f"{address.public}, PostgreSQL {version}, {requests}, {size / 2**20:,.1f} MiB"
+    found = [_finding("ok", what)]
+    if is_standby:
+        to_do = "name the primary server, or add ?target_session_attrs=read-write to the address"
+        found = [_finding("bad", f"{what}: a standby, which cannot be written", to_do)]
+    if not may_create and not is_current:
+        to_do = "grant CREATE on the schema to the role, or run a proxy as the owner once"
+        found.append(_finding("bad", "the role may not create the tables", to_do))
+    if not is_encrypted and not is_local:
+        to_do = "add ?sslmode=verify-full&sslrootcert=system to the address"
+        found.append(_finding("note", "the connection is not encrypted", to_do))
+    if used > most * 0.9:
+        to_do = "raise max_connections: a proxy process uses up to five connections"
+        found.append(_finding("note", f"{used} of {most} connections are used", to_do))
+    return found
+
+
+def _finding(level: Level, what: str, to_do: str = "") -> Finding:
+    return Finding(about="database", level=level, what=what, to_do=to_do)

@@ -1,0 +1,215 @@
+"""Several processes on one PostgreSQL database."""
+
+import threading
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from databases import PostgresDatabase
+from store.doubles import all_of_one, started
+from store.test_budgets import Book, budget
+
+from aibridge_addon.access.tokens import AccessToken
+from aibridge_addon.budgets.book import BudgetedCall
+from aibridge_addon.budgets.budget import Estimate
+from aibridge_addon.facts import new_id
+from aibridge_addon.report.queries import TotalsQuery
+from aibridge_addon.store.connection import transaction
+from aibridge_addon.store.postgres import partitions, schema
+from aibridge_addon.store.postgres.address import Address
+from aibridge_addon.store.postgres.budget_book import PostgresBudgetBook
+from aibridge_addon.store.postgres.connection import connect
+from aibridge_addon.store.postgres.sweeper import Sweeper
+from aibridge_addon.store.protocol import Retention
+
+BOUND = 60
+
+
+@pytest.fixture
+def database(postgres_server: str) -> PostgresDatabase:
+    return PostgresDatabase(postgres_server)
+
+
+def migrate(location: str) -> None:
+    with closing(connect(Address(location))) as connection:
+        schema.migrate(connection)
+
+
+def test_processes_that_start_at_once_migrate_once(postgres_server: str) -> None:
+    empty = PostgresDatabase(postgres_server, template=None)
+    threads = [threading.Thread(target=migrate, args=(empty.location,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+    assert len(empty.rows("migrations", "name")) > 10
+    empty.write(*all_of_one(started()))  # no thread was in the way of another
+
+
+def test_newer_schema_is_refused(database: PostgresDatabase) -> None:
+    database.execute("INSERT INTO aibridge_migrations VALUES ('m999_future', '')")
+    with pytest.raises(schema.SchemaTooNewError, match="m999_future"):
+        migrate(database.location)
+
+
+def test_column_of_a_later_version_is_added(database: PostgresDatabase) -> None:
+    database.write(*all_of_one(started()))
+    database.execute("ALTER TABLE aibridge_interceptions DROP COLUMN ttft_ms")
+    database.execute("DELETE FROM aibridge_migrations WHERE name = 'm009_times_and_prices'")
+    migrate(database.location)
+    assert "ttft_ms" in database.rows("interceptions")[0]
+
+
+def test_admissions_of_processes_at_once_never_exceed_a_budget(database: PostgresDatabase) -> None:
+    limit = budget(limit=50, is_strict=True)
+    admitted: list[str] = []
+
+    def admit_many() -> None:
+        with database.connected() as connection:
+            book, locks = Book(connection, owner=new_id()), PostgresBudgetBook()
+            for _ in range(10):
+                call = BudgetedCall(
+                    interception_id=new_id(),
+                    scopes=((limit, "alice"),),
+                    estimate=lambda unit: Estimate(worst=5, likely=5, input=1),
+                )
+                with transaction(connection):
+                    locks.before_admission(connection, call)
+                    if book.budgets.admit(connection, call) is None:
+                        admitted.append(call.interception_id)
+
+    threads = [threading.Thread(target=admit_many) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+    assert len(admitted) == 10
+    assert database.select("SELECT sum(amount) FROM aibridge_budget_holds") == [(50,)]
+
+
+def test_revoked_access_token_is_seen_by_another_process_at_its_next_reading(
+    database: PostgresDatabase,
+) -> None:
+    token = AccessToken.make("alice")[1]
+    here, there = database.store, database.store
+    assert here.access_tokens() == {}
+    there.add_access_token(token)
+    assert here.access_tokens() == {token.id: token}
+    there.revoke_access_tokens("alice")
+    assert here.access_tokens()[token.id].revoked_at is not None
+
+
+def test_reader_whose_connection_was_cut_reads_access_tokens_again(
+    database: PostgresDatabase,
+) -> None:
+    here, there = database.store, database.store
+    assert here.access_tokens() == {}
+    database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'aibridge tokens' AND datname = current_database()"
+    )
+    token = AccessToken.make("alice")[1]
+    there.add_access_token(token)
+    assert here.access_tokens() == {token.id: token}
+
+
+def id_at(moment: datetime) -> str:
+    """Return an id (UUIDv7) that was made at a time."""
+    return partitions.first_id(moment) + new_id()[13:]
+
+
+@pytest.fixture
+def old(database: PostgresDatabase) -> datetime:
+    """Record some interceptions of two months ago, and one of today; return the old time."""
+    month = partitions.month_of(partitions.month_of(datetime.now(UTC)) - timedelta(days=45))
+    moment = month + timedelta(days=3)
+    with database.connected() as connection:
+        for statement in partitions.create(month):
+            connection.execute(statement)
+    text = moment.isoformat(timespec="microseconds")
+    one = started(id=id_at(moment), started_at=text)
+    database.write(*all_of_one(one), *all_of_one(started(id=id_at(moment), started_at=text)))
+    database.write(*all_of_one(started()))
+    return moment
+
+
+def sweep(database: PostgresDatabase, days: int) -> int:
+    """Execute all steps of a round; return the number of deleted interceptions."""
+    deleted: list[int] = []
+    sweeper = Sweeper(Retention(interceptions=days), deleted.append)
+    with closing(connect(Address(database.location))) as connection:
+        for _ in range(20):
+            sweeper.step(connection)
+    return sum(deleted)
+
+
+def partitions_of(database: PostgresDatabase, moment: datetime) -> list[str]:
+    names = [partitions.name_of(table, moment) for table in partitions.KEYS]
+    return [n for n in names if database.select("SELECT to_regclass(?)", [n]) != [(None,)]]
+
+
+def test_month_is_dropped_whole_after_its_retention_and_its_figures_stay(
+    database: PostgresDatabase, old: datetime
+) -> None:
+    before = database.reports.totals(TotalsQuery(by=("month",)))
+    assert len(partitions_of(database, old)) == 5
+
+    assert sweep(database, days=20) == 2
+
+    assert partitions_of(database, old) == []
+    for table in ("interceptions", "token_usages", "user_prompts", "model_thoughts"):
+        assert len(database.rows(table)) == 1
+    assert database.reports.totals(TotalsQuery(by=("month",))) == before
+
+
+def test_rows_of_a_month_that_is_not_over_are_deleted_one_by_one(
+    database: PostgresDatabase, old: datetime
+) -> None:
+    before = database.reports.totals(TotalsQuery(by=("month",)))
+    database.write(started(id=id_at(old), started_at=old.isoformat(timespec="microseconds")))
+
+    assert sweep(database, days=20) == 2, "an open interception keeps its month"
+
+    assert len(partitions_of(database, old)) == 5
+    totals = database.reports.totals(TotalsQuery(by=("month",)))
+    assert totals.overall.completed == before.overall.completed == 3
+    assert totals.overall.requests == 4
+
+
+def test_partitions_are_created_ahead(database: PostgresDatabase) -> None:
+    later = partitions.next_month(partitions.month_of(datetime.now(UTC)))
+    assert len(partitions_of(database, later)) == 5
+
+
+@pytest.mark.parametrize(
+    ("dsn", "public"),
+    [
+        ("postgresql://me:s3cret@host:5/db?sslmode=require", "me@host:5/db?sslmode=require"),
+        ("postgresql://me@host/db?password=s3cret&a=b", "me@host/db?a=b"),
+        ("postgresql://me:s3cret@a,b:2/db?sslpassword=s3cret", "me@a,b:2/db"),
+        ("postgresql:///db?host=/run/postgresql", "/db?host=/run/postgresql"),
+        ("postgresql://me:s3@cret@host/db", "***"),
+        ("postgresql://me:s3/cret@host/db", "***"),
+    ],
+)
+def test_address_for_people_has_no_password(dsn: str, public: str) -> None:
+    address = Address(dsn)
+    assert address.public == f"postgresql://{public}"
+    assert "s3cret" not in address.without_secrets(f"failed for {dsn}") or public == "***"
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://me:s3@cret@host/db", "postgresql://a:b/c@host/db"])
+def test_ambiguous_password_is_refused_and_not_shown(dsn: str, tmp_path: Path) -> None:
+    from aibridge_addon.store import open_store
+    from aibridge_addon.store.errors import StoreError
+
+    with pytest.raises(StoreError, match="write @ as %40") as error:
+        open_store(dsn).access_tokens()
+    assert "cret" not in str(error.value).replace("aibridge", "")
+
+
+def test_text_with_nul_is_stored_with_a_replacement(database: PostgresDatabase) -> None:
+    one = started(model="a\0b")
+    database.write(*all_of_one(one))
+    assert database.rows("interceptions")[0]["model"] == "a\ufffdb"
