@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlite_utils import Database
-from store.sqlite.test_budgets import Book, Clock
+from store.test_budgets import Book, Clock
 
 from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.budgets.budget import Budget, Estimate
