@@ -8,7 +8,9 @@ from urllib.parse import unquote
 from standin import anthropic_messages
 from standin.plan import Ask
 
-_PATH = re.compile(r"/v1(?:beta1)?/.*publishers/anthropic/models/([^/:]+):(?:streamR|r)awPredict")
+_PATH = re.compile(
+    r"/v1(?:beta1)?/.*publishers/anthropic/models/(?!count-tokens:)([^/:]+):(?:streamR|r)awPredict"
+)
 COUNT_TOKENS = re.compile(r"/v1(?:beta1)?/.*publishers/anthropic/models/count-tokens:rawPredict")
 
 

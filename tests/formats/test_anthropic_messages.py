@@ -358,3 +358,19 @@ def test_buffered_response_without_a_type_is_read() -> None:
     )
     error = FORMAT.read_whole(b'{"error": {"type": "overloaded_error", "message": "No."}}')
     assert error.error == ProviderError(type="overloaded_error", message="No.")
+
+
+@pytest.mark.parametrize(
+    ("said", "most", "kind"), [(".", 1, "side"), (".", 2, None), ("..", 1, None)]
+)
+def test_request_that_only_tries_a_model_is_no_turn(said: str, most: int, kind: str | None) -> None:
+    """As Claude Code sends three of them at its start on Bedrock."""
+    request = {"max_tokens": most, "messages": [{"role": "user", "content": said}]}
+    assert read_request(FORMAT, request).request_kind == kind
+
+
+def test_error_of_google_has_its_status_as_type() -> None:
+    body = b'{"error":{"code":429,"message":"Quota exceeded","status":"RESOURCE_EXHAUSTED"}}'
+    error = FORMAT.read_whole(body).error
+    assert error
+    assert (error.type, error.message) == ("RESOURCE_EXHAUSTED", "Quota exceeded")

@@ -18,6 +18,10 @@ INVOKE, CONVERSE = "bedrock_invoke", "bedrock_converse"
 BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
 BODY = b'{"model": "our-chat", "fallback_model": "unlisted"}'
+GLOBAL = "aiplatform.googleapis.com"
+ANTHROPIC = "/v1/projects/p/locations/global/publishers/anthropic/models"
+WORKSPACE = "/v1/projects/p/locations/l/workspaces/w/invoke"
+CLAUDE = "claude-sonnet-4-5@20250929"
 ENCODED = quote(ARN, safe="")
 GEMINI, PRO = "gemini", "gemini-2.5-pro"
 GOOGLE = "generativelanguage.googleapis.com"
@@ -52,6 +56,13 @@ VERTEX = "/v1/projects/p/locations/eu/publishers/google/models/"
         ("bedrock-mantle.us-west-2.api.aws", "/v1/chat/completions", CHAT, None),
         ("bedrock-mantle.us-west-2.api.aws", "/anthropic/v1/messages?beta=true", MESSAGES, None),
         ("aws-external-anthropic.us-west-2.api.aws", "/v1/messages", MESSAGES, None),
+        (GLOBAL, f"{ANTHROPIC}/claude-sonnet-4-5@20250929:rawPredict", MESSAGES, CLAUDE),
+        (GLOBAL, f"{ANTHROPIC}/claude-sonnet-4-5%4020250929%3AstreamRawPredict", MESSAGES, CLAUDE),
+        ("us-east5-aiplatform.googleapis.com", f"{ANTHROPIC}/m:rawPredict", MESSAGES, "m"),
+        ("aiplatform.eu.rep.googleapis.com", f"{ANTHROPIC}/m:streamRawPredict", MESSAGES, "m"),
+        (GLOBAL, f"{ANTHROPIC}/count-tokens:rawPredict", None, None),
+        ("claude.googleapis.com", f"{WORKSPACE}/v1/messages?beta=true", MESSAGES, None),
+        ("claude.googleapis.com", "/v1/claudeOrganization/invoke/v1/messages", MESSAGES, None),
         ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "/model/m/invoke", INVOKE, "m"),
         ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "/model/m/invoke", INVOKE, "m"),
         ("bedrock-runtime.eu-central-1.api.aws", "/model/m/invoke", INVOKE, "m"),

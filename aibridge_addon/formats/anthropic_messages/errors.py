@@ -19,7 +19,8 @@ def read_error(data: JSON) -> ProviderError:
     given = mapping(data).get("error")
     error = mapping(given)
     message = given if isinstance(given, str) else error.get("message")
-    return ProviderError(type=text(error.get("type")), message=text(message))
+    kind = error.get("type") or error.get("status")  # Google names it otherwise
+    return ProviderError(type=text(kind), message=text(message))
 
 
 def error_body(status: int, message: str, error_type: str | None = None) -> bytes:

@@ -8,6 +8,8 @@ from aibridge_addon.formats.prompts import TrailingTurn, beginnings, drop_prefil
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, elements, mapping, member, read, sequence, text
 
+_PROBE = "."
+
 
 def read_request(members: Members) -> RequestFacts:
     """Read a request, given its members."""
@@ -21,8 +23,14 @@ def read_request(members: Members) -> RequestFacts:
         prefilled=turn.prefilled,
         system=beginnings(_texts(member(members, "system"))),
         correlating_tool_call_id=turn.tool_call_id,
+        request_kind="side" if _is_probe(members, turn) else None,
         session_hint=_session(mapping(member(members, "metadata")).get("user_id")),
     )
+
+
+def _is_probe(members: Members, turn: TrailingTurn) -> bool:
+    """Return True for a request of Claude Code that only tries a model, at its start on Bedrock."""
+    return turn.user_texts == ((_PROBE,),) and member(members, "max_tokens") == 1
 
 
 def _read_trailing_turn(messages: msgspec.Raw | None) -> TrailingTurn:

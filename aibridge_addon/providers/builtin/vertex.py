@@ -1,12 +1,15 @@
-"""Google's Vertex AI, in all regions: the client chooses the host."""
+"""Google's Vertex AI, in all regions, with Claude; and Claude's own API on Google Cloud."""
 
-from aibridge_addon.formats import gemini, openai_chat
+from aibridge_addon.formats import anthropic_messages, gemini, openai_chat
+from aibridge_addon.providers.builtin.anthropic import MESSAGES_ROUTES
 from aibridge_addon.providers.builtin.gemini import model_routes
 from aibridge_addon.providers.instance import Provider
-from aibridge_addon.providers.types import POST, READ, ProviderType, RouteTemplate
+from aibridge_addon.providers.types import POST, READ, ProviderType, RouteTemplate, below
 
 _PROJECT = "/{version}/projects/{project}/locations/{location}"
 _GOOGLE = "/publishers/google/models/{model}"
+_CLAUDE = f"{_PROJECT}/publishers/anthropic/models"
+_MESSAGES = anthropic_messages.FORMAT.name
 _ENDPOINTS = f"{_PROJECT}/endpoints"
 
 TYPE = ProviderType(
@@ -28,6 +31,12 @@ TYPE = ProviderType(
             methods=POST,
             api=openai_chat.FORMAT.name,
         ),
+        RouteTemplate(
+            path=f"{_CLAUDE}/count-tokens:rawPredict", methods=POST, counts_for=_MESSAGES
+        ),
+        RouteTemplate(path=f"{_CLAUDE}/{{model}}:rawPredict", methods=POST, api=_MESSAGES),
+        RouteTemplate(path=f"{_CLAUDE}/{{model}}:streamRawPredict", methods=POST, api=_MESSAGES),
+        *below("/{+workspace}/invoke", MESSAGES_ROUTES),
         # Of other verbs and publishers the model is known and the usage is not.
         RouteTemplate(
             path=f"{_PROJECT}/publishers/{{publisher}}/models/{{model}}:{{verb}}", methods=POST
@@ -50,6 +59,13 @@ INSTANCES = (
                 "aiplatform.*.rep.googleapis.com",
             }
         ),
+        is_optional=True,
+    ),
+    Provider(  # Anthropic's own API on Google Cloud
+        name="claude-google",
+        type=TYPE.name,
+        base_url="https://claude.googleapis.com",
+        hosts=frozenset({"claude.googleapis.com"}),
         is_optional=True,
     ),
 )
