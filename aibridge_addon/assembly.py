@@ -26,13 +26,13 @@ from aibridge_addon.exchange.edits import edits_of
 from aibridge_addon.exchange.follow_up import FollowUps
 from aibridge_addon.exchange.head_reader import HeadReader
 from aibridge_addon.exchange.intake import Intake
-from aibridge_addon.exchange.last_resort import LastResort
 from aibridge_addon.exchange.live import LiveRequests
 from aibridge_addon.exchange.model_edits import ModelEdits
 from aibridge_addon.exchange.policy_check import PolicyCheck
 from aibridge_addon.exchange.policy_set import PolicySet
 from aibridge_addon.exchange.reception import Reception
 from aibridge_addon.exchange.record_maker import RecordMaker
+from aibridge_addon.exchange.sending import Sending
 from aibridge_addon.exchange.stream_bridge import StreamBridge
 from aibridge_addon.exchange.tool_servers import CentralServers
 from aibridge_addon.exchange.tunnels import Tunnels
@@ -116,6 +116,7 @@ class Components:
         self.views.limit(settings.kept_flows, settings.kept_flow_bytes)
         self._apply_access(settings)
         self._outputs.apply(settings.webhooks)
+        self._sending.apply(settings)
         self._policies.apply(settings, own_hosts=listened_names(self._options))
         self.cross_origin = CrossOriginSharing(self._policies.browser_origin)
         self.reception = Reception(
@@ -148,6 +149,7 @@ class Components:
         self._shortage_log.remove()
         self.tunnels.end_all()
         self._recorder.close()
+        self._sending.close()
         self._outputs.close()
         self._jwts.close()
         # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
@@ -173,11 +175,14 @@ class Components:
         self.live = LiveRequests()
         self.held = HeldBodies()
         self._early_refusals = EarlyRefusals(self.metrics)
+        self._sending = Sending(self.metrics, lambda: self._outputs)
         self._policies = PolicySet(
             admission=self.admission,
             can_record=lambda: self._recorder.available,
             find_book=lambda: self._recorder.budget_book(),
             on_budget_warning=lambda warning: self._outputs.report_budget(warning),
+            find_key_pool=self._sending.pools.find,
+            on_trip=lambda key, trips: self._outputs.report_circuit(*key, trips),
             metrics=self.metrics,
         )
         self._unrecorded_usage = UnrecordedUsage(self.metrics)
@@ -188,10 +193,9 @@ class Components:
             held=self.held,
             refusals=self._early_refusals,
             is_ours=lambda flow: self.reception.heads.is_ours(flow),
-            second_attempt=lambda exchange, status: self._last_resort.attempt(exchange, status),
+            second_attempt=self._sending.attempt,
         )
-        self._last_resort = LastResort(
-            metrics=self.metrics,
+        self._sending.connect(
             bridge=self.bridge,
             register=self.live.registered,
             check_upstream=self._policies.decide_upstream,
@@ -200,6 +204,7 @@ class Components:
             bridge=self.bridge,
             register=self.live.registered,
             check_upstream=self._policies.decide_upstream,
+            pools=self._sending.pools,
             metrics=self.metrics,
             attach=self.views.attach,
         )
@@ -231,7 +236,7 @@ class Components:
             ledger=Ledger(remember=remember, find=find),
             attempts=Attempts(remember=remember, find=find),
             follow_ups=self._follow_ups,
-            refused_edits=self._last_resort.refused_edits,
+            refused_edits=self._sending.last_resort.refused_edits,
             metrics=self.metrics,
         )
 
@@ -249,6 +254,7 @@ class Components:
             self.views.handlers,
             self._presence.handlers,
             *self._policies.handlers,
+            *self._sending.handlers,
             *self._outputs.handlers,
         ):
             self._facts.subscribe(handlers)
@@ -309,11 +315,14 @@ class Components:
                 policies=policies,
                 records=records,
                 models=models,
+                keys=self._sending.pools,
                 refresh=self.admission.refresh,
                 commit=self._commit.wait,
             ),
             metrics=self.metrics,
             count_usage=self._unrecorded_usage.count,
+            keys=self._sending.pools,
+            fallbacks=self._sending.fallbacks,
             commit=self._commit.wait,
         )
 

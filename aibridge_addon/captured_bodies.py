@@ -25,7 +25,8 @@ class CapturedBodies:
         self.wants_responses = bool(capture & RESPONSE_WORDS)
         """True if the bodies of responses must be collected."""
         self._wants_requests = bool(capture & REQUEST_WORDS)
-        self._interception = interception
+        self.interception = interception
+        """The facts of the bodies name it."""
         self._publish = publish
         self._capture = capture
         self._responses: dict[int, ResponseContent] = {}
@@ -38,7 +39,7 @@ class CapturedBodies:
             return
         self._publish(
             RequestContent(
-                interception=self._interception,
+                interception=self.interception,
                 upstream=upstream,
                 body=body,
                 capture=self._capture,
@@ -53,7 +54,7 @@ class CapturedBodies:
         if not self.wants_responses or not 0 < len(body) <= MOST_BYTES:
             return
         self._responses[upstream] = ResponseContent(
-            interception=self._interception,
+            interception=self.interception,
             upstream=upstream,
             provider_response_id=response_id,
             body=body,

@@ -16,10 +16,12 @@ from aibridge_addon.facts import (
     Interception,
     InterceptionEnded,
     ModelThought,
+    MovedAway,
     ProviderError,
     RateLimitsSeen,
     ResponseBegan,
     ResponseFacts,
+    ServedElsewhere,
     Status,
     TokenUsage,
     TokenUsageSoFar,
@@ -30,6 +32,7 @@ from aibridge_addon.facts import (
     new_id,
     now,
 )
+from aibridge_addon.failed_sends import FailedSends
 from aibridge_addon.formats.billing_labels import with_assumed_labels
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.tool_protocol import InjectedCall
@@ -67,6 +70,7 @@ class InterceptionRecord:
         self._usage_so_far: dict[str | None, TokenUsageSoFar] = {}
         """Usage of streams that have not ended, by the response's id."""
         self._server_tools: list[dict[str, Any]] = []
+        self.failed_sends = FailedSends(publish)
         self.upstream = UpstreamTimes()
         """Times of the current upstream request."""
         self.injected: frozenset[str] = frozenset()
@@ -105,9 +109,21 @@ class InterceptionRecord:
                 RateLimitsSeen(interception=self.interception, headers=limits, seen_at=seen_at)
             )
 
+    def sent_by(self, interception: Interception, reason: str = "") -> None:
+        """Continue with another key; with a `reason`, at another provider instance."""
+        if reason:
+            self._publish(MovedAway(interception=self.interception))
+            self._publish(ServedElsewhere(interception=interception, reason=reason))
+        self.interception = self.bodies.interception = interception
+
     def begin_upstream(self) -> UpstreamTimes:
         """Return the times of a further upstream request, which starts now."""
         self.upstream = UpstreamTimes(self.upstream.number + 1)
+        return self.upstream
+
+    def begin_again(self) -> UpstreamTimes:
+        """Return the times of the current upstream request, which is sent again now."""
+        self.upstream = UpstreamTimes(self.upstream.number)
         return self.upstream
 
     def usage_so_far(self, response: ResponseFacts) -> None:
@@ -310,6 +326,6 @@ class InterceptionRecord:
             )
 
     def _final_metadata(self) -> Mapping[str, Any]:
-        if not self._server_tools:
-            return self.interception.metadata
-        return {**self.interception.metadata, "server_tools": self._server_tools}
+        added = {"server_tools": self._server_tools, "attempts": self.failed_sends.attempts}
+        found = {name: value for name, value in added.items() if value}
+        return {**self.interception.metadata, **found} if found else self.interception.metadata

@@ -69,6 +69,15 @@ CONFIG = {
         " lets the reverse proxy sign requests. See [Amazon Bedrock](providers.md#amazon-bedrock).",
         "profile": "Profile of the AWS credentials that sign requests. Default: as the environment"
         " of the proxy states.",
+        "keys": 'Pool of central keys in place of `api_key_env`: `[{ env = "A", organization ='
+        ' "eu", weight = 1 }, …]`. See [Keys](keys.md#key-pools).',
+        "max_sends": "Sends of a request whose provider is overloaded or not reached. Default: 1,"
+        " no retry. See [Retries](keys.md#retries).",
+        "retry_errors": "Retries 500 and other 5xx statuses like an overload. Default: false.",
+        "head_timeout_s": "Seconds for the head of a response, after which the provider counts as"
+        " not reached. Default: none.",
+        "fallbacks": 'Other instances for failed requests: `[{ provider = "b", models = { x ='
+        ' "y" } }]`. See [Fallbacks](keys.md#fallbacks).',
         "circuit_breaker": "Stops requests for a model for a time after 5 failures in a row."
         " Default: false.",
         "send_actor": "Adds the headers `X-AI-Bridge-Actor-ID` and `X-AI-Bridge-Actor-Metadata-…`"

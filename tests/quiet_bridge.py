@@ -32,5 +32,10 @@ class QuietBridge:
     def stream_response(self, flow: http.HTTPFlow) -> None:
         pass
 
-    def second_attempt(self, flow: http.HTTPFlow, status: int) -> None:
+    def head_seconds(self, flow: http.HTTPFlow) -> None:
+        """Wait for a response as long as it takes."""
+
+    def second_attempt(
+        self, flow: http.HTTPFlow, head: http.Response | None, problem: str = ""
+    ) -> None:
         return None

@@ -27,6 +27,7 @@ CORE = (
     "access.sender",
     "access.tokens",
     "budgets",
+    "failed_sends",
     "fact_bus",
     "facts",
     "headers",
@@ -103,7 +104,8 @@ def test_only_the_sqlite_store_imports_sqlite() -> None:
 
 
 BASE = frozenset(
-    {"addresses", "captured_bodies", "facts", "findings", "headers", "library_logs", "patterns"}
+    {"addresses", "captured_bodies", "facts", "failed_sends", "findings", "headers"}
+    | {"library_logs", "patterns"}
     | {"rate_limits", "raw_json", "upstream_times", "reset_times"}
 )
 ARROWS: dict[str, frozenset[str]] = {

@@ -74,6 +74,9 @@ class Refusal:
     """True if the sender must not use the proxy at all; then its prompts are not recorded."""
     retry_after: float | None = None
     """Seconds after which a retry may succeed; None: a retry cannot help."""
+    failure: str | None = None
+    """Kind of the failure of the provider that it anticipates, so that a fallback may serve the
+    request: as in `on` of `fallbacks`. None: the request itself is refused."""
 
     @property
     def headers(self) -> Mapping[str, str]:

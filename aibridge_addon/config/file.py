@@ -27,6 +27,7 @@ from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
 from aibridge_addon.config.mistakes import SettingsError, listed
 from aibridge_addon.config.price_table import PriceTable, check_seller, price_book
 from aibridge_addon.config.redact_table import RedactTable
+from aibridge_addon.config.resend_tables import ResendTable, resend_conflicts
 from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, VariableName, mistakes_of
 from aibridge_addon.patterns import matches_any
 from aibridge_addon.prices.pricing import PriceBook
@@ -73,7 +74,7 @@ def _check_provider_type(value: str) -> str:
     return value
 
 
-class ProviderTable(pydantic.BaseModel):
+class ProviderTable(ResendTable, pydantic.BaseModel):
     """A provider instance, `[[providers]]`."""
 
     model_config = TABLE
@@ -131,6 +132,8 @@ class ProviderTable(pydantic.BaseModel):
             api_key_env=self.api_key_env,
             models=self.models,
             anthropic_path=self.anthropic_path,
+            keys=self.central_keys(),
+            resend=self.resend_rules(),
             include_usage=self.include_usage,
             circuit_breaker=self.circuit_breaker,
             region=self.region,
@@ -260,6 +263,7 @@ def read_config_file(path: str) -> ConfigFile:
         raise SettingsError(listed(OPTION, path, mistakes_of(error, _TABLES))) from error
     mistakes = [
         *_provider_conflicts(config.providers),
+        *resend_conflicts(config.providers, config.provider_instances()),
         *_actor_conflicts(config.actors),
         *name_conflicts("budgets", config.budgets),
         *name_conflicts("limits", config.limits),

@@ -5,11 +5,12 @@ from aibridge_addon.exchange.delivery import Delivery
 from aibridge_addon.exchange.read_request import ReadRequest
 from aibridge_addon.exchange.recorded import RecordedExchange
 from aibridge_addon.interception import InterceptionRecord
-from aibridge_addon.relay.second_attempt import SecondAttempt
 
 
 class BridgedExchange(RecordedExchange):
     """An interception: a recorded request and its response, perhaps with an inner loop."""
+
+    is_judged = True
 
     def __init__(self, read: ReadRequest, *, record: InterceptionRecord, commit: Commit) -> None:
         super().__init__(read.client, read.wire_format, record=record, commit=commit)
@@ -17,10 +18,13 @@ class BridgedExchange(RecordedExchange):
         self.asks_for_stream = read.interception.streaming
         self.is_partial = read.is_partial
 
-    def revert_edits(self, attempt: SecondAttempt) -> None:
+    def revert_edits(self) -> None:
         """Continue with the response to the client's original request."""
         self.read.is_reverted = True
         self.delivery = Delivery()
         self.record.injected = frozenset()
         self.times = self.record.begin_upstream()
-        self.on_abort = attempt.cancel
+
+    def send_again(self) -> None:
+        """Continue with the response to a further send of the request."""
+        self.times = self.record.begin_again()

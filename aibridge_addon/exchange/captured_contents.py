@@ -32,5 +32,4 @@ class CapturedContents:
 
 def _central_keys(settings: Settings) -> Iterator[str]:
     for provider in settings.providers:
-        if provider.api_key_env and (key := os.environ.get(provider.api_key_env, "").strip()):
-            yield key
+        yield from filter(None, (key.secret(os.environ) for key in provider.central_keys))

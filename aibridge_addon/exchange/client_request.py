@@ -4,22 +4,42 @@ mitmproxy shows and saves flows, so that a flow holds masked secrets; the secret
 here, and are put back into the request that is sent upstream.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mitmproxy import http
 
+from aibridge_addon.access.keys.affinity import Affinity
+from aibridge_addon.access.keys.pool import KeyPool
 from aibridge_addon.access.sender import Sender
+from aibridge_addon.facts import Interception
 from aibridge_addon.formats import FORMATS, RequestView
 from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
 from aibridge_addon.formats.form import UnreadableFormError, is_form, read_form
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.providers.actor_headers import with_actor
-from aibridge_addon.providers.credentials import Credential, Headers
+from aibridge_addon.providers.central_keys import CentralKey
+from aibridge_addon.providers.credentials import CREDENTIAL_HEADERS, Credential, Headers
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import Route
-from aibridge_addon.relay.secrets import Secrets, outgoing_fields, outgoing_path
+from aibridge_addon.relay.secrets import Secrets, mask_fields, outgoing_fields, outgoing_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PooledKey:
+    """A key of a pool, with what it was chosen by."""
+
+    pool: KeyPool
+    key: CentralKey
+    affinity: Affinity
+    model: str
+    """Model class."""
+
+    def other(self, tried: Iterable[CentralKey]) -> "PooledKey | None":
+        """Return another key that may be used now, if there is one."""
+        key = self.pool.find(self.affinity, self.model, (self.key, *tried))
+        return replace(self, key=key) if key else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +60,10 @@ class ClientRequest:
     """The authorities that the client named."""
     is_signed: bool = False
     """True if the client's signature covers the request, which must not be changed then."""
+    pooled: PooledKey | None = None
+    """The key that it is sent with, if that comes from a pool."""
+    served_by: str = ""
+    """The other provider instance that serves it, and its model; empty: the client's choice."""
     needs_signature: bool = False
     """True if it is sent with a signature of the operator's credentials."""
     sign: Callable[[http.Request], None] | None = None
@@ -49,6 +73,26 @@ class ClientRequest:
     def raw_body(self) -> bytes:
         """The body as it was received."""
         return self.flow.request.raw_content or b""
+
+    def use_key(self, header: tuple[str, str], credential: Credential) -> None:
+        """Send the request with a central key, given as a header, in place of its credential."""
+        headers = self.flow.request.headers
+        name, value = header
+        [(_, hint)], secrets = mask_fields(((name.encode(), value.encode()),))
+        for other in CREDENTIAL_HEADERS:
+            if other != name:
+                headers.pop(other, None)
+        headers[name] = hint.decode()
+        self.secrets = self.secrets | secrets
+        self.credential = credential
+
+    def as_sent(self, interception: Interception) -> Interception:
+        """Return the facts of an interception with the instance and key that serve it now."""
+        return replace(
+            interception,
+            provider_name=self.route.provider.name,
+            credential_hint=self.credential.hint if self.credential else None,
+        )
 
     def view(self, members: Members, headers: Headers) -> RequestView:
         """Return the input of a wire format, given the members of a body or message."""

@@ -2,7 +2,6 @@
 
 from aibridge_addon.exchange.passing import CountUsage, PassingExchange
 from aibridge_addon.exchange.read_request import ReadRequest
-from aibridge_addon.relay.second_attempt import SecondAttempt
 
 
 class CountedExchange(PassingExchange):
@@ -12,7 +11,6 @@ class CountedExchange(PassingExchange):
         super().__init__(read.client, read.wire_format, count_usage=count_usage)
         self.read = read
 
-    def revert_edits(self, attempt: SecondAttempt) -> None:
+    def revert_edits(self) -> None:
         """Continue with the response to the client's original request."""
         self.read.is_reverted = True
-        self.on_abort = attempt.cancel

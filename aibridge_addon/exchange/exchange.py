@@ -24,6 +24,9 @@ def _do_nothing() -> None:
 class Exchange:
     """One request to a provider and its response; the base class passes both on unchanged."""
 
+    is_judged = False
+    """True if a missing response counts against the provider."""
+
     def __init__(self, request: ClientRequest, wire_format: Format) -> None:
         self.request = request
         self.flow: http.HTTPFlow = request.flow
@@ -38,6 +41,11 @@ class Exchange:
         """The flow's response, once there is one."""
         assert self.flow.response is not None
         return self.flow.response
+
+    @property
+    def head_seconds(self) -> float | None:
+        """Seconds in which the head of the response must come; None: it may take long."""
+        return self.request.route.provider.resend.head_seconds if self.is_judged else None
 
     def outgoing_request(self) -> http.Request:
         """Return the request whose head is sent upstream in place of the flow's."""

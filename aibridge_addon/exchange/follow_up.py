@@ -9,7 +9,8 @@ from mitmproxy import http
 from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.error_responses import refusal_response
 from aibridge_addon.exchange.inner_call import InnerCallExchange
-from aibridge_addon.exchange.last_resort import CheckUpstream, Register
+from aibridge_addon.exchange.key_pools import KeyPools
+from aibridge_addon.exchange.send_tools import CheckUpstream, Register
 from aibridge_addon.facts import Interception
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.formats.upstream_error import UpstreamError
@@ -18,6 +19,7 @@ from aibridge_addon.raw_json import body, read
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.upstream_call import UpstreamCall
 from aibridge_addon.tools.upstream import UpstreamResponse
+from aibridge_addon.upstream_times import UpstreamTimes
 
 type Attach = Callable[[http.HTTPFlow, Interception, int], None]
 """Shows the facts of an upstream request, by its number, with its flow."""
@@ -32,9 +34,11 @@ class FollowUps:
         bridge: Bridge,
         register: Register,
         check_upstream: CheckUpstream,
+        pools: KeyPools,
         metrics: Metrics,
         attach: Attach,
     ) -> None:
+        self._pools = pools
         self._bridge = bridge
         self._register = register
         self._check_upstream = check_upstream
@@ -51,21 +55,13 @@ class FollowUps:
             UpstreamError: a policy refuses it.
         """
         await self._check_policies(exchange, request)
+        self._use_usable_key(exchange, request)
         flow = _flow_of(exchange, body(request))
         record = exchange.record
         times = record.begin_upstream()
         record.bodies.note_request(times.number, flow.request.content or b"")
         self._attach(flow, record.interception, times.number)
-        call = UpstreamCall(
-            flow,
-            exchange.wire_format,
-            self._bridge,
-            wants_stream=exchange.is_streaming,
-            max_bytes=exchange.request.max_bytes,
-            on_usage=record.usage_so_far,
-            keeps_content=record.bodies.wants_responses,
-            times=times,
-        )
+        call = self._call(exchange, flow, times)
         sent = replace(exchange.request, flow=flow)
         inner = InnerCallExchange(
             sent,
@@ -78,10 +74,34 @@ class FollowUps:
         try:
             async with self._register(inner), call:
                 yield call
+            self._pools.report(exchange.request, None)
+        except UpstreamError as error:
+            error.has_other_key = self._pools.learn(exchange.request, flow.response)
+            raise
         finally:
             if flow.response:
                 status = flow.response.status_code
                 record.bodies.note_response(times.number, call.content(), status=status)
+
+    def _call(
+        self, exchange: BridgedExchange, flow: http.HTTPFlow, times: UpstreamTimes
+    ) -> UpstreamCall:
+        return UpstreamCall(
+            flow,
+            exchange.wire_format,
+            self._bridge,
+            wants_stream=exchange.is_streaming,
+            max_bytes=exchange.request.max_bytes,
+            on_usage=exchange.record.usage_so_far,
+            keeps_content=exchange.record.bodies.wants_responses,
+            times=times,
+        )
+
+    def _use_usable_key(self, exchange: BridgedExchange, request: Members) -> None:
+        """Change the key if, meanwhile, the exchange's own cannot be used."""
+        record = exchange.record
+        if self._pools.renew(exchange.request, body(request)):
+            record.sent_by(exchange.request.as_sent(record.interception))
 
     async def _check_policies(self, exchange: BridgedExchange, request: Members) -> None:
         """Ask the policies again: access tokens and limits may have changed since."""

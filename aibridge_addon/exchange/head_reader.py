@@ -154,7 +154,9 @@ class HeadReader:
             own = credentials.UNUSABLE  # the client has signed the proxy's address
         if own and own.secret != credentials.PLACEHOLDER_KEY:
             return own
-        key = os.environ.get(provider.api_key_env or "", "").strip()
+        # Of a pool the first key; once the body is read, the conversation decides.
+        secrets = (key.secret(os.environ) for key in provider.central_keys)
+        key = next(filter(None, secrets), "")
         if not key and not provider.can_sign:
             return own
         for name in credentials.CREDENTIAL_HEADERS:

@@ -4,11 +4,13 @@ The body of a request is not changed here; `chat_usage` and `central_tools` edit
 """
 
 import logging
+from dataclasses import replace
 from typing import NamedTuple
 
 from mitmproxy import http
 
 from aibridge_addon.access.front_proxies import actor_of_front_proxy
+from aibridge_addon.access.keys.affinity import Affinity, affinity_of
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.bridged import BridgedExchange
@@ -17,8 +19,10 @@ from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.counted import CountedExchange
 from aibridge_addon.exchange.error_responses import error_format_of_provider, shaped_error
 from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.fallbacks import Fallbacks
 from aibridge_addon.exchange.head import RoutedHead
 from aibridge_addon.exchange.interception_start import InterceptionStart, start_interception
+from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.passing import CountUsage, PassingExchange
 from aibridge_addon.exchange.policy_check import PolicyCheck
 from aibridge_addon.exchange.read_request import ReadRequest
@@ -31,7 +35,7 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers import identity
 from aibridge_addon.raw_json import members
-from aibridge_addon.relay.original_request import OriginalRequest
+from aibridge_addon.relay.further_send import OriginalRequest
 from aibridge_addon.relay.upgrades import is_websocket
 
 logger = logging.getLogger(__name__)
@@ -60,8 +64,12 @@ class Intake:
         websockets: WebSocketIntake,
         metrics: Metrics,
         count_usage: CountUsage,
+        keys: KeyPools,
+        fallbacks: Fallbacks,
         commit: Commit,
     ) -> None:
+        self._keys = keys
+        self._fallbacks = fallbacks
         self._settings = settings
         self._policies = policies
         self._records = records
@@ -117,14 +125,26 @@ class Intake:
         if route.api is None or contents is None:
             self._policies.count_passthrough(request)
         if api is None or contents is None:
+            self._keys.assign(request, Affinity(id=sender.actor.id))
             await self._policies.check_passing(request, sender)
             return self._passing(request)
         facts = FORMATS[api].read_request(request.view(contents.members, sender.headers))
-        start = start_interception(request, api, facts, sender)
+        start = self._with_key(request, start_interception(request, api, facts, sender), contents)
         read = self._read_request(request, api, sender, contents, start.interception)
         if route.api is None:
             return await self._counted(read)
         return await self._bridged(read, start, facts, contents.body)
+
+    def _with_key(
+        self, request: ClientRequest, start: InterceptionStart, contents: _Contents
+    ) -> InterceptionStart:
+        """Give a request the key of its conversation, which its record names."""
+        begun = start.interception
+        if self._keys.find(request.route.provider.name) is None:
+            return start
+        affinity = affinity_of(begun.initiator_id, begun.client_session_id, contents.body)
+        self._keys.assign(request, affinity, begun.model)
+        return replace(start, interception=request.as_sent(begun))
 
     def _contents(self, request: ClientRequest) -> _Contents | None:
         """Return the members of a body; None if it is not a JSON object, which is counted."""
@@ -164,13 +184,29 @@ class Intake:
         self, read: ReadRequest, start: InterceptionStart, facts: RequestFacts, body: bytes
     ) -> BridgedExchange:
         refusal = await self._policies.decide(read.asked)
+        failure = refusal.failure if refusal else None
+        if failure and await self._falls_back(read, failure):
+            refusal = None
         record = self._records.make(read.client, start.interception, refusal)
         self._records.begin(record, start, refusal, body)
+        if failure and refusal is None:
+            record.sent_by(read.client.as_sent(start.interception), failure)
         record.in_background = facts.background
+        self._keys.note_sent(start.interception.id, read.client)
         if refusal:
             self._policies.refuse(read.client, read.wire_format, refusal)
             end_refused(record, refusal)
         return BridgedExchange(read, record=record, commit=self._commit)
+
+    async def _falls_back(self, read: ReadRequest, failure: str) -> bool:
+        """Redirect a request that its instance cannot serve now; return whether it may go there."""
+        options = self._fallbacks.options_of(read)
+        fallback = next((found for found in options if failure in found.on), None)
+        if fallback is None:
+            return False
+        self._fallbacks.apply(read, fallback)
+        read.asked = replace(read.asked, interception=read.client.as_sent(read.interception))
+        return await self._policies.decide(read.asked) is None
 
     async def _counted(self, read: ReadRequest) -> CountedExchange:
         if refusal := await self._policies.decide(read.asked):

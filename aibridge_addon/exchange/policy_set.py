@@ -16,7 +16,9 @@ from aibridge_addon.access.policies import (
     find_refusal,
     ordered_policies,
 )
+from aibridge_addon.access.policies.circuit_breaker import OnTrip
 from aibridge_addon.access.policies.rate_limits import LIMITED
+from aibridge_addon.access.policies.usable_key import FindPool
 from aibridge_addon.budgets.book import BudgetBook, BudgetWarning
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.budget_check import BudgetCheck, BudgetRules, OnBudgetWarning
@@ -42,8 +44,11 @@ class PolicySet:
         can_record: Callable[[], bool],
         find_book: Callable[[], BudgetBook | None],
         on_budget_warning: OnBudgetWarning,
+        find_key_pool: FindPool,
+        on_trip: OnTrip,
         metrics: Metrics,
     ) -> None:
+        self._find_key_pool = find_key_pool
         self._admission = admission
         self._can_record = can_record
         self._metrics = metrics
@@ -51,7 +56,7 @@ class PolicySet:
         self._budgets = BudgetCheck(find_book, self._report)
         self._rate_limits = RateLimits(metrics.count_limited)
         self._queue = LimitQueue(self._rate_limits, metrics.show_limit_queue)
-        self._circuit_breakers = CircuitBreakers(metrics.show_circuit_breaker)
+        self._circuit_breakers = CircuitBreakers(metrics.show_circuit_breaker, on_trip=on_trip)
 
     def _report(self, warning: BudgetWarning) -> None:
         self._metrics.count_budget_warning(warning.budget.name, warning.percent)
@@ -85,6 +90,7 @@ class PolicySet:
                 budgets=settings.budgets,
                 rate_limits=self._rate_limits,
                 circuit_breakers=self._circuit_breakers,
+                find_key_pool=self._find_key_pool,
             )
         )
 

@@ -9,7 +9,7 @@ from aibridge_addon.facts import Interception
 from aibridge_addon.formats import Format
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import body
-from aibridge_addon.relay.original_request import OriginalRequest
+from aibridge_addon.relay.further_send import OriginalRequest
 
 
 @dataclass(slots=True, kw_only=True)

@@ -31,6 +31,8 @@ from aibridge_addon.relay.stream_detection import StreamProbe, announces_events,
 
 logger = logging.getLogger(__name__)
 
+SERVED_BY = "x-aibridge-served-by"
+"""Header that names the provider instance and model of a fallback."""
 SHUT_DOWN = ProviderError(type="shut_down", message="The proxy was shut down.")
 _BROKEN_OFF = ProviderError(
     type="stream_broken_off",
@@ -72,6 +74,8 @@ class RecordedExchange(Exchange):
     def on_head(self) -> None:
         """Stream the body if events come, or may come and are not edited; else buffer it."""
         response = self.response
+        if self.request.served_by:
+            response.headers[SERVED_BY] = self.request.served_by
         self.record.response_began(response.status_code, response.headers.fields)
         if not may_stream(response, self.wire_format, requested=self.asks_for_stream):
             return

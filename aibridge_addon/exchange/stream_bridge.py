@@ -15,6 +15,9 @@ from aibridge_addon.relay.held_bodies import HeldBodies
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.upgrades import becomes_websocket
 
+type FindAttempt = Callable[[Exchange, http.Response | None, str], SecondAttempt | None]
+"""Returns an attempt whose response replaces one with this head, or a failed connection."""
+
 
 class StreamBridge:
     """Implements `relay.bridge.Bridge` by the exchange of each flow."""
@@ -27,7 +30,7 @@ class StreamBridge:
         held: HeldBodies,
         refusals: EarlyRefusals,
         is_ours: Callable[[http.HTTPFlow], bool],
-        second_attempt: Callable[[Exchange, int], SecondAttempt | None],
+        second_attempt: FindAttempt,
     ) -> None:
         self._live = live
         self._egress = egress
@@ -84,7 +87,14 @@ class StreamBridge:
         elif flow.response:
             flow.response.stream = True
 
-    def second_attempt(self, flow: http.HTTPFlow, status: int) -> SecondAttempt | None:
-        """Return an attempt whose response replaces a refusal with this status, if any."""
+    def second_attempt(
+        self, flow: http.HTTPFlow, head: http.Response | None, problem: str = ""
+    ) -> SecondAttempt | None:
+        """Return an attempt whose response replaces one with this head, if any."""
         exchange = self._live.find_open(flow.id)
-        return self._second_attempt(exchange, status) if exchange else None
+        return self._second_attempt(exchange, head, problem) if exchange else None
+
+    def head_seconds(self, flow: http.HTTPFlow) -> float | None:
+        """Return the seconds in which the head of a response must come, if they are limited."""
+        exchange = self._live.find(flow.id)
+        return exchange.head_seconds if exchange else None

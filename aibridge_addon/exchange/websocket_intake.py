@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aibridge_addon.access.keys.affinity import affinity_of
 from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.exchange.client_request import ClientRequest
@@ -14,6 +15,7 @@ from aibridge_addon.exchange.error_responses import (
     shaped_error,
 )
 from aibridge_addon.exchange.interception_start import InterceptionStart, start_interception
+from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.model_edits import ModelEdits
 from aibridge_addon.exchange.policy_check import PolicyCheck, is_reverse
 from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
@@ -22,6 +24,7 @@ from aibridge_addon.facts import RequestFacts
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.providers import identity
 from aibridge_addon.raw_json import body, member
 from aibridge_addon.raw_json import members as read_members
 
@@ -41,8 +44,10 @@ class WebSocketIntake:
         records: RecordMaker,
         models: ModelEdits,
         refresh: Refresh,
+        keys: KeyPools,
         commit: Commit,
     ) -> None:
+        self._keys = keys
         self._policies = policies
         self._records = records
         self._models = models
@@ -52,6 +57,8 @@ class WebSocketIntake:
     async def open(self, request: ClientRequest, api: str, sender: Sender) -> HandshakeExchange:
         """Return the exchange of a handshake; it is refused if the flow has a response then."""
         wire_format = FORMATS[api]
+        session = identity.session_of(identity.recognise(sender.headers), sender.headers, None)
+        self._keys.assign(request, affinity_of(sender.actor.id, session, b""))
         start = start_interception(request, api, RequestFacts(), sender)
         asked = self._policies.asked(request, sender, interception=start.interception)
         asked = replace(asked, must_name_model=False)

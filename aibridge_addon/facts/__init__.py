@@ -4,6 +4,7 @@
 Times are UTC, ISO 8601 with microseconds; ids are UUIDv7, so they sort by time.
 """
 
+from aibridge_addon.facts.fact import Fact, RequestFact
 from aibridge_addon.facts.ids import (
     PROCESS_ID,
     derived_id,
@@ -32,7 +33,6 @@ from aibridge_addon.facts.readings import (
 from aibridge_addon.facts.records import (
     BackgroundResponse,
     CredentialKind,
-    Fact,
     HiddenTurns,
     Interception,
     InterceptionEnded,
@@ -40,7 +40,6 @@ from aibridge_addon.facts.records import (
     Price,
     RateLimitsSeen,
     RequestContent,
-    RequestFact,
     ResponseBegan,
     ResponseContent,
     Status,
@@ -50,6 +49,7 @@ from aibridge_addon.facts.records import (
     UsagePriced,
     UserPrompt,
 )
+from aibridge_addon.facts.sends import MovedAway, SendFailed, ServedElsewhere
 from aibridge_addon.facts.tunnels import TunnelEnded
 
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     "Interception",
     "InterceptionEnded",
     "ModelThought",
+    "MovedAway",
     "Price",
     "ProcessSeen",
     "RateLimitsSeen",
@@ -80,6 +81,8 @@ __all__ = [
     "RequestContent",
     "RequestFact",
     "ResponseContent",
+    "SendFailed",
+    "ServedElsewhere",
     "Status",
     "TokenUsage",
     "TokenUsageSoFar",

@@ -6,9 +6,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from aibridge_addon.facts.ids import PROCESS_ID
-from aibridge_addon.facts.processes import ProcessSeen
 from aibridge_addon.facts.readings import RequestKind, ThoughtSource
-from aibridge_addon.facts.tunnels import TunnelEnded
 
 
 class Status(StrEnum):
@@ -317,22 +315,3 @@ class RateLimitsSeen:
     headers: Mapping[str, str]
     """Values as the provider sent them, by names in lower case."""
     seen_at: str
-
-
-type RequestFact = (
-    Interception
-    | InterceptionEnded
-    | BackgroundResponse
-    | TokenUsage
-    | TokenUsageSoFar
-    | UsagePriced
-    | UserPrompt
-    | ToolUsage
-    | ModelThought
-    | RateLimitsSeen
-    | ResponseBegan
-    | RequestContent
-    | ResponseContent
-)
-"""A fact of one request."""
-type Fact = RequestFact | ProcessSeen | TunnelEnded

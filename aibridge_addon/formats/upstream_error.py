@@ -40,6 +40,8 @@ class UpstreamError(Exception):
         self.body = body
         self.response = response
         self.connection_failed = connection_failed
+        self.has_other_key = False
+        """True if the request can be sent at once with another key."""
 
     def for_stream(self) -> StreamError:
         """Return the error in the form in which a splicer ends a client's stream with it."""

@@ -3,45 +3,27 @@
 A row that no fact is counted in has a name here, by which the rest of the proxy counts in it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
-
 from aibridge_addon.facts import (
     UNEXPLAINED_TOKENS,
     BackgroundResponse,
     Interception,
     InterceptionEnded,
+    MovedAway,
+    ServedElsewhere,
     TokenUsage,
     ToolUsage,
     UsagePriced,
     UserPrompt,
 )
 from aibridge_addon.observe import samplers
-from aibridge_addon.observe.samplers import Sampler
+from aibridge_addon.observe.metric import Metric
+from aibridge_addon.observe.send_metrics import CIRCUIT_STATE as CIRCUIT_STATE
+from aibridge_addon.observe.send_metrics import CIRCUIT_TRIPS as CIRCUIT_TRIPS
+from aibridge_addon.observe.send_metrics import SEND_METRICS
 
 _DURATION_BUCKETS = (0.5, 2, 5, 15, 30, 60, 120)
 _FIRST_BYTE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 _OVERHEAD_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Metric:
-    """One row: a metric of Prometheus, and how facts are counted in it."""
-
-    name: str
-    """Without the prefix `aibridge_`."""
-    kind: Literal["counter", "gauge", "histogram", "info"]
-    help: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-    """Upper bounds of a histogram."""
-    samplers: Mapping[type, Sampler] = field(default_factory=dict)
-    """By the type of the facts that are counted."""
-    is_collected: bool = False
-    """True if a collector computes its samples at each scrape."""
-    across: Literal["sum", "most", "least"] = "sum"
-    """Value of a gauge over several processes."""
 
 
 ADDED_LATENCY = Metric(
@@ -86,19 +68,6 @@ BUDGET_WARNINGS = Metric(
     kind="counter",
     help="Thresholds of budgets that were crossed, once per scope and window.",
     labels=("budget", "percent"),
-)
-CIRCUIT_STATE = Metric(
-    name="circuit_breaker_state",
-    kind="gauge",
-    help="State of a circuit breaker at its last request: 0 closed, 1 half-open, 2 open.",
-    labels=("provider", "route", "model"),
-    across="most",
-)
-CIRCUIT_TRIPS = Metric(
-    name="circuit_breaker_trips",
-    kind="gauge",
-    help="Number of times that a circuit breaker opened, since the proxy started.",
-    labels=("provider", "route", "model"),
 )
 EDITS_REFUSED = Metric(
     name="edits_refused_total",
@@ -214,6 +183,8 @@ METRICS = (
             Interception: samplers.once,
             InterceptionEnded: samplers.ends_in_flight,
             BackgroundResponse: lambda fact: (("", -1),),
+            MovedAway: lambda fact: (("", -1),),
+            ServedElsewhere: samplers.once,
         },
     ),
     Metric(
@@ -298,8 +269,7 @@ METRICS = (
     LIMITED,
     LIMIT_QUEUE,
     BUDGET_WARNINGS,
-    CIRCUIT_STATE,
-    CIRCUIT_TRIPS,
+    *SEND_METRICS,
     EDITS_REFUSED,
     TUNNELS,
     UNREADABLE,

@@ -21,8 +21,10 @@ from prometheus_client import (
 from aibridge_addon import __version__
 from aibridge_addon.facts import Fact, RateLimitsSeen
 from aibridge_addon.observe import metric_table as table
+from aibridge_addon.observe import send_metrics
 from aibridge_addon.observe.labels import OTHER, Bounded, hidden
-from aibridge_addon.observe.metric_table import METRICS, Metric
+from aibridge_addon.observe.metric import Metric
+from aibridge_addon.observe.metric_table import METRICS
 from aibridge_addon.observe.rate_limits import RateLimits
 from aibridge_addon.observe.samplers import FACT_LABELS, Sampler
 
@@ -144,8 +146,16 @@ class Metrics:
         """Set the gauges of a circuit breaker."""
         provider, route, model = key
         labels = (provider, route, self._bounds["model"](model))
-        self._one_series(table.CIRCUIT_STATE, labels).set(_CIRCUIT_STATES[state])
-        self._one_series(table.CIRCUIT_TRIPS, labels).set(trips)
+        self._one_series(send_metrics.CIRCUIT_STATE, labels).set(_CIRCUIT_STATES[state])
+        self._one_series(send_metrics.CIRCUIT_TRIPS, labels).set(trips)
+
+    def show_usable_keys(self, provider: str, number: int) -> None:
+        """Set the number of keys of a pool that are not set aside."""
+        self._one_series(send_metrics.KEYS_USABLE, (provider,)).set(number)
+
+    def count_key_set_aside(self, provider: str, key: str) -> None:
+        """Count a key that its provider refused; `key` is its environment variable."""
+        self.count(send_metrics.KEYS_SET_ASIDE, provider, key)
 
     def _handlers(self) -> dict[type, Callable[[Any], None]]:
         counting: dict[type, list[Callable[[Any], None]]] = {}

@@ -10,7 +10,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from aibridge_addon.facts import RateLimitsSeen
-from aibridge_addon.observe.metric_table import RATE_LIMIT_RESET, RATE_LIMIT_USED, Metric
+from aibridge_addon.observe.metric import Metric
+from aibridge_addon.observe.metric_table import RATE_LIMIT_RESET, RATE_LIMIT_USED
 from aibridge_addon.rate_limits import Limit, read_limits
 
 type _Credential = tuple[str, str]

@@ -44,6 +44,8 @@ FACT_LABELS: Mapping[str, Callable[[Any], str | None]] = {
     "status": lambda fact: fact.status.value,
     "server": lambda fact: fact.metadata.get("server", ""),
     "name": lambda fact: fact.tool,
+    "failure": lambda fact: fact.failure,
+    "to": lambda fact: fact.to,
 }
 """Labels whose values every metric reads from a fact in the same way."""
 

@@ -4,7 +4,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
+from aibridge_addon.providers.central_keys import CentralKey
 from aibridge_addon.providers.known_hosts import preset_of_host, takes_include_usage
+from aibridge_addon.providers.resend_rules import NO_RESENDS, ResendRules
 from aibridge_addon.providers.types import PROVIDER_TYPES, ProviderType
 
 
@@ -21,6 +23,9 @@ class Provider:
     """Hosts intercepted in forward mode, and patterns of them: see `hosts`."""
     api_key_env: str | None = None
     """The environment variable that holds the central key."""
+    keys: tuple[CentralKey, ...] = ()
+    """The pool of central keys, in place of `api_key_env`."""
+    resend: ResendRules = NO_RESENDS
     circuit_breaker: bool = False
     """True if requests are stopped for a time after several failures in a row."""
     include_usage: bool | None = None
@@ -40,6 +45,11 @@ class Provider:
     """True if it needs no configuration and is probably not used."""
     price_as: str | None = None
     """The seller whose price list applies. None: decided by the host."""
+
+    @property
+    def central_keys(self) -> tuple[CentralKey, ...]:
+        """The central keys: the pool, or a single key."""
+        return self.keys or ((CentralKey(env=self.api_key_env),) if self.api_key_env else ())
 
     @property
     def provider_type(self) -> ProviderType:

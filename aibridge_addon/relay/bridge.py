@@ -40,5 +40,13 @@ class Bridge(Protocol):
     def stream_response(self, flow: http.HTTPFlow) -> None:
         """Stream a response that has exceeded its `hold_limit`."""
 
-    def second_attempt(self, flow: http.HTTPFlow, status: int) -> SecondAttempt | None:
-        """Return an attempt whose response replaces a refusal with this status, if any."""
+    def second_attempt(
+        self, flow: http.HTTPFlow, head: http.Response | None, problem: str = ""
+    ) -> SecondAttempt | None:
+        """Return an attempt whose response replaces one with this head, if any.
+
+        None: the provider was not reached, or sent no response; `problem` says why.
+        """
+
+    def head_seconds(self, flow: http.HTTPFlow) -> float | None:
+        """Return the seconds in which the head of a response must come; None: it may take long."""

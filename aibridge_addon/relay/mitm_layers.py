@@ -6,9 +6,7 @@ body, send a head other than the flow's, respond for an unreachable upstream, or
 outgrows its buffer. The addon decides (`relay.bridge`); this module only acts.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mitmproxy import http
 from mitmproxy.connection import Connection
@@ -37,11 +35,10 @@ from mitmproxy.proxy.layers.http import (
 from aibridge_addon.relay import header_lookups, http1, websocket_limits
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.bridge import Bridge
+from aibridge_addon.relay.command_generators import Commands, mapped, nothing
 from aibridge_addon.relay.joined_writes import joined
 from aibridge_addon.relay.second_attempt import SecondAttempt
-from aibridge_addon.relay.second_response import RESPONSE_EVENTS, relay_second_response
-
-type Commands = layer.CommandGenerator[Any]
+from aibridge_addon.relay.second_response import RESPONSE_EVENTS, hold, relay_second_response
 
 header_lookups.use_in_mitmproxy()
 http1.use_in_mitmproxy()
@@ -51,6 +48,7 @@ REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
 """mitmproxy's error message, in the `error` hook before the client is informed."""
 
 _SWITCHED = "it switches to a protocol that was not requested"
+_SILENT = "it sent no response in time"
 
 NAMED_HOSTS = "aibridge_named_hosts"
 """The key in a flow's metadata for the authorities that the client sent; intake removes it."""
@@ -100,7 +98,9 @@ class BridgeStream(HttpStream):
 
     bridge: Bridge
     _attempt: SecondAttempt | None = None
-    """Once set, further events of the first upstream are dropped."""
+    """Once set, further events of the first upstream are held."""
+    _wakeup: commands.RequestWakeup | None = None
+    """Ends the time for the head of the response."""
 
     def state_wait_for_request_headers(self, event: events.Event) -> Commands:
         """Save the hosts that the client sent: in reverse mode, mitmproxy overwrites them."""
@@ -111,20 +111,44 @@ class BridgeStream(HttpStream):
                 command.flow.metadata[NAMED_HOSTS] = hosts
             return command
 
-        yield from _mapped(super().state_wait_for_request_headers(event), save_hosts)
+        yield from mapped(super().state_wait_for_request_headers(event), save_hosts)
 
     def state_consume_request_body(self, event: events.Event) -> Commands:
         """Send the bridge's outgoing head upstream, not the flow's."""
-        yield from _mapped(super().state_consume_request_body(event), self._with_outgoing_head)
+        yield from mapped(super().state_consume_request_body(event), self._with_outgoing_head)
+        seconds = self.bridge.head_seconds(self.flow) if self._awaits_response() else None
+        if seconds is not None:
+            self._wakeup = commands.RequestWakeup(seconds)
+            yield self._wakeup
 
     def handle_event(self, event: events.Event) -> Commands:
         """Report a disconnect of the client to the bridge at once, even while a hook is waiting."""
         if isinstance(event, RequestProtocolError):
             self.bridge.client_aborted(self.flow)
         if self._attempt and isinstance(event, RESPONSE_EVENTS):
-            self._attempt.note_refusal(event.data if isinstance(event, ResponseData) else b"")
-            return _nothing()
+            hold(self._attempt, event)
+            return nothing()
+        if self._is_woken_late(event):
+            return nothing()
         return super().handle_event(event)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        """Give up a provider that has sent no head in time; otherwise as the original."""
+        if isinstance(event, events.Wakeup) and event.command is self._wakeup:
+            yield from self._fail(_SILENT)
+        else:
+            yield from super()._handle_event(event)
+
+    def _is_woken_late(self, event: events.Event) -> bool:
+        """Return True if an event ends the time for a head that has come, or is not needed."""
+        is_own = isinstance(event, events.Wakeup) and event.command is self._wakeup
+        return is_own and (self._paused is not None or not self._awaits_response())
+
+    def _awaits_response(self) -> bool:
+        """Return True if the request has been sent and nothing of a response has come."""
+        states = (self.client_state, self.server_state)
+        is_sent = states == (self.state_done, self.state_wait_for_response_headers)
+        return is_sent and not (self._attempt or self.flow.response or self.flow.error)
 
     def state_wait_for_response_headers(self, event: events.Event) -> Commands:
         """Refuse protocol switches that the bridge does not allow, and start second attempts."""
@@ -134,21 +158,27 @@ class BridgeStream(HttpStream):
             and head.status_code == SWITCHING
             and not self.bridge.allows_protocol_switch(self.flow, head)
         ):
-            yield from self._refuse_switch()
-        elif head and (attempt := self.bridge.second_attempt(self.flow, head.status_code)):
-            self._attempt = attempt
-            yield from relay_second_response(attempt, self.stream_id, self._handle_event)
+            yield from self._fail(_SWITCHED)  # further data is in an unknown protocol
+        elif (
+            head
+            and self._attempt is None
+            and (attempt := self.bridge.second_attempt(self.flow, head))
+        ):
+            yield from self._replace_response(attempt, event)
         else:
             yield from super().state_wait_for_response_headers(event)
 
-    def _refuse_switch(self) -> Commands:
-        """Fail as if the server had sent no response: further data is in an unknown protocol."""
+    def _replace_response(self, attempt: SecondAttempt, event: events.Event) -> Commands:
+        """Hold a response that begins or fails with an event, and relay the one in its place."""
+        self._attempt = attempt
+        hold(attempt, event)
+        yield from relay_second_response(attempt, self.stream_id, self._handle_event)
+
+    def _fail(self, problem: str) -> Commands:
+        """Fail as if the server had sent no response."""
         code = ErrorCode.GENERIC_SERVER_ERROR
-        cancelled = RequestProtocolError(self.stream_id, _SWITCHED, code)
-        yield SendHttp(cancelled, self.context.server)
-        yield from self.handle_protocol_error(
-            ResponseProtocolError(self.stream_id, _SWITCHED, code)
-        )
+        yield SendHttp(RequestProtocolError(self.stream_id, problem, code), self.context.server)
+        yield from self.handle_protocol_error(ResponseProtocolError(self.stream_id, problem, code))
 
     def state_stream_response_body(self, event: events.Event) -> Commands:
         """Send the chunks that the tap relays, then wait for those that it holds."""
@@ -178,6 +208,11 @@ class BridgeStream(HttpStream):
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> Commands:
         """Send the `flow.response` of the `error` hook if the client has no response yet."""
+        if isinstance(event, ResponseProtocolError) and self._awaits_response():
+            attempt = self.bridge.second_attempt(self.flow, None, event.message)
+            if attempt:
+                yield from self._replace_response(attempt, event)
+                return
         # A head is sent when its body streams, or together with its buffered body.
         is_unanswered = self.server_state not in (
             self.state_stream_response_body,
@@ -301,23 +336,8 @@ def _named_hosts(request: http.Request) -> list[str]:
     return list(dict.fromkeys(filter(None, hosts)))
 
 
-def _nothing() -> Commands:
-    yield from ()
-
-
 def _goes_to(command: commands.Command, connection: Connection) -> bool:
     return isinstance(command, SendHttp) and command.connection is connection
-
-
-def _mapped(original: Commands, change: Callable[[commands.Command], commands.Command]) -> Commands:
-    """Run a generator of commands with each command changed; pass replies back to it."""
-    reply = None
-    while True:
-        try:
-            command = original.send(reply)
-        except StopIteration:
-            return
-        reply = yield change(command)
 
 
 def install(first: layer.Layer | None, bridge: Bridge) -> None:

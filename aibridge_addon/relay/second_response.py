@@ -15,6 +15,7 @@ from mitmproxy.proxy.layers.http import (
     ResponseTrailers,
 )
 
+from aibridge_addon.relay.held_answer import Piece
 from aibridge_addon.relay.second_attempt import SecondAttempt
 
 type Commands = layer.CommandGenerator[Any]
@@ -26,7 +27,25 @@ RESPONSE_EVENTS = (
     ResponseEndOfMessage,
     ResponseProtocolError,
 )
-"""The events of an upstream's response; dropped if a second attempt replaces it."""
+"""The events of an upstream's response; held if a second attempt may replace it."""
+
+
+def hold(attempt: SecondAttempt, event: events.Event) -> None:
+    """Note an event of the first response as a piece of it."""
+    is_empty = isinstance(event, ResponseData) and not event.data
+    if not is_empty and not isinstance(event, ResponseTrailers):
+        attempt.note(_piece_of(event))
+
+
+def _piece_of(event: events.Event) -> Piece:
+    match event:
+        case ResponseHeaders():
+            return event.response
+        case ResponseData():
+            return bytes(event.data)
+        case ResponseProtocolError():
+            return event.message or "the connection failed"
+    return b""
 
 
 @dataclass

@@ -35,6 +35,8 @@ INTERCEPTION_END = (
     "partial",
     "ttft_ms",
 )
+INTERCEPTION_SENDER = ("provider_name", "credential_hint")
+"""Columns of the start that change if another key or provider instance serves the request."""
 CHILD = ("id", "interception_id", "provider_response_id", "metadata", "created_at")
 """Columns of every table whose rows belong to an interception."""
 TOKENS = (

@@ -9,6 +9,7 @@ from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.telemetry.alerts.actor_watch import HasEarlier
 from aibridge_addon.telemetry.alerts.alerts import Alerts
 from aibridge_addon.telemetry.alerts.budget_event import budget_event
+from aibridge_addon.telemetry.alerts.key_event import circuit_open, key_back, key_set_aside
 from aibridge_addon.telemetry.alerts.outbox import Outbox
 from aibridge_addon.telemetry.alerts.sender import OnOutcome
 from aibridge_addon.telemetry.alerts.webhook import Webhook
@@ -68,6 +69,21 @@ class Outputs:
         """Log a crossed threshold of a budget, and send an alert."""
         logger.warning("aibridge: %s", warning_text(warning))
         self._alerts.publish(budget_event(warning))
+
+    def report_set_aside(self, provider: str, env: str, reason: str) -> None:
+        """Log a key that can no longer be used, and send an alert; `env` names the key."""
+        logger.warning("aibridge: the key %s of %s is set aside: %s", env, provider, reason)
+        self._alerts.publish(key_set_aside(provider, env, reason))
+
+    def report_back(self, provider: str, env: str) -> None:
+        """Log a key that can be used again, and send an alert."""
+        logger.info("aibridge: the key %s of %s is in use again", env, provider)
+        self._alerts.publish(key_back(provider, env))
+
+    def report_circuit(self, provider: str, route: str, model: str, trips: int) -> None:
+        """Log a circuit breaker that opened, and send an alert."""
+        logger.warning("aibridge: %s is out of order for %s at %s", provider, ascii(model), route)
+        self._alerts.publish(circuit_open(provider, route, model, trips))
 
     def close(self) -> None:
         """Send what is queued, for a bounded time, and stop."""

@@ -66,6 +66,8 @@ type SendRequest = Callable[[Members], AbstractAsyncContextManager[UpstreamRespo
 
 def pause_before_retry(error: UpstreamError, tries: int, seconds_left: float) -> float | None:
     """Return the seconds to wait before the next try; None if there must be none."""
+    if error.has_other_key and tries < MAX_TRIES:
+        return 0.0
     if tries >= MAX_TRIES or not _is_worth_retrying(error):
         return None
     requested = _retry_after(error.headers)

@@ -31,6 +31,7 @@ from aibridge_addon.findings import Finding
 from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
+from aibridge_addon.providers.central_keys import CentralKey
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.store import open_store
 from aibridge_addon.store.sqlite import inspection
@@ -463,6 +464,18 @@ def test_refused_key_is_reported_with_the_status(standin: Server, authority: Aut
     found = check_key(provider_at(f"{standin.origin}/nowhere"), str(authority.path))
     assert found.level == "bad"
     assert "KEY is refused: HTTP 404" in found.what
+
+
+def test_each_key_of_a_pool_is_checked(standin: Server, authority: Authority) -> None:
+    keys = tuple(CentralKey(env=name) for name in ("GOOD", "BAD", "MISSING"))
+    provider = replace(provider_at(standin.origin), api_key_env=None, keys=keys)
+    installation = Installation(
+        settings=default_settings(providers=(provider,)),
+        environ={"GOOD": "k-1", "BAD": "k-2"},
+        trusted=str(authority.path),
+    )
+    found = {finding.what for finding in checks.check_keys(installation)}
+    assert found == {"MISSING is not set", "GOOD: 5 models", "BAD: 5 models"}
 
 
 def test_key_of_an_unreachable_provider_cannot_be_checked() -> None:

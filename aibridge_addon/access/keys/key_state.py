@@ -7,7 +7,7 @@ from aibridge_addon.access.keys.failures import Failure
 
 type SetAsideKind = Literal["credential", "quota"]
 
-_FIRST_SECONDS: dict[SetAsideKind, float] = {"credential": 60.0, "quota": 900.0}
+FIRST_SECONDS: dict[SetAsideKind, float] = {"credential": 60.0, "quota": 900.0}
 _LONGEST_SECONDS: dict[SetAsideKind, float] = {"credential": 900.0, "quota": 6 * 3600.0}
 _CHECK_SECONDS = 60.0
 """Time after which a check that has no result is repeated."""
@@ -102,4 +102,4 @@ class KeyState:
 
     def _next_seconds(self, kind: SetAsideKind) -> float:
         last = self._last_seconds.get(kind)
-        return _FIRST_SECONDS[kind] if last is None else min(last * 2, _LONGEST_SECONDS[kind])
+        return FIRST_SECONDS[kind] if last is None else min(last * 2, _LONGEST_SECONDS[kind])

@@ -4,7 +4,7 @@ A conversation stays at its key, so that the provider's prompt cache survives; a
 or refused is left out until it recovers by itself.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,7 +38,7 @@ class KeyPool:
 
     def __init__(
         self,
-        keys: Sequence[CentralKey],
+        keys: Iterable[CentralKey],
         *,
         clock: Callable[[], float],
         on_change: OnChange = lambda key, change, reason: None,
@@ -50,7 +50,17 @@ class KeyPool:
         self._bindings = bindings.Bindings()
         self._states: dict[str, KeyState] = {}
 
-    def choose(
+    def use(self, keys: Iterable[CentralKey]) -> None:
+        """Use other keys; those that stay keep their state."""
+        self.keys = tuple(keys)
+
+    def choose(self, affinity: Affinity, model: str) -> CentralKey | None:
+        """Return the key for a request, and keep its conversation there; None: as `find`."""
+        if key := self.find(affinity, model):
+            self.settle(affinity, key)
+        return key
+
+    def find(
         self, affinity: Affinity, model: str, tried: Collection[CentralKey] = ()
     ) -> CentralKey | None:
         """Return the key for a request; None if all keys that it may use are out.
@@ -67,9 +77,15 @@ class KeyPool:
         for key in (home, *ranked(affinity.id, self.keys)):
             may_use = not affinity.is_bound or key.shares_organization(home)
             if may_use and key not in tried and self._state(key).is_usable(model, now):
-                self._settle(affinity, key, now)
                 return key
         return None
+
+    def settle(self, affinity: Affinity, key: CentralKey) -> None:
+        """Keep a conversation at a key that hashing would not choose, until it is idle."""
+        if key == ranked(affinity.id, self.keys)[0]:
+            self._bindings.release(affinity.id)
+        else:
+            self._bindings.bind(affinity.id, key.env, affinity.idle_seconds, self._clock())
 
     def home(self, affinity: Affinity) -> CentralKey | None:
         """Return the key that has the state and the cache of a conversation."""
@@ -131,13 +147,6 @@ class KeyPool:
         return KeyRow(
             key=key, state="cooling", reason=f"rate for {names}", next_seconds=max(cooling.values())
         )
-
-    def _settle(self, affinity: Affinity, key: CentralKey, now: float) -> None:
-        """Bind a conversation to a key that hashing would not choose."""
-        if key == ranked(affinity.id, self.keys)[0]:
-            self._bindings.release(affinity.id)
-        else:
-            self._bindings.bind(affinity.id, key.env, affinity.idle_seconds, now)
 
     def _state(self, key: CentralKey) -> KeyState:
         return self._states.setdefault(key.env, KeyState())

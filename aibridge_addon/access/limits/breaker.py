@@ -2,6 +2,7 @@
 
 Each of three states has its own answers: closed lets requests pass, open refuses them for a time,
 half-open lets a few probes pass. A probe has a lease, so that one that never reports cannot block.
+Each change of state begins a generation, and outcomes of requests of an earlier one are ignored.
 """
 
 from collections import deque
@@ -29,6 +30,8 @@ class Breaker:
 
     trips: int = 0
     """Number of times that it opened."""
+    generation: int = 0
+    """Number of times that it opened or closed."""
     _failures: deque[float] = field(default_factory=deque)
     _open_until: float | None = None
     """None: closed."""
@@ -52,19 +55,28 @@ class Breaker:
         self._probes = {id_: end for id_, end in self._probes.items() if end > now}
         return 0.0 if len(self._probes) < _MOST_PROBES else _RETRY_SECONDS
 
-    def admit(self, request_id: str, now: float) -> None:
-        """Note a request that passes: in the half-open state it is a probe."""
+    def admit(self, request_id: str, now: float) -> int:
+        """Note a request that passes, and return its generation; half-open, it is a probe."""
         if self.state(now) == "half_open":
             self._probes[request_id] = now + _LEASE_SECONDS
+        return self.generation
 
     def report(
-        self, request_id: str, outcome: Outcome, now: float, retry_after: float | None = None
+        self,
+        request_id: str,
+        outcome: Outcome,
+        now: float,
+        retry_after: float | None = None,
+        *,
+        generation: int | None = None,
     ) -> None:
         """Note the outcome of a request, by the head of its response.
 
         Only probes count in the half-open state, and nothing in the open one: requests that passed
-        before tell nothing new.
+        before tell nothing new. Without a `generation`, it is of the current one.
         """
+        if generation not in (None, self.generation):
+            return
         match self.state(now):
             case "closed":
                 self._report_closed(outcome, now, retry_after)
@@ -88,10 +100,12 @@ class Breaker:
             self._successes += 1
             if self._successes >= _SUCCESSES:
                 self._open_until = None
+                self.generation += 1
                 self._failures.clear()
 
     def _open(self, now: float, seconds: float, retry_after: float | None) -> None:
         self.trips += 1
+        self.generation += 1
         self._open_seconds = min(seconds, _LONGEST_OPEN_SECONDS)
         stated = min(retry_after or 0.0, _LONGEST_OPEN_SECONDS)
         self._open_until = now + max(self._open_seconds, stated)

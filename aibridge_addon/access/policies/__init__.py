@@ -22,6 +22,7 @@ from aibridge_addon.access.policies.record_store import RecordStore
 from aibridge_addon.access.policies.revoked_actors import RevokedActors
 from aibridge_addon.access.policies.token_limits import TokenLimits
 from aibridge_addon.access.policies.unread_calls import UnreadCalls
+from aibridge_addon.access.policies.usable_key import FindPool, UsableKey
 from aibridge_addon.access.sender import Admission
 
 __all__ = [
@@ -61,6 +62,7 @@ class PolicyContext:
     budgets: tuple[BudgetRule, ...] = ()
     rate_limits: RateLimits | None = None
     circuit_breakers: CircuitBreakers | None = None
+    find_key_pool: FindPool = lambda name: None
 
 
 type PolicyFactory = Callable[[PolicyContext], Policy | None]
@@ -76,6 +78,7 @@ _FACTORIES: list[PolicyFactory] = [
     lambda context: KnownActor(context.actor_header) if context.require_actor else None,
     lambda context: RecordStore(context.can_record) if context.must_record else None,
     lambda context: UnreadCalls(context.budgets) if context.budgets else None,
+    lambda context: UsableKey(context.find_key_pool),
     lambda context: context.rate_limits,
     lambda context: context.circuit_breakers,
 ]

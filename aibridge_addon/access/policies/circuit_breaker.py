@@ -1,13 +1,12 @@
 """Policy: circuit breakers of provider instances (`circuit_breaker = true`)."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.limits.breaker import Breaker, Outcome, State, outcome_of
-from aibridge_addon.facts import InterceptionEnded, ResponseBegan, Status
+from aibridge_addon.facts import InterceptionEnded, ResponseBegan, SendFailed, Status
 
 _MOST_MODELS = 500
 _OTHER = "other"
@@ -19,6 +18,8 @@ type Key = tuple[str, str, str]
 """Provider instance, route and model: capacity is per model."""
 type OnState = Callable[[Key, State, int], None]
 """Receives the state of a breaker and its number of trips whenever it may have changed."""
+type OnTrip = Callable[[Key, int], None]
+"""Receives a breaker that opened, and the number of times that it did."""
 
 
 class CircuitBreakers:
@@ -28,12 +29,15 @@ class CircuitBreakers:
         self,
         on_state: OnState = lambda key, state, trips: None,
         clock: Callable[[], float] = time.monotonic,
+        on_trip: OnTrip = lambda key, trips: None,
     ) -> None:
         self._on_state = on_state
+        self._on_trip = on_trip
         self._clock = clock
         self._breakers: dict[Key, Breaker] = {}
-        self._waiting: OrderedDict[str, Key] = OrderedDict()
-        """Breakers of the requests whose outcome is not known, by interception."""
+        self._waiting: dict[str, tuple[Key, int]] = {}
+        """Breakers of the requests whose outcome is not known, with the generation in which they
+        passed, by interception."""
 
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request while its breaker is open."""
@@ -53,6 +57,7 @@ class CircuitBreakers:
                 " are stopped for a short time."
             ),
             retry_after=seconds,
+            failure="circuit_open",
         )
 
     def admit(self, asked: Asked) -> None:
@@ -60,19 +65,23 @@ class CircuitBreakers:
         key = _key(asked, self._breakers)
         if key and asked.interception and not self._is_admitted(asked):
             breaker = self._breakers.setdefault(key, Breaker())
-            breaker.admit(asked.interception.id, self._clock())
-            self._waiting[asked.interception.id] = key
+            generation = breaker.admit(asked.interception.id, self._clock())
+            self._waiting[asked.interception.id] = (key, generation)
             self._show(key)
 
     @property
     def handlers(self) -> Mapping[type, Callable[[Any], None]]:
         """Handlers of the facts that report outcomes."""
-        return {ResponseBegan: self._on_response, InterceptionEnded: self._on_end}
+        return {
+            ResponseBegan: self._on_response,
+            SendFailed: self._on_response,
+            InterceptionEnded: self._on_end,
+        }
 
     def _is_admitted(self, asked: Asked) -> bool:
         return asked.interception is not None and asked.interception.id in self._waiting
 
-    def _on_response(self, fact: ResponseBegan) -> None:
+    def _on_response(self, fact: ResponseBegan | SendFailed) -> None:
         outcome = outcome_of(fact.http_status)
         self._report(fact.interception.id, outcome, fact.retry_after)
 
@@ -83,10 +92,15 @@ class CircuitBreakers:
         self._report(fact.interception.id, "failure" if failed else "neutral", None)
 
     def _report(self, interception_id: str, outcome: Outcome, retry_after: float | None) -> None:
-        key = self._waiting.pop(interception_id, None)
-        if key is not None:
-            self._breakers[key].report(interception_id, outcome, self._clock(), retry_after)
-            self._show(key)
+        waiting = self._waiting.pop(interception_id, None)
+        if waiting is None:
+            return
+        key, generation = waiting
+        breaker, trips = self._breakers[key], self._breakers[key].trips
+        breaker.report(interception_id, outcome, self._clock(), retry_after, generation=generation)
+        self._show(key)
+        if breaker.trips > trips:
+            self._on_trip(key, breaker.trips)
 
     def _show(self, key: Key) -> None:
         breaker = self._breakers[key]

@@ -20,6 +20,7 @@ class ProviderKey:
 
 def _no_central_key(provider: Provider) -> str:
     message = f"this proxy has no key for {provider.name}"
-    if provider.api_key_env:
-        message += f" ({provider.api_key_env} is not set)"
+    if provider.central_keys:
+        names = " and ".join(key.env for key in provider.central_keys)
+        message += f" ({names} {'is' if len(provider.central_keys) == 1 else 'are'} not set)"
     return message + ": send your own key (and the access token in the header X-AIBridge-Token)."

@@ -13,6 +13,7 @@ from aibridge_addon.cli.checks.concurrency import at_once
 from aibridge_addon.cli.checks.installation import NETWORK_S, Installation
 from aibridge_addon.cli.checks.wording import count
 from aibridge_addon.findings import Finding
+from aibridge_addon.providers.central_keys import CentralKey
 from aibridge_addon.providers.instance import Provider
 
 
@@ -25,39 +26,50 @@ class _RefusedError(Exception):
 
 
 def check_keys(installation: Installation) -> Iterable[Finding]:
-    """Ask each provider whose key is in the environment for its models."""
+    """Ask each provider for its models, with each of its keys that is in the environment."""
     environ = installation.environ
-    providers = [provider for provider in installation.settings.providers if provider.base_url]
-    keys = {
-        provider.name: environ.get(provider.api_key_env, "").strip()
-        for provider in providers
-        if provider.api_key_env
-    }
-    if not any(keys.values()):
-        usual = [provider for provider in providers if not provider.is_optional]
-        names = ", ".join(provider.api_key_env for provider in usual if provider.api_key_env)
+    pairs = [
+        (provider, key)
+        for provider in installation.settings.providers
+        if provider.base_url
+        for key in provider.central_keys
+    ]
+    present = [(provider, key) for provider, key in pairs if key.secret(environ)]
+    if not present:
+        names = ", ".join(key.env for provider, key in pairs if not provider.is_optional)
         to_do = "set the variable of the key to check"
         return [Finding(about="keys", level="note", what=f"no key is set in {names}", to_do=to_do)]
-    return at_once(
-        lambda provider: _check(provider, keys[provider.name], installation.trusted),
-        [provider for provider in providers if keys.get(provider.name)],
+    missing = [
+        _missing(provider, key)
+        for provider, key in pairs
+        if provider.keys and not key.secret(environ)
+    ]
+    checked = at_once(
+        lambda pair: _check(*pair, pair[1].secret(environ), installation.trusted), present
     )
+    return [*missing, *checked]
 
 
-def _check(provider: Provider, key: str, trusted: str | None) -> Finding:
+def _missing(provider: Provider, key: CentralKey) -> Finding:
+    """Return the finding for a key of a pool that no request can use."""
+    what, to_do = f"{key.env} is not set", f"set it, or remove it from the keys of {provider.name}"
+    return Finding(about=f"key of {provider.name}", level="note", what=what, to_do=to_do)
+
+
+def _check(provider: Provider, key: CentralKey, secret: str, trusted: str | None) -> Finding:
     about = f"key of {provider.name}"
     try:
-        number = _count_models(provider, key, trusted)
+        number = _count_models(provider, secret, trusted)
     except _RefusedError as error:
         # Without the message of the provider: some repeat the key in it.
-        what = f"{provider.api_key_env} is refused: HTTP {error.status}"
+        what = f"{key.env} is refused: HTTP {error.status}"
         to_do = "get a valid key" if error.status in (401, 403) else "try again later"
         return Finding(about=about, level="bad", what=what, to_do=to_do)
     except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
-        what = f"{provider.api_key_env} cannot be checked: {type(error).__name__}"
+        what = f"{key.env} cannot be checked: {type(error).__name__}"
         to_do = f"see `{provider.name}` above"
         return Finding(about=about, level="bad", what=what, to_do=to_do)
-    what = f"{provider.api_key_env}: {count(number, 'model')}"
+    what = f"{key.env}: {count(number, 'model')}"
     return Finding(about=about, level="ok", what=what)
 
 

@@ -2,7 +2,14 @@
 
 from collections.abc import Iterable
 
-from aibridge_addon.store.columns import COLUMNS, INTERCEPTION_END, PRICES, TIER, TOKENS
+from aibridge_addon.store.columns import (
+    COLUMNS,
+    INTERCEPTION_END,
+    INTERCEPTION_SENDER,
+    PRICES,
+    TIER,
+    TOKENS,
+)
 from aibridge_addon.store.statements import Kind
 
 
@@ -39,7 +46,9 @@ _INSERTS = {
 SQL: dict[Kind, str] = {
     "interception": _INSERTS["interception"],
     # The complete row: the start may have been lost with an older database file.
-    "interception_ended": _upsert(_INSERTS["interception_ended"], ("metadata", *INTERCEPTION_END)),
+    "interception_ended": _upsert(
+        _INSERTS["interception_ended"], ("metadata", *INTERCEPTION_SENDER, *INTERCEPTION_END)
+    ),
     "prompt_answered": (
         "UPDATE aibridge_user_prompts SET provider_response_id = :provider_response_id"
         " WHERE interception_id = :interception_id"

@@ -15,6 +15,9 @@ type EventType = Literal[
     "budget_warning",
     "unpriced_model",
     "new_actor",
+    "key_set_aside",
+    "key_back",
+    "circuit_open",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType.__value__)
 

@@ -19,7 +19,7 @@ class Webhook:
     """Often holds a secret."""
     secret: str = field(default="", repr=False)
     """Key of the signature; empty: requests are not signed."""
-    events: frozenset[EventType]
+    events: frozenset[EventType] = field(repr=False)
 
     @property
     def host(self) -> str:

@@ -133,7 +133,7 @@ def test_limit_of_an_organization_cools_all_its_keys(pool: KeyPool) -> None:
 
 def test_limit_of_a_key_leaves_the_others_of_its_organization(pool: KeyPool) -> None:
     pool.report(A, failed("rate", 20), "m")
-    assert pool.choose(at_home(pool, A), "m", tried=[C]) == B
+    assert pool.find(at_home(pool, A), "m", tried=[C]) == B
 
 
 def test_state_bound_request_never_leaves_its_organization(pool: KeyPool) -> None:
@@ -143,7 +143,7 @@ def test_state_bound_request_never_leaves_its_organization(pool: KeyPool) -> Non
     pool.report(B, failed("rate", 20), "m")
     assert pool.choose(home_a, "m") is None
     home_c = Affinity(id=at_home(pool, C).id, is_bound=True)
-    assert pool.choose(home_c, "m", tried=[C]) is None
+    assert pool.find(home_c, "m", tried=[C]) is None
 
 
 def test_stored_response_leads_back_to_its_key(pool: KeyPool) -> None:

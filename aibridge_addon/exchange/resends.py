@@ -1,0 +1,77 @@
+"""Finds the responses that may be replaced: by another send, before their client sees a byte."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mitmproxy import http
+
+from aibridge_addon.access.egress import find_refusal
+from aibridge_addon.access.keys.sends import RetryShare, SendPlan
+from aibridge_addon.exchange.bridged import BridgedExchange
+from aibridge_addon.exchange.counted import CountedExchange
+from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.inner_call import InnerCallExchange
+from aibridge_addon.exchange.last_resort import EditedExchange
+from aibridge_addon.exchange.send_tools import SendTools
+from aibridge_addon.exchange.sends import Sends
+from aibridge_addon.facts import Interception
+from aibridge_addon.relay.second_attempt import SecondAttempt
+
+
+class Resends:
+    """Begins further sends; lives as long as the proxy."""
+
+    def __init__(self, tools: SendTools) -> None:
+        self._tools = tools
+        self._shares: dict[str, RetryShare] = {}
+        """By provider instance."""
+
+    @property
+    def handlers(self) -> Mapping[type, Any]:
+        """Handlers of the facts that count requests."""
+        return {Interception: self._note_request}
+
+    def attempt(
+        self, exchange: Exchange, head: http.Response | None, problem: str
+    ) -> SecondAttempt | None:
+        """Return the further sends that may replace a response, given its head; None: none may.
+
+        Args:
+            exchange: of the request.
+            head: None if the provider was not reached, or sent no response.
+            problem: the reason for that.
+        """
+        if isinstance(exchange, InnerCallExchange) or exchange.client_aborted:
+            return None
+        if isinstance(exchange, BridgedExchange | CountedExchange) and self._may_follow(
+            exchange, head, problem
+        ):
+            return self._begin(exchange)
+        if head:
+            self._tools.pools.report_head(exchange.request, head)
+        return None
+
+    def _may_follow(
+        self, exchange: EditedExchange, head: http.Response | None, problem: str
+    ) -> bool:
+        request = exchange.request
+        retries = request.route.provider.resend.retries
+        if head is None:
+            return retries and not find_refusal(problem)
+        if head.status_code < 400:
+            return False
+        is_refused_edit = self._tools.last_resort.applies(exchange, head.status_code)
+        return is_refused_edit or retries or request.pooled is not None
+
+    def _begin(self, exchange: EditedExchange) -> SecondAttempt:
+        provider = exchange.request.route.provider
+        share = self._shares.setdefault(provider.name, RetryShare())
+        plan = SendPlan(provider.resend, share, clock=self._tools.clock)
+        sends = Sends(exchange, self._tools, plan)
+        attempt = SecondAttempt(exchange.flow.id, sends.run, sends.first)
+        exchange.on_abort = attempt.cancel
+        return attempt
+
+    def _note_request(self, fact: Interception) -> None:
+        share = self._shares.setdefault(fact.provider_name, RetryShare())
+        share.note_request(self._tools.clock())

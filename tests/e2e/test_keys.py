@@ -1,0 +1,429 @@
+"""Key pools, retries and fallbacks in front of a provider that refuses, limits and stays silent."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from standin import (
+    Authority,
+    Gate,
+    Provider,
+    Request,
+    Reset,
+    Response,
+    Server,
+    ServerThread,
+)
+from standin.provider import Answer
+
+from e2e.bodies import CHAT, MESSAGES, RESPONSES, Api
+from e2e.central import program, server_toml, wait_for_servers
+from e2e.clients import WAYS, Clients, Way
+from e2e.metrics import metric
+from e2e.proxy import Proxy
+from e2e.records import Row
+
+FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
+A, B = "sk-first-aaaaaaaaaaaaaaaa", "sk-second-bbbbbbbbbbbbbbb"
+OTHER, OWN = "sk-other-cccccccccccccccccc", "sk-own-dddddddddddddddddddd"
+HINTS = {A: "sk-f...aaaa", B: "sk-s...bbbb", OTHER: "sk-o...cccc", OWN: "sk-o...dddd"}
+
+POOL = 'keys = [{ env = "KEY_A" }, { env = "KEY_B" }]\n'
+RETRIES = 'max_sends = 3\nhead_timeout_s = 0.5\napi_key_env = "KEY_A"\n'
+FALLBACK = (
+    'api_key_env = "KEY_A"\ncircuit_breaker = true\nfallbacks = [{ provider = "elsewhere-KIND",'
+    ' models = { "standin-1" = "served-1" }, on = ["error", "circuit_open"] }]\n'
+)
+POOLS = ("p401", "p402", "p429", "limited", "refused", "bound", "again", "loop")
+
+
+class Scripted:
+    """A provider that fails as told, by key; otherwise it answers by script."""
+
+    def __init__(self) -> None:
+        self.provider = Provider()
+        self.failures: dict[str, list[Answer | Gate]] = defaultdict(list)
+        """Responses to the next requests with a key."""
+        self.seen: list[tuple[str, Request]] = []
+        self.checks: list[str] = []
+        """Keys of the requests for models."""
+
+    async def __call__(self, request: Request) -> Answer:
+        key = key_of(request)
+        if request.method == "GET":
+            self.checks.append(key)
+        elif request.method == "POST":
+            self.seen.append((key, request))
+            if self.failures[key]:
+                failure = self.failures[key].pop(0)
+                if not isinstance(failure, Gate):
+                    return failure
+                await failure.wait()
+                return Reset()
+        return await self.provider(request)
+
+    def keys(self) -> list[str]:
+        """The keys of the requests, in their order."""
+        return [key for key, _ in self.seen]
+
+    def bodies(self) -> list[bytes]:
+        """The bodies of the requests, in their order."""
+        return [request.body for _, request in self.seen]
+
+
+def key_of(request: Request) -> str:
+    bearer = request.header("authorization") or ""
+    return request.header("x-api-key") or bearer.removeprefix("Bearer ")
+
+
+def refusal(status: int, message: str = "as the provider says it", **headers: str) -> Response:
+    body = {"type": "error", "error": {"type": "x", "message": message}}
+    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    content = [("content-type", "application/json")]
+    return Response(status, content + named, json.dumps(body, indent=1).encode())
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture(scope="module")
+def upstream(scripted: Scripted, authority: Authority) -> Iterator[Server]:
+    with ServerThread(Server(scripted, tls=authority.server_context())) as server:
+        yield server
+
+
+def instances(origin: str) -> str:
+    """Return instances of both types: a pool for each test, since refused keys stay refused."""
+    made = []
+    for kind, suffix in (("anthropic", ""), ("openai", "/v1")):
+        keys = {f"{name}-{kind}": "hosts = []\n" + POOL for name in POOLS}
+        keys[kind] = f'hosts = ["api.{kind}.com"]\n' + RETRIES
+        keys[f"falling-{kind}"] = "hosts = []\n" + FALLBACK.replace("KIND", kind)
+        keys[f"elsewhere-{kind}"] = 'hosts = []\napi_key_env = "OTHER"\n'
+        made += [
+            f'[[providers]]\nname = "{name}"\ntype = "{kind}"\n'
+            f'base_url = "{origin}{suffix}"\n{more}'
+            for name, more in keys.items()
+        ]
+    return "\n".join(made)
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    upstream: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """Run a proxy whose instances have pools, retries and fallbacks."""
+    injection = '\n[injection]\nproviders = ["loop-*"]\n'
+    made = Proxy(
+        tmp_path_factory.mktemp("keys"),
+        config=instances(upstream.origin) + injection + server_toml("local", **program()),
+        confdir=confdir,
+        upstream_ca=authority.path,
+        metrics=True,
+        env={"KEY_A": A, "KEY_B": B, "OTHER": OTHER},
+        script=Path(__file__).with_name("quick_keys.py"),
+    )
+    made.start()
+    wait_for_servers(made, "local")
+    yield made
+    assert made.stop() == 0, made.log_text()
+
+
+@pytest.fixture(autouse=True)
+def _fresh(scripted: Scripted) -> None:
+    scripted.failures.clear()
+    scripted.seen.clear()
+    scripted.checks.clear()
+
+
+@pytest.fixture
+def clients(proxy: Proxy, upstream: Server, authority: Authority) -> Clients:
+    return Clients(upstream.origin, (authority.path, proxy.ca_path), proxy)
+
+
+class Asked:
+    """A response, its bytes and the body that was sent."""
+
+    def __init__(self, response: httpx2.Response, raw: bytes, body: bytes) -> None:
+        self.status = response.status_code
+        self.headers = response.headers
+        self.raw = raw
+        self.body = body
+
+
+def ask(
+    clients: Clients,
+    way: Way,
+    api: Api,
+    name: str = "",
+    *,
+    text: str = "hi",
+    stream: bool = False,
+    members: dict[str, Any] | None = None,
+    **headers: str,
+) -> Asked:
+    """Send a request to an instance; without a key, unless one is given."""
+    body = api.request(text, stream=stream, **(members or {}))
+    own = {header: value for header, value in api.headers.items() if header.startswith("anthropic")}
+    url = clients.url(way, api.provider, api.path)
+    if name:
+        url = url.replace(f"/{api.provider}", f"/{name}-{api.provider}", 1)
+    sent = {**own, **{header.replace("_", "-"): value for header, value in headers.items()}}
+    with (
+        clients.http(way) as http,
+        http.stream("POST", url, content=body, headers=sent) as response,
+    ):
+        return Asked(response, b"".join(response.iter_raw()), body)
+
+
+def latest(proxy: Proxy) -> tuple[Row, list[Row]]:
+    """Return the row of the newest request, and those of its usage."""
+    records = proxy.records
+    row = records.interceptions[-1]
+    usages = [usage for usage in records.token_usages if usage["interception_id"] == row["id"]]
+    return row, usages
+
+
+@pytest.mark.parametrize(
+    ("api", "way", "stream", "status", "failure"),
+    [
+        (MESSAGES, REVERSE, True, 401, "credential"),
+        (CHAT, REVERSE_H2, False, 429, "rate"),
+        (RESPONSES, REVERSE, True, 402, "quota"),
+    ],
+    ids=str,
+)
+def test_next_key_serves_before_the_client_sees_the_failure(
+    clients: Clients,
+    scripted: Scripted,
+    proxy: Proxy,
+    api: Api,
+    way: Way,
+    stream: bool,
+    status: int,
+    failure: str,
+) -> None:
+    hint = {"retry_after": "30"} if status == 429 else {}
+    for key in (A, B):
+        scripted.failures[key] = [refusal(status, **hint)]
+    name = f"p{status}"
+    first = ask(clients, way, api, name)
+    [home, other] = scripted.keys()
+    assert (first.status, {home, other}) == (status, {A, B})  # both fail: the last real answer
+    scripted.seen.clear()
+    proxy_wide = ask(clients, way, api, name)
+    assert proxy_wide.status == (429 if failure == "rate" else 503)
+    assert scripted.seen == []
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_key_that_serves_in_place_of_another_is_recorded_and_stays(
+    clients: Clients, scripted: Scripted, proxy: Proxy, stream: bool
+) -> None:
+    api = MESSAGES if stream else CHAT
+    scripted.failures[A] = [refusal(429, retry_after="40")]
+    scripted.failures[B] = []
+    for number in range(20):  # until a conversation that begins with the limited key
+        found = ask(clients, REVERSE, api, "limited", x_aibridge_actor=f"a{number}", stream=stream)
+        assert found.status == 200
+        if len(scripted.seen) > number + 1:
+            break
+    assert scripted.keys()[-2:] == [A, B]
+    assert scripted.bodies()[-2:] == [found.body, found.body]
+    row, usages = latest(proxy)
+    assert (row["status"], row["http_status"]) == ("completed", 200)
+    assert row["credential_hint"] == HINTS[B]
+    [attempt] = row["metadata"]["attempts"]
+    assert (attempt["failure"], attempt["http_status"]) == ("rate", 429)
+    assert attempt["credential_hint"] == HINTS[A]
+    assert len(usages) == 1
+    sent = len(scripted.seen)
+    ask(clients, REVERSE, api, "limited", x_aibridge_actor=f"a{number}")
+    assert scripted.keys()[sent:] == [B]
+    labels = {"provider": f"limited-{api.provider}", "failure": "rate", "to": "other_key"}
+    assert metric(proxy, "aibridge_resends_total", **labels) == 1
+
+
+def test_all_keys_limited_or_refused_is_an_error_in_the_providers_shape(
+    clients: Clients, scripted: Scripted
+) -> None:
+    for key in (A, B):
+        scripted.failures[key] = [refusal(429, retry_after="200")]
+    assert ask(clients, REVERSE, RESPONSES, "again").headers["retry-after"] == "200"
+    limited = ask(clients, REVERSE, RESPONSES, "again")
+    assert (limited.status, limited.headers["retry-after"]) == (429, "60")
+    for key in (A, B):
+        scripted.failures[key] = [refusal(401)]
+    assert ask(clients, REVERSE, MESSAGES, "refused").status == 401
+    refused = ask(clients, REVERSE, MESSAGES, "refused")
+    assert (refused.status, refused.headers["x-should-retry"]) == (503, "false")
+    error = json.loads(refused.raw)["error"]
+    assert error["type"] == "api_error"
+    assert "operator" in error["message"]
+
+
+def test_refused_keys_are_checked_and_come_back(
+    clients: Clients, scripted: Scripted, proxy: Proxy
+) -> None:
+    for key in (A, B):
+        scripted.failures[key] = [refusal(401)]
+    assert ask(clients, REVERSE, CHAT, "refused").status == 401
+    gone = {"provider": "refused-openai"}
+    assert metric(proxy, "aibridge_keys_usable", **gone) == 0
+    proxy.wait_for_log("the key KEY_A of refused-openai is in use again")
+    proxy.wait_for_log("the key KEY_B of refused-openai is in use again")
+    assert set(scripted.checks) >= {A, B}
+    assert ask(clients, REVERSE, CHAT, "refused").status == 200
+    assert metric(proxy, "aibridge_keys_usable", **gone) == 2
+
+
+def test_state_bound_request_gets_the_answer_of_its_own_organization(
+    clients: Clients, scripted: Scripted
+) -> None:
+    for key in (A, B):
+        scripted.failures[key] = [refusal(429, key, retry_after="9")] * 2
+    state = {"previous_response_id": "resp_of_one_key"}
+    for _ in range(2):
+        answer = ask(clients, REVERSE, RESPONSES, "bound", members=state)
+        assert answer.status == 429
+        [key] = scripted.keys()
+        assert json.loads(answer.raw)["error"]["message"] == key
+        scripted.seen.clear()
+
+
+def test_response_is_continued_with_the_key_that_made_it(
+    clients: Clients, scripted: Scripted
+) -> None:
+    made = [ask(clients, REVERSE, RESPONSES, "loop", x_aibridge_actor=str(n)) for n in range(4)]
+    keys = scripted.keys()
+    for answer, key in zip(made, keys, strict=True):
+        scripted.seen.clear()
+        state = {"previous_response_id": json.loads(answer.raw)["id"]}
+        ask(clients, REVERSE, RESPONSES, "loop", members=state, x_aibridge_actor="another")
+        assert scripted.keys() == [key]
+
+
+@pytest.mark.parametrize(
+    ("api", "way", "own"),
+    [(MESSAGES, FORWARD, OWN), (CHAT, FORWARD_H2, OWN), (RESPONSES, REVERSE, "")],
+    ids=str,
+)
+def test_burst_of_529_is_retried_with_the_same_key_and_bytes(
+    clients: Clients, scripted: Scripted, proxy: Proxy, api: Api, way: Way, own: str
+) -> None:
+    key = own or A
+    scripted.failures[key] = [refusal(529), refusal(503, retry_after="0")]
+    header = "x_api_key" if api is MESSAGES else "authorization"
+    value = own if api is MESSAGES else f"Bearer {own}"
+    sent: dict[str, Any] = {header: value} if own else {}
+    answer = ask(clients, way, api, stream=True, **sent)
+    assert answer.status == 200
+    assert scripted.keys() == [key] * 3
+    assert scripted.bodies() == [answer.body] * 3
+    row, usages = latest(proxy)
+    assert [attempt["http_status"] for attempt in row["metadata"]["attempts"]] == [529, 503]
+    assert row["credential_hint"] == HINTS[key]
+    assert len(usages) == 1
+
+
+def test_client_gets_the_last_real_answer_if_every_send_fails(
+    clients: Clients, scripted: Scripted
+) -> None:
+    last = refusal(503, "the second", x_trace="2")
+    scripted.failures[OWN] = [refusal(529, "the first"), last, Reset()]
+    answer = ask(clients, FORWARD, MESSAGES, x_api_key=OWN)
+    assert (answer.status, answer.raw) == (503, last.body)
+    assert answer.headers["x-trace"] == "2"
+    assert len(scripted.seen) == 3
+
+
+def test_silent_provider_is_given_up_in_time_and_asked_again(
+    clients: Clients, scripted: Scripted
+) -> None:
+    gate = Gate()
+    scripted.failures[OWN] = [gate]
+    answer = ask(clients, FORWARD, CHAT, authorization=f"Bearer {OWN}")
+    gate.release()
+    assert answer.status == 200
+    assert scripted.bodies() == [answer.body] * 2
+
+
+def test_nothing_is_sent_again_once_the_client_has_received_a_byte(
+    clients: Clients, scripted: Scripted
+) -> None:
+    with pytest.raises(httpx2.RemoteProtocolError):
+        ask(clients, FORWARD, MESSAGES, text="CUT", stream=True, x_api_key=OWN)
+    assert len(scripted.seen) == 1
+
+
+@pytest.mark.parametrize("api", [MESSAGES, CHAT, RESPONSES], ids=str)
+def test_fallback_serves_with_its_own_model_and_key_and_says_so(
+    clients: Clients, scripted: Scripted, proxy: Proxy, api: Api
+) -> None:
+    scripted.failures[A] = [refusal(500)]
+    answer = ask(clients, REVERSE, api, "falling", stream=True)
+    assert answer.status == 200
+    served = f"elsewhere-{api.provider}"
+    assert answer.headers["x-aibridge-served-by"] == f"{served}/served-1"
+    assert scripted.keys() == [A, OTHER]
+    assert scripted.bodies() == [answer.body, answer.body.replace(b"standin-1", b"served-1")]
+    row, [usage] = latest(proxy)
+    assert (row["provider_name"], row["credential_hint"]) == (served, HINTS[OTHER])
+    assert (row["model"], usage["model"]) == ("standin-1", "served-1")
+    assert metric(proxy, "aibridge_interceptions_inflight", provider=served, model="standin-1") == 0
+
+
+def test_nobodys_own_key_goes_to_another_provider(clients: Clients, scripted: Scripted) -> None:
+    scripted.failures[OWN] = [refusal(500)]
+    answer = ask(clients, REVERSE, MESSAGES, "falling", x_api_key=OWN)
+    assert (answer.status, scripted.keys()) == (500, [OWN])
+
+
+def test_open_circuit_breaker_leads_to_the_fallback(
+    clients: Clients, scripted: Scripted, proxy: Proxy
+) -> None:
+    scripted.failures[A] = [refusal(529)] * 5
+    for _ in range(5):
+        assert ask(clients, REVERSE, CHAT, "falling").status == 529
+    scripted.seen.clear()
+    answer = ask(clients, REVERSE, CHAT, "falling")
+    assert (answer.status, scripted.keys()) == (200, [OTHER])
+    row, _ = latest(proxy)
+    assert row["provider_name"] == "elsewhere-openai"
+
+
+def test_follow_up_of_the_inner_loop_changes_the_key_and_runs_no_tool_twice(
+    clients: Clients, scripted: Scripted, proxy: Proxy
+) -> None:
+    def refuse_second(key: str) -> None:
+        scripted.failures[key] = [refusal(401)]
+
+    text = 'USE_TOOL:bmcp_local_echo ARGS:{"text":"once"}'
+    for key in (A, B):
+        scripted.failures[key] = []
+    normal = scripted.provider.__call__
+
+    async def answer(request: Request) -> Answer:
+        made = await normal(request)
+        refuse_second(key_of(request))
+        return made
+
+    scripted.provider = answer  # type: ignore[assignment]
+    try:
+        found = ask(clients, REVERSE, MESSAGES, "loop", text=text, stream=True)
+    finally:
+        scripted.provider = Provider()
+    assert found.status == 200
+    assert b"once" in found.raw
+    first, second, third = scripted.keys()
+    assert first == second != third
+    row, _ = latest(proxy)
+    tools = [usage for usage in proxy.records.tool_usages if usage["injected"]]
+    assert len(tools) == 1
+    assert row["credential_hint"] == HINTS[third]
