@@ -132,7 +132,12 @@ FIGURES = Cube(table="aibridge_span_figures", hours=HOURS, keys=tuple(KEYS))
 CUBES = (
     Cube(table="aibridge_span_models", hours=HOURS, keys=_IMPERSONAL),
     FIGURES,
-    Cube(table="aibridge_span_sessions", hours=HOURS, keys=HOURS.keys, longest=DAY),
+    Cube(
+        table="aibridge_span_sessions",
+        hours=HOURS,
+        keys=tuple(key for key in HOURS.keys if key != "request_kind"),
+        longest=DAY,
+    ),
     Cube(table="aibridge_span_tools", hours=TOOL_HOURS, keys=("tool", *_IMPERSONAL)),
     Cube(table="aibridge_span_person_tools", hours=TOOL_HOURS, keys=TOOL_HOURS.keys, longest=WEEK),
 )

@@ -65,27 +65,27 @@ def _sum_up_part(connection: Connection, part: Part, levels: Iterable[_Level]) -
     return False
 
 
-def _days(connection: Connection) -> Iterator[date]:
+def _days(connection: Connection) -> Iterator[tuple[date, _Span]]:
     """Yield the days that have figures."""
     (hour,) = connection.execute(_NEXT, [""]).fetchone()
     while hour is not None:
         day = datetime.fromisoformat(f"{hour}:00+00:00").astimezone().date()
         while _start(day) > hour:  # they begin elsewhere than the local days
             day -= _DAY
-        while _start(day + _DAY) <= hour:
+        while (end := _start(day + _DAY)) <= hour:
             day += _DAY
-        yield day
-        (hour,) = connection.execute(_NEXT, [_start(day + _DAY)]).fetchone()
+        yield day, (_start(day), end)
+        (hour,) = connection.execute(_NEXT, [end]).fetchone()
 
 
-def _complete_levels(days: list[date], current: str) -> Iterator[_Level]:
-    for length, bounds in ((DAY, _day), (WEEK, _week), (MONTH, _month)):
-        spans: dict[_Span, list[_Span]] = {}
-        for day in days:
-            begin, end = map(_start, bounds(day))
-            if end <= current:
-                spans.setdefault((begin, end), []).append((_start(day), _start(day + _DAY)))
-        yield length, spans
+def _complete_levels(days: list[tuple[date, _Span]], current: str) -> Iterator[_Level]:
+    yield DAY, {span: [span] for _, span in days if span[1] <= current}
+    for length, bounds in ((WEEK, _week), (MONTH, _month)):
+        groups: dict[tuple[date, date], list[_Span]] = {}
+        for day, span in days:
+            groups.setdefault(bounds(day), []).append(span)
+        spans = {(_start(begin), _start(end)): group for (begin, end), group in groups.items()}
+        yield length, {span: group for span, group in spans.items() if span[1] <= current}
 
 
 def _start(day: date) -> str:
@@ -93,10 +93,6 @@ def _start(day: date) -> str:
     if begin.minute:
         begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return instant_text(begin)[:HOUR_LENGTH]
-
-
-def _day(day: date) -> tuple[date, date]:
-    return day, day + _DAY
 
 
 def _week(day: date) -> tuple[date, date]:

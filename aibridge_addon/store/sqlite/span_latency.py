@@ -7,7 +7,7 @@ from aibridge_addon.store.sqlite.cubes import WEEK, Part, days_source
 from aibridge_addon.store.sqlite.figures import KEYS
 
 TABLE = "aibridge_span_latency"
-KEY_COLUMNS = ("model", "client", "provider_name", "request_kind")
+KEY_COLUMNS = ("model", "client", "provider_name")
 """Keys of the roll-up by which latency is counted."""
 DURATION_MS = "CAST(round((julianday(i.ended_at) - julianday(i.started_at)) * 86400000) AS BIGINT)"
 """SQL of the duration of an interception `i`; null while it is open."""

@@ -6,8 +6,9 @@ from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Live, Page, RequestRow
 from aibridge_addon.store.connection import ALL, Connection
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.sqlite.reports import request_rows
+from aibridge_addon.store.sqlite.reports import candidates, request_rows, spans
 from aibridge_addon.store.sqlite.reports.selection import Selection, of_interceptions
+from aibridge_addon.store.sqlite.reports.spans import Span
 
 _SEPARATOR = "~"
 _NEWEST = "SELECT coalesce(max(seq), 0) FROM aibridge_endings"
@@ -17,23 +18,34 @@ MOST_LIVE = 500
 
 def read(connection: Connection, query: RequestQuery) -> Page[RequestRow]:
     """Return a page of requests, newest first."""
-    chosen = chosen_requests(query)
-    if query.cursor:
-        started_at, id_ = split_cursor(query.cursor)
-        chosen.add(
-            f"(i.started_at, i.id) < ({chosen.bind(started_at)}, {chosen.bind(id_)})",
-        )
     limit = ALL if query.limit is None else query.limit + 1
-    found = connection.execute(
-        f"SELECT i.id, i.started_at FROM aibridge_interceptions i WHERE {where(chosen)}"  # noqa: S608
-        " ORDER BY i.started_at DESC, i.id DESC LIMIT :limit",
-        chosen.values | {"limit": limit},
-    ).fetchall()
+    before = split_cursor(query.cursor)[0] if query.cursor else ""
+    found: list[tuple[str, str]] = []
+    for span in candidates.newest_first(connection, query, before):
+        found += _read_span(connection, query, span, limit - len(found))
+        if len(found) >= limit:
+            break
     shown = found if query.limit is None else found[: query.limit]
     return Page(
         rows=tuple(request_rows.load(connection, (id_ for id_, _ in shown))),
         next_cursor=make_cursor(*shown[-1][::-1]) if shown and len(shown) < len(found) else "",
     )
+
+
+def _read_span(
+    connection: Connection, query: RequestQuery, span: Span, limit: int
+) -> list[tuple[str, str]]:
+    """Return the ids and starts of the newest requests of a span."""
+    chosen = of_interceptions(query)
+    spans.add(chosen, span, hidden=bool(query.sessions))
+    if query.cursor:
+        started_at, id_ = split_cursor(query.cursor)
+        chosen.add(f"(i.started_at, i.id) < ({chosen.bind(started_at)}, {chosen.bind(id_)})")
+    return connection.execute(
+        f"SELECT i.id, i.started_at FROM aibridge_interceptions i WHERE {where(chosen)}"  # noqa: S608
+        " ORDER BY i.started_at DESC, i.id DESC LIMIT :limit",
+        chosen.values | {"limit": limit},
+    ).fetchall()
 
 
 def chosen_requests(query: RequestQuery) -> Selection:

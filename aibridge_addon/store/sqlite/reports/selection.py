@@ -71,14 +71,16 @@ def rolled_columns(query: RequestQuery) -> frozenset[str] | None:
     """
     if any(getattr(query, name) for name in _RAW_FILTERS):
         return None
+    if len(query.tools) > 1 or not _PATTERN.isdisjoint("".join(query.tools)):
+        return None
+    return keyed_columns(query)
+
+
+def keyed_columns(query: RequestQuery) -> frozenset[str]:
+    """Return the key columns of the roll-up that some of the filters compare."""
     columns = {column for name, column in _ROLLED_FILTERS.items() if getattr(query, name)}
-    if query.for_actor is not None:
-        columns.add("initiator_id")
-    if query.tools:
-        if len(query.tools) > 1 or not _PATTERN.isdisjoint(query.tools[0]):
-            return None
-        columns.add("tool")
-    return frozenset(columns)
+    columns |= {"tool"} if query.tools else set()
+    return frozenset(columns | ({"initiator_id"} if query.for_actor is not None else set()))
 
 
 def of_rollup(query: RequestQuery) -> Selection:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Page, SessionRow
 from aibridge_addon.store.connection import Connection, walk
-from aibridge_addon.store.sqlite.reports import selection
+from aibridge_addon.store.sqlite.reports import candidates, selection, spans
 from aibridge_addon.store.sqlite.reports.figures_rows import MOST_MODELS
 from aibridge_addon.store.sqlite.reports.requests import make_cursor, split_cursor
 from aibridge_addon.store.sqlite.reports.selection import Selection
+from aibridge_addon.store.sqlite.reports.spans import Span
 from aibridge_addon.store.sqlite.reports.totals import session_figures
 
 _PROMPT_LENGTH = 200
@@ -48,7 +49,23 @@ def _walk(
     connection: Connection, query: RequestQuery, after: tuple[str, str] | None
 ) -> Iterator[_Session]:
     """Yield the sessions after a position."""
-    chosen = _selected(query)
+    seen = set()
+    for span in candidates.newest_first(connection, query, after[0] if after else ""):
+        for session, actor, *position in _walk_span(connection, query, span, after):
+            if (session, actor) in seen:
+                continue
+            seen.add((session, actor))
+            found = _Session(session, actor, (position[0], position[1]))
+            if after is None or not _is_before(connection, query, found, after):
+                yield found
+
+
+def _walk_span(
+    connection: Connection, query: RequestQuery, span: Span, after: tuple[str, str] | None
+) -> Iterator[tuple[str, ...]]:
+    """Yield session, actor, start and id of the requests of a span after a position."""
+    chosen = selection.of_interceptions(query)
+    spans.add(chosen, span, hidden=bool(query.sessions))
     chosen.add("i.client_session_id IS NOT NULL")
     if after is not None:
         _add_position(chosen, "<", after)
@@ -56,14 +73,7 @@ def _walk(
         f"SELECT i.client_session_id, i.initiator_id, i.started_at, i.id {_FROM}"
         f" {' AND '.join(chosen.conditions)} ORDER BY i.started_at DESC, i.id DESC"
     )
-    seen = set()
-    for session, actor, *position in walk(connection, sql, chosen.values):
-        if (session, actor) in seen:
-            continue
-        seen.add((session, actor))
-        found = _Session(session, actor, (position[0], position[1]))
-        if after is None or not _is_before(connection, query, found, after):
-            yield found
+    return walk(connection, sql, chosen.values)
 
 
 def _is_before(
@@ -76,13 +86,12 @@ def _is_before(
     return connection.execute(sql, chosen.values).fetchone() is not None
 
 
-def _selected(query: RequestQuery, session: _Session | None = None) -> Selection:
-    """Return the conditions for the requests of a query, or for those of a session."""
+def _selected(query: RequestQuery, session: _Session) -> Selection:
+    """Return the conditions for the requests of a session."""
     chosen = selection.of_interceptions(query)
-    chosen.add_period(query.since, query.until, hidden=session is not None)
-    if session is not None:
-        chosen.add(f"i.client_session_id = {chosen.bind(session.id)}")
-        chosen.add(f"+i.initiator_id = {chosen.bind(session.actor)}")
+    chosen.add_period(query.since, query.until, hidden=True)
+    chosen.add(f"i.client_session_id = {chosen.bind(session.id)}")
+    chosen.add(f"+i.initiator_id = {chosen.bind(session.actor)}")
     return chosen
 
 

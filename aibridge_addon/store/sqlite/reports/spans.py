@@ -57,6 +57,16 @@ class Division:
     """None: the roll-up is not used."""
 
 
+def add(chosen: Selection, span: Span, *, hidden: bool = False) -> None:
+    """Add the condition that interceptions `i` started in a span.
+
+    `hidden`: SQLite must not use the index of starts, since another one is better.
+    """
+    column = "+i.started_at" if hidden else "i.started_at"
+    begin, end = map(chosen.bind, span)
+    chosen.add(f"{column} >= {begin} AND {column} < {end}")
+
+
 def interceptions(division: Division, chosen: Selection, *, hidden: bool = False) -> str:
     """Add the conditions of the spans to read; return the source `i` of their interceptions.
 
@@ -64,8 +74,7 @@ def interceptions(division: Division, chosen: Selection, *, hidden: bool = False
     """
     column = "+i.started_at" if hidden else "i.started_at"
     if len(division.spans) == 1:
-        ((begin, end),) = division.spans
-        chosen.add(f"{column} >= {chosen.bind(begin)} AND {column} < {chosen.bind(end)}")
+        add(chosen, division.spans[0], hidden=hidden)
         return "aibridge_interceptions i"
     begin, end = ("json_extract(s.value, '$[0]')", "json_extract(s.value, '$[1]')")
     chosen.add(f"{column} >= {begin} AND {column} < {end}")
@@ -87,7 +96,7 @@ def divide_without_hours(connection: Connection, part: str, since: str, until: s
     stale = [hour for (hour,) in connection.execute(_STALE, (first, end))]
     summed = _summed_spans(connection, part, first, end, stale, ())
     spans = [(since, first), *_gaps(summed, first, until)]
-    return Division(spans=tuple(_joined(spans)), rolled={"summed": json.dumps(summed)})
+    return Division(spans=tuple(joined(spans)), rolled={"summed": json.dumps(summed)})
 
 
 def divide(
@@ -110,7 +119,7 @@ def divide(
             for hour in _hours_of_two_days(connection, first, end)
             if not any(begin <= hour < end for begin, end in summed)
         }
-    hours = [(hour, _after(hour)) for hour in sorted(excluded)]
+    hours = [(hour, after(hour)) for hour in sorted(excluded)]
     rolled = {
         "end": end,
         "excluded": json.dumps(sorted(excluded)),
@@ -118,7 +127,7 @@ def divide(
         "gaps": json.dumps(list(_gaps(summed, first, until))),
     }
     spans = [(since, first), *hours, (end, until)]
-    return Division(spans=tuple(_joined(spans)), rolled=rolled)
+    return Division(spans=tuple(joined(spans)), rolled=rolled)
 
 
 def _summed_spans(
@@ -188,7 +197,8 @@ def _next_hour(moment: str) -> str:
     return instant_text(hour if hour == time else hour + _HOUR)[:HOUR_LENGTH]
 
 
-def _after(hour: str) -> str:
+def after(hour: str) -> str:
+    """Return the hour after an hour."""
     return _next_hour(f"{hour}:00:00.000001+00:00")
 
 
@@ -208,7 +218,7 @@ def _hours_of_two_days(connection: Connection, first: str, end: str) -> Iterator
         day += timedelta(days=1)
 
 
-def _joined(spans: list[Span]) -> Iterator[Span]:
+def joined(spans: list[Span]) -> Iterator[Span]:
     """Yield the spans that are not empty, with adjacent ones joined."""
     begin = end = ""
     for span in (span for span in spans if span[0] < span[1]):
