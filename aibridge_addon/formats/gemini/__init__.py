@@ -9,6 +9,7 @@ from aibridge_addon.formats.gemini.errors import error_body
 from aibridge_addon.formats.gemini.limits import lowered_output_limit, output_limit
 from aibridge_addon.formats.gemini.reader import GenerationReader, read_whole
 from aibridge_addon.formats.gemini.request import read_request
+from aibridge_addon.formats.gemini.tools import GeminiTools
 from aibridge_addon.formats.gemini.view import GeminiView
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON
@@ -18,6 +19,7 @@ class Gemini(Format):
     """Wire format of Google's models: the Gemini API, Vertex AI and Code Assist."""
 
     name = "gemini"
+    tools = GeminiTools()
     view = GeminiView()
 
     def read_request(self, request: RequestView) -> RequestFacts:

@@ -5,10 +5,10 @@ provider's own tools beside the prompt. In a stream, counts are cumulative: of e
 value counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage
-from aibridge_addon.formats.gemini.names import named
+from aibridge_addon.formats.gemini.names import named, spelling
 from aibridge_addon.formats.usage import Extra, merge_usage
 from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
 
@@ -109,6 +109,28 @@ def _labels(usage: dict[str, JSON]) -> Extra:
     traffic = text(named(usage, "trafficType")) or ""
     tier = text(named(usage, "serviceTier")) or _TRAFFIC.get(traffic, traffic)
     return {} if tier.lower() in _UNSPECIFIED or not tier else {"service_tier": tier.lower()}
+
+
+_PUT_OUT = ("candidatesTokenCount", "responseTokenCount", "thoughtsTokenCount")
+"""Counts of output."""
+
+
+def summed_usage(usage: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
+    """Return the last response's usage with the output of all: the client sees one response.
+
+    Input and cache counts stay those of the last response, which describe the client's context.
+    """
+    summed = dict(usage)
+    earlier = 0
+    for name in _PUT_OUT:
+        added = sum(_count(one, name) or 0 for one in before)
+        earlier += added
+        if added:
+            summed[spelling(summed, name)] = (_count(usage, name) or 0) + added
+    total = _count(usage, "totalTokenCount")
+    if total is not None:
+        summed[spelling(summed, "totalTokenCount")] = total + earlier
+    return summed
 
 
 def grounding_counts(candidate: JSON) -> Extra:
