@@ -79,7 +79,8 @@ class RecordedExchange(Exchange):
         self.record.response_began(response.status_code, response.headers.fields)
         if not may_stream(response, self.wire_format, requested=self.asks_for_stream):
             return
-        if announces_events(response, self.wire_format) or not self.delivery.edits_events:
+        announced = announces_events(response, self.wire_format, requested=self.asks_for_stream)
+        if announced or not self.delivery.edits_events:
             self._tap()
         else:
             probe = StreamProbe(content_encoding(response), max_bytes=self.request.max_bytes)
@@ -214,6 +215,7 @@ class RecordedExchange(Exchange):
                 self.wire_format,
                 max_bytes=self.request.max_bytes,
                 on_usage=self.record.usage_so_far,
+                answers_stream=self.asks_for_stream,
                 keeps_content=self.record.bodies.wants_responses,
             ),
             content_length=content_length(response),

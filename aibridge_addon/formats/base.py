@@ -43,6 +43,8 @@ class ResponseHead:
     status: int
     headers: Mapping[str, str]
     """Values by name; names are looked up in lower case."""
+    answers_stream: bool = False
+    """True if the request asked for a streamed response."""
 
     @property
     def media_type(self) -> str:

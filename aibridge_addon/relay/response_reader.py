@@ -53,6 +53,7 @@ class ReaderOptions:
         *,
         max_bytes: int,
         on_usage: OnUsage,
+        answers_stream: bool,
         keeps_content: bool = False,
     ) -> "ReaderOptions":
         """Return the options for a response with this head."""
@@ -61,7 +62,7 @@ class ReaderOptions:
             announces_stream=announces_event_stream(response),
             content_encoding=content_encoding(response),
             max_bytes=max_bytes,
-            head=head_of(response),
+            head=head_of(response, answers_stream=answers_stream),
             on_usage=on_usage,
             keeps_content=keeps_content,
         )

@@ -32,9 +32,11 @@ def decoded_body(response: http.Response, *, max_bytes: int) -> bytes:
     return decode_body(response.raw_content or b"", coding, max_bytes=max_bytes)
 
 
-def head_of(response: http.Response) -> ResponseHead:
+def head_of(response: http.Response, *, answers_stream: bool = False) -> ResponseHead:
     """Return the head of a response, as wire formats read it."""
-    return ResponseHead(status=response.status_code, headers=response.headers)
+    return ResponseHead(
+        status=response.status_code, headers=response.headers, answers_stream=answers_stream
+    )
 
 
 def read_body(response: http.Response, wire_format: Format, body: bytes) -> ResponseFacts:

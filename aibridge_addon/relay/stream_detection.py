@@ -39,9 +39,10 @@ def announces_event_stream(response: http.Response) -> bool:
     return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
-def announces_events(response: http.Response, wire_format: Format) -> bool:
+def announces_events(response: http.Response, wire_format: Format, *, requested: bool) -> bool:
     """Return True if the head announces events: server-sent ones, or in a framing of the format."""
-    return announces_event_stream(response) or wire_format.decoder(head_of(response)) is not None
+    head = head_of(response, answers_stream=requested)
+    return announces_event_stream(response) or wire_format.decoder(head) is not None
 
 
 def may_stream(response: http.Response, wire_format: Format, *, requested: bool) -> bool:
@@ -53,7 +54,7 @@ def may_stream(response: http.Response, wire_format: Format, *, requested: bool)
         requested: True if the client requested a stream.
     """
     is_expected = requested and 200 <= response.status_code < 300
-    return is_expected or announces_events(response, wire_format)
+    return is_expected or announces_events(response, wire_format, requested=requested)
 
 
 class ShapeDetector:

@@ -137,6 +137,7 @@ class UpstreamCall(ReplayedRequest):
             self._wire_format,
             max_bytes=self._max_bytes,
             on_usage=self._on_usage,
+            answers_stream=self._wants_stream,
             keeps_content=self._keeps_content,
         )
         with _unreadable_is_an_upstream_error():

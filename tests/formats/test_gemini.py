@@ -29,12 +29,13 @@ scenarios = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 
 ERROR = {"error": {"code": 503, "message": "Overloaded.", "status": "UNAVAILABLE"}}
 OVERLOADED = ProviderError(type="UNAVAILABLE", message="Overloaded.")
-HEAD = ResponseHead(status=200, headers={})
+HEAD = ResponseHead(status=200, headers={}, answers_stream=True)
 
 
 def read_body(chunks: list[bytes]) -> ResponseFacts:
     """Read a stream as it comes from the provider, and check that no byte of it is lost."""
     parser, reader = FORMAT.decoder(HEAD), FORMAT.reader()
+    assert parser
     events = [event for chunk in chunks for event in parser.feed(chunk)]
     if last := parser.close():
         events.append(last)
@@ -179,6 +180,24 @@ def test_unreadable_usage_is_told_from_missing_usage() -> None:
     facts = FORMAT.read_whole(json.dumps(body).encode())
     assert facts.usage is None
     assert facts.usage_unreadable
+
+
+@pytest.mark.parametrize(
+    ("status", "media_type", "answers_stream", "decodes"),
+    [
+        (200, "application/json", True, True),
+        (200, "application/json", False, False),
+        (200, "text/event-stream", False, True),
+        (429, "application/json", True, False),
+    ],
+)
+def test_body_is_decoded_as_a_stream_if_one_was_asked_for(
+    status: int, media_type: str, answers_stream: bool, decodes: bool
+) -> None:
+    head = ResponseHead(
+        status=status, headers={"content-type": media_type}, answers_stream=answers_stream
+    )
+    assert (FORMAT.decoder(head) is not None) is decodes
 
 
 def test_finish_reason_completes_a_response_and_nothing_ends_its_stream() -> None:

@@ -14,6 +14,8 @@ from aibridge_addon.formats.gemini.view import GeminiView
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON
 
+_EVENTS = "text/event-stream"
+
 
 class Gemini(Format):
     """Wire format of Google's models: the Gemini API, Vertex AI and Code Assist."""
@@ -34,9 +36,10 @@ class Gemini(Format):
         """Read a response that was not streamed, or an error."""
         return read_whole(body)
 
-    def decoder(self, head: ResponseHead) -> StreamParser:
+    def decoder(self, head: ResponseHead) -> StreamParser | None:
         """Return a decoder for server-sent events and for a JSON array."""
-        return StreamParser()
+        is_stream = head.answers_stream and 200 <= head.status < 300
+        return StreamParser() if is_stream or head.media_type == _EVENTS else None
 
     def error(
         self, status: int, message: str, error_type: str | None = None, code: str | None = None
