@@ -108,16 +108,34 @@ class RecordWriter[C: Connection](ABC):
         return time.monotonic() >= self._retry_at
 
     def execute(self, works: Sequence[Work]) -> list[Any] | None:
-        """Execute works in one transaction; return their results, None if the database fails."""
+        """Execute works in one transaction; return their results, None if the database fails.
+
+        A work that fails by itself has its exception as result, and does not fail the others.
+        """
         if not works or not self.available:
             return None
         try:
             connection = self.connection()
             with self.in_time(connection), transaction(connection):
-                return [work(connection) for work in works]
+                results = [self._try(connection, work) for work in works]
+            self._budgets.committed()
         except self.unavailable as error:
             self.note_unavailable(error)
             return None
+        return results
+
+    def _try(self, connection: C, work: Work) -> Any:
+        connection.execute("SAVEPOINT work")
+        try:
+            result = work(connection)
+        except self.unavailable:
+            raise
+        except Exception as error:  # the edge: other works must not be lost with it
+            logger.exception("aibridge: work on the database failed, by a bug of ours")
+            connection.execute("ROLLBACK TO SAVEPOINT work")
+            result = error
+        connection.execute("RELEASE SAVEPOINT work")
+        return result
 
     def in_time(self, connection: C) -> contextlib.AbstractContextManager[None]:
         """Bound the time of the work inside; not at all, unless overridden."""
@@ -127,7 +145,6 @@ class RecordWriter[C: Connection](ABC):
         """Execute the next steps of retention and of budgets, if they are due."""
         if self.available and self._budgets.is_due:
             self.execute([self._budgets.sweep])
-            self._budgets.committed()
         if self.available:
             self.housekeep()
 

@@ -264,14 +264,13 @@ class ThreadedRecorder(Recorder):
         return kept
 
     def _execute(self, tasks: list[_Task]) -> None:
-        results: list[Any] | None = None
         try:
             results = self._writer.execute([task.work for task in tasks])
         except Exception:
             logger.exception("aibridge: work on the database failed, by a bug of ours")
-        for index, task in enumerate(tasks):
+            results = None
+        for task, result in zip(tasks, results or [_UNAVAILABLE] * len(tasks), strict=True):
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                result = _UNAVAILABLE if results is None else results[index]
                 task.loop.call_soon_threadsafe(_set_result, task.future, result)
 
 
@@ -281,8 +280,8 @@ _UNAVAILABLE = BookUnavailableError("the database is unavailable")
 def _set_result(future: asyncio.Future[Any], result: Any) -> None:
     if future.done():
         return
-    if isinstance(result, BookUnavailableError):
-        future.set_exception(result)
+    if isinstance(result, Exception):
+        future.set_exception(BookUnavailableError(str(result)))
     else:
         future.set_result(result)
 

@@ -160,7 +160,8 @@ def test_budget_survives_the_death_of_one_of_three_processes(
     finally:
         provider.gate("killed").release()
     assert statuses[None] >= 6
-    assert statuses.keys() <= {200, 400, 429, None}
+    # 503: on a busy machine, the database was locked for longer than a process waits.
+    assert statuses.keys() <= {200, 400, 429, 503, None}
     with database(tmp_path / "shared.sqlite3") as value:
         check_ledger(value)
         assert value("SELECT count(*) FROM aibridge_budget_entries WHERE how = 'estimated'") >= 6

@@ -1,5 +1,6 @@
 """Budgets in a database: holds and charges, exactly once, whatever happens in between."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from sqlite_utils import Database as SQLiteUtils
 from store.doubles import all_of_one, started
 
-from aibridge_addon.budgets.book import BudgetedCall, BudgetRefusal
+from aibridge_addon.budgets.book import BookUnavailableError, BudgetedCall, BudgetRefusal
 from aibridge_addon.budgets.budget import Budget, Estimate
 from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.facts import new_id
@@ -156,6 +157,29 @@ def test_holds_of_an_inner_loop_are_settled_with_one_charge(book: Book) -> None:
     assert book.sums() == (7, 7, 0)
 
 
+def test_inner_loop_is_charged_before_its_next_request_and_does_not_wait_for_itself(
+    book: Book,
+) -> None:
+    id_ = book.hold(budget(), worst=90)
+    assert book.refuse(budget(), worst=90, id=id_).verdict == "wait"
+    book.connection.execute(
+        "INSERT INTO aibridge_token_usages (id, interception_id, created_at, cost_nano_usd)"
+        " VALUES ('1', ?, '', 3)",
+        (id_,),
+    )
+    book.budgets.settle_so_far(book.connection, id_)
+    assert book.sums() == (3, 3, 0)
+    book.hold(budget(), worst=90, id=id_)
+    book.end(id_, 4)
+    assert book.sums() == (7, 7, 0)
+
+
+def test_request_whose_usage_is_not_known_yet_keeps_its_hold(book: Book) -> None:
+    id_ = book.hold(budget())
+    book.budgets.settle_so_far(book.connection, id_)
+    assert book.sums() == (0, 0, 10)
+
+
 def test_spent_budget_opens_again_at_the_end_of_its_window(book: Book) -> None:
     book.end(book.hold(budget(limit=10)), 10)
     refusal = book.refuse(budget(limit=10))
@@ -287,6 +311,37 @@ async def test_call_is_held_before_its_end_although_both_are_written_at_once(
     count = "SELECT count(*) FROM aibridge_budget_"
     assert database.select(f"{count}holds") == [(0,)]
     assert database.select(f"{count}entries") == [(1,)]
+
+
+async def test_admission_that_fails_by_itself_does_not_fail_the_others_of_its_transaction(
+    database: Database,
+) -> None:
+    def broken(unit: object) -> Estimate:
+        raise ZeroDivisionError
+
+    recorder = database.store.make_recorder(Retention(), lambda name, count: None, Preparation())
+    assert isinstance(recorder, ThreadedRecorder)
+    recorder._writer.start()
+    try:
+        book = recorder.budget_book()
+        calls = [
+            BudgetedCall(
+                interception_id=new_id(),
+                scopes=((budget(), "alice"),),
+                estimate=broken if is_broken else lambda unit: Estimate(worst=9, likely=5, input=2),
+            )
+            for is_broken in (False, True, False)
+        ]
+        held = [asyncio.ensure_future(book.admit(call)) for call in calls]
+        await asyncio.sleep(0)
+        recorder._write_queue()
+        results = await asyncio.gather(*held, return_exceptions=True)
+    finally:
+        recorder._writer.close()
+    assert [results[0], results[2]] == [None, None]
+    assert isinstance(results[1], BookUnavailableError)
+    found = {id_ for (id_,) in database.select("SELECT interception_id FROM aibridge_budget_holds")}
+    assert found == {calls[0].interception_id, calls[2].interception_id}
 
 
 def test_live_process_keeps_its_holds_by_renewing_its_lease(

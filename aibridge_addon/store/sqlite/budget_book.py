@@ -62,6 +62,7 @@ class SQLBudgetBook(BudgetBook):
     def _admission(self, call: BudgetedCall) -> Work:
         def admit(connection: Connection) -> BudgetRefusal | None:
             self.before_admission(connection, call)
+            self._warnings += self._budgets.settle_so_far(connection, call.interception_id)
             return self._budgets.admit(connection, call)
 
         return admit
@@ -97,6 +98,7 @@ class SQLBudgetBook(BudgetBook):
 
     def committed(self) -> None:
         """Report the warnings of the last settlement, which is committed now."""
+        self._budgets.committed()
         warnings, self._warnings = self._warnings, []
         for warning in warnings:
             self.on_warning(warning)

@@ -4,9 +4,10 @@ An admission must see all holds and charges of all processes: SQLite has one wri
 in PostgreSQL a lock on each counter precedes it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from aibridge_addon.budgets.admission import Decision, decide
 from aibridge_addon.budgets.book import BudgetedCall, BudgetRefusal, BudgetWarning
@@ -53,7 +54,7 @@ WHERE NOT EXISTS (SELECT 1 FROM aibridge_budget_leases l
 """
 _CHARGED = """
 SELECT coalesce(sum(charge), 0) FROM aibridge_budget_entries
-WHERE interception_id = ? AND budget = ? AND scope = ? AND epoch = ? AND unit = ?
+WHERE interception_id = ? AND budget = ? AND scope = ? AND unit = ?
 """
 _HOLDS_OF = """
 SELECT min(id), budget, scope, epoch, min(bucket), unit, sum(amount), sum(likely), sum(input)
@@ -103,6 +104,8 @@ class SQLBudgets:
         self._owner = owner
         self._clock = clock
         self._renew_at = datetime.min.replace(tzinfo=UTC)
+        self._renewed_at: datetime | None = None
+        """Time of a renewal that is not committed yet."""
         self.known: dict[str, Budget] = {}
         """Budgets by name, as configured: for the thresholds of warnings."""
 
@@ -153,22 +156,43 @@ class SQLBudgets:
         warnings = []
         for interception_id in interception_ids:
             holds = connection.execute(_HOLDS_OF, (interception_id,)).fetchall()
-            outcome = self._outcome(connection, interception_id) if holds else None
-            for id_, budget, scope, epoch, bucket, unit, *amounts in holds:
-                assert outcome
-                hold = Hold(amount=amounts[0], likely=amounts[1], input=amounts[2])
-                counter = _Scope(budget, scope, epoch, bucket, unit)
-                charge = self._uncharged(
-                    connection, interception_id, counter, charge_of(unit, hold, outcome)
-                )
-                warnings += self._charge(connection, id_, interception_id, counter, charge)
             if holds:
-                connection.execute(
-                    "DELETE FROM aibridge_budget_holds WHERE interception_id = ?",
-                    (interception_id,),
-                )
+                outcome = self._outcome(connection, interception_id)
+                warnings += self._settle_holds(connection, interception_id, holds, outcome)
             else:
                 warnings += self._correct(connection, interception_id)
+        return warnings
+
+    def settle_so_far(self, connection: Connection, interception_id: str) -> list[BudgetWarning]:
+        """Charge the upstream requests of an inner loop that are complete, before its next one.
+
+        Otherwise a loop would hold the most that each of them may cost, and wait for itself.
+        """
+        holds = connection.execute(_HOLDS_OF, (interception_id,)).fetchall()
+        outcome = self._outcome(connection, interception_id) if holds else None
+        if outcome is None or not outcome.usages:
+            return []
+        told = replace(outcome, status="completed", http_status=200)
+        return self._settle_holds(connection, interception_id, holds, told)
+
+    def _settle_holds(
+        self,
+        connection: Connection,
+        interception_id: str,
+        holds: Iterable[Sequence[Any]],
+        outcome: Outcome,
+    ) -> list[BudgetWarning]:
+        warnings = []
+        for id_, budget, scope, epoch, bucket, unit, *amounts in holds:
+            hold = Hold(amount=amounts[0], likely=amounts[1], input=amounts[2])
+            counter = _Scope(budget, scope, epoch, bucket, unit)
+            charge = self._uncharged(
+                connection, interception_id, counter, charge_of(unit, hold, outcome)
+            )
+            warnings += self._charge(connection, id_, interception_id, counter, charge)
+        connection.execute(
+            "DELETE FROM aibridge_budget_holds WHERE interception_id = ?", (interception_id,)
+        )
         return warnings
 
     def _uncharged(
@@ -179,7 +203,7 @@ class SQLBudgets:
         charge: Charge,
     ) -> Charge:
         """Return the part of a charge that no earlier settlement of the interception made."""
-        at = (counter.budget, counter.scope, counter.epoch, counter.unit)
+        at = (counter.budget, counter.scope, counter.unit)
         charged: int = connection.execute(_CHARGED, (interception_id, *at)).fetchone()[0]
         return replace(charge, amount=max(0, charge.amount - charged)) if charged else charge
 
@@ -200,7 +224,13 @@ class SQLBudgets:
     def _renew(self, connection: Connection, moment: datetime) -> None:
         if moment >= self._renew_at:
             connection.execute(_RENEW, (self._owner, as_text(moment + LEASE)))
-            self._renew_at = moment + LEASE / 3
+            self._renewed_at = moment
+
+    def committed(self) -> None:
+        """Note that the last transaction was not rolled back, and a renewed lease with it."""
+        if self._renewed_at:
+            self._renew_at = self._renewed_at + LEASE / 3
+            self._renewed_at = None
 
     def _standing(
         self,
