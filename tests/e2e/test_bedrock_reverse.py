@@ -1,8 +1,10 @@
 """Amazon Bedrock through the reverse proxy: signed anew with the operator's credentials."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
 import boto3
 import httpx
 import pytest
@@ -10,7 +12,7 @@ from botocore.config import Config
 from standin import Provider, Server, ServerThread
 
 from e2e.aws import REGION, SESSION, assert_signed, key_id_of
-from e2e.central import ToolServer
+from e2e.central import ADD, ToolServer
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
 
@@ -97,3 +99,40 @@ def test_bearer_key_of_a_client_is_passed_on_unsigned(bedrock: Proxy, upstream: 
     (request,) = upstream.requests
     assert request.header("authorization") == headers["authorization"]
     assert request.header("x-amz-date") is None
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_central_tool_is_called_within_one_request(
+    bedrock: Proxy, upstream: Server, stream: bool
+) -> None:
+    said = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
+    asked: Any = {
+        "model": MODEL,
+        "max_tokens": 99,
+        "messages": [{"role": "user", "content": said}],
+    }
+    client = anthropic.AnthropicBedrock(
+        aws_region=REGION,
+        base_url=f"http://127.0.0.1:{bedrock.reverse_port}/bedrock",
+        aws_access_key="none",
+        aws_secret_key="none",
+        max_retries=0,
+        http_client=anthropic.DefaultHttpxClient(trust_env=False),
+    )
+    with bedrock.recording() as records, client:
+        if stream:
+            with client.messages.stream(**asked) as events:
+                message = events.get_final_message()
+        else:
+            message = client.messages.create(**asked)
+
+    texts = [block.text for block in message.content if block.type == "text"]
+    assert "".join(texts).endswith("The tool returned: 42")
+    assert message.stop_reason == "end_turn"
+    first, second = upstream.requests
+    for request in (first, second):
+        assert_signed(request, OPERATOR_SECRET)
+    assert ADD in {tool["name"] for tool in json.loads(first.body)["tools"]}
+    [call] = records.tool_usages
+    assert (call["tool"], call["injected"]) == ("add", 1)
+    assert len(records.token_usages) == 2

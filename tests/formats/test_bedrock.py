@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from botocore.eventstream import EventStreamBuffer
 from botocore.loaders import Loader
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,14 +14,18 @@ from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats import FORMATS, Format, RequestView, ResponseHead
 from aibridge_addon.formats.bedrock_converse.reader import ConverseReader
 from aibridge_addon.formats.bedrock_converse.view import ConverseView
+from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.formats.decoders.aws_frames import (
     MEDIA_TYPE,
     chunk_frame,
     event_frame,
     exception_frame,
+    frames_of,
 )
 from aibridge_addon.formats.decoders.sse import Event
-from formats.helpers import SCENARIOS, STREAMS, Scenario, parse, pieces
+from aibridge_addon.formats.tool_protocol import StreamError
+from aibridge_addon.raw_json import members
+from formats.helpers import SCENARIOS, STREAMS, Scenario, parse, pieces, sse
 
 BEDROCK = [FORMATS["bedrock_invoke"], FORMATS["bedrock_converse"]]
 HEAD = ResponseHead(status=200, headers={"content-type": MEDIA_TYPE})
@@ -27,7 +33,7 @@ MODEL = json.loads(json.dumps(Loader().load_service_model("bedrock-runtime", "se
 
 both = pytest.mark.parametrize("wire_format", BEDROCK, ids=lambda known: known.name)
 own_streams = [scenario for scenario in STREAMS if scenario.api.startswith("bedrock_")]
-messages = [scenario for scenario in STREAMS if scenario.api == "anthropic_messages"]
+MESSAGES = [scenario for scenario in STREAMS if scenario.api == "anthropic_messages"]
 
 
 def framed(scenario: Scenario) -> bytes:
@@ -64,7 +70,7 @@ def test_frames_in_any_split_give_the_facts_of_the_fixture(
     assert read_frames(scenario.wire_format, chunks) == scenario.response_facts()
 
 
-@pytest.mark.parametrize("scenario", messages, ids=str)
+@pytest.mark.parametrize("scenario", MESSAGES, ids=str)
 def test_messages_of_claude_in_frames_have_the_facts_of_server_sent_events(
     scenario: Scenario,
 ) -> None:
@@ -252,3 +258,92 @@ def test_operations_that_name_a_model_are_known() -> None:
 
 def test_every_scenario_of_bedrock_is_used() -> None:
     assert {s.api for s in SCENARIOS if s.api.startswith("bedrock_")} == {f.name for f in BEDROCK}
+
+
+CALLED = frozenset({"bmcp_s_look"})
+
+
+def turn_of_a_call(name: str) -> list[dict[str, Any]]:
+    """Return the events of a message with a text and a call."""
+    call = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}
+    usage = {"input_tokens": 5, "output_tokens": 1}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m"}
+    return [
+        {"type": "message_start", "message": {**message, "content": [], "usage": usage}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": "I look."},
+        },
+        {"type": "content_block_stop", "index": 0},
+        {"type": "content_block_start", "index": 1, "content_block": call},
+        {"type": "content_block_stop", "index": 1},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "tool_use"},
+            "usage": {"output_tokens": 9},
+        },
+        {"type": "message_stop"},
+    ]
+
+
+def spliced(wire_format: Format, frames: list[bytes]) -> tuple[list[Any], bytes]:
+    """Splice two responses; return the client's events, and its stream."""
+    assert wire_format.tools
+    splicer = wire_format.tools.splicer(CALLED)
+    out = b""
+    for number, stream in enumerate(frames):
+        if number:
+            out += splicer.ping()
+            splicer.resume()
+        events = frames_of(stream) if stream.startswith(b"\0") else parse([stream])
+        reader = wire_format.reader()
+        out += b"".join(splicer.feed(event, reader.feed(event)) for event in events)
+    out += splicer.finish()
+    shown = frames_of(out) if out.startswith(b"\0") else parse([out])
+    return [json.loads(event.data or b"") for event in shown], out
+
+
+def test_hidden_calls_leave_the_same_events_in_frames_as_in_server_sent_events() -> None:
+    responses = [turn_of_a_call("bmcp_s_look"), turn_of_a_call("own_tool")]
+    in_frames = [b"".join(chunk_frame(json.dumps(e).encode()) for e in r) for r in responses]
+    shown, stream = spliced(FORMATS["bedrock_invoke"], in_frames)
+    expected, _ = spliced(FORMATS["anthropic_messages"], [sse(*r) for r in responses])
+    assert shown == expected
+    assert [e["type"] for e in shown].count("message_start") == 1
+    assert sum(e.get("type") == "ping" for e in shown) == 1
+    buffer = EventStreamBuffer()
+    buffer.add_data(stream)
+    assert len(list(buffer)) == len(shown)  # botocore checks both checksums of each
+
+
+def test_frames_are_relayed_byte_for_byte_while_nothing_is_hidden() -> None:
+    stream = framed(Scenario(api="bedrock_invoke", name="tool_use"))
+    assert spliced(FORMATS["bedrock_invoke"], [stream])[1] == stream
+
+
+def test_error_of_a_loop_is_an_event_of_the_model_in_a_frame() -> None:
+    tools = FORMATS["bedrock_invoke"].tools
+    assert tools
+    error = tools.splicer(CALLED).error(StreamError(message="No.", error_type="overloaded_error"))
+    (event,) = frames_of(error)
+    assert json.loads(event.data or b"")["error"] == {"type": "overloaded_error", "message": "No."}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [({"anthropic_version": "bedrock-2023-05-31", "messages": []}, 1), ({"prompt": "Hi"}, 0)],
+)
+def test_tools_are_offered_to_claude_only(body: dict[str, Any], expected: int) -> None:
+    tools = FORMATS["bedrock_invoke"].tools
+    assert tools
+    offered = CentralTool(
+        name="bmcp_s_look",
+        server="s",
+        server_url="https://mcp.example/",
+        original_name="look",
+        description="Looks.",
+        input_schema={"type": "object"},
+    )
+    assert len(tools.inject(members(json.dumps(body).encode()) or {}, [offered])) == expected

@@ -5,6 +5,8 @@ first `message_start` and the last `message_delta` and `message_stop` are relaye
 hidden, events are relayed byte for byte.
 """
 
+from collections.abc import Callable
+
 from aibridge_addon.formats.anthropic_messages.blocks import StreamedBlock
 from aibridge_addon.formats.anthropic_messages.errors import error_body
 from aibridge_addon.formats.anthropic_messages.turn import is_call_of, turn_of
@@ -12,14 +14,23 @@ from aibridge_addon.formats.anthropic_messages.usage import serving_model, summe
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.tool_protocol import StreamError, Turn
 from aibridge_addon.formats.usage import merge_usage
-from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
+from aibridge_addon.raw_json import JSON, encode, mapping, read, sequence, text
+
+type Encode = Callable[[dict[str, JSON]], bytes]
+"""Encodes an event, given its data, in the framing of the stream."""
+
+
+def server_sent(data: dict[str, JSON]) -> bytes:
+    """Encode an event as a server-sent one."""
+    return f"event: {data['type']}\ndata: {encode(data)}\n\n".encode()
 
 
 class Splicer:
     """Joins several streamed messages into one."""
 
-    def __init__(self, names: frozenset[str]) -> None:
+    def __init__(self, names: frozenset[str], encode_event: Encode = server_sent) -> None:
         self._names = names
+        self._event = encode_event
         self._first = True
         """True during the first upstream response."""
         self._next_index = 0
@@ -87,7 +98,7 @@ class Splicer:
             return b"".join(event.raw for event, _ in self._end)
         usage = summed_usage(self._usage, self._used)
         return b"".join(
-            _event({**data, "usage": usage})
+            self._event({**data, "usage": usage})
             if mapping(data).get("type") == "message_delta"
             else event.raw
             for event, data in self._end
@@ -95,14 +106,14 @@ class Splicer:
 
     def ping(self) -> bytes:
         """Return a `ping` event, which clients ignore."""
-        return _event({"type": "ping"})
+        return self._event({"type": "ping"})
 
     def error(self, error: StreamError) -> bytes:
         """Return an error that ends the stream: the provider's own, or an error of its type."""
         if mapping(mapping(error.body).get("error")).get("type"):
-            return _event({**error.body, "type": "error"})
+            return self._event({**error.body, "type": "error"})
         body = error_body(error.http_status or 500, error.message, error.error_type)
-        return b"event: error\ndata: " + body + b"\n\n"
+        return self._event(read(body))
 
     def _on_block_start(self, event: Event, data: JSON) -> bytes:
         block = self._blocks[data["index"]] = StreamedBlock(mapping(data.get("content_block")))
@@ -112,7 +123,7 @@ class Splicer:
             return b""
         index = self._index[data["index"]] = self._next_index if self._hides else data["index"]
         self._next_index = max(self._next_index, index + 1)
-        return _renumbered(event, data, index)
+        return self._renumbered(event, data, index)
 
     def _on_block(self, event: Event, data: JSON) -> bytes:
         given = data.get("index")
@@ -121,7 +132,10 @@ class Splicer:
         if block := self._blocks.get(given):
             block.add(mapping(data.get("delta")))
         index = self._index.get(given, given)
-        return b"" if index is None else _renumbered(event, data, index)
+        return b"" if index is None else self._renumbered(event, data, index)
+
+    def _renumbered(self, event: Event, data: JSON, index: int) -> bytes:
+        return event.raw if data["index"] == index else self._event({**data, "index": index})
 
 
 class Merger:
@@ -159,11 +173,3 @@ class Merger:
             "usage": summed_usage(self._usage, self._used),
         }
         return encode(message).encode()
-
-
-def _renumbered(event: Event, data: JSON, index: int) -> bytes:
-    return event.raw if data["index"] == index else _event({**data, "index": index})
-
-
-def _event(data: dict[str, JSON]) -> bytes:
-    return f"event: {data['type']}\ndata: {encode(data)}\n\n".encode()

@@ -9,6 +9,7 @@ from aibridge_addon.formats.anthropic_messages import AnthropicMessages
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.bedrock import BedrockFormat, with_path
 from aibridge_addon.formats.bedrock_invoke.reader import InvokeReader, read_whole
+from aibridge_addon.formats.bedrock_invoke.tools import InvokeTools
 from aibridge_addon.formats.bedrock_invoke.view import InvokeView
 
 
@@ -16,7 +17,7 @@ class BedrockInvoke(BedrockFormat, AnthropicMessages):
     """Wire format of `POST /model/{model}/invoke` and `…/invoke-with-response-stream`."""
 
     name = "bedrock_invoke"
-    tools = None
+    tools = InvokeTools()
     view = InvokeView()
 
     def read_request(self, request: RequestView) -> RequestFacts:
