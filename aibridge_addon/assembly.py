@@ -345,7 +345,5 @@ class Components:
 
     def health(self) -> Health:
         """Return the health now."""
-        return Health.now(
-            can_record=self._recorder.available,
-            servers=self._servers.status(),
-        )
+        servers, keys = self._servers.status(), self._sending.pools.states()
+        return Health.now(can_record=self._recorder.available, servers=servers, keys=keys)

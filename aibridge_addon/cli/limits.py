@@ -1,11 +1,12 @@
 """`aibridge limits`: shows the rate limits of providers as their responses stated them last."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import click
 
+from aibridge_addon.cli.central_keys import KeyState, key_lines, read_key_states
 from aibridge_addon.cli.databases import open_records
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import printable
@@ -27,13 +28,20 @@ _WIDTH = 80
     metavar="FILE",
     help="Database to read. Default: the one of the running proxy, or the default database.",
 )
+@click.option("--keys", "only_keys", is_flag=True, help="Show only the keys of pools.")
 @click.option("--json", "as_json", is_flag=True, help="Print the limits and headers as JSON.")
-def command(db: str | None, *, as_json: bool) -> None:
+def command(db: str | None, *, only_keys: bool, as_json: bool) -> None:
     """Show the rate limits of providers, as their responses stated them last.
+
+    First come the keys of pools, with their states in the running proxy.
 
     Providers state them in headers: the 5-hour and weekly windows of subscriptions, and the rate
     limits of API keys. A key that is also used without this proxy can be used further than shown.
     """
+    keys = read_key_states() if only_keys or not (db or as_json) else ()
+    if only_keys:
+        _show_keys(keys, as_json=as_json)
+        return
     try:
         store = open_records(db)
         credentials = limits_by_credential(store.reports().rate_limits())
@@ -42,12 +50,23 @@ def command(db: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([credential.as_json() for credential in credentials]))
         return
+    if keys:
+        click.echo("\n".join(key_lines(keys, datetime.now(UTC))) + "\n")
     if not credentials:
         click.echo(f"No response in {store.location} stated a rate limit yet.")
         return
     now = datetime.now(UTC)
     blocks = ("\n".join(_lines(credential, now)) for credential in credentials)
     click.echo("\n\n".join(blocks))
+
+
+def _show_keys(keys: Sequence[KeyState], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(list(keys)))
+    elif keys:
+        click.echo("\n".join(key_lines(keys, datetime.now(UTC))))
+    else:
+        click.echo("No running proxy has a pool of keys, or none serves metrics.")
 
 
 def _lines(credential: CredentialLimits, now: datetime) -> Iterator[str]:

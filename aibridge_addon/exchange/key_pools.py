@@ -4,19 +4,20 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from mitmproxy import http
 
 from aibridge_addon.access.keys.affinity import Affinity, affinity_of
 from aibridge_addon.access.keys.failures import Failure, classify
-from aibridge_addon.access.keys.pool import Change, KeyPool
+from aibridge_addon.access.keys.pool import Change, KeyPool, KeyRow
 from aibridge_addon.access.keys.sends import OF_KEYS
 from aibridge_addon.exchange.client_request import ClientRequest, PooledKey
 from aibridge_addon.facts import InterceptionEnded
 from aibridge_addon.headers import lowered
 from aibridge_addon.providers.central_keys import CentralKey, model_class
-from aibridge_addon.providers.credentials import Credential
+from aibridge_addon.providers.credentials import Credential, mask
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.relay.responses import decoded_body
 
@@ -62,6 +63,14 @@ class KeyPools:
     def pools(self) -> Iterable[tuple[Provider, KeyPool]]:
         """Return all instances with a pool."""
         return [(provider, self._pools[name]) for name, provider in self._providers.items()]
+
+    def states(self) -> list[dict[str, Any]]:
+        """Return the state of each key, as `/healthz` shows it."""
+        return [
+            {"provider": provider.name, **_state_of(row, row.key.secret(self._environ))}
+            for provider, pool in self.pools()
+            for row in pool.rows()
+        ]
 
     @property
     def handlers(self) -> Mapping[type, Callable[[InterceptionEnded], None]]:
@@ -142,3 +151,24 @@ class KeyPools:
             clock=self._clock,
             on_change=lambda key, change, reason: self._on_change(name, key, change, reason),
         )
+
+
+def _state_of(row: KeyRow, secret: str) -> dict[str, Any]:
+    return {
+        "key": row.key.env,
+        "organization": row.key.organization,
+        "hint": mask(secret),
+        "state": row.state,
+        "reason": row.reason,
+        "since": _moment(row.since_seconds, -1),
+        "next_check": _moment(row.next_seconds, 1),
+        "is_checked": row.is_checked,
+    }
+
+
+def _moment(seconds: float | None, direction: int) -> str | None:
+    """Return the time that is some seconds before (-1) or after (1) now."""
+    if seconds is None:
+        return None
+    moment = datetime.now(UTC) + timedelta(seconds=direction * seconds)
+    return moment.isoformat(timespec="seconds")

@@ -1,17 +1,22 @@
 """Health of the proxy, for probes. It contains no secret and no address."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aibridge_addon import __version__
 from aibridge_addon.prices import price_list
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.server import ServerStatus
+
+type KeyState = Mapping[str, Any]
+"""`provider`, `key`, `organization`, `hint`, `state`, `reason`, `since`, `next_check`, and
+`is_checked`: true if a check lets the key be used again."""
+_KEY_STATES = ("ok", "cooling", "set aside")
 
 type DatabaseState = Literal["ok", "away", "unknown"]
 _WORST_FIRST: tuple[DatabaseState, ...] = ("unknown", "away", "ok")
@@ -27,11 +32,20 @@ class Health:
     """By name: up, down or starting."""
     prices: Literal["ok", "old"] = "ok"
     """`old` if the price data should be updated; this degrades nothing."""
+    keys: Sequence[KeyState] = ()
+    """States of the keys in pools; keys are named by their environment variables."""
 
     @classmethod
-    def now(cls, *, can_record: bool, servers: "Iterable[ServerStatus]") -> Self:
-        """Return the health, given whether records can be written, and the MCP servers' states."""
+    def now(
+        cls,
+        *,
+        can_record: bool,
+        servers: "Iterable[ServerStatus]",
+        keys: Sequence[KeyState] = (),
+    ) -> Self:
+        """Return the health, given whether records can be written, and the states of others."""
         return cls(
+            keys=keys,
             database="ok" if can_record else "away",
             mcp_servers={
                 server.name: "down" if server.state == "stopped" else server.state
@@ -61,6 +75,7 @@ class Health:
         return cls(
             database=next((state for state in _WORST_FIRST if state in databases), "unknown"),
             mcp_servers=servers,
+            keys=_worst_keys(known),
             prices="old" if any(health.prices == "old" for health in known) else "ok",
         )
 
@@ -74,6 +89,7 @@ class Health:
                 "mcp_servers": dict(self.mcp_servers),
                 "prices": self.prices,
                 "version": __version__,
+                **({"keys": list(self.keys)} if self.keys else {}),
             }
         )
 
@@ -81,4 +97,15 @@ class Health:
 def read_health(text: str) -> Health:
     """Return the health that `Health.as_json` has written."""
     values = json.loads(text)
-    return Health(**{name: values[name] for name in ("database", "mcp_servers", "prices")})
+    known = ("database", "mcp_servers", "prices")
+    return Health(**{name: values[name] for name in known}, keys=values.get("keys", ()))
+
+
+def _worst_keys(healths: Iterable[Health]) -> Sequence[KeyState]:
+    """Return the worst state of each key among several processes."""
+    worst: dict[tuple[str, str], KeyState] = {}
+    for state in (state for health in healths for state in health.keys):
+        name = (state["provider"], state["key"])
+        known = worst.get(name, state)
+        worst[name] = max(known, state, key=lambda each: _KEY_STATES.index(each["state"]))
+    return tuple(worst.values())

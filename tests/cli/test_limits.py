@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
+from aibridge_addon.cli.central_keys import key_lines
+from aibridge_addon.observe.health import Health, read_health
 from aibridge_addon.report.limits import span
 from aibridge_addon.store.sqlite.schema import migrate
 from cli.command import Home
@@ -190,3 +192,49 @@ def test_database_without_rate_limits_says_so(home: Home, database: Path) -> Non
 )
 def test_span_has_its_two_largest_units(seconds: int, expected: str) -> None:
     assert span(timedelta(seconds=seconds)) == expected
+
+
+KEYS: list[dict[str, Any]] = [
+    {
+        "provider": "anthropic",
+        "key": "KEY_1",
+        "organization": "eu",
+        "hint": "sk-a...0001",
+        "state": "set aside",
+        "reason": "credential (HTTP 401)",
+        "since": (_Clock.now - timedelta(minutes=5)).isoformat(),
+        "next_check": (_Clock.now + timedelta(days=1, hours=1)).isoformat(),
+        "is_checked": True,
+    },
+    {
+        "provider": "anthropic",
+        "key": "KEY_2",
+        "organization": None,
+        "hint": "sk-a...0002",
+        "state": "ok",
+        "reason": "",
+        "since": None,
+        "next_check": None,
+        "is_checked": False,
+    },
+]
+
+
+def test_keys_are_shown_with_state_reason_age_and_next_check() -> None:
+    now = datetime.fromisoformat(KEYS[0]["since"]) + timedelta(minutes=5)
+    lines = list(key_lines(KEYS, now))
+    assert lines[0].split() == ["anthropic", "·", "KEY_1", "(eu)", "set", "aside", "5m", "ago"]
+    assert lines[1] == "  credential (HTTP 401); checked again in 1d01h"
+    assert lines[2].split() == ["anthropic", "·", "KEY_2", "ok"]
+
+
+def test_health_of_several_processes_has_the_worst_state_of_each_key() -> None:
+    good = [{**state, "state": "ok"} for state in KEYS]
+    healths = [Health(database="ok", keys=keys) for keys in (good, KEYS, good)]
+    assert [key["state"] for key in Health.of_all(healths).keys] == ["set aside", "ok"]
+    assert read_health(Health.of_all(healths).as_json()).keys == KEYS
+
+
+def test_limits_without_a_proxy_have_no_keys(home: Home) -> None:
+    assert "No running proxy" in home.invoke("limits", "--keys").stdout
+    assert json.loads(home.invoke("limits", "--keys", "--json").stdout) == []

@@ -23,7 +23,7 @@ from standin.provider import Answer
 from e2e.bodies import CHAT, MESSAGES, RESPONSES, Api
 from e2e.central import program, server_toml, wait_for_servers
 from e2e.clients import WAYS, Clients, Way
-from e2e.metrics import metric
+from e2e.metrics import health, metric
 from e2e.proxy import Proxy
 from e2e.records import Row
 
@@ -275,6 +275,11 @@ def test_refused_keys_are_checked_and_come_back(
         scripted.failures[key] = [refusal(401)]
     assert ask(clients, REVERSE, CHAT, "refused").status == 401
     gone = {"provider": "refused-openai"}
+    _, report = health(proxy)
+    states = {key["key"]: key for key in report["keys"] if key["provider"] == "refused-openai"}
+    assert {key["state"] for key in states.values()} == {"set aside"}
+    assert states["KEY_A"]["reason"] == "credential (HTTP 401)"
+    assert A not in json.dumps(report)
     assert metric(proxy, "aibridge_keys_usable", **gone) == 0
     proxy.wait_for_log("the key KEY_A of refused-openai is in use again")
     proxy.wait_for_log("the key KEY_B of refused-openai is in use again")

@@ -31,6 +31,8 @@ class KeyRow:
     """Seconds since it was set aside."""
     next_seconds: float | None = None
     """Seconds until the next check, or until it may be used again."""
+    is_checked: bool = False
+    """True if a check lets it be used again, False if time does."""
 
 
 class KeyPool:
@@ -139,6 +141,7 @@ class KeyPool:
                 reason=state.aside.reason,
                 since_seconds=now - state.aside.since,
                 next_seconds=max(0.0, state.aside.until - now),
+                is_checked=state.aside.kind == "credential",
             )
         cooling = {name: end - now for name, end in state.cooling.items() if end > now}
         if not cooling:

@@ -17,7 +17,7 @@ def check_health(installation: Installation) -> Iterator[Finding]:
     if proxy is None or proxy.metrics_url is None:
         return
     try:
-        report = _request_health(proxy.metrics_url)
+        report = request_health(proxy.metrics_url)
         down = [name for name, state in report["mcp_servers"].items() if state == "down"]
         has_database = report["database"] == "ok"
     except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError):
@@ -36,7 +36,12 @@ def check_health(installation: Installation) -> Iterator[Finding]:
         yield Finding(about="health", level="ok", what="the proxy reports no problem")
 
 
-def _request_health(url: str) -> dict[str, Any]:
+def request_health(url: str) -> dict[str, Any]:
+    """Return the health that a proxy reports at the address of its metrics.
+
+    Raises:
+        OSError, HTTPException, ValueError: it does not respond as expected.
+    """
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=NETWORK_S)
     with contextlib.closing(connection):
