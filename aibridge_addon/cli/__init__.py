@@ -14,6 +14,7 @@
     budget.py              budgets and their accounts
     checks/                checks of the doctor, one function each
     tail.py search.py export.py show.py   single requests: live, by words, as JSON, as a tree
+    migrate.py             copies a SQLite database into PostgreSQL
     prices.py reprice.py configured_prices.py   prices of recorded calls
     sessions.py            sessions
     status.py              proxy processes
@@ -51,7 +52,7 @@ _COMMANDS = (
         "limits",
         "status",
     ),
-    *("budget", "token", "prices", "reprice", "doctor", "ca", "completion"),
+    *("budget", "token", "prices", "reprice", "migrate", "doctor", "ca", "completion"),
 )
 """Modules with a `command`, in the order of the help."""
 

@@ -1,6 +1,7 @@
 """`PostgresStore`: access tokens, reports, and a recorder, in a PostgreSQL database."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.budgets.accounts import BudgetAccounts
@@ -8,6 +9,7 @@ from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.postgres import token_table
 from aibridge_addon.store.postgres.address import Address
+from aibridge_addon.store.postgres.connection import PostgresConnection
 from aibridge_addon.store.postgres.pool import Pool
 from aibridge_addon.store.postgres.token_table import TokenReader
 from aibridge_addon.store.preparation import Preparation
@@ -55,6 +57,10 @@ class PostgresStore(Store):
         """Revoke the access token with an id, or all of an actor."""
         with self._pool.writing() as connection:
             return token_table.revoke(connection, name)
+
+    def writing(self) -> AbstractContextManager[PostgresConnection]:
+        """Return a connection to the newest schema, for a command."""
+        return self._pool.writing()
 
     def reports(self) -> Reports:
         """Return the reports."""
