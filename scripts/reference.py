@@ -249,7 +249,7 @@ def providers() -> str:
             _code(f"http://127.0.0.1:8081{provider.reverse_prefix}"),
         )
         for provider in DEFAULT_PROVIDERS
-        if provider.name not in PRESETS
+        if provider.name not in PRESETS or PRESETS[provider.name].is_local
     ]
     head = ("name", "type", "base_url", "hosts", "api_key_env", "base URL for clients")
     return _table(head, rows)

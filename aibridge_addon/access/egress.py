@@ -9,7 +9,7 @@ which resolves names itself, only addresses can be checked.
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from ipaddress import ip_address
 from weakref import WeakKeyDictionary
 
@@ -66,6 +66,8 @@ class Egress:
 
     def __init__(self, *, on_refused: Callable[[str], None]) -> None:
         self._endpoints: frozenset[Endpoint] = frozenset()
+        self._reverse_only: frozenset[Endpoint] = frozenset()
+        """Endpoints of this machine that only the routes of the reverse proxy lead to."""
         self._networks: tuple[Network, ...] = ()
         self._hosts: frozenset[str] = frozenset()
         self._on_refused = on_refused
@@ -82,7 +84,7 @@ class Egress:
     def allow(
         self,
         *,
-        providers: Iterable[Provider] = (),
+        providers: Collection[Provider] = (),
         networks: tuple[Network, ...] = (),
         hosts: frozenset[str] = frozenset(),
     ) -> None:
@@ -94,6 +96,8 @@ class Egress:
             hosts: Host names in lower case, whatever their addresses are.
         """
         self._endpoints = frozenset(_endpoints(providers))
+        local = (provider for provider in providers if _is_local_default(provider))
+        self._reverse_only = frozenset((provider.host, provider.port) for provider in local)
         self._networks = networks
         self._hosts = hosts
 
@@ -124,7 +128,8 @@ class Egress:
         if server.error or server.address is None or isinstance(data.client.proxy_mode, DnsMode):
             return
         host, port = server.address[:2]
-        if self._is_named(host, port):
+        is_reverse = isinstance(data.client.proxy_mode, ReverseMode)
+        if self._is_named(host, port) or (is_reverse and (host, port) in self._reverse_only):
             return
         try:
             found = self._checked_before(server, (host, port)) or await self._resolve(host)
@@ -236,12 +241,17 @@ def _endpoints(providers: Iterable[Provider]) -> Iterator[Endpoint]:
     Patterns are left out: the operator does not know the addresses of all hosts that match.
     """
     for provider in providers:
-        if provider.base_url:
+        if provider.base_url and not _is_local_default(provider):
             yield provider.host, provider.port
         for host in filter(lambda host: not is_pattern(host), provider.hosts):
             # At an address, `base_url` may be one of several servers of a machine.
             if literal(host) is None and host != LOCALHOST:
                 yield from ((host, port) for port in (*WEB_PORTS, provider.port))
+
+
+def _is_local_default(provider: Provider) -> bool:
+    """Return True if an instance is on this machine, and nobody has configured it."""
+    return provider.is_optional and provider.scheme == "http"
 
 
 def _mode_addresses(specs: Iterable[str]) -> Iterator[connection.Address]:

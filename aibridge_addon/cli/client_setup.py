@@ -62,6 +62,7 @@ class ConnectionSettings:
             "anthropic": f"{self.reverse_url}/anthropic",
             "openai": f"{self.reverse_url}/openai/v1",
             "codex": f"{self.reverse_url}/{self.codex}/v1",
+            "ollama": f"{self.reverse_url}/ollama",
         }
 
 

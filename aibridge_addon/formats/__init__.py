@@ -11,6 +11,7 @@ from aibridge_addon.formats import (
     bedrock_converse,
     bedrock_invoke,
     gemini,
+    ollama,
     openai_audio,
     openai_batches,
     openai_chat,
@@ -69,5 +70,7 @@ for _format in (
     rerank.FORMAT,
     openai_batches.FORMAT,
     anthropic_batches.FORMAT,
+    ollama.CHAT,
+    ollama.GENERATE,
 ):
     register(_format)

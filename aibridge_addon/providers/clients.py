@@ -40,7 +40,7 @@ class ClientProgram:
     programs: str = ""
     """Regular expression for the names of its executables; empty: the names in `commands`."""
     base_urls: Mapping[str, str] = field(default_factory=dict)
-    """Variables for the reverse proxy. `{anthropic}`, `{openai}` and `{codex}` are replaced by base
+    """Variables for the reverse proxy. `{anthropic}`, `{openai}` and others are replaced by base
     URLs, see `ConnectionSettings.base_urls`."""
     config_variable: str = ""
     """Name of a variable in `base_urls` that holds a complete configuration. A different value that
@@ -185,6 +185,15 @@ CLIENTS = [
     ClientProgram(name="LangChain", user_agents=("langchain",), is_library=True),
     ClientProgram(name="Vercel AI SDK", user_agents=("ai/", "ai-sdk/"), is_library=True),
     ClientProgram(name="node-fetch", user_agents=("node-fetch",), is_library=True),
+    ClientProgram(
+        name="Ollama",
+        user_agents=("ollama-python/", "ollama-js/", "ollama/"),
+        commands=("ollama",),
+        base_urls={"OLLAMA_HOST": "{ollama}"},
+        keys=("OLLAMA_API_KEY",),
+        is_library=True,
+        needs_base_url=True,  # it speaks to this machine, past any proxy
+    ),
     ClientProgram(
         name="OpenAI SDK (Python)",
         user_agents=(

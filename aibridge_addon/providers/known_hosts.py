@@ -29,7 +29,7 @@ def values_of_preset(preset: Preset, *, has_url: bool) -> Mapping[str, object]:
     """
     values: dict[str, object] = {
         "name": preset.name,
-        "type": "openai",
+        "type": preset.type,
         "base_url": preset.base_url,
         "api_key_env": preset.api_key_env,
         "anthropic_path": preset.anthropic_path,

@@ -20,8 +20,9 @@ class Preset:
 
     name: str
     title: str
+    type: str = "openai"
     base_url: str
-    """URL of OpenAI's formats."""
+    """URL of OpenAI's formats, or of the provider type."""
     formats: str = "chat"
     """OpenAI's formats that it speaks, for people."""
     hosts: tuple[str, ...] = ()
@@ -270,14 +271,14 @@ _ROWS = (
         document="Vercel AI Gateway: Anthropic-compatible API",
     ),
     Preset(
-        name="ollama-openai",
-        title="Ollama, OpenAI's formats",
-        base_url="http://127.0.0.1:11434/v1",
-        formats="chat, responses",
-        anthropic_path="",
+        name="ollama",
+        title="Ollama",
+        type="ollama",
+        base_url="http://127.0.0.1:11434",
+        formats="its own, chat, responses, messages",
         stream_usage="asked",
         quirks="no caches in Messages",
-        document="Ollama: OpenAI compatibility",
+        document="Ollama: API reference; OpenAI compatibility; Usage",
         is_local=True,
     ),
     Preset(

@@ -18,6 +18,7 @@ from standin import (
     bedrock,
     delivery,
     gemini,
+    ollama,
     openai_chat,
     openai_responses,
     vertex_claude,
@@ -86,7 +87,7 @@ class Provider:
             return await answer if isinstance(answer, Awaitable) else answer
         number = next(self._numbers)
         path = request.path
-        api = gemini.api_of(path, request.target) or _api_of(path)
+        api = gemini.api_of(path, request.target) or ollama.ROUTES.get(path) or _api_of(path)
         if api is not None and request.method == "POST":
             return self._bridged(api, request, number)
         dialect = _dialect(request)

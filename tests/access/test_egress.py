@@ -68,6 +68,23 @@ def provider(base_url: str, *hosts: str) -> Provider:
     return Provider(name="x", type="openai", base_url=base_url, hosts=frozenset(hosts))
 
 
+LOCAL = Provider(
+    name="ollama",
+    type="ollama",
+    base_url="http://127.0.0.1:11434",
+    hosts=frozenset(),
+    is_optional=True,
+)
+
+
+async def test_default_instance_on_this_machine_is_for_the_reverse_proxy_only() -> None:
+    attempts = Attempts(providers=[LOCAL])
+
+    assert await attempts.allows("127.0.0.1", 11434, "reverse:http://127.0.0.1:1111")
+    assert not await attempts.allows("127.0.0.1", 11435, "reverse:http://127.0.0.1:1111")
+    assert not await attempts.allows("127.0.0.1", 11434)
+
+
 @pytest.mark.parametrize(
     ("at", "host", "port", "allowed"),
     [
@@ -78,6 +95,7 @@ def provider(base_url: str, *hosts: str) -> Provider:
         (provider("http://localhost:11434/v1", "localhost"), "localhost", 11434, True),
         (provider("http://localhost:11434/v1", "localhost"), "localhost", 80, False),
         (provider("http://127.0.0.1:11434/v1", "localhost"), "localhost", 11434, False),
+        (LOCAL, "127.0.0.1", 11434, False),
         (provider("", "*.llm.example"), "a.llm.example", 443, False),
         (provider("", "*.llm.example", "a.llm.example"), "a.llm.example", 443, True),
         (provider("https://llm.corp/v1", "llm.corp"), "llm.corp", 443, True),

@@ -44,6 +44,8 @@ NOTHING = dict.fromkeys(FORMATS, RequestFacts()) | {
     "rerank": RequestFacts(request_kind="side"),
     "openai_batches": RequestFacts(background=True),
     "anthropic_batches": RequestFacts(background=True),
+    "ollama_chat": RequestFacts(request_kind="side", streaming=True),
+    "ollama_generate": RequestFacts(request_kind="side", streaming=True),
 }
 """Facts of a request without members."""
 
@@ -54,6 +56,8 @@ NOT_BY_STREAM = IN_PATH | {
     "openai_moderations",
     "openai_speech",
     "rerank",
+    "ollama_chat",  # it streams by default
+    "ollama_generate",
 }
 STREAM_BY_MEMBER = [name for name in FORMATS if name not in NOT_BY_STREAM]
 """Formats whose requests ask for a stream by the member `stream`."""
@@ -328,6 +332,8 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
         "openai_speech": {"object": "audio.speech", "usage": usage},
         "rerank": {"results": [], "usage": usage},
         "openai_batches": {"object": "batch", "usage": usage},
+        "ollama_chat": {"done": True, "prompt_eval_count": number, "eval_count": number},
+        "ollama_generate": {"done": True, "prompt_eval_count": number, "eval_count": number},
     }
     if wire_format.name not in shapes:
         pytest.skip("its usage is in the results")

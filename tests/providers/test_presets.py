@@ -64,8 +64,10 @@ def test_names_and_hosts_of_default_instances_are_unique() -> None:
     assert (len(set(names)), len(set(hosts))) == (len(names), len(hosts))
 
 
-def test_local_servers_are_no_default_instances() -> None:
-    assert not [p for p in DEFAULT_PROVIDERS if p.base_url and not p.base_url.startswith("https:")]
+def test_only_ollama_is_a_default_instance_on_this_machine() -> None:
+    local = [p.name for p in DEFAULT_PROVIDERS if p.base_url and p.scheme != "https"]
+
+    assert local == ["ollama"]
 
 
 def test_sellers_of_all_presets_are_in_the_price_data() -> None:

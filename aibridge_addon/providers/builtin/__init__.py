@@ -12,6 +12,7 @@ from aibridge_addon.providers.builtin import (
     compatible,
     copilot,
     gemini,
+    ollama,
     openai,
     vertex,
 )
@@ -20,7 +21,7 @@ from aibridge_addon.providers.types import register
 # In reverse mode, each route has the methods that its clients use and no more, bridged routes too:
 # by TRACE a provider would send the central key back, and DELETE of a model is for good. That other
 # methods pass on a bridged path is for forward mode, where the key is the client's own.
-_MODULES = (anthropic, openai, azure, copilot, bedrock, gemini, code_assist, vertex)
+_MODULES = (anthropic, openai, azure, copilot, bedrock, gemini, code_assist, vertex, ollama)
 
 for _module in _MODULES:
     register(_module.TYPE)

@@ -1,0 +1,91 @@
+"""Ollama's own API: `POST /api/chat` and `POST /api/generate`. Sans-io.
+
+Both stream lines of JSON, unless the request says that they must not.
+"""
+
+from collections.abc import Mapping
+
+from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.formats.base import Format, RequestView, ResponseHead
+from aibridge_addon.formats.decoders.ndjson import LineParser
+from aibridge_addon.formats.ollama.errors import error_body
+from aibridge_addon.formats.ollama.reader import (
+    ChatReader,
+    GenerationReader,
+    OllamaReader,
+    read_chat,
+    read_generation,
+)
+from aibridge_addon.formats.ollama.request import (
+    lowered_output_limit,
+    output_limit,
+    read_chat_request,
+    read_generation_request,
+)
+from aibridge_addon.formats.ollama.view import ChatView, GenerationView
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.raw_json import JSON
+
+
+class OllamaFormat(Format):
+    """The parts that both wire formats share."""
+
+    def decoder(self, head: ResponseHead) -> LineParser | None:
+        """Return a decoder of lines; None for a response that is one document."""
+        return None if head.media_type == "application/json" else LineParser()
+
+    def error(
+        self, status: int, message: str, error_type: str | None = None, code: str | None = None
+    ) -> bytes:
+        """Return an error in the shape of Ollama's API."""
+        return error_body(message, error_type, code)
+
+    def output_limit(self, members: Members) -> int | None:
+        """Return the most output tokens that a request allows; None if it states no limit."""
+        return output_limit(members)
+
+    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
+        """Return the member that allows more output tokens than `most`, with a lower value."""
+        return lowered_output_limit(members, most)
+
+
+class OllamaChat(OllamaFormat):
+    """Wire format of `POST /api/chat`."""
+
+    name = "ollama_chat"
+    view = ChatView()
+
+    def read_request(self, request: RequestView) -> RequestFacts:
+        """Read a request."""
+        return read_chat_request(dict(request.members))
+
+    def reader(self) -> OllamaReader:
+        """Return a new reader for one streamed response."""
+        return ChatReader()
+
+    def read_whole(self, body: bytes) -> ResponseFacts:
+        """Read a response that was not streamed, or an error."""
+        return read_chat(body)
+
+
+class OllamaGenerate(OllamaFormat):
+    """Wire format of `POST /api/generate`."""
+
+    name = "ollama_generate"
+    view = GenerationView()
+
+    def read_request(self, request: RequestView) -> RequestFacts:
+        """Read a request."""
+        return read_generation_request(dict(request.members))
+
+    def reader(self) -> OllamaReader:
+        """Return a new reader for one streamed response."""
+        return GenerationReader()
+
+    def read_whole(self, body: bytes) -> ResponseFacts:
+        """Read a response that was not streamed, or an error."""
+        return read_generation(body)
+
+
+CHAT = OllamaChat()
+GENERATE = OllamaGenerate()

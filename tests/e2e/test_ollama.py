@@ -1,0 +1,135 @@
+"""Ollama's own API, with its SDK, in both modes: lines of JSON are relayed and recorded."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from ollama import Client, ResponseError
+from standin import Server
+from standin.plan import ANSWER, THOUGHT
+
+from e2e.clients import Clients, Way
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy
+
+SAID = "How are you? TOKENS:100,20,30,0"
+FORWARD, REVERSE = Way("forward"), Way("reverse")
+each_mode = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+
+CONFIG = """\
+[[providers]]
+name = "ollama"
+type = "ollama"
+base_url = "{origin}"
+hosts = ["ollama.example"]
+"""
+
+
+@pytest.fixture(scope="module")
+def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
+    with run_proxy(standin.origin, config=CONFIG.format(origin=standin.origin)) as made:
+        yield made
+
+
+def base_url(proxy: Proxy, way: Way) -> str:
+    if way == FORWARD:
+        return "https://ollama.example"
+    return f"http://127.0.0.1:{proxy.reverse_port}/ollama"
+
+
+@pytest.fixture(params=[FORWARD, REVERSE], ids=str)
+def client(request: pytest.FixtureRequest, proxy: Proxy, clients: Clients) -> Iterator[Client]:
+    way: Way = request.param
+    options: dict[str, Any] = {"verify": clients.trust(), "trust_env": False, "timeout": 30.0}
+    if way == FORWARD:
+        options["proxy"] = proxy.forward_url
+    made = Client(host=base_url(proxy, way), **options)
+    yield made
+    inner: httpx.Client = made._client
+    inner.close()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_chat_is_recorded_with_exact_rows(proxy: Proxy, client: Client, stream: bool) -> None:
+    messages = [{"role": "user", "content": f"{SAID} THINK"}]
+    with proxy.recording() as records:
+        if stream:
+            lines = list(client.chat("qwen3:8b", messages, stream=True))
+            text = "".join(line.message.content or "" for line in lines)
+            assert lines[-1].done
+        else:
+            text = client.chat("qwen3:8b", messages).message.content or ""
+
+    assert text == ANSWER
+    row = records.interception
+    assert (row["provider"], row["api"], row["model"]) == ("ollama", "ollama_chat", "qwen3:8b")
+    assert (row["status"], row["streaming"], row["partial"]) == ("completed", int(stream), 0)
+    assert row["client"] == "Ollama"
+    assert records.counts == (100, 20, 30, 0)
+    assert records.usage["unpriced_reason"].startswith("provider 'ollama' has no known price list")
+    assert [thought["content"] for thought in records.model_thoughts] == [THOUGHT]
+
+
+def test_tool_calls_are_recorded(proxy: Proxy, client: Client) -> None:
+    def get_weather(city: str) -> str:
+        """Return the weather of a city."""
+        return city
+
+    said = 'USE_TOOL:get_weather ARGS:{"city": "Tromsø"}'
+    with proxy.recording() as records:
+        client.chat("qwen3:8b", [{"role": "user", "content": said}], tools=[get_weather])
+
+    (call,) = records.tool_usages
+    assert (call["tool"], call["input"]) == ("get_weather", {"city": "Tromsø"})
+
+
+def test_generation_is_recorded(proxy: Proxy, client: Client) -> None:
+    with proxy.recording() as records:
+        lines = list(client.generate("llama3.2", SAID, stream=True))
+
+    assert "".join(line.response or "" for line in lines) == ANSWER
+    assert records.interception["api"] == "ollama_generate"
+    assert records.prompts == [SAID]
+    assert records.counts == (100, 20, 30, 0)
+
+
+def test_error_in_a_stream_is_recorded_as_failed(proxy: Proxy, client: Client) -> None:
+    messages = [{"role": "user", "content": "ERROR_EVENT"}]
+    with proxy.recording() as records, pytest.raises(ResponseError, match="an error was enc"):
+        list(client.chat("qwen3:8b", messages, stream=True))
+
+    assert records.interception["status"] == "failed"
+    assert records.interception["error_message"].startswith("an error was encountered")
+
+
+@each_mode
+def test_lines_arrive_unchanged_and_stream_by_default(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way
+) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": SAID}]}
+    with clients.http(Way("direct")) as direct:
+        expected = direct.post(f"{standin.origin}/api/chat", json=body)
+    with proxy.recording() as records, clients.http(way) as client:
+        response = client.post(f"{base_url(proxy, way)}/api/chat", json=body)
+
+    assert response.content == expected.content
+    assert response.headers["content-type"] == "application/x-ndjson"
+    assert records.interception["streaming"] == 1
+    assert json.loads(response.content.splitlines()[-1])["done"]
+
+
+@each_mode
+def test_request_that_loads_a_model_is_no_prompt(proxy: Proxy, clients: Clients, way: Way) -> None:
+    with proxy.recording() as records, clients.http(way) as client:
+        client.post(f"{base_url(proxy, way)}/api/generate", json={"model": "m", "keep_alive": 0})
+
+    assert (records.interception["request_kind"], records.prompts) == ("side", [])
+
+
+def test_reverse_proxy_does_not_manage_models(proxy: Proxy, clients: Clients) -> None:
+    with clients.http(REVERSE) as client:
+        for path in ("delete", "pull", "create", "copy", "push"):
+            answer = client.request("POST", f"{base_url(proxy, REVERSE)}/api/{path}", json={})
+            assert (answer.status_code, "error" in answer.json()) == (404, True)
