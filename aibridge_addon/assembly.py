@@ -51,7 +51,7 @@ from aibridge_addon.providers.routing import Router
 from aibridge_addon.relay.connection_handlers import close_client
 from aibridge_addon.relay.held_bodies import HeldBodies
 from aibridge_addon.relay.next_layer import NextLayer
-from aibridge_addon.report.queries import RequestQuery
+from aibridge_addon.report.earlier import earlier_requests
 from aibridge_addon.store import open_store, recorder
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
@@ -99,7 +99,7 @@ class Components:
             is_recording=lambda: self._recorder.available,
             on_alert=self.metrics.count_alert,
             outbox=outbox_beside(self._store.location, data_folder()),
-            has_earlier=None if settings.recorder else self._has_earlier,
+            has_earlier=None if settings.recorder else earlier_requests(self._store.reports),
         )
         self._start_recorder(settings)
         self._presence = Presence(self._facts.publish, lambda: len(self.live))
@@ -118,6 +118,7 @@ class Components:
         self._outputs.apply(settings.webhooks)
         self._sending.apply(settings)
         self._policies.apply(settings, own_hosts=listened_names(self._options))
+        models = ModelEdits(settings.model_rules)
         self.cross_origin = CrossOriginSharing(self._policies.browser_origin)
         self.reception = Reception(
             self.live,
@@ -128,9 +129,12 @@ class Components:
                 check_admission=self.admission.check,
                 metrics=self.metrics,
             ),
-            intake=self._build_intake(settings),
+            intake=self._build_intake(settings, models),
             edits=edits_of(
-                settings, attach=self.background.attach, central=self._servers.use(settings)
+                settings,
+                models=models,
+                attach=self.background.attach,
+                central=self._servers.use(settings),
             ),
             refusals=self._early_refusals,
             metrics=self.metrics,
@@ -297,8 +301,7 @@ class Components:
         self.first_request.seconds = settings.first_request_seconds
         self.held.most = settings.held_bodies
 
-    def _build_intake(self, settings: Settings) -> Intake:
-        models = ModelEdits(settings.model_rules)
+    def _build_intake(self, settings: Settings, models: ModelEdits) -> Intake:
         policies = PolicyCheck(settings, policies=self._policies, metrics=self.metrics)
         records = RecordMaker(
             publish=self._facts.publish,
@@ -327,11 +330,6 @@ class Components:
         )
 
     # Callbacks between components
-
-    def _has_earlier(self, actor: str, before: str) -> bool:
-        """Return whether an actor was recorded before a time; called on a thread."""
-        query = RequestQuery(for_actor=actor, until=before, limit=1)
-        return bool(self._store.reports().requests(query).rows)
 
     def _count_refused(self, reason: str) -> None:
         """Count a refusal without a provider."""

@@ -28,25 +28,41 @@ class ModelRule:
         return matches_any(model, self.allow) and not (self.deny and matches_any(model, self.deny))
 
 
-def rules_for(rules: Iterable[ModelRule], asked: Asked) -> tuple[ModelRule, ...]:
-    """Return the rules for a request; all of them apply.
+@dataclass(frozen=True, slots=True)
+class AppliedRules:
+    """The rules for a request; all of them apply."""
+
+    rules: tuple[ModelRule, ...]
+
+    def sent(self, model: str | None) -> str | None:
+        """Return the model to send in place of a requested one; the first alias wins."""
+        if model is None:
+            return None
+        aliases = (rule.aliases[model] for rule in self.rules if model in rule.aliases)
+        return next(aliases, model)
+
+    @property
+    def restrict_models(self) -> bool:
+        """True if there are models that a rule does not allow."""
+        return any(rule.allow or rule.deny for rule in self.rules)
+
+    def allow(self, model: str | None) -> bool:
+        """Return whether all rules allow a model that is sent."""
+        return all(rule.allows(model) for rule in self.rules)
+
+    @property
+    def output_ceiling(self) -> int | None:
+        """The smallest ceiling of the output tokens; None if no rule sets one."""
+        ceilings = (rule.max_output_tokens for rule in self.rules)
+        return min((ceiling for ceiling in ceilings if ceiling is not None), default=None)
+
+
+def rules_for(rules: Iterable[ModelRule], asked: Asked) -> AppliedRules:
+    """Return the rules for a request.
 
     Aliases cannot apply to a model in the path, nor to a request that its client has signed.
     """
     found = (rule for rule in rules if rule.selection.matches(asked))
     if asked.is_signed or MODEL in asked.route.path_values:
         found = (replace(rule, aliases={}) for rule in found)
-    return tuple(found)
-
-
-def alias_of(rules: Iterable[ModelRule], model: str | None) -> str | None:
-    """Return the model to send in place of a requested one; the first rule with an alias wins."""
-    if model is None:
-        return None
-    return next((rule.aliases[model] for rule in rules if model in rule.aliases), model)
-
-
-def output_ceiling(rules: Iterable[ModelRule]) -> int | None:
-    """Return the smallest ceiling of the output tokens; None if no rule sets one."""
-    ceilings = (rule.max_output_tokens for rule in rules)
-    return min((ceiling for ceiling in ceilings if ceiling is not None), default=None)
+    return AppliedRules(tuple(found))

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.budget_rule import BudgetRule
-from aibridge_addon.access.model_rule import ModelRule, alias_of, rules_for
+from aibridge_addon.access.model_rule import ModelRule, rules_for
 from aibridge_addon.budgets.book import (
     BookUnavailableError,
     BudgetBook,
@@ -164,8 +164,7 @@ class BudgetCheck:
             turn.release()
 
     def _as_sent(self, asked: Asked) -> Asked:
-        rules = rules_for(self._rules.models, asked)
-        return replace(asked, model=alias_of(rules, asked.model))
+        return replace(asked, model=rules_for(self._rules.models, asked).sent(asked.model))
 
 
 def _on_loop(

@@ -9,16 +9,19 @@ from aibridge_addon.exchange.request_signing import RequestSigning
 from aibridge_addon.exchange.signed_requests import unless_signed
 
 
-def edits_of(settings: Settings, *, attach: Edit, central: CentralTools | None) -> tuple[Edit, ...]:
+def edits_of(
+    settings: Settings, *, models: ModelEdits, attach: Edit, central: CentralTools | None
+) -> tuple[Edit, ...]:
     """Return the edits that these settings ask for.
 
     Args:
         settings: of this moment.
+        models: applies the model rules.
         attach: continues the record of a background response; changes no request.
         central: offers central tools; None without servers.
     """
     return (
-        unless_signed(ModelEdits(settings.model_rules).apply),
+        unless_signed(models.apply),
         unless_signed(ChatUsage(settings).ask),
         attach,
         *((unless_signed(central.offer),) if central else ()),

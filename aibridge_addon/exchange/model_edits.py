@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 
 from aibridge_addon.access.asked import Asked
-from aibridge_addon.access.model_rule import ModelRule, alias_of, output_ceiling, rules_for
+from aibridge_addon.access.model_rule import ModelRule, rules_for
 from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.counted import CountedExchange
@@ -61,9 +61,8 @@ class ModelEdits:
         """Return the members to change in a request, with their new values."""
         rules = rules_for(self._rules, asked)
         changes: dict[str, JSON] = {}
-        is_in_body = _MODEL in members and _MODEL not in asked.route.path_values
-        if is_in_body and (model := alias_of(rules, asked.model)) != asked.model:
+        if _MODEL in members and (model := rules.sent(asked.model)) != asked.model:
             changes[_MODEL] = model
-        if (ceiling := output_ceiling(rules)) is not None:
+        if (ceiling := rules.output_ceiling) is not None:
             changes |= wire_format.lower_output_limit(members, ceiling)
         return changes

@@ -1,9 +1,7 @@
 """Policy: the models that the config file allows and denies (`[[model_rules]]`)."""
 
-from collections.abc import Iterable
-
 from aibridge_addon.access.asked import Asked, Refusal
-from aibridge_addon.access.model_rule import ModelRule, alias_of, rules_for
+from aibridge_addon.access.model_rule import ModelRule, rules_for
 from aibridge_addon.access.policies.named_models import models_of
 from aibridge_addon.access.requested_models import UnclearError
 
@@ -17,8 +15,7 @@ class ModelRules:
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a model that a rule does not allow; aliases are applied before."""
         rules = rules_for(self._rules, asked)
-        restricting = [rule for rule in rules if rule.allow or rule.deny]
-        if not restricting or not asked.route.names_models:
+        if not rules.restrict_models or not asked.route.names_models:
             return None
         try:
             named = dict.fromkeys(models_of(asked))
@@ -29,13 +26,9 @@ class ModelRules:
         if not named and asked.must_name_model:
             return _refusal("this proxy allows some models only; this request names none.")
         for model in named:
-            if not _is_allowed(restricting, sent := alias_of(rules, model)):
+            if not rules.allow(sent := rules.sent(model)):
                 return _refusal(f"the model {sent!r} is not allowed for {asked.sender.actor.id}.")
         return None
-
-
-def _is_allowed(rules: Iterable[ModelRule], model: str | None) -> bool:
-    return all(rule.allows(model) for rule in rules)
 
 
 def _refusal(message: str) -> Refusal:
