@@ -1,0 +1,120 @@
+"""Claude Code at Amazon Bedrock and Vertex AI, through the forward proxy and by base URL."""
+
+from collections.abc import Iterator
+
+import pytest
+from e2e.central import ADD, ToolServer
+from e2e.proxies import RunProxy
+from e2e.proxy import Proxy, config_toml
+from e2e.records import Records
+from standin import Server
+
+from clients.asking import claude
+from clients.conftest import MakeDesk
+from clients.places import Desk, Mode
+
+each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
+REGION = "us-east-1"
+
+
+@pytest.fixture(scope="module")
+def cloud_proxy(run_proxy: RunProxy, standin: Server, tool_server: ToolServer) -> Iterator[Proxy]:
+    """A proxy with the stand-in in the place of both clouds, which signs and offers tools."""
+    config = f"""{config_toml(standin.origin)}
+[[providers]]
+name = "bedrock"
+type = "bedrock"
+base_url = "{standin.origin}"
+region = "{REGION}"
+hosts = ["bedrock-runtime.{REGION}.amazonaws.com", "bedrock.{REGION}.amazonaws.com"]
+price_as = "aws"
+
+[[providers]]
+name = "vertex"
+type = "vertex"
+base_url = "{standin.origin}"
+hosts = ["aiplatform.googleapis.com"]
+"""
+    keys = {"AWS_ACCESS_KEY_ID": "AKIAOPERATOROPERATOR", "AWS_SECRET_ACCESS_KEY": "secret"}
+    calc = {"calc": {"url": tool_server.url, "allow": "^add$"}}
+    with run_proxy(standin.origin, config=config, servers=calc, env=keys) as shared:
+        yield shared
+
+
+@pytest.fixture
+def cloud_desk(cloud_proxy: Proxy, make_desk: MakeDesk) -> Desk:
+    return make_desk(cloud_proxy)
+
+
+def bedrock_variables(desk: Desk, mode: Mode) -> dict[str, str]:
+    variables = {"CLAUDE_CODE_USE_BEDROCK": "1", "AWS_REGION": REGION}
+    if mode == "forward":
+        keys = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
+        return variables | keys
+    return variables | {
+        "CLAUDE_CODE_SKIP_BEDROCK_AUTH": "1",
+        "ANTHROPIC_BEDROCK_BASE_URL": f"{desk.proxy.reverse_url}/bedrock",
+    }
+
+
+def vertex_variables(desk: Desk, mode: Mode) -> dict[str, str]:
+    variables = {
+        "CLAUDE_CODE_USE_VERTEX": "1",
+        "CLOUD_ML_REGION": "global",
+        "ANTHROPIC_VERTEX_PROJECT_ID": "p",
+        "CLAUDE_CODE_SKIP_VERTEX_AUTH": "1",
+        "ANTHROPIC_AUTH_TOKEN": "ya29.token-of-google",
+    }
+    if mode == "forward":
+        return variables
+    return variables | {"ANTHROPIC_VERTEX_BASE_URL": f"{desk.proxy.reverse_url}/vertex/v1"}
+
+
+def turns(records: Records) -> list[dict[str, object]]:
+    return [row for row in records.interceptions if row["request_kind"] == "turn"]
+
+
+@each_mode
+def test_claude_code_on_bedrock_is_recorded(cloud_desk: Desk, mode: Mode) -> None:
+    env = bedrock_variables(cloud_desk, mode)
+    with cloud_desk.proxy.recording() as records:
+        ran, output = claude(cloud_desk, "-p", "hello there TOKENS:11,7,5,3", mode=mode, env=env)
+    assert ran.code == 0
+    assert output["result"] == "Hello from the stand-in."
+    [row] = turns(records)
+    assert (row["provider"], row["api"], row["streaming"]) == ("bedrock", "bedrock_invoke", 1)
+    assert (row["status"], row["client"]) == ("completed", "Claude Code")
+    assert row["client_session_id"] == output["session_id"]
+    kind = "byok" if mode == "forward" else "centralized"
+    assert row["credential_kind"] == kind
+    assert records.prompts == ["hello there TOKENS:11,7,5,3"]
+    [usage] = [u for u in records.token_usages if u["interception_id"] == row["id"]]
+    assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
+    # Probes of its start are recorded, and are no prompts.
+    assert {r["request_kind"] for r in records.interceptions} <= {"turn", "side"}
+
+
+def test_claude_code_on_bedrock_gets_results_of_a_central_tool(cloud_desk: Desk) -> None:
+    typed = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment'
+    env = bedrock_variables(cloud_desk, "reverse")
+    with cloud_desk.proxy.recording() as records:
+        ran, output = claude(cloud_desk, "-p", typed, mode="reverse", env=env)
+    assert ran.code == 0
+    assert output["result"].endswith("The tool returned: 42")
+    [call] = records.tool_usages
+    assert (call["tool"], call["injected"]) == ("add", 1)
+
+
+@each_mode
+def test_claude_code_on_vertex_is_recorded(cloud_desk: Desk, mode: Mode) -> None:
+    env = vertex_variables(cloud_desk, mode)
+    with cloud_desk.proxy.recording() as records:
+        ran, output = claude(cloud_desk, "-p", "hello there TOKENS:11,7,5,3", mode=mode, env=env)
+    assert ran.code == 0
+    assert output["result"] == "Hello from the stand-in."
+    [row] = turns(records)
+    assert (row["provider"], row["api"]) == ("vertex", "anthropic_messages")
+    assert (row["status"], row["client_session_id"]) == ("completed", output["session_id"])
+    assert records.prompts == ["hello there TOKENS:11,7,5,3"]
+    [usage] = [u for u in records.token_usages if u["interception_id"] == row["id"]]
+    assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
