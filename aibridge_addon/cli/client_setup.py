@@ -63,6 +63,8 @@ class ConnectionSettings:
             "openai": f"{self.reverse_url}/openai/v1",
             "codex": f"{self.reverse_url}/{self.codex}/v1",
             "ollama": f"{self.reverse_url}/ollama",
+            "bedrock": f"{self.reverse_url}/bedrock",
+            "vertex": f"{self.reverse_url}/vertex",
         }
 
 

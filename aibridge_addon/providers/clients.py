@@ -77,6 +77,11 @@ class ClientProgram:
 
 _ANTHROPIC = {"ANTHROPIC_BASE_URL": "{anthropic}"}
 _OPENAI = {"OPENAI_BASE_URL": "{openai}"}
+_CLOUDS = {
+    "ANTHROPIC_BEDROCK_BASE_URL": "{bedrock}",
+    "ANTHROPIC_VERTEX_BASE_URL": "{vertex}/v1",
+}
+"""Read only if Claude Code is set to use these clouds."""
 _API_BASE = {"ANTHROPIC_API_BASE": "{anthropic}", "OPENAI_API_BASE": "{openai}"}
 _OPENCODE = {
     "provider": {
@@ -93,7 +98,7 @@ CLIENTS = [
         session_headers=("x-claude-code-session-id",),
         session_in_body=True,
         commands=("claude",),
-        base_urls=_ANTHROPIC,
+        base_urls=_ANTHROPIC | _CLOUDS,
         # Otherwise its side calls go directly to Anthropic.
         other_variables={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
         keys=("ANTHROPIC_AUTH_TOKEN",),
@@ -211,12 +216,22 @@ CLIENTS = [
     ),
     ClientProgram(
         name="Anthropic SDK (Python)",
-        user_agents=("anthropic/python", "asyncanthropic/python"),
+        user_agents=tuple(
+            f"{kind}anthropic{cloud}/python"
+            for kind in ("", "async")
+            for cloud in ("", "bedrock", "bedrockmantle", "vertex", "foundry", "aws", "googlecloud")
+        ),
         is_library=True,
     ),
     ClientProgram(
-        name="Anthropic SDK (JavaScript)", user_agents=("anthropic/js",), is_library=True
+        name="Anthropic SDK (JavaScript)",
+        user_agents=("anthropic/js", "anthropicbedrock/js", "anthropicvertex/js"),
+        is_library=True,
     ),
+    ClientProgram(
+        name="AWS SDK (Python)", user_agents=("boto3/", "botocore/", "aws-cli/"), is_library=True
+    ),
+    ClientProgram(name="AWS SDK (JavaScript)", user_agents=("aws-sdk-js/",), is_library=True),
     # Programs that run other clients, or none that we know.
     ClientProgram(
         name="Python programs",

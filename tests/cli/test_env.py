@@ -101,7 +101,12 @@ def test_http_proxy_is_set_only_for_a_remote_provider_without_tls() -> None:
 
 
 REVERSE = {
-    "claude": {"ANTHROPIC_BASE_URL": ANTHROPIC, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+    "claude": {
+        "ANTHROPIC_BASE_URL": ANTHROPIC,
+        "ANTHROPIC_BEDROCK_BASE_URL": ANTHROPIC.replace("anthropic", "bedrock"),
+        "ANTHROPIC_VERTEX_BASE_URL": ANTHROPIC.replace("anthropic", "vertex/v1"),
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    },
     "qwen": {"OPENAI_BASE_URL": OPENAI},
     "aider": {"ANTHROPIC_API_BASE": ANTHROPIC, "OPENAI_API_BASE": OPENAI},
     "python": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI},
