@@ -20,7 +20,7 @@ def own_actor(db: str | None) -> str:
     """Return the owner of the access token in `AIBRIDGE_LOGIN`.
 
     Raises:
-        ClickException: there is none, or it is not valid.
+        ClickException: the variable is not set, or its access token is not valid.
     """
     text = token_of_login(os.environ.get("AIBRIDGE_LOGIN"))
     if not text:

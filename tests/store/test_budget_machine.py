@@ -86,7 +86,7 @@ class Processes(RuleBasedStateMachine):
         self.ended: list[str] = []
         self.spent: dict[tuple[str, str, Any], int] = defaultdict(int)
         self.excess: dict[tuple[str, str, Any], int] = defaultdict(int)
-        """What the promise allows above the limit."""
+        """Amount above the limit that the promise allows."""
         self.exceeding: dict[tuple[str, str, Any], int] = defaultdict(int)
         """Calls that cost more than was held for them."""
 

@@ -6,7 +6,7 @@ The state of a batch has no usage; each line of its results has a message with i
 from collections.abc import Iterable
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
-from aibridge_addon.formats import anthropic_messages
+from aibridge_addon.formats.anthropic_messages import FORMAT as MESSAGES
 from aibridge_addon.formats.anthropic_messages.errors import error_body
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.batch_results import BatchResults
@@ -69,11 +69,11 @@ class AnthropicBatchResults(BatchResults):
         result = members(line["result"]) if "result" in line else None
         if not result or "message" not in result:
             return None
-        return anthropic_messages.FORMAT.read_whole(bytes(result["message"]))
+        return MESSAGES.read_whole(bytes(result["message"]))
 
     def read_whole(self, body: bytes) -> ResponseFacts:
         """Read an error."""
-        return anthropic_messages.FORMAT.read_whole(body)
+        return MESSAGES.read_whole(body)
 
     def error(
         self, status: int, message: str, error_type: str | None = None, code: str | None = None

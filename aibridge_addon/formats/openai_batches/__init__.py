@@ -7,18 +7,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts
-from aibridge_addon.formats import (
-    openai_chat,
-    openai_completions,
-    openai_embeddings,
-    openai_moderations,
-    openai_responses,
-)
 from aibridge_addon.formats.base import Format, RequestView
 from aibridge_addon.formats.batch_results import BATCH, BatchResults
 from aibridge_addon.formats.content import Part
+from aibridge_addon.formats.openai_chat import FORMAT as CHAT
+from aibridge_addon.formats.openai_completions import FORMAT as COMPLETIONS
+from aibridge_addon.formats.openai_embeddings import FORMAT as EMBEDDINGS
 from aibridge_addon.formats.openai_errors import error_body, error_facts
+from aibridge_addon.formats.openai_moderations import FORMAT as MODERATIONS
 from aibridge_addon.formats.openai_other import OpenAIFormat, PlainView, read_document
+from aibridge_addon.formats.openai_responses import FORMAT as RESPONSES
 from aibridge_addon.formats.openai_usage import RESPONSES_NAMES, read_usage
 from aibridge_addon.formats.parts import text_part
 from aibridge_addon.formats.tool_protocol import Members
@@ -81,10 +79,10 @@ class BatchesView(PlainView):
 
 
 _FORMATS: dict[str, Format] = {
-    "chat.completion": openai_chat.FORMAT,
-    "text_completion": openai_completions.FORMAT,
-    "response": openai_responses.FORMAT,
-    "list": openai_embeddings.FORMAT,
+    "chat.completion": CHAT,
+    "text_completion": COMPLETIONS,
+    "response": RESPONSES,
+    "list": EMBEDDINGS,
 }
 """Formats of the responses in a file of results, by their `object`."""
 
@@ -101,7 +99,7 @@ class OpenAIBatchResults(BatchResults):
         if body is None:
             return None
         kind = text(member(members(body) or {}, "object")) or ""
-        facts = _FORMATS.get(kind, openai_moderations.FORMAT).read_whole(bytes(body))
+        facts = _FORMATS.get(kind, MODERATIONS).read_whole(bytes(body))
         return replace(facts, unreadable=0) if facts.error else facts
 
     def read_whole(self, body: bytes) -> ResponseFacts:

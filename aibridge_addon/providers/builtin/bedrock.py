@@ -6,7 +6,9 @@ Each region has hosts of its own, which requests keep: they may be signed.
 """
 
 from aibridge_addon.formats import bedrock_converse, bedrock_invoke
-from aibridge_addon.providers.builtin import anthropic, openai
+from aibridge_addon.providers.builtin.anthropic import MESSAGES_ROUTES
+from aibridge_addon.providers.builtin.anthropic import TYPE as ANTHROPIC
+from aibridge_addon.providers.builtin.openai import ROUTES
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import POST, READ, ProviderType, RouteTemplate, below
 
@@ -27,9 +29,9 @@ TYPE = ProviderType(
         RouteTemplate(path="/model/{model}/count-tokens", methods=POST),
         RouteTemplate(path="/inference-profiles", methods=READ),  # Claude Code, at its start
         RouteTemplate(path="/inference-profiles/*", methods=READ),
-        *below("/openai/v1", openai.ROUTES),
-        *below("/v1", openai.ROUTES),
-        *below("/anthropic", anthropic.MESSAGES_ROUTES),
+        *below("/openai/v1", ROUTES),
+        *below("/v1", ROUTES),
+        *below("/anthropic", MESSAGES_ROUTES),
     ),
 )
 
@@ -56,7 +58,7 @@ INSTANCES = (
     ),
     Provider(
         name="anthropic-aws",
-        type=anthropic.TYPE.name,
+        type=ANTHROPIC.name,
         base_url="",
         hosts=frozenset({"aws-external-anthropic.*.api.aws"}),
         price_as="anthropic",

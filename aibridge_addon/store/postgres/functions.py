@@ -1,7 +1,7 @@
 """Functions of SQLite that shared SQL calls, and the triggers, in the schema of our tables.
 
 Each statement can be executed again. Times are texts in UTC; `localtime` is the zone of the
-session, which is that of the process.
+session, and the session has the zone of the process.
 """
 
 _JSON = (

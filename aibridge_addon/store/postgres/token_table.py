@@ -1,7 +1,7 @@
 """The table of access tokens, which `aibridge token` writes and every proxy reads.
 
-A reader listens for changes on a connection of its own, and asks for nothing but a sign of life as
-long as there are none. A connection that broke may have missed one: the next reads the table.
+A reader listens for changes on a connection of its own, and asks for nothing but a sign of life
+until one comes. A connection that broke may have missed a change: the next one reads the table.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """Writes statements to a PostgreSQL database, in batches without waiting for each statement.
 
-Nothing waits for a connection: while there is none, statements go to the spool, and `tidy` connects
-again when nobody waits. The spool is in the user's data folder, since the database has none.
+Nothing waits for a connection: without it, statements go to the spool, and `tidy` connects again
+when nobody waits. The spool is in the user's data folder, since the database has no folder.
 """
 
 import contextlib

@@ -10,6 +10,7 @@ from sqlite_utils import Database, Migrations
 
 from aibridge_addon.store.sqlite import (
     budget_tables,
+    child_tables,
     endings,
     processes,
     rollup,
@@ -119,7 +120,7 @@ def m001_interceptions(db: Database) -> None:
 @migrations()
 def m002_children(db: Database) -> None:
     """Create the tables whose rows belong to an interception."""
-    _create_child(
+    child_tables.create_child(
         db,
         "aibridge_token_usages",
         {
@@ -132,8 +133,8 @@ def m002_children(db: Database) -> None:
             "raw": str,
         },
     )
-    _create_child(db, "aibridge_user_prompts", {"prompt": str})
-    _create_child(
+    child_tables.create_child(db, "aibridge_user_prompts", {"prompt": str})
+    child_tables.create_child(
         db,
         "aibridge_tool_usages",
         {
@@ -146,7 +147,7 @@ def m002_children(db: Database) -> None:
         },
     )
     db.table("aibridge_tool_usages").create_index(["tool_call_id"])
-    _create_child(db, "aibridge_model_thoughts", {"content": str})
+    child_tables.create_child(db, "aibridge_model_thoughts", {"content": str})
 
 
 @migrations()
@@ -337,21 +338,3 @@ def m020_processes(db: Database) -> None:
 def m021_tunnels(db: Database) -> None:
     """Create the table of tunnels to AI services that are not read."""
     tunnels.create(db)
-
-
-def _create_child(db: Database, name: str, columns: dict[str, type]) -> None:
-    table = db.table(name)
-    table.create(
-        {
-            "id": str,
-            "interception_id": str,
-            "provider_response_id": str,
-            **columns,
-            "metadata": str,
-            "created_at": str,
-        },
-        pk="id",
-        foreign_keys=[("interception_id", "aibridge_interceptions", "id")],
-        not_null={"interception_id", "created_at"},
-    )
-    table.create_index(["interception_id"])
