@@ -135,7 +135,8 @@ class HeadReader:
         message = f"aibridge: {method} {path} is not a route of this proxy."
         wire_format = error_format_of_headers(admission.headers)
         if provider is None:
-            message += f" Paths begin with one of {', '.join(self.router.reverse_prefixes)}."
+            prefixes = ", ".join(self.router.reverse_prefixes)
+            message += f" Paths begin with one of {prefixes}, or with the name of a known host."
         else:
             message += "" if provider.base_url else f" Set base_url of {provider.name!r} for it."
             wire_format = error_format_of_provider(provider)

@@ -124,6 +124,8 @@ CLIENTS = [
         name="GitHub Copilot (CLI)",
         user_agents=("copilot/",),
         session_headers=("x-client-session-id",),
+        commands=("copilot",),
+        keys=(),  # it has a login of its own
     ),
     ClientProgram(
         name="Kilo Code",

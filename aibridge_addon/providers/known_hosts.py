@@ -2,16 +2,22 @@
 
 from collections.abc import Mapping
 
+from aibridge_addon.providers.hosts import HostTable
 from aibridge_addon.providers.presets import PRESETS, Preset
 
-_BY_HOST = {preset.host: preset for preset in PRESETS.values() if not preset.is_local}
+_BY_HOST = HostTable(
+    (host, preset)
+    for preset in PRESETS.values()
+    if not preset.is_local
+    for host in (preset.host, *preset.hosts)
+)
 _OPENAI_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
 """Hosts of OpenAI's own, whose Chat Completions streams have usage if it is asked for."""
 
 
 def preset_of_host(host: str) -> Preset | None:
     """Return the row of a host; None if it is not known."""
-    return _BY_HOST.get(host.removesuffix("."))
+    return _BY_HOST.exact(host) or _BY_HOST.by_pattern(host)
 
 
 def takes_include_usage(host: str) -> bool:

@@ -73,9 +73,13 @@ class Router:
 
     @property
     def reverse_prefixes(self) -> list[str]:
-        """Prefixes of valid reverse-proxy paths."""
+        """Prefixes of reverse-proxy paths, except those of optional instances."""
         targets = (target for found in self._targets.values() for target in found)
-        return [target.reverse_prefix for target in targets if target.host]
+        return [
+            target.reverse_prefix
+            for target in targets
+            if target.host and not target.provider.is_optional
+        ]
 
     def is_provider_host(self, host: str) -> bool:
         """Return whether a host belongs to an instance, so that its connections are intercepted."""

@@ -102,6 +102,8 @@ def test_rules_of_a_known_host_hold_for_instances_with_other_names() -> None:
 
     assert seller_of(acme.base_url) == Seller(id="groq")
     assert preset_of_host("api.groq.com.") == PRESETS["groq"]
+    assert preset_of_host("api.eu.mistral.ai") == PRESETS["mistral"]
+    assert preset_of_host("api.eu.mistral.ai.example") is None
 
 
 def test_optional_instances_are_counted_not_listed() -> None:
