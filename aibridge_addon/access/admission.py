@@ -22,13 +22,14 @@ from aibridge_addon.access.token_fields import (
     ACCEPTED_NAMES,
     ACCEPTED_NAMES_OF_JWT,
     PROXY_AUTHORIZATION,
+    carries_key,
     fields_of_query,
     token_in,
     tokens_in,
+    without_tokens,
 )
 from aibridge_addon.access.tokens import AccessToken, TokenError, TokenSource, check_valid
 from aibridge_addon.headers import lowered
-from aibridge_addon.providers.credentials import CREDENTIAL_FIELDS
 from aibridge_addon.providers.query_keys import without_keys
 from aibridge_addon.providers.routing import Router
 
@@ -146,14 +147,12 @@ class AdmissionControl:
         sent = tokens_in((*flow.request.headers.fields, *in_query))
         sent |= self._jwts.find_in(flow.request.headers.fields)
         if sent:
-            flow.request.headers.fields = tuple(
-                field for field in flow.request.headers.fields if field not in sent
-            )
+            flow.request.headers.fields = without_tokens(flow.request.headers.fields, sent)
         for found in {sent[field] for field in in_query if field in sent}:
             flow.request.path = without_keys(flow.request.path, of=found)
         headers = lowered(flow.request.headers.fields)
         names = {name.lower() for name, _ in sent}
-        sent_as_key = not names.isdisjoint(CREDENTIAL_FIELDS)
+        sent_as_key = any(map(carries_key, names))
         try:
             if sent_as_key and not reverse:
                 raise TokenError("token_as_key", _NOT_A_KEY)

@@ -1,5 +1,7 @@
 """Finds access tokens in the header fields of a request, wherever a client may send one. Pure."""
 
+from collections.abc import Container
+
 from aibridge_addon.access.tokens import find_token, looks_like_token
 from aibridge_addon.headers import Field, Fields
 from aibridge_addon.providers.credentials import (
@@ -8,12 +10,18 @@ from aibridge_addon.providers.credentials import (
     login_of,
     without_scheme,
 )
+from aibridge_addon.providers.protocol_keys import (
+    PROTOCOL_HEADER,
+    protocol_key,
+    without_protocol_key,
+)
 from aibridge_addon.providers.query_keys import keys_in
 
 PROXY_AUTHORIZATION = "proxy-authorization"
 _TOKEN_HEADER = TOKEN_HEADER.encode()
 _KEY_HEADER = b"x-goog-api-key"
-ACCEPTED_NAMES = CREDENTIAL_FIELDS | {_TOKEN_HEADER, PROXY_AUTHORIZATION.encode()}
+_PROTOCOL = PROTOCOL_HEADER.encode()
+ACCEPTED_NAMES = CREDENTIAL_FIELDS | {_TOKEN_HEADER, PROXY_AUTHORIZATION.encode(), _PROTOCOL}
 """Names of the headers that may carry an access token, in lower case."""
 ACCEPTED_NAMES_OF_JWT = {_TOKEN_HEADER, b"authorization"}
 """Names of the headers that may carry a JWT."""
@@ -33,6 +41,11 @@ def tokens_in(fields: Fields) -> dict[Field, str]:
     return found
 
 
+def carries_key(name: bytes) -> bool:
+    """Return True if a header, named in lower case, carries a provider's key."""
+    return name in CREDENTIAL_FIELDS or name == _PROTOCOL
+
+
 def fields_of_query(path: str) -> Fields:
     """Return the keys in a query as fields of the header that stands for them."""
     return tuple((_KEY_HEADER, key.encode("utf-8", "replace")) for key in keys_in(path))
@@ -44,7 +57,21 @@ def _token_of(name: bytes, value: bytes) -> str:
     text = value.decode("latin-1")
     if name.lower() == _TOKEN_HEADER:
         return text.strip()
+    if name.lower() == _PROTOCOL:
+        return find_token(protocol_key(text)) or find_token(text)
     return token_in(text) if name.lower() in ACCEPTED_NAMES else find_token(text)
+
+
+def without_tokens(fields: Fields, sent: Container[Field]) -> Fields:
+    """Return header fields without those that carry an access token, and protocols without it."""
+    kept = []
+    for field in fields:
+        if field not in sent:
+            kept.append(field)
+        elif field[0].lower() == _PROTOCOL:
+            rest = without_protocol_key(field[1].decode("latin-1")).encode("latin-1")
+            kept += [(field[0], rest)] if rest else []
+    return tuple(kept)
 
 
 def token_in(value: str) -> str:

@@ -30,6 +30,11 @@ from aibridge_addon.providers import credentials
 from aibridge_addon.providers.credentials import Credential
 from aibridge_addon.providers.hosts import bare_host
 from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.protocol_keys import (
+    PROTOCOL_HEADER,
+    protocol_key,
+    without_protocol_key,
+)
 from aibridge_addon.providers.query_keys import without_keys
 from aibridge_addon.providers.routing import Route, Router
 from aibridge_addon.providers.signatures import is_signed, signed_names
@@ -162,6 +167,7 @@ class HeadReader:
             return own
         for name in credentials.CREDENTIAL_HEADERS:
             flow.request.headers.pop(name, None)
+        _remove_protocol_key(flow.request)
         if not key:
             return credentials.OPERATOR
         name, value = provider.provider_type.authorization(key)
@@ -190,6 +196,13 @@ class HeadReader:
         except TokenError as error:
             return error
         return None
+
+
+def _remove_protocol_key(request: http.Request) -> None:
+    """Remove a placeholder that a browser offers as the key, among the protocols."""
+    offered = request.headers.get(PROTOCOL_HEADER, "")
+    if protocol_key(offered):
+        request.headers[PROTOCOL_HEADER] = without_protocol_key(offered)
 
 
 def take_proxy_user(flow: http.HTTPFlow) -> str | None:

@@ -5,14 +5,16 @@ is an interception only if it fails.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from mitmproxy import ctx, websocket
 
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.commit import Commit
-from aibridge_addon.exchange.conversation import Conversation, RefusedError
+from aibridge_addon.exchange.conversation import RefusedError
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.recorded import SHUT_DOWN, RecordedExchange
+from aibridge_addon.facts import ProviderError
 from aibridge_addon.formats import Format
 from aibridge_addon.interception import InterceptionRecord
 
@@ -22,6 +24,23 @@ type EditMessage = Callable[[bytes], bytes]
 """Returns a message of the client as it is sent upstream."""
 type Refresh = Callable[[], Awaitable[None]]
 """Reads the access tokens again, so that messages are judged by current ones."""
+
+
+class Conversation(Protocol):
+    """Reads the messages of one connection, and records its requests."""
+
+    def on_message(self, content: bytes, *, from_client: bool) -> bool:
+        """Read a message; return True if a response ended with it.
+
+        Raises:
+            RefusedError: a policy refuses it.
+        """
+
+    def on_end(self, *, by_client: bool) -> None:
+        """End the records of open responses, because the connection ended."""
+
+    def interrupt(self, error: ProviderError) -> None:
+        """End the records of open responses, because the proxy shuts down."""
 
 
 class WebSocketExchange(Exchange):

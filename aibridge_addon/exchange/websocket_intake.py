@@ -1,11 +1,13 @@
 """Opens WebSockets: judges the handshake, and later each message of the client."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aibridge_addon.access.keys.affinity import affinity_of
 from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.access.sender import Sender
+from aibridge_addon.exchange import websocket
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.conversation import Conversation
@@ -18,10 +20,11 @@ from aibridge_addon.exchange.interception_start import InterceptionStart, start_
 from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.model_edits import ModelEdits
 from aibridge_addon.exchange.policy_check import PolicyCheck, is_reverse
+from aibridge_addon.exchange.realtime import RealtimeConversation
 from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
 from aibridge_addon.exchange.websocket import HandshakeExchange, Refresh
 from aibridge_addon.facts import RequestFacts
-from aibridge_addon.formats import FORMATS
+from aibridge_addon.formats import FORMATS, Format, openai_realtime
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.providers import identity
@@ -76,9 +79,7 @@ class WebSocketIntake:
             wire_format,
             record=record,
             commit=self._commit,
-            conversation=Conversation(
-                wire_format, requests.begin, requests.check, max_bytes=request.max_bytes
-            ),
+            conversation=requests.conversation(wire_format),
             decide=requests.decide,
             edit=requests.edited,
             refresh=self._refresh,
@@ -114,11 +115,23 @@ class _SocketRequests:
     _refusal: Refusal | None = None
     """The refusal of a message that is no request."""
 
+    complete: Callable[[Members], Members] = lambda members: members
+    """Adds to a request what the connection has said before."""
+
+    def conversation(self, wire_format: Format) -> websocket.Conversation:
+        """Return the reader of the messages."""
+        if wire_format.name != openai_realtime.FORMAT.name:
+            most = self.request.max_bytes
+            return Conversation(wire_format, self.begin, self.check, max_bytes=most)
+        realtime = RealtimeConversation(self.begin, self.begin_unasked, self.check)
+        self.complete = realtime.complete
+        return realtime
+
     async def decide(self, message: bytes) -> None:
         """Ask the policies and budgets about a message; `begin` or `check` apply the decision."""
         request = read_members(message)
         if request is not None and member(request, "type") == _REQUEST:
-            start, asked = self._start(request, message)
+            start, asked = self._start(self.complete(request), message)
             self._decided = start, await self.policies.decide(asked)
         else:
             self._refusal = await self.policies.decide(self._asked(message, is_recorded=False))
@@ -138,6 +151,14 @@ class _SocketRequests:
             self.policies.count(self.request, refusal.reason)
             end_refused(record, refusal)
             raise refused_message(wire_format, refusal)
+        return record
+
+    def begin_unasked(self, members: Members, message: bytes) -> InterceptionRecord:
+        """Begin the record of a response that the provider began: nobody can refuse it any more."""
+        start, asked = self._start(members, message)
+        self.policies.count_in_budgets(asked)
+        record = self.records.make(self.request, start.interception, None)
+        self.records.begin(record, start, None, body(members))
         return record
 
     def _begun_upstream(

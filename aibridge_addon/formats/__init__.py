@@ -19,6 +19,7 @@ from aibridge_addon.formats import (
     openai_embeddings,
     openai_images,
     openai_moderations,
+    openai_realtime,
     openai_responses,
     rerank,
 )
@@ -69,6 +70,7 @@ for _format in (
     openai_audio.SPEECH,
     rerank.FORMAT,
     openai_batches.FORMAT,
+    openai_realtime.FORMAT,
     anthropic_batches.FORMAT,
     ollama.CHAT,
     ollama.GENERATE,

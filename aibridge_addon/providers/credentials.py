@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aibridge_addon.facts import CredentialKind
+from aibridge_addon.providers.protocol_keys import PROTOCOL_HEADER, protocol_key
 from aibridge_addon.providers.query_keys import keys_in
 
 type Headers = Mapping[str, str]
@@ -60,7 +61,8 @@ class Credential:
 def own_credential(headers: Headers, path: str = "") -> Credential | None:
     """Return the client's own credential, in a header or in the query; None if it sends none."""
     in_headers = (without_scheme(headers.get(name, "")) for name in CREDENTIAL_HEADERS)
-    if secret := next(filter(None, (*in_headers, *keys_in(path))), None):
+    in_protocol = protocol_key(headers.get(PROTOCOL_HEADER, ""))
+    if secret := next(filter(None, (*in_headers, in_protocol, *keys_in(path))), None):
         return Credential(kind=_own_kind(secret, headers), secret=secret)
     return None
 

@@ -10,11 +10,13 @@ from mitmproxy import http
 
 from aibridge_addon.headers import Fields
 from aibridge_addon.providers.credentials import CREDENTIAL_FIELDS, SECRET_FIELDS, mask
+from aibridge_addon.providers.protocol_keys import PROTOCOL_HEADER, with_protocol_key
 from aibridge_addon.providers.query_keys import with_secrets
 
 type Secrets = dict[tuple[bytes, bytes], bytes]
 """The secrets by name, in lower case, and hint; names of query parameters begin with `?`."""
 
+_PROTOCOL = PROTOCOL_HEADER.encode()
 _SCHEMES = frozenset({"bearer", "basic"})
 """Schemes before a secret that are shown; any other first word may be part of the secret."""
 _HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te"})
@@ -32,6 +34,8 @@ def mask_fields(fields: Fields) -> tuple[Fields, Secrets]:
     for name, value in fields:
         if (lower := name.lower()) in SECRET_FIELDS:
             value = _keep(secrets, lower, value, _hint(value), b"%b (%d)")
+        elif lower == _PROTOCOL and (masked := _masked_protocols(value)) != value:
+            value = _keep(secrets, lower, value, masked, b"%b-%d")
         shown.append((name, value))
     return tuple(shown), secrets
 
@@ -69,6 +73,10 @@ def _keep(secrets: Secrets, name: bytes, secret: bytes, plain: bytes, numbered: 
     while secrets.setdefault((name, hint), secret) != secret:
         hint = numbered % (plain, next(serial))
     return hint
+
+
+def _masked_protocols(value: bytes) -> bytes:
+    return with_protocol_key(value.decode("latin-1"), mask).encode("latin-1")
 
 
 def _hint(value: bytes) -> bytes:

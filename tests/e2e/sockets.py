@@ -76,7 +76,7 @@ class Socket:
         self._send(
             Request(
                 host=target.netloc,
-                target=target.path,
+                target=target.path + (f"?{target.query}" if target.query else ""),
                 extensions=[PerMessageDeflate()] if compress else [],
                 extra_headers=[(k.encode(), v.encode()) for k, v in headers.items()],
             )

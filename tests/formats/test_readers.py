@@ -46,12 +46,14 @@ NOTHING = dict.fromkeys(FORMATS, RequestFacts()) | {
     "anthropic_batches": RequestFacts(background=True),
     "ollama_chat": RequestFacts(request_kind="side", streaming=True),
     "ollama_generate": RequestFacts(request_kind="side", streaming=True),
+    "openai_realtime": RequestFacts(streaming=True),
 }
 """Facts of a request without members."""
 
 NOT_BY_STREAM = IN_PATH | {
     "anthropic_batches",
     "openai_batches",
+    "openai_realtime",
     "openai_embeddings",
     "openai_moderations",
     "openai_speech",
@@ -334,6 +336,7 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
         "openai_batches": {"object": "batch", "usage": usage},
         "ollama_chat": {"done": True, "prompt_eval_count": number, "eval_count": number},
         "ollama_generate": {"done": True, "prompt_eval_count": number, "eval_count": number},
+        "openai_realtime": {"object": "realtime.response", "usage": usage},
     }
     if wire_format.name not in shapes:
         pytest.skip("its usage is in the results")

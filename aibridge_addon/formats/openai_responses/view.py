@@ -22,14 +22,14 @@ from aibridge_addon.formats.parts import (
     other_part,
     result_text,
 )
-from aibridge_addon.formats.view import View
+from aibridge_addon.formats.view import Assembler, View
 from aibridge_addon.raw_json import JSON, mapping, sequence, text
 
 
 class ResponsesView(View):
     """Reads bodies of `POST /responses`, and messages of its WebSocket."""
 
-    system_member = "instructions"
+    system_member: str | None = "instructions"
     history_member = "input"
     content_member = "output"
 
@@ -51,7 +51,7 @@ class ResponsesView(View):
             return "tool"
         return "assistant" if is_of_model(item) else role or "user"
 
-    def assembler(self) -> ResponseAssembler:
+    def assembler(self) -> Assembler:
         """Return a new assembler for one streamed response."""
         return ResponseAssembler()
 

@@ -1,0 +1,208 @@
+"""Reads the requests and responses in a WebSocket of OpenAI Realtime. Messages stay unchanged.
+
+Each response is an interception: of a client's `response.create`, or begun by the provider when a
+person stopped speaking, which no policy can refuse any more. A transcript of what a person said is
+an interception of its own, of the model that made it. Pieces of audio are relayed unread.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from aibridge_addon.exchange.conversation import SWITCHING_PROTOCOLS, Check
+from aibridge_addon.facts import ProviderError, ResponseFacts, Status
+from aibridge_addon.formats import Reader, openai_realtime
+from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.raw_json import JSON, as_raw, joined, mapping, member, members, read, text
+
+REQUEST = "response.create"
+_TRANSCRIPT = "conversation.item.input_audio_transcription.completed"
+_AUDIO = (
+    b'"response.output_audio.delta"',
+    b'"response.audio.delta"',
+    b'"input_audio_buffer.append"',
+)
+_HEAD = 256
+"""Bytes of a message that suffice to recognise a piece of audio."""
+_MOST_ITEMS = 1_000
+_TRANSCRIBER = (
+    ("audio", "input", "transcription", "model"),
+    ("input_audio_transcription", "model"),
+)
+
+type Begin = Callable[[Members, bytes], InterceptionRecord]
+"""Begins the record of a request, given its members and its message."""
+
+
+@dataclass(slots=True)
+class _OpenResponse:
+    """A response that has not ended."""
+
+    record: InterceptionRecord
+    event_id: str | None
+    """The id that the client gave its request."""
+    reader: Reader = field(default_factory=openai_realtime.FORMAT.reader)
+    last: bytes = b""
+    """The event of the end, if its content is recorded."""
+
+    def end(self, status: Status, error: ProviderError | None = None) -> None:
+        facts = self.reader.facts()
+        self.record.bodies.note_response(
+            0, self.last, status=SWITCHING_PROTOCOLS, response_id=facts.response_id
+        )
+        self.record.end(
+            Status.FAILED if facts.error and status is Status.COMPLETED else status,
+            response=facts,
+            http_status=SWITCHING_PROTOCOLS,
+            error=facts.error or error,
+            partial=bool(facts.unreadable) or not facts.complete,
+            first_byte_at=self.record.upstream.first_byte_at,
+        )
+
+
+class RealtimeConversation:
+    """Reads the messages of one connection."""
+
+    def __init__(self, begin: Begin, begin_unasked: Begin, check: Check) -> None:
+        """Take `begin`, which may refuse a request, and `begin_unasked`, which never does."""
+        self._begin = begin
+        self._begin_unasked = begin_unasked
+        self._check = check
+        self._items: deque[msgspec.Raw] = deque(maxlen=_MOST_ITEMS)
+        """Items that the client has added since the last response began."""
+        self._asked: deque[_OpenResponse] = deque()
+        self._open: dict[str, _OpenResponse] = {}
+        """Responses that have begun, by their ids."""
+        self._models: dict[str, str] = {}
+        """The model that the client chose in a message, and the model that the provider states."""
+        self._transcriber: str | None = None
+
+    def complete(self, request: Members) -> Members:
+        """Return a request with the items before it, and the model of the session."""
+        models = {name: as_raw(model) for name, model in self._models.items()}
+        return {**request, **models, "input": joined(list(self._items))}
+
+    def on_message(self, content: bytes, *, from_client: bool) -> bool:
+        """Read a message; return True if a record ended with it.
+
+        Raises:
+            RefusedError: a policy refuses it.
+        """
+        if from_client:
+            self._on_client(content)
+            return False
+        if any(kind in content[:_HEAD] for kind in _AUDIO):
+            return False
+        event = mapping(read(content))
+        match event.get("type"):
+            case "session.created" | "session.updated":
+                self._on_session(mapping(event.get("session")), "session_model")
+            case "response.created":
+                self._on_created(event, content)
+            case "response.done":
+                return self._on_done(event, content)
+            case "error":
+                return self._on_error(event, content)
+            case kind if kind == _TRANSCRIPT:
+                self._on_transcript(event)
+                return True
+        return False
+
+    def on_end(self, *, by_client: bool) -> None:
+        """End the records of open responses, because the connection ended."""
+        self._break_off(
+            Status.CANCELLED if by_client else Status.FAILED,
+            ProviderError(
+                type="client_left" if by_client else "upstream_error",
+                message="The WebSocket ended before the response did.",
+            ),
+        )
+
+    def interrupt(self, error: ProviderError) -> None:
+        """End the records of open responses, because the proxy shuts down."""
+        self._break_off(Status.INTERRUPTED, error)
+
+    def _break_off(self, status: Status, error: ProviderError) -> None:
+        for response in (*self._open.values(), *self._asked):
+            response.end(status, error)
+        self._open.clear()
+        self._asked.clear()
+
+    def _on_client(self, content: bytes) -> None:
+        if any(kind in content[:_HEAD] for kind in _AUDIO):
+            self._check(content)
+            return
+        request = members(content)
+        kind = None if request is None else member(request, "type")
+        if request is None or kind != REQUEST:
+            self._check(content)
+        if request is None:
+            return
+        if kind == REQUEST:
+            record = self._begin(self.complete(request), content)
+            self._items.clear()
+            self._asked.append(_OpenResponse(record, text(member(request, "event_id"))))
+        elif kind == "conversation.item.create" and "item" in request:
+            self._items.append(request["item"])
+        elif kind == "session.update":
+            self._on_session(mapping(member(request, "session")), "model")
+
+    def _on_session(self, session: dict[str, JSON], name: str) -> None:
+        if model := text(session.get("model")):
+            self._models[name] = model
+        for path in _TRANSCRIBER:
+            found: JSON = session
+            for name in path:
+                found = mapping(found).get(name)
+            self._transcriber = text(found) or self._transcriber
+
+    def _on_created(self, event: dict[str, JSON], content: bytes) -> None:
+        if self._asked:
+            response = self._asked.popleft()
+        else:
+            record = self._begin_unasked(self.complete({}), b"{}")
+            self._items.clear()
+            response = _OpenResponse(record, None)
+        response.record.upstream.note_first_byte()
+        response.reader.feed(Event(b"", content, content))
+        self._open[text(mapping(event.get("response")).get("id")) or ""] = response
+
+    def _on_done(self, event: dict[str, JSON], content: bytes) -> bool:
+        id_ = text(mapping(event.get("response")).get("id")) or ""
+        if id_ not in self._open:
+            self._on_created(event, content)
+        response = self._open.pop(id_)
+        response.reader.feed(Event(b"", content, content))
+        if response.record.bodies.wants_responses:
+            response.last = content
+        response.end(Status.COMPLETED)
+        return True
+
+    def _on_error(self, event: dict[str, JSON], content: bytes) -> bool:
+        """End the request that an error is about, unless its response has begun."""
+        about = text(mapping(event.get("error")).get("event_id"))
+        found = next((one for one in self._asked if about == one.event_id), None)
+        if found is None:
+            return False
+        self._asked.remove(found)
+        found.reader.feed(Event(b"", content, content))
+        found.end(Status.FAILED)
+        return True
+
+    def _on_transcript(self, event: dict[str, JSON]) -> None:
+        said = {"type": "input_text", "text": text(event.get("transcript")) or ""}
+        item = as_raw({"type": "message", "role": "user", "content": [said]})
+        record = self._begin_unasked(
+            {"model": as_raw(self._transcriber), "input": joined([item])}, b"{}"
+        )
+        facts = ResponseFacts(
+            response_id=text(event.get("item_id")),
+            model=self._transcriber,
+            usage=openai_realtime.read_transcription_usage(event),
+            complete=True,
+        )
+        record.end(Status.COMPLETED, response=facts, http_status=SWITCHING_PROTOCOLS)

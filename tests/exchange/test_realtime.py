@@ -1,0 +1,178 @@
+"""Tests of Realtime conversations: each response and each transcript is recorded once."""
+
+import json
+from typing import Any
+
+import pytest
+from store.doubles import started
+
+from aibridge_addon.config.capture import CAPTURABLE
+from aibridge_addon.exchange.conversation import RefusedError
+from aibridge_addon.exchange.realtime import RealtimeConversation
+from aibridge_addon.facts import (
+    Fact,
+    InterceptionEnded,
+    ProviderError,
+    RequestFacts,
+    TokenUsage,
+    UserPrompt,
+    new_id,
+)
+from aibridge_addon.formats import RequestView, openai_realtime
+from aibridge_addon.formats.prompts import typed_text
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.interception import InterceptionRecord
+
+USAGE = {"input_tokens": 10, "output_tokens": 4, "total_tokens": 14}
+
+
+class Session:
+    """A conversation and the facts that it publishes."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.asked: list[RequestFacts] = []
+        self.refuses = False
+        self.conversation = RealtimeConversation(self.begin, self.record, lambda message: None)
+
+    def begin(self, request: Members, message: bytes) -> InterceptionRecord:
+        if self.refuses:
+            raise RefusedError(b"no")
+        return self.record(request, message)
+
+    def record(self, request: Members, message: bytes) -> InterceptionRecord:
+        view = RequestView(members=request, query="model=gpt-realtime")
+        facts = openai_realtime.FORMAT.read_request(view)
+        self.asked.append(facts)
+        record = InterceptionRecord(
+            started(id=new_id(), model=facts.model),
+            publish=self.facts.append,
+            capture=frozenset(CAPTURABLE),
+        )
+        record.begin(typed_text(part for parts in facts.user_texts for part in parts))
+        return record
+
+    def client(self, kind: str, **members: Any) -> None:
+        content = json.dumps({"type": kind, **members}).encode()
+        assert not self.conversation.on_message(content, from_client=True)
+
+    def server(self, kind: str, **members: Any) -> bool:
+        content = json.dumps({"type": kind, **members}).encode()
+        return self.conversation.on_message(content, from_client=False)
+
+    def says(self, text: str) -> None:
+        content = [{"type": "input_text", "text": text}]
+        self.client("conversation.item.create", item={"role": "user", "content": content})
+
+    def answers(self, id_: str, status: str = "completed", **members: Any) -> bool:
+        response = {"object": "realtime.response", "id": id_, "status": status, **members}
+        self.server("response.created", response={**response, "status": "in_progress"})
+        self.server("response.output_audio.delta", response_id=id_, delta="AAAA" * 100)
+        return self.server("response.done", response={"usage": USAGE, **response})
+
+    def of[T](self, kind: type[T]) -> list[T]:
+        return [fact for fact in self.facts if type(fact) is kind]
+
+    @property
+    def statuses(self) -> list[str]:
+        return [end.status.value for end in self.of(InterceptionEnded)]
+
+
+def test_response_has_the_usage_of_its_end_and_the_texts_before_it() -> None:
+    session = Session()
+    session.says("Hello.")
+    session.says("Who are you?")
+    session.client("response.create")
+    assert session.answers("resp_1")
+    session.client("response.create")
+    assert session.answers("resp_2")
+    assert [usage.provider_response_id for usage in session.of(TokenUsage)] == ["resp_1", "resp_2"]
+    assert [prompt.prompt for prompt in session.of(UserPrompt)] == ["Hello.\nWho are you?"]
+    assert session.statuses == ["completed", "completed"]
+    assert session.asked[0].model == "gpt-realtime"
+
+
+def test_response_that_the_provider_begins_by_itself_is_recorded() -> None:
+    session = Session()
+    session.refuses = True
+    assert session.answers("resp_1")
+    assert session.statuses == ["completed"]
+    assert len(session.of(TokenUsage)) == 1
+
+
+def test_interrupted_response_is_cancelled_with_its_usage() -> None:
+    session = Session()
+    session.client("response.create")
+    session.answers("resp_1", "cancelled")
+    assert session.statuses == ["cancelled"]
+    assert [usage.output_tokens for usage in session.of(TokenUsage)] == [4]
+
+
+def test_transcript_has_a_row_of_its_own_with_its_model_and_is_a_prompt() -> None:
+    session = Session()
+    transcription = {"model": "gpt-4o-transcribe"}
+    session.server(
+        "session.created",
+        session={"model": "gpt-realtime", "audio": {"input": {"transcription": transcription}}},
+    )
+    assert session.server(
+        "conversation.item.input_audio_transcription.completed",
+        item_id="item_7",
+        transcript="Turn on the light.",
+        usage={"type": "duration", "seconds": 2.5},
+    )
+    [usage] = session.of(TokenUsage)
+    assert (usage.model, usage.input_tokens) == ("gpt-4o-transcribe", None)
+    assert usage.extra == {"input_audio_seconds": 2.5}
+    assert usage.interception.model == "gpt-4o-transcribe"
+    assert [prompt.prompt for prompt in session.of(UserPrompt)] == ["Turn on the light."]
+
+
+def test_model_of_the_session_is_the_model_that_the_client_chose_or_the_provider_states() -> None:
+    session = Session()
+    session.server("session.created", session={"model": "gpt-realtime-2026"})
+    session.client("response.create")
+    session.client("session.update", session={"model": "gpt-realtime-mini"})
+    session.client("response.create")
+    assert [facts.model for facts in session.asked] == ["gpt-realtime", "gpt-realtime-mini"]
+
+
+def test_refused_request_reaches_the_client_as_an_error() -> None:
+    session = Session()
+    session.refuses = True
+    with pytest.raises(RefusedError):
+        session.client("response.create")
+
+
+def test_error_about_a_request_ends_its_record_and_another_error_does_not() -> None:
+    session = Session()
+    session.client("response.create", event_id="mine")
+    assert not session.server("error", error={"code": "x", "message": "no", "event_id": "other"})
+    assert session.server("error", error={"code": "x", "message": "no", "event_id": "mine"})
+    [end] = session.of(InterceptionEnded)
+    assert (end.status.value, end.error_type, end.error_message) == ("failed", "x", "no")
+
+
+@pytest.mark.parametrize(("by_client", "status"), [(True, "cancelled"), (False, "failed")])
+def test_end_of_the_connection_ends_open_records(by_client: bool, status: str) -> None:
+    session = Session()
+    session.client("response.create")
+    session.server("response.created", response={"object": "realtime.response", "id": "r"})
+    session.client("response.create")
+    session.conversation.on_end(by_client=by_client)
+    assert session.statuses == [status, status]
+
+
+def test_shutdown_interrupts_open_records() -> None:
+    session = Session()
+    session.client("response.create")
+    session.conversation.interrupt(ProviderError(type="shut_down", message=None))
+    assert session.statuses == ["interrupted"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"type":1}', b'{"type":"x"}'])
+def test_message_of_another_shape_is_ignored(content: bytes) -> None:
+    session = Session()
+    for from_client in (True, False):
+        assert not session.conversation.on_message(content, from_client=from_client)
+    assert session.facts == []
