@@ -65,6 +65,9 @@ OPENAI_ROWS = [
     ("POST", "/v1/rerank", "rerank", "/v1/rerank"),
     ("POST", "/v1/responses/input_tokens", None, "/v1/responses/input_tokens"),
     ("POST", "/v1/batches", "openai_batches", "/v1/batches"),
+    ("GET", "/v1/realtime", None, "/v1/realtime"),
+    ("POST", "/v1/realtime/client_secrets", None, "/v1/realtime/client_secrets"),
+    ("POST", "/v1/realtime/calls/c/hangup", None, "/v1/realtime/calls/*"),
     ("GET", "/v1/batches/batch_1", None, "/v1/batches/*"),
     ("POST", "/v1/files", None, "/v1/files"),
     ("GET", "/v1/files/file-1/content", None, "/v1/files/*"),
@@ -152,11 +155,12 @@ def test_codex_may_come_to_chatgpt_by_the_reverse_proxy() -> None:
     assert ROUTER.reverse("/chatgpt/backend-api/wham/accounts/check", "GET") is None
 
 
-def test_only_the_responses_route_can_be_a_websocket() -> None:
+def test_only_responses_and_realtime_can_be_a_websocket() -> None:
     for host, base in (("api.openai.com", "/v1"), ("chatgpt.com", "/backend-api/codex")):
         assert ROUTER.forward(host, f"{base}/responses", "GET").socket == RESPONSES
         assert ROUTER.forward(host, f"{base}/responses", "POST").socket is None
-        assert ROUTER.forward(host, f"{base}/realtime", "GET").socket is None
+        assert ROUTER.forward(host, f"{base}/realtime", "GET").socket == "openai_realtime"
+        assert ROUTER.forward(host, f"{base}/chat/completions", "GET").socket is None
     assert ROUTER.reverse("/openai/v1/responses", "GET").socket == RESPONSES
     assert ROUTER.reverse("/openai/v1/responses/resp_1", "GET").socket is None
 
