@@ -1,8 +1,10 @@
 """Key pools, retries and fallbacks in front of a provider that refuses, limits and stays silent."""
 
 import json
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,7 @@ def proxy(
 ) -> Iterator[Proxy]:
     """Run a proxy whose instances have pools, retries and fallbacks."""
     injection = '\n[injection]\nproviders = ["loop-*"]\n'
+    injection += '[[budgets]]\nname = "all"\nper = "total"\ntokens = 10000000\nwindow = "day"\n'
     made = Proxy(
         tmp_path_factory.mktemp("keys"),
         config=instances(upstream.origin) + injection + server_toml("local", **program()),
@@ -335,6 +338,29 @@ def test_burst_of_529_is_retried_with_the_same_key_and_bytes(
     assert [attempt["http_status"] for attempt in row["metadata"]["attempts"]] == [529, 503]
     assert row["credential_hint"] == HINTS[key]
     assert len(usages) == 1
+
+
+def test_retried_request_is_charged_once_and_leaves_no_hold(
+    clients: Clients, scripted: Scripted, proxy: Proxy
+) -> None:
+    scripted.failures[OWN] = []
+    scripted.failures[A] = [refusal(529), refusal(529)]
+    assert ask(clients, REVERSE, CHAT).status == 200
+    assert len(scripted.seen) == 3
+    row, [usage] = latest(proxy)
+    counted = ("input_tokens", "output_tokens", "cache_write_input_tokens")
+    used = sum(usage[name] for name in counted)
+    with closing(sqlite3.connect(proxy.database)) as connection:
+        charges = connection.execute(
+            "SELECT charge, how FROM aibridge_budget_entries WHERE interception_id = ?",
+            (row["id"],),
+        ).fetchall()
+        [(holds,)] = connection.execute(
+            "SELECT count(*) FROM aibridge_budget_holds WHERE interception_id = ?", (row["id"],)
+        )
+    assert sum(charge for charge, _ in charges) == used
+    assert {how for _, how in charges} == {"told"}
+    assert holds == 0
 
 
 def test_client_gets_the_last_real_answer_if_every_send_fails(

@@ -52,13 +52,12 @@ class Breaker:
             return 0.0
         if now < self._open_until:
             return self._open_until - now
-        self._probes = {id_: end for id_, end in self._probes.items() if end > now}
-        return 0.0 if len(self._probes) < _MOST_PROBES else _RETRY_SECONDS
+        return 0.0 if len(self._leased(now)) < _MOST_PROBES else _RETRY_SECONDS
 
     def admit(self, request_id: str, now: float) -> int:
         """Note a request that passes, and return its generation; half-open, it is a probe."""
         if self.state(now) == "half_open":
-            self._probes[request_id] = now + _LEASE_SECONDS
+            self._probes = {**self._leased(now), request_id: now + _LEASE_SECONDS}
         return self.generation
 
     def report(
@@ -82,6 +81,10 @@ class Breaker:
                 self._report_closed(outcome, now, retry_after)
             case "half_open" if self._probes.pop(request_id, None) is not None:
                 self._report_probe(outcome, now, retry_after)
+
+    def _leased(self, now: float) -> dict[str, float]:
+        """Return the probes whose leases have not ended."""
+        return {id_: end for id_, end in self._probes.items() if end > now}
 
     def _report_closed(self, outcome: Outcome, now: float, retry_after: float | None) -> None:
         if outcome == "success":

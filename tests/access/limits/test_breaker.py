@@ -149,3 +149,127 @@ class Requests(RuleBasedStateMachine):
 
 Requests.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestRequests = Requests.TestCase
+
+
+def test_outcome_of_an_earlier_generation_is_ignored() -> None:
+    """A request that passed before an outage says nothing about the provider after it."""
+    breaker = Breaker()
+    old = breaker.admit("old", 0)
+    opened(breaker)
+    probe(breaker, 30, "a", "b", "c")
+    for name in "abc":
+        breaker.report(name, "success", 31)
+    assert breaker.state(31) == "closed"
+    for _ in range(10):
+        breaker.report("old", "failure", 32, generation=old)
+    assert breaker.state(32) == "closed"
+
+
+def test_late_probe_of_an_earlier_generation_does_not_open_the_breaker_again() -> None:
+    breaker = opened(Breaker())
+    first = breaker.admit("a", 30)
+    probe(breaker, 30, "b")
+    breaker.report("b", "failure", 31)
+    assert breaker.wait_for(31) == 60
+    second = breaker.admit("a", 91)  # the same request, sent again
+    breaker.report("a", "failure", 92, generation=first)
+    assert breaker.state(92) == "half_open"
+    breaker.report("a", "failure", 92, generation=second)
+    assert breaker.state(92) == "open"
+
+
+class Oracle:
+    """The rules in their plainest form, over the whole history of the current state."""
+
+    def __init__(self) -> None:
+        self.state, self.until, self.seconds = "closed", 0.0, 30.0
+        self.row: list[float] = []
+        """Times of the failures since the last success."""
+        self.probes: dict[str, float] = {}
+        self.successes = 0
+
+    def at(self, now: float) -> str:
+        return "half_open" if self.state == "open" and now >= self.until else self.state
+
+    def passes(self, now: float) -> bool:
+        leased = [end for end in self.probes.values() if end > now]
+        return self.at(now) == "closed" or (self.at(now) == "half_open" and len(leased) < 3)
+
+    def open(self, now: float, seconds: float, stated: float | None) -> None:
+        self.state, self.seconds = "open", min(seconds, 300)
+        self.until = now + max(self.seconds, min(stated or 0, 300))
+        self.probes, self.successes = {}, 0
+
+    def report(self, name: str, outcome: str, now: float, stated: float | None) -> None:
+        if self.at(now) == "closed":
+            if outcome == "success":
+                self.row = []
+            elif outcome == "failure":
+                self.row.append(now)
+                if sum(time >= now - 10 for time in self.row) >= 5:
+                    self.open(now, 30, stated)
+                    self.row = []
+        elif self.at(now) == "half_open" and self.probes.pop(name, None) is not None:
+            if outcome == "failure":
+                self.open(now, self.seconds * 2, stated)
+            elif outcome == "success":
+                self.successes += 1
+                if self.successes == 3:
+                    self.state, self.row = "closed", []
+
+
+class WithOracle(RuleBasedStateMachine):
+    """The breaker and the oracle agree on each state and each request, also on stale outcomes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breaker, self.oracle, self.now = Breaker(), Oracle(), 0.0
+        self.running: list[tuple[str, int]] = []
+        self.stale: list[tuple[str, int]] = []
+        self.number = 0
+
+    @rule(copies=st.integers(1, 6))
+    def ask(self, copies: int) -> None:
+        for _ in range(copies):
+            passes = self.breaker.wait_for(self.now) == 0
+            assert passes == self.oracle.passes(self.now)
+            if not passes:
+                return
+            self.number += 1
+            name = str(self.number)
+            generation = self.breaker.admit(name, self.now)
+            if self.oracle.at(self.now) == "half_open":
+                self.oracle.probes = {
+                    known: end for known, end in self.oracle.probes.items() if end > self.now
+                } | {name: self.now + 60}
+            self.running.append((name, generation))
+
+    @rule(
+        outcome=st.sampled_from(["success", "failure", "failure", "neutral"]),
+        most=st.integers(1, 6),
+        stated=st.one_of(st.none(), st.floats(0, 1000)),
+    )
+    def report(self, outcome: str, most: int, stated: float | None) -> None:
+        for _ in range(min(most, len(self.running))):
+            name, generation = self.running.pop(0)
+            is_current = generation == self.breaker.generation
+            self.breaker.report(name, outcome, self.now, stated, generation=generation)  # type: ignore[arg-type]
+            if is_current:
+                self.oracle.report(name, outcome, self.now, stated)
+            self.stale.append((name, generation))
+
+    @rule(seconds=st.sampled_from([0.1, 3.0, 11.0, 29.0, 31.0, 61.0, 301.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @invariant()
+    def states_agree(self) -> None:
+        assert self.breaker.state(self.now) == self.oracle.at(self.now)
+
+    @invariant()
+    def nothing_blocks_for_ever(self) -> None:
+        assert min(self.breaker.wait_for(self.now + s) for s in (0, 301, 362)) == 0
+
+
+WithOracle.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestWithOracle = WithOracle.TestCase

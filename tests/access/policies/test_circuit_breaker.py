@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from aibridge_addon.access.policies import Asked, CircuitBreakers, Refusal, admit_or_refuse
-from aibridge_addon.facts import ResponseBegan, Status
+from aibridge_addon.facts import ResponseBegan, SendFailed, Status
 
 from .test_rate_limits import Clock, asked_by, ended
 
@@ -90,3 +90,28 @@ def test_number_of_breakers_is_bounded() -> None:
     for number in range(1_000):
         provider.ask(200, model=f"model-{number}")
     assert len(provider.policy._breakers) <= 501
+
+
+def test_failed_send_counts_and_its_retry_is_admitted_again() -> None:
+    provider = Provider()
+    trips: list[int] = []
+    provider.policy = CircuitBreakers(
+        clock=provider.clock, on_trip=lambda key, number: trips.append(number)
+    )
+    asked = request()
+    assert asked.interception
+    for number in range(5):
+        assert admit_or_refuse([provider.policy], asked) is None, number
+        provider.publish(
+            SendFailed(
+                interception=asked.interception,
+                http_status=503,
+                failure="overload",
+                to="same_key",
+                retry_after=200,
+            )
+        )
+    refusal = admit_or_refuse([provider.policy], asked)
+    assert refusal
+    assert (refusal.reason, refusal.failure, trips) == ("circuit_open", "circuit_open", [1])
+    assert refusal.retry_after == 200
