@@ -64,6 +64,8 @@ class ConnectionSettings:
             "codex": f"{self.reverse_url}/{self.codex}/v1",
             "ollama": f"{self.reverse_url}/ollama",
             "bedrock": f"{self.reverse_url}/bedrock",
+            "gemini": f"{self.reverse_url}/gemini",
+            "code_assist": f"{self.reverse_url}/code-assist",
             "vertex": f"{self.reverse_url}/vertex",
         }
 

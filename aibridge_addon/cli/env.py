@@ -98,12 +98,6 @@ def command(client: str | None, shell: str | None, reverse: bool, login: str | N
     line = SHELLS[shell or _current_shell()]
     for name, value in found.items():
         click.echo(line(name, value))
-    if chosen.unrecorded_api:
-        click.echo(
-            f"note: {chosen.command} uses {chosen.unrecorded_api}, which this proxy relays but does"
-            " not record",
-            err=True,
-        )
     if words := client_setup.arguments(chosen, connection, reverse=reverse):
         click.echo(f"start it as: {chosen.command} {shlex.join(words)} …", err=True)
 

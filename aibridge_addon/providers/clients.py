@@ -55,8 +55,6 @@ class ClientProgram:
     """Variables for its API keys. At the reverse proxy, an access token can take their place."""
     needs_base_url: bool = False
     """True if it may ignore `HTTPS_PROXY`, so that it is given base URLs as well."""
-    unrecorded_api: str = ""
-    """The API that it uses, if the proxy relays that API without recording it."""
 
     @property
     def command(self) -> str:
@@ -155,7 +153,12 @@ CLIENTS = [
         user_agents=("geminicli",),
         session_in_body=True,  # with a Google login
         commands=("gemini",),
-        unrecorded_api="Google's Gemini API",
+        base_urls={
+            "GOOGLE_GEMINI_BASE_URL": "{gemini}",
+            "GOOGLE_VERTEX_BASE_URL": "{vertex}",
+            "CODE_ASSIST_ENDPOINT": "{code_assist}",
+        },
+        keys=("GEMINI_API_KEY",),
     ),
     ClientProgram(
         name="Qwen Code", user_agents=("qwencode",), commands=("qwen",), base_urls=_OPENAI
@@ -186,6 +189,7 @@ CLIENTS = [
     ClientProgram(
         name="llm", user_agents=("llm/",), commands=("llm",), base_urls=_ANTHROPIC | _OPENAI
     ),
+    ClientProgram(name="Google Gen AI SDK", user_agents=("google-genai-sdk/",), is_library=True),
     ClientProgram(name="LiteLLM", user_agents=("litellm",), is_library=True),
     ClientProgram(name="Pydantic AI", user_agents=("pydantic-ai/",), is_library=True),
     ClientProgram(name="OpenAI Agents SDK", user_agents=("agents/",), is_library=True),

@@ -127,7 +127,10 @@ _PREFIXES = (
     _Prefix(
         kind="side",
         in_system=True,
-        prefixes=("Extract any file paths that this command reads or modifies",),  # Claude Code
+        prefixes=(
+            "Extract any file paths that this command reads or modifies",  # Claude Code
+            "You are a specialized Task Routing AI.",  # Gemini CLI
+        ),
     ),
     _Prefix(
         kind="side",
@@ -247,10 +250,11 @@ def _codex_metadata(headers: Headers, facts: RequestFacts) -> Mapping[str, str]:
 
 def _kind_by_text(client: str, facts: RequestFacts) -> RequestKind | None:
     user_texts = [part.strip() for parts in facts.user_texts for part in parts]
+    system = [text.strip() for text in facts.system]
     for row in _PREFIXES:
         if row.without_system and facts.system:
             continue
-        texts = facts.system if row.in_system else user_texts
+        texts = system if row.in_system else user_texts
         if (not row.clients or client in row.clients) and any(map(row.matches, texts)):
             return row.kind
     return None

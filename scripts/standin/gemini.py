@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from standin.plan import Ask, Call, Plan, Tool
+from standin.plan import Ask, Call, Plan, Tool, sample
 from standin.rendering import ID, Rendered, bare_event, encode, fragments, mapping
 
 _MODEL = re.compile(r"/models/([^/:]+):")
@@ -18,7 +18,7 @@ _COUNTED = ("generateContent", "streamGenerateContent")
 _STATUS = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Api:
     """The API at one path."""
 
@@ -26,6 +26,8 @@ class Api:
     """Of the path; empty for Code Assist."""
     streams: bool
     is_sse: bool
+    schema: Any = None
+    """Schema of the answer, if the request asks for JSON."""
 
     HEADERS = (("vary", "Origin, X-Origin, Referer"), ("server", "scaffolding on HTTPServer2"))
     REQUEST_ID_HEADER = "x-gemini-request-id"
@@ -46,6 +48,7 @@ class Api:
         said, results, turns = _read_conversation(request.get("contents") or [])
         config = mapping(_of(_of(request, "toolConfig"), "functionCallingConfig"))
         mode = config.get("mode", "AUTO")
+        self.schema = _of(_of(request, "generationConfig"), "responseJsonSchema")
         names = _of(config, "allowedFunctionNames") or [""]
         return Ask(
             model=self.model or body.get("model", ""),
@@ -79,7 +82,8 @@ class Api:
     def render_body(self, plan: Plan) -> Rendered:
         """Render a response without streaming."""
         parts: list[Any] = [{"text": plan.thinking, "thought": True}] if plan.thinking else []
-        parts += [{"text": plan.text}] if plan.text else []
+        said = plan.text if self.schema is None else json.dumps(sample(self.schema))
+        parts += [{"text": said}] if said else []
         parts += _calls(plan)
         parts += [{"text": plan.after}] if plan.after else []
         response = _chunk(plan, parts, _usage(plan))

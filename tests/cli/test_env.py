@@ -175,7 +175,7 @@ def test_opencode_gets_base_urls_as_json_unless_it_has_a_configuration() -> None
         variables(opencode, CONNECTION, {"OPENCODE_CONFIG_CONTENT": "{}"}, reverse=True)
 
 
-@pytest.mark.parametrize("name", ["gemini", "curl"])
+@pytest.mark.parametrize("name", ["curl"])
 def test_client_without_a_base_url_refuses_reverse(name: str) -> None:
     with pytest.raises(SetupError, match=name):
         variables(clients.by_command(name), CONNECTION, {}, reverse=True)
@@ -263,14 +263,14 @@ def test_env_takes_the_shell_from_the_environment(shared: Home) -> None:
 def test_env_prints_arguments_and_impossible_setups_to_stderr(shared: Home) -> None:
     result = shared.invoke("env", "codex", "--reverse")
     assert "codex -c 'openai_base_url=" in result.stderr
-    assert "gemini cannot" in shared.invoke("env", "gemini", "--reverse").stderr
+    assert "curl cannot" in shared.invoke("env", "curl", "--reverse").stderr
 
 
-def test_env_for_gemini_says_that_its_requests_are_not_recorded(shared: Home) -> None:
-    ended = shared.invoke("env", "gemini")
-    assert ended.exit_code == 0
-    assert "uses Google's Gemini API, which this proxy relays but does not record" in ended.stderr
-    assert "does not record" not in shared.invoke("env", "claude").stderr
+def test_gemini_gets_the_base_url_of_each_api_of_google() -> None:
+    found = variables(clients.by_command("gemini"), CONNECTION, {}, reverse=True)
+    assert found["GOOGLE_GEMINI_BASE_URL"] == "http://127.0.0.1:2/gemini"
+    assert found["GOOGLE_VERTEX_BASE_URL"] == "http://127.0.0.1:2/vertex"
+    assert found["CODE_ASSIST_ENDPOINT"] == "http://127.0.0.1:2/code-assist"
 
 
 def test_env_imports_no_large_package() -> None:

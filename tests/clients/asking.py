@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from e2e.records import Records
-from standin import Request, Response
 
 from clients.places import Mode, Place, Ran
 from clients.programs import (
@@ -271,7 +270,7 @@ def aider(place: Place, model: str, asked: str, *, mode: Mode) -> Ran:
 GEMINI_KEY = {"GEMINI_API_KEY": "AIza0123456789abcdefghij"}
 
 
-def gemini(place: Place, asked: str) -> tuple[Ran, Any]:
+def gemini(place: Place, asked: str, *more: str, mode: Mode) -> tuple[Ran, Any]:
     """Run Gemini CLI; return what it printed, decoded."""
     folder = place.home / ".gemini"
     folder.mkdir(parents=True, exist_ok=True)
@@ -281,21 +280,7 @@ def gemini(place: Place, asked: str) -> tuple[Ran, Any]:
         "general": {"disableAutoUpdate": True, "disableUpdateNag": True},
     }
     (folder / "settings.json").write_text(json.dumps(settings))
-    command: Words = [program(GEMINI_CLI), "-p", asked, "--output-format", "json"]
+    command: Words = [program(GEMINI_CLI), "-p", asked, "--output-format", "json", *more]
     env = {**GEMINI_KEY, "GEMINI_CLI_TRUST_WORKSPACE": "true"}
-    ran = place.run(command, mode="forward", client="gemini", env=env)
+    ran = place.run(command, mode=mode, client="gemini", env=env)
     return ran, json.loads(ran.out)
-
-
-async def speak_gemini(request: Request) -> Response:
-    """Answer as Gemini's API does."""
-    streams = "alt=sse" in request.target  # what does not is its own choice of a model
-    score = {"complexity_reasoning": "It is short.", "complexity_score": 10}
-    content = {"role": "model", "parts": [{"text": HELLO if streams else json.dumps(score)}]}
-    usage = {"promptTokenCount": 1, "candidatesTokenCount": 2, "totalTokenCount": 3}
-    candidate = {"content": content, "finishReason": "STOP", "index": 0}
-    body = json.dumps({"candidates": [candidate], "usageMetadata": usage}).encode()
-    if streams:
-        headers = [("content-type", "text/event-stream")]
-        return Response(200, headers, [b"data: " + body + b"\r\n\r\n"])
-    return Response(200, [("content-type", "application/json")], body)

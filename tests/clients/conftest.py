@@ -34,6 +34,12 @@ name = "chatgpt"
 type = "openai"
 base_url = "{origin}/backend-api/codex"
 hosts = ["chatgpt.com"]
+
+[[providers]]
+name = "gemini"
+type = "gemini"
+base_url = "{origin}"
+hosts = ["generativelanguage.googleapis.com"]
 """
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from e2e.metrics import metric
+from e2e.central import ADD
 from e2e.proxy import Proxy
 from standin import Server
 
 from clients.asking import (
-    GEMINI_KEY,
     HELLO,
     JAVASCRIPT,
     KEYS,
@@ -21,9 +20,8 @@ from clients.asking import (
     llm,
     opencode,
     python,
-    speak_gemini,
 )
-from clients.conftest import MakeDesk, config_of
+from clients.conftest import MakeDesk
 from clients.places import Desk, Mode
 from clients.programs import NODE_24, program
 
@@ -146,28 +144,31 @@ def test_aider_works_when_the_proxy_requests_usage(
 # --- Gemini CLI
 
 
-def test_gemini_cli_passes_through_an_instance_and_is_counted(
-    start_proxy: Callable[..., Proxy],
-    start_standin: Callable[..., Server],
-    make_desk: MakeDesk,
-    standin: Server,
-) -> None:
-    google = start_standin(speak_gemini)
-    config = f"""{config_of(standin.origin)}
-[[providers]]
-name = "gemini"
-type = "openai"
-base_url = "{google.origin}"
-hosts = ["generativelanguage.googleapis.com"]
-"""
-    proxy = start_proxy(config=config, metrics=True)
-    ran, output = gemini(make_desk(proxy), "hello")
+@each_mode
+def test_gemini_cli_is_recorded(desk: Desk, standin: Server, mode: Mode) -> None:
+    """It asks a small model first which model is to answer."""
+    with desk.proxy.recording() as records:
+        ran, output = gemini(desk, "hello", mode=mode)
     assert ran.code == 0
     assert output["response"] == HELLO
-    assert google.requests
-    assert {request.header("x-goog-api-key") for request in google.requests} == {
-        GEMINI_KEY["GEMINI_API_KEY"]
-    }
-    counted = metric(proxy, "aibridge_passthrough_total", provider="gemini", route="other")
-    assert counted == len(google.requests)
-    assert proxy.records.interceptions == []
+    assert {row["client"] for row in records.interceptions} == {"Gemini CLI"}
+    assert {row["api"] for row in records.interceptions} == {"gemini"}
+    kinds = [row["request_kind"] for row in records.interceptions]
+    assert kinds[-1] == "turn"
+    assert set(kinds[:-1]) <= {"side"}
+    assert records.prompts == ["hello"]
+    last = records.interceptions[-1]
+    assert (last["status"], last["streaming"]) == ("completed", 1)
+    assert last["credential_hint"] == "AIza...ghij"
+    assert len(records.token_usages) == len(records.interceptions)
+
+
+def test_gemini_cli_gets_an_answer_with_central_tools(central_desk: Desk) -> None:
+    asked = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}}'
+    with central_desk.proxy.recording() as records:
+        ran, output = gemini(central_desk, asked, "-m", "gemini-2.5-flash", mode="forward")
+    assert ran.code == 0
+    assert output["response"].endswith("The tool returned: 42")
+    [call] = records.tool_usages
+    assert (call["tool"], call["injected"]) == ("add", 1)
+    assert records.prompts == [asked]

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from cli.command import Process, wait_until
 from e2e.records import Row
-from standin import Provider, Request, Server, ServerThread
+from standin import Provider, Server, ServerThread
 
 from clients import asking
 from clients.asking import HELLO, KEYS, claude, codex
@@ -35,13 +35,7 @@ each_proxy = pytest.mark.parametrize("user", ["own", "running"], indirect=True)
 @pytest.fixture(scope="module")
 def providers() -> Iterator[Server]:
     """A stand-in for all providers, without TLS."""
-    known = Provider()
-
-    async def answer(request: Request) -> object:
-        google = request.path.startswith("/v1beta/")
-        return await (asking.speak_gemini(request) if google else known(request))
-
-    with ServerThread(Server(answer)) as server:  # type: ignore[arg-type]
+    with ServerThread(Server(Provider())) as server:
         yield server
 
 
@@ -49,23 +43,12 @@ def providers() -> Iterator[Server]:
 def user(request: pytest.FixtureRequest, providers: Server, tmp_path: Path) -> Iterator[NewUser]:
     """Somebody new, in whose home a proxy runs already or, by default, none does."""
     made = NewUser(tmp_path / "home")
-    made.settle(config_of(providers.origin) + google(providers.origin))
+    made.settle(config_of(providers.origin))
     if getattr(request, "param", "own") == "own":
         yield made
         wait_until(lambda: not own_proxies(made), "its proxy has ended")
     else:
         yield from beside_a_proxy(made)
-
-
-def google(origin: str) -> str:
-    """Return the part of a config file that puts the stand-in in Google's place."""
-    return f"""
-[[providers]]
-name = "google"
-type = "openai"
-base_url = "{origin}"
-hosts = ["generativelanguage.googleapis.com"]
-"""
 
 
 def beside_a_proxy(made: NewUser) -> Iterator[NewUser]:
@@ -199,16 +182,12 @@ def test_run_script_of_node(user: NewUser, mode: Mode) -> None:
     asking.by_sdks(user.records, "JavaScript")
 
 
-@each_proxy
-def test_run_gemini_cli_is_not_recorded(user: NewUser, providers: Server) -> None:
-    before = len(providers.requests)
-    ran, output = asking.gemini(user, "hello")
+@each_way
+def test_run_gemini_cli(user: NewUser, mode: Mode) -> None:
+    ran, output = asking.gemini(user, "hello", mode=mode)
     assert (ran.code, output["response"]) == (0, HELLO)
-    paths = [request.path for request in providers.requests[before:]]
-    assert paths
-    assert all(path.startswith("/v1beta/models/") for path in paths)
-    assert user.records.interceptions == []
-    assert last_word(ran).startswith("aibridge: no requests to AI providers")
+    assert {row["client"] for row in user.records.interceptions} == {"Gemini CLI"}
+    assert user.records.prompts == ["hello"]
 
 
 # --- ends
