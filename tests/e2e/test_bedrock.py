@@ -17,8 +17,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, EventStreamError
-from standin import Provider, Server, ServerThread
+from standin import Provider, Response, Server, ServerThread
 
+from aibridge_addon.formats.decoders.aws_frames import MEDIA_TYPE, chunk_frame, event_frame
 from e2e.aws import KEY_ID, REGION, SECRET, SESSION, assert_signed, signed_headers
 from e2e.central import ToolServer
 from e2e.proxies import RunProxy
@@ -39,9 +40,14 @@ CONVERSE: dict[str, Any] = {"messages": [{"role": "user", "content": [{"text": S
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Server]:
+def provider() -> Provider:
+    return Provider()
+
+
+@pytest.fixture(scope="module")
+def upstream(provider: Provider) -> Iterator[Server]:
     """A stand-in without TLS, which SDKs use as their endpoint."""
-    with ServerThread(Server(Provider(), tls=None)) as server:
+    with ServerThread(Server(provider, tls=None)) as server:
         yield server
 
 
@@ -233,3 +239,51 @@ def test_error_is_recorded_by_its_type(bedrock: Proxy, upstream: Server, client:
         client.converse(modelId=MODEL, messages=[said])
     row = records.interception
     assert (row["http_status"], row["error_type"]) == (429, "ThrottlingException")
+
+
+START = {"id": "msg_1", "usage": {"input_tokens": 3, "output_tokens": 1}}
+FRAMES = [
+    chunk_frame(json.dumps({"type": "message_start", "message": START}).encode()),
+    event_frame("somethingNew", b'{"a": 1}'),
+    chunk_frame(b'{"type":"ping"}')[:-1] + b"\0",  # a wrong checksum
+    chunk_frame(b'{"type":"message_delta","delta":{},"usage":{"output_tokens":5}}'),
+    chunk_frame(b'{"type":"message_stop"}'),
+]
+
+
+@pytest.mark.parametrize("cut", [0, 20], ids=["whole", "cut"])
+def test_frames_are_relayed_byte_for_byte(
+    bedrock: Proxy, upstream: Server, provider: Provider, cut: int
+) -> None:
+    stream = b"".join(FRAMES)
+    stream = stream[: len(stream) - cut]
+    pieces = [stream[at : at + 7] for at in range(0, len(stream), 7)]
+    headers = [("content-type", MEDIA_TYPE), ("x-amzn-requestid", "req-1")]
+    provider.canned["frames"] = lambda request: Response(200, headers, pieces)
+    url = f"{upstream.origin}/model/{MODEL}/invoke-with-response-stream"
+    proxy = f"http://127.0.0.1:{bedrock.forward_port}"
+    with (
+        bedrock.recording() as records,
+        httpx.Client(proxy=proxy, trust_env=False) as client,
+    ):
+        answer = client.post(url, json=BODY, headers={"x-standin-canned": "frames"})
+
+    assert answer.content == stream
+    row = records.interception
+    assert (row["status"], row["partial"]) == ("completed", 1)
+    assert records.counts[:2] == (3, 5)
+
+
+def test_presigned_request_keeps_its_query_and_shows_none_of_its_secrets(
+    bedrock: Proxy, upstream: Server
+) -> None:
+    upstream.requests.clear()
+    query = f"X-Amz-Signature=00ff00ff00ff00ff&X-Amz-Credential={KEY_ID}%2Fscope&x=%7e"
+    url = f"{upstream.origin}/model/{MODEL}/converse?{query}"
+    proxy = f"http://127.0.0.1:{bedrock.forward_port}"
+    with httpx.Client(proxy=proxy, trust_env=False) as client:
+        client.post(httpx.URL(url), json=CONVERSE).raise_for_status()
+    (request,) = upstream.requests
+    assert request.target.partition("?")[2] == query
+    assert json.loads(request.body) == CONVERSE
+    assert "00ff00ff00ff00ff" not in bedrock.log_text()
