@@ -187,6 +187,30 @@ def test_request_of_the_anthropic_sdk_arrives_as_it_was_signed(
     assert records.interception["initiator_id"] == "alice"
 
 
+def test_request_to_mantle_arrives_as_it_was_signed(bedrock: Proxy, upstream: Server) -> None:
+    upstream.requests.clear()
+    proxy = f"http://127.0.0.1:{bedrock.forward_port}"
+    client = anthropic.AnthropicBedrockMantle(
+        aws_region=REGION,
+        base_url=f"{upstream.origin}/anthropic",
+        aws_access_key=KEY_ID,
+        aws_secret_key=SECRET,
+        max_retries=0,
+        http_client=anthropic.DefaultHttpxClient(proxy=proxy, trust_env=False),
+    )
+    with bedrock.recording() as records, client:
+        client.messages.create(model="gpt-oss", max_tokens=99, messages=BODY["messages"])
+    (request,) = upstream.requests
+    assert_signed(request)
+    assert "/bedrock-mantle/" in (request.header("authorization") or "")
+    row = records.interception
+    assert (row["provider"], row["api"], row["status"]) == (
+        "bedrock",
+        "anthropic_messages",
+        "completed",
+    )
+
+
 def test_signed_chat_completion_is_not_edited(bedrock: Proxy, upstream: Server) -> None:
     upstream.requests.clear()
     asked = {"model": "gpt-oss", "stream": True, "max_tokens": 99, "messages": BODY["messages"]}

@@ -1,4 +1,4 @@
-"""Claude on Vertex AI through a real proxy, with Anthropic's SDK."""
+"""Claude on Vertex AI and in Azure AI Foundry through a real proxy, with Anthropic's SDKs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +33,13 @@ type = "vertex"
 base_url = "{upstream.origin}"
 hosts = ["127.0.0.1"]
 price_as = "google"
+
+[[providers]]
+name = "azure"
+type = "azure"
+base_url = "{upstream.origin}"
+hosts = []
+price_as = "azure"
 """
     with run_proxy(upstream.origin, config=config) as shared:
         yield shared
@@ -74,3 +81,24 @@ def test_messages_of_claude_on_vertex_are_recorded(
         assert usage["price_source"].startswith("google/claude-sonnet-4-5")
     paths = [request.target.rpartition("/")[2] for request in upstream.requests]
     assert paths == [f"{MODEL}:streamRawPredict", f"{MODEL}:rawPredict", "count-tokens:rawPredict"]
+
+
+def test_messages_of_claude_in_foundry_are_recorded(vertex: Proxy, upstream: Server) -> None:
+    upstream.requests.clear()
+    client = anthropic.AnthropicFoundry(
+        api_key="key-of-the-azure-resource",
+        base_url=f"http://127.0.0.1:{vertex.reverse_port}/azure/anthropic",
+        max_retries=0,
+        http_client=anthropic.DefaultHttpxClient(trust_env=False),
+    )
+    with vertex.recording() as records, client:
+        client.messages.create(**{**ASKED, "model": "claude-opus-5"})
+    row = records.interception
+    assert (row["provider"], row["api"], row["credential_hint"]) == (
+        "azure",
+        "anthropic_messages",
+        "key-...urce",
+    )
+    assert records.counts == (11, 7, 5, 3)
+    (request,) = upstream.requests
+    assert request.header("api-key") == request.header("x-api-key") == "key-of-the-azure-resource"

@@ -169,3 +169,14 @@ def encoded(headers: bytes, payload: bytes) -> bytes:
     lengths = struct.pack("!II", len(headers) + len(payload) + 16, len(headers))
     begun: Any = lengths + struct.pack("!I", crc32(lengths)) + headers + payload
     return bytes(begun + struct.pack("!I", crc32(begun)))
+
+
+def test_large_frame_in_small_chunks_is_read_in_linear_time() -> None:
+    """Bytes are looked at once: the work on each chunk does not grow with what is pending."""
+    payload = b'{"x":"' + b"a" * 2_000_000 + b'"}'
+    stream = event_frame("metadata", payload)
+    parser = FrameParser()
+    events = []
+    for start in range(0, len(stream), 100):
+        events += parser.feed(stream[start : start + 100])
+    assert named(events) == [(b"metadata", payload)]
