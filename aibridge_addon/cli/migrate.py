@@ -13,7 +13,7 @@ _SCHEMES = ("postgresql://", "postgres://")
 
 
 @click.command(short_help="Copy a SQLite database into PostgreSQL.")
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("target", type=DatabaseLocation(), metavar="postgresql://…")
 def command(source: Path, target: str) -> None:
     """Copy everything recorded in a SQLite file into a PostgreSQL database.

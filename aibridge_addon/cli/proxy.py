@@ -64,7 +64,7 @@ LISTENING_OPTIONS = frozenset({"mode", "listen_host", "listen_port", "server"})
     "--db",
     type=DatabaseLocation(),
     metavar="FILE",
-    help="Database to record in. Default: aibridge.sqlite3 in your data folder.",
+    help="SQLite file or postgresql://… to record in. Default: a file in your data folder.",
 )
 @click.option(
     "--metrics",

@@ -54,7 +54,7 @@ OPTIONS = (
         default=str(DEFAULT_DATABASE),
         help=(
             "Database for all records: the path of a SQLite database, which is created if it does"
-            " not exist, or the location of a registered store, as scheme://…."
+            " not exist, postgresql://…, or the location of a store that a plugin registers."
         ),
         fixed=True,
     ),

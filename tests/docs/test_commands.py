@@ -30,6 +30,7 @@ NOT_RUN = {
     r"my_company": "needs a plugin of one's own: tests/extending has some",
     r"aibridge budget": "needs budgets in the config file: tests/e2e/test_budgets.py has some",
     r"sqlite3 -box": "interactive",
+    r"db\.example\.com": "needs a server: tests/store/postgres has one",
     r"proxy\.example\.com|/etc/ssl/certs/ca-certificates|cp mitmproxy-ca": "for another machine",
     r"-m standin": "the test has a stand-in of its own",
 }
