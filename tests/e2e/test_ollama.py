@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from ollama import Client, ResponseError
-from standin import Server
+from standin import Provider, Server
 from standin.plan import ANSWER, THOUGHT
 
 from e2e.clients import Clients, Way
@@ -118,6 +118,27 @@ def test_lines_arrive_unchanged_and_stream_by_default(
     assert response.headers["content-type"] == "application/x-ndjson"
     assert records.interception["streaming"] == 1
     assert json.loads(response.content.splitlines()[-1])["done"]
+
+
+@each_mode
+def test_client_has_each_line_before_the_next_is_sent(
+    proxy: Proxy, clients: Clients, provider: Provider, way: Way
+) -> None:
+    name = f"ollama_{way}"
+    gate = provider.gate(name)
+    body = {"model": "m", "messages": [{"role": "user", "content": f"THINK GATE:{name}"}]}
+    lines = 0
+    with (
+        proxy.recording() as records,
+        clients.http(way) as client,
+        client.stream("POST", f"{base_url(proxy, way)}/api/chat", json=body) as response,
+    ):
+        for _ in response.iter_lines():
+            lines += 1
+            gate.release()
+
+    assert lines > 2
+    assert records.interception["status"] == "completed"
 
 
 @each_mode

@@ -11,7 +11,7 @@ from aibridge_addon.facts import UNEXPLAINED_TOKENS
 from aibridge_addon.prices import price_list
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.prices.overrides import Override
-from aibridge_addon.prices.pricing import Priced, Unpriced, price
+from aibridge_addon.prices.pricing import PriceBook, Priced, Unpriced, price
 from aibridge_addon.prices.sellers import Seller
 
 
@@ -32,6 +32,17 @@ def test_unknown_seller_is_unpriced() -> None:
 def test_unknown_model_is_unpriced() -> None:
     found = reason(call("claude-unheard-of", given=5))
     assert found == "the price data has no model 'claude-unheard-of' of anthropic"
+
+
+def test_deployment_is_priced_as_its_model() -> None:
+    book = PriceBook(
+        sellers={"azure": Seller(id="azure"), "other": Seller(id="azure")},
+        models={"azure": {"our-chat": "gpt-5"}},
+    )
+    found = book.price(call("our-chat", given=5, provider="azure"))
+    assert isinstance(found, Priced)
+    assert found == book.price(call("gpt-5", given=5, provider="azure"))
+    assert isinstance(book.price(call("our-chat", given=5, provider="other")), Unpriced)
 
 
 def test_call_without_a_model_is_unpriced() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from aibridge_addon.access.policies.named_models import models_of
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
+from aibridge_addon.providers.credentials import SECRET_FIELDS
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.routing import Router
 
@@ -149,6 +150,13 @@ def test_schemas_and_labels_of_converse_name_no_models() -> None:
 def test_signed_request_with_doubled_slashes_is_recorded_and_keeps_its_path() -> None:
     route = ROUTER.forward(BEDROCK, "//model/m/invoke", "POST", is_signed=True)
     assert (route.api, route.path, route.upstream) == (INVOKE, None, None)
+
+
+@pytest.mark.parametrize(
+    "name", [b"api-key", b"ocp-apim-subscription-key", b"copilot-session-token"]
+)
+def test_credentials_of_azure_and_copilot_are_masked(name: bytes) -> None:
+    assert name in SECRET_FIELDS
 
 
 class _Asked:
