@@ -96,11 +96,13 @@ _WITHOUT_PRICE_OF_THEIR_OWN = frozenset(
         "cache_read_text_tokens",
         "cost",
         "cost_in_usd_ticks",
+        "document_input_tokens",
         "rejected_prediction_tokens",
         "text_input_tokens",
         "text_output_tokens",
         "thinking_tokens",
         "upstream_inference_cost",
+        "video_input_tokens",
         "web_fetch_requests",
     }
 )

@@ -21,6 +21,7 @@ AUDIO_CACHE_READ = "cache_audio_read_mtok"
 AUDIO_HOURS = "audio_hours"
 AUDIO_INPUT = "input_audio_mtok"
 AUDIO_OUTPUT = "output_audio_mtok"
+VIDEO_INPUT = "input_video_mtok"
 IMAGE_CACHE_READ = "cache_image_read_mtok"
 IMAGE_INPUT = "input_image_mtok"
 IMAGE_OUTPUT = "output_image_mtok"
@@ -133,6 +134,8 @@ def _plain_input(
 ) -> Iterator[Amount]:
     """Yield the input at full price: `tokens` in all, less the audio and images in `cached`."""
     cached = cached or {}
+    if call.count("video_input_tokens") and VIDEO_INPUT in rates.prices:
+        raise UnpriceableError(f"{rates.source} has a price of its own for video")
     audio = _rest(call.count("audio_input_tokens"), cached.get(AUDIO_CACHE_READ, 0), "audio input")
     image = _rest(_images(call, rates), cached.get(IMAGE_CACHE_READ, 0), "image input")
     yield AUDIO_INPUT, audio

@@ -1,6 +1,7 @@
 """Prices of calls: the prices that apply, and the reasons why a call has no price."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,38 @@ def test_deployment_is_priced_as_its_model() -> None:
 
 def test_call_without_a_model_is_unpriced() -> None:
     assert "names a model" in reason(call(None, given=5))
+
+
+GOOGLE = "gemini-2.5-flash"
+
+
+def test_audio_of_google_costs_more_than_text_and_video_costs_as_much() -> None:
+    details = {"audio_input_tokens": 400, "text_input_tokens": 500, "video_input_tokens": 100}
+    found = priced(call(GOOGLE, given=1000, output=10, extra=details), "google")
+    assert found.cost_nano_usd == 400 * 1000 + 600 * 300 + 10 * 2500
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        ({"tool_use_input_tokens": 9}, "no price is known for tool_use_input_tokens"),
+        ({"grounding_queries": 1}, "no price is known for grounding_queries"),
+        ({"image_output_tokens": 5}, "no price for image output"),
+        ({"service_tier": "provisioned_throughput"}, "no price for service_tier"),
+        ({"inference_geo": "europe-west1"}, "no price is known for the region 'europe-west1'"),
+    ],
+)
+def test_call_of_google_without_a_certain_price_has_a_reason(
+    details: dict[str, Any], expected: str
+) -> None:
+    assert expected in reason(call(GOOGLE, given=100, output=10, extra=details), "google")
+
+
+def test_long_prompt_of_google_counts_with_its_cache() -> None:
+    short = priced(call("gemini-2.5-pro", given=1, output=0, read=200_000 - 1), "google")
+    long = priced(call("gemini-2.5-pro", given=2, output=0, read=200_000 - 1), "google")
+    assert short.cost_nano_usd == 1250 + 199_999 * 125
+    assert long.cost_nano_usd == 2 * 2500 + 199_999 * 250
 
 
 def test_source_names_the_match_and_the_date_of_the_data() -> None:

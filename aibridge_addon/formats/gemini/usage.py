@@ -12,7 +12,7 @@ from aibridge_addon.formats.gemini.names import named, spelling
 from aibridge_addon.formats.usage import Extra, merge_usage
 from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
 
-_TRAFFIC: Mapping[str, str] = {
+TRAFFIC: Mapping[str, str] = {
     "ON_DEMAND": "standard",
     "ON_DEMAND_PRIORITY": "priority",
     "ON_DEMAND_FLEX": "flex",
@@ -77,20 +77,22 @@ def _answered(usage: dict[str, JSON]) -> int | None:
 
 
 def _modalities(usage: dict[str, JSON]) -> Extra:
-    """Return the tokens by modality, such as `audio_input_tokens`: input without the cache."""
+    """Return the tokens by modality, such as `audio_input_tokens`, which includes the cache."""
     cached = _by_modality(usage, "cacheTokensDetails")
     given = _by_modality(usage, "promptTokensDetails")
-    if sum(cached.values()) == (_count(usage, "cachedContentTokenCount") or 0):
-        given = {kind: max(0, found - cached.get(kind, 0)) for kind, found in given.items()}
     for kind, found in _by_modality(usage, "toolUsePromptTokensDetails").items():
         given[kind] = given.get(kind, 0) + found
     put_out = _by_modality(usage, "candidatesTokensDetails") or _by_modality(
         usage, "responseTokensDetails"
     )
-    places = (("input", given), ("cache_read", cached), ("output", put_out))
+    places = (
+        ("{}_input_tokens", given),
+        ("cache_read_{}_tokens", cached),
+        ("{}_output_tokens", put_out),
+    )
     return {
-        f"{kind}_{place}_tokens": found
-        for place, counts in places
+        name.format(kind): found
+        for name, counts in places
         for kind, found in counts.items()
         if found
     }
@@ -107,7 +109,7 @@ def _by_modality(usage: dict[str, JSON], name: str) -> dict[str, int]:
 
 def _labels(usage: dict[str, JSON]) -> Extra:
     traffic = text(named(usage, "trafficType")) or ""
-    tier = text(named(usage, "serviceTier")) or _TRAFFIC.get(traffic, traffic)
+    tier = text(named(usage, "serviceTier")) or TRAFFIC.get(traffic, traffic)
     return {} if tier.lower() in _UNSPECIFIED or not tier else {"service_tier": tier.lower()}
 
 
