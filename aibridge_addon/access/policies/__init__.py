@@ -20,6 +20,7 @@ from aibridge_addon.access.policies.provider_key import ProviderKey
 from aibridge_addon.access.policies.rate_limits import RateLimits
 from aibridge_addon.access.policies.record_store import RecordStore
 from aibridge_addon.access.policies.revoked_actors import RevokedActors
+from aibridge_addon.access.policies.signed_token import SignedToken
 from aibridge_addon.access.policies.token_limits import TokenLimits
 from aibridge_addon.access.policies.unread_calls import UnreadCalls
 from aibridge_addon.access.policies.usable_key import FindPool, UsableKey
@@ -75,6 +76,7 @@ _FACTORIES: list[PolicyFactory] = [
     lambda context: TokenLimits(),
     lambda context: ModelRules(context.model_rules) if context.model_rules else None,
     lambda context: ProviderKey(),
+    lambda context: SignedToken(),
     lambda context: KnownActor(context.actor_header) if context.require_actor else None,
     lambda context: RecordStore(context.can_record) if context.must_record else None,
     lambda context: UnreadCalls(context.budgets) if context.budgets else None,
