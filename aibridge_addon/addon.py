@@ -31,6 +31,7 @@ from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.connection_handlers import deliver_events_of
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.secrets import mask_request
+from aibridge_addon.store import open_store
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.telemetry.outputs import TelemetryError
 
@@ -132,7 +133,7 @@ class AIBridge:
             logger.error("aibridge_metrics_listen: %s", error.strerror or error)
         else:
             self._settings.start()
-            where = settings.recorder or settings.database
+            where = settings.recorder or open_store(settings.database).location
             logger.info("aibridge: recording %s in %s", named(settings.providers), where)
 
     def done(self) -> Awaitable[object] | None:

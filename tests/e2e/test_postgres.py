@@ -11,13 +11,25 @@ from e2e.conftest import StartProxy
 from e2e.proxy import Proxy
 
 FORWARD = WAYS[0]
+PASSWORD = "s3cret"
+
+
+def owned_by_keeper(server: str) -> PostgresDatabase:
+    """Return an empty database of a role that has a password, and no other rights."""
+    database = PostgresDatabase(server, template=None)
+    database.execute("DROP ROLE IF EXISTS keeper")
+    database.execute(f"CREATE ROLE keeper LOGIN PASSWORD '{PASSWORD}'")
+    name = database.location.rpartition("/")[2]
+    database.execute(f"ALTER DATABASE {name} OWNER TO keeper")
+    return database
 
 
 def test_request_is_in_postgresql_before_the_client_has_the_end(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], postgres_server: str
 ) -> None:
-    database = PostgresDatabase(postgres_server, template=None)
-    proxy = start_proxy(options={"aibridge_db": database.location})
+    database = owned_by_keeper(postgres_server)
+    location = database.location.replace("postgres@", f"keeper:{PASSWORD}@")
+    proxy = start_proxy(options={"aibridge_db": location})
     clients = clients_of(proxy)
     with clients.http(FORWARD) as http:
         url = clients.url(FORWARD, MESSAGES.provider, MESSAGES.path)
@@ -30,5 +42,7 @@ def test_request_is_in_postgresql_before_the_client_has_the_end(
             assert newest.figures.output > 0
     proxy.stop()
     assert database.reports.totals(TotalsQuery(by=("model",))).overall.completed == 2
+    assert f"in {database.location.replace('postgres@', 'keeper@')}" in proxy.log_text()
+    assert PASSWORD not in proxy.log_text()
     (detail,) = database.reports.export(RequestQuery(limit=1), content=True)
     assert detail.detail.messages

@@ -8,13 +8,15 @@ from aibridge_addon.store.errors import StoreError
 _USER_INFO = re.compile(r"^(?P<scheme>\w+://)(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@")
 _SECRET = re.compile(r"(?P<key>[?&](?:\w*password|\w*secret)=)(?P<value>[^&]*)")
 HIDDEN = "***"
+_given: dict[str, str] = {}
+"""Addresses with secrets that this process was given, by their public ones: its web page opens the
+address that other processes see."""
 
 
 class Address:
     """A database's address. Its text has no secrets; `dsn` has."""
 
     def __init__(self, dsn: str) -> None:
-        self.dsn = dsn
         found = _USER_INFO.match(dsn)
         secrets = [found["password"] or ""] if found else []
         secrets += [match["value"] for match in _SECRET.finditer(dsn)]
@@ -22,6 +24,9 @@ class Address:
         self.public = _public(dsn)
         """The address without passwords, which other processes can open with `PGPASSWORD`, a
         password file or a client certificate."""
+        if self._secrets:
+            _given[self.public] = dsn
+        self.dsn = _given.get(self.public, dsn)
 
     def check(self) -> None:
         """Check that the address can be read unambiguously.

@@ -199,6 +199,13 @@ def test_address_for_people_has_no_password(dsn: str, public: str) -> None:
     assert "s3cret" not in address.without_secrets(f"failed for {dsn}") or public == "***"
 
 
+def test_process_that_was_given_a_password_opens_the_address_without_it() -> None:
+    given = "postgresql://me:pw@somewhere/db?sslmode=require"
+    public = Address(given).public
+    assert Address(public).dsn == given
+    assert Address("postgresql://me@elsewhere/db").dsn == "postgresql://me@elsewhere/db"
+
+
 @pytest.mark.parametrize("dsn", ["postgresql://me:s3@cret@host/db", "postgresql://a:b/c@host/db"])
 def test_ambiguous_password_is_refused_and_not_shown(dsn: str, tmp_path: Path) -> None:
     from aibridge_addon.store import open_store
