@@ -135,6 +135,49 @@ COMMAND = Subject(name="aibridge proxy", command=_command, records=True)
 FULL_CAPTURE = Subject(
     name="full capture", command=lambda place: _addon(place, capture="all"), records=True
 )
+_POLICIES = """\
+circuit_breaker = true
+
+[[prices]]
+match = "*"
+input = 3
+output = 15
+cache_read = 0.3
+cache_write = 3.75
+
+[[budgets]]
+name = "day"
+usd = 1_000_000
+credentials = ["byok", "centralized", "subscription"]
+
+[[budgets]]
+name = "all"
+per = "total"
+tokens = 1_000_000_000
+window = "5h"
+credentials = ["byok", "centralized", "subscription"]
+
+[[limits]]
+name = "people"
+requests_per_minute = 1_000_000
+input_tokens_per_minute = 1_000_000_000
+output_tokens_per_minute = 1_000_000_000
+open_requests = 100_000
+queue = 100
+
+[[model_rules]]
+deny = ["forbidden-*"]
+aliases = { nobody-asks-for-this = "other" }
+max_output_tokens = 1_000_000
+
+[identity]
+revoked_actors = ["nobody"]
+"""
+WITH_POLICIES = Subject(
+    name="all policies",
+    command=lambda place: _addon(place, more_config=_POLICIES),
+    records=True,
+)
 WITH_TOOLS = Subject(name="with tools", command=_with_tools, records=True)
 
 

@@ -19,7 +19,7 @@ from bench_scenarios import (
     measure_open_streams,
     measure_paced,
 )
-from bench_subjects import ADDON, BARE, COMMAND, FULL_CAPTURE, STREAMS, WITH_TOOLS
+from bench_subjects import ADDON, BARE, COMMAND, FULL_CAPTURE, STREAMS, WITH_POLICIES, WITH_TOOLS
 
 
 def _requests(
@@ -73,6 +73,19 @@ def _capture(
         seconds=seconds,
         bases=(ADDON,),
         judged=(FULL_CAPTURE,),
+    )
+
+
+def _policies(name: str, title: str, load: Load, *, seconds: float) -> Scenario:
+    """Budgets, limits, rules and breakers are on, compared with the addon without them."""
+    return Scenario(
+        name=name,
+        title=title,
+        rows=(Row(measure="CPU", unit="ms", base=ADDON.name, bound=1.05),),
+        run=load.run,
+        seconds=seconds,
+        bases=(ADDON,),
+        judged=(WITH_POLICIES,),
     )
 
 
@@ -165,6 +178,18 @@ SCENARIOS = (
         seconds=1,
         fresh=True,
         bases=(BARE,),
+    ),
+    _policies(
+        "policies-small",
+        "small JSON with all policies",
+        Load(request=SMALL, count=300, connections=8),
+        seconds=20,
+    ),
+    _policies(
+        "policies-large",
+        "100 KB request with all policies",
+        Load(request=LARGE, count=200, connections=8),
+        seconds=20,
     ),
     _tools(
         "tools-small",

@@ -5,9 +5,11 @@ cache; base64 says nothing about tokens. An estimate that ignores this fills a b
 nothing is spent.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Literal
 
 from aibridge_addon.budgets.budget import Estimate, Unit
@@ -119,15 +121,15 @@ def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
             input=call.new_input,
         )
     billed = _billed(call)
-    costs = [
-        _cost(replace(billed, output_tokens=output), price)
-        for output in (call.worst_output, call.likely_output, 0)
-    ]
-    known = [cost for cost in costs if cost is not None]
-    if len(known) < len(costs):
+    without = _cost(billed, price)
+    worst = _cost(replace(billed, output_tokens=call.worst_output), price)
+    if without is None or worst is None:
         cost = _cost_of_units(call, billed, price)
         return None if cost is None else Estimate(worst=cost, likely=cost, input=cost)
-    return Estimate(worst=known[0], likely=known[1], input=known[2])
+    # To look up a price is expensive, and the price of output grows with its tokens.
+    share = Fraction(call.likely_output, call.worst_output or 1)
+    likely = without + math.ceil((worst - without) * share)
+    return Estimate(worst=worst, likely=likely, input=without)
 
 
 def _billed(call: Call) -> BilledCall:
@@ -150,17 +152,17 @@ def _billed(call: Call) -> BilledCall:
 
 def _cost(call: BilledCall, price: PriceOf) -> int | None:
     """Return the price of a call; where caches have none, that of plain input."""
-    plain = replace(
-        call,
-        input_tokens=call.prompt_tokens,
-        cache_read_input_tokens=0,
-        cache_write_input_tokens=0,
-        extra={},
-    )
-    for each in (call, plain):
-        if isinstance(found := price(each), Priced):
-            return found.cost_nano_usd
-    return None
+    found = price(call)
+    if isinstance(found, Unpriced):
+        plain = replace(
+            call,
+            input_tokens=call.prompt_tokens,
+            cache_read_input_tokens=0,
+            cache_write_input_tokens=0,
+            extra={},
+        )
+        found = price(plain)
+    return found.cost_nano_usd if isinstance(found, Priced) else None
 
 
 def _cost_of_units(call: Call, billed: BilledCall, price: PriceOf) -> int | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections import OrderedDict, deque
+from functools import lru_cache
 
 from aibridge_addon.facts import Interception
 
@@ -16,8 +17,12 @@ _LEAST_LIKELY = 1_000
 _LIKELY_SHARE = 0.95
 
 
+@lru_cache(maxsize=1)
 def input_tokens(body: bytes) -> int:
-    """Estimate the input tokens of a request: texts, tool definitions and arguments, and images."""
+    """Estimate the input tokens of a request: texts, tool definitions and arguments, and images.
+
+    Limits and budgets ask for the same body in turn.
+    """
     text, blobs = _BASE64.subn(b"", body)
     return len(text) // _BYTES_PER_TOKEN + blobs * _TOKENS_OF_BLOB
 

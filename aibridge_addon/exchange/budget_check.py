@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -109,7 +109,7 @@ class BudgetCheck:
         return BudgetedCall(
             interception_id=interception.id,
             scopes=scopes,
-            estimate=partial(estimate, call, price=self._rules.price),
+            estimate=cache(partial(estimate, call, price=self._rules.price)),
         )
 
     async def admit(self, call: BudgetedCall) -> Refusal | None:

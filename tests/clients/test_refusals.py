@@ -8,7 +8,7 @@ from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
 from standin import Server
 
-from clients.asking import claude, codex
+from clients.asking import claude, codex, opencode
 from clients.conftest import MakeDesk, config_of
 from clients.places import Desk, Mode
 
@@ -55,6 +55,15 @@ def test_claude_code_shows_a_spent_budget_and_stops_at_once(spent_desk: Desk, mo
     assert {row["error_type"] for row in turns} == {"budget_exceeded"}
     # At a base URL, Claude Code leaves out one feature after another when it gets a 400.
     assert len(turns) <= (1 if mode == "forward" else 6)
+
+
+@each_mode
+def test_opencode_shows_a_spent_budget_and_stops_at_once(spent_desk: Desk, mode: Mode) -> None:
+    with spent_desk.proxy.recording() as records:
+        ran = opencode(spent_desk, "anthropic/claude-sonnet-4-5", "hello", mode=mode)
+    assert TEXT in ran.out + ran.err
+    kinds = [row["request_kind"] for row in records.interceptions]
+    assert kinds.count("turn") == 1, kinds
 
 
 @each_mode
