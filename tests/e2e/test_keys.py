@@ -416,6 +416,17 @@ def test_nobodys_own_key_goes_to_another_provider(clients: Clients, scripted: Sc
     assert (answer.status, scripted.keys()) == (500, [OWN])
 
 
+def test_refusal_of_a_clients_own_key_leaves_the_pool_alone(
+    clients: Clients, scripted: Scripted, proxy: Proxy
+) -> None:
+    scripted.failures[OWN] = [refusal(401), refusal(429, retry_after="30"), refusal(402)]
+    statuses = [ask(clients, REVERSE, MESSAGES, "again", x_api_key=OWN).status for _ in range(3)]
+    assert (statuses, scripted.keys()) == ([401, 429, 402], [OWN] * 3)
+    _, report = health(proxy)
+    states = [key["state"] for key in report["keys"] if key["provider"] == "again-anthropic"]
+    assert states == ["ok", "ok"]
+
+
 def test_open_circuit_breaker_leads_to_the_fallback(
     clients: Clients, scripted: Scripted, proxy: Proxy
 ) -> None:
