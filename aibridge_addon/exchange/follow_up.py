@@ -71,6 +71,7 @@ class FollowUps:
                 response.status_code, response.headers.fields
             ),
         )
+        inner.is_judged = True
         try:
             async with self._register(inner), call:
                 yield call

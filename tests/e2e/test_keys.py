@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,7 @@ def instances(origin: str) -> str:
     made = []
     for kind, suffix in (("anthropic", ""), ("openai", "/v1")):
         keys = {f"{name}-{kind}": "hosts = []\n" + POOL for name in POOLS}
+        keys[f"loop-{kind}"] += "head_timeout_s = 0.5\n"
         keys[kind] = f'hosts = ["api.{kind}.com"]\n' + RETRIES
         keys[f"falling-{kind}"] = "hosts = []\n" + FALLBACK.replace("KIND", kind)
         keys[f"elsewhere-{kind}"] = 'hosts = []\napi_key_env = "OTHER"\n'
@@ -440,32 +441,56 @@ def test_open_circuit_breaker_leads_to_the_fallback(
     assert row["provider_name"] == "elsewhere-openai"
 
 
+@contextmanager
+def failing_after_each_answer(scripted: Scripted, failures: list[Answer | Gate]) -> Iterator[None]:
+    """Let each answer be followed by one of the failures, for its key."""
+
+    async def answer(request: Request) -> Answer:
+        made = await Provider.__call__(provider, request)
+        scripted.failures[key_of(request)] = failures[:1]
+        del failures[:1]
+        return made
+
+    provider = scripted.provider
+    scripted.provider = answer  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        scripted.provider = provider
+
+
+CALL = 'USE_TOOL:bmcp_local_echo ARGS:{"text":"once"}'
+
+
+def injected_calls(proxy: Proxy) -> list[Row]:
+    """Return the rows of all calls of central tools."""
+    return [row for row in proxy.records.tool_usages if row["injected"]]
+
+
 def test_follow_up_of_the_inner_loop_changes_the_key_and_runs_no_tool_twice(
     clients: Clients, scripted: Scripted, proxy: Proxy
 ) -> None:
-    def refuse_second(key: str) -> None:
-        scripted.failures[key] = [refusal(401)]
-
-    text = 'USE_TOOL:bmcp_local_echo ARGS:{"text":"once"}'
-    for key in (A, B):
-        scripted.failures[key] = []
-    normal = scripted.provider.__call__
-
-    async def answer(request: Request) -> Answer:
-        made = await normal(request)
-        refuse_second(key_of(request))
-        return made
-
-    scripted.provider = answer  # type: ignore[assignment]
-    try:
-        found = ask(clients, REVERSE, MESSAGES, "loop", text=text, stream=True)
-    finally:
-        scripted.provider = Provider()
+    before = len(injected_calls(proxy))
+    with failing_after_each_answer(scripted, [refusal(401)]):
+        found = ask(clients, REVERSE, MESSAGES, "loop", text=CALL, stream=True)
     assert found.status == 200
     assert b"once" in found.raw
     first, second, third = scripted.keys()
     assert first == second != third
     row, _ = latest(proxy)
-    tools = [usage for usage in proxy.records.tool_usages if usage["injected"]]
-    assert len(tools) == 1
+    assert len(injected_calls(proxy)) == before + 1
     assert row["credential_hint"] == HINTS[third]
+
+
+def test_silent_follow_up_of_the_inner_loop_is_sent_again_with_the_same_bytes(
+    clients: Clients, scripted: Scripted, proxy: Proxy
+) -> None:
+    before, gate = len(injected_calls(proxy)), Gate()
+    with failing_after_each_answer(scripted, [gate]):
+        found = ask(clients, REVERSE, CHAT, "loop", text=CALL)
+    gate.release()
+    assert found.status == 200
+    assert b"once" in found.raw
+    _, second, third = scripted.bodies()
+    assert second == third
+    assert len(injected_calls(proxy)) == before + 1
