@@ -434,7 +434,7 @@ async def test_reverse_proxy_refuses_an_unknown_route_in_the_wire_format(
     running: Running, database: Path
 ) -> None:
     addon, tctx = running
-    flow = flow_to(path="/anthropic/v1/files?x=1", mode="reverse:http://127.0.0.1:1")
+    flow = flow_to(path="/anthropic/v1/agents?x=1", mode="reverse:http://127.0.0.1:1")
 
     await ask(tctx, addon, flow)
 
@@ -443,7 +443,7 @@ async def test_reverse_proxy_refuses_an_unknown_route_in_the_wire_format(
         "type": "error",
         "error": {
             "type": "not_found_error",
-            "message": "aibridge: POST /anthropic/v1/files is not a route of this proxy.",
+            "message": "aibridge: POST /anthropic/v1/agents is not a route of this proxy.",
         },
     }
     assert SECRET not in repr(flow.get_state())

@@ -96,7 +96,7 @@ def test_usage_of_an_unrecorded_response_is_counted_and_logged_once(
 
     with proxy.recording() as records, clients.http(FORWARD) as client:
         for _ in range(2):
-            got = client.post("https://api.openai.com/v1/embeddings", json={}, headers=CANNED)
+            got = client.post("https://api.openai.com/v1/evals", json={}, headers=CANNED)
             assert body in got.content
 
     assert records.interceptions == []
@@ -123,7 +123,7 @@ def test_usage_in_an_unread_websocket_is_counted(
     labels = {"provider": "openai", "route": "other"}
     before = metric(proxy, "aibridge_unrecorded_usage_total", **labels)
 
-    url = clients.url(FORWARD, "openai", "/realtime?model=gpt-realtime")
+    url = clients.url(FORWARD, "openai", "/live?model=gpt-live")
     with Socket(clients, FORWARD, headers=CODEX | CANNED, url=url) as client:
         client.send({"type": "response.create"})
         assert client.event() == json.loads(told)

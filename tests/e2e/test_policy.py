@@ -263,8 +263,8 @@ def test_own_key_of_the_client_is_preferred_to_the_central_key(
 # --- routes
 
 NO_ROUTES = (
-    ("POST", "/anthropic/v1/files"),
-    ("POST", "/anthropic/v1/messages/batches"),
+    ("POST", "/anthropic/v1/agents"),
+    ("PUT", "/anthropic/v1/messages/batches"),
     ("POST", "/anthropic/v1/messages/"),
     ("POST", "/anthropic/V1/Messages"),
     ("GET", "/anthropic/v1/organizations/usage?x=1"),
@@ -277,8 +277,8 @@ NO_ROUTES = (
     ("PUT", "/openai/v1/chat/completions"),
     ("QUERY", "/openai/v1/responses"),
     ("DELETE", "/openai/v1/models/ft:gpt-4.1:acme"),
-    ("DELETE", "/openai/v1/files/file-1"),
-    ("POST", "/openai/v1/embeddings"),
+    ("DELETE", "/openai/v1/uploads/upload-1"),
+    ("POST", "/openai/v1/evals"),
     ("POST", "/openai/chat/completions"),
     ("POST", "/nobody/v1/messages"),
     ("GET", "/"),

@@ -307,7 +307,7 @@ class TestPassthrough:
         seen = len(standin.requests)
         with clients.http(REVERSE) as client:
             ours = client.get(clients.url(REVERSE, "anthropic", "/v1/organizations/keys"))
-            theirs = client.delete(clients.url(REVERSE, "openai", "/files/file-1"))
+            theirs = client.delete(clients.url(REVERSE, "openai", "/evals/eval-1"))
             nobodys = client.get(f"{proxy.reverse_url}/favicon.ico")
         assert [ours.status_code, theirs.status_code, nobodys.status_code] == [404, 404, 404]
         assert ours.json()["type"] == "error"
@@ -321,11 +321,11 @@ class TestPassthrough:
         self, clients: Clients, standin: Server, proxy: Proxy
     ) -> None:
         with proxy.recording() as records, clients.http(FORWARD) as client:
-            answer = client.delete("https://api.openai.com/v1/files/file-1")
+            answer = client.delete("https://api.openai.com/v1/evals/eval-1")
         assert answer.status_code == 404
         assert (standin.requests[-1].method, standin.requests[-1].target) == (
             "DELETE",
-            "/v1/files/file-1",
+            "/v1/evals/eval-1",
         )
         assert records.interceptions == []
 

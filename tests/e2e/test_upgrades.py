@@ -32,7 +32,7 @@ WEBSOCKET = ["upgrade: websocket", VERSION]
 ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
 RAW = b'RAW {"model": "anything"}'
 
-RESPONSES, MODELS, REALTIME = "/responses", "/models", "/realtime"
+RESPONSES, MODELS, UNREAD = "/responses", "/models", "/live"
 
 ODD = {
     "h2c": ["upgrade: h2c", "http2-settings: AAMAAABkAARAAAAAAAIAAAAA"],
@@ -184,7 +184,7 @@ def test_websocket_of_an_unknown_path_passes_the_forward_proxy_and_is_counted(
     frame = b"\x81\x82\x00\x00\x00\x00hi"
     with (
         proxy.recording() as records,
-        asking(clients, FORWARD, REALTIME, WEBSOCKET) as (sock, head),
+        asking(clients, FORWARD, UNREAD, WEBSOCKET) as (sock, head),
     ):
         assert head.startswith(b"HTTP/1.1 101 ")
         sock.sendall(frame)
@@ -217,7 +217,7 @@ def test_access_token_with_model_limits_opens_no_unread_websocket(
     text, made = AccessToken.make("alice", **limits)
     open_store(proxy.database).add_access_token(made)
     fields = [*WEBSOCKET, f"x-aibridge-token: {text}"]
-    with asking(clients, FORWARD, REALTIME, fields) as (_, head):
+    with asking(clients, FORWARD, UNREAD, fields) as (_, head):
         assert head.startswith(b"HTTP/1.1 101 " if passes else b"HTTP/1.1 400 ")
     assert len(switching.heads) == passes
 
