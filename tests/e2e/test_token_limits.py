@@ -271,7 +271,9 @@ def test_plain_request_to_a_provider_instance_outside_the_limits_is_refused(
 # --- unknown routes
 
 
-@pytest.mark.parametrize("path", ["/", "/anthropic/v1/agents", "/nobody/v1/messages", "/local/v1/x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/anthropic/v1/agents", "/nobody/v1/messages", "/local/v1/x"]
+)
 @pytest.mark.parametrize("text", ["", "aib_no_token"])
 def test_client_without_an_access_token_cannot_list_provider_instances(
     proxy: Proxy, clients: Clients, path: str, text: str

@@ -18,12 +18,21 @@ import openai.types.beta as openai_beta
 import pydantic
 import pytest
 from anthropic import types as anthropic_types
-from openai.types import chat, responses
+from openai.types import (
+    Batch,
+    CreateEmbeddingResponse,
+    ImagesResponse,
+    audio,
+    chat,
+    completion,
+    realtime,
+    responses,
+)
 from openai.types.chat import chat_completion_chunk
 from openai.types.responses import response_output_item
 
 from aibridge_addon.facts import ResponseFacts
-from aibridge_addon.formats import anthropic_messages, openai_chat, openai_responses
+from aibridge_addon.formats import FORMATS, anthropic_messages, openai_chat, openai_responses
 from formats.helpers import read_request, read_stream, sse
 
 _RESULT = "an output of a tool, not a choice of the model; its call is recorded"
@@ -80,6 +89,7 @@ SILENT_USAGE = {
     r"iterations\.[03]\..*": "of the answer's own model: the top level counts them",
     r"fallback_credit\.status\.(reason|remove_to_redeem\..*)": "why no credit was applied",
     r"tool_usage\.image_gen\.total_tokens": "the sum of two counts that are kept",
+    r"usage\.type": "follows from the other members",
 }
 """Members of usage objects that only the raw usage has, and why."""
 
@@ -234,7 +244,7 @@ def sample(annotation: Any, pick: int) -> Any:
     if origin in (typing.Union, types.UnionType):
         others = [arg for arg in args if arg is not type(None)]
         return sample(others[pick % len(others)], pick)
-    return next(NUMBERS) if annotation is int else "text"
+    return next(NUMBERS) if annotation in (int, float) else "text"
 
 
 NUMBERS = itertools.count(1009, 101)
@@ -298,6 +308,13 @@ def members_of(model: Any, *names: str) -> Any:
 
 
 TOLD = ("usage", "service_tier", "tool_usage")
+
+
+def read_with(api: str, **beside: Any) -> Callable[[Any], ResponseFacts]:
+    """Return a reader of a document with some members, by a wire format."""
+    return lambda told: FORMATS[api].read_whole(json.dumps({**beside, **told}).encode())
+
+
 USAGES = [
     (anthropic_types.Usage, read_message),
     (anthropic_beta.BetaUsage, read_message),
@@ -310,6 +327,16 @@ USAGES = [
     (members_of(openai_beta.BetaResponse, *TOLD), read_response),
     (members_of(responses.CompactedResponse, "usage"), read_response),
     (response_output_item.ImageGenerationCallSvgUsage, read_svg),
+    (members_of(completion.Completion, "usage"), read_with("openai_completions", choices=[])),
+    (members_of(CreateEmbeddingResponse, "usage"), read_with("openai_embeddings", data=[])),
+    (members_of(ImagesResponse, "usage", "svg_usage"), read_with("openai_images", data=[])),
+    (members_of(audio.Transcription, "usage"), read_with("openai_transcriptions", text="")),
+    (members_of(audio.TranscriptionDiarized, "usage"), read_with("openai_transcriptions", text="")),
+    (members_of(Batch, "usage"), read_with("openai_batches", object="batch", status="completed")),
+    (
+        members_of(realtime.RealtimeResponse, "usage"),
+        read_with("openai_realtime", object="realtime.response"),
+    ),
 ]
 
 
