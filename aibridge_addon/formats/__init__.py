@@ -24,6 +24,7 @@ from aibridge_addon.formats import (
     rerank,
 )
 from aibridge_addon.formats.base import EventDecoder, Format, RequestView, ResponseHead
+from aibridge_addon.formats.gemini import embeddings as gemini_embeddings
 from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
 from aibridge_addon.formats.reader import Reader
 
@@ -62,6 +63,7 @@ for _format in (
     bedrock_invoke.FORMAT,
     bedrock_converse.FORMAT,
     gemini.FORMAT,
+    gemini_embeddings.FORMAT,
     openai_completions.FORMAT,
     openai_embeddings.FORMAT,
     openai_moderations.FORMAT,

@@ -94,8 +94,8 @@ class Provider:
         if _COUNT_TOKENS.fullmatch(path) and request.method == "POST":
             tokens = (len(_plain(request)) + 3) // 4
             return _json(dialect, number, encode({"input_tokens": tokens}))
-        if gemini.counts(path):
-            return _json(dialect, number, encode({"totalTokens": (len(_plain(request)) + 3) // 4}))
+        if found := gemini.other_answer(path, len(_plain(request))):
+            return _json(dialect, number, encode(found))
         if path.startswith("/v1/models") and request.method == "GET":
             return self._models(dialect, path, number)
         if path == "/backend-api/wham/accounts/check":

@@ -166,6 +166,20 @@ def test_token_count_passes(proxy: Proxy, clients: Clients) -> None:
 
 
 @each_mode
+def test_embeddings_are_recorded_without_a_prompt(proxy: Proxy, clients: Clients, way: Way) -> None:
+    with proxy.recording() as records, sdk(clients, way, base_url(proxy, way)) as models:
+        found = models.embed_content(model="gemini-embedding-001", contents="Hello")
+
+    assert found.embeddings
+    assert found.embeddings[0].values == [0.25, -0.5]
+    row = records.interception
+    assert (row["api"], row["model"]) == ("gemini_embeddings", "gemini-embedding-001")
+    assert (row["request_kind"], row["status"], row["streaming"]) == ("side", "completed", 0)
+    assert (records.usage["input_tokens"] > 0, records.usage["output_tokens"]) == (True, 0)
+    assert records.prompts == []
+
+
+@each_mode
 def test_code_assist_is_recorded_with_its_session(proxy: Proxy, clients: Clients, way: Way) -> None:
     base = base_url(proxy, way, "code-assist", "cloudcode-pa.googleapis.com")
     body: dict[str, Any] = {

@@ -40,6 +40,7 @@ FILES = {"request.json", "stream.sse", "answer.json", "facts.json"}
 NOTHING = dict.fromkeys(FORMATS, RequestFacts()) | {
     "openai_responses_compact": RequestFacts(request_kind="compaction"),
     "openai_embeddings": RequestFacts(request_kind="side"),
+    "gemini_embeddings": RequestFacts(request_kind="side"),
     "openai_moderations": RequestFacts(request_kind="side", model="omni-moderation-latest"),
     "rerank": RequestFacts(request_kind="side"),
     "openai_batches": RequestFacts(background=True),
@@ -55,6 +56,7 @@ NOT_BY_STREAM = IN_PATH | {
     "openai_batches",
     "openai_realtime",
     "openai_embeddings",
+    "gemini_embeddings",
     "openai_moderations",
     "openai_speech",
     "rerank",
@@ -328,6 +330,10 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
         },
         "openai_completions": {"choices": [], "usage": usage},
         "openai_embeddings": {"data": [], "usage": usage},
+        "gemini_embeddings": {
+            "embeddings": [{}],
+            "usageMetadata": dict.fromkeys(("promptTokenCount", "candidatesTokenCount"), number),
+        },
         "openai_moderations": {"results": [], "usage": usage},
         "openai_images": {"data": [], "usage": usage},
         "openai_transcriptions": {"text": "", "usage": usage},

@@ -159,7 +159,7 @@ def test_every_word_of_a_request_is_in_its_slices(scenario: Scenario) -> None:
     slices = b"".join(p.content for p in view_of(scenario.wire_format).split_request(body))
     words = {word for word in json.dumps(json.loads(body)).split('"') if word.isalnum()}
     members = {"messages", "input", "tools", "system", "instructions", "toolConfig"}
-    members |= {"contents", "request", "systemInstruction"}
+    members |= {"contents", "request", "systemInstruction", "requests"}
     members |= {"prompt", "documents", "requests"}
     assert {word for word in words - members if word.encode() not in slices} == set()
 

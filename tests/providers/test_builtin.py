@@ -72,6 +72,7 @@ VERTEX = "/v1/projects/p/locations/eu/publishers/google/models/"
         (GOOGLE, "/v1/models/gemini-2.5-pro%3AgenerateContent", GEMINI, PRO),
         (GOOGLE, "/v1beta/tunedModels/mine:generateContent", GEMINI, None),
         (GOOGLE, "/v1beta/models/gemini-2.5-pro:batchGenerateContent", None, PRO),
+        (GOOGLE, "/v1beta/models/e:batchEmbedContents", "gemini_embeddings", "e"),
         (GOOGLE, "/v1beta/openai/chat/completions", CHAT, None),
         (GOOGLE, "/v1beta/interactions", None, None),
         ("cloudcode-pa.googleapis.com", "/v1internal:streamGenerateContent", GEMINI, None),

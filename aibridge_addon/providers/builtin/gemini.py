@@ -1,6 +1,7 @@
 """Google's Gemini API, its OpenAI-compatible path, and Code Assist (Gemini CLI with a login)."""
 
 from aibridge_addon.formats import gemini, openai_chat
+from aibridge_addon.formats.gemini import embeddings
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate
 
@@ -9,13 +10,17 @@ _CHANGED = STORED | {"PATCH"}
 
 
 def model_routes(models: str) -> tuple[RouteTemplate, ...]:
-    """Return the routes of the format `gemini` below a template of models."""
+    """Return the routes of Google's formats below a template of models."""
     return (
         *(
             RouteTemplate(path=f"{models}:{verb}", methods=POST, api=gemini.FORMAT.name)
             for verb in GENERATED
         ),
         RouteTemplate(path=f"{models}:countTokens", methods=POST, counts_for=gemini.FORMAT.name),
+        *(
+            RouteTemplate(path=f"{models}:{verb}", methods=POST, api=embeddings.FORMAT.name)
+            for verb in ("embedContent", "batchEmbedContents")
+        ),
     )
 
 
