@@ -24,7 +24,7 @@ NOT_RUN = {
     r"podman": "needs a container engine",
     r"scripts/": "the tests are within: run by itself",
     r"uv tool|pipx|pip install|-m venv|bin/activate": "installs the package: scripts/release does",
-    r"\b(claude|codex|opencode|aider|copilot|ollama)\b| code$": "tests/clients runs programs",
+    r"\b(claude|codex|opencode|aider|copilot|ollama|gemini)\b| code$": "run in tests/clients",
     r"your_program": "a placeholder",
     r"mitmweb": "opens a browser",
     r"my_company": "needs a plugin of one's own: tests/extending has some",
