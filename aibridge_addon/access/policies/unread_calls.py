@@ -7,7 +7,7 @@ from aibridge_addon.access.budget_rule import BudgetRule
 
 
 class UnreadCalls:
-    """Refuses batches, images and the like, which would be free otherwise.
+    """Refuses batches, whose cost is known too late, and calls that would be free otherwise.
 
     A budget allows them by `batch = "allow"`. Requests that count tokens are free.
     """
