@@ -12,16 +12,19 @@ import postgres_server as postgres_server_module
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile(
-    "bounded",
-    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "12")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+for name, examples in {"bounded": "12", "while_working": "4"}.items():
+    settings.register_profile(
+        name,
+        max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", examples)),
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 settings.load_profile("bounded")
 
-PROCESSES = frozenset({"authority", "home", "proxy", "shared", "standin", "start_proxy"})
-"""Fixtures that start a proxy or a stand-in provider, or serve tests that do."""
+PROCESSES = frozenset(
+    {"postgres_server", "authority", "home", "proxy", "shared", "standin", "start_proxy"}
+)
+"""Fixtures that start a proxy, a stand-in provider or a database server, or serve tests that do."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,8 +66,17 @@ def reusable(
     return databases.ReusablePostgres(request.getfixturevalue("postgres_server"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Search less with `-m "not e2e"`, which is run while working, than in the whole suite."""
+    if config.option.markexpr == "not e2e":
+        settings.load_profile("while_working")
+
+
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Mark tests by the fixtures that they use."""
     for item in items:
-        if PROCESSES.intersection(getattr(item, "fixturenames", ())):
+        values = getattr(getattr(item, "callspec", None), "params", {})
+        if PROCESSES.intersection(getattr(item, "fixturenames", ())) or "postgres" in map(
+            str, values.values()
+        ):
             item.add_marker("e2e")

@@ -1,5 +1,6 @@
 """Scenarios from `tests/fixtures`, and streams fed in every way."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -218,3 +220,34 @@ def prompt_of(facts: RequestFacts) -> str | None:
 def named_facts(facts: RequestFacts, names: Iterable[str]) -> dict[str, Any]:
     """Return facts by name, and what was typed as `prompt`."""
     return {name: prompt_of(facts) if name == "prompt" else getattr(facts, name) for name in names}
+
+
+def every(scenarios: Iterable[Scenario]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test with each scenario: a test per API, whose error names the scenario.
+
+    A test for each of thousands of cases would cost more than the cases.
+    """
+    grouped: dict[str, list[Scenario]] = {}
+    for scenario in scenarios:
+        grouped.setdefault(scenario.api, []).append(scenario)
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        def run(scenarios_of: str, **arguments: Any) -> None:
+            for scenario in grouped[scenarios_of]:
+                try:
+                    test(scenario=scenario, **arguments)
+                except BaseException as error:
+                    error.add_note(f"scenario: {scenario}")
+                    raise
+
+        signature = inspect.signature(test)
+        own = [p for name, p in signature.parameters.items() if name != "scenario"]
+        kept = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
+        api = inspect.Parameter("scenarios_of", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        run.__signature__ = signature.replace(parameters=[api, *kept])  # type: ignore[attr-defined]
+        run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
+        run.pytestmark = list(getattr(test, "pytestmark", ()))  # type: ignore[attr-defined]
+        decorated: Callable[..., None] = pytest.mark.parametrize("scenarios_of", list(grouped))(run)
+        return decorated
+
+    return decorate

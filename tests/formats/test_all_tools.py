@@ -31,6 +31,7 @@ from formats.helpers import (
     REQUESTS,
     STREAMS,
     Scenario,
+    every,
     json_values,
     mutated,
     parse,
@@ -55,7 +56,7 @@ from formats.inner_loop import (
 )
 
 WITH_TOOLS = [scenario for scenario in STREAMS if scenario.api in APIS_WITH_TOOLS]
-streams = pytest.mark.parametrize("scenario", WITH_TOOLS, ids=str)
+streams = every(WITH_TOOLS)
 
 
 @streams
@@ -132,7 +133,7 @@ def plain(value: Any) -> Any:
     return [plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-@pytest.mark.parametrize("scenario", BOTH, ids=str)
+@every(BOTH)
 def test_streamed_turn_equals_the_turn_of_the_buffered_response(scenario: Scenario) -> None:
     answer = decode(scenario.read("answer.json"))
     for size in range(len(called(scenario)) + 1):
@@ -169,7 +170,7 @@ def test_splicing_any_json_never_raises(api: str, stream: list[Any]) -> None:
     splice(api, [sse(*stream)] * 2)
 
 
-@pytest.mark.parametrize("scenario", [s for s in ANSWERS if s.api in APIS_WITH_TOOLS], ids=str)
+@every([s for s in ANSWERS if s.api in APIS_WITH_TOOLS])
 @given(st.data())
 def test_merging_responses_with_anything_in_them_never_raises(
     scenario: Scenario, data: st.DataObject
@@ -185,7 +186,7 @@ OFFERABLE = [
 ]
 
 
-@pytest.mark.parametrize("scenario", OFFERABLE, ids=str)
+@every(OFFERABLE)
 @given(st.data())
 def test_request_with_anything_in_it_is_offered_tools_and_restored_without_raising(
     scenario: Scenario, data: st.DataObject
@@ -366,7 +367,7 @@ def test_error_result_with_an_image_is_legal_for_the_api(api: str) -> None:
 ASKING = [scenario for scenario in OFFERABLE if scenario.name != "warm_up"]
 
 
-@pytest.mark.parametrize("scenario", ASKING, ids=str)
+@every(ASKING)
 def test_unedited_members_keep_their_spelling(scenario: Scenario) -> None:
     given = members(scenario.read("request.json"))
     assert given is not None

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from aibridge_addon.formats.anthropic_messages import FORMAT
 from aibridge_addon.formats.tool_protocol import InjectedCall, Restoration
 from aibridge_addon.raw_json import elements
-from formats.helpers import SCENARIOS, STREAMS, Scenario, parse, read_stream, thorough, tools_of
+from formats.helpers import (
+    SCENARIOS,
+    STREAMS,
+    Scenario,
+    every,
+    parse,
+    read_stream,
+    thorough,
+    tools_of,
+)
 from formats.inner_loop import (
     IMAGE,
     NAMES,
@@ -272,7 +281,7 @@ CALLING = [scenario for scenario in STREAMS if scenario.api == NAME and called(s
 CALLING = [scenario for scenario in CALLING if scenario.response_facts().complete]
 
 
-@pytest.mark.parametrize("scenario", CALLING, ids=str)
+@every(CALLING)
 @given(st.data())
 def test_calls_of_any_scenario_can_be_hidden(scenario: Scenario, data: st.DataObject) -> None:
     names = data.draw(st.sets(st.sampled_from(called(scenario)), min_size=1))

@@ -25,7 +25,7 @@ from aibridge_addon.formats.decoders.aws_frames import (
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.tool_protocol import StreamError
 from aibridge_addon.raw_json import members
-from formats.helpers import SCENARIOS, STREAMS, Scenario, parse, pieces, sse
+from formats.helpers import SCENARIOS, STREAMS, Scenario, every, parse, pieces, sse
 
 BEDROCK = [FORMATS["bedrock_invoke"], FORMATS["bedrock_converse"]]
 HEAD = ResponseHead(status=200, headers={"content-type": MEDIA_TYPE})
@@ -61,7 +61,7 @@ def read_frames(wire_format: Format, chunks: list[bytes]) -> ResponseFacts:
     return reader.facts()
 
 
-@pytest.mark.parametrize("scenario", own_streams, ids=str)
+@every(own_streams)
 @given(st.data())
 def test_frames_in_any_split_give_the_facts_of_the_fixture(
     scenario: Scenario, data: st.DataObject
@@ -70,7 +70,7 @@ def test_frames_in_any_split_give_the_facts_of_the_fixture(
     assert read_frames(scenario.wire_format, chunks) == scenario.response_facts()
 
 
-@pytest.mark.parametrize("scenario", MESSAGES, ids=str)
+@every(MESSAGES)
 def test_messages_of_claude_in_frames_have_the_facts_of_server_sent_events(
     scenario: Scenario,
 ) -> None:
@@ -81,7 +81,7 @@ def test_messages_of_claude_in_frames_have_the_facts_of_server_sent_events(
     assert facts == expected
 
 
-@pytest.mark.parametrize("scenario", own_streams, ids=str)
+@every(own_streams)
 def test_view_of_frames_is_the_view_of_the_fixture(scenario: Scenario) -> None:
     view = scenario.wire_format.view
     assert view

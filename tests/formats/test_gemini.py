@@ -22,10 +22,10 @@ from aibridge_addon.formats.gemini import FORMAT
 from aibridge_addon.formats.gemini.decoder import StreamParser
 from aibridge_addon.formats.gemini.usage import read_usage
 from aibridge_addon.raw_json import encode, members
-from formats.helpers import STREAMS, Scenario, pieces, prompt_of, raw_of, read_request
+from formats.helpers import STREAMS, Scenario, every, pieces, prompt_of, raw_of, read_request
 
 SCENARIOS = [scenario for scenario in STREAMS if scenario.api == FORMAT.name]
-scenarios = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+scenarios = every(SCENARIOS)
 
 ERROR = {"error": {"code": 503, "message": "Overloaded.", "status": "UNAVAILABLE"}}
 OVERLOADED = ProviderError(type="UNAVAILABLE", message="Overloaded.")

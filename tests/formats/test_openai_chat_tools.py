@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aibridge_addon.formats.openai_chat import FORMAT
 from aibridge_addon.raw_json import elements
-from formats.helpers import STREAMS, Scenario, parse, read_stream, thorough, tools_of
+from formats.helpers import STREAMS, Scenario, every, parse, read_stream, thorough, tools_of
 from formats.inner_loop import (
     IMAGE,
     NAMES,
@@ -370,7 +370,7 @@ CALLING = [scenario for scenario in STREAMS if scenario.api == NAME and called(s
 CALLING = [s for s in CALLING if s.response_facts().complete and s.name != "legacy_function_call"]
 
 
-@pytest.mark.parametrize("scenario", CALLING, ids=str)
+@every(CALLING)
 @given(st.data())
 def test_calls_of_any_scenario_can_be_hidden(scenario: Scenario, data: st.DataObject) -> None:
     names = data.draw(st.sets(st.sampled_from(called(scenario)), min_size=1))

@@ -11,7 +11,7 @@ from openai.types import responses
 from aibridge_addon.formats.openai_responses import FORMAT
 from aibridge_addon.formats.tool_protocol import Restoration, StreamError
 from aibridge_addon.raw_json import elements
-from formats.helpers import STREAMS, Scenario, parse, read_stream, thorough, tools_of
+from formats.helpers import STREAMS, Scenario, every, parse, read_stream, thorough, tools_of
 from formats.inner_loop import (
     IMAGE,
     NAMES,
@@ -331,7 +331,7 @@ FUNCTIONS = {
 CALLING = [s for s in STREAMS if s.api == NAME and FUNCTIONS.get(s.name)]
 
 
-@pytest.mark.parametrize("scenario", CALLING, ids=str)
+@every(CALLING)
 @given(st.data())
 def test_calls_of_any_scenario_can_be_hidden(scenario: Scenario, data: st.DataObject) -> None:
     names = data.draw(st.sets(st.sampled_from(FUNCTIONS[scenario.name]), min_size=1))

@@ -22,6 +22,7 @@ from formats.helpers import (
     SCENARIOS,
     STREAMS,
     Scenario,
+    every,
     json_values,
     mutated,
     named_facts,
@@ -67,7 +68,7 @@ STREAM_BY_MEMBER = [name for name in FORMATS if name not in NOT_BY_STREAM]
 """Formats whose requests ask for a stream by the member `stream`."""
 
 wire_formats = pytest.mark.parametrize("wire_format", FORMATS.values(), ids=FORMATS)
-streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)
+streams = every(STREAMS)
 
 
 def storable(value: Any) -> bool:
@@ -127,14 +128,14 @@ def test_any_split_of_a_stream_gives_the_same_facts(
     assert facts == scenario.response_facts()
 
 
-@pytest.mark.parametrize("scenario", ANSWERS, ids=str)
+@every(ANSWERS)
 def test_buffered_response_is_read_into_the_same_facts_as_a_stream(scenario: Scenario) -> None:
     assert scenario.wire_format.read_whole(scenario.read("answer.json")) == (
         scenario.response_facts()
     )
 
 
-@pytest.mark.parametrize("scenario", REQUESTS, ids=str)
+@every(REQUESTS)
 def test_request_fixture_is_read_into_its_facts(scenario: Scenario) -> None:
     facts = scenario.wire_format.read_request(scenario.request_view())
     expected = scenario.request_facts()
@@ -224,7 +225,7 @@ def test_feeding_events_in_any_order_never_raises(scenario: Scenario, data: st.D
     assert storable(columns(reader.facts()))
 
 
-@pytest.mark.parametrize("scenario", ANSWERS, ids=str)
+@every(ANSWERS)
 @given(st.data())
 def test_reading_a_mutated_response_never_raises(scenario: Scenario, data: st.DataObject) -> None:
     answer = data.draw(mutated(decode(scenario.read("answer.json"))))
@@ -250,7 +251,7 @@ def test_response_of_another_shape_is_counted_as_unreadable(
     assert wire_format.read_whole(body) == ResponseFacts(unreadable=1)
 
 
-@pytest.mark.parametrize("scenario", REQUESTS, ids=str)
+@every(REQUESTS)
 @given(st.data())
 def test_reading_a_mutated_request_never_raises(scenario: Scenario, data: st.DataObject) -> None:
     body = data.draw(

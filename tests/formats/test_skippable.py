@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats import FORMATS, Format, Reader
 from aibridge_addon.formats.decoders.sse import SSEParser
-from formats.helpers import STREAMS, Scenario, json_values, mutated, parse, pieces, sse, thorough
+from formats.helpers import (
+    STREAMS,
+    Scenario,
+    every,
+    json_values,
+    mutated,
+    parse,
+    pieces,
+    sse,
+    thorough,
+)
 
 ANTHROPIC = {
     "type": "content_block_delta",
@@ -334,7 +344,7 @@ def test_skipped_event_would_not_have_changed_any_fact(api: str, data: st.DataOb
     assert (reader.facts(), reader.ended) == before
 
 
-@pytest.mark.parametrize("scenario", STREAMS, ids=str)
+@every(STREAMS)
 @given(st.data())
 def test_any_split_of_a_stream_gives_the_same_facts(
     scenario: Scenario, data: st.DataObject

@@ -10,6 +10,7 @@ from formats.helpers import (
     STREAMS,
     Scenario,
     data_of,
+    every,
     parse,
     pieces,
     raw_of,
@@ -100,14 +101,14 @@ def test_closing_the_parser_returns_the_rest_once() -> None:
 
 
 @pytest.mark.parametrize("line_end", LINE_ENDS)
-@pytest.mark.parametrize("scenario", STREAMS, ids=str)
+@every(STREAMS)
 def test_recorded_stream_reads_the_same_three_ways(scenario: Scenario, line_end: str) -> None:
     expected = data_of(parse([scenario.stream()]))
     stream = scenario.stream(line_end)
     assert three_ways(lambda chunks: data_of(parse(chunks)), stream) == expected
 
 
-@pytest.mark.parametrize("scenario", STREAMS, ids=str)
+@every(STREAMS)
 @given(st.data())
 def test_any_split_of_a_recorded_stream_gives_the_same_events(
     scenario: Scenario, data: st.DataObject

@@ -19,6 +19,7 @@ from formats.helpers import (
     STREAMS,
     Scenario,
     data_of,
+    every,
     json_values,
     mutated,
     parse,
@@ -27,9 +28,9 @@ from formats.helpers import (
 )
 
 wire_formats = pytest.mark.parametrize("wire_format", FORMATS.values(), ids=FORMATS)
-streams = pytest.mark.parametrize("scenario", STREAMS, ids=str)
-answers = pytest.mark.parametrize("scenario", ANSWERS, ids=str)
-requests = pytest.mark.parametrize("scenario", REQUESTS, ids=str)
+streams = every(STREAMS)
+answers = every(ANSWERS)
+requests = every(REQUESTS)
 
 
 def view_of(wire_format: Format) -> View:
@@ -67,7 +68,7 @@ def read_everything(view: View, body: bytes) -> None:
         view.read_part(kind, body)
 
 
-@pytest.mark.parametrize("scenario", [s for s in STREAMS if s.has("answer.json")], ids=str)
+@every([s for s in STREAMS if s.has("answer.json")])
 def test_stream_adds_up_to_the_message_of_the_response_without_streaming(
     scenario: Scenario,
 ) -> None:
@@ -180,7 +181,7 @@ def test_any_bytes_are_read_by_every_view(wire_format: Format, body: bytes) -> N
     read_everything(view_of(wire_format), body)
 
 
-@pytest.mark.parametrize("scenario", REQUESTS + ANSWERS, ids=str)
+@every(REQUESTS + ANSWERS)
 @given(st.data())
 def test_mutated_document_is_read(scenario: Scenario, data: st.DataObject) -> None:
     file = "request.json" if scenario.has("request.json") else "answer.json"

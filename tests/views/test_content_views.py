@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from formats.helpers import ANSWERS, REQUESTS, STREAMS, Scenario
+from formats.helpers import ANSWERS, REQUESTS, STREAMS, Scenario, every
 from mitmproxy import contentviews, ctx, http
 from mitmproxy.test import tflow, tutils
 from mitmproxy.websocket import WebSocketMessage
@@ -43,7 +43,7 @@ def shown(flow: http.HTTPFlow, message: http.Message | WebSocketMessage) -> tupl
     return result.view_name or "", result.text
 
 
-@pytest.mark.parametrize("scenario", REQUESTS, ids=str)
+@every(REQUESTS)
 def test_request_is_shown_as_a_conversation(scenario: Scenario) -> None:
     body = scenario.read("request.json")
     flow = flow_of(scenario.api, request=body)
@@ -53,7 +53,7 @@ def test_request_is_shown_as_a_conversation(scenario: Scenario) -> None:
     assert "── " in text
 
 
-@pytest.mark.parametrize("scenario", STREAMS, ids=str)
+@every(STREAMS)
 def test_stream_is_shown_as_its_message(scenario: Scenario) -> None:
     flow = flow_of(scenario.api, response=scenario.stream())
     assert flow.response
@@ -62,7 +62,7 @@ def test_stream_is_shown_as_its_message(scenario: Scenario) -> None:
     assert not re.search(r"^(event|data):", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("scenario", ANSWERS, ids=str)
+@every(ANSWERS)
 def test_document_is_shown_as_its_message(scenario: Scenario) -> None:
     flow = flow_of(scenario.api, response=scenario.read("answer.json"))
     assert flow.response
