@@ -1,0 +1,112 @@
+"""A request that is refused after its budgets held it leaves no hold, and no slot."""
+
+import warnings
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from access.policies.test_rate_limits import asked_by
+
+from aibridge_addon.access.budget_rule import BudgetRule
+from aibridge_addon.access.limits.rules import Limit
+from aibridge_addon.access.selection import Selection
+from aibridge_addon.budgets.book import BudgetBook, BudgetedCall, BudgetRefusal
+from aibridge_addon.budgets.budget import Budget
+from aibridge_addon.budgets.windows import WindowRule
+from aibridge_addon.config.settings import default_settings
+from aibridge_addon.providers.credentials import Credential
+
+with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from aibridge_addon.exchange.policy_set import PolicySet
+    from aibridge_addon.observe.metrics import Metrics
+
+BUDGET = Budget(
+    name="day",
+    per="total",
+    unit="tokens",
+    limit=10**9,
+    window=WindowRule(name="day", zone=ZoneInfo("UTC")),
+    wait_s=1e-3,
+)
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class Book(BudgetBook):
+    """A book in memory; `verdict` is its answer, and `meanwhile` happens during an admission."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.verdict: Any = None
+        self.meanwhile: Callable[[], None] = _nothing
+        self.on_warning = lambda warning: None
+
+    async def admit(self, call: BudgetedCall) -> BudgetRefusal | None:
+        self.meanwhile()
+        if self.verdict:
+            return BudgetRefusal(verdict=self.verdict, budget=BUDGET, scope="total")
+        self.held.add(call.id)
+        return None
+
+    def hold(self, call: BudgetedCall) -> Awaitable[None]:
+        raise NotImplementedError
+
+    async def release(self, call: BudgetedCall) -> None:
+        self.held.remove(call.id)
+
+
+def policies(book: Book, **limit: Any) -> PolicySet:
+    """Return policies with a budget and a limit of one open request."""
+    admission = SimpleNamespace(check=lambda admission: None)
+    made = PolicySet(
+        admission=cast(Any, admission),
+        can_record=lambda: True,
+        find_book=lambda: book,
+        on_budget_warning=lambda warning: None,
+        find_key_pool=lambda *_: None,
+        on_trip=lambda *_: None,
+        metrics=Metrics(),
+    )
+    one = Limit(name="one", selection=Selection(), per="total", open_requests=1, **limit)
+    rule = BudgetRule(budget=BUDGET, selection=Selection())
+    made.apply(default_settings(limits=(one,), budgets=(rule,)), own_hosts=())
+    return made
+
+
+def asked() -> Any:
+    """Return a request with the central key."""
+    return replace(asked_by("alice"), credential=Credential(kind="centralized", secret="s" * 30))
+
+
+async def test_request_that_a_limit_refuses_after_its_budgets_leaves_no_hold() -> None:
+    book = Book()
+    subject = policies(book)
+
+    def take_the_slot() -> None:
+        book.meanwhile = _nothing
+        assert subject.check(asked()) is None
+
+    book.meanwhile = take_the_slot
+    refusal = await subject.decide(asked())
+    assert refusal
+    assert refusal.reason == "rate_limit_exceeded"
+    assert book.held == set()
+
+
+async def test_request_that_waits_in_vain_for_a_budget_leaves_neither_hold_nor_slot() -> None:
+    for limit in ({}, {"queue": 5}):
+        book = Book()
+        subject = policies(book, **limit)
+        book.verdict = "wait"
+        refusal = await subject.decide(asked())
+        assert refusal
+        assert (refusal.status, refusal.reason) == (429, "budget_in_use")
+        assert book.held == set()
+        book.verdict = None
+        assert await subject.decide(asked()) is None, "the slot is free"
+        assert len(book.held) == 1
