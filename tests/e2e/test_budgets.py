@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from standin import Authority, Gate, Provider, Response, Server, Wait
+from standin import Authority, Gate, Provider, Request, Response, Server, Wait
 
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
 from e2e.clients import WAYS, Clients, Way
@@ -48,6 +48,13 @@ actors = ["one-*"]
 tokens = 5_000
 credentials = ["byok", "centralized"]
 wait_s = 30
+
+[[budgets]]
+name = "batches"
+actors = ["batch-*"]
+tokens = 1_000_000
+batch = "allow"
+credentials = ["byok", "centralized"]
 """
 
 each_pair = pytest.mark.parametrize(
@@ -157,6 +164,31 @@ def test_unread_call_that_costs_money_is_refused_under_a_hard_budget(
             response = http.request(method, url, headers=headers, content=b'{"model":"m"}')
             assert (response.status_code == 400) == (status == 400), response.text
     assert [request.method for request in standin.requests] == ["GET"]
+
+
+def test_batch_is_charged_to_a_budget_that_allows_it_once_its_usage_is_known(
+    proxy: Proxy, clients: Clients, provider: Provider
+) -> None:
+    batch = {"object": "batch", "id": "batch_budget", "model": "gpt-5", "status": "validating"}
+    usage = {"input_tokens": 1_000, "output_tokens": 300, "total_tokens": 1_300}
+
+    def respond(request: Request) -> Response:
+        ended = batch | {"status": "completed", "usage": usage}
+        told = batch if request.method == "POST" else ended
+        return Response(200, [("content-type", "application/json")], json.dumps(told).encode())
+
+    provider.canned["budget-batch"] = respond
+    asked = {"X-AIBridge-Actor": "batch-a", "x-standin-canned": "budget-batch"}
+    url = clients.url(FORWARD, "openai", "/batches")
+    with clients.http(FORWARD) as http:
+        for method, path in (("POST", ""), ("GET", "/batch_budget"), ("GET", "/batch_budget")):
+            body = b'{"input_file_id":"file-1"}' if method == "POST" else None
+            headers = CHAT.headers | asked
+            response = http.request(method, url + path, headers=headers, content=body)
+            assert response.status_code == 200
+    options = ["--config", str(proxy.config_path), "--db", str(proxy.database)]
+    (account,) = json.loads(budget("list", "--json", "--scope", "batch-a", *options))
+    assert (account["spent"], account["held"]) == (1_300, 0)
 
 
 def test_commands_show_reset_and_rebuild_budgets(proxy: Proxy, clients: Clients) -> None:
