@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google import genai
 from google.genai import types
-from standin import Server
+from standin import Provider, Server
 from standin.plan import ANSWER, THOUGHT
 
 from e2e.clients import Clients, Way
@@ -133,6 +133,23 @@ def test_stream_as_a_json_array_is_relayed_and_recorded(
     assert "".join(texts) == ANSWER
     assert records.interception["status"] == "completed"
     assert records.counts == (100, 20, 30, 0)
+
+
+@pytest.mark.parametrize("query", ["?alt=sse", ""], ids=["events", "array"])
+def test_chunk_reaches_the_client_before_the_next_one_is_sent(
+    proxy: Proxy, clients: Clients, provider: Provider, query: str
+) -> None:
+    name = "gemini_events" if query else "gemini_array"
+    url = f"{base_url(proxy, REVERSE)}/v1beta/models/{MODEL}:streamGenerateContent{query}"
+    body = {"contents": [{"parts": [{"text": f"GATE:{name}"}]}]}
+    with (
+        clients.http(REVERSE) as client,
+        client.stream("POST", url, json=body, headers={"x-goog-api-key": KEY}) as response,
+    ):
+        chunks = response.iter_raw()
+        assert b"candidates" in next(chunks)
+        provider.gate(name).open()
+        assert b"finishReason" in b"".join(chunks)
 
 
 def test_error_in_the_middle_of_a_stream_is_recorded(proxy: Proxy, clients: Clients) -> None:
