@@ -31,7 +31,7 @@ _WINDOW = re.compile(r"(.+ )?\d+(min|h|d)([_-].+)?")
 _HEADERS = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
-        (r"anthropic-ratelimit-unified-(?P<field>status|reset)", "unified"),
+        (r"anthropic-ratelimit-unified-(?P<field>status|reset)", "all windows"),
         (r"anthropic-ratelimit-unified-(?P<name>.+)-(?P<field>utilization|status|reset)", ""),
         (r"anthropic-ratelimit-(?P<name>(?!unified-).+)-(?P<field>limit|remaining|reset)", ""),
         (r"anthropic-(?P<name>priority-.+)-(?P<field>limit|remaining|reset)", ""),

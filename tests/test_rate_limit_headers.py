@@ -113,7 +113,9 @@ def test_windows_of_an_anthropic_subscription_are_read() -> None:
     )
     assert found["7d"].used == 1.02
     assert found["7d_opus"].used == 0
-    assert found["unified"] == Limit(name="unified", seen_at=SEEN, status="allowed", resets_at=hour)
+    assert found["all windows"] == Limit(
+        name="all windows", seen_at=SEEN, status="allowed", resets_at=hour
+    )
     assert [name for name, limit in found.items() if limit.is_window] == ["5h", "7d", "7d_opus"]
 
 
@@ -129,7 +131,10 @@ def test_account_with_overage_states_only_resets() -> None:
             "anthropic-ratelimit-unified-overage-reset": "2026-12-01T00:00:00Z",
         }
     )
-    assert {name: limit.used for name, limit in found.items()} == {"unified": None, "overage": None}
+    assert {name: limit.used for name, limit in found.items()} == {
+        "all windows": None,
+        "overage": None,
+    }
     assert found["overage"].resets_at == datetime(2026, 12, 1, tzinfo=UTC)
 
 

@@ -86,7 +86,8 @@ def command(since: datetime | None, config: Path | None, db: str | None, *, dry_
         print_table(_table(changes))
     changed = sum(change.calls for change in changes.values())
     would = "would change" if dry_run else "changed"
-    click.echo(f"{count(total)} calls: the cost of {count(changed)} {would}.")
+    calls = "1 call" if total == 1 else f"{count(total)} calls"
+    click.echo(f"{calls}: the cost of {count(changed)} {would}.")
     if sources:
         click.echo(f"The source or the reason of {count(sources)} further calls {would}.")
     if removed:

@@ -47,7 +47,8 @@ def _make(key: str, name: str, mistakes: list[str]) -> Guardrail | None:
         made: Guardrail = getattr(importlib.import_module(module_name), class_name)()
     except Exception as error:  # noqa: BLE001 the edge: third-party code
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        mistakes.append(f"{key}: {name} cannot be created: {reason}")
+        hint = "; set PYTHONPATH as where the proxy runs" * isinstance(error, ImportError)
+        mistakes.append(f"{key}: {name} cannot be created: {reason}{hint}")
         return None
     if not inspect.iscoroutinefunction(getattr(made, "check", None)):
         mistakes.append(f"{key}: {name} has no method `async def check(self, asked)`")

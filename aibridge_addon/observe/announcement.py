@@ -147,6 +147,8 @@ class Announcement:
 
     def __init__(self) -> None:
         self._made: RunningProxy | None = None
+        self._before: RunningProxy | None = None
+        """The proxy that was announced before."""
 
     @property
     def is_made(self) -> bool:
@@ -163,11 +165,17 @@ class Announcement:
             return
         if self._made:
             proxy = replace(proxy, started_at=self._made.started_at)
+        else:
+            self._before = load(state_path())
         proxy.save(state_path())
         self._made = proxy
 
     def end(self) -> None:
-        """Delete the announcement."""
-        if self._made:
-            self._made.forget(state_path())
-            self._made = None
+        """Delete the announcement; a proxy that was announced before and runs gets its place."""
+        if self._made is None:
+            return
+        is_newest = (saved := load(state_path())) is None or saved.pid == self._made.pid
+        self._made.forget(state_path())
+        if is_newest and self._before and self._before.pid != self._made.pid and self._before.is_up:
+            self._before.save(state_path())
+        self._made = None

@@ -134,7 +134,7 @@ def test_calls_to_a_provider_that_was_removed_keep_their_prices(home: Home, data
 
     text = shown(home, "reprice", "--since", "all", "--db", str(database))
 
-    assert "1 calls: the cost of 0 changed." in text
+    assert "1 call: the cost of 0 changed." in text
     assert "Calls to removed keep their prices" in text
     assert rows(database, "token_usages")[0]["cost_nano_usd"] == 815_000
 
@@ -166,7 +166,7 @@ def test_reprice_needs_nothing_that_only_the_proxy_has(
 
     options = ("--since", "all", "--db", str(database), "--config", str(config))
 
-    assert "1 calls: the cost of 0 changed." in shown(home, "reprice", *options)
+    assert "1 call: the cost of 0 changed." in shown(home, "reprice", *options)
 
 
 def test_reprice_without_records_is_reported(home: Home, database: Path) -> None:

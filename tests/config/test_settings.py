@@ -916,7 +916,7 @@ def test_mistake_in_a_budget_is_reported_with_the_key(
         (
             "nowhere:X",
             "guardrails.policies[0]: nowhere:X cannot be created: ModuleNotFoundError: No module"
-            " named 'nowhere'",
+            " named 'nowhere'; set PYTHONPATH as where the proxy runs",
         ),
         (
             "string:Formatter",

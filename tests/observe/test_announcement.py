@@ -1,76 +1,58 @@
-"""Tests of reading announcements: a file of another version, or garbage, is no running proxy."""
+"""The announcement of the running proxy, when several run."""
 
-import json
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from aibridge_addon.observe.announcement import RunningProxy, accepts_connections, load
-
-PROXY = RunningProxy(
-    pid=os.getpid(),
-    forward_url="http://127.0.0.1:8080",
-    reverse_url=None,
-    ca="/ca.pem",
-    database="/db",
-    config="",
-    metrics_url=None,
-    hosts=("api.anthropic.com",),
-    plain_hosts=(),
-    started_at="2026-01-01T00:00:00+00:00",
-)
+from aibridge_addon.observe.announcement import Announcement, RunningProxy, from_json, load
+from aibridge_addon.observe.announcement import state_path as path_of_state
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "proxy.json"
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    return path_of_state()
 
 
-def test_saved_announcement_is_read_again(path: Path) -> None:
-    PROXY.save(path)
-    assert load(path) == PROXY
+@pytest.fixture
+def first() -> Iterator[RunningProxy]:
+    """A proxy of another process, which accepts connections."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield from_json(
+            {
+                "pid": os.getppid(), "forward_url": url, "reverse_url": None, "ca": "/ca",
+                "database": "/db", "config": "", "metrics_url": None, "hosts": [],
+                "plain_hosts": [], "started_at": "2026-01-01T00:00:00+00:00",
+            }
+        )
 
 
-def test_members_of_a_newer_version_are_ignored(path: Path) -> None:
-    PROXY.save(path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"newer": [1]}))
-    assert load(path) == PROXY
+def test_end_of_a_second_proxy_announces_the_first_again(path: Path, first: RunningProxy) -> None:
+    first.save(path)
+    announcement = Announcement()
+    announcement.make(replace(first, pid=os.getpid()))
+    announcement.make(replace(first, pid=os.getpid(), hosts=("reloaded.test",)))
+    announcement.end()
+    assert load(path) == first
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"pid": "abc"},
-        {"pid": None},
-        {"pid": 1.5},
-        {"pid": -1},
-        {"pid": 0},
-        {"pid": 2**70},
-        {"forward_url": 5},
-        {"forward_url": ["a"]},
-        {"forward_url": "http://127.0.0.1:99999"},
-        {"forward_url": "http://[::1"},
-        {"hosts": None},
-    ],
-    ids=str,
-)
-def test_impossible_announcement_is_no_running_proxy(path: Path, change: dict[str, Any]) -> None:
-    PROXY.save(path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+def test_end_of_a_proxy_leaves_that_of_a_newer_one(path: Path, first: RunningProxy) -> None:
+    announcement = Announcement()
+    announcement.make(replace(first, pid=os.getpid()))
+    first.save(path)
+    announcement.end()
+    assert load(path) == first
+
+
+def test_proxy_that_has_ended_is_not_announced_again(path: Path, first: RunningProxy) -> None:
+    replace(first, forward_url="http://127.0.0.1:1").save(path)
+    announcement = Announcement()
+    announcement.make(replace(first, pid=os.getpid()))
+    announcement.end()
     assert load(path) is None
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"\xff\xfe", b"[]", b"null", b'{"pid":', b"{}", pytest.param(b"[" * 100_000, id="deep")],
-)
-def test_garbage_is_no_running_proxy(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    assert load(path) is None
-
-
-@pytest.mark.parametrize("host", ["a..b", "a" * 300, "\ud83d"], ids=["empty", "long", "half"])
-def test_impossible_host_accepts_no_connections(host: str) -> None:
-    assert not accepts_connections(f"http://{host}:1")
