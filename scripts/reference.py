@@ -177,6 +177,8 @@ CONFIG = {
         "batch": "Billed requests whose usage is not read: `refuse` (default) or `allow`.",
         "credentials": "Kinds of credentials that count: `centralized` (default), `byok`,"
         " `subscription`.",
+        "show_remaining": "`true`: state the money that is left in a header of each response."
+        " Default: `false`.",
         "wait_s": "Longest time in seconds to wait for room that running requests hold. Default:"
         " 20.",
     },

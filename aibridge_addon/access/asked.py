@@ -31,6 +31,8 @@ class Asked:
     """Returns the decoded body or message; None if there is no body."""
     has_left: Callable[[], bool] = lambda: False
     """Returns True once the client has disconnected."""
+    on_remaining: Callable[[int], None] = lambda nano_usd: None
+    """Receives the money that is left in the tightest budget that shows it, in nano-dollars."""
     is_signed: bool = False
     """True if the client's signature covers the request, so that nothing in it can be changed."""
     is_message: bool = False

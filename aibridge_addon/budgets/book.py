@@ -31,6 +31,8 @@ class BudgetedCall:
     """True if the request has been sent already, so that it is held in any case."""
     id: str = field(default_factory=new_id)
     """Id of its holds."""
+    remaining: list[int] = field(default_factory=list)
+    """Money or tokens left in each budget that shows it, after the hold; an admission adds them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

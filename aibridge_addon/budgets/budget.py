@@ -35,6 +35,8 @@ class Budget:
     credential_kinds: tuple[str, ...] = ("centralized",)
     wait_s: float = 20.0
     """Longest time that a request waits while calls in flight hold the room."""
+    shows_remaining: bool = False
+    """True if a header of each response states the money that is left."""
 
     @property
     def refuses(self) -> bool:

@@ -61,11 +61,14 @@ class BudgetTable(SelectionTable):
         default=["centralized"]
     )
     wait_s: Annotated[float, pydantic.Field(ge=0, le=120)] = 20.0
+    show_remaining: bool = False
 
     @pydantic.model_validator(mode="after")
     def _has_limit(self) -> Self:
         if (self.usd is None) == (self.tokens is None):
             raise ValueError("needs a limit: give either usd or tokens")
+        if self.show_remaining and (self.usd is None or self.action != "refuse"):
+            raise ValueError('show_remaining needs usd and action = "refuse"')
         return self
 
     def rule(self) -> BudgetRule:
@@ -91,6 +94,7 @@ class BudgetTable(SelectionTable):
             unread=self.batch,
             credential_kinds=tuple(self.credentials),
             wait_s=self.wait_s,
+            shows_remaining=self.show_remaining,
         )
         return BudgetRule(budget=budget, selection=self.selection())
 

@@ -64,6 +64,8 @@ class ClientRequest:
     """The key that it is sent with, if that comes from a pool."""
     served_by: str = ""
     """The other provider instance that serves it, and its model; empty: the client's choice."""
+    budget_left: int | None = None
+    """Nano-dollars left in the tightest budget that shows it; None: no budget does."""
     needs_signature: bool = False
     """True if it is sent with a signature of the operator's credentials."""
     sign: Callable[[http.Request], None] | None = None

@@ -1,6 +1,7 @@
 """Asks the policies about requests, and refuses those that break a rule."""
 
 from dataclasses import replace
+from functools import partial
 
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
@@ -53,6 +54,7 @@ class PolicyCheck:
             to_reverse_proxy=is_reverse(flow),
             content=request.content_to_judge,
             has_left=lambda: not flow.client_conn.state & ConnectionState.CAN_READ,
+            on_remaining=partial(setattr, request, "budget_left"),
             is_signed=request.is_signed,
             model=model,
             interception=interception,

@@ -146,6 +146,8 @@ class PolicySet:
         # Meanwhile, others may have used the room.
         if refusal := self.check(asked):
             await self._budgets.release(call)
+        elif call.remaining:
+            asked.on_remaining(min(call.remaining))
         return refusal
 
     async def decide_upstream(self, asked: Asked) -> Refusal | None:

@@ -28,10 +28,13 @@ from aibridge_addon.relay.responses import (
     read_body,
 )
 from aibridge_addon.relay.stream_detection import StreamProbe, announces_events, may_stream
+from aibridge_addon.report.money import NANO_USD
 
 logger = logging.getLogger(__name__)
 
 SERVED_BY = "x-aibridge-served-by"
+BUDGET_REMAINING = "x-aibridge-budget-remaining"
+"""In USD."""
 """Header that names the provider instance and model of a fallback."""
 SHUT_DOWN = ProviderError(type="shut_down", message="The proxy was shut down.")
 _BROKEN_OFF = ProviderError(
@@ -76,6 +79,8 @@ class RecordedExchange(Exchange):
         response = self.response
         if self.request.served_by:
             response.headers[SERVED_BY] = self.request.served_by
+        if (left := self.request.budget_left) is not None:
+            response.headers[BUDGET_REMAINING] = f"{left / NANO_USD:.4f}"
         self.record.response_began(response.status_code, response.headers.fields)
         if not may_stream(response, self.wire_format, requested=self.asks_for_stream):
             return

@@ -878,6 +878,10 @@ def test_budgets_of_the_config_file_are_read(config: Callable[..., Settings]) ->
     [
         ("", "budgets[0]: needs a limit: give either usd or tokens"),
         ("usd = 1\ntokens = 1", "budgets[0]: needs a limit: give either usd or tokens"),
+        (
+            "tokens = 1\nshow_remaining = true",
+            'budgets[0]: show_remaining needs usd and action = "refuse"',
+        ),
         ("usd = -1", "budgets[0].usd is -1: input should be greater than 0"),
         (
             'usd = 1\ntimezone = "Berlin"',

@@ -41,6 +41,7 @@ timezone = "UTC"
 credentials = ["byok", "centralized"]
 warn_at = [1]
 wait_s = 0
+show_remaining = true
 
 [[budgets]]
 name = "one"
@@ -105,13 +106,18 @@ def test_spent_budget_refuses_definitively_and_charges_equal_the_record(
 ) -> None:
     actor = f"small-{api}-{way}-{stream}"
     refused = None
+    left = [1.2]
     for _ in range(60):
         refused = post(clients, way, api, actor, stream=stream)
         if refused.status_code != 200:
             break
+        left.append(float(refused.headers["x-aibridge-budget-remaining"]))
+    assert left == sorted(left, reverse=True)
+    assert 0 <= left[-1] < left[1] < 1.2
     assert refused is not None
     assert (refused.status_code, refused.headers["x-should-retry"]) == (400, "false")
     assert "retry-after" not in refused.headers
+    assert "x-aibridge-budget-remaining" not in refused.headers
     assert api.is_error(refused.json())
     text = refused.json()["error"]["message"]
     assert "budget 'small' " in text

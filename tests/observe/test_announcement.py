@@ -26,9 +26,16 @@ def first() -> Iterator[RunningProxy]:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         yield from_json(
             {
-                "pid": os.getppid(), "forward_url": url, "reverse_url": None, "ca": "/ca",
-                "database": "/db", "config": "", "metrics_url": None, "hosts": [],
-                "plain_hosts": [], "started_at": "2026-01-01T00:00:00+00:00",
+                "pid": os.getppid(),
+                "forward_url": url,
+                "reverse_url": None,
+                "ca": "/ca",
+                "database": "/db",
+                "config": "",
+                "metrics_url": None,
+                "hosts": [],
+                "plain_hosts": [],
+                "started_at": "2026-01-01T00:00:00+00:00",
             }
         )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -205,6 +205,17 @@ def test_call_belongs_to_the_window_in_which_it_was_admitted(book: Book) -> None
     book.clock.now += timedelta(days=1)
     book.end(id_, 10)
     book.hold(budget(limit=10))
+
+
+def test_money_that_is_left_is_stated_by_the_budgets_that_show_it(book: Book) -> None:
+    left: list[int] = []
+    shown = replace(budget(limit=30), shows_remaining=True)
+    book.end(book.hold(shown, budget("other", limit=5), worst=5, remaining=left), 4)
+    assert left == [25]
+    book.hold(shown, worst=20, remaining=left)
+    assert left == [6]
+    book.hold(shown, worst=20, likely=1, remaining=left, must_hold=True)
+    assert left == [5]
 
 
 def test_scopes_are_counted_apart(book: Book) -> None:

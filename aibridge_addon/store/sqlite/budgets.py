@@ -15,75 +15,12 @@ from aibridge_addon.budgets.budget import Budget, Standing
 from aibridge_addon.budgets.charges import Charge, Hold, Outcome, charge_of, crossed
 from aibridge_addon.budgets.windows import Window, as_text
 from aibridge_addon.store.connection import Connection
+from aibridge_addon.store.sqlite import budget_sql
 
 LEASE = timedelta(seconds=60)
 """Time after which the holds of a process that does not renew its lease are settled by others."""
 
 type Clock = Callable[[], datetime]
-
-_STANDING = """
-SELECT (SELECT coalesce(sum(spent), 0) FROM aibridge_budget_counters
-        WHERE budget = :budget AND scope = :scope AND epoch = :epoch
-          AND unit = :unit AND bucket >= :first),
-       (SELECT coalesce(sum(amount), 0) FROM aibridge_budget_holds
-        WHERE budget = :budget AND scope = :scope AND epoch = :epoch
-          AND unit = :unit AND bucket >= :first)
-"""
-_EPOCH = "SELECT count(*) FROM aibridge_budget_resets WHERE budget = ? AND scope IN (?, '*')"
-_HOLD = """
-INSERT INTO aibridge_budget_holds
-    (id, interception_id, budget, scope, epoch, bucket, unit, amount, likely, input, owner,
-     created_at)
-VALUES (:id, :interception_id, :budget, :scope, :epoch, :bucket, :unit, :amount, :likely, :input,
-        :owner, :created_at)
-"""
-_OLDEST_BUCKET = (
-    "SELECT min(bucket) FROM aibridge_budget_counters"
-    " WHERE budget = ? AND scope = ? AND epoch = ? AND unit = ? AND bucket >= ? AND spent > 0"
-)
-_RENEW = (
-    "INSERT INTO aibridge_budget_leases (owner, expires_at) VALUES (?, ?)"
-    " ON CONFLICT (owner) DO UPDATE SET expires_at = excluded.expires_at"
-)
-_ORPHANS = """
-SELECT DISTINCT interception_id FROM aibridge_budget_holds h
-WHERE NOT EXISTS (SELECT 1 FROM aibridge_budget_leases l
-                  WHERE l.owner = h.owner AND l.expires_at >= ?)
-   OR EXISTS (SELECT 1 FROM aibridge_interceptions i
-              WHERE i.id = h.interception_id AND i.ended_at IS NOT NULL)
-"""
-_CHARGED = """
-SELECT coalesce(sum(charge), 0) FROM aibridge_budget_entries
-WHERE interception_id = ? AND budget = ? AND scope = ? AND unit = ?
-"""
-_HOLDS_OF = """
-SELECT min(id), budget, scope, epoch, min(bucket), unit, sum(amount), sum(likely), sum(input)
-FROM aibridge_budget_holds WHERE interception_id = ? GROUP BY budget, scope, epoch, unit
-"""
-_OUTCOME = """
-SELECT coalesce(i.status, 'interrupted'), i.http_status, count(u.id),
-       count(CASE WHEN u.cost_nano_usd IS NULL THEN u.id END),
-       coalesce(sum(u.cost_nano_usd), 0),
-       coalesce(sum(u.input_tokens + u.cache_write_input_tokens + u.output_tokens), 0)
-FROM (SELECT :id AS id) x LEFT JOIN aibridge_interceptions i ON i.id = x.id
-LEFT JOIN aibridge_token_usages u ON u.interception_id = x.id
-GROUP BY i.status, i.http_status
-"""
-_ENTRY = """
-INSERT INTO aibridge_budget_entries
-    (id, interception_id, budget, scope, epoch, unit, bucket, charge, how, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
-_COUNT = """
-INSERT INTO aibridge_budget_counters (budget, scope, epoch, unit, bucket, spent)
-VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (budget, scope, epoch, unit, bucket)
-DO UPDATE SET spent = aibridge_budget_counters.spent + excluded.spent
-"""
-_ESTIMATED = """
-SELECT id, budget, scope, epoch, bucket, unit, charge FROM aibridge_budget_entries
-WHERE interception_id = ? AND how = 'estimated'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +50,12 @@ class SQLBudgets:
         """Hold a call in all of its budgets, or return the refusal of the first without room."""
         moment = self._clock()
         self._renew(connection, moment)
+        call.remaining.clear()
         holds = []
         for budget, scope in call.scopes:
             self.known[budget.name] = budget
             window = budget.window.at(moment)
-            epoch = connection.execute(_EPOCH, (budget.name, scope)).fetchone()[0]
+            epoch = connection.execute(budget_sql.EPOCH, (budget.name, scope)).fetchone()[0]
             standing = self._standing(connection, budget, scope, epoch, window)
             estimate = call.estimate(budget.unit)
             decision = decide(budget, standing, estimate)
@@ -126,6 +64,9 @@ class SQLBudgets:
                     opens_at = self._opens_at(connection, budget, scope, epoch, window)
                     return _refusal(budget, scope, decision, standing, opens_at)
                 decision = Decision(verdict="hold", hold=estimate.likely if estimate else 0)
+            if budget.shows_remaining:
+                room = budget.limit - standing.spent - standing.held
+                call.remaining.append(max(0, room - decision.hold))
             holds.append(
                 {
                     "id": call.id,
@@ -142,7 +83,7 @@ class SQLBudgets:
                     "created_at": as_text(moment),
                 }
             )
-        connection.executemany(_HOLD, holds)
+        connection.executemany(budget_sql.HOLD, holds)
         return None
 
     def release(self, connection: Connection, call_id: str) -> None:
@@ -155,7 +96,7 @@ class SQLBudgets:
         """Replace the holds of ended interceptions by their charges, exactly once."""
         warnings = []
         for interception_id in interception_ids:
-            holds = connection.execute(_HOLDS_OF, (interception_id,)).fetchall()
+            holds = connection.execute(budget_sql.HOLDS_OF, (interception_id,)).fetchall()
             if holds:
                 outcome = self._outcome(connection, interception_id)
                 warnings += self._settle_holds(connection, interception_id, holds, outcome)
@@ -168,7 +109,7 @@ class SQLBudgets:
 
         Otherwise a loop would hold the most that each of them may cost, and wait for itself.
         """
-        holds = connection.execute(_HOLDS_OF, (interception_id,)).fetchall()
+        holds = connection.execute(budget_sql.HOLDS_OF, (interception_id,)).fetchall()
         outcome = self._outcome(connection, interception_id) if holds else None
         if outcome is None or not outcome.usages:
             return []
@@ -204,7 +145,7 @@ class SQLBudgets:
     ) -> Charge:
         """Return the part of a charge that no earlier settlement of the interception made."""
         at = (counter.budget, counter.scope, counter.unit)
-        charged: int = connection.execute(_CHARGED, (interception_id, *at)).fetchone()[0]
+        charged: int = connection.execute(budget_sql.CHARGED, (interception_id, *at)).fetchone()[0]
         return replace(charge, amount=max(0, charge.amount - charged)) if charged else charge
 
     def is_lease_due(self) -> bool:
@@ -219,11 +160,11 @@ class SQLBudgets:
 
     def orphans(self, connection: Connection) -> list[str]:
         """Return the interceptions with holds that have ended, or whose processes have."""
-        return [row[0] for row in connection.execute(_ORPHANS, (as_text(self._clock()),))]
+        return [row[0] for row in connection.execute(budget_sql.ORPHANS, (as_text(self._clock()),))]
 
     def _renew(self, connection: Connection, moment: datetime) -> None:
         if moment >= self._renew_at:
-            connection.execute(_RENEW, (self._owner, as_text(moment + LEASE)))
+            connection.execute(budget_sql.RENEW, (self._owner, as_text(moment + LEASE)))
             self._renewed_at = moment
 
     def committed(self) -> None:
@@ -247,7 +188,7 @@ class SQLBudgets:
             "unit": budget.unit,
             "first": window.first_bucket,
         }
-        spent, held = connection.execute(_STANDING, values).fetchone()
+        spent, held = connection.execute(budget_sql.STANDING, values).fetchone()
         return Standing(spent=spent, held=held)
 
     def _opens_at(
@@ -262,12 +203,12 @@ class SQLBudgets:
         if window.expires_after is None:
             return window.ends_at
         values = (budget.name, scope, epoch, budget.unit, window.first_bucket)
-        oldest = connection.execute(_OLDEST_BUCKET, values).fetchone()[0]
+        oldest = connection.execute(budget_sql.OLDEST_BUCKET, values).fetchone()[0]
         return datetime.fromisoformat(oldest) + window.expires_after if oldest else None
 
     def _outcome(self, connection: Connection, interception_id: str) -> Outcome:
         status, http_status, usages, unpriced, cost, tokens = connection.execute(
-            _OUTCOME, {"id": interception_id}
+            budget_sql.OUTCOME, {"id": interception_id}
         ).fetchone()
         return Outcome(
             status=status,
@@ -281,7 +222,9 @@ class SQLBudgets:
     def _correct(self, connection: Connection, interception_id: str) -> list[BudgetWarning]:
         """Correct an estimated charge, now that the usage is known."""
         warnings = []
-        for id_, *scope, charged in connection.execute(_ESTIMATED, (interception_id,)).fetchall():
+        for id_, *scope, charged in connection.execute(
+            budget_sql.ESTIMATED, (interception_id,)
+        ).fetchall():
             outcome = self._outcome(connection, interception_id)
             counter = _Scope(*scope)
             told = outcome.cost_nano_usd if counter.unit == "usd" else outcome.tokens
@@ -303,10 +246,10 @@ class SQLBudgets:
         at = (counter.budget, counter.scope, counter.epoch, counter.unit, counter.bucket)
         key = f"{entry_id}:{counter.budget}:{counter.scope}"
         values = (key, interception_id, *at, charge.amount, charge.how)
-        added = connection.execute(_ENTRY, (*values, as_text(self._clock()))).rowcount
+        added = connection.execute(budget_sql.ENTRY, (*values, as_text(self._clock()))).rowcount
         if not added:
             return []
-        connection.execute(_COUNT, (*at, charge.amount))
+        connection.execute(budget_sql.COUNT, (*at, charge.amount))
         budget = self.known.get(counter.budget)
         return self._warn(connection, budget, counter, charge.amount) if budget else []
 
