@@ -140,7 +140,10 @@ def test_hangup_replaces_every_worker_and_fails_no_request(home: Home, workers: 
         workers.send(SIGHUP)
         workers.wait_for("all workers are replaced")
         load.wait_for_more()
-        assert len(pids_of(workers) & before) == 1  # the one with the open stream
+        wait_until(
+            lambda: len(pids_of(workers) & before) == 1,  # the one with the open stream
+            "the old worker without an open stream does not end",
+        )
         assert next(it) is not None
     assert load.errors == []
     assert workers.stop() == 0, workers.text

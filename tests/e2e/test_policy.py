@@ -442,7 +442,6 @@ WRONG_TABLES = (
     (PROVIDER + 'base_ulr = "y"\n', "providers[0].base_ulr"),
     (PROVIDER.replace("openai", "oops"), "providers[1].type"),
     (PROVIDER.replace("https://", ""), "providers[2].base_url"),
-    ('[[providers]]\nname = "x"\ntype = "openai"\n', "providers[3].base_url"),
     ('[[actors]]\nmatch = "sha256:12"\nid = "a"\n', "actors[0].match"),
     ("[servers]\n", "servers"),
 )
@@ -452,6 +451,11 @@ MISTAKES: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
         "".join(table for table, _ in WRONG_TABLES),
         {},
         tuple(key for _, key in WRONG_TABLES),
+    ),
+    "no address": (
+        '[[providers]]\nname = "x"\ntype = "openai"\n',
+        {},
+        ("providers[0].base_url",),
     ),
     "a name twice": (PROVIDER + PROVIDER, {}, ("providers[1].name",)),
     "no TOML": ("[[providers\n", {}, ("aibridge_config",)),

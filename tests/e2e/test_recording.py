@@ -69,6 +69,7 @@ class TestBothProxyModes:
             "partial": 0,
             "access_token_id": None,
             "ttft_ms": interception["ttft_ms"],
+            "process_id": interception["process_id"],
         }
         assert (interception["ttft_ms"] is None) == (not stream)
         assert interception["started_at"] <= interception["ended_at"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from aibridge_addon.cli.checks.installation import Installation
 from aibridge_addon.findings import Finding
 from aibridge_addon.prices import price_list
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 
 
 def check_prices(installation: Installation) -> Iterator[Finding]:
@@ -20,7 +21,7 @@ def check_prices(installation: Installation) -> Iterator[Finding]:
     unknown = [
         provider.name
         for provider in settings.providers
-        if not settings.prices.can_price(provider.name)
+        if provider not in DEFAULT_PROVIDERS and not settings.prices.can_price(provider.name)
     ]
     if unknown:
         what = f"calls to {', '.join(unknown)} have no price: their host has no known price list"
