@@ -224,7 +224,8 @@ def compare(answers: list[dict[str, Any]]) -> Any:
     check(spliced.stream, "call_hid")
     assert repr(spliced.turns) == repr(turns)  # NaN is not equal to itself
     facts = read_stream(FORMAT, [spliced.stream])
-    assert facts == FORMAT.read_whole(json.dumps(merged).encode())
+    # By their texts: NaN, which Python clients send, does not equal itself.
+    assert repr(facts) == repr(FORMAT.read_whole(json.dumps(merged).encode()))
     seen = readable(merged)
     if answers[-1]["status"] == "completed":
         assert readable(sdk_sees(NAME, spliced.stream)) == seen
