@@ -8,14 +8,25 @@ from aibridge_addon.facts import REQUESTED, ResponseFacts, Usage
 from aibridge_addon.formats.usage import Extra
 from aibridge_addon.raw_json import member, text
 
-_LABELS = ("service_tier", "speed", "inference_geo")
+_MEMBERS = ("service_tier", "speed", "inference_geo")
+_WEB_SEARCH = "web_search"
+_LABELS = (*_MEMBERS, _WEB_SEARCH)
 _MOST = 64
 """Characters of a label."""
 
 
 def requested_labels(members: dict[str, msgspec.Raw]) -> dict[str, str]:
     """Read the labels that a request asks for, given its members."""
-    return {name: label[:_MOST] for name in _LABELS if (label := text(member(members, name)))}
+    return {name: label[:_MOST] for name in _MEMBERS if (label := text(member(members, name)))}
+
+
+def chat_search_label(members: dict[str, msgspec.Raw], model: str | None) -> dict[str, str]:
+    """Return the label of a Chat request whose model searches the web, billed per search.
+
+    OpenAI's search models always do. Chat responses of OpenAI state no number of searches.
+    """
+    searches = "web_search_options" in members or (model and "-search-" in model)
+    return {_WEB_SEARCH: "requested"} if searches else {}
 
 
 def with_assumed_labels(

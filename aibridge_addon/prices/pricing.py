@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from aibridge_addon.facts import FREE, PRICING
+from aibridge_addon.facts import FREE, PRICING, REQUESTED
 from aibridge_addon.prices.aws_models import AWS, model_id
 from aibridge_addon.prices.billed_call import BilledCall, UnpriceableError, check_usage
 from aibridge_addon.prices.modifiers import Modifiers, modifiers_of
@@ -23,6 +23,9 @@ class Priced:
     """The price of the same tokens without a cache; None if input has no price."""
     source: str
     """The price that was matched, its modifiers, and its date."""
+
+
+_SEARCH_COUNTS = ("web_search_requests", "num_search_queries")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ def _price(call: BilledCall, seller: Seller | None, overrides: Sequence[Override
     if not call.model:
         raise UnpriceableError("neither the response nor the request names a model")
     check_usage(call)
+    if _searches_uncounted(call):
+        raise UnpriceableError("web searches are billed, and the response states no number of them")
     modifiers = modifiers_of(call)
     rates = _rates(call, call.model, seller, overrides, modifiers.selected)
     factor = modifiers.factor * (seller.surcharge if seller else 1)
@@ -81,6 +86,11 @@ def _price(call: BilledCall, seller: Seller | None, overrides: Sequence[Override
         uncached_cost_nano_usd=_uncached(call, rates, factor),
         source=_source(rates, modifiers, seller),
     )
+
+
+def _searches_uncounted(call: BilledCall) -> bool:
+    is_counted = any(name in call.extra for name in _SEARCH_COUNTS)
+    return REQUESTED + "web_search" in call.extra and not is_counted
 
 
 def _rates(

@@ -22,3 +22,18 @@ def test_label_that_is_no_text_is_ignored(value: Any) -> None:
 def test_long_label_is_cut() -> None:
     labels = read_request(FORMATS["openai_chat"], {"speed": "x" * 1000}).billing_labels
     assert labels == {"speed": "x" * 64}
+
+
+@pytest.mark.parametrize(
+    ("asked", "labels"),
+    [
+        ({"model": "gpt-5", "web_search_options": {}}, {"web_search": "requested"}),
+        ({"model": "gpt-4o-search-preview"}, {"web_search": "requested"}),
+        ({"model": "gpt-5"}, {}),
+        ({}, {}),
+    ],
+)
+def test_chat_request_that_searches_the_web_is_labelled(
+    asked: dict[str, Any], labels: dict[str, str]
+) -> None:
+    assert read_request(FORMATS["openai_chat"], asked).billing_labels == labels

@@ -216,6 +216,14 @@ def test_missing_price_of_web_searches_is_unknown() -> None:
     assert "no price for web searches" in found
 
 
+def test_requested_web_search_without_a_count_is_unpriced() -> None:
+    asked: dict[str, Any] = {"requested_web_search": "requested"}
+    found = reason(call("gpt-4.1-nano", given=5, **asked), "openai")
+    assert "states no number of them" in found
+    counted = reason(call("gpt-4.1-nano", given=5, web_search_requests=2, **asked), "openai")
+    assert "no price for web searches" in counted
+
+
 def test_one_hour_writes_without_a_price_are_unpriced() -> None:
     given = call("gpt-5.6-sol", given=5, written=10, cache_write_1h_input_tokens=10)
     assert "no price for 1-hour cache writes" in reason(given, "openai")

@@ -3,7 +3,7 @@
 import msgspec
 
 from aibridge_addon.facts import RequestFacts
-from aibridge_addon.formats.billing_labels import requested_labels
+from aibridge_addon.formats.billing_labels import chat_search_label, requested_labels
 from aibridge_addon.formats.prompts import TrailingTurn, beginnings, drop_prefill, trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import (
@@ -26,10 +26,11 @@ def read_request(members: Members) -> RequestFacts:
     messages = elements(members.get("messages"))
     system = _system(messages)
     turn = _read_trailing_turn(messages)
+    model = text(member(members, "model"))
     return RequestFacts(
-        model=text(member(members, "model")),
+        model=model,
         streaming=member(members, "stream") is True,
-        billing_labels=requested_labels(members),
+        billing_labels=requested_labels(members) | chat_search_label(members, model),
         user_texts=turn.user_texts,
         position=turn.position,
         prefilled=turn.prefilled,
