@@ -24,7 +24,6 @@ from aibridge_addon.description import describe_proxy
 from aibridge_addon.exchange.head_reader import take_proxy_user
 from aibridge_addon.hook_guard import guarded
 from aibridge_addon.observe.announcement import Announcement
-from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers.instance import named
 from aibridge_addon.relay.body_tap import BodyTap
@@ -152,21 +151,6 @@ class AIBridge:
         if closing := self._components.close():
             ends.append(closing)
         return asyncio.gather(*ends) if ends else None
-
-    @property
-    def open_requests(self) -> int:
-        """Number of requests to providers that are open."""
-        return len(self._components.live) if self._components else 0
-
-    def end_readiness(self) -> None:
-        """Let `/readyz` refuse from now on: new clients should go elsewhere."""
-        if self._components:
-            self._components.is_ready = False
-
-    @property
-    def health(self) -> Health | None:
-        """The health now; None before the start."""
-        return self._components.health() if self._components else None
 
     @property
     def metrics(self) -> Metrics | None:

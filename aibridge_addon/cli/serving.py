@@ -14,6 +14,7 @@ from aibridge_addon.cli.master import ReportsStart, make_master
 from aibridge_addon.cli.plan import Plan
 from aibridge_addon.cli.shutdown import GracefulShutdown, follow_stdin, handle_signals
 from aibridge_addon.cli.totals import Passed, passed_of
+from aibridge_addon.observe.health import Health
 
 
 class StartError(Exception):
@@ -38,7 +39,18 @@ class Bridge(AIBridge):
     @property
     def open_requests(self) -> int:
         """Number of requests to providers that are open."""
-        return super().open_requests + self._ending
+        live = len(self._components.live) if self._components else 0
+        return live + self._ending
+
+    @property
+    def health(self) -> Health | None:
+        """The health now; None before the start."""
+        return self._components.health() if self._components else None
+
+    def end_readiness(self) -> None:
+        """Let `/readyz` refuse from now on: new clients should go elsewhere."""
+        if self._components:
+            self._components.is_ready = False
 
     @property
     def passed(self) -> Passed:

@@ -132,13 +132,22 @@ def test_killed_worker_is_replaced_and_loses_no_response_that_a_client_saw(
     assert set(recorded.values()) == {1}
 
 
-def test_hangup_replaces_every_worker_and_fails_no_request(home: Home, workers: Process) -> None:
+def test_hangup_replaces_every_worker_and_fails_no_request(
+    home: Home, workers: Process, metrics: str
+) -> None:
     before = pids_of(workers)
     load = Load()
     with load.running(lambda: reverse_url(home)), open_stream(reverse_url(home), "GATE:roll") as it:
         load.wait_for_more()
+        counted = [metric(metrics, "aibridge_interceptions_total")]
         workers.send(SIGHUP)
-        workers.wait_for("all workers are replaced")
+
+        def are_replaced() -> bool:
+            counted.append(metric(metrics, "aibridge_interceptions_total"))
+            return "all workers are replaced" in workers.text
+
+        wait_until(are_replaced, "the workers are not replaced")
+        assert counted == sorted(counted)
         load.wait_for_more()
         wait_until(
             lambda: len(pids_of(workers) & before) == 1,  # the one with the open stream

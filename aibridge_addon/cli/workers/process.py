@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import sys
 from collections import deque
@@ -146,7 +145,7 @@ class Worker:
     def _note(self, line: bytes) -> None:
         try:
             message = read_message(line)
-        except (ValueError, TypeError, KeyError, json.JSONDecodeError):
+        except (ValueError, TypeError, KeyError):
             logger.warning("aibridge: worker %d sent a line that is no message", self.number)
             return
         self._take(message)

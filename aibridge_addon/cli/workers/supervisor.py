@@ -121,7 +121,7 @@ class Supervisor:
         while True:
             begun = loop.time()
             code = await worker.ended
-            if worker.is_ending or self._stopping.is_set():
+            if worker.is_ending or worker in self._leaving or self._stopping.is_set():
                 return
             self._endpoint.note_exit(worker)
             delay = 0.0 if loop.time() - begun > _SOON_S else min(delay * 2 or 1, _LONGEST_DELAY_S)
@@ -140,20 +140,33 @@ class Supervisor:
             return
         self._is_replacing = True
         try:
-            for number, old in sorted(self._workers.items()):
-                new = await self._start(number)
-                if await new.up is None:
-                    self._workers[number] = old
-                    logger.error("aibridge: the new worker %d cannot start; the old stays", number)
+            for old in [worker for _, worker in sorted(self._workers.items())]:
+                if not await self._replace(old):
                     return
-                self._spawn(self._keep(new))
-                self._spawn(self._leave(old))
             logger.info("aibridge: all workers are replaced")
         finally:
             self._is_replacing = False
 
+    async def _replace(self, old: Worker) -> bool:
+        """Replace a worker that goes on until the new one is up; return False if it cannot start.
+
+        The old worker counts as leaving from the beginning: its metrics must not be missing from
+        the sums meanwhile, and if it dies now, the new one is its replacement.
+        """
+        self._leaving.add(old)
+        new = await self._start(old.number)
+        if await new.up is not None:
+            self._spawn(self._keep(new))
+            self._spawn(self._leave(old))
+            return True
+        self._leaving.discard(old)
+        self._workers[old.number] = old
+        logger.error("aibridge: the new worker %d cannot start; the old stays", old.number)
+        if old.ended.done():
+            self._spawn(self._keep(old))
+        return False
+
     async def _leave(self, worker: Worker) -> None:
-        self._leaving.add(worker)
         await worker.end()
         self._endpoint.note_end(worker)
         self._leaving.discard(worker)

@@ -40,7 +40,7 @@ _WHOLE = (
 )
 """Tables that each run copies from the beginning."""
 _ARCHIVED = ("aibridge_hourly", "aibridge_hourly_tools")
-"""Roll-ups, of which the figures of deleted requests are copied."""
+"""Roll-ups: only their figures of deleted requests are copied; the target makes the others."""
 _CHANGING = ("aibridge_interceptions", "aibridge_token_usages", "aibridge_user_prompts")
 """Tables whose rows change until a request has ended."""
 _SUMS = {

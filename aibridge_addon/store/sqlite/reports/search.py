@@ -53,7 +53,7 @@ type Found = tuple[int, str, str, str]
 def to_page(
     connection: Connection, found: Sequence[Found], query: RequestQuery, note: str = ""
 ) -> Page[SearchHit]:
-    """Return a page of texts that were found, of which the last may be the first of the next."""
+    """Return a page; `found` has one text more than the limit if another page follows."""
     shown = found if query.limit is None else found[: query.limit]
     rows = request_rows.load(connection, dict.fromkeys(id_ for _, id_, _, _ in shown))
     requests = {row.id: row for row in rows}
