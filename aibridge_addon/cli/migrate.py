@@ -24,7 +24,7 @@ def command(source: Path, target: str) -> None:
     """
     if not target.startswith(_SCHEMES):
         raise click.UsageError("the target must be a PostgreSQL database: postgresql://…")
-    from aibridge_addon.store.postgres.copying import Copied, copy_file
+    from aibridge_addon.store.postgres.copying import Copied
     from aibridge_addon.store.postgres.store import PostgresStore
 
     def report(copied: Copied) -> None:
@@ -34,8 +34,7 @@ def command(source: Path, target: str) -> None:
     try:
         store = open_store(target)
         assert isinstance(store, PostgresStore)
-        with store.writing() as connection:
-            copy_file(source, connection, report)
+        store.copy_file(source, report)
     except StoreError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"Everything in {source} is in {store.location}.")

@@ -55,12 +55,6 @@ _CURSORS = (
 )
 _KEEP_REVOKED = "revoked_at = coalesce(aibridge_tokens.revoked_at, excluded.revoked_at)"
 """An access token that was revoked in the target stays so."""
-_COUNT_BUDGETS = (
-    "INSERT INTO aibridge_budget_counters (budget, scope, epoch, unit, bucket, spent)"
-    " SELECT budget, scope, epoch, unit, bucket, sum(charge) FROM aibridge_budget_entries"
-    " GROUP BY budget, scope, epoch, unit, bucket"
-    " ON CONFLICT (budget, scope, epoch, unit, bucket) DO UPDATE SET spent = excluded.spent"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +104,6 @@ class _Copy:
             table = self._tables[name]
             written = self._copy(table)
             yield Copied(table=name, rows=self._compare(table), written=written)
-        self._target.execute(_COUNT_BUDGETS)
 
     def _make_partitions(self) -> None:
         """Create the partitions first: rows in the default partition would be in their way."""

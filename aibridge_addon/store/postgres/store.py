@@ -1,7 +1,8 @@
 """`PostgresStore`: access tokens, reports, and a recorder, in a PostgreSQL database."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.budgets.accounts import BudgetAccounts
@@ -9,13 +10,15 @@ from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.postgres import token_table
 from aibridge_addon.store.postgres.address import Address
-from aibridge_addon.store.postgres.connection import PostgresConnection
 from aibridge_addon.store.postgres.pool import Pool
 from aibridge_addon.store.postgres.token_table import TokenReader
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent, Retention, Store
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.repriced import PriceCall, Repriced
+
+if TYPE_CHECKING:
+    from aibridge_addon.store.postgres.copying import Copied
 
 
 class PostgresStore(Store):
@@ -58,9 +61,17 @@ class PostgresStore(Store):
         with self._pool.writing() as connection:
             return token_table.revoke(connection, name)
 
-    def writing(self) -> AbstractContextManager[PostgresConnection]:
-        """Return a connection to the newest schema, for a command."""
-        return self._pool.writing()
+    def copy_file(self, path: Path, on_copied: "Callable[[Copied], None]") -> None:
+        """Copy a SQLite database into this one; call `on_copied` after each table.
+
+        Raises:
+            StoreError: a database cannot be used, or the copy differs.
+        """
+        from aibridge_addon.store.postgres.copying import copy_file
+
+        with self._pool.writing() as connection:
+            copy_file(path, connection, on_copied)
+        self.budget_accounts().rebuild()
 
     def reports(self) -> Reports:
         """Return the reports."""

@@ -15,6 +15,7 @@ from aibridge_addon.facts import new_id
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.postgres import copying
 from aibridge_addon.store.postgres.copying import Copied, MissingRowsError, copy_file
+from aibridge_addon.store.postgres.store import PostgresStore
 from aibridge_addon.store.sqlite.store import SQLiteStore
 
 TABLES = ("interceptions", "token_usages", "user_prompts", "tool_usages", "budget_entries")
@@ -32,8 +33,9 @@ def target(postgres_server: str) -> PostgresDatabase:
 
 def copy(source: SQLiteFile, target: PostgresDatabase) -> dict[str, Copied]:
     copied: list[Copied] = []
-    with target.connected() as connection:
-        copy_file(Path(source.location), connection, copied.append)  # type: ignore[arg-type]
+    store = target.store
+    assert isinstance(store, PostgresStore)
+    store.copy_file(Path(source.location), copied.append)
     return {one.table.removeprefix("aibridge_"): one for one in copied}
 
 
