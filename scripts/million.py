@@ -22,7 +22,7 @@ from aibridge_addon.report.periods import instant_text
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.report.queries import RequestQuery, TotalsQuery
 from aibridge_addon.store import open_store
-from aibridge_addon.store.sqlite.refresh import refresh_one
+from aibridge_addon.store.sql.refresh import refresh_one
 
 DEFAULT, ALL_TIME, PAGE = 0.3, 1.0, 0.3
 """Seconds that a report may take: of the last days, of all time, of a page."""

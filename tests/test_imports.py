@@ -151,3 +151,25 @@ def test_room_imports_only_rooms_below_it(room: str) -> None:
     names = {name for path in files for name in imports(path.read_text())}
     ours = {name.split(".")[1] for name in names if name.startswith("aibridge_addon.")}
     assert ours - ARROWS[room] - {room, "__version__"} == set()
+
+
+ENGINES: dict[str, frozenset[str]] = {
+    "store/sql": frozenset(),
+    "store/sqlite": frozenset({"sql"}),
+    # The tables are derived from those of SQLite, and a SQLite file can be copied.
+    "store/postgres": frozenset({"sql", "sqlite.description", "sqlite.snapshot"}),
+}
+"""Rooms of the store, and the rooms and modules of the store's other rooms that each may import."""
+
+
+@pytest.mark.parametrize("room", ENGINES)
+def test_engine_of_the_store_imports_no_other_engine(room: str) -> None:
+    own = room.replace("/", ".")
+    names = {name for path in PACKAGE.glob(f"{room}/**/*.py") for name in imports(path.read_text())}
+    of_store = {name.removeprefix("aibridge_addon.") for name in names}
+    rooms = tuple(f"{other.replace('/', '.')}." for other in ENGINES)
+    others = {
+        n for n in of_store if f"{n}.".startswith(rooms) and not f"{n}.".startswith(f"{own}.")
+    }
+    allowed = tuple(f"store.{name}." for name in ENGINES[room])
+    assert {name for name in others if not f"{name}.".startswith(allowed)} == set()

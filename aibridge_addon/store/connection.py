@@ -68,3 +68,13 @@ def transaction(connection: Connection) -> Iterator[None]:
         with contextlib.suppress(Exception):
             connection.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def consistent(connection: Connection) -> Iterator[None]:
+    """Execute the queries inside in one read transaction."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")

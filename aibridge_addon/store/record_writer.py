@@ -17,7 +17,7 @@ from typing import Any
 from aibridge_addon.store.connection import Connection, transaction
 from aibridge_addon.store.protocol import OnEvent
 from aibridge_addon.store.spool import Spool, append, read
-from aibridge_addon.store.sqlite.budget_book import SQLBudgetBook, Work
+from aibridge_addon.store.sql.budget_book import SQLBudgetBook, Work
 from aibridge_addon.store.statements import CONTENT_KINDS, Statement
 
 logger = logging.getLogger(__name__)

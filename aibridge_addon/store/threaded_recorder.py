@@ -37,8 +37,8 @@ from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent
 from aibridge_addon.store.record_writer import RecordWriter
 from aibridge_addon.store.recorder import Recorder
-from aibridge_addon.store.sqlite.budget_book import SQLBudgetBook, Work
-from aibridge_addon.store.sqlite.sql import FIND_BACKGROUND_RESPONSE, FIND_HIDDEN_TURNS
+from aibridge_addon.store.sql.budget_book import SQLBudgetBook, Work
+from aibridge_addon.store.sql.writes import FIND_BACKGROUND_RESPONSE, FIND_HIDDEN_TURNS
 from aibridge_addon.store.statements import read_background_response
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from aibridge_addon.config.settings import default_settings
 from aibridge_addon.facts import Interception, TokenUsage, new_id, now
 from aibridge_addon.prices.billed_call import billed_call
 from aibridge_addon.prices.pricing import Priced
+from aibridge_addon.store.sql.budgets import SQLBudgets
 from aibridge_addon.store.sqlite import schema
-from aibridge_addon.store.sqlite.budgets import SQLBudgets
 
 MODEL = "claude-opus-4-5"
 TURNS = 30

@@ -16,7 +16,7 @@ from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.budgets.budget import Budget, Estimate
 from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.facts import new_id
-from aibridge_addon.store.sqlite.budgets import LEASE, SQLBudgets
+from aibridge_addon.store.sql.budgets import LEASE, SQLBudgets
 from e2e.bodies import CHAT, MESSAGES, RESPONSES
 from e2e.clients import WAYS, Clients
 from e2e.conftest import StartProxy

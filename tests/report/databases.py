@@ -17,7 +17,7 @@ from sqlite_utils import Database
 
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.refresh import refresh_one
+from aibridge_addon.store.sql.refresh import refresh_one
 from aibridge_addon.store.sqlite.schema import migrate
 
 START = datetime(2026, 3, 28, 20, tzinfo=UTC)

@@ -12,9 +12,9 @@ from store.doubles import ended, started, tokens, tool
 
 from aibridge_addon.report.queries import RequestQuery, TotalsQuery, grouped
 from aibridge_addon.store.connection import transaction
-from aibridge_addon.store.sqlite.reports import latency, people, requests, sessions, totals
+from aibridge_addon.store.sql.reports import latency, people, requests, sessions, totals
+from aibridge_addon.store.sql.writes import SQL
 from aibridge_addon.store.sqlite.reports.reader import define_functions
-from aibridge_addon.store.sqlite.sql import SQL
 from aibridge_addon.store.statements import statements
 
 DAYS, PER_DAY = 45, 8

@@ -11,7 +11,7 @@ import pytest
 from report.databases import database
 
 from aibridge_addon.report.queries import RequestQuery, grouped
-from aibridge_addon.store.sqlite.reports import latency, people, requests, sessions, totals
+from aibridge_addon.store.sql.reports import latency, people, requests, sessions, totals
 from aibridge_addon.store.sqlite.reports.reader import define_functions
 
 RECENT = (datetime.now(UTC) - timedelta(days=7)).isoformat(timespec="microseconds")

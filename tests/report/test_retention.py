@@ -10,7 +10,7 @@ from report.zones import zone
 
 from aibridge_addon.report.queries import TotalsQuery
 from aibridge_addon.store.connection import transaction
-from aibridge_addon.store.sqlite.housekeeping import DELETE_INTERCEPTIONS
+from aibridge_addon.store.sql.housekeeping import DELETE_INTERCEPTIONS
 from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
 
 ROLLED = (

@@ -16,8 +16,8 @@ from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.budgets.budget import Budget, Estimate
 from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.facts import new_id
+from aibridge_addon.store.sql.budgets import LEASE
 from aibridge_addon.store.sqlite import schema
-from aibridge_addon.store.sqlite.budgets import LEASE
 
 LIMIT = 100
 INPUT = 2

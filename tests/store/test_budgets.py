@@ -23,8 +23,8 @@ from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import fact_handlers
+from aibridge_addon.store.sql.budgets import LEASE, SQLBudgets
 from aibridge_addon.store.sqlite import schema
-from aibridge_addon.store.sqlite.budgets import LEASE, SQLBudgets
 from aibridge_addon.store.threaded_recorder import ThreadedRecorder
 
 DAY = WindowRule(name="day", zone=ZoneInfo("Europe/Berlin"))

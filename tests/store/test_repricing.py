@@ -17,7 +17,7 @@ from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.repriced import Repriced
-from aibridge_addon.store.sqlite import repricing
+from aibridge_addon.store.sql import repricing
 from aibridge_addon.store.sqlite.store import SQLiteStore
 
 ONE, TWO, THREE = (

@@ -10,7 +10,7 @@ from store.doubles import all_of_one, ended, prompt, started, tokens, tool
 from aibridge_addon.facts import Interception, Status
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.sqlite.reports.requests import chosen_requests, where
+from aibridge_addon.store.sql.reports.requests import chosen_requests, where
 
 BOB = {"initiator_id": "bob", "client_session_id": "s-2", "model": "gpt"}
 

@@ -8,8 +8,8 @@ from sqlite_utils import Database
 from store.doubles import all_of_one, ended, limits, prompt, started, tokens, tokens_so_far
 
 from aibridge_addon.facts import Fact
+from aibridge_addon.store.sql.writes import SQL
 from aibridge_addon.store.sqlite.schema import TABLES, migrate
-from aibridge_addon.store.sqlite.sql import SQL
 from aibridge_addon.store.statements import Statement, statements
 
 

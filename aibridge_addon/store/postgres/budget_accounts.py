@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.postgres.pool import Pool
-from aibridge_addon.store.sqlite.budget_accounts import SQLBudgetAccounts
+from aibridge_addon.store.sql.budget_accounts import SQLBudgetAccounts
 
 
 class PostgresBudgetAccounts(SQLBudgetAccounts):

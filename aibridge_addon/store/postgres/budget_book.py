@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.store.connection import Connection, Cursor
-from aibridge_addon.store.sqlite.budget_book import SQLBudgetBook
+from aibridge_addon.store.sql.budget_book import SQLBudgetBook
 from aibridge_addon.store.statements import Statement
 
 _LOCK = (

@@ -6,7 +6,7 @@ from aibridge_addon.report.periods import instant_text
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.postgres import partitions
 from aibridge_addon.store.postgres.connection import PostgresConnection
-from aibridge_addon.store.sqlite.rollup import ARCHIVE_HOURS, HOUR_LENGTH
+from aibridge_addon.store.sql.rollup import ARCHIVE_HOURS, HOUR_LENGTH
 
 _NAMES = (
     "SELECT c.relname FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid"

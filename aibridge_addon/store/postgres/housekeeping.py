@@ -9,7 +9,7 @@ from aibridge_addon.store.postgres.connection import PostgresConnection
 from aibridge_addon.store.postgres.deadline import deadline
 from aibridge_addon.store.postgres.errors import UNAVAILABLE
 from aibridge_addon.store.postgres.sweeper import Sweeper
-from aibridge_addon.store.sqlite import sweeper as steps
+from aibridge_addon.store.sql import sweeper as steps
 
 _STEP_SECONDS = 60.0
 """Longest time that a step may take."""

@@ -9,7 +9,7 @@ from aibridge_addon.store.postgres import schema
 from aibridge_addon.store.postgres.address import Address
 from aibridge_addon.store.postgres.connection import PostgresConnection, connect, errors_of
 from aibridge_addon.store.postgres.writer import spool_path
-from aibridge_addon.store.sqlite.inspection import inspect_files
+from aibridge_addon.store.waiting_files import inspect_files
 
 _STATE = """
 SELECT current_setting('server_version'), pg_database_size(current_database()),

@@ -1,7 +1,7 @@
 """SQL text of each kind of statement, in the dialect of PostgreSQL."""
 
 from aibridge_addon.store.postgres.dialect import translate
-from aibridge_addon.store.sqlite import sql
+from aibridge_addon.store.sql import writes
 
 _KEY = "ON CONFLICT (id) DO UPDATE"
 SQL = {
@@ -10,6 +10,6 @@ SQL = {
         if kind == "token_usage"
         else text
     )
-    for kind, text in sql.SQL.items()
+    for kind, text in writes.SQL.items()
 }
 """The key of usages begins with the interception, by which they are divided into partitions."""

@@ -81,7 +81,7 @@ class PostgresStore(Store):
 
     def reprice(self, since: str, price: PriceCall, *, write: bool) -> Iterator[Repriced]:
         """Price the recorded calls since a time again."""
-        from aibridge_addon.store.sqlite.repricing import reprice
+        from aibridge_addon.store.sql.repricing import reprice
 
         with self._pool.writing() as connection:
             yield from reprice(connection, since, price, write=write)

@@ -13,7 +13,7 @@ from aibridge_addon.store.postgres.connection import PostgresConnection
 from aibridge_addon.store.postgres.expired_months import drop_one
 from aibridge_addon.store.postgres.triggers import COMMIT_LOCK
 from aibridge_addon.store.protocol import Retention
-from aibridge_addon.store.sqlite import sweeper
+from aibridge_addon.store.sql import sweeper
 
 _HOUSEKEEPING_LOCK = 0x61_69_62_72_03
 _TRY_LOCK = f"SELECT pg_try_advisory_lock({_HOUSEKEEPING_LOCK})"

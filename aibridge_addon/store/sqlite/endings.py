@@ -7,13 +7,6 @@ writer at a time, so a number that is read is greater than all numbers committed
 from sqlite_utils import Database
 
 _ADD = "BEGIN INSERT INTO aibridge_endings (interception_id) VALUES (new.id); END"
-_FEW = "(SELECT min(min(seq) + :limit, max(seq)) FROM aibridge_endings)"
-DELETE_ORPHANS = (
-    f"DELETE FROM aibridge_endings WHERE seq < {_FEW} AND NOT EXISTS"  # noqa: S608
-    " (SELECT 1 FROM aibridge_interceptions i WHERE i.id = interception_id)"
-)
-"""Deletes the oldest numbers whose interceptions were deleted, never the newest number: the next is
-the newest and one."""
 
 
 def create(db: Database) -> None:

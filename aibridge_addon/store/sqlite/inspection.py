@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from aibridge_addon.findings import Finding
+from aibridge_addon.store.waiting_files import inspect_files
 
 _LARGE_MIB = 4096
 _LOCK_MS = 3000
@@ -15,32 +16,6 @@ _LOCK_MS = 3000
 def inspect(path: Path) -> list[Finding]:
     """Return the state of the database and of the files beside it. Changes nothing."""
     return [_inspect_file(path), *inspect_files(path)]
-
-
-def inspect_files(path: Path) -> list[Finding]:
-    """Return the state of the spools and rejected statements beside a database."""
-    found = []
-    waiting = len(list(path.parent.glob(f"{path.name}.spool-*.jsonl")))
-    if waiting:
-        found.append(
-            Finding(
-                about="spool",
-                level="note",
-                what=f"{waiting} file{'s' * (waiting != 1)} waiting beside the database",
-                to_do="a proxy reads them when it starts or when the database is available again",
-            )
-        )
-    rejected = path.with_name(f"{path.name}.rejected.jsonl")
-    if rejected.exists():
-        found.append(
-            Finding(
-                about="records",
-                level="note",
-                what=f"the database rejected some statements: {rejected}",
-                to_do="please report its contents, without the values, as a bug",
-            )
-        )
-    return found
 
 
 def _inspect_file(path: Path) -> Finding:

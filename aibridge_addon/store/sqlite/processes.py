@@ -1,25 +1,6 @@
-"""The table of proxy processes, and the end of those that gave no sign of life."""
-
-from datetime import UTC, datetime, timedelta
+"""The table of proxy processes."""
 
 from sqlite_utils import Database
-
-from aibridge_addon.facts import now
-from aibridge_addon.store.connection import Connection
-
-SILENCE_SECONDS = 60
-"""Time after which a process without a sign of life has ended, whatever it did."""
-_KEPT_DAYS = 7
-
-CLOSE_ORPHANS = (
-    "UPDATE aibridge_interceptions SET status = 'interrupted', partial = 1, ended_at = :now"
-    " WHERE ended_at IS NULL AND process_id IN"
-    " (SELECT id FROM aibridge_processes WHERE seen_at < :silent OR ended_at IS NOT NULL)"
-    " AND id NOT IN (SELECT interception_id FROM aibridge_background_responses)"
-)
-"""Closes the interceptions of ended processes. If such a process lives after all, the real end of
-an interception replaces this one."""
-FORGET = "DELETE FROM aibridge_processes WHERE seen_at < :old"
 
 
 def create(db: Database) -> None:
@@ -45,13 +26,3 @@ def create(db: Database) -> None:
         "CREATE INDEX idx_aibridge_interceptions_open ON aibridge_interceptions (process_id)"
         " WHERE ended_at IS NULL"
     )
-
-
-def tidy(connection: Connection) -> None:
-    """Close what ended processes left open, and forget processes that ended long ago."""
-    connection.execute(CLOSE_ORPHANS, {"now": now(), "silent": _ago(seconds=SILENCE_SECONDS)})
-    connection.execute(FORGET, {"old": _ago(days=_KEPT_DAYS)})
-
-
-def _ago(**time: float) -> str:
-    return (datetime.now(UTC) - timedelta(**time)).isoformat(timespec="microseconds")

@@ -7,7 +7,7 @@ from typing import Any
 
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent, Retention
-from aibridge_addon.store.sqlite.budget_book import SQLBudgetBook
+from aibridge_addon.store.sql.budget_book import SQLBudgetBook
 from aibridge_addon.store.sqlite.database_file import BUSY_SECONDS
 from aibridge_addon.store.sqlite.writer import Writer
 from aibridge_addon.store.threaded_recorder import ThreadedRecorder

@@ -13,7 +13,7 @@ from aibridge_addon.store.sqlite import (
     child_tables,
     endings,
     processes,
-    rollup,
+    rollup_tables,
     search_index,
     tunnels,
 )
@@ -272,7 +272,7 @@ def m010_content(db: Database) -> None:
 @migrations()
 def m011_rollup(db: Database) -> None:
     """Create the roll-up of figures by hour; the hours of all interceptions are to be rolled up."""
-    rollup.create(db)
+    rollup_tables.create(db)
     db.table("aibridge_interceptions").create_index(["client_session_id", "started_at"])
 
 
@@ -325,7 +325,7 @@ def m017_index_of_failures(db: Database) -> None:
 @migrations()
 def m018_rollup_of_sessions_and_tools(db: Database) -> None:
     """Add sessions, tools, weeks and latency to the roll-up, which is filled again by and by."""
-    rollup.add_sessions_and_tools(db)
+    rollup_tables.add_sessions_and_tools(db)
 
 
 @migrations()

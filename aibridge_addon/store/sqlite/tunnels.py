@@ -2,8 +2,6 @@
 
 from sqlite_utils import Database
 
-DELETE_OLD = "DELETE FROM aibridge_tunnels WHERE started_at < :before"
-
 
 def create(db: Database) -> None:
     """Create the table."""

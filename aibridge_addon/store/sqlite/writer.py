@@ -9,15 +9,15 @@ from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import RecorderError
 from aibridge_addon.store.protocol import OnEvent, Retention
 from aibridge_addon.store.record_writer import RecordWriter
+from aibridge_addon.store.sql.budget_book import SQLBudgetBook
+from aibridge_addon.store.sql.housekeeping import CLOSE_INTERRUPTED
+from aibridge_addon.store.sql.sweeper import Sweeper
+from aibridge_addon.store.sql.writes import SQL
 from aibridge_addon.store.sqlite import vacuum
-from aibridge_addon.store.sqlite.budget_book import SQLBudgetBook
 from aibridge_addon.store.sqlite.database_file import DatabaseFile, is_transient
-from aibridge_addon.store.sqlite.housekeeping import CLOSE_INTERRUPTED
 from aibridge_addon.store.sqlite.ownership import Ownership
 from aibridge_addon.store.sqlite.schema import SchemaTooNewError
 from aibridge_addon.store.sqlite.search_index import Indexer
-from aibridge_addon.store.sqlite.sql import SQL
-from aibridge_addon.store.sqlite.sweeper import Sweeper
 from aibridge_addon.store.statements import Statement
 
 _END_OF_TIME = "9999-12-31"

@@ -10,9 +10,10 @@ from store.doubles import ended, request_content, response_content, started
 
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
-from aibridge_addon.store.sqlite import content_retention, sweeper, vacuum
+from aibridge_addon.store.sql import content_retention, sweeper
+from aibridge_addon.store.sql.sweeper import Sweeper
+from aibridge_addon.store.sqlite import vacuum
 from aibridge_addon.store.sqlite.schema import migrate
-from aibridge_addon.store.sqlite.sweeper import Sweeper
 from aibridge_addon.store.sqlite.writer import execute
 
 NOW = datetime.now(UTC)

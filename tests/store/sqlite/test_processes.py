@@ -9,10 +9,10 @@ from sqlite_utils import Database
 from store.doubles import ended, started
 
 from aibridge_addon.facts import Interception, ProcessSeen
-from aibridge_addon.store.sqlite.processes import SILENCE_SECONDS, tidy
-from aibridge_addon.store.sqlite.reports.processes import read_processes
+from aibridge_addon.store.sql.processes import SILENCE_SECONDS, tidy
+from aibridge_addon.store.sql.reports.processes import read_processes
+from aibridge_addon.store.sql.writes import SQL
 from aibridge_addon.store.sqlite.schema import migrate
-from aibridge_addon.store.sqlite.sql import SQL
 from aibridge_addon.store.statements import statements
 
 

@@ -8,10 +8,10 @@ from sqlite_utils import Database
 from store.doubles import limits, started
 
 from aibridge_addon.store.protocol import Retention
+from aibridge_addon.store.sql.sweeper import RATE_LIMIT_DAYS, Sweeper
+from aibridge_addon.store.sql.writes import SQL
 from aibridge_addon.store.sqlite import vacuum
 from aibridge_addon.store.sqlite.schema import migrate
-from aibridge_addon.store.sqlite.sql import SQL
-from aibridge_addon.store.sqlite.sweeper import RATE_LIMIT_DAYS, Sweeper
 from aibridge_addon.store.statements import statements
 
 

@@ -44,7 +44,8 @@ from aibridge_addon.store import preparation as preparation_module
 from aibridge_addon.store import record_writer, spool, threaded_recorder
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import RecorderError
-from aibridge_addon.store.sqlite import database_file, sweeper
+from aibridge_addon.store.sql import sweeper
+from aibridge_addon.store.sqlite import database_file
 from aibridge_addon.store.sqlite.ownership import Ownership
 from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 from aibridge_addon.store.sqlite.schema import TABLES, migrate

@@ -13,13 +13,13 @@ from aibridge_addon.facts import Fact
 from aibridge_addon.report.queries import TotalsQuery
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.sqlite.figures import KEYS, MEASURES
-from aibridge_addon.store.sqlite.housekeeping import DELETE_INTERCEPTIONS
-from aibridge_addon.store.sqlite.refresh import refresh_one
+from aibridge_addon.store.sql.figures import KEYS, MEASURES
+from aibridge_addon.store.sql.housekeeping import DELETE_INTERCEPTIONS
+from aibridge_addon.store.sql.refresh import refresh_one
+from aibridge_addon.store.sql.rollup import PARTS
+from aibridge_addon.store.sql.writes import SQL
 from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
-from aibridge_addon.store.sqlite.rollup import PARTS
 from aibridge_addon.store.sqlite.schema import migrate, migrations
-from aibridge_addon.store.sqlite.sql import SQL
 from aibridge_addon.store.statements import statements
 
 NINE, TEN = ("2026-01-05T09:59:59.999999+00:00", "2026-01-05T10:00:00.000000+00:00")

@@ -10,10 +10,10 @@ from store.doubles import all_of_one, ended, prompt, started, thought, tool
 from aibridge_addon.facts import Fact
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.search_texts import MAX_CHARACTERS
+from aibridge_addon.store.sql.sweeper import Sweeper
 from aibridge_addon.store.sqlite import search_index, vacuum
 from aibridge_addon.store.sqlite.schema import migrate, migrations
 from aibridge_addon.store.sqlite.search_index import Indexer
-from aibridge_addon.store.sqlite.sweeper import Sweeper
 from aibridge_addon.store.sqlite.writer import execute
 from aibridge_addon.store.statements import statements
 

@@ -8,10 +8,10 @@ from sqlite_utils import Database
 
 from aibridge_addon.facts import TunnelEnded, new_id
 from aibridge_addon.store.protocol import Retention
+from aibridge_addon.store.sql.sweeper import Sweeper
+from aibridge_addon.store.sql.writes import SQL
 from aibridge_addon.store.sqlite import vacuum
 from aibridge_addon.store.sqlite.schema import migrate
-from aibridge_addon.store.sqlite.sql import SQL
-from aibridge_addon.store.sqlite.sweeper import Sweeper
 from aibridge_addon.store.statements import statements
 
 

@@ -13,13 +13,13 @@ from store.doubles import all_of_one, prompt, started
 from aibridge_addon.facts import Fact
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.protocol import Retention
-from aibridge_addon.store.sqlite import sweeper as sweeper_module
+from aibridge_addon.store.sql import sweeper as sweeper_module
+from aibridge_addon.store.sql.sweeper import Sweeper
+from aibridge_addon.store.sql.writes import SQL
 from aibridge_addon.store.sqlite import vacuum
 from aibridge_addon.store.sqlite.database_file import DatabaseFile
 from aibridge_addon.store.sqlite.recorder import SQLiteRecorder
 from aibridge_addon.store.sqlite.schema import migrate
-from aibridge_addon.store.sqlite.sql import SQL
-from aibridge_addon.store.sqlite.sweeper import Sweeper
 from aibridge_addon.store.statements import statements
 
 OLD = "2020-01-01T00:00:00.000000+00:00"

@@ -7,7 +7,7 @@ from aibridge_addon.report.rows import Page, SearchHit
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.postgres.pool import Pool
 from aibridge_addon.store.postgres.reports import search
-from aibridge_addon.store.sqlite.reports.reports import SharedReports
+from aibridge_addon.store.sql.reports.reports import SharedReports
 
 
 class PostgresReports(SharedReports):

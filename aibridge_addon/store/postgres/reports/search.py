@@ -9,8 +9,8 @@ from aibridge_addon.report.rows import Page, SearchHit
 from aibridge_addon.report.search_text import MATCH_END, MATCH_START, Term, parse
 from aibridge_addon.store.connection import ALL, Connection
 from aibridge_addon.store.postgres.search_words import VECTOR
-from aibridge_addon.store.sqlite.reports.requests import chosen_requests, number_of, where
-from aibridge_addon.store.sqlite.reports.search import Found, to_page
+from aibridge_addon.store.sql.reports.found_texts import Found, to_page
+from aibridge_addon.store.sql.reports.requests import chosen_requests, number_of, where
 
 _BEFORE, _AFTER = 80, 160
 """Characters of a snippet before and after its first match."""

@@ -5,9 +5,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from aibridge_addon.store.connection import Connection
+from aibridge_addon.store.connection import consistent
 from aibridge_addon.store.errors import NothingRecordedError, StoreError
-from aibridge_addon.store.sqlite.reports.figures_rows import TopModels
+from aibridge_addon.store.sqlite.reports.top_models import TopModels
 
 _READ_SECONDS = 5.0
 """Seconds to wait for a lock."""
@@ -61,16 +61,6 @@ def has_table(connection: sqlite3.Connection, name: str) -> bool:
 def define_functions(connection: sqlite3.Connection) -> None:
     """Define the functions that the SQL of reports calls."""
     connection.create_aggregate("top_models", 2, TopModels)  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def consistent(connection: Connection) -> Iterator[None]:
-    """Execute the queries inside in one read transaction."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
 
 
 def _update(path: Path, connection: sqlite3.Connection) -> None:

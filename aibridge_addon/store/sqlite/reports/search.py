@@ -7,17 +7,17 @@ and word boundaries.
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Page, SearchHit
 from aibridge_addon.report.search_text import MATCH_END, MATCH_START, Term, parse
-from aibridge_addon.store.connection import ALL, Connection
+from aibridge_addon.store.connection import ALL
+from aibridge_addon.store.sql.reports.found_texts import Found, to_page
+from aibridge_addon.store.sql.reports.requests import chosen_requests, number_of, where
+from aibridge_addon.store.sql.reports.selection import Selection
 from aibridge_addon.store.sqlite import search_index
-from aibridge_addon.store.sqlite.reports import request_rows
-from aibridge_addon.store.sqlite.reports.requests import chosen_requests, number_of, where
-from aibridge_addon.store.sqlite.reports.selection import Selection
 
 _WITHOUT_INDEX = (
     "the SQLite library here has no full-text search (FTS5): texts were compared one by one, which"
@@ -44,27 +44,6 @@ def read(connection: sqlite3.Connection, text: str, query: RequestQuery) -> Page
     found = list(find(connection, terms, chosen, limit))
     note = "" if is_indexed else _WITHOUT_INDEX
     return to_page(connection, found, query, note)
-
-
-type Found = tuple[int, str, str, str]
-"""Number of the text, id of its request, its kind, and a snippet."""
-
-
-def to_page(
-    connection: Connection, found: Sequence[Found], query: RequestQuery, note: str = ""
-) -> Page[SearchHit]:
-    """Return a page; `found` has one text more than the limit if another page follows."""
-    shown = found if query.limit is None else found[: query.limit]
-    rows = request_rows.load(connection, dict.fromkeys(id_ for _, id_, _, _ in shown))
-    requests = {row.id: row for row in rows}
-    return Page(
-        rows=tuple(
-            SearchHit(request=requests[id_], source=kind, snippet=snippet)
-            for _, id_, kind, snippet in shown
-        ),
-        next_cursor=str(shown[-1][0]) if shown and len(shown) < len(found) else "",
-        note=note,
-    )
 
 
 def match_text(terms: Iterable[Term]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.rows import RequestRow
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.figures import MEASURES, MONEY, requests_sql
+from aibridge_addon.store.sql.figures import MEASURES, MONEY, requests_sql
 
 PROMPT_CHARACTERS = 300
 """Longest beginning of a prompt in a row."""

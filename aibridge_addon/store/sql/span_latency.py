@@ -3,8 +3,8 @@
 It has no actors: with them there would be a row for nearly every request.
 """
 
-from aibridge_addon.store.sqlite.cubes import WEEK, Part, days_source
-from aibridge_addon.store.sqlite.figures import KEYS
+from aibridge_addon.store.sql.cubes import WEEK, Part, days_source
+from aibridge_addon.store.sql.figures import KEYS
 
 TABLE = "aibridge_span_latency"
 KEY_COLUMNS = ("model", "client", "provider_name")

@@ -6,7 +6,7 @@ from typing import Any
 
 from aibridge_addon.report.rows import GroupRow
 from aibridge_addon.store.connection import ALL, Connection
-from aibridge_addon.store.sqlite.reports.figures_rows import SUMS, SUMS_OF_SUMS, to_figures
+from aibridge_addon.store.sql.reports.figures_rows import SUMS, SUMS_OF_SUMS, to_figures
 
 
 @dataclass(frozen=True, slots=True)

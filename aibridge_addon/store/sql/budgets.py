@@ -15,7 +15,7 @@ from aibridge_addon.budgets.budget import Budget, Standing
 from aibridge_addon.budgets.charges import Charge, Hold, Outcome, charge_of, crossed
 from aibridge_addon.budgets.windows import Window, as_text
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite import budget_sql
+from aibridge_addon.store.sql import budget_sql
 
 LEASE = timedelta(seconds=60)
 """Time after which the holds of a process that does not renew its lease are settled by others."""

@@ -10,8 +10,8 @@ from aibridge_addon.report.queries import (
     TotalsQuery,
 )
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.sqlite.cubes import SESSION_SQL
-from aibridge_addon.store.sqlite.figures import KEYS
+from aibridge_addon.store.sql.cubes import SESSION_SQL
+from aibridge_addon.store.sql.figures import KEYS
 
 _TIMES: Mapping[str, str] = {
     "hour": "strftime('%Y-%m-%d %H:00', {time}, 'localtime')",

@@ -3,9 +3,9 @@
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import GroupRow, PersonRow, TokenUse
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.reports import totals
-from aibridge_addon.store.sqlite.reports.levels import Groups, Level
-from aibridge_addon.store.sqlite.reports.totals import HEAVIEST_FIRST
+from aibridge_addon.store.sql.reports import totals
+from aibridge_addon.store.sql.reports.levels import Groups, Level
+from aibridge_addon.store.sql.reports.totals import HEAVIEST_FIRST
 
 _MOST_ROWS = 10_000
 """Most rows of actors and clients (or models, or tokens) to read."""

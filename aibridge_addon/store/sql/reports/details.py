@@ -22,7 +22,7 @@ from aibridge_addon.report.rows import (
 )
 from aibridge_addon.report.sums import total
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.reports import neighbours, request_rows
+from aibridge_addon.store.sql.reports import neighbours, request_rows
 
 MOST_REQUESTS = 2_000
 """Most requests that the detail of a session lists."""

@@ -6,9 +6,9 @@ from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Live, Page, RequestRow
 from aibridge_addon.store.connection import ALL, Connection
 from aibridge_addon.store.errors import StoreError
-from aibridge_addon.store.sqlite.reports import candidates, request_rows, spans
-from aibridge_addon.store.sqlite.reports.selection import Selection, of_interceptions
-from aibridge_addon.store.sqlite.reports.spans import Span
+from aibridge_addon.store.sql.reports import candidates, request_rows, spans
+from aibridge_addon.store.sql.reports.selection import Selection, of_interceptions
+from aibridge_addon.store.sql.reports.spans import Span
 
 _SEPARATOR = "~"
 _NEWEST = "SELECT coalesce(max(seq), 0) FROM aibridge_endings"

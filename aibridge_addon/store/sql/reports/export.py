@@ -10,10 +10,9 @@ from typing import Any
 
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import ExportRow
-from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.reports import details
-from aibridge_addon.store.sqlite.reports.reader import consistent
-from aibridge_addon.store.sqlite.reports.requests import chosen_requests, number_of, where
+from aibridge_addon.store.connection import Connection, consistent
+from aibridge_addon.store.sql.reports import details
+from aibridge_addon.store.sql.reports.requests import chosen_requests, number_of, where
 
 _BATCH = 500
 

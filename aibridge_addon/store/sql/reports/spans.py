@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from aibridge_addon.report.periods import instant_text, midnight, normal_text
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.reports.selection import Selection
-from aibridge_addon.store.sqlite.rollup import HOUR_LENGTH
+from aibridge_addon.store.sql.reports.selection import Selection
+from aibridge_addon.store.sql.rollup import HOUR_LENGTH
 
 type Span = tuple[str, str]
 """A half-open interval of times or hours."""

@@ -6,7 +6,7 @@ A query is answered from the smallest table that has every column it needs.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from aibridge_addon.store.sqlite.figures import KEYS, MEASURES, MONEY, requests_sql, sums_sql
+from aibridge_addon.store.sql.figures import KEYS, MEASURES, MONEY, requests_sql, sums_sql
 
 HOUR_COLUMNS = ("hour", "archived")
 SPAN_COLUMNS = ("begin_hour", "end_hour")

@@ -1,6 +1,6 @@
 """SQL that closes interceptions without an end and deletes rows after their retention."""
 
-from aibridge_addon.store.sqlite import rollup
+from aibridge_addon.store.sql import rollup
 
 CLOSE_INTERRUPTED = (
     "UPDATE aibridge_interceptions SET status = 'interrupted', partial = 1, ended_at = :now"
@@ -20,6 +20,7 @@ CLOSE_NEVER_POLLED = (
 """Executed in this order."""
 
 DELETE_HIDDEN_TURNS = "DELETE FROM aibridge_hidden_turns WHERE created_at < :before"
+DELETE_TUNNELS = "DELETE FROM aibridge_tunnels WHERE started_at < :before"
 DELETE_RATE_LIMITS = "DELETE FROM aibridge_rate_limits WHERE seen_at < :before"
 
 _OLD = (
@@ -42,3 +43,11 @@ DELETE_INTERCEPTIONS = (
 )
 """Executed in this order: the figures go into the roll-up, then the rows that belong to
 interceptions are deleted."""
+
+_FEW = "(SELECT min(min(seq) + :limit, max(seq)) FROM aibridge_endings)"
+DELETE_ENDINGS = (
+    f"DELETE FROM aibridge_endings WHERE seq < {_FEW} AND NOT EXISTS"  # noqa: S608
+    " (SELECT 1 FROM aibridge_interceptions i WHERE i.id = interception_id)"
+)
+"""Deletes the oldest numbers whose interceptions were deleted, never the newest number: the next is
+the newest and one."""

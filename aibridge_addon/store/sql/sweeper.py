@@ -10,17 +10,18 @@ from datetime import UTC, datetime, timedelta
 from aibridge_addon.facts import now
 from aibridge_addon.store.connection import Connection, transaction
 from aibridge_addon.store.protocol import Retention
-from aibridge_addon.store.sqlite import processes, tunnels
-from aibridge_addon.store.sqlite.content_retention import delete_content
-from aibridge_addon.store.sqlite.endings import DELETE_ORPHANS
-from aibridge_addon.store.sqlite.housekeeping import (
+from aibridge_addon.store.sql import processes
+from aibridge_addon.store.sql.content_retention import delete_content
+from aibridge_addon.store.sql.housekeeping import (
     CLOSE_NEVER_POLLED,
+    DELETE_ENDINGS,
     DELETE_HIDDEN_TURNS,
     DELETE_INTERCEPTIONS,
     DELETE_RATE_LIMITS,
+    DELETE_TUNNELS,
     FIND_NEVER_POLLED,
 )
-from aibridge_addon.store.sqlite.refresh import refresh_one
+from aibridge_addon.store.sql.refresh import refresh_one
 
 ROUND_SECONDS = 60.0
 """Seconds between rounds that delete everything after its retention."""
@@ -88,10 +89,10 @@ class Sweeper[C: Connection]:
                 connection.execute(DELETE_HIDDEN_TURNS, {"before": _days_ago(days)})
             if (days := self._retention.interceptions) is not None:
                 values = {"before": _days_ago(days), "limit": STEP_ROWS}
-                connection.execute(tunnels.DELETE_OLD, values)
+                connection.execute(DELETE_TUNNELS, values)
                 for statement in DELETE_INTERCEPTIONS:
                     deleted = connection.execute(statement, values).rowcount
-                connection.execute(DELETE_ORPHANS, {"limit": STEP_ROWS})
+                connection.execute(DELETE_ENDINGS, {"limit": STEP_ROWS})
             if (days := self._retention.content_days) is not None:
                 more = delete_content(connection, days=days)
         if deleted:

@@ -5,9 +5,9 @@ Filters of single actors have an index, and need no search.
 
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.cubes import smallest
-from aibridge_addon.store.sqlite.reports import selection, spans
-from aibridge_addon.store.sqlite.reports.spans import Span
+from aibridge_addon.store.sql.cubes import smallest
+from aibridge_addon.store.sql.reports import selection, spans
+from aibridge_addon.store.sql.reports.spans import Span
 
 
 def newest_first(connection: Connection, query: RequestQuery, before: str = "") -> list[Span]:

@@ -8,11 +8,11 @@ from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.queries import TIME_GROUPINGS, RequestQuery, TotalsQuery
 from aibridge_addon.report.rows import Totals
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.cubes import JOIN_TOOLS, TOOL_SQL, Cube, smallest
-from aibridge_addon.store.sqlite.figures import MEASURES, requests_sql
-from aibridge_addon.store.sqlite.reports import groups, levels, selection, spans
-from aibridge_addon.store.sqlite.reports.levels import Groups, Level
-from aibridge_addon.store.sqlite.reports.selection import Selection
+from aibridge_addon.store.sql.cubes import JOIN_TOOLS, TOOL_SQL, Cube, smallest
+from aibridge_addon.store.sql.figures import MEASURES, requests_sql
+from aibridge_addon.store.sql.reports import groups, levels, selection, spans
+from aibridge_addon.store.sql.reports.levels import Groups, Level
+from aibridge_addon.store.sql.reports.selection import Selection
 
 _ALWAYS = frozenset({"model", "credential_kind"})
 """Columns of the roll-up that all sums need."""

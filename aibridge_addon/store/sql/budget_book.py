@@ -12,7 +12,7 @@ from aibridge_addon.budgets.book import (
 )
 from aibridge_addon.facts import new_id
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.budgets import SQLBudgets
+from aibridge_addon.store.sql.budgets import SQLBudgets
 from aibridge_addon.store.statements import Statement
 
 type Work = Callable[[Connection], Any]

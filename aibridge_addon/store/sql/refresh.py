@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from aibridge_addon.facts import now
 from aibridge_addon.report.periods import instant_text, midnight
 from aibridge_addon.store.connection import Connection, transaction
-from aibridge_addon.store.sqlite.cubes import DAY, MONTH, WEEK, Part
-from aibridge_addon.store.sqlite.rollup import HOUR_LENGTH, MARK_SPAN, PARTS, REFRESH
+from aibridge_addon.store.sql.cubes import DAY, MONTH, WEEK, Part
+from aibridge_addon.store.sql.rollup import HOUR_LENGTH, MARK_SPAN, PARTS, REFRESH
 
 type _Span = tuple[str, str]
 """The first hour of a day, week or month, and the first hour after it."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Page, SessionRow
 from aibridge_addon.store.connection import Connection, walk
-from aibridge_addon.store.sqlite.reports import candidates, selection, spans
-from aibridge_addon.store.sqlite.reports.figures_rows import MOST_MODELS
-from aibridge_addon.store.sqlite.reports.requests import make_cursor, split_cursor
-from aibridge_addon.store.sqlite.reports.selection import Selection
-from aibridge_addon.store.sqlite.reports.spans import Span
-from aibridge_addon.store.sqlite.reports.totals import session_figures
+from aibridge_addon.store.sql.reports import candidates, selection, spans
+from aibridge_addon.store.sql.reports.figures_rows import MOST_MODELS
+from aibridge_addon.store.sql.reports.requests import make_cursor, split_cursor
+from aibridge_addon.store.sql.reports.selection import Selection
+from aibridge_addon.store.sql.reports.spans import Span
+from aibridge_addon.store.sql.reports.totals import session_figures
 
 _PROMPT_LENGTH = 200
 _FROM = "FROM aibridge_interceptions i WHERE"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from aibridge_addon.access.runs import METADATA_KEY
 from aibridge_addon.report.periods import normal_text
 from aibridge_addon.report.queries import METADATA_PREFIX, RequestQuery
-from aibridge_addon.store.sqlite.figures import KEYS
+from aibridge_addon.store.sql.figures import KEYS
 
 _ROLLED_FILTERS: Mapping[str, str] = {
     "actors": "initiator_id",

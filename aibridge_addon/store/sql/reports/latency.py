@@ -10,9 +10,9 @@ from collections import Counter
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import Latency
 from aibridge_addon.store.connection import Connection, walk
-from aibridge_addon.store.sqlite import span_latency
-from aibridge_addon.store.sqlite.reports import selection, spans
-from aibridge_addon.store.sqlite.span_latency import MEASUREMENTS, round_ms
+from aibridge_addon.store.sql import span_latency
+from aibridge_addon.store.sql.reports import selection, spans
+from aibridge_addon.store.sql.span_latency import MEASUREMENTS, round_ms
 
 type _Counts = dict[str, Counter[int]]
 """Number of requests by measurement and milliseconds."""

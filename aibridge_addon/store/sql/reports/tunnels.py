@@ -4,7 +4,7 @@ from aibridge_addon.report.periods import normal_text
 from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.rows import TunnelRow
 from aibridge_addon.store.connection import Connection
-from aibridge_addon.store.sqlite.reports.selection import Selection
+from aibridge_addon.store.sql.reports.selection import Selection
 
 
 def read_tunnels(connection: Connection, query: RequestQuery, *, by_actor: bool) -> list[TunnelRow]:

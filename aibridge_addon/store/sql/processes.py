@@ -1,0 +1,30 @@
+"""Ends processes that gave no sign of life, and forgets those that ended long ago."""
+
+from datetime import UTC, datetime, timedelta
+
+from aibridge_addon.facts import now
+from aibridge_addon.store.connection import Connection
+
+SILENCE_SECONDS = 60
+"""Time after which a process without a sign of life has ended, whatever it did."""
+_KEPT_DAYS = 7
+
+CLOSE_ORPHANS = (
+    "UPDATE aibridge_interceptions SET status = 'interrupted', partial = 1, ended_at = :now"
+    " WHERE ended_at IS NULL AND process_id IN"
+    " (SELECT id FROM aibridge_processes WHERE seen_at < :silent OR ended_at IS NOT NULL)"
+    " AND id NOT IN (SELECT interception_id FROM aibridge_background_responses)"
+)
+"""Closes the interceptions of ended processes. If such a process lives after all, the real end of
+an interception replaces this one."""
+FORGET = "DELETE FROM aibridge_processes WHERE seen_at < :old"
+
+
+def tidy(connection: Connection) -> None:
+    """Close what ended processes left open, and forget processes that ended long ago."""
+    connection.execute(CLOSE_ORPHANS, {"now": now(), "silent": _ago(seconds=SILENCE_SECONDS)})
+    connection.execute(FORGET, {"old": _ago(days=_KEPT_DAYS)})
+
+
+def _ago(**time: float) -> str:
+    return (datetime.now(UTC) - timedelta(**time)).isoformat(timespec="microseconds")
