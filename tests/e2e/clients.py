@@ -15,6 +15,7 @@ import zstandard
 from anthropic import Anthropic, AsyncAnthropic
 from openai import AsyncOpenAI, OpenAI
 
+from e2e.places import HOSTS, PREFIXES
 from e2e.proxy import Proxy
 
 TIMEOUT_S = 30.0
@@ -107,14 +108,14 @@ class Clients:
         )
         return httpx2.Client(transport=_ZstdTransport(wrapped), timeout=TIMEOUT_S, trust_env=False)
 
-    def url(self, way: Way, provider: Literal["anthropic", "openai"], path: str = "") -> str:
+    def url(self, way: Way, provider: str, path: str = "") -> str:
         """Return the base URL of a provider by a way, and a path below it."""
-        suffix = "" if provider == "anthropic" else "/v1"
+        suffix = PREFIXES.get(provider, "")
         match way.mode:
             case "direct":
                 base = self.origin + suffix
             case "forward":
-                base = f"https://api.{provider}.com{suffix}"
+                base = f"https://{HOSTS[provider]}{suffix}"
             case "reverse":
                 scheme = "https" if way.http2 else "http"
                 base = (

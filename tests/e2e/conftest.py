@@ -14,6 +14,7 @@ from standin.messages import App
 
 from e2e.central import Central, ToolServer, program
 from e2e.clients import Clients
+from e2e.places import more_providers
 from e2e.proxies import ProxyFactory, RunProxy, Servers, start_with_servers
 from e2e.proxy import Proxy
 
@@ -77,7 +78,8 @@ def run_proxy(proxies: ProxyFactory) -> RunProxy:
 @pytest.fixture(scope="session")
 def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
     """The shared proxy in front of the shared stand-in. Do not break it: see `start_proxy`."""
-    with run_proxy(standin.origin, metrics=True) as shared:
+    more = more_providers(standin.origin)
+    with run_proxy(standin.origin, more_config=more, metrics=True) as shared:
         yield shared
 
 

@@ -4,7 +4,7 @@ The bodies are the wire fixtures, so whatever the readers are tested with is pro
 """
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import httpx2
 import pytest
@@ -13,6 +13,7 @@ from standin.codings import CODINGS, encode
 
 from e2e.asking import API, APIS
 from e2e.clients import WAYS, Clients, Way
+from e2e.places import PLACES, Place
 from e2e.proxy import Proxy
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -31,18 +32,6 @@ HOP_BY_HOP = {
 }
 FRAMING = {b"content-length", b"transfer-encoding"}
 
-_PLACES: dict[str, tuple[Literal["anthropic", "openai"], str]] = {
-    **{api.name: (api.provider, api.path) for api in APIS},
-    "openai_responses_compact": ("openai", "/responses/compact"),
-    "openai_completions": ("openai", "/completions"),
-    "openai_embeddings": ("openai", "/embeddings"),
-    "openai_moderations": ("openai", "/moderations"),
-    "openai_images": ("openai", "/images/generations"),
-    "openai_transcriptions": ("openai", "/audio/transcriptions"),
-    "openai_speech": ("openai", "/audio/speech"),
-    "rerank": ("openai", "/rerank"),
-}
-"""Provider and path of each wire format; those that only other providers serve are left out."""
 _QUESTION = {
     "model": "m",
     "messages": [{"role": "user", "content": "hi"}],
@@ -54,46 +43,52 @@ _QUESTION = {
 
 
 class Fixture(NamedTuple):
-    """Return the body of a response."""
+    """The body of a response, and where it comes from."""
 
     name: str
-    api: str
+    place: Place
     body: bytes
     content_type: str
+    is_stream: bool
 
 
 def _answers() -> list[Fixture]:
-    kinds = {"stream.sse": "text/event-stream; charset=utf-8", "answer.json": "application/json"}
     return [
-        Fixture(
-            str(path.relative_to(FIXTURES)),
-            path.parts[-3],
-            path.read_bytes(),
-            kinds[path.name],
-        )
+        _fixture(path, place)
         for path in sorted(FIXTURES.glob("*/*/*"))
-        if path.name in kinds and path.parts[-3] in _PLACES
+        if path.name in ("stream.sse", "answer.json")
+        for place in PLACES.get(path.parts[-3], ())
     ]
 
 
-def _requests() -> dict[str, bytes]:
-    found = {
+def _fixture(path: Path, place: Place) -> Fixture:
+    name = f"{path.relative_to(FIXTURES)} of {place.provider}"
+    body = path.read_bytes()
+    if path.name == "answer.json":
+        return Fixture(name, place, body, "application/json", is_stream=False)
+    body = b"".join(place.events(body)) if place.frame else body
+    return Fixture(name, place, body, place.media_type, is_stream=True)
+
+
+def _requests_of(api: str) -> dict[str, bytes]:
+    own = {
         str(path.relative_to(FIXTURES)): path.read_bytes()
-        for path in sorted(FIXTURES.glob("*/*/request.json"))
+        for path in sorted(FIXTURES.glob(f"{api}/*/request.json"))
     }
-    return found | {
-        "nothing": b"",
-        "not JSON": b"what is this? \xff\x00",
-        "not an object": b"[1, 2]",
-        "odd but legal": (
-            b' {"model" :"m","model":"n",\t"x":1.0e+02,"messages":[ ],"u":"\\u00e9\xc3\xa9"}\r\n'
-        ),
-        "half a surrogate": b'{"model":"m","messages":[{"role":"user","content":"\\ud83d"}]}',
-        "invalid UTF-8": b'{"model":"m","messages":[{"role":"user","content":"\xff"}]}',
-        "large": b'{"model":"m","messages":[{"role":"user","content":"'
-        + b"word " * 400_000
-        + b'"}]}',
-    }
+    return own | _ODD_REQUESTS
+
+
+_ODD_REQUESTS = {
+    "nothing": b"",
+    "not JSON": b"what is this? \xff\x00",
+    "not an object": b"[1, 2]",
+    "odd but legal": (
+        b' {"model" :"m","model":"n",\t"x":1.0e+02,"messages":[ ],"u":"\\u00e9\xc3\xa9"}\r\n'
+    ),
+    "half a surrogate": b'{"model":"m","messages":[{"role":"user","content":"\\ud83d"}]}',
+    "invalid UTF-8": b'{"model":"m","messages":[{"role":"user","content":"\xff"}]}',
+    "large": b'{"model":"m","messages":[{"role":"user","content":"' + b"word " * 100_000 + b'"}]}',
+}
 
 
 def _pieces(body: bytes, size: int) -> list[Any]:
@@ -119,8 +114,9 @@ def test_responses_are_relayed_byte_for_byte(
                 headers.append(("Content-Encoding", coding))
             body = wire if framing == "announced" else _pieces(wire, 61)
             _can(provider, Response(200, headers, body))
-            url = clients.url(way, *_PLACES[fixture.api])
-            question = {**_QUESTION, "stream": fixture.name.endswith(".sse")}
+            place = fixture.place
+            url = clients.url(way, place.provider, place.path_of(stream=fixture.is_stream))
+            question = {**_QUESTION, "stream": fixture.is_stream}
             got = _exchange(client, url, json=question)
             if got.raw != wire or got.headers != _as_received(headers, way):
                 changed.append(fixture.name)
@@ -135,16 +131,16 @@ def test_requests_are_relayed_byte_for_byte(
     _can(provider, Response(200, [("content-type", "application/json")], b"{}"))
     changed = []
     with clients.http(way) as client:
-        for api in APIS:
-            url = clients.url(way, api.provider, f"{api.path}?beta=true")
-            for name, body in _requests().items():
+        for api, (place, *_) in PLACES.items():
+            url = clients.url(way, place.provider, f"{place.path}?beta=true")
+            for name, body in _requests_of(api).items():
                 headers = {} if coding == "identity" else {"Content-Encoding": coding}
                 wire = encode(body, coding)
                 _exchange(client, url, content=wire, headers=headers)
                 _exchange(client, url, content=iter(_pieces(wire, 4001)), headers=headers)
                 whole, in_pieces = standin.requests[-2:]
                 if (whole.body, in_pieces.body) != (wire, wire):
-                    changed.append((api.name, name))
+                    changed.append((api, name))
     assert changed == []
 
 

@@ -6,24 +6,28 @@ hold back a single event, client and provider would wait for each other until th
 
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any, cast
 
 import brotli
 import httpx2
 import pytest
 import zstandard
-from standin import Gate, Provider, Response, Server, Wait
+from standin import Gate, Provider, Request, Response, Server, Wait
 from standin.codings import CODINGS
 
 from e2e.asking import API, APIS
 from e2e.clients import WAYS, Clients, Way
+from e2e.places import PLACES, Place
 from e2e.proxy import Proxy
 
 each_way = pytest.mark.parametrize("way", WAYS, ids=str)
 each_api = pytest.mark.parametrize("api", APIS, ids=str)
 each_coding = pytest.mark.parametrize("coding", CODINGS)
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 _numbers = count()
 
 PATIENCE_S = 10.0
@@ -53,6 +57,48 @@ def test_client_has_each_event_before_the_next_is_sent(
     assert events > 10
     assert records.interception["status"] == "completed"
     assert len(records.tool_usages) == 1
+
+
+@each_way
+def test_client_of_every_other_api_has_each_event_before_the_next_is_sent(
+    clients: Clients, provider: Provider, proxy: Proxy, way: Way
+) -> None:
+    with proxy.recording() as records, clients.http(way) as client:
+        streams = list(_streams_of_other_apis())
+        for place, events in streams:
+            gate = Gate()
+            parts = [part for event in events for part in (event, Wait(gate))]
+            headers = [("content-type", place.media_type), ("x-odd", "1")]
+            provider.canned["in lockstep"] = partial(_respond, headers, parts)
+            url = clients.url(way, place.provider, place.path_of(stream=True))
+            with client.stream(
+                *("POST", url),
+                json={"model": "m", "stream": True, "stream_format": "sse"},
+                headers={"x-standin-canned": "in lockstep"},
+                timeout=PATIENCE_S,
+            ) as response:
+                received, chunks = b"", response.iter_raw()
+                for number in range(len(events)):
+                    whole = b"".join(events[: number + 1])
+                    while len(received) < len(whole):
+                        received += next(chunks)
+                    assert received == whole, place
+                    gate.release()
+    assert len(streams) > 10
+    assert len(records.interceptions) == len(streams)
+    assert {row["streaming"] for row in records.interceptions} == {1}
+
+
+def _streams_of_other_apis() -> Iterator[tuple[Place, list[bytes]]]:
+    """Yield the places of all formats but the three with an inner loop, and a stream for each."""
+    for api in PLACES.keys() - {known.name for known in APIS}:
+        fixture = next(iter(sorted(FIXTURES.glob(f"{api}/*t*/stream.sse"), reverse=True)), None)
+        if fixture is not None:
+            yield from ((place, place.events(fixture.read_bytes())) for place in PLACES[api])
+
+
+def _respond(headers: list[tuple[str, str]], parts: list[Any], request: Request) -> Response:
+    return Response(200, headers, parts)
 
 
 @each_way

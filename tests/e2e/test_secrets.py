@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -22,6 +23,7 @@ from e2e.clients import WAYS, Clients, Way
 from e2e.conftest import StartProxy
 from e2e.contents import contents_of
 from e2e.metrics import metrics_text
+from e2e.places import PLACES, Place, more_providers
 from e2e.proxy import Proxy, config_toml
 from e2e.wire import connect, open_tunnel
 
@@ -53,6 +55,19 @@ def basic(password: str) -> str:
 
 
 ENCODED = tuple(basic(password).split()[1] for password in (PASSWORD, WRONG_PASSWORD))
+
+
+SPOKEN = frozenset({"anthropic_messages", "openai_chat"})
+"""APIs in which each kind of response and fault is tried; the others are used once."""
+
+
+def _echo(place: Place, stream: bool, said: str, request: Any) -> Response:
+    """Answer with a text, in an event or in an error."""
+    error = {"error": {"message": said, "status": "UNAUTHENTICATED"}}
+    if not stream:
+        return Response(401, [("content-type", "application/json")], json.dumps(error).encode())
+    events = place.events(b"event: x\ndata: " + json.dumps({"text": said} | error).encode())
+    return Response(200, [("content-type", place.media_type)], [*events])
 
 
 @dataclass(slots=True)
@@ -144,6 +159,28 @@ class Visitor:
             http.get(url, headers=HEADERS)
         return len(paths) + 1
 
+    def visit_other_apis(self, way: Way, said: str) -> int:
+        """Use every other API with all secrets in headers and query; return how often.
+
+        Requests and responses hold the text `said`.
+        """
+        sent = 0
+        with self._clients.http(way) as http:
+            for place in (place for api in PLACES.keys() - SPOKEN for place in PLACES[api]):
+                for stream in (False, True):
+                    path = place.path_of(stream=stream)
+                    query = f"{'&' if '?' in path else '?'}key={HEADERS['x-goog-api-key']}"
+                    url = self._clients.url(way, place.provider, path + query)
+                    self._provider.canned["other"] = partial(_echo, place, stream, said)
+                    content = json.dumps(
+                        {"model": "m", "input": said, "prompt": said, "stream": stream}
+                    )
+                    headers = HEADERS | {"x-standin-canned": "other"}
+                    answer = http.post(url, content=content, headers=headers)
+                    assert answer.status_code == (200 if stream else 401), url
+                    sent += 1
+        return sent
+
     def visit_what_is_refused(self, way: Way, headers: dict[str, str]) -> list[int]:
         """Go the paths that end at the proxy; return the statuses."""
         statuses = []
@@ -176,13 +213,16 @@ def test_no_route_writes_a_secret_and_the_provider_receives_them_all(
     standin: Server,
 ) -> None:
     down = '[[providers]]\nname = "down"\ntype = "anthropic"\nbase_url = "https://127.0.0.1:1"\n'
-    proxy = start_proxy(config=config_toml(standin.origin) + down, options=verbose(), metrics=True)
+    config = config_toml(standin.origin) + more_providers(standin.origin) + down
+    proxy = start_proxy(config=config, options=verbose(), metrics=True)
     clients = clients_of(proxy)
     visitor = Visitor(clients, provider)
     standin.requests.clear()
     sent = 0
     for way, api in ((FORWARD, MESSAGES), (REVERSE_H2, CHAT)):
         sent += visitor.visit(way, api)
+    for way in (FORWARD, REVERSE_H2):
+        sent += visitor.visit_other_apis(way, PROMPT)
     with locked(proxy):
         for way, api in ((FORWARD_H2, CHAT), (REVERSE, MESSAGES)):
             sent += visitor.visit(way, api)
@@ -359,7 +399,10 @@ def test_secrets_in_bodies_reach_the_provider_and_no_record(
     provider: Provider,
     standin: Server,
 ) -> None:
-    proxy = start_proxy(options={"aibridge_capture": "all"}, env=CENTRAL, metrics=True)
+    more = more_providers(standin.origin)
+    proxy = start_proxy(
+        more_config=more, options={"aibridge_capture": "all"}, env=CENTRAL, metrics=True
+    )
     clients = clients_of(proxy)
     token = AccessToken.make("alice")[0]
     secrets = " ".join((*HEADERS.values(), *CENTRAL.values(), token))
@@ -376,6 +419,7 @@ def test_secrets_in_bodies_reach_the_provider_and_no_record(
                     assert standin.requests[-1].body == body
 
     visit()
+    Visitor(clients, provider).visit_other_apis(FORWARD, secrets)
     with locked(proxy):
         visit()
         spooled = everything(proxy, metrics=metrics_text(proxy))
