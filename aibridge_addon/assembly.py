@@ -1,7 +1,6 @@
 """Composition root: builds the components from `Settings`, applies a reload, and shuts them down.
 
-No other module decides which components exist and how they are connected. The hooks are in `addon`;
-settings come from `config`.
+Only this module decides which components exist. The hooks are in `addon`, settings in `config`.
 """
 
 import asyncio
@@ -106,6 +105,8 @@ class Components:
         self._subscribe(settings)
         self.apply(settings)
         self._presence.start()
+        if not settings.recorder:
+            self._policies.share_limits(lambda: self._store.reports().processes())
 
     def apply(self, settings: Settings) -> None:
         """Apply settings; exchanges that are under way keep those that they began with."""
@@ -148,6 +149,7 @@ class Components:
     def close(self) -> Awaitable[None] | None:
         """Store what is published, and stop; return what must be awaited, if anything."""
         self._presence.stop()
+        self._policies.close()
         self._commit.close()
         self._close_listener()
         self._shortage_log.remove()
@@ -344,4 +346,5 @@ class Components:
     def health(self) -> Health:
         """Return the health now."""
         servers, keys = self._servers.status(), self._sending.pools.states()
-        return Health.now(can_record=self._recorder.available, servers=servers, keys=keys)
+        can_record, limits = self._recorder.available, self._policies.limits_state()
+        return Health.now(can_record=can_record, servers=servers, keys=keys, limits=limits)

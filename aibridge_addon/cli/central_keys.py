@@ -1,6 +1,7 @@
-"""States of central keys, as the running proxy reports them with its health."""
+"""States of central keys and limits, as the running proxy reports them with its health."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http.client import HTTPException
 from typing import Any
@@ -15,16 +16,34 @@ _WIDTH = 80
 type KeyState = Mapping[str, Any]
 
 
-def read_key_states() -> Sequence[KeyState]:
-    """Return the states of the keys in the pools of the running proxy; empty without such keys."""
+@dataclass(frozen=True, slots=True)
+class States:
+    """States that the running proxy reports; empty if none runs, or if it serves no metrics."""
+
+    keys: Sequence[KeyState] = ()
+    """States of the keys in pools."""
+    limits: Mapping[str, int] | None = None
+    """The way in which the limits of the config file count."""
+
+
+def read_states() -> States:
+    """Return the states in the running proxy."""
     proxy = running.find()
     if proxy is None or proxy.metrics_url is None:
-        return ()
+        return States()
     try:
-        states: Sequence[KeyState] = request_health(proxy.metrics_url).get("keys", ())
+        health = request_health(proxy.metrics_url)
+        return States(health.get("keys", ()), health.get("limits"))
     except (OSError, HTTPException, ValueError, AttributeError):
-        return ()
-    return states
+        return States()
+
+
+def limits_line(limits: Mapping[str, int]) -> str:
+    """Word how the limits of the config file count."""
+    processes = limits["processes"]
+    if processes == 1:
+        return "Limits of the config file: enforced by this process alone."
+    return f"Limits of the config file: each of {processes} processes enforces 1/{processes}."
 
 
 def key_lines(states: Sequence[KeyState], now: datetime) -> Iterator[str]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from aibridge_addon.cli.central_keys import KeyState, key_lines, read_key_states
+from aibridge_addon.cli.central_keys import KeyState, States, key_lines, limits_line, read_states
 from aibridge_addon.cli.databases import open_records
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import printable
@@ -33,14 +33,15 @@ _WIDTH = 80
 def command(db: str | None, *, only_keys: bool, as_json: bool) -> None:
     """Show the rate limits of providers, as their responses stated them last.
 
-    First come the keys of pools, with their states in the running proxy.
+    First come the limits of the config file and the keys of pools, with their states in the
+    running proxy.
 
     Providers state them in headers: the 5-hour and weekly windows of subscriptions, and the rate
     limits of API keys. A key that is also used without this proxy can be used further than shown.
     """
-    keys = read_key_states() if only_keys or not (db or as_json) else ()
+    states = read_states() if only_keys or not (db or as_json) else States()
     if only_keys:
-        _show_keys(keys, as_json=as_json)
+        _show_keys(states.keys, as_json=as_json)
         return
     try:
         store = open_records(db)
@@ -50,8 +51,10 @@ def command(db: str | None, *, only_keys: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([credential.as_json() for credential in credentials]))
         return
-    if keys:
-        click.echo("\n".join(key_lines(keys, datetime.now(UTC))) + "\n")
+    if states.limits:
+        click.echo(limits_line(states.limits) + "\n")
+    if states.keys:
+        click.echo("\n".join(key_lines(states.keys, datetime.now(UTC))) + "\n")
     if not credentials:
         click.echo(f"No response in {store.location} stated a rate limit yet.")
         return

@@ -49,6 +49,9 @@ def command(db: str | None, *, show_all: bool, as_json: bool) -> None:
         click.echo(f"No proxy process writes to {store.location}.")
         return
     click.echo("\n".join(_lines(shown, now)))
+    up = sum(_state(row, now) == "up" for row in shown)
+    if up > 1:
+        click.echo(f"\nLimits of the config file: each process enforces 1/{up} of them.")
 
 
 def _state(row: ProcessRow, now: datetime) -> str:

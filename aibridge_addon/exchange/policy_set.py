@@ -23,7 +23,9 @@ from aibridge_addon.budgets.book import BudgetBook, BudgetWarning
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.budget_check import BudgetCheck, BudgetRules, OnBudgetWarning
 from aibridge_addon.exchange.limit_queue import LimitQueue
+from aibridge_addon.exchange.limit_shares import LimitShares, ReadProcesses
 from aibridge_addon.fact_bus import Handlers
+from aibridge_addon.observe.health import LimitsState
 from aibridge_addon.observe.metrics import Metrics
 
 
@@ -36,6 +38,7 @@ class PolicySet:
     browser_origin: BrowserOrigin
     _policies: tuple[Policy, ...]
     _guardrails: Guardrails
+    _shares: LimitShares | None = None
 
     def __init__(
         self,
@@ -93,6 +96,21 @@ class PolicySet:
                 find_key_pool=self._find_key_pool,
             )
         )
+
+    def share_limits(self, read: ReadProcesses) -> None:
+        """Share the limits with the processes that are read, from now to the end."""
+        self._shares = LimitShares(self._rate_limits, read)
+
+    def limits_state(self) -> LimitsState | None:
+        """Return how the limits count; None without limits."""
+        if not self._rate_limits.limits:
+            return None
+        return {"processes": self._rate_limits.counters.share.processes}
+
+    def close(self) -> None:
+        """Stop what runs by itself."""
+        if self._shares:
+            self._shares.close()
 
     @property
     def handlers(self) -> tuple[Handlers, ...]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 type KeyState = Mapping[str, Any]
 """`provider`, `key`, `organization`, `hint`, `state`, `reason`, `since`, `next_check`, and
 `is_checked`: true if a check lets the key be used again."""
+type LimitsState = Mapping[str, int]
+"""`processes`: each process enforces the limits of the config file divided by this number."""
 _KEY_STATES = ("ok", "cooling", "set aside")
 
 type DatabaseState = Literal["ok", "away", "unknown"]
@@ -34,6 +36,8 @@ class Health:
     """`old` if the price data should be updated; this degrades nothing."""
     keys: Sequence[KeyState] = ()
     """States of the keys in pools; keys are named by their environment variables."""
+    limits: LimitsState | None = None
+    """The way in which the limits of the config file count; None without limits."""
 
     @classmethod
     def now(
@@ -42,10 +46,12 @@ class Health:
         can_record: bool,
         servers: "Iterable[ServerStatus]",
         keys: Sequence[KeyState] = (),
+        limits: LimitsState | None = None,
     ) -> Self:
         """Return the health, given whether records can be written, and the states of others."""
         return cls(
             keys=keys,
+            limits=limits,
             database="ok" if can_record else "away",
             mcp_servers={
                 server.name: "down" if server.state == "stopped" else server.state
@@ -76,6 +82,7 @@ class Health:
             database=next((state for state in _WORST_FIRST if state in databases), "unknown"),
             mcp_servers=servers,
             keys=_worst_keys(known),
+            limits=_most_shared(known),
             prices="old" if any(health.prices == "old" for health in known) else "ok",
         )
 
@@ -90,6 +97,7 @@ class Health:
                 "prices": self.prices,
                 "version": __version__,
                 **({"keys": list(self.keys)} if self.keys else {}),
+                **({"limits": self.limits} if self.limits else {}),
             }
         )
 
@@ -98,7 +106,14 @@ def read_health(text: str) -> Health:
     """Return the health that `Health.as_json` has written."""
     values = json.loads(text)
     known = ("database", "mcp_servers", "prices")
-    return Health(**{name: values[name] for name in known}, keys=values.get("keys", ()))
+    more = {"keys": values.get("keys", ()), "limits": values.get("limits")}
+    return Health(**{name: values[name] for name in known}, **more)
+
+
+def _most_shared(healths: Iterable[Health]) -> LimitsState | None:
+    """Return the state of the limits in the process that knows the most others."""
+    states = (health.limits for health in healths if health.limits)
+    return max(states, key=lambda state: state["processes"], default=None)
 
 
 def _worst_keys(healths: Iterable[Health]) -> Sequence[KeyState]:

@@ -30,7 +30,9 @@ def metrics() -> str:
 
 @pytest.fixture
 def workers(home: Home, metrics: str) -> Process:
-    """A proxy with two workers."""
+    """A proxy with two workers, and a limit."""
+    with home.config.open("a") as config:
+        config.write('[[limits]]\nname = "calm"\nrequests_per_minute = 10_000\n')
     return home.start_proxy("--workers", "2", "--metrics", metrics)
 
 
@@ -106,7 +108,13 @@ def test_workers_share_ports_and_report_one_sum(home: Home, workers: Process, me
     listed = json.loads(home.invoke("status", "--json").stdout)
     assert {row["pid"] for row in listed if row["state"] == "up"} == {first, second}
     _, _, *lines = home.invoke("status").stdout.splitlines()
-    assert len(lines) == 2
+    assert len(lines[:-2]) == 2
+    assert "each process enforces 1/2 of them" in lines[-1]
+    wait_until(
+        lambda: page(metrics, "/healthz").json()["limits"] == {"processes": 2},
+        "the workers do not share the limit",
+    )
+    assert "each of 2 processes enforces 1/2" in home.invoke("limits").stdout
     assert home.proxy().pid == workers.pid not in (first, second)
     assert workers.stop() == 0, workers.text
     assert not any(map(psutil.pid_exists, (first, second)))

@@ -20,6 +20,7 @@ from aibridge_addon.store.sql.budgets import LEASE, SQLBudgets
 from e2e.bodies import CHAT, MESSAGES, RESPONSES
 from e2e.clients import WAYS, Clients
 from e2e.conftest import StartProxy
+from e2e.metrics import wait_for_health
 from e2e.proxy import Proxy, config_toml
 
 REVERSE = WAYS[2]
@@ -46,6 +47,12 @@ wait_s = 60
 name = "slots"
 per = "total"
 open_requests = 500
+
+[[limits]]
+name = "shared"
+actors = ["sharer"]
+per = "total"
+requests_per_minute = 3
 """
 BUDGET = Budget(
     name="small",
@@ -123,7 +130,25 @@ def test_many_clients_use_up_a_small_budget_and_no_more(
         assert charged == statuses[200]
 
 
-def test_budget_survives_the_death_of_one_of_three_processes(
+def check_shares(proxies: Sequence[Proxy], clients: Sequence[Clients]) -> None:
+    """Assert that three processes together admit what a limit allows."""
+    for proxy in proxies:
+        wait_for_health(proxy, lambda health: health[1]["limits"] == {"processes": 3})
+    headers = {**CHAT.headers, "X-AIBridge-Actor": "sharer"}
+    refused = []
+    for each in clients:
+        with each.http(REVERSE) as http:
+            url, body = (
+                each.url(REVERSE, CHAT.provider, CHAT.path),
+                CHAT.request("hi", stream=False),
+            )
+            answers = [http.post(url, content=body, headers=headers) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 429]
+        refused.append(answers[1].text)
+    assert all("1 in this one of 3 processes" in text for text in refused)
+
+
+def test_three_processes_share_limits_and_a_budget_that_survives_the_death_of_one(
     start_proxy: StartProxy,
     clients_of: Callable[[Proxy], Clients],
     provider: Provider,
@@ -133,8 +158,9 @@ def test_budget_survives_the_death_of_one_of_three_processes(
     options = {"aibridge_db": str(tmp_path / "shared.sqlite3")}
     # The dead process holds room until its lease is lost, for which nobody waits here.
     config = config_toml(standin.origin) + BUDGETS.replace("wait_s = 60", "wait_s = 1")
-    proxies = [start_proxy(config=config, options=options) for _ in range(3)]
+    proxies = [start_proxy(config=config, options=options, metrics=True) for _ in range(3)]
     clients = [clients_of(proxy) for proxy in proxies]
+    check_shares(proxies, clients)
     standin.requests.clear()
 
     async def run() -> Sequence[int | None]:

@@ -104,26 +104,26 @@ async def test_client_that_has_left_gives_up_its_place(monkeypatch: pytest.Monke
 async def test_rate_admits_waiting_requests_as_it_refills(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limit_queue, "_TICK_SECONDS", 1e-4)
     proxy = Proxy(open_requests=None, requests_per_minute=60_000, per="actor")
-    proxy.limits._counters._clock = lambda: 0.0
+    proxy.limits.counters._clock = lambda: 0.0
     for _ in range(60_000):
         proxy.limits.admit(asked_by("a"))
     waits = asyncio.create_task(proxy.ask(asked_by("a")))
     await turns()
     assert not waits.done()
-    proxy.limits._counters._clock = lambda: 1.0
+    proxy.limits.counters._clock = lambda: 1.0
     assert await asyncio.wait_for(waits, 20) is None
 
 
 async def test_newcomer_does_not_overtake_its_own_requests_that_wait() -> None:
     proxy = Proxy(open_requests=None, input_tokens_per_minute=1_000, per="actor")
-    proxy.limits._counters._clock = lambda: 0.0
+    proxy.limits.counters._clock = lambda: 0.0
     assert await proxy.ask(asked_by("a", body=b"x" * 1_500)) is None
     large = asyncio.create_task(proxy.ask(asked_by("a", body=b"x" * 2_400)))
     await turns()
     small = asyncio.create_task(proxy.ask(asked_by("a", body=b"x" * 30)))
     await turns()
     assert not small.done()
-    proxy.limits._counters._clock = lambda: 60.0
+    proxy.limits.counters._clock = lambda: 60.0
     proxy.queue.serve()
     assert list(await asyncio.gather(large, small)) == [None, None]
 

@@ -35,6 +35,13 @@ class Bucket:
         self.level = min(self.capacity, self._level_at(now) - amount)
         self.at = max(self.at, now)
 
+    def resize(self, capacity: float, now: float) -> None:
+        """Change the rate from now on; what was refilled before stays, as far as it has room."""
+        if capacity != self.capacity:
+            self.level = min(capacity, self._level_at(now))
+            self.at = max(self.at, now)
+            self.capacity = capacity
+
     def is_full(self, now: float) -> bool:
         """Return whether the bucket is as good as new."""
         return self._level_at(now) >= self.capacity

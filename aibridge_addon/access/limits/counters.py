@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from aibridge_addon.access.limits.bucket import Bucket
 from aibridge_addon.access.limits.rules import Bound, Limit
+from aibridge_addon.access.limits.share import Share
 
 _MOST_BUCKETS = 10_000
 """Number of buckets above which those that are full are forgotten."""
@@ -29,6 +30,8 @@ class Shortage:
     bound: Bound
     seconds: float | None
     """Time until there is room; None if that depends on the end of other requests."""
+    share: Share
+    """The part of the limit that this process enforces."""
 
 
 @dataclass(slots=True)
@@ -43,6 +46,8 @@ class LimitCounters:
     """The counters of all limits. Those of a limit keep their state when its bounds change."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.share = Share()
+        """The part of each limit that is enforced here; the live processes share a limit."""
         self._clock = clock
         self._buckets: dict[tuple[str, str, Bound], Bucket] = {}
         self._slots: _Slots = {}
@@ -57,15 +62,19 @@ class LimitCounters:
         scoped = tuple(scoped)
         for limit, scope in scoped:
             used = len(self._slots.get((limit.name, scope), ()))
-            if limit.open_requests is not None and used >= limit.open_requests:
-                return Shortage(limit=limit, scope=scope, bound="open_requests", seconds=None)
+            most = limit.open_requests
+            if most is not None and used >= self.share.slots_of(most):
+                return self._shortage(limit, scope, "open_requests", None)
         now = self._clock()
         for limit, scope in scoped:
             for bound in limit.rates:
                 seconds = self._bucket(limit, scope, bound, now).wait_for(amounts[bound], now)
                 if seconds > 0:
-                    return Shortage(limit=limit, scope=scope, bound=bound, seconds=seconds)
+                    return self._shortage(limit, scope, bound, seconds)
         return None
+
+    def _shortage(self, limit: Limit, scope: str, bound: Bound, seconds: float | None) -> Shortage:
+        return Shortage(limit=limit, scope=scope, bound=bound, seconds=seconds, share=self.share)
 
     def admit(self, interception_id: str, scoped: Iterable[Scoped], amounts: Amounts) -> None:
         """Debit the amounts of a request, and occupy its slots."""
@@ -114,13 +123,13 @@ class LimitCounters:
                 self._bucket(limit, scope, bound, now).debit(amounts[bound], now)
 
     def _bucket(self, limit: Limit, scope: str, bound: Bound, now: float) -> Bucket:
-        key, capacity = (limit.name, scope, bound), limit.rates[bound]
+        key, capacity = (limit.name, scope, bound), self.share.rate_of(limit.rates[bound])
         bucket = self._buckets.get(key)
         if bucket is None:
             self._forget_full(now)
             bucket = self._buckets[key] = Bucket.full(capacity, now)
-        elif bucket.capacity != capacity:
-            bucket = self._buckets[key] = Bucket(capacity, min(capacity, bucket.level), bucket.at)
+        else:
+            bucket.resize(capacity, now)
         return bucket
 
     def _forget_full(self, now: float) -> None:

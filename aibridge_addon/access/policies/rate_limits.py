@@ -38,7 +38,7 @@ class RateLimits:
     def __init__(self, on_limited: OnLimited, counters: LimitCounters | None = None) -> None:
         self.limits: tuple[Limit, ...] = ()
         self._on_limited = on_limited
-        self._counters = counters or LimitCounters()
+        self.counters = counters or LimitCounters()
         self._inputs = InputEstimates()
         self._last_input = ("", 0)
         self._outputs = OutputEstimates()
@@ -59,7 +59,7 @@ class RateLimits:
         """Return the first bound of a limit that has no room for a request."""
         if not self._counts(asked) or not (scoped := self._scoped(asked)):
             return None
-        return self._counters.find_shortage(scoped, self._estimate(asked, scoped))
+        return self.counters.find_shortage(scoped, self._estimate(asked, scoped))
 
     def has_queue(self, asked: Asked) -> bool:
         """Return whether a request may wait for room in a limit."""
@@ -69,13 +69,13 @@ class RateLimits:
     def cancel(self, asked: Asked) -> None:
         """Give back all that a request took which is not sent after all."""
         if asked.interception:
-            self._counters.cancel(asked.interception.id)
+            self.counters.cancel(asked.interception.id)
 
     def admit(self, asked: Asked) -> None:
         """Count a request that no policy has refused."""
         if self._counts(asked) and (scoped := self._scoped(asked)):
             assert asked.interception
-            self._counters.admit(asked.interception.id, scoped, self._estimate(asked, scoped))
+            self.counters.admit(asked.interception.id, scoped, self._estimate(asked, scoped))
             if self._counts_input(scoped):
                 self._inputs.add(conversation_of(asked.interception), self._input_of(asked))
 
@@ -92,7 +92,7 @@ class RateLimits:
         interception = asked.interception
         if not self.limits or interception is None or not asked.is_recorded:
             return False
-        return not self._counters.is_running(interception.id)
+        return not self.counters.is_running(interception.id)
 
     def _scoped(self, asked: Asked) -> tuple[Scoped, ...]:
         return tuple((limit, scope) for limit in self.limits for scope in limit.scopes(asked))
@@ -120,17 +120,17 @@ class RateLimits:
         output = usage.output_tokens or 0
         self._outputs.add(usage.interception.model, output)
         written = (usage.input_tokens or 0) + usage.cache_write_input_tokens
-        self._counters.add_usage(
+        self.counters.add_usage(
             usage.interception.id,
             {"input_tokens": written, "output_tokens": output},
         )
 
     def _on_end(self, ended: InterceptionEnded) -> None:
-        self._counters.end(ended.interception.id, is_known=not ended.usage_is_unknown)
+        self.counters.end(ended.interception.id, is_known=not ended.usage_is_unknown)
 
     def _on_background(self, background: BackgroundResponse) -> None:
         """Free the slots: the client's request has ended, and nobody may ever poll the response."""
-        self._counters.end(background.interception.id, is_known=False)
+        self.counters.end(background.interception.id, is_known=False)
 
 
 def refusal_of(shortage: Shortage) -> Refusal:
@@ -138,10 +138,21 @@ def refusal_of(shortage: Shortage) -> Refusal:
     limit, bound = shortage.limit, shortage.bound
     most = limit.open_requests if bound == "open_requests" else limit.rates[bound]
     per = "" if limit.per == "total" else f" for {limit.per} {shortage.scope}"
+    here = f" ({_part_of(shortage)})" if shortage.share.processes > 1 else ""
     seconds = _RETRY_OPEN_SECONDS if shortage.seconds is None else shortage.seconds
     return Refusal(
         status=429,
         reason=LIMITED,
-        message=f"aibridge: limit {limit.name!r} allows {most:,} {_UNITS[bound]}{per}.",
+        message=f"aibridge: limit {limit.name!r} allows {most:,} {_UNITS[bound]}{per}{here}.",
         retry_after=seconds,
     )
+
+
+def _part_of(shortage: Shortage) -> str:
+    """Word the part of a limit that this process enforces."""
+    limit, bound, share = shortage.limit, shortage.bound, shortage.share
+    if bound == "open_requests":
+        part = f"{share.slots_of(limit.open_requests or 0):,}"
+    else:
+        part = f"{share.rate_of(limit.rates[bound]):,.1f}".removesuffix(".0")
+    return f"{part} in this one of {share.processes} processes"

@@ -39,6 +39,17 @@ def test_clock_that_steps_back_refills_nothing() -> None:
     assert bucket.wait_for(1, now=1001) == 0
 
 
+def test_resized_bucket_keeps_what_was_refilled_at_the_earlier_rate() -> None:
+    bucket = Bucket.full(60, at=0)
+    bucket.debit(60, now=0)
+    bucket.resize(6000, now=10)
+    assert bucket.wait_for(10, now=10) == 0
+    assert bucket.wait_for(11, now=10) > 0
+    bucket.resize(5, now=10)
+    bucket.resize(60, now=10)
+    assert bucket.wait_for(6, now=10) == 1
+
+
 @given(
     capacity=st.integers(1, 1000),
     steps=st.lists(st.tuples(st.floats(0, 100), st.integers(1, 50)), max_size=60),
