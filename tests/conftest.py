@@ -67,7 +67,11 @@ def reusable(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Search less with `-m "not e2e"`, which is run while working, than in the whole suite."""
+    """Search less with `-m "not e2e"`, which is run while working, than in the whole suite.
+
+    mitmproxy's LDAP client uses old names of pyasn1; a test may be the first to import it.
+    """
+    config.addinivalue_line("filterwarnings", "ignore:.*Map is deprecated:DeprecationWarning")
     if config.option.markexpr == "not e2e":
         settings.load_profile("while_working")
 

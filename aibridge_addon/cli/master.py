@@ -1,8 +1,4 @@
-"""Builds the mitmproxy master of `aibridge proxy`: its addons and options.
-
-mitmproxy passes every event to every addon, which is half of the cost of a small request. By
-default, only the addons that proxying needs run, and those whose options are set.
-"""
+"""Builds the mitmproxy master of `aibridge proxy`: its addons and options."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -10,37 +6,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from mitmproxy import exceptions, hooks, optmanager
-from mitmproxy.addons import (
-    block,
-    core,
-    default_addons,
-    disable_h2c,
-    dumper,
-    errorcheck,
-    keepserving,
-    next_layer,
-    proxyserver,
-    readfile,
-    script,
-    tlsconfig,
-)
+from mitmproxy.addons import errorcheck, next_layer, script
 from mitmproxy.master import Master
 from mitmproxy.options import Options
 
 from aibridge_addon.addon import AIBridge
 from aibridge_addon.cli.authority import AuthorityError, key_path, read_authority
+from aibridge_addon.cli.chosen_addons import choose_addons
 from aibridge_addon.cli.dispatch import FastAddonManager
 from aibridge_addon.cli.plan import Plan
 from aibridge_addon.config.options import PREFIX, unknown_option
 from aibridge_addon.relay.header_lookups import skip_type_checks
-
-_NEEDED = (
-    core.Core,
-    disable_h2c.DisableH2C,
-    next_layer.NextLayer,
-    proxyserver.Proxyserver,
-    tlsconfig.TlsConfig,
-)
 
 
 class ReportsStart:
@@ -93,49 +69,13 @@ def make_master(plan: Plan, bridge: AIBridge) -> Master:
         master = _make_web_master(options)
     else:
         master = _Master(options) if plan.addons == "all" else _LeanMaster(options)
-        if plan.addons == "needed" and "scripts" not in {*from_file, *_names(plan.sets)}:
+        set_options = {*from_file, *_names(plan.sets)}
+        if plan.addons == "needed" and "scripts" not in set_options:
             skip_type_checks()
-        master.addons.add(*_addons(plan, {*from_file, *_names(plan.sets)}), errorcheck.ErrorCheck())
+        master.addons.add(*choose_addons(plan, set_options), errorcheck.ErrorCheck())
     _set_options(master, plan, from_file)
     _add(master, bridge, _names(plan.sets))
     return master
-
-
-def _addons(plan: Plan, wanted: set[str]) -> list[Any]:
-    if plan.addons == "all":  # the addons of mitmdump
-        more = [dumper.Dumper(), keepserving.KeepServing(), readfile.ReadFileStdin()]
-        return [*default_addons(), *more]
-    return [
-        addon for addon in default_addons() if _is_needed(addon, wanted, is_local=plan.is_local)
-    ]
-
-
-def _is_needed(addon: object, wanted: set[str], *, is_local: bool) -> bool:
-    if isinstance(addon, _NEEDED):
-        return True
-    if isinstance(addon, block.Block) and not is_local:
-        return True
-    return not wanted.isdisjoint(_options_of(addon))
-
-
-class _OptionNames:
-    """Stand-in for mitmproxy's `Loader` that collects the options an addon would add."""
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-
-    def add_option(self, name: str, *_: Any, **__: Any) -> None:
-        self.names.add(name)
-
-    def add_command(self, *_: Any) -> None:
-        pass
-
-
-def _options_of(addon: Any) -> set[str]:
-    names = _OptionNames()
-    if hasattr(addon, "load"):
-        addon.load(names)
-    return names.names
 
 
 def _add(master: Master, bridge: AIBridge, given: set[str]) -> None:

@@ -11,7 +11,6 @@ from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.facts import Interception
 from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.providers.routing import Router
-from aibridge_addon.views.content_views import register_views
 from aibridge_addon.views.flow_limit import FlowLimit
 from aibridge_addon.views.flow_notes import FlowNotes
 
@@ -38,6 +37,9 @@ class FlowViews:
         self._notes = FlowNotes(self._announce_update)
         self._limit = FlowLimit(self._remove)
         if self.is_shown:
+            # Imported here: mitmproxy's content views take megabytes of memory.
+            from aibridge_addon.views.content_views import register_views
+
             register_views(self._format_of)
         if self._shows_bodies() and not _is_set(_STORED):
             ctx.options.update(**{_STORED: True})
