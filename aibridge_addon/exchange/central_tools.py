@@ -155,6 +155,7 @@ class CentralTools:
         scope = _scope(read)
         tool_format = read.wire_format.tools
         assert tool_format  # checked by `_catalogue`
+        tool_format = tool_format.for_model(read.interception.model)
         edit = _Edit(
             read=read,
             catalogue=catalogue,

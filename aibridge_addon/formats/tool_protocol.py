@@ -162,6 +162,10 @@ class ToolFormat(ABC):
     no_calls: ClassVar[JSON] = "none"
     """Value of `tool_choice` that forbids calls."""
 
+    def for_model(self, model: str | None) -> "ToolFormat":
+        """Return the rules for a model, where models of one API differ."""
+        return self
+
     @abstractmethod
     def may_offer(self, request: Members) -> bool:
         """Return whether central tools may be offered in a request without changing its sense."""

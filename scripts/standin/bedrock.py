@@ -15,6 +15,7 @@ from standin.plan import Ask, Plan
 from standin.rendering import Rendered, encode
 
 _PATH = re.compile(r"/model/([^/]+)/(invoke|converse)(-with-response-stream|-stream)?")
+_COUNT_TOKENS = re.compile(r"/model/[^/]+/count-tokens")
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 REQUEST_ID_HEADER = "x-amzn-requestid"
@@ -91,6 +92,11 @@ def api_of(path: str) -> ModuleType | None:
         return None
     kind = Invoke if found[2] == "invoke" else Converse
     return kind(unquote(found[1]), stream=found[3] is not None)
+
+
+def other_answer(path: str, size: int) -> Any:
+    """Return the number of tokens on its route; None on any other route."""
+    return {"inputTokens": (size + 3) // 4} if _COUNT_TOKENS.fullmatch(path) else None
 
 
 def error_body(status: int, message: str) -> bytes:

@@ -94,7 +94,8 @@ class Provider:
         if _COUNT_TOKENS.fullmatch(path) and request.method == "POST":
             tokens = (len(_plain(request)) + 3) // 4
             return _json(dialect, number, encode({"input_tokens": tokens}))
-        if found := gemini.other_answer(path, len(_plain(request))):
+        size = len(_plain(request))
+        if found := gemini.other_answer(path, size) or bedrock.other_answer(path, size):
             return _json(dialect, number, encode(found))
         if path.startswith("/v1/models") and request.method == "GET":
             return self._models(dialect, path, number)

@@ -11,6 +11,8 @@ import pytest
 from botocore.config import Config
 from standin import Provider, Server, ServerThread
 
+from aibridge_addon.formats.bedrock_converse.reader import ConverseReader
+from aibridge_addon.formats.decoders.sse import Event
 from e2e.aws import REGION, SESSION, assert_signed, key_id_of
 from e2e.central import ADD, ToolServer
 from e2e.proxies import RunProxy
@@ -55,10 +57,9 @@ def _no_earlier_requests(upstream: Server) -> None:
     upstream.requests.clear()
 
 
-def test_signature_of_a_client_is_replaced_by_the_operators(
-    bedrock: Proxy, upstream: Server
-) -> None:
-    client = boto3.client(
+@pytest.fixture(scope="module")
+def client(bedrock: Proxy) -> Iterator[Any]:
+    made = boto3.client(
         "bedrock-runtime",
         region_name="eu-west-1",
         endpoint_url=f"http://127.0.0.1:{bedrock.reverse_port}/bedrock",
@@ -66,10 +67,16 @@ def test_signature_of_a_client_is_replaced_by_the_operators(
         aws_secret_access_key="whatever",
         config=Config(retries={"total_max_attempts": 1}),
     )
+    yield made
+    made.close()
+
+
+def test_signature_of_a_client_is_replaced_by_the_operators(
+    bedrock: Proxy, upstream: Server, client: Any
+) -> None:
     said: Any = {"role": "user", "content": [{"text": "Hello TOKENS:9,2"}]}
     with bedrock.recording() as records:
         answer = client.converse(modelId=MODEL, messages=[said])
-    client.close()
 
     assert answer["usage"]["inputTokens"] == 9
     (request,) = upstream.requests
@@ -136,3 +143,77 @@ def test_central_tool_is_called_within_one_request(
     [call] = records.tool_usages
     assert (call["tool"], call["injected"]) == ("add", 1)
     assert len(records.token_usages) == 2
+
+
+OWN: Any = {"toolSpec": {"name": "own", "inputSchema": {"json": {"type": "object"}}}}
+
+
+def converse(client: Any, messages: list[Any], *, stream: bool) -> tuple[list[Any], str, Any]:
+    """Return content, stop reason and usage that boto3 reads of Converse."""
+    asked: Any = {"modelId": MODEL, "messages": messages, "toolConfig": {"tools": [OWN]}}
+    if not stream:
+        answer = client.converse(**asked)
+        return answer["output"]["message"]["content"], answer["stopReason"], answer["usage"]
+    reader = ConverseReader()
+    for event in client.converse_stream(**asked)["stream"]:
+        for kind, data in event.items():
+            reader.feed(Event(kind.encode(), json.dumps(data).encode(), b""))
+    message = reader.message()
+    return message["output"]["message"]["content"], message["stopReason"], message["usage"]
+
+
+def user(*blocks: Any) -> Any:
+    return {"role": "user", "content": list(blocks)}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_central_tool_is_called_within_one_request_of_converse(
+    bedrock: Proxy, upstream: Server, client: Any, stream: bool
+) -> None:
+    said = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}} SAY:Moment TOKENS:100,20'
+    with bedrock.recording() as records:
+        content, stop_reason, usage = converse(client, [user({"text": said})], stream=stream)
+
+    assert [block["text"] for block in content] == ["Moment", "The tool returned: 42"]
+    assert stop_reason == "end_turn"
+    assert (usage["inputTokens"], usage["outputTokens"]) == (100, 40)
+    for request in upstream.requests:
+        assert_signed(request, OPERATOR_SECRET)
+    first, second = (json.loads(request.body) for request in upstream.requests)
+    names = [tool["toolSpec"]["name"] for tool in first["toolConfig"]["tools"]]
+    assert names == [ADD, "own"]
+    [result] = second["messages"][-1]["content"]
+    assert result["toolResult"]["content"] == [{"text": "42"}]
+    [call] = records.tool_usages
+    assert (call["tool"], call["injected"]) == ("add", 1)
+    assert [row["output_tokens"] for row in records.token_usages] == [20, 20]
+
+
+def test_call_of_the_client_beside_a_hidden_call_gets_both_results_back(
+    bedrock: Proxy, upstream: Server, client: Any
+) -> None:
+    said = f'USE_TOOL:{ADD} USE_TOOL:own ARGS:{{"a": 2, "b": 40}} ARGS:{{}}'
+    question = user({"text": said})
+    content, stop_reason, _ = converse(client, [question], stream=True)
+    [call] = [block["toolUse"] for block in content if "toolUse" in block]
+    assert (call["name"], stop_reason) == ("own", "tool_use")
+
+    result = {"toolUseId": call["toolUseId"], "content": [{"text": "mine"}]}
+    turn = {"role": "assistant", "content": content}
+    answer, _, _ = converse(client, [question, turn, user({"toolResult": result})], stream=True)
+    assert answer[-1]["text"] == "The tool returned: 42 | mine"
+    sent = json.loads(upstream.requests[-1].body)["messages"]
+    assert [block["toolUse"]["name"] for block in sent[1]["content"] if "toolUse" in block] == [
+        ADD,
+        "own",
+    ]
+
+
+def test_token_count_includes_the_central_tools(upstream: Server, client: Any) -> None:
+    counted = {"converse": {"messages": [user({"text": "hi"})]}}
+    answer = client.count_tokens(modelId=MODEL, input=counted)
+    assert answer["inputTokens"] > 0
+    (request,) = upstream.requests
+    assert_signed(request, OPERATOR_SECRET)
+    config = json.loads(request.body)["input"]["converse"]["toolConfig"]
+    assert config["tools"][0]["toolSpec"]["name"] == ADD

@@ -22,13 +22,13 @@ from aibridge_addon.formats.tool_protocol import (
 from aibridge_addon.raw_json import JSON, body, decode, members
 from formats.helpers import (
     APIS_WITH_TOOLS,
-    IN_PATH,
+    OWN_TOOLS,
     Scenario,
     parse,
     tools_of,
 )
 
-apis = pytest.mark.parametrize("api", [api for api in APIS_WITH_TOOLS if api not in IN_PATH])
+apis = pytest.mark.parametrize("api", [api for api in APIS_WITH_TOOLS if api not in OWN_TOOLS])
 """The wire formats whose requests have `tools` and `messages` or `input`."""
 NAMES = frozenset({"bmcp_s_look", "bmcp_s_find"})
 """The injected names of scenarios that are made here."""

@@ -28,6 +28,7 @@ from formats.helpers import (
     ANSWERS,
     APIS_WITH_TOOLS,
     IN_PATH,
+    OWN_TOOLS,
     REQUESTS,
     STREAMS,
     Scenario,
@@ -182,7 +183,7 @@ def test_merging_responses_with_anything_in_them_never_raises(
 OFFERABLE = [
     scenario
     for scenario in REQUESTS
-    if scenario.api in APIS_WITH_TOOLS and scenario.api not in IN_PATH
+    if scenario.api in APIS_WITH_TOOLS and scenario.api not in OWN_TOOLS
 ]
 
 

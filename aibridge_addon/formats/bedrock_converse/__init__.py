@@ -1,13 +1,17 @@
 """Converse of Amazon Bedrock: `POST /model/{model}/converse` and `…/converse-stream`. Sans-io."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.bedrock import BedrockFormat, with_path
 from aibridge_addon.formats.bedrock_converse.reader import ConverseReader, read_whole
 from aibridge_addon.formats.bedrock_converse.request import read_request
+from aibridge_addon.formats.bedrock_converse.token_count import counted_request
+from aibridge_addon.formats.bedrock_converse.tools import ConverseTools
 from aibridge_addon.formats.bedrock_converse.view import ConverseView
+from aibridge_addon.formats.bedrock_invoke import FORMAT as INVOKE
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, count, mapping, member
 
@@ -20,10 +24,15 @@ class BedrockConverse(BedrockFormat):
 
     name = "bedrock_converse"
     view = ConverseView()
+    tools = ConverseTools()
 
     def read_request(self, request: RequestView) -> RequestFacts:
-        """Read a request."""
-        return with_path(read_request(dict(request.members)), request)
+        """Read a request, or the request in a request of CountTokens."""
+        members = dict(request.members)
+        counted = counted_request(members)
+        if counted is not None and not counted.is_converse:
+            return INVOKE.read_request(replace(request, members=counted.members))
+        return with_path(read_request(counted.members if counted else members), request)
 
     def reader(self) -> ConverseReader:
         """Return a new reader for one streamed response."""

@@ -1,5 +1,7 @@
 """Reads the usage of Converse, whose input tokens exclude those of the cache. Sans-io."""
 
+from collections.abc import Sequence
+
 from aibridge_addon.facts import Usage
 from aibridge_addon.formats.usage import Extra, Places, counts_at, first_count
 from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
@@ -39,3 +41,17 @@ def _cache_writes(given: dict[str, JSON]) -> Extra:
         if ttl in ("5m", "1h") and written:
             found[f"cache_write_{ttl}_input_tokens"] = written
     return found
+
+
+def summed_usage(usage: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
+    """Return the last response's usage with the output of all: the client sees one response.
+
+    Input and cache counts stay those of the last response, which describe the client's context.
+    """
+    summed = dict(usage)
+    for name in ("outputTokens", "reasoningTokens"):
+        if name in usage:
+            summed[name] = sum(count(one.get(name)) or 0 for one in (*before, usage))
+    if (total := count(usage.get("totalTokens"))) is not None:
+        summed["totalTokens"] = total + sum(count(one.get("outputTokens")) or 0 for one in before)
+    return summed

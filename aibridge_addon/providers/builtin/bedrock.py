@@ -26,7 +26,7 @@ TYPE = ProviderType(
         RouteTemplate(path="/model/{model}/invoke-with-response-stream", methods=POST, api=_INVOKE),
         RouteTemplate(path="/model/{model}/converse", methods=POST, api=_CONVERSE),
         RouteTemplate(path="/model/{model}/converse-stream", methods=POST, api=_CONVERSE),
-        RouteTemplate(path="/model/{model}/count-tokens", methods=POST),
+        RouteTemplate(path="/model/{model}/count-tokens", methods=POST, counts_for=_CONVERSE),
         RouteTemplate(path="/inference-profiles", methods=READ),  # Claude Code, at its start
         RouteTemplate(path="/inference-profiles/*", methods=READ),
         *below("/openai/v1", ROUTES),
