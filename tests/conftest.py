@@ -3,16 +3,18 @@
 Set `HYPOTHESIS_EXAMPLES` to search further.
 """
 
+import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import databases
 import postgres_server as postgres_server_module
 import pytest
+from effort import WHILE_WORKING, WHOLE_SUITE
 from hypothesis import HealthCheck, settings
 
-for name, examples in {"bounded": "12", "while_working": "4"}.items():
+for name, examples in {"bounded": WHOLE_SUITE, "while_working": WHILE_WORKING}.items():
     settings.register_profile(
         name,
         max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", examples)),
@@ -25,6 +27,8 @@ PROCESSES = frozenset(
     {"postgres_server", "authority", "home", "proxy", "shared", "standin", "start_proxy"}
 )
 """Fixtures that start a proxy, a stand-in provider or a database server, or serve tests that do."""
+
+END_TO_END = Path(__file__).with_name("e2e")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,11 +80,28 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("while_working")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Exempt modules and collected tests, which stay to the end, from garbage collection."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the folder of end-to-end tests unread with `-m "not e2e"`: its imports take seconds."""
+    return True if config.option.markexpr == "not e2e" and collection_path == END_TO_END else None
+
+
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark tests by the fixtures that they use."""
+    """Mark tests by their folder and by the fixtures that they use."""
     for item in items:
         values = getattr(getattr(item, "callspec", None), "params", {})
-        if PROCESSES.intersection(getattr(item, "fixturenames", ())) or "postgres" in map(
-            str, values.values()
+        if (
+            END_TO_END in item.path.parents
+            or PROCESSES.intersection(getattr(item, "fixturenames", ()))
+            or "postgres" in map(str, values.values())
         ):
             item.add_marker("e2e")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -39,7 +40,7 @@ own."""
 ENDS_WITH_BODY = frozenset({"gemini", "openai_images"})
 """Formats whose streams have no event that marks their end."""
 
-thorough = settings(max_examples=150)
+thorough = settings(max_examples=examples(12) * settings().max_examples)
 """For properties that are not checked once for every fixture."""
 
 

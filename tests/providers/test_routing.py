@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -545,7 +546,7 @@ PATHS = st.lists(PIECES, max_size=9).map(lambda pieces: "/" + "/".join(pieces)) 
 ACME = provider("http://localhost:9090/gateway/v1", hosts=frozenset({"localhost"}))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     path=PATHS,
     method=st.sampled_from(["GET", "POST", "HEAD", "DELETE", "TRACE"]),

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, cast
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from standin.codings import encode
@@ -134,7 +135,7 @@ def filtered_up_to(number: int) -> bytes:
     )
 
 
-ANY_CASE = settings(deadline=None, max_examples=60)
+ANY_CASE = settings(deadline=None, max_examples=examples(60))
 
 
 @ANY_CASE

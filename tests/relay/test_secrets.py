@@ -1,6 +1,7 @@
 """Headers: masked fields hold no secret, and outgoing fields equal the received ones."""
 
 import pytest
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.lists(st.tuples(END_TO_END_NAMES | SECRET_NAMES, VALUES), max_size=8).map(tuple))
 @example(((b"Cookie", b"a=1"), (b"cookie", b"b=2"), (b"cookie", b"a=1")))
 @example(((b"cookie", b"a"), (b"cookie", b"b"), (b"cookie", b"... (2)"), (b"cookie", b"c")))
@@ -43,7 +44,7 @@ def test_outgoing_headers_equal_the_received_ones_in_order_and_case(fields: Fiel
     assert outgoing_fields(shown, secrets) == fields
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(
     name=SECRET_NAMES | st.just(b"Proxy-Authorization"),
     before=st.sampled_from([b"", b"Bearer ", b"BASIC ", b"Token ", b"session=", b"a=b; c="]),
@@ -89,7 +90,7 @@ def test_secrets_with_equal_hints_stay_distinct() -> None:
     assert outgoing_fields(shown[1:], secrets) == fields[1:]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(
     st.lists(
         st.tuples(END_TO_END_NAMES | SECRET_NAMES, VALUES).map(lambda field: (field, True))

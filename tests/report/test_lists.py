@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from databases import Database, Reusable
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.databases import Request, figures, insert, request_lists, roll_up
@@ -52,7 +53,7 @@ def all_sessions(reports: Reports, query: RequestQuery, limit: int) -> list[Sess
             return rows
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(stored=request_lists(), query=QUERIES, limit=st.integers(1, 4))
 def test_pages_have_every_session_once_newest_first(
     reusable: Reusable, stored: list[Request], query: RequestQuery, limit: int
@@ -74,7 +75,7 @@ def test_pages_have_every_session_once_newest_first(
         assert row.prompt == (prompts[0] if prompts else None)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(stored=request_lists(), query=QUERIES)
 def test_people_have_their_own_figures_and_tokens(
     reusable: Reusable, stored: list[Request], query: RequestQuery
@@ -104,7 +105,7 @@ def nearest_rank(values: list[int], share: float) -> int | None:
     return exact if width == 1 else exact // width * width + width // 2
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(stored=request_lists(), query=QUERIES)
 def test_latency_has_the_percentiles_of_completed_requests(
     reusable: Reusable, stored: list[Request], query: RequestQuery

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from databases import Reusable
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.databases import Request, figures, request_lists
@@ -28,7 +29,7 @@ def all_pages(reports: Reports, query: RequestQuery, limit: int) -> list[Request
             return rows
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(stored=request_lists(), query=QUERIES, limit=st.integers(1, 4))
 def test_pages_have_every_request_once_with_its_figures(
     reusable: Reusable, stored: list[Request], query: RequestQuery, limit: int
@@ -42,7 +43,7 @@ def test_pages_have_every_request_once_with_its_figures(
     assert total(row.figures for row in rows) == figures(selected)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(stored=request_lists(), query=QUERIES)
 def test_live_view_and_export_have_every_ended_request_once(
     reusable: Reusable, stored: list[Request], query: RequestQuery
@@ -56,7 +57,7 @@ def test_live_view_and_export_have_every_ended_request_once(
     assert all(row.figures == figures([selected[row.id]]) for row in exported)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(stored=request_lists(), for_actor=st.sampled_from([None, "bob"]))
 def test_session_has_the_sums_of_the_requests_that_may_be_seen(
     reusable: Reusable, stored: list[Request], for_actor: str | None

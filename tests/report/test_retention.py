@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.databases import GROUPS, Request, database, figures, insert, request_lists, roll_up
@@ -19,7 +20,7 @@ ROLLED = (
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     stored=request_lists(),
     by=st.lists(st.sampled_from(ROLLED), min_size=1, max_size=2, unique=True),

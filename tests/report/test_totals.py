@@ -3,6 +3,7 @@
 from itertools import product
 
 from databases import Reusable
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.databases import (
@@ -22,7 +23,7 @@ from aibridge_addon.store.connection import transaction
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     stored=request_lists(),
     by=st.lists(st.sampled_from(sorted(GROUPS)), max_size=2, unique=True),

@@ -1,6 +1,7 @@
 """Circuit breakers: states, probes with leases, and growing times."""
 
 import pytest
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -147,7 +148,9 @@ class Requests(RuleBasedStateMachine):
         assert min(self.breaker.wait_for(self.now + s) for s in (0, 301, 362)) == 0
 
 
-Requests.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+Requests.TestCase.settings = settings(
+    max_examples=examples(40), stateful_step_count=40, deadline=None
+)
 TestRequests = Requests.TestCase
 
 
@@ -271,5 +274,7 @@ class WithOracle(RuleBasedStateMachine):
         assert min(self.breaker.wait_for(self.now + s) for s in (0, 301, 362)) == 0
 
 
-WithOracle.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+WithOracle.TestCase.settings = settings(
+    max_examples=examples(60), stateful_step_count=50, deadline=None
+)
 TestWithOracle = WithOracle.TestCase

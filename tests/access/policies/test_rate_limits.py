@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -324,5 +325,5 @@ class Slots(RuleBasedStateMachine):
         assert all(len(ids) <= self.MOST for ids in self.open.values())
 
 
-Slots.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+Slots.TestCase.settings = settings(max_examples=examples(30), stateful_step_count=30, deadline=None)
 TestSlots = Slots.TestCase
