@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.facts import Interception
 from aibridge_addon.providers.credentials import Credential
@@ -29,6 +31,8 @@ class Asked:
     """True if `hosts` name the proxy; otherwise they name the provider."""
     content: Callable[[], bytes | None]
     """Returns the decoded body or message; None if there is no body."""
+    members: dict[str, msgspec.Raw] | None = None
+    """The members of `content`, if it was parsed already."""
     has_left: Callable[[], bool] = lambda: False
     """Returns True once the client has disconnected."""
     on_remaining: Callable[[int], None] = lambda nano_usd: None
@@ -97,7 +101,8 @@ class Policy(Protocol):
     """A rule that requests must meet.
 
     A policy that counts requests has a method `admit(asked)` too, which is called once no policy
-    has refused the request.
+    has refused the request. One whose verdict depends on nothing but the request and the settings
+    says so by `is_constant = True`: it is asked once.
     """
 
     def check(self, asked: Asked) -> Refusal | None:

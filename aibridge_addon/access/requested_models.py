@@ -8,11 +8,13 @@ different ways: such requests raise `UnclearError`.
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Literal
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from aibridge_addon.raw_json import elements, mapping, pairs, read
+from aibridge_addon.raw_json import elements, members, pairs, read
 
 _MODEL = "model"
 _NAMING = re.compile(
@@ -58,8 +60,12 @@ _RESOURCE = re.compile(r"(?:publishers/[^/]+/)?models/")
 _SEPARATOR = re.compile(r"[,;|\s]+")
 _PRESET = "@preset"
 _MOST_NESTED = 32
+_LONGEST_CACHED = 64
+"""Length of names above which their meaning is not cached: they come from clients."""
 
 type _Object = bytes | msgspec.Raw
+type _Meaning = Literal["naming", "choosing", "other"]
+"""The meaning of a name: its value names models, chooses a model by another name, or neither."""
 
 
 class UnclearError(Exception):
@@ -95,9 +101,10 @@ def models_of_headers(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
     """
     for field, value in fields:
         name = field.decode("latin-1").lower()
-        if _NAMING.fullmatch(name):
+        meaning = _meaning(name, _CHOOSING_HEADER)
+        if meaning == "naming":
             yield from _named(value.decode("utf-8", "replace"))
-        elif _CHOOSING_HEADER.fullmatch(name):
+        elif meaning == "choosing":
             raise _chosen_by(name)
 
 
@@ -127,17 +134,18 @@ def _models_in(data: _Object, opaque: frozenset[str], depth: int) -> Iterator[st
     """Yield the models that an object names at any depth."""
     if depth > _MOST_NESTED:
         raise UnclearError("is nested too deeply")
-    members = _members(data)
-    names = {name.casefold() for name, _ in members}
-    for name, value in members:
+    found = _members(data)
+    names = {name.casefold() for name, _ in found}
+    for name, value in found:
         plain = name.casefold()
         if plain in opaque:
             continue
-        if _NAMING.fullmatch(plain) or _NAMING.fullmatch(_CAMEL.sub("_", name).casefold()):
+        meaning = _meaning(name, _CHOOSING)
+        if meaning == "naming":
             if name != plain:
                 raise _read_in_two_ways(plain)
             yield from _models_of(plain, value, opaque, depth)
-        elif _CHOOSING.fullmatch(plain) or (
+        elif meaning == "choosing" or (
             plain == _PROMPT and _MODEL not in names and isinstance(read(value), dict)
         ):
             yield from _models_of_choice(name, value, opaque, depth)
@@ -173,24 +181,43 @@ def _models_of_choice(
 
 def _models_of_tools(tools: msgspec.Raw, depth: int) -> Iterator[str]:
     """Yield the models of server tools, such as an advisor model."""
-    if not isinstance(read(tools), list):
+    if _first_byte(tools) != b"[":
         yield from _models_below(tools, _SERVER_TOOL_OPAQUE, depth)
     for tool in elements(tools):
-        found = read(tool)
-        if isinstance(found, dict):
-            is_client_tool = mapping(found).get(_TYPE) in _CLIENT_TOOLS
+        if (found := members(tool)) is not None:
+            kind = read(found[_TYPE]) if _TYPE in found else None
+            is_client_tool = kind in _CLIENT_TOOLS
             yield from _models_in(
                 tool, _OPAQUE if is_client_tool else _SERVER_TOOL_OPAQUE, depth + 1
             )
 
 
 def _models_below(value: msgspec.Raw, opaque: frozenset[str], depth: int) -> Iterator[str]:
-    start = bytes(value[:1] if isinstance(value, bytes) else memoryview(value)[:1])
+    start = _first_byte(value)
     if start == b"{":
         yield from _models_in(value, opaque, depth + 1)
     elif start == b"[" and depth <= _MOST_NESTED:
         for element in elements(value):
             yield from _models_below(element, opaque, depth + 1)
+
+
+def _first_byte(value: _Object) -> bytes:
+    return bytes(value[:1] if isinstance(value, bytes) else memoryview(value)[:1])
+
+
+def _meaning(name: str, choosing: re.Pattern[str]) -> _Meaning:
+    """Return the meaning of the name of a member or header."""
+    if len(name) > _LONGEST_CACHED:
+        return _meaning_of.__wrapped__(name, choosing)
+    return _meaning_of(name, choosing)
+
+
+@lru_cache(maxsize=4096)
+def _meaning_of(name: str, choosing: re.Pattern[str]) -> _Meaning:
+    plain = name.casefold()
+    if _NAMING.fullmatch(plain) or _NAMING.fullmatch(_CAMEL.sub("_", name).casefold()):
+        return "naming"
+    return "choosing" if choosing.fullmatch(plain) else "other"
 
 
 def _at_least_one(models: Iterable[str], name: str = "") -> Iterator[str]:

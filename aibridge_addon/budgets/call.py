@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
+import msgspec
+
 from aibridge_addon.budgets.budget import Estimate, Unit
 from aibridge_addon.budgets.tokens import (
     MOST_CONVERSATIONS,
@@ -30,6 +32,10 @@ type PriceOf = Callable[[BilledCall], Priced | Unpriced]
 _UNSTATED_OUTPUT = 32_000
 """Output tokens that a request without a limit may use."""
 _UNSTATED_SEARCHES = 5
+_WEB_SEARCH = "web_search"
+_WEB_SEARCH_TOOL = b'"web_search'
+_CONVERSATION = ("messages", "input", "system", "instructions")
+"""Members that may mention searches of the past."""
 _NO_UNITS: Mapping[str, int] = {}
 
 
@@ -75,6 +81,8 @@ class Calls:
         body: bytes,
         output_limit: int | None,
         units: Mapping[str, int] = _NO_UNITS,
+        *,
+        searches_web: bool = False,
     ) -> Call:
         """Return the shape of a request; `model` is sent, maybe in place of the requested one."""
         estimated = input_tokens(body)
@@ -94,7 +102,7 @@ class Calls:
             worst_output=worst,
             likely_output=min(likely, worst),
             cache_writes=_cache_writes(body),
-            searches=_UNSTATED_SEARCHES if b'"web_search' in body else 0,
+            searches=_UNSTATED_SEARCHES if searches_web else 0,
             units=units,
         )
 
@@ -130,6 +138,15 @@ def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
     share = Fraction(call.likely_output, call.worst_output or 1)
     likely = without + math.ceil((worst - without) * share)
     return Estimate(worst=worst, likely=likely, input=without)
+
+
+def searches_web(request: Mapping[str, msgspec.Raw]) -> bool:
+    """Return True if a request, given its members, lets the provider search the web."""
+    return any(
+        name.startswith(_WEB_SEARCH) or _WEB_SEARCH_TOOL in bytes(value)
+        for name, value in request.items()
+        if name not in _CONVERSATION
+    )
 
 
 def _billed(call: Call) -> BilledCall:

@@ -1,14 +1,16 @@
 """Estimates the tokens of a request before it is sent, without a tokenizer. Pure."""
 
 import re
+from bisect import bisect_left, insort
 from collections import OrderedDict, deque
-from functools import lru_cache
 
 from aibridge_addon.facts import Interception
 
 _BYTES_PER_TOKEN = 3
 _BASE64 = re.compile(rb'"(?:data:[^"]*?;base64,)?[A-Za-z0-9+/_=\\-]{1024,}"')
 """Images, documents and encrypted reasoning: their size says nothing about their tokens."""
+_PART_OF_BLOB = re.compile(rb"[A-Za-z0-9+/_=\\-]{512}")
+"""Found at a multiple of its length in any body with a blob: few bytes of others are looked at."""
 _TOKENS_OF_BLOB = 2_000
 MOST_CONVERSATIONS = 10_000
 _MOST_MODELS = 200
@@ -17,12 +19,25 @@ _LEAST_LIKELY = 1_000
 _LIKELY_SHARE = 0.95
 
 
-@lru_cache(maxsize=1)
-def input_tokens(body: bytes) -> int:
-    """Estimate the input tokens of a request: texts, tool definitions and arguments, and images.
+class _InputTokens:
+    """Estimates of the input tokens of bodies; limits and budgets ask for the same in turn."""
 
-    Limits and budgets ask for the same body in turn.
-    """
+    def __init__(self) -> None:
+        self._last = b"", 0
+
+    def __call__(self, body: bytes) -> int:
+        if self._last[0] is not body:
+            self._last = body, _input_tokens(body)
+        return self._last[1]
+
+
+input_tokens = _InputTokens()
+"""Estimates the input tokens of a request: texts, tool definitions and arguments, and images."""
+
+
+def _input_tokens(body: bytes) -> int:
+    if not any(_PART_OF_BLOB.match(body, start) for start in range(0, len(body), 512)):
+        return len(body) // _BYTES_PER_TOKEN
     text, blobs = _BASE64.subn(b"", body)
     return len(text) // _BYTES_PER_TOKEN + blobs * _TOKENS_OF_BLOB
 
@@ -59,22 +74,40 @@ class InputEstimates:
             remember(self._last, conversation, tokens, MOST_CONVERSATIONS)
 
 
+class _Outputs:
+    """The output tokens of the last responses of a model."""
+
+    __slots__ = ("_by_age", "_by_size")
+
+    def __init__(self) -> None:
+        self._by_age: deque[int] = deque()
+        self._by_size: list[int] = []
+
+    def add(self, tokens: int) -> None:
+        if len(self._by_age) == _MOST_OUTPUTS:
+            del self._by_size[bisect_left(self._by_size, self._by_age.popleft())]
+        self._by_age.append(tokens)
+        insort(self._by_size, tokens)
+
+    def likely(self) -> int:
+        most = len(self._by_size) - 1
+        return self._by_size[min(most, int(len(self._by_size) * _LIKELY_SHARE))]
+
+
 class OutputEstimates:
     """The outputs of each model's last responses, which tell the likely output of the next."""
 
     def __init__(self) -> None:
-        self._outputs: OrderedDict[str, deque[int]] = OrderedDict()
+        self._outputs: OrderedDict[str, _Outputs] = OrderedDict()
 
     def add(self, model: str | None, tokens: int) -> None:
         """Note the output tokens of a response."""
         name = model or ""
-        outputs = self._outputs.get(name) or deque(maxlen=_MOST_OUTPUTS)
-        outputs.append(tokens)
+        outputs = self._outputs.get(name) or _Outputs()
+        outputs.add(tokens)
         remember(self._outputs, name, outputs, _MOST_MODELS)
 
     def likely(self, model: str | None) -> int:
         """Return the 95th percentile of a model's last outputs, and at least 1,000 tokens."""
-        outputs = sorted(self._outputs.get(model or "", ()))
-        if not outputs:
-            return _LEAST_LIKELY
-        return max(_LEAST_LIKELY, outputs[min(len(outputs) - 1, int(len(outputs) * _LIKELY_SHARE))])
+        outputs = self._outputs.get(model or "")
+        return max(_LEAST_LIKELY, outputs.likely()) if outputs else _LEAST_LIKELY

@@ -7,6 +7,7 @@ request in it opens it.
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -51,6 +52,13 @@ class WindowRule:
 
     def at(self, moment: datetime) -> Window:
         """Return the window that contains an instant."""
+        if self.starts_at.second or self.starts_at.microsecond:
+            return self.compute(moment)
+        # Windows begin and end with a minute.
+        return _window_in_minute(self, int(moment.timestamp()) // 60)
+
+    def compute(self, moment: datetime) -> Window:
+        """Return the window that contains an instant, from the calendar instead of the cache."""
         if self.name == TOTAL:
             return Window(bucket="", first_bucket="", ends_at=None)
         if self.is_rolling:
@@ -103,6 +111,11 @@ class WindowRule:
 
     def _instant(self, day: date) -> datetime:
         return datetime.combine(day, self.starts_at, self.zone).astimezone(UTC)
+
+
+@lru_cache(maxsize=256)
+def _window_in_minute(rule: WindowRule, minute: int) -> Window:
+    return rule.compute(datetime.fromtimestamp(minute * 60, UTC))
 
 
 def as_text(moment: datetime) -> str:

@@ -20,7 +20,7 @@ from aibridge_addon.budgets.book import (
     BudgetWarning,
 )
 from aibridge_addon.budgets.budget import Estimate
-from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate
+from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate, searches_web
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable
 from aibridge_addon.facts import InterceptionEnded, TokenUsage
@@ -103,9 +103,15 @@ class BudgetCheck:
                 interception_id=interception.id, scopes=scopes, estimate=lambda unit: _NOTHING
             )
         body = asked.content() or b""
-        given = members(body) or {}
-        limit, units = wire_format.output_limit(given), wire_format.units(given)
-        call: Call = self._calls.read(interception, sent.model, body, limit, units)
+        given = members(body) or {} if asked.members is None else asked.members
+        call: Call = self._calls.read(
+            interception,
+            sent.model,
+            body,
+            wire_format.output_limit(given),
+            wire_format.units(given),
+            searches_web=searches_web(given),
+        )
         return BudgetedCall(
             interception_id=interception.id,
             scopes=scopes,

@@ -106,7 +106,7 @@ class FollowUps:
 
     async def _check_policies(self, exchange: BridgedExchange, request: Members) -> None:
         """Ask the policies again: access tokens and limits may have changed since."""
-        asked = replace(exchange.read.asked, content=lambda: body(request))
+        asked = replace(exchange.read.asked, content=lambda: body(request), members=request)
         if refusal := await self._check_upstream(asked):
             name = exchange.request.route.provider.name
             self._metrics.count_refused(name, refusal.reason)

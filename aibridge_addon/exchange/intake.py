@@ -168,7 +168,11 @@ class Intake:
         interception: Interception,
     ) -> ReadRequest:
         asked = self._policies.asked(
-            request, sender, interception=interception, model=interception.model
+            request,
+            sender,
+            interception=interception,
+            model=interception.model,
+            members=None if contents.is_partial else contents.members,
         )
         return ReadRequest(
             client=request,

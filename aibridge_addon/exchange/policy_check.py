@@ -15,6 +15,7 @@ from aibridge_addon.exchange.error_responses import error_format_of_provider, re
 from aibridge_addon.exchange.policy_set import PolicySet
 from aibridge_addon.facts import Interception
 from aibridge_addon.formats import Format
+from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.observe.metrics import Metrics
 
 
@@ -40,6 +41,7 @@ class PolicyCheck:
         *,
         interception: Interception | None = None,
         model: str | None = None,
+        members: Members | None = None,
     ) -> Asked:
         """Return the input of the policies for a request."""
         flow, route = request.flow, request.route
@@ -53,6 +55,7 @@ class PolicyCheck:
             hosts=request.hosts,
             to_reverse_proxy=is_reverse(flow),
             content=request.content_to_judge,
+            members=members,
             has_left=lambda: not flow.client_conn.state & ConnectionState.CAN_READ,
             on_remaining=partial(setattr, request, "budget_left"),
             is_signed=request.is_signed,

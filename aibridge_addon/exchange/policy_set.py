@@ -37,6 +37,8 @@ class PolicySet:
 
     browser_origin: BrowserOrigin
     _policies: tuple[Policy, ...]
+    _changing: tuple[Policy, ...]
+    """Those whose verdict may be another one a moment later."""
     _guardrails: Guardrails
     _shares: LimitShares | None = None
 
@@ -96,6 +98,7 @@ class PolicySet:
                 find_key_pool=self._find_key_pool,
             )
         )
+        self._changing = tuple(p for p in self._policies if not getattr(p, "is_constant", False))
 
     def share_limits(self, read: ReadProcesses) -> None:
         """Share the limits with the processes that are read, from now to the end."""
@@ -158,11 +161,11 @@ class PolicySet:
             return self.check(asked)
         refusal = find_refusal(self._policies, asked) or await self._guardrails.check(asked)
         if refusal or call is None:
-            return refusal or self.check(asked)
+            return refusal or admit_or_refuse(self._changing, asked)
         if refusal := await self._budgets.admit(call):
             return refusal
         # Meanwhile, others may have used the room.
-        if refusal := self.check(asked):
+        if refusal := admit_or_refuse(self._changing, asked):
             await self._budgets.release(call)
         elif call.remaining:
             asked.on_remaining(min(call.remaining))

@@ -195,4 +195,5 @@ class _SocketRequests:
             raise refused_message(FORMATS[self.api], refusal)
 
     def _asked(self, message: bytes, **changes: Any) -> Asked:
-        return replace(self.opening, content=lambda: message, is_message=True, **changes)
+        changes |= {"content": lambda: message, "members": None, "is_message": True}
+        return replace(self.opening, **changes)

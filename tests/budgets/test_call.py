@@ -8,10 +8,11 @@ from typing import Any
 from access.policies.test_rate_limits import interception
 
 from aibridge_addon.budgets.budget import Estimate
-from aibridge_addon.budgets.call import Call, Calls, estimate
+from aibridge_addon.budgets.call import Call, Calls, estimate, searches_web
 from aibridge_addon.facts import TokenUsage, new_id, now
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.prices.pricing import Priced, Unpriced
+from aibridge_addon.raw_json import members
 
 
 def price(call: BilledCall) -> Priced | Unpriced:
@@ -110,3 +111,12 @@ def test_call_without_a_price_of_tokens_is_estimated_in_its_own_unit() -> None:
 
     call = Calls().read(interception(), "whisper-1", body("x"), None, {"input_audio_seconds": 60})
     assert estimate(call, "usd", by_seconds) == Estimate(worst=6_000, likely=6_000, input=6_000)
+
+
+def test_web_search_is_estimated_if_the_request_allows_it() -> None:
+    def searches(**request: Any) -> bool:
+        return searches_web(members(body('a "web_search" before', **request)) or {})
+
+    assert searches(tools=[{"type": "web_search_20250305", "name": "web_search"}])
+    assert searches(web_search_options={})
+    assert not searches(tools=[{"name": "read_file"}])

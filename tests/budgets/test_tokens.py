@@ -13,6 +13,13 @@ def test_image_counts_as_an_image_and_not_by_its_base64() -> None:
         assert input_tokens(json.dumps({"text": "hi", "image": image}).encode()) < 2_100
 
 
+def test_short_blob_between_texts_counts_as_an_image() -> None:
+    for place in range(0, 1_200, 97):
+        body = b'{"text": "%s", "image": "%s", "more": "y"}' % (b"a b" * place, b"A" * 1_024)
+        text = len(body) - 1_026
+        assert input_tokens(body) == text // 3 + 2_000
+
+
 def test_text_counts_by_its_length() -> None:
     assert input_tokens(b"x" * 3_000) == 1_000
 
@@ -32,4 +39,7 @@ def test_likely_output_is_the_95th_percentile_of_the_model_and_at_least_1000() -
     for tokens in range(100):
         outputs.add("m", tokens * 100)
     assert outputs.likely("m") == 9_500
+    for _ in range(200):
+        outputs.add("m", 2_000)
+    assert outputs.likely("m") == 2_000, "older outputs are forgotten"
     assert outputs.likely("other") == 1_000

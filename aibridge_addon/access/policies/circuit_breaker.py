@@ -35,6 +35,7 @@ class CircuitBreakers:
         self._on_trip = on_trip
         self._clock = clock
         self._breakers: dict[Key, Breaker] = {}
+        self._shown: dict[Key, tuple[State, int]] = {}
         self._waiting: dict[str, tuple[Key, int]] = {}
         """Breakers of the requests whose outcome is not known, with the generation in which they
         passed, by interception."""
@@ -104,7 +105,10 @@ class CircuitBreakers:
 
     def _show(self, key: Key) -> None:
         breaker = self._breakers[key]
-        self._on_state(key, breaker.state(self._clock()), breaker.trips)
+        now = breaker.state(self._clock()), breaker.trips
+        if self._shown.get(key) != now:
+            self._shown[key] = now
+            self._on_state(key, *now)
 
 
 def _key(asked: Asked, known: Mapping[Key, Breaker]) -> Key | None:

@@ -9,6 +9,8 @@ from aibridge_addon.access.requested_models import UnclearError
 class ModelRules:
     """Refuses models that a rule for the sender does not allow, wherever a request names them."""
 
+    is_constant = True
+
     def __init__(self, rules: tuple[ModelRule, ...]) -> None:
         self._rules = rules
 

@@ -1,6 +1,7 @@
 """Policy: the rate and concurrency limits of the config file (`[[limits]]`)."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aibridge_addon.access.asked import Asked, Refusal
@@ -29,6 +30,16 @@ type OnLimited = Callable[[str, Bound], None]
 """Receives the name of a limit that refused a request, and its bound without room."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The request that was asked about last, under which limits."""
+
+    asked: Asked
+    limits: tuple[Limit, ...]
+    scoped: tuple[Scoped, ...]
+    amounts: Amounts
+
+
 class RateLimits:
     """Refuses requests above a rate, and above a number of open requests.
 
@@ -40,7 +51,7 @@ class RateLimits:
         self._on_limited = on_limited
         self.counters = counters or LimitCounters()
         self._inputs = InputEstimates()
-        self._last_input = ("", 0)
+        self._last: _Last | None = None
         self._outputs = OutputEstimates()
 
     def check(self, asked: Asked) -> Refusal | None:
@@ -57,14 +68,15 @@ class RateLimits:
 
     def find_shortage(self, asked: Asked) -> Shortage | None:
         """Return the first bound of a limit that has no room for a request."""
-        if not self._counts(asked) or not (scoped := self._scoped(asked)):
+        if not self._counts(asked):
             return None
-        return self.counters.find_shortage(scoped, self._estimate(asked, scoped))
+        scoped, amounts = self._amounts(asked)
+        return self.counters.find_shortage(scoped, amounts) if scoped else None
 
     def has_queue(self, asked: Asked) -> bool:
         """Return whether a request may wait for room in a limit."""
         may_wait = any(limit.queue for limit in self.limits) and self._counts(asked)
-        return may_wait and any(limit.queue for limit, _ in self._scoped(asked))
+        return may_wait and any(limit.queue for limit, _ in self._amounts(asked)[0])
 
     def cancel(self, asked: Asked) -> None:
         """Give back all that a request took which is not sent after all."""
@@ -73,11 +85,13 @@ class RateLimits:
 
     def admit(self, asked: Asked) -> None:
         """Count a request that no policy has refused."""
-        if self._counts(asked) and (scoped := self._scoped(asked)):
+        if self._counts(asked) and (found := self._amounts(asked))[0]:
             assert asked.interception
-            self.counters.admit(asked.interception.id, scoped, self._estimate(asked, scoped))
+            scoped, amounts = found
+            self.counters.admit(asked.interception.id, scoped, amounts)
             if self._counts_input(scoped):
-                self._inputs.add(conversation_of(asked.interception), self._input_of(asked))
+                tokens = input_tokens(asked.content() or b"")
+                self._inputs.add(conversation_of(asked.interception), tokens)
 
     @property
     def handlers(self) -> Mapping[type, Callable[[Any], None]]:
@@ -94,25 +108,25 @@ class RateLimits:
             return False
         return not self.counters.is_running(interception.id)
 
-    def _scoped(self, asked: Asked) -> tuple[Scoped, ...]:
-        return tuple((limit, scope) for limit in self.limits for scope in limit.scopes(asked))
+    def _amounts(self, asked: Asked) -> tuple[tuple[Scoped, ...], Amounts]:
+        """Return the scopes of a request and its estimate; it is asked about several times."""
+        last = self._last
+        if last is None or last.asked is not asked or last.limits is not self.limits:
+            scoped = tuple((limit, scope) for limit in self.limits for scope in limit.scopes(asked))
+            amounts = self._estimate(asked, scoped) if scoped else {}
+            last = self._last = _Last(asked, self.limits, scoped, amounts)
+        return last.scoped, last.amounts
 
     def _estimate(self, asked: Asked, scoped: tuple[Scoped, ...]) -> Amounts:
         amounts: Amounts = {"requests": 1, "output_tokens": self._outputs.likely(asked.model)}
         if self._counts_input(scoped) and asked.interception:
             conversation = conversation_of(asked.interception)
-            amounts["input_tokens"] = self._inputs.uncached(conversation, self._input_of(asked))
+            tokens = input_tokens(asked.content() or b"")
+            amounts["input_tokens"] = self._inputs.uncached(conversation, tokens)
         return amounts
 
     def _counts_input(self, scoped: tuple[Scoped, ...]) -> bool:
         return any("input_tokens" in limit.rates for limit, _ in scoped)
-
-    def _input_of(self, asked: Asked) -> int:
-        """Return the input tokens of a request; its body is read once for check and admission."""
-        id_ = asked.interception.id if asked.interception else ""
-        if self._last_input[0] != id_:
-            self._last_input = id_, input_tokens(asked.content() or b"")
-        return self._last_input[1]
 
     def _on_usage(self, usage: TokenUsage) -> None:
         if not self.limits:

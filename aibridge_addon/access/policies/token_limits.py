@@ -9,6 +9,8 @@ from aibridge_addon.access.tokens import TokenError
 class TokenLimits:
     """Refuses provider instances and models that the limits of an access token exclude."""
 
+    is_constant = True
+
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a provider instance or model that the limits exclude."""
         token, name = asked.sender.admission.token, asked.route.provider.name

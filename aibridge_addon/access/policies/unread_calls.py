@@ -12,6 +12,8 @@ class UnreadCalls:
     A budget allows them by `batch = "allow"`. Requests that count tokens are free.
     """
 
+    is_constant = True
+
     def __init__(self, rules: Sequence[BudgetRule]) -> None:
         self._rules = [
             rule for rule in rules if rule.budget.refuses and rule.budget.unread == "refuse"

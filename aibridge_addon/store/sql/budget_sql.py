@@ -32,13 +32,22 @@ WHERE NOT EXISTS (SELECT 1 FROM aibridge_budget_leases l
               WHERE i.id = h.interception_id AND i.ended_at IS NOT NULL)
 """
 CHARGED = """
-SELECT coalesce(sum(charge), 0) FROM aibridge_budget_entries
-WHERE interception_id = ? AND budget = ? AND scope = ? AND unit = ?
+SELECT budget, scope, unit, sum(charge) FROM aibridge_budget_entries WHERE interception_id = ?
+GROUP BY budget, scope, unit
 """
 HOLDS_OF = """
-SELECT min(id), budget, scope, epoch, min(bucket), unit, sum(amount), sum(likely), sum(input)
+SELECT min(id), budget, scope, epoch, unit, min(bucket), sum(amount), sum(likely), sum(input)
 FROM aibridge_budget_holds WHERE interception_id = ? GROUP BY budget, scope, epoch, unit
 """
+REMOVE_HOLDS = "DELETE FROM aibridge_budget_holds WHERE interception_id = ?"
+SPENT = (
+    "SELECT coalesce(sum(spent), 0) FROM aibridge_budget_counters"
+    " WHERE budget = ? AND scope = ? AND epoch = ? AND unit = ? AND bucket >= ?"
+)
+WARNING = (
+    "INSERT INTO aibridge_budget_warnings (budget, scope, epoch, bucket, percent)"
+    " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
 OUTCOME = """
 SELECT coalesce(i.status, 'interrupted'), i.http_status, count(u.id),
        count(CASE WHEN u.cost_nano_usd IS NULL THEN u.id END),
@@ -57,9 +66,9 @@ COUNT = """
 INSERT INTO aibridge_budget_counters (budget, scope, epoch, unit, bucket, spent)
 VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (budget, scope, epoch, unit, bucket)
-DO UPDATE SET spent = aibridge_budget_counters.spent + excluded.spent
+DO UPDATE SET spent = aibridge_budget_counters.spent + excluded.spent RETURNING spent
 """
 ESTIMATED = """
-SELECT id, budget, scope, epoch, bucket, unit, charge FROM aibridge_budget_entries
+SELECT id, budget, scope, epoch, unit, bucket, charge FROM aibridge_budget_entries
 WHERE interception_id = ? AND how = 'estimated'
 """

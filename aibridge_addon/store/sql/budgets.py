@@ -4,34 +4,19 @@ An admission must see all holds and charges of all processes: SQLite has one wri
 in PostgreSQL a lock on each counter precedes it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from aibridge_addon.budgets.admission import Decision, decide
 from aibridge_addon.budgets.book import BudgetedCall, BudgetRefusal, BudgetWarning
 from aibridge_addon.budgets.budget import Budget, Standing
-from aibridge_addon.budgets.charges import Charge, Hold, Outcome, charge_of, crossed
 from aibridge_addon.budgets.windows import Window, as_text
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql import budget_sql
+from aibridge_addon.store.sql.settlements import Clock, Settlement
 
 LEASE = timedelta(seconds=60)
 """Time after which the holds of a process that does not renew its lease are settled by others."""
-
-type Clock = Callable[[], datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """A counter of a budget, and what is settled in it."""
-
-    budget: str
-    scope: str
-    epoch: int
-    bucket: str
-    unit: str
 
 
 class SQLBudgets:
@@ -94,59 +79,16 @@ class SQLBudgets:
         self, connection: Connection, interception_ids: Iterable[str]
     ) -> list[BudgetWarning]:
         """Replace the holds of ended interceptions by their charges, exactly once."""
-        warnings = []
+        settlement = Settlement(connection, self._clock)
         for interception_id in interception_ids:
-            holds = connection.execute(budget_sql.HOLDS_OF, (interception_id,)).fetchall()
-            if holds:
-                outcome = self._outcome(connection, interception_id)
-                warnings += self._settle_holds(connection, interception_id, holds, outcome)
-            else:
-                warnings += self._correct(connection, interception_id)
-        return warnings
+            settlement.settle(interception_id)
+        return settlement.finish(self.known)
 
     def settle_so_far(self, connection: Connection, interception_id: str) -> list[BudgetWarning]:
-        """Charge the upstream requests of an inner loop that are complete, before its next one.
-
-        Otherwise a loop would hold the most that each of them may cost, and wait for itself.
-        """
-        holds = connection.execute(budget_sql.HOLDS_OF, (interception_id,)).fetchall()
-        outcome = self._outcome(connection, interception_id) if holds else None
-        if outcome is None or not outcome.usages:
-            return []
-        told = replace(outcome, status="completed", http_status=200)
-        return self._settle_holds(connection, interception_id, holds, told)
-
-    def _settle_holds(
-        self,
-        connection: Connection,
-        interception_id: str,
-        holds: Iterable[Sequence[Any]],
-        outcome: Outcome,
-    ) -> list[BudgetWarning]:
-        warnings = []
-        for id_, budget, scope, epoch, bucket, unit, *amounts in holds:
-            hold = Hold(amount=amounts[0], likely=amounts[1], input=amounts[2])
-            counter = _Scope(budget, scope, epoch, bucket, unit)
-            charge = self._uncharged(
-                connection, interception_id, counter, charge_of(unit, hold, outcome)
-            )
-            warnings += self._charge(connection, id_, interception_id, counter, charge)
-        connection.execute(
-            "DELETE FROM aibridge_budget_holds WHERE interception_id = ?", (interception_id,)
-        )
-        return warnings
-
-    def _uncharged(
-        self,
-        connection: Connection,
-        interception_id: str,
-        counter: _Scope,
-        charge: Charge,
-    ) -> Charge:
-        """Return the part of a charge that no earlier settlement of the interception made."""
-        at = (counter.budget, counter.scope, counter.unit)
-        charged: int = connection.execute(budget_sql.CHARGED, (interception_id, *at)).fetchone()[0]
-        return replace(charge, amount=max(0, charge.amount - charged)) if charged else charge
+        """Charge the upstream requests of an inner loop that are complete, before its next one."""
+        settlement = Settlement(connection, self._clock)
+        settlement.settle_so_far(interception_id)
+        return settlement.finish(self.known)
 
     def is_lease_due(self) -> bool:
         """Return whether the lease must be renewed soon."""
@@ -205,76 +147,6 @@ class SQLBudgets:
         values = (budget.name, scope, epoch, budget.unit, window.first_bucket)
         oldest = connection.execute(budget_sql.OLDEST_BUCKET, values).fetchone()[0]
         return datetime.fromisoformat(oldest) + window.expires_after if oldest else None
-
-    def _outcome(self, connection: Connection, interception_id: str) -> Outcome:
-        status, http_status, usages, unpriced, cost, tokens = connection.execute(
-            budget_sql.OUTCOME, {"id": interception_id}
-        ).fetchone()
-        return Outcome(
-            status=status,
-            http_status=http_status,
-            usages=usages,
-            unpriced=unpriced,
-            cost_nano_usd=cost,
-            tokens=tokens,
-        )
-
-    def _correct(self, connection: Connection, interception_id: str) -> list[BudgetWarning]:
-        """Correct an estimated charge, now that the usage is known."""
-        warnings = []
-        for id_, *scope, charged in connection.execute(
-            budget_sql.ESTIMATED, (interception_id,)
-        ).fetchall():
-            outcome = self._outcome(connection, interception_id)
-            counter = _Scope(*scope)
-            told = outcome.cost_nano_usd if counter.unit == "usd" else outcome.tokens
-            if outcome.usages and outcome.status == "completed":
-                charge = Charge(amount=told - charged, how="correction")
-                warnings += self._charge(
-                    connection, f"{id_}:correction", interception_id, counter, charge
-                )
-        return warnings
-
-    def _charge(
-        self,
-        connection: Connection,
-        entry_id: str,
-        interception_id: str,
-        counter: _Scope,
-        charge: Charge,
-    ) -> list[BudgetWarning]:
-        at = (counter.budget, counter.scope, counter.epoch, counter.unit, counter.bucket)
-        key = f"{entry_id}:{counter.budget}:{counter.scope}"
-        values = (key, interception_id, *at, charge.amount, charge.how)
-        added = connection.execute(budget_sql.ENTRY, (*values, as_text(self._clock()))).rowcount
-        if not added:
-            return []
-        connection.execute(budget_sql.COUNT, (*at, charge.amount))
-        budget = self.known.get(counter.budget)
-        return self._warn(connection, budget, counter, charge.amount) if budget else []
-
-    def _warn(
-        self, connection: Connection, budget: Budget, counter: _Scope, added: int
-    ) -> list[BudgetWarning]:
-        """Return the warnings of the thresholds that a charge crosses; each is stored once."""
-        window = budget.window.at(
-            datetime.fromisoformat(counter.bucket) if counter.bucket else self._clock()
-        )
-        standing = self._standing(connection, budget, counter.scope, counter.epoch, window)
-        warnings = []
-        spent = standing.spent
-        for percent in crossed(budget.warn_at, budget.limit, spent - added, spent):
-            values = (budget.name, counter.scope, counter.epoch, window.bucket, percent)
-            is_new = connection.execute(
-                "INSERT INTO aibridge_budget_warnings (budget, scope, epoch, bucket, percent)"
-                " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                values,
-            ).rowcount
-            if is_new:
-                warnings.append(
-                    BudgetWarning(budget=budget, scope=counter.scope, percent=percent, spent=spent)
-                )
-        return warnings
 
 
 def _refusal(
