@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
-import httpx
 import pytest
 from ollama import Client, ResponseError
 from standin import Provider, Server
 from standin.plan import ANSWER, THOUGHT
 
+from e2e.central import ADD, SUM, ToolServer
 from e2e.clients import Clients, Way
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
@@ -41,14 +42,17 @@ def base_url(proxy: Proxy, way: Way) -> str:
 
 @pytest.fixture(params=[FORWARD, REVERSE], ids=str)
 def client(request: pytest.FixtureRequest, proxy: Proxy, clients: Clients) -> Iterator[Client]:
-    way: Way = request.param
+    made = sdk(proxy, clients, request.param)
+    with closing(made._client):
+        yield made
+
+
+def sdk(proxy: Proxy, clients: Clients, way: Way) -> Client:
+    """Return a client of Ollama's SDK; it has no `close` of its own."""
     options: dict[str, Any] = {"verify": clients.trust(), "trust_env": False, "timeout": 30.0}
     if way == FORWARD:
         options["proxy"] = proxy.forward_url
-    made = Client(host=base_url(proxy, way), **options)
-    yield made
-    inner: httpx.Client = made._client
-    inner.close()
+    return Client(host=base_url(proxy, way), **options)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -154,3 +158,55 @@ def test_reverse_proxy_does_not_manage_models(proxy: Proxy, clients: Clients) ->
         for path in ("delete", "pull", "create", "copy", "push"):
             answer = client.request("POST", f"{base_url(proxy, REVERSE)}/api/{path}", json={})
             assert (answer.status_code, "error" in answer.json()) == (404, True)
+
+
+@pytest.fixture(scope="module")
+def tool_proxy(run_proxy: RunProxy, standin: Server, tool_server: ToolServer) -> Iterator[Proxy]:
+    servers = {"calc": {"url": tool_server.url, "allow": "^add$"}}
+    config = CONFIG.format(origin=standin.origin)
+    with run_proxy(standin.origin, config=config, servers=servers) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("way", "stream"), [(FORWARD, True), (REVERSE, False)], ids=["streamed", "whole"]
+)
+def test_result_of_a_central_tool_reaches_the_model_and_the_response_the_sdk(
+    tool_proxy: Proxy, clients: Clients, standin: Server, way: Way, stream: bool
+) -> None:
+    client = sdk(tool_proxy, clients, way)
+    said = [{"role": "user", "content": f"{SUM} TOKENS:100,20"}]
+    with tool_proxy.recording() as records, closing(client._client):
+        if stream:
+            parts = list(client.chat("qwen3:8b", said, stream=True))
+        else:
+            parts = [client.chat("qwen3:8b", said)]
+
+    assert "".join(p.message.content or "" for p in parts) == "MomentThe tool returned: 42"
+    assert not any(part.message.tool_calls for part in parts)
+    assert [part.done for part in parts] == [*[False] * (len(parts) - 1), True]
+    assert (parts[-1].prompt_eval_count, parts[-1].eval_count) == (100, 40)
+    _, call, answer = json.loads(standin.requests[-1].body)["messages"]
+    assert call["tool_calls"][0]["function"]["name"] == ADD
+    assert answer == {"role": "tool", "tool_name": ADD, "content": "42"}
+    assert [row["output_tokens"] for row in records.token_usages] == [20, 20]
+    [tool] = records.tool_usages
+    assert (tool["tool"], tool["injected"]) == ("add", 1)
+
+
+def test_call_of_the_client_beside_a_hidden_call_gets_both_results_back(
+    tool_proxy: Proxy, clients: Clients, standin: Server
+) -> None:
+    client = sdk(tool_proxy, clients, REVERSE)
+    own: Any = {"type": "function", "function": {"name": "own", "parameters": {"type": "object"}}}
+    said = f'USE_TOOL:{ADD} USE_TOOL:own ARGS:{{"a": 2, "b": 40}} ARGS:{{}}'
+    messages: list[Any] = [{"role": "user", "content": said}]
+    with closing(client._client):
+        turn = client.chat("qwen3:8b", messages, tools=[own]).message
+        assert [call.function.name for call in turn.tool_calls or ()] == ["own"]
+        messages += [turn, {"role": "tool", "tool_name": "own", "content": "mine"}]
+        answer = client.chat("qwen3:8b", messages, tools=[own])
+
+    assert answer.message.content == "The tool returned: 42 | mine"
+    sent = json.loads(standin.requests[-1].body)["messages"]
+    assert [message.get("tool_name") for message in sent] == [None, None, ADD, "own"]

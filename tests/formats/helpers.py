@@ -34,9 +34,9 @@ TRAILING = b"\n\n: trailing"
 
 IN_PATH = frozenset({"gemini"})
 """Formats whose requests name the model and ask for a stream in the path."""
-OWN_TOOLS = IN_PATH | {"bedrock_converse"}
-"""Formats whose requests do not hold tools in `tools`; their central tools have tests of their
-own."""
+OWN_TOOLS = IN_PATH | {"bedrock_converse", "ollama_chat"}
+"""Formats whose requests do not hold tools in `tools`, or whose streams are not server-sent events;
+their central tools have tests of their own."""
 ENDS_WITH_BODY = frozenset({"gemini", "openai_images"})
 """Formats whose streams have no event that marks their end."""
 

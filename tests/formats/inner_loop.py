@@ -29,7 +29,12 @@ from formats.helpers import (
 )
 
 apis = pytest.mark.parametrize("api", [api for api in APIS_WITH_TOOLS if api not in OWN_TOOLS])
-"""The wire formats whose requests have `tools` and `messages` or `input`."""
+"""The wire formats whose requests have `tools` and `messages` or `input`, and whose streams are
+server-sent events."""
+offering = pytest.mark.parametrize(
+    "api", [api for api in APIS_WITH_TOOLS if api not in OWN_TOOLS or api == "ollama_chat"]
+)
+"""The wire formats whose requests have `tools`."""
 NAMES = frozenset({"bmcp_s_look", "bmcp_s_find"})
 """The injected names of scenarios that are made here."""
 

@@ -49,6 +49,7 @@ from formats.inner_loop import (
     called,
     feed,
     merge,
+    offering,
     request,
     sdk_sees,
     splice,
@@ -205,7 +206,7 @@ FIELDS = (
 )  # fmt: skip
 
 
-@apis
+@offering
 @thorough
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, json_values)))
 def test_any_json_in_every_field_of_a_request_never_raises(api: str, asked: dict[str, Any]) -> None:
@@ -236,7 +237,7 @@ conversations = st.lists(
 )
 
 
-@apis
+@offering
 @thorough
 @given(conversations, st.sampled_from([None, "resp_1"]))
 def test_any_conversation_is_restored_without_raising(
@@ -262,7 +263,7 @@ def try_everything(api: str, asked: dict[str, Any]) -> None:
     assert all(json.loads(bytes(value)) is not ... for value in given.values())
 
 
-@apis
+@offering
 @pytest.mark.parametrize("broken", [b"1" * 5000, b'"\xff"'], ids=["a huge number", "no UTF-8"])
 def test_undecodable_part_of_a_request_is_unchanged(api: str, broken: bytes) -> None:
     tool_format = tools_of(api)
@@ -281,7 +282,7 @@ def test_undecodable_part_of_a_request_is_unchanged(api: str, broken: bytes) -> 
 # Requests
 
 
-@apis
+@offering
 def test_request_is_unchanged_if_no_tools_are_offered(api: str) -> None:
     given = request({"model": "m", "tools": []})
     before = dict(given)
@@ -310,7 +311,7 @@ def test_central_and_client_tools_together_stay_within_the_limit_of_openai(api: 
     assert len(elements(given["tools"])) == 128
 
 
-@apis
+@offering
 @pytest.mark.parametrize("tools", ["weather", {"name": "weather"}, 5], ids=str)
 def test_illegal_tools_of_the_client_are_left_for_the_provider_to_refuse(
     api: str, tools: Any
@@ -340,7 +341,7 @@ ILLEGAL = ToolResult(
 )
 
 
-@apis
+@offering
 def test_illegal_result_is_made_legal_for_the_api(api: str) -> None:
     call = InjectedCall(call_id="c", name="bmcp_s_find", arguments={})
     items = tools_of(api).result_items([(call, ILLEGAL)])
@@ -348,11 +349,14 @@ def test_illegal_result_is_made_legal_for_the_api(api: str) -> None:
     assert "half \ufffd" in sent
     assert "svg+xml;base64" not in sent
     assert '"media_type":"image/svg+xml"' not in sent
-    assert "image/jpg" not in sent or api == "openai_chat"  # in which images are only described
+    assert "image/jpg" not in sent or api in (
+        "openai_chat",
+        "ollama_chat",
+    )
     assert len(sent) < 2000
 
 
-@apis
+@offering
 def test_error_result_with_an_image_is_legal_for_the_api(api: str) -> None:
     call = InjectedCall(call_id="c", name="bmcp_s_find", arguments={})
     image = ResultPart(kind="image", data="AAAA", media_type="image/png")
@@ -381,7 +385,7 @@ def test_unedited_members_keep_their_spelling(scenario: Scenario) -> None:
     assert {k: bytes(v) for k, v in given.items()} == {k: bytes(v) for k, v in before.items()}
 
 
-@apis
+@offering
 def test_tools_are_offered_in_a_stable_order(api: str) -> None:
     tools = tuple(tool(f"bmcp_s_{number}") for number in "cab")
     offers = []
@@ -403,7 +407,7 @@ SCHEMA = {
 }
 
 
-@apis
+@offering
 def test_complete_schema_is_offered(api: str) -> None:
     given = request({"model": "m"})
     tools_of(api).inject(given, (tool("bmcp_s_look", **SCHEMA),))
@@ -415,7 +419,7 @@ def test_complete_schema_is_offered(api: str) -> None:
     assert schema == {"type": "object", **SCHEMA}
 
 
-@apis
+@offering
 def test_request_without_responses_is_not_restored(api: str) -> None:
     conversation = [{"role": "user", "content": "hi"}]
     for asked in ({}, {"messages": conversation, "input": conversation}, {"input": "hi"}):

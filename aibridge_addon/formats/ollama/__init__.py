@@ -22,6 +22,7 @@ from aibridge_addon.formats.ollama.request import (
     read_chat_request,
     read_generation_request,
 )
+from aibridge_addon.formats.ollama.tools import OllamaTools
 from aibridge_addon.formats.ollama.view import ChatView, GenerationView
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON
@@ -53,6 +54,7 @@ class OllamaChat(OllamaFormat):
     """Wire format of `POST /api/chat`."""
 
     name = "ollama_chat"
+    tools = OllamaTools()
     view = ChatView()
 
     def read_request(self, request: RequestView) -> RequestFacts:

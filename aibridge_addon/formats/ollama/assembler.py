@@ -7,7 +7,7 @@ _PIECES = ("content", "thinking", "response")
 """Texts that come in pieces."""
 
 
-class _Pieces:
+class Pieces:
     """Members of an object whose texts come in pieces, joined once, at the end."""
 
     def __init__(self) -> None:
@@ -16,6 +16,7 @@ class _Pieces:
         self._calls: list[JSON] = []
 
     def add(self, given: dict[str, JSON], *, without: str = "") -> None:
+        """Add the members of an object that goes on."""
         for name, value in given.items():
             if name in _PIECES and isinstance(value, str):
                 self._texts.setdefault(name, []).append(value)
@@ -25,6 +26,7 @@ class _Pieces:
                 self._members[name] = value
 
     def joined(self) -> dict[str, JSON]:
+        """Return the object so far."""
         texts = {name: "".join(pieces) for name, pieces in self._texts.items()}
         calls = {"tool_calls": self._calls} if self._calls else {}
         return {**self._members, **texts, **calls}
@@ -33,8 +35,8 @@ class _Pieces:
 class _Assembler(OllamaReader):
     def __init__(self) -> None:
         super().__init__()
-        self._document = _Pieces()
-        self._message = _Pieces()
+        self._document = Pieces()
+        self._message = Pieces()
         self._has_message = False
 
     def on_line(self, line: dict[str, JSON]) -> None:

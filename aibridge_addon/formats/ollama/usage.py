@@ -1,5 +1,7 @@
 """Tokens of Ollama's API, which stand on the last line of a stream. Sans-io."""
 
+from collections.abc import Sequence
+
 from aibridge_addon.facts import Usage
 from aibridge_addon.raw_json import JSON, count
 
@@ -9,6 +11,8 @@ _RAW = (
     *_COUNTS,
     *("total_duration", "load_duration", "prompt_eval_duration", "eval_duration"),
 )
+
+_SUMMED = (_OUTPUT, "eval_duration", "total_duration", "load_duration")
 
 
 def usage_members(line: dict[str, JSON]) -> dict[str, JSON]:
@@ -38,3 +42,17 @@ def read_usage(usage: dict[str, JSON]) -> Usage | None:
         cache_read_input_tokens=cached,
         raw=usage,
     )
+
+
+def with_summed_usage(line: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> dict[str, JSON]:
+    """Return the last line of a response with the output and the time of all: the client sees one.
+
+    The counts of the prompt and its time stay those of the last, which describe the client's
+    context.
+    """
+    summed = {
+        name: sum(count(one.get(name)) or 0 for one in (*before, line))
+        for name in _SUMMED
+        if before and name in line
+    }
+    return {**line, **summed}
