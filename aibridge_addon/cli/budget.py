@@ -12,7 +12,7 @@ from aibridge_addon.budgets.budget import Budget
 from aibridge_addon.budgets.words import amount
 from aibridge_addon.cli.budget_state import BudgetState, read_budget_state
 from aibridge_addon.cli.databases import open_records
-from aibridge_addon.cli.own import mine_option, own_actor
+from aibridge_addon.cli.own import mine_option, own_name
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import printable
 from aibridge_addon.config.mistakes import SettingsError
@@ -52,7 +52,7 @@ def list_budgets(
 ) -> None:
     """Show what was spent of each budget, who spent it, and when it opens again."""
     state = _open(config, db)
-    name = own_actor(db) if mine else None
+    name = own_name(db) if mine else None
     accounts = _read(state, scope, name)
     if as_json:
         click.echo(json.dumps([_record(account) for account in accounts]))

@@ -9,7 +9,7 @@ from aibridge_addon.budgets.accounts import Account, BudgetAccounts
 from aibridge_addon.budgets.budget import Budget
 from aibridge_addon.cli import running
 from aibridge_addon.config.file import read_config_file
-from aibridge_addon.providers.identity import Actor
+from aibridge_addon.providers.identity import Actor, actor_named
 from aibridge_addon.store.protocol import Store
 
 
@@ -30,7 +30,7 @@ class BudgetState:
         return tuple(rule.budget for rule in self.rules)
 
     def read(self, name: str | None = None) -> list[Account]:
-        """Return the accounts of the current windows: all, or those of an actor.
+        """Return the accounts of the current windows: all, or those of whom a name identifies.
 
         Raises:
             StoreError: they cannot be read.
@@ -39,7 +39,7 @@ class BudgetState:
         accounts = self.accounts.accounts(self.budgets, moment)
         if name is None:
             return accounts
-        actor = self.actors.get(name) or Actor(id=name)
+        actor = actor_named(name, self.actors)
         return own_accounts(self.rules, accounts, actor, moment)
 
 

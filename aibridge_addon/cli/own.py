@@ -16,8 +16,8 @@ mine_option = click.option(
 )
 
 
-def own_actor(db: str | None) -> str:
-    """Return the owner of the access token in `AIBRIDGE_LOGIN`.
+def own_name(db: str | None) -> str:
+    """Return the owner of the access token in `AIBRIDGE_LOGIN`, by the name in the token.
 
     Raises:
         ClickException: the variable is not set, or its access token is not valid.

@@ -13,6 +13,7 @@ from aibridge_addon.cli import running
 from aibridge_addon.cli.budget_state import read_budget_state
 from aibridge_addon.cli.checks.health import check_health
 from aibridge_addon.cli.checks.installation import Installation
+from aibridge_addon.cli.known_actors import KnownActors
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.findings import Finding
 from aibridge_addon.observe.announcement import data_folder
@@ -42,12 +43,14 @@ def make_server(
     from aibridge_addon.web.server import WebServer
     from aibridge_addon.web.site import make_site
 
+    known = KnownActors()
     site = make_site(
         records.reports(),
         tokens,
         secret=read_secret(),
         inspect=lambda: _inspect(records),
-        read_budgets=lambda actor: _read_budgets(records, actor),
+        read_budgets=lambda name: _read_budgets(records, name),
+        actor_of=lambda name: known.find(name).id,
     )
     return WebServer(make_app(site, allowed_hosts), listener)
 
@@ -95,11 +98,11 @@ def _read_or_create(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _read_budgets(records: Store, actor: str | None) -> Sequence[Account]:
-    """Return the budgets of an actor, or of all; none where they cannot be read."""
+def _read_budgets(records: Store, name: str | None) -> Sequence[Account]:
+    """Return the budgets of the owner of an access token, or all; none if they are unreadable."""
     try:
         state = read_budget_state(records)
-        return state.read(actor) if state.rules else ()
+        return state.read(name) if state.rules else ()
     except (SettingsError, StoreError):
         return ()
 

@@ -11,7 +11,8 @@ from click.shell_completion import CompletionItem
 
 from aibridge_addon.cli.databases import open_records
 from aibridge_addon.cli.filters import db_option, filter_options, period_options, request_query
-from aibridge_addon.cli.own import mine_option, own_actor
+from aibridge_addon.cli.known_actors import KnownActors
+from aibridge_addon.cli.own import mine_option, own_name
 from aibridge_addon.cli.tables import printable
 from aibridge_addon.cli.unread_traffic import HOST, print_tunnels
 from aibridge_addon.cli.usage_table import name_of, totals_lines
@@ -106,7 +107,7 @@ def command(
     """
     is_table = not (as_objects or as_csv)
     period = Period(selected["since"], selected["until"]).text()
-    for_actor = own_actor(db) if mine else None
+    for_actor = KnownActors().find(own_name(db)).id if mine else None
     requests = replace(request_query(**selected), for_actor=for_actor)
     limit = _ROWS if is_table and limit is None else limit
     query = grouped(requests, by, limit)

@@ -88,14 +88,20 @@ def actor_of(
     """
     asserted_id = asserted.id if asserted else None
     for given in (proxy_user, token_owner, asserted_id, header_value):
-        if given and (name := _clean(given)):
-            found = known_actors.get(name) or Actor(id=name)
+        if given and _clean(given):
+            found = actor_named(given, known_actors)
             if given is not asserted_id or asserted is None:
                 return found
             return Actor(id=found.id, metadata={**found.metadata, **asserted.metadata})
     if credential and known_actors and (known := known_actors.get(credential.fingerprint)):
         return known
     return Actor(id=ANONYMOUS)
+
+
+def actor_named(name: str, known_actors: Mapping[str, Actor]) -> Actor:
+    """Return the actor that a login, the owner of an access token or a header names."""
+    name = _clean(name)
+    return known_actors.get(name) or Actor(id=name)
 
 
 def _clean(name: str) -> str:

@@ -3,9 +3,11 @@
 An access token is checked again at every request, so that a revoked or expired one signs out.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -40,17 +42,23 @@ class Viewer:
 OPERATOR = Viewer(name="operator", actor=None)
 
 
-def viewer_of(token: AccessToken) -> Viewer:
+type ActorOf = Callable[[str], str]
+"""Returns the actor as which the owner of an access token is recorded; called on a thread."""
+
+
+def viewer_of(token: AccessToken, actor_of: ActorOf = str) -> Viewer:
     """Return the viewer that an access token identifies."""
-    return Viewer(name=token.initiator_id, actor=None if token.admin else token.initiator_id)
+    name = token.initiator_id
+    return Viewer(name=name, actor=None if token.admin else actor_of(name))
 
 
 class Doorkeeper:
     """Finds the viewer of a request by its cookie."""
 
-    def __init__(self, sessions: Sessions, tokens: TokenCache) -> None:
+    def __init__(self, sessions: Sessions, tokens: TokenCache, actor_of: ActorOf) -> None:
         self._sessions = sessions
         self._tokens = tokens
+        self._actor_of = actor_of
 
     async def find(self, connection: HTTPConnection) -> Viewer | None:
         """Return the viewer; None without a valid session."""
@@ -87,7 +95,7 @@ class Doorkeeper:
             check_valid(token)
         except (KeyError, TokenError):
             return None
-        return viewer_of(token)
+        return await run_in_threadpool(viewer_of, token, self._actor_of)
 
 
 def cookie_name(connection: HTTPConnection) -> str:

@@ -97,7 +97,7 @@ def _read(site: Site, viewer: Viewer, filters: Filters) -> _Overview:
         totals=totals,
         latency=reports.latency(RequestQuery(**arguments)),
         tables=tables,
-        budgets=tuple(_by_use(site.read_budgets(viewer.actor))),
+        budgets=tuple(_by_use(site.read_budgets(None if viewer.sees_all else viewer.name))),
         unread=tuple(_unread(reports, RequestQuery(**arguments))),
     )
 

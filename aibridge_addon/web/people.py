@@ -38,19 +38,19 @@ async def people(request: Request) -> Response:
 
 def _read(site: Site, viewer: Viewer, filters: Filters) -> dict[str, Any]:
     found = site.reports.people(filters.query(viewer, site.now(), limit=None))
-    tokens = [token for token in site.tokens.all() if viewer.may_see(token.initiator_id)]
-    known = {person.actor for person in found}
-    return {
-        "people": [(person, list(token_rows(person, tokens))) for person in found],
-        "unused": [_row(token, None) for token in tokens if token.initiator_id not in known],
-    }
+    tokens: dict[str, list[AccessToken]] = {}
+    for token in site.tokens.all():
+        if viewer.may_see(actor := site.actor_of(token.initiator_id)):
+            tokens.setdefault(actor, []).append(token)
+    used = [(person, list(token_rows(person, tokens.pop(person.actor, ())))) for person in found]
+    unused = [_row(token, None) for of_actor in tokens.values() for token in of_actor]
+    return {"people": used, "unused": unused}
 
 
 def token_rows(person: PersonRow, tokens: Iterable[AccessToken]) -> Iterable[TokenRow]:
     """Yield the access tokens of a person, newest first."""
     used = {use.id: use.figures for use in person.tokens}
-    own = (token for token in tokens if token.initiator_id == person.actor)
-    for token in sorted(own, key=lambda token: token.created_at, reverse=True):
+    for token in sorted(tokens, key=lambda token: token.created_at, reverse=True):
         yield _row(token, used.get(token.id))
 
 

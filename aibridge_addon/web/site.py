@@ -14,14 +14,14 @@ from aibridge_addon.access.tokens import TokenSource
 from aibridge_addon.budgets.accounts import Account
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
-from aibridge_addon.web.access import Doorkeeper, Viewer
+from aibridge_addon.web.access import ActorOf, Doorkeeper, Viewer
 from aibridge_addon.web.links import Links
 from aibridge_addon.web.rendering import environment
 from aibridge_addon.web.sessions import Sessions
 from aibridge_addon.web.streams import Streams
 
 type ReadBudgets = Callable[[str | None], Sequence[Account]]
-"""Returns the budgets of an actor, or of all."""
+"""Returns the budgets of the owner of an access token, by name, or of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class Site:
     """Returns the state of the proxy and of the store; called on a thread."""
     read_budgets: ReadBudgets
     """Called on a thread."""
+    actor_of: ActorOf
 
     streams: Streams = field(default_factory=Streams)
 
@@ -72,7 +73,8 @@ def make_site(
     *,
     secret: bytes,
     inspect: Callable[[], Sequence[Finding]] = tuple,
-    read_budgets: ReadBudgets = lambda actor: (),
+    read_budgets: ReadBudgets = lambda name: (),
+    actor_of: ActorOf = str,
 ) -> Site:
     """Return a site without sessions.
 
@@ -81,17 +83,19 @@ def make_site(
         source: Reads the access tokens.
         secret: Signs one-time links.
         inspect: Returns the state of the proxy and of the store.
-        read_budgets: Returns the budgets of an actor, or of all.
+        read_budgets: Returns the budgets of the owner of an access token, or of all.
+        actor_of: Returns the actor as which the owner of an access token is recorded.
     """
     tokens = TokenCache(source)
     return Site(
         reports=reports,
         tokens=tokens,
-        doorkeeper=Doorkeeper(Sessions(), tokens),
+        doorkeeper=Doorkeeper(Sessions(), tokens, actor_of),
         links=Links(secret),
         templates=environment(),
         inspect=inspect,
         read_budgets=read_budgets,
+        actor_of=actor_of,
     )
 
 

@@ -28,6 +28,11 @@ tokens = 1_000
 match = "alice"
 id = "alice"
 metadata = { team = "search" }
+
+[[actors]]
+match = "a.smith"
+id = "alice"
+metadata = { team = "search" }
 """
 
 
@@ -56,8 +61,11 @@ def token(options: list[str], actor: str) -> str:
     return text
 
 
-def test_owner_of_an_access_token_sees_only_own_budgets(home: Home, options: list[str]) -> None:
-    env = {"AIBRIDGE_LOGIN": token(options, "alice")}
+@pytest.mark.parametrize("owner", ["alice", "a.smith"])
+def test_owner_of_an_access_token_sees_only_own_budgets(
+    home: Home, options: list[str], owner: str
+) -> None:
+    env = {"AIBRIDGE_LOGIN": token(options, owner)}
     result = home.invoke("budget", "list", "--mine", "--json", *options, env=env)
     assert result.exit_code == 0, result.output
     accounts = {(each["budget"], each["scope"]): each for each in json.loads(result.output)}

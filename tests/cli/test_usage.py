@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from sqlite_utils import Database
 from store.doubles import ended, started, tokens
 
 from aibridge_addon.access.tokens import AccessToken
+from aibridge_addon.cli import known_actors
 from aibridge_addon.cli.totals import summary, totals_of
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.report.figures import Figures
@@ -436,8 +438,14 @@ def test_csv_leaves_unknown_cells_empty(home: Home, database: Path) -> None:
     assert rows["gpt"]["cache_read"] == "0"
 
 
-def test_owner_of_an_access_token_sees_only_own_usage(home: Home, database: Path) -> None:
-    text, token = AccessToken.make("alice")
+@pytest.mark.parametrize("owner", ["alice", "a.smith"])
+def test_owner_of_an_access_token_sees_only_own_usage(
+    home: Home, database: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    home.config.write_text('[[actors]]\nmatch = "a.smith"\nid = "alice"\n')
+    proxy = SimpleNamespace(config=str(home.config))
+    monkeypatch.setattr(known_actors, "running", SimpleNamespace(find=lambda: proxy))
+    text, token = AccessToken.make(owner)
     open_store(database).add_access_token(token)
     words = ("usage", "--db", str(database), "--since", "all", "--by", "actor", "--mine", "--json")
     result = home.invoke(*words, env={"AIBRIDGE_LOGIN": f"me:{text}"})

@@ -42,8 +42,9 @@ def first_live_row(browser: httpx2.Client, act: Callable[[], object]) -> dict[st
     raise AssertionError("the live page ended without a row")
 
 
-def ask(home: Home, text: str) -> None:
+def ask(home: Home, text: str, token: str = "") -> None:
     """Send a request through the reverse proxy."""
+    with_token = {"x-aibridge-token": token} if token else {}
     body = {
         "model": "claude-opus-4-8",
         "max_tokens": 100,
@@ -52,7 +53,8 @@ def ask(home: Home, text: str) -> None:
     response = httpx2.post(
         f"{home.proxy().reverse_url}/anthropic/v1/messages",
         json=body,
-        headers={"x-api-key": "sk-ant-test-0123456789", "anthropic-version": "2023-06-01"},
+        headers={"x-api-key": "sk-ant-test-0123456789", "anthropic-version": "2023-06-01"}
+        | with_token,
         timeout=WAIT_S,
         trust_env=False,
     )
@@ -88,6 +90,8 @@ def test_malformed_address_of_the_dashboard_is_refused(home: Home, address: str)
 
 
 def test_proxy_serves_the_page_in_its_process(home: Home) -> None:
+    with home.config.open("a") as config:
+        config.write('[[actors]]\nmatch = "a.smith"\nid = "alice"\n')
     process = home.start_proxy("--dashboard", "127.0.0.1:0")
     line = process.wait_for(r"^ +page +http")
     assert "key=" not in line, "its output is not a terminal, but may be a log"
@@ -102,5 +106,14 @@ def test_proxy_serves_the_page_in_its_process(home: Home) -> None:
         page = browser.get(f"/requests/{row['id']}").text
         assert "How tall is a giraffe?" in page
         assert ANSWER in page
+    token = home.run("token", "create", "a.smith").stdout.strip()
+    ask(home, "How tall is Alice?", token)
+    used = home.run("usage", "--by", "actor", "--mine", "--json", env={"AIBRIDGE_LOGIN": token})
+    assert [row["name"] for row in json.loads(used.stdout)] == ["alice"]
+    with httpx2.Client(base_url=url, headers={"origin": url}, trust_env=False) as browser:
+        assert browser.post("/login", data={"token": token}).status_code == 303
+        own = browser.get("/requests").text
+    assert "How tall is Alice?" in own
+    assert "giraffe" not in own
     assert process.stop() == 0
     wait_until(lambda: home.run("env").returncode != 0, "the announcement was not removed")

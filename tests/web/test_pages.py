@@ -319,6 +319,30 @@ def test_overview_shows_only_own_budgets_to_the_owner_of_an_access_token(
     assert set(asked) == {"bob"}
 
 
+def test_owner_of_an_access_token_sees_the_records_of_the_known_actor(
+    reports: MemoryReports, tokens: Tokens
+) -> None:
+    known = {"a.smith": "alice"}
+    asked: list[str | None] = []
+    site = make_site(
+        reports,
+        tokens,
+        secret=SECRET,
+        read_budgets=lambda name: asked.append(name) or (),
+        actor_of=lambda name: known.get(name, name),
+    )
+    browser = make_browser(site)
+    browser.post("/login", data={"token": tokens.make("a.smith")})
+    assert "prompt of alice" in browser.get("/requests").text
+    assert browser.get("/requests/r-alice").status_code == 200
+    assert browser.get("/requests/r-bob").status_code == 404
+    people = browser.get("/people").text
+    assert "1 access token" in people
+    assert "Access tokens without a request" not in people
+    browser.get("/")
+    assert set(asked) == {"a.smith"}, "the budgets find the actor with its teams by themselves"
+
+
 def test_overview_shows_ai_traffic_outside_of_what_is_recorded(
     operator: TestClient, reports: MemoryReports
 ) -> None:
