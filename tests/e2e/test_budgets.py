@@ -10,18 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-import httpx2
 import pytest
-from standin import Authority, Gate, Provider, Request, Response, Server, Wait
+from standin import Gate, Provider, Request, Response, Server, Wait
 
-from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
-from e2e.clients import WAYS, Clients, Way
+from e2e.actors import FORWARD, REVERSE, each_pair, post
+from e2e.bodies import CHAT, MESSAGES, Api
+from e2e.clients import Clients, Way
 from e2e.conftest import StartProxy
 from e2e.metrics import metric
+from e2e.proxies import RunProxy
 from e2e.proxy import Proxy, config_toml
 from e2e.sockets import CODEX, Socket
-
-FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 
 BUDGETS = """
 [[prices]]
@@ -58,45 +57,17 @@ batch = "allow"
 credentials = ["byok", "centralized"]
 """
 
-each_pair = pytest.mark.parametrize(
-    ("api", "way"),
-    [(MESSAGES, FORWARD_H2), (CHAT, REVERSE), (RESPONSES, FORWARD), (MESSAGES, REVERSE_H2)],
-    ids=str,
-)
-
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
+def proxy(standin: Server, run_proxy: RunProxy) -> Iterator[Proxy]:
     """Run a proxy with budgets and prices of its own."""
-    made = Proxy(
-        tmp_path_factory.mktemp("budgets"),
-        config=config_toml(standin.origin) + BUDGETS,
-        confdir=confdir,
-        upstream_ca=authority.path,
-        metrics=True,
-    )
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
+    with run_proxy(standin.origin, more_config=BUDGETS, metrics=True) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
 def _no_requests_yet(standin: Server) -> None:
     standin.requests.clear()
-
-
-def post(
-    clients: Clients, way: Way, api: Api, actor: str, *, stream: bool = False, **headers: str
-) -> httpx2.Response:
-    """Send a small request of an actor."""
-    with clients.http(way) as http:
-        return http.post(
-            clients.url(way, api.provider, api.path),
-            content=api.request("hi", stream=stream),
-            headers={**api.headers, "X-AIBridge-Actor": actor, **headers},
-        )
 
 
 @each_pair
@@ -280,6 +251,3 @@ def budget(*arguments: str) -> str:
     command = [str(Path(sys.executable).with_name("aibridge")), "budget", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout
-
-
-assert {api for api, _ in each_pair.args[1]} == set(APIS)

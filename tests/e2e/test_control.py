@@ -4,21 +4,20 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx2
 import pytest
-from standin import Authority, Gate, Provider, Response, Server, Wait
+from standin import Gate, Provider, Response, Server, Wait
 
-from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
-from e2e.clients import WAYS, Clients, Way
+from e2e.actors import FORWARD, REVERSE, each_pair, post
+from e2e.bodies import CHAT, MESSAGES, Api
+from e2e.clients import Clients, Way
 from e2e.conftest import StartProxy
 from e2e.metrics import metric
+from e2e.proxies import RunProxy
 from e2e.proxy import Proxy, config_toml
 from e2e.sockets import CODEX, Socket
 from e2e.wire import connect
-
-FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 
 RULES = """
 [[limits]]
@@ -45,45 +44,17 @@ aliases = { fast = "cheap-1" }
 max_output_tokens = 500
 """
 
-each_pair = pytest.mark.parametrize(
-    ("api", "way"),
-    [(MESSAGES, FORWARD_H2), (CHAT, REVERSE), (RESPONSES, FORWARD), (MESSAGES, REVERSE_H2)],
-    ids=str,
-)
-
 
 @pytest.fixture(scope="module")
-def proxy(
-    standin: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
+def proxy(standin: Server, run_proxy: RunProxy) -> Iterator[Proxy]:
     """Run a proxy with limits and model rules."""
-    made = Proxy(
-        tmp_path_factory.mktemp("control"),
-        config=config_toml(standin.origin) + RULES,
-        confdir=confdir,
-        upstream_ca=authority.path,
-        metrics=True,
-    )
-    made.start()
-    yield made
-    assert made.stop() == 0, made.log_text()
+    with run_proxy(standin.origin, more_config=RULES, metrics=True) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
 def _no_requests_yet(standin: Server) -> None:
     standin.requests.clear()
-
-
-def post(
-    clients: Clients, way: Way, api: Api, actor: str, content: bytes, **headers: str
-) -> httpx2.Response:
-    """Send a request of an actor."""
-    with clients.http(way) as http:
-        return http.post(
-            clients.url(way, api.provider, api.path),
-            content=content,
-            headers={**api.headers, "X-AIBridge-Actor": actor, **headers},
-        )
 
 
 @each_pair
@@ -265,6 +236,3 @@ def test_front_proxy_names_the_actor_and_its_headers_never_reach_the_provider(
             post(clients_of(proxy), REVERSE, CHAT, "mallory", body, **headers)
         assert records.interception["initiator_id"] == actor
     assert all(not request.header("x-forwarded-user") for request in standin.requests)
-
-
-assert {api for api, _ in each_pair.args[1]} == set(APIS)

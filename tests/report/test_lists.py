@@ -1,7 +1,6 @@
 """Sessions, people and latency equal what the rows hold, page by page."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from databases import Database, Reusable
@@ -9,11 +8,12 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.databases import Request, figures, insert, request_lists, roll_up
+from report.paging import all_pages
 from report.selections import BOUNDS, filters, matches
 
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.report.queries import RequestQuery
-from aibridge_addon.report.rows import Latency, SessionRow, TokenUse
+from aibridge_addon.report.rows import Latency, TokenUse
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import StoreError
 
@@ -39,26 +39,12 @@ def reports_on(reusable: Reusable, stored: list[Request]) -> Reports:
     return database.reports
 
 
-def all_sessions(reports: Reports, query: RequestQuery, limit: int) -> list[SessionRow]:
-    """Return the rows of all pages."""
-
-    rows: list[SessionRow] = []
-    cursor = ""
-    while True:
-        page = reports.sessions(replace(query, limit=limit, cursor=cursor))
-        assert len(page.rows) <= limit
-        rows += page.rows
-        cursor = page.next_cursor
-        if not cursor:
-            return rows
-
-
 @settings(deadline=None, max_examples=examples(40))
 @given(stored=request_lists(), query=QUERIES, limit=st.integers(1, 4))
 def test_pages_have_every_session_once_newest_first(
     reusable: Reusable, stored: list[Request], query: RequestQuery, limit: int
 ) -> None:
-    rows = all_sessions(reports_on(reusable, stored), query, limit)
+    rows = all_pages(reports_on(reusable, stored).sessions, query, limit)
     expected: dict[tuple[str, str], list[Request]] = {}
     for request in sorted(stored, key=lambda r: (r.started_at, r.id)):
         if matches(request, query) and request.session:

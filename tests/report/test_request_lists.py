@@ -7,26 +7,12 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.databases import Request, figures, request_lists
+from report.paging import all_pages
 from report.selections import matches
 from report.test_lists import QUERIES, reports_on
 
-from aibridge_addon.report.protocol import Reports
 from aibridge_addon.report.queries import RequestQuery
-from aibridge_addon.report.rows import RequestRow
 from aibridge_addon.report.sums import total
-
-
-def all_pages(reports: Reports, query: RequestQuery, limit: int) -> list[RequestRow]:
-    """Return the rows of all pages."""
-    rows: list[RequestRow] = []
-    cursor = ""
-    while True:
-        page = reports.requests(replace(query, limit=limit, cursor=cursor))
-        assert len(page.rows) <= limit
-        rows += page.rows
-        cursor = page.next_cursor
-        if not cursor:
-            return rows
 
 
 @settings(deadline=None, max_examples=examples(60))
@@ -34,7 +20,7 @@ def all_pages(reports: Reports, query: RequestQuery, limit: int) -> list[Request
 def test_pages_have_every_request_once_with_its_figures(
     reusable: Reusable, stored: list[Request], query: RequestQuery, limit: int
 ) -> None:
-    rows = all_pages(reports_on(reusable, stored), query, limit)
+    rows = all_pages(reports_on(reusable, stored).requests, query, limit)
     selected = [request for request in stored if matches(request, query)]
     newest = sorted(selected, key=lambda r: (r.started_at, r.id), reverse=True)
     assert [row.id for row in rows] == [request.id for request in newest]
