@@ -24,6 +24,11 @@ class _Waiter:
     served: asyncio.Future[bool]
     """True: it was admitted; False: its client has left."""
 
+    @property
+    def is_admitted(self) -> bool:
+        """True if it was admitted, perhaps in the same turn of the loop in which its wait ended."""
+        return self.served.done() and not self.served.cancelled() and self.served.result()
+
 
 class LimitQueue:
     """The waiting rooms of all provider instances."""
@@ -66,8 +71,11 @@ class LimitQueue:
             async with asyncio.timeout(seconds):
                 return await waiter.served
         except TimeoutError:
-            # It may have been served in the same turn of the loop.
-            return waiter.served.done() and not waiter.served.cancelled() and waiter.served.result()
+            return waiter.is_admitted
+        except asyncio.CancelledError:
+            if waiter.is_admitted:
+                self._limits.cancel(asked)
+            raise
         finally:
             room.remove(actor, waiter)
             self._on_length(name, len(room))
