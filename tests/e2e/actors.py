@@ -1,5 +1,7 @@
 """Requests of named actors, in each API by another way: for budgets, limits and model rules."""
 
+from collections.abc import Mapping
+
 import httpx2
 import pytest
 
@@ -20,12 +22,12 @@ def post(
     content: bytes | None = None,
     *,
     stream: bool = False,
-    **headers: str,
+    headers: Mapping[str, str] | None = None,
 ) -> httpx2.Response:
     """Send a request of an actor; without `content`, a small one."""
     with clients.http(way) as http:
         return http.post(
             clients.url(way, api.provider, api.path),
             content=api.request("hi", stream=stream) if content is None else content,
-            headers={**api.headers, "X-AIBridge-Actor": actor, **headers},
+            headers={**api.headers, "X-AIBridge-Actor": actor, **(headers or {})},
         )

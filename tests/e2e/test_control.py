@@ -192,7 +192,7 @@ def test_circuit_breaker_stops_requests_to_an_overloaded_provider(
     body = MESSAGES.request("hi", stream=False)
     for _ in range(5):
         headers = {"x-standin-canned": "overloaded"}
-        assert post(clients, REVERSE, MESSAGES, "alice", body, **headers).status_code == 529
+        assert post(clients, REVERSE, MESSAGES, "alice", body, headers=headers).status_code == 529
     refused = post(clients, FORWARD, MESSAGES, "alice", body)
     assert refused.status_code == 503
     assert 1 <= int(refused.headers["retry-after"]) <= 30
@@ -216,7 +216,7 @@ def test_actor_is_named_upstream_only_where_the_provider_wants_it(
     spoofed = {"x-ai-bridge-actor-id": "mallory"}
     for api in (MESSAGES, CHAT):
         body = api.request("hi", stream=False)
-        assert post(clients, way, api, "alice", body, **spoofed).status_code == 200
+        assert post(clients, way, api, "alice", body, headers=spoofed).status_code == 200
     ours, theirs = standin.requests
     assert ours.header("x-ai-bridge-actor-id") == "alice"
     assert theirs.header("x-ai-bridge-actor-id") == "mallory", "nothing is removed otherwise"
@@ -233,6 +233,6 @@ def test_front_proxy_names_the_actor_and_its_headers_never_reach_the_provider(
         proxy = start_proxy(config=config_toml(standin.origin) + table.format(network))
         with proxy.recording() as records:
             body = CHAT.request("hi", stream=False)
-            post(clients_of(proxy), REVERSE, CHAT, "mallory", body, **headers)
+            post(clients_of(proxy), REVERSE, CHAT, "mallory", body, headers=headers)
         assert records.interception["initiator_id"] == actor
     assert all(not request.header("x-forwarded-user") for request in standin.requests)

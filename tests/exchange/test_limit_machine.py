@@ -5,6 +5,7 @@ import dataclasses
 from typing import Any
 
 from access.policies.test_rate_limits import Clock, asked_by, ended
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -191,5 +192,7 @@ class LimitMachine(RuleBasedStateMachine):
             self.loop.close()
 
 
-LimitMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+LimitMachine.TestCase.settings = settings(
+    max_examples=examples(40), stateful_step_count=30, deadline=None
+)
 TestLimitMachine = LimitMachine.TestCase
