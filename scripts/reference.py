@@ -444,8 +444,8 @@ COLUMNS = {
     "cpu_percent": "CPU time in percent of the time since the sign of life before",
     "interception_id": "`aibridge_interceptions.id`",
     "provider_response_id": "id of the provider's response",
-    "input_tokens": "tokens neither read from nor written to a cache; null, like all tokens, if the"
-    " call is billed in another unit, which `extra` has",
+    "input_tokens": "tokens neither read from nor written to a cache; null, like any count, if the"
+    " response does not state it; all are null if `extra` has the units that are billed",
     "output_tokens": "reasoning included",
     "cache_read_input_tokens": "input tokens read from a cache",
     "cache_write_input_tokens": "input tokens written to a cache",
@@ -547,7 +547,7 @@ COLUMNS = {
     "cache_read": "input tokens read from a cache",
     "cache_write": "input tokens written to a cache",
     "output": "output tokens",
-    "incomplete": "requests with a call whose input or output tokens are unknown",
+    "incomplete": "requests with a call in tokens that lacks a count",
     "without_usage": "requests that may have been billed and reported no usage",
     "chats_without_usage": "those of Chat Completions",
     "unpriced": "requests with a billed call without a price",

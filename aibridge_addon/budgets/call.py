@@ -22,7 +22,7 @@ from aibridge_addon.budgets.tokens import (
     input_tokens,
     remember,
 )
-from aibridge_addon.facts import Interception, TokenUsage, now
+from aibridge_addon.facts import Interception, TokenUsage, known_sum, now
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.prices.pricing import Priced, Unpriced
 
@@ -110,13 +110,16 @@ class Calls:
         """Learn from the usage of a response."""
         if usage.call:
             return
-        output = usage.output_tokens or 0
-        self._outputs.add(usage.model or usage.interception.model, output)
+        if usage.output_tokens is not None:
+            self._outputs.add(usage.model or usage.interception.model, usage.output_tokens)
         estimated = self._estimated.pop(usage.interception.id, None)
         if estimated is None or (key := conversation_of(usage.interception)) is None:
             return
+        tokens = known_sum(usage.prompt_tokens, usage.output_tokens)
+        if tokens is None:
+            return
         is_cached = bool(usage.cache_read_input_tokens or usage.cache_write_input_tokens)
-        conversation = _Conversation(estimated, usage.prompt_tokens + output, is_cached)
+        conversation = _Conversation(estimated, tokens, is_cached)
         remember(self._conversations, key, conversation, MOST_CONVERSATIONS)
 
 

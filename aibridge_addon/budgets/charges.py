@@ -32,7 +32,9 @@ class Outcome:
     """Those of them without a price."""
     cost_nano_usd: int
     tokens: int
-    """Input, cache writes and output; cache reads do not count."""
+    """Input, cache writes and output, as far as they are known; cache reads do not count."""
+    incomplete: int = 0
+    """Number of model calls in tokens that did not report all of these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,8 @@ class Charge:
 def charge_of(unit: Unit, hold: Hold, outcome: Outcome) -> Charge:
     """Return the charge of an interception in one budget.
 
-    A response that broke off costs at least its reported tokens and its estimated input. If there
+    A response that reported only some of its tokens costs at least what was likely, and one that
+    broke off at least its reported tokens and its estimated input. If there
     is no usage, or no price for it, it costs what was likely. A refused or failed request is free.
     """
     told = outcome.cost_nano_usd if unit == "usd" else outcome.tokens
@@ -58,6 +61,8 @@ def charge_of(unit: Unit, hold: Hold, outcome: Outcome) -> Charge:
             is_estimate = broke_off and hold.likely > 0
             how: How = "estimated" if is_estimate else "unpriced"
             return Charge(amount=max(told, hold.likely), how=how)
+        if unit == "tokens" and outcome.incomplete:
+            return Charge(amount=max(told, hold.likely), how="estimated")
         if broke_off:
             return Charge(amount=max(told, hold.input), how="estimated")
         return Charge(amount=told, how="told")

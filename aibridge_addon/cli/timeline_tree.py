@@ -9,6 +9,7 @@ from aibridge_addon.formats.content import Message, Part
 from aibridge_addon.report.diff import ConversationDiff
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.money import UNKNOWN, usd
+from aibridge_addon.report.notes import at_least
 from aibridge_addon.report.numbers import count, duration, percent, size
 from aibridge_addon.report.readable_json import readable
 from aibridge_addon.report.rows import CallRow, RequestRow, SessionRow
@@ -100,7 +101,8 @@ def tokens_text(figures: Figures) -> str:
     if figures.tokens_unknown:
         return f"tokens {UNKNOWN}"
     cached = f" ({percent(figures.cache_hit_rate)} cached)" if figures.cache_read else ""
-    return f"{count(figures.total_input)} in{cached}, {count(figures.output)} out"
+    given = at_least(figures, count(figures.known(figures.total_input)))
+    return f"{given} in{cached}, {at_least(figures, count(figures.known(figures.output)))} out"
 
 
 def local_time(moment: str) -> str:
@@ -187,10 +189,10 @@ def _upstream(request: UpstreamRequest, timeline: Timeline) -> Branch:
 
 
 def _call_facts(call: CallRow) -> Iterator[str]:
-    if call.output is None:
-        yield ", ".join(f"{name} {amount}" for name, amount in call.extra.items())
-    else:
+    if call.is_in_tokens:
         yield f"{count(call.prompt_tokens)} in, {count(call.output)} out"
+    else:
+        yield ", ".join(f"{name} {amount}" for name, amount in call.extra.items())
     if call.cache_read or call.cache_write:
         yield f"cache {count(call.cache_read)} read, {count(call.cache_write)} written"
     if call.ttft_ms is not None:

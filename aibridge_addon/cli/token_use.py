@@ -6,6 +6,7 @@ from datetime import datetime
 from aibridge_addon.cli.databases import open_records
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.money import UNKNOWN, usd
+from aibridge_addon.report.notes import at_least
 from aibridge_addon.report.numbers import count, short_count
 from aibridge_addon.report.periods import short_time
 from aibridge_addon.report.protocol import UnsupportedReportError
@@ -35,8 +36,8 @@ def cells(use: Use | None, token_id: str) -> tuple[str, ...]:
     figures = use.get(token_id)
     if figures is None:
         return "never", "0", "0", usd(0)
-    tokens = None if figures.tokens_unknown else figures.total_input + figures.output
-    return _local(figures.latest), count(figures.requests), short_count(tokens), _spent(figures)
+    tokens = at_least(figures, short_count(figures.known(figures.total_input + figures.output)))
+    return _local(figures.latest), count(figures.requests), tokens, _spent(figures)
 
 
 def as_json(use: Use | None, token_id: str) -> dict[str, str | int | None]:
@@ -44,11 +45,11 @@ def as_json(use: Use | None, token_id: str) -> dict[str, str | int | None]:
     if use is None:
         return dict.fromkeys(("last_use", "requests", "tokens", "cost_nano_usd", "unpriced"))
     figures = use.get(token_id, Figures())
-    tokens = None if figures.tokens_unknown else figures.total_input + figures.output
     return {
         "last_use": figures.latest or None,
         "requests": figures.requests,
-        "tokens": tokens,
+        "tokens": figures.known(figures.total_input + figures.output),
+        "incomplete": figures.incomplete,
         "cost_nano_usd": figures.cost_nano_usd if figures.requests else 0,
         "list_price_nano_usd": figures.list_price_nano_usd,
         "unpriced": figures.unpriced,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from aibridge_addon.cli.tables import printable
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.money import NANO_USD, usd
-from aibridge_addon.report.notes import requests_of, without_usage
+from aibridge_addon.report.notes import at_least, requests_of, without_usage
+from aibridge_addon.report.numbers import count
 from aibridge_addon.report.rows import GroupRow
 from aibridge_addon.report.sums import total
 
@@ -60,6 +61,8 @@ def _counted(name: str, labels: Mapping[str, str], value: float) -> dict[str, in
             return {"without_usage": number, "chats_without_usage": chats, "unpriced": number}
         case "aibridge_tokens_total" if labels["type"] in _TOKEN_TYPES:
             return {labels["type"]: number}
+        case "aibridge_unknown_tokens_total" if labels["type"] in ("input", "output"):
+            return {"incomplete": number}
         case "aibridge_cost_usd_total":
             return {_MONEY[labels["basis"]]: round(value * NANO_USD)}
         case "aibridge_unpriced_calls_total":
@@ -108,9 +111,13 @@ def _money(figures: Figures) -> str:
 def _tokens(figures: Figures) -> str:
     if figures.tokens_unknown:
         return "tokens unknown"
-    details = [f"{figures.input:,} in"]
+    details = [f"{_sum(figures, figures.input)} in"]
     if figures.cache_read:
         details.append(f"{figures.cache_read:,} from cache")
     if figures.cache_write:
         details.append(f"{figures.cache_write:,} to cache")
-    return ", ".join([*details, f"{figures.output:,} out"])
+    return ", ".join([*details, f"{_sum(figures, figures.output)} out"])
+
+
+def _sum(figures: Figures, tokens: int) -> str:
+    return at_least(figures, count(figures.known(tokens)))

@@ -153,12 +153,12 @@ def _record(by: tuple[str, ...], row: GroupRow) -> dict[str, Any]:
     """Return a row as a JSON object; unknown tokens and amounts are null."""
     names = [name_of(grouping, name) for grouping, name in zip(by, row.names, strict=True)]
     figures = row.figures
-    unknown = dict.fromkeys(_TOKENS) if figures.tokens_unknown else {}
+    tokens = {name: figures.known(getattr(figures, name)) for name in _TOKENS}
     return {
         "name": " / ".join(names),
         "group": dict(zip(by, row.names, strict=True)),
         **as_json(figures),
-        **unknown,
+        **tokens,
         "cache_hit_rate": figures.cache_hit_rate,
     }
 
@@ -181,7 +181,7 @@ def _csv_value(figures: Figures, name: str) -> str:
     value = getattr(figures, name)
     if name.endswith(_MONEY):
         return exact_usd(value)
-    if name in _TOKENS and figures.tokens_unknown:
+    if name in _TOKENS and figures.known(value) is None:
         return ""
     return _safe("; ".join(value) if isinstance(value, tuple) else str(value))
 

@@ -9,7 +9,7 @@ from aibridge_addon.cli.columns import Column, fitting, lines
 from aibridge_addon.cli.tables import printable, terminal_width
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.money import UNKNOWN, usd
-from aibridge_addon.report.notes import headline, notes
+from aibridge_addon.report.notes import at_least, headline, notes
 from aibridge_addon.report.numbers import bar, percent, short_count
 from aibridge_addon.report.periods import short_time
 from aibridge_addon.report.queries import METADATA_PREFIX
@@ -118,7 +118,8 @@ def _count(number: int) -> str:
 
 
 def _tokens(figures: Figures, number: int) -> str:
-    return UNKNOWN if figures.tokens_unknown else _count(number)
+    known = figures.known(number)
+    return UNKNOWN if known is None else at_least(figures, _count(known))
 
 
 def _latest(figures: Figures) -> str:

@@ -50,6 +50,7 @@ from aibridge_addon.facts.records import (
     UserPrompt,
 )
 from aibridge_addon.facts.sends import MovedAway, SendFailed, ServedElsewhere
+from aibridge_addon.facts.token_counts import TokenCounts, known_sum, unknown_counts
 from aibridge_addon.facts.tunnels import TunnelEnded
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "SendFailed",
     "ServedElsewhere",
     "Status",
+    "TokenCounts",
     "TokenUsage",
     "TokenUsageSoFar",
     "ToolUsage",
@@ -95,4 +97,6 @@ __all__ = [
     "now",
     "derived_id",
     "id_of_day",
+    "known_sum",
+    "unknown_counts",
 ]

@@ -57,9 +57,11 @@ class Usage:
 
     input_tokens: int | None
     output_tokens: int | None
-    """None, like the input, if the call is billed in another unit, which `extra` has."""
-    cache_read_input_tokens: int = 0
-    cache_write_input_tokens: int = 0
+    """None, like any count, if the provider does not state it. Input and output are None if the
+    call is billed in another unit, which `extra` has."""
+    cache_read_input_tokens: int | None = 0
+    """0 if the provider states no cache: caches are optional in all APIs."""
+    cache_write_input_tokens: int | None = 0
     extra: Mapping[str, int | float | str] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
     call: str | None = None

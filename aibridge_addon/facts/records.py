@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from aibridge_addon.facts.ids import PROCESS_ID
 from aibridge_addon.facts.readings import RequestKind, ThoughtSource
+from aibridge_addon.facts.token_counts import known_sum, unknown_counts
 
 
 class Status(StrEnum):
@@ -142,11 +143,12 @@ class TokenUsage:
     model: str | None
     """The model that the provider names."""
     input_tokens: int | None
-    """Input tokens, without those read from or written to a cache; None, like the output, if the
-    call is billed in another unit, which `extra` has."""
+    """Input tokens, without those read from or written to a cache. None, like any count, if the
+    provider does not state it; all are None if the call is billed in another unit, which `extra`
+    has."""
     output_tokens: int | None
-    cache_read_input_tokens: int
-    cache_write_input_tokens: int
+    cache_read_input_tokens: int | None
+    cache_write_input_tokens: int | None
     extra: Mapping[str, int | float | str]
     raw: Mapping[str, Any]
     """The provider's own usage object."""
@@ -163,10 +165,16 @@ class TokenUsage:
     """Time to the first byte of a streamed body; None for a body that is not streamed."""
 
     @property
-    def prompt_tokens(self) -> int:
-        """All input tokens, caches included; 0 if the call is billed in another unit."""
-        caches = self.cache_read_input_tokens + self.cache_write_input_tokens
-        return (self.input_tokens or 0) + caches
+    def prompt_tokens(self) -> int | None:
+        """All input tokens, caches included; None if a part of them is unknown."""
+        return known_sum(
+            self.input_tokens, self.cache_read_input_tokens, self.cache_write_input_tokens
+        )
+
+    @property
+    def unknown_counts(self) -> tuple[str, ...]:
+        """The counts that the provider did not state, of a call that is billed in tokens."""
+        return unknown_counts(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

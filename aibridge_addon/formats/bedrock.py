@@ -11,7 +11,7 @@ from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts, Usa
 from aibridge_addon.formats.base import EventDecoder, Format, RequestView, ResponseHead
 from aibridge_addon.formats.decoders.aws_frames import MEDIA_TYPE, FrameParser, frames_of
 from aibridge_addon.formats.decoders.sse import Event
-from aibridge_addon.formats.usage import Extra
+from aibridge_addon.formats.usage import Extra, optional_count
 from aibridge_addon.formats.view import View
 from aibridge_addon.raw_json import JSON, count, encode, mapping, text
 
@@ -103,13 +103,13 @@ def labels_in(document: dict[str, JSON]) -> Extra:
 def usage_of_metrics(metrics: dict[str, JSON]) -> Usage | None:
     """Read the counts that end a stream of any model; None without them."""
     given, made = count(metrics.get("inputTokenCount")), count(metrics.get("outputTokenCount"))
-    if given is None or made is None:
+    if given is None and made is None:
         return None
     return Usage(
         input_tokens=given,
         output_tokens=made,
-        cache_read_input_tokens=count(metrics.get("cacheReadInputTokenCount")) or 0,
-        cache_write_input_tokens=count(metrics.get("cacheWriteInputTokenCount")) or 0,
+        cache_read_input_tokens=optional_count(metrics, ("cacheReadInputTokenCount",)),
+        cache_write_input_tokens=optional_count(metrics, ("cacheWriteInputTokenCount",)),
         raw=metrics,
     )
 
@@ -118,15 +118,15 @@ def _usage_of(headers: Mapping[str, str]) -> Usage | None:
     names = ("input", "output", "cache-read-input", "cache-write-input")
     counts = {name: headers.get(f"{_PREFIX}{name}-token-count", "") for name in names}
     given, made, read, written = (
-        int(c) if c.isascii() and c.isdigit() else None for c in counts.values()
+        count(int(c)) if c.isascii() and c.isdigit() else None for c in counts.values()
     )
-    if given is None or made is None:
+    if given is None and made is None:
         return None
     return Usage(
         input_tokens=given,
         output_tokens=made,
-        cache_read_input_tokens=read or 0,
-        cache_write_input_tokens=written or 0,
+        cache_read_input_tokens=read if counts["cache-read-input"] else 0,
+        cache_write_input_tokens=written if counts["cache-write-input"] else 0,
         raw={f"{name}-token-count": c for name, c in counts.items() if c},
     )
 

@@ -40,7 +40,7 @@ class OpenAIEmbeddings(OpenAIFormat):
         return ResponseFacts(
             response_id=text(document.get("id")),
             model=text(document.get("model")),
-            usage=(own := read_usage(usage, CHAT_NAMES)),
+            usage=(own := read_usage(usage, CHAT_NAMES, has_output=False)),
             usage_unreadable=own is None and states_tokens(usage),
         )
 

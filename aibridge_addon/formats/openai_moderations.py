@@ -38,7 +38,7 @@ class OpenAIModerations(OpenAIFormat):
             return None
         model = text(document.get("model"))
         usage = mapping(document.get("usage"))
-        own = read_usage(usage, CHAT_NAMES)
+        own = read_usage(usage, CHAT_NAMES, has_output=False)
         is_unreadable = own is None and states_tokens(usage)
         if own is None and not usage and model and model.startswith(_FREE_MODELS):
             own = Usage(input_tokens=None, output_tokens=None, extra={PRICING: FREE})

@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage
-from aibridge_addon.formats.usage import Extra, Places, costs_of, counts_at, first_count
+from aibridge_addon.formats.usage import (
+    Extra,
+    Places,
+    costs_of,
+    counts_at,
+    first_count,
+    optional_count,
+)
 from aibridge_addon.raw_json import JSON, count
 
 
@@ -84,32 +91,32 @@ def read_usage(
     *,
     outside: Extra | None = None,
     total_has_thoughts: bool = False,
+    has_output: bool = True,
 ) -> Usage | None:
     """Read a usage object; None if it counts no tokens.
 
+    A count of input or output that is missing or unreadable is unknown. Counts of caches are
+    optional: input of which no cache is stated is plain input.
+
     `outside` has the counts and labels that the response states outside the usage object.
     `total_has_thoughts` is True if only the total counts the thoughts of the model.
+    `has_output` is False for APIs whose responses have no tokens.
     """
     if not counts_tokens(usage, names):
         return None
-    given = count(usage.get(names.input)) or 0
+    given, output = count(usage.get(names.input)), _output(usage, names, has_output=has_output)
     cached, written = _cached(usage, names), _written(usage, names)
-    plain = _without_cache(given, cached, written)
-    output = count(usage.get(names.output)) or 0
     extra = counts_at(usage, _PLACES[names]) | costs_of(usage) | (outside or {})
-    if (total := count(usage.get("total_tokens"))) is not None:
-        reasoning = first_count(
-            usage, (names.output_details, "reasoning_tokens"), ("reasoning_tokens",)
-        )
-        more = total - given - output
-        beside = cached + written - (given - plain)
-        if reasoning and more in (reasoning, reasoning + beside):
-            output += reasoning
-        elif total_has_thoughts and more > 0:
+    plain = None
+    if given is not None and cached is not None and written is not None:
+        plain = _without_cache(given, cached, written)
+        if output is not None:
+            separate = cached + written - (given - plain)
+            more, explanation = _more(usage, names, given + output, separate, total_has_thoughts)
             output += more
-            extra["reasoning_tokens"] = more
-        elif more not in (0, beside):
-            extra[UNEXPLAINED_TOKENS] = more
+            extra |= explanation
+    if plain is None and output is None:
+        return None
     return Usage(
         input_tokens=plain,
         output_tokens=output,
@@ -120,8 +127,39 @@ def read_usage(
     )
 
 
-def _cached(usage: dict[str, JSON], names: Names) -> int:
-    return first_count(
+def _output(usage: dict[str, JSON], names: Names, *, has_output: bool) -> int | None:
+    """Return the output; a missing count is 0 if the total shows that there is none."""
+    stated = usage.get(names.output)
+    if stated is not None:
+        return count(stated)
+    total = count(usage.get("total_tokens"))
+    is_all_input = total is not None and total == count(usage.get(names.input))
+    return 0 if is_all_input or not has_output else None
+
+
+def _more(
+    usage: dict[str, JSON], names: Names, stated: int, separate: int, total_has_thoughts: bool
+) -> tuple[int, Extra]:
+    """Compare the total with the `stated` input and output, and the `separate` cache counts.
+
+    Returns the output that only the total has, and what is recorded about it.
+    """
+    total = count(usage.get("total_tokens"))
+    if total is None:
+        return 0, {}
+    reasoning = first_count(
+        usage, (names.output_details, "reasoning_tokens"), ("reasoning_tokens",)
+    )
+    more = total - stated
+    if reasoning and more in (reasoning, reasoning + separate):
+        return reasoning, {}
+    if total_has_thoughts and more > 0:
+        return more, {"reasoning_tokens": more}
+    return 0, {} if more in (0, separate) else {UNEXPLAINED_TOKENS: more}
+
+
+def _cached(usage: dict[str, JSON], names: Names) -> int | None:
+    return optional_count(
         usage,
         (names.input_details, "cached_tokens"),
         ("prompt_cache_hit_tokens",),  # DeepSeek
@@ -131,8 +169,8 @@ def _cached(usage: dict[str, JSON], names: Names) -> int:
     )
 
 
-def _written(usage: dict[str, JSON], names: Names) -> int:
-    return first_count(
+def _written(usage: dict[str, JSON], names: Names) -> int | None:
+    return optional_count(
         usage,
         (names.input_details, "cache_write_tokens"),
         (names.input_details, "cache_creation_input_tokens"),  # Qwen

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from aibridge_addon.facts import ProviderError, ResponseFacts
 from aibridge_addon.formats.decoders.sse import Event, typed
+from aibridge_addon.formats.usage import so_far
 from aibridge_addon.raw_json import JSON, decode, expect, text
 
 type Handler = Callable[[dict[str, JSON]], None]
@@ -77,8 +78,10 @@ class Reader(ABC):
 
     def facts(self) -> ResponseFacts:
         """Return the facts of the events read so far."""
+        found = self.content()
         return replace(
-            self.content(),
+            found,
+            usage=found.usage if self.complete else so_far(found.usage),
             error=self._error,
             complete=self.complete,
             unreadable=self._unreadable,

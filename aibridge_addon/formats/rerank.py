@@ -45,7 +45,7 @@ class Rerank(OpenAIFormat):
 
 
 def _read_usage(usage: dict[str, JSON]) -> Usage | None:
-    if own := read_usage(usage, CHAT_NAMES):
+    if own := read_usage(usage, CHAT_NAMES, has_output=False):
         return own
     total = count(usage.get("total_tokens"))  # Jina and Voyage: all of it is input
     return None if total is None else Usage(input_tokens=total, output_tokens=0, raw=usage)

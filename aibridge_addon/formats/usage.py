@@ -5,7 +5,9 @@ Shared by all wire formats; the meaning of each member is defined in their own m
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from aibridge_addon.facts import Usage
 from aibridge_addon.raw_json import JSON, count, mapping, text
 
 type Path = tuple[str, ...]
@@ -35,6 +37,17 @@ def first_count(given: dict[str, JSON], *paths: Path) -> int:
     return next((found for path in paths if (found := count(value_at(given, path)))), 0)
 
 
+def optional_count(given: dict[str, JSON], *paths: Path) -> int | None:
+    """Return the first count at one of the paths that is not zero, and 0 if none is stated.
+
+    None if a value is stated that is not a count: then the amount is unknown.
+    """
+    if found := first_count(given, *paths):
+        return found
+    stated = (value_at(given, path) for path in paths)
+    return None if any(v is not None and count(v) is None for v in stated) else 0
+
+
 def counts_at(given: dict[str, JSON], places: Places) -> Extra:
     """Return the counts at the named places, without zeros."""
     return _found(given, places, lambda value: count(value) or None)
@@ -53,6 +66,23 @@ def states_tokens(usage: dict[str, JSON]) -> bool:
 def costs_of(usage: dict[str, JSON]) -> Extra:
     """Return the prices in a usage object, zeros included: a free response has a known price."""
     return _found(usage, _COSTS, lambda value: value if _is_number(value) else text(value))
+
+
+def so_far(usage: Usage | None) -> Usage | None:
+    """Return what the usage of a stream that has not reached its end says; None if nothing.
+
+    A zero in it is a placeholder: the count of what was still to come.
+    """
+    if usage is None:
+        return None
+    given = usage.input_tokens
+    if not given and not usage.cache_read_input_tokens and not usage.cache_write_input_tokens:
+        given = None
+    output = usage.output_tokens or None
+    is_in_tokens = usage.input_tokens is not None or usage.output_tokens is not None
+    if is_in_tokens and given is None and output is None:
+        return None
+    return replace(usage, input_tokens=given, output_tokens=output)
 
 
 def _found(

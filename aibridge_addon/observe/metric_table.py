@@ -213,6 +213,13 @@ METRICS = (
         samplers={TokenUsage: samplers.tokens},
     ),
     Metric(
+        name="unknown_tokens_total",
+        kind="counter",
+        help="Model calls that did not report their tokens of a type, which `tokens_total` lacks.",
+        labels=("provider", "model", "type", "initiator_id", "client"),
+        samplers={TokenUsage: samplers.unknown_tokens},
+    ),
+    Metric(
         name="token_details_total",
         kind="counter",
         help="Details of token usage, such as reasoning_tokens, and requests by tools of the"

@@ -71,6 +71,11 @@ def tokens(fact: TokenUsage) -> Iterable[tuple[str, float]]:
     return [(kind, count) for kind, count in counts.items() if count]
 
 
+def unknown_tokens(fact: TokenUsage) -> Iterable[tuple[str, float]]:
+    """Count the calls whose tokens of a type are unknown."""
+    return [(kind, 1) for kind in fact.unknown_counts]
+
+
 def cost(fact: UsagePriced) -> Iterable[tuple[str, float]]:
     """Count the cost by its basis."""
     cost = fact.price.cost_nano_usd

@@ -30,6 +30,8 @@ class BilledCall:
     output_tokens: int
     cache_read_input_tokens: int
     cache_write_input_tokens: int
+    unknown: tuple[str, ...] = ()
+    """Short names of the counts that the provider did not state; they are 0 here."""
     extra: Labels
     """Details, tool requests and modifiers, as `TokenUsage.extra` has them."""
     created_at: str
@@ -64,8 +66,9 @@ def billed_call(usage: TokenUsage) -> BilledCall:
         model=usage.model or requested,
         input_tokens=usage.input_tokens or 0,
         output_tokens=usage.output_tokens or 0,
-        cache_read_input_tokens=usage.cache_read_input_tokens,
-        cache_write_input_tokens=usage.cache_write_input_tokens,
+        cache_read_input_tokens=usage.cache_read_input_tokens or 0,
+        cache_write_input_tokens=usage.cache_write_input_tokens or 0,
+        unknown=usage.unknown_counts,
         extra=usage.extra,
         created_at=usage.created_at,
     )
@@ -107,6 +110,12 @@ _WITHOUT_PRICE_OF_THEIR_OWN = frozenset(
     }
 )
 """Numbers that other counts include, that are free, or that are prices."""
+_LACKING = {
+    "input": "input tokens",
+    "output": "output tokens",
+    "cache_read": "cache reads",
+    "cache_write": "cache writes",
+}
 
 
 def check_usage(call: BilledCall) -> None:
@@ -115,6 +124,9 @@ def check_usage(call: BilledCall) -> None:
     Raises:
         UnpriceableError: a count has none, or the counts contradict each other.
     """
+    if call.unknown:
+        lacking = " and ".join(_LACKING[name] for name in call.unknown)
+        raise UnpriceableError(f"the response does not state its {lacking}")
     if call.extra.get(UNEXPLAINED_TOKENS):
         raise UnpriceableError("the reported total is not the sum of input and output")
     for name, value in call.extra.items():

@@ -56,7 +56,12 @@ class Figures:
     def tokens_unknown(self) -> bool:
         """True if no tokens are known, so that they must not be shown as zero."""
         tokens = self.input or self.cache_read or self.cache_write or self.output
-        return self.without_usage > 0 and not tokens
+        return (self.without_usage > 0 or self.incomplete > 0) and not tokens
+
+    def known(self, tokens: int) -> int | None:
+        """Return a sum of tokens; None for a zero that may only be due to missing counts."""
+        is_unknown = self.tokens_unknown or (self.incomplete > 0 and not tokens)
+        return None if is_unknown else tokens
 
     @property
     def total_input(self) -> int:

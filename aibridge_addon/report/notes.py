@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aibridge_addon.report.figures import Figures
-from aibridge_addon.report.money import usd
+from aibridge_addon.report.money import UNKNOWN, usd
 from aibridge_addon.report.numbers import percent
 
 _MOST_NAMES = 5
@@ -29,7 +29,7 @@ def requests(figures: Figures) -> str:
 
 def notes(figures: Figures) -> list[str]:
     """Return what the sums leave out or keep apart, one sentence each."""
-    found = [unpriced(figures), without_usage(figures)]
+    found = [unpriced(figures), without_usage(figures), incomplete(figures)]
     if figures.list_price_nano_usd is not None:
         found.append(f"list price of subscriptions, not billed: {usd(figures.list_price_nano_usd)}")
     if figures.provider_cost_nano_usd is not None:
@@ -55,6 +55,18 @@ def without_usage(figures: Figures) -> str:
     if figures.chats_without_usage:
         note += " (aibridge_ask_chat_usage=always requests it from Chat Completions)"
     return note
+
+
+def incomplete(figures: Figures) -> str:
+    """Return a note on requests whose tokens are known in part; empty without such requests."""
+    if not figures.incomplete:
+        return ""
+    return f"tokens are at least: {requests_of(figures.incomplete)} reported only some of them"
+
+
+def at_least(figures: Figures, text: str) -> str:
+    """Return a sum of tokens as text, marked if counts are missing from it."""
+    return text + "+" * (figures.incomplete > 0 and text != UNKNOWN)
 
 
 def names(values: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aibridge_addon.facts import known_sum
 from aibridge_addon.report.figures import Figures
 
 
@@ -78,10 +79,7 @@ class PersonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Percentiles in milliseconds over completed requests; None: nothing was measured.
-
-    They may be rounded to within 1.6 %.
-    """
+    """Percentiles over completed requests, in ms to within 1.6 %; None: nothing was measured."""
 
     requests: int = 0
     ttft_ms_p50: int | None = None
@@ -152,9 +150,9 @@ class CallRow:
     duration_ms: int | None
     ttft_ms: int | None
     input: int | None
-    """None, like the output, if the call is billed in another unit, which `extra` has."""
-    cache_read: int
-    cache_write: int
+    """None, like any count, if it is unknown, or if the call is billed in another unit."""
+    cache_read: int | None
+    cache_write: int | None
     output: int | None
     extra: Mapping[str, Any]
     cost_nano_usd: int | None
@@ -164,9 +162,14 @@ class CallRow:
     unpriced_reason: str | None
 
     @property
-    def prompt_tokens(self) -> int:
-        """All input tokens, caches included; 0 if the call is billed in another unit."""
-        return (self.input or 0) + self.cache_read + self.cache_write
+    def prompt_tokens(self) -> int | None:
+        """All input tokens, caches included; None if a part of them is unknown."""
+        return known_sum(self.input, self.cache_read, self.cache_write)
+
+    @property
+    def is_in_tokens(self) -> bool:
+        """True if the call is billed in tokens."""
+        return self.input is not None or self.output is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

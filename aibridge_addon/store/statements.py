@@ -197,7 +197,7 @@ def _token_usage(fact: TokenUsage) -> Statement:
     metadata = {"call": fact.call} if fact.call else None
     values = _child(fact, response_id=fact.provider_response_id, metadata=metadata)
     values |= _values(fact, TOKENS) | dict.fromkeys(PRICES)
-    if fact.input_tokens is None:  # billed in another unit: no count of tokens is known
+    if fact.input_tokens is None and fact.output_tokens is None:  # billed in another unit
         values |= dict.fromkeys(_CACHES)
     tier = fact.extra.get("service_tier")
     values["service_tier"] = tier if isinstance(tier, str) else None

@@ -90,9 +90,7 @@ def usage_attributes(usage: TokenUsage, *, latest: bool) -> Values:
         {
             "gen_ai.response.id": usage.provider_response_id,
             "gen_ai.response.model": usage.model,
-            "gen_ai.usage.input_tokens": None
-            if usage.input_tokens is None
-            else usage.prompt_tokens,
+            "gen_ai.usage.input_tokens": usage.prompt_tokens,
             "gen_ai.usage.output_tokens": usage.output_tokens,
             "gen_ai.usage.cache_read.input_tokens": read,
             f"gen_ai.usage.{written}.input_tokens": write,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from aibridge_addon.facts import TokenUsage, Usage
+from aibridge_addon.facts import TokenUsage, Usage, known_sum
 from aibridge_addon.formats.content import Conversation, Message, ModelMessage, Part
 from aibridge_addon.raw_json import JSON
 from aibridge_addon.report.numbers import count
@@ -158,12 +158,16 @@ def usage_line(usage: Usage | TokenUsage) -> str:
 
     A call that is billed in another unit has the amounts in that unit instead.
     """
-    if usage.input_tokens is None or usage.output_tokens is None:
+    if usage.input_tokens is None and usage.output_tokens is None:
         amounts = [f"{name}: {value}" for name, value in usage.extra.items()]
         return f"usage: {' · '.join(amounts)}"
     cached, written = usage.cache_read_input_tokens, usage.cache_write_input_tokens
-    given = usage.input_tokens + cached + written
+    given = known_sum(usage.input_tokens, cached, written)
     caches = [f"{count(cached)} from cache"] * bool(cached)
     caches += [f"{count(written)} written to cache"] * bool(written)
     inside = f" ({', '.join(caches)})" if caches else ""
-    return f"tokens: {count(given)} in{inside} → {count(usage.output_tokens)} out"
+    return f"tokens: {_known(given)} in{inside} → {_known(usage.output_tokens)} out"
+
+
+def _known(tokens: int | None) -> str:
+    return "unknown" if tokens is None else count(tokens)

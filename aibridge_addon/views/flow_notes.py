@@ -18,6 +18,7 @@ from aibridge_addon.facts import (
     Status,
     TokenUsage,
     UsagePriced,
+    known_sum,
 )
 from aibridge_addon.report.money import short_usd, usd
 from aibridge_addon.report.numbers import short_count
@@ -135,11 +136,12 @@ def _money(note: _Note) -> str:
 def _tokens(note: _Note) -> str:
     if not note.usages:
         return "—" if note.end and note.end.usage_is_unknown else ""
-    usages = [usage for usage, _ in note.usages.values() if usage.output_tokens is not None]
-    if not usages:
+    usages = [usage for usage, _ in note.usages.values()]
+    in_tokens = [u for u in usages if (u.input_tokens, u.output_tokens) != (None, None)]
+    if not in_tokens:
         return ""
-    given = sum(usage.prompt_tokens for usage in usages)
-    output = sum(usage.output_tokens or 0 for usage in usages)
+    given = known_sum(*(usage.prompt_tokens for usage in in_tokens))
+    output = known_sum(*(usage.output_tokens for usage in in_tokens))
     return f"{short_count(given)}→{short_count(output)}"
 
 

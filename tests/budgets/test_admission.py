@@ -110,6 +110,15 @@ def test_charge_follows_from_how_the_interception_ended(ended: Outcome, charge: 
     assert charge_of("usd", HOLD, ended) == charge
 
 
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+@pytest.mark.parametrize(("tokens", "charged"), [(10, 30), (70, 70)])
+def test_budget_of_tokens_is_charged_the_likely_tokens_if_some_are_unknown(
+    status: str, tokens: int, charged: int
+) -> None:
+    ended = outcome(status, usages=1, tokens=tokens, incomplete=1)
+    assert charge_of("tokens", HOLD, ended) == Charge(amount=charged, how="estimated")
+
+
 def test_budget_of_tokens_is_charged_tokens_with_or_without_a_price() -> None:
     ended = outcome(usages=1, unpriced=1, tokens=70)
     assert charge_of("tokens", HOLD, ended) == Charge(amount=70, how="told")

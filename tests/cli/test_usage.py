@@ -312,6 +312,31 @@ def test_summary_states_requests_without_reported_usage() -> None:
     )
 
 
+def test_unknown_tokens_are_a_dash_and_sums_that_lack_them_have_a_plus(
+    home: Home, database: Path
+) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "UPDATE aibridge_token_usages SET output_tokens = NULL WHERE interception_id IN"
+            " (SELECT id FROM aibridge_interceptions WHERE model = 'gpt')"
+        )
+    output = home.invoke("usage", "--db", str(database)).output
+    assert "tokens are at least: 1 request reported only some of them" in output
+    gpt = records(home, database)["gpt"]
+    assert (gpt["output"], gpt["incomplete"]) == (None, 1)
+    head, _, row, total = shown(home, database)
+    assert row[head.index("output")] == "—"
+    assert total[head.index("output")].endswith("+")
+
+
+def test_summary_of_a_run_states_unknown_tokens() -> None:
+    metrics = Metrics()
+    sent = started(model="some")
+    for fact in (sent, tokens(sent, output_tokens=None), ended(sent)):
+        metrics.observe(fact)
+    assert "some: 10+ in, 30 from cache, 40 to cache, — out" in summary(totals_of(metrics.registry))
+
+
 def test_proxy_counts_requests_without_reported_usage_by_model() -> None:
     metrics = Metrics()
     silent, known = (started(model=model, api="openai_chat") for model in ("silent", "known"))

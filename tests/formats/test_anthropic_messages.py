@@ -180,7 +180,7 @@ def test_zero_does_not_overwrite_a_count_at_any_depth() -> None:
 
 def test_usage_that_comes_only_at_the_end_counts() -> None:
     assert usage_of(started(), delta(output_tokens=3)) == Usage(
-        input_tokens=0, output_tokens=3, raw={"output_tokens": 3}
+        input_tokens=None, output_tokens=3, raw={"output_tokens": 3}
     )
 
 
@@ -209,7 +209,7 @@ def test_extra_usage_is_recorded() -> None:
     usage = {"input_tokens": 1, "cache_creation": None, "server_tool_use": 0, "service_tier": None}
     assert usage_of(started(**usage)) == Usage(
         input_tokens=1,
-        output_tokens=0,
+        output_tokens=None,
         raw={"input_tokens": 1, "server_tool_use": 0},
     )
 
@@ -342,7 +342,7 @@ STREAM = (
 @pytest.mark.parametrize("end", [b"", b"data: [DONE]\n\n"], ids=["as usual", "as vLLM"])
 def test_stream_whose_events_have_only_names_is_read(end: bytes) -> None:
     facts = three_ways(lambda chunks: read_stream(FORMAT, chunks), STREAM + end)
-    usage = Usage(input_tokens=0, output_tokens=3, raw={"output_tokens": 3})
+    usage = Usage(input_tokens=None, output_tokens=3, raw={"output_tokens": 3})
     assert facts == ResponseFacts(response_id="i", model="m", usage=usage, complete=True)
 
 
@@ -352,7 +352,7 @@ def test_buffered_response_without_a_type_is_read() -> None:
     assert FORMAT.read_whole(json.dumps(body).encode()) == ResponseFacts(
         response_id="i",
         model="m",
-        usage=Usage(input_tokens=0, output_tokens=3, raw={"output_tokens": 3}),
+        usage=Usage(input_tokens=None, output_tokens=3, raw={"output_tokens": 3}),
         tool_calls=(ToolCall(tool="n", call_id="t", input={}),),
         complete=True,
     )

@@ -154,7 +154,8 @@ def test_unreadable_token_counts_of_a_head_are_unknown(value: str) -> None:
     facts = wire_format.add_head(
         wire_format.read_whole(b'{"generation":"hi"}'), ResponseHead(status=200, headers=headers)
     )
-    assert facts.usage is None
+    assert facts.usage
+    assert (facts.usage.input_tokens, facts.usage.output_tokens) == (None, 3)
 
 
 @both

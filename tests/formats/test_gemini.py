@@ -135,21 +135,35 @@ def test_blank_body_is_one_event_without_data() -> None:
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        ({"promptTokenCount": 10, "cachedContentTokenCount": 4}, (6, 0, 4)),
-        ({"promptTokenCount": 4, "cachedContentTokenCount": 10}, (4, 0, 10)),
+        ({"promptTokenCount": 10, "cachedContentTokenCount": 4}, (6, None, 4)),
+        ({"promptTokenCount": 4, "cachedContentTokenCount": 10}, (4, None, 10)),
         ({"promptTokenCount": 3, "thoughtsTokenCount": 5, "candidatesTokenCount": 2}, (3, 7, 0)),
-        ({"promptTokenCount": 3, "toolUsePromptTokenCount": 9}, (12, 0, 0)),
-        ({"candidatesTokenCount": 2}, (0, 2, 0)),
+        ({"promptTokenCount": 3, "toolUsePromptTokenCount": 9}, (12, None, 0)),
+        ({"candidatesTokenCount": 2}, (None, 2, 0)),
         ({"promptTokenCount": 3, "responseTokenCount": 2}, (3, 2, 0)),
     ],
 )
 def test_usage_is_counted_by_the_rules_of_google(
-    usage: dict[str, int], expected: tuple[int, int, int]
+    usage: dict[str, int], expected: tuple[int | None, int | None, int]
 ) -> None:
     found = read_usage(usage)
     assert found
     counts = (found.input_tokens, found.output_tokens, found.cache_read_input_tokens)
     assert counts == expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "total", "output"),
+    [({}, 5, 0), ({"thoughtsTokenCount": 3}, 8, 3), ({}, 9, None), ({}, None, None)],
+)
+def test_candidates_that_are_left_out_are_zero_if_the_total_has_no_room_for_them(
+    counts: dict[str, int], total: int | None, output: int | None
+) -> None:
+    usage = {"promptTokenCount": 5, "totalTokenCount": total, **counts}
+    answer = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": usage}
+    found = FORMAT.read_whole(json.dumps(answer).encode()).usage
+    assert found
+    assert (found.input_tokens, found.output_tokens) == (5, output)
 
 
 @pytest.mark.parametrize("usage", [{}, {"trafficType": "ON_DEMAND"}, {"totalTokenCount": 9}])
@@ -343,7 +357,7 @@ def test_usage_of_a_stream_is_reported_before_its_end() -> None:
         reader.feed(Event(b"", json.dumps({"usageMetadata": usage}).encode(), b""))
     expected = Usage(
         input_tokens=5,
-        output_tokens=0,
+        output_tokens=None,
         extra={"service_tier": "standard"},
         raw={"trafficType": "ON_DEMAND", "promptTokenCount": 5},
     )

@@ -121,21 +121,21 @@ def call(**fields: Any) -> dict[str, Any]:
         ),
         (
             {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 8}},
-            {"input_tokens": 2, "output_tokens": 0, "cache_read_input_tokens": 8},
+            {"input_tokens": 2, "output_tokens": None, "cache_read_input_tokens": 8},
         ),
         (
             {"prompt_tokens": 10, "prompt_cache_hit_tokens": 8},
-            {"input_tokens": 2, "output_tokens": 0, "cache_read_input_tokens": 8},
+            {"input_tokens": 2, "output_tokens": None, "cache_read_input_tokens": 8},
         ),
         (
             {"prompt_tokens": 10, "prompt_tokens_details": {"cache_write_tokens": 7}},
-            {"input_tokens": 3, "output_tokens": 0, "cache_write_input_tokens": 7},
+            {"input_tokens": 3, "output_tokens": None, "cache_write_input_tokens": 7},
         ),
         (
             {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}},
-            {"input_tokens": 5, "output_tokens": 0, "cache_read_input_tokens": 8},
+            {"input_tokens": 5, "output_tokens": None, "cache_read_input_tokens": 8},
         ),
-        ({"completion_tokens": 2}, {"input_tokens": 0, "output_tokens": 2}),
+        ({"completion_tokens": 2}, {"input_tokens": None, "output_tokens": 2}),
     ],
 )
 def test_input_tokens_exclude_cached_tokens(usage: Any, expected: Any) -> None:
@@ -151,7 +151,7 @@ def test_usage_object_without_counts_is_ignored(usage: Any) -> None:
 def test_last_usage_counts_and_null_does_not_undo_it() -> None:
     usages = [{"completion_tokens": 1}, {"completion_tokens": 2}, None]
     facts = read_chunks(*({"choices": [], "usage": usage} for usage in usages))
-    assert facts.usage == Usage(input_tokens=0, output_tokens=2, raw={"completion_tokens": 2})
+    assert facts.usage == Usage(input_tokens=None, output_tokens=2, raw={"completion_tokens": 2})
 
 
 def test_finish_reason_completes_a_stream_that_has_no_last_line() -> None:

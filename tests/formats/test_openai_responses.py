@@ -145,19 +145,19 @@ def test_usage_is_read_from_every_terminal_event(status: str) -> None:
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        ({"output_tokens": 4}, {"input_tokens": 0, "output_tokens": 4}),
-        ({"input_tokens": 4}, {"input_tokens": 4, "output_tokens": 0}),
+        ({"output_tokens": 4}, {"input_tokens": None, "output_tokens": 4}),
+        ({"input_tokens": 4}, {"input_tokens": 4, "output_tokens": None}),
         (
             {"input_tokens": 9, "input_tokens_details": {"cache_write_tokens": 5}},
-            {"input_tokens": 4, "output_tokens": 0, "cache_write_input_tokens": 5},
+            {"input_tokens": 4, "output_tokens": None, "cache_write_input_tokens": 5},
         ),
         (
             {"input_tokens": 1, "input_tokens_details": {"cached_tokens": 5}},
-            {"input_tokens": 1, "output_tokens": 0, "cache_read_input_tokens": 5},
+            {"input_tokens": 1, "output_tokens": None, "cache_read_input_tokens": 5},
         ),
         (
             {"output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 5}},
-            {"input_tokens": 0, "output_tokens": 9, "extra": {"reasoning_tokens": 5}},
+            {"input_tokens": None, "output_tokens": 9, "extra": {"reasoning_tokens": 5}},
         ),
     ],
 )

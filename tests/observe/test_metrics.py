@@ -230,6 +230,16 @@ def test_tokens_are_counted_by_type(metrics: Metrics) -> None:
     }
 
 
+def test_calls_with_unknown_tokens_are_counted_by_type(metrics: Metrics) -> None:
+    in_seconds = tokens(INTERCEPTION, input_tokens=None, output_tokens=None)
+    observed(metrics, tokens(INTERCEPTION, output_tokens=None), tokens(INTERCEPTION), in_seconds)
+
+    labels = {"provider": "acme", "model": "m", "initiator_id": "alice", "client": "c"}
+    assert label_values(metrics, "unknown_tokens_total", "type") == {"output"}
+    assert value(metrics, "unknown_tokens_total", type="output", **labels) == 1
+    assert value(metrics, "tokens_total", type="output", **labels) == 20
+
+
 def test_prices_and_unexplained_totals_are_not_counted_as_tokens(metrics: Metrics) -> None:
     extra = {"cost": 3, "cost_in_usd_ticks": 4, "unexplained_tokens": -5, "reasoning_tokens": 6}
     observed(metrics, tokens(INTERCEPTION, extra=extra), tokens(INTERCEPTION, extra={"cost": 0.5}))

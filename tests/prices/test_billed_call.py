@@ -1,12 +1,13 @@
 """The model call that is billed for a usage."""
 
+import pytest
 from store.doubles import started, tokens
 
 from aibridge_addon.formats import openai_usage
 from aibridge_addon.formats.anthropic_messages import usage as messages_usage
 from aibridge_addon.formats.openai_responses import usage as responses_usage
 from aibridge_addon.prices import billed_call as checks
-from aibridge_addon.prices.billed_call import billed_call
+from aibridge_addon.prices.billed_call import UnpriceableError, billed_call
 
 
 def test_served_model_is_billed() -> None:
@@ -24,6 +25,26 @@ def test_call_that_the_provider_made_is_not_billed_as_the_requested_model() -> N
 
 def test_prompt_includes_what_was_read_from_and_written_to_caches() -> None:
     assert billed_call(tokens(started())).prompt_tokens == 10 + 30 + 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "lacking"),
+    [
+        ({"input_tokens": None}, "input tokens"),
+        ({"output_tokens": None}, "output tokens"),
+        ({"cache_read_input_tokens": None}, "cache reads"),
+        ({"input_tokens": None, "cache_write_input_tokens": None}, "input tokens and cache writes"),
+    ],
+)
+def test_call_with_an_unknown_count_has_no_price(changes: dict[str, None], lacking: str) -> None:
+    call = billed_call(tokens(started(), **changes))
+    with pytest.raises(UnpriceableError, match=f"does not state its {lacking}$"):
+        checks.check_usage(call)
+
+
+def test_call_in_another_unit_lacks_no_tokens() -> None:
+    call = billed_call(tokens(started(), input_tokens=None, output_tokens=None))
+    assert call.unknown == ()
 
 
 def test_every_count_that_a_wire_format_reads_has_a_decision() -> None:

@@ -214,6 +214,11 @@ def known(values: Iterable[int | None]) -> int | None:
     return sum(found) if found else None
 
 
+def is_in_another_unit(call: Call) -> bool:
+    """Return whether a call is billed in another unit than tokens."""
+    return (call.tokens[0], call.tokens[3]) == (None, None)
+
+
 def figures(chosen: Sequence[Request]) -> Figures:
     """Return the figures of some requests."""
     if not chosen:
@@ -235,7 +240,8 @@ def figures(chosen: Sequence[Request]) -> Figures:
         cache_write=sums[2],
         output=sums[3],
         incomplete=sum(
-            any(None in (call.tokens[0], call.tokens[3]) for call in r.calls) for r in chosen
+            any(None in call.tokens and not is_in_another_unit(call) for call in r.calls)
+            for r in chosen
         ),
         without_usage=sum(map(without_usage, chosen)),
         chats_without_usage=sum(without_usage(r) and r.api == "openai_chat" for r in chosen),

@@ -191,6 +191,17 @@ def test_rate_limits_that_a_later_response_states_too_are_omitted() -> None:
     ]
 
 
+def test_unknown_count_of_a_usage_is_null_and_the_others_stay() -> None:
+    [statement] = statements([tokens(started(), output_tokens=None)])
+    counts = {name: value for name, value in statement.values.items() if name.endswith("_tokens")}
+    assert counts == {
+        "input_tokens": 10,
+        "output_tokens": None,
+        "cache_read_input_tokens": 30,
+        "cache_write_input_tokens": 40,
+    }
+
+
 def test_usage_in_another_unit_has_no_tokens_at_all() -> None:
     [statement] = statements([replace(tokens(started()), input_tokens=None, output_tokens=None)])
     counts = {name: value for name, value in statement.values.items() if name.endswith("_tokens")}

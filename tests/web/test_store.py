@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from report.databases import Request, database, figures, insert, request_lists, roll_up
 from starlette.testclient import TestClient
 
-from aibridge_addon.report import numbers
+from aibridge_addon.report import notes, numbers
 from aibridge_addon.report.figures import Figures
-from aibridge_addon.report.money import UNKNOWN, usd
+from aibridge_addon.report.money import usd
 from aibridge_addon.store.sqlite.reports.reports import SQLiteReports
 from aibridge_addon.web.site import make_site
 from web.conftest import SECRET, Tokens, make_browser
@@ -49,8 +49,8 @@ def expected_figures(known: Figures) -> dict[str, str]:
     """Return how the row of figures must begin."""
 
     def tokens(number: int) -> str:
-        is_unknown = known.tokens_unknown or not (known.calls or number)
-        return UNKNOWN if is_unknown else numbers.short_count(number)
+        sum_ = known.known(number) if known.calls or number else None
+        return notes.at_least(known, numbers.short_count(sum_))
 
     return {
         "Money": usd(known.cost_nano_usd),

@@ -40,6 +40,8 @@ class _Running:
     estimated: Mapping[Bound, float]
     used: Amounts = field(default_factory=dict)
     """Tokens that responses have reported so far."""
+    unknown: set[Bound] = field(default_factory=set)
+    """Bounds whose tokens a response did not report: their estimates stay."""
 
 
 class LimitCounters:
@@ -84,11 +86,13 @@ class LimitCounters:
             self._slots.setdefault((limit.name, scope), set()).add(interception_id)
         self._debit(running, amounts)
 
-    def add_usage(self, interception_id: str, amounts: Amounts) -> None:
-        """Add tokens that a response of a running interception has reported."""
+    def add_usage(self, interception_id: str, amounts: Mapping[Bound, float | None]) -> None:
+        """Add tokens that a response of a running interception has reported; None is unknown."""
         if running := self._running.get(interception_id):
             for bound, amount in amounts.items():
-                running.used[bound] = running.used.get(bound, 0) + amount
+                if amount is None:
+                    running.unknown.add(bound)
+                running.used[bound] = running.used.get(bound, 0) + (amount or 0)
 
     def cancel(self, interception_id: str) -> None:
         """Give back what an interception took that is not sent after all."""
@@ -102,7 +106,7 @@ class LimitCounters:
             excess: Amounts = {
                 bound: running.used.get(bound, 0) - estimated
                 for bound, estimated in running.estimated.items()
-                if bound != "requests"
+                if bound != "requests" and bound not in running.unknown
             }
             self._debit(running, excess)
 

@@ -13,7 +13,7 @@ from aibridge_addon.budgets.tokens import (
     conversation_of,
     input_tokens,
 )
-from aibridge_addon.facts import BackgroundResponse, InterceptionEnded, TokenUsage
+from aibridge_addon.facts import BackgroundResponse, InterceptionEnded, TokenUsage, known_sum
 
 LIMITED = "rate_limit_exceeded"
 """Reason of the refusals."""
@@ -131,13 +131,14 @@ class RateLimits:
     def _on_usage(self, usage: TokenUsage) -> None:
         if not self.limits:
             return
-        output = usage.output_tokens or 0
-        self._outputs.add(usage.interception.model, output)
-        written = (usage.input_tokens or 0) + usage.cache_write_input_tokens
-        self.counters.add_usage(
-            usage.interception.id,
-            {"input_tokens": written, "output_tokens": output},
-        )
+        if usage.output_tokens is not None:
+            self._outputs.add(usage.interception.model, usage.output_tokens)
+        amounts: dict[Bound, int | None] = {
+            "input_tokens": known_sum(usage.input_tokens, usage.cache_write_input_tokens),
+            "output_tokens": usage.output_tokens,
+        }
+        is_in_tokens = usage.input_tokens is not None or usage.output_tokens is not None
+        self.counters.add_usage(usage.interception.id, amounts if is_in_tokens else {})
 
     def _on_end(self, ended: InterceptionEnded) -> None:
         self.counters.end(ended.interception.id, is_known=not ended.usage_is_unknown)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from aibridge_addon.facts import Usage
-from aibridge_addon.formats.usage import Places, costs_of, counts_at, labels_at
+from aibridge_addon.formats.usage import Places, costs_of, counts_at, labels_at, optional_count
 from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
 
 _COUNTS: Places = (
@@ -62,11 +62,12 @@ def serving_model(usage: JSON) -> str | None:
 
 
 def _usage(given: dict[str, JSON], *, call: str | None = None, model: str | None = None) -> Usage:
+    """Read counts: those of caches are null or missing where no cache was used."""
     return Usage(
-        input_tokens=count(given.get("input_tokens")) or 0,
-        output_tokens=count(given.get("output_tokens")) or 0,
-        cache_read_input_tokens=count(given.get("cache_read_input_tokens")) or 0,
-        cache_write_input_tokens=count(given.get("cache_creation_input_tokens")) or 0,
+        input_tokens=count(given.get("input_tokens")),
+        output_tokens=count(given.get("output_tokens")),
+        cache_read_input_tokens=optional_count(given, ("cache_read_input_tokens",)),
+        cache_write_input_tokens=optional_count(given, ("cache_creation_input_tokens",)),
         extra=counts_at(given, _COUNTS) | labels_at(given, _LABELS) | costs_of(given),
         raw=given,
         call=call,

@@ -3,24 +3,27 @@
 from collections.abc import Sequence
 
 from aibridge_addon.facts import Usage
-from aibridge_addon.formats.usage import Extra, Places, counts_at, first_count
+from aibridge_addon.formats.usage import Extra, Places, counts_at, optional_count
 from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
 
 _COUNTS: Places = (("reasoning_tokens", ("reasoningTokens",)),)
 
 
 def read_usage(given: dict[str, JSON], labels: Extra) -> Usage | None:
-    """Read a usage object; None if it does not count both input and output."""
+    """Read a usage object; None if it counts neither input nor output.
+
+    Counts of caches are missing where no cache was used.
+    """
     counted, made = count(given.get("inputTokens")), count(given.get("outputTokens"))
     if counted is None and made is None:
         return None
     return Usage(
-        input_tokens=counted or 0,
-        output_tokens=made or 0,
-        cache_read_input_tokens=first_count(
+        input_tokens=counted,
+        output_tokens=made,
+        cache_read_input_tokens=optional_count(
             given, ("cacheReadInputTokens",), ("cacheReadInputTokenCount",)
         ),
-        cache_write_input_tokens=first_count(
+        cache_write_input_tokens=optional_count(
             given, ("cacheWriteInputTokens",), ("cacheWriteInputTokenCount",)
         ),
         extra=counts_at(given, _COUNTS) | _cache_writes(given) | labels,

@@ -7,7 +7,7 @@ models report their usage.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.facts import RequestFacts, ResponseFacts, Usage
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.content import Message, Part
 from aibridge_addon.formats.gemini.errors import error_body, read_error
@@ -50,7 +50,7 @@ class GeminiEmbeddings(OpenAIFormat):
             return None
         usage = mapping(named(document, "usageMetadata"))
         return ResponseFacts(
-            usage=(own := read_usage(usage)),
+            usage=(own := _without_output(read_usage(usage))),
             usage_unreadable=own is None and states_tokens(usage),
         )
 
@@ -89,6 +89,10 @@ class EmbeddingsView(PlainView):
         """Return the number of vectors."""
         if vectors := _vectors(document):
             yield Part(kind="other", name="embeddings", text=f"{len(vectors)} vectors")
+
+
+def _without_output(usage: Usage | None) -> Usage | None:
+    return replace(usage, output_tokens=usage.output_tokens or 0) if usage else None
 
 
 def _vectors(document: dict[str, JSON]) -> list[dict[str, JSON]]:

@@ -40,7 +40,7 @@ class GenerationReader(Reader):
     def content(self) -> ResponseFacts:
         """Return the facts of the response."""
         candidates = [self._candidates[index] for index in sorted(self._candidates)]
-        usage = read_usage(self._usage, self._grounding)
+        usage = read_usage(self._usage, self._grounding, is_whole=self.complete)
         return ResponseFacts(
             response_id=self._id,
             model=self._model,
@@ -77,6 +77,10 @@ class GenerationReader(Reader):
         if self._usage and not self._has_end and read_usage(self._usage):
             self.report_usage()
 
+    def on_body_end(self) -> None:
+        """Note that the body has ended as its head announced: nothing is missing from it."""
+        self._has_end = True
+
     def _on_candidate(self, candidate: dict[str, JSON]) -> None:
         if named(candidate, "finishReason"):
             self._has_end = True
@@ -109,6 +113,7 @@ def read_whole(body: bytes) -> ResponseFacts:
     reader = GenerationReader()
     for chunk in chunks:
         reader.on_chunk(chunk)
+    reader.on_body_end()
     facts = reader.facts()
     if facts.error:
         return ResponseFacts(error=facts.error, complete=True)

@@ -7,7 +7,7 @@ value counts.
 
 from collections.abc import Mapping, Sequence
 
-from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage
+from aibridge_addon.facts import UNEXPLAINED_TOKENS, Usage, known_sum
 from aibridge_addon.formats.gemini.names import named, spelling
 from aibridge_addon.formats.usage import Extra, merge_usage
 from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
@@ -29,33 +29,55 @@ def merge(before: dict[str, JSON], after: JSON) -> dict[str, JSON]:
     return merge_usage(before, after, restarts=True)
 
 
-def read_usage(usage: dict[str, JSON], outside: Extra | None = None) -> Usage | None:
+def read_usage(
+    usage: dict[str, JSON], outside: Extra | None = None, *, is_whole: bool = False
+) -> Usage | None:
     """Read a usage object; None if it counts neither input nor output.
+
+    JSON of protocol buffers leaves out zeros, so that optional counts are 0 if they are missing.
+    The prompt and the candidates are unknown then, but for candidates that the total of a whole
+    response leaves no room for.
 
     `outside` has the counts that the response states outside the usage object.
     """
-    prompt = _count(usage, "promptTokenCount")
-    answered = _answered(usage)
+    prompt, answered = _count(usage, "promptTokenCount"), _answered(usage)
     if prompt is None and answered is None:
         return None
-    cached = _count(usage, "cachedContentTokenCount") or 0
-    used_by_tools = _count(usage, "toolUsePromptTokenCount") or 0
-    thoughts = _count(usage, "thoughtsTokenCount") or 0
-    whole = prompt or 0
+    cached = _optional(usage, "cachedContentTokenCount")
+    used_by_tools = _optional(usage, "toolUsePromptTokenCount")
+    thoughts = _optional(usage, "thoughtsTokenCount")
+    total = _count(usage, "totalTokenCount")
     extra: Extra = {**_modalities(usage), **_labels(usage), **(outside or {})}
     extra |= {"reasoning_tokens": thoughts} if thoughts else {}
     extra |= {"tool_use_input_tokens": used_by_tools} if used_by_tools else {}
-    output = (answered or 0) + thoughts
-    total = _count(usage, "totalTokenCount")
-    if total is not None and (more := total - whole - used_by_tools - output):
-        extra[UNEXPLAINED_TOKENS] = more
+    has_no_room = total is not None and total == known_sum(prompt, used_by_tools, thoughts)
+    if is_whole and has_no_room and not _states_answer(usage):
+        answered = 0
+    counted = known_sum(prompt, used_by_tools, answered, thoughts)
+    if total is not None and counted is not None and total != counted:
+        extra[UNEXPLAINED_TOKENS] = total - counted
+    given, output = known_sum(_plain(prompt, cached), used_by_tools), known_sum(answered, thoughts)
+    if given is None and output is None:
+        return None
     return Usage(
-        input_tokens=(whole - cached if cached <= whole else whole) + used_by_tools,
+        input_tokens=given,
         output_tokens=output,
         cache_read_input_tokens=cached,
         extra=extra,
         raw=usage,
     )
+
+
+def _plain(prompt: int | None, cached: int | None) -> int | None:
+    """Return the prompt without the cache, which it includes."""
+    if prompt is None or cached is None:
+        return None
+    return prompt - cached if cached <= prompt else prompt
+
+
+def _optional(usage: dict[str, JSON], name: str) -> int | None:
+    stated = named(usage, name)
+    return 0 if stated is None else count(stated)
 
 
 def states_tokens(usage: dict[str, JSON]) -> bool:
@@ -74,6 +96,11 @@ def _answered(usage: dict[str, JSON]) -> int | None:
     """Return the tokens of the candidates, which the Live API calls the response."""
     found = _count(usage, "candidatesTokenCount")
     return _count(usage, "responseTokenCount") if found is None else found
+
+
+def _states_answer(usage: dict[str, JSON]) -> bool:
+    names = ("candidatesTokenCount", "responseTokenCount")
+    return any(named(usage, name) is not None for name in names)
 
 
 def _modalities(usage: dict[str, JSON]) -> Extra:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from aibridge_addon.facts import Usage
+from aibridge_addon.formats.usage import optional_count
 from aibridge_addon.raw_json import JSON, count
 
 _PROMPT, _CACHED, _OUTPUT = "prompt_eval_count", "prompt_eval_cached_count", "eval_count"
@@ -34,8 +35,12 @@ def read_usage(usage: dict[str, JSON]) -> Usage | None:
     prompt, output = count(usage.get(_PROMPT)), count(usage.get(_OUTPUT))
     if prompt is None and output is None:
         return None
-    cached = count(usage.get(_CACHED)) or 0
-    plain = None if prompt is None else prompt - cached if cached <= prompt else prompt
+    cached = optional_count(usage, (_CACHED,))
+    plain = None
+    if prompt is not None and cached is not None:
+        plain = prompt - cached if cached <= prompt else prompt
+    if plain is None and output is None:
+        return None
     return Usage(
         input_tokens=plain,
         output_tokens=output,

@@ -20,7 +20,7 @@ from aibridge_addon.formats.openai_responses import FORMAT as RESPONSES
 from aibridge_addon.formats.openai_usage import RESPONSES_NAMES, read_usage
 from aibridge_addon.formats.parts import text_part
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.formats.usage import states_tokens
+from aibridge_addon.formats.usage import so_far, states_tokens
 from aibridge_addon.raw_json import JSON, mapping, member, members, sequence, text
 
 _RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
@@ -48,7 +48,10 @@ class OpenAIBatches(OpenAIFormat):
         given = mapping(document.get("usage"))
         usage = read_usage(given, RESPONSES_NAMES, outside={"service_tier": BATCH})
         is_running = status in _RUNNING
-        results_id = None if usage or is_running else text(document.get("output_file_id"))
+        file_id = text(document.get("output_file_id"))
+        if file_id and not is_running:  # there are results, so that zeros are placeholders
+            usage = so_far(usage)
+        results_id = None if usage or is_running else file_id
         return ResponseFacts(
             response_id=text(document.get("id")),
             model=text(document.get("model")),

@@ -1,5 +1,7 @@
 """SQL of budgets: holds, charges, counters and leases."""
 
+from aibridge_addon.store.sql.figures import LACKS_TOKENS
+
 STANDING = """
 SELECT (SELECT coalesce(sum(spent), 0) FROM aibridge_budget_counters
         WHERE budget = :budget AND scope = :scope AND epoch = :epoch
@@ -48,15 +50,17 @@ WARNING = (
     "INSERT INTO aibridge_budget_warnings (budget, scope, epoch, bucket, percent)"
     " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
-OUTCOME = """
+OUTCOME = f"""
 SELECT coalesce(i.status, 'interrupted'), i.http_status, count(u.id),
        count(CASE WHEN u.cost_nano_usd IS NULL THEN u.id END),
        coalesce(sum(u.cost_nano_usd), 0),
-       coalesce(sum(u.input_tokens + u.cache_write_input_tokens + u.output_tokens), 0)
+       coalesce(sum(coalesce(u.input_tokens, 0) + coalesce(u.cache_write_input_tokens, 0)
+                    + coalesce(u.output_tokens, 0)), 0),
+       count(CASE WHEN {LACKS_TOKENS.format(t="u")} THEN u.id END)
 FROM (SELECT :id AS id) x LEFT JOIN aibridge_interceptions i ON i.id = x.id
 LEFT JOIN aibridge_token_usages u ON u.interception_id = x.id
 GROUP BY i.status, i.http_status
-"""
+"""  # noqa: S608 text of these modules
 ENTRY = """
 INSERT INTO aibridge_budget_entries
     (id, interception_id, budget, scope, epoch, unit, bucket, charge, how, created_at)

@@ -7,9 +7,10 @@ that the proxy changed meanwhile keeps the proxy's price.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
-from aibridge_addon.facts import Price
+from aibridge_addon.facts import Price, unknown_counts
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.store.columns import PRICES
 from aibridge_addon.store.connection import Connection, transaction
@@ -61,6 +62,7 @@ def _repriced(row: Mapping[str, Any], price: PriceCall) -> Repriced:
         provider_name=row["provider_name"],
         model=row["model"] or row["requested"],
         **{name: row[name] or 0 for name in _COUNTS},
+        unknown=unknown_counts(SimpleNamespace(**{name: row[name] for name in _COUNTS})),
         extra=json.loads(row["extra"] or "{}"),
         created_at=row["created_at"],
     )

@@ -106,12 +106,15 @@ class Settlement:
             return
         for id_, *key, charged in estimated:
             counter = Counter(*key)
-            told = outcome.cost_nano_usd if counter.unit == "usd" else outcome.tokens
+            in_usd = counter.unit == "usd"
+            told = outcome.cost_nano_usd if in_usd else outcome.tokens
+            if outcome.unpriced if in_usd else outcome.incomplete:
+                continue
             charge = Charge(amount=told - charged, how="correction")
             self._charge(f"{id_}:correction", interception_id, counter, charge)
 
     def _outcome(self, interception_id: str) -> Outcome:
-        status, http_status, usages, unpriced, cost, tokens = self._connection.execute(
+        status, http_status, usages, unpriced, cost, tokens, incomplete = self._connection.execute(
             budget_sql.OUTCOME, {"id": interception_id}
         ).fetchone()
         return Outcome(
@@ -121,6 +124,7 @@ class Settlement:
             unpriced=unpriced,
             cost_nano_usd=cost,
             tokens=tokens,
+            incomplete=incomplete,
         )
 
     def _charge(

@@ -278,6 +278,15 @@ def test_estimate_stays_if_the_tokens_never_become_known() -> None:
     assert limited.ask(asked_by("alice", body=b"x" * 24_000)) is not None
 
 
+def test_estimate_stays_if_the_response_does_not_state_these_tokens() -> None:
+    limited = Limited(limit(input_tokens_per_minute=10_000))
+    first = asked_by("alice", body=b"x" * 24_000)
+    assert limited.ask(first) is None
+    limited.publish(usage(first, input_tokens=None, output_tokens=5))
+    limited.publish(ended(first))
+    assert limited.ask(asked_by("alice", body=b"x" * 24_000)) is not None
+
+
 def test_changed_limit_keeps_its_counters_and_a_removed_limit_refuses_nothing() -> None:
     limited = Limited(limit(requests_per_minute=2))
     for _ in range(2):

@@ -120,8 +120,8 @@ _CALL_COLUMNS = {
     "call": "json_extract(metadata, '$.call')",
     "response_id": "provider_response_id",
     "input": "input_tokens",
-    "cache_read": "coalesce(cache_read_input_tokens, 0)",
-    "cache_write": "coalesce(cache_write_input_tokens, 0)",
+    "cache_read": "cache_read_input_tokens",
+    "cache_write": "cache_write_input_tokens",
     "output": "output_tokens",
     **{
         name: name
