@@ -57,8 +57,8 @@ class Usage:
 
     input_tokens: int | None
     output_tokens: int | None
-    """None, like any count, if the provider does not state it. Input and output are None if the
-    call is billed in another unit, which `extra` has."""
+    """None, like any count, if the provider does not state it. A call that is billed in another
+    unit, which `extra` has, has neither input nor output."""
     cache_read_input_tokens: int | None = 0
     """0 if the provider states no cache: caches are optional in all APIs."""
     cache_write_input_tokens: int | None = 0

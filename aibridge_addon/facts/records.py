@@ -144,8 +144,8 @@ class TokenUsage:
     """The model that the provider names."""
     input_tokens: int | None
     """Input tokens, without those read from or written to a cache. None, like any count, if the
-    provider does not state it; all are None if the call is billed in another unit, which `extra`
-    has."""
+    provider does not state it. A call that is billed in another unit, which `extra` has, has
+    neither input nor output."""
     output_tokens: int | None
     cache_read_input_tokens: int | None
     cache_write_input_tokens: int | None

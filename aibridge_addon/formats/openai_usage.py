@@ -128,7 +128,7 @@ def read_usage(
 
 
 def _output(usage: dict[str, JSON], names: Names, *, has_output: bool) -> int | None:
-    """Return the output; a missing count is 0 if the total shows that there is none."""
+    """Return the output; a missing count is 0 if the total equals the input."""
     stated = usage.get(names.output)
     if stated is not None:
         return count(stated)
