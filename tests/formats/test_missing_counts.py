@@ -61,7 +61,7 @@ WITHOUT_OUTPUT: dict[str, tuple[str, Build]] = {
 IN_LINES = {"anthropic_batches"}
 """Formats whose usage is in the responses of other formats."""
 
-UNREADABLE = (None, "7", -1, 1.5, True, [7], {})
+UNREADABLE: tuple[Any, ...] = (None, "7", -1, 1.5, True, [7], {})
 CACHES: dict[str, tuple[Any, ...]] = {
     "anthropic_messages": ({"cache_read_input_tokens": "many"},),
     "bedrock_converse": ({"cacheReadInputTokens": "many"},),

@@ -101,7 +101,7 @@ def ended(asked: Asked, *, status: Status = Status.COMPLETED, known: bool = True
     )
 
 
-def usage(asked: Asked, **tokens: int) -> TokenUsage:
+def usage(asked: Asked, **tokens: int | None) -> TokenUsage:
     assert asked.interception
     counts: dict[str, Any] = {
         "input_tokens": 0,
