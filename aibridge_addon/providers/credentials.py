@@ -28,7 +28,12 @@ TOKEN_HEADER = "x-aibridge-token"  # noqa: S105 a name
 CREDENTIAL_FIELDS = {name.encode() for name in CREDENTIAL_HEADERS}
 """Names of credential headers, as on the wire but in lower case."""
 
-SECRET_FIELDS = CREDENTIAL_FIELDS | {TOKEN_HEADER.encode(), b"proxy-authorization", b"cookie"}
+SECRET_FIELDS = CREDENTIAL_FIELDS | {
+    TOKEN_HEADER.encode(),
+    *(b"proxy-authorization", b"cookie", b"x-amz-security-token"),
+    *(b"cf-aig-authorization", b"helicone-auth", b"x-portkey-api-key", b"x-litellm-api-key"),
+    *(b"ocp-apim-subscription-key", b"x-goog-iam-authorization-token", b"x-auth-token"),
+}
 """Names of headers whose values only the provider may see."""
 
 

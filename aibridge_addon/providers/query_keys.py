@@ -6,7 +6,9 @@ Paths are given with their queries. Parameters that are not touched keep their b
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote_plus
 
-KEY_PARAMETERS = frozenset({"key", "access_token", "api_key", "api-key"})
+KEY_PARAMETERS = frozenset(
+    {"key", "access_token", "api_key", "api-key", "apikey", "subscription-key"}
+)
 """Parameters for a client's own key, in lower case."""
 
 SECRET_PARAMETERS = KEY_PARAMETERS | {
@@ -15,6 +17,10 @@ SECRET_PARAMETERS = KEY_PARAMETERS | {
     "x-amz-signature",
     "x-goog-credential",
     "x-goog-signature",
+    "sig",  # shared access signatures of Azure
+    "signature",
+    "token",
+    "upload_id",  # resumable uploads of Google
 }
 """Parameters whose values only the provider may see, in lower case."""
 

@@ -7,6 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aibridge_addon.redaction.credentials import Credentials
+from aibridge_addon.redaction.members import (
+    is_secret,
+    mcp_secrets,
+    without_secret_members,
+)
 from aibridge_addon.redaction.rules import (
     MARK,
     PRIVATE_KEY,
@@ -19,9 +24,10 @@ from aibridge_addon.redaction.rules import (
 from aibridge_addon.redaction.windows import is_binary, windows
 
 _CREDENTIAL = MARK.format("credential of the request")
+_NAMED = MARK.format("credential")
 _SHORTEST = 5
 """Characters of a text that may match; rules of the config file may be short."""
-_VERSION = 1
+_VERSION = 2
 """To be raised with each change of the rules, so that parts are redacted again."""
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:u00|/)")
@@ -68,10 +74,15 @@ class Redaction:
             case str():
                 return self.text(value, credentials)
             case Mapping():
-                return {name: self.value(item, credentials) for name, item in value.items()}
+                return {name: self._member(name, item, credentials) for name, item in value.items()}
             case list() | tuple():
                 return [self.value(item, credentials) for item in value]
         return value
+
+    def _member(self, name: str, value: Any, credentials: Collection[str]) -> Any:
+        if self.load() and isinstance(value, str) and value and is_secret(name):
+            return _NAMED
+        return self.value(value, credentials)
 
     def without(self, content: bytes, credentials: Collection[str]) -> bytes:
         """Cut credentials out of a JSON document, and nothing else."""
@@ -82,6 +93,9 @@ class Redaction:
     def document(self, content: bytes, credentials: Collection[str] = ()) -> bytes:
         """Redact all texts of a JSON document; the rest keeps its bytes."""
         rules = self.load()
+        if rules:
+            content = without_secret_members(content, _NAMED)
+            credentials = (*mcp_secrets(content), *credentials)
         if not _ESCAPE.search(content):
             rules = _relevant(rules, content.decode("utf-8", "replace"))
             if not rules and not any(credential.encode() in content for credential in credentials):

@@ -93,6 +93,17 @@ _OWN = (
     ("Hugging Face token", r"hf_[A-Za-z0-9]{30,}", "hf_"),
     ("Groq key", r"gsk_[A-Za-z0-9]{40,}", "gsk_"),
     ("xAI key", r"xai-[A-Za-z0-9]{40,}", "xai-"),
+    ("NVIDIA key", r"nvapi-[A-Za-z0-9_-]{40,}", "nvapi-"),
+    ("Cerebras key", r"csk-[a-z0-9]{40,}", "csk-"),
+    ("Together key", r"tgp_v1_[A-Za-z0-9_-]{30,}", "tgp_v1_"),
+    ("Bedrock key", r"ABSK[A-Za-z0-9+/]{40,}={0,2}", "absk"),
+    ("Bedrock key", r"bedrock-api-key-[A-Za-z0-9+/]{20,}={0,2}", "bedrock-api-key-"),
+    ("ephemeral key", r"ek_(?<![A-Za-z0-9]ek_)[A-Za-z0-9_-]{16,}", "ek_"),
+    ("ephemeral token", r"auth_tokens/[A-Za-z0-9_-]{16,}", "auth_tokens/"),
+    ("Google access token", r"ya29\.[A-Za-z0-9_-]{20,}", "ya29."),
+    ("GitHub Copilot token", r"tid=[0-9a-f]{16,};exp=[^\s\"']+", "tid="),
+    ("AWS session token", r"IQoJ[A-Za-z0-9+/]{40,}={0,2}", "iqoj"),
+    ("AWS session token", r"F[wQ]oGZXIvYXdz[A-Za-z0-9+/]{40,}={0,2}", "ogzxivyxdz"),
     ("Perplexity key", r"pplx-[A-Za-z0-9]{40,}", "pplx-"),
     ("npm token", r":_authToken=\s*(npm_[A-Za-z0-9]{30,}|[A-Fa-f0-9-]{36})", "_authtoken="),
     ("Telegram token", r"[0-9]{8,10}:AA[0-9A-Za-z_-]{33}", ":aa"),
@@ -105,7 +116,8 @@ _OWN = (
     ("basic credentials", r"(?i:\bbasic )([A-Za-z0-9+/]{16,}={0,2})", "basic "),
     (
         "key in a URL",
-        r"[?&](?i:api[_-]?key|key|access_token|token|sig|signature|x-amz-signature)"
+        r"[?&;](?i:(?:api[_-]?|subscription-)?key|(?:access_)?token|sig|signature|upload_id"
+        r"|x-(?:amz|goog)-(?:signature|credential|security-token))"
         r"=([^&\s\"'<>\\\[\]]{8,})",
         "=",
     ),

@@ -38,6 +38,15 @@ SECRETS = {
     "Square secret": f"sq0csp-{LETTERS[:43]}",
     "Stripe key": f"sk_live_{LETTERS[:24]}",
     "Twilio key": f"AC{LETTERS[:32]}",
+    "ephemeral key": f"ek_{LETTERS[:32]}",
+    "ephemeral token": f"auth_tokens/{DIGITS[:64]}",
+    "Google access token": f"ya29.{LETTERS[:60]}",
+    "GitHub Copilot token": f"tid={DIGITS[:32]};exp=1790000000;sku=x;8kp=1:{DIGITS[:64]}",
+    "AWS session token": f"IQoJb3JpZ2luX2Vj{LETTERS[:120]}==",
+    "Bedrock key": f"ABSK{LETTERS[:120]}=",
+    "NVIDIA key": f"nvapi-{LETTERS[:64]}",
+    "Cerebras key": f"csk-{LETTERS[:48]}",
+    "Together key": f"tgp_v1_{LETTERS[:43]}",
     "private key": PEM,
 }
 
@@ -65,6 +74,20 @@ def test_secret_in_a_json_document_is_cut_however_it_is_escaped(label: str) -> N
     [
         ("sftp://bob:hunter22@host/x", "sftp://bob:[redacted: password in a URL]@host/x"),
         ("GET /v1?key=0123456789abc&x=1", "GET /v1?key=[redacted: key in a URL]&x=1"),
+        *(
+            (f"https://h/a?x=1{mark}{name}={LETTERS[:30]}&y=2",
+             f"https://h/a?x=1{mark}{name}=[redacted: key in a URL]&y=2")
+            for mark in ("&", "&amp;")
+            for name in (
+                *("sig", "X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential"),
+                *("X-Goog-Signature", "X-Goog-Credential", "upload_id", "api_key", "apikey"),
+                *("access_token", "subscription-key"),
+            )
+        ),
+        (
+            f"Incorrect API key provided: sk-{LETTERS[:40]}. You can find",
+            "Incorrect API key provided: [redacted: API key]. You can find",
+        ),
         (f"authorization: Bearer {LETTERS[:30]}", "authorization: Bearer [redacted: bearer token]"),
         (
             f"aws_secret_access_key = '{LETTERS[:40]}'",
@@ -203,3 +226,36 @@ def test_cpu_time_of_redaction_grows_linearly_with_hostile_text(piece: str) -> N
 
     short = min(cpu_seconds(20_000) for _ in range(3)) + 0.001
     assert cpu_seconds(160_000) / short < 24
+
+
+MCP_TOOL = {
+    "type": "mcp",
+    "server_url": "https://mcp.example",
+    "authorization": "plain words",
+    "headers": {"X-Team": "a word that is secret", "X-On": "true"},
+}
+MCP_SERVER = {"type": "url", "url": "https://mcp.example", "authorization_token": "plain words"}
+
+
+@pytest.mark.parametrize("given", [MCP_TOOL, MCP_SERVER], ids=["openai", "anthropic"])
+def test_credentials_for_mcp_servers_are_cut_whatever_they_look_like(given: object) -> None:
+    document = json.dumps({"tools": [given], "input": "Say plain words."}).encode()
+    redacted = json.loads(REDACTION.document(document))
+    text = json.dumps(redacted["tools"])
+    assert "plain words" not in text
+    assert "a word that is secret" not in text
+    assert "https://mcp.example" in text
+    assert redacted["input"] == "Say plain words."
+    assert json.dumps(REDACTION.value(given)).count("plain words") == 0
+
+
+def test_member_that_is_named_like_a_secret_and_is_no_text_stays() -> None:
+    schema = {"properties": {"authorization": {"type": "string"}, "cookie": {"type": "string"}}}
+    document = json.dumps(schema).encode()
+    assert REDACTION.document(document) == document
+    assert REDACTION.value(schema) == schema
+
+
+def test_named_members_stay_if_redaction_is_off() -> None:
+    document = json.dumps(MCP_TOOL).encode()
+    assert Redaction(is_on=False).document(document) == document
