@@ -8,6 +8,8 @@ from aibridge_addon.report.rows import GroupRow
 from aibridge_addon.store.connection import ALL, Connection
 from aibridge_addon.store.sql.reports.figures_rows import SUMS, SUMS_OF_SUMS, to_figures
 
+_DESC = " DESC"
+
 
 @dataclass(frozen=True, slots=True)
 class Level:
@@ -41,8 +43,9 @@ def read(
     most = max(len(level.columns) for level in levels)
     selects = " UNION ALL ".join(_select(n, level, most) for n, level in enumerate(levels))
     found: list[Groups] = [Groups([], 0) for _ in levels]
-    for number, groups, *row in connection.execute(
-        f"WITH m AS MATERIALIZED ({by_model(parts, width)}) {selects}", {**values, **limits}
+    for number, _, groups, *row in connection.execute(
+        f"WITH m AS MATERIALIZED ({by_model(parts, width)}) {selects} ORDER BY level, place",
+        {**values, **limits},
     ):
         names = tuple(name or None for name in row[: len(levels[number].columns)])
         rows = found[number].rows
@@ -63,12 +66,18 @@ def by_model(parts: str, width: int) -> str:
 def _select(number: int, level: Level, most: int) -> str:
     columns = ", ".join(level.columns)
     grouped = f" GROUP BY {columns}" if columns else ""
-    order = f" ORDER BY {', '.join(level.order)}" if level.order else ""
     names = [*level.columns, *["''"] * (most - len(level.columns))]
     shown = "".join(f"{name} AS c{index}, " for index, name in enumerate(names))
     sums = ", ".join(each.rpartition(" AS ")[2] for each in SUMS_OF_SUMS)
+    # The keys have columns of their own, since a window cannot be ordered by another window.
+    keys = [f"{key.removesuffix(_DESC)} AS o{index}" for index, key in enumerate(level.order)]
+    order = ", ".join(
+        f"o{index}{_DESC * key.endswith(_DESC)}" for index, key in enumerate(level.order)
+    )
+    place = f"row_number() OVER ({f'ORDER BY {order}' if order else ''})"
     return (
-        f"SELECT * FROM (SELECT {number} AS level, count(*) OVER () AS number, {shown}{sums} FROM"  # noqa: S608
-        f" (SELECT {', '.join((*level.columns, *SUMS_OF_SUMS))} FROM m{grouped}) s"
-        f"{order} LIMIT :limit{number}) l{number}"
+        f"SELECT * FROM (SELECT {number} AS level, {place} AS place, count(*) OVER () AS number,"  # noqa: S608
+        f" {shown}{sums} FROM (SELECT {', '.join(('s.*', *keys))} FROM"
+        f" (SELECT {', '.join((*level.columns, *SUMS_OF_SUMS))} FROM m{grouped}) s) k) l{number}"
+        f" WHERE place <= :limit{number}"
     )
