@@ -33,19 +33,25 @@ type Rows = dict[str, list[Row]]
 
 
 def make(path: Path, count: int, actors: int = 200) -> None:
-    """Create a database with `count` interceptions."""
+    """Create a database file with `count` interceptions."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = OFF")
         migrate(Database(connection))
-        for batch in batched(_requests(count, actors), _BATCH, strict=False):
-            rows: Rows = {}
-            for request in batch:
-                for table, row in request:
-                    rows.setdefault(table, []).append(row)
+        for rows in batches(count, actors):
             with transaction(connection):
                 for table, found in rows.items():
                     _insert(connection, table, found)
+
+
+def batches(count: int, actors: int = 200) -> Iterator[Rows]:
+    """Yield the rows of `count` interceptions by table, some thousand interceptions at a time."""
+    for batch in batched(_requests(count, actors), _BATCH, strict=False):
+        rows: Rows = {}
+        for request in batch:
+            for table, row in request:
+                rows.setdefault(table, []).append(row)
+        yield rows
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: list[Row]) -> None:
@@ -77,7 +83,8 @@ def _rows(
     started_at = moment.isoformat(timespec="microseconds")
     milliseconds = int(draw.lognormvariate(9, 1))
     ended_at = (moment + timedelta(milliseconds=milliseconds)).isoformat(timespec="microseconds")
-    id_ = f"{int(moment.timestamp() * 1000):012x}-{number:016x}"
+    made_at = f"{int(moment.timestamp() * 1000):012x}"
+    id_ = f"{made_at[:8]}-{made_at[8:]}-7000-8000-{number:012x}"
     team = f"team-{int(actor[-3:]) % 12}"
     interception = {
         "id": id_,

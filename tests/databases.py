@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlite_utils import Database as SQLiteUtils
 
@@ -109,6 +109,13 @@ class PostgresDatabase(Database):
         with closing(connect(Address(f"{server}/postgres"))) as connection:
             connection.execute(created)
         self.location = f"{server}/{name}"
+
+    @classmethod
+    def at(cls, location: str) -> Self:
+        """Return a database that exists."""
+        made = cls.__new__(cls)
+        made.location = location
+        return made
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:

@@ -43,6 +43,7 @@ deadlock_timeout = 200ms
 HBA = """
 host all keeper 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
+host replication all 127.0.0.1/32 trust
 """
 
 
@@ -72,21 +73,29 @@ class Server:
     def __init__(self, **settings: Any) -> None:
         self.programs = folder_of_programs()
         self.folder = Path(tempfile.mkdtemp(prefix="aibridge-postgres-"))
-        if os.getuid() == 0:
-            shutil.chown(self.folder, "postgres")
+        self.own(self.folder)
         self.data = self.folder / "data"
         self.port = free_port()
-        run = [f"{self.programs}/initdb", "-D", str(self.data), "-U", "postgres", "-N", "-A"]
-        quiet: Any = {"stdout": subprocess.DEVNULL, "cwd": "/"}
-        subprocess.run(
-            [*as_user(), *run, "trust", "-E", "UTF8", "--locale=C.UTF-8"], check=True, **quiet
-        )
+        self.make_data()
         more = "".join(f"{name} = {value}\n" for name, value in settings.items())
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(f"{CONFIGURATION}port = {self.port}\n{more}")
         (self.data / "pg_hba.conf").write_text(HBA)
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
+
+    def own(self, path: Path) -> None:
+        """Give a file to the user of the server."""
+        if os.getuid() == 0:
+            shutil.chown(path, "postgres")
+
+    def make_data(self) -> None:
+        """Make the folder with the data."""
+        run = [f"{self.programs}/initdb", "-D", str(self.data), "-U", "postgres", "-N", "-A"]
+        quiet: Any = {"stdout": subprocess.DEVNULL, "cwd": "/"}
+        subprocess.run(
+            [*as_user(), *run, "trust", "-E", "UTF8", "--locale=C.UTF-8"], check=True, **quiet
+        )
 
     @property
     def url(self) -> str:
@@ -125,6 +134,29 @@ class Server:
         """Stop the server, and delete its folder."""
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Standby(Server):
+    """A server that replicates another until it is promoted."""
+
+    def __init__(self, primary: Server) -> None:
+        self._primary = primary
+        super().__init__(
+            synchronous_standby_names="''",
+            primary_conninfo=f"'host=127.0.0.1 port={primary.port} user=postgres'",
+        )
+
+    def make_data(self) -> None:
+        """Copy the data of the primary server, which is stopped meanwhile."""
+        self._primary.stop()
+        subprocess.run(["cp", "-a", str(self._primary.data), str(self.data)], check=True)
+        self._primary.start()
+        (self.data / "standby.signal").touch()
+
+    def promote(self) -> None:
+        """Stop replicating, and accept writes."""
+        with psycopg.connect(f"{self.url}/postgres", autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
 
 
 _started: list[subprocess.Popen[bytes]] = []

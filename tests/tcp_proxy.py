@@ -45,6 +45,10 @@ class TCPProxy:
         """Pass on everything again."""
         self._flows.set()
 
+    def move(self, port: int) -> None:
+        """Pass on new connections to another port."""
+        self._target = port
+
     def cut(self) -> None:
         """Close all connections."""
         for connection in self._open:
@@ -60,9 +64,13 @@ class TCPProxy:
         while not self._is_closed:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:  # nobody listens there now
+                client.close()
+                continue
             self._open += [client, server]
             self._run(self._pump, client, server)
             self._run(self._pump, server, client)

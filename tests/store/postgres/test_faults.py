@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from databases import PostgresDatabase, make_template
-from postgres_server import Server, folder_of_programs
+from databases import TEMPLATE, PostgresDatabase, make_template
+from postgres_server import Server, Standby, folder_of_programs
 from store.doubles import all_of_one, record, started
 from store.sqlite.test_recorder import Events
 from tcp_proxy import TCPProxy
@@ -127,6 +128,90 @@ async def test_network_that_swallows_everything_does_not_delay_responses_for_lon
             proxy.flow()
             await made.available()
             made.assert_all_is_stored_once()
+
+
+@pytest.fixture
+def small_disk(server: Server) -> Iterator[Path]:
+    """Return a folder on a small disk, which the server may write to."""
+    folder = server.folder / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=0777", "tmpfs", str(folder)]
+    if subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("a small disk needs the right to mount it")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Write a file that takes all that is free of a disk."""
+    ballast = disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(65536))
+    return ballast
+
+
+async def test_facts_are_spooled_while_the_disk_of_the_server_is_full_and_stored_once(
+    server: Server, small_disk: Path
+) -> None:
+    space = small_disk / "space"
+    space.mkdir()
+    server.own(space)
+    with psycopg.connect(f"{server.url}/postgres", autocommit=True) as admin:
+        admin.execute(f"CREATE TABLESPACE small LOCATION '{space}'".encode())
+        admin.execute(f"CREATE DATABASE small TEMPLATE {TEMPLATE} TABLESPACE small".encode())
+    database = PostgresDatabase.at(f"{server.url}/small")
+    with recording(database) as made:
+        assert await made.one()
+        ballast = fill(small_disk)
+        async with asyncio.timeout(BOUND):
+            while made.recorder.available:  # until the pages that the tables have are full
+                assert await made.one()
+        assert made.events.counts["spooled"] > 0
+        assert await made.one()
+        ballast.unlink()
+        await made.available()
+        assert await made.one()
+        made.assert_all_is_stored_once()
+    with psycopg.connect(f"{server.url}/postgres", autocommit=True) as admin:
+        admin.execute("DROP DATABASE small WITH (FORCE)")
+        admin.execute("DROP TABLESPACE small")
+
+
+async def test_fail_over_to_a_promoted_standby_loses_and_repeats_nothing() -> None:
+    with contextlib.ExitStack() as stack:
+        primary = Server(wal_level="replica", synchronous_standby_names="'*'")
+        stack.callback(primary.remove)
+        standby = Standby(primary)
+        stack.callback(standby.remove)
+        make_template(primary.url)
+        database = PostgresDatabase(primary.url)
+        proxy = stack.enter_context(TCPProxy(primary.port))
+        through_proxy = database.location.replace(str(primary.port), str(proxy.port))
+        both = database.location.replace(
+            str(primary.port), f"{primary.port},127.0.0.1:{standby.port}"
+        )
+        location = f"{both}?target_session_attrs=read-write"
+        recordings = [
+            stack.enter_context(recording(database, each)) for each in (through_proxy, location)
+        ]
+        for made in recordings:
+            assert await made.one()
+        primary.stop(signal.SIGKILL)
+        for made in recordings:
+            assert await made.one()
+            assert not made.recorder.available
+        standby.promote()
+        proxy.move(standby.port)
+        for made in recordings:
+            await made.available()
+            assert await made.one()
+        moved = PostgresDatabase.at(database.location.replace(str(primary.port), str(standby.port)))
+        recordings[0].ids += recordings[1].ids
+        recordings[0].database = moved
+        recordings[0].assert_all_is_stored_once()
 
 
 async def test_lock_of_another_program_does_not_delay_responses_for_long(
