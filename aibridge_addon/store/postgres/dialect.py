@@ -16,6 +16,11 @@ _RULES = tuple(
         (r"(?<=[\s(])\+(?=[a-z]\.)", ""),
         (r"\bIS NOT (?!NULL\b|DISTINCT\b)", "IS DISTINCT FROM "),
         (r"\bIS (?!NOT\b|NULL\b|DISTINCT\b)", "IS NOT DISTINCT FROM "),
+        # An aggregate function of ours would copy all that it has at each row.
+        (
+            r"\btop_models\((\w+), (\w+)\) (FILTER \([^)]*\))",
+            r"aibridge_most_models(array_agg(aibridge_models_item(\1, \2)) \3)",
+        ),
         (r"^BEGIN IMMEDIATE$", "BEGIN"),
         (r"(?<![:\w]):([a-z_]\w*)", r"%(\1)s"),
         (r"\?", "%s"),

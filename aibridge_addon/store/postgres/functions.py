@@ -50,19 +50,16 @@ _NUMBERS_AND_TEXT = (
     IMMUTABLE PARALLEL SAFE AS $$ SELECT value LIKE
         replace(replace(replace(replace(replace(replace(pattern,
         '\', '\\'), '%', '\%'), '_', '\_'), '[[]', '['), '*', '%'), '?', '_') $$""",
-    """CREATE OR REPLACE FUNCTION aibridge_add_model(models text[], model text, requests numeric)
-    RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT array_append(models, lpad(requests::text, 20, '0')
-        || coalesce(nullif(model, ''), 'unknown')) $$""",
-    """CREATE OR REPLACE FUNCTION aibridge_most_models(models text[]) RETURNS text
+    """CREATE OR REPLACE FUNCTION aibridge_models_item(model text, requests numeric) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT lpad(requests::text, 20, '0') || coalesce(nullif(model, ''), 'unknown') $$""",
+    """CREATE OR REPLACE FUNCTION aibridge_most_models(models text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT coalesce(json_agg(model ORDER BY requests DESC, model COLLATE "C")::text, '[]') FROM (
         SELECT substr(item, 21) AS model, sum(substr(item, 1, 20)::numeric) AS requests
         FROM unnest(models) AS item GROUP BY 1
         ORDER BY 2 DESC, substr(item, 21) COLLATE "C" LIMIT 20
     ) most $$""",
-    """CREATE OR REPLACE AGGREGATE top_models(text, numeric) (SFUNC = aibridge_add_model,
-    STYPE = text[], INITCOND = '{}', FINALFUNC = aibridge_most_models)""",
 )
 _TIMES = (
     """CREATE OR REPLACE FUNCTION aibridge_instant(moment text) RETURNS timestamptz LANGUAGE sql

@@ -18,9 +18,9 @@ from aibridge_addon.store.tables import Column, Index, Table
 
 _MIGRATION_LOCK = 0x61_69_62_72_00
 """Key of the advisory lock of migrations."""
-_VERSION = "postgres-1"
-"""Name of this module's own part of the schema: functions, triggers and partitions. Count up when
-they change."""
+_VERSIONS = ("postgres-1", "postgres-2")
+"""Names of this module's own part of the schema: functions, triggers and partitions. Add another
+when they change."""
 _TYPES = {"TEXT": 'text COLLATE "C"', "INTEGER": "bigint"}
 _TYPES |= {"REAL": "double precision", "BLOB": "bytea"}
 """Texts are compared by their bytes, as SQLite does, and so that times and ids sort."""
@@ -81,7 +81,7 @@ def migrate(connection: PostgresConnection) -> None:
 
 
 def _known() -> frozenset[str]:
-    return description.migration_names() | {_VERSION}
+    return description.migration_names() | set(_VERSIONS)
 
 
 def _statements(connection: PostgresConnection) -> Iterator[str]:

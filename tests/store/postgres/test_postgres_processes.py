@@ -61,6 +61,13 @@ def test_column_of_a_later_version_is_added(database: PostgresDatabase) -> None:
     assert "ttft_ms" in database.rows("interceptions")[0]
 
 
+def test_functions_of_an_earlier_version_are_replaced(database: PostgresDatabase) -> None:
+    database.execute("DELETE FROM aibridge_migrations WHERE name = 'postgres-2'")
+    database.execute("DROP FUNCTION aibridge_models_item(text, numeric)")
+    migrate(database.location)
+    assert database.select("SELECT aibridge_models_item('m', 1)") == [("0" * 19 + "1m",)]
+
+
 def test_admissions_of_processes_at_once_never_exceed_a_budget(database: PostgresDatabase) -> None:
     limit = budget(limit=50, is_strict=True)
     admitted: list[str] = []

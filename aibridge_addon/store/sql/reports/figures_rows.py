@@ -13,11 +13,17 @@ _COUNTS = [name for name in MEASURES if name not in MONEY]
 _SUBSCRIPTION = "credential_kind = 'subscription'"
 
 SUMS = (
-    *(f"sum({name}) AS {name}" for name in _COUNTS),
-    f"sum(cost) FILTER (WHERE NOT {_SUBSCRIPTION}) AS cost",
-    f"sum(cost) FILTER (WHERE {_SUBSCRIPTION}) AS list_price",
-    f"sum(saved) FILTER (WHERE NOT {_SUBSCRIPTION}) AS saved",
-    "sum(provider_cost) AS provider_cost",
+    # As integers: PostgreSQL sums them up as numbers of any length, which take four times as long.
+    *(
+        f"CAST({total} AS BIGINT) AS {name}"
+        for name, total in {
+            **{name: f"sum({name})" for name in _COUNTS},
+            "cost": f"sum(cost) FILTER (WHERE NOT {_SUBSCRIPTION})",
+            "list_price": f"sum(cost) FILTER (WHERE {_SUBSCRIPTION})",
+            "saved": f"sum(saved) FILTER (WHERE NOT {_SUBSCRIPTION})",
+            "provider_cost": "sum(provider_cost)",
+        }.items()
+    ),
     "max(latest) AS latest",
 )
 """Columns that sum up requests or rows of the roll-up."""
