@@ -255,7 +255,7 @@ def _error(api: Dialect, number: int, status: int, message: str) -> Response:
     body = api.error_body(status, message).replace(ID.encode(), f"{number:020}".encode())
     response = _json(api, number, body, status)
     if status in (408, 409, 429) or status >= 500:
-        response.headers.append(("retry-after", "1"))
+        response.headers += [("retry-after", "1"), ("retry-after-ms", "50")]
     return response
 
 

@@ -235,45 +235,42 @@ seller = "another"
 # --- mistakes
 
 
+MISTAKES: list[tuple[str | None, list[str]]] = [
+    ("[[providers", ["aibridge_config .* is not TOML"]),
+    (
+        '[[providers]]\nname = "x"\ntipe = "openai"\n[[mcp_servers]]\nname = "UP"\n',
+        [r"providers\[0\].tipe is not known; did you mean type\?", r"mcp_servers\[0\].name"],
+    ),
+    (server_toml("calc", url="https://${NOT_SET}/"), ["the environment has no NOT_SET"]),
+    (None, ["aibridge_config .* No such file or directory"]),
+]
+"""Config files, None for a deleted one, and the errors that name their mistakes."""
+
+
 @pytest.mark.may_log_errors
-@pytest.mark.parametrize(
-    ("broken", "lines"),
-    [
-        ("[[providers", ["aibridge_config .* is not TOML"]),
-        (
-            '[[providers]]\nname = "x"\ntipe = "openai"\n[[mcp_servers]]\nname = "UP"\n',
-            [r"providers\[0\].tipe is not known; did you mean type\?", r"mcp_servers\[0\].name"],
-        ),
-        (server_toml("calc", url="https://${NOT_SET}/"), ["the environment has no NOT_SET"]),
-        (None, ["aibridge_config .* No such file or directory"]),
-    ],
-    ids=["no TOML", "several", "no variable", "no file"],
-)
-def test_mistake_in_a_changed_file_is_logged_and_the_old_settings_stay(
-    start_proxy: StartProxy,
-    central_of: CentralOf,
-    standin: Server,
-    broken: str | None,
-    lines: list[str],
+def test_mistake_in_a_changed_file_is_logged_once_and_the_old_settings_stay(
+    start_proxy: StartProxy, central_of: CentralOf, standin: Server
 ) -> None:
     good = config_toml(standin.origin) + calc()
     proxy = start_proxy(config=good)
     wait_for_servers(proxy, "calc")
     central = central_of(proxy)
-    mark = len(proxy.log)
-    if broken is None:
-        proxy.config_path.unlink()
-    else:
-        proxy.config_path.write_text(broken)
-    for line in lines:
-        proxy.wait_for_log(f"{NOT_TAKEN}.*{line}", mark)
-    assert TAKEN not in proxy.log_text(mark)
-    assert offered(central) == ["bmcp_calc_add"]
+    start = len(proxy.log)
+    for broken, lines in MISTAKES:
+        mark = len(proxy.log)
+        if broken is None:
+            proxy.config_path.unlink()
+        else:
+            proxy.config_path.write_text(broken)
+        for line in lines:
+            proxy.wait_for_log(f"{NOT_TAKEN}.*{line}", mark)
+        assert offered(central) == ["bmcp_calc_add"]
     assert central.ask(MESSAGES, FORWARD, SUM).text.endswith("The tool returned: 42")
-    assert not [line for line in proxy.log[mark:] if "MCP server calc" in line]
+    assert TAKEN not in proxy.log_text(start)
+    assert not [line for line in proxy.log[start:] if "MCP server calc" in line]
 
     edit(proxy, good.replace('"^add$"', '"^echo$"'), "calc")
     assert offered(central) == ["bmcp_calc_echo"]
-    prompt = [line for line in proxy.log[mark:] if NOT_TAKEN in line]
-    assert len(prompt) >= len(lines)
-    assert len(prompt) == len(set(prompt)), "each mistake is told once"
+    mistakes = [line for line in proxy.log[start:] if NOT_TAKEN in line]
+    messages = {line.partition("] ")[2] for line in mistakes}
+    assert len(messages) == len(mistakes) >= sum(len(lines) for _, lines in MISTAKES)
