@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from aibridge_addon.facts.model_names import plain_model
 from aibridge_addon.raw_json import elements, members, pairs, read
 
 _MODEL = "model"
@@ -55,8 +56,6 @@ _CLIENT_TOOLS = (None, "function", "custom", "namespace")
 """Types of tools that the client runs: `parameters` is a schema."""
 _IN_PATH = re.compile(r"/(?:deployments|engines|models?)/([^/:]+)[/:]")
 """Azure, Gemini and Bedrock name the model in the path."""
-_RESOURCE = re.compile(r"(?:publishers/[^/]+/)?models/")
-"""Prefix of a model's name as a resource of Google's APIs."""
 _SEPARATOR = re.compile(r"[,;|\s]+")
 _PRESET = "@preset"
 _MOST_NESTED = 32
@@ -231,7 +230,7 @@ def _named(value: str) -> Iterator[str]:
     """Yield the models that a text names: some gateways accept several, or a stored preset."""
     if _PRESET in value.casefold():
         raise _chosen_by("@preset")
-    value = _RESOURCE.sub("", value) if _RESOURCE.match(value) else value
+    value = plain_model(value)
     yield value
     yield from (part for part in _SEPARATOR.split(value) if part not in ("", value))
 

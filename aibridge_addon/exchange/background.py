@@ -67,7 +67,7 @@ class BackgroundResponses:
         if not isinstance(exchange, PassingExchange):
             return exchange
         request = exchange.flow.request
-        poll = poll_of(request)
+        poll = poll_of(request, exchange.request.route.provider.type)
         if poll is None:
             return _ignoring(exchange) if is_list_of_batches(request) else exchange
         provider = exchange.request.route.provider.name

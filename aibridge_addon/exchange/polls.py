@@ -6,7 +6,14 @@ from urllib.parse import unquote
 
 from mitmproxy import http
 
-from aibridge_addon.formats import Format, anthropic_batches, openai_batches, openai_responses
+from aibridge_addon.formats import (
+    Format,
+    anthropic_batches,
+    gemini_batches,
+    gemini_interactions,
+    openai_batches,
+    openai_responses,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +34,27 @@ class _Shape:
     """Matches the end of a path; the second group means that the request must be a POST."""
     wire_format: Format
     batch_format: Format | None = None
+    provider_type: str | None = None
+    """The only provider type with such paths; None: all of them."""
 
 
 _SHAPES = (
+    _Shape(
+        re.compile(r"/v\d\w*/(batches/[^/:]+)/?()"),
+        gemini_batches.FORMAT,
+        gemini_batches.FORMAT,
+        provider_type="gemini",
+    ),
+    _Shape(
+        re.compile(r"/v\d\w*/(files/[^/:]+)(?::|%3A)download()", re.IGNORECASE),
+        gemini_batches.RESULTS,
+        provider_type="gemini",
+    ),
+    _Shape(
+        re.compile(r"/v\d\w*/interactions/([^/]+)(/cancel)?/?"),
+        gemini_interactions.FORMAT,
+        provider_type="gemini",
+    ),
     _Shape(re.compile(r"/responses/([^/]+)(/cancel)?/?"), openai_responses.FORMAT),
     _Shape(
         re.compile(r"/messages/batches/([^/]+)/results/?()"),
@@ -46,10 +71,12 @@ _SHAPES = (
 _LIST = re.compile(r"/batches/?")
 
 
-def poll_of(request: http.Request) -> Poll | None:
+def poll_of(request: http.Request, provider_type: str) -> Poll | None:
     """Return the poll that a request is; None for other requests."""
     path: str = request.path.partition("?")[0]
     for shape in _SHAPES:
+        if shape.provider_type not in (None, provider_type):
+            continue
         found = next(shape.path.finditer(path), None)
         if found and found.end() == len(path):
             is_poll = request.method == ("POST" if found[2] else "GET")

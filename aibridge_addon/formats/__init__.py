@@ -11,6 +11,8 @@ from aibridge_addon.formats import (
     bedrock_converse,
     bedrock_invoke,
     gemini,
+    gemini_batches,
+    gemini_interactions,
     ollama,
     openai_audio,
     openai_batches,
@@ -24,7 +26,9 @@ from aibridge_addon.formats import (
     rerank,
 )
 from aibridge_addon.formats.base import EventDecoder, Format, RequestView, ResponseHead
+from aibridge_addon.formats.gemini import caches as gemini_caches
 from aibridge_addon.formats.gemini import embeddings as gemini_embeddings
+from aibridge_addon.formats.gemini import predictions as gemini_predictions
 from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
 from aibridge_addon.formats.reader import Reader
 
@@ -64,6 +68,10 @@ for _format in (
     bedrock_converse.FORMAT,
     gemini.FORMAT,
     gemini_embeddings.FORMAT,
+    gemini_predictions.FORMAT,
+    gemini_caches.FORMAT,
+    gemini_batches.FORMAT,
+    gemini_interactions.FORMAT,
     openai_completions.FORMAT,
     openai_embeddings.FORMAT,
     openai_moderations.FORMAT,

@@ -24,6 +24,9 @@ _REPORTED_TOGETHER = 100
 class BatchResults(Format):
     """The results of a batch: each line has the response to a request of it."""
 
+    key_member = "custom_id"
+    """Member of a line that identifies its request."""
+
     @abstractmethod
     def read_line(self, line: Members) -> ResponseFacts | None:
         """Read the response in a line; None if the request failed, or the line is unreadable."""
@@ -48,6 +51,8 @@ class ResultsReader(Reader):
         super().__init__()
         self._format = wire_format
         self._usages: list[Usage] = []
+        self._lines = 0
+        """Number of lines read."""
 
     def feed(self, event: Event) -> JSON:
         """Read a line."""
@@ -66,6 +71,7 @@ class ResultsReader(Reader):
 
     def _read(self, data: bytes) -> None:
         line = members(data)
+        self._lines += 1
         if line is None:
             self._unreadable += 1
             return
@@ -73,19 +79,25 @@ class ResultsReader(Reader):
         if facts is None:
             return
         self._unreadable += facts.unreadable + facts.usage_unreadable
-        key = text(member(line, "custom_id")) or ""
-        for number, usage in enumerate((facts.usage, *facts.hidden_usages)):
-            if usage is not None:
-                self._usages.append(_of_line(usage, facts, key, number))
+        key = text(member(line, self._format.key_member)) or ""
+        self._usages += usages_of_line(facts, key or f"line {self._lines}", key)
 
 
-def _of_line(usage: Usage, facts: ResponseFacts, key: str, number: int) -> Usage:
-    labels: dict[str, Any] = {"service_tier": BATCH, "custom_id": key}
-    return replace(
-        usage,
-        call=usage.call or BATCH,
-        model=usage.model or facts.model,
-        response_id=facts.response_id,
-        key=f"{key}/{number}",
-        extra={**usage.extra, **labels},
-    )
+def usages_of_line(facts: ResponseFacts, key: str, custom_id: str) -> list[Usage]:
+    """Return the usages in the response to a request of a batch.
+
+    `key` identifies the request, and `custom_id` is the client's name for it.
+    """
+    labels: dict[str, Any] = {"service_tier": BATCH, "custom_id": custom_id}
+    return [
+        replace(
+            usage,
+            call=usage.call or BATCH,
+            model=usage.model or facts.model,
+            response_id=facts.response_id,
+            key=f"{key}/{number}",
+            extra={**usage.extra, **labels},
+        )
+        for number, usage in enumerate((facts.usage, *facts.hidden_usages))
+        if usage is not None
+    ]

@@ -104,6 +104,10 @@ PLACES: dict[str, tuple[Place, ...]] = {
         *_google("code-assist", "/v1internal"),
         *_google("vertex", "/v1/projects/p/locations/europe-west1/publishers/google/models/m"),
     ),
+    "gemini_interactions": (Place("gemini", "/v1beta/interactions"),),
+    "gemini_batches": (Place("gemini", "/v1beta/models/m:batchGenerateContent"),),
+    "gemini_predictions": (Place("gemini", "/v1beta/models/m:predict"),),
+    "gemini_caches": (Place("gemini", "/v1beta/cachedContents"),),
     "gemini_embeddings": (Place("gemini", "/v1beta/models/m:batchEmbedContents"),),
     "bedrock_invoke": (
         Place(

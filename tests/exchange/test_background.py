@@ -104,7 +104,7 @@ class Store:
 def test_response_id_is_found_in_polls_and_cancellations(
     method: str, path: str, expected: str | None
 ) -> None:
-    poll = poll_of(request(path, method))
+    poll = poll_of(request(path, method), "openai")
     assert (poll and poll.id) == expected
 
 
@@ -112,6 +112,7 @@ def test_response_id_is_found_in_polls_and_cancellations(
     ("method", "path", "expected"),
     [
         ("GET", "/v1/batches/batch_1", ("batch_1", "openai_batches")),
+        ("GET", "/v1/interactions/i1", None),
         ("POST", "/v1/batches/batch_1/cancel", ("batch_1", "openai_batches")),
         ("GET", "/v1/files/file-1/content?x", ("file-1", "openai_batch_results")),
         (
@@ -128,7 +129,33 @@ def test_response_id_is_found_in_polls_and_cancellations(
 def test_batch_id_is_found_in_polls_and_results(
     method: str, path: str, expected: tuple[str, str] | None
 ) -> None:
-    poll = poll_of(request(path, method))
+    poll = poll_of(request(path, method), "openai")
+    assert (poll and (poll.id, poll.wire_format.name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/v1/batches/b1", ("batches/b1", "gemini_batches")),
+        ("GET", "/v1beta/batches/b1?$alt=json", ("batches/b1", "gemini_batches")),
+        ("POST", "/v1beta/batches/b1:cancel", None),
+        (
+            "GET",
+            "/download/v1beta/files/f1:download?alt=media",
+            ("files/f1", "gemini_batch_results"),
+        ),
+        ("GET", "/v1/files/f1%3Adownload", ("files/f1", "gemini_batch_results")),
+        ("GET", "/v1beta/files/f1", None),
+        ("GET", "/v1beta/interactions/i1?stream=true", ("i1", "gemini_interactions")),
+        ("POST", "/v1beta/interactions/i1/cancel", ("i1", "gemini_interactions")),
+        ("DELETE", "/v1beta/interactions/i1", None),
+        ("GET", "/v1beta/openai/batches/b1", ("b1", "openai_batches")),
+    ],
+)
+def test_google_batch_or_interaction_is_found_in_polls_and_results(
+    method: str, path: str, expected: tuple[str, str] | None
+) -> None:
+    poll = poll_of(request(path, method), "gemini")
     assert (poll and (poll.id, poll.wire_format.name)) == expected
 
 

@@ -42,6 +42,9 @@ NOTHING = dict.fromkeys(FORMATS, RequestFacts()) | {
     "openai_responses_compact": RequestFacts(request_kind="compaction"),
     "openai_embeddings": RequestFacts(request_kind="side"),
     "gemini_embeddings": RequestFacts(request_kind="side"),
+    "gemini_predictions": RequestFacts(request_kind="side"),
+    "gemini_caches": RequestFacts(request_kind="side"),
+    "gemini_batches": RequestFacts(background=True),
     "openai_moderations": RequestFacts(request_kind="side", model="omni-moderation-latest"),
     "rerank": RequestFacts(request_kind="side"),
     "openai_batches": RequestFacts(background=True),
@@ -58,6 +61,9 @@ NOT_BY_STREAM = IN_PATH | {
     "openai_realtime",
     "openai_embeddings",
     "gemini_embeddings",
+    "gemini_predictions",
+    "gemini_caches",
+    "gemini_batches",
     "openai_moderations",
     "openai_speech",
     "rerank",
@@ -335,6 +341,10 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
             "embeddings": [{}],
             "usageMetadata": dict.fromkeys(("promptTokenCount", "candidatesTokenCount"), number),
         },
+        "gemini_interactions": {
+            "status": "completed",
+            "usage": dict.fromkeys(("total_input_tokens", "total_output_tokens"), number),
+        },
         "openai_moderations": {"results": [], "usage": usage},
         "openai_images": {"data": [], "usage": usage},
         "openai_transcriptions": {"text": "", "usage": usage},
@@ -346,7 +356,7 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
         "openai_realtime": {"object": "realtime.response", "usage": usage},
     }
     if wire_format.name not in shapes:
-        pytest.skip("its usage is in the results")
+        pytest.skip("its usage is in the results, or in another unit")
     facts = wire_format.read_whole(json.dumps(shapes[wire_format.name]).encode())
     tokens = facts.usage and (facts.usage.input_tokens, facts.usage.output_tokens)
     whole = 0 <= number < 2**63 and number == int(number)

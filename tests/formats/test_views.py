@@ -161,7 +161,7 @@ def test_every_word_of_a_request_is_in_its_slices(scenario: Scenario) -> None:
     words = {word for word in json.dumps(json.loads(body)).split('"') if word.isalnum()}
     members = {"messages", "input", "tools", "system", "instructions", "toolConfig"}
     members |= {"contents", "request", "systemInstruction", "requests"}
-    members |= {"prompt", "documents", "requests"}
+    members |= {"prompt", "documents", "batch", "instances"}
     assert {word for word in words - members if word.encode() not in slices} == set()
 
 

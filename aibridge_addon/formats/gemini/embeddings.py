@@ -10,17 +10,17 @@ from dataclasses import replace
 from aibridge_addon.facts import RequestFacts, ResponseFacts, Usage
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.content import Message, Part
-from aibridge_addon.formats.gemini.errors import error_body, read_error
 from aibridge_addon.formats.gemini.names import named
-from aibridge_addon.formats.gemini.request import read_request, texts_of
+from aibridge_addon.formats.gemini.other import GoogleFormat, named_model
+from aibridge_addon.formats.gemini.request import texts_of
 from aibridge_addon.formats.gemini.usage import read_usage, states_tokens
-from aibridge_addon.formats.openai_other import OpenAIFormat, PlainView
+from aibridge_addon.formats.openai_other import PlainView
 from aibridge_addon.formats.parts import text_part
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, as_raw, mapping, read, sequence
 
 
-class GeminiEmbeddings(OpenAIFormat):
+class GeminiEmbeddings(GoogleFormat):
     """Wire format of embeddings."""
 
     name = "gemini_embeddings"
@@ -30,35 +30,21 @@ class GeminiEmbeddings(OpenAIFormat):
 
     def read_request(self, request: RequestView) -> RequestFacts:
         """Read a request: its model, which the path names."""
-        facts = read_request(request)
-        return RequestFacts(
-            model=facts.model, billing_labels=facts.billing_labels, request_kind="side"
-        )
+        return replace(named_model(request), request_kind="side")
 
     def output_limit(self, members: Members) -> int | None:
         """Return 0: there is no output."""
         return 0
 
-    def read_whole(self, body: bytes) -> ResponseFacts:
-        """Read embeddings, or an error."""
-        facts = super().read_whole(body)
-        return replace(facts, error=read_error(read(body))) if facts.error else facts
-
     def read_response(self, document: dict[str, JSON]) -> ResponseFacts | None:
         """Read the embeddings of a request."""
         if not _vectors(document):
             return None
-        usage = mapping(named(document, "usageMetadata"))
+        usage = mapping(named(document, "usageMetadata")) or _count_of_batch(document)
         return ResponseFacts(
             usage=(own := _without_output(read_usage(usage))),
             usage_unreadable=own is None and states_tokens(usage),
         )
-
-    def error(
-        self, status: int, message: str, error_type: str | None = None, code: str | None = None
-    ) -> bytes:
-        """Return an error in the shape of Google's APIs."""
-        return error_body(status, message, error_type, code)
 
 
 class EmbeddingsView(PlainView):
@@ -93,6 +79,14 @@ class EmbeddingsView(PlainView):
 
 def _without_output(usage: Usage | None) -> Usage | None:
     return replace(usage, output_tokens=usage.output_tokens or 0) if usage else None
+
+
+def _count_of_batch(document: dict[str, JSON]) -> dict[str, JSON]:
+    """Return the usage of a vector in the results of a batch, which states one count."""
+    tokens = named(document, "tokenCount")
+    if isinstance(tokens, str) and tokens.isdecimal():  # 64-bit integers are texts
+        tokens = int(tokens)
+    return {} if tokens is None else {"promptTokenCount": tokens}
 
 
 def _vectors(document: dict[str, JSON]) -> list[dict[str, JSON]]:

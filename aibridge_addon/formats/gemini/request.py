@@ -3,13 +3,13 @@
 Model and streaming are in the path, except that Code Assist names the model in the body.
 """
 
-import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
 import msgspec
 
 from aibridge_addon.facts import RequestFacts
+from aibridge_addon.facts.model_names import plain_model
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.gemini.envelope import inner_request
 from aibridge_addon.formats.gemini.names import member_named, named, raw_named
@@ -19,7 +19,6 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, elements, mapping, member, read, sequence, text
 
 _STREAMING = ":streamGenerateContent"
-_MODEL_PREFIX = re.compile(r"^(?:models|publishers/[^/]+/models)/")
 _RESULT_ROLES = ("function", "tool")
 
 
@@ -69,7 +68,7 @@ def _model(values: Mapping[str, str], outer: Members, inner: Members) -> str | N
         if name in values:
             return kind + (text(values[name]) or "")
     given = text(member(outer, "model")) or text(member(inner, "model"))
-    return _MODEL_PREFIX.sub("", given) if given else None
+    return plain_model(given) if given else None
 
 
 def _billing_labels(inner: Members, location: str | None) -> dict[str, str]:

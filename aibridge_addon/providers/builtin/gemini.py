@@ -1,25 +1,32 @@
 """Google's Gemini API, its OpenAI-compatible path, and Code Assist (Gemini CLI with a login)."""
 
-from aibridge_addon.formats import gemini, openai_chat
-from aibridge_addon.formats.gemini import embeddings
+from aibridge_addon.formats import gemini, gemini_batches, gemini_interactions, openai_chat
+from aibridge_addon.formats.gemini import caches, embeddings, predictions
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate
 
-GENERATED = ("generateContent", "streamGenerateContent")
 _CHANGED = STORED | {"PATCH"}
+_FORMATS_OF_VERBS = {
+    "generateContent": gemini.FORMAT,
+    "streamGenerateContent": gemini.FORMAT,
+    "embedContent": embeddings.FORMAT,
+    "batchEmbedContents": embeddings.FORMAT,
+    "predict": predictions.FORMAT,
+}
+"""Wire formats by the verbs of models."""
+_BATCHES = ("batchGenerateContent", "asyncBatchEmbedContent")
 
 
 def model_routes(models: str) -> tuple[RouteTemplate, ...]:
     """Return the routes of Google's formats below a template of models."""
     return (
         *(
-            RouteTemplate(path=f"{models}:{verb}", methods=POST, api=gemini.FORMAT.name)
-            for verb in GENERATED
+            RouteTemplate(path=f"{models}:{verb}", methods=POST, api=wire_format.name)
+            for verb, wire_format in _FORMATS_OF_VERBS.items()
         ),
-        RouteTemplate(path=f"{models}:countTokens", methods=POST, counts_for=gemini.FORMAT.name),
         *(
-            RouteTemplate(path=f"{models}:{verb}", methods=POST, api=embeddings.FORMAT.name)
-            for verb in ("embedContent", "batchEmbedContents")
+            RouteTemplate(path=f"{models}:{verb}", methods=POST, counts_for=gemini.FORMAT.name)
+            for verb in ("countTokens", "computeTokens")
         ),
     )
 
@@ -34,8 +41,23 @@ TYPE = ProviderType(
     routes=(
         *model_routes("/{version}/models/{model}"),
         *model_routes("/{version}/tunedModels/{tuned_model}"),
-        # Of other verbs the model is known and the usage is not: batches, video, images by Imagen.
+        *(
+            RouteTemplate(
+                path=f"/{{version}}/models/{{model}}:{verb}",
+                methods=POST,
+                api=gemini_batches.FORMAT.name,
+            )
+            for verb in _BATCHES
+        ),
+        # Of other verbs, such as those for videos, the model is known and the usage is not.
         RouteTemplate(path="/{version}/models/{model}:{verb}", methods=POST),
+        RouteTemplate(path="/{version}/models/{model}/operations/*", methods=READ),
+        RouteTemplate(path="/{version}/batches", methods=READ),
+        RouteTemplate(path="/{version}/batches/*", methods=STORED, names_models=False),
+        RouteTemplate(
+            path="/{version}/interactions", methods=POST, api=gemini_interactions.FORMAT.name
+        ),
+        RouteTemplate(path="/{version}/interactions/*", methods=STORED),
         RouteTemplate(path="/{version}/models", methods=READ),
         RouteTemplate(path="/{version}/models/*", methods=READ),
         RouteTemplate(
@@ -43,11 +65,14 @@ TYPE = ProviderType(
         ),
         RouteTemplate(path="/{version}/openai/models", methods=READ),
         RouteTemplate(path="/{version}/openai/models/*", methods=READ),
-        RouteTemplate(path="/{version}/cachedContents", methods=_CHANGED),
+        RouteTemplate(
+            path="/{version}/cachedContents", methods=POST | READ, api=caches.FORMAT.name
+        ),
         RouteTemplate(path="/{version}/cachedContents/*", methods=_CHANGED),
         RouteTemplate(path="/{version}/files", methods=STORED, names_models=False),
         RouteTemplate(path="/{version}/files/*", methods=STORED, names_models=False),
         RouteTemplate(path="/upload/{version}/files", methods=POST, names_models=False),
+        RouteTemplate(path="/download/{version}/files/*", methods=READ, names_models=False),
     ),
 )
 

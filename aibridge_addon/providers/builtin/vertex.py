@@ -1,10 +1,11 @@
 """Google's Vertex AI, in all regions, with Claude; and Claude's own API on Google Cloud."""
 
 from aibridge_addon.formats import anthropic_messages, gemini, openai_chat
+from aibridge_addon.formats.gemini import caches
 from aibridge_addon.providers.builtin.anthropic import MESSAGES_ROUTES
 from aibridge_addon.providers.builtin.gemini import model_routes
 from aibridge_addon.providers.instance import Provider
-from aibridge_addon.providers.types import POST, READ, ProviderType, RouteTemplate, below
+from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate, below
 
 _PROJECT = "/{version}/projects/{project}/locations/{location}"
 _GOOGLE = "/publishers/google/models/{model}"
@@ -37,6 +38,10 @@ TYPE = ProviderType(
         RouteTemplate(path=f"{_CLAUDE}/{{model}}:rawPredict", methods=POST, api=_MESSAGES),
         RouteTemplate(path=f"{_CLAUDE}/{{model}}:streamRawPredict", methods=POST, api=_MESSAGES),
         *below("/{+workspace}/invoke", MESSAGES_ROUTES),
+        RouteTemplate(
+            path=f"{_PROJECT}/cachedContents", methods=POST | READ, api=caches.FORMAT.name
+        ),
+        RouteTemplate(path=f"{_PROJECT}/cachedContents/*", methods=STORED | {"PATCH"}),
         # Of other verbs and publishers the model is known and the usage is not.
         RouteTemplate(
             path=f"{_PROJECT}/publishers/{{publisher}}/models/{{model}}:{{verb}}", methods=POST
