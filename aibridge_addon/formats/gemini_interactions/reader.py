@@ -111,7 +111,7 @@ class InteractionReader(Reader):
         if usage := mapping(data.get("usage")):
             before = mapping(self._interaction.get("usage"))
             self._interaction["usage"] = merge(before, usage)
-            if not self._has_end and read_usage(usage, None):
+            if not self._has_end and read_usage(usage):
                 self.report_usage()
 
     def _on_error(self, data: dict[str, JSON]) -> None:
@@ -189,7 +189,7 @@ def read_interaction(document: dict[str, JSON]) -> ResponseFacts | None:
     return ResponseFacts(
         response_id=text(document.get("id")),
         model=text(document.get("model")) or text(document.get("agent")),
-        usage=(own := read_usage(usage, tier_of(document))),
+        usage=(own := read_usage(usage, tier_of(document), is_whole=status not in _RUNNING)),
         usage_unreadable=own is None and states_tokens(usage),
         tool_calls=tuple(_read_call(step) for step in steps if _kind(step).endswith(_CALL)),
         thoughts=tuple(filter(None, map(_read_thought, steps))),

@@ -23,13 +23,15 @@ _DETAILS = {
 }
 
 
-def read_usage(usage: dict[str, JSON], tier: str | None) -> Usage | None:
+def read_usage(
+    usage: dict[str, JSON], tier: str | None = None, *, is_whole: bool = False
+) -> Usage | None:
     """Read a usage object; None if it counts neither input nor output."""
     renamed = {theirs: usage[own] for own, theirs in _COUNTS.items() if own in usage}
     renamed |= {theirs: _details(usage[own]) for own, theirs in _DETAILS.items() if own in usage}
     outside: Extra = {"service_tier": tier.lower()} if tier else {}
     outside |= _grounding(usage) | _initial(usage)
-    found = read_gemini_usage(renamed, outside)
+    found = read_gemini_usage(renamed, outside, is_whole=is_whole)
     return found and replace(found, raw=usage)
 
 
