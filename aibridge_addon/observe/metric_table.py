@@ -150,7 +150,8 @@ WORKER_EXITS = Metric(
 ALERTS = Metric(
     name="alerts_total",
     kind="counter",
-    help="Events for webhooks by outcome (sent, rejected, failed, dropped).",
+    help="Events for webhooks by outcome (sent, rejected, failed, dropped), and attempts that are"
+    " repeated (retried).",
     labels=("type", "outcome"),
 )
 JWKS_FETCHES = Metric(

@@ -216,6 +216,7 @@ class Outcomes(list[tuple[str, str]]):
     def __init__(self, outbox: Outbox) -> None:
         super().__init__()
         self.outbox = outbox
+        self.retried = 0
 
 
 @pytest.fixture
@@ -237,6 +238,9 @@ async def send(
     all_finished = asyncio.Event()
 
     def finish(type_: str, result: str) -> None:
+        if result == "retried":
+            outcomes.retried += 1
+            return
         outcomes.append((type_, result))
         if len(outcomes) == len(events):
             all_finished.set()
@@ -257,6 +261,7 @@ async def test_failed_attempt_is_repeated_with_the_same_id(
 
     assert await send(endpoint, outcomes, event()) == ["sent"]
     assert len(endpoint.bodies) == 3
+    assert outcomes.retried == 2
     assert len({body["id"] for body in endpoint.bodies}) == 1
 
 

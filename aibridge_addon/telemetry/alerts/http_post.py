@@ -3,12 +3,15 @@
 The address comes from the config file, like those of MCP servers, so that it may be a private one.
 """
 
+import asyncio
+
 import httpx2
 
 from aibridge_addon.library_logs import silence_libraries
 from aibridge_addon.telemetry.alerts.webhook import Webhook
 
 TIMEOUT_SECONDS = 10.0
+"""Time until the head of the response must have come, however slowly it is sent."""
 
 
 class HttpPost:
@@ -28,9 +31,10 @@ class HttpPost:
         """
         headers = dict(webhook.headers(body, timestamp))
         try:
-            async with self._client.stream(
-                "POST", webhook.url, content=body, headers=headers
-            ) as response:
+            async with (
+                asyncio.timeout(TIMEOUT_SECONDS),
+                self._client.stream("POST", webhook.url, content=body, headers=headers) as response,
+            ):
                 return int(response.status_code)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise OSError(type(error).__name__) from error

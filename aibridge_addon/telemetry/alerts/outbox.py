@@ -44,8 +44,9 @@ class Outbox:
     def waiting(self, receiver: str) -> list[Event]:
         """Return the events that wait for a receiver, oldest first; forget old ones of all."""
         for path in self._folder.glob("*.json"):
-            if path.stat().st_mtime < time.time() - KEEP_SECONDS:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process has sent it meanwhile
+                if path.stat().st_mtime < time.time() - KEEP_SECONDS:
+                    path.unlink()
         paths = self._folder.glob(f"{_name_of(receiver)}-*.json")
         found = [event for path in paths if (event := _read(path))]
         return sorted(found, key=lambda event: event.at)
@@ -59,7 +60,10 @@ def _name_of(receiver: str) -> str:
 
 
 def _read(path: Path) -> Event | None:
-    members: dict[str, Any] = mapping(read(path.read_bytes()))
+    try:
+        members: dict[str, Any] = mapping(read(path.read_bytes()))
+    except FileNotFoundError:  # another process has sent it meanwhile
+        return None
     if members.get("type") not in EVENT_TYPES:  # written halfway, or by another version
         return None
     return Event(

@@ -22,8 +22,8 @@ MAX_WAITING = 100
 """Events that wait for one webhook."""
 
 type Outcome = Literal["sent", "rejected", "failed", "dropped"]
-type OnOutcome = Callable[[str, Outcome], None]
-"""Counts an event by its type and outcome."""
+type OnOutcome = Callable[[str, Outcome | Literal["retried"]], None]
+"""Counts an event by its type and outcome, and each attempt that is retried."""
 
 
 class Post(Protocol):
@@ -81,6 +81,7 @@ class WebhookSender:
                 return "sent"
             if status is not None and status < 500 and status not in (408, 425, 429):
                 return "rejected"
+            self._on_outcome(event.type, "retried")
             await asyncio.sleep(delay)
         return "failed"
 
