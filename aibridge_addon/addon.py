@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
+from mitmproxy.master import Master
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
@@ -23,7 +24,7 @@ from aibridge_addon.config.settings import Settings
 from aibridge_addon.description import describe_proxy
 from aibridge_addon.exchange.head_reader import take_proxy_user
 from aibridge_addon.hook_guard import guarded
-from aibridge_addon.observe.announcement import Announcement
+from aibridge_addon.observe.announcement import Announcement, RunningProxy
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers.instance import named
 from aibridge_addon.relay.body_tap import BodyTap
@@ -94,8 +95,12 @@ class AIBridge:
         if self._components and self.announces:
             self._announce()
 
+    def describe(self, master: Master) -> RunningProxy:
+        """Describe the proxy to other processes."""
+        return describe_proxy(master, self._settings.current)
+
     def _announce(self) -> None:
-        proxy = describe_proxy(ctx.master)
+        proxy = self.describe(ctx.master)
         if not self._announcement.is_made:
             logger.info("aibridge: records %s", proxy.records)
         try:

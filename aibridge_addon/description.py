@@ -12,16 +12,14 @@ from mitmproxy.master import Master
 from aibridge_addon.access.admission import AdmissionControl
 from aibridge_addon.access.listening import is_loopback, is_private
 from aibridge_addon.config.capture import describe_capture
-from aibridge_addon.config.options import OPTIONS
-from aibridge_addon.config.settings import Settings, read_settings
+from aibridge_addon.config.settings import Settings
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.store import open_store
 
 
-def describe_proxy(master: Master) -> RunningProxy:
+def describe_proxy(master: Master, settings: Settings) -> RunningProxy:
     """Describe a proxy that listens already."""
     options = master.options
-    settings = read_settings({option.name: getattr(options, option.name) for option in OPTIONS})
     urls = _urls(master)
     metrics = settings.metrics_listen
     providers = settings.providers

@@ -116,7 +116,7 @@ from aibridge_addon.cli.plan import Plan
 from aibridge_addon.cli.serving import serve
 
 with log_levels(verbose=False):
-    serve(Plan(modes=(sys.argv[1],), sets=tuple(sys.argv[2:])), on_up=lambda master: None)
+    serve(Plan(modes=(sys.argv[1],), sets=tuple(sys.argv[2:])), on_up=lambda proxy: None)
 """
 
 

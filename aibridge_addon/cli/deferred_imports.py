@@ -1,11 +1,13 @@
-"""Defers the import of modules that mitmproxy imports at its start and a proxy rarely uses.
+"""Defers the import of modules that are imported at the start and that a proxy rarely uses.
 
 mitmproxy imports all of its addons, with a web framework, an LDAP client and parsers: 25 MiB. Here,
-a listed module is loaded when one of its attributes is first used.
+a listed module is loaded when one of its attributes is first used. Price data is loaded without
+pydantic, which it needs to read new data only.
 """
 
+import builtins
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
@@ -20,9 +22,9 @@ _ADDONS = (
 )
 _DEFERRED = frozenset(
     {"mitmproxy.flowfilter", "mitmproxy.io", "pyparsing", "ruamel.yaml"}
+    | {"httpx2", "sqlite_utils.recipes"}
     | {f"mitmproxy.addons.{name}" for name in _ADDONS}
 )
-_LEXER = "mitmproxy.command_lexer"
 
 
 class _LexerLoader(Loader):
@@ -47,17 +49,49 @@ class _LexerLoader(Loader):
         vars(module).update(__getattr__=load, unquote=lambda text: load("unquote")(text))
 
 
+class _PriceTypesLoader(Loader):
+    """Loads the types of genai-prices; their annotations and schemas for pydantic stay empty."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module with an import statement that replaces pydantic."""
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import_but_pydantic}
+        self._loader.exec_module(module)
+
+
+class _Unused:
+    """Stand-in for pydantic: its attributes can be called, and return None."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+def _import_but_pydantic(name: str, *context: Any) -> Any:
+    if name == "pydantic" and name not in sys.modules:
+        return _Unused()
+    return builtins.__import__(name, *context)
+
+
+_LOADERS: Mapping[str, Callable[[Loader], Loader]] = {
+    **dict.fromkeys(_DEFERRED, LazyLoader),
+    "mitmproxy.command_lexer": _LexerLoader,
+    "genai_prices.types": _PriceTypesLoader,
+}
+
+
 class _DeferringFinder:
     """Finds the listed modules, with a loader that waits for the first use."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in _DEFERRED and name != _LEXER:
+        if (loader := _LOADERS.get(name)) is None:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec and spec.loader:
-            spec.loader = (_LexerLoader if name == _LEXER else LazyLoader)(spec.loader)
+            spec.loader = loader(spec.loader)
         return spec
 
 

@@ -171,14 +171,13 @@ def command(
 
 def _serve(plan: Plan, reporter: StartupReporter, *, until_eof: bool) -> "Passed":
     from aibridge_addon.cli.serving import StartError, serve
-    from aibridge_addon.description import describe_proxy
 
     _raise_file_limit()
     try:
         return serve(
             plan,
-            on_up=lambda master: reporter.started(describe_proxy(master)),
-            on_change=lambda master: reporter.changed(describe_proxy(master)),
+            on_up=reporter.started,
+            on_change=reporter.changed,
             on_end=reporter.ended,
             until_eof=until_eof,
         ).passed

@@ -6,7 +6,6 @@ from functools import partial
 from typing import cast
 
 from mitmproxy import exceptions, http
-from mitmproxy.master import Master
 
 from aibridge_addon.addon import AIBridge
 from aibridge_addon.cli.authority import AuthorityError
@@ -14,6 +13,7 @@ from aibridge_addon.cli.master import ReportsStart, make_master
 from aibridge_addon.cli.plan import Plan
 from aibridge_addon.cli.shutdown import GracefulShutdown, follow_stdin, handle_signals
 from aibridge_addon.cli.totals import Passed, passed_of
+from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.observe.health import Health
 
 
@@ -79,8 +79,8 @@ class Bridge(AIBridge):
 def serve(
     plan: Plan,
     *,
-    on_up: Callable[[Master], None],
-    on_change: Callable[[Master], None] = lambda master: None,
+    on_up: Callable[[RunningProxy], None],
+    on_change: Callable[[RunningProxy], None] = lambda proxy: None,
     on_end: Callable[[], None] = lambda: None,
     until_eof: bool = False,
     on_question: Callable[[Bridge], None] = lambda bridge: None,
@@ -111,8 +111,8 @@ def serve(
 async def _serve(
     plan: Plan,
     bridge: Bridge,
-    on_up: Callable[[Master], None],
-    on_change: Callable[[Master], None],
+    on_up: Callable[[RunningProxy], None],
+    on_change: Callable[[RunningProxy], None],
     on_end: Callable[[], None],
     follow: Callable[[GracefulShutdown], None] | None,
 ) -> None:
@@ -125,8 +125,8 @@ async def _serve(
     shutdown = GracefulShutdown(
         master, bridge, grace_s=plan.grace_s, drain_s=plan.drain_s, on_begin=begin
     )
-    bridge.on_change = lambda: on_change(master)
-    cast(ReportsStart, master).on_up = lambda: on_up(master)
+    bridge.on_change = lambda: on_change(bridge.describe(master))
+    cast(ReportsStart, master).on_up = lambda: on_up(bridge.describe(master))
     handle_signals(shutdown, bridge.reload)
     if follow:
         follow(shutdown)

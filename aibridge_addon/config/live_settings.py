@@ -15,7 +15,8 @@ from mitmproxy.optmanager import OptManager
 
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.options import OPTIONS, OPTIONS_BY_NAME
-from aibridge_addon.config.settings import Settings, read_settings
+from aibridge_addon.config.settings import Settings
+from aibridge_addon.config.settings_process import read_settings_apart
 from aibridge_addon.config.watch import FileWatch
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 class LiveSettings:
     """Reads the settings, and again when their files change."""
+
+    current: Settings
+    """The settings that were read last."""
 
     def __init__(self, on_change: Callable[[Settings], None]) -> None:
         self._on_change = on_change
@@ -39,7 +43,7 @@ class LiveSettings:
         self._watch.note()
         ours = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
         # Deferred options are unknown to all addons; a misspelt name would be ignored silently.
-        settings = read_settings(ctx.options.deferred | ours)
+        settings = self.current = read_settings_apart(ctx.options.deferred | ours)
         for doubt in set(settings.doubts) - self._logged:
             logger.warning("aibridge: %s", doubt)
         self._logged.update(settings.doubts)
@@ -59,9 +63,10 @@ class LiveSettings:
 
     async def _read_again(self) -> None:
         try:
+            # On a thread: imports take up to a second, in which no stream could continue.
+            await asyncio.to_thread(importlib.import_module, "aibridge_addon.config.files")
             settings = self.read()
             if settings.mcp_servers:
-                # On a thread: it takes a second, in which no stream could continue.
                 await asyncio.to_thread(importlib.import_module, "aibridge_addon.tools.servers")
                 settings = self.read()
         except SettingsError as error:

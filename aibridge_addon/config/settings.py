@@ -16,10 +16,6 @@ from aibridge_addon.access.jwt.issuer import JWTIssuer
 from aibridge_addon.access.limits.rules import Limit
 from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.access.selection import Patterns
-from aibridge_addon.config.alert_table import read_webhooks
-from aibridge_addon.config.file import OPTION, ConfigFile, read_config_file
-from aibridge_addon.config.guardrails_table import read_guardrails
-from aibridge_addon.config.mcp_file import read_servers
 from aibridge_addon.config.mistakes import Mistakes
 from aibridge_addon.config.options import OPTIONS, default_values, unknown_options
 from aibridge_addon.config.plugins import import_plugins
@@ -137,39 +133,12 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     }
     # Before the config file, which may name what a plugin registers.
     mistakes.checked(None, import_plugins, values["plugins"])
-    path = options["aibridge_config"]
-    file = mistakes.checked(ConfigFile(), read_config_file, path)
-    servers = mistakes.checked(
-        (), read_servers, file.mcp_servers, path, options["aibridge_mcp_config"], environ
-    )
-    webhooks = mistakes.checked((), read_webhooks, file.alerts, OPTION, path, environ)
-    guardrails = mistakes.checked(Guardrails(), read_guardrails, file.guardrails, OPTION, path)
+    # Imported here: it imports pydantic, which takes megabytes of memory.
+    from aibridge_addon.config.files import read_files
+
+    of_files = read_files(options, environ, values["intercept"], mistakes)
     mistakes.raise_all()
-    return Settings(
-        **_of_tables(file, values["intercept"]),
-        mcp_servers=servers,
-        guardrails=guardrails,
-        webhooks=webhooks,
-        doubts=tuple(file.doubts(path)),
-        **values,
-    )
-
-
-def _of_tables(file: ConfigFile, intercept: Patterns) -> dict[str, Any]:
-    """Return the settings that tables of the config file make by themselves."""
-    return {
-        "providers": file.provider_instances(intercept),
-        "actors": file.known_actors(),
-        "front_proxies": tuple(table.front_proxy() for table in file.front_proxies),
-        "jwt_issuers": tuple(table.jwt_issuer() for table in file.identity.jwt),
-        "revoked_actors": tuple(file.identity.revoked_actors),
-        "prices": file.price_book(),
-        "own_redactions": tuple(OwnRule(table.name, table.pattern) for table in file.redact),
-        "injection": file.injection.filter(),
-        "limits": tuple(table.limit() for table in file.limits),
-        "model_rules": tuple(table.rule() for table in file.model_rules),
-        "budgets": tuple(table.rule() for table in file.budgets),
-    }
+    return Settings(**of_files, **values)
 
 
 def default_settings(**changes: Any) -> Settings:

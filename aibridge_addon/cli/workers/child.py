@@ -3,13 +3,11 @@
 import sys
 
 import click
-from mitmproxy.master import Master
 from prometheus_client import generate_latest
 
 from aibridge_addon.cli.logs import log_to_stderr
 from aibridge_addon.cli.serving import Bridge, StartError, serve
 from aibridge_addon.cli.workers.messages import Message, Report, read_assignment
-from aibridge_addon.description import describe_proxy
 from aibridge_addon.relay.inherited_listeners import use_inherited
 
 
@@ -22,8 +20,8 @@ def main() -> None:
         try:
             bridge = serve(
                 assignment.plan,
-                on_up=lambda master: _say(Message(up=describe_proxy(master))),
-                on_change=_say_changed,
+                on_up=lambda proxy: _say(Message(up=proxy)),
+                on_change=lambda proxy: _say(Message(changed=proxy)),
                 until_eof=True,
                 on_question=_report,
             )
@@ -31,10 +29,6 @@ def main() -> None:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
     _report(bridge)
-
-
-def _say_changed(master: Master) -> None:
-    _say(Message(changed=describe_proxy(master)))
 
 
 def _report(bridge: Bridge) -> None:
