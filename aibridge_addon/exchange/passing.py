@@ -33,9 +33,14 @@ class PassingExchange(Exchange):
         self._count_usage = partial(count_usage, request.route)
 
     def on_head(self) -> None:
-        """Stream the body and watch it for usage, unless it is small: then mitmweb can show it."""
-        if not _is_small(self.response):
-            self.response.stream = self._watch()
+        """Stream the body and watch it for usage, unless it is small: then mitmweb can show it.
+
+        A body with a new key is always streamed, so that no flow holds the key.
+        """
+        hides_body = self.request.route.creates_keys
+        if hides_body or not _is_small(self.response):
+            self.response.stream = watch = self._watch()
+            watch.hides_body = hides_body
 
     async def on_end(self) -> None:
         """Look for usage in a body that was buffered."""

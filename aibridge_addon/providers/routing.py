@@ -46,6 +46,8 @@ class Route:
     """The wire format of a WebSocket on this route."""
     names_models: bool = True
     """True if a request can name a model."""
+    creates_keys: bool = False
+    """True if its responses hold a new key."""
     upstream: Upstream | None
     """The destination; None: as the client chose."""
     path: str | None = None
@@ -224,6 +226,7 @@ class _Target:
             counts_for=template.counts_for if method == "POST" else None,
             socket=template.socket if method == "GET" else None,
             names_models=template.names_models,
+            creates_keys=template.creates_keys,
             upstream=upstream,
             path_values=path_values,
         )

@@ -41,6 +41,8 @@ class RouteTemplate:
     """The wire format of a WebSocket at this path."""
     names_models: bool = True
     """True if a request can name a model, so that a token's model limits apply."""
+    creates_keys: bool = False
+    """True if its responses hold a new key, so that they are not shown."""
 
     def match(self, path: str) -> Mapping[str, str] | None:
         """Return the values that the template captures in a path; None if it does not match.

@@ -39,6 +39,7 @@ from aibridge_addon.relay.command_generators import Commands, mapped, nothing
 from aibridge_addon.relay.joined_writes import joined
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.second_response import RESPONSE_EVENTS, hold, relay_second_response
+from aibridge_addon.relay.usage_watch import drop_hidden_body
 
 header_lookups.use_in_mitmproxy()
 http1.use_in_mitmproxy()
@@ -189,6 +190,7 @@ class BridgeStream(HttpStream):
         """Send the chunks that the tap holds before the end of the message."""
         if already_streamed:
             yield from self._send_held()
+            drop_hidden_body(self.flow.response)
         yield from super().send_response(already_streamed)
 
     def _send_held(self) -> Commands:
@@ -305,10 +307,7 @@ class BridgeStream(HttpStream):
             yield from self.server_state(ResponseData(self.stream_id, buffered))
 
     def _respond_early(self, response: http.Response) -> Commands:
-        """Respond before the request has ended; read and drop the rest of it.
-
-        If it were not read, many clients would see a broken connection instead of the response.
-        """
+        """Respond before the request has ended; drop its rest, which clients must get rid of."""
         if not self.flow.request.is_http2:
             response.headers["connection"] = "close"
         yield from self._send_buffered(response)

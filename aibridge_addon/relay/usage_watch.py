@@ -29,6 +29,8 @@ class UsageWatch:
     def __init__(
         self, response: http.Response, found: Callable[[], None], *, max_bytes: int
     ) -> None:
+        self.hides_body = False
+        """True if no flow may hold the body, because it has a key."""
         self._found = found
         self._tail = b""
         self._decoder: ContentDecoder | None = None
@@ -56,6 +58,12 @@ class UsageWatch:
         if has_usage(text):
             self._decoder = None
             self._found()
+
+
+def drop_hidden_body(response: http.Response | None) -> None:
+    """Remove a body that was relayed, and that no flow may hold."""
+    if response and isinstance(response.stream, UsageWatch) and response.stream.hides_body:
+        response.data.content = None
 
 
 def has_usage(data: bytes) -> bool:

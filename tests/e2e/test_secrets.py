@@ -181,6 +181,25 @@ class Visitor:
                     sent += 1
         return sent
 
+    def create_keys(self, way: Way) -> int:
+        """Have the provider create keys; return how many."""
+        key = f"ek_{SECRETS[1]}{SECRETS[2]}"
+        body = json.dumps({"value": key, "client_secret": {"value": key}}).encode()
+        made = Response(200, [("content-type", "application/json")], [body])
+        self._provider.canned["made"] = lambda request: made
+        paths = {
+            "openai": ("/realtime/client_secrets", "/realtime/sessions"),
+            "gemini": ("/v1beta/auth_tokens",),
+        }
+        places = [(provider, path) for provider, of in paths.items() for path in of]
+        with self._clients.http(way) as http:
+            for provider, path in places:
+                url = self._clients.url(way, provider, path)
+                headers = HEADERS | {"x-standin-canned": "made"}
+                answer = http.post(url, json={"model": "m"}, headers=headers)
+                assert answer.content == body, answer.text
+        return len(places)
+
     def visit_what_is_refused(self, way: Way, headers: dict[str, str]) -> list[int]:
         """Go the paths that end at the proxy; return the statuses."""
         statuses = []
@@ -223,6 +242,7 @@ def test_no_route_writes_a_secret_and_the_provider_receives_them_all(
         sent += visitor.visit(way, api)
     for way in (FORWARD, REVERSE_H2):
         sent += visitor.visit_other_apis(way, PROMPT)
+        sent += visitor.create_keys(way)
     with locked(proxy):
         for way, api in ((FORWARD_H2, CHAT), (REVERSE, MESSAGES)):
             sent += visitor.visit(way, api)

@@ -71,6 +71,7 @@ TYPE = ProviderType(
         RouteTemplate(path="/{version}/cachedContents/*", methods=_CHANGED),
         RouteTemplate(path="/{version}/files", methods=STORED, names_models=False),
         RouteTemplate(path="/{version}/files/*", methods=STORED, names_models=False),
+        RouteTemplate(path="/{version}/auth_tokens", methods=POST, creates_keys=True),
         RouteTemplate(path="/upload/{version}/files", methods=POST, names_models=False),
         RouteTemplate(path="/download/{version}/files/*", methods=READ, names_models=False),
     ),
