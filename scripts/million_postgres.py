@@ -1,7 +1,10 @@
 """Fills a PostgreSQL database with the rows of `million_rows`, by COPY."""
 
+import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import million_rows
 
@@ -18,6 +21,11 @@ _WRITTEN_ON_COMMIT = (
     " SELECT DISTINCT substr(started_at, 1, 13) FROM aibridge_interceptions",
     "INSERT INTO aibridge_endings (interception_id)"
     " SELECT id FROM aibridge_interceptions ORDER BY ended_at, id",
+)
+
+_BACKENDS = (
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE application_name = 'aibridge' AND datname = current_database()"
 )
 
 
@@ -58,6 +66,25 @@ def roll_up(url: str) -> tuple[int, int]:
         connection.execute("VACUUM ANALYZE")
         (rows,) = connection.execute("SELECT count(*) FROM aibridge_hourly").fetchone() or (0,)
     return hours, int(rows)
+
+
+def clock(url: str) -> Callable[[], float]:
+    """Return a clock of the CPU seconds of this process and of the server's that serve it.
+
+    Of a server elsewhere, it returns the elapsed seconds.
+    """
+    try:
+        _cpu_seconds(url)
+    except OSError:
+        return time.monotonic
+    return lambda: time.process_time() + _cpu_seconds(url)
+
+
+def _cpu_seconds(url: str) -> float:
+    with closing(connect(Address(url), "clock")) as connection:
+        found = connection.execute(_BACKENDS).fetchall()
+    times = (Path(f"/proc/{pid}/schedstat").read_text() for (pid,) in found)
+    return sum(int(each.split()[0]) for each in times) / 1e9
 
 
 def bytes_of(url: str) -> int:

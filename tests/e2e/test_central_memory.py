@@ -5,9 +5,11 @@ added upstream. Later requests of a conversation get all hidden turns again.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import PostgresDatabase
 from standin import Server
 
 from e2e.asking import API, APIS, Answer, user
@@ -21,7 +23,6 @@ from e2e.central import (
     Central,
     key_headers,
     program,
-    wait_for_servers,
 )
 from e2e.clients import Clients, Way
 from e2e.conftest import StartProxy
@@ -231,39 +232,40 @@ class TestWhoseMemory:
         assert last == [f"user: {prompt}", f"says {told}", "user: And now?"]
 
 
-@pytest.fixture
-def restarted(
+@pytest.fixture(params=["sqlite", "postgres"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the location of a database that several processes share."""
+    if request.param == "sqlite":
+        return str(tmp_path / "shared.sqlite3")
+    return PostgresDatabase(request.getfixturevalue("postgres_server")).location
+
+
+def test_conversation_goes_on_at_another_process_that_shares_the_database(
     start_proxy: StartProxy,
     clients_of: Callable[[Proxy], Clients],
     central: Central,
     standin: Server,
-) -> Central:
-    """Sends requests through a separate proxy that the test may restart."""
-    own = start_proxy(servers={"calc": program() | {"allow": "^add$"}})
-    return Central(own, clients_of(own), central.provider, standin)
-
-
-def test_hidden_turns_are_restored_by_another_process_with_the_same_database(
-    restarted: Central,
+    location: str,
 ) -> None:
+    calc = {"calc": program() | {"allow": "^add$"}}
+    one, other = (
+        Central(proxy, clients_of(proxy), central.provider, standin)
+        for proxy in [
+            start_proxy(servers=calc, options={"aibridge_db": location}) for _ in range(2)
+        ]
+    )
     prompt = f"{SUM} NEXT {theirs_first()} SAY:Then"
-    firsts = {api: restarted.ask(api, REVERSE, prompt, stream=True, tools=TOOLS) for api in APIS}
-    told = {api: restarted.ask(api, REVERSE, SUM) for api in APIS}
-    mark = len(restarted.proxy.log)
-    assert restarted.proxy.stop() == 0
-    restarted.proxy.restart()
-    wait_for_servers(restarted.proxy, "calc", mark=mark)
-    for api, first in firsts.items():
-        restarted.ask(api, REVERSE, with_results(api, prompt, first), tools=TOOLS)
-        assert reader_of(api).transcript(restarted.received[-1])[1:] == [
+    for api in APIS:
+        first = one.ask(api, REVERSE, prompt, stream=True, tools=TOOLS)
+        conversation = with_results(api, prompt, first)
+        second = other.ask(api, REVERSE, conversation, tools=TOOLS)
+        turns = [
             *("says Moment", SUM_LINE, "gets 42"),
             *("says Then", WEATHER_LINE, SUM_LINE, "gets 42", "gets 12 degrees"),
         ]
-    for api, first in told.items():
-        restarted.ask(api, REVERSE, [user(SUM), *first.turn, user("And now?")])
-        assert reader_of(api).transcript(restarted.received[-1])[1:-1] == [
-            *("says Moment", SUM_LINE, "gets 42", "says The tool returned: 42"),
-        ]
+        assert reader_of(api).transcript(other.received[-1])[1:] == turns
+        one.ask(api, REVERSE, [*conversation, *second.turn, user("And now?")], tools=TOOLS)
+        assert reader_of(api).transcript(one.received[-1])[1 : 1 + len(turns)] == turns
 
 
 @each_delivery
