@@ -1,9 +1,10 @@
 """Key pools, retries and fallbacks in front of a provider that refuses, limits and stays silent."""
 
 import json
+import socket
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ RETRIES = 'max_sends = 3\nhead_timeout_s = 0.5\napi_key_env = "KEY_A"\n'
 FALLBACK = (
     'api_key_env = "KEY_A"\ncircuit_breaker = true\nfallbacks = [{ provider = "elsewhere-KIND",'
     ' models = { "standin-1" = "served-1" }, on = ["error", "circuit_open"] }]\n'
+)
+UNREACHABLE = (
+    'hosts = []\napi_key_env = "KEY_A"\nmax_sends = 2\ncircuit_breaker = true\nfallbacks ='
+    ' [{ provider = "elsewhere-KIND", models = { "standin-1" = "served-1" } }]\n'
 )
 POOLS = ("p401", "p402", "p429", "limited", "refused", "bound", "again", "loop")
 
@@ -100,7 +105,22 @@ def upstream(scripted: Scripted, authority: Authority) -> Iterator[Server]:
         yield server
 
 
-def instances(origin: str) -> str:
+@pytest.fixture(scope="module")
+def unreachable() -> Iterator[Mapping[str, str]]:
+    """Origins of hosts that cannot be reached, by the reason."""
+    with (
+        socket.socket() as closed,
+        ServerThread(Server(Provider())) as plain,
+    ):
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        yield {
+            "closed": f"https://127.0.0.1:{closed.getsockname()[1]}",
+            "dns": "https://nowhere.invalid",
+            "tls": plain.origin.replace("http://", "https://"),
+        }
+
+
+def instances(origin: str, unreachable: Mapping[str, str]) -> str:
     """Return instances of both types: a pool for each test, since refused keys stay refused."""
     made = []
     for kind, suffix in (("anthropic", ""), ("openai", "/v1")):
@@ -109,9 +129,10 @@ def instances(origin: str) -> str:
         keys[kind] = f'hosts = ["api.{kind}.com"]\n' + RETRIES
         keys[f"falling-{kind}"] = "hosts = []\n" + FALLBACK.replace("KIND", kind)
         keys[f"elsewhere-{kind}"] = 'hosts = []\napi_key_env = "OTHER"\n'
+        keys |= {f"{name}-{kind}": UNREACHABLE.replace("KIND", kind) for name in unreachable}
         made += [
             f'[[providers]]\nname = "{name}"\ntype = "{kind}"\n'
-            f'base_url = "{origin}{suffix}"\n{more}'
+            f'base_url = "{unreachable.get(name.split("-")[0], origin)}{suffix}"\n{more}'
             for name, more in keys.items()
         ]
     return "\n".join(made)
@@ -119,14 +140,20 @@ def instances(origin: str) -> str:
 
 @pytest.fixture(scope="module")
 def proxy(
-    upstream: Server, authority: Authority, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+    upstream: Server,
+    unreachable: Mapping[str, str],
+    authority: Authority,
+    confdir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
     """Run a proxy whose instances have pools, retries and fallbacks."""
     injection = '\n[injection]\nproviders = ["loop-*"]\n'
     injection += '[[budgets]]\nname = "all"\nper = "total"\ntokens = 10000000\nwindow = "day"\n'
     made = Proxy(
         tmp_path_factory.mktemp("keys"),
-        config=instances(upstream.origin) + injection + server_toml("local", **program()),
+        config=instances(upstream.origin, unreachable)
+        + injection
+        + server_toml("local", **program()),
         confdir=confdir,
         upstream_ca=authority.path,
         metrics=True,
@@ -409,6 +436,29 @@ def test_fallback_serves_with_its_own_model_and_key_and_says_so(
     assert (row["provider_name"], row["credential_hint"]) == (served, HINTS[OTHER])
     assert (row["model"], usage["model"]) == ("standin-1", "served-1")
     assert metric(proxy, "aibridge_interceptions_inflight", provider=served, model="standin-1") == 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "api"), [("closed", MESSAGES), ("dns", CHAT), ("tls", RESPONSES)], ids=str
+)
+def test_unreachable_host_is_tried_again_falls_back_and_opens_the_breaker(
+    clients: Clients, scripted: Scripted, proxy: Proxy, reason: str, api: Api
+) -> None:
+    for number in range(3):
+        answer = ask(clients, REVERSE, api, reason, stream=number == 1)
+        assert answer.status == 200
+        row, [_] = latest(proxy)
+        attempts = row["metadata"]["attempts"]
+        assert {each["failure"] for each in attempts} == {"overload"}
+        assert {each["http_status"] for each in attempts} == {None}
+        assert len(attempts) == (2 if number < 2 else 1), "the fifth failure opens the breaker"
+        assert row["provider_name"] == f"elsewhere-{api.provider}"
+    assert scripted.keys() == [OTHER] * 3
+    name = f"{reason}-{api.provider}"
+    assert metric(proxy, "aibridge_circuit_breaker_state", provider=name) == 2
+    own = {"x_api_key": OWN} if api is MESSAGES else {"authorization": f"Bearer {OWN}"}
+    refused = ask(clients, REVERSE, api, reason, **own)
+    assert refused.status == 503, "the breaker is open, and nobody's own key goes elsewhere"
 
 
 def test_nobodys_own_key_goes_to_another_provider(clients: Clients, scripted: Scripted) -> None:
