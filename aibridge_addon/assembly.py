@@ -105,8 +105,7 @@ class Components:
         self._subscribe(settings)
         self.apply(settings)
         self._presence.start()
-        if not settings.recorder:
-            self._policies.share_limits(lambda: self._store.reports().processes())
+        self._policies.share_limits(None if settings.recorder else self._store.reports)
 
     def apply(self, settings: Settings) -> None:
         """Apply settings; exchanges that are under way keep those that they began with."""
@@ -251,6 +250,7 @@ class Components:
             find=self._recorder.find_background_response,
             publish=self._facts.publish,
             commit=self._commit.wait,
+            return_to=self._sending.pools.return_to,
         )
         for handlers in (
             recorder.fact_handlers(self._recorder),

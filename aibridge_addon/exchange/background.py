@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from aibridge_addon.background_record import BackgroundRecord
 from aibridge_addon.batch_record import BatchRecord
+from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.interception_start import start_interception
@@ -40,14 +41,20 @@ _ANY_SIZE = 2**62
 type Find = Callable[[str, str], Awaitable[BackgroundResponse | None]]
 """Finds a response by the provider instance's name and its id."""
 
+type ReturnTo = Callable[[ClientRequest, str | None], None]
+"""Sends a poll with the key that its response was created with, by the hint in the record."""
+
 
 class BackgroundResponses:
     """Makes recorded exchanges of polls."""
 
-    def __init__(self, *, find: Find, publish: Publish, commit: Commit) -> None:
+    def __init__(
+        self, *, find: Find, publish: Publish, commit: Commit, return_to: ReturnTo
+    ) -> None:
         self.capture = frozenset[str]()
         """Contents that are recorded."""
         self._find = find
+        self._return_to = return_to
         self._publish = publish
         self._commit = commit
         self._records: OrderedDict[tuple[str, str], BackgroundRecord] = OrderedDict()
@@ -72,6 +79,8 @@ class BackgroundResponses:
             return _ignoring(exchange) if is_list_of_batches(request) else exchange
         provider = exchange.request.route.provider.name
         record = await self._record(provider, poll.id)
+        if record:
+            self._return_to(exchange.request, record.interception.credential_hint)
         if record.ended if record else (provider, poll.id) in self._recorded:
             return _ignoring(exchange)
         record = record or self._record_of_elsewhere(exchange, poll)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mitmproxy import http
 
 from aibridge_addon.access.front_proxies import actor_of_front_proxy
-from aibridge_addon.access.keys.affinity import Affinity, affinity_of
+from aibridge_addon.access.keys.affinity import affinity_of, affinity_of_path
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.bridged import BridgedExchange
@@ -125,7 +125,7 @@ class Intake:
         if route.api is None or contents is None:
             self._policies.count_passthrough(request)
         if api is None or contents is None:
-            self._keys.assign(request, Affinity(id=sender.actor.id))
+            self._keys.assign(request, affinity_of_path(sender.actor.id, request.flow.request.path))
             await self._policies.check_passing(request, sender)
             return self._passing(request)
         facts = FORMATS[api].read_request(request.view(contents.members, sender.headers))
@@ -142,7 +142,10 @@ class Intake:
         begun = start.interception
         if self._keys.find(request.route.provider.name) is None:
             return start
-        affinity = affinity_of(begun.initiator_id, begun.client_session_id, contents.body)
+        if begun.api.endswith("_batches"):
+            affinity = affinity_of_path(begun.initiator_id, request.flow.request.path)
+        else:
+            affinity = affinity_of(begun.initiator_id, begun.client_session_id, contents.body)
         self._keys.assign(request, affinity, begun.model)
         return replace(start, interception=request.as_sent(begun))
 

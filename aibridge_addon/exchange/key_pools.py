@@ -14,7 +14,7 @@ from aibridge_addon.access.keys.failures import Failure, classify
 from aibridge_addon.access.keys.pool import Change, KeyPool, KeyRow
 from aibridge_addon.access.keys.sends import OF_KEYS
 from aibridge_addon.exchange.client_request import ClientRequest, PooledKey
-from aibridge_addon.facts import InterceptionEnded
+from aibridge_addon.facts import BackgroundResponse, InterceptionEnded
 from aibridge_addon.headers import lowered
 from aibridge_addon.providers.central_keys import CentralKey, model_class
 from aibridge_addon.providers.credentials import Credential, mask
@@ -73,9 +73,9 @@ class KeyPools:
         ]
 
     @property
-    def handlers(self) -> Mapping[type, Callable[[InterceptionEnded], None]]:
-        """Handlers of facts: a stored response is continued with its key."""
-        return {InterceptionEnded: self._on_end}
+    def handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        """Handlers of facts: a stored response is continued and polled with its key."""
+        return {InterceptionEnded: self._on_end, BackgroundResponse: self._on_background}
 
     def assign(self, request: ClientRequest, affinity: Affinity, model: str | None = None) -> None:
         """Give a request that uses a central key the key of its conversation."""
@@ -96,6 +96,14 @@ class KeyPools:
         request.use_key(header, Credential(kind="centralized", secret=secret))
         request.pooled = pooled
         pooled.pool.settle(pooled.affinity, pooled.key)
+
+    def return_to(self, request: ClientRequest, hint: str | None) -> None:
+        """Send a request with the key that another process used, by the hint in its record."""
+        if (pooled := request.pooled) is None:
+            return
+        for key in pooled.pool.keys:
+            if key != pooled.key and mask(key.secret(self._environ)) == hint:
+                self.use(request, replace(pooled, key=key))
 
     def report(self, request: ClientRequest, failure: Failure | None) -> None:
         """Learn from the response to a request; None: a success."""
@@ -142,6 +150,11 @@ class KeyPools:
     def _on_end(self, fact: InterceptionEnded) -> None:
         sent = self._sent.pop(fact.interception.id, None)
         if sent and fact.provider_response_id:
+            pool, key = sent
+            pool.responses.note(fact.provider_response_id, key.env)
+
+    def _on_background(self, fact: BackgroundResponse) -> None:
+        if sent := self._sent.pop(fact.interception.id, None):
             pool, key = sent
             pool.responses.note(fact.provider_response_id, key.env)
 

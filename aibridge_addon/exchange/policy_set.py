@@ -23,10 +23,11 @@ from aibridge_addon.budgets.book import BudgetBook, BudgetWarning
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.budget_check import BudgetCheck, BudgetRules, OnBudgetWarning
 from aibridge_addon.exchange.limit_queue import LimitQueue
-from aibridge_addon.exchange.limit_shares import LimitShares, ReadProcesses
+from aibridge_addon.exchange.limit_shares import LimitShares
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.observe.health import LimitsState
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.report.protocol import Reports
 
 
 class PolicySet:
@@ -100,9 +101,10 @@ class PolicySet:
         )
         self._changing = tuple(p for p in self._policies if not getattr(p, "is_constant", False))
 
-    def share_limits(self, read: ReadProcesses) -> None:
-        """Share the limits with the processes that are read, from now to the end."""
-        self._shares = LimitShares(self._rate_limits, read)
+    def share_limits(self, reports: Callable[[], Reports] | None) -> None:
+        """Share the limits with the processes of a store; None: this process is alone."""
+        if reports:
+            self._shares = LimitShares(self._rate_limits, lambda: reports().processes())
 
     def limits_state(self) -> LimitsState | None:
         """Return how the limits count; None without limits."""

@@ -1,5 +1,6 @@
 """Key pools, retries and fallbacks in front of a provider that refuses, limits and stays silent."""
 
+import dataclasses
 import json
 import socket
 import sqlite3
@@ -29,6 +30,7 @@ from e2e.clients import WAYS, Clients, Way
 from e2e.metrics import health, metric
 from e2e.proxy import Proxy
 from e2e.records import Row
+from e2e.sockets import Socket
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 A, B = "sk-first-aaaaaaaaaaaaaaaa", "sk-second-bbbbbbbbbbbbbbb"
@@ -45,7 +47,19 @@ UNREACHABLE = (
     'hosts = []\napi_key_env = "KEY_A"\nmax_sends = 2\ncircuit_breaker = true\nfallbacks ='
     ' [{ provider = "elsewhere-KIND", models = { "standin-1" = "served-1" } }]\n'
 )
-POOLS = ("p401", "p402", "p429", "limited", "refused", "bound", "again", "loop")
+POOLS = (
+    "p401",
+    "p402",
+    "p429",
+    "limited",
+    "refused",
+    "bound",
+    "again",
+    "loop",
+    "socket",
+    "count",
+    "stored",
+)
 
 
 class Scripted:
@@ -58,12 +72,15 @@ class Scripted:
         self.seen: list[tuple[str, Request]] = []
         self.checks: list[str] = []
         """Keys of the requests for models."""
+        self.fetched: list[tuple[str, str]] = []
+        """Last segments of the paths of all GET requests, with their keys."""
 
     async def __call__(self, request: Request) -> Answer:
         key = key_of(request)
-        if request.method == "GET":
+        if request.method == "GET" and request.header("upgrade") is None:
             self.checks.append(key)
-        elif request.method == "POST":
+            self.fetched.append((request.path.rpartition("/")[2], key))
+        else:
             self.seen.append((key, request))
             if self.failures[key]:
                 failure = self.failures[key].pop(0)
@@ -171,6 +188,7 @@ def _fresh(scripted: Scripted) -> None:
     scripted.failures.clear()
     scripted.seen.clear()
     scripted.checks.clear()
+    scripted.fetched.clear()
 
 
 @pytest.fixture
@@ -456,9 +474,77 @@ def test_unreachable_host_is_tried_again_falls_back_and_opens_the_breaker(
     assert scripted.keys() == [OTHER] * 3
     name = f"{reason}-{api.provider}"
     assert metric(proxy, "aibridge_circuit_breaker_state", provider=name) == 2
-    own = {"x_api_key": OWN} if api is MESSAGES else {"authorization": f"Bearer {OWN}"}
+    own: dict[str, Any] = {"x_api_key": OWN} if api is MESSAGES else {"authorization": OWN}
     refused = ask(clients, REVERSE, api, reason, **own)
     assert refused.status == 503, "the breaker is open, and nobody's own key goes elsewhere"
+
+
+def test_refused_handshake_leads_the_next_websocket_to_another_key(
+    clients: Clients, scripted: Scripted, proxy: Proxy
+) -> None:
+    headers = {"x-aibridge-actor": "socket"}
+    url = clients.url(REVERSE, "openai", "/responses").replace("/openai", "/socket-openai", 1)
+
+    def connected() -> tuple[int, str]:
+        with Socket(clients, REVERSE, headers=headers, url=url) as socket:
+            if socket.status == 101:
+                for text in ("hi", "and again"):
+                    socket.request(text)
+                    assert list(socket.events())[-1]["type"] == "response.completed"
+        return socket.status, scripted.keys()[-1]
+
+    status, home = connected()
+    assert status == 101
+    scripted.failures[home] = [refusal(401)]
+    assert connected() == (401, home), "a handshake gets its real answer"
+    status, other = connected()
+    assert (status, {home, other}) == (101, {A, B})
+    row, _ = latest(proxy)
+    assert row["credential_hint"] == HINTS[other]
+    assert len(scripted.seen) == 3, "a connection keeps its key"
+
+
+def test_token_count_is_made_with_the_next_key(clients: Clients, scripted: Scripted) -> None:
+    counting = dataclasses.replace(MESSAGES, path="/v1/messages/count_tokens")
+    assert ask(clients, REVERSE, counting, "count").status == 200
+    [home] = scripted.keys()
+    scripted.failures[home] = [refusal(429, retry_after="30")]
+    answer = ask(clients, REVERSE, counting, "count")
+    assert answer.status == 200
+    assert scripted.keys()[1] == home
+    assert set(scripted.keys()) == {A, B}
+    assert scripted.bodies()[1:] == [answer.body] * 2
+
+
+def test_stored_objects_are_found_with_the_key_that_made_them(
+    clients: Clients, scripted: Scripted
+) -> None:
+    queued = {**json.loads(RESPONSES.answer()), "status": "queued", "output": [], "usage": None}
+
+    def canned(request: Request) -> Response:
+        body = json.dumps(queued | {"id": f"resp_{len(scripted.seen)}"}).encode()
+        return Response(200, [("content-type", "application/json")], body)
+
+    scripted.provider.canned["queued"] = canned
+    members = {"background": True}
+    ask(clients, REVERSE, RESPONSES, "stored", members=members, x_standin_canned="queued")
+    [home] = scripted.keys()
+    scripted.failures[home] = [refusal(429, retry_after="30")]
+    ask(clients, REVERSE, RESPONSES, "stored", members=members, x_standin_canned="queued")
+    other = B if home == A else A
+    assert scripted.keys() == [home, home, other]
+    url = clients.url(REVERSE, "openai", "").replace("/openai", "/stored-openai", 1)
+    with clients.http(REVERSE) as http:
+        for path in ("responses/resp_1", "responses/resp_3", "responses/resp_1/input_items"):
+            http.get(f"{url}/{path}")
+        http.post(f"{url}/files", files={"file": b"{}"}, data={"purpose": "batch"})
+        http.get(f"{url}/files/file-1")
+    assert scripted.fetched[:3] == [("resp_1", home), ("resp_3", other), ("input_items", home)]
+    uploaded = scripted.keys()[-1]
+    assert scripted.fetched[3:] == [("file-1", uploaded)]
+    file = [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]
+    ask(clients, REVERSE, RESPONSES, "stored", members={"input": file})
+    assert scripted.keys()[-1] == uploaded
 
 
 def test_nobodys_own_key_goes_to_another_provider(clients: Clients, scripted: Scripted) -> None:

@@ -64,12 +64,14 @@ class Store:
     ) -> None:
         self.asked = 0
         self.published: list[Fact] = []
+        self.hints: list[str | None] = []
         self._fact = fact
         self._error = error
         self.responses = BackgroundResponses(
             find=self._find,
             publish=self.published.append,
             commit=committed,
+            return_to=lambda _, hint: self.hints.append(hint),
         )
 
     async def _find(self, provider: str, response_id: str) -> BackgroundResponse | None:

@@ -3,12 +3,13 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from aibridge_addon.access.keys.bindings import LONG_SECONDS, SECONDS
 from aibridge_addon.raw_json import JSON, mapping, member, members, read, sequence, text
 
 _STATE = re.compile(
-    rb'"(?:encrypted_content|previous_response_id|signature|thought_?[sS]ignature|file_id'
+    rb'"(?:encrypted_content|previous_response_id|signature|thought_?[sS]ignature|(?:input_)?file_id'
     rb'|container|cachedContent|item_reference)"\s*:\s*"[^"]'
     rb'|"conversation"\s*:\s*["{]'
     rb'|"type"\s*:\s*"(?:redacted_thinking|item_reference)"'
@@ -16,9 +17,14 @@ _STATE = re.compile(
 """State that only the organization that made it accepts. Members of a schema have no text value,
 and quotes within a text are escaped."""
 _STORED = re.compile(
-    rb'"(?:file_id|container|cachedContent)"\s*:\s*"[^"]|"conversation"\s*:\s*["{]'
+    rb'"(?:(?:input_)?file_id|container|cachedContent)"\s*:\s*"[^"]|"conversation"\s*:\s*["{]'
 )
 """Objects that a request outside of the conversation has made."""
+_STORED_PATH = re.compile(
+    r"/(?:responses|batches|files|uploads|containers|conversations|vector_stores|cachedContents"
+    r"|interactions|videos|skills|fine_tuning/jobs)(?:[/:]([^/:?]+))?(?=[/:?]|$)"
+)
+"""Paths of objects that the provider stores."""
 _LONG_CACHE = re.compile(rb'"ttl"\s*:\s*"1h"')
 
 
@@ -47,10 +53,10 @@ def affinity_of(actor: str, session: str | None, body: bytes) -> Affinity:
     """
     found = members(body) or {}
     is_bound = _STATE.search(body) is not None
-    own = session or text(member(found, "prompt_cache_key"))
     if is_bound and _STORED.search(body):
-        own = None  # made by a request of this actor that has no session
-    elif own is None:
+        return affinity_of_path(actor, "/files")
+    own = session or text(member(found, "prompt_cache_key"))
+    if own is None:
         own = _beginning(mapping(read(body)))
     return Affinity(
         id=f"{actor}\0{own}" if own else actor,
@@ -58,6 +64,19 @@ def affinity_of(actor: str, session: str | None, body: bytes) -> Affinity:
         previous_response_id=text(member(found, "previous_response_id")),
         idle_seconds=LONG_SECONDS if _LONG_CACHE.search(body) else SECONDS,
     )
+
+
+def affinity_of_path(actor: str, path: str) -> Affinity:
+    """Return the affinity of a request whose body is not read, or that makes a stored object.
+
+    Objects that an actor stores are in one organization, so that any process finds them; those of
+    responses in that of the response.
+    """
+    found = _STORED_PATH.search(path.partition("?")[0])
+    if found is None:
+        return Affinity(id=actor)
+    object_id = unquote(found[1]) if found[1] else None
+    return Affinity(id=f"{actor}\0stored", is_bound=True, previous_response_id=object_id)
 
 
 def _beginning(request: dict[str, JSON]) -> str | None:

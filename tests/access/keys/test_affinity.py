@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aibridge_addon.access.keys.affinity import Affinity, affinity_of
+from aibridge_addon.access.keys.affinity import Affinity, affinity_of, affinity_of_path
 
 
 def affinity(body: dict[str, Any], session: str | None = None, actor: str = "alice") -> Affinity:
@@ -107,7 +107,33 @@ def test_words_about_state_do_not_bind_the_request(body: dict[str, Any]) -> None
 
 def test_stored_files_lead_to_the_key_that_the_actor_uploads_with() -> None:
     body = {"input": [{"content": [{"type": "input_file", "file_id": "file_1"}]}]}
-    assert affinity(body, session="s").id == "alice"
+    bound = affinity(body, session="s")
+    assert bound == affinity_of_path("alice", "/openai/v1/files")
+    assert bound == affinity({"input_file_id": "file_1", "endpoint": "/v1/responses"})
+    assert bound.is_bound
+
+
+@pytest.mark.parametrize(
+    ("path", "id_"),
+    [
+        ("/v1/responses/resp_1", "resp_1"),
+        ("/openai/v1/responses/resp%201/cancel", "resp 1"),
+        ("/v1/responses/resp_1/input_items?limit=3", "resp_1"),
+        ("/v1/messages/batches/msgbatch_1/results", "msgbatch_1"),
+        ("/v1/files/file-1/content", "file-1"),
+        ("/v1beta/files/f-1:download", "f-1"),
+        ("/v1/files", None),
+        ("/v1/messages/batches?limit=1", None),
+    ],
+)
+def test_path_of_a_stored_object_binds_the_request(path: str, id_: str | None) -> None:
+    found = affinity_of_path("alice", path)
+    assert (found.is_bound, found.previous_response_id) == (True, id_)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/files-1", "/v1/filesystem"])
+def test_other_paths_have_the_affinity_of_their_actor(path: str) -> None:
+    assert affinity_of_path("alice", path) == Affinity(id="alice")
 
 
 def test_longer_cache_lifetime_is_found() -> None:
