@@ -69,8 +69,8 @@ def affinity_of(actor: str, session: str | None, body: bytes) -> Affinity:
 def affinity_of_path(actor: str, path: str) -> Affinity:
     """Return the affinity of a request whose body is not read, or that makes a stored object.
 
-    Objects that an actor stores are in one organization, so that any process finds them; those of
-    responses in that of the response.
+    All objects that an actor stores are in one organization, so that any process finds them. An
+    object that belongs to a response is read with the key of the response.
     """
     found = _STORED_PATH.search(path.partition("?")[0])
     if found is None:
