@@ -60,6 +60,8 @@ class InterceptionRecord:
         self.begun = False
         self.ended = False
         self.started = time.monotonic()
+        self.sent_model: str | None = None
+        """The model that is sent in place of the requested one; None if that is sent."""
         self.in_background = False
         """True if the client asked for a response in the background."""
         self._publish = publish
@@ -268,7 +270,7 @@ class InterceptionRecord:
             "id": new_id() if usage.call else self._usage_id(response.response_id),
             "interception": self.interception,
             "provider_response_id": response.response_id,
-            "model": usage.model if usage.call else response.model,
+            "model": usage.model if usage.call else response.model or self.sent_model,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
             "cache_read_input_tokens": usage.cache_read_input_tokens,

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from aibridge_addon.access.asked import Asked
 from aibridge_addon.access.selection import Patterns, Selection
 from aibridge_addon.patterns import matches_any
-from aibridge_addon.providers.types import MODEL
+from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.types import OWN_MODELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +35,17 @@ class AppliedRules:
 
     rules: tuple[ModelRule, ...]
 
+    provider: Provider
+
     def sent(self, model: str | None) -> str | None:
-        """Return the model to send in place of a requested one; the first alias wins."""
+        """Return the model to send in place of a requested one; the first alias wins.
+
+        An alias may name a deployment, which the provider instance maps to its model.
+        """
         if model is None:
             return None
         aliases = (rule.aliases[model] for rule in self.rules if model in rule.aliases)
-        return next(aliases, model)
+        return self.provider.model_of(next(aliases, model))
 
     @property
     def restrict_models(self) -> bool:
@@ -60,9 +66,11 @@ class AppliedRules:
 def rules_for(rules: Iterable[ModelRule], asked: Asked) -> AppliedRules:
     """Return the rules for a request.
 
-    Aliases cannot apply to a model in the path, nor to a request that its client has signed.
+    Aliases cannot apply to a request that is not read, nor to one that its client has signed, nor
+    to a model of the customer's own in the path.
     """
     found = (rule for rule in rules if rule.selection.matches(asked))
-    if asked.is_signed or MODEL in asked.route.path_values:
+    is_fixed = not OWN_MODELS.isdisjoint(asked.route.path_values)
+    if asked.is_signed or is_fixed or not asked.route.is_read:
         found = (replace(rule, aliases={}) for rule in found)
-    return AppliedRules(tuple(found))
+    return AppliedRules(tuple(found), asked.route.provider)

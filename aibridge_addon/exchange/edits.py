@@ -21,7 +21,7 @@ def edits_of(
         central: offers central tools; None without servers.
     """
     return (
-        unless_signed(models.apply),
+        models.apply,
         unless_signed(ChatUsage(settings).ask),
         attach,
         *((unless_signed(central.offer),) if central else ()),

@@ -1,8 +1,10 @@
 """Applies the model rules to requests: aliases, and the ceiling of the output tokens.
 
-An edit changes the values of its members; every other byte of the body stays as it is.
+An edit changes the values of its members, and the model in the path; every other byte stays as it
+is.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,12 +16,14 @@ from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.counted import CountedExchange
 from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.read_request import ReadRequest
 from aibridge_addon.formats import Format
 from aibridge_addon.formats.form import with_fields
 from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.providers.types import MODEL
 from aibridge_addon.raw_json import JSON, encode, member, members, text, with_values
 
-_MODEL = "model"
+logger = logging.getLogger(__name__)
 
 
 def _edited(request: ClientRequest, changes: Mapping[str, JSON]) -> bytes:
@@ -35,11 +39,19 @@ class ModelEdits:
 
     def __init__(self, rules: tuple[ModelRule, ...]) -> None:
         self._rules = rules
+        self._warned: set[str] = set()
+        """Actors whose signed requests the rules do not change."""
 
     async def apply(self, exchange: Exchange) -> Exchange:
-        """Edit a request whose body was read."""
+        """Edit a request whose body was read; of a signed request, nothing can be changed."""
         if self._rules and isinstance(exchange, BridgedExchange | CountedExchange):
             read = exchange.read
+            if exchange.request.is_signed:
+                self._warn_of_signature(read)
+                return exchange
+            if (model := self._alias(read.asked)) and isinstance(exchange, BridgedExchange):
+                exchange.record.sent_model = model
+            _edit_path(exchange.request, model)
             if changes := self.changes(read.asked, read.members, read.wire_format):
                 exchange.flow.request.content = _edited(exchange.request, changes)
                 raw = {name: msgspec.Raw(encode(value).encode()) for name, value in changes.items()}
@@ -53,16 +65,45 @@ class ModelEdits:
         request = members(message) if self._rules else None
         if request is None:
             return message
-        asked = replace(asked, model=text(member(request, _MODEL)))
+        asked = replace(asked, model=text(member(request, MODEL)))
         changes = self.changes(asked, request, wire_format)
         return with_values(message, changes) if changes else message
 
     def changes(self, asked: Asked, members: Members, wire_format: Format) -> Mapping[str, JSON]:
         """Return the members to change in a request, with their new values."""
-        rules = rules_for(self._rules, asked)
         changes: dict[str, JSON] = {}
-        if _MODEL in members and (model := rules.sent(asked.model)) != asked.model:
-            changes[_MODEL] = model
-        if (ceiling := rules.output_ceiling) is not None:
+        if model := self._alias(asked):
+            changes |= wire_format.with_model(members, asked.route.provider.name_of(model))
+        if (ceiling := rules_for(self._rules, asked).output_ceiling) is not None:
             changes |= wire_format.lower_output_limit(members, ceiling)
         return changes
+
+    def _alias(self, asked: Asked) -> str | None:
+        """Return the model that is sent in place of the requested one; None if that is sent."""
+        model = rules_for(self._rules, asked).sent(asked.model)
+        return None if model == asked.model else model
+
+    def _warn_of_signature(self, read: ReadRequest) -> None:
+        """Warn once of each sender whose signed requests the rules would change."""
+        sender = read.asked.sender.actor.id
+        asked = replace(read.asked, is_signed=False)
+        if sender in self._warned or not (
+            self._alias(asked) or self.changes(asked, read.members, read.wire_format)
+        ):
+            return
+        self._warned.add(sender)
+        logger.warning(
+            "aibridge: aliases and ceilings of [[model_rules]] do not change the requests of %s,"
+            " which are signed; deny their models, or let the reverse proxy sign.",
+            sender,
+        )
+
+
+def _edit_path(request: ClientRequest, model: str | None) -> None:
+    """Replace the model in the path, if it is there."""
+    route = request.route
+    if model is None or route.template is None or MODEL not in route.path_values:
+        return
+    path, mark, query = request.flow.request.path.partition("?")
+    path = route.template.with_value(path, MODEL, route.provider.name_of(model))
+    request.flow.request.path = path + mark + query

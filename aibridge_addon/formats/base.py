@@ -145,6 +145,10 @@ class Format(ABC):
             if (count(member(members, name)) or 0) > most
         }
 
+    def with_model(self, members: Members, model: str) -> Mapping[str, JSON]:
+        """Return the members that name the model, with another model."""
+        return {"model": model} if "model" in members else {}
+
     def ask_for_usage(self, members: Members) -> Members | None:
         """Return a streamed request that asks for usage; None if it needs no such change."""
         return None

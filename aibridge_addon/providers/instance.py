@@ -79,6 +79,11 @@ class Provider:
         """Return the model that a request names."""
         return self.models.get(name, name)
 
+    def name_of(self, model: str) -> str:
+        """Return the name by which a request asks for a model, such as the name of a deployment."""
+        names = (name for name, found in self.models.items() if found == model)
+        return model if model in self.models else next(names, model)
+
     @property
     def takes_include_usage(self) -> bool:
         """True if a request may set `stream_options.include_usage`."""

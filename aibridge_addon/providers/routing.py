@@ -54,6 +54,13 @@ class Route:
     """Path and query that replace the client's, if nothing else changes."""
     path_values: Mapping[str, str] = field(default_factory=dict)
     """Values that the row's template captures in the path, such as `model`."""
+    template: RouteTemplate | None = None
+    """The row of the table; None if no row matches."""
+
+    @property
+    def is_read(self) -> bool:
+        """True if requests, or the messages of a WebSocket, are read, and may be edited."""
+        return (self.api or self.counts_for or self.socket) is not None
 
     @property
     def bills_later(self) -> bool:
@@ -229,6 +236,7 @@ class _Target:
             creates_keys=template.creates_keys,
             upstream=upstream,
             path_values=path_values,
+            template=template,
         )
 
     def _upstream(self, path: str) -> Upstream:

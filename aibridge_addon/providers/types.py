@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.providers.credentials import Headers, add_credential_header
 
 MODEL = "model"
 """Placeholder of a route template for the model."""
+OWN_MODELS = frozenset({"tuned_model", "endpoint"})
+"""Placeholders for a model of the customer's own, which no alias replaces."""
 
 POST = frozenset({"POST"})
 READ = frozenset({"GET", "HEAD"})
@@ -54,6 +56,20 @@ class RouteTemplate:
             return _NO_VALUES if path == self.path else None
         found = self._pattern.fullmatch(path)
         return found and {name: unquote(value) for name, value in found.groupdict().items()}
+
+    def with_value(self, path: str, name: str, value: str) -> str:
+        """Return a path with another value of a placeholder; every other byte stays as it is.
+
+        Args:
+            path: ends as the template says, without its query; a base URL may be before that.
+            name: of the placeholder.
+            value: not encoded.
+        """
+        found = self._pattern and re.search(f"(?:{self._pattern.pattern})$", path, re.DOTALL)
+        if not found:
+            return path
+        start, end = found.span(name)
+        return path[:start] + quote(value, safe="@:" if ":" in found[name] else "@") + path[end:]
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:

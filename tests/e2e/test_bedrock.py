@@ -63,7 +63,7 @@ send_actor = true
 price_as = "aws"
 
 [[model_rules]]
-aliases = {{ "gpt-oss" = "another" }}
+aliases = {{ "gpt-oss" = "another", "{MODEL}" = "another" }}
 max_output_tokens = 10
 """
     with run_proxy(
@@ -148,6 +148,8 @@ def test_request_of_boto3_arrives_as_it_was_signed_and_is_recorded(
     assert records.prompts == [SAID]
     files = [path for path in bedrock.directory.rglob("*") if path.is_file()]
     assert not any(SESSION.encode() in path.read_bytes() for path in files)
+    warnings = bedrock.log_text().count("do not change the requests of")
+    assert warnings == 1 or (api, model) == ("bedrock_converse", ARN)  # which no rule would change
     assert SESSION not in bedrock.log_text()
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import anthropic
 import boto3
@@ -37,6 +38,10 @@ type = "bedrock"
 base_url = "{upstream.origin}"
 region = "{REGION}"
 price_as = "aws"
+
+[[model_rules]]
+aliases = {{ "sonnet:latest" = "{MODEL}" }}
+max_output_tokens = 500
 """
     with run_proxy(
         upstream.origin,
@@ -89,6 +94,23 @@ def test_signature_of_a_client_is_replaced_by_the_operators(
     files = [path for path in bedrock.directory.rglob("*") if path.is_file()]
     secrets = (SESSION.encode(), OPERATOR_SECRET.encode())
     assert not any(secret in path.read_bytes() for path in files for secret in secrets)
+
+
+def test_alias_in_the_path_is_signed_and_priced_as_the_model_that_is_sent(
+    bedrock: Proxy, upstream: Server, client: Any
+) -> None:
+    with bedrock.recording() as records:
+        client.converse(
+            modelId="sonnet:latest",
+            messages=[user({"text": "TOKENS:1000,100"})],
+            inferenceConfig={"maxTokens": 9000, "temperature": 0.5},
+        )
+    (request,) = upstream.requests
+    assert_signed(request, OPERATOR_SECRET)
+    assert request.target == f"/model/{quote(MODEL, safe='')}/converse"
+    assert json.loads(request.body)["inferenceConfig"] == {"maxTokens": 500, "temperature": 0.5}
+    assert (records.interception["model"], records.usage["model"]) == ("sonnet:latest", MODEL)
+    assert records.usage["cost_nano_usd"] > 0
 
 
 def test_client_without_credentials_is_signed_for(bedrock: Proxy, upstream: Server) -> None:

@@ -43,12 +43,18 @@ base_url = "{origin}"
 hosts = ["europe-west1-aiplatform.googleapis.com", "aiplatform.googleapis.com"]
 price_as = "google"
 """
+RULES = """
+[[model_rules]]
+aliases = { fast = "gemini-2.5-flash" }
+deny = ["gemini-1*"]
+max_output_tokens = 500
+"""
 CENTRAL = "AIza-central-0123456789-0123456789"
 
 
 @pytest.fixture(scope="module")
 def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
-    config = CONFIG.format(origin=standin.origin)
+    config = CONFIG.format(origin=standin.origin) + RULES
     with run_proxy(standin.origin, config=config, env={"GEMINI_API_KEY": CENTRAL}) as made:
         yield made
 
@@ -244,3 +250,26 @@ def test_vertex_is_recorded_and_priced_unless_its_region_may_cost_more(
     assert (records.interception["provider"], records.interception["model"]) == ("vertex", MODEL)
     assert records.counts == (100, 20, 30, 0)
     assert (records.usage["cost_nano_usd"] is not None) is is_priced
+
+
+@each_mode
+def test_alias_replaces_the_model_in_the_path_and_a_ceiling_lowers_the_limit(
+    proxy: Proxy, clients: Clients, standin: Server, way: Way
+) -> None:
+    url = f"{base_url(proxy, way)}/v1beta/models/fast%3AgenerateContent?key={KEY}&x=%2F"
+    body = (
+        b'{ "contents": [{"parts": [{"text": "TOKENS:100,20"}]}],\n'
+        b'  "generationConfig": {"temperature": 1.50, "maxOutputTokens": 9000}}'
+    )
+    with proxy.recording() as records, clients.http(way) as client:
+        client.post(url, content=body).raise_for_status()
+        refused = client.post(url.replace("fast", "gemini-1.5-pro"), content=body)
+
+    assert refused.status_code == 400
+    assert "'gemini-1.5-pro' is not allowed" in refused.json()["error"]["message"]
+    request = standin.requests[-1]
+    path = "/v1beta/models/gemini-2.5-flash%3AgenerateContent"
+    assert request.target == f"{path}?key={KEY}&x=%2F"
+    assert request.body == body.replace(b"9000", b"500")
+    first = records.interceptions[0]
+    assert (first["model"], records.usage["model"]) == ("fast", "gemini-2.5-flash")

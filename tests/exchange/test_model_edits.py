@@ -11,6 +11,7 @@ from access.policies.test_rate_limits import asked_by
 from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.access.selection import Selection
 from aibridge_addon.formats import FORMATS
+from aibridge_addon.raw_json import encode, members
 
 with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -58,6 +59,44 @@ def test_ceiling_stays_above_the_budget_for_thinking() -> None:
     body = {"max_tokens": 32000, "thinking": {"type": "enabled", "budget_tokens": 10000}}
     changed = edited(json.dumps(body).encode(), "anthropic_messages", max_output_tokens=4000)
     assert json.loads(changed)["max_tokens"] == 10001
+
+
+@pytest.mark.parametrize("alias", ["gpt-5-mini", "our-small-chat"])
+def test_alias_is_sent_by_the_name_of_its_deployment(alias: str) -> None:
+    asked = asked_by("alice")
+    models = {"our-chat": "gpt-5", "our-small-chat": "gpt-5-mini"}
+    provider = dataclasses.replace(asked.route.provider, models=models)
+    asked = dataclasses.replace(
+        asked, model="gpt-5", route=dataclasses.replace(asked.route, provider=provider)
+    )
+    edits = ModelEdits((ModelRule(selection=Selection(), aliases={"gpt-5": alias}),))
+    members: Any = {"model": b'"our-chat"'}
+    assert edits.changes(asked, members, FORMATS["openai_chat"]) == {"model": "our-small-chat"}
+
+
+@pytest.mark.parametrize(
+    ("api", "body", "expected"),
+    [
+        ("gemini", {"contents": []}, {}),
+        ("gemini", {"model": "models/a"}, {"model": "models/b"}),
+        (
+            "gemini",
+            {"generateContentRequest": {"model": "models/a", "x": 1.50}},
+            {"generateContentRequest": {"model": "models/b", "x": 1.50}},
+        ),
+        (
+            "gemini_embeddings",
+            {"requests": [{"model": "models/a"}, {"content": {}}]},
+            {"requests": [{"model": "models/b"}, {"content": {}}]},
+        ),
+        ("bedrock_converse", {"messages": []}, {}),
+        ("openai_chat", {"model": "a"}, {"model": "b"}),
+    ],
+)
+def test_model_that_a_body_repeats_is_replaced_too(api: str, body: Any, expected: Any) -> None:
+    given = members(json.dumps(body).encode()) or {}
+    changed = FORMATS[api].with_model(given, "b")
+    assert json.loads(encode(changed)) == expected
 
 
 def test_request_of_another_sender_is_unchanged() -> None:

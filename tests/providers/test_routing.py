@@ -1,6 +1,7 @@
 """The route table, by both ways in, and what reverse mode must never let through."""
 
 import itertools
+import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -460,6 +461,42 @@ def test_template_captures_values(template: str, path: str, values: Any) -> None
     found = RouteTemplate(path=template, methods=frozenset({"POST"})).match(path)
 
     assert found == values
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "changed"),
+    [
+        ("/{v}/models/{model}:{verb}", "/v1/models/a%2Eb%3Ago", "/v1/models/new@1%3Ago"),
+        ("/{v}/models/{model}:{verb}", "/base/v1/models/a:go", "/base/v1/models/new@1:go"),
+        ("/model/{model}/invoke", "/model/arn%3Aaws%2Fx/invoke", "/model/new@1/invoke"),
+        ("/model/{model}/invoke", "/model/a/other", "/model/a/other"),
+        ("/messages", "/v1/messages", "/v1/messages"),
+    ],
+)
+def test_value_in_a_path_is_replaced_and_every_other_byte_kept(
+    template: str, path: str, changed: str
+) -> None:
+    found = RouteTemplate(path=template, methods=frozenset({"POST"}))
+
+    assert found.with_value(path, "model", "new@1") == changed
+
+
+@pytest.mark.parametrize(("old", "new"), [("a%3A0", "b%3A0"), ("a:0", "b:0"), ("a", "b%3A0")])
+def test_colon_of_a_new_value_is_written_as_in_the_old_one(old: str, new: str) -> None:
+    found = RouteTemplate(path="/model/{model}/invoke", methods=frozenset({"POST"}))
+
+    path = found.with_value(f"/model/{old}/invoke", "model", "b:0")
+    assert path == f"/model/{new}/invoke"
+
+
+@pytest.mark.parametrize("provider", DEFAULT_PROVIDERS, ids=lambda provider: provider.name)
+def test_model_is_replaced_in_every_path_that_names_it(provider: Provider) -> None:
+    for template in provider.provider_type.routes:
+        if "{model}" in template.path:
+            path = re.sub(r"\{\w+\}", "a%20b", template.path)
+            expected = template.path.replace("{model}", "new")
+            changed = template.with_value(path, "model", "new")
+            assert changed == re.sub(r"\{\w+\}", "a%20b", expected)
 
 
 def test_path_of_a_signed_request_is_not_changed() -> None:

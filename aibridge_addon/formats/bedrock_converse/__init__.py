@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import msgspec
+
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.bedrock import BedrockFormat, with_path
@@ -13,10 +15,11 @@ from aibridge_addon.formats.bedrock_converse.tools import ConverseTools
 from aibridge_addon.formats.bedrock_converse.view import ConverseView
 from aibridge_addon.formats.bedrock_invoke import FORMAT as INVOKE
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON, count, mapping, member
+from aibridge_addon.raw_json import JSON, count, mapping, member, with_values
 
 _CONFIG = "inferenceConfig"
 _LIMIT = "maxTokens"
+_MORE = "additionalModelRequestFields"
 
 
 class BedrockConverse(BedrockFormat):
@@ -47,11 +50,12 @@ class BedrockConverse(BedrockFormat):
         return count(mapping(member(members, _CONFIG)).get(_LIMIT))
 
     def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
-        """Return the configuration with a lower limit, if it allows more than `most`."""
-        config = mapping(member(members, _CONFIG))
-        return (
-            {_CONFIG: {**config, _LIMIT: most}} if (self.output_limit(members) or 0) > most else {}
-        )
+        """Lower the limit, which must stay above the budget for Claude's thinking."""
+        thinking = mapping(mapping(member(members, _MORE)).get("thinking"))
+        most = max(most, (count(thinking.get("budget_tokens")) or 0) + 1)
+        if (self.output_limit(members) or 0) <= most:
+            return {}
+        return {_CONFIG: msgspec.Raw(with_values(bytes(members[_CONFIG]), {_LIMIT: most}))}
 
 
 FORMAT = BedrockConverse()

@@ -7,6 +7,7 @@ from aibridge_addon.formats.base import Format, RequestView, ResponseHead
 from aibridge_addon.formats.gemini.decoder import StreamParser
 from aibridge_addon.formats.gemini.errors import error_body
 from aibridge_addon.formats.gemini.limits import lowered_output_limit, output_limit
+from aibridge_addon.formats.gemini.model import with_model
 from aibridge_addon.formats.gemini.reader import GenerationReader, read_whole
 from aibridge_addon.formats.gemini.request import read_request
 from aibridge_addon.formats.gemini.tools import GeminiTools
@@ -54,6 +55,10 @@ class Gemini(Format):
     def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
         """Return the member that allows more output tokens than `most`, with a lower value."""
         return lowered_output_limit(members, most)
+
+    def with_model(self, members: Members, model: str) -> Mapping[str, JSON]:
+        """Return the members that repeat the model of the path, with another model."""
+        return with_model(members, model)
 
 
 FORMAT = Gemini()

@@ -1,17 +1,24 @@
 """Base of Google's smaller APIs: one JSON document, or an error of Google. Sans-io."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.gemini.errors import error_body, read_error
+from aibridge_addon.formats.gemini.model import with_model
 from aibridge_addon.formats.gemini.request import read_request
 from aibridge_addon.formats.openai_other import OpenAIFormat
-from aibridge_addon.raw_json import read
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.raw_json import JSON, read
 
 
 class GoogleFormat(OpenAIFormat):
     """A smaller API of Google."""
+
+    def with_model(self, members: Members, model: str) -> Mapping[str, JSON]:
+        """Return the members that repeat the model of the path, with another model."""
+        return with_model(members, model)
 
     def read_whole(self, body: bytes) -> ResponseFacts:
         """Read a response that was not streamed, or an error."""

@@ -10,7 +10,7 @@ import msgspec
 from aibridge_addon.facts import RequestFacts
 from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON, count, elements, mapping, member, read, text
+from aibridge_addon.raw_json import JSON, count, elements, mapping, member, read, text, with_values
 
 _OPTIONS, _LIMIT = "options", "num_predict"
 
@@ -66,6 +66,10 @@ def output_limit(members: Members) -> int | None:
 
 
 def lowered_output_limit(members: Members, most: int) -> Mapping[str, JSON]:
-    """Return the options that allow more output tokens than `most`, with a lower limit."""
-    options = mapping(member(members, _OPTIONS))
-    return {_OPTIONS: {**options, _LIMIT: most}} if (output_limit(members) or 0) > most else {}
+    """Return the options that allow more output tokens than `most`, with a lower limit.
+
+    Every other byte of them stays as it is.
+    """
+    if (output_limit(members) or 0) <= most:
+        return {}
+    return {_OPTIONS: msgspec.Raw(with_values(bytes(members[_OPTIONS]), {_LIMIT: most}))}

@@ -76,10 +76,28 @@ def test_alias_is_applied_before_models_are_checked() -> None:
 
 
 def test_alias_that_cannot_be_applied_does_not_admit_its_model() -> None:
-    """Neither to a request that its client has signed, nor to a model in the path."""
+    """To a signed request, to a model of the customer's own, or on a route that is not read."""
     rules = rule(aliases={"big": "claude-haiku-4-5"}), rule(allow=("claude-haiku-*",))
     request = asked("big")
     assert refused(dataclasses.replace(request, is_signed=True), *rules)
+    for changes in (
+        {"path_values": {"tuned_model": "big"}},
+        {"path_values": {"endpoint": "big"}},
+        {"api": None},
+    ):
+        route = dataclasses.replace(request.route, **changes)
+        assert refused(dataclasses.replace(request, route=route), *rules)
     in_path = dataclasses.replace(request.route, path_values={"model": "big"})
-    assert refused(dataclasses.replace(request, route=in_path), *rules)
+    assert refused(dataclasses.replace(request, route=in_path), *rules) is None
     assert refused(request, *rules) is None
+
+
+def test_alias_to_a_deployment_is_held_to_the_model_of_the_deployment() -> None:
+    route = asked("gpt-5").route
+    models = {"our-chat": "gpt-5", "our-small-chat": "gpt-5-mini"}
+    mapped = dataclasses.replace(route, provider=dataclasses.replace(route.provider, models=models))
+    request = dataclasses.replace(asked("gpt-5"), route=mapped)
+    for name in ("gpt-5-mini", "our-small-chat"):
+        to_small = rule(aliases={"gpt-5": name})
+        assert refused(request, to_small, rule(allow=("gpt-5-mini",))) is None
+        assert refused(request, to_small, rule(deny=("gpt-5-mini",)))
