@@ -70,13 +70,19 @@ def free_port() -> int:
 class Server:
     """A server, which can be stopped and started again."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, tls: Path | None = None, **settings: Any) -> None:
         self.programs = folder_of_programs()
         self.folder = Path(tempfile.mkdtemp(prefix="aibridge-postgres-"))
         self.own(self.folder)
         self.data = self.folder / "data"
         self.port = free_port()
         self.make_data()
+        if tls is not None:
+            settings |= {"ssl": "on"}
+            for source, name in ((tls, "server.crt"), (tls.with_suffix(".key"), "server.key")):
+                shutil.copy(source, self.data / name)
+                (self.data / name).chmod(0o600)
+                self.own(self.data / name)
         more = "".join(f"{name} = {value}\n" for name, value in settings.items())
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(f"{CONFIGURATION}port = {self.port}\n{more}")

@@ -14,20 +14,21 @@ FORWARD = WAYS[0]
 PASSWORD = "s3cret"
 
 
-def owned_by_keeper(server: str) -> PostgresDatabase:
-    """Return an empty database of a role that has a password, and no other rights."""
-    database = PostgresDatabase(server, template=None)
+def used_by_keeper(server: str) -> PostgresDatabase:
+    """Return an empty database, and let a role with a password use the tables, which others own."""
+    database = PostgresDatabase(server)
     database.execute("DROP ROLE IF EXISTS keeper")
     database.execute(f"CREATE ROLE keeper LOGIN PASSWORD '{PASSWORD}'")
-    name = database.location.rpartition("/")[2]
-    database.execute(f"ALTER DATABASE {name} OWNER TO keeper")
+    database.execute(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO keeper"
+    )
     return database
 
 
 def test_request_is_in_postgresql_before_the_client_has_the_end(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], postgres_server: str
 ) -> None:
-    database = owned_by_keeper(postgres_server)
+    database = used_by_keeper(postgres_server)
     location = database.location.replace("postgres@", f"keeper:{PASSWORD}@")
     proxy = start_proxy(options={"aibridge_db": location})
     clients = clients_of(proxy)

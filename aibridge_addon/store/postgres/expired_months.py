@@ -31,7 +31,7 @@ def drop_one(connection: PostgresConnection, before: datetime) -> int:
     for (name,) in connection.execute(_NAMES).fetchall():
         month = _month(name)
         if month is not None and partitions.next_month(month) <= before:
-            return _drop(connection, month)
+            return _drop(connection, month) if partitions.may_be_dropped(connection) else 0
     return 0
 
 

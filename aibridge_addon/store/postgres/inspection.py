@@ -26,6 +26,9 @@ def inspect(address: Address) -> list[Finding]:
     try:
         with errors_of(address), closing(connect(address, "aibridge doctor")) as connection:
             found = list(_inspect(address, connection))
+    except schema.SchemaTooNewError as error:
+        to_do = "use the newer version, or name another database"
+        found = [_finding("bad", f"{address.public}: {error}", to_do)]
     except StoreError as error:
         to_do = "check the address in aibridge_db, the server, and the rights of its role"
         found = [_finding("bad", str(error), to_do)]

@@ -18,6 +18,15 @@ KEYS = {
 }
 """Column that holds the id of the interception, by table."""
 _MONTHS_AHEAD = 2
+_UNLESS_IMPOSSIBLE = (
+    "DO $$ BEGIN {}; EXCEPTION WHEN check_violation OR insufficient_privilege THEN NULL; END $$"
+)
+"""The default partition goes on to take the rows of a month if the role does not own the tables, or
+if rows of the month are there: those of a process whose clock was months ahead."""
+_OWNS_TABLES = (
+    "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class"
+    " WHERE oid = to_regclass('aibridge_interceptions')"
+)
 
 
 def first_id(moment: datetime) -> str:
@@ -49,6 +58,12 @@ def ensure(connection: Connection) -> None:
             connection.execute(statement)
 
 
+def may_be_dropped(connection: Connection) -> bool:
+    """Return True if the role owns the tables, or is a member of the role that does."""
+    (owns,) = connection.execute(_OWNS_TABLES).fetchone()
+    return bool(owns)
+
+
 def exist(connection: Connection, month: datetime) -> bool:
     """Return True if the partitions of a month exist."""
     name = name_of("aibridge_messages", month)  # the last that is created
@@ -60,7 +75,7 @@ def create(month: datetime) -> Iterator[str]:
     """Yield the statements that create the partitions of a month, unless they exist."""
     begin, end = first_id(month), first_id(next_month(month))
     for table in KEYS:
-        yield (
+        yield _UNLESS_IMPOSSIBLE.format(
             f"CREATE TABLE IF NOT EXISTS {name_of(table, month)} PARTITION OF {table}"
             f" FOR VALUES FROM ('{begin}') TO ('{end}')"
         )

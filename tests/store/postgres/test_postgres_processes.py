@@ -184,6 +184,54 @@ def test_rows_of_a_month_that_is_not_over_are_deleted_one_by_one(
     assert totals.overall.requests == 4
 
 
+def as_user_of_tables(database: PostgresDatabase) -> PostgresDatabase:
+    """Return the database as a role sees it that may use the tables, which others own."""
+    role = database.location.rpartition("/")[2]
+    database.execute(f"CREATE ROLE {role}")
+    database.execute(
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+    )
+    return PostgresDatabase.at(f"{database.location}?options=-c%20role%3D{role}")
+
+
+def test_role_that_does_not_own_the_tables_deletes_rows_of_an_expired_month_one_by_one(
+    database: PostgresDatabase, old: datetime
+) -> None:
+    before = database.reports.totals(TotalsQuery(by=("month",)))
+    for table in partitions.KEYS:  # as if time had gone on since the owner was there
+        database.execute(f"DROP TABLE {partitions.name_of(table, months_ahead(2))}")
+
+    assert sweep(as_user_of_tables(database), days=20) == 2
+
+    assert len(partitions_of(database, old)) == 5
+    assert database.reports.totals(TotalsQuery(by=("month",))) == before
+
+
+def months_ahead(number: int) -> datetime:
+    """Return the beginning of a later month."""
+    month = partitions.month_of(datetime.now(UTC))
+    for _ in range(number):
+        month = partitions.next_month(month)
+    return month
+
+
+def test_rows_of_a_clock_that_is_months_ahead_do_not_stop_later_partitions(
+    database: PostgresDatabase,
+) -> None:
+    ahead = months_ahead(2)
+    for table in partitions.KEYS:
+        database.execute(f"DROP TABLE {partitions.name_of(table, ahead)}")
+    text = ahead.isoformat(timespec="microseconds")
+    database.write(*all_of_one(started(id=id_at(ahead), started_at=text)))
+
+    with database.connected() as connection:
+        partitions.ensure(connection)
+
+    assert partitions.name_of("aibridge_interceptions", ahead) not in partitions_of(database, ahead)
+    database.write(*all_of_one(started(id=id_at(ahead), started_at=text)))
+    assert len(database.rows("interceptions")) == 2
+
+
 def test_partitions_are_created_ahead(database: PostgresDatabase) -> None:
     later = partitions.next_month(partitions.month_of(datetime.now(UTC)))
     assert len(partitions_of(database, later)) == 5
