@@ -1,4 +1,4 @@
-"""What `aibridge doctor` says of a PostgreSQL database."""
+"""`aibridge doctor` on a PostgreSQL database: findings, and what to do about them."""
 
 import sys
 
