@@ -160,11 +160,14 @@ class AdmissionControl:
             jwt = await self._jwts.verify(text) if looks_like_jwt(text) else None
             token = None if jwt else await self._token(flow, text)
         except TokenError as error:
-            return Admission(refusal=error, headers=headers, run=run)
+            return Admission(
+                refusal=error, headers=headers, fields=flow.request.headers.fields, run=run
+            )
         return Admission(
             token=token,
             jwt=jwt,
             headers=headers,
+            fields=flow.request.headers.fields,
             sent_as_key=sent_as_key,
             has_login="proxyauth" in flow.metadata,
             run=run,

@@ -97,6 +97,23 @@ class Refusal:
         }
 
 
+def checked(verdict: object) -> Refusal | None:
+    """Return the verdict of a policy that others wrote.
+
+    Raises:
+        TypeError: it is neither None nor a refusal with the status of an error and a message.
+    """
+    if verdict is None:
+        return None
+    if not isinstance(verdict, Refusal):
+        raise TypeError(f"it returned {type(verdict).__name__}, not None or a Refusal")
+    if not isinstance(verdict.status, int) or not 400 <= verdict.status <= 599:
+        raise TypeError(f"its refusal has the status {verdict.status!r}, not one of 400 to 599")
+    if not isinstance(verdict.message, str) or not isinstance(verdict.reason, str):
+        raise TypeError("message and reason of its refusal must be texts")
+    return verdict
+
+
 class Policy(Protocol):
     """A rule that requests must meet.
 

@@ -4,12 +4,12 @@ The header counts only if the connection comes from one of the front proxy's net
 from every request, so that no provider sees it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from aibridge_addon.addresses import Address, Network, carried, is_in
-from aibridge_addon.providers.credentials import Headers
+from aibridge_addon.headers import Fields, ambiguous, lowered
 from aibridge_addon.providers.identity import Actor
 
 _MOST_TEAMS = 100
@@ -33,12 +33,19 @@ class FrontProxy:
 
 
 def actor_of_front_proxy(
-    front_proxies: Iterable[FrontProxy], headers: Headers, peer: str
+    front_proxies: Collection[FrontProxy], fields: Fields, peer: str
 ) -> Actor | None:
-    """Return the actor that the front proxy at an address names; None if there is no such proxy."""
+    """Return the actor that the front proxy at an address names; None if it names nobody.
+
+    A header with two different values names nobody: a client may have sent one of them.
+    """
+    if not front_proxies:
+        return None
+    headers, doubtful = lowered(fields), ambiguous(fields)
     for front_proxy in front_proxies:
         name = headers.get(front_proxy.actor_header, "").strip()
-        if name and is_in(_address(peer), front_proxy.networks):
+        is_trusted = is_in(_address(peer), front_proxy.networks)
+        if name and is_trusted and not front_proxy.headers & doubtful:
             teams = headers.get(front_proxy.teams_header or "", "").split(",")
             named = [team for given in teams[:_MOST_TEAMS] if (team := given.strip())]
             return Actor(id=name, metadata={"teams": named} if named else {})

@@ -9,13 +9,17 @@ import logging
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from aibridge_addon.access.asked import Asked, Refusal
+from aibridge_addon.access.asked import Asked, Refusal, checked
 
 logger = logging.getLogger(__name__)
 
 type OnFailure = Literal["refuse", "allow"]
 
 FAILED = "guardrail_failed"
+
+
+class _TooSlowError(Exception):
+    """A guardrail has not decided in time."""
 
 
 class Guardrail(Protocol):
@@ -45,9 +49,8 @@ class Guardrails:
 
     async def _ask(self, name: str, guardrail: Guardrail, asked: Asked) -> Refusal | None:
         try:
-            async with asyncio.timeout(self.timeout_s):
-                return await guardrail.check(asked)
-        except TimeoutError:
+            return checked(await self._verdict(guardrail, asked))
+        except _TooSlowError:
             logger.warning("aibridge: guardrail %s took longer than %s s", name, self.timeout_s)
         except Exception:
             logger.exception("aibridge: guardrail %s failed", name)
@@ -59,3 +62,23 @@ class Guardrails:
             message=f"aibridge: the guardrail {name} of this proxy failed. Its log has the error.",
             retry_after=10.0,
         )
+
+    async def _verdict(self, guardrail: Guardrail, asked: Asked) -> object:
+        """Return what a guardrail returns in time, whether or not it can be cancelled."""
+        task: asyncio.Future[object] = asyncio.ensure_future(guardrail.check(asked))
+        task.add_done_callback(_retrieve)
+        try:
+            await asyncio.wait({task}, timeout=self.timeout_s)
+        finally:
+            task.cancel()
+        if not task.done():
+            raise _TooSlowError
+        if task.cancelled():
+            raise RuntimeError("it was cancelled by itself")
+        return task.result()
+
+
+def _retrieve(task: "asyncio.Future[object]") -> None:
+    """Retrieve the exception of a task, or it is logged once more when the task is collected."""
+    if not task.cancelled():
+        task.exception()

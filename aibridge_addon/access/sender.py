@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from aibridge_addon.access.jwt.issuer import JWTIdentity
 from aibridge_addon.access.tokens import AccessToken, TokenError
+from aibridge_addon.headers import Fields
 from aibridge_addon.providers.credentials import Headers
 from aibridge_addon.providers.identity import Actor
 
@@ -18,6 +19,8 @@ class Admission:
     refusal: TokenError | None = None
     headers: Headers
     """The request's headers, without access tokens."""
+    fields: Fields = ()
+    """Their fields."""
     sent_as_key: bool = False
     """True if the access token or JWT was sent instead of an API key."""
     has_login: bool = False

@@ -101,7 +101,7 @@ class Intake:
             token_owner=admission.owner,
             asserted=asserted
             or actor_of_front_proxy(
-                self._settings.front_proxies, admission.headers, _peer(head.request.flow)
+                self._settings.front_proxies, admission.fields, _peer(head.request.flow)
             ),
             header_value=admission.headers.get(self._settings.actor_header),
             credential=head.request.credential,

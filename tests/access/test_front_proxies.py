@@ -12,7 +12,7 @@ PROXY = FrontProxy(
     actor_header="x-forwarded-user",
     teams_header="x-forwarded-groups",
 )
-HEADERS = {"x-forwarded-user": " alice ", "x-forwarded-groups": "search, ads,,"}
+HEADERS = ((b"X-Forwarded-User", b" alice "), (b"X-Forwarded-Groups", b"search, ads,,"))
 
 
 @pytest.mark.parametrize("peer", ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1%eth0"])
@@ -28,7 +28,14 @@ def test_header_from_any_other_address_does_not_count(peer: str) -> None:
 
 
 def test_request_without_the_header_names_nobody() -> None:
-    assert actor_of_front_proxy([PROXY], {"x-forwarded-groups": "search"}, "10.0.0.1") is None
+    assert actor_of_front_proxy([PROXY], HEADERS[1:], "10.0.0.1") is None
+
+
+@pytest.mark.parametrize("second", [(b"x-forwarded-user", b"bob"), (b"X-FORWARDED-GROUPS", b"x")])
+def test_header_with_two_different_values_names_nobody(second: tuple[bytes, bytes]) -> None:
+    for fields in ((*HEADERS, second), (second, *HEADERS)):
+        assert actor_of_front_proxy([PROXY], fields, "10.0.0.1") is None
+    assert actor_of_front_proxy([PROXY], HEADERS * 2, "10.0.0.1") is not None
 
 
 def named(**values: object) -> Actor:

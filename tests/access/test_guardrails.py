@@ -1,6 +1,7 @@
 """Guardrails: order, time limit, and failures."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -44,6 +45,34 @@ async def hang() -> Refusal | None:
     return None
 
 
+async def hang_on() -> Refusal | None:
+    """Ignore being cancelled, once."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    await asyncio.Event().wait()
+    return None
+
+
+async def cancel_itself() -> Refusal | None:
+    raise asyncio.CancelledError
+
+
+async def time_out() -> Refusal | None:
+    raise TimeoutError
+
+
+def nonsense(verdict: Any) -> Callable[[], Awaitable[Refusal | None]]:
+    """Return a guardrail that decides so."""
+
+    async def decide() -> Any:
+        return verdict
+
+    return decide
+
+
+SUCCESS = Refusal(status=200, reason="no", message="no")
+
+
 def guardrails(*decide: Callable[[], Awaitable[Refusal | None]], **values: Any) -> Guardrails:
     policies = tuple((function.__name__, Guardrail(function)) for function in decide)
     return Guardrails(policies=policies, **values)
@@ -56,7 +85,12 @@ async def test_first_refusal_counts_and_later_guardrails_are_not_asked() -> None
     assert asked == [[ASKED], [ASKED], []]
 
 
-@pytest.mark.parametrize("broken", [fail, hang])
+NONSENSE: tuple[Any, ...] = (True, "no", 400, {"status": 400}, [], SUCCESS)
+BROKEN: list[Callable[[], Awaitable[Refusal | None]]] = [fail, hang, hang_on, cancel_itself]
+BROKEN += [time_out, *map(nonsense, NONSENSE)]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
 async def test_guardrail_that_fails_or_hangs_refuses_or_allows_as_configured(
     broken: Callable[[], Awaitable[Refusal | None]], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from aibridge_addon.access.asked import Asked, Policy, Refusal
+from aibridge_addon.access.asked import Asked, Policy, Refusal, checked
 from aibridge_addon.access.budget_rule import BudgetRule
 from aibridge_addon.access.model_rule import ModelRule
 from aibridge_addon.access.policies.access_token import ValidAccessToken
@@ -129,7 +129,7 @@ class _Guarded:
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of the policy, or a refusal because the policy failed."""
         try:
-            return self._policy.check(asked)
+            return checked(self._policy.check(asked))
         except Exception:
             name = type(self._policy).__name__
             logger.exception("aibridge: the policy %s failed; the request is refused", name)

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,14 @@ def test_factory_gets_the_settings_and_can_leave_its_policy_out() -> None:
     policies.register(factory)
     assert refusal_of(ASKED) is None
     assert contexts == [CONTEXT]
+
+
+@pytest.mark.parametrize("verdict", [True, "no", Refusal(status=200, reason="r", message="m")])
+def test_request_is_refused_where_a_registered_policy_returns_nonsense(verdict: Any) -> None:
+    policies.register(lambda context: Outside(lambda asked: verdict))
+    refusal = refusal_of(ASKED)
+    assert refusal
+    assert (refusal.status, refusal.reason) == (400, "policy_failed")
 
 
 def test_request_is_refused_where_a_registered_policy_raises(
