@@ -1,7 +1,7 @@
 """The table `[[alerts]]` of the config file: webhooks that receive events."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 import pydantic
@@ -29,6 +29,12 @@ class AlertTable(pydantic.BaseModel):
     secret_env: VariableName | None = None
     events: list[EventType] = list(EVENT_TYPES)
 
+    @pydantic.model_validator(mode="after")
+    def _has_url(self) -> Self:
+        if (self.url is None) == (self.url_env is None):
+            raise PydanticCustomError(UNSHOWN, "must have either url or url_env")
+        return self
+
 
 def read_webhooks(
     tables: Sequence[AlertTable], option: str, path: str, environ: Mapping[str, str]
@@ -49,8 +55,6 @@ def _webhook(
     index: int, table: AlertTable, environ: Mapping[str, str], mistakes: list[str]
 ) -> Webhook:
     key = f"alerts[{index}]"
-    if (table.url is None) == (table.url_env is None):
-        mistakes.append(f"{key} must have either url or url_env")
     for name, variable in (("url_env", table.url_env), ("secret_env", table.secret_env)):
         if variable and not environ.get(variable):
             mistakes.append(f"{key}.{name} is {variable!r}, and the environment has no {variable}")

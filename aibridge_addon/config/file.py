@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -260,18 +261,44 @@ def read_config_file(path: str) -> ConfigFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{OPTION} {path} is not TOML: {error}") from error
     except pydantic.ValidationError as error:
-        raise SettingsError(listed(OPTION, path, mistakes_of(error, _TABLES))) from error
+        mistakes = [*mistakes_of(error, _TABLES, document), *_conflicts_of_readable(document)]
+        raise SettingsError(listed(OPTION, path, mistakes)) from error
     mistakes = [
         *_provider_conflicts(config.providers),
         *resend_conflicts(config.providers, config.provider_instances()),
-        *_actor_conflicts(config.actors),
-        *name_conflicts("budgets", config.budgets),
-        *name_conflicts("limits", config.limits),
-        *issuer_conflicts(config.identity.jwt),
+        *_name_conflicts(config.actors, config.budgets, config.limits, config.identity.jwt),
     ]
     if mistakes:
         raise SettingsError(listed(OPTION, path, mistakes))
     return config
+
+
+def _name_conflicts(
+    actors: Sequence[Any], budgets: Sequence[Any], limits: Sequence[Any], issuers: Sequence[Any]
+) -> Iterator[str]:
+    """Yield a mistake for each name that two tables of a kind have."""
+    yield from _actor_conflicts(actors)
+    yield from name_conflicts("budgets", budgets)
+    yield from name_conflicts("limits", limits)
+    yield from issuer_conflicts(issuers)
+
+
+def _conflicts_of_readable(document: dict[str, Any]) -> Iterator[str]:
+    """Yield the conflicts between names in a document that has other mistakes."""
+    identity = document.get("identity")
+    return _name_conflicts(
+        _named(document.get("actors"), "match"),
+        _named(document.get("budgets"), "name"),
+        _named(document.get("limits"), "name"),
+        _named(identity.get("jwt") if isinstance(identity, dict) else None, "issuer"),
+    )
+
+
+def _named(tables: object, key: str) -> Sequence[Any]:
+    """Return objects with the names of tables; a table without a name conflicts with no other."""
+    found = tables if isinstance(tables, list) else []
+    names = (table.get(key) if isinstance(table, dict) else None for table in found)
+    return [SimpleNamespace(**{key: name or object()}) for name in names]
 
 
 def _provider_conflicts(tables: Sequence[ProviderTable]) -> Iterator[str]:

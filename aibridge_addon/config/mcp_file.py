@@ -143,16 +143,16 @@ def _read_file(
     except ServerConfigError as error:
         raise SettingsError(listed(OPTION, path, error.lines)) from error
     except pydantic.ValidationError as error:
-        raise SettingsError(listed(OPTION, path, _file_mistakes(error))) from error
+        raise SettingsError(listed(OPTION, path, _file_mistakes(error, document))) from error
     except (ValueError, RecursionError) as error:
         reason = str(error) or "nested too deeply"
         raise SettingsError(f"{OPTION} {path} is not JSON: {reason}") from error
 
 
-def _file_mistakes(error: pydantic.ValidationError) -> Iterable[str]:
+def _file_mistakes(error: pydantic.ValidationError, document: object) -> Iterable[str]:
     if any(len(details["loc"]) <= 1 for details in error.errors()):
         return [f"has no table of servers; {_SHAPE}"]
-    return mistakes_of(error, {"": ServerFile})
+    return mistakes_of(error, {"": ServerFile}, document)
 
 
 def servers_of_tables(

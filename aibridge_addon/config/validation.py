@@ -37,17 +37,38 @@ type VariableName = Annotated[
 ]
 """Name of an environment variable with a secret; a secret in its place is not repeated."""
 
+type Location = tuple[str | int, ...]
+"""Keys and indices that lead to a value."""
 type Tables = Mapping[str, type[pydantic.BaseModel]]
 """The models of a file's tables by the key of the table; the model of the file itself by ''."""
 
 
-def mistakes_of(error: pydantic.ValidationError, tables: Tables) -> Iterator[str]:
-    """Yield a line for each error of a validation."""
-    return (_mistake(details, tables) for details in error.errors())
+def mistakes_of(error: pydantic.ValidationError, tables: Tables, document: object) -> Iterator[str]:
+    """Yield a line for each wrong key of a document."""
+    wrong: dict[Location, list[Any]] = {}
+    for details in error.errors():
+        wrong.setdefault(_location(details, document), []).append(details)
+    return (_mistake(location, wrong[location], tables) for location in wrong)
 
 
-def _mistake(details: Any, tables: Tables) -> str:
-    kind, location, value = details["type"], details["loc"], details["input"]
+def _location(details: Any, document: object) -> Location:
+    """Return the place of an error, without the marks that pydantic adds for parts of a type."""
+    found: list[str | int] = []
+    for part in details["loc"]:
+        if isinstance(document, list):
+            document = dict(enumerate(document))
+        if isinstance(document, dict) and part in document:
+            document = document[part]
+            found.append(part)
+    if details["type"] == "missing":
+        found.append(details["loc"][-1])
+    return tuple(found)
+
+
+def _mistake(location: Location, errors: Sequence[Any], tables: Tables) -> str:
+    """Return the line of a key; a value that fits no part of its type has several errors."""
+    details = errors[0]
+    kind, value = details["type"], details["input"]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     key = key.removeprefix(".")
     if kind == "extra_forbidden":
@@ -56,10 +77,13 @@ def _mistake(details: Any, tables: Tables) -> str:
         return f"{key} is missing"
     if kind == UNSHOWN:
         return f"{key} {details['msg']}"
-    message = _plain_message(kind, key, value, tables) or details["msg"].removeprefix(
-        "Value error, "
+    messages = (
+        _plain_message(each["type"], key, value, tables)
+        or each["msg"].removeprefix("Value error, ")
+        for each in errors
     )
-    message = message[0].lower() + message[1:]
+    message = " or ".join(dict.fromkeys(text[0].lower() + text[1:] for text in messages))
+    message = message.replace(" or input should be ", " or ")
     if SECRET_KEYS & set(location) or isinstance(value, dict | list):
         return f"{key}: {message}"
     return f"{key} is {value!r}: {message}"
@@ -73,6 +97,10 @@ def _plain_message(kind: str, key: str, value: object, tables: Tables) -> str | 
         return f"this is one table; write [[{key}]] in place of [{key}]"
     if kind in ("model_type", "model_attributes_type") and isinstance(value, list):
         return f"this is a list of tables; write [{key}] in place of [[{key}]]"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return "must be a table, such as { key = value }"
+    if kind == "too_short":
+        return "must not be empty"
     return None
 
 

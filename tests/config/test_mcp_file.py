@@ -254,7 +254,7 @@ def test_unset_environment_variable_is_reported_with_its_key(
         ),
         (
             'url = "http://h"\nheaders = "Bearer s3cr3t-value"',
-            "mcp_servers[0].headers: input should be a valid dictionary",
+            "mcp_servers[0].headers: must be a table, such as { key = value }",
         ),
         (
             'url = "http://h"\nallow = "("',

@@ -1,5 +1,6 @@
 """Options and the config file: conversion to settings, and the report of every mistake."""
 
+import re
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -284,7 +285,10 @@ ACTOR = '[[actors]]\nmatch = "m"\nid = "alice"\n'
             "actors[0].match is 'sha256:xyz':"
             " must be sha256: and the 64 hexadecimal digits of the key's SHA-256",
         ),
-        (ACTOR + "metadata = 1", "actors[0].metadata is 1: input should be a valid dictionary"),
+        (
+            ACTOR + "metadata = 1",
+            "actors[0].metadata is 1: must be a table, such as { key = value }",
+        ),
         ("providers = 1", "providers is 1: input should be a valid list"),
     ],
 )
@@ -292,6 +296,90 @@ def test_mistake_in_the_config_file_is_reported_with_its_key(
     config: Callable[..., Settings], toml: str, line: str
 ) -> None:
     assert mistakes(config, toml) == [line]
+
+
+MISTAKES = """
+[identity]
+revoked_actors = "mallory"
+
+[[identity.jwt]]
+issuer = 5
+audience = []
+jwks_url = "https://login.example.com/keys"
+claims = "email"
+
+[[limits]]
+name = "e"
+per = "person"
+requests_per_minute = "60"
+opn_requests = 3
+
+[[limits]]
+name = "e"
+queue = 5
+
+[[budgets]]
+name = "day"
+usd = -1
+credentials = ["mine"]
+
+[[budgets]]
+name = "day"
+
+[[alerts]]
+
+[[alerts]]
+url = "https://user:secret@hooks.example.com/"
+url_env = "HOOK"
+
+[[providers]]
+name = "p"
+type = "openai"
+base_url = "https://example.com/v1"
+keys = ["A", { env = "A B" }]
+fallbacks = [{ provider = "openai", models = { a = "b" }, on = ["all"] }]
+
+[[actors]]
+match = "a"
+id = "b"
+
+[[actors]]
+match = "a"
+id = "c"
+"""
+EACH_MISTAKE = {
+    "identity.revoked_actors": "'mallory': input should be a valid list",
+    "identity.jwt[0].issuer": "5: input should be a valid string",
+    "identity.jwt[0].audience": "input should be a valid string or must not be empty",
+    "identity.jwt[0].claims": "'email': must be a table, such as { key = value }",
+    "limits[0].per": "'person': input should be 'actor', 'team', 'token', 'instance' or 'total'",
+    "limits[0].requests_per_minute": "'60': input should be a valid integer",
+    "limits[0].opn_requests": "not known; did you mean open_requests?",
+    "limits[1]": "sets no bound; give requests_per_minute,",
+    "limits[1].name": "'e' again",
+    "budgets[0].usd": "-1: input should be greater than 0",
+    "budgets[0].credentials[0]": "'mine': input should be 'centralized', 'byok' or 'subscription'",
+    "budgets[1]": "needs a limit: give either usd or tokens",
+    "budgets[1].name": "'day' again",
+    "alerts[0]": "must have either url or url_env",
+    "alerts[1]": "must have either url or url_env",
+    "providers[0].keys[0]": "'A': must be a table, such as { key = value }",
+    "providers[0].keys[1].env": "must be the name of an environment variable",
+    "providers[0].fallbacks[0].on[0]": "'all': input should be 'caller', 'rate',",
+    "actors[1].match": "'a' again; each match must be unique",
+}
+
+
+def test_every_mistake_is_reported_at_once_with_its_table_and_key(
+    config: Callable[..., Settings],
+) -> None:
+    lines = mistakes(config, MISTAKES)
+    for key, words in EACH_MISTAKE.items():
+        found = [line for line in lines if re.match(rf"{re.escape(key)}(:| )", line)]
+        assert len(found) == 1, (key, lines)
+        assert words in found[0]
+    assert len(lines) == len(EACH_MISTAKE)
+    assert "secret" not in "".join(lines)
 
 
 PRICE = '[[prices]]\nmatch = "gpt-*"\ninput = 2\noutput = 8.5\n'
@@ -968,7 +1056,7 @@ def test_issuer_of_jwts_requires_authentication_unless_the_option_says_never(
         ),
         (
             JWT + "algorithms = []",
-            "identity.jwt[0].algorithms: list should have at least 1 item after validation, not 0",
+            "identity.jwt[0].algorithms: must not be empty",
         ),
         (JWT + 'claim = "email"', "identity.jwt[0].claim is not known; did you mean claims?"),
         (
