@@ -12,10 +12,10 @@ full capture    the addon recording everything that is said; all others record n
 with tools      the addon offering ten tools of an MCP server, none of which the model calls; it may
                 cost more than the addon by the edit of the request, and noise
 
-The traffic is plain HTTP in reverse mode with the upstream as the target: all subjects get the same
-bytes at the same path and send them to the same place. TLS would cost all of them the same and hide
-the differences. The addon routes by the target's host and does everything that it does for requests
-in reverse mode.
+The traffic is HTTP in reverse mode with the upstream as the target: all subjects get the same bytes
+at the same path and send them to the same place. In scenarios named `tls` the upstream speaks TLS;
+all else is plain. The addon routes by the target's host and does everything that it does for
+requests in reverse mode.
 
 Load, proxies and upstream are separate processes; only the proxy is measured, with all its threads.
 The arrival of events matters: `stream` sends 200 events as fast as possible, each as an HTTP chunk,
@@ -40,7 +40,7 @@ from statistics import median
 from typing import Any
 
 from bench_scenarios import Measures, Row, Run, Scenario
-from bench_subjects import ADDON, Place, Proxy, Subject, other_checkout, upstream
+from bench_subjects import ADDON, Place, Ports, Proxy, Subject, other_checkout, upstream
 from bench_table import SCENARIOS
 from rich.console import Console
 from rich.table import Table
@@ -75,26 +75,27 @@ class Bench:
         """Return the subjects that are compared with the bases of a scenario."""
         return (*scenario.judged, *(self._others if ADDON in scenario.judged else ()))
 
-    async def measure(self, scenario: Scenario, upstream_port: int) -> None:
+    async def measure(self, scenario: Scenario, ports: Ports) -> None:
         """Run rounds of a scenario for its time."""
         subjects = (*scenario.bases, *self.judged(scenario))
+        origin = scenario.origin(ports)
         deadline = time.monotonic() + scenario.seconds / (4 if self._quick else 1)
         if scenario.fresh:
             for subject in subjects:
-                async with self._proxies([subject], upstream_port) as proxies:
-                    await self._round(scenario, proxies, upstream_port)
+                async with self._proxies([subject], origin) as proxies:
+                    await self._round(scenario, proxies, ports)
             return
-        async with self._proxies(subjects, upstream_port) as proxies:
+        async with self._proxies(subjects, origin) as proxies:
             for number in itertools.count():
                 if number >= LEAST_ROUNDS and time.monotonic() > deadline:
                     return
-                await self._round(scenario, proxies, upstream_port)
+                await self._round(scenario, proxies, ports)
 
-    async def _round(self, scenario: Scenario, proxies: list[Proxy], upstream_port: int) -> None:
+    async def _round(self, scenario: Scenario, proxies: list[Proxy], ports: Ports) -> None:
         measured: dict[str, Measures] = {}
         for proxy in proxies:
             gc.collect()
-            run = Run(proxy=proxy, upstream_port=upstream_port, quick=self._quick, before=measured)
+            run = Run(proxy=proxy, upstream_port=ports.plain, quick=self._quick, before=measured)
             measured[proxy.subject.name] = await scenario.run(run)
         for subject, measures in measured.items():
             kept = self.results.setdefault(scenario.name, {}).setdefault(subject, {})
@@ -102,7 +103,7 @@ class Bench:
                 kept.setdefault(name, []).append(value)
 
     @asynccontextmanager
-    async def _proxies(self, subjects: Iterable[Subject], upstream_port: int) -> Any:
+    async def _proxies(self, subjects: Iterable[Subject], origin: str) -> Any:
         """Run proxies, with empty databases."""
         async with AsyncExitStack() as stack:
             proxies = []
@@ -111,7 +112,7 @@ class Bench:
                 directory = self._directory / f"{self._started}"
                 directory.mkdir()
                 confdir = self._directory / "confdir"
-                place = Place(directory=directory, confdir=confdir, upstream_port=upstream_port)
+                place = Place(directory=directory, confdir=confdir, origin=origin)
                 proxy = Proxy(subject, place)
                 stack.callback(proxy.stop)
                 proxies.append(proxy)
@@ -254,11 +255,11 @@ def main() -> None:
 
 
 async def _measure_all(bench: Bench, scenarios: list[Scenario]) -> None:
-    with upstream() as port:
+    with upstream() as ports:
         for scenario in scenarios:
             with progress.status(scenario.title):
                 start = time.monotonic()
-                await bench.measure(scenario, port)
+                await bench.measure(scenario, ports)
             progress.print(f"{scenario.title}: {time.monotonic() - start:.0f} s")
 
 

@@ -1,4 +1,4 @@
-"""Requests of the benchmark, as Claude Code and Anthropic's SDK send them, as bytes."""
+"""Requests of the benchmark, as Claude Code and the providers' SDKs send them, as bytes."""
 
 import json
 from dataclasses import dataclass, replace
@@ -28,18 +28,38 @@ x-stainless-timeout: 600
 """
 
 
+_CHAT_HEADERS = """\
+POST /v1/chat/completions HTTP/1.1
+host: 127.0.0.1
+accept: application/json
+accept-encoding: identity
+authorization: Bearer sk-benchmark-benchmark-benchmark
+content-type: application/json
+user-agent: OpenAI/Python 2.8.0
+x-stainless-arch: x64
+x-stainless-async: false
+x-stainless-lang: python
+x-stainless-os: Linux
+x-stainless-package-version: 2.8.0
+x-stainless-retry-count: 0
+x-stainless-runtime: CPython
+x-stainless-runtime-version: 3.13.0
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """One request."""
 
     body: bytes
+    headers: str = _HEADERS
     special: str = ""
     """Header that asks the upstream for behaviour that only a benchmark needs."""
 
     @property
     def raw(self) -> bytes:
         """Head and body as they go over the wire."""
-        head = _HEADERS + f"content-length: {len(self.body)}\n"
+        head = self.headers + f"content-length: {len(self.body)}\n"
         if self.special:
             head += f"x-bench: {self.special}\n"
         return head.replace("\n", "\r\n").encode() + b"\r\n" + self.body
@@ -98,6 +118,17 @@ LARGE_REPEATED = Asked(body=LARGE.body.replace(b"what does it cost?", b"what cos
 """A request that repeats its history: all but the last message is the same each time."""
 STREAM = _saying("LONG:194", stream=True)
 """Deltas of a stream of 200 events; the other six are not deltas."""
+CHAT_STREAM = Asked(
+    headers=_CHAT_HEADERS,
+    body=json.dumps(
+        {
+            "model": "gpt-standin-1",
+            "messages": [{"role": "user", "content": "LONG:196"}],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+    ).encode(),
+)
 STREAM_COALESCED = STREAM.doing("coalesced")
 STREAM_ONE_BY_ONE = _saying("LONG:194 PACE:1", stream=True)
 STREAM_WITH_TOOLS = _saying("LONG:194 PACE:1", stream=True, tools=_tools(3))

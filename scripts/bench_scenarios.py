@@ -22,7 +22,7 @@ from bench_requests import (
     STREAM_COALESCED,
     Asked,
 )
-from bench_subjects import ADDON, BARE, COMMAND, START_S, STREAMS, WITH_TOOLS, Proxy, Subject
+from bench_subjects import ADDON, BARE, COMMAND, START_S, STREAMS, WITH_TOOLS, Ports, Proxy, Subject
 from bench_tools import COUNT, central_tools, edit_seconds, edited
 from bench_upstream import PACE_S, STAMPED_EVENTS
 
@@ -63,10 +63,20 @@ class Scenario:
     run: Callable[["Run"], Awaitable[Measures]]
     seconds: float
     """Seconds for which rounds are repeated; few rounds are worth little."""
+    tls: bool = False
+    """True if the upstream speaks TLS."""
+    host: str = "127.0.0.1"
+    """Name of the upstream's host."""
     fresh: bool = False
     """True if each round starts new processes, as memory needs."""
     bases: tuple[Subject, ...] = (BARE, STREAMS)
     judged: tuple[Subject, ...] = (ADDON, COMMAND)
+
+    def origin(self, ports: Ports) -> str:
+        """Return the origin of the upstream."""
+        return (
+            f"https://{self.host}:{ports.tls}" if self.tls else f"http://{self.host}:{ports.plain}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,13 +178,18 @@ _STREAMS_AT_ONCE = 50
 
 async def measure_paced(run: Run) -> Measures:
     await ask_many(run.proxy.port, STREAM_COALESCED.raw, count=40, connections=4)
+    await asyncio.sleep(SETTLE_S)
+    cpu = run.proxy.cpu_seconds()
     answers = await ask_at_once(
         run.proxy.port, STAMPED.raw, streams=_STREAMS_AT_ONCE, spread_s=PACE_S * 30
     )
+    await asyncio.sleep(SETTLE_S)
+    cpu = run.proxy.cpu_seconds() - cpu
     lags = [lag * 1000 for answer in answers for lag in answer.lags]
     if len(lags) != _STREAMS_AT_ONCE * STAMPED_EVENTS:
         raise WrongAnswerError(f"{len(lags)} events came, not {_STREAMS_AT_ONCE * STAMPED_EVENTS}")
     return {
+        "CPU": cpu / _STREAMS_AT_ONCE * 1000,
         "first byte": median(answer.first_byte for answer in answers) * 1000,
         "lag": median(lags),
         "lag, p95": quantiles(lags, n=20)[-1],

@@ -7,11 +7,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -28,8 +27,14 @@ _CONFIG = """\
 [[providers]]
 name = "anthropic"
 type = "anthropic"
-base_url = "http://127.0.0.1:{port}"
+base_url = "{origin}"
 hosts = ["127.0.0.1"]
+
+[[providers]]
+name = "openai"
+type = "openai"
+base_url = "{origin}/v1"
+hosts = ["localhost"]
 """
 
 
@@ -41,7 +46,8 @@ class Place:
     """An empty folder of its own."""
     confdir: Path
     """mitmproxy's folder with the CA, shared by all subjects."""
-    upstream_port: int
+    origin: str
+    """Origin of the upstream; the addon takes `localhost` for OpenAI."""
 
     @property
     def database(self) -> Path:
@@ -63,7 +69,8 @@ class Subject:
 def _mitmdump(place: Place, *more: str) -> list[str]:
     return [
         str(Path(sys.executable).with_name("mitmdump")),
-        *("-q", "--mode", f"reverse:http://127.0.0.1:{place.upstream_port}@127.0.0.1:0"),
+        *("-q", "--mode", f"reverse:{place.origin}@127.0.0.1:0"),
+        *("--set", "ssl_insecure=true"),
         *("--set", "flow_detail=0"),
         *("--set", "connection_strategy=lazy"),
         *("--set", f"confdir={place.confdir}"),
@@ -84,7 +91,7 @@ def _addon(
     capture: str = "prompts,tools,thoughts",
 ) -> list[str]:
     config = place.directory / "aibridge.toml"
-    config.write_text(_CONFIG.format(port=place.upstream_port) + more_config)
+    config.write_text(_CONFIG.format(origin=place.origin) + more_config)
     return _mitmdump(
         place,
         *("-s", str(checkout / "aibridge_addon" / "__init__.py")),
@@ -242,9 +249,17 @@ class Proxy:
             self._process.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Ports of the upstream."""
+
+    plain: int
+    tls: int
+
+
 @contextmanager
-def upstream() -> Any:
-    """Run the upstream; yield its port."""
+def upstream() -> Iterator[Ports]:
+    """Run the upstream; yield its ports."""
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("bench_upstream.py"))],
         stdin=subprocess.PIPE,
@@ -254,7 +269,7 @@ def upstream() -> Any:
     assert process.stdin
     assert process.stdout
     try:
-        yield int(process.stdout.readline())
+        yield Ports(*map(int, process.stdout.readline().split()))
     finally:
         process.stdin.close()
         process.wait(STOP_S)

@@ -1,6 +1,9 @@
 """The scenarios of the benchmark in order, and the rows of its table with their bounds."""
 
+from typing import Any
+
 from bench_requests import (
+    CHAT_STREAM,
     LARGE,
     LARGE_REPEATED,
     SMALL,
@@ -34,13 +37,51 @@ def _requests(
     return Scenario(name=name, title=title, rows=rows, run=load.run, seconds=seconds)
 
 
-def _streams(name: str, title: str, load: Load, *, seconds: float) -> Scenario:
+def _streams(
+    name: str,
+    title: str,
+    load: Load,
+    *,
+    seconds: float,
+    bound: float = 1.20,
+    of_command: float | None = None,
+    **upstream: Any,
+) -> Scenario:
     """Streams, compared with a mitmdump that streams too."""
+    own = {} if of_command is None else {COMMAND.name: of_command}
     rows = (
-        Row(measure="CPU", unit="ms", base=STREAMS.name, bound=1.20),
+        Row(measure="CPU", unit="ms", base=STREAMS.name, bound=bound, own_bounds=own),
         Row(measure="first byte", unit="ms", base=STREAMS.name),
     )
-    return Scenario(name=name, title=title, rows=rows, run=load.run, seconds=seconds)
+    return Scenario(
+        name=name,
+        title=title,
+        rows=rows,
+        run=load.run,
+        seconds=seconds,
+        bases=(STREAMS,),
+        **upstream,
+    )
+
+
+def _paced(name: str, title: str, *, bound: float, of_command: float, tls: bool) -> Scenario:
+    """Many slow streams, compared with a mitmdump that streams too."""
+    own = {COMMAND.name: of_command}
+    rows = (
+        Row(measure="CPU", unit="ms", base=STREAMS.name, bound=bound, own_bounds=own),
+        Row(measure="first byte", unit="ms", base=STREAMS.name, within_noise=True),
+        Row(measure="lag", unit="ms", base=STREAMS.name, bound=1.0, own_bounds={COMMAND.name: 0.5}),
+        Row(measure="lag, p95", unit="ms", base=STREAMS.name),
+    )
+    return Scenario(
+        name=name,
+        title=title,
+        rows=rows,
+        run=measure_paced,
+        seconds=40,
+        bases=(STREAMS,),
+        tls=tls,
+    )
 
 
 def _tools(name: str, title: str, load: LoadWithTools, *, seconds: float) -> Scenario:
@@ -132,6 +173,26 @@ SCENARIOS = (
         "200 events, in a burst",
         Load(request=STREAM, count=80, connections=4),
         seconds=28,
+        bound=1.0,
+        of_command=0.42,
+    ),
+    _streams(
+        "stream-chat",
+        "200 events of Chat, in a burst",
+        Load(request=CHAT_STREAM, count=80, connections=4),
+        seconds=28,
+        bound=1.0,
+        of_command=0.46,
+        host="localhost",
+    ),
+    _streams(
+        "stream-tls",
+        "200 events from TLS, in a burst",
+        Load(request=STREAM, count=80, connections=4),
+        seconds=28,
+        bound=1.0,
+        of_command=0.55,
+        tls=True,
     ),
     _streams(
         "stream-coalesced",
@@ -145,18 +206,8 @@ SCENARIOS = (
         Load(request=STREAM_ONE_BY_ONE, count=30, connections=5),
         seconds=24,
     ),
-    Scenario(
-        name="paced",
-        title="50 paced streams at once",
-        rows=(
-            Row(measure="first byte", unit="ms", base=STREAMS.name, within_noise=True),
-            Row(measure="lag", unit="ms", base=STREAMS.name, within_noise=True),
-            Row(measure="lag, p95", unit="ms", base=STREAMS.name),
-        ),
-        run=measure_paced,
-        seconds=20,
-        bases=(STREAMS,),
-    ),
+    _paced("paced", "50 paced streams at once", bound=1.2, of_command=0.65, tls=False),
+    _paced("paced-tls", "the same, from TLS", bound=1.2, of_command=0.72, tls=True),
     Scenario(
         name="open",
         title="1,000 open streams",

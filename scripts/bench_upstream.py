@@ -1,5 +1,7 @@
 """The benchmark's upstream as a process: the stand-in, and streams that only a benchmark needs.
 
+It has two ports, without and with TLS.
+
 The header `x-bench` asks for them:
 
 `coalesced`  what the stand-in answers, with so many of its events in each chunk
@@ -13,12 +15,14 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from itertools import batched
+from pathlib import Path
 from typing import Any, cast
 
-from standin import Part, Provider, Request, Response, Server
+from standin import Part, Provider, Request, Response, Server, make_authority
 from standin.rendering import named_event
 
 STAMPED_EVENTS = 50
@@ -101,12 +105,18 @@ def _delta(text: str) -> bytes:
     return named_event({"type": "content_block_delta", "index": 0, "delta": delta})
 
 
-async def _serve() -> None:
-    async with Server(Upstream(), record=False) as server:
-        print(server.port, flush=True)
+async def _serve(folder: Path) -> None:
+    app = Upstream()
+    tls = make_authority(folder).server_context()
+    async with (
+        Server(app, record=False) as plain,
+        Server(app, tls=tls, http2=False, record=False) as encrypted,
+    ):
+        print(plain.port, encrypted.port, flush=True)
         # Ends with the benchmark, however that ends: its end of the pipe closes.
         await asyncio.to_thread(os.read, sys.stdin.fileno(), 1)
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    with tempfile.TemporaryDirectory(prefix="aibridge-bench-ca-") as folder:
+        asyncio.run(_serve(Path(folder)))

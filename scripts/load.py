@@ -365,9 +365,9 @@ def main() -> None:
     parser.add_argument("--turns-per-hour", type=int, default=120, help="of a busy session")
     options = parser.parse_args()
     with (
-        upstream() as port,
+        upstream() as ports,
         tempfile.TemporaryDirectory() as folder,
-        running(options, Path(folder), port) as loaded,
+        running(options, Path(folder), ports.plain) as loaded,
     ):
         record = Record(options.db, Path(folder))
         show(asyncio.run(measure(options, loaded, record)), options)
