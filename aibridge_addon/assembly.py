@@ -302,6 +302,7 @@ class Components:
         self.connections.most_per_address = settings.max_connections_per_address
         self.first_request.seconds = settings.first_request_seconds
         self.held.most = settings.held_bodies
+        self.bridge.relay_directly(settings.direct)
 
     def _build_intake(self, settings: Settings, models: ModelEdits) -> Intake:
         policies = PolicyCheck(settings, policies=self._policies, metrics=self.metrics)

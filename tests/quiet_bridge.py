@@ -8,6 +8,8 @@ from mitmproxy.proxy.utils import ReceiveBuffer
 class QuietBridge:
     """Implements `relay.bridge.Bridge`."""
 
+    relays_directly = False
+
     def outgoing_request(self, flow: http.HTTPFlow) -> http.Request:
         return flow.request
 

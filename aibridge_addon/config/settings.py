@@ -94,6 +94,7 @@ class Settings:
     ask_chat_usage: str
     """auto, always or never."""
     max_body_bytes: int
+    direct: bool
     tool_call_seconds: float
     """For calls that report no progress."""
     tool_call_max_seconds: float

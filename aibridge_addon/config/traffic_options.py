@@ -47,4 +47,14 @@ TRAFFIC = (
             " A larger WebSocket message closes its connection with status 1009."
         ),
     ),
+    Option(
+        name="aibridge_direct",
+        setting="direct",
+        default=True,
+        help=(
+            "Relay chunks of streamed HTTP/1 responses from the provider's connection to the"
+            " client's without mitmproxy's layers, which costs less CPU time. false: always"
+            " through the layers."
+        ),
+    ),
 )

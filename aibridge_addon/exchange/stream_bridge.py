@@ -11,6 +11,7 @@ from aibridge_addon.access.egress import Egress
 from aibridge_addon.exchange.early_refusals import EarlyRefusals
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.live import LiveRequests
+from aibridge_addon.relay.direct_names import has_all_names
 from aibridge_addon.relay.held_bodies import HeldBodies
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.upgrades import becomes_websocket
@@ -32,12 +33,17 @@ class StreamBridge:
         is_ours: Callable[[http.HTTPFlow], bool],
         second_attempt: FindAttempt,
     ) -> None:
+        self.relays_directly = False
         self._live = live
         self._egress = egress
         self._held = held
         self._refusals = refusals
         self._is_ours = is_ours
         self._second_attempt = second_attempt
+
+    def relay_directly(self, wanted: bool) -> None:
+        """Let streamed bodies take the direct way, if the installed versions have it."""
+        self.relays_directly = wanted and has_all_names()
 
     def outgoing_request(self, flow: http.HTTPFlow) -> http.Request:
         """Return the request whose head is sent upstream in place of the flow's."""

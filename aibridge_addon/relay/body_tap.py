@@ -62,6 +62,10 @@ class BodyTap:
         self._unsent = bytearray()
         """While events are edited: the bytes of an event that has not ended."""
         self._is_ending = False
+        self._ahead = 0
+        """Bytes that were read by `read_ahead`, and follow once more."""
+        self._ahead_passing: list[bytes] = []
+        """The part of them that is relayed then."""
         self._reader = self._open(options)
         self._withhold = withhold if self._reader else None
         self._splice = splice if self._reader else None
@@ -79,6 +83,8 @@ class BodyTap:
         """Read a chunk; return the bytes to relay now. The empty chunk is the end of the body."""
         if not data:
             return self._end()
+        if self._ahead:
+            return self._read_again(data)
         self.times.note_first_byte()
         passing, ending = self._read(data)
         if ending is None and self._remaining is None and not self._is_ending:
@@ -92,6 +98,19 @@ class BodyTap:
                 elif ending is None:
                     passing, ending = _before_last_byte(passing)
         return self._hold(passing, ending)
+
+    def read_ahead(self, data: bytes) -> list[bytes] | None:
+        """Read the next bytes of the body; return what to relay now.
+
+        None: the same bytes follow by calls, which do not read them again, since some are held.
+        """
+        if self._ahead or self._is_ending or self._remaining is not None:
+            return None
+        passing = self(data)
+        if not self.is_waiting:
+            return passing
+        self._ahead, self._ahead_passing = len(data), passing
+        return None
 
     @property
     def is_spliced(self) -> bool:
@@ -129,6 +148,13 @@ class BodyTap:
     def content(self) -> bytes:
         """Return the decoded body as far as it was read, if the options ask for it."""
         return self._reader.content() if self._reader else b""
+
+    def _read_again(self, data: bytes) -> list[bytes]:
+        """Return what to relay of bytes that begin with those that were read ahead."""
+        passing, self._ahead_passing = self._ahead_passing, []
+        rest = data[self._ahead :]
+        self._ahead = max(0, self._ahead - len(data))
+        return passing + (self(rest) if rest else [])
 
     def _hold(self, passing: list[bytes], ending: list[bytes] | None) -> list[bytes]:
         """Hold the end and everything after it; return the bytes to relay now."""

@@ -12,6 +12,9 @@ from aibridge_addon.relay.second_attempt import SecondAttempt
 class Bridge(Protocol):
     """Decides what a stream does with its request and its response."""
 
+    relays_directly: bool
+    """True if streamed bodies may take the direct way; see `relay.direct_way`."""
+
     def outgoing_request(self, flow: http.HTTPFlow) -> http.Request:
         """Return the request whose head is sent upstream in place of the flow's."""
 

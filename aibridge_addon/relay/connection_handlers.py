@@ -7,13 +7,13 @@ then waits for the event lock, its event is lost, and the layers wait for it for
 
 import asyncio
 
-from mitmproxy import ctx
 from mitmproxy.addons.clientplayback import ReplayHandler
-from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.proxy import events
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionHandler
+
+from aibridge_addon.relay.client_handler import handler_of
 
 
 class _DeliversEvents(ConnectionHandler):
@@ -54,21 +54,16 @@ def deliver_every_event(handler: ConnectionHandler) -> None:
 
 def deliver_events_of(client: Client) -> None:
     """Make the handler of a client's connection deliver every event."""
-    if handler := _handler_of(client):
+    if handler := handler_of(client):
         deliver_every_event(handler)
 
 
 def close_client(client: Client) -> None:
     """Close a client's connection, as mitmproxy does after its `tcp_timeout`."""
-    handler = _handler_of(client)
+    handler = handler_of(client)
     io = handler.transports.get(client) if handler else None
     if io and io.handler:
         io.handler.cancel("aibridge: closed")
-
-
-def _handler_of(client: Client) -> ConnectionHandler | None:
-    server: Proxyserver | None = ctx.master.addons.get("proxyserver")
-    return server.connections.get(client.id) if server else None
 
 
 def _is_last(event: events.Event) -> bool:

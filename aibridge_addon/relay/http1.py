@@ -223,6 +223,12 @@ class JoiningChunkedReader(_BoundedChunkedReader):
     _last: EndOfMessage | ProtocolError | None = None
     """The end or the fault that follows the pieces that were joined."""
 
+    @property
+    def is_at_border(self) -> bool:
+        """True if all that was read are whole chunks, none of them the last."""
+        inside = self._bytes_in_chunk or self._bytes_to_discard or self._reading_trailer
+        return not inside and self._last is None
+
     def __call__(self, buf: ReceiveBuffer) -> Data | EndOfMessage | None:
         """Read the part of the body that has arrived; report its end in a call of its own.
 
@@ -249,7 +255,7 @@ class JoiningChunkedReader(_BoundedChunkedReader):
 
     def _read_whole(self, buf: ReceiveBuffer) -> Data | None:
         """Read a run of whole chunks at once; anything else is left to h11."""
-        if self._bytes_in_chunk or self._bytes_to_discard or self._reading_trailer:
+        if not self.is_at_border:
             return None
         pieces, size = whole_chunks(buf._data)
         if not pieces:

@@ -22,7 +22,6 @@ from mitmproxy.proxy.layers.http import (
     HttpErrorHook,
     HttpLayer,
     HttpRequestHeadersHook,
-    HttpStream,
     RequestHeaders,
     RequestProtocolError,
     ResponseData,
@@ -36,6 +35,7 @@ from aibridge_addon.relay import header_lookups, http1, websocket_limits
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.command_generators import Commands, mapped, nothing
+from aibridge_addon.relay.direct_stream import DirectStream
 from aibridge_addon.relay.joined_writes import joined
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.second_response import RESPONSE_EVENTS, hold, relay_second_response
@@ -94,10 +94,9 @@ class BridgeLayer(HttpLayer):
         yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, (None, refusal)))
 
 
-class BridgeStream(HttpStream):
+class BridgeStream(DirectStream):
     """One request and its response."""
 
-    bridge: Bridge
     _attempt: SecondAttempt | None = None
     """Once set, further events of the first upstream are held."""
     _wakeup: commands.RequestWakeup | None = None
@@ -210,7 +209,10 @@ class BridgeStream(HttpStream):
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> Commands:
         """Send the `flow.response` of the `error` hook if the client has no response yet."""
-        if isinstance(event, ResponseProtocolError) and self._awaits_response():
+        is_of_server = isinstance(event, ResponseProtocolError)
+        if is_of_server and self.server_state == self.state_errored:
+            return  # the client knows: a connection that is closed for an error breaks off, too
+        if is_of_server and self._awaits_response():
             attempt = self.bridge.second_attempt(self.flow, None, event.message)
             if attempt:
                 yield from self._replace_response(attempt, event)
@@ -224,10 +226,8 @@ class BridgeStream(HttpStream):
             is_error_page = isinstance(command, SendHttp) and command.event is event
             if is_error_page and is_unanswered and self.flow.response:
                 yield from self._send_buffered(self.flow.response)
-            elif self._attempt and _goes_to(command, self.context.server):
-                pass  # the connection may serve another request now
-            else:
-                yield command
+            elif not (self._attempt and _goes_to(command, self.context.server)):
+                yield command  # the connection may serve another request after a second attempt
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
         """Refuse also heads that mitmproxy accepts, but that a server may parse differently."""

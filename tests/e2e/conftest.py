@@ -3,6 +3,7 @@
 A test fails if a proxy that it used logged an error, unless it is marked `may_log_errors`.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from standin import Authority, Provider, Server, ServerThread, make_authority
 from standin.messages import App
 
 from e2e.central import Central, ToolServer, program
-from e2e.clients import Clients
+from e2e.clients import Clients, Way
 from e2e.places import more_providers
 from e2e.proxies import ProxyFactory, RunProxy, Servers, start_with_servers
 from e2e.proxy import Proxy
@@ -27,6 +28,23 @@ type StartStandin = Callable[..., Server]
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marks of this folder."""
     config.addinivalue_line("markers", "may_log_errors: the proxy is expected to log errors")
+    config.addinivalue_line(
+        "markers", "both_ways: `TEST_DIRECT=false` repeats it with all bodies through the layers"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `TEST_DIRECT=false` would only repeat: HTTP/2 passes the layers anyway."""
+    if os.environ.get("TEST_DIRECT") != "false":
+        return
+    repeated = [item for item in items if _asks_in_http2(item)]
+    config.hook.pytest_deselected(items=repeated)
+    items[:] = [item for item in items if item not in repeated]
+
+
+def _asks_in_http2(item: pytest.Item) -> bool:
+    way = item.callspec.params.get("way") if hasattr(item, "callspec") else None
+    return isinstance(way, Way) and way.http2
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,8 @@ class Proxy:
             self._options["ssl_verify_upstream_trusted_ca"] = upstream_ca
         if script:
             self._options |= {"aibridge_config": self.config_path, "aibridge_db": self.database}
+            if "TEST_DIRECT" in os.environ:
+                self._options["aibridge_direct"] = os.environ["TEST_DIRECT"]
         self._options |= options or {}
         self._changed = threading.Condition()
         self._readers: list[threading.Thread] = []

@@ -72,6 +72,7 @@ def test_clean_shutdown_records_open_requests_as_interrupted(
     standin.requests.clear()
 
 
+@pytest.mark.both_ways
 def test_usage_reported_at_the_start_of_a_stream_survives_a_kill(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], provider: Provider
 ) -> None:

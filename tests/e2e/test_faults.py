@@ -388,6 +388,7 @@ def sent_bytes(answer: Answer) -> bytes:
     return b"".join(part for part in answer.body if isinstance(part, bytes))  # type: ignore[union-attr]
 
 
+@pytest.mark.both_ways
 @each_pair
 @pytest.mark.parametrize("fault", STREAM_FAULTS, ids=str)
 def test_faulty_stream_is_relayed_and_recorded(
@@ -531,6 +532,7 @@ def test_error_page_of_a_gateway_is_recorded_by_its_status(
 # --- clients that leave
 
 
+@pytest.mark.both_ways
 @each_pair
 def test_disconnect_during_a_stalled_stream_is_recorded_and_cancels_upstream(
     asker: Asker, api: Api, way: Way
@@ -568,6 +570,7 @@ def test_disconnect_before_the_response_is_recorded_and_cancels_upstream(
     asker.wait_for_outcome("abandoned")
 
 
+@pytest.mark.both_ways
 @each_pair
 def test_disconnect_during_a_stream_is_recorded_and_cancels_upstream(
     asker: Asker, api: Api, way: Way

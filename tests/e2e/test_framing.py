@@ -166,6 +166,7 @@ def raw_proxy(run_proxy: RunProxy, raw_provider: FixedResponse) -> Iterator[Prox
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
 
 
+@pytest.mark.both_ways
 @each_api
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("way", [FORWARD, REVERSE_H2], ids=str)

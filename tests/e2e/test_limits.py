@@ -306,6 +306,7 @@ def test_large_response_is_relayed_completely(
     assert bool(records.token_usages) is is_read
 
 
+@pytest.mark.both_ways
 @pytest.mark.parametrize("api", APIS, ids=str)
 def test_large_stream_is_relayed_completely(
     proxy: Proxy, clients: Clients, provider: Provider, api: Api

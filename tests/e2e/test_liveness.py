@@ -59,6 +59,7 @@ def test_client_has_each_event_before_the_next_is_sent(
     assert len(records.tool_usages) == 1
 
 
+@pytest.mark.both_ways
 @each_way
 def test_client_of_every_other_api_has_each_event_before_the_next_is_sent(
     clients: Clients, provider: Provider, proxy: Proxy, way: Way
