@@ -29,6 +29,7 @@ from aibridge_addon.formats.base import EventDecoder, Format, RequestView, Respo
 from aibridge_addon.formats.gemini import caches as gemini_caches
 from aibridge_addon.formats.gemini import embeddings as gemini_embeddings
 from aibridge_addon.formats.gemini import predictions as gemini_predictions
+from aibridge_addon.formats.ollama import embeddings as ollama_embeddings
 from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
 from aibridge_addon.formats.reader import Reader
 
@@ -84,5 +85,6 @@ for _format in (
     anthropic_batches.FORMAT,
     ollama.CHAT,
     ollama.GENERATE,
+    ollama_embeddings.FORMAT,
 ):
     register(_format)

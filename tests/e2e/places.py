@@ -123,5 +123,6 @@ PLACES: dict[str, tuple[Place, ...]] = {
     ),
     "ollama_chat": (Place("ollama", "/api/chat", "", _as_lines, _LINES),),
     "ollama_generate": (Place("ollama", "/api/generate", "", _as_lines, _LINES),),
+    "ollama_embeddings": (Place("ollama", "/api/embed"),),
 }
 """Places of each wire format of HTTP."""

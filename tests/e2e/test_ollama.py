@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ollama import Client, ResponseError
-from standin import Provider, Server
+from standin import Provider, Response, Server
 from standin.plan import ANSWER, THOUGHT
 
 from e2e.central import ADD, SUM, ToolServer
@@ -210,3 +210,44 @@ def test_call_of_the_client_beside_a_hidden_call_gets_both_results_back(
     assert answer.message.content == "The tool returned: 42 | mine"
     sent = json.loads(standin.requests[-1].body)["messages"]
     assert [message.get("tool_name") for message in sent] == [None, None, ADD, "own"]
+
+
+@each_mode
+def test_embeddings_are_recorded_without_a_prompt(
+    proxy: Proxy, clients: Clients, way: Way, provider: Provider
+) -> None:
+    answer = {"model": "all-minilm", "embeddings": [[0.1], [0.2]], "prompt_eval_count": 8}
+    provider.canned["embed"] = lambda request: Response(
+        200, [("content-type", "application/json")], json.dumps(answer).encode()
+    )
+    client = sdk(proxy, clients, way)
+    client._client.headers["x-standin-canned"] = "embed"
+    with proxy.recording() as records, closing(client._client):
+        assert len(client.embed("all-minilm", ["a", "b"]).embeddings) == 2
+
+    row = records.interception
+    assert (row["api"], row["model"], row["request_kind"]) == (
+        *("ollama_embeddings", "all-minilm"),
+        "side",
+    )
+    assert records.counts == (8, 0, 0, 0)
+    assert records.prompts == []
+
+
+@pytest.mark.parametrize(
+    ("path", "api"),
+    [
+        ("/v1/chat/completions", "openai_chat"),
+        ("/v1/responses", "openai_responses"),
+        ("/v1/messages", "anthropic_messages"),
+    ],
+)
+def test_other_apis_of_ollama_are_recorded_as_their_formats(
+    proxy: Proxy, clients: Clients, path: str, api: str
+) -> None:
+    said = [{"role": "user", "content": SAID}]
+    body = {"model": "qwen3:8b", "max_tokens": 9, "messages": said, "input": said}
+    with proxy.recording() as records, clients.http(REVERSE) as client:
+        client.post(base_url(proxy, REVERSE) + path, json=body).raise_for_status()
+    row = records.interception
+    assert (row["provider"], row["api"], row["model"]) == ("ollama", api, "qwen3:8b")

@@ -52,6 +52,7 @@ WITHOUT_OUTPUT: dict[str, tuple[str, Build]] = {
     "openai_embeddings": ("prompt_tokens", lambda usage: {"data": [], "usage": usage}),
     "openai_moderations": ("prompt_tokens", lambda usage: {"results": [], "usage": usage}),
     "rerank": ("prompt_tokens", lambda usage: {"results": [], "usage": usage}),
+    "ollama_embeddings": ("prompt_eval_count", lambda usage: {"embeddings": [[1]], **usage}),
     "gemini_embeddings": (
         "promptTokenCount",
         lambda usage: {"embeddings": [{}], "usageMetadata": usage},

@@ -51,6 +51,7 @@ NOTHING = dict.fromkeys(FORMATS, RequestFacts()) | {
     "anthropic_batches": RequestFacts(background=True),
     "ollama_chat": RequestFacts(request_kind="side", streaming=True),
     "ollama_generate": RequestFacts(request_kind="side", streaming=True),
+    "ollama_embeddings": RequestFacts(request_kind="side"),
     "openai_realtime": RequestFacts(streaming=True),
 }
 """Facts of a request without members."""
@@ -69,6 +70,7 @@ NOT_BY_STREAM = IN_PATH | {
     "rerank",
     "ollama_chat",  # it streams by default
     "ollama_generate",
+    "ollama_embeddings",
 }
 STREAM_BY_MEMBER = [name for name in FORMATS if name not in NOT_BY_STREAM]
 """Formats whose requests ask for a stream by the member `stream`."""

@@ -1,6 +1,7 @@
 """Ollama: its own API, and those of OpenAI and Anthropic that it speaks too."""
 
 from aibridge_addon.formats import ollama
+from aibridge_addon.formats.ollama import embeddings
 from aibridge_addon.providers.builtin.anthropic import MESSAGES_ROUTES
 from aibridge_addon.providers.builtin.openai import ROUTES
 from aibridge_addon.providers.instance import Provider
@@ -13,8 +14,8 @@ TYPE = ProviderType(
     routes=(
         RouteTemplate(path="/api/chat", methods=POST, api=ollama.CHAT.name),
         RouteTemplate(path="/api/generate", methods=POST, api=ollama.GENERATE.name),
-        RouteTemplate(path="/api/embed", methods=POST),
-        RouteTemplate(path="/api/embeddings", methods=POST),
+        RouteTemplate(path="/api/embed", methods=POST, api=embeddings.FORMAT.name),
+        RouteTemplate(path="/api/embeddings", methods=POST, api=embeddings.FORMAT.name),
         RouteTemplate(path="/api/show", methods=POST),
         RouteTemplate(path="/api/tags", methods=READ),
         RouteTemplate(path="/api/ps", methods=READ),
