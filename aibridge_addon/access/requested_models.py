@@ -45,7 +45,8 @@ _OPAQUE = frozenset(
         # Gemini
         *("contents", "systeminstruction", "system_instruction", "labels"),
         *("functiondeclarations", "function_declarations", "responseschema", "response_schema"),
-        *("responsejsonschema", "response_json_schema"),
+        *("responsejsonschema", "response_json_schema", "instances"),
+        *("turns", "functionresponses", "function_responses"),  # of its Live API
     }
 )
 """Members with a conversation, a schema or labels: providers read no model from them."""

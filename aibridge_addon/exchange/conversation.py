@@ -33,6 +33,8 @@ from aibridge_addon.raw_json import (
 )
 
 SWITCHING_PROTOCOLS = 101
+REQUEST = "response.create"
+"""Type of the messages that ask for a response."""
 _INHERITED = ("model", "prompt_cache_key")
 """Members that a response without a request inherits from the request before it."""
 
@@ -139,6 +141,14 @@ class Conversation:
         response.end(Status.COMPLETED, http_status=_http_status(data))
         return True
 
+    def is_request(self, message: Members) -> bool:
+        """Return True for a message that asks for a response."""
+        return member(message, "type") == REQUEST
+
+    def complete(self, request: Members) -> Members:
+        """Return a request with what the connection has said before: here nothing."""
+        return request
+
     def on_end(self, *, by_client: bool) -> None:
         """End the records of open responses, because the connection ended."""
         self._break_off(
@@ -161,12 +171,12 @@ class Conversation:
     def _on_request(self, content: bytes) -> None:
         request = members(content)
         kind = None if request is None else member(request, "type")
-        if request is None or kind != "response.create":
+        if request is None or kind != REQUEST:
             self._check(content)
         if request is None:
             return
         match kind:
-            case "response.create":
+            case kind if kind == REQUEST:
                 lane = self._lanes.setdefault(text(member(request, "stream_id")), _Lane())
                 lane.inherited = {name: request[name] for name in _INHERITED if name in request}
                 self._ask(lane, request, content)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from aibridge_addon.exchange.conversation import SWITCHING_PROTOCOLS, Check
+from aibridge_addon.exchange.conversation import REQUEST, SWITCHING_PROTOCOLS, Check
 from aibridge_addon.facts import ProviderError, ResponseFacts, Status
 from aibridge_addon.formats import Reader, openai_realtime
 from aibridge_addon.formats.decoders.sse import Event
@@ -19,7 +19,6 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.raw_json import JSON, as_raw, joined, mapping, member, members, read, text
 
-REQUEST = "response.create"
 _TRANSCRIPT = "conversation.item.input_audio_transcription.completed"
 _AUDIO = (
     b'"response.output_audio.delta"',
@@ -80,6 +79,10 @@ class RealtimeConversation:
         self._models: dict[str, str] = {}
         """The model that the client chose in a message, and the model that the provider states."""
         self._transcriber: str | None = None
+
+    def is_request(self, message: Members) -> bool:
+        """Return True for a message that asks for a response."""
+        return member(message, "type") == REQUEST
 
     def complete(self, request: Members) -> Members:
         """Return a request with the items before it, and the model of the session."""

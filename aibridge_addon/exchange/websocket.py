@@ -16,6 +16,7 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.recorded import SHUT_DOWN, RecordedExchange
 from aibridge_addon.facts import ProviderError
 from aibridge_addon.formats import Format
+from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 
 type DecideMessage = Callable[[bytes], Awaitable[None]]
@@ -35,6 +36,12 @@ class Conversation(Protocol):
         Raises:
             RefusedError: a policy refuses it.
         """
+
+    def is_request(self, message: Members) -> bool:
+        """Return True for a message that asks for a response."""
+
+    def complete(self, request: Members) -> Members:
+        """Return a request with what the connection has said before."""
 
     def on_end(self, *, by_client: bool) -> None:
         """End the records of open responses, because the connection ended."""

@@ -16,6 +16,7 @@ from aibridge_addon.exchange.error_responses import (
     refused_message,
     shaped_error,
 )
+from aibridge_addon.exchange.gemini_live import LiveConversation
 from aibridge_addon.exchange.interception_start import InterceptionStart, start_interception
 from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.model_edits import ModelEdits
@@ -24,14 +25,13 @@ from aibridge_addon.exchange.realtime import RealtimeConversation
 from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
 from aibridge_addon.exchange.websocket import HandshakeExchange, Refresh
 from aibridge_addon.facts import RequestFacts
-from aibridge_addon.formats import FORMATS, Format, openai_realtime
+from aibridge_addon.formats import FORMATS, Format, gemini_live, openai_realtime
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.providers import identity
-from aibridge_addon.raw_json import body, member
+from aibridge_addon.raw_json import body
 from aibridge_addon.raw_json import members as read_members
 
-_REQUEST = "response.create"
 _UNREAD_WEBSOCKET = (
     "aibridge: WebSockets of this path are refused, because this proxy cannot check their messages."
 )
@@ -117,20 +117,26 @@ class _SocketRequests:
 
     complete: Callable[[Members], Members] = lambda members: members
     """Adds to a request what the connection has said before."""
+    is_request: Callable[[Members], bool] = lambda members: False
+    """Returns True for a message that asks for a response."""
 
     def conversation(self, wire_format: Format) -> websocket.Conversation:
         """Return the reader of the messages."""
-        if wire_format.name != openai_realtime.FORMAT.name:
-            most = self.request.max_bytes
-            return Conversation(wire_format, self.begin, self.check, max_bytes=most)
-        realtime = RealtimeConversation(self.begin, self.begin_unasked, self.check)
-        self.complete = realtime.complete
-        return realtime
+        most = self.request.max_bytes
+        made: websocket.Conversation
+        if wire_format.name == openai_realtime.FORMAT.name:
+            made = RealtimeConversation(self.begin, self.begin_unasked, self.check)
+        elif wire_format.name == gemini_live.FORMAT.name:
+            made = LiveConversation(self.begin, self.begin_unasked, self.check, max_bytes=most)
+        else:
+            made = Conversation(wire_format, self.begin, self.check, max_bytes=most)
+        self.complete, self.is_request = made.complete, made.is_request
+        return made
 
     async def decide(self, message: bytes) -> None:
         """Ask the policies and budgets about a message; `begin` or `check` apply the decision."""
         request = read_members(message)
-        if request is not None and member(request, "type") == _REQUEST:
+        if request is not None and self.is_request(request):
             start, asked = self._start(self.complete(request), message)
             self._decided = start, await self.policies.decide(asked)
         else:

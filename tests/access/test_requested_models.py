@@ -64,6 +64,18 @@ def test_contents_and_declarations_of_gemini_name_no_model() -> None:
     assert list(models_of_body(json.dumps(wrapped).encode())) == ["gemini-2.5-pro"]
 
 
+def test_only_the_setup_of_a_live_session_names_a_model() -> None:
+    trap = {"model": "trap"}
+    messages: list[Any] = [
+        {"setup": {"model": "projects/p/locations/l/publishers/google/models/gemini-live"}},
+        {"clientContent": {"turns": [{"parts": [trap]}], "turnComplete": True}},
+        {"toolResponse": {"functionResponses": [{"name": "f", "response": trap}]}},
+        {"instances": [trap]},
+    ]
+    named = [list(models_of_message(json.dumps(message).encode())) for message in messages]
+    assert named == [["gemini-live"], [], [], []]
+
+
 def test_models_of_a_websocket_message_with_a_nested_request_are_found() -> None:
     message = {"type": "response.create", "response": {"model": "a", "models": ["b"]}}
 

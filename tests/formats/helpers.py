@@ -37,7 +37,7 @@ IN_PATH = frozenset({"gemini"})
 OWN_TOOLS = IN_PATH | {"bedrock_converse", "ollama_chat"}
 """Formats whose requests do not hold tools in `tools`, or whose streams are not server-sent events;
 their central tools have tests of their own."""
-ENDS_WITH_BODY = frozenset({"gemini", "openai_images"})
+ENDS_WITH_BODY = frozenset({"gemini", "gemini_live", "openai_images"})
 """Formats whose streams have no event that marks their end."""
 
 thorough = settings(max_examples=examples(12) * settings().max_examples)

@@ -53,6 +53,7 @@ NOTHING = dict.fromkeys(FORMATS, RequestFacts()) | {
     "ollama_generate": RequestFacts(request_kind="side", streaming=True),
     "ollama_embeddings": RequestFacts(request_kind="side"),
     "openai_realtime": RequestFacts(streaming=True),
+    "gemini_live": RequestFacts(streaming=True),
 }
 """Facts of a request without members."""
 
@@ -60,6 +61,7 @@ NOT_BY_STREAM = IN_PATH | {
     "anthropic_batches",
     "openai_batches",
     "openai_realtime",
+    "gemini_live",
     "openai_embeddings",
     "gemini_embeddings",
     "gemini_predictions",
@@ -346,6 +348,10 @@ def test_any_number_as_usage_gives_tokens_that_a_store_holds(
         "gemini_interactions": {
             "status": "completed",
             "usage": dict.fromkeys(("total_input_tokens", "total_output_tokens"), number),
+        },
+        "gemini_live": {
+            "candidates": [],
+            "usages": [dict.fromkeys(("promptTokenCount", "responseTokenCount"), number)],
         },
         "openai_moderations": {"results": [], "usage": usage},
         "openai_images": {"data": [], "usage": usage},

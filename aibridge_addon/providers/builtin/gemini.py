@@ -1,6 +1,12 @@
 """Google's Gemini API, its OpenAI-compatible path, and Code Assist (Gemini CLI with a login)."""
 
-from aibridge_addon.formats import gemini, gemini_batches, gemini_interactions, openai_chat
+from aibridge_addon.formats import (
+    gemini,
+    gemini_batches,
+    gemini_interactions,
+    gemini_live,
+    openai_chat,
+)
 from aibridge_addon.formats.gemini import caches, embeddings, predictions
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate
@@ -58,6 +64,14 @@ TYPE = ProviderType(
             path="/{version}/interactions", methods=POST, api=gemini_interactions.FORMAT.name
         ),
         RouteTemplate(path="/{version}/interactions/*", methods=STORED),
+        *(
+            RouteTemplate(
+                path=f"/ws/google.ai.generativelanguage.{{version}}.GenerativeService.{verb}",
+                methods=frozenset({"GET"}),
+                socket=gemini_live.FORMAT.name,
+            )
+            for verb in ("BidiGenerateContent", "BidiGenerateContentConstrained")
+        ),
         RouteTemplate(path="/{version}/models", methods=READ),
         RouteTemplate(path="/{version}/models/*", methods=READ),
         RouteTemplate(

@@ -1,6 +1,6 @@
 """Google's Vertex AI, in all regions, with Claude; and Claude's own API on Google Cloud."""
 
-from aibridge_addon.formats import anthropic_messages, gemini, openai_chat
+from aibridge_addon.formats import anthropic_messages, gemini, gemini_live, openai_chat
 from aibridge_addon.formats.gemini import caches
 from aibridge_addon.providers.builtin.anthropic import MESSAGES_ROUTES
 from aibridge_addon.providers.builtin.gemini import model_routes
@@ -42,6 +42,11 @@ TYPE = ProviderType(
             path=f"{_PROJECT}/cachedContents", methods=POST | READ, api=caches.FORMAT.name
         ),
         RouteTemplate(path=f"{_PROJECT}/cachedContents/*", methods=STORED | {"PATCH"}),
+        RouteTemplate(
+            path="/ws/google.cloud.aiplatform.{version}.LlmBidiService/BidiGenerateContent",
+            methods=frozenset({"GET"}),
+            socket=gemini_live.FORMAT.name,
+        ),
         # Of other verbs and publishers the model is known and the usage is not.
         RouteTemplate(
             path=f"{_PROJECT}/publishers/{{publisher}}/models/{{model}}:{{verb}}", methods=POST

@@ -1,0 +1,48 @@
+"""Google's Live API: turns in a WebSocket, of text and audio. Sans-io.
+
+The first message of a client sets up the model; each turn of the model is a response.
+"""
+
+import re
+from dataclasses import replace
+
+from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.formats.base import Format, RequestView
+from aibridge_addon.formats.gemini.errors import error_body
+from aibridge_addon.formats.gemini.request import read_request
+from aibridge_addon.formats.gemini_live.reader import LiveReader, read_whole
+from aibridge_addon.formats.gemini_live.view import LiveView
+from aibridge_addon.raw_json import member, text
+
+_LOCATION = re.compile(r"projects/[^/]+/locations/([^/]+)/")
+
+
+class GeminiLive(Format):
+    """Wire format of the WebSocket `BidiGenerateContent`."""
+
+    name = "gemini_live"
+    view = LiveView()
+
+    def read_request(self, request: RequestView) -> RequestFacts:
+        """Read a request: the set-up, with the contents that the client has sent since."""
+        found = _LOCATION.match(text(member(dict(request.members), "model")) or "")
+        values = {"location": found[1]} if found else {}
+        facts = read_request(replace(request, path="", path_values=values))
+        return replace(facts, streaming=True)
+
+    def reader(self) -> LiveReader:
+        """Return a new reader for one turn."""
+        return LiveReader()
+
+    def read_whole(self, body: bytes) -> ResponseFacts:
+        """Read a turn as one document, or an error."""
+        return read_whole(body)
+
+    def error(
+        self, status: int, message: str, error_type: str | None = None, code: str | None = None
+    ) -> bytes:
+        """Return an error in the shape of Google's APIs."""
+        return error_body(status, message, error_type, code)
+
+
+FORMAT = GeminiLive()
