@@ -143,7 +143,7 @@ class Conversation:
 
     def is_request(self, message: Members) -> bool:
         """Return True for a message that asks for a response."""
-        return member(message, "type") == REQUEST
+        return text(member(message, "type")) == REQUEST
 
     def complete(self, request: Members) -> Members:
         """Return a request with what the connection has said before: here nothing."""

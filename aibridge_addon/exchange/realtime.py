@@ -82,7 +82,7 @@ class RealtimeConversation:
 
     def is_request(self, message: Members) -> bool:
         """Return True for a message that asks for a response."""
-        return member(message, "type") == REQUEST
+        return text(member(message, "type")) == REQUEST
 
     def complete(self, request: Members) -> Members:
         """Return a request with the items before it, and the model of the session."""

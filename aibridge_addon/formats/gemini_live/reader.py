@@ -56,13 +56,13 @@ class LiveReader(GenerationReader):
     def content(self) -> ResponseFacts:
         """Return the facts of the turn."""
         found = [usage for given in self._usages if (usage := read_live_usage(given))]
-        own, *others = found or [None]
+        own = found[0] if found else None
         if own and self.searches:
             own = replace(own, extra={**own.extra, **self.searches})
         return replace(
             super().content(),
             usage=own,
-            hidden_usages=tuple(replace(usage, call=FURTHER) for usage in others if usage),
+            hidden_usages=tuple(replace(usage, call=FURTHER) for usage in found[1:]),
             usage_unreadable=len(found) < sum(map(states_tokens, self._usages)),
         )
 
