@@ -384,7 +384,9 @@ TABLES = {
     "aibridge_budget_holds": "Estimated charges of calls in flight.",
     "aibridge_budget_resets": "Resets of budgets by `aibridge budget reset`.",
     "aibridge_budget_warnings": "Thresholds that were reported, so that each is reported once.",
-    "aibridge_budget_leases": "Processes whose holds are valid.",
+    "aibridge_budget_leases": "Processes whose holds and slices are valid.",
+    "aibridge_budget_slices": "Room that processes have set aside for their next calls, with what"
+    " their calls hold.",
     "aibridge_endings": "Ended interceptions in the order of commits, for `aibridge tail` and"
     " `aibridge export`.",
 }

@@ -103,6 +103,11 @@ class RecordWriter[C: Connection](ABC):
         return self.write_spool(statements)
 
     @property
+    def is_empty(self) -> bool:
+        """True if no statement waits for the database."""
+        return self._spool.is_empty and not self._in_memory
+
+    @property
     def is_worth_trying(self) -> bool:
         """True unless the database was unavailable a moment ago."""
         return time.monotonic() >= self._retry_at
@@ -117,14 +122,21 @@ class RecordWriter[C: Connection](ABC):
         try:
             connection = self.connection()
             with self.in_time(connection), transaction(connection):
-                results = [self._try(connection, work) for work in works]
+                results = [self.try_work(connection, work) for work in works]
             self._budgets.committed()
         except self.unavailable as error:
+            self._budgets.rolled_back()
             self.note_unavailable(error)
             return None
         return results
 
-    def _try(self, connection: C, work: Work) -> Any:
+    def write_and_execute(
+        self, statements: list[Statement], works: Sequence[Work]
+    ) -> tuple[bool, list[Any] | None]:
+        """Write statements and execute works: in two transactions, unless overridden."""
+        return self.write(statements), self.execute(works)
+
+    def try_work(self, connection: C, work: Work) -> Any:
         connection.execute("SAVEPOINT work")
         try:
             result = work(connection)
@@ -133,6 +145,7 @@ class RecordWriter[C: Connection](ABC):
         except Exception as error:  # the edge: other works must not be lost with it
             logger.exception("aibridge: work on the database failed, by a bug of ours")
             connection.execute("ROLLBACK TO SAVEPOINT work")
+            self._budgets.rolled_back()
             result = error
         connection.execute("RELEASE SAVEPOINT work")
         return result
@@ -167,9 +180,10 @@ class RecordWriter[C: Connection](ABC):
             if statements:
                 self._commit(connection, statements)
         except self.unavailable as error:
+            self._budgets.rolled_back()
             self.note_unavailable(error)
             return False
-        self._note_available()
+        self.note_available()
         return True
 
     def write_spool(self, statements: list[Statement]) -> bool:
@@ -229,6 +243,7 @@ class RecordWriter[C: Connection](ABC):
             self.commit(connection, statements)
             self._budgets.committed()
         except self.rejections as error:
+            self._budgets.rolled_back()
             logger.warning("aibridge: the database rejects a statement: %s", error)
             self._commit_accepted(connection, statements)
 
@@ -250,6 +265,7 @@ class RecordWriter[C: Connection](ABC):
         except self.unavailable:
             raise  # then nothing of the transaction is committed
         except Exception:  # a bug in budgets must not cost records; `sweep` settles later
+            self._budgets.rolled_back()
             logger.exception("aibridge: budgets are not settled, by a bug of ours")
 
     def note_unavailable(self, error: Exception) -> None:
@@ -260,7 +276,7 @@ class RecordWriter[C: Connection](ABC):
         self._retry_at = time.monotonic() + self._retry_seconds
         self._retry_seconds = min(self._retry_seconds * 2, RETRY_SECONDS[1])
 
-    def _note_available(self) -> None:
+    def note_available(self) -> None:
         if not self.available:
             logger.warning("aibridge: the database is available again")
         self.available = True

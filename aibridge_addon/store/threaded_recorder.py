@@ -11,8 +11,7 @@ import logging
 import threading
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Collection, Mapping
-from itertools import groupby
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aibridge_addon.budgets.book import BookUnavailableError
@@ -232,49 +231,81 @@ class ThreadedRecorder(Recorder):
         large: list[Fact | HiddenTurns] = []
         if not entries:
             self._write([])  # what was spooled may have a database again
-        # In order: a budget must hold a call before the end of the call settles it.
-        for is_work, group in groupby(entries, lambda entry: isinstance(entry, _Task)):
-            if is_work:
-                self._execute([entry for entry in group if isinstance(entry, _Task)])
-            else:
-                large += self._write_facts([e for e in group if not isinstance(e, _Task)])
+        for batch, tasks in _batches(entries):
+            large += self._write_batch(batch, tasks)
         for fact in large:  # nobody waits for them: to read one takes long
             self._write([fact])
         self._writer.tidy()
 
-    def _write_facts(self, entries: list[Fact | HiddenTurns | _Waiter]) -> list[Fact | HiddenTurns]:
-        """Write facts and resolve their waiters; return the large facts, which are left out."""
+    def _write_batch(
+        self, entries: list[Fact | HiddenTurns | _Waiter], tasks: list[_Task]
+    ) -> list[Fact | HiddenTurns]:
+        """Write facts, then work; resolve who waits; return the large facts, which are left out."""
         facts = [entry for entry in entries if not isinstance(entry, _Waiter)]
-        kept = self._write([fact for fact in facts if not _is_large(fact)])
+        small = [fact for fact in facts if not _is_large(fact)]
+        kept, results = self._write(small, [task.work for task in tasks])
         _settle([entry for entry in entries if isinstance(entry, _Waiter)], kept)
+        _resolve(tasks, results)
         return [fact for fact in facts if _is_large(fact)]
 
-    def _write(self, facts: list[Fact | HiddenTurns]) -> bool:
-        """Write facts in one transaction; return True if they survive a crash."""
+    def _write(
+        self, facts: list[Fact | HiddenTurns], works: Sequence[Work] = ()
+    ) -> tuple[bool, list[Any] | None]:
+        """Write facts, and execute works after them.
+
+        Returns:
+            True if the facts survive a crash, and the results of the works, if they are committed.
+        """
         try:
             if self._writer.may_have_lost():
                 self._preparation.forget()
-            kept = self._writer.write(self._preparation.statements(facts))
+            statements = self._preparation.statements(facts)
+            kept, results = self._writer.write_and_execute(statements, works)
             self._preparation.written()
         except Exception:
             logger.exception("aibridge: the recorder failed; some facts are lost")
             self._preparation.forget()
             self._on_event("lost", len(facts))
-            return False
-        return kept
-
-    def _execute(self, tasks: list[_Task]) -> None:
-        try:
-            results = self._writer.execute([task.work for task in tasks])
-        except Exception:
-            logger.exception("aibridge: work on the database failed, by a bug of ours")
-            results = None
-        for task, result in zip(tasks, results or [_UNAVAILABLE] * len(tasks), strict=True):
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                task.loop.call_soon_threadsafe(_set_result, task.future, result)
+            return False, None
+        return kept, results
 
 
 _UNAVAILABLE = BookUnavailableError("the database is unavailable")
+
+
+def _batches(
+    entries: Iterable[Fact | HiddenTurns | _Waiter | _Task],
+) -> Iterator[tuple[list[Fact | HiddenTurns | _Waiter], list[_Task]]]:
+    """Yield what is written at once: facts, and the work that follows them.
+
+    In order: a budget must hold a call before the end of the call settles it.
+    """
+    facts: list[Fact | HiddenTurns | _Waiter] = []
+    tasks: list[_Task] = []
+    for entry in entries:
+        if isinstance(entry, _Task):
+            tasks.append(entry)
+            continue
+        if tasks:
+            yield facts, tasks
+            facts, tasks = [], []
+        facts.append(entry)
+    if facts or tasks:
+        yield facts, tasks
+
+
+def _resolve(tasks: list[_Task], results: list[Any] | None) -> None:
+    """Resolve who waits for work, with a single call per event loop."""
+    found = list(zip(tasks, results or [_UNAVAILABLE] * len(tasks), strict=True))
+    for loop in {task.loop for task in tasks}:
+        pairs = [(task.future, result) for task, result in found if task.loop is loop]
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(_set_work_results, pairs)
+
+
+def _set_work_results(pairs: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in pairs:
+        _set_result(future, result)
 
 
 def _set_result(future: asyncio.Future[Any], result: Any) -> None:

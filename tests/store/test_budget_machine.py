@@ -1,4 +1,4 @@
-"""Ledger, windows and leases against a simple oracle, whatever happens to clocks and processes."""
+"""Ledger, windows, slices and leases against a simple oracle, whatever happens to processes."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.budgets.budget import Budget, Estimate
 from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.facts import new_id
+from aibridge_addon.store.sql.budget_accounts import reset
 from aibridge_addon.store.sql.budgets import LEASE
 from aibridge_addon.store.sqlite import schema
 
@@ -42,6 +43,19 @@ RULES = st.builds(
     zone=st.just(ZoneInfo("UTC")),
     is_rolling=st.just(True),
 )
+
+
+TAKEN = """
+SELECT budget, scope, epoch, bucket, spent FROM aibridge_budget_counters
+UNION ALL
+SELECT budget, scope, epoch, bucket, max(sum(owned), sum(held)) FROM (
+    SELECT budget, scope, epoch, bucket, owner, amount AS owned, 0 AS held
+    FROM aibridge_budget_slices
+    UNION ALL
+    SELECT budget, scope, epoch, bucket, owner, 0, amount FROM aibridge_budget_holds
+) GROUP BY budget, scope, epoch, bucket, owner
+"""
+"""What is spent of each counter, and what each process takes up of it."""
 
 
 def window_of(rule_: WindowRule, moment: datetime) -> date | datetime | str:
@@ -90,6 +104,8 @@ class Processes(RuleBasedStateMachine):
         """Amount above the limit that the promise allows."""
         self.exceeding: dict[tuple[str, str, Any], int] = defaultdict(int)
         """Calls that cost more than was held for them."""
+        self.epochs: dict[tuple[str, str], int] = defaultdict(int)
+        self.window_of_counter: dict[tuple[str, str, int, str], Any] = {}
 
     def process(self) -> Book:
         return Book(self.db.conn, self.clock, f"process {next(self.owners)}")
@@ -145,17 +161,23 @@ class Processes(RuleBasedStateMachine):
         refusal = self.books[process].budgets.admit(self.db.conn, call)
         if refusal:
             assert self.held_in_database() == before, "a refused request leaves no trace"
+            if refusal.verdict in ("wait", "spent"):
+                slices = self.count_slices(refusal.budget.name, refusal.scope)
+                assert slices == 0, "room that is set aside refuses nobody"
             return
-        rows = self.db.query(
-            "SELECT budget, scope, amount FROM aibridge_budget_holds WHERE interception_id = ?",
-            (id_,),
-        )
+        rows = [row for row in self.held_in_database() if row["interception_id"] == id_]
         held = {(row["budget"], row["scope"]): row["amount"] for row in rows}
         assert held.keys() == {(budget.name, scope) for budget, scope in scopes}
         windows = {
-            (budget.name, scope): window_of(budget.window, self.clock.now)
+            (budget.name, scope): (
+                window_of(budget.window, self.clock.now),
+                self.epochs[budget.name, scope],
+            )
             for budget, scope in scopes
         }
+        for row in rows:
+            key = row["budget"], row["scope"]
+            self.window_of_counter[*key, row["epoch"], row["bucket"]] = windows[key]
         self.open[id_] = Open(process, likely, worst, held, windows)
 
     @precondition(lambda self: self.open)
@@ -212,6 +234,31 @@ class Processes(RuleBasedStateMachine):
                 self.orphans[id_] = self.open.pop(id_)
         self.books[process] = self.process()
 
+    @rule(process=st.integers(0, 2))
+    def suspend(self, process: int) -> None:
+        """Let a process sleep until the others have taken its lease over, and go on."""
+        for id_, call in tuple(self.open.items()):
+            if call.process == process:
+                self.orphans[id_] = self.open.pop(id_)
+        others = [book for number, book in enumerate(self.books) if number != process]
+        for _ in range(4):
+            self.clock.now += LEASE / 3
+            for book in others:
+                book.budgets._renew_at = datetime.min.replace(tzinfo=UTC)
+                book.budgets.sweep(self.db.conn)
+        self.note_lost_leases()
+
+    @rule(name=st.sampled_from(["own", "all"]), scope=st.sampled_from(["a", "b", "*"]))
+    def reset(self, name: str, scope: str) -> None:
+        reset(self.db.conn, name, scope)
+        for each in ("a", "b", "total"):
+            self.epochs[name, each] += scope in (each, "*")
+
+    @rule(process=st.integers(0, 2))
+    def roll_back(self, process: int) -> None:
+        """A transaction fails: the process remembers nothing that it did not commit."""
+        self.books[process].budgets.rolled_back()
+
     @rule(seconds=st.sampled_from([1, 20, 61, 1800, 3600, 5 * 3600, 86_400, 7 * 86_400]))
     def pass_time(self, seconds: int) -> None:
         """Let time pass, in which living processes renew their leases and sweep."""
@@ -255,7 +302,7 @@ class Processes(RuleBasedStateMachine):
         for budget in getattr(self, "budgets", ()):
             rows = self.db.query(
                 "SELECT scope, bucket, sum(charge) AS spent FROM aibridge_budget_entries"
-                " WHERE budget = ? GROUP BY scope, bucket HAVING sum(charge) > 0",
+                " WHERE budget = ? GROUP BY scope, epoch, bucket HAVING sum(charge) > 0",
                 (budget.name,),
             )
             found = sorted((row["scope"], row["spent"]) for row in rows)
@@ -265,6 +312,21 @@ class Processes(RuleBasedStateMachine):
                 if name == budget.name and amount
             )
             assert found == expected
+
+    @invariant()
+    def slices_and_holds_and_charges_are_within_the_limit(self) -> None:
+        limits = {
+            budget.name: budget.limit
+            for budget in getattr(self, "budgets", ())
+            if not budget.window.is_rolling  # its steps are not windows
+        }
+        taken: dict[tuple[str, str, int, str], int] = defaultdict(int)
+        for budget, scope, epoch, bucket, amount in self.db.execute(TAKEN):
+            taken[budget, scope, epoch, bucket] += amount
+        for counter, amount in taken.items():
+            if (name := counter[0]) in limits:
+                window = self.window_of_counter[counter]
+                assert amount <= limits[name] + self.excess[name, counter[1], window]
 
     @invariant()
     def excess_of_a_window_is_within_the_promise(self) -> None:
@@ -306,6 +368,10 @@ class Processes(RuleBasedStateMachine):
             if id_ not in left:
                 self.settled(id_, self.orphans.pop(id_), INPUT)
         assert set(self.open) <= left, "a living process has lost its holds"
+
+    def count_slices(self, name: str, scope: str) -> int:
+        query = "SELECT count(*) FROM aibridge_budget_slices WHERE budget = ? AND scope = ?"
+        return int(self.db.execute(query, (name, scope)).fetchone()[0])
 
     def held_in_database(self) -> list[dict[str, Any]]:
         return list(self.db.query("SELECT * FROM aibridge_budget_holds ORDER BY id, budget"))

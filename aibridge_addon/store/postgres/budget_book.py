@@ -20,6 +20,7 @@ SELECT DISTINCT budget || '/' || scope FROM (
     WHERE how = 'estimated' AND interception_id IN (SELECT value FROM json_each(:ids))
 ) counters
 """
+_SLICES = "SELECT DISTINCT budget || '/' || scope FROM aibridge_budget_slices"
 
 
 class PostgresBudgetBook(SQLBudgetBook):
@@ -32,12 +33,13 @@ class PostgresBudgetBook(SQLBudgetBook):
     def settle(self, connection: Connection, statements: Iterable[Statement]) -> None:
         """Lock the counters of ended interceptions, and settle them."""
         ended = self.ended(statements)
-        _lock_counters(connection, ended)
+        _lock(connection, _counters(connection, ended))
         super().settle(connection, statements)
 
     def sweep(self, connection: Connection) -> None:
-        """Lock all counters with holds, renew the lease, and settle what dead processes hold."""
-        _lock_counters(connection, self.orphans(connection))
+        """Lock the counters of dead processes and all slices, renew the lease, and settle."""
+        names = _counters(connection, self.orphans(connection))
+        _lock(connection, names + [name for (name,) in connection.execute(_SLICES)])
         super().sweep(connection)
 
     def find(self, connection: Connection, statements: Iterable[Statement]) -> Cursor | None:
@@ -48,9 +50,8 @@ class PostgresBudgetBook(SQLBudgetBook):
         return connection.execute(f"{_COUNTERS} LIMIT 1", {"ids": json.dumps(ended)})
 
 
-def _lock_counters(connection: Connection, ended: list[str]) -> None:
-    found = connection.execute(_COUNTERS, {"ids": json.dumps(ended)}).fetchall()
-    _lock(connection, (name for (name,) in found))
+def _counters(connection: Connection, ended: list[str]) -> list[str]:
+    return [name for (name,) in connection.execute(_COUNTERS, {"ids": json.dumps(ended)})]
 
 
 def _lock(connection: Connection, counters: Iterable[str]) -> None:

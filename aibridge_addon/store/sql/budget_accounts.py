@@ -72,17 +72,14 @@ class SQLBudgetAccounts(BudgetAccounts):
     def reset(self, budget: str, scope: str) -> None:
         """Count from zero again in a scope, or in all."""
         with self._connect() as connection, transaction(connection):
-            connection.execute(
-                "INSERT INTO aibridge_budget_resets (id, budget, scope, created_at)"
-                " VALUES (?, ?, ?, ?)",
-                (new_id(), budget, scope, now()),
-            )
+            reset(connection, budget, scope)
 
     def rebuild(self) -> int:
         """Compute the counters from the ledger."""
         with self._connect() as connection, transaction(connection):
             self.lock_counters(connection)
             wrong: int = connection.execute(_WRONG).fetchone()[0]
+            connection.execute("DELETE FROM aibridge_budget_slices")
             connection.execute("DELETE FROM aibridge_budget_counters")
             connection.execute(
                 f"INSERT INTO aibridge_budget_counters (budget, scope, epoch, unit, bucket, spent)"
@@ -93,6 +90,18 @@ class SQLBudgetAccounts(BudgetAccounts):
     def lock_counters(self, connection: Connection) -> None:
         """Keep settlements out until the transaction ends; nothing, if there is one writer."""
         return
+
+
+def reset(connection: Connection, budget: str, scope: str) -> None:
+    """Begin a new count in a scope, or in all; slices of the old one admit no more calls."""
+    connection.execute(
+        "INSERT INTO aibridge_budget_resets (id, budget, scope, created_at) VALUES (?, ?, ?, ?)",
+        (new_id(), budget, scope, now()),
+    )
+    connection.execute(
+        "DELETE FROM aibridge_budget_slices WHERE budget = ? AND (scope = ? OR ? = '*')",
+        (budget, scope, scope),
+    )
 
 
 def _accounts(connection: Connection, budget: Budget, moment: datetime) -> Iterator[Account]:

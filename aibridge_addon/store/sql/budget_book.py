@@ -96,6 +96,11 @@ class SQLBudgetBook(BudgetBook):
         """Renew the lease, and settle the holds of processes that have ended."""
         self._warnings = self._budgets.sweep(connection)
 
+    def rolled_back(self) -> None:
+        """Forget what the last transaction changed, which was not committed."""
+        self._budgets.rolled_back()
+        self._warnings.clear()
+
     def committed(self) -> None:
         """Report the warnings of the last settlement, which is committed now."""
         self._budgets.committed()

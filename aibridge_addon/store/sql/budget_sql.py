@@ -1,23 +1,46 @@
-"""SQL of budgets: holds, charges, counters and leases."""
+"""SQL of budgets: holds, charges, counters, slices and leases."""
 
 from aibridge_addon.store.sql.figures import LACKS_TOKENS
 
-STANDING = """
-SELECT (SELECT coalesce(sum(spent), 0) FROM aibridge_budget_counters
-        WHERE budget = :budget AND scope = :scope AND epoch = :epoch
-          AND unit = :unit AND bucket >= :first),
-       (SELECT coalesce(sum(amount), 0) FROM aibridge_budget_holds
-        WHERE budget = :budget AND scope = :scope AND epoch = :epoch
-          AND unit = :unit AND bucket >= :first)
+_COUNTED = """
+WHERE budget = :budget AND scope = :scope AND epoch = :epoch AND unit = :unit AND bucket >= :first
 """
+STANDING = f"""
+SELECT (SELECT coalesce(sum(spent), 0) FROM aibridge_budget_counters {_COUNTED}),
+       coalesce(sum(held), 0),
+       coalesce(sum(CASE WHEN owner = :owner THEN held ELSE 0 END), 0),
+       coalesce(sum(CASE WHEN owned > held THEN owned - held ELSE 0 END), 0)
+FROM (SELECT owner, sum(held) AS held, sum(owned) AS owned FROM (
+          SELECT owner, amount AS held, 0 AS owned FROM aibridge_budget_holds {_COUNTED}
+          UNION ALL SELECT owner, 0, amount FROM aibridge_budget_slices {_COUNTED}) amounts
+      GROUP BY owner) owners
+"""  # noqa: S608
+SLICE = "SELECT amount FROM aibridge_budget_slices WHERE budget = ? AND scope = ? AND owner = ?"
+TAKE_SLICE = """
+INSERT INTO aibridge_budget_slices (budget, scope, owner, epoch, unit, bucket, amount)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+CHANGE_SLICE = (
+    "UPDATE aibridge_budget_slices SET amount = ? WHERE budget = ? AND scope = ? AND owner = ?"
+)
+DROP_SLICE = "DELETE FROM aibridge_budget_slices WHERE budget = ? AND scope = ? AND owner = ?"
+DROP_SLICES = "DELETE FROM aibridge_budget_slices WHERE budget = ? AND scope = ?"
+LOST_SLICES = """
+DELETE FROM aibridge_budget_slices WHERE owner NOT IN
+    (SELECT owner FROM aibridge_budget_leases WHERE expires_at >= ?)
+"""
+OTHER_LEASES = "SELECT count(*) FROM aibridge_budget_leases WHERE owner <> ? AND expires_at >= ?"
 EPOCH = "SELECT count(*) FROM aibridge_budget_resets WHERE budget = ? AND scope IN (?, '*')"
 HOLD = """
 INSERT INTO aibridge_budget_holds
-    (id, interception_id, budget, scope, epoch, bucket, unit, amount, likely, input, owner,
+    (id, interception_id, budget, scope, epoch, unit, bucket, amount, likely, input, owner,
      created_at)
-VALUES (:id, :interception_id, :budget, :scope, :epoch, :bucket, :unit, :amount, :likely, :input,
-        :owner, :created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+RELEASE = (
+    "DELETE FROM aibridge_budget_holds WHERE id = ?"
+    " RETURNING budget, scope, epoch, unit, bucket, owner, amount"
+)
 OLDEST_BUCKET = (
     "SELECT min(bucket) FROM aibridge_budget_counters"
     " WHERE budget = ? AND scope = ? AND epoch = ? AND unit = ? AND bucket >= ? AND spent > 0"
@@ -38,7 +61,8 @@ SELECT budget, scope, unit, sum(charge) FROM aibridge_budget_entries WHERE inter
 GROUP BY budget, scope, unit
 """
 HOLDS_OF = """
-SELECT min(id), budget, scope, epoch, unit, min(bucket), sum(amount), sum(likely), sum(input)
+SELECT min(id), budget, scope, epoch, unit, min(bucket), min(owner), sum(amount),
+       sum(likely), sum(input)
 FROM aibridge_budget_holds WHERE interception_id = ? GROUP BY budget, scope, epoch, unit
 """
 REMOVE_HOLDS = "DELETE FROM aibridge_budget_holds WHERE interception_id = ?"

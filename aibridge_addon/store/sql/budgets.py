@@ -5,18 +5,38 @@ in PostgreSQL a lock on each counter precedes it.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from aibridge_addon.budgets.admission import Decision, decide
 from aibridge_addon.budgets.book import BudgetedCall, BudgetRefusal, BudgetWarning
-from aibridge_addon.budgets.budget import Budget, Standing
+from aibridge_addon.budgets.budget import Budget, Estimate, Standing
 from aibridge_addon.budgets.windows import Window, as_text
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql import budget_sql
+from aibridge_addon.store.sql.counters import Counter
 from aibridge_addon.store.sql.settlements import Clock, Settlement
+from aibridge_addon.store.sql.slices import Settled, Slices
 
 LEASE = timedelta(seconds=60)
 """Time after which the holds of a process that does not renew its lease are settled by others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Room:
+    """The state of a budget at an admission."""
+
+    counter: Counter
+    window: Window
+    standing: Standing
+    """Slices of other processes count as held."""
+    own: int
+    """Held by calls of this process."""
+    set_aside: int
+    """The part of the slices of other processes that no call holds."""
+
+
+_UNUSED = Standing(spent=0, held=0)
 
 
 class SQLBudgets:
@@ -24,6 +44,7 @@ class SQLBudgets:
 
     def __init__(self, owner: str, clock: Clock = lambda: datetime.now(UTC)) -> None:
         self._owner = owner
+        self._slices = Slices(owner)
         self._clock = clock
         self._renew_at = datetime.min.replace(tzinfo=UTC)
         self._renewed_at: datetime | None = None
@@ -36,57 +57,112 @@ class SQLBudgets:
         moment = self._clock()
         self._renew(connection, moment)
         call.remaining.clear()
-        holds = []
+        self.known |= {budget.name: budget for budget, _ in call.scopes}
+        if self._admit_from_slices(connection, call, moment):
+            return None
+        return self._admit_from_room(connection, call, moment)
+
+    def _admit_from_slices(
+        self, connection: Connection, call: BudgetedCall, moment: datetime
+    ) -> bool:
+        """Hold a call in the own slices; return False if one of them does not have the room."""
+        found = []
         for budget, scope in call.scopes:
-            self.known[budget.name] = budget
             window = budget.window.at(moment)
-            epoch = connection.execute(budget_sql.EPOCH, (budget.name, scope)).fetchone()[0]
-            standing = self._standing(connection, budget, scope, epoch, window)
+            own = self._slices.find(connection, budget, scope, window)
             estimate = call.estimate(budget.unit)
-            decision = decide(budget, standing, estimate)
+            amount = own.hold_for(budget, estimate) if own else None
+            if own is None or amount is None or budget.shows_remaining:
+                return False
+            found.append((own, estimate, amount))
+        for own, _, amount in found:
+            own.held += amount
+            own.is_used = True
+        self._hold(connection, call, moment, [(own.counter, e, amount) for own, e, amount in found])
+        return True
+
+    def _admit_from_room(
+        self, connection: Connection, call: BudgetedCall, moment: datetime
+    ) -> BudgetRefusal | None:
+        """Hold a call in the room of its budgets, and set the next slices aside."""
+        admitted = []
+        for budget, scope in call.scopes:
+            room = self._room(connection, budget, scope, moment)
+            estimate = call.estimate(budget.unit)
+            decision = decide(budget, room.standing, estimate)
+            if room.set_aside and decision != decide(budget, _UNUSED, estimate):
+                self._slices.revoke(connection, budget.name, scope)
+                room = self._room(connection, budget, scope, moment)
+                decision = decide(budget, room.standing, estimate)
             if decision.verdict != "hold":
                 if not call.must_hold:
-                    opens_at = self._opens_at(connection, budget, scope, epoch, window)
-                    return _refusal(budget, scope, decision, standing, opens_at)
+                    return self._refusal(connection, budget, decision, room)
                 decision = Decision(verdict="hold", hold=estimate.likely if estimate else 0)
+            admitted.append((budget, room, estimate, decision.hold))
+        self._hold(
+            connection, call, moment, [(room.counter, e, hold) for _, room, e, hold in admitted]
+        )
+        for budget, room, _, hold in admitted:
+            free = budget.limit - room.standing.spent - room.standing.held - hold
             if budget.shows_remaining:
-                room = budget.limit - standing.spent - standing.held
-                call.remaining.append(max(0, room - decision.hold))
-            holds.append(
-                {
-                    "id": call.id,
-                    "interception_id": call.interception_id,
-                    "budget": budget.name,
-                    "scope": scope,
-                    "epoch": epoch,
-                    "bucket": window.bucket,
-                    "unit": budget.unit,
-                    "amount": decision.hold,
-                    "likely": estimate.likely if estimate else 0,
-                    "input": estimate.input if estimate else 0,
-                    "owner": self._owner,
-                    "created_at": as_text(moment),
-                }
+                call.remaining.append(max(0, free + room.set_aside))
+            self._slices.take(
+                connection,
+                budget,
+                room.counter,
+                room.window,
+                held=room.own + hold,
+                free=free,
+                estimate=hold,
+                moment=moment,
             )
-        connection.executemany(budget_sql.HOLD, holds)
         return None
+
+    def _hold(
+        self,
+        connection: Connection,
+        call: BudgetedCall,
+        moment: datetime,
+        held: Iterable[tuple[Counter, Estimate | None, int]],
+    ) -> None:
+        rows = [
+            (
+                call.id,
+                call.interception_id,
+                *counter.key,
+                amount,
+                estimate.likely if estimate else 0,
+                estimate.input if estimate else 0,
+                self._owner,
+                as_text(moment),
+            )
+            for counter, estimate, amount in held
+        ]
+        connection.executemany(budget_sql.HOLD, rows)
 
     def release(self, connection: Connection, call_id: str) -> None:
         """Remove the holds of a call that is not sent."""
-        connection.execute("DELETE FROM aibridge_budget_holds WHERE id = ?", (call_id,))
+        released = connection.execute(budget_sql.RELEASE, (call_id,)).fetchall()
+        self._slices.settle(
+            connection,
+            [
+                Settled(counter=Counter(*key), owner=owner, held=held, charge=0)
+                for *key, owner, held in released
+            ],
+        )
 
     def settle(
         self, connection: Connection, interception_ids: Iterable[str]
     ) -> list[BudgetWarning]:
         """Replace the holds of ended interceptions by their charges, exactly once."""
-        settlement = Settlement(connection, self._clock)
+        settlement = Settlement(connection, self._clock, self._slices)
         for interception_id in interception_ids:
             settlement.settle(interception_id)
         return settlement.finish(self.known)
 
     def settle_so_far(self, connection: Connection, interception_id: str) -> list[BudgetWarning]:
         """Charge the upstream requests of an inner loop that are complete, before its next one."""
-        settlement = Settlement(connection, self._clock)
+        settlement = Settlement(connection, self._clock, self._slices)
         settlement.settle_so_far(interception_id)
         return settlement.finish(self.known)
 
@@ -98,6 +174,8 @@ class SQLBudgets:
         """Renew the own lease, and settle the holds of ended processes and interceptions."""
         moment = self._clock()
         self._renew(connection, moment)
+        self._slices.give_back_unused(connection)
+        connection.execute(budget_sql.LOST_SLICES, (as_text(moment),))
         return self.settle(connection, self.orphans(connection))
 
     def orphans(self, connection: Connection) -> list[str]:
@@ -109,57 +187,55 @@ class SQLBudgets:
             connection.execute(budget_sql.RENEW, (self._owner, as_text(moment + LEASE)))
             self._renewed_at = moment
 
+    def rolled_back(self) -> None:
+        """Forget what the last transaction changed, which was not committed."""
+        self._renewed_at = None
+        self._slices.forget()
+
     def committed(self) -> None:
         """Note that the last transaction was not rolled back, and a renewed lease with it."""
         if self._renewed_at:
             self._renew_at = self._renewed_at + LEASE / 3
             self._renewed_at = None
 
-    def _standing(
-        self,
-        connection: Connection,
-        budget: Budget,
-        scope: str,
-        epoch: int,
-        window: Window,
-    ) -> Standing:
+    def _room(self, connection: Connection, budget: Budget, scope: str, moment: datetime) -> _Room:
+        """Return the state of a budget, without the own slice."""
+        self._slices.give_back(connection, budget.name, scope)
+        window = budget.window.at(moment)
+        (epoch,) = connection.execute(budget_sql.EPOCH, (budget.name, scope)).fetchone()
         values = {
             "budget": budget.name,
             "scope": scope,
             "epoch": epoch,
             "unit": budget.unit,
             "first": window.first_bucket,
+            "owner": self._owner,
         }
-        spent, held = connection.execute(budget_sql.STANDING, values).fetchone()
-        return Standing(spent=spent, held=held)
+        spent, held, own, set_aside = connection.execute(budget_sql.STANDING, values).fetchone()
+        return _Room(
+            counter=Counter(budget.name, scope, epoch, budget.unit, window.bucket),
+            window=window,
+            standing=Standing(spent=spent, held=held + set_aside),
+            own=own,
+            set_aside=set_aside,
+        )
 
-    def _opens_at(
-        self,
-        connection: Connection,
-        budget: Budget,
-        scope: str,
-        epoch: int,
-        window: Window,
-    ) -> datetime | None:
+    def _refusal(
+        self, connection: Connection, budget: Budget, decision: Decision, room: _Room
+    ) -> BudgetRefusal:
+        return BudgetRefusal(
+            verdict=decision.verdict,
+            budget=budget,
+            scope=room.counter.scope,
+            standing=room.standing,
+            opens_at=self._opens_at(connection, room),
+        )
+
+    def _opens_at(self, connection: Connection, room: _Room) -> datetime | None:
         """Return the end of a window; of one that rolls, the end of its oldest counter."""
+        window = room.window
         if window.expires_after is None:
             return window.ends_at
-        values = (budget.name, scope, epoch, budget.unit, window.first_bucket)
+        values = (*room.counter.key[:4], window.first_bucket)
         oldest = connection.execute(budget_sql.OLDEST_BUCKET, values).fetchone()[0]
         return datetime.fromisoformat(oldest) + window.expires_after if oldest else None
-
-
-def _refusal(
-    budget: Budget,
-    scope: str,
-    decision: Decision,
-    standing: Standing,
-    opens_at: datetime | None,
-) -> BudgetRefusal:
-    return BudgetRefusal(
-        verdict=decision.verdict,
-        budget=budget,
-        scope=scope,
-        standing=standing,
-        opens_at=opens_at,
-    )

@@ -5,7 +5,7 @@ The charges of a transaction are added up, so that each counter is updated once.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,34 +15,22 @@ from aibridge_addon.budgets.charges import Charge, Hold, Outcome, charge_of, cro
 from aibridge_addon.budgets.windows import as_text
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql import budget_sql
+from aibridge_addon.store.sql.counters import Counter
+from aibridge_addon.store.sql.slices import Settled, Slices
 
 type Clock = Callable[[], datetime]
 type _Charged = Mapping[tuple[str, str, str], int]
 """The charges of an interception so far, by budget, scope and unit."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Counter:
-    """A counter of a budget in a scope."""
-
-    budget: str
-    scope: str
-    epoch: int
-    unit: str
-    bucket: str
-
-    @property
-    def key(self) -> tuple[str, str, int, str, str]:
-        """The values of its columns."""
-        return (self.budget, self.scope, self.epoch, self.unit, self.bucket)
-
-
 class Settlement:
     """The charges of one transaction."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, clock: Clock, slices: Slices) -> None:
         self._connection = connection
         self._clock = clock
+        self._slices = slices
+        self._settled: list[Settled] = []
         self._added: defaultdict[Counter, int] = defaultdict(int)
 
     def settle(self, interception_id: str) -> None:
@@ -68,7 +56,8 @@ class Settlement:
             self._replace(interception_id, holds, told)
 
     def finish(self, budgets: Mapping[str, Budget]) -> list[BudgetWarning]:
-        """Update the counters; return the warnings of the thresholds that they cross."""
+        """Update counters and slices; return the warnings of the thresholds that they cross."""
+        self._slices.settle(self._connection, self._settled)
         warnings = []
         # In an order, so that no two transactions wait for each other.
         for counter, added in sorted(self._added.items()):
@@ -90,12 +79,15 @@ class Settlement:
                 budget_sql.CHARGED, (interception_id,)
             )
         }
-        for id_, budget, scope, epoch, unit, bucket, amount, likely, input_ in holds:
+        for id_, budget, scope, epoch, unit, bucket, owner, amount, likely, input_ in holds:
             charge = charge_of(unit, Hold(amount=amount, likely=likely, input=input_), outcome)
             if before := charged.get((budget, scope, unit)):
                 charge = replace(charge, amount=max(0, charge.amount - before))
             counter = Counter(budget, scope, epoch, unit, bucket)
             self._charge(id_, interception_id, counter, charge)
+            self._settled.append(
+                Settled(counter=counter, owner=owner, held=amount, charge=charge.amount)
+            )
         self._connection.execute(budget_sql.REMOVE_HOLDS, (interception_id,))
 
     def _correct(self, interception_id: str) -> None:
@@ -111,6 +103,7 @@ class Settlement:
             if outcome.unpriced if in_usd else outcome.incomplete:
                 continue
             charge = Charge(amount=told - charged, how="correction")
+            self._slices.revoke(self._connection, counter.budget, counter.scope)
             self._charge(f"{id_}:correction", interception_id, counter, charge)
 
     def _outcome(self, interception_id: str) -> Outcome:

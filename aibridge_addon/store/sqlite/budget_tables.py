@@ -27,6 +27,15 @@ def create(db: Database) -> None:
     )
 
 
+def create_slices(db: Database) -> None:
+    """Create the table of the room that processes have set aside."""
+    key = ("budget", "scope", "owner")
+    own = {"owner": str, "amount": int}
+    db.table("aibridge_budget_slices").create(
+        {**_COUNTER, **own}, pk=key, not_null={*_COUNTER, *own}
+    )
+
+
 def _create_entries(db: Database) -> None:
     entries = db.table("aibridge_budget_entries")
     own = {"charge": int, "how": str, "created_at": str}

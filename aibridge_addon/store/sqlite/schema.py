@@ -50,6 +50,7 @@ TABLES = (
     "aibridge_budget_resets",
     "aibridge_budget_warnings",
     "aibridge_budget_leases",
+    "aibridge_budget_slices",
 )
 
 migrations = Migrations("aibridge")
@@ -338,3 +339,9 @@ def m020_processes(db: Database) -> None:
 def m021_tunnels(db: Database) -> None:
     """Create the table of tunnels to AI services that are not read."""
     tunnels.create(db)
+
+
+@migrations()
+def m022_budget_slices(db: Database) -> None:
+    """Create the table of the room of budgets that processes have set aside."""
+    budget_tables.create_slices(db)

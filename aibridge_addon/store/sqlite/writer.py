@@ -2,14 +2,16 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aibridge_addon.facts import now
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import RecorderError
 from aibridge_addon.store.protocol import OnEvent, Retention
 from aibridge_addon.store.record_writer import RecordWriter
-from aibridge_addon.store.sql.budget_book import SQLBudgetBook
+from aibridge_addon.store.sql.budget_book import SQLBudgetBook, Work
 from aibridge_addon.store.sql.housekeeping import CLOSE_INTERRUPTED
 from aibridge_addon.store.sql.sweeper import Sweeper
 from aibridge_addon.store.sql.writes import SQL
@@ -112,6 +114,32 @@ class Writer(RecordWriter[sqlite3.Connection]):
         finally:
             self._ownership.share()
         self._recovered = True
+
+    def write_and_execute(
+        self, statements: list[Statement], works: Sequence[Work]
+    ) -> tuple[bool, list[Any] | None]:
+        """Write statements and execute works in one transaction, if both can be done now."""
+        if works and self.available and self.is_empty:
+            try:
+                return True, self._commit_both(statements, works)
+            except (*self.unavailable, *self.rejections) as error:
+                self._budgets.rolled_back()
+                if not isinstance(error, self.rejections):
+                    self.note_unavailable(error)
+        return super().write_and_execute(statements, works)
+
+    def _commit_both(self, statements: list[Statement], works: Sequence[Work]) -> list[Any]:
+        connection = self.connection()
+        self.recover(connection)
+        with transaction(connection):
+            for statement in statements:
+                execute(connection, statement)
+            self.settle(connection, statements)
+            results = [self.try_work(connection, work) for work in works]
+            self.finish(connection)
+        self._budgets.committed()
+        self.note_available()
+        return results
 
     def commit(self, connection: sqlite3.Connection, statements: list[Statement]) -> None:
         """Execute statements and settle their budgets, in one transaction."""

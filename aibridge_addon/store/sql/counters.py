@@ -1,0 +1,21 @@
+"""`Counter`: what a budget counts its charges in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Counter:
+    """A counter of a budget in a scope."""
+
+    budget: str
+    scope: str
+    epoch: int
+    """Number of resets before."""
+    unit: str
+    bucket: str
+    """Start of a window, or of a sixtieth of a rolling one."""
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        """The values of its columns."""
+        return (self.budget, self.scope, self.epoch, self.unit, self.bucket)
