@@ -499,7 +499,11 @@ COLUMNS = {
         "the actor, the team, or `total`",
     ),
     **dict.fromkeys(
-        ("aibridge_budget_holds.scope", "aibridge_budget_warnings.scope"),
+        (
+            "aibridge_budget_holds.scope",
+            "aibridge_budget_slices.scope",
+            "aibridge_budget_warnings.scope",
+        ),
         "the actor, the team, or `total`",
     ),
     "aibridge_budget_resets.scope": "the actor, the team, or `*` for all",
@@ -512,6 +516,8 @@ COLUMNS = {
     "amount": "amount that is held",
     "likely": "likely charge",
     "aibridge_budget_holds.input": "estimated charge of the input",
+    "aibridge_budget_slices.amount": "amount that is set aside, with what is held",
+    "aibridge_budget_slices.owner": "process that admits calls from it",
     "owner": "process that sends the request",
     "percent": "threshold",
     "aibridge_rate_limits.credential_hint": "masked; empty: none",

@@ -21,6 +21,8 @@ class Account:
     spent: int
     held: int
     """Held by calls in flight."""
+    set_aside: int
+    """The part of the room from which proxies admit their next calls; it counts as free."""
     calls: int
     estimated: int
     """The part of `spent` that no provider has reported."""
@@ -52,6 +54,7 @@ def unused_account(budget: Budget, scope: str, moment: datetime) -> Account:
         scope=scope,
         spent=0,
         held=0,
+        set_aside=0,
         calls=0,
         estimated=0,
         unpriced=0,

@@ -76,6 +76,10 @@ def show(name: str, scope: str, config: str | None, db: str | None) -> None:
     budget = _find(state, name)
     accounts = [account for account in _read(state, scope) if account.budget == budget]
     click.echo("\n".join(_lines(budget, accounts)))
+    for account in accounts:
+        if account.set_aside:
+            aside = amount(budget, account.set_aside)
+            click.echo(f"  {aside} of what is left is set aside for the next calls of the proxies")
     entries = state.accounts.entries(budget, scope, datetime.now(UTC), _MOST_ENTRIES)
     for entry in entries:
         moment = datetime.fromisoformat(entry.created_at).astimezone(budget.window.zone)
@@ -186,6 +190,7 @@ def _record(account: Account) -> dict[str, Any]:
         "limit": budget.limit,
         "spent": account.spent,
         "held": account.held,
+        "set_aside": account.set_aside,
         "room": account.room,
         "over_by": account.excess,
         "calls": account.calls,

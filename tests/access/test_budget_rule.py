@@ -35,6 +35,7 @@ def test_actor_sees_own_accounts_and_those_of_its_teams_also_without_a_charge() 
         budget=RULES[0].budget,
         scope="alice",
         spent=120,
+        set_aside=0,
         held=5,
         calls=2,
         estimated=0,

@@ -161,6 +161,15 @@ def test_call_that_another_process_settles_takes_its_charge_out_of_no_other_room
     assert not is_admitted_from_slice(book)
 
 
+def test_account_tells_what_is_set_aside_from_what_calls_hold(
+    database: Database, book: Book, other: Book
+) -> None:
+    for each in (book, other):
+        each.hold(WIDE)
+    [account] = database.store.budget_accounts().accounts([WIDE], book.clock.now)
+    assert (account.held, account.set_aside, account.room) == (20, 98, 980)
+
+
 def test_budget_that_only_warns_counts_without_a_look_at_its_room(book: Book) -> None:
     warning = budget(limit=10, action="warn")
     book.hold(warning)

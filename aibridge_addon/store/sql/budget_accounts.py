@@ -1,6 +1,7 @@
 """Budget accounts, read and reset while proxies write to the database."""
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -21,7 +22,12 @@ WITH resets AS (
 ) SELECT {columns} FROM current WHERE epoch = now_epoch AND bucket >= :first
 """
 _ENTRIES = "SELECT * FROM aibridge_budget_entries WHERE budget = :budget AND unit = :unit"
-_HOLDS = "SELECT * FROM aibridge_budget_holds WHERE budget = :budget AND unit = :unit"
+_OF_BUDGET = "WHERE budget = :budget AND unit = :unit"
+_TAKEN = f"""
+SELECT scope, epoch, bucket, owner, amount AS held, 0 AS owned FROM aibridge_budget_holds
+{_OF_BUDGET}
+UNION ALL SELECT scope, epoch, bucket, owner, 0, amount FROM aibridge_budget_slices {_OF_BUDGET}
+"""  # noqa: S608
 _CHARGES = _CURRENT.format(
     rows=_ENTRIES,
     columns=(
@@ -106,18 +112,20 @@ def reset(connection: Connection, budget: str, scope: str) -> None:
 
 def _accounts(connection: Connection, budget: Budget, moment: datetime) -> Iterator[Account]:
     values = _values(budget, moment)
-    held = dict(
-        connection.execute(
-            _CURRENT.format(rows=_HOLDS, columns="scope, sum(amount)") + " GROUP BY scope", values
-        ).fetchall()
-    )
+    held: Counter[str] = Counter()
+    set_aside: Counter[str] = Counter()
+    taken = _CURRENT.format(rows=_TAKEN, columns="scope, sum(held), sum(owned)")
+    for scope, holds, owned in connection.execute(f"{taken} GROUP BY scope, owner", values):
+        held[scope] += holds
+        set_aside[scope] += max(0, owned - holds)
     charges = {row[0]: row[1:] for row in connection.execute(f"{_CHARGES} GROUP BY scope", values)}
     accounts = [
         Account(
             budget=budget,
             scope=scope,
             spent=spent,
-            held=held.get(scope, 0),
+            held=held[scope],
+            set_aside=set_aside[scope],
             calls=calls,
             estimated=estimated,
             unpriced=unpriced,
