@@ -7,7 +7,7 @@ different ways: such requests raise `UnclearError`.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal
 from urllib.parse import parse_qsl, unquote
@@ -93,19 +93,25 @@ def models_of_path(method: str, path: str, captured: str | None = None) -> Itera
             yield from _named(name)
 
 
-def models_of_headers(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
+def models_of_headers(fields: Sequence[tuple[bytes, bytes]]) -> Iterator[str]:
     """Yield the models that header fields name.
 
     Raises:
         UnclearError: a header chooses a model without naming it.
     """
-    for field, value in fields:
-        name = field.decode("latin-1").lower()
-        meaning = _meaning(name, _CHOOSING_HEADER)
-        if meaning == "naming":
-            yield from _named(value.decode("utf-8", "replace"))
-        elif meaning == "choosing":
+    names, values = zip(*fields, strict=True) if fields else ((), ())
+    for number, name, meaning in _telling_headers(names):
+        if meaning == "choosing":
             raise _chosen_by(name)
+        yield from _named(values[number].decode("utf-8", "replace"))
+
+
+@lru_cache(maxsize=64)
+def _telling_headers(names: tuple[bytes, ...]) -> list[tuple[int, str, _Meaning]]:
+    """Return the headers that name or choose a model; clients repeat the names of their headers."""
+    lowered = [name.decode("latin-1").lower() for name in names]
+    found = [(n, name, _meaning(name, _CHOOSING_HEADER)) for n, name in enumerate(lowered)]
+    return [each for each in found if each[2] != "other"]
 
 
 def models_of_body(body: bytes) -> Iterator[str]:

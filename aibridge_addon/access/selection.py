@@ -33,7 +33,7 @@ class Selection:
 
     def is_for(self, actor: Actor) -> bool:
         """Return whether a rule is for requests of an actor."""
-        return matches_any(actor.id, self.actors) and self._is_of_team(actor.teams)
+        return matches_any(actor.id, self.actors) and self._is_of_team(actor)
 
-    def _is_of_team(self, teams: tuple[str, ...]) -> bool:
-        return not self.teams or any(matches_any(team, self.teams) for team in teams)
+    def _is_of_team(self, actor: Actor) -> bool:
+        return not self.teams or any(matches_any(team, self.teams) for team in actor.teams)

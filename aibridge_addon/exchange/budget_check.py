@@ -170,7 +170,8 @@ class BudgetCheck:
             turn.release()
 
     def _as_sent(self, asked: Asked) -> Asked:
-        return replace(asked, model=rules_for(self._rules.models, asked).sent(asked.model))
+        model = rules_for(self._rules.models, asked).sent(asked.model)
+        return asked if model == asked.model else replace(asked, model=model)
 
 
 def _on_loop(

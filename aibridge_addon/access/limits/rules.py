@@ -1,6 +1,8 @@
 """`Limit`: a row of `[[limits]]`, the requests that it is for, and the scopes that it counts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from aibridge_addon.access.asked import Asked
@@ -33,14 +35,11 @@ class Limit:
     """Longest time that a request waits."""
 
     @property
-    def rates(self) -> dict[Bound, int]:
+    def rates(self) -> Mapping[Bound, int]:
         """The rates per minute that the limit sets."""
-        rates: dict[Bound, int | None] = {
-            "requests": self.requests_per_minute,
-            "input_tokens": self.input_tokens_per_minute,
-            "output_tokens": self.output_tokens_per_minute,
-        }
-        return {bound: rate for bound, rate in rates.items() if rate is not None}
+        return _rates(
+            self.requests_per_minute, self.input_tokens_per_minute, self.output_tokens_per_minute
+        )
 
     def scopes(self, asked: Asked) -> tuple[str, ...]:
         """Return the scopes in which a request counts; none if the limit is not for it."""
@@ -58,3 +57,15 @@ class Limit:
                 return (asked.route.provider.name,)
             case "total":
                 return ("total",)
+
+
+@lru_cache
+def _rates(
+    requests: int | None, input_tokens: int | None, output_tokens: int | None
+) -> Mapping[Bound, int]:
+    rates: dict[Bound, int | None] = {
+        "requests": requests,
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+    }
+    return {bound: rate for bound, rate in rates.items() if rate is not None}
