@@ -55,7 +55,7 @@ SELECT budget, scope, epoch, bucket, max(sum(owned), sum(held)) FROM (
     SELECT budget, scope, epoch, bucket, owner, 0, amount FROM aibridge_budget_holds
 ) GROUP BY budget, scope, epoch, bucket, owner
 """
-"""What is spent of each counter, and what each process takes up of it."""
+"""Reads the charges of each counter, and the amount that each process takes up of it."""
 
 
 def window_of(rule_: WindowRule, moment: datetime) -> date | datetime | str:
