@@ -51,6 +51,8 @@ class RecordWriter[C: Connection](ABC):
         self._has_lost = False
         """True if statements were lost or rejected."""
         self._retry_at = 0.0
+        self._reason = ""
+        """Why the database is unavailable, as it was logged."""
         self._retry_seconds = RETRY_SECONDS[0]
         self._spool_failed = False
 
@@ -270,8 +272,9 @@ class RecordWriter[C: Connection](ABC):
 
     def note_unavailable(self, error: Exception) -> None:
         """Write to the spool for a while."""
-        if self.available:
-            logger.warning("aibridge: the database is unavailable, facts are spooled: %s", error)
+        if (reason := str(error)) != self._reason:
+            logger.warning("aibridge: the database is unavailable, facts are spooled: %s", reason)
+        self._reason = reason
         self.available = False
         self._retry_at = time.monotonic() + self._retry_seconds
         self._retry_seconds = min(self._retry_seconds * 2, RETRY_SECONDS[1])
@@ -280,5 +283,6 @@ class RecordWriter[C: Connection](ABC):
         if not self.available:
             logger.warning("aibridge: the database is available again")
         self.available = True
+        self._reason = ""
         self._retry_at = 0.0
         self._retry_seconds = RETRY_SECONDS[0]

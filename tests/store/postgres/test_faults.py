@@ -228,6 +228,29 @@ async def test_lock_of_another_program_does_not_delay_responses_for_long(
         made.assert_all_is_stored_once()
 
 
+async def test_process_of_an_earlier_version_spools_and_says_why_until_it_is_replaced(
+    database: PostgresDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    with recording(database) as made:
+        database.execute("INSERT INTO aibridge_migrations VALUES ('m999_future', '')")
+        assert await made.one()
+        assert made.recorder.available, "an open connection goes on"
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'aibridge recorder' AND datname = current_database()"
+        )
+        assert await made.one()
+        async with asyncio.timeout(BOUND):
+            while "a newer version has migrated it: m999_future" not in caplog.text:
+                await asyncio.sleep(0.02)
+        assert await made.one()
+        with pytest.raises(RecorderError, match="m999_future"):
+            Recording(database)
+        database.execute("DELETE FROM aibridge_migrations WHERE name = 'm999_future'")
+        await made.available()
+        made.assert_all_is_stored_once()
+
+
 async def test_recorder_starts_without_a_free_connection_and_stores_later(
     server: Server, database: PostgresDatabase
 ) -> None:
