@@ -10,6 +10,7 @@ from aibridge_addon.facts import (
     ProviderError,
     ResponseFacts,
     Status,
+    TokenUsage,
     Usage,
     derived_id,
 )
@@ -19,7 +20,8 @@ from aibridge_addon.interception import NOTHING, Publish
 class BatchRecord(BackgroundRecord):
     """Publishes the usage of a batch once, however often and by whom its results are read.
 
-    Results are read line by line, and may break off: each line has a usage of its own, with an id
+    What the store has already, because another process read it, is not published again. Results
+    are read line by line, and may break off: each line has a usage of its own, with an id
     that is made of the batch and the line. A batch that was created elsewhere is recorded as the
     interception of its first poll that brings usage.
     """
@@ -64,7 +66,8 @@ class BatchRecord(BackgroundRecord):
         if response.response_id is None and status is Status.COMPLETED and response.complete:
             response = replace(response, response_id=self._fact.provider_response_id)
         if response.pending and response.results_id and not self.ended:
-            self._publish(replace(self._fact, provider_response_id=response.results_id))
+            results_id = response.results_id
+            self._publish(replace(self._fact, provider_response_id=results_id, is_further_id=True))
         if self._is_end(response):
             self._begin_new()
         return super().end(
@@ -75,6 +78,14 @@ class BatchRecord(BackgroundRecord):
             partial=partial,
             first_byte_at=first_byte_at,
         )
+
+    def _publish_usage(self, fact: TokenUsage) -> None:
+        if fact.id not in self._fact.usages:  # otherwise it would be counted again
+            super()._publish_usage(fact)
+
+    def _publish_end(self, *ending: Any) -> None:
+        if not self._fact.has_ended:
+            super()._publish_end(*ending)
 
     def _begin_new(self) -> None:
         if self._is_new:

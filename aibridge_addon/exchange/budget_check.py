@@ -12,6 +12,8 @@ from weakref import WeakValueDictionary
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.budget_rule import BudgetRule
 from aibridge_addon.access.model_rule import ModelRule, rules_for
+from aibridge_addon.access.policies.named_models import models_of
+from aibridge_addon.budgets.batches import estimate_of_batch
 from aibridge_addon.budgets.book import (
     BookUnavailableError,
     BudgetBook,
@@ -19,7 +21,6 @@ from aibridge_addon.budgets.book import (
     BudgetRefusal,
     BudgetWarning,
 )
-from aibridge_addon.budgets.budget import Estimate
 from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate, searches_web
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable
@@ -27,7 +28,6 @@ from aibridge_addon.facts import InterceptionEnded, TokenUsage
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.raw_json import members
 
-_NOTHING = Estimate(worst=0, likely=0, input=0)
 _RETRY_SECONDS = 0.25
 """Longest time between two attempts of a request that waits: other processes make room too."""
 
@@ -99,8 +99,12 @@ class BudgetCheck:
             return None
         wire_format = FORMATS[interception.api]
         if not wire_format.is_held_in_budgets:
+            models = tuple(models_of(asked)) if wire_format.bills_later else ()
+            provider = interception.provider_name
             return BudgetedCall(
-                interception_id=interception.id, scopes=scopes, estimate=lambda unit: _NOTHING
+                interception_id=interception.id,
+                scopes=scopes,
+                estimate=lambda unit: estimate_of_batch(unit, provider, models, self._rules.price),
             )
         body = asked.content() or b""
         given = members(body) or {} if asked.members is None else asked.members

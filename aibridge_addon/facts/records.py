@@ -131,6 +131,12 @@ class BackgroundResponse:
     token_usage_id: str
     """Id of the usage that follows, so that it has one row however often its end is seen."""
     created_at: str
+    is_further_id: bool = False
+    """True for another id of the same response: that of the file with the results of a batch."""
+    has_ended: bool = False
+    """True if the store that it was read from has the end."""
+    usages: frozenset[str] = frozenset()
+    """Ids of the usages in the store that it was read from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

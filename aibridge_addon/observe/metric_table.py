@@ -183,7 +183,7 @@ METRICS = (
         samplers={
             Interception: samplers.once,
             InterceptionEnded: samplers.ends_in_flight,
-            BackgroundResponse: lambda fact: (("", -1),),
+            BackgroundResponse: samplers.leaves_flight,
             MovedAway: lambda fact: (("", -1),),
             ServedElsewhere: samplers.once,
         },

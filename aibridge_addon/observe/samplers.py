@@ -5,6 +5,7 @@ from typing import Any
 
 from aibridge_addon.facts import (
     UNEXPLAINED_TOKENS,
+    BackgroundResponse,
     Interception,
     InterceptionEnded,
     Status,
@@ -58,6 +59,11 @@ def once(fact: Any) -> Iterable[tuple[str, float]]:
 def ends_in_flight(fact: InterceptionEnded) -> Iterable[tuple[str, float]]:
     """Count one less in flight."""
     return () if fact.in_background else (("", -1),)
+
+
+def leaves_flight(fact: BackgroundResponse) -> Iterable[tuple[str, float]]:
+    """Count one less in flight: nobody waits for the response."""
+    return () if fact.is_further_id else (("", -1),)
 
 
 def tokens(fact: TokenUsage) -> Iterable[tuple[str, float]]:

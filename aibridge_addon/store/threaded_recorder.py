@@ -12,6 +12,7 @@ import threading
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aibridge_addon.budgets.book import BookUnavailableError
@@ -37,7 +38,12 @@ from aibridge_addon.store.protocol import OnEvent
 from aibridge_addon.store.record_writer import RecordWriter
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.sql.budget_book import SQLBudgetBook, Work
-from aibridge_addon.store.sql.writes import FIND_BACKGROUND_RESPONSE, FIND_HIDDEN_TURNS
+from aibridge_addon.store.sql.writes import (
+    FIND_BACKGROUND_RESPONSE,
+    FIND_END,
+    FIND_HIDDEN_TURNS,
+    FIND_USAGES,
+)
 from aibridge_addon.store.statements import read_background_response
 
 logger = logging.getLogger(__name__)
@@ -172,8 +178,16 @@ class ThreadedRecorder(Recorder):
     ) -> BackgroundResponse | None:
         """Read a background response, on another thread."""
         values = {"provider_name": provider_name, "response_id": response_id}
-        rows = await asyncio.to_thread(self.read, FIND_BACKGROUND_RESPONSE, values)
-        return read_background_response(rows[0][0]) if rows else None
+        return await asyncio.to_thread(self._find_background_response, values)
+
+    def _find_background_response(self, values: dict[str, str]) -> BackgroundResponse | None:
+        rows = self.read(FIND_BACKGROUND_RESPONSE, values)
+        if not rows:
+            return None
+        fact = read_background_response(rows[0][0])
+        of_it = {"interception_id": fact.interception.id}
+        usages = frozenset(str(id_) for (id_,) in self.read(FIND_USAGES, of_it))
+        return replace(fact, usages=usages, has_ended=bool(self.read(FIND_END, of_it)))
 
     def kept(self) -> Awaitable[bool]:
         """Wait until everything recorded so far is in the database or in the spool."""

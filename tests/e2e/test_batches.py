@@ -11,6 +11,7 @@ from standin import EndEarly, Part, Provider, Request, Response
 
 from e2e.clients import Clients, Way
 from e2e.conftest import StartProxy
+from e2e.metrics import metrics_text
 from e2e.proxy import Proxy
 
 FORWARD, REVERSE = Way("forward"), Way("reverse")
@@ -172,7 +173,7 @@ def test_openai_batch_without_usage_is_recorded_by_its_file(
 def test_batch_that_was_created_elsewhere_is_recorded_once_by_several_processes(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], provider: Provider
 ) -> None:
-    proxy = start_proxy()
+    proxy = start_proxy(metrics=True)
     read_results(clients_of(proxy), provider, FORWARD, "msgbatch_elsewhere")
     proxy.restart()
     read_results(clients_of(proxy), provider, REVERSE, "msgbatch_elsewhere")
@@ -182,6 +183,10 @@ def test_batch_that_was_created_elsewhere_is_recorded_once_by_several_processes(
     proxy.restart()
     with clients_of(proxy).openai(FORWARD, default_headers=CANNED) as client:
         client.batches.retrieve("batch_elsewhere")
+    read_results(clients_of(proxy), provider, REVERSE, "msgbatch_elsewhere")
+    counted = metrics_text(proxy)
+    assert "aibridge_tokens_total{" not in counted, "the process before counted them"
+    assert "aibridge_interceptions_total{" not in counted
     records = proxy.records
     assert [row["api"] for row in records.interceptions] == ["anthropic_batches", "openai_batches"]
     assert sorted(row["input_tokens"] for row in records.token_usages) == [7, 9, 1000]

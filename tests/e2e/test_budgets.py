@@ -24,6 +24,12 @@ from e2e.sockets import CODEX, Socket
 
 BUDGETS = """
 [[prices]]
+match = "batched"
+service_tier = "batch"
+input = 500
+output = 500
+
+[[prices]]
 match = "*"
 input = 1_000
 output = 1_000
@@ -48,6 +54,13 @@ actors = ["one-*"]
 tokens = 5_000
 credentials = ["byok", "centralized"]
 wait_s = 30
+
+[[budgets]]
+name = "batches in USD"
+actors = ["usd-batch-*"]
+usd = 1
+batch = "allow"
+credentials = ["byok", "centralized"]
 
 [[budgets]]
 name = "batches"
@@ -166,6 +179,27 @@ def test_batch_is_charged_to_a_budget_that_allows_it_once_its_usage_is_known(
     options = ["--config", str(proxy.config_path), "--db", str(proxy.database)]
     (account,) = json.loads(budget("list", "--json", "--scope", "batch-a", *options))
     assert (account["spent"], account["held"]) == (1_300, 0)
+
+
+def test_batch_of_a_model_without_a_price_is_refused_by_a_budget_in_usd(
+    clients: Clients, provider: Provider
+) -> None:
+    made = {"type": "message_batch", "id": "msgbatch_usd", "processing_status": "in_progress"}
+    provider.canned["usd-batch"] = lambda request: Response(
+        200, [("content-type", "application/json")], json.dumps(made).encode()
+    )
+    headers = MESSAGES.headers | {
+        "X-AIBridge-Actor": "usd-batch-a",
+        "x-standin-canned": "usd-batch",
+    }
+    statuses = {}
+    with clients.http(FORWARD) as http:
+        for model in ("batched", "unbatched"):
+            one = {"custom_id": "a", "params": {"model": model, "max_tokens": 9, "messages": []}}
+            url = clients.url(FORWARD, "anthropic", "/v1/messages/batches")
+            response = http.post(url, headers=headers, json={"requests": [one]})
+            statuses[model] = response.status_code
+    assert statuses == {"batched": 200, "unbatched": 400}
 
 
 def test_commands_show_reset_and_rebuild_budgets(proxy: Proxy, clients: Clients) -> None:

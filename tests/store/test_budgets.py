@@ -268,6 +268,14 @@ def test_background_response_is_charged_its_estimate_and_corrected_by_its_usage(
     assert book.sums() == (7, 7, 0)
 
 
+def test_batch_without_a_price_is_counted_as_unpriced_when_its_usage_comes(book: Book) -> None:
+    id_ = book.hold(budget(), worst=0, likely=0)
+    book.budgets.settle(book.connection, [id_])
+    book.end(id_, None)
+    how = book.connection.execute("SELECT how FROM aibridge_budget_entries ORDER BY how").fetchall()
+    assert [tuple(row) for row in how] == [("estimated",), ("unpriced",)]
+
+
 def test_holds_of_a_dead_process_are_settled_once_its_lease_has_expired(
     connection: Connection, book: Book
 ) -> None:

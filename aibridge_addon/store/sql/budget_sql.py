@@ -1,7 +1,5 @@
 """SQL of budgets: holds, charges, counters, slices and leases."""
 
-from aibridge_addon.store.sql.figures import LACKS_TOKENS
-
 _COUNTED = """
 WHERE budget = :budget AND scope = :scope AND epoch = :epoch AND unit = :unit AND bucket >= :first
 """
@@ -74,17 +72,19 @@ WARNING = (
     "INSERT INTO aibridge_budget_warnings (budget, scope, epoch, bucket, percent)"
     " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
-OUTCOME = f"""
+OUTCOME = """
 SELECT coalesce(i.status, 'interrupted'), i.http_status, count(u.id),
        count(CASE WHEN u.cost_nano_usd IS NULL THEN u.id END),
        coalesce(sum(u.cost_nano_usd), 0),
        coalesce(sum(coalesce(u.input_tokens, 0) + coalesce(u.cache_write_input_tokens, 0)
                     + coalesce(u.output_tokens, 0)), 0),
-       count(CASE WHEN {LACKS_TOKENS.format(t="u")} THEN u.id END)
+       count(CASE WHEN (u.input_tokens IS NOT NULL OR u.output_tokens IS NOT NULL)
+                   AND (u.input_tokens IS NULL OR u.output_tokens IS NULL
+                        OR u.cache_write_input_tokens IS NULL) THEN u.id END)
 FROM (SELECT :id AS id) x LEFT JOIN aibridge_interceptions i ON i.id = x.id
 LEFT JOIN aibridge_token_usages u ON u.interception_id = x.id
 GROUP BY i.status, i.http_status
-"""  # noqa: S608 text of these modules
+"""
 ENTRY = """
 INSERT INTO aibridge_budget_entries
     (id, interception_id, budget, scope, epoch, unit, bucket, charge, how, created_at)

@@ -25,10 +25,10 @@ _UNKNOWN_USAGE = """(
 )"""
 """As `InterceptionEnded.usage_is_unknown` has it."""
 
-LACKS_TOKENS = """(
-    ({t}.input_tokens IS NOT NULL OR {t}.output_tokens IS NOT NULL)
-    AND ({t}.input_tokens IS NULL OR {t}.output_tokens IS NULL
-         OR {t}.cache_read_input_tokens IS NULL OR {t}.cache_write_input_tokens IS NULL)
+_LACKS_TOKENS = """(
+    (t.input_tokens IS NOT NULL OR t.output_tokens IS NOT NULL)
+    AND (t.input_tokens IS NULL OR t.output_tokens IS NULL
+         OR t.cache_read_input_tokens IS NULL OR t.cache_write_input_tokens IS NULL)
 )"""
 """As `TokenUsage.unknown_counts` has it, for a usage `t`."""
 
@@ -44,8 +44,7 @@ MEASURES: Mapping[str, str] = {
     "cache_read": "coalesce(sum(t.cache_read_input_tokens), 0)",
     "cache_write": "coalesce(sum(t.cache_write_input_tokens), 0)",
     "output": "coalesce(sum(t.output_tokens), 0)",
-    "incomplete": f"CASE WHEN count(CASE WHEN {LACKS_TOKENS.format(t='t')} THEN 1 END) > 0"
-    " THEN 1 ELSE 0 END",
+    "incomplete": f"CASE WHEN count(CASE WHEN {_LACKS_TOKENS} THEN 1 END) > 0 THEN 1 ELSE 0 END",
     "without_usage": f"CASE WHEN {_UNKNOWN_USAGE} THEN 1 ELSE 0 END",
     "chats_without_usage": f"CASE WHEN {_UNKNOWN_USAGE} AND i.api = 'openai_chat'"
     " THEN 1 ELSE 0 END",

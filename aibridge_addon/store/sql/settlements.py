@@ -11,7 +11,7 @@ from typing import Any
 
 from aibridge_addon.budgets.book import BudgetWarning
 from aibridge_addon.budgets.budget import Budget
-from aibridge_addon.budgets.charges import Charge, Hold, Outcome, charge_of, crossed
+from aibridge_addon.budgets.charges import Charge, Hold, How, Outcome, charge_of, crossed
 from aibridge_addon.budgets.windows import as_text
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql import budget_sql
@@ -100,9 +100,10 @@ class Settlement:
             counter = Counter(*key)
             in_usd = counter.unit == "usd"
             told = outcome.cost_nano_usd if in_usd else outcome.tokens
-            if outcome.unpriced if in_usd else outcome.incomplete:
-                continue
             charge = Charge(amount=told - charged, how="correction")
+            if outcome.unpriced if in_usd else outcome.incomplete:
+                how: How = "unpriced" if in_usd else "correction"
+                charge = Charge(amount=max(0, charge.amount), how=how)
             self._slices.revoke(self._connection, counter.budget, counter.scope)
             self._charge(f"{id_}:correction", interception_id, counter, charge)
 

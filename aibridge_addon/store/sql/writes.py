@@ -100,6 +100,10 @@ FIND_BACKGROUND_RESPONSE = (
     "SELECT content FROM aibridge_background_responses"
     " WHERE provider_name = :provider_name AND response_id = :response_id"
 )
+FIND_USAGES = "SELECT id FROM aibridge_token_usages WHERE interception_id = :interception_id"
+FIND_END = (
+    "SELECT 1 FROM aibridge_interceptions WHERE id = :interception_id AND ended_at IS NOT NULL"
+)
 FIND_HIDDEN_TURNS = (
     "SELECT key, content FROM aibridge_hidden_turns"
     " WHERE scope = :scope AND key IN (SELECT value FROM json_each(:keys))"
