@@ -132,7 +132,7 @@ class BackgroundResponse:
     """Id of the usage that follows, so that it has one row however often its end is seen."""
     created_at: str
     is_further_id: bool = False
-    """True for another id of the same response: that of the file with the results of a batch."""
+    """True for another id of the same response: the id of the file with the results of a batch."""
     has_ended: bool = False
     """True if the store that it was read from has the end."""
     usages: frozenset[str] = frozenset()

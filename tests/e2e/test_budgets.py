@@ -25,7 +25,7 @@ from e2e.sockets import CODEX, Socket
 BUDGETS = """
 [[prices]]
 match = "batched"
-service_tier = "batch"
+modifiers = { processing = "batch" }
 input = 500
 output = 500
 
