@@ -7,10 +7,11 @@ pydantic, which it needs to read new data only.
 
 import builtins
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader
 from types import ModuleType
 from typing import Any
 
@@ -22,31 +23,48 @@ _ADDONS = (
 )
 _DEFERRED = frozenset(
     {"mitmproxy.flowfilter", "mitmproxy.io", "pyparsing", "ruamel.yaml"}
-    | {"httpx2", "sqlite_utils.recipes"}
+    | {"httpx2", "requests", "sqlite_utils.recipes"}
     | {f"mitmproxy.addons.{name}" for name in _ADDONS}
 )
 
 
-class _LexerLoader(Loader):
-    """Defers the lexer of commands, whose `unquote` is imported by name."""
+class _DeferringLoader(Loader):
+    """Executes a module when an attribute of it is first used.
 
-    def __init__(self, loader: Loader) -> None:
+    Unlike `importlib.util.LazyLoader`, a second import of the module is no use of it, and functions
+    that others import by name can have stand-ins.
+    """
+
+    def __init__(self, loader: Loader, functions: Sequence[str] = ()) -> None:
         self._loader = loader
-        self._is_loaded = False
+        self._functions = functions
+        self._lock = threading.RLock()
+        self._is_executed = False
 
     def exec_module(self, module: ModuleType) -> None:
-        """Add stand-ins that load the module."""
+        """Add the stand-ins."""
+        members = vars(module)
 
-        def load(name: str) -> Any:
-            if name.startswith("__"):  # the import system asks
+        def find(name: str) -> Any:
+            if name.startswith("__"):  # the import system asks for these
                 raise AttributeError(name)
-            if not self._is_loaded:
-                self._is_loaded = True
-                del vars(module)["__getattr__"]
-                self._loader.exec_module(module)
-            return getattr(module, name)
+            with self._lock:
+                self._execute(module)
+            if name in members or members.get("__getattr__", find) is not find:
+                return getattr(module, name)
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
-        vars(module).update(__getattr__=load, unquote=lambda text: load("unquote")(text))
+        members["__getattr__"] = find
+        members.update({name: _stand_in(name, find) for name in self._functions})
+
+    def _execute(self, module: ModuleType) -> None:
+        if not self._is_executed:
+            self._is_executed = True
+            self._loader.exec_module(module)
+
+
+def _stand_in(name: str, find: Callable[[str], Any]) -> Callable[..., Any]:
+    return lambda *arguments: find(name)(*arguments)
 
 
 class _PriceTypesLoader(Loader):
@@ -75,8 +93,8 @@ def _import_but_pydantic(name: str, *context: Any) -> Any:
 
 
 _LOADERS: Mapping[str, Callable[[Loader], Loader]] = {
-    **dict.fromkeys(_DEFERRED, LazyLoader),
-    "mitmproxy.command_lexer": _LexerLoader,
+    **dict.fromkeys(_DEFERRED, _DeferringLoader),
+    "mitmproxy.command_lexer": partial(_DeferringLoader, functions=("unquote",)),
     "genai_prices.types": _PriceTypesLoader,
 }
 

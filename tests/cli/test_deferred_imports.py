@@ -28,13 +28,17 @@ UNUSED = {
 """Packages and modules that no request needs without configuration."""
 
 _USE = """\
+import sys
+
 import aibridge_addon.cli
+from aibridge_addon.redaction.rules import built_in_rules
 from mitmproxy import command, flowfilter, optmanager
 
 assert command.unquote("'a b'") == "a b"
 assert command.unquote("'c d'") == "c d"
 assert [str(part) for part in command.command_lexer.expr.parseString("a 'b c'")]
 assert flowfilter.parse("~d example.com")
+assert list(built_in_rules()) and "requests.sessions" not in sys.modules
 assert optmanager.parse("anticache: true") == {"anticache": True}
 """
 
