@@ -21,6 +21,7 @@ CORE = (
     "access.jwt.reading",
     "access.limits",
     "access.model_rule",
+    "access.named_models",
     "access.policies",
     "access.requested_models",
     "access.selection",

@@ -7,7 +7,7 @@ from aibridge_addon.access.asked import Asked
 from aibridge_addon.access.selection import Patterns, Selection
 from aibridge_addon.patterns import matches_any
 from aibridge_addon.providers.instance import Provider
-from aibridge_addon.providers.types import OWN_MODELS
+from aibridge_addon.providers.types import MODEL, OWN_MODELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +67,12 @@ def rules_for(rules: Iterable[ModelRule], asked: Asked) -> AppliedRules:
     """Return the rules for a request.
 
     Aliases cannot apply to a request that is not read, nor to one that its client has signed, nor
-    to a model of the customer's own in the path.
+    to a model of the customer's own in the path, nor to the requests in a batch.
     """
     found = (rule for rule in rules if rule.selection.matches(asked))
-    is_fixed = not OWN_MODELS.isdisjoint(asked.route.path_values)
-    if asked.is_signed or is_fixed or not asked.route.is_read:
+    path_values = asked.route.path_values
+    is_own = not OWN_MODELS.isdisjoint(path_values)
+    is_batch = asked.route.bills_later and MODEL not in path_values
+    if asked.is_signed or is_own or is_batch or not asked.route.is_read:
         found = (replace(rule, aliases={}) for rule in found)
     return AppliedRules(tuple(found), asked.route.provider)

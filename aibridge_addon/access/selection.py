@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from aibridge_addon.access.asked import Asked
+from aibridge_addon.access.named_models import models_of
+from aibridge_addon.access.requested_models import UnclearError
 from aibridge_addon.patterns import matches_any
 from aibridge_addon.providers.identity import Actor
 
@@ -26,7 +28,7 @@ class Selection:
         interception = asked.interception
         return (
             self.is_for(asked.sender.actor)
-            and matches_any(asked.model, self.models)
+            and self._is_for_models(asked)
             and matches_any(asked.route.provider.name, self.providers)
             and matches_any(interception.client if interception else None, self.clients)
         )
@@ -34,6 +36,17 @@ class Selection:
     def is_for(self, actor: Actor) -> bool:
         """Return whether a rule is for requests of an actor."""
         return matches_any(actor.id, self.actors) and self._is_of_team(actor)
+
+    def _is_for_models(self, asked: Asked) -> bool:
+        """Return whether the requested model is selected, or any that a batch names."""
+        if matches_any(asked.model, self.models):
+            return True
+        if asked.model is not None and not asked.route.bills_later:
+            return False
+        try:
+            return any(matches_any(model, self.models) for model in models_of(asked))
+        except UnclearError:
+            return True
 
     def _is_of_team(self, actor: Actor) -> bool:
         return not self.teams or any(matches_any(team, self.teams) for team in actor.teams)

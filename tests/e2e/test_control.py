@@ -4,13 +4,14 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx2
 import pytest
 from standin import Gate, Provider, Response, Server, Wait
 
 from e2e.actors import FORWARD, REVERSE, each_pair, post
-from e2e.bodies import CHAT, MESSAGES, Api
+from e2e.bodies import CHAT, MESSAGES, RESPONSES, Api
 from e2e.clients import Clients, Way
 from e2e.conftest import StartProxy
 from e2e.metrics import metric
@@ -152,6 +153,36 @@ def test_denied_model_is_refused_and_an_alias_and_a_ceiling_change_only_their_va
     assert standin.requests[-1].body == expected
     assert post(clients, way, api, "senior", dear).status_code == 200
     assert standin.requests[-1].body == dear
+
+
+@pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
+def test_rules_hold_for_token_counts_compaction_and_batches(
+    clients: Clients, standin: Server, way: Way
+) -> None:
+    counting = replace(MESSAGES, path="/v1/messages/count_tokens")
+    compacting = replace(RESPONSES, path="/responses/compact")
+    batches = replace(MESSAGES, path="/v1/messages/batches")
+
+    def ask(api: Api, actor: str, model: str) -> httpx2.Response:
+        body = json.loads(MESSAGES.request("hi", stream=False)) | {"model": model}
+        if api is compacting:
+            body = {"model": model, "input": "hi"}
+        if api is batches:
+            body = {"requests": [{"custom_id": "1", "params": body}]}
+        return post(clients, way, api, actor, json.dumps(body).encode())
+
+    for api in (counting, compacting, batches):
+        refused = ask(api, "intern", "dear")
+        assert (refused.status_code, refused.headers["x-should-retry"]) == (400, "false")
+        assert "'dear' is not allowed for intern" in refused.json()["error"]["message"]
+    assert ask(batches, "intern", "fast").status_code == 400, "no alias is applied in a batch"
+    assert standin.requests == []
+    assert ask(counting, "intern", "fast").status_code == 200
+    assert json.loads(standin.requests[-1].body)["model"] == "cheap-1"
+    actor = f"hasty-other-{way}"
+    assert [ask(counting, actor, "m").status_code for _ in range(3)] == [200] * 3
+    assert ask(compacting, actor, "m").status_code != 429, "counts of tokens are free"
+    assert ask(batches, actor, "m").status_code == 429
 
 
 @pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from aibridge_addon.access.policies.named_models import models_of
+from aibridge_addon.access.named_models import models_of
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.credentials import SECRET_FIELDS
 from aibridge_addon.providers.instance import Provider

@@ -1,9 +1,13 @@
 """Policy: the models that the config file allows and denies (`[[model_rules]]`)."""
 
+from dataclasses import replace
+
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.model_rule import ModelRule, rules_for
-from aibridge_addon.access.policies.named_models import models_of
+from aibridge_addon.access.named_models import models_of
 from aibridge_addon.access.requested_models import UnclearError
+from aibridge_addon.providers.types import MODEL
+from aibridge_addon.raw_json import member, members, text
 
 
 class ModelRules:
@@ -13,24 +17,43 @@ class ModelRules:
 
     def __init__(self, rules: tuple[ModelRule, ...]) -> None:
         self._rules = rules
+        self._restricting = [rule.selection for rule in rules if rule.allow or rule.deny]
 
     def check(self, asked: Asked) -> Refusal | None:
-        """Return the refusal of a model that a rule does not allow; aliases are applied before."""
-        rules = rules_for(self._rules, asked)
-        if not rules.restrict_models or not asked.route.names_models:
+        """Return the refusal of a model that a rule does not allow; aliases are applied before.
+
+        An alias replaces the requested model only: not those in a batch, and no second ones.
+        """
+        if not self._may_restrict(asked) or not asked.route.names_models:
             return None
         try:
             named = dict.fromkeys(models_of(asked))
         except UnclearError as error:
+            if not rules_for(self._rules, asked).restrict_models:
+                return None
             return _refusal(f"this proxy allows some models only; this request {error}.")
         if asked.model is not None:
             named[asked.model] = None
-        if not named and asked.must_name_model:
+        if not named and asked.must_name_model and rules_for(self._rules, asked).restrict_models:
             return _refusal("this proxy allows some models only; this request names none.")
+        replaced = _replaced_model(asked)
         for model in named:
-            if not rules.allow(sent := rules.sent(model)):
+            rules = rules_for(self._rules, replace(asked, model=model))
+            sent = rules.sent(model) if model == replaced else model
+            if not rules.allow(sent):
                 return _refusal(f"the model {sent!r} is not allowed for {asked.sender.actor.id}.")
         return None
+
+    def _may_restrict(self, asked: Asked) -> bool:
+        """Return False if no rule restricts the sender, before the request's models are read."""
+        return any(selection.is_for(asked.sender.actor) for selection in self._restricting)
+
+
+def _replaced_model(asked: Asked) -> str | None:
+    """Return the model that an alias would replace: that of the request, or of a message."""
+    if asked.model is None and asked.is_message:
+        return text(member(members(asked.content() or b"") or {}, MODEL))
+    return asked.model
 
 
 def _refusal(message: str) -> Refusal:

@@ -1,7 +1,7 @@
 """Policy: the provider and model limits of an access token."""
 
 from aibridge_addon.access.asked import Asked, Refusal
-from aibridge_addon.access.policies.named_models import models_of
+from aibridge_addon.access.named_models import models_of
 from aibridge_addon.access.requested_models import UnclearError
 from aibridge_addon.access.tokens import TokenError
 

@@ -92,6 +92,51 @@ def test_alias_that_cannot_be_applied_does_not_admit_its_model() -> None:
     assert refused(request, *rules) is None
 
 
+BATCH = [
+    {"custom_id": str(number), "params": {"model": model, "max_tokens": 9, "messages": []}}
+    for number, model in enumerate(("claude-haiku-4-5", "big"))
+]
+
+
+def batch() -> Asked:
+    """Return a batch of two models."""
+    body = json.dumps({"requests": BATCH}).encode()
+    request = asked_by("alice", body=body)
+    route = dataclasses.replace(request.route, api="anthropic_batches")
+    return dataclasses.replace(request, route=route, model="claude-haiku-4-5")
+
+
+def test_each_model_of_a_batch_is_checked_and_no_alias_admits_it() -> None:
+    aliases = rule(aliases={"big": "claude-haiku-4-5"})
+    assert refused(batch(), aliases) is None
+    assert refused(batch(), aliases, rule(allow=("claude-haiku-*",)))
+    assert refused(batch(), rule(deny=("big",)))
+    assert refused(batch(), rule(allow=("claude-*", "big"))) is None
+    of_big = Selection(models=("big",))
+    assert refused(batch(), rule(selection=of_big, deny=("*",)))
+    assert refused(batch(), rule(selection=Selection(models=("gpt-*",)), deny=("*",))) is None
+
+
+def test_alias_does_not_admit_a_second_model_that_is_sent_as_it_is() -> None:
+    rules = rule(aliases={"big": "claude-haiku-4-5"}), rule(allow=("claude-haiku-*",))
+    assert refused(asked("claude-haiku-4-5", fallbacks=["big"]), *rules)
+    assert refused(asked("big", fallbacks=["claude-haiku-4-5"]), *rules) is None
+
+
+def test_rule_for_a_model_holds_where_the_request_names_it_second() -> None:
+    of_gpt = rule(selection=Selection(models=("gpt-*",)), allow=("gpt-5-mini*",))
+    assert refused(asked("claude-opus-5", models=["gpt-5.2"]), of_gpt)
+    assert refused(asked("claude-opus-5", models=["gpt-5-mini"]), of_gpt) is None
+    assert refused(asked("claude-opus-5"), of_gpt) is None
+
+
+def test_message_that_names_its_model_is_aliased_before_it_is_checked() -> None:
+    rules = rule(aliases={"fast": "claude-haiku-4-5"}), rule(allow=("claude-haiku-*",))
+    message = dataclasses.replace(asked("fast", type="x"), is_message=True, model=None)
+    assert refused(message, *rules) is None
+    assert refused(dataclasses.replace(message, is_message=False), *rules)
+
+
 def test_alias_to_a_deployment_is_held_to_the_model_of_the_deployment() -> None:
     route = asked("gpt-5").route
     models = {"our-chat": "gpt-5", "our-small-chat": "gpt-5-mini"}

@@ -1,6 +1,7 @@
 """Rate and concurrency limits."""
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -175,6 +176,17 @@ def test_limit_is_only_for_the_requests_that_it_selects() -> None:
         assert limited.ask(asked_by("carol")) is None
     assert limited.ask(asked_by("alice", team="ads")) is None
     assert limited.ask(asked_by("alice", team="ads")) is not None
+
+
+def test_limit_for_a_model_counts_a_batch_that_names_it() -> None:
+    limited = Limited(limit(select=Selection(models=("big",)), requests_per_minute=1))
+    body = json.dumps({"requests": [{"params": {"model": name}} for name in ("small", "big")]})
+    route = dataclasses.replace(ASKED.route, api="anthropic_batches")
+    asked = [asked_by("alice", body=body.encode()) for _ in range(2)]
+    batch = [dataclasses.replace(each, route=route, model="small") for each in asked]
+    assert limited.ask(batch[0]) is None
+    assert limited.ask(asked_by("alice")) is None, "of another model"
+    assert limited.ask(batch[1]) is not None
 
 
 def test_refused_request_consumes_nothing_of_any_limit() -> None:
