@@ -50,7 +50,7 @@ class ModelRules:
 
 
 def _replaced_model(asked: Asked) -> str | None:
-    """Return the model that an alias would replace: that of the request, or of a message."""
+    """Return the model that an alias would replace, in the request or message."""
     if asked.model is None and asked.is_message:
         return text(member(members(asked.content() or b"") or {}, MODEL))
     return asked.model
