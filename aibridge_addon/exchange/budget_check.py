@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.budget_rule import BudgetRule
 from aibridge_addon.access.model_rule import ModelRule, rules_for
-from aibridge_addon.access.policies.named_models import models_of
+from aibridge_addon.access.named_models import models_of
 from aibridge_addon.budgets.batches import estimate_of_batch
 from aibridge_addon.budgets.book import (
     BookUnavailableError,
