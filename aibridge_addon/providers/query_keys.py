@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from urllib.parse import unquote_plus
 
 KEY_PARAMETERS = frozenset(
-    {"key", "access_token", "api_key", "api-key", "apikey", "subscription-key"}
+    {
+        *("key", "access_token", "api_key", "api-key", "apikey", "subscription-key"),
+        *("$key", "$access_token"),  # as Google spells parameters of all its APIs
+    }
 )
 """Parameters for a client's own key, in lower case."""
 

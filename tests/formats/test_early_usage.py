@@ -13,7 +13,7 @@ CHAT_USAGE = {"prompt_tokens": 7, "completion_tokens": 1}
 RESPONSES_USAGE = {"input_tokens": 7, "output_tokens": 0}
 CHAT = {"id": "c-1", "model": "m"}
 
-EARLY = {
+EARLY: dict[str, list[Any]] = {
     "anthropic_messages": [
         {
             "type": "message_start",
@@ -31,7 +31,46 @@ EARLY = {
     ],
 }
 
-LATE = {
+EARLY["gemini"] = [
+    {"candidates": [{"content": {"parts": [{"text": text}]}}], "usageMetadata": usage}
+    for text, usage in (
+        ("a", {"promptTokenCount": 7}),
+        ("b", {"promptTokenCount": 7, "candidatesTokenCount": 2}),
+    )
+]
+EARLY["gemini_interactions"] = [
+    {"event_type": "step.start", "index": 0, "step": {"type": "model_output"}},
+    *(
+        {
+            "event_type": "step.delta",
+            "index": 0,
+            "delta": {"type": "text", "text": "a"},
+            "metadata": {"total_usage": {"total_input_tokens": 7, "total_output_tokens": output}},
+        }
+        for output in (1, 2)
+    ),
+]
+
+LATE: dict[str, list[Any]] = {
+    "gemini": [
+        {"candidates": [{"content": {"parts": [{"text": "a"}]}}]},
+        {"candidates": [{"finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 7}},
+    ],
+    "gemini_interactions": [
+        {"event_type": "interaction.created", "interaction": {"id": "i", "status": "in_progress"}},
+        {
+            "event_type": "interaction.completed",
+            "interaction": {"id": "i", "status": "completed", "usage": {"total_input_tokens": 7}},
+        },
+    ],
+    "ollama_chat": [
+        {"message": {"content": "a"}, "done": False},
+        {"message": {"content": ""}, "done": True, "prompt_eval_count": 7, "eval_count": 1},
+    ],
+    "bedrock_converse": [
+        {"type": "messageStart", "role": "assistant"},
+        {"type": "metadata", "usage": {"inputTokens": 7, "outputTokens": 1}},
+    ],
     "anthropic_messages": [{"type": "message_start", "message": {"id": "m-1", "usage": None}}],
     "openai_chat": [
         {**CHAT, "choices": [{"delta": {"content": "a"}}], "usage": None},

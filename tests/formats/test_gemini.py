@@ -362,3 +362,25 @@ def test_usage_of_a_stream_is_reported_before_its_end() -> None:
         raw={"trafficType": "ON_DEMAND", "promptTokenCount": 5},
     )
     assert [report.usage for report in reports] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "searches"),
+    [
+        ({"webSearchQueries": ["a", "b"], "imageSearchQueries": ["c"]}, 3),
+        ({"web_search_queries": ["a"], "grounding_chunks": [{"web": {}}, {"web": {}}]}, 1),
+        ({"groundingChunks": [{"maps": {"uri": "https://maps.example"}}]}, 1),
+        ({"retrievalQueries": ["a"]}, 1),
+        ({"groundingChunks": [{"retrievedContext": {"title": "mine"}}]}, None),
+        ({}, None),
+    ],
+)
+def test_searches_that_google_bills_are_counted(
+    metadata: dict[str, Any], searches: int | None
+) -> None:
+    usage = {"promptTokenCount": 5, "candidatesTokenCount": 2}
+    candidate = {"groundingMetadata": metadata, "finishReason": "STOP"}
+    body = encode({"candidates": [candidate], "usageMetadata": usage}).encode()
+    read = FORMAT.read_whole(body).usage
+    assert read
+    assert read.extra.get("grounding_queries") == searches

@@ -17,6 +17,7 @@ SECRET = "AIzaSyA-0123456789-abcdefghijk"
         f"/m?alt=sse&key={SECRET}&x=%20+",
         f"/m?Key={SECRET}",
         f"/m?%6bey={SECRET}",
+        f"/m?%24alt=sse&$key={SECRET}",
         f"/m?access_token={SECRET}&key={SECRET}2",
         f"/m?key={SECRET}&key=AIzaSyB-9876543210-abcdefghijk",
         f"/m?X-Amz-Credential={SECRET}%2F20260101&X-Amz-Signature={SECRET}",

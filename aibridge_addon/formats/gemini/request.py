@@ -62,9 +62,18 @@ def _is_thought(part: JSON) -> bool:
     return named(part, "thought") is True
 
 
+_NAMED_BY_PATH = (
+    ("", "model"),
+    ("tunedModels/", "tuned_model"),
+    ("dynamic/", "dynamic"),
+    ("endpoints/", "endpoint"),
+)
+"""Prefixes of a model's name in the record, and the names of values in paths."""
+
+
 def _model(values: Mapping[str, str], outer: Members, inner: Members) -> str | None:
     """Return the model: of the path, or else of the body."""
-    for kind, name in (("", "model"), ("tunedModels/", "tuned_model"), ("endpoints/", "endpoint")):
+    for kind, name in _NAMED_BY_PATH:
         if name in values:
             return kind + (text(values[name]) or "")
     given = text(member(outer, "model")) or text(member(inner, "model"))

@@ -162,7 +162,16 @@ def summed_usage(usage: dict[str, JSON], before: Sequence[dict[str, JSON]]) -> d
     return summed
 
 
+_QUERIES = ("webSearchQueries", "imageSearchQueries", "retrievalQueries")
+_BILLED_SOURCES = ("web", "maps", "image")
+"""Sources that are billed even where no query is stated; content of the client's own is not."""
+
+
 def grounding_counts(candidate: JSON) -> Extra:
-    """Return the number of searches that a grounded candidate reports."""
-    queries = sequence(named(mapping(named(candidate, "groundingMetadata")), "webSearchQueries"))
-    return {"grounding_queries": len(queries)} if queries else {}
+    """Return the number of searches that a grounded candidate reports; at least 1 if it has any."""
+    metadata = mapping(named(candidate, "groundingMetadata"))
+    queries = sum(len(sequence(named(metadata, name))) for name in _QUERIES)
+    chunks = map(mapping, sequence(named(metadata, "groundingChunks")))
+    is_grounded = any(name in chunk for chunk in chunks for name in _BILLED_SOURCES)
+    found = queries or int(is_grounded)
+    return {"grounding_queries": found} if found else {}

@@ -44,7 +44,10 @@ class InteractionReader(Reader):
 
     def content(self) -> ResponseFacts:
         """Return the facts of the interaction."""
-        return read_interaction(self.response()) or ResponseFacts()
+        found = self.response()  # a stream that is resumed does not state a status
+        return (
+            read_interaction({"status": _RUNNING[0], **found} if found else {}) or ResponseFacts()
+        )
 
     def response(self) -> dict[str, JSON]:
         """Return the interaction so far, as it is without streaming."""
@@ -72,9 +75,10 @@ class InteractionReader(Reader):
         self._take_over({**status, "usage": data.get("usage")})
 
     def _on_completed(self, data: dict[str, JSON]) -> None:
-        self._take_over(expect(dict, data["interaction"]))
-        self._error = failure_of(self._interaction)
+        interaction = expect(dict, data["interaction"])
         self._has_end = self.ended = True
+        self._take_over(interaction)
+        self._error = failure_of(self._interaction)
 
     def _on_step(self, data: dict[str, JSON]) -> None:
         number, step = expect(int, data["index"]), expect(dict, data["step"])

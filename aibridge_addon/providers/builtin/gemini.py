@@ -5,11 +5,11 @@ from aibridge_addon.formats import (
     gemini_batches,
     gemini_interactions,
     gemini_live,
-    openai_chat,
 )
 from aibridge_addon.formats.gemini import caches, embeddings, predictions
+from aibridge_addon.providers.builtin.openai import ROUTES
 from aibridge_addon.providers.instance import Provider
-from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate
+from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate, below
 
 _CHANGED = STORED | {"PATCH"}
 _FORMATS_OF_VERBS = {
@@ -47,6 +47,7 @@ TYPE = ProviderType(
     routes=(
         *model_routes("/{version}/models/{model}"),
         *model_routes("/{version}/tunedModels/{tuned_model}"),
+        *model_routes("/{version}/dynamic/{dynamic}"),
         *(
             RouteTemplate(
                 path=f"/{{version}}/models/{{model}}:{verb}",
@@ -74,11 +75,7 @@ TYPE = ProviderType(
         ),
         RouteTemplate(path="/{version}/models", methods=READ),
         RouteTemplate(path="/{version}/models/*", methods=READ),
-        RouteTemplate(
-            path="/{version}/openai/chat/completions", methods=POST, api=openai_chat.FORMAT.name
-        ),
-        RouteTemplate(path="/{version}/openai/models", methods=READ),
-        RouteTemplate(path="/{version}/openai/models/*", methods=READ),
+        *below("/{version}/openai", ROUTES),
         RouteTemplate(
             path="/{version}/cachedContents", methods=POST | READ, api=caches.FORMAT.name
         ),
