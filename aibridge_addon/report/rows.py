@@ -130,6 +130,8 @@ class RequestRow:
     """Names of the called tools; the list may be cut."""
     prompt: str | None
     """Beginning of the typed prompt; None: none was recorded."""
+    brings_results: bool = False
+    """True if the request continues after tool calls, so that nobody typed a prompt."""
     figures: Figures
 
 

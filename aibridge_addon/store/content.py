@@ -42,10 +42,13 @@ class ContentStatements:
         self._compressor = zstandard.ZstdCompressor(level=3)
         self._known: OrderedDict[bytes, str] = OrderedDict()
         """Digests of stored parts, and the day on which each was stored or renewed."""
+        self._found: OrderedDict[tuple[bytes, str, str], str] = OrderedDict()
+        """The same by digest, actor and session: the texts that a search finds under them."""
 
     def forget(self) -> None:
         """Forget which parts are stored, since the database is another one or rejected some."""
         self._known.clear()
+        self._found.clear()
 
     def of(self, fact: RequestContent | ResponseContent) -> list[Statement]:
         """Return the statements of a body; none if its format has no view."""
@@ -80,11 +83,12 @@ class ContentStatements:
         for position, (role, kind, content) in parts:
             content = self._redaction.without(content, credentials)
             digest = self._digest(kind, content)
-            if self._known.get(digest) != day:
+            is_new = _is_new(self._known, digest, day)
+            found = (digest, fact.interception.initiator_id, _place(fact, kind))
+            if _is_new(self._found, found, day) or is_new:
                 redacted = self._redaction.document(content, credentials)
-                made.append(self._part(digest, kind, redacted, fact.created_at))
+                made += [self._part(digest, kind, redacted, fact.created_at)] if is_new else []
                 made += search_texts(fact.interception, view, fact.upstream, kind, redacted)
-                self._remember(digest, day)
             rows.append((id_, fact.upstream, position, role, digest))
         return [*made, Statement("messages", {"rows": rows})] if rows else made
 
@@ -110,10 +114,21 @@ class ContentStatements:
             },
         )
 
-    def _remember(self, digest: bytes, day: str) -> None:
-        self._known[digest] = day
-        if len(self._known) > MOST_KNOWN:
-            self._known.popitem(last=False)
+
+def _is_new[Key](known: OrderedDict[Key, str], key: Key, day: str) -> bool:
+    """Return whether a key was not known on a day; it is from now on."""
+    if known.get(key) == day:
+        return False
+    known[key] = day
+    if len(known) > MOST_KNOWN:
+        known.popitem(last=False)
+    return True
+
+
+def _place(fact: RequestContent | ResponseContent, kind: str) -> str:
+    """Return where a search must find a part: an answer in each request, others in a session."""
+    sent = fact.interception
+    return sent.id if kind == "response" else sent.client_session_id or ""
 
 
 def _request_parts(view: View, fact: RequestContent) -> Iterator[Part]:

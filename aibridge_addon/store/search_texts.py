@@ -20,7 +20,7 @@ def search_texts(
 ) -> Iterator[Statement]:
     """Yield the statements for the texts of a part of a request or response, as it is stored.
 
-    Call it for a part that is stored for the first time: its texts are in the record from then on.
+    Call it for a part that is new in a session of an actor: its texts are found there from then on.
     """
     if kind == "response":
         message = view.read_response(content).message

@@ -390,3 +390,22 @@ def test_content_survives_the_spool_and_may_be_read_twice(db: Database, tmp_path
 
     assert len(stored(db)) == 7
     assert stored(db)[-1][2] == json.dumps(messages_response()).encode()
+
+
+def test_same_result_and_answer_of_several_actors_are_found_under_each(db: Database) -> None:
+    preparation = Preparation()
+    found: dict[object, list[str]] = {}
+    for actor in ("alice", "alice", "bob"):
+        sent = started(initiator_id=actor)
+        made = store(
+            db,
+            request_content(sent, messages_request(), capture=ALL),
+            response_content(sent, messages_response(), capture=ALL),
+            preparation=preparation,
+        )
+        for statement in made:
+            if statement.kind == "search_text":
+                found.setdefault(statement.values["kind"], []).append(actor)
+
+    assert found == {"answer": ["alice", "alice", "bob"], "result": ["alice", "bob"]}
+    assert db.table("aibridge_parts").count == 7

@@ -84,6 +84,18 @@ def test_sum_with_unpriced_requests_says_so(operator: TestClient, reports: Memor
     assert 'title="Requests whose cost is not known: llama">+1 unpriced' in text
 
 
+def test_turn_that_brings_tool_results_is_listed_as_such(
+    operator: TestClient, reports: MemoryReports
+) -> None:
+    reports.details[:] = [
+        recorded("r-1", prompt=None, brings_results=True),
+        recorded("r-2", prompt=None),
+    ]
+    text = operator.get("/requests").text
+    assert text.count('<span class="muted">tool results</span>') == 1
+    assert text.count('<span class="muted">no prompt</span>') == 1
+
+
 def test_unreported_usage_is_a_dash(operator: TestClient, reports: MemoryReports) -> None:
     reports.details[:] = [recorded("r-1", figures=Figures(requests=1, without_usage=1))]
     text = operator.get("/requests").text

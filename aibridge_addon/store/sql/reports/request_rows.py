@@ -30,6 +30,7 @@ _EXTRA = {
     "error_type": "i.error_type",
     "error_message": "i.error_message",
     "partial": "i.partial",
+    "correlating_tool_call_id": "i.correlating_tool_call_id",
     "ttft_ms": "i.ttft_ms",
     "upstream_requests": "count(DISTINCT CASE WHEN t.id IS NOT NULL THEN"
     " coalesce(CAST(t.upstream AS TEXT), t.provider_response_id, t.id) END)",
@@ -89,6 +90,7 @@ def _to_row(row: dict[str, Any]) -> RequestRow:
         upstream_requests=row["upstream_requests"],
         tools=tuple(json.loads(row["tools"])),
         prompt=row["prompt"],
+        brings_results=row["correlating_tool_call_id"] is not None,
         figures=_figures(row),
     )
 
