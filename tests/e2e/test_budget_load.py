@@ -4,18 +4,21 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import httpx2
+import pytest
+from databases import ENGINES, Database, PostgresDatabase, SQLiteFile
 from standin import Provider, Server
 
 from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.budgets.budget import Budget, Estimate
 from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.facts import new_id
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql.budgets import LEASE, SQLBudgets
 from e2e.bodies import CHAT, MESSAGES, RESPONSES
 from e2e.clients import WAYS, Clients
@@ -77,9 +80,9 @@ async def ask(http: httpx2.AsyncClient, clients: Clients, number: int, text: str
 
 
 @contextmanager
-def database(path: Path) -> Iterator[Callable[[str], int]]:
+def database(connected: AbstractContextManager[Connection]) -> Iterator[Callable[[str], int]]:
     """Settle what is left when all leases are lost, and read figures."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with connected as connection:
         later = datetime.now(UTC) + LEASE + timedelta(seconds=1)
         SQLBudgets("later", lambda: later).sweep(connection)
         yield lambda query: int(connection.execute(query).fetchone()[0] or 0)
@@ -123,7 +126,7 @@ def test_many_clients_use_up_a_small_budget_and_no_more(
 
     statuses = Counter(asyncio.run(run()))
     assert statuses.keys() == {200, 400}, "nobody waits in vain: room that is held becomes free"
-    with database(proxy.database) as value:
+    with database(closing(sqlite3.connect(proxy.database, isolation_level=None))) as value:
         check_ledger(value)
         assert value("SELECT max(spent) FROM aibridge_budget_counters") > LIMIT - LARGEST
         charged = value("SELECT count(*) FROM aibridge_budget_entries WHERE how = 'told'")
@@ -148,14 +151,22 @@ def check_shares(proxies: Sequence[Proxy], clients: Sequence[Clients]) -> None:
     assert all("1 in this one of 3 processes" in text for text in refused)
 
 
+@pytest.fixture(params=ENGINES)
+def shared_database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """Return an empty database that several processes share."""
+    if request.param == "sqlite":
+        return SQLiteFile(tmp_path)
+    return PostgresDatabase(request.getfixturevalue("postgres_server"))
+
+
 def test_three_processes_share_limits_and_a_budget_that_survives_the_death_of_one(
     start_proxy: StartProxy,
     clients_of: Callable[[Proxy], Clients],
     provider: Provider,
     standin: Server,
-    tmp_path: Path,
+    shared_database: Database,
 ) -> None:
-    options = {"aibridge_db": str(tmp_path / "shared.sqlite3")}
+    options = {"aibridge_db": shared_database.location}
     # The dead process holds room until its lease is lost, for which nobody waits here.
     config = config_toml(standin.origin) + BUDGETS.replace("wait_s = 60", "wait_s = 1")
     proxies = [start_proxy(config=config, options=options, metrics=True) for _ in range(3)]
@@ -188,6 +199,6 @@ def test_three_processes_share_limits_and_a_budget_that_survives_the_death_of_on
     assert statuses[None] >= 6
     # 503: on a busy machine, the database was locked for longer than a process waits.
     assert statuses.keys() <= {200, 400, 429, 503, None}
-    with database(tmp_path / "shared.sqlite3") as value:
+    with database(shared_database.connected()) as value:
         check_ledger(value)
         assert value("SELECT count(*) FROM aibridge_budget_entries WHERE how = 'estimated'") >= 6
