@@ -123,7 +123,9 @@ CLIENTS = [
         user_agents=("copilot/",),
         session_headers=("x-client-session-id",),
         commands=("copilot",),
-        keys=(),  # it has a login of its own
+        # With a provider of the user's; otherwise it has a login of its own.
+        base_urls={"COPILOT_PROVIDER_BASE_URL": "{openai}"},
+        keys=("COPILOT_PROVIDER_API_KEY",),
     ),
     ClientProgram(
         name="Kilo Code",

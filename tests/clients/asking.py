@@ -14,6 +14,7 @@ from clients.programs import (
     AIDER,
     CLAUDE_CODE,
     CODEX,
+    COPILOT,
     GEMINI_CLI,
     JS_SDKS,
     LLM,
@@ -284,3 +285,28 @@ def gemini(place: Place, asked: str, *more: str, mode: Mode) -> tuple[Ran, Any]:
     env = {**GEMINI_KEY, "GEMINI_CLI_TRUST_WORKSPACE": "true"}
     ran = place.run(command, mode=mode, client="gemini", env=env)
     return ran, json.loads(ran.out)
+
+
+# --- GitHub Copilot CLI
+
+COPILOT_WIRES = {
+    "anthropic_messages": {"COPILOT_PROVIDER_TYPE": "anthropic"},
+    "openai_chat": {"COPILOT_PROVIDER_WIRE_API": "completions"},
+    "openai_responses": {"COPILOT_PROVIDER_WIRE_API": "responses"},
+}
+"""Variables that choose a wire format."""
+
+
+def copilot(place: Place, asked: str, *, mode: Mode, api: str, base_url: str) -> Ran:
+    """Run Copilot with a provider and key of the user's own: it needs no login at GitHub then."""
+    provider = "anthropic" if api == "anthropic_messages" else "openai"
+    env = {
+        **COPILOT_WIRES[api],
+        "COPILOT_OFFLINE": "true",
+        "COPILOT_AUTO_UPDATE": "false",
+        "COPILOT_MODEL": "claude-sonnet-4-5" if provider == "anthropic" else "gpt-5",
+        "COPILOT_PROVIDER_BASE_URL": base_url,
+        "COPILOT_PROVIDER_API_KEY": KEYS[f"{provider.upper()}_API_KEY"],
+    }
+    command: Words = [program(COPILOT), "-p", asked, "-s", "--allow-all-tools"]
+    return place.run(command, mode=mode, client="copilot", env=env)

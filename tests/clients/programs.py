@@ -60,6 +60,9 @@ CODEX = Package(
 OPENCODE = Package(
     registry="npm", requirements=("opencode-ai@1.18.33",), program="node_modules/.bin/opencode"
 )
+COPILOT = Package(
+    registry="npm", requirements=("@github/copilot@1.0.102",), program="node_modules/.bin/copilot"
+)
 GEMINI_CLI = Package(
     registry="npm", requirements=("@google/gemini-cli@0.61.0",), program="node_modules/.bin/gemini"
 )

@@ -14,6 +14,7 @@ from clients.asking import (
     aider,
     by_sdks,
     check,
+    copilot,
     gemini,
     javascript,
     js_modules,
@@ -172,3 +173,35 @@ def test_gemini_cli_gets_an_answer_with_central_tools(central_desk: Desk) -> Non
     [call] = records.tool_usages
     assert (call["tool"], call["injected"]) == ("add", 1)
     assert records.prompts == [asked]
+
+
+# --- GitHub Copilot CLI
+
+
+@pytest.mark.parametrize(
+    ("mode", "api"),
+    [
+        ("forward", "openai_responses"),
+        ("forward", "anthropic_messages"),
+        ("reverse", "openai_chat"),
+    ],
+)
+def test_copilot_with_a_key_of_the_user_is_recorded(desk: Desk, mode: Mode, api: str) -> None:
+    """Without a provider of the user's, it wants a login at GitHub before anything else."""
+    host = "api.anthropic.com" if api == "anthropic_messages" else "api.openai.com/v1"
+    name = "anthropic" if api == "anthropic_messages" else "openai/v1"
+    reverse = f"http://127.0.0.1:{desk.proxy.reverse_port}/{name}"
+    with desk.proxy.recording() as records:
+        ran = copilot(
+            desk,
+            "hello",
+            mode=mode,
+            api=api,
+            base_url=f"https://{host}" if mode == "forward" else reverse,
+        )
+    assert (ran.code, ran.out.strip()) == (0, HELLO)
+    assert {row["client"] for row in records.interceptions} == {"GitHub Copilot (CLI)"}
+    row = records.interceptions[-1]
+    assert (row["api"], row["request_kind"], row["status"]) == (api, "turn", "completed")
+    assert records.prompts == ["hello"]
+    assert len(records.token_usages) == len(records.interceptions)
