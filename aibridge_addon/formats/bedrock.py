@@ -4,6 +4,7 @@ The model is named in the path of a request. It decides the price, by its prefix
 all regions too, so that the shorter name in a response never replaces it.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -26,6 +27,8 @@ _TYPES: Mapping[int, str] = {
     429: "ThrottlingException",
     503: "ServiceUnavailableException",
 }
+_DIGITS = re.compile("[0-9]{1,19}")
+"""More digits are no count, and Python refuses to read thousands of them."""
 _PREFIX = "x-amzn-bedrock-"
 _LABELS: Mapping[str, str] = {
     "service_tier": _PREFIX + "service-tier",
@@ -118,7 +121,7 @@ def _usage_of(headers: Mapping[str, str]) -> Usage | None:
     names = ("input", "output", "cache-read-input", "cache-write-input")
     counts = {name: headers.get(f"{_PREFIX}{name}-token-count", "") for name in names}
     given, made, read, written = (
-        count(int(c)) if c.isascii() and c.isdigit() else None for c in counts.values()
+        count(int(c)) if _DIGITS.fullmatch(c) else None for c in counts.values()
     )
     if given is None and made is None:
         return None

@@ -144,7 +144,7 @@ def test_tokens_of_another_model_are_read_from_the_head() -> None:
     assert facts.usage.extra == {"service_tier": "flex"}
 
 
-@pytest.mark.parametrize("value", ["", "-1", "many", "1.5", "²"])
+@pytest.mark.parametrize("value", ["", "-1", "many", "1.5", "²", "9" * 5000])
 def test_unreadable_token_counts_of_a_head_are_unknown(value: str) -> None:
     wire_format = FORMATS["bedrock_invoke"]
     headers = {

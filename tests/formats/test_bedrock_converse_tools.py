@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.central_tool import ResultPart, ToolResult
-from aibridge_addon.formats.decoders.aws_frames import FrameParser, event_frame, frames_of
+from aibridge_addon.formats.decoders.aws_frames import (
+    FrameParser,
+    event_frame,
+    exception_frame,
+    frames_of,
+)
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.tool_protocol import InjectedCall, StreamError, Turn
 from aibridge_addon.raw_json import members
@@ -170,6 +175,42 @@ def test_turn_keeps_signed_thoughts_and_drops_blank_texts() -> None:
     blank = document([THOUGHT, {"text": " "}, call(LOOK, 1)], "tool_use")
     for turn in (spliced([[stream(blank)]])[1][0], merge(API, [blank])[1][0]):
         assert turn.items == (THOUGHT, call(LOOK, 1))
+
+
+@pytest.mark.parametrize(
+    ("sent", "joined"),
+    [(["aGVsbG8="], "aGVsbG8="), (["aGU=", "bGxv"], "aGVsbG8="), (["?", "!"], "?!")],
+)
+def test_redacted_thoughts_go_back_as_they_are_without_streaming(
+    sent: list[str], joined: str
+) -> None:
+    deltas = [{"reasoningContent": {"redactedContent": piece}} for piece in sent]
+    at = {"contentBlockIndex": 0}
+    events = [
+        event_frame("contentBlockDelta", json.dumps(at | {"delta": d}).encode()) for d in deltas
+    ]
+    _, [turn] = spliced([[*events, stream(document([], "end_turn"))]])
+    assert turn.items == ({"reasoningContent": {"redactedContent": joined}},)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_exception_after_hidden_calls_is_the_last_frame_of_the_client(place: int) -> None:
+    frames = [event_frame(kind, json.dumps(data).encode()) for kind, data in events_of(SECOND)]
+    failed = [*frames[:place], exception_frame("throttlingException", "Slow down.")]
+    body, _ = spliced([[stream(FIRST)], failed])
+    reader = FORMAT.reader()
+    for event in frames_of(body):
+        reader.feed(event)
+    assert reader.facts().error
+    assert body.endswith(failed[-1])
+
+
+def test_frame_with_a_wrong_checksum_is_relayed_as_it_came_and_counted() -> None:
+    frames = [event_frame(kind, json.dumps(data).encode()) for kind, data in events_of(FIRST)]
+    broken = bytearray(frames[2])
+    broken[-1] ^= 1
+    body, _ = spliced([[*frames[:2], bytes(broken), *frames[3:]], [stream(SECOND)]])
+    assert bytes(broken) in body
 
 
 def test_call_that_the_provider_runs_is_not_a_call_of_the_client() -> None:

@@ -1,5 +1,7 @@
 """Gathers the deltas of a streamed content block of Converse. Sans-io."""
 
+from base64 import b64decode, b64encode
+
 from aibridge_addon.facts import Thought, ToolCall
 from aibridge_addon.raw_json import JSON, arguments, expect, mapping, text
 
@@ -59,12 +61,22 @@ class StreamedBlock:
         return "".join(self._fragments.get((kind, field), ()))
 
     def _reasoning(self) -> dict[str, JSON]:
-        if redacted := self._text(_REASONING, "redactedContent"):
-            return {"redactedContent": redacted}
+        if redacted := self._fragments.get((_REASONING, "redactedContent")):
+            return {"redactedContent": _joined_base64(redacted)}
         reasoning: dict[str, JSON] = {"text": self._text(_REASONING, "text")}
         if signature := self._text(_REASONING, "signature"):
             reasoning["signature"] = signature
         return {"reasoningText": reasoning}
+
+
+def _joined_base64(pieces: list[str]) -> str:
+    """Join pieces that are encoded one by one; broken ones stay as they are."""
+    if len(pieces) == 1:
+        return pieces[0]
+    try:
+        return b64encode(b"".join(b64decode(piece, validate=True) for piece in pieces)).decode()
+    except ValueError:
+        return "".join(pieces)
 
 
 def tool_call_of(block: dict[str, JSON]) -> ToolCall | None:
