@@ -124,6 +124,7 @@ class RecordWriter[C: Connection](ABC):
         try:
             connection = self.connection()
             with self.in_time(connection), transaction(connection):
+                self._budgets.before(connection, works)
                 results = [self.try_work(connection, work) for work in works]
             self._budgets.committed()
         except self.unavailable as error:

@@ -3,9 +3,8 @@
 import json
 from collections.abc import Iterable
 
-from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.store.connection import Connection, Cursor
-from aibridge_addon.store.sql.budget_book import SQLBudgetBook
+from aibridge_addon.store.sql.budget_book import SQLBudgetBook, Work, counters_of
 from aibridge_addon.store.statements import Statement
 
 _LOCK = (
@@ -26,9 +25,9 @@ _SLICES = "SELECT DISTINCT budget || '/' || scope FROM aibridge_budget_slices"
 class PostgresBudgetBook(SQLBudgetBook):
     """Budget book of one process."""
 
-    def before_admission(self, connection: Connection, call: BudgetedCall) -> None:
-        """Lock the counters of a call."""
-        _lock(connection, (f"{budget.name}/{scope}" for budget, scope in call.scopes))
+    def before(self, connection: Connection, works: Iterable[Work]) -> None:
+        """Lock the counters of all works at once, so that no two processes wait for each other."""
+        _lock(connection, counters_of(works))
 
     def settle(self, connection: Connection, statements: Iterable[Statement]) -> None:
         """Lock the counters of ended interceptions, and settle them."""

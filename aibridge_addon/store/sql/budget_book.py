@@ -1,6 +1,7 @@
 """The budget book of a store: runs admissions and settlements on the recorder's thread."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from aibridge_addon.budgets.book import (
@@ -31,6 +32,24 @@ def _run_never(work: Work) -> NoReturn:
     raise BookUnavailableError("no recorder has started")
 
 
+@dataclass(frozen=True, slots=True)
+class _CallWork:
+    """Work that counts a call in its budgets."""
+
+    work: Callable[[Connection, BudgetedCall], Any]
+    call: BudgetedCall
+
+    def __call__(self, connection: Connection) -> Any:
+        return self.work(connection, self.call)
+
+
+def counters_of(works: Iterable[Work]) -> Iterator[str]:
+    """Yield the names of the counters that works use."""
+    for work in works:
+        if isinstance(work, _CallWork):
+            yield from (f"{budget.name}/{scope}" for budget, scope in work.call.scopes)
+
+
 class SQLBudgetBook(BudgetBook):
     """Budget book of one process."""
 
@@ -51,29 +70,28 @@ class SQLBudgetBook(BudgetBook):
             BookUnavailableError: the database is unavailable.
         """
         self.is_used = True
-        refusal: BudgetRefusal | None = await self.run(self._admission(call))
+        refusal: BudgetRefusal | None = await self.run(_CallWork(self._admit, call))
         return refusal
 
     def hold(self, call: BudgetedCall) -> Awaitable[Any]:
         """Hold the estimate of a call that cannot be refused any more."""
         self.is_used = True
-        return self.run(self._admission(call))
+        return self.run(_CallWork(self._admit, call))
 
-    def _admission(self, call: BudgetedCall) -> Work:
-        def admit(connection: Connection) -> BudgetRefusal | None:
-            self.before_admission(connection, call)
-            self._warnings += self._budgets.settle_so_far(connection, call.interception_id)
-            return self._budgets.admit(connection, call)
+    def _admit(self, connection: Connection, call: BudgetedCall) -> BudgetRefusal | None:
+        self._warnings += self._budgets.settle_so_far(connection, call.interception_id)
+        return self._budgets.admit(connection, call)
 
-        return admit
-
-    def before_admission(self, connection: Connection, call: BudgetedCall) -> None:
-        """Make sure that no other process counts meanwhile; nothing, if there is one writer."""
+    def before(self, connection: Connection, works: Iterable[Work]) -> None:
+        """Keep other processes from counting while works run; nothing, if there is one writer."""
         return
 
     async def release(self, call: BudgetedCall) -> None:
         """Remove the holds of a call that is not sent after all."""
-        await self.run(lambda connection: self._budgets.release(connection, call.id))
+        await self.run(_CallWork(self._release, call))
+
+    def _release(self, connection: Connection, call: BudgetedCall) -> None:
+        self._budgets.release(connection, call.id)
 
     def settle(self, connection: Connection, statements: Iterable[Statement]) -> None:
         """Settle the holds of the interceptions that end with these statements."""

@@ -4,11 +4,12 @@ import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from databases import PostgresDatabase
 from store.doubles import all_of_one, started
-from store.test_budgets import Book, budget
+from store.test_budgets import budget
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.budgets.book import BudgetedCall
@@ -22,6 +23,7 @@ from aibridge_addon.store.postgres.budget_book import PostgresBudgetBook
 from aibridge_addon.store.postgres.connection import connect
 from aibridge_addon.store.postgres.sweeper import Sweeper
 from aibridge_addon.store.protocol import Retention
+from aibridge_addon.store.sql.budget_book import Work
 
 BOUND = 60
 
@@ -69,30 +71,37 @@ def test_functions_of_an_earlier_version_are_replaced(database: PostgresDatabase
 
 
 def test_admissions_of_processes_at_once_never_exceed_a_budget(database: PostgresDatabase) -> None:
+    """Each transaction admits calls of two people, in the one order or the other."""
     limit = budget(limit=50, is_strict=True)
     admitted: list[str] = []
 
-    def admit_many() -> None:
+    def admit_many(number: int) -> None:
+        book = PostgresBudgetBook()
+        works: list[Work] = []
+        book.run = lambda work: cast(Any, works.append(work))
         with database.connected() as connection:
-            book, locks = Book(connection, owner=new_id()), PostgresBudgetBook()
             for _ in range(10):
-                call = BudgetedCall(
-                    interception_id=new_id(),
-                    scopes=((limit, "alice"),),
-                    estimate=lambda unit: Estimate(worst=5, likely=5, input=1),
-                )
+                works.clear()
+                for scope in ("alice", "bob")[:: 1 if number % 2 else -1]:
+                    call = BudgetedCall(
+                        interception_id=new_id(),
+                        scopes=((limit, scope),),
+                        estimate=lambda unit: Estimate(worst=5, likely=5, input=1),
+                    )
+                    book.hold(call)
                 with transaction(connection):
-                    locks.before_admission(connection, call)
-                    if book.budgets.admit(connection, call) is None:
-                        admitted.append(call.interception_id)
+                    book.before(connection, works)
+                    results = [work(connection) for work in works]
+                admitted.extend("" for refusal in results if refusal is None)
 
-    threads = [threading.Thread(target=admit_many) for _ in range(4)]
+    threads = [threading.Thread(target=admit_many, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(BOUND)
-    assert len(admitted) == 10
-    assert database.select("SELECT sum(amount) FROM aibridge_budget_holds") == [(50,)]
+    assert len(admitted) == 20
+    held = "SELECT scope, sum(amount) FROM aibridge_budget_holds GROUP BY scope ORDER BY scope"
+    assert database.select(held) == [("alice", 50), ("bob", 50)]
 
 
 def test_revoked_access_token_is_seen_by_another_process_at_its_next_reading(
