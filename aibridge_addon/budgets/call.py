@@ -200,7 +200,11 @@ def _cost_of_units(call: Call, billed: BilledCall, price: PriceOf) -> int | None
     return found.cost_nano_usd if isinstance(found, Priced) else None
 
 
+_CACHE_MARKS = (b'"cache_control"', b'"cachePoint"')
+"""Members that ask Anthropic and Converse to write to the cache."""
+
+
 def _cache_writes(body: bytes) -> CacheWrites:
-    if b'"cache_control"' not in body:
+    if not any(mark in body for mark in _CACHE_MARKS):
         return "none"
     return "1h" if b'"1h"' in body else "5m"

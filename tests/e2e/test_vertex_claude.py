@@ -1,5 +1,6 @@
 """Claude on Vertex AI and in Azure AI Foundry through a real proxy, with Anthropic's SDKs."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +8,7 @@ import anthropic
 import pytest
 from standin import Provider, Server, ServerThread
 
+from e2e.central import ADD, ToolServer
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
 
@@ -25,7 +27,7 @@ def upstream() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def vertex(run_proxy: RunProxy, upstream: Server) -> Iterator[Proxy]:
+def vertex(run_proxy: RunProxy, upstream: Server, tool_server: ToolServer) -> Iterator[Proxy]:
     config = f"""
 [[providers]]
 name = "vertex"
@@ -41,7 +43,8 @@ base_url = "{upstream.origin}"
 hosts = []
 price_as = "azure"
 """
-    with run_proxy(upstream.origin, config=config) as shared:
+    servers = {"calc": {"url": tool_server.url, "allow": "^add$"}}
+    with run_proxy(upstream.origin, config=config, servers=servers) as shared:
         yield shared
 
 
@@ -81,6 +84,8 @@ def test_messages_of_claude_on_vertex_are_recorded(
         assert usage["price_source"].startswith("google/claude-sonnet-4-5")
     paths = [request.target.rpartition("/")[2] for request in upstream.requests]
     assert paths == [f"{MODEL}:streamRawPredict", f"{MODEL}:rawPredict", "count-tokens:rawPredict"]
+    for request in upstream.requests:  # what is counted has the central tools too
+        assert [tool["name"] for tool in json.loads(request.body)["tools"]] == [ADD]
 
 
 def test_messages_of_claude_in_foundry_are_recorded(vertex: Proxy, upstream: Server) -> None:
