@@ -122,7 +122,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "report": BASE | {"formats"},
     "redaction": BASE,
     "store": BASE | {"access", "budgets", "fact_bus", "formats", "prices", "redaction", "report"},
-    "web": BASE | {"access", "budgets", "formats", "report", "store"},
+    "web": BASE | {"access", "budgets", "formats", "providers", "report", "store"},
     "config": BASE
     | {"access", "budgets", "prices", "providers", "redaction", "telemetry", "tools"},
     "telemetry": BASE | {"budgets", "fact_bus", "formats"},

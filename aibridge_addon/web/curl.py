@@ -7,26 +7,12 @@ from typing import Any
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.view import View
 from aibridge_addon.report.rows import InterceptionDetail, StoredMessage
-
-_ANTHROPIC = (
-    '"${ANTHROPIC_BASE_URL:-https://api.anthropic.com}/v1/messages"',
-    '"x-api-key: $ANTHROPIC_API_KEY"',
-    '"anthropic-version: 2023-06-01"',
-)
-_OPENAI = '"${{OPENAI_BASE_URL:-https://api.openai.com/v1}}{}"'
-_BEARER = '"authorization: Bearer $OPENAI_API_KEY"'
-_TARGETS: dict[str, tuple[str, ...]] = {
-    "anthropic_messages": _ANTHROPIC,
-    "openai_chat": (_OPENAI.format("/chat/completions"), _BEARER),
-    "openai_responses": (_OPENAI.format("/responses"), _BEARER),
-    "openai_responses_compact": (_OPENAI.format("/responses/compact"), _BEARER),
-}
-"""URL and headers by wire format, quoted for a shell."""
+from aibridge_addon.web.curl_targets import target_of
 
 
 def curl_command(detail: InterceptionDetail) -> str:
     """Return the command; empty if the content of the request was not recorded."""
-    found, target = FORMATS.get(detail.row.api), _TARGETS.get(detail.row.api)
+    found, target = FORMATS.get(detail.row.api), target_of(detail.row)
     view = found.view if found else None
     parts = [part for part in detail.messages if part.upstream == 0 and part.kind != "response"]
     if view is None or target is None or not parts:

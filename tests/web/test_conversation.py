@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report.rows import call_row, tool_row
+from report.rows import call_row, request_row, tool_row
 from starlette.testclient import TestClient
 
 from aibridge_addon.report.rows import InterceptionDetail
 from aibridge_addon.web.curl import curl_command
+from aibridge_addon.web.curl_targets import target_of
 from web.conftest import recorded
 from web.contents import (
     ANSWERED,
@@ -164,10 +165,66 @@ def test_curl_command_has_the_body_and_no_secret(tmp_path: Path) -> None:
     ],
 )
 def test_curl_command_holds_the_body_of_each_format(api: str, sent: dict[str, object]) -> None:
-    made = recorded("r-1", api=api)
+    provider = "anthropic" if api == "anthropic_messages" else "openai"
+    made = recorded("r-1", api=api, provider=provider)
     command = curl_command(with_content(made, (sent, None)))
     body = command.partition("  -d ")[2]
     assert json.loads(shlex.split(body)[0]) == sent
+
+
+@pytest.mark.parametrize(
+    ("provider", "api", "url", "header"),
+    [
+        ("openai", "openai_chat", "https://api.openai.com/v1/chat/completions", "Bearer key"),
+        ("groq", "openai_chat", "https://api.groq.com/openai/v1/chat/completions", "Bearer key"),
+        ("openrouter", "anthropic_messages", "https://openrouter.ai/api/v1/messages", ": key"),
+        (
+            "vertex",
+            "anthropic_messages",
+            "https://here-aiplatform.googleapis.com/v1/projects/p/locations/here/publishers"
+            "/anthropic/models/a%2Fb@1:streamRawPredict",
+            "Bearer token",
+        ),
+        (
+            "bedrock",
+            "bedrock_invoke",
+            "https://bedrock-runtime.here.amazonaws.com/model/a%2Fb@1/invoke-with-response-stream",
+            "Bearer key",
+        ),
+        (
+            "gemini",
+            "gemini",
+            "https://generativelanguage.googleapis.com/v1beta/models/a%2Fb@1"
+            ":streamGenerateContent?alt=sse",
+            "x-goog-api-key: key",
+        ),
+        ("azure", "openai_chat", "https://az/openai/v1/chat/completions", "api-key: key"),
+        ("ollama", "ollama_chat", "http://localhost:11434/api/chat", "content-type"),
+        ("my own", "openai_responses", "https://mine/responses", "Bearer key"),
+    ],
+)
+def test_curl_command_names_the_host_and_path_of_the_call(
+    provider: str, api: str, url: str, header: str
+) -> None:
+    [target, *headers] = target_of(request_row(provider=provider, api=api, model="a/b@1")) or ()
+    keys = ("OPENAI", "GROQ", "OPENROUTER", "GEMINI", "AZURE_OPENAI", "MY_OWN")
+    variables = {f"{name}_API_KEY": "key" for name in keys} | {
+        "AWS_BEARER_TOKEN_BEDROCK": "key",
+        **dict.fromkeys(("AWS_REGION", "CLOUD_ML_REGION"), "here"),
+        "GOOGLE_CLOUD_PROJECT": "p",
+        "AZURE_OPENAI_ENDPOINT": "https://az",
+        "MY_OWN_BASE_URL": "https://mine",
+    }
+    script = f"gcloud() {{ echo token; }}\nprintf '%s\\n' {' '.join((target, *headers))}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=True, env=variables)
+    shown = done.stdout.decode().splitlines()
+    assert shown[0] == url
+    assert header == "content-type" or shown[1].endswith(header)
+
+
+def test_call_with_the_login_of_a_program_has_no_curl_command() -> None:
+    for provider in ("chatgpt", "copilot", "code-assist"):
+        assert target_of(request_row(provider=provider, api="openai_responses")) is None
 
 
 def test_request_without_content_says_how_to_record_it(operator: TestClient) -> None:
