@@ -51,7 +51,7 @@ def _type_of(name: str) -> str:
 def _base(row: RequestRow) -> str:
     provider = _PROVIDERS.get(row.provider)
     if provider and provider.base_url:
-        base = provider.base_url
+        base: str = provider.base_url
     else:  # an instance of the config file, which the page does not know
         return f"${{{_variable(row)}_BASE_URL:?}}"
     if row.provider in ("anthropic", "openai"):

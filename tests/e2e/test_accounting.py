@@ -1,12 +1,16 @@
 """Tests of accounting: hidden model calls, compaction, and billed responses without a record."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from standin import Provider, Request, Response, Upgrade
+from click.testing import CliRunner
+from standin import EndEarly, Provider, Request, Response, Upgrade
 
+from aibridge_addon.cli import main
 from e2e.clients import WAYS, Clients, Way
 from e2e.metrics import metric
 from e2e.proxy import Proxy
@@ -55,6 +59,48 @@ def test_hidden_model_calls_have_their_own_token_usage_rows(
             {"call": hidden["call"]},
         ),
     ]
+
+
+def test_count_that_a_response_lacks_is_unknown_everywhere(
+    proxy: Proxy, clients: Clients, provider: Provider
+) -> None:
+    answer = {"id": "c-1", "object": "chat.completion", "model": "gpt-5", "choices": []}
+    usage = {"prompt_tokens": 40, "completion_tokens": None, "total_tokens": 90}
+    can(provider, Response(200, JSON, json.dumps(answer | {"usage": usage}).encode()))
+    before = metric(proxy, "aibridge_unknown_tokens_total", type="output", provider="openai")
+    with proxy.recording() as records, clients.openai(FORWARD) as client:
+        client.chat.completions.create(
+            model="gpt-5",
+            messages=[{"role": "user", "content": "hi"}],
+            extra_headers=CANNED | {"X-AIBridge-Actor": "unknown-count"},
+        )
+
+    assert (records.usage["input_tokens"], records.usage["output_tokens"]) == (40, None)
+    assert records.usage["cost_nano_usd"] is None
+    assert records.usage["unpriced_reason"] == "the response does not state its output tokens"
+    after = metric(proxy, "aibridge_unknown_tokens_total", type="output", provider="openai")
+    assert after == before + 1
+    options = ["--db", str(proxy.database), "--by", "actor", "--actor", "unknown-count"]
+    result = CliRunner().invoke(main, ["usage", "--json", *options])
+    [row] = json.loads(result.output)
+    assert (row["input"], row["output"], row["incomplete"]) == (40, None, 1)
+
+
+def test_placeholders_of_a_stream_that_broke_off_are_no_usage(
+    proxy: Proxy, clients: Clients, provider: Provider
+) -> None:
+    message = {"id": "m-1", "model": "m", "usage": {"input_tokens": 0, "output_tokens": 0}}
+    start = {"type": "message_start", "message": message}
+    event = b"event: message_start\ndata: " + json.dumps(start).encode() + b"\n\n"
+    can(provider, Response(200, SSE, [event, EndEarly()]))
+    asked = {"model": "m", "max_tokens": 9, "messages": [], "stream": True}
+    with proxy.recording() as records, clients.http(REVERSE) as client:
+        url = clients.url(REVERSE, "anthropic", "/v1/messages")
+        with contextlib.suppress(httpx2.RemoteProtocolError):
+            client.post(url, json=asked, headers=CANNED)
+
+    assert records.token_usages == []
+    assert records.interception["partial"]
 
 
 @pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
