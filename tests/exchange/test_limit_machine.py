@@ -68,10 +68,10 @@ class LimitMachine(RuleBasedStateMachine):
         self.resize()
 
     def resize(self) -> None:
-        """Change the oracle's room as the first look at the limit does."""
-        if "rate" in self.bounds:
+        """Change the oracle's room, and the bucket now and not at the next look at its rate."""
+        if self.limits.limits:
             self.room.change(self.limits.counters.share.rate_of(self.bounds["rate"]))
-            self.limits.find_shortage(asked_by("nobody"))
+            self.limits.counters._bucket(self.limits.limits[0], "total", "requests", self.clock())
 
     def settle(self) -> None:
         """Serve those who wait, let their tasks run, and check who was admitted."""
