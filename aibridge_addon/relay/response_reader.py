@@ -91,6 +91,7 @@ class ResponseReader:
         """The body so far, unless it is a stream of events."""
         self._streamed: list[bytes] | None = [] if options.keeps_content else None
         """The decoded stream so far, if it is needed."""
+        self._has_begun = False
         self.is_complete = False
         """True if the body has ended; set by the owner."""
 
@@ -207,6 +208,8 @@ class ResponseReader:
         return self._parser.feed(decoded, unwanted)
 
     def _read_decoded(self, decoded: bytes) -> int | None:
+        if decoded and not self._has_begun:
+            return self._read_first(decoded)
         reader = self._reader
         had_ended = reader.ended
         events = self.split(decoded, reader.skippable)
@@ -219,6 +222,16 @@ class ResponseReader:
             return None
         after = sum(len(event.raw) for event in events[last:]) + self._parser.pending
         return max(0, len(decoded) - after)
+
+    def _read_first(self, decoded: bytes) -> int | None:
+        """Read the first event by itself, since it often tells which others may be skipped."""
+        self._has_begun = True
+        size = decoded.find(b"\n\n") + 2 if b"\n\n" in decoded else len(decoded)
+        position = self._read_decoded(decoded[:size])
+        later = self._read_decoded(decoded[size:])
+        if position is None and later is not None:
+            return size + later
+        return position
 
 
 def _slices(data: bytes) -> list[bytes]:

@@ -281,6 +281,15 @@ def test_rest_of_an_event_is_not_skipped_as_an_event() -> None:
     assert event.raw == b"data: more\n" + run
 
 
+@apis
+def test_run_in_the_middle_of_a_chunk_becomes_one_event_without_data(api: str) -> None:
+    run = event_of(json.dumps(TEXT[api]).encode()) * 3
+    first, last = b"data: first\n\n", b"data: last\n\n"
+    events = SSEParser().feed(first + run + last + run, begun(FORMATS[api]).skippable)
+    assert [event.raw for event in events] == [first, run, last, run]
+    assert [event.data for event in events] == [b"first", None, b"last", None]
+
+
 # Whatever comes
 
 

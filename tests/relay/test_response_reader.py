@@ -38,6 +38,26 @@ def test_reader_reads_a_single_body_once_it_is_complete() -> None:
     assert error.message == "no"
 
 
+DELTA = b'data: {"id":"1","model":"m","choices":[{"delta":{"content":"a"}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("before", [CHUNK, CHUNK + DELTA * 3], ids=["first", "later"])
+@pytest.mark.parametrize("after", [b"", DELTA, DELTA + CHUNK + DELTA], ids=len)
+def test_terminal_event_is_found_beside_events_that_are_skipped(
+    before: bytes, after: bytes
+) -> None:
+    reader = make_reader()
+    assert reader.read(before + DONE + after) == len(before)
+    assert reader.facts().usage
+
+
+def test_events_after_a_terminal_event_that_comes_first_are_read() -> None:
+    reader = make_reader()
+    assert reader.read(DONE + CHUNK) == 0
+    assert reader.facts().usage
+
+
 def make_reader(coding: str = "") -> ResponseReader:
     return ResponseReader(
         ReaderOptions(

@@ -61,7 +61,8 @@ class SSEParser:
     def feed(self, chunk: bytes, unwanted: re.Pattern[bytes] | None = None) -> list[Event]:
         """Read a chunk; return the events that it completes.
 
-        `unwanted` matches runs of whole events; one that begins the chunk may be left out.
+        `unwanted` matches runs of whole events: one that begins the chunk may be left out, a later
+        one may become a single event without data.
 
         Raises:
             EventTooLargeError: the unfinished event is larger than the bound.
@@ -71,10 +72,7 @@ class SSEParser:
             if not chunk:
                 return []
         if not self._buffer and chunk.endswith(b"\n\n") and b"\r" not in chunk:
-            # The usual chunk of a live stream: complete events, mostly a single event.
-            if chunk.find(b"\n\n") == len(chunk) - 2:
-                return [_parse_plain(chunk)]
-            return [_parse_plain(block + b"\n\n") for block in chunk[:-2].split(b"\n\n")]
+            return _parse_whole(chunk, unwanted)  # the usual chunk of a live stream
         # Two line ends are at most four bytes: the border may be up to three bytes back.
         search_from = max(0, len(self._buffer) - 3)
         self._buffer += chunk
@@ -97,6 +95,22 @@ class SSEParser:
         if not events and len(self._buffer) > self._max_event_bytes:
             raise EventTooLargeError(f"an event is larger than {self._max_event_bytes} bytes")
         return events
+
+
+def _parse_whole(chunk: bytes, unwanted: re.Pattern[bytes] | None) -> list[Event]:
+    """Parse complete events without CR, of which the first is wanted."""
+    events = []
+    start, size = 0, len(chunk)
+    while start < size:
+        end = chunk.find(b"\n\n", start) + 2
+        if end == 1:  # a further line end after the last event
+            end = size
+        events.append(_parse_plain(chunk[start:end]))
+        start = end
+        if unwanted and start < size and (run := unwanted.match(chunk, start)):
+            events.append(Event(b"", None, run[0]))
+            start = run.end()
+    return events
 
 
 def _parse_plain(raw: bytes) -> Event:
