@@ -75,6 +75,7 @@ class ClientProgram:
 
 _ANTHROPIC = {"ANTHROPIC_BASE_URL": "{anthropic}"}
 _OPENAI = {"OPENAI_BASE_URL": "{openai}"}
+_GOOGLE = {"GOOGLE_GEMINI_BASE_URL": "{gemini}", "GOOGLE_VERTEX_BASE_URL": "{vertex}"}
 _CLOUDS = {
     "ANTHROPIC_BEDROCK_BASE_URL": "{bedrock}",
     "ANTHROPIC_VERTEX_BASE_URL": "{vertex}/v1",
@@ -156,8 +157,7 @@ CLIENTS = [
         session_in_body=True,  # with a Google login
         commands=("gemini",),
         base_urls={
-            "GOOGLE_GEMINI_BASE_URL": "{gemini}",
-            "GOOGLE_VERTEX_BASE_URL": "{vertex}",
+            **_GOOGLE,
             "CODE_ASSIST_ENDPOINT": "{code_assist}",
         },
         keys=("GEMINI_API_KEY",),
@@ -245,13 +245,13 @@ CLIENTS = [
         name="Python programs",
         commands=("python",),
         programs=r"python[\d.]*|uvx?|pipx|ipython|jupyter",
-        base_urls=_ANTHROPIC | _OPENAI,
+        base_urls=_ANTHROPIC | _OPENAI | _GOOGLE,
     ),
     ClientProgram(
         name="Node programs",
         commands=("node", "js"),
         programs="node|npx|npm|pnpm|tsx|bun|bunx|deno|js",
-        base_urls=_ANTHROPIC | _OPENAI,
+        base_urls=_ANTHROPIC | _OPENAI | _GOOGLE,
         needs_base_url=True,  # Node ignores HTTPS_PROXY before version 22.21
     ),
     ClientProgram(name="curl", commands=("curl",)),

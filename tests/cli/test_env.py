@@ -109,7 +109,12 @@ REVERSE = {
     },
     "qwen": {"OPENAI_BASE_URL": OPENAI},
     "aider": {"ANTHROPIC_API_BASE": ANTHROPIC, "OPENAI_API_BASE": OPENAI},
-    "python": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI},
+    "python": {
+        "ANTHROPIC_BASE_URL": ANTHROPIC,
+        "OPENAI_BASE_URL": OPENAI,
+        "GOOGLE_GEMINI_BASE_URL": ANTHROPIC.replace("anthropic", "gemini"),
+        "GOOGLE_VERTEX_BASE_URL": ANTHROPIC.replace("anthropic", "vertex"),
+    },
     "llm": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI},
 }
 

@@ -16,6 +16,7 @@ from clients.programs import (
     CODEX,
     COPILOT,
     GEMINI_CLI,
+    GOOGLE_JS_SDK,
     JS_SDKS,
     LLM,
     OPENCODE,
@@ -236,6 +237,30 @@ def by_sdks(records: Records, language: str) -> None:
 def python(place: Place, *, mode: Mode) -> Ran:
     """Run the script for Python's SDKs."""
     return place.run([sys.executable, "-c", PYTHON], mode=mode, client="python", env=KEYS)
+
+
+GOOGLE_JAVASCRIPT = """
+const { GoogleGenAI } = require("@google/genai");
+if (process.env.HTTPS_PROXY && !process.env.GOOGLE_GEMINI_BASE_URL) {
+  const { EnvHttpProxyAgent, setGlobalDispatcher } = require("undici");
+  setGlobalDispatcher(new EnvHttpProxyAgent());
+}
+(async () => {
+  const ai = new GoogleGenAI({ apiKey: "AIzaSyA-0123456789-abcdefghijklmnopq" });
+  const asked = { model: "gemini-2.5-flash", contents: "hello" };
+  console.log((await ai.models.generateContent(asked)).text);
+  let said = "";
+  for await (const chunk of await ai.models.generateContentStream(asked)) said += chunk.text ?? "";
+  console.log(said);
+})();
+"""
+
+
+def google_javascript(place: Place, *, mode: Mode) -> Ran:
+    """Run the script for Google's SDK; in forward mode undici sends it through the proxy."""
+    modules = {"NODE_PATH": str(program(GOOGLE_JS_SDK).parents[1])}
+    client = "node" if mode == "reverse" else "any"
+    return place.run([node(), "-e", GOOGLE_JAVASCRIPT], mode=mode, client=client, env=modules)
 
 
 def javascript(place: Place, *, mode: Mode) -> Ran:

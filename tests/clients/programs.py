@@ -71,6 +71,11 @@ JS_SDKS = Package(
     requirements=("@anthropic-ai/sdk@1.12.0", "openai@6.49.0"),
     program="node_modules/openai/package.json",
 )
+GOOGLE_JS_SDK = Package(
+    registry="npm",
+    requirements=("@google/genai@3.3.0", "undici@6.29.1"),
+    program="node_modules/undici/package.json",
+)
 NODE_24 = Package(
     registry="npm", requirements=("node@24.21.0",), program="node_modules/node/bin/node"
 )

@@ -16,6 +16,7 @@ from clients.asking import (
     check,
     copilot,
     gemini,
+    google_javascript,
     javascript,
     js_modules,
     llm,
@@ -91,6 +92,18 @@ def test_newer_node_uses_the_forward_proxy(desk: Desk) -> None:
         )
     assert ran.out.splitlines() == [HELLO] * 5
     by_sdks(records, "JavaScript")
+
+
+@each_mode
+def test_google_sdk_of_javascript_is_recorded(desk: Desk, mode: Mode) -> None:
+    with desk.proxy.recording() as records:
+        ran = google_javascript(desk, mode=mode)
+    assert ran.out.splitlines() == [HELLO] * 2
+    rows = [(row["api"], row["model"], row["streaming"]) for row in records.interceptions]
+    assert rows == [("gemini", "gemini-2.5-flash", 0), ("gemini", "gemini-2.5-flash", 1)]
+    assert {row["status"] for row in records.interceptions} == {"completed"}
+    assert len(records.token_usages) == 2
+    assert records.prompts == ["hello"] * 2
 
 
 # --- llm and aider
