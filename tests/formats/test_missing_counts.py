@@ -44,6 +44,10 @@ ANSWERS: dict[str, tuple[tuple[str, str], Build]] = {
         GOOGLE,
         lambda usage: {"candidates": [{"finishReason": "STOP"}], "usageMetadata": usage},
     ),
+    "gemini_interactions": (
+        ("total_input_tokens", "total_output_tokens"),
+        lambda usage: {"id": "i", "status": "completed", "usage": usage},
+    ),
     "ollama_chat": (OLLAMA, lambda usage: {"message": {}, "done": True, **usage}),
     "ollama_generate": (OLLAMA, lambda usage: {"response": "", "done": True, **usage}),
 }
@@ -61,6 +65,8 @@ WITHOUT_OUTPUT: dict[str, tuple[str, Build]] = {
 """Formats whose responses have no tokens."""
 IN_LINES = {"anthropic_batches"}
 """Formats whose usage is in the responses of other formats."""
+OTHERWISE = {"gemini_batches", "gemini_predictions", "gemini_caches", "gemini_live"}
+"""Formats that count something else, or not in a response; they have tests of their own."""
 
 UNREADABLE: tuple[Any, ...] = (None, "7", -1, 1.5, True, [7], {})
 CACHES: dict[str, tuple[Any, ...]] = {
@@ -81,7 +87,7 @@ def answered(api: str, usage: Mapping[str, Any]) -> Usage | None:
 
 
 def test_every_format_is_in_the_tables() -> None:
-    assert {*ANSWERS, *WITHOUT_OUTPUT, *IN_LINES} == set(FORMATS)
+    assert {*ANSWERS, *WITHOUT_OUTPUT, *IN_LINES, *OTHERWISE} == set(FORMATS)
 
 
 @pytest.mark.parametrize("api", ANSWERS)
