@@ -61,6 +61,13 @@ base_url = "{origin}/v1"
 hosts = ["api.openai.com"]
 price_as = "openai"
 
+[[providers]]
+name = "gemini"
+type = "gemini"
+base_url = "{origin}"
+hosts = ["generativelanguage.googleapis.com"]
+price_as = "google"
+
 [[mcp_servers]]
 name = "weather"
 url = "{weather}"
@@ -149,6 +156,9 @@ def use_all(folder: Path, forward: str, reverse: str) -> None:
             default_headers={"X-AIBridge-Actor": "dave", **AGENT},
         )
     )
+    step("Gemini answers through the forward proxy, and makes a vector, which is no prompt")
+    with http_client(forward, folder) as http:
+        use_gemini(http)
     step("Carol's clients know of no tools; the models call the central ones, live")
     carol = {"X-AIBridge-Actor": "carol"}
     use_central_tools(
@@ -305,6 +315,19 @@ def use_openai(client: openai.OpenAI) -> None:
     client.responses.create(model=GPT, input="Hello by Responses.")
     with client.responses.stream(model=GPT, input="Why is the sky blue? THINK") as stream:
         stream.get_final_response()
+
+
+def use_gemini(http: httpx2.Client) -> None:
+    """Ask for a text and for a vector, as programs with an API key of Google do."""
+    models = "https://generativelanguage.googleapis.com/v1beta/models"
+    key = {"x-goog-api-key": "AIza-demo-dave-0006"}
+    asked = "Name a colour. TOKENS:120,30,0,0"
+    content = {"role": "user", "parts": [{"text": asked}]}
+    for path, body in (
+        ("gemini-2.5-flash:generateContent", {"contents": [content]}),
+        ("gemini-embedding-001:embedContent", {"content": content}),
+    ):
+        http.post(f"{models}/{path}", json=body, headers=key).raise_for_status()
 
 
 def use_agent(client: anthropic.Anthropic) -> None:

@@ -396,3 +396,22 @@ def test_stream_in_which_nothing_is_hidden_keeps_its_gapped_indexes(
 ) -> None:
     stream = GAPPED[api]().replace(b"\n", line_end)
     assert splice(api, [stream]).stream == stream
+
+
+def interaction_stream(count: int) -> bytes:
+    events: list[Any] = []
+    for n in range(count):
+        step = {"type": "function_call", "id": f"c{n}", "name": "Bash", "arguments": {}}
+        delta = {"type": "arguments_delta", "arguments": "{}"}
+        usage = {"total_usage": {"total_input_tokens": 7, "total_output_tokens": n}}
+        events += [
+            {"event_type": "step.start", "index": n, "step": step},
+            {"event_type": "step.delta", "index": n, "delta": delta, "metadata": usage},
+            {"event_type": "step.stop", "index": n},
+        ]
+    return sse(*events)
+
+
+def test_steps_of_an_interaction_are_read_in_linear_time() -> None:
+    wire_format = FORMATS["gemini_interactions"]
+    assert_linear(interaction_stream, lambda stream: read_stream(wire_format, [stream]))
