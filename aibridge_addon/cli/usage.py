@@ -17,7 +17,7 @@ from aibridge_addon.cli.tables import printable
 from aibridge_addon.cli.unread_traffic import HOST, print_tunnels
 from aibridge_addon.cli.usage_table import name_of, totals_lines
 from aibridge_addon.report.as_json import as_json
-from aibridge_addon.report.figures import Figures
+from aibridge_addon.report.figures import TOKENS, Figures
 from aibridge_addon.report.money import exact_usd
 from aibridge_addon.report.periods import Period
 from aibridge_addon.report.protocol import UnsupportedReportError
@@ -30,7 +30,6 @@ from aibridge_addon.report.queries import (
 from aibridge_addon.report.rows import GroupRow, Totals, TunnelRow
 from aibridge_addon.store.errors import StoreError
 
-_TOKENS = ("input", "cache_read", "cache_write", "output")
 _MONEY = "_nano_usd"
 _FORMULA = ("=", "+", "-", "@")
 """Beginnings of a cell that spreadsheets take for a formula."""
@@ -153,12 +152,10 @@ def _record(by: tuple[str, ...], row: GroupRow) -> dict[str, Any]:
     """Return a row as a JSON object; unknown tokens and amounts are null."""
     names = [name_of(grouping, name) for grouping, name in zip(by, row.names, strict=True)]
     figures = row.figures
-    tokens = {name: figures.known(getattr(figures, name)) for name in _TOKENS}
     return {
         "name": " / ".join(names),
         "group": dict(zip(by, row.names, strict=True)),
         **as_json(figures),
-        **tokens,
         "cache_hit_rate": figures.cache_hit_rate,
     }
 
@@ -181,7 +178,7 @@ def _csv_value(figures: Figures, name: str) -> str:
     value = getattr(figures, name)
     if name.endswith(_MONEY):
         return exact_usd(value)
-    if name in _TOKENS and figures.known(value) is None:
+    if name in TOKENS and figures.known(value) is None:
         return ""
     return _safe("; ".join(value) if isinstance(value, tuple) else str(value))
 

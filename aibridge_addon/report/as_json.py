@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import Any
 
+from aibridge_addon.report.figures import TOKENS, Figures
 from aibridge_addon.report.rows import InterceptionDetail, StoredMessage
 
 
@@ -13,6 +14,9 @@ def as_json(value: Any) -> Any:
         case StoredMessage():
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
             return fields | {"content": _content(value.content)}
+        case Figures():
+            fields = {f.name: as_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return fields | {name: value.known(fields[name]) for name in TOKENS}
         case InterceptionDetail():
             fields = {f.name: as_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
             return fields.pop("row") | fields

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+TOKENS = ("input", "cache_read", "cache_write", "output")
+"""Fields with sums of tokens."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
