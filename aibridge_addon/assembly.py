@@ -276,11 +276,10 @@ class Components:
         return self._store.make_recorder(retention, self.metrics.count_records, self._preparation)
 
     def _build_listener(self, settings: Settings) -> Listener | None:
-        if settings.metrics_listen is None:
+        address = settings.metrics_listen
+        if address is None:
             return None
-        return Listener(
-            settings.metrics_listen, self.metrics.registry, self.health, lambda: self.is_ready
-        )
+        return Listener(address, self.metrics.registry, self.health, lambda: self.is_ready)
 
     def _close_listener(self) -> None:
         if self._listener:
