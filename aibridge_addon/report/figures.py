@@ -73,5 +73,6 @@ class Figures:
 
     @property
     def cache_hit_rate(self) -> float | None:
-        """Share of the input tokens that came from a cache; None without input tokens."""
-        return self.cache_read / self.total_input if self.total_input else None
+        """Share of the input tokens that came from a cache; None if that is unknown."""
+        is_unknown = not self.total_input or self.known(self.cache_read) is None
+        return None if is_unknown else self.cache_read / self.total_input
