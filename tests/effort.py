@@ -1,12 +1,12 @@
 """Scales the number of examples of every property test with one figure.
 
-`HYPOTHESIS_EXAMPLES` sets it: 12 in the whole suite, 4 with `-m "not e2e"`.
+`HYPOTHESIS_EXAMPLES` sets it: 12 in the whole suite, 2 with `-m "not e2e"`.
 """
 
 from hypothesis import settings
 
 WHOLE_SUITE = 12
-WHILE_WORKING = 4
+WHILE_WORKING = 2
 
 
 def examples(count: int) -> int:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from genai_prices.data import providers
 
 _SERVE = """\
@@ -43,6 +44,7 @@ assert optmanager.parse("anticache: true") == {"anticache": True}
 """
 
 
+@pytest.mark.e2e
 def test_running_proxy_has_not_imported_what_it_does_not_use(confdir: Path, tmp_path: Path) -> None:
     sets = f"confdir={confdir}", f"aibridge_db={tmp_path}/aibridge.sqlite3"
     proxy = subprocess.run(

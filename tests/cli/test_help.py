@@ -96,6 +96,7 @@ READ_ONLY = "/proc/1/nowhere"
     ],
     ids=" ".join,
 )
+@pytest.mark.e2e
 def test_read_only_home_is_reported_without_a_traceback(words: tuple[str, ...]) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "aibridge_addon.cli", *words],

@@ -85,6 +85,9 @@ def test_client_of_every_other_api_has_each_event_before_the_next_is_sent(
                         received += next(chunks)
                     assert received == whole, place
                     gate.release()
+                assert list(chunks) == [], (
+                    "what is recorded at once is what the client saw the end of"
+                )
     assert len(streams) > 10
     assert len(records.interceptions) == len(streams)
     assert {row["streaming"] for row in records.interceptions} == {1}

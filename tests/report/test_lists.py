@@ -39,7 +39,7 @@ def reports_on(reusable: Reusable, stored: list[Request]) -> Reports:
     return database.reports
 
 
-@settings(deadline=None, max_examples=examples(40))
+@settings(deadline=None, max_examples=examples(20))
 @given(stored=request_lists(), query=QUERIES, limit=st.integers(1, 4))
 def test_pages_have_every_session_once_newest_first(
     reusable: Reusable, stored: list[Request], query: RequestQuery, limit: int
@@ -61,7 +61,7 @@ def test_pages_have_every_session_once_newest_first(
         assert row.prompt == (prompts[0] if prompts else None)
 
 
-@settings(deadline=None, max_examples=examples(40))
+@settings(deadline=None, max_examples=examples(20))
 @given(stored=request_lists(), query=QUERIES)
 def test_people_have_their_own_figures_and_tokens(
     reusable: Reusable, stored: list[Request], query: RequestQuery
@@ -91,7 +91,7 @@ def nearest_rank(values: list[int], share: float) -> int | None:
     return exact if width == 1 else exact // width * width + width // 2
 
 
-@settings(deadline=None, max_examples=examples(40))
+@settings(deadline=None, max_examples=examples(20))
 @given(stored=request_lists(), query=QUERIES)
 def test_latency_has_the_percentiles_of_completed_requests(
     reusable: Reusable, stored: list[Request], query: RequestQuery

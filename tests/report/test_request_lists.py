@@ -15,7 +15,7 @@ from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.report.sums import total
 
 
-@settings(deadline=None, max_examples=examples(60))
+@settings(deadline=None, max_examples=examples(30))
 @given(stored=request_lists(), query=QUERIES, limit=st.integers(1, 4))
 def test_pages_have_every_request_once_with_its_figures(
     reusable: Reusable, stored: list[Request], query: RequestQuery, limit: int
@@ -29,7 +29,7 @@ def test_pages_have_every_request_once_with_its_figures(
     assert total(row.figures for row in rows) == figures(selected)
 
 
-@settings(deadline=None, max_examples=examples(40))
+@settings(deadline=None, max_examples=examples(20))
 @given(stored=request_lists(), query=QUERIES)
 def test_live_view_and_export_have_every_ended_request_once(
     reusable: Reusable, stored: list[Request], query: RequestQuery
@@ -43,7 +43,7 @@ def test_live_view_and_export_have_every_ended_request_once(
     assert all(row.figures == figures([selected[row.id]]) for row in exported)
 
 
-@settings(deadline=None, max_examples=examples(40))
+@settings(deadline=None, max_examples=examples(20))
 @given(stored=request_lists(), for_actor=st.sampled_from([None, "bob"]))
 def test_session_has_the_sums_of_the_requests_that_may_be_seen(
     reusable: Reusable, stored: list[Request], for_actor: str | None

@@ -20,7 +20,7 @@ ROLLED = (
 )
 
 
-@settings(deadline=None, max_examples=examples(40))
+@settings(deadline=None, max_examples=examples(20))
 @given(
     stored=request_lists(),
     by=st.lists(st.sampled_from(ROLLED), min_size=1, max_size=2, unique=True),

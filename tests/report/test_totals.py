@@ -23,7 +23,7 @@ from aibridge_addon.store.connection import transaction
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe")
 
 
-@settings(deadline=None, max_examples=examples(60))
+@settings(deadline=None, max_examples=examples(30))
 @given(
     stored=request_lists(),
     by=st.lists(st.sampled_from(sorted(GROUPS)), max_size=2, unique=True),

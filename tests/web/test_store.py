@@ -62,7 +62,7 @@ def expected_figures(known: Figures) -> dict[str, str]:
     }
 
 
-@settings(deadline=None, max_examples=examples(25))
+@settings(deadline=None, max_examples=examples(12))
 @given(stored=request_lists(), actor=st.sampled_from([None, "alice"]))
 def test_overview_equals_the_sum_of_the_rows_that_the_viewer_may_see(
     stored: list[Request], actor: str | None
@@ -83,7 +83,7 @@ def test_overview_equals_the_sum_of_the_rows_that_the_viewer_may_see(
         assert f"{usd(known.list_price_nano_usd)} list price, not billed" in shown["Money"]
 
 
-@settings(deadline=None, max_examples=examples(15))
+@settings(deadline=None, max_examples=examples(8))
 @given(stored=request_lists())
 def test_no_page_shows_requests_of_others(stored: list[Request]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,10 @@ from aibridge_addon.store.postgres.address import Address
 from aibridge_addon.store.postgres.recorder import PostgresRecorder
 
 BOUND = 30
-pytestmark = pytest.mark.skipif(not folder_of_programs(), reason="PostgreSQL is not installed")
+pytestmark = [
+    pytest.mark.skipif(not folder_of_programs(), reason="PostgreSQL is not installed"),
+    pytest.mark.e2e,
+]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,10 @@ from aibridge_addon.store.postgres.connection import connect
 from aibridge_addon.store.postgres.inspection import inspect
 from aibridge_addon.store.postgres.recorder import PostgresRecorder
 
-pytestmark = pytest.mark.skipif(not folder_of_programs(), reason="PostgreSQL is not installed")
+pytestmark = [
+    pytest.mark.skipif(not folder_of_programs(), reason="PostgreSQL is not installed"),
+    pytest.mark.e2e,
+]
 _ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 

@@ -42,6 +42,7 @@ if sys.stdin.readline():
     recorder.close()
 """
 BOUND = 30
+pytestmark = pytest.mark.e2e
 LATER = "9999-01-01T00:00:00.000000+00:00"
 LATER_SPOOL = "aibridge.sqlite3.spool-ffffffff-ffff-7fff-8fff-ffffffffffff.jsonl"
 OLD_SPOOL = "aibridge.sqlite3.spool-00000000-0000-7000-8000-00000000000{}.jsonl"
