@@ -1,11 +1,11 @@
 """Scales the number of examples of every property test with one figure.
 
-`HYPOTHESIS_EXAMPLES` sets it: 12 in the whole suite, 2 with `-m "not e2e"`.
+`HYPOTHESIS_EXAMPLES` sets it: 8 in the whole suite, 2 with `-m "not e2e"`.
 """
 
 from hypothesis import settings
 
-WHOLE_SUITE = 12
+WHOLE_SUITE = 8
 WHILE_WORKING = 2
 
 

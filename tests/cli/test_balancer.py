@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from signal import SIGKILL
@@ -55,6 +56,11 @@ class Fleet:
         path = home.path / "haproxy.cfg"
         path.write_text(config)
         home.start_program([str(HAPROXY), "-f", str(path)])
+        wait_until(self._is_listening, "HAProxy does not listen")
+
+    def _is_listening(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
 
     def url(self) -> str:
         """Return the address of the balancer."""

@@ -95,7 +95,6 @@ def _pieces(body: bytes, size: int) -> list[Any]:
     return [body[start : start + size] for start in range(0, len(body), size)]
 
 
-@pytest.mark.both_ways
 @each_way
 @each_coding
 @pytest.mark.parametrize("framing", ["announced", "in pieces"])
