@@ -3,9 +3,10 @@
 import pytest
 from cli.command import Home
 from cli.conftest import confdir, home  # noqa: F401 fixtures
-from cli.test_proxy import ask, free_port_number
+from cli.test_proxy import ask
 from e2e.conftest import authority, provider, standin, start_standin  # noqa: F401 fixtures
 from playwright.sync_api import Browser, expect
+from ports import free_port
 
 from browser.conftest import DESK, WAIT_MS
 
@@ -17,7 +18,7 @@ def test_mitmweb_lists_comments_and_shows_a_response_as_a_message(
     home: Home,  # noqa: F811
     chromium: Browser,
 ) -> None:
-    process = home.start_proxy("--web", "--set", f"web_port={free_port_number()}")
+    process = home.start_proxy("--web", "--set", f"web_port={free_port()}")
     ask(str(home.proxy().reverse_url), "Why is the sky blue? THINK TOKENS:900,60,0,0")
     address = process.wait_for("Web server listening").partition("at ")[2]
     page = chromium.new_page(viewport={"width": DESK[0], "height": DESK[1]})

@@ -9,10 +9,10 @@ from signal import SIGKILL
 
 import pytest
 from databases import PostgresDatabase, make_template
+from ports import free_port
 from postgres_server import Server, folder_of_programs
 
 from cli.command import Home, Process, wait_until
-from cli.test_proxy import free_port_number
 from cli.test_workers import CLIENTS, Load, page
 
 HAPROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -43,10 +43,10 @@ class Fleet:
     def __init__(self, home: Home, location: str) -> None:
         self.proxies: list[Process] = []
         self.metrics: list[str] = []
-        self.port = free_port_number()
+        self.port = free_port()
         config = CONFIG.format(port=self.port)
         for number in range(3):
-            port, metrics = free_port_number(), free_port_number()
+            port, metrics = free_port(), free_port()
             options = ("--port", "off", "--reverse-port", str(port), "--db", location)
             self.proxies.append(
                 home.start_proxy(*options, "--metrics", f"127.0.0.1:{metrics}", "--drain", "0.5")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import certifi
 import pytest
-from e2e.proxy import free_port
+from ports import free_port
 from prometheus_client import CollectorRegistry
 from sqlite_utils import Database
 from standin import Authority, Server

@@ -19,6 +19,7 @@ import openai
 import pytest
 from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY
 from e2e.records import read_records
+from ports import free_port
 from standin import Provider
 
 from aibridge_addon.cli import proxy as proxy_command
@@ -124,7 +125,7 @@ def test_reverse_proxy_refuses_a_path_without_a_provider(shared: Home) -> None:
 
 
 def test_doctor_reads_the_health_url_of_the_startup_message(home: Home) -> None:
-    process = home.start_proxy("--metrics", f"127.0.0.1:{free_port_number()}")
+    process = home.start_proxy("--metrics", f"127.0.0.1:{free_port()}")
     url = process.wait_for("/healthz").split()[-1]
     answer = httpx2.get(url, trust_env=False, timeout=TIMEOUT_S)
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
@@ -133,7 +134,7 @@ def test_doctor_reads_the_health_url_of_the_startup_message(home: Home) -> None:
 
 def test_mitmweb_shows_the_latest_flows_with_their_cost(home: Home) -> None:
     process = home.start_proxy(
-        *("--web", "--set", f"web_port={free_port_number()}", "--set", "aibridge_kept_flows=2")
+        *("--web", "--set", f"web_port={free_port()}", "--set", "aibridge_kept_flows=2")
     )
     for number in range(3):
         ask(str(home.proxy().reverse_url), f"number {number} TOKENS:900,60,0,0")
@@ -198,13 +199,6 @@ def test_body_over_the_size_limit_is_refused(
 
     assert answer(largest) == b"HTTP/1.1 100 Continue"
     assert answer(largest + 1) == b"HTTP/1.1 413 Payload Too Large"
-
-
-def free_port_number() -> int:
-    """Return the number of a port that was just free."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def refused(home: Home, *arguments: str) -> str:
@@ -396,7 +390,7 @@ def test_sighup_reloads_the_config_file_and_a_second_sigterm_ends_at_once(home: 
 
 
 def test_draining_proxy_is_not_ready_and_still_accepts_requests(home: Home) -> None:
-    address = f"127.0.0.1:{free_port_number()}"
+    address = f"127.0.0.1:{free_port()}"
     process = home.start_proxy("--metrics", address, "--drain", "60")
     url = home.proxy().reverse_url
     assert url
@@ -432,7 +426,7 @@ def test_announcement_of_a_dead_proxy_is_ignored(home: Home, shared: Home) -> No
     gone.wait()
     for left in (
         replace(shared.proxy(), pid=gone.pid),
-        replace(shared.proxy(), forward_url=f"http://127.0.0.1:{free_port_number()}"),
+        replace(shared.proxy(), forward_url=f"http://127.0.0.1:{free_port()}"),
     ):
         left.save(home.data / "proxy.json")
         assert not left.is_up

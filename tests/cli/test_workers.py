@@ -14,10 +14,11 @@ import httpx2
 import psutil
 import pytest
 from e2e.records import read_records
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.command import Home, Process, wait_until
-from cli.test_proxy import ask, free_port_number, open_stream
+from cli.test_proxy import ask, open_stream
 
 CLIENTS = 4
 
@@ -25,7 +26,7 @@ CLIENTS = 4
 @pytest.fixture
 def metrics() -> str:
     """Address of the metrics."""
-    return f"127.0.0.1:{free_port_number()}"
+    return f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
+
+from ports import free_port
 
 from e2e.records import Condition, Records, latest_id, read_records
 
@@ -59,12 +60,6 @@ hosts = ["api.openai.com"]
 api_key_env = "OPENAI_API_KEY"
 price_as = "openai"
 """
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago, for what cannot take port 0."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Proxy:

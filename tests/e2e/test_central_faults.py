@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from standin import EndEarly, Provider, Reset, Response, Server
 
 from e2e.asking import API, APIS
@@ -21,7 +22,7 @@ from e2e.central import (
 from e2e.clients import Clients, Way
 from e2e.mcp_by_hand import JSON, Reply, ToolsByHand, reply_to, serving, text_reply
 from e2e.proxies import RunProxy, Servers
-from e2e.proxy import Proxy, free_port
+from e2e.proxy import Proxy
 from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS

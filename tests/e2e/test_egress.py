@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import httpx2
 import pytest
+from ports import free_port
 from standin import Authority, Server
 
 from e2e.bodies import MESSAGES
@@ -20,7 +21,7 @@ from e2e.clients import TIMEOUT_S
 from e2e.conftest import StartProxy, StartStandin
 from e2e.metrics import metric
 from e2e.proxies import RunProxy
-from e2e.proxy import Proxy, free_port
+from e2e.proxy import Proxy
 from e2e.raw_server import RawServer
 from e2e.records import Records
 from e2e.wire import open_tunnel, read_head

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from ports import free_port
 from prometheus_client import CollectorRegistry, Counter
 
 from aibridge_addon import __version__
@@ -16,11 +17,6 @@ from aibridge_addon.observe.health import Health
 from aibridge_addon.observe.listener import Listener
 
 WAIT_S = 20.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Served:

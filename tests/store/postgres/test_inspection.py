@@ -4,7 +4,7 @@ import sys
 
 import pytest
 from databases import PostgresDatabase
-from postgres_server import free_port
+from ports import free_port
 from store.doubles import all_of_one, started
 
 from aibridge_addon.store.postgres.address import Address
