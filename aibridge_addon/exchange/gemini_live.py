@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from aibridge_addon.exchange.conversation import SWITCHING_PROTOCOLS, Begin, Check
+from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, Status
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.gemini.names import member_named, named, raw_named
@@ -112,13 +113,7 @@ class LiveConversation:
 
     def on_end(self, *, by_client: bool) -> None:
         """End the records of open turns, because the connection ended."""
-        self._break_off(
-            Status.CANCELLED if by_client else Status.FAILED,
-            ProviderError(
-                type="client_left" if by_client else "upstream_error",
-                message="The WebSocket ended before the response did.",
-            ),
-        )
+        self._break_off(*end_of_open_requests(by_client=by_client))
 
     def interrupt(self, error: ProviderError) -> None:
         """End the records of open turns, because the proxy shuts down."""

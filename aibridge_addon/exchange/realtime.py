@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from aibridge_addon.exchange.conversation import REQUEST, SWITCHING_PROTOCOLS, Check
+from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, ResponseFacts, Status
 from aibridge_addon.formats import Reader, openai_realtime
 from aibridge_addon.formats.decoders.sse import Event
@@ -117,13 +118,7 @@ class RealtimeConversation:
 
     def on_end(self, *, by_client: bool) -> None:
         """End the records of open responses, because the connection ended."""
-        self._break_off(
-            Status.CANCELLED if by_client else Status.FAILED,
-            ProviderError(
-                type="client_left" if by_client else "upstream_error",
-                message="The WebSocket ended before the response did.",
-            ),
-        )
+        self._break_off(*end_of_open_requests(by_client=by_client))
 
     def interrupt(self, error: ProviderError) -> None:
         """End the records of open responses, because the proxy shuts down."""

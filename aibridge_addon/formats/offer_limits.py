@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aibridge_addon.formats.central_tool import CentralTool
+from aibridge_addon.raw_json import JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +33,11 @@ class OfferLimits:
         if self.description is None or len(description) <= self.description:
             return description
         return description[: self.description - 1] + "…"
+
+    def function(self, tool: CentralTool) -> dict[str, JSON]:
+        """Return a tool as a function in the manner of OpenAI, which other APIs follow."""
+        return {
+            "name": tool.name,
+            "description": self.described(tool),
+            "parameters": dict(tool.input_schema),
+        }

@@ -98,7 +98,7 @@ class SSEParser:
 
 
 def _parse_whole(chunk: bytes, unwanted: re.Pattern[bytes] | None) -> list[Event]:
-    """Parse complete events without CR, of which the first is wanted."""
+    """Parse complete events without CR; after each, join a run of unwanted ones unread."""
     events = []
     start, size = 0, len(chunk)
     while start < size:

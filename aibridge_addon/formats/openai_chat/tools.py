@@ -56,12 +56,7 @@ class ChatTools(ToolFormat):
 
     def definition(self, tool: CentralTool) -> JSON:
         """Return the definition of a central tool."""
-        function = {
-            "name": tool.name,
-            "description": self.limits.described(tool),
-            "parameters": dict(tool.input_schema),
-        }
-        return {"type": "function", "function": function}
+        return {"type": "function", "function": self.limits.function(tool)}
 
     def splicer(self, names: frozenset[str]) -> Splicer:
         """Return a splicer that hides calls of these names."""

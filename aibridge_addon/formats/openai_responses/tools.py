@@ -74,13 +74,7 @@ class ResponsesTools(ToolFormat):
 
     def definition(self, tool: CentralTool) -> JSON:
         """Return the definition of a central tool."""
-        return {
-            "type": "function",
-            "name": tool.name,
-            "description": self.limits.described(tool),
-            "parameters": dict(tool.input_schema),
-            "strict": False,
-        }
+        return {"type": "function", **self.limits.function(tool), "strict": False}
 
     def splicer(self, names: frozenset[str]) -> Splicer:
         """Return a splicer that hides calls of these names."""
