@@ -142,8 +142,10 @@ class InteractionAssembler(InteractionReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self._texts: dict[int, list[list[str]]] = {}
-        """Pieces of each text of a step."""
+        self._contents: dict[int, list[dict[str, JSON]]] = {}
+        """Contents of each step, which the step has too."""
+        self._texts: dict[int, dict[int, list[str]]] = {}
+        """Pieces of each text of a step, by the place of the text among the contents."""
 
     def kept_step(self, step: dict[str, JSON]) -> dict[str, JSON]:
         """Return the whole step."""
@@ -151,18 +153,26 @@ class InteractionAssembler(InteractionReader):
 
     def on_content(self, number: int, delta: dict[str, JSON]) -> None:
         """Append a piece of content; pieces of a text are joined at the end."""
-        contents = self._steps[number].setdefault("content", [])
-        pieces = self._texts.setdefault(number, [])
-        said = delta.get("text")
-        if delta.get("type") == "text" and isinstance(said, str):
+        contents = self._contents_of(number)
+        piece = delta.get("text")
+        if delta.get("type") not in ("text", "text_annotation_delta"):
+            contents.append(delta)
+        elif delta.get("type") == "text" and isinstance(piece, str):
             if not contents or contents[-1].get("type") != "text":
                 contents.append(_text(""))
-                pieces.append([])
-            if not pieces:
-                pieces.append([contents[-1]["text"]])
-            pieces[-1].append(said)
-        elif delta.get("type") != "text_annotation_delta":
-            contents.append(delta)
+            place = len(contents) - 1
+            first = text(contents[place].get("text")) or ""
+            self._texts[number].setdefault(place, [first]).append(piece)
+
+    def _contents_of(self, number: int) -> list[dict[str, JSON]]:
+        """Return the contents of a step, whose event of the start may have given some."""
+        step = self._steps[number]
+        given = step.get("content")
+        if number not in self._contents or given is not self._contents[number]:
+            started = [given] if isinstance(given, dict) else sequence(given)
+            step["content"] = self._contents[number] = [mapping(content) for content in started]
+            self._texts[number] = {}
+        return self._contents[number]
 
     def document(self) -> dict[str, JSON]:
         """Return the interaction so far, with the error that ended it."""
@@ -171,16 +181,15 @@ class InteractionAssembler(InteractionReader):
 
     def _joined(self, number: int) -> dict[str, JSON]:
         step = super()._joined(number)
-        if number not in self._texts:
+        given = step.get("content")
+        if given is None or given is not self._contents.get(number):  # the step has begun again
             return step
-        texts = iter("".join(pieces) for pieces in self._texts[number])
-        contents = [
-            {**content, "text": next(texts, content["text"])}
-            if content.get("type") == "text"
-            else content
-            for content in map(mapping, sequence(step.get("content")))
+        joined = {place: "".join(pieces) for place, pieces in self._texts[number].items()}
+        whole = [
+            {**content, "text": joined[place]} if place in joined else content
+            for place, content in enumerate(self._contents[number])
         ]
-        return {**step, "content": contents}
+        return {**step, "content": whole}
 
 
 def read_interaction(document: dict[str, JSON]) -> ResponseFacts | None:
