@@ -42,6 +42,15 @@ class BilledCall:
         return self.input_tokens + self.cache_read_input_tokens + self.cache_write_input_tokens
 
     @property
+    def uses_cache(self) -> bool:
+        """True if some input was read from a cache or written to one."""
+        return bool(
+            self.cache_read_input_tokens
+            or self.cache_write_input_tokens
+            or self.count("cache_write_1h_input_tokens")
+        )
+
+    @property
     def time(self) -> datetime:
         """The time that selects among prices."""
         moment = datetime.fromisoformat(self.created_at)
@@ -49,7 +58,8 @@ class BilledCall:
 
     def count(self, name: str) -> int:
         """Return a count of `extra`; 0 if it was not reported."""
-        return int(self.amount(name))
+        value = self.extra.get(name, 0)
+        return value if type(value) is int else int(self.amount(name))
 
     def amount(self, name: str) -> Decimal:
         """Return an amount of `extra`, such as seconds; 0 if it was not reported."""

@@ -81,9 +81,10 @@ def _price(call: BilledCall, seller: Seller | None, overrides: Sequence[Override
     modifiers = modifiers_of(call)
     rates = _rates(call, call.model, seller, overrides, modifiers.selected)
     factor = modifiers.factor * (seller.surcharge if seller else 1)
+    cost = cost_nano_usd(call, rates, factor)
     return Priced(
-        cost_nano_usd=cost_nano_usd(call, rates, factor),
-        uncached_cost_nano_usd=_uncached(call, rates, factor),
+        cost_nano_usd=cost,
+        uncached_cost_nano_usd=_uncached(call, rates, factor) if call.uses_cache else cost,
         source=_source(rates, modifiers, seller),
     )
 

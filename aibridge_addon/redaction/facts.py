@@ -1,5 +1,6 @@
 """Redacts facts: every field that holds what a person, a model or a tool said."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,21 +22,26 @@ def redacted[F: Fact | HiddenTurns](fact: F, redaction: Redaction) -> F:
     """
     if not isinstance(fact, UserPrompt | ModelThought | ToolUsage | InterceptionEnded):
         return fact
-    said = _said_in(fact)
+    said = _READERS[type(fact)](fact)
+    if not said:
+        return fact
     after = redaction.value(said, redaction.credentials.of(fact.interception.id))
     return fact if after == said else replace(fact, **after)
 
 
-def _said_in(fact: UserPrompt | ModelThought | ToolUsage | InterceptionEnded) -> dict[str, Any]:
-    """Return the fields of a fact that hold contents."""
-    match fact:
-        case UserPrompt():
-            return {"prompt": fact.prompt}
-        case ModelThought():
-            return {"content": fact.content}
-        case ToolUsage():
-            return {"input": fact.input, "invocation_error": fact.invocation_error}
-    said: dict[str, Any] = {"error_message": fact.error_message}
+def _said_at_end(fact: InterceptionEnded) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    if fact.error_message is not None:
+        said["error_message"] = fact.error_message
     if "server_tools" in fact.metadata:
         said["metadata"] = dict(fact.metadata)
     return said
+
+
+_READERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
+    UserPrompt: lambda fact: {"prompt": fact.prompt},
+    ModelThought: lambda fact: {"content": fact.content},
+    ToolUsage: lambda fact: {"input": fact.input, "invocation_error": fact.invocation_error},
+    InterceptionEnded: _said_at_end,
+}
+"""Fields that hold contents, by the type of the fact."""

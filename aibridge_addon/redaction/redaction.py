@@ -119,14 +119,18 @@ def _redacted(text: str, rules: Sequence[Rule], credentials: Collection[str]) ->
         return text
     for credential in credentials:
         text = text.replace(credential, _CREDENTIAL)
-    for rule in (rules := _relevant(rules, text)):
-        if rule is PRIVATE_KEY:
-            text = rule.apply(text)
+    rules = _relevant(rules, text)
+    if not rules:
+        return text
+    if PRIVATE_KEY in rules:
+        text = PRIVATE_KEY.apply(text)
     return "".join(_redacted_window(window, rules) for window in windows(text))
 
 
 def _relevant(rules: Sequence[Rule], text: str) -> tuple[Rule, ...]:
     haystack = Haystack.of_text(text) if rules else Haystack("", "")
+    if not haystack.words:
+        return tuple(rule for rule in rules if not rule.anchors)
     return tuple(rule for rule in rules if rule.may_match(haystack))
 
 

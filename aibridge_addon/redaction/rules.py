@@ -58,7 +58,7 @@ class Rule:
         if not self.anchors:
             return True
         place = haystack.text if self.is_wide else haystack.words
-        return any(anchor in place for anchor in self.anchors)
+        return any(map(place.__contains__, self.anchors))
 
     def apply(self, text: str) -> str:
         """Redact a text."""
