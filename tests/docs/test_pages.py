@@ -56,7 +56,11 @@ def test_documented_aibridge_call_is_accepted_by_the_command_line_parser(
     command.make_context(name, rest)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def _name_of_page(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name_of_page)
 def test_documented_options_exist(page: Path) -> None:
     known = {option.name for option in OPTIONS}
     named = set(re.findall(r"--set '?(aibridge_\w+)=", page.read_text()))
@@ -93,11 +97,22 @@ def test_documented_query_runs_on_an_empty_database(block: Block) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "AGENTS.md"], ids=_name_of_page)
 def test_documented_scripts_and_files_exist(page: Path) -> None:
     text = page.read_text()
     scripts = set(re.findall(r"(?<![\w/])(?:scripts|\.ci)/[a-z_]+(?:\.py)?", text))
     assert {name for name in scripts if not (ROOT / name).exists()} == set()
+
+
+def test_internals_name_modules_that_exist() -> None:
+    pages = (ROOT / "AGENTS.md", *(ROOT / "docs" / "internals").rglob("*.md"))
+    named = {
+        name for page in pages for name in re.findall(r"`([a-z0-9_/]+\.py)`", page.read_text())
+    }
+    assert len(named) > 50
+    ours = {name for name in named if not name.startswith("mitmproxy/")}
+    folders = (ROOT, ROOT / "aibridge_addon")
+    assert {name for name in ours if not any((path / name).is_file() for path in folders)} == set()
 
 
 def test_readme_links_lead_to_files_and_headings() -> None:
