@@ -29,6 +29,8 @@ from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers.instance import named
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.connection_handlers import deliver_events_of
+from aibridge_addon.relay.masked_messages import mask_last_message
+from aibridge_addon.relay.masked_responses import mask_response
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.secrets import mask_request
 from aibridge_addon.store import open_store
@@ -261,6 +263,7 @@ class AIBridge:
         if components := self._components:
             components.cross_origin.share(flow)
             if (exchange := components.live.find(flow.id)) and flow.response:
+                mask_response(flow.response)
                 exchange.on_head()
 
     @guarded
@@ -303,6 +306,7 @@ class AIBridge:
         message = flow.websocket.messages[-1]
         if not ctx.options.store_streamed_bodies:
             del flow.websocket.messages[:-1]  # a connection may last for hours
+        mask_last_message(flow)
         components.views.message_added(flow)
         await exchange.on_message(message)
 

@@ -128,7 +128,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "telemetry": BASE | {"budgets", "fact_bus", "formats"},
     "observe": BASE | {"prices", "tools"},
     "views": BASE | {"fact_bus", "formats", "providers", "report"},
-    "relay": BASE | {"access", "formats", "providers"},
+    "relay": BASE | {"access", "formats", "providers", "redaction"},
     "exchange": BASE
     | {
         "access",

@@ -14,6 +14,7 @@ from aibridge_addon.formats.tool_protocol import Splicer, ToolFormat
 from aibridge_addon.formats.upstream_error import UpstreamError
 from aibridge_addon.raw_json import read
 from aibridge_addon.relay.body_tap import BodyTap
+from aibridge_addon.relay.masked_responses import masked_copy
 from aibridge_addon.relay.responses import decoded_body
 from aibridge_addon.tools.loop import OVER_LIMIT, InnerLoop
 
@@ -146,7 +147,7 @@ class InnerDelivery(Delivery):
 
     def _error_response(self, error: UpstreamError) -> http.Response:
         if isinstance(error.response, http.Response):
-            return error.response.copy()
+            return masked_copy(error.response)
         status = 400 if error.error_type == OVER_LIMIT else 502  # 400: not to be tried again
         body = self._exchange.wire_format.error(status, str(error), error.error_type)
         return http.Response.make(status, body, {"content-type": "application/json"})

@@ -3,8 +3,11 @@
 Paths are given with their queries. Parameters that are not touched keep their bytes.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote_plus
+
+from aibridge_addon.providers.secret_names import is_secret_header
 
 KEY_PARAMETERS = frozenset(
     {
@@ -21,11 +24,15 @@ SECRET_PARAMETERS = KEY_PARAMETERS | {
     "x-goog-credential",
     "x-goog-signature",
     "sig",  # shared access signatures of Azure
-    "signature",
-    "token",
+    "code",  # of OAuth, and of functions of Azure
+    "policy",  # signed cookies and URLs of CloudFront
     "upload_id",  # resumable uploads of Google
 }
-"""Parameters whose values only the provider may see, in lower case."""
+"""Parameters whose values only the provider may see, in lower case, beside those that are named
+like a secret header."""
+
+_PARAMETER = re.compile(r"(?<=[?&#;])([^=?&#;/\s]++)=([^&#;\s<>\"',]++)")
+_USER = re.compile(r"(?<=://)[^/?#@\s]++(?=@)")
 
 type Replace = Callable[[str, str], str]
 """Returns the value that replaces the value of a secret parameter, both as they are written."""
@@ -56,9 +63,23 @@ def with_secrets(path: str, replace: Replace) -> str:
     return bare + mark + "&".join(_replaced(piece, replace) for piece in query.split("&"))
 
 
+def in_urls(text: str, mask: Callable[[str], str]) -> str:
+    """Mask the secret parameters, fragments and logins of the URLs in a text."""
+
+    def masked(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        return f"{name}={mask(value)}" if _is_secret(unquote_plus(name).lower()) else match[0]
+
+    return _USER.sub(lambda match: mask(match[0]), _PARAMETER.sub(masked, text))
+
+
+def _is_secret(name: str) -> bool:
+    return name in SECRET_PARAMETERS or is_secret_header(name.encode("utf-8", "replace"))
+
+
 def _replaced(piece: str, replace: Replace) -> str:
     name, value = _parameter(piece)
-    if name not in SECRET_PARAMETERS or not value:
+    if not value or not _is_secret(name):
         return piece
     return piece[: len(piece) - len(value)] + replace(name, value)
 

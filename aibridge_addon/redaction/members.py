@@ -15,13 +15,16 @@ SECRET_MEMBERS = frozenset(
         *("access_token", "refresh_token", "id_token", "client_secret", "x-auth-token"),
         *("aws_session_token", "aws_secret_access_key", "sessiontoken", "secretaccesskey"),
         *("x-amz-security-token", "cookie", "set-cookie"),
+        *("newhandle", "new_handle"),  # of a session of Gemini Live, for resuming it
     }
 )
 """Names of members whose text is a secret, in lower case."""
 
 _ANCHORS = tuple(name.encode() for name in SECRET_MEMBERS)
+_RESUMED = b"resumption"
 _MEMBER = re.compile(
-    rb'("(?:%b)"\s*+:\s*+)"(?:[^"\\]++|\\.)++"' % b"|".join(map(re.escape, sorted(_ANCHORS))),
+    rb'((?:"(?:%b)"|"session_?%b"\s*+:\s*+\{[^{}"]*+(?:"transparent"[^{}"]*+)?"handle")\s*+:\s*+)'
+    rb'"(?:[^"\\]++|\\.)++"' % (b"|".join(map(re.escape, sorted(_ANCHORS))), _RESUMED),
     re.DOTALL | re.IGNORECASE,
 )
 _MCP_ANCHORS = (b'"server_url"', b'"headers"')
@@ -37,7 +40,7 @@ def is_secret(name: str) -> bool:
 def without_secret_members(document: bytes, mark: str) -> bytes:
     """Replace the texts of secret members of a JSON document; the rest keeps its bytes."""
     folded = document.lower()
-    if not any(anchor in folded for anchor in _ANCHORS):
+    if not any(anchor in folded for anchor in (*_ANCHORS, _RESUMED)):
         return document
     replacement = json.dumps(mark).encode()
     return _MEMBER.sub(lambda match: match[1] + replacement, document)

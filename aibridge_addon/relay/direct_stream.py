@@ -25,9 +25,10 @@ from aibridge_addon.relay.client_handler import handler_of
 from aibridge_addon.relay.command_generators import Commands
 from aibridge_addon.relay.direct_way import DirectReader, DirectWay, Ends
 from aibridge_addon.relay.http1 import Http1ClientConnection, Http1ServerConnection
+from aibridge_addon.relay.masked_responses import MaskingStream
 
 
-class DirectStream(HttpStream):
+class DirectStream(MaskingStream):
     """A stream whose response body may take the direct way."""
 
     bridge: Bridge

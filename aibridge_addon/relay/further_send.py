@@ -6,6 +6,7 @@ from mitmproxy import http
 
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.held_answer import HeldAnswer
+from aibridge_addon.relay.masked_responses import masked_copy
 from aibridge_addon.relay.replayed_request import ReplayedRequest
 
 
@@ -27,7 +28,7 @@ class FurtherSend(ReplayedRequest):
         """Note the head, and stream the body."""
         response = self.flow.response
         assert response is not None
-        self._answer.note(response.copy())
+        self._answer.note(masked_copy(response))
         response.stream = self._on_chunk
 
     def on_end(self) -> None:

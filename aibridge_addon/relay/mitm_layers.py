@@ -37,6 +37,7 @@ from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.command_generators import Commands, mapped, nothing
 from aibridge_addon.relay.direct_stream import DirectStream
 from aibridge_addon.relay.joined_writes import joined
+from aibridge_addon.relay.masked_responses import as_received
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.second_response import RESPONSE_EVENTS, hold, relay_second_response
 from aibridge_addon.relay.usage_watch import drop_hidden_body
@@ -322,7 +323,7 @@ class BridgeStream(DirectStream):
     def _send_buffered(self, response: http.Response) -> Commands:
         body = response.raw_content or b""
         for part in (
-            ResponseHeaders(self.stream_id, response, end_stream=not body),
+            ResponseHeaders(self.stream_id, as_received(response), end_stream=not body),
             ResponseData(self.stream_id, body),
             ResponseEndOfMessage(self.stream_id),
         ):

@@ -1,7 +1,7 @@
-"""Masks secrets in a request's headers and query, and restores them in the copy for the provider.
+"""Masks secrets in headers and queries, and restores them in the copy that is sent.
 
-The flow holds hints, so that no hook, log, saved flow or web page shows a secret. The copy also
-loses the hop-by-hop headers (RFC 9110, 7.6.1).
+The flow holds hints, so that no hook, log, saved flow or web page shows a secret. The copy for the
+provider also loses the hop-by-hop headers (RFC 9110, 7.6.1).
 """
 
 from itertools import count
@@ -11,7 +11,8 @@ from mitmproxy import http
 from aibridge_addon.headers import Fields
 from aibridge_addon.providers.credentials import CREDENTIAL_FIELDS, SECRET_FIELDS, mask
 from aibridge_addon.providers.protocol_keys import PROTOCOL_HEADER, with_protocol_key
-from aibridge_addon.providers.query_keys import with_secrets
+from aibridge_addon.providers.query_keys import in_urls, with_secrets
+from aibridge_addon.providers.secret_names import is_secret_header
 
 type Secrets = dict[tuple[bytes, bytes], bytes]
 """The secrets by name, in lower case, and hint; names of query parameters begin with `?`."""
@@ -20,6 +21,8 @@ _PROTOCOL = PROTOCOL_HEADER.encode()
 _SCHEMES = frozenset({"bearer", "basic"})
 """Schemes before a secret that are shown; any other first word may be part of the secret."""
 _HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te"})
+_SIGNS_OF_URLS = (b"?", b"#", b"://")
+_ELLIPSIS = mask("").encode()
 _CONNECTION = b"connection"
 _UPGRADE = b"upgrade"
 _FRAMING = frozenset({b"transfer-encoding", b"host"})
@@ -32,12 +35,32 @@ def mask_fields(fields: Fields) -> tuple[Fields, Secrets]:
     secrets: Secrets = {}
     shown = []
     for name, value in fields:
-        if (lower := name.lower()) in SECRET_FIELDS:
+        if (lower := name.lower()) in SECRET_FIELDS or is_secret_header(lower):
             value = _keep(secrets, lower, value, _hint(value), b"%b (%d)")
         elif lower == _PROTOCOL and (masked := _masked_protocols(value)) != value:
             value = _keep(secrets, lower, value, masked, b"%b-%d")
         shown.append((name, value))
     return tuple(shown), secrets
+
+
+def mask_response_fields(fields: Fields) -> tuple[Fields, Secrets]:
+    """Replace secrets of a response by hints, also those in URLs; return both as `mask_fields`."""
+    shown, secrets = mask_fields(fields)
+    return tuple((name, _masked_urls(name, value, secrets)) for name, value in shown), secrets
+
+
+def _masked_urls(name: bytes, value: bytes, secrets: Secrets) -> bytes:
+    if not any(sign in value for sign in _SIGNS_OF_URLS):
+        return value
+    masked = in_urls(value.decode("latin-1"), mask).encode("latin-1")
+    if masked == value and _ELLIPSIS not in value:  # which no hint can equal
+        return value
+    return _keep(secrets, name.lower(), value, masked, b"%b#%d")
+
+
+def restored_fields(fields: Fields, secrets: Secrets) -> Fields:
+    """Return fields with their secrets."""
+    return tuple((name, secrets.get((name.lower(), value), value)) for name, value in fields)
 
 
 def mask_query(path: str, secrets: Secrets) -> str:

@@ -7,7 +7,7 @@ flows, metrics, database, spool. Then all of that is searched.
 import base64
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from standin import Provider, Reset, Response, Server
+from standin import Part, Provider, Reset, Response, Server, Upgrade
 
 from aibridge_addon.access.tokens import AccessToken
 from e2e.bodies import APIS, CHAT, MESSAGES, Api
@@ -23,8 +23,9 @@ from e2e.clients import WAYS, Clients, Way
 from e2e.conftest import StartProxy
 from e2e.contents import contents_of
 from e2e.metrics import metrics_text
-from e2e.places import PLACES, Place, more_providers
+from e2e.places import HOSTS, PLACES, Place, more_providers
 from e2e.proxy import Proxy, config_toml
+from e2e.sockets import Socket
 from e2e.wire import connect, open_tunnel
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
@@ -57,6 +58,15 @@ def basic(password: str) -> str:
 ENCODED = tuple(basic(password).split()[1] for password in (PASSWORD, WRONG_PASSWORD))
 
 
+RECEIVED = {
+    "set-cookie": f"__cf_bm={SECRETS[1]}{SECRETS[2]}; Path=/",
+    "location": f"/files/1?X-Amz-Signature={SECRETS[3]}{SECRETS[4]}",
+    "x-goog-upload-url": f"https://x.example/up?upload_id={SECRETS[5]}{SECRETS[6]}&a=1",
+    "openai-ephemeral-user-key": f"{SECRETS[7]}{SECRETS[8]}",
+}
+"""Headers of responses."""
+HANDLE = f"{SECRETS[1]}{SECRETS[9]}"
+
 SPOKEN = frozenset({"anthropic_messages", "openai_chat"})
 """APIs in which each kind of response and fault is tried; the others are used once."""
 
@@ -65,9 +75,16 @@ def _echo(place: Place, stream: bool, said: str, request: Any) -> Response:
     """Answer with a text, in an event or in an error."""
     error = {"error": {"message": said, "status": "UNAUTHENTICATED"}}
     if not stream:
-        return Response(401, [("content-type", "application/json")], json.dumps(error).encode())
+        head = [("content-type", "application/json"), *RECEIVED.items()]
+        return Response(401, head, json.dumps(error).encode())
     events = place.events(b"event: x\ndata: " + json.dumps({"text": said} | error).encode())
-    return Response(200, [("content-type", place.media_type)], [*events])
+    return Response(200, [("content-type", place.media_type), *RECEIVED.items()], [*events])
+
+
+async def _reply(message: bytes) -> AsyncIterator[Part]:
+    """Answer a message of a WebSocket with a handle, and with its size as an error."""
+    yield json.dumps({"sessionResumptionUpdate": {"newHandle": HANDLE, "resumable": True}}).encode()
+    yield json.dumps({"type": "error", "error": {"message": f"{len(message)} bytes"}}).encode()
 
 
 @dataclass(slots=True)
@@ -178,8 +195,28 @@ class Visitor:
                     headers = HEADERS | {"x-standin-canned": "other"}
                     answer = http.post(url, content=content, headers=headers)
                     assert answer.status_code == (200 if stream else 401), url
+                    assert RECEIVED.items() <= dict(answer.headers).items()
                     sent += 1
         return sent
+
+    def talk(self, way: Way) -> int:
+        """Use the WebSockets of Realtime and Gemini Live; return how many."""
+        self._provider.canned["talk"] = lambda request: Upgrade(_reply, [*RECEIVED.items()])
+        live = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+        places = {"gemini": live, "openai": "/realtime?model=gpt-realtime"}
+        setup = {"setup": {"model": "models/m", "sessionResumption": {"handle": HANDLE}}}
+        created = {"type": "response.create", "response": {"instructions": PROMPT}}
+        for provider, path in places.items():
+            url = self._clients.url(way, provider, path)
+            headers = HEADERS | {"x-standin-canned": "talk"}
+            with Socket(
+                self._clients, way, headers=headers, host=HOSTS[provider], url=url
+            ) as socket:
+                for message in (setup, created):
+                    sent = socket.send(message)
+                    assert socket.event()["sessionResumptionUpdate"]["newHandle"] == HANDLE
+                    assert socket.event()["error"]["message"] == f"{len(sent)} bytes"
+        return len(places)
 
     def create_keys(self, way: Way) -> int:
         """Have the provider create keys; return how many."""
@@ -243,6 +280,8 @@ def test_no_route_writes_a_secret_and_the_provider_receives_them_all(
     for way in (FORWARD, REVERSE_H2):
         sent += visitor.visit_other_apis(way, PROMPT)
         sent += visitor.create_keys(way)
+    for way in (FORWARD, REVERSE):
+        sent += visitor.talk(way)
     with locked(proxy):
         for way, api in ((FORWARD_H2, CHAT), (REVERSE, MESSAGES)):
             sent += visitor.visit(way, api)

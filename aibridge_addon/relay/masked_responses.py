@@ -1,0 +1,66 @@
+"""Masks secrets in the heads of responses that flows hold; clients receive them unchanged.
+
+Providers set cookies, create tokens, and sign the URLs of uploads and downloads. The secrets stay
+with the headers, so that a response can be handed from one flow to another.
+"""
+
+from copy import copy
+
+from mitmproxy import http
+from mitmproxy.proxy import commands
+from mitmproxy.proxy.layers.http import HttpStream, ResponseHeaders, SendHttp
+
+from aibridge_addon.relay.command_generators import Commands, mapped
+from aibridge_addon.relay.secrets import Secrets, mask_response_fields, restored_fields
+
+
+class MaskedHeaders(http.Headers):
+    """Headers with hints in place of secrets, and the secrets, which no state of a flow has."""
+
+    secrets: Secrets
+
+
+def mask_response(response: http.Response) -> None:
+    """Replace the secrets in a response's headers by hints."""
+    if isinstance(response.headers, MaskedHeaders):
+        return
+    shown, secrets = mask_response_fields(response.headers.fields)
+    if secrets:
+        response.headers = headers = MaskedHeaders(shown)
+        headers.secrets = secrets
+
+
+def masked_copy(response: http.Response) -> http.Response:
+    """Return a copy of a response that can be sent to a client."""
+    other: http.Response = response.copy()
+    other.headers = copy(response.headers)
+    return other
+
+
+def as_received(response: http.Response) -> http.Response:
+    """Return the head that the client receives: with the secrets."""
+    if not isinstance(headers := response.headers, MaskedHeaders):
+        return response
+    response = copy(response)
+    response.data = copy(response.data)
+    response.data.headers = http.Headers(restored_fields(headers.fields, headers.secrets))
+    return response
+
+
+class MaskingStream(HttpStream):
+    """A stream that sends responses with the secrets that their flow does not show."""
+
+    def start_response_stream(self) -> Commands:
+        """Send the head of a streamed response."""
+        yield from mapped(super().start_response_stream(), _with_secrets)
+
+    def send_response(self, already_streamed: bool = False) -> Commands:
+        """Send a response, or the end of a streamed one."""
+        sent = super().send_response(already_streamed)
+        yield from sent if already_streamed else mapped(sent, _with_secrets)
+
+
+def _with_secrets(command: commands.Command) -> commands.Command:
+    if isinstance(command, SendHttp) and isinstance(head := command.event, ResponseHeaders):
+        head.response = as_received(head.response)
+    return command
