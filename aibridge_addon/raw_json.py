@@ -144,6 +144,25 @@ def elements(data: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
         ]
 
 
+def array_reader(shape: Any) -> Callable[[bytes | msgspec.Raw | None], list[JSON]]:
+    """Return a function that decodes arrays, but only those members that a type names.
+
+    `shape` is the type of an element, a `TypedDict` whose members are optional. An array with an
+    element of another shape is decoded completely; what is no array, is an empty one.
+    """
+    decode_shape = msgspec.json.Decoder(list[shape]).decode
+
+    def read_array(data: bytes | msgspec.Raw | None) -> list[JSON]:
+        if data is None:
+            return []
+        try:
+            return decode_shape(data)
+        except _BROKEN:
+            return [read(element) for element in elements(data)]
+
+    return read_array
+
+
 def _raw(value: JSON) -> msgspec.Raw:
     return msgspec.Raw(json.dumps(value).encode())
 

@@ -1,6 +1,6 @@
 import json
 import math
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 import pytest
@@ -232,3 +232,29 @@ def test_replaced_value_leaves_every_other_byte_as_it_was(
     expected = json.dumps(marked, indent=indent, ensure_ascii=ascii_only)
     expected = expected.replace(json.dumps("\0" * 30), str(new), 1)
     assert replaced == expected.encode("utf-8", "surrogatepass")
+
+
+class Shape(TypedDict, total=False):
+    a: Any
+    b: str | None
+
+
+@pytest.mark.parametrize(
+    ("data", "read"),
+    [
+        (b'[{"a": [1], "b": "x", "c": {"large": 1}}, {}]', [{"a": [1], "b": "x"}, {}]),
+        (b'[{"b": null, "a": 1, "a": 2}]', [{"b": None, "a": 2}]),
+        (b"[]", []),
+        (None, []),
+        (b'{"a": 1}', []),
+    ],
+)
+def test_array_is_read_with_only_the_members_of_a_shape(data: bytes | None, read: Any) -> None:
+    assert wire.array_reader(Shape)(data) == read
+
+
+@pytest.mark.parametrize(
+    "data", [b'[{"a": 1, "b": 2, "c": 3}]', b"[1, null, [2]]", b'[{"b": "\\ud800", "c": NaN}]']
+)
+def test_array_with_an_element_of_another_shape_is_read_completely(data: bytes) -> None:
+    assert json.dumps(wire.array_reader(Shape)(data)) == json.dumps(json.loads(data))

@@ -25,6 +25,9 @@ class CentralTool:
     has_output_schema: bool = False
     """True if the server declares structured content."""
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # a schema has no hash
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultPart:

@@ -13,14 +13,15 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict
 
 import msgspec
 
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.offer_limits import OfferLimits
-from aibridge_addon.raw_json import JSON, appended, as_raw, elements, joined, read
+from aibridge_addon.raw_json import JSON, appended, array_reader, as_raw, elements, joined, read
 
 type Members = dict[str, msgspec.Raw]
 """Members of a request's body, undecoded."""
@@ -202,12 +203,17 @@ class ToolFormat(ABC):
         """Offer tools in a request, in place; return the offered tools."""
         if not has_readable_tools(request) or not self.may_offer(request):
             return ()
-        own = elements(request.get("tools"))
-        offered = self.limits.selected(tools, [self.tool_name(read(tool)) for tool in own])
+        names = [self.tool_name(tool) for tool in _read_names(request.get("tools"))]
+        offered = self.limits.selected(tools, names)
         if offered:
-            added = [as_raw(self.definition(tool)) for tool in offered]
+            own = elements(request.get("tools"))
+            added = self.definitions(offered)
             request["tools"] = joined([*added, *own] if self.offers_first else [*own, *added])
         return offered
+
+    def definitions(self, tools: Iterable[CentralTool]) -> list[msgspec.Raw]:
+        """Return the encoded definitions of tools."""
+        return [_definition(self, tool) for tool in tools]
 
     def turn_items(self, turn: Turn) -> list[JSON]:
         """Return a turn as elements of the request's conversation."""
@@ -237,6 +243,27 @@ class ToolFormat(ABC):
         Its restoration is the id of the last upstream response, whose stored state is complete.
         """
         return None
+
+
+@lru_cache(maxsize=1024)
+def _definition(tool_format: ToolFormat, tool: CentralTool) -> msgspec.Raw:
+    """Return an encoded definition; encoded once, since each request has the same ones."""
+    return as_raw(tool_format.definition(tool))
+
+
+class _Named(TypedDict, total=False):
+    name: JSON
+
+
+class _ToolName(TypedDict, total=False):
+    """The members of a client's tool that may hold its name."""
+
+    name: JSON
+    function: _Named
+    custom: _Named
+
+
+_read_names = array_reader(_ToolName)
 
 
 _CALL = "call:"

@@ -47,6 +47,7 @@ _NOT_COMPARED = frozenset(
     }
 )
 """Members that clients change between attempts."""
+_CHECKSUM_NAME = b"cch="
 _CHECKSUM = re.compile(rb"\bcch=\w*")
 """In Claude Code's system prompt, a checksum of the whole request."""
 
@@ -300,8 +301,9 @@ def _digest(scope: str, request: Members) -> str:
     """Return a digest that is the same for all attempts of one request."""
     digest = hashlib.sha256(scope.encode())
     for name in sorted(request.keys() - _NOT_COMPARED):
-        value = memoryview(request[name])
-        compared = _CHECKSUM.sub(b"", value) if name == "system" else value
+        compared = bytes(request[name])
+        if name == "system" and _CHECKSUM_NAME in compared:
+            compared = _CHECKSUM.sub(b"", compared)
         digest.update(b"%b\0%d\0" % (name.encode("utf-8", "replace"), len(compared)))
         digest.update(compared)
     return digest.hexdigest()

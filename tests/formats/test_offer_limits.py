@@ -1,7 +1,10 @@
 """Numbers of tools and lengths of descriptions stay within an API's limits."""
 
+from dataclasses import replace
+
 from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.formats.offer_limits import OfferLimits
+from formats.helpers import tools_of
 
 OBJECT = {"type": "object", "properties": {}}
 
@@ -35,3 +38,12 @@ def test_description_longer_than_the_limit_is_cut() -> None:
     assert OfferLimits(description=10).described(tool) == "d" * 9 + "…"
     assert OfferLimits(description=20).described(tool) == "d" * 20
     assert OfferLimits().described(tool) == "d" * 20
+
+
+def test_equal_tools_share_one_encoded_definition() -> None:
+    api = tools_of("anthropic_messages")
+    [first], [second] = central_tools("a"), central_tools("a")
+    changed = replace(first, description="other")
+
+    assert api.definitions([first])[0] is api.definitions([second])[0]
+    assert bytes(api.definitions([changed])[0]) != bytes(api.definitions([first])[0])

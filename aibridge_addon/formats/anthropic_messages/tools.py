@@ -5,7 +5,7 @@ user message after it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 from aibridge_addon.formats.anthropic_messages.splicer import Merger, Splicer
 from aibridge_addon.formats.anthropic_messages.turn import text_of
@@ -24,6 +24,7 @@ from aibridge_addon.formats.tool_protocol import (
 )
 from aibridge_addon.raw_json import (
     JSON,
+    array_reader,
     as_raw,
     elements,
     joined,
@@ -162,9 +163,26 @@ def _result_part(part: ResultPart, is_error: bool) -> dict[str, JSON]:
     return {"type": "image", "source": source}
 
 
+class _Block(TypedDict, total=False):
+    type: JSON
+    id: JSON
+    tool_use_id: JSON
+    text: JSON
+
+
+class _Message(TypedDict, total=False):
+    """The members of a message that distinguish it: results of calls may be large."""
+
+    role: JSON
+    content: str | list[_Block]
+
+
+_read_messages = array_reader(_Message)
+
+
 def _conversation(request: Members) -> Iterator[PastResponse | str]:
-    for index, element in enumerate(elements(request.get("messages"))):
-        message = mapping(read(element))
+    for index, element in enumerate(_read_messages(request.get("messages"))):
+        message = mapping(element)
         blocks = _blocks(message.get("content"))
         if message.get("role") == "assistant":
             calls = [text(b.get("id")) or "" for b in blocks if b.get("type") == "tool_use"]

@@ -106,7 +106,7 @@ class ConverseTools(ToolFormat):
         free = tools if self.may_offer(request) else ()
         offered = self.limits.selected(free, [self.tool_name(read(tool)) for tool in own])
         if offered:
-            added = [as_raw(self.definition(tool)) for tool in offered]
+            added = self.definitions(offered)
             request[_CONFIG] = msgspec.Raw(body({**config, _TOOLS: joined([*added, *own])}))
         return offered
 

@@ -99,7 +99,7 @@ class GeminiTools(ToolFormat):
         names = [self.tool_name(read(found)) for found in declared]
         offered = self.limits.selected(tools, names)
         if offered:
-            added = [as_raw(self.definition(tool)) for tool in offered]
+            added = self.definitions(offered)
             inner[name] = _with_declarations(own, lists, added)
             replace_inner(request, inner)
         return offered

@@ -4,6 +4,7 @@ A response is one assistant message, and each result of its calls is a message a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypedDict
 
 from aibridge_addon.formats.central_tool import CentralTool, ToolResult
 from aibridge_addon.formats.openai_chat.splicer import Merger, Splicer
@@ -21,13 +22,13 @@ from aibridge_addon.formats.tool_protocol import (
 )
 from aibridge_addon.raw_json import (
     JSON,
+    array_reader,
     as_raw,
     count,
     elements,
     joined,
     mapping,
     member,
-    read,
     sequence,
     text,
 )
@@ -93,9 +94,30 @@ class ChatTools(ToolFormat):
         return True
 
 
+class _Part(TypedDict, total=False):
+    type: JSON
+    text: JSON
+
+
+class _Call(TypedDict, total=False):
+    id: JSON
+
+
+class _Message(TypedDict, total=False):
+    """The members of a message that distinguish it: images and arguments may be large."""
+
+    role: JSON
+    content: str | list[_Part] | None
+    tool_calls: list[_Call] | None
+    tool_call_id: JSON
+
+
+_read_messages = array_reader(_Message)
+
+
 def _conversation(request: Members) -> Iterator[PastResponse | str]:
-    for index, element in enumerate(elements(request.get("messages"))):
-        message = mapping(read(element))
+    for index, element in enumerate(_read_messages(request.get("messages"))):
+        message = mapping(element)
         shown = text_of(message.get("content"))
         match message.get("role"):
             case "assistant":

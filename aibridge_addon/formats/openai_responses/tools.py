@@ -204,6 +204,8 @@ def _items(request: Members) -> list[dict[str, JSON]]:
     given = member(request, "input")
     if isinstance(given, str):
         return [{"role": "user", "content": given}]
+    if isinstance(given, list):
+        return [mapping(item) for item in given]
     return [mapping(read(element)) for element in elements(request.get("input"))]
 
 
