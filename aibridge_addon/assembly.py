@@ -185,6 +185,7 @@ class Components:
             admission=self.admission,
             can_record=lambda: self._recorder.available,
             find_book=lambda: self._recorder.budget_book(),
+            open_limit_book=self._store.limit_book,
             on_budget_warning=lambda warning: self._outputs.report_budget(warning),
             find_key_pool=self._sending.pools.find,
             on_trip=lambda key, trips: self._outputs.report_circuit(*key, trips),
@@ -276,8 +277,7 @@ class Components:
         return self._store.make_recorder(retention, self.metrics.count_records, self._preparation)
 
     def _build_listener(self, settings: Settings) -> Listener | None:
-        address = settings.metrics_listen
-        if address is None:
+        if (address := settings.metrics_listen) is None:
             return None
         return Listener(address, self.metrics.registry, self.health, lambda: self.is_ready)
 

@@ -198,6 +198,8 @@ CONFIG = {
         "open_requests": "Requests that run at the same time.",
         "queue": "Requests to a provider instance that may wait for room. Default: 0, none waits.",
         "queue_wait_s": "Longest time in seconds that a request waits. Default: 20.",
+        "shared": "`true`: all processes count together in a PostgreSQL database. Default: each"
+        " process enforces its part.",
     },
     "alerts": {
         "url": "URL that receives events. It is often a secret: prefer `url_env`.",
@@ -387,6 +389,8 @@ TABLES = {
     "aibridge_budget_leases": "Processes whose holds and slices are valid.",
     "aibridge_budget_slices": "Room that processes have set aside for their next calls, with what"
     " their calls hold.",
+    "aibridge_limit_buckets": "Use of the rates of shared limits; PostgreSQL only.",
+    "aibridge_limit_slots": "Open requests of shared limits; PostgreSQL only.",
     "aibridge_endings": "Ended interceptions in the order of commits, for `aibridge tail` and"
     " `aibridge export`.",
 }
@@ -520,6 +524,18 @@ COLUMNS = {
     "aibridge_budget_slices.owner": "process that admits calls from it",
     "owner": "process that sends the request",
     "percent": "threshold",
+    "limit_name": "name of the limit",
+    **dict.fromkeys(
+        ("aibridge_limit_buckets.scope", "aibridge_limit_slots.scope"),
+        "the actor, team, access token or provider instance, or `total`",
+    ),
+    "bound": "`requests`, `input_tokens` or `output_tokens`",
+    "full_at": "nanoseconds since 1970 at which there is full room again",
+    "aibridge_limit_buckets.seen_at": "nanoseconds since 1970 of the last change",
+    "request_id": "the interception",
+    "aibridge_limit_slots.process_id": "process that sends the request",
+    "aibridge_limit_slots.expires_at": "nanoseconds since 1970 at which the slot is free if its"
+    " process does not renew it",
     "aibridge_rate_limits.credential_hint": "masked; empty: none",
     "aibridge_tunnels.duration_ms": "milliseconds",
     "aibridge_tunnels.host": "host that the client asked for",

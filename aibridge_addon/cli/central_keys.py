@@ -39,11 +39,25 @@ def read_states() -> States:
 
 
 def limits_line(limits: Mapping[str, int]) -> str:
-    """Word how the limits of the config file count."""
-    processes = limits["processes"]
+    """Word how the limits of the config file count; shared ones on a line of their own."""
+    lines = []
+    if limits.get("shared"):
+        lines.append(f"Shared limits: {_shared(together=bool(limits['together']))}")
+    if limits.get("divided", 1):
+        lines.append(f"Limits of the config file: {_divided(limits['processes'])}")
+    return "\n".join(lines)
+
+
+def _shared(*, together: bool) -> str:
+    if together:
+        return "counted in the database for all processes."
+    return "the database does not respond; each process enforces its part."
+
+
+def _divided(processes: int) -> str:
     if processes == 1:
-        return "Limits of the config file: enforced by this process alone."
-    return f"Limits of the config file: each of {processes} processes enforces 1/{processes}."
+        return "enforced by this process alone."
+    return f"each of {processes} processes enforces 1/{processes}."
 
 
 def key_lines(states: Sequence[KeyState], now: datetime) -> Iterator[str]:

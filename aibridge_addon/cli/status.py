@@ -51,7 +51,8 @@ def command(db: str | None, *, show_all: bool, as_json: bool) -> None:
     click.echo("\n".join(_lines(shown, now)))
     up = sum(_state(row, now) == "up" for row in shown)
     if up > 1:
-        click.echo(f"\nLimits of the config file: each process enforces 1/{up} of them.")
+        line = f"\nLimits of the config file: each process enforces 1/{up} of them"
+        click.echo(f"{line}, unless they are shared.")
 
 
 def _state(row: ProcessRow, now: datetime) -> str:

@@ -48,6 +48,13 @@ class LimitTable(SelectionTable):
     open_requests: _Count | None = None
     queue: Annotated[int, pydantic.Field(ge=0, le=10_000)] = 0
     queue_wait_s: Annotated[float, pydantic.Field(gt=0, le=120, allow_inf_nan=False)] = 20.0
+    shared: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _has_no_shared_queue(self) -> Self:
+        if self.shared and self.queue:
+            raise ValueError("has queue and shared; requests cannot wait for a shared limit")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _has_bound(self) -> Self:
@@ -70,6 +77,7 @@ class LimitTable(SelectionTable):
             open_requests=self.open_requests,
             queue=self.queue,
             queue_wait_s=self.queue_wait_s,
+            is_shared=self.shared,
         )
 
 

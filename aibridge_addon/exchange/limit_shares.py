@@ -26,7 +26,7 @@ class LimitShares:
     process is alone.
     """
 
-    def __init__(self, limits: RateLimits, read: ReadProcesses) -> None:
+    def __init__(self, limits: Sequence[RateLimits], read: ReadProcesses) -> None:
         self._limits = limits
         self._read = read
         self._processes = LiveProcesses(PROCESS_ID)
@@ -39,7 +39,7 @@ class LimitShares:
     async def _renew(self) -> None:
         with contextlib.suppress(UnsupportedReportError):
             while True:
-                if self._limits.limits:
+                if any(each.limits for each in self._limits):
                     await self._look()
                 await asyncio.sleep(_INTERVAL_SECONDS)
 
@@ -51,4 +51,6 @@ class LimitShares:
         except Exception as error:  # noqa: BLE001 the edge: any store may answer
             logger.debug("aibridge: the live processes cannot be read: %s", error)
         else:
-            self._limits.counters.share = self._processes.see(rows)
+            share = self._processes.see(rows)
+            for each in self._limits:
+                each.counters.share = share

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 
 from aibridge_addon.access.admission import AdmissionControl
 from aibridge_addon.access.guardrails import Guardrails
+from aibridge_addon.access.limits.book import LimitBook
 from aibridge_addon.access.policies import (
     Asked,
     BrowserOrigin,
@@ -19,11 +20,12 @@ from aibridge_addon.access.policies import (
 from aibridge_addon.access.policies.circuit_breaker import OnTrip
 from aibridge_addon.access.policies.rate_limits import LIMITED
 from aibridge_addon.access.policies.usable_key import FindPool
-from aibridge_addon.budgets.book import BudgetBook, BudgetWarning
+from aibridge_addon.budgets.book import BudgetBook, BudgetedCall, BudgetWarning
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.budget_check import BudgetCheck, BudgetRules, OnBudgetWarning
 from aibridge_addon.exchange.limit_queue import LimitQueue
 from aibridge_addon.exchange.limit_shares import LimitShares
+from aibridge_addon.exchange.shared_limits import SharedLimits
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.observe.health import LimitsState
 from aibridge_addon.observe.metrics import Metrics
@@ -49,6 +51,7 @@ class PolicySet:
         admission: AdmissionControl,
         can_record: Callable[[], bool],
         find_book: Callable[[], BudgetBook | None],
+        open_limit_book: Callable[[], LimitBook | None],
         on_budget_warning: OnBudgetWarning,
         find_key_pool: FindPool,
         on_trip: OnTrip,
@@ -61,6 +64,7 @@ class PolicySet:
         self._on_budget_warning = on_budget_warning
         self._budgets = BudgetCheck(find_book, self._report)
         self._rate_limits = RateLimits(metrics.count_limited)
+        self._shared = SharedLimits(metrics.count_limited, open_limit_book)
         self._queue = LimitQueue(self._rate_limits, metrics.show_limit_queue)
         self._circuit_breakers = CircuitBreakers(metrics.show_circuit_breaker, on_trip=on_trip)
 
@@ -74,7 +78,8 @@ class PolicySet:
             allowed_origins=settings.allowed_origins,
             allowed_hosts=settings.allowed_hosts | frozenset(own_hosts),
         )
-        self._rate_limits.limits = settings.limits
+        self._shared.apply(settings.limits)
+        self._rate_limits.limits = tuple(x for x in settings.limits if not x.is_shared)
         self._guardrails = settings.guardrails
         self._budgets.apply(
             BudgetRules(
@@ -104,24 +109,37 @@ class PolicySet:
     def share_limits(self, reports: Callable[[], Reports] | None) -> None:
         """Share the limits with the processes of a store; None: this process is alone."""
         if reports:
-            self._shares = LimitShares(self._rate_limits, lambda: reports().processes())
+            limits = (self._rate_limits, self._shared.local)
+            self._shares = LimitShares(limits, lambda: reports().processes())
 
     def limits_state(self) -> LimitsState | None:
         """Return how the limits count; None without limits."""
-        if not self._rate_limits.limits:
+        shared = len(self._shared.local.limits)
+        if not self._rate_limits.limits and not shared:
             return None
-        return {"processes": self._rate_limits.counters.share.processes}
+        state: LimitsState = {"processes": self._rate_limits.counters.share.processes}
+        if not shared:
+            return state
+        divided = len(self._rate_limits.limits)
+        return {
+            **state,
+            "divided": divided,
+            "shared": shared,
+            "together": self._shared.is_available,
+        }
 
     def close(self) -> None:
         """Stop what runs by itself."""
         if self._shares:
             self._shares.close()
+        self._shared.close()
 
     @property
     def handlers(self) -> tuple[Handlers, ...]:
         """Handlers of the facts that the counters need."""
         return (
             self._rate_limits.handlers,
+            self._shared.handlers,
             self._queue.handlers,
             self._circuit_breakers.handlers,
             self._budgets.handlers,
@@ -159,11 +177,29 @@ class PolicySet:
 
     async def _decide(self, asked: Asked) -> Refusal | None:
         call = self._budgets.call_of(asked)
-        if call is None and not self._guardrails.policies:
+        is_shared = self._shared.counts(asked)
+        if call is None and not self._guardrails.policies and not is_shared:
             return self.check(asked)
         refusal = find_refusal(self._policies, asked) or await self._guardrails.check(asked)
-        if refusal or call is None:
-            return refusal or admit_or_refuse(self._changing, asked)
+        if refusal or not is_shared:
+            return refusal or await self._admit(asked, call)
+        return await self._shared.take(asked) or await self._admit_shared(asked, call)
+
+    async def _admit_shared(self, asked: Asked, call: BudgetedCall | None) -> Refusal | None:
+        """Admit a request that is counted in shared limits; give that back if it is refused."""
+        is_admitted = False
+        try:
+            refusal = await self._admit(asked, call)
+            is_admitted = refusal is None
+        finally:
+            if not is_admitted:
+                self._shared.give_back(asked)
+        return refusal
+
+    async def _admit(self, asked: Asked, call: BudgetedCall | None) -> Refusal | None:
+        """Admit a request that no policy refused so far, or return its refusal."""
+        if call is None:
+            return admit_or_refuse(self._changing, asked)
         if refusal := await self._budgets.admit(call):
             return refusal
         # Meanwhile, others may have used the room.
@@ -179,6 +215,7 @@ class PolicySet:
         return await self.decide(asked)
 
     def count(self, asked: Asked) -> None:
-        """Count a request in its budgets that cannot be refused any more."""
+        """Count a request in budgets and shared limits that cannot be refused any more."""
+        self._shared.count(asked)
         if call := self._budgets.call_of(asked):
             self._budgets.hold(call)

@@ -17,7 +17,10 @@ type KeyState = Mapping[str, Any]
 """`provider`, `key`, `organization`, `hint`, `state`, `reason`, `since`, `next_check`, and
 `is_checked`: true if a check lets the key be used again."""
 type LimitsState = Mapping[str, int]
-"""`processes`: each process enforces the limits of the config file divided by this number."""
+"""`processes`: each process enforces the limits of the config file divided by this number.
+
+If some are shared: the number of those that are `divided` and those that are `shared`, and whether
+the latter are counted `together`, in the database, or divided while it does not respond."""
 _KEY_STATES = ("ok", "cooling", "set aside")
 
 type DatabaseState = Literal["ok", "away", "unknown"]
@@ -112,8 +115,11 @@ def read_health(text: str) -> Health:
 
 def _most_shared(healths: Iterable[Health]) -> LimitsState | None:
     """Return the state of the limits in the process that knows the most others."""
-    states = (health.limits for health in healths if health.limits)
-    return max(states, key=lambda state: state["processes"], default=None)
+    states = [health.limits for health in healths if health.limits]
+    most = max(states, key=lambda state: state["processes"], default=None)
+    if most is None or "together" not in most:
+        return most
+    return {**most, "together": all(state.get("together", True) for state in states)}
 
 
 def _worst_keys(healths: Iterable[Health]) -> Sequence[KeyState]:

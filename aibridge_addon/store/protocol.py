@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from aibridge_addon.access.limits.book import LimitBook
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.budgets.accounts import BudgetAccounts
 from aibridge_addon.findings import Finding
@@ -97,6 +98,13 @@ class Store(Protocol):
             StoreError: the store does not count budgets, the default.
         """
         raise StoreError(f"{self.location} does not count budgets")
+
+    def limit_book(self) -> LimitBook | None:
+        """Return a new book of shared limits, on the running event loop.
+
+        None, the default: the store cannot count them.
+        """
+        return None
 
     @abstractmethod
     def inspect(self) -> list[Finding]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from aibridge_addon.cli.central_keys import key_lines
+from aibridge_addon.cli.central_keys import key_lines, limits_line
 from aibridge_addon.observe.health import Health, read_health
 from aibridge_addon.report.limits import span
 from aibridge_addon.store.sqlite.schema import migrate
@@ -238,3 +238,17 @@ def test_health_of_several_processes_has_the_worst_state_of_each_key() -> None:
 def test_limits_without_a_proxy_have_no_keys(home: Home) -> None:
     assert "No running proxy" in home.invoke("limits", "--keys").stdout
     assert json.loads(home.invoke("limits", "--keys", "--json").stdout) == []
+
+
+def test_line_of_limits_tells_shared_ones_apart_and_one_process_without_database_counts() -> None:
+    divided, together = {"processes": 2}, {"processes": 2, "divided": 0, "shared": 1}
+    line = "Limits of the config file: each of 2 processes enforces 1/2."
+    assert limits_line(divided) == line
+    counted = {**together, "together": True}
+    assert limits_line(counted) == "Shared limits: counted in the database for all processes."
+    assert limits_line({**counted, "divided": 1}).splitlines()[1] == line
+    all_ = Health.of_all(
+        [Health(database="ok", limits={**counted, "together": n}) for n in (True, False)]
+    )
+    assert all_.limits
+    assert "does not respond; each process enforces its part" in limits_line(all_.limits)

@@ -899,6 +899,10 @@ def test_limits_and_model_rules_of_the_config_file_are_read(
             " output_tokens_per_minute or open_requests",
         ),
         (
+            '[[limits]]\nname = "a"\nopen_requests = 1\nqueue = 5\nshared = true',
+            "limits[0]: has queue and shared; requests cannot wait for a shared limit",
+        ),
+        (
             '[[limits]]\nname = "a"\nopen_requests = 0',
             "limits[0].open_requests is 0: input should be greater than or equal to 1",
         ),

@@ -57,6 +57,14 @@ actors = ["sharer"]
 per = "total"
 requests_per_minute = 3
 """
+TOGETHER = """
+[[limits]]
+name = "together"
+actors = ["group"]
+per = "total"
+requests_per_minute = 2
+shared = true
+"""
 BUDGET = Budget(
     name="small",
     per="total",
@@ -133,22 +141,29 @@ def test_many_clients_use_up_a_small_budget_and_no_more(
         assert charged == statuses[200]
 
 
-def check_shares(proxies: Sequence[Proxy], clients: Sequence[Clients]) -> None:
+def statuses_of(clients: Clients, actor: str, number: int) -> list[tuple[int, str]]:
+    """Return the statuses and texts of the responses to requests of an actor."""
+    headers = {**CHAT.headers, "X-AIBridge-Actor": actor}
+    url = clients.url(REVERSE, CHAT.provider, CHAT.path)
+    body = CHAT.request("hi", stream=False)
+    with clients.http(REVERSE) as http:
+        answers = [http.post(url, content=body, headers=headers) for _ in range(number)]
+    return [(answer.status_code, answer.text) for answer in answers]
+
+
+def check_shares(clients: Sequence[Clients]) -> None:
     """Assert that three processes together admit what a limit allows."""
-    for proxy in proxies:
-        wait_for_health(proxy, lambda health: health[1]["limits"] == {"processes": 3})
-    headers = {**CHAT.headers, "X-AIBridge-Actor": "sharer"}
-    refused = []
     for each in clients:
-        with each.http(REVERSE) as http:
-            url, body = (
-                each.url(REVERSE, CHAT.provider, CHAT.path),
-                CHAT.request("hi", stream=False),
-            )
-            answers = [http.post(url, content=body, headers=headers) for _ in range(2)]
-        assert [answer.status_code for answer in answers] == [200, 429]
-        refused.append(answers[1].text)
-    assert all("1 in this one of 3 processes" in text for text in refused)
+        (admitted, _), (refused, text) = statuses_of(each, "sharer", 2)
+        assert (admitted, refused) == (200, 429)
+        assert "1 in this one of 3 processes" in text
+
+
+def check_shared_limit(clients: Sequence[Clients]) -> None:
+    """Assert that one process may admit all that a shared limit allows; the others admit none."""
+    found = [answer for each in clients for answer in statuses_of(each, "group", 3)]
+    assert [status for status, _ in found] == [200] * 2 + [429] * 7
+    assert "limit 'together' allows 2 requests per minute." in found[-1][1]
 
 
 @pytest.fixture(params=ENGINES)
@@ -169,9 +184,17 @@ def test_three_processes_share_limits_and_a_budget_that_survives_the_death_of_on
     options = {"aibridge_db": shared_database.location}
     # The dead process holds room until its lease is lost, for which nobody waits here.
     config = config_toml(standin.origin) + BUDGETS.replace("wait_s = 60", "wait_s = 1")
+    state: dict[str, object] = {"processes": 3}
+    if isinstance(shared_database, PostgresDatabase):
+        config += TOGETHER
+        state |= {"divided": 2, "shared": 1, "together": True}
     proxies = [start_proxy(config=config, options=options, metrics=True) for _ in range(3)]
     clients = [clients_of(proxy) for proxy in proxies]
-    check_shares(proxies, clients)
+    for proxy in proxies:
+        wait_for_health(proxy, lambda health: health[1]["limits"] == state)
+    check_shares(clients)
+    if "shared" in state:
+        check_shared_limit(clients)
     standin.requests.clear()
 
     async def run() -> Sequence[int | None]:

@@ -67,6 +67,7 @@ def policies(book: Book, **limit: Any) -> PolicySet:
         admission=cast(Any, admission),
         can_record=lambda: True,
         find_book=lambda: book,
+        open_limit_book=lambda: None,
         on_budget_warning=lambda warning: None,
         find_key_pool=lambda *_: None,
         on_trip=lambda *_: None,

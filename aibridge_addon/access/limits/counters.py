@@ -6,18 +6,16 @@ until they are known.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aibridge_addon.access.limits.bucket import Bucket
 from aibridge_addon.access.limits.rules import Bound, Limit
+from aibridge_addon.access.limits.running import Amounts, RunningRequest, Scoped
 from aibridge_addon.access.limits.share import Share
 
 _MOST_BUCKETS = 10_000
 """Number of buckets above which those that are full are forgotten."""
 
-type Amounts = dict[Bound, float]
-type Scoped = tuple[Limit, str]
-"""A limit, and a scope in which it counts a request."""
 type _Slots = dict[tuple[str, str], set[str]]
 
 
@@ -34,16 +32,6 @@ class Shortage:
     """The part of the limit that this process enforces."""
 
 
-@dataclass(slots=True)
-class _Running:
-    scoped: tuple[Scoped, ...]
-    estimated: Mapping[Bound, float]
-    used: Amounts = field(default_factory=dict)
-    """Tokens that responses have reported so far."""
-    unknown: set[Bound] = field(default_factory=set)
-    """Bounds whose tokens a response did not report: their estimates stay."""
-
-
 class LimitCounters:
     """The counters of all limits. Those of a limit keep their state when its bounds change."""
 
@@ -53,7 +41,7 @@ class LimitCounters:
         self._clock = clock
         self._buckets: dict[tuple[str, str, Bound], Bucket] = {}
         self._slots: _Slots = {}
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, RunningRequest] = {}
 
     def is_running(self, interception_id: str) -> bool:
         """Return whether an interception was admitted and has not ended."""
@@ -80,7 +68,7 @@ class LimitCounters:
 
     def admit(self, interception_id: str, scoped: Iterable[Scoped], amounts: Amounts) -> None:
         """Debit the amounts of a request, and occupy its slots."""
-        running = _Running(tuple(scoped), amounts)
+        running = RunningRequest(tuple(scoped), amounts)
         self._running[interception_id] = running
         for limit, scope in running.scoped:
             self._slots.setdefault((limit.name, scope), set()).add(interception_id)
@@ -89,10 +77,7 @@ class LimitCounters:
     def add_usage(self, interception_id: str, amounts: Mapping[Bound, float | None]) -> None:
         """Add tokens that a response of a running interception has reported; None is unknown."""
         if running := self._running.get(interception_id):
-            for bound, amount in amounts.items():
-                if amount is None:
-                    running.unknown.add(bound)
-                running.used[bound] = running.used.get(bound, 0) + (amount or 0)
+            running.add_usage(amounts)
 
     def cancel(self, interception_id: str) -> None:
         """Give back what an interception took that is not sent after all."""
@@ -103,14 +88,9 @@ class LimitCounters:
         """Free the slots of an interception; replace its estimate if its tokens are known."""
         running = self._free(interception_id)
         if running and is_known:
-            excess: Amounts = {
-                bound: running.used.get(bound, 0) - estimated
-                for bound, estimated in running.estimated.items()
-                if bound != "requests" and bound not in running.unknown
-            }
-            self._debit(running, excess)
+            self._debit(running, running.excess)
 
-    def _free(self, interception_id: str) -> _Running | None:
+    def _free(self, interception_id: str) -> RunningRequest | None:
         """Free the slots of a running interception, and return what it took."""
         running = self._running.pop(interception_id, None)
         for limit, scope in running.scoped if running else ():
@@ -120,7 +100,7 @@ class LimitCounters:
                 del self._slots[limit.name, scope]
         return running
 
-    def _debit(self, running: _Running, amounts: Mapping[Bound, float]) -> None:
+    def _debit(self, running: RunningRequest, amounts: Mapping[Bound, float]) -> None:
         now = self._clock()
         for limit, scope in running.scoped:
             for bound in limit.rates.keys() & amounts.keys():

@@ -33,6 +33,8 @@ class Limit:
     """Requests to a provider instance that may wait for room; 0: none waits."""
     queue_wait_s: float = 20.0
     """Longest time that a request waits."""
+    is_shared: bool = False
+    """True if all processes count together in the database; otherwise each enforces its share."""
 
     @property
     def rates(self) -> Mapping[Bound, int]:

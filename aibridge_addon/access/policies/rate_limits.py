@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aibridge_addon.access.asked import Asked, Refusal
-from aibridge_addon.access.limits.counters import Amounts, LimitCounters, Scoped, Shortage
+from aibridge_addon.access.limits.counters import LimitCounters, Shortage
 from aibridge_addon.access.limits.rules import Bound, Limit
+from aibridge_addon.access.limits.running import Amounts, Scoped
 from aibridge_addon.budgets.tokens import (
     InputEstimates,
     OutputEstimates,
@@ -89,9 +90,17 @@ class RateLimits:
             assert asked.interception
             scoped, amounts = found
             self.counters.admit(asked.interception.id, scoped, amounts)
-            if self._counts_input(scoped):
-                tokens = input_tokens(asked.content() or b"")
-                self._inputs.add(conversation_of(asked.interception), tokens)
+            self.note_input(asked, scoped)
+
+    def measure(self, asked: Asked) -> tuple[tuple[Scoped, ...], Amounts]:
+        """Return the scopes in which a request counts, and its estimate; none if it does not."""
+        return self._amounts(asked) if self._counts(asked) else ((), {})
+
+    def note_input(self, asked: Asked, scoped: tuple[Scoped, ...]) -> None:
+        """Note the input of an admitted request, of which its session's next repeats most."""
+        if asked.interception and self._counts_input(scoped):
+            tokens = input_tokens(asked.content() or b"")
+            self._inputs.add(conversation_of(asked.interception), tokens)
 
     @property
     def handlers(self) -> Mapping[type, Callable[[Any], None]]:
@@ -133,12 +142,7 @@ class RateLimits:
             return
         if usage.output_tokens is not None:
             self._outputs.add(usage.interception.model, usage.output_tokens)
-        amounts: dict[Bound, int | None] = {
-            "input_tokens": known_sum(usage.input_tokens, usage.cache_write_input_tokens),
-            "output_tokens": usage.output_tokens,
-        }
-        is_in_tokens = usage.input_tokens is not None or usage.output_tokens is not None
-        self.counters.add_usage(usage.interception.id, amounts if is_in_tokens else {})
+        self.counters.add_usage(usage.interception.id, tokens_of(usage))
 
     def _on_end(self, ended: InterceptionEnded) -> None:
         self.counters.end(ended.interception.id, is_known=not ended.usage_is_unknown)
@@ -146,6 +150,16 @@ class RateLimits:
     def _on_background(self, background: BackgroundResponse) -> None:
         """Free the slots: the client's request has ended, and nobody may ever poll the response."""
         self.counters.end(background.interception.id, is_known=False)
+
+
+def tokens_of(usage: TokenUsage) -> Mapping[Bound, int | None]:
+    """Return the tokens that limits count; None is unknown. None at all for other units."""
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return {}
+    return {
+        "input_tokens": known_sum(usage.input_tokens, usage.cache_write_input_tokens),
+        "output_tokens": usage.output_tokens,
+    }
 
 
 def refusal_of(shortage: Shortage) -> Refusal:

@@ -12,13 +12,14 @@ from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.postgres import partitions, search_words
 from aibridge_addon.store.postgres.connection import PostgresConnection
 from aibridge_addon.store.postgres.functions import FUNCTIONS
+from aibridge_addon.store.postgres.limit_functions import LIMITS
 from aibridge_addon.store.postgres.triggers import TRIGGERS
 from aibridge_addon.store.sqlite import description
 from aibridge_addon.store.tables import Column, Index, Table
 
 _MIGRATION_LOCK = 0x61_69_62_72_00
 """Key of the advisory lock of migrations."""
-_VERSIONS = ("postgres-1", "postgres-2")
+_VERSIONS = ("postgres-1", "postgres-2", "postgres-3")
 """Names of this module's own part of the schema: functions, triggers and partitions. Add another
 when they change."""
 _TYPES = {"TEXT": 'text COLLATE "C"', "INTEGER": "bigint"}
@@ -100,6 +101,7 @@ def _statements(connection: PostgresConnection) -> Iterator[str]:
         yield _create_index("aibridge_token_usages", index)
     yield search_words.INDEX
     yield from TRIGGERS
+    yield from LIMITS
     yield from partitions.create_around_now()
 
 

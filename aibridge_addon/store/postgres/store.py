@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aibridge_addon.access.limits.book import LimitBook
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.budgets.accounts import BudgetAccounts
+from aibridge_addon.facts import PROCESS_ID
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.postgres import token_table
@@ -91,6 +93,13 @@ class PostgresStore(Store):
         from aibridge_addon.store.postgres.budget_accounts import PostgresBudgetAccounts
 
         return PostgresBudgetAccounts(self._pool)
+
+    def limit_book(self) -> LimitBook:
+        """Return the book of shared limits of this process."""
+        from aibridge_addon.store.postgres.limit_book import PostgresLimitBook
+        from aibridge_addon.store.postgres.limit_counts import LimitCounts
+
+        return PostgresLimitBook(LimitCounts(self._address, PROCESS_ID))
 
     def inspect(self) -> list[Finding]:
         """Inspect the database, its spool and its rejected statements."""

@@ -11,7 +11,9 @@ from sqlite_utils import Database, Migrations
 from aibridge_addon.store.sqlite import (
     budget_tables,
     child_tables,
+    content_tables,
     endings,
+    limit_tables,
     processes,
     rollup_tables,
     search_index,
@@ -51,6 +53,8 @@ TABLES = (
     "aibridge_budget_warnings",
     "aibridge_budget_leases",
     "aibridge_budget_slices",
+    "aibridge_limit_buckets",
+    "aibridge_limit_slots",
 )
 
 migrations = Migrations("aibridge")
@@ -251,23 +255,7 @@ def m009_times_and_prices(db: Database) -> None:
 @migrations()
 def m010_content(db: Database) -> None:
     """Create the tables of what was said: parts, each stored once, and references to them."""
-    db.execute("""
-        CREATE TABLE aibridge_messages (
-            interception_id TEXT NOT NULL,
-            upstream INTEGER NOT NULL,
-            position INTEGER NOT NULL,
-            role TEXT NOT NULL,
-            part BLOB NOT NULL,
-            PRIMARY KEY (interception_id, upstream, position)
-        ) WITHOUT ROWID
-    """)
-    parts = db.table("aibridge_parts")
-    parts.create(
-        {"digest": bytes, "kind": str, "content": bytes, "compressed": int, "created_at": str},
-        pk="digest",
-        not_null={"kind", "content", "compressed", "created_at"},
-    )
-    parts.create_index(["created_at"])
+    content_tables.create(db)
 
 
 @migrations()
@@ -345,3 +333,9 @@ def m021_tunnels(db: Database) -> None:
 def m022_budget_slices(db: Database) -> None:
     """Create the table of the room of budgets that processes have set aside."""
     budget_tables.create_slices(db)
+
+
+@migrations()
+def m023_shared_limits(db: Database) -> None:
+    """Create the tables of limits that several processes count together."""
+    limit_tables.create(db)
