@@ -8,7 +8,7 @@ from typing import Annotated
 import pydantic
 
 from aibridge_addon.config.validation import TABLE
-from aibridge_addon.prices import price_list, rates
+from aibridge_addon.prices import price_data, rates
 from aibridge_addon.prices.overrides import Override
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.prices.sellers import seller_of
@@ -57,7 +57,7 @@ def check_seller(value: str) -> str:
     Raises:
         ValueError: it is unknown.
     """
-    if value not in (known := price_list.seller_ids()):
+    if value not in (known := price_data.seller_ids()):
         raise ValueError(f"the price data has no such seller; known are {', '.join(known)}")
     return value
 

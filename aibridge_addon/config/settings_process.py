@@ -1,17 +1,21 @@
 """Reads the settings in a child process, so that the parser of tables does not stay in memory.
 
-pydantic and its models take 10 MiB, and a proxy needs them only to read its config file.
+pydantic and its models take 10 MiB, and a proxy needs them only to read its config file. The child
+also packs the price data of the sellers, after its answer, so that nobody waits for it.
 """
 
+import contextlib
 import os
 import pickle
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.config.settings import Settings, read_settings
+from aibridge_addon.prices import price_data
 
 _IN_THIS_PROCESS = ("mcp_servers", "guardrails")
 """Tables whose objects use pydantic themselves, or import the operator's modules."""
@@ -53,27 +57,51 @@ def _may_leave(options: Mapping[str, Any]) -> bool:
 def _read_in_child(options: Mapping[str, Any]) -> Settings | SettingsError | None:
     """Return the settings or their mistakes; None if the child failed."""
     reader, writer = os.pipe()
+    prices = open(os.memfd_create("aibridge prices"), "r+b")  # noqa: SIM115 closed when it is read
     if (child := os.fork()) == 0:
-        _answer(writer, options)
+        _answer(writer, prices, options)
     os.close(writer)
     with open(reader, "rb") as pipe:
         answer = pipe.read()
-    _, status = os.waitpid(child, 0)
-    outcome: Settings | SettingsError | None = None
-    if status == 0:
-        outcome = pickle.loads(answer)  # noqa: S301 from our own child
+    price_data.expect(partial(_packed_prices, child, prices))
+    outcome: Settings | SettingsError | None = _unpickled(answer)
     return outcome
 
 
-def _answer(writer: int, options: Mapping[str, Any]) -> NoReturn:
+def _packed_prices(child: int, prices: BinaryIO) -> price_data.Packed:
+    """Wait for the end of the child; return the packed price data, none if it failed."""
+    with contextlib.suppress(ChildProcessError):  # somebody else has waited
+        os.waitpid(child, 0)
+    with prices:
+        prices.seek(0)
+        return _unpickled(prices.read()) or {}
+
+
+def _unpickled(data: bytes) -> Any:
+    """Return what the child has written; None if it died before the end."""
+    try:
+        return pickle.loads(data)  # noqa: S301 from our own child
+    except (EOFError, pickle.UnpicklingError):
+        return None
+
+
+def _answer(writer: int, prices: BinaryIO, options: Mapping[str, Any]) -> NoReturn:
     """Write the outcome, and end the child without any clean-up of its parent's objects."""
     status = 1
     try:
+        outcome = _outcome(options)
         with open(writer, "wb") as pipe:
-            pickle.dump(_outcome(options), pipe)
+            pipe.write(pickle.dumps(outcome))
+        if isinstance(outcome, Settings):
+            pickle.dump(price_data.packed(_sellers(outcome)), prices)
+            prices.flush()
         status = 0
     finally:
         os._exit(status)
+
+
+def _sellers(settings: Settings) -> set[str]:
+    return {seller.id for seller in settings.prices.sellers.values() if seller}
 
 
 def _outcome(options: Mapping[str, Any]) -> Settings | SettingsError:

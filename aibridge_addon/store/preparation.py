@@ -14,7 +14,7 @@ from aibridge_addon.facts import (
     TokenUsage,
     UsagePriced,
 )
-from aibridge_addon.prices import price_list
+from aibridge_addon.prices import price_data
 from aibridge_addon.prices.billed_call import billed_call
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.prices.recorded_price import recorded_price
@@ -45,7 +45,7 @@ class Preparation:
     def warm_up(self) -> None:
         """Load what the first statements need."""
         if self.prices:
-            price_list.load()
+            price_data.load()
 
     def statements(self, facts: Iterable[Fact | HiddenTurns]) -> list[Statement]:
         """Return the statements of some facts, in their order."""

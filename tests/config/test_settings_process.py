@@ -18,6 +18,7 @@ fallbacks = [{ provider = "second", models = { "*" = "claude-x" } }]
 name = "second"
 type = "anthropic"
 base_url = "http://127.0.0.1:2"
+price_as = "azure"
 
 [[actors]]
 match = "alice"
@@ -89,6 +90,23 @@ assert apart == read_settings_apart(options(correct)) == read_settings(options(c
 assert mistakes_apart == mistakes(read_settings) is not None
 """
 
+_PACK = """\
+import sys
+
+from aibridge_addon.config.options import default_values
+from aibridge_addon.config.settings_process import read_settings_apart
+from aibridge_addon.prices import price_data
+
+settings = read_settings_apart(default_values() | {"aibridge_config": sys.argv[1]})
+price_data.load()
+sellers = {seller.id for seller in settings.prices.sellers.values() if seller}
+packed = {id_: price_data.providers_of(id_) for id_ in sellers}
+assert len(packed["azure"]) > 1 and "genai_prices.data" not in sys.modules
+price_data.providers_of.cache_clear()
+price_data._packed.clear()
+assert packed == {id_: price_data.providers_of(id_) for id_ in sellers}
+"""
+
 _READ_HERE = """\
 import sys
 
@@ -114,6 +132,10 @@ def test_settings_of_a_child_process_equal_those_of_this_process(tmp_path: Path)
     correct = _written(tmp_path / "correct.toml", _CONFIG)
     wrong = _written(tmp_path / "wrong.toml", _CONFIG + "[unknown]\n")
     _run(_READ, correct, wrong)
+
+
+def test_price_data_that_the_child_process_packs_is_that_of_the_package(tmp_path: Path) -> None:
+    _run(_PACK, _written(tmp_path / "correct.toml", _CONFIG))
 
 
 def test_config_with_mcp_servers_is_read_in_this_process(tmp_path: Path) -> None:

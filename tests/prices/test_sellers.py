@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from aibridge_addon.prices import price_list, sellers
+from aibridge_addon.prices import price_data, sellers
 from aibridge_addon.prices.sellers import Seller, seller_of
 
 
@@ -44,4 +44,4 @@ def test_configured_seller_wins_over_the_host() -> None:
 
 
 def test_sellers_of_all_hosts_are_in_the_price_data() -> None:
-    assert set(sellers._HOSTS.values()) <= set(price_list.seller_ids())
+    assert set(sellers._HOSTS.values()) <= set(price_data.seller_ids())

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from aibridge_addon.prices import price_list
+from aibridge_addon.prices import price_data
 from aibridge_addon.prices.sellers import Seller, seller_of
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.instance import Provider, named
@@ -73,7 +73,7 @@ def test_only_ollama_is_a_default_instance_on_this_machine() -> None:
 def test_sellers_of_all_presets_are_in_the_price_data() -> None:
     sellers = {preset.seller for preset in PRESETS.values()} - {None}
 
-    assert sellers <= set(price_list.seller_ids())
+    assert sellers <= set(price_data.seller_ids())
 
 
 @pytest.mark.parametrize(
