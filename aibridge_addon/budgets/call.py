@@ -5,11 +5,9 @@ cache; base64 says nothing about tokens. An estimate that ignores this fills a b
 nothing is spent.
 """
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import Literal
 
 import msgspec
@@ -138,8 +136,7 @@ def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
         cost = _cost_of_units(call, billed, price)
         return None if cost is None else Estimate(worst=cost, likely=cost, input=cost)
     # To look up a price is expensive, and the price of output grows with its tokens.
-    share = Fraction(call.likely_output, call.worst_output or 1)
-    likely = without + math.ceil((worst - without) * share)
+    likely = without - (without - worst) * call.likely_output // (call.worst_output or 1)
     return Estimate(worst=worst, likely=likely, input=without)
 
 

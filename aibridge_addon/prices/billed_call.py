@@ -64,6 +64,8 @@ class BilledCall:
     def amount(self, name: str) -> Decimal:
         """Return an amount of `extra`, such as seconds; 0 if it was not reported."""
         value = self.extra.get(name, 0)
+        if type(value) is int:
+            return Decimal(value)
         return Decimal(str(value)) if isinstance(value, int | float) else Decimal(0)
 
 

@@ -36,12 +36,17 @@ class Modifiers:
     """True if the response does not state the tier that the provider was to choose."""
 
 
+_NONE = Modifiers(selected={}, factor=Decimal(1), region="", is_assumed=False)
+
+
 def modifiers_of(call: BilledCall) -> Modifiers:
     """Read the modifiers of a call.
 
     Raises:
         UnpriceableError: the region has no known price.
     """
+    if not call.extra:
+        return _NONE
     region = _effective(call, "inference_geo")
     if region not in _REGIONS:
         raise UnpriceableError(f"no price is known for the region {region!r}")

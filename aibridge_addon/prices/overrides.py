@@ -28,6 +28,17 @@ class Override:
     prices: Mapping[str, Decimal]
     """USD per million tokens, or per thousand searches, by the names of `rates`."""
 
+    rates: Rates = field(init=False, repr=False, compare=False)
+    """The prices, for a calculation."""
+
+    def __post_init__(self) -> None:
+        rates = Rates(
+            prices={name: Price(base=price) for name, price in self.prices.items()},
+            source=f"config file, {self.match}",
+            since=f"from {self.since}" if self.since else "always",
+        )
+        object.__setattr__(self, "rates", rates)  # the only way to set a field of a frozen class
+
     def applies_to(self, call: BilledCall, seller: Seller | None) -> bool:
         """Return True if the override is for a call, whatever its modifiers."""
         sellers = (call.provider_name, seller.id if seller else None)
@@ -36,15 +47,6 @@ class Override:
             and (self.seller is None or self.seller in sellers)
             and (self.since is None or call.time >= _midnight(self.since))
             and (self.above is None or call.prompt_tokens > self.above)
-        )
-
-    @property
-    def rates(self) -> Rates:
-        """The prices, for a calculation."""
-        return Rates(
-            prices={name: Price(base=price) for name, price in self.prices.items()},
-            source=f"config file, {self.match}",
-            since=f"from {self.since}" if self.since else "always",
         )
 
 

@@ -13,7 +13,8 @@ FROM (SELECT owner, sum(held) AS held, sum(owned) AS owned FROM (
           UNION ALL SELECT owner, 0, amount FROM aibridge_budget_slices {_COUNTED}) amounts
       GROUP BY owner) owners
 """  # noqa: S608
-SLICE = "SELECT amount FROM aibridge_budget_slices WHERE budget = ? AND scope = ? AND owner = ?"
+VALID_SLICES = "SELECT count(*) FROM aibridge_budget_slices WHERE owner = ? AND ({slices})"
+VALID_SLICE = "budget = ? AND scope = ? AND amount = ?"
 TAKE_SLICE = """
 INSERT INTO aibridge_budget_slices (budget, scope, owner, epoch, unit, bucket, amount)
 VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -29,11 +30,11 @@ DELETE FROM aibridge_budget_slices WHERE owner NOT IN
 """
 OTHER_LEASES = "SELECT count(*) FROM aibridge_budget_leases WHERE owner <> ? AND expires_at >= ?"
 EPOCH = "SELECT count(*) FROM aibridge_budget_resets WHERE budget = ? AND scope IN (?, '*')"
-HOLD = """
+HOLDS = """
 INSERT INTO aibridge_budget_holds
     (id, interception_id, budget, scope, epoch, unit, bucket, amount, likely, input, owner,
      created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES {rows}
 """
 RELEASE = (
     "DELETE FROM aibridge_budget_holds WHERE id = ?"
@@ -58,12 +59,10 @@ CHARGED = """
 SELECT budget, scope, unit, sum(charge) FROM aibridge_budget_entries WHERE interception_id = ?
 GROUP BY budget, scope, unit
 """
-HOLDS_OF = """
-SELECT min(id), budget, scope, epoch, unit, min(bucket), min(owner), sum(amount),
-       sum(likely), sum(input)
-FROM aibridge_budget_holds WHERE interception_id = ? GROUP BY budget, scope, epoch, unit
+REMOVE_HOLDS = """
+DELETE FROM aibridge_budget_holds WHERE interception_id = ?
+RETURNING id, budget, scope, epoch, unit, bucket, owner, amount, likely, input
 """
-REMOVE_HOLDS = "DELETE FROM aibridge_budget_holds WHERE interception_id = ?"
 SPENT = (
     "SELECT coalesce(sum(spent), 0) FROM aibridge_budget_counters"
     " WHERE budget = ? AND scope = ? AND epoch = ? AND unit = ? AND bucket >= ?"
@@ -80,21 +79,23 @@ SELECT coalesce(i.status, 'interrupted'), i.http_status, count(u.id),
                     + coalesce(u.output_tokens, 0)), 0),
        count(CASE WHEN (u.input_tokens IS NOT NULL OR u.output_tokens IS NOT NULL)
                    AND (u.input_tokens IS NULL OR u.output_tokens IS NULL
-                        OR u.cache_write_input_tokens IS NULL) THEN u.id END)
+                        OR u.cache_write_input_tokens IS NULL) THEN u.id END),
+       (SELECT count(*) FROM aibridge_budget_entries e WHERE e.interception_id = x.id)
 FROM (SELECT :id AS id) x LEFT JOIN aibridge_interceptions i ON i.id = x.id
 LEFT JOIN aibridge_token_usages u ON u.interception_id = x.id
-GROUP BY i.status, i.http_status
+GROUP BY x.id, i.status, i.http_status
 """
-ENTRY = """
+ENTRIES = """
 INSERT INTO aibridge_budget_entries
     (id, interception_id, budget, scope, epoch, unit, bucket, charge, how, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+VALUES {rows} ON CONFLICT DO NOTHING
 """
+ENTRY = ENTRIES.format(rows="(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 COUNT = """
 INSERT INTO aibridge_budget_counters (budget, scope, epoch, unit, bucket, spent)
-VALUES (?, ?, ?, ?, ?, ?)
+VALUES {rows}
 ON CONFLICT (budget, scope, epoch, unit, bucket)
-DO UPDATE SET spent = aibridge_budget_counters.spent + excluded.spent RETURNING spent
+DO UPDATE SET spent = aibridge_budget_counters.spent + excluded.spent
 """
 ESTIMATED = """
 SELECT id, budget, scope, epoch, unit, bucket, charge FROM aibridge_budget_entries

@@ -15,6 +15,7 @@ from aibridge_addon.budgets.windows import Window, as_text
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql import budget_sql
 from aibridge_addon.store.sql.counters import Counter
+from aibridge_addon.store.sql.rows import execute_rows
 from aibridge_addon.store.sql.settlements import Clock, Settlement
 from aibridge_addon.store.sql.slices import Settled, Slices
 
@@ -49,6 +50,8 @@ class SQLBudgets:
         self._renew_at = datetime.min.replace(tzinfo=UTC)
         self._renewed_at: datetime | None = None
         """Time of a renewal that is not committed yet."""
+        self._held: set[str] = set()
+        """Interceptions that may have holds of this process."""
         self.known: dict[str, Budget] = {}
         """Budgets by name, as configured: for the thresholds of warnings."""
 
@@ -68,13 +71,14 @@ class SQLBudgets:
         """Hold a call in the own slices; return False if one of them does not have the room."""
         found = []
         for budget, scope in call.scopes:
-            window = budget.window.at(moment)
-            own = self._slices.find(connection, budget, scope, window)
+            own = self._slices.find(budget, scope, budget.window.at(moment))
             estimate = call.estimate(budget.unit)
             amount = own.hold_for(budget, estimate) if own else None
             if own is None or amount is None or budget.shows_remaining:
                 return False
             found.append((own, estimate, amount))
+        if not self._slices.are_valid(connection, [own for own, _, _ in found]):
+            return False
         for own, _, amount in found:
             own.held += amount
             own.is_used = True
@@ -138,7 +142,8 @@ class SQLBudgets:
             )
             for counter, estimate, amount in held
         ]
-        connection.executemany(budget_sql.HOLD, rows)
+        execute_rows(connection, budget_sql.HOLDS, rows)
+        self._held.add(call.interception_id)
 
     def release(self, connection: Connection, call_id: str) -> None:
         """Remove the holds of a call that is not sent."""
@@ -158,10 +163,13 @@ class SQLBudgets:
         settlement = Settlement(connection, self._clock, self._slices)
         for interception_id in interception_ids:
             settlement.settle(interception_id)
+            self._held.discard(interception_id)
         return settlement.finish(self.known)
 
     def settle_so_far(self, connection: Connection, interception_id: str) -> list[BudgetWarning]:
         """Charge the upstream requests of an inner loop that are complete, before its next one."""
+        if interception_id not in self._held:
+            return []
         settlement = Settlement(connection, self._clock, self._slices)
         settlement.settle_so_far(interception_id)
         return settlement.finish(self.known)

@@ -5,9 +5,10 @@ deleting the row when it needs the room, or after the lease of its owner: each a
 its row in its own transaction. A process takes up the larger of its slice and its calls' holds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from aibridge_addon.budgets.admission import decide
 from aibridge_addon.budgets.budget import Budget, Estimate, Standing
@@ -35,6 +36,8 @@ class Slice:
     refill_at: int
     """A call is not admitted from the slice if less than this is left of it then."""
     is_used: bool = True
+    unchecked: int = 0
+    """Charges since the thresholds of warnings were looked at."""
 
     @property
     def free(self) -> int:
@@ -72,10 +75,8 @@ class Slices:
         """Forget what is remembered, which a transaction that failed may have changed."""
         self._slices.clear()
 
-    def find(
-        self, connection: Connection, budget: Budget, scope: str, window: Window
-    ) -> Slice | None:
-        """Return the slice from which calls of this moment may be admitted."""
+    def find(self, budget: Budget, scope: str, window: Window) -> Slice | None:
+        """Return the slice from which calls of this moment may be admitted, if it is `valid`."""
         found = self._slices.get((budget.name, scope))
         if found is None or (found.counter.bucket, found.counter.unit, found.limit) != (
             window.bucket,
@@ -83,9 +84,29 @@ class Slices:
             budget.limit,
         ):
             return None
-        values = (budget.name, scope, self._owner)
-        row = connection.execute(budget_sql.SLICE, values).fetchone()
-        return found if row is not None and row[0] == found.owned else None
+        return found
+
+    def are_valid(self, connection: Connection, slices: Sequence[Slice]) -> bool:
+        """Return whether no process has taken any of these own slices away."""
+        query = _valid_slices(len(slices))
+        values: list[str | int] = [self._owner]
+        for own in slices:
+            values += own.counter.budget, own.counter.scope, own.owned
+        (number,) = connection.execute(query, values).fetchone()
+        return bool(number == len(slices))
+
+    def unchecked(self, budget: Budget, counter: Counter, added: int) -> int:
+        """Return the charges that may have crossed a threshold; 0: so much is still set aside."""
+        if not budget.warn_at:
+            return 0
+        own = self._slices.get((counter.budget, counter.scope))
+        if own is None or own.counter != counter or own.limit != budget.limit:
+            return added
+        own.unchecked += added
+        if (budget.limit - own.owned) * 100 < min(budget.warn_at) * budget.limit:
+            return 0
+        unchecked, own.unchecked = own.unchecked, 0
+        return unchecked
 
     def take(
         self,
@@ -142,7 +163,7 @@ class Slices:
 
     def settle(self, connection: Connection, settled: Iterable[Settled]) -> None:
         """Take charges out of the slices from which their calls were admitted."""
-        changed = {}
+        changed: dict[tuple[str, str], int] = {}
         for call in settled:
             counter = call.counter
             key = counter.budget, counter.scope
@@ -154,5 +175,11 @@ class Slices:
                 own.owned = max(0, own.owned - call.charge)
                 own.held = max(0, own.held - call.held)
                 changed[key] = own.owned
-        for key, owned in sorted(changed.items()):
-            connection.execute(budget_sql.CHANGE_SLICE, (owned, *key, self._owner))
+        if changed:
+            rows = [(owned, *key, self._owner) for key, owned in sorted(changed.items())]
+            connection.executemany(budget_sql.CHANGE_SLICE, rows)
+
+
+@lru_cache
+def _valid_slices(number: int) -> str:
+    return budget_sql.VALID_SLICES.format(slices=" OR ".join([budget_sql.VALID_SLICE] * number))

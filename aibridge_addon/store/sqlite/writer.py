@@ -122,9 +122,9 @@ class Writer(RecordWriter[sqlite3.Connection]):
         if works and self.available and self.is_empty:
             try:
                 return True, self._commit_both(statements, works)
-            except (*self.unavailable, *self.rejections) as error:
+            except Exception as error:  # noqa: BLE001 what fails by itself fails alone the next time
                 self._budgets.rolled_back()
-                if not isinstance(error, self.rejections):
+                if isinstance(error, self.unavailable) and not isinstance(error, self.rejections):
                     self.note_unavailable(error)
         return super().write_and_execute(statements, works)
 
@@ -135,7 +135,7 @@ class Writer(RecordWriter[sqlite3.Connection]):
             for statement in statements:
                 execute(connection, statement)
             self.settle(connection, statements)
-            results = [self.try_work(connection, work) for work in works]
+            results = [work(connection) for work in works]
             self.finish(connection)
         self._budgets.committed()
         self.note_available()
