@@ -70,6 +70,8 @@ class ClientRequest:
     """True if it is sent with a signature of the operator's credentials."""
     sign: Callable[[http.Request], None] | None = None
     """Signs the head that is sent upstream, once there are credentials."""
+    _judged: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False)
+    """The body as it was received, and as policies read it."""
 
     @property
     def raw_body(self) -> bytes:
@@ -151,11 +153,21 @@ class ClientRequest:
     def content_to_judge(self) -> bytes | None:
         """Return the body for policies; None without a body, empty if it is unreadable.
 
+        Several policies ask for it.
+        """
+        raw = self.flow.request.raw_content
+        if not raw:
+            return None
+        if self._judged is None or self._judged[0] is not raw:
+            self._judged = raw, self._readable_body()
+        return self._judged[1]
+
+    def _readable_body(self) -> bytes:
+        """Return the body, empty if it is unreadable.
+
         The fields of a form can be made to look like JSON, so that a form counts as unreadable
         where no form is expected.
         """
-        if not self.flow.request.raw_content:
-            return None
         if not self.is_form and "form" in self.content_type.lower():
             return b""
         try:

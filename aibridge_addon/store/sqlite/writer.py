@@ -136,7 +136,8 @@ class Writer(RecordWriter[sqlite3.Connection]):
                 execute(connection, statement)
             self.settle(connection, statements)
             results = [work(connection) for work in works]
-            self.finish(connection)
+            if statements:
+                self.finish(connection)
         self._budgets.committed()
         self.note_available()
         return results
