@@ -88,6 +88,8 @@ class Slices:
 
     def are_valid(self, connection: Connection, slices: Sequence[Slice]) -> bool:
         """Return whether no process has taken any of these own slices away."""
+        if not slices:
+            return True
         query = _valid_slices(len(slices))
         values: list[str | int] = [self._owner]
         for own in slices:
