@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from aibridge_addon.budgets.budget import Unit
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Counter:
@@ -11,11 +13,11 @@ class Counter:
     scope: str
     epoch: int
     """Number of resets before."""
-    unit: str
+    unit: Unit
     bucket: str
     """Start of a window, or of a sixtieth of a rolling one."""
 
     @property
-    def key(self) -> tuple[str, str, int, str, str]:
+    def key(self) -> tuple[str, str, int, Unit, str]:
         """The values of its columns."""
         return (self.budget, self.scope, self.epoch, self.unit, self.bucket)
