@@ -16,7 +16,7 @@ from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, Status
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.gemini.names import member_named, named, raw_named
-from aibridge_addon.formats.gemini_live.reader import LiveReader, chunk_of
+from aibridge_addon.formats.gemini_live.reader import INTERRUPTED, LiveReader, chunk_of
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.raw_json import as_raw, elements, joined, mapping, members, read, sequence
@@ -152,7 +152,7 @@ class LiveConversation:
         heard = mapping(named(named(message, "serverContent"), "inputTranscription")).get("text")
         if isinstance(heard, str) and heard:
             self._items.append(_said(heard))
-        has_content = bool(chunk) or b"nlineData" in content[:_HEAD]
+        has_content = bool(chunk.keys() - {INTERRUPTED}) or b"nlineData" in content[:_HEAD]
         ended = has_content and self._end_complete()
         if not self._turns:
             if not has_content and not usage:

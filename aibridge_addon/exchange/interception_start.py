@@ -7,6 +7,7 @@ from aibridge_addon.access.runs import METADATA_KEY
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.facts import Interception, RequestFacts, new_id, now
+from aibridge_addon.formats.billing_labels import location_label
 from aibridge_addon.providers import identity
 from aibridge_addon.providers.clients import ClientProgram
 from aibridge_addon.providers.request_kind import Purpose, purpose_of
@@ -53,6 +54,7 @@ def _interception(
 ) -> Interception:
     route, credential = request.route, request.credential
     headers, actor = sender.headers, sender.actor
+    location = route.path_values.get("location")
     metadata: dict[str, Any] = {**actor.metadata, **identity.client_metadata(headers)}
     if sender.admission.run:
         metadata[METADATA_KEY] = sender.admission.run
@@ -77,7 +79,7 @@ def _interception(
         credential_hint=credential.hint if credential else None,
         streaming=facts.streaming,
         started_at=now(),
-        billing_labels=facts.billing_labels,
+        billing_labels={**facts.billing_labels, **location_label(location)},
         access_token_id=sender.admission.token.id if sender.admission.token else None,
     )
 

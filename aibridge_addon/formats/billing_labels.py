@@ -20,6 +20,13 @@ def requested_labels(members: dict[str, msgspec.Raw]) -> dict[str, str]:
     return {name: label[:_MOST] for name in _MEMBERS if (label := text(member(members, name)))}
 
 
+def location_label(location: str | None) -> dict[str, str]:
+    """Return the region of Vertex AI that a path names, unless its price is the usual one."""
+    if not location or location == "global":
+        return {}
+    return {"inference_geo": location if "-" in location else f"{location} (multi-region)"}
+
+
 def chat_search_label(members: dict[str, msgspec.Raw], model: str | None) -> dict[str, str]:
     """Return the label of a Chat request whose model searches the web, billed per search.
 

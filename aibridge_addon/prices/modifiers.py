@@ -21,6 +21,8 @@ _REGIONS: Mapping[str, Decimal] = {
     "us": Decimal("1.1"),
 }
 """Factors on the prices of tokens by `inference_geo`."""
+_NO_REPORT = ("", "auto", "not_available")
+"""Labels that report nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +67,9 @@ def modifiers_of(call: BilledCall) -> Modifiers:
 
 
 def _effective(call: BilledCall, name: str) -> str:
-    """Return the reported label, or else the requested one; `auto` reports nothing."""
+    """Return the reported label, or else the requested one."""
     reported = _label(call, name)
-    return _label(call, REQUESTED + name) or reported if reported in ("", "auto") else reported
+    return _label(call, REQUESTED + name) or reported if reported in _NO_REPORT else reported
 
 
 def _label(call: BilledCall, name: str) -> str:

@@ -11,6 +11,12 @@ provider.py     the application that speaks Anthropic's and OpenAI's APIs
 conversation.py OpenAI Responses over a WebSocket
 bedrock.py      AWS event-stream frames, InvokeModel and Converse
 vertex_claude.py  Claude on Vertex AI
+other_calls.py  calls other than messages, by their paths:
+openai_calls.py   texts, vectors, ranks, images and audio of OpenAI
+google_calls.py   vectors, images, caches and interactions of Google
+batches.py        batches and files of all three
+realtime.py       OpenAI Realtime
+gemini_live.py    Google's Live API
 plan.py         decides the response by words in the user's text (the list is there)
 delivery.py     delivery of a response: shape, content type, pieces
 tls.py          a throw-away CA

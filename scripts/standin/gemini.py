@@ -118,19 +118,6 @@ def api_of(path: str, query: str) -> Api | None:
     )
 
 
-def other_answer(path: str, size: int) -> dict[str, Any] | None:
-    """Return the answer at a path that counts tokens or embeds texts, given a body's size."""
-    tokens = (size + 3) // 4
-    match unquote(path).rpartition(":")[2]:
-        case "countTokens":
-            return {"totalTokens": tokens}
-        case "embedContent" | "batchEmbedContents" as verb:
-            vector = {"values": [0.25, -0.5]}
-            found = {"embedding": vector} if verb == "embedContent" else {"embeddings": [vector]}
-            return {**found, "usageMetadata": {"promptTokenCount": tokens}}
-    return None
-
-
 def _of(given: Any, name: str) -> Any:
     """Return a member in either spelling."""
     snake = re.sub(r"(?=[A-Z])", "_", name).lower()

@@ -107,6 +107,8 @@ class Upgrade:
     answer: Callable[[bytes], Body]
     """Reply to a message; every part of bytes is a message."""
     headers: list[tuple[str, str]] = field(default_factory=list)
+    greeting: bytes = b""
+    """A message that comes before the client has sent any."""
 
 
 type App = Callable[[Request], Awaitable[Response | Upgrade | Reset | EndEarly]]

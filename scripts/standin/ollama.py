@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from standin.asked import Asked
 from standin.plan import Ask, Call, Plan, Tool
 from standin.rendering import Rendered, encode, mapping, text_of
 
@@ -122,3 +123,13 @@ ROUTES: dict[str, Any] = {
     "/api/chat": _Route(is_chat=True),
     "/api/generate": _Route(is_chat=False),
 }
+
+
+def embedded(asked: Asked) -> dict[str, Any]:
+    """Return the answer of `/api/embed`, and of the older route, which counts no tokens."""
+    if asked.path == "/api/embeddings":
+        return {"embedding": [0.25, -0.5]}
+    given = asked.members.get("input")
+    number = len(given) if isinstance(given, list) else 1
+    counted = {"prompt_eval_count": asked.plan.usage.input_total, "total_duration": 5_000_000}
+    return {"model": asked.model, "embeddings": [[0.25, -0.5]] * number, **counted}

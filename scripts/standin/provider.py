@@ -26,6 +26,7 @@ from standin import (
 from standin.codings import CODINGS, decode
 from standin.conversation import Conversation
 from standin.messages import EndEarly, Gate, Part, Pause, Request, Reset, Response, Upgrade, Wait
+from standin.other_calls import OtherCalls
 from standin.plan import Ask, Plan, Script, make_plan, script_of
 from standin.rendering import CREATED, ID, Rendered, encode
 
@@ -76,6 +77,7 @@ class Provider:
         self.canned: dict[str, Canned] = {}
         self._gates: dict[str, Gate] = {}
         self._numbers = itertools.count(1)
+        self._other_calls = OtherCalls()
 
     def gate(self, name: str) -> Gate:
         """Return the gate of that name."""
@@ -95,7 +97,7 @@ class Provider:
             tokens = (len(_plain(request)) + 3) // 4
             return _json(dialect, number, encode({"input_tokens": tokens}))
         size = len(_plain(request))
-        if found := gemini.other_answer(path, size) or bedrock.other_answer(path, size):
+        if found := bedrock.other_answer(path, size):
             return _json(dialect, number, encode(found))
         if path.startswith("/v1/models") and request.method == "GET":
             return self._models(dialect, path, number)
@@ -105,6 +107,8 @@ class Provider:
             return Response(200, _headers(dialect, number, "text/plain"))
         if api is openai_responses and request.header("upgrade") == "websocket":
             return self._upgraded(request)
+        if other := self._other_calls.answer(request, number):
+            return other
         return _error(dialect, number, 404, f"Unknown request: {request.method} {path}")
 
     def _bridged(self, api: Dialect, request: Request, number: int) -> Response | Reset:

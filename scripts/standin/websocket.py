@@ -54,6 +54,8 @@ class WebSocket:
         self._frames = [b""]
         """Frames of the message that is arriving."""
         self._answering = 0
+        if upgrade.greeting:
+            self._send(wsproto.events.TextMessage(data=upgrade.greeting.decode()))
 
     def receive(self, data: bytes) -> None:
         """Take bytes."""

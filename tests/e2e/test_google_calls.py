@@ -1,7 +1,7 @@
 """Google's other billed calls with Google's own SDK: interactions, batches, images and caches."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google import genai
 from google.genai import types
-from standin import Part, Provider, Request, Response, Server, Upgrade
+from standin import Provider, Request, Response
 
 from e2e.clients import Clients, Way
 from e2e.proxy import Proxy
@@ -53,26 +53,6 @@ def row(records: Records) -> tuple[Any, ...]:
     """Return format, model, status, and the counts of the only usage."""
     found = records.interception
     return found["api"], found["model"], found["status"], *records.counts
-
-
-@each_mode
-@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-def test_interaction_of_the_sdk_is_recorded(
-    proxy: Proxy, clients: Clients, provider: Provider, way: Way, stream: bool
-) -> None:
-    answer(provider, f"gemini_interactions/text/{'stream.sse' if stream else 'answer.json'}")
-    with proxy.recording() as records, sdk(clients, way) as client:
-        given: Any = {"model": "gemini-3-flash-preview", "input": "Count from 1 to 3."}
-        if stream:
-            kinds = [e.event_type for e in client.interactions.create(stream=True, **given)]
-            assert kinds[-1] == "interaction.completed"
-        else:
-            assert client.interactions.create(**given).status == "completed"
-
-    assert row(records)[:3] == ("gemini_interactions", "gemini-3-flash-preview", "completed")
-    assert records.counts == (31, 21, 0, 0)
-    assert records.prompts == ["Count from 1 to 3."]
-    assert len(records.model_thoughts) == 1
 
 
 def test_interaction_in_the_background_ends_with_the_poll_that_has_its_usage(
@@ -148,86 +128,3 @@ def test_results_of_a_batch_in_a_file_have_a_usage_for_each_line_once(
     assert records.interception["status"] == "completed"
     assert sorted(u["input_tokens"] for u in records.token_usages) == [7, 10]
     assert {u["model"] for u in records.token_usages} == {"gemini-2.5-flash"}
-
-
-@each_mode
-def test_images_and_caches_of_the_sdk_are_recorded_in_their_units(
-    proxy: Proxy, clients: Clients, provider: Provider, way: Way
-) -> None:
-    with sdk(clients, way) as client, clients.http(way) as http:
-        answer(provider, "gemini_predictions/images/answer.json")  # three, one of them filtered
-        url = clients.url(way, "gemini", "/v1beta/models/imagen-4.0-generate-001:predict")
-        with proxy.recording() as records:
-            headers = {"x-goog-api-key": KEY, "x-standin-canned": "google"}
-            http.post(url, json={"instances": [{"prompt": "A cat"}]}, headers=headers)
-        assert row(records)[:3] == ("gemini_predictions", "imagen-4.0-generate-001", "completed")
-        assert records.usage["input_tokens"] is None
-        assert records.usage["extra"]["output_images"] == 2
-        assert records.usage["cost_nano_usd"] is None
-        assert records.prompts == ["A cat"]
-
-        answer(provider, "gemini_caches/created/answer.json")
-        with proxy.recording() as records:
-            client.caches.create(model="gemini-2.5-flash", config={"contents": "A long book."})
-        assert row(records)[:3] == ("gemini_caches", "gemini-2.5-flash", "completed")
-        assert records.counts == (0, 0, 0, 43130)
-        assert records.prompts == []
-
-
-LIVE_USAGE = {
-    "promptTokenCount": 20,
-    "responseTokenCount": 7,
-    "totalTokenCount": 27,
-    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 20}],
-}
-
-
-def serve_live(provider: Provider) -> None:
-    """Let the stand-in speak the Live API: a turn for each complete content."""
-
-    async def reply(message: bytes) -> AsyncIterator[Part]:
-        asked = json.loads(message)
-        if "setup" in asked:
-            yield json.dumps({"setupComplete": {}}).encode()
-        elif asked.get("client_content", asked.get("clientContent")):
-            part = {"text": "Hi there"}
-            yield json.dumps({"serverContent": {"modelTurn": {"parts": [part]}}}).encode()
-            end = {"serverContent": {"turnComplete": True}, "usageMetadata": LIVE_USAGE}
-            yield json.dumps(end).encode()
-
-    provider.canned["google"] = lambda request: Upgrade(reply)
-
-
-@pytest.mark.parametrize("way", [FORWARD, Way("reverse", http2=True)], ids=str)  # always TLS
-async def test_live_session_of_the_sdk_is_recorded_turn_by_turn(
-    proxy: Proxy,
-    clients: Clients,
-    provider: Provider,
-    standin: Server,
-    monkeypatch: pytest.MonkeyPatch,
-    way: Way,
-) -> None:
-    serve_live(provider)
-    if way == FORWARD:
-        monkeypatch.setenv("https_proxy", proxy.forward_url)
-    options = types.HttpOptions(
-        base_url=clients.url(way, "gemini"),
-        api_version="v1beta",
-        headers={"x-standin-canned": "google"},
-        async_client_args={"ssl": clients.trust()},
-    )
-    client = genai.Client(api_key=KEY, http_options=options)
-    with proxy.recording() as records:
-        async with client.aio.live.connect(model="gemini-live-2.5-flash") as session:
-            for said in ("Hello", "Again"):
-                turn = types.Content(role="user", parts=[types.Part(text=said)])
-                await session.send_client_content(turns=turn, turn_complete=True)
-                texts = [message.text async for message in session.receive()]
-                assert texts[0] == "Hi there"
-
-    assert {row["api"] for row in records.interceptions} == {"gemini_live"}
-    assert {row["model"] for row in records.interceptions} == {"gemini-live-2.5-flash"}
-    assert {row["status"] for row in records.interceptions} == {"completed"}
-    assert [u["input_tokens"] for u in records.token_usages] == [20, 20]
-    assert records.prompts == ["Hello", "Again"]
-    assert standin.requests[-1].header("x-goog-api-key") == KEY

@@ -56,50 +56,6 @@ def row(records: Records) -> tuple[Any, ...]:
 
 
 @each_way
-def test_calls_of_the_sdk_are_recorded_with_their_usage_and_price(
-    proxy: Proxy, clients: Clients, provider: Provider, way: Way
-) -> None:
-    with sdk(clients, way) as client:
-        answer(provider, "openai_embeddings/texts/answer.json")
-        with proxy.recording() as records:
-            client.embeddings.create(model="text-embedding-3-small", input="hi")
-        assert row(records)[:4] == ("openai_embeddings", "completed", 8, 0)
-        assert records.usage["cost_nano_usd"] == 160
-        assert records.prompts == []
-
-        answer(provider, "openai_moderations/free_of_charge/answer.json")
-        with proxy.recording() as records:
-            client.moderations.create(input="hi")
-        assert row(records)[:4] == ("openai_moderations", "completed", None, None)
-        assert records.usage["cost_nano_usd"] == 0
-        assert records.usage["cache_read_input_tokens"] is None
-
-        answer(provider, "openai_completions/text/stream.sse")
-        with proxy.recording() as records:
-            list(
-                client.completions.create(
-                    model="gpt-3.5-turbo-instruct",
-                    prompt="Say this",
-                    stream=True,
-                    stream_options={"include_usage": True},
-                )
-            )
-        assert row(records)[:4] == ("openai_completions", "completed", 5, 7)
-        assert records.usage["cost_nano_usd"] == 21_500
-        assert records.prompts == ["Say this"]
-
-        answer(provider, "openai_images/generation/stream.sse")
-        with proxy.recording() as records:
-            events = list(
-                client.images.generate(model="gpt-image-1", prompt="An otter", stream=True)
-            )
-        assert [event.type for event in events][-1] == "image_generation.completed"
-        assert row(records)[:4] == ("openai_images", "completed", 50, 50)
-        assert records.usage["cost_nano_usd"] == 2_450_000
-        assert records.prompts == ["An otter"]
-
-
-@each_way
 def test_forms_of_the_sdk_are_read_and_relayed_byte_for_byte(
     proxy: Proxy, clients: Clients, provider: Provider, standin: Server, way: Way
 ) -> None:

@@ -158,8 +158,9 @@ def test_tier_that_was_left_to_the_provider_is_the_requested_tier() -> None:
     assert "flex" in priced(given, "openai").source
 
 
-def test_requested_region_counts_if_the_response_is_silent() -> None:
-    in_us = priced(call(given=1_000, requested_inference_geo="us"))
+@pytest.mark.parametrize("reported", ["", "not_available"])
+def test_requested_region_counts_if_the_response_is_silent(reported: str) -> None:
+    in_us = priced(call(given=1_000, requested_inference_geo="us", inference_geo=reported))
     assert in_us.cost_nano_usd == priced(call(given=1_100)).cost_nano_usd
 
 

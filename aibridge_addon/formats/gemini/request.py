@@ -31,7 +31,7 @@ def read_request(request: RequestView) -> RequestFacts:
     return RequestFacts(
         model=_model(request.path_values, outer, inner),
         streaming=unquote(request.path).endswith(_STREAMING),
-        billing_labels=_billing_labels(inner, request.path_values.get("location")),
+        billing_labels=_billing_labels(inner),
         user_texts=turn.user_texts,
         position=turn.position,
         prefilled=turn.prefilled,
@@ -80,13 +80,10 @@ def _model(values: Mapping[str, str], outer: Members, inner: Members) -> str | N
     return plain_model(given) if given else None
 
 
-def _billing_labels(inner: Members, location: str | None) -> dict[str, str]:
-    """Return the service tier, and the region of Vertex AI unless its price is the usual one."""
+def _billing_labels(inner: Members) -> dict[str, str]:
+    """Return the service tier."""
     tier = text(member_named(inner, "serviceTier"))
-    labels = {"service_tier": tier.lower()} if tier else {}
-    if location and location != "global":
-        labels["inference_geo"] = location if "-" in location else f"{location} (multi-region)"
-    return labels
+    return {"service_tier": tier.lower()} if tier else {}
 
 
 def _read_trailing_turn(left: list[msgspec.Raw]) -> TrailingTurn:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import Format, RequestView
+from aibridge_addon.formats.billing_labels import location_label
 from aibridge_addon.formats.gemini.errors import error_body
 from aibridge_addon.formats.gemini.request import read_request
 from aibridge_addon.formats.gemini_live.reader import LiveReader, read_whole
@@ -26,9 +27,9 @@ class GeminiLive(Format):
     def read_request(self, request: RequestView) -> RequestFacts:
         """Read a request: the set-up, with the contents that the client has sent since."""
         found = _LOCATION.match(text(member(dict(request.members), "model")) or "")
-        values = {"location": found[1]} if found else {}
-        facts = read_request(replace(request, path="", path_values=values))
-        return replace(facts, streaming=True)
+        facts = read_request(replace(request, path="", path_values={}))
+        labels = {**facts.billing_labels, **location_label(found and found[1])}
+        return replace(facts, streaming=True, billing_labels=labels)
 
     def reader(self) -> LiveReader:
         """Return a new reader for one turn."""

@@ -18,6 +18,8 @@ from aibridge_addon.raw_json import JSON, count, decode, expect, mapping, sequen
 
 FURTHER = "turn"
 """Kind of the calls of a turn after its first."""
+INTERRUPTED = "interrupted"
+"""Member of a chunk after which the turn ends early."""
 _PARTS_OF_TOTALS = ("promptTokenCount", "responseTokenCount", "toolUsePromptTokenCount")
 
 
@@ -29,6 +31,8 @@ class LiveReader(GenerationReader):
         self._usages: list[dict[str, JSON]] = []
         self.searches: Extra = {}
         """Number of searches that the turn reports."""
+        self.was_interrupted = False
+        """True if a person spoke before the turn was complete."""
 
     @property
     def has_usage(self) -> bool:
@@ -51,7 +55,9 @@ class LiveReader(GenerationReader):
         self.searches = grounding_counts(named(message, "serverContent")) or self.searches
         if usage := mapping(named(message, "usageMetadata")):
             self._usages.append(usage)
-        self.on_chunk(chunk_of(message))
+        chunk = chunk_of(message)
+        self.was_interrupted |= INTERRUPTED in chunk and not self._has_end
+        self.on_chunk(chunk)
 
     def content(self) -> ResponseFacts:
         """Return the facts of the turn."""
@@ -64,6 +70,7 @@ class LiveReader(GenerationReader):
             usage=own,
             hidden_usages=tuple(replace(usage, call=FURTHER) for usage in found[1:]),
             usage_unreadable=len(found) < sum(map(states_tokens, self._usages)),
+            cancelled=self.was_interrupted,
         )
 
 
@@ -93,6 +100,7 @@ def chunk_of(message: dict[str, JSON]) -> dict[str, JSON]:
     candidate: dict[str, JSON] = {"content": {"parts": parts}} if parts else {}
     candidate |= {"finishReason": "STOP"} if ended else {}
     chunk: dict[str, JSON] = {"candidates": [candidate]} if candidate else {}
+    chunk |= {INTERRUPTED: True} if named(content, INTERRUPTED) is True else {}
     return chunk | ({"error": message["error"]} if "error" in message else {})
 
 
@@ -128,4 +136,5 @@ def read_whole(body: bytes) -> ResponseFacts:
         usage=own.usage,
         hidden_usages=own.hidden_usages,
         usage_unreadable=own.usage_unreadable,
+        cancelled=INTERRUPTED in document,
     )

@@ -59,9 +59,14 @@ class OpenAITranscriptions(OpenAIFormat):
         usage = mapping(document.get("usage"))
         return ResponseFacts(
             model=text(document.get("model")),
-            usage=(own := read_audio_usage(usage)),
+            usage=(own := read_audio_usage(usage or _length(document))),
             usage_unreadable=own is None and states_tokens(usage),
         )
+
+
+def _length(document: dict[str, JSON]) -> dict[str, JSON]:
+    """Return the length of the audio, which is billed, from a detailed response without usage."""
+    return {"seconds": document["duration"]} if "duration" in document else {}
 
 
 def is_plain(body: bytes) -> bool:
