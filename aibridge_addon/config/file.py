@@ -1,7 +1,7 @@
 """The config file (TOML): its tables, and the mistakes that a table alone does not show."""
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,8 +27,9 @@ from aibridge_addon.config.identity_table import (
 from aibridge_addon.config.mcp_file import InjectionTable, ServerTable
 from aibridge_addon.config.mistakes import SettingsError, listed
 from aibridge_addon.config.price_table import PriceTable, check_seller, price_book
+from aibridge_addon.config.provider_conflicts import provider_conflicts
 from aibridge_addon.config.redact_table import RedactTable
-from aibridge_addon.config.resend_tables import ResendTable, resend_conflicts
+from aibridge_addon.config.resend_tables import ResendTable
 from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, VariableName, mistakes_of
 from aibridge_addon.patterns import matches_any
 from aibridge_addon.prices.pricing import PriceBook
@@ -249,7 +250,8 @@ def read_config_file(path: str) -> ConfigFile:
     """Read the config file; without a path it is empty.
 
     Raises:
-        SettingsError: the file cannot be read, or with all of its mistakes.
+        SettingsError: the file cannot be read.
+        ConfigFileError: with all of its mistakes.
     """
     if not path:
         return ConfigFile()
@@ -262,36 +264,61 @@ def read_config_file(path: str) -> ConfigFile:
         raise SettingsError(f"{OPTION} {path} is not TOML: {error}") from error
     except pydantic.ValidationError as error:
         mistakes = [*mistakes_of(error, _TABLES, document), *_conflicts_of_readable(document)]
-        raise SettingsError(listed(OPTION, path, mistakes)) from error
-    mistakes = [
-        *_provider_conflicts(config.providers),
-        *resend_conflicts(config.providers, config.provider_instances()),
-        *_name_conflicts(config.actors, config.budgets, config.limits, config.identity.jwt),
-    ]
+        raise ConfigFileError(path, mistakes, _readable(document)) from error
+    mistakes = list(_conflicts_of_readable(document))
     if mistakes:
-        raise SettingsError(listed(OPTION, path, mistakes))
+        raise ConfigFileError(path, mistakes, _readable(document))
     return config
 
 
-def _name_conflicts(
-    actors: Sequence[Any], budgets: Sequence[Any], limits: Sequence[Any], issuers: Sequence[Any]
-) -> Iterator[str]:
-    """Yield a mistake for each name that two tables of a kind have."""
-    yield from _actor_conflicts(actors)
-    yield from name_conflicts("budgets", budgets)
-    yield from name_conflicts("limits", limits)
-    yield from issuer_conflicts(issuers)
+class ConfigFileError(SettingsError):
+    """The config file has mistakes."""
+
+    def __init__(self, path: str, mistakes: Iterable[str], readable: ConfigFile) -> None:
+        super().__init__(listed(OPTION, path, mistakes))
+        self.readable = readable
+        """The tables without mistakes among those that are checked further."""
+
+
+_STAND_INS: Mapping[str, Callable[[int], dict[str, Any]]] = {
+    "alerts": lambda index: {"url": "https://example.invalid/"},
+    "mcp_servers": lambda index: {"name": f"unread-{index}", "url": "https://example.invalid/"},
+}
+"""Tables in place of those with mistakes, so that the others keep their numbers."""
+
+
+def _readable(document: dict[str, Any]) -> ConfigFile:
+    """Return the tables without mistakes that are checked further, by the environment and so on."""
+    found = {
+        key: [
+            table if _is_valid(key, [table]) else stand_in(index)
+            for index, table in enumerate(document[key])
+        ]
+        for key, stand_in in _STAND_INS.items()
+        if isinstance(document.get(key), list)
+    }
+    if "guardrails" in document and _is_valid("guardrails", document["guardrails"]):
+        found["guardrails"] = document["guardrails"]
+    return ConfigFile.model_validate(found)
+
+
+def _is_valid(key: str, value: object) -> bool:
+    try:
+        ConfigFile.model_validate({key: value})
+    except pydantic.ValidationError:
+        return False
+    return True
 
 
 def _conflicts_of_readable(document: dict[str, Any]) -> Iterator[str]:
-    """Yield the conflicts between names in a document that has other mistakes."""
+    """Yield the conflicts between tables, whatever else is wrong with them."""
     identity = document.get("identity")
-    return _name_conflicts(
-        _named(document.get("actors"), "match"),
-        _named(document.get("budgets"), "name"),
-        _named(document.get("limits"), "name"),
-        _named(identity.get("jwt") if isinstance(identity, dict) else None, "issuer"),
-    )
+    jwt = identity.get("jwt") if isinstance(identity, dict) else None
+    yield from provider_conflicts(document)
+    yield from _actor_conflicts(_named(document.get("actors"), "match"))
+    yield from name_conflicts("budgets", _named(document.get("budgets"), "name"))
+    yield from name_conflicts("limits", _named(document.get("limits"), "name"))
+    yield from issuer_conflicts(_named(jwt, "issuer"))
 
 
 def _named(tables: object, key: str) -> Sequence[Any]:
@@ -301,29 +328,13 @@ def _named(tables: object, key: str) -> Sequence[Any]:
     return [SimpleNamespace(**{key: name or object()}) for name in names]
 
 
-def _provider_conflicts(tables: Sequence[ProviderTable]) -> Iterator[str]:
-    names: dict[str, int] = {}
-    hosts: dict[str, str] = {}
-    for index, table in enumerate(tables):
-        if table.name in names:
-            yield (
-                f"providers[{index}].name is {table.name!r}, the same as"
-                f" providers[{names[table.name]}].name; names must be unique"
-            )
-        names[table.name] = index
-        if not (table.base_url or table.hosts or table.region):
-            yield f"providers[{index}].base_url is missing; only an instance with hosts needs none"
-        for host in sorted(table.provider().hosts):
-            if host in hosts and hosts[host] != table.name:
-                yield (
-                    f"providers[{index}].hosts has {host!r}, which instance {hosts[host]!r} has"
-                    " too; give each host to one instance (hosts = [] for none)"
-                )
-            hosts[host] = table.name
-
-
-def _actor_conflicts(tables: Sequence[ActorTable]) -> Iterator[str]:
-    matches = [actor.match for actor in tables]
+def _actor_conflicts(tables: Sequence[Any]) -> Iterator[str]:
+    matches = [_normalized(actor.match) for actor in tables]
     for index, match in enumerate(matches):
         if match in matches[:index]:
             yield f"actors[{index}].match is {match!r} again; each match must be unique"
+
+
+def _normalized(match: object) -> object:
+    is_digest = isinstance(match, str) and match.startswith("sha256:")
+    return match.lower() if is_digest and isinstance(match, str) else match

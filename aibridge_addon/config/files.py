@@ -6,10 +6,10 @@ from typing import Any
 from aibridge_addon.access.guardrails import Guardrails
 from aibridge_addon.access.selection import Patterns
 from aibridge_addon.config.alert_table import read_webhooks
-from aibridge_addon.config.file import OPTION, ConfigFile, read_config_file
+from aibridge_addon.config.file import OPTION, ConfigFile, ConfigFileError, read_config_file
 from aibridge_addon.config.guardrails_table import read_guardrails
 from aibridge_addon.config.mcp_file import read_servers
-from aibridge_addon.config.mistakes import Mistakes
+from aibridge_addon.config.mistakes import Mistakes, SettingsError
 from aibridge_addon.redaction import OwnRule
 
 
@@ -21,7 +21,7 @@ def read_files(
 ) -> dict[str, Any]:
     """Return fields of `Settings` by name; add what is wrong to the mistakes."""
     path = options["aibridge_config"]
-    file = mistakes.checked(ConfigFile(), read_config_file, path)
+    file = _read(path, mistakes)
     servers = mistakes.checked(
         (), read_servers, file.mcp_servers, path, options["aibridge_mcp_config"], environ
     )
@@ -34,6 +34,18 @@ def read_files(
         "webhooks": webhooks,
         "doubts": tuple(file.doubts(path)),
     }
+
+
+def _read(path: str, mistakes: Mistakes) -> ConfigFile:
+    """Return the config file, or what is right in it."""
+    try:
+        return read_config_file(path)
+    except ConfigFileError as error:
+        mistakes.add(error)
+        return error.readable
+    except SettingsError as error:
+        mistakes.add(error)
+        return ConfigFile()
 
 
 def _of_tables(file: ConfigFile, intercept: Patterns) -> dict[str, Any]:

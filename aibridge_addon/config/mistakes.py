@@ -20,8 +20,12 @@ class Mistakes:
         try:
             return check(*args, **kwargs)
         except SettingsError as error:
-            self._lines.append(str(error))
+            self.add(error)
             return default
+
+    def add(self, error: SettingsError) -> None:
+        """Note the mistakes of an error."""
+        self._lines.append(str(error))
 
     def raise_all(self) -> None:
         """Raise all mistakes, if there are any.

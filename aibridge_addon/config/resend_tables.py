@@ -1,6 +1,5 @@
 """Keys of `[[providers]]` about key pools, retries and fallbacks."""
 
-from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import pydantic
@@ -8,7 +7,6 @@ import pydantic
 from aibridge_addon.access.keys.failures import FailureKind
 from aibridge_addon.config.validation import TABLE, VariableName
 from aibridge_addon.providers.central_keys import CentralKey
-from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.resend_rules import Fallback, ResendRules
 
 type _Text = Annotated[str, pydantic.StringConstraints(min_length=1, max_length=200)]
@@ -68,29 +66,3 @@ class ResendTable(pydantic.BaseModel):
             head_seconds=self.head_timeout_s,
             fallbacks=tuple(table.fallback() for table in self.fallbacks),
         )
-
-
-def resend_conflicts(tables: Sequence[ResendTable], instances: Sequence[Provider]) -> Iterator[str]:
-    """Yield the mistakes that a key alone does not show; `instances` has the defaults too."""
-    types = {instance.name: instance.type for instance in instances}
-    for index, table in enumerate(tables):
-        place = f"providers[{index}]"
-        name: str = getattr(table, "name", "")
-        yield from _key_conflicts(place, table)
-        for number, fallback in enumerate(table.fallbacks):
-            where = f"{place}.fallbacks[{number}].provider is {fallback.provider!r}"
-            if fallback.provider not in types:
-                yield f"{where}, which no instance is named; known are {', '.join(types)}"
-            elif fallback.provider == name:
-                yield f"{where}, the instance itself"
-            elif types[fallback.provider] != types[name]:
-                yield f"{where}, an instance of another type; its wire formats must be the same"
-
-
-def _key_conflicts(place: str, table: ResendTable) -> Iterator[str]:
-    if table.keys and getattr(table, "api_key_env", None):
-        yield f"{place} has keys and api_key_env; write the key of api_key_env into keys"
-    names = [key.env for key in table.keys]
-    for number, env in enumerate(names):
-        if env in names[:number]:
-            yield f"{place}.keys[{number}].env is {env!r} again; name each key once"

@@ -339,6 +339,33 @@ base_url = "https://example.com/v1"
 keys = ["A", { env = "A B" }]
 fallbacks = [{ provider = "openai", models = { a = "b" }, on = ["all"] }]
 
+[[providers]]
+name = "p"
+type = "anthropc"
+base_url = "https://example.com/v1"
+keys = [{ env = "A" }, { env = "A" }, { env = "sk-ant-api03-secretsecretsecretsecret" }]
+api_key_env = "B"
+fallbacks = [{ provider = "opnai", models = {} }]
+
+[[providers]]
+name = "q"
+type = "openai"
+
+[[alerts]]
+url_env = "NO_SUCH_VARIABLE"
+
+[guardrails]
+policies = ["no_such_module:Rule"]
+
+[[mcp_servers]]
+name = "files"
+url = 5
+
+[[mcp_servers]]
+name = "wiki"
+url = "https://wiki.example.com/mcp"
+headers = { Authorization = "Bearer ${NO_SUCH_VARIABLE}" }
+
 [[actors]]
 match = "a"
 id = "b"
@@ -366,6 +393,18 @@ EACH_MISTAKE = {
     "providers[0].keys[0]": "'A': must be a table, such as { key = value }",
     "providers[0].keys[1].env": "must be the name of an environment variable",
     "providers[0].fallbacks[0].on[0]": "'all': input should be 'caller', 'rate',",
+    "providers[1].type": "'anthropc': input should be",
+    "providers[1].name": "'p', the same as providers[0].name",
+    "providers[1]": "has keys and api_key_env; write the key",
+    "providers[1].keys[1].env": "'A' again; name each key once",
+    "providers[1].keys[2].env": "must be the name of an environment variable",
+    "providers[1].fallbacks[0].models": "must not be empty",
+    "providers[1].fallbacks[0].provider": "'opnai', which no instance is named",
+    "providers[2].base_url": "missing; only an instance with hosts needs none",
+    "alerts[2].url_env": "'NO_SUCH_VARIABLE', and the environment has no NO_SUCH_VARIABLE",
+    "guardrails.policies[0]": "no_such_module:Rule cannot be created",
+    "mcp_servers[0].url": "input should be a valid string",
+    "mcp_servers[1].headers.Authorization": "NO_SUCH_VARIABLE",
     "actors[1].match": "'a' again; each match must be unique",
 }
 
