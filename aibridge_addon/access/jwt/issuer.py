@@ -17,7 +17,6 @@ DEFAULT_ALGORITHMS: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA")
 type Claims = Mapping[str, Any]
 
 _MOST_ACTOR_CHARACTERS = 256
-_MOST_TEAMS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ class JWTIssuer:
     def _teams(self, claims: Claims) -> list[str]:
         given = _find(claims, self.teams_claim) if self.teams_claim else None
         values = given if isinstance(given, list) else [given]
-        named = (self.teams.get(value) for value in values[:_MOST_TEAMS] if isinstance(value, str))
+        named = (self.teams.get(value) for value in values if isinstance(value, str))
         return list(dict.fromkeys(filter(None, named)))
 
 

@@ -4,6 +4,7 @@ Algorithms and keys come from the configuration only: headers that name keys (`j
 are ignored.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import jwt
 
 from aibridge_addon.access.jwt.issuer import Claims, JWTIssuer, expired, invalid
 from aibridge_addon.access.jwt.keys import PublicKey
-from aibridge_addon.access.jwt.reading import MOST_BYTES
+from aibridge_addon.access.jwt.reading import MOST_BYTES, parts_of
 
 _LEEWAY_SECONDS = 60
 """For clocks that differ; not for the end of a token."""
@@ -61,11 +62,26 @@ def verified_claims(text: str, key: PublicKey, issuer: JWTIssuer, now: float) ->
         raise expired() from error
     except _BROKEN as error:
         raise invalid(_REASONS.get(type(error), "its signature or a claim is wrong")) from error
+    _check_names(text)
     if not isinstance(claims["exp"], int | float):
         raise invalid("its claim exp is no number")
     if claims["exp"] <= now:
         raise expired()
     return claims
+
+
+def _check_names(text: str) -> None:
+    """Refuse equal names in the header or the claims: parsers choose differently between them."""
+    header, payload, _ = parts_of(text)
+    for part in (header, payload):
+        json.loads(part, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise invalid("it has two members of one name")
+    return members
 
 
 _REASONS: Mapping[type[BaseException], str] = {

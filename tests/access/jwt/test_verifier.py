@@ -145,11 +145,43 @@ def test_critical_extension_that_nobody_understands_is_refused() -> None:
         ({"sub": "anonymous"}, "no name of an actor"),
         ({"sub": "alice\r\nX-Evil: 1"}, "no name of an actor"),
         ({"sub": "\x1b[2J"}, "no name of an actor"),
+        ({"sub": ["alice"]}, "names no actor"),
+        ({"sub": {"name": "alice"}}, "names no actor"),
+        ({"sub": True}, "names no actor"),
+        ({"sub": " \t "}, "names no actor"),
+        ({"sub": "bob\N{RIGHT-TO-LEFT OVERRIDE}ecila"}, "no name of an actor"),
+        ({"sub": "alice\N{ZERO WIDTH SPACE}"}, "no name of an actor"),
+        ({"sub": "alice\0"}, "no name of an actor"),
+        ({"sub": "\ud800"}, "no name of an actor"),
+        ({"exp": float("nan")}, "wrong"),
+        ({"exp": float("inf")}, "wrong"),
+        ({"exp": True}, "has expired"),
+        ({"iat": "soon"}, "wrong"),
+        ({"nbf": [1]}, "wrong"),
     ],
 )
 def test_token_with_a_wrong_claim_is_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(TokenError, match=reason):
         verify(token(**changes))
+
+
+@pytest.mark.parametrize(
+    ("header", "payload"),
+    [
+        (b"", b',"sub":"bob"'),
+        (b"", b',"aud":"aibridge"'),
+        (b"", b',"realm_access":{"groups":["g-1"],"groups":["g-2"]}'),
+        (b',"alg":"RS256"', b""),
+    ],
+)
+def test_token_with_two_members_of_one_name_is_refused(header: bytes, payload: bytes) -> None:
+    """Whoever signs them, and whoever reads them before us, may mean the other one."""
+    head = b'{"alg":"RS256","kid":"RSA"' + header + b"}"
+    body = json.dumps(claims()).encode().removesuffix(b"}") + payload + b"}"
+    signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (head, body))
+    signature = jwt.get_algorithm_by_name("RS256").sign(signed, PRIVATE["RSA"])
+    text = signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")
+    assert "two members of one name" in refusal(text.decode())
 
 
 def test_clocks_may_differ_by_a_minute_before_a_token_begins() -> None:
@@ -242,6 +274,10 @@ def test_teams_come_from_the_map_only() -> None:
     assert actor(realm_access={"groups": groups}).teams == ("search", "ads")
     assert actor(realm_access={"groups": "g-2"}).teams == ("ads",)
     assert actor(**{"realm_access.groups": ["g-1"]}).teams == ("search",)
+    many = [f"other-{number}" for number in range(5_000)]
+    assert actor(realm_access={"groups": [*many, "g-2"]}).teams == ("ads",)
+    for given in ({"g-1": 1}, [["g-1"]], "", 5, True, []):
+        assert actor(realm_access={"groups": given}).teams == ()
     for odd in ("g-1", ["g-1"], None, 5):
         assert actor(realm_access=odd).metadata == {}
 
