@@ -1,7 +1,7 @@
 """The config file (TOML): its tables, and the mistakes that a table alone does not show."""
 
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, VariableNam
 from aibridge_addon.patterns import matches_any
 from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS, default_hosts
-from aibridge_addon.providers.hosts import bare_host, is_pattern, mistake_in_pattern
+from aibridge_addon.providers.hosts import bare_host, is_pattern, matches_host, mistake_in_pattern
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.known_hosts import values_of_preset
@@ -174,6 +174,13 @@ class ActorTable(pydantic.BaseModel):
     metadata: dict[str, Any] = {}
 
 
+def _without(hosts: Iterable[str], taken: Collection[str]) -> frozenset[str]:
+    """Return the hosts and patterns that neither another host equals nor its pattern matches."""
+    return frozenset(
+        host for host in hosts if not any(t == host or matches_host(t, host) for t in taken)
+    )
+
+
 class ConfigFile(pydantic.BaseModel):
     """All tables of the config file."""
 
@@ -200,11 +207,13 @@ class ConfigFile(pydantic.BaseModel):
         """
         configured = [table.provider() for table in self.providers]
         names = {provider.name for provider in configured}
-        hosts = {host for provider in configured for host in provider.hosts}
+        taken = [host for provider in configured for host in provider.hosts]
         defaults = (
             replace(
                 provider,
-                hosts=provider.hosts - hosts if matches_any(provider.name, intercept) else NO_HOSTS,
+                hosts=_without(provider.hosts, taken)
+                if matches_any(provider.name, intercept)
+                else NO_HOSTS,
             )
             for provider in DEFAULT_PROVIDERS
             if provider.name not in names

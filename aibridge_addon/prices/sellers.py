@@ -38,7 +38,8 @@ such as Azure's deployments and the regional endpoints of Bedrock and Vertex AI.
 
 _BEDROCK = ("bedrock-runtime.", "bedrock-runtime-fips.", "bedrock-mantle.")
 """Beginnings of the hosts of each region; the model's name tells if it is priced by region."""
-_REGIONAL_OPENAI = ".api.openai.com"
+_REGIONAL = (".api.openai.com", "us.api.x.ai")
+"""Ends of the hosts of a region that cost more than the global one."""
 _REGIONAL_SURCHARGE = Decimal("1.1")
 
 
@@ -49,8 +50,9 @@ def seller_of(base_url: str, price_as: str | None = None) -> Seller | None:
         return Seller(id=price_as)
     if host.startswith(_BEDROCK):
         return Seller(id="aws")
-    if host.endswith(_REGIONAL_OPENAI):
-        return Seller(id="openai", surcharge=_REGIONAL_SURCHARGE)
+    if host.endswith(_REGIONAL):
+        listed = "openai" if host.endswith("openai.com") else "x-ai"
+        return Seller(id=listed, surcharge=_REGIONAL_SURCHARGE)
     preset = preset_of_host(host)
     seller_id = preset.seller if preset else _HOSTS.get(host)
     return Seller(id=seller_id) if seller_id else None

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from aibridge_addon.providers.hosts import HostTable
-from aibridge_addon.providers.presets import PRESETS, Preset
+from aibridge_addon.providers.preset import Preset
+from aibridge_addon.providers.presets import PRESETS
 
 _BY_HOST = HostTable(
     (host, preset)
@@ -11,8 +12,8 @@ _BY_HOST = HostTable(
     if not preset.is_local
     for host in (preset.host, *preset.hosts)
 )
-_OPENAI_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
-"""Hosts of OpenAI's own, whose Chat Completions streams have usage if it is asked for."""
+_OPENAI = "api.openai.com"
+"""OpenAI's own host, whose Chat Completions streams have usage if it is asked for."""
 
 
 def preset_of_host(host: str) -> Preset | None:
@@ -23,7 +24,8 @@ def preset_of_host(host: str) -> Preset | None:
 def takes_include_usage(host: str) -> bool:
     """Return True if a host is known to accept `stream_options.include_usage`, and to need it."""
     preset = preset_of_host(host)
-    return host in _OPENAI_HOSTS or (preset is not None and preset.stream_usage == "asked")
+    is_openai = host == _OPENAI or host.endswith(f".{_OPENAI}")
+    return is_openai or (preset is not None and preset.stream_usage == "asked")
 
 
 def values_of_preset(preset: Preset, *, has_url: bool) -> Mapping[str, object]:

@@ -6,62 +6,25 @@ other names too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
-from urllib.parse import urlsplit
 
-type StreamUsage = Literal["always", "asked", "unknown"]
-"""Usage in Chat Completions streams: always, or only with `stream_options.include_usage`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preset:
-    """A known host."""
-
-    name: str
-    title: str
-    type: str = "openai"
-    base_url: str
-    """URL of OpenAI's formats, or of the provider type."""
-    formats: str = "chat"
-    """OpenAI's formats that it speaks, for people."""
-    hosts: tuple[str, ...] = ()
-    """Patterns of its further hosts."""
-    anthropic_path: str | None = None
-    """Path below which it speaks Anthropic Messages; None if it does not."""
-    other_paths: tuple[str, ...] = ()
-    """Further paths of OpenAI's formats."""
-    api_key_env: str | None = None
-    stream_usage: StreamUsage = "unknown"
-    seller: str | None = None
-    """Its price list; None if it has none."""
-    quirks: str = ""
-    """Differences in the usage that the readers know, for people."""
-    document: str
-    """The document that the row follows."""
-    is_local: bool = False
-    """True for a server that people run themselves."""
-
-    @property
-    def host(self) -> str:
-        """The host of its URL."""
-        return urlsplit(self.base_url).hostname or ""
-
+from aibridge_addon.providers.local_presets import LOCAL
+from aibridge_addon.providers.preset import Preset
 
 _INSIDE = "caches inside the prompt"
 
-_ROWS = (
+_PUBLIC = (
     Preset(
         name="openrouter",
         title="OpenRouter",
         base_url="https://openrouter.ai/api/v1",
         formats="chat, responses",
+        hosts=("eu.openrouter.ai", "us.openrouter.ai"),
         anthropic_path="/api",
         api_key_env="OPENROUTER_API_KEY",
         stream_usage="always",
         seller="openrouter",
         quirks="caches inside the prompt; states its cost in USD",
-        document="OpenRouter: Usage Accounting",
+        document="OpenRouter: Usage Accounting; In-Region Routing",
     ),
     Preset(
         name="groq",
@@ -78,7 +41,7 @@ _ROWS = (
         name="mistral",
         title="Mistral",
         base_url="https://api.mistral.ai/v1",
-        hosts=("api.*.mistral.ai",),
+        hosts=("api.*.mistral.ai", "codestral.mistral.ai"),
         api_key_env="MISTRAL_API_KEY",
         stream_usage="always",
         seller="mistral",
@@ -89,6 +52,7 @@ _ROWS = (
         name="deepseek",
         title="DeepSeek",
         base_url="https://api.deepseek.com",
+        other_paths=("/beta",),
         anthropic_path="/anthropic",
         api_key_env="DEEPSEEK_API_KEY",
         stream_usage="asked",
@@ -101,17 +65,30 @@ _ROWS = (
         title="xAI",
         base_url="https://api.x.ai/v1",
         formats="chat, responses",
+        hosts=("*.api.x.ai",),
         anthropic_path="",
         api_key_env="XAI_API_KEY",
         stream_usage="asked",
         seller="x-ai",
         quirks="reasoning beside the completion in Chat; states its cost in ticks",
-        document="@ai-sdk/xai; xai-sdk",
+        document="@ai-sdk/xai; xai-sdk; xAI: Regional Endpoints",
+    ),
+    Preset(
+        name="xai-us",
+        title="xAI, United States",
+        base_url="https://us.api.x.ai/v1",
+        formats="chat, responses",
+        anthropic_path="",
+        api_key_env="XAI_API_KEY",
+        stream_usage="asked",
+        quirks="as xAI, at 10 % more",
+        document="xAI: Regional Endpoints",
     ),
     Preset(
         name="moonshot",
         title="Moonshot (Kimi)",
         base_url="https://api.moonshot.ai/v1",
+        formats="chat, responses",
         anthropic_path="/anthropic",
         api_key_env="MOONSHOT_API_KEY",
         stream_usage="asked",
@@ -123,11 +100,22 @@ _ROWS = (
         name="moonshot-cn",
         title="Moonshot (Kimi), China",
         base_url="https://api.moonshot.cn/v1",
+        formats="chat, responses",
         anthropic_path="/anthropic",
         api_key_env="MOONSHOT_API_KEY",
         stream_usage="asked",
         quirks="as Moonshot; charges in another currency",
         document="@ai-sdk/moonshotai",
+    ),
+    Preset(
+        name="kimi-code",
+        title="Kimi Code",
+        base_url="https://api.kimi.com/coding/v1",
+        anthropic_path="/coding",
+        api_key_env="KIMI_API_KEY",
+        stream_usage="asked",
+        quirks="as Moonshot; a subscription",
+        document="Kimi Code: third-party agents",
     ),
     Preset(
         name="zai",
@@ -142,17 +130,33 @@ _ROWS = (
         document="Z.ai: API reference; Continue: Z.ai",
     ),
     Preset(
+        name="zhipu",
+        title="Z.ai (GLM), China",
+        base_url="https://open.bigmodel.cn/api/paas/v4",
+        anthropic_path="/api/anthropic",
+        other_paths=("/api/coding/paas/v4",),
+        api_key_env="ZHIPU_API_KEY",
+        stream_usage="always",
+        seller="zhipuai",
+        quirks="as Z.ai",
+        document="BigModel: Coding Plan",
+    ),
+    Preset(
         name="qwen",
         title="Qwen (DashScope)",
         base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         formats="chat, responses",
-        hosts=("dashscope-*.aliyuncs.com",),
+        hosts=(
+            "dashscope-*.aliyuncs.com",
+            "*.dashscope.aliyuncs.com",
+            "*.maas.aliyuncs.com",
+        ),
         anthropic_path="/apps/anthropic",
         other_paths=("/api/v2/apps/protocols/compatible-mode/v1",),
         api_key_env="DASHSCOPE_API_KEY",
         stream_usage="asked",
         quirks="cache reads and writes inside the prompt",
-        document="Alibaba Cloud Model Studio: OpenAI compatible",
+        document="Alibaba Cloud Model Studio: Base URL",
     ),
     Preset(
         name="qwen-cn",
@@ -164,7 +168,7 @@ _ROWS = (
         api_key_env="DASHSCOPE_API_KEY",
         stream_usage="asked",
         quirks="as Qwen; charges in another currency",
-        document="Alibaba Cloud Model Studio: OpenAI compatible",
+        document="Alibaba Cloud Model Studio: Base URL",
     ),
     Preset(
         name="minimax",
@@ -228,20 +232,23 @@ _ROWS = (
     Preset(
         name="perplexity",
         title="Perplexity",
-        base_url="https://api.perplexity.ai",
-        formats="chat, responses",
+        base_url="https://api.perplexity.ai/v1",
+        formats="responses, chat",
+        other_paths=("",),
         api_key_env="PERPLEXITY_API_KEY",
         stream_usage="always",
         seller="perplexity",
         quirks="reasoning beside the completion; states its cost in USD",
-        document="perplexityai 0.46, types",
+        document="perplexityai 0.46, types; Perplexity: Agent API",
     ),
     Preset(
         name="cohere",
         title="Cohere, compatible path",
         base_url="https://api.cohere.ai/compatibility/v1",
+        hosts=("api.cohere.com",),
         api_key_env="COHERE_API_KEY",
         seller="cohere",
+        quirks="refuses `stream_options`",
         document="Cohere: Compatibility API",
     ),
     Preset(
@@ -270,70 +277,7 @@ _ROWS = (
         quirks=_INSIDE,
         document="Vercel AI Gateway: Anthropic-compatible API",
     ),
-    Preset(
-        name="ollama",
-        title="Ollama",
-        type="ollama",
-        base_url="http://127.0.0.1:11434",
-        formats="its own, chat, responses, messages",
-        stream_usage="asked",
-        quirks="no caches in Messages",
-        document="Ollama: API reference; OpenAI compatibility; Usage",
-        is_local=True,
-    ),
-    Preset(
-        name="lm-studio",
-        title="LM Studio",
-        base_url="http://127.0.0.1:1234/v1",
-        formats="chat, responses",
-        anthropic_path="",
-        stream_usage="asked",
-        quirks="never reports caches",
-        document="LM Studio: OpenAI compatibility endpoints",
-        is_local=True,
-    ),
-    Preset(
-        name="vllm",
-        title="vLLM",
-        base_url="http://127.0.0.1:8000/v1",
-        formats="chat, responses",
-        anthropic_path="",
-        stream_usage="asked",
-        quirks="reports caches with `--enable-prompt-tokens-details`",
-        document="vLLM: OpenAI-compatible server",
-        is_local=True,
-    ),
-    Preset(
-        name="sglang",
-        title="SGLang",
-        base_url="http://127.0.0.1:30000/v1",
-        stream_usage="asked",
-        quirks="reports caches with `--enable-cache-report`",
-        document="SGLang: OpenAI-compatible APIs",
-        is_local=True,
-    ),
-    Preset(
-        name="llama-cpp",
-        title="llama.cpp",
-        base_url="http://127.0.0.1:8080/v1",
-        formats="chat, responses",
-        anthropic_path="",
-        stream_usage="asked",
-        document="llama.cpp: server README",
-        is_local=True,
-    ),
-    Preset(
-        name="litellm",
-        title="LiteLLM proxy",
-        base_url="http://127.0.0.1:4000/v1",
-        formats="chat, responses",
-        anthropic_path="",
-        stream_usage="asked",
-        quirks="names of OpenAI and Anthropic in one usage",
-        document="LiteLLM: Usage; Response headers",
-        is_local=True,
-    ),
 )
 
-PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ROWS}
+PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in (*_PUBLIC, *LOCAL)}
 """Known hosts by name."""

@@ -13,8 +13,12 @@ from aibridge_addon.addresses import literal
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.providers.hosts import HostTable, bare_host
 from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.known_hosts import preset_of_host
 from aibridge_addon.providers.paths import collapse_slashes, has_dot_segment
 from aibridge_addon.providers.types import RouteTemplate
+
+_MOST_SEGMENTS = 2
+"""Segments of the longest route of a model call."""
 
 OTHER = "other"
 """Label of a path that no row of the table matches."""
@@ -110,7 +114,7 @@ class Router:
         A host that only a pattern matches is the destination too, whatever the base URL is.
         """
         if targets := self._by_host.exact(host):
-            goes_elsewhere = host.lower() != targets[0].host
+            goes_elsewhere = not targets[0].is_at(host)
         elif targets := self._by_host.by_pattern(host):
             goes_elsewhere = False
         else:
@@ -165,7 +169,15 @@ class _Target:
         self.host = provider.host
         self._port = provider.port
         self._base_path = provider.base_path
+        self._is_known = preset_of_host(provider.host) is not None
         self._paths = tuple(dict.fromkeys((*provider.base_paths, self.prefix)))
+
+    def is_at(self, host: str) -> bool:
+        """Return True if requests to a host are meant for it, and not for the base URL."""
+        if host.lower() == self.host:
+            return True
+        preset = preset_of_host(self.host)
+        return preset is not None and preset_of_host(host) is preset
 
     def forward(
         self, path: str, method: str, *, goes_elsewhere: bool, is_signed: bool
@@ -178,6 +190,22 @@ class _Target:
                 upstream = self._upstream(collapsed) if goes_elsewhere else None
                 route = self._route(*found, method, upstream)
                 return route if collapsed == path else replace(route, path=collapsed)
+        if found := self._find_below_unknown_path(bare):
+            upstream = self._upstream(path) if goes_elsewhere else None
+            return self._route(*found, method, upstream)
+        return None
+
+    def _find_below_unknown_path(self, path: str) -> tuple[RouteTemplate, Mapping[str, str]] | None:
+        """Find a model call of a known host by the end of its path.
+
+        Routers have a path for each provider behind them, which no table lists.
+        """
+        if self._is_known:
+            segments = path.split("/")[-_MOST_SEGMENTS:]
+            for start in range(len(segments)):
+                found = self._find("/" + "/".join(segments[start:]))
+                if found and found[0].api and not FORMATS[found[0].api].bills_later:
+                    return found
         return None
 
     def other(self, path: str, *, goes_elsewhere: bool) -> Route:

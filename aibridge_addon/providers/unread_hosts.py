@@ -45,7 +45,11 @@ UNREAD_SERVICES = (
     ),
     UnreadService(
         name="GitHub Copilot, completions",
-        hosts=("copilot-proxy.githubusercontent.com", "*.copilot-proxy.githubusercontent.com"),
+        hosts=(
+            "copilot-proxy.githubusercontent.com",
+            "*.copilot-proxy.githubusercontent.com",
+            "proxy.*.githubcopilot.com",
+        ),
         reason=_OWN,
     ),
     UnreadService(name="JetBrains AI", hosts=("api.jetbrains.ai", "*.jetbrains.ai"), reason=_OWN),

@@ -583,6 +583,16 @@ def test_configured_provider_instance_takes_its_hosts_from_a_default(
     assert by_name["anthropic"] == ANTHROPIC
 
 
+def test_pattern_of_a_configured_instance_takes_the_hosts_of_defaults(
+    config: Callable[..., Settings],
+) -> None:
+    by_name = {p.name: p for p in config(PROVIDER + 'hosts = ["*.api.openai.com"]').providers}
+
+    assert by_name["acme"].hosts == {"*.api.openai.com"}
+    assert by_name["openai-eu"].hosts == frozenset()
+    assert by_name["openai"].hosts == OPENAI.hosts
+
+
 def test_provider_instance_can_have_no_hosts(config: Callable[..., Settings]) -> None:
     *_, acme = config(PROVIDER + "hosts = []").providers
 
@@ -634,7 +644,7 @@ def test_path_of_anthropic_messages_is_checked(config: Callable[..., Settings]) 
 @pytest.mark.parametrize(
     ("value", "names"),
     [
-        ("anthropic, open*", {"anthropic", "openai", "openrouter"}),
+        ("anthropic, open*er", {"anthropic", "openrouter"}),
         ("groq", {"groq"}),
         ("", set()),
         ("*", {provider.name for provider in DEFAULT_PROVIDERS if provider.hosts}),

@@ -1,5 +1,6 @@
 """Sellers of provider instances."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -34,9 +35,11 @@ def test_other_host_has_no_seller(base_url: str) -> None:
     assert seller_of(base_url) is None
 
 
-def test_regional_host_of_openai_has_a_surcharge() -> None:
+def test_regional_host_of_openai_and_xai_has_a_surcharge() -> None:
     expected = Seller(id="openai", surcharge=Decimal("1.1"))
     assert seller_of("https://eu.api.openai.com/v1") == expected
+    assert seller_of("https://us.api.x.ai/v1") == replace(expected, id="x-ai")
+    assert seller_of("https://eu-west-1.api.x.ai/v1") == Seller(id="x-ai")
 
 
 def test_configured_seller_wins_over_the_host() -> None:

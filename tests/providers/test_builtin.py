@@ -21,6 +21,7 @@ ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc1
 BODY = b'{"model": "our-chat", "fallback_model": "unlisted"}'
 GLOBAL = "aiplatform.googleapis.com"
 ANTHROPIC = "/v1/projects/p/locations/global/publishers/anthropic/models"
+OPENAI = ANTHROPIC.replace("publishers/anthropic/models", "publishers/openai/v1")
 WORKSPACE = "/v1/projects/p/locations/l/workspaces/w/invoke"
 CLAUDE = "claude-sonnet-4-5@20250929"
 ENCODED = quote(ARN, safe="")
@@ -68,6 +69,25 @@ VERTEX = "/v1/projects/p/locations/eu/publishers/google/models/"
         ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "/model/m/invoke", INVOKE, "m"),
         ("bedrock-runtime.eu-central-1.api.aws", "/model/m/invoke", INVOKE, "m"),
         ("vpce-0a-b.bedrock-runtime.us-east-1.vpce.amazonaws.com", "/model/m/invoke", INVOKE, "m"),
+        (
+            "vpce-0a.bedrock-mantle.eu-west-1.vpce.amazonaws.com",
+            "/openai/v1/responses",
+            RESPONSES,
+            None,
+        ),
+        ("a.openai.azure.us", "/openai/deployments/d/chat/completions", CHAT, "d"),
+        ("a.openai.azure.cn", "/openai/v1/responses", RESPONSES, None),
+        ("a.services.ai.azure.com", "/models/chat/completions?api-version=1", CHAT, None),
+        ("a.services.ai.azure.com", "/api/projects/p/openai/v1/responses", RESPONSES, None),
+        (
+            "a.services.ai.azure.com",
+            "/api/projects/p/openai/responses?api-version=1",
+            RESPONSES,
+            None,
+        ),
+        (GLOBAL, f"{OPENAI}/chat/completions", CHAT, None),
+        (GLOBAL, f"{OPENAI}/responses", RESPONSES, None),
+        ("jp.api.openai.com", "/v1/responses", RESPONSES, None),
         (GOOGLE, "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse", GEMINI, PRO),
         (GOOGLE, "/v1/models/gemini-2.5-pro%3AgenerateContent", GEMINI, PRO),
         (GOOGLE, "/v1beta/tunedModels/mine:generateContent", GEMINI, None),

@@ -1,13 +1,21 @@
 """Patterns of hosts: what they match, and what they must never match."""
 
-import pytest
+from collections.abc import Callable
+from urllib.parse import urlsplit
 
+import pytest
+from botocore.endpoint_provider import EndpointProvider
+from botocore.loaders import Loader
+
+from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.hosts import (
     HostTable,
     matches_host,
     may_be_below,
     mistake_in_pattern,
 )
+
+TABLE = HostTable((host, p.name) for p in DEFAULT_PROVIDERS for host in p.hosts)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +67,53 @@ def test_exact_host_wins_over_patterns_and_the_longer_pattern_over_the_shorter()
     assert (table.exact("a.x.example"), table.exact("b.x.example")) == ("it", None)
     assert table.by_pattern("b.x.example") == "wide"
     assert table.by_pattern("b.a.x.example") == "narrow"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("{}.evil.example", "{}evil", "x.{}:443", "x@{}", "{}/x", "{} x", "{}\n", "{}..", ".{}"),
+        *("\u0430{}", "{}\u3002x", "x%2e{}", "{}\x00.example", "{}#.example"),
+    ],
+)
+def test_name_that_only_contains_a_host_of_a_provider_matches_nothing(name: str) -> None:
+    hosts = [host.replace("*", "a") for provider in DEFAULT_PROVIDERS for host in provider.hosts]
+
+    assert [host for host in hosts if host not in TABLE] == []
+    assert [host for host in hosts if name.format(host) in TABLE] == []
+
+
+@pytest.mark.parametrize("spelling", [str.upper, str.title, "{}.".format])
+@pytest.mark.parametrize("host", ["api.openai.com", "x.openai.azure.com"])
+def test_other_spelling_of_a_name_is_the_same_host(
+    host: str, spelling: Callable[[str], str]
+) -> None:
+    assert spelling(host) in TABLE
+
+
+def hosts_of_botocore() -> list[str]:
+    """Return the hosts of Bedrock in a region of each partition, by the rules of the SDK."""
+    loader = Loader()
+    partitions = loader.load_data("partitions")
+    rules = loader.load_service_model("bedrock-runtime", "endpoint-rule-set-1")
+    provider = EndpointProvider(rules, partitions)
+    regions = [next(iter(partition["regions"])) for partition in partitions["partitions"]]
+    return [
+        urlsplit(
+            provider.resolve_endpoint(Region=region, UseFIPS=fips, UseDualStack=dual).url
+        ).netloc
+        for region in regions
+        for fips in (False, True)
+        for dual in (False, True)
+    ]
+
+
+def test_every_host_of_bedrock_that_the_sdk_knows_is_intercepted() -> None:
+    hosts = hosts_of_botocore()
+    priced = [host for host in hosts if host.endswith((".amazonaws.com", ".api.aws"))]
+
+    assert {TABLE.by_pattern(host) for host in priced} == {"bedrock"}
+    assert {TABLE.by_pattern(host) for host in set(hosts) - set(priced)} == {"bedrock-sovereign"}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from aibridge_addon.providers.presets import PRESETS
 from aibridge_addon.providers.routing import Router
 
 MESSAGES, CHAT, RESPONSES = "anthropic_messages", "openai_chat", "openai_responses"
+COMPLETIONS = "openai_completions"
 ROUTER: Any = Router(DEFAULT_PROVIDERS)
 PUBLIC = [preset for preset in PRESETS.values() if not preset.is_local]
 
@@ -49,12 +50,58 @@ def test_reverse_mode_reaches_the_url_of_the_table(preset: Any) -> None:
 
 @pytest.mark.parametrize(
     ("host", "name"),
-    [("api.eu.mistral.ai", "mistral"), ("dashscope-us.aliyuncs.com", "qwen")],
+    [
+        *(("api.eu.mistral.ai", "mistral"), ("codestral.mistral.ai", "mistral")),
+        *(("eu.openrouter.ai", "openrouter"), ("US.OpenRouter.ai.", "openrouter")),
+        *(("eu-west-1.api.x.ai", "xai"), ("us.api.x.ai", "xai-us")),
+        *(("dashscope-us.aliyuncs.com", "qwen"), ("cn-hongkong.dashscope.aliyuncs.com", "qwen")),
+        *(("ws-1.eu-central-1.maas.aliyuncs.com", "qwen"), ("api.cohere.com", "cohere")),
+        *(("eu.api.openai.com", "openai-eu"), ("open.bigmodel.cn", "zhipu")),
+    ],
 )
 def test_regional_host_keeps_its_destination(host: str, name: str) -> None:
     route = ROUTER.forward(host, "/v1/chat/completions", "POST")
 
     assert (route.provider.name, route.api, route.upstream) == (name, CHAT, None)
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "api"),
+    [
+        ("codestral.mistral.ai", "/v1/fim/completions", COMPLETIONS),
+        ("api.mistral.ai", "/v1/agents/completions", COMPLETIONS),
+        ("api.deepseek.com", "/beta/chat/completions", CHAT),
+        ("api.deepseek.com", "/beta/completions", COMPLETIONS),
+        ("api.kimi.com", "/coding/v1/messages", MESSAGES),
+        ("api.perplexity.ai", "/v1/responses", RESPONSES),
+        ("api.perplexity.ai", "/chat/completions", CHAT),
+        ("router.huggingface.co", "/together/v1/chat/completions", CHAT),
+        ("router.huggingface.co", "/fireworks-ai/inference/v1/chat/completions", CHAT),
+        ("router.huggingface.co", "/hf-inference/models/org/m/v1/chat/completions", CHAT),
+        ("api.cohere.com", "/v2/rerank", "rerank"),
+        ("api.z.ai", "/api/coding/paas/v4/chat/completions", CHAT),
+    ],
+)
+def test_model_call_below_another_path_of_a_known_host_is_recorded(
+    host: str, path: str, api: str
+) -> None:
+    route = ROUTER.forward(host, f"{path}?x=1", "POST")
+
+    assert (route.api, route.upstream, route.path) == (api, None, None)
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("openrouter.ai", "/api/v1/other/batches"),
+        ("openrouter.ai", "/api/v1/credits"),
+        ("openrouter.ai", "/xchat/completionsx"),
+        ("api.openai.com", "/dashboard/chat/completions"),
+        ("openrouter.ai", "/" * 60_000),
+    ],
+)
+def test_other_path_of_a_known_host_passes_unread(host: str, path: str) -> None:
+    assert not ROUTER.forward(host, path, "POST").is_read
 
 
 def test_names_and_hosts_of_default_instances_are_unique() -> None:

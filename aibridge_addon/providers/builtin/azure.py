@@ -14,6 +14,17 @@ _DEPLOYMENT_ROUTES = tuple(
     route for route in ROUTES if route.api and not route.path.startswith("/responses")
 )
 
+_INFERENCE_ROUTES = tuple(
+    route for route in ROUTES if route.path in ("/chat/completions", "/embeddings")
+)
+"""Routes of Azure AI Model Inference."""
+_DOMAINS = ("openai.azure", "cognitiveservices.azure", "services.ai.azure")
+
+
+def _hosts(*clouds: str) -> frozenset[str]:
+    return frozenset(f"*.{domain}.{cloud}" for domain in _DOMAINS for cloud in clouds)
+
+
 TYPE = ProviderType(
     name="azure",
     error_format=openai_chat.FORMAT.name,
@@ -25,6 +36,9 @@ TYPE = ProviderType(
         *below("/openai/deployments/{model}", _DEPLOYMENT_ROUTES),
         *below("/openai/v1", ROUTES),
         *below("/openai", ROUTES),
+        *below("/api/projects/{project}/openai/v1", ROUTES),
+        *below("/api/projects/{project}/openai", ROUTES),
+        *below("/models", _INFERENCE_ROUTES),
         *below("/anthropic", MESSAGES_ROUTES),
     ),
 )
@@ -35,10 +49,16 @@ INSTANCES = (
         type=TYPE.name,
         is_optional=True,
         base_url="",
-        hosts=frozenset(
-            {"*.openai.azure.com", "*.cognitiveservices.azure.com", "*.services.ai.azure.com"}
-        ),
+        hosts=_hosts("com"),
         api_key_env="AZURE_OPENAI_API_KEY",
         price_as="azure",
+    ),
+    Provider(  # of the US government and China, without known prices
+        name="azure-sovereign",
+        type=TYPE.name,
+        is_optional=True,
+        base_url="",
+        hosts=_hosts("us", "cn"),
+        api_key_env="AZURE_OPENAI_API_KEY",
     ),
 )

@@ -5,6 +5,8 @@ Claude Platform on AWS is Anthropic's own API behind hosts of AWS.
 Each region has hosts of its own, which requests keep: they may be signed.
 """
 
+from collections.abc import Iterable
+
 from aibridge_addon.formats import bedrock_converse, bedrock_invoke
 from aibridge_addon.providers.builtin.anthropic import MESSAGES_ROUTES
 from aibridge_addon.providers.builtin.anthropic import TYPE as ANTHROPIC
@@ -35,25 +37,43 @@ TYPE = ProviderType(
     ),
 )
 
+_SERVICES = ("bedrock-runtime", "bedrock-runtime-fips", "bedrock-mantle")
+_DOMAINS = ("amazonaws.com", "api.aws")
+_SOVEREIGN_DOMAINS = (
+    *("amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+    *("amazonaws.eu", "api.amazonwebservices.eu"),
+    *("c2s.ic.gov", "api.aws.ic.gov", "sc2s.sgov.gov", "api.aws.scloud"),
+    *("cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", "csp.hci.ic.gov", "api.aws.hci.ic.gov"),
+)
+"""Domains of the partitions with price lists of their own: of IPv4, and dual-stack."""
+
+
+def _hosts(domains: Iterable[str]) -> frozenset[str]:
+    """Return the hosts of all regions, and those of VPC endpoints."""
+    return frozenset(
+        f"{host}.{domain}"
+        for domain in domains
+        for name in _SERVICES
+        for host in (f"{name}.*", f"*.{name}.*.vpce")
+    )
+
+
 INSTANCES = (
     Provider(
         name="bedrock",
         type=TYPE.name,
         base_url="",
-        hosts=frozenset(
-            {
-                "bedrock-runtime.*.amazonaws.com",
-                "bedrock-runtime-fips.*.amazonaws.com",
-                "bedrock-runtime.*.amazonaws.com.cn",
-                "bedrock-runtime.*.amazonaws.eu",
-                "bedrock-runtime.*.api.aws",
-                "bedrock-runtime-fips.*.api.aws",
-                "*.bedrock-runtime.*.vpce.amazonaws.com",
-                "bedrock-mantle.*.api.aws",
-            }
-        ),
+        hosts=_hosts(_DOMAINS),
         api_key_env="AWS_BEARER_TOKEN_BEDROCK",
         price_as="aws",
+        is_optional=True,
+    ),
+    Provider(  # without known prices
+        name="bedrock-sovereign",
+        type=TYPE.name,
+        base_url="",
+        hosts=_hosts(_SOVEREIGN_DOMAINS),
+        api_key_env="AWS_BEARER_TOKEN_BEDROCK",
         is_optional=True,
     ),
     Provider(

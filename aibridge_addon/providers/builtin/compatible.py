@@ -2,7 +2,8 @@
 
 from aibridge_addon.providers.builtin.openai import TYPE
 from aibridge_addon.providers.instance import Provider
-from aibridge_addon.providers.presets import PRESETS, Preset
+from aibridge_addon.providers.preset import Preset
+from aibridge_addon.providers.presets import PRESETS
 
 
 def _instance(preset: Preset) -> Provider:

@@ -19,6 +19,7 @@ from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, Rou
 _POSTED = {
     "/chat/completions": openai_chat.FORMAT,
     "/completions": openai_completions.FORMAT,
+    "/fim/completions": openai_completions.FORMAT,  # Mistral
     "/responses/compact": openai_responses_compact.FORMAT,
     "/embeddings": openai_embeddings.FORMAT,
     "/moderations": openai_moderations.FORMAT,
@@ -75,6 +76,9 @@ TYPE = ProviderType(
     routes=ROUTES,
 )
 
+_REGIONS = ("ae", "au", "ca", "eu", "gb", "in", "jp", "kr", "sg", "us")
+"""Regions with data residency, as their hosts begin."""
+
 INSTANCES = (
     Provider(
         name="openai",
@@ -88,5 +92,16 @@ INSTANCES = (
         type=TYPE.name,
         base_url="https://chatgpt.com/backend-api/codex",
         hosts=frozenset({"chatgpt.com"}),
+    ),
+    *(
+        Provider(
+            name=f"openai-{region}",
+            type=TYPE.name,
+            base_url=f"https://{region}.api.openai.com/v1",
+            hosts=frozenset({f"{region}.api.openai.com"}),
+            api_key_env="OPENAI_API_KEY",
+            is_optional=True,
+        )
+        for region in _REGIONS
     ),
 )

@@ -4,6 +4,7 @@ from aibridge_addon.formats import anthropic_messages, gemini, gemini_live, open
 from aibridge_addon.formats.gemini import caches
 from aibridge_addon.providers.builtin.anthropic import MESSAGES_ROUTES
 from aibridge_addon.providers.builtin.gemini import model_routes
+from aibridge_addon.providers.builtin.openai import ROUTES
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate, below
 
@@ -12,6 +13,10 @@ _GOOGLE = "/publishers/google/models/{model}"
 _CLAUDE = f"{_PROJECT}/publishers/anthropic/models"
 _MESSAGES = anthropic_messages.FORMAT.name
 _ENDPOINTS = f"{_PROJECT}/endpoints"
+
+_OPENAI_ROUTES = tuple(
+    route for route in ROUTES if route.path in ("/chat/completions", "/responses")
+)
 
 TYPE = ProviderType(
     name="vertex",
@@ -27,11 +32,7 @@ TYPE = ProviderType(
             methods=POST,
             api=openai_chat.FORMAT.name,
         ),
-        RouteTemplate(
-            path=f"{_PROJECT}/publishers/openai/v1/chat/completions",
-            methods=POST,
-            api=openai_chat.FORMAT.name,
-        ),
+        *below(f"{_PROJECT}/publishers/openai/v1", _OPENAI_ROUTES),
         RouteTemplate(
             path=f"{_CLAUDE}/count-tokens:rawPredict", methods=POST, counts_for=_MESSAGES
         ),
