@@ -5,7 +5,7 @@ come from the route table, never from a path.
 """
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from aibridge_addon.observe.labels import OTHER, Bounded, hidden
 from aibridge_addon.observe.metric import Metric
 from aibridge_addon.observe.metric_table import METRICS
 from aibridge_addon.observe.rate_limits import RateLimits
-from aibridge_addon.observe.samplers import FACT_LABELS, Sampler
+from aibridge_addon.observe.samplers import FACT_LABELS, Sampler, inputs_of
 
 if TYPE_CHECKING:
     from aibridge_addon.tools.server import ServerStatus
@@ -39,6 +39,8 @@ _KINDS: dict[str, type[Counter | Gauge | Histogram]] = {
     "histogram": Histogram,
 }
 _CIRCUIT_STATES = {"closed": 0, "half_open": 1, "open": 2}
+_MOST_KNOWN = 1000
+"""Number of inputs, for each metric, whose series is found at once: clients choose the inputs."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -161,25 +163,49 @@ class Metrics:
         counting: dict[type, list[Callable[[Any], None]]] = {}
         for metric in METRICS:
             for kind, sampler in metric.samplers.items():
-                counting.setdefault(kind, []).append(self._counter(metric, sampler))
+                counting.setdefault(kind, []).append(self._counter(metric, kind, sampler))
         counting.setdefault(RateLimitsSeen, []).append(self._rate_limits.note)
         return {kind: _all(functions) for kind, functions in counting.items()}
 
-    def _counter(self, metric: Metric, sampler: Sampler) -> Callable[[Any], None]:
-        """Return a function that counts facts in a metric."""
-        readers = [(FACT_LABELS.get(label), self._bounds.get(label)) for label in metric.labels]
+    def _counter(self, metric: Metric, kind: type, sampler: Sampler) -> Callable[[Any], None]:
+        """Return a function that counts facts of a type in a metric."""
+        find = self._finder(metric, kind)
         is_histogram = metric.kind == "histogram"
 
         def count(fact: Any) -> None:
             for own, amount in sampler(fact):
-                labels = []
-                for read, bound in readers:
-                    value = read(fact) if read else own
-                    labels.append(bound(value) if bound else value or "")
-                series = self._one_series(metric, tuple(labels))
+                series = find(fact, own)
                 series.observe(amount) if is_histogram else series.inc(amount)
 
         return count
+
+    def _finder(self, metric: Metric, kind: type) -> Callable[[Any, str], Any]:
+        """Return a function that finds the series of a fact and a value of the metric's own label.
+
+        The same inputs have the same labels for ever, since a bounded label does not change: the
+        series of the first inputs are found without reading and bounding each label again.
+        """
+        readers = [(FACT_LABELS.get(label), self._bounds.get(label)) for label in metric.labels]
+        inputs = inputs_of(kind, metric.labels)
+        known: dict[Hashable, Any] = {}
+
+        def look_up(fact: Any, own: str) -> Any:
+            labels = []
+            for read, bound in readers:
+                value = read(fact) if read else own
+                labels.append(bound(value) if bound else value or "")
+            return self._one_series(metric, tuple(labels))
+
+        def find(fact: Any, own: str) -> Any:
+            key = (own, inputs(fact)) if inputs else None
+            series = known.get(key)
+            if series is None:
+                series = look_up(fact, own)
+                if key and len(known) < _MOST_KNOWN:
+                    known[key] = series
+            return series
+
+        return find
 
     def _one_series(self, metric: Metric, labels: tuple[str, ...]) -> Any:
         """Return what `labels` of prometheus_client returns, without its cost."""

@@ -1,6 +1,7 @@
 """Samplers: the amounts that facts add to metrics, and the labels of facts. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from aibridge_addon.facts import (
@@ -49,6 +50,43 @@ FACT_LABELS: Mapping[str, Callable[[Any], str | None]] = {
     "to": lambda fact: fact.to,
 }
 """Labels whose values every metric reads from a fact in the same way."""
+
+
+_INPUTS: Mapping[str, str] = {
+    "provider": "provider_name",
+    **{name: name for name in ("model", "route", "method", "api", "initiator_id", "client")},
+}
+"""Attributes of an interception that labels are read from, by label."""
+_OWN_INPUTS: Mapping[str, str] = {
+    "status": "status",
+    "name": "tool",
+    "failure": "failure",
+    "to": "to",
+}
+"""Attributes of a fact itself that labels are read from, by label."""
+_MODEL_INPUTS: Mapping[type, tuple[str, ...]] = {
+    TokenUsage: ("call", "model"),
+    UsagePriced: ("usage.call", "usage.model"),
+}
+
+
+def inputs_of(kind: type, labels: Iterable[str]) -> Callable[[Any], Hashable] | None:
+    """Return a function that reads all that the labels of a fact depend on, cheaply.
+
+    None if a label depends on more than attributes.
+    """
+    of_interception = "" if kind is Interception else "interception."
+    names: list[str] = []
+    for label in labels:
+        if label in _INPUTS:
+            names.append(of_interception + _INPUTS[label])
+        elif label in _OWN_INPUTS:
+            names.append(_OWN_INPUTS[label])
+        elif label in FACT_LABELS:
+            return None
+        if label == "model":
+            names += _MODEL_INPUTS.get(kind, ())
+    return attrgetter(*names) if names else lambda fact: None
 
 
 def once(fact: Any) -> Iterable[tuple[str, float]]:

@@ -2,7 +2,8 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 MOST_REQUESTS = 10_000
 """Number of requests whose credentials are remembered: the newest."""
@@ -26,18 +27,25 @@ class Credentials:
 
     def add(self, interception_id: str, header_values: Iterable[bytes]) -> None:
         """Remember the words of the values of secret headers."""
-        words = {
-            word
-            for value in header_values
-            for word in _WORDS.findall(value.decode("utf-8", "replace"))
-            if len(word) >= SHORTEST
-        }
+        words = _words_of(tuple(header_values))
         if not words:
             return
-        self._by_id[interception_id] = tuple(sorted(words, key=len, reverse=True))
+        self._by_id[interception_id] = words
         if len(self._by_id) > MOST_REQUESTS:
             self._by_id.popitem(last=False)
 
     def of(self, interception_id: str) -> tuple[str, ...]:
         """Return the credentials of a request, the longest first."""
         return (*self._by_id.get(interception_id, ()), *self._kept)
+
+
+@lru_cache(maxsize=1000)
+def _words_of(header_values: Sequence[bytes]) -> tuple[str, ...]:
+    """Return the words of some headers, longest first; all requests with these share a tuple."""
+    words = {
+        word
+        for value in header_values
+        for word in _WORDS.findall(value.decode("utf-8", "replace"))
+        if len(word) >= SHORTEST
+    }
+    return tuple(sorted(words, key=len, reverse=True))

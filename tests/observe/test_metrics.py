@@ -129,6 +129,29 @@ def test_interception_is_in_flight_from_its_start_to_its_end(metrics: Metrics) -
     assert value(metrics, "interceptions_inflight", **labels) == 0
 
 
+@pytest.mark.parametrize("limit", [1, 100])
+def test_series_found_by_inputs_are_those_found_by_labels(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("provider_name", "model", "route", "method", "api", "initiator_id", "client")
+    changes: list[dict[str, Any]] = [{}, *({name: "other"} for name in names)]
+    sent = [replace(INTERCEPTION, **change) for change in changes]
+    facts = [
+        fact
+        for one in sent
+        for usage in (tokens(one), tokens(one, call="compaction", model="own"))
+        for fact in (
+            *(one, prompt(one), usage, UsagePriced(usage=usage, price=Price(cost_nano_usd=1))),
+            *(tool(one), tool(one, tool="another"), tool(one, injected=True)),
+            *(ended(one), ended(one, status=Status.CANCELLED)),
+            ended(one, status=Status.FAILED, http_status=429),
+        )
+    ]
+    found = generate_latest(observed(Metrics(label_values=limit), *facts, *facts).registry)
+    monkeypatch.setattr("aibridge_addon.observe.metrics._MOST_KNOWN", 0)
+    assert found == generate_latest(observed(Metrics(label_values=limit), *facts, *facts).registry)
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_in_flight_returns_to_zero_with_bounded_model_labels(limit: int) -> None:
     metrics = Metrics(label_values=limit)
