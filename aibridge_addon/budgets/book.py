@@ -1,7 +1,7 @@
 """`BudgetBook`: holds and charges in a store, shared by all processes that use it. Pure."""
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -58,6 +58,18 @@ class BudgetWarning:
     spent: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """Room of a budget in a scope that this process has set aside."""
+
+    budget: str
+    unit: Unit
+    held: int
+    """The part that its calls hold."""
+    free: int
+    """The part from which it admits its next calls."""
+
+
 class BudgetBook(Protocol):
     """Executes admissions; settlements follow from the recorded ends of interceptions."""
 
@@ -78,6 +90,10 @@ class BudgetBook(Protocol):
 
         The hold precedes everything that is recorded after this call, awaited or not.
         """
+
+    def set_aside(self) -> Sequence[SetAside]:
+        """Return the room that this process has set aside; may be called on any thread."""
+        return ()
 
     @abstractmethod
     async def release(self, call: BudgetedCall) -> None:

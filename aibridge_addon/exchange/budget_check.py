@@ -20,6 +20,7 @@ from aibridge_addon.budgets.book import (
     BudgetedCall,
     BudgetRefusal,
     BudgetWarning,
+    SetAside,
 )
 from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate, searches_web
 from aibridge_addon.config.mistakes import SettingsError
@@ -146,6 +147,10 @@ class BudgetCheck:
             await self._book().release(call)
         except BookUnavailableError:  # its process's lease ends at the latest with the process
             return
+
+    def set_aside(self) -> Sequence[SetAside]:
+        """Return the room that this process has set aside, for the metrics."""
+        return self._book().set_aside() if self._rules.budgets else ()
 
     def _book(self) -> BudgetBook:
         book = self._find_book()

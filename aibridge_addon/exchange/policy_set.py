@@ -27,6 +27,7 @@ from aibridge_addon.exchange.limit_queue import LimitQueue
 from aibridge_addon.exchange.limit_shares import LimitShares
 from aibridge_addon.exchange.shared_limits import SharedLimits
 from aibridge_addon.fact_bus import Handlers
+from aibridge_addon.observe.budget_room import BudgetRoom
 from aibridge_addon.observe.health import LimitsState
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.report.protocol import Reports
@@ -63,6 +64,7 @@ class PolicySet:
         self._metrics = metrics
         self._on_budget_warning = on_budget_warning
         self._budgets = BudgetCheck(find_book, self._report)
+        metrics.registry.register(BudgetRoom(self._budgets.set_aside))
         self._rate_limits = RateLimits(metrics.count_limited)
         self._shared = SharedLimits(metrics.count_limited, open_limit_book)
         self._queue = LimitQueue(self._rate_limits, metrics.show_limit_queue)

@@ -69,6 +69,14 @@ BUDGET_WARNINGS = Metric(
     help="Thresholds of budgets that were crossed, once per scope and window.",
     labels=("budget", "percent"),
 )
+BUDGET_SET_ASIDE = Metric(
+    name="budget_set_aside",
+    kind="gauge",
+    help="Room of budgets that the process has set aside, in USD or tokens: held by calls in"
+    " flight, and free for the next.",
+    labels=("budget", "unit", "state"),
+    is_collected=True,
+)
 EDITS_REFUSED = Metric(
     name="edits_refused_total",
     kind="counter",
@@ -315,6 +323,7 @@ METRICS = (
     JWKS_FETCHES,
     RATE_LIMIT_USED,
     RATE_LIMIT_RESET,
+    BUDGET_SET_ASIDE,
     MCP_SERVER_UP,
     MCP_SERVER_TOOLS,
     BUILD,

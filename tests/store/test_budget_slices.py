@@ -71,6 +71,8 @@ def is_admitted_from_slice(book: Book, given: Budget = WIDE, **values: Any) -> b
 def test_only_process_owns_all_the_room_and_asks_again_at_half(book: Book) -> None:
     assert not is_admitted_from_slice(book)
     assert slices(book) == {"one": 1_000}
+    (aside,) = book.budgets.set_aside()
+    assert (aside.budget, aside.held, aside.free) == (WIDE.name, 10, 990)
     from_slice = [is_admitted_from_slice(book) for _ in range(60)]
     assert from_slice.count(False) == 1
     assert book.sums() == (0, 0, 610)

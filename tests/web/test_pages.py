@@ -294,7 +294,8 @@ def budget_site(reports: MemoryReports, tokens: Tokens) -> tuple[Site, list[str 
     budget = Budget(name="<day>", per="actor", unit="usd", limit=20 * 10**9, window=window)
     moment = datetime(2026, 11, 28, 12, tzinfo=UTC)
     over = replace(unused_account(budget, "alice", moment), spent=20_030_000_000, held=10**9)
-    accounts = [unused_account(budget, "bob", moment), over]
+    bob = replace(unused_account(budget, "bob", moment), spent=5 * 10**9, set_aside=10**10)
+    accounts = [bob, over]
     asked: list[str | None] = []
 
     def read(actor: str | None) -> list[Account]:
@@ -315,6 +316,9 @@ def test_overview_shows_all_budgets_to_the_operator_the_most_used_first(
     assert text.index("/requests?period=7d&amp;actor=alice") < text.index("actor=bob")
     for words in ("$20.03", "over by $0.03", "$20.00", "29 Nov 00:00", "Europe/Berlin"):
         assert words in text, words
+    assert "$10.00 set aside" in text
+    assert '<rect class="part1" x="0" width="25.0" height="6"/>' in text
+    assert '<rect class="part3" x="25.0" width="50.0" height="6"/>' in text
     assert asked == [None]
 
 

@@ -1,6 +1,6 @@
 """The budget book of a store: runs admissions and settlements on the recorder's thread."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -10,6 +10,7 @@ from aibridge_addon.budgets.book import (
     BudgetedCall,
     BudgetRefusal,
     BudgetWarning,
+    SetAside,
 )
 from aibridge_addon.facts import new_id
 from aibridge_addon.store.connection import Connection
@@ -85,6 +86,10 @@ class SQLBudgetBook(BudgetBook):
     def before(self, connection: Connection, works: Iterable[Work]) -> None:
         """Keep other processes from counting while works run; nothing, if there is one writer."""
         return
+
+    def set_aside(self) -> Sequence[SetAside]:
+        """Return the room that this process has set aside."""
+        return self._budgets.set_aside()
 
     async def release(self, call: BudgetedCall) -> None:
         """Remove the holds of a call that is not sent after all."""

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from aibridge_addon.budgets.admission import Decision, decide
-from aibridge_addon.budgets.book import BudgetedCall, BudgetRefusal, BudgetWarning
+from aibridge_addon.budgets.book import (
+    BudgetedCall,
+    BudgetRefusal,
+    BudgetWarning,
+    SetAside,
+)
 from aibridge_addon.budgets.budget import Budget, Estimate, Standing
 from aibridge_addon.budgets.windows import Window, as_text
 from aibridge_addon.store.connection import Connection
@@ -194,6 +199,10 @@ class SQLBudgets:
         if moment >= self._renew_at:
             connection.execute(budget_sql.RENEW, (self._owner, as_text(moment + LEASE)))
             self._renewed_at = moment
+
+    def set_aside(self) -> list[SetAside]:
+        """Return the room that this process has set aside; for any thread."""
+        return self._slices.set_aside()
 
     def rolled_back(self) -> None:
         """Forget what the last transaction changed, which was not committed."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from aibridge_addon.budgets.admission import decide
+from aibridge_addon.budgets.book import SetAside
 from aibridge_addon.budgets.budget import Budget, Estimate, Standing
 from aibridge_addon.budgets.windows import Window, as_text
 from aibridge_addon.store.connection import Connection
@@ -74,6 +75,13 @@ class Slices:
     def forget(self) -> None:
         """Forget what is remembered, which a transaction that failed may have changed."""
         self._slices.clear()
+
+    def set_aside(self) -> list[SetAside]:
+        """Return what this process has set aside; for any thread."""
+        return [
+            SetAside(budget=name, unit=own.counter.unit, held=own.held, free=max(0, own.free))
+            for (name, _), own in tuple(self._slices.items())
+        ]
 
     def find(self, budget: Budget, scope: str, window: Window) -> Slice | None:
         """Return the slice from which calls of this moment may be admitted, if it is `valid`."""
