@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -22,6 +22,7 @@ from aibridge_addon.budgets.book import (
     BudgetWarning,
     SetAside,
 )
+from aibridge_addon.budgets.budget import Estimate, Unit
 from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate, searches_web
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable
@@ -120,7 +121,7 @@ class BudgetCheck:
         return BudgetedCall(
             interception_id=interception.id,
             scopes=scopes,
-            estimate=cache(partial(estimate, call, price=self._rules.price)),
+            estimate=_once_per_unit(partial(estimate, call, price=self._rules.price)),
         )
 
     async def admit(self, call: BudgetedCall) -> Refusal | None:
@@ -181,6 +182,20 @@ class BudgetCheck:
     def _as_sent(self, asked: Asked) -> Asked:
         model = rules_for(self._rules.models, asked).sent(asked.model)
         return asked if model == asked.model else replace(asked, model=model)
+
+
+def _once_per_unit(
+    estimate_in: Callable[[Unit], Estimate | None],
+) -> Callable[[Unit], Estimate | None]:
+    """Return a function that estimates once in each unit, whatever the number of budgets."""
+    found: dict[Unit, Estimate | None] = {}
+
+    def of_unit(unit: Unit) -> Estimate | None:
+        if unit not in found:
+            found[unit] = estimate_in(unit)
+        return found[unit]
+
+    return of_unit
 
 
 def _on_loop(

@@ -99,6 +99,18 @@ def test_slice_admits_no_more_than_the_limit_and_gets_back_what_calls_do_not_use
     assert book.sums() == (spent, spent, 300)
 
 
+def test_charge_that_crosses_a_threshold_reports_it_although_calls_come_from_slices(
+    book: Book,
+) -> None:
+    watched = budget(limit=1_000, warn_at=(30, 80))
+    crossed = {
+        warning.percent: number
+        for number in range(1, 100)
+        for warning in book.end(book.hold(watched), 10)
+    }
+    assert crossed == {30: 30, 80: 80}
+
+
 def test_call_that_is_not_sent_leaves_its_room_to_the_slice(book: Book) -> None:
     book.hold(WIDE)
     row = "SELECT id FROM aibridge_budget_holds"
