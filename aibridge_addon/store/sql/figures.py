@@ -32,6 +32,15 @@ _LACKS_TOKENS = """(
 )"""
 """As `TokenUsage.unknown_counts` has it, for a usage `t`."""
 
+
+def _whole(total: str) -> str:
+    """Return a sum as an integer.
+
+    In PostgreSQL it has any length, and every row of the roll-up beside it would be converted.
+    """
+    return f"CAST({total} AS BIGINT)"
+
+
 MEASURES: Mapping[str, str] = {
     "requests": "1",
     **{
@@ -40,19 +49,24 @@ MEASURES: Mapping[str, str] = {
     },
     "open": "CASE WHEN i.status IS NULL THEN 1 ELSE 0 END",
     "calls": "count(t.id)",
-    "input": "coalesce(sum(t.input_tokens), 0)",
-    "cache_read": "coalesce(sum(t.cache_read_input_tokens), 0)",
-    "cache_write": "coalesce(sum(t.cache_write_input_tokens), 0)",
-    "output": "coalesce(sum(t.output_tokens), 0)",
+    **{
+        name: _whole(f"coalesce(sum(t.{column}), 0)")
+        for name, column in {
+            "input": "input_tokens",
+            "cache_read": "cache_read_input_tokens",
+            "cache_write": "cache_write_input_tokens",
+            "output": "output_tokens",
+        }.items()
+    },
     "incomplete": f"CASE WHEN count(CASE WHEN {_LACKS_TOKENS} THEN 1 END) > 0 THEN 1 ELSE 0 END",
     "without_usage": f"CASE WHEN {_UNKNOWN_USAGE} THEN 1 ELSE 0 END",
     "chats_without_usage": f"CASE WHEN {_UNKNOWN_USAGE} AND i.api = 'openai_chat'"
     " THEN 1 ELSE 0 END",
     "unpriced": f"CASE WHEN {_UNKNOWN_USAGE} OR count(t.id) > count(t.cost_nano_usd)"
     " THEN 1 ELSE 0 END",
-    "cost": "sum(t.cost_nano_usd)",
-    "saved": "sum(t.uncached_cost_nano_usd - t.cost_nano_usd)",
-    "provider_cost": "sum(t.provider_cost_nano_usd)",
+    "cost": _whole("sum(t.cost_nano_usd)"),
+    "saved": _whole("sum(t.uncached_cost_nano_usd - t.cost_nano_usd)"),
+    "provider_cost": _whole("sum(t.provider_cost_nano_usd)"),
 }
 """Columns of the roll-up that are summed, by their SQL for one interception `i` and its usages `t`;
 the last three are null if nothing is known."""
