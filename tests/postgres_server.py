@@ -78,7 +78,7 @@ class Server:
                 self.own(self.data / name)
         more = "".join(f"{name} = {value}\n" for name, value in settings.items())
         with (self.data / "postgresql.conf").open("a") as file:
-            file.write(f"{CONFIGURATION}port = {self.port}\n{more}")
+            file.write(f"{CONFIGURATION}{more}")
         (self.data / "pg_hba.conf").write_text(HBA)
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -101,19 +101,21 @@ class Server:
         """Address of the server, without a database."""
         return f"postgresql://postgres@127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start the server, and wait until it accepts connections."""
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*as_user(), f"{self.programs}/postgres", "-D", str(self.data)],
-                stdout=log,
-                stderr=log,
-                cwd="/",
-            )
+    def start(self, port: int | None = None) -> None:
+        """Start the server, at another port if one is given; wait until it accepts connections."""
+        self.port = port or self.port
+        self.process = self._run()
         end = time.monotonic() + BOUND
         while not self._is_ready():
             assert time.monotonic() < end, (self.folder / "log").read_text()
+            if self.process.poll() is not None:  # children of a killed server still run
+                self.process = self._run()
             time.sleep(0.02)
+
+    def _run(self) -> "subprocess.Popen[bytes]":
+        words = [f"{self.programs}/postgres", "-D", str(self.data), "-p", str(self.port)]
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen([*as_user(), *words], stdout=log, stderr=log, cwd="/")
 
     def _is_ready(self) -> bool:
         try:

@@ -200,9 +200,9 @@ class Home:
         return runner.invoke(main, list(arguments), input=text, prog_name="aibridge")
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT_S) -> None:
     """Wait for a condition that another process makes true; `what` is the failure message."""
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what
         threading.Event().wait(0.02)

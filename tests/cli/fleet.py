@@ -1,0 +1,160 @@
+"""`Fleet`: proxies with several workers behind HAProxy, and their PostgreSQL server."""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+from databases import PostgresDatabase, make_template
+from e2e.central import ToolServer, server_toml
+from ports import free_port
+from postgres_server import Server
+from tcp_proxy import TCPProxy
+
+from aibridge_addon.access.tokens import AccessToken
+from cli.command import Home, Process, wait_until
+
+HAPROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+LIMIT = 10**9
+"""Nano-USD that each spender may spend."""
+LARGEST = 2 * 10**8
+"""More than a request can cost: about 60 tokens of input and 100 of output, at 0.1 cents."""
+_RULES = """
+[[prices]]
+match = "*"
+input = 1_000
+output = 1_000
+cache_read = 1_000
+
+[[budgets]]
+name = "small"
+per = "actor"
+actors = ["spender-*"]
+usd = 1
+timezone = "UTC"
+window = "total"
+credentials = ["byok"]
+wait_s = 1
+"""
+_HAPROXY = """
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    retries 3
+    option redispatch
+
+listen reverse
+    bind 127.0.0.1:{port}
+    balance roundrobin
+    option httpchk GET /readyz
+    default-server inter 100ms fall 1 rise 1
+"""
+
+
+class Member:
+    """A proxy of the fleet, which can be started again at the same ports."""
+
+    def __init__(self, home: Home, options: Sequence[str], workers: int, **start: Any) -> None:
+        self.port, self.metrics_port = free_port(), free_port()
+        self.workers = workers
+        self._home = home
+        self._options = (
+            *("--port", "off", "--reverse-port", str(self.port), "--workers", str(workers)),
+            *("--metrics", f"127.0.0.1:{self.metrics_port}", "--drain", "0.5", *options),
+        )
+        self._start = start
+        self.process: Process
+
+    @property
+    def url(self) -> str:
+        """Address of its reverse proxy."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it; return once it is up."""
+        self.process = self._home.start_proxy(*self._options, **self._start)
+
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of its workers."""
+        return [child.pid for child in psutil.Process(self.process.pid).children()]
+
+    def kill(self) -> None:
+        """Kill all its processes."""
+        pids = self.worker_pids() if self.workers > 1 else []
+        self.process.kill()
+        for pid in pids:
+            psutil.Process(pid).kill()
+
+
+class Fleet:
+    """The proxies, the balancer, the database server, and the network between them."""
+
+    def __init__(
+        self,
+        home: Home,
+        stack: ExitStack,
+        *,
+        workers: Sequence[int],
+        actors: Iterable[str],
+        quick: bool,
+    ) -> None:
+        self.server = Server()
+        stack.callback(self.server.remove)
+        make_template(self.server.url)
+        self._database = PostgresDatabase(self.server.url).location.rpartition("/")[2]
+        self.tokens = {actor: self._new_token(actor) for actor in actors}
+        """Access tokens, which every process knows from its start."""
+        self.network = stack.enter_context(TCPProxy(self.server.port))
+        tools = ToolServer("http")
+        stack.callback(tools.stop)
+        with home.config.open("a") as config:
+            config.write(_RULES + server_toml("calc", url=tools.url, allow="^add$"))
+        location = f"postgresql://postgres@127.0.0.1:{self.network.port}/{self._database}"
+        options = ["--db", location, "--set", "aibridge_require_token=always"]
+        env = {}
+        if quick:
+            options += ["--set", "aibridge_plugins=quick_reconnection"]
+            env = {"PYTHONPATH": str(Path(__file__).parent)}
+        self.members = [Member(home, options, count, env=env) for count in workers]
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(Member.start, self.members))
+        self.url = f"127.0.0.1:{self._start_balancer(home)}"
+
+    def _new_token(self, actor: str) -> str:
+        text, token = AccessToken.make(actor)
+        self.database.store.add_access_token(token)
+        return text
+
+    def _start_balancer(self, home: Home) -> int:
+        port = free_port()
+        servers = (
+            f"    server s{number} {each.url} check port {each.metrics_port}\n"
+            for number, each in enumerate(self.members)
+        )
+        path = home.path / "haproxy.cfg"
+        path.write_text(_HAPROXY.format(port=port) + "".join(servers))
+        home.start_program([str(HAPROXY), "-f", str(path)])
+        wait_until(lambda: _is_listening(port), "HAProxy does not listen")
+        return port
+
+    @property
+    def database(self) -> PostgresDatabase:
+        """The database at the server itself."""
+        return PostgresDatabase.at(f"{self.server.url}/{self._database}")
+
+    def move_server(self) -> None:
+        """Start the server, which was stopped, at another port, to which the network leads."""
+        self.server.start(free_port())
+        self.network.move(self.server.port)
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
