@@ -19,7 +19,7 @@ WEATHER = {"name": "get_weather", "input_schema": {"type": "object"}}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response; its status is None if the connection broke before its end."""
+    """A response, or None as its status if the connection broke before the end."""
 
     status: int | None
     body: bytes = b""
@@ -144,7 +144,7 @@ class Conversation:
         ]
 
     def go_on(self, url: str) -> None:
-        """Send the client's result; the model gets that of the proxy's tool beside it."""
+        """Send the client's result, to which the proxy adds the result of its own tool."""
         (block,) = self._ask(url)
         assert block["text"] == "The tool returned: 42 | 12 degrees", block
 
