@@ -87,7 +87,10 @@ def pairs(data: bytes | msgspec.Raw) -> list[tuple[str, msgspec.Raw]] | None:
     value = _read_as_written(data)
     if not isinstance(value, tuple):
         return None
-    return [(name, msgspec.Raw(_written(member).encode())) for name, member in value]
+    written = _written_each([member for _, member in value])
+    if written is None:
+        return None
+    return list(zip([name for name, _ in value], written, strict=True))
 
 
 def _read_as_written(data: bytes | msgspec.Raw) -> JSON:
@@ -95,6 +98,14 @@ def _read_as_written(data: bytes | msgspec.Raw) -> JSON:
     try:
         return json.loads(bytes(data), object_pairs_hook=tuple)
     except (ValueError, RecursionError):
+        return None
+
+
+def _written_each(values: list[JSON]) -> list[msgspec.Raw] | None:
+    """Encode values whose objects are tuples of pairs; None if they are nested too deeply."""
+    try:
+        return [msgspec.Raw(_written(value).encode()) for value in values]
+    except RecursionError:
         return None
 
 
@@ -139,9 +150,7 @@ def elements(data: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
     try:
         return _decode_elements(data)
     except _BROKEN:
-        return [
-            msgspec.Raw(_written(element).encode()) for element in sequence(_read_as_written(data))
-        ]
+        return _written_each(sequence(_read_as_written(data))) or []
 
 
 def array_reader(shape: Any) -> Callable[[bytes | msgspec.Raw | None], list[JSON]]:

@@ -258,3 +258,11 @@ def test_array_is_read_with_only_the_members_of_a_shape(data: bytes | None, read
 )
 def test_array_with_an_element_of_another_shape_is_read_completely(data: bytes) -> None:
     assert json.dumps(wire.array_reader(Shape)(data)) == json.dumps(json.loads(data))
+
+
+@pytest.mark.parametrize("depth", [100, 3_000, 100_000])
+def test_json_that_is_nested_too_deeply_is_not_split(depth: int) -> None:
+    deep = b"[[NaN,%b%b]]" % (b"[" * depth, b"]" * depth)
+
+    assert len(wire.elements(deep)) == (depth == 100)
+    assert (wire.pairs(b'{"a": %b}' % deep) is None) == (depth > 100)
