@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from aibridge_addon.exchange.recent_items import RecentItems
 from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, Status
 from aibridge_addon.formats import Format, Reader
@@ -38,6 +39,9 @@ REQUEST = "response.create"
 """Type of the messages that ask for a response."""
 _INHERITED = ("model", "prompt_cache_key")
 """Members that a response without a request inherits from the request before it."""
+
+_MOST_LANES = 100
+_MOST_STEERED = 16
 
 type Begin = Callable[[Members, bytes], InterceptionRecord]
 """Begins the record of a request, given its members and its message; raises `RefusedError` if a
@@ -117,7 +121,7 @@ class Conversation:
         self._max_bytes = max_bytes
         """The largest content of a response that is recorded."""
         self._lanes: dict[str | None, _Lane] = {}
-        self._steering: dict[str | None, list[msgspec.Raw]] = {}
+        self._steering: dict[str | None, RecentItems] = {}
         """Input items that steer a response, by its id."""
 
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
@@ -172,12 +176,24 @@ class Conversation:
             return
         match kind:
             case kind if kind == REQUEST:
-                lane = self._lanes.setdefault(text(member(request, "stream_id")), _Lane())
-                lane.inherited = {name: request[name] for name in _INHERITED if name in request}
+                lane = self._lane(text(member(request, "stream_id")))
+                lane.inherited = {
+                    name: request[name].copy() for name in _INHERITED if name in request
+                }
                 self._ask(lane, request, content)
             case "response.steer":
                 steers = text(member(request, "previous_response_id"))
-                self._steering.setdefault(steers, []).extend(_items(request.get("input")))
+                self._steer(steers, _items(request.get("input")))
+
+    def _lane(self, stream_id: str | None) -> _Lane:
+        if stream_id not in self._lanes and len(self._lanes) >= _MOST_LANES:
+            self._lanes = {name: lane for name, lane in self._lanes.items() if lane.open}
+        return self._lanes.setdefault(stream_id, _Lane())
+
+    def _steer(self, response_id: str | None, items: list[msgspec.Raw]) -> None:
+        if response_id not in self._steering and len(self._steering) >= _MOST_STEERED:
+            del self._steering[next(iter(self._steering))]
+        self._steering.setdefault(response_id, RecentItems(self._max_bytes)).extend(items)
 
     def _lane_of(self, content: bytes) -> _Lane | None:
         if len(self._lanes) == 1:
@@ -195,7 +211,7 @@ class Conversation:
 
     def _ask(self, lane: _Lane, request: Members, message: bytes) -> None:
         steering = self._steering.pop(text(member(request, "previous_response_id")), None)
-        if steering:
+        if steering is not None:
             request = {**request, "input": joined([*_items(request.get("input")), *steering])}
         record = self._begin(request, message)
         reader = self._wire_format.reader()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from aibridge_addon.exchange.conversation import SWITCHING_PROTOCOLS, Begin, Check
+from aibridge_addon.exchange.recent_items import RecentItems
 from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, Status
 from aibridge_addon.formats.decoders.sse import Event
@@ -21,7 +22,6 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.raw_json import as_raw, elements, joined, mapping, members, read, sequence
 
-_MOST_ITEMS = 1_000
 _HEAD = 256
 """Bytes of a message that suffice to recognise a piece of audio."""
 _READ = (b'omplete"', b'Call"', b'call"', b'etadata"')
@@ -82,7 +82,7 @@ class LiveConversation:
         self._check = check
         self._max_bytes = max_bytes
         self._setup: Members = {}
-        self._items: deque[msgspec.Raw] = deque(maxlen=_MOST_ITEMS)
+        self._items = RecentItems(max_bytes)
         """Contents that the client has sent since the last turn began."""
         self._turns: deque[_OpenTurn] = deque()
 

@@ -5,13 +5,13 @@ person stopped speaking, which no policy can refuse any more. A transcript of wh
 an interception of its own, of the model that made it. Pieces of audio are relayed unread.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from aibridge_addon.exchange.conversation import REQUEST, SWITCHING_PROTOCOLS, Check
+from aibridge_addon.exchange.recent_items import RecentItems
 from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, ResponseFacts, Status
 from aibridge_addon.formats import Reader, openai_realtime
@@ -28,7 +28,8 @@ _AUDIO = (
 )
 _HEAD = 256
 """Bytes of a message that suffice to recognise a piece of audio."""
-_MOST_ITEMS = 1_000
+_MOST_OPEN = 100
+"""Open responses; the provider has one at a time."""
 _TRANSCRIBER = (
     ("audio", "input", "transcription", "model"),
     ("input_audio_transcription", "model"),
@@ -67,12 +68,19 @@ class _OpenResponse:
 class RealtimeConversation:
     """Reads the messages of one connection."""
 
-    def __init__(self, begin: Begin, begin_unasked: Begin, check: Check) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        begin_unasked: Begin,
+        check: Check,
+        *,
+        max_bytes: int = sys.maxsize,
+    ) -> None:
         """Take `begin`, which may refuse a request, and `begin_unasked`, which never does."""
         self._begin = begin
         self._begin_unasked = begin_unasked
         self._check = check
-        self._items: deque[msgspec.Raw] = deque(maxlen=_MOST_ITEMS)
+        self._items = RecentItems(max_bytes)
         """Items that the client has added since the last response began."""
         self._asked: deque[_OpenResponse] = deque()
         self._open: dict[str, _OpenResponse] = {}
@@ -88,7 +96,7 @@ class RealtimeConversation:
     def complete(self, request: Members) -> Members:
         """Return a request with the items before it, and the model of the session."""
         models = {name: as_raw(model) for name, model in self._models.items()}
-        return {**request, **models, "input": joined(list(self._items))}
+        return {**request, **models, "input": joined([*self._items])}
 
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
         """Read a message; return True if a record ended with it.
@@ -167,7 +175,12 @@ class RealtimeConversation:
             response = _OpenResponse(record, None)
         response.record.upstream.note_first_byte()
         response.reader.feed(Event(b"", content, content))
-        self._open[text(mapping(event.get("response")).get("id")) or ""] = response
+        id_ = text(mapping(event.get("response")).get("id")) or ""
+        if (forgotten := self._open.pop(id_, None)) is None and len(self._open) >= _MOST_OPEN:
+            forgotten = self._open.pop(next(iter(self._open)))
+        if forgotten:
+            forgotten.end(Status.FAILED)
+        self._open[id_] = response
 
     def _on_done(self, event: dict[str, JSON], content: bytes) -> bool:
         id_ = text(mapping(event.get("response")).get("id")) or ""

@@ -125,7 +125,7 @@ class _SocketRequests:
         most = self.request.max_bytes
         made: websocket.Conversation
         if wire_format.name == openai_realtime.FORMAT.name:
-            made = RealtimeConversation(self.begin, self.begin_unasked, self.check)
+            made = RealtimeConversation(self.begin, self.begin_unasked, self.check, max_bytes=most)
         elif wire_format.name == gemini_live.FORMAT.name:
             made = LiveConversation(self.begin, self.begin_unasked, self.check, max_bytes=most)
         else:

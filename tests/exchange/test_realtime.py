@@ -176,3 +176,18 @@ def test_message_of_another_shape_is_ignored(content: bytes) -> None:
     for from_client in (True, False):
         assert not session.conversation.on_message(content, from_client=from_client)
     assert session.facts == []
+
+
+def test_provider_that_begins_responses_without_end_fills_no_memory() -> None:
+    session = Session()
+
+    for n in range(250):
+        session.server("response.created", response={"id": f"r{n}", "status": "in_progress"})
+    ended = session.of(InterceptionEnded)
+    assert len(ended) == 150
+    assert {(end.status.value, end.partial) for end in ended} == {("failed", True)}
+    assert session.of(TokenUsage) == []
+
+    session.server("response.created", response={"id": "r249", "status": "in_progress"})
+    session.conversation.on_end(by_client=False)
+    assert len(session.of(InterceptionEnded)) == 251
