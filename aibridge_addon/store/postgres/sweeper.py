@@ -36,6 +36,12 @@ class Sweeper(sweeper.Sweeper[PostgresConnection]):
             else:
                 self.pause()
 
+    def time(self, connection: PostgresConnection) -> datetime:
+        """Return the time of the server, which dates the signs of life of all machines."""
+        (moment,) = connection.execute("SELECT clock_timestamp()").fetchone() or (None,)
+        assert isinstance(moment, datetime)
+        return moment.astimezone(UTC)
+
     def delete(self, connection: PostgresConnection) -> bool:
         """Drop a month whose retention is over, or delete some rows of the oldest."""
         return self._drop_expired(connection) or super().delete(connection)

@@ -1,8 +1,7 @@
 """Ends processes that gave no sign of life, and forgets those that ended long ago."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from aibridge_addon.facts import now
 from aibridge_addon.store.connection import Connection
 
 SILENCE_SECONDS = 60
@@ -20,11 +19,15 @@ an interception replaces this one."""
 FORGET = "DELETE FROM aibridge_processes WHERE seen_at < :old"
 
 
-def tidy(connection: Connection) -> None:
-    """Close what ended processes left open, and forget processes that ended long ago."""
-    connection.execute(CLOSE_ORPHANS, {"now": now(), "silent": _ago(seconds=SILENCE_SECONDS)})
-    connection.execute(FORGET, {"old": _ago(days=_KEPT_DAYS)})
+def tidy(connection: Connection, now: datetime) -> None:
+    """Close what ended processes left open, and forget processes that ended long ago.
+
+    `now` is the time of the clock by which signs of life are dated.
+    """
+    silent, old = now - timedelta(seconds=SILENCE_SECONDS), now - timedelta(days=_KEPT_DAYS)
+    connection.execute(CLOSE_ORPHANS, {"now": _text(now), "silent": _text(silent)})
+    connection.execute(FORGET, {"old": _text(old)})
 
 
-def _ago(**time: float) -> str:
-    return (datetime.now(UTC) - timedelta(**time)).isoformat(timespec="microseconds")
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")

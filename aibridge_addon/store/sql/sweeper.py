@@ -60,12 +60,16 @@ class Sweeper[C: Connection]:
 
     def step(self, connection: C) -> None:
         """Roll up an hour and delete some rows; after the last, free some of their space."""
-        processes.tidy(connection)
+        processes.tidy(connection, self.time(connection))
         self._close_never_polled(connection)
         connection.execute(DELETE_RATE_LIMITS, {"before": _days_ago(RATE_LIMIT_DAYS)})
         more = refresh_one(connection)
         more = self.delete(connection) or more or self._free_some(connection)
         self._next_at = time.monotonic() + (STEP_SECONDS if more else ROUND_SECONDS)
+
+    def time(self, connection: C) -> datetime:
+        """Return the time by the clock that dates signs of life: the one of this machine."""
+        return datetime.now(UTC)
 
     def pause(self) -> None:
         """Leave out the steps of a round."""

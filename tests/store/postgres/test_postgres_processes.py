@@ -14,7 +14,7 @@ from store.test_budgets import budget
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.budgets.budget import Estimate
-from aibridge_addon.facts import new_id
+from aibridge_addon.facts import ProcessSeen, new_id
 from aibridge_addon.report.queries import TotalsQuery
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.postgres import partitions, schema
@@ -214,6 +214,31 @@ def test_role_that_does_not_own_the_tables_deletes_rows_of_an_expired_month_one_
 
     assert len(partitions_of(database, old)) == 5
     assert database.reports.totals(TotalsQuery(by=("month",))) == before
+
+
+@pytest.mark.parametrize("skew", [timedelta(hours=-2), timedelta(hours=2)], ids=["behind", "ahead"])
+def test_process_on_a_machine_with_another_clock_is_alive_until_it_is_silent(
+    database: PostgresDatabase, skew: timedelta
+) -> None:
+    at = (datetime.now(UTC) + skew).isoformat(timespec="microseconds")
+    sign = {"host": "one", "pid": 7, "version": "0", "started_at": at, "seen_at": at}
+    load = {"open_requests": 1, "requests": 2, "cpu_percent": 3.5}
+    for text in ("lives", "is silent"):
+        seen = ProcessSeen(id=text, ended_at=None, **sign, **load)  # type: ignore[arg-type]
+        database.write(seen, started(process_id=text, started_at=at))
+    assert all(abs(age(row["seen_at"])) < 60 for row in database.rows("processes"))
+    long_ago = (datetime.now(UTC) - timedelta(seconds=61)).isoformat(timespec="microseconds")
+    database.execute("UPDATE aibridge_processes SET seen_at = ? WHERE id = 'is silent'", [long_ago])
+
+    sweep(database, days=20)
+
+    states = {row["process_id"]: row["status"] for row in database.rows("interceptions")}
+    assert states == {"lives": None, "is silent": "interrupted"}
+
+
+def age(moment: str) -> float:
+    """Return the seconds since a time."""
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
 def months_ahead(number: int) -> datetime:

@@ -67,7 +67,7 @@ def test_requests_of_silent_and_ended_processes_are_closed(db: Database) -> None
     store(db, seen("alive", silent=SILENCE_SECONDS - 5))
     store(db, *(open_of(process) for process in ("silent", "ended", "alive", "unknown")))
 
-    tidy(db.conn)
+    tidy(db.conn, datetime.now(UTC))
 
     assert states(db) == {
         "silent": "interrupted",
@@ -79,7 +79,7 @@ def test_requests_of_silent_and_ended_processes_are_closed(db: Database) -> None
 
 def test_real_end_of_a_process_that_lives_after_all_replaces_the_closing(db: Database) -> None:
     store(db, seen("silent", silent=SILENCE_SECONDS + 1), open_of("silent"))
-    tidy(db.conn)
+    tidy(db.conn, datetime.now(UTC))
 
     store(db, ended(open_of("silent")))
 
@@ -88,5 +88,5 @@ def test_real_end_of_a_process_that_lives_after_all_replaces_the_closing(db: Dat
 
 def test_processes_are_forgotten_after_a_week(db: Database) -> None:
     store(db, seen("old", silent=8 * 86400), seen("recent", silent=6 * 86400))
-    tidy(db.conn)
+    tidy(db.conn, datetime.now(UTC))
     assert [row.id for row in read_processes(db.conn)] == ["recent"]
