@@ -56,6 +56,13 @@ class Asked:
         ]
 
     @property
+    def is_unread_call(self) -> bool:
+        """True if it may cost money and nobody reads its usage: its body or route is not read."""
+        if self.is_recorded or self.is_message or self.method != "POST":
+            return False
+        return self.route.names_models and self.route.counts_for is None
+
+    @property
     def uses_operator_resources(self) -> bool:
         """True if it uses the central key or central tools, which belong to the operator."""
         is_central = self.credential is not None and self.credential.kind == "centralized"

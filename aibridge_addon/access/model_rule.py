@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from aibridge_addon.access.asked import Asked
 from aibridge_addon.access.selection import Patterns, Selection
-from aibridge_addon.patterns import matches_any
+from aibridge_addon.patterns import matches_any, matches_any_spelling
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.types import MODEL, OWN_MODELS
 
@@ -26,7 +26,9 @@ class ModelRule:
 
     def allows(self, model: str | None) -> bool:
         """Return whether the rule allows a model; an unknown one only if all are allowed."""
-        return matches_any(model, self.allow) and not (self.deny and matches_any(model, self.deny))
+        if self.deny and matches_any_spelling(model, self.deny):
+            return False
+        return matches_any(model, self.allow)
 
 
 @dataclass(frozen=True, slots=True)

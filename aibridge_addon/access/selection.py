@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aibridge_addon.access.asked import Asked
 from aibridge_addon.access.named_models import models_of
 from aibridge_addon.access.requested_models import UnclearError
-from aibridge_addon.patterns import matches_any
+from aibridge_addon.patterns import matches_any, matches_any_spelling
 from aibridge_addon.providers.identity import Actor
 
 type Patterns = tuple[str, ...]
@@ -39,12 +39,12 @@ class Selection:
 
     def _is_for_models(self, asked: Asked) -> bool:
         """Return whether the requested model is selected, or any that a batch names."""
-        if matches_any(asked.model, self.models):
+        if matches_any_spelling(asked.model, self.models):
             return True
         if asked.model is not None and not asked.route.bills_later:
             return False
         try:
-            return any(matches_any(model, self.models) for model in models_of(asked))
+            return any(matches_any_spelling(model, self.models) for model in models_of(asked))
         except UnclearError:
             return True
 

@@ -20,7 +20,7 @@ from aibridge_addon.access.policies.rate_limits import (
 )
 from aibridge_addon.budgets.book import BookUnavailableError
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.facts import BackgroundResponse, InterceptionEnded, TokenUsage
+from aibridge_addon.facts import BackgroundResponse, InterceptionEnded, TokenUsage, new_id
 
 _WHOLE = Share()
 
@@ -78,12 +78,12 @@ class SharedLimits:
 
     async def take(self, asked: Asked) -> Refusal | None:
         """Count a request in its limits, or return its refusal."""
-        assert asked.interception
         assert self._book
         running = RunningRequest(*self._measure(asked))
-        changes = _changes(running.scoped, {**running.estimated, "open_requests": 1})
+        changes = _taken(asked, running)
+        id_ = asked.interception.id if asked.interception else new_id()
         try:
-            lack = await self._book.take(asked.interception.id, changes)
+            lack = await self._book.take(id_, changes)
         except BookUnavailableError:
             return self._take_share(asked)
         if lack is not None:
@@ -101,16 +101,16 @@ class SharedLimits:
         assert self._book
         running = RunningRequest(*self._measure(asked))
         self._begin(asked, running)
-        changes = _changes(running.scoped, {**running.estimated, "open_requests": 1})
-        self._book.change(asked.interception.id, changes)
+        self._book.change(asked.interception.id, _taken(asked, running))
 
     def give_back(self, asked: Asked) -> None:
         """Give back all that a request took which is not sent after all."""
-        assert asked.interception
-        id_ = asked.interception.id
+        id_ = asked.interception.id if asked.interception else ""
         if running := self._running.pop(id_, None):
             amounts: Amounts = {bound: -taken for bound, taken in running.estimated.items()}
             self._change(id_, running, amounts)
+        elif asked.is_unread_call and self._book and self._book.is_available:
+            self._book.change(id_, _changes(self._measure(asked)[0], {"requests": -1}))
         else:
             self.local.cancel(asked)
 
@@ -127,8 +127,8 @@ class SharedLimits:
         return refusal
 
     def _begin(self, asked: Asked, running: RunningRequest) -> None:
-        assert asked.interception
-        self._running[asked.interception.id] = running
+        if asked.interception:
+            self._running[asked.interception.id] = running
         self.local.note_input(asked, running.scoped)
 
     def _on_usage(self, usage: TokenUsage) -> None:
@@ -154,6 +154,12 @@ class SharedLimits:
         changes = _changes(running.scoped, {**amounts, "open_requests": -1})
         if changes:
             self._book.change(interception_id, changes)
+
+
+def _taken(asked: Asked, running: RunningRequest) -> list[LimitChange]:
+    """Return what a request takes; the end of one that nobody reads could free no slot."""
+    slots: Amounts = {} if asked.is_unread_call else {"open_requests": 1}
+    return _changes(running.scoped, {**running.estimated, **slots})
 
 
 def _changes(scoped: tuple[Scoped, ...], amounts: Amounts) -> list[LimitChange]:

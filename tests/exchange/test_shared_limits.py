@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -154,6 +155,16 @@ async def test_response_that_the_provider_begins_is_counted_without_a_decision()
     assert taken(book)["open_requests"] == 1
     handle(subject, ended(one))
     assert "open_requests" not in taken(book)
+
+
+async def test_call_that_is_not_read_takes_a_request_and_no_slot() -> None:
+    book = Book()
+    subject = policies(book, TOGETHER)
+    unread = replace(asked_by("alice"), interception=None, is_recorded=False)
+    assert await subject.decide(unread) is None
+    assert taken(book) == {"requests": 1}
+    subject._shared.give_back(unread)
+    assert taken(book) == {}
 
 
 async def test_share_is_enforced_while_the_store_is_away() -> None:

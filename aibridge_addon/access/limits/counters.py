@@ -74,6 +74,10 @@ class LimitCounters:
             self._slots.setdefault((limit.name, scope), set()).add(interception_id)
         self._debit(running, amounts)
 
+    def debit(self, scoped: Iterable[Scoped], amounts: Amounts) -> None:
+        """Debit amounts of a request whose end nobody reports; it occupies no slots."""
+        self._debit(RunningRequest(tuple(scoped), amounts), amounts)
+
     def add_usage(self, interception_id: str, amounts: Mapping[Bound, float | None]) -> None:
         """Add tokens that a response of a running interception has reported; None is unknown."""
         if running := self._running.get(interception_id):

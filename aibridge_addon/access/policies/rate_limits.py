@@ -83,14 +83,19 @@ class RateLimits:
         """Give back all that a request took which is not sent after all."""
         if asked.interception:
             self.counters.cancel(asked.interception.id)
+        elif self._counts(asked):
+            self.counters.debit(self._amounts(asked)[0], {"requests": -1})
 
     def admit(self, asked: Asked) -> None:
         """Count a request that no policy has refused."""
-        if self._counts(asked) and (found := self._amounts(asked))[0]:
-            assert asked.interception
-            scoped, amounts = found
+        if not self._counts(asked) or not (found := self._amounts(asked))[0]:
+            return
+        scoped, amounts = found
+        if asked.interception:
             self.counters.admit(asked.interception.id, scoped, amounts)
             self.note_input(asked, scoped)
+        else:
+            self.counters.debit(scoped, amounts)
 
     def measure(self, asked: Asked) -> tuple[tuple[Scoped, ...], Amounts]:
         """Return the scopes in which a request counts, and its estimate; none if it does not."""
@@ -112,9 +117,11 @@ class RateLimits:
         }
 
     def _counts(self, asked: Asked) -> bool:
-        interception = asked.interception
-        if not self.limits or interception is None or not asked.is_recorded:
+        if not self.limits:
             return False
+        interception = asked.interception
+        if interception is None or not asked.is_recorded:
+            return asked.is_unread_call
         return not self.counters.is_running(interception.id)
 
     def _amounts(self, asked: Asked) -> tuple[tuple[Scoped, ...], Amounts]:
@@ -127,6 +134,8 @@ class RateLimits:
         return last.scoped, last.amounts
 
     def _estimate(self, asked: Asked, scoped: tuple[Scoped, ...]) -> Amounts:
+        if asked.is_unread_call:
+            return {"requests": 1, "input_tokens": 0, "output_tokens": 0}
         amounts: Amounts = {"requests": 1, "output_tokens": self._outputs.likely(asked.model)}
         if self._counts_input(scoped) and asked.interception:
             conversation = conversation_of(asked.interception)

@@ -21,7 +21,8 @@ class UnreadCalls:
 
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request that a budget can neither hold nor count."""
-        if asked.is_message or not _may_cost(asked):
+        bills_later = asked.is_recorded and not asked.is_message and asked.route.bills_later
+        if not (bills_later or asked.is_unread_call):
             return None
         for rule in self._rules:
             if rule.scopes(asked):
@@ -35,10 +36,3 @@ class UnreadCalls:
                     ),
                 )
         return None
-
-
-def _may_cost(asked: Asked) -> bool:
-    route = asked.route
-    if asked.is_recorded:
-        return route.bills_later
-    return asked.method == "POST" and route.names_models and route.counts_for is None

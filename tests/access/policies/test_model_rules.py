@@ -47,6 +47,23 @@ def test_denied_model_is_refused_even_if_another_rule_allows_it() -> None:
     assert refused(asked("claude-opus-5"), *rules)
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "CLAUDE-Opus-5",
+        " claude-opus-5\n",
+        "claude-ｏpus-5",
+        "claude-o\N{ZERO WIDTH SPACE}pus-5",
+        "claude-o\N{SOFT HYPHEN}pus-5",
+    ],
+)
+def test_no_spelling_of_a_denied_model_passes(spelling: str) -> None:
+    assert refused(asked(spelling), rule(deny=("*-opus-*",)))
+    assert refused(asked(spelling), rule(deny=("*-OPUS-*",)))
+    assert refused(asked(spelling), rule(selection=Selection(models=("*-opus-*",)), deny=("*",)))
+    assert refused(asked(spelling), rule(allow=("claude-opus-5",))), "only as it is written"
+
+
 def test_rule_is_only_for_the_senders_that_it_selects() -> None:
     of_search = rule(selection=Selection(teams=("search",)), deny=("*",))
     of_ads = rule(selection=Selection(teams=("ads",)), deny=("*",))

@@ -200,6 +200,28 @@ def test_refused_request_consumes_nothing_of_any_limit() -> None:
     assert limited.ask(asked_by("carol")) is None
 
 
+def unread(actor: str = "alice") -> Asked:
+    """Return a call whose body nobody can read."""
+    return dataclasses.replace(asked_by(actor), interception=None, is_recorded=False, model=None)
+
+
+def test_call_that_is_not_read_takes_a_request_and_no_slot_for_ever() -> None:
+    both = Limited(limit(requests_per_minute=9, open_requests=1))
+    assert [both.ask(unread()) for _ in range(2)] == [None, None]
+    assert both.ask(asked_by("alice")) is None
+    assert both.ask(unread()), "the slot is taken"
+    limited = Limited(limit(requests_per_minute=2))
+    assert [limited.ask(unread()) is None for _ in range(3)] == [True, True, False]
+    limited.policy.cancel(unread())
+    assert limited.ask(unread()) is None
+
+
+def test_request_that_costs_nothing_is_not_counted() -> None:
+    limited = Limited(limit(requests_per_minute=1))
+    listing = dataclasses.replace(unread(), method="GET")
+    assert [limited.ask(listing) for _ in range(3)] == [None] * 3
+
+
 def test_request_that_a_later_policy_refuses_consumes_nothing() -> None:
     limited = Limited(limit(requests_per_minute=1))
 
