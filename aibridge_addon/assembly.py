@@ -4,8 +4,8 @@ Only this module decides which components exist. The hooks are in `addon`, setti
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Sequence
+from functools import partial
 
 from mitmproxy.options import Options
 
@@ -340,8 +340,7 @@ class Components:
     def _publish_priced(self, facts: Sequence[UsagePriced]) -> None:
         """Publish prices on the event loop; called on the recorder's thread."""
         for fact in facts:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._facts.publish, fact)
+            self._preparation.calls.add(self._loop, partial(self._facts.publish, fact))
 
     def health(self) -> Health:
         """Return the health now."""

@@ -20,6 +20,7 @@ from aibridge_addon.prices.pricing import PriceBook
 from aibridge_addon.prices.recorded_price import recorded_price
 from aibridge_addon.redaction import Redaction, redacted
 from aibridge_addon.store.content import ContentStatements
+from aibridge_addon.store.loop_calls import LoopCalls
 from aibridge_addon.store.statements import Statement, statements, with_prices
 
 type OnPriced = Callable[[Sequence[UsagePriced]], None]
@@ -41,6 +42,8 @@ class Preparation:
         self.redaction = redaction or Redaction()
         self._content = ContentStatements(self.redaction)
         self._priced: list[UsagePriced] = []
+        self.calls = LoopCalls()
+        """Calls on event loops, made together when the record is written."""
 
     def warm_up(self) -> None:
         """Load what the first statements need."""
@@ -62,11 +65,16 @@ class Preparation:
         """Forget what is stored, since the database may lack it."""
         self._content.forget()
 
-    def written(self) -> None:
-        """Report the prices in the statements that were made last, since these are written."""
+    def written(self, *, send: bool = True) -> None:
+        """Report the prices in the statements that were made last, since these are written.
+
+        Without `send`, the caller has `calls` made, after calls of its own.
+        """
         if self._on_priced is not None and self._priced:
             self._on_priced(self._priced)
         self._priced = []
+        if send:
+            self.calls.send()
 
     def _price(self, facts: Iterable[Fact | HiddenTurns]) -> dict[str, Price]:
         """Return the prices of all usages by their ids; a final usage replaces an early one."""

@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aibridge_addon.budgets.book import BookUnavailableError
@@ -33,6 +34,7 @@ from aibridge_addon.facts import (
     TunnelEnded,
     UserPrompt,
 )
+from aibridge_addon.store.loop_calls import LoopCalls
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent
 from aibridge_addon.store.record_writer import RecordWriter
@@ -258,8 +260,10 @@ class ThreadedRecorder(Recorder):
         facts = [entry for entry in entries if not isinstance(entry, _Waiter)]
         small = [fact for fact in facts if not _is_large(fact)]
         kept, results = self._write(small, [task.work for task in tasks])
-        _settle([entry for entry in entries if isinstance(entry, _Waiter)], kept)
-        _resolve(tasks, results)
+        calls = self._preparation.calls
+        _settle([entry for entry in entries if isinstance(entry, _Waiter)], kept, calls)
+        _resolve(tasks, results, calls)
+        calls.send()
         return [fact for fact in facts if _is_large(fact)]
 
     def _write(
@@ -275,7 +279,7 @@ class ThreadedRecorder(Recorder):
                 self._preparation.forget()
             statements = self._preparation.statements(facts)
             kept, results = self._writer.write_and_execute(statements, works)
-            self._preparation.written()
+            self._preparation.written(send=False)
         except Exception:
             logger.exception("aibridge: the recorder failed; some facts are lost")
             self._preparation.forget()
@@ -308,18 +312,10 @@ def _batches(
         yield facts, tasks
 
 
-def _resolve(tasks: list[_Task], results: list[Any] | None) -> None:
-    """Resolve who waits for work, with a single call per event loop."""
-    found = list(zip(tasks, results or [_UNAVAILABLE] * len(tasks), strict=True))
-    for loop in {task.loop for task in tasks}:
-        pairs = [(task.future, result) for task, result in found if task.loop is loop]
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(_set_work_results, pairs)
-
-
-def _set_work_results(pairs: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, result in pairs:
-        _set_result(future, result)
+def _resolve(tasks: list[_Task], results: list[Any] | None, calls: LoopCalls) -> None:
+    """Resolve who waits for work."""
+    for task, result in zip(tasks, results or [_UNAVAILABLE] * len(tasks), strict=True):
+        calls.add(task.loop, partial(_set_result, task.future, result))
 
 
 def _set_result(future: asyncio.Future[Any], result: Any) -> None:
@@ -335,15 +331,7 @@ def _is_large(fact: Fact | HiddenTurns) -> bool:
     return isinstance(fact, RequestContent | ResponseContent) and len(fact.body) > _LARGE_BYTES
 
 
-def _settle(waiters: list[_Waiter], kept: bool) -> None:
-    """Resolve the waiters, with a single call per event loop."""
-    for loop in {waiter.loop for waiter in waiters}:
-        futures = [waiter.future for waiter in waiters if waiter.loop is loop]
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(_set_results, futures, kept)
-
-
-def _set_results(futures: list[asyncio.Future[bool]], kept: bool) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(kept)
+def _settle(waiters: list[_Waiter], kept: bool, calls: LoopCalls) -> None:
+    """Resolve the waiters."""
+    for waiter in waiters:
+        calls.add(waiter.loop, partial(_set_result, waiter.future, kept))

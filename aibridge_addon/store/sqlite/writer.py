@@ -49,6 +49,8 @@ class Writer(RecordWriter[sqlite3.Connection]):
         self._database = DatabaseFile(path)
         self._indexer = Indexer()
         self._generation = 0
+        self._checked: sqlite3.Connection | None = None
+        """Connection to the file that the path named at the beginning of this write."""
         self._recovered = False
         self._started_at = now()
 
@@ -70,7 +72,7 @@ class Writer(RecordWriter[sqlite3.Connection]):
         """Return True if what was written before may be missing now, since the last call."""
         with contextlib.suppress(sqlite3.Error, SchemaTooNewError, OSError):
             if self.available:
-                self._database.connect()
+                self._checked = self._database.connect()
         before, self._generation = self._generation, self._database.generation
         has_lost, self._has_lost = self._has_lost, False
         return has_lost or before != self._generation
@@ -90,7 +92,10 @@ class Writer(RecordWriter[sqlite3.Connection]):
         self._ownership.release()
 
     def connection(self) -> sqlite3.Connection:
-        """Return the connection to the file that the path names now."""
+        """Return the connection to the file that the path names now, checked once in a write."""
+        if checked := self._checked:
+            self._checked = None
+            return checked
         self._ownership.acquire()
         return self._database.connect()
 
