@@ -15,6 +15,7 @@ from aibridge_addon.providers.hosts import HostTable, bare_host
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.known_hosts import preset_of_host
 from aibridge_addon.providers.paths import collapse_slashes, has_dot_segment
+from aibridge_addon.providers.secret_names import may_create_keys
 from aibridge_addon.providers.types import RouteTemplate
 
 _MOST_SEGMENTS = 2
@@ -211,7 +212,13 @@ class _Target:
     def other(self, path: str, *, goes_elsewhere: bool) -> Route:
         """Return the route of a path that matches no template."""
         upstream = self._upstream(path) if goes_elsewhere else None
-        return Route(provider=self.provider, label=OTHER, api=None, upstream=upstream)
+        return Route(
+            provider=self.provider,
+            label=OTHER,
+            api=None,
+            creates_keys=may_create_keys(path),
+            upstream=upstream,
+        )
 
     def reverse(self, path: str, method: str, *, prefix: str) -> Route | None:
         found = self._allowed(path, method, prefix)
