@@ -5,7 +5,7 @@ Pure: knows neither proxy nor store. Each record ends exactly once; further ends
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from aibridge_addon import rate_limits
@@ -195,6 +195,8 @@ class InterceptionRecord:
             status = Status.CANCELLED
         if not self.begun:
             self.begin(None)
+        if self.interception.model is None and response.model:  # of a batch, in a file before
+            self.interception = replace(self.interception, model=response.model)
         self.upstream.note_end()
         self.bodies.publish_responses()
         self._publish_response(response)

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import demo
+import demo_record
+import demo_servers
+from demo import use_all
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from aibridge_addon.facts import Status
@@ -57,7 +59,7 @@ def main() -> None:
             ("dark", DESK, "dark"),
             ("phone", PHONE, "light"),
         ):
-            with demo.page(database) as link:
+            with demo_record.page(database) as link:
                 page = open_page(browser, size, scheme)
                 page.goto(link)
                 take_all(page, link.partition("/link")[0], given.folder, name)
@@ -69,10 +71,10 @@ def main() -> None:
 def record(folder: Path) -> Path:
     """Run the demo's clients through a proxy; return the database."""
     with contextlib.ExitStack() as stack:
-        provider = stack.enter_context(demo.stand_in(folder))
-        weather = stack.enter_context(demo.mcp_server(folder))
-        forward, reverse = stack.enter_context(demo.proxy(folder, provider, weather))
-        demo.use_all(folder, forward, reverse)
+        provider = stack.enter_context(demo_servers.stand_in(folder))
+        weather = stack.enter_context(demo_servers.mcp_server(folder))
+        forward, reverse = stack.enter_context(demo_servers.proxy(folder, provider, weather))
+        use_all(folder, forward, reverse)
     return folder / "aibridge.sqlite3"
 
 
@@ -100,7 +102,7 @@ def repeat(
     row["ended_at"] = (moment + timedelta(seconds=3)).isoformat(timespec="microseconds")
     row["client_session_id"] = None
     row["status"] = chance.choices([*Status], [40, 1, 1, 1, 0])[0].value
-    row["model"] = chance.choice(MODELS[str(row["provider_name"])])
+    row["model"] = chance.choice(MODELS.get(str(row["provider_name"]), (row["model"],)))
     insert(connection, "aibridge_interceptions", row)
     usages = connection.execute(
         "SELECT * FROM aibridge_token_usages WHERE interception_id = ?", [original]
@@ -152,7 +154,7 @@ def take_all(page: Page, url: str, folder: Path, name: str) -> None:
 
 def renew_docs(folder: Path) -> None:
     """Copy the pictures of the documentation."""
-    images = demo.ROOT / "docs" / "images"
+    images = demo_servers.ROOT / "docs" / "images"
     images.mkdir(exist_ok=True)
     for taken, name in DOCS.items():
         shutil.copy(folder / f"{taken}.png", images / f"{name}.png")

@@ -152,6 +152,17 @@ def test_server_side_tool_calls_are_in_the_metadata_only() -> None:
     assert subject.interception.metadata == {"team": "search"}
 
 
+@pytest.mark.parametrize(("requested", "model"), [(None, RESPONSE.model), ("m", "m")])
+def test_model_that_only_the_response_names_is_recorded_at_the_end(
+    requested: str | None, model: str
+) -> None:
+    made, facts = record(model=requested)
+    made.end(Status.COMPLETED, response=RESPONSE)
+    *_, end = facts
+    assert isinstance(end, InterceptionEnded)
+    assert end.interception.model == model
+
+
 def test_response_without_usage_has_no_token_usage() -> None:
     subject, published = record()
 

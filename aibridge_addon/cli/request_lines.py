@@ -55,7 +55,7 @@ def _status(row: RequestRow) -> str:
 
 def tokens(figures: Figures) -> str:
     """Return input and output tokens: `12.9k→60`; a dash if none were reported."""
-    if not figures.calls:
+    if not figures.calls or figures.tokens_unknown:
         return UNKNOWN
     return f"{short_count(figures.total_input)}→{short_count(figures.output)}"
 

@@ -110,7 +110,7 @@ def _money(figures: Figures) -> str:
 
 def _tokens(figures: Figures) -> str:
     if figures.tokens_unknown:
-        return "tokens unknown"
+        return "not billed by tokens" if figures.billed_otherwise else "tokens unknown"
     details = [f"{_sum(figures, figures.input)} in"]
     if figures.cache_read:
         details.append(f"{figures.cache_read:,} from cache")

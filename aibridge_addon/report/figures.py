@@ -58,8 +58,18 @@ class Figures:
     @property
     def tokens_unknown(self) -> bool:
         """True if no tokens are known, so that they must not be shown as zero."""
-        tokens = self.input or self.cache_read or self.cache_write or self.output
-        return (self.without_usage > 0 or self.incomplete > 0) and not tokens
+        return not self._tokens and (
+            self.without_usage > 0 or self.incomplete > 0 or self.calls > 0
+        )
+
+    @property
+    def billed_otherwise(self) -> bool:
+        """True if all calls are free of charge, or billed in other units, as seconds of audio."""
+        return self.tokens_unknown and not self.without_usage and not self.incomplete
+
+    @property
+    def _tokens(self) -> int:
+        return self.input or self.cache_read or self.cache_write or self.output
 
     def known(self, tokens: int) -> int | None:
         """Return a sum of tokens; None for a zero that may only be due to missing counts."""

@@ -35,8 +35,9 @@ INTERCEPTION_END = (
     "partial",
     "ttft_ms",
 )
-INTERCEPTION_SENDER = ("provider_name", "credential_hint")
-"""Columns of the start that change if another key or provider instance serves the request."""
+INTERCEPTION_CHANGES = ("provider_name", "credential_hint", "model")
+"""Columns of the start that may change: another key or provider instance serves the request, or
+only the response names the model."""
 CHILD = ("id", "interception_id", "provider_response_id", "metadata", "created_at")
 """Columns of every table whose rows belong to an interception."""
 TOKENS = (

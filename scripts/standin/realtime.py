@@ -77,14 +77,16 @@ class RealtimeSession:
         response = {"object": "realtime.response", "id": f"resp_{self._number}_{self._responses}"}
         begun = response | {"status": "in_progress", "output": []}
         yield _event("response.created", response=begun)
+        said: list[str] = []
         for delta in plan.deltas:
             if self._is_cancelled:
                 break
+            said.append(delta)
             yield _event("response.output_text.delta", response_id=response["id"], delta=delta)
             if "PACE" in script:
                 yield Pause(script.number("PACE", 0) / 1000)
         ended = response | self._status(script) | {"usage": _usage(plan)}
-        content = [{"type": "output_text", "text": plan.text}]
+        content = [{"type": "output_text", "text": "".join(said)}]
         item = {"id": "item_out", "type": "message", "role": "assistant", "content": content}
         yield _event("response.done", response=ended | {"output": [item]})
 

@@ -144,6 +144,7 @@ def test_openai_batch_is_recorded_by_the_first_poll_with_its_usage(
         can(provider, OPENAI, "application/octet-stream")
         assert client.files.content("file-2").content == OPENAI
     assert records.interception["status"] == "completed"
+    assert records.interception["model"] == "gpt-5"  # which only the batch names
     assert records.counts == (1000, 300, 200, 0)
     usage = records.usage
     assert (usage["model"], usage["service_tier"]) == ("gpt-5", "batch")

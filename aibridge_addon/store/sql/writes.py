@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from aibridge_addon.store.columns import (
     COLUMNS,
+    INTERCEPTION_CHANGES,
     INTERCEPTION_END,
-    INTERCEPTION_SENDER,
     PRICES,
     TIER,
     TOKENS,
@@ -47,7 +47,7 @@ SQL: dict[Kind, str] = {
     "interception": _INSERTS["interception"],
     # The complete row: the start may have been lost with an older database file.
     "interception_ended": _upsert(
-        _INSERTS["interception_ended"], ("metadata", *INTERCEPTION_SENDER, *INTERCEPTION_END)
+        _INSERTS["interception_ended"], ("metadata", *INTERCEPTION_CHANGES, *INTERCEPTION_END)
     ),
     "prompt_answered": (
         "UPDATE aibridge_user_prompts SET provider_response_id = :provider_response_id"
