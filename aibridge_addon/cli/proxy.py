@@ -33,6 +33,10 @@ OPEN_FILES = 65536
 LISTENING_OPTIONS = frozenset({"mode", "listen_host", "listen_port", "server"})
 
 
+_WORKERS_PER_CORE, _FEW_WORKERS = 4, 16
+"""Most workers for each processor core, and workers that any machine may have."""
+
+
 @click.command(short_help="Run the forward and reverse proxy.")
 @click.option(
     "--port",
@@ -154,7 +158,7 @@ def command(
     # is closed, and then prints what passed through it.
     addons: AddonSet = "web" if web else "all" if all_addons else "needed"
     if workers > 1:
-        _check_workers(given["sets"], web=web)
+        _check_workers(given["sets"], workers, web=web)
     plan = _plan(addons, **given)
     report = report_to_parent if private else REPORTS[log_format]
     with contextlib.ExitStack() as stack:
@@ -199,12 +203,18 @@ def _supervise(
         reporter.ended()
 
 
-def _check_workers(sets: tuple[str, ...], *, web: bool) -> None:
-    """Check the options beside `--workers`.
+def _check_workers(sets: tuple[str, ...], workers: int, *, web: bool) -> None:
+    """Check `--workers`, and the options beside it.
 
     Raises:
-        UsageError: an option needs a single process.
+        UsageError: an option needs a single process, or so many would stop the machine.
     """
+    most = max(_FEW_WORKERS, _WORKERS_PER_CORE * (os.process_cpu_count() or 1))
+    if workers > most:
+        raise click.UsageError(
+            f"--workers {workers}: at most {most} on this machine, {_WORKERS_PER_CORE} for each of"
+            " its processor cores"
+        )
     if os.name != "posix":
         raise click.UsageError("--workers: processes cannot share ports on this system")
     if web:

@@ -1,6 +1,7 @@
 """`aibridge proxy --workers`: shared ports, replacement of dead workers, rolling replacement."""
 
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from signal import SIGHUP, SIGTERM
 
 import anthropic
+import click
 import httpx2
 import psutil
 import pytest
@@ -15,6 +17,7 @@ from e2e.records import read_records
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
+from aibridge_addon.cli.proxy import _check_workers
 from cli.command import Home, Process, wait_until
 from cli.test_proxy import ask, open_stream
 
@@ -178,3 +181,12 @@ def test_workers_that_cannot_start_end_the_supervisor(home: Home) -> None:
     )
     assert result.returncode == 1
     assert re.search("the workers cannot start; the log says why", result.stderr)
+
+
+def test_more_workers_than_the_machine_can_start_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 8)
+    _check_workers((), 32, web=False)
+    with pytest.raises(click.UsageError, match="--workers 1000: at most 32 on this machine"):
+        _check_workers((), 1000, web=False)
