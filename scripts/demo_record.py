@@ -106,8 +106,8 @@ def spent_cells(figures: Figures) -> tuple[str, ...]:
     more = f" +{figures.unpriced}" if figures.unpriced else ""
     return (
         f"{usd(figures.cost_nano_usd)}{more}",
-        short_count(figures.total_input),
-        short_count(figures.output),
+        short_count(figures.known(figures.total_input)),
+        short_count(figures.known(figures.output)),
         percent(figures.cache_hit_rate),
     )
 

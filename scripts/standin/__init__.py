@@ -10,6 +10,7 @@ codings.py      gzip, br, zstd, flushed part by part
 provider.py     the application that speaks Anthropic's and OpenAI's APIs
 conversation.py OpenAI Responses over a WebSocket
 bedrock.py      AWS event-stream frames, InvokeModel and Converse
+bedrock_models.py  models other than Claude in InvokeModel
 vertex_claude.py  Claude on Vertex AI
 other_calls.py  calls other than messages, by their paths:
 openai_calls.py   texts, vectors, ranks, images and audio of OpenAI

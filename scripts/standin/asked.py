@@ -70,9 +70,14 @@ def read_asked(request: Request, path: str, number: int, model: str = "") -> Ask
 
 def plan_of(said: str, model: str, size: int) -> Plan:
     """Decide the answer to a text."""
-    ask = Ask(
+    return make_plan(ask_of(said, model, size), read_script(said))
+
+
+def ask_of(said: str, model: str, size: int, *, stream: bool = False) -> Ask:
+    """Return a request that is a text and no more."""
+    return Ask(
         model=model,
-        stream=False,
+        stream=stream,
         said=said,
         results=(),
         turns=0,
@@ -80,7 +85,6 @@ def plan_of(said: str, model: str, size: int) -> Plan:
         forced=None,
         size=size,
     )
-    return make_plan(ask, read_script(said))
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
-from standin import anthropic_messages, bedrock_converse
+from standin import anthropic_messages, bedrock_converse, bedrock_models
+from standin.asked import ask_of
 from standin.plan import Ask, Plan
 from standin.rendering import Rendered, encode
 
@@ -77,6 +78,26 @@ class Converse(Invoke):
         return Rendered((encode(bedrock_converse.document(plan)),))
 
 
+class OtherModel(Invoke):
+    """InvokeModel with a model other than Claude."""
+
+    def __init__(self, model: str, *, stream: bool) -> None:
+        super().__init__(model, stream=stream)
+        self._family = bedrock_models.family_of(model) or ""
+
+    def read(self, body: dict[str, Any], size: int) -> Ask:
+        """Read a request."""
+        return ask_of(bedrock_models.said_in(body), self._model, size, stream=self._stream)
+
+    def render_stream(self, plan: Plan, include_usage: bool = True) -> Rendered:
+        """Render the events of a response, which are framed last."""
+        return Framed(bedrock_models.events(plan, self._family))
+
+    def render_body(self, plan: Plan) -> Rendered:
+        """Render a response."""
+        return bedrock_models.render_body(plan, self._family)
+
+
 class Framed(Rendered):
     """Events of a stream as `event: NAME` and `data: JSON`, framed last."""
 
@@ -90,8 +111,10 @@ def api_of(path: str) -> ModuleType | None:
     found = _PATH.fullmatch(path)
     if found is None:
         return None
-    kind = Invoke if found[2] == "invoke" else Converse
-    return kind(unquote(found[1]), stream=found[3] is not None)
+    model = unquote(found[1])
+    invoked = OtherModel if bedrock_models.family_of(model) else Invoke
+    kind = invoked if found[2] == "invoke" else Converse
+    return kind(model, stream=found[3] is not None)
 
 
 def other_answer(path: str, size: int) -> Any:
@@ -128,8 +151,8 @@ def frame(headers: dict[str, str], payload: bytes) -> bytes:
 
 
 def _framed(event: bytes) -> bytes:
-    head, _, data = event.rstrip(b"\n").partition(b"\ndata: ")
-    kind = head.removeprefix(b"event: ").decode()
+    head, _, data = event.rstrip(b"\n").rpartition(b"data: ")
+    kind = head.removeprefix(b"event: ").rstrip(b"\n").decode()
     if kind not in bedrock_converse.EVENTS:
         kind, data = "chunk", encode({"bytes": base64.b64encode(data).decode(), "p": "abcde"})
     return frame(

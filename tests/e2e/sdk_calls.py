@@ -397,6 +397,49 @@ def bedrock(sdks: Sdks) -> list[Stated]:
     return [*(stated.conversed(usage, ON_BEDROCK) for usage in usages), counts]
 
 
+def other_models(sdks: Sdks) -> list[Stated]:
+    """Invoke models of which each names its counts in its own way."""
+    nova: Any = {"messages": [{"role": "user", "content": [{"text": SAID}]}]}
+    with sdks.boto3() as client:
+        found = invoked(client, "amazon.nova-lite-v1:0", nova)["usage"]
+        llama = invoked(client, "meta.llama3-1-8b-instruct-v1:0", {"prompt": UNCACHED})
+        titan = invoked(client, "amazon.titan-text-express-v1", {"inputText": UNCACHED})
+        vector = invoked(client, "amazon.titan-embed-text-v2:0", {"inputText": UNCACHED})
+        *_, last = client.invoke_model_with_response_stream(
+            modelId="amazon.nova-lite-v1:0", body=json.dumps(nova)
+        )["body"]
+    of_nova = Stated(
+        "bedrock_invoke",
+        "amazon.nova-lite-v1:0",
+        found["inputTokens"],
+        found["outputTokens"],
+        found["cacheReadInputTokenCount"],
+        found["cacheWriteInputTokenCount"],
+        unpriced="aws/amazon.nova-lite-v1:0 has no price for cache writes",
+    )
+    metrics = json.loads(last["chunk"]["bytes"])["amazon-bedrock-invocationMetrics"]
+    counts = {
+        "meta.llama3-1-8b-instruct-v1:0": (
+            *(llama["prompt_token_count"], llama["generation_token_count"]),
+        ),
+        "amazon.titan-text-express-v1": (
+            *(titan["inputTextTokenCount"], titan["results"][0]["tokenCount"]),
+        ),
+        "amazon.titan-embed-text-v2:0": (vector["inputTextTokenCount"], 0),
+    }
+    others = [
+        Stated("bedrock_invoke", model, given, made, seller="aws")
+        for model, (given, made) in counts.items()
+    ]
+    streamed = of_nova.but(input=metrics["inputTokenCount"], output=metrics["outputTokenCount"])
+    return [of_nova, streamed, *others]
+
+
+def invoked(client: Any, model: str, body: Any) -> Any:
+    """Return the response of a model."""
+    return json.loads(client.invoke_model(modelId=model, body=json.dumps(body))["body"].read())
+
+
 def ollama(sdks: Sdks) -> list[Stated]:
     model = "qwen3:8b"
     messages = [{"role": "user", "content": UNCACHED}]
@@ -437,6 +480,7 @@ CALLS: Mapping[str, Call] = {
     "google_live": live,
     "vertex": on_vertex,
     "boto3": bedrock,
+    "boto3_other_models": other_models,
     "ollama": ollama,
 }
 """By a name for the log of the tests."""

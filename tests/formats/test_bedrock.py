@@ -144,6 +144,43 @@ def test_tokens_of_another_model_are_read_from_the_head() -> None:
     assert facts.usage.extra == {"service_tier": "flex"}
 
 
+@pytest.mark.parametrize(
+    ("body", "counts"),
+    [
+        ({"usage": {"inputTokens": 5, "outputTokens": 2}}, (5, 2, 0, 0)),
+        (
+            {
+                "usage": {
+                    "inputTokens": 5,
+                    "outputTokens": 2,
+                    "cacheReadInputTokenCount": 3,
+                    "cacheWriteInputTokenCount": 4,
+                }
+            },
+            (5, 2, 3, 4),
+        ),
+        ({"usage": {"inputTokens": 5, "outputTokens": "2"}}, (5, None, 0, 0)),
+        ({"usage": {"prompt_tokens": 5, "completion_tokens": 2}, "choices": []}, (5, 2, 0, 0)),
+        ({"prompt_token_count": 5, "generation_token_count": 2}, (5, 2, 0, 0)),
+        ({"prompt_token_count": 5}, (5, None, 0, 0)),
+        ({"inputTextTokenCount": 5, "results": [{"tokenCount": 2}]}, (5, 2, 0, 0)),
+        ({"inputTextTokenCount": 5, "results": [{"tokenCount": None}]}, (5, None, 0, 0)),
+        ({"inputTextTokenCount": 5, "embedding": [0.5]}, (5, 0, 0, 0)),
+        ({"inputTextTokenCount": 5}, (5, None, 0, 0)),
+    ],
+    ids=str,
+)
+def test_tokens_of_another_model_are_read_from_its_body(
+    body: dict[str, Any], counts: tuple[int | None, ...]
+) -> None:
+    usage = FORMATS["bedrock_invoke"].read_whole(json.dumps(body).encode()).usage
+    assert usage
+    assert (
+        *(usage.input_tokens, usage.output_tokens),
+        *(usage.cache_read_input_tokens, usage.cache_write_input_tokens),
+    ) == counts
+
+
 @pytest.mark.parametrize("value", ["", "-1", "many", "1.5", "²", "9" * 5000])
 def test_unreadable_token_counts_of_a_head_are_unknown(value: str) -> None:
     wire_format = FORMATS["bedrock_invoke"]

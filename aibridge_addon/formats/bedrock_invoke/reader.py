@@ -6,10 +6,8 @@ from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats.anthropic_messages.reader import MessageReader
 from aibridge_addon.formats.anthropic_messages.reader import read_whole as read_message
 from aibridge_addon.formats.bedrock import read_error, usage_of_metrics
+from aibridge_addon.formats.bedrock_invoke.other_models import METRICS, read_counts
 from aibridge_addon.raw_json import JSON, expect, mapping, read
-
-METRICS = "amazon-bedrock-invocationMetrics"
-"""Member that the last event of a stream has, of any model."""
 
 
 class InvokeReader(MessageReader):
@@ -53,7 +51,7 @@ def read_whole(body: bytes) -> ResponseFacts:
         return ResponseFacts(unreadable=1)
     if error := read_error(document):
         return ResponseFacts(error=error, complete=True)
-    return ResponseFacts(usage=usage_of_metrics(mapping(document.get(METRICS))), complete=True)
+    return ResponseFacts(usage=read_counts(document), complete=True)
 
 
 def _of_requested_model(facts: ResponseFacts) -> ResponseFacts:

@@ -6,7 +6,8 @@ from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats.anthropic_messages.assembler import MessageAssembler
 from aibridge_addon.formats.anthropic_messages.view import MessagesView
 from aibridge_addon.formats.bedrock import FramedView, read_error
-from aibridge_addon.formats.bedrock_invoke.reader import METRICS, InvokeReader, read_whole
+from aibridge_addon.formats.bedrock_invoke.other_models import METRICS
+from aibridge_addon.formats.bedrock_invoke.reader import InvokeReader, read_whole
 from aibridge_addon.formats.content import Part
 from aibridge_addon.formats.parts import other_part
 from aibridge_addon.raw_json import JSON
