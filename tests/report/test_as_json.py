@@ -11,6 +11,7 @@ from aibridge_addon.report.figures import Figures
     ("figures", "tokens"),
     [
         (Figures(requests=1, calls=1, input=5), (5, 0)),
+        (Figures(requests=1, calls=1), (None, None)),  # seconds of audio, or free of charge
         (Figures(requests=1, calls=1, input=5, incomplete=1), (5, None)),
         (Figures(requests=1, without_usage=1), (None, None)),
     ],
