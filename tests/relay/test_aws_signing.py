@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from mitmproxy import http
 
+from aibridge_addon.providers.builtin.bedrock import TYPE
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.relay.aws_signing import Scope, Signer, SigningError
 
@@ -92,7 +93,7 @@ def test_chain_is_asked_once_while_its_credentials_are_fresh(
 def test_mantle_is_signed_as_a_service_of_its_own() -> None:
     provider = Provider(
         name="m",
-        type="bedrock",
+        type=TYPE.name,
         base_url="https://bedrock-mantle.us-east-1.api.aws",
         hosts=frozenset(),
         region="us-east-1",
