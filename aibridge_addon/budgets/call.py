@@ -29,6 +29,8 @@ type PriceOf = Callable[[BilledCall], Priced | Unpriced]
 
 _UNSTATED_OUTPUT = 32_000
 """Output tokens that a request without a limit may use."""
+_MOST_OUTPUT = 1_000_000_000
+"""Bound of the estimated output tokens, so that their price fits into a column of the database."""
 _UNSTATED_SEARCHES = 5
 _WEB_SEARCH = "web_search"
 _WEB_SEARCH_TOOL = b'"web_search'
@@ -80,9 +82,13 @@ class Calls:
         output_limit: int | None,
         units: Mapping[str, int] = _NO_UNITS,
         *,
+        choices: int = 1,
         searches_web: bool = False,
     ) -> Call:
-        """Return the shape of a request; `model` is sent, maybe in place of the requested one."""
+        """Return the shape of a request; `model` is sent, maybe in place of the requested one.
+
+        Each of its `choices` may have as many output tokens as the limit allows.
+        """
         estimated = input_tokens(body)
         remember(self._estimated, interception.id, estimated, MOST_CONVERSATIONS)
         last = self._conversations.get(conversation_of(interception) or "")
@@ -90,8 +96,9 @@ class Calls:
         if last and estimated >= last.estimated:
             new = estimated - last.estimated
             cached, new = (last.total, new) if last.is_cached else (0, last.total + new)
-        likely = self._outputs.likely(model)
-        worst = _UNSTATED_OUTPUT if output_limit is None else output_limit
+        likely = self._outputs.likely(model) * choices
+        limit = _UNSTATED_OUTPUT if output_limit is None else output_limit
+        worst = min(limit * choices, _MOST_OUTPUT)
         return Call(
             provider_name=interception.provider_name,
             model=model,

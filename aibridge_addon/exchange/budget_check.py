@@ -116,6 +116,7 @@ class BudgetCheck:
             body,
             wire_format.output_limit(given),
             wire_format.units(given),
+            choices=wire_format.choices(given),
             searches_web=searches_web(given),
         )
         return BudgetedCall(

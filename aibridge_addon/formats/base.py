@@ -130,6 +130,10 @@ class Format(ABC):
         limits = (count(member(members, name)) for name in self.output_limit_members)
         return max((limit for limit in limits if limit is not None), default=None)
 
+    def choices(self, members: Members) -> int:
+        """Return the number of outputs that a request asks for, each of them up to the limit."""
+        return 1
+
     def units(self, members: Members) -> Mapping[str, int]:
         """Return the amounts in other units than tokens that a request will probably be billed."""
         return {}

@@ -53,6 +53,16 @@ def test_request_without_a_limit_has_a_bounded_worst_case() -> None:
     assert read(Calls(), body("hi"), limit=None).worst_output == 32_000
 
 
+def test_each_choice_may_have_as_many_tokens_as_the_limit_allows() -> None:
+    call = Calls().read(interception(), "m", body("hi"), 5_000, choices=8)
+    assert (call.worst_output, call.likely_output) == (40_000, 8_000)
+
+
+def test_price_of_a_huge_limit_fits_into_the_database() -> None:
+    call = Calls().read(interception(), "m", body("hi"), 2**63 - 1, choices=10_000)
+    assert usd(call).worst < 2**53
+
+
 def test_image_is_not_estimated_by_its_base64() -> None:
     image = base64.b64encode(os.urandom(600_000)).decode()
     call = read(Calls(), body("what is this?", image={"data": image}))

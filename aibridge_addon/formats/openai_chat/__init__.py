@@ -8,7 +8,9 @@ from aibridge_addon.formats.openai_chat.request import ask_for_usage, read_reque
 from aibridge_addon.formats.openai_chat.tools import ChatTools
 from aibridge_addon.formats.openai_chat.view import ChatView
 from aibridge_addon.formats.openai_errors import error_body
+from aibridge_addon.formats.output_limits import choices_in
 from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.raw_json import member
 
 
 class OpenAIChat(Format):
@@ -36,6 +38,10 @@ class OpenAIChat(Format):
     ) -> bytes:
         """Return an error in the shape of OpenAI's APIs."""
         return error_body(status, message, error_type, code)
+
+    def choices(self, members: Members) -> int:
+        """Return the number of choices."""
+        return choices_in(member(members, "n"))
 
     def ask_for_usage(self, members: Members) -> Members | None:
         """Return the request with `include_usage` set; None if the client has set it itself."""

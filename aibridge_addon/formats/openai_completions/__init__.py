@@ -12,9 +12,10 @@ from aibridge_addon.formats.openai_chat.request import ask_for_usage
 from aibridge_addon.formats.openai_completions.view import CompletionsView
 from aibridge_addon.formats.openai_errors import error_body
 from aibridge_addon.formats.openai_other import typed_prompt
+from aibridge_addon.formats.output_limits import choices_in
 from aibridge_addon.formats.prompts import trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import member, text
+from aibridge_addon.raw_json import elements, member, text
 
 
 class OpenAICompletions(Format):
@@ -50,6 +51,12 @@ class OpenAICompletions(Format):
     ) -> bytes:
         """Return an error in the shape of OpenAI's APIs."""
         return error_body(status, message, error_type, code)
+
+    def choices(self, members: Members) -> int:
+        """Return the number of completions that are made: of each prompt, the best are returned."""
+        prompts = (bytes(prompt) for prompt in elements(members.get("prompt")))
+        count = sum(prompt.startswith((b'"', b"[")) for prompt in prompts)  # not tokens of a prompt
+        return choices_in(member(members, "n"), member(members, "best_of")) * (count or 1)
 
     def ask_for_usage(self, members: Members) -> Members | None:
         """Return the request with `include_usage` set; None if the client has set it itself."""
