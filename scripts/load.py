@@ -274,7 +274,7 @@ async def measure(options: argparse.Namespace, loaded: Loaded, record: Record) -
     after = record.transactions()
     cpu_per_turn = (loaded.cpu_seconds() - cpu) / turns
     grown = record.size() - size
-    cpu_per_stream = await _streams(loaded, options.streams)
+    cpu_per_stream = await streams(loaded, options.streams)
     return Figures(
         turns=turns,
         seconds=seconds,
@@ -299,7 +299,8 @@ async def _sessions(port: int, *, sessions: int, turns: int) -> None:
     await asyncio.gather(*(run(number) for number in range(sessions)))
 
 
-async def _streams(loaded: Loaded, count: int) -> float:
+async def streams(loaded: Loaded, count: int) -> float:
+    """Open paced streams; return the CPU seconds per second of an open stream."""
     request = STAMPED.raw.replace(b"POST /v1/", b"POST /anthropic/v1/", 1)
     cpu = loaded.cpu_seconds()
     await ask_at_once(loaded.port, request, streams=count, spread_s=STAMPED_EVENTS * PACE_S)

@@ -22,6 +22,13 @@ class DatabaseLocation(click.Path):
         """Return the location; paths become absolute."""
         if "://" in str(value):
             return str(value)
+        from aibridge_addon.store.errors import StoreError
+        from aibridge_addon.store.registry import check_location
+
+        try:
+            check_location(str(value))
+        except StoreError as error:
+            self.fail(str(error), param, ctx)
         given = super().convert(value, param, ctx)  # type: ignore[arg-type]
         path = Path(str(given)).expanduser().absolute()
         if not path.parent.is_dir():

@@ -1,5 +1,6 @@
 """Opens stores by their locations; plugins register further schemes."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from aibridge_addon.store.protocol import Store
 
 type StoreFactory = Callable[[str], Store]
 """Opens the store at a location, without connecting to it."""
+_POSTGRES_OTHERWISE = re.compile(
+    r"(?i)postgres(ql)?:(?!//)|(host|hostaddr|port|dbname|user|service|password)\s*="
+)
+"""Beginning of an address that other programs take for PostgreSQL's, and that is no path."""
 
 
 def register(scheme: str, factory: StoreFactory) -> None:
@@ -19,8 +24,9 @@ def open_store(location: str | Path) -> Store:
     """Return the store at a location: a path, which means SQLite, or `scheme://…`.
 
     Raises:
-        StoreError: no plugin has registered the scheme.
+        StoreError: no plugin has registered the scheme, or the location is no path.
     """
+    check_location(str(location))
     scheme, separator, _ = str(location).partition("://")
     if not separator:
         return _open_sqlite(str(location))
@@ -31,6 +37,18 @@ def open_store(location: str | Path) -> Store:
         f"no store is registered for {scheme}://; known are paths (SQLite), {known}. Name the"
         " module that registers it in aibridge_plugins"
     )
+
+
+def check_location(location: str) -> None:
+    """Check that a location is not an address of PostgreSQL in another notation.
+
+    Raises:
+        StoreError: it is; it would become the name of a new SQLite file.
+    """
+    if _POSTGRES_OTHERWISE.match(location):
+        raise StoreError(
+            "write the address of a PostgreSQL database as postgresql://user@host:port/database"
+        )
 
 
 def _open_sqlite(location: str) -> Store:

@@ -1,6 +1,7 @@
 """`Fleet`: proxies with several workers behind HAProxy, and their PostgreSQL server."""
 
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import psutil
 from databases import PostgresDatabase, make_template
+from docs.blocks import blocks
 from e2e.central import ToolServer, server_toml
 from ports import free_port
 from postgres_server import Server
@@ -41,21 +43,12 @@ window = "total"
 credentials = ["byok"]
 wait_s = 1
 """
-_HAPROXY = """
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    retries 3
-    option redispatch
 
-listen reverse
-    bind 127.0.0.1:{port}
-    balance roundrobin
-    option httpchk GET /readyz
-    default-server inter 100ms fall 1 rise 1
-"""
+
+def documented_haproxy() -> str:
+    """Return the configuration of HAProxy in the documentation."""
+    (block,) = [block for block in blocks("") if "backend reverse" in block.code]
+    return block.code
 
 
 class Member:
@@ -139,7 +132,9 @@ class Fleet:
             for number, each in enumerate(self.members)
         )
         path = home.path / "haproxy.cfg"
-        path.write_text(_HAPROXY.format(port=port) + "".join(servers))
+        config = documented_haproxy().partition("frontend forward")[0]
+        config = config.replace("bind :8081", f"bind 127.0.0.1:{port}")
+        path.write_text(re.sub(r" +server .*\n", "", config).rstrip() + "\n" + "".join(servers))
         home.start_program([str(HAPROXY), "-f", str(path)])
         wait_until(lambda: _is_listening(port), "HAProxy does not listen")
         return port

@@ -5,11 +5,13 @@
 
 import os
 import random
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from signal import SIGKILL
 
 import psycopg
@@ -18,7 +20,7 @@ from postgres_server import folder_of_programs
 from standin import Server as StandIn
 
 from cli.command import Home, wait_until
-from cli.fleet import HAPROXY, LARGEST, LIMIT, Fleet, Member
+from cli.fleet import HAPROXY, LARGEST, LIMIT, Fleet, Member, documented_haproxy
 from cli.fleet_clients import Conversation, Crowd, ask, user
 from cli.test_workers import metric
 
@@ -158,6 +160,12 @@ def fleet(home: Home) -> Iterator[Fleet]:
         yield Fleet(home, stack, workers=workers, actors=actors, quick=not PLAYS_ALL)
         for process in home.processes:
             process.kill()
+
+
+def test_documented_configuration_of_haproxy_is_valid(tmp_path: Path) -> None:
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(documented_haproxy() + "\n")
+    subprocess.run([str(HAPROXY), "-c", "-f", str(path)], check=True, capture_output=True)
 
 
 def test_fleet_keeps_its_promises_whatever_dies(fleet: Fleet, standin: StandIn) -> None:
