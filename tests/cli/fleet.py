@@ -134,7 +134,9 @@ class Fleet:
         path = home.path / "haproxy.cfg"
         config = documented_haproxy().partition("frontend forward")[0]
         config = config.replace("bind :8081", f"bind 127.0.0.1:{port}")
-        path.write_text(re.sub(r" +server .*\n", "", config).rstrip() + "\n" + "".join(servers))
+        path.write_text(
+            re.sub(r"(?m)^ +server .*\n", "", config).rstrip() + "\n" + "".join(servers)
+        )
         home.start_program([str(HAPROXY), "-f", str(path)])
         wait_until(lambda: _is_listening(port), "HAProxy does not listen")
         return port
