@@ -272,9 +272,17 @@ def on_azure(sdks: Sdks) -> list[Stated]:
         found = chat(client, deployment, seller="azure")
         found += responses(client, deployment, seller="azure", unpriced="azure/gpt-5 has no price")
         vector = client.embeddings.create(model="text-embedding-3-small", input=UNCACHED)
+        drawn = client.images.generate(model="gpt-image-1", prompt=UNCACHED)
+        said = client.audio.transcriptions.create(model="our-whisper", file=AUDIO, prompt=UNCACHED)
+    unlisted: Any = {"seller": "azure", "unpriced": UNLISTED}
+    smaller = [
+        stated.pictured(drawn.usage, "gpt-image-1", seller="azure"),
+        stated.heard(said.usage, "our-whisper", **unlisted),
+    ]
     named = [call.but(priced_as=GPT) for call in found]
     model = "text-embedding-3-small"
-    return [*named, stated.prompted("openai_embeddings", model, vector.usage, seller="azure")]
+    embedded = stated.prompted("openai_embeddings", model, vector.usage, seller="azure")
+    return [*named, *smaller, embedded]
 
 
 def generated(sdks: Sdks) -> list[Stated]:
