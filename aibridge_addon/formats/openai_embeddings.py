@@ -9,7 +9,7 @@ from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.content import Part
 from aibridge_addon.formats.openai_other import OpenAIFormat, PlainView
-from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
+from aibridge_addon.formats.openai_usage import read_input_usage
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.formats.usage import states_tokens
 from aibridge_addon.raw_json import JSON, as_raw, mapping, member, read, sequence, text
@@ -40,7 +40,7 @@ class OpenAIEmbeddings(OpenAIFormat):
         return ResponseFacts(
             response_id=text(document.get("id")),
             model=text(document.get("model")),
-            usage=(own := read_usage(usage, CHAT_NAMES, has_output=False)),
+            usage=(own := read_input_usage(usage)),
             usage_unreadable=own is None and states_tokens(usage),
         )
 

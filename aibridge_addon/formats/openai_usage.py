@@ -127,6 +127,14 @@ def read_usage(
     )
 
 
+def read_input_usage(usage: dict[str, JSON]) -> Usage | None:
+    """Read a usage object of an API whose responses have no tokens: its total is input too."""
+    if own := read_usage(usage, CHAT_NAMES, has_output=False):
+        return own
+    total = count(usage.get("total_tokens"))  # Jina and Voyage state nothing else
+    return None if total is None else Usage(input_tokens=total, output_tokens=0, raw=usage)
+
+
 def _output(usage: dict[str, JSON], names: Names, *, has_output: bool) -> int | None:
     """Return the output; a missing count is 0 if the total equals the input."""
     stated = usage.get(names.output)
@@ -162,10 +170,11 @@ def _cached(usage: dict[str, JSON], names: Names) -> int | None:
     return optional_count(
         usage,
         (names.input_details, "cached_tokens"),
+        (names.input_details, "cache_read_input_tokens"),  # Perplexity
         ("prompt_cache_hit_tokens",),  # DeepSeek
         ("cached_tokens",),  # Kimi
         ("num_cached_tokens",),  # Mistral
-        ("cache_read_input_tokens",),  # LiteLLM, Perplexity
+        ("cache_read_input_tokens",),  # LiteLLM
     )
 
 

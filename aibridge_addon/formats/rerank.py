@@ -9,9 +9,9 @@ from aibridge_addon.facts import RequestFacts, ResponseFacts, Usage
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.content import Part
 from aibridge_addon.formats.openai_other import OpenAIFormat, PlainView
-from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
+from aibridge_addon.formats.openai_usage import read_input_usage
 from aibridge_addon.formats.usage import Places, counts_at, states_tokens
-from aibridge_addon.raw_json import JSON, count, mapping, member, sequence, text
+from aibridge_addon.raw_json import JSON, mapping, member, sequence, text
 
 _RESULTS = ("results", "data")
 _UNITS: Places = (("search_units", ("billed_units", "search_units")),)  # Cohere
@@ -35,20 +35,13 @@ class Rerank(OpenAIFormat):
         if not any(isinstance(document.get(name), list) for name in _RESULTS):
             return None
         usage = mapping(document.get("usage"))
-        own = _read_usage(usage) or _read_units(mapping(document.get("meta")))
+        own = read_input_usage(usage) or _read_units(mapping(document.get("meta")))
         return ResponseFacts(
             response_id=text(document.get("id")),
             model=text(document.get("model")),
             usage=own,
             usage_unreadable=own is None and states_tokens(usage),
         )
-
-
-def _read_usage(usage: dict[str, JSON]) -> Usage | None:
-    if own := read_usage(usage, CHAT_NAMES, has_output=False):
-        return own
-    total = count(usage.get("total_tokens"))  # Jina and Voyage: all of it is input
-    return None if total is None else Usage(input_tokens=total, output_tokens=0, raw=usage)
 
 
 def _read_units(meta: dict[str, JSON]) -> Usage | None:

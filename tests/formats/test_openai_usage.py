@@ -65,6 +65,10 @@ def extra(usage: dict[str, Any], names: Names = CHAT_NAMES) -> dict[str, Any]:
             (2, 9, 20, 10),
         ),  # LiteLLM
         ({"in_cached_tokens": 20, "in_cache_creation_input_tokens": 10}, (2, 9, 20, 10)),  # Qwen
+        (
+            {"in_cache_read_input_tokens": 20, "in_cache_creation_input_tokens": 10},
+            (2, 9, 20, 10),
+        ),  # Perplexity
         ({"in_cached_tokens": 20, "in_cache_write_tokens": 10}, (2, 9, 20, 10)),  # OpenRouter
         ({"cache_creation_input_tokens": 500, "in_cached_tokens": 20}, (12, 9, 20, 500)),
         ({"cache_creation_input_tokens": 500, "total_tokens": 541}, (32, 9, 0, 500)),
@@ -179,6 +183,19 @@ def test_every_part_of_the_counts_has_a_name(names: Names) -> None:
         "accepted_prediction_tokens": 12,
         "rejected_prediction_tokens": 13,
     }
+
+
+@pytest.mark.parametrize(
+    ("api", "usage"),
+    [
+        ("openai_embeddings", {"total_tokens": 32}),  # Voyage
+        ("openai_embeddings", {"prompt_tokens": 32, "total_tokens": 32}),
+        ("rerank", {"total_tokens": 32}),
+    ],
+)
+def test_total_of_an_api_without_output_is_its_input(api: str, usage: dict[str, int]) -> None:
+    found = FORMATS[api].read_whole(json.dumps({"data": [], "usage": usage}).encode()).usage
+    assert found == Usage(input_tokens=32, output_tokens=0, raw=usage)
 
 
 # Places of the usage in a chat stream

@@ -75,6 +75,8 @@ def test_regional_host_keeps_its_destination(host: str, name: str) -> None:
         ("api.kimi.com", "/coding/v1/messages", MESSAGES),
         ("api.perplexity.ai", "/v1/responses", RESPONSES),
         ("api.perplexity.ai", "/chat/completions", CHAT),
+        ("api.perplexity.ai", "/v1/agent", RESPONSES),
+        ("api.perplexity.ai", "/v1/sonar", CHAT),
         ("router.huggingface.co", "/together/v1/chat/completions", CHAT),
         ("router.huggingface.co", "/fireworks-ai/inference/v1/chat/completions", CHAT),
         ("router.huggingface.co", "/hf-inference/models/org/m/v1/chat/completions", CHAT),

@@ -20,6 +20,8 @@ _POSTED = {
     "/chat/completions": openai_chat.FORMAT,
     "/completions": openai_completions.FORMAT,
     "/fim/completions": openai_completions.FORMAT,  # Mistral
+    "/sonar": openai_chat.FORMAT,  # Perplexity
+    "/agent": openai_responses.FORMAT,  # Perplexity
     "/responses/compact": openai_responses_compact.FORMAT,
     "/embeddings": openai_embeddings.FORMAT,
     "/moderations": openai_moderations.FORMAT,
@@ -48,6 +50,7 @@ ROUTES = (
         path="/responses/input_tokens", methods=POST, counts_for=openai_responses.FORMAT.name
     ),
     RouteTemplate(path="/responses/*", methods=STORED),
+    RouteTemplate(path="/agent/*", methods=STORED),
     RouteTemplate(path="/models", methods=READ),
     RouteTemplate(path="/models/*", methods=READ),
     RouteTemplate(path="/conversations", methods=STORED),
