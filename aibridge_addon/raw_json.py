@@ -127,9 +127,21 @@ def with_values(data: bytes, values: Mapping[str, JSON]) -> bytes:
     Members that the object does not have are not added. Data that is not an object, or that is not
     read as it is written, is returned unchanged.
     """
+    new = {name: encode(value).encode() for name, value in values.items()}
+    return with_changes(data, lambda name, _: new.get(name))
+
+
+def with_changes(data: bytes, change: Callable[[str, msgspec.Raw], bytes | None]) -> bytes:
+    """Replace the values of members that `change` returns a new value for, as `with_values` does.
+
+    Of several members of one name, each is changed on its own.
+    """
+    changes = [(value, change(name, value)) for name, value in pairs(data) or ()]
+    if all(new is None for _, new in changes):
+        return data
     made = bytearray()
     end = data.find(b"{") + 1
-    for name, value in pairs(data) or ():
+    for value, new in changes:
         key = _KEY.match(data, end)
         if key is None:
             return data
@@ -138,9 +150,9 @@ def with_values(data: bytes, values: Mapping[str, JSON]) -> bytes:
         if data[key.end() : end] != written:
             return data
         made += key[0]
-        made += encode(values[name]).encode() if name in values else written
+        made += written if new is None else new
     start = data.find(b"{") + 1
-    return data[:start] + bytes(made) + data[end:] if made else data
+    return data[:start] + bytes(made) + data[end:]
 
 
 def elements(data: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:

@@ -212,8 +212,8 @@ CONFIG = {
         "allow": "Models that may be used, as names or shell patterns. Default: all.",
         "deny": "Models that may not be used, likewise.",
         "aliases": 'Model that is sent in place of a requested one, as `{ requested = "sent" }`.',
-        "max_output_tokens": "Ceiling of `max_tokens`, `max_completion_tokens` and"
-        " `max_output_tokens` in requests that set one.",
+        "max_output_tokens": "Ceiling of the output tokens (`max_tokens`, `max_output_tokens`,"
+        " `maxOutputTokens`, …) in requests that limit them.",
     },
 }
 

@@ -26,14 +26,6 @@ from aibridge_addon.raw_json import JSON, encode, member, members, text, with_va
 logger = logging.getLogger(__name__)
 
 
-def _edited(request: ClientRequest, changes: Mapping[str, JSON]) -> bytes:
-    """Return the body of a request with other values of some members, or fields of its form."""
-    if not request.is_form:
-        return with_values(request.body(), changes)
-    texts = {name: str(value) for name, value in changes.items()}
-    return with_fields(request.content_type, request.body(), texts)
-
-
 class ModelEdits:
     """The edits of all model rules."""
 
@@ -52,13 +44,29 @@ class ModelEdits:
             if (model := self._alias(read.asked)) and isinstance(exchange, BridgedExchange):
                 exchange.record.sent_model = model
             _edit_path(exchange.request, model)
-            if changes := self.changes(read.asked, read.members, read.wire_format):
-                exchange.flow.request.content = _edited(exchange.request, changes)
-                raw = {name: msgspec.Raw(encode(value).encode()) for name, value in changes.items()}
-                read.members = {**read.members, **raw}
-                # Nothing reverts the edit: the client's own request breaks the rule.
-                read.original = read.original._replace(body=exchange.request.raw_body)
+            self._edit(read)
         return exchange
+
+    def _edit(self, read: ReadRequest) -> None:
+        """Replace the body, if the rules change it."""
+        request = read.client
+        if read.is_partial:
+            return
+        if request.is_form:
+            self._edit_form(read)
+            return
+        body = request.body()
+        edited = self.edited(read.asked, read.members, body, read.wire_format)
+        if edited != body:
+            _send(read, edited, members(edited) or {})
+
+    def _edit_form(self, read: ReadRequest) -> None:
+        request = read.client
+        if renamed := self.renamed(read.asked, read.members, read.wire_format):
+            texts = {name: str(value) for name, value in renamed.items()}
+            raw = {name: msgspec.Raw(encode(value).encode()) for name, value in renamed.items()}
+            body = with_fields(request.content_type, request.body(), texts)
+            _send(read, body, {**read.members, **raw})
 
     def message(self, asked: Asked, message: bytes, wire_format: Format) -> bytes:
         """Return a request in a WebSocket as it is sent upstream."""
@@ -66,17 +74,27 @@ class ModelEdits:
         if request is None:
             return message
         asked = replace(asked, model=text(member(request, MODEL)))
-        changes = self.changes(asked, request, wire_format)
-        return with_values(message, changes) if changes else message
+        return self.edited(asked, request, message, wire_format)
 
-    def changes(self, asked: Asked, members: Members, wire_format: Format) -> Mapping[str, JSON]:
-        """Return the members to change in a request, with their new values."""
-        changes: dict[str, JSON] = {}
-        if model := self._alias(asked):
-            changes |= wire_format.with_model(members, asked.route.provider.name_of(model))
-        if (ceiling := rules_for(self._rules, asked).output_ceiling) is not None:
-            changes |= wire_format.lower_output_limit(members, ceiling)
-        return changes
+    def edited(self, asked: Asked, given: Members, body: bytes, wire_format: Format) -> bytes:
+        """Return the body of a request, given with its members, as the rules change it."""
+        if renamed := self.renamed(asked, given, wire_format):
+            body = with_values(body, renamed)
+        ceiling = rules_for(self._rules, asked).output_ceiling
+        return body if ceiling is None else wire_format.lower_output_limit(body, given, ceiling)
+
+    def renamed(self, asked: Asked, members: Members, wire_format: Format) -> Mapping[str, JSON]:
+        """Return the members that name the model, with the one that an alias stands for."""
+        if not (model := self._alias(asked)):
+            return {}
+        return wire_format.with_model(members, asked.route.provider.name_of(model))
+
+    def _lowers(self, asked: Asked, read: ReadRequest) -> bool:
+        ceiling = rules_for(self._rules, asked).output_ceiling
+        if ceiling is None:
+            return False
+        least = read.wire_format.least_output_limit(read.members)
+        return (read.wire_format.output_limit(read.members) or 0) > max(ceiling, least)
 
     def _alias(self, asked: Asked) -> str | None:
         """Return the model that is sent in place of the requested one; None if that is sent."""
@@ -87,9 +105,7 @@ class ModelEdits:
         """Warn once of each sender whose signed requests the rules would change."""
         sender = read.asked.sender.actor.id
         asked = replace(read.asked, is_signed=False)
-        if sender in self._warned or not (
-            self._alias(asked) or self.changes(asked, read.members, read.wire_format)
-        ):
+        if sender in self._warned or not (self._alias(asked) or self._lowers(asked, read)):
             return
         self._warned.add(sender)
         logger.warning(
@@ -97,6 +113,13 @@ class ModelEdits:
             " which are signed; deny their models, or let the reverse proxy sign.",
             sender,
         )
+
+
+def _send(read: ReadRequest, body: bytes, members: Members) -> None:
+    """Send another body upstream; nothing reverts it, as the client's own breaks the rule."""
+    read.client.flow.request.content = body
+    read.members = members
+    read.original = read.original._replace(body=read.client.raw_body)
 
 
 def _edit_path(request: ClientRequest, model: str | None) -> None:

@@ -14,10 +14,11 @@ import msgspec
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.output_limits import Places, largest_limit, lowered, places
 from aibridge_addon.formats.reader import Reader
 from aibridge_addon.formats.tool_protocol import Members, ToolFormat
 from aibridge_addon.formats.view import View
-from aibridge_addon.raw_json import JSON, count, member
+from aibridge_addon.raw_json import JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ class Format(ABC):
 
     name: str
     """The API's name in the records, and in the routes of provider types."""
-    output_limit_members: tuple[str, ...] = ()
+    output_limits: Places = places()
     """Members of a request that limit its output tokens."""
     bills_later = False
     """True for batches: a request has no usage, which a later poll or the results bring."""
@@ -127,8 +128,7 @@ class Format(ABC):
 
     def output_limit(self, members: Members) -> int | None:
         """Return the most output tokens that a request allows; None if it states no limit."""
-        limits = (count(member(members, name)) for name in self.output_limit_members)
-        return max((limit for limit in limits if limit is not None), default=None)
+        return largest_limit(members, self.output_limits)
 
     def choices(self, members: Members) -> int:
         """Return the number of outputs that a request asks for, each of them up to the limit."""
@@ -138,16 +138,16 @@ class Format(ABC):
         """Return the amounts in other units than tokens that a request will probably be billed."""
         return {}
 
-    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
-        """Return the members that allow more output tokens than `most`, with lower values.
+    def least_output_limit(self, members: Members) -> int:
+        """Return the lowest limit of output tokens that is legal beside the other members."""
+        return 0
 
-        The result must be legal for the API.
+    def lower_output_limit(self, body: bytes, members: Members, most: int) -> bytes:
+        """Return the body of a request, given with its members, with no higher limit than `most`.
+
+        The result must be legal for the API; every other byte stays as it is.
         """
-        return {
-            name: most
-            for name in self.output_limit_members
-            if (count(member(members, name)) or 0) > most
-        }
+        return lowered(body, self.output_limits, max(most, self.least_output_limit(members)))
 
     def with_model(self, members: Members, model: str) -> Mapping[str, JSON]:
         """Return the members that name the model, with another model."""

@@ -50,6 +50,15 @@ def test_ceiling_lowers_a_higher_limit_and_leaves_a_lower_one(api: str, name: st
     assert edited(low, api, max_output_tokens=500) == low
 
 
+def test_alias_and_ceiling_change_the_same_member() -> None:
+    request = {"model": "models/a", "generationConfig": {"maxOutputTokens": 900}}
+    body = json.dumps({"generateContentRequest": request}).encode()
+    asked = dataclasses.replace(asked_by("alice"), model="a")
+    rule = ModelRule(selection=Selection(), aliases={"a": "b"}, max_output_tokens=50)
+    changed = ModelEdits((rule,)).edited(asked, members(body) or {}, body, FORMATS["gemini"])
+    assert changed == body.replace(b"models/a", b"models/b").replace(b"900", b"50")
+
+
 def test_ceiling_is_not_added_to_a_request_without_a_limit() -> None:
     body = b'{"model": "m"}'
     assert edited(body, "openai_chat", max_output_tokens=500) == body
@@ -71,7 +80,7 @@ def test_alias_is_sent_by_the_name_of_its_deployment(alias: str) -> None:
     )
     edits = ModelEdits((ModelRule(selection=Selection(), aliases={"gpt-5": alias}),))
     members: Any = {"model": b'"our-chat"'}
-    assert edits.changes(asked, members, FORMATS["openai_chat"]) == {"model": "our-small-chat"}
+    assert edits.renamed(asked, members, FORMATS["openai_chat"]) == {"model": "our-small-chat"}
 
 
 @pytest.mark.parametrize(

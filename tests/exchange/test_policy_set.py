@@ -16,10 +16,12 @@ from aibridge_addon.budgets.book import BudgetBook, BudgetedCall, BudgetRefusal
 from aibridge_addon.budgets.budget import Budget
 from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.config.settings import default_settings
+from aibridge_addon.prices.pricing import Unpriced
 from aibridge_addon.providers.credentials import Credential
 
 with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
     warnings.simplefilter("ignore", DeprecationWarning)
+    from aibridge_addon.exchange.budget_check import BudgetCheck, BudgetRules
     from aibridge_addon.exchange.policy_set import PolicySet
     from aibridge_addon.observe.metrics import Metrics
 
@@ -79,9 +81,12 @@ def policies(book: Book, **limit: Any) -> PolicySet:
     return made
 
 
+CENTRAL = Credential(kind="centralized", secret="s" * 30)
+
+
 def asked() -> Any:
     """Return a request with the central key."""
-    return replace(asked_by("alice"), credential=Credential(kind="centralized", secret="s" * 30))
+    return replace(asked_by("alice"), credential=CENTRAL)
 
 
 async def test_request_that_a_limit_refuses_after_its_budgets_leaves_no_hold() -> None:
@@ -97,6 +102,21 @@ async def test_request_that_a_limit_refuses_after_its_budgets_leaves_no_hold() -
     assert refusal
     assert refusal.reason == "rate_limit_exceeded"
     assert book.held == set()
+
+
+async def test_budget_holds_the_output_of_each_choice() -> None:
+    check = BudgetCheck(Book, lambda warning: None)
+    rule = BudgetRule(budget=BUDGET, selection=Selection())
+    check.apply(BudgetRules(budgets=(rule,), price=lambda call: Unpriced(reason="unknown_model")))
+    held = []
+    for body in (b'{"max_tokens": 500}', b'{"max_tokens": 500, "n": 8}'):
+        request = replace(asked_by("alice", body=body, api="openai_chat"), credential=CENTRAL)
+        call = check.call_of(request)
+        assert call
+        estimate = call.estimate("tokens")
+        assert estimate
+        held.append(estimate.worst - estimate.input)
+    assert held == [500, 4000]
 
 
 async def test_request_that_waits_in_vain_for_a_budget_leaves_neither_hold_nor_slot() -> None:

@@ -14,6 +14,7 @@ from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats import FORMATS, ResponseHead
 from aibridge_addon.formats.decoders.ndjson import LineParser
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
+from aibridge_addon.raw_json import members
 from formats.helpers import STREAMS, Scenario, parse, pieces, raw_of, read_request, thorough
 
 CHAT, GENERATE = FORMATS["ollama_chat"], FORMATS["ollama_generate"]
@@ -114,12 +115,11 @@ def test_system_prompt_is_read() -> None:
 
 
 def test_output_limit_is_lowered_inside_the_options() -> None:
-    body = {"options": {"num_predict": 500, "seed": 1}}
-    members: Any = {name: json.dumps(value).encode() for name, value in body.items()}
-    assert CHAT.output_limit(members) == 500
-    [(name, options)] = CHAT.lower_output_limit(members, 100).items()
-    assert (name, bytes(options)) == ("options", b'{"num_predict": 100, "seed": 1}')
-    assert CHAT.lower_output_limit(members, 500) == {}
+    body = b'{"options":  {"num_predict": 500, "seed": 1}}'
+    given = members(body) or {}
+    assert CHAT.output_limit(given) == 500
+    assert CHAT.lower_output_limit(body, given, 100) == body.replace(b"500", b"100")
+    assert CHAT.lower_output_limit(body, given, 500) == body
     assert CHAT.output_limit({}) is None
 
 

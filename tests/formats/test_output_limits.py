@@ -1,12 +1,25 @@
 """Limits of output tokens, and numbers of choices, in requests of all formats."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from aibridge_addon.formats import FORMATS
+from aibridge_addon.formats.output_limits import Places
 from aibridge_addon.raw_json import members
+
+
+def paths(places: Places) -> Iterator[tuple[str, ...]]:
+    """Return the path of members to each limit."""
+    for name, inner in places.items():
+        yield from ((name,),) if inner is None else ((name, *path) for path in paths(inner))
+
+
+PLACES = [
+    (api, path) for api, wire_format in FORMATS.items() for path in paths(wire_format.output_limits)
+]
 
 
 def choices(api: str, request: object) -> int:
@@ -51,3 +64,61 @@ def test_odd_number_of_choices_counts_as_at_least_one(odd: str) -> None:
 
 def test_repeated_number_of_choices_is_read() -> None:
     assert choices("openai_chat", b'{"n": 2, "n": 4}') in (2, 4)
+
+
+def nested(path: tuple[str, ...], *values: str) -> bytes:
+    """Return a request with an odd layout that has a limit several times, among other members."""
+    text = ", ".join(f'"top" : 70000,"{path[-1]}"  :{value}' for value in values)
+    for name in reversed(path[:-1]):
+        text = f' "x": [70000] ,"{name}":\t{{ {text}}}, "{name}" : {{{text} }}'
+    return f' {{ "a\\"{{" : "70000" ,{text}\n,"model": "m"}} '.encode()
+
+
+def lowered(api: str, body: bytes, most: int = 500) -> bytes:
+    return FORMATS[api].lower_output_limit(body, members(body) or {}, most)
+
+
+HIGH = ["60000", "501", '"60000"', '" 60000 "', "6e4", "60000.0", "1e300", "9" * 30, '"1e9"']
+LOW = ["500", "50", '"50"', "0", "-1", "true", "null", "[]", "{}", '"x"', '"inf_"', '"nan"', "1.5"]
+
+
+@pytest.mark.parametrize(("api", "path"), PLACES)
+def test_each_limit_above_the_ceiling_is_lowered_and_no_other_byte_changes(
+    api: str, path: tuple[str, ...]
+) -> None:
+    for high in HIGH:
+        for low in LOW:
+            body, expected = (nested(path, low, value, low) for value in (high, "500"))
+            assert lowered(api, body) == expected, (high, low)
+            assert lowered(api, expected) == expected
+
+
+@pytest.mark.parametrize("api", FORMATS)
+def test_each_spelling_of_a_limit_is_lowered(api: str) -> None:
+    body: dict[str, Any] = {}
+    for _, path in (place for place in PLACES if place[0] == api):
+        inner = body
+        for name in path[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[path[-1]] = 60000
+    whole = json.dumps(body).encode()
+    assert lowered(api, whole) == whole.replace(b"60000", b"500")
+
+
+def test_formats_whose_requests_limit_the_output_have_places_of_it() -> None:
+    assert {api for api, _ in PLACES} == {
+        *("anthropic_messages", "bedrock_invoke", "bedrock_converse"),
+        *("openai_chat", "openai_completions"),
+        *("openai_responses", "openai_responses_compact"),
+        *("gemini", "gemini_interactions", "ollama_chat", "ollama_generate"),
+    }
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"max_tokens": 60000', b"{}"])
+def test_body_that_is_not_read_is_left_as_it_is(body: bytes) -> None:
+    assert all(lowered(api, body) == body for api in FORMATS)
+
+
+def test_largest_limit_is_held() -> None:
+    request = {"generationConfig": {"maxOutputTokens": 50, "max_output_tokens": "60000"}}
+    assert FORMATS["gemini"].output_limit(members(json.dumps(request).encode()) or {}) == 60000

@@ -1,6 +1,5 @@
 """The Anthropic Messages API: `POST /v1/messages`. Sans-io."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
@@ -10,15 +9,16 @@ from aibridge_addon.formats.anthropic_messages.request import read_request
 from aibridge_addon.formats.anthropic_messages.tools import MessagesTools
 from aibridge_addon.formats.anthropic_messages.view import MessagesView
 from aibridge_addon.formats.base import Format, RequestView
+from aibridge_addon.formats.output_limits import places
 from aibridge_addon.formats.tool_protocol import Members, ToolFormat
-from aibridge_addon.raw_json import JSON, count, mapping, member, text
+from aibridge_addon.raw_json import count, mapping, member, text
 
 
 class AnthropicMessages(Format):
     """Wire format of `POST /v1/messages`."""
 
     name = "anthropic_messages"
-    output_limit_members = ("max_tokens",)
+    output_limits = places("max_tokens")
     tools: ToolFormat | None = MessagesTools()
     view = MessagesView()
 
@@ -43,10 +43,9 @@ class AnthropicMessages(Format):
         """Return an error in the shape of the Messages API."""
         return error_body(status, message, error_type)
 
-    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
-        """Lower the limit, which must stay above the budget for thinking."""
-        budget = count(mapping(member(members, "thinking")).get("budget_tokens")) or 0
-        return super().lower_output_limit(members, max(most, budget + 1))
+    def least_output_limit(self, members: Members) -> int:
+        """Return the limit above the budget for thinking."""
+        return (count(mapping(member(members, "thinking")).get("budget_tokens")) or 0) + 1
 
 
 FORMAT = AnthropicMessages()

@@ -1,9 +1,6 @@
 """Converse of Amazon Bedrock: `POST /model/{model}/converse` and `…/converse-stream`. Sans-io."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-
-import msgspec
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import RequestView
@@ -14,11 +11,10 @@ from aibridge_addon.formats.bedrock_converse.token_count import counted_request
 from aibridge_addon.formats.bedrock_converse.tools import ConverseTools
 from aibridge_addon.formats.bedrock_converse.view import ConverseView
 from aibridge_addon.formats.bedrock_invoke import FORMAT as INVOKE
+from aibridge_addon.formats.output_limits import places
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON, count, mapping, member, with_values
+from aibridge_addon.raw_json import count, mapping, member
 
-_CONFIG = "inferenceConfig"
-_LIMIT = "maxTokens"
 _MORE = "additionalModelRequestFields"
 
 
@@ -26,6 +22,7 @@ class BedrockConverse(BedrockFormat):
     """Wire format of Converse, the same for all models."""
 
     name = "bedrock_converse"
+    output_limits = places("maxTokens", within=("inferenceConfig",))
     view = ConverseView()
     tools = ConverseTools()
 
@@ -45,17 +42,10 @@ class BedrockConverse(BedrockFormat):
         """Read a response that was not streamed, or an error."""
         return read_whole(body)
 
-    def output_limit(self, members: Members) -> int | None:
-        """Return the most output tokens that a request allows; None if it states no limit."""
-        return count(mapping(member(members, _CONFIG)).get(_LIMIT))
-
-    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
-        """Lower the limit, which must stay above the budget for Claude's thinking."""
+    def least_output_limit(self, members: Members) -> int:
+        """Return the limit above the budget for Claude's thinking."""
         thinking = mapping(mapping(member(members, _MORE)).get("thinking"))
-        most = max(most, (count(thinking.get("budget_tokens")) or 0) + 1)
-        if (self.output_limit(members) or 0) <= most:
-            return {}
-        return {_CONFIG: msgspec.Raw(with_values(bytes(members[_CONFIG]), {_LIMIT: most}))}
+        return (count(thinking.get("budget_tokens")) or 0) + 1
 
 
 FORMAT = BedrockConverse()

@@ -11,12 +11,21 @@ from aibridge_addon.formats.bedrock import BedrockFormat, with_path
 from aibridge_addon.formats.bedrock_invoke.reader import InvokeReader, read_whole
 from aibridge_addon.formats.bedrock_invoke.tools import InvokeTools
 from aibridge_addon.formats.bedrock_invoke.view import InvokeView
+from aibridge_addon.formats.output_limits import Places, places
+
+_LIMITS: Places = {
+    **places("max_tokens", "max_gen_len"),
+    **places("maxTokens", "max_new_tokens", within=("inferenceConfig",)),
+    **places("maxTokenCount", within=("textGenerationConfig",)),
+}
+"""Limits in the bodies of Claude and Mistral, Llama, Nova, and Titan."""
 
 
 class BedrockInvoke(BedrockFormat, AnthropicMessages):
     """Wire format of `POST /model/{model}/invoke` and `…/invoke-with-response-stream`."""
 
     name = "bedrock_invoke"
+    output_limits = _LIMITS
     tools = InvokeTools()
     view = InvokeView()
 

@@ -6,7 +6,7 @@ from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import Format, RequestView, ResponseHead
 from aibridge_addon.formats.gemini.decoder import StreamParser
 from aibridge_addon.formats.gemini.errors import error_body
-from aibridge_addon.formats.gemini.limits import candidates, lowered_output_limit, output_limit
+from aibridge_addon.formats.gemini.limits import ENVELOPED_LIMITS, candidates
 from aibridge_addon.formats.gemini.model import with_model
 from aibridge_addon.formats.gemini.reader import GenerationReader, read_whole
 from aibridge_addon.formats.gemini.request import read_request
@@ -22,6 +22,7 @@ class Gemini(Format):
     """Wire format of Google's models: the Gemini API, Vertex AI and Code Assist."""
 
     name = "gemini"
+    output_limits = ENVELOPED_LIMITS
     tools = GeminiTools()
     view = GeminiView()
 
@@ -48,17 +49,9 @@ class Gemini(Format):
         """Return an error in the shape of Google's APIs."""
         return error_body(status, message, error_type, code)
 
-    def output_limit(self, members: Members) -> int | None:
-        """Return the most output tokens that a request allows; None if it states no limit."""
-        return output_limit(members)
-
     def choices(self, members: Members) -> int:
         """Return the number of candidates."""
         return candidates(members)
-
-    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
-        """Return the member that allows more output tokens than `most`, with a lower value."""
-        return lowered_output_limit(members, most)
 
     def with_model(self, members: Members, model: str) -> Mapping[str, JSON]:
         """Return the members that repeat the model of the path, with another model."""

@@ -2,18 +2,19 @@
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import RequestView
+from aibridge_addon.formats.gemini.limits import LIMITS
 from aibridge_addon.formats.gemini.other import GoogleFormat
 from aibridge_addon.formats.gemini_interactions.reader import InteractionReader, read_interaction
 from aibridge_addon.formats.gemini_interactions.request import read_request
 from aibridge_addon.formats.gemini_interactions.view import InteractionsView
-from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON, count, mapping, member
+from aibridge_addon.raw_json import JSON
 
 
 class GeminiInteractions(GoogleFormat):
     """Wire format of interactions."""
 
     name = "gemini_interactions"
+    output_limits = LIMITS
     view = InteractionsView()
 
     def read_request(self, request: RequestView) -> RequestFacts:
@@ -27,10 +28,6 @@ class GeminiInteractions(GoogleFormat):
     def read_response(self, document: dict[str, JSON]) -> ResponseFacts | None:
         """Read an interaction that was not streamed."""
         return read_interaction(document)
-
-    def output_limit(self, members: Members) -> int | None:
-        """Return the most output tokens that a request allows; None if it states no limit."""
-        return count(mapping(member(members, "generation_config")).get("max_output_tokens"))
 
 
 FORMAT = GeminiInteractions()

@@ -3,8 +3,6 @@
 Both stream lines of JSON, unless the request says that they must not.
 """
 
-from collections.abc import Mapping
-
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.base import Format, RequestView, ResponseHead
 from aibridge_addon.formats.decoders.ndjson import LineParser
@@ -17,19 +15,18 @@ from aibridge_addon.formats.ollama.reader import (
     read_generation,
 )
 from aibridge_addon.formats.ollama.request import (
-    lowered_output_limit,
-    output_limit,
     read_chat_request,
     read_generation_request,
 )
 from aibridge_addon.formats.ollama.tools import OllamaTools
 from aibridge_addon.formats.ollama.view import ChatView, GenerationView
-from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON
+from aibridge_addon.formats.output_limits import places
 
 
 class OllamaFormat(Format):
     """The parts that both wire formats share."""
+
+    output_limits = places("num_predict", within=("options",))
 
     def decoder(self, head: ResponseHead) -> LineParser | None:
         """Return a decoder of lines; None for a response that is one document."""
@@ -40,14 +37,6 @@ class OllamaFormat(Format):
     ) -> bytes:
         """Return an error in the shape of Ollama's API."""
         return error_body(message, error_type, code)
-
-    def output_limit(self, members: Members) -> int | None:
-        """Return the most output tokens that a request allows; None if it states no limit."""
-        return output_limit(members)
-
-    def lower_output_limit(self, members: Members, most: int) -> Mapping[str, JSON]:
-        """Return the member that allows more output tokens than `most`, with a lower value."""
-        return lowered_output_limit(members, most)
 
 
 class OllamaChat(OllamaFormat):

@@ -3,16 +3,12 @@
 A request without messages or prompt only loads the model into memory, or unloads it.
 """
 
-from collections.abc import Mapping
-
 import msgspec
 
 from aibridge_addon.facts import RequestFacts
 from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON, count, elements, mapping, member, read, text, with_values
-
-_OPTIONS, _LIMIT = "options", "num_predict"
+from aibridge_addon.raw_json import elements, mapping, member, read, text
 
 
 def read_chat_request(members: Members) -> RequestFacts:
@@ -58,18 +54,3 @@ def _trailing_turn(left: list[msgspec.Raw]) -> TrailingTurn:
             before = [content]
             break
     return trailing_turn(user_texts, index=len(left), before=before)
-
-
-def output_limit(members: Members) -> int | None:
-    """Return the most output tokens that a request allows; None if it states no limit."""
-    return count(mapping(member(members, _OPTIONS)).get(_LIMIT))
-
-
-def lowered_output_limit(members: Members, most: int) -> Mapping[str, JSON]:
-    """Return the options that allow more output tokens than `most`, with a lower limit.
-
-    Every other byte of them stays as it is.
-    """
-    if (output_limit(members) or 0) <= most:
-        return {}
-    return {_OPTIONS: msgspec.Raw(with_values(bytes(members[_OPTIONS]), {_LIMIT: most}))}

@@ -8,7 +8,7 @@ from aibridge_addon.formats.openai_chat.request import ask_for_usage, read_reque
 from aibridge_addon.formats.openai_chat.tools import ChatTools
 from aibridge_addon.formats.openai_chat.view import ChatView
 from aibridge_addon.formats.openai_errors import error_body
-from aibridge_addon.formats.output_limits import choices_in
+from aibridge_addon.formats.output_limits import choices_in, places
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import member
 
@@ -17,7 +17,7 @@ class OpenAIChat(Format):
     """Wire format of `POST /chat/completions`, of OpenAI and of the hosts that imitate it."""
 
     name = "openai_chat"
-    output_limit_members = ("max_tokens", "max_completion_tokens")
+    output_limits = places("max_tokens", "max_completion_tokens")
     tools = ChatTools()
     view = ChatView()
 

@@ -12,7 +12,7 @@ from aibridge_addon.formats.openai_chat.request import ask_for_usage
 from aibridge_addon.formats.openai_completions.view import CompletionsView
 from aibridge_addon.formats.openai_errors import error_body
 from aibridge_addon.formats.openai_other import typed_prompt
-from aibridge_addon.formats.output_limits import choices_in
+from aibridge_addon.formats.output_limits import choices_in, places
 from aibridge_addon.formats.prompts import trailing_turn
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import elements, member, text
@@ -22,7 +22,7 @@ class OpenAICompletions(Format):
     """Wire format of `POST /completions`."""
 
     name = "openai_completions"
-    output_limit_members = ("max_tokens",)
+    output_limits = places("max_tokens")
     view = CompletionsView()
 
     def read_request(self, request: RequestView) -> RequestFacts:

@@ -7,6 +7,7 @@ from aibridge_addon.formats.openai_responses.reader import ResponseReader, read_
 from aibridge_addon.formats.openai_responses.request import read_request
 from aibridge_addon.formats.openai_responses.tools import ResponsesTools
 from aibridge_addon.formats.openai_responses.view import ResponsesView
+from aibridge_addon.formats.output_limits import places
 from aibridge_addon.formats.tool_protocol import ToolFormat
 
 
@@ -14,7 +15,7 @@ class OpenAIResponses(Format):
     """Wire format of `POST /responses`."""
 
     name = "openai_responses"
-    output_limit_members = ("max_output_tokens",)
+    output_limits = places("max_output_tokens")
     tools: ToolFormat | None = ResponsesTools()
     view = ResponsesView()
 
