@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aibridge_addon.formats import FORMATS
+from aibridge_addon.formats import FORMATS, Format, openai_batches
 from aibridge_addon.formats.decoders.sse import Event
 from formats.test_linear_growth import assert_linear
 
@@ -83,16 +83,16 @@ def batch(count: int) -> Events:
         yield {"custom_id": f"q{n}", "response": {"status_code": 200, "body": body}}
 
 
-STREAMS: dict[str, tuple[str, Callable[[int], Events]]] = {
-    "gemini": ("gemini", gemini),
-    "gemini, a call in pieces": ("gemini", gemini_call_in_pieces),
-    "live": ("gemini_live", live),
-    "converse": ("bedrock_converse", converse),
-    "ollama": ("ollama_chat", ollama),
-    "images": ("openai_images", images),
-    "transcript": ("openai_transcriptions", transcript),
-    "realtime": ("openai_realtime", realtime),
-    "batch": ("openai_batches", batch),
+STREAMS: dict[str, tuple[Format, Callable[[int], Events]]] = {
+    "gemini": (FORMATS["gemini"], gemini),
+    "gemini, a call in pieces": (FORMATS["gemini"], gemini_call_in_pieces),
+    "live": (FORMATS["gemini_live"], live),
+    "converse": (FORMATS["bedrock_converse"], converse),
+    "ollama": (FORMATS["ollama_chat"], ollama),
+    "images": (FORMATS["openai_images"], images),
+    "transcript": (FORMATS["openai_transcriptions"], transcript),
+    "realtime": (FORMATS["openai_realtime"], realtime),
+    "batch": (openai_batches.RESULTS, batch),
 }
 
 
@@ -102,12 +102,12 @@ def events_of(stream: Events) -> list[Event]:
     return [Event(name.encode(), json.dumps(data).encode(), b"") for name, data in named]
 
 
-@pytest.mark.parametrize(("api", "stream"), STREAMS.values(), ids=STREAMS)
+@pytest.mark.parametrize(("wire_format", "stream"), STREAMS.values(), ids=STREAMS)
 def test_reading_a_stream_of_a_further_format_takes_linear_steps(
-    api: str, stream: Callable[[int], Events]
+    wire_format: Format, stream: Callable[[int], Events]
 ) -> None:
     def work(events: list[Event]) -> None:
-        reader = FORMATS[api].reader()
+        reader = wire_format.reader()
         for event in events:
             reader.feed(event)
         facts = reader.facts()
