@@ -177,6 +177,8 @@ CONFIG = {
         "batch": "Billed requests whose usage is not read: `refuse` (default) or `allow`.",
         "credentials": "Kinds of credentials that count: `centralized` (default), `byok`,"
         " `subscription`.",
+        "on_store_failure": "While the database is unavailable: `refuse`, or `slice`: use up the"
+        " room that the process has set aside. Default: `refuse`.",
         "show_remaining": "`true`: state the money that is left in a header of each response."
         " Default: `false`.",
         "wait_s": "Longest time in seconds to wait for room that running requests hold. Default:"

@@ -9,6 +9,7 @@ type Per = Literal["actor", "team", "total"]
 type Unit = Literal["usd", "tokens"]
 type Action = Literal["refuse", "warn"]
 type HoldRule = Literal["worst", "likely"]
+type StoreFailure = Literal["refuse", "slice"]
 type Choice = Literal["refuse", "allow"]
 
 
@@ -33,6 +34,8 @@ class Budget:
     unread: Choice = "refuse"
     """The choice for billed requests whose usage is not read, such as batches."""
     credential_kinds: tuple[str, ...] = ("centralized",)
+    on_store_failure: StoreFailure = "refuse"
+    """The choice while the store is away: refuse, or use up the slice that the process owns."""
     wait_s: float = 20.0
     """Longest time that a request waits while calls in flight hold the room."""
     shows_remaining: bool = False

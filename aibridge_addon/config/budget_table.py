@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pydantic
 
 from aibridge_addon.access.budget_rule import BudgetRule
-from aibridge_addon.budgets.budget import Action, Budget, Choice, HoldRule, Per
+from aibridge_addon.budgets.budget import Action, Budget, Choice, HoldRule, Per, StoreFailure
 from aibridge_addon.budgets.windows import WindowName, WindowRule
 from aibridge_addon.config.control_tables import Name, SelectionTable
 from aibridge_addon.facts import CredentialKind
@@ -62,6 +62,7 @@ class BudgetTable(SelectionTable):
     )
     wait_s: Annotated[float, pydantic.Field(ge=0, le=120)] = 20.0
     show_remaining: bool = False
+    on_store_failure: StoreFailure = "refuse"
 
     @pydantic.model_validator(mode="after")
     def _has_limit(self) -> Self:
@@ -94,6 +95,7 @@ class BudgetTable(SelectionTable):
             unread=self.batch,
             credential_kinds=tuple(self.credentials),
             wait_s=self.wait_s,
+            on_store_failure=self.on_store_failure,
             shows_remaining=self.show_remaining,
         )
         return BudgetRule(budget=budget, selection=self.selection())

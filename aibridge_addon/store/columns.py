@@ -102,6 +102,21 @@ PROCESS = (
     "cpu_percent",
 )
 
+BUDGET_HOLD = (
+    "id",
+    "interception_id",
+    "budget",
+    "scope",
+    "epoch",
+    "unit",
+    "bucket",
+    "amount",
+    "likely",
+    "input",
+    "owner",
+    "created_at",
+)
+
 COLUMNS = {
     "interception": INTERCEPTION_START,
     "interception_ended": (*INTERCEPTION_START, *INTERCEPTION_END),
@@ -116,5 +131,6 @@ COLUMNS = {
     "part": PART,
     "search_text": SEARCH_TEXT,
     "process_seen": PROCESS,
+    "budget_hold": BUDGET_HOLD,
 }
 """Columns of the row that each kind of statement inserts. A statement `messages` has many rows."""

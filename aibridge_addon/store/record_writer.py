@@ -14,10 +14,11 @@ from itertools import batched
 from pathlib import Path
 from typing import Any
 
+from aibridge_addon.budgets.book import BookUnavailableError
 from aibridge_addon.store.connection import Connection, transaction
 from aibridge_addon.store.protocol import OnEvent
 from aibridge_addon.store.spool import Spool, append, read
-from aibridge_addon.store.sql.budget_book import SQLBudgetBook, Work
+from aibridge_addon.store.sql.budget_book import SQLBudgetBook, Work, alone
 from aibridge_addon.store.statements import CONTENT_KINDS, Statement
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ RETRY_SECONDS = (1.0, 30.0)
 MAX_IN_MEMORY = 100_000
 """Most statements held in memory when neither database nor spool can be written."""
 _TRANSACTION_SIZE = 1_000
+UNAVAILABLE = BookUnavailableError("the database is unavailable")
 
 
 class RecordWriter[C: Connection](ABC):
@@ -137,7 +139,24 @@ class RecordWriter[C: Connection](ABC):
         self, statements: list[Statement], works: Sequence[Work]
     ) -> tuple[bool, list[Any] | None]:
         """Write statements and execute works: in two transactions, unless overridden."""
-        return self.write(statements), self.execute(works)
+        kept = self.write(statements)
+        results = self.execute(works)
+        if works and results is None:
+            results = self._execute_alone(works)
+        return kept, results
+
+    def _execute_alone(self, works: Sequence[Work]) -> list[Any]:
+        """Execute works without the database, as far as they can; return None or their errors."""
+        done = [self._try_alone(work) for work in works]
+        is_spooled = self.write_spool([each for made in done for each in made or ()])
+        return [UNAVAILABLE if made is None or not is_spooled else None for made in done]
+
+    def _try_alone(self, work: Work) -> list[Statement] | None:
+        try:
+            return alone(work)
+        except Exception:  # the edge: other works must not be lost with it
+            logger.exception("aibridge: work without the database failed, by a bug of ours")
+            return None
 
     def try_work(self, connection: C, work: Work) -> Any:
         connection.execute("SAVEPOINT work")
@@ -191,6 +210,7 @@ class RecordWriter[C: Connection](ABC):
 
     def write_spool(self, statements: list[Statement]) -> bool:
         """Append statements to the spool; return False if they are in memory only."""
+        self._budgets.spooled(statements)
         if not statements and not self._in_memory:
             return True
         try:

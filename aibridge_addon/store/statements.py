@@ -61,6 +61,8 @@ type Kind = Literal[
     "messages",
     "part",
     "search_text",
+    "budget_hold",
+    "budget_release",
 ]
 KINDS: frozenset[str] = frozenset(get_args(Kind.__value__))
 CONTENT_KINDS: frozenset[Kind] = frozenset({"messages", "part", "search_text"})

@@ -37,7 +37,7 @@ from aibridge_addon.facts import (
 from aibridge_addon.store.loop_calls import LoopCalls
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import OnEvent
-from aibridge_addon.store.record_writer import RecordWriter
+from aibridge_addon.store.record_writer import UNAVAILABLE, RecordWriter
 from aibridge_addon.store.recorder import Recorder
 from aibridge_addon.store.sql.budget_book import SQLBudgetBook, Work
 from aibridge_addon.store.sql.writes import (
@@ -288,9 +288,6 @@ class ThreadedRecorder(Recorder):
         return kept, results
 
 
-_UNAVAILABLE = BookUnavailableError("the database is unavailable")
-
-
 def _batches(
     entries: Iterable[Fact | HiddenTurns | _Waiter | _Task],
 ) -> Iterator[tuple[list[Fact | HiddenTurns | _Waiter], list[_Task]]]:
@@ -314,7 +311,7 @@ def _batches(
 
 def _resolve(tasks: list[_Task], results: list[Any] | None, calls: LoopCalls) -> None:
     """Resolve who waits for work."""
-    for task, result in zip(tasks, results or [_UNAVAILABLE] * len(tasks), strict=True):
+    for task, result in zip(tasks, results or [UNAVAILABLE] * len(tasks), strict=True):
         calls.add(task.loop, partial(_set_result, task.future, result))
 
 

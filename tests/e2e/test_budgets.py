@@ -56,6 +56,14 @@ credentials = ["byok", "centralized"]
 wait_s = 30
 
 [[budgets]]
+name = "slice"
+actors = ["slice-*"]
+tokens = 600
+hold = "worst"
+credentials = ["byok"]
+on_store_failure = "slice"
+
+[[budgets]]
 name = "batches in USD"
 actors = ["usd-batch-*"]
 usd = 1
@@ -268,6 +276,39 @@ wait_s = 0
         assert value("SELECT count(*) FROM aibridge_budget_holds") == 0
         charged = value("SELECT count(*) FROM aibridge_budget_entries WHERE how = 'told'")
         assert charged == statuses[200]
+
+
+def test_budget_uses_up_its_slice_while_the_database_is_locked_and_charges_calls_once_afterwards(
+    proxy: Proxy, clients: Clients
+) -> None:
+    def status(actor: str) -> int:
+        body = CHAT.request("hi", stream=False, max_tokens=100)
+        return post(clients, REVERSE, CHAT, actor, body).status_code
+
+    assert (status("slice-a"), status("one-a")) == (200, 200)
+    with closing(sqlite3.connect(proxy.database, isolation_level=None, timeout=10)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert status("one-a") == 503, "it refuses unless told otherwise"
+        statuses = [status("slice-a")]
+        while statuses[-1] == 200 and len(statuses) < 60:
+            statuses.append(status("slice-a"))
+    assert (statuses[0], statuses[-1]) == (200, 503)
+    query = "SELECT charge FROM aibridge_budget_entries WHERE budget = 'slice' AND how = 'told'"
+    proxy.wait_for_records(lambda records: len(charges(proxy, query)) >= len(statuses))
+    assert len(charges(proxy, query)) == len(statuses), "the first call, and each without a store"
+    assert sum(charges(proxy, query)) <= 600
+    tokens = (
+        "SELECT input_tokens + output_tokens + coalesce(cache_write_input_tokens, 0)"
+        " FROM aibridge_token_usages u JOIN aibridge_interceptions i ON i.id = u.interception_id"
+        " WHERE initiator_id = 'slice-a'"
+    )
+    assert sorted(charges(proxy, query)) == sorted(charges(proxy, tokens))
+
+
+def charges(proxy: Proxy, query: str) -> list[int]:
+    """Return the values of a query of one column."""
+    with closing(sqlite3.connect(proxy.database)) as connection:
+        return [int(value) for (value,) in connection.execute(query)]
 
 
 def proxy_cost(proxy: Proxy, actor: str) -> int:

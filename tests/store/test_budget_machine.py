@@ -1,6 +1,7 @@
 """Ledger, windows, slices and leases against a simple oracle, whatever happens to processes."""
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -20,6 +21,8 @@ from aibridge_addon.facts import new_id
 from aibridge_addon.store.sql.budget_accounts import reset
 from aibridge_addon.store.sql.budgets import LEASE
 from aibridge_addon.store.sqlite import schema
+from aibridge_addon.store.sqlite.writer import execute
+from aibridge_addon.store.statements import Statement
 
 LIMIT = 100
 INPUT = 2
@@ -86,8 +89,18 @@ class Open:
     windows: dict[tuple[str, str], Any] = field(default_factory=dict)
 
 
+@dataclass
+class Spooled:
+    """A call that was admitted without the store."""
+
+    call: Open
+    statements: list[Statement]
+    cost: int | None = None
+    """Its cost, if it has ended."""
+
+
 class Processes(RuleBasedStateMachine):
-    """Three processes on one database; each may crash, and clocks may step back."""
+    """Three processes on one database; each may crash or lose it, and clocks may step back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +112,8 @@ class Processes(RuleBasedStateMachine):
         self.open: dict[str, Open] = {}
         self.orphans: dict[str, Open] = {}
         self.ended: list[str] = []
+        self.away: dict[int, dict[str, Spooled]] = {}
+        """The calls of processes that cannot reach the database."""
         self.spent: dict[tuple[str, str, Any], int] = defaultdict(int)
         self.excess: dict[tuple[str, str, Any], int] = defaultdict(int)
         """Amount above the limit that the promise allows."""
@@ -126,6 +141,7 @@ class Processes(RuleBasedStateMachine):
         self.clock.now = start
         is_strict = strict and hold == "worst"
         given: dict[str, Any] = {"unit": "usd", "hold": hold, "is_strict": is_strict}
+        given["on_store_failure"] = "slice"
         self.budgets = (
             Budget(name="own", per="actor", limit=LIMIT, window=rules[0], **given),
             Budget(name="all", per="total", limit=2 * LIMIT, window=rules[1], **given),
@@ -157,8 +173,13 @@ class Processes(RuleBasedStateMachine):
             scopes=scopes,
             estimate=lambda unit: Estimate(worst=worst, likely=likely, input=INPUT),
         )
+        budgets = self.books[process].budgets
+        if process in self.away:
+            self.admit_without_store(process, call, Open(process, likely, worst, {}))
+            return
         before = self.held_in_database()
-        refusal = self.books[process].budgets.admit(self.db.conn, call)
+        refusal = budgets.admit(self.db.conn, call)
+        budgets.committed()
         if refusal:
             assert self.held_in_database() == before, "a refused request leaves no trace"
             if refusal.verdict in ("wait", "spent"):
@@ -168,17 +189,86 @@ class Processes(RuleBasedStateMachine):
         rows = [row for row in self.held_in_database() if row["interception_id"] == id_]
         held = {(row["budget"], row["scope"]): row["amount"] for row in rows}
         assert held.keys() == {(budget.name, scope) for budget, scope in scopes}
-        windows = {
-            (budget.name, scope): (
-                window_of(budget.window, self.clock.now),
-                self.epochs[budget.name, scope],
-            )
-            for budget, scope in scopes
-        }
-        for row in rows:
-            key = row["budget"], row["scope"]
-            self.window_of_counter[*key, row["epoch"], row["bucket"]] = windows[key]
-        self.open[id_] = Open(process, likely, worst, held, windows)
+        assert all(row["epoch"] == self.epochs[row["budget"], row["scope"]] for row in rows)
+        self.open[id_] = Open(process, likely, worst, held, self.windows_of(call, rows))
+
+    def windows_of(
+        self, call: BudgetedCall, rows: Iterable[Mapping[str, Any]]
+    ) -> dict[tuple[str, str], Any]:
+        """Return the windows of a call that is admitted now, and note which counters they have."""
+        windows = {}
+        for budget, scope in call.scopes:
+            [row] = [row for row in rows if row["budget"] == budget.name]
+            epoch = row["epoch"]  # an old one, if a process does not know of a reset
+            window = (window_of(budget.window, self.clock.now), epoch)
+            windows[budget.name, scope] = window
+            self.window_of_counter[budget.name, scope, epoch, row["bucket"]] = window
+        return windows
+
+    def admit_without_store(self, process: int, call: BudgetedCall, admitted: Open) -> None:
+        statements = self.books[process].budgets.spare.admit(call)
+        if statements is None:
+            return
+        rows: list[Mapping[str, Any]] = [statement.values for statement in statements]
+        admitted.held = {(row["budget"], row["scope"]): row["amount"] for row in rows}
+        admitted.windows = self.windows_of(call, rows)
+        self.away[process][call.interception_id] = Spooled(admitted, statements)
+
+    @rule(process=st.integers(0, 2))
+    def lose_store(self, process: int) -> None:
+        if process not in self.away:
+            self.leave_to_others(process)
+            self.books[process].budgets.rolled_back()
+            self.away[process] = {}
+
+    def leave_to_others(self, process: int) -> None:
+        """Expect that the calls of a process end with its lease."""
+        for id_, call in tuple(self.open.items()):
+            if call.process == process:
+                self.orphans[id_] = self.open.pop(id_)
+
+    @precondition(lambda self: any(self.away.values()))
+    @rule(number=st.integers(0, 99), share=st.sampled_from([0.0, 0.5, 1.0]))
+    def end_without_store(self, number: int, share: float) -> None:
+        process, calls = next(each for each in sorted(self.away.items()) if each[1])
+        id_ = sorted(calls)[number % len(calls)]
+        spooled = calls[id_]
+        if spooled.cost is not None:
+            return
+        spooled.cost = INPUT + round((spooled.call.worst - INPUT) * share)
+        tokens: dict[str, Any] = dict.fromkeys(
+            ("input_tokens", "output_tokens", "cache_write_input_tokens"), 1
+        )
+        usage: dict[str, Any] = {"id": "u", "interception_id": id_, "cost_nano_usd": spooled.cost}
+        end: dict[str, Any] = {"id": id_, "status": "completed", "http_status": 200}
+        self.books[process].budgets.spare.settle(
+            [Statement("token_usage", {**usage, **tokens}), Statement("interception_ended", end)]
+        )
+
+    @precondition(lambda self: self.away)
+    @rule()
+    def find_store(self) -> None:
+        """Let a process reach the database again, which gets what it has spooled."""
+        self.ingest(min(self.away), self.books[min(self.away)])
+
+    def ingest(self, process: int, book: Book) -> None:
+        """Have a process write what was spooled to the database."""
+        owner = self.books[process].owner
+        query = "SELECT budget, scope FROM aibridge_budget_slices WHERE owner = ?"
+        left = {(budget, scope) for budget, scope in self.db.execute(query, (owner,))}
+        calls = self.away.pop(process)
+        for id_, spooled in calls.items():
+            for statement in spooled.statements:
+                execute(self.db.conn, statement)
+            self.open[id_] = spooled.call
+            for key in spooled.call.held.keys() - left:  # another process took the slice away
+                most = max(spooled.call.held[key], spooled.cost or 0)
+                self.excess[*key, spooled.call.windows[key]] += most
+        for id_, spooled in calls.items():
+            if spooled.cost is not None:
+                book.end(id_, spooled.cost)
+                self.settled(id_, self.open.pop(id_), spooled.cost)
+        book.budgets.committed()
 
     @precondition(lambda self: self.open)
     @rule(
@@ -196,7 +286,7 @@ class Processes(RuleBasedStateMachine):
     )
     def end_several(self, ends: list[tuple[int, int, str, float, int]]) -> None:
         for number, process, how, share, times in ends:
-            if self.open:
+            if self.open and process not in self.away:
                 id_ = sorted(self.open)[number % len(self.open)]
                 self.end(id_, process, how, share, times)
 
@@ -218,29 +308,30 @@ class Processes(RuleBasedStateMachine):
                 book.end(id_)
         for _ in range(times):
             book.budgets.settle(self.db.conn, [id_])
+        book.budgets.committed()
         self.settled(id_, call, cost)
 
     @precondition(lambda self: self.ended)
     @rule(data=st.data(), process=st.integers(0, 2))
     def settle_again(self, data: st.DataObject, process: int) -> None:
         id_ = data.draw(st.sampled_from(self.ended))
-        self.books[process].budgets.settle(self.db.conn, [id_])
+        if process not in self.away:
+            self.books[process].budgets.settle(self.db.conn, [id_])
 
     @rule(process=st.integers(0, 2))
     def crash(self, process: int) -> None:
-        """The holds of the process stay until its lease is lost."""
-        for id_, call in tuple(self.open.items()):
-            if call.process == process:
-                self.orphans[id_] = self.open.pop(id_)
-        self.books[process] = self.process()
+        """The holds of the process stay until its lease is lost; another reads its spool."""
+        following = self.process()
+        if process in self.away:
+            self.ingest(process, following)
+        self.leave_to_others(process)
+        self.books[process] = following
 
     @rule(process=st.integers(0, 2))
     def suspend(self, process: int) -> None:
         """Let a process sleep until the others have taken its lease over, and go on."""
-        for id_, call in tuple(self.open.items()):
-            if call.process == process:
-                self.orphans[id_] = self.open.pop(id_)
-        others = [book for number, book in enumerate(self.books) if number != process]
+        self.leave_to_others(process)
+        others = [book for number, book in self.reaching() if number != process]
         for _ in range(4):
             self.clock.now += LEASE / 3
             for book in others:
@@ -264,17 +355,21 @@ class Processes(RuleBasedStateMachine):
         """Let time pass, in which living processes renew their leases and sweep."""
         target = self.clock.now + timedelta(seconds=seconds)
         self.clock.now += min(LEASE / 3, timedelta(seconds=seconds))
-        for book in self.books:
+        for _, book in self.reaching():
             book.budgets.sweep(self.db.conn)
         self.clock.now = target
         for _ in range(2):
-            for book in self.books:
+            for _, book in self.reaching():
                 # A process that slept longer than its lease renews it before others look.
                 book.budgets._renew_at = datetime.min.replace(tzinfo=UTC)
                 book.budgets._renew(self.db.conn, self.clock.now)
-        for book in self.books:
+        for _, book in self.reaching():
             book.budgets.sweep(self.db.conn)
         self.note_lost_leases()
+
+    def reaching(self) -> list[tuple[int, Book]]:
+        """Return the processes that reach the database, by their numbers."""
+        return [each for each in enumerate(self.books) if each[0] not in self.away]
 
     @rule(seconds=st.sampled_from([1, 90, 3600]))
     def step_back(self, seconds: int) -> None:

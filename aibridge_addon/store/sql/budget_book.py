@@ -39,6 +39,8 @@ class _CallWork:
 
     work: Callable[[Connection, BudgetedCall], Any]
     call: BudgetedCall
+    alone: Callable[[BudgetedCall], list[Statement] | None]
+    """Does the same without the store: returns the statements to spool, None if it cannot."""
 
     def __call__(self, connection: Connection) -> Any:
         return self.work(connection, self.call)
@@ -49,6 +51,11 @@ def counters_of(works: Iterable[Work]) -> Iterator[str]:
     for work in works:
         if isinstance(work, _CallWork):
             yield from (f"{budget.name}/{scope}" for budget, scope in work.call.scopes)
+
+
+def alone(work: Work) -> list[Statement] | None:
+    """Do a work without the store: return the statements to spool, None if it needs the store."""
+    return work.alone(work.call) if isinstance(work, _CallWork) else None
 
 
 class SQLBudgetBook(BudgetBook):
@@ -71,13 +78,15 @@ class SQLBudgetBook(BudgetBook):
             BookUnavailableError: the database is unavailable.
         """
         self.is_used = True
-        refusal: BudgetRefusal | None = await self.run(_CallWork(self._admit, call))
+        refusal: BudgetRefusal | None = await self.run(
+            _CallWork(self._admit, call, self._budgets.spare.admit)
+        )
         return refusal
 
     def hold(self, call: BudgetedCall) -> Awaitable[Any]:
         """Hold the estimate of a call that cannot be refused any more."""
         self.is_used = True
-        return self.run(_CallWork(self._admit, call))
+        return self.run(_CallWork(self._admit, call, self._budgets.spare.admit))
 
     def _admit(self, connection: Connection, call: BudgetedCall) -> BudgetRefusal | None:
         self._warnings += self._budgets.settle_so_far(connection, call.interception_id)
@@ -93,7 +102,7 @@ class SQLBudgetBook(BudgetBook):
 
     async def release(self, call: BudgetedCall) -> None:
         """Remove the holds of a call that is not sent after all."""
-        await self.run(_CallWork(self._release, call))
+        await self.run(_CallWork(self._release, call, self._budgets.spare.release))
 
     def _release(self, connection: Connection, call: BudgetedCall) -> None:
         self._budgets.release(connection, call.id)
@@ -101,6 +110,10 @@ class SQLBudgetBook(BudgetBook):
     def settle(self, connection: Connection, statements: Iterable[Statement]) -> None:
         """Settle the holds of the interceptions that end with these statements."""
         self._warnings = self._budgets.settle(connection, self.ended(statements))
+
+    def spooled(self, statements: Iterable[Statement]) -> None:
+        """Note what ends with statements that the store will have later."""
+        self._budgets.spare.settle(statements)
 
     def ended(self, statements: Iterable[Statement]) -> list[str]:
         """Return the ids of the interceptions that end with statements."""

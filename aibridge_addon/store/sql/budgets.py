@@ -20,9 +20,11 @@ from aibridge_addon.budgets.windows import Window, as_text
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql import budget_sql
 from aibridge_addon.store.sql.counters import Counter
+from aibridge_addon.store.sql.holds import hold_row
 from aibridge_addon.store.sql.rows import execute_rows
 from aibridge_addon.store.sql.settlements import Clock, Settlement
 from aibridge_addon.store.sql.slices import Settled, Slices
+from aibridge_addon.store.sql.spare_slices import SpareSlices
 
 LEASE = timedelta(seconds=60)
 """Time after which the holds of a process that does not renew its lease are settled by others."""
@@ -51,6 +53,7 @@ class SQLBudgets:
     def __init__(self, owner: str, clock: Clock = lambda: datetime.now(UTC)) -> None:
         self._owner = owner
         self._slices = Slices(owner)
+        self.spare = SpareSlices(owner, clock)
         self._clock = clock
         self._renew_at = datetime.min.replace(tzinfo=UTC)
         self._renewed_at: datetime | None = None
@@ -85,8 +88,7 @@ class SQLBudgets:
         if not self._slices.are_valid(connection, [own for own, _, _ in found]):
             return False
         for own, _, amount in found:
-            own.held += amount
-            own.is_used = True
+            self._slices.hold(own, amount)
         self._hold(connection, call, moment, [(own.counter, e, amount) for own, e, amount in found])
         return True
 
@@ -135,16 +137,7 @@ class SQLBudgets:
         held: Iterable[tuple[Counter, Estimate | None, int]],
     ) -> None:
         rows = [
-            (
-                call.id,
-                call.interception_id,
-                *counter.key,
-                amount,
-                estimate.likely if estimate else 0,
-                estimate.input if estimate else 0,
-                self._owner,
-                as_text(moment),
-            )
+            hold_row(call, counter, estimate, amount, owner=self._owner, moment=moment)
             for counter, estimate, amount in held
         ]
         execute_rows(connection, budget_sql.HOLDS, rows)
@@ -207,10 +200,12 @@ class SQLBudgets:
     def rolled_back(self) -> None:
         """Forget what the last transaction changed, which was not committed."""
         self._renewed_at = None
-        self._slices.forget()
+        self.spare.keep(self._slices.forget())
 
     def committed(self) -> None:
         """Note that the last transaction was not rolled back, and a renewed lease with it."""
+        self._slices.committed()
+        self.spare.clear()
         if self._renewed_at:
             self._renew_at = self._renewed_at + LEASE / 3
             self._renewed_at = None

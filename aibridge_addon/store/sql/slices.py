@@ -37,22 +37,25 @@ class Slice:
     refill_at: int
     """A call is not admitted from the slice if less than this is left of it then."""
     is_used: bool = True
-    unchecked: int = 0
-    """Charges since the thresholds of warnings were looked at."""
+    safe: tuple[int, int] | None = None
+    """`owned` and `held` as the last commit left them; None: none has."""
 
     @property
     def free(self) -> int:
         """The amount that no call holds."""
         return self.owned - self.held
 
-    def hold_for(self, budget: Budget, estimate: Estimate | None) -> int | None:
+    def hold_for(
+        self, budget: Budget, estimate: Estimate | None, *, refill_at: int | None = None
+    ) -> int | None:
         """Return the amount to hold for a call; None: the slice does not have it."""
         if not budget.refuses:
             return decide(budget, Standing(spent=0, held=0), estimate).hold
         if estimate is None or (budget.is_strict and estimate.worst > budget.limit):
             return None
         amount = estimate.worst if budget.hold == "worst" else estimate.likely
-        return amount if self.free - amount >= self.refill_at else None
+        least = self.refill_at if refill_at is None else refill_at
+        return amount if self.free - amount >= least else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +74,38 @@ class Slices:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._slices: dict[tuple[str, str], Slice] = {}
+        self._changed: list[Slice] = []
+        """Slices that the transaction has changed."""
+        self._unchecked: dict[tuple[str, str], tuple[Counter, int]] = {}
+        """Charges of a counter since the thresholds of warnings were looked at. They outlive their
+        slice: others may have exceeded their holds, so that these have crossed a threshold."""
 
-    def forget(self) -> None:
-        """Forget what is remembered, which a transaction that failed may have changed."""
+    def forget(self) -> list[Slice]:
+        """Forget the slices, which a transaction that failed may have changed.
+
+        Returns:
+            Them as they were before the transaction.
+        """
+        before = []
+        for own in self._slices.values():
+            if own.safe is not None:
+                own.owned, own.held = own.safe
+                before.append(own)
         self._slices.clear()
+        self._changed.clear()
+        return before
+
+    def committed(self) -> None:
+        """Note that the slices are as the transaction left them."""
+        for own in self._changed:
+            own.safe = own.owned, own.held
+        self._changed.clear()
+
+    def hold(self, own: Slice, amount: int) -> None:
+        """Hold an amount for a call."""
+        own.held += amount
+        own.is_used = True
+        self._changed.append(own)
 
     def set_aside(self) -> list[SetAside]:
         """Return what this process has set aside; for any thread."""
@@ -109,13 +140,17 @@ class Slices:
         """Return the charges that may have crossed a threshold; 0: so much is still set aside."""
         if not budget.warn_at:
             return 0
-        own = self._slices.get((counter.budget, counter.scope))
-        if own is None or own.counter != counter or own.limit != budget.limit:
-            return added
-        own.unchecked += added
-        if (budget.limit - own.owned) * 100 < min(budget.warn_at) * budget.limit:
+        key = counter.budget, counter.scope
+        of, before = self._unchecked.get(key, (counter, 0))
+        unchecked = added + before if of == counter else added
+        own = self._slices.get(key)
+        least = min(budget.warn_at) * budget.limit
+        is_current = own is not None and (own.counter, own.limit) == (counter, budget.limit)
+        if own and is_current and (budget.limit - own.owned) * 100 < least:
+            self._unchecked[key] = counter, unchecked
             return 0
-        unchecked, own.unchecked = own.unchecked, 0
+        if of == counter:
+            self._unchecked.pop(key, None)
         return unchecked
 
     def take(
@@ -135,7 +170,7 @@ class Slices:
         if budget.refuses and (not size or free * _LEAST_SHARE < budget.limit):
             return
         owned = held + size if budget.refuses else 0
-        self._slices[counter.budget, counter.scope] = Slice(
+        own = self._slices[counter.budget, counter.scope] = Slice(
             counter=counter,
             first_bucket=window.first_bucket,
             limit=budget.limit,
@@ -143,6 +178,7 @@ class Slices:
             held=held,
             refill_at=size // 2,
         )
+        self._changed.append(own)
         key = (counter.budget, counter.scope, self._owner, counter.epoch, counter.unit)
         connection.execute(budget_sql.TAKE_SLICE, (*key, counter.bucket, owned))
 
@@ -184,6 +220,7 @@ class Slices:
             elif counter.epoch == own.counter.epoch and counter.bucket >= own.first_bucket:
                 own.owned = max(0, own.owned - call.charge)
                 own.held = max(0, own.held - call.held)
+                self._changed.append(own)
                 changed[key] = own.owned
         if changed:
             rows = [(owned, *key, self._owner) for key, owned in sorted(changed.items())]

@@ -40,6 +40,7 @@ _INSERTS = {
         "part": "aibridge_parts",
         "search_text": "aibridge_search_texts",
         "process_seen": "aibridge_processes",
+        "budget_hold": "aibridge_budget_holds",
     }.items()
 }
 
@@ -94,6 +95,8 @@ SQL: dict[Kind, str] = {
         _INSERTS["process_seen"],
         ("seen_at", "ended_at", "open_requests", "requests", "cpu_percent"),
     ),
+    "budget_hold": _INSERTS["budget_hold"],
+    "budget_release": "DELETE FROM aibridge_budget_holds WHERE id = :id",
 }
 
 FIND_BACKGROUND_RESPONSE = (
