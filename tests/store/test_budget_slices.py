@@ -111,6 +111,19 @@ def test_charge_that_crosses_a_threshold_reports_it_although_calls_come_from_sli
     assert crossed == {30: 30, 80: 80}
 
 
+def test_charge_that_crosses_a_threshold_reports_it_after_its_slice_was_taken_away(
+    book: Book, other: Book
+) -> None:
+    watched = budget(limit=1_000, warn_at=(95,))
+    other.end(other.hold(watched), 0)
+    admitted = book.hold(watched)
+    assert not other.end(other.hold(watched), 945), "more than its hold"
+    assert not book.end(admitted, 8), "its slice hides that it crosses the threshold"
+    other.refuse(watched, worst=60, likely=60)
+    [warning] = book.end(book.hold(watched), 1)
+    assert (warning.percent, warning.spent) == (95, 954)
+
+
 def test_call_that_is_not_sent_leaves_its_room_to_the_slice(book: Book) -> None:
     book.hold(WIDE)
     row = "SELECT id FROM aibridge_budget_holds"
