@@ -22,7 +22,7 @@ from aibridge_addon.store.statements import Statement
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """What a call takes of a slice."""
+    """The hold of a call in a slice."""
 
     call_id: str
     own: Slice
@@ -102,7 +102,7 @@ class SpareSlices:
                 _settle(running, values)
 
     def _find(self, budget: Budget, scope: str, window: Window) -> Slice | None:
-        """Return the slice of a window; of one that rolls, also that of an earlier step."""
+        """Return the slice of a window; if it rolls, also the slice of an earlier step."""
         own = self._slices.get((budget.name, scope))
         if own is None or (own.counter.unit, own.limit) != (budget.unit, budget.limit):
             return None
