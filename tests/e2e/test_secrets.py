@@ -117,6 +117,14 @@ def everything(proxy: Proxy, **more: bytes | str) -> Written:
     return Written(places)
 
 
+def everything_spooled(proxy: Proxy) -> Written:
+    """Return likewise, once facts are in the spool: a response waits for them only so long."""
+    proxy.wait_for_log("facts are spooled")
+    spooled = everything(proxy, metrics=metrics_text(proxy))
+    assert any("spool" in name for name in spooled.places)
+    return spooled
+
+
 def verbose(directory: str = "flows") -> dict[str, Any]:
     """Return options that make mitmdump log and save everything."""
     return {
@@ -285,8 +293,7 @@ def test_no_route_writes_a_secret_and_the_provider_receives_them_all(
     with locked(proxy):
         for way, api in ((FORWARD_H2, CHAT), (REVERSE, MESSAGES)):
             sent += visitor.visit(way, api)
-        spooled = everything(proxy, metrics=metrics_text(proxy))
-        assert any("spool" in name for name in spooled.places)
+        spooled = everything_spooled(proxy)
         spooled.assert_no_secrets()
     assert arrived(standin) == [HEADERS] * sent
     standin.requests.clear()
@@ -406,8 +413,7 @@ def test_prompts_without_capture_are_only_in_saved_flows(
     with locked(proxy):
         visitor.visit(FORWARD, MESSAGES)
         visitor.visit(REVERSE_H2, CHAT)
-        written = everything(proxy, metrics=metrics_text(proxy))
-        assert any("spool" in name for name in written.places)
+        written = everything_spooled(proxy)
         assert set(written.where(PROMPT)) <= {"flows", *(["log"] if detail == 4 else [])}
     proxy.stop()
     shown = {"flows", *(["log"] if detail == 4 else [])}
@@ -481,8 +487,7 @@ def test_secrets_in_bodies_reach_the_provider_and_no_record(
     Visitor(clients, provider).visit_other_apis(FORWARD, secrets)
     with locked(proxy):
         visit()
-        spooled = everything(proxy, metrics=metrics_text(proxy))
-        assert any("spool" in name for name in spooled.places)
+        spooled = everything_spooled(proxy)
         spooled.assert_no_secrets()
     visit()
     proxy.stop()
