@@ -7,7 +7,6 @@ legal, which is checked at its end.
 import json
 import os
 import select
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 import httpx2
+from forked import MCP_SERVER, start_mcp_server
 from standin import (
     Exchange,
     Provider,
@@ -32,11 +32,10 @@ from standin.codings import decode
 
 from e2e.asking import API, Answer
 from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, WAYS, Clients, Way
-from e2e.proxy import REPOSITORY, Proxy
+from e2e.proxy import Proxy
 from e2e.records import Records
 from e2e.wire_formats import JSON, READERS, Story, data_of, reader_of
 
-MCP_SERVER = REPOSITORY / "tests" / "mcp_server.py"
 WAIT_S = 60.0
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
@@ -55,12 +54,7 @@ class ToolServer:
     """`tests/mcp_server.py` as a separate process, over HTTP or SSE."""
 
     def __init__(self, transport: Literal["http", "sse"], *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(MCP_SERVER), transport, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = start_mcp_server(transport, *arguments)
 
     @cached_property
     def url(self) -> str:

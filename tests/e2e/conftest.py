@@ -97,7 +97,7 @@ def run_proxy(proxies: ProxyFactory) -> RunProxy:
 def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
     """The shared proxy in front of the shared stand-in. Do not break it: see `start_proxy`."""
     more = more_providers(standin.origin)
-    with run_proxy(standin.origin, more_config=more, metrics=True) as shared:
+    with run_proxy(standin.origin, more_config=more, metrics=True, fork=False) as shared:
         yield shared
 
 
@@ -128,7 +128,9 @@ def central_proxy(
         "local": program() | {"allow": "^echo$"},
         "old": {"url": sse_tool_server.url, "type": "sse", "allow": "^echo$"},
     }
-    with run_proxy(standin.origin, servers=servers, metrics=True, script=QUICK_RETRIES) as shared:
+    with run_proxy(
+        standin.origin, servers=servers, metrics=True, script=QUICK_RETRIES, fork=False
+    ) as shared:
         yield shared
 
 

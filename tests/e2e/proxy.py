@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import forked
 from ports import free_port
 
 from e2e.records import Condition, Records, latest_id, read_records
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "aibridge_addon" / "__init__.py"
+
 MITMDUMP = Path(sys.executable).with_name("mitmdump")
 
 START_S = 60.0
@@ -76,6 +78,7 @@ class Proxy:
         env: Mapping[str, str] | None = None,
         metrics: bool = False,
         script: Path | None = SCRIPT,
+        fork: bool = True,
     ) -> None:
         """Prepare in an empty directory.
 
@@ -88,6 +91,7 @@ class Proxy:
             env: More environment variables for the process.
             metrics: Whether to serve metrics.
             script: The addon; None for a bare mitmdump.
+            fork: Start it as a fork; False: as an interpreter of its own, as operators do.
         """
         self.directory = directory
         self.config_path = directory / "aibridge.toml"
@@ -99,8 +103,9 @@ class Proxy:
         self.forward_port = 0
         self.reverse_port = 0
         self.metrics_port: int | None = None
-        self.process: subprocess.Popen[str] | None = None
+        self.process: forked.Running | None = None
         self._script = script
+        self._start_program = forked.start if fork else forked.execute
         self._env = dict(env or {})
         self._metrics = metrics
         self._options: dict[str, Any] = {
@@ -137,15 +142,8 @@ class Proxy:
 
     def _start(self) -> Self:
         mark = len(self.log)
-        self.process = subprocess.Popen(
-            self._command(),
-            env=self._environment(),
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
+        self.process = self._start_program(
+            "mitmdump", self._arguments(), env=self._environment(), cwd=self.directory
         )
         reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         reader.start()
@@ -204,17 +202,17 @@ class Proxy:
         self._readers.clear()
         return code
 
-    def _command(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         options = dict(self._options)
         if self._metrics:
             self.metrics_port = free_port()
             options["aibridge_metrics_listen"] = f"127.0.0.1:{self.metrics_port}"
-        command = [str(MITMDUMP), "--mode", _FORWARD_MODE, "--mode", _REVERSE_MODE]
+        arguments = [str(MITMDUMP), "--mode", _FORWARD_MODE, "--mode", _REVERSE_MODE]
         if self._script:
-            command += ["-s", str(self._script)]
+            arguments += ["-s", str(self._script)]
         for name, value in options.items():
-            command += ["--set", f"{name}={_option(value)}"]
-        return command
+            arguments += ["--set", f"{name}={_option(value)}"]
+        return arguments
 
     def _environment(self) -> dict[str, str]:
         inherited = {
@@ -264,7 +262,7 @@ class Proxy:
         ports = {match[1][:7]: int(match[2]) for match in matches}
         return (ports["HTTP(S)"], ports["reverse"]) if len(ports) == 2 else None
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, process: forked.Running) -> None:
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:

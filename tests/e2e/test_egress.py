@@ -85,11 +85,11 @@ class MoreModes(Proxy):
     upstream_port = 0
     """The port of the upstream proxy."""
 
-    def _command(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         self.socks_port, self.chained_port = free_port(), free_port()
         upstream = f"upstream:http://127.0.0.1:{self.upstream_port}@127.0.0.1:{self.chained_port}"
         socks = f"socks5@127.0.0.1:{self.socks_port}"
-        return [*super()._command(), "--mode", upstream, "--mode", socks]
+        return [*super()._arguments(), "--mode", upstream, "--mode", socks]
 
 
 @pytest.fixture(scope="module")

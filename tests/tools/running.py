@@ -3,11 +3,12 @@
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+from forked import MCP_SERVER, start_mcp_server
 
 from aibridge_addon.formats.central_tool import CentralTool
 from aibridge_addon.tools.server_config import ServerConfig, Transport
@@ -15,7 +16,7 @@ from aibridge_addon.tools.servers import ToolServers
 
 BOUND = 60.0
 """Seconds after which a wait fails."""
-PROGRAM = str(Path(__file__).parents[1] / "mcp_server.py")
+PROGRAM = str(MCP_SERVER)
 
 
 class Program:
@@ -29,8 +30,7 @@ class Program:
 
     def start(self) -> None:
         """Start it; a restart uses the same port."""
-        command = [sys.executable, PROGRAM, *self._arguments, "--port", str(self.port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = start_mcp_server(*self._arguments, "--port", str(self.port))
 
     def wait(self) -> None:
         """Wait until it listens."""

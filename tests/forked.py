@@ -1,0 +1,302 @@
+"""Starts Python programs as forks of a process that has imported their modules before.
+
+The imports of a proxy take more than a second of processor time, and the tests start hundreds. A
+forked program is a process of its own, with its own arguments, environment, folder, output, signals
+and exit code; only its interpreter and its imports are not new. Tests whose point they are start
+the program with `subprocess`.
+
+Run as a program, this module is that process: it ends, with its forks, when its tests end.
+"""
+
+import array
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import re
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, NoReturn, Protocol
+
+MCP_SERVER = Path(__file__).with_name("mcp_server.py")
+
+_IMPORTS: Mapping[str, Sequence[str]] = {
+    "mitmdump": (
+        *("mitmproxy.tools.main", "mitmproxy.tools.dump", "genai_prices.data", "sqlite_utils"),
+        *("aibridge_addon.addon", "aibridge_addon.config.files", "aibridge_addon.tools.servers"),
+    ),
+    "mcp_server.py": (
+        "mcp.server.mcpserver",
+        "mcp.server.runner",
+        "uvicorn",
+        "uvicorn.protocols.http.auto",
+    ),
+}
+"""By the name of a program: what its starts import, in this order.
+
+An import reads the environment only for the default of `aibridge_db`; give that option.
+"""
+
+
+class Running(Protocol):
+    """A process, as `subprocess` shows it."""
+
+    pid: int
+    returncode: int | None
+    stdout: IO[str] | None
+
+    def poll(self) -> int | None:
+        """Return the exit code; None: it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; return the exit code."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal, unless it has ended."""
+
+    def kill(self) -> None:
+        """Send SIGKILL, unless it has ended."""
+
+
+def start(
+    program: str,
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    stderr: int = subprocess.STDOUT,
+) -> Running:
+    """Start a program of `_IMPORTS` without input; its output can be read.
+
+    Args:
+        program: Its name.
+        arguments: Its script and the arguments of that.
+        env: All of its environment variables.
+        cwd: The folder that it runs in.
+        stderr: `subprocess.STDOUT`, or the descriptor that errors go to.
+    """
+    if sys.platform != "linux" or _needs_interpreter(env):
+        return execute(program, arguments, env=env, cwd=cwd, stderr=stderr)
+    return _server(program).start(arguments, env, cwd, stderr)
+
+
+def start_mcp_server(*arguments: str) -> Running:
+    """Start `mcp_server.py`, which writes errors where this process does."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return start(MCP_SERVER.name, [str(MCP_SERVER), *arguments], env=env, cwd=Path.cwd(), stderr=2)
+
+
+def _needs_interpreter(env: Mapping[str, str]) -> bool:
+    """Return True for variables that an interpreter reads when it starts, as coverage's are."""
+    read = re.compile(r"PYTHON(?!UNBUFFERED$)|COVERAGE_PROCESS")
+    return any(map(read.match, env))
+
+
+def execute(
+    program: str,
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    stderr: int = subprocess.STDOUT,
+) -> Running:
+    """Start an interpreter that runs a program, with the arguments of `start`."""
+    assert program in _IMPORTS
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        errors="replace",
+    )
+
+
+class Forked:
+    """A forked process, with the interface of `subprocess.Popen`."""
+
+    def __init__(self, server: "ForkServer", pid: int, stdout: IO[str]) -> None:
+        self.pid = pid
+        self.stdout: IO[str] | None = stdout
+        self.returncode: int | None = None
+        self._server = server
+        self._ended = os.pidfd_open(pid)
+        self._lock = threading.Lock()
+
+    def poll(self) -> int | None:
+        """Return the exit code; None: it runs."""
+        return self._wait(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it runs still.
+        """
+        code = self._wait(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        """Send SIGKILL, unless it has ended."""
+        self.send_signal(signal.SIGKILL)
+
+    def _wait(self, timeout: float | None) -> int | None:
+        with self._lock:
+            if self.returncode is None and select.select([self._ended], [], [], timeout)[0]:
+                self.returncode = self._server.exit_code(self.pid)
+                os.close(self._ended)
+            return self.returncode
+
+
+@cache
+def _server(program: str) -> "ForkServer":
+    return ForkServer(_IMPORTS[program])
+
+
+class ForkServer:
+    """The process that forks, as its tests see it."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._socket, other = socket.socketpair()
+        self._lock = threading.Lock()
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", __file__, str(other.fileno()), *modules],
+            env={**inherited, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[other.fileno()],
+        )
+        other.close()
+        atexit.register(self.close)
+
+    def start(
+        self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, stderr: int
+    ) -> Forked:
+        """Fork a process that runs a program."""
+        reader, writer = os.pipe()
+        request = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd)}
+        try:
+            pid = self._ask(request, [writer, writer if stderr == subprocess.STDOUT else stderr])
+        finally:
+            os.close(writer)
+        return Forked(self, pid, open(reader, errors="replace"))
+
+    def exit_code(self, pid: int) -> int:
+        """Return the exit code of a process that has ended."""
+        return self._ask({"ended": pid})
+
+    def _ask(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> int:
+        with self._lock:
+            _send(self._socket, request, descriptors)
+            answer, _ = _receive(self._socket)
+        assert answer is not None, "the process that forks has ended"
+        return int(answer["number"])
+
+    def close(self) -> None:
+        """Kill the forks, and end."""
+        self._socket.close()
+        self._process.wait()
+
+
+# --- the process that forks
+
+
+def _serve(connection: socket.socket) -> list[str]:
+    """Fork on request until the tests end; return in each child, with its arguments."""
+    living: set[int] = set()
+    while True:
+        request, descriptors = _receive(connection)
+        if request is None:
+            _end(living)
+        if (ended := request.get("ended")) is not None:
+            living.remove(ended)
+            number = os.waitstatus_to_exitcode(os.waitpid(ended, 0)[1])
+        elif (number := os.fork()) == 0:
+            connection.close()
+            return _become(request, descriptors)
+        else:
+            living.add(number)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        _send(connection, {"number": number})
+
+
+def _end(living: set[int]) -> NoReturn:
+    for pid in living:
+        os.kill(pid, signal.SIGKILL)
+    os._exit(0)
+
+
+def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> list[str]:
+    for number, descriptor in enumerate(descriptors, start=1):
+        os.dup2(descriptor, number)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    return list(request["arguments"])
+
+
+def _send(
+    connection: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()
+) -> None:
+    data = json.dumps(message).encode()
+    head = len(data).to_bytes(4)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+    connection.sendmsg([head], rights if descriptors else [])
+    connection.sendall(data)
+
+
+def _receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """Return a message and the descriptors that came with it; None: the other side has ended."""
+    head, descriptors, _, _ = socket.recv_fds(connection, 4, 2)
+    if not head:
+        return None, []
+    data = b""
+    while len(data) < int.from_bytes(head):
+        data += connection.recv(1 << 16)
+    return json.loads(data), descriptors
+
+
+def _run(arguments: list[str]) -> None:
+    sys.argv = arguments
+    sys.path.insert(0, str(Path(arguments[0]).parent))
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
+def _main() -> None:
+    number, *modules = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for module in modules:
+        importlib.import_module(module)
+    assert threading.active_count() == len(os.listdir("/proc/self/task")) == 1
+    gc.freeze()
+    _run(_serve(socket.socket(fileno=int(number))))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,91 @@
+"""Programs that tests start as forks are processes like those that a shell starts."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from forked import Forked, ForkServer
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork")
+
+REPORT = """
+import os, sys
+print(__name__, sys.argv[1:], os.getcwd(), dict(os.environ), os.getpid(), sys.stdin.read())
+print("a mistake", file=sys.stderr)
+sys.exit(7)
+"""
+INTERRUPTED = """
+import time
+print("ready")
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+DEADLINE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    made = ForkServer(())
+    yield made
+    made.close()
+
+
+def run(server: ForkServer, folder: Path, program: str, *arguments: str) -> Forked:
+    script = folder / "program.py"
+    script.write_text(program)
+    words = [str(script), *arguments]
+    return server.start(words, {"ONLY": "this"}, folder, subprocess.STDOUT)
+
+
+def text_of(process: Forked) -> str:
+    assert process.stdout
+    with process.stdout as lines:
+        return lines.read()
+
+
+def test_fork_has_its_arguments_folder_environment_output_and_exit_code(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    process = run(server, tmp_path, REPORT, "a", "b c")
+    expected = f"__main__ ['a', 'b c'] {tmp_path} {{'ONLY': 'this'}} {process.pid} \na mistake\n"
+    assert text_of(process) == expected
+    assert process.wait(DEADLINE_S) == process.poll() == process.returncode == 7
+
+
+def test_uncaught_exception_ends_a_fork_with_1_and_its_traceback(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    process = run(server, tmp_path, "raise LookupError('gone')")
+    assert text_of(process).endswith("LookupError: gone\n")
+    assert process.wait(DEADLINE_S) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -15), (signal.SIGKILL, -9)]
+)
+def test_signal_reaches_a_fork(
+    server: ForkServer, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    process = run(server, tmp_path, INTERRUPTED)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.01)
+    process.send_signal(number)
+    assert process.wait(DEADLINE_S) == code
+    process.kill()  # like `subprocess`: nothing to send it to
+    assert text_of(process) == ("interrupted\n" if number == signal.SIGINT else "")
+
+
+def test_forks_end_with_their_tests(tmp_path: Path) -> None:
+    server = ForkServer(())
+    process = run(server, tmp_path, INTERRUPTED)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    server.close()
+    assert text_of(process) == ""  # its output has ended, so nothing holds it open
