@@ -409,6 +409,7 @@ def test_connection_uses_the_checked_address_despite_a_changed_lookup(
     ):
         sock.sendall(b"hello")
         assert sock.recv(100) == b"hello"
+    proxy.wait_for_log("looked up rebind.test")
     assert proxy.log.count("looked up rebind.test") == 1
 
 
@@ -417,6 +418,7 @@ def test_unresolvable_name_is_not_resolved_again_by_mitmproxy(proxy: Proxy) -> N
         answer = http.get(f"http://unsteady.test:{port}/")
     assert answer.status_code == 502
     assert "cannot be resolved" in answer.text
+    proxy.wait_for_log("looked up unsteady.test")
     assert proxy.log.count("looked up unsteady.test") == 1
 
 
@@ -431,6 +433,7 @@ def test_connection_by_name_is_reused_and_shown_with_the_name(
             answer = http.get(f"http://here.test:{server.port}/v1/models")
             assert answer.status_code == 200, answer.text
         assert len(server.links) == 1
+    proxy.wait_for_log("looked up here.test")
     assert proxy.log.count("looked up here.test") == 1
     assert [r.header("host") for r in server.requests] == [f"here.test:{server.port}"] * 3
     assert f"server connect 127.0.0.1:{server.port}" in proxy.log_text(mark)  # not the IPv6 one
