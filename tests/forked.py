@@ -1,4 +1,4 @@
-"""Starts Python programs as forks of a process that has imported their modules before.
+"""Starts Python programs as forks of a process that has imported their libraries before.
 
 The imports of a proxy take more than a second of processor time, and the tests start hundreds. A
 forked program is a process of its own, with its own arguments, environment, folder, output, signals
@@ -34,7 +34,9 @@ MCP_SERVER = Path(__file__).with_name("mcp_server.py")
 _IMPORTS: Mapping[str, Sequence[str]] = {
     "mitmdump": (
         *("mitmproxy.tools.main", "mitmproxy.tools.dump", "genai_prices.data", "sqlite_utils"),
-        *("aibridge_addon.addon", "aibridge_addon.config.files", "aibridge_addon.tools.servers"),
+        *("prometheus_client.core", "uuid_utils", "msgspec.json", "platformdirs", "tomllib"),
+        *("mcp.client.streamable_http", "mcp.client.sse", "mcp.client.stdio", "pydantic.networks"),
+        *("opentelemetry.context", "wsgiref.simple_server"),
     ),
     "mcp_server.py": (
         "mcp.server.mcpserver",
@@ -45,7 +47,7 @@ _IMPORTS: Mapping[str, Sequence[str]] = {
 }
 """By the name of a program: what its starts import, in this order.
 
-An import reads the environment only for the default of `aibridge_db`; give that option.
+Nothing of this package: each of its processes makes an id when it is imported.
 """
 
 

@@ -24,7 +24,6 @@ from e2e.records import Condition, Records, latest_id, read_records
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "aibridge_addon" / "__init__.py"
-
 MITMDUMP = Path(sys.executable).with_name("mitmdump")
 
 START_S = 60.0

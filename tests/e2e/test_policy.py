@@ -312,9 +312,9 @@ def test_reverse_proxy_answers_other_routes_with_404(
 
 def test_forward_proxy_relays_every_route(clients: Clients, standin: Server) -> None:
     with clients.http(FORWARD) as http:
-        answer = http.post("https://api.anthropic.com/v1/files?x=1", content=b"file")
+        answer = http.post("https://api.anthropic.com/v1/skills?x=1", content=b"skill")
     assert answer.status_code == 404  # the provider's own
-    assert [request.target for request in standin.requests] == ["/v1/files?x=1"]
+    assert [request.target for request in standin.requests] == ["/v1/skills?x=1"]
 
 
 @pytest.mark.parametrize("method", [b"post", b"Post", b"PRI", b"\xff\xfe", b"P\xc3\x96ST"])
