@@ -15,7 +15,8 @@ from pathlib import Path
 
 from bench_load import Connection, connect
 from bench_subjects import upstream
-from load import KINDS, Loaded, running, streams
+from load import Loaded, running, streams
+from load_sessions import KINDS
 
 _CONNECTIONS = 16
 
