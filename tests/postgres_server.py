@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from ports import free_port
 
@@ -125,11 +126,20 @@ class Server:
         return True
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop the server: SIGINT ends all connections, SIGQUIT is like a crash."""
+        """Stop the server: SIGINT ends all connections, SIGQUIT is like a crash.
+
+        SIGKILL reaches the processes of its connections too, which would go on for a moment.
+        """
         if self.process is not None:
+            children = psutil.Process(self.process.pid).children(recursive=True)
             self.process.send_signal(how)
             self.process.wait(BOUND)
             self.process = None
+            if how == signal.SIGKILL:
+                for child in children:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
+            psutil.wait_procs(children, BOUND)
 
     def remove(self) -> None:
         """Stop the server, and delete its folder."""
