@@ -42,6 +42,7 @@ from typing import Any
 from bench_scenarios import Measures, Row, Run, Scenario
 from bench_subjects import ADDON, Place, Ports, Proxy, Subject, other_checkout, upstream
 from bench_table import SCENARIOS
+from mitmproxy.certs import CertStore
 from rich.console import Console
 from rich.table import Table
 
@@ -61,6 +62,9 @@ if console.width < 110:
 progress = Console(stderr=True)
 
 
+CA_BITS = 2048
+
+
 class Bench:
     """Runs the benchmark once."""
 
@@ -69,6 +73,8 @@ class Bench:
         self.results: Results = {}
         self._quick = quick
         self._directory = directory
+        # Proxies that start at once would each write the CA.
+        CertStore.from_store(directory / "confdir", "mitmproxy", CA_BITS)
         self._started = 0
 
     def judged(self, scenario: Scenario) -> tuple[Subject, ...]:
