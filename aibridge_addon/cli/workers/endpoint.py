@@ -28,6 +28,7 @@ class Endpoint(Collector):
         self._is_ready = is_ready
         self._loop = asyncio.get_running_loop()
         self._ended: list[Family] = []
+        self._latest: list[list[Family]] = []
         self._exits = 0
         self._listener: Listener | None = None
         self._refreshing = self._loop.create_task(self._refresh())
@@ -68,14 +69,13 @@ class Endpoint(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Yield the metrics of all workers together; called on a thread of the listener."""
-        asked = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
+        asked = asyncio.run_coroutine_threadsafe(self._ask_for_families(), self._loop)
         try:
-            asked.result(ANSWER_S + CHECK_SECONDS)
+            self._latest = asked.result(ANSWER_S + CHECK_SECONDS)
         except (TimeoutError, RuntimeError):
             asked.cancel()
-        workers = list(self._workers())
-        yield from added([self._ended, *(worker.families for worker in workers)])
-        up = sum(worker.is_up for worker in workers)
+        yield from added(self._latest)
+        up = sum(worker.is_up for worker in self._workers())
         yield GaugeMetricFamily(f"aibridge_{WORKERS.name}", WORKERS.help, value=up)
         name = f"aibridge_{WORKER_EXITS.name}"
         yield CounterMetricFamily(name, WORKER_EXITS.help, value=self._exits)
@@ -84,6 +84,15 @@ class Endpoint(Collector):
         while True:
             await asyncio.sleep(REFRESH_S)
             await self._ask()
+
+    async def _ask_for_families(self) -> list[list[Family]]:
+        """Return the metrics of all workers, running and ended.
+
+        They are put together on the event loop, where workers are moved to those that have ended:
+        another thread could see a worker's counts in both places or in neither.
+        """
+        await self._ask()
+        return [self._ended, *(worker.families for worker in self._workers())]
 
     async def _ask(self) -> None:
         await asyncio.gather(*(worker.ask() for worker in self._workers()))
