@@ -78,6 +78,7 @@ def start(
     env: Mapping[str, str],
     cwd: Path,
     stderr: int = subprocess.STDOUT,
+    fork: bool = True,
 ) -> Running:
     """Start a program of `_IMPORTS` without input; its output can be read.
 
@@ -87,10 +88,20 @@ def start(
         env: All of its environment variables.
         cwd: The folder that it runs in.
         stderr: `subprocess.STDOUT`, or the descriptor that errors go to.
+        fork: False starts an interpreter of its own, as where forks are not possible.
     """
-    if sys.platform != "linux" or _needs_interpreter(env):
-        return execute(program, arguments, env=env, cwd=cwd, stderr=stderr)
-    return _server(program).start(arguments, env, cwd, stderr)
+    if fork and sys.platform == "linux" and not _needs_interpreter(env):
+        return _server(program).start(arguments, env, cwd, stderr)
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        errors="replace",
+    )
 
 
 def start_mcp_server(*arguments: str) -> Running:
@@ -103,28 +114,6 @@ def _needs_interpreter(env: Mapping[str, str]) -> bool:
     """Return True for variables that an interpreter reads when it starts, as coverage's are."""
     read = re.compile(r"PYTHON(?!UNBUFFERED$)|COVERAGE_PROCESS")
     return any(map(read.match, env))
-
-
-def execute(
-    program: str,
-    arguments: Sequence[str],
-    *,
-    env: Mapping[str, str],
-    cwd: Path,
-    stderr: int = subprocess.STDOUT,
-) -> Running:
-    """Start an interpreter that runs a program, with the arguments of `start`."""
-    assert program in _IMPORTS
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env=env,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        errors="replace",
-    )
 
 
 class Forked:

@@ -104,7 +104,7 @@ class Proxy:
         self.metrics_port: int | None = None
         self.process: forked.Running | None = None
         self._script = script
-        self._start_program = forked.start if fork else forked.execute
+        self._fork = fork
         self._env = dict(env or {})
         self._metrics = metrics
         self._options: dict[str, Any] = {
@@ -141,8 +141,12 @@ class Proxy:
 
     def _start(self) -> Self:
         mark = len(self.log)
-        self.process = self._start_program(
-            "mitmdump", self._arguments(), env=self._environment(), cwd=self.directory
+        self.process = forked.start(
+            "mitmdump",
+            self._arguments(),
+            env=self._environment(),
+            cwd=self.directory,
+            fork=self._fork,
         )
         reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         reader.start()
