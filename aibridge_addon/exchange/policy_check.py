@@ -30,7 +30,7 @@ class PolicyCheck:
     def __init__(self, settings: Settings, *, policies: PolicySet, metrics: Metrics) -> None:
         self.check = policies.check
         self.decide = policies.decide
-        self.count_in_budgets = policies.count
+        self.count_begun_upstream = policies.count
         self._settings = settings
         self._metrics = metrics
 

@@ -162,7 +162,7 @@ class _SocketRequests:
     def begin_unasked(self, members: Members, message: bytes) -> InterceptionRecord:
         """Begin the record of a response that the provider began: nobody can refuse it any more."""
         start, asked = self._start(members, message)
-        self.policies.count_in_budgets(asked)
+        self.policies.count_begun_upstream(asked)
         record = self.records.make(self.request, start.interception, None)
         self.records.begin(record, start, None, body(members))
         return record
@@ -174,7 +174,7 @@ class _SocketRequests:
         start, asked = self._start(members, message)
         refusal = self.policies.check(asked)
         if refusal is None:
-            self.policies.count_in_budgets(asked)
+            self.policies.count_begun_upstream(asked)
         return start, refusal
 
     def _start(self, members: Members, message: bytes) -> tuple[InterceptionStart, Asked]:

@@ -56,7 +56,7 @@ def render_body(plan: Plan, family: str) -> Rendered:
 
 
 def events(plan: Plan, family: str) -> tuple[bytes, ...]:
-    """Render the events of a stream, of which the last has the counts for any model."""
+    """Render the events of a stream; the last event has the token counts, whatever the model."""
     name = {"llama": "generation", "titan-text": "outputText"}.get(family)
     pieces: list[dict[str, Any]] = [
         {name: delta} if name else {"contentBlockDelta": {"delta": {"text": delta}}}

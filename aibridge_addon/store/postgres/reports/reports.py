@@ -26,7 +26,7 @@ class PostgresReports(SharedReports):
     def totals(self, query: TotalsQuery) -> Totals:
         """Return figures by groups, and overall."""
         with self._reading() as connection:
-            if "session" not in query.by:  # of which there are many
+            if "session" not in query.by:  # a database has too many sessions for a hash
                 connection.execute(_HASH_GROUPS)
             return totals.read(connection, query)
 
