@@ -1,8 +1,6 @@
 """`aibridge web`: serves the record as a web page."""
 
-import contextlib
 import signal
-import sys
 from pathlib import Path
 
 import click
@@ -70,11 +68,12 @@ def command(
     listener = listen(listen_host, port, "--port")
     names = {*allowed_hosts, *page.names_of(listen_host)}
     server = page.make_server(records, tokens, listener, names)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again at its end
+    # From before the link is printed: a signal that comes while uvicorn starts ends it in order.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.stop())
     click.echo(f"The page shows {records.location} until Ctrl-C.")
     _show(page.sign_in_link(page.page_url(listener)), opens=opens)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+    server.run()
 
 
 def _served_by_proxy(proxy: RunningProxy | None, location: str) -> str | None:

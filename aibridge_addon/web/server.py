@@ -33,8 +33,12 @@ class WebServer:
         self._thread = threading.Thread(target=self.run, name="aibridge web", daemon=True)
 
     def run(self) -> None:
-        """Serve until a signal or `close` ends it."""
+        """Serve until a signal, `stop` or `close` ends it."""
         self._server.run(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """Let `run` end, or end at once where it has not begun. Safe in a signal handler."""
+        self._server.should_exit = True
 
     def start(self) -> None:
         """Serve on a thread."""
@@ -42,6 +46,6 @@ class WebServer:
 
     def close(self) -> None:
         """End the thread."""
-        self._server.should_exit = True
+        self.stop()
         self._thread.join()
         self._listener.close()
