@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from aibridge_addon.lenient_json import split_array, split_object
+
 type JSON = Any
 """A decoded JSON value: dict, list, str, int, float, bool or None."""
 
@@ -84,38 +86,31 @@ def pairs(data: bytes | msgspec.Raw) -> list[tuple[str, msgspec.Raw]] | None:
         return [(name.text, value) for name, value in _decode_pairs(data).items()]
     except _BROKEN:
         pass
-    value = _read_as_written(data)
-    if not isinstance(value, tuple):
-        return None
-    written = _written_each([member for _, member in value])
-    if written is None:
-        return None
-    return list(zip([name for name, _ in value], written, strict=True))
+    found = split_object(bytes(data))
+    return None if found is None else [(name, msgspec.Raw(value)) for name, value in found]
 
 
-def _read_as_written(data: bytes | msgspec.Raw) -> JSON:
-    """Decode JSON leniently, objects as tuples of pairs; None if it is broken."""
-    try:
-        return json.loads(bytes(data), object_pairs_hook=tuple)
-    except (ValueError, RecursionError):
-        return None
+def readings(data: bytes, last: dict[str, msgspec.Raw]) -> tuple[dict[str, msgspec.Raw], ...]:
+    """Return an object's members as parsers read them that take the last of one name, or the first.
+
+    Args:
+        data: the object.
+        last: its `members`.
+    """
+    if _is_compact(data, last) or not _OBJECT.match(data):
+        return (last,)
+    found = pairs(data) or []
+    return (last,) if len(found) <= len(last) else (last, dict(reversed(found)))
 
 
-def _written_each(values: list[JSON]) -> list[msgspec.Raw] | None:
-    """Encode values whose objects are tuples of pairs; None if they are nested too deeply."""
-    try:
-        return [msgspec.Raw(_written(value).encode()) for value in values]
-    except RecursionError:
-        return None
+_OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{")
 
 
-def _written(value: JSON) -> str:
-    """Encode a value whose objects are tuples of pairs."""
-    if isinstance(value, tuple):
-        return f"{{{', '.join(f'{json.dumps(name)}: {_written(of)}' for name, of in value)}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_written, value))}]"
-    return json.dumps(value)
+def _is_compact(data: bytes, given: Mapping[str, msgspec.Raw]) -> bool:
+    """Return whether an object consists of these members and no space: none is repeated then."""
+    names = (len(name.encode(errors="surrogatepass")) for name in given)
+    values = (memoryview(value).nbytes for value in given.values())
+    return len(data) == 4 * len(given) + 1 + sum(names) + sum(values)
 
 
 _KEY = re.compile(rb'[\s,]*"(?:[^"\\]|\\.)*"\s*:\s*', re.DOTALL)
@@ -131,11 +126,17 @@ def with_values(data: bytes, values: Mapping[str, JSON]) -> bytes:
     return with_changes(data, lambda name, _: new.get(name))
 
 
-def with_changes(data: bytes, change: Callable[[str, msgspec.Raw], bytes | None]) -> bytes:
+type Change = Callable[[str, msgspec.Raw], bytes | None]
+"""Returns the new value of a member, given its name and value; None: it stays."""
+
+
+def with_changes(data: bytes, change: Change) -> bytes:
     """Replace the values of members that `change` returns a new value for, as `with_values` does.
 
     Of several members of one name, each is changed on its own.
     """
+    if (encoding := json.detect_encoding(data)) != "utf-8":
+        return _recoded(data, encoding, change)
     changes = [(value, change(name, value)) for name, value in pairs(data) or ()]
     if all(new is None for _, new in changes):
         return data
@@ -155,6 +156,16 @@ def with_changes(data: bytes, change: Callable[[str, msgspec.Raw], bytes | None]
     return data[:start] + bytes(made) + data[end:]
 
 
+def _recoded(data: bytes, encoding: str, change: Change) -> bytes:
+    """Change data in an encoding that only lenient parsers accept, or after a byte order mark."""
+    try:
+        text = data.decode(encoding).encode()
+        changed = with_changes(text, change)
+        return data if changed == text else changed.decode().encode(encoding)
+    except UnicodeError:
+        return data
+
+
 def elements(data: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
     """Split a JSON array into its elements, undecoded; empty if it is not an array."""
     if data is None:
@@ -162,7 +173,7 @@ def elements(data: bytes | msgspec.Raw | None) -> list[msgspec.Raw]:
     try:
         return _decode_elements(data)
     except _BROKEN:
-        return _written_each(sequence(_read_as_written(data))) or []
+        return [msgspec.Raw(element) for element in split_array(bytes(data))]
 
 
 def array_reader(shape: Any) -> Callable[[bytes | msgspec.Raw | None], list[JSON]]:

@@ -40,6 +40,7 @@ CORE = (
     "redaction",
     "rate_limits",
     "raw_json",
+    "lenient_json",
     "reset_times",
     "report",
     "tools.catalogue",
@@ -106,7 +107,7 @@ def test_only_the_sqlite_store_imports_sqlite() -> None:
 BASE = frozenset(
     {"addresses", "captured_bodies", "facts", "failed_sends", "findings", "headers"}
     | {"library_logs", "patterns"}
-    | {"rate_limits", "raw_json", "upstream_times", "reset_times"}
+    | {"lenient_json", "rate_limits", "raw_json", "upstream_times", "reset_times"}
 )
 ARROWS: dict[str, frozenset[str]] = {
     "formats": BASE,

@@ -79,7 +79,9 @@ def test_elements_are_split_beside_values_that_only_lenient_decoders_accept() ->
     assert raw(wire.elements(b'[NaN,{"a": 1}]')) == [b"NaN", b'{"a": 1}']
 
 
-@pytest.mark.parametrize("other", [None, b"{}", b'"a"', b"1", b"null", b"", b"[", b"[}", DEEP])
+@pytest.mark.parametrize(
+    "other", [None, b"{}", b'"a"', b"1", b"null", b"", b"[", b"[}", DEEP, b"[NaN}", b"[NaN,]"]
+)
 def test_elements_of_a_value_that_is_not_an_array_are_empty(other: bytes | None) -> None:
     assert wire.elements(other) == []
 
@@ -205,7 +207,56 @@ def test_pairs_keep_all_members_of_one_name_in_their_order(
     ]
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"[[]]", b"1", b"{", b'{"a":1}x', b"{" * 100_000])
+LENIENT = rb""" { "a" : NaN ,"b":[ Infinity,{"a":1 , "a": 2}] , "\u0061":"\ud800" } """
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-be"])
+def test_json_that_only_lenient_parsers_accept_is_split_and_changed_as_it_is_written(
+    encoding: str,
+) -> None:
+    data = LENIENT.decode().encode(encoding)
+    assert wire.pairs(data) == [
+        ("a", msgspec.Raw(b"NaN")),
+        ("b", msgspec.Raw(b'[ Infinity,{"a":1 , "a": 2}]')),
+        ("a", msgspec.Raw(rb'"\ud800"')),
+    ]
+    changed = wire.with_values(data, {"a": 1})
+    assert changed.decode(encoding) == LENIENT.decode().replace("NaN", "1").replace(
+        r'"\ud800"', "1"
+    )
+    assert wire.with_values(data, {"c": 1}) == data
+    found = wire.members(LENIENT)
+    assert found
+    assert [bytes(each["a"]) for each in wire.readings(LENIENT, found)] == [rb'"\ud800"', b"NaN"]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'{"a":1,"b":2}', [2]),
+        (b' {"a": 1, "b": 2}\n', [2]),
+        (b'{"b":1,"b":2}', [2, 1]),
+        (b'{"b":1,"b":3,"b":2}', [2, 1]),
+        (b'{"\\u0062":1,"b":2}', [2, 1]),
+        (b'\xef\xbb\xbf{"b":1,"b":2}', [2, 1]),
+        (b'{"b":2,"\xc3\xa9":"\xc3\xa9"}', [2]),
+        (b'{"b":2,"\xff":1}', []),
+        (b"--form", []),
+        (b"", []),
+    ],
+)
+def test_readings_differ_in_repeated_members(data: bytes, expected: list[int]) -> None:
+    found = wire.readings(data, wire.members(data) or {})
+    assert [wire.member(each, "b") for each in found if each] == expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"[]", b"[[]]", b"1", b"{", b'{"a":1}x', b"{}x", b"{" * 100_000),
+        *(b'{"a" NaN}', b'{"a":NaN', b'{"a":NaN]', b"{NaN:1}", b'{"a":NaN,}', b'{"a":}', b"\xff"),
+    ],
+)
 def test_pairs_of_a_value_that_is_not_an_object_are_none(data: bytes) -> None:
     assert wire.pairs(data) is None
 
@@ -264,5 +315,5 @@ def test_array_with_an_element_of_another_shape_is_read_completely(data: bytes) 
 def test_json_that_is_nested_too_deeply_is_not_split(depth: int) -> None:
     deep = b"[[NaN,%b%b]]" % (b"[" * depth, b"]" * depth)
 
-    assert len(wire.elements(deep)) == (depth == 100)
-    assert (wire.pairs(b'{"a": %b}' % deep) is None) == (depth > 100)
+    assert len(wire.elements(deep)) == (depth < 100_000)
+    assert (wire.pairs(b'{"a": %b}' % deep) is None) == (depth == 100_000)

@@ -28,7 +28,7 @@ from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable
 from aibridge_addon.facts import InterceptionEnded, TokenUsage
 from aibridge_addon.formats import FORMATS
-from aibridge_addon.raw_json import members
+from aibridge_addon.raw_json import members, readings
 
 _RETRY_SECONDS = 0.25
 """Longest time between two attempts of a request that waits: other processes make room too."""
@@ -110,13 +110,15 @@ class BudgetCheck:
             )
         body = asked.content() or b""
         given = members(body) or {} if asked.members is None else asked.members
+        read = readings(body, given)
+        limits = [limit for each in read if (limit := wire_format.output_limit(each)) is not None]
         call: Call = self._calls.read(
             interception,
             sent.model,
             body,
-            wire_format.output_limit(given),
+            max(limits, default=None),
             wire_format.units(given),
-            choices=wire_format.choices(given),
+            choices=max(map(wire_format.choices, read)),
             searches_web=searches_web(given),
         )
         return BudgetedCall(

@@ -217,7 +217,8 @@ class PolicySet:
         return await self.decide(asked)
 
     def count(self, asked: Asked) -> None:
-        """Count a request in budgets and shared limits that cannot be refused any more."""
+        """Count a request in limits and budgets that cannot be refused any more."""
+        self._rate_limits.admit(asked)
         self._shared.count(asked)
         if call := self._budgets.call_of(asked):
             self._budgets.hold(call)

@@ -1,10 +1,10 @@
 """Numbers in requests that bound the output: limits of tokens, and choices. Sans-io."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from aibridge_addon.raw_json import JSON, mapping, read, with_changes
+from aibridge_addon.raw_json import JSON, pairs, read, with_changes
 
 type Places = Mapping[str, Places | None]
 """Names of members that limit the output tokens; where one holds others, their names."""
@@ -32,25 +32,31 @@ def choices_in(*values: JSON) -> int:
 
 
 def places(*names: str, within: Sequence[str] = ()) -> Places:
-    """Return the places of limits: these members, or these in each of the members `within`."""
-    limits: Places = dict.fromkeys(names)
-    return dict.fromkeys(within, limits) if within else limits
+    """Return the places of limits: these members, or these in each of the members `within`.
+
+    Names are found in any case, as servers written in Go read them.
+    """
+    limits: Places = dict.fromkeys(map(str.casefold, names))
+    return in_members(within, limits) if within else limits
 
 
-def largest_limit(members: Mapping[str, JSON], places: Places) -> int | None:
+def in_members(names: Iterable[str], limits: Places) -> Places:
+    """Return the places of limits in each of these members."""
+    return dict.fromkeys(map(str.casefold, names), limits)
+
+
+def largest_limit(members: Mapping[str, msgspec.Raw], places: Places) -> int | None:
     """Return the largest limit of output tokens that a request states; None if it states none."""
-    return max(_limits(members, places), default=None)
+    return max(_limits(members.items(), places), default=None)
 
 
-def _limits(members: Mapping[str, JSON], places: Places) -> Iterator[int]:
-    for name, inner in places.items():
-        if name not in members:
+def _limits(members: Iterable[tuple[str, msgspec.Raw]], places: Places) -> Iterator[int]:
+    for name, value in members:
+        if (folded := name.casefold()) not in places:
             continue
-        raw = members[name]
-        value = read(raw) if isinstance(raw, msgspec.Raw) else raw
-        if inner is not None:
-            yield from _limits(mapping(value), inner)
-        elif (limit := number(value)) is not None:
+        if (inner := places[folded]) is not None:
+            yield from _limits(pairs(value) or (), inner)
+        elif (limit := number(read(value))) is not None:
             yield int(min(limit, _MOST_TOKENS))
 
 
@@ -58,9 +64,9 @@ def lowered(data: bytes, places: Places, most: int) -> bytes:
     """Lower each limit of output tokens above `most`; every other byte stays as it is."""
 
     def change(name: str, value: msgspec.Raw) -> bytes | None:
-        if name not in places:
+        if (folded := name.casefold()) not in places:
             return None
-        if (inner := places[name]) is not None:
+        if (inner := places[folded]) is not None:
             return lowered(bytes(value), inner, most)
         return str(most).encode() if (number(read(value)) or 0) > most else None
 

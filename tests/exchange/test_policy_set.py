@@ -1,5 +1,6 @@
 """A request that is refused after its budgets held it leaves no hold, and no slot."""
 
+import asyncio
 import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
+import pytest
 from access.policies.test_rate_limits import asked_by
 
 from aibridge_addon.access.budget_rule import BudgetRule
@@ -56,7 +58,8 @@ class Book(BudgetBook):
         return None
 
     def hold(self, call: BudgetedCall) -> Awaitable[None]:
-        raise NotImplementedError
+        self.held.add(call.id)
+        return asyncio.sleep(0)
 
     async def release(self, call: BudgetedCall) -> None:
         self.held.remove(call.id)
@@ -104,19 +107,29 @@ async def test_request_that_a_limit_refuses_after_its_budgets_leaves_no_hold() -
     assert book.held == set()
 
 
-async def test_budget_holds_the_output_of_each_choice() -> None:
+BODIES = (
+    b'{"max_tokens": 500}',
+    b'{"max_tokens": 500, "n": 8}',
+    b'{"max_tokens": 60000, "max_tokens": 50}',
+    b'{"max_tokens": 50, "MAX_Tokens": 60000}',
+    b'{"max_tokens":60000,"max_tokens":50,"temperature":NaN}',
+    b'{"max_tokens":500,"n":8,"n":1}',
+)
+
+
+async def test_budget_holds_the_largest_output_that_a_body_may_be_read_to_ask_for() -> None:
     check = BudgetCheck(Book, lambda warning: None)
     rule = BudgetRule(budget=BUDGET, selection=Selection())
     check.apply(BudgetRules(budgets=(rule,), price=lambda call: Unpriced(reason="unknown_model")))
     held = []
-    for body in (b'{"max_tokens": 500}', b'{"max_tokens": 500, "n": 8}'):
+    for body in BODIES:
         request = replace(asked_by("alice", body=body, api="openai_chat"), credential=CENTRAL)
         call = check.call_of(request)
         assert call
         estimate = call.estimate("tokens")
         assert estimate
         held.append(estimate.worst - estimate.input)
-    assert held == [500, 4000]
+    assert held == [500, 4000, 60_000, 60_000, 60_000, 4000]
 
 
 async def test_request_that_waits_in_vain_for_a_budget_leaves_neither_hold_nor_slot() -> None:
@@ -131,3 +144,19 @@ async def test_request_that_waits_in_vain_for_a_budget_leaves_neither_hold_nor_s
         book.verdict = None
         assert await subject.decide(asked()) is None, "the slot is free"
         assert len(book.held) == 1
+
+
+@pytest.mark.parametrize("is_checked", [False, True])
+async def test_response_that_the_provider_begins_counts_in_limits_and_budgets(
+    is_checked: bool,
+) -> None:
+    book = Book()
+    subject = policies(book)
+    begun = asked()
+    if is_checked:
+        assert subject.check(begun) is None
+    subject.count(begun)
+    assert len(book.held) == 1
+    refusal = await subject.decide(asked())
+    assert refusal
+    assert refusal.reason == "rate_limit_exceeded"

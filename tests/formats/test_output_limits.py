@@ -88,9 +88,19 @@ def test_each_limit_above_the_ceiling_is_lowered_and_no_other_byte_changes(
 ) -> None:
     for high in HIGH:
         for low in LOW:
-            body, expected = (nested(path, low, value, low) for value in (high, "500"))
-            assert lowered(api, body) == expected, (high, low)
-            assert lowered(api, expected) == expected
+            for names in (path, tuple(name.upper() for name in path)):
+                body, expected = (nested(names, low, value, low) for value in (high, "500"))
+                assert lowered(api, body) == expected, (high, low)
+                assert lowered(api, expected) == expected
+
+
+@pytest.mark.parametrize(("api", "path"), PLACES)
+def test_limit_is_lowered_in_a_body_that_only_lenient_parsers_accept(
+    api: str, path: tuple[str, ...]
+) -> None:
+    body, expected = (nested(path, "NaN", value, "-Infinity") for value in ("60000", "500"))
+    assert lowered(api, body) == expected
+    assert lowered(api, body.decode().encode("utf-16")) == expected.decode().encode("utf-16")
 
 
 @pytest.mark.parametrize("api", FORMATS)

@@ -1,7 +1,7 @@
 """Output limit and number of candidates in requests of the Gemini API. Sans-io."""
 
 from aibridge_addon.formats.gemini.envelope import inner_request
-from aibridge_addon.formats.output_limits import Places, choices_in, places
+from aibridge_addon.formats.output_limits import Places, choices_in, in_members, places
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import mapping, member
 
@@ -12,7 +12,7 @@ _ENVELOPES = ("request", "generateContentRequest", "generate_content_request")
 
 LIMITS = places("maxOutputTokens", "max_output_tokens", within=_CONFIGS)
 """Limits in a request itself, in each spelling: Google's APIs read both."""
-ENVELOPED_LIMITS: Places = {**LIMITS, **dict.fromkeys(_ENVELOPES, LIMITS)}
+ENVELOPED_LIMITS: Places = {**LIMITS, **in_members(_ENVELOPES, LIMITS)}
 
 
 def candidates(members: Members) -> int:
