@@ -22,7 +22,7 @@ def command(source: Path, target: str) -> None:
     last run, rows and sums are compared. So copy once, let the proxies record in the new database,
     and copy again what they wrote to the old one meanwhile.
     """
-    if not target.startswith(_SCHEMES):
+    if not target.lower().startswith(_SCHEMES):
         raise click.UsageError("the target must be a PostgreSQL database: postgresql://…")
     from aibridge_addon.store.postgres.copying import Copied
     from aibridge_addon.store.postgres.store import PostgresStore

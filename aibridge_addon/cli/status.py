@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import click
 
@@ -40,25 +40,24 @@ def command(db: str | None, *, show_all: bool, as_json: bool) -> None:
         processes = store.reports().processes()
     except (StoreError, UnsupportedReportError) as error:
         raise click.ClickException(str(error)) from error
-    now = datetime.now(UTC)
-    shown = [row for row in processes if show_all or _state(row, now) == "up"]
+    shown = [row for row in processes if show_all or _state(row) == "up"]
     if as_json:
-        click.echo(json.dumps([asdict(row) | {"state": _state(row, now)} for row in shown]))
+        click.echo(json.dumps([asdict(row) | {"state": _state(row)} for row in shown]))
         return
     if not shown:
         click.echo(f"No proxy process writes to {store.location}.")
         return
-    click.echo("\n".join(_lines(shown, now)))
-    up = sum(_state(row, now) == "up" for row in shown)
+    click.echo("\n".join(_lines(shown)))
+    up = sum(_state(row) == "up" for row in shown)
     if up > 1:
         line = f"\nLimits of the config file: each process enforces 1/{up} of them"
         click.echo(f"{line}, unless they are shared.")
 
 
-def _state(row: ProcessRow, now: datetime) -> str:
+def _state(row: ProcessRow) -> str:
     if row.ended_at:
         return "ended"
-    return "up" if now - datetime.fromisoformat(row.seen_at) < SILENT_AFTER else "silent"
+    return "up" if row.silence < SILENT_AFTER else "silent"
 
 
 _COLUMNS = (
@@ -67,20 +66,20 @@ _COLUMNS = (
 )
 
 
-def _lines(rows: list[ProcessRow], now: datetime) -> Iterator[str]:
+def _lines(rows: list[ProcessRow]) -> Iterator[str]:
     head = "".join(f"{name:{form}}" for name, form in _COLUMNS)
     yield head
     yield "─" * len(head)
     for row in rows:
-        values = _values(row, now)
+        values = _values(row)
         yield "".join(
             f"{value:{form}}" for value, (_, form) in zip(values, _COLUMNS, strict=True)
         ).rstrip()
 
 
-def _values(row: ProcessRow, now: datetime) -> tuple[str, ...]:
-    state = _state(row, now)
-    until = now if state == "up" else datetime.fromisoformat(row.ended_at or row.seen_at)
+def _values(row: ProcessRow) -> tuple[str, ...]:
+    state = _state(row)
+    until = datetime.fromisoformat(row.read_at if state == "up" else row.ended_at or row.seen_at)
     load = (str(row.open_requests), count(row.requests), f"{row.cpu_percent:.0f} %")
     return (
         printable(row.host)[:19],

@@ -4,6 +4,7 @@ pydantic and its models take 10 MiB, and a proxy needs them only to read its con
 also packs the price data of the sellers, after its answer, so that nobody waits for it.
 """
 
+import asyncio
 import contextlib
 import os
 import pickle
@@ -64,8 +65,30 @@ def _read_in_child(options: Mapping[str, Any]) -> Settings | SettingsError | Non
     with open(reader, "rb") as pipe:
         answer = pipe.read()
     price_data.expect(partial(_packed_prices, child, prices))
+    _reap_at_its_end(child)
     outcome: Settings | SettingsError | None = _unpickled(answer)
     return outcome
+
+
+def _reap_at_its_end(child: int) -> None:
+    """Let the event loop wait for the child once it has ended, so that it stays no zombie.
+
+    A thread that waits would be in the way of `_can_fork`. Without an event loop, this process is a
+    command that ends soon.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+        descriptor = os.pidfd_open(child)
+    except (RuntimeError, OSError):
+        return
+
+    def reap() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):  # a priced call has waited
+            os.waitpid(child, 0)
+
+    loop.add_reader(descriptor, reap)
 
 
 def _packed_prices(child: int, prices: BinaryIO) -> price_data.Packed:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from aibridge_addon.access.limits.share import Share
 from aibridge_addon.report.rows import ProcessRow
@@ -11,27 +11,21 @@ LEASE_SECONDS = 60.0
 """Time for which a process counts as alive after its last sign of life."""
 
 
-def _wall_clock() -> datetime:
-    return datetime.now(UTC)
-
-
 class LiveProcesses:
     """The processes that were read last, with the time at which a new sign of each was read.
 
     The leases run on this process's monotonic clock, so neither clocks of other machines nor a
     step of the wall clock end them. Only signs that are read for the first time are compared with
-    the wall clock: those of processes that ended before this one started.
+    the clock that dates them: those of processes that ended before this one started.
     """
 
     def __init__(
         self,
         own_id: str,
         clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], datetime] = _wall_clock,
     ) -> None:
         self._own_id = own_id
         self._clock = clock
-        self._wall_clock = wall_clock
         self._signs: dict[str, tuple[str, float]] = {}
 
     def see(self, rows: Iterable[ProcessRow]) -> Share:
@@ -52,5 +46,4 @@ class LiveProcesses:
         """Return the time of a sign that is read for the first time, on the monotonic clock."""
         if row.id in self._signs:
             return self._clock()
-        age = self._wall_clock() - datetime.fromisoformat(row.seen_at)
-        return self._clock() - max(age, timedelta()).total_seconds()
+        return self._clock() - max(row.silence, timedelta()).total_seconds()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from aibridge_addon.facts import known_sum
@@ -316,6 +317,13 @@ class ProcessRow:
     requests: int
     """Since its start."""
     cpu_percent: float
+    read_at: str
+    """Time of this report, by the clock that dates `seen_at`."""
+
+    @property
+    def silence(self) -> timedelta:
+        """Time since its last sign of life."""
+        return datetime.fromisoformat(self.read_at) - datetime.fromisoformat(self.seen_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

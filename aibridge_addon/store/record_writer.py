@@ -23,8 +23,10 @@ from aibridge_addon.store.statements import CONTENT_KINDS, Statement
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = (1.0, 30.0)
-"""Seconds between retries while the database is unavailable: the first, and the longest."""
+RETRY_SECONDS = (1.0, 5.0)
+"""Seconds between retries while the database is unavailable: the first, and the longest.
+
+A retry at a locked database delays responses by a second, so it must not follow at once."""
 MAX_IN_MEMORY = 100_000
 """Most statements held in memory when neither database nor spool can be written."""
 _TRANSACTION_SIZE = 1_000

@@ -27,11 +27,12 @@ def open_store(location: str | Path) -> Store:
         StoreError: no plugin has registered the scheme, or the location is no path.
     """
     check_location(str(location))
-    scheme, separator, _ = str(location).partition("://")
+    scheme, separator, rest = str(location).partition("://")
     if not separator:
         return _open_sqlite(str(location))
+    scheme = scheme.lower()  # as in every URL
     if factory := _FACTORIES.get(scheme):
-        return factory(str(location))
+        return factory(f"{scheme}://{rest}")
     known = ", ".join(f"{name}://" for name in sorted(_FACTORIES))
     raise StoreError(
         f"no store is registered for {scheme}://; known are paths (SQLite), {known}. Name the"

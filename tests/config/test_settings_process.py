@@ -91,13 +91,24 @@ assert mistakes_apart == mistakes(read_settings) is not None
 """
 
 _PACK = """\
+import asyncio
+import os
 import sys
 
 from aibridge_addon.config.options import default_values
 from aibridge_addon.config.settings_process import read_settings_apart
 from aibridge_addon.prices import price_data
 
-settings = read_settings_apart(default_values() | {"aibridge_config": sys.argv[1]})
+async def settings_once_the_child_is_reaped():
+    settings = read_settings_apart(default_values() | {"aibridge_config": sys.argv[1]})
+    while True:
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return settings
+        await asyncio.sleep(0.01)
+
+settings = asyncio.run(settings_once_the_child_is_reaped())
 price_data.load()
 sellers = {seller.id for seller in settings.prices.sellers.values() if seller}
 packed = {id_: price_data.providers_of(id_) for id_ in sellers}
@@ -134,7 +145,7 @@ def test_settings_of_a_child_process_equal_those_of_this_process(tmp_path: Path)
     _run(_READ, correct, wrong)
 
 
-def test_price_data_that_the_child_process_packs_is_that_of_the_package(tmp_path: Path) -> None:
+def test_child_process_is_reaped_and_packs_the_price_data_of_the_package(tmp_path: Path) -> None:
     _run(_PACK, _written(tmp_path / "correct.toml", _CONFIG))
 
 

@@ -1,5 +1,6 @@
 """Processes that are alive, by the signs of life in the store, on a clock that tests move."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from access.policies.test_rate_limits import Clock, Limited, asked_by, limit
@@ -18,7 +19,7 @@ class Processes:
         self.clock = Clock()
         self.wall = START
         self.rows: dict[str, ProcessRow] = {}
-        self._live = LiveProcesses("own", self.clock, lambda: self.wall)
+        self._live = LiveProcesses("own", self.clock)
 
     def wait(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -38,10 +39,12 @@ class Processes:
             open_requests=0,
             requests=0,
             cpu_percent=0.0,
+            read_at=at,
         )
 
     def share(self) -> Share:
-        return self._live.see(self.rows.values())
+        read_at = self.wall.isoformat()
+        return self._live.see(replace(row, read_at=read_at) for row in self.rows.values())
 
 
 def test_process_counts_itself_before_its_first_sign_is_stored() -> None:

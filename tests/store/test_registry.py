@@ -24,6 +24,11 @@ def test_path_and_sqlite_scheme_open_the_same_sqlite_store_without_creating_it(
     assert not path.parent.exists()
 
 
+def test_scheme_of_a_location_may_be_in_capitals() -> None:
+    store = open_store("POSTGRESQL://user:secret@host/Records")
+    assert store.location == "postgresql://user@host/Records"
+
+
 def test_unregistered_scheme_is_refused_with_the_option_that_registers_it() -> None:
     with pytest.raises(StoreError, match=r"no store is registered for nosuch://.*aibridge_plugins"):
         open_store("nosuch://host/database")

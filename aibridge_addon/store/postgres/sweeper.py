@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from aibridge_addon.store.postgres import partitions
 from aibridge_addon.store.postgres.connection import PostgresConnection
 from aibridge_addon.store.postgres.expired_months import drop_one
+from aibridge_addon.store.postgres.server_time import server_time
 from aibridge_addon.store.postgres.triggers import COMMIT_LOCK
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.sql import sweeper
@@ -38,9 +39,7 @@ class Sweeper(sweeper.Sweeper[PostgresConnection]):
 
     def time(self, connection: PostgresConnection) -> datetime:
         """Return the time of the server, which dates the signs of life of all machines."""
-        (moment,) = connection.execute("SELECT clock_timestamp()").fetchone() or (None,)
-        assert isinstance(moment, datetime)
-        return moment.astimezone(UTC)
+        return server_time(connection)
 
     def delete(self, connection: PostgresConnection) -> bool:
         """Drop a month whose retention is over, or delete some rows of the oldest."""

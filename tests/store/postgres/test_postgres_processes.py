@@ -14,7 +14,7 @@ from store.test_budgets import budget
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.budgets.budget import Estimate
-from aibridge_addon.facts import ProcessSeen, new_id
+from aibridge_addon.facts import ProcessSeen, new_id, now
 from aibridge_addon.report.queries import TotalsQuery
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.postgres import partitions, schema
@@ -234,6 +234,26 @@ def test_process_on_a_machine_with_another_clock_is_alive_until_it_is_silent(
 
     states = {row["process_id"]: row["status"] for row in database.rows("interceptions")}
     assert states == {"lives": None, "is silent": "interrupted"}
+
+
+@pytest.mark.parametrize("skew", ["-2 hours", "2 hours"], ids=["behind", "ahead"])
+def test_processes_are_as_old_as_the_clock_of_the_server_says(
+    database: PostgresDatabase, skew: str
+) -> None:
+    database.execute("CREATE SCHEMA skewed")
+    database.execute(
+        "CREATE FUNCTION skewed.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+        f" AS $$ SELECT pg_catalog.clock_timestamp() + interval '{skew}' $$"
+    )
+    search_path = "?options=-c%20search_path%3Dskewed,public,pg_catalog"
+    skewed = PostgresDatabase.at(database.location + search_path)
+    at = now()
+    sign = {"host": "one", "pid": 7, "version": "0", "started_at": at, "seen_at": at}
+    load = {"open_requests": 1, "requests": 2, "cpu_percent": 3.5}
+    skewed.write(ProcessSeen(id="a", ended_at=None, **sign, **load))  # type: ignore[arg-type]
+    assert abs(age(skewed.rows("processes")[0]["seen_at"])) > 3600
+    (row,) = skewed.reports.processes()
+    assert timedelta() <= row.silence < timedelta(seconds=60)
 
 
 def age(moment: str) -> float:

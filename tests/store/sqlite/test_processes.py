@@ -58,7 +58,7 @@ def states(db: Database) -> dict[str, str | None]:
 def test_a_process_has_one_row_with_its_last_sign_of_life(db: Database) -> None:
     store(db, seen("one", silent=30))
     store(db, seen("one"))
-    [row] = read_processes(db.conn)
+    [row] = read_processes(db.conn, datetime.now(UTC))
     assert (row.id, row.requests, row.cpu_percent, row.ended_at) == ("one", 2, 3.5, None)
 
 
@@ -89,4 +89,4 @@ def test_real_end_of_a_process_that_lives_after_all_replaces_the_closing(db: Dat
 def test_processes_are_forgotten_after_a_week(db: Database) -> None:
     store(db, seen("old", silent=8 * 86400), seen("recent", silent=6 * 86400))
     tidy(db.conn, datetime.now(UTC))
-    assert [row.id for row in read_processes(db.conn)] == ["recent"]
+    assert [row.id for row in read_processes(db.conn, datetime.now(UTC))] == ["recent"]

@@ -15,7 +15,6 @@ from aibridge_addon.report.rows import (
     Page,
     PersonRow,
     PricedModelRow,
-    ProcessRow,
     RateLimitRow,
     RequestRow,
     SessionDetail,
@@ -34,7 +33,6 @@ from aibridge_addon.store.sql.reports import (
     totals,
 )
 from aibridge_addon.store.sql.reports.priced_models import read_priced_models
-from aibridge_addon.store.sql.reports.processes import read_processes
 from aibridge_addon.store.sql.reports.rate_limits import read_rate_limits
 from aibridge_addon.store.sql.reports.tunnels import read_tunnels
 
@@ -105,11 +103,6 @@ class SharedReports(Reports):
         """Return the models that were called since a time, with the prices that were found."""
         with self._reading() as connection:
             return read_priced_models(connection, since)
-
-    def processes(self) -> list[ProcessRow]:
-        """Return the proxy processes that reported last, oldest first."""
-        with self._reading() as connection:
-            return read_processes(connection)
 
     def tunnels(self, query: RequestQuery, *, by_actor: bool = False) -> list[TunnelRow]:
         """Return the tunnels to AI services that are not read, by host."""

@@ -1,6 +1,7 @@
 """`SQLiteReports`: the reports on a SQLite file."""
 
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from aibridge_addon.report.queries import RequestQuery
@@ -37,4 +38,4 @@ class SQLiteReports(SharedReports):
         """Return the proxy processes; none from a database that no proxy has migrated yet."""
         with reading(self._path) as connection:
             is_known = has_table(connection, "aibridge_processes")
-            return read_processes(connection) if is_known else []
+            return read_processes(connection, datetime.now(UTC)) if is_known else []
