@@ -135,6 +135,7 @@ class Components:
                 models=models,
                 attach=self.background.attach,
                 central=self._servers.use(settings),
+                signing=self._sending.signing,
             ),
             refusals=self._early_refusals,
             metrics=self.metrics,

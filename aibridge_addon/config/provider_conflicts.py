@@ -38,6 +38,11 @@ class _Table:
         return found if found in PROVIDER_TYPES else None
 
     @property
+    def has_url(self) -> bool:
+        """True if it has an address of its own, and not only the hosts that clients choose."""
+        return bool(self.text("base_url") or self.text("region") or self.text("preset"))
+
+    @property
     def hosts(self) -> frozenset[str]:
         """The hosts that it has, or those of its region or URL."""
         hosts = self.values.get("hosts")
@@ -68,9 +73,11 @@ def provider_conflicts(document: Mapping[str, Any]) -> Iterator[str]:
     yield from _place_conflicts(tables)
     types = {instance.name: instance.type for instance in DEFAULT_PROVIDERS}
     known: dict[str, str | None] = {**types, **{t.name: t.type for t in tables if t.name}}
+    urls = {instance.name: bool(instance.base_url) for instance in DEFAULT_PROVIDERS}
+    urls |= {table.name: table.has_url for table in tables if table.name}
     for table in tables:
         yield from _key_conflicts(table)
-        yield from _fallback_conflicts(table, known)
+        yield from _fallback_conflicts(table, known, urls)
 
 
 def _with_preset(values: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +110,9 @@ def _place_conflicts(tables: Sequence[_Table]) -> Iterator[str]:
             hosts[host] = table.name
 
 
-def _fallback_conflicts(table: _Table, types: Mapping[str, str | None]) -> Iterator[str]:
+def _fallback_conflicts(
+    table: _Table, types: Mapping[str, str | None], urls: Mapping[str, bool]
+) -> Iterator[str]:
     for number, provider in table.texts_of("fallbacks", "provider"):
         where = f"{table.place}.fallbacks[{number}].provider is {provider!r}"
         if provider not in types:
@@ -112,6 +121,8 @@ def _fallback_conflicts(table: _Table, types: Mapping[str, str | None]) -> Itera
             yield f"{where}, the instance itself"
         elif table.type and types[provider] not in (None, table.type):
             yield f"{where}, an instance of another type; its wire formats must be the same"
+        elif not urls[provider]:
+            yield f"{where}, which has no base_url; a fallback needs an address"
 
 
 def _key_conflicts(table: _Table) -> Iterator[str]:

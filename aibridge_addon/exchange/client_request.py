@@ -15,6 +15,7 @@ from aibridge_addon.access.keys.pool import KeyPool
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.facts import Interception
 from aibridge_addon.formats import FORMATS, RequestView
+from aibridge_addon.formats.billing_labels import moved_labels
 from aibridge_addon.formats.decoders.codings import UndecodableError, decode_body
 from aibridge_addon.formats.form import UnreadableFormError, is_form, read_form
 from aibridge_addon.formats.tool_protocol import Members
@@ -64,6 +65,8 @@ class ClientRequest:
     """The key that it is sent with, if that comes from a pool."""
     served_by: str = ""
     """The other provider instance that serves it, and its model; empty: the client's choice."""
+    location: str | None = None
+    """The location of Vertex AI to which a fallback has moved it."""
     budget_left: int | None = None
     """Nano-dollars left in the tightest budget that shows it; None: no budget does."""
     needs_signature: bool = False
@@ -92,10 +95,12 @@ class ClientRequest:
 
     def as_sent(self, interception: Interception) -> Interception:
         """Return the facts of an interception with the instance and key that serve it now."""
+        labels = interception.billing_labels
         return replace(
             interception,
             provider_name=self.route.provider.name,
             credential_hint=self.credential.hint if self.credential else None,
+            billing_labels=moved_labels(labels, self.location) if self.location else labels,
         )
 
     def view(self, members: Members, headers: Headers) -> RequestView:

@@ -10,7 +10,12 @@ from aibridge_addon.exchange.signed_requests import unless_signed
 
 
 def edits_of(
-    settings: Settings, *, models: ModelEdits, attach: Edit, central: CentralTools | None
+    settings: Settings,
+    *,
+    models: ModelEdits,
+    attach: Edit,
+    central: CentralTools | None,
+    signing: RequestSigning,
 ) -> tuple[Edit, ...]:
     """Return the edits that these settings ask for.
 
@@ -19,11 +24,12 @@ def edits_of(
         models: applies the model rules.
         attach: continues the record of a background response; changes no request.
         central: offers central tools; None without servers.
+        signing: signs requests with the operator's credentials.
     """
     return (
         models.apply,
         unless_signed(ChatUsage(settings).ask),
         attach,
         *((unless_signed(central.offer),) if central else ()),
-        RequestSigning().prepare,
+        signing.prepare,
     )

@@ -1,33 +1,52 @@
 """Redirects requests to other provider instances, where the config file has a fallback for them.
 
-Only requests with a central key, or without any: nobody's own credential goes to another provider.
+Only requests with a central key, without any, or with a signature by the operator's credentials:
+nobody's own credential goes to another provider, and what a client has signed cannot be changed.
 State of a provider is refused by every other one, so that requests with it stay.
 """
 
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import replace
 
+from mitmproxy import http
+
 from aibridge_addon.access.keys.affinity import affinity_of
 from aibridge_addon.exchange.bridged import BridgedExchange
+from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.read_request import ReadRequest
+from aibridge_addon.exchange.request_signing import RequestSigning
 from aibridge_addon.formats.decoders.codings import UndecodableError
-from aibridge_addon.providers.credentials import Credential
+from aibridge_addon.headers import Fields
+from aibridge_addon.providers.credentials import CREDENTIAL_HEADERS, OPERATOR, Credential
 from aibridge_addon.providers.instance import Provider
+from aibridge_addon.providers.locations import location_of_host
 from aibridge_addon.providers.resend_rules import Fallback
 from aibridge_addon.providers.routing import Route, Router
+from aibridge_addon.providers.types import MODEL
 from aibridge_addon.raw_json import member, members, text, with_values
+from aibridge_addon.relay.aws_signing import Sign, SigningError
+
+logger = logging.getLogger(__name__)
+
+_LOCATION = "location"
 
 
 class Fallbacks:
     """Finds and applies the fallbacks of requests."""
 
-    def __init__(self, pools: KeyPools) -> None:
+    def __init__(self, pools: KeyPools, signing: RequestSigning) -> None:
         self._pools = pools
+        self._signing = signing
+        self._signs: dict[str, Sign] = {}
+        """What signs requests, by the names of instances."""
         self._providers: dict[str, Provider] = {}
         self._router = Router(())
+        self._warned: set[tuple[str, str]] = set()
+        """Instances and actors whose signed requests do not fall back."""
 
     def apply_settings(self, providers: Iterable[Provider]) -> None:
         """Use these instances."""
@@ -42,48 +61,84 @@ class Fallbacks:
 
     def options_of(self, read: ReadRequest) -> list[Fallback]:
         """Return the fallbacks that can serve a request, in their order."""
-        fallbacks = read.client.route.provider.resend.fallbacks
-        credential = read.client.credential
-        is_signed = read.client.is_signed or read.client.needs_signature
-        is_own = credential is not None and credential.kind != "centralized"
-        if not fallbacks or is_own or is_signed:
+        request = read.client
+        fallbacks = request.route.provider.resend.fallbacks
+        if not fallbacks or request.route.makes_objects or request.is_form:
+            return []
+        if request.is_signed:
+            self._warn_of_signature(read)
+            return []
+        credential = request.credential
+        if credential is not None and credential.kind != "centralized":
             return []
         try:
-            body = read.client.body()
+            body = request.body()
         except UndecodableError:
             return []
-        model = _model_of(body)
-        if model is None or affinity_of("", None, body).is_bound:
+        if affinity_of("", None, body).is_bound:
             return []
         return [
             fallback
             for fallback in fallbacks
-            if model in fallback.models and self._has_key(fallback, credential)
+            if _model_at(request, fallback) and self._can_send(request, fallback)
         ]
 
-    def apply(self, read: ReadRequest, fallback: Fallback) -> None:
-        """Redirect a request."""
+    async def find(self, options: Iterable[Fallback], failure: str) -> Fallback | None:
+        """Return the first fallback for a kind of failure whose credentials are there."""
+        for fallback in options:
+            if failure in fallback.on and await self._is_ready(fallback):
+                return fallback
+        return None
+
+    async def _is_ready(self, fallback: Fallback) -> bool:
+        provider = self._providers[fallback.provider]
+        if not _is_signed_at(provider):
+            return True
+        try:
+            self._signs[provider.name] = await self._signing.signer_for(provider)
+        except SigningError as error:
+            logger.warning("aibridge: no fallback to %s: %s", provider.name, error)
+            return False
+        return True
+
+    def apply(self, read: ReadRequest, fallback: Fallback) -> str:
+        """Redirect a request to a fallback that was found; return the model that serves it."""
         request, body = read.client, read.client.body()
-        model = fallback.models[_model_of(body) or ""]
-        route = self._route(fallback.provider, request.route, request.flow.request.method)
+        name = _model_at(request, fallback) or ""
+        route = self._destination(request, fallback)
+        assert route is not None, "only such fallbacks are options"
+        location = route.path_values.get(_LOCATION)
+        if location != request.route.path_values.get(_LOCATION):
+            request.location = location
         request.route = route
-        if upstream := route.upstream:
-            request.flow.request.data.port = upstream.port
-            request.flow.request.scheme = upstream.scheme
-            request.flow.request.host = upstream.host
-            request.flow.request.path = upstream.path
-        request.flow.request.content = with_values(body, {"model": model})
-        original = read.original
-        if not read.is_reverted:
-            changed = with_values(original.body, {"model": model})
-            read.original = original._replace(body=changed)
+        _direct(request.flow.request, route)
+        changed = with_values(body, read.wire_format.with_model(members(body) or {}, name))
+        if changed != body:
+            request.flow.request.content = changed
+            read.members = members(changed) or {}
+        model = route.provider.model_of(name)
         self._use_key(read, model)
-        request.served_by = f"{fallback.provider}/{model}"
-        read.asked = replace(read.asked, route=route, credential=request.credential, model=model)
+        if not read.is_reverted:
+            given = members(read.original.body) or {}
+            read.original = read.original._replace(
+                fields=_with_destination(read.original.fields, request.flow.request.headers),
+                body=with_values(read.original.body, read.wire_format.with_model(given, name)),
+            )
+        request.served_by = f"{fallback.provider}/{name}"
+        read.asked = replace(
+            read.asked,
+            route=route,
+            credential=request.credential,
+            path=request.flow.request.path,
+            members=None,
+            model=model,
+        )
+        return model
 
     def _use_key(self, read: ReadRequest, model: str) -> None:
         request, provider = read.client, read.client.route.provider
-        request.pooled = None
+        request.pooled = request.sign = None
+        request.needs_signature = False
         if provider.keys:
             begun = read.interception
             affinity = affinity_of(begun.initiator_id, begun.client_session_id, request.body())
@@ -91,17 +146,69 @@ class Fallbacks:
         elif secret := _secret_of(provider):
             header = provider.provider_type.authorization(secret)
             request.use_key(header, Credential(kind="centralized", secret=secret))
+        elif _is_signed_at(provider):
+            for name in CREDENTIAL_HEADERS:
+                request.flow.request.headers.pop(name, None)
+            request.credential = OPERATOR
+            request.needs_signature = True
+            request.sign = self._signs[provider.name]
 
-    def _route(self, name: str, route: Route, method: str) -> Route:
-        below = route.label.removeprefix(route.provider.provider_type.prefix)
-        prefix = self._providers[name].reverse_prefix
-        found = self._router.reverse(prefix + below, method)
-        assert found is not None, "the instances have the same type"
-        return found
-
-    def _has_key(self, fallback: Fallback, credential: Credential | None) -> bool:
+    def _destination(self, request: ClientRequest, fallback: Fallback) -> Route | None:
+        """Return the route at another instance, whose path has its model and location."""
+        route, sent = request.route, request.flow.request
+        below, name = route.path_below(sent.path), _model_at(request, fallback)
         provider = self._providers.get(fallback.provider)
-        return provider is not None and (credential is None or bool(_secret_of(provider)))
+        if below is None or name is None or provider is None or route.template is None:
+            return None
+        path, mark, query = below.partition("?")
+        if MODEL in route.path_values:
+            path = route.template.with_value(path, MODEL, name)
+        location = location_of_host(provider.host)
+        if location and _LOCATION in route.path_values and provider.host != sent.host:
+            path = route.template.with_value(path, _LOCATION, location)
+        path += mark + query
+        return self._router.at_instance(provider.name, route, path, sent.method)
+
+    def _can_send(self, request: ClientRequest, fallback: Fallback) -> bool:
+        provider = self._providers.get(fallback.provider)
+        if provider is None or self._destination(request, fallback) is None:
+            return False
+        return request.credential is None or bool(_secret_of(provider)) or provider.can_sign
+
+    def _warn_of_signature(self, read: ReadRequest) -> None:
+        instance, sender = read.client.route.provider.name, read.asked.sender.actor.id
+        if (instance, sender) in self._warned:
+            return
+        self._warned.add((instance, sender))
+        logger.warning(
+            "aibridge: the fallbacks of %s do not serve the requests of %s, which are signed;"
+            " let the reverse proxy sign.",
+            instance,
+            sender,
+        )
+
+
+def _direct(request: http.Request, route: Route) -> None:
+    if upstream := route.upstream:
+        request.data.port = upstream.port
+        request.scheme = upstream.scheme
+        request.host = upstream.host
+        request.path = upstream.path
+
+
+def _with_destination(fields: Fields, sent: http.Headers) -> Fields:
+    """Return the fields of the client's request with the host and key of what is sent."""
+    headers = http.Headers(fields)
+    for name in ("host", *CREDENTIAL_HEADERS):
+        headers.pop(name, None)
+        if name in sent:
+            headers[name] = sent[name]
+    found: Fields = headers.fields
+    return found
+
+
+def _is_signed_at(provider: Provider) -> bool:
+    return provider.can_sign and not provider.keys and not _secret_of(provider)
 
 
 def _secret_of(provider: Provider) -> str:
@@ -109,5 +216,22 @@ def _secret_of(provider: Provider) -> str:
     return next(filter(None, secrets), "")
 
 
-def _model_of(body: bytes) -> str | None:
-    return text(member(members(body) or {}, "model"))
+def _model_at(request: ClientRequest, fallback: Fallback) -> str | None:
+    """Return the name of a request's model at a fallback; None if that does not serve it.
+
+    A path wins over the body, as at Azure. Its name may stand for another model.
+    """
+    route = request.route
+    name = _model_in_path(route, request.flow.request.path)
+    if name is None:
+        name = text(member(members(request.body()) or {}, "model"))
+    if name is None:
+        return None
+    return fallback.models.get(name) or fallback.models.get(route.provider.model_of(name))
+
+
+def _model_in_path(route: Route, path: str) -> str | None:
+    below = route.path_below(path)
+    if below is None or route.template is None:
+        return None
+    return (route.template.match(below.partition("?")[0]) or {}).get(MODEL)

@@ -192,9 +192,11 @@ class Intake:
     ) -> BridgedExchange:
         refusal = await self._policies.decide(read.asked)
         failure = refusal.failure if refusal else None
-        if failure and await self._falls_back(read, failure):
+        served = await self._fall_back(read, failure) if failure else None
+        if served:
             refusal = None
         record = self._records.make(read.client, start.interception, refusal)
+        record.sent_model = served
         self._records.begin(record, start, refusal, body)
         if failure and refusal is None:
             record.sent_by(read.client.as_sent(start.interception), failure)
@@ -205,15 +207,18 @@ class Intake:
             end_refused(record, refusal)
         return BridgedExchange(read, record=record, commit=self._commit)
 
-    async def _falls_back(self, read: ReadRequest, failure: str) -> bool:
-        """Redirect a request that its instance cannot serve now; return whether it may go there."""
-        options = self._fallbacks.options_of(read)
-        fallback = next((found for found in options if failure in found.on), None)
+    async def _fall_back(self, read: ReadRequest, failure: str) -> str | None:
+        """Redirect a request that its instance cannot serve now.
+
+        Returns:
+            The model that serves it; None if it may not go to another instance.
+        """
+        fallback = await self._fallbacks.find(self._fallbacks.options_of(read), failure)
         if fallback is None:
-            return False
-        self._fallbacks.apply(read, fallback)
+            return None
+        model = self._fallbacks.apply(read, fallback)
         read.asked = replace(read.asked, interception=read.client.as_sent(read.interception))
-        return await self._policies.decide(read.asked) is None
+        return model if await self._policies.decide(read.asked) is None else None
 
     async def _counted(self, read: ReadRequest) -> CountedExchange:
         if refusal := await self._policies.decide(read.asked):

@@ -5,7 +5,8 @@ The signature itself is made when a head is sent, after every edit: see `ClientR
 
 from aibridge_addon.exchange.error_responses import shaped_error
 from aibridge_addon.exchange.exchange import Exchange
-from aibridge_addon.relay.aws_signing import Scope, Signer, SigningError
+from aibridge_addon.providers.instance import Provider
+from aibridge_addon.relay.aws_signing import Scope, Sign, Signer, SigningError
 
 
 class RequestSigning:
@@ -19,10 +20,20 @@ class RequestSigning:
         request = exchange.request
         if not request.needs_signature:
             return exchange
-        scope = Scope.of_provider(request.route.provider)
         try:
-            request.sign = await self._signers.setdefault(scope, Signer(scope)).ready()
-        except (SigningError, TimeoutError) as error:
-            reason = str(error) or "the look-up of AWS credentials took too long"
-            exchange.flow.response = shaped_error(exchange.wire_format, 400, f"aibridge: {reason}")
+            request.sign = await self.signer_for(request.route.provider)
+        except SigningError as error:
+            exchange.flow.response = shaped_error(exchange.wire_format, 400, f"aibridge: {error}")
         return exchange
+
+    async def signer_for(self, provider: Provider) -> Sign:
+        """Return the function that signs requests to a provider instance.
+
+        Raises:
+            SigningError: there are no credentials.
+        """
+        scope = Scope.of_provider(provider)
+        try:
+            return await self._signers.setdefault(scope, Signer(scope)).ready()
+        except TimeoutError:
+            raise SigningError("the look-up of AWS credentials took too long") from None

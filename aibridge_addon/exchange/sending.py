@@ -13,6 +13,7 @@ from aibridge_addon.exchange.fallbacks import Fallbacks
 from aibridge_addon.exchange.key_checks import KeyChecks
 from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.last_resort import LastResort
+from aibridge_addon.exchange.request_signing import RequestSigning
 from aibridge_addon.exchange.resends import Resends
 from aibridge_addon.exchange.send_tools import CheckUpstream, Register, SendTools
 from aibridge_addon.fact_bus import Handlers
@@ -47,7 +48,8 @@ class Sending:
         self._metrics = metrics
         self._find_outputs = find_outputs
         self.pools = KeyPools(self._key_changed)
-        self.fallbacks = Fallbacks(self.pools)
+        self.signing = RequestSigning()
+        self.fallbacks = Fallbacks(self.pools, self.signing)
         self.last_resort = LastResort(metrics)
 
     def connect(self, *, bridge: Bridge, register: Register, check_upstream: CheckUpstream) -> None:

@@ -83,7 +83,7 @@ class Sends:
 
     async def _prepare(self, failure: Failure, answer: HeldAnswer) -> bool:
         """Prepare the next send; return False if nothing follows."""
-        key, fallback = self._other_key(), self._fallback_for(failure.kind)
+        key, fallback = self._other_key(), await self._fallback_for(failure.kind)
         step = self._plan.after(
             failure, has_other_key=key is not None, can_fall_back=fallback is not None
         )
@@ -93,13 +93,13 @@ class Sends:
         await asyncio.sleep(step.pause)
         self._redirect(step, key, fallback, failure.kind)
         refusal = await self._refusal()
-        if refusal and refusal.failure and (other := self._fallback_for(refusal.failure)):
+        if refusal and refusal.failure and (other := await self._fallback_for(refusal.failure)):
             self._redirect(Step(to="fallback"), None, other, refusal.failure)
             refusal = await self._refusal()
         return refusal is None
 
-    def _fallback_for(self, failure: str) -> Fallback | None:
-        return next((found for found in self._fallbacks if failure in found.on), None)
+    async def _fallback_for(self, failure: str) -> Fallback | None:
+        return await self._tools.fallbacks.find(self._fallbacks, failure)
 
     def _other_key(self) -> PooledKey | None:
         pooled = self._exchange.request.pooled
@@ -126,7 +126,8 @@ class Sends:
             self._tools.pools.use(exchange.request, key)
         elif step.to == "fallback" and fallback and isinstance(exchange, BridgedExchange):
             self._fallbacks = [other for other in self._fallbacks if other != fallback]
-            self._tools.fallbacks.apply(exchange.read, fallback)
+            model = self._tools.fallbacks.apply(exchange.read, fallback)
+            exchange.record.sent_model = model
         if isinstance(exchange, BridgedExchange):
             exchange.send_again()
             begun = exchange.request.as_sent(exchange.record.interception)

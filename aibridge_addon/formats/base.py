@@ -84,6 +84,8 @@ class Format(ABC):
     """Members of a request that limit its output tokens."""
     bills_later = False
     """True for batches: a request has no usage, which a later poll or the results bring."""
+    makes_objects = False
+    """True if a later request names what a request makes at the provider."""
     is_held_in_budgets = True
     """False if a budget holds nothing for a request in flight, since it is free or billed later."""
     takes_forms = False

@@ -8,7 +8,8 @@ from aibridge_addon.facts import REQUESTED, ResponseFacts, Usage
 from aibridge_addon.formats.usage import Extra
 from aibridge_addon.raw_json import member, text
 
-_MEMBERS = ("service_tier", "speed", "inference_geo")
+_GEO = "inference_geo"
+_MEMBERS = ("service_tier", "speed", _GEO)
 _WEB_SEARCH = "web_search"
 _LABELS = (*_MEMBERS, _WEB_SEARCH)
 _MOST = 64
@@ -24,7 +25,13 @@ def location_label(location: str | None) -> dict[str, str]:
     """Return the region of Vertex AI that a path names, unless its price is the usual one."""
     if not location or location == "global":
         return {}
-    return {"inference_geo": location if "-" in location else f"{location} (multi-region)"}
+    return {_GEO: location if "-" in location else f"{location} (multi-region)"}
+
+
+def moved_labels(labels: Mapping[str, str], location: str) -> dict[str, str]:
+    """Return the labels of a request that was sent to another location of Vertex AI."""
+    others = {name: label for name, label in labels.items() if name != _GEO}
+    return {**others, **location_label(location)}
 
 
 def chat_search_label(members: dict[str, msgspec.Raw], model: str | None) -> dict[str, str]:

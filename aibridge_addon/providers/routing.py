@@ -67,6 +67,26 @@ class Route:
         """True if requests, or the messages of a WebSocket, are read, and may be edited."""
         return (self.api or self.counts_for or self.socket) is not None
 
+    def path_below(self, path: str) -> str | None:
+        """Return the part of a path that the row matches, with the query; None if none does.
+
+        Args:
+            path: of the request, as it is sent; its model may be another than `path_values` has.
+        """
+        template, (bare, mark, query) = self.template, path.partition("?")
+        if template is None:
+            return None
+        for base in self.provider.base_paths:
+            below = bare.removeprefix(base)
+            if bare.startswith(base) and template.match(below) is not None:
+                return below + mark + query
+        return template.path + mark + query if bare.endswith(template.path) else None
+
+    @property
+    def makes_objects(self) -> bool:
+        """True if later requests name what a recorded request makes at the provider."""
+        return self.bills_later or (self.api is not None and FORMATS[self.api].makes_objects)
+
     @property
     def bills_later(self) -> bool:
         """True if a recorded request is a batch, whose cost is known when it has ended."""
@@ -144,6 +164,21 @@ class Router:
             targets = self._by_host.by_pattern(target_host) or ()
             found = (target.reverse_to_target(path, method) for target in targets)
         return next(filter(None, found), None)
+
+    def at_instance(self, name: str, route: Route, path: str, method: str) -> Route | None:
+        """Route a request of another instance to this one; None if it has no such route.
+
+        Args:
+            name: of the instance.
+            route: of the request until now.
+            path: below the base URL, with the query.
+            method: of the request.
+        """
+        for target in self._targets.get(name, ()):
+            if target.provider.type == route.provider.type:
+                prefix = target.reverse_prefix
+                return target.reverse(prefix + path, method, prefix=prefix)
+        return None
 
     def instance_of(self, path: str) -> Provider | None:
         """Return the instance that a reverse-proxy path names, even if its route is not allowed."""

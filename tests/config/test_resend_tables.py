@@ -60,6 +60,11 @@ def test_single_key_needs_no_pool_and_nothing_is_retried_by_default(tmp_path: Pa
         ('fallbacks = [{ provider = "gone", models = { x = "y" } }]', "no instance is named"),
         ('fallbacks = [{ provider = "acme", models = { x = "y" } }]', "the instance itself"),
         ('fallbacks = [{ provider = "anthropic", models = { x = "y" } }]', "another type"),
+        (
+            '[[providers]]\nname = "ours"\ntype = "azure"\nbase_url = "https://a.example"\n'
+            'fallbacks = [{ provider = "azure", models = { x = "y" } }]',
+            "no base_url; a fallback needs an address",
+        ),
         ('fallbacks = [{ provider = "openai", models = {} }]', "must not be empty"),
         ('fallbacks = [{ provider = "openai", models = { x = "y" }, on = ["ever"] }]', "on"),
     ],

@@ -39,6 +39,14 @@ base_url = "{upstream.origin}"
 region = "{REGION}"
 price_as = "aws"
 
+[[providers]]
+name = "bedrock-away"
+type = "bedrock"
+base_url = "http://127.0.0.1:1"
+hosts = []
+region = "eu-west-1"
+fallbacks = [{{ provider = "bedrock", models = {{ "eu.model" = "{MODEL}" }} }}]
+
 [[model_rules]]
 aliases = {{ "sonnet:latest" = "{MODEL}" }}
 max_output_tokens = 500
@@ -111,6 +119,25 @@ def test_alias_in_the_path_is_signed_and_priced_as_the_model_that_is_sent(
     assert json.loads(request.body)["inferenceConfig"] == {"maxTokens": 500, "temperature": 0.5}
     assert (records.interception["model"], records.usage["model"]) == ("sonnet:latest", MODEL)
     assert records.usage["cost_nano_usd"] > 0
+
+
+def test_fallback_to_another_region_is_signed_for_it_and_priced_as_its_model(
+    bedrock: Proxy, upstream: Server
+) -> None:
+    url = f"http://127.0.0.1:{bedrock.reverse_port}/bedrock-away/model/eu.model/converse"
+    said = [{"role": "user", "content": [{"text": "TOKENS:1000,100"}]}]
+    with bedrock.recording() as records:
+        answer = httpx.post(url, json={"messages": said}, trust_env=False)
+    assert answer.headers["x-aibridge-served-by"] == f"bedrock/{MODEL}"
+    (request,) = upstream.requests
+    assert_signed(request, OPERATOR_SECRET)
+    assert f"/{REGION}/" in (request.header("authorization") or "")
+    assert request.target == f"/model/{quote(MODEL, safe='')}/converse"
+    assert (records.interception["provider_name"], records.interception["model"]) == (
+        "bedrock",
+        "eu.model",
+    )
+    assert (records.usage["model"], records.usage["cost_nano_usd"] > 0) == (MODEL, True)
 
 
 def test_client_without_credentials_is_signed_for(bedrock: Proxy, upstream: Server) -> None:

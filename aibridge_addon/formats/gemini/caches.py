@@ -23,6 +23,7 @@ class CachedContents(GoogleFormat):
     """Wire format of `POST /cachedContents`."""
 
     name = "gemini_caches"
+    makes_objects = True
 
     def __init__(self) -> None:
         self.view = CachesView()
