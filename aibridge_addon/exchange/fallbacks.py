@@ -42,7 +42,7 @@ class Fallbacks:
         self._pools = pools
         self._signing = signing
         self._signs: dict[str, Sign] = {}
-        """What signs requests, by the names of instances."""
+        """Functions that sign, by the names of instances."""
         self._providers: dict[str, Provider] = {}
         self._router = Router(())
         self._warned: set[tuple[str, str]] = set()

@@ -236,6 +236,8 @@ class Visitor:
             "openai": ("/realtime/client_secrets", "/realtime/sessions"),
             "gemini": ("/v1beta/auth_tokens",),
         }
+        if way in (FORWARD, FORWARD_H2):  # no route of the reverse proxy
+            paths["anthropic"] = ("/api/oauth/claude_cli/create_api_key",)
         places = [(provider, path) for provider, of in paths.items() for path in of]
         with self._clients.http(way) as http:
             for provider, path in places:
