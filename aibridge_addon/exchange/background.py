@@ -89,6 +89,7 @@ class BackgroundResponses:
         reads_batch = poll.batch_format is not poll.wire_format and isinstance(record, BatchRecord)
         read = replace(exchange.request, max_bytes=_ANY_SIZE) if reads_batch else exchange.request
         polled = RecordedExchange(read, poll.wire_format, record=record, commit=self._commit)
+        polled.may_change_key = True
         polled.asks_for_stream = request.query.get("stream") == "true"
         return polled
 

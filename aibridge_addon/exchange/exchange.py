@@ -33,6 +33,8 @@ class Exchange:
         self.wire_format = wire_format
         """Format of the response, and of errors that the proxy sends in its place."""
         self.client_aborted = False
+        self.may_change_key = False
+        """True if it may be sent with another key without a new decision of the policies."""
         self.on_abort: Callable[[], None] = _do_nothing
         """Cancels the work that only this client waits for."""
 

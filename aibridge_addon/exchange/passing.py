@@ -30,6 +30,7 @@ class PassingExchange(Exchange):
         self, request: ClientRequest, wire_format: Format, *, count_usage: CountUsage
     ) -> None:
         super().__init__(request, wire_format)
+        self.may_change_key = not request.route.creates_keys
         self._count_usage = partial(count_usage, request.route)
 
     def on_head(self) -> None:

@@ -11,10 +11,10 @@ from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.counted import CountedExchange
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.inner_call import InnerCallExchange
-from aibridge_addon.exchange.last_resort import EditedExchange
 from aibridge_addon.exchange.send_tools import SendTools
 from aibridge_addon.exchange.sends import Sends
 from aibridge_addon.facts import Interception
+from aibridge_addon.providers.resend_rules import NO_RESENDS
 from aibridge_addon.relay.second_attempt import SecondAttempt
 
 
@@ -43,18 +43,17 @@ class Resends:
         """
         if isinstance(exchange, InnerCallExchange) or exchange.client_aborted:
             return None
-        if isinstance(exchange, BridgedExchange | CountedExchange) and self._may_follow(
-            exchange, head, problem
-        ):
+        if self._may_follow(exchange, head, problem):
             return self._begin(exchange)
         if head:
             self._tools.pools.report_head(exchange.request, head)
         return None
 
-    def _may_follow(
-        self, exchange: EditedExchange, head: http.Response | None, problem: str
-    ) -> bool:
+    def _may_follow(self, exchange: Exchange, head: http.Response | None, problem: str) -> bool:
         request = exchange.request
+        if not isinstance(exchange, BridgedExchange | CountedExchange):
+            is_failure = head is not None and head.status_code >= 400
+            return is_failure and exchange.may_change_key and request.pooled is not None
         retries = request.route.provider.resend.retries
         if head is None:
             return retries and not find_refusal(problem)
@@ -63,10 +62,12 @@ class Resends:
         is_refused_edit = self._tools.last_resort.applies(exchange, head.status_code)
         return is_refused_edit or retries or request.pooled is not None
 
-    def _begin(self, exchange: EditedExchange) -> SecondAttempt:
+    def _begin(self, exchange: Exchange) -> SecondAttempt:
         provider = exchange.request.route.provider
+        is_call = isinstance(exchange, BridgedExchange | CountedExchange)
+        rules = provider.resend if is_call else NO_RESENDS
         share = self._shares.setdefault(provider.name, RetryShare())
-        plan = SendPlan(provider.resend, share, clock=self._tools.clock)
+        plan = SendPlan(rules, share, clock=self._tools.clock)
         sends = Sends(exchange, self._tools, plan)
         attempt = SecondAttempt(exchange.flow.id, sends.run, sends.first)
         exchange.on_abort = attempt.cancel

@@ -15,9 +15,10 @@ from aibridge_addon.access.keys.sends import SendPlan, Step
 from aibridge_addon.access.policies import Refusal
 from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.client_request import PooledKey
+from aibridge_addon.exchange.counted import CountedExchange
 from aibridge_addon.exchange.error_responses import refusal_response
+from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.inner_call import InnerCallExchange
-from aibridge_addon.exchange.last_resort import EditedExchange
 from aibridge_addon.exchange.send_tools import SendTools
 from aibridge_addon.failed_sends import FailedSend
 from aibridge_addon.providers.central_keys import CentralKey
@@ -32,7 +33,7 @@ _BODY_SECONDS = 10.0
 class Sends:
     """Continues one request whose first send failed."""
 
-    def __init__(self, exchange: EditedExchange, tools: SendTools, plan: SendPlan) -> None:
+    def __init__(self, exchange: Exchange, tools: SendTools, plan: SendPlan) -> None:
         self.first = HeldAnswer()
         """Receives the response to the first send."""
         self._exchange = exchange
@@ -135,7 +136,9 @@ class Sends:
             exchange.read.asked = replace(exchange.read.asked, interception=begun)
 
     async def _refusal(self) -> Refusal | None:
-        """Ask the policies about the next send."""
+        """Ask the policies about the next send; those of a request that is not read stay."""
+        if not isinstance(self._exchange, BridgedExchange | CountedExchange):
+            return None
         read = self._exchange.read
         refusal = await self._tools.check_upstream(read.asked)
         if refusal:
@@ -161,6 +164,8 @@ class Sends:
     async def _without_edits(self, answer: HeldAnswer, call: AsyncExitStack) -> HeldAnswer:
         """Return the response to the original request if the edited one was refused."""
         exchange, tools = self._exchange, self._tools
+        if not isinstance(exchange, BridgedExchange | CountedExchange):
+            return answer
         status = answer.head.status_code if answer.head else 0
         if not tools.last_resort.applies(exchange, status):
             return answer

@@ -60,6 +60,8 @@ POOLS = (
     "count",
     "stored",
 )
+ORGANIZATIONS = ("org401", "org402", "org429")
+"""Pools whose keys belong to one organization."""
 
 
 class Scripted:
@@ -74,12 +76,17 @@ class Scripted:
         """Keys of the requests for models."""
         self.fetched: list[tuple[str, str]] = []
         """Last segments of the paths of all GET requests, with their keys."""
+        self.failed_fetches: dict[str, list[Answer]] = {}
+        """Responses to the next GET requests by the last segments of their paths."""
 
     async def __call__(self, request: Request) -> Answer:
         key = key_of(request)
         if request.method == "GET" and request.header("upgrade") is None:
             self.checks.append(key)
-            self.fetched.append((request.path.rpartition("/")[2], key))
+            name = request.path.rpartition("/")[2]
+            self.fetched.append((name, key))
+            if failures := self.failed_fetches.get(name):
+                return failures.pop(0)
         else:
             self.seen.append((key, request))
             if self.failures[key]:
@@ -142,6 +149,8 @@ def instances(origin: str, unreachable: Mapping[str, str]) -> str:
     made = []
     for kind, suffix in (("anthropic", ""), ("openai", "/v1")):
         keys = {f"{name}-{kind}": "hosts = []\n" + POOL for name in POOLS}
+        of_one = POOL.replace('" }', '", organization = "eu" }')
+        keys |= {f"{name}-{kind}": "hosts = []\n" + of_one for name in ORGANIZATIONS}
         keys[f"loop-{kind}"] += "head_timeout_s = 0.5\n"
         keys[kind] = f'hosts = ["api.{kind}.com"]\n' + RETRIES
         keys[f"falling-{kind}"] = "hosts = []\n" + FALLBACK.replace("KIND", kind)
@@ -189,6 +198,7 @@ def _fresh(scripted: Scripted) -> None:
     scripted.seen.clear()
     scripted.checks.clear()
     scripted.fetched.clear()
+    scripted.failed_fetches.clear()
 
 
 @pytest.fixture
@@ -545,6 +555,51 @@ def test_stored_objects_are_found_with_the_key_that_made_them(
     file = [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]
     ask(clients, REVERSE, RESPONSES, "stored", members={"input": file})
     assert scripted.keys()[-1] == uploaded
+
+
+def fetch(clients: Clients, name: str, path: str) -> int:
+    url = clients.url(REVERSE, "openai", "").replace("/openai", f"/{name}-openai", 1)
+    with clients.http(REVERSE) as http:
+        return http.get(f"{url}/{path}").status_code
+
+
+@pytest.mark.parametrize(
+    ("status", "path"),
+    [
+        (429, "models/m-1"),
+        (429, "files/f-1"),
+        (429, "responses/resp_1"),
+        (429, "batches/batch_1"),
+        (401, "files/f-1"),
+        (402, "batches/batch_1"),
+    ],
+)
+def test_request_that_is_not_a_call_is_made_with_the_next_key(
+    clients: Clients, scripted: Scripted, status: int, path: str
+) -> None:
+    name = path.rpartition("/")[2]
+    scripted.failed_fetches[name] = [refusal(status), refusal(200)]
+    assert fetch(clients, f"org{status}", path) == 200
+    first, second = (key for fetched, key in scripted.fetched if fetched == name)
+    assert {first, second} == {A, B}
+
+
+@pytest.mark.parametrize(
+    ("pool", "path", "status"),
+    [
+        ("org429", "models/m-1", 403),
+        ("org429", "models/m-1", 503),
+        ("stored", "files/f-1", 401),
+    ],
+    ids=["of_the_caller", "of_the_provider", "of_the_only_key_of_its_organization"],
+)
+def test_failure_that_no_other_key_helps_is_passed_on(
+    clients: Clients, scripted: Scripted, pool: str, path: str, status: int
+) -> None:
+    name = path.rpartition("/")[2]
+    scripted.failed_fetches[name] = [refusal(status)]
+    assert fetch(clients, pool, path) == status
+    assert [fetched for fetched, _ in scripted.fetched].count(name) == 1
 
 
 def test_nobodys_own_key_goes_to_another_provider(clients: Clients, scripted: Scripted) -> None:
