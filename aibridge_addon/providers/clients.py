@@ -162,6 +162,10 @@ CLIENTS = [
         },
         keys=("GEMINI_API_KEY",),
     ),
+    # Its name within VS Code, also in a terminal there.
+    ClientProgram(
+        name="Gemini CLI (VS Code)", user_agents=("cloudcodevscode/",), session_in_body=True
+    ),
     ClientProgram(
         name="Qwen Code", user_agents=("qwencode",), commands=("qwen",), base_urls=_OPENAI
     ),

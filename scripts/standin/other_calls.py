@@ -3,7 +3,7 @@
 import re
 from urllib.parse import parse_qs, unquote
 
-from standin import google_calls, openai_calls
+from standin import google_calls, google_logins, openai_calls
 from standin.asked import Asked, read_asked
 from standin.batches import Batches
 from standin.gemini_live import PATH as LIVE
@@ -33,7 +33,7 @@ class OtherCalls:
         asked = read_asked(request, path, number, model)
         if request.method == "POST" and (found := _called(asked, verb)):
             return found
-        return self._batches.answer(asked, request.method)
+        return google_logins.answer(asked) or self._batches.answer(asked, request.method)
 
 
 def _called(asked: Asked, verb: str) -> Response | None:

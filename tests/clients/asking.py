@@ -15,7 +15,6 @@ from clients.programs import (
     CLAUDE_CODE,
     CODEX,
     COPILOT,
-    GEMINI_CLI,
     GOOGLE_JS_SDK,
     JS_SDKS,
     LLM,
@@ -289,27 +288,6 @@ def aider(place: Place, model: str, asked: str, *, mode: Mode) -> Ran:
         *("--no-show-release-notes", "--map-tokens", "0"),
     ]
     return place.run(command, mode=mode, client="aider", env=KEYS)
-
-
-# --- Gemini CLI
-
-GEMINI_KEY = {"GEMINI_API_KEY": "AIza0123456789abcdefghij"}
-
-
-def gemini(place: Place, asked: str, *more: str, mode: Mode) -> tuple[Ran, Any]:
-    """Run Gemini CLI; return what it printed, decoded."""
-    folder = place.home / ".gemini"
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {
-        "security": {"auth": {"selectedType": "gemini-api-key"}},
-        "privacy": {"usageStatisticsEnabled": False},
-        "general": {"disableAutoUpdate": True, "disableUpdateNag": True},
-    }
-    (folder / "settings.json").write_text(json.dumps(settings))
-    command: Words = [program(GEMINI_CLI), "-p", asked, "--output-format", "json", *more]
-    env = {**GEMINI_KEY, "GEMINI_CLI_TRUST_WORKSPACE": "true"}
-    ran = place.run(command, mode=mode, client="gemini", env=env)
-    return ran, json.loads(ran.out)
 
 
 # --- GitHub Copilot CLI

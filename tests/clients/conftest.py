@@ -40,6 +40,25 @@ name = "gemini"
 type = "gemini"
 base_url = "{origin}"
 hosts = ["generativelanguage.googleapis.com"]
+
+[[providers]]
+name = "vertex"
+type = "vertex"
+base_url = "{origin}"
+hosts = ["aiplatform.googleapis.com", "us-central1-aiplatform.googleapis.com"]
+price_as = "google"
+
+[[providers]]
+name = "code-assist"
+type = "code-assist"
+base_url = "{origin}"
+hosts = ["cloudcode-pa.googleapis.com"]
+
+[[providers]]
+name = "logins-of-google"  # so that the stand-in answers them; the proxy would tunnel them
+type = "code-assist"
+base_url = "{origin}"
+hosts = ["oauth2.googleapis.com", "www.googleapis.com"]
 """
 
 

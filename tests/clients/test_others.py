@@ -1,11 +1,9 @@
-"""Other programs: opencode, the SDKs in Python and JavaScript, llm, aider, Gemini CLI."""
+"""Other programs: opencode, the SDKs in Python and JavaScript, llm, aider, Copilot CLI."""
 
 from collections.abc import Callable
 
 import pytest
-from e2e.central import ADD
 from e2e.proxy import Proxy
-from standin import Server
 
 from clients.asking import (
     HELLO,
@@ -15,7 +13,6 @@ from clients.asking import (
     by_sdks,
     check,
     copilot,
-    gemini,
     google_javascript,
     javascript,
     js_modules,
@@ -153,39 +150,6 @@ def test_aider_works_when_the_proxy_requests_usage(
         aider(make_desk(proxy), "openai/gpt-4o", "hello", mode="reverse")
     assert records.interception["status"] == "completed"
     assert records.usage["output_tokens"] > 0
-
-
-# --- Gemini CLI
-
-
-@each_mode
-def test_gemini_cli_is_recorded(desk: Desk, standin: Server, mode: Mode) -> None:
-    """It asks a small model first which model is to answer."""
-    with desk.proxy.recording() as records:
-        ran, output = gemini(desk, "hello", mode=mode)
-    assert ran.code == 0
-    assert output["response"] == HELLO
-    assert {row["client"] for row in records.interceptions} == {"Gemini CLI"}
-    assert {row["api"] for row in records.interceptions} == {"gemini"}
-    kinds = [row["request_kind"] for row in records.interceptions]
-    assert kinds[-1] == "turn"
-    assert set(kinds[:-1]) <= {"side"}
-    assert records.prompts == ["hello"]
-    last = records.interceptions[-1]
-    assert (last["status"], last["streaming"]) == ("completed", 1)
-    assert last["credential_hint"] == "AIza...ghij"
-    assert len(records.token_usages) == len(records.interceptions)
-
-
-def test_gemini_cli_gets_an_answer_with_central_tools(central_desk: Desk) -> None:
-    asked = f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}}'
-    with central_desk.proxy.recording() as records:
-        ran, output = gemini(central_desk, asked, "-m", "gemini-2.5-flash", mode="forward")
-    assert ran.code == 0
-    assert output["response"].endswith("The tool returned: 42")
-    [call] = records.tool_usages
-    assert (call["tool"], call["injected"]) == ("add", 1)
-    assert records.prompts == [asked]
 
 
 # --- GitHub Copilot CLI

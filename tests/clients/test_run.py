@@ -15,6 +15,7 @@ from standin import Provider, Server, ServerThread
 from clients import asking
 from clients.asking import HELLO, KEYS, claude, codex
 from clients.conftest import config_of
+from clients.gemini import gemini
 from clients.places import Mode, NewUser, Ran
 from clients.programs import CLAUDE_CODE, CODEX, LLM, Package, program
 from clients.terminal import Terminal
@@ -184,7 +185,7 @@ def test_run_script_of_node(user: NewUser, mode: Mode) -> None:
 
 @each_way
 def test_run_gemini_cli(user: NewUser, mode: Mode) -> None:
-    ran, output = asking.gemini(user, "hello", mode=mode)
+    ran, output = gemini(user, "hello", mode=mode)
     assert (ran.code, output["response"]) == (0, HELLO)
     assert {row["client"] for row in user.records.interceptions} == {"Gemini CLI"}
     assert user.records.prompts == ["hello"]

@@ -221,7 +221,7 @@ def test_code_assist_is_recorded_with_its_session(proxy: Proxy, clients: Clients
     with proxy.recording() as records, clients.http(way) as client:
         url = f"{base}/v1internal:streamGenerateContent?alt=sse"
         lines = client.post(url, json=body, headers=headers).text.split("\n\n")
-        assert client.post(f"{base}/v1internal:retrieveUserQuota", json={}).status_code == 404
+        assert client.post(f"{base}/v1internal:retrieveUserQuota", json={}).status_code == 200
 
     assert json.loads(lines[0].removeprefix("data: "))["traceId"]
     row = records.interception

@@ -43,6 +43,10 @@ CODEX = recognise({"user-agent": "codex_cli_rs/1"})
         ({"user-agent": "undici", "x-cursor-client-version": "1.7"}, "Cursor"),
         ({"user-agent": "opencode/0.15"}, "OpenCode"),
         ({"user-agent": "GeminiCLI/0.9"}, "Gemini CLI"),
+        (
+            {"user-agent": "CloudCodeVSCode/0.61.0 (aidev_client; proxy_client=geminicli)"},
+            "Gemini CLI (VS Code)",
+        ),
         ({"user-agent": "QwenCode/0.0.14"}, "Qwen Code"),
         ({"user-agent": "OpenAI/Python 2.3.0"}, "OpenAI SDK (Python)"),
         ({"user-agent": "AsyncOpenAI/Python 2.3.0"}, "OpenAI SDK (Python)"),
