@@ -107,12 +107,13 @@ def running(options: argparse.Namespace, folder: Path, upstream_port: int) -> It
         ],
         env={**_environment(), "HOME": str(folder), "XDG_DATA_HOME": str(folder / "data")},
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
     )
     try:
         assert process.stdout
-        first = process.stdout.readline()
-        if b"is up" not in first:
+        is_up = b"workers are up" if options.workers > 1 else b"is up"
+        if not any(is_up in line for line in process.stdout):
             raise RuntimeError("the proxy did not come up")
         yield Loaded(process, port)
     finally:

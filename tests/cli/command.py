@@ -163,6 +163,8 @@ class Home:
         words = ("--port", "0", "--reverse-port", "0", "--metrics", "off", *self.options)
         process = self.start("proxy", *words, *arguments, **options)
         process.wait_for("is up, process")
+        if "--workers" in arguments and arguments[arguments.index("--workers") + 1] != "1":
+            process.wait_for(r"all \d+ workers are up")
         return process
 
     def proxy(self) -> RunningProxy:

@@ -27,6 +27,8 @@ QUEUE = 1024
 _SOON_S = 5.0
 """A worker that ends sooner is replaced after a delay, which doubles."""
 _LONGEST_DELAY_S = 30.0
+_TURN_S = 30.0
+"""Longest time that a start keeps others waiting."""
 
 
 def supervise(
@@ -63,6 +65,7 @@ class Supervisor:
         self._leaving: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._turns = asyncio.Semaphore(os.process_cpu_count() or 1)
         self._is_replacing = False
         self._metrics_url: str | None = None
         self._endpoint: Endpoint
@@ -84,9 +87,10 @@ class Supervisor:
                     return
                 raise click.ClickException("the workers cannot start; the log says why")
             self._spawn(self._keep(first))
+            self._reporter.started(self._described(proxy))
             await asyncio.gather(*(self._start_kept(n) for n in range(2, self._count + 1)))
             if not self._stopping.is_set():
-                self._reporter.started(self._described(proxy))
+                logger.info("aibridge: all %d workers are up", self._count)
             await self._stopping.wait()
         finally:
             await self._end()
@@ -108,10 +112,21 @@ class Supervisor:
         self._workers[number] = worker
         return worker
 
+    async def _start_in_turn(self, number: int) -> Worker | None:
+        """Start a worker when few others start; None if the workers are to end.
+
+        A start takes a second of a processor core, which requests to the other workers need.
+        """
+        async with self._turns:
+            if self._stopping.is_set():
+                return None
+            worker = await self._start(number)
+            await asyncio.wait([worker.up], timeout=_TURN_S)
+            return worker
+
     async def _start_kept(self, number: int) -> None:
-        worker = await self._start(number)
-        await worker.up
-        self._spawn(self._keep(worker))
+        if worker := await self._start_in_turn(number):
+            self._spawn(self._keep(worker))
 
     async def _keep(self, worker: Worker) -> None:
         """Replace a worker that ends unasked, again and again."""
@@ -130,9 +145,9 @@ class Supervisor:
                 *(worker.number, worker.pid, code),
             )
             await asyncio.sleep(delay)
-            if self._stopping.is_set():
+            if (replacement := await self._start_in_turn(worker.number)) is None:
                 return
-            worker = await self._start(worker.number)
+            worker = replacement
 
     async def _replace_all(self) -> None:
         """Start a new worker in place of each, and then end the old one."""
