@@ -20,6 +20,7 @@ CORE = (
     "access.jwt.keys",
     "access.jwt.reading",
     "access.limits",
+    "access.matching_rules",
     "access.model_rule",
     "access.named_models",
     "access.policies",

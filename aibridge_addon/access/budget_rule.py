@@ -21,9 +21,9 @@ class BudgetRule:
     selection: Selection
 
     def scopes(self, asked: Asked) -> tuple[str, ...]:
-        """Return the scopes in which a request counts; none if the budget is not for it."""
+        """Return the scopes in which a selected request counts; none with another credential."""
         kind = asked.credential.kind if asked.credential else None
-        if kind not in self.budget.credential_kinds or not self.selection.matches(asked):
+        if kind not in self.budget.credential_kinds:
             return ()
         return self._own_scopes(asked.sender.actor) or (_TOTAL,) * (self.budget.per == "total")
 

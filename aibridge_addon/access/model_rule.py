@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from aibridge_addon.access.asked import Asked
+from aibridge_addon.access.matching_rules import MatchingRules
 from aibridge_addon.access.selection import Patterns, Selection
 from aibridge_addon.patterns import matches_any, matches_any_spelling
 from aibridge_addon.providers.instance import Provider
@@ -46,8 +47,15 @@ class AppliedRules:
         """
         if model is None:
             return None
-        aliases = (rule.aliases[model] for rule in self.rules if model in rule.aliases)
-        return self.provider.model_of(next(aliases, model))
+        for rule in self.rules:
+            if model in rule.aliases:
+                return self.provider.model_of(rule.aliases[model])
+        return self.provider.model_of(model)
+
+    def alias(self, model: str | None) -> str | None:
+        """Return the model that is sent in place of a requested one; None if that is sent."""
+        sent = self.sent(model)
+        return None if sent == model else sent
 
     @property
     def restrict_models(self) -> bool:
@@ -61,20 +69,29 @@ class AppliedRules:
     @property
     def output_ceiling(self) -> int | None:
         """The smallest ceiling of the output tokens; None if no rule sets one."""
-        ceilings = (rule.max_output_tokens for rule in self.rules)
-        return min((ceiling for ceiling in ceilings if ceiling is not None), default=None)
+        ceilings = [r.max_output_tokens for r in self.rules if r.max_output_tokens is not None]
+        return min(ceilings, default=None)
 
 
-def rules_for(rules: Iterable[ModelRule], asked: Asked) -> AppliedRules:
-    """Return the rules for a request.
+class ModelRuleTable:
+    """All model rules of the config file."""
 
-    Aliases cannot apply to a request that is not read, nor to one that its client has signed, nor
-    to a model of the customer's own in the path, nor to the requests in a batch.
-    """
-    found = (rule for rule in rules if rule.selection.matches(asked))
-    path_values = asked.route.path_values
-    is_own = not OWN_MODELS.isdisjoint(path_values)
-    is_batch = asked.route.bills_later and MODEL not in path_values
-    if asked.is_signed or is_own or is_batch or not asked.route.is_read:
-        found = (replace(rule, aliases={}) for rule in found)
-    return AppliedRules(tuple(found), asked.route.provider)
+    def __init__(self, rules: Iterable[ModelRule]) -> None:
+        self._rules = MatchingRules(rules)
+
+    def __bool__(self) -> bool:
+        return bool(self._rules.all)
+
+    def applied_to(self, asked: Asked) -> AppliedRules:
+        """Return the rules for a request.
+
+        Aliases cannot apply to a request that is not read, nor to one that its client has signed,
+        nor to a model of the customer's own in the path, nor to the requests in a batch.
+        """
+        found, route = self._rules.of(asked), asked.route
+        path_values = route.path_values
+        is_own = not OWN_MODELS.isdisjoint(path_values)
+        is_batch = route.bills_later and MODEL not in path_values
+        if asked.is_signed or is_own or is_batch or not route.is_read:
+            found = tuple(replace(rule, aliases={}) for rule in found)
+        return AppliedRules(found, route.provider)

@@ -11,7 +11,8 @@ from weakref import WeakValueDictionary
 
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.budget_rule import BudgetRule
-from aibridge_addon.access.model_rule import ModelRule, rules_for
+from aibridge_addon.access.matching_rules import MatchingRules
+from aibridge_addon.access.model_rule import ModelRule, ModelRuleTable
 from aibridge_addon.access.named_models import models_of
 from aibridge_addon.budgets.batches import estimate_of_batch
 from aibridge_addon.budgets.book import (
@@ -52,6 +53,8 @@ class BudgetCheck:
     """Admits requests to their budgets; lives as long as the proxy."""
 
     _rules: BudgetRules
+    _budgets: MatchingRules[BudgetRule]
+    _models: ModelRuleTable
 
     def __init__(
         self, find_book: Callable[[], BudgetBook | None], on_warning: OnBudgetWarning
@@ -60,8 +63,8 @@ class BudgetCheck:
         self._find_book = find_book
         self._on_warning = on_warning
         self._calls = Calls()
-        self._end = asyncio.Event()
-        """Set at the next end of a call in this process."""
+        self._end: asyncio.Event | None = None
+        """Set at the next end of a call in this process; None if nobody waits for it."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Requests wait for room one after the other, in their order, by budget and scope."""
 
@@ -72,6 +75,8 @@ class BudgetCheck:
             SettingsError: there are budgets, and the recorder cannot count them.
         """
         self._rules = rules
+        self._budgets = MatchingRules(rules.budgets)
+        self._models = ModelRuleTable(rules.models)
         book = self._find_book()
         if book is not None:
             book.on_warning = partial(_on_loop, asyncio.get_running_loop(), self._on_warning)
@@ -85,18 +90,19 @@ class BudgetCheck:
 
     def _on_end(self, _end: InterceptionEnded) -> None:
         """Wake whoever waits: an admission after this fact follows the settlement too."""
-        self._end.set()
-        self._end = asyncio.Event()
+        if self._end is not None:
+            self._end.set()
+            self._end = None
 
     def call_of(self, asked: Asked) -> BudgetedCall | None:
         """Return the call of a recorded request, if any budget is for it."""
         interception = asked.interception
         if not self._rules.budgets or interception is None or not asked.is_recorded:
             return None
-        sent = self._as_sent(asked)
-        scopes = tuple(
-            (rule.budget, scope) for rule in self._rules.budgets for scope in rule.scopes(sent)
-        )
+        model = self._models.applied_to(asked).sent(asked.model) if self._models else asked.model
+        sent = asked if model == asked.model else replace(asked, model=model)
+        rules = self._budgets.of(sent)
+        scopes = tuple([(rule.budget, scope) for rule in rules for scope in rule.scopes(sent)])
         if not scopes:
             return None
         wire_format = FORMATS[interception.api]
@@ -114,7 +120,7 @@ class BudgetCheck:
         limits = [limit for each in read if (limit := wire_format.output_limit(each)) is not None]
         call: Call = self._calls.read(
             interception,
-            sent.model,
+            model,
             body,
             max(limits, default=None),
             wire_format.units(given),
@@ -176,15 +182,12 @@ class BudgetCheck:
             while (found := await book.admit(call)) and found.verdict == "wait":
                 if time.monotonic() >= until:
                     break
+                self._end = self._end or asyncio.Event()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._end.wait(), _RETRY_SECONDS)
             return found
         finally:
             turn.release()
-
-    def _as_sent(self, asked: Asked) -> Asked:
-        model = rules_for(self._rules.models, asked).sent(asked.model)
-        return asked if model == asked.model else replace(asked, model=model)
 
 
 def _once_per_unit(

@@ -44,8 +44,18 @@ class LimitQueue:
         """Handlers of the facts that make room; those of the limits must come first."""
         return {InterceptionEnded: self.serve, BackgroundResponse: self.serve}
 
+    @property
+    def is_waited_in(self) -> bool:
+        """True while any request waits."""
+        return any(self._rooms.values())
+
     def shortage_of(self, asked: Asked) -> Shortage | None:
-        """Return the bound that a request must wait for: also while others of its actor wait."""
+        """Return the bound that a request must wait for: also while others of its actor wait.
+
+        None if it does not have to, or may not.
+        """
+        if not self._limits.has_queue(asked):
+            return None
         self.serve()
         room = self._rooms.get(asked.route.provider.name)
         if room and (ahead := room.first_of(asked.sender.actor.id)):

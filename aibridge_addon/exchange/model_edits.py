@@ -11,7 +11,7 @@ from dataclasses import replace
 import msgspec
 
 from aibridge_addon.access.asked import Asked
-from aibridge_addon.access.model_rule import ModelRule, rules_for
+from aibridge_addon.access.model_rule import AppliedRules, ModelRule, ModelRuleTable
 from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.counted import CountedExchange
@@ -30,7 +30,7 @@ class ModelEdits:
     """The edits of all model rules."""
 
     def __init__(self, rules: tuple[ModelRule, ...]) -> None:
-        self._rules = rules
+        self._rules = ModelRuleTable(rules)
         self._warned: set[str] = set()
         """Actors whose signed requests the rules do not change."""
 
@@ -41,32 +41,14 @@ class ModelEdits:
             if exchange.request.is_signed:
                 self._warn_of_signature(read)
                 return exchange
-            if (model := self._alias(read.asked)) and isinstance(exchange, BridgedExchange):
-                exchange.record.sent_model = model
-            _edit_path(exchange.request, model)
-            self._edit(read)
+            rules = self._rules.applied_to(read.asked)
+            if model := rules.alias(read.asked.model):
+                if isinstance(exchange, BridgedExchange):
+                    exchange.record.sent_model = model
+                _edit_path(exchange.request, model)
+            if (model or rules.output_ceiling is not None) and not read.is_partial:
+                _edit(read, rules)
         return exchange
-
-    def _edit(self, read: ReadRequest) -> None:
-        """Replace the body, if the rules change it."""
-        request = read.client
-        if read.is_partial:
-            return
-        if request.is_form:
-            self._edit_form(read)
-            return
-        body = request.body()
-        edited = self.edited(read.asked, read.members, body, read.wire_format)
-        if edited != body:
-            _send(read, edited, members(edited) or {})
-
-    def _edit_form(self, read: ReadRequest) -> None:
-        request = read.client
-        if renamed := self.renamed(read.asked, read.members, read.wire_format):
-            texts = {name: str(value) for name, value in renamed.items()}
-            raw = {name: msgspec.Raw(encode(value).encode()) for name, value in renamed.items()}
-            body = with_fields(request.content_type, request.body(), texts)
-            _send(read, body, {**read.members, **raw})
 
     def message(self, asked: Asked, message: bytes, wire_format: Format) -> bytes:
         """Return a request in a WebSocket as it is sent upstream."""
@@ -74,38 +56,15 @@ class ModelEdits:
         if request is None:
             return message
         asked = replace(asked, model=text(member(request, MODEL)))
-        return self.edited(asked, request, message, wire_format)
-
-    def edited(self, asked: Asked, given: Members, body: bytes, wire_format: Format) -> bytes:
-        """Return the body of a request, given with its members, as the rules change it."""
-        if renamed := self.renamed(asked, given, wire_format):
-            body = with_values(body, renamed)
-        ceiling = rules_for(self._rules, asked).output_ceiling
-        return body if ceiling is None else wire_format.lower_output_limit(body, given, ceiling)
-
-    def renamed(self, asked: Asked, members: Members, wire_format: Format) -> Mapping[str, JSON]:
-        """Return the members that name the model, with the one that an alias stands for."""
-        if not (model := self._alias(asked)):
-            return {}
-        return wire_format.with_model(members, asked.route.provider.name_of(model))
-
-    def _lowers(self, asked: Asked, read: ReadRequest) -> bool:
-        ceiling = rules_for(self._rules, asked).output_ceiling
-        if ceiling is None:
-            return False
-        least = read.wire_format.least_output_limit(read.members)
-        return (read.wire_format.output_limit(read.members) or 0) > max(ceiling, least)
-
-    def _alias(self, asked: Asked) -> str | None:
-        """Return the model that is sent in place of the requested one; None if that is sent."""
-        model = rules_for(self._rules, asked).sent(asked.model)
-        return None if model == asked.model else model
+        rules = self._rules.applied_to(asked)
+        return edited_body(asked, rules, request, message, wire_format)
 
     def _warn_of_signature(self, read: ReadRequest) -> None:
         """Warn once of each sender whose signed requests the rules would change."""
         sender = read.asked.sender.actor.id
         asked = replace(read.asked, is_signed=False)
-        if sender in self._warned or not (self._alias(asked) or self._lowers(asked, read)):
+        rules = self._rules.applied_to(asked)
+        if sender in self._warned or not (rules.alias(asked.model) or _lowers(rules, read)):
             return
         self._warned.add(sender)
         logger.warning(
@@ -115,6 +74,54 @@ class ModelEdits:
         )
 
 
+def _edit(read: ReadRequest, rules: AppliedRules) -> None:
+    """Replace the body, if the rules change it."""
+    if read.client.is_form:
+        _edit_form(read, rules)
+        return
+    body = read.client.body()
+    edited = edited_body(read.asked, rules, read.members, body, read.wire_format)
+    if edited != body:
+        _send(read, edited, members(edited) or {})
+
+
+def _edit_form(read: ReadRequest, rules: AppliedRules) -> None:
+    request = read.client
+    if renamed := renamed_members(read.asked, rules, read.members, read.wire_format):
+        texts = {name: str(value) for name, value in renamed.items()}
+        raw = {name: msgspec.Raw(encode(value).encode()) for name, value in renamed.items()}
+        body = with_fields(request.content_type, request.body(), texts)
+        _send(read, body, {**read.members, **raw})
+
+
+def edited_body(
+    asked: Asked, rules: AppliedRules, given: Members, body: bytes, wire_format: Format
+) -> bytes:
+    """Return the body of a request, given with its members, as the rules change it."""
+    if renamed := renamed_members(asked, rules, given, wire_format):
+        body = with_values(body, renamed)
+    ceiling = rules.output_ceiling
+    return body if ceiling is None else wire_format.lower_output_limit(body, given, ceiling)
+
+
+def renamed_members(
+    asked: Asked, rules: AppliedRules, members: Members, wire_format: Format
+) -> Mapping[str, JSON]:
+    """Return the members that name the model, with the model that an alias stands for."""
+    if not (model := rules.alias(asked.model)):
+        return {}
+    return wire_format.with_model(members, asked.route.provider.name_of(model))
+
+
+def _lowers(rules: AppliedRules, read: ReadRequest) -> bool:
+    """Return True if the rules lower the output limit of a request."""
+    ceiling = rules.output_ceiling
+    if ceiling is None:
+        return False
+    least = read.wire_format.least_output_limit(read.members)
+    return (read.wire_format.output_limit(read.members) or 0) > max(ceiling, least)
+
+
 def _send(read: ReadRequest, body: bytes, members: Members) -> None:
     """Send another body upstream; nothing reverts it, as the client's own breaks the rule."""
     read.client.flow.request.content = body
@@ -122,10 +129,10 @@ def _send(read: ReadRequest, body: bytes, members: Members) -> None:
     read.original = read.original._replace(body=read.client.raw_body)
 
 
-def _edit_path(request: ClientRequest, model: str | None) -> None:
+def _edit_path(request: ClientRequest, model: str) -> None:
     """Replace the model in the path, if it is there."""
     route = request.route
-    if model is None or route.template is None or MODEL not in route.path_values:
+    if route.template is None or MODEL not in route.path_values:
         return
     path, mark, query = request.flow.request.path.partition("?")
     path = route.template.with_value(path, MODEL, route.provider.name_of(model))

@@ -13,6 +13,7 @@ from aibridge_addon.access.policies import (
     PolicyContext,
     RateLimits,
     Refusal,
+    admit,
     admit_or_refuse,
     find_refusal,
     ordered_policies,
@@ -43,6 +44,8 @@ class PolicySet:
     _policies: tuple[Policy, ...]
     _changing: tuple[Policy, ...]
     """Those whose verdict may be another one a moment later."""
+    _counting: tuple[Policy, ...]
+    """Those that count the requests which all of them admit."""
     _guardrails: Guardrails
     _shares: LimitShares | None = None
 
@@ -107,6 +110,7 @@ class PolicySet:
             )
         )
         self._changing = tuple(p for p in self._policies if not getattr(p, "is_constant", False))
+        self._counting = tuple(p for p in self._policies if hasattr(p, "admit"))
 
     def share_limits(self, reports: Callable[[], Reports] | None) -> None:
         """Share the limits with the processes of a store; None: this process is alone."""
@@ -156,33 +160,34 @@ class PolicySet:
 
         A request for which a limit has no room may wait for it before.
         """
-        if not self._rate_limits.has_queue(asked):
-            return await self._decide(asked)
-        shortage = self._queue.shortage_of(asked)
-        if shortage is None:
-            return await self._decide(asked)
         refusal = find_refusal(self._policies, asked)
         if refusal and refusal.reason != LIMITED:
             return refusal
-        return await self._queue.wait(asked, shortage) or await self._decide_counted(asked)
+        # Who would have room waits all the same behind others of the same actor.
+        may_wait = refusal is not None or self._queue.is_waited_in
+        if may_wait and (shortage := self._queue.shortage_of(asked)):
+            return await self._queue.wait(asked, shortage) or await self._decide_counted(asked)
+        return refusal or await self._decide_unrefused(asked)
 
     async def _decide_counted(self, asked: Asked) -> Refusal | None:
         """Decide about a request that is counted in its limits; give that back if it is refused."""
         is_admitted = False
         try:
-            refusal = await self._decide(asked)
+            refusal = find_refusal(self._policies, asked) or await self._decide_unrefused(asked)
             is_admitted = refusal is None
         finally:
             if not is_admitted:
                 self._rate_limits.cancel(asked)
         return refusal
 
-    async def _decide(self, asked: Asked) -> Refusal | None:
+    async def _decide_unrefused(self, asked: Asked) -> Refusal | None:
+        """Decide about a request that no policy refuses at this moment."""
         call = self._budgets.call_of(asked)
         is_shared = self._shared.counts(asked)
         if call is None and not self._guardrails.policies and not is_shared:
-            return self.check(asked)
-        refusal = find_refusal(self._policies, asked) or await self._guardrails.check(asked)
+            admit(self._counting, asked)
+            return None
+        refusal = await self._guardrails.check(asked) if self._guardrails.policies else None
         if refusal or not is_shared:
             return refusal or await self._admit(asked, call)
         return await self._shared.take(asked) or await self._admit_shared(asked, call)

@@ -132,16 +132,16 @@ class SharedLimits:
         self.local.note_input(asked, running.scoped)
 
     def _on_usage(self, usage: TokenUsage) -> None:
-        self.local.handlers[TokenUsage](usage)
+        self.local.on_usage(usage)
         if running := self._running.get(usage.interception.id):
             running.add_usage(tokens_of(usage))
 
     def _on_end(self, ended: InterceptionEnded) -> None:
-        self.local.handlers[InterceptionEnded](ended)
+        self.local.on_end(ended)
         self._end(ended.interception.id, is_known=not ended.usage_is_unknown)
 
     def _on_background(self, background: BackgroundResponse) -> None:
-        self.local.handlers[BackgroundResponse](background)
+        self.local.on_background(background)
         self._end(background.interception.id, is_known=False)
 
     def _end(self, interception_id: str, *, is_known: bool) -> None:

@@ -71,7 +71,7 @@ class LimitMachine(RuleBasedStateMachine):
         """Change the oracle's room, and the bucket now and not at the next look at its rate."""
         if self.limits.limits:
             self.room.change(self.limits.counters.share.rate_of(self.bounds["rate"]))
-            self.limits.counters._bucket(self.limits.limits[0], "total", "requests", self.clock())
+            self.limits.counters._counter(self.limits.limits[0], "total", self.clock())
 
     def settle(self) -> None:
         """Serve those who wait, let their tasks run, and check who was admitted."""
@@ -185,7 +185,7 @@ class LimitMachine(RuleBasedStateMachine):
             self.settle()
             for client in self.running.values():
                 self.limits.handlers[InterceptionEnded](ended(client.asked))
-            assert not self.limits.counters._slots
+            assert not any(counter.open for counter in self.limits.counters._scopes.values())
             assert not self.limits.counters._running
             assert not any(map(len, self.queue._rooms.values()))
         finally:

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from access.policies.test_rate_limits import asked_by
 
-from aibridge_addon.access.model_rule import ModelRule
+from aibridge_addon.access.model_rule import ModelRule, ModelRuleTable
 from aibridge_addon.access.selection import Selection
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.raw_json import encode, members
 
 with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
     warnings.simplefilter("ignore", DeprecationWarning)
-    from aibridge_addon.exchange.model_edits import ModelEdits
+    from aibridge_addon.exchange.model_edits import ModelEdits, edited_body, renamed_members
 
 SPACED = b'{ "note" : "model\\": 1",\n  "model"  :  "fast" , "max_tokens":  64000 ,"messages":[]}'
 
@@ -55,7 +55,8 @@ def test_alias_and_ceiling_change_the_same_member() -> None:
     body = json.dumps({"generateContentRequest": request}).encode()
     asked = dataclasses.replace(asked_by("alice"), model="a")
     rule = ModelRule(selection=Selection(), aliases={"a": "b"}, max_output_tokens=50)
-    changed = ModelEdits((rule,)).edited(asked, members(body) or {}, body, FORMATS["gemini"])
+    rules = ModelRuleTable((rule,)).applied_to(asked)
+    changed = edited_body(asked, rules, members(body) or {}, body, FORMATS["gemini"])
     assert changed == body.replace(b"models/a", b"models/b").replace(b"900", b"50")
 
 
@@ -78,9 +79,10 @@ def test_alias_is_sent_by_the_name_of_its_deployment(alias: str) -> None:
     asked = dataclasses.replace(
         asked, model="gpt-5", route=dataclasses.replace(asked.route, provider=provider)
     )
-    edits = ModelEdits((ModelRule(selection=Selection(), aliases={"gpt-5": alias}),))
+    rules = ModelRuleTable((ModelRule(selection=Selection(), aliases={"gpt-5": alias}),))
     members: Any = {"model": b'"our-chat"'}
-    assert edits.renamed(asked, members, FORMATS["openai_chat"]) == {"model": "our-small-chat"}
+    renamed = renamed_members(asked, rules.applied_to(asked), members, FORMATS["openai_chat"])
+    assert renamed == {"model": "our-small-chat"}
 
 
 @pytest.mark.parametrize(

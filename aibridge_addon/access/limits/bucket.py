@@ -27,13 +27,16 @@ class Bucket:
 
         An amount larger than the whole bucket fits a full one, or it could never be used.
         """
-        missing = min(amount, self.capacity) - self._level_at(now)
-        return max(0.0, missing * _PER_MINUTE / self.capacity)
+        capacity = self.capacity
+        missing = (min(capacity, amount)) - self._level_at(now)
+        return missing * _PER_MINUTE / capacity if missing > 0 else 0.0
 
     def debit(self, amount: float, now: float) -> None:
         """Take an amount; a negative one gives back what was estimated too high."""
-        self.level = min(self.capacity, self._level_at(now) - amount)
-        self.at = max(self.at, now)
+        level = self._level_at(now) - amount
+        self.level = min(self.capacity, level)
+        if now > self.at:
+            self.at = now
 
     def resize(self, capacity: float, now: float) -> None:
         """Change the rate from now on; what was refilled before stays, as far as it has room."""
@@ -47,5 +50,7 @@ class Bucket:
         return self._level_at(now) >= self.capacity
 
     def _level_at(self, now: float) -> float:
-        refilled = max(0.0, now - self.at) * self.capacity / _PER_MINUTE
-        return min(self.capacity, self.level + refilled)
+        level, capacity = self.level, self.capacity
+        if now > self.at:
+            level += (now - self.at) * capacity / _PER_MINUTE
+        return min(capacity, level)

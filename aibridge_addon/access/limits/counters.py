@@ -5,18 +5,16 @@ until they are known.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from aibridge_addon.access.limits.bucket import Bucket
 from aibridge_addon.access.limits.rules import Bound, Limit
 from aibridge_addon.access.limits.running import Amounts, RunningRequest, Scoped
+from aibridge_addon.access.limits.scope_counter import ScopeCounter
 from aibridge_addon.access.limits.share import Share
 
-_MOST_BUCKETS = 10_000
-"""Number of buckets above which those that are full are forgotten."""
-
-type _Slots = dict[tuple[str, str], set[str]]
+_MOST_SCOPES = 10_000
+"""Number of scopes above which those that nobody uses are forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,44 +37,38 @@ class LimitCounters:
         self.share = Share()
         """The part of each limit that is enforced here; the live processes share a limit."""
         self._clock = clock
-        self._buckets: dict[tuple[str, str, Bound], Bucket] = {}
-        self._slots: _Slots = {}
+        self._scopes: dict[tuple[str, str], ScopeCounter] = {}
         self._running: dict[str, RunningRequest] = {}
 
     def is_running(self, interception_id: str) -> bool:
         """Return whether an interception was admitted and has not ended."""
         return interception_id in self._running
 
-    def find_shortage(self, scoped: Iterable[Scoped], amounts: Amounts) -> Shortage | None:
+    def find_shortage(self, scoped: tuple[Scoped, ...], amounts: Amounts) -> Shortage | None:
         """Return the first bound without room for these amounts; slots come before rates."""
-        scoped = tuple(scoped)
-        for limit, scope in scoped:
-            used = len(self._slots.get((limit.name, scope), ()))
-            most = limit.open_requests
-            if most is not None and used >= self.share.slots_of(most):
-                return self._shortage(limit, scope, "open_requests", None)
         now = self._clock()
-        for limit, scope in scoped:
-            for bound in limit.rates:
-                seconds = self._bucket(limit, scope, bound, now).wait_for(amounts[bound], now)
-                if seconds > 0:
-                    return self._shortage(limit, scope, bound, seconds)
+        counters = [self._counter(limit, scope, now) for limit, scope in scoped]
+        for counter, (_, scope) in zip(counters, scoped, strict=True):
+            if not counter.has_room_for_another:
+                return self._shortage(counter.limit, scope, "open_requests", None)
+        for counter, (_, scope) in zip(counters, scoped, strict=True):
+            for bound, bucket in counter.rates:
+                if seconds := bucket.wait_for(amounts[bound], now):
+                    return self._shortage(counter.limit, scope, bound, seconds)
         return None
 
     def _shortage(self, limit: Limit, scope: str, bound: Bound, seconds: float | None) -> Shortage:
         return Shortage(limit=limit, scope=scope, bound=bound, seconds=seconds, share=self.share)
 
-    def admit(self, interception_id: str, scoped: Iterable[Scoped], amounts: Amounts) -> None:
+    def admit(self, interception_id: str, scoped: tuple[Scoped, ...], amounts: Amounts) -> None:
         """Debit the amounts of a request, and occupy its slots."""
-        running = RunningRequest(tuple(scoped), amounts)
-        self._running[interception_id] = running
-        for limit, scope in running.scoped:
-            self._slots.setdefault((limit.name, scope), set()).add(interception_id)
-        self._debit(running, amounts)
+        self._running[interception_id] = RunningRequest(scoped, amounts)
+        for counter in self._debit(scoped, amounts):
+            counter.open.add(interception_id)
 
-    def debit(self, scoped: Iterable[Scoped], amounts: Amounts) -> None:
+    def debit(self, scoped: tuple[Scoped, ...], amounts: Amounts) -> None:
         """Debit amounts of a request whose end nobody reports; it occupies no slots."""
-        self._debit(RunningRequest(tuple(scoped), amounts), amounts)
+        self._debit(scoped, amounts)
 
     def add_usage(self, interception_id: str, amounts: Mapping[Bound, float | None]) -> None:
         """Add tokens that a response of a running interception has reported; None is unknown."""
@@ -85,43 +77,44 @@ class LimitCounters:
 
     def cancel(self, interception_id: str) -> None:
         """Give back what an interception took that is not sent after all."""
-        if running := self._free(interception_id):
-            self._debit(running, {bound: -taken for bound, taken in running.estimated.items()})
+        if running := self._running.pop(interception_id, None):
+            taken = {bound: -amount for bound, amount in running.estimated.items()}
+            self._free(interception_id, running, taken)
 
     def end(self, interception_id: str, *, is_known: bool) -> None:
         """Free the slots of an interception; replace its estimate if its tokens are known."""
-        running = self._free(interception_id)
-        if running and is_known:
-            self._debit(running, running.excess)
+        if running := self._running.pop(interception_id, None):
+            self._free(interception_id, running, running.excess if is_known else {})
 
-    def _free(self, interception_id: str) -> RunningRequest | None:
-        """Free the slots of a running interception, and return what it took."""
-        running = self._running.pop(interception_id, None)
-        for limit, scope in running.scoped if running else ():
-            slots = self._slots[limit.name, scope]
-            slots.discard(interception_id)
-            if not slots:
-                del self._slots[limit.name, scope]
-        return running
-
-    def _debit(self, running: RunningRequest, amounts: Mapping[Bound, float]) -> None:
+    def _free(self, interception_id: str, running: RunningRequest, amounts: Amounts) -> None:
+        """Free the slots of a request, and debit amounts."""
         now = self._clock()
         for limit, scope in running.scoped:
-            for bound in limit.rates.keys() & amounts.keys():
-                self._bucket(limit, scope, bound, now).debit(amounts[bound], now)
+            # By the bounds of this moment, which may be others than those that admitted it.
+            counter = self._scopes[limit.name, scope]
+            counter.open.discard(interception_id)
+            counter.debit(amounts, now)
 
-    def _bucket(self, limit: Limit, scope: str, bound: Bound, now: float) -> Bucket:
-        key, capacity = (limit.name, scope, bound), self.share.rate_of(limit.rates[bound])
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            self._forget_full(now)
-            bucket = self._buckets[key] = Bucket.full(capacity, now)
-        else:
-            bucket.resize(capacity, now)
-        return bucket
+    def _debit(self, scoped: tuple[Scoped, ...], amounts: Amounts) -> list[ScopeCounter]:
+        """Debit amounts in all scopes; return their counters."""
+        now = self._clock()
+        counters = [self._counter(limit, scope, now) for limit, scope in scoped]
+        for counter in counters:
+            counter.debit(amounts, now)
+        return counters
 
-    def _forget_full(self, now: float) -> None:
-        if len(self._buckets) >= _MOST_BUCKETS:
-            self._buckets = {
-                key: bucket for key, bucket in self._buckets.items() if not bucket.is_full(now)
+    def _counter(self, limit: Limit, scope: str, now: float) -> ScopeCounter:
+        counter = self._scopes.get((limit.name, scope))
+        if counter is None:
+            self._forget_unused(now)
+            counter = self._scopes[limit.name, scope] = ScopeCounter(limit, self.share)
+            counter.use(limit, self.share, now)
+        elif counter.limit is not limit or counter.share is not self.share:
+            counter.use(limit, self.share, now)
+        return counter
+
+    def _forget_unused(self, now: float) -> None:
+        if len(self._scopes) >= _MOST_SCOPES:
+            self._scopes = {
+                key: counter for key, counter in self._scopes.items() if not counter.is_unused(now)
             }

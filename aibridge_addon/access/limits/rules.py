@@ -1,8 +1,7 @@
 """`Limit`: a row of `[[limits]]`, the requests that it is for, and the scopes that it counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Literal
 
 from aibridge_addon.access.asked import Asked
@@ -36,17 +35,20 @@ class Limit:
     is_shared: bool = False
     """True if all processes count together in the database; otherwise each enforces its share."""
 
-    @property
-    def rates(self) -> Mapping[Bound, int]:
-        """The rates per minute that the limit sets."""
-        return _rates(
-            self.requests_per_minute, self.input_tokens_per_minute, self.output_tokens_per_minute
-        )
+    rates: Mapping[Bound, int] = field(init=False, repr=False, compare=False)
+    """The rates per minute that the limit sets."""
+
+    def __post_init__(self) -> None:
+        rates: dict[Bound, int | None] = {
+            "requests": self.requests_per_minute,
+            "input_tokens": self.input_tokens_per_minute,
+            "output_tokens": self.output_tokens_per_minute,
+        }
+        given = {bound: rate for bound, rate in rates.items() if rate is not None}
+        object.__setattr__(self, "rates", given)  # the only way to set a field of a frozen class
 
     def scopes(self, asked: Asked) -> tuple[str, ...]:
-        """Return the scopes in which a request counts; none if the limit is not for it."""
-        if not self.selection.matches(asked):
-            return ()
+        """Return the scopes in which the limit counts a request that it is for."""
         match self.per:
             case "actor":
                 return (asked.sender.actor.id,)
@@ -59,15 +61,3 @@ class Limit:
                 return (asked.route.provider.name,)
             case "total":
                 return ("total",)
-
-
-@lru_cache
-def _rates(
-    requests: int | None, input_tokens: int | None, output_tokens: int | None
-) -> Mapping[Bound, int]:
-    rates: dict[Bound, int | None] = {
-        "requests": requests,
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-    }
-    return {bound: rate for bound, rate in rates.items() if rate is not None}

@@ -35,6 +35,7 @@ __all__ = [
     "PolicyFactory",
     "RateLimits",
     "Refusal",
+    "admit",
     "admit_or_refuse",
     "find_refusal",
     "ordered_policies",
@@ -81,7 +82,9 @@ _FACTORIES: list[PolicyFactory] = [
     lambda context: RecordStore(context.can_record) if context.must_record else None,
     lambda context: UnreadCalls(context.budgets) if context.budgets else None,
     lambda context: UsableKey(context.find_key_pool),
-    lambda context: context.rate_limits,
+    lambda context: (
+        context.rate_limits if context.rate_limits and context.rate_limits.limits else None
+    ),
     lambda context: context.circuit_breakers,
 ]
 _REGISTERED: list[PolicyFactory] = []
@@ -104,7 +107,10 @@ def ordered_policies(context: PolicyContext) -> tuple[Policy, ...]:
 
 def find_refusal(policies: Iterable[Policy], asked: Asked) -> Refusal | None:
     """Return the refusal of the first policy that a request breaks; count nothing."""
-    return next((refusal for policy in policies if (refusal := policy.check(asked))), None)
+    for policy in policies:
+        if refusal := policy.check(asked):
+            return refusal
+    return None
 
 
 def admit_or_refuse(policies: Sequence[Policy], asked: Asked) -> Refusal | None:
@@ -112,12 +118,17 @@ def admit_or_refuse(policies: Sequence[Policy], asked: Asked) -> Refusal | None:
 
     All policies are asked before any of them counts it: a refused request consumes nothing.
     """
-    if refusal := find_refusal(policies, asked):
-        return refusal
+    refusal = find_refusal(policies, asked)
+    if refusal is None:
+        admit(policies, asked)
+    return refusal
+
+
+def admit(policies: Iterable[Policy], asked: Asked) -> None:
+    """Have the policies count a request that none of them refuses."""
     for policy in policies:
-        if admit := getattr(policy, "admit", None):
-            admit(asked)
-    return None
+        if count := getattr(policy, "admit", None):
+            count(asked)
 
 
 class _Guarded:
@@ -139,8 +150,7 @@ class _Guarded:
     def admit(self, asked: Asked) -> None:
         """Have the policy count an admitted request, if it does so."""
         try:
-            if admit := getattr(self._policy, "admit", None):
-                admit(asked)
+            admit((self._policy,), asked)
         except Exception:
             logger.exception(
                 "aibridge: the policy %s failed to count a request", type(self._policy).__name__

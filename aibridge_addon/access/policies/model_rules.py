@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from aibridge_addon.access.asked import Asked, Refusal
-from aibridge_addon.access.model_rule import ModelRule, rules_for
+from aibridge_addon.access.model_rule import ModelRule, ModelRuleTable
 from aibridge_addon.access.named_models import models_of
 from aibridge_addon.access.requested_models import UnclearError
 from aibridge_addon.providers.types import MODEL
@@ -16,7 +16,7 @@ class ModelRules:
     is_constant = True
 
     def __init__(self, rules: tuple[ModelRule, ...]) -> None:
-        self._rules = rules
+        self._rules = ModelRuleTable(rules)
         self._restricting = [rule.selection for rule in rules if rule.allow or rule.deny]
 
     def check(self, asked: Asked) -> Refusal | None:
@@ -29,16 +29,17 @@ class ModelRules:
         try:
             named = dict.fromkeys(models_of(asked))
         except UnclearError as error:
-            if not rules_for(self._rules, asked).restrict_models:
+            if not self._rules.applied_to(asked).restrict_models:
                 return None
             return _refusal(f"this proxy allows some models only; this request {error}.")
         if asked.model is not None:
             named[asked.model] = None
-        if not named and asked.must_name_model and rules_for(self._rules, asked).restrict_models:
+        if not named and asked.must_name_model and self._rules.applied_to(asked).restrict_models:
             return _refusal("this proxy allows some models only; this request names none.")
         replaced = _replaced_model(asked)
         for model in named:
-            rules = rules_for(self._rules, replace(asked, model=model))
+            of_model = asked if model == asked.model else replace(asked, model=model)
+            rules = self._rules.applied_to(of_model)
             sent = rules.sent(model) if model == replaced else model
             if not rules.allow(sent):
                 return _refusal(f"the model {sent!r} is not allowed for {asked.sender.actor.id}.")

@@ -8,6 +8,7 @@ from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.limits.counters import LimitCounters, Shortage
 from aibridge_addon.access.limits.rules import Bound, Limit
 from aibridge_addon.access.limits.running import Amounts, Scoped
+from aibridge_addon.access.matching_rules import MatchingRules
 from aibridge_addon.budgets.tokens import (
     InputEstimates,
     OutputEstimates,
@@ -33,10 +34,9 @@ type OnLimited = Callable[[str, Bound], None]
 
 @dataclass(frozen=True, slots=True)
 class _Last:
-    """The request that was asked about last, under which limits."""
+    """The request that was asked about last: it is asked about several times."""
 
     asked: Asked
-    limits: tuple[Limit, ...]
     scoped: tuple[Scoped, ...]
     amounts: Amounts
 
@@ -47,13 +47,29 @@ class RateLimits:
     It lives as long as the proxy; `limits` is replaced when the settings change.
     """
 
+    _matching: MatchingRules[Limit]
+    _last: _Last | None
+    _has_queues: bool
+    _counts_output: bool
+
     def __init__(self, on_limited: OnLimited, counters: LimitCounters | None = None) -> None:
-        self.limits: tuple[Limit, ...] = ()
+        self.limits = ()
         self._on_limited = on_limited
         self.counters = counters or LimitCounters()
         self._inputs = InputEstimates()
-        self._last: _Last | None = None
         self._outputs = OutputEstimates()
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits of this moment."""
+        return self._matching.all
+
+    @limits.setter
+    def limits(self, limits: tuple[Limit, ...]) -> None:
+        self._matching = MatchingRules(limits)
+        self._last = None
+        self._has_queues = any(limit.queue for limit in limits)
+        self._counts_output = any("output_tokens" in limit.rates for limit in limits)
 
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request for which a limit has no room.
@@ -76,8 +92,9 @@ class RateLimits:
 
     def has_queue(self, asked: Asked) -> bool:
         """Return whether a request may wait for room in a limit."""
-        may_wait = any(limit.queue for limit in self.limits) and self._counts(asked)
-        return may_wait and any(limit.queue for limit, _ in self._amounts(asked)[0])
+        if not self._has_queues or not self._counts(asked):
+            return False
+        return any(limit.queue for limit, _ in self._amounts(asked)[0])
 
     def cancel(self, asked: Asked) -> None:
         """Give back all that a request took which is not sent after all."""
@@ -103,7 +120,7 @@ class RateLimits:
 
     def note_input(self, asked: Asked, scoped: tuple[Scoped, ...]) -> None:
         """Note the input of an admitted request, of which its session's next repeats most."""
-        if asked.interception and self._counts_input(scoped):
+        if asked.interception and _bounds("input_tokens", scoped):
             tokens = input_tokens(asked.content() or b"")
             self._inputs.add(conversation_of(asked.interception), tokens)
 
@@ -111,13 +128,13 @@ class RateLimits:
     def handlers(self) -> Mapping[type, Callable[[Any], None]]:
         """Handlers of the facts that end what requests occupy."""
         return {
-            TokenUsage: self._on_usage,
-            InterceptionEnded: self._on_end,
-            BackgroundResponse: self._on_background,
+            TokenUsage: self.on_usage,
+            InterceptionEnded: self.on_end,
+            BackgroundResponse: self.on_background,
         }
 
     def _counts(self, asked: Asked) -> bool:
-        if not self.limits:
+        if not self._matching.all:
             return False
         interception = asked.interception
         if interception is None or not asked.is_recorded:
@@ -125,40 +142,46 @@ class RateLimits:
         return not self.counters.is_running(interception.id)
 
     def _amounts(self, asked: Asked) -> tuple[tuple[Scoped, ...], Amounts]:
-        """Return the scopes of a request and its estimate; it is asked about several times."""
+        """Return the scopes of a request, and its estimate."""
         last = self._last
-        if last is None or last.asked is not asked or last.limits is not self.limits:
-            scoped = tuple((limit, scope) for limit in self.limits for scope in limit.scopes(asked))
+        if last is None or last.asked is not asked:
+            limits = self._matching.of(asked)
+            scoped = tuple([(limit, scope) for limit in limits for scope in limit.scopes(asked)])
             amounts = self._estimate(asked, scoped) if scoped else {}
-            last = self._last = _Last(asked, self.limits, scoped, amounts)
+            last = self._last = _Last(asked, scoped, amounts)
         return last.scoped, last.amounts
 
     def _estimate(self, asked: Asked, scoped: tuple[Scoped, ...]) -> Amounts:
         if asked.is_unread_call:
             return {"requests": 1, "input_tokens": 0, "output_tokens": 0}
-        amounts: Amounts = {"requests": 1, "output_tokens": self._outputs.likely(asked.model)}
-        if self._counts_input(scoped) and asked.interception:
+        amounts: Amounts = {"requests": 1}
+        if _bounds("output_tokens", scoped):
+            amounts["output_tokens"] = self._outputs.likely(asked.model)
+        if _bounds("input_tokens", scoped) and asked.interception:
             conversation = conversation_of(asked.interception)
             tokens = input_tokens(asked.content() or b"")
             amounts["input_tokens"] = self._inputs.uncached(conversation, tokens)
         return amounts
 
-    def _counts_input(self, scoped: tuple[Scoped, ...]) -> bool:
-        return any("input_tokens" in limit.rates for limit, _ in scoped)
-
-    def _on_usage(self, usage: TokenUsage) -> None:
-        if not self.limits:
-            return
-        if usage.output_tokens is not None:
+    def on_usage(self, usage: TokenUsage) -> None:
+        """Note the tokens of a response."""
+        if self._counts_output and usage.output_tokens is not None:
             self._outputs.add(usage.interception.model, usage.output_tokens)
-        self.counters.add_usage(usage.interception.id, tokens_of(usage))
+        if self.counters.is_running(usage.interception.id):
+            self.counters.add_usage(usage.interception.id, tokens_of(usage))
 
-    def _on_end(self, ended: InterceptionEnded) -> None:
+    def on_end(self, ended: InterceptionEnded) -> None:
+        """Free the slots of a request, and replace its estimated tokens by those reported."""
         self.counters.end(ended.interception.id, is_known=not ended.usage_is_unknown)
 
-    def _on_background(self, background: BackgroundResponse) -> None:
+    def on_background(self, background: BackgroundResponse) -> None:
         """Free the slots: the client's request has ended, and nobody may ever poll the response."""
         self.counters.end(background.interception.id, is_known=False)
+
+
+def _bounds(bound: Bound, scoped: tuple[Scoped, ...]) -> bool:
+    """Return whether a limit bounds an amount."""
+    return any(bound in limit.rates for limit, _ in scoped)
 
 
 def tokens_of(usage: TokenUsage) -> Mapping[Bound, int | None]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.budget_rule import BudgetRule
+from aibridge_addon.access.matching_rules import MatchingRules
 
 
 class UnreadCalls:
@@ -15,16 +16,16 @@ class UnreadCalls:
     is_constant = True
 
     def __init__(self, rules: Sequence[BudgetRule]) -> None:
-        self._rules = [
+        self._rules = MatchingRules(
             rule for rule in rules if rule.budget.refuses and rule.budget.unread == "refuse"
-        ]
+        )
 
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request that a budget can neither hold nor count."""
         bills_later = asked.is_recorded and not asked.is_message and asked.route.bills_later
         if not (bills_later or asked.is_unread_call):
             return None
-        for rule in self._rules:
+        for rule in self._rules.of(asked):
             if rule.scopes(asked):
                 name = rule.budget.name
                 return Refusal(
