@@ -106,7 +106,7 @@ def test_only_the_sqlite_store_imports_sqlite() -> None:
 
 
 BASE = frozenset(
-    {"addresses", "captured_bodies", "facts", "failed_sends", "findings", "headers"}
+    {"addresses", "captured_bodies", "facts", "failed_sends", "file_locks", "findings", "headers"}
     | {"library_logs", "patterns"}
     | {"lenient_json", "rate_limits", "raw_json", "upstream_times", "reset_times"}
 )

@@ -15,12 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from aibridge_addon.facts import new_id
+from aibridge_addon.file_locks import lock
 from aibridge_addon.store.statements import KINDS, Statement, with_new_columns
-
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
 
 _BYTES = "base64"
 """Name of the only member of an object that stands for bytes."""
@@ -94,22 +90,6 @@ def append(path: Path, statements: Iterable[Statement]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def lock(path: Path) -> int | None:
-    """Lock a file for this process; return its open descriptor, or None if another has locked it.
-
-    The system releases the lock of a process however it dies. Without locks (on Windows), every
-    process assumes that it is alone.
-    """
-    descriptor = os.open(path, os.O_RDWR)
-    if fcntl is not None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-    return descriptor
 
 
 def abandoned(database: Path) -> Iterator[Path]:

@@ -5,6 +5,8 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -379,9 +381,9 @@ def test_outbox_forgets_events_of_a_day_ago_and_broken_files(
     old, new = event(), event()
     for each in (old, new):
         outbox.add("https://a.example/secret", each)
-    files = sorted((tmp_path / "alerts").iterdir())
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "alerts").iterdir()} == {0o600}
+    files = sorted((tmp_path / "alerts").glob("*.json"))
     assert not any(b"secret" in path.read_bytes() for path in files)
-    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     [old_file] = [path for path in files if old.id in path.name]
     past = old_file.stat().st_mtime - KEEP_SECONDS - 1
     os.utime(old_file, (past, past))
@@ -389,6 +391,66 @@ def test_outbox_forgets_events_of_a_day_ago_and_broken_files(
 
     assert outbox.waiting("https://a.example/secret") == [new]
     assert not old_file.exists()
+
+
+HOOK = "https://a.example/secret"
+PROCESS = f"""
+import sys
+from pathlib import Path
+from aibridge_addon.telemetry.alerts.event import Event
+from aibridge_addon.telemetry.alerts.outbox import Outbox
+outbox = Outbox(Path(sys.argv[1]))
+for number in range(3):
+    outbox.add({HOOK!r}, Event(type="key_back", text=str(number)))
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_events_of_a_killed_process_are_taken_over_by_exactly_one_other(tmp_path: Path) -> None:
+    folder = tmp_path / "alerts"
+    with subprocess.Popen(
+        [sys.executable, "-c", PROCESS, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        first, second = Outbox(folder), Outbox(folder)
+        assert first.waiting(HOOK) == [], "their process lives"
+        process.kill()
+    taken = first.waiting(HOOK)
+    assert [each.text for each in taken] == ["0", "1", "2"]
+    assert second.waiting(HOOK) == []
+    first.remove(HOOK, taken[0])
+    first.close()
+    assert second.waiting(HOOK) == taken[1:], "after an end without a crash, too"
+    second.close()
+    assert {path.name for path in folder.glob("*.lock")} == {"turn.lock"}
+
+
+def test_event_in_a_file_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
+    subject, waiting = Outbox(tmp_path), event()
+    subject.add(HOOK, waiting)
+    [path] = tmp_path.glob("*.json")
+    path.rename(path.with_name(path.name.split(".")[0] + ".json"))
+    assert subject.waiting(HOOK) == [waiting]
+
+
+async def test_each_event_is_sent_once_by_processes_that_start_at_once(tmp_path: Path) -> None:
+    before = Outbox(tmp_path)
+    waiting = [event() for _ in range(5)]
+    for each in waiting:
+        before.add(webhook().url, each)
+    before.close()
+    endpoint, sent = Endpoint(200), asyncio.Semaphore(0)
+    outboxes = [Outbox(tmp_path) for _ in range(3)]
+    senders = [
+        WebhookSender(webhook(), endpoint, lambda *_: sent.release(), outbox) for outbox in outboxes
+    ]
+    for _ in waiting:
+        await asyncio.wait_for(sent.acquire(), 20)
+    for sender in senders:
+        sender.cancel()
+    assert sorted(body["id"] for body in endpoint.bodies) == sorted(each.id for each in waiting)
 
 
 def test_outbox_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:

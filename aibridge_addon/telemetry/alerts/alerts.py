@@ -80,6 +80,7 @@ class Alerts:
         for sender in self._senders.values():
             sender.cancel()
         self._senders.clear()
+        self._outbox.close()
         if self._checking:
             self._checking.cancel()
 
