@@ -62,7 +62,7 @@ class AIBridge:
         """Declare the options."""
         respell_booleans(ctx.options)
         for option in OPTIONS:
-            loader.add_option(option.name, option.type, option.default, option.help, option.choices)
+            loader.add_option(*option.declaration)
 
     def configure(self, updated: set[str]) -> None:
         """Check the options, and apply them.

@@ -31,7 +31,7 @@ def options() -> str:
         values = " or ".join(map(_code, option.choices or ())) or option.type.__name__
         text = option.help + (" Read at the start only." if option.fixed else "")
         text += " Read again when it has changed." if option.watched else ""
-        rows.append((_code(option.name), values, _default(option.default), text))
+        rows.append((_code(option.name), values, _default(option.default_value), text))
     return _table(("option", "value", "default", "purpose"), rows)
 
 

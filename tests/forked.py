@@ -36,7 +36,10 @@ _IMPORTS: Mapping[str, Sequence[str]] = {
         *("mitmproxy.tools.main", "mitmproxy.tools.dump", "genai_prices.data", "sqlite_utils"),
         *("prometheus_client.core", "uuid_utils", "msgspec.json", "platformdirs", "tomllib"),
         *("mcp.client.streamable_http", "mcp.client.sse", "mcp.client.stdio", "pydantic.networks"),
-        *("opentelemetry.context", "wsgiref.simple_server"),
+        *("opentelemetry.context", "wsgiref.simple_server", "anyio._backends._asyncio"),
+        *("aibridge_addon.addon", "aibridge_addon.config.file", "aibridge_addon.library_logs"),
+        *("aibridge_addon.store.sqlite.recorder", "aibridge_addon.store.sqlite.store"),
+        *("aibridge_addon.tools.servers", "aibridge_addon.views.content_views"),
     ),
     "mcp_server.py": (
         "mcp.server.mcpserver",
@@ -47,7 +50,7 @@ _IMPORTS: Mapping[str, Sequence[str]] = {
 }
 """By the name of a program: what its starts import, in this order.
 
-Nothing of this package: each of its processes makes an id when it is imported.
+This package among them: no module of it may read its environment or make an id when it is imported.
 """
 
 

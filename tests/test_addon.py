@@ -197,7 +197,7 @@ async def test_all_options_are_declared_with_their_help() -> None:
         for option in OPTIONS:
             declared = tctx.options._options[option.name]
             assert declared.help == option.help
-            assert declared.default == option.default
+            assert declared.default == option.default_value
             assert declared.choices == option.choices
 
 
@@ -248,7 +248,7 @@ async def test_invalid_option_at_run_time_raises_and_keeps_the_old_value(
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.fixed])
 async def test_fixed_option_cannot_change_at_run_time(running: Running, option: Option) -> None:
     addon, tctx = running
-    other = {str: "x", int: 7, bool: not option.default}[option.type]
+    other = {str: "x", int: 7, bool: not option.default_value}[option.type]
     before = getattr(tctx.options, option.name)
 
     with pytest.raises(exceptions.OptionsError) as caught:

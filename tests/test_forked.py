@@ -89,3 +89,27 @@ def test_forks_end_with_their_tests(tmp_path: Path) -> None:
     assert process.stdout.readline() == "ready\n"
     server.close()
     assert text_of(process) == ""  # its output has ended, so nothing holds it open
+
+
+IDENTITY = """
+from aibridge_addon.config.options import default_values
+from aibridge_addon.facts import this_process_id
+print(this_process_id())
+print(default_values()["aibridge_db"])
+"""
+
+
+def test_forks_that_share_imports_have_their_own_process_id_and_default_database(
+    tmp_path: Path,
+) -> None:
+    server = ForkServer(("aibridge_addon.config.options", "aibridge_addon.facts"))
+    script = tmp_path / "program.py"
+    script.write_text(IDENTITY)
+    seen = [
+        text_of(server.start([str(script)], {"XDG_DATA_HOME": name}, tmp_path, 2)).splitlines()
+        for name in ("/first", "/second")
+    ]
+    server.close()
+
+    assert seen[0][0] != seen[1][0]
+    assert [Path(database).parts[1] for _, database in seen] == ["first", "second"]

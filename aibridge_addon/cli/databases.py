@@ -3,7 +3,7 @@
 from aibridge_addon.cli import running
 from aibridge_addon.cli.plugins import import_plugins_for
 from aibridge_addon.config.mistakes import SettingsError
-from aibridge_addon.config.record_options import DEFAULT_DATABASE
+from aibridge_addon.config.record_options import DATABASE_NAME
 from aibridge_addon.observe.announcement import RunningProxy, data_folder
 from aibridge_addon.store import open_store
 from aibridge_addon.store.errors import StoreError
@@ -59,7 +59,7 @@ def requires_token(proxy: RunningProxy) -> bool:
 
 
 def _default() -> str:
-    return str(data_folder() / DEFAULT_DATABASE.name)
+    return str(data_folder() / DATABASE_NAME)
 
 
 def _open(location: str, proxy: RunningProxy | None) -> Store:

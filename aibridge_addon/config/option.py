@@ -14,6 +14,7 @@ class Option:
 
     name: str
     default: Any
+    """Its default, or a function that returns it: of a value that the environment determines."""
     help: str
     choices: Sequence[str] | None = None
     fixed: bool = False
@@ -28,9 +29,19 @@ class Option:
     """Values of earlier versions, in lower case, and what they are called now."""
 
     @property
+    def declaration(self) -> tuple[str, type, Any, str, Sequence[str] | None]:
+        """The arguments that declare it to mitmproxy."""
+        return self.name, self.type, self.default_value, self.help, self.choices
+
+    @property
+    def default_value(self) -> Any:
+        """The value that it has unless it is set."""
+        return self.default() if callable(self.default) else self.default
+
+    @property
     def type(self) -> type:
         """The Python type of its values."""
-        return type(self.default)
+        return type(self.default_value)
 
     def respelled(self, value: Any) -> Any:
         """Return a value as it is spelled now: values of earlier versions are still accepted."""

@@ -51,7 +51,7 @@ OPTIONS_BY_NAME = {option.name: option for option in OPTIONS}
 
 def default_values() -> dict[str, Any]:
     """Return the default of each option by its name."""
-    return {option.name: option.default for option in OPTIONS}
+    return {option.name: option.default_value for option in OPTIONS}
 
 
 def unknown_options(names: Iterable[str]) -> list[str]:

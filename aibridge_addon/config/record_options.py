@@ -6,13 +6,18 @@ from aibridge_addon.config.capture import AUTO, read_capture
 from aibridge_addon.config.option import Option
 from aibridge_addon.config.option_values import at_least, capped
 
-DEFAULT_DATABASE = user_data_path("aibridge", appauthor=False) / "aibridge.sqlite3"
+DATABASE_NAME = "aibridge.sqlite3"
+
+
+def _default_database() -> str:
+    return str(user_data_path("aibridge", appauthor=False) / DATABASE_NAME)
+
 
 RECORD = (
     Option(
         name="aibridge_db",
         setting="database",
-        default=str(DEFAULT_DATABASE),
+        default=_default_database,
         help=(
             "Database for all records: the path of a SQLite database, which is created if it does"
             " not exist, postgresql://…, or the location of a store that a plugin registers."

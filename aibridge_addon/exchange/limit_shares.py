@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from aibridge_addon.access.policies.rate_limits import RateLimits
 from aibridge_addon.exchange.live_processes import LiveProcesses
-from aibridge_addon.facts import PROCESS_ID
+from aibridge_addon.facts import this_process_id
 from aibridge_addon.report.protocol import UnsupportedReportError
 from aibridge_addon.report.rows import ProcessRow
 
@@ -29,7 +29,7 @@ class LimitShares:
     def __init__(self, limits: Sequence[RateLimits], read: ReadProcesses) -> None:
         self._limits = limits
         self._read = read
-        self._processes = LiveProcesses(PROCESS_ID)
+        self._processes = LiveProcesses(this_process_id())
         self._task = asyncio.get_running_loop().create_task(self._renew(), name="aibridge shares")
 
     def close(self) -> None:

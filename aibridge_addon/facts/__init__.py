@@ -6,12 +6,12 @@ Times are UTC, ISO 8601 with microseconds; ids are UUIDv7, so they sort by time.
 
 from aibridge_addon.facts.fact import Fact, RequestFact
 from aibridge_addon.facts.ids import (
-    PROCESS_ID,
     derived_id,
     id_of_day,
     milliseconds,
     new_id,
     now,
+    this_process_id,
 )
 from aibridge_addon.facts.processes import (
     ProcessSeen,
@@ -56,7 +56,6 @@ from aibridge_addon.facts.tunnels import TunnelEnded
 __all__ = [
     "FREE",
     "PRICING",
-    "PROCESS_ID",
     "REQUESTED",
     "ProviderError",
     "RequestFacts",
@@ -98,5 +97,6 @@ __all__ = [
     "derived_id",
     "id_of_day",
     "known_sum",
+    "this_process_id",
     "unknown_counts",
 ]

@@ -3,11 +3,15 @@
 import hashlib
 import uuid
 from datetime import UTC, datetime
+from functools import cache
 
 import uuid_utils
 
-PROCESS_ID = str(uuid_utils.uuid7())
-"""Id of this process in the records."""
+
+@cache
+def this_process_id() -> str:
+    """Return the id of this process in the records, which is made at the first call."""
+    return new_id()
 
 
 def new_id() -> str:

@@ -8,7 +8,7 @@ class ProcessSeen:
     """A sign of life of a proxy process, published every few seconds."""
 
     id: str
-    """`PROCESS_ID` of the process."""
+    """The process's `this_process_id`."""
     host: str
     """Name of its machine."""
     pid: int

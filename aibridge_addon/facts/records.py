@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from aibridge_addon.facts.ids import PROCESS_ID
+from aibridge_addon.facts.ids import this_process_id
 from aibridge_addon.facts.readings import RequestKind, ThoughtSource
 from aibridge_addon.facts.token_counts import known_sum, unknown_counts
 
@@ -64,7 +64,7 @@ class Interception:
     """The id of the access token that the request came with."""
     billing_labels: Mapping[str, str] = field(default_factory=dict)
     """Requested labels that change the price, such as `service_tier`."""
-    process_id: str | None = PROCESS_ID
+    process_id: str | None = field(default_factory=this_process_id)
     """The `ProcessSeen` that handles it."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aibridge_addon import __version__
-from aibridge_addon.facts import PROCESS_ID, Interception, ProcessSeen, now
+from aibridge_addon.facts import Interception, ProcessSeen, now, this_process_id
 
 BEAT_SECONDS = 5.0
 
@@ -47,7 +47,7 @@ class Presence:
 
     def _state(self, *, ended_at: str | None) -> ProcessSeen:
         return ProcessSeen(
-            id=PROCESS_ID,
+            id=this_process_id(),
             host=platform.node(),
             pid=os.getpid(),
             version=__version__,

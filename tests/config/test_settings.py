@@ -59,8 +59,8 @@ def test_every_option_has_a_help_text_and_a_default_among_its_choices() -> None:
         assert option.name.startswith("aibridge_")
         assert option.help.endswith(".")
         assert "  " not in option.help
-        assert type(option.default) is option.type
-        assert option.choices is None or option.default in option.choices
+        assert type(option.default_value) is option.type
+        assert option.choices is None or option.default_value in option.choices
 
 
 def test_misspelled_option_name_is_reported_with_the_closest_name() -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from store.doubles import started
 
-from aibridge_addon.facts import PROCESS_ID, Interception, ProcessSeen
+from aibridge_addon.facts import Interception, ProcessSeen, this_process_id
 from aibridge_addon.observe import presence
 from aibridge_addon.observe.presence import Presence
 
@@ -21,7 +21,7 @@ async def test_signs_of_life_come_until_the_end_is_stated(monkeypatch: pytest.Mo
     second = await seen.get()
     made.stop()
 
-    assert (first.id, first.open_requests, first.requests) == (PROCESS_ID, 3, 0)
+    assert (first.id, first.open_requests, first.requests) == (this_process_id(), 3, 0)
     assert (second.requests, second.ended_at) == (1, None)
     assert second.started_at == first.started_at < second.seen_at
     *_, last = [seen.get_nowait() for _ in range(seen.qsize())]

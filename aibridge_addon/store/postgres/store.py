@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aibridge_addon.access.limits.book import LimitBook
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.budgets.accounts import BudgetAccounts
-from aibridge_addon.facts import PROCESS_ID
+from aibridge_addon.facts import this_process_id
 from aibridge_addon.findings import Finding
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.store.postgres import token_table
@@ -99,7 +99,7 @@ class PostgresStore(Store):
         from aibridge_addon.store.postgres.limit_book import PostgresLimitBook
         from aibridge_addon.store.postgres.limit_counts import LimitCounts
 
-        return PostgresLimitBook(LimitCounts(self._address, PROCESS_ID))
+        return PostgresLimitBook(LimitCounts(self._address, this_process_id()))
 
     def inspect(self) -> list[Finding]:
         """Inspect the database, its spool and its rejected statements."""

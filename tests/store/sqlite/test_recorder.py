@@ -31,7 +31,6 @@ from store.doubles import (
 )
 
 from aibridge_addon.facts import (
-    PROCESS_ID,
     BackgroundResponse,
     Fact,
     HiddenTurns,
@@ -39,6 +38,7 @@ from aibridge_addon.facts import (
     Status,
     new_id,
     now,
+    this_process_id,
 )
 from aibridge_addon.store import preparation as preparation_module
 from aibridge_addon.store import record_writer, spool, threaded_recorder
@@ -212,7 +212,7 @@ async def test_every_fact_of_an_interception_is_in_the_tables(start: Start, data
             "partial": 0,
             "access_token_id": "aaaaaaaaaa",
             "ttft_ms": 250,
-            "process_id": PROCESS_ID,
+            "process_id": this_process_id(),
         }
     ]
     assert rows(database, "user_prompts") == [
