@@ -244,8 +244,8 @@ class CentralTools:
 
 def _scope(read: ReadRequest) -> str:
     interception, credential = read.interception, read.client.credential
-    key = credential.fingerprint if credential else ""
-    return scope_of(interception.initiator_id, interception.provider_name, interception.api, key)
+    key, api = credential.fingerprint if credential else "", read.wire_format.api_of(read.members)
+    return scope_of(interception.initiator_id, interception.provider_name, api, key)
 
 
 @dataclass(frozen=True, slots=True)

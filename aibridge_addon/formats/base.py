@@ -132,6 +132,10 @@ class Format(ABC):
         """Return the most output tokens that a request allows; None if it states no limit."""
         return largest_limit(members, self.output_limits)
 
+    def api_of(self, members: Members) -> str:
+        """Return the wire format of a request; one that counts tokens may hold one of another."""
+        return self.name
+
     def choices(self, members: Members) -> int:
         """Return the number of outputs that a request asks for, each of them up to the limit."""
         return 1

@@ -21,8 +21,8 @@ _OPENAI = {"/v1/chat/completions": openai_chat, "/v1/responses": openai_response
 _TIME = "2026-11-28T10:00:00Z"
 _RESULTS = re.compile(r"/v1/messages/batches/([^/]+)/results")
 _ANTHROPIC = re.compile(r"/v1/messages/batches(?:/([^/]+))?")
-_FILES = re.compile(r"/v1/files(?:/([^/]+)/content)?")
-_BATCHES = re.compile(r"/v1/batches(?:/([^/]+))?")
+_FILES = re.compile(r"/(?:v1|openai)/files(?:/([^/]+)/content)?")
+_BATCHES = re.compile(r"/(?:v1|openai)/batches(?:/([^/]+))?")
 _GOOGLE = re.compile(r"/v1\w*/(batches/[^/:]+)")
 
 

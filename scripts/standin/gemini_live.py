@@ -16,6 +16,12 @@ from standin.rendering import encode, mapping
 PATH = "BidiGenerateContent"
 """End of the path of a session."""
 
+_NAMES = (
+    ("responseTokenCount", "responseTokensDetails"),
+    ("candidatesTokenCount", "candidatesTokensDetails"),
+)
+"""Names of the output's counts in the Gemini API, and on Vertex AI."""
+
 
 class LiveSession:
     """One connection."""
@@ -57,12 +63,13 @@ class LiveSession:
 def _usage(plan: Plan) -> dict[str, Any]:
     usage = plan.usage
     given = usage.input_total
+    name, details = _NAMES[plan.model.startswith("projects/")]
     return {
         "promptTokenCount": given,
-        "responseTokenCount": usage.output,
+        name: usage.output,
         "totalTokenCount": given + usage.output,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": given}],
-        "responseTokensDetails": [{"modality": "TEXT", "tokenCount": usage.output}],
+        details: [{"modality": "TEXT", "tokenCount": usage.output}],
     }
 
 

@@ -116,13 +116,15 @@ def texts(sdks: Sdks) -> list[Stated]:
         return completions(client, model)
 
 
-def completions(client: Any, model: str) -> list[Stated]:
+def completions(client: Any, model: str, **more: Any) -> list[Stated]:
     asked: Any = {"model": model, "prompt": UNCACHED}
     whole = client.completions.create(**asked)
     *_, last = client.completions.create(
         **asked, stream=True, stream_options={"include_usage": True}
     )
-    return [stated.prompted("openai_completions", model, found.usage) for found in (whole, last)]
+    return [
+        stated.prompted("openai_completions", model, found.usage, **more) for found in (whole, last)
+    ]
 
 
 def vectors(sdks: Sdks) -> list[Stated]:
@@ -163,14 +165,16 @@ def images(sdks: Sdks) -> list[Stated]:
         return pictures(client, model, "dall-e-3")
 
 
-def pictures(client: Any, model: str, old_model: str) -> list[Stated]:
+def pictures(client: Any, model: str, old_model: str, **more: Any) -> list[Stated]:
     asked: Any = {"model": model, "prompt": UNCACHED}
     whole = client.images.generate(**asked)
     edited = client.images.edit(**asked, image=PNG)
     *_, streamed = client.images.generate(**asked, stream=True)
     *_, of_edit = client.images.edit(**asked, image=PNG, stream=True)
     assert client.images.generate(model=old_model, prompt=UNCACHED).usage is None
-    found = [stated.pictured(one.usage, model) for one in (whole, edited, streamed, of_edit)]
+    found = [
+        stated.pictured(one.usage, model, **more) for one in (whole, edited, streamed, of_edit)
+    ]
     return [*found, Stated("openai_images", old_model, has_usage=False)]
 
 
@@ -197,59 +201,69 @@ def audio(sdks: Sdks) -> list[Stated]:
 
 
 def speech(sdks: Sdks) -> list[Stated]:
-    model = "gpt-4o-mini-tts"
     with sdks.openai() as client:
-        create = client.audio.speech.with_streaming_response.create
-        asked: Any = {"model": model, "voice": "alloy", "input": UNCACHED}
-        with create(**asked) as response:
-            assert response.read().startswith(b"\xff\xfb")
-        with create(**asked, stream_format="sse") as response:
-            *_, last = [line for line in response.iter_lines() if line.startswith("data: ")]
+        return read_aloud(client, "gpt-4o-mini-tts", seller="openai")
+
+
+def read_aloud(client: Any, model: str, **more: Any) -> list[Stated]:
+    create = client.audio.speech.with_streaming_response.create
+    asked: Any = {"model": model, "voice": "alloy", "input": UNCACHED}
+    with create(**asked) as response:
+        assert response.read().startswith(b"\xff\xfb")
+    with create(**asked, stream_format="sse") as response:
+        *_, last = [line for line in response.iter_lines() if line.startswith("data: ")]
     usage = json.loads(last.removeprefix("data: "))["usage"]
     tokens = Stated("openai_speech", model, usage["input_tokens"], usage["output_tokens"])
-    return [tokens.but(has_usage=False, input=None, output=None), tokens.but(seller="openai")]
+    return [tokens.but(has_usage=False, input=None, output=None), tokens.but(**more)]
 
 
 def openai_batch(sdks: Sdks) -> list[Stated]:
-    path: Any = "/v1/chat/completions"
-    asked = {"method": "POST", "url": path, "body": {"model": GPT, "messages": USER}}
-    lines = [json.dumps({"custom_id": name, **asked}) for name in "ab"]
     with sdks.openai() as client:
-        content = ("batch.jsonl", "\n".join(lines).encode())
-        file = client.files.create(file=content, purpose="batch")
-        made = client.batches.create(completion_window="24h", endpoint=path, input_file_id=file.id)
-        done = client.batches.retrieve(made.id)
-        results = client.files.content(str(done.output_file_id)).text.splitlines()
+        return batch(client, GPT)
+
+
+def batch(client: Any, model: str, **more: Any) -> list[Stated]:
+    path: Any = "/v1/chat/completions"
+    asked = {"method": "POST", "url": path, "body": {"model": model, "messages": USER}}
+    lines = [json.dumps({"custom_id": name, **asked}) for name in "ab"]
+    content = ("batch.jsonl", "\n".join(lines).encode())
+    file = client.files.create(file=content, purpose="batch")
+    made = client.batches.create(completion_window="24h", endpoint=path, input_file_id=file.id)
+    done = client.batches.retrieve(made.id)
+    results = client.files.content(str(done.output_file_id)).text.splitlines()
     assert len(results) == 2
-    found = stated.responded(done.usage, GPT, api="openai_batches")
+    found = stated.responded(done.usage, model, api="openai_batches", **more)
     return [found.but(context={"processing": "batch"})]
 
 
 def realtime(sdks: Sdks) -> list[Stated]:
-    model = "gpt-realtime"
+    with sdks.openai() as client:
+        return conversation(client, "gpt-realtime", sdks.socket())
+
+
+def conversation(client: Any, model: str, socket: dict[str, Any], **more: Any) -> list[Stated]:
     said = {
         "completed": SAID,
         "incomplete": f"{UNCACHED} STOP_SHORT",
         "failed": f"{UNCACHED} ERROR_EVENT",
         "cancelled": f"{UNCACHED} LONG:1000 PACE:10",
     }
-    with sdks.openai() as client:
-        session = client.realtime.connect(model=model, websocket_connection_options=sdks.socket())
-        with session as connection:
-            found = [spoken(connection, text, status) for status, text in said.items()]
-            transcription: Any = {"input": {"transcription": {"model": "whisper-1"}}}
-            connection.session.update(session={"type": "realtime", "audio": transcription})
-            connection.input_audio_buffer.append(audio="AAAA")
-            connection.input_audio_buffer.commit()
-            heard = "conversation.item.input_audio_transcription.completed"
-            while (event := connection.recv()).type != heard:
-                pass
-    calls = [stated.spoken(response, model) for response in found]
+    session = client.realtime.connect(model=model, websocket_connection_options=socket)
+    with session as connection:
+        found = [spoken(connection, text, status) for status, text in said.items()]
+        transcription: Any = {"input": {"transcription": {"model": "whisper-1"}}}
+        connection.session.update(session={"type": "realtime", "audio": transcription})
+        connection.input_audio_buffer.append(audio="AAAA")
+        connection.input_audio_buffer.commit()
+        heard = "conversation.item.input_audio_transcription.completed"
+        while (event := connection.recv()).type != heard:
+            pass
+    calls = [stated.spoken(response, model, **more) for response in found]
     statuses = {"incomplete": "completed"}
     outcomes = [statuses.get(str(response.status), str(response.status)) for response in found]
     return [
         *(call.but(status=outcome) for call, outcome in zip(calls, outcomes, strict=True)),
-        stated.heard(event.usage, "whisper-1", api="openai_realtime"),
+        stated.heard(event.usage, "whisper-1", api="openai_realtime", **more),
     ]
 
 
@@ -285,6 +299,18 @@ def on_azure(sdks: Sdks) -> list[Stated]:
     return [*named, *smaller, embedded]
 
 
+def others_on_azure(sdks: Sdks) -> list[Stated]:
+    socket = sdks.socket(is_tls=True)
+    with sdks.azure() as client:
+        return [
+            *completions(client, "gpt-3.5-turbo-instruct", seller="azure"),
+            *pictures(client, "gpt-image-1", "dall-e-3", seller="azure"),
+            *read_aloud(client, "gpt-4o-mini-tts", seller="azure"),
+            *batch(client, GPT, unpriced="azure has no prices of its own"),
+            *conversation(client, "gpt-realtime", socket, seller="azure"),
+        ]
+
+
 def generated(sdks: Sdks) -> list[Stated]:
     with sdks.google() as client:
         return contents(client)
@@ -305,7 +331,14 @@ def google_vectors(sdks: Sdks) -> list[Stated]:
 
 
 def interactions(sdks: Sdks) -> list[Stated]:
-    with sdks.google() as client:
+    found = []
+    for provider in ("gemini", "vertex"):
+        found += interacted(sdks, provider)
+    return found
+
+
+def interacted(sdks: Sdks, provider: str) -> list[Stated]:
+    with sdks.google(provider) as client:
         asked: Any = {"model": GEMINI, "input": SAID}
         whole: Any = client.interactions.create(**asked)
         *_, last = [
@@ -341,11 +374,15 @@ def google_pictures(sdks: Sdks) -> list[Stated]:
 
 
 def caches(sdks: Sdks) -> list[Stated]:
-    with sdks.google() as client:
+    return [cached(sdks, "gemini"), cached(sdks, "vertex")]
+
+
+def cached(sdks: Sdks, provider: str) -> Stated:
+    with sdks.google(provider) as client:
         made = client.caches.create(model=GEMINI, config={"contents": UNCACHED})
     written = made.usage_metadata.total_token_count
     reason = f"google/{GEMINI} has no price for cache writes"
-    return [Stated("gemini_caches", GEMINI, 0, 0, write=written, unpriced=reason)]
+    return Stated("gemini_caches", GEMINI, 0, 0, write=written, unpriced=reason)
 
 
 def on_vertex(sdks: Sdks) -> list[Stated]:
@@ -359,13 +396,17 @@ def on_vertex(sdks: Sdks) -> list[Stated]:
 
 
 def live(sdks: Sdks) -> list[Stated]:
-    return asyncio.run(_live(sdks))
+    return asyncio.run(_live(sdks, "gemini"))
 
 
-async def _live(sdks: Sdks) -> list[Stated]:
+def live_on_vertex(sdks: Sdks) -> list[Stated]:
+    return asyncio.run(_live(sdks, "vertex"))
+
+
+async def _live(sdks: Sdks, provider: str) -> list[Stated]:
     model = "gemini-live-2.5-flash"
     usages = []
-    async with sdks.live(model) as session:
+    async with sdks.live(model, provider) as session:
         for said in (UNCACHED, f"{UNCACHED} LONG:1000 PACE:10"):
             await session.send_client_content(turns=turn(said), turn_complete=True)
             if "PACE" in said:  # the client speaks again before the turn has ended
@@ -479,6 +520,7 @@ CALLS: Mapping[str, Call] = {
     "openai_batch": openai_batch,
     "openai_realtime": realtime,
     "azure": on_azure,
+    "azure_other_calls": others_on_azure,
     "google": generated,
     "google_embeddings": google_vectors,
     "google_interactions": interactions,
@@ -486,6 +528,7 @@ CALLS: Mapping[str, Call] = {
     "google_images": google_pictures,
     "google_caches": caches,
     "google_live": live,
+    "vertex_live": live_on_vertex,
     "vertex": on_vertex,
     "boto3": bedrock,
     "boto3_other_models": other_models,

@@ -112,10 +112,10 @@ class Sdks:
             max_retries=0,
         )
 
-    def socket(self) -> dict[str, Any]:
-        """Return the options of OpenAI's WebSocket."""
+    def socket(self, *, is_tls: bool = False) -> dict[str, Any]:
+        """Return the options of OpenAI's WebSocket, which speaks TLS to Azure at any address."""
         if not self.is_forward:
-            return {"proxy": None}
+            return {"proxy": None, **({"ssl": self.clients.trust()} if is_tls else {})}
         return {"proxy": self._proxy.forward_url, "ssl": self.clients.trust()}
 
     @contextmanager
@@ -123,26 +123,16 @@ class Sdks:
         """Return Google's client for the Gemini API or Vertex AI."""
         with self.clients.http(self.way) as http_client:
             options = types.HttpOptions(base_url=self.url(provider), httpx_client=http_client)
-            if provider == "gemini":
-                yield genai.Client(api_key=GOOGLE_KEY, http_options=options)
-            else:
-                credentials: Any = _Credentials()
-                yield genai.Client(
-                    vertexai=True,
-                    project="p",
-                    location="global",
-                    credentials=credentials,
-                    http_options=options,
-                )
+            yield genai.Client(**_login(provider), http_options=options)
 
     @asynccontextmanager
-    async def live(self, model: str) -> AsyncIterator[Any]:
+    async def live(self, model: str, provider: str) -> AsyncIterator[Any]:
         """Open a session of Google's Live API, which speaks TLS at any address."""
         options = types.HttpOptions(
-            base_url=self.url("gemini", scheme="https"),
+            base_url=self.url(provider, scheme="https"),
             async_client_args={"ssl": self.clients.trust()},
         )
-        client = genai.Client(api_key=GOOGLE_KEY, http_options=options)
+        client = genai.Client(**_login(provider), http_options=options)
         proxy = {"https_proxy": self._proxy.forward_url} if self.is_forward else {}
         with patch.dict(os.environ, proxy):
             async with client.aio.live.connect(model=model) as session:
@@ -177,6 +167,18 @@ class Sdks:
         )
         with closing(made._client):
             yield made
+
+
+def _login(provider: str) -> dict[str, Any]:
+    """Return how Google's client logs in at the Gemini API or Vertex AI."""
+    if provider == "gemini":
+        return {"api_key": GOOGLE_KEY}
+    return {
+        "vertexai": True,
+        "project": "p",
+        "location": "global",
+        "credentials": _Credentials(),
+    }
 
 
 class _Credentials:

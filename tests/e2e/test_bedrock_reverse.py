@@ -1,6 +1,7 @@
 """Amazon Bedrock through the reverse proxy: signed anew with the operator's credentials."""
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -256,6 +257,24 @@ def test_call_of_the_client_beside_a_hidden_call_gets_both_results_back(
         ADD,
         "own",
     ]
+
+
+def test_token_count_of_invoke_includes_tools_and_hidden_turns(
+    bedrock: Proxy, upstream: Server, client: Any
+) -> None:
+    said = {"role": "user", "content": f'USE_TOOL:{ADD} ARGS:{{"a": 2, "b": 40}}'}
+    asked = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 99, "messages": [said]}
+    answer = json.loads(client.invoke_model(modelId=MODEL, body=json.dumps(asked))["body"].read())
+    turn = {"role": "assistant", "content": answer["content"]}
+    asked["messages"] = [said, turn, {"role": "user", "content": "And now?"}]
+    client.count_tokens(modelId=MODEL, input={"invokeModel": {"body": json.dumps(asked).encode()}})
+
+    request = upstream.requests[-1]
+    assert_signed(request, OPERATOR_SECRET)
+    sent = json.loads(b64decode(json.loads(request.body)["input"]["invokeModel"]["body"]))
+    assert sent["tools"][0]["name"] == ADD
+    kinds = [block["type"] for message in sent["messages"][1:-1] for block in message["content"]]
+    assert kinds == ["text", "tool_use", "tool_result", "text"]
 
 
 def test_token_count_includes_the_central_tools(upstream: Server, client: Any) -> None:

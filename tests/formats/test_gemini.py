@@ -21,6 +21,7 @@ from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.gemini import FORMAT
 from aibridge_addon.formats.gemini.decoder import StreamParser
 from aibridge_addon.formats.gemini.usage import read_usage
+from aibridge_addon.formats.gemini_live.reader import read_live_usage
 from aibridge_addon.raw_json import encode, members
 from formats.helpers import STREAMS, Scenario, every, pieces, prompt_of, raw_of, read_request
 
@@ -164,6 +165,14 @@ def test_candidates_that_are_left_out_are_zero_if_the_total_has_no_room_for_them
     found = FORMAT.read_whole(json.dumps(answer).encode()).usage
     assert found
     assert (found.input_tokens, found.output_tokens) == (5, output)
+
+
+@pytest.mark.parametrize("name", ["responseTokenCount", "candidatesTokenCount"])
+def test_total_of_a_live_turn_leaves_out_thoughts_under_both_names_of_its_output(name: str) -> None:
+    counts = {"promptTokenCount": 5, name: 2, "thoughtsTokenCount": 3, "totalTokenCount": 7}
+    found = read_live_usage({**counts})
+    assert found
+    assert (found.output_tokens, found.extra) == (5, {"reasoning_tokens": 3})
 
 
 @pytest.mark.parametrize("usage", [{}, {"trafficType": "ON_DEMAND"}, {"totalTokenCount": 9}])

@@ -34,6 +34,11 @@ class BedrockConverse(BedrockFormat):
             return INVOKE.read_request(replace(request, members=counted.members))
         return with_path(read_request(counted.members if counted else members), request)
 
+    def api_of(self, members: Members) -> str:
+        """Return the wire format of a request, or of the request in a request of CountTokens."""
+        counted = counted_request(members)
+        return self.name if counted is None or counted.is_converse else INVOKE.name
+
     def reader(self) -> ConverseReader:
         """Return a new reader for one streamed response."""
         return ConverseReader()

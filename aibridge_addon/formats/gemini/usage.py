@@ -40,7 +40,7 @@ def read_usage(
 
     `outside` has the counts that the response states outside the usage object.
     """
-    prompt, answered = _count(usage, "promptTokenCount"), _answered(usage)
+    prompt, answered = _count(usage, "promptTokenCount"), answered_tokens(usage)
     if prompt is None and answered is None:
         return None
     cached = _optional(usage, "cachedContentTokenCount")
@@ -92,8 +92,8 @@ def _count(usage: dict[str, JSON], name: str) -> int | None:
     return count(named(usage, name))
 
 
-def _answered(usage: dict[str, JSON]) -> int | None:
-    """Return the tokens of the candidates, which the Live API calls the response."""
+def answered_tokens(usage: dict[str, JSON]) -> int | None:
+    """Return the tokens of the candidates, which the Live API of Gemini calls the response."""
     found = _count(usage, "candidatesTokenCount")
     return _count(usage, "responseTokenCount") if found is None else found
 

@@ -12,7 +12,12 @@ from aibridge_addon.formats.gemini.assembler import ResponseAssembler
 from aibridge_addon.formats.gemini.names import named, spelling
 from aibridge_addon.formats.gemini.reader import GenerationReader
 from aibridge_addon.formats.gemini.reader import read_whole as read_generated
-from aibridge_addon.formats.gemini.usage import grounding_counts, read_usage, states_tokens
+from aibridge_addon.formats.gemini.usage import (
+    answered_tokens,
+    grounding_counts,
+    read_usage,
+    states_tokens,
+)
 from aibridge_addon.formats.usage import Extra
 from aibridge_addon.raw_json import JSON, count, decode, expect, mapping, sequence
 
@@ -20,7 +25,7 @@ FURTHER = "turn"
 """Kind of the calls of a turn after its first."""
 INTERRUPTED = "interrupted"
 """Member of a chunk after which the turn ends early."""
-_PARTS_OF_TOTALS = ("promptTokenCount", "responseTokenCount", "toolUsePromptTokenCount")
+_PARTS_OF_TOTALS = ("promptTokenCount", "toolUsePromptTokenCount")
 
 
 class LiveReader(GenerationReader):
@@ -108,7 +113,8 @@ def read_live_usage(usage: dict[str, JSON]) -> Usage | None:
     """Read a usage object, whose total leaves out the thoughts."""
     thoughts = count(named(usage, "thoughtsTokenCount")) or 0
     total = count(named(usage, "totalTokenCount"))
-    counted = sum(count(named(usage, name)) or 0 for name in _PARTS_OF_TOTALS)
+    given = sum(count(named(usage, name)) or 0 for name in _PARTS_OF_TOTALS)
+    counted = given + (answered_tokens(usage) or 0)
     whole = usage
     if thoughts and total == counted:
         whole = {**usage, spelling(usage, "totalTokenCount"): total + thoughts}

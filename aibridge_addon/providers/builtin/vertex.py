@@ -1,6 +1,12 @@
 """Google's Vertex AI, in all regions, with Claude; and Claude's own API on Google Cloud."""
 
-from aibridge_addon.formats import anthropic_messages, gemini, gemini_live, openai_chat
+from aibridge_addon.formats import (
+    anthropic_messages,
+    gemini,
+    gemini_interactions,
+    gemini_live,
+    openai_chat,
+)
 from aibridge_addon.formats.gemini import caches
 from aibridge_addon.providers.builtin.anthropic import MESSAGES_ROUTES
 from aibridge_addon.providers.builtin.gemini import model_routes
@@ -43,6 +49,10 @@ TYPE = ProviderType(
             path=f"{_PROJECT}/cachedContents", methods=POST | READ, api=caches.FORMAT.name
         ),
         RouteTemplate(path=f"{_PROJECT}/cachedContents/*", methods=STORED | {"PATCH"}),
+        RouteTemplate(
+            path=f"{_PROJECT}/interactions", methods=POST, api=gemini_interactions.FORMAT.name
+        ),
+        RouteTemplate(path=f"{_PROJECT}/interactions/*", methods=STORED),
         RouteTemplate(
             path="/ws/google.cloud.aiplatform.{version}.LlmBidiService/BidiGenerateContent",
             methods=frozenset({"GET"}),
