@@ -18,7 +18,7 @@ from aibridge_addon.budgets.book import BookUnavailableError
 from aibridge_addon.store.connection import Connection, transaction
 from aibridge_addon.store.protocol import OnEvent
 from aibridge_addon.store.spool import Spool, append, read
-from aibridge_addon.store.sql.budget_book import SQLBudgetBook, Work, alone
+from aibridge_addon.store.sql.budget_book import SQLBudgetBook, Work, alone, undo_alone
 from aibridge_addon.store.statements import CONTENT_KINDS, Statement
 
 logger = logging.getLogger(__name__)
@@ -151,6 +151,9 @@ class RecordWriter[C: Connection](ABC):
         """Execute works without the database, as far as they can; return None or their errors."""
         done = [self._try_alone(work) for work in works]
         is_spooled = self.write_spool([each for made in done for each in made or ()])
+        if not is_spooled:
+            done_works = [work for work, made in zip(works, done, strict=True) if made is not None]
+            self._hold_in_memory([each for work in done_works for each in undo_alone(work)])
         return [UNAVAILABLE if made is None or not is_spooled else None for made in done]
 
     def _try_alone(self, work: Work) -> list[Statement] | None:

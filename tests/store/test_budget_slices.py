@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from databases import Database
-from store.test_budgets import Book, budget
+from store.test_budgets import DAY, Book, budget
 
 from aibridge_addon.budgets.budget import Budget
+from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql.budget_accounts import reset
 from aibridge_addon.store.sql.budgets import LEASE
@@ -122,6 +124,27 @@ def test_charge_that_crosses_a_threshold_reports_it_after_its_slice_was_taken_aw
     other.refuse(watched, worst=60, likely=60)
     [warning] = book.end(book.hold(watched), 1)
     assert (warning.percent, warning.spent) == (95, 954)
+
+
+ROLLING = WindowRule(name="5h", zone=ZoneInfo("UTC"), is_rolling=True)
+
+
+@pytest.mark.parametrize("window", [DAY, ROLLING], ids=["day", "rolling"])
+def test_threshold_that_the_slice_of_an_ended_process_hid_is_reported_by_another(
+    book: Book, other: Book, window: WindowRule
+) -> None:
+    watched = budget(limit=1_000, warn_at=(95,), window=window)
+    seen = budget("c", warn_at=(50,), window=window)
+    assert [each.percent for each in other.end(other.hold(seen), 60)] == [50]
+    other.end(other.hold(watched), 0)
+    admitted = book.hold(watched)
+    assert not other.end(other.hold(watched), 945), "more than its hold"
+    assert not book.end(admitted, 8), "its slice hides that it crosses the threshold"
+    [warning] = other.budgets.sweep(other.connection)
+    assert (warning.percent, warning.spent) == (95, 953)
+    book.clock.now += timedelta(minutes=6)
+    for each in (other, book):
+        assert not each.budgets.sweep(each.connection), "once in a window"
 
 
 def test_call_that_is_not_sent_leaves_its_room_to_the_slice(book: Book) -> None:

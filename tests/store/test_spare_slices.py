@@ -148,16 +148,21 @@ async def test_next_process_charges_the_calls_of_one_that_ended_while_the_store_
     following.writer.close()
 
 
-async def test_call_is_refused_if_its_hold_cannot_be_spooled(
-    process: Process, monkeypatch: pytest.MonkeyPatch
+async def test_call_whose_hold_cannot_be_spooled_is_refused_and_takes_no_room(
+    database: Database, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(statements: object) -> None:
         raise OSError("read-only")
 
     await process.admit(SLICE)
     process.lose_store()
-    monkeypatch.setattr(process.writer._spool, "append", fail)
-    assert await process.admit(SLICE) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(process.writer._spool, "append", fail)
+        for _ in range(20):
+            assert await process.admit(SLICE) is None
+    assert await process.admit(SLICE)
+    process.find_store()
+    assert standing(database) == (0, 0, 0, 2)
 
 
 async def test_call_whose_estimate_fails_is_refused_without_the_calls_beside_it(

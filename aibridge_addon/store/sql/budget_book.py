@@ -42,6 +42,9 @@ class _CallWork:
     alone: Callable[[BudgetedCall], list[Statement] | None]
     """Does the same without the store: returns the statements to spool, None if it cannot."""
 
+    undo: Callable[[BudgetedCall], list[Statement]] = lambda call: []
+    """Undoes what `alone` did, for a call that is refused after all."""
+
     def __call__(self, connection: Connection) -> Any:
         return self.work(connection, self.call)
 
@@ -56,6 +59,13 @@ def counters_of(works: Iterable[Work]) -> Iterator[str]:
 def alone(work: Work) -> list[Statement] | None:
     """Do a work without the store: return the statements to spool, None if it needs the store."""
     return work.alone(work.call) if isinstance(work, _CallWork) else None
+
+
+def undo_alone(work: Work) -> list[Statement]:
+    """Undo a work that was done without the store, but not spooled; return the statements of it."""
+    if not isinstance(work, _CallWork) or work.call.must_hold:
+        return []
+    return work.undo(work.call)
 
 
 class SQLBudgetBook(BudgetBook):
@@ -79,7 +89,12 @@ class SQLBudgetBook(BudgetBook):
         """
         self.is_used = True
         refusal: BudgetRefusal | None = await self.run(
-            _CallWork(self._admit, call, self._budgets.spare.admit)
+            _CallWork(
+                self._admit,
+                call,
+                alone=self._budgets.spare.admit,
+                undo=self._budgets.spare.release,
+            )
         )
         return refusal
 

@@ -71,6 +71,21 @@ WARNING = (
     "INSERT INTO aibridge_budget_warnings (budget, scope, epoch, bucket, percent)"
     " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
+NEAR_LIMIT = """
+SELECT scope, epoch, sum(spent) FROM aibridge_budget_counters c
+WHERE budget = ? AND unit = ? AND bucket >= ?
+  AND epoch = (SELECT count(*) FROM aibridge_budget_resets r
+               WHERE r.budget = c.budget AND r.scope IN (c.scope, '*'))
+GROUP BY scope, epoch HAVING sum(spent) >= ?
+"""
+MISSED_WARNING = """
+INSERT INTO aibridge_budget_warnings (budget, scope, epoch, bucket, percent)
+SELECT :budget, :scope, :epoch, :bucket, :percent
+WHERE NOT EXISTS (SELECT 1 FROM aibridge_budget_warnings
+                  WHERE budget = :budget AND scope = :scope AND epoch = :epoch
+                    AND percent = :percent AND bucket >= :first)
+ON CONFLICT DO NOTHING
+"""
 OUTCOME = """
 SELECT coalesce(i.status, 'interrupted'), i.http_status, count(u.id),
        count(CASE WHEN u.cost_nano_usd IS NULL THEN u.id END),

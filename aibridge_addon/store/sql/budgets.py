@@ -21,6 +21,7 @@ from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql import budget_sql
 from aibridge_addon.store.sql.counters import Counter
 from aibridge_addon.store.sql.holds import hold_row
+from aibridge_addon.store.sql.missed_warnings import missed_warnings
 from aibridge_addon.store.sql.rows import execute_rows
 from aibridge_addon.store.sql.settlements import Clock, Settlement
 from aibridge_addon.store.sql.slices import Settled, Slices
@@ -177,12 +178,13 @@ class SQLBudgets:
         return self._clock() >= self._renew_at
 
     def sweep(self, connection: Connection) -> list[BudgetWarning]:
-        """Renew the own lease, and settle the holds of ended processes and interceptions."""
+        """Renew the own lease; settle the holds, and find the warnings, that others left."""
         moment = self._clock()
         self._renew(connection, moment)
         self._slices.give_back_unused(connection)
         connection.execute(budget_sql.LOST_SLICES, (as_text(moment),))
-        return self.settle(connection, self.orphans(connection))
+        settled = self.settle(connection, self.orphans(connection))
+        return [*settled, *missed_warnings(connection, self.known.values(), moment)]
 
     def orphans(self, connection: Connection) -> list[str]:
         """Return the interceptions with holds that have ended, or whose processes have."""
