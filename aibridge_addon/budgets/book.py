@@ -68,6 +68,8 @@ class SetAside:
     """The part that its calls hold."""
     free: int
     """The part from which it admits its next calls."""
+    is_spare: bool = False
+    """True if it does so without the store, which is away."""
 
 
 class BudgetBook(Protocol):

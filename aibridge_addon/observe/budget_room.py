@@ -1,4 +1,4 @@
-"""Metric of the room of budgets that this process has set aside, read at each scrape."""
+"""Metrics of the room of budgets that this process has set aside, read at each scrape."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -7,7 +7,8 @@ from typing import Protocol
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from aibridge_addon.observe.metric_table import BUDGET_SET_ASIDE
+from aibridge_addon.observe.metric import Metric
+from aibridge_addon.observe.metric_table import BUDGET_SET_ASIDE, BUDGET_SPARE_ROOM
 
 _NANO_USD = 1_000_000_000
 
@@ -21,6 +22,8 @@ class _SetAside(Protocol):
     def held(self) -> int: ...
     @property
     def free(self) -> int: ...
+    @property
+    def is_spare(self) -> bool: ...
 
 
 class BudgetRoom(Collector):
@@ -30,22 +33,27 @@ class BudgetRoom(Collector):
         self._read = read
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the family without samples."""
-        yield _family()
+        """Yield the families without samples."""
+        yield from map(_family, _METRICS)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the sums."""
-        sums: Counter[tuple[str, str, str]] = Counter()
-        for each in self._read():
-            sums[each.budget, each.unit, "held"] += each.held
-            sums[each.budget, each.unit, "free"] += each.free
-        family = _family()
-        for labels, amount in sums.items():
-            in_usd = labels[1] == "usd"
-            family.add_metric(labels, amount / _NANO_USD if in_usd else amount)
-        yield family
+        found = list(self._read())
+        for metric in _METRICS:
+            sums: Counter[tuple[str, str, str]] = Counter()
+            for each in found:
+                if each.is_spare == (metric is BUDGET_SPARE_ROOM):
+                    sums[each.budget, each.unit, "held"] += each.held
+                    sums[each.budget, each.unit, "free"] += each.free
+            family = _family(metric)
+            for labels, amount in sums.items():
+                in_usd = labels[1] == "usd"
+                family.add_metric(labels, amount / _NANO_USD if in_usd else amount)
+            yield family
 
 
-def _family() -> GaugeMetricFamily:
-    metric = BUDGET_SET_ASIDE
+_METRICS = (BUDGET_SET_ASIDE, BUDGET_SPARE_ROOM)
+
+
+def _family(metric: Metric) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"aibridge_{metric.name}", metric.help, labels=metric.labels)

@@ -77,6 +77,14 @@ BUDGET_SET_ASIDE = Metric(
     labels=("budget", "unit", "state"),
     is_collected=True,
 )
+BUDGET_SPARE_ROOM = Metric(
+    name="budget_spare_room",
+    kind="gauge",
+    help="Room of budgets from which the process admits calls while the database is unavailable, in"
+    " USD or tokens: held by calls in flight, and free for the next.",
+    labels=("budget", "unit", "state"),
+    is_collected=True,
+)
 EDITS_REFUSED = Metric(
     name="edits_refused_total",
     kind="counter",
@@ -324,6 +332,7 @@ METRICS = (
     RATE_LIMIT_USED,
     RATE_LIMIT_RESET,
     BUDGET_SET_ASIDE,
+    BUDGET_SPARE_ROOM,
     MCP_SERVER_UP,
     MCP_SERVER_TOOLS,
     BUILD,

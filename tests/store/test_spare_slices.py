@@ -98,8 +98,11 @@ async def test_budget_uses_up_its_slice_and_charges_each_call_once_when_the_stor
         await process.end(id_)
     assert await process.admit(SLICE), "four calls have cost less than was held"
     assert await process.admit(SLICE) is None, "what they have cost is no room"
+    [room] = process.recorder.budget_book().set_aside()
+    assert (room.is_spare, room.held, room.free) == (True, 700, 20)
     assert standing(database) == (0, 0, 0, 1)
     process.find_store()
+    assert not any(room.is_spare for room in process.recorder.budget_book().set_aside())
     assert standing(database) == (4 * COST, 4 * COST, 4, 7)
     for id_ in admitted[4:]:
         await process.end(id_)
@@ -115,6 +118,7 @@ async def test_budget_without_the_option_or_without_a_slice_refuses_while_the_st
     assert await process.admit(SLICE, strict)
     process.lose_store()
     assert await process.admit(SLICE, strict) is None
+    assert {room.budget for room in process.recorder.budget_book().set_aside()} == {SLICE.name}
     assert await process.admit(other) is None
     assert await process.admit(SLICE, warning), "a budget that warns refuses nothing"
 

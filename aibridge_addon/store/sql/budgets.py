@@ -197,7 +197,7 @@ class SQLBudgets:
 
     def set_aside(self) -> list[SetAside]:
         """Return the room that this process has set aside; for any thread."""
-        return self._slices.set_aside()
+        return [*self._slices.set_aside(), *self.spare.set_aside(self.known)]
 
     def rolled_back(self) -> None:
         """Forget what the last transaction changed, which was not committed."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from aibridge_addon.budgets.book import BudgetedCall
+from aibridge_addon.budgets.book import BudgetedCall, SetAside
 from aibridge_addon.budgets.budget import Budget, Estimate
 from aibridge_addon.budgets.charges import Hold, Outcome, charge_of
 from aibridge_addon.budgets.windows import Window
@@ -51,6 +51,20 @@ class SpareSlices:
         """Keep slices for the time in which the store is away."""
         for own in slices:
             self._slices[own.counter.budget, own.counter.scope] = own
+
+    def set_aside(self, budgets: Mapping[str, Budget]) -> list[SetAside]:
+        """Return the room of those budgets, by name, that admit without the store."""
+        return [
+            SetAside(
+                budget=name,
+                unit=own.counter.unit,
+                held=own.held,
+                free=max(0, own.free),
+                is_spare=True,
+            )
+            for (name, _), own in tuple(self._slices.items())
+            if name in budgets and budgets[name].on_store_failure == "slice"
+        ]
 
     def clear(self) -> None:
         """Forget all slices: the store is back."""
