@@ -11,6 +11,7 @@ from aibridge_addon.prices.modifiers import Modifiers, modifiers_of
 from aibridge_addon.prices.overrides import Override, find_override
 from aibridge_addon.prices.price_list import find_rates
 from aibridge_addon.prices.rates import Rates, cost_nano_usd, uncached_nano_usd
+from aibridge_addon.prices.regional_surcharges import surcharge_of
 from aibridge_addon.prices.sellers import Seller
 
 
@@ -80,12 +81,13 @@ def _price(call: BilledCall, seller: Seller | None, overrides: Sequence[Override
         raise UnpriceableError("web searches are billed, and the response states no number of them")
     modifiers = modifiers_of(call)
     rates = _rates(call, call.model, seller, overrides, modifiers.selected)
-    factor = modifiers.factor * (seller.surcharge if seller else 1)
+    surcharge = surcharge_of(seller, call.model)
+    factor = modifiers.factor * surcharge
     cost = cost_nano_usd(call, rates, factor)
     return Priced(
         cost_nano_usd=cost,
         uncached_cost_nano_usd=_uncached(call, rates, factor) if call.uses_cache else cost,
-        source=_source(rates, modifiers, seller),
+        source=_source(rates, modifiers, surcharge),
     )
 
 
@@ -119,13 +121,13 @@ def _uncached(call: BilledCall, rates: Rates, factor: Decimal) -> int | None:
         return None
 
 
-def _source(rates: Rates, modifiers: Modifiers, seller: Seller | None) -> str:
+def _source(rates: Rates, modifiers: Modifiers, surcharge: Decimal) -> str:
     """Return the source with everything that changed the price."""
     parts = [rates.source, *modifiers.selected.values()]
     if modifiers.is_assumed:
         parts.append("standard tier assumed")
     if modifiers.factor != 1:
         parts.append(f"region {modifiers.region} ×{modifiers.factor}")
-    if seller and seller.surcharge != 1:
-        parts.append(f"regional host ×{seller.surcharge}")
+    if surcharge != 1:
+        parts.append(f"regional host ×{surcharge}")
     return ", ".join((*parts, rates.since))

@@ -19,6 +19,8 @@ class Seller:
     """Its provider id in genai-prices."""
     surcharge: Decimal = Decimal(1)
     """Factor on the prices of tokens."""
+    only_newer_models: bool = False
+    """True if the surcharge is for newer models only: see `regional_surcharges`."""
 
 
 _HOSTS: Mapping[str, str] = {
@@ -51,8 +53,12 @@ def seller_of(base_url: str, price_as: str | None = None) -> Seller | None:
     if host.startswith(_BEDROCK):
         return Seller(id="aws")
     if host.endswith(_REGIONAL):
-        listed = "openai" if host.endswith("openai.com") else "x-ai"
-        return Seller(id=listed, surcharge=_REGIONAL_SURCHARGE)
+        is_openai = host.endswith("openai.com")
+        return Seller(
+            id="openai" if is_openai else "x-ai",
+            surcharge=_REGIONAL_SURCHARGE,
+            only_newer_models=is_openai,
+        )
     preset = preset_of_host(host)
     seller_id = preset.seller if preset else _HOSTS.get(host)
     return Seller(id=seller_id) if seller_id else None

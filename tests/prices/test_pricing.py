@@ -13,6 +13,7 @@ from aibridge_addon.prices import price_list
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.prices.overrides import Override
 from aibridge_addon.prices.pricing import PriceBook, Priced, Unpriced, price
+from aibridge_addon.prices.regional_surcharges import surcharge_of
 from aibridge_addon.prices.sellers import Seller
 
 
@@ -191,12 +192,47 @@ def test_unknown_region_is_unpriced() -> None:
     assert "region 'mars'" in reason(call(given=5, inference_geo="mars"))
 
 
-def test_regional_host_of_openai_costs_a_tenth_more() -> None:
-    seller = Seller(id="openai", surcharge=Decimal("1.1"))
-    found = price(call("gpt-5.2", given=1_000_000), seller=seller)
-    assert isinstance(found, Priced)
-    assert found.cost_nano_usd == dollars("1.75") * 11 // 10
-    assert "regional host ×1.1" in found.source
+IN_EUROPE = Seller(id="openai", surcharge=Decimal("1.1"), only_newer_models=True)
+
+
+def test_regional_host_of_openai_costs_a_tenth_more_for_models_since_march_2026() -> None:
+    for model, plain, is_newer in (("gpt-5.2", "1.75", False), ("gpt-5.4", "2.5", True)):
+        found = price(call(model, given=1_000), seller=IN_EUROPE)
+        assert isinstance(found, Priced)
+        usual = dollars(plain) // 1000
+        assert found.cost_nano_usd == (usual * 11 // 10 if is_newer else usual)
+        assert ("regional host ×1.1" in found.source) == is_newer
+
+
+@pytest.mark.parametrize(
+    ("factor", "models"),
+    [
+        (
+            "1",
+            "gpt-4o gpt-4o-mini-2024-07-18 gpt-4.1-nano gpt-5 gpt-5-mini gpt-5-2025-08-07 gpt-5.1"
+            " gpt-5.2-pro gpt-5.3-codex gpt-5.3-chat-latest o1 o3-deep-research o4-mini"
+            " gpt-image-1 gpt-image-1-mini gpt-image-1.5 gpt-realtime gpt-realtime-2025-08-28"
+            " gpt-realtime-mini gpt-audio gpt-audio-mini-2025-10-06 gpt-oss-120b whisper-1 tts-1-hd"
+            " text-embedding-3-small dall-e-3 chatgpt-4o-latest ft:gpt-4o-2024-08-06:acme::x",
+        ),
+        (
+            "1.1",
+            "gpt-5.4 gpt-5.4-2026-03-05 gpt-5.4-mini gpt-5.5-pro gpt-5.6-sol gpt-6-luna gpt-6.1-sol"
+            " gpt-image-2 gpt-image-2.5-flare gpt-realtime-2 gpt-live-1 gpt-transcribe",
+        ),
+    ],
+)
+def test_surcharge_of_a_region_depends_on_the_release_of_the_model(
+    factor: str, models: str
+) -> None:
+    found = {model: surcharge_of(IN_EUROPE, model) for model in models.split()}
+    assert set(found.values()) == {Decimal(factor)}, found
+
+
+def test_name_of_changing_models_is_unpriced_at_a_regional_host() -> None:
+    found = price(call("gpt-chat-latest", given=5), seller=IN_EUROPE)
+    assert isinstance(found, Unpriced)
+    assert "surcharge of a regional host is not known" in found.reason
 
 
 @pytest.mark.parametrize(

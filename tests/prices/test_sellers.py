@@ -36,9 +36,11 @@ def test_other_host_has_no_seller(base_url: str) -> None:
 
 
 def test_regional_host_of_openai_and_xai_has_a_surcharge() -> None:
-    expected = Seller(id="openai", surcharge=Decimal("1.1"))
+    expected = Seller(id="openai", surcharge=Decimal("1.1"), only_newer_models=True)
     assert seller_of("https://eu.api.openai.com/v1") == expected
-    assert seller_of("https://us.api.x.ai/v1") == replace(expected, id="x-ai")
+    assert seller_of("https://us.api.x.ai/v1") == replace(
+        expected, id="x-ai", only_newer_models=False
+    )
     assert seller_of("https://eu-west-1.api.x.ai/v1") == Seller(id="x-ai")
 
 
