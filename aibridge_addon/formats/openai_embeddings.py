@@ -55,14 +55,20 @@ class EmbeddingsView(PlainView):
         document = mapping(read(super().assemble_response(body)))
         if not document:
             return b""
-        vectors = [mapping(vector) for vector in sequence(document.get("data"))]
-        short = [{k: v for k, v in vector.items() if k != "embedding"} for vector in vectors]
-        return bytes(as_raw({**document, "data": short} if "data" in document else document))
+        return bytes(as_raw(_without_vectors(document)))
 
     def response_parts(self, document: dict[str, JSON]) -> Iterable[Part]:
         """Return the number of vectors."""
         if vectors := sequence(document.get("data")):
             yield Part(kind="other", name="embeddings", text=f"{len(vectors)} vectors")
+
+
+def _without_vectors(document: dict[str, JSON]) -> dict[str, JSON]:
+    """Return a document without vectors; those of Voyage's chunks are a level deeper."""
+    short = {name: value for name, value in document.items() if name != "embedding"}
+    if "data" in short:
+        short["data"] = [_without_vectors(mapping(one)) for one in sequence(short["data"])]
+    return short
 
 
 FORMAT = OpenAIEmbeddings()

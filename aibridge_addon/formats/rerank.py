@@ -1,5 +1,7 @@
 """Ranking of documents: `POST /rerank`, as Cohere, Jina, Voyage and Together serve it. Sans-io.
 
+NVIDIA calls it `/reranking`, and scores logits.
+
 Cohere bills search units, the others tokens, of which some report the total only.
 """
 
@@ -13,7 +15,7 @@ from aibridge_addon.formats.openai_usage import read_input_usage
 from aibridge_addon.formats.usage import Places, counts_at, states_tokens
 from aibridge_addon.raw_json import JSON, mapping, member, sequence, text
 
-_RESULTS = ("results", "data")
+_RESULTS = ("results", "data", "rankings")
 _UNITS: Places = (("search_units", ("billed_units", "search_units")),)  # Cohere
 
 
@@ -61,7 +63,8 @@ class RerankView(PlainView):
         """Return the ranks: the number of each document, and its score."""
         for name in _RESULTS:
             for result in map(mapping, sequence(document.get(name))):
-                rank = f"document {result.get('index')}: {result.get('relevance_score')}"
+                score = result.get("relevance_score", result.get("logit"))
+                rank = f"document {result.get('index')}: {score}"
                 yield Part(kind="text", text=rank)
 
 

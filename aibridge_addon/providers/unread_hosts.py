@@ -86,8 +86,6 @@ UNREAD_SERVICES = (
     UnreadService(name="ElevenLabs", hosts=("api.elevenlabs.io",), reason=_OTHER),
     UnreadService(name="Deepgram", hosts=("api.deepgram.com",), reason=_OTHER),
     UnreadService(name="AssemblyAI", hosts=("api.assemblyai.com",), reason=_OTHER),
-    UnreadService(name="Voyage AI", hosts=("api.voyageai.com",), reason=_OTHER),
-    UnreadService(name="Jina AI", hosts=("api.jina.ai",), reason=_OTHER),
     UnreadService(name="Replicate", hosts=("api.replicate.com",), reason=_OTHER),
     UnreadService(name="Stability AI", hosts=("api.stability.ai",), reason=_OTHER),
 )

@@ -198,6 +198,57 @@ def test_total_of_an_api_without_output_is_its_input(api: str, usage: dict[str, 
     assert found == Usage(input_tokens=32, output_tokens=0, raw=usage)
 
 
+def test_vectors_of_the_chunks_of_a_text_are_not_shown() -> None:
+    vector = {"object": "embedding", "index": 0, "embedding": [0.5]}
+    body = {"data": [{"object": "list", "data": [vector], "index": 0}], "model": "m"}
+    view = FORMATS["openai_embeddings"].view
+    assert view
+    shown = view.assemble_response(json.dumps(body).encode())
+    assert json.loads(shown)["data"][0]["data"] == [{"object": "embedding", "index": 0}]
+
+
+def test_ranks_of_nvidia_have_their_tokens() -> None:
+    usage = {"prompt_tokens": 32, "total_tokens": 32}
+    body = {"rankings": [{"index": 1, "logit": 4.5}], "usage": usage}
+    found = FORMATS["rerank"].read_whole(json.dumps(body).encode()).usage
+    assert found == Usage(input_tokens=32, output_tokens=0, raw=usage)
+
+
+@pytest.mark.parametrize(
+    ("timings", "expected"),
+    [
+        ({"prompt_n": 12, "cache_n": 20, "predicted_n": 9, "predicted_ms": 2.5}, (12, 9, 20)),
+        ({"prompt_n": 12, "predicted_n": 9}, (None, 9, 0)),  # before the cache was stated
+        ({"predicted_ms": 2.5}, None),
+    ],
+)
+@pytest.mark.parametrize("api", ["openai_chat", "openai_completions"])
+def test_timings_of_llama_cpp_stand_for_usage_that_nobody_asked_for(
+    api: str, timings: dict[str, float], expected: tuple[int | None, ...] | None
+) -> None:
+    early = {"prompt_n": 12, "cache_n": 20, "predicted_n": 1} if expected else {}
+    chunks = [chunk(timings=early), chunk("stop", timings=timings)]
+    streamed = read_stream(FORMATS[api], [sse(*chunks), b"data: [DONE]\n\n"]).usage
+    whole = json.dumps({"choices": [], "timings": timings}).encode()
+    for found in (streamed, FORMATS[api].read_whole(whole).usage):
+        counts = found and (found.input_tokens, found.output_tokens, found.cache_read_input_tokens)
+        assert counts == expected or (found is streamed and counts == (12, 9, 20))
+
+
+def test_usage_wins_over_timings() -> None:
+    last = LAST | {"usage": USAGE, "timings": {"prompt_n": 1, "cache_n": 0, "predicted_n": 9}}
+    facts = read_stream(FORMATS["openai_chat"], [sse(chunk("stop"), last), b"data: [DONE]\n\n"])
+    assert facts.usage == Usage(input_tokens=32, output_tokens=9, raw=USAGE)
+
+
+def test_tier_that_was_used_wins_over_the_requested_one() -> None:
+    tiers = {"service_tier": "auto", "service_tier_used": "flex"}
+    body = {"choices": [], "usage": USAGE, **tiers}
+    found = FORMATS["openai_chat"].read_whole(json.dumps(body).encode()).usage
+    assert found
+    assert found.extra == {"service_tier": "flex"}
+
+
 # Places of the usage in a chat stream
 
 USAGE = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 41}

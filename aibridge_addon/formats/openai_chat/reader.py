@@ -10,7 +10,7 @@ from aibridge_addon.facts import ResponseFacts, Thought, Usage
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_chat.streamed_call import StreamedCall
 from aibridge_addon.formats.openai_chat.thoughts import thought_of
-from aibridge_addon.formats.openai_chat.usage import stated_usage
+from aibridge_addon.formats.openai_chat.usage import TIMINGS, stated_usage, tier_of
 from aibridge_addon.formats.openai_errors import read_error
 from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
 from aibridge_addon.formats.reader import Reader
@@ -95,11 +95,16 @@ class CompletionReader(Reader):
             self._error = read_error(chunk) or read_error(mapping(chunk.get("x_groq")))
             self.ended = True
         choices = chunk.get("choices") or ()
-        has_usage = chunk.get("usage") or "x_groq" in chunk or any("usage" in c for c in choices)
+        has_usage = (
+            chunk.get("usage")
+            or "x_groq" in chunk
+            or TIMINGS in chunk
+            or any("usage" in c for c in choices)
+        )
         if has_usage:
             self._usage = merge_usage(self._usage, stated_usage(chunk))
         if has_usage or not (self._id and self._model):  # later chunks may be skipped
-            self._service_tier = text(chunk.get("service_tier")) or self._service_tier
+            self._service_tier = tier_of(chunk) or self._service_tier
         self._id = self._id or text(chunk.get("id"))
         self._model = self._model or text(chunk.get("model"))
         for choice in choices:
@@ -154,7 +159,7 @@ def read_whole(body: bytes) -> ResponseFacts:
     return ResponseFacts(
         response_id=text(completion.get("id")),
         model=(model := text(completion.get("model"))),
-        usage=(own := _read_usage(usage, text(completion.get("service_tier")), model)),
+        usage=(own := _read_usage(usage, tier_of(completion), model)),
         usage_unreadable=own is None and bool(usage),
         tool_calls=tuple(call.facts() for call in calls),
         thoughts=_thoughts("".join(thoughts)),

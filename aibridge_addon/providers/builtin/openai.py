@@ -20,10 +20,13 @@ _POSTED = {
     "/chat/completions": openai_chat.FORMAT,
     "/completions": openai_completions.FORMAT,
     "/fim/completions": openai_completions.FORMAT,  # Mistral
+    "/agents/completions": openai_chat.FORMAT,  # Mistral; an agent in the place of the model
     "/sonar": openai_chat.FORMAT,  # Perplexity
     "/agent": openai_responses.FORMAT,  # Perplexity
     "/responses/compact": openai_responses_compact.FORMAT,
     "/embeddings": openai_embeddings.FORMAT,
+    "/multimodalembeddings": openai_embeddings.FORMAT,  # Voyage
+    "/contextualizedembeddings": openai_embeddings.FORMAT,  # Voyage
     "/moderations": openai_moderations.FORMAT,
     "/images/generations": openai_images.FORMAT,
     "/images/edits": openai_images.FORMAT,
@@ -32,6 +35,7 @@ _POSTED = {
     "/audio/translations": openai_audio.TRANSCRIPTIONS,
     "/audio/speech": openai_audio.SPEECH,
     "/rerank": rerank.FORMAT,
+    "/reranking": rerank.FORMAT,  # NVIDIA
 }
 """Wire formats of the model calls, by their paths."""
 
