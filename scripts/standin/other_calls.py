@@ -3,7 +3,7 @@
 import re
 from urllib.parse import parse_qs, unquote
 
-from standin import google_calls, google_logins, openai_calls
+from standin import copilot, google_calls, google_logins, openai_calls
 from standin.asked import Asked, read_asked
 from standin.batches import Batches
 from standin.gemini_live import PATH as LIVE
@@ -33,7 +33,10 @@ class OtherCalls:
         asked = read_asked(request, path, number, model)
         if request.method == "POST" and (found := _called(asked, verb)):
             return found
-        return google_logins.answer(asked) or self._batches.answer(asked, request.method)
+        for module in (google_logins, copilot):
+            if found := module.answer(asked):
+                return found
+        return self._batches.answer(asked, request.method)
 
 
 def _called(asked: Asked, verb: str) -> Response | None:

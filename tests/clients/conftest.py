@@ -59,6 +59,18 @@ name = "logins-of-google"  # so that the stand-in answers them; the proxy would 
 type = "code-assist"
 base_url = "{origin}"
 hosts = ["oauth2.googleapis.com", "www.googleapis.com"]
+
+[[providers]]
+name = "copilot"
+type = "copilot"
+base_url = "{origin}"
+hosts = ["api.githubcopilot.com", "api.individual.githubcopilot.com"]
+
+[[providers]]
+name = "github"  # likewise
+type = "copilot"
+base_url = "{origin}"
+hosts = ["api.github.com"]
 """
 
 

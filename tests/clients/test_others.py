@@ -13,6 +13,7 @@ from clients.asking import (
     by_sdks,
     check,
     copilot,
+    copilot_with_github,
     google_javascript,
     javascript,
     js_modules,
@@ -164,7 +165,6 @@ def test_aider_works_when_the_proxy_requests_usage(
     ],
 )
 def test_copilot_with_a_key_of_the_user_is_recorded(desk: Desk, mode: Mode, api: str) -> None:
-    """Without a provider of the user's, it wants a login at GitHub before anything else."""
     host = "api.anthropic.com" if api == "anthropic_messages" else "api.openai.com/v1"
     name = "anthropic" if api == "anthropic_messages" else "openai/v1"
     reverse = f"http://127.0.0.1:{desk.proxy.reverse_port}/{name}"
@@ -182,3 +182,34 @@ def test_copilot_with_a_key_of_the_user_is_recorded(desk: Desk, mode: Mode, api:
     assert (row["api"], row["request_kind"], row["status"]) == (api, "turn", "completed")
     assert records.prompts == ["hello"]
     assert len(records.token_usages) == len(records.interceptions)
+
+
+@each_mode
+@pytest.mark.parametrize(
+    ("model", "api"),
+    [
+        ("claude-sonnet-5", "anthropic_messages"),
+        ("claude-haiku-4.5", "openai_chat"),
+        ("gpt-5.6-sol", "openai_responses"),
+    ],
+)
+def test_copilot_with_a_token_of_github_is_recorded(
+    desk: Desk, mode: Mode, model: str, api: str
+) -> None:
+    """Whatever the mode, it asks GitHub itself who the user is."""
+    _, way_to_github = desk.prepare(["copilot"], "copilot", "forward")
+    env = {**way_to_github, "COPILOT_MODEL": model}
+    if mode == "reverse":
+        past = "127.0.0.1,.githubcopilot.com"  # nothing can come through the forward proxy
+        env |= {"COPILOT_API_URL": f"{desk.proxy.reverse_url}/copilot"}
+        env |= {"NO_PROXY": past, "no_proxy": past}
+    with desk.proxy.recording() as records:
+        ran = copilot_with_github(desk, "hello TOKENS:11,7", mode="forward", env=env)
+    assert (ran.code, ran.out.strip()) == (0, HELLO)
+    [row] = records.interceptions
+    assert (row["provider"], row["api"], row["model"]) == ("copilot", api, model)
+    assert (row["client"], row["request_kind"]) == ("GitHub Copilot (CLI)", "turn")
+    assert (row["status"], row["credential_kind"]) == ("completed", "subscription")
+    assert row["client_session_id"]
+    assert records.prompts == ["hello TOKENS:11,7"]
+    assert records.counts[:2] == (11, 7)
