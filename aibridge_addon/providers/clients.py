@@ -29,6 +29,8 @@ class ClientProgram:
     """Prefixes of a text of its system prompt, for programs that send the headers of a library."""
     is_library: bool = False
     """True if other programs are built on it; some of them are recognised by a system prompt."""
+    imitates: tuple[str, ...] = ()
+    """Names of programs whose user agent it may send; its system prompt tells them apart."""
     session_headers: tuple[str, ...] = ()
     """Names of the headers that carry the session; the first one that is not blank counts."""
     session_in_body: bool = False
@@ -167,7 +169,13 @@ CLIENTS = [
         name="Gemini CLI (VS Code)", user_agents=("cloudcodevscode/",), session_in_body=True
     ),
     ClientProgram(
-        name="Qwen Code", user_agents=("qwencode",), commands=("qwen",), base_urls=_OPENAI
+        name="Qwen Code",
+        user_agents=("qwencode",),
+        system=("You are Qwen Code,",),
+        imitates=("Claude Code",),  # in Anthropic's format, at any host but Anthropic's
+        commands=("qwen",),
+        base_urls=_ANTHROPIC | _OPENAI | _GOOGLE,
+        keys=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"),
     ),
     # With a provider configured by the user, it sends the user agent of an SDK.
     ClientProgram(

@@ -15,15 +15,16 @@ _MAX_ACTOR_LENGTH = 256
 
 
 def recognise(headers: Headers, system: tuple[str, ...] = ()) -> ClientProgram:
-    """Return the client program by its headers, or by its system prompt if a library sent them.
+    """Return the client program by its headers, or by its system prompt if others send them too.
 
     `system` has the first characters of each text of the system prompt.
     """
     found = _by_headers(headers)
-    if not (found.is_library and system):
+    if not system:
         return found
     for client in CLIENTS:
-        if client.system and any(text.startswith(client.system) for text in system):
+        is_possible = client.system and (found.is_library or found.name in client.imitates)
+        if is_possible and any(text.startswith(client.system) for text in system):
             return client
     return found
 

@@ -33,10 +33,11 @@ class OtherCalls:
         asked = read_asked(request, path, number, model)
         if request.method == "POST" and (found := _called(asked, verb)):
             return found
-        for module in (google_logins, copilot):
-            if found := module.answer(asked):
-                return found
-        return self._batches.answer(asked, request.method)
+        return (
+            google_logins.answer(asked)
+            or copilot.answer(asked)
+            or self._batches.answer(asked, request.method)
+        )
 
 
 def _called(asked: Asked, verb: str) -> Response | None:

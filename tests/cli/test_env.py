@@ -100,6 +100,10 @@ def test_http_proxy_is_set_only_for_a_remote_provider_without_tls() -> None:
     assert found["http_proxy"] == found["HTTP_PROXY"] == CONNECTION.forward_url
 
 
+GOOGLE = {
+    "GOOGLE_GEMINI_BASE_URL": ANTHROPIC.replace("anthropic", "gemini"),
+    "GOOGLE_VERTEX_BASE_URL": ANTHROPIC.replace("anthropic", "vertex"),
+}
 REVERSE = {
     "claude": {
         "ANTHROPIC_BASE_URL": ANTHROPIC,
@@ -107,14 +111,9 @@ REVERSE = {
         "ANTHROPIC_VERTEX_BASE_URL": ANTHROPIC.replace("anthropic", "vertex/v1"),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     },
-    "qwen": {"OPENAI_BASE_URL": OPENAI},
+    "qwen": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI, **GOOGLE},
     "aider": {"ANTHROPIC_API_BASE": ANTHROPIC, "OPENAI_API_BASE": OPENAI},
-    "python": {
-        "ANTHROPIC_BASE_URL": ANTHROPIC,
-        "OPENAI_BASE_URL": OPENAI,
-        "GOOGLE_GEMINI_BASE_URL": ANTHROPIC.replace("anthropic", "gemini"),
-        "GOOGLE_VERTEX_BASE_URL": ANTHROPIC.replace("anthropic", "vertex"),
-    },
+    "python": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI, **GOOGLE},
     "llm": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI},
 }
 

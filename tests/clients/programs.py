@@ -66,6 +66,13 @@ COPILOT = Package(
 GEMINI_CLI = Package(
     registry="npm", requirements=("@google/gemini-cli@0.61.0",), program="node_modules/.bin/gemini"
 )
+QWEN_CODE = Package(
+    registry="npm", requirements=("@qwen-code/qwen-code@0.24.4",), program="node_modules/.bin/qwen"
+)
+CLINE = Package(registry="npm", requirements=("cline@3.0.65",), program="node_modules/.bin/cline")
+CONTINUE = Package(
+    registry="npm", requirements=("@continuedev/cli@1.5.47",), program="node_modules/.bin/cn"
+)
 JS_SDKS = Package(
     registry="npm",
     requirements=("@anthropic-ai/sdk@1.12.0", "openai@6.49.0"),

@@ -38,6 +38,22 @@ AGENTS = user("# AGENTS.md instructions for /srv\n\n<INSTRUCTIONS>\nx\n</INSTRUC
 
 
 @pytest.mark.parametrize(
+    ("body", "system"),
+    [
+        ({"instructions": "Be good.", "input": [DEVELOPER, EASY]}, ("Be good.",)),
+        ({"input": [DEVELOPER, EASY]}, ("Write code.",)),
+        ({"input": [SYSTEM, DEVELOPER, EASY]}, ("Be good.",)),
+        ({"input": [EASY, SYSTEM]}, ()),
+        ({"input": "hi"}, ()),
+    ],
+)
+def test_system_prompt_is_read_from_instructions_or_the_first_item(
+    body: dict[str, Any], system: tuple[str, ...]
+) -> None:
+    assert read_request(FORMAT, body).system == system
+
+
+@pytest.mark.parametrize(
     ("given", "prompt", "call_id"),
     [
         pytest.param("hi", "hi", None, id="a text"),

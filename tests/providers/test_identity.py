@@ -104,6 +104,8 @@ AIDER = "Act as an expert software developer.\nAlways use best practices when co
         ("ai-sdk/anthropic/4.0.42", ("You are Cline, an AI coding agent.",), "Cline"),
         ("node-fetch", ("You are an agent in the Continue CLI. Given …",), "Continue"),
         ("litellm/1.81.10", (AIDER,), "aider"),
+        ("claude-cli/0.24.4 (external, cli)", ("You are Qwen Code, an agent",), "Qwen Code"),
+        ("claude-cli/2.1.332 (external, cli)", ("You are Claude Code, …",), "Claude Code"),
         ("OpenAI/Python 2.20.0", ("x", AIDER), "aider"),
         ("", (AIDER,), "aider"),
         ("litellm/1.81.10", ("Be nice.",), "LiteLLM"),

@@ -15,7 +15,8 @@ from aibridge_addon.raw_json import JSON, elements, mapping, member, read, seque
 def read_request(members: Members) -> RequestFacts:
     """Read a request, given its members."""
     follows = text(member(members, "previous_response_id")) or ""
-    turn = _read_trailing_turn(members.get("input"), follows)
+    items = elements(members.get("input"))
+    turn = _read_trailing_turn(members.get("input"), items.copy(), follows)
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
@@ -25,8 +26,8 @@ def read_request(members: Members) -> RequestFacts:
         # Only the provider knows the positions in a conversation that it stores.
         position=None if "conversation" in members else turn.position,
         prefilled=turn.prefilled,
-        system=beginnings(_texts(member(members, "instructions"))),
-        request_kind=_declared_kind(members),
+        system=beginnings(_texts(member(members, "instructions")) or _system(items)),
+        request_kind=_declared_kind(members, items),
         correlating_tool_call_id=turn.tool_call_id,
         session_hint=text(member(members, "prompt_cache_key")),
         client_metadata=_client_metadata(member(members, "client_metadata")),
@@ -37,22 +38,28 @@ def _client_metadata(given: JSON) -> dict[str, str]:
     return {name: found for name, value in mapping(given).items() if (found := text(value))}
 
 
-def _declared_kind(members: dict[str, msgspec.Raw]) -> RequestKind | None:
+def _system(items: list[msgspec.Raw]) -> list[str]:
+    """Return the texts of a system prompt at the beginning of the input."""
+    first = mapping(read(items[0])) if items else {}
+    return _texts(first.get("content")) if first.get("role") in ("system", "developer") else []
+
+
+def _declared_kind(members: dict[str, msgspec.Raw], items: list[msgspec.Raw]) -> RequestKind | None:
     if member(members, "generate") is False:  # Codex warms up and wants no response
         return "warmup"
-    last = elements(members.get("input"))[-1:]
-    is_trigger = any(mapping(read(item)).get("type") == "compaction_trigger" for item in last)
+    is_trigger = any(mapping(read(item)).get("type") == "compaction_trigger" for item in items[-1:])
     return "compaction" if is_trigger else None
 
 
-def _read_trailing_turn(given: msgspec.Raw | None, follows: str) -> TrailingTurn:
+def _read_trailing_turn(
+    given: msgspec.Raw | None, left: list[msgspec.Raw], follows: str
+) -> TrailingTurn:
     """Read the user messages after the last response, and the tool call of the last result."""
     if given is not None and bytes(memoryview(given)[:1]) == b'"':
         return trailing_turn([[text(read(given)) or ""]], index=0, follows=follows)
     user_texts: list[list[str]] = []
     before: list[str] = []
     tool_call_id = None
-    left = elements(given)
     prefilled = drop_prefill(left, _is_text_of_the_model)
     while left:
         item = mapping(read(left.pop()))
