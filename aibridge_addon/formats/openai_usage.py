@@ -74,7 +74,7 @@ def _places(names: Names) -> Places:
     )
 
 
-_MODALITIES = ("audio", "image", "text")
+_MODALITIES = ("audio", "image", "text", "video")
 _PLACES: Mapping[Names, Places] = {
     names: _places(names) for names in (CHAT_NAMES, RESPONSES_NAMES, AUDIO_NAMES)
 }

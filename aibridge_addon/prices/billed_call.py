@@ -116,6 +116,7 @@ _WITHOUT_PRICE_OF_THEIR_OWN = frozenset(
         "text_input_tokens",
         "text_output_tokens",
         "thinking_tokens",
+        "tool_search_requests",
         "upstream_inference_cost",
         "video_input_tokens",
         "web_fetch_requests",

@@ -1,9 +1,12 @@
 """The model call that is billed for a usage."""
 
+import json
+from typing import Any
+
 import pytest
 from store.doubles import started, tokens
 
-from aibridge_addon.formats import openai_usage
+from aibridge_addon.formats import FORMATS, openai_usage
 from aibridge_addon.formats.anthropic_messages import usage as messages_usage
 from aibridge_addon.formats.openai_responses import usage as responses_usage
 from aibridge_addon.prices import billed_call as checks
@@ -57,9 +60,93 @@ def test_every_count_that_a_wire_format_reads_has_a_decision() -> None:
 
     without_price = {name for name in names - known if not name.startswith("image_gen_")}
     assert without_price == {
+        "cache_read_video_tokens",
         "cache_write_12h_input_tokens",
         "citation_tokens",
         "code_interpreter_requests",
+        "hosted_shell_requests",
         "num_sources_used",
         "prompt_audio_seconds",
+        "video_output_tokens",
     }
+
+
+MESSAGE = {"type": "message", "model": "claude-opus-4-8"}
+CLAUDE = {"input_tokens": 5, "output_tokens": 2}
+CONVERSED = {"inputTokens": 5, "outputTokens": 2, "cacheWriteInputTokens": 9}
+GPT = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
+SHELL = {"type": "shell_call", "status": "completed", "action": {"commands": ["ls"]}}
+
+
+@pytest.mark.parametrize(
+    ("api", "document", "unknown"),
+    [
+        (
+            "anthropic_messages",
+            {**MESSAGE, "usage": {**CLAUDE, "server_tool_use": {"code_execution_requests": 1}}},
+            "code_execution_requests",
+        ),
+        (
+            "anthropic_messages",
+            {**MESSAGE, "usage": {**CLAUDE, "server_tool_use": {"tool_search_requests": 2}}},
+            None,
+        ),
+        (
+            "anthropic_messages",
+            {
+                **MESSAGE,
+                "usage": {
+                    **CLAUDE,
+                    "cache_creation_input_tokens": 9,
+                    "cache_creation": {"ephemeral_12h_input_tokens": 9},
+                },
+            },
+            "cache_write_12h_input_tokens",
+        ),
+        (
+            "bedrock_converse",
+            {
+                "output": {},
+                "usage": {**CONVERSED, "cacheDetails": [{"ttl": "12h", "inputTokens": 9}]},
+            },
+            "cache_write_12h_input_tokens",
+        ),
+        (
+            "openai_responses",
+            {
+                "object": "response",
+                "usage": GPT,
+                "output": [{**SHELL, "environment": {"type": "container_reference"}}],
+            },
+            "hosted_shell_requests",
+        ),
+        (
+            "openai_responses",
+            {
+                "object": "response",
+                "usage": GPT,
+                "output": [{**SHELL, "environment": {"type": "local"}}],
+            },
+            None,
+        ),
+    ],
+)
+def test_fee_or_time_of_storage_that_is_not_known_leaves_a_call_unpriced(
+    api: str, document: dict[str, Any], unknown: str | None
+) -> None:
+    usage = FORMATS[api].read_whole(json.dumps(document).encode()).usage
+    assert usage
+    call = billed_call(
+        tokens(
+            started(),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_write_input_tokens=usage.cache_write_input_tokens,
+            extra=usage.extra,
+        )
+    )
+    if unknown is None:
+        checks.check_usage(call)
+    else:
+        with pytest.raises(UnpriceableError, match=f"no price is known for {unknown}$"):
+            checks.check_usage(call)

@@ -8,16 +8,21 @@ import re
 from collections.abc import Sequence
 
 from aibridge_addon.facts import Usage
-from aibridge_addon.formats.usage import Places, costs_of, counts_at, labels_at, optional_count
+from aibridge_addon.formats.usage import (
+    Extra,
+    Places,
+    costs_of,
+    counts_at,
+    labels_at,
+    optional_count,
+)
 from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
 
-_COUNTS: Places = (
-    ("cache_write_5m_input_tokens", ("cache_creation", "ephemeral_5m_input_tokens")),
-    ("cache_write_1h_input_tokens", ("cache_creation", "ephemeral_1h_input_tokens")),
-    ("thinking_tokens", ("output_tokens_details", "thinking_tokens")),
-    ("web_search_requests", ("server_tool_use", "web_search_requests")),
-    ("web_fetch_requests", ("server_tool_use", "web_fetch_requests")),
-)
+_COUNTS: Places = (("thinking_tokens", ("output_tokens_details", "thinking_tokens")),)
+_WRITTEN = re.compile(r"ephemeral_(\d{1,4}[a-z])_input_tokens")
+"""Tokens written to a cache, by the time for which they are stored."""
+_TOOL_REQUESTS = re.compile(r"[a-z_]{1,64}_requests")
+"""Calls of the provider's tools, also of tools that are not known here: those have no price."""
 _LABELS: Places = (
     ("service_tier", ("service_tier",)),
     ("inference_geo", ("inference_geo",)),
@@ -68,11 +73,22 @@ def _usage(given: dict[str, JSON], *, call: str | None = None, model: str | None
         output_tokens=count(given.get("output_tokens")),
         cache_read_input_tokens=optional_count(given, ("cache_read_input_tokens",)),
         cache_write_input_tokens=optional_count(given, ("cache_creation_input_tokens",)),
-        extra=counts_at(given, _COUNTS) | labels_at(given, _LABELS) | costs_of(given),
+        extra=_details(given) | labels_at(given, _LABELS) | costs_of(given),
         raw=given,
         call=call,
         model=model,
     )
+
+
+def _details(given: dict[str, JSON]) -> Extra:
+    found = counts_at(given, _COUNTS)
+    for name, value in mapping(given.get("cache_creation")).items():
+        if (written := _WRITTEN.fullmatch(name)) and (tokens := count(value)):
+            found[f"cache_write_{written[1]}_input_tokens"] = tokens
+    for name, value in mapping(given.get("server_tool_use")).items():
+        if _TOOL_REQUESTS.fullmatch(name) and (requests := count(value)):
+            found[name] = requests
+    return found
 
 
 def _counts(given: dict[str, JSON]) -> bool:

@@ -1,11 +1,13 @@
 """Reads the usage of Converse, whose input tokens exclude those of the cache. Sans-io."""
 
+import re
 from collections.abc import Sequence
 
 from aibridge_addon.facts import Usage
 from aibridge_addon.formats.usage import Extra, Places, counts_at, optional_count
 from aibridge_addon.raw_json import JSON, count, mapping, sequence, text
 
+_TTL = re.compile(r"\d{1,4}[a-z]")
 _COUNTS: Places = (("reasoning_tokens", ("reasoningTokens",)),)
 
 
@@ -41,7 +43,7 @@ def _cache_writes(given: dict[str, JSON]) -> Extra:
     found: Extra = {}
     for detail in map(mapping, sequence(given.get("cacheDetails"))):
         ttl, written = text(detail.get("ttl")), count(detail.get("inputTokens"))
-        if ttl in ("5m", "1h") and written:
+        if ttl and _TTL.fullmatch(ttl) and written:
             found[f"cache_write_{ttl}_input_tokens"] = written
     return found
 

@@ -42,6 +42,7 @@ _BILLED_CALLS: Mapping[str, str] = {
     "file_search_call": "file_search_requests",
     "code_interpreter_call": "code_interpreter_requests",
     "image_generation_call": "image_gen_requests",
+    "shell_call": "hosted_shell_requests",
 }
 """Names of counts by the type of items: calls of the provider's tools that have a price."""
 
@@ -54,9 +55,14 @@ def _tool_calls(response: dict[str, JSON]) -> Extra:
 
 
 def _is_billed(item: dict[str, JSON]) -> bool:
-    """Return True for a call that is billed: of web searches, not the opening of found pages."""
-    action = mapping(item.get("action")).get("type")
-    return str(item.get("type")) in _BILLED_CALLS and action in (None, "search")
+    """Return True for a call that is billed.
+
+    Of web searches, the opening of found pages is not, and of shells those of the client.
+    """
+    action, kind = mapping(item.get("action")).get("type"), str(item.get("type"))
+    if kind == "shell_call":
+        return mapping(item.get("environment")).get("type") == "container_reference"
+    return kind in _BILLED_CALLS and action in (None, "search")
 
 
 def read_tool_usages(items: Sequence[dict[str, JSON]]) -> tuple[Usage, ...]:
