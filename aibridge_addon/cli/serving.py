@@ -30,6 +30,7 @@ class Bridge(AIBridge):
     def __init__(self) -> None:
         super().__init__()
         self._ending = 0
+        self._is_leaving = False
 
     @property
     def is_busy(self) -> bool:
@@ -47,8 +48,9 @@ class Bridge(AIBridge):
         """The health now; None before the start."""
         return self._components.health() if self._components else None
 
-    def end_readiness(self) -> None:
-        """Let `/readyz` refuse from now on: new clients should go elsewhere."""
+    def leave(self) -> None:
+        """Let `/readyz` refuse from now on, and let clients open new connections, elsewhere."""
+        self._is_leaving = True
         if self._components:
             self._components.is_ready = False
 
@@ -57,10 +59,16 @@ class Bridge(AIBridge):
         """Summary of everything that has passed so far."""
         return passed_of(self.metrics.registry) if self.metrics else Passed()
 
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Handle the head of a response from upstream."""
+        super().responseheaders(flow)
+        self._end_connection_of(flow)
+
     # The exchange ends when its response is complete; the client receives the end a moment later.
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """Handle the end of a response."""
+        self._end_connection_of(flow)  # if it is a response of ours, its head follows
         self._ending += 1
         try:
             await super().response(flow)
@@ -74,6 +82,16 @@ class Bridge(AIBridge):
             await super().error(flow)
         finally:
             self._ending -= 1
+
+    def _end_connection_of(self, flow: http.HTTPFlow) -> None:
+        """Let the connection end with a response during the shutdown.
+
+        Otherwise a client that asks without a pause would hold the process until its grace is over,
+        and lose the request that is open then. In HTTP/2, mitmproxy has no such signal.
+        """
+        response = flow.response
+        if self._is_leaving and response and flow.request.is_http11 and response.status_code != 101:
+            response.headers["connection"] = "close"
 
 
 def serve(
@@ -119,7 +137,7 @@ async def _serve(
     master = make_master(plan, bridge)
 
     def begin() -> None:
-        bridge.end_readiness()
+        bridge.leave()
         on_end()
 
     shutdown = GracefulShutdown(

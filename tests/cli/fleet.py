@@ -1,4 +1,4 @@
-"""`Fleet`: proxies with several workers behind HAProxy, and their PostgreSQL server."""
+"""`Fleet`: proxies with several workers behind HAProxy and nginx, and their PostgreSQL server."""
 
 import os
 import re
@@ -21,7 +21,9 @@ from tcp_proxy import TCPProxy
 from aibridge_addon.access.tokens import AccessToken
 from cli.command import Home, Process, wait_until
 
-HAPROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
+HAPROXY = shutil.which("haproxy", path=_PATH)
+NGINX = shutil.which("nginx", path=_PATH)
 LIMIT = 10**9
 """Nano-USD that each spender may spend."""
 LARGEST = 2 * 10**8
@@ -51,15 +53,41 @@ def documented_haproxy() -> str:
     return block.code
 
 
+def _fleets_haproxy(members: Sequence["Member"], port: int) -> str:
+    """Return the documented configuration with other ports and servers, without forward mode."""
+    config = documented_haproxy().partition("frontend forward")[0]
+    config = config.replace("bind :8081", f"bind 127.0.0.1:{port}")
+    servers = (
+        f"    server s{number} 127.0.0.1:{each.port} check port {each.metrics_port}\n"
+        for number, each in enumerate(members)
+    )
+    return re.sub(r"(?m)^ +server .*\n", "", config).rstrip() + "\n" + "".join(servers)
+
+
+def _fleets_nginx(members: Sequence["Member"], port: int, forward_port: int, folder: Path) -> str:
+    """Return the documented configuration of nginx with other ports, servers and folders."""
+    (block,) = blocks("nginx")
+    config = re.sub(r"(?m)^ +server 10\.0\.0\.2:.*\n", "", block.code)
+    for documented, ours, attribute in ((8081, port, "port"), (8080, forward_port, "forward_port")):
+        servers = (f"server 127.0.0.1:{getattr(each, attribute)};" for each in members)
+        config = config.replace(f"server 10.0.0.1:{documented};", " ".join(servers))
+        config = config.replace(f"listen {documented};", f"listen 127.0.0.1:{ours};")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    own = f"daemon off; pid {folder}/nginx.pid; error_log stderr;"
+    return own + config.replace("http {", "http {" + folders)
+
+
 class Member:
     """A proxy of the fleet, which can be started again at the same ports."""
 
     def __init__(self, home: Home, options: Sequence[str], workers: int, **start: Any) -> None:
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.forward_port, self.metrics_port = free_port(), free_port(), free_port()
         self.workers = workers
         self._home = home
         self._options = (
-            *("--port", "off", "--reverse-port", str(self.port), "--workers", str(workers)),
+            *("--port", str(self.forward_port), "--reverse-port", str(self.port)),
+            *("--workers", str(workers)),
             *("--metrics", f"127.0.0.1:{self.metrics_port}", "--drain", "0.5", *options),
         )
         self._start = start
@@ -68,7 +96,7 @@ class Member:
     @property
     def url(self) -> str:
         """Address of its reverse proxy."""
-        return f"127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start it; return once it is up."""
@@ -102,6 +130,7 @@ class Fleet:
         stack.callback(self.server.remove)
         make_template(self.server.url)
         self._database = PostgresDatabase(self.server.url).location.rpartition("/")[2]
+        self.ca = home.confdir / "mitmproxy-ca-cert.pem"
         self.tokens = {actor: self._new_token(actor) for actor in actors}
         """Access tokens, which every process knows from its start."""
         self.network = stack.enter_context(TCPProxy(self.server.port))
@@ -118,28 +147,30 @@ class Fleet:
         self.members = [Member(home, options, count, env=env) for count in workers]
         with ThreadPoolExecutor() as threads:
             list(threads.map(Member.start, self.members))
-        self.url = f"127.0.0.1:{self._start_balancer(home)}"
+        self.haproxy, self.nginx, self.nginx_forward = (
+            f"http://127.0.0.1:{port}" for port in self._start_balancers(home)
+        )
 
     def _new_token(self, actor: str) -> str:
         text, token = AccessToken.make(actor)
         self.database.store.add_access_token(token)
         return text
 
-    def _start_balancer(self, home: Home) -> int:
-        port = free_port()
-        servers = (
-            f"    server s{number} {each.url} check port {each.metrics_port}\n"
-            for number, each in enumerate(self.members)
-        )
+    def _start_balancers(self, home: Home) -> tuple[int, int, int]:
+        ports = free_port(), free_port(), free_port()
         path = home.path / "haproxy.cfg"
-        config = documented_haproxy().partition("frontend forward")[0]
-        config = config.replace("bind :8081", f"bind 127.0.0.1:{port}")
-        path.write_text(
-            re.sub(r"(?m)^ +server .*\n", "", config).rstrip() + "\n" + "".join(servers)
-        )
+        path.write_text(_fleets_haproxy(self.members, ports[0]))
         home.start_program([str(HAPROXY), "-f", str(path)])
-        wait_until(lambda: _is_listening(port), "HAProxy does not listen")
-        return port
+        path = home.path / "nginx.conf"
+        path.write_text(_fleets_nginx(self.members, ports[1], ports[2], home.path))
+        home.start_program([str(NGINX), "-c", str(path), "-e", "stderr"])
+        wait_until(lambda: all(map(_is_listening, ports)), "a balancer does not listen")
+        return ports
+
+    @property
+    def urls(self) -> list[str]:
+        """Addresses of the balancers for the reverse proxies."""
+        return [self.haproxy, self.nginx]
 
     @property
     def database(self) -> PostgresDatabase:

@@ -5,6 +5,7 @@
 
 import os
 import random
+import ssl
 import subprocess
 import time
 from collections import Counter
@@ -14,14 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
 
+import httpx2
 import psycopg
 import pytest
+from e2e.clients import ANTHROPIC_KEY
 from postgres_server import folder_of_programs
 from standin import Server as StandIn
 
 from cli.command import Home, wait_until
-from cli.fleet import HAPROXY, LARGEST, LIMIT, Fleet, Member, documented_haproxy
-from cli.fleet_clients import Conversation, Crowd, ask, user
+from cli.fleet import HAPROXY, LARGEST, LIMIT, NGINX, Fleet, Member, documented_haproxy
+from cli.fleet_clients import Conversation, Crowd, ask, first_of_websocket, user
+from cli.test_proxy import HELLO, open_stream
 from cli.test_workers import metric
 
 PLAYS_ALL = os.environ.get("FLEET_FAULTS") == "all"
@@ -33,7 +37,7 @@ REVOCATION_S = 1.0
 CHARGE = 120 * 10**6
 """Nano-USD of a request of a client."""
 pytestmark = [
-    pytest.mark.skipif(not HAPROXY, reason="HAProxy is not installed"),
+    pytest.mark.skipif(not (HAPROXY and NGINX), reason="HAProxy or nginx is not installed"),
     pytest.mark.skipif(not folder_of_programs(), reason="PostgreSQL is not installed"),
     pytest.mark.timeout(900 if PLAYS_ALL else 120),
 ]
@@ -154,7 +158,7 @@ def is_alive(pid: int) -> bool:
 @pytest.fixture
 def fleet(home: Home) -> Iterator[Fleet]:
     with ExitStack() as stack:
-        workers = (4, 2, 1) if PLAYS_ALL else (2, 1, 1)
+        workers = (4, 2, 1) if PLAYS_ALL else (2, 1)
         kinds = ("talker", "leaver", "spender")
         actors = ["asker", *(f"{kind}-{n}" for kind in kinds for n in range(len(FAULTS)))]
         yield Fleet(home, stack, workers=workers, actors=actors, quick=not PLAYS_ALL)
@@ -169,7 +173,8 @@ def test_documented_configuration_of_haproxy_is_valid(tmp_path: Path) -> None:
 
 
 def test_fleet_keeps_its_promises_whatever_dies(fleet: Fleet, standin: StandIn) -> None:
-    load = Crowd(fleet.url, fleet.tokens["asker"], "load", CLIENTS)
+    assert_nginx_passes_everything(fleet, fleet.tokens["asker"])
+    load = Crowd(fleet.urls, fleet.tokens["asker"], "load", CLIENTS)
     with load.running():
         load.wait_for_more()
         for number, fault in enumerate(FAULTS):
@@ -180,15 +185,30 @@ def test_fleet_keeps_its_promises_whatever_dies(fleet: Fleet, standin: StandIn) 
     assert load.outcomes.keys() <= {"200", "broken"}
 
 
+def assert_nginx_passes_everything(fleet: Fleet, token: str) -> None:
+    """Pass a stream event by event, a WebSocket, and a connection of a forward proxy."""
+    with open_stream(fleet.nginx, "GATE:never", token) as events:
+        assert next(events)
+    opened = first_of_websocket(fleet.nginx, token, b"session.created")
+    assert opened.startswith(b"HTTP/1.1 101")
+    assert b"session.created" in opened
+    context = ssl.create_default_context(cafile=fleet.ca)
+    proxy = fleet.nginx_forward.replace("://", f"://any:{token}@")
+    with httpx2.Client(proxy=proxy, verify=context, trust_env=False) as client:
+        headers = {"x-api-key": ANTHROPIC_KEY, "anthropic-version": "2023-06-01"}
+        answer = client.post("https://api.anthropic.com/v1/messages", json=HELLO, headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
 def play(fault: Fault, number: int, scene: Scene, standin: StandIn) -> None:
     """Let a fault happen under load, and check every promise after it."""
     fleet, load = scene.fleet, scene.load
     begun, broken, seen = time.monotonic(), load.outcomes["broken"], len(load.answered)
     conversation = Conversation(fleet.tokens[f"talker-{number}"])
-    conversation.begin(fleet.members[number % 3].url)
+    conversation.begin(fleet.members[number % len(fleet.members)].url)
     leaver = fleet.tokens[f"leaver-{number}"]
     name = f"spender-{number}"
-    spender = Crowd(fleet.url, fleet.tokens[name], name, SPENDERS)
+    spender = Crowd(fleet.urls, fleet.tokens[name], name, SPENDERS)
     with spender.running():
         spender.wait_for("200")
         fault.happens(scene)
@@ -201,7 +221,7 @@ def play(fault: Fault, number: int, scene: Scene, standin: StandIn) -> None:
     assert broken <= (CLIENTS if fault.breaks_off else 0)
     assert_recorded_once(fleet, [*load.answered, *spender.answered])
     assert_budget_is_not_overrun(fleet, name, standin)
-    conversation.go_on(fleet.members[(number + 1) % 3].url)
+    conversation.go_on(fleet.members[(number + 1) % len(fleet.members)].url)
     assert_revocation_is_seen(fleet, leaver, f"leaver-{number}")
     print(
         f"{fault.happens.__name__}: {happened - begun:.1f} s, all recorded after"

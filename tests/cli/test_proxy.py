@@ -50,15 +50,18 @@ def ask(base_url: str, text: str = "hello") -> anthropic.types.Message:
 
 
 @contextmanager
-def open_stream(base_url: str, text: str) -> Iterator[Iterator[str]]:
+def open_stream(base_url: str, text: str, token: str = "") -> Iterator[Iterator[str]]:
     """Open a stream; yield its lines after the first event has arrived."""
+    headers = {"x-api-key": ANTHROPIC_KEY, "anthropic-version": "2023-06-01"}
+    if token:
+        headers["x-aibridge-token"] = token
     with (
         httpx2.Client(trust_env=False, timeout=TIMEOUT_S) as http,
         http.stream(
             "POST",
             f"{base_url}/anthropic/v1/messages",
             json=HELLO | {"stream": True, "messages": [{"role": "user", "content": text}]},
-            headers={"x-api-key": ANTHROPIC_KEY, "anthropic-version": "2023-06-01"},
+            headers=headers,
         ) as answer,
     ):
         lines = answer.iter_lines()

@@ -12,6 +12,7 @@ from aibridge_addon.cli.startup_message import StartupReporter
 from aibridge_addon.cli.workers import supervisor
 from aibridge_addon.cli.workers.messages import Assignment
 from aibridge_addon.cli.workers.process import Worker
+from aibridge_addon.relay.connection_counts import shared_counts
 from cli.test_worker_messages import PROXY
 
 CORES = 2
@@ -82,10 +83,12 @@ class Reporter:
 class Machine:
     """A running supervisor, and its workers."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: int) -> None:
         self.reporter = Reporter()
         plan = Plan(modes=(), sets=(), flags={}, drain_s=0.0)
-        assignment = Assignment(plan=plan, descriptors={}, log_format="text", verbose=False)
+        assignment = Assignment(
+            plan=plan, descriptors={}, counts=counts, log_format="text", verbose=False
+        )
         self.supervisor = supervisor.Supervisor(
             assignment, WORKERS, cast(StartupReporter, self.reporter)
         )
@@ -117,8 +120,15 @@ def _two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     StartingWorker.started = []
 
 
-async def test_workers_start_a_few_at_a_time_after_the_first() -> None:
-    machine = Machine()
+@pytest.fixture
+def counts() -> Iterator[int]:
+    """Descriptor of the numbers of connections."""
+    with shared_counts(WORKERS) as file:
+        yield file.fileno()
+
+
+async def test_workers_start_a_few_at_a_time_after_the_first(counts: int) -> None:
+    machine = Machine(counts)
     (first,) = await machine.starting()
     assert not machine.reporter.reports
     first.up.set_result(PROXY)
@@ -132,10 +142,10 @@ async def test_workers_start_a_few_at_a_time_after_the_first() -> None:
 
 
 async def test_workers_that_die_together_are_replaced_a_few_at_a_time(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, counts: int
 ) -> None:
     monkeypatch.setattr(supervisor, "_SOON_S", -1.0)  # so that no delay precedes a replacement
-    machine = Machine()
+    machine = Machine(counts)
     await machine.start_all()
     for worker in list(StartingWorker.started):
         worker.die()
@@ -145,8 +155,8 @@ async def test_workers_that_die_together_are_replaced_a_few_at_a_time(
     await machine.stop()
 
 
-async def test_shutdown_during_the_start_starts_no_further_worker() -> None:
-    machine = Machine()
+async def test_shutdown_during_the_start_starts_no_further_worker(counts: int) -> None:
+    machine = Machine(counts)
     (first,) = await machine.starting()
     first.up.set_result(PROXY)
     assert len(await machine.starting()) == CORES

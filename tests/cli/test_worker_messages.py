@@ -35,7 +35,12 @@ REPORT = Report(metrics="# HELP a b\na 1.0\n", health="{}", open_requests=3)
 def test_assignment_survives_its_line() -> None:
     plan = Plan(modes=("regular@127.0.0.1:1",), sets=("a=b",), flags={"x": True}, drain_s=2.5)
     given = Assignment(
-        plan=plan, descriptors={("127.0.0.1", 1): 5, ("::1", 2): 6}, log_format="json", verbose=True
+        plan=plan,
+        descriptors={("127.0.0.1", 1): 5, ("::1", 2): 6},
+        counts=7,
+        slot=3,
+        log_format="json",
+        verbose=True,
     )
     assert read_assignment(given.as_line()) == given
 

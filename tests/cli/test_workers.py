@@ -3,12 +3,11 @@
 import json
 import os
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import socket
+from contextlib import ExitStack
 from signal import SIGHUP, SIGTERM
+from urllib.parse import urlsplit
 
-import anthropic
 import click
 import httpx2
 import psutil
@@ -19,9 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aibridge_addon.cli.proxy import _check_workers
 from cli.command import Home, Process, wait_until
+from cli.fleet_clients import Crowd
 from cli.test_proxy import ask, open_stream
 
 CLIENTS = 4
+CONNECTIONS = 24
+ENDING = "ending once open requests are complete"
 
 
 @pytest.fixture
@@ -30,12 +32,11 @@ def metrics() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
-@pytest.fixture
-def workers(home: Home, metrics: str) -> Process:
-    """A proxy with two workers, and a limit."""
+def start_workers(home: Home, metrics: str, count: int, *options: str) -> Process:
+    """Start a proxy with several workers, and a limit."""
     with home.config.open("a") as config:
         config.write('[[limits]]\nname = "calm"\nrequests_per_minute = 10_000\n')
-    return home.start_proxy("--workers", "2", "--metrics", metrics)
+    return home.start_proxy("--workers", str(count), "--metrics", metrics, *options)
 
 
 def pids_of(process: Process) -> set[int]:
@@ -58,78 +59,78 @@ def page(address: str, path: str) -> httpx2.Response:
     return httpx2.get(f"http://{address}{path}", trust_env=False, timeout=30)
 
 
-class Load:
-    """Clients that ask one after the other, each time over a new connection."""
-
-    def __init__(self) -> None:
-        self.answered: list[str] = []
-        self.errors: list[Exception] = []
-        self._over = threading.Event()
-
-    @contextmanager
-    def running(self, url: Callable[[], str]) -> Iterator[None]:
-        """Ask until the context ends."""
-        threads = [threading.Thread(target=self._ask, args=(name, url)) for name in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            for thread in threads:
-                thread.join()
-
-    def _ask(self, name: int, url: Callable[[], str]) -> None:
-        number = 0
-        while not self._over.is_set():
-            number += 1
-            text = f"client {name} request {number}"
-            try:
-                ask(url(), text)
-            except anthropic.APIError as error:
-                self.errors.append(error)
-            else:
-                self.answered.append(text)
-
-    def wait_for_more(self) -> None:
-        """Wait until each client has got a few more answers."""
-        enough = len(self.answered) + 3 * CLIENTS
-        wait_until(lambda: len(self.answered) >= enough, "no answers")
+def connections_of(pid: int, url: str) -> int:
+    """Return the number of connections that a worker has accepted."""
+    accepted = psutil.Process(pid).net_connections()
+    port = urlsplit(url).port
+    return sum(c.status == psutil.CONN_ESTABLISHED and c.laddr.port == port for c in accepted)
 
 
-def test_workers_share_ports_and_report_one_sum(home: Home, workers: Process, metrics: str) -> None:
-    first, second = pids_of(workers)
+def assert_connections_are_spread(url: str, pids: set[int]) -> None:
+    """Connect without a pause; each worker must have accepted some, and none more than half."""
+    address = ("127.0.0.1", urlsplit(url).port)
+    with ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            stack.enter_context(socket.create_connection(address, 30))
+        counts: list[int] = []
+
+        def are_accepted() -> bool:
+            counts[:] = [connections_of(pid, url) for pid in pids]
+            return sum(counts) == CONNECTIONS
+
+        wait_until(are_accepted, "not all connections are accepted")
+    assert 0 < min(counts) <= max(counts) <= CONNECTIONS / 2, counts
+
+
+def test_four_workers_share_ports_and_report_one_sum(home: Home, metrics: str) -> None:
+    workers = start_workers(home, metrics, 4, "--grace", "60")
+    pids = pids_of(workers)
     url = reverse_url(home)
+    assert_connections_are_spread(url, pids)
     for number in range(10):
         ask(url, f"number {number}")
     assert read_records(home.database).prompts == [f"number {number}" for number in range(10)]
     assert metric(metrics, "aibridge_interceptions_total") == 10
-    assert metric(metrics, "aibridge_workers") == 2
+    assert metric(metrics, "aibridge_workers") == 4
     assert page(metrics, "/readyz").status_code == 200
     assert page(metrics, "/healthz").json()["database"] == "ok"
     listed = json.loads(home.invoke("status", "--json").stdout)
-    assert {row["pid"] for row in listed if row["state"] == "up"} == {first, second}
+    assert {row["pid"] for row in listed if row["state"] == "up"} == pids
     _, _, *lines = home.invoke("status").stdout.splitlines()
-    assert len(lines[:-2]) == 2
-    assert "each process enforces 1/2 of them" in lines[-1]
+    assert len(lines[:-2]) == 4
+    assert "each process enforces 1/4 of them" in lines[-1]
     wait_until(
-        lambda: page(metrics, "/healthz").json()["limits"] == {"processes": 2},
+        lambda: page(metrics, "/healthz").json()["limits"] == {"processes": 4},
         "the workers do not share the limit",
     )
-    assert "each of 2 processes enforces 1/2" in home.invoke("limits").stdout
-    assert home.proxy().pid == workers.pid not in (first, second)
-    assert workers.stop() == 0, workers.text
-    assert not any(map(psutil.pid_exists, (first, second)))
+    assert "each of 4 processes enforces 1/4" in home.invoke("limits").stdout
+    assert home.proxy().pid == workers.pid not in pids
+
+    load = Crowd([url], "", "load", CLIENTS)
+    with load.running():
+        load.wait_for_more()
+        leaving = min(pids)
+        os.kill(leaving, SIGTERM)
+        workers.wait_for(rf"\(process {leaving}\) ended with code 0; it is replaced")
+        wait_until(lambda: metric(metrics, "aibridge_workers") == 4, "it is not replaced")
+        load.wait_for_more()
+    assert load.outcomes.keys() == {"200"}
+
+    with open_stream(url, "GATE:never"):
+        before = workers.text.count(ENDING)
+        workers.send(SIGTERM)
+        wait_until(lambda: workers.text.count(ENDING) > before, "the worker does not wait")
+        assert workers.stop() == 0, workers.text  # the second signal
+    assert not any(map(psutil.pid_exists, pids))
     assert "No proxy process" in home.invoke("status").stdout
-    assert home.invoke("status", "--all").stdout.count(" ended ") == 2
+    assert home.invoke("status", "--all").stdout.count(" ended ") == 5
 
 
-def test_hangup_replaces_every_worker_and_fails_no_request(
-    home: Home, workers: Process, metrics: str
-) -> None:
+def test_hangup_replaces_every_worker_and_fails_no_request(home: Home, metrics: str) -> None:
+    workers = start_workers(home, metrics, 2)
     before = pids_of(workers)
-    load = Load()
-    with load.running(lambda: reverse_url(home)), open_stream(reverse_url(home), "GATE:roll") as it:
+    load = Crowd([reverse_url(home)], "", "load", CLIENTS)
+    with load.running(), open_stream(reverse_url(home), "GATE:roll") as it:
         load.wait_for_more()
         counted = [metric(metrics, "aibridge_interceptions_total")]
         workers.send(SIGHUP)
@@ -146,17 +147,9 @@ def test_hangup_replaces_every_worker_and_fails_no_request(
             "the old worker without an open stream does not end",
         )
         assert next(it) is not None
-    assert load.errors == []
+    assert load.outcomes.keys() == {"200"}
     assert workers.stop() == 0, workers.text
     assert not any(map(psutil.pid_exists, before))
-
-
-def test_second_signal_ends_open_requests_of_workers(home: Home) -> None:
-    process = home.start_proxy("--workers", "2", "--grace", "60")
-    with open_stream(reverse_url(home), "GATE:never"):
-        process.send(SIGTERM)
-        process.wait_for("ending once open requests are complete")
-        assert process.stop() == 0, process.text
 
 
 @pytest.mark.parametrize(

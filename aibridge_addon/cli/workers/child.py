@@ -8,6 +8,7 @@ from prometheus_client import generate_latest
 from aibridge_addon.cli.logs import log_to_stderr
 from aibridge_addon.cli.serving import Bridge, StartError, serve
 from aibridge_addon.cli.workers.messages import Message, Report, read_assignment
+from aibridge_addon.relay.connection_counts import ConnectionCounts
 from aibridge_addon.relay.inherited_listeners import use_inherited
 
 
@@ -15,7 +16,8 @@ def main() -> None:
     """Run the proxy that the first line of stdin describes, until stdin is closed."""
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         assignment = read_assignment(stdin.readline())
-    use_inherited(assignment.descriptors)
+    counts = ConnectionCounts(assignment.counts)
+    use_inherited(assignment.descriptors, counts, assignment.slot)
     with log_to_stderr(assignment.log_format, verbose=assignment.verbose):
         try:
             bridge = serve(

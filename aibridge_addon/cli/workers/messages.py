@@ -19,6 +19,10 @@ class Assignment:
     plan: Plan
     descriptors: Mapping[tuple[str, int], int]
     """Inherited listening sockets by address."""
+    counts: int
+    """Inherited descriptor of the numbers of connections of all workers."""
+    slot: int = 0
+    """Slot of the worker in `counts`."""
     log_format: str
     verbose: bool
 

@@ -65,7 +65,7 @@ class Worker:
             *_COMMAND,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            pass_fds=tuple(assignment.descriptors.values()),
+            pass_fds=(*assignment.descriptors.values(), assignment.counts),
             start_new_session=True,  # Ctrl-C reaches the supervisor only
             limit=_LONGEST_LINE,
         )
@@ -90,8 +90,8 @@ class Worker:
         return has_started and not self.is_ending and not self.ended.done()
 
     async def ask(self) -> Report | None:
-        """Return its state now; None if it does not report in time."""
-        if self.ended.done():
+        """Return its state now; None if it does not report in time, or ends."""
+        if self.is_ending or self.ended.done():
             return None
         answer: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)

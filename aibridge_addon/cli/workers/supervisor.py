@@ -19,6 +19,7 @@ from aibridge_addon.cli.workers.endpoint import Endpoint
 from aibridge_addon.cli.workers.messages import Assignment
 from aibridge_addon.cli.workers.process import Worker
 from aibridge_addon.observe.announcement import RunningProxy
+from aibridge_addon.relay.connection_counts import ConnectionCounts, shared_counts
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ QUEUE = 1024
 _SOON_S = 5.0
 """A worker that ends sooner is replaced after a delay, which doubles."""
 _LONGEST_DELAY_S = 30.0
+_SLOTS_PER_WORKER = 3
+"""A worker, the one that replaces it, and others that still end."""
 _TURN_S = 30.0
 """Longest time that a start keeps others waiting."""
 
@@ -44,9 +47,11 @@ def supervise(
             address: stack.enter_context(closing(_listen(*address)))
             for address in map(_address, plan.modes)
         }
+        counts = stack.enter_context(shared_counts(_SLOTS_PER_WORKER * count))
         assignment = Assignment(
             plan=replace(plan, flags={**plan.flags, METRICS_OPTION: ""}),
             descriptors={address: listener.fileno() for address, listener in listeners.items()},
+            counts=counts.fileno(),
             log_format=log_format,
             verbose=verbose,
         )
@@ -59,6 +64,7 @@ class Supervisor:
 
     def __init__(self, assignment: Assignment, count: int, reporter: StartupReporter) -> None:
         self._assignment = assignment
+        self._counts = ConnectionCounts(assignment.counts)
         self._count = count
         self._reporter = reporter
         self._workers: dict[int, Worker] = {}
@@ -104,11 +110,13 @@ class Supervisor:
         return replace(proxy, pid=os.getpid(), metrics_url=self._metrics_url)
 
     async def _start(self, number: int) -> Worker:
+        slot = self._counts.take_slot()
         worker = await Worker.start(
             number,
-            self._assignment,
+            replace(self._assignment, slot=slot),
             lambda proxy: self._reporter.changed(self._described(proxy)),
         )
+        worker.ended.add_done_callback(lambda _: self._counts.free(slot))
         self._workers[number] = worker
         return worker
 
