@@ -356,6 +356,9 @@ COLUMNS = {
     "aibridge_budget_holds.input": "estimated charge of the input",
     "aibridge_budget_slices.amount": "amount that is set aside, with what is held",
     "aibridge_budget_slices.owner": "process that admits calls from it",
+    "promised_until": "time until which no other process takes it away, in milliseconds of the"
+    " machine's clock since its start",
+    "wanted": "1: another process needs the room",
     "owner": "process that sends the request",
     "percent": "threshold",
     "limit_name": "name of the limit",

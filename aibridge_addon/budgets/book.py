@@ -26,7 +26,7 @@ class BudgetedCall:
     scopes: tuple[tuple[Budget, str], ...]
     """Each budget that matches, with the scope in which it counts the request."""
     estimate: Callable[[Unit], Estimate | None]
-    """Returns the estimated charge; called on the thread of the store."""
+    """Returns the estimated charge; called on any thread."""
     must_hold: bool = False
     """True if the request has been sent already, so that it is held in any case."""
     id: str = field(default_factory=new_id)
@@ -46,6 +46,8 @@ class BudgetRefusal:
     standing: Standing = UNKNOWN
     opens_at: datetime | None = None
     """The time from which there is room again, if it is known."""
+    is_set_aside: bool = False
+    """True if other processes have set room aside, which they give back in a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,13 @@ class BudgetBook(Protocol):
         Raises:
             BookUnavailableError: nothing can be held or counted now.
         """
+
+    def admit_now(self, call: BudgetedCall) -> bool:
+        """Hold the estimate in all budgets without waiting; return False if that is not possible.
+
+        The hold precedes everything that is recorded after this call.
+        """
+        return False
 
     @abstractmethod
     def hold(self, call: BudgetedCall) -> Awaitable[None]:

@@ -34,6 +34,9 @@ from aibridge_addon.raw_json import members, readings
 _RETRY_SECONDS = 0.25
 """Longest time between two attempts of a request that waits: other processes make room too."""
 
+_GIVE_BACK_SECONDS = 6.0
+"""Longest time in which processes give back room that they have set aside, dead ones too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetRules:
@@ -135,6 +138,8 @@ class BudgetCheck:
 
     async def admit(self, call: BudgetedCall) -> Refusal | None:
         """Hold a call in its budgets; wait while calls in flight hold the room."""
+        if self._book().admit_now(call):
+            return None
         if not any(budget.refuses for budget, _ in call.scopes):
             self.hold(call)
             return None
@@ -172,9 +177,12 @@ class BudgetCheck:
     ) -> BudgetRefusal | None:
         key = f"{refusal.budget.name}/{refusal.scope}"
         turn = self._turns.setdefault(key, asyncio.Lock())
-        until = time.monotonic() + refusal.budget.wait_s
+        seconds = refusal.budget.wait_s
+        if refusal.is_set_aside:
+            seconds = max(seconds, _GIVE_BACK_SECONDS)
+        until = time.monotonic() + seconds
         try:
-            await asyncio.wait_for(turn.acquire(), refusal.budget.wait_s)
+            await asyncio.wait_for(turn.acquire(), seconds)
         except TimeoutError:
             return refusal
         try:

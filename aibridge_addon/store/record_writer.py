@@ -183,13 +183,15 @@ class RecordWriter[C: Connection](ABC):
 
     def tidy(self) -> None:
         """Execute the next steps of retention and of budgets, if they are due."""
-        if self.available and self._budgets.is_due:
-            self.execute([self._budgets.sweep])
+        if self.available and (work := self._budgets.due):
+            self.execute([work])
         if self.available:
             self.housekeep()
 
     def close(self) -> None:
         """Close the database, after a last attempt to write what is only in memory."""
+        if holds := self._budgets.spooled([]):
+            self.write(holds)
         if self._in_memory and not (self.write_database([]) or self.write_spool([])):
             self._note_lost(len(self._in_memory))
         self.close_database()
@@ -215,7 +217,7 @@ class RecordWriter[C: Connection](ABC):
 
     def write_spool(self, statements: list[Statement]) -> bool:
         """Append statements to the spool; return False if they are in memory only."""
-        self._budgets.spooled(statements)
+        statements = [*self._budgets.spooled(statements), *statements]
         if not statements and not self._in_memory:
             return True
         try:

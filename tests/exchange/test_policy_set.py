@@ -47,13 +47,15 @@ class Book(BudgetBook):
     def __init__(self) -> None:
         self.held: set[str] = set()
         self.verdict: Any = None
+        self.is_set_aside = False
         self.meanwhile: Callable[[], None] = _nothing
         self.on_warning = lambda warning: None
 
     async def admit(self, call: BudgetedCall) -> BudgetRefusal | None:
         self.meanwhile()
         if self.verdict:
-            return BudgetRefusal(verdict=self.verdict, budget=BUDGET, scope="total")
+            refusal = BudgetRefusal(verdict=self.verdict, budget=BUDGET, scope="total")
+            return replace(refusal, is_set_aside=self.is_set_aside)
         self.held.add(call.id)
         return None
 
@@ -160,3 +162,18 @@ async def test_response_that_the_provider_begins_counts_in_limits_and_budgets(
     refusal = await subject.decide(asked())
     assert refusal
     assert refusal.reason == "rate_limit_exceeded"
+
+
+async def test_request_waits_for_room_that_other_processes_give_back_in_a_moment() -> None:
+    book = Book()
+    subject = policies(book)
+    book.verdict, book.is_set_aside = "wait", True
+    tries = iter((None, None, "give back"))
+
+    def try_again() -> None:
+        if next(tries):
+            book.verdict = None
+
+    book.meanwhile = try_again
+    assert await subject.decide(asked()) is None
+    assert len(book.held) == 1

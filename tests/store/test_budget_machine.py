@@ -18,6 +18,7 @@ from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.budgets.budget import Budget, Estimate
 from aibridge_addon.budgets.windows import WindowRule
 from aibridge_addon.facts import new_id
+from aibridge_addon.store.columns import BUDGET_HOLD
 from aibridge_addon.store.sql.budget_accounts import reset
 from aibridge_addon.store.sql.budgets import LEASE
 from aibridge_addon.store.sqlite import schema
@@ -107,6 +108,8 @@ class Processes(RuleBasedStateMachine):
         self.db = Database(memory=True)
         schema.migrate(self.db)
         self.clock = Clock()
+        self.seconds = 0.0
+        """The clock of promises, which no step of the other one moves."""
         self.owners = iter(range(10**6))
         self.books = [self.process() for _ in range(3)]
         self.open: dict[str, Open] = {}
@@ -123,7 +126,8 @@ class Processes(RuleBasedStateMachine):
         self.window_of_counter: dict[tuple[str, str, int, str], Any] = {}
 
     def process(self) -> Book:
-        return Book(self.db.conn, self.clock, f"process {next(self.owners)}")
+        owner = f"process {next(self.owners)}"
+        return Book(self.db.conn, self.clock, owner, promise_clock=lambda: self.seconds)
 
     def teardown(self) -> None:
         self.check_that_nobody_is_locked_out_for_ever()
@@ -165,32 +169,58 @@ class Processes(RuleBasedStateMachine):
         for call in calls:
             self.admit(*call)
 
-    def admit(self, process: int, actor: str, likely: int, more: int) -> None:
-        scopes = tuple(zip(self.budgets, (actor, "total"), strict=True))
-        id_, worst = new_id(), likely + more
+    @rule(
+        process=st.integers(0, 2),
+        actor=st.sampled_from("aab"),
+        likely=st.integers(INPUT, 10),
+        more=st.integers(0, 10),
+        number=st.integers(1, 6),
+    )
+    def admit_in_memory(
+        self, process: int, actor: str, likely: int, more: int, number: int
+    ) -> None:
+        """Admit calls after one that sets room aside."""
+        self.admit(process, actor, likely, more)
+        for _ in range(number if process not in self.away else 0):
+            call, admitted = self.call(process, actor, likely, likely + more)
+            if self.books[process].budgets.admit_in_memory(call):
+                rows = [
+                    row for row in self.held() if row["interception_id"] == call.interception_id
+                ]
+                admitted.held = {(row["budget"], row["scope"]): row["amount"] for row in rows}
+                admitted.windows = self.windows_of(call, rows)
+                self.open[call.interception_id] = admitted
+
+    def call(self, process: int, actor: str, likely: int, worst: int) -> tuple[BudgetedCall, Open]:
+        """Return a call of a process, which is not admitted yet."""
         call = BudgetedCall(
-            interception_id=id_,
-            scopes=scopes,
+            interception_id=new_id(),
+            scopes=tuple(zip(self.budgets, (actor, "total"), strict=True)),
             estimate=lambda unit: Estimate(worst=worst, likely=likely, input=INPUT),
         )
+        return call, Open(process, likely, worst, {})
+
+    def admit(self, process: int, actor: str, likely: int, more: int) -> None:
+        call, admitted = self.call(process, actor, likely, likely + more)
         budgets = self.books[process].budgets
         if process in self.away:
-            self.admit_without_store(process, call, Open(process, likely, worst, {}))
+            self.admit_without_store(process, call, admitted)
             return
-        before = self.held_in_database()
+        before = self.held()
         refusal = budgets.admit(self.db.conn, call)
         budgets.committed()
         if refusal:
-            assert self.held_in_database() == before, "a refused request leaves no trace"
+            assert self.held() == before, "a refused request leaves no trace"
             if refusal.verdict in ("wait", "spent"):
                 slices = self.count_slices(refusal.budget.name, refusal.scope)
-                assert slices == 0, "room that is set aside refuses nobody"
+                assert slices == 0, "room that is set aside refuses nobody for long"
             return
-        rows = [row for row in self.held_in_database() if row["interception_id"] == id_]
-        held = {(row["budget"], row["scope"]): row["amount"] for row in rows}
-        assert held.keys() == {(budget.name, scope) for budget, scope in scopes}
+        rows = [row for row in self.held() if row["interception_id"] == call.interception_id]
+        admitted.held = {(row["budget"], row["scope"]): row["amount"] for row in rows}
+        assert admitted.held.keys() == {(budget.name, scope) for budget, scope in call.scopes}
         assert all(row["epoch"] == self.epochs[row["budget"], row["scope"]] for row in rows)
-        self.open[id_] = Open(process, likely, worst, held, self.windows_of(call, rows))
+        admitted.windows = self.windows_of(call, rows)
+        self.open[call.interception_id] = admitted
 
     def windows_of(
         self, call: BudgetedCall, rows: Iterable[Mapping[str, Any]]
@@ -217,9 +247,16 @@ class Processes(RuleBasedStateMachine):
     @rule(process=st.integers(0, 2))
     def lose_store(self, process: int) -> None:
         if process not in self.away:
+            budgets = self.books[process].budgets
+            budgets.rolled_back()
+            spooled: dict[str, Spooled] = {}
+            for statement in budgets.spool_holds():
+                id_ = str(statement.values["interception_id"])
+                if id_ not in spooled:
+                    spooled[id_] = Spooled(self.open.pop(id_), [])
+                spooled[id_].statements.append(statement)
             self.leave_to_others(process)
-            self.books[process].budgets.rolled_back()
-            self.away[process] = {}
+            self.away[process] = spooled
 
     def leave_to_others(self, process: int) -> None:
         """Expect that the calls of a process end with its lease."""
@@ -288,6 +325,8 @@ class Processes(RuleBasedStateMachine):
         for number, process, how, share, times in ends:
             if self.open and process not in self.away:
                 id_ = sorted(self.open)[number % len(self.open)]
+                if id_ in self.unwritten():  # nobody else knows of it
+                    process = self.open[id_].process
                 self.end(id_, process, how, share, times)
 
     def end(self, id_: str, process: int, how: str, share: float, times: int) -> None:
@@ -317,6 +356,7 @@ class Processes(RuleBasedStateMachine):
         id_ = data.draw(st.sampled_from(self.ended))
         if process not in self.away:
             self.books[process].budgets.settle(self.db.conn, [id_])
+            self.books[process].budgets.committed()
 
     @rule(process=st.integers(0, 2))
     def crash(self, process: int) -> None:
@@ -324,19 +364,24 @@ class Processes(RuleBasedStateMachine):
         following = self.process()
         if process in self.away:
             self.ingest(process, following)
+        else:
+            for id_ in self.unwritten(process):
+                del self.open[id_]  # as if it had never been
         self.leave_to_others(process)
         self.books[process] = following
 
     @rule(process=st.integers(0, 2))
     def suspend(self, process: int) -> None:
         """Let a process sleep until the others have taken its lease over, and go on."""
+        self.write_holds()
+        self.seconds += 4 * LEASE.total_seconds() / 3
         self.leave_to_others(process)
         others = [book for number, book in self.reaching() if number != process]
         for _ in range(4):
             self.clock.now += LEASE / 3
             for book in others:
                 book.budgets._renew_at = datetime.min.replace(tzinfo=UTC)
-                book.budgets.sweep(self.db.conn)
+                self.sweep(book)
         self.note_lost_leases()
 
     @rule(name=st.sampled_from(["own", "all"]), scope=st.sampled_from(["a", "b", "*"]))
@@ -353,10 +398,12 @@ class Processes(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 20, 61, 1800, 3600, 5 * 3600, 86_400, 7 * 86_400]))
     def pass_time(self, seconds: int) -> None:
         """Let time pass, in which living processes renew their leases and sweep."""
+        self.write_holds()
+        self.seconds += seconds
         target = self.clock.now + timedelta(seconds=seconds)
         self.clock.now += min(LEASE / 3, timedelta(seconds=seconds))
         for _, book in self.reaching():
-            book.budgets.sweep(self.db.conn)
+            self.sweep(book)
         self.clock.now = target
         for _ in range(2):
             for _, book in self.reaching():
@@ -364,8 +411,25 @@ class Processes(RuleBasedStateMachine):
                 book.budgets._renew_at = datetime.min.replace(tzinfo=UTC)
                 book.budgets._renew(self.db.conn, self.clock.now)
         for _, book in self.reaching():
-            book.budgets.sweep(self.db.conn)
+            self.sweep(book)
         self.note_lost_leases()
+
+    def sweep(self, book: Book) -> None:
+        book.budgets.sweep(self.db.conn)
+        book.budgets.committed()
+
+    @rule(seconds=st.sampled_from([0.3, 1.1, 4.9]))
+    def pass_moment(self, seconds: float) -> None:
+        """Let less time pass than slices are promised for."""
+        self.write_holds()
+        self.seconds += seconds
+        self.clock.now += timedelta(seconds=seconds)
+
+    def write_holds(self) -> None:
+        """Write what calls hold in memory: no process waits longer with it than a moment."""
+        for _, book in self.reaching():
+            book.budgets.begin(self.db.conn)
+            book.budgets.committed()
 
     def reaching(self) -> list[tuple[int, Book]]:
         """Return the processes that reach the database, by their numbers."""
@@ -380,7 +444,8 @@ class Processes(RuleBasedStateMachine):
     @invariant()
     def counters_and_entries_are_what_was_spent(self) -> None:
         for budget in getattr(self, "budgets", ()):
-            counted, charged, held = self.books[0].sums(budget.name)
+            counted, charged, _ = self.books[0].sums(budget.name)
+            held = sum(row["amount"] for row in self.held() if row["budget"] == budget.name)
             spent = [amount for (name, *_), amount in self.spent.items() if name == budget.name]
             assert counted == charged == sum(spent)
             calls = (*self.open.values(), *self.orphans.values())
@@ -416,8 +481,13 @@ class Processes(RuleBasedStateMachine):
             if not budget.window.is_rolling  # its steps are not windows
         }
         taken: dict[tuple[str, str, int, str], int] = defaultdict(int)
-        for budget, scope, epoch, bucket, amount in self.db.execute(TAKEN):
+        self.db.execute("SAVEPOINT taken")
+        for row in self.in_memory():
+            self.db.table("aibridge_budget_holds").insert(row)
+        for budget, scope, epoch, bucket, amount in self.db.execute(TAKEN).fetchall():
             taken[budget, scope, epoch, bucket] += amount
+        self.db.execute("ROLLBACK TO taken")
+        self.db.execute("RELEASE taken")
         for counter, amount in taken.items():
             if (name := counter[0]) in limits:
                 window = self.window_of_counter[counter]
@@ -438,12 +508,14 @@ class Processes(RuleBasedStateMachine):
     def check_that_nobody_is_locked_out_for_ever(self) -> None:
         if not hasattr(self, "budgets"):
             return
+        self.write_holds()
         for id_ in tuple(self.open):
             self.orphans[id_] = self.open.pop(id_)
         self.books = [self.process()]
+        self.seconds += 10
         self.clock.now += timedelta(days=40)
-        self.books[0].budgets.sweep(self.db.conn)
-        assert self.held_in_database() == []
+        self.sweep(self.books[0])
+        assert self.held() == []
         opening = [budget for budget in self.budgets if budget.window.name != "total"]
         assert isinstance(self.books[0].admit(*opening, worst=9, likely=5, scope="a"), str)
 
@@ -458,18 +530,41 @@ class Processes(RuleBasedStateMachine):
             self.exceeding[*key, window] += cost > call.held[key]
 
     def note_lost_leases(self) -> None:
-        left = {row["interception_id"] for row in self.held_in_database()}
+        left = {row["interception_id"] for row in self.held()}
         for id_ in tuple(self.orphans):
             if id_ not in left:
                 self.settled(id_, self.orphans.pop(id_), INPUT)
         assert set(self.open) <= left, "a living process has lost its holds"
 
     def count_slices(self, name: str, scope: str) -> int:
-        query = "SELECT count(*) FROM aibridge_budget_slices WHERE budget = ? AND scope = ?"
+        """Return the number of slices that are not marked for their owners to give back."""
+        query = (
+            "SELECT count(*) FROM aibridge_budget_slices"
+            " WHERE budget = ? AND scope = ? AND wanted = 0"
+        )
         return int(self.db.execute(query, (name, scope)).fetchone()[0])
 
-    def held_in_database(self) -> list[dict[str, Any]]:
-        return list(self.db.query("SELECT * FROM aibridge_budget_holds ORDER BY id, budget"))
+    def held(self) -> list[dict[str, Any]]:
+        """Return the holds of all processes, also those that are not written."""
+        written = list(self.db.query("SELECT * FROM aibridge_budget_holds"))
+        return sorted(written + self.in_memory(), key=lambda row: (row["id"], row["budget"]))
+
+    def in_memory(self) -> list[dict[str, Any]]:
+        """Return the holds that are not written, as rows."""
+        unwritten = [book.budgets._unwritten for _, book in self.reaching()]
+        return [
+            dict(zip(BUDGET_HOLD, each._row(hold), strict=True))
+            for each in unwritten
+            for hold in each._waiting
+        ]
+
+    def unwritten(self, *processes: int) -> set[str]:
+        """Return the calls whose holds are not written, of some processes or of all."""
+        return {
+            row["interception_id"]
+            for row in self.in_memory()
+            if not processes or row["owner"] in {self.books[each].owner for each in processes}
+        }
 
 
 Processes.TestCase.settings = settings(

@@ -1,7 +1,7 @@
 """Budgets in a database: holds and charges, exactly once, whatever happens in between."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,9 +53,10 @@ class Book:
     connection: Connection
     clock: Clock = field(default_factory=Clock)
     owner: str = "one"
+    promise_clock: Callable[[], float] | None = None
 
     def __post_init__(self) -> None:
-        self.budgets = SQLBudgets(self.owner, self.clock)
+        self.budgets = SQLBudgets(self.owner, self.clock, promise_clock=self.promise_clock)
 
     def admit(
         self,

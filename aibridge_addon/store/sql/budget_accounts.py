@@ -10,6 +10,8 @@ from aibridge_addon.budgets.accounts import Account, BudgetAccounts, Entry
 from aibridge_addon.budgets.budget import Budget
 from aibridge_addon.facts import new_id, now
 from aibridge_addon.store.connection import Connection, transaction
+from aibridge_addon.store.sql import budget_sql
+from aibridge_addon.store.sql.slices import promised
 
 _CURRENT = """
 WITH resets AS (
@@ -85,7 +87,8 @@ class SQLBudgetAccounts(BudgetAccounts):
         with self._connect() as connection, transaction(connection):
             self.lock_counters(connection)
             wrong: int = connection.execute(_WRONG).fetchone()[0]
-            connection.execute("DELETE FROM aibridge_budget_slices")
+            connection.execute(budget_sql.DROP_ALL_SLICES, promised())
+            connection.execute(budget_sql.WANT_ALL_SLICES)
             connection.execute("DELETE FROM aibridge_budget_counters")
             connection.execute(
                 f"INSERT INTO aibridge_budget_counters (budget, scope, epoch, unit, bucket, spent)"

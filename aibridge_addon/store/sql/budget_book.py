@@ -29,6 +29,10 @@ _ENDS = {
 }
 
 
+def _write_holds(_connection: Connection) -> None:
+    """Do nothing: each transaction writes holds, and renews promises."""
+
+
 def _run_never(work: Work) -> NoReturn:
     raise BookUnavailableError("no recorder has started")
 
@@ -71,12 +75,13 @@ def undo_alone(work: Work) -> list[Statement]:
 class SQLBudgetBook(BudgetBook):
     """Budget book of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, promise_clock: Callable[[], float] | None = None) -> None:
+        """Admit calls in memory if there is a clock that all processes of the store share."""
         self.on_warning: Callable[[BudgetWarning], None] = lambda warning: None
         """Called on the recorder's thread."""
         self.run: Run = _run_never
         """Set by the recorder whose thread it works on."""
-        self._budgets = SQLBudgets(owner=new_id())
+        self._budgets = SQLBudgets(owner=new_id(), promise_clock=promise_clock)
         self._warnings: list[BudgetWarning] = []
         self.is_used = False
         """True once a call was admitted: only then this process has a lease to renew."""
@@ -98,6 +103,10 @@ class SQLBudgetBook(BudgetBook):
         )
         return refusal
 
+    def admit_now(self, call: BudgetedCall) -> bool:
+        """Hold the estimate in all budgets in memory; return False if that is not possible."""
+        return self._budgets.admit_in_memory(call)
+
     def hold(self, call: BudgetedCall) -> Awaitable[Any]:
         """Hold the estimate of a call that cannot be refused any more."""
         self.is_used = True
@@ -108,8 +117,8 @@ class SQLBudgetBook(BudgetBook):
         return self._budgets.admit(connection, call)
 
     def before(self, connection: Connection, works: Iterable[Work]) -> None:
-        """Keep other processes from counting while works run; nothing, if there is one writer."""
-        return
+        """Prepare a transaction of works; also keeps other processes from counting meanwhile."""
+        self._budgets.begin(connection)
 
     def set_aside(self) -> Sequence[SetAside]:
         """Return the room that this process has set aside."""
@@ -126,9 +135,14 @@ class SQLBudgetBook(BudgetBook):
         """Settle the holds of the interceptions that end with these statements."""
         self._warnings = self._budgets.settle(connection, self.ended(statements))
 
-    def spooled(self, statements: Iterable[Statement]) -> None:
-        """Note what ends with statements that the store will have later."""
+    def spooled(self, statements: Iterable[Statement]) -> list[Statement]:
+        """Note what ends with statements that the store will have later.
+
+        Returns:
+            The statements of holds that precede them.
+        """
         self._budgets.spare.settle(statements)
+        return self._budgets.spool_holds()
 
     def ended(self, statements: Iterable[Statement]) -> list[str]:
         """Return the ids of the interceptions that end with statements."""
@@ -139,9 +153,11 @@ class SQLBudgetBook(BudgetBook):
         return self._budgets.orphans(connection)
 
     @property
-    def is_due(self) -> bool:
-        """True if `sweep` should run."""
-        return self.is_used and self._budgets.is_lease_due()
+    def due(self) -> Work | None:
+        """The work that should run, if any."""
+        if self.is_used and self._budgets.is_lease_due():
+            return self.sweep
+        return _write_holds if self._budgets.must_write else None
 
     def sweep(self, connection: Connection) -> None:
         """Renew the lease, and settle the holds of processes that have ended."""

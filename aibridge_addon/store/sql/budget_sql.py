@@ -16,25 +16,39 @@ FROM (SELECT owner, sum(held) AS held, sum(owned) AS owned FROM (
 VALID_SLICES = "SELECT count(*) FROM aibridge_budget_slices WHERE owner = ? AND ({slices})"
 VALID_SLICE = "budget = ? AND scope = ? AND amount = ?"
 TAKE_SLICE = """
-INSERT INTO aibridge_budget_slices (budget, scope, owner, epoch, unit, bucket, amount)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO aibridge_budget_slices
+    (budget, scope, owner, epoch, unit, bucket, amount, promised_until)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-CHANGE_SLICE = (
-    "UPDATE aibridge_budget_slices SET amount = ? WHERE budget = ? AND scope = ? AND owner = ?"
-)
+PROMISE_SLICES = """
+UPDATE aibridge_budget_slices SET promised_until = ? WHERE owner = ? AND wanted = 0
+RETURNING budget, scope, amount
+"""
+_FREE = "NOT (promised_until > ? AND promised_until <= ?)"
+"""Condition of slices that are not promised to their owner: not before a moment, by the clock that
+the processes of a machine share, nor after the longest promise, which is from before its start."""
+CHARGE_SLICE = """
+UPDATE aibridge_budget_slices SET amount = amount - ? WHERE budget = ? AND scope = ? AND owner = ?
+"""
 DROP_SLICE = "DELETE FROM aibridge_budget_slices WHERE budget = ? AND scope = ? AND owner = ?"
-DROP_SLICES = "DELETE FROM aibridge_budget_slices WHERE budget = ? AND scope = ?"
-LOST_SLICES = """
+DROP_SLICES = f"""
+DELETE FROM aibridge_budget_slices WHERE budget = ? AND scope = ? AND (owner = ? OR {_FREE})
+"""  # noqa: S608
+CHARGE_SLICE_OF_OTHER = CHARGE_SLICE + " AND epoch = ? AND bucket = ?"
+WANT_SLICES = "UPDATE aibridge_budget_slices SET wanted = 1 WHERE budget = ? AND scope = ?"
+DROP_ALL_SLICES = f"DELETE FROM aibridge_budget_slices WHERE {_FREE}"  # noqa: S608
+WANT_ALL_SLICES = "UPDATE aibridge_budget_slices SET wanted = 1"
+LOST_SLICES = f"""
 DELETE FROM aibridge_budget_slices WHERE owner NOT IN
-    (SELECT owner FROM aibridge_budget_leases WHERE expires_at >= ?)
-"""
+    (SELECT owner FROM aibridge_budget_leases WHERE expires_at >= ?) AND {_FREE}
+"""  # noqa: S608
 OTHER_LEASES = "SELECT count(*) FROM aibridge_budget_leases WHERE owner <> ? AND expires_at >= ?"
 EPOCH = "SELECT count(*) FROM aibridge_budget_resets WHERE budget = ? AND scope IN (?, '*')"
 HOLDS = """
 INSERT INTO aibridge_budget_holds
     (id, interception_id, budget, scope, epoch, unit, bucket, amount, likely, input, owner,
      created_at)
-VALUES {rows}
+VALUES {rows} ON CONFLICT DO NOTHING
 """
 RELEASE = (
     "DELETE FROM aibridge_budget_holds WHERE id = ?"

@@ -4,9 +4,10 @@ An admission must see all holds and charges of all processes: SQLite has one wri
 in PostgreSQL a lock on each counter precedes it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from aibridge_addon.budgets.admission import Decision, decide
 from aibridge_addon.budgets.book import (
@@ -26,6 +27,8 @@ from aibridge_addon.store.sql.rows import execute_rows
 from aibridge_addon.store.sql.settlements import Clock, Settlement
 from aibridge_addon.store.sql.slices import Settled, Slices
 from aibridge_addon.store.sql.spare_slices import SpareSlices
+from aibridge_addon.store.sql.unwritten_holds import UnwrittenHolds
+from aibridge_addon.store.statements import Statement
 
 LEASE = timedelta(seconds=60)
 """Time after which the holds of a process that does not renew its lease are settled by others."""
@@ -51,9 +54,16 @@ _UNUSED = Standing(spent=0, held=0)
 class SQLBudgets:
     """Executes admissions and settlements on the writer's connection."""
 
-    def __init__(self, owner: str, clock: Clock = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        owner: str,
+        clock: Clock = lambda: datetime.now(UTC),
+        promise_clock: Callable[[], float] | None = None,
+    ) -> None:
+        """Admit calls in memory if there is a clock that all processes of the store share."""
         self._owner = owner
-        self._slices = Slices(owner)
+        self._unwritten = UnwrittenHolds(owner)
+        self._slices = Slices(owner, self._unwritten, promise_clock)
         self.spare = SpareSlices(owner, clock)
         self._clock = clock
         self._renew_at = datetime.min.replace(tzinfo=UTC)
@@ -73,6 +83,39 @@ class SQLBudgets:
         if self._admit_from_slices(connection, call, moment):
             return None
         return self._admit_from_room(connection, call, moment)
+
+    def admit_in_memory(self, call: BudgetedCall) -> bool:
+        """Hold a call without a transaction; return False if that is not possible.
+
+        Called on the event loop. A further request of an inner loop needs a transaction.
+        """
+        if call.interception_id in self._held:
+            return False
+        if any(self.known.get(budget.name) is not budget for budget, _ in call.scopes):
+            return False  # the settings have changed
+        is_held = self._slices.admit_in_memory(call, self._clock())
+        if is_held:
+            self._held.add(call.interception_id)
+        return is_held
+
+    def begin(self, connection: Connection, ended: Collection[str] = ()) -> dict[str, list[Any]]:
+        """Write what calls hold in memory; must precede all else in a transaction.
+
+        Returns:
+            The holds of ended interceptions that were never written.
+        """
+        if self._slices.is_renewal_due:
+            self._slices.renew(connection)
+        return self._unwritten.write(connection, ended)
+
+    @property
+    def must_write(self) -> bool:
+        """True if a transaction is due although there is nothing to record."""
+        return self._unwritten.are_due or self._slices.is_renewal_due
+
+    def spool_holds(self) -> list[Statement]:
+        """Take what calls hold in memory, as statements for the spool."""
+        return self._unwritten.spool()
 
     def _admit_from_slices(
         self, connection: Connection, call: BudgetedCall, moment: datetime
@@ -159,8 +202,10 @@ class SQLBudgets:
         self, connection: Connection, interception_ids: Iterable[str]
     ) -> list[BudgetWarning]:
         """Replace the holds of ended interceptions by their charges, exactly once."""
-        settlement = Settlement(connection, self._clock, self._slices)
-        for interception_id in interception_ids:
+        ended = tuple(interception_ids)
+        unwritten = self.begin(connection, ended)
+        settlement = Settlement(connection, self._clock, self._slices, unwritten)
+        for interception_id in ended:
             settlement.settle(interception_id)
             self._held.discard(interception_id)
         return settlement.finish(self.known)
@@ -182,7 +227,7 @@ class SQLBudgets:
         moment = self._clock()
         self._renew(connection, moment)
         self._slices.give_back_unused(connection)
-        connection.execute(budget_sql.LOST_SLICES, (as_text(moment),))
+        self._slices.take_lost(connection, moment)
         settled = self.settle(connection, self.orphans(connection))
         return [*settled, *missed_warnings(connection, self.known.values(), moment)]
 
@@ -203,10 +248,12 @@ class SQLBudgets:
         """Forget what the last transaction changed, which was not committed."""
         self._renewed_at = None
         self.spare.keep(self._slices.forget())
+        self._unwritten.rolled_back()
 
     def committed(self) -> None:
         """Note that the last transaction was not rolled back, and a renewed lease with it."""
         self._slices.committed()
+        self._unwritten.committed()
         self.spare.clear()
         if self._renewed_at:
             self._renew_at = self._renewed_at + LEASE / 3
@@ -243,6 +290,7 @@ class SQLBudgets:
             scope=room.counter.scope,
             standing=room.standing,
             opens_at=self._opens_at(connection, room),
+            is_set_aside=room.set_aside > 0,
         )
 
     def _opens_at(self, connection: Connection, room: _Room) -> datetime | None:

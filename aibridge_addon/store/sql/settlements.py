@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from aibridge_addon.budgets.book import BudgetWarning
 from aibridge_addon.budgets.budget import Budget
@@ -45,7 +46,15 @@ class _Held:
 class Settlement:
     """The charges of one transaction."""
 
-    def __init__(self, connection: Connection, clock: Clock, slices: Slices) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        clock: Clock,
+        slices: Slices,
+        unwritten: dict[str, list[Any]] | None = None,
+    ) -> None:
+        """Charge holds that were never written, by interception, without a look for them."""
+        self._unwritten = unwritten or {}
         self._connection = connection
         self._clock = clock
         self._slices = slices
@@ -90,8 +99,11 @@ class Settlement:
     def _remove_holds(self, interception_id: str) -> list[_Held]:
         """Remove the holds of an interception, and return them by counter."""
         held: dict[tuple[str, str, int, str], _Held] = {}
-        removed = self._connection.execute(budget_sql.REMOVE_HOLDS, (interception_id,))
-        for id_, *key, owner, amount, likely, input_ in removed.fetchall():
+        removed = self._unwritten.pop(interception_id, None)
+        if removed is None:
+            found = self._connection.execute(budget_sql.REMOVE_HOLDS, (interception_id,))
+            removed = found.fetchall()
+        for id_, *key, owner, amount, likely, input_ in removed:
             hold = Hold(amount=amount, likely=likely, input=input_)
             row = _Held(id_, Counter(*key), owner, hold)
             before = held.setdefault(row.counter.key[:4], row)

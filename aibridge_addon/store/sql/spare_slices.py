@@ -16,7 +16,7 @@ from aibridge_addon.budgets.charges import Hold, Outcome, charge_of
 from aibridge_addon.budgets.windows import Window
 from aibridge_addon.store.columns import BUDGET_HOLD
 from aibridge_addon.store.sql.holds import hold_row
-from aibridge_addon.store.sql.slices import Slice
+from aibridge_addon.store.sql.slice import Slice
 from aibridge_addon.store.statements import Statement
 
 

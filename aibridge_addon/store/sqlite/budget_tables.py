@@ -36,6 +36,16 @@ def create_slices(db: Database) -> None:
     )
 
 
+def add_promises(db: Database) -> None:
+    """Add the time until which no other process takes a slice away, and the mark that it is wanted.
+
+    The time is in milliseconds of the clock that the processes of a machine share.
+    """
+    slices = db.table("aibridge_budget_slices")
+    slices.add_column("promised_until", int, not_null_default=0)
+    slices.add_column("wanted", int, not_null_default=0)
+
+
 def _create_entries(db: Database) -> None:
     entries = db.table("aibridge_budget_entries")
     own = {"charge": int, "how": str, "created_at": str}

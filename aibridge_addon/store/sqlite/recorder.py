@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class SQLiteRecorder(ThreadedRecorder):
         preparation: Preparation | None = None,
     ) -> None:
         self.path = path.expanduser().absolute()
-        budgets = SQLBudgetBook()
+        budgets = SQLBudgetBook(promise_clock=time.monotonic)  # they are on one machine
         writer = Writer(self.path, on_event, retention, budgets)
         super().__init__(writer, budgets, on_event, preparation)
 

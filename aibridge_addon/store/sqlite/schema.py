@@ -339,3 +339,9 @@ def m022_budget_slices(db: Database) -> None:
 def m023_shared_limits(db: Database) -> None:
     """Create the tables of limits that several processes count together."""
     limit_tables.create(db)
+
+
+@migrations()
+def m024_promised_slices(db: Database) -> None:
+    """Promise slices of budgets to their owners for a moment."""
+    budget_tables.add_promises(db)
