@@ -1,6 +1,5 @@
 """Promised slices: their owner admits calls in memory, and others wait until it gives them back."""
 
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from store.test_spare_slices import COST, SLICE, Process, standing
 from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.budgets.budget import Estimate
 from aibridge_addon.facts import new_id
+from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql.slices import PROMISE_SECONDS
 
 
@@ -34,7 +34,7 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def connection(database: Database) -> Iterator[sqlite3.Connection]:
+def connection(database: Database) -> Iterator[Connection]:
     with database.connected() as opened:
         yield opened
 
@@ -45,12 +45,12 @@ def seconds() -> Monotonic:
 
 
 @pytest.fixture
-def book(connection: sqlite3.Connection, seconds: Monotonic) -> Book:
+def book(connection: Connection, seconds: Monotonic) -> Book:
     return Book(connection, promise_clock=seconds)
 
 
 @pytest.fixture
-def other(connection: sqlite3.Connection, seconds: Monotonic, book: Book) -> Book:
+def other(connection: Connection, seconds: Monotonic, book: Book) -> Book:
     return Book(connection, book.clock, "other", seconds)
 
 
@@ -148,7 +148,7 @@ def test_unused_promise_ends(book: Book, other: Book, seconds: Monotonic) -> Non
 
 
 def test_rebuilt_counters_leave_promised_slices_until_their_owners_give_them_back(
-    connection: sqlite3.Connection, database: Database
+    connection: Connection, database: Database
 ) -> None:
     book = admitted(Book(connection, promise_clock=time.monotonic))
     database.store.budget_accounts().rebuild()
