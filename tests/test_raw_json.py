@@ -4,7 +4,8 @@ from typing import Any, TypedDict
 
 import msgspec
 import pytest
-from formats.helpers import json_values, thorough
+from formats.any_json import json_values
+from formats.helpers import thorough
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,14 +4,12 @@ import inspect
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from effort import examples
 from hypothesis import settings
-from hypothesis import strategies as st
 
 from aibridge_addon.facts import (
     ProviderError,
@@ -177,43 +175,6 @@ def three_ways[T](run: Callable[[list[bytes]], T], data: bytes) -> T:
     assert run([data[i : i + 1] for i in range(len(data))]) == whole
     assert run([data + TRAILING]) == whole
     return whole
-
-
-@st.composite
-def pieces(draw: st.DrawFn, data: bytes) -> list[bytes]:
-    """The data, cut anywhere: often at and inside line ends, where it hurts."""
-    borders = [i for i in range(len(data)) if data[i] in b"\r\n"] or [0]
-    position = st.integers(0, len(data)) | st.sampled_from(borders)
-    cuts = [0, *sorted(draw(st.lists(position, max_size=12))), len(data)]
-    return [data[start:end] for start, end in pairwise(cuts)]
-
-
-numbers = (
-    st.integers()
-    | st.floats()
-    | st.sampled_from([-1, 0, 2**63, 2**64, 10**400, float("inf"), float("nan")])
-)
-strings = st.text(st.characters(codec=None), max_size=8) | st.sampled_from(
-    ["", "\ud83d", "\ude00", '{"session_id": 1}', "_session_", "<system-reminder>"]
-)
-json_values = st.recursive(
-    st.none() | st.booleans() | numbers | strings,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(strings, inner, max_size=3),
-    max_leaves=8,
-)
-"""Any JSON, with what other people's encoders let through: NaN, lone surrogates, huge numbers."""
-
-
-@st.composite
-def mutated(draw: st.DrawFn, value: Any) -> Any:
-    """The value with one part of it, however deep, replaced by any JSON."""
-    if isinstance(value, dict | list) and value and draw(st.integers(0, 5)):
-        keys = list(value) if isinstance(value, dict) else range(len(value))
-        key = draw(st.sampled_from(keys))
-        copy = value.copy()
-        copy[key] = draw(mutated(value[key]))
-        return copy
-    return draw(json_values)
 
 
 def prompt_of(facts: RequestFacts) -> str | None:

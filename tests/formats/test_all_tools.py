@@ -24,6 +24,7 @@ from aibridge_addon.formats.tool_protocol import (
     run_key,
 )
 from aibridge_addon.raw_json import arguments, as_raw, decode, elements, members
+from formats.any_json import json_values, lists_of_json, mutated, objects_with, pieces
 from formats.helpers import (
     ANSWERS,
     APIS_WITH_TOOLS,
@@ -33,10 +34,7 @@ from formats.helpers import (
     STREAMS,
     Scenario,
     every,
-    json_values,
-    mutated,
     parse,
-    pieces,
     raw_of,
     sse,
     thorough,
@@ -167,7 +165,7 @@ def test_splicing_events_with_anything_in_them_never_raises(
 
 @apis
 @thorough
-@given(st.lists(json_values))
+@given(lists_of_json)
 def test_splicing_any_json_never_raises(api: str, stream: list[Any]) -> None:
     splice(api, [sse(*stream)] * 2)
 
@@ -208,7 +206,7 @@ FIELDS = (
 
 @offering
 @thorough
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, json_values)))
+@given(objects_with(FIELDS))
 def test_any_json_in_every_field_of_a_request_never_raises(api: str, asked: dict[str, Any]) -> None:
     try_everything(api, asked)
 

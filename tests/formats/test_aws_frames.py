@@ -21,7 +21,8 @@ from aibridge_addon.formats.decoders.aws_frames import (
 )
 from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
-from formats.helpers import pieces, raw_of, thorough
+from formats.any_json import pieces
+from formats.helpers import raw_of, thorough
 
 FRAMES = [
     event_frame("messageStart", b'{"role":"assistant"}'),

@@ -13,7 +13,7 @@ from aibridge_addon.formats.base import ResponseHead
 from aibridge_addon.formats.batch_results import BatchResults
 from aibridge_addon.formats.decoders.json_lines import JSONLines
 from aibridge_addon.formats.decoders.sse import EventTooLargeError
-from formats.helpers import json_values, pieces
+from formats.any_json import json_values, pieces
 
 type JSON = dict[str, Any]
 

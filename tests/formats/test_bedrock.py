@@ -25,7 +25,8 @@ from aibridge_addon.formats.decoders.aws_frames import (
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.tool_protocol import StreamError
 from aibridge_addon.raw_json import as_raw, body, members
-from formats.helpers import SCENARIOS, STREAMS, Scenario, every, parse, pieces, sse
+from formats.any_json import pieces
+from formats.helpers import SCENARIOS, STREAMS, Scenario, every, parse, sse
 
 BEDROCK = [FORMATS["bedrock_invoke"], FORMATS["bedrock_converse"]]
 HEAD = ResponseHead(status=200, headers={"content-type": MEDIA_TYPE})

@@ -21,7 +21,8 @@ from aibridge_addon.formats.decoders.aws_frames import (
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.tool_protocol import InjectedCall, StreamError, Turn
 from aibridge_addon.raw_json import members
-from formats.helpers import json_values, mutated, pieces, thorough, tools_of
+from formats.any_json import json_values, mutated, pieces
+from formats.helpers import thorough, tools_of
 from formats.inner_loop import NAMES, TOOLS, loop, merge, request, restored, result, tool
 
 API = "bedrock_converse"

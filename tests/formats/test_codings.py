@@ -20,7 +20,8 @@ from aibridge_addon.formats.decoders.codings import (
     UndecodableError,
     decode_body,
 )
-from formats.helpers import STREAMS, Scenario, pieces, read_stream, thorough
+from formats.any_json import pieces
+from formats.helpers import STREAMS, Scenario, read_stream, thorough
 
 MIB = 1024 * 1024
 

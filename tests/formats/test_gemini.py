@@ -23,7 +23,8 @@ from aibridge_addon.formats.gemini.decoder import StreamParser
 from aibridge_addon.formats.gemini.usage import read_usage
 from aibridge_addon.formats.gemini_live.reader import read_live_usage
 from aibridge_addon.raw_json import encode, members
-from formats.helpers import STREAMS, Scenario, every, pieces, prompt_of, raw_of, read_request
+from formats.any_json import pieces
+from formats.helpers import STREAMS, Scenario, every, prompt_of, raw_of, read_request
 
 SCENARIOS = [scenario for scenario in STREAMS if scenario.api == FORMAT.name]
 scenarios = every(SCENARIOS)

@@ -13,7 +13,8 @@ from aibridge_addon.formats.gemini import FORMAT
 from aibridge_addon.formats.gemini.decoder import StreamParser
 from aibridge_addon.formats.tool_protocol import InjectedCall, StreamError, Turn
 from aibridge_addon.raw_json import members
-from formats.helpers import json_values, mutated, thorough
+from formats.any_json import json_values, mutated
+from formats.helpers import thorough
 from formats.inner_loop import (
     NAMES,
     TOOLS,

@@ -15,7 +15,8 @@ from aibridge_addon.formats import FORMATS, ResponseHead
 from aibridge_addon.formats.decoders.ndjson import LineParser
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
 from aibridge_addon.raw_json import members
-from formats.helpers import STREAMS, Scenario, parse, pieces, raw_of, read_request, thorough
+from formats.any_json import pieces
+from formats.helpers import STREAMS, Scenario, parse, raw_of, read_request, thorough
 
 CHAT, GENERATE = FORMATS["ollama_chat"], FORMATS["ollama_generate"]
 OLLAMA = [scenario for scenario in STREAMS if scenario.api.startswith("ollama")]

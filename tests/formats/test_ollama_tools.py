@@ -13,7 +13,8 @@ from aibridge_addon.formats.central_tool import ResultPart, ToolResult
 from aibridge_addon.formats.decoders.ndjson import LineParser
 from aibridge_addon.formats.tool_protocol import InjectedCall, StreamError, Turn
 from aibridge_addon.raw_json import members
-from formats.helpers import json_values, mutated, pieces, thorough, tools_of
+from formats.any_json import json_values, mutated, pieces
+from formats.helpers import thorough, tools_of
 from formats.inner_loop import NAMES, TOOLS, loop, merge, request, restored, result
 
 API = "ollama_chat"

@@ -12,6 +12,7 @@ from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts
 from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.formats.decoders.sse import Event, typed
 from aibridge_addon.raw_json import decode, encode, read
+from formats.any_json import json_values, lists_of_json, mutated, numbers, objects_with, pieces
 from formats.helpers import (
     ANSWERS,
     ENDS_WITH_BODY,
@@ -23,12 +24,8 @@ from formats.helpers import (
     STREAMS,
     Scenario,
     every,
-    json_values,
-    mutated,
     named_facts,
-    numbers,
     parse,
-    pieces,
     read_request,
     read_stream,
     sse,
@@ -210,7 +207,7 @@ def test_event_without_data_is_ignored(wire_format: Format, data: bytes | None) 
 
 @wire_formats
 @thorough
-@given(st.lists(json_values))
+@given(lists_of_json)
 def test_feeding_any_json_never_raises(wire_format: Format, values: list[Any]) -> None:
     assert storable(columns(read_stream(wire_format, [sse(*values)])))
 
@@ -278,7 +275,7 @@ FIELDS = (
 
 @wire_formats
 @thorough
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, json_values)))
+@given(objects_with(FIELDS))
 def test_any_json_in_every_field_of_a_request_never_raises(
     wire_format: Format, body: dict[str, Any]
 ) -> None:

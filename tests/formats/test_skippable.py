@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats import FORMATS, Format, Reader
 from aibridge_addon.formats.decoders.sse import SSEParser
-from formats.helpers import (
-    STREAMS,
-    Scenario,
-    every,
-    json_values,
-    mutated,
-    parse,
-    pieces,
-    sse,
-    thorough,
-)
+from formats.any_json import json_values, mutated, pieces
+from formats.helpers import STREAMS, Scenario, every, parse, sse, thorough
 
 ANTHROPIC = {
     "type": "content_block_delta",

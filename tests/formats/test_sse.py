@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError, SSEParser
+from formats.any_json import pieces
 from formats.helpers import (
     LINE_ENDS,
     STREAMS,
@@ -12,7 +13,6 @@ from formats.helpers import (
     data_of,
     every,
     parse,
-    pieces,
     raw_of,
     thorough,
     three_ways,

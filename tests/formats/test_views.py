@@ -12,6 +12,7 @@ from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.formats.content import Conversation, ModelMessage, Part
 from aibridge_addon.formats.view import View
 from aibridge_addon.raw_json import read
+from formats.any_json import json_values, mutated
 from formats.helpers import (
     ANSWERS,
     LINE_ENDS,
@@ -20,8 +21,6 @@ from formats.helpers import (
     Scenario,
     data_of,
     every,
-    json_values,
-    mutated,
     parse,
     sse,
     thorough,
