@@ -70,6 +70,7 @@ def _places(names: Names) -> Places:
         ("citation_tokens", ("citation_tokens",)),  # Perplexity
         ("num_search_queries", ("num_search_queries",)),
         ("num_sources_used", ("num_sources_used",)),  # xAI
+        ("server_side_tool_requests", ("num_server_side_tools_used",)),  # xAI
         ("prompt_audio_seconds", ("prompt_audio_seconds",)),  # Mistral
     )
 

@@ -235,6 +235,15 @@ def test_timings_of_llama_cpp_stand_for_usage_that_nobody_asked_for(
         assert counts == expected or (found is streamed and counts == (12, 9, 20))
 
 
+def test_calls_of_the_hosts_tools_are_counted_once_in_a_stream() -> None:
+    begun, done = ({"index": 0, "type": "search", "output": text} for text in (None, "found"))
+    chunks = [chunk(choice={"delta": {"executed_tools": [tool]}}) for tool in (begun, done)]
+    stream = sse(*chunks, chunk("stop", x_groq={"id": "r", "usage": USAGE}))
+    facts = read_stream(FORMATS["openai_chat"], [stream, b"data: [DONE]\n\n"])
+    assert facts.usage
+    assert facts.usage.extra == {"executed_tool_requests": 1}
+
+
 def test_usage_wins_over_timings() -> None:
     last = LAST | {"usage": USAGE, "timings": {"prompt_n": 1, "cache_n": 0, "predicted_n": 9}}
     facts = read_stream(FORMATS["openai_chat"], [sse(chunk("stop"), last), b"data: [DONE]\n\n"])

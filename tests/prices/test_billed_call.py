@@ -67,6 +67,7 @@ def test_every_count_that_a_wire_format_reads_has_a_decision() -> None:
         "hosted_shell_requests",
         "num_sources_used",
         "prompt_audio_seconds",
+        "server_side_tool_requests",
         "video_output_tokens",
     }
 
@@ -119,6 +120,19 @@ SHELL = {"type": "shell_call", "status": "completed", "action": {"commands": ["l
                 "output": [{**SHELL, "environment": {"type": "container_reference"}}],
             },
             "hosted_shell_requests",
+        ),
+        (  # xAI
+            "openai_responses",
+            {"object": "response", "usage": {**GPT, "num_server_side_tools_used": 7}},
+            "server_side_tool_requests",
+        ),
+        (  # Groq
+            "openai_chat",
+            {
+                "choices": [{"message": {"executed_tools": [{"index": 0, "type": "search"}]}}],
+                "usage": {"prompt_tokens": 5, "completion_tokens": 2},
+            },
+            "executed_tool_requests",
         ),
         (
             "openai_responses",

@@ -16,7 +16,7 @@ from aibridge_addon.formats.openai_usage import CHAT_NAMES, read_usage
 from aibridge_addon.formats.reader import Reader
 from aibridge_addon.formats.skippable import STRING, events, scalars, whole
 from aibridge_addon.formats.usage import Extra, merge_usage
-from aibridge_addon.raw_json import JSON, decode, mapping, sequence, text
+from aibridge_addon.raw_json import JSON, count, decode, mapping, sequence, text
 
 _TEXT = whole(
     {"content": STRING},
@@ -59,6 +59,8 @@ class CompletionReader(Reader):
         self._calls: list[StreamedCall] = []
         self._calls_by_index: dict[tuple[int, int], StreamedCall] = {}
         self._thoughts: list[str] = []
+        self._tools_of_host: set[JSON] = set()
+        """Numbers of the calls that the host has made itself."""
 
     @property
     def skippable(self) -> re.Pattern[bytes] | None:
@@ -75,7 +77,11 @@ class CompletionReader(Reader):
         return ResponseFacts(
             response_id=self._id,
             model=self._model,
-            usage=(usage := _read_usage(self._usage, self._service_tier, self._model)),
+            usage=(
+                usage := _read_usage(
+                    self._usage, self._service_tier, self._model, len(self._tools_of_host)
+                )
+            ),
             usage_unreadable=usage is None and bool(self._usage),
             tool_calls=tuple(call.facts() for call in self._calls),
             thoughts=_thoughts("".join(self._thoughts)),
@@ -124,6 +130,7 @@ class CompletionReader(Reader):
             self._on_tool_call(choice.get("index") or 0, {"index": -1, "function": legacy})
         if thought := thought_of(delta):
             self._thoughts.append(thought)
+        self._tools_of_host.update(_tools_of_host(delta))
 
     def _on_tool_call(self, choice_index: int, delta: dict[str, JSON]) -> None:
         key = (choice_index, delta.get("index") or 0)
@@ -146,8 +153,10 @@ def read_whole(body: bytes) -> ResponseFacts:
         return ResponseFacts(unreadable=1)
     calls: list[StreamedCall] = []
     thoughts: list[str] = []
+    tools: set[JSON] = set()
     for choice in map(mapping, completion["choices"]):
         message = mapping(choice.get("message"))
+        tools.update(_tools_of_host(message))
         deltas = [mapping(call) for call in sequence(message.get("tool_calls"))]
         if message.get("function_call"):
             deltas.append({"function": message["function_call"]})
@@ -159,7 +168,7 @@ def read_whole(body: bytes) -> ResponseFacts:
     return ResponseFacts(
         response_id=text(completion.get("id")),
         model=(model := text(completion.get("model"))),
-        usage=(own := _read_usage(usage, tier_of(completion), model)),
+        usage=(own := _read_usage(usage, tier_of(completion), model, len(tools))),
         usage_unreadable=own is None and bool(usage),
         tool_calls=tuple(call.facts() for call in calls),
         thoughts=_thoughts("".join(thoughts)),
@@ -171,10 +180,17 @@ def _thoughts(content: str) -> tuple[Thought, ...]:
     return (Thought(content=text(content) or "", source="thinking"),) if content else ()
 
 
+def _tools_of_host(message: dict[str, JSON]) -> set[JSON]:
+    """Return the numbers of the calls of Groq's own tools, which it bills apart."""
+    tools = map(mapping, sequence(message.get("executed_tools")))
+    return {count(tool.get("index")) or 0 for tool in tools}
+
+
 def _read_usage(
-    usage: dict[str, JSON], service_tier: str | None, model: str | None
+    usage: dict[str, JSON], service_tier: str | None, model: str | None, tools_of_host: int
 ) -> Usage | None:
-    tier: Extra = {"service_tier": service_tier} if service_tier else {}
+    outside: Extra = {"service_tier": service_tier} if service_tier else {}
+    outside |= {"executed_tool_requests": tools_of_host} if tools_of_host else {}
     # Google's compatible endpoint leaves thoughts out of the completion, and other details too.
     by_google = (model or "").startswith(_GOOGLES)
-    return read_usage(usage, CHAT_NAMES, outside=tier, total_has_thoughts=by_google)
+    return read_usage(usage, CHAT_NAMES, outside=outside, total_has_thoughts=by_google)
