@@ -121,6 +121,14 @@ SHELL = {"type": "shell_call", "status": "completed", "action": {"commands": ["l
             },
             "hosted_shell_requests",
         ),
+        (  # grounding of Nova
+            "bedrock_converse",
+            {
+                "output": {"message": {"content": [{"toolUse": {"type": "server_tool_use"}}]}},
+                "usage": CONVERSED,
+            },
+            "server_tool_requests",
+        ),
         (  # xAI
             "openai_responses",
             {"object": "response", "usage": {**GPT, "num_server_side_tools_used": 7}},

@@ -15,6 +15,7 @@ from aibridge_addon.formats.bedrock_converse.blocks import (
 )
 from aibridge_addon.formats.bedrock_converse.usage import read_usage, states_tokens
 from aibridge_addon.formats.reader import Reader, ignore_event
+from aibridge_addon.formats.usage import Extra
 from aibridge_addon.raw_json import JSON, expect, mapping, read, sequence
 
 
@@ -87,11 +88,18 @@ def _facts(response: dict[str, JSON]) -> ResponseFacts:
     usage = mapping(response.get("usage"))
     blocks = blocks_of(response)
     return ResponseFacts(
-        usage=(own := read_usage(usage, labels_in(response))),
+        usage=(own := read_usage(usage, labels_in(response) | _server_tools(blocks))),
         usage_unreadable=own is None and states_tokens(usage),
         tool_calls=tuple(call for block in blocks if (call := tool_call_of(block))),
         thoughts=tuple(thought for block in blocks if (thought := thought_of(block))),
     )
+
+
+def _server_tools(blocks: list[dict[str, JSON]]) -> Extra:
+    """Count the calls of tools that the model's provider runs, and bills apart."""
+    calls = (mapping(block.get("toolUse")) for block in blocks)
+    found = sum(call.get("type") == "server_tool_use" for call in calls)
+    return {"server_tool_requests": found} if found else {}
 
 
 def _without_type(data: dict[str, JSON]) -> dict[str, JSON]:
