@@ -5,17 +5,26 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+_LONGEST_KNOWN = 512
+"""Length of values above which nothing is remembered: most come from clients."""
+
 
 def matches_any(value: str | None, patterns: Collection[str]) -> bool:
     """Return True if a value is one of these names or matches one of these shell patterns.
 
     An empty list matches everything; an unknown value (None) matches an empty list only.
     """
+    if not patterns or value is None:
+        return not patterns
+    if len(value) > _LONGEST_KNOWN:
+        return _matches_any.__wrapped__(value, patterns)
+    return _matches_any(value, tuple(patterns))
+
+
+@lru_cache(maxsize=2048)
+def _matches_any(value: str, patterns: Collection[str]) -> bool:
     # An exact name comes first: model names such as `opus[1m]` are patterns by accident.
-    return not patterns or (
-        value is not None
-        and any(value == pattern or fnmatchcase(value, pattern) for pattern in patterns)
-    )
+    return any(value == pattern or fnmatchcase(value, pattern) for pattern in patterns)
 
 
 def matches_any_spelling(model: str | None, patterns: Collection[str]) -> bool:
@@ -24,8 +33,10 @@ def matches_any_spelling(model: str | None, patterns: Collection[str]) -> bool:
     For what restricts models. Case, full-width letters, invisible characters and surrounding
     blanks make no difference.
     """
-    return matches_any(model, patterns) or (
-        model is not None and matches_any(_plain(model), tuple(map(_plain, patterns)))
+    if not patterns or model is None:
+        return not patterns
+    return matches_any(model, patterns) or matches_any(
+        _plain(model), tuple([_plain(pattern) for pattern in patterns])
     )
 
 

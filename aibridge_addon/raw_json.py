@@ -6,7 +6,7 @@ Nothing is validated or rejected: a value of the wrong shape counts as missing. 
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -97,7 +97,7 @@ def readings(data: bytes, last: dict[str, msgspec.Raw]) -> tuple[dict[str, msgsp
         data: the object.
         last: its `members`.
     """
-    if _is_compact(data, last) or not _OBJECT.match(data):
+    if are_all_members(data, last) or not _OBJECT.match(data):
         return (last,)
     found = pairs(data) or []
     return (last,) if len(found) <= len(last) else (last, dict(reversed(found)))
@@ -106,14 +106,40 @@ def readings(data: bytes, last: dict[str, msgspec.Raw]) -> tuple[dict[str, msgsp
 _OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{")
 
 
-def _is_compact(data: bytes, given: Mapping[str, msgspec.Raw]) -> bool:
-    """Return whether an object consists of these members and no space: none is repeated then."""
-    names = (len(name.encode(errors="surrogatepass")) for name in given)
-    values = (memoryview(value).nbytes for value in given.values())
-    return len(data) == 4 * len(given) + 1 + sum(names) + sum(values)
+_KEY = re.compile(rb'[\s,]*"((?:[^"\\]|\\.)*)"\s*:\s*', re.DOTALL)
 
 
-_KEY = re.compile(rb'[\s,]*"(?:[^"\\]|\\.)*"\s*:\s*', re.DOTALL)
+class _AllMembers:
+    """Compares objects with their members; several ask about the same in turn."""
+
+    def __init__(self) -> None:
+        self._last: tuple[bytes, tuple[tuple[str, msgspec.Raw], ...], bool] = b"", (), False
+
+    def __call__(self, data: bytes, read_as: Mapping[str, msgspec.Raw]) -> bool:
+        last, given = self._last, tuple(read_as.items())
+        if last[0] is not data or last[1] != given:
+            last = self._last = data, given, _are_all_members(data, given)
+        return last[2]
+
+
+are_all_members = _AllMembers()
+"""Returns whether an object consists of the members that it was read as: none is repeated then.
+
+Compares the bytes, which is much cheaper than to read JSON again. False where a name is written
+with escapes, or a value only lenient decoders accept.
+"""
+
+
+def _are_all_members(data: bytes, read_as: Iterable[tuple[str, msgspec.Raw]]) -> bool:
+    end = data.find(b"{") + 1
+    for name, value in read_as:
+        key, written = _KEY.match(data, end), bytes(value)
+        if key is None or key[1] != name.encode(errors="surrogatepass"):
+            return False
+        if not data.startswith(written, key.end()):
+            return False
+        end = key.end() + len(written)
+    return data[end:].strip() == b"}"
 
 
 def with_values(data: bytes, values: Mapping[str, JSON]) -> bytes:

@@ -202,10 +202,32 @@ def test_pairs_keep_all_members_of_one_name_in_their_order(
     found = wire.pairs(data.encode())
 
     assert found is not None
+    assert not wire.are_all_members(data.encode(), wire.members(data.encode()) or {})
     assert [name for name, _ in found] == [name for name, _ in written]
     assert [bytes(value).decode().replace(" ", "") for _, value in found] == [
         value.replace(" ", "") for _, value in written
     ]
+
+
+@given(st.dictionaries(st.text("ab é", max_size=3), st.integers() | st.lists(st.text())))
+@pytest.mark.parametrize("indent", [None, 1])
+def test_object_without_repeated_members_consists_of_those_it_was_read_as(
+    indent: int | None, given_: dict[str, Any]
+) -> None:
+    data = json.dumps(given_, ensure_ascii=False, indent=indent).encode()
+    assert wire.are_all_members(data, wire.members(data) or {})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b'{"a":1,"a":1}', b'{"a": 1, "a": 12}', b'{"a": 12, "a": 1}', b'{"a":1,"\\u0061":1}'),
+        # Read leniently: values are encoded anew, and may be longer than they were written.
+        *(b'{"a":1E20,"x":NaN,"a":1E20}', b'{"a":{"b":NaN,"b":NaN}}'),
+    ],
+)
+def test_object_with_a_repeated_member_is_more_than_it_was_read_as(data: bytes) -> None:
+    assert not wire.are_all_members(data, wire.members(data) or {})
 
 
 LENIENT = rb""" { "a" : NaN ,"b":[ Infinity,{"a":1 , "a": 2}] , "\u0061":"\ud800" } """

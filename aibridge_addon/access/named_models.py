@@ -35,7 +35,7 @@ def _names_in(asked: Asked) -> Iterator[str]:
     if asked.is_message:
         yield from models_of_message(content or b"")
     elif content is not None and not _is_meaningless(asked.method, content):
-        yield from models_of_body(content)
+        yield from models_of_body(content, asked.members)
 
 
 def _is_meaningless(method: str, body: bytes) -> bool:

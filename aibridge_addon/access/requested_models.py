@@ -7,7 +7,7 @@ different ways: such requests raise `UnclearError`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 from urllib.parse import parse_qsl, unquote
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from aibridge_addon.facts.model_names import plain_model
-from aibridge_addon.raw_json import elements, members, pairs, read
+from aibridge_addon.raw_json import are_all_members, elements, members, pairs, read
 
 _MODEL = "model"
 _NAMING = re.compile(
@@ -62,10 +62,18 @@ _PRESET = "@preset"
 _MOST_NESTED = 32
 _LONGEST_CACHED = 64
 """Length of names above which their meaning is not cached: they come from clients."""
+_MOST_CACHED = 64
+"""Number of members of an object above which their meanings are not cached together."""
+_LONGEST_CACHED_NAMES = 1024
+_LONGEST_CACHED_PATH = 512
 
 type _Object = bytes | msgspec.Raw
-type _Meaning = Literal["naming", "choosing", "other"]
-"""The meaning of a name: its value names models, chooses a model by another name, or neither."""
+type _Pairs = list[tuple[str, msgspec.Raw]]
+type _Meaning = Literal["naming", "choosing", "prompting", "other"]
+"""The meaning of a name: its value names models, chooses a model by another name, does so if it is
+a stored prompt, or neither."""
+type _Telling = tuple[tuple[int, str, _Meaning], ...]
+"""Names by their number in an object or a head, in lower case, with their meanings."""
 
 
 class UnclearError(Exception):
@@ -73,13 +81,24 @@ class UnclearError(Exception):
 
 
 def models_of_path(method: str, path: str, captured: str | None = None) -> Iterator[str]:
-    """Yield the models that a path and its query name.
+    """Return the models that a path and its query name.
 
     `captured` is the model that the route reads from the path, which may be an ARN with slashes.
 
     Raises:
         UnclearError: the query chooses a model without naming it.
     """
+    if len(path) + len(captured or "") > _LONGEST_CACHED_PATH:
+        return iter(_models_of_path.__wrapped__(method, path, captured))
+    return iter(_models_of_path(method, path, captured))
+
+
+@lru_cache(maxsize=256)
+def _models_of_path(method: str, path: str, captured: str | None) -> tuple[str, ...]:
+    return tuple(_read_path(method, path, captured))
+
+
+def _read_path(method: str, path: str, captured: str | None) -> Iterator[str]:
     bare, _, query = path.partition("?")
     for name, value in parse_qsl(query, keep_blank_values=True):
         if _NAMING.fullmatch(plain := name.casefold()):
@@ -99,29 +118,32 @@ def models_of_headers(fields: Sequence[tuple[bytes, bytes]]) -> Iterator[str]:
     Raises:
         UnclearError: a header chooses a model without naming it.
     """
-    names, values = zip(*fields, strict=True) if fields else ((), ())
-    for number, name, meaning in _telling_headers(names):
+    for number, name, meaning in _telling_headers(tuple([name for name, _ in fields])):
         if meaning == "choosing":
             raise _chosen_by(name)
-        yield from _named(values[number].decode("utf-8", "replace"))
+        yield from _named(fields[number][1].decode("utf-8", "replace"))
 
 
 @lru_cache(maxsize=64)
-def _telling_headers(names: tuple[bytes, ...]) -> list[tuple[int, str, _Meaning]]:
+def _telling_headers(names: tuple[bytes, ...]) -> _Telling:
     """Return the headers that name or choose a model; clients repeat the names of their headers."""
     lowered = [name.decode("latin-1").lower() for name in names]
     found = [(n, name, _meaning(name, _CHOOSING_HEADER)) for n, name in enumerate(lowered)]
-    return [each for each in found if each[2] != "other"]
+    return tuple(each for each in found if each[2] != "other")
 
 
-def models_of_body(body: bytes) -> Iterator[str]:
+def models_of_body(body: bytes, read_as: Mapping[str, msgspec.Raw] | None = None) -> Iterator[str]:
     """Yield the models that the body of a request names.
+
+    `read_as` are its members, if it was parsed already.
 
     Raises:
         UnclearError: the body is not a JSON object, can be read in two ways, or chooses a model
             without naming it.
     """
-    yield from _models_in(body, _OPAQUE, 0)
+    is_known = read_as is not None and are_all_members(body, read_as)
+    found = list(read_as.items()) if read_as and is_known else pairs(body)
+    yield from _models_among(found, _OPAQUE, 0)
 
 
 def models_of_message(message: bytes) -> Iterator[str]:
@@ -130,7 +152,7 @@ def models_of_message(message: bytes) -> Iterator[str]:
     Raises:
         UnclearError: as for a body, or its `type` can be read in two ways.
     """
-    for name, _ in _members(message):
+    for name, _ in pairs(message) or ():
         if (plain := name.casefold()) in _CLEARLY_NAMED and name != plain:
             raise _read_in_two_ways(plain)
     yield from _models_in(message, _OPAQUE, 0)
@@ -140,20 +162,20 @@ def _models_in(data: _Object, opaque: frozenset[str], depth: int) -> Iterator[st
     """Yield the models that an object names at any depth."""
     if depth > _MOST_NESTED:
         raise UnclearError("is nested too deeply")
-    found = _members(data)
-    names = {name.casefold() for name, _ in found}
-    for name, value in found:
-        plain = name.casefold()
-        if plain in opaque:
-            continue
-        meaning = _meaning(name, _CHOOSING)
+    yield from _models_among(pairs(data), opaque, depth)
+
+
+def _models_among(found: _Pairs | None, opaque: frozenset[str], depth: int) -> Iterator[str]:
+    """Yield the models that the members of an object name; None: it is not an object."""
+    if found is None:
+        raise UnclearError("names no model that can be checked")
+    for number, plain, meaning in _telling_members(tuple([name for name, _ in found]), opaque):
+        name, value = found[number]
         if meaning == "naming":
             if name != plain:
                 raise _read_in_two_ways(plain)
             yield from _models_of(plain, value, opaque, depth)
-        elif meaning == "choosing" or (
-            plain == _PROMPT and _MODEL not in names and isinstance(read(value), dict)
-        ):
+        elif meaning == "choosing" or (meaning == "prompting" and isinstance(read(value), dict)):
             yield from _models_of_choice(name, value, opaque, depth)
         elif plain == _TOOLS:
             yield from _models_of_tools(value, depth)
@@ -211,6 +233,34 @@ def _first_byte(value: _Object) -> bytes:
     return bytes(value[:1] if isinstance(value, bytes) else memoryview(value)[:1])
 
 
+def _telling_members(names: tuple[str, ...], opaque: frozenset[str]) -> _Telling:
+    """Return the members of an object that may name or choose a model; clients repeat the names.
+
+    Raises:
+        UnclearError: a name is repeated, regardless of case. Of two members with the same name some
+            parsers use the first and others the last; some ignore case.
+    """
+    if len(names) > _MOST_CACHED or sum(map(len, names)) > _LONGEST_CACHED_NAMES:
+        return _read_names.__wrapped__(names, opaque)
+    return _read_names(names, opaque)
+
+
+@lru_cache(maxsize=1024)
+def _read_names(names: tuple[str, ...], opaque: frozenset[str]) -> _Telling:
+    seen: set[str] = set()
+    for name in names:
+        if (plain := name.casefold()) in seen:
+            raise _read_in_two_ways(plain)
+        seen.add(plain)
+    found: list[tuple[int, str, _Meaning]] = []
+    for number, name in enumerate(names):
+        if (plain := name.casefold()) not in opaque:
+            meaning = _meaning(name, _CHOOSING)
+            is_prompt = meaning == "other" and plain == _PROMPT and _MODEL not in seen
+            found.append((number, plain, "prompting" if is_prompt else meaning))
+    return tuple(found)
+
+
 def _meaning(name: str, choosing: re.Pattern[str]) -> _Meaning:
     """Return the meaning of the name of a member or header."""
     if len(name) > _LONGEST_CACHED:
@@ -233,13 +283,17 @@ def _at_least_one(models: Iterable[str], name: str = "") -> Iterator[str]:
     yield from found
 
 
-def _named(value: str) -> Iterator[str]:
-    """Yield the models that a text names: some gateways accept several, or a stored preset."""
+def _named(value: str) -> tuple[str, ...]:
+    """Return the models that a text names: some gateways accept several, or a stored preset."""
+    return (_names_in if len(value) <= _LONGEST_CACHED else _names_in.__wrapped__)(value)
+
+
+@lru_cache(maxsize=1024)
+def _names_in(value: str) -> tuple[str, ...]:
     if _PRESET in value.casefold():
         raise _chosen_by("@preset")
     value = plain_model(value)
-    yield value
-    yield from (part for part in _SEPARATOR.split(value) if part not in ("", value))
+    return (value, *(part for part in _SEPARATOR.split(value) if part not in ("", value)))
 
 
 def _chosen_by(name: str) -> UnclearError:
@@ -248,23 +302,3 @@ def _chosen_by(name: str) -> UnclearError:
 
 def _read_in_two_ways(name: str) -> UnclearError:
     return UnclearError(f"can be read in two ways: name {name!r} once, in lower case")
-
-
-def _members(data: _Object) -> list[tuple[str, msgspec.Raw]]:
-    """Return the members of an object, whose names must be unique regardless of case.
-
-    Of two members with the same name some parsers use the first and others the last; some ignore
-    case.
-
-    Raises:
-        UnclearError: a name is repeated, or the data is not an object.
-    """
-    found = pairs(data)
-    if found is None:
-        raise UnclearError("names no model that can be checked")
-    seen: set[str] = set()
-    for name, _ in found:
-        if (plain := name.casefold()) in seen:
-            raise _read_in_two_ways(plain)
-        seen.add(plain)
-    return found

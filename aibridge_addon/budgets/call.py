@@ -106,7 +106,7 @@ class Calls:
             new_input=new,
             worst_output=worst,
             likely_output=min(likely, worst),
-            cache_writes=_cache_writes(body),
+            cache_writes=_cache_writes(body, interception.api),
             searches=_UNSTATED_SEARCHES if searches_web else 0,
             units=units,
         )
@@ -136,9 +136,10 @@ def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
             likely=call.new_input + call.likely_output,
             input=call.new_input,
         )
-    billed = _billed(call)
+    moment = now()
+    billed = _billed(call, 0, moment)
     without = _cost(billed, price)
-    worst = _cost(replace(billed, output_tokens=call.worst_output), price)
+    worst = _cost(_billed(call, call.worst_output, moment), price)
     if without is None or worst is None:
         cost = _cost_of_units(call, billed, price)
         return None if cost is None else Estimate(worst=cost, likely=cost, input=cost)
@@ -156,21 +157,22 @@ def searches_web(request: Mapping[str, msgspec.Raw]) -> bool:
     )
 
 
-def _billed(call: Call) -> BilledCall:
+def _billed(call: Call, output_tokens: int, moment: str) -> BilledCall:
     writes = call.new_input if call.cache_writes != "none" else 0
-    extra = {
-        "cache_write_1h_input_tokens": writes if call.cache_writes == "1h" else 0,
-        "web_search_requests": call.searches,
-    }
+    extra = {}
+    if writes and call.cache_writes == "1h":
+        extra["cache_write_1h_input_tokens"] = writes
+    if call.searches:
+        extra["web_search_requests"] = call.searches
     return BilledCall(
         provider_name=call.provider_name,
         model=call.model,
         input_tokens=call.new_input - writes,
-        output_tokens=0,
+        output_tokens=output_tokens,
         cache_read_input_tokens=call.cached_input,
         cache_write_input_tokens=writes,
-        extra={name: count for name, count in extra.items() if count},
-        created_at=now(),
+        extra=extra,
+        created_at=moment,
     )
 
 
@@ -204,11 +206,12 @@ def _cost_of_units(call: Call, billed: BilledCall, price: PriceOf) -> int | None
     return found.cost_nano_usd if isinstance(found, Priced) else None
 
 
-_CACHE_MARKS = (b'"cache_control"', b'"cachePoint"')
-"""Members that ask Anthropic and Converse to write to the cache."""
+_CACHE_MARK = b'"cache_control"'
+_CACHE_MARKS = {"bedrock_converse": b'"cachePoint"'}
+"""Members that ask to write to the cache, by wire format."""
 
 
-def _cache_writes(body: bytes) -> CacheWrites:
-    if not any(mark in body for mark in _CACHE_MARKS):
+def _cache_writes(body: bytes, api: str) -> CacheWrites:
+    if _CACHE_MARKS.get(api, _CACHE_MARK) not in body:
         return "none"
     return "1h" if b'"1h"' in body else "5m"

@@ -9,8 +9,10 @@ from aibridge_addon.facts import Interception
 _BYTES_PER_TOKEN = 3
 _BASE64 = re.compile(rb'"(?:data:[^"]*?;base64,)?[A-Za-z0-9+/_=\\-]{1024,}"')
 """Images, documents and encrypted reasoning: their size says nothing about their tokens."""
-_PART_OF_BLOB = re.compile(rb"[A-Za-z0-9+/_=\\-]{512}")
-"""Found at a multiple of its length in any body with a blob: few bytes of others are looked at."""
+_PART = 512
+_WITHOUT_BLOB = re.compile(rb"(?s:(?![A-Za-z0-9+/_=\\-]{512}).{512})*+")
+"""Ends in front of a part of a blob. Parts are looked at one after the other, and of those without
+a blob, few bytes are read."""
 _TOKENS_OF_BLOB = 2_000
 MOST_CONVERSATIONS = 10_000
 _MOST_MODELS = 200
@@ -36,7 +38,8 @@ input_tokens = _InputTokens()
 
 
 def _input_tokens(body: bytes) -> int:
-    if not any(_PART_OF_BLOB.match(body, start) for start in range(0, len(body), 512)):
+    looked_at = _WITHOUT_BLOB.match(body)
+    if looked_at is None or len(body) - looked_at.end() < _PART:
         return len(body) // _BYTES_PER_TOKEN
     text, blobs = _BASE64.subn(b"", body)
     return len(text) // _BYTES_PER_TOKEN + blobs * _TOKENS_OF_BLOB

@@ -18,7 +18,7 @@ from aibridge_addon.formats.output_limits import Places, largest_limit, lowered,
 from aibridge_addon.formats.reader import Reader
 from aibridge_addon.formats.tool_protocol import Members, ToolFormat
 from aibridge_addon.formats.view import View
-from aibridge_addon.raw_json import JSON
+from aibridge_addon.raw_json import JSON, are_all_members
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,11 @@ class Format(ABC):
 
         The result must be legal for the API; every other byte stays as it is.
         """
-        return lowered(body, self.output_limits, max(most, self.least_output_limit(members)))
+        most = max(most, self.least_output_limit(members))
+        largest = largest_limit(members, self.output_limits)
+        if (largest is None or largest <= most) and are_all_members(body, members):
+            return body
+        return lowered(body, self.output_limits, most)
 
     def with_model(self, members: Members, model: str) -> Mapping[str, JSON]:
         """Return the members that name the model, with another model."""

@@ -140,6 +140,8 @@ def check_usage(call: BilledCall) -> None:
     if call.unknown:
         lacking = " and ".join(_LACKING[name] for name in call.unknown)
         raise UnpriceableError(f"the response does not state its {lacking}")
+    if not call.extra:
+        return
     if call.extra.get(UNEXPLAINED_TOKENS):
         raise UnpriceableError("the reported total is not the sum of input and output")
     for name, value in call.extra.items():

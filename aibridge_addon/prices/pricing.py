@@ -26,6 +26,7 @@ class Priced:
     """The price that was matched, its modifiers, and its date."""
 
 
+_SEARCH = REQUESTED + "web_search"
 _SEARCH_COUNTS = ("web_search_requests", "num_search_queries")
 
 
@@ -92,8 +93,8 @@ def _price(call: BilledCall, seller: Seller | None, overrides: Sequence[Override
 
 
 def _searches_uncounted(call: BilledCall) -> bool:
-    is_counted = any(name in call.extra for name in _SEARCH_COUNTS)
-    return REQUESTED + "web_search" in call.extra and not is_counted
+    asks = _SEARCH in call.extra
+    return asks and not any(name in call.extra for name in _SEARCH_COUNTS)
 
 
 def _rates(

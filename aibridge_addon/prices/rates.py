@@ -4,7 +4,7 @@ Amounts never overlap, and an amount without a price makes the call unpriced: a 
 is neither zero nor the price of input.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -67,8 +67,11 @@ class Price:
 
     def for_prompt(self, tokens: int) -> Decimal:
         """Return the price that applies to a prompt of so many tokens, caches included."""
-        above = [price for start, price in self.tiers if tokens > start]
-        return above[-1] if above else self.base
+        found = self.base
+        for start, price in self.tiers:
+            if tokens > start:
+                found = price
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,53 +97,57 @@ def cost_nano_usd(call: BilledCall, rates: Rates, factor: Decimal) -> int:
     """
     if REQUESTS in rates.prices:
         raise UnpriceableError(f"{rates.source} has a fee per request that depends on the request")
-    return _sum((*_input(call, rates), *_output(call, rates), *_fees(call)), call, rates, factor)
+    amounts = [*_input(call, rates), *_output(call, rates), *_fees(call)]
+    return _sum(amounts, call, rates, factor)
 
 
 def uncached_nano_usd(call: BilledCall, rates: Rates, factor: Decimal) -> int:
     """Return the cost that the same tokens would have without a cache."""
     plain = _plain_input(call, rates, call.prompt_tokens)
-    amounts = (*plain, *_output(call, rates), *_fees(call))
+    amounts = [*plain, *_output(call, rates), *_fees(call)]
     return _sum(amounts, call, rates, factor)
 
 
 def _sum(amounts: Sequence[Amount], call: BilledCall, rates: Rates, factor: Decimal) -> int:
-    total = Decimal(0)
+    total, prompt_tokens = Decimal(0), call.prompt_tokens
     for name, count in amounts:
         if not count:
             continue
         if (price := rates.prices.get(name)) is None:
             raise UnpriceableError(f"{rates.source} has no price for {_NOUNS[name]}")
-        usd = price.for_prompt(call.prompt_tokens) * count / _PER.get(name, _PER_DEFAULT)
+        usd = price.for_prompt(prompt_tokens) * count / _PER.get(name, _PER_DEFAULT)
         total += usd if name in _PER else usd * factor
     if (nano := total * _NANO) >= _TOO_MUCH:
         raise UnpriceableError("the reported counts are implausible")
     return int(nano.to_integral_value(ROUND_HALF_UP))
 
 
-def _input(call: BilledCall, rates: Rates) -> Iterator[Amount]:
+def _input(call: BilledCall, rates: Rates) -> list[Amount]:
     of_hour = call.count("cache_write_1h_input_tokens")
     cached = _cached_parts(call, rates)
-    yield from cached.items()
-    yield CACHE_READ, _rest(call.cache_read_input_tokens, sum(cached.values()), "cache reads")
-    yield CACHE_WRITE_1H, of_hour
-    written = call.cache_write_input_tokens - of_hour
-    yield (CACHE_WRITE_5M if CACHE_WRITE_5M in rates.prices else CACHE_WRITE), written
-    yield from _plain_input(call, rates, call.input_tokens, cached)
+    write = CACHE_WRITE_5M if CACHE_WRITE_5M in rates.prices else CACHE_WRITE
+    return [
+        *cached.items(),
+        (CACHE_READ, _rest(call.cache_read_input_tokens, sum(cached.values()), "cache reads")),
+        (CACHE_WRITE_1H, of_hour),
+        (write, call.cache_write_input_tokens - of_hour),
+        *_plain_input(call, rates, call.input_tokens, cached),
+    ]
 
 
 def _plain_input(
     call: BilledCall, rates: Rates, tokens: int, cached: Mapping[str, int] | None = None
-) -> Iterator[Amount]:
-    """Yield the input at full price: `tokens` in all, less the audio and images in `cached`."""
+) -> list[Amount]:
+    """Return the input at full price: `tokens` in all, less the audio and images in `cached`."""
+    if not call.extra:
+        return [(INPUT, tokens)]
     cached = cached or {}
     if call.count("video_input_tokens") and VIDEO_INPUT in rates.prices:
         raise UnpriceableError(f"{rates.source} has a price of its own for video")
     audio = _rest(call.count("audio_input_tokens"), cached.get(AUDIO_CACHE_READ, 0), "audio input")
     image = _rest(_images(call, rates), cached.get(IMAGE_CACHE_READ, 0), "image input")
-    yield AUDIO_INPUT, audio
-    yield IMAGE_INPUT, image
-    yield INPUT, _rest(tokens, audio + image, "input")
+    rest = _rest(tokens, audio + image, "input")
+    return [(AUDIO_INPUT, audio), (IMAGE_INPUT, image), (INPUT, rest)]
 
 
 def _images(call: BilledCall, rates: Rates) -> int:
@@ -154,7 +161,7 @@ def _cached_parts(call: BilledCall, rates: Rates) -> Mapping[str, int]:
     Raises:
         UnpriceableError: the usage does not state them.
     """
-    has_parts = call.count("audio_input_tokens") or _images(call, rates)
+    has_parts = call.extra and (call.count("audio_input_tokens") or _images(call, rates))
     if not has_parts or call.prompt_tokens == call.input_tokens:
         return {}
     text, audio, image = (
@@ -166,15 +173,19 @@ def _cached_parts(call: BilledCall, rates: Rates) -> Mapping[str, int]:
     return {AUDIO_CACHE_READ: audio, IMAGE_CACHE_READ: image if _images(call, rates) else 0}
 
 
-def _output(call: BilledCall, rates: Rates) -> Iterator[Amount]:
+def _output(call: BilledCall, rates: Rates) -> list[Amount]:
+    if not call.extra:
+        return [(OUTPUT, call.output_tokens)]
     audio, image = call.count("audio_output_tokens"), call.count("image_output_tokens")
     if IMAGE_INPUT in rates.prices and IMAGE_OUTPUT not in rates.prices:
         image = 0  # a model for images, with one price for all of its output
     reasoning = call.count("reasoning_tokens") if REASONING in rates.prices else 0
-    yield AUDIO_OUTPUT, audio
-    yield IMAGE_OUTPUT, image
-    yield REASONING, reasoning
-    yield OUTPUT, _rest(call.output_tokens, audio + image + reasoning, "output")
+    return [
+        (AUDIO_OUTPUT, audio),
+        (IMAGE_OUTPUT, image),
+        (REASONING, reasoning),
+        (OUTPUT, _rest(call.output_tokens, audio + image + reasoning, "output")),
+    ]
 
 
 def _rest(whole: int, parts: int, direction: str) -> int:
@@ -183,8 +194,13 @@ def _rest(whole: int, parts: int, direction: str) -> int:
     return whole - parts
 
 
-def _fees(call: BilledCall) -> Iterator[Amount]:
-    yield CHARACTERS, call.count("input_characters")
-    yield AUDIO_HOURS, call.amount("input_audio_seconds")
-    yield WEB_SEARCH, call.count("web_search_requests") or call.count("num_search_queries")
-    yield FILE_SEARCH, call.count("file_search_requests")
+def _fees(call: BilledCall) -> list[Amount]:
+    if not call.extra:
+        return []
+    searches = call.count("web_search_requests") or call.count("num_search_queries")
+    return [
+        (CHARACTERS, call.count("input_characters")),
+        (AUDIO_HOURS, call.amount("input_audio_seconds")),
+        (WEB_SEARCH, searches),
+        (FILE_SEARCH, call.count("file_search_requests")),
+    ]

@@ -14,6 +14,7 @@ from aibridge_addon.access.requested_models import (
     models_of_message,
     models_of_path,
 )
+from aibridge_addon.raw_json import members as raw_members
 
 MODEL = {"model": "a", "input": [{"model": "said", "models": ["said"]}], "metadata": {"Model": "x"}}
 
@@ -159,8 +160,9 @@ def test_repeated_model_member_is_unclear_at_any_position(
     members.insert(0 if first else len(members), (name, "b"))
     body = f"{{{','.join(f'{json.dumps(k)}:{json.dumps(v)}' for k, v in members)}}}"
 
-    with pytest.raises(UnclearError):
-        list(models_of_body(body.encode()))
+    for read_as in (None, raw_members(body.encode())):
+        with pytest.raises(UnclearError):
+            list(models_of_body(body.encode(), read_as))
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,9 @@ def test_new_input_is_estimated_as_the_dearest_that_the_request_can_incur() -> N
     assert cost() == 10
     assert cost(cache_control={"type": "ephemeral"}) == 12
     assert cost(cache_control={"type": "ephemeral", "ttl": "1h"}) == 20
-    assert cost(system=[{"cachePoint": {"type": "default"}}]) == 12
+    point = body("hi " * 10_000, system=[{"cachePoint": {"type": "default"}}])
+    call = read(Calls(), point, api="bedrock_converse")
+    assert usd(call).input / call.new_input == 12
 
 
 def test_model_without_a_price_has_no_estimate_in_money_and_one_in_tokens() -> None:

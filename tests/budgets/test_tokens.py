@@ -20,6 +20,12 @@ def test_short_blob_between_texts_counts_as_an_image() -> None:
         assert input_tokens(body) == text // 3 + 2_000
 
 
+def test_blob_counts_as_an_image_wherever_it_begins() -> None:
+    for start in (0, 1, 511, 512, 513, 5_000):
+        body = b'%s"%s"%s' % (b"\n" * start, b"A" * 1_024, b" \n" * 300)
+        assert input_tokens(body) == (start + 600) // 3 + 2_000
+
+
 def test_text_counts_by_its_length() -> None:
     assert input_tokens(b"x" * 3_000) == 1_000
 

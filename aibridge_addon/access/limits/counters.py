@@ -48,17 +48,23 @@ class LimitCounters:
         """Return the first bound without room for these amounts; slots come before rates."""
         now = self._clock()
         counters = [self._counter(limit, scope, now) for limit, scope in scoped]
-        for counter, (_, scope) in zip(counters, scoped, strict=True):
-            if not counter.has_room_for_another:
-                return self._shortage(counter.limit, scope, "open_requests", None)
-        for counter, (_, scope) in zip(counters, scoped, strict=True):
+        for counter in counters:
+            if counter.is_full:
+                return self._shortage(counter, "open_requests", None)
+        for counter in counters:
             for bound, bucket in counter.rates:
                 if seconds := bucket.wait_for(amounts[bound], now):
-                    return self._shortage(counter.limit, scope, bound, seconds)
+                    return self._shortage(counter, bound, seconds)
         return None
 
-    def _shortage(self, limit: Limit, scope: str, bound: Bound, seconds: float | None) -> Shortage:
-        return Shortage(limit=limit, scope=scope, bound=bound, seconds=seconds, share=self.share)
+    def _shortage(self, counter: ScopeCounter, bound: Bound, seconds: float | None) -> Shortage:
+        return Shortage(
+            limit=counter.limit,
+            scope=counter.scope,
+            bound=bound,
+            seconds=seconds,
+            share=counter.share,
+        )
 
     def admit(self, interception_id: str, scoped: tuple[Scoped, ...], amounts: Amounts) -> None:
         """Debit the amounts of a request, and occupy its slots."""
@@ -107,7 +113,7 @@ class LimitCounters:
         counter = self._scopes.get((limit.name, scope))
         if counter is None:
             self._forget_unused(now)
-            counter = self._scopes[limit.name, scope] = ScopeCounter(limit, self.share)
+            counter = self._scopes[limit.name, scope] = ScopeCounter(limit, scope, self.share)
             counter.use(limit, self.share, now)
         elif counter.limit is not limit or counter.share is not self.share:
             counter.use(limit, self.share, now)

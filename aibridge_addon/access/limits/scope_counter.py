@@ -13,6 +13,7 @@ class ScopeCounter:
     """The slots and buckets of a limit in a scope, which outlive its bounds."""
 
     limit: Limit
+    scope: str
     share: Share
     rates: tuple[tuple[Bound, Bucket], ...] = ()
     """The buckets of the rates that the limit sets now."""
@@ -39,9 +40,9 @@ class ScopeCounter:
                 bucket.debit(amount, now)
 
     @property
-    def has_room_for_another(self) -> bool:
-        """True if a further request may run."""
-        return self.most_open is None or len(self.open) < self.most_open
+    def is_full(self) -> bool:
+        """True if no further request may run."""
+        return self.most_open is not None and len(self.open) >= self.most_open
 
     def is_unused(self, now: float) -> bool:
         """Return whether the counter is as good as new."""

@@ -6,6 +6,7 @@ foreign page same-origin with the proxy, so that the host name is checked as wel
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from aibridge_addon.access.asked import Asked, Refusal
@@ -25,6 +26,7 @@ class BrowserOrigin:
     """As `normalized_origin` returns them; `*`: all."""
     allowed_hosts: frozenset[str] = frozenset()
     """Host names in lower case; `*`: all."""
+    is_constant: ClassVar[bool] = True
 
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request from a foreign page, or to a foreign host name."""

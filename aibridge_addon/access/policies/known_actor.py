@@ -7,6 +7,8 @@ from aibridge_addon.providers.identity import ANONYMOUS
 class KnownActor:
     """Refuses anonymous requests."""
 
+    is_constant = True
+
     def __init__(self, actor_header: str) -> None:
         """Name the actor header in the refusal; it may be empty."""
         self._actor_header = actor_header

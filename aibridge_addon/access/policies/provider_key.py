@@ -8,6 +8,8 @@ from aibridge_addon.providers.instance import Provider
 class ProviderKey:
     """Refuses requests that carry an access token or placeholder but no provider key."""
 
+    is_constant = True
+
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request that needs a missing central key."""
         credential = asked.credential

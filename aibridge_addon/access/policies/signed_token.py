@@ -16,6 +16,8 @@ _MESSAGE = (
 class SignedToken:
     """Refuses signed requests whose signature covers the access token."""
 
+    is_constant = True
+
     def check(self, asked: Asked) -> Refusal | None:
         """Return the refusal of a request that its provider would not accept."""
         covered = signed_names(asked.sender.admission.headers) if asked.is_signed else ()
