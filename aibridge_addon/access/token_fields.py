@@ -1,6 +1,7 @@
 """Finds access tokens in the header fields of a request, wherever a client may send one. Pure."""
 
 from collections.abc import Container
+from itertools import chain
 
 from aibridge_addon.access.tokens import find_token, looks_like_token
 from aibridge_addon.headers import Field, Fields
@@ -21,6 +22,8 @@ PROXY_AUTHORIZATION = "proxy-authorization"
 _TOKEN_HEADER = TOKEN_HEADER.encode()
 _KEY_HEADER = b"x-goog-api-key"
 _PROTOCOL = PROTOCOL_HEADER.encode()
+_SIGNS_OF_TOKENS = (b"aib_", b"\nbasic ", _TOKEN_HEADER)
+"""A head without any of them has no access token; logins are encoded."""
 ACCEPTED_NAMES = CREDENTIAL_FIELDS | {_TOKEN_HEADER, PROXY_AUTHORIZATION.encode(), _PROTOCOL}
 """Names of the headers that may carry an access token, in lower case."""
 ACCEPTED_NAMES_OF_JWT = {_TOKEN_HEADER, b"authorization"}
@@ -32,6 +35,9 @@ def tokens_in(fields: Fields) -> dict[Field, str]:
 
     An empty `X-AIBridge-Token` is among them: the header is ours and never reaches a provider.
     """
+    head = b"\n".join(chain.from_iterable(fields)).lower()
+    if not any(sign in head for sign in _SIGNS_OF_TOKENS):
+        return {}
     found = {}
     for field in fields:
         if token := _token_of(*field):

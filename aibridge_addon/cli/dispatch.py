@@ -41,14 +41,17 @@ class FastAddonManager(AddonManager):
         listeners = self._listeners.get(event.name)
         if listeners is None:
             listeners = self._listeners[event.name] = self._find(event)
+        args = event.args() if listeners else ()
         for listener in listeners:
             try:
-                with safecall():
-                    result = listener(*event.args())
-                    if result is not None and inspect.isawaitable(result):
-                        await result
+                result = listener(*args)
+                if result is not None and inspect.isawaitable(result):
+                    await result
             except exceptions.AddonHalt:
                 return
+            except Exception:  # the edge: mitmproxy decides which are logged
+                with safecall():
+                    raise
 
     def _find(self, event: hooks.Hook) -> list[Callable[..., Any]]:
         return [hook for addon in self.chain for _, hook in self._iter_hooks(addon, event)]

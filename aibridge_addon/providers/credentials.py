@@ -65,7 +65,8 @@ class Credential:
 
 def own_credential(headers: Headers, path: str = "") -> Credential | None:
     """Return the client's own credential, in a header or in the query; None if it sends none."""
-    in_headers = (without_scheme(headers.get(name, "")) for name in CREDENTIAL_HEADERS)
+    sent = (headers[name] for name in CREDENTIAL_HEADERS if name in headers)
+    in_headers = map(without_scheme, sent)
     in_protocol = protocol_key(headers.get(PROTOCOL_HEADER, ""))
     if secret := next(filter(None, (*in_headers, in_protocol, *keys_in(path))), None):
         return Credential(kind=_own_kind(secret, headers), secret=secret)

@@ -20,6 +20,8 @@ def has_dot_segment(path: str) -> bool:
 
     Java servlet containers ignore text after a semicolon; some chains of servers decode twice.
     """
+    if "." not in path and "%" not in path:
+        return False
     for _ in range(_MAX_DECODED):
         segments = path.replace("\\", "/").split("/")
         if any(segment.partition(";")[0] in (".", "..") for segment in segments):

@@ -85,7 +85,8 @@ def _replaced(piece: str, replace: Replace) -> str:
 
 
 def _parameters(path: str) -> Iterator[tuple[str, str]]:
-    return map(_parameter, path.partition("?")[2].split("&"))
+    query = path.partition("?")[2]
+    return map(_parameter, query.split("&") if query else ())
 
 
 def _parameter(piece: str) -> tuple[str, str]:

@@ -15,6 +15,8 @@ def is_signed(headers: Headers, path: str) -> bool:
     """Return True if a request is signed, in a header or in the query of its path."""
     if headers.get("authorization", "").lstrip().lower().startswith(_SCHEME):
         return True
+    if "?" not in path:
+        return False
     query = urlsplit(path).query
     return any(name.lower() == _IN_QUERY for name, _ in parse_qsl(query, keep_blank_values=True))
 

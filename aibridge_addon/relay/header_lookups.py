@@ -5,18 +5,31 @@ results. The originals call two functions for each field and raise an exception 
 that is missing.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from mitmproxy import http
 from mitmproxy.utils import strutils
 
 _CODEC = ("utf-8", "surrogateescape")
+_REQUIRED: Any = object()
+
+
+@lru_cache(maxsize=512)
+def _lowered(name: str | bytes) -> bytes:
+    """Return a name as it is compared; the code asks for the same few names."""
+    return strutils.always_bytes(name, *_CODEC).lower()
 
 
 def get_all(headers: http.Headers, name: str | bytes) -> list[str]:
     """Return the values of all fields with a name."""
-    wanted = strutils.always_bytes(name, *_CODEC).lower()
-    return [value.decode(*_CODEC) for key, value in headers.fields if key.lower() == wanted]
+    wanted = _lowered(name)
+    size = len(wanted)  # few names have it, so that few are lowered
+    return [
+        value.decode(*_CODEC)
+        for key, value in headers.fields
+        if len(key) == size and key.lower() == wanted
+    ]
 
 
 def get(headers: http.Headers, name: str | bytes, default: Any = None) -> Any:
@@ -27,8 +40,25 @@ def get(headers: http.Headers, name: str | bytes, default: Any = None) -> Any:
 
 def contains(headers: http.Headers, name: object) -> bool:
     """Return True if there is a field with a name."""
-    wanted = strutils.always_bytes(name, *_CODEC).lower()  # type: ignore[call-overload]
-    return any(key.lower() == wanted for key, _ in headers.fields)
+    wanted = _lowered(name)
+    size = len(wanted)
+    for key, _ in headers.fields:  # noqa: SIM110 `any` costs a generator
+        if len(key) == size and key.lower() == wanted:
+            return True
+    return False
+
+
+def pop(headers: http.Headers, name: str | bytes, default: Any = _REQUIRED) -> Any:
+    """Remove a name and return its values, joined; the default without such a field.
+
+    Raises:
+        KeyError: there is neither a field nor a default.
+    """
+    if default is not _REQUIRED and not contains(headers, name):
+        return default
+    value = headers[name]
+    del headers[name]
+    return value
 
 
 def use_in_mitmproxy() -> None:
@@ -36,6 +66,7 @@ def use_in_mitmproxy() -> None:
     http.Headers.get_all = get_all  # type: ignore[method-assign, assignment]
     http.Headers.get = get  # type: ignore[method-assign, assignment]
     http.Headers.__contains__ = contains  # type: ignore[method-assign, assignment]
+    http.Headers.pop = pop  # type: ignore[method-assign, assignment]
 
 
 def skip_type_checks() -> None:

@@ -267,15 +267,33 @@ class JoiningChunkedReader(_BoundedChunkedReader):
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 """Stricter than the standard, since `int` also reads `0x1f`, `1_0` and ` 5`."""
 _CHUNK_END = b"\r\n"
+_FEW_BYTES = 1024
+"""In which chunks are found faster one by one."""
+_MOST_DIGITS = 8
+_MOST_SIZES = 4096
+"""Sizes that are remembered; further ones are read each time."""
 
 
-def whole_chunks(data: bytes | bytearray) -> tuple[list[bytes | bytearray], int]:
+class _ChunkSizes(dict[bytes, int]):
+    """Sizes of chunks by their text; -1 for a text that is not the size of a whole chunk."""
+
+    def __missing__(self, text: bytes) -> int:
+        size = int(text, 16) if _CHUNK_SIZE.fullmatch(text + _CHUNK_END) else 0
+        if len(text) <= _MOST_DIGITS and len(self) < _MOST_SIZES:
+            self[text] = size or -1
+        return size or -1
+
+
+_chunk_sizes = _ChunkSizes()
+
+
+def whole_chunks(data: bytes | bytearray) -> tuple[list[bytes], int]:
     """Return the contents of the whole chunks at the beginning of data, and their total size.
 
     Chunks with extensions, the last chunk and malformed ones are not included.
     """
-    pieces: list[bytes | bytearray] = []
-    position = 0
+    data = bytes(data)
+    pieces, position = _chunks_of_lines(data) if len(data) > _FEW_BYTES else ([], 0)
     while (found := _CHUNK_SIZE.match(data, position)) and (size := int(found[1], 16)):
         start = found.end()
         end = start + size
@@ -284,3 +302,19 @@ def whole_chunks(data: bytes | bytearray) -> tuple[list[bytes | bytearray], int]
         pieces.append(data[start:end])
         position = end + len(_CHUNK_END)
     return pieces, position
+
+
+def _chunks_of_lines(data: bytes) -> tuple[list[bytes], int]:
+    """Return the whole chunks at the beginning of data whose contents have no line break.
+
+    Lines are sizes and contents in turn, and nearly all contents of streams are such lines.
+    """
+    lines = data.split(_CHUNK_END)
+    pieces = lines[1:-1:2]
+    sizes = lines[: 2 * len(pieces) : 2]
+    announced = list(map(_chunk_sizes.__getitem__, sizes))
+    lengths = list(map(len, pieces))
+    if announced != lengths:
+        count = next(at for at, size in enumerate(announced) if size != lengths[at])
+        del pieces[count:], sizes[count:], lengths[count:]
+    return pieces, sum(map(len, sizes)) + sum(lengths) + 2 * len(_CHUNK_END) * len(sizes)

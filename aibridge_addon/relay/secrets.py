@@ -4,6 +4,7 @@ The flow holds hints, so that no hook, log, saved flow or web page shows a secre
 provider also loses the hop-by-hop headers (RFC 9110, 7.6.1).
 """
 
+import re
 from itertools import count
 
 from mitmproxy import http
@@ -21,7 +22,7 @@ _PROTOCOL = PROTOCOL_HEADER.encode()
 _SCHEMES = frozenset({"bearer", "basic"})
 """Schemes before a secret that are shown; any other first word may be part of the secret."""
 _HOP_BY_HOP = frozenset({b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te"})
-_SIGNS_OF_URLS = (b"?", b"#", b"://")
+_SIGN_OF_URL = re.compile(rb"[?#]|://")
 _ELLIPSIS = mask("").encode()
 _CONNECTION = b"connection"
 _UPGRADE = b"upgrade"
@@ -50,7 +51,7 @@ def mask_response_fields(fields: Fields) -> tuple[Fields, Secrets]:
 
 
 def _masked_urls(name: bytes, value: bytes, secrets: Secrets) -> bytes:
-    if not any(sign in value for sign in _SIGNS_OF_URLS):
+    if not _SIGN_OF_URL.search(value):
         return value
     masked = in_urls(value.decode("latin-1"), mask).encode("latin-1")
     if masked == value and _ELLIPSIS not in value:  # which no hint can equal

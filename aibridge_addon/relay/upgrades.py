@@ -14,9 +14,11 @@ _UPGRADE_HEADERS = ("upgrade", "http2-settings")
 
 def is_websocket(request: http.Request) -> bool:
     """Return True if a request asks for a WebSocket, and for no other protocol."""
+    if request.method != "GET":
+        return False
     requested = [value.strip().lower() for value in request.headers.get_all("upgrade")]
     versions = request.headers.get_all("sec-websocket-version")
-    return request.method == "GET" and requested == ["websocket"] and versions == [_VERSION]
+    return requested == ["websocket"] and versions == [_VERSION]
 
 
 def strip_other_upgrades(request: http.Request) -> None:

@@ -1,6 +1,6 @@
 """Look-ups in headers give what mitmproxy's own give."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mitmproxy import http
 from mitmproxy.coretypes.multidict import _MultiDict
 
-from aibridge_addon.relay.header_lookups import contains, get, get_all
+from aibridge_addon.relay.header_lookups import contains, get, get_all, pop
 
 NAMES = st.sampled_from([b"Host", b"host", b"HOST", b"x-a", b"X-\xc3\xa4", b"x-\xff"])
 FIELDS = st.lists(st.tuples(NAMES, st.binary(max_size=5)), max_size=6)
@@ -35,6 +35,13 @@ def test_lookups_find_what_the_original_finds(
     assert get_all(headers, asked) == original.get_all(asked)
     assert contains(headers, asked) == (asked in original)
     assert get(headers, asked, "none") == original.get(asked, "none")
+    assert pop(headers, asked, "none") == MutableMapping.pop(original, asked, "none")
+    assert headers.fields == original.fields
+
+
+def test_header_that_is_missing_cannot_be_removed_without_a_default() -> None:
+    with pytest.raises(KeyError):
+        pop(http.Headers(), "x")
 
 
 @pytest.mark.parametrize("look_up", [get_all, get, contains])

@@ -402,10 +402,29 @@ def test_body_is_the_same_however_its_chunks_arrive(
 @pytest.mark.parametrize(
     "size", [b"0x1", b"1_0", b" 1", b"1 ", b"+1", b"-1", b"", b"1;x", b"123456789", b"0"]
 )
-def test_chunk_sizes_that_are_not_plain_are_left_to_h11(size: bytes) -> None:
-    assert whole_chunks(b"1\r\na\r\n" + size + b"\r\na\r\n") == ([b"a"], 6)
+@pytest.mark.parametrize("first", [b"a", b"a" * 2000])
+def test_chunk_sizes_that_are_not_plain_are_left_to_h11(first: bytes, size: bytes) -> None:
+    whole = b"%x\r\n%b\r\n" % (len(first), first)
+    assert whole_chunks(whole + size + b"\r\na\r\n") == ([first], len(whole))
 
 
 @pytest.mark.parametrize("end", [b"", b"\r", b"\n\n", b"aa"])
-def test_chunk_without_its_line_end_is_left_to_h11(end: bytes) -> None:
-    assert whole_chunks(b"1\r\na\r\n2\r\nbc" + end) == ([b"a"], 6)
+@pytest.mark.parametrize("first", [b"a", b"a" * 2000])
+def test_chunk_without_its_line_end_is_left_to_h11(first: bytes, end: bytes) -> None:
+    whole = b"%x\r\n%b\r\n" % (len(first), first)
+    assert whole_chunks(whole + b"2\r\nbc" + end) == ([first], len(whole))
+
+
+@given(
+    contents=st.lists(
+        st.sampled_from([b"a", b"a\r\nb", b"\r\n", b"2\r\nab\r\n", b"x" * 700, b"\n\r\n\r" * 300])
+    ),
+    rest=st.sampled_from(
+        [b"", b"0\r\n\r\n", b"0\r\nx: y\r\n\r\n", b"5\r\nab", b"5", b"5\r\nab\r\n\r\n"]
+    ),
+)
+def test_whole_chunks_are_found_whatever_their_contents_and_what_follows(
+    contents: list[bytes], rest: bytes
+) -> None:
+    whole = b"".join(b"%x\r\n%b\r\n" % (len(content), content) for content in contents)
+    assert whole_chunks(bytearray(whole + rest)) == (contents, len(whole))

@@ -36,8 +36,7 @@ class ContentDecoder:
     """
 
     def __init__(self, content_encoding: str, *, max_bytes: int) -> None:
-        listed = [name.strip().lower() for name in content_encoding.split(",")]
-        names = [name for name in listed if name not in _IDENTITY]
+        names = _named(content_encoding) if content_encoding else []
         if len(names) > MAX_CODINGS:
             raise UndecodableError(
                 f"the body has {len(names)} content codings, more than {MAX_CODINGS}"
@@ -74,6 +73,11 @@ def decode_body(body: bytes, content_encoding: str, *, max_bytes: int) -> bytes:
 
 
 _IDENTITY = {"", "identity"}
+
+
+def _named(content_encoding: str) -> list[str]:
+    listed = [name.strip().lower() for name in content_encoding.split(",")]
+    return [name for name in listed if name not in _IDENTITY]
 
 
 def _step(name: str, max_bytes: int) -> Decode:
