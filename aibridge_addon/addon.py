@@ -4,6 +4,7 @@ Requests are received by `exchange.reception`; `exchange.exchange` handles the r
 """
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -96,6 +97,9 @@ class AIBridge:
         """Announce the proxy to other processes: it listens now."""
         if self._components and self.announces:
             self._announce()
+        # Modules and components stay: the garbage collector need not visit them again and again.
+        gc.collect()
+        gc.freeze()
 
     def describe(self, master: Master) -> RunningProxy:
         """Describe the proxy to other processes."""
