@@ -8,6 +8,7 @@ from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.report.numbers import count
 from aibridge_addon.store import open_store
 from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.waiting_files import inspect_files
 
 _SCHEMES = ("postgresql://", "postgres://")
 
@@ -38,3 +39,6 @@ def command(source: Path, target: str) -> None:
     except StoreError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"Everything in {source} is in {store.location}.")
+    for finding in inspect_files(source):
+        if finding.about == "spool":
+            click.echo(f"But {finding.what}: {finding.to_do}. Then copy again.", err=True)

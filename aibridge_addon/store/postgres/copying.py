@@ -3,13 +3,15 @@
 Each run copies a snapshot. Rows of the large tables are copied in the order in which they were
 written, and the last one is remembered, so that a run that was stopped, or a later run, continues
 there. Requests that had not ended are read again. At the end, the rows and sums of both are
-compared.
+compared, and rows that are missing or differ are copied again: the file may have been repriced or
+rebuilt since.
 
 Left out is what only holds for processes of the source (holds and leases of budgets), and what the
 target makes by itself (roll-ups, ends, counters of budgets).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
@@ -53,6 +55,10 @@ _CURSORS = (
     "CREATE TABLE IF NOT EXISTS aibridge_copies"
     " (source text, name text, last bigint NOT NULL, PRIMARY KEY (source, name))"
 )
+_COPY_LOCK = 0x61_69_62_72_04
+_TRY_LOCK = f"SELECT pg_try_advisory_lock({_COPY_LOCK})"
+_UNLOCK = f"SELECT pg_advisory_unlock({_COPY_LOCK})"
+_KEEP_NEWER = " WHERE excluded.seen_at > aibridge_rate_limits.seen_at"
 _KEEP_REVOKED = "revoked_at = coalesce(aibridge_tokens.revoked_at, excluded.revoked_at)"
 """An access token that was revoked in the target stays so."""
 
@@ -80,12 +86,24 @@ def copy_file(
     """Copy a SQLite database; call `on_copied` after each table.
 
     Raises:
-        StoreError: the file is no database of ours.
+        StoreError: the file is no database of ours, or another copy runs.
         MissingRowsError: the comparison at the end failed.
     """
-    with snapshot(path) as source:
+    with snapshot(path) as source, _alone(target):
         for copied in _Copy(source, target, str(path)).run():
             on_copied(copied)
+
+
+@contextmanager
+def _alone(target: PostgresConnection) -> Iterator[None]:
+    (is_alone,) = target.execute(_TRY_LOCK).fetchone() or (False,)
+    if not is_alone:
+        raise StoreError("another copy into this database is running; wait until it has ended")
+    try:
+        yield
+    finally:
+        if not target.raw.broken:
+            target.execute(_UNLOCK)
 
 
 class _Copy:
@@ -103,7 +121,8 @@ class _Copy:
         for name in (*_WHOLE, *_IN_ORDER, *_ARCHIVED):
             table = self._tables[name]
             written = self._copy(table)
-            yield Copied(table=name, rows=self._compare(table), written=written)
+            rows, again = self._compare(table)
+            yield Copied(table=name, rows=rows, written=written + again)
 
     def _make_partitions(self) -> None:
         """Create the partitions first: rows in the default partition would be in their way."""
@@ -170,29 +189,39 @@ class _Copy:
     def _write(self, table: Table, rows: Any) -> None:
         self._target.executemany(_upsert(table), rows)
 
-    def _compare(self, table: Table) -> int:
-        """Return the number of rows of the source, which the target must have too.
+    def _compare(self, table: Table) -> tuple[int, int]:
+        """Return the number of rows of the source, and how many of them were copied again.
 
         Raises:
-            MissingRowsError: it has not.
+            MissingRowsError: the target has not all of them.
         """
         if table.key not in (("id",), ("digest",)) or any(
             c.is_number_of_row for c in table.columns
         ):
-            return self._compare_number(table)
+            return self._compare_number(table), 0
         (key,), sums = table.key, _SUMS.get(table.name, ())
         query = f"SELECT {', '.join((key, *sums))} FROM {table.name}"  # noqa: S608
-        total = 0
+        total = again = 0
         for rows in batched(self._source.execute(query), 10 * BATCH, strict=False):
+            keys = [row[0] for row in rows]
             expected = [len(rows), *(_sum(row[n] for row in rows) for n in range(1, len(sums) + 1))]
-            found = self._figures(table, key, sums, [row[0] for row in rows])
+            if (found := self._figures(table, key, sums, keys)) != expected:
+                again += self._copy_again(table, key, keys)
+                found = self._figures(table, key, sums, keys)
             if found != expected:
                 raise MissingRowsError(
                     f"{table.name}: of {expected[0]} rows, the copy has {found[0]}, or other sums"
                     f" of {', '.join(sums) or 'nothing'}; run the command again"
                 )
             total += len(rows)
-        return total
+        return total, again
+
+    def _copy_again(self, table: Table, key: str, keys: Sequence[Any]) -> int:
+        for some in batched(keys, BATCH, strict=False):
+            rows = self._read(table, f"{key} IN ({', '.join('?' * len(some))})", some)
+            with transaction(self._target):
+                self._write(table, rows)
+        return len(keys)
 
     def _figures(
         self, table: Table, key: str, sums: Sequence[str], keys: Sequence[str]
@@ -235,7 +264,8 @@ def _upsert(table: Table) -> str:
     if table.name == "aibridge_tokens":
         others = [_KEEP_REVOKED]
     changes = f"DO UPDATE SET {', '.join(others)}" if others else "DO NOTHING"
-    return f"{insert} ({', '.join(key)}) {changes}"
+    condition = _KEEP_NEWER if table.name == "aibridge_rate_limits" else ""
+    return f"{insert} ({', '.join(key)}) {changes}{condition}"
 
 
 def _sum(values: Iterator[int | None]) -> int | None:

@@ -1,13 +1,14 @@
 """Copying a SQLite database into PostgreSQL: complete, resumable, and compared."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from databases import PostgresDatabase, SQLiteFile
-from store.doubles import ended, prompt, started, tokens, tokens_so_far, tool
+from store.doubles import ended, limits, prompt, started, tokens, tokens_so_far, tool
 
 from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.cli import main
@@ -114,17 +115,66 @@ def test_copy_that_was_stopped_continues(
         same_rows(source, target, name)
 
 
-def test_missing_and_changed_rows_are_reported(
+def test_rows_that_are_missing_or_differ_are_copied_again(
     source: SQLiteFile, target: PostgresDatabase
+) -> None:
+    whole(source, 3)
+    copy(source, target)
+    source.execute("UPDATE aibridge_token_usages SET cost_nano_usd = 7")  # repriced
+    source.execute("DELETE FROM aibridge_interceptions WHERE rowid = 1")
+    source.execute("VACUUM")  # gives rows new numbers
+    whole(source, 1)
+
+    copied = copy(source, target)
+
+    assert copied["token_usages"].rows == 4
+    costs = "SELECT id, cost_nano_usd FROM aibridge_token_usages"
+    assert set(target.select(costs)) == set(source.select(costs))
+    assert {row["id"] for row in source.rows("interceptions")} < {
+        row["id"] for row in target.rows("interceptions")
+    }
+    assert copy(source, target)["token_usages"].written == 0
+
+
+def test_rows_that_cannot_be_copied_are_reported(
+    source: SQLiteFile, target: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole(source, 2)
     copy(source, target)
     target.execute("UPDATE aibridge_token_usages SET input_tokens = input_tokens + 1")
+    monkeypatch.setattr(copying._Copy, "_write", lambda *_: None)
     with pytest.raises(MissingRowsError, match="aibridge_token_usages: of 2 rows, the copy has 2"):
         copy(source, target)
     target.execute("DELETE FROM aibridge_interceptions")
     with pytest.raises(MissingRowsError, match="aibridge_interceptions: of 2 rows, the copy has 0"):
         copy(source, target)
+
+
+def test_second_copy_at_the_same_time_is_refused(
+    source: SQLiteFile, target: PostgresDatabase
+) -> None:
+    whole(source, 1)
+    refused = []
+
+    def copy_too(copied: Copied) -> None:
+        with pytest.raises(StoreError, match="another copy into this database is running"):
+            copy(source, target)
+        refused.append(copied)
+
+    with target.connected() as connection:
+        copy_file(Path(source.location), connection, copy_too)  # type: ignore[arg-type]
+    assert refused
+    assert copy(source, target)["interceptions"].written == 0
+
+
+def test_rate_limits_that_the_target_has_seen_later_stay(
+    source: SQLiteFile, target: PostgresDatabase
+) -> None:
+    one = started()
+    source.write(one, replace(limits(one, requests="1"), seen_at="2026-01-01T00:00:00+00:00"))
+    target.write(replace(limits(one, requests="2"), seen_at="2026-01-02T00:00:00+00:00"))
+    copy(source, target)
+    assert [row["value"] for row in target.rows("rate_limits", "header")] == ["2"]
 
 
 def test_access_token_that_the_target_revoked_stays_revoked(
@@ -169,6 +219,10 @@ def test_command_reports_tables_and_refuses_other_targets(
     assert result.exit_code == 0, result.output
     assert re.search(r"token_usages +1 rows +1 copied", result.output)
     assert f"Everything in {source.location} is in {target.location}" in result.output
+    assert "spool" not in result.output
+    Path(f"{source.location}.spool-1.jsonl").touch()
+    result = runner.invoke(main, ["migrate", source.location, target.location])
+    assert "But 1 file waiting beside the database: a proxy reads them" in result.output
     refused = runner.invoke(main, ["migrate", source.location, "/other.sqlite3"])
     assert refused.exit_code == 2
     assert "the target must be a PostgreSQL database" in refused.output
