@@ -1,7 +1,7 @@
 """Starts Python programs as forks of a process that has imported their libraries before.
 
-The imports of a proxy take more than a second of processor time, and the tests start hundreds. A
-forked program is a process of its own, with its own arguments, environment, folder, output, signals
+The imports of a proxy take two seconds of processor time, and the tests start hundreds. A forked
+program is a process of its own, with its own arguments, environment, folder, output, signals
 and exit code; only its interpreter and its imports are not new. Tests whose point they are start
 the program with `subprocess`.
 
@@ -19,6 +19,7 @@ import re
 import runpy
 import select
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -30,16 +31,25 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, Protocol
 
 MCP_SERVER = Path(__file__).with_name("mcp_server.py")
+MITMDUMP = Path(sys.executable).with_name("mitmdump")
+AIBRIDGE = Path(sys.executable).with_name("aibridge")
 
+_ADDON = (
+    *("genai_prices.data", "sqlite_utils", "prometheus_client.core", "uuid_utils"),
+    *("msgspec.json", "platformdirs", "tomllib"),
+    *("mcp.client.streamable_http", "mcp.client.sse", "mcp.client.stdio", "pydantic.networks"),
+    *("opentelemetry.context", "wsgiref.simple_server", "anyio._backends._asyncio"),
+    *("aibridge_addon.addon", "aibridge_addon.config.file", "aibridge_addon.library_logs"),
+    *("aibridge_addon.store.sqlite.recorder", "aibridge_addon.store.sqlite.store"),
+    *("aibridge_addon.tools.servers", "aibridge_addon.views.content_views"),
+)
 _IMPORTS: Mapping[str, Sequence[str]] = {
-    "mitmdump": (
-        *("mitmproxy.tools.main", "mitmproxy.tools.dump", "genai_prices.data", "sqlite_utils"),
-        *("prometheus_client.core", "uuid_utils", "msgspec.json", "platformdirs", "tomllib"),
-        *("mcp.client.streamable_http", "mcp.client.sse", "mcp.client.stdio", "pydantic.networks"),
-        *("opentelemetry.context", "wsgiref.simple_server", "anyio._backends._asyncio"),
-        *("aibridge_addon.addon", "aibridge_addon.config.file", "aibridge_addon.library_logs"),
-        *("aibridge_addon.store.sqlite.recorder", "aibridge_addon.store.sqlite.store"),
-        *("aibridge_addon.tools.servers", "aibridge_addon.views.content_views"),
+    "mitmdump": ("mitmproxy.tools.main", "mitmproxy.tools.dump", *_ADDON),
+    "aibridge": (
+        # This defers imports of the others, so it comes first.
+        *("aibridge_addon.cli", "aibridge_addon.cli.proxy", "aibridge_addon.cli.serving"),
+        *("aibridge_addon.cli.run", "aibridge_addon.cli.env", "aibridge_addon.cli.usage"),
+        *_ADDON,
     ),
     "mcp_server.py": (
         "mcp.server.mcpserver",
@@ -75,28 +85,32 @@ class Running(Protocol):
 
 
 def start(
-    program: str,
+    script: Path,
     arguments: Sequence[str],
     *,
     env: Mapping[str, str],
     cwd: Path,
     stderr: int = subprocess.STDOUT,
+    session: bool = False,
     fork: bool = True,
 ) -> Running:
     """Start a program of `_IMPORTS` without input; its output can be read.
 
     Args:
-        program: Its name.
-        arguments: Its script and the arguments of that.
+        script: Its path, whose last part is its name.
+        arguments: Its arguments.
         env: All of its environment variables.
         cwd: The folder that it runs in.
         stderr: `subprocess.STDOUT`, or the descriptor that errors go to.
+        session: Make it the leader of a session of its own.
         fork: False starts an interpreter of its own, as where forks are not possible.
     """
     if fork and sys.platform == "linux" and not _needs_interpreter(env):
-        return _server(program).start(arguments, env, cwd, stderr)
+        return _server(script.name).start(
+            [str(script), *arguments], env, cwd, stderr, session=session
+        )
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        [sys.executable, str(script), *arguments],
         env=env,
         cwd=cwd,
         stdin=subprocess.DEVNULL,
@@ -104,18 +118,19 @@ def start(
         stderr=stderr,
         text=True,
         errors="replace",
+        start_new_session=session,
     )
 
 
 def start_mcp_server(*arguments: str) -> Running:
     """Start `mcp_server.py`, which writes errors where this process does."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return start(MCP_SERVER.name, [str(MCP_SERVER), *arguments], env=env, cwd=Path.cwd(), stderr=2)
+    return start(MCP_SERVER, arguments, env=env, cwd=Path.cwd(), stderr=2)
 
 
 def _needs_interpreter(env: Mapping[str, str]) -> bool:
     """Return True for variables that an interpreter reads when it starts, as coverage's are."""
-    read = re.compile(r"PYTHON(?!UNBUFFERED$)|COVERAGE_PROCESS")
+    read = re.compile(r"PYTHON(?!UNBUFFERED$|PATH$)|COVERAGE_PROCESS")
     return any(map(read.match, env))
 
 
@@ -185,11 +200,22 @@ class ForkServer:
         atexit.register(self.close)
 
     def start(
-        self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, stderr: int
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        stderr: int,
+        *,
+        session: bool = False,
     ) -> Forked:
         """Fork a process that runs a program."""
         reader, writer = os.pipe()
-        request = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd)}
+        request = {
+            "arguments": list(arguments),
+            "env": dict(env),
+            "cwd": str(cwd),
+            "session": session,
+        }
         try:
             pid = self._ask(request, [writer, writer if stderr == subprocess.STDOUT else stderr])
         finally:
@@ -248,6 +274,8 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> list[str]
     for descriptor in descriptors:
         os.close(descriptor)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request["session"]:
+        os.setsid()
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
@@ -278,7 +306,9 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int
 
 def _run(arguments: list[str]) -> None:
     sys.argv = arguments
-    sys.path.insert(0, str(Path(arguments[0]).parent))
+    folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:0] = [str(Path(arguments[0]).parent), *folders]
+    site.execsitecustomize()
     runpy.run_path(arguments[0], run_name="__main__")
 
 

@@ -9,12 +9,14 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import forked
 from click.testing import CliRunner, Result
 from e2e.proxy import config_toml
 
@@ -32,21 +34,28 @@ _FOREIGN = r"(?i)(.*_proxy|ANTHROPIC_.*|OPENAI_.*|PYTHON.*|AIBRIDGE_.*|SSL_.*|.*
 class Process:
     """A process whose output is read continuously."""
 
-    def __init__(self, command: list[str], env: Mapping[str, str], **options: Any) -> None:
+    def __init__(self, process: forked.Running) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
-        self._process = subprocess.Popen(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            **options,
-        )
+        self._process = process
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    @classmethod
+    def of(cls, command: list[str], env: Mapping[str, str], **options: Any) -> Self:
+        """Start a program."""
+        return cls(
+            subprocess.Popen(
+                command,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                **options,
+            )
+        )
 
     @property
     def pid(self) -> int:
@@ -147,14 +156,18 @@ class Home:
     def start(
         self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any
     ) -> Process:
-        """Start `aibridge`."""
-        return self.start_program([*AIBRIDGE, *arguments], env=env, **options)
+        """Start `aibridge`, with the options of `forked.start`."""
+        env = self.env | dict(env or {})
+        process = forked.start(forked.AIBRIDGE, arguments, env=env, cwd=self.path, **options)
+        return self._added(Process(process))
 
     def start_program(
         self, words: list[str], *, env: Mapping[str, str] | None = None, **options: Any
     ) -> Process:
-        """Start a program."""
-        process = Process(words, self.env | dict(env or {}), cwd=self.path, **options)
+        """Start a program, with the options of `subprocess.Popen`."""
+        return self._added(Process.of(words, self.env | dict(env or {}), cwd=self.path, **options))
+
+    def _added(self, process: Process) -> Process:
         self.processes.append(process)
         return process
 
@@ -173,9 +186,24 @@ class Home:
         assert found
         return found
 
-    def run(self, *arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
         """Run `aibridge` to its end."""
-        return self.shell([*AIBRIDGE, *arguments], **options)
+        with tempfile.TemporaryFile("w+") as errors:
+            process = forked.start(
+                forked.AIBRIDGE,
+                arguments,
+                env=self.env | dict(env or {}),
+                cwd=self.path,
+                stderr=errors.fileno(),
+            )
+            assert process.stdout
+            with process.stdout as lines:
+                text = lines.read()
+            code = process.wait(WAIT_S)
+            errors.seek(0)
+            return subprocess.CompletedProcess(arguments, code, text, errors.read())
 
     def shell(
         self, words: list[str], *, env: Mapping[str, str] | None = None

@@ -40,7 +40,7 @@ def shared(
         confdir=confdir,
         upstream_ca=authority.path,
     )
-    process = home.start_proxy()
+    process = home.start_proxy(fork=False)
     yield home
     assert process.stop() == 0, process.text
     for started in home.processes:

@@ -1,6 +1,7 @@
 """A proxy that runs as `mitmdump -s` is found by the commands, like `aibridge proxy`."""
 
-from e2e.proxy import MITMDUMP, SCRIPT
+from e2e.proxy import SCRIPT
+from forked import MITMDUMP, start
 
 from cli.command import Home, Process, wait_until
 
@@ -12,10 +13,10 @@ def start_mitmdump(home: Home) -> Process:
         "aibridge_config": home.config,
         "aibridge_db": home.database,
     }
-    command = [str(MITMDUMP), "-s", str(SCRIPT)]
+    command = ["-s", str(SCRIPT)]
     command += ["--mode", "regular@127.0.0.1:0", "--mode", "reverse:http://127.0.0.1:1@127.1:0"]
     command += [f"--set={name}={value}" for name, value in options.items()]
-    process = Process(command, home.env, cwd=home.path)
+    process = Process(start(MITMDUMP, command, env=home.env, cwd=home.path))
     home.processes.append(process)
     wait_until((home.data / "proxy.json").exists, "it is not announced")
     return process

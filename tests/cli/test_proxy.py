@@ -24,7 +24,7 @@ from standin import Provider
 
 from aibridge_addon.cli import proxy as proxy_command
 from aibridge_addon.observe import announcement
-from cli.command import Home, wait_until
+from cli.command import AIBRIDGE, Home, wait_until
 
 TIMEOUT_S = 30.0
 HELLO = {
@@ -161,7 +161,9 @@ def test_mitmweb_shows_the_latest_flows_with_their_cost(home: Home) -> None:
 def test_proxy_raises_its_limit_of_open_files(home: Home) -> None:
     import resource
 
-    process = home.start_proxy(preexec_fn=few_open_files)
+    command = [*AIBRIDGE, "proxy", *FREE, *home.options]
+    process = home.start_program(command, preexec_fn=few_open_files)
+    process.wait_for("is up, process")
     soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
     assert soft == min(hard, proxy_command.OPEN_FILES) > 256
 

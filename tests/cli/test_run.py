@@ -224,12 +224,7 @@ def test_run_does_not_start_a_client_that_refuses_reverse(shared: Home) -> None:
 def test_run_forwards_signals_to_the_program(shared: Home, waiting: Path, name: str) -> None:
     number = getattr(signal, name)
     # In a session of its own: it has no terminal that would send signals to all.
-    process = Process(
-        [*AIBRIDGE, "run", "-q", "--", sys.executable, str(waiting)],
-        shared.env,
-        start_new_session=True,
-    )
-    shared.processes.append(process)
+    process = shared.start("run", "-q", "--", sys.executable, str(waiting), session=True)
     process.wait_for("ready")
     process.send(number)
     assert process.wait() == number + 20, process.text
@@ -261,7 +256,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_program_once(shared: Home) -> None:
     # The leader of a session that opens a terminal gets it as its own.
     command = [*AIBRIDGE, "run", "-q", "--", sys.executable, "-c", COUNTING_PROGRAM]
     script = f"exec {shlex.join(command)} < {os.ttyname(theirs)}"
-    process = Process(["sh", "-c", script], shared.env, start_new_session=True)
+    process = Process.of(["sh", "-c", script], shared.env, start_new_session=True)
     shared.processes.append(process)
     try:
         process.wait_for("ready")

@@ -127,7 +127,7 @@ def test_four_workers_share_ports_and_report_one_sum(home: Home, metrics: str) -
 
 
 def test_hangup_replaces_every_worker_and_fails_no_request(home: Home, metrics: str) -> None:
-    workers = start_workers(home, metrics, 2)
+    workers = start_workers(home, metrics, 2, "--grace", "60")
     before = pids_of(workers)
     load = Crowd([reverse_url(home)], "", "load", CLIENTS)
     with load.running(), open_stream(reverse_url(home), "GATE:roll") as it:

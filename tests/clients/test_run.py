@@ -54,7 +54,7 @@ def user(request: pytest.FixtureRequest, providers: Server, tmp_path: Path) -> I
 
 def beside_a_proxy(made: NewUser) -> Iterator[NewUser]:
     """Give somebody a proxy; it must run until the end."""
-    proxy = Process([*PROXY], made.environ, cwd=made.home)
+    proxy = Process.of([*PROXY], made.environ, cwd=made.home)
     try:
         proxy.wait_for("is up, process")
         yield made

@@ -14,7 +14,8 @@ import pytest
 from cli.command import AIBRIDGE, Home
 from cli.conftest import confdir, home  # noqa: F401 fixtures
 from e2e.conftest import authority, provider, standin  # noqa: F401 fixtures
-from e2e.proxy import MITMDUMP, SCRIPT
+from e2e.proxy import SCRIPT
+from forked import MITMDUMP
 from ports import free_port
 from standin import Server
 

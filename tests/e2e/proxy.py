@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +23,6 @@ from e2e.records import Condition, Records, latest_id, read_records
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "aibridge_addon" / "__init__.py"
-MITMDUMP = Path(sys.executable).with_name("mitmdump")
 
 START_S = 60.0
 STOP_S = 40.0
@@ -142,7 +140,7 @@ class Proxy:
     def _start(self) -> Self:
         mark = len(self.log)
         self.process = forked.start(
-            "mitmdump",
+            forked.MITMDUMP,
             self._arguments(),
             env=self._environment(),
             cwd=self.directory,
@@ -210,7 +208,7 @@ class Proxy:
         if self._metrics:
             self.metrics_port = free_port()
             options["aibridge_metrics_listen"] = f"127.0.0.1:{self.metrics_port}"
-        arguments = [str(MITMDUMP), "--mode", _FORWARD_MODE, "--mode", _REVERSE_MODE]
+        arguments = ["--mode", _FORWARD_MODE, "--mode", _REVERSE_MODE]
         if self._script:
             arguments += ["-s", str(self._script)]
         for name, value in options.items():

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from forked import MITMDUMP
 from standin import Provider, Response, Server
 
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
@@ -17,7 +18,7 @@ from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, WAYS, Clients, Way
 from e2e.conftest import StartProxy
 from e2e.metrics import metric
 from e2e.proxies import RunProxy
-from e2e.proxy import MITMDUMP, SCRIPT, START_S, Proxy
+from e2e.proxy import SCRIPT, START_S, Proxy
 from e2e.wire import connect
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
