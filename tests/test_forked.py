@@ -57,6 +57,23 @@ def test_fork_has_its_arguments_folder_environment_output_and_exit_code(
     assert process.wait(DEADLINE_S) == process.poll() == process.returncode == 7
 
 
+def test_fork_imports_from_pythonpath_and_can_lead_a_session(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import sys; sys.customized = 'customized'")
+    (folder / "plugin.py").write_text("NAME = 'plugin'")
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import os, sys, plugin\n"
+        "print(plugin.NAME, sys.customized, os.getsid(0) == os.getpid(), sys.path[0])"
+    )
+    env = {"PYTHONPATH": str(folder)}
+    process = server.start([str(script)], env, tmp_path, subprocess.STDOUT, session=True)
+    assert text_of(process) == f"plugin customized True {tmp_path}\n"
+
+
 def test_uncaught_exception_ends_a_fork_with_1_and_its_traceback(
     server: ForkServer, tmp_path: Path
 ) -> None:
