@@ -24,7 +24,8 @@ def models_of(asked: Asked) -> Iterator[str]:
     Raises:
         UnclearError: the models cannot be determined.
     """
-    yield from map(asked.route.provider.model_of, _names_in(asked))
+    names = _names_in(asked)
+    yield from map(asked.route.provider.model_of, names) if asked.route.provider.models else names
 
 
 def _names_in(asked: Asked) -> Iterator[str]:

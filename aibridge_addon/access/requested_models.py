@@ -66,6 +66,7 @@ _MOST_CACHED = 64
 """Number of members of an object above which their meanings are not cached together."""
 _LONGEST_CACHED_NAMES = 1024
 _LONGEST_CACHED_PATH = 512
+_LONGEST_CACHED_TOOLS = 256 * 1024
 
 type _Object = bytes | msgspec.Raw
 type _Pairs = list[tuple[str, msgspec.Raw]]
@@ -207,8 +208,19 @@ def _models_of_choice(
         raise _chosen_by(name)
 
 
-def _models_of_tools(tools: msgspec.Raw, depth: int) -> Iterator[str]:
-    """Yield the models of server tools, such as an advisor model."""
+def _models_of_tools(tools: msgspec.Raw, depth: int) -> Sequence[str]:
+    """Return the models of server tools, such as an advisor model; sessions repeat their tools."""
+    if memoryview(tools).nbytes > _LONGEST_CACHED_TOOLS:
+        return _read_tools.__wrapped__(tools, depth)
+    return _read_tools(bytes(tools), depth)
+
+
+@lru_cache(maxsize=16)
+def _read_tools(tools: _Object, depth: int) -> tuple[str, ...]:
+    return tuple(_models_in_tools(tools, depth))
+
+
+def _models_in_tools(tools: _Object, depth: int) -> Iterator[str]:
     if _first_byte(tools) != b"[":
         yield from _models_below(tools, _SERVER_TOOL_OPAQUE, depth)
     for tool in elements(tools):
@@ -220,7 +232,7 @@ def _models_of_tools(tools: msgspec.Raw, depth: int) -> Iterator[str]:
             )
 
 
-def _models_below(value: msgspec.Raw, opaque: frozenset[str], depth: int) -> Iterator[str]:
+def _models_below(value: _Object, opaque: frozenset[str], depth: int) -> Iterator[str]:
     start = _first_byte(value)
     if start == b"{":
         yield from _models_in(value, opaque, depth + 1)

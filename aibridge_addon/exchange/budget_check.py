@@ -136,9 +136,13 @@ class BudgetCheck:
             estimate=_once_per_unit(partial(estimate, call, price=self._rules.price)),
         )
 
+    def admit_now(self, call: BudgetedCall) -> bool:
+        """Hold a call in its budgets, if they have room that the store need not be asked for."""
+        return self._book().admit_now(call)
+
     async def admit(self, call: BudgetedCall) -> Refusal | None:
         """Hold a call in its budgets; wait while calls in flight hold the room."""
-        if self._book().admit_now(call):
+        if self.admit_now(call):
             return None
         if not any(budget.refuses for budget, _ in call.scopes):
             self.hold(call)

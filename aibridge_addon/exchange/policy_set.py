@@ -184,8 +184,9 @@ class PolicySet:
         """Decide about a request that no policy refuses at this moment."""
         call = self._budgets.call_of(asked)
         is_shared = self._shared.counts(asked)
-        if call is None and not self._guardrails.policies and not is_shared:
-            admit(self._counting, asked)
+        must_wait = self._guardrails.policies or is_shared
+        if not must_wait and (call is None or self._budgets.admit_now(call)):
+            self._count(asked, call)
             return None
         refusal = await self._guardrails.check(asked) if self._guardrails.policies else None
         if refusal or not is_shared:
@@ -210,11 +211,17 @@ class PolicySet:
         if refusal := await self._budgets.admit(call):
             return refusal
         # Meanwhile, others may have used the room.
-        if refusal := admit_or_refuse(self._changing, asked):
+        if refusal := find_refusal(self._changing, asked):
             await self._budgets.release(call)
-        elif call.remaining:
-            asked.on_remaining(min(call.remaining))
+        else:
+            self._count(asked, call)
         return refusal
+
+    def _count(self, asked: Asked, call: BudgetedCall | None) -> None:
+        """Count an admitted request."""
+        admit(self._counting, asked)
+        if call and call.remaining:
+            asked.on_remaining(min(call.remaining))
 
     async def decide_upstream(self, asked: Asked) -> Refusal | None:
         """Decide about a further request of an exchange, by the access tokens of this moment."""

@@ -26,6 +26,9 @@ class Priced:
     """The price that was matched, its modifiers, and its date."""
 
 
+_MINUTE = len("2026-11-28T12:30")
+_UTC = "+00:00"
+_MOST_PLAIN = 500
 _SEARCH = REQUESTED + "web_search"
 _SEARCH_COUNTS = ("web_search_requests", "num_search_queries")
 
@@ -38,6 +41,16 @@ class Unpriced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Tariff:
+    """Everything that the price of a call depends on, but its amounts."""
+
+    rates: Rates
+    factor: Decimal
+    """On the prices of tokens."""
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBook:
     """The prices that a configuration selects."""
 
@@ -46,14 +59,40 @@ class PriceBook:
     overrides: Sequence[Override] = ()
     models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By provider instance: models by the names that it uses for them."""
+    _plain: dict[tuple[str, str | None, str, int], _Tariff] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Tariffs of calls without modifiers and details, such as estimates are made for."""
+    _depends_on_prompt: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        steps = any(override.above is not None for override in self.overrides)
+        object.__setattr__(self, "_depends_on_prompt", steps)  # as it is frozen
 
     def price(self, call: BilledCall) -> Priced | Unpriced:
         """Return the price of a model call, or the reason why it has none."""
-        seller = self.sellers.get(call.provider_name)
-        models = self.models.get(call.provider_name, {})
-        if call.model and call.model in models:
+        models = self.models.get(call.provider_name)
+        if models and call.model and call.model in models:
             call = replace(call, model=models[call.model])
-        return price(call, seller=seller, overrides=self.overrides)
+        if call.extra or call.unknown or not call.created_at.endswith(_UTC):
+            seller = self.sellers.get(call.provider_name)
+            return price(call, seller=seller, overrides=self.overrides)
+        try:
+            return _priced(call, self._plain_tariff(call))
+        except UnpriceableError as error:
+            return Unpriced(reason=str(error))
+
+    def _plain_tariff(self, call: BilledCall) -> _Tariff:
+        # Prices change at most by the minute.
+        prompt_tokens = call.prompt_tokens if self._depends_on_prompt else 0
+        key = call.provider_name, call.model, call.created_at[:_MINUTE], prompt_tokens
+        found = self._plain.get(key)
+        if found is None:
+            found = _tariff(call, self.sellers.get(call.provider_name), self.overrides)
+            if len(self._plain) >= _MOST_PLAIN:
+                self._plain.clear()
+            self._plain[key] = found
+        return found
 
     def can_price(self, provider_name: str) -> bool:
         """Return True if calls to a provider instance can have a price."""
@@ -66,15 +105,21 @@ def price(
     call: BilledCall, *, seller: Seller | None, overrides: Sequence[Override] = ()
 ) -> Priced | Unpriced:
     """Return the price of a model call, or the reason why it has none."""
+    if call.extra.get(PRICING) == FREE:
+        return Priced(cost_nano_usd=0, uncached_cost_nano_usd=0, source="free of charge")
     try:
-        return _price(call, seller, overrides)
+        return _priced(call, _tariff(call, seller, overrides))
     except UnpriceableError as error:
         return Unpriced(reason=str(error))
 
 
-def _price(call: BilledCall, seller: Seller | None, overrides: Sequence[Override]) -> Priced:
-    if call.extra.get(PRICING) == FREE:
-        return Priced(cost_nano_usd=0, uncached_cost_nano_usd=0, source="free of charge")
+def _priced(call: BilledCall, tariff: _Tariff) -> Priced:
+    cost = cost_nano_usd(call, tariff.rates, tariff.factor)
+    uncached = _uncached(call, tariff.rates, tariff.factor) if call.uses_cache else cost
+    return Priced(cost_nano_usd=cost, uncached_cost_nano_usd=uncached, source=tariff.source)
+
+
+def _tariff(call: BilledCall, seller: Seller | None, overrides: Sequence[Override]) -> _Tariff:
     if not call.model:
         raise UnpriceableError("neither the response nor the request names a model")
     check_usage(call)
@@ -83,13 +128,8 @@ def _price(call: BilledCall, seller: Seller | None, overrides: Sequence[Override
     modifiers = modifiers_of(call)
     rates = _rates(call, call.model, seller, overrides, modifiers.selected)
     surcharge = surcharge_of(seller, call.model)
-    factor = modifiers.factor * surcharge
-    cost = cost_nano_usd(call, rates, factor)
-    return Priced(
-        cost_nano_usd=cost,
-        uncached_cost_nano_usd=_uncached(call, rates, factor) if call.uses_cache else cost,
-        source=_source(rates, modifiers, surcharge),
-    )
+    source = _source(rates, modifiers, surcharge)
+    return _Tariff(rates=rates, factor=modifiers.factor * surcharge, source=source)
 
 
 def _searches_uncounted(call: BilledCall) -> bool:

@@ -1,6 +1,9 @@
 """Prices of calls: the prices that apply, and the reasons why a call has no price."""
 
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import pytest
@@ -45,6 +48,25 @@ def test_deployment_is_priced_as_its_model() -> None:
     assert isinstance(found, Priced)
     assert found == book.price(call("gpt-5", given=5, provider="azure"))
     assert isinstance(book.price(call("our-chat", given=5, provider="other")), Unpriced)
+
+
+def test_price_does_not_depend_on_the_calls_before() -> None:
+    prices = {"input_mtok": Decimal(2), "output_mtok": Decimal(8)}
+    overrides = [
+        Override(match="*-mini", prices=prices, since=date(2026, 11, 20)),
+        Override(match="llama", prices=prices, seller="main"),
+        Override(match="llama", prices={"input_mtok": Decimal(9)}, seller="main", above=10),
+    ]
+    sellers = {"main": Seller(id="anthropic"), "other": None}
+    book = PriceBook(sellers=sellers, overrides=overrides)
+    times = ("2026-11-19T23:59:00+00:00", "2026-11-20T00:00:00+00:00", "2026-11-20T00:00:00+02:00")
+    for model, at, tokens, name in product(
+        ("a-mini", "llama", "claude-opus-4-5", None), times, (5, 20), sellers
+    ):
+        asked = call(model, given=tokens, at=at, provider=name)
+        expected = price(asked, seller=sellers[name], overrides=overrides)
+        assert book.price(asked) == expected
+        assert isinstance(book.price(replace(asked, unknown=("output",))), Unpriced)
 
 
 def test_call_without_a_model_is_unpriced() -> None:
