@@ -11,6 +11,7 @@ from aibridge_addon.facts import ProviderError
 from aibridge_addon.formats.content import Conversation, Message, Part
 from aibridge_addon.report.content import read_answers, read_conversations
 from aibridge_addon.report.diff import ConversationDiff, diff, system_text
+from aibridge_addon.report.other_calls import may_have_prompt, why_unstored
 from aibridge_addon.report.rows import CallRow, InterceptionDetail, TextRow, ToolCallRow
 
 
@@ -21,11 +22,14 @@ class Missing:
     content: str
     option: str
     """Value of `aibridge_capture` that records it."""
+    reason: str | None = None
+    """Set if no option records it."""
 
     @property
     def text(self) -> str:
         """The statement that a person reads."""
-        return f"{self.content} not recorded (aibridge_capture={self.option} records it)"
+        reason = self.reason or f"aibridge_capture={self.option} records it"
+        return f"{self.content} not recorded ({reason})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +150,7 @@ def _last_user_texts(conversation: Conversation) -> Iterator[str]:
 
 def _missing(detail: InterceptionDetail, *, has_prompt: bool, is_whole: bool) -> Iterator[Missing]:
     is_typed = detail.row.kind in ("turn", None) and not detail.correlating_tool_call_id
+    is_typed = is_typed and may_have_prompt(detail.row.api)
     if is_typed and not has_prompt and not is_whole:
         yield Missing(content="typed prompt", option="prompts")
     if not is_whole:
@@ -186,7 +191,9 @@ def _missing_answer(detail: InterceptionDetail) -> Missing | None:
     row = detail.row
     has_none = row.status in ("refused", None) or (row.http_status or 0) >= 400
     has_none = has_none or (row.http_status is None and not row.figures.output)
-    return None if has_none else Missing(content="answer", option="answers")
+    if has_none:
+        return None
+    return Missing(content="answer", option="answers", reason=why_unstored(row.api))
 
 
 def _results(

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from aibridge_addon import __version__
 from aibridge_addon.report import numbers
 from aibridge_addon.report.money import UNKNOWN, usd
+from aibridge_addon.report.other_calls import in_place_of_prompt
 from aibridge_addon.report.readable_json import readable
 from aibridge_addon.web.markdown import markdown
 
@@ -44,6 +45,7 @@ def environment() -> Environment:
         "json": json_text,
         "markdown": markdown,
         "pretty": readable,
+        "in_place_of_prompt": in_place_of_prompt,
     }
     made.globals |= {"version": __version__, "asset": _asset_urls(), "unknown": UNKNOWN}
     return made

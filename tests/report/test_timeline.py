@@ -206,6 +206,16 @@ def test_request_without_an_answer_misses_none(changes: Body) -> None:
     assert (request.missing, request.steps) == (None, ())
 
 
+@pytest.mark.parametrize("api", ["openai_speech", "openai_batches", "anthropic_batches"])
+def test_answer_that_is_never_stored_is_not_blamed_on_an_option(api: str) -> None:
+    row = request_row(api=api, kind="turn", http_status=200)
+    found = timeline(detail(row=row, calls=()))
+    (request,) = found.requests
+    assert request.missing
+    assert "aibridge_capture" not in request.missing.text
+    assert [missing.option for missing in found.missing] == ["requests"]
+
+
 def test_inner_loop_shows_each_upstream_request_with_its_calls() -> None:
     first, second = (call_row(id=f"u-{n}", upstream=n, response_id=f"msg_{n}") for n in (0, 1))
     used = ANTHROPIC_ANSWER | {"id": "msg_0"}

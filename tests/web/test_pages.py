@@ -96,6 +96,24 @@ def test_turn_that_brings_tool_results_is_listed_as_such(
     assert text.count('<span class="muted">no prompt</span>') == 1
 
 
+@pytest.mark.parametrize(
+    ("api", "words"),
+    [
+        ("openai_embeddings", "embeddings"),
+        ("gemini_embeddings", "embeddings"),
+        ("openai_transcriptions", "transcription"),
+        ("anthropic_batches", "batch"),
+        ("rerank", "ranking"),
+        ("openai_responses", "no prompt"),
+    ],
+)
+def test_call_that_nobody_types_is_listed_by_its_name(
+    operator: TestClient, reports: MemoryReports, api: str, words: str
+) -> None:
+    reports.details[:] = [recorded("r-1", prompt=None, api=api)]
+    assert f'<span class="muted">{words}</span>' in operator.get("/requests").text
+
+
 def test_unreported_usage_is_a_dash(operator: TestClient, reports: MemoryReports) -> None:
     reports.details[:] = [recorded("r-1", figures=Figures(requests=1, without_usage=1))]
     text = operator.get("/requests").text
