@@ -46,6 +46,8 @@ class Figures:
     """Requests with a billed call that has no price, including those without usage."""
     unpriced_models: tuple[str, ...] = ()
     """Requested models of the unpriced requests, most requests first; the list may be cut."""
+    unpriced_reasons: tuple[str, ...] = ()
+    """Reasons why they have no price, as far as they were looked up."""
 
     latest: str = ""
     """Start of the newest request; empty if there are no requests."""

@@ -41,9 +41,11 @@ def unpriced(figures: Figures) -> str:
     """Return a note on requests whose cost is unknown; empty without such requests."""
     if not figures.unpriced:
         return ""
-    models = names(figures.unpriced_models)
-    return f"+ {figures.unpriced:,} unpriced request{'s' * (figures.unpriced != 1)}" + (
-        f" (model{'s' * (len(figures.unpriced_models) != 1)} {models})" if models else ""
+    models, reasons = names(figures.unpriced_models), "; ".join(figures.unpriced_reasons)
+    return (
+        f"+ {figures.unpriced:,} unpriced request{'s' * (figures.unpriced != 1)}"
+        + (f" (model{'s' * (len(figures.unpriced_models) != 1)} {models})" if models else "")
+        + (f": {reasons}" if reasons else "")
     )
 
 

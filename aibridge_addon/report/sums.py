@@ -17,14 +17,18 @@ def total(figures: Iterable[Figures]) -> Figures:
     counts: Counter[str] = Counter()
     money: dict[str, int] = {}
     models: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     latest = ""
     for found in figures:
         counts.update({name: getattr(found, name) for name in _COUNTS})
         models.update(found.unpriced_models)
+        reasons.update(found.unpriced_reasons)
         latest = max(latest, found.latest)
         for name in _MONEY:
             if (amount := getattr(found, name)) is not None:
                 money[name] = money.get(name, 0) + amount
     ordered = sorted(models.items(), key=lambda item: (-item[1], item[0]))
     named = tuple(name for name, _ in ordered[:MOST_MODELS])
-    return Figures(**counts, **money, unpriced_models=named, latest=latest)
+    return Figures(
+        **counts, **money, unpriced_models=named, unpriced_reasons=tuple(reasons), latest=latest
+    )

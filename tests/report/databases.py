@@ -234,6 +234,7 @@ def figures(chosen: Sequence[Request]) -> Figures:
         requests=len(chosen),
         open=sum(request.status is None for request in chosen),
         **{status: sum(r.status == status for r in chosen) for status in STATUSES},
+        unpriced_reasons=(),
         calls=len(calls),
         input=sums[0],
         cache_read=sums[1],

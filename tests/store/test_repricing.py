@@ -11,6 +11,7 @@ from store.doubles import ended, record, started, tokens
 
 from aibridge_addon.facts import Price, TokenUsage
 from aibridge_addon.prices.billed_call import BilledCall
+from aibridge_addon.report.queries import RequestQuery, TotalsQuery
 from aibridge_addon.store import Store
 from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.errors import StoreError
@@ -91,6 +92,13 @@ def test_call_without_a_price_loses_its_old_price(database: Database, store: Sto
     [row, *_] = database.rows("token_usages", "created_at")
     assert (row["cost_nano_usd"], row["price_source"]) == (None, None)
     assert row["unpriced_reason"] == "unknown"
+    totals = database.reports.totals(TotalsQuery(by=("model",)))
+    assert totals.overall.unpriced_reasons == ("unknown",)
+    assert {row.figures.unpriced_reasons for row in totals.rows} == {("unknown",)}
+    others = database.reports.totals(TotalsQuery(since="2099-01-01T00:00:00+00:00"))
+    assert others.overall.unpriced_reasons == ()
+    [request, *_] = database.reports.requests(RequestQuery()).rows
+    assert request.figures.unpriced_reasons == ("unknown",)
 
 
 def test_dry_run_changes_nothing(database: Database, store: Store) -> None:

@@ -167,6 +167,7 @@ def _sum(figures: Iterable[Figures]) -> Figures:
             **changes,
             cost_nano_usd=sum(costs) if costs else None,
             unpriced_models=tuple({*total.unpriced_models, *each.unpriced_models}),
+            unpriced_reasons=tuple({*total.unpriced_reasons, *each.unpriced_reasons}),
             latest=max(total.latest, each.latest),
         )
     return total

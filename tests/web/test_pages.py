@@ -30,7 +30,13 @@ from web.conftest import SECRET, SignIn, Tokens, make_browser, recorded
 from web.memory import MemoryReports
 
 UNPRICED = Figures(
-    requests=1, completed=1, input=7, output=3, unpriced=1, unpriced_models=("llama",)
+    requests=1,
+    completed=1,
+    input=7,
+    output=3,
+    unpriced=1,
+    unpriced_models=("llama",),
+    unpriced_reasons=("no price list",),
 )
 
 
@@ -73,7 +79,7 @@ def test_unknown_money_is_a_dash_with_the_reason(
     reports.details[:] = [recorded("r-1", figures=UNPRICED)]
     text = operator.get("/").text
     assert "$" not in text.replace("$(", "")
-    assert 'title="no price is known for llama">—' in text
+    assert 'title="no price is known for llama: no price list">—' in text
     assert "+1 unpriced" in text
 
 
@@ -81,7 +87,7 @@ def test_sum_with_unpriced_requests_says_so(operator: TestClient, reports: Memor
     reports.details.append(recorded("r-1", figures=UNPRICED))
     text = operator.get("/").text
     assert "$0.0246" in text
-    assert 'title="Requests whose cost is not known: llama">+1 unpriced' in text
+    assert 'title="Requests whose cost is not known: llama. no price list">+1 unpriced' in text
 
 
 def test_turn_that_brings_tool_results_is_listed_as_such(

@@ -32,6 +32,7 @@ _EXTRA = {
     "partial": "i.partial",
     "correlating_tool_call_id": "i.correlating_tool_call_id",
     "ttft_ms": "i.ttft_ms",
+    "unpriced_reason": "max(t.unpriced_reason)",
     "upstream_requests": "count(DISTINCT CASE WHEN t.id IS NOT NULL THEN"
     " coalesce(CAST(t.upstream AS TEXT), t.provider_response_id, t.id) END)",
     "served_model": "(SELECT x.model FROM aibridge_token_usages x"  # noqa: S608
@@ -111,5 +112,6 @@ def _figures(row: dict[str, Any]) -> Figures:
         saved_nano_usd=None if is_subscription else row["saved"],
         provider_cost_nano_usd=row["provider_cost"],
         unpriced_models=(row["model"] or "unknown",) if row["unpriced"] else (),
+        unpriced_reasons=(row["unpriced_reason"],) if row["unpriced_reason"] else (),
         latest=row["started_at"],
     )

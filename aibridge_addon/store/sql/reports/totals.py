@@ -1,6 +1,7 @@
 """Totals: figures of groups of requests, from the roll-up as far as it is fresh."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,13 @@ from aibridge_addon.report.rows import Totals
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql.cubes import JOIN_TOOLS, TOOL_SQL, Cube, smallest
 from aibridge_addon.store.sql.figures import MEASURES, requests_sql
-from aibridge_addon.store.sql.reports import groups, levels, selection, spans
+from aibridge_addon.store.sql.reports import (
+    groups,
+    levels,
+    selection,
+    spans,
+    unpriced_reasons,
+)
 from aibridge_addon.store.sql.reports.levels import Groups, Level
 from aibridge_addon.store.sql.reports.selection import Selection
 
@@ -33,7 +40,15 @@ def read(connection: Connection, query: TotalsQuery) -> Totals:
     rows = found.rows if by else []
     if by and by[0] in TIME_GROUPINGS:  # a limit left out the oldest ones
         rows.sort(key=lambda row: str(row.names[0] or ""))
-    return Totals(rows=tuple(rows), more=found.more, overall=whole.rows[0].figures)
+    overall = whole.rows[0].figures
+    if overall.unpriced:
+        reasons = unpriced_reasons.read(connection, query)
+        overall = unpriced_reasons.with_reasons(overall, reasons)
+        rows = [
+            replace(row, figures=unpriced_reasons.with_reasons(row.figures, reasons))
+            for row in rows
+        ]
+    return Totals(rows=tuple(rows), more=found.more, overall=overall)
 
 
 def read_levels(
