@@ -8,7 +8,7 @@ from aibridge_addon.report.queries import RequestQuery
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql.reports import selection
 
-_MOST_REQUESTS = 500
+_MOST_REQUESTS = 200
 """Requests of a period, the newest ones, whose reasons are looked up: the time stays bounded."""
 _MOST_REASONS = 5
 
