@@ -802,5 +802,5 @@ async def test_start_logs_what_is_recorded_and_how_to_record_less(
 
     assert (
         "aibridge: records everything that is said"
-        " (less: --set aibridge_capture=prompts,tools,thoughts)" in caplog.text
+        " (to record less: --set aibridge_capture=prompts,tools,thoughts)" in caplog.text
     )

@@ -40,7 +40,9 @@ def describe_capture(names: Collection[str], *, is_private: bool) -> str:
     contents = resolve_capture(names, is_private=is_private)
     less = "--set aibridge_capture="
     if contents >= set(CAPTURABLE):
-        return f"{EVERYTHING} (less: {less}prompts,tools,thoughts)"
+        return f"{EVERYTHING} (to record less: {less}prompts,tools,thoughts)"
     if not contents:
         return "token counts only"
-    return f"{', '.join(name for name in CAPTURABLE if name in contents)} (none: {less})"
+    return (
+        f"{', '.join(name for name in CAPTURABLE if name in contents)} (to record nothing: {less})"
+    )

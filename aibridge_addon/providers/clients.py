@@ -266,7 +266,7 @@ CLIENTS = [
         base_urls=_ANTHROPIC | _OPENAI | _GOOGLE,
         needs_base_url=True,  # Node ignores HTTPS_PROXY before version 22.21
     ),
-    ClientProgram(name="curl", commands=("curl",)),
+    ClientProgram(name="curl", user_agents=("curl/",), commands=("curl",), is_library=True),
 ]
 """In the order in which they are tried: the first row that matches a request or program applies."""
 

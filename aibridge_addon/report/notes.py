@@ -11,7 +11,10 @@ _MOST_NAMES = 5
 
 def headline(figures: Figures) -> str:
     """Return the figures in one line: cost, requests, and what caches did."""
-    parts = [f"{usd(figures.cost_nano_usd)}{'+' * bool(figures.unpriced)}", requests(figures)]
+    cost = f"{usd(figures.cost_nano_usd)}{'+' * bool(figures.unpriced)}"
+    if figures.cost_nano_usd is None and figures.unpriced:
+        cost = "cost unknown"
+    parts = [cost, requests(figures)]
     if figures.cache_read:
         saved = figures.saved_nano_usd
         gain = f", saved {usd(saved)}" if saved is not None and saved > 0 else ""

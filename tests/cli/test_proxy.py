@@ -97,7 +97,9 @@ def test_startup_message_has_the_settings_of_clients(shared: Home) -> None:
 def test_startup_message_states_who_can_use_the_proxy(home: Home, shared: Home) -> None:
     shared.processes[0].wait_for(r"access tokens +not required")
     local = shared.processes[0].text
-    everything = r"records +everything that is said \(less: --set aibridge_capture=prompts,tools"
+    everything = (
+        r"records +everything that is said \(to record less: --set aibridge_capture=prompts,tools"
+    )
     assert re.search(everything, local)
     assert "listens on" not in local
     assert "OPEN:" not in local
@@ -105,7 +107,9 @@ def test_startup_message_states_who_can_use_the_proxy(home: Home, shared: Home) 
     opened = home.start_proxy(*everywhere, "--allow-open")
     opened.wait_for("OPEN: anyone who can reach this proxy can use it")
     opened.wait_for(r"listens on +0\.0\.0\.0: other machines can connect")
-    opened.wait_for(r"records +prompts, tools, thoughts \(none: --set aibridge_capture=\)")
+    opened.wait_for(
+        r"records +prompts, tools, thoughts \(to record nothing: --set aibridge_capture=\)"
+    )
     opened.stop()
     asking = home.start_proxy(*everywhere, "--set", "aibridge_require_token=always")
     asking.wait_for(r"access tokens +required")

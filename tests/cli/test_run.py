@@ -72,7 +72,7 @@ def test_run_reverse_sets_base_urls(shared: Home) -> None:
     assert (ended.returncode, ended.stdout) == (0, "completed\n"), ended.stderr
     assert ended.stderr.splitlines() == [
         "aibridge: records everything that is said"
-        " (less: --set aibridge_capture=prompts,tools,thoughts)",
+        " (to record less: --set aibridge_capture=prompts,tools,thoughts)",
         "aibridge: 1 request · gpt-5: 5 in, 3 out · <$0.0001",
     ]
     [row] = read_records(shared.database).interceptions[before:]

@@ -39,10 +39,11 @@ def test_listed_words_hold_at_every_proxy(is_private: bool) -> None:
     [
         (
             *("auto", True),
-            "everything that is said (less: --set aibridge_capture=prompts,tools,thoughts)",
+            "everything that is said"
+            " (to record less: --set aibridge_capture=prompts,tools,thoughts)",
         ),
-        ("auto", False, "prompts, tools, thoughts (none: --set aibridge_capture=)"),
-        ("results,answers", True, "answers, results (none: --set aibridge_capture=)"),
+        ("auto", False, "prompts, tools, thoughts (to record nothing: --set aibridge_capture=)"),
+        ("results,answers", True, "answers, results (to record nothing: --set aibridge_capture=)"),
         ("", True, "token counts only"),
     ],
 )

@@ -73,7 +73,7 @@ CODEX = recognise({"user-agent": "codex_cli_rs/1"})
             {"user-agent": "Anthropic/JS 0.94.0", "x-interaction-type": "conversation-agent"},
             "GitHub Copilot (CLI)",
         ),
-        ({"user-agent": "curl/8.5"}, "Unknown"),
+        ({"user-agent": "curl/8.5"}, "curl"),
         ({"user-agent": "not claude"}, "Unknown"),
         ({"user-agent": "", "originator": ""}, "Unknown"),
         ({}, "Unknown"),
