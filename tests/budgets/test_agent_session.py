@@ -146,8 +146,15 @@ class Session:
     @property
     def spent(self) -> float:
         """The spent amount in US dollars."""
-        query = "SELECT sum(spent) FROM aibridge_budget_counters"
-        return float(self.db.execute(query).fetchone()[0]) / 10**9
+        return self._usd("SELECT sum(spent) FROM aibridge_budget_counters")
+
+    @property
+    def held(self) -> float:
+        """The amount that requests in flight hold, in US dollars."""
+        return self._usd("SELECT sum(amount) FROM aibridge_budget_holds")
+
+    def _usd(self, query: str) -> float:
+        return float(self.db.execute(query).fetchone()[0] or 0) / 10**9
 
 
 @pytest.mark.parametrize(
@@ -157,11 +164,17 @@ class Session:
 def test_session_that_allows_large_outputs_is_not_refused_while_there_is_money(
     sessions: int, limit_usd: float, hold: HoldRule
 ) -> None:
+    """With `pytest -s`, it prints what is held and spent over time."""
     subject = Session(limit_usd, hold)
+    print(f"\n{sessions} sessions, hold = {hold}, limit ${limit_usd}\nturn    held   spent")
     for turn in range(TURNS):
-        content = body(turn)
+        content, before = body(turn), subject.spent
         started = [subject.begin(session, content) for session in range(sessions)]
+        held = subject.held
+        assert held <= limit_usd - before + 1e-9
         for start in started:
             subject.end(usage_of(start, turn))
+        print(f"{turn + 1:>4} {held:>7.3f} {subject.spent:>7.3f}")
+    assert subject.held == 0
     assert 1.5 * sessions < subject.spent < limit_usd
     subject.db.conn.close()
