@@ -173,8 +173,9 @@ def _notes(account: Account) -> Iterator[str]:
         yield f"{amount(budget, account.estimated)} estimated"
     if account.unpriced:
         yield f"+ {_calls(account.unpriced, 'unpriced ')}"
-    if account.opens_at and account.spent >= budget.limit:
-        yield f"opens {account.opens_at.astimezone(budget.window.zone):%-d %b %H:%M}"
+    if account.opens_at:
+        verb = "opens" if budget.refuses and account.spent >= budget.limit else "resets"
+        yield f"{verb} {account.opens_at.astimezone(budget.window.zone):%-d %b %H:%M}"
 
 
 def _calls(number: int, kind: str = "") -> str:

@@ -34,6 +34,11 @@ def refusal_of(found: BudgetRefusal) -> Refusal:
             )
         case "unavailable":
             return unavailable()
+        case _ if found.standing.spent < budget.limit:
+            text = (
+                f"{name} has too little left for this request: {spent} is spent{_whose(found)}"
+                f"{_opens(found)}"
+            )
         case _:
             text = f"{name} is spent: {spent}{_whose(found)}{_opens(found)}"
     return Refusal(status=400, reason="budget_exceeded", message=f"aibridge: {text}.")

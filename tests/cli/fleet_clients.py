@@ -170,7 +170,7 @@ def _outcome(answer: Answer) -> str:
     if answer.status is None or (answer.status == 502 and b"nginx" in answer.body):
         return "broken"
     if answer.status == 400:
-        return "spent" if b" is spent: " in answer.body else answer.body.decode()
+        return "spent" if b" is spent" in answer.body else answer.body.decode()
     return str(answer.status)
 
 
