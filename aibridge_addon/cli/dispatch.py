@@ -9,9 +9,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from mitmproxy import exceptions, hooks
+from mitmproxy import exceptions, flow, hooks
 from mitmproxy.addonmanager import AddonManager, safecall
 from mitmproxy.master import Master
+
+_UPDATE = hooks.UpdateHook([])
 
 
 class FastAddonManager(AddonManager):
@@ -36,11 +38,16 @@ class FastAddonManager(AddonManager):
         self._listeners.clear()
         super().clear()  # type: ignore[no-untyped-call]
 
+    async def handle_lifecycle(self, event: hooks.Hook) -> None:
+        """Call the listeners of an event, then those of updates if it changes a flow."""
+        (message, *_) = event.args()
+        await self.trigger_event(event)
+        if isinstance(message, flow.Flow) and self._listeners_of(_UPDATE):
+            await self.trigger_event(hooks.UpdateHook([message]))
+
     async def trigger_event(self, event: hooks.Hook) -> None:
         """Call the listeners of an event in order, until one of them raises `AddonHalt`."""
-        listeners = self._listeners.get(event.name)
-        if listeners is None:
-            listeners = self._listeners[event.name] = self._find(event)
+        listeners = self._listeners_of(event)
         args = event.args() if listeners else ()
         for listener in listeners:
             try:
@@ -53,5 +60,10 @@ class FastAddonManager(AddonManager):
                 with safecall():
                     raise
 
-    def _find(self, event: hooks.Hook) -> list[Callable[..., Any]]:
-        return [hook for addon in self.chain for _, hook in self._iter_hooks(addon, event)]
+    def _listeners_of(self, event: hooks.Hook) -> list[Callable[..., Any]]:
+        listeners = self._listeners.get(event.name)
+        if listeners is None:
+            found = (self._iter_hooks(addon, event) for addon in self.chain)
+            listeners = [hook for hooks_of_addon in found for _, hook in hooks_of_addon]
+            self._listeners[event.name] = listeners
+        return listeners

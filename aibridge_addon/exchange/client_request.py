@@ -5,7 +5,6 @@ here, and are put back into the request that is sent upstream.
 """
 
 from collections.abc import Callable, Iterable
-from copy import copy
 from dataclasses import dataclass, field, replace
 
 from mitmproxy import http
@@ -24,6 +23,7 @@ from aibridge_addon.providers.central_keys import CentralKey
 from aibridge_addon.providers.credentials import CREDENTIAL_HEADERS, Credential, Headers
 from aibridge_addon.providers.identity import Actor
 from aibridge_addon.providers.routing import Route
+from aibridge_addon.relay.head_copies import copy_head
 from aibridge_addon.relay.secrets import Secrets, mask_fields, outgoing_fields, outgoing_path
 
 
@@ -182,9 +182,7 @@ class ClientRequest:
 
     def outgoing(self) -> http.Request:
         """Return the head that is sent upstream: with the secrets, without this hop's headers."""
-        # Its constructor checks the type of each field, which costs more than all else here.
-        request = copy(self.flow.request)
-        request.data = copy(request.data)
+        request = copy_head(self.flow.request)
         fields = outgoing_fields(request.headers.fields, self.secrets)
         if self.actor and not self.is_signed:
             fields = with_actor(fields, self.actor)

@@ -6,7 +6,6 @@ mistake informational responses for final ones, and read heads of any size; all 
 """
 
 import re
-from copy import copy
 from dataclasses import replace
 
 from h11 import Data, EndOfMessage, ProtocolError, RemoteProtocolError
@@ -30,6 +29,8 @@ from mitmproxy.proxy.layers.http._http1 import (
     Http1Server,
     make_error_response,
 )
+
+from aibridge_addon.relay.head_copies import copy_head
 
 type Commands = layer.CommandGenerator[None]
 
@@ -133,8 +134,7 @@ def framed(request: http.Request, *, has_body: bool, absolute: bool = False) -> 
     Either `content-length` or `transfer-encoding` frames a body, whatever the client sent. The
     target is in origin form, unless the server is a proxy that needs the `absolute` form.
     """
-    result = copy(request)
-    result.data = copy(request.data)
+    result = copy_head(request)
     result.data.headers = request.headers.copy()
     if request.is_http2 or request.is_http3:
         _use_authority_as_host(result)

@@ -11,6 +11,7 @@ from mitmproxy.proxy import commands
 from mitmproxy.proxy.layers.http import HttpStream, ResponseHeaders, SendHttp
 
 from aibridge_addon.relay.command_generators import Commands, mapped
+from aibridge_addon.relay.head_copies import copy_head
 from aibridge_addon.relay.secrets import Secrets, mask_response_fields, restored_fields
 
 
@@ -41,8 +42,7 @@ def as_received(response: http.Response) -> http.Response:
     """Return the head that the client receives: with the secrets."""
     if not isinstance(headers := response.headers, MaskedHeaders):
         return response
-    response = copy(response)
-    response.data = copy(response.data)
+    response = copy_head(response)
     response.data.headers = http.Headers(restored_fields(headers.fields, headers.secrets))
     return response
 

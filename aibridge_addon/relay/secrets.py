@@ -83,7 +83,8 @@ def outgoing_path(path: str, secrets: Secrets) -> str:
         given = hint.encode("utf-8", "surrogateescape")
         return secrets.get((_of_query(name), given), given).decode("utf-8", "surrogateescape")
 
-    return with_secrets(path, restored) if secrets else path
+    has_any = any(name.startswith(b"?") for name, _ in secrets)
+    return with_secrets(path, restored) if has_any else path
 
 
 def _of_query(name: str) -> bytes:
