@@ -12,8 +12,8 @@ from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import printable
 from aibridge_addon.report.limits import span
 from aibridge_addon.report.numbers import count
+from aibridge_addon.report.processes import ProcessRow
 from aibridge_addon.report.protocol import UnsupportedReportError
-from aibridge_addon.report.rows import ProcessRow
 from aibridge_addon.store.errors import StoreError
 
 SILENT_AFTER = timedelta(seconds=60)

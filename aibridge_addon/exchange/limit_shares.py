@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from aibridge_addon.access.policies.rate_limits import RateLimits
 from aibridge_addon.exchange.live_processes import LiveProcesses
 from aibridge_addon.facts import this_process_id
+from aibridge_addon.report.processes import ProcessRow
 from aibridge_addon.report.protocol import UnsupportedReportError
-from aibridge_addon.report.rows import ProcessRow
 
 logger = logging.getLogger(__name__)
 

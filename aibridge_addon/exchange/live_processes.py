@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
 from aibridge_addon.access.limits.share import Share
-from aibridge_addon.report.rows import ProcessRow
+from aibridge_addon.report.processes import ProcessRow
 
 LEASE_SECONDS = 60.0
 """Time for which a process counts as alive after its last sign of life."""

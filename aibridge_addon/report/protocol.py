@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NoReturn, Protocol
 
+from aibridge_addon.report.processes import ProcessRow
 from aibridge_addon.report.queries import RequestQuery, TotalsQuery
 from aibridge_addon.report.rows import (
     ExportRow,
@@ -12,7 +13,6 @@ from aibridge_addon.report.rows import (
     Page,
     PersonRow,
     PricedModelRow,
-    ProcessRow,
     RateLimitRow,
     RequestRow,
     SearchHit,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 from aibridge_addon.facts import known_sum
@@ -299,31 +298,6 @@ class PricedModelRow:
     list_price_nano_usd: int | None
     """List price of the calls on a subscription, which are not billed."""
     latest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessRow:
-    """A proxy process, as it reported last."""
-
-    id: str
-    host: str
-    pid: int
-    version: str
-    started_at: str
-    seen_at: str
-    ended_at: str | None
-    """Time of its regular end."""
-    open_requests: int
-    requests: int
-    """Since its start."""
-    cpu_percent: float
-    read_at: str
-    """Time of this report, by the clock that dates `seen_at`."""
-
-    @property
-    def silence(self) -> timedelta:
-        """Time since its last sign of life."""
-        return datetime.fromisoformat(self.read_at) - datetime.fromisoformat(self.seen_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

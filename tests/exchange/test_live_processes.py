@@ -7,7 +7,7 @@ from access.policies.test_rate_limits import Clock, Limited, asked_by, limit
 
 from aibridge_addon.access.limits.share import Share
 from aibridge_addon.exchange.live_processes import LEASE_SECONDS, LiveProcesses
-from aibridge_addon.report.rows import ProcessRow
+from aibridge_addon.report.processes import ProcessRow
 
 START = datetime(2026, 3, 29, 0, 59, tzinfo=UTC)
 

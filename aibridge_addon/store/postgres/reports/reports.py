@@ -2,8 +2,9 @@
 
 from contextlib import AbstractContextManager
 
+from aibridge_addon.report.processes import ProcessRow
 from aibridge_addon.report.queries import RequestQuery, TotalsQuery
-from aibridge_addon.report.rows import Page, ProcessRow, SearchHit, Totals
+from aibridge_addon.report.rows import Page, SearchHit, Totals
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.postgres.pool import Pool
 from aibridge_addon.store.postgres.reports import search

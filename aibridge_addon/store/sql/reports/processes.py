@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from aibridge_addon.report.rows import ProcessRow
+from aibridge_addon.report.processes import ProcessRow
 from aibridge_addon.store.columns import PROCESS
 from aibridge_addon.store.connection import Connection
 

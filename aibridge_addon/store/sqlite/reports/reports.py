@@ -4,8 +4,9 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from aibridge_addon.report.processes import ProcessRow
 from aibridge_addon.report.queries import RequestQuery
-from aibridge_addon.report.rows import Page, ProcessRow, RateLimitRow, SearchHit
+from aibridge_addon.report.rows import Page, RateLimitRow, SearchHit
 from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.sql.reports.processes import read_processes
 from aibridge_addon.store.sql.reports.rate_limits import read_rate_limits
