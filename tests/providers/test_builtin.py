@@ -189,7 +189,7 @@ def test_credentials_of_azure_and_copilot_are_masked(name: bytes) -> None:
 class _Asked:
     """The parts of `Asked` that name models."""
 
-    method, fields, is_message = "POST", (), False
+    method, fields, is_message, members = "POST", (), False, None
 
     def __init__(self, route: Any, path: str, body: bytes = BODY) -> None:
         self.route, self.path, self._body = route, path, body

@@ -1,6 +1,7 @@
 """Totals after retention has deleted requests: the roll-up keeps their figures."""
 
 import tempfile
+from itertools import combinations
 from pathlib import Path
 
 from effort import examples
@@ -53,3 +54,33 @@ def test_totals_over_all_time_survive_the_deletion_of_requests(
     found = {row.names: row.figures for row in totals.rows}
     assert found == {names: figures(group) for names, group in expected.items()}
     assert totals.overall == figures(stored)
+
+
+def test_totals_by_each_two_names_survive_the_deletion_of_requests(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite3"
+    request = Request(
+        number=0,
+        started_at="2026-03-28T20:00:00.000000+00:00",
+        status="completed",
+        http_status=200,
+        calls=(),
+        tools=(),
+        actor="alice",
+        team="search",
+        model="opus",
+        client="Codex",
+        provider="anthropic",
+        kind="turn",
+        credential="byok",
+        token="t1",
+        session="s-1",
+        api="anthropic_messages",
+    )
+    with database(path) as connection:
+        insert(connection, request)
+        with transaction(connection):
+            for statement in DELETE_INTERCEPTIONS:
+                connection.execute(statement, {"before": "9", "limit": 2})
+    reports = SQLiteReports(path)
+    lost = [by for by in combinations(ROLLED, 2) if not reports.totals(TotalsQuery(by=by)).rows]
+    assert lost == []

@@ -86,6 +86,7 @@ class Cube:
     """Sums of days, weeks and months with fewer keys than the hours that they sum up."""
 
     table: str
+    """Empty: there are sums of hours only."""
     hours: HourTable
     keys: tuple[str, ...]
     longest: int = MONTH
@@ -145,9 +146,13 @@ CUBES = (
 sessions would hardly have fewer rows than their days."""
 
 
+_HOURS_ONLY = Cube(table="", hours=HOURS, keys=HOURS.keys)
+
+
 def smallest(columns: Collection[str]) -> Cube | None:
     """Return the smallest cube that has some key columns."""
-    return next((cube for cube in CUBES if set(columns) <= set(cube.keys)), None)
+    cubes = (*CUBES, _HOURS_ONLY)
+    return next((cube for cube in cubes if set(columns) <= set(cube.keys)), None)
 
 
 def create_table_sql(table: str, first: Mapping[str, str], keys: Collection[str]) -> str:

@@ -125,10 +125,10 @@ def _from_interceptions(
 def _from_rollup(by: tuple[str, ...], cube: Cube, chosen: Selection) -> Iterator[str]:
     """Yield the SELECTs of the rows of whole days and more, and of the hours between them."""
     where = f" WHERE {' AND '.join(chosen.conditions)}" if chosen.conditions else ""
-    for source, time in (
-        (spans.span_source(cube.table), "i.begin_hour"),
-        (spans.hour_source(cube.hours.table), "i.hour"),
-    ):
+    sources = [(spans.hour_source(cube.hours.table), "i.hour")]
+    if cube.table:
+        sources.append((spans.span_source(cube.table), "i.begin_hour"))
+    for source, time in sources:
         columns = _columns_of([groups.rollup_sql(name, time) for name in by], "latest")
         yield f"SELECT {columns} FROM {source}{where}"  # noqa: S608
 
