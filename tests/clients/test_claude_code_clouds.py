@@ -1,4 +1,4 @@
-"""Claude Code at Amazon Bedrock and Vertex AI, through the forward proxy and by base URL."""
+"""Claude Code at Amazon Bedrock, Vertex AI and Azure, in forward mode and by base URL."""
 
 from collections.abc import Iterator
 
@@ -15,6 +15,7 @@ from clients.places import Desk, Mode
 
 each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
 REGION = "us-east-1"
+RESOURCE = "our-resource"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,12 @@ name = "vertex"
 type = "vertex"
 base_url = "{standin.origin}"
 hosts = ["aiplatform.googleapis.com"]
+
+[[providers]]
+name = "azure"
+type = "azure"
+base_url = "{standin.origin}"
+hosts = ["{RESOURCE}.services.ai.azure.com"]
 """
     keys = {"AWS_ACCESS_KEY_ID": "AKIAOPERATOROPERATOR", "AWS_SECRET_ACCESS_KEY": "secret"}
     calc = {"calc": {"url": tool_server.url, "allow": "^add$"}}
@@ -68,6 +75,17 @@ def vertex_variables(desk: Desk, mode: Mode) -> dict[str, str]:
     if mode == "forward":
         return variables
     return variables | {"ANTHROPIC_VERTEX_BASE_URL": f"{desk.proxy.reverse_url}/vertex/v1"}
+
+
+def foundry_variables(desk: Desk, mode: Mode) -> dict[str, str]:
+    url = f"https://{RESOURCE}.services.ai.azure.com/anthropic"
+    if mode == "reverse":
+        url = f"{desk.proxy.reverse_url}/azure/anthropic"
+    return {
+        "CLAUDE_CODE_USE_FOUNDRY": "1",
+        "ANTHROPIC_FOUNDRY_BASE_URL": url,
+        "ANTHROPIC_FOUNDRY_API_KEY": "key-of-azure-0123456789",
+    }
 
 
 def turns(records: Records) -> list[dict[str, object]]:
@@ -114,6 +132,21 @@ def test_claude_code_on_vertex_is_recorded(cloud_desk: Desk, mode: Mode) -> None
     assert output["result"] == "Hello from the stand-in."
     [row] = turns(records)
     assert (row["provider"], row["api"]) == ("vertex", "anthropic_messages")
+    assert (row["status"], row["client_session_id"]) == ("completed", output["session_id"])
+    assert records.prompts == ["hello there TOKENS:11,7,5,3"]
+    [usage] = [u for u in records.token_usages if u["interception_id"] == row["id"]]
+    assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
+
+
+@each_mode
+def test_claude_code_in_azure_foundry_is_recorded(cloud_desk: Desk, mode: Mode) -> None:
+    env = foundry_variables(cloud_desk, mode)
+    with cloud_desk.proxy.recording() as records:
+        ran, output = claude(cloud_desk, "-p", "hello there TOKENS:11,7,5,3", mode=mode, env=env)
+    assert ran.code == 0
+    assert output["result"] == "Hello from the stand-in."
+    [row] = turns(records)
+    assert (row["provider"], row["api"]) == ("azure", "anthropic_messages")
     assert (row["status"], row["client_session_id"]) == ("completed", output["session_id"])
     assert records.prompts == ["hello there TOKENS:11,7,5,3"]
     [usage] = [u for u in records.token_usages if u["interception_id"] == row["id"]]
