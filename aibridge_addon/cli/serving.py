@@ -68,7 +68,8 @@ class Bridge(AIBridge):
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """Handle the end of a response."""
-        self._end_connection_of(flow)  # if it is a response of ours, its head follows
+        if flow.response and not flow.response.stream:  # its head follows
+            self._end_connection_of(flow)
         self._ending += 1
         try:
             await super().response(flow)

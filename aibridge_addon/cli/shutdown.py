@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.05
 """Interval between checks for open requests."""
+SILENCE_S = 1.0
+"""Time without an open request in which a connected client may send its next request."""
 
 
 class Busy(Protocol):
@@ -83,13 +85,25 @@ class GracefulShutdown:
                 "aibridge: ending once open requests are complete; a second signal ends now"
             )
         quiet = 0
-        # Twice in a row: between a hook and the bytes that follow from it, nothing seems open.
-        while quiet < 2 and loop.time() < deadline:
+        while quiet < self._checks_to_pass() and loop.time() < deadline:
             quiet = 0 if self._is_open() else quiet + 1
             await asyncio.sleep(POLL_S)
 
     def _is_open(self) -> bool:
-        return self._bridge.is_busy or _has_unsent_bytes(self._master.addons.get("proxyserver"))
+        return self._bridge.is_busy or _has_unsent_bytes(self._server)
+
+    def _checks_to_pass(self) -> int:
+        """Return the number of checks in a row that must find no open request.
+
+        Two, since between a hook and the bytes that follow from it, nothing seems open. More while
+        clients are connected: a request may be on its way. A response to it ends the connection.
+        """
+        return round(SILENCE_S / POLL_S) if self._server.connections else 2
+
+    @property
+    def _server(self) -> proxyserver.Proxyserver:
+        server: proxyserver.Proxyserver = self._master.addons.get("proxyserver")
+        return server
 
 
 def _has_unsent_bytes(server: proxyserver.Proxyserver) -> bool:

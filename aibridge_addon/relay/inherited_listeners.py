@@ -66,6 +66,29 @@ class _InheritedSocket(socket.socket):
         return True
 
 
+class _Listening:
+    """A server of asyncio that loses no connection when it is closed.
+
+    asyncio drops a connection that it has accepted in the same turn of the loop.
+    """
+
+    def __init__(self, server: asyncio.Server) -> None:
+        self._server = server
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The sockets that accept connections."""
+        return self._server.sockets
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        loop = asyncio.get_running_loop()
+        if hasattr(loop, "_selector"):  # not in uvloop
+            for listener in self.sockets:
+                loop.remove_reader(listener.fileno())
+        loop.call_soon(self._server.close)
+
+
 def use_inherited(descriptors: Mapping[Address, int], counts: ConnectionCounts, slot: int) -> None:
     """Make mitmproxy listen on inherited sockets instead of binding their addresses."""
     bind = AsyncioServerInstance.listen
@@ -84,6 +107,7 @@ def use_inherited(descriptors: Mapping[Address, int], counts: ConnectionCounts, 
         # A duplicate: mitmproxy closes it when it stops to listen, and may listen again.
         listener = _InheritedSocket(fileno=os.dup(descriptor))
         listener.counts, listener.slot = counts, slot
-        return [await asyncio.start_server(handle, sock=listener, backlog=ACCEPTED_PER_TURN)]
+        server = await asyncio.start_server(handle, sock=listener, backlog=ACCEPTED_PER_TURN)
+        return [_Listening(server)]
 
     AsyncioServerInstance.listen = listen  # type: ignore[method-assign]

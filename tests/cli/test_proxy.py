@@ -52,18 +52,22 @@ def ask(base_url: str, text: str = "hello") -> anthropic.types.Message:
 @contextmanager
 def open_stream(base_url: str, text: str, token: str = "") -> Iterator[Iterator[str]]:
     """Open a stream; yield its lines after the first event has arrived."""
+    with new_client(token) as http, open_stream_of(http, base_url, text) as lines:
+        yield lines
+
+
+def new_client(token: str = "") -> httpx2.Client:
     headers = {"x-api-key": ANTHROPIC_KEY, "anthropic-version": "2023-06-01"}
     if token:
         headers["x-aibridge-token"] = token
-    with (
-        httpx2.Client(trust_env=False, timeout=TIMEOUT_S) as http,
-        http.stream(
-            "POST",
-            f"{base_url}/anthropic/v1/messages",
-            json=HELLO | {"stream": True, "messages": [{"role": "user", "content": text}]},
-            headers=headers,
-        ) as answer,
-    ):
+    return httpx2.Client(trust_env=False, timeout=TIMEOUT_S, headers=headers)
+
+
+@contextmanager
+def open_stream_of(http: httpx2.Client, base_url: str, text: str) -> Iterator[Iterator[str]]:
+    """Open a stream of a client that keeps its connection; yield its lines after the first."""
+    body = HELLO | {"stream": True, "messages": [{"role": "user", "content": text}]}
+    with http.stream("POST", f"{base_url}/anthropic/v1/messages", json=body) as answer:
         lines = answer.iter_lines()
         assert next(lines) == "event: message_start"
         yield lines
@@ -354,15 +358,20 @@ def test_sigterm_lets_an_open_stream_complete(home: Home, provider: Provider) ->
     process = home.start_proxy("--grace", "600")
     url = home.proxy().reverse_url
     assert url
-    with open_stream(url, "GATE:graceful") as lines:
-        process.send(SIGTERM)
-        process.wait_for("ending")
-        wait_until(lambda: not announcement.accepts_connections(url), "it still listens")
-        assert not (home.data / "proxy.json").exists()
-        provider.gate("graceful").open()
-        assert "event: message_stop" in list(lines)
+    with new_client() as http:
+        with open_stream_of(http, url, "GATE:graceful") as lines:
+            process.send(SIGTERM)
+            process.wait_for("ending")
+            wait_until(lambda: not announcement.accepts_connections(url), "it still listens")
+            assert not (home.data / "proxy.json").exists()
+            provider.gate("graceful").open()
+            assert "event: message_stop" in list(lines)
+        # The client was not told that the connection would end: its next request must pass, too.
+        last = http.post(f"{url}/anthropic/v1/messages", json=HELLO)
+        assert (last.status_code, last.headers["connection"]) == (200, "close")
     assert process.wait() == 0, process.text
-    assert read_records(home.database).interception["status"] == "completed"
+    rows = read_records(home.database).interceptions
+    assert [row["status"] for row in rows] == ["completed", "completed"]
 
 
 def test_open_stream_is_ended_after_the_grace_period(home: Home) -> None:

@@ -24,6 +24,8 @@ class StartingWorker(Worker):
     """A worker without a process, which comes up or ends when a test says so."""
 
     started: list["StartingWorker"]
+    may_start: asyncio.Event
+    """Set unless a test holds the start of a process up."""
 
     def __init__(self, number: int) -> None:
         loop = asyncio.get_running_loop()
@@ -39,6 +41,7 @@ class StartingWorker(Worker):
     @classmethod
     async def start(cls, number: int, *_: Any) -> "StartingWorker":
         """Start one."""
+        await cls.may_start.wait()
         return cls(number)
 
     @property
@@ -116,6 +119,8 @@ def _two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(os, "process_cpu_count", lambda: CORES)
     monkeypatch.setattr(supervisor, "Worker", StartingWorker)
     StartingWorker.started = []
+    StartingWorker.may_start = asyncio.Event()
+    StartingWorker.may_start.set()
     yield
     StartingWorker.started = []
 
@@ -162,3 +167,16 @@ async def test_shutdown_during_the_start_starts_no_further_worker(counts: int) -
     assert len(await machine.starting()) == CORES
     await machine.stop()
     assert len(StartingWorker.started) == 1 + CORES
+
+
+async def test_worker_is_counted_once_while_its_replacement_starts(counts: int) -> None:
+    machine = Machine(counts)
+    await machine.start_all()
+    StartingWorker.may_start.clear()
+    replacing = asyncio.create_task(machine.supervisor._replace_all())
+    await machine.starting()
+    asked = list(machine.supervisor._endpoint._workers())
+    assert sorted(worker.number for worker in asked) == list(range(1, WORKERS + 1))
+    replacing.cancel()
+    StartingWorker.may_start.set()
+    await machine.stop()

@@ -91,10 +91,11 @@ def asked(user: NewUser, ran: Ran) -> Row:
 
 
 def last_word(ran: Ran) -> str:
-    """Return the summary of `aibridge run`, which is the last line on stderr."""
-    assert ran.err.count("aibridge: ") == 1
+    """Return the summary of `aibridge run`: the last line on stderr, after a notice only."""
     assert "aibridge" not in ran.out
-    line = ran.err.splitlines()[-1]
+    notice, *others, line = ran.err.splitlines()
+    assert notice.startswith("aibridge: records everything that is said")
+    assert "aibridge: " not in "".join(others)
     assert line.startswith("aibridge: ")
     return line
 
@@ -261,14 +262,16 @@ def test_run_leaves_the_screen_to_claude_code(user: NewUser, open_terminal: Open
     }
     (user.home / ".claude.json").write_text(json.dumps(known))
     terminal = open_terminal([program(CLAUDE_CODE)], asking.CLAUDE_QUIET | asking.CLAUDE_KEY)
-    terminal.wait_for("shortcuts")
+    terminal.wait_for("❯")
     terminal.type(ASKED)
     terminal.wait_for(ASKED)
     terminal.type("\r")
     terminal.wait_for("stand-in")
     terminal.type("\x03")
     terminal.wait_for("again to exit")
-    assert "aibridge" not in terminal.text
+    notice, _, screen = terminal.text.partition("\n")
+    assert notice.startswith("aibridge: records")
+    assert "aibridge" not in screen
     terminal.type("\x03")
     assert terminal.wait() == 0
     assert re.search(r"aibridge: \d requests? · .*11 in, 7 out", terminal.text.splitlines()[-1])

@@ -82,7 +82,7 @@ class Supervisor:
         Raises:
             ClickException: the first worker cannot start; its log states the reason.
         """
-        self._endpoint = Endpoint(lambda: [*self._workers.values(), *self._leaving], self._is_ready)
+        self._endpoint = Endpoint(lambda: self._all_workers, self._is_ready)
         self._metrics_url = self._endpoint.start(metrics_address)
         self._handle_signals()
         try:
@@ -100,6 +100,11 @@ class Supervisor:
             await self._stopping.wait()
         finally:
             await self._end()
+
+    @property
+    def _all_workers(self) -> set[Worker]:
+        """The workers and those that leave. A worker is both while its replacement starts."""
+        return {*self._workers.values(), *self._leaving}
 
     def _is_ready(self) -> bool:
         is_any_up = any(worker.is_up for worker in self._workers.values())
@@ -197,8 +202,7 @@ class Supervisor:
     async def _end(self) -> None:
         self._stopping.set()
         self._reporter.ended()
-        workers = [*self._workers.values(), *self._leaving]
-        await asyncio.gather(*(worker.end() for worker in workers))
+        await asyncio.gather(*(worker.end() for worker in self._all_workers))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -213,7 +217,7 @@ class Supervisor:
     def _stop(self) -> None:
         """Begin the shutdown; a second call ends open requests at once."""
         if self._stopping.is_set():
-            for worker in [*self._workers.values(), *self._leaving]:
+            for worker in self._all_workers:
                 worker.end_at_once()
         self._stopping.set()
         for worker in self._workers.values():
