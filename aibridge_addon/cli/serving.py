@@ -15,6 +15,7 @@ from aibridge_addon.cli.shutdown import GracefulShutdown, follow_stdin, handle_s
 from aibridge_addon.cli.totals import Passed, passed_of
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.observe.health import Health
+from aibridge_addon.relay.draining_server import drain_closed_ports
 
 
 class StartError(Exception):
@@ -119,6 +120,7 @@ def serve(
         SystemExit: the proxy cannot start, and the log states the reason.
     """
     bridge = Bridge()
+    drain_closed_ports()
     follow = partial(follow_stdin, on_line=lambda: on_question(bridge)) if until_eof else None
     try:
         asyncio.run(_serve(plan, bridge, on_up, on_change, on_end, follow))

@@ -6,7 +6,6 @@ inherit loses no connection when one of them stops listening, as `SO_REUSEPORT` 
 """
 
 import asyncio
-import os
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -51,7 +50,9 @@ class _InheritedSocket(socket.socket):
         loop = asyncio.get_running_loop()
         if (selector := getattr(loop, "_selector", None)) is None:  # uvloop
             return False
-        reader = selector.get_key(self.fileno()).data[0]
+        if (key := selector.get_map().get(self.fileno())) is None:  # the port closes
+            return False
+        reader = key.data[0]
         callback, arguments = reader._callback, reader._args
         loop.remove_reader(self)
 
@@ -66,35 +67,17 @@ class _InheritedSocket(socket.socket):
         return True
 
 
-class _Listening:
-    """A server of asyncio that loses no connection when it is closed.
-
-    asyncio drops a connection that it has accepted in the same turn of the loop.
-    """
-
-    def __init__(self, server: asyncio.Server) -> None:
-        self._server = server
-
-    @property
-    def sockets(self) -> tuple[Any, ...]:
-        """The sockets that accept connections."""
-        return self._server.sockets
-
-    def close(self) -> None:
-        """Accept no more connections."""
-        loop = asyncio.get_running_loop()
-        if hasattr(loop, "_selector"):  # not in uvloop
-            for listener in self.sockets:
-                loop.remove_reader(listener.fileno())
-        loop.call_soon(self._server.close)
-
-
 def use_inherited(descriptors: Mapping[Address, int], counts: ConnectionCounts, slot: int) -> None:
-    """Make mitmproxy listen on inherited sockets instead of binding their addresses."""
+    """Make mitmproxy listen on inherited sockets instead of binding their addresses.
+
+    It closes them when it stops to listen: a socket that another process holds, but does not read,
+    would keep clients waiting.
+    """
+    unused = dict(descriptors)
     bind = AsyncioServerInstance.listen
 
     async def listen(self: Any, host: str, port: int) -> list[Any]:
-        descriptor = descriptors.get((host, port))
+        descriptor = unused.pop((host, port), None)
         if descriptor is None:
             return await bind(self, host, port)
 
@@ -104,10 +87,8 @@ def use_inherited(descriptors: Mapping[Address, int], counts: ConnectionCounts, 
             finally:
                 counts.add(slot, -1)
 
-        # A duplicate: mitmproxy closes it when it stops to listen, and may listen again.
-        listener = _InheritedSocket(fileno=os.dup(descriptor))
+        listener = _InheritedSocket(fileno=descriptor)
         listener.counts, listener.slot = counts, slot
-        server = await asyncio.start_server(handle, sock=listener, backlog=ACCEPTED_PER_TURN)
-        return [_Listening(server)]
+        return [await asyncio.start_server(handle, sock=listener, backlog=ACCEPTED_PER_TURN)]
 
     AsyncioServerInstance.listen = listen  # type: ignore[method-assign]

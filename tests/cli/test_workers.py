@@ -66,6 +66,16 @@ def connections_of(pid: int, url: str) -> int:
     return sum(c.status == psutil.CONN_ESTABLISHED and c.laddr.port == port for c in accepted)
 
 
+def listens(process: Process, url: str) -> bool:
+    """Return True if the supervisor or a worker holds the port."""
+    port = urlsplit(url).port
+    return any(
+        connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        for pid in (process.pid, *pids_of(process))
+        for connection in psutil.Process(pid).net_connections()
+    )
+
+
 def assert_connections_are_spread(url: str, pids: set[int]) -> None:
     """Connect without a pause; each worker must accept some, and none more than half.
 
@@ -127,6 +137,7 @@ def test_four_workers_share_ports_and_report_one_sum(home: Home, metrics: str) -
         before = workers.text.count(ENDING)
         workers.send(SIGTERM)
         wait_until(lambda: workers.text.count(ENDING) > before, "the worker does not wait")
+        wait_until(lambda: not listens(workers, url), "clients would wait for the end")
         assert workers.stop() == 0, workers.text  # the second signal
     assert not any(map(psutil.pid_exists, pids))
     assert "No proxy process" in home.invoke("status").stdout

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
@@ -55,15 +55,22 @@ def supervise(
             log_format=log_format,
             verbose=verbose,
         )
-        supervisor = Supervisor(assignment, count, reporter)
+        supervisor = Supervisor(assignment, count, reporter, tuple(listeners.values()))
         asyncio.run(supervisor.run(_metrics_address(plan)))
 
 
 class Supervisor:
     """Keeps a number of workers running."""
 
-    def __init__(self, assignment: Assignment, count: int, reporter: StartupReporter) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        count: int,
+        reporter: StartupReporter,
+        listeners: Iterable[socket.socket] = (),
+    ) -> None:
         self._assignment = assignment
+        self._listeners = listeners
         self._counts = ConnectionCounts(assignment.counts)
         self._count = count
         self._reporter = reporter
@@ -169,7 +176,7 @@ class Supervisor:
         self._is_replacing = True
         try:
             for old in [worker for _, worker in sorted(self._workers.items())]:
-                if not await self._replace(old):
+                if self._stopping.is_set() or not await self._replace(old):
                     return
             logger.info("aibridge: all workers are replaced")
         finally:
@@ -202,6 +209,8 @@ class Supervisor:
     async def _end(self) -> None:
         self._stopping.set()
         self._reporter.ended()
+        for listener in self._listeners:  # else clients would connect when no worker listens
+            listener.close()
         await asyncio.gather(*(worker.end() for worker in self._all_workers))
         for task in self._tasks:
             task.cancel()
