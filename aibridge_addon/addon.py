@@ -94,9 +94,11 @@ class AIBridge:
 
     @guarded
     def running(self) -> None:
-        """Announce the proxy to other processes: it listens now."""
-        if self._components and self.announces:
-            self._announce()
+        """Announce the proxy to load balancers and other processes: it listens now."""
+        if components := self._components:
+            components.is_ready = components.is_ready is None
+            if self.announces:
+                self._announce()
         # Modules and components stay: the garbage collector need not visit them again and again.
         gc.collect()
         gc.freeze()

@@ -74,8 +74,8 @@ class Components:
     """
 
     reception: Reception
-    is_ready = True
-    """False once a shutdown has begun."""
+    is_ready: bool | None = None
+    """None before all ports are open; False once a shutdown has begun."""
 
     def __init__(self, settings: Settings, options: Options) -> None:
         self._options = options
@@ -280,7 +280,7 @@ class Components:
     def _build_listener(self, settings: Settings) -> Listener | None:
         if (address := settings.metrics_listen) is None:
             return None
-        return Listener(address, self.metrics.registry, self.health, lambda: self.is_ready)
+        return Listener(address, self.metrics.registry, self.health, lambda: bool(self.is_ready))
 
     def _close_listener(self) -> None:
         if self._listener:

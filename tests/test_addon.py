@@ -1,6 +1,7 @@
 """Tests of the addon's hooks as mitmproxy calls them: options, start, shutdown, and flows."""
 
 import asyncio
+import http.client as http_client
 import json
 import logging
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from ports import free_port
 from store.doubles import rows
 
 import aibridge_addon
@@ -79,12 +81,13 @@ async def call(tctx: Any, addon: AIBridge, hook: hooks.Hook) -> None:
 
 
 @asynccontextmanager
-async def started(**options: object) -> AsyncIterator[Running]:
-    """Yield a running addon and its context."""
+async def started(*, listens: bool = True, **options: object) -> AsyncIterator[Running]:
+    """Yield a running addon and its context; `listens`: the ports of mitmproxy are open."""
     addon = AIBridge()
     with taddons.context(Proxyserver(), addon) as tctx:  # it declares `connection_strategy`
         tctx.configure(addon, listen_host="127.0.0.1", **options)
-        await call(tctx, addon, hooks.RunningHook())
+        if listens:
+            await call(tctx, addon, hooks.RunningHook())
         try:
             yield addon, tctx
         finally:
@@ -512,6 +515,32 @@ async def test_open_interception_is_interrupted_at_shutdown(database: Path) -> N
 
     (row,) = rows(database, "interceptions")
     assert (row["status"], row["error_type"], row["partial"]) == ("interrupted", "shut_down", 1)
+
+
+async def test_proxy_is_ready_from_the_time_at_which_its_ports_listen(database: Path) -> None:
+    port = free_port()
+
+    async def readiness() -> int:
+        connection = http_client.HTTPConnection("127.0.0.1", port, timeout=20)
+        await asyncio.to_thread(connection.request, "GET", "/readyz")
+        with await asyncio.to_thread(connection.getresponse) as response:
+            return response.status
+
+    options = {"aibridge_db": str(database), "aibridge_metrics_listen": f"127.0.0.1:{port}"}
+    async with started(listens=False, **options) as (addon, tctx):
+        assert await readiness() == 503  # mitmproxy opens the ports before it calls `running`
+        await call(tctx, addon, hooks.RunningHook())
+        assert await readiness() == 200
+
+
+async def test_shutdown_that_begins_before_the_ports_listen_leaves_the_proxy_unready(
+    database: Path,
+) -> None:
+    async with started(listens=False, aibridge_db=str(database)) as (addon, tctx):
+        assert addon._components
+        addon._components.is_ready = False
+        await call(tctx, addon, hooks.RunningHook())
+        assert addon._components.is_ready is False
 
 
 # Third-party recorders

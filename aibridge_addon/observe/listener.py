@@ -10,10 +10,11 @@ from concurrent.futures import Future
 from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from aibridge_addon import __version__
 from aibridge_addon.observe.health import Health
+from aibridge_addon.observe.wsgi_server import WsgiThread
 
 CHECK_SECONDS = 5.0
 """Time limit for a health check on the event loop; probes wait less."""
@@ -49,15 +50,11 @@ class Listener:
             "/healthz": self._health,
             "/readyz": self._ready,
         }
-        host, port = address
-        self._server, self._thread = start_http_server(port, host, registry)
-        self._server.set_app(self._app)
+        self._server = WsgiThread(address, self._app)
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
 
     def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         page = self._pages.get(environ["PATH_INFO"], _not_found)

@@ -38,7 +38,7 @@ OTHER, OWN = "sk-other-cccccccccccccccccc", "sk-own-dddddddddddddddddddd"
 HINTS = {A: "sk-f...aaaa", B: "sk-s...bbbb", OTHER: "sk-o...cccc", OWN: "sk-o...dddd"}
 
 POOL = 'keys = [{ env = "KEY_A" }, { env = "KEY_B" }]\n'
-RETRIES = 'max_sends = 3\nhead_timeout_s = 0.5\napi_key_env = "KEY_A"\n'
+RETRIES = 'max_sends = 3\nhead_timeout_s = 1.5\napi_key_env = "KEY_A"\n'
 FALLBACK = (
     'api_key_env = "KEY_A"\ncircuit_breaker = true\nfallbacks = [{ provider = "elsewhere-KIND",'
     ' models = { "standin-1" = "served-1" }, on = ["error", "circuit_open"] }]\n'
@@ -151,7 +151,7 @@ def instances(origin: str, unreachable: Mapping[str, str]) -> str:
         keys = {f"{name}-{kind}": "hosts = []\n" + POOL for name in POOLS}
         of_one = POOL.replace('" }', '", organization = "eu" }')
         keys |= {f"{name}-{kind}": "hosts = []\n" + of_one for name in ORGANIZATIONS}
-        keys[f"loop-{kind}"] += "head_timeout_s = 0.5\n"
+        keys[f"loop-{kind}"] += "head_timeout_s = 1.5\n"
         keys[kind] = f'hosts = ["api.{kind}.com"]\n' + RETRIES
         keys[f"falling-{kind}"] = "hosts = []\n" + FALLBACK.replace("KIND", kind)
         keys[f"elsewhere-{kind}"] = 'hosts = []\napi_key_env = "OTHER"\n'

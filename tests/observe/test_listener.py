@@ -3,10 +3,12 @@
 import asyncio
 import http.client
 import json
+import selectors
 import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from ports import free_port
@@ -142,6 +144,23 @@ async def test_closed_listener_leaves_no_port_and_no_thread() -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", served.port), timeout=WAIT_S)
     assert threading.active_count() <= threads
+
+
+async def test_listener_sleeps_until_a_request_or_its_end_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timeouts = []
+    select = selectors.DefaultSelector.select
+
+    def noted(self: selectors.DefaultSelector, timeout: float | None = None) -> Any:
+        if threading.current_thread().name == "aibridge metrics":
+            timeouts.append(timeout)
+        return select(self, timeout)
+
+    monkeypatch.setattr(selectors.DefaultSelector, "select", noted)
+    async with serving() as served:
+        assert (await served.get("/"))[0] == 200
+    assert set(timeouts) == {None}
 
 
 async def test_address_in_use_is_an_error() -> None:
