@@ -43,11 +43,11 @@ class Terminal:
         """Press keys; `\\x03` is Ctrl-C."""
         os.write(self._ours, text.encode())
 
-    def wait_for(self, pattern: str) -> None:
-        """Wait until something is shown; bounded."""
+    def wait_for(self, pattern: str, *, after: int = 0) -> None:
+        """Wait until something is shown, beyond so many characters; bounded."""
         deadline = time.monotonic() + RUN_S
         with self._changed:
-            while not re.search(pattern, self.text):
+            while not re.search(pattern, self.text[after:]):
                 left = deadline - time.monotonic()
                 assert left > 0, f"no {pattern!r} in:\n{self.text!r}"
                 assert self._reader.is_alive(), f"it ended before {pattern!r}:\n{self.text!r}"

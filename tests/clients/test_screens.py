@@ -28,11 +28,15 @@ class Person:
         self._mark = mark
 
     def enter(self, text: str) -> None:
-        """Type a line, wait until the program shows its end, and press Enter."""
+        """Type a line, and press Enter."""
         self._terminal.type(text)
+        self._await_echo(text)
+        self._terminal.type("\r")
+
+    def _await_echo(self, text: str) -> None:
+        """Wait until the end of the line is shown: an Enter that comes with it is no key press."""
         escapes = r"(?:\x1b\[[0-9;?]*[A-Za-z])*"
         self.look_for(escapes.join(map(re.escape, text.split()[-1][-6:])))
-        self._terminal.type("\r")
 
     def press(self, keys: str) -> None:
         """Press keys."""
@@ -50,6 +54,19 @@ class Person:
         """Type a prompt, and wait for its answer."""
         self.enter(text)
         self.wait_for(lambda records: _is_answered(records, text))
+
+
+class CodexPerson(Person):
+    """Somebody at Codex: it takes keys as they come, and says when a turn has ended."""
+
+    def _await_echo(self, text: str) -> None:
+        """Do not wait: other parts of the screen may be drawn between the letters."""
+
+    def ask(self, text: str) -> None:
+        """Ask, and wait for the end of the turn, of which another message would become a part."""
+        before = len(self._terminal.text)
+        super().ask(text)
+        self._terminal.wait_for("state=done", after=before)
 
 
 def _is_answered(records: Records, text: str) -> bool:
@@ -83,7 +100,7 @@ def person_at(
     mark = desk.proxy.mark()
     terminal = Terminal(command, {**desk.environ, **variables, **env}, desk.work)
     try:
-        yield Person(terminal, desk, mark)
+        yield (CodexPerson if client == "codex" else Person)(terminal, desk, mark)
         terminal.type("\x03")
         terminal.type("\x03")
     finally:
@@ -144,7 +161,11 @@ def test_claude_code_screen_records_one_prompt_for_each_typed_message(
 def test_codex_screen_records_one_prompt_for_each_typed_message(desk: Desk) -> None:
     asking.set_up_codex(desk)
     path = desk.home / ".codex" / "config.toml"
-    path.write_text(f'{path.read_text()}[projects."{desk.work}"]\ntrust_level = "trusted"\n')
+    # A person types slowly; what comes fast is a paste, in which Enter begins a line.
+    path.write_text(
+        f"disable_paste_burst = true\n{path.read_text()}"
+        f'[projects."{desk.work}"]\ntrust_level = "trusted"\n'
+    )
     log_in = [str(program(CODEX)), "login", "--with-api-key"]
     subprocess.run(
         log_in, input=KEYS["OPENAI_API_KEY"], text=True, env=desk.environ, check=True, timeout=60
