@@ -155,6 +155,18 @@ class BudgetCheck:
             return unavailable()
         return refusal_of(found) if found else None
 
+    async def find_spent(self, call: BudgetedCall) -> Refusal | None:
+        """Return the refusal of a call that the end of others would not change; hold nothing."""
+        if not any(budget.refuses for budget, _ in call.scopes):
+            return None
+        try:
+            found = None if self.admit_now(call) else await self._book().admit(call)
+        except BookUnavailableError:
+            return unavailable()
+        if found is None:
+            await self.release(call)
+        return refusal_of(found) if found and found.verdict != "wait" else None
+
     def hold(self, call: BudgetedCall) -> None:
         """Hold a call that cannot be refused any more."""
         pending = asyncio.ensure_future(self._book().hold(replace(call, must_hold=True)))

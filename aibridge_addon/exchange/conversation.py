@@ -31,12 +31,14 @@ from aibridge_addon.raw_json import (
     member,
     members,
     read,
+    readings,
     text,
 )
 
 SWITCHING_PROTOCOLS = 101
 REQUEST = "response.create"
 """Type of the messages that ask for a response."""
+_STEERING = "response.steer"
 _INHERITED = ("model", "prompt_cache_key")
 """Members that a response without a request inherits from the request before it."""
 
@@ -48,6 +50,16 @@ type Begin = Callable[[Members, bytes], InterceptionRecord]
 policy refuses it."""
 type Check = Callable[[bytes], None]
 """Raises `RefusedError` if a policy refuses a message that is not a request."""
+
+
+def read_message(content: bytes, is_request: Callable[[Members], bool]) -> Members | None:
+    """Return the members of a client's message; None if it is not an object.
+
+    If members are repeated, a reading by which the message asks for a response takes precedence.
+    """
+    if (last := members(content)) is None:
+        return None
+    return next((each for each in readings(content, last) if is_request(each)), last)
 
 
 class RefusedError(Exception):
@@ -111,12 +123,15 @@ class Conversation:
         self,
         wire_format: Format,
         begin: Begin,
+        begin_unasked: Begin,
         check: Check = lambda message: None,
         *,
         max_bytes: int = sys.maxsize,
     ) -> None:
+        """Take `begin`, which may refuse a request, and `begin_unasked`, which never does."""
         self._wire_format = wire_format
         self._begin = begin
+        self._begin_unasked = begin_unasked
         self._check = check
         self._max_bytes = max_bytes
         """The largest content of a response that is recorded."""
@@ -150,6 +165,10 @@ class Conversation:
         """Return True for a message that asks for a response."""
         return text(member(message, "type")) == REQUEST
 
+    def lets_provider_begin(self, message: Members) -> bool:
+        """Return True for a message after which a response may follow without a request."""
+        return text(member(message, "type")) == _STEERING
+
     def complete(self, request: Members) -> Members:
         """Return a request with what the connection has said before: here nothing."""
         return request
@@ -168,8 +187,8 @@ class Conversation:
                 lane.open.popleft().end(status, error=error)
 
     def _on_request(self, content: bytes) -> None:
-        request = members(content)
-        kind = None if request is None else member(request, "type")
+        request = read_message(content, self.is_request)
+        kind = None if request is None else text(member(request, "type"))
         if request is None or kind != REQUEST:
             self._check(content)
         if request is None:
@@ -180,8 +199,8 @@ class Conversation:
                 lane.inherited = {
                     name: request[name].copy() for name in _INHERITED if name in request
                 }
-                self._ask(lane, request, content)
-            case "response.steer":
+                self._ask(lane, request, content, self._begin)
+            case kind if kind == _STEERING:
                 steers = text(member(request, "previous_response_id"))
                 self._steer(steers, _items(request.get("input")))
 
@@ -206,14 +225,15 @@ class Conversation:
         if data.get("type") != "response.created":
             return False
         previous = mapping(data.get("response")).get("previous_response_id")
-        self._ask(lane, {**lane.inherited, "previous_response_id": as_raw(previous)}, b"{}")
+        request = {**lane.inherited, "previous_response_id": as_raw(previous)}
+        self._ask(lane, request, b"{}", self._begin_unasked)
         return True
 
-    def _ask(self, lane: _Lane, request: Members, message: bytes) -> None:
+    def _ask(self, lane: _Lane, request: Members, message: bytes, begin: Begin) -> None:
         steering = self._steering.pop(text(member(request, "previous_response_id")), None)
         if steering is not None:
             request = {**request, "input": joined([*_items(request.get("input")), *steering])}
-        record = self._begin(request, message)
+        record = begin(request, message)
         reader = self._wire_format.reader()
         reader.on_usage = record.usage_so_far
         lane.open.append(_OpenResponse(record, reader))

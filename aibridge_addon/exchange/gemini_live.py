@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from aibridge_addon.exchange.conversation import SWITCHING_PROTOCOLS, Begin, Check
+from aibridge_addon.exchange.conversation import SWITCHING_PROTOCOLS, Begin, Check, read_message
 from aibridge_addon.exchange.recent_items import RecentItems
 from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, Status
@@ -93,6 +93,10 @@ class LiveConversation:
             named(content, "turnComplete") is True or raw_named(message, "toolResponse") is not None
         )
 
+    def lets_provider_begin(self, message: Members) -> bool:
+        """Return True for a message after which a turn may follow without a request."""
+        return raw_named(message, "realtimeInput") is not None
+
     def complete(self, message: Members) -> Members:
         """Return a request: the set-up, and the contents since the last turn."""
         items = [*self._items, *_contents(message)]
@@ -124,7 +128,7 @@ class LiveConversation:
             self._turns.popleft().end(status, error)
 
     def _on_client(self, content: bytes) -> None:
-        message = members(content)
+        message = read_message(content, self.is_request)
         if message is None or not self.is_request(message):
             self._check(content)
         if message is None:

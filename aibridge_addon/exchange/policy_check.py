@@ -28,9 +28,9 @@ class PolicyCheck:
     """The policies, as requests from clients meet them."""
 
     def __init__(self, settings: Settings, *, policies: PolicySet, metrics: Metrics) -> None:
-        self.check = policies.check
         self.decide = policies.decide
         self.count_begun_upstream = policies.count
+        self.find_spent_budget = policies.find_spent_budget
         self._settings = settings
         self._metrics = metrics
 

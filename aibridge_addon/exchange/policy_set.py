@@ -151,10 +151,6 @@ class PolicySet:
             self._budgets.handlers,
         )
 
-    def check(self, asked: Asked) -> Refusal | None:
-        """Admit a request, or return its refusal."""
-        return admit_or_refuse(self._policies, asked)
-
     async def decide(self, asked: Asked) -> Refusal | None:
         """Ask the guardrails and budgets too; admit a request, or return its refusal.
 
@@ -227,6 +223,11 @@ class PolicySet:
         """Decide about a further request of an exchange, by the access tokens of this moment."""
         await self._admission.refresh(0)
         return await self.decide(asked)
+
+    async def find_spent_budget(self, asked: Asked) -> Refusal | None:
+        """Return the refusal of a request for which a budget has too little left; count nothing."""
+        call = self._budgets.call_of(asked)
+        return await self._budgets.find_spent(call) if call else None
 
     def count(self, asked: Asked) -> None:
         """Count a request in limits and budgets that cannot be refused any more."""

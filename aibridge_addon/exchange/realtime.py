@@ -7,10 +7,15 @@ an interception of its own, of the model that made it. Pieces of audio are relay
 
 import sys
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aibridge_addon.exchange.conversation import REQUEST, SWITCHING_PROTOCOLS, Check
+from aibridge_addon.exchange.conversation import (
+    REQUEST,
+    SWITCHING_PROTOCOLS,
+    Begin,
+    Check,
+    read_message,
+)
 from aibridge_addon.exchange.recent_items import RecentItems
 from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, ResponseFacts, Status
@@ -20,23 +25,16 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.raw_json import JSON, as_raw, joined, mapping, member, members, read, text
 
+_SPEECH = frozenset({"input_audio_buffer.append", "input_audio_buffer.commit"})
+"""Messages after which the provider may begin a response or a transcript by itself."""
 _TRANSCRIPT = "conversation.item.input_audio_transcription.completed"
-_AUDIO = (
-    b'"response.output_audio.delta"',
-    b'"response.audio.delta"',
-    b'"input_audio_buffer.append"',
-)
-_HEAD = 256
-"""Bytes of a message that suffice to recognise a piece of audio."""
+_AUDIO = frozenset({"response.output_audio.delta", "response.audio.delta"})
 _MOST_OPEN = 100
 """Open responses; the provider has one at a time."""
 _TRANSCRIBER = (
     ("audio", "input", "transcription", "model"),
     ("input_audio_transcription", "model"),
 )
-
-type Begin = Callable[[Members, bytes], InterceptionRecord]
-"""Begins the record of a request, given its members and its message."""
 
 
 @dataclass(slots=True)
@@ -93,6 +91,10 @@ class RealtimeConversation:
         """Return True for a message that asks for a response."""
         return text(member(message, "type")) == REQUEST
 
+    def lets_provider_begin(self, message: Members) -> bool:
+        """Return True for a message after which a response may follow without a request."""
+        return text(member(message, "type")) in _SPEECH
+
     def complete(self, request: Members) -> Members:
         """Return a request with the items before it, and the model of the session."""
         models = {name: as_raw(model) for name, model in self._models.items()}
@@ -107,7 +109,7 @@ class RealtimeConversation:
         if from_client:
             self._on_client(content)
             return False
-        if any(kind in content[:_HEAD] for kind in _AUDIO):
+        if text(member(members(content) or {}, "type")) in _AUDIO:
             return False
         event = mapping(read(content))
         match event.get("type"):
@@ -139,11 +141,8 @@ class RealtimeConversation:
         self._asked.clear()
 
     def _on_client(self, content: bytes) -> None:
-        if any(kind in content[:_HEAD] for kind in _AUDIO):
-            self._check(content)
-            return
-        request = members(content)
-        kind = None if request is None else member(request, "type")
+        request = read_message(content, self.is_request)
+        kind = None if request is None else text(member(request, "type"))
         if request is None or kind != REQUEST:
             self._check(content)
         if request is None:

@@ -40,6 +40,9 @@ class Conversation(Protocol):
     def is_request(self, message: Members) -> bool:
         """Return True for a message that asks for a response."""
 
+    def lets_provider_begin(self, message: Members) -> bool:
+        """Return True for a message after which a response may follow without a request."""
+
     def complete(self, request: Members) -> Members:
         """Return a request with what the connection has said before."""
 

@@ -1,7 +1,7 @@
 """Opens WebSockets: judges the handshake, and later each message of the client."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aibridge_addon.access.keys.affinity import affinity_of
@@ -10,7 +10,7 @@ from aibridge_addon.access.sender import Sender
 from aibridge_addon.exchange import websocket
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.commit import Commit
-from aibridge_addon.exchange.conversation import Conversation
+from aibridge_addon.exchange.conversation import Conversation, read_message
 from aibridge_addon.exchange.error_responses import (
     error_format_of_provider,
     refused_message,
@@ -30,7 +30,9 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.providers import identity
 from aibridge_addon.raw_json import body
-from aibridge_addon.raw_json import members as read_members
+
+_LOOK_SECONDS = 1.0
+"""Time between two looks at the budgets while a person speaks."""
 
 _UNREAD_WEBSOCKET = (
     "aibridge: WebSockets of this path are refused, because this proxy cannot check their messages."
@@ -110,37 +112,53 @@ class _SocketRequests:
     policies: PolicyCheck
     records: RecordMaker
     models: ModelEdits
+    _spoken: websocket.Conversation = field(init=False)
     _decided: tuple[InterceptionStart, Refusal | None] | None = None
     """The start of a request's interception, and the decision about it."""
     _refusal: Refusal | None = None
     """The refusal of a message that is no request."""
 
-    complete: Callable[[Members], Members] = lambda members: members
-    """Adds to a request what the connection has said before."""
-    is_request: Callable[[Members], bool] = lambda members: False
-    """Returns True for a message that asks for a response."""
+    _spent: Refusal | None = None
+    """The refusal of a budget, as looked up last."""
+    _look_at: float = 0.0
+    """The time at which it is looked up again."""
 
     def conversation(self, wire_format: Format) -> websocket.Conversation:
         """Return the reader of the messages."""
         most = self.request.max_bytes
-        made: websocket.Conversation
+        begins = self.begin, self.begin_unasked, self.check
         if wire_format.name == openai_realtime.FORMAT.name:
-            made = RealtimeConversation(self.begin, self.begin_unasked, self.check, max_bytes=most)
+            self._spoken = RealtimeConversation(*begins, max_bytes=most)
         elif wire_format.name == gemini_live.FORMAT.name:
-            made = LiveConversation(self.begin, self.begin_unasked, self.check, max_bytes=most)
+            self._spoken = LiveConversation(*begins, max_bytes=most)
         else:
-            made = Conversation(wire_format, self.begin, self.check, max_bytes=most)
-        self.complete, self.is_request = made.complete, made.is_request
-        return made
+            self._spoken = Conversation(wire_format, *begins, max_bytes=most)
+        return self._spoken
 
     async def decide(self, message: bytes) -> None:
         """Ask the policies and budgets about a message; `begin` or `check` apply the decision."""
-        request = read_members(message)
-        if request is not None and self.is_request(request):
-            start, asked = self._start(self.complete(request), message)
+        spoken = self._spoken
+        request = read_message(message, spoken.is_request)
+        if request is not None and spoken.is_request(request):
+            start, asked = self._start(spoken.complete(request), message)
             self._decided = start, await self.policies.decide(asked)
-        else:
-            self._refusal = await self.policies.decide(self._asked(message, is_recorded=False))
+            return
+        self._refusal = await self.policies.decide(self._asked(message, is_recorded=False))
+        if self._refusal is None and request and spoken.lets_provider_begin(request):
+            self._refusal = await self._find_spent_budget()
+
+    async def _find_spent_budget(self) -> Refusal | None:
+        """Return the refusal of what the provider would begin by itself, if a budget is spent.
+
+        Limits do not stop speech: it goes on beside the responses that occupy them.
+        """
+        if time.monotonic() >= self._look_at:
+            _, asked = self._start(self._spoken.complete({}), b"{}")
+            # A session that only transcribes names no model.
+            if asked.model is not None:
+                self._spent = await self.policies.find_spent_budget(asked)
+            self._look_at = time.monotonic() + _LOOK_SECONDS
+        return self._spent
 
     def begin(self, members: Members, message: bytes) -> InterceptionRecord:
         """Begin the record of a request.
@@ -149,8 +167,9 @@ class _SocketRequests:
             RefusedError: a policy refuses it.
         """
         wire_format = FORMATS[self.api]
-        decided, self._decided = self._decided, None
-        start, refusal = decided or self._begun_upstream(members, message)
+        self._look_at = 0.0
+        assert self._decided, "`decide` precedes it"
+        (start, refusal), self._decided = self._decided, None
         record = self.records.make(self.request, start.interception, refusal)
         self.records.begin(record, start, refusal, body(members))
         if refusal:
@@ -166,16 +185,6 @@ class _SocketRequests:
         record = self.records.make(self.request, start.interception, None)
         self.records.begin(record, start, None, body(members))
         return record
-
-    def _begun_upstream(
-        self, members: Members, message: bytes
-    ) -> tuple[InterceptionStart, Refusal | None]:
-        """Return the start of a response that the provider began without a request."""
-        start, asked = self._start(members, message)
-        refusal = self.policies.check(asked)
-        if refusal is None:
-            self.policies.count_begun_upstream(asked)
-        return start, refusal
 
     def _start(self, members: Members, message: bytes) -> tuple[InterceptionStart, Asked]:
         view = self.request.view(members, self.sender.headers)

@@ -151,6 +151,31 @@ def test_budget_holds_for_each_request_in_a_websocket(
         assert "budget 'small' " in last["error"]["message"]
 
 
+def test_speech_is_refused_once_the_budget_of_a_session_is_spent(
+    clients: Clients, standin: Server
+) -> None:
+    headers = CODEX | {"X-AIBridge-Actor": "small-speech"}
+    url = f"{clients.url(REVERSE, 'openai', '/realtime')}?model=gpt-realtime"
+    speech = {"type": "input_audio_buffer.append", "audio": "AAAA"}
+    with Socket(clients, REVERSE, headers=headers, url=url) as socket:
+        assert socket.event()["type"] == "session.created"
+        socket.send(speech)
+        for _ in range(60):
+            socket.send({"type": "response.create"})
+            while (event := socket.event())["type"] not in ("response.done", "error"):
+                pass
+            if event["type"] == "error":
+                break
+        relayed = [json.loads(b"".join(frames))["type"] for frames in standin.requests[-1].messages]
+        assert relayed[0] == speech["type"]
+        assert set(relayed[1:]) == {"response.create"}
+        socket.send(speech)
+        refused = socket.event()
+    assert (refused["type"], refused["status"]) == ("error", 400)
+    assert "budget 'small' " in refused["error"]["message"]
+    assert len(standin.requests[-1].messages) == len(relayed)
+
+
 def test_unread_call_that_costs_money_is_refused_under_a_hard_budget(
     clients: Clients, standin: Server
 ) -> None:

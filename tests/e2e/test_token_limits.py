@@ -218,7 +218,7 @@ def test_websocket_message_with_a_hidden_model_is_refused_under_model_limits(
         codex.ask("and this one goes on")
     assert all(b"dear" not in request.body for request in standin.requests)
     statuses = [row["status"] for row in records.interceptions]
-    is_request = message.startswith(b'{"type":"response.create","m')
+    is_request = message.startswith(b'{"type":"response.create"')
     assert statuses == [*(["refused"] if is_request else []), "completed"]
 
 

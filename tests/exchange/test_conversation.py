@@ -30,7 +30,7 @@ class Session:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
         self.asked: list[RequestFacts] = []
-        self.conversation = Conversation(openai_responses.FORMAT, self.begin)
+        self.conversation = Conversation(openai_responses.FORMAT, self.begin, self.begin)
 
     def begin(self, request: Members, message: bytes) -> InterceptionRecord:
         facts = openai_responses.FORMAT.read_request(RequestView(members=request))
@@ -217,7 +217,7 @@ def test_refused_request_raises_and_has_no_open_response() -> None:
     def begin(request: Members, message: bytes) -> InterceptionRecord:
         raise RefusedError(b"no")
 
-    conversation = Conversation(openai_responses.FORMAT, begin)
+    conversation = Conversation(openai_responses.FORMAT, begin, begin)
 
     with pytest.raises(RefusedError) as refused:
         conversation.on_message(b'{"type":"response.create"}', from_client=True)
@@ -232,13 +232,29 @@ def test_refused_request_raises_and_has_no_open_response() -> None:
 )
 def test_message_that_is_no_request_is_checked_unchanged(message: bytes) -> None:
     checked: list[bytes] = []
-    conversation = Conversation(openai_responses.FORMAT, Session().begin, checked.append)
+    begin = Session().begin
+    conversation = Conversation(openai_responses.FORMAT, begin, begin, checked.append)
 
     conversation.on_message(message, from_client=True)
     conversation.on_message(b'{"type":"response.create"}', from_client=True)
     conversation.on_message(message, from_client=False)
 
     assert checked == [message]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"type":"response.create","type":"response.cancel"}',
+        b'{"type":"response.cancel","type":"response.create"}',
+    ],
+)
+def test_message_that_can_be_read_as_a_request_is_one(message: bytes) -> None:
+    session = Session()
+    session.conversation.on_message(message, from_client=True)
+    session.conversation.on_end(by_client=True)
+    ends = [fact for fact in session.facts if isinstance(fact, InterceptionEnded)]
+    assert [end.status.value for end in ends] == ["cancelled"]
 
 
 def test_record_of_a_request_begins_with_its_message() -> None:
@@ -249,7 +265,7 @@ def test_record_of_a_request_begins_with_its_message() -> None:
         begun.append(message)
         return session.begin(request, message)
 
-    conversation = Conversation(openai_responses.FORMAT, begin)
+    conversation = Conversation(openai_responses.FORMAT, begin, begin)
     asked = b'{"model": "a", "type":"response.create", "model":"b"}'
     conversation.on_message(asked, from_client=True)
 

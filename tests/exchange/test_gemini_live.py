@@ -21,6 +21,7 @@ from aibridge_addon.formats import RequestView, gemini_live
 from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.raw_json import members
 
 USAGE = {"promptTokenCount": 10, "responseTokenCount": 4, "totalTokenCount": 14}
 SETUP = {"setup": {"model": "models/gemini-live-2.5-flash"}}
@@ -181,3 +182,29 @@ def test_any_message_is_relayed(session: Session, content: bytes, from_client: b
     session.conversation.on_message(content, from_client=from_client)
     session.conversation.on_end(by_client=True)
     assert session.ends() == []
+
+
+def test_message_that_can_be_read_as_a_request_is_refused_like_others() -> None:
+    session = Session()
+    session.refuses = True
+    for message in (
+        b'{"clientContent":{"turnComplete":true},"clientContent":{}}',
+        b'{"clientContent":{},"clientContent":{"turnComplete":true}}',
+    ):
+        with pytest.raises(RefusedError):
+            session.conversation.on_message(message, from_client=True)
+
+
+@pytest.mark.parametrize(
+    ("message", "lets_begin"),
+    [
+        (b'{"realtimeInput":{"text":"Hello"}}', True),
+        (b'{"realtime_input":{"audio":{"data":"AAAA"}}}', True),
+        (b'{"clientContent":{"turns":[]}}', False),
+        (b'{"setup":{}}', False),
+    ],
+)
+def test_speech_lets_the_provider_begin_a_turn(message: bytes, lets_begin: bool) -> None:
+    given = members(message)
+    assert given
+    assert Session().conversation.lets_provider_begin(given) is lets_begin

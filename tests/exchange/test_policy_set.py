@@ -100,7 +100,7 @@ async def test_request_that_a_limit_refuses_after_its_budgets_leaves_no_hold() -
 
     def take_the_slot() -> None:
         book.meanwhile = _nothing
-        assert subject.check(asked()) is None
+        subject._rate_limits.admit(asked())
 
     book.meanwhile = take_the_slot
     refusal = await subject.decide(asked())
@@ -148,20 +148,26 @@ async def test_request_that_waits_in_vain_for_a_budget_leaves_neither_hold_nor_s
         assert len(book.held) == 1
 
 
-@pytest.mark.parametrize("is_checked", [False, True])
-async def test_response_that_the_provider_begins_counts_in_limits_and_budgets(
-    is_checked: bool,
-) -> None:
+async def test_response_that_the_provider_begins_counts_in_limits_and_budgets() -> None:
     book = Book()
     subject = policies(book)
-    begun = asked()
-    if is_checked:
-        assert subject.check(begun) is None
-    subject.count(begun)
+    subject.count(asked())
     assert len(book.held) == 1
     refusal = await subject.decide(asked())
     assert refusal
     assert refusal.reason == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize("verdict", ["spent", "wait", None])
+async def test_look_for_a_spent_budget_holds_nothing_and_ignores_calls_in_flight(
+    verdict: str | None,
+) -> None:
+    book = Book()
+    subject = policies(book)
+    book.verdict = verdict
+    refusal = await subject.find_spent_budget(asked())
+    assert (refusal and refusal.reason) == ("budget_exceeded" if verdict == "spent" else None)
+    assert book.held == set()
 
 
 async def test_request_waits_for_room_that_other_processes_give_back_in_a_moment() -> None:

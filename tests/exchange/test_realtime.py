@@ -100,6 +100,24 @@ def test_response_that_the_provider_begins_by_itself_is_recorded() -> None:
     assert len(session.of(TokenUsage)) == 1
 
 
+def test_request_that_contains_the_name_of_audio_is_refused_like_others() -> None:
+    session = Session()
+    session.refuses = True
+    for id_ in ("input_audio_buffer.append", "response.audio.delta"):
+        with pytest.raises(RefusedError):
+            session.client("response.create", event_id=id_)
+    content = b'{"type":"response.create","type":"input_audio_buffer.append"}'
+    with pytest.raises(RefusedError):
+        session.conversation.on_message(content, from_client=True)
+
+
+def test_response_that_contains_the_name_of_audio_is_recorded() -> None:
+    session = Session()
+    session.client("response.create")
+    assert session.answers("resp_1", metadata={"a": "response.audio.delta"})
+    assert session.statuses == ["completed"]
+
+
 def test_interrupted_response_is_cancelled_with_its_usage() -> None:
     session = Session()
     session.client("response.create")
