@@ -16,6 +16,7 @@ from aibridge_addon.cli.totals import Passed, passed_of
 from aibridge_addon.observe.announcement import RunningProxy
 from aibridge_addon.observe.health import Health
 from aibridge_addon.relay.draining_server import drain_closed_ports
+from aibridge_addon.relay.http2_shutdown import end_http2_connections
 
 
 class StartError(Exception):
@@ -89,7 +90,7 @@ class Bridge(AIBridge):
         """Let the connection end with a response during the shutdown.
 
         Otherwise a client that asks without a pause would hold the process until its grace is over,
-        and lose the request that is open then. In HTTP/2, mitmproxy has no such signal.
+        and lose the request that is open then. For HTTP/2, see `relay.http2_shutdown`.
         """
         response = flow.response
         if self._is_leaving and response and flow.request.is_http11 and response.status_code != 101:
@@ -121,6 +122,7 @@ def serve(
     """
     bridge = Bridge()
     drain_closed_ports()
+    end_http2_connections()
     follow = partial(follow_stdin, on_line=lambda: on_question(bridge)) if until_eof else None
     try:
         asyncio.run(_serve(plan, bridge, on_up, on_change, on_end, follow))

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGHUP, SIGTERM
@@ -372,6 +372,23 @@ def test_sigterm_lets_an_open_stream_complete(home: Home, provider: Provider) ->
     assert process.wait() == 0, process.text
     rows = read_records(home.database).interceptions
     assert [row["status"] for row in rows] == ["completed", "completed"]
+
+
+def test_client_of_http2_that_asks_without_a_pause_loses_no_request(home: Home) -> None:
+    process = home.start_proxy("--grace", "600")
+    url = str(home.proxy().reverse_url).replace("http:", "https:") + "/anthropic/v1/models"
+    trust = ssl.create_default_context(cafile=home.confdir / "mitmproxy-ca-cert.pem")
+    headers = {"x-api-key": ANTHROPIC_KEY}
+    with httpx2.Client(
+        http2=True, verify=trust, trust_env=False, timeout=TIMEOUT_S, headers=headers
+    ) as client:
+        answers = [client.get(url)]
+        process.send(SIGTERM)
+        with suppress(httpx2.ConnectError):  # its connection has ended, and the port is closed
+            while answers[-1].status_code == 200:
+                answers.append(client.get(url))
+    assert {(each.http_version, each.status_code) for each in answers} == {("HTTP/2", 200)}
+    assert process.wait() == 0, process.text
 
 
 def test_open_stream_is_ended_after_the_grace_period(home: Home) -> None:
