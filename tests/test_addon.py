@@ -273,6 +273,7 @@ async def test_options_that_are_not_fixed_change_at_run_time(
     assert len(rows(database, "token_usages")) == 1
 
 
+@pytest.mark.e2e  # starts an MCP server
 async def test_mcp_config_can_be_set_and_removed_at_run_time(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -380,6 +380,7 @@ def test_recorder_of_the_user_is_a_note() -> None:
 # MCP servers
 
 
+@pytest.mark.e2e  # starts MCP servers
 def test_mcp_servers_are_connected_and_their_tools_counted(tmp_path: Path) -> None:
     servers = {
         "calc": {"command": sys.executable, "args": [str(MCP_SERVER), "stdio"]},

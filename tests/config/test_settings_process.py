@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.e2e  # each starts a process
+
 _CONFIG = """\
 [[providers]]
 name = "anthropic"
