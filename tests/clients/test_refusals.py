@@ -53,8 +53,7 @@ def test_claude_code_shows_a_spent_budget_and_stops_at_once(spent_desk: Desk, mo
     assert TEXT in json.dumps(output), ran.out
     turns = [row for row in records.interceptions if row["request_kind"] == "turn"]
     assert {row["error_type"] for row in turns} == {"budget_exceeded"}
-    # At a base URL, Claude Code leaves out one feature after another when it gets a 400.
-    assert len(turns) <= (1 if mode == "forward" else 6)
+    assert len(turns) == 1
 
 
 @each_mode
