@@ -15,7 +15,7 @@ from aibridge_addon.config.file import ConfigFile
 from aibridge_addon.config.options import OPTIONS
 from aibridge_addon.observe.metric_table import METRICS
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
-from aibridge_addon.providers.clients import CLIENTS
+from aibridge_addon.providers.clients import ANY_PROGRAM, CLIENTS
 from aibridge_addon.providers.presets import PRESETS
 from aibridge_addon.providers.types import PROVIDER_TYPES
 from aibridge_addon.providers.unread_hosts import UNREAD_SERVICES
@@ -156,7 +156,7 @@ def clients() -> str:
 def client_setup() -> str:
     """Return the client programs that `aibridge env` and `aibridge run` set up."""
     rows = []
-    for client in CLIENTS:
+    for client in (*CLIENTS, ANY_PROGRAM):
         if not client.commands:
             continue
         reverse = [*client.base_urls, *client.other_variables]
@@ -165,7 +165,7 @@ def client_setup() -> str:
         rows.append(
             (
                 client.name,
-                ", ".join(map(_code, client.commands)),
+                "none" if client is ANY_PROGRAM else ", ".join(map(_code, client.commands)),
                 ", ".join(map(_code, reverse)) or "not possible",
                 ", ".join(map(_code, client.keys)) if reverse else "",
             )

@@ -136,6 +136,7 @@ def _reverse(
 
 
 _ANTHROPIC_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+_GOOGLE_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _ANTHROPIC_HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
 
 
@@ -145,7 +146,8 @@ def _key_variables(
     """Return variables that present an access token: as the key, or in a header beside a key."""
     if not connection.token:
         return {}
-    own = {name for name in (*client.keys, *_ANTHROPIC_KEYS) if environ.get(name)}
+    known = (*client.keys, *_ANTHROPIC_KEYS, *_GOOGLE_KEYS)
+    own = {name for name in known if environ.get(name)}
     found = {
         name: connection.token
         for name in client.keys
@@ -160,7 +162,8 @@ def _key_variables(
 
 def _alternatives(name: str) -> tuple[str, ...]:
     """Return the key variables that serve the same purpose as a variable, itself included."""
-    return _ANTHROPIC_KEYS if name in _ANTHROPIC_KEYS else (name,)
+    groups = (keys for keys in (_ANTHROPIC_KEYS, _GOOGLE_KEYS) if name in keys)
+    return next(groups, (name,))
 
 
 def _base_urls_of_known_hosts(

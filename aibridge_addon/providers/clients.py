@@ -83,6 +83,9 @@ _CLOUDS = {
     "ANTHROPIC_VERTEX_BASE_URL": "{vertex}/v1",
 }
 """Read only if Claude Code is set to use these clouds."""
+_SDKS = _ANTHROPIC | _OPENAI | _GOOGLE | {"ANTHROPIC_VERTEX_BASE_URL": "{vertex}/v1"}
+"""Without Bedrock: a client's signature is for another host, so the proxy needs credentials."""
+_SDK_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY")
 _API_BASE = {"ANTHROPIC_API_BASE": "{anthropic}", "OPENAI_API_BASE": "{openai}"}
 _OPENCODE = {
     "provider": {
@@ -175,7 +178,7 @@ CLIENTS = [
         imitates=("Claude Code",),  # in Anthropic's format, at any host but Anthropic's
         commands=("qwen",),
         base_urls=_ANTHROPIC | _OPENAI | _GOOGLE,
-        keys=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"),
+        keys=_SDK_KEYS,
     ),
     # With a provider configured by the user, it sends the user agent of an SDK.
     ClientProgram(
@@ -257,13 +260,15 @@ CLIENTS = [
         name="Python programs",
         commands=("python",),
         programs=r"python[\d.]*|uvx?|pipx|ipython|jupyter",
-        base_urls=_ANTHROPIC | _OPENAI | _GOOGLE,
+        base_urls=_SDKS,
+        keys=_SDK_KEYS,
     ),
     ClientProgram(
         name="Node programs",
         commands=("node", "js"),
         programs="node|npx|npm|pnpm|tsx|bun|bunx|deno|js",
-        base_urls=_ANTHROPIC | _OPENAI | _GOOGLE,
+        base_urls=_SDKS,
+        keys=_SDK_KEYS,
         needs_base_url=True,  # Node ignores HTTPS_PROXY before version 22.21
     ),
     ClientProgram(name="curl", user_agents=("curl/",), commands=("curl",), is_library=True),
@@ -274,7 +279,7 @@ UNKNOWN = ClientProgram(name="Unknown", is_library=True)
 """Stands for a client that no row matches."""
 
 ANY_PROGRAM = ClientProgram(
-    name="any program", commands=("any",), base_urls=_ANTHROPIC | _OPENAI | _API_BASE
+    name="any program", commands=("any",), base_urls=_SDKS | _API_BASE, keys=_SDK_KEYS
 )
 """Setup for a program that is not in the table."""
 

@@ -104,6 +104,13 @@ GOOGLE = {
     "GOOGLE_GEMINI_BASE_URL": ANTHROPIC.replace("anthropic", "gemini"),
     "GOOGLE_VERTEX_BASE_URL": ANTHROPIC.replace("anthropic", "vertex"),
 }
+SDKS = {
+    "ANTHROPIC_BASE_URL": ANTHROPIC,
+    "ANTHROPIC_VERTEX_BASE_URL": ANTHROPIC.replace("anthropic", "vertex/v1"),
+    "OPENAI_BASE_URL": OPENAI,
+    **GOOGLE,
+}
+API_BASE = {"ANTHROPIC_API_BASE": ANTHROPIC, "OPENAI_API_BASE": OPENAI}
 REVERSE = {
     "claude": {
         "ANTHROPIC_BASE_URL": ANTHROPIC,
@@ -112,8 +119,10 @@ REVERSE = {
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     },
     "qwen": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI, **GOOGLE},
-    "aider": {"ANTHROPIC_API_BASE": ANTHROPIC, "OPENAI_API_BASE": OPENAI},
-    "python": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI, **GOOGLE},
+    "aider": API_BASE,
+    "python": SDKS,
+    "node": SDKS,
+    "any": SDKS | API_BASE,
     "llm": {"ANTHROPIC_BASE_URL": ANTHROPIC, "OPENAI_BASE_URL": OPENAI},
 }
 
@@ -123,6 +132,19 @@ def test_reverse_sets_base_urls_and_no_proxy_variables(name: str) -> None:
     found = variables(clients.by_command(name), CONNECTION, {}, reverse=True)
     local = ",".join(LOCAL_HOSTS)
     assert found == REVERSE[name] | {"NO_PROXY": local, "no_proxy": local}
+
+
+@pytest.mark.parametrize(
+    ("environ", "sets_key"),
+    [({}, True), ({"GEMINI_API_KEY": "k"}, False), ({"GOOGLE_API_KEY": "k"}, False)],
+)
+def test_access_token_takes_the_place_of_a_missing_key_of_gemini(
+    environ: dict[str, str], sets_key: bool
+) -> None:
+    connection = replace(CONNECTION, token="aib_t")
+    found = variables(ANY_PROGRAM, connection, environ, reverse=True)
+    assert (found.get("GEMINI_API_KEY") == "aib_t") == sets_key
+    assert found["OPENAI_API_KEY"] == "aib_t"
 
 
 def test_codex_reads_its_base_url_from_arguments() -> None:
