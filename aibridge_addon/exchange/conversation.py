@@ -139,6 +139,11 @@ class Conversation:
         self._steering: dict[str | None, RecentItems] = {}
         """Input items that steer a response, by its id."""
 
+    @property
+    def is_open(self) -> bool:
+        """True while a response is expected."""
+        return any(lane.open for lane in self._lanes.values())
+
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
         """Read a message; return True if a response ended with it.
 

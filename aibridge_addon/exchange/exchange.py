@@ -39,6 +39,11 @@ class Exchange:
         """Cancels the work that only this client waits for."""
 
     @property
+    def is_open(self) -> bool:
+        """True while its end would be a loss for the client."""
+        return True
+
+    @property
     def response(self) -> http.Response:
         """The flow's response, once there is one."""
         assert self.flow.response is not None

@@ -102,6 +102,11 @@ class LiveConversation:
         items = [*self._items, *_contents(message)]
         return {**self._setup, "contents": joined(items)}
 
+    @property
+    def is_open(self) -> bool:
+        """True: another connection could not go on with this session."""
+        return True
+
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
         """Read a message; return True if a record ended with it.
 

@@ -24,8 +24,8 @@ class LiveRequests:
         """True once the proxy shuts down, and nothing more is recorded."""
 
     def __len__(self) -> int:
-        """Return the number of exchanges."""
-        return len(self._exchanges)
+        """Return the number of exchanges whose end would be a loss for their clients."""
+        return sum(exchange.is_open for exchange in self._exchanges.values())
 
     def exchanges(self) -> Iterable[Exchange]:
         """Return all exchanges."""

@@ -100,6 +100,11 @@ class RealtimeConversation:
         models = {name: as_raw(model) for name, model in self._models.items()}
         return {**request, **models, "input": joined([*self._items])}
 
+    @property
+    def is_open(self) -> bool:
+        """True: another connection could not go on with this session."""
+        return True
+
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
         """Read a message; return True if a record ended with it.
 

@@ -30,6 +30,10 @@ type Refresh = Callable[[], Awaitable[None]]
 class Conversation(Protocol):
     """Reads the messages of one connection, and records its requests."""
 
+    @property
+    def is_open(self) -> bool:
+        """True while a response is expected, or if the connection has a state of its own."""
+
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
         """Read a message; return True if a response ended with it.
 
@@ -74,9 +78,22 @@ class WebSocketExchange(Exchange):
         self._refresh = refresh
         self._commit = commit
         self._is_interrupted = False
+        self._in_hand = 0
+
+    @property
+    def is_open(self) -> bool:
+        """True while its end would be a loss for the client."""
+        return self._in_hand > 0 or self._conversation.is_open
 
     async def on_message(self, message: websocket.WebSocketMessage) -> None:
         """Read a message; commit the record of a response before the client has its end."""
+        self._in_hand += 1
+        try:
+            await self._pass(message)
+        finally:
+            self._in_hand -= 1
+
+    async def _pass(self, message: websocket.WebSocketMessage) -> None:
         if message.from_client:
             await self._refresh()
             await self._decide(message.content)

@@ -12,13 +12,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGHUP, SIGTERM
+from types import SimpleNamespace
+from typing import cast
+from urllib.parse import urlsplit
 
 import anthropic
 import httpx2
 import openai
 import pytest
-from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY
+from e2e.clients import ANTHROPIC_KEY, OPENAI_KEY, Clients, Way
+from e2e.proxy import Proxy
 from e2e.records import read_records
+from e2e.sockets import LeftError, Socket
 from ports import free_port
 from standin import Provider
 
@@ -389,6 +394,26 @@ def test_client_of_http2_that_asks_without_a_pause_loses_no_request(home: Home) 
                 answers.append(client.get(url))
     assert {(each.http_version, each.status_code) for each in answers} == {("HTTP/2", 200)}
     assert process.wait() == 0, process.text
+
+
+def test_shutdown_waits_for_the_response_in_a_websocket_and_not_for_its_client(
+    home: Home, provider: Provider
+) -> None:
+    process = home.start_proxy("--grace", "600")
+    port = urlsplit(home.proxy().reverse_url or "").port
+    clients = Clients("", (), cast(Proxy, SimpleNamespace(reverse_port=port)))
+    with Socket(clients, Way("reverse")) as codex:
+        codex.request("GATE:socket")
+        codex.event()
+        process.send(SIGTERM)
+        process.wait_for("ending")
+        provider.gate("socket").open()
+        *_, last = codex.events()
+        assert process.wait() == 0, process.text
+        with pytest.raises(LeftError):
+            codex.event()
+    assert last["type"] == "response.completed"
+    assert read_records(home.database).interception["status"] == "completed"
 
 
 def test_open_stream_is_ended_after_the_grace_period(home: Home) -> None:

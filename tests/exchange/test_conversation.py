@@ -109,6 +109,18 @@ def test_responses_of_a_lane_belong_to_its_requests_in_order() -> None:
     assert [end.provider_response_id for end in session.ends if end] == ["r-1", "r-2", "r-3"]
 
 
+def test_conversation_is_open_until_the_last_response_of_every_lane() -> None:
+    session = Session()
+    conversation = session.conversation
+    assert not conversation.is_open
+    session.client("response.create", stream_id="a")
+    session.client("response.create", stream_id="b")
+    session.answers("resp_1", stream_id="a")
+    assert conversation.is_open
+    session.answers("resp_2", stream_id="b")
+    assert not conversation.is_open
+
+
 def test_time_to_first_event_is_recorded() -> None:
     session = Session()
     ask(session)
