@@ -305,7 +305,7 @@ class Components:
         self.bridge.relay_directly(settings.direct)
 
     def _build_intake(self, settings: Settings, models: ModelEdits) -> Intake:
-        policies = PolicyCheck(settings, policies=self._policies, metrics=self.metrics)
+        policies = PolicyCheck(settings, self._policies, self.live, self.metrics)
         records = RecordMaker(
             publish=self._facts.publish,
             capture=self._contents.words,

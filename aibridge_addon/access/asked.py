@@ -35,6 +35,9 @@ class Asked:
     """The members of `content`, if it was parsed already."""
     has_left: Callable[[], bool] = lambda: False
     """Returns True once the client has disconnected."""
+    can_wait: Callable[[], bool] = lambda: True
+    """Returns False while responses stand still until the request is decided: those of its
+    WebSocket."""
     on_remaining: Callable[[int], None] = lambda nano_usd: None
     """Receives the money that is left in the tightest budget that shows it, in nano-dollars."""
     is_signed: bool = False
@@ -48,6 +51,10 @@ class Asked:
     must_name_model: bool
     is_recorded: bool
     uses_central_tools: bool = False
+
+    def may_wait(self) -> bool:
+        """Return True if it may wait for room that other requests occupy."""
+        return self.can_wait() and not self.has_left()
 
     def values(self, name: bytes) -> list[str]:
         """Return the values of a header field, given in lower case."""

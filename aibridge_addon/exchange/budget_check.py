@@ -140,8 +140,10 @@ class BudgetCheck:
         """Hold a call in its budgets, if they have room that the store need not be asked for."""
         return self._book().admit_now(call)
 
-    async def admit(self, call: BudgetedCall) -> Refusal | None:
-        """Hold a call in its budgets; wait while calls in flight hold the room."""
+    async def admit(
+        self, call: BudgetedCall, may_wait: Callable[[], bool] = lambda: True
+    ) -> Refusal | None:
+        """Hold a call in its budgets; while it may, it waits for room that calls in flight hold."""
         if self.admit_now(call):
             return None
         if not any(budget.refuses for budget, _ in call.scopes):
@@ -149,8 +151,8 @@ class BudgetCheck:
             return None
         try:
             found = await self._book().admit(call)
-            if found and found.verdict == "wait":
-                found = await self._wait(self._book(), call, found)
+            if found and found.verdict == "wait" and may_wait():
+                found = await self._wait(self._book(), call, found, may_wait)
         except BookUnavailableError:
             return unavailable()
         return refusal_of(found) if found else None
@@ -189,7 +191,11 @@ class BudgetCheck:
         return book
 
     async def _wait(
-        self, book: BudgetBook, call: BudgetedCall, refusal: BudgetRefusal
+        self,
+        book: BudgetBook,
+        call: BudgetedCall,
+        refusal: BudgetRefusal,
+        may_wait: Callable[[], bool],
     ) -> BudgetRefusal | None:
         key = f"{refusal.budget.name}/{refusal.scope}"
         turn = self._turns.setdefault(key, asyncio.Lock())
@@ -203,7 +209,8 @@ class BudgetCheck:
             return refusal
         try:
             # Not within a timeout: an admission that is cancelled could hold its room for ever.
-            while (found := await book.admit(call)) and found.verdict == "wait":
+            found: BudgetRefusal | None = refusal
+            while may_wait() and (found := await book.admit(call)) and found.verdict == "wait":
                 if time.monotonic() >= until:
                     break
                 self._end = self._end or asyncio.Event()

@@ -170,6 +170,11 @@ class Conversation:
         """Return True for a message that asks for a response."""
         return text(member(message, "type")) == REQUEST
 
+    @property
+    def is_responding(self) -> bool:
+        """True while a response is open."""
+        return any(lane.open for lane in self._lanes.values())
+
     def lets_provider_begin(self, message: Members) -> bool:
         """Return True for a message after which a response may follow without a request."""
         return text(member(message, "type")) == _STEERING

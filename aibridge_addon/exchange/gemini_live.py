@@ -93,6 +93,11 @@ class LiveConversation:
             named(content, "turnComplete") is True or raw_named(message, "toolResponse") is not None
         )
 
+    @property
+    def is_responding(self) -> bool:
+        """True while a response is open."""
+        return bool(self._turns)
+
     def lets_provider_begin(self, message: Members) -> bool:
         """Return True for a message after which a turn may follow without a request."""
         return raw_named(message, "realtimeInput") is not None

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary, WeakSet
 
 from mitmproxy import http
+from mitmproxy.connection import ConnectionState
 
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.head import Head
@@ -62,6 +63,10 @@ class LiveRequests:
         self._aborted.add(flow)
         if exchange := self.find(flow.id):
             exchange.abort()
+
+    def has_left(self, flow: http.HTTPFlow) -> bool:
+        """Return True if the client of a flow disconnected, or gave up its HTTP/2 stream."""
+        return flow in self._aborted or not flow.client_conn.state & ConnectionState.CAN_READ
 
     def put_head(self, flow: http.HTTPFlow, head: Head) -> None:
         """Keep a head until its request is complete."""

@@ -4,7 +4,6 @@ from dataclasses import replace
 from functools import partial
 
 from mitmproxy import http
-from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from aibridge_addon.access.policies import Asked, Refusal
@@ -12,6 +11,7 @@ from aibridge_addon.access.sender import Sender
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.error_responses import error_format_of_provider, refusal_response
+from aibridge_addon.exchange.live import LiveRequests
 from aibridge_addon.exchange.policy_set import PolicySet
 from aibridge_addon.facts import Interception
 from aibridge_addon.formats import Format
@@ -27,10 +27,13 @@ def is_reverse(flow: http.HTTPFlow) -> bool:
 class PolicyCheck:
     """The policies, as requests from clients meet them."""
 
-    def __init__(self, settings: Settings, *, policies: PolicySet, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, policies: PolicySet, live: LiveRequests, metrics: Metrics
+    ) -> None:
         self.decide = policies.decide
         self.count_begun_upstream = policies.count
         self.find_spent_budget = policies.find_spent_budget
+        self._live = live
         self._settings = settings
         self._metrics = metrics
 
@@ -56,7 +59,7 @@ class PolicyCheck:
             to_reverse_proxy=is_reverse(flow),
             content=request.content_to_judge,
             members=members,
-            has_left=lambda: not flow.client_conn.state & ConnectionState.CAN_READ,
+            has_left=partial(self._live.has_left, flow),
             on_remaining=partial(setattr, request, "budget_left"),
             is_signed=request.is_signed,
             model=model,

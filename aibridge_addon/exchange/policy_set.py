@@ -160,7 +160,7 @@ class PolicySet:
         if refusal and refusal.reason != LIMITED:
             return refusal
         # Who would have room waits all the same behind others of the same actor.
-        may_wait = refusal is not None or self._queue.is_waited_in
+        may_wait = (refusal is not None or self._queue.is_waited_in) and asked.may_wait()
         if may_wait and (shortage := self._queue.shortage_of(asked)):
             return await self._queue.wait(asked, shortage) or await self._decide_counted(asked)
         return refusal or await self._decide_unrefused(asked)
@@ -204,7 +204,7 @@ class PolicySet:
         """Admit a request that no policy refused so far, or return its refusal."""
         if call is None:
             return admit_or_refuse(self._changing, asked)
-        if refusal := await self._budgets.admit(call):
+        if refusal := await self._budgets.admit(call, asked.may_wait):
             return refusal
         # Meanwhile, others may have used the room.
         if refusal := find_refusal(self._changing, asked):

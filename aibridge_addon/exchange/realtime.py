@@ -91,6 +91,11 @@ class RealtimeConversation:
         """Return True for a message that asks for a response."""
         return text(member(message, "type")) == REQUEST
 
+    @property
+    def is_responding(self) -> bool:
+        """True while a response is open."""
+        return bool(self._asked or self._open)
+
     def lets_provider_begin(self, message: Members) -> bool:
         """Return True for a message after which a response may follow without a request."""
         return text(member(message, "type")) in _SPEECH

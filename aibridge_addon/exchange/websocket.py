@@ -44,6 +44,10 @@ class Conversation(Protocol):
     def is_request(self, message: Members) -> bool:
         """Return True for a message that asks for a response."""
 
+    @property
+    def is_responding(self) -> bool:
+        """True while a response is open."""
+
     def lets_provider_begin(self, message: Members) -> bool:
         """Return True for a message after which a response may follow without a request."""
 
@@ -94,6 +98,8 @@ class WebSocketExchange(Exchange):
             self._in_hand -= 1
 
     async def _pass(self, message: websocket.WebSocketMessage) -> None:
+        if message.injected and not message.from_client:
+            return  # ours, or another addon's, and of no response of the provider
         if message.from_client:
             await self._refresh()
             await self._decide(message.content)

@@ -211,4 +211,6 @@ class _SocketRequests:
 
     def _asked(self, message: bytes, **changes: Any) -> Asked:
         changes |= {"content": lambda: message, "members": None, "is_message": True}
+        # No further event of these responses is relayed before the decision.
+        changes["can_wait"] = lambda: not self._spoken.is_responding
         return replace(self.opening, **changes)

@@ -151,6 +151,24 @@ def test_budget_holds_for_each_request_in_a_websocket(
         assert "budget 'small' " in last["error"]["message"]
 
 
+def test_request_in_a_websocket_never_waits_for_the_response_before_it(
+    proxy: Proxy, clients: Clients, provider: Provider
+) -> None:
+    headers = CODEX | {"X-AIBridge-Actor": "one-socket"}
+    with proxy.recording() as records, Socket(clients, REVERSE, headers=headers) as socket:
+        socket.request("GATE:before", max_output_tokens=4_900)
+        events = [socket.event()]
+        socket.request("hi", max_output_tokens=4_900)
+        while events[-1]["type"] != "error":
+            events.append(socket.event())
+        assert events[-1]["status"] == 429
+        provider.gate("before").open()
+        assert list(socket.events())[-1]["type"] == "response.completed"
+    statuses = sorted(row["status"] for row in records.interceptions)
+    assert statuses == ["completed", "refused"]
+    assert len(records.token_usages) == 1
+
+
 def test_speech_is_refused_once_the_budget_of_a_session_is_spent(
     clients: Clients, standin: Server
 ) -> None:

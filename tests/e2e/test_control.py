@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from standin import Gate, Provider, Response, Server, Wait
 
-from e2e.actors import FORWARD, REVERSE, each_pair, post
+from e2e.actors import FORWARD, REVERSE, REVERSE_H2, each_pair, post
 from e2e.bodies import CHAT, MESSAGES, RESPONSES, Api
 from e2e.clients import Clients, Way
 from e2e.conftest import StartProxy
@@ -18,7 +18,7 @@ from e2e.metrics import metric
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy, config_toml
 from e2e.sockets import CODEX, Socket
-from e2e.wire import connect
+from e2e.wire import HTTP2Client, connect
 
 RULES = """
 [[limits]]
@@ -126,6 +126,11 @@ def test_request_waits_for_a_slot_and_gives_up_its_place_when_its_client_leaves(
                 leaving.sendall("\r\n".join([*start, *lines, "", ""]).encode() + body)
                 wait_for_queue(1)
             wait_for_queue(0)
+            with HTTP2Client(clients, REVERSE_H2) as resetting:
+                stream = resetting.post("/v1/messages", headers, body)
+                wait_for_queue(1)
+                resetting.reset(stream)
+                wait_for_queue(0)
             waits = pool.submit(post, clients, REVERSE, MESSAGES, "patient", body)
             wait_for_queue(1)
             assert len(standin.requests) == 1

@@ -170,6 +170,28 @@ async def test_look_for_a_spent_budget_holds_nothing_and_ignores_calls_in_flight
     assert book.held == set()
 
 
+@pytest.mark.parametrize("limit", [{}, {"queue": 5}])
+@pytest.mark.parametrize("reason", ["has left", "responses stand still"])
+async def test_request_that_must_not_wait_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, reason: str, limit: dict[str, int]
+) -> None:
+    async def never(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    has_left = reason == "has left"
+    book = Book()
+    subject = policies(book, **limit)
+    now = replace(asked(), has_left=lambda: has_left, can_wait=lambda: has_left)
+    book.verdict = "wait"
+    monkeypatch.setattr(asyncio, "wait_for", never)
+    assert (refusal := await subject.decide(now))
+    assert refusal.reason == "budget_in_use"
+    book.verdict = None
+    subject.count(asked())
+    assert (refusal := await subject.decide(now))
+    assert refusal.reason == "rate_limit_exceeded"
+
+
 async def test_request_waits_for_room_that_other_processes_give_back_in_a_moment() -> None:
     book = Book()
     subject = policies(book)
