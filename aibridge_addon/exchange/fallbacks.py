@@ -7,12 +7,13 @@ State of a provider is refused by every other one, so that requests with it stay
 
 import logging
 import os
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from mitmproxy import http
 
 from aibridge_addon.access.keys.affinity import affinity_of
+from aibridge_addon.access.model_rule import ModelRule, ModelRuleTable
 from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.exchange import Exchange
@@ -35,6 +36,15 @@ logger = logging.getLogger(__name__)
 _LOCATION = "location"
 
 
+@dataclass(frozen=True, slots=True)
+class FallbackOption:
+    """A fallback that can serve a request."""
+
+    rule: Fallback
+    model: str
+    """Its name of the model that the client requests, or that an alias stands for."""
+
+
 class Fallbacks:
     """Finds and applies the fallbacks of requests."""
 
@@ -45,21 +55,25 @@ class Fallbacks:
         """Functions that sign, by the names of instances."""
         self._providers: dict[str, Provider] = {}
         self._router = Router(())
+        self._models = ModelRuleTable(())
         self._warned: set[tuple[str, str]] = set()
         """Instances and actors whose signed requests do not fall back."""
 
-    def apply_settings(self, providers: Iterable[Provider]) -> None:
-        """Use these instances."""
+    def apply_settings(
+        self, providers: Iterable[Provider], model_rules: Iterable[ModelRule] = ()
+    ) -> None:
+        """Use these instances and aliases of models."""
+        self._models = ModelRuleTable(model_rules)
         self._providers = {provider.name: provider for provider in providers}
         self._router = Router(self._providers.values())
 
-    def options(self, exchange: Exchange) -> list[Fallback]:
+    def options(self, exchange: Exchange) -> list[FallbackOption]:
         """Return the fallbacks that can serve a request, in their order."""
         if not isinstance(exchange, BridgedExchange):
             return []
         return self.options_of(exchange.read)
 
-    def options_of(self, read: ReadRequest) -> list[Fallback]:
+    def options_of(self, read: ReadRequest) -> list[FallbackOption]:
         """Return the fallbacks that can serve a request, in their order."""
         request = read.client
         fallbacks = request.route.provider.resend.fallbacks
@@ -77,17 +91,33 @@ class Fallbacks:
             return []
         if affinity_of("", None, body).is_bound:
             return []
-        return [
-            fallback
+        names = list(self._names(read))
+        found = (
+            FallbackOption(fallback, next(filter(None, map(fallback.models.get, names)), ""))
             for fallback in fallbacks
-            if _model_at(request, fallback) and self._can_send(request, fallback)
-        ]
+        )
+        return [option for option in found if option.model and self._can_send(request, option)]
 
-    async def find(self, options: Iterable[Fallback], failure: str) -> Fallback | None:
+    def _names(self, read: ReadRequest) -> Iterator[str]:
+        """Yield the names of the model of a request: that an alias stands for, and requested.
+
+        The name that is sent may stand for another model at the instance.
+        """
+        request, provider = read.client, read.client.route.provider
+        alias = self._models.applied_to(read.asked).alias(read.asked.model)
+        sent = _sent_name(request)
+        if sent is None:
+            return
+        for name in (provider.name_of(alias) if alias else None, sent, read.asked.model):
+            if name is not None:
+                yield name
+                yield provider.model_of(name)
+
+    async def find(self, options: Iterable[FallbackOption], failure: str) -> FallbackOption | None:
         """Return the first fallback for a kind of failure whose credentials are there."""
-        for fallback in options:
-            if failure in fallback.on and await self._is_ready(fallback):
-                return fallback
+        for option in options:
+            if failure in option.rule.on and await self._is_ready(option.rule):
+                return option
         return None
 
     async def _is_ready(self, fallback: Fallback) -> bool:
@@ -101,11 +131,11 @@ class Fallbacks:
             return False
         return True
 
-    def apply(self, read: ReadRequest, fallback: Fallback) -> str:
+    def apply(self, read: ReadRequest, option: FallbackOption) -> str:
         """Redirect a request to a fallback that was found; return the model that serves it."""
         request, body = read.client, read.client.body()
-        name = _model_at(request, fallback) or ""
-        route = self._destination(request, fallback)
+        name = option.model
+        route = self._destination(request, option)
         assert route is not None, "only such fallbacks are options"
         location = route.path_values.get(_LOCATION)
         if location != request.route.path_values.get(_LOCATION):
@@ -124,7 +154,7 @@ class Fallbacks:
                 fields=_with_destination(read.original.fields, request.flow.request.headers),
                 body=with_values(read.original.body, read.wire_format.with_model(given, name)),
             )
-        request.served_by = f"{fallback.provider}/{name}"
+        request.served_by = f"{option.rule.provider}/{name}"
         read.asked = replace(
             read.asked,
             route=route,
@@ -153,25 +183,25 @@ class Fallbacks:
             request.needs_signature = True
             request.sign = self._signs[provider.name]
 
-    def _destination(self, request: ClientRequest, fallback: Fallback) -> Route | None:
+    def _destination(self, request: ClientRequest, option: FallbackOption) -> Route | None:
         """Return the route at another instance, whose path has its model and location."""
         route, sent = request.route, request.flow.request
-        below, name = route.path_below(sent.path), _model_at(request, fallback)
-        provider = self._providers.get(fallback.provider)
-        if below is None or name is None or provider is None or route.template is None:
+        below = route.path_below(sent.path)
+        provider = self._providers.get(option.rule.provider)
+        if below is None or provider is None or route.template is None:
             return None
         path, mark, query = below.partition("?")
         if MODEL in route.path_values:
-            path = route.template.with_value(path, MODEL, name)
+            path = route.template.with_value(path, MODEL, option.model)
         location = location_of_host(provider.host)
         if location and _LOCATION in route.path_values and provider.host != sent.host:
             path = route.template.with_value(path, _LOCATION, location)
         path += mark + query
         return self._router.at_instance(provider.name, route, path, sent.method)
 
-    def _can_send(self, request: ClientRequest, fallback: Fallback) -> bool:
-        provider = self._providers.get(fallback.provider)
-        if provider is None or self._destination(request, fallback) is None:
+    def _can_send(self, request: ClientRequest, option: FallbackOption) -> bool:
+        provider = self._providers.get(option.rule.provider)
+        if provider is None or self._destination(request, option) is None:
             return False
         return request.credential is None or bool(_secret_of(provider)) or provider.can_sign
 
@@ -216,18 +246,10 @@ def _secret_of(provider: Provider) -> str:
     return next(filter(None, secrets), "")
 
 
-def _model_at(request: ClientRequest, fallback: Fallback) -> str | None:
-    """Return the name of a request's model at a fallback; None if that does not serve it.
-
-    A path wins over the body, as at Azure. Its name may stand for another model.
-    """
-    route = request.route
-    name = _model_in_path(route, request.flow.request.path)
-    if name is None:
-        name = text(member(members(request.body()) or {}, "model"))
-    if name is None:
-        return None
-    return fallback.models.get(name) or fallback.models.get(route.provider.model_of(name))
+def _sent_name(request: ClientRequest) -> str | None:
+    """Return the name of a request's model. A path wins over the body, as at Azure."""
+    name = _model_in_path(request.route, request.flow.request.path)
+    return name or text(member(members(request.body()) or {}, "model"))
 
 
 def _model_in_path(route: Route, path: str) -> str | None:

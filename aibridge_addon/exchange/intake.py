@@ -213,12 +213,18 @@ class Intake:
         Returns:
             The model that serves it; None if it may not go to another instance.
         """
-        fallback = await self._fallbacks.find(self._fallbacks.options_of(read), failure)
-        if fallback is None:
-            return None
-        model = self._fallbacks.apply(read, fallback)
-        read.asked = replace(read.asked, interception=read.client.as_sent(read.interception))
-        return model if await self._policies.decide(read.asked) is None else None
+        options = self._fallbacks.options_of(read)
+        while option := await self._fallbacks.find(options, failure):
+            options.remove(option)
+            model = self._fallbacks.apply(read, option)
+            read.asked = replace(read.asked, interception=read.client.as_sent(read.interception))
+            refusal = await self._policies.decide(read.asked)
+            if refusal is None:
+                return model
+            if refusal.failure is None:
+                return None
+            failure = refusal.failure
+        return None
 
     async def _counted(self, read: ReadRequest) -> CountedExchange:
         if refusal := await self._policies.decide(read.asked):

@@ -75,7 +75,7 @@ class Sending:
     def apply(self, settings: Settings) -> None:
         """Use other keys and fallbacks."""
         self.pools.apply(settings.providers)
-        self.fallbacks.apply_settings(settings.providers)
+        self.fallbacks.apply_settings(settings.providers, settings.model_rules)
         self._checks.start()
         self._show()
 

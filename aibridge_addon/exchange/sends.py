@@ -18,11 +18,11 @@ from aibridge_addon.exchange.client_request import PooledKey
 from aibridge_addon.exchange.counted import CountedExchange
 from aibridge_addon.exchange.error_responses import refusal_response
 from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.fallbacks import FallbackOption
 from aibridge_addon.exchange.inner_call import InnerCallExchange
 from aibridge_addon.exchange.send_tools import SendTools
 from aibridge_addon.failed_sends import FailedSend
 from aibridge_addon.providers.central_keys import CentralKey
-from aibridge_addon.providers.resend_rules import Fallback
 from aibridge_addon.relay.further_send import FurtherSend, OriginalRequest, further_request
 from aibridge_addon.relay.held_answer import MOST_BYTES, Deliver, HeldAnswer
 
@@ -99,7 +99,7 @@ class Sends:
             refusal = await self._refusal()
         return refusal is None
 
-    async def _fallback_for(self, failure: str) -> Fallback | None:
+    async def _fallback_for(self, failure: str) -> FallbackOption | None:
         return await self._tools.fallbacks.find(self._fallbacks, failure)
 
     def _other_key(self) -> PooledKey | None:
@@ -119,7 +119,7 @@ class Sends:
             )
 
     def _redirect(
-        self, step: Step, key: PooledKey | None, fallback: Fallback | None, failure: str
+        self, step: Step, key: PooledKey | None, fallback: FallbackOption | None, failure: str
     ) -> None:
         """Let the next send have another key, or go to another instance."""
         exchange = self._exchange

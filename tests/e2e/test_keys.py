@@ -174,6 +174,7 @@ def proxy(
 ) -> Iterator[Proxy]:
     """Run a proxy whose instances have pools, retries and fallbacks."""
     injection = '\n[injection]\nproviders = ["loop-*"]\n'
+    injection += '[[model_rules]]\naliases = { "alias-of-standin-1" = "standin-1" }\n'
     injection += '[[budgets]]\nname = "all"\nper = "total"\ntokens = 10000000\nwindow = "day"\n'
     made = Proxy(
         tmp_path_factory.mktemp("keys"),
@@ -619,15 +620,18 @@ def test_refusal_of_a_clients_own_key_leaves_the_pool_alone(
     assert states == ["ok", "ok"]
 
 
+@pytest.mark.parametrize("model", ["standin-1", "alias-of-standin-1"])
 def test_open_circuit_breaker_leads_to_the_fallback(
-    clients: Clients, scripted: Scripted, proxy: Proxy
+    clients: Clients, scripted: Scripted, proxy: Proxy, model: str
 ) -> None:
+    named = {"model": model}
     scripted.failures[A] = [refusal(529)] * 5
     for _ in range(5):
-        assert ask(clients, REVERSE, CHAT, "falling").status == 529
+        assert ask(clients, REVERSE, CHAT, "falling", members=named).status == 529
     scripted.seen.clear()
-    answer = ask(clients, REVERSE, CHAT, "falling")
+    answer = ask(clients, REVERSE, CHAT, "falling", members=named)
     assert (answer.status, scripted.keys()) == (200, [OTHER])
+    assert json.loads(scripted.bodies()[0])["model"] == "served-1"
     row, _ = latest(proxy)
     assert row["provider_name"] == "elsewhere-openai"
 

@@ -9,6 +9,8 @@ import pytest
 from access.policies.test_rate_limits import asked_by
 from store.doubles import started
 
+from aibridge_addon.access.model_rule import ModelRule
+from aibridge_addon.access.selection import Selection
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.providers.credentials import OPERATOR, Credential
 from aibridge_addon.providers.instance import Provider
@@ -197,6 +199,49 @@ def test_fallback_keeps_the_query_and_serves_the_same_api(
     assert original["host"] == "b.example"
     assert "sk-o...ance" not in str(original), "the key of the first instance stays there"
     assert request.original.body == sent.raw_content
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1beta/models/m-1:generateContent", BODY),
+        ("/v1beta/openai/chat/completions", b'{"model": "m-1"}'),
+    ],
+    ids=["path", "body"],
+)
+def test_second_fallback_serves_the_requested_model_after_the_first_one(
+    path: str, body: bytes
+) -> None:
+    rules = ResendRules(
+        fallbacks=(
+            Fallback(provider="other", models={"m-1": "m-2"}, on=frozenset({"overload"})),
+            Fallback(provider="third", models={"m-1": "m-3"}, on=frozenset({"overload"})),
+        )
+    )
+    first = dataclasses.replace(GEMINI[0], resend=rules)
+    third = dataclasses.replace(GEMINI[1], name="third", base_url="https://c.example")
+    providers = (first, GEMINI[1], third)
+    request = read(providers, "/first" + path, body)
+    made = fallbacks(providers)
+    assert [made.apply(request, option) for option in made.options_of(request)] == ["m-2", "m-3"]
+
+    sent = request.client.flow.request
+    assert sent.url == "https://c.example" + path.replace("m-1", "m-3")
+    assert sent.raw_content == body.replace(b"m-1", b"m-3")
+    assert request.client.served_by == "third/m-3"
+
+
+@pytest.mark.parametrize("requested", ["large", "m-1"])
+def test_fallback_serves_the_model_that_an_alias_stands_for(requested: str) -> None:
+    body = b'{"model": "%s"}' % requested.encode()
+    request = read(ANTHROPIC, "/first/v1/messages", body)
+    request.asked = dataclasses.replace(request.asked, model=requested)
+    rule = ModelRule(selection=Selection(), aliases={"large": "m-1", "m-1": "m-0"})
+    made = fallbacks(ANTHROPIC)
+    made.apply_settings(ANTHROPIC, [rule])
+    [option] = made.options_of(request)
+    made.apply(request, option)
+    assert request.client.flow.request.raw_content == b'{"model": "m-2"}'
 
 
 @pytest.mark.parametrize(
