@@ -16,8 +16,9 @@ from typing import Any
 import anthropic
 import openai
 from demo_calls import use_batch, use_google_calls, use_openai_calls, use_realtime
-from demo_record import console, page, show, show_spent, show_unpriced
+from demo_record import console, page, show, show_spent, show_unpriced, show_unread
 from demo_servers import http_client, mcp_server, proxy, stand_in, trust
+from demo_unread import use_unread_services
 
 from aibridge_addon.store import open_store
 
@@ -58,11 +59,14 @@ def main() -> None:
         weather = stack.enter_context(mcp_server(folder))
         step("mitmdump, with the addon, is a forward and a reverse proxy at once")
         forward, reverse = stack.enter_context(proxy(folder, provider, weather))
+        step("Frank and Bob use services that are not read; their tunnels are counted")
+        use_unread_services(forward, provider["origin"])
         use_all(folder, forward, reverse)
         console.print("\nThis is what the database holds now:\n")
         show(folder / "aibridge.sqlite3")
         show_spent(open_store(str(folder / "aibridge.sqlite3")).reports())
         show_unpriced(folder / "aibridge.sqlite3")
+        show_unread(open_store(str(folder / "aibridge.sqlite3")).reports())
         address = stack.enter_context(page(folder / "aibridge.sqlite3"))
         console.print(f"Done in {time.monotonic() - started:.0f} s. Everything is on this page:\n")
         console.print(f"  {address}\n", soft_wrap=True)

@@ -11,11 +11,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from aibridge_addon.cli.unread_traffic import print_tunnels
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.money import usd
 from aibridge_addon.report.numbers import bar, percent, short_count
 from aibridge_addon.report.protocol import Reports
-from aibridge_addon.report.queries import TotalsQuery
+from aibridge_addon.report.queries import RequestQuery, TotalsQuery
 from aibridge_addon.store import open_store
 from aibridge_addon.web.app import make_app
 from aibridge_addon.web.links import SECRET_BYTES, make_key
@@ -98,6 +99,12 @@ def show_unpriced(database: Path) -> None:
                    WHERE cost_nano_usd IS NULL GROUP BY 1, 2"""
         for model, reason in connection.execute(query):
             console.print(f"  {model}: {reason}", style="dim")
+    console.print()
+
+
+def show_unread(reports: Reports) -> None:
+    """Print the tunnels to services that are not read."""
+    print_tunnels(reports.tunnels(RequestQuery()), "as aibridge usage --by host prints it", None)
     console.print()
 
 

@@ -171,6 +171,15 @@ _PUBLIC = (
         document="Alibaba Cloud Model Studio: Base URL",
     ),
     Preset(
+        name="modelscope",
+        title="ModelScope",
+        base_url="https://api-inference.modelscope.cn/v1",
+        anthropic_path="",
+        api_key_env="MODELSCOPE_API_KEY",
+        quirks="free of charge, within limits",
+        document="ModelScope: API-Inference",
+    ),
+    Preset(
         name="minimax",
         title="MiniMax",
         base_url="https://api.minimax.io/v1",
