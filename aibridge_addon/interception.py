@@ -118,6 +118,13 @@ class InterceptionRecord:
             self._publish(ServedElsewhere(interception=interception, reason=reason))
         self.interception = self.bodies.interception = interception
 
+    def return_to(self, interception: Interception) -> None:
+        """Continue with an earlier instance and key, since a later one did not respond."""
+        if interception.provider_name != self.interception.provider_name:
+            self._publish(MovedAway(interception=self.interception))
+            self._publish(ServedElsewhere(interception=interception, reason=""))
+        self.interception = self.bodies.interception = interception
+
     def begin_upstream(self) -> UpstreamTimes:
         """Return the times of a further upstream request, which starts now."""
         self.upstream = UpstreamTimes(self.upstream.number + 1)

@@ -142,7 +142,7 @@ class Conversation:
     @property
     def is_open(self) -> bool:
         """True while a response is expected."""
-        return any(lane.open for lane in self._lanes.values())
+        return self.is_responding
 
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
         """Read a message; return True if a response ended with it.

@@ -213,7 +213,7 @@ class Intake:
         Returns:
             The model that serves it; None if it may not go to another instance.
         """
-        options = self._fallbacks.options_of(read)
+        options, route = self._fallbacks.options_of(read), read.client.route
         while option := await self._fallbacks.find(options, failure):
             options.remove(option)
             model = self._fallbacks.apply(read, option)
@@ -222,8 +222,9 @@ class Intake:
             if refusal is None:
                 return model
             if refusal.failure is None:
-                return None
+                break
             failure = refusal.failure
+        read.client.route, read.client.served_by = route, ""
         return None
 
     async def _counted(self, read: ReadRequest) -> CountedExchange:

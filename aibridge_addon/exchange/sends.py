@@ -7,7 +7,7 @@ fail, the client receives the last response that a provider sent, byte for byte.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aibridge_addon.access.keys.failures import Failure, classify
@@ -21,6 +21,7 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.fallbacks import FallbackOption
 from aibridge_addon.exchange.inner_call import InnerCallExchange
 from aibridge_addon.exchange.send_tools import SendTools
+from aibridge_addon.facts import Interception
 from aibridge_addon.failed_sends import FailedSend
 from aibridge_addon.providers.central_keys import CentralKey
 from aibridge_addon.relay.further_send import FurtherSend, OriginalRequest, further_request
@@ -28,6 +29,15 @@ from aibridge_addon.relay.held_answer import MOST_BYTES, Deliver, HeldAnswer
 
 _BODY_SECONDS = 10.0
 """Time for the body of an error; a slower one is passed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The instance, model and key of a send."""
+
+    interception: Interception
+    model: str | None
+    served_by: str
 
 
 class Sends:
@@ -52,13 +62,32 @@ class Sends:
             yield
 
     async def _answer(self, call: AsyncExitStack) -> HeldAnswer:
-        answer, real = self.first, None
+        answer = last = self.first
+        place = self._place()
         while (failure := await self._failure(answer)) is not None:
-            real = answer if answer.head else real
+            if answer.head or not last.head:
+                last, place = answer, self._place()
             if not await self._prepare(failure, answer):
-                return await self._without_edits(real or answer, call)
+                self._return_to(place)
+                return await self._without_edits(last, call)
             answer = await self._send(call, "sent again")
         return answer
+
+    def _place(self) -> _Place | None:
+        """Return where the last send went; None if no record names it."""
+        exchange = self._exchange
+        if not isinstance(exchange, BridgedExchange):
+            return None
+        record = exchange.record
+        return _Place(record.interception, record.sent_model, exchange.request.served_by)
+
+    def _return_to(self, place: _Place | None) -> None:
+        """Let record and response name the place whose response the client receives."""
+        if place and isinstance(self._exchange, BridgedExchange):
+            request, record = self._exchange.request, self._exchange.record
+            request.served_by, record.sent_model = place.served_by, place.model
+            if record.interception is not place.interception:
+                record.return_to(place.interception)
 
     async def _failure(self, answer: HeldAnswer) -> Failure | None:
         """Return the failure that a response states; None if it is for the client."""
@@ -92,11 +121,15 @@ class Sends:
             return False
         self._note(failure, answer, step)
         await asyncio.sleep(step.pause)
-        self._redirect(step, key, fallback, failure.kind)
+        self._redirect(step, key, fallback)
+        reason: str = failure.kind if step.to == "fallback" else ""
         refusal = await self._refusal()
         if refusal and refusal.failure and (other := await self._fallback_for(refusal.failure)):
-            self._redirect(Step(to="fallback"), None, other, refusal.failure)
+            self._redirect(Step(to="fallback"), None, other)
+            reason = refusal.failure
             refusal = await self._refusal()
+        if refusal is None:
+            self._report(reason)
         return refusal is None
 
     async def _fallback_for(self, failure: str) -> FallbackOption | None:
@@ -118,9 +151,7 @@ class Sends:
                 answer.head.headers.fields if answer.head else (),
             )
 
-    def _redirect(
-        self, step: Step, key: PooledKey | None, fallback: FallbackOption | None, failure: str
-    ) -> None:
+    def _redirect(self, step: Step, key: PooledKey | None, fallback: FallbackOption | None) -> None:
         """Let the next send have another key, or go to another instance."""
         exchange = self._exchange
         if step.to == "other_key" and key:
@@ -130,10 +161,16 @@ class Sends:
             model = self._tools.fallbacks.apply(exchange.read, fallback)
             exchange.record.sent_model = model
         if isinstance(exchange, BridgedExchange):
+            begun = exchange.request.as_sent(exchange.record.interception)
+            exchange.read.asked = replace(exchange.read.asked, interception=begun)
+
+    def _report(self, reason: str) -> None:
+        """Report who serves the request now; with a `reason`, it is another instance."""
+        exchange = self._exchange
+        if isinstance(exchange, BridgedExchange):
             exchange.send_again()
             begun = exchange.request.as_sent(exchange.record.interception)
-            exchange.record.sent_by(begun, failure if step.to == "fallback" else "")
-            exchange.read.asked = replace(exchange.read.asked, interception=begun)
+            exchange.record.sent_by(begun, reason)
 
     async def _refusal(self) -> Refusal | None:
         """Ask the policies about the next send; those of a request that is not read stay."""

@@ -14,7 +14,7 @@ class SendFailed:
     http_status: int | None
     """None: there was no response."""
     failure: str
-    """Kind of the failure."""
+    """Kind of the failure; empty if the request returns to an earlier instance."""
     to: str
     """Receiver of the next send: `other_key`, `same_key` or `fallback`."""
     retry_after: float | None
@@ -28,7 +28,7 @@ class ServedElsewhere:
     interception: Interception
     """With that instance."""
     reason: str
-    """Kind of the failure."""
+    """Kind of the failure; empty if the request returns to an earlier instance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

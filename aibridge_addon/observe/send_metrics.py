@@ -42,7 +42,7 @@ FALLBACKS = Metric(
     kind="counter",
     help="Requests that this instance served in place of another one, by reason.",
     labels=("provider", "reason"),
-    samplers={ServedElsewhere: lambda fact: [(fact.reason, 1)]},
+    samplers={ServedElsewhere: lambda fact: [(fact.reason, 1)] if fact.reason else []},
 )
 
 SEND_METRICS = (CIRCUIT_STATE, CIRCUIT_TRIPS, KEYS_USABLE, KEYS_SET_ASIDE, RESENDS, FALLBACKS)

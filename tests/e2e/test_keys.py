@@ -41,7 +41,8 @@ POOL = 'keys = [{ env = "KEY_A" }, { env = "KEY_B" }]\n'
 RETRIES = 'max_sends = 3\nhead_timeout_s = 1.5\napi_key_env = "KEY_A"\n'
 FALLBACK = (
     'api_key_env = "KEY_A"\ncircuit_breaker = true\nfallbacks = [{ provider = "elsewhere-KIND",'
-    ' models = { "standin-1" = "served-1" }, on = ["error", "circuit_open"] }]\n'
+    ' models = { "standin-1" = "served-1", "standin-2" = "denied-1" }, on = ["error",'
+    ' "circuit_open"] }]\n'
 )
 UNREACHABLE = (
     'hosts = []\napi_key_env = "KEY_A"\nmax_sends = 2\ncircuit_breaker = true\nfallbacks ='
@@ -175,6 +176,7 @@ def proxy(
     """Run a proxy whose instances have pools, retries and fallbacks."""
     injection = '\n[injection]\nproviders = ["loop-*"]\n'
     injection += '[[model_rules]]\naliases = { "alias-of-standin-1" = "standin-1" }\n'
+    injection += '[[model_rules]]\ndeny = ["denied-1"]\n'
     injection += '[[budgets]]\nname = "all"\nper = "total"\ntokens = 10000000\nwindow = "day"\n'
     made = Proxy(
         tmp_path_factory.mktemp("keys"),
@@ -467,6 +469,23 @@ def test_fallback_serves_with_its_own_model_and_key_and_says_so(
     assert metric(proxy, "aibridge_interceptions_inflight", provider=served, model="standin-1") == 0
 
 
+@pytest.mark.parametrize("model", ["standin-1", "standin-2"])
+def test_answer_names_the_first_instance_if_the_fallback_is_refused_or_does_not_respond(
+    clients: Clients, scripted: Scripted, proxy: Proxy, model: str
+) -> None:
+    scripted.failures[A] = [refusal(500, "the first")]
+    scripted.failures[OTHER] = [Reset()]
+    answer = ask(clients, REVERSE, RESPONSES, "falling", members={"model": model})
+    assert (answer.status, b"the first" in answer.raw) == (500, True)
+    assert "x-aibridge-served-by" not in answer.headers
+    assert scripted.keys() == ([A, OTHER] if model == "standin-1" else [A])
+    row, _ = latest(proxy)
+    assert (row["provider_name"], row["credential_hint"]) == ("falling-openai", HINTS[A])
+    for name in ("falling-openai", "elsewhere-openai"):
+        labels = {"provider": name, "model": model}
+        assert metric(proxy, "aibridge_interceptions_inflight", **labels) == 0
+
+
 @pytest.mark.parametrize(
     ("reason", "api"), [("closed", MESSAGES), ("dns", CHAT), ("tls", RESPONSES)], ids=str
 )
@@ -634,6 +653,13 @@ def test_open_circuit_breaker_leads_to_the_fallback(
     assert json.loads(scripted.bodies()[0])["model"] == "served-1"
     row, _ = latest(proxy)
     assert row["provider_name"] == "elsewhere-openai"
+    scripted.failures[A] = [refusal(529)] * 5
+    for _ in range(6):
+        answer = ask(clients, REVERSE, CHAT, "falling", members={"model": "standin-2"})
+    assert answer.status == 503
+    assert "x-aibridge-served-by" not in answer.headers
+    row, _ = latest(proxy)
+    assert row["provider_name"] == "falling-openai"
 
 
 @contextmanager
