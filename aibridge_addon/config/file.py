@@ -29,6 +29,7 @@ from aibridge_addon.config.mistakes import SettingsError, listed
 from aibridge_addon.config.price_table import PriceTable, check_seller, price_book
 from aibridge_addon.config.provider_conflicts import provider_conflicts
 from aibridge_addon.config.redact_table import RedactTable
+from aibridge_addon.config.regional_hosts import with_regional_hosts
 from aibridge_addon.config.resend_tables import ResendTable
 from aibridge_addon.config.validation import TABLE, UNSHOWN, Tables, VariableName, mistakes_of
 from aibridge_addon.patterns import matches_any
@@ -129,7 +130,7 @@ class ProviderTable(ResendTable, pydantic.BaseModel):
         return Provider(
             name=self.name,
             type=self.type,
-            base_url=self.base_url or self._regional_url(),
+            base_url=self.base_url or PROVIDER_TYPES[self.type].url_in(self.region),
             hosts=frozenset(hosts),
             api_key_env=self.api_key_env,
             models=self.models,
@@ -143,10 +144,6 @@ class ProviderTable(ResendTable, pydantic.BaseModel):
             send_actor=self.send_actor,
             price_as=self.price_as,
         )
-
-    def _regional_url(self) -> str:
-        template = PROVIDER_TYPES[self.type].regional_url
-        return template.format(region=self.region) if self.region else ""
 
 
 def _check_match(value: str) -> str:
@@ -265,7 +262,8 @@ def read_config_file(path: str) -> ConfigFile:
     if not path:
         return ConfigFile()
     try:
-        document = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig"))
+        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
+        document = with_regional_hosts(tomllib.loads(text))
         config = ConfigFile.model_validate(document)
     except OSError as error:
         raise SettingsError(f"{OPTION} {path}: {error.strerror or error}") from error

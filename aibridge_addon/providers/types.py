@@ -132,6 +132,10 @@ class ProviderType:
         """The wire format whose errors the clients of this type show."""
         return FORMATS[self.error_format]
 
+    def url_in(self, region: str | None) -> str:
+        """Return the base URL in a region; empty without a region."""
+        return self.regional_url.format(region=region) if region else ""
+
     def authorization(self, key: str) -> tuple[str, str]:
         """Return name and value of the header that applies a central key."""
         return self.key_header, self.key_value.format(key=key)
