@@ -30,7 +30,8 @@ CONFIG = {
         ' `{ "our-chat" = "gpt-5" }`. They are recorded, priced and checked by these models.',
         "region": "Region of a provider with regional hosts, such as Bedrock: sets `base_url`, and"
         " lets the reverse proxy sign requests. The first such instance of a type has the hosts of"
-        " all regions by default, each further one the host of its region. See [Amazon Bedrock](providers.md#amazon-bedrock).",
+        " all regions by default, each further one the host of its region. See [Amazon Bedrock]"
+        "(providers.md#amazon-bedrock).",
         "profile": "Profile of the AWS credentials that sign requests. Default: as the environment"
         " of the proxy states.",
         "keys": 'Pool of central keys in place of `api_key_env`: `[{ env = "A", organization ='

@@ -77,7 +77,8 @@ class Fallbacks:
         """Return the fallbacks that can serve a request, in their order."""
         request = read.client
         fallbacks = request.route.provider.resend.fallbacks
-        if not fallbacks or request.route.makes_objects or request.is_form:
+        makes_objects = request.route.makes_objects or _is_polled(read)
+        if not fallbacks or makes_objects or request.is_form:
             return []
         if request.is_signed:
             self._warn_of_signature(read)
@@ -244,6 +245,11 @@ def _is_signed_at(provider: Provider) -> bool:
 def _secret_of(provider: Provider) -> str:
     secrets = (key.secret(os.environ) for key in provider.central_keys)
     return next(filter(None, secrets), "")
+
+
+def _is_polled(read: ReadRequest) -> bool:
+    """Return True if later requests ask the instance for the response."""
+    return member(read.members, "background") is True
 
 
 def _sent_name(request: ClientRequest) -> str | None:

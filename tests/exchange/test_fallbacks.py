@@ -179,9 +179,10 @@ def test_fallback_changes_the_model_in_the_path_and_leaves_the_rest(
     [
         (ANTHROPIC, "/v1/messages?beta=true", "https://b.example/api/v1/messages?beta=true"),
         (DEEPSEEK, "/v1/chat/completions", "https://b.example/v1/chat/completions"),
+        (DEEPSEEK, "/v1/responses", "https://b.example/v1/responses"),
         (DEEPSEEK, "/anthropic/v1/messages", "https://b.example/messages-api/v1/messages"),
     ],
-    ids=["messages", "chat", "messages-of-a-host-of-both"],
+    ids=["messages", "chat", "responses", "messages-of-a-host-of-both"],
 )
 def test_fallback_keeps_the_query_and_serves_the_same_api(
     providers: tuple[Provider, Provider], path: str, expected: str
@@ -250,6 +251,8 @@ def test_fallback_serves_the_model_that_an_alias_stands_for(requested: str) -> N
         (GEMINI, "/v1beta/models/m-1:batchGenerateContent", BODY),
         (GEMINI, "/v1beta/cachedContents", b'{"model": "m-1"}'),
         (GEMINI, "/v1beta/models/m-3:generateContent", BODY),
+        (GEMINI, "/v1beta/interactions", b'{"model": "m-1", "background": true}'),
+        (DEEPSEEK, "/v1/responses", b'{"model": "m-1", "background": true}'),
         (GEMINI, "/v1beta/tunedModels/m-1:generateContent", BODY),
         (of_type("gemini", "https://a.example", ""), "/v1beta/models/m-1:generateContent", BODY),
         (
@@ -261,7 +264,16 @@ def test_fallback_serves_the_model_that_an_alias_stands_for(requested: str) -> N
             b'{"model": "m-1"}',
         ),
     ],
-    ids=["batch", "cache", "other-model", "tuned-model", "without-url", "api-not-spoken"],
+    ids=[
+        "batch",
+        "cache",
+        "other-model",
+        "interaction",
+        "background",
+        "tuned-model",
+        "without-url",
+        "api-not-spoken",
+    ],
 )
 def test_request_that_another_instance_cannot_serve_has_no_fallback(
     providers: tuple[Provider, Provider], path: str, body: bytes
