@@ -170,10 +170,6 @@ class Standby(Server):
             connection.execute("SELECT pg_promote()")
 
 
-_started: list[subprocess.Popen[bytes]] = []
-"""Processes that outlive the tests of this one."""
-
-
 @contextlib.contextmanager
 def shared(folder: Path, owner: int) -> Iterator[str]:
     """Return the address of the server that all workers of a run share; the first starts it."""
@@ -184,7 +180,7 @@ def shared(folder: Path, owner: int) -> Iterator[str]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not known.exists():
             run = [sys.executable, __file__, str(known), str(owner)]
-            _started.append(subprocess.Popen(run, start_new_session=True))
+            os.posix_spawn(sys.executable, run, os.environ)  # which outlives these tests
             end = time.monotonic() + BOUND
             while not known.exists():
                 assert time.monotonic() < end, "PostgreSQL does not start"
@@ -196,6 +192,7 @@ def watch(known: Path, owner: int) -> None:
     """Run a server as long as a process lives."""
     from databases import make_template  # imports the package, which only this needs
 
+    os.setsid()  # so that Ctrl-C does not end it before the tests
     server = Server()
     try:
         make_template(server.url)
