@@ -8,6 +8,7 @@ from ports import free_port
 from store.doubles import all_of_one, started
 
 from aibridge_addon.store.postgres.address import Address
+from aibridge_addon.store.postgres.cures import cure_of
 from aibridge_addon.store.postgres.inspection import inspect
 
 
@@ -42,6 +43,43 @@ def test_role_without_the_right_to_create_tables_is_reported(postgres_server: st
     empty.execute(f"CREATE ROLE {role}")
     found = findings(f"{empty.location}?options=-c%20role%3D{role}")
     assert ("bad", "the role may not create the tables") in found
+
+
+def test_read_only_database_is_reported(database: PostgresDatabase) -> None:
+    location = f"{database.location}?options=-c%20default_transaction_read_only%3Don"
+    _, found = inspect(Address(location))
+    assert (found.level, found.what.endswith(": read-only")) == ("bad", True)
+    assert "default_transaction_read_only" in found.to_do
+
+
+def test_role_that_may_only_read_is_reported(database: PostgresDatabase) -> None:
+    role = f"{database.location.rpartition('/')[2]}_reader"
+    database.execute(f"CREATE ROLE {role}")
+    database.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    found = findings(f"{database.location}?options=-c%20role%3D{role}")
+    assert ("bad", "the role may not write to the tables") in found
+
+
+@pytest.mark.parametrize(
+    ("message", "cure"),
+    [
+        ("failed to resolve host 'db': [Errno -2] Name or service not known", "correct the host "),
+        ("connection failed: Connection refused Is the server running", "start the server"),
+        ("connection timeout expired", "start the server"),
+        ('FATAL: password authentication failed for user "a"', "correct user and password"),
+        ("fe_sendauth: no password supplied", "correct user and password"),
+        ('FATAL: role "ghost" does not exist', "create the role"),
+        ('FATAL: database "ghost" does not exist', "create the database"),
+        ('FATAL: pg_hba.conf rejects connection for host "1.2.3.4"', "allow this machine"),
+        ("server does not support SSL, but SSL was required", "correct sslmode"),
+        ('FATAL: too many connections for role "a"', "raise max_connections"),
+        ("remaining connection slots are reserved for roles with", "raise max_connections"),
+        ("permission denied for table aibridge_migrations", "grant the role"),
+        ("something else", "check the address"),
+    ],
+)
+def test_error_of_the_server_has_its_cure(message: str, cure: str) -> None:
+    assert cure_of(f"postgresql://me@db/aibridge: {message}").startswith(cure)
 
 
 def test_newer_schema_is_reported_with_its_cure(database: PostgresDatabase) -> None:
