@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -94,6 +95,8 @@ class Refusal:
     """True if the sender must not use the proxy at all; then its prompts are not recorded."""
     retry_after: float | None = None
     """Seconds after which a retry may succeed; None: a retry cannot help."""
+    opens_at: datetime | None = None
+    """The time from which the request would be admitted, if a definitive refusal ends by itself."""
     failure: str | None = None
     """Kind of the failure of the provider that it anticipates, so that a fallback may serve the
     request: as in `on` of `fallbacks`. None: the request itself is refused."""
@@ -102,13 +105,18 @@ class Refusal:
     def headers(self) -> Mapping[str, str]:
         """Headers that tell clients if and when to retry; SDKs follow them before the status."""
         if self.retry_after is None:
-            return {"x-should-retry": "false"}
+            opens = self.opens_at and {"x-aibridge-resets-at": _rfc3339(self.opens_at)}
+            return {"x-should-retry": "false", **(opens or {})}
         seconds = min(_MOST_RETRY_SECONDS, max(1, math.ceil(self.retry_after)))
         return {
             "retry-after": str(seconds),
             "retry-after-ms": str(seconds * 1000),
             "x-should-retry": "true",
         }
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def checked(verdict: object) -> Refusal | None:

@@ -22,7 +22,10 @@ def own_name(db: str | None) -> str:
     Raises:
         ClickException: the variable is not set, or its access token is not valid.
     """
-    text = token_of_login(os.environ.get("AIBRIDGE_LOGIN"))
+    login = os.environ.get("AIBRIDGE_LOGIN")
+    text = token_of_login(login)
+    if login and not text:
+        raise click.ClickException("AIBRIDGE_LOGIN contains no access token; they begin with aib_")
     if not text:
         raise click.ClickException(
             "--mine needs to know who you are: set AIBRIDGE_LOGIN to your access token"

@@ -41,7 +41,12 @@ def refusal_of(found: BudgetRefusal) -> Refusal:
             )
         case _:
             text = f"{name} is spent: {spent}{_whose(found)}{_opens(found)}"
-    return Refusal(status=400, reason="budget_exceeded", message=f"aibridge: {text}.")
+    return Refusal(
+        status=400,
+        reason="budget_exceeded",
+        message=f"aibridge: {text}.",
+        opens_at=found.opens_at if found.verdict == "spent" else None,
+    )
 
 
 def unavailable() -> Refusal:

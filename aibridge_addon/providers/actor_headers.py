@@ -21,8 +21,13 @@ _SAFE = " !#$&'()*+,-./:;<=>?@[]^_`{|}~"
 
 def with_actor(fields: Fields, actor: Actor) -> Fields:
     """Return header fields with the actor's id and metadata, and without values of the client."""
-    kept = (field for field in fields if not field[0].lower().startswith(_RESERVED))
+    kept = (field for field in fields if not _is_reserved(field[0]))
     return (*kept, *_fields(actor))
+
+
+def _is_reserved(name: bytes) -> bool:
+    """Return True for a reserved name; many servers read `_` in a name as `-`."""
+    return name.lower().replace(b"_", b"-").startswith(_RESERVED)
 
 
 def _fields(actor: Actor) -> Iterator[tuple[bytes, bytes]]:

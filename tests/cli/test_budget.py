@@ -79,7 +79,12 @@ def test_owner_of_an_access_token_sees_only_own_budgets(
 def test_mine_needs_a_valid_access_token(home: Home, options: list[str]) -> None:
     stranger = AccessToken.make("alice")[0]
     for command in (("budget", "list", *options), ("usage", *options[:2])):
-        for env, words in (({}, "set AIBRIDGE_LOGIN"), ({"AIBRIDGE_LOGIN": stranger}, "not known")):
+        for login, words in (
+            ("", "set AIBRIDGE_LOGIN"),
+            (stranger, "not known"),
+            ("alice:secret", "contains no access token"),
+        ):
+            env = {"AIBRIDGE_LOGIN": login}
             result = home.invoke(*command, "--mine", env=env)
             assert result.exit_code == 1
             assert words in result.output

@@ -38,3 +38,7 @@ def test_refusal_says_what_is_spent_and_when_the_budget_opens_again(
     )
     opens = "it opens again on 29 Nov 00:00 Europe/Berlin."
     assert refusal.message == f"aibridge: budget 'day' {sentence} {opens}"
+    assert refusal.headers == {
+        "x-should-retry": "false",
+        "x-aibridge-resets-at": "2026-11-28T23:00:00Z",
+    }

@@ -22,6 +22,7 @@ def test_client_cannot_name_another_actor() -> None:
     spoofed = (
         (b"x-ai-bridge-actor-id", b"mallory"),
         (b"X-AI-BRIDGE-ACTOR-METADATA-TEAM", b"admins"),
+        (b"x_ai_bridge_actor_id", b"mallory"),
     )
     assert named(Actor(id="alice"), *spoofed) == {b"X-AI-Bridge-Actor-ID": b"alice"}
 
