@@ -39,6 +39,8 @@ _QUOTA_CODES = frozenset(
 """Codes by which OpenAI, Anthropic and compatible hosts say that the money is spent."""
 _QUOTA_MESSAGES = ("your credit balance is too low", "you have reached your specified api usage")
 """Beginnings of Anthropic's messages; a message that repeats input begins with its path."""
+_OWN_MESSAGE = "aibridge: "
+"""Beginning of a refusal by another proxy of this kind: its budgets are for one caller."""
 _CALLER_CODES = frozenset(
     {
         "mismatched_organization",
@@ -144,7 +146,9 @@ class _ErrorBody:
 
     @property
     def is_quota(self) -> bool:
-        """True if the error says that the money is spent."""
+        """True if the error says that the money of the key is spent."""
+        if self._message.startswith(_OWN_MESSAGE):
+            return False
         return bool(self.codes & _QUOTA_CODES) or self._message.startswith(_QUOTA_MESSAGES)
 
     def quota_until(self, now: datetime) -> datetime | None:

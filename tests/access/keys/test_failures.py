@@ -137,6 +137,11 @@ def test_message_that_repeats_the_request_does_not_take_a_key_out_of_use(message
     assert failure(400, anthropic("invalid_request_error", message)).kind == "caller"
 
 
+def test_budget_of_another_proxy_does_not_take_a_key_out_of_use() -> None:
+    spent = anthropic("billing_error", "aibridge: budget 'day' is spent: $5.00 of $5.00 for alice.")
+    assert failure(400, spent).kind == "caller"
+
+
 def test_401_is_the_keys_fault_unless_a_header_of_the_client_caused_it() -> None:
     assert failure(401).kind == "credential"
     assert failure(401, openai("invalid_api_key")).kind == "credential"
