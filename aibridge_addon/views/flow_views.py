@@ -1,9 +1,10 @@
 """Flows as mitmproxy's own interfaces show them: content views, comments, marks and limits.
 
-Where no interface shows flows, as in `aibridge proxy`, it does nothing.
+Where nobody sees more of a flow than a line, as in `aibridge proxy`, it does nothing.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from mitmproxy import ctx, hooks, http, optmanager
 
@@ -16,8 +17,9 @@ from aibridge_addon.views.flow_notes import FlowNotes
 
 _INTERACTIVE = "view"
 """The addon that mitmweb and the console list flows with."""
-_SHOWING = (_INTERACTIVE, "dumper", "save")
-"""Addons that show or save flows."""
+_SAVED = "save_stream_file"
+"""The option that names a file for flows."""
+_SCRIPTS = "scripts"
 _STORED = "store_streamed_bodies"
 _SHOWS_BODIES = 3
 """Value of `flow_detail` from which mitmdump prints bodies."""
@@ -30,10 +32,11 @@ class FlowViews:
 
     def __init__(self, router: Callable[[], Router]) -> None:
         self._router = router
-        found = {name for name in _SHOWING if ctx.master.addons.get(name)}
-        self.is_shown = bool(found)
-        """True if an interface shows or saves flows."""
         self._view = ctx.master.addons.get(_INTERACTIVE)
+        self.is_shown = bool(
+            self._shows_bodies() or _option(_SAVED) or len(_option(_SCRIPTS) or ()) > 1
+        )
+        """True if an interface shows flows, a file gets them, or another script may read them."""
         self._notes = FlowNotes(self._announce_update)
         self._limit = FlowLimit(self._remove)
         if self.is_shown:
@@ -89,6 +92,11 @@ class FlowViews:
 
     def _remove(self, flow: http.HTTPFlow) -> None:
         self._view.remove([flow])
+
+
+def _option(name: str) -> Any:
+    """Return the value of an option that only some of mitmproxy's addons have."""
+    return getattr(ctx.options, name) if name in ctx.options else None
 
 
 def _is_set(name: str) -> bool:

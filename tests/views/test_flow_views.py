@@ -1,5 +1,6 @@
 """Flows in mitmproxy's interfaces: stored bodies, removal, and choice of the view."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,8 @@ class Interface:
         self.options = optmanager.OptManager()
         self.options.add_option(STORED, bool, False, "")
         self.options.add_option("flow_detail", int, 1, "")
+        self.options.add_option("save_stream_file", str, "", "")
+        self.options.add_option("scripts", Sequence[str], ["aibridge"], "")
         self.options.add_option("protobuf_definitions", str, "", "")
         manager = SimpleNamespace(
             get=self.addons.get, trigger=lambda hook: self.updated.extend(hook.flows)
@@ -85,6 +88,23 @@ def test_nothing_is_done_where_no_interface_shows_flows(interface: Interface) ->
     assert not interface.stores_bodies
     assert views.handlers == {}
     assert flow.metadata["aibridge_interception_id"] == INTERCEPTION.id
+
+
+@pytest.mark.parametrize(
+    ("options", "is_noted"),
+    [
+        ({}, False),  # a line for each flow
+        ({"flow_detail": 3}, True),
+        ({"save_stream_file": "flows"}, True),
+        ({"scripts": ["aibridge", "another.py"]}, True),
+    ],
+)
+def test_mitmdump_notes_what_somebody_may_see(
+    interface: Interface, options: dict[str, Any], is_noted: bool
+) -> None:
+    interface.addons["dumper"] = object()
+    interface.options.update(**options)
+    assert interface.start().is_shown is is_noted
 
 
 def test_oldest_flow_is_removed_from_the_list(interface: Interface) -> None:
