@@ -41,6 +41,13 @@ name = "azure"
 type = "azure"
 base_url = "{standin.origin}"
 hosts = ["{RESOURCE}.services.ai.azure.com"]
+
+[[budgets]]
+name = "day"
+actors = ["spender"]
+tokens = 1
+credentials = ["byok", "centralized", "subscription"]
+timezone = "UTC"
 """
     keys = {"AWS_ACCESS_KEY_ID": "AKIAOPERATOROPERATOR", "AWS_SECRET_ACCESS_KEY": "secret"}
     calc = {"calc": {"url": tool_server.url, "allow": "^add$"}}
@@ -110,6 +117,26 @@ def test_claude_code_on_bedrock_is_recorded(cloud_desk: Desk, mode: Mode) -> Non
     assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
     # Probes of its start are recorded, and are no prompts.
     assert {r["request_kind"] for r in records.interceptions} <= {"turn", "side"}
+
+
+@each_mode
+@pytest.mark.parametrize("cloud", ["bedrock", "vertex", "azure"])
+def test_claude_code_in_a_cloud_shows_a_spent_budget_and_soon_stops(
+    cloud_desk: Desk, mode: Mode, cloud: str
+) -> None:
+    variables = {
+        "bedrock": bedrock_variables,
+        "vertex": vertex_variables,
+        "azure": foundry_variables,
+    }[cloud](cloud_desk, mode)
+    env = variables | {"ANTHROPIC_CUSTOM_HEADERS": "X-AIBridge-Actor: spender"}
+    with cloud_desk.proxy.recording() as records:
+        _, output = claude(cloud_desk, "-p", "hello", mode=mode, env=env)
+    assert "this request may cost more than all of budget 'day'" in output["result"]
+    sent = [row["error_type"] for row in turns(records)]
+    assert set(sent) == {"budget_exceeded"}
+    # It takes any 400 of Bedrock and Vertex AI for a doubt about the shape of its messages.
+    assert len(sent) <= (1 if cloud == "azure" else 3)
 
 
 def test_claude_code_on_bedrock_gets_results_of_a_central_tool(cloud_desk: Desk) -> None:

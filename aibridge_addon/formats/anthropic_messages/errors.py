@@ -13,7 +13,7 @@ _TYPES = {
     529: "overloaded_error",
 }
 TYPES_BY_CODE = {"budget_exceeded": "billing_error"}
-"""At a base URL, Claude Code repeats any other 400 without its newer features, up to 13 times."""
+"""At a base URL, Claude Code repeats any other 400 without its newer features, up to 14 times."""
 
 
 def read_error(data: JSON) -> ProviderError:
