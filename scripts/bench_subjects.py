@@ -29,6 +29,7 @@ name = "anthropic"
 type = "anthropic"
 base_url = "{origin}"
 hosts = ["127.0.0.1"]
+{of_provider}
 
 [[providers]]
 name = "openai"
@@ -88,10 +89,11 @@ def _addon(
     place: Place,
     checkout: Path = REPOSITORY,
     more_config: str = "",
+    of_provider: str = "",
     capture: str = "prompts,tools,thoughts",
 ) -> list[str]:
     config = place.directory / "aibridge.toml"
-    config.write_text(_CONFIG.format(origin=place.origin) + more_config)
+    config.write_text(_CONFIG.format(origin=place.origin, of_provider=of_provider) + more_config)
     return _mitmdump(
         place,
         *("-s", str(checkout / "aibridge_addon" / "__init__.py")),
@@ -142,8 +144,7 @@ COMMAND = Subject(name="aibridge proxy", command=_command, records=True)
 FULL_CAPTURE = Subject(
     name="full capture", command=lambda place: _addon(place, capture="all"), records=True
 )
-_POLICIES = """\
-circuit_breaker = true
+_PRICES = """\
 
 [[prices]]
 match = "*"
@@ -151,6 +152,9 @@ input = 3
 output = 15
 cache_read = 0.3
 cache_write = 3.75
+"""
+_BREAKER = "circuit_breaker = true"
+_POLICIES = """\
 
 [[budgets]]
 name = "day"
@@ -180,9 +184,15 @@ max_output_tokens = 1_000_000
 [identity]
 revoked_actors = ["nobody"]
 """
+WITH_PRICES = Subject(
+    name="addon with prices",
+    command=lambda place: _addon(place, more_config=_PRICES),
+    records=True,
+)
+"""The model of the stand-in has no list price; models that people use have one."""
 WITH_POLICIES = Subject(
     name="all policies",
-    command=lambda place: _addon(place, more_config=_POLICIES),
+    command=lambda place: _addon(place, more_config=_POLICIES + _PRICES, of_provider=_BREAKER),
     records=True,
 )
 WITH_TOOLS = Subject(name="with tools", command=_with_tools, records=True)

@@ -22,7 +22,16 @@ from bench_scenarios import (
     measure_open_streams,
     measure_paced,
 )
-from bench_subjects import ADDON, BARE, COMMAND, FULL_CAPTURE, STREAMS, WITH_POLICIES, WITH_TOOLS
+from bench_subjects import (
+    ADDON,
+    BARE,
+    COMMAND,
+    FULL_CAPTURE,
+    STREAMS,
+    WITH_POLICIES,
+    WITH_PRICES,
+    WITH_TOOLS,
+)
 
 
 def _requests(
@@ -118,14 +127,14 @@ def _capture(
 
 
 def _policies(name: str, title: str, load: Load, *, seconds: float) -> Scenario:
-    """Budgets, limits, rules and breakers are on, compared with the addon without them."""
+    """Budgets, limits, rules and breakers are on, compared with the addon and its prices alone."""
     return Scenario(
         name=name,
         title=title,
-        rows=(Row(measure="CPU", unit="ms", base=ADDON.name, bound=1.05),),
+        rows=(Row(measure="CPU", unit="ms", base=WITH_PRICES.name, bound=1.05),),
         run=load.run,
         seconds=seconds,
-        bases=(ADDON,),
+        bases=(WITH_PRICES,),
         judged=(WITH_POLICIES,),
     )
 
