@@ -4,7 +4,7 @@ import json
 import os
 import re
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from signal import SIGHUP, SIGTERM
 from urllib.parse import urlsplit
 
@@ -69,11 +69,11 @@ def connections_of(pid: int, url: str) -> int:
 def listens(process: Process, url: str) -> bool:
     """Return True if the supervisor or a worker holds the port."""
     port = urlsplit(url).port
-    return any(
-        connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-        for pid in (process.pid, *pids_of(process))
-        for connection in psutil.Process(pid).net_connections()
-    )
+    held = []
+    for pid in (process.pid, *pids_of(process)):
+        with suppress(psutil.NoSuchProcess):  # a worker without an open request ends meanwhile
+            held += psutil.Process(pid).net_connections()
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in held)
 
 
 def assert_connections_are_spread(url: str, pids: set[int]) -> None:
