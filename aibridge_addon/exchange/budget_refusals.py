@@ -6,6 +6,8 @@ from aibridge_addon.access.asked import Refusal
 from aibridge_addon.budgets.book import BudgetRefusal
 from aibridge_addon.budgets.words import amount
 
+BUDGET_EXCEEDED = "budget_exceeded"
+"""Reason of refusals by a budget that has no room, which no retry changes."""
 _RETRY_SECONDS = 5.0
 """Time after which calls in flight may have ended."""
 
@@ -43,7 +45,7 @@ def refusal_of(found: BudgetRefusal) -> Refusal:
             text = f"{name} is spent: {spent}{_whose(found)}{_opens(found)}"
     return Refusal(
         status=400,
-        reason="budget_exceeded",
+        reason=BUDGET_EXCEEDED,
         message=f"aibridge: {text}.",
         opens_at=found.opens_at if found.verdict == "spent" else None,
     )

@@ -1,10 +1,13 @@
 """Errors of the proxy itself, in the shape that the clients of a wire format display."""
 
+import msgspec
 from mitmproxy import http
 
 from aibridge_addon.access.policies import Refusal
+from aibridge_addon.exchange.budget_refusals import BUDGET_EXCEEDED
 from aibridge_addon.exchange.conversation import RefusedError
 from aibridge_addon.formats import FORMATS, Format
+from aibridge_addon.providers.clients import ClientProgram
 from aibridge_addon.providers.credentials import Headers
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.routing import Route
@@ -17,9 +20,14 @@ def shaped_error(wire_format: Format, status: int, message: str) -> http.Respons
     return http.Response.make(status, body, {"content-type": "application/json"})
 
 
-def refusal_response(wire_format: Format, refusal: Refusal) -> http.Response:
-    """Return the response to a request that a policy refuses."""
+def refusal_response(
+    wire_format: Format, refusal: Refusal, client: ClientProgram | None = None
+) -> http.Response:
+    """Return the response to a request that a policy refuses; the client may need another error."""
     body = wire_format.error(refusal.status, refusal.message, code=refusal.reason)
+    if client and client.spent_error and refusal.reason == BUDGET_EXCEEDED:
+        error = {"type": client.spent_error, "message": refusal.message}
+        body = msgspec.json.encode(msgspec.json.decode(body) | {"error": error})
     headers = {"content-type": "application/json", **refusal.headers}
     return http.Response.make(refusal.status, body, headers)
 

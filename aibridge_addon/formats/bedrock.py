@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from aibridge_addon.facts import ProviderError, RequestFacts, ResponseFacts, Usage
-from aibridge_addon.formats.anthropic_messages.errors import TYPES_BY_CODE
 from aibridge_addon.formats.base import EventDecoder, Format, RequestView, ResponseHead
 from aibridge_addon.formats.decoders.aws_frames import MEDIA_TYPE, FrameParser, frames_of
 from aibridge_addon.formats.decoders.sse import Event
@@ -48,12 +47,9 @@ class BedrockFormat(Format):
     def error(
         self, status: int, message: str, error_type: str | None = None, code: str | None = None
     ) -> bytes:
-        """Return an error as the AWS SDKs show it, and some as Anthropic's SDK reads it too."""
+        """Return an error as the AWS SDKs show it."""
         kind = error_type or _TYPES.get(status, "InternalServerException")
-        body: dict[str, JSON] = {"__type": kind, "message": message}
-        if shown := TYPES_BY_CODE.get(code or ""):
-            body["error"] = {"type": shown, "message": message}
-        return encode(body).encode()
+        return encode({"__type": kind, "message": message}).encode()
 
     def add_head(self, facts: ResponseFacts, head: ResponseHead) -> ResponseFacts:
         """Add the type of an error, the id, token counts and labels that only headers state."""

@@ -36,6 +36,9 @@ class ClientProgram:
     session_in_body: bool = False
     """True if the body may name the session when no header does."""
 
+    spent_error: str = ""
+    """Type of the error at which it gives a request up, where it would repeat any other 400."""
+
     # Setup, for `aibridge env` and `aibridge run`.
     commands: tuple[str, ...] = ()
     """Names for `aibridge env NAME`, the usual one first; empty if no setup is known."""
@@ -101,6 +104,8 @@ CLIENTS = [
         user_agents=("claude",),
         session_headers=("x-claude-code-session-id",),
         session_in_body=True,
+        # At a base URL, it repeats a 400 without its newer features, up to 14 times.
+        spent_error="billing_error",
         commands=("claude",),
         base_urls=_ANTHROPIC | _CLOUDS,
         # Otherwise its side calls go directly to Anthropic.

@@ -311,11 +311,6 @@ def test_error_of_a_host_that_leaves_the_type_out_is_read() -> None:
     assert FORMAT.read_whole(b'{"error":"Busy"}') == expected
 
 
-def test_error_of_a_spent_budget_is_a_billing_error() -> None:
-    body = json.loads(FORMAT.error(400, "No.", code="budget_exceeded"))
-    assert body["error"] == {"type": "billing_error", "message": "No."}
-
-
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

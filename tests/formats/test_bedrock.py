@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from botocore.eventstream import EventStreamBuffer
 from botocore.loaders import Loader
-from botocore.parsers import RestJSONParser
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -364,17 +363,6 @@ def test_hidden_calls_leave_the_same_events_in_frames_as_in_server_sent_events()
 def test_frames_are_relayed_byte_for_byte_while_nothing_is_hidden() -> None:
     stream = framed(Scenario(api="bedrock_invoke", name="tool_use"))
     assert spliced(FORMATS["bedrock_invoke"], [stream])[1] == stream
-
-
-@pytest.mark.parametrize("wire_format", BEDROCK, ids=lambda each: each.name)
-def test_error_of_a_spent_budget_is_read_by_the_sdks_of_aws_and_anthropic(
-    wire_format: Format,
-) -> None:
-    body = wire_format.error(400, "No.", code="budget_exceeded")
-    answer = {"status_code": 400, "headers": {}, "body": body}
-    error = RestJSONParser().parse(answer, None)["Error"]
-    assert error == {"Message": "No.", "Code": "ValidationException"}
-    assert json.loads(body)["error"] == {"type": "billing_error", "message": "No."}
 
 
 def test_error_of_a_loop_is_an_event_of_the_model_in_a_frame() -> None:

@@ -44,7 +44,7 @@ class AnthropicBatches(OpenAIFormat):
         self, status: int, message: str, error_type: str | None = None, code: str | None = None
     ) -> bytes:
         """Return an error in the shape of the Messages API."""
-        return error_body(status, message, error_type, code)
+        return error_body(status, message, error_type)
 
 
 class BatchesView(PlainView):
@@ -79,7 +79,7 @@ class AnthropicBatchResults(BatchResults):
         self, status: int, message: str, error_type: str | None = None, code: str | None = None
     ) -> bytes:
         """Return an error in the shape of the Messages API."""
-        return error_body(status, message, error_type, code)
+        return error_body(status, message, error_type)
 
 
 FORMAT = AnthropicBatches()

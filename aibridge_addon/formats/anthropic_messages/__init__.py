@@ -41,7 +41,7 @@ class AnthropicMessages(Format):
         self, status: int, message: str, error_type: str | None = None, code: str | None = None
     ) -> bytes:
         """Return an error in the shape of the Messages API."""
-        return error_body(status, message, error_type, code)
+        return error_body(status, message, error_type)
 
     def least_output_limit(self, members: Members) -> int:
         """Return the limit above the budget for thinking."""

@@ -12,8 +12,6 @@ _TYPES = {
     429: "rate_limit_error",
     529: "overloaded_error",
 }
-TYPES_BY_CODE = {"budget_exceeded": "billing_error"}
-"""At a base URL, Claude Code repeats any other 400 without its newer features, up to 14 times."""
 
 
 def read_error(data: JSON) -> ProviderError:
@@ -25,9 +23,7 @@ def read_error(data: JSON) -> ProviderError:
     return ProviderError(type=text(kind), message=text(message))
 
 
-def error_body(
-    status: int, message: str, error_type: str | None = None, code: str | None = None
-) -> bytes:
-    """Return an error in the shape of the Messages API, which has no place for the code."""
-    kind = error_type or TYPES_BY_CODE.get(code or "") or _TYPES.get(status, "api_error")
+def error_body(status: int, message: str, error_type: str | None = None) -> bytes:
+    """Return an error in the shape of the Messages API."""
+    kind = error_type or _TYPES.get(status, "api_error")
     return encode({"type": "error", "error": {"type": kind, "message": message}}).encode()
