@@ -36,7 +36,7 @@ def _by_headers(headers: Headers) -> ClientProgram:
         if (
             user_agent.startswith(client.user_agents)
             or (originator and originator.startswith(client.originators))
-            or (client.header in headers)
+            or (client.header and client.header in headers)
         ):
             return client
     return UNKNOWN

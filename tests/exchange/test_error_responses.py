@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from botocore.parsers import RestJSONParser
+from mitmproxy import http
 
 from aibridge_addon.access.asked import Refusal
 from aibridge_addon.exchange.budget_refusals import BUDGET_EXCEEDED
@@ -14,8 +15,8 @@ from aibridge_addon.providers.clients import ClientProgram
 from aibridge_addon.providers.identity import recognise
 
 SPENT = Refusal(status=400, reason=BUDGET_EXCEEDED, message="No.")
-CLAUDE_CODE = recognise({"user-agent": "claude-cli/2.1.332 (external, cli)"})
-SDK = recognise({"user-agent": "Anthropic/Python 0.92.0"})
+CLAUDE_CODE = recognise(http.Headers(user_agent="claude-cli/2.1.332 (external, cli)"))
+SDK = recognise(http.Headers(user_agent="Anthropic/Python 0.92.0"))
 BEDROCK = ("bedrock_invoke", "bedrock_converse")
 
 
