@@ -4,7 +4,6 @@ Requests are received by `exchange.reception`; `exchange.exchange` handles the r
 """
 
 import asyncio
-import gc
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -34,6 +33,7 @@ from aibridge_addon.relay.masked_messages import mask_last_message
 from aibridge_addon.relay.masked_responses import mask_response
 from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.secrets import mask_request
+from aibridge_addon.relay.steady_state import prepare_for_requests
 from aibridge_addon.store import open_store
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.telemetry.outputs import TelemetryError
@@ -99,9 +99,7 @@ class AIBridge:
             components.is_ready = components.is_ready is None
             if self.announces:
                 self._announce()
-        # Modules and components stay: the garbage collector need not visit them again and again.
-        gc.collect()
-        gc.freeze()
+        prepare_for_requests(ctx.master)
 
     def describe(self, master: Master) -> RunningProxy:
         """Describe the proxy to other processes."""

@@ -13,9 +13,9 @@ from mitmproxy.options import Options
 from aibridge_addon.addon import AIBridge
 from aibridge_addon.cli.authority import AuthorityError, key_path, read_authority
 from aibridge_addon.cli.chosen_addons import choose_addons
-from aibridge_addon.cli.dispatch import FastAddonManager
 from aibridge_addon.cli.plan import Plan
 from aibridge_addon.config.options import PREFIX, unknown_option
+from aibridge_addon.relay.dispatch import FastAddonManager
 from aibridge_addon.relay.header_lookups import skip_type_checks
 
 

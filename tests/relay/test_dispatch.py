@@ -11,7 +11,7 @@ from mitmproxy.addons import disable_h2c
 from mitmproxy.proxy.layers.http import HttpRequestHook
 from mitmproxy.test import taddons, tflow
 
-from aibridge_addon.cli.dispatch import FastAddonManager
+from aibridge_addon.relay.dispatch import FastAddonManager, dispatch_fast
 
 type Manager = Callable[[Any], AddonManager]
 
@@ -105,3 +105,29 @@ async def test_exception_of_an_addon_is_logged_and_the_event_continues(
     with caplog.at_level(logging.ERROR):
         assert await heard_by(manager, heard) == ["first", "second"]
     assert "a bug" in caplog.text
+
+
+async def test_running_manager_becomes_fast_and_still_hears_of_later_addons() -> None:
+    heard: list[str] = []
+    with taddons.context() as context:
+        manager: Any = AddonManager(context.master)
+        context.master.addons = manager
+        manager.add(Listener("first", heard))
+        dispatch_fast(context.master)
+        assert isinstance(context.master.addons, FastAddonManager)
+        assert await heard_by(manager, heard) == ["first"]
+        later = Listener("later", heard)
+        manager.add(later)
+        assert await heard_by(manager, heard) == ["first", "later"]
+        manager.remove(later)
+        assert await heard_by(manager, heard) == ["first"]
+
+
+def test_manager_of_another_type_stays_as_it_is() -> None:
+    class Other(AddonManager):
+        pass
+
+    with taddons.context() as context:
+        context.master.addons = manager = Other(context.master)  # type: ignore[no-untyped-call]
+        dispatch_fast(context.master)
+        assert type(manager) is Other
