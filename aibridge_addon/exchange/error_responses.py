@@ -7,8 +7,8 @@ from aibridge_addon.access.policies import Refusal
 from aibridge_addon.exchange.budget_refusals import BUDGET_EXCEEDED
 from aibridge_addon.exchange.conversation import RefusedError
 from aibridge_addon.formats import FORMATS, Format
-from aibridge_addon.providers.clients import ClientProgram
 from aibridge_addon.providers.credentials import Headers
+from aibridge_addon.providers.identity import recognise
 from aibridge_addon.providers.instance import Provider
 from aibridge_addon.providers.routing import Route
 from aibridge_addon.providers.types import type_of_client
@@ -21,12 +21,13 @@ def shaped_error(wire_format: Format, status: int, message: str) -> http.Respons
 
 
 def refusal_response(
-    wire_format: Format, refusal: Refusal, client: ClientProgram | None = None
+    wire_format: Format, refusal: Refusal, sent: Headers | None = None
 ) -> http.Response:
-    """Return the response to a request that a policy refuses; the client may need another error."""
+    """Return the response to a request that a policy refuses; its client may need another error."""
     body = wire_format.error(refusal.status, refusal.message, code=refusal.reason)
-    if client and client.spent_error and refusal.reason == BUDGET_EXCEEDED:
-        error = {"type": client.spent_error, "message": refusal.message}
+    is_spent = refusal.reason == BUDGET_EXCEEDED
+    if sent is not None and is_spent and (kind := recognise(sent).spent_error):
+        error = {"type": kind, "message": refusal.message}
         body = msgspec.json.encode(msgspec.json.decode(body) | {"error": error})
     headers = {"content-type": "application/json", **refusal.headers}
     return http.Response.make(refusal.status, body, headers)

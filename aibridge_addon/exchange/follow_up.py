@@ -110,7 +110,8 @@ class FollowUps:
         if refusal := await self._check_upstream(asked):
             name = exchange.request.route.provider.name
             self._metrics.count_refused(name, refusal.reason)
-            response = refusal_response(exchange.wire_format, refusal)
+            sent = exchange.request.flow.request.headers
+            response = refusal_response(exchange.wire_format, refusal, sent)
             raise UpstreamError(
                 refusal.message,
                 error_type=refusal.reason,

@@ -17,7 +17,6 @@ from aibridge_addon.facts import Interception
 from aibridge_addon.formats import Format
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.observe.metrics import Metrics
-from aibridge_addon.providers.identity import recognise
 
 
 def is_reverse(flow: http.HTTPFlow) -> bool:
@@ -88,8 +87,8 @@ class PolicyCheck:
 
     def refuse(self, request: ClientRequest, wire_format: Format, refusal: Refusal) -> None:
         """Answer a request with a refusal."""
-        client = recognise(request.flow.request.headers)
-        request.flow.response = refusal_response(wire_format, refusal, client)
+        sent = request.flow.request.headers
+        request.flow.response = refusal_response(wire_format, refusal, sent)
         self.count(request, refusal.reason)
 
     def count(self, request: ClientRequest, reason: str) -> None:

@@ -208,7 +208,8 @@ class Sends:
             return answer
         tools.last_resort.revert(exchange, status)
         if refusal := await self._refusal():
-            response = refusal_response(exchange.wire_format, refusal)
+            sent = exchange.request.flow.request.headers
+            response = refusal_response(exchange.wire_format, refusal, sent)
             refused = HeldAnswer()
             for piece in (response, response.content or b"{}", b""):
                 refused.note(piece)

@@ -14,7 +14,7 @@ class SendFailed:
     http_status: int | None
     """None: there was no response."""
     failure: str
-    """Kind of the failure; empty if the request returns to an earlier instance."""
+    """Kind of the failure."""
     to: str
     """Receiver of the next send: `other_key`, `same_key` or `fallback`."""
     retry_after: float | None

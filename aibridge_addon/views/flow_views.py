@@ -4,6 +4,7 @@ Where nobody sees more of a flow than a line, as in `aibridge proxy`, it does no
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mitmproxy import ctx, hooks, http, optmanager
@@ -20,6 +21,7 @@ _INTERACTIVE = "view"
 _SAVED = "save_stream_file"
 """The option that names a file for flows."""
 _SCRIPTS = "scripts"
+_OWN_SCRIPT = Path(__file__).resolve().parent.parent / "__init__.py"
 _STORED = "store_streamed_bodies"
 _SHOWS_BODIES = 3
 """Value of `flow_detail` from which mitmdump prints bodies."""
@@ -33,9 +35,7 @@ class FlowViews:
     def __init__(self, router: Callable[[], Router]) -> None:
         self._router = router
         self._view = ctx.master.addons.get(_INTERACTIVE)
-        self.is_shown = bool(
-            self._shows_bodies() or _option(_SAVED) or len(_option(_SCRIPTS) or ()) > 1
-        )
+        self.is_shown = bool(self._shows_bodies() or _option(_SAVED) or _has_other_scripts())
         """True if an interface shows flows, a file gets them, or another script may read them."""
         self._notes = FlowNotes(self._announce_update)
         self._limit = FlowLimit(self._remove)
@@ -97,6 +97,12 @@ class FlowViews:
 def _option(name: str) -> Any:
     """Return the value of an option that only some of mitmproxy's addons have."""
     return getattr(ctx.options, name) if name in ctx.options else None
+
+
+def _has_other_scripts() -> bool:
+    """Return True if mitmproxy loads a script beside this addon, which may be no script itself."""
+    scripts = (Path(script).expanduser().resolve() for script in _option(_SCRIPTS) or ())
+    return any(script != _OWN_SCRIPT for script in scripts)
 
 
 def _is_set(name: str) -> bool:

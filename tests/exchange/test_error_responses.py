@@ -11,18 +11,16 @@ from aibridge_addon.access.asked import Refusal
 from aibridge_addon.exchange.budget_refusals import BUDGET_EXCEEDED
 from aibridge_addon.exchange.error_responses import refusal_response
 from aibridge_addon.formats import FORMATS
-from aibridge_addon.providers.clients import ClientProgram
-from aibridge_addon.providers.identity import recognise
 
 SPENT = Refusal(status=400, reason=BUDGET_EXCEEDED, message="No.")
-CLAUDE_CODE = recognise(http.Headers(user_agent="claude-cli/2.1.332 (external, cli)"))
-SDK = recognise(http.Headers(user_agent="Anthropic/Python 0.92.0"))
+CLAUDE_CODE = http.Headers(user_agent="claude-cli/2.1.332 (external, cli)")
+SDK = http.Headers(user_agent="Anthropic/Python 0.92.0")
 BEDROCK = ("bedrock_invoke", "bedrock_converse")
 
 
-def refused(api: str, refusal: Refusal, client: ClientProgram) -> Any:
+def refused(api: str, refusal: Refusal, sent: http.Headers) -> Any:
     """Return the document of a refusal."""
-    response = refusal_response(FORMATS[api], refusal, client)
+    response = refusal_response(FORMATS[api], refusal, sent)
     assert response.status_code == refusal.status
     return json.loads(response.content or b"")
 
@@ -40,10 +38,10 @@ def test_spent_budget_is_the_error_at_which_claude_code_stops() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "client"),
+    ("refusal", "sent"),
     [(SPENT, SDK), (Refusal(status=400, reason="model_denied", message="No."), CLAUDE_CODE)],
 )
-def test_other_refusals_are_invalid_requests(refusal: Refusal, client: ClientProgram) -> None:
-    document = refused("anthropic_messages", refusal, client)
+def test_other_refusals_are_invalid_requests(refusal: Refusal, sent: http.Headers) -> None:
+    document = refused("anthropic_messages", refusal, sent)
     assert document["error"] == {"type": "invalid_request_error", "message": "No."}
-    assert refused("bedrock_invoke", refusal, client).keys() == {"__type", "message"}
+    assert refused("bedrock_invoke", refusal, sent).keys() == {"__type", "message"}

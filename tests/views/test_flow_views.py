@@ -9,6 +9,7 @@ from mitmproxy import contentviews, ctx, http, optmanager
 from mitmproxy.test import tflow, tutils
 from views.test_flow_notes import INTERCEPTION
 
+import aibridge_addon
 from aibridge_addon.providers.builtin import DEFAULT_PROVIDERS
 from aibridge_addon.providers.routing import Router
 from aibridge_addon.views.flow_views import FlowViews
@@ -36,7 +37,7 @@ class Interface:
         self.options.add_option(STORED, bool, False, "")
         self.options.add_option("flow_detail", int, 1, "")
         self.options.add_option("save_stream_file", str, "", "")
-        self.options.add_option("scripts", Sequence[str], ["aibridge"], "")
+        self.options.add_option("scripts", Sequence[str], [aibridge_addon.__file__], "")
         self.options.add_option("protobuf_definitions", str, "", "")
         manager = SimpleNamespace(
             get=self.addons.get, trigger=lambda hook: self.updated.extend(hook.flows)
@@ -96,7 +97,8 @@ def test_nothing_is_done_where_no_interface_shows_flows(interface: Interface) ->
         ({}, False),  # a line for each flow
         ({"flow_detail": 3}, True),
         ({"save_stream_file": "flows"}, True),
-        ({"scripts": ["aibridge", "another.py"]}, True),
+        ({"scripts": [aibridge_addon.__file__, "another.py"]}, True),
+        ({"scripts": ["another.py"]}, True),  # as in `aibridge proxy`
     ],
 )
 def test_mitmdump_notes_what_somebody_may_see(
