@@ -150,31 +150,25 @@ def test_claude_code_on_bedrock_gets_results_of_a_central_tool(cloud_desk: Desk)
     assert (call["tool"], call["injected"]) == ("add", 1)
 
 
-@each_mode
-def test_claude_code_on_vertex_is_recorded(cloud_desk: Desk, mode: Mode) -> None:
-    env = vertex_variables(cloud_desk, mode)
-    with cloud_desk.proxy.recording() as records:
-        ran, output = claude(cloud_desk, "-p", "hello there TOKENS:11,7,5,3", mode=mode, env=env)
+def assert_is_recorded(desk: Desk, mode: Mode, env: dict[str, str], provider: str) -> None:
+    """Ask something through a cloud with Anthropic's format; assert that the record is complete."""
+    with desk.proxy.recording() as records:
+        ran, output = claude(desk, "-p", "hello there TOKENS:11,7,5,3", mode=mode, env=env)
     assert ran.code == 0
     assert output["result"] == "Hello from the stand-in."
     [row] = turns(records)
-    assert (row["provider"], row["api"]) == ("vertex", "anthropic_messages")
+    assert (row["provider"], row["api"]) == (provider, "anthropic_messages")
     assert (row["status"], row["client_session_id"]) == ("completed", output["session_id"])
     assert records.prompts == ["hello there TOKENS:11,7,5,3"]
     [usage] = [u for u in records.token_usages if u["interception_id"] == row["id"]]
     assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
+
+
+@each_mode
+def test_claude_code_on_vertex_is_recorded(cloud_desk: Desk, mode: Mode) -> None:
+    assert_is_recorded(cloud_desk, mode, vertex_variables(cloud_desk, mode), "vertex")
 
 
 @each_mode
 def test_claude_code_in_azure_foundry_is_recorded(cloud_desk: Desk, mode: Mode) -> None:
-    env = foundry_variables(cloud_desk, mode)
-    with cloud_desk.proxy.recording() as records:
-        ran, output = claude(cloud_desk, "-p", "hello there TOKENS:11,7,5,3", mode=mode, env=env)
-    assert ran.code == 0
-    assert output["result"] == "Hello from the stand-in."
-    [row] = turns(records)
-    assert (row["provider"], row["api"]) == ("azure", "anthropic_messages")
-    assert (row["status"], row["client_session_id"]) == ("completed", output["session_id"])
-    assert records.prompts == ["hello there TOKENS:11,7,5,3"]
-    [usage] = [u for u in records.token_usages if u["interception_id"] == row["id"]]
-    assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
+    assert_is_recorded(cloud_desk, mode, foundry_variables(cloud_desk, mode), "azure")
