@@ -14,7 +14,6 @@ from mitmproxy.master import Master
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from aibridge_addon.access.egress import find_refusal, refused_connection_response
 from aibridge_addon.access.listening import OpenProxyError
 from aibridge_addon.assembly import Components
 from aibridge_addon.config.live_settings import LiveSettings, respell_booleans
@@ -52,6 +51,8 @@ class AIBridge:
         self._components: Components | None = None
         """None until it has started."""
         self._settings = LiveSettings(self._apply)
+        self._listens = False
+        """True once mitmproxy has opened all ports."""
         self._is_done = False
         """True once nothing more is recorded; connections may outlive that for a moment."""
         self.on_change: Callable[[], None] = lambda: None
@@ -95,15 +96,19 @@ class AIBridge:
     @guarded
     def running(self) -> None:
         """Announce the proxy to load balancers and other processes: it listens now."""
-        if components := self._components:
-            components.is_ready = components.is_ready is None
-            if self.announces:
-                self._announce()
+        self._listens = True
+        if self._components and self.announces:
+            self._announce()
         prepare_for_requests(ctx.master)
 
     def describe(self, master: Master) -> RunningProxy:
         """Describe the proxy to other processes."""
         return describe_proxy(master, self._settings.current)
+
+    @property
+    def is_ready(self) -> bool:
+        """True while load balancers should send new clients to this proxy."""
+        return self._listens
 
     def _announce(self) -> None:
         proxy = self.describe(ctx.master)
@@ -132,7 +137,7 @@ class AIBridge:
             # Eager opens the upstream before a request could be routed or refused.
             ctx.options.update(connection_strategy="lazy")
         try:
-            self._components = Components(settings, ctx.options)
+            self._components = Components(settings, ctx.options, is_ready=lambda: self.is_ready)
         except StoreError as error:
             logger.error("aibridge_db: %s", error)
         except TelemetryError as error:
@@ -145,6 +150,8 @@ class AIBridge:
             self._settings.start()
             where = settings.recorder or open_store(settings.database).location
             logger.info("aibridge: recording %s in %s", named(settings.providers), where)
+            if self._listens and self.announces:  # a wrong option had delayed the start
+                self._announce()
 
     def done(self) -> Awaitable[object] | None:
         """End all exchanges, and close the components."""
@@ -334,15 +341,7 @@ class AIBridge:
             if exchange := components.live.pop(flow.id):
                 await exchange.on_error(message)
             else:
-                self._answer_without_exchange(components, flow, message)
+                components.reception.answer_error(flow, message, ctx.options.body_size_limit)
         finally:
             components.cross_origin.share(flow)
             components.views.flow_ended(flow)
-
-    def _answer_without_exchange(
-        self, components: Components, flow: http.HTTPFlow, message: str
-    ) -> None:
-        """Answer a request to another host, or an incomplete one."""
-        if refusal := find_refusal(message):
-            flow.response = refused_connection_response(403, refusal)
-        components.reception.answer_error(flow, message, ctx.options.body_size_limit)

@@ -4,7 +4,7 @@ Only this module decides which components exist. The hooks are in `addon`, setti
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from mitmproxy.options import Options
@@ -74,11 +74,10 @@ class Components:
     """
 
     reception: Reception
-    is_ready: bool | None = None
-    """None before all ports are open; False once a shutdown has begun."""
 
-    def __init__(self, settings: Settings, options: Options) -> None:
+    def __init__(self, settings: Settings, options: Options, is_ready: Callable[[], bool]) -> None:
         self._options = options
+        self._is_ready = is_ready
         self._facts = FactBus()
         self._loop = asyncio.get_running_loop()
         self.metrics = Metrics(
@@ -280,7 +279,7 @@ class Components:
     def _build_listener(self, settings: Settings) -> Listener | None:
         if (address := settings.metrics_listen) is None:
             return None
-        return Listener(address, self.metrics.registry, self.health, lambda: bool(self.is_ready))
+        return Listener(address, self.metrics.registry, self.health, self._is_ready)
 
     def _close_listener(self) -> None:
         if self._listener:

@@ -17,6 +17,7 @@ from ports import free_port
 from store.doubles import rows
 
 import aibridge_addon
+from aibridge_addon.cli.serving import Bridge
 from aibridge_addon.config.option import Option
 from aibridge_addon.config.options import OPTIONS
 from aibridge_addon.facts import Interception, InterceptionEnded
@@ -81,9 +82,11 @@ async def call(tctx: Any, addon: AIBridge, hook: hooks.Hook) -> None:
 
 
 @asynccontextmanager
-async def started(*, listens: bool = True, **options: object) -> AsyncIterator[Running]:
+async def started(
+    addon: AIBridge | None = None, *, listens: bool = True, **options: object
+) -> AsyncIterator[Running]:
     """Yield a running addon and its context; `listens`: the ports of mitmproxy are open."""
-    addon = AIBridge()
+    addon = addon or AIBridge()
     with taddons.context(Proxyserver(), addon) as tctx:  # it declares `connection_strategy`
         tctx.configure(addon, listen_host="127.0.0.1", **options)
         if listens:
@@ -527,7 +530,10 @@ async def test_proxy_is_ready_from_the_time_at_which_its_ports_listen(database: 
         with await asyncio.to_thread(connection.getresponse) as response:
             return response.status
 
-    options = {"aibridge_db": str(database), "aibridge_metrics_listen": f"127.0.0.1:{port}"}
+    options: dict[str, Any] = {
+        "aibridge_db": str(database),
+        "aibridge_metrics_listen": f"127.0.0.1:{port}",
+    }
     async with started(listens=False, **options) as (addon, tctx):
         assert await readiness() == 503  # mitmproxy opens the ports before it calls `running`
         await call(tctx, addon, hooks.RunningHook())
@@ -537,11 +543,11 @@ async def test_proxy_is_ready_from_the_time_at_which_its_ports_listen(database: 
 async def test_shutdown_that_begins_before_the_ports_listen_leaves_the_proxy_unready(
     database: Path,
 ) -> None:
-    async with started(listens=False, aibridge_db=str(database)) as (addon, tctx):
-        assert addon._components
-        addon._components.is_ready = False
+    addon = Bridge()
+    async with started(addon, listens=False, aibridge_db=str(database)) as (_, tctx):
+        addon.leave()
         await call(tctx, addon, hooks.RunningHook())
-        assert addon._components.is_ready is False
+        assert not addon.is_ready
 
 
 # Third-party recorders

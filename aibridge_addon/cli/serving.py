@@ -33,6 +33,7 @@ class Bridge(AIBridge):
         super().__init__()
         self._ending = 0
         self._is_leaving = False
+        """True once a shutdown has begun, and new clients should go elsewhere."""
 
     @property
     def is_busy(self) -> bool:
@@ -50,11 +51,14 @@ class Bridge(AIBridge):
         """The health now; None before the start."""
         return self._components.health() if self._components else None
 
+    @property
+    def is_ready(self) -> bool:
+        """True while load balancers should send new clients to this proxy."""
+        return super().is_ready and not self._is_leaving
+
     def leave(self) -> None:
-        """Let `/readyz` refuse from now on, and let clients open new connections, elsewhere."""
+        """Let `/readyz` answer 503 from now on, and let connections end with their responses."""
         self._is_leaving = True
-        if self._components:
-            self._components.is_ready = False
 
     @property
     def passed(self) -> Passed:
