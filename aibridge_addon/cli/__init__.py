@@ -3,8 +3,7 @@
     proxy.py run.py env.py usage.py web.py limits.py token.py doctor.py ca.py completion.py   the
                            subcommands
     listening_ports.py startup_message.py   parts of `proxy`
-    plan.py serving.py master.py chosen_addons.py dispatch.py shutdown.py logs.py   how mitmproxy is
-                           run
+    plan.py serving.py master.py chosen_addons.py shutdown.py logs.py   how mitmproxy is run
     deferred_imports.py    modules of mitmproxy that are imported at their first use
     page.py dashboard.py   the web page, and the page inside the proxy's process
     token_use.py           last use and spend of access tokens

@@ -15,7 +15,6 @@ from aibridge_addon.cli.authority import AuthorityError, key_path, read_authorit
 from aibridge_addon.cli.chosen_addons import choose_addons
 from aibridge_addon.cli.plan import Plan
 from aibridge_addon.config.options import PREFIX, unknown_option
-from aibridge_addon.relay.dispatch import FastAddonManager
 from aibridge_addon.relay.header_lookups import skip_type_checks
 
 
@@ -34,14 +33,6 @@ class ReportsStart:
 
 class _Master(ReportsStart, Master):
     pass
-
-
-class _LeanMaster(_Master):
-    """Master with few addons, and a fast dispatch of events to them."""
-
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
-        self.addons = FastAddonManager(self)
 
 
 def _make_web_master(options: Options) -> Master:
@@ -68,27 +59,25 @@ def make_master(plan: Plan, bridge: AIBridge) -> Master:
     if plan.addons == "web":
         master = _make_web_master(options)
     else:
-        master = _Master(options) if plan.addons == "all" else _LeanMaster(options)
+        master = _Master(options)
         set_options = {*from_file, *_names(plan.sets)}
         if plan.addons == "needed" and "scripts" not in set_options:
             skip_type_checks()
         master.addons.add(*choose_addons(plan, set_options), errorcheck.ErrorCheck())
     _set_options(master, plan, from_file)
-    _add(master, bridge, _names(plan.sets))
+    _add(master, bridge, plan)
     return master
 
 
-def _add(master: Master, bridge: AIBridge, given: set[str]) -> None:
+def _add(master: Master, bridge: AIBridge, plan: Plan) -> None:
     """Add our addon in the place of scripts: it must see connections before `NextLayer` does.
-
-    `given` are the names of the options on the command line.
 
     Raises:
         OptionsError: an option is wrong, or unknown.
     """
     master.addons.register(bridge)
-    if unknown := sorted(given & master.options.deferred.keys()):
-        needed = isinstance(master, _LeanMaster)
+    if unknown := sorted(_names(plan.sets) & master.options.deferred.keys()):
+        needed = plan.addons == "needed"
         raise exceptions.OptionsError("\n".join(_unknown(name, needed) for name in unknown))
     chain = master.addons.chain
     before = (script.ScriptLoader, next_layer.NextLayer)

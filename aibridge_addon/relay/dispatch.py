@@ -3,7 +3,8 @@
 mitmproxy looks every hook up in every addon at every event. `FastAddonManager` does so once for
 each kind of event, and again after addons are added or removed. Order, halting and error handling
 are those of mitmproxy's `AddonManager`; `tests/relay/test_dispatch.py` compares the two. One thing
-differs: after an error in a script, the scripts after it still get the event.
+differs on purpose: after an error in a script, mitmproxy leaves out the scripts after it. Here they
+still get the event, so that a bug in another script lets no request past admission and the record.
 """
 
 import inspect

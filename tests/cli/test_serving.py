@@ -11,6 +11,7 @@ from mitmproxy import exceptions
 from aibridge_addon.cli.master import make_master
 from aibridge_addon.cli.plan import Plan
 from aibridge_addon.cli.serving import Bridge
+from aibridge_addon.relay.dispatch import FastAddonManager
 
 MODES = ("regular@127.0.0.1:0",)
 
@@ -102,3 +103,11 @@ async def test_set_overrides_flags_and_flags_override_config_yaml(tmp_path: Path
 async def test_option_of_a_missing_addon_is_an_error(here: tuple[str, ...]) -> None:
     with pytest.raises(exceptions.OptionsError, match=r"flow_detail.*--all-addons"):
         await names(sets=(*here, "flow_detail=2"))
+
+
+@pytest.mark.parametrize("addons", ["needed", "all"])
+async def test_running_proxy_looks_hooks_up_once(here: tuple[str, ...], addons: str) -> None:
+    async with made(addons=addons, sets=here) as master:
+        master.on_up = lambda: None
+        await master.running()
+        assert isinstance(master.addons, FastAddonManager)

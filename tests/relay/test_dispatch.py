@@ -107,6 +107,23 @@ async def test_exception_of_an_addon_is_logged_and_the_event_continues(
     assert "a bug" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("manager_type", "names"),
+    [(AddonManager, ["first", "last"]), (FastAddonManager, ["first", "second", "last"])],
+)
+async def test_script_after_a_failing_one_gets_the_event_unlike_in_mitmproxy(
+    manager_type: Manager, names: list[str]
+) -> None:
+    heard: list[str] = []
+    with taddons.context() as context:
+        manager = manager_type(context.master)
+        scripts = Failing("first", heard), Listener("second", heard)
+        loader = disable_h2c.DisableH2C()
+        loader.addons = list(scripts)  # type: ignore[attr-defined]
+        manager.add(loader, Listener("last", heard))
+        assert await heard_by(manager, heard) == names
+
+
 async def test_running_manager_becomes_fast_and_still_hears_of_later_addons() -> None:
     heard: list[str] = []
     with taddons.context() as context:
