@@ -112,17 +112,13 @@ class InterceptionRecord:
             )
 
     def sent_by(self, interception: Interception, reason: str = "") -> None:
-        """Continue with another key; with a `reason`, at another provider instance."""
-        if reason:
-            self._publish(MovedAway(interception=self.interception))
-            self._publish(ServedElsewhere(interception=interception, reason=reason))
-        self.interception = self.bodies.interception = interception
+        """Continue with another key, or at another provider instance.
 
-    def return_to(self, interception: Interception) -> None:
-        """Continue with an earlier instance and key, since a later one did not respond."""
+        `reason` is the failure that leads to the instance; empty on the way back to an earlier one.
+        """
         if interception.provider_name != self.interception.provider_name:
             self._publish(MovedAway(interception=self.interception))
-            self._publish(ServedElsewhere(interception=interception, reason=""))
+            self._publish(ServedElsewhere(interception=interception, reason=reason))
         self.interception = self.bodies.interception = interception
 
     def begin_upstream(self) -> UpstreamTimes:

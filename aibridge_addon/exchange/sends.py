@@ -87,7 +87,7 @@ class Sends:
             request, record = self._exchange.request, self._exchange.record
             request.served_by, record.sent_model = place.served_by, place.model
             if record.interception is not place.interception:
-                record.return_to(place.interception)
+                record.sent_by(place.interception)
 
     async def _failure(self, answer: HeldAnswer) -> Failure | None:
         """Return the failure that a response states; None if it is for the client."""
