@@ -8,6 +8,7 @@ more. Its usage may come in a message after its end. Pieces of audio are relayed
 import sys
 from collections import deque
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import msgspec
 
@@ -68,6 +69,8 @@ class _OpenTurn:
 class LiveConversation:
     """Reads the messages of one connection."""
 
+    keeps_state: ClassVar[bool] = True
+
     def __init__(
         self,
         begin: Begin,
@@ -106,11 +109,6 @@ class LiveConversation:
         """Return a request: the set-up, and the contents since the last turn."""
         items = [*self._items, *_contents(message)]
         return {**self._setup, "contents": joined(items)}
-
-    @property
-    def is_open(self) -> bool:
-        """True: another connection could not go on with this session."""
-        return True
 
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
         """Read a message; return True if a record ended with it.

@@ -8,15 +8,16 @@ an interception of its own, of the model that made it. Pieces of audio are relay
 import sys
 from collections import deque
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from aibridge_addon.exchange.conversation import (
-    REQUEST,
     SWITCHING_PROTOCOLS,
     Begin,
     Check,
     read_message,
 )
 from aibridge_addon.exchange.recent_items import RecentItems
+from aibridge_addon.exchange.responses_websocket import REQUEST
 from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, ResponseFacts, Status
 from aibridge_addon.formats import Reader, openai_realtime
@@ -66,6 +67,8 @@ class _OpenResponse:
 class RealtimeConversation:
     """Reads the messages of one connection."""
 
+    keeps_state: ClassVar[bool] = True
+
     def __init__(
         self,
         begin: Begin,
@@ -104,11 +107,6 @@ class RealtimeConversation:
         """Return a request with the items before it, and the model of the session."""
         models = {name: as_raw(model) for name, model in self._models.items()}
         return {**request, **models, "input": joined([*self._items])}
-
-    @property
-    def is_open(self) -> bool:
-        """True: another connection could not go on with this session."""
-        return True
 
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
         """Read a message; return True if a record ended with it.

@@ -5,18 +5,15 @@ is an interception only if it fails.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from mitmproxy import ctx, websocket
 
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.commit import Commit
-from aibridge_addon.exchange.conversation import RefusedError
+from aibridge_addon.exchange.conversation import Conversation, RefusedError
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.recorded import SHUT_DOWN, RecordedExchange
-from aibridge_addon.facts import ProviderError
 from aibridge_addon.formats import Format
-from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 
 type DecideMessage = Callable[[bytes], Awaitable[None]]
@@ -25,40 +22,6 @@ type EditMessage = Callable[[bytes], bytes]
 """Returns a message of the client as it is sent upstream."""
 type Refresh = Callable[[], Awaitable[None]]
 """Reads the access tokens again, so that messages are judged by current ones."""
-
-
-class Conversation(Protocol):
-    """Reads the messages of one connection, and records its requests."""
-
-    @property
-    def is_open(self) -> bool:
-        """True while a response is expected, or if the connection has a state of its own."""
-
-    def on_message(self, content: bytes, *, from_client: bool) -> bool:
-        """Read a message; return True if a response ended with it.
-
-        Raises:
-            RefusedError: a policy refuses it.
-        """
-
-    def is_request(self, message: Members) -> bool:
-        """Return True for a message that asks for a response."""
-
-    @property
-    def is_responding(self) -> bool:
-        """True while a response is open."""
-
-    def lets_provider_begin(self, message: Members) -> bool:
-        """Return True for a message after which a response may follow without a request."""
-
-    def complete(self, request: Members) -> Members:
-        """Return a request with what the connection has said before."""
-
-    def on_end(self, *, by_client: bool) -> None:
-        """End the records of open responses, because the connection ended."""
-
-    def interrupt(self, error: ProviderError) -> None:
-        """End the records of open responses, because the proxy shuts down."""
 
 
 class WebSocketExchange(Exchange):
@@ -87,7 +50,8 @@ class WebSocketExchange(Exchange):
     @property
     def is_open(self) -> bool:
         """True while its end would be a loss for the client."""
-        return self._in_hand > 0 or self._conversation.is_open
+        conversation = self._conversation
+        return self._in_hand > 0 or conversation.keeps_state or conversation.is_responding
 
     async def on_message(self, message: websocket.WebSocketMessage) -> None:
         """Read a message; commit the record of a response before the client has its end."""

@@ -7,7 +7,6 @@ from typing import Any
 from aibridge_addon.access.keys.affinity import affinity_of
 from aibridge_addon.access.policies import Asked, Refusal
 from aibridge_addon.access.sender import Sender
-from aibridge_addon.exchange import websocket
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.conversation import Conversation, read_message
@@ -23,6 +22,7 @@ from aibridge_addon.exchange.model_edits import ModelEdits
 from aibridge_addon.exchange.policy_check import PolicyCheck, is_reverse
 from aibridge_addon.exchange.realtime import RealtimeConversation
 from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
+from aibridge_addon.exchange.responses_websocket import ResponsesConversation
 from aibridge_addon.exchange.websocket import HandshakeExchange, Refresh
 from aibridge_addon.facts import RequestFacts
 from aibridge_addon.formats import FORMATS, Format, gemini_live, openai_realtime
@@ -112,7 +112,7 @@ class _SocketRequests:
     policies: PolicyCheck
     records: RecordMaker
     models: ModelEdits
-    _spoken: websocket.Conversation = field(init=False)
+    _spoken: Conversation = field(init=False)
     _decided: tuple[InterceptionStart, Refusal | None] | None = None
     """The start of a request's interception, and the decision about it."""
     _refusal: Refusal | None = None
@@ -123,7 +123,7 @@ class _SocketRequests:
     _look_at: float = 0.0
     """The time at which it is looked up again."""
 
-    def conversation(self, wire_format: Format) -> websocket.Conversation:
+    def conversation(self, wire_format: Format) -> Conversation:
         """Return the reader of the messages."""
         most = self.request.max_bytes
         begins = self.begin, self.begin_unasked, self.check
@@ -132,7 +132,7 @@ class _SocketRequests:
         elif wire_format.name == gemini_live.FORMAT.name:
             self._spoken = LiveConversation(*begins, max_bytes=most)
         else:
-            self._spoken = Conversation(wire_format, *begins, max_bytes=most)
+            self._spoken = ResponsesConversation(wire_format, *begins, max_bytes=most)
         return self._spoken
 
     async def decide(self, message: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Tests of WebSocket conversations: the response of each request, and its end."""
+"""OpenAI Responses over WebSocket: the response of each request, and its end."""
 
 import json
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 from store.doubles import started
 
 from aibridge_addon.config.capture import CAPTURABLE
-from aibridge_addon.exchange.conversation import Conversation, RefusedError
+from aibridge_addon.exchange.conversation import RefusedError
+from aibridge_addon.exchange.responses_websocket import ResponsesConversation
 from aibridge_addon.facts import (
     Fact,
     Interception,
@@ -30,7 +31,7 @@ class Session:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
         self.asked: list[RequestFacts] = []
-        self.conversation = Conversation(openai_responses.FORMAT, self.begin, self.begin)
+        self.conversation = ResponsesConversation(openai_responses.FORMAT, self.begin, self.begin)
 
     def begin(self, request: Members, message: bytes) -> InterceptionRecord:
         facts = openai_responses.FORMAT.read_request(RequestView(members=request))
@@ -109,16 +110,16 @@ def test_responses_of_a_lane_belong_to_its_requests_in_order() -> None:
     assert [end.provider_response_id for end in session.ends if end] == ["r-1", "r-2", "r-3"]
 
 
-def test_conversation_is_open_until_the_last_response_of_every_lane() -> None:
+def test_conversation_is_responding_until_the_last_response_of_every_lane() -> None:
     session = Session()
     conversation = session.conversation
-    assert not conversation.is_open
+    assert not conversation.is_responding
     session.client("response.create", stream_id="a")
     session.client("response.create", stream_id="b")
     session.answers("resp_1", stream_id="a")
-    assert conversation.is_open
+    assert conversation.is_responding
     session.answers("resp_2", stream_id="b")
-    assert not conversation.is_open
+    assert not conversation.is_responding
 
 
 def test_time_to_first_event_is_recorded() -> None:
@@ -229,7 +230,7 @@ def test_refused_request_raises_and_has_no_open_response() -> None:
     def begin(request: Members, message: bytes) -> InterceptionRecord:
         raise RefusedError(b"no")
 
-    conversation = Conversation(openai_responses.FORMAT, begin, begin)
+    conversation = ResponsesConversation(openai_responses.FORMAT, begin, begin)
 
     with pytest.raises(RefusedError) as refused:
         conversation.on_message(b'{"type":"response.create"}', from_client=True)
@@ -245,7 +246,7 @@ def test_refused_request_raises_and_has_no_open_response() -> None:
 def test_message_that_is_no_request_is_checked_unchanged(message: bytes) -> None:
     checked: list[bytes] = []
     begin = Session().begin
-    conversation = Conversation(openai_responses.FORMAT, begin, begin, checked.append)
+    conversation = ResponsesConversation(openai_responses.FORMAT, begin, begin, checked.append)
 
     conversation.on_message(message, from_client=True)
     conversation.on_message(b'{"type":"response.create"}', from_client=True)
@@ -277,7 +278,7 @@ def test_record_of_a_request_begins_with_its_message() -> None:
         begun.append(message)
         return session.begin(request, message)
 
-    conversation = Conversation(openai_responses.FORMAT, begin, begin)
+    conversation = ResponsesConversation(openai_responses.FORMAT, begin, begin)
     asked = b'{"model": "a", "type":"response.create", "model":"b"}'
     conversation.on_message(asked, from_client=True)
 
