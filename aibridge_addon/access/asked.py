@@ -34,6 +34,8 @@ class Asked:
     """Returns the decoded body or message; None if there is no body."""
     members: dict[str, msgspec.Raw] | None = None
     """The members of `content`, if it was parsed already."""
+    completed: dict[str, msgspec.Raw] | None = None
+    """The request that a WebSocket message makes, with what the connection has said before."""
     has_left: Callable[[], bool] = lambda: False
     """Returns True once the client has disconnected."""
     can_wait: Callable[[], bool] = lambda: True
@@ -43,6 +45,7 @@ class Asked:
     """Receives the money that is left in the tightest budget that shows it, in nano-dollars."""
     is_signed: bool = False
     """True if the client's signature covers the request, so that nothing in it can be changed."""
+    opens_websocket: bool = False
     is_message: bool = False
     """True if `content` is a WebSocket message."""
     model: str | None = None
@@ -66,7 +69,9 @@ class Asked:
     @property
     def is_unread_call(self) -> bool:
         """True if it may cost money and nobody reads its usage: its body or route is not read."""
-        if self.is_recorded or self.is_message or self.method != "POST":
+        if self.is_recorded or self.is_message:
+            return False
+        if self.method != "POST" and not self.opens_websocket:
             return False
         return self.route.names_models and self.route.counts_for is None
 

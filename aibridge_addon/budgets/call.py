@@ -15,12 +15,20 @@ import msgspec
 from aibridge_addon.budgets.budget import Estimate, Unit
 from aibridge_addon.budgets.tokens import (
     MOST_CONVERSATIONS,
+    TOKENS_OF_BLOB,
     OutputEstimates,
     conversation_of,
     input_tokens,
     remember,
 )
-from aibridge_addon.facts import Interception, TokenUsage, known_sum, now
+from aibridge_addon.facts import (
+    NOTHING_SPOKEN,
+    Interception,
+    SpokenInput,
+    TokenUsage,
+    known_sum,
+    now,
+)
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.prices.pricing import Priced, Unpriced
 
@@ -32,6 +40,7 @@ _UNSTATED_OUTPUT = 32_000
 _MOST_OUTPUT = 1_000_000_000
 """Bound of the estimated output tokens, so that their price fits into a column of the database."""
 _UNSTATED_SEARCHES = 5
+_SPOKEN = ("audio_input_tokens", "audio_output_tokens")
 _WEB_SEARCH = "web_search"
 _WEB_SEARCH_TOOL = b'"web_search'
 _CONVERSATION = ("messages", "input", "system", "instructions")
@@ -48,10 +57,13 @@ class Call:
     cached_input: int
     """Input tokens that the conversation has sent before, and the provider has in its cache."""
     new_input: int
+    new_audio: int
+    """The part of `new_input` that is audio."""
     worst_output: int
     likely_output: int
     cache_writes: CacheWrites
     searches: int
+    is_answered_in_audio: bool
     units: Mapping[str, int] = field(default_factory=dict)
     """Amounts in other units, which count if the model's tokens have no price."""
 
@@ -84,18 +96,21 @@ class Calls:
         *,
         choices: int = 1,
         searches_web: bool = False,
+        spoken: SpokenInput = NOTHING_SPOKEN,
     ) -> Call:
         """Return the shape of a request; `model` is sent, maybe in place of the requested one.
 
         Each of its `choices` may have as many output tokens as the limit allows.
         """
-        estimated = input_tokens(body)
+        text = max(0, input_tokens(body) - spoken.blobs * TOKENS_OF_BLOB)
+        estimated = text + spoken.audio_tokens + spoken.video_tokens
         remember(self._estimated, interception.id, estimated, MOST_CONVERSATIONS)
         last = self._conversations.get(conversation_of(interception) or "")
         cached, new = 0, estimated
         if last and estimated >= last.estimated:
             new = estimated - last.estimated
             cached, new = (last.total, new) if last.is_cached else (0, last.total + new)
+        cached = max(cached, spoken.context_tokens)
         likely = self._outputs.likely(model) * choices
         limit = _UNSTATED_OUTPUT if output_limit is None else output_limit
         worst = min(limit * choices, _MOST_OUTPUT)
@@ -104,10 +119,12 @@ class Calls:
             model=model,
             cached_input=cached,
             new_input=new,
+            new_audio=min(new, spoken.audio_tokens),
             worst_output=worst,
             likely_output=min(likely, worst),
             cache_writes=_cache_writes(body, interception.api),
             searches=_UNSTATED_SEARCHES if searches_web else 0,
+            is_answered_in_audio=spoken.is_answered_in_audio,
             units=units,
         )
 
@@ -160,6 +177,11 @@ def searches_web(request: Mapping[str, msgspec.Raw]) -> bool:
 def _billed(call: Call, output_tokens: int, moment: str) -> BilledCall:
     writes = call.new_input if call.cache_writes != "none" else 0
     extra = {}
+    if call.new_audio and not writes:
+        # What was said before is read from the cache at the price of text.
+        extra = {"audio_input_tokens": call.new_audio, "cache_read_text_tokens": call.cached_input}
+    if output_tokens and call.is_answered_in_audio:
+        extra["audio_output_tokens"] = output_tokens
     if writes and call.cache_writes == "1h":
         extra["cache_write_1h_input_tokens"] = writes
     if call.searches:
@@ -177,18 +199,20 @@ def _billed(call: Call, output_tokens: int, moment: str) -> BilledCall:
 
 
 def _cost(call: BilledCall, price: PriceOf) -> int | None:
-    """Return the price of a call; where caches have none, that of plain input."""
-    found = price(call)
-    if isinstance(found, Unpriced):
-        plain = replace(
-            call,
-            input_tokens=call.prompt_tokens,
-            cache_read_input_tokens=0,
-            cache_write_input_tokens=0,
-            extra={},
-        )
-        found = price(plain)
-    return found.cost_nano_usd if isinstance(found, Priced) else None
+    """Return the price of a call; where caches or audio have none, that of plain input."""
+    spoken = {name: call.extra[name] for name in _SPOKEN if name in call.extra}
+    plain = replace(
+        call,
+        input_tokens=call.prompt_tokens,
+        cache_read_input_tokens=0,
+        cache_write_input_tokens=0,
+        extra=spoken,
+    )
+    for each in (call, plain, replace(plain, extra={})):
+        found = price(each)
+        if isinstance(found, Priced):
+            return found.cost_nano_usd
+    return None
 
 
 def _cost_of_units(call: Call, billed: BilledCall, price: PriceOf) -> int | None:

@@ -13,7 +13,7 @@ _PART = 512
 _WITHOUT_BLOB = re.compile(rb"(?s:(?![A-Za-z0-9+/_=\\-]{512}).{512})*+")
 """Ends in front of a part of a blob. Parts are looked at one after the other, and of those without
 a blob, few bytes are read."""
-_TOKENS_OF_BLOB = 2_000
+TOKENS_OF_BLOB = 2_000
 MOST_CONVERSATIONS = 10_000
 _MOST_MODELS = 200
 _MOST_OUTPUTS = 200
@@ -42,7 +42,7 @@ def _input_tokens(body: bytes) -> int:
     if looked_at is None or len(body) - looked_at.end() < _PART:
         return len(body) // _BYTES_PER_TOKEN
     text, blobs = _BASE64.subn(b"", body)
-    return len(text) // _BYTES_PER_TOKEN + blobs * _TOKENS_OF_BLOB
+    return len(text) // _BYTES_PER_TOKEN + blobs * TOKENS_OF_BLOB
 
 
 def conversation_of(interception: Interception) -> str | None:

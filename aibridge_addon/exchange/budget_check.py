@@ -29,7 +29,7 @@ from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable
 from aibridge_addon.facts import InterceptionEnded, TokenUsage
 from aibridge_addon.formats import FORMATS
-from aibridge_addon.raw_json import members, readings
+from aibridge_addon.raw_json import body, members, readings
 
 _RETRY_SECONDS = 0.25
 """Longest time between two attempts of a request that waits: other processes make room too."""
@@ -117,18 +117,22 @@ class BudgetCheck:
                 scopes=scopes,
                 estimate=lambda unit: estimate_of_batch(unit, provider, models, self._rules.price),
             )
-        body = asked.content() or b""
-        given = members(body) or {} if asked.members is None else asked.members
-        read = readings(body, given)
+        content = asked.content() or b""
+        given = members(content) or {} if asked.members is None else asked.members
+        read = readings(content, given)
+        if asked.completed is not None:
+            given, content = asked.completed, body(asked.completed)
+            read = (given, *(each for each in read if each != given))
         limits = [limit for each in read if (limit := wire_format.output_limit(each)) is not None]
         call: Call = self._calls.read(
             interception,
             model,
-            body,
+            content,
             max(limits, default=None),
             wire_format.units(given),
             choices=max(map(wire_format.choices, read)),
             searches_web=searches_web(given),
+            spoken=wire_format.spoken_input(given),
         )
         return BudgetedCall(
             interception_id=interception.id,

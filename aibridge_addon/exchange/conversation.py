@@ -1,6 +1,6 @@
 """Protocol of the conversations in WebSockets, one class per wire format, and what they share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 from aibridge_addon.facts import ProviderError
@@ -55,8 +55,8 @@ class Conversation(Protocol):
     def is_responding(self) -> bool:
         """True while a response is open."""
 
-    def lets_provider_begin(self, message: Members) -> bool:
-        """Return True for a message after which a response may follow without a request."""
+    def may_follow(self, message: Members) -> Sequence[Members]:
+        """Return the requests that the provider may make by itself after a message."""
 
     def complete(self, request: Members) -> Members:
         """Return a request with what the connection has said before."""

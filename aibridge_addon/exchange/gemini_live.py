@@ -5,8 +5,10 @@ of tools, or begun by the provider when a person stopped speaking, which no poli
 more. Its usage may come in a message after its end. Pieces of audio are relayed unread.
 """
 
+import math
 import sys
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -15,13 +17,24 @@ import msgspec
 from aibridge_addon.exchange.conversation import SWITCHING_PROTOCOLS, Begin, Check, read_message
 from aibridge_addon.exchange.recent_items import RecentItems
 from aibridge_addon.exchange.websocket_end import end_of_open_requests
-from aibridge_addon.facts import ProviderError, Status
+from aibridge_addon.facts import ProviderError, Status, known_sum
+from aibridge_addon.formats.audio import base64_seconds, google_rate
+from aibridge_addon.formats.base import SESSION
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.gemini.names import member_named, named, raw_named
 from aibridge_addon.formats.gemini_live.reader import INTERRUPTED, LiveReader, chunk_of
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
-from aibridge_addon.raw_json import as_raw, elements, joined, mapping, members, read, sequence
+from aibridge_addon.raw_json import (
+    as_raw,
+    elements,
+    joined,
+    mapping,
+    members,
+    read,
+    sequence,
+    text,
+)
 
 _HEAD = 256
 """Bytes of a message that suffice to recognise a piece of audio."""
@@ -87,6 +100,12 @@ class LiveConversation:
         self._setup: Members = {}
         self._items = RecentItems(max_bytes)
         """Contents that the client has sent since the last turn began."""
+        self._audio_seconds = 0.0
+        """Audio that the client has sent since then."""
+        self._frames = 0
+        """Frames of video, likewise."""
+        self._context_tokens = 0
+        """Tokens of the last turn, which the next reads again."""
         self._turns: deque[_OpenTurn] = deque()
 
     def is_request(self, message: Members) -> bool:
@@ -101,14 +120,19 @@ class LiveConversation:
         """True while a response is open."""
         return bool(self._turns)
 
-    def lets_provider_begin(self, message: Members) -> bool:
-        """Return True for a message after which a turn may follow without a request."""
-        return raw_named(message, "realtimeInput") is not None
+    def may_follow(self, message: Members) -> Sequence[Members]:
+        """Return the turn that the provider may begin by itself after a message."""
+        return () if raw_named(message, "realtimeInput") is None else (self.complete({}),)
 
     def complete(self, message: Members) -> Members:
-        """Return a request: the set-up, and the contents since the last turn."""
+        """Return a request: the set-up, the contents since the last turn, and what was heard."""
         items = [*self._items, *_contents(message)]
-        return {**self._setup, "contents": joined(items)}
+        session = {
+            "audio_seconds": math.ceil(self._audio_seconds),
+            "frames": self._frames,
+            "context_tokens": self._context_tokens,
+        }
+        return {**self._setup, "contents": joined(items), SESSION: as_raw(session)}
 
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
         """Read a message; return True if a record ended with it.
@@ -146,17 +170,35 @@ class LiveConversation:
         elif self.is_request(message):
             self._end_finished()
             record = self._begin(self.complete(message), content)
-            self._items.clear()
+            self._forget_input()
             self._turns.append(_OpenTurn(record))
         else:
             self._items.extend(_contents(message))
+            self._hear(message)
+
+    def _hear(self, message: Members) -> None:
+        """Measure the audio and video of a message."""
+        heard = raw_named(message, "realtimeInput")
+        given = {} if heard is None else members(heard) or {}
+        chunks = [raw_named(given, "audio"), raw_named(given, "video")]
+        for chunk in (*chunks, *elements(raw_named(given, "mediaChunks"))):
+            blob = {} if chunk is None else members(chunk) or {}
+            media_type = text(member_named(blob, "mimeType")) or ""
+            if media_type.startswith("audio/") and "data" in blob:
+                self._audio_seconds += base64_seconds(blob["data"], google_rate(media_type))
+            elif "data" in blob:
+                self._frames += 1
+
+    def _forget_input(self) -> None:
+        self._items.clear()
+        self._audio_seconds, self._frames = 0.0, 0
 
     def _end_finished(self) -> None:
         """End the turns whose usage did not come, and those that wait for results of tools."""
         while self._turns and (
             self._turns[0].reader.is_complete or self._turns[0].reader.has_calls
         ):
-            self._turns.popleft().end()
+            self._end_first()
 
     def _on_server(self, content: bytes) -> bool:
         message = mapping(read(content))
@@ -170,11 +212,11 @@ class LiveConversation:
             if not has_content and not usage:
                 return ended
             self._turns.append(_OpenTurn(self._begin_unasked(self.complete({}), b"{}")))
-            self._items.clear()
+            self._forget_input()
         turn = self._turns[0]
         turn.feed(content, self._max_bytes)
         if turn.reader.ended or (turn.reader.is_complete and turn.reader.has_usage):
-            self._turns.popleft().end()
+            self._end_first()
             return True
         return ended
 
@@ -182,8 +224,18 @@ class LiveConversation:
         """End a complete turn whose usage did not come: the message belongs to the next turn."""
         if not self._turns or not self._turns[0].reader.is_complete:
             return False
-        self._turns.popleft().end()
+        self._end_first()
         return True
+
+    def _end_first(self) -> None:
+        turn = self._turns.popleft()
+        turn.end()
+        facts = turn.reader.facts()
+        last = facts.hidden_usages[-1] if facts.hidden_usages else facts.usage
+        tokens = last and known_sum(
+            last.input_tokens, last.cache_read_input_tokens, last.output_tokens
+        )
+        self._context_tokens = tokens or self._context_tokens
 
 
 def _contents(message: Members) -> list[msgspec.Raw]:

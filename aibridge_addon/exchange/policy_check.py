@@ -17,6 +17,7 @@ from aibridge_addon.facts import Interception
 from aibridge_addon.formats import Format
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.relay.upgrades import is_websocket
 
 
 def is_reverse(flow: http.HTTPFlow) -> bool:
@@ -62,6 +63,7 @@ class PolicyCheck:
             has_left=partial(self._live.has_left, flow),
             on_remaining=partial(setattr, request, "budget_left"),
             is_signed=request.is_signed,
+            opens_websocket=is_websocket(flow.request),
             model=model,
             interception=interception,
             must_name_model=bool(route.api or route.counts_for),

@@ -9,6 +9,7 @@ person steers a response (`response.steer`), another response follows without a 
 
 import sys
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -146,9 +147,13 @@ class ResponsesConversation:
         """True while a response is open."""
         return any(lane.open for lane in self._lanes.values())
 
-    def lets_provider_begin(self, message: Members) -> bool:
-        """Return True for a message after which a response may follow without a request."""
-        return text(member(message, "type")) == _STEERING
+    def may_follow(self, message: Members) -> Sequence[Members]:
+        """Return the requests that the provider may make by itself after a message."""
+        if text(member(message, "type")) != _STEERING:
+            return ()
+        stream_id = text(member(message, "stream_id"))
+        lanes = [lane for id_, lane in self._lanes.items() if stream_id in (None, id_)]
+        return [{**lane.inherited, "input": message.get("input", as_raw(None))} for lane in lanes]
 
     def complete(self, request: Members) -> Members:
         """Return a request with what the connection has said before: here nothing."""

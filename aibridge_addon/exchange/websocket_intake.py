@@ -1,6 +1,7 @@
 """Opens WebSockets: judges the handshake, and later each message of the client."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from aibridge_addon.exchange.responses_websocket import ResponsesConversation
 from aibridge_addon.exchange.websocket import HandshakeExchange, Refresh
 from aibridge_addon.facts import RequestFacts
 from aibridge_addon.formats import FORMATS, Format, gemini_live, openai_realtime
+from aibridge_addon.formats.base import SESSION
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.providers import identity
@@ -144,19 +146,21 @@ class _SocketRequests:
             self._decided = start, await self.policies.decide(asked)
             return
         self._refusal = await self.policies.decide(self._asked(message, is_recorded=False))
-        if self._refusal is None and request and spoken.lets_provider_begin(request):
-            self._refusal = await self._find_spent_budget()
+        if self._refusal is None and request and (following := spoken.may_follow(request)):
+            self._refusal = await self._find_spent_budget(following)
 
-    async def _find_spent_budget(self) -> Refusal | None:
+    async def _find_spent_budget(self, following: Sequence[Members]) -> Refusal | None:
         """Return the refusal of what the provider would begin by itself, if a budget is spent.
 
         Limits do not stop speech: it goes on beside the responses that occupy them.
         """
         if time.monotonic() >= self._look_at:
-            _, asked = self._start(self._spoken.complete({}), b"{}")
-            # A session that only transcribes names no model.
-            if asked.model is not None:
-                self._spent = await self.policies.find_spent_budget(asked)
+            begun = [self._start(request, b"{}")[1] for request in following]
+            # Where only some have a model, the provider begins these: a session that only
+            # transcribes has none for its responses.
+            self._spent = None
+            for asked in [asked for asked in begun if asked.model is not None] or begun:
+                self._spent = self._spent or await self.policies.find_spent_budget(asked)
             self._look_at = time.monotonic() + _LOOK_SECONDS
         return self._spent
 
@@ -171,7 +175,7 @@ class _SocketRequests:
         assert self._decided, "`decide` precedes it"
         (start, refusal), self._decided = self._decided, None
         record = self.records.make(self.request, start.interception, refusal)
-        self.records.begin(record, start, refusal, body(members))
+        self.records.begin(record, start, refusal, _recorded(members))
         if refusal:
             self.policies.count(self.request, refusal.reason)
             end_refused(record, refusal)
@@ -180,10 +184,11 @@ class _SocketRequests:
 
     def begin_unasked(self, members: Members, message: bytes) -> InterceptionRecord:
         """Begin the record of a response that the provider began: nobody can refuse it any more."""
+        self._look_at = 0.0
         start, asked = self._start(members, message)
         self.policies.count_begun_upstream(asked)
         record = self.records.make(self.request, start.interception, None)
-        self.records.begin(record, start, None, body(members))
+        self.records.begin(record, start, None, _recorded(members))
         return record
 
     def _start(self, members: Members, message: bytes) -> tuple[InterceptionStart, Asked]:
@@ -191,7 +196,11 @@ class _SocketRequests:
         facts = replace(FORMATS[self.api].read_request(view), streaming=True)
         start = start_interception(self.request, self.api, facts, self.sender)
         asked = self._asked(
-            message, model=facts.model, interception=start.interception, must_name_model=True
+            message,
+            model=facts.model,
+            interception=start.interception,
+            must_name_model=True,
+            completed=members,
         )
         return start, asked
 
@@ -214,3 +223,7 @@ class _SocketRequests:
         # No further event of these responses is relayed before the decision.
         changes["can_wait"] = lambda: not self._spoken.is_responding
         return replace(self.opening, **changes)
+
+
+def _recorded(request: Members) -> bytes:
+    return body({name: value for name, value in request.items() if name != SESSION})

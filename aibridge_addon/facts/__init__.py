@@ -18,6 +18,7 @@ from aibridge_addon.facts.processes import (
 )
 from aibridge_addon.facts.readings import (
     FREE,
+    NOTHING_SPOKEN,
     PRICING,
     REQUESTED,
     UNEXPLAINED_TOKENS,
@@ -25,6 +26,7 @@ from aibridge_addon.facts.readings import (
     RequestFacts,
     RequestKind,
     ResponseFacts,
+    SpokenInput,
     Thought,
     ThoughtSource,
     ToolCall,
@@ -55,12 +57,14 @@ from aibridge_addon.facts.tunnels import TunnelEnded
 
 __all__ = [
     "FREE",
+    "NOTHING_SPOKEN",
     "PRICING",
     "REQUESTED",
     "ProviderError",
     "RequestFacts",
     "RequestKind",
     "ResponseFacts",
+    "SpokenInput",
     "Thought",
     "ThoughtSource",
     "ToolCall",

@@ -131,3 +131,20 @@ class ResponseFacts:
     """True if a usage object states tokens, and no input or output can be read from it."""
     unknown: tuple[str, ...] = ()
     """Kinds of events that no reader knows; they are relayed all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpokenInput:
+    """Input of a request beside its text: audio, and what the session of its WebSocket holds."""
+
+    audio_tokens: int = 0
+    """Tokens of audio that no response has read yet."""
+    video_tokens: int = 0
+    blobs: int = 0
+    """Number of base64 values in the request that are in `audio_tokens`."""
+    context_tokens: int = 0
+    """Tokens of the session so far, which the provider reads again for each response."""
+    is_answered_in_audio: bool = False
+
+
+NOTHING_SPOKEN = SpokenInput()

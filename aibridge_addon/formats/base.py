@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.facts import NOTHING_SPOKEN, RequestFacts, ResponseFacts, SpokenInput
 from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.output_limits import Places, largest_limit, lowered, places
 from aibridge_addon.formats.reader import Reader
@@ -51,6 +51,10 @@ class ResponseHead:
     def media_type(self) -> str:
         """Media type in lower case, without parameters; empty if none is stated."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+SESSION = "aibridge_session"
+"""Member that a WebSocket's conversation adds to a request, with the state of its session."""
 
 
 class EventDecoder(Protocol):
@@ -143,6 +147,10 @@ class Format(ABC):
     def units(self, members: Members) -> Mapping[str, int]:
         """Return the amounts in other units than tokens that a request will probably be billed."""
         return {}
+
+    def spoken_input(self, members: Members) -> SpokenInput:
+        """Return the input of a request beside its text."""
+        return NOTHING_SPOKEN
 
     def least_output_limit(self, members: Members) -> int:
         """Return the lowest limit of output tokens that is legal beside the other members."""

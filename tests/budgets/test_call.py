@@ -9,7 +9,7 @@ from access.policies.test_rate_limits import interception
 
 from aibridge_addon.budgets.budget import Estimate
 from aibridge_addon.budgets.call import Call, Calls, estimate, searches_web
-from aibridge_addon.facts import TokenUsage, new_id, now
+from aibridge_addon.facts import SpokenInput, TokenUsage, new_id, now
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.prices.pricing import Priced, Unpriced
 from aibridge_addon.raw_json import members
@@ -133,3 +133,57 @@ def test_web_search_is_estimated_if_the_request_allows_it() -> None:
     assert searches(tools=[{"type": "web_search_20250305", "name": "web_search"}])
     assert searches(web_search_options={})
     assert not searches(tools=[{"name": "read_file"}])
+
+
+def audio_price(call: BilledCall) -> Priced | Unpriced:
+    """Price text at 10 and audio at 100, cached text at 1, output at 50 and audio at 500."""
+    heard, said = call.count("audio_input_tokens"), call.count("audio_output_tokens")
+    assert not heard or call.count("cache_read_text_tokens") == call.cache_read_input_tokens
+    return Priced(
+        cost_nano_usd=10 * (call.input_tokens - heard)
+        + 100 * heard
+        + call.cache_read_input_tokens
+        + 50 * (call.output_tokens - said)
+        + 500 * said,
+        uncached_cost_nano_usd=None,
+        source="test",
+    )
+
+
+def spoken_call(spoken: SpokenInput, content: bytes = b"{}") -> Call:
+    return Calls().read(interception(), "m", content, 1_000, spoken=spoken)
+
+
+def test_audio_is_estimated_at_its_own_price_beside_the_session_before() -> None:
+    spoken = SpokenInput(audio_tokens=300, context_tokens=7_000, is_answered_in_audio=True)
+    found = estimate(spoken_call(spoken), "usd", audio_price)
+    assert found
+    assert found.input == 300 * 100 + 7_000
+    assert found.worst - found.input == 1_000 * 500
+    found = estimate(spoken_call(spoken), "tokens", audio_price)
+    assert found
+    assert found.input == 300
+
+
+def test_audio_and_video_of_a_request_are_not_estimated_by_their_base64() -> None:
+    blob = b'{"audio": "' + b"A" * 640_000 + b'"}'
+    call = spoken_call(SpokenInput(audio_tokens=100, video_tokens=258, blobs=1), blob)
+    assert 358 <= call.new_input < 370
+
+
+def test_audio_of_a_model_without_prices_for_audio_or_caches_costs_as_much_as_text() -> None:
+    def only_audio(call: BilledCall) -> Priced | Unpriced:
+        if call.cache_read_input_tokens:
+            return Unpriced(reason="no cache")
+        return audio_price(call)
+
+    def only_text(call: BilledCall) -> Priced | Unpriced:
+        return Unpriced(reason="no audio") if call.extra else price(call)
+
+    spoken = SpokenInput(audio_tokens=300, context_tokens=7_000)
+    with_audio = estimate(spoken_call(spoken), "usd", only_audio)
+    with_text = estimate(spoken_call(spoken), "usd", only_text)
+    assert with_audio
+    assert with_text
+    assert with_audio.input == 300 * 100 + 7_000 * 10
+    assert with_text.input == 7_300 * 10

@@ -194,6 +194,32 @@ def test_speech_is_refused_once_the_budget_of_a_session_is_spent(
     assert len(standin.requests[-1].messages) == len(relayed)
 
 
+@pytest.mark.parametrize("speech", ["input_audio_buffer.append", "input_audio_buffer.commit"])
+def test_speech_is_refused_once_transcripts_have_spent_the_budget(
+    clients: Clients, standin: Server, speech: str
+) -> None:
+    headers = CODEX | {"X-AIBridge-Actor": f"small-transcripts-{speech}"}
+    url = f"{clients.url(REVERSE, 'openai', '/realtime')}?intent=transcription"
+    transcription = {"model": "gpt-4o-transcribe"}
+    session = {"type": "transcription", "audio": {"input": {"transcription": transcription}}}
+    with Socket(clients, REVERSE, headers=headers, url=url) as socket:
+        assert socket.event()["type"] == "session.created"
+        socket.send({"type": "session.update", "session": session})
+        for _ in range(100):
+            socket.send({"type": "input_audio_buffer.commit"})
+            while not (event := socket.event())["type"].endswith(("completed", "error")):
+                pass
+            if event["type"] == "error":
+                break
+        assert event["status"] == 400, event
+        assert "budget 'small' " in event["error"]["message"]
+        relayed = len(standin.requests[-1].messages)
+        assert relayed > 10
+        socket.send({"type": speech, "audio": "AAAA"})
+        assert socket.event()["type"] == "error"
+    assert len(standin.requests[-1].messages) == relayed
+
+
 def test_unread_call_that_costs_money_is_refused_under_a_hard_budget(
     clients: Clients, standin: Server
 ) -> None:
@@ -205,6 +231,17 @@ def test_unread_call_that_costs_money_is_refused_under_a_hard_budget(
             response = http.request(method, url, headers=headers, content=b'{"model":"m"}')
             assert (response.status_code == 400) == (status == 400), response.text
     assert [request.method for request in standin.requests] == ["GET"]
+
+
+def test_websocket_whose_messages_are_not_read_is_refused_under_a_hard_budget(
+    clients: Clients, standin: Server
+) -> None:
+    headers = CODEX | {"X-AIBridge-Actor": "small-unread-socket"}
+    url = clients.url(FORWARD, "openai", "/realtime/translations?model=gpt-realtime-translate")
+    with Socket(clients, FORWARD, headers=headers, url=url) as refused:
+        assert refused.status == 400
+        assert b"budget 'small' cannot count" in refused.refusal
+    assert standin.requests == []
 
 
 def test_batch_is_charged_to_a_budget_that_allows_it_once_its_usage_is_known(

@@ -14,6 +14,7 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     ProviderError,
     RequestFacts,
+    SpokenInput,
     TokenUsage,
     new_id,
 )
@@ -34,6 +35,7 @@ class Session:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
         self.asked: list[RequestFacts] = []
+        self.spoken: list[SpokenInput] = []
         self.refuses = False
         self.conversation = LiveConversation(self.begin, self.record, lambda message: None)
         self.client(SETUP)
@@ -47,6 +49,7 @@ class Session:
     def record(self, request: Members, message: bytes) -> InterceptionRecord:
         facts = gemini_live.FORMAT.read_request(RequestView(members=request))
         self.asked.append(facts)
+        self.spoken.append(gemini_live.FORMAT.spoken_input(request))
         record = InterceptionRecord(
             started(id=new_id(), model=facts.model),
             publish=self.facts.append,
@@ -207,4 +210,40 @@ def test_message_that_can_be_read_as_a_request_is_refused_like_others() -> None:
 def test_speech_lets_the_provider_begin_a_turn(message: bytes, lets_begin: bool) -> None:
     given = members(message)
     assert given
-    assert Session().conversation.lets_provider_begin(given) is lets_begin
+    assert bool(Session().conversation.may_follow(given)) is lets_begin
+
+
+def second(rate: str, size: int) -> dict[str, str]:
+    return {"mimeType": f"audio/{rate}", "data": "A" * (size * 4 // 3)}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"audio": second("pcm;rate=16000", 32_000)},
+        {"audio": second("pcm", 32_000)},
+        {"audio": second("pcm;rate=24000", 48_000)},
+        {"audio": second("ogg", 8_000)},
+        {"mediaChunks": [second("pcm;rate=16000", 16_000)] * 2},
+        {"media_chunks": [second("pcm;rate=16000", 32_000)]},
+    ],
+)
+def test_turn_hears_the_audio_since_the_last_and_the_session_again(
+    session: Session, given: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        for _ in range(3):
+            session.client({"realtimeInput": given})
+        session.client({"realtimeInput": {"video": {"mimeType": "image/jpeg", "data": "AAAA"}}})
+        session.answer()
+    assert [spoken.audio_tokens for spoken in session.spoken] == [96, 96]
+    assert [spoken.video_tokens for spoken in session.spoken] == [258, 258]
+    assert [spoken.context_tokens for spoken in session.spoken] == [0, 14]
+
+
+def test_turn_is_answered_as_its_set_up_says(session: Session) -> None:
+    config = {"responseModalities": ["AUDIO"], "maxOutputTokens": 700}
+    session.client({"setup": {"model": "m", "generationConfig": config}})
+    request = session.conversation.complete({})
+    assert gemini_live.FORMAT.spoken_input(request).is_answered_in_audio
+    assert gemini_live.FORMAT.output_limit(request) == 700

@@ -14,6 +14,7 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     ProviderError,
     RequestFacts,
+    SpokenInput,
     TokenUsage,
     UserPrompt,
     new_id,
@@ -22,6 +23,7 @@ from aibridge_addon.formats import RequestView, openai_realtime
 from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.raw_json import as_raw, member, members, text
 
 USAGE = {"input_tokens": 10, "output_tokens": 4, "total_tokens": 14}
 
@@ -32,6 +34,7 @@ class Session:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
         self.asked: list[RequestFacts] = []
+        self.spoken: list[SpokenInput] = []
         self.refuses = False
         self.conversation = RealtimeConversation(self.begin, self.record, lambda message: None)
 
@@ -44,6 +47,7 @@ class Session:
         view = RequestView(members=request, query="model=gpt-realtime")
         facts = openai_realtime.FORMAT.read_request(view)
         self.asked.append(facts)
+        self.spoken.append(openai_realtime.FORMAT.spoken_input(request))
         record = InterceptionRecord(
             started(id=new_id(), model=facts.model),
             publish=self.facts.append,
@@ -59,6 +63,17 @@ class Session:
     def server(self, kind: str, **members: Any) -> bool:
         content = json.dumps({"type": kind, **members}).encode()
         return self.conversation.on_message(content, from_client=False)
+
+    def hears(self, seconds: float, bytes_per_second: int = 48_000) -> None:
+        audio = "A" * (round(seconds * bytes_per_second * 4 / 3))
+        self.client("input_audio_buffer.append", audio=audio)
+
+    def following(self, kind: str = "input_audio_buffer.append") -> list[str | None]:
+        """Return the models of what the provider may begin by itself."""
+        message = members(json.dumps({"type": kind}).encode())
+        assert message
+        requests = self.conversation.may_follow(message)
+        return [text(member(request, "model")) for request in requests]
 
     def says(self, text: str) -> None:
         content = [{"type": "input_text", "text": text}]
@@ -209,3 +224,135 @@ def test_provider_that_begins_responses_without_end_fills_no_memory() -> None:
     session.server("response.created", response={"id": "r249", "status": "in_progress"})
     session.conversation.on_end(by_client=False)
     assert len(session.of(InterceptionEnded)) == 251
+
+
+TRANSCRIBER = {"transcription": {"model": "gpt-4o-transcribe"}}
+
+
+@pytest.mark.parametrize(
+    ("session", "bytes_per_second"),
+    [
+        ({}, 48_000),
+        ({"input_audio_format": "pcm16"}, 48_000),
+        ({"input_audio_format": "g711_ulaw"}, 8_000),
+        ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24000}}}}, 48_000),
+        ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16000}}}}, 32_000),
+        ({"audio": {"input": {"format": {"type": "audio/pcma"}}}}, 8_000),
+    ],
+)
+@pytest.mark.parametrize("by_client", [True, False])
+def test_audio_is_measured_by_its_size_and_format(
+    session: dict[str, Any], bytes_per_second: int, by_client: bool
+) -> None:
+    conversation = Session()
+    if by_client:
+        conversation.client("session.update", session=session)
+    else:
+        conversation.server("session.created", session=session)
+    conversation.hears(5, bytes_per_second)
+    conversation.hears(4, bytes_per_second)
+    conversation.client("response.create")
+    assert [spoken.audio_tokens for spoken in conversation.spoken] == [90]
+
+
+def test_audio_of_an_item_is_measured_and_no_text() -> None:
+    session = Session()
+    audio = {"type": "input_audio", "audio": "A" * 640_000}
+    session.client("conversation.item.create", item={"role": "user", "content": [audio]})
+    session.client("response.create")
+    session.client("response.create")
+    first, second = session.spoken
+    assert (first.audio_tokens, first.blobs) == (100, 1)
+    assert second.blobs == 0
+
+
+def test_response_reads_the_audio_since_the_last_and_the_tokens_of_the_session_again() -> None:
+    session = Session()
+    for seconds in (3, 7):
+        session.hears(seconds)
+        session.server("input_audio_buffer.committed")
+        session.client("response.create")
+        session.answers(f"resp_{seconds}")
+    assert [spoken.audio_tokens for spoken in session.spoken] == [30, 70]
+    assert [spoken.context_tokens for spoken in session.spoken] == [0, 14]
+
+
+def test_silence_and_a_cleared_buffer_are_no_input() -> None:
+    session = Session()
+    session.hears(60)
+    session.server("input_audio_buffer.speech_started", audio_start_ms=58_000)
+    session.hears(1)
+    session.server("input_audio_buffer.committed")
+    session.hears(5)
+    session.server("input_audio_buffer.cleared")
+    session.client("response.create")
+    assert [spoken.audio_tokens for spoken in session.spoken] == [30]
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        {"type": "transcription", "audio": {"input": TRANSCRIBER}},
+        {"object": "realtime.transcription_session", "audio": {"input": TRANSCRIBER}},
+        {
+            "object": "realtime.transcription_session",
+            "input_audio_transcription": TRANSCRIBER["transcription"],
+        },
+    ],
+)
+@pytest.mark.parametrize(
+    ("by_client", "kind"),
+    [
+        (True, "session.update"),
+        (False, "session.created"),
+        (True, "transcription_session.update"),
+        (False, "transcription_session.updated"),
+    ],
+)
+def test_session_that_only_transcribes_may_make_transcripts(
+    session: dict[str, Any], by_client: bool, kind: str
+) -> None:
+    conversation = Session()
+    (conversation.client if by_client else conversation.server)(kind, session=session)
+    for speech in ("input_audio_buffer.append", "input_audio_buffer.commit"):
+        assert conversation.following(speech) == ["gpt-4o-transcribe"]
+    assert conversation.following("response.cancel") == []
+
+
+def test_session_with_transcripts_may_make_responses_and_transcripts() -> None:
+    session = Session()
+    assert session.following() == [None]
+    session.client("session.update", session={"model": "m", "audio": {"input": TRANSCRIBER}})
+    assert session.following() == ["m", "gpt-4o-transcribe"]
+
+
+def test_transcript_reads_the_audio_since_the_last_and_has_few_tokens() -> None:
+    session = Session()
+    session.client(
+        "session.update", session={"type": "transcription", "audio": {"input": TRANSCRIBER}}
+    )
+    session.hears(20)
+    [request] = session.conversation.may_follow({"type": as_raw("input_audio_buffer.commit")})
+    assert openai_realtime.FORMAT.units(request) == {"input_audio_seconds": 20}
+    assert openai_realtime.FORMAT.output_limit(request) == 210
+    assert not openai_realtime.FORMAT.spoken_input(request).is_answered_in_audio
+    session.server("input_audio_buffer.committed")
+    session.server("conversation.item.input_audio_transcription.completed", transcript="Hi")
+    assert [spoken.audio_tokens for spoken in session.spoken] == [200]
+    [request] = session.conversation.may_follow({"type": as_raw("input_audio_buffer.commit")})
+    assert openai_realtime.FORMAT.units(request) == {"input_audio_seconds": 0}
+
+
+def test_limit_and_modalities_of_a_response_take_precedence_over_those_of_its_session() -> None:
+    session = Session()
+    kept = {"max_output_tokens": 500, "output_modalities": ["text"]}
+    session.client("session.update", session=kept)
+    own = {"response": {"max_output_tokens": 70, "output_modalities": ["audio"]}}
+    requests = [
+        session.conversation.complete({}),
+        session.conversation.complete({name: as_raw(value) for name, value in own.items()}),
+    ]
+    limits = [openai_realtime.FORMAT.output_limit(request) for request in requests]
+    spoken = [openai_realtime.FORMAT.spoken_input(request) for request in requests]
+    assert limits == [500, 70]
+    assert [each.is_answered_in_audio for each in spoken] == [False, True]

@@ -23,6 +23,7 @@ from aibridge_addon.formats import RequestView, openai_responses
 from aibridge_addon.formats.prompts import typed_text
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.raw_json import member, members, text
 
 
 class Session:
@@ -92,13 +93,13 @@ class Session:
 
 
 def ask(session: Session, text: object = "hi", **members: Any) -> None:
-    session.client("response.create", model="gpt-5", input=text, **members)
+    session.client("response.create", **{"model": "gpt-5", "input": text, **members})
 
 
 def test_responses_of_a_lane_belong_to_its_requests_in_order() -> None:
     session = Session()
-    for text in ("one", "two"):
-        ask(session, text)
+    for said in ("one", "two"):
+        ask(session, said)
     ask(session, "three", stream_id="b")
 
     assert session.answers("r-3", tokens=3, stream_id="b")
@@ -191,6 +192,22 @@ def test_response_that_follows_steering_is_recorded_with_the_steering_text() -> 
     assert session.prompts == ["Go", "Stop\nnow!"]
     assert session.asked[1].model == "gpt-5"
     assert session.asked[1].session_hint == "thread"
+
+
+def test_response_that_may_follow_steering_has_the_model_of_its_lane() -> None:
+    session = Session()
+    ask(session, "Go", stream_id="a")
+    ask(session, "Go", model="gpt-5-mini", stream_id="b")
+
+    def models(kind: str, **more: str) -> list[str | None]:
+        message = members(json.dumps({"type": kind, "input": "now!", **more}).encode())
+        assert message
+        following = session.conversation.may_follow(message)
+        return [text(member(request, "model")) for request in following]
+
+    assert models("response.steer", stream_id="b") == ["gpt-5-mini"]
+    assert models("response.steer") == ["gpt-5", "gpt-5-mini"]
+    assert models("response.cancel") == []
 
 
 def test_steering_is_added_to_the_request_with_the_tool_result() -> None:

@@ -121,6 +121,7 @@ def test_formats_whose_requests_limit_the_output_have_places_of_it() -> None:
         *("openai_chat", "openai_completions"),
         *("openai_responses", "openai_responses_compact"),
         *("gemini", "gemini_interactions", "ollama_chat", "ollama_generate"),
+        *("openai_realtime", "gemini_live"),
     }
 
 

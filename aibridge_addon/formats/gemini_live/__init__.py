@@ -6,15 +6,23 @@ The first message of a client sets up the model; each turn of the model is a res
 import re
 from dataclasses import replace
 
-from aibridge_addon.facts import RequestFacts, ResponseFacts
-from aibridge_addon.formats.base import Format, RequestView
+from aibridge_addon.facts import RequestFacts, ResponseFacts, SpokenInput
+from aibridge_addon.formats.base import SESSION, Format, RequestView
 from aibridge_addon.formats.billing_labels import location_label
 from aibridge_addon.formats.gemini.errors import error_body
+from aibridge_addon.formats.gemini.limits import LIMITS
+from aibridge_addon.formats.gemini.names import member_named, named
 from aibridge_addon.formats.gemini.request import read_request
 from aibridge_addon.formats.gemini_live.reader import LiveReader, read_whole
 from aibridge_addon.formats.gemini_live.view import LiveView
-from aibridge_addon.raw_json import member, text
+from aibridge_addon.formats.output_limits import Places, in_members
+from aibridge_addon.formats.tool_protocol import Members
+from aibridge_addon.raw_json import count, mapping, member, sequence, text
 
+_AUDIO_TOKENS = 32
+"""Tokens of a second."""
+_FRAME_TOKENS = 258
+_SETUP_LIMITS: Places = {**LIMITS, **in_members(["setup"], LIMITS)}
 _LOCATION = re.compile(r"projects/[^/]+/locations/([^/]+)/")
 
 
@@ -23,6 +31,7 @@ class GeminiLive(Format):
 
     name = "gemini_live"
     view = LiveView()
+    output_limits = _SETUP_LIMITS
 
     def read_request(self, request: RequestView) -> RequestFacts:
         """Read a request: the set-up, with the contents that the client has sent since."""
@@ -30,6 +39,18 @@ class GeminiLive(Format):
         facts = read_request(replace(request, path="", path_values={}))
         labels = {**facts.billing_labels, **location_label(found and found[1])}
         return replace(facts, streaming=True, billing_labels=labels)
+
+    def spoken_input(self, members: Members) -> SpokenInput:
+        """Return what a turn will hear and see, and the tokens of the session before."""
+        session = mapping(member(members, SESSION))
+        config = mapping(member_named(members, "generationConfig"))
+        modalities = map(str, sequence(named(config, "responseModalities")))
+        return SpokenInput(
+            audio_tokens=(count(session.get("audio_seconds")) or 0) * _AUDIO_TOKENS,
+            video_tokens=(count(session.get("frames")) or 0) * _FRAME_TOKENS,
+            context_tokens=count(session.get("context_tokens")) or 0,
+            is_answered_in_audio="AUDIO" in {name.upper() for name in modalities},
+        )
 
     def reader(self) -> LiveReader:
         """Return a new reader for one turn."""

@@ -7,6 +7,7 @@ which report no usage.
 from collections.abc import Iterable, Mapping
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.formats.audio import BYTES_PER_SECOND
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.content import Part
 from aibridge_addon.formats.form_fields import flag
@@ -17,8 +18,6 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.formats.usage import states_tokens
 from aibridge_addon.raw_json import JSON, as_raw, count, expect, mapping, member, text
 
-_BYTES_PER_SECOND = 8_000
-"""Of speech in a usual coding."""
 _NOT_TEXT = (b"{", b"[", b"<")
 
 
@@ -42,7 +41,7 @@ class OpenAITranscriptions(OpenAIFormat):
     def units(self, members: Members) -> Mapping[str, int]:
         """Return the probable length of the audio, by the size of its file."""
         size = count(mapping(member(members, "file")).get("bytes")) or 0
-        return {"input_audio_seconds": size // _BYTES_PER_SECOND}
+        return {"input_audio_seconds": size // BYTES_PER_SECOND}
 
     def reader(self) -> "TranscriptReader":
         """Return a new reader for one streamed transcript."""
