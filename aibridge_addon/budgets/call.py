@@ -23,6 +23,7 @@ from aibridge_addon.budgets.tokens import (
 )
 from aibridge_addon.facts import (
     NOTHING_SPOKEN,
+    REQUESTED,
     Interception,
     SpokenInput,
     TokenUsage,
@@ -40,6 +41,8 @@ _UNSTATED_OUTPUT = 32_000
 _MOST_OUTPUT = 1_000_000_000
 """Bound of the estimated output tokens, so that their price fits into a column of the database."""
 _UNSTATED_SEARCHES = 5
+_STANDARD = ("auto", "default", "standard", "standard_only")
+"""Labels that most clients send."""
 _SPOKEN = ("audio_input_tokens", "audio_output_tokens")
 _WEB_SEARCH = "web_search"
 _WEB_SEARCH_TOOL = b'"web_search'
@@ -64,6 +67,8 @@ class Call:
     cache_writes: CacheWrites
     searches: int
     is_answered_in_audio: bool
+    labels: Mapping[str, str]
+    """Tier, speed and region that it asks for, where they may change the price."""
     units: Mapping[str, int] = field(default_factory=dict)
     """Amounts in other units, which count if the model's tokens have no price."""
 
@@ -125,6 +130,7 @@ class Calls:
             cache_writes=_cache_writes(body, interception.api),
             searches=_UNSTATED_SEARCHES if searches_web else 0,
             is_answered_in_audio=spoken.is_answered_in_audio,
+            labels=_labels(interception.billing_labels),
             units=units,
         )
 
@@ -154,6 +160,8 @@ def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
             input=call.new_input,
         )
     moment = now()
+    if call.labels and _cost(_billed(call, 0, moment), price) is None:
+        call = replace(call, labels={})  # a tier or region without a price has the standard one
     billed = _billed(call, 0, moment)
     without = _cost(billed, price)
     worst = _cost(_billed(call, call.worst_output, moment), price)
@@ -163,6 +171,15 @@ def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
     # To look up a price is expensive, and the price of output grows with its tokens.
     likely = without - (without - worst) * call.likely_output // (call.worst_output or 1)
     return Estimate(worst=worst, likely=likely, input=without)
+
+
+def _labels(requested: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the labels that may change the price; searches are estimated by their number."""
+    return {
+        REQUESTED + name: label
+        for name, label in requested.items()
+        if name != _WEB_SEARCH and label.lower() not in _STANDARD
+    }
 
 
 def searches_web(request: Mapping[str, msgspec.Raw]) -> bool:
@@ -176,10 +193,10 @@ def searches_web(request: Mapping[str, msgspec.Raw]) -> bool:
 
 def _billed(call: Call, output_tokens: int, moment: str) -> BilledCall:
     writes = call.new_input if call.cache_writes != "none" else 0
-    extra = {}
+    extra: dict[str, int | float | str] = {**call.labels}
     if call.new_audio and not writes:
         # What was said before is read from the cache at the price of text.
-        extra = {"audio_input_tokens": call.new_audio, "cache_read_text_tokens": call.cached_input}
+        extra |= {"audio_input_tokens": call.new_audio, "cache_read_text_tokens": call.cached_input}
     if output_tokens and call.is_answered_in_audio:
         extra["audio_output_tokens"] = output_tokens
     if writes and call.cache_writes == "1h":
@@ -200,15 +217,16 @@ def _billed(call: Call, output_tokens: int, moment: str) -> BilledCall:
 
 def _cost(call: BilledCall, price: PriceOf) -> int | None:
     """Return the price of a call; where caches or audio have none, that of plain input."""
+    labels = {name: value for name, value in call.extra.items() if name.startswith(REQUESTED)}
     spoken = {name: call.extra[name] for name in _SPOKEN if name in call.extra}
     plain = replace(
         call,
         input_tokens=call.prompt_tokens,
         cache_read_input_tokens=0,
         cache_write_input_tokens=0,
-        extra=spoken,
+        extra={**labels, **spoken},
     )
-    for each in (call, plain, replace(plain, extra={})):
+    for each in (call, plain, replace(plain, extra=labels)):
         found = price(each)
         if isinstance(found, Priced):
             return found.cost_nano_usd

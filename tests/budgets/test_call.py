@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+from dataclasses import replace
 from typing import Any
 
 from access.policies.test_rate_limits import interception
@@ -187,3 +188,28 @@ def test_audio_of_a_model_without_prices_for_audio_or_caches_costs_as_much_as_te
     assert with_text
     assert with_audio.input == 300 * 100 + 7_000 * 10
     assert with_text.input == 7_300 * 10
+
+
+def test_requested_tier_is_estimated_at_its_price_and_one_without_at_the_standard_price() -> None:
+    def tiers(call: BilledCall) -> Priced | Unpriced:
+        tier = call.extra.get("requested_service_tier", "default")
+        found = price(call)
+        if tier not in ("default", "priority") or not isinstance(found, Priced):
+            return Unpriced(reason="no such tier")
+        return replace(found, cost_nano_usd=found.cost_nano_usd * (1 + (tier == "priority")))
+
+    def with_tier(tier: str) -> Estimate | None:
+        call = read(Calls(), body("hi"), billing_labels={"service_tier": tier})
+        return estimate(call, "usd", tiers)
+
+    standard, priority = with_tier("default"), with_tier("priority")
+    assert standard
+    assert priority
+    assert priority.worst == 2 * standard.worst
+    assert priority.likely == 2 * standard.likely
+    assert with_tier("odd") == standard
+
+
+def test_requested_search_is_estimated_by_its_number() -> None:
+    call = read(Calls(), body("hi"), billing_labels={"web_search": "requested"})
+    assert call.labels == {}
