@@ -145,7 +145,7 @@ class AdmissionControl:
         run = self._pop_run(flow, reverse=reverse)
         in_query = fields_of_query(flow.request.path)
         sent = tokens_in((*flow.request.headers.fields, *in_query))
-        sent |= self._jwts.find_in(flow.request.headers.fields)
+        sent |= self._jwts.find_in((*flow.request.headers.fields, *in_query))
         if sent:
             flow.request.headers.fields = without_tokens(flow.request.headers.fields, sent)
         for found in {sent[field] for field in in_query if field in sent}:

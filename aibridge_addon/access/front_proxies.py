@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from aibridge_addon.addresses import Address, Network, carried, is_in
 from aibridge_addon.headers import Fields, ambiguous, lowered
-from aibridge_addon.providers.identity import Actor
+from aibridge_addon.providers.identity import ANONYMOUS, Actor
 
 _MOST_TEAMS = 100
 
@@ -37,7 +37,8 @@ def actor_of_front_proxy(
 ) -> Actor | None:
     """Return the actor that the front proxy at an address names; None if it names nobody.
 
-    A header with two different values names nobody: a client may have sent one of them.
+    Of a header with two different values, a client may have sent one: the request is anonymous
+    then, whatever weaker headers name.
     """
     if not front_proxies:
         return None
@@ -45,7 +46,9 @@ def actor_of_front_proxy(
     for front_proxy in front_proxies:
         name = headers.get(front_proxy.actor_header, "").strip()
         is_trusted = is_in(_address(peer), front_proxy.networks)
-        if name and is_trusted and not front_proxy.headers & doubtful:
+        if is_trusted and front_proxy.headers & doubtful:
+            return Actor(id=ANONYMOUS)
+        if name and is_trusted:
             teams = headers.get(front_proxy.teams_header or "", "").split(",")
             named = [team for given in teams[:_MOST_TEAMS] if (team := given.strip())]
             return Actor(id=name, metadata={"teams": named} if named else {})

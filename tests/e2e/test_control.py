@@ -12,7 +12,7 @@ from standin import Gate, Provider, Response, Server, Wait
 
 from e2e.actors import FORWARD, REVERSE, REVERSE_H2, each_pair, post
 from e2e.bodies import CHAT, MESSAGES, RESPONSES, Api
-from e2e.clients import Clients, Way
+from e2e.clients import WAYS, Clients, Way
 from e2e.conftest import StartProxy
 from e2e.metrics import metric
 from e2e.proxies import RunProxy
@@ -267,8 +267,14 @@ def test_front_proxy_names_the_actor_and_its_headers_never_reach_the_provider(
     headers = {"X-Forwarded-User": "alice"}
     for network, actor in (("127.0.0.0/8", "alice"), ("192.0.2.0/24", "mallory")):
         proxy = start_proxy(config=config_toml(standin.origin) + table.format(network))
+        clients = clients_of(proxy)
         with proxy.recording() as records:
             body = CHAT.request("hi", stream=False)
-            post(clients_of(proxy), REVERSE, CHAT, "mallory", body, headers=headers)
-        assert records.interception["initiator_id"] == actor
+            for way in WAYS:
+                post(clients, way, CHAT, "mallory", body, headers=headers)
+            spoofed = CODEX | headers | {"X-AIBridge-Actor": "mallory"}
+            with Socket(clients, REVERSE, headers=spoofed) as socket:
+                socket.ask("hi")
+        assert {row["initiator_id"] for row in records.interceptions} == {actor}
+        assert len(records.interceptions) == len(WAYS) + 1
     assert all(not request.header("x-forwarded-user") for request in standin.requests)

@@ -1,8 +1,9 @@
 """JWTs end to end: an issuer that serves its keys, and clients that send its tokens."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -90,7 +91,12 @@ def _no_requests_yet(standin: Server) -> None:
 
 def jwt_of(name: str = "alice", **changes: Any) -> str:
     """Return a valid token of a person."""
-    return token(email=f"{name}@example.com", groups=["g-1", "g-9"], **changes)
+    return token(**{"email": f"{name}@example.com", "groups": ["g-1", "g-9"], **changes})
+
+
+def login(text: str) -> str:
+    """Return a login with a token as its password."""
+    return "Basic " + base64.b64encode(f"user:{text}".encode()).decode()
 
 
 def ask(clients: Clients, way: Way, api: Api, headers: dict[str, str]) -> httpx2.Response:
@@ -157,6 +163,38 @@ def test_jwt_in_another_place_or_a_forged_one_is_refused_and_stays_here(
     assert standin.requests == []
     row = records.interception
     assert (row["status"], row["initiator_id"]) == ("refused", "anonymous")
+
+
+@pytest.mark.parametrize("way", [FORWARD_H2, REVERSE], ids=str)
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [
+        (lambda text: {"query": f"?key={text}"}, 400),
+        (lambda text: {"x-goog-api-key": text}, 400),
+        (lambda text: {"x_aibridge_token": text}, 400),
+        (lambda text: {"proxy-authorization": f"Bearer {text}"}, 400),
+        (lambda text: {"authorization": f"Bearer {jwt_of(groups=['g' * 20_000])}"}, 400),
+        (lambda text: {"AUTHORIZATION": f"bEaReR   {text}"}, None),
+        (lambda text: {"authorization": login(text)}, None),
+    ],
+)
+def test_jwt_beside_a_valid_one_stays_here_too(
+    clients: Clients,
+    standin: Server,
+    way: Way,
+    place: Callable[[str], dict[str, str]],
+    status: int | None,
+) -> None:
+    text = jwt_of()
+    headers = {TOKEN_HEADER: text, **place(text)}
+    query = headers.pop("query", "")
+    api = replace(CHAT, path=CHAT.path + query)
+    answer = ask(clients, way, api, headers)
+    # As a bearer, it stands for the central key of the reverse proxy.
+    assert answer.status_code == (status or (200 if way is REVERSE else 400))
+    for sent in standin.requests:
+        assert sent.header("authorization") == f"Bearer {CENTRAL['OPENAI_API_KEY']}"
+        assert text not in sent.target + str(sent.headers)
 
 
 def test_provider_login_that_is_a_jwt_passes_untouched(

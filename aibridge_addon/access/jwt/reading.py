@@ -1,4 +1,4 @@
-"""Finds JWTs in header fields and reads them without trust: only to know whom they are for. Pure.
+"""Finds JWTs in headers and queries, and reads them without trust: only to know for whom. Pure.
 
 ChatGPT logins and many cloud credentials are JWTs too. A token in a credential header is ours only
 if its issuer is configured, and its audience is not somebody else.
@@ -11,11 +11,11 @@ from typing import Any
 
 from aibridge_addon.access.jwt.issuer import JWTIssuer
 from aibridge_addon.headers import Field, Fields
-from aibridge_addon.providers.credentials import TOKEN_HEADER, without_scheme
+from aibridge_addon.providers.credentials import TOKEN_HEADER, login_of, without_scheme
 from aibridge_addon.raw_json import mapping, read
 
 MOST_BYTES = 16_384
-"""Size limit of a token, checked before anything of it is decoded."""
+"""Size limit of a token that is verified; a larger one is recognised, to be refused."""
 _JWT = re.compile(rb"(?<![\w-])eyJ[\w-]*\.eyJ[\w-]*\.[\w-]*", re.ASCII)
 _TOKEN_HEADER = TOKEN_HEADER.encode()
 
@@ -33,6 +33,8 @@ def jwts_in(fields: Fields, issuers: Issuers) -> dict[Field, str]:
 
 
 def _jwt_of(name: bytes, value: bytes, issuers: Issuers) -> str:
+    if value[:6].lower() == b"basic " and (login := login_of(value.decode("latin-1"))):
+        value = " ".join(login).encode()
     if b"eyJ" not in value:
         return ""
     if name.lower() == _TOKEN_HEADER:
@@ -50,8 +52,6 @@ def looks_like_jwt(text: str) -> bool:
 
 def unverified_claims(text: str) -> dict[str, Any]:
     """Return the claims of a token as anybody may have written them; empty if it has none."""
-    if len(text) > MOST_BYTES:
-        return {}
     try:
         return mapping(read(parts_of(text)[1]))
     except (ValueError, IndexError):

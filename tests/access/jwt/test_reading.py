@@ -1,5 +1,6 @@
 """JWTs for this proxy are found in headers, and those for providers are left alone."""
 
+import base64
 import time
 
 from access.jwt.signing import ISSUER, issuer, token
@@ -22,6 +23,18 @@ def test_token_for_this_proxy_is_found_in_any_header() -> None:
     assert found(b"Authorization", f"Bearer {text}") == text
     assert found(b"x-api-key", text) == text
     assert found(b"cookie", f"a=1; session={text}; b=2") == text
+
+
+def test_token_in_a_login_is_found() -> None:
+    text = token()
+    for login in (f"user:{text}", f"{text}:"):
+        value = "Basic " + base64.b64encode(login.encode()).decode()
+        assert found(b"Authorization", value) == text
+
+
+def test_token_that_is_too_large_to_be_verified_is_found() -> None:
+    text = token(groups=["g" * 20_000])
+    assert found(b"Authorization", f"Bearer {text}") == text
 
 
 def test_token_for_somebody_else_in_a_credential_header_is_left_alone() -> None:
