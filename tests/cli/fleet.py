@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 from databases import PostgresDatabase, make_template
 from docs.blocks import blocks
-from e2e.central import ToolServer, server_toml
+from e2e.central import ToolServer
+from e2e.tables import server_toml
 from ports import free_port
 from postgres_server import Server
 from tcp_proxy import TCPProxy

@@ -19,6 +19,7 @@ from e2e.conftest import (  # noqa: F401 what pytest finds by name
 )
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy, config_toml
+from e2e.tables import provider_toml
 from standin import Server
 
 from clients.places import Desk
@@ -28,50 +29,32 @@ type MakeDesk = Callable[[Proxy], Desk]
 
 def config_of(origin: str) -> str:
     """Return a config file that puts the stand-in in the place of every provider."""
-    return f"""{config_toml(origin)}
-[[providers]]
-name = "chatgpt"
-type = "openai"
-base_url = "{origin}/backend-api/codex"
-hosts = ["chatgpt.com"]
+    return config_toml(origin) + "".join(
+        (
+            provider_toml(f"{origin}/backend-api/codex", "openai", "chatgpt.com", name="chatgpt"),
+            provider_toml(origin, "gemini", "generativelanguage.googleapis.com"),
+            vertex_toml(origin),
+            provider_toml(origin, "code-assist", "cloudcode-pa.googleapis.com"),
+            # So that the stand-in answers logins; the proxy would tunnel them.
+            provider_toml(
+                origin,
+                "code-assist",
+                "oauth2.googleapis.com",
+                "www.googleapis.com",
+                name="logins-of-google",
+            ),
+            provider_toml(origin, "copilot", "api.github.com", name="github"),
+            provider_toml(
+                origin, "copilot", "api.githubcopilot.com", "api.individual.githubcopilot.com"
+            ),
+        )
+    )
 
-[[providers]]
-name = "gemini"
-type = "gemini"
-base_url = "{origin}"
-hosts = ["generativelanguage.googleapis.com"]
 
-[[providers]]
-name = "vertex"
-type = "vertex"
-base_url = "{origin}"
-hosts = ["aiplatform.googleapis.com", "us-central1-aiplatform.googleapis.com"]
-price_as = "google"
-
-[[providers]]
-name = "code-assist"
-type = "code-assist"
-base_url = "{origin}"
-hosts = ["cloudcode-pa.googleapis.com"]
-
-[[providers]]
-name = "logins-of-google"  # so that the stand-in answers them; the proxy would tunnel them
-type = "code-assist"
-base_url = "{origin}"
-hosts = ["oauth2.googleapis.com", "www.googleapis.com"]
-
-[[providers]]
-name = "copilot"
-type = "copilot"
-base_url = "{origin}"
-hosts = ["api.githubcopilot.com", "api.individual.githubcopilot.com"]
-
-[[providers]]
-name = "github"  # likewise
-type = "copilot"
-base_url = "{origin}"
-hosts = ["api.github.com"]
-"""
+def vertex_toml(origin: str) -> str:
+    """Return the table of Vertex AI, with the hosts of two locations."""
+    hosts = "aiplatform.googleapis.com", "us-central1-aiplatform.googleapis.com"
+    return provider_toml(origin, "vertex", *hosts, price_as="google")
 
 
 @pytest.fixture(scope="session")

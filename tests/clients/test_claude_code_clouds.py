@@ -7,41 +7,17 @@ from e2e.central import ADD, ToolServer
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy, config_toml
 from e2e.records import Records
+from e2e.tables import provider_toml
 from standin import Server
 
 from clients.asking import claude
-from clients.conftest import MakeDesk
+from clients.conftest import MakeDesk, vertex_toml
 from clients.places import Desk, Mode
 
 each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
 REGION = "us-east-1"
 RESOURCE = "our-resource"
-
-
-@pytest.fixture(scope="module")
-def cloud_proxy(run_proxy: RunProxy, standin: Server, tool_server: ToolServer) -> Iterator[Proxy]:
-    """A proxy with the stand-in in the place of both clouds, which signs and offers tools."""
-    config = f"""{config_toml(standin.origin)}
-[[providers]]
-name = "bedrock"
-type = "bedrock"
-base_url = "{standin.origin}"
-region = "{REGION}"
-hosts = ["bedrock-runtime.{REGION}.amazonaws.com", "bedrock.{REGION}.amazonaws.com"]
-price_as = "aws"
-
-[[providers]]
-name = "vertex"
-type = "vertex"
-base_url = "{standin.origin}"
-hosts = ["aiplatform.googleapis.com"]
-
-[[providers]]
-name = "azure"
-type = "azure"
-base_url = "{standin.origin}"
-hosts = ["{RESOURCE}.services.ai.azure.com"]
-
+BUDGET = """
 [[budgets]]
 name = "day"
 actors = ["spender"]
@@ -49,6 +25,21 @@ tokens = 1
 credentials = ["byok", "centralized", "subscription"]
 timezone = "UTC"
 """
+
+
+@pytest.fixture(scope="module")
+def cloud_proxy(run_proxy: RunProxy, standin: Server, tool_server: ToolServer) -> Iterator[Proxy]:
+    """A proxy with the stand-in in the place of both clouds, which signs and offers tools."""
+    at_aws = [f"{name}.{REGION}.amazonaws.com" for name in ("bedrock-runtime", "bedrock")]
+    config = "".join(
+        (
+            config_toml(standin.origin),
+            provider_toml(standin.origin, "bedrock", *at_aws, region=REGION, price_as="aws"),
+            vertex_toml(standin.origin),
+            provider_toml(standin.origin, "azure", f"{RESOURCE}.services.ai.azure.com"),
+            BUDGET,
+        )
+    )
     keys = {"AWS_ACCESS_KEY_ID": "AKIAOPERATOROPERATOR", "AWS_SECRET_ACCESS_KEY": "secret"}
     calc = {"calc": {"url": tool_server.url, "allow": "^add$"}}
     with run_proxy(standin.origin, config=config, servers=calc, env=keys) as shared:

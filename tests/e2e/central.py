@@ -73,21 +73,9 @@ class ToolServer:
         self._process.stdout.close()
 
 
-def server_toml(name: str, **keys: Any) -> str:
-    """Return an entry of the config file."""
-    lines = [f"{key} = {_toml(value)}" for key, value in {"name": name, **keys}.items()]
-    return "\n".join(["\n[[mcp_servers]]", *lines, ""])
-
-
 def program(*arguments: str) -> dict[str, Any]:
     """Return the keys of a server that the proxy runs itself."""
     return {"command": sys.executable, "args": [str(MCP_SERVER), "stdio", *arguments]}
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
-    return json.dumps(value)
 
 
 def wait_for_servers(proxy: Proxy, *names: str, mark: int = 0) -> None:

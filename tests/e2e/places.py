@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from aibridge_addon.formats.decoders.aws_frames import MEDIA_TYPE as FRAMES
 from aibridge_addon.formats.decoders.aws_frames import chunk_frame, event_frame
+from e2e.tables import provider_toml
 
 HOSTS = {
     "anthropic": "api.anthropic.com",
@@ -25,10 +26,24 @@ _LINES = "application/x-ndjson"
 def more_providers(origin: str) -> str:
     """Return a config file that puts a stand-in in the place of the other providers."""
     return "".join(
-        f'\n[[providers]]\nname = "{name}"\ntype = "{name}"\n'
-        f'base_url = "{origin}"\nhosts = ["{host}"]\n'
+        provider_toml(origin, name, host)
         for name, host in HOSTS.items()
         if name not in ("anthropic", "openai")
+    )
+
+
+def google_toml(origin: str) -> str:
+    """Return a config file that puts a stand-in in the place of Google's services."""
+    at_google = {"price_as": "google"}
+    gemini = {"api_key_env": "GEMINI_API_KEY", **at_google}
+    return "".join(
+        (
+            provider_toml(origin, "gemini", HOSTS["gemini"], **gemini),
+            provider_toml(origin, "code-assist", HOSTS["code-assist"]),
+            provider_toml(
+                origin, "vertex", HOSTS["vertex"], "aiplatform.googleapis.com", **at_google
+            ),
+        )
     )
 
 

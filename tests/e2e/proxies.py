@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from e2e.central import server_toml, wait_for_servers
+from e2e.central import wait_for_servers
 from e2e.proxy import Proxy, config_toml
+from e2e.tables import server_toml
 
 type Servers = Mapping[str, Mapping[str, Any]]
 """MCP servers by their names, with their other keys in the config file."""

@@ -16,6 +16,7 @@ from openai import AzureOpenAI
 
 from e2e.aws import KEY_ID, REGION, SECRET
 from e2e.clients import Clients, Way
+from e2e.tables import provider_toml
 
 GOOGLE_KEY = "AIzaSyA-0123456789-abcdefghijklmnopq"
 HOSTS = {
@@ -26,18 +27,11 @@ HOSTS = {
     "ollama": "ollama.example",
     "vertex": "aiplatform.googleapis.com",
 }
-_CONFIG = """
-[[providers]]
-name = "{name}"
-type = "{name}"
-base_url = "{origin}"
-hosts = ["{host}"]
-"""
-_MORE = {
-    "azure": 'price_as = "azure"\nmodels = { "our-chat" = "gpt-5" }\n',
-    "bedrock": f'price_as = "aws"\nregion = "{REGION}"\n',
-    "gemini": 'price_as = "google"\n',
-    "vertex": 'price_as = "google"\n',
+_MORE: dict[str, dict[str, Any]] = {
+    "azure": {"price_as": "azure", "models": {"our-chat": "gpt-5"}},
+    "bedrock": {"price_as": "aws", "region": REGION},
+    "gemini": {"price_as": "google"},
+    "vertex": {"price_as": "google"},
 }
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
 """Credentials with which the proxy signs."""
@@ -46,8 +40,7 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
 def config(origin: str) -> str:
     """Return the configuration of every provider but Anthropic and OpenAI."""
     return "".join(
-        _CONFIG.format(name=name, origin=origin, host=host) + _MORE.get(name, "")
-        for name, host in HOSTS.items()
+        provider_toml(origin, name, host, **_MORE.get(name, {})) for name, host in HOSTS.items()
     )
 
 

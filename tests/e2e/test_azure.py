@@ -11,6 +11,7 @@ from standin.plan import ANSWER
 from e2e.clients import Clients, Way
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
+from e2e.tables import provider_toml
 
 KEY = "0123456789abcdef0123456789abcdef"
 SAID = "How are you? TOKENS:100,20,30,5"
@@ -19,26 +20,15 @@ VERSION = "2025-04-01-preview"
 FORWARD, REVERSE = Way("forward"), Way("reverse")
 each_mode = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
 
-CONFIG = """\
-[[providers]]
-name = "azure"
-type = "azure"
-base_url = "{origin}"
-hosts = ["acme.openai.azure.com"]
-models = {{ "our-chat" = "gpt-5" }}
-price_as = "azure"
-
-[[providers]]
-name = "copilot"
-type = "copilot"
-base_url = "{origin}"
-hosts = ["api.business.githubcopilot.com"]
-"""
-
 
 @pytest.fixture(scope="module")
 def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
-    with run_proxy(standin.origin, config=CONFIG.format(origin=standin.origin)) as made:
+    models = {"our-chat": "gpt-5"}
+    config = provider_toml(
+        standin.origin, "azure", "acme.openai.azure.com", models=models, price_as="azure"
+    )
+    config += provider_toml(standin.origin, "copilot", "api.business.githubcopilot.com")
+    with run_proxy(standin.origin, config=config) as made:
         yield made
 
 

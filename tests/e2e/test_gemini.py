@@ -12,6 +12,7 @@ from standin import Provider, Server
 from standin.plan import ANSWER, THOUGHT
 
 from e2e.clients import Clients, Way
+from e2e.places import google_toml
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
 
@@ -21,28 +22,6 @@ MODEL = "gemini-2.5-flash"
 FORWARD, REVERSE = Way("forward"), Way("reverse")
 each_mode = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
 
-CONFIG = """\
-[[providers]]
-name = "gemini"
-type = "gemini"
-base_url = "{origin}"
-hosts = ["generativelanguage.googleapis.com"]
-api_key_env = "GEMINI_API_KEY"
-price_as = "google"
-
-[[providers]]
-name = "code-assist"
-type = "code-assist"
-base_url = "{origin}"
-hosts = ["cloudcode-pa.googleapis.com"]
-
-[[providers]]
-name = "vertex"
-type = "vertex"
-base_url = "{origin}"
-hosts = ["europe-west1-aiplatform.googleapis.com", "aiplatform.googleapis.com"]
-price_as = "google"
-"""
 RULES = """
 [[model_rules]]
 aliases = { fast = "gemini-2.5-flash" }
@@ -54,7 +33,7 @@ CENTRAL = "AIza-central-0123456789-0123456789"
 
 @pytest.fixture(scope="module")
 def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
-    config = CONFIG.format(origin=standin.origin) + RULES
+    config = google_toml(standin.origin) + RULES
     with run_proxy(standin.origin, config=config, env={"GEMINI_API_KEY": CENTRAL}) as made:
         yield made
 

@@ -11,9 +11,10 @@ from standin import Server
 
 from e2e.central import ADD, SUM, ToolServer
 from e2e.clients import Clients, Way
+from e2e.places import google_toml
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
-from e2e.test_gemini import CONFIG, KEY, MODEL, base_url
+from e2e.test_gemini import KEY, MODEL, base_url
 
 FORWARD, REVERSE = Way("forward"), Way("reverse")
 OWN = types.Tool(function_declarations=[types.FunctionDeclaration(name="own", description="Mine.")])
@@ -22,7 +23,7 @@ OWN = types.Tool(function_declarations=[types.FunctionDeclaration(name="own", de
 @pytest.fixture(scope="module")
 def proxy(run_proxy: RunProxy, standin: Server, tool_server: ToolServer) -> Iterator[Proxy]:
     servers = {"calc": {"url": tool_server.url, "allow": "^add$"}}
-    config = CONFIG.format(origin=standin.origin)
+    config = google_toml(standin.origin)
     with run_proxy(standin.origin, config=config, servers=servers) as made:
         yield made
 

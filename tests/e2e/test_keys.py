@@ -25,12 +25,13 @@ from standin import (
 from standin.provider import Answer
 
 from e2e.bodies import CHAT, MESSAGES, RESPONSES, Api
-from e2e.central import program, server_toml, wait_for_servers
+from e2e.central import program, wait_for_servers
 from e2e.clients import WAYS, Clients, Way
 from e2e.metrics import health, metric
 from e2e.proxy import Proxy
 from e2e.records import Row
 from e2e.sockets import Socket
+from e2e.tables import server_toml
 
 FORWARD, FORWARD_H2, REVERSE, REVERSE_H2 = WAYS
 A, B = "sk-first-aaaaaaaaaaaaaaaa", "sk-second-bbbbbbbbbbbbbbb"

@@ -14,23 +14,20 @@ from e2e.central import ADD, SUM, ToolServer
 from e2e.clients import Clients, Way
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
+from e2e.tables import provider_toml
 
 SAID = "How are you? TOKENS:100,20,30,0"
 FORWARD, REVERSE = Way("forward"), Way("reverse")
 each_mode = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
 
-CONFIG = """\
-[[providers]]
-name = "ollama"
-type = "ollama"
-base_url = "{origin}"
-hosts = ["ollama.example"]
-"""
+
+def config_of(origin: str) -> str:
+    return provider_toml(origin, "ollama", "ollama.example")
 
 
 @pytest.fixture(scope="module")
 def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
-    with run_proxy(standin.origin, config=CONFIG.format(origin=standin.origin)) as made:
+    with run_proxy(standin.origin, config=config_of(standin.origin)) as made:
         yield made
 
 
@@ -153,7 +150,7 @@ def test_reverse_proxy_does_not_manage_models(proxy: Proxy, clients: Clients) ->
 @pytest.fixture(scope="module")
 def tool_proxy(run_proxy: RunProxy, standin: Server, tool_server: ToolServer) -> Iterator[Proxy]:
     servers = {"calc": {"url": tool_server.url, "allow": "^add$"}}
-    config = CONFIG.format(origin=standin.origin)
+    config = config_of(standin.origin)
     with run_proxy(standin.origin, config=config, servers=servers) as made:
         yield made
 

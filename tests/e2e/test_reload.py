@@ -20,13 +20,13 @@ from e2e.central import (
     Report,
     ToolServer,
     program,
-    server_toml,
     wait_for_servers,
 )
 from e2e.clients import Clients
 from e2e.conftest import StartProxy
 from e2e.metrics import metric, metrics_text
 from e2e.proxy import START_S, Proxy, config_toml
+from e2e.tables import server_toml
 from e2e.wire_formats import reader_of
 
 MESSAGES, CHAT, RESPONSES = APIS

@@ -15,17 +15,10 @@ from e2e.clients import OPENAI_KEY, TIMEOUT_S, WAYS, Clients, Way
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
 from e2e.sockets import CODEX, Socket
+from e2e.tables import provider_toml
 from e2e.test_tokens import CENTRAL, basic, connect, token
 
 FORWARD, _, REVERSE, _ = WAYS
-
-LOCAL = """
-[[providers]]
-name = "local"
-type = "openai"
-base_url = "{origin}/v1"
-hosts = []
-"""
 
 each_way = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
 
@@ -33,7 +26,7 @@ each_way = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
 @pytest.fixture(scope="module")
 def proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
     """Run a proxy with central keys and a provider instance that only the reverse proxy serves."""
-    local = LOCAL.format(origin=standin.origin)
+    local = provider_toml(f"{standin.origin}/v1", "openai", name="local")
     with run_proxy(standin.origin, more_config=local, env=CENTRAL, before_start=token) as made:
         yield made
 

@@ -8,11 +8,12 @@ import pytest
 from standin import Provider, Server
 
 from e2e.asking import APIS
-from e2e.central import FORWARD, SUM, Central, ToolServer, server_toml, wait_for_servers
+from e2e.central import FORWARD, SUM, Central, ToolServer, wait_for_servers
 from e2e.clients import ANTHROPIC_KEY, Clients
 from e2e.conftest import StartProxy
 from e2e.otlp import Receiver, attributes_of
 from e2e.proxy import Proxy, config_toml
+from e2e.tables import server_toml
 
 MESSAGES, CHAT, _ = APIS
 SECRET = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"

@@ -11,6 +11,7 @@ from standin import Provider, Server, ServerThread
 from e2e.central import ADD, ToolServer
 from e2e.proxies import RunProxy
 from e2e.proxy import Proxy
+from e2e.tables import provider_toml
 
 MODEL = "claude-sonnet-4-5@20250929"
 ASKED: Any = {
@@ -28,21 +29,8 @@ def upstream() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def vertex(run_proxy: RunProxy, upstream: Server, tool_server: ToolServer) -> Iterator[Proxy]:
-    config = f"""
-[[providers]]
-name = "vertex"
-type = "vertex"
-base_url = "{upstream.origin}"
-hosts = ["127.0.0.1"]
-price_as = "google"
-
-[[providers]]
-name = "azure"
-type = "azure"
-base_url = "{upstream.origin}"
-hosts = []
-price_as = "azure"
-"""
+    config = provider_toml(upstream.origin, "vertex", "127.0.0.1", price_as="google")
+    config += provider_toml(upstream.origin, "azure", price_as="azure")
     servers = {"calc": {"url": tool_server.url, "allow": "^add$"}}
     with run_proxy(upstream.origin, config=config, servers=servers) as shared:
         yield shared
