@@ -1,14 +1,15 @@
 """Generates the reference tables of the documentation from the code; called by its cog blocks.
 
-Each function returns Markdown. What a thing means stands in `reference_meanings` where the code has
-no place for it; a thing of the code without a meaning there raises, so that none goes undocumented.
+Each function returns Markdown. What a thing means stands in `config_meanings` and `column_meanings`
+where the code has no place for it; a thing without a meaning raises, so that all are documented.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Any, get_args, get_origin
 
+from column_meanings import COLUMNS, TABLES
+from config_meanings import CONFIG
 from platformdirs import user_data_path
-from reference_meanings import COLUMNS, CONFIG, TABLES
 from sqlite_utils import Database
 
 from aibridge_addon.config.file import ConfigFile
