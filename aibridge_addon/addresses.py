@@ -1,7 +1,7 @@
-"""Classifies IP addresses as public or not, for the egress rules. Pure.
+"""Classifies IP addresses as public or not, for the egress rules, and makes URLs of them. Pure.
 
-It adds to `ipaddress`: IPv6 addresses that embed IPv4 addresses, unusual spellings of addresses,
-and public addresses that lead to services inside a cloud.
+The classification adds to `ipaddress`: IPv6 addresses that embed IPv4 addresses, unusual spellings
+of addresses, and public addresses that lead to services inside a cloud.
 """
 
 import socket
@@ -57,6 +57,12 @@ def carried(address: Address) -> Address:
 def is_in(address: Address, networks: tuple[Network, ...]) -> bool:
     """Return True if an address is in one of these networks."""
     return any(address in network for network in networks)
+
+
+def url_here(host: str, port: int) -> str:
+    """Return where clients of this machine find what listens at an address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def literal(host: str) -> Address | None:

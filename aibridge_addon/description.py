@@ -11,6 +11,7 @@ from mitmproxy.master import Master
 
 from aibridge_addon.access.admission import AdmissionControl
 from aibridge_addon.access.listening import is_loopback, is_private
+from aibridge_addon.addresses import url_here
 from aibridge_addon.config.capture import describe_capture
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.observe.announcement import RunningProxy
@@ -31,7 +32,7 @@ def describe_proxy(master: Master, settings: Settings) -> RunningProxy:
         ca=_absolute(f"{options.confdir}/mitmproxy-ca-cert.pem"),
         database="" if settings.recorder else location,
         config=_absolute(options.aibridge_config),
-        metrics_url=_url(*metrics) if metrics else None,
+        metrics_url=url_here(*metrics) if metrics else None,
         hosts=tuple(sorted(host for provider in providers for host in provider.hosts)),
         plain_hosts=tuple(
             sorted(
@@ -73,13 +74,7 @@ def _open_on(master: Master) -> str:
 def _urls(master: Master) -> dict[str, str]:
     servers = master.addons.get("proxyserver").servers
     return {
-        server.mode.type_name: _url(*server.listen_addrs[0][:2])
+        server.mode.type_name: url_here(*server.listen_addrs[0][:2])
         for server in servers
         if server.listen_addrs
     }
-
-
-def _url(host: str, port: int) -> str:
-    """Return where clients of this machine find what listens there."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

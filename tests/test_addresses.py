@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from aibridge_addon.addresses import literal, non_public_kind
+from aibridge_addon.addresses import literal, non_public_kind, url_here
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,18 @@ def test_literal_host_is_read_as_its_address(host: str, address: str) -> None:
 )
 def test_host_name_is_not_read_as_an_address(host: str) -> None:
     assert literal(host) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("fd00::1", "http://[fd00::1]:80"),
+        ("gateway.test", "http://gateway.test:80"),
+    ],
+)
+def test_url_of_a_listener_is_one_that_this_machine_reaches(host: str, url: str) -> None:
+    assert url_here(host, 80) == url

@@ -9,6 +9,9 @@ import click
 
 from aibridge_addon.cli import running
 
+DEFAULT_PORT = 8080
+DEFAULT_REVERSE_PORT = 8081
+
 
 class Port(click.ParamType[int | None]):
     """A port number, or `off`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aibridge_addon.addresses import url_here
 from aibridge_addon.budgets.accounts import Account
 from aibridge_addon.cli import running
 from aibridge_addon.cli.budget_state import read_budget_state
@@ -78,8 +79,7 @@ def read_secret() -> bytes:
 def page_url(listener: socket.socket) -> str:
     """Return where browsers of this machine find the page."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return url_here(host, port)
 
 
 def names_of(host: str) -> frozenset[str]:

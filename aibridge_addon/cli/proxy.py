@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aibridge_addon.cli.dashboard import DEFAULT_ADDRESS, Dashboard
-from aibridge_addon.cli.listening_ports import Port, check_port, choose_ports, is_free
+from aibridge_addon.cli.listening_ports import (
+    DEFAULT_PORT,
+    DEFAULT_REVERSE_PORT,
+    Port,
+    check_port,
+    choose_ports,
+    is_free,
+)
 from aibridge_addon.cli.logs import FORMATS, log_to_stderr
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.plan import METRICS_OPTION, AddonSet, Plan
@@ -41,16 +48,17 @@ _WORKERS_PER_CORE, _FEW_WORKERS = 4, 16
 @click.option(
     "--port",
     type=Port(),
-    default="8080",
+    default=str(DEFAULT_PORT),
     metavar="PORT|off",
-    help="Port of the forward proxy (HTTPS_PROXY). 0: any free port. Default: 8080.",
+    help=f"Port of the forward proxy (HTTPS_PROXY). 0: any free port. Default: {DEFAULT_PORT}.",
 )
 @click.option(
     "--reverse-port",
     type=Port(),
-    default="8081",
+    default=str(DEFAULT_REVERSE_PORT),
     metavar="PORT|off",
-    help="Port of the reverse proxy (base URLs). 0: any free port. Default: 8081.",
+    help=f"Port of the reverse proxy (base URLs). 0: any free port."
+    f" Default: {DEFAULT_REVERSE_PORT}.",
 )
 @click.option(
     "--listen-host",

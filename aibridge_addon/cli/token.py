@@ -6,13 +6,14 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import click
 
 from aibridge_addon.access.tokens import AccessToken, is_valid
 from aibridge_addon.cli import running, token_use
 from aibridge_addon.cli.databases import open_tokens, requires_token
+from aibridge_addon.cli.listening_ports import DEFAULT_PORT, DEFAULT_REVERSE_PORT
 from aibridge_addon.cli.parameters import DatabaseLocation, Expiry
 from aibridge_addon.cli.tables import make_table, print_table, printable
 from aibridge_addon.observe.announcement import RunningProxy
@@ -112,13 +113,15 @@ def create(
     except StoreError as error:
         raise click.ClickException(str(error)) from error
     click.echo(text)
-    click.echo(_how_to_use(token), err=True)
-    click.echo("\n" + "\n".join(_consequences(token, store, is_first=is_first)), err=True)
-
-
-def _consequences(token: AccessToken, store: Store, *, is_first: bool) -> Iterator[str]:
-    """Yield messages about what the new access token changes."""
     proxy = _proxy_on(store)
+    click.echo(_how_to_use(token, proxy), err=True)
+    click.echo("\n" + "\n".join(_consequences(token, store, proxy, is_first=is_first)), err=True)
+
+
+def _consequences(
+    token: AccessToken, store: Store, proxy: RunningProxy | None, *, is_first: bool
+) -> Iterator[str]:
+    """Yield messages about what the new access token changes."""
     if proxy:
         known = f"the running proxy (process {proxy.pid}) accepts it."
     else:
@@ -151,7 +154,7 @@ def _unknown(names: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
     return [name for name in names if name not in known and not set(name) & set("*?[")]
 
 
-def _how_to_use(token: AccessToken) -> str:
+def _how_to_use(token: AccessToken, proxy: RunningProxy | None) -> str:
     expiry = (
         f"valid until {_local(token.expires_at)} local time" if token.expires_at else "no expiry"
     )
@@ -159,11 +162,33 @@ def _how_to_use(token: AccessToken) -> str:
 
 Access token {token.id} of {token.initiator_id}, {expiry}. It is not shown again. Use it as
 
-  the proxy's password   HTTPS_PROXY=http://{quote(token.initiator_id, safe="")}:TOKEN@HOST:8080
-  a header               ANTHROPIC_CUSTOM_HEADERS="X-AIBridge-Token: TOKEN"
-  the API key            ANTHROPIC_AUTH_TOKEN=TOKEN, with the reverse proxy as base URL
+{"\n".join(_uses(token, proxy))}
 
 or let aibridge set these: AIBRIDGE_LOGIN=TOKEN aibridge run -- claude"""
+
+
+def _uses(token: AccessToken, proxy: RunningProxy | None) -> Iterator[str]:
+    """Yield lines with the variables of a client, for the ports that a proxy listens on."""
+    if proxy:
+        forward, reverse = _address(proxy, proxy.forward_url), _address(proxy, proxy.reverse_url)
+    else:
+        forward, reverse = f"HOST:{DEFAULT_PORT}", f"HOST:{DEFAULT_REVERSE_PORT}"
+    if forward:
+        user = quote(token.initiator_id, safe="")
+        yield f"  the proxy's password   HTTPS_PROXY=http://{user}:TOKEN@{forward}"
+    yield '  a header               ANTHROPIC_CUSTOM_HEADERS="X-AIBridge-Token: TOKEN"'
+    if reverse:
+        yield "  the API key            ANTHROPIC_AUTH_TOKEN=TOKEN"
+        yield f"                         ANTHROPIC_BASE_URL=http://{reverse}/anthropic"
+
+
+def _address(proxy: RunningProxy, url: str | None) -> str:
+    """Return host and port for a client; empty if the proxy does not listen there.
+
+    Clients on other machines reach the proxy by a name that it does not know.
+    """
+    parts = urlsplit(url or "")
+    return f"HOST:{parts.port}" if parts.port and proxy.open_on else parts.netloc
 
 
 @command.command("list", short_help="List all access tokens, without their secrets.")

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 from store.doubles import ended, started, tokens
@@ -82,6 +83,8 @@ def test_first_access_token_prints_its_consequences(home: Home) -> None:
     assert everybody in first
     assert f"stored in {home.database}; no running proxy" in first
     assert "ANTHROPIC_AUTH_TOKEN=TOKEN" in first
+    assert "HTTPS_PROXY=http://alice:TOKEN@HOST:8080\n" in first
+    assert "ANTHROPIC_BASE_URL=http://HOST:8081/anthropic\n" in first
     assert re.search(r"valid until \S+ \S+ local time", first)
     assert everybody not in home.invoke("token", "create", "bob").stderr
 
@@ -98,6 +101,14 @@ def test_token_create_reports_the_running_proxy_and_unknown_providers(
     assert "Warning" not in home.invoke("token", "create", "bob", "--providers", "openai").stderr
     replace(there, token_rule="never").save(home.data / "proxy.json")
     assert "requires no access tokens" in home.invoke("token", "create", "carol").stderr
+    made = home.invoke("token", "create", "erin").stderr
+    assert there.forward_url
+    assert f"HTTPS_PROXY=http://erin:TOKEN@{urlsplit(there.forward_url).netloc}\n" in made
+    assert f"ANTHROPIC_BASE_URL={there.reverse_url}/anthropic\n" in made
+    replace(there, open_on="10.0.0.7", reverse_url=None).save(home.data / "proxy.json")
+    made = home.invoke("token", "create", "erin").stderr
+    assert f"HTTPS_PROXY=http://erin:TOKEN@HOST:{urlsplit(there.forward_url).port}\n" in made
+    assert "ANTHROPIC_BASE_URL" not in made
     elsewhere = ("--db", str(home.path / "other.sqlite3"))
     assert "no running proxy" in home.invoke("token", "create", "dora", *elsewhere).stderr
 

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 
 from aibridge_addon.cli.checks.installation import Installation
+from aibridge_addon.cli.listening_ports import DEFAULT_PORT, DEFAULT_REVERSE_PORT
 from aibridge_addon.findings import Finding
 from aibridge_addon.observe.announcement import accepts_connections, load, state_path
 
-PORTS = {"--port": ("forward proxy", 8080), "--reverse-port": ("reverse proxy", 8081)}
+PORTS = {
+    "--port": ("forward proxy", DEFAULT_PORT),
+    "--reverse-port": ("reverse proxy", DEFAULT_REVERSE_PORT),
+}
 """By the option of `aibridge proxy`: the use of a port, and its default number."""
 
 

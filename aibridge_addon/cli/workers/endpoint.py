@@ -8,6 +8,7 @@ from prometheus_client import Metric as Family
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from aibridge_addon.addresses import url_here
 from aibridge_addon.cli.workers.process import ANSWER_S, Worker
 from aibridge_addon.observe.aggregation import added, lasting
 from aibridge_addon.observe.health import Health, read_health
@@ -44,8 +45,7 @@ class Endpoint(Collector):
         registry = CollectorRegistry()
         registry.register(self)
         self._listener = Listener(address, registry, self._health, self._is_ready)
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        return f"http://{host}:{address[1]}"
+        return url_here(*address)
 
     def close(self) -> None:
         """Stop serving."""
