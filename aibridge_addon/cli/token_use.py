@@ -6,7 +6,7 @@ from datetime import datetime
 from aibridge_addon.cli.databases import open_records
 from aibridge_addon.report.figures import Figures
 from aibridge_addon.report.money import UNKNOWN, usd
-from aibridge_addon.report.notes import at_least
+from aibridge_addon.report.notes import at_least, spent
 from aibridge_addon.report.numbers import count, short_count
 from aibridge_addon.report.periods import short_time
 from aibridge_addon.report.protocol import UnsupportedReportError
@@ -37,7 +37,7 @@ def cells(use: Use | None, token_id: str) -> tuple[str, ...]:
     if figures is None:
         return "never", "0", "0", usd(0)
     tokens = at_least(figures, short_count(figures.known(figures.total_input + figures.output)))
-    return _local(figures.latest), count(figures.requests), tokens, _spent(figures)
+    return _local(figures.latest), count(figures.requests), tokens, spent(figures, usd(0))
 
 
 def as_json(use: Use | None, token_id: str) -> dict[str, str | int | None]:
@@ -54,18 +54,6 @@ def as_json(use: Use | None, token_id: str) -> dict[str, str | int | None]:
         "list_price_nano_usd": figures.list_price_nano_usd,
         "unpriced": figures.unpriced,
     }
-
-
-def _spent(figures: Figures) -> str:
-    """Return what was billed, what a subscription would have cost, and what has no price."""
-    parts = []
-    if figures.cost_nano_usd is not None:
-        parts.append(usd(figures.cost_nano_usd))
-    if figures.list_price_nano_usd is not None:
-        parts.append(f"{usd(figures.list_price_nano_usd)} list price, not billed")
-    if figures.unpriced:
-        parts.append(f"{count(figures.unpriced)} unpriced")
-    return " + ".join(parts) or usd(0)
 
 
 def _local(time: str) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from aibridge_addon.cli.tables import printable
 from aibridge_addon.report.figures import Figures
-from aibridge_addon.report.money import NANO_USD, usd
-from aibridge_addon.report.notes import at_least, requests_of, without_usage
+from aibridge_addon.report.money import NANO_USD
+from aibridge_addon.report.notes import at_least, requests_of, spent, without_usage
 from aibridge_addon.report.numbers import count
 from aibridge_addon.report.rows import GroupRow
 from aibridge_addon.report.sums import total
@@ -96,16 +96,7 @@ def summary(totals: Iterable[GroupRow], unrecorded: int = 0) -> str:
     if overall.not_completed:
         line += f" ({overall.not_completed:,} did not complete)"
     tokens = [f"{printable(row.names[0] or 'unknown')}: {_tokens(row.figures)}" for row in totals]
-    return " · ".join([line, *tokens, *filter(None, [_money(overall), without_usage(overall)])])
-
-
-def _money(figures: Figures) -> str:
-    """Return the cost; empty if nothing is priced."""
-    if figures.cost_nano_usd is None:
-        listed = figures.list_price_nano_usd
-        return "" if listed is None else f"{usd(listed)} list price, not billed"
-    rest = f" + {figures.unpriced:,} unpriced" if figures.unpriced else ""
-    return usd(figures.cost_nano_usd) + rest
+    return " · ".join([line, *tokens, *filter(None, [spent(overall, ""), without_usage(overall)])])
 
 
 def _tokens(figures: Figures) -> str:

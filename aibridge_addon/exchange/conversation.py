@@ -1,9 +1,12 @@
-"""Protocol of the conversations in WebSockets, one class per wire format, and what they share."""
+"""Base of the conversations in WebSockets, which have one class per wire format."""
 
+import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from aibridge_addon.facts import ProviderError
+from aibridge_addon.exchange.websocket_end import end_of_open_requests
+from aibridge_addon.facts import ProviderError, Status
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.raw_json import members, readings
@@ -35,12 +38,28 @@ class RefusedError(Exception):
         self.message = message
 
 
-class Conversation(Protocol):
+class Conversation(ABC):
     """Reads the messages of one connection, and records its requests."""
 
     keeps_state: ClassVar[bool]
     """True if another connection could not continue the conversation."""
 
+    def __init__(
+        self,
+        begin: Begin,
+        begin_unasked: Begin,
+        check: Check = lambda message: None,
+        *,
+        max_bytes: int = sys.maxsize,
+    ) -> None:
+        """Take `begin`, which may refuse a request, and `begin_unasked`, which never does."""
+        self._begin = begin
+        self._begin_unasked = begin_unasked
+        self._check = check
+        self._max_bytes = max_bytes
+        """Bound of the content of a response that is recorded."""
+
+    @abstractmethod
     def on_message(self, content: bytes, *, from_client: bool) -> bool:
         """Read a message; return True if a response ended with it.
 
@@ -48,21 +67,31 @@ class Conversation(Protocol):
             RefusedError: a policy refuses it.
         """
 
+    @abstractmethod
     def is_request(self, message: Members) -> bool:
         """Return True for a message that asks for a response."""
 
     @property
+    @abstractmethod
     def is_responding(self) -> bool:
         """True while a response is open."""
 
+    @abstractmethod
     def may_follow(self, message: Members) -> Sequence[Members]:
         """Return the requests that the provider may make by itself after a message."""
 
+    @abstractmethod
     def complete(self, request: Members) -> Members:
         """Return a request with what the connection has said before."""
 
     def on_end(self, *, by_client: bool) -> None:
         """End the records of open responses, because the connection ended."""
+        self._break_off(*end_of_open_requests(by_client=by_client))
 
     def interrupt(self, error: ProviderError) -> None:
         """End the records of open responses, because the proxy shuts down."""
+        self._break_off(Status.INTERRUPTED, error)
+
+    @abstractmethod
+    def _break_off(self, status: Status, error: ProviderError) -> None:
+        """End the records of open responses."""

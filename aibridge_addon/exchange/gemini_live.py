@@ -14,9 +14,14 @@ from typing import ClassVar
 
 import msgspec
 
-from aibridge_addon.exchange.conversation import SWITCHING_PROTOCOLS, Begin, Check, read_message
+from aibridge_addon.exchange.conversation import (
+    SWITCHING_PROTOCOLS,
+    Begin,
+    Check,
+    Conversation,
+    read_message,
+)
 from aibridge_addon.exchange.recent_items import RecentItems
-from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, Status, known_sum
 from aibridge_addon.formats.audio import base64_seconds, google_rate
 from aibridge_addon.formats.base import SESSION
@@ -79,7 +84,7 @@ class _OpenTurn:
         )
 
 
-class LiveConversation:
+class LiveConversation(Conversation):
     """Reads the messages of one connection."""
 
     keeps_state: ClassVar[bool] = True
@@ -93,10 +98,7 @@ class LiveConversation:
         max_bytes: int = sys.maxsize,
     ) -> None:
         """Take `begin`, which may refuse a request, and `begin_unasked`, which never does."""
-        self._begin = begin
-        self._begin_unasked = begin_unasked
-        self._check = check
-        self._max_bytes = max_bytes
+        super().__init__(begin, begin_unasked, check, max_bytes=max_bytes)
         self._setup: Members = {}
         self._items = RecentItems(max_bytes)
         """Contents that the client has sent since the last turn began."""
@@ -146,14 +148,6 @@ class LiveConversation:
         if self._turns and b"nlineData" in content[:_HEAD] and not any(n in content for n in _READ):
             return False
         return self._on_server(content)
-
-    def on_end(self, *, by_client: bool) -> None:
-        """End the records of open turns, because the connection ended."""
-        self._break_off(*end_of_open_requests(by_client=by_client))
-
-    def interrupt(self, error: ProviderError) -> None:
-        """End the records of open turns, because the proxy shuts down."""
-        self._break_off(Status.INTERRUPTED, error)
 
     def _break_off(self, status: Status, error: ProviderError) -> None:
         while self._turns:

@@ -18,12 +18,12 @@ from aibridge_addon.exchange.conversation import (
     SWITCHING_PROTOCOLS,
     Begin,
     Check,
+    Conversation,
     read_message,
 )
 from aibridge_addon.exchange.heard_audio import HeardAudio
 from aibridge_addon.exchange.recent_items import RecentItems
 from aibridge_addon.exchange.responses_websocket import REQUEST
-from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, ResponseFacts, Status, known_sum
 from aibridge_addon.formats import Reader, openai_realtime
 from aibridge_addon.formats.audio import base64_seconds, is_blob, openai_rate
@@ -94,7 +94,7 @@ class _OpenResponse:
         )
 
 
-class RealtimeConversation:
+class RealtimeConversation(Conversation):
     """Reads the messages of one connection."""
 
     keeps_state: ClassVar[bool] = True
@@ -108,9 +108,7 @@ class RealtimeConversation:
         max_bytes: int = sys.maxsize,
     ) -> None:
         """Take `begin`, which may refuse a request, and `begin_unasked`, which never does."""
-        self._begin = begin
-        self._begin_unasked = begin_unasked
-        self._check = check
+        super().__init__(begin, begin_unasked, check, max_bytes=max_bytes)
         self._items = RecentItems(max_bytes)
         """Items that the client has added since the last response began."""
         self._asked: deque[_OpenResponse] = deque()
@@ -194,14 +192,6 @@ class RealtimeConversation:
                 self._on_transcript(event)
                 return True
         return False
-
-    def on_end(self, *, by_client: bool) -> None:
-        """End the records of open responses, because the connection ended."""
-        self._break_off(*end_of_open_requests(by_client=by_client))
-
-    def interrupt(self, error: ProviderError) -> None:
-        """End the records of open responses, because the proxy shuts down."""
-        self._break_off(Status.INTERRUPTED, error)
 
     def _break_off(self, status: Status, error: ProviderError) -> None:
         for response in (*self._open.values(), *self._asked):

@@ -15,9 +15,14 @@ from typing import ClassVar
 
 import msgspec
 
-from aibridge_addon.exchange.conversation import SWITCHING_PROTOCOLS, Begin, Check, read_message
+from aibridge_addon.exchange.conversation import (
+    SWITCHING_PROTOCOLS,
+    Begin,
+    Check,
+    Conversation,
+    read_message,
+)
 from aibridge_addon.exchange.recent_items import RecentItems
-from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, Status
 from aibridge_addon.formats import Format, Reader
 from aibridge_addon.formats.decoders.sse import Event
@@ -91,7 +96,7 @@ class _Lane:
     inherited: Members = field(default_factory=dict)
 
 
-class ResponsesConversation:
+class ResponsesConversation(Conversation):
     """Reads the messages of one connection."""
 
     keeps_state: ClassVar[bool] = False
@@ -107,11 +112,7 @@ class ResponsesConversation:
     ) -> None:
         """Take `begin`, which may refuse a request, and `begin_unasked`, which never does."""
         self._wire_format = wire_format
-        self._begin = begin
-        self._begin_unasked = begin_unasked
-        self._check = check
-        self._max_bytes = max_bytes
-        """The largest content of a response that is recorded."""
+        super().__init__(begin, begin_unasked, check, max_bytes=max_bytes)
         self._lanes: dict[str | None, _Lane] = {}
         self._steering: dict[str | None, RecentItems] = {}
         """Input items that steer a response, by its id."""
@@ -158,14 +159,6 @@ class ResponsesConversation:
     def complete(self, request: Members) -> Members:
         """Return a request with what the connection has said before: here nothing."""
         return request
-
-    def on_end(self, *, by_client: bool) -> None:
-        """End the records of open responses, because the connection ended."""
-        self._break_off(*end_of_open_requests(by_client=by_client))
-
-    def interrupt(self, error: ProviderError) -> None:
-        """End the records of open responses, because the proxy shuts down."""
-        self._break_off(Status.INTERRUPTED, error)
 
     def _break_off(self, status: Status, error: ProviderError) -> None:
         for lane in self._lanes.values():

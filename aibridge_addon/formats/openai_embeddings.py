@@ -21,7 +21,7 @@ class OpenAIEmbeddings(OpenAIFormat):
     name = "openai_embeddings"
 
     def __init__(self) -> None:
-        self.view = EmbeddingsView(self)
+        self.view: PlainView = EmbeddingsView(self)
 
     def read_request(self, request: RequestView) -> RequestFacts:
         """Read a request."""

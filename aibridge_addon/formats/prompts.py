@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from aibridge_addon.raw_json import JSON, mapping, read
+from aibridge_addon.raw_json import JSON, elements, mapping, read
 
 CLIENT_WRAPPERS = (
     # Claude Code
@@ -135,6 +135,38 @@ def trailing_turn(
     user_texts = tuple(texts for texts in map(tuple, newest_first) if any(texts))[::-1]
     place = f"{follows}\n{index}\n{''.join(before)[:_BEGINNING]}"
     return TrailingTurn(user_texts, place if user_texts else None, tool_call_id, prefilled)
+
+
+def trailing_turn_of_messages(
+    messages: msgspec.Raw | None,
+    *,
+    is_prefill: Callable[[JSON], bool],
+    texts_of: Callable[[JSON], list[str]],
+    last_result: Callable[[list[JSON]], str | None],
+) -> TrailingTurn:
+    """Read the user messages after the last response, and the tool call of the last result.
+
+    For formats in which results of tools are parts of user messages. Messages of the system may be
+    among them.
+    """
+    turn: list[JSON] = []
+    before: list[str] = []
+    left = elements(messages)
+    prefilled = drop_prefill(left, is_prefill)
+    while left:
+        message = mapping(read(left.pop()))
+        if message.get("role") == "user":
+            turn.append(message.get("content"))
+        elif message.get("role") != "system":
+            before = texts_of(message.get("content"))
+            break
+    return trailing_turn(
+        map(texts_of, turn),
+        index=len(left),
+        before=before,
+        tool_call_id=last_result(turn),
+        prefilled=prefilled,
+    )
 
 
 def drop_prefill(messages: list[msgspec.Raw], is_prefill: Callable[[JSON], bool]) -> bool:

@@ -30,6 +30,18 @@ def requests(figures: Figures) -> str:
     return requests_of(figures.requests) + (f" ({others})" if others else "")
 
 
+def spent(figures: Figures, nothing: str = UNKNOWN) -> str:
+    """Return what was billed, what a subscription would have cost, and what has no price."""
+    parts = []
+    if figures.cost_nano_usd is not None:
+        parts.append(usd(figures.cost_nano_usd))
+    if figures.list_price_nano_usd is not None:
+        parts.append(f"{usd(figures.list_price_nano_usd)} list price, not billed")
+    if figures.unpriced:
+        parts.append(f"{figures.unpriced:,} unpriced")
+    return " + ".join(parts) or nothing
+
+
 def notes(figures: Figures) -> list[str]:
     """Return what the sums leave out or keep apart, one sentence each."""
     found = [unpriced(figures), without_usage(figures), incomplete(figures)]

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from aibridge_addon.report.figures import Figures
-from aibridge_addon.report.money import UNKNOWN, usd
+from aibridge_addon.report.money import usd
+from aibridge_addon.report.notes import spent
 from aibridge_addon.report.numbers import count, duration, percent, size
 from aibridge_addon.report.readable_json import readable
 from aibridge_addon.report.rows import SessionRow
@@ -45,18 +45,6 @@ def clean(text: object) -> str:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", shown)
 
 
-def money(figures: Figures) -> str:
-    """Return the money of some requests; unpriced requests are counted beside it."""
-    parts = []
-    if figures.cost_nano_usd is not None:
-        parts.append(usd(figures.cost_nano_usd))
-    if figures.list_price_nano_usd is not None:
-        parts.append(f"{usd(figures.list_price_nano_usd)} list price, not billed")
-    if figures.unpriced:
-        parts.append(f"{count(figures.unpriced)} unpriced")
-    return " + ".join(parts) or UNKNOWN
-
-
 @cache
 def _templates() -> Any:
     """Return the macros of the template; it is loaded when the first file is rendered."""
@@ -76,7 +64,7 @@ def _templates() -> Any:
         "count": count,
         "size": size,
         "usd": usd,
-        "money": money,
+        "money": spent,
         "duration": duration,
         "percent": percent,
         "is_short": lambda text: len(text) <= _SHORT,

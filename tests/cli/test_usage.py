@@ -312,6 +312,12 @@ def test_summary_states_requests_without_reported_usage() -> None:
     )
 
 
+def test_summary_states_what_was_billed_and_what_was_not() -> None:
+    billed = named("m", requests=3, cost_nano_usd=10**9, list_price_nano_usd=10**9, unpriced=1)
+    assert summary([billed]).endswith(" · $1.00 + $1.00 list price, not billed + 1 unpriced")
+    assert summary([named("m", requests=1, unpriced=1)]).endswith(" · 1 unpriced")
+
+
 def test_unknown_tokens_are_a_dash_and_sums_that_lack_them_have_a_plus(
     home: Home, database: Path
 ) -> None:

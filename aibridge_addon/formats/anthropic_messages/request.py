@@ -1,19 +1,22 @@
 """Reads requests of Anthropic Messages. Sans-io."""
 
-import msgspec
-
 from aibridge_addon.facts import RequestFacts
 from aibridge_addon.formats.billing_labels import requested_labels
-from aibridge_addon.formats.prompts import TrailingTurn, beginnings, drop_prefill, trailing_turn
+from aibridge_addon.formats.prompts import TrailingTurn, beginnings, trailing_turn_of_messages
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON, elements, mapping, member, read, sequence, text
+from aibridge_addon.raw_json import JSON, mapping, member, read, sequence, text
 
 _PROBE = "."
 
 
 def read_request(members: Members) -> RequestFacts:
     """Read a request, given its members."""
-    turn = _read_trailing_turn(members.get("messages"))
+    turn = trailing_turn_of_messages(
+        members.get("messages"),
+        is_prefill=_is_text_of_the_model,
+        texts_of=_texts,
+        last_result=_last_result,
+    )
     return RequestFacts(
         model=text(member(members, "model")),
         streaming=member(members, "stream") is True,
@@ -31,28 +34,6 @@ def read_request(members: Members) -> RequestFacts:
 def _is_probe(members: Members, turn: TrailingTurn) -> bool:
     """Return True for a request of Claude Code that only tries a model, at its start on Bedrock."""
     return turn.user_texts == ((_PROBE,),) and member(members, "max_tokens") == 1
-
-
-def _read_trailing_turn(messages: msgspec.Raw | None) -> TrailingTurn:
-    """Read the user messages after the last response, and the tool call of the last result."""
-    turn: list[JSON] = []
-    before: list[str] = []
-    left = elements(messages)
-    prefilled = drop_prefill(left, _is_text_of_the_model)
-    while left:
-        message = mapping(read(left.pop()))
-        if message.get("role") == "user":
-            turn.append(message.get("content"))
-        elif message.get("role") != "system":  # system messages may be among them
-            before = _texts(message.get("content"))
-            break
-    return trailing_turn(
-        map(_texts, turn),
-        index=len(left),
-        before=before,
-        tool_call_id=_last_result(turn),
-        prefilled=prefilled,
-    )
 
 
 def _is_text_of_the_model(message: JSON) -> bool:

@@ -1,17 +1,20 @@
 """Reads requests of Converse. Sans-io."""
 
-import msgspec
-
 from aibridge_addon.facts import RequestFacts
 from aibridge_addon.formats.bedrock import labels_in
-from aibridge_addon.formats.prompts import TrailingTurn, beginnings, drop_prefill, trailing_turn
+from aibridge_addon.formats.prompts import beginnings, trailing_turn_of_messages
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON, elements, mapping, member, read, sequence, text
+from aibridge_addon.raw_json import JSON, mapping, member, sequence, text
 
 
 def read_request(members: Members) -> RequestFacts:
     """Read a request, given its members."""
-    turn = _read_trailing_turn(members.get("messages"))
+    turn = trailing_turn_of_messages(
+        members.get("messages"),
+        is_prefill=_is_text_of_the_model,
+        texts_of=_texts,
+        last_result=_last_result,
+    )
     labels = ("serviceTier", "performanceConfig")
     return RequestFacts(
         streaming=member(members, "stream") is True,
@@ -24,28 +27,6 @@ def read_request(members: Members) -> RequestFacts:
         prefilled=turn.prefilled,
         system=beginnings(_texts(member(members, "system"))),
         correlating_tool_call_id=turn.tool_call_id,
-    )
-
-
-def _read_trailing_turn(messages: msgspec.Raw | None) -> TrailingTurn:
-    """Read the user messages after the last response, and the tool call of the last result."""
-    turn: list[JSON] = []
-    before: list[str] = []
-    left = elements(messages)
-    prefilled = drop_prefill(left, _is_text_of_the_model)
-    while left:
-        message = mapping(read(left.pop()))
-        if message.get("role") == "user":
-            turn.append(message.get("content"))
-        elif message.get("role") != "system":
-            before = _texts(message.get("content"))
-            break
-    return trailing_turn(
-        map(_texts, turn),
-        index=len(left),
-        before=before,
-        tool_call_id=_last_result(turn),
-        prefilled=prefilled,
     )
 
 

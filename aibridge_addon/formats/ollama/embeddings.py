@@ -7,35 +7,25 @@ route counts no tokens.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from aibridge_addon.facts import RequestFacts, ResponseFacts
-from aibridge_addon.formats.base import RequestView
+from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats.content import Part, StoredPart
 from aibridge_addon.formats.ollama.errors import error_body, read_error
 from aibridge_addon.formats.ollama.usage import read_usage, states_tokens, usage_members
-from aibridge_addon.formats.openai_other import OpenAIFormat, PlainView
-from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import JSON, as_raw, mapping, member, members, read, sequence, text
+from aibridge_addon.formats.openai_embeddings import OpenAIEmbeddings
+from aibridge_addon.formats.openai_other import PlainView
+from aibridge_addon.raw_json import JSON, as_raw, mapping, members, read, sequence, text
 from aibridge_addon.raw_json import body as body_of
 
 _ONE, _SEVERAL = "embedding", "embeddings"
 
 
-class OllamaEmbeddings(OpenAIFormat):
-    """Wire format of embeddings."""
+class OllamaEmbeddings(OpenAIEmbeddings):
+    """Wire format of embeddings, whose requests are like OpenAI's."""
 
     name = "ollama_embeddings"
 
     def __init__(self) -> None:
         self.view = EmbeddingsView(self)
-
-    def read_request(self, request: RequestView) -> RequestFacts:
-        """Read a request."""
-        model = text(member(dict(request.members), "model"))
-        return RequestFacts(model=model, request_kind="side")
-
-    def output_limit(self, members: Members) -> int | None:
-        """Return 0: there is no output."""
-        return 0
 
     def read_whole(self, body: bytes) -> ResponseFacts:
         """Read embeddings, or an error."""
