@@ -7,16 +7,18 @@ State of a provider is refused by every other one, so that requests with it stay
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mitmproxy import http
 
-from aibridge_addon.access.keys.affinity import affinity_of
+from aibridge_addon.access.keys.affinity import Affinity, affinity_of, affinity_of_path
 from aibridge_addon.access.model_rule import ModelRule, ModelRuleTable
 from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.exchange import Exchange
+from aibridge_addon.exchange.fallback_homes import FallbackHomes
 from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.read_request import ReadRequest
 from aibridge_addon.exchange.request_signing import RequestSigning
@@ -56,6 +58,7 @@ class Fallbacks:
         self._providers: dict[str, Provider] = {}
         self._router = Router(())
         self._models = ModelRuleTable(())
+        self._homes = FallbackHomes()
         self._warned: set[tuple[str, str]] = set()
         """Instances and actors whose signed requests do not fall back."""
 
@@ -98,6 +101,57 @@ class Fallbacks:
             for fallback in fallbacks
         )
         return [option for option in found if option.model and self._can_send(request, option)]
+
+    @property
+    def handlers(self) -> Mapping[type, Any]:
+        """Handlers of the facts that tell who served a conversation."""
+        return self._homes.handlers
+
+    async def send_home(self, read: ReadRequest) -> str | None:
+        """Redirect a request with state of a fallback to it, and return the model that serves it.
+
+        None: the state is of the first instance, or there is none.
+        """
+        request = read.client
+        if not request.route.provider.resend.fallbacks or request.is_form:
+            return None
+        home = self._homes.of_request(read.interception, read.members)
+        self._homes.note_request(read.interception, read.members)
+        if home is None or not affinity_of("", None, request.body()).is_bound:
+            return None
+        names = list(self._names(read))
+        for rule in self._open_to(request, home):
+            model = next(filter(None, map(rule.models.get, names)), "")
+            option = FallbackOption(rule, model)
+            if model and self._can_send(request, option) and await self._is_ready(rule):
+                return self.apply(read, option)
+        return None
+
+    async def send_path_home(self, request: ClientRequest) -> None:
+        """Redirect a request about a response that a fallback has stored to it."""
+        provider = request.route.provider
+        if not provider.resend.fallbacks or request.route.api:
+            return
+        path = request.flow.request.path
+        stored = affinity_of_path("", path).previous_response_id
+        home = self._homes.of_response(provider.name, stored)
+        for rule in self._open_to(request, home):
+            option = FallbackOption(rule, "")
+            if self._can_send(request, option) and await self._is_ready(rule):
+                route = self._destination(request, option)
+                assert route is not None, "it can be sent there"
+                request.route = route
+                _direct(request.flow.request, route)
+                self._use_key(request, affinity_of_path("", path), None)
+                request.served_by = rule.provider
+                return
+
+    def _open_to(self, request: ClientRequest, home: str | None) -> list[Fallback]:
+        """Return the rule of a request's fallback, if the request may go there."""
+        is_own = request.credential is not None and request.credential.kind != "centralized"
+        if home is None or is_own or request.is_signed:
+            return []
+        return [rule for rule in request.route.provider.resend.fallbacks if rule.provider == home]
 
     def _names(self, read: ReadRequest) -> Iterator[str]:
         """Yield the names of the model of a request: that an alias stands for, and requested.
@@ -148,7 +202,9 @@ class Fallbacks:
             request.flow.request.content = changed
             read.members = members(changed) or {}
         model = route.provider.model_of(name)
-        self._use_key(read, model)
+        begun = read.interception
+        affinity = affinity_of(begun.initiator_id, begun.client_session_id, request.body())
+        self._use_key(request, affinity, model)
         if not read.is_reverted:
             given = members(read.original.body) or {}
             read.original = read.original._replace(
@@ -166,13 +222,11 @@ class Fallbacks:
         )
         return model
 
-    def _use_key(self, read: ReadRequest, model: str) -> None:
-        request, provider = read.client, read.client.route.provider
+    def _use_key(self, request: ClientRequest, affinity: Affinity, model: str | None) -> None:
+        provider = request.route.provider
         request.pooled = request.sign = None
         request.needs_signature = False
         if provider.keys:
-            begun = read.interception
-            affinity = affinity_of(begun.initiator_id, begun.client_session_id, request.body())
             self._pools.assign(request, affinity, model)
         elif secret := _secret_of(provider):
             header = provider.provider_type.authorization(secret)

@@ -125,6 +125,7 @@ class Intake:
         if route.api is None or contents is None:
             self._policies.count_passthrough(request)
         if api is None or contents is None:
+            await self._fallbacks.send_path_home(request)
             self._keys.assign(request, affinity_of_path(sender.actor.id, request.flow.request.path))
             await self._policies.check_passing(request, sender)
             return self._passing(request)
@@ -190,16 +191,17 @@ class Intake:
     async def _bridged(
         self, read: ReadRequest, start: InterceptionStart, facts: RequestFacts, body: bytes
     ) -> BridgedExchange:
-        refusal = await self._policies.decide(read.asked)
-        failure = refusal.failure if refusal else None
-        served = await self._fall_back(read, failure) if failure else None
+        served, reason = await self._fallbacks.send_home(read), "state"
         if served:
-            refusal = None
+            read.asked = replace(read.asked, interception=read.client.as_sent(read.interception))
+        refusal = await self._policies.decide(read.asked)
+        if refusal and refusal.failure and (other := await self._fall_back(read, refusal.failure)):
+            served, reason, refusal = other, refusal.failure, None
         record = self._records.make(read.client, start.interception, refusal)
         record.sent_model = served
         self._records.begin(record, start, refusal, body)
-        if failure and refusal is None:
-            record.sent_by(read.client.as_sent(start.interception), failure)
+        if served and refusal is None:
+            record.sent_by(read.client.as_sent(start.interception), reason)
         record.in_background = facts.background
         self._keys.note_sent(start.interception.id, read.client)
         if refusal:

@@ -88,7 +88,7 @@ class Sending:
     @property
     def handlers(self) -> tuple[Handlers, ...]:
         """Handlers of the facts that pools and retries need."""
-        return self.pools.handlers, self._resends.handlers
+        return self.pools.handlers, self.fallbacks.handlers, self._resends.handlers
 
     def close(self) -> None:
         """Stop the checks."""

@@ -663,6 +663,39 @@ def test_open_circuit_breaker_leads_to_the_fallback(
     assert row["provider_name"] == "falling-openai"
 
 
+def test_conversation_that_a_fallback_serves_stays_with_its_state(
+    clients: Clients, scripted: Scripted, proxy: Proxy
+) -> None:
+    def say(text: str, *items: Any, **members: Any) -> Asked:
+        said = [{"role": "user", "content": text}, *items]
+        return ask(clients, REVERSE, RESPONSES, "falling", members={"input": said, **members})
+
+    scripted.failures[A] = [refusal(500)]
+    first = json.loads(say("one").raw)
+    assert scripted.keys() == [A, OTHER]
+    reasoning = {"type": "reasoning", "encrypted_content": "of-the-fallback", "summary": []}
+    further = [
+        say("one", reasoning, {"role": "user", "content": "two"}),
+        say("and three", previous_response_id=first["id"]),
+    ]
+    assert scripted.keys()[2:] == [OTHER, OTHER]
+    assert [json.loads(body)["model"] for body in scripted.bodies()[2:]] == ["served-1"] * 2
+    for found in further:
+        assert found.headers["x-aibridge-served-by"] == "elsewhere-openai/served-1"
+    assert latest(proxy)[0]["provider_name"] == "elsewhere-openai"
+    labels = {"provider": "elsewhere-openai", "reason": "state"}
+    assert metric(proxy, "aibridge_fallbacks_total", **labels) == 2
+
+    fetch(clients, "falling", f"responses/{first['id']}/input_items?limit=5")
+    fetch(clients, "falling", "responses/resp_of_nobody")
+    assert scripted.fetched[-2:] == [("input_items", OTHER), ("resp_of_nobody", A)]
+
+    say("one")  # without any state: the first instance is back
+    say("another", reasoning)
+    say("one", reasoning)
+    assert scripted.keys()[4:] == [A, A, A]
+
+
 @contextmanager
 def failing_after_each_answer(scripted: Scripted, failures: list[Answer | Gate]) -> Iterator[None]:
     """Let each answer be followed by one of the failures, for its key."""

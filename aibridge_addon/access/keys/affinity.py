@@ -2,14 +2,26 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+import msgspec
+
 from aibridge_addon.access.keys.bindings import LONG_SECONDS, SECONDS
-from aibridge_addon.raw_json import JSON, mapping, member, members, read, sequence, text
+from aibridge_addon.raw_json import (
+    JSON,
+    elements,
+    mapping,
+    member,
+    members,
+    read,
+    sequence,
+    text,
+)
 
 _STATE = re.compile(
-    rb'"(?:encrypted_content|previous_response_id|signature|thought_?[sS]ignature|(?:input_)?file_id'
+    rb'"(?:encrypted_content|previous_(?:response|interaction)_id|signature|thought_?[sS]ignature|(?:input_)?file_id'
     rb'|container|cachedContent|item_reference)"\s*:\s*"[^"]'
     rb'|"conversation"\s*:\s*["{]'
     rb'|"type"\s*:\s*"(?:redacted_thinking|item_reference)"'
@@ -25,6 +37,8 @@ _STORED_PATH = re.compile(
     r"|interactions|videos|skills|fine_tuning/jobs)(?:[/:]([^/:?]+))?(?=[/:?]|$)"
 )
 """Paths of objects that the provider stores."""
+_MOST_LEADING = 8
+"""Messages among which the first of the user is looked for: instructions precede it."""
 _LONG_CACHE = re.compile(rb'"ttl"\s*:\s*"1h"')
 
 
@@ -95,6 +109,20 @@ def _beginning(request: dict[str, JSON]) -> str | None:
     if not any(leading):
         return None
     return hashlib.blake2b("\0".join(leading).encode(), digest_size=16).hexdigest()
+
+
+def beginning_of(request: Mapping[str, msgspec.Raw]) -> str | None:
+    """Return a digest of the first message of the user; None if a request has none."""
+    for name in ("messages", "input", "contents"):
+        if (given := request.get(name)) is None:
+            continue
+        for element in elements(given)[:_MOST_LEADING] or [given]:
+            message = read(element)
+            said = {"role": "user", "content": message} if isinstance(message, str) else message
+            if isinstance(said, dict) and said.get("role", "user") == "user":
+                content = _text_of(said.get("content") or said.get("parts"))
+                return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+    return None
 
 
 def _text_of(content: JSON) -> str:
