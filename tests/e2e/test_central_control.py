@@ -1,5 +1,6 @@
 """Budgets and guardrails in the inner loop: each of its requests is decided and charged."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -105,3 +106,20 @@ def test_spent_budget_refuses_the_follow_up_request_of_a_loop(central: Central, 
     assert len(central.requests) == 1
     assert (seen.status, "budget 'loop' is spent" in seen.raw.decode()) == (400, True)
     assert charges(central.proxy, records.interception["id"]) == [(9002, "told")]
+
+
+@pytest.mark.parametrize(
+    ("agent", "error_type"),
+    [("claude-cli/2.1.332 (external, cli)", "billing_error"), ("me/1.0", "invalid_request_error")],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_follow_up_of_a_loop_is_refused_by_the_error_at_which_its_client_stops(
+    central: Central, agent: str, error_type: str, stream: bool
+) -> None:
+    prompt = f"TOKENS:9000,2,0,0 {SUM}"
+    headers = {"X-AIBridge-Actor": f"loop-{error_type}-{stream}", "user-agent": agent}
+    seen = central.post(MESSAGES, FORWARD, prompt, stream=stream, headers=headers)
+    assert len(central.requests) == 1
+    text = seen.raw.decode().rpartition("data: ")[2] if stream else seen.raw.decode()
+    error = json.loads(text)["error"]
+    assert (error["type"], "budget 'loop' is spent" in error["message"]) == (error_type, True)

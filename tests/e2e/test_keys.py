@@ -49,6 +49,13 @@ UNREACHABLE = (
     'hosts = []\napi_key_env = "KEY_A"\nmax_sends = 2\ncircuit_breaker = true\nfallbacks ='
     ' [{ provider = "elsewhere-KIND", models = { "standin-1" = "served-1" } }]\n'
 )
+CHAIN = (
+    'hosts = []\napi_key_env = "KEY_A"\ncircuit_breaker = true\nfallbacks = ['
+    '{ provider = "middle-KIND", models = { "standin-1" = "middle-1", "standin-2" = "middle-1" },'
+    ' on = ["circuit_open"] },'
+    '{ provider = "elsewhere-KIND", models = { "standin-1" = "served-1", "standin-2" = "denied-1"'
+    ' }, on = ["circuit_open"] }]\n'
+)
 POOLS = (
     "p401",
     "p402",
@@ -156,6 +163,8 @@ def instances(origin: str, unreachable: Mapping[str, str]) -> str:
         keys[f"loop-{kind}"] += "head_timeout_s = 1.5\n"
         keys[kind] = f'hosts = ["api.{kind}.com"]\n' + RETRIES
         keys[f"falling-{kind}"] = "hosts = []\n" + FALLBACK.replace("KIND", kind)
+        keys[f"chain-{kind}"] = CHAIN.replace("KIND", kind)
+        keys[f"middle-{kind}"] = 'hosts = []\napi_key_env = "KEY_B"\ncircuit_breaker = true\n'
         keys[f"elsewhere-{kind}"] = 'hosts = []\napi_key_env = "OTHER"\n'
         keys |= {f"{name}-{kind}": UNREACHABLE.replace("KIND", kind) for name in unreachable}
         made += [
@@ -661,6 +670,33 @@ def test_open_circuit_breaker_leads_to_the_fallback(
     assert "x-aibridge-served-by" not in answer.headers
     row, _ = latest(proxy)
     assert row["provider_name"] == "falling-openai"
+
+
+def test_fallback_whose_own_circuit_breaker_is_open_is_passed_over(
+    clients: Clients, scripted: Scripted, proxy: Proxy
+) -> None:
+    def open_breaker(name: str, key: str, model: str) -> None:
+        scripted.failures[key] = [refusal(529)] * 5
+        for _ in range(5):
+            assert ask(clients, REVERSE, CHAT, name, members={"model": model}).status == 529
+
+    open_breaker("middle", B, "middle-1")
+    for model in ("standin-1", "standin-2"):
+        open_breaker("chain", A, model)
+    scripted.seen.clear()
+    found = ask(clients, REVERSE, CHAT, "chain")
+    assert (found.status, scripted.keys()) == (200, [OTHER])
+    assert json.loads(scripted.bodies()[0])["model"] == "served-1"
+    assert found.headers["x-aibridge-served-by"] == "elsewhere-openai/served-1"
+    row, [usage] = latest(proxy)
+    assert (row["provider_name"], usage["model"]) == ("elsewhere-openai", "served-1")
+
+    scripted.seen.clear()
+    refused = ask(clients, REVERSE, CHAT, "chain", members={"model": "standin-2"})
+    assert (refused.status, scripted.keys()) == (503, [])
+    assert "x-aibridge-served-by" not in refused.headers
+    row, usages = latest(proxy)
+    assert (row["provider_name"], row["status"], usages) == ("chain-openai", "refused", [])
 
 
 def test_conversation_that_a_fallback_serves_stays_with_its_state(
