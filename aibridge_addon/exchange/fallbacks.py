@@ -108,9 +108,10 @@ class Fallbacks:
         return self._homes.handlers
 
     async def send_home(self, read: ReadRequest) -> str | None:
-        """Redirect a request with state of a fallback to it, and return the model that serves it.
+        """Redirect a request with state of a fallback to it.
 
-        None: the state is of the first instance, or there is none.
+        Returns:
+            The model that serves it; None if it has no such state.
         """
         request = read.client
         if not request.route.provider.resend.fallbacks or request.is_form:
