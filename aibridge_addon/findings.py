@@ -13,7 +13,7 @@ class Finding:
     about: str
     """Subject of the check, such as `database`."""
     level: Level
-    """`bad` if something is broken, `note` if it is merely worth knowing."""
+    """`bad` for a problem, `note` for what is merely worth knowing."""
     what: str
     to_do: str = ""
     """Repair; empty if there is nothing to do."""

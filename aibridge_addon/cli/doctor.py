@@ -10,6 +10,7 @@ from aibridge_addon.cli import running
 from aibridge_addon.cli.ca import folder_of
 from aibridge_addon.cli.checks import run_checks
 from aibridge_addon.cli.checks.installation import Installation, read_configuration
+from aibridge_addon.cli.checks.wording import count
 from aibridge_addon.cli.parameters import DatabaseLocation
 from aibridge_addon.cli.tables import folded, make_table, print_table, terminal_width
 from aibridge_addon.config.options import OPTIONS, PREFIX, unknown_option
@@ -60,17 +61,17 @@ def command(
     """Check the installation, and say what to do about problems.
 
     Checks versions, ports, the CA, the variables of this shell, the config file, the database, MCP
-    servers, and the connections to providers. Changes nothing. Returns 1 if something is broken;
-    notes do not count.
+    servers, and the connections to providers. Changes nothing. Exits with 1 if a check finds a
+    problem; notes do not count.
     """
     installation = _installation(_options(sets), config, db)
     findings = list(run_checks(installation, with_keys=keys))
     print_table(_table(findings, terminal_width()))
-    broken = sum(finding.level == "bad" for finding in findings)
-    if broken:
-        click.echo(f"{broken} of {len(findings)} {'is' if broken == 1 else 'are'} broken.")
+    problems = sum(finding.level == "bad" for finding in findings)
+    if problems:
+        click.echo(f"{count(problems, 'problem')} in {count(len(findings), 'finding')}.")
         ctx.exit(1)
-    click.echo("Nothing is broken.")
+    click.echo("No problems found.")
 
 
 def _options(sets: tuple[str, ...]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _write_html(reports: Reports, id_: str) -> None:
     session = reports.session(id_)
     if session is None:
         raise click.ClickException(
-            f"no session, or several of them, have the id {printable(id_)!r}"
+            f"{printable(id_)!r} is not the id of a session, or stands for several"
         )
     loader = TimelineLoader(reports)
     timelines = (loader.load(row.id) for row in in_order(nest(session.requests)))

@@ -88,11 +88,13 @@ def names_of(host: str) -> frozenset[str]:
 
 
 def _read_or_create(path: Path) -> bytes:
+    from aibridge_addon.web.links import SECRET_BYTES
+
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("xb") as file:
             path.chmod(0o600)
-            file.write(secrets.token_bytes(32))
+            file.write(secrets.token_bytes(SECRET_BYTES))
     except FileExistsError:
         pass
     return path.read_bytes()

@@ -56,7 +56,7 @@ def _output(reports: Reports, id_: str, *, full: bool, is_json: bool) -> Iterato
         yield from write
     else:
         raise click.ClickException(
-            f"no request and no session, or several of them, have the id {printable(id_)!r}"
+            f"{printable(id_)!r} is not the id of a request or session, or stands for several"
         )
 
 

@@ -28,7 +28,7 @@ from aibridge_addon.report.queries import (
     grouped,
 )
 from aibridge_addon.report.rows import GroupRow, Totals, TunnelRow
-from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.errors import NothingRecordedError, StoreError
 
 _MONEY = "_nano_usd"
 _FORMULA = ("=", "+", "-", "@")
@@ -117,6 +117,8 @@ def command(
             _print_tunnels(rows, period, limit, as_objects=as_objects, as_csv=as_csv)
             return
         totals = store.reports().totals(query)
+    except NothingRecordedError as error:
+        raise click.ClickException(f"{error}; begin with: aibridge run -- PROGRAM") from error
     except (StoreError, UnsupportedReportError) as error:
         raise click.ClickException(str(error)) from error
     if as_objects:

@@ -1,6 +1,6 @@
 """Stores facts, access tokens and hidden turns, and answers usage queries.
 
-`protocol` is the contract of a store, `sqlite` the built-in implementation. `recorder` is the
+`protocol` is the contract of a store, which `sqlite` and `postgres` implement. `recorder` is the
 contract of third-party recorders, which only receive facts.
 """
 

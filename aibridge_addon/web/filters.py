@@ -74,12 +74,6 @@ class Filters:
         return replace(self, values=tuple(v for v in self.values if v != (name, value)), cursor="")
 
     @property
-    def only_session(self) -> str:
-        """The session, if the filters name exactly one."""
-        found = [value for name, value in self.values if name == "session"]
-        return found[0] if len(found) == 1 else ""
-
-    @property
     def is_live(self) -> bool:
         """True if new requests belong at the top of the list."""
         return not (self.cursor or self.text or self.until or self.period == "yesterday")

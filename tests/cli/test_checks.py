@@ -286,8 +286,8 @@ def database(tmp_path: Path) -> Path:
 
 
 def test_database_without_access_tokens_requires_none(database: Path) -> None:
-    found = only(checks.check_access_tokens(with_database(database)), "tokens")
-    assert found.what == "not required; 0 valid tokens"
+    found = only(checks.check_access_tokens(with_database(database)), "access tokens")
+    assert found.what == "not required; 0 valid access tokens"
 
 
 def test_valid_access_token_of_the_shell_is_reported(database: Path) -> None:
@@ -295,7 +295,7 @@ def test_valid_access_token_of_the_shell_is_reported(database: Path) -> None:
     open_store(database).add_access_token(token)
     installation = with_database(database, AIBRIDGE_LOGIN=f"x:{text}")
     found = list(checks.check_access_tokens(installation))
-    assert only(found, "tokens").what == "required; 1 valid token"
+    assert only(found, "access tokens").what == "required; 1 valid access token"
     expected = f"access token {token.id} of alice, valid until 2999-01-31T10:00 UTC"
     assert only(found, "AIBRIDGE_LOGIN").what == expected
 

@@ -18,7 +18,7 @@ def test_doctor_succeeds_for_a_working_installation(shared: Home, authority: Aut
     trusted = f"ssl_verify_upstream_trusted_ca={authority.path}"
     result = run_doctor(shared, "--set", trusted)
     assert result.exit_code == 0, result.output
-    assert "Nothing is broken" in result.output
+    assert "No problems found" in result.output
     for part in (f"process {shared.proxy().pid}", "mitmproxy", str(shared.database), "anthropic"):
         assert part in result.output
 
@@ -29,7 +29,7 @@ def test_doctor_fails_and_skips_remote_checks_if_the_config_file_is_wrong(home: 
     result = run_doctor(home, *words)
     assert result.exit_code == 1
     assert "nonsense is not known" in result.output
-    assert "broken" in result.output
+    assert " problem" in result.output
     assert "api.anthropic.com, port" not in result.output
 
 

@@ -90,7 +90,7 @@ def test_json_has_the_rows_and_content(home: Home, database: Path) -> None:
 def test_unknown_id_is_reported(home: Home, database: Path) -> None:
     result = home.invoke("show", "--db", str(database), "\x1b[2Jnone")
     assert result.exit_code == 1
-    assert "no request and no session" in result.output
+    assert "is not the id of a request or session" in result.output
     assert "\x1b" not in result.output
 
 

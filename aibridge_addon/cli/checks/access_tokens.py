@@ -22,17 +22,17 @@ def check_access_tokens(installation: Installation) -> Iterator[Finding]:
         known = open_store(location).access_tokens()
     except StoreError as error:
         to_do = "see `database` above"
-        yield Finding(about="tokens", level="bad", what=str(error), to_do=to_do)
+        yield Finding(about="access tokens", level="bad", what=str(error), to_do=to_do)
         return
     required = rule == "always" or (rule == "auto" and bool(known))
     valid = sum(map(is_valid, known.values()))
-    what = f"{'' if required else 'not '}required; {count(valid, 'valid token')}"
+    what = f"{'' if required else 'not '}required; {count(valid, 'valid access token')}"
     if required and not valid:
         what = f"{what}: no client can use the proxy"
         to_do = "create one: aibridge token create ACTOR"
-        yield Finding(about="tokens", level="bad", what=what, to_do=to_do)
+        yield Finding(about="access tokens", level="bad", what=what, to_do=to_do)
     else:
-        yield Finding(about="tokens", level="ok", what=what)
+        yield Finding(about="access tokens", level="ok", what=what)
     if text := token_of_login(installation.environ.get("AIBRIDGE_LOGIN")):
         yield _token_of_this_shell(text, known)
 

@@ -7,7 +7,6 @@ from aibridge_addon.raw_json import mapping, member
 
 _CONFIGS = ("generationConfig", "generation_config")
 _CANDIDATES = ("candidateCount", "candidate_count")
-_LIMIT = "maxOutputTokens"
 _ENVELOPES = ("request", "generateContentRequest", "generate_content_request")
 
 LIMITS = places("maxOutputTokens", "max_output_tokens", within=_CONFIGS)

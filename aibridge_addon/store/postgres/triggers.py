@@ -8,7 +8,6 @@ from aibridge_addon.store.search_texts import MAX_CHARACTERS
 
 COMMIT_LOCK = 0x61_69_62_72_01
 """Key of the advisory lock of commits."""
-LOCK_COMMITS = f"SELECT pg_advisory_xact_lock({COMMIT_LOCK})"
 
 _OF_CHILD = (
     "SELECT substr(i.started_at, 1, 13)"

@@ -28,10 +28,6 @@ _WAL_VERSION = 2
 type _FileId = tuple[int, int]
 
 
-class OverwrittenError(sqlite3.DatabaseError):
-    """The file holds content that was not written through this connection."""
-
-
 class DatabaseFile:
     """A database file and its connection; used by one thread at a time."""
 

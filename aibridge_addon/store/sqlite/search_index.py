@@ -106,6 +106,6 @@ def has_fts5(connection: sqlite3.Connection) -> bool:
 
 
 def is_indexed(connection: sqlite3.Connection) -> bool:
-    """Return whether the index exists and is kept in step."""
+    """Return whether the index exists, and deletions are removed from it."""
     rows = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [_TRIGGER]).fetchall()
     return bool(rows)
